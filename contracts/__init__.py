@@ -1,0 +1,1 @@
+"""The contracts: one module per seam, one ``@contract`` function per statement."""

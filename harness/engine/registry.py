@@ -1,0 +1,86 @@
+"""Finding what is registered: contracts, targets and report writers, ours and other people's, through the same hooks."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from trivet import hookspecs
+from trivet.errors import UsageError, unknown
+from trivet.model.contract import Contract
+
+if TYPE_CHECKING:
+    from trivet.render.writers import Writer
+    from trivet.targets.base import Target
+
+
+class Registry:
+    """Everything registered for one run. ``plugins`` are module names beyond the installed entry points."""
+
+    def __init__(self, plugins: Iterable[str] = (), modules: Iterable[object] = ()) -> None:
+        self._manager = pluggy.PluginManager("trivet")
+        self._manager.add_hookspecs(hookspecs)
+        self._manager.load_setuptools_entrypoints("trivet")
+        for name in plugins:
+            try:
+                module = importlib.import_module(name)
+            except ImportError as error:
+                raise UsageError(
+                    f"plugin {name!r} does not import: {error}",
+                    remedy="correct 'plugins' in [tool.trivet], or put the module on the import path",
+                ) from error
+            if not self._manager.is_registered(module):
+                self._manager.register(module)
+        for module in modules:
+            if not self._manager.is_registered(module):
+                self._manager.register(module)
+
+    @cached_property
+    def contracts(self) -> Mapping[str, Contract]:
+        """Every contract by id, in the order of the modules and of their source."""
+        found: dict[str, Contract] = {}
+        modules: list[ModuleType] = [m for group in reversed(self._manager.hook.trivet_contracts()) for m in group]
+        for module in modules:
+            for value in vars(module).values():
+                if not isinstance(value, Contract) or value.check.__module__ != module.__name__:
+                    continue
+                if value.id in found:
+                    raise UsageError(
+                        f"two contracts have the id {value.id!r}: in {found[value.id].check.__module__} and {module.__name__}",
+                        remedy="rename one of the modules or functions; an id is module.function",
+                    )
+                found[value.id] = value
+        return found
+
+    def contract(self, identifier: str) -> Contract:
+        """The contract called ``identifier``."""
+        try:
+            return self.contracts[identifier]
+        except KeyError:
+            raise unknown("contract", identifier, self.contracts) from None
+
+    @cached_property
+    def targets(self) -> Mapping[str, Target]:
+        """Every target by name."""
+        return self._merged("target", self._manager.hook.trivet_targets())
+
+    @cached_property
+    def writers(self) -> Mapping[str, Writer]:
+        """Every report writer by format."""
+        return self._merged("report format", self._manager.hook.trivet_writers())
+
+    def _merged(self, kind: str, groups: list[Mapping[str, Any]]) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for group in reversed(groups):
+            for name, value in group.items():
+                if name in merged:
+                    raise UsageError(
+                        f"two plugins register the {kind} {name!r}", remedy="uninstall or rename one of them"
+                    )
+                merged[name] = value
+        return merged

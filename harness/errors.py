@@ -1,0 +1,45 @@
+"""The errors that trivet raises on purpose: each says what happened, the likely cause and the remedy, and carries an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class TrivetError(Exception):
+    """Base of every deliberate error. ``exit_code`` follows the CLI's convention (2: could not tell, 3: wrong usage)."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(f"{message}\n  remedy: {remedy}" if remedy else message)
+        self.message = message
+        self.remedy = remedy
+
+
+class UsageError(TrivetError):
+    """The request itself is wrong: an unknown name, a file that does not parse, contradicting options."""
+
+    exit_code = 3
+
+
+class PlatformError(TrivetError):
+    """The platform under test, or the machine, kept trivet from doing its job. Says nothing about conformance."""
+
+    exit_code = 2
+
+
+class CannotTell(TrivetError):
+    """Raised by a check, or by a client that it asks, when the question has no answer: the contract becomes INCONCLUSIVE."""
+
+
+class NotOffered(TrivetError):
+    """The target has no such client or feature: the contract becomes SKIPPED, with this as its reason."""
+
+
+def unknown(kind: str, value: str, available: Iterable[str]) -> UsageError:
+    """A failed lookup, listing what is available."""
+    names = sorted(available)
+    return UsageError(
+        f"unknown {kind} {value!r}",
+        remedy=f"choose one of: {', '.join(names)}" if names else f"there is no {kind} at all",
+    )

@@ -1,0 +1,45 @@
+"""A stack: the component versions in force and one hashed lock per role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROLES = ("trainer", "tracking", "initializer", "runtime")
+COMPONENTS = ("kfp", "mlflow", "kserve", "runtime", "knative", "kubernetes", "store", "prometheus")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """A process of the platform with an environment of its own.
+
+    ``python`` is the version that the environment is made with, ``image_python`` the one inside the published image where
+    there is one. ``pins`` maps normalised distribution names to the versions that the lock holds.
+    """
+
+    name: str
+    python: str
+    requires: tuple[str, ...]
+    cutoff: str
+    lock: Path
+    pins: Mapping[str, str]
+    image: str = ""
+    image_python: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """Component versions, roles and the digest over everything that decides behaviour (``stack.toml``, locks, API fields)."""
+
+    name: str
+    title: str
+    folder: Path
+    components: Mapping[str, str]
+    roles: Mapping[str, Role]
+    digest: str
+    kserve_api: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Tables of ``stack.toml`` that belong to one target or contract, such as ``[serving]``; read where they are used."""

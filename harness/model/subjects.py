@@ -1,0 +1,56 @@
+"""The static subjects of a check: one file or directory each, with what is needed to name a place in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trivet.model.finding import Location
+
+Keys = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """One InferenceService out of a YAML or JSON stream. ``line(keys)`` is the 1-based line of a nested value, or of its nearest parent."""
+
+    file: str
+    document: Mapping[str, Any]
+    line: Callable[[Keys], int]
+
+    def at(self, *keys: str | int) -> Location:
+        """Where ``document[keys[0]][keys[1]]…`` stands."""
+        name = (
+            self.document.get("metadata", {}).get("name", "")
+            if isinstance(self.document.get("metadata"), Mapping)
+            else ""
+        )
+        return Location(file=self.file, line=self.line(keys), object=f"InferenceService/{name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledPipeline:
+    """A KFP v2 pipeline in IR YAML."""
+
+    file: str
+    document: Mapping[str, Any]
+    line: Callable[[Keys], int]
+
+    def at(self, *keys: str | int) -> Location:
+        """Where ``document[keys[0]][keys[1]]…`` stands."""
+        return Location(file=self.file, line=self.line(keys))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDirectory:
+    """A directory that holds an MLflow model, with its parsed ``MLmodel``."""
+
+    path: Path
+    mlmodel: Mapping[str, Any]
+    line: Callable[[Keys], int]
+
+    def at(self, *keys: str | int) -> Location:
+        """Where a key of ``MLmodel`` stands."""
+        return Location(file=str(self.path / "MLmodel"), line=self.line(keys))

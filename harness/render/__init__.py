@@ -1,0 +1,1 @@
+"""Writers: one module per format, fed by events or by a finished report."""

@@ -1,0 +1,1 @@
+"""Stacks: reading them from their folders, locking their roles, and realising roles as environments."""
