@@ -1,1 +1,17 @@
 """The contracts: one module per seam, one ``@contract`` function per statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from types import ModuleType
+
+from trivet.hookspecs import hookimpl
+
+MODULES = ("paths", "environment", "signatures", "pipelines", "manifests", "serving", "lineage")
+
+
+@hookimpl
+def trivet_contracts() -> Iterable[ModuleType]:
+    """The modules of this package, in the order of the report."""
+    return [import_module(f"trivet.contracts.{name}") for name in MODULES]

@@ -6,16 +6,17 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from threading import BoundedSemaphore
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-
 from trivet.engine.authoring import evidence, inconclusive, not_applicable
 from trivet.engine.events import ContractEnded, ContractStarted, Emit, Event, PhaseEnded, RunEnded, RunStarted
 from trivet.errors import CannotTell, NotOffered, TrivetError
@@ -26,62 +27,92 @@ from trivet.model.report import ConformanceReport, ContractResult, Phase, Proven
 from trivet.model.stack import Stack
 from trivet.targets.base import Session, Target
 
-WORKERS = 4
-"""Checks that run at once; most of them wait for a server, so this is more than the cores of a small machine."""
+CHECKS_AT_ONCE = 4
+"""Checks that observe at the same time. They mostly wait for answers, so this is more than the cores of a small machine."""
 
 
 def run(
     contracts: Sequence[Contract], *, target: Target, stack: Stack, profile: str, emit: Emit, command: str = ""
 ) -> ConformanceReport:
     """Start ``stack`` on ``target``, judge every contract once, stop everything, return the report."""
-    clock = time.monotonic()
-    started = datetime.now(UTC)
-    phases: list[Phase] = []
-
-    def record(event: Event) -> None:
-        if isinstance(event, PhaseEnded):
-            phases.append(
-                Phase(name=event.name, started=time.monotonic() - clock - event.seconds, seconds=event.seconds)
-            )
-        emit(event)
-
-    emit(RunStarted(stack=stack.name, target=target.name, contracts=tuple(c.id for c in contracts)))
+    record = Recorder(emit)
+    record(RunStarted(stack=stack.name, target=target.name, contracts=tuple(c.id for c in contracts)))
     with target.start(stack, record) as session:
-        # Leaving the pool waits for its threads, so it stands inside the session: no check outlives what it observes.
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="trivet-check") as pool:
+        slots = BoundedSemaphore(CHECKS_AT_ONCE)
+        # A thread per contract, since most wait for their clients first; leaving the pool waits for all of them, so it
+        # stands inside the session: no check outlives what it observes.
+        with ThreadPoolExecutor(len(contracts), thread_name_prefix="trivet-check") as pool:
             try:
-                results = tuple(pool.map(lambda c: judge(c, session, stack, emit), contracts))
+                results = tuple(pool.map(lambda c: judge(c, session, stack, record, slots), contracts))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         features, handover = session.features(), session.describe()
-    report = ConformanceReport(
-        target=target.name,
-        profile=profile,
-        stack=StackSummary(name=stack.name, title=stack.title, digest=stack.digest, components=dict(stack.components)),
-        contracts=results,
-        features=features,
-        handover=handover,
-        phases=tuple(phases),
-        provenance=Provenance(
-            trivet=version("trivet"),
-            python=platform.python_version(),
-            platform=f"{sys.platform}-{platform.machine()}",
-            started=started.isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - clock, 3),
-            command=command,
-        ),
+    report = record.report(
+        results, target=target.name, stack=stack, profile=profile, command=command, features=features, handover=handover
     )
     emit(RunEnded(report=report))
     return report
 
 
-def judge(contract: Contract, session: Session, stack: Stack, emit: Emit) -> ContractResult:
-    """Run one contract's check and fold its findings into a result. Never raises an Exception."""
-    emit(ContractStarted(id=contract.id))
-    started = time.monotonic()
-    findings = tuple(replace(finding, contract=contract.id) for finding in _observe(contract, session, stack))
-    result = fold(contract, findings, time.monotonic() - started)
+class Recorder:
+    """Passes events on and keeps what a report says about the run itself: when it began and where the time went."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._clock = time.monotonic()
+        self._started = datetime.now(UTC)
+        self._phases: list[Phase] = []
+
+    def __call__(self, event: Event) -> None:
+        """Note the end of a phase and pass the event on."""
+        if isinstance(event, PhaseEnded):
+            began = time.monotonic() - self._clock - event.seconds
+            self._phases.append(Phase(name=event.name, started=round(began, 3), seconds=round(event.seconds, 3)))
+        self._emit(event)
+
+    def report(
+        self,
+        results: Sequence[ContractResult],
+        *,
+        target: str,
+        stack: Stack,
+        profile: str,
+        command: str = "",
+        features: Mapping[str, str] | None = None,
+        handover: Mapping[str, str] | None = None,
+    ) -> ConformanceReport:
+        """The report over ``results``, with this run's provenance."""
+        return ConformanceReport(
+            target=target,
+            profile=profile,
+            stack=StackSummary(
+                name=stack.name, title=stack.title, digest=stack.digest, components=dict(stack.components)
+            ),
+            contracts=tuple(results),
+            features=dict(features or {}),
+            handover=dict(handover or {}),
+            phases=tuple(self._phases),
+            provenance=Provenance(
+                trivet=version("trivet"),
+                python=platform.python_version(),
+                platform=f"{sys.platform}-{platform.machine()}",
+                started=self._started.isoformat(timespec="seconds"),
+                seconds=round(time.monotonic() - self._clock, 3),
+                command=command,
+            ),
+        )
+
+
+def judge(
+    contract: Contract, session: Session, stack: Stack, emit: Emit, slots: AbstractContextManager[object] | None = None
+) -> ContractResult:
+    """Run one contract's check and fold its findings into a result. Never raises an Exception.
+
+    The check starts once its clients exist and ``slots`` lets it in; the seconds of the result count from there.
+    """
+    findings, seconds = _observe(contract, session, stack, emit, slots or nullcontext())
+    result = fold(contract, [replace(finding, contract=contract.id) for finding in findings], seconds)
     emit(ContractEnded(result=result))
     return result
 
@@ -119,27 +150,32 @@ def outside_versions(contract: Contract, stack: Stack) -> str:
     return ""
 
 
-def _observe(contract: Contract, session: Session, stack: Stack) -> Iterable[Finding]:
+def _observe(
+    contract: Contract, session: Session, stack: Stack, emit: Emit, slots: AbstractContextManager[object]
+) -> tuple[list[Finding], float]:
     if reason := outside_versions(contract, stack):
-        yield not_applicable(reason)
-        return
+        return [not_applicable(reason)], 0.0
+    findings: list[Finding] = []
+    began = time.monotonic()
     try:
         subjects: Sequence[Any] = session.subjects(contract.subject) if contract.subject else (None,)
-        for subject in subjects:
-            arguments = {
-                name: subject if name == contract.subject else stack if name == "stack" else session.client(name)
-                for name in contract.wants
-            }
-            yield from contract.check(**arguments)
+        clients = {name: session.client(name) for name in contract.wants if name not in (contract.subject, "stack")}
+        with slots:
+            emit(ContractStarted(id=contract.id))
+            began = time.monotonic()
+            for subject in subjects:
+                given = {"stack": stack, contract.subject: subject} | clients
+                findings += contract.check(**{name: given[name] for name in contract.wants})
     except NotOffered as error:
-        yield not_applicable(error.message)
+        findings.append(not_applicable(error.message))
     except CannotTell as error:
-        yield inconclusive(error.message)
+        findings.append(inconclusive(error.message))
     except TrivetError as error:
-        yield _broken(f"could not observe: {error.message}")
+        findings.append(_broken(f"could not observe: {error.message}"))
     except Exception as error:
         # A bug in a check is not a failure of the platform: it gets an outcome of its own.
-        yield _broken(f"the check itself broke: {type(error).__name__}: {error}")
+        findings.append(_broken(f"the check itself broke: {type(error).__name__}: {error}"))
+    return findings, time.monotonic() - began
 
 
 def _broken(message: str) -> Finding:

@@ -1,0 +1,28 @@
+"""What trivet itself registers through its hooks: its targets and its report writers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from trivet.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from trivet.render.writers import Writer
+    from trivet.targets.base import Target
+
+
+@hookimpl
+def trivet_targets() -> Mapping[str, Target]:
+    """The targets that come with trivet."""
+    from trivet.targets.local import LocalTarget
+
+    return {"local": LocalTarget()}
+
+
+@hookimpl
+def trivet_writers() -> Mapping[str, Writer]:
+    """The report formats that come with trivet."""
+    from trivet.render.builtin import writers
+
+    return writers()

@@ -1,0 +1,250 @@
+"""The command line. Parses, calls one function of the library, prints; decides nothing else.
+
+Exit codes: 0 conformant · 1 a contract failed · 2 could not tell · 3 wrong usage or refused.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from trivet.errors import TrivetError, UsageError, unknown
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """A group whose own usage errors exit with 3, and which turns trivet's deliberate errors into text and exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        try:
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.ClickException as error:
+            error.show()
+            code = UsageError.exit_code
+        except TrivetError as error:
+            click.echo(f"trivet: {error}", err=True)
+            code = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("trivet: interrupted; everything that was started is stopped", err=True)
+            code = 130
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="trivet")
+def main() -> None:
+    """Check that Kubeflow Pipelines, MLflow and KServe still fit together.
+
+    Exit codes: 0 conformant, 1 a contract failed, 2 could not tell, 3 wrong usage.
+    """
+    # SIGTERM unwinds like Ctrl-C, so that what a CI system cancels is cleaned up too.
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+
+
+def _interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _stack_options(function: Function) -> Function:
+    """Options that every command with a stack has."""
+
+    @click.option("--stack", help="A shipped stack or the folder of one (default: current).")
+    @click.option("--profile", help="Which contracts: core (default) or static.")
+    @click.option("--plugin", "plugins", multiple=True, help="A module with further contracts; may be repeated.")
+    @wraps(function)
+    def wrapped(**options: Any) -> Any:
+        return function(**options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _settings(**flags: Any) -> Any:
+    from trivet.settings import load_settings
+
+    return load_settings(Path.cwd(), **flags)
+
+
+def _target(registry: Any, name: str) -> Any:
+    if name not in registry.targets:
+        raise unknown("target", name, registry.targets)
+    return registry.targets[name]
+
+
+@main.command()
+@_stack_options
+@click.option("--target", help="Where the stack runs (default: local).")
+@click.option(
+    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; may be repeated."
+)
+@click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif there.")
+@click.option("--format", "formats", multiple=True, help="Print a further format to standard output, such as github.")
+def run(contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
+    """Run a stack and judge every contract on it: the main job."""
+    from trivet.engine.plan import make_plan
+    from trivet.engine.registry import Registry
+    from trivet.engine.run import run as engine_run
+    from trivet.render.builtin import write_all
+    from trivet.render.terminal import terminal
+    from trivet.stacks.read import load_stack
+
+    settings = _settings(**flags)
+    registry = Registry(settings.plugins)
+    writers = _writers(registry, formats)
+    target = _target(registry, settings.target)
+    stack = load_stack(settings.stack)
+    plan = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)
+    directory = _report_directory(settings.report)
+    with terminal(sys.stdout) as emit:
+        report = engine_run(
+            plan.contracts, target=target, stack=stack, profile=plan.profile, emit=emit, command="trivet run"
+        )
+    if directory:
+        for path in write_all(report, directory, registry.writers):
+            click.echo(f"wrote {path}")
+    for writer in writers:
+        click.echo(writer.write(report))
+    return report.exit_code
+
+
+def _writers(registry: Any, formats: Sequence[str]) -> list[Any]:
+    for name in formats:
+        if name not in registry.writers:
+            raise unknown("report format", name, registry.writers)
+    return [registry.writers[name] for name in formats]
+
+
+def _report_directory(name: str) -> Path | None:
+    """The directory for reports, made now: a run of half a minute must not end in 'cannot write'."""
+    if not name:
+        return None
+    directory = Path(name)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"--report {name!r}: {error.strerror}", remedy="name a directory that can be created or written"
+        ) from error
+    return directory
+
+
+@main.command()
+@_stack_options
+@click.option("--target", help="Where the stack would run (default: local).")
+@click.option(
+    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; may be repeated."
+)
+def plan(contracts: Sequence[str], **flags: Any) -> None:
+    """Show what a run would start and judge, and start nothing."""
+    from trivet.engine.plan import make_plan
+    from trivet.engine.registry import Registry
+    from trivet.render.text import plan_text
+    from trivet.stacks.read import load_stack
+
+    settings = _settings(**flags)
+    registry = Registry(settings.plugins)
+    _target(registry, settings.target)
+    stack = load_stack(settings.stack)
+    made = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)
+    click.echo(plan_text(made.contracts, made.not_applicable, stack, settings.target))
+
+
+@main.command("list")
+@click.option("--plugin", "plugins", multiple=True, help="A module with further contracts; may be repeated.")
+def list_(**flags: Any) -> None:
+    """List every contract: id, level, seam, title."""
+    from trivet.engine.registry import Registry
+    from trivet.render.text import contracts_table
+
+    click.echo(contracts_table(Registry(_settings(**flags).plugins).contracts.values()))
+
+
+@main.command()
+@click.argument("identifier", metavar="ID")
+@click.option("--plugin", "plugins", multiple=True, help="A module with further contracts; may be repeated.")
+def explain(identifier: str, **flags: Any) -> None:
+    """Explain one contract: what must hold, why, what to do, and where that comes from."""
+    from trivet.engine.registry import Registry
+    from trivet.render.text import explain as explanation
+
+    click.echo(explanation(Registry(_settings(**flags).plugins).contract(identifier)))
+
+
+@main.command()
+@_stack_options
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
+@click.option(
+    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; may be repeated."
+)
+@click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif there.")
+@click.option("--format", "formats", multiple=True, help="Print a further format to standard output, such as github.")
+def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
+    """Check InferenceService manifests, compiled pipelines and model directories, starting nothing."""
+    from trivet.engine.lint import lint as engine_lint
+    from trivet.engine.plan import make_plan
+    from trivet.engine.registry import Registry
+    from trivet.render.builtin import write_all
+    from trivet.render.text import lint_text
+    from trivet.stacks.read import load_stack
+
+    settings = _settings(**{**flags, "profile": flags["profile"] or "static"})
+    registry = Registry(settings.plugins)
+    writers = _writers(registry, formats)
+    stack = load_stack(settings.stack)
+    made = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)
+    directory = _report_directory(settings.report)
+    result = engine_lint(paths, made.contracts, stack)
+    click.echo(lint_text(result.report, result.counts))
+    for error in result.errors:
+        click.echo(f"trivet: {error}", err=True)
+    if directory:
+        for path in write_all(result.report, directory, registry.writers):
+            click.echo(f"wrote {path}")
+    for writer in writers:
+        click.echo(writer.write(result.report))
+    return result.exit_code
+
+
+@main.group()
+def stack() -> None:
+    """The stacks: list them, lock their roles anew."""
+
+
+@stack.command("list")
+def stack_list() -> None:
+    """List the stacks that come with trivet."""
+    from trivet.render.text import stacks_table
+    from trivet.stacks.read import load_stack, shipped_stacks
+
+    click.echo(stacks_table([load_stack(name) for name in shipped_stacks()]))
+
+
+@stack.command("lock")
+@click.argument("folder", metavar="STACK")
+@click.option("--cutoff", metavar="YYYY-MM-DD", help="Take nothing published after this day; written into stack.toml.")
+@click.option("--role", "roles", multiple=True, help="Lock only this role; may be repeated.")
+def stack_lock(folder: str, cutoff: str | None, roles: Sequence[str]) -> None:
+    """Resolve a stack's roles into hashed locks and generate what is known of its KServe API."""
+    from trivet.render.text import lock_text
+    from trivet.stacks.lock import lock_stack
+    from trivet.stacks.read import stack_folder
+
+    click.echo(lock_text(lock_stack(stack_folder(folder), cutoff=cutoff, roles=roles or None)))
+
+
+@main.command()
+@click.option("--clean", is_flag=True, help="Remove what killed runs and half-made environments left behind.")
+def doctor(clean: bool) -> int:
+    """Check this machine: what a run needs, and what an interrupted one left behind."""
+    from trivet.engine.doctor import examine
+    from trivet.render.text import doctor_text
+
+    symptoms = examine(clean=clean)
+    click.echo(doctor_text(symptoms))
+    return 2 if any(not symptom.well for symptom in symptoms) else 0

@@ -1,0 +1,250 @@
+"""The pytest plugin: options, fixtures, and contracts as test items.
+
+Loaded into every pytest run of an environment that has trivet, so it imports nothing of trivet's before it is needed.
+Contract modules are claimed here and imported under their canonical name: in a checkout pytest would otherwise import
+``contracts/paths.py`` a second time as ``contracts.paths``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from trivet.engine.openrun import OpenRun
+    from trivet.engine.registry import Registry
+    from trivet.model.contract import Contract
+    from trivet.model.report import ContractResult
+    from trivet.model.stack import Stack
+    from trivet.settings import Settings
+    from trivet.targets.base import Session
+
+CONTRACT_PACKAGE = "trivet.contracts"
+
+OPTIONS = {
+    "stack": "the stack to judge: a shipped name (see `trivet stack list`) or a folder",
+    "target": "where the stack runs (default: local)",
+    "profile": "which contracts (default: core)",
+    "report": "write report.json, junit.xml, report.html and report.sarif into this directory",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("trivet", "trivet: do KFP, MLflow and KServe still fit together")
+    for name, text in OPTIONS.items():
+        group.addoption(f"--trivet-{name}", default=None, help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "trivet: a contract of trivet, judged on a real stack")
+
+
+class ContractFailed(Exception):
+    """A MUST did not hold."""
+
+
+class ContractUndecided(Exception):
+    """A contract could not be judged."""
+
+
+# -- the run behind the items -----------------------------------------------------------------------------------------
+
+_RUN = pytest.StashKey["OpenRun"]()
+_REGISTRY = pytest.StashKey["Registry"]()
+
+
+def _settings(config: pytest.Config) -> Settings:
+    from trivet.settings import load_settings
+
+    return load_settings(config.rootpath, **{name: config.getoption(f"trivet_{name}") for name in OPTIONS})
+
+
+def _registry(config: pytest.Config) -> Registry:
+    if _REGISTRY not in config.stash:
+        from trivet.engine.registry import Registry
+
+        local = [p for p in config.pluginmanager.get_plugins() if getattr(p, "trivet_contracts", None)]
+        config.stash[_REGISTRY] = Registry(_settings(config).plugins, local)
+    return config.stash[_REGISTRY]
+
+
+def _run(config: pytest.Config) -> OpenRun:
+    if _RUN not in config.stash:
+        from trivet.engine.openrun import OpenRun
+        from trivet.errors import unknown
+        from trivet.stacks.read import load_stack
+
+        settings = _settings(config)
+        targets = _registry(config).targets
+        if settings.target not in targets:
+            raise unknown("target", settings.target, targets)
+        config.stash[_RUN] = OpenRun(
+            target=targets[settings.target],
+            stack=load_stack(settings.stack),
+            profile=settings.profile,
+            emit=lambda event: None,
+            command="pytest",
+        )
+    return config.stash[_RUN]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _RUN not in session.config.stash:
+        return
+    with session.config.stash[_RUN] as run:
+        directory = _settings(session.config).report
+        if directory and run.judged:
+            from trivet.render.builtin import write_all
+
+            write_all(run.report(), Path(directory), _registry(session.config).writers)
+
+
+# -- contracts as items -----------------------------------------------------------------------------------------------
+
+
+class ContractModule(pytest.File):
+    """A module of contracts under its canonical name."""
+
+    module_name: str
+
+    def collect(self) -> Iterator[ContractItem]:
+        from trivet.engine.plan import make_plan
+
+        config = self.config
+        module = importlib.import_module(self.module_name)
+        plan = make_plan(_registry(config).contracts, profile=_settings(config).profile, stack=_run(config).stack)
+        for contract in plan.contracts:
+            if contract.check.__module__ == module.__name__:
+                yield ContractItem.from_parent(self, name=contract.id.partition(".")[2], contract=contract)
+
+
+class ContractItem(pytest.Item):
+    """One contract on the stack and target in force."""
+
+    def __init__(self, *, contract: Contract, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.contract = contract
+        self.add_marker("trivet")
+
+    def runtest(self) -> None:
+        raise_for(_run(self.config).judge(self.contract))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, ContractFailed | ContractUndecided):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        return self.path, self.contract.check.__code__.co_firstlineno - 1, self.contract.id
+
+
+def raise_for(result: ContractResult) -> None:
+    """Tell pytest what a contract came to: failed advice as xfail, so that it stays visible and fails nothing."""
+    __tracebackhide__ = True
+    from trivet.model.outcome import Level, Outcome
+
+    if result.outcome is Outcome.FAILED and result.level is Level.MUST:
+        raise ContractFailed(_tell(result))
+    if result.outcome is Outcome.FAILED:
+        pytest.xfail(f"advice: {result.reason}")
+    if result.outcome is Outcome.SKIPPED:
+        pytest.skip(result.reason)
+    if result.outcome is not Outcome.PASSED:
+        raise ContractUndecided(_tell(result))
+
+
+def _tell(result: ContractResult) -> str:
+    lines = [f"{result.id} {result.outcome}: {result.title}"]
+    for finding in result.findings:
+        if finding.outcome is result.outcome:
+            lines.append(f"  {finding.message}" + (f"  [{finding.location}]" if finding.location else ""))
+            lines += [f"    {line}" for item in finding.evidence for line in item.text.splitlines()[-15:]]
+    return "\n".join([*lines, f"  why it matters: {result.rationale}", f"  remedy: {result.remedy}"])
+
+
+def _contract_module(path: Path) -> str | None:
+    """The canonical name of a contract module at ``path``, without importing anything but trivet itself."""
+    folder = _contract_folder()
+    if folder is None or path.parent != folder or path.suffix != ".py" or path.name == "__init__.py":
+        return None
+    return f"{CONTRACT_PACKAGE}.{path.stem}"
+
+
+def _contract_folder() -> Path | None:
+    spec = importlib.util.find_spec(CONTRACT_PACKAGE) if CONTRACT_PACKAGE not in sys.modules else None
+    origin = spec.origin if spec else getattr(sys.modules.get(CONTRACT_PACKAGE), "__file__", None)
+    return Path(origin).parent if origin else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    # A Package would import the folder's __init__.py under a bare name.
+    if path == _contract_folder():
+        directory: pytest.Collector = pytest.Dir.from_parent(parent, path=path)
+        return directory
+    return None
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    name = _contract_module(file_path)
+    if name is None or parent.session.isinitpath(file_path):
+        return None  # a path given on the command line comes through pytest_pycollect_makemodule
+    return _claim(file_path, parent, name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Any:
+    name = _contract_module(module_path)
+    return _claim(module_path, parent, name) if name else None
+
+
+def _claim(path: Path, parent: pytest.Collector, name: str) -> ContractModule:
+    module: ContractModule = ContractModule.from_parent(parent, path=path)
+    module.module_name = name
+    return module
+
+
+# -- for a team's own tests -------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "trivet_contract" not in metafunc.fixturenames:
+        return
+    from trivet.engine.plan import make_plan
+
+    config = metafunc.config
+    plan = make_plan(_registry(config).contracts, profile=_settings(config).profile, stack=_run(config).stack)
+    marked: Sequence[Any] = [pytest.param(c, id=c.id, marks=pytest.mark.trivet) for c in plan.contracts]
+    metafunc.parametrize("trivet_contract", marked)
+
+
+@pytest.fixture(scope="session")
+def trivet_stack(request: pytest.FixtureRequest) -> Stack:
+    """The stack in force: component versions, roles, digest."""
+    return _run(request.config).stack
+
+
+@pytest.fixture(scope="session")
+def trivet_session(request: pytest.FixtureRequest) -> Session:
+    """The stack running on the target; ``trivet_session.client("serving")`` and the like."""
+    return _run(request.config).session
+
+
+@pytest.fixture(scope="session")
+def trivet_judge(request: pytest.FixtureRequest) -> Any:
+    """A function that judges a contract, or the id of one, and tells pytest what it came to."""
+
+    def judge(contract: Contract | str) -> None:
+        __tracebackhide__ = True
+        known = _registry(request.config).contract(contract) if isinstance(contract, str) else contract
+        raise_for(_run(request.config).judge(known))
+
+    return judge

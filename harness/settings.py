@@ -1,0 +1,74 @@
+"""What the user asked for, from wherever they said it: defaults < ``[tool.trivet]`` < environment < flag."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from trivet.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One field per key of ``[tool.trivet]``; the environment variable is ``TRIVET_`` and the key in capitals.
+
+    ``stack`` is the name of a shipped stack or the path of a stack's folder; ``plugins`` are importable module names;
+    ``report`` is the directory that reports are written to, none when empty.
+    """
+
+    stack: str = "current"
+    target: str = "local"
+    profile: str = "core"
+    plugins: tuple[str, ...] = ()
+    report: str = ""
+
+
+def load_settings(start: Path, environment: Mapping[str, str] | None = None, **flags: Any) -> Settings:
+    """The settings in force in ``start``. Flags that are None or empty were not given. Raises UsageError for what it cannot read."""
+    known = {field.name: field for field in fields(Settings)}
+    settings = Settings()
+    if found := _table(start):
+        path, table = found
+        for key, value in table.items():
+            if key not in known:
+                raise UsageError(f"{path}: [tool.trivet] has no key {key!r}", remedy=f"use one of: {', '.join(known)}")
+            settings = replace(settings, **{key: _typed(f"{path}: tool.trivet.{key}", key, value)})
+    for key in known:
+        if value := (os.environ if environment is None else environment).get(f"TRIVET_{key.upper()}"):
+            settings = replace(settings, **{key: tuple(value.split(",")) if key == "plugins" else value})
+    given = {key: tuple(value) if key == "plugins" else value for key, value in flags.items() if value}
+    return replace(settings, **given)
+
+
+def _table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
+    for folder in (start, *start.parents):
+        path = folder / "pyproject.toml"
+        if not path.is_file():
+            continue
+        try:
+            tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{path} is not valid TOML: {error}", remedy="correct the file; settings are read from it"
+            ) from error
+        table = tool.get("trivet")
+        if table is None:
+            return None
+        if not isinstance(table, dict):
+            raise UsageError(f"{path}: tool.trivet is {table!r}, not a table", remedy="write [tool.trivet]")
+        return path, table
+    return None
+
+
+def _typed(place: str, key: str, value: Any) -> Any:
+    if key == "plugins":
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise UsageError(f"{place} is {value!r}", remedy="write a list of module names")
+    if isinstance(value, str):
+        return value
+    raise UsageError(f"{place} is {value!r}", remedy="write a string")
