@@ -1,0 +1,194 @@
+"""How findings become a result, and results an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trivet.engine.authoring import MUST, SHOULD, contract, failed, inconclusive, not_applicable, passed
+from trivet.engine.events import ContractEnded, Event, RunEnded, RunStarted
+from trivet.engine.run import run
+from trivet.errors import CannotTell, NotOffered, PlatformError
+from trivet.model.contract import Contract
+from trivet.model.finding import Finding
+from trivet.model.outcome import Level, Outcome
+from trivet.model.report import ConformanceReport
+from trivet.model.stack import Stack
+
+STACK = Stack(
+    name="paper",
+    title="No software at all",
+    folder=Path(),
+    components={"mlflow": "2.17.2"},
+    roles={},
+    digest="0" * 64,
+    kserve_api=Path(),
+)
+
+
+class PaperSession:
+    """A session whose clients are plain values: what the engine does with them is what these tests are about."""
+
+    def __init__(self, clients: Mapping[str, Any]) -> None:
+        self.clients = clients
+
+    def client(self, name: str) -> Any:
+        if name not in self.clients:
+            raise NotOffered(f"no client {name}")
+        if isinstance(self.clients[name], Exception):
+            raise self.clients[name]
+        return self.clients[name]
+
+    def subjects(self, kind: str) -> Sequence[Any]:
+        return self.clients.get(kind, ())
+
+    def features(self) -> Mapping[str, str]:
+        return {}
+
+    def describe(self) -> Mapping[str, str]:
+        return {}
+
+
+class PaperTarget:
+    name = "paper"
+
+    def __init__(self, **clients: Any) -> None:
+        self.clients = clients
+        self.stopped = False
+
+    @contextmanager
+    def start(self, stack: Stack, emit: Any) -> Iterator[PaperSession]:
+        try:
+            yield PaperSession(self.clients)
+        finally:
+            self.stopped = True
+
+
+def made(check: Callable[..., Any], level: Level = MUST, versions: Mapping[str, str] | None = None) -> Contract:
+    return contract(
+        title="A must B", level=level, seam=("mlflow", "kserve"), rationale="because", remedy="do C", versions=versions
+    )(check)
+
+
+def judged(*contracts: Contract, target: PaperTarget | None = None) -> tuple[ConformanceReport, list[Event]]:
+    events: list[Event] = []
+    report = run(contracts, target=target or PaperTarget(), stack=STACK, profile="core", emit=events.append)
+    return report, events
+
+
+def holds() -> Iterator[Finding]:
+    yield passed("seen")
+
+
+def breaks() -> Iterator[Finding]:
+    yield passed("seen")
+    yield failed("not so", remedy="do D")
+
+
+def observes_nothing() -> Iterator[Finding]:
+    yield from ()
+
+
+@pytest.mark.parametrize(
+    ("check", "level", "outcome", "code"),
+    [
+        (holds, MUST, Outcome.PASSED, 0),
+        (breaks, MUST, Outcome.FAILED, 1),
+        (breaks, SHOULD, Outcome.FAILED, 0),
+        (observes_nothing, MUST, Outcome.INCONCLUSIVE, 2),
+        (observes_nothing, SHOULD, Outcome.INCONCLUSIVE, 0),
+        (lambda: 1 / 0, MUST, Outcome.ERROR, 2),
+        (lambda: 1 / 0, SHOULD, Outcome.ERROR, 2),
+    ],
+)
+def test_outcome_and_exit_code_follow_the_findings(
+    check: Callable[..., Any], level: Level, outcome: Outcome, code: int
+) -> None:
+    report, _ = judged(made(holds), made(check, level))
+    assert report.contracts[1].outcome is outcome
+    assert report.exit_code == code
+
+
+def test_a_failure_outweighs_being_unable_to_tell() -> None:
+    report, _ = judged(made(breaks), made(observes_nothing))
+    assert (report.exit_code, report.verdict) == (1, "not conformant")
+
+
+def test_only_advice_and_skips_are_not_a_conformant_stack() -> None:
+    report, _ = judged(made(holds, SHOULD), made(lambda: [not_applicable("no such thing")]))
+    assert report.exit_code == 2
+
+
+def test_a_bug_in_a_check_is_an_error_with_its_traceback_and_not_a_failure() -> None:
+    report, _ = judged(made(lambda: 1 / 0))
+    (result,) = report.contracts
+    assert "ZeroDivisionError" in result.reason
+    assert "Traceback" in result.findings[0].evidence[0].text
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (CannotTell("never ready"), Outcome.INCONCLUSIVE),
+        (NotOffered("no cluster"), Outcome.SKIPPED),
+        (PlatformError("the server died"), Outcome.ERROR),
+    ],
+)
+def test_what_a_client_raises_decides_the_outcome_and_is_the_reason(error: Exception, outcome: Outcome) -> None:
+    def asks(serving: Any) -> Iterator[Finding]:
+        yield passed("never reached")
+
+    report, _ = judged(made(asks), target=PaperTarget(serving=error))
+    assert report.contracts[0].outcome is outcome
+    assert str(error) in report.contracts[0].reason
+
+
+def test_a_contract_outside_its_versions_is_skipped_with_both_named() -> None:
+    report, _ = judged(made(breaks, versions={"mlflow": ">=3"}))
+    assert report.contracts[0].outcome is Outcome.SKIPPED
+    assert report.contracts[0].reason == "applies to mlflow>=3; the stack has 2.17.2"
+
+
+def test_a_contract_over_a_static_subject_runs_once_per_subject() -> None:
+    def reads(manifest: str, stack: Stack) -> Iterator[Finding]:
+        yield passed(f"{manifest} on {stack.name}")
+
+    report, _ = judged(made(reads), target=PaperTarget(manifest=("one", "two")))
+    assert [finding.message for finding in report.contracts[0].findings] == ["one on paper", "two on paper"]
+
+
+def test_no_subject_at_all_is_inconclusive() -> None:
+    def reads(manifest: str) -> Iterator[Finding]:
+        yield passed(manifest)
+
+    report, _ = judged(made(reads))
+    assert report.contracts[0].outcome is Outcome.INCONCLUSIVE
+
+
+def test_the_finding_of_the_worst_outcome_gives_reason_and_remedy() -> None:
+    report, _ = judged(made(breaks))
+    assert (report.contracts[0].reason, report.contracts[0].remedy) == ("not so", "do D")
+
+
+def test_every_contract_is_in_the_report_once_and_in_order_and_was_told_once() -> None:
+    contracts = [made(holds), made(breaks), made(observes_nothing), made(lambda: [inconclusive("who knows")])]
+    report, events = judged(*contracts)
+    assert [result.id for result in report.contracts] == [c.id for c in contracts]
+    assert isinstance(events[0], RunStarted)
+    assert isinstance(events[-1], RunEnded)
+    assert sum(isinstance(event, ContractEnded) for event in events) == len(contracts)
+
+
+def test_the_target_is_stopped_when_a_check_is_interrupted() -> None:
+    def interrupted() -> Iterator[Finding]:
+        raise KeyboardInterrupt
+        yield
+
+    target = PaperTarget()
+    with pytest.raises(KeyboardInterrupt):
+        judged(made(interrupted), target=target)
+    assert target.stopped

@@ -1,0 +1,49 @@
+"""Where settings come from, and what is said of those that cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trivet.errors import UsageError
+from trivet.settings import load_settings
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "pyproject.toml").write_text(text)
+    return folder
+
+
+def test_defaults_then_file_then_environment_then_flag(tmp_path: Path) -> None:
+    folder = write(tmp_path, '[tool.trivet]\nstack = "file"\nprofile = "file"\nreport = "file"\n')
+    environment = {"TRIVET_PROFILE": "environment", "TRIVET_REPORT": "environment"}
+    settings = load_settings(folder, environment, report="flag")
+    assert (settings.target, settings.stack, settings.profile, settings.report) == (
+        "local",
+        "file",
+        "environment",
+        "flag",
+    )
+
+
+def test_a_folder_below_finds_the_file_above(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.trivet]\nplugins = ["acme"]\n')
+    (tmp_path / "deep").mkdir()
+    assert load_settings(tmp_path / "deep", {}).plugins == ("acme",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[tool.trivet]\nstak = "current"\n', "has no key 'stak'"),
+        ("[tool.trivet]\nstack = 3\n", "tool.trivet.stack is 3"),
+        ('[tool.trivet]\nplugins = "acme"\n', "write a list of module names"),
+        ("[tool.trivet\n", "is not valid TOML"),
+        ('[tool]\ntrivet = "current"\n', "not a table"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_file(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=r"pyproject\.toml") as caught:
+        load_settings(write(tmp_path, text), {})
+    assert said in str(caught.value)
