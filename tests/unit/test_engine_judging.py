@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from paper import STACK, PaperTarget
 
 from trivet.engine.authoring import MUST, SHOULD, contract, failed, inconclusive, not_applicable, passed
 from trivet.engine.events import ContractEnded, Event, RunEnded, RunStarted
@@ -18,54 +17,6 @@ from trivet.model.finding import Finding
 from trivet.model.outcome import Level, Outcome
 from trivet.model.report import ConformanceReport
 from trivet.model.stack import Stack
-
-STACK = Stack(
-    name="paper",
-    title="No software at all",
-    folder=Path(),
-    components={"mlflow": "2.17.2"},
-    roles={},
-    digest="0" * 64,
-    kserve_api=Path(),
-)
-
-
-class PaperSession:
-    """A session whose clients are plain values: what the engine does with them is what these tests are about."""
-
-    def __init__(self, clients: Mapping[str, Any]) -> None:
-        self.clients = clients
-
-    def client(self, name: str) -> Any:
-        if name not in self.clients:
-            raise NotOffered(f"no client {name}")
-        if isinstance(self.clients[name], Exception):
-            raise self.clients[name]
-        return self.clients[name]
-
-    def subjects(self, kind: str) -> Sequence[Any]:
-        return self.clients.get(kind, ())
-
-    def features(self) -> Mapping[str, str]:
-        return {}
-
-    def describe(self) -> Mapping[str, str]:
-        return {}
-
-
-class PaperTarget:
-    name = "paper"
-
-    def __init__(self, **clients: Any) -> None:
-        self.clients = clients
-        self.stopped = False
-
-    @contextmanager
-    def start(self, stack: Stack, emit: Any) -> Iterator[PaperSession]:
-        try:
-            yield PaperSession(self.clients)
-        finally:
-            self.stopped = True
 
 
 def made(check: Callable[..., Any], level: Level = MUST, versions: Mapping[str, str] | None = None) -> Contract:

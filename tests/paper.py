@@ -1,0 +1,108 @@
+"""A target of paper: its clients are plain values. For tests of the engine and the plugin themselves, never of a contract.
+
+It registers through the same hooks as a third party's would, as the target ``paper``, together with three contracts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from trivet.engine.authoring import MUST, SHOULD, contract, failed, passed
+from trivet.errors import NotOffered
+from trivet.hookspecs import hookimpl
+from trivet.model.finding import Finding
+from trivet.model.stack import Stack
+
+STACK = Stack(
+    name="paper",
+    title="No software at all",
+    folder=Path(),
+    components={"mlflow": "2.17.2"},
+    roles={},
+    digest="0" * 64,
+    kserve_api=Path(),
+)
+
+
+class PaperSession:
+    def __init__(self, clients: Mapping[str, Any]) -> None:
+        self.clients = clients
+
+    def client(self, name: str) -> Any:
+        if name not in self.clients:
+            raise NotOffered(f"no client {name}")
+        if isinstance(self.clients[name], Exception):
+            raise self.clients[name]
+        return self.clients[name]
+
+    def subjects(self, kind: str) -> Sequence[Any]:
+        return self.clients.get(kind, ())
+
+    def features(self) -> Mapping[str, str]:
+        return {}
+
+    def describe(self) -> Mapping[str, str]:
+        return {}
+
+
+class PaperTarget:
+    name = "paper"
+
+    def __init__(self, **clients: Any) -> None:
+        self.clients = clients
+        self.stopped = False
+
+    @contextmanager
+    def start(self, stack: Stack, emit: Any) -> Iterator[PaperSession]:
+        try:
+            yield PaperSession(self.clients)
+        finally:
+            self.stopped = True
+
+
+@contract(
+    title="Paper must be white",
+    level=MUST,
+    seam=("mlflow", "kserve"),
+    rationale="so that one can write",
+    remedy="bleach",
+)
+def white(colour: str) -> Iterator[Finding]:
+    yield passed("white") if colour == "white" else failed(f"the paper is {colour}")
+
+
+@contract(
+    title="Paper should be thick",
+    level=SHOULD,
+    seam=("mlflow", "kserve"),
+    rationale="so that it lasts",
+    remedy="two sheets",
+)
+def thick(grams: int) -> Iterator[Finding]:
+    yield passed("thick") if grams > 80 else failed(f"{grams} g is thin")
+
+
+@contract(
+    title="Paper must be in the tray",
+    level=MUST,
+    seam=("mlflow", "kserve"),
+    rationale="else none comes",
+    remedy="fill it",
+)
+def loaded(tray: str) -> Iterator[Finding]:
+    yield passed(tray)
+
+
+@hookimpl
+def trivet_contracts() -> Iterable[ModuleType]:
+    return [sys.modules[__name__]]
+
+
+@hookimpl
+def trivet_targets() -> Mapping[str, Any]:
+    return {"paper": PaperTarget(colour="white", grams=70)}

@@ -1,0 +1,90 @@
+"""The plugin in other people's test runs, driven through pytest itself on the target of paper."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+STUB = "from trivet.suite import *\n"
+PAPER = "pytest_plugins = ['paper']\n"
+ON_PAPER = ("--trivet-target=paper", "--trivet-stack=2024.11-fixed", "-p", "no:cacheprovider")
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A team's repository: the stub, and a conftest that registers the target and the contracts of paper."""
+    pytester.makeconftest(PAPER)
+    pytester.makepyfile(test_platform=STUB)
+    pytester.syspathinsert(__import__("pathlib").Path(__file__).parents[1])
+    return pytester
+
+
+def test_the_stub_judges_every_contract_of_the_profile(project: pytest.Pytester) -> None:
+    result = project.runpytest("-v", "-k", "paper", *ON_PAPER)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_contract[[]paper.white] PASSED*",
+            "*test_contract[[]paper.thick] XFAIL*advice: 70 g is thin*",
+            "*test_contract[[]paper.loaded] SKIPPED*no client tray*",
+        ]
+    )
+    result.assert_outcomes(passed=1, xfailed=1, skipped=1)
+
+
+def test_a_failed_must_fails_with_rationale_and_remedy_and_without_a_traceback(project: pytest.Pytester) -> None:
+    project.makeconftest(PAPER + "import paper\npaper.trivet_targets().__class__\n")
+    project.makepyfile(
+        conftest=PAPER
+        + "import paper\n"
+        + "from trivet.hookspecs import hookimpl\n"
+        + "@hookimpl\ndef trivet_targets():\n    return {'grey': paper.PaperTarget(colour='grey', grams=90)}\n"
+        + "@hookimpl\ndef trivet_contracts():\n    return []\n"
+    )
+    result = project.runpytest("-k", "white", "--trivet-target=grey", "--trivet-stack=2024.11-fixed")
+    result.stdout.fnmatch_lines(
+        ["*paper.white FAILED: Paper must be white*", "*the paper is grey*", "*remedy: bleach*"]
+    )
+    result.assert_outcomes(failed=1)
+
+
+def test_reports_are_written_from_a_pytest_run(project: pytest.Pytester) -> None:
+    project.runpytest("-k", "paper", "--trivet-report=out", *ON_PAPER)
+    report = json.loads((project.path / "out" / "report.json").read_text())
+    assert {entry["id"]: entry["outcome"] for entry in report["contracts"]} == {
+        "paper.white": "PASSED",
+        "paper.thick": "FAILED",
+        "paper.loaded": "SKIPPED",
+    }
+
+
+def test_a_single_contract_can_be_judged_from_a_test_of_ones_own(project: pytest.Pytester) -> None:
+    project.makepyfile(test_own="def test_white(trivet_judge):\n    trivet_judge('paper.white')\n")
+    project.runpytest("test_own.py", *ON_PAPER).assert_outcomes(passed=1)
+
+
+def test_an_unknown_stack_is_a_usage_error_that_lists_the_known(project: pytest.Pytester) -> None:
+    result = project.runpytest("--trivet-target=paper", "--trivet-stack=2019.01")
+    result.stderr.fnmatch_lines(["*unknown stack '2019.01'*"]) if "2019.01" in result.stderr.str() else (
+        result.stdout.fnmatch_lines(["*unknown stack '2019.01'*"])
+    )
+    assert result.ret != 0
+
+
+def test_the_contracts_package_is_collected_under_canonical_names(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest("--pyargs", "trivet.contracts", "--collect-only", "-q", "--trivet-stack=2024.11-fixed")
+    result.stdout.fnmatch_lines(["*paths.py::*", "*lineage.py::*"])
+    assert result.ret == 0
+
+
+def test_a_run_without_trivet_items_imports_nothing_of_trivet_but_the_plugin(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+        def test_light():
+            ours = {name for name in sys.modules if name.partition(".")[0] == "trivet"}
+            assert ours <= {"trivet", "trivet.plugin"}, ours
+            assert not {"mlflow", "kfp", "kubernetes", "msgspec", "jinja2", "requests"} & set(sys.modules)
+        """
+    )
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
