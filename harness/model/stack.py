@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 ROLES = ("trainer", "tracking", "initializer", "runtime")
+SDK = "sdk"
+"""The role beside :data:`ROLES` that no process of the platform has: the KServe SDK that ``kserve_api.json`` is generated from."""
+
 COMPONENTS = ("kfp", "mlflow", "kserve", "runtime", "knative", "kubernetes", "store", "prometheus")
 
 
@@ -16,12 +19,14 @@ class Role:
     """A process of the platform with an environment of its own.
 
     ``python`` is the version that the environment is made with, ``image_python`` the one inside the published image where
-    there is one. ``pins`` maps normalised distribution names to the versions that the lock holds.
+    there is one. ``constraints`` hold versions without asking for the packages. ``pins`` maps normalised distribution names to
+    the versions that the lock holds for this machine.
     """
 
     name: str
     python: str
     requires: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
     cutoff: str
     lock: Path
     pins: Mapping[str, str]

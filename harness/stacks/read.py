@@ -1,0 +1,160 @@
+"""Reading a stack from its folder: ``stack.toml``, one lock per role, ``kserve_api.json``. Resolves and installs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from packaging.markers import Marker
+from packaging.utils import canonicalize_name
+
+from trivet.errors import UsageError, unknown
+from trivet.model.stack import Role, Stack
+from trivet.stacks.layout import STACK, deviations
+
+STACK_FILE = "stack.toml"
+API_FILE = "kserve_api.json"
+SHIPPED = "trivet.fixtures.stacks"
+
+_PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)\s*(?:;\s*(?P<marker>.*?))?\s*\\?$")
+
+
+def shipped_stacks() -> list[str]:
+    """The names of the stacks that come with trivet."""
+    return sorted(file.parent.name for file in _shipped_folder().glob(f"*/{STACK_FILE}"))
+
+
+def stack_folder(name_or_path: str) -> Path:
+    """The folder of a shipped stack, or of a stack of the user's own given by its folder or its ``stack.toml``.
+
+    Raises UsageError, listing the shipped stacks, when there is no such stack.
+    """
+    if name_or_path in shipped_stacks():
+        return _shipped_folder() / name_or_path
+    path = Path(name_or_path).expanduser()
+    folder = path.parent if path.name == STACK_FILE else path
+    if (folder / STACK_FILE).is_file():
+        return folder
+    if folder.is_dir():
+        raise UsageError(
+            f"{folder} is not a stack: there is no {STACK_FILE} in it", remedy=f"add one; copy it from {_shipped_folder()}"
+        )
+    error = unknown("stack", name_or_path, shipped_stacks())
+    raise UsageError(error.message, remedy=f"{error.remedy}, or give the path of a folder with a {STACK_FILE}")
+
+
+def load_stack(name_or_path: str) -> Stack:
+    """The stack called ``name_or_path``, or the one in that folder or ``stack.toml``.
+
+    Raises UsageError for an unknown stack, a ``stack.toml`` that does not parse or does not have the shape of one, and a lock
+    that is missing or not a lock.
+    """
+    folder = stack_folder(name_or_path)
+    table = read_table(folder)
+    roles = {name: _role(name, settings, folder) for name, settings in table["roles"].items()}
+    api = folder / API_FILE
+    if not api.is_file():
+        raise UsageError(f"{folder.name} has no {API_FILE}", remedy=f"trivet stack lock {name_or_path}")
+    return Stack(
+        name=folder.resolve().name,
+        title=table["title"],
+        folder=folder,
+        components=table["components"],
+        roles=roles,
+        digest=_digest([folder / STACK_FILE, *(role.lock for role in roles.values()), api]),
+        kserve_api=api,
+        settings={"serving": table["serving"]},
+    )
+
+
+def read_table(folder: Path) -> Mapping[str, Any]:
+    """``stack.toml`` of ``folder`` as a table that has been compared with :data:`trivet.stacks.layout.STACK`."""
+    file = folder / STACK_FILE
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{_place(file, str(error))}: not TOML: {error}", remedy="mend that line; see https://toml.io") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}", remedy="it must be a TOML file in UTF-8") from error
+    if wrong := list(deviations(table, STACK)):
+        raise UsageError(
+            "\n".join(f"{file}: {sentence}" for sentence in wrong),
+            remedy=f"compare it with a shipped one, {_shipped_folder() / 'current' / STACK_FILE}",
+        )
+    return table
+
+
+def read_pins(lock: Path, python: str) -> dict[str, str]:
+    """Normalised distribution name → version, for the lines of a hashed lock that hold on this machine under ``python``.
+
+    Raises UsageError, with the line, for anything in it that is not a pinned version.
+    """
+    try:
+        return pins_of(lock.read_text(encoding="utf-8"), python, lock)
+    except FileNotFoundError as error:
+        stack = lock.parent
+        raise UsageError(
+            f"role {lock.stem!r} of stack {stack.name!r} has no lock: {lock} does not exist", remedy=f"trivet stack lock {stack}"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{lock} cannot be read: {error}", remedy=f"trivet stack lock {lock.parent}") from error
+
+
+def pins_of(text: str, python: str, lock: Path) -> dict[str, str]:
+    """:func:`read_pins` of a lock's text; ``lock`` is only named in errors."""
+    pins: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith(("#", "--hash=")):
+            continue
+        pin = _PIN.match(line)
+        if pin is None:
+            raise UsageError(
+                f"{lock}:{number}: {line.strip()!r} is not a pin, expected `name==version`",
+                remedy=f"locks are generated: trivet stack lock {lock.parent}",
+            )
+        if pin["marker"] is None or Marker(pin["marker"]).evaluate(_marker_environment(python)):
+            pins[canonicalize_name(pin["name"])] = pin["version"]
+    return pins
+
+
+def _marker_environment(python: str) -> dict[str, str]:
+    full = python if python.count(".") > 1 else f"{python}.0"
+    return {"python_version": ".".join(full.split(".")[:2]), "python_full_version": full}
+
+
+def _role(name: str, settings: Mapping[str, Any], folder: Path) -> Role:
+    lock = folder / f"{name}.lock"
+    return Role(
+        name=name,
+        python=settings["python"],
+        requires=tuple(settings["requires"]),
+        constraints=tuple(settings.get("constraints", ())),
+        cutoff=settings["cutoff"],
+        lock=lock,
+        pins=read_pins(lock, settings["python"]),
+        image=settings.get("image", ""),
+        image_python=settings.get("image_python", ""),
+        environment=settings.get("environment", {}),
+    )
+
+
+def _digest(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.name):
+        digest.update(f"{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _place(file: Path, message: str) -> str:
+    line = re.search(r"at line (\d+)", message)
+    return f"{file}:{line[1]}" if line else str(file)
+
+
+def _shipped_folder() -> Path:
+    from importlib.resources import files
+
+    return Path(str(files(SHIPPED)))
