@@ -77,10 +77,10 @@ STACK = Table(
     required={
         "title": _ANY,
         "components": Table(
-            required={name: _VERSION for name in ("kfp", "mlflow", "kserve", "runtime")},
-            optional={name: _VERSION for name in COMPONENTS},
+            required=dict.fromkeys(("kfp", "mlflow", "kserve", "runtime"), _VERSION),
+            optional=dict.fromkeys(COMPONENTS, _VERSION),
         ),
-        "roles": Table(required={name: _ROLE for name in (*ROLES, SDK)}),
+        "roles": Table(required=dict.fromkeys((*ROLES, SDK), _ROLE)),
         "serving": _SERVING,
     }
 )

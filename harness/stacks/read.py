@@ -41,7 +41,8 @@ def stack_folder(name_or_path: str) -> Path:
         return folder
     if folder.is_dir():
         raise UsageError(
-            f"{folder} is not a stack: there is no {STACK_FILE} in it", remedy=f"add one; copy it from {_shipped_folder()}"
+            f"{folder} is not a stack: there is no {STACK_FILE} in it",
+            remedy=f"add one; copy it from {_shipped_folder()}",
         )
     error = unknown("stack", name_or_path, shipped_stacks())
     raise UsageError(error.message, remedy=f"{error.remedy}, or give the path of a folder with a {STACK_FILE}")
@@ -77,7 +78,9 @@ def read_table(folder: Path) -> Mapping[str, Any]:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{_place(file, str(error))}: not TOML: {error}", remedy="mend that line; see https://toml.io") from error
+        raise UsageError(
+            f"{_place(file, str(error))}: not TOML: {error}", remedy="mend that line; see https://toml.io"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}", remedy="it must be a TOML file in UTF-8") from error
     if wrong := list(deviations(table, STACK)):
@@ -98,7 +101,8 @@ def read_pins(lock: Path, python: str) -> dict[str, str]:
     except FileNotFoundError as error:
         stack = lock.parent
         raise UsageError(
-            f"role {lock.stem!r} of stack {stack.name!r} has no lock: {lock} does not exist", remedy=f"trivet stack lock {stack}"
+            f"role {lock.stem!r} of stack {stack.name!r} has no lock: {lock} does not exist",
+            remedy=f"trivet stack lock {stack}",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{lock} cannot be read: {error}", remedy=f"trivet stack lock {lock.parent}") from error

@@ -1,0 +1,152 @@
+"""Locking a stack: each role's requirements resolved into pins with hashes, and what is known of KServe's API generated anew."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from trivet.errors import PlatformError, UsageError, unknown
+from trivet.model.stack import SDK, Role
+from trivet.stacks.kserve_api import generate_api
+from trivet.stacks.read import API_FILE, STACK_FILE, pins_of, read_table
+from trivet.stacks.uv import run_uv
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockChange:
+    """A pin that is another than before. ``before`` is empty for a new package, ``after`` for one that is gone."""
+
+    role: str
+    package: str
+    before: str
+    after: str
+
+
+def lock_stack(
+    stack_folder: Path,
+    cutoff: str | None = None,
+    roles: Sequence[str] | None = None,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[LockChange]:
+    """Resolve the roles of the stack in ``stack_folder`` (all, or those named) and write their locks; say which pins changed.
+
+    ``cutoff`` (YYYY-MM-DD: nothing published after that day is taken) replaces the one of those roles in ``stack.toml``. The
+    locks hold for every platform, and no registry's address. With the role ``sdk``, ``kserve_api.json`` is generated too. Nothing
+    is written unless every role resolves. Raises UsageError for wrong input, PlatformError with uv's words otherwise.
+    """
+    settings = read_table(stack_folder)["roles"]
+    chosen = tuple(roles or settings)
+    for name in chosen:
+        if name not in settings:
+            raise unknown("role", name, settings)
+    description = (stack_folder / STACK_FILE).read_text(encoding="utf-8")
+    if cutoff is not None:
+        _check_day(cutoff)
+        description = with_cutoff(description, cutoff, chosen)
+    texts = {}
+    changes: list[LockChange] = []
+    for name in chosen:
+        progress(f"resolving the {name} of stack {stack_folder.name}")
+        lock = stack_folder / f"{name}.lock"
+        texts[lock] = resolve(name, settings[name], cutoff or settings[name]["cutoff"], stack_folder.name)
+        before = pins_of(lock.read_text(encoding="utf-8"), settings[name]["python"], lock) if lock.is_file() else {}
+        changes += _changes(name, before, pins_of(texts[lock], settings[name]["python"], lock))
+    if SDK in chosen:
+        texts[stack_folder / API_FILE] = _api(
+            settings[SDK], texts[stack_folder / f"{SDK}.lock"], stack_folder, progress
+        )
+    _write({**texts, stack_folder / STACK_FILE: description})
+    return changes
+
+
+def resolve(role: str, settings: Mapping[str, Any], cutoff: str, stack: str) -> str:
+    """The text of a lock for a role's ``requires`` under its ``constraints``, python and ``cutoff``."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for name, lines in (("requires", settings["requires"]), ("constraints", settings.get("constraints", []))):
+            (folder / f"{name}.in").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        text = run_uv(
+            [
+                *("pip", "compile", "--quiet", "--universal", "--fork-strategy", "fewest", "--generate-hashes"),
+                *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
+                *("--exclude-newer", cutoff, "--python-version", settings["python"]),
+                *("--constraints", "constraints.in", "requires.in"),
+            ],
+            what=f"resolve the {role} of stack {stack} as of {cutoff}",
+            cwd=folder,
+        )
+    if address := re.search(r"\S+://\S+", text):
+        raise UsageError(
+            f"the {role} of stack {stack} would be locked to an address, {address[0]}",
+            remedy="require published versions by `name==version`; where they come from is up to each machine's settings of uv",
+        )
+    return text
+
+
+def with_cutoff(description: str, cutoff: str, roles: Sequence[str]) -> str:
+    """``stack.toml``'s text with another cut-off date in the tables of ``roles``; everything else, comments included, stays."""
+    lines = description.splitlines(keepends=True)
+    table = ""
+    for number, line in enumerate(lines):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            table = header[1].strip()
+        elif table in {f"roles.{name}" for name in roles}:
+            lines[number] = re.sub(r'^(\s*cutoff\s*=\s*)("[^"]*"|\'[^\']*\')', rf'\g<1>"{cutoff}"', line)
+    return "".join(lines)
+
+
+def _check_day(cutoff: str) -> None:
+    try:
+        well = date.fromisoformat(cutoff).isoformat() == cutoff
+    except ValueError:
+        well = False
+    if not well:
+        raise UsageError(f"cut-off {cutoff!r} is not a day", remedy="write it as YYYY-MM-DD, such as 2024-11-15")
+
+
+def _changes(role: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[LockChange]:
+    return [
+        LockChange(role=role, package=name, before=before.get(name, ""), after=after.get(name, ""))
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _api(settings: Mapping[str, Any], lock_text: str, stack_folder: Path, progress: Callable[[str], None]) -> str:
+    """``kserve_api.json`` by the lock that is about to be written."""
+    with tempfile.TemporaryDirectory() as scratch:
+        lock = Path(scratch) / stack_folder.name / f"{SDK}.lock"
+        lock.parent.mkdir()
+        lock.write_text(lock_text, encoding="utf-8")
+        role = Role(
+            name=SDK,
+            python=settings["python"],
+            requires=tuple(settings["requires"]),
+            cutoff=settings["cutoff"],
+            lock=lock,
+            pins=pins_of(lock_text, settings["python"], lock),
+        )
+        return generate_api(role, progress=progress)
+
+
+def _write(texts: Mapping[Path, str]) -> None:
+    """All files or none, as far as a file system can: every text is on disk before the first one takes its place."""
+    fresh = {file: file.with_name(f".{file.name}.fresh") for file in texts}
+    try:
+        for file, text in texts.items():
+            fresh[file].write_text(text, encoding="utf-8")
+        for file in texts:
+            fresh[file].replace(file)
+    except OSError as error:
+        raise PlatformError(
+            f"could not write the locks: {error}", remedy="lock a copy of the stack in a folder that is yours to write"
+        ) from error
+    finally:
+        for file in fresh.values():
+            file.unlink(missing_ok=True)

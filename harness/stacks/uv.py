@@ -1,0 +1,90 @@
+"""Calling the uv that trivet depends on, and turning what it says when it fails into an error with a remedy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from trivet.errors import PlatformError
+
+DEADLINE = 1800.0
+"""Seconds after which a call of uv is given up: a cold download of the largest role over a slow line takes a fraction of it."""
+
+_REMEDIES = (
+    (
+        ("No space left on device", "Disk quota exceeded"),
+        "free some disk space, or set TRIVET_CACHE (and UV_CACHE_DIR) to another disk",
+    ),
+    (
+        ("No interpreter found", "No download found", "python-downloads"),
+        "install that Python: uv python install VERSION, or from your system's packages",
+    ),
+    (
+        ("Hash mismatch", "hash mismatch"),
+        "the registry serves other files than the lock was made from: restore the lock, or make a new one with `trivet stack lock`",
+    ),
+    (
+        ("No solution found", "unsatisfiable"),
+        "change `requires` or `constraints` of that role in stack.toml, or take a later cut-off date",
+    ),
+    (
+        (
+            "Failed to fetch",
+            "error sending request",
+            "client error",
+            "dns error",
+            "Connection refused",
+            "timed out",
+            "Request failed",
+        ),
+        "see that the package registry is reachable; a mirror is named by UV_DEFAULT_INDEX or in uv.toml",
+    ),
+)
+
+
+def uv_binary() -> str:
+    """The path of uv's executable, from the `uv` distribution."""
+    from uv import find_uv_bin
+
+    try:
+        return find_uv_bin()
+    except FileNotFoundError as error:
+        raise PlatformError(
+            f"uv is not installed: {error}", remedy="install trivet anew; uv is one of its dependencies"
+        ) from error
+
+
+def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None) -> str:
+    """uv's standard output for ``arguments``. ``what`` completes "could not …" in the PlatformError with uv's own words.
+
+    The user's own settings of uv (index, proxy, cache) apply, by environment and by user-level ``uv.toml``.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")
+    }
+    try:
+        done = subprocess.run(
+            [uv_binary(), *arguments],
+            cwd=cwd,
+            env={**environment, "NO_COLOR": "1", "UV_NO_PROGRESS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PlatformError(
+            f"could not {what}: uv was still at it after {DEADLINE:.0f} s",
+            remedy="see that the package registry is reachable and quick",
+        ) from error
+    if done.returncode:
+        words = done.stderr.strip() or done.stdout.strip() or f"uv ended with status {done.returncode} and said nothing"
+        raise PlatformError(f"could not {what}; uv says:\n{words}", remedy=_remedy(words))
+    return done.stdout
+
+
+def _remedy(words: str) -> str:
+    fitting = (remedy for signs, remedy in _REMEDIES if any(sign in words for sign in signs))
+    return next(fitting, "see uv's words above")
