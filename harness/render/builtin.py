@@ -1,0 +1,11 @@
+"""The formats that come with trivet. Nothing heavy is imported before a report is written."""
+
+from __future__ import annotations
+
+from trivet.render import github, html, junit, report_json, sarif
+from trivet.render.writers import Writer
+
+
+def writers() -> dict[str, Writer]:
+    """Writers by format name: the four files of ``--report DIR``, then the annotations of ``--format github``."""
+    return {"json": report_json, "junit": junit, "html": html, "sarif": sarif, "github": github}

@@ -1,0 +1,75 @@
+"""Contracts before a run: the list, the plan, and one contract explained. All at most 100 columns wide, without control characters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from trivet.engine.plan import Plan
+from trivet.model.contract import Contract
+from trivet.model.stack import Stack
+from trivet.render.layout import COLUMNS, Line, Span, entry, fit, line, pad, plain, wrap
+from trivet.render.wording import NAMES, seam_name
+
+_LEVEL = 6
+
+
+def explain(contract: Contract) -> str:
+    """Everything that a contract says about itself."""
+    applies = ", ".join(f"{NAMES.get(name, name)} {given}" for name, given in contract.versions.items())
+    observes = ", ".join(name.replace("_", " ") for name in contract.wants)
+    said = [
+        line(Span(fit(contract.id, COLUMNS), "bold")),
+        *(line(text) for text in wrap(contract.title, COLUMNS)),
+        line(),
+        *entry("level", contract.level.value),
+        *entry("seam", seam_name(contract.seam)),
+        *entry("applies", applies or "to every version"),
+        *entry("observes", observes),
+        *entry(
+            "lint",
+            "yes: read from a file, without starting anything" if contract.static else "no: needs a running stack",
+        ),
+        *entry("since", contract.since),
+    ]
+    for label, text in (("why", contract.rationale), ("remedy", contract.remedy)):
+        said += [line(), *entry(label, text)]
+    said += [line()] if contract.sources else []
+    for number, source in enumerate(contract.sources):
+        said += entry("" if number else "sources", source)
+    return plain(said)
+
+
+def listing(contracts: Sequence[Contract]) -> str:
+    """The contracts by seam: level, id, title, and a mark on those that ``trivet lint`` can run."""
+    return plain(
+        [*_table(contracts, {}), line(), line(f"{_number(contracts)}; * runs under trivet lint, from files alone")]
+    )
+
+
+def planned(plan: Plan, stack: Stack) -> str:
+    """What a run would judge: as :func:`listing`, with the reason for each contract that will be skipped."""
+    components = " · ".join(f"{NAMES.get(name, name)} {version}" for name, version in stack.components.items())
+    head = [line(text) for text in wrap(f"{stack.name}  {stack.title}\n{components}\nprofile {plan.profile}", COLUMNS)]
+    judged = len(plan.contracts) - len(plan.not_applicable)
+    foot = f"{_number(plan.contracts)}: {judged} to judge, {len(plan.not_applicable)} that will be skipped"
+    return plain([*head, line(), *_table(plan.contracts, plan.not_applicable), line(), line(foot)])
+
+
+def _number(contracts: Sequence[Contract]) -> str:
+    return f"{len(contracts)} contract{'' if len(contracts) == 1 else 's'}"
+
+
+def _table(contracts: Sequence[Contract], skipped: Mapping[str, str]) -> list[Line]:
+    groups: dict[tuple[str, str], list[Contract]] = {}
+    for contract in contracts:
+        groups.setdefault(contract.seam, []).append(contract)
+    rows: list[Line] = []
+    for seam, members in groups.items():
+        rows += [line()] if rows else []
+        rows.append(line(Span(fit(seam_name(seam), COLUMNS), "bold")))
+        for contract in members:
+            mark = "*" if contract.static else " "
+            rows.append(line(f"{mark} {pad(contract.level.value, _LEVEL)}  ", fit(contract.id, COLUMNS - _LEVEL - 4)))
+            said = f"skipped: {skipped[contract.id]}" if contract.id in skipped else contract.title
+            rows += [line(" " * (_LEVEL + 4), Span(text, "dim")) for text in wrap(said, COLUMNS - _LEVEL - 4)]
+    return rows

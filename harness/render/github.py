@@ -1,0 +1,60 @@
+"""GitHub workflow commands: an annotation per deviation, at its file and line where one is known.
+
+Errors are what keeps the report from being conformant, warnings are advice. GitHub shows the first ten errors and the first ten
+warnings of a step, so the findings come worst first. Escaping: ``packages/core/src/command.ts`` of actions/toolkit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trivet.model.finding import Location
+from trivet.model.outcome import Outcome
+from trivet.model.report import ConformanceReport, ContractResult
+from trivet.render.wording import STANDINGS, blocks, printable, standing_of, verdict_sentence
+
+filename = "github-annotations.txt"
+
+
+def write(report: ConformanceReport) -> str:
+    """One command per line; the last says the verdict."""
+    results = sorted(report.contracts, key=lambda result: STANDINGS.index(standing_of(result)))
+    lines = [line for result in results for line in _annotations(result)]
+    command = "error" if report.exit_code else "notice"
+    lines.append(_command(command, "trivet", verdict_sentence(report), None))
+    return "\n".join(lines) + "\n"
+
+
+def _annotations(result: ContractResult) -> Iterator[str]:
+    if result.outcome in (Outcome.PASSED, Outcome.SKIPPED):
+        return
+    command = "error" if blocks(result) else "warning"
+    title = f"{result.id} {result.outcome}{'' if blocks(result) else ' (advice)'}"
+    found = [finding for finding in result.findings if finding.outcome is result.outcome]
+    for finding in found:
+        remedy = finding.remedy or result.remedy
+        text = f"{finding.message}\nremedy: {remedy}" if remedy else finding.message
+        yield _command(command, title, text, finding.location)
+    if not found:
+        yield _command(command, title, result.reason, None)
+
+
+def _command(command: str, title: str, message: str, location: Location | None) -> str:
+    properties = {}
+    if location and location.file:
+        properties["file"] = location.file
+        if location.line:
+            properties["line"] = str(location.line)
+    elif location and location.object:
+        message = f"{location.object}: {message}"
+    properties["title"] = title
+    listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    return f"::{command} {listed}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

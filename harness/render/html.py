@@ -1,0 +1,94 @@
+"""report.html: one self-contained page. It asks the network for nothing, runs no script but its own, and reads well without it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from trivet.model.report import ConformanceReport, Phase
+from trivet.render.picture import picture
+from trivet.render.wording import (
+    NAMES,
+    STANDINGS,
+    blocks,
+    by_seam,
+    counts,
+    exit_sentence,
+    printable,
+    seam_name,
+    standing,
+    standing_of,
+    tally,
+    verdict_sentence,
+    worst,
+)
+
+filename = "report.html"
+
+
+def write(report: ConformanceReport) -> str:
+    """The whole page. All text of the report is escaped; characters that no page may hold are replaced."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["sha256"] = _sha256
+    environment.globals |= {
+        "names": NAMES,
+        "standings": STANDINGS,
+        "blocks": blocks,
+        "seam_name": seam_name,
+        "standing": standing,
+        "standing_of": standing_of,
+        "worst": worst,
+        "tally": tally,
+    }
+    template = environment.from_string(files("trivet.render").joinpath("report.html.j2").read_text(encoding="utf-8"))
+    return template.render(**_content(report)) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A phase on the timeline: where its bar begins and how long it is, in percent of the whole."""
+
+    phase: Phase
+    left: float
+    width: float
+
+
+def _content(report: ConformanceReport) -> Mapping[str, Any]:
+    ranked = sorted(report.contracts, key=lambda result: STANDINGS.index(standing_of(result)))
+    return {
+        "report": report,
+        "seams": by_seam(report),
+        "pictures": {"across": picture(report, upright=False), "upright": picture(report, upright=True)},
+        "attention": [result for result in ranked if standing_of(result).name not in ("passed", "skipped")],
+        "tallies": tally(report.contracts),
+        "bars": _bars(report),
+        "sentence": verdict_sentence(report),
+        "counts": counts(report),
+        "exit_sentence": exit_sentence(report),
+        "mood": ("passed", "failed", "inconclusive")[report.exit_code],
+    }
+
+
+def _bars(report: ConformanceReport) -> list[Bar]:
+    total = max([report.provenance.seconds, *(phase.started + phase.seconds for phase in report.phases)]) or 1.0
+    return [
+        Bar(phase=phase, left=100 * max(0.0, phase.started) / total, width=100 * phase.seconds / total)
+        for phase in sorted(report.phases, key=lambda phase: (phase.started, -phase.seconds))
+    ]
+
+
+def _sha256(script: str) -> str:
+    """The hash by which a content security policy allows exactly this script."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,90 @@
+"""junit.xml as CI systems read it: red exactly when the report is not conformant.
+
+A suite per seam, a case per contract, named by its id. FAILED is a failure when the contract is a MUST. A SHOULD that FAILED or is
+INCONCLUSIVE does not decide conformance, and JUnit has no word for advice, so it is a skipped case whose message begins with
+``advice:``. SKIPPED is skipped; INCONCLUSIVE (of a MUST) and ERROR are errors, with the outcome as their type.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+
+from trivet.model.outcome import Outcome
+from trivet.model.report import ConformanceReport, ContractResult
+from trivet.render.wording import blocks, by_seam, printable, seam_name, verdict_sentence
+
+filename = "junit.xml"
+
+
+def write(report: ConformanceReport) -> str:
+    """The whole file. A report that is not conformant for want of contracts gets a case ``verdict`` that says so."""
+    root = ET.Element("testsuites", name=printable(f"trivet {report.stack.name} on {report.target}"))
+    for seam, results in by_seam(report).items():
+        suite = _suite(root, seam_name(seam), report, [_case(result) for result in results])
+        properties = ET.Element("properties")
+        for name, value in {
+            "stack": report.stack.name,
+            "digest": report.stack.digest,
+            **report.stack.components,
+        }.items():
+            ET.SubElement(properties, "property", name=printable(name), value=printable(value))
+        suite.insert(0, properties)
+    if report.exit_code and not any(blocks(result) for result in report.contracts):
+        case = ET.Element("testcase", name="verdict", classname="trivet", time="0.000")
+        ET.SubElement(case, "error", type="INCONCLUSIVE", message=printable(verdict_sentence(report)))
+        _suite(root, "verdict", report, [case])
+    for name in ("tests", "failures", "errors", "skipped"):
+        root.set(name, str(sum(int(suite.get(name, 0)) for suite in root)))
+    root.set("time", f"{report.provenance.seconds:.3f}")
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(root: ET.Element, name: str, report: ConformanceReport, cases: Sequence[ET.Element]) -> ET.Element:
+    suite = ET.SubElement(root, "testsuite", name=printable(name), tests=str(len(cases)))
+    for kind, child in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(kind, str(sum(case.find(child) is not None for case in cases)))
+    suite.set("time", f"{sum(float(case.get('time', 0)) for case in cases):.3f}")
+    suite.set("timestamp", printable(report.provenance.started))
+    suite.extend(cases)
+    return suite
+
+
+def _case(result: ContractResult) -> ET.Element:
+    case = ET.Element(
+        "testcase",
+        name=printable(result.id),
+        classname=printable(result.id.rpartition(".")[0] or result.id),
+        time=f"{result.seconds:.3f}",
+    )
+    place = next((f.location for f in result.findings if f.outcome is result.outcome and f.location), None)
+    if place and place.file:
+        case.set("file", printable(place.file))
+        if place.line:
+            case.set("line", str(place.line))
+    reason = printable(result.reason)
+    if blocks(result):
+        child = ET.SubElement(case, "failure" if result.outcome is Outcome.FAILED else "error")
+        child.set("type", result.outcome.value)
+        child.set("message", reason)
+        child.text = printable(f"{result.title}\n\n{result.reason}\n\nwhy: {result.rationale}\nremedy: {result.remedy}")
+    elif result.outcome is Outcome.FAILED:
+        ET.SubElement(case, "skipped", message=f"advice: {reason}")
+    elif result.outcome is Outcome.INCONCLUSIVE:
+        ET.SubElement(case, "skipped", message=f"advice: could not tell: {reason}")
+    elif result.outcome is Outcome.SKIPPED:
+        ET.SubElement(case, "skipped", message=reason)
+    if output := "\n".join(_observed(result)):
+        ET.SubElement(case, "system-out").text = printable(output)
+    return case
+
+
+def _observed(result: ContractResult) -> list[str]:
+    lines = []
+    for finding in result.findings:
+        place = f"{finding.location}: " if finding.location and str(finding.location) else ""
+        lines.append(f"{finding.outcome} {place}{finding.message}")
+        if finding.outcome is not Outcome.PASSED:
+            lines += [f"--- {item.name} (sha256 {item.sha256[:12]})\n{item.text}" for item in finding.evidence]
+    return lines

@@ -1,0 +1,156 @@
+"""report.sarif, SARIF 2.1.0, for code scanning: contracts as rules, deviations as results.
+
+FAILED findings are results: ``error`` for a MUST, ``warning`` for a SHOULD. What could not be judged (INCONCLUSIVE, ERROR) is no
+statement about the code, so it stands under the invocation's ``toolExecutionNotifications``. Section numbers: SARIF 2.1.0, OASIS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from trivet.model.finding import Finding, Location
+from trivet.model.outcome import Level, Outcome
+from trivet.model.report import ConformanceReport, ContractResult
+from trivet.render.wording import printable, seam_name
+
+filename = "report.sarif"
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
+ROOT = "%SRCROOT%"
+"""The base that paths below the working directory are relative to (§3.14.14)."""
+
+
+def write(report: ConformanceReport) -> str:
+    """The whole file. Paths below the working directory become relative to it; others stay absolute."""
+    seen: Counter[str] = Counter()
+    results = [
+        _result(index, result, finding, seen)
+        for index, result in enumerate(report.contracts)
+        for finding in result.findings
+        if finding.outcome is Outcome.FAILED
+    ]
+    notifications = [
+        _notification(index, result)
+        for index, result in enumerate(report.contracts)
+        if result.outcome in (Outcome.INCONCLUSIVE, Outcome.ERROR)
+    ]
+    run = {
+        "tool": {
+            "driver": {
+                "name": "trivet",
+                "version": report.provenance.trivet,
+                "rules": [_rule(result) for result in report.contracts],
+            }
+        },
+        "automationDetails": {"id": f"trivet/{report.stack.name}/{report.target}/{report.profile}"},
+        "originalUriBaseIds": {ROOT: {"uri": Path.cwd().as_uri().rstrip("/") + "/"}},
+        "invocations": [
+            {
+                "executionSuccessful": not report.count(Outcome.ERROR),
+                "exitCode": report.exit_code,
+                "toolExecutionNotifications": notifications,
+            }
+        ],
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+        "properties": {
+            "stack": dict(report.stack.components),
+            "digest": report.stack.digest,
+            "verdict": report.verdict,
+        },
+    }
+    document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [_printable(run)]}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _rule(result: ContractResult) -> dict[str, Any]:
+    return {
+        "id": result.id,
+        "shortDescription": {"text": result.title},
+        "fullDescription": {"text": result.rationale or result.title},
+        "help": {
+            "text": f"{result.rationale}\n\nRemedy: {result.remedy}",
+            "markdown": f"{_markdown(result.rationale)}\n\n**Remedy:** {_markdown(result.remedy)}",
+        },
+        "defaultConfiguration": {"level": _level(result)},
+        "properties": {"tags": [seam_name(result.seam)], "level": result.level.value},
+    }
+
+
+def _result(index: int, result: ContractResult, finding: Finding, seen: Counter[str]) -> dict[str, Any]:
+    remedy = finding.remedy or result.remedy
+    key = _stable(result.id, finding)
+    seen[key] += 1
+    body: dict[str, Any] = {
+        "ruleId": result.id,
+        "ruleIndex": index,
+        "kind": "fail",
+        "level": _level(result),
+        "message": {"text": f"{finding.message}\nRemedy: {remedy}" if remedy else finding.message},
+        "partialFingerprints": {"trivetFinding/v1": f"{key}:{seen[key]}"},
+    }
+    if finding.location and (place := _location(finding.location)):
+        body["locations"] = [place]
+    return body
+
+
+def _notification(index: int, result: ContractResult) -> dict[str, Any]:
+    return {
+        "level": "error" if result.outcome is Outcome.ERROR else "warning",
+        "message": {"text": f"{result.outcome}: {result.reason}"},
+        "associatedRule": {"id": result.id, "index": index},
+    }
+
+
+def _level(result: ContractResult) -> str:
+    return "error" if result.level is Level.MUST else "warning"
+
+
+def _location(location: Location) -> dict[str, Any]:
+    place: dict[str, Any] = {}
+    if location.file:
+        physical: dict[str, Any] = {"artifactLocation": _artifact(location.file)}
+        if location.line and location.line > 0:
+            physical["region"] = {"startLine": location.line}
+        place["physicalLocation"] = physical
+    if location.object:
+        place["logicalLocations"] = [{"fullyQualifiedName": location.object, "kind": "resource"}]
+    return place
+
+
+def _artifact(file: str) -> dict[str, str]:
+    path = Path(os.path.abspath(printable(file)))  # noqa: PTH100 - Path.resolve would follow links away from the name that the user knows
+    if path.is_relative_to(Path.cwd()):
+        return {"uri": quote(path.relative_to(Path.cwd()).as_posix()), "uriBaseId": ROOT}
+    return {"uri": path.as_uri()}
+
+
+def _stable(contract: str, finding: Finding) -> str:
+    """The same for the same deviation in another run: no line, and nothing in the message that is counted or drawn anew."""
+    place = finding.location or Location()
+    file = _artifact(place.file)["uri"] if place.file else ""
+    message = re.sub(r"[0-9a-f]{8,}|\d+", "#", finding.message)
+    return hashlib.sha256(
+        "\n".join((contract, file, place.object or "", message)).encode("utf-8", "replace")
+    ).hexdigest()[:32]
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return value

@@ -1,0 +1,115 @@
+"""The final report in words: one line per contract, a block for each that needs attention, the verdict last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.cells import cell_len
+
+from trivet.model.finding import Finding
+from trivet.model.outcome import Outcome
+from trivet.model.report import ConformanceReport, ContractResult
+from trivet.render.layout import COLUMNS, STYLES, Line, Span, cut, entry, fit, line, pad, plain, telling, wrap
+from trivet.render.wording import (
+    NAMES,
+    STANDINGS,
+    by_seam,
+    counts,
+    exit_sentence,
+    printable,
+    seam_name,
+    standing_of,
+    verdict_sentence,
+)
+
+_OUTCOME = max(len(outcome) for outcome in Outcome)
+_ID = 44
+_REASON_LINES = 8
+
+
+def summary(report: ConformanceReport) -> str:
+    """The whole text, at most :data:`~trivet.render.layout.COLUMNS` wide and without control characters."""
+    return plain(list(lines(report)))
+
+
+def lines(report: ConformanceReport, columns: int = COLUMNS) -> Iterator[Line]:
+    """The lines of the summary for a terminal of ``columns``."""
+    yield from _header(report, columns)
+    width = min(_ID, max((len(result.id) for result in report.contracts), default=0))
+    for seam, results in by_seam(report).items():
+        yield line()
+        yield line(Span(fit(seam_name(seam), columns), "bold"))
+        for result in results:
+            yield _overview(result, width, columns)
+    ranked = sorted(report.contracts, key=lambda result: STANDINGS.index(standing_of(result)))
+    for result in ranked:
+        if result.outcome is not Outcome.PASSED:
+            yield line()
+            yield from _block(result, columns)
+    yield line()
+    yield line(Span("─" * columns, "dim"))
+    yield line(counts(report))
+    style = ("bold green", "bold red", "bold yellow")[report.exit_code]
+    yield from (line(Span(text, style)) for text in wrap(verdict_sentence(report), columns))
+    yield line(Span(exit_sentence(report), "dim"))
+
+
+def _header(report: ConformanceReport, columns: int) -> Iterator[Line]:
+    stack = report.stack
+    name = fit(stack.name, columns // 2)
+    yield line(Span(name, "bold"), "  ", fit(stack.title, columns - cell_len(name) - 2))
+    components = " · ".join(f"{NAMES.get(key, key)} {version}" for key, version in stack.components.items())
+    yield from (line(text) for text in wrap(components, columns))
+    where = (
+        f"target {report.target} · profile {report.profile} · {report.provenance.seconds:.1f} s · {stack.digest[:19]}"
+    )
+    yield line(Span(fit(where, columns), "dim"))
+
+
+def _word(result: ContractResult) -> Span:
+    return Span(pad(result.outcome.value, _OUTCOME), STYLES[standing_of(result).name])
+
+
+def _overview(result: ContractResult, width: int, columns: int) -> Line:
+    name = printable(result.id)
+    if result.outcome is Outcome.PASSED:
+        return line("  ", _word(result), "  ", fit(name, columns - _OUTCOME - 4))
+    name = pad(fit(name, columns - _OUTCOME - 6), width)
+    room = columns - _OUTCOME - len(name) - 6
+    advice = "advice: " if standing_of(result).name == "advice" else ""
+    return line(
+        "  ", _word(result), "  ", name, "  ", Span(fit(advice + result.reason, room) if room > 10 else "", "dim")
+    )
+
+
+def _block(result: ContractResult, columns: int) -> Iterator[Line]:
+    level = f"{result.level} (advice)" if standing_of(result).name == "advice" else result.level.value
+    head = fit(f"{result.id} · {seam_name(result.seam)} · {level}", columns - _OUTCOME - 2)
+    yield line(Span(result.outcome.value, STYLES[standing_of(result).name]), "  ", Span(head, "bold"))
+    yield from (line("  ", text) for text in wrap(result.title, columns - 2))
+    yield from entry("reason", result.reason, columns=columns, most=_REASON_LINES)
+    if result.outcome is Outcome.SKIPPED:
+        return
+    shown = [finding for finding in result.findings if finding.outcome is result.outcome]
+    for finding in shown[:1]:
+        yield from _place(finding, columns)
+    for finding in shown[1:4]:
+        where = f" ({finding.location})" if finding.location and str(finding.location) else ""
+        yield from entry("also", f"{finding.message}{where}", columns=columns, most=3)
+    if len(shown) > 4:
+        yield from entry("also", f"{len(shown) - 4} more; see the report", columns=columns)
+    yield from entry("remedy", result.remedy, columns=columns, most=_REASON_LINES)
+    for finding in shown[:1]:
+        yield from _evidence(finding, columns)
+
+
+def _place(finding: Finding, columns: int) -> Iterator[Line]:
+    if finding.location:
+        yield from entry("where", str(finding.location), columns=columns, most=2)
+
+
+def _evidence(finding: Finding, columns: int) -> Iterator[Line]:
+    for item in finding.evidence[:1]:
+        yield from entry("evidence", item.name, columns=columns, most=1)
+        for text in telling(item.text, finding.message):
+            yield line(" " * 12, Span(f"│ {cut(text, columns - 14)}", "dim"))

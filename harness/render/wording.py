@@ -1,0 +1,138 @@
+"""What every format says the same way: names, order, the verdict's sentence, and text that is safe to print anywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from trivet.model.outcome import Level, Outcome
+from trivet.model.report import ConformanceReport, ContractResult
+
+NAMES: Mapping[str, str] = {
+    "kfp": "KFP",
+    "mlflow": "MLflow",
+    "kserve": "KServe",
+    "runtime": "Runtime",
+    "knative": "Knative",
+    "kubernetes": "Kubernetes",
+    "store": "Store",
+    "prometheus": "Prometheus",
+}
+"""Components as their projects write themselves; others keep the stack's spelling."""
+
+EXIT_MEANING = ("conformant", "a MUST failed", "could not tell", "wrong usage, or refused by a guard")
+"""By exit code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How a contract's outcome weighs for a reader. ``symbol`` tells it apart without colour, ``word`` follows a number."""
+
+    name: str
+    symbol: str
+    word: str
+
+
+STANDINGS: tuple[Standing, ...] = (
+    Standing(name="failed", symbol="✕", word="failed"),
+    Standing(name="error", symbol="!", word="error"),
+    Standing(name="inconclusive", symbol="?", word="inconclusive"),
+    Standing(name="advice", symbol="△", word="advice"),
+    Standing(name="passed", symbol="✓", word="passed"),
+    Standing(name="skipped", symbol="–", word="skipped"),
+)
+"""Worst first. They are the five outcomes, with FAILED split: of a MUST it decides the verdict, of a SHOULD it is advice."""
+
+_BY_NAME = {standing.name: standing for standing in STANDINGS}
+
+
+def standing(outcome: Outcome, level: Level) -> Standing:
+    """The standing of an outcome at a level."""
+    if outcome is Outcome.FAILED and level is Level.SHOULD:
+        return _BY_NAME["advice"]
+    return _BY_NAME[outcome.value.lower()]
+
+
+def standing_of(result: ContractResult) -> Standing:
+    """The standing of one contract."""
+    return standing(result.outcome, result.level)
+
+
+def worst(results: Iterable[ContractResult]) -> Standing:
+    """The worst standing among ``results``, of which there is at least one."""
+    return min((standing_of(result) for result in results), key=STANDINGS.index)
+
+
+def tally(results: Iterable[ContractResult]) -> dict[Standing, int]:
+    """How many of ``results`` have each standing, worst first, without zeros."""
+    found = [standing_of(result) for result in results]
+    return {one: found.count(one) for one in STANDINGS if one in found}
+
+
+def blocks(result: ContractResult) -> bool:
+    """Whether this result alone keeps the report from being conformant: what must turn a CI red."""
+    if result.outcome is Outcome.ERROR:
+        return True
+    return result.level is Level.MUST and result.outcome in (Outcome.FAILED, Outcome.INCONCLUSIVE)
+
+
+def by_seam(report: ConformanceReport) -> dict[tuple[str, str], list[ContractResult]]:
+    """The contracts by seam, seams as they come in the report, the worst of each seam first."""
+    groups: dict[tuple[str, str], list[ContractResult]] = {}
+    for result in report.contracts:
+        groups.setdefault(result.seam, []).append(result)
+    return {
+        seam: sorted(results, key=lambda result: STANDINGS.index(standing_of(result)))
+        for seam, results in groups.items()
+    }
+
+
+def seam_name(seam: tuple[str, str]) -> str:
+    """``MLflow → KServe``; one name for a seam of a component with itself."""
+    first, second = (NAMES.get(component, component) for component in seam)
+    return first if first == second else f"{first} → {second}"
+
+
+def counts(report: ConformanceReport) -> str:
+    """``35 contracts: 2 failed, 1 advice, 30 passed, 2 skipped``."""
+    total = len(report.contracts)
+    parts = ", ".join(f"{number} {one.word}" for one, number in tally(report.contracts).items())
+    return f"{total} contract{'' if total == 1 else 's'}{': ' if parts else ''}{parts}"
+
+
+def verdict_sentence(report: ConformanceReport) -> str:
+    """The verdict and what decided it: ``2024.11 is not conformant: 3 MUST failed, 1 advice``."""
+    must = {outcome: report.count(outcome, Level.MUST) for outcome in Outcome}
+    errors, advice = report.count(Outcome.ERROR), report.count(Outcome.FAILED, Level.SHOULD)
+    causes = [
+        f"{must[Outcome.PASSED]} MUST passed" if report.exit_code == 0 else "",
+        f"{must[Outcome.FAILED]} MUST failed" if must[Outcome.FAILED] else "",
+        f"{must[Outcome.INCONCLUSIVE]} MUST inconclusive" if must[Outcome.INCONCLUSIVE] else "",
+        f"{errors} error{'s' if errors > 1 else ''}" if errors else "",
+        "no contract was judged" if not report.contracts else "",
+        "no MUST passed" if report.contracts and not must[Outcome.PASSED] and report.exit_code == 2 else "",
+        f"{advice} advice" if advice else "",
+    ]
+    name = printable(report.stack.name)
+    opening = f"{name}: could not tell" if report.exit_code == 2 else f"{name} is {report.verdict}"
+    return f"{opening}: {', '.join(cause for cause in causes if cause)}"
+
+
+def exit_sentence(report: ConformanceReport) -> str:
+    """``exit code 1: a MUST failed``."""
+    return f"exit code {report.exit_code}: {EXIT_MEANING[report.exit_code]}"
+
+
+_TERMINAL_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and newline
+    "\u202a-\u202e\u2066-\u2069"  # bidirectional overrides, which make text read as what it is not
+    "\ud800-\udfff\ufffe\uffff]"  # halves of pairs and what XML forbids
+)
+
+
+def printable(text: str) -> str:
+    """``text`` without terminal sequences, and with U+FFFD for what XML, a terminal or UTF-8 would choke on."""
+    text = _TERMINAL_SEQUENCES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,362 @@
+"""The files of ``--report DIR``: what a program reads out of each is what the report says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from report_samples import HOSTILE, SAMPLES, conformant, empty, hostile, not_conformant
+
+from trivet.errors import UsageError
+from trivet.model.outcome import Outcome
+from trivet.model.report import ConformanceReport
+from trivet.render import github, html, junit, report_json, sarif
+from trivet.render.builtin import writers
+
+every_sample = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
+Sample = Callable[[], ConformanceReport]
+
+
+@every_sample
+@pytest.mark.parametrize("name", writers())
+def test_every_file_is_utf8_without_control_characters(sample: Sample, name: str) -> None:
+    text = writers()[name].write(sample())
+    text.encode("utf-8")
+    assert text.endswith("\n")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f]", text)
+
+
+def test_listing_the_writers_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from trivet.render.builtin import writers; writers(); "
+        "print(sorted({'jinja2', 'msgspec', 'rich', 'yaml', 'requests'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# report.json
+
+
+def test_the_published_schema_is_current() -> None:
+    published = files("trivet.render").joinpath(report_json.SCHEMA_FILE).read_text(encoding="utf-8")
+    assert published == report_json.schema_text(), "write report_json.schema_text() to the file anew"
+
+
+@every_sample
+def test_a_report_is_valid_under_the_published_schema(sample: Sample) -> None:
+    jsonschema.Draft202012Validator.check_schema(report_json.schema())
+    document = json.loads(report_json.write(sample()))
+    jsonschema.validate(document, report_json.schema(), jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda document: document["contracts"][0].update(outcome="OK"),
+        lambda document: document["contracts"][0].pop("remedy"),
+        lambda document: document.pop("verdict"),
+        lambda document: document.update(exitCode=3),
+        lambda document: document["summary"].pop("ERROR"),
+        lambda document: document.update(apiVersion="trivet.dev/v2"),
+    ],
+)
+def test_the_schema_refuses_what_is_no_report(spoil: Callable[[dict[str, Any]], object]) -> None:
+    document = json.loads(report_json.write(not_conformant()))
+    spoil(document)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, report_json.schema())
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name != "hostile"])
+def test_a_report_survives_the_round_trip(name: str) -> None:
+    report = SAMPLES[name]()
+    assert report_json.read(report_json.write(report)) == report
+
+
+def test_half_a_character_pair_is_replaced_and_everything_else_survives_the_round_trip() -> None:
+    text = report_json.write(hostile())
+    assert report_json.write(report_json.read(text)) == text
+    assert report_json.read(text).contracts[0].title == HOSTILE.replace("\udc80", "?")
+
+
+def test_computed_fields_say_what_the_report_says() -> None:
+    document = json.loads(report_json.write(not_conformant()))
+    assert (document["verdict"], document["exitCode"]) == ("not conformant", 1)
+    assert document["summary"] == {
+        "contracts": 24,
+        "PASSED": 18,
+        "FAILED": 3,
+        "SKIPPED": 1,
+        "INCONCLUSIVE": 1,
+        "ERROR": 1,
+    }
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"apiVersion": 1}'])
+def test_reading_something_else_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="not a ConformanceReport"):
+        report_json.read(text)
+
+
+def test_reading_a_report_of_another_version_names_both_versions() -> None:
+    text = report_json.write(empty()).replace("trivet.dev/v1alpha1", "trivet.dev/v9")
+    with pytest.raises(UsageError, match=r"(?s)v9.*v1alpha1"):
+        report_json.read(text)
+
+
+# junit.xml
+
+
+def _cases(report: ConformanceReport) -> dict[str, ET.Element]:
+    return {case.get("name", ""): case for case in ET.fromstring(junit.write(report)).iter("testcase")}
+
+
+@every_sample
+def test_junit_is_red_exactly_when_the_report_is_not_conformant(sample: Sample) -> None:
+    root = ET.fromstring(junit.write(sample()))
+    red = [case for case in root.iter("testcase") if case.find("failure") is not None or case.find("error") is not None]
+    assert bool(red) is (sample().exit_code != 0)
+    assert int(root.get("failures", 0)) + int(root.get("errors", 0)) == len(red)
+
+
+@every_sample
+def test_junit_counts_its_cases_and_has_every_contract_once(sample: Sample) -> None:
+    root = ET.fromstring(junit.write(sample()))
+    assert int(root.get("tests", 0)) == len(list(root.iter("testcase")))
+    names = [case.get("name") for case in root.iter("testcase") if case.get("name") != "verdict"]
+    assert sorted(map(str, names)) == sorted(result.id for result in sample().contracts)
+
+
+def test_junit_gives_each_outcome_its_element() -> None:
+    cases = _cases(not_conformant())
+    kinds = {name: next((child.tag for child in case if child.tag != "system-out"), "") for name, case in cases.items()}
+    assert kinds["environment.packages_fit_the_runtime"] == "failure"
+    assert kinds["manifests.fields_are_known"] == "error"
+    assert kinds["serving.predictions_equal_the_trainers"] == "error"
+    assert kinds["pipelines.gate_blocks_a_worse_model"] == "skipped"
+    assert kinds["paths.uri_holds_mlmodel"] == ""
+    error = cases["serving.predictions_equal_the_trainers"].find("error")
+    assert error is not None
+    assert error.get("type") == "INCONCLUSIVE"
+
+
+def test_junit_tells_advice_as_a_skipped_case() -> None:
+    skipped = _cases(conformant())["serving.missing_column_is_a_4xx"].find("skipped")
+    assert skipped is not None
+    assert skipped.get("message", "").startswith("advice: a request without the column")
+
+
+def test_junit_names_file_and_line() -> None:
+    case = _cases(not_conformant())["environment.packages_fit_the_runtime"]
+    assert (case.get("file"), case.get("line")) == ("store/1/5f1b3a0c/artifacts/model/requirements.txt", "3")
+
+
+# report.sarif
+
+
+def _run(report: ConformanceReport) -> dict[str, Any]:
+    run: dict[str, Any] = json.loads(sarif.write(report))["runs"][0]
+    return run
+
+
+@every_sample
+def test_sarif_refers_only_to_rules_that_it_defines(sample: Sample) -> None:
+    run = _run(sample())
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == [result.id for result in sample().contracts]
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        assert result["message"]["text"]
+    for told in run["invocations"][0]["toolExecutionNotifications"]:
+        assert rules[told["associatedRule"]["index"]]["id"] == told["associatedRule"]["id"]
+
+
+def test_sarif_has_a_result_for_each_failed_finding_and_a_notification_for_what_could_not_be_judged() -> None:
+    run = _run(not_conformant())
+    levels = [(result["ruleId"], result["level"]) for result in run["results"]]
+    assert levels.count(("environment.packages_fit_the_runtime", "error")) == 3
+    assert ("serving.missing_column_is_a_4xx", "warning") in levels
+    assert len(levels) == sum(f.outcome is Outcome.FAILED for r in not_conformant().contracts for f in r.findings)
+    invocation = run["invocations"][0]
+    assert [told["level"] for told in invocation["toolExecutionNotifications"]] == ["warning", "error"]
+    assert (invocation["exitCode"], invocation["executionSuccessful"]) == (1, False)
+
+
+def test_sarif_paths_below_the_working_directory_are_relative_uris(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = _run(hostile())
+    physical = run["results"][0]["locations"][0]["physicalLocation"]
+    assert physical["artifactLocation"] == {
+        "uri": "models/a%20b%2Cc%3Ad%25/%C3%BCn%C3%AFcode.yaml",
+        "uriBaseId": "%SRCROOT%",
+    }
+    assert physical["region"] == {"startLine": 7}
+    assert run["originalUriBaseIds"]["%SRCROOT%"]["uri"] == tmp_path.as_uri() + "/"
+
+
+def test_sarif_paths_elsewhere_are_absolute_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    assert sarif._artifact("../MLmodel") == {"uri": (tmp_path / "MLmodel").as_uri()}
+
+
+def test_sarif_fingerprints_are_distinct_within_a_report_and_do_not_follow_lines_or_runs() -> None:
+    def prints(text: str) -> list[str]:
+        return [found["partialFingerprints"]["trivetFinding/v1"] for found in json.loads(text)["runs"][0]["results"]]
+
+    for sample in (not_conformant, hostile):
+        assert len(set(prints(sarif.write(sample())))) == len(prints(sarif.write(sample())))
+    moved = report_json.read(
+        report_json.write(not_conformant()).replace('"line": 3', '"line": 99').replace("HTTP 500", "HTTP 503")
+    )
+    assert prints(sarif.write(moved)) == prints(sarif.write(not_conformant()))
+
+
+# GitHub annotations
+
+
+def _commands(text: str) -> list[tuple[str, dict[str, str], str]]:
+    """Workflow commands as the runner reads them (``ActionCommand.cs`` of actions/runner)."""
+
+    def unescape(value: str, *, is_property: bool) -> str:
+        for code, char in (
+            ("%0D", "\r"),
+            ("%0A", "\n"),
+            *((("%3A", ":"), ("%2C", ",")) if is_property else ()),
+            ("%25", "%"),
+        ):
+            value = value.replace(code, char)
+        return value
+
+    commands = []
+    for text_line in text.splitlines():
+        _, head, message = text_line.split("::", 2)
+        name, _, listed = head.partition(" ")
+        pairs = (pair.split("=", 1) for pair in listed.split(","))
+        properties = {key: unescape(value, is_property=True) for key, value in pairs}
+        commands.append((name, properties, unescape(message, is_property=False)))
+    return commands
+
+
+@every_sample
+def test_github_shows_an_error_exactly_when_the_report_is_not_conformant(sample: Sample) -> None:
+    commands = _commands(github.write(sample()))
+    assert ("error" in [name for name, _, _ in commands]) is (sample().exit_code != 0)
+
+
+def test_github_reads_back_what_was_escaped() -> None:
+    name, properties, message = _commands(github.write(hostile()))[0]
+    assert name == "error"
+    assert properties["file"] == "models/a b,c:d%/ünïcode.yaml"
+    assert properties["line"] == "7"
+    assert "]]> & %0A\nendless" in message
+
+
+def test_github_tells_advice_as_a_warning() -> None:
+    (warning,) = [one for one in _commands(github.write(conformant())) if one[0] == "warning"]
+    assert warning[1]["title"] == "serving.missing_column_is_a_4xx FAILED (advice)"
+
+
+# report.html
+
+
+class _Page(HTMLParser):
+    """The elements of a page, its visible text, and whether every element that was opened was closed."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "input"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str, name: str = "") -> list[dict[str, str]]:
+        return [
+            found
+            for kind, found in self.elements
+            if kind == tag and (not name or name in found.get("class", "").split())
+        ]
+
+
+@every_sample
+def test_the_page_is_well_formed_and_asks_the_network_for_nothing(sample: Sample) -> None:
+    page = _Page(html.write(sample()))
+    assert page.open == []
+    assert [tag for tag, _ in page.elements if tag in {"img", "iframe", "object", "embed", "i", "b"}] == ["b"]
+    fetched = [
+        value
+        for _, attributes in page.elements
+        for key, value in attributes.items()
+        if key in ("src", "href", "action", "data", "poster", "srcset")
+    ]
+    assert [value for value in fetched if not value.startswith(("#", "data:"))] == []
+    assert "url(" not in html.write(sample())
+    assert len(page.all("script")) == 1
+
+
+@every_sample
+def test_the_page_holds_every_contract_once_with_its_standing(sample: Sample) -> None:
+    page = _Page(html.write(sample()))
+    cards = {card["id"]: card["data-standing"] for card in page.all("details", "contract")}
+    assert sorted(cards) == sorted(result.id for result in sample().contracts)
+    for result in sample().contracts:
+        advice = result.outcome is Outcome.FAILED and result.level == "SHOULD"
+        assert cards[result.id] == ("advice" if advice else result.outcome.value.lower())
+
+
+def test_the_page_shows_markup_in_findings_as_text() -> None:
+    text = html.write(hostile())
+    assert "<script>alert" not in text
+    assert "<script>alert('x')</script> red" in _Page(text).text
+    assert "<b>bold" not in text
+
+
+def test_the_page_allows_its_own_script_and_no_other() -> None:
+    text = html.write(not_conformant())
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert f"script-src 'sha256-{html._sha256(script)}'" in text.replace("&#39;", "'")
+
+
+def test_the_page_colours_each_seam_by_its_worst_outcome_and_says_it_in_words() -> None:
+    page = _Page(html.write(not_conformant()))
+    edges = [edge["class"] for edge in page.all("g", "edge")]
+    across, upright = edges[: len(edges) // 2], edges[len(edges) // 2 :]
+    assert across == upright == ["edge passed", "edge passed", "edge failed", "edge error", "edge passed"]
+    assert "MLflow → Runtime 2 of 4 failed" in page.text
+
+
+def test_the_page_opens_what_needs_attention_and_links_to_it() -> None:
+    page = _Page(html.write(not_conformant()))
+    opened = {card["id"] for card in page.all("details", "contract") if "open" in card}
+    linked = {link["href"].removeprefix("#") for link in page.all("a")}
+    assert opened == linked
+    assert len(opened) == 5
