@@ -1,0 +1,170 @@
+"""What a session started, on disk, so that a killed trivet leaves nothing that the next one does not find and clean.
+
+A session owns ``<cache>/runs/<id>/`` (journal, logs, scratch) and holds the lock ``<cache>/runs/<id>.lock`` for as long as its
+process lives; the kernel lets go of the lock however the process ends. A run directory whose lock can be had is therefore a
+leftover. Every process of the run carries ``TRIVET_RUN=<id>`` in its environment, children of children included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+import psutil
+from filelock import FileLock, Timeout
+
+from trivet.errors import PlatformError
+from trivet.stacks.realise import cache_directory
+from trivet.targets.local import limits
+
+MARK = "TRIVET_RUN"
+"""The environment variable that every process of a run carries."""
+
+
+def runs_directory() -> Path:
+    """Where run directories live."""
+    return cache_directory() / "runs"
+
+
+class Run:
+    """The directory, the lock and the journal of one session. Use it in a ``with`` block; leaving it removes the directory.
+
+    Raises PlatformError when the directory cannot be made (no disk, no permission).
+    """
+
+    def __init__(self) -> None:
+        self.id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{uuid4().hex[:8]}"
+        self.directory = runs_directory() / self.id
+        self._lock = FileLock(f"{self.directory}.lock", thread_local=False)
+
+    def __enter__(self) -> Run:
+        try:
+            self.directory.parent.mkdir(parents=True, exist_ok=True)
+            # The lock comes first: a run directory without a held lock is taken for a leftover.
+            self._lock.acquire()
+            self.directory.mkdir()
+            self.write(event="owner", pid=os.getpid())
+        except OSError as error:
+            self._discard()
+            raise PlatformError(
+                f"the run directory {self.directory} cannot be made: {error.strerror or error}",
+                remedy="free some disk space or make the directory writable; TRIVET_CACHE names another place",
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._discard()
+
+    def write(self, **entry: Any) -> None:
+        """Append one line to the journal, on disk before this returns."""
+        with (self.directory / "journal.jsonl").open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps({"at": time.time(), **entry}) + "\n")
+            journal.flush()
+            os.fsync(journal.fileno())
+
+    def _discard(self) -> None:
+        _remove(self.directory)
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leftover:
+    """A run whose owner is gone: its directory, and the processes of it that still live, as pid → command line."""
+
+    run: str
+    directory: Path
+    processes: dict[int, str]
+
+
+def leftovers() -> list[Leftover]:
+    """Every run under :func:`runs_directory` whose owner is gone."""
+    found = []
+    for directory in sorted(runs_directory().glob("*/")):
+        with _orphaned(directory) as orphaned:
+            if orphaned:
+                found.append(
+                    Leftover(
+                        run=directory.name,
+                        directory=directory,
+                        processes={process.pid: _command(process) for process in marked(directory.name)},
+                    )
+                )
+    return found
+
+
+def clean(leftover: Leftover) -> None:
+    """End the processes of a leftover and remove its directory. Does nothing when another trivet cleans it, or has."""
+    with _orphaned(leftover.directory) as orphaned:
+        if orphaned:
+            end(marked(leftover.run))
+            _remove(leftover.directory)
+
+
+def marked(run: str) -> list[psutil.Process]:
+    """The living processes that carry the mark of ``run``, this one excepted."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARK) == run:
+                found.append(process)
+    return found
+
+
+def end(processes: Sequence[psutil.Process], grace: float = limits.GRACE) -> None:
+    """Ask all of them to end at once; kill those that live on after ``grace`` seconds."""
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                ask(process)
+        deadline = time.monotonic() + grace
+        while (processes := [process for process in processes if _lives(process)]) and time.monotonic() < deadline:
+            time.sleep(limits.POLL)
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it still runs. A zombie does not; it only waits for its parent, which may never look."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextlib.contextmanager
+def _orphaned(directory: Path) -> Iterator[bool]:
+    """Whether the owner of ``directory`` is gone; when it is, nobody else cleans it during the block."""
+    lock = FileLock(f"{directory}.lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield directory.is_dir()
+    finally:
+        if not directory.is_dir():
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _remove(directory: Path) -> None:
+    # Twice: a process that was ending may have written a file while the tree was being removed.
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _command(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return "?"

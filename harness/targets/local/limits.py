@@ -1,0 +1,16 @@
+"""How long the local target waits for what, in seconds, in one place. Each is a deadline: running into one is an error with the log's tail."""
+
+from __future__ import annotations
+
+TRACKING_SERVER = 120.0
+WORKER_CALL = 180.0
+PIPELINE = 300.0
+DOWNLOAD = 120.0
+RUNTIME = 90.0
+INFER = 30.0
+POLL = 0.05
+"""Between two looks at a condition that nothing announces, such as a health endpoint."""
+GRACE = 3.0
+"""Between asking a process to end and killing it."""
+ATTEMPTS = 3
+"""Starts of a server whose free port somebody else took in the meantime."""

@@ -1,0 +1,121 @@
+"""The two servers of the local target: ``mlflow server``, and MLServer as KServe's serving runtime starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import requests
+
+from trivet.errors import PlatformError
+from trivet.model.stack import Stack
+from trivet.targets.local import limits
+from trivet.targets.local.processes import Process, Processes, free_ports, port_was_taken
+
+
+class ServerFailed(PlatformError):
+    """A server that never answered as it must; ``process`` is what was started, its log included."""
+
+    def __init__(self, message: str, process: Process) -> None:
+        super().__init__(message)
+        self.process = process
+
+
+def start_tracking(processes: Processes, python: Path, *, environment: Mapping[str, str], database: Path, root: str) -> tuple[Process, str]:
+    """A tracking server on SQLite whose clients write to ``root`` themselves, and its URL.
+
+    Artifacts are not proxied: no storage initializer fetches the ``mlflow-artifacts:/`` URIs that a proxying server hands out.
+    """
+
+    def command(ports: Sequence[int]) -> list[str | Path]:
+        return [
+            python.with_name("mlflow"),
+            "server",
+            *("--host", "127.0.0.1", "--port", str(ports[0]), "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{database}", "--default-artifact-root", root, "--no-serve-artifacts"),
+        ]
+
+    process, ports = _start(
+        processes,
+        "tracking server",
+        command,
+        # The job executor of MLflow 3 starts a process per job type and takes 2.5 GiB when idle.
+        lambda ports: {**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        count=1,
+        path="/health",
+        seconds=limits.TRACKING_SERVER,
+    )
+    return process, f"http://127.0.0.1:{ports[0]}"
+
+
+def start_runtime(
+    processes: Processes, python: Path, stack: Stack, *, name: str, directory: Path, label: str = "runtime"
+) -> tuple[Process, str]:
+    """MLServer with the command and environment of KServe's ClusterServingRuntime, on free ports, serving ``directory``; and its URL.
+
+    Returns when the model answers ready. Raises ServerFailed, with the process and its log, when that never happens.
+    """
+    serving = stack.settings["serving"]
+    mount = serving["model_mount"]
+
+    def environment(ports: Sequence[int]) -> dict[str, str]:
+        published = [str(serving[key]) for key in ("http_port", "grpc_port", "metrics_port")]
+        free = dict(zip(published, map(str, ports), strict=True))
+        given = {
+            key: free.get(value, value.replace("{name}", name).replace(mount, str(directory)))
+            for key, value in serving["environment"].items()
+        }
+        # The metrics port is left at its default in a container; two servers on one machine cannot share it.
+        own = {"MLSERVER_METRICS_PORT": str(ports[2]), "MLSERVER_HOST": "127.0.0.1"}
+        return {**stack.roles["runtime"].environment, **given, **own}
+
+    process, ports = _start(
+        processes,
+        label,
+        lambda ports: [python.with_name("mlserver"), "start", directory],
+        environment,
+        count=3,
+        path=f"/v2/models/{name}/ready",
+        seconds=limits.RUNTIME,
+    )
+    return process, f"http://127.0.0.1:{ports[0]}"
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of ``url`` is answered with 200 at this moment."""
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return session.get(url, timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
+
+
+def _start(
+    processes: Processes,
+    name: str,
+    command: Callable[[Sequence[int]], list[str | Path]],
+    environment: Callable[[Sequence[int]], Mapping[str, str]],
+    *,
+    count: int,
+    path: str,
+    seconds: float,
+) -> tuple[Process, list[int]]:
+    """Start a server on ``count`` free ports and wait until it is the one that answers ``path`` on the first of them."""
+    for attempt in range(1, limits.ATTEMPTS + 1):
+        ports = free_ports(count)
+        process = processes.start(name, command(ports), environment=environment(ports))
+        try:
+            processes.wait(
+                process,
+                lambda: answers(f"http://127.0.0.1:{ports[0]}{path}") and process.listens_on(ports[0]),  # noqa: B023
+                seconds=seconds,
+                what=f"answering on port {ports[0]}",
+            )
+        except PlatformError as error:
+            if attempt == limits.ATTEMPTS or not port_was_taken(process):
+                raise ServerFailed(error.message, process) from error
+            process.stop()
+        else:
+            return process, ports
+    raise AssertionError("unreachable")
