@@ -56,14 +56,19 @@ def generate_api(sdk: Role, *, progress: Callable[[str], None] = lambda _: None)
     python = realise(sdk, progress=progress).python
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "api.json"
-        done = subprocess.run(
-            [python, "-I", sdk_fields.__file__, output], capture_output=True, text=True, timeout=_DEADLINE, check=False
-        )
-        if done.returncode:
-            raise PlatformError(
-                f"the KServe SDK of stack {sdk.lock.parent.name} did not tell its fields:\n{done.stderr.strip()}",
-                remedy=f"see that {sdk.lock} holds the packages kserve and kubernetes",
+        try:
+            subprocess.run(
+                [python, "-I", sdk_fields.__file__, output],
+                capture_output=True,
+                text=True,
+                timeout=_DEADLINE,
+                check=True,
             )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            raise PlatformError(
+                f"the KServe SDK of stack {sdk.lock.parent.name} did not tell its fields: {error}\n{error.stderr or ''}".strip(),
+                remedy=f"see that {sdk.lock.name} holds the packages kserve and kubernetes",
+            ) from error
         return _text(json.loads(output.read_text(encoding="utf-8")))
 
 

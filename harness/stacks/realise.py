@@ -10,9 +10,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from trivet.errors import PlatformError
@@ -133,9 +135,16 @@ def _build(role: Role, folder: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
+    """Delete ``folder``, of which the caller holds the lock. The uv of a killed builder may still be writing into it: end that first."""
+    if not folder.exists():
+        return
     (folder / MARKER).unlink(missing_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "uv" and any(str(folder) in word for word in process.info["cmdline"] or ()):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                process.wait(timeout=10)
+    shutil.rmtree(folder)
 
 
 def _folder(role: Role) -> Path:

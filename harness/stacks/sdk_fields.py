@@ -18,9 +18,11 @@ _QUALIFIED = re.compile(r"K8sIoApi(?:Apps|Autoscaling|Core)(?=V\d)")
 
 def described_type(declared: str) -> str:
     """A model's type string in one notation: ``list[T]``, ``dict(str, T)`` or a name. (kubernetes >= 34 writes ``Dict[str, T]``.)"""
-    plain = _QUALIFIED.sub("", declared)
-    plain = re.sub(r"\b[Dd]ict\[(\w+), ?(.+)\]$", r"dict(\1, \2)", plain)
-    return re.sub(r"\bList\[", "list[", plain)
+    if of := re.fullmatch(r"[Ll]ist\[(.+)\]", declared):
+        return f"list[{described_type(of[1])}]"
+    if of := re.fullmatch(r"[Dd]ict[\[(](\w+), ?(.+)[\])]", declared):
+        return f"dict({of[1]}, {described_type(of[2])})"
+    return _QUALIFIED.sub("", declared)
 
 
 def reachable(packages: list[Any], root: str) -> dict[str, dict[str, str]]:
