@@ -49,7 +49,9 @@ def listing(contracts: Sequence[Contract]) -> str:
 def planned(plan: Plan, stack: Stack) -> str:
     """What a run would judge: as :func:`listing`, with the reason for each contract that will be skipped."""
     components = " · ".join(f"{NAMES.get(name, name)} {version}" for name, version in stack.components.items())
-    head = [line(text) for text in wrap(f"{stack.name}  {stack.title}\n{components}\nprofile {plan.profile}", COLUMNS)]
+    name = fit(stack.name, COLUMNS // 2)
+    head = [line(Span(name, "bold"), "  ", fit(stack.title, COLUMNS // 2 - 2))]
+    head += [line(text) for text in wrap(f"{components}\nprofile {plan.profile}", COLUMNS)]
     judged = len(plan.contracts) - len(plan.not_applicable)
     foot = f"{_number(plan.contracts)}: {judged} to judge, {len(plan.not_applicable)} that will be skipped"
     return plain([*head, line(), *_table(plan.contracts, plan.not_applicable), line(), line(foot)])

@@ -67,13 +67,15 @@ class Bar:
 
 def _content(report: ConformanceReport) -> Mapping[str, Any]:
     ranked = sorted(report.contracts, key=lambda result: STANDINGS.index(standing_of(result)))
+    span = max([report.provenance.seconds, *(phase.started + phase.seconds for phase in report.phases)]) or 1.0
     return {
         "report": report,
         "seams": by_seam(report),
         "pictures": {"across": picture(report, upright=False), "upright": picture(report, upright=True)},
         "attention": [result for result in ranked if standing_of(result).name not in ("passed", "skipped")],
         "tallies": tally(report.contracts),
-        "bars": _bars(report),
+        "bars": _bars(report, span),
+        "span": span,
         "sentence": verdict_sentence(report),
         "counts": counts(report),
         "exit_sentence": exit_sentence(report),
@@ -81,10 +83,9 @@ def _content(report: ConformanceReport) -> Mapping[str, Any]:
     }
 
 
-def _bars(report: ConformanceReport) -> list[Bar]:
-    total = max([report.provenance.seconds, *(phase.started + phase.seconds for phase in report.phases)]) or 1.0
+def _bars(report: ConformanceReport, span: float) -> list[Bar]:
     return [
-        Bar(phase=phase, left=100 * max(0.0, phase.started) / total, width=100 * phase.seconds / total)
+        Bar(phase=phase, left=100 * max(0.0, phase.started) / span, width=100 * phase.seconds / span)
         for phase in sorted(report.phases, key=lambda phase: (phase.started, -phase.seconds))
     ]
 

@@ -16,7 +16,6 @@ from trivet.render.wording import (
     by_seam,
     counts,
     exit_sentence,
-    printable,
     seam_name,
     standing_of,
     verdict_sentence,
@@ -24,6 +23,9 @@ from trivet.render.wording import (
 
 _OUTCOME = max(len(outcome) for outcome in Outcome)
 _ID = 44
+"""The widest column of ids that reasons are lined up behind."""
+_REASON = 16
+"""The narrowest room in which a reason says anything."""
 _REASON_LINES = 8
 
 
@@ -48,7 +50,7 @@ def lines(report: ConformanceReport, columns: int = COLUMNS) -> Iterator[Line]:
             yield from _block(result, columns)
     yield line()
     yield line(Span("─" * columns, "dim"))
-    yield line(counts(report))
+    yield from (line(text) for text in wrap(counts(report), columns))
     style = ("bold green", "bold red", "bold yellow")[report.exit_code]
     yield from (line(Span(text, style)) for text in wrap(verdict_sentence(report), columns))
     yield line(Span(exit_sentence(report), "dim"))
@@ -71,15 +73,12 @@ def _word(result: ContractResult) -> Span:
 
 
 def _overview(result: ContractResult, width: int, columns: int) -> Line:
-    name = printable(result.id)
-    if result.outcome is Outcome.PASSED:
-        return line("  ", _word(result), "  ", fit(name, columns - _OUTCOME - 4))
-    name = pad(fit(name, columns - _OUTCOME - 6), width)
-    room = columns - _OUTCOME - len(name) - 6
+    name = fit(result.id, columns - _OUTCOME - 4)
+    room = columns - _OUTCOME - max(width, cell_len(name)) - 6
+    if result.outcome is Outcome.PASSED or room < _REASON:
+        return line("  ", _word(result), "  ", name)
     advice = "advice: " if standing_of(result).name == "advice" else ""
-    return line(
-        "  ", _word(result), "  ", name, "  ", Span(fit(advice + result.reason, room) if room > 10 else "", "dim")
-    )
+    return line("  ", _word(result), "  ", pad(name, width), "  ", Span(fit(advice + result.reason, room), "dim"))
 
 
 def _block(result: ContractResult, columns: int) -> Iterator[Line]:

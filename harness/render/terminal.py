@@ -195,7 +195,9 @@ class _Live:
             )
             for name, began in phases.items()
         ]
-        filled = round(24 * done / total) if total else 0
+        if not total:
+            return styled(running)
+        filled = round(24 * done / total)
         names = fit(", ".join(checks), max(1, room - 52)) if room > 60 else ""
         running.append(
             line(

@@ -115,7 +115,7 @@ def verdict_sentence(report: ConformanceReport) -> str:
         f"{advice} advice" if advice else "",
     ]
     name = printable(report.stack.name)
-    opening = f"{name}: could not tell" if report.exit_code == 2 else f"{name} is {report.verdict}"
+    opening = f"cannot tell whether {name} is conformant" if report.exit_code == 2 else f"{name} is {report.verdict}"
     return f"{opening}: {', '.join(cause for cause in causes if cause)}"
 
 
