@@ -65,8 +65,9 @@ def generate_api(sdk: Role, *, progress: Callable[[str], None] = lambda _: None)
                 check=True,
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            words = f"\n{error.stderr.strip()}" if isinstance(error.stderr, str) else ""
             raise PlatformError(
-                f"the KServe SDK of stack {sdk.lock.parent.name} did not tell its fields: {error}\n{error.stderr or ''}".strip(),
+                f"the KServe SDK of stack {sdk.lock.parent.name} did not tell its fields: {error}{words}",
                 remedy=f"see that {sdk.lock.name} holds the packages kserve and kubernetes",
             ) from error
         return _text(json.loads(output.read_text(encoding="utf-8")))

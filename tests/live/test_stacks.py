@@ -17,7 +17,7 @@ import pytest
 
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
-from trivet.stacks.kserve_api import load_api
+from trivet.stacks.kserve_api import generate_api, load_api
 from trivet.stacks.lock import LockChange, lock_stack, resolve
 from trivet.stacks.read import load_stack, stack_folder
 from trivet.stacks.realise import MARKER, environments, half_made, realise, remove
@@ -301,3 +301,9 @@ def test_locking_the_sdk_generates_the_api_that_is_shipped(tiny_stack: Path) -> 
     (tiny_stack / "kserve_api.json").unlink()
     assert lock_stack(tiny_stack, roles=["sdk"]) == []
     assert load_api(tiny_stack / "kserve_api.json") == load_api(shipped.kserve_api)
+
+
+def test_an_sdk_role_without_the_kserve_sdk_is_told(role: Role) -> None:
+    with pytest.raises(PlatformError, match="No module named 'kserve'") as error:
+        generate_api(role)
+    assert "the packages kserve and kubernetes" in error.value.remedy
