@@ -1,1 +1,55 @@
-"""The core integration library: what pipelines and platform teams import. Needs ``requests`` and nothing else; no pytest in here."""
+"""The core integration library: what pipelines and platform teams import. Needs ``requests`` and nothing else; no
+pytest in here.
+
+A model on its way from MLflow to KServe: resolve its storage URI, check its signature, gate it, build the
+InferenceService, link the two.
+"""
+
+from trivet.integration.artifacts import UriProblem, check_storage_uri, resolve_storage_uri, scheme_of
+from trivet.integration.gate import GateDecision, gate, production_metric
+from trivet.integration.inference_service import build_inference_service
+from trivet.integration.labels import is_label_value, label_value
+from trivet.integration.lineage import Lineage, Link, link, read_link, services_of_run, trace_service, verify_link
+from trivet.integration.requirements import pinned_requirements
+from trivet.integration.signatures import (
+    Column,
+    Signature,
+    Tensor,
+    check_rows,
+    check_signature,
+    read_signature,
+    v2_request,
+    v2_values,
+)
+from trivet.integration.tracking import TrackingApi, TrackingError
+
+__all__ = [
+    "Column",
+    "GateDecision",
+    "Lineage",
+    "Link",
+    "Signature",
+    "Tensor",
+    "TrackingApi",
+    "TrackingError",
+    "UriProblem",
+    "build_inference_service",
+    "check_rows",
+    "check_signature",
+    "check_storage_uri",
+    "gate",
+    "is_label_value",
+    "label_value",
+    "link",
+    "pinned_requirements",
+    "production_metric",
+    "read_link",
+    "read_signature",
+    "resolve_storage_uri",
+    "scheme_of",
+    "services_of_run",
+    "trace_service",
+    "v2_request",
+    "v2_values",
+    "verify_link",
+]

@@ -1,0 +1,433 @@
+"""From any way to name a model in MLflow to the one storage URI that KServe's storage initializer can fetch.
+
+A storage URI names the directory that holds ``MLmodel`` and ends in "/". Nothing is downloaded; the tracking server's
+artifact listing is asked whether ``MLmodel`` really lies there, where the server knows the place.
+
+Spelling. MLflow percent-decodes ``file:`` and ``mlflow-artifacts:`` URIs; KServe's initializer decodes nothing:
+``Storage._download_local`` cuts the prefix ``file://`` off and globs the rest (kserve 0.14.1
+``kserve/storage/storage.py``, kserve-storage 0.20.0 and 0.21.0 ``kserve_storage/kserve_storage.py``). So a
+``file://`` URI from here carries the real path, spaces and percent signs included, not an encoded one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from trivet.errors import UsageError
+from trivet.integration.tracking import Json, TrackingApi, TrackingError
+
+DIRECTORY_SCHEMES = ("s3", "gs", "hdfs", "webhdfs", "pvc", "file")
+"""Schemes of stores with directories that KServe's initializer fetches; Azure's, which begin with https, come on
+top."""
+
+OTHER_SCHEMES = ("http", "https", "hf", "oci", "oci+native", "git", "modelscope")
+"""Schemes that name something else than a directory of a store: an archive, a repository, an image."""
+
+NEVER_FETCHABLE = {
+    "runs": "resolve it with trivet.integration.resolve_storage_uri before it goes into a manifest",
+    "models": "resolve it with trivet.integration.resolve_storage_uri before it goes into a manifest",
+    "mlflow-artifacts": "name the store behind the tracking server's artifact proxy, its --artifacts-destination",
+    "dbfs": "copy the model to a store that the initializer fetches",
+    "wasbs": "write the https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH of the same files",
+    "abfss": "write the https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH of the same files",
+}
+"""Schemes that MLflow hands out and no released storage initializer knows, each with what to do."""
+
+_AZURE = re.compile(r"https://[^/]+\.(blob|file)\.(core\.windows\.net|storage\.azure\.net)/.+")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+_OWNER = re.compile(r".*/(m-[0-9a-f]{32}|[0-9a-f]{32})(/|$)")
+_PROXY_API = "api/2.0/mlflow-artifacts/artifacts/"
+_MODEL_FILES = re.compile(
+    r"MLmodel|.+\.(pkl|skops|joblib|ya?ml|json|txt|pth?|h5|keras|onnx|bin|ubj|cbm)", re.IGNORECASE
+)
+_MOST_LISTINGS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class UriProblem:
+    """What is wrong with a storage URI. ``advice`` is True when it works today but only just."""
+
+    message: str
+    remedy: str
+    advice: bool = False
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme in lower case; empty for a plain path."""
+    found = _SCHEME.match(uri)
+    return found[1].lower() if found else ""
+
+
+def check_storage_uri(uri: str, *, model_format: str = "mlflow") -> list[UriProblem]:
+    """What can be said of a manifest's ``storageUri`` without asking anyone.
+
+    Schemes that nobody knows pass: a ClusterStorageContainer may add them. Whether the URI names a file is asked for
+    MLflow models only, since other formats are served from single files.
+    """
+    scheme = scheme_of(uri)
+    if scheme in NEVER_FETCHABLE:
+        return [
+            UriProblem(
+                message=f"no storage initializer fetches {scheme}: URIs ({uri!r})", remedy=f"{NEVER_FETCHABLE[scheme]}"
+            )
+        ]
+    if model_format != "mlflow" or not _is_directory_store(uri):
+        return []
+    problems = []
+    last = uri.rpartition("/")[2]
+    if _MODEL_FILES.fullmatch(last):
+        problems.append(
+            UriProblem(
+                message=f"{uri!r} names a file, not the directory that holds MLmodel",
+                remedy=f"end the URI with the directory: {uri.removesuffix(last)}",
+            )
+        )
+    elif last and scheme == "s3":
+        problems.append(
+            UriProblem(
+                message=f'{uri!r} does not end in "/": siblings such as {last}_v2 are fetched too, '
+                f"and KServe 0.11 to 0.14 moves files whose names begin with {last!r} out of their directory",
+                remedy=f"write {uri}/",
+                advice=True,
+            )
+        )
+    problems += [UriProblem(message=text, remedy=remedy) for text, remedy in _misread(uri)]
+    return problems
+
+
+def resolve_storage_uri(model: str, *, tracking: TrackingApi, artifact_root: str = "") -> str:
+    """The storage URI of an MLflow model, for ``storageUri`` of an InferenceService.
+
+    ``model`` is ``runs:/RUN_ID/PATH``, ``models:/NAME/VERSION``, ``models:/NAME@ALIAS``, ``models:/NAME/latest`` (or
+    a stage), ``models:/m-ID`` (MLflow 3), MLflow's download URI, or the URI or absolute path of the directory itself.
+    ``artifact_root`` is what the server was started with as ``--artifacts-destination``; it is needed when the server
+    proxies artifacts, since no API tells it.
+
+    Raises UsageError when the name leads to no directory with ``MLmodel`` (the remedy names those that do), or where
+    no storage initializer can fetch, and TrackingError when the server cannot answer.
+    """
+    resolver = _Resolver(tracking, artifact_root)
+    scheme = scheme_of(model)
+    if scheme == "runs":
+        return resolver.run(model)
+    if scheme == "models":
+        return resolver.registered(model)
+    if model.startswith(("runs:", "models:")):
+        raise _misspelt(model)
+    return resolver.direct(model, model)
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """A run's or a logged model's artifacts, as the tracking server lists them."""
+
+    root: str
+    listing: Callable[[str], Iterable[Json]]
+    run: Json | None = None
+
+    def holds_model(self, path: str) -> bool:
+        """Whether ``MLmodel`` lies in the directory ``path``, as far as the server can list it."""
+        wanted = f"{path}/MLmodel" if path else "MLmodel"
+        if unquote(path) == path:
+            return any(entry["path"] == wanted for entry in self._entries(path))
+        parent = path.rpartition("/")[
+            0
+        ]  # the server would decode the escapes in ``path``: only its parent can be listed
+        return any(entry["path"] == path and entry.get("is_dir") for entry in self._entries(parent))
+
+    def model_directories(self) -> list[str]:
+        """Every directory that holds ``MLmodel``, looking into a bounded number of them."""
+        found: list[str] = []
+        queue = [""]
+        for listed, path in enumerate(queue):
+            if listed == _MOST_LISTINGS:
+                break
+            for entry in self._entries(path):
+                if entry.get("is_dir"):
+                    queue.append(entry["path"])
+                elif entry["path"].rpartition("/")[2] == "MLmodel":
+                    found.append(path)
+        return found
+
+    def _entries(self, path: str) -> Iterable[Json]:
+        try:
+            return self.listing(path)
+        except TrackingError as error:
+            if error.status in (400, 404):  # MLflow refuses to list a path with "#" in it, and a file
+                return []
+            raise
+
+
+class _Resolver:
+    def __init__(self, tracking: TrackingApi, artifact_root: str) -> None:
+        self.tracking = tracking
+        self.artifact_root = artifact_root
+
+    def run(self, model: str) -> str:
+        run_id, _, path = model.partition(":/")[2].strip("/").partition("/")
+        if model.startswith("runs://") or not run_id:
+            raise _misspelt(model)
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        if ".." in parts or any(sign in path for sign in "#?"):
+            raise UsageError(
+                f'{model!r} is no URI that MLflow reads as written: ".." is refused, "#" and "?" end the path',
+                remedy="log the model under a name without them",
+            )
+        tree = self._run_tree(run_id)
+        path = "/".join(parts)
+        if scheme_of(tree.root) == "mlflow-artifacts":
+            path = unquote(path)  # the client sends it as part of a URL
+        if tree.holds_model(path):
+            return self._finish(tree, path)
+        logged = self._logged_models(tree)
+        for candidate in logged:
+            if candidate["name"] == path and (model_tree := self._logged_tree(candidate)).holds_model(""):
+                return self._finish(model_tree, "")
+        raise self._wrong_place(
+            model,
+            [f"runs:/{run_id}/{d}" for d in tree.model_directories()] + [f"runs:/{run_id}/{m['name']}" for m in logged],
+        )
+
+    def registered(self, model: str) -> str:
+        rest = model.partition(":/")[2].strip("/")
+        if model.startswith("models://") and not model.startswith("models:///"):
+            raise _misspelt(model)
+        name, slash, suffix = rest.rpartition("/")
+        if not slash and "@" not in rest:
+            if not rest:
+                raise _misspelt(model)
+            return self._logged(model, rest)
+        if not slash:
+            name, _, alias = rest.rpartition("@")
+            version = self._version_by_alias(model, name, alias)
+        elif suffix.isdigit():
+            version = suffix
+        else:
+            version = self._latest(model, name, suffix)
+        try:
+            location = self.tracking.get_download_uri(name, version)
+        except TrackingError as error:
+            if error.code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise UsageError(
+                f"{model!r}: {name!r} has no version {version}", remedy=f"registered versions: {self._versions(name)}"
+            ) from error
+        if scheme_of(location) == "models":
+            return self.registered(location)
+        return self.direct(model, location)
+
+    def direct(self, model: str, uri: str) -> str:
+        """Resolve a URI in a store; ``model`` is what the user wrote, for messages."""
+        if _is_other(uri):
+            return uri
+        spellings = _spellings(uri, self.artifact_root)
+        found = _OWNER.match(spellings[0])
+        tree = self._tree_of(found[1]) if found else None
+        if tree is not None:
+            roots = self._roots(tree)
+            below = [p[len(root) :].strip("/") for p in spellings for root in roots if f"{p}/".startswith(f"{root}/")]
+            for path in below:
+                if tree.holds_model(path):
+                    return self._finish(tree, path)
+            if below or any(f"{root}/".startswith(f"{place}/") for place in spellings for root in roots):
+                raise self._wrong_place(model, self._places(tree))
+        place = next((p for p in spellings if scheme_of(p) == "file" and _local(p).exists()), spellings[-1])
+        self._look_locally(model, place)
+        return _finished(place)
+
+    # where things are
+
+    def _run_tree(self, run_id: str) -> _Tree:
+        info = self.tracking.get_run(run_id)["info"]
+        return _Tree(info["artifact_uri"], lambda path: self.tracking.list_artifacts(run_id, path), info)
+
+    def _logged_tree(self, info: Json) -> _Tree:
+        model_id = info["model_id"]
+        return _Tree(info["artifact_uri"], lambda path: self.tracking.list_logged_model_artifacts(model_id, path))
+
+    def _tree_of(self, identifier: str) -> _Tree | None:
+        try:
+            if identifier.startswith("m-"):
+                return self._logged_tree(self.tracking.get_logged_model(identifier))
+            return self._run_tree(identifier)
+        except TrackingError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _logged_models(self, tree: _Tree) -> list[Json]:
+        if tree.run is None:
+            return []
+        try:
+            return self.tracking.search_logged_models(tree.run["experiment_id"], tree.run["run_id"])
+        except TrackingError as error:
+            if error.status == 404:  # MLflow 2
+                return []
+            raise
+
+    def _logged(self, model: str, model_id: str) -> str:
+        try:
+            info = self.tracking.get_logged_model(model_id)
+        except TrackingError as error:
+            if error.status != 404:
+                raise
+            raise UsageError(
+                f"{model!r} names a logged model of MLflow 3 that {self.tracking.uri} does not know",
+                remedy="name a registered version, models:/NAME/VERSION or models:/NAME@ALIAS; "
+                "MLflow 2 servers have no logged models",
+            ) from error
+        tree = self._logged_tree(info)
+        if tree.holds_model(""):
+            return self._finish(tree, "")
+        raise self._wrong_place(model, [f"{tree.root}/{d}" for d in tree.model_directories()])
+
+    def _version_by_alias(self, model: str, name: str, alias: str) -> str:
+        try:
+            return str(self.tracking.get_model_version_by_alias(name, alias)["version"])
+        except TrackingError as error:
+            if error.status not in (400, 404):
+                raise
+            aliases = self._aliases(name)
+            raise UsageError(f"{model!r}: {name!r} has no alias {alias!r}", remedy=f"aliases: {aliases}") from error
+
+    def _latest(self, model: str, name: str, stage: str) -> str:
+        versions = self.tracking.search_model_versions(f"name = {_quoted(name)}")
+        wanted = [v for v in versions if stage.lower() in ("latest", str(v.get("current_stage", "")).lower())]
+        if not wanted:
+            raise UsageError(
+                f"{model!r}: {name!r} has no version in stage {stage!r}",
+                remedy=f"registered versions: {self._versions(name)}",
+            )
+        return str(max(int(version["version"]) for version in wanted))
+
+    def _versions(self, name: str) -> str:
+        found = self.tracking.search_model_versions(f"name = {_quoted(name)}")
+        return ", ".join(sorted((str(version["version"]) for version in found), key=int)) or "none"
+
+    def _aliases(self, name: str) -> str:
+        try:
+            known = self.tracking.get_registered_model(name).get("aliases", [])
+        except TrackingError as error:
+            if error.status != 404:
+                raise
+            return f"none, for there is no registered model {name!r}"
+        return ", ".join(f"{a['alias']} (version {a['version']})" for a in known) or "none"
+
+    # the answer
+
+    def _roots(self, tree: _Tree) -> list[str]:
+        """The tree's root in the store, as spelt and decoded; nothing when it is behind a proxy whose store was not
+        named."""
+        if scheme_of(tree.root) == "mlflow-artifacts" and not self.artifact_root:
+            return []
+        return _spellings(tree.root, self.artifact_root)
+
+    def _places(self, tree: _Tree) -> list[str]:
+        """The storage URIs of every model of a run or logged model."""
+        root = self._roots(tree)[-1]
+        return [f"{root}/{path}".rstrip("/") + "/" for path in tree.model_directories()] + [
+            f"{logged_root}/"
+            for info in self._logged_models(tree)
+            for logged_root in self._roots(self._logged_tree(info))[-1:]
+        ]
+
+    def _finish(self, tree: _Tree, path: str) -> str:
+        root = _spellings(tree.root, self.artifact_root)[-1]
+        return _finished(f"{root}/{path}" if path else root)
+
+    def _wrong_place(self, model: str, right: list[str]) -> UsageError:
+        return UsageError(
+            f"{model!r} does not name a directory that holds MLmodel",
+            remedy=f"name {' or '.join(dict.fromkeys(right))}"
+            if right
+            else "the tracking server lists no MLmodel there at all: log the model first",
+        )
+
+    def _look_locally(self, model: str, place: str) -> None:
+        """Judge a local directory that the tracking server does not know, if it is on this machine."""
+        path = _local(place)
+        if scheme_of(place) != "file" or not path.exists() or (path / "MLmodel").is_file():
+            return
+        near = [p for p in path.parents if (p / "MLmodel").is_file()][:1]
+        near += [found.parent for level in ("*", "*/*", "*/*/*") for found in path.glob(f"{level}/MLmodel")][:5]
+        raise self._wrong_place(model, [f"file://{directory}/" for directory in near])
+
+
+def _spellings(uri: str, artifact_root: str) -> list[str]:
+    """Where a URI of MLflow's points in the store, without a slash at the end: as spelt and, where MLflow decodes,
+    decoded (last)."""
+    scheme = scheme_of(uri)
+    if scheme == "mlflow-artifacts":
+        if not artifact_root:
+            raise UsageError(
+                f"{uri!r} leads to the tracking server's artifact proxy, from which no storage initializer fetches",
+                remedy="pass artifact_root, the store behind the proxy (the server's --artifacts-destination), "
+                "or run the server with --no-serve-artifacts --default-artifact-root s3://…",
+            )
+        path = unquote(urlsplit(uri).path).strip("/").removeprefix(_PROXY_API)
+        return [f"{_spellings(artifact_root, '')[-1]}/{path}"]
+    if scheme in ("", "file"):
+        spelt = uri if not scheme else re.sub(r"^file:(//(localhost(?=/))?)?", "", uri, flags=re.IGNORECASE)
+        if not spelt.startswith("/"):
+            raise UsageError(
+                f"{uri!r} is neither a URI nor an absolute path",
+                remedy="write runs:/RUN_ID/PATH, models:/NAME/VERSION, models:/NAME@ALIAS, "
+                "or the store's URI such as s3://BUCKET/PATH/",
+            )
+        spelt = "file://" + spelt.rstrip("/")
+        return (
+            [spelt] if not scheme else list(dict.fromkeys((spelt, "file://" + unquote(spelt.removeprefix("file://")))))
+        )
+    if _is_directory_store(uri):
+        return [uri.rstrip("/")]
+    raise UsageError(
+        f"no storage initializer fetches {scheme}: URIs ({uri!r})",
+        remedy=NEVER_FETCHABLE.get(scheme, f"use one of: {', '.join(DIRECTORY_SCHEMES)}, or Azure's https"),
+    )
+
+
+def _finished(place: str) -> str:
+    for text, remedy in _misread(place):
+        raise UsageError(text, remedy=remedy)
+    return place + "/"
+
+
+def _misread(uri: str) -> list[tuple[str, str]]:
+    """Characters that the initializer takes for something else than a part of the path."""
+    scheme = scheme_of(uri)
+    signs, meaning = ("*?[", "a glob pattern") if scheme == "file" else ("?#", "the end of the path")
+    if scheme in ("gs", "hdfs", "webhdfs", "pvc") or (scheme == "https" and "?" in uri):  # a SAS token follows "?"
+        return []
+    return [
+        (f"{uri!r}: the storage initializer reads {sign!r} as {meaning}", "log the model under a name without it")
+        for sign in signs
+        if sign in uri
+    ]
+
+
+def _is_directory_store(uri: str) -> bool:
+    return scheme_of(uri) in DIRECTORY_SCHEMES or _AZURE.match(uri) is not None
+
+
+def _is_other(uri: str) -> bool:
+    return scheme_of(uri) in OTHER_SCHEMES and not _is_directory_store(uri)
+
+
+def _local(place: str) -> Path:
+    return Path(place.removeprefix("file://"))
+
+
+def _quoted(name: str) -> str:
+    """A string in MLflow's filter language, which has two quotes and no escape for them."""
+    return f'"{name}"' if "'" in name else f"'{name}'"
+
+
+def _misspelt(model: str) -> UsageError:
+    return UsageError(
+        f"{model!r} is not a URI of an MLflow model",
+        remedy="write runs:/RUN_ID/PATH, models:/NAME/VERSION, models:/NAME@ALIAS, models:/NAME/latest or models:/m-ID",
+    )

@@ -1,0 +1,432 @@
+"""Model signatures: reading them from an ``MLmodel`` file, judging them for a reader, and speaking the V2 protocol by
+them.
+
+The caller parses the YAML. Whether a model predicts rightly is not asked here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trivet.errors import PlatformError, UsageError
+
+V2_DATATYPES = {
+    "boolean": ("BOOL", ""),
+    "integer": ("INT32", ""),
+    "long": ("INT64", ""),
+    "float": ("FP32", ""),
+    "double": ("FP64", ""),
+    "string": ("BYTES", "str"),
+    "binary": ("BYTES", "base64"),
+    "datetime": ("BYTES", "datetime"),
+}
+"""MLflow's column type → V2 datatype and the content type of the tensor (mlserver-mlflow 1.5.0,
+``mlserver_mlflow/metadata.py``)."""
+
+_V2_OF_DTYPE = {
+    "bool": "BOOL",
+    "float16": "FP16",
+    "float32": "FP32",
+    "float64": "FP64",
+    **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+# The first and last MLflow (major, minor) whose ModelSignature.from_dict reads a column with this trait. Executed for
+# 2.3.2, 2.9.2, 2.10.2, 2.11.3, 2.15.1, 2.16.2, 2.17.2, 2.18.0, 2.19.0 and 3.17.2; 2.12 for map is from 2.12.2.
+_READABLE = {
+    "required": ((2, 10), None),
+    "optional": ((2, 6), (2, 17)),
+    "array": ((2, 10), None),
+    "object": ((2, 10), None),
+    "map": ((2, 12), None),
+    "sparkml_vector": ((2, 16), None),
+    "any": ((2, 19), None),
+}
+_WHOLE = {"integer": 32, "long": 64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column: MLflow's type (``double``, ``string``, ``array`` …), its name, and whether rows must have it.
+    ``spec`` is the JSON as written."""
+
+    name: str
+    type: str
+    required: bool
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """A tensor: NumPy dtype and shape, with -1 for any length. The name is empty when the model takes a single
+    array."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """What a model takes and gives; an empty tuple when that side is not declared. ``params`` maps a name to its
+    type."""
+
+    inputs: tuple[Column, ...] | tuple[Tensor, ...]
+    outputs: tuple[Column, ...] | tuple[Tensor, ...]
+    params: Mapping[str, str]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The inputs as columns; none when they are tensors."""
+        return tuple(entry for entry in self.inputs if isinstance(entry, Column))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The inputs as tensors; none when they are columns."""
+        return tuple(entry for entry in self.inputs if isinstance(entry, Tensor))
+
+
+def read_signature(mlmodel: Mapping[str, Any]) -> Signature | None:
+    """The signature of a parsed ``MLmodel``, None when it has none. Raises UsageError when it cannot be
+    understood."""
+    written = mlmodel.get("signature")
+    if not written:
+        return None
+    if not isinstance(written, Mapping):
+        raise _broken(written)
+    return Signature(
+        inputs=_schema(written.get("inputs")),
+        outputs=_schema(written.get("outputs")),
+        params={str(p["name"]): str(p.get("type", p.get("dtype"))) for p in _entries(written.get("params"))},
+    )
+
+
+def check_signature(mlmodel: Mapping[str, Any], *, reader: str | None = None) -> list[str]:
+    """What keeps a signature from doing its work at the seam; empty when nothing does.
+
+    ``reader`` is the MLflow version of the serving runtime (``2.10.2``): what it cannot parse keeps the whole model
+    from loading.
+    """
+    try:
+        signature = read_signature(mlmodel)
+    except UsageError as error:
+        return [error.message]
+    if signature is None:
+        return ["the model has no signature: inputs are not checked, and V2 requests fail without a content type"]
+    problems = [
+        f"the signature has no {side}: MLServer cannot load the model ('NoneType' object has no attribute 'inputs')"
+        for side in ("inputs", "outputs")
+        if not getattr(signature, side)
+    ]
+    if reader is not None:
+        problems += _unreadable(signature, reader)
+    return problems
+
+
+def check_rows(signature: Signature, rows: Sequence[Any]) -> list[str]:
+    """How rows, such as an input example, break the signature; empty when they satisfy it.
+
+    For columns a row maps column names to JSON values; for one unnamed tensor a row is a (nested) list, for named
+    tensors it maps names to such lists. Rows that MLflow would take by chance count as breaking it too: whole numbers
+    only in a column that is declared double.
+    """
+    if not rows:
+        return ["there are no rows"]
+    if signature.tensors:
+        return [problem for tensor in signature.tensors for problem in _check_tensor(tensor, _cells(tensor.name, rows))]
+    problems = []
+    for position, column in enumerate(signature.columns):
+        name = column.name or position
+        present = [row[name] for row in rows if _has(row, name)]
+        if len(present) < len(rows) and column.required:
+            problems.append(f"column {name!r}: missing from {len(rows) - len(present)} of {len(rows)} rows")
+        problems += [
+            f"column {name!r}: {text}" for text in _check_column(column.type, present, required=column.required)
+        ]
+    declared = {column.name for column in signature.columns}
+    extra = sorted({str(key) for row in rows if isinstance(row, Mapping) for key in row} - declared)
+    if extra and all(declared):
+        problems.append(f"not in the signature: {', '.join(extra)}; MLflow drops such columns without a word")
+    return problems
+
+
+def v2_request(signature: Signature | None, rows: Sequence[Any]) -> dict[str, Any]:
+    """The V2 inference request for rows (shaped as for :func:`check_rows`).
+
+    Columns travel as one tensor each, of shape ``[rows, 1]``, with the content type ``pd`` on the request: MLServer
+    needs that for a model without a signature, and models with one take it too. Without a signature the datatypes
+    follow the first row. Nulls and NaN become JSON's null. Raises UsageError for no rows, for a missing required
+    column and for a type that V2 has no tensor for.
+    """
+    if not rows:
+        raise UsageError("there are no rows to ask for", remedy="pass at least one")
+    if signature is not None and signature.tensors:
+        return _tensor_request(signature.tensors, rows)
+    if signature is not None and signature.columns:
+        columns = [(c.name or i, c.name or f"input-{i}", c.type, c.required) for i, c in enumerate(signature.columns)]
+    else:
+        columns = [(name, name, _type_of(value), True) for name, value in rows[0].items()]
+    inputs = []
+    for key, name, kind, required in columns:
+        present = [_has(row, key) for row in rows]
+        if not any(present) and not required:
+            continue
+        if not all(present) and required:
+            raise UsageError(f"column {key!r} is missing", remedy="check_rows tells which rows break the signature")
+        if kind not in V2_DATATYPES:
+            raise UsageError(
+                f"column {key!r} is of type {kind}: the V2 protocol has no tensor for it", remedy="use scalar columns"
+            )
+        datatype, content_type = V2_DATATYPES[kind]
+        tensor: dict[str, Any] = {"name": name, "shape": [len(rows), 1], "datatype": datatype}
+        if content_type:
+            tensor["parameters"] = {"content_type": content_type}
+        tensor["data"] = [_json_value(row[key] if _has(row, key) else None, name) for row in rows]
+        inputs.append(tensor)
+    return {"parameters": {"content_type": "pd"}, "inputs": inputs}
+
+
+def v2_values(body: Any) -> list[Any]:
+    """The predictions in a V2 answer, one per row: scalars, lists for wider outputs, mappings by name for several
+    outputs.
+
+    Raises PlatformError when the body is no such answer, naming what it is instead.
+    """
+    outputs = body.get("outputs") if isinstance(body, Mapping) else None
+    if not outputs:
+        raise PlatformError(f"no outputs in the answer: {str(body)[:300]}", remedy="look at the runtime's log")
+    columns = {output["name"]: _rows(output) for output in outputs}
+    if len({len(values) for values in columns.values()}) != 1:
+        raise PlatformError(f"outputs of different lengths: { {name: len(v) for name, v in columns.items()} }")
+    if len(columns) == 1:
+        return next(iter(columns.values()))
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _entries(text: Any) -> list[Mapping[str, Any]]:
+    """MLmodel holds each schema as a JSON string."""
+    if not text:
+        return []
+    try:
+        entries = json.loads(text) if isinstance(text, str) else text
+    except ValueError as error:
+        raise _broken(text) from error
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise _broken(text)
+    return entries
+
+
+def _schema(text: Any) -> tuple[Column, ...] | tuple[Tensor, ...]:
+    entries = _entries(text)
+    try:
+        if any(entry["type"] == "tensor" for entry in entries):
+            return tuple(
+                Tensor(
+                    name=str(entry.get("name") or ""),
+                    dtype=str(entry["tensor-spec"]["dtype"]),
+                    shape=tuple(int(length) for length in entry["tensor-spec"]["shape"]),
+                )
+                for entry in entries
+            )
+        return tuple(
+            Column(
+                name=str(entry.get("name") or ""),
+                type=str(entry["type"]),
+                required=bool(entry.get("required", not entry.get("optional", False))),
+                spec=entry,
+            )
+            for entry in entries
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _broken(text) from error
+
+
+def _broken(text: Any) -> UsageError:
+    return UsageError(
+        f"the signature in MLmodel cannot be understood: {str(text)[:200]!r}",
+        remedy="log the model again; inputs, outputs and params are JSON lists written as strings",
+    )
+
+
+def _unreadable(signature: Signature, reader: str) -> list[str]:
+    found = re.match(r"(\d+)\.(\d+)", reader)
+    if not found:
+        raise UsageError(f"{reader!r} is no MLflow version", remedy="write it as 2.10.2")
+    version = (int(found[1]), int(found[2]))
+    problems = []
+    for entry in (*signature.inputs, *signature.outputs):
+        for trait in _traits(entry.spec) if isinstance(entry, Column) else []:
+            first, last = _READABLE[trait]
+            if version < first:
+                problems.append(
+                    f"{_described(entry)}: mlflow {reader} cannot read {trait!r}, known from {_dotted(first)} on"
+                )
+            elif last is not None and version > last:
+                problems.append(
+                    f"{_described(entry)}: mlflow {reader} cannot read {trait!r}, known up to {_dotted(last)}"
+                )
+    return problems
+
+
+def _described(entry: Column | Tensor) -> str:
+    return f"column {entry.name!r}" if entry.name else "an unnamed column"
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+def _traits(spec: Mapping[str, Any]) -> list[str]:
+    """What a reader must know to read a column: keys and types, nested ones included, each once."""
+    found = [key for key in ("required", "optional") if key in spec]
+    if spec.get("type") in _READABLE:
+        found.append(spec["type"])
+    properties = spec.get("properties")
+    nested = [spec.get("items"), spec.get("values"), *(properties.values() if isinstance(properties, Mapping) else [])]
+    for inner in nested:
+        if isinstance(inner, Mapping):
+            found += [trait for trait in _traits(inner) if trait not in ("required", "optional")]
+    return list(dict.fromkeys(found))
+
+
+def _has(row: Any, key: str | int) -> bool:
+    if isinstance(key, int) and not isinstance(row, Mapping):
+        return key < len(row)
+    return key in row
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _check_column(kind: str, values: Sequence[Any], *, required: bool) -> list[str]:
+    nulls = [value for value in values if _is_null(value)]
+    there = [value for value in values if not _is_null(value)]
+    problems = []
+    if nulls and required and kind not in ("float", "double", "string", "any", "datetime"):
+        problems.append(f"null in a {kind} column, which has no way to hold it: pandas makes floats of such a column")
+    wrong = [value for value in there if not _fits(kind, value)]
+    if wrong:
+        problems.append(f"{wrong[0]!r} is no {kind}" + (f", nor are {len(wrong) - 1} others" if len(wrong) > 1 else ""))
+    elif kind == "double" and there and not nulls and all(isinstance(value, int) for value in there):
+        problems.append(
+            "declared double, but every value is a whole number: pandas makes int64 of them, which MLflow refuses "
+            "(only zeros and ones pass, from 2.16 on)"
+        )
+    return problems
+
+
+def _fits(kind: str, value: Any) -> bool:
+    if kind == "boolean":
+        return isinstance(value, bool)
+    if kind in _WHOLE:
+        return type(value) is int and -(2 ** (_WHOLE[kind] - 1)) <= value < 2 ** (_WHOLE[kind] - 1)
+    if kind in ("float", "double"):
+        return type(value) in (int, float)
+    if kind in ("string", "datetime"):
+        return isinstance(value, str)
+    if kind == "binary":
+        return isinstance(value, str | bytes)
+    if kind in ("array", "sparkml_vector"):
+        return isinstance(value, list | tuple)
+    if kind in ("object", "map"):
+        return isinstance(value, Mapping)
+    return True
+
+
+def _cells(name: str, rows: Sequence[Any]) -> list[Any]:
+    if not name:
+        return list(rows)
+    return [row.get(name) if isinstance(row, Mapping) else None for row in rows]
+
+
+def _check_tensor(tensor: Tensor, rows: list[Any]) -> list[str]:
+    label = f"tensor {tensor.name!r}" if tensor.name else "the tensor"
+    shapes = {_shape(row) for row in rows}
+    if None in shapes or len(shapes) > 1:
+        return [f"{label}: the rows have no common shape"]
+    shape = (len(rows), *(shapes.pop() or ()))
+    if len(shape) != len(tensor.shape) or any(
+        want not in (-1, have) for want, have in zip(tensor.shape, shape, strict=False)
+    ):
+        return [f"{label}: shape {list(shape)}, declared {list(tensor.shape)}"]
+    kind = "boolean" if tensor.dtype == "bool" else "long" if "int" in tensor.dtype else "double"
+    if tensor.dtype not in _V2_OF_DTYPE:
+        return []
+    wrong = [value for value in _flat(rows) if not _fits(kind, value)]
+    return [f"{label}: {wrong[0]!r} is no {tensor.dtype}"] if wrong else []
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """The shape of a nested list; None when it is ragged or nothing is there."""
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple):
+        return ()
+    inner = {_shape(item) for item in value}
+    if None in inner or len(inner) > 1:
+        return None
+    return (len(value), *(inner.pop() or () if inner else ()))
+
+
+def _flat(value: Any) -> list[Any]:
+    return [leaf for item in value for leaf in _flat(item)] if isinstance(value, list | tuple) else [value]
+
+
+def _tensor_request(tensors: tuple[Tensor, ...], rows: Sequence[Any]) -> dict[str, Any]:
+    inputs = []
+    for position, tensor in enumerate(tensors):
+        cells = _cells(tensor.name, rows)
+        shape = _shape(cells)
+        if shape is None:
+            raise UsageError(
+                f"tensor {tensor.name!r}: the rows have no common shape", remedy="make every row the same shape"
+            )
+        inputs.append(
+            {
+                "name": tensor.name or f"input-{position}",
+                "shape": list(shape),
+                "datatype": _V2_OF_DTYPE.get(tensor.dtype, "BYTES"),
+                "data": [_json_value(leaf, tensor.name) for leaf in _flat(cells)],
+            }
+        )
+    # MLServer's codecs: a dictionary of arrays, or one array (mlserver_mlflow/metadata.py, to_model_content_type)
+    return {"parameters": {"content_type": "dict" if tensors[0].name else "np"}, "inputs": inputs}
+
+
+def _type_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    return "long" if isinstance(value, int) else "double" if isinstance(value, float) else "string"
+
+
+def _json_value(value: Any, name: str) -> Any:
+    if _is_null(value):
+        return None
+    if isinstance(value, float) and math.isinf(value):
+        raise UsageError(f"column {name!r} holds an infinity, which JSON cannot", remedy="leave the row out")
+    return value
+
+
+def _rows(output: Mapping[str, Any]) -> list[Any]:
+    """A tensor's data along its first axis; a second axis of length one is dropped, and nested data is taken as it
+    is."""
+    shape = [int(length) for length in output.get("shape", [])]
+    data = _flat(output.get("data", []))
+    if math.prod(shape) != len(data) or not shape:
+        raise PlatformError(f"output {output.get('name')!r} holds {len(data)} values, but its shape is {shape}")
+    if shape[1:] == [1]:
+        shape = shape[:1]
+    return list(_nested(data, shape))
+
+
+def _nested(data: list[Any], shape: list[int]) -> list[Any]:
+    if len(shape) == 1:
+        return data
+    step = len(data) // shape[0] if shape[0] else 0
+    return [_nested(data[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]

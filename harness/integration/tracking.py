@@ -1,0 +1,248 @@
+"""A thin client of MLflow's REST API, the part of MLflow that is the same for servers and clients of versions 2 and
+3.
+
+It answers with MLflow's own JSON, unwrapped from the outermost object. It neither logs runs nor downloads artifacts:
+that is the MLflow client's work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from trivet.errors import PlatformError, UsageError
+
+Json = Mapping[str, Any]
+
+_API = "/api/2.0/mlflow/"
+
+
+class TrackingError(PlatformError):
+    """The tracking server refused a request, or could not be reached.
+
+    ``status`` is the HTTP status, 0 when there was no answer; ``code`` is MLflow's ``error_code``
+    (``RESOURCE_DOES_NOT_EXIST`` …), empty when the answer was not MLflow's.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", status: int = 0, code: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
+        self.code = code
+
+
+class TrackingApi:
+    """MLflow's tracking server and registry at ``uri`` (``http://…`` or ``https://…``).
+
+    ``timeout`` is in seconds for connecting and for each read; a request is tried at most ``retries + 1`` times, with
+    pauses of 0, 1, 2 … s, when the server cannot be reached or answers 429, 502, 503 or 504. Credentials come from
+    ``MLFLOW_TRACKING_TOKEN``, else from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``, as for
+    MLflow's own client. Every method raises :class:`TrackingError`.
+    """
+
+    def __init__(self, uri: str, *, timeout: float = 10.0, retries: int = 2) -> None:
+        if not uri.startswith(("http://", "https://")):
+            raise UsageError(
+                f"tracking URI {uri!r} is not the address of a tracking server",
+                remedy="pass http://… or https://… of an mlflow server; a step gets it as MLFLOW_TRACKING_URI",
+            )
+        self.uri = uri.rstrip("/")
+        self._timeout = timeout
+        self._session = requests.Session()
+        retry = Retry(
+            total=retries,
+            backoff_factor=0.5,
+            status_forcelist=(429, 502, 503, 504),
+            allowed_methods=None,
+            raise_on_status=False,
+            respect_retry_after_header=False,
+        )
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
+        if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
+            self._session.headers["Authorization"] = f"Bearer {token}"
+        elif user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
+            self._session.auth = (user, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))
+
+    # runs and artifacts
+
+    def get_run(self, run_id: str) -> Json:
+        """The run: ``info`` (``artifact_uri``, ``lifecycle_stage`` …) and ``data``."""
+        run: Json = self._get("runs/get", run_id=run_id)["run"]
+        return run
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """The last value of every metric of a run; MLflow writes NaN and the infinities as strings."""
+        return {entry["key"]: float(entry["value"]) for entry in self.get_run(run_id)["data"].get("metrics", [])}
+
+    def set_run_tag(self, run_id: str, key: str, value: str) -> None:
+        """Write one tag of a run."""
+        self._post("runs/set-tag", run_id=run_id, key=key, value=value)
+
+    def delete_run(self, run_id: str) -> None:
+        """Mark a run deleted (``lifecycle_stage: deleted``); its artifacts stay until ``mlflow gc``."""
+        self._post("runs/delete", run_id=run_id)
+
+    def restore_run(self, run_id: str) -> None:
+        """Undo :meth:`delete_run`."""
+        self._post("runs/restore", run_id=run_id)
+
+    def list_artifacts(self, run_id: str, path: str = "") -> list[Json]:
+        """One level of a run's artifacts: ``path`` (from the artifact root), ``is_dir``, ``file_size``.
+
+        The server really looks into the store. (The MLflow 3 client adds logged models to its own listing; this one
+        does not.) It percent-decodes ``path`` until that changes nothing, so a name that holds an escape itself, such
+        as ``a%20b``, cannot be listed.
+        """
+        return self._pages("artifacts/list", "files", run_id=run_id, **({"path": path} if path else {}))
+
+    # registered models
+
+    def get_model_version(self, name: str, version: str) -> Json:
+        """A registered version: ``run_id``, ``source``, ``status``, ``tags`` …"""
+        answer: Json = self._get("model-versions/get", name=name, version=version)["model_version"]
+        return answer
+
+    def get_model_version_by_alias(self, name: str, alias: str) -> Json:
+        """The version that an alias points at."""
+        answer: Json = self._get("registered-models/alias", name=name, alias=alias)["model_version"]
+        return answer
+
+    def get_registered_model(self, name: str) -> Json:
+        """A registered model: ``aliases`` (``alias``, ``version``), ``latest_versions``, ``tags``."""
+        answer: Json = self._get("registered-models/get", name=name)["registered_model"]
+        return answer
+
+    def search_model_versions(self, filter_string: str) -> list[Json]:
+        """Registered versions by MLflow's filter, such as ``run_id = '…'`` or ``name = '…'``."""
+        return self._pages("model-versions/search", "model_versions", filter=filter_string)
+
+    def get_download_uri(self, name: str, version: str) -> str:
+        """Where a version's files are, as MLflow names it: right for MLflow 2's and 3's layout, but possibly
+        ``mlflow-artifacts:/…``."""
+        return str(self._get("model-versions/get-download-uri", name=name, version=version)["artifact_uri"])
+
+    def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        """Write one tag of a registered version."""
+        self._post("model-versions/set-tag", name=name, version=version, key=key, value=value)
+
+    # MLflow 3's logged models; an MLflow 2 server answers 404
+
+    def get_logged_model(self, model_id: str) -> Json:
+        """A logged model's ``info``: ``name``, ``artifact_uri``, ``source_run_id``, ``status``."""
+        info: Json = self._get(f"logged-models/{model_id}")["model"]["info"]
+        return info
+
+    def search_logged_models(self, experiment_id: str, run_id: str) -> list[Json]:
+        """The ``info`` of a run's logged models, newest first."""
+        request: dict[str, Any] = {"experiment_ids": [experiment_id], "filter": f"source_run_id = '{run_id}'"}
+        found: list[Json] = []
+        while True:
+            page = self._post("logged-models/search", **request)
+            found += [model["info"] for model in page.get("models", [])]
+            if not page.get("next_page_token"):
+                return sorted(found, key=lambda info: int(info["creation_timestamp_ms"]), reverse=True)
+            request["page_token"] = page["next_page_token"]
+
+    def list_logged_model_artifacts(self, model_id: str, path: str = "") -> list[Json]:
+        """One level of a logged model's files, as :meth:`list_artifacts` for a run."""
+        parameters = {"artifact_directory_path": path} if path else {}
+        return self._pages(f"logged-models/{model_id}/artifacts/directories", "files", **parameters)
+
+    # transport
+
+    def _get(self, endpoint: str, **parameters: str) -> Json:
+        return self._request("GET", endpoint, params=parameters)
+
+    def _post(self, endpoint: str, **body: Any) -> Json:
+        return self._request("POST", endpoint, json=body)
+
+    def _pages(self, endpoint: str, key: str, **parameters: str) -> list[Json]:
+        found: list[Json] = []
+        while True:
+            page = self._get(endpoint, **parameters)
+            found += page.get(key, [])
+            if not page.get("next_page_token"):
+                return found
+            parameters["page_token"] = page["next_page_token"]
+
+    def _request(self, method: str, endpoint: str, **content: Any) -> Json:
+        what = f"{method} {_API}{endpoint} at {self.uri}"
+        try:
+            response = self._session.request(method, self.uri + _API + endpoint, timeout=self._timeout, **content)
+        except requests.RequestException as error:
+            cause, remedy = _explain_connection(error)
+            raise TrackingError(f"{what}: {cause} ({error})", remedy=remedy) from error
+        try:
+            answer = response.json()
+        except requests.JSONDecodeError:
+            answer = None
+        if response.ok and isinstance(answer, dict):
+            return answer
+        raise _refusal(what, response, answer if isinstance(answer, dict) else {})
+
+
+def _refusal(what: str, response: requests.Response, answer: Json) -> TrackingError:
+    text = str(answer.get("message") or response.text.strip()[:500] or response.reason)
+    remedy = ""
+    if response.status_code == 403 and "Invalid Host header" in text:
+        host = urlsplit(response.url).netloc
+        remedy = (
+            "mlflow >= 3.5 answers only to host names it knows: "
+            f"start the server with --allowed-hosts '{host},localhost:*' (or MLFLOW_SERVER_ALLOWED_HOSTS); "
+            "the list replaces the defaults, and the port is part of the name"
+        )
+    elif response.status_code == 401:
+        remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+    elif response.status_code == 404 and not answer:
+        remedy = (
+            "this server has no such endpoint: servers before MLflow 3 have no logged models"
+            if "logged-models" in what
+            else "check that the tracking URI names an mlflow server, including any path prefix"
+        )
+    elif response.ok:
+        remedy = "this is no mlflow server, or something in front of it answers instead: check the tracking URI"
+    return TrackingError(
+        f"{what}: HTTP {response.status_code}: {text}",
+        remedy=remedy,
+        status=response.status_code,
+        code=str(answer.get("error_code", "")),
+    )
+
+
+def _explain_connection(error: requests.RequestException) -> tuple[str, str]:
+    """Cause and remedy by the innermost exception; urllib3 1 has no class for failed name resolution, only its
+    text."""
+    text = f"{type(error).__name__} {error}"
+    if any(
+        sign in text
+        for sign in ("NameResolutionError", "getaddrinfo", "name resolution", "service not known", "No address")
+    ):
+        return (
+            "the host name does not resolve",
+            "inside a cluster use the full name SERVICE.NAMESPACE.svc.cluster.local, and let the NetworkPolicy pass "
+            "egress to port 53",
+        )
+    if "Connection refused" in text:
+        return (
+            "connection refused",
+            "nothing listens there, or a NetworkPolicy rejects the connection: check the port, the server, "
+            "and the policies on both sides",
+        )
+    if "Timeout" in text or "timed out" in text:
+        return (
+            "no answer in time",
+            "packets that are dropped rather than refused point at a NetworkPolicy or firewall; "
+            "a slow server needs a longer timeout",
+        )
+    if "SSLError" in text or "SSLCertVerificationError" in text:
+        return (
+            "the TLS handshake failed",
+            "let REQUESTS_CA_BUNDLE name the certificate authority of the server",
+        )
+    return "no connection", "check the tracking URI and the way to it"
