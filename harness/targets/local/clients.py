@@ -57,7 +57,7 @@ class LocalRuntime:
         self._lock = threading.Lock()
 
     def call(self, operation: str, **arguments: Any) -> Any:
-        """``read_signature(directory)``, ``load(directory)`` or ``versions()``."""
+        """``read_signature(model_dir)``, ``load(model_dir)`` or ``versions()``."""
         with self._lock:
             if self._worker is None:
                 self._worker = self._start()
@@ -99,18 +99,12 @@ class LocalStore:
         directory = self._downloads / f"{next(self._numbers):03d}"
         directory.mkdir(parents=True)
         before = len(self._initializer.process.text())
-        self._initializer.call(
-            "download", storage_uri=storage_uri, directory=str(directory), seconds=limits.DOWNLOAD
-        )
-        return Download(
-            directory=directory, files=checksums(directory), log=self._initializer.process.text()[before:]
-        )
+        self._initializer.call("download", storage_uri=storage_uri, directory=str(directory), seconds=limits.DOWNLOAD)
+        return Download(directory=directory, files=checksums(directory), log=self._initializer.process.text()[before:])
 
     def _path(self, storage_uri: str) -> Path:
         if urlsplit(storage_uri).scheme not in ("", "file"):
-            raise UsageError(
-                f"{storage_uri!r} is not in this store", remedy=f"give a URI below its root, {self.root}"
-            )
+            raise UsageError(f"{storage_uri!r} is not in this store", remedy=f"give a URI below its root, {self.root}")
         return Path(storage_uri.removeprefix("file://"))
 
     def _inside(self, path: Path) -> Path:
@@ -196,7 +190,10 @@ class LocalPipelines:
     """The example pipeline under the stack's KFP SDK."""
 
     def __init__(
-        self, compiled: Path, main_run: Callable[[], PipelineRun], run: Callable[[Mapping[str, Any], Mapping[str, str]], PipelineRun]
+        self,
+        compiled: Path,
+        main_run: Callable[[], PipelineRun],
+        run: Callable[[Mapping[str, Any], Mapping[str, str]], PipelineRun],
     ) -> None:
         self._compiled = compiled
         self._main_run = main_run
@@ -218,7 +215,9 @@ class LocalPipelines:
 
 
 def serve(
-    name: str, start: Callable[[], tuple[Process, str]], deploy: Callable[[str], contextlib.AbstractContextManager[LocalServing]]
+    name: str,
+    start: Callable[[], tuple[Process, str]],
+    deploy: Callable[[str], contextlib.AbstractContextManager[LocalServing]],
 ) -> LocalServing:
     """A serving client for the runtime that ``start`` starts, whether or not its model ever gets ready."""
     try:
@@ -241,7 +240,7 @@ def cause(log: str) -> str:
     """The first exception in a log, in one line; else its last line. What follows the first one is mostly its consequence."""
     found = re.search(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)(?:: .*)?$", log, re.MULTILINE)
     if found:
-        return found.group(0).strip()
+        return str(found.group(0)).strip()
     return log.strip().rpartition("\n")[2]
 
 

@@ -75,7 +75,8 @@ class Run:
 
     def _discard(self) -> None:
         _remove(self.directory)
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            Path(self._lock.lock_file).unlink()
         self._lock.release()
 
 

@@ -1,4 +1,4 @@
-"""How long the local target waits for what, in seconds, in one place. Each is a deadline: running into one is an error with the log's tail."""
+"""How long the local target waits for what, in seconds. Each is a deadline: running into one is an error with the log's tail."""
 
 from __future__ import annotations
 

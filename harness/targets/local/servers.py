@@ -21,7 +21,9 @@ class ServerFailed(PlatformError):
         self.process = process
 
 
-def start_tracking(processes: Processes, python: Path, *, environment: Mapping[str, str], database: Path, root: str) -> tuple[Process, str]:
+def start_tracking(
+    processes: Processes, python: Path, *, environment: Mapping[str, str], database: Path, root: str
+) -> tuple[Process, str]:
     """A tracking server on SQLite whose clients write to ``root`` themselves, and its URL.
 
     Artifacts are not proxied: no storage initializer fetches the ``mlflow-artifacts:/`` URIs that a proxying server hands out.
@@ -55,30 +57,30 @@ def start_runtime(
 
     Returns when the model answers ready. Raises ServerFailed, with the process and its log, when that never happens.
     """
-    serving = stack.settings["serving"]
-    mount = serving["model_mount"]
-
-    def environment(ports: Sequence[int]) -> dict[str, str]:
-        published = [str(serving[key]) for key in ("http_port", "grpc_port", "metrics_port")]
-        free = dict(zip(published, map(str, ports), strict=True))
-        given = {
-            key: free.get(value, value.replace("{name}", name).replace(mount, str(directory)))
-            for key, value in serving["environment"].items()
-        }
-        # The metrics port is left at its default in a container; two servers on one machine cannot share it.
-        own = {"MLSERVER_METRICS_PORT": str(ports[2]), "MLSERVER_HOST": "127.0.0.1"}
-        return {**stack.roles["runtime"].environment, **given, **own}
-
     process, ports = _start(
         processes,
         label,
         lambda ports: [python.with_name("mlserver"), "start", directory],
-        environment,
+        lambda ports: runtime_environment(stack, name=name, directory=directory, ports=ports),
         count=3,
         path=f"/v2/models/{name}/ready",
         seconds=limits.RUNTIME,
     )
     return process, f"http://127.0.0.1:{ports[0]}"
+
+
+def runtime_environment(stack: Stack, *, name: str, directory: Path, ports: Sequence[int]) -> dict[str, str]:
+    """The published runtime's environment, with the model's directory and the ports (HTTP, gRPC, metrics) of this machine."""
+    serving = stack.settings["serving"]
+    published = [str(serving[key]) for key in ("http_port", "grpc_port", "metrics_port")]
+    free = dict(zip(published, map(str, ports), strict=True))
+    given = {
+        key: free.get(value, value.replace("{name}", name).replace(serving["model_mount"], str(directory)))
+        for key, value in {**stack.roles["runtime"].environment, **serving["environment"]}.items()
+    }
+    # A container leaves the metrics port at its default; two servers on one machine cannot share it.
+    own = {"MLSERVER_METRICS_PORT": str(ports[2]), "MLSERVER_HOST": "127.0.0.1"}
+    return {**given, **own}
 
 
 def answers(url: str) -> bool:

@@ -17,6 +17,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from trivet.engine.events import Emit, Event, PhaseEnded, PhaseStarted
 from trivet.errors import CannotTell, NotOffered, TrivetError
 from trivet.fixtures.pipelines.data import write_dataset
@@ -41,6 +43,7 @@ from trivet.targets.local.processes import Process, Processes
 from trivet.targets.local.servers import start_runtime, start_tracking
 from trivet.targets.local.staging import stage
 from trivet.targets.local.worker import Worker
+from trivet.targets.static import KINDS, Found, read_file, read_model_directory
 
 CLIENTS = ("tracking", "trainer", "store", "serving", "pipelines", "runtime", "handover")
 SERVICE = "recommendation-classifier"
@@ -64,7 +67,8 @@ class LocalSession:
 
     def __init__(self, stack: Stack, run: Run, processes: Processes, emit: Emit) -> None:
         self._stack = stack
-        self._run = run
+        self.directory = run.directory
+        """Everything that the session writes; removed at its end."""
         self._processes = processes
         self._emit_unsafely = emit
         self._emit_lock = threading.Lock()
@@ -73,7 +77,7 @@ class LocalSession:
         self._staged = stage(run.directory / "python")
         self._artifacts = run.directory / "artifacts"
         self._artifacts.mkdir()
-        self._data = write_dataset(run.directory / "recommendation.csv")
+        self._data = write_dataset(self.directory / "recommendation.csv")
         begin = self._pool.submit
         self._python: dict[str, Future[Path]] = {
             name: begin(self._realise, name) for name in ("tracking", "trainer", "initializer", "runtime")
@@ -83,6 +87,7 @@ class LocalSession:
         self._compiled = begin(self._compile)
         self._main_run = begin(self._run_pipeline)
         self._handover = begin(self._hand_over)
+        self._service_file = begin(self._write_service)
         self._initializer = begin(self._start_initializer)
         self._store = begin(self._make_store)
         self._download = begin(self._fetch)
@@ -103,12 +108,23 @@ class LocalSession:
         }
         if name not in makers:
             raise NotOffered(f"the local target has no client {name!r}; it has: {', '.join(CLIENTS)}")
-        try:
+        with _as_cannot_tell():
             return makers[name]()
-        except CannotTell:
-            raise
-        except TrivetError as error:
-            raise CannotTell(error.message, remedy=error.remedy) from error
+
+    def subjects(self, kind: str) -> Sequence[Manifest | ModelDirectory | CompiledPipeline]:
+        """What the hand-off made: the InferenceService, the downloaded model directory, or the compiled pipeline."""
+        readers: dict[str, Callable[[], Found]] = {
+            "manifest": lambda: read_file(self._service_file.result()),
+            "model_directory": lambda: read_model_directory(self._download.result().directory),
+            "compiled_pipeline": lambda: read_file(self._compiled.result()),
+        }
+        if kind not in readers:
+            raise NotOffered(f"the local target has no subjects of the kind {kind!r}; it has: {', '.join(readers)}")
+        with _as_cannot_tell():
+            found = readers[kind]()
+            if found.errors:
+                raise found.errors[0]
+            return [subject for subject in found.subjects if KINDS[type(subject)] == kind]
 
     def features(self) -> Mapping[str, str]:
         """``ConditionalPipeline`` when the SDK's local runner ran the pipeline's condition itself."""
@@ -134,7 +150,9 @@ class LocalSession:
                 "InferenceService": str(handover.service["metadata"]["name"]),
             }
             if refused := self._main_run.result().refused:
-                found["condition"] = f"run as a pipeline of its own, because the SDK's local runner refused it: {refused}"
+                found["condition"] = (
+                    f"run as a pipeline of its own, because the SDK's local runner refused it: {refused}"
+                )
         return found
 
     def close(self) -> None:
@@ -197,14 +215,14 @@ class LocalSession:
                 self._processes,
                 python,
                 environment=self._stack.roles["tracking"].environment,
-                database=self._run.directory / "mlflow.db",
+                database=self.directory / "mlflow.db",
                 root=f"file://{self._artifacts}",
             )
             return uri
 
     def _compile(self) -> Path:
         driver = self._driver.result()
-        path = self._run.directory / "pipeline.yaml"
+        path = self.directory / "pipeline.yaml"
         with self._phase("pipeline compilation"):
             driver.call("compile", path=str(path))
             return path
@@ -269,10 +287,15 @@ class LocalSession:
             service=service,
         )
 
+    def _write_service(self) -> Path:
+        path = self.directory / "inferenceservice.yaml"
+        path.write_text(yaml.safe_dump(dict(self._handover.result().service), sort_keys=False), encoding="utf-8")
+        return path
+
     # -- the store and the runtime
 
     def _make_store(self) -> LocalStore:
-        return LocalStore(self._artifacts, self._run.directory / "downloads", self._initializer.result())
+        return LocalStore(self._artifacts, self.directory / "downloads", self._initializer.result())
 
     def _fetch(self) -> Download:
         store, handover = self._store.result(), self._handover.result()
@@ -328,3 +351,14 @@ class LocalSession:
     def _emit(self, event: Event) -> None:
         with self._emit_lock:
             self._emit_unsafely(event)
+
+
+@contextlib.contextmanager
+def _as_cannot_tell() -> Iterator[None]:
+    """A part that failed leaves the questions to it without an answer: INCONCLUSIVE, not an error of ours."""
+    try:
+        yield
+    except (CannotTell, NotOffered):
+        raise
+    except TrivetError as error:
+        raise CannotTell(error.message, remedy=error.remedy) from error

@@ -1,0 +1,65 @@
+"""Run directories: whose they are, when they count as left behind, and how they go away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trivet.errors import PlatformError
+from trivet.targets.local.journal import Run, clean, leftovers, runs_directory
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_run_whose_owner_lives_is_no_leftover() -> None:
+    with Run() as run:
+        assert run.directory.is_dir()
+        assert leftovers() == []
+
+
+def test_a_run_leaves_neither_directory_nor_lock() -> None:
+    with Run() as run:
+        pass
+    assert list(run.directory.parent.iterdir()) == []
+
+
+def test_a_directory_whose_lock_nobody_holds_is_a_leftover_and_can_be_cleaned() -> None:
+    orphan = runs_directory() / "20240101-000000-1-abcdef00"
+    (orphan / "deep").mkdir(parents=True)
+    found = leftovers()
+    assert [(leftover.run, leftover.processes) for leftover in found] == [(orphan.name, {})]
+    clean(found[0])
+    assert leftovers() == []
+    assert list(runs_directory().iterdir()) == []
+
+
+def test_cleaning_spares_a_run_whose_owner_lives() -> None:
+    with Run() as run:
+        stale = next(iter(leftovers()), None)
+        assert stale is None
+        from trivet.targets.local.journal import Leftover
+
+        clean(Leftover(run=run.id, directory=run.directory, processes={}))
+        assert run.directory.is_dir()
+
+
+def test_a_journal_line_is_on_disk_when_write_returns() -> None:
+    with Run() as run:
+        run.write(event="start", name="runtime")
+        entries = [json.loads(line) for line in (run.directory / "journal.jsonl").read_text().splitlines()]
+    assert [entry["event"] for entry in entries] == ["owner", "start"]
+    assert entries[1]["name"] == "runtime"
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    occupied = tmp_path / "a-file"
+    occupied.write_text("")
+    monkeypatch.setenv("TRIVET_CACHE", str(occupied))
+    with pytest.raises(PlatformError, match=r"run directory .*a-file.* cannot be made") as caught, Run():
+        pass
+    assert "TRIVET_CACHE" in caught.value.remedy

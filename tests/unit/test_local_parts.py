@@ -1,0 +1,120 @@
+"""The parts of the local target that need no process."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from trivet.errors import PlatformError, UsageError
+from trivet.fixtures.pipelines.data import FEATURES, TARGET, write_dataset
+from trivet.stacks.read import load_stack
+from trivet.targets.local.clients import LocalStore, cause, checksums
+from trivet.targets.local.journal import Run
+from trivet.targets.local.processes import Processes, free_ports
+from trivet.targets.local.servers import runtime_environment
+from trivet.targets.local.staging import PARTS, stage
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    root = tmp_path / "artifacts"
+    root.mkdir()
+    return LocalStore(root, tmp_path / "downloads", initializer=None)  # type: ignore[arg-type]  # not asked in these tests
+
+
+def test_what_is_written_to_the_store_is_found_under_its_uri(store: LocalStore) -> None:
+    uri = store.write("a b/ü%20", {"MLmodel": b"one", "data/x": b"two"})
+    assert uri == f"{store.root}/a b/ü%20"
+    assert store.files(uri) == {
+        "MLmodel": hashlib.sha256(b"one").hexdigest(),
+        "data/x": hashlib.sha256(b"two").hexdigest(),
+    }
+
+
+def test_the_store_holds_nothing_where_nothing_was_written(store: LocalStore) -> None:
+    assert store.files(f"{store.root}/nowhere/") == {}
+
+
+@pytest.mark.parametrize("relative", ["../outside", "/etc"])
+def test_the_store_refuses_to_write_outside_itself(store: LocalStore, relative: str) -> None:
+    with pytest.raises(UsageError, match="outside the store"):
+        store.write(relative, {"x": b""})
+
+
+def test_the_store_refuses_uris_of_other_stores(store: LocalStore) -> None:
+    with pytest.raises(UsageError, match="s3://bucket/model"):
+        store.files("s3://bucket/model")
+
+
+def test_checksums_follow_the_links_that_the_initializer_makes(tmp_path: Path) -> None:
+    (tmp_path / "there/data").mkdir(parents=True)
+    (tmp_path / "there/data/x").write_bytes(b"x")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/data").symlink_to(tmp_path / "there/data")
+    assert checksums(tmp_path / "here") == {"data/x": hashlib.sha256(b"x").hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        (
+            "INFO start\nTraceback (most recent call last):\n    raise OSError(1)\nOSError: No such file\nlater\nTypeError: consequence\n",
+            "OSError: No such file",
+        ),
+        ("    sklearn.exceptions.NotFittedError: call fit\n", "sklearn.exceptions.NotFittedError: call fit"),
+        ("INFO one\nERROR killed\n", "ERROR killed"),
+        ("", ""),
+    ],
+)
+def test_the_cause_in_a_log_is_its_first_exception_else_its_last_line(log: str, line: str) -> None:
+    assert cause(log) == line
+
+
+@pytest.mark.parametrize("name", ["2024.11", "2024.11-fixed", "current"])
+def test_the_runtime_gets_the_published_environment_with_this_machines_directory_and_ports(name: str) -> None:
+    stack = load_stack(name)
+    environment = runtime_environment(stack, name="m", directory=Path("/x y"), ports=[11, 12, 13])
+    assert environment["MLSERVER_MODEL_NAME"] == "m"
+    assert environment["MLSERVER_MODEL_IMPLEMENTATION"] == "mlserver_mlflow.MLflowRuntime"
+    assert [environment[f"MLSERVER_{kind}_PORT"] for kind in ("HTTP", "GRPC", "METRICS")] == ["11", "12", "13"]
+    assert environment["MLSERVER_MODEL_URI"] == "/x y"
+    assert stack.settings["serving"]["model_mount"] not in " ".join(environment.values())
+
+
+def test_free_ports_differ() -> None:
+    assert len(set(free_ports(20))) == 20
+
+
+def test_a_program_that_is_not_there_is_named_with_the_environment_as_the_suspect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
+    with Run() as run, pytest.raises(PlatformError, match="trainer job does not start") as caught:
+        Processes(run).start("trainer job", [tmp_path / "bin/python"])
+    assert "half-made" in caught.value.remedy
+
+
+def test_nothing_starts_after_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
+    with Run() as run:
+        processes = Processes(run)
+        processes.close()
+        with pytest.raises(PlatformError, match="the session is ending"):
+            processes.start("late", ["true"])
+
+
+def test_the_dataset_is_the_same_every_time(tmp_path: Path) -> None:
+    one, two = write_dataset(tmp_path / "1.csv", rows=30), write_dataset(tmp_path / "2.csv", rows=30)
+    assert one.read_bytes() == two.read_bytes()
+    lines = one.read_text().splitlines()
+    assert lines[0] == ",".join([*FEATURES, TARGET])
+    assert {line.rpartition(",")[2] for line in lines[1:]} == {"0", "1"}
+
+
+def test_staging_copies_every_part_and_nothing_that_needs_trivets_dependencies(tmp_path: Path) -> None:
+    root = stage(tmp_path / "python")
+    for package in PARTS:
+        assert root.joinpath(*package.split("."), "__init__.py").is_file()
+    assert not (root / "trivet/engine").exists()
