@@ -90,8 +90,8 @@ def run(contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.engine.run import run as engine_run
-    from trivet.render.builtin import write_all
-    from trivet.render.terminal import terminal
+    from trivet.render.writers import write_files
+    from trivet.render.terminal import watch
     from trivet.stacks.read import load_stack
 
     settings = _settings(**flags)
@@ -101,12 +101,12 @@ def run(contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
     stack = load_stack(settings.stack)
     plan = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)
     directory = _report_directory(settings.report)
-    with terminal(sys.stdout) as emit:
+    with watch(sys.stdout) as emit:
         report = engine_run(
             plan.contracts, target=target, stack=stack, profile=plan.profile, emit=emit, command="trivet run"
         )
     if directory:
-        for path in write_all(report, directory, registry.writers):
+        for path in write_files(report, directory, registry.writers):
             click.echo(f"wrote {path}")
     for writer in writers:
         click.echo(writer.write(report))
@@ -144,7 +144,7 @@ def plan(contracts: Sequence[str], **flags: Any) -> None:
     """Show what a run would start and judge, and start nothing."""
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
-    from trivet.render.text import plan_text
+    from trivet.render.catalogue import planned
     from trivet.stacks.read import load_stack
 
     settings = _settings(**flags)
@@ -152,7 +152,7 @@ def plan(contracts: Sequence[str], **flags: Any) -> None:
     _target(registry, settings.target)
     stack = load_stack(settings.stack)
     made = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)
-    click.echo(plan_text(made.contracts, made.not_applicable, stack, settings.target))
+    click.echo(planned(made, stack))
 
 
 @main.command("list")
@@ -160,9 +160,9 @@ def plan(contracts: Sequence[str], **flags: Any) -> None:
 def list_(**flags: Any) -> None:
     """List every contract: id, level, seam, title."""
     from trivet.engine.registry import Registry
-    from trivet.render.text import contracts_table
+    from trivet.render.catalogue import listing
 
-    click.echo(contracts_table(Registry(_settings(**flags).plugins).contracts.values()))
+    click.echo(listing(list(Registry(_settings(**flags).plugins).contracts.values())))
 
 
 @main.command()
@@ -171,7 +171,7 @@ def list_(**flags: Any) -> None:
 def explain(identifier: str, **flags: Any) -> None:
     """Explain one contract: what must hold, why, what to do, and where that comes from."""
     from trivet.engine.registry import Registry
-    from trivet.render.text import explain as explanation
+    from trivet.render.catalogue import explain as explanation
 
     click.echo(explanation(Registry(_settings(**flags).plugins).contract(identifier)))
 
@@ -189,8 +189,8 @@ def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str]
     from trivet.engine.lint import lint as engine_lint
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
-    from trivet.render.builtin import write_all
-    from trivet.render.text import lint_text
+    from trivet.render.writers import write_files
+    from trivet.render.terminal import show
     from trivet.stacks.read import load_stack
 
     settings = _settings(**{**flags, "profile": flags["profile"] or "static"})
@@ -200,11 +200,11 @@ def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str]
     made = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)
     directory = _report_directory(settings.report)
     result = engine_lint(paths, made.contracts, stack)
-    click.echo(lint_text(result.report, result.counts))
+    show(result.report, sys.stdout)
     for error in result.errors:
         click.echo(f"trivet: {error}", err=True)
     if directory:
-        for path in write_all(result.report, directory, registry.writers):
+        for path in write_files(result.report, directory, registry.writers):
             click.echo(f"wrote {path}")
     for writer in writers:
         click.echo(writer.write(result.report))
@@ -219,10 +219,10 @@ def stack() -> None:
 @stack.command("list")
 def stack_list() -> None:
     """List the stacks that come with trivet."""
-    from trivet.render.text import stacks_table
+    from trivet.render.inventory import stacks
     from trivet.stacks.read import load_stack, shipped_stacks
 
-    click.echo(stacks_table([load_stack(name) for name in shipped_stacks()]))
+    click.echo(stacks([load_stack(name) for name in shipped_stacks()]))
 
 
 @stack.command("lock")
@@ -231,11 +231,14 @@ def stack_list() -> None:
 @click.option("--role", "roles", multiple=True, help="Lock only this role; may be repeated.")
 def stack_lock(folder: str, cutoff: str | None, roles: Sequence[str]) -> None:
     """Resolve a stack's roles into hashed locks and generate what is known of its KServe API."""
-    from trivet.render.text import lock_text
+    from trivet.render.inventory import lock_changes
     from trivet.stacks.lock import lock_stack
     from trivet.stacks.read import stack_folder
 
-    click.echo(lock_text(lock_stack(stack_folder(folder), cutoff=cutoff, roles=roles or None)))
+    changes = lock_stack(
+        stack_folder(folder), cutoff=cutoff, roles=roles or None, progress=lambda said: click.echo(said, err=True)
+    )
+    click.echo(lock_changes(changes))
 
 
 @main.command()
@@ -243,8 +246,8 @@ def stack_lock(folder: str, cutoff: str | None, roles: Sequence[str]) -> None:
 def doctor(clean: bool) -> int:
     """Check this machine: what a run needs, and what an interrupted one left behind."""
     from trivet.engine.doctor import examine
-    from trivet.render.text import doctor_text
+    from trivet.render.inventory import symptoms
 
-    symptoms = examine(clean=clean)
-    click.echo(doctor_text(symptoms))
-    return 2 if any(not symptom.well for symptom in symptoms) else 0
+    seen = examine(clean=clean)
+    click.echo(symptoms(seen))
+    return 0 if all(symptom.well for symptom in seen) else 2

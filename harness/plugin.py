@@ -102,9 +102,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     with session.config.stash[_RUN] as run:
         directory = _settings(session.config).report
         if directory and run.judged:
-            from trivet.render.builtin import write_all
+            from trivet.render.writers import write_files
 
-            write_all(run.report(), Path(directory), _registry(session.config).writers)
+            write_files(run.report(), Path(directory), _registry(session.config).writers)
 
 
 # -- contracts as items -----------------------------------------------------------------------------------------------

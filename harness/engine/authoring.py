@@ -105,4 +105,4 @@ def evidence(name: str, kind: str, content: Any, *, limit: int = 20_000) -> Evid
     text = redact(content)
     if len(text) > limit:
         text = f"[… {len(text) - limit} characters left out]\n{text[-limit:]}"
-    return Evidence(name=name, kind=kind, text=text, sha256=hashlib.sha256(text.encode()).hexdigest())
+    return Evidence(name=name, kind=kind, text=text, sha256=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest())

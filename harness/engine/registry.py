@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
+
 from trivet import hookspecs
 from trivet.errors import UsageError, unknown
 from trivet.model.contract import Contract

@@ -17,6 +17,7 @@ from typing import Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+
 from trivet.engine.authoring import evidence, inconclusive, not_applicable
 from trivet.engine.events import ContractEnded, ContractStarted, Emit, Event, PhaseEnded, RunEnded, RunStarted
 from trivet.errors import CannotTell, NotOffered, TrivetError

@@ -7,10 +7,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from trivet.errors import PlatformError
 from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineRun
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
 
 Rows = Sequence[Mapping[str, Any]]
+
+
+class DownloadFailed(PlatformError):
+    """The storage initializer did not fetch a storage URI; the message holds its own words."""
 
 
 class TrainerClient(Protocol):
@@ -43,7 +48,7 @@ class StoreClient(Protocol):
         """Put files below the store's root and return the storage URI of their directory."""
 
     def download(self, storage_uri: str) -> Download:
-        """Have KServe's storage initializer fetch ``storage_uri`` into an empty directory. Raises PlatformError with its text."""
+        """Have KServe's storage initializer fetch ``storage_uri`` into an empty directory. Raises DownloadFailed."""
 
 
 class ServingClient(Protocol):

@@ -1,0 +1,83 @@
+"""Drawing inputs for contracts that hold for all of a kind: rows from a signature, and a search for a counter-example.
+
+Not a contract module. The search is deterministic, so that a report can be reproduced.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from trivet.errors import CannotTell
+from trivet.integration import Signature
+from trivet.model.subjects import ModelDirectory
+
+T = TypeVar("T")
+
+# Magnitudes stay where JSON, float32 and 32-bit integers agree; what lies beyond is not a matter of this seam.
+_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "boolean": st.booleans(),
+    "integer": st.integers(-(2**31), 2**31 - 1),
+    "long": st.integers(-(2**53) + 1, 2**53 - 1),
+    "float": st.floats(-1e6, 1e6, width=32),
+    "double": st.floats(-1e6, 1e6),
+    "string": st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20),
+}
+
+
+def rows_of(signature: Signature, *, most: int = 12) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Batches of 1 to ``most`` rows that satisfy a column signature. Raises CannotTell for types that are not drawn here."""
+    columns = {column.name: column.type for column in signature.columns}
+    foreign = sorted({kind for kind in columns.values() if kind not in _VALUES})
+    if foreign or not columns:
+        raise CannotTell(
+            f"inputs of type {', '.join(foreign) or 'none at all'} are not drawn; drawn are {', '.join(_VALUES)}"
+        )
+    row = st.fixed_dictionaries({name: _VALUES[kind] for name, kind in columns.items()})
+    return st.lists(row, min_size=1, max_size=most)
+
+
+def example_rows(model_directory: ModelDirectory) -> list[dict[str, Any]]:
+    """The rows of a model's saved input example; none when it has no example, or one that is no data frame.
+
+    Source: MLflow mlflow/models/utils.py, _Example: a data frame is saved as JSON in pandas' orient ``split``.
+    """
+    info = model_directory.mlmodel.get("saved_input_example_info") or {}
+    if info.get("type") != "dataframe":
+        return []
+    saved = json.loads((model_directory.path / info["artifact_path"]).read_text(encoding="utf-8"))
+    return [dict(zip(saved["columns"], values, strict=True)) for values in saved["data"]]
+
+
+def counter_example(strategy: st.SearchStrategy[T], deviation: Callable[[T], str], *, examples: int) -> tuple[int, str]:
+    """Try ``deviation`` on up to ``examples`` drawn values: how many were tried, and the smallest deviation found or ''."""
+    tried = 0
+
+    @settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=tuple(HealthCheck),
+    )
+    @given(strategy)
+    def attempt(value: T) -> None:
+        nonlocal tried
+        tried += 1
+        if found := deviation(value):
+            raise _Deviation(found)
+
+    try:
+        attempt()
+    except _Deviation as found:
+        return tried, str(found)
+    return tried, ""
+
+
+class _Deviation(Exception):
+    pass

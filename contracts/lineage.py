@@ -1,0 +1,206 @@
+"""kfp → mlflow → kserve: from a served answer back to the run that made it, and forward again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from trivet.engine.authoring import MUST, contract, evidence, failed, passed
+from trivet.errors import CannotTell, UsageError
+from trivet.integration import (
+    TrackingApi,
+    build_inference_service,
+    is_label_value,
+    label_value,
+    link,
+    resolve_storage_uri,
+    services_of_run,
+    trace_service,
+    verify_link,
+)
+from trivet.model.finding import Finding
+from trivet.model.handover import Handover, LoggedModel
+from trivet.model.subjects import Manifest
+from trivet.targets.base import ServingClient, TrainerClient
+
+_LABELS = "kubernetes.io/docs/concepts/overview/working-with-objects/labels: at most 63 of [A-Za-z0-9._-], alphanumeric at both ends"
+
+
+@contract(
+    title="Label values must be valid for Kubernetes",
+    level=MUST,
+    seam=("kfp", "kserve"),
+    rationale="The API server refuses the whole InferenceService for one label, and names of pipelines and models are free text elsewhere.",
+    remedy="Build labels with trivet.integration.label_value, and keep the original in an annotation.",
+    sources=(_LABELS,),
+)
+def labels_are_valid(manifest: Manifest) -> Iterator[Finding]:
+    metadata = manifest.document.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    if not isinstance(labels, Mapping):
+        yield passed("no labels, hence no invalid one")
+        return
+    wrong = {key: value for key, value in labels.items() if not isinstance(value, str) or not is_label_value(value)}
+    for key, value in wrong.items():
+        place = manifest.at("metadata", "labels", key)
+        if isinstance(value, str):
+            yield failed(
+                f"label {key}: {value!r} is not valid",
+                remedy=f"write {label_value(value)!r}, and the original into an annotation",
+                location=place,
+            )
+        else:
+            yield failed(f"label {key}: {value!r} is no text", remedy=f'write it in quotes: "{value}"', location=place)
+    if not wrong:
+        yield passed(f"{len(labels)} labels are valid", location=manifest.at("metadata", "labels"))
+
+
+@contract(
+    title="A served answer must lead back to the run that made its model",
+    level=MUST,
+    seam=("mlflow", "kserve"),
+    rationale="Whoever investigates a wrong prediction starts from the service, and needs the data, code and parameters of its run.",
+    remedy="Build the InferenceService with trivet.integration.build_inference_service, which writes run, pipeline, model and version on it.",
+    sources=("reference platform: the service carries the run id and the pipeline as labels",),
+)
+def answer_leads_to_its_run(handover: Handover, serving: ServingClient, tracking: TrackingApi) -> Iterator[Finding]:
+    served = serving.get(f"/v2/models/{serving.name}").body
+    name = handover.service["metadata"]["name"]
+    if served.get("name") != name:
+        yield failed(
+            f"the runtime answers as model {served.get('name')!r}, and no InferenceService has that name but {name!r}"
+        )
+        return
+    try:
+        lineage = trace_service(handover.service, tracking)
+    except UsageError as error:
+        yield failed(error.message, remedy=error.remedy)
+        return
+    proof = (evidence("lineage", "table", vars(lineage) | {"link": vars(lineage.link)}),)
+    if lineage.run is None or lineage.version is None:
+        lost = "run" if lineage.run is None else "registered version"
+        yield failed(f"the {lost} that {name} names is not in MLflow: {lineage.link.run_id}", evidence=proof)
+    elif lineage.link.run_id != handover.model.run_id:
+        yield failed(
+            f"{name} names run {lineage.link.run_id}, its model is of run {handover.model.run_id}", evidence=proof
+        )
+    elif not lineage.pipeline:
+        yield failed(f"{name} does not say which pipeline made its model", evidence=proof)
+    else:
+        yield passed(
+            f"model {name} → InferenceService → run {lineage.link.run_id} of pipeline {lineage.pipeline}",
+            evidence=proof,
+        )
+
+
+@contract(
+    title="A run must lead forward to every service that serves its model",
+    level=MUST,
+    seam=("mlflow", "kserve"),
+    rationale="A run found to be wrong (leaked labels, poisoned data) must be followed to everything that serves it.",
+    remedy="Record each deployment with trivet.integration.link, in the step that deploys.",
+    sources=("MLflow REST: model-versions/set-tag",),
+)
+def run_leads_to_its_services(handover: Handover, tracking: TrackingApi) -> Iterator[Finding]:
+    links = services_of_run(handover.model.run_id, tracking)
+    wanted = handover.service["metadata"]["name"]
+    proof = (evidence("services of the run", "table", [vars(found) for found in links]),)
+    ours = [found for found in links if found.service == wanted]
+    if not ours:
+        yield failed(f"run {handover.model.run_id} does not lead to InferenceService {wanted}", evidence=proof)
+    elif ours[0].storage_uri != handover.storage_uri:
+        yield failed(
+            f"the run says that {wanted} serves {ours[0].storage_uri}, it serves {handover.storage_uri}", evidence=proof
+        )
+    else:
+        yield passed(
+            f"run {handover.model.run_id} → version {ours[0].model_version} → InferenceService {wanted}", evidence=proof
+        )
+
+
+@contract(
+    title="A deleted run must be noticed",
+    level=MUST,
+    seam=("mlflow", "kserve"),
+    rationale="MLflow deletes softly and garbage collection removes the artefacts later: the next pod of the service then has no model.",
+    remedy="Verify links regularly with trivet.integration.verify_link; restore the run, or deploy another version, before artefacts are collected.",
+    sources=("MLflow REST: runs/delete sets lifecycle_stage; mlflow gc removes",),
+)
+def deleted_run_is_noticed(handover: Handover, tracking: TrackingApi, trainer: TrainerClient) -> Iterator[Finding]:
+    logged, service = _deployed(handover, tracking, trainer, "trivet-deleted-run")
+    yield from _noticed(
+        "the deleted run",
+        logged.run_id,
+        verify=lambda: verify_link(service, tracking, artifact_root=handover.artifact_root),
+        change=lambda: tracking.delete_run(logged.run_id),
+        revert=lambda: tracking.restore_run(logged.run_id),
+    )
+
+
+@contract(
+    title="An alias that moved away from what is served must be noticed",
+    level=MUST,
+    seam=("mlflow", "kserve"),
+    rationale="KServe does not follow the registry: after a promotion in MLflow the old version is still the one that answers.",
+    remedy="Verify links with trivet.integration.verify_link(service, tracking, alias=…), and deploy in the same step that moves the alias.",
+    sources=("MLflow REST: registered-models/alias",),
+)
+def moved_alias_is_noticed(handover: Handover, tracking: TrackingApi, trainer: TrainerClient) -> Iterator[Finding]:
+    name, alias = "trivet-moved-alias", "production"
+    logged, service = _deployed(handover, tracking, trainer, name, alias=alias)
+    newer = trainer.log_model(estimator="logistic-regression", seed=8, register_as=name)
+
+    def point_at(version: str) -> None:
+        trainer.call(
+            "client", method="set_registered_model_alias", arguments={"name": name, "alias": alias, "version": version}
+        )
+
+    yield from _noticed(
+        "the moved alias",
+        alias,
+        verify=lambda: verify_link(service, tracking, alias=alias, artifact_root=handover.artifact_root),
+        change=lambda: point_at(newer.version),
+        revert=lambda: point_at(logged.version),
+    )
+
+
+def _deployed(
+    handover: Handover, tracking: TrackingApi, trainer: TrainerClient, name: str, *, alias: str = ""
+) -> tuple[LoggedModel, dict[str, Any]]:
+    """A model of its own, registered as ``name``, and the InferenceService that would serve it."""
+    logged = trainer.log_model(estimator="logistic-regression", register_as=name, alias=alias)
+    uri = resolve_storage_uri(
+        f"models:/{name}/{logged.version}", tracking=tracking, artifact_root=handover.artifact_root
+    )
+    service = build_inference_service(
+        name=name,
+        storage_uri=uri,
+        run_id=logged.run_id,
+        pipeline="trivet",
+        model_name=name,
+        model_version=logged.version,
+    )
+    link(service, tracking)
+    return logged, service
+
+
+def _noticed(
+    what: str,
+    name: str,
+    *,
+    verify: Callable[[], list[str]],
+    change: Callable[[], object],
+    revert: Callable[[], object],
+) -> Iterator[Finding]:
+    """Change what a link rests on, verify, and put it back; the link must have held before."""
+    if problems := verify():
+        raise CannotTell(f"the link did not hold before the change: {problems[0]}")
+    change()
+    try:
+        problems = verify()
+    finally:
+        revert()
+    if any(name in problem for problem in problems):
+        yield passed(f"{what} is noticed: {problems[0]}")
+    else:
+        yield failed(f"{what} goes unnoticed: verify_link says {problems or 'that all is well'}")

@@ -1,0 +1,89 @@
+"""mlflow → runtime, live: the model that was handed over is the model that answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from trivet.contracts.drawing import counter_example, rows_of
+from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
+from trivet.integration import read_signature, v2_request, v2_values
+from trivet.model.finding import Finding
+from trivet.model.handover import Handover
+from trivet.model.subjects import ModelDirectory
+from trivet.targets.base import ServingClient, TrainerClient
+
+EXAMPLES = 15
+"""Batches of predictions that are compared, of 1 to 12 rows each."""
+
+
+@contract(
+    title="The serving runtime must load the model that training handed over",
+    level=MUST,
+    seam=("mlflow", "runtime"),
+    rationale="A runtime that cannot load the model crashes or answers errors, while KServe may report Ready for tens of seconds.",
+    remedy="Read the runtime's last error in the evidence; hold the trainer's packages to the runtime's, or serve with a runtime built for them.",
+    sources=("KServe 0.14.1 config/runtimes/kserve-mlserver.yaml", "MLServer: GET /v2/models/{name}/ready"),
+)
+def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
+    log = evidence("runtime log", "log", serving.log())
+    if serving.ready:
+        yield passed(f"GET /v2/models/{serving.name}/ready answered 200", evidence=(log,))
+    else:
+        yield failed(f"the model {serving.name} never became ready: {last_error(log.text)}", evidence=(log,))
+
+
+@contract(
+    title="Served predictions must equal the trainer's own",
+    level=MUST,
+    seam=("mlflow", "runtime"),
+    rationale="HTTP 200 says nothing about the value: a wrong model, another column order or a lossy conversion answers 200 as well.",
+    remedy="Compare the packages of trainer and runtime (environment.*), the column order of the request, and the storage URI that is served.",
+    sources=("Open Inference Protocol v2, POST /v2/models/{name}/infer",),
+)
+def predictions_equal_the_trainers(
+    handover: Handover, serving: ServingClient, trainer: TrainerClient, model_directory: ModelDirectory
+) -> Iterator[Finding]:
+    signature = read_signature(model_directory.mlmodel)
+    if signature is None:
+        yield inconclusive("the model has no signature to draw inputs from")
+        return
+    uri = f"models:/{handover.model.registered_name}/{handover.model.version}"
+    compared: list[dict[str, Any]] = []
+
+    def deviation(rows: list[dict[str, Any]]) -> str:
+        answer = serving.infer(v2_request(signature, rows))
+        if answer.status != 200:
+            return f"HTTP {answer.status} to inputs that satisfy the signature: {str(answer.body)[:200]}; rows {rows}"
+        served, expected = v2_values(answer.body), trainer.predict(uri, rows)
+        compared.extend(
+            {"row": row, "served": got, "trainer": own} for row, got, own in zip(rows, served, expected, strict=False)
+        )
+        return "" if same(served, expected) else f"served {served}, the trainer says {expected}; rows {rows}"
+
+    tried, found = counter_example(rows_of(signature), deviation, examples=EXAMPLES)
+    table = evidence("predictions compared", "table", compared[-20:])
+    if found:
+        yield failed(found, evidence=(table,))
+    elif len({str(pair["served"]) for pair in compared}) < 2:
+        yield inconclusive(f"all {len(compared)} predictions have one value: equality says little", evidence=(table,))
+    else:
+        yield passed(
+            f"{len(compared)} predictions in {tried} batches drawn from the signature are equal", evidence=(table,)
+        )
+
+
+def same(served: Sequence[Any], expected: Sequence[Any]) -> bool:
+    """Equal in number, order and value; floats to a relative 1e-9, the rounding of a JSON round trip being far below."""
+    return len(served) == len(expected) and all(
+        math.isclose(a, b, rel_tol=1e-9) if isinstance(a, float) and isinstance(b, int | float) else a == b
+        for a, b in zip(served, expected, strict=True)
+    )
+
+
+def last_error(log: str) -> str:
+    """The last line of a log that looks like an exception, or its last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if line.split(":")[0].split(".")[-1].endswith(("Error", "Exception"))]
+    return (errors or lines or ["its log is empty"])[-1][:300]

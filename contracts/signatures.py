@@ -1,0 +1,323 @@
+"""mlflow → runtime: what a model says of its inputs and outputs, and what the runtime makes of requests that disregard it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trivet.contracts.drawing import example_rows
+from trivet.contracts.serving import same
+from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, passed
+from trivet.errors import CannotTell
+from trivet.integration import (
+    Signature,
+    TrackingApi,
+    check_rows,
+    check_signature,
+    read_signature,
+    resolve_storage_uri,
+    v2_request,
+    v2_values,
+)
+from trivet.model.finding import Finding
+from trivet.model.handover import Handover, HttpExchange
+from trivet.model.stack import Stack
+from trivet.model.subjects import ModelDirectory
+from trivet.targets.base import RuntimeClient, ServingClient, StoreClient, TrainerClient
+from trivet.targets.static import read_model_directory
+
+_OPEN_INFERENCE = "Open Inference Protocol v2: a request that the model cannot take is the client's error (4xx)"
+
+
+@contract(
+    title="An MLflow model must have a signature with inputs and outputs that the runtime's MLflow can read",
+    level=MUST,
+    seam=("mlflow", "runtime"),
+    rationale=(
+        "Without a signature nothing is checked and V2 requests without a content type fail; with inputs only, "
+        "MLServer 1.5.0 and 1.7.1 do not load the model; a type that the reader does not know stops it from loading."
+    ),
+    remedy="Log the model with signature=infer_signature(X, predictions), or with input_example, and only with types that the runtime's MLflow reads.",
+    sources=("MLflow mlflow/models/signature.py", "MLServer 1.5.0 runtimes/mlflow/mlserver_mlflow/metadata.py"),
+)
+def signature_is_complete(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
+    place = model_directory.at("signature")
+    reader = stack.roles["runtime"].pins.get("mlflow")
+    problems = check_signature(model_directory.mlmodel, reader=reader)
+    for problem in problems:
+        yield failed(problem, location=place)
+    if not problems:
+        signature = read_signature(model_directory.mlmodel)
+        assert signature is not None
+        yield passed(
+            f"{len(signature.inputs)} inputs and {len(signature.outputs)} outputs, readable by MLflow {reader}",
+            location=place,
+        )
+
+
+@contract(
+    title="Every registered version must carry a signature with inputs and outputs",
+    level=MUST,
+    seam=("kfp", "mlflow"),
+    rationale="A promotion or a rollback can put any registered version into service, not only the newest.",
+    remedy="Log and register the version anew with a signature; delete the versions that lack one.",
+    sources=("MLflow REST: GET /api/2.0/mlflow/model-versions/search",),
+)
+def every_version_has_a_signature(handover: Handover, tracking: TrackingApi, store: StoreClient) -> Iterator[Finding]:
+    name = handover.model.registered_name
+    for version in tracking.search_model_versions(f"name = '{name}'"):
+        uri = f"models:/{name}/{version['version']}"
+        place = resolve_storage_uri(uri, tracking=tracking, artifact_root=handover.artifact_root)
+        (model,) = read_model_directory(store.download(place).directory).subjects
+        assert isinstance(model, ModelDirectory)
+        problems = check_signature(model.mlmodel)
+        for problem in problems:
+            yield failed(f"{uri}: {problem}")
+        if not problems:
+            yield passed(f"{uri} has a signature with inputs and outputs")
+
+
+@contract(
+    title="The input example must satisfy the signature, and the model must answer it",
+    level=MUST,
+    seam=("kfp", "mlflow"),
+    rationale="The example is what clients copy; one that the model refuses teaches them a request that fails.",
+    remedy="Take the input example from the training data, with the types that the signature declares.",
+    sources=("MLflow mlflow/models/utils.py, _enforce_schema",),
+)
+def input_example_satisfies_the_signature(
+    handover: Handover, trainer: TrainerClient, model_directory: ModelDirectory
+) -> Iterator[Finding]:
+    signature = _signature(model_directory)
+    rows = example_rows(model_directory)
+    if not rows:
+        yield failed(
+            "the model was saved without an input example", location=model_directory.at("saved_input_example_info")
+        )
+        return
+    for problem in check_rows(signature, rows):
+        yield failed(f"the input example deviates: {problem}", location=model_directory.at("saved_input_example_info"))
+    uri = f"models:/{handover.model.registered_name}/{handover.model.version}"
+    answer = trainer.call("try_predict", model_uri=uri, rows=rows)
+    if error := answer["error"]:
+        yield failed(f"the model refuses its own input example: {error}")
+    else:
+        yield passed(f"the model answers the {len(rows)} rows of its example with {answer['predictions']}")
+
+
+@contract(
+    title="The runtime's MLflow must read the signature that the trainer's MLflow wrote",
+    level=MUST,
+    seam=("mlflow", "runtime"),
+    rationale="MLflow up to 2.9 cannot read a signature of 2.10 or later, and 2.18 or later cannot read optional columns of 2.6 to 2.9.",
+    remedy="Take a runtime with a newer MLflow, or write the signature with types that the runtime's version knows.",
+    sources=("MLflow mlflow/types/schema.py, ColSpec.from_json_dict", "kserve/kserve#4077"),
+)
+def runtime_reads_the_signature(runtime: RuntimeClient, model_directory: ModelDirectory) -> Iterator[Finding]:
+    reader = runtime.call("versions")["mlflow"]
+    answer = runtime.call("try_read_signature", directory=str(model_directory.path))
+    if answer["error"]:
+        yield failed(f"MLflow {reader} of the runtime cannot read the signature: {answer['type']}: {answer['error']}")
+        return
+    read = [column.get("name") for column in answer["signature"]["inputs"]]
+    written = [column.name for column in _signature(model_directory).columns]
+    if read != written:
+        yield failed(f"MLflow {reader} of the runtime reads the inputs {read}, the trainer wrote {written}")
+    else:
+        yield passed(f"MLflow {reader} of the runtime reads the inputs {', '.join(written)}")
+
+
+# -- what MLflow itself enforces ---------------------------------------------------------------------------------------
+
+
+@contract(
+    title="MLflow should refuse to register a model without a signature",
+    level=SHOULD,
+    seam=("kfp", "mlflow"),
+    rationale="It is widely published that MLflow does so since 2.16. Who relies on it finds models without signatures in production.",
+    remedy="Do not rely on MLflow: gate on signatures.every_version_has_a_signature. (The open-source registry has no such switch.)",
+    sources=(
+        "MLflow mlflow/models/model.py, Model.log: a warning, no error",
+        "MLflow mlflow/store/_unity_catalog: refuses",
+    ),
+)
+def registry_demands_a_signature(trainer: TrainerClient, stack: Stack) -> Iterator[Finding]:
+    version = stack.components["mlflow"]
+    try:
+        logged = trainer.log_model(
+            estimator="logistic-regression", signature="none", register_as="trivet-without-signature"
+        )
+    except CannotTell:
+        raise
+    except Exception as error:
+        if "signature" not in str(error).lower():
+            raise
+        yield passed(f"MLflow {version} refused: {str(error).splitlines()[0][:200]}")
+        return
+    yield failed(f"MLflow {version} registered version {logged.version} of a model without a signature")
+
+
+@contract(
+    title="MLflow should refuse inputs that contradict the signature",
+    level=SHOULD,
+    seam=("kfp", "mlflow"),
+    rationale="What MLflow accepts silently reaches the model as something that it was not trained on.",
+    remedy="Convert inputs to the declared types before predicting; declare numeric columns as double when clients send integers.",
+    sources=("MLflow mlflow/models/utils.py, _enforce_schema",),
+)
+def mlflow_enforces_the_signature(
+    handover: Handover, trainer: TrainerClient, model_directory: ModelDirectory, stack: Stack
+) -> Iterator[Finding]:
+    signature = _signature(model_directory)
+    uri = f"models:/{handover.model.registered_name}/{handover.model.version}"
+    rows = _example(model_directory)
+    number = _column(signature, "double", "float")
+    cases = {
+        "a missing column": [_without(row, number) for row in rows],
+        "a text that is no number for a number": [row | {number: "not a number"} for row in rows],
+        "a number as text": [row | {number: str(row[number])} for row in rows],
+    }
+    for case, deviating in cases.items():
+        answer = trainer.call("try_predict", model_uri=uri, rows=deviating)
+        detail = (evidence(case, "text", answer),)
+        if answer["error"]:
+            yield passed(f"MLflow {stack.components['mlflow']} refuses {case}", evidence=detail)
+        else:
+            yield failed(f"MLflow {stack.components['mlflow']} accepts {case} silently", evidence=detail)
+
+
+# -- what the runtime answers to requests that disregard the signature --------------------------------------------------
+
+
+@contract(
+    title="A request without a required column should get a clear 4xx",
+    level=SHOULD,
+    seam=("mlflow", "runtime"),
+    rationale="HTTP 500 for a client's mistake makes a canary that is judged on 5xx roll back a good model.",
+    remedy="Leave client mistakes out of the error rate (validate requests in front of the runtime), until the runtime answers 4xx.",
+    sources=(_OPEN_INFERENCE, "MLServer 1.5.0 and 1.7.1 answer 500"),
+)
+def missing_column_is_refused(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
+    rows, signature = _example(model_directory), _signature(model_directory)
+    request = v2_request(signature, rows)
+    request["inputs"] = request["inputs"][1:]
+    yield _refusal(serving.infer(request), f"a request without the column {signature.columns[0].name!r}")
+
+
+@contract(
+    title="A request with a column that the signature does not have should be refused, or answered as if it were not there",
+    level=SHOULD,
+    seam=("mlflow", "runtime"),
+    rationale="A client that sends more than the model takes may believe that it has an effect; it must not change the answer.",
+    remedy="Validate requests against the signature in front of the runtime.",
+    sources=(_OPEN_INFERENCE, "MLflow mlflow/models/utils.py: extra columns are dropped"),
+)
+def extra_column_changes_nothing(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
+    rows, signature = _example(model_directory), _signature(model_directory)
+    request = v2_request(signature, rows)
+    right = serving.infer(request)
+    if right.status != 200:
+        raise CannotTell(f"the sound request itself got HTTP {right.status}: {str(right.body)[:200]}")
+    request["inputs"] = [*request["inputs"], dict(request["inputs"][0], name="trivet_extra")]
+    yield _refusal(serving.infer(request), "a request with an extra column", right=v2_values(right.body))
+
+
+@contract(
+    title="Text where a number is declared should get a clear 4xx",
+    level=SHOULD,
+    seam=("mlflow", "runtime"),
+    rationale="A value of another type is a client's mistake; 500 hides that, and an answer would rest on a conversion nobody asked for.",
+    remedy="Validate requests against the signature in front of the runtime.",
+    sources=(_OPEN_INFERENCE,),
+)
+def mistyped_column_is_refused(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
+    rows, signature = _example(model_directory), _signature(model_directory)
+    name = _column(signature, "double", "float", "long", "integer")
+    texts = {"datatype": "BYTES", "data": ["not a number"] * len(rows), "parameters": {"content_type": "str"}}
+    yield _refusal(serving.infer(_with(v2_request(signature, rows), name, texts)), f"text for the number {name!r}")
+
+
+@contract(
+    title="A null in an integer column should get a clear 4xx",
+    level=SHOULD,
+    seam=("mlflow", "runtime"),
+    rationale="Integers have no null: pandas turns the column into floats, and MLflow then refuses it or the model sees another type.",
+    remedy="Declare columns that may be absent as double; validate requests in front of the runtime.",
+    sources=(_OPEN_INFERENCE, "MLflow mlflow/models/utils.py: hint on integer columns with missing values"),
+)
+def null_in_an_integer_column_is_refused(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
+    rows, signature = _example(model_directory), _signature(model_directory)
+    name = _column(signature, "long", "integer")
+    request = v2_request(signature, rows)
+    data = [None, *next(tensor["data"] for tensor in request["inputs"] if tensor["name"] == name)[1:]]
+    yield _refusal(serving.infer(_with(request, name, {"data": data})), f"null in the integer column {name!r}")
+
+
+@contract(
+    title="Columns of different lengths should get a clear 4xx",
+    level=SHOULD,
+    seam=("mlflow", "runtime"),
+    rationale="Rows that are filled up or cut off silently give answers to questions nobody asked.",
+    remedy="Validate requests against the signature in front of the runtime.",
+    sources=(_OPEN_INFERENCE,),
+)
+def wrong_shape_is_refused(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
+    rows, signature = _example(model_directory), _signature(model_directory)
+    request = v2_request(signature, [*rows, *rows])
+    first = request["inputs"][0]
+    short = {"data": first["data"][:1], "shape": [1, *first["shape"][1:]]}
+    yield _refusal(
+        serving.infer(_with(request, first["name"], short)), f"1 value of {first['name']!r} for {2 * len(rows)} rows"
+    )
+
+
+def _refusal(exchange: HttpExchange, case: str, *, right: list[Any] | None = None) -> Finding:
+    """Hold one answer to the rule: a clear 4xx, never a 5xx, never a silent wrong answer."""
+    proof = (evidence(f"the answer to {case}", "http", vars(exchange)),)
+    if exchange.status >= 500:
+        return failed(f"HTTP {exchange.status} to {case}: {str(exchange.body)[:120]}", evidence=proof)
+    if exchange.status >= 400:
+        said = (
+            exchange.body.get("error") or exchange.body.get("detail")
+            if isinstance(exchange.body, Mapping)
+            else exchange.body
+        )
+        if said:
+            return passed(f"HTTP {exchange.status} to {case}: {str(said)[:120]}", evidence=proof)
+        return failed(f"HTTP {exchange.status} to {case}, without a word why", evidence=proof)
+    if exchange.status != 200:
+        return inconclusive(f"HTTP {exchange.status} to {case}", evidence=proof)
+    values = v2_values(exchange.body)
+    if right is not None and same(values, right):
+        return passed(f"{case} is answered as if it were sound: {values}", evidence=proof)
+    return failed(f"HTTP 200 to {case}: silently answered {values}", evidence=proof)
+
+
+def _signature(model_directory: ModelDirectory) -> Signature:
+    signature = read_signature(model_directory.mlmodel)
+    if signature is None:
+        raise CannotTell("the model has no signature (signatures.signature_is_complete)")
+    return signature
+
+
+def _example(model_directory: ModelDirectory) -> list[dict[str, Any]]:
+    rows = example_rows(model_directory)[:2]
+    if not rows:
+        raise CannotTell("the model was saved without an input example to build requests from")
+    return rows
+
+
+def _column(signature: Signature, *types: str) -> str:
+    for column in signature.columns:
+        if column.type in types:
+            return column.name
+    raise CannotTell(f"the model has no column of type {' or '.join(types)}")
+
+
+def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}
+
+
+def _with(request: dict[str, Any], name: str, change: Mapping[str, Any]) -> dict[str, Any]:
+    inputs = [tensor | change if tensor["name"] == name else tensor for tensor in request["inputs"]]
+    return {**request, "inputs": inputs}

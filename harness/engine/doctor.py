@@ -1,0 +1,106 @@
+"""Examining this machine: what a local run needs, and what an interrupted one left behind. Changes nothing unless asked to clean."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trivet.errors import TrivetError
+from trivet.stacks.read import load_stack, shipped_stacks
+from trivet.stacks.realise import cache_directory, environments, half_made, remove, uv_version
+from trivet.targets.local.journal import clean as clean_leftover
+from trivet.targets.local.journal import leftovers
+
+ROOM_NEEDED = 6 * 2**30
+"""Bytes that the role environments of one stack, its caches and a run need at most; measured at under 3 GiB per shipped stack."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symptom:
+    """One thing looked at: whether it is well, what was seen, and the remedy when it is not."""
+
+    name: str
+    well: bool
+    seen: str
+    remedy: str = ""
+
+
+def examine(*, clean: bool = False) -> list[Symptom]:
+    """Everything that a local run depends on; with ``clean``, leftovers and half-made environments are removed on the way."""
+    return [*_tools(), *_room(), *_stacks(), *_environments(clean), *_leftovers(clean)]
+
+
+def _tools() -> Iterator[Symptom]:
+    yield Symptom(
+        name="python", well=True, seen=f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    )
+    try:
+        yield Symptom(name="uv", well=True, seen=uv_version())
+    except TrivetError as error:
+        yield Symptom(name="uv", well=False, seen=error.message, remedy=error.remedy)
+
+
+def _room() -> Iterator[Symptom]:
+    folder = cache_directory()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        yield Symptom(
+            name="cache", well=False, seen=f"{folder}: {error}", remedy="set TRIVET_CACHE to a writable directory"
+        )
+        return
+    writable = os.access(folder, os.W_OK)
+    room = f"{folder}: {free / 2**30:.1f} GiB free"
+    if not writable:
+        yield Symptom(
+            name="cache",
+            well=False,
+            seen=f"{folder} is not writable",
+            remedy="set TRIVET_CACHE to a writable directory",
+        )
+    elif free < ROOM_NEEDED:
+        remedy = f"free some space (a stack needs up to {ROOM_NEEDED // 2**30} GiB) or set TRIVET_CACHE to another disk"
+        yield Symptom(name="cache", well=False, seen=room, remedy=remedy)
+    else:
+        yield Symptom(name="cache", well=True, seen=room)
+
+
+def _stacks() -> Iterator[Symptom]:
+    for name in shipped_stacks():
+        try:
+            stack = load_stack(name)
+        except TrivetError as error:
+            yield Symptom(name=f"stack {name}", well=False, seen=error.message, remedy=error.remedy)
+        else:
+            yield Symptom(name=f"stack {name}", well=True, seen=f"readable, digest {stack.digest[:12]}")
+
+
+def _environments(clean: bool) -> Iterator[Symptom]:
+    for folder in half_made():
+        if clean:
+            remove(folder)
+            yield Symptom(name="environment", well=True, seen=f"removed the half-made {folder}")
+        else:
+            yield Symptom(
+                name="environment",
+                well=False,
+                seen=f"{folder} is half-made",
+                remedy="trivet doctor --clean, or run again",
+            )
+    yield Symptom(name="environments", well=True, seen=f"{len(environments())} complete")
+
+
+def _leftovers(clean: bool) -> Iterator[Symptom]:
+    found = leftovers()
+    for leftover in found:
+        if clean:
+            clean_leftover(leftover)
+            yield Symptom(name="leftover", well=True, seen=f"cleaned {leftover}")
+        else:
+            yield Symptom(name="leftover", well=False, seen=str(leftover), remedy="trivet doctor --clean, or run again")
+    if not found:
+        yield Symptom(name="leftovers", well=True, seen="none of an earlier run")
