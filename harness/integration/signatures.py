@@ -313,9 +313,9 @@ def _check_column(kind: str, values: Sequence[Any], *, required: bool) -> list[s
     wrong = [value for value in there if not _fits(kind, value)]
     if wrong:
         problems.append(f"{wrong[0]!r} is no {kind}" + (f", nor are {len(wrong) - 1} others" if len(wrong) > 1 else ""))
-    elif kind == "double" and there and not nulls and all(isinstance(value, int) for value in there):
+    elif kind in ("float", "double") and there and not nulls and all(isinstance(value, int) for value in there):
         problems.append(
-            "declared double, but every value is a whole number: pandas makes int64 of them, which MLflow refuses "
+            f"declared {kind}, but every value is a whole number: pandas makes int64 of them, which MLflow refuses "
             "(only zeros and ones pass, from 2.16 on)"
         )
     return problems
