@@ -1,0 +1,313 @@
+"""mlflow → runtime: what a model was saved with fits what the serving runtime has. MLflow itself only warns here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from trivet.engine.authoring import MUST, SHOULD, contract, failed, inconclusive, not_applicable, passed
+from trivet.errors import CannotTell
+from trivet.model.finding import Finding, Location
+from trivet.model.stack import Role, Stack
+from trivet.model.subjects import ModelDirectory
+
+SEAM = ("mlflow", "runtime")
+
+SKOPS_SINCE = Version("3.9.0")
+"""The first MLflow that reads ``model.skops`` (mlflow/sklearn/__init__.py: 3.8.0 has no skops, 3.9.0 has)."""
+
+PICKLES = ("pickle", "cloudpickle")
+
+
+@contract(
+    title="A model must have been saved with packages whose pickles the serving runtime reads",
+    level=MUST,
+    seam=SEAM,
+    rationale=(
+        "A pickle holds the names of private classes of the packages that wrote it. scikit-learn promises no loading"
+        " across versions, and NumPy 1 "
+        "does not know the random generators that NumPy 2 pickles; the runtime then fails to load the model, or "
+        "loads it and answers wrongly."
+    ),
+    remedy="Train with the versions in the runtime's lock, or serve with a runtime that has the trainer's.",
+    sources=(
+        "scikit-learn, model persistence: loading a model saved with another version is entirely unsupported "
+        "(InconsistentVersionWarning)",
+        "numpy 1.26.4 numpy/random/_pickle.py, __bit_generator_ctor: takes a name, and 2.x pickles the class "
+        "('MT19937 is not a known BitGenerator module')",
+        "measured: gradient boosting saved with scikit-learn 1.5.2 and NumPy 2.1.3 does not load in MLServer 1.5.0 "
+        "(1.4.1.post1, 1.26.4)",
+    ),
+)
+def dependencies_fit_the_runtime(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
+    runtime = _runtime(stack)
+    packages = _pickled_packages(model_directory)
+    if not packages:
+        reason = "the model is no pickle of scikit-learn's or NumPy's objects, as far as it says"
+        yield not_applicable(reason, location=model_directory.at("flavors"))
+    for saved in packages:
+        served = runtime.pins.get(saved.name)
+        if served is None:
+            yield inconclusive(f"the runtime's lock {runtime.lock.name} holds no {saved.name}", location=saved.location)
+        elif reason := _unreadable(saved, Version(served)):
+            yield failed(
+                f"saved with {saved.name} {saved.version}, and the runtime has {served}: {reason}",
+                remedy=f"train with {_beside(runtime)}, or serve with a runtime that has {saved.name} {saved.version}",
+                location=saved.location,
+            )
+        else:
+            yield passed(f"{saved.name} {saved.version} is read by the runtime's {served}", location=saved.location)
+
+
+@contract(
+    title="A model should have been saved with the very versions that the serving runtime has",
+    level=SHOULD,
+    seam=SEAM,
+    rationale=(
+        "Other differences than those known to break loading go unnoticed until a prediction differs; MLflow logs a "
+        "warning that nobody reads."
+    ),
+    remedy="Hold the trainer to the runtime's lock for every package that the model uses.",
+    sources=("mlflow 2.10.2 and 2.19.0 mlflow/pyfunc/__init__.py, _warn_dependency_requirement_mismatches",),
+)
+def versions_are_the_same(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
+    runtime = _runtime(stack)
+    stated = _stated(model_directory)
+    if not stated:
+        yield inconclusive(
+            "no requirements.txt or conda.yaml states a version", location=Location(file=str(model_directory.path))
+        )
+    for saved in stated:
+        served = runtime.pins.get(saved.name)
+        if served is None:
+            yield failed(
+                f"saved with {saved.name} {saved.version}, and the runtime's lock holds none", location=saved.location
+            )
+        elif Version(served) != saved.version:
+            yield failed(
+                f"saved with {saved.name} {saved.version}, and the runtime has {served}", location=saved.location
+            )
+        else:
+            yield passed(f"{saved.name} {saved.version} in both", location=saved.location)
+
+
+@contract(
+    title="A model should have been saved with the Python that the serving runtime has",
+    level=SHOULD,
+    seam=SEAM,
+    rationale=(
+        "cloudpickle stores byte code of whatever is defined in a script or notebook, and byte code is not portable "
+        "between Python's minor versions."
+    ),
+    remedy="Train with the runtime's Python, or keep everything that the model refers to in installed modules.",
+    sources=(
+        "cloudpickle README: only between the exact same version of Python",
+        "the stack's runtime image, image_python",
+    ),
+)
+def python_fits_the_runtime(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
+    runtime = _runtime(stack)
+    served = runtime.image_python or runtime.python
+    saved, where = _python(model_directory)
+    if not saved:
+        yield inconclusive("neither MLmodel nor python_env.yaml names the Python that wrote the model", location=where)
+    elif _minor(saved) == _minor(served):
+        yield passed(f"Python {saved} and the runtime's {served}", location=where)
+    else:
+        yield failed(f"saved with Python {saved}, and the runtime has {served}", location=where)
+
+
+@contract(
+    title="A model must be serialised in a format that the serving runtime's MLflow reads",
+    level=MUST,
+    seam=SEAM,
+    rationale=(
+        "MLflow 3.14 and later saves scikit-learn models as model.skops by default; MLflow before 3.9 knows no such "
+        "format and refuses the model."
+    ),
+    remedy=(
+        'Log the model with serialization_format="cloudpickle", or serve with an MLflow that reads skops and has the'
+        " package skops."
+    ),
+    sources=(
+        "mlflow 2.19.0 mlflow/sklearn/__init__.py, SUPPORTED_SERIALIZATION_FORMATS; 3.8.0 has no skops, 3.9.0 has",
+        "mlflow 3.17.2 mlflow/sklearn/__init__.py, save_model: skops by default",
+    ),
+)
+def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
+    runtime = _runtime(stack)
+    flavor = _flavor(model_directory, "sklearn")
+    where = model_directory.at("flavors", "sklearn", "serialization_format")
+    form = flavor.get("serialization_format", "pickle")
+    mlflow = runtime.pins.get("mlflow") or runtime.pins.get("mlflow-skinny")
+    if not flavor:
+        yield passed(
+            "no flavor of this model comes in formats of which some are newer than the runtime's MLflow",
+            location=model_directory.at("flavors"),
+        )
+    elif form in PICKLES:
+        yield passed(f"every MLflow reads the format {form}", location=where)
+    elif form != "skops":
+        yield inconclusive(f"nothing is known of the format {form!r}", location=where)
+    elif mlflow is None:
+        yield inconclusive(f"the runtime's lock {runtime.lock.name} holds no mlflow", location=where)
+    elif Version(mlflow) < SKOPS_SINCE:
+        yield failed(
+            f"the model is in skops format, which the runtime's MLflow {mlflow} cannot read (from {SKOPS_SINCE} on)",
+            location=where,
+        )
+    elif "skops" not in runtime.pins:
+        yield failed("the model is in skops format, and the runtime's lock holds no skops", location=where)
+    else:
+        yield passed(f"the runtime has MLflow {mlflow} and skops {runtime.pins['skops']}", location=where)
+
+
+@contract(
+    title="The requirements of a model should be pinned",
+    level=SHOULD,
+    seam=SEAM,
+    rationale=(
+        "What a model was saved with cannot be compared with a runtime, nor built again, from a requirement without "
+        "a version."
+    ),
+    remedy="Log the model with pip_requirements=trivet.integration.pinned_requirements([...]).",
+    sources=("mlflow: pip_requirements of log_model; requirements.txt in the model's directory",),
+)
+def requirements_are_pinned(model_directory: ModelDirectory) -> Iterator[Finding]:
+    lines = list(_requirement_lines(model_directory.path))
+    if not lines:
+        yield failed(
+            "the model lists no requirements at all",
+            location=Location(file=str(model_directory.path / "requirements.txt")),
+        )
+    for text, where in lines:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue  # an option of pip's, or the path of a wheel that lies in the model's directory
+        if requirement.url or _exact(requirement) is not None:
+            yield passed(f"{text} is exact", location=where)
+        else:
+            yield failed(f"{text!r} takes whatever version there is on the day", location=where)
+
+
+# -- what a model directory says --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A package that a model was saved with, and where that is said."""
+
+    name: str
+    version: Version
+    location: Location
+
+
+def _pickled_packages(model: ModelDirectory) -> list[Saved]:
+    """The packages on whose versions loading depends: those of scikit-learn estimators and of pickled Python models."""
+    sklearn = _flavor(model, "sklearn")
+    custom = "python_model" in _flavor(model, "python_function")
+    wanted = set()
+    if sklearn:
+        wanted.add("scikit-learn")
+    if custom or (sklearn and sklearn.get("serialization_format", "pickle") in PICKLES):
+        wanted.add("numpy")
+    return [saved for saved in _stated(model) if saved.name in wanted]
+
+
+def _unreadable(saved: Saved, served: Version) -> str:
+    if saved.name == "scikit-learn" and saved.version.release[:2] != served.release[:2]:
+        return "scikit-learn does not support loading a model that another minor version saved"
+    if saved.name == "numpy" and saved.version.major > served.major:
+        return f"NumPy {served.major} cannot read the random generators that NumPy {saved.version.major} pickles"
+    return ""
+
+
+def _beside(runtime: Role) -> str:
+    names = ("scikit-learn", "numpy", "scipy", "joblib", "cloudpickle")
+    return " ".join(f"{name}=={runtime.pins[name]}" for name in names if name in runtime.pins)
+
+
+def _stated(model: ModelDirectory) -> list[Saved]:
+    """Every package whose exact version the model states, the flavor's own word first."""
+    stated: dict[str, Saved] = {}
+
+    def add(name: str, version: Any, location: Location) -> None:
+        try:
+            stated.setdefault(name, Saved(name=name, version=Version(str(version)), location=location))
+        except InvalidVersion:
+            return
+
+    if version := _flavor(model, "sklearn").get("sklearn_version"):
+        add("scikit-learn", version, model.at("flavors", "sklearn", "sklearn_version"))
+    if version := model.mlmodel.get("mlflow_version"):
+        add("mlflow", version, model.at("mlflow_version"))
+    for text, where in _requirement_lines(model.path):
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if (version := _exact(requirement)) is not None:
+            add(canonicalize_name(requirement.name), version, where)
+    return list(stated.values())
+
+
+def _requirement_lines(directory: Path) -> Iterator[tuple[str, Location]]:
+    """The lines of requirements.txt, or where there is none the entries below ``pip:`` in conda.yaml."""
+    for name, pattern in (
+        ("requirements.txt", r"(?P<text>[^#]+)"),
+        ("conda.yaml", r"\s*-\s+(?P<text>[\w.\[\],-]+\s*[=<>~!]{2}.+)"),
+    ):
+        file = directory / name
+        if not file.is_file():
+            continue
+        for number, line in enumerate(_read(file).splitlines(), 1):
+            found = re.match(pattern, line)
+            if found and (text := found["text"].strip().strip("'\"")) and not text.startswith("-"):
+                yield text, Location(file=str(file), line=number)
+        return
+
+
+def _exact(requirement: Requirement) -> str | None:
+    specifiers = list(requirement.specifier)
+    exact = len(specifiers) == 1 and specifiers[0].operator in ("==", "===") and not specifiers[0].version.endswith("*")
+    return specifiers[0].version if exact else None
+
+
+def _python(model: ModelDirectory) -> tuple[str, Location]:
+    version = _flavor(model, "python_function").get("python_version")
+    if version is not None:
+        return str(version), model.at("flavors", "python_function", "python_version")
+    file = model.path / "python_env.yaml"
+    for number, line in enumerate(_read(file).splitlines() if file.is_file() else (), 1):
+        if found := re.match(r"python:\s*['\"]?([\d.]+)", line):
+            return found[1], Location(file=str(file), line=number)
+    return "", model.at("flavors")
+
+
+def _minor(version: str) -> tuple[str, ...]:
+    return tuple(version.split(".")[:2])
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotTell(f"{file} cannot be read: {error}") from error
+
+
+def _flavor(model: ModelDirectory, name: str) -> Mapping[str, Any]:
+    flavors = model.mlmodel.get("flavors")
+    found = flavors.get(name) if isinstance(flavors, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _runtime(stack: Stack) -> Role:
+    return stack.roles["runtime"]

@@ -1,0 +1,530 @@
+"""kfp → kserve: the InferenceService that the deploy step applies. Static; nothing here needs a cluster."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from trivet.engine.authoring import MUST, SHOULD, contract, failed, inconclusive, not_applicable, passed
+from trivet.model.finding import Finding
+from trivet.model.stack import Stack
+from trivet.model.subjects import Keys, Manifest
+from trivet.stacks.kserve_api import ROOT, KserveApi, load_api
+
+SEAM = ("kfp", "kserve")
+
+MODE = "serving.kserve.io/deploymentMode"
+AUTOSCALER = "serving.kserve.io/autoscalerClass"
+KNATIVE_CLASS = "autoscaling.knative.dev/class"
+KNATIVE_MODES = ("Serverless", "Knative")
+RAW_MODES = ("RawDeployment", "Standard")
+COMPONENTS = ("predictor", "transformer", "explainer")
+FRAMEWORKS = (
+    "sklearn",
+    "xgboost",
+    "tensorflow",
+    "pytorch",
+    "triton",
+    "onnx",
+    "huggingface",
+    "pmml",
+    "lightgbm",
+    "paddle",
+)
+"""The predictor's older spelling of a model format (kserve pkg/apis/serving/v1beta1/predictor.go)."""
+
+
+@contract(
+    title="An InferenceService must use only fields that KServe's API has",
+    level=MUST,
+    seam=SEAM,
+    rationale=(
+        "KServe's Python client and `kubectl apply --validate=ignore` drop an unknown field without a word: what it "
+        "was to configure keeps its default."
+    ),
+    remedy="Correct the field's name, or move it to where the API has it.",
+    sources=(
+        "the stack's kserve_api.json, generated from the KServe SDK",
+        "Kubernetes: CRD structural schemas, field pruning",
+    ),
+)
+def fields_are_known(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+    version = manifest.document.get("apiVersion")
+    if version != "serving.kserve.io/v1beta1":
+        yield failed(
+            f"apiVersion {version!r} has no InferenceService in KServe {stack.components['kserve']}; it has serving.kserve.io/v1beta1",
+            location=manifest.at("apiVersion"),
+        )
+        return
+    found: list[tuple[Keys, str]] = []
+    _deviations(_api(stack.kserve_api), manifest.document, ROOT, (), found)
+    for keys, sentence in found:
+        yield failed(f"{sentence} (KServe {stack.components['kserve']})", location=manifest.at(*keys))
+    if not found:
+        yield passed(f"every field is in the API of KServe {stack.components['kserve']}", location=manifest.at())
+
+
+@contract(
+    title="An InferenceService must have a name that KServe admits",
+    level=MUST,
+    seam=SEAM,
+    rationale=(
+        "KServe's webhook refuses other names, and a predictor's Service cannot be made when its name gets longer "
+        "than a DNS label."
+    ),
+    remedy="Use lower case letters, digits and '-', beginning with a letter, of at most 53 characters.",
+    sources=(
+        "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/inference_service_validation.go, IsvcNameFmt",
+        "kserve 0.14.1 pkg/constants/constants.go, PredictorServiceName; RFC 1123 (63 octets)",
+    ),
+)
+def name_is_admitted(manifest: Manifest) -> Iterator[Finding]:
+    metadata = _map(manifest.document.get("metadata"))
+    name = metadata.get("name")
+    where = manifest.at("metadata", "name")
+    if name is None and metadata.get("generateName"):
+        yield not_applicable("the API server makes up the name", location=where)
+    elif not isinstance(name, str) or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
+        yield failed(f"the name {name!r} is refused: it must match [a-z]([-a-z0-9]*[a-z0-9])?", location=where)
+    elif len(name) > 53:
+        yield failed(
+            f"the name has {len(name)} characters: {name}-predictor is longer than the 63 of a DNS label",
+            location=where,
+        )
+    else:
+        yield passed(f"KServe admits the name {name!r}", location=where)
+
+
+@contract(
+    title="An InferenceService must ask for a deployment mode that KServe has",
+    level=MUST,
+    seam=SEAM,
+    rationale=(
+        "KServe ignores a mode that it does not know and takes the cluster's default: the service is deployed in "
+        "another way than it says."
+    ),
+    remedy=(
+        "Use one of the stack's modes. KServe calls Serverless Knative and RawDeployment Standard since 0.16; "
+        "earlier ones know only the old names."
+    ),
+    sources=("kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/utils/utils.go, GetDeploymentMode",),
+)
+def deployment_mode_is_known(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+    mode = _annotations(manifest).get(MODE)
+    known = stack.settings["serving"]["deployment_modes"]
+    where = manifest.at("metadata", "annotations", MODE)
+    if mode is None:
+        yield not_applicable("no deployment mode is stated; the cluster's default applies", location=where)
+    elif mode in known:
+        yield passed(f"KServe has the deployment mode {mode}", location=where)
+    else:
+        default = stack.settings["serving"]["default_deployment_mode"]
+        yield failed(
+            f"deployment mode {mode!r} is unknown and ignored: {default} applies; there are {', '.join(known)}",
+            location=where,
+        )
+
+
+@contract(
+    title="An autoscaler must be one that works in the deployment mode",
+    level=MUST,
+    seam=SEAM,
+    rationale=(
+        "Knative scales by its own autoscaler whatever serving.kserve.io/autoscalerClass says: `hpa` is admitted "
+        "there and never made."
+    ),
+    remedy=(
+        "State the deployment mode. For CPU or memory take RawDeployment (Standard), or annotate "
+        "autoscaling.knative.dev/class: hpa.autoscaling.knative.dev; otherwise scale by concurrency or rps."
+    ),
+    sources=(
+        "kserve 0.14.1 pkg/apis/serving/v1beta1/inference_service_validation.go, validateInferenceServiceAutoscaler,"
+        " validateAutoScalingCompExtension",
+        "kserve 0.14.1 and 0.20.0 reconcilers/knative/ksvc_reconciler.go: only autoscaling.knative.dev/class is read",
+        "kserve 0.20.0 inference_service_validation.go, validateScalingKedaCompExtension; "
+        "reconcilers/hpa/hpa_reconciler.go, getHPAMetrics",
+    ),
+)
+def autoscaler_fits_deployment_mode(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+    mode, stated = _mode(manifest, stack)
+    if mode == "ModelMesh":
+        yield not_applicable("ModelMesh scales its own pods", location=manifest.at())
+        return
+    found = [*_class_deviations(manifest, stack, mode, stated), *_metric_deviations(manifest, mode)]
+    yield from found
+    if not found:
+        yield passed(f"what it says about scaling has an effect in {mode} mode", location=manifest.at())
+
+
+def _class_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> Iterator[Finding]:
+    scaler = _annotations(manifest).get(AUTOSCALER)
+    known = stack.settings["serving"]["autoscaler_classes"]
+    where = manifest.at("metadata", "annotations", AUTOSCALER) if scaler is not None else None
+    if scaler is None:
+        return
+    if scaler not in known:
+        yield failed(f"KServe refuses the autoscaler class {scaler!r}; it has {', '.join(known)}", location=where)
+    elif mode in KNATIVE_MODES:
+        because = f"in {mode} mode" if stated else f"without a deployment mode, since {mode} is the stack's default"
+        yield failed(
+            f"autoscaler class {scaler!r} is ignored {because}: Knative's autoscaler scales the service", location=where
+        )
+
+
+def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Finding]:
+    annotations = _annotations(manifest)
+    by_resource = mode in RAW_MODES or annotations.get(KNATIVE_CLASS) == "hpa.autoscaling.knative.dev"
+    allowed = ("cpu", "memory") if by_resource else ("concurrency", "rps")
+    external = annotations.get(AUTOSCALER) in ("external", "none", "keda")
+    for component in COMPONENTS:
+        settings = _map(_spec(manifest).get(component))
+        metric = settings.get("scaleMetric")
+        where = manifest.at("spec", component, "scaleMetric") if metric is not None else None
+        if metric is not None and mode in RAW_MODES and external:
+            if annotations[AUTOSCALER] == "keda":
+                yield failed(
+                    "KServe refuses scaleMetric with the autoscaler class keda: use autoScaling.metrics", location=where
+                )
+        elif metric is not None and metric not in allowed:
+            yield failed(
+                f"scaleMetric {metric!r} does not work here: in {mode} mode it is {' or '.join(allowed)}",
+                location=where,
+            )
+        if "autoScaling" in settings and mode in KNATIVE_MODES:
+            yield failed(
+                f"autoScaling is ignored in {mode} mode", location=manifest.at("spec", component, "autoScaling")
+            )
+
+
+@contract(
+    title="A model must ask for a protocol that its runtime serves",
+    level=MUST,
+    seam=SEAM,
+    rationale=(
+        "KServe takes a model without protocolVersion for v1 when it chooses the runtime; the runtime for MLflow "
+        "models serves v2 only, so that "
+        "no runtime is found and nothing is deployed."
+    ),
+    remedy="Set spec.predictor.model.protocolVersion: v2.",
+    sources=(
+        "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/predictor_model.go, GetProtocol, GetSupportingRuntimes",
+        "kserve 0.14.1 and 0.20.0 inference_service_defaults.go, SetMlServerDefaults: v2 by default where the "
+        "runtime is named",
+        "kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml, protocolVersions",
+    ),
+)
+def protocol_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+    model = _served_model(manifest, stack)
+    if model is None:
+        yield not_applicable(_NOT_OURS, location=manifest.at("spec", "predictor"))
+        return
+    serving = stack.settings["serving"]
+    served = serving["protocol_versions"]
+    protocol = model.get("protocolVersion")
+    where = manifest.at("spec", "predictor", "model", "protocolVersion")
+    if protocol in served:
+        yield passed(f"{serving['runtime']} serves {protocol}", location=where)
+    elif protocol is not None:
+        yield failed(
+            f"protocolVersion {protocol!r} is not served by {serving['runtime']}: it serves {', '.join(served)}",
+            location=where,
+        )
+    elif model.get("runtime"):
+        yield passed(f"KServe sets {served[0]} for the runtime {serving['runtime']}, which is named", location=where)
+    else:
+        yield failed(
+            f"without protocolVersion KServe looks for a runtime that serves v1; {serving['runtime']}, the one for "
+            f"{serving['model_format']}, serves {', '.join(served)}",
+            location=where,
+        )
+
+
+@contract(
+    title="A canary percentage should not be given to a first deployment",
+    level=SHOULD,
+    seam=SEAM,
+    rationale=(
+        "Without an earlier revision KServe sends all traffic to the new one: the model that was to be tried on a "
+        "part of it gets everything."
+    ),
+    remedy=(
+        "Leave canaryTrafficPercent out when the service is created, and set it when it is patched. It has an effect"
+        " in Serverless (Knative) mode only."
+    ),
+    sources=(
+        "kserve 0.14.1 and 0.20.0 reconcilers/knative/ksvc_reconciler.go, createKnativeService: needs "
+        "status.latestRolledoutRevision",
+    ),
+)
+def no_canary_on_first_deployment(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+    percentages = {
+        component: settings["canaryTrafficPercent"]
+        for component in COMPONENTS
+        if "canaryTrafficPercent" in (settings := _map(_spec(manifest).get(component)))
+    }
+    if not percentages:
+        yield passed("no canary percentage", location=manifest.at())
+        return
+    mode, _ = _mode(manifest, stack)
+    for component, percent in percentages.items():
+        where = manifest.at("spec", component, "canaryTrafficPercent")
+        if mode not in KNATIVE_MODES:
+            yield failed(
+                f"canaryTrafficPercent {percent} is ignored in {mode} mode: all traffic goes to the new pods",
+                location=where,
+            )
+        elif percent == 100:
+            yield passed("all traffic goes to the new revision, whether or not there is an earlier one", location=where)
+        elif (earlier := _earlier_revision(manifest, component)) is None:
+            yield inconclusive(
+                f"on a first deployment canaryTrafficPercent {percent} is ignored, and nothing in the file tells whether this is one",
+                location=where,
+            )
+        elif earlier:
+            yield passed(f"{percent} % beside the earlier revision {earlier}", location=where)
+        else:
+            yield failed(
+                f"canaryTrafficPercent {percent} is ignored: no earlier revision has been rolled out", location=where
+            )
+
+
+def _earlier_revision(manifest: Manifest, component: str) -> str | None:
+    """The revision that has traffic, an empty string where there is certainly none, None where the file does not tell."""
+    metadata = _map(manifest.document.get("metadata"))
+    if "status" in manifest.document:
+        components = _map(_map(manifest.document["status"]).get("components"))
+        return str(_map(components.get(component)).get("latestRolledoutRevision") or "")
+    return "" if "generateName" in metadata and "name" not in metadata else None
+
+
+@contract(
+    title="The readiness of a service must follow from its model's",
+    level=MUST,
+    seam=SEAM,
+    rationale=(
+        "MLServer listens before it loads, and KServe's runtime for it has no readiness probe: the InferenceService "
+        "is Ready while every request "
+        "is answered 400, traffic moves to a revision that serves nothing, and a model that cannot be loaded looks "
+        "deployed."
+    ),
+    remedy="Add spec.predictor.model.readinessProbe with httpGet on /v2/models/<name of the service>/ready, port 8080.",
+    sources=(
+        "kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml: no readinessProbe; "
+        "test/e2e/predictor/test_mlflow.py sets one",
+        "MLServer 1.5.0 and 1.7.1 mlserver/server.py, start: servers first, then models",
+        "measured with KServe 0.14.1: HTTP 400 after Ready=True without the probe, 344 requests without failure with"
+        " it",
+    ),
+)
+def model_readiness_is_probed(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+    model = _served_model(manifest, stack)
+    if model is None:
+        yield not_applicable(_NOT_OURS, location=manifest.at("spec", "predictor"))
+        return
+    name = _map(manifest.document.get("metadata")).get("name")
+    probe = _map(model.get("readinessProbe"))
+    path = _map(probe.get("httpGet")).get("path")
+    where = manifest.at("spec", "predictor", "model", "readinessProbe")
+    if not probe:
+        yield failed(
+            "the model has no readinessProbe: the service is Ready as soon as MLServer listens", location=where
+        )
+    elif "tcpSocket" in probe or path in ("/v2/health/live", "/v2", "/"):
+        yield failed(
+            f"the readinessProbe asks whether MLServer listens ({path or 'tcpSocket'}), not whether the model is loaded",
+            location=where,
+        )
+    elif (
+        isinstance(path, str)
+        and (asked := re.fullmatch(r"/v2/models/([^/]+)(/versions/[^/]+)?/ready/?", path))
+        and name
+    ):
+        if asked[1] == name or _renamed(model):
+            yield passed(f"{path} is probed", location=where)
+        else:
+            yield failed(
+                f"the readinessProbe asks for the model {asked[1]!r}, and MLServer knows it as {name!r}", location=where
+            )
+    else:
+        yield passed(f"a readinessProbe is set ({path or ', '.join(probe)})", location=where)
+
+
+@contract(
+    title="A predictor should state its CPU and memory",
+    level=SHOULD,
+    seam=SEAM,
+    rationale=(
+        "What is left out comes from the runtime or from KServe's configuration (1 CPU and 2 GiB as shipped), "
+        "whatever the model needs; too little ends in an OOM kill."
+    ),
+    remedy="Set resources.requests and resources.limits with cpu and memory on the predictor.",
+    sources=(
+        "kserve 0.14.1 pkg/apis/serving/v1beta1/inference_service_defaults.go, setResourceRequirementDefaults",
+        "kserve 0.14.1 and 0.20.0 config/runtimes/*.yaml, resources",
+    ),
+)
+def resources_are_set(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+    if _mode(manifest, stack)[0] == "ModelMesh":
+        yield not_applicable("ModelMesh sizes the runtime's pods, not the model's", location=manifest.at())
+        return
+    containers = list(_containers(manifest))
+    if not containers:
+        yield not_applicable("no container of the predictor is described", location=manifest.at("spec", "predictor"))
+    for keys, container in containers:
+        resources = _map(container.get("resources"))
+        stated = {*_map(resources.get("requests")), *_map(resources.get("limits"))}
+        missing = [name for name in ("cpu", "memory") if name not in stated]
+        where = manifest.at(*keys, "resources")
+        if missing:
+            yield failed(f"{'.'.join(map(str, keys))} states no {' and no '.join(missing)}", location=where)
+        else:
+            yield passed(f"{'.'.join(map(str, keys))} states cpu and memory", location=where)
+
+
+_NOT_OURS = "the model is not served by the stack's runtime for MLflow models"
+
+
+def _served_model(manifest: Manifest, stack: Stack) -> Mapping[str, Any] | None:
+    """``spec.predictor.model`` where the stack's runtime serves it: by name, or as the one that KServe finds for the format."""
+    serving = stack.settings["serving"]
+    if _mode(manifest, stack)[0] == "ModelMesh":
+        return None
+    model = _map(_map(_spec(manifest).get("predictor")).get("model"))
+    runtime = model.get("runtime")
+    chosen = runtime == serving["runtime"] or (
+        not runtime and _map(model.get("modelFormat")).get("name") == serving["model_format"]
+    )
+    return model if chosen else None
+
+
+def _renamed(model: Mapping[str, Any]) -> bool:
+    env = model.get("env")
+    return isinstance(env, list) and any(_map(item).get("name") == "MLSERVER_MODEL_NAME" for item in env)
+
+
+def _containers(manifest: Manifest) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
+    """The container that serves the model: a model or framework spec is one, and a custom predictor lists its own."""
+    predictor = _map(_spec(manifest).get("predictor"))
+    for name in ("model", *FRAMEWORKS):
+        if isinstance(predictor.get(name), Mapping):
+            yield ("spec", "predictor", name), predictor[name]
+            return
+    containers = predictor.get("containers")
+    if isinstance(containers, list) and containers:
+        named = [i for i, each in enumerate(containers) if _map(each).get("name") == "kserve-container"]
+        index = named[0] if named else 0
+        yield ("spec", "predictor", "containers", index), _map(containers[index])
+
+
+def _mode(manifest: Manifest, stack: Stack) -> tuple[str, bool]:
+    """The deployment mode in force, and whether the manifest states it. The stack says what KServe ships as the default."""
+    serving = stack.settings["serving"]
+    mode = str(_annotations(manifest).get(MODE))
+    stated = mode in serving["deployment_modes"]
+    return (mode if stated else str(serving["default_deployment_mode"])), stated
+
+
+def _annotations(manifest: Manifest) -> Mapping[str, Any]:
+    return _map(_map(manifest.document.get("metadata")).get("annotations"))
+
+
+def _spec(manifest: Manifest) -> Mapping[str, Any]:
+    return _map(manifest.document.get("spec"))
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+# -- fields -----------------------------------------------------------------------------------------------------------
+
+_QUANTITIES = frozenset({"requests", "limits", "overhead", "sizeLimit", "divisor"})
+"""Fields that the SDK declares as texts and that take numbers too: Kubernetes' resource quantities."""
+
+_SCALARS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "datetime": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+}
+_KINDS = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "a mapping",
+    list: "a list",
+}
+
+
+_api = lru_cache(maxsize=8)(load_api)
+
+
+def _deviations(api: KserveApi, value: Any, declared: str, keys: Keys, found: list[tuple[Keys, str]]) -> None:
+    """Add to ``found`` where ``value`` is not of the ``declared`` type, and which of its fields the API does not have."""
+    outer, inner = _shape(declared)
+    if value is None:
+        return
+    if outer == "list":
+        if not isinstance(value, list):
+            found.append((keys, _wrong_kind(keys, value, "a list")))
+            return
+        for index, item in enumerate(value):
+            _deviations(api, item, inner, (*keys, index), found)
+    elif outer == "dict":
+        if not isinstance(value, dict):
+            found.append((keys, _wrong_kind(keys, value, "a mapping")))
+        elif keys[-1] not in _QUANTITIES:
+            for name, item in value.items():
+                _deviations(api, item, inner, (*keys, name), found)
+    elif outer in _SCALARS:
+        kind = type(value)
+        fits = kind in _SCALARS[outer] or (keys[-1] in _QUANTITIES and kind in (int, float))
+        if not fits:
+            found.append((keys, _wrong_kind(keys, value, _KINDS[_SCALARS[outer][-1]])))
+    elif fields := api.fields(outer):
+        if not isinstance(value, dict):
+            found.append((keys, _wrong_kind(keys, value, "a mapping")))
+            return
+        for name, item in value.items():
+            if name not in fields:
+                found.append(((*keys, name), _unknown_field(api, (*keys, name), fields, value)))
+            elif not (name == "status" and outer == ROOT):
+                _deviations(api, item, fields[name], (*keys, name), found)
+
+
+@lru_cache(maxsize=1024)
+def _shape(declared: str) -> tuple[str, str]:
+    """``list[V1EnvVar]`` as ("list", "V1EnvVar"), ``dict(str, str)`` as ("dict", "str"), anything else as itself."""
+    if declared.startswith("list["):
+        return "list", declared[5:-1]
+    if declared.startswith("dict("):
+        return "dict", declared[5:-1].partition(", ")[2]
+    return declared, ""
+
+
+def _wrong_kind(keys: Keys, value: Any, expected: str) -> str:
+    shown = f" {value!r}" if not isinstance(value, dict | list) else ""
+    hint = ": put it in quotes" if expected == "a text" and shown else ""
+    return f"{_path(keys)} is {_KINDS[type(value)]}{shown}, and the API has {expected} there{hint}"
+
+
+def _unknown_field(api: KserveApi, keys: Keys, fields: Mapping[str, str], siblings: Mapping[str, Any]) -> str:
+    name = str(keys[-1])
+    below = [each for each in siblings if name in (api.fields(_shape(fields.get(each, ""))[0]) or {})]
+    close = difflib.get_close_matches(name, fields, 1)
+    if below:
+        hint = f"; it belongs to {_path((*keys[:-1], below[0]))}"
+    elif close:
+        hint = f"; did you mean {close[0]!r}?"
+    else:
+        hint = f"; there are {', '.join(sorted(fields))}" if len(fields) <= 12 else ""
+    return f"the API has no field {_path(keys)}{hint}"
+
+
+def _path(keys: Keys) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")

@@ -1,0 +1,196 @@
+"""Reading YAML and JSON into plain values that know their lines, safely whatever the file holds.
+
+Works on the parser's events instead of PyYAML's nodes: libyaml's composer recurses on the C stack, so that 50,000 nested
+brackets end the process, and a line of each value is had for one more dictionary. Resolves no reference and no template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import yaml
+
+from trivet.model.subjects import Keys
+
+MAX_DEPTH = 100
+"""Mappings and lists within one another. An InferenceService with a whole pod template has about 15."""
+
+MAX_VALUES = 2_000_000
+"""Values of one document once its aliases are written out. A manifest of 100,000 lines has about 200,000."""
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RESOLVER: Any = yaml.SafeLoader("")
+_TAG = "tag:yaml.org,2002:"
+
+
+class BrokenDocument(ValueError):
+    """A document that is not YAML or is refused. ``line`` and ``column`` count from 1."""
+
+    def __init__(self, problem: str, line: int, column: int = 1) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.line = line
+        self.column = column
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a value stands (0-based line), and where its members stand: ``dict[str, Place]``, ``list[Place]`` or None."""
+
+    line: int
+    members: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a stream: its value, of the types that JSON has, and its lines."""
+
+    value: Any
+    place: Place
+
+    def line(self, keys: Keys) -> int:
+        """The 1-based line of ``value[keys[0]][keys[1]]…``, or of its nearest parent that exists."""
+        place = self.place
+        for key in keys:
+            try:
+                place = place.members[key]
+            except (KeyError, IndexError, TypeError):
+                break
+        return place.line + 1
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or list whose end has not been read."""
+
+    value: Any
+    place: Place
+    anchor: str | None
+    key: str | None = None
+    key_line: int = 0
+    values: int = 1
+    merges: list[tuple[Any, Place]] = field(default_factory=list)
+
+
+def documents(text: str) -> Iterator[Document]:
+    """Every document of a stream, in order. Raises BrokenDocument at the first that is broken or refused."""
+    try:
+        parser = _Loader(text)
+        while (event := parser.get_event()) is not None:
+            if type(event) is yaml.DocumentStartEvent:
+                yield _document(parser)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
+        raise BrokenDocument(problem, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1) from error
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        raise BrokenDocument(
+            f"the character U+{error.character:04X} is not allowed in YAML",
+            before.count("\n") + 1,
+            len(before) - before.rfind("\n"),
+        ) from error
+
+
+def _document(parser: Any) -> Document:
+    anchors: dict[str, tuple[Any, Place, int]] = {}
+    enclosing: list[_Open] = []
+    value: Any
+    place: Place
+    while True:
+        event = parser.get_event()
+        kind = type(event)
+        line = event.start_mark.line
+        top = enclosing[-1] if enclosing else None
+        if kind is yaml.ScalarEvent:
+            if top is not None and top.key is None and type(top.value) is dict:
+                _name(top, event.value, line)
+                continue
+            value, place, values = _scalar(event), Place(line), 1
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            if top is not None and top.key is None and type(top.value) is dict:
+                raise BrokenDocument("a mapping or list stands where a key is expected", line + 1)
+            if len(enclosing) == MAX_DEPTH:
+                raise BrokenDocument(f"more than {MAX_DEPTH} mappings and lists within one another", line + 1)
+            is_map = kind is yaml.MappingStartEvent
+            enclosing.append(_Open({} if is_map else [], Place(line, {} if is_map else []), event.anchor))
+            continue
+        elif kind is yaml.AliasEvent:
+            if event.anchor not in anchors:
+                raise BrokenDocument(f"the alias *{event.anchor} names no anchor that ends before it", line + 1)
+            value, place, values = anchors[event.anchor]
+        else:  # the end of a mapping or list; the end of the document comes through the return below
+            assert top is not None
+            enclosing.pop()
+            _merge(top)
+            value, place, values = top.value, top.place, top.values
+            event.anchor = top.anchor
+        if event.anchor and kind is not yaml.AliasEvent:
+            anchors[event.anchor] = value, place, values
+        if not enclosing:
+            parser.get_event()
+            return Document(value, place)
+        _add(enclosing[-1], value, place, values)
+
+
+def _name(mapping: _Open, key: str, line: int) -> None:
+    if key in mapping.value:
+        first = mapping.place.members[key].line + 1
+        raise BrokenDocument(f"the key {key!r} stands here a second time, after line {first}", line + 1)
+    mapping.key, mapping.key_line = key, line
+
+
+def _add(parent: _Open, value: Any, place: Place, values: int) -> None:
+    parent.values += values
+    if parent.values > MAX_VALUES:
+        raise BrokenDocument(f"more than {MAX_VALUES:,} values once its aliases are written out", place.line + 1)
+    if type(parent.value) is list:
+        parent.value.append(value)
+        parent.place.members.append(place)
+        return
+    key, parent.key = parent.key, None
+    if key == "<<" and isinstance(value, dict | list):
+        parent.merges.append((value, place))
+        return
+    parent.value[key] = value
+    parent.place.members[key] = Place(parent.key_line, place.members)
+
+
+def _merge(mapping: _Open) -> None:
+    """Take over what ``<<`` names; what the mapping says itself wins (https://yaml.org/type/merge.html)."""
+    for value, place in mapping.merges:
+        sources = [(value, place)] if isinstance(value, dict) else list(zip(value, place.members, strict=True))
+        for source, where in sources:
+            if not isinstance(source, dict):
+                raise BrokenDocument("<< takes a mapping or a list of mappings", where.line + 1)
+            for key, member in source.items():
+                if key not in mapping.value:
+                    mapping.value[key] = member
+                    mapping.place.members[key] = where.members[key]
+
+
+def _scalar(event: yaml.ScalarEvent) -> Any:
+    if event.implicit[0]:
+        return _plain(event.value)
+    if event.tag in (None, "!", f"{_TAG}str"):
+        return event.value
+    return _typed(event.tag, event.value)
+
+
+@lru_cache(maxsize=4096)
+def _plain(text: str) -> Any:
+    return _typed(_RESOLVER.resolve(yaml.ScalarNode, text, (True, False)), text)
+
+
+def _typed(tag: str, text: str) -> Any:
+    """What Kubernetes makes of a scalar. Dates and numbers to the base of 60 are texts there (sigs.k8s.io/yaml, goyaml.v2 resolve.go)."""
+    kind = tag.removeprefix(_TAG)
+    if kind not in ("null", "bool", "int", "float") or ":" in text:
+        return text
+    try:
+        return getattr(_RESOLVER, f"construct_yaml_{kind}")(yaml.ScalarNode(tag, text))
+    except ValueError:
+        return text

@@ -1,0 +1,192 @@
+"""The static target: files and directories as the subjects of static contracts. Starts nothing and judges nothing.
+
+Every problem with a file is collected as a UsageError that names it; the other files are read all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trivet.errors import UsageError
+from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory
+from trivet.targets.document import BrokenDocument, Document, documents
+
+SUFFIXES = (".yaml", ".yml", ".json")
+MLMODEL = "MLmodel"
+MAX_BYTES = 64 * 1024 * 1024
+"""A larger file is refused: it is not a manifest, and etcd takes no object beyond 1.5 MiB."""
+
+Subject = Manifest | CompiledPipeline | ModelDirectory
+
+KINDS: Mapping[type[Subject], str] = {
+    Manifest: "manifest",
+    CompiledPipeline: "compiled_pipeline",
+    ModelDirectory: "model_directory",
+}
+"""The name under which a check wants each subject."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What one file or model directory holds. ``others`` names each document that is no subject, such as ``ConfigMap``."""
+
+    subjects: tuple[Subject, ...] = ()
+    others: tuple[str, ...] = ()
+    errors: tuple[UsageError, ...] = ()
+
+
+def read(paths: Iterable[Path]) -> Iterator[Found]:
+    """Everything below ``paths``, each file once, in the order given and sorted within a directory.
+
+    A directory is walked for YAML and JSON files; one that holds an ``MLmodel`` is a model directory and not walked further.
+    Hidden directories and links to directories are not followed. A file that is named is read whatever it is called.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        for place in _places(path):
+            if isinstance(place, UsageError):
+                yield Found(errors=(place,))
+            elif (key := os.path.realpath(place)) not in seen:
+                seen.add(key)
+                yield read_model_directory(place) if _is_model_directory(place) else read_file(place)
+
+
+def read_file(path: Path) -> Found:
+    """The subjects in a YAML or JSON stream. A broken document ends it; what stood before is kept."""
+    subjects: list[Subject] = []
+    others: list[str] = []
+    try:
+        text = _text(path)
+    except UsageError as error:
+        return Found(errors=(error,))
+    try:
+        for document in documents(text):
+            for subject in _subjects(document, document.value, (), str(path)):
+                (others if isinstance(subject, str) else subjects).append(subject)  # type: ignore[arg-type]
+    except BrokenDocument as broken:
+        return Found(subjects=tuple(subjects), others=tuple(others), errors=(_broken(path, broken, text),))
+    return Found(subjects=tuple(subjects), others=tuple(others))
+
+
+def read_model_directory(path: Path) -> Found:
+    """An MLflow model, given by its directory or by its ``MLmodel``."""
+    directory = path.parent if path.name == MLMODEL else path
+    file = directory / MLMODEL
+    try:
+        text = _text(file)
+    except UsageError as error:
+        return Found(errors=(error,))
+    try:
+        content = list(documents(text))
+    except BrokenDocument as broken:
+        return Found(errors=(_broken(file, broken, text),))
+    if (
+        len(content) != 1
+        or not isinstance(content[0].value, dict)
+        or not isinstance(content[0].value.get("flavors"), dict)
+    ):
+        return Found(
+            errors=(
+                UsageError(
+                    f"{file} is not an MLmodel: expected one mapping with the key 'flavors', as MLflow writes it",
+                    remedy="name the directory that mlflow's save_model or log_model wrote",
+                ),
+            )
+        )
+    return Found(subjects=(ModelDirectory(path=directory, mlmodel=content[0].value, line=content[0].line),))
+
+
+def _places(path: Path) -> Iterator[Path | UsageError]:
+    if not path.is_dir() or _is_model_directory(path):
+        yield path
+    else:
+        yield from _walk(path)
+
+
+def _walk(directory: Path) -> Iterator[Path | UsageError]:
+    try:
+        with os.scandir(directory) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        yield UsageError(
+            f"{directory} cannot be listed: {error.strerror}", remedy="allow this user to read it, or leave it out"
+        )
+        return
+    if any(entry.name == MLMODEL for entry in entries):
+        yield directory
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            if not entry.name.startswith("."):
+                yield from _walk(directory / entry.name)
+        elif entry.name.endswith(SUFFIXES) and not (entry.is_symlink() and entry.is_dir()):
+            yield directory / entry.name
+
+
+def _is_model_directory(path: Path) -> bool:
+    return path.name == MLMODEL or os.path.lexists(path / MLMODEL)
+
+
+def _text(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise UsageError(
+                f"{path} has {size:,} bytes, and no manifest, pipeline or MLmodel has more than {MAX_BYTES:,}",
+                remedy="leave the file out, or split it",
+            )
+        return path.read_bytes().decode("utf-8-sig")
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a directory, expected a file", remedy="name the directory that holds it") from None
+    except FileNotFoundError:
+        raise UsageError(
+            f"{path} does not exist", remedy="check the path; patterns are expanded by the shell"
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", remedy="allow this user to read it, or leave it out"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is not a text file in UTF-8: byte {error.start} is {error.object[error.start]:#04x}",
+            remedy="name YAML or JSON files, or a directory that holds them",
+        ) from error
+
+
+def _broken(path: Path, broken: BrokenDocument, text: str) -> UsageError:
+    remedy = "mend that place; whatever follows it in the file was not read"
+    if "{{" in text:
+        remedy = (
+            "this looks like a template: render it first (`helm template`, `kustomize build`), then lint the result"
+        )
+    return UsageError(f"{path}:{broken.line}:{broken.column}: {broken.problem}", remedy=remedy)
+
+
+def _subjects(document: Document, value: Any, keys: Keys, file: str) -> Iterator[Subject | str]:
+    """The subjects in a document and in the items of a List, and the kind of whatever is none."""
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        yield f"a {type(value).__name__}"
+        return
+    kind = value.get("kind")
+    items = value.get("items")
+    if isinstance(kind, str) and kind.endswith("List") and isinstance(items, list):
+        for index, item in enumerate(items):
+            yield from _subjects(document, item, (*keys, "items", index), file)
+    elif kind == "InferenceService" and str(value.get("apiVersion")).partition("/")[0] == "serving.kserve.io":
+        yield Manifest(file=file, document=value, line=_below(document, keys))
+    elif isinstance(value.get("pipelineInfo"), dict) and ("root" in value or "deploymentSpec" in value):
+        yield CompiledPipeline(file=file, document=value, line=_below(document, keys))
+    elif isinstance(value.get("platforms"), dict):
+        yield "platform spec"
+    else:
+        yield kind if isinstance(kind, str) and kind else "document without a kind"
+
+
+def _below(document: Document, parents: Keys) -> Callable[[Keys], int]:
+    return (lambda keys: document.line((*parents, *keys))) if parents else document.line
