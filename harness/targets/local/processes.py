@@ -143,7 +143,7 @@ class Processes:
                 )
             if time.monotonic() > deadline:
                 raise PlatformError(
-                    f"{process.name}: not {what} within {seconds:.0f} s; its last words:\n{process.tail()}"
+                    f"{process.name}: not {what} within {seconds:g} s; its last words:\n{process.tail()}"
                 )
             if self._closed.wait(limits.POLL):
                 raise PlatformError(f"{process.name}: not {what} when the session ended")
@@ -167,6 +167,8 @@ class Processes:
             # `mlflow server` and MLServer look for their helpers on the path.
             "PATH": f"{program.parent}{os.pathsep}{kept.get('PATH', '')}",
             "PYTHONUNBUFFERED": "1",
+            # MLflow 3 reports its use over the network otherwise.
+            "DO_NOT_TRACK": "true",
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
         }

@@ -362,3 +362,7 @@ def _as_cannot_tell() -> Iterator[None]:
         raise
     except TrivetError as error:
         raise CannotTell(error.message, remedy=error.remedy) from error
+    except OSError as error:
+        raise CannotTell(
+            f"this machine did not allow it: {error}", remedy="see to its disk space and limits"
+        ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from trivet.engine.events import Emit
 from trivet.errors import PlatformError
@@ -23,8 +23,7 @@ class LocalTarget:
         """A session on ``stack``. Cleans first what a killed run left behind. Raises PlatformError when the machine does not allow it."""
         for leftover in leftovers():
             clean(leftover)
-        with Run() as run:
-            processes = Processes(run)
+        with Run() as run, closing(Processes(run)) as processes:
             try:
                 session = LocalSession(stack, run, processes, emit)
             except OSError as error:

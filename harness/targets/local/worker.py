@@ -68,7 +68,7 @@ class Worker:
             except Empty:
                 # The answer may still come; it must not be taken for the next question's.
                 self.process.stop()
-                raise self._lost(operation, f"gave no answer within {seconds:.0f} s and was stopped") from None
+                raise self._lost(operation, f"gave no answer within {seconds:g} s and was stopped") from None
             if not line:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.popen.wait(limits.GRACE)
