@@ -134,9 +134,8 @@ class _Tree:
         wanted = f"{path}/MLmodel" if path else "MLmodel"
         if unquote(path) == path:
             return any(entry["path"] == wanted for entry in self._entries(path))
-        parent = path.rpartition("/")[
-            0
-        ]  # the server would decode the escapes in ``path``: only its parent can be listed
+        # The server would decode the escapes in ``path``, so all that can be seen is that its parent lists it.
+        parent = path.rpartition("/")[0]
         return any(entry["path"] == path and entry.get("is_dir") for entry in self._entries(parent))
 
     def model_directories(self) -> list[str]:
@@ -182,11 +181,11 @@ class _Resolver:
         if scheme_of(tree.root) == "mlflow-artifacts":
             path = unquote(path)  # the client sends it as part of a URL
         if tree.holds_model(path):
-            return self._finish(tree, path)
+            return self._finish(model, tree, path)
         logged = self._logged_models(tree)
         for candidate in logged:
             if candidate["name"] == path and (model_tree := self._logged_tree(candidate)).holds_model(""):
-                return self._finish(model_tree, "")
+                return self._finish(model, model_tree, "")
         raise self._wrong_place(
             model,
             [f"runs:/{run_id}/{d}" for d in tree.model_directories()] + [f"runs:/{run_id}/{m['name']}" for m in logged],
@@ -232,7 +231,7 @@ class _Resolver:
             below = [p[len(root) :].strip("/") for p in spellings for root in roots if f"{p}/".startswith(f"{root}/")]
             for path in below:
                 if tree.holds_model(path):
-                    return self._finish(tree, path)
+                    return self._finish(model, tree, path)
             if below or any(f"{root}/".startswith(f"{place}/") for place in spellings for root in roots):
                 raise self._wrong_place(model, self._places(tree))
         place = next((p for p in spellings if scheme_of(p) == "file" and _local(p).exists()), spellings[-1])
@@ -282,7 +281,7 @@ class _Resolver:
             ) from error
         tree = self._logged_tree(info)
         if tree.holds_model(""):
-            return self._finish(tree, "")
+            return self._finish(model, tree, "")
         raise self._wrong_place(model, [f"{tree.root}/{d}" for d in tree.model_directories()])
 
     def _version_by_alias(self, model: str, name: str, alias: str) -> str:
@@ -320,8 +319,7 @@ class _Resolver:
     # the answer
 
     def _roots(self, tree: _Tree) -> list[str]:
-        """The tree's root in the store, as spelt and decoded; nothing when it is behind a proxy whose store was not
-        named."""
+        """The tree's root in the store, as spelt and decoded; nothing behind a proxy whose store was not named."""
         if scheme_of(tree.root) == "mlflow-artifacts" and not self.artifact_root:
             return []
         return _spellings(tree.root, self.artifact_root)
@@ -335,9 +333,11 @@ class _Resolver:
             for logged_root in self._roots(self._logged_tree(info))[-1:]
         ]
 
-    def _finish(self, tree: _Tree, path: str) -> str:
+    def _finish(self, model: str, tree: _Tree, path: str) -> str:
         root = _spellings(tree.root, self.artifact_root)[-1]
-        return _finished(f"{root}/{path}" if path else root)
+        place = f"{root}/{path}" if path else root
+        self._look_locally(model, place)
+        return _finished(place)
 
     def _wrong_place(self, model: str, right: list[str]) -> UsageError:
         return UsageError(
@@ -348,7 +348,7 @@ class _Resolver:
         )
 
     def _look_locally(self, model: str, place: str) -> None:
-        """Judge a local directory that the tracking server does not know, if it is on this machine."""
+        """Judge a local directory by itself, if it is on this machine: the server may not know it, or not list it."""
         path = _local(place)
         if scheme_of(place) != "file" or not path.exists() or (path / "MLmodel").is_file():
             return
