@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,12 +45,17 @@ _REMEDIES = (
 )
 
 
+_FINDING = threading.Lock()
+
+
 def uv_binary() -> str:
     """The path of uv's executable, from the `uv` distribution."""
     from uv import find_uv_bin
 
     try:
-        return find_uv_bin()
+        # It asks sysconfig, whose first use by two threads at once gives one of them half of the answer (CPython 3.11).
+        with _FINDING:
+            return find_uv_bin()
     except FileNotFoundError as error:
         raise PlatformError(
             f"uv is not installed: {error}", remedy="install trivet anew; uv is one of its dependencies"
