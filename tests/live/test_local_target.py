@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import requests
 
@@ -179,10 +178,10 @@ def test_what_the_initializer_cannot_fetch_is_an_error_in_its_own_words(session:
 def test_the_runtimes_environment_reads_what_the_trainer_wrote(session: LocalSession) -> None:
     (model,) = session.subjects("model_directory")
     runtime = session.client("runtime")
-    assert runtime.call("load", model_dir=str(model.path)) == {"loaded": True, "type": "", "error": ""}
-    read = runtime.call("read_signature", model_dir=str(model.path))
-    assert (read["error"], len(read["inputs"])) == ("", 6)
-    assert runtime.call("versions")["mlflow"] == read["mlflow"] == "2.10.2"
+    assert runtime.call("load", directory=str(model.path)) == {"loaded": True, "type": "", "error": ""}
+    read = runtime.call("try_read_signature", directory=str(model.path))
+    assert (read["error"], len(read["signature"]["inputs"])) == ("", 6)
+    assert runtime.call("versions")["mlflow"] == "2.10.2"
 
 
 def test_an_unknown_client_is_not_offered(session: LocalSession) -> None:
@@ -214,7 +213,8 @@ def test_a_second_session_beside_the_first_disturbs_nothing_and_an_exception_end
     assert requests.get(f"{handover.tracking_uri}/health", timeout=5).status_code == 200
 
 
-def test_a_killed_trivet_leaves_nothing_that_the_next_one_does_not_clean() -> None:
+def _signalled_in_the_pipeline(number: signal.Signals) -> Path:
+    """Start a session in a process of its own, send it a signal while its pipeline runs, and return the session's directory."""
     program = f"""
 from trivet.engine.events import PhaseStarted
 from trivet.stacks.read import load_stack
@@ -226,22 +226,35 @@ with LocalTarget().start(load_stack({STACK!r}), emit) as session:
     print("directory", session.directory, flush=True)
     session.client("serving")
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as trivet:
+    directory = None
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as trivet:
         assert trivet.stdout is not None
-        directory = None
         for line in trivet.stdout:
             if line.startswith("directory "):
                 directory = Path(line.removeprefix("directory ").strip())
             if line.strip() == "pipeline":
                 break
-        os.kill(trivet.pid, signal.SIGKILL)
+        os.kill(trivet.pid, number)
     assert directory is not None
+    return directory
+
+
+def test_a_killed_trivet_leaves_nothing_that_the_next_one_does_not_clean() -> None:
+    directory = _signalled_in_the_pipeline(signal.SIGKILL)
     (left,) = [leftover for leftover in leftovers() if leftover.directory == directory]
     assert any("mlflow" in command for command in left.processes.values())
     clean(left)
     assert not directory.exists()
-    assert not [pid for pid in left.processes if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    assert not marked(directory.name)
     assert directory not in [leftover.directory for leftover in leftovers()]
+
+
+def test_ctrl_c_in_the_middle_leaves_nothing() -> None:
+    directory = _signalled_in_the_pipeline(signal.SIGINT)
+    assert not directory.exists()
+    assert not marked(directory.name)
 
 
 def test_a_port_that_somebody_took_in_the_meantime_is_survived(
@@ -308,3 +321,6 @@ def test_mlflow_3_hands_over_too_and_its_sdk_runs_the_condition() -> None:
         assert f"/models/{handover.model.model_id}/artifacts" in handover.storage_uri
         assert "deploy" in session.client("pipelines").main_run.outputs
         assert "ConditionalPipeline" in session.features()
+        blocked = session.client("pipelines").run({"minimum_f1": 0.999})
+        assert blocked.outputs["quality-gate"]["Output"] == "false", blocked.log
+        assert "deploy" not in blocked.outputs

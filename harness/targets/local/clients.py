@@ -57,7 +57,7 @@ class LocalRuntime:
         self._lock = threading.Lock()
 
     def call(self, operation: str, **arguments: Any) -> Any:
-        """``read_signature(model_dir)``, ``load(model_dir)`` or ``versions()``."""
+        """``read_signature(directory)``, ``try_read_signature(directory)``, ``load(directory)`` or ``versions()``."""
         with self._lock:
             if self._worker is None:
                 self._worker = self._start()
