@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.engine.authoring import MUST, SHOULD, contract, failed, inconclusive, not_applicable, passed
-from trivet.integration import check_storage_uri, scheme_of
+from hypothesis import strategies as st
+
+from trivet.contracts.drawing import counter_example
+from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, not_applicable, passed
+from trivet.errors import UsageError
+from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, scheme_of
 from trivet.model.finding import Finding, Location
+from trivet.model.handover import Handover
 from trivet.model.stack import Stack
 from trivet.model.subjects import Keys, Manifest
+from trivet.targets.base import DownloadFailed, StoreClient, TrainerClient
 
 SEAM = ("mlflow", "kserve")
+
+EXAMPLES = 60
+"""Directory names that are drawn for ``any_directory_name_arrives_or_is_refused``."""
+
+MODEL_FILES = {"MLmodel": b"flavors: {}\n", "data/model.bin": bytes(range(256)), "code/__init__.py": b""}
+"""A directory in the shape of a model: nested, with a file of every byte and an empty one."""
+
+ADDED_BY_MLFLOW = ("registered_model_meta",)
+"""What MLflow's client writes beside the downloaded files of a registered version (mlflow/store/artifact/models_artifact_repo.py)."""
 
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 
@@ -117,3 +134,168 @@ def _holders(component: Mapping[str, Any], name: str) -> Iterator[tuple[Keys, Ma
 
 def _map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+@contract(
+    title="The storage URI must name the directory that holds MLmodel, in the store itself",
+    level=MUST,
+    seam=SEAM,
+    rationale=(
+        "The published convention artifact_uri + '/model' is MLflow 2's; under MLflow 3 that directory is empty, "
+        "and MLflow's client hides it by listing the files all the same."
+    ),
+    remedy="Take the URI from trivet.integration.resolve_storage_uri, or from MLflow's get-download-uri, never by concatenation.",
+    sources=("MLflow 3 mlflow/store/artifact/runs_artifact_repo.py", "MLflow REST: model-versions/get-download-uri"),
+)
+def storage_uri_names_the_model_directory(handover: Handover, store: StoreClient) -> Iterator[Finding]:
+    uri, files = handover.storage_uri, store.files(handover.storage_uri)
+    nested = sorted(name for name in files if name.endswith("/MLmodel"))
+    listing = (evidence("files below the storage URI", "table", sorted(files)),)
+    if "MLmodel" in files:
+        yield passed(f"{uri} holds MLmodel among {len(files)} files", evidence=listing)
+    elif nested:
+        yield failed(
+            f"{uri} is too high: MLmodel lies in {', '.join(nested)}",
+            remedy=f"end the URI in {nested[0].removesuffix('MLmodel')}",
+            evidence=listing,
+        )
+    else:
+        yield failed(f"{uri} holds {len(files)} files and no MLmodel", evidence=listing)
+
+
+@contract(
+    title="Every documented way to name the model must lead to the same bytes",
+    level=MUST,
+    seam=SEAM,
+    rationale="Registry, run and alias are used by different people; when they disagree, what is reviewed is not what is served.",
+    remedy="Compare the URIs in the evidence; resolve names with trivet.integration.resolve_storage_uri, and register from the run that was logged.",
+    sources=("MLflow docs: runs:/, models:/name/version, models:/name@alias, models:/m-… (3.x)",),
+)
+def every_name_leads_to_the_same_bytes(
+    handover: Handover, store: StoreClient, tracking: TrackingApi, trainer: TrainerClient
+) -> Iterator[Finding]:
+    model = handover.model
+    names = [
+        f"runs:/{model.run_id}/{model.artifact_path}",
+        f"models:/{model.registered_name}/{model.version}",
+        f"models:/{model.registered_name}@{handover.alias}",
+        tracking.get_download_uri(model.registered_name, model.version),
+    ]
+    if model.model_id:
+        names.append(f"models:/{model.model_id}")
+    served = store.files(handover.storage_uri)
+    for name in names:
+        uri = resolve_storage_uri(name, tracking=tracking, artifact_root=handover.artifact_root)
+        theirs = {path: digest for path, digest in trainer.artifacts(name).items() if path not in ADDED_BY_MLFLOW}
+        proof = (evidence(name, "table", {"storage URI": uri, "files": theirs}),)
+        if store.files(uri) != served:
+            yield failed(f"{name} resolves to {uri}, which differs from what is served", evidence=proof)
+        elif theirs != served:
+            different = sorted({path for path, _ in theirs.items() ^ served.items()})
+            yield failed(f"MLflow downloads something else for {name}: {', '.join(different)}", evidence=proof)
+        else:
+            yield passed(f"{name} leads to the {len(served)} files that are served", evidence=proof)
+
+
+@contract(
+    title="The storage initializer must fetch the storage URI, byte for byte",
+    level=MUST,
+    seam=SEAM,
+    rationale="What the initializer flattens, leaves out or refuses fails in the runtime, with an error about something else.",
+    remedy="Read the initializer's log in the evidence; use a scheme that it supports, and end the URI in '/'.",
+    sources=("KServe Storage.download; S3 flattening in 0.11.1–0.14.1: kserve/kserve#3899, #4112",),
+)
+def download_is_byte_identical(handover: Handover, store: StoreClient) -> Iterator[Finding]:
+    kept = store.files(handover.storage_uri)
+    try:
+        got = store.download(handover.storage_uri)
+    except DownloadFailed as error:
+        yield failed(f"the storage initializer does not fetch {handover.storage_uri}: {error.message}")
+        return
+    different = sorted({path for path, _ in got.files.items() ^ kept.items()})
+    proof = (evidence("initializer log", "log", got.log),)
+    if different:
+        yield failed(f"{len(different)} files differ after the download: {', '.join(different[:5])}", evidence=proof)
+    elif not kept:
+        yield failed(f"there is nothing at {handover.storage_uri}", evidence=proof)
+    else:
+        yield passed(f"{len(kept)} files arrive byte for byte", evidence=proof)
+
+
+@contract(
+    title="A model's directory must arrive whole however it is named, or be refused before deployment",
+    level=MUST,
+    seam=SEAM,
+    rationale="Spaces, percent signs and glob characters survive some of the libraries on the way and not others; half a model is the worst case.",
+    remedy="Keep to letters, digits, '.', '_' and '-' in model and directory names, and resolve them with trivet.integration.resolve_storage_uri.",
+    sources=("KServe Storage._download_local globs the path; MLflow percent-encodes it",),
+)
+def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: TrackingApi) -> Iterator[Finding]:
+    refused: list[str] = []
+    numbers = itertools.count()
+
+    def deviation(drawn: tuple[str, str]) -> str:
+        name, ending = drawn
+        place = store.write(f"trivet-names/{next(numbers)}/{name}", MODEL_FILES).rstrip("/")
+        try:
+            uri = resolve_storage_uri(place + ending, tracking=tracking)
+        except UsageError as error:
+            refused.append(f"{name!r}: {error.message}")
+            return ""
+        try:
+            got = dict(store.download(uri).files)
+        except DownloadFailed as error:
+            return f"{uri!r} was resolved, and the initializer does not fetch it: {error.message}"
+        expected = {path: hashlib.sha256(content).hexdigest() for path, content in MODEL_FILES.items()}
+        return "" if got == expected else f"{uri!r} arrives as {sorted(got) or 'nothing'}"
+
+    tried, found = counter_example(
+        st.tuples(directory_names(), st.sampled_from(("", "/", "//"))), deviation, examples=EXAMPLES
+    )
+    proof = (evidence("refused by the core library", "table", refused),)
+    if found:
+        yield failed(found, evidence=proof)
+    elif tried < EXAMPLES or len(refused) > tried // 2:
+        yield inconclusive(f"of {tried} names {len(refused)} were refused, too many to say anything", evidence=proof)
+    else:
+        yield passed(
+            f"{tried} names: {tried - len(refused)} arrive byte for byte, {len(refused)} are refused with a word",
+            evidence=proof,
+        )
+
+
+@contract(
+    title="A name one level too high or too deep must be refused before deployment, naming the right directory",
+    level=MUST,
+    seam=SEAM,
+    rationale="The InferenceService of a wrong level is admitted and looks healthy for up to a minute, and the container's error names a local path.",
+    remedy="Resolve with trivet.integration.resolve_storage_uri, which asks the tracking server where MLmodel lies.",
+    sources=('reference incident: Could not find an "MLmodel" configuration file',),
+)
+def wrong_level_is_refused(handover: Handover, tracking: TrackingApi) -> Iterator[Finding]:
+    model = handover.model
+    right = handover.storage_uri.rstrip("/")
+    wrong = {
+        "one level too high": f"runs:/{model.run_id}",
+        "one level too deep": f"runs:/{model.run_id}/{model.artifact_path}/MLmodel",
+        "the directory above": right.rpartition("/")[0],
+        "a file of the model": f"{right}/MLmodel",
+    }
+    for case, name in wrong.items():
+        try:
+            uri = resolve_storage_uri(name, tracking=tracking, artifact_root=handover.artifact_root)
+        except UsageError as error:
+            yield passed(f"{case} is refused: {error.message}")
+        else:
+            yield failed(f"{case}, {name}, is taken for {uri}")
+
+
+def directory_names() -> st.SearchStrategy[str]:
+    """Relative directories of one to three levels, of what users write and of what hurts: spaces, percent signs, globs, any script."""
+    awkward = st.sampled_from(
+        ["a b", "100%", "%20", "m%2Fx", "model+1", "x#y", "q?z", "[ab]", "*", "~", "ünï", "模型", "a'b", "model.v1"]
+    )
+    plain = st.text("abcXYZ019._-", min_size=1, max_size=12)
+    anything = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters="/"), min_size=1, max_size=8)
+    level = st.one_of(plain, awkward, anything).filter(lambda name: name.strip(".") != "")
+    return st.lists(level, min_size=1, max_size=3).map("/".join)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import ast
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from trivet.engine.authoring import MUST, SHOULD, contract, failed, not_applicable, passed
+from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, not_applicable, passed
+from trivet.integration import TrackingApi, TrackingError, resolve_storage_uri
 from trivet.model.finding import Finding
+from trivet.model.handover import Handover
 from trivet.model.subjects import CompiledPipeline, Keys
+from trivet.targets.base import PipelineClient, TrainerClient
 
 SEAM = ("kfp", "mlflow")
 VARIABLE = "MLFLOW_TRACKING_URI"
+
+UNBEATABLE = 0.999
+"""Weighted F1 that production is given for ``gate_compares_with_production``: no candidate of the example reaches it."""
 
 
 # -- static: the compiled pipeline ------------------------------------------------------------------------------------
@@ -303,3 +310,161 @@ def _defaults_in_force(pipeline: CompiledPipeline) -> Iterator[tuple[Keys, str, 
 
 def _map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+# -- live: what a run leaves behind ------------------------------------------------------------------------------------
+
+
+@contract(
+    title="A pipeline that succeeded must have left a finished run with parameters, metrics and a registered version",
+    level=MUST,
+    seam=SEAM,
+    rationale="A green pipeline is taken as proof that a model was trained and recorded; autologging, caching and except clauses make it green without.",
+    remedy="Let errors of MLflow's client fail the step; do not cache the step that records; check the run in the step that deploys.",
+    sources=("MLflow REST: runs/get", "reference incident: pipeline green, no MLflow run"),
+)
+def success_means_a_recorded_run(pipelines: PipelineClient, tracking: TrackingApi) -> Iterator[Finding]:
+    main = pipelines.main_run
+    log = (evidence("pipeline log", "log", main.log),)
+    if not main.succeeded:
+        yield failed(f"the example pipeline failed: {_last_line(main.log)}", evidence=log)
+        return
+    run_id = main.outputs.get("train", {}).get("run_id")
+    if not run_id:
+        yield failed("the pipeline succeeded and its training step handed no run id on", evidence=log)
+        return
+    try:
+        run = tracking.get_run(run_id)
+    except TrackingError as error:
+        yield failed(
+            f"the pipeline succeeded, and MLflow does not know its run {run_id}: {error.message}", evidence=log
+        )
+        return
+    data, status = run.get("data", {}), run["info"]["status"]
+    versions = tracking.search_model_versions(f"run_id = '{run_id}'")
+    proof = (evidence("run", "table", run),)
+    recorded = {"parameters": data.get("params"), "metrics": data.get("metrics"), "registered version": versions}
+    lacking = [what for what, found in recorded.items() if not found]
+    if lacking:
+        yield failed(f"run {run_id} has no {', no '.join(lacking)}", evidence=proof)
+    elif status != "FINISHED":
+        yield failed(f"run {run_id} is {status}, and the pipeline succeeded", evidence=proof)
+    else:
+        count = f"{len(data['params'])} parameters, {len(data['metrics'])} metrics, version {versions[0]['version']}"
+        yield passed(f"run {run_id} is FINISHED with {count}", evidence=proof)
+
+
+@contract(
+    title="A pipeline that could not record its run must not succeed",
+    level=MUST,
+    seam=SEAM,
+    rationale="When a NetworkPolicy or an outage cuts MLflow off, a green pipeline hides for days that nothing is recorded.",
+    remedy="No try/except and no autologging around what must be recorded; set MLFLOW_HTTP_REQUEST_MAX_RETRIES and _TIMEOUT so that the step fails in time.",
+    sources=(
+        "MLflow mlflow/utils/autologging_utils: errors are logged and swallowed",
+        "reference incident: pipeline green, no MLflow run",
+    ),
+)
+def unrecorded_run_fails_the_pipeline(pipelines: PipelineClient) -> Iterator[Finding]:
+    with socket.socket() as closed:
+        # Bound and not listening: nothing else can take the port, and connections are refused.
+        closed.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        run = pipelines.run({}, {"MLFLOW_TRACKING_URI": nowhere, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
+    log = (evidence("pipeline log", "log", run.log),)
+    if run.succeeded:
+        yield failed("the pipeline succeeded although the tracking server was unreachable", evidence=log)
+    elif "Max retries exceeded" not in run.log:
+        yield inconclusive(f"the pipeline failed, but not because of MLflow: {_last_line(run.log)}", evidence=log)
+    elif "deploy" in run.outputs:
+        yield failed("the pipeline failed, and had deployed before that", evidence=log)
+    else:
+        yield passed("the pipeline fails with MLflow's own error, and deploys nothing", evidence=log)
+
+
+@contract(
+    title="Run id and model URI must travel as outputs, and the run id as the model's metadata",
+    level=MUST,
+    seam=SEAM,
+    rationale="Without them the deploying step looks the newest version up by name, and two pipelines at once deploy each other's models.",
+    remedy="Return run_id and model_uri as string parameters, and set model.metadata['mlflow_run_id']; not Input[Model] with a runs:/ URI, which the launcher refuses.",
+    sources=("kubeflow/pipelines backend/src/v2/objectstore/config.go", "reference platform: metadata mlflow_run_id"),
+)
+def run_id_and_model_uri_travel(
+    handover: Handover, pipelines: PipelineClient, tracking: TrackingApi
+) -> Iterator[Finding]:
+    outputs = pipelines.main_run.outputs.get("train", {})
+    if not outputs:
+        yield inconclusive("the training step left no outputs (pipelines.success_means_a_recorded_run)")
+        return
+    proof = (evidence("outputs of the training step", "table", outputs),)
+    run_id, uri = outputs.get("run_id"), outputs.get("model_uri")
+    metadata = (outputs.get("model") or {}).get("metadata") or {}
+    if not run_id or not uri:
+        yield failed(f"the training step hands on no {'run_id' if not run_id else 'model_uri'}", evidence=proof)
+    elif metadata.get("mlflow_run_id") != run_id:
+        yield failed(
+            f"the model's metadata names run {metadata.get('mlflow_run_id')!r}, the output {run_id!r}", evidence=proof
+        )
+    else:
+        place = resolve_storage_uri(uri, tracking=tracking, artifact_root=handover.artifact_root)
+        yield passed(f"run_id {run_id} and {uri} travel, and resolve to {place}", evidence=proof)
+
+
+@contract(
+    title="What passed the gate must be deployed, and the deploying step must really have run",
+    level=MUST,
+    seam=("kfp", "kserve"),
+    rationale="kfp.local 2.16 and 2.17 skip a condition on a named output without a word and report success.",
+    remedy="Condition on a single unnamed output (dsl.If(gate.output == 'true')), and judge a run by the outputs of its tasks.",
+    sources=("kfp 2.17.0 kfp/local/orchestrator/enhanced_dag_orchestrator.py",),
+)
+def passed_gate_leads_to_deployment(pipelines: PipelineClient) -> Iterator[Finding]:
+    outputs = pipelines.main_run.outputs
+    said = outputs.get("quality-gate", {}).get("Output")
+    if said is None:
+        yield inconclusive("the quality gate left no output (pipelines.success_means_a_recorded_run)")
+    elif (said == "true") == ("deploy" in outputs):
+        yield passed(
+            f"the gate said {said!r}, and the deploying step {'ran' if 'deploy' in outputs else 'did not run'}"
+        )
+    else:
+        yield failed(
+            f"the gate said {said!r}, yet the deploying step {'ran' if 'deploy' in outputs else 'did not run'}"
+        )
+
+
+@contract(
+    title="The quality gate must block a model that is worse than the one in production, however good by itself",
+    level=MUST,
+    seam=SEAM,
+    rationale="A constant threshold of 0.80 lets a model of 0.85 replace one of 0.95.",
+    remedy="Gate with trivet.integration.gate on the metric of the version in production, with a stated tolerance.",
+    sources=("reference platform: no more than 0.02 below the version in production",),
+)
+def gate_compares_with_production(pipelines: PipelineClient, trainer: TrainerClient) -> Iterator[Finding]:
+    name = "trivet-better-in-production"
+    better = trainer.log_model(estimator="logistic-regression", register_as=name, alias="production")
+    metric = {"run_id": better.run_id, "key": "f1_weighted_mean", "value": UNBEATABLE}
+    trainer.call("client", method="log_metric", arguments=metric)
+    run = pipelines.run({"registered_name": name})
+    candidate = run.outputs.get("train", {}).get("f1_weighted")
+    said = run.outputs.get("quality-gate", {}).get("Output")
+    log = (evidence("pipeline log", "log", run.log),)
+    if candidate is None or said is None:
+        yield inconclusive(f"the pipeline did not come to its gate: {_last_line(run.log)}", evidence=log)
+    elif not 0.80 <= candidate < UNBEATABLE - 0.02:
+        yield inconclusive(
+            f"the candidate's {candidate:.3f} is not between the constant 0.80 and production", evidence=log
+        )
+    elif said != "false" or "deploy" in run.outputs:
+        yield failed(f"a candidate of {candidate:.3f} passes although production has {UNBEATABLE}", evidence=log)
+    else:
+        yield passed(
+            f"a candidate of {candidate:.3f} is blocked by production's {UNBEATABLE}, and nothing is deployed",
+            evidence=log,
+        )
+
+
+def _last_line(log: str) -> str:
+    return log.strip().rpartition("\n")[2][:300] or "its log is empty"
