@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from trivet.engine.authoring import MUST, SHOULD, contract, failed, inconclusive, not_applicable, passed
+from trivet.errors import CannotTell
 from trivet.model.finding import Finding
 from trivet.model.stack import Stack
 from trivet.model.subjects import Keys, Manifest
-from trivet.stacks.kserve_api import ROOT, KserveApi, load_api
 
 SEAM = ("kfp", "kserve")
 
@@ -461,10 +463,22 @@ _KINDS = {
 }
 
 
-_api = lru_cache(maxsize=8)(load_api)
+ROOT = "V1beta1InferenceService"
+
+Api = Mapping[str, Mapping[str, str]]
+"""Type → JSON field → type of its value; a type that is missing has no fields that are known (trivet.stacks.kserve_api)."""
 
 
-def _deviations(api: KserveApi, value: Any, declared: str, keys: Keys, found: list[tuple[Keys, str]]) -> None:
+@lru_cache(maxsize=8)
+def _api(file: Path) -> Api:
+    try:
+        types: Api = json.loads(file.read_bytes())["types"]
+        return {ROOT: types[ROOT], **types}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CannotTell(f"{file} does not hold the fields of KServe's API: {error!r}") from error
+
+
+def _deviations(api: Api, value: Any, declared: str, keys: Keys, found: list[tuple[Keys, str]]) -> None:
     """Add to ``found`` where ``value`` is not of the ``declared`` type, and which of its fields the API does not have."""
     outer, inner = _shape(declared)
     if value is None:
@@ -486,7 +500,7 @@ def _deviations(api: KserveApi, value: Any, declared: str, keys: Keys, found: li
         fits = kind in _SCALARS[outer] or (keys[-1] in _QUANTITIES and kind in (int, float))
         if not fits:
             found.append((keys, _wrong_kind(keys, value, _KINDS[_SCALARS[outer][-1]])))
-    elif fields := api.fields(outer):
+    elif fields := api.get(outer):
         if not isinstance(value, dict):
             found.append((keys, _wrong_kind(keys, value, "a mapping")))
             return
@@ -513,9 +527,9 @@ def _wrong_kind(keys: Keys, value: Any, expected: str) -> str:
     return f"{_path(keys)} is {_KINDS[type(value)]}{shown}, and the API has {expected} there{hint}"
 
 
-def _unknown_field(api: KserveApi, keys: Keys, fields: Mapping[str, str], siblings: Mapping[str, Any]) -> str:
+def _unknown_field(api: Api, keys: Keys, fields: Mapping[str, str], siblings: Mapping[str, Any]) -> str:
     name = str(keys[-1])
-    below = [each for each in siblings if name in (api.fields(_shape(fields.get(each, ""))[0]) or {})]
+    below = [each for each in siblings if name in api.get(_shape(fields.get(each, ""))[0], {})]
     close = difflib.get_close_matches(name, fields, 1)
     if below:
         hint = f"; it belongs to {_path((*keys[:-1], below[0]))}"

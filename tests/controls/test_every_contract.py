@@ -1,0 +1,27 @@
+"""No contract without a broken twin and a sound one."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from controls.registry import CONTROLS
+
+from trivet.engine.registry import Registry
+
+
+def test_every_contract_has_controls() -> None:
+    for file in sorted(Path(__file__).parent.glob("test_*.py")):
+        importlib.import_module(f"controls.{file.stem}")
+    contracts = Registry().contracts
+    lacking = [
+        f"{identifier} has no {kind} twin"
+        for identifier in contracts
+        for kind in ("broken", "sound")
+        if kind not in CONTROLS[identifier]
+    ]
+    assert not lacking, "\n".join(lacking)
+
+
+def test_every_control_is_one_of_a_contract() -> None:
+    assert set(CONTROLS) <= set(Registry().contracts)
