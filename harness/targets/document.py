@@ -133,7 +133,7 @@ def _document(parser: Any) -> Document:
         if not enclosing:
             parser.get_event()
             return Document(value, place)
-        _add(enclosing[-1], value, place, values)
+        _add(enclosing[-1], value, place, values, line)
 
 
 def _name(mapping: _Open, key: str, line: int) -> None:
@@ -143,10 +143,10 @@ def _name(mapping: _Open, key: str, line: int) -> None:
     mapping.key, mapping.key_line = key, line
 
 
-def _add(parent: _Open, value: Any, place: Place, values: int) -> None:
+def _add(parent: _Open, value: Any, place: Place, values: int, line: int) -> None:
     parent.values += values
     if parent.values > MAX_VALUES:
-        raise BrokenDocument(f"more than {MAX_VALUES:,} values once its aliases are written out", place.line + 1)
+        raise BrokenDocument(f"more than {MAX_VALUES:,} values once its aliases are written out", line + 1)
     if type(parent.value) is list:
         parent.value.append(value)
         parent.place.members.append(place)

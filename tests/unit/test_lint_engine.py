@@ -1,0 +1,214 @@
+"""What lint comes to: outcomes over all files, counts, errors and exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trivet.engine.authoring import MUST, SHOULD, contract, failed, passed
+from trivet.engine.lint import LintResult, lint
+from trivet.engine.registry import Registry
+from trivet.errors import CannotTell, UsageError
+from trivet.model.contract import Contract
+from trivet.model.finding import Finding
+from trivet.model.outcome import Level, Outcome
+from trivet.model.stack import Stack
+from trivet.model.subjects import CompiledPipeline, Manifest
+from trivet.stacks.read import load_stack
+
+STACK = load_stack("2024.11")
+
+NAMED = "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata: {{name: {}}}\n"
+
+
+def rule(level: Level = MUST, **more: Any) -> Any:
+    return contract(title="X must Y", level=level, seam=("kfp", "kserve"), rationale="because", remedy="do", **more)
+
+
+@rule()
+def is_good(manifest: Manifest) -> Iterator[Finding]:
+    name = manifest.document["metadata"]["name"]
+    where = manifest.at("metadata", "name")
+    yield passed("good", location=where) if name == "good" else failed(f"{name} is not good", location=where)
+
+
+@rule(SHOULD)
+def is_best(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+    yield failed(f"not the best on {stack.name}", location=manifest.at())
+
+
+@rule()
+def is_a_pipeline(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
+    yield passed("a pipeline")
+
+
+def run(tmp_path: Path, *contracts: Contract, **files: str) -> LintResult:
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return lint([tmp_path], contracts, STACK)
+
+
+def test_a_failed_must_exits_1_with_file_and_line(tmp_path: Path) -> None:
+    result = run(tmp_path, is_good, a=NAMED.format("good"), b=NAMED.format("bad"))
+    (only,) = result.report.contracts
+    assert (result.exit_code, only.outcome, only.reason) == (1, Outcome.FAILED, "bad is not good")
+    assert str(only.findings[0].location) == f"{tmp_path / 'b.yaml'}:3 InferenceService/bad"
+    assert only.findings[0].contract == only.id
+
+
+def test_advice_alone_exits_0(tmp_path: Path) -> None:
+    result = run(tmp_path, is_good, is_best, a=NAMED.format("good"))
+    assert [each.outcome for each in result.report.contracts] == [Outcome.PASSED, Outcome.FAILED]
+    assert result.exit_code == 0
+
+
+def test_confirmations_are_counted_and_deviations_kept(tmp_path: Path) -> None:
+    files = {f"f{number}": NAMED.format("good") for number in range(5)} | {"g": NAMED.format("bad")}
+    (only,) = run(tmp_path, is_good, **files).report.contracts
+    assert [finding.message for finding in only.findings] == ["bad is not good", "good (and 4 more)"]
+
+
+def test_a_contract_without_a_document_of_its_kind_is_skipped(tmp_path: Path) -> None:
+    result = run(tmp_path, is_good, is_a_pipeline, a=NAMED.format("good"))
+    assert result.report.contracts[1].outcome is Outcome.SKIPPED
+    assert result.report.contracts[1].reason == "no compiled pipeline among the files"
+    assert result.exit_code == 0
+
+
+def test_a_contract_outside_the_stacks_versions_is_skipped(tmp_path: Path) -> None:
+    @rule(versions={"kserve": ">=99"})
+    def is_of_the_future(manifest: Manifest) -> Iterator[Finding]:
+        yield failed("never asked")
+
+    result = run(tmp_path, is_good, is_of_the_future, a=NAMED.format("good"))
+    assert result.report.contracts[1].reason == "applies to kserve>=99; the stack has 0.14.1"
+    assert result.exit_code == 0
+
+
+def test_nothing_to_lint_exits_2_and_says_what_was_seen(tmp_path: Path) -> None:
+    result = run(tmp_path, is_good, a="kind: ConfigMap\n---\nkind: ConfigMap\n")
+    assert result.exit_code == 2
+    assert "seen were 2 ConfigMap" in str(result.errors[0])
+
+
+def test_a_broken_file_exits_3_and_the_others_are_judged(tmp_path: Path) -> None:
+    result = run(tmp_path, is_good, a="a: [1\n", b=NAMED.format("bad"), c="{")
+    assert result.exit_code == 3
+    assert [type(error) for error in result.errors] == [UsageError, UsageError]
+    assert result.report.contracts[0].outcome is Outcome.FAILED
+    assert result.counts == {"InferenceService": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(CannotTell("who knows"), Outcome.INCONCLUSIVE), (KeyError("oops"), Outcome.ERROR)]
+)
+def test_a_check_that_breaks_does_not_judge_the_file(tmp_path: Path, error: Exception, outcome: Outcome) -> None:
+    @rule()
+    def breaks(manifest: Manifest) -> Iterator[Finding]:
+        raise error
+        yield
+
+    result = run(tmp_path, breaks, a=NAMED.format("good"))
+    assert result.report.contracts[0].outcome is outcome
+    assert result.report.contracts[0].findings[0].location is not None
+    assert result.exit_code == 2
+
+
+def test_a_check_that_observes_nothing_is_inconclusive(tmp_path: Path) -> None:
+    @rule()
+    def observes_nothing(manifest: Manifest) -> Iterator[Finding]:
+        yield from ()
+
+    result = run(tmp_path, observes_nothing, a=NAMED.format("good"))
+    assert result.report.contracts[0].outcome is Outcome.INCONCLUSIVE
+
+
+def test_contracts_that_are_not_static_are_left_out(tmp_path: Path) -> None:
+    @rule()
+    def needs_a_server(serving: object) -> Iterator[Finding]:
+        yield passed("served")
+
+    assert len(run(tmp_path, is_good, needs_a_server, a=NAMED.format("good")).report.contracts) == 1
+    with pytest.raises(UsageError, match="none of the chosen contracts is static"):
+        lint([tmp_path], [needs_a_server], STACK)
+
+
+# what must not be flagged
+
+SOUND_ELSEWHERE = """\
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: torch}
+spec:
+  predictor:
+    pytorch: {storageUri: gs://models/torch/v1, resources: {limits: {cpu: 1, memory: 2Gi, nvidia.com/gpu: 1}}}
+---
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: llm}
+spec:
+  predictor:
+    model:
+      modelFormat: {name: huggingface}
+      args: [--model_name=llm]
+      storageUri: hf://example/llm
+      resources: {requests: {cpu: 1, memory: 2Gi}}
+---
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: triton}
+spec:
+  predictor:
+    triton: {storageUri: s3://models/triton, runtimeVersion: 23.05-py3, resources: {limits: {cpu: 1, memory: 2Gi}}}
+---
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: custom
+  annotations: {serving.kserve.io/deploymentMode: RawDeployment, serving.kserve.io/autoscalerClass: hpa}
+spec:
+  predictor:
+    scaleMetric: memory
+    containers:
+    - {name: kserve-container, image: example/custom:1, resources: {limits: {cpu: 1, memory: 2Gi}}}
+  transformer:
+    containers:
+    - {name: kserve-container, image: example/transformer:1}
+"""
+LOGGED_BY_MLFLOW_3 = {
+    "MLmodel": """\
+artifact_path: s3://models/1/models/m-0123456789abcdef0123456789abcdef/artifacts
+flavors:
+  python_function:
+    env: {conda: conda.yaml, virtualenv: python_env.yaml}
+    loader_module: mlflow.pytorch
+    python_version: 3.10.14
+  pytorch: {code: null, model_data: data, pytorch_version: 2.9.0}
+mlflow_version: 3.17.2
+model_id: m-0123456789abcdef0123456789abcdef
+model_uuid: m-0123456789abcdef0123456789abcdef
+signature:
+  inputs: '[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 4]}}]'
+  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]'
+""",
+    "requirements.txt": "mlflow==3.17.2\nnumpy==2.3.0\ntorch==2.9.0\n",
+}
+
+
+@pytest.mark.parametrize("stack", ["2024.11", "2024.11-fixed", "current"])
+def test_no_must_is_held_against_other_formats_and_mlflow_3s_layout(tmp_path: Path, stack: str) -> None:
+    (tmp_path / "services.yaml").write_text(SOUND_ELSEWHERE)
+    (tmp_path / "m-0123" / "artifacts").mkdir(parents=True)
+    for name, text in LOGGED_BY_MLFLOW_3.items():
+        (tmp_path / "m-0123" / "artifacts" / name).write_text(text)
+    result = lint([tmp_path], list(Registry().contracts.values()), load_stack(stack))
+    told = [
+        (each.id, each.reason)
+        for each in result.report.contracts
+        if each.outcome not in (Outcome.PASSED, Outcome.SKIPPED)
+    ]
+    assert [each for each in told if not each[0].startswith("environment.versions_are_the_same")] == []
+    assert result.exit_code == 0

@@ -1,0 +1,198 @@
+"""What lint makes of files: subjects with their lines, and a clear error for whatever is none."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
+from trivet.targets.document import MAX_DEPTH, BrokenDocument, documents
+from trivet.targets.static import Found, read
+
+SERVICE = """\
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: one
+spec:
+  predictor:
+    containers:
+    - image: a
+    - image: b
+"""
+MLMODEL = "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n"
+
+
+def read_text(tmp_path: Path, text: str, name: str = "file.yaml") -> Found:
+    file = tmp_path / name
+    file.write_text(text, encoding="utf-8")
+    (found,) = read([file])
+    return found
+
+
+def error(tmp_path: Path, text: str) -> str:
+    (only,) = read_text(tmp_path, text).errors
+    return str(only)
+
+
+# values
+
+
+def test_values_are_those_that_kubernetes_reads() -> None:
+    (document,) = documents(
+        "on: yes\ndate: 2024-11-15\nport: 8080\ntime: 1:30\nnone: ~\nquoted: '1'\nhuge: " + "9" * 6000
+    )
+    assert document.value["on"] is True
+    assert document.value["date"] == "2024-11-15"
+    assert document.value["port"] == 8080
+    assert document.value["time"] == "1:30"
+    assert document.value["none"] is None
+    assert document.value["quoted"] == "1"
+    assert document.value["huge"] == "9" * 6000
+
+
+def test_what_a_mapping_says_wins_over_what_it_merges() -> None:
+    (document,) = documents("base: &base {a: 1, b: 1}\nuser:\n  b: 2\n  <<: [*base, {c: 3}]\n")
+    assert document.value["user"] == {"a": 1, "b": 2, "c": 3}
+
+
+def test_json_with_tabs_is_read() -> None:
+    (document,) = documents('{\n\t"a":\t[1, true, null]\n}')
+    assert document.value == {"a": [1, True, None]}
+    assert document.line(("a",)) == 2
+
+
+def test_a_place_is_that_of_the_nearest_parent_that_exists(tmp_path: Path) -> None:
+    manifest = read_text(tmp_path, f"# a comment\n---\n{SERVICE}").subjects[0]
+    assert isinstance(manifest, Manifest)
+    assert [
+        manifest.line(keys) for keys in ((), ("spec", "predictor"), ("spec", "predictor", "containers", 1, "image"))
+    ] == [3, 8, 11]
+    assert manifest.line(("spec", "predictor", "containers", 7)) == 9
+    assert manifest.line(("spec", "nothing", "at all")) == 7
+    assert str(manifest.at("metadata", "name")) == f"{tmp_path / 'file.yaml'}:6 InferenceService/one"
+
+
+# what is recognised
+
+
+def test_every_service_of_a_stream_and_of_its_lists_is_found(tmp_path: Path) -> None:
+    item = "".join(f"  {line}\n" for line in SERVICE.splitlines())
+    text = f"{SERVICE}---\nkind: ConfigMap\n---\n\n---\nkind: List\nitems:\n-{item[1:]}- kind: Secret\n"
+    found = read_text(tmp_path, text)
+    assert [subject.line(("metadata", "name")) for subject in found.subjects] == [4, 20]
+    assert found.others == ("ConfigMap", "Secret")
+
+
+def test_a_service_of_another_project_is_none_of_ours(tmp_path: Path) -> None:
+    found = read_text(tmp_path, SERVICE.replace("serving.kserve.io", "serving.example.com"))
+    assert found.subjects == ()
+    assert found.others == ("InferenceService",)
+
+
+def test_a_pipeline_is_recognised_whatever_its_file_is_called(tmp_path: Path) -> None:
+    text = "pipelineInfo: {name: p}\nroot: {}\ndeploymentSpec: {}\n---\nplatforms: {kubernetes: {}}\n"
+    found = read_text(tmp_path, text, "pipeline.txt")
+    assert [type(subject) for subject in found.subjects] == [CompiledPipeline]
+    assert found.others == ("platform spec",)
+
+
+def test_a_directory_is_walked_in_order_and_a_model_directory_is_not(tmp_path: Path) -> None:
+    for name in ("b.yml", "a/z.json", "a/.hidden/no.yaml", "model/requirements.yaml", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(SERVICE)
+    (tmp_path / "model" / "MLmodel").write_text(MLMODEL)
+    subjects = [subject for found in read([tmp_path, tmp_path / "b.yml"]) for subject in found.subjects]
+    assert [s.path if isinstance(s, ModelDirectory) else Path(s.file) for s in subjects] == [
+        tmp_path / "a" / "z.json",
+        tmp_path / "b.yml",
+        tmp_path / "model",
+    ]
+
+
+def test_an_mlmodel_names_its_directory(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text(MLMODEL)
+    (found,) = read([tmp_path / "MLmodel"])
+    (model,) = found.subjects
+    assert isinstance(model, ModelDirectory)
+    assert str(model.at("flavors", "python_function")) == f"{tmp_path / 'MLmodel'}:2"
+
+
+# what is refused
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "- " * 100_000, "{a: " * 100_000])
+def test_deep_nesting_is_refused(text: str) -> None:
+    with pytest.raises(BrokenDocument, match=str(MAX_DEPTH)):
+        list(documents(text))
+
+
+def test_aliases_that_multiply_are_refused_before_they_take_memory(tmp_path: Path) -> None:
+    names = "abcdefghij"
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in pairwise(names)]
+    began = time.monotonic()
+    assert "file.yaml:7:1: more than 2,000,000 values" in error(tmp_path, "\n".join(lines))
+    assert time.monotonic() - began < 1
+
+
+def test_an_alias_of_its_own_parent_is_refused(tmp_path: Path) -> None:
+    assert "file.yaml:1:1: the alias *a names no anchor" in error(tmp_path, "&a [*a]")
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    assert "file.yaml:10:1: the key 'kind' stands here a second time, after line 2" in error(
+        tmp_path, f"{SERVICE}kind: List\n"
+    )
+
+
+def test_what_stood_before_a_broken_document_is_kept(tmp_path: Path) -> None:
+    found = read_text(tmp_path, f"{SERVICE}---\na: [1\n")
+    assert len(found.subjects) == 1
+    assert "file.yaml:12:1: while parsing a flow sequence" in str(found.errors[0])
+
+
+def test_a_template_is_called_one(tmp_path: Path) -> None:
+    assert "helm template" in error(tmp_path, f"{SERVICE}replicas: {{{{ .Values.replicas }}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"\xff\xfe\x00", "not a text file in UTF-8: byte 0 is 0xff"),
+        (b"kind: a\x01b", "the character U+0001 is not allowed in YAML"),
+        (b"\tkind: a", "found character that cannot start any token"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, complaint: str) -> None:
+    (tmp_path / "file.yaml").write_bytes(content)
+    (found,) = read([tmp_path / "file.yaml"])
+    assert complaint in str(found.errors[0])
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (found,) = read([tmp_path / "absent.yaml"])
+    assert f"{tmp_path / 'absent.yaml'} does not exist" in str(found.errors[0])
+
+
+def test_an_mlmodel_that_is_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").mkdir()
+    (found,) = read([tmp_path])
+    assert "MLmodel is a directory, expected a file" in str(found.errors[0])
+
+
+@pytest.mark.parametrize("text", ["", "- a list\n", "flavors: none\n", "a: 1\n---\nb: 2\n"])
+def test_an_mlmodel_that_mlflow_did_not_write_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "MLmodel").write_text(text)
+    (found,) = read([tmp_path])
+    assert "is not an MLmodel" in str(found.errors[0])
+
+
+def test_a_hundred_thousand_lines_are_read(tmp_path: Path) -> None:
+    env = "".join(f"    - name: A{i}\n      value: b\n" for i in range(50_000))
+    found = read_text(tmp_path, f"{SERVICE}    - env:\n{env}".replace("    - env:\n", "    env:\n"))
+    (manifest,) = found.subjects
+    assert manifest.line(("spec", "predictor", "env", 49_999, "value")) == 100_010
