@@ -29,7 +29,8 @@ MODEL_FILES = {"MLmodel": b"flavors: {}\n", "data/model.bin": bytes(range(256)),
 """A directory in the shape of a model: nested, with a file of every byte and an empty one."""
 
 ADDED_BY_MLFLOW = ("registered_model_meta",)
-"""What MLflow's client writes beside the downloaded files of a registered version (mlflow/store/artifact/models_artifact_repo.py)."""
+"""What MLflow's client writes into the directory of a registered version when it downloads or loads it, which is the store itself when
+that is on the same machine (mlflow/store/artifact/models_artifact_repo.py, _add_registered_model_meta_file)."""
 
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 
@@ -183,12 +184,12 @@ def every_name_leads_to_the_same_bytes(
     ]
     if model.model_id:
         names.append(f"models:/{model.model_id}")
-    served = store.files(handover.storage_uri)
+    served = _written(store.files(handover.storage_uri))
     for name in names:
         uri = resolve_storage_uri(name, tracking=tracking, artifact_root=handover.artifact_root)
-        theirs = {path: digest for path, digest in trainer.artifacts(name).items() if path not in ADDED_BY_MLFLOW}
+        theirs = _written(trainer.artifacts(name))
         proof = (evidence(name, "table", {"storage URI": uri, "files": theirs}),)
-        if store.files(uri) != served:
+        if _written(store.files(uri)) != served:
             yield failed(f"{name} resolves to {uri}, which differs from what is served", evidence=proof)
         elif theirs != served:
             different = sorted({path for path, _ in theirs.items() ^ served.items()})
@@ -206,13 +207,13 @@ def every_name_leads_to_the_same_bytes(
     sources=("KServe Storage.download; S3 flattening in 0.11.1–0.14.1: kserve/kserve#3899, #4112",),
 )
 def download_is_byte_identical(handover: Handover, store: StoreClient) -> Iterator[Finding]:
-    kept = store.files(handover.storage_uri)
+    kept = _written(store.files(handover.storage_uri))
     try:
         got = store.download(handover.storage_uri)
     except DownloadFailed as error:
         yield failed(f"the storage initializer does not fetch {handover.storage_uri}: {error.message}")
         return
-    different = sorted({path for path, _ in got.files.items() ^ kept.items()})
+    different = sorted({path for path, _ in _written(got.files).items() ^ kept.items()})
     proof = (evidence("initializer log", "log", got.log),)
     if different:
         yield failed(f"{len(different)} files differ after the download: {', '.join(different[:5])}", evidence=proof)
@@ -288,6 +289,11 @@ def wrong_level_is_refused(handover: Handover, tracking: TrackingApi) -> Iterato
             yield passed(f"{case} is refused: {error.message}")
         else:
             yield failed(f"{case}, {name}, is taken for {uri}")
+
+
+def _written(files: Mapping[str, str]) -> dict[str, str]:
+    """``files`` without what MLflow's client adds on reading."""
+    return {path: digest for path, digest in files.items() if path not in ADDED_BY_MLFLOW}
 
 
 def directory_names() -> st.SearchStrategy[str]:

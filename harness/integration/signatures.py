@@ -158,8 +158,9 @@ def check_rows(signature: Signature, rows: Sequence[Any]) -> list[str]:
 def v2_request(signature: Signature | None, rows: Sequence[Any]) -> dict[str, Any]:
     """The V2 inference request for rows (shaped as for :func:`check_rows`).
 
-    Columns travel as one tensor each, of shape ``[rows, 1]``, with the content type ``pd`` on the request: MLServer
-    needs that for a model without a signature, and models with one take it too. Without a signature the datatypes
+    Columns travel as one tensor each, of shape ``[rows]``: MLServer 1.5.0 makes tuples of the cells of ``[rows, 1]``
+    (seen live; 1.7.1 takes both). The content type ``pd`` on the request is what MLServer needs for a model without a
+    signature; models with one take it too. Without a signature the datatypes
     follow the first row. Nulls and NaN become JSON's null. Raises UsageError for no rows, for a missing required
     column and for a type that V2 has no tensor for.
     """
@@ -183,7 +184,7 @@ def v2_request(signature: Signature | None, rows: Sequence[Any]) -> dict[str, An
                 f"column {key!r} is of type {kind}: the V2 protocol has no tensor for it", remedy="use scalar columns"
             )
         datatype, content_type = V2_DATATYPES[kind]
-        tensor: dict[str, Any] = {"name": name, "shape": [len(rows), 1], "datatype": datatype}
+        tensor: dict[str, Any] = {"name": name, "shape": [len(rows)], "datatype": datatype}
         if content_type:
             tensor["parameters"] = {"content_type": content_type}
         tensor["data"] = [_json_value(row[key] if _has(row, key) else None, name) for row in rows]

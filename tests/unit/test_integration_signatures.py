@@ -128,7 +128,7 @@ def test_each_column_type_travels_as_mlserver_decodes_it() -> None:
     for kind, (datatype, content_type) in kinds.items():
         assert sent[kind]["datatype"] == datatype
         assert sent[kind].get("parameters", {}).get("content_type") == content_type
-        assert sent[kind]["shape"] == [2, 1]
+        assert sent[kind]["shape"] == [2]
 
 
 def test_tensors_travel_flat_with_their_shape() -> None:
