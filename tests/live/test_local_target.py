@@ -72,7 +72,13 @@ def test_served_predictions_equal_the_trainers(session: LocalSession, handover: 
     signature = read_signature(model.mlmodel)
     assert signature is not None
     source = random.Random(1)
-    rows = [{column.name: source.gauss(0, 2) for column in signature.columns} for _ in range(40)]
+    rows = [
+        {
+            column.name: source.randrange(12) if column.type == "long" else source.gauss(0, 2)
+            for column in signature.columns
+        }
+        for _ in range(40)
+    ]
     answer = session.client("serving").infer(v2_request(signature, rows))
     assert answer.status == 200, answer.body
     expected = session.client("trainer").predict(f"runs:/{handover.model.run_id}/model", rows)
@@ -215,15 +221,17 @@ def test_a_second_session_beside_the_first_disturbs_nothing_and_an_exception_end
 
 def _signalled_in_the_pipeline(number: signal.Signals) -> Path:
     """Start a session in a process of its own, send it a signal while its pipeline runs, and return the session's directory."""
+    # os.write, since print writes a line in pieces and several threads tell of phases.
     program = f"""
+import os
 from trivet.engine.events import PhaseStarted
 from trivet.stacks.read import load_stack
 from trivet.targets.local import LocalTarget
 def emit(event):
     if isinstance(event, PhaseStarted):
-        print(event.name, flush=True)
+        os.write(1, (event.name + "\\n").encode())
 with LocalTarget().start(load_stack({STACK!r}), emit) as session:
-    print("directory", session.directory, flush=True)
+    os.write(1, f"directory {{session.directory}}\\n".encode())
     session.client("serving")
 """
     directory = None
