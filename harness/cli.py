@@ -90,8 +90,8 @@ def run(contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.engine.run import run as engine_run
-    from trivet.render.writers import write_files
     from trivet.render.terminal import watch
+    from trivet.render.writers import write_files
     from trivet.stacks.read import load_stack
 
     settings = _settings(**flags)
@@ -189,8 +189,8 @@ def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str]
     from trivet.engine.lint import lint as engine_lint
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
-    from trivet.render.writers import write_files
     from trivet.render.terminal import show
+    from trivet.render.writers import write_files
     from trivet.stacks.read import load_stack
 
     settings = _settings(**{**flags, "profile": flags["profile"] or "static"})

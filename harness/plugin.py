@@ -12,6 +12,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,16 +55,31 @@ class ContractUndecided(Exception):
     """A contract could not be judged."""
 
 
+class WrongUsage(pytest.UsageError, pytest.Collector.CollectError):
+    """Wrong usage of trivet: one message instead of a traceback, while collecting too."""
+
+
 # -- the run behind the items -----------------------------------------------------------------------------------------
 
 _RUN = pytest.StashKey["OpenRun"]()
 _REGISTRY = pytest.StashKey["Registry"]()
 
 
+@contextmanager
+def _usage() -> Iterator[None]:
+    from trivet.errors import TrivetError
+
+    try:
+        yield
+    except TrivetError as error:
+        raise WrongUsage(f"trivet: {error}") from error
+
+
 def _settings(config: pytest.Config) -> Settings:
     from trivet.settings import load_settings
 
-    return load_settings(config.rootpath, **{name: config.getoption(f"trivet_{name}") for name in OPTIONS})
+    with _usage():
+        return load_settings(config.rootpath, **{name: config.getoption(f"trivet_{name}") for name in OPTIONS})
 
 
 def _registry(config: pytest.Config) -> Registry:
@@ -71,7 +87,8 @@ def _registry(config: pytest.Config) -> Registry:
         from trivet.engine.registry import Registry
 
         local = [p for p in config.pluginmanager.get_plugins() if getattr(p, "trivet_contracts", None)]
-        config.stash[_REGISTRY] = Registry(_settings(config).plugins, local)
+        with _usage():
+            config.stash[_REGISTRY] = Registry(_settings(config).plugins, local)
     return config.stash[_REGISTRY]
 
 
@@ -82,17 +99,26 @@ def _run(config: pytest.Config) -> OpenRun:
         from trivet.stacks.read import load_stack
 
         settings = _settings(config)
-        targets = _registry(config).targets
-        if settings.target not in targets:
-            raise unknown("target", settings.target, targets)
-        config.stash[_RUN] = OpenRun(
-            target=targets[settings.target],
-            stack=load_stack(settings.stack),
-            profile=settings.profile,
-            emit=lambda event: None,
-            command="pytest",
-        )
+        with _usage():
+            targets = _registry(config).targets
+            if settings.target not in targets:
+                raise unknown("target", settings.target, targets)
+            config.stash[_RUN] = OpenRun(
+                target=targets[settings.target],
+                stack=load_stack(settings.stack),
+                profile=settings.profile,
+                emit=lambda event: None,
+                command="pytest",
+            )
     return config.stash[_RUN]
+
+
+def _planned(config: pytest.Config) -> Sequence[Contract]:
+    from trivet.engine.plan import make_plan
+
+    with _usage():
+        contracts, profile = _registry(config).contracts, _settings(config).profile
+        return make_plan(contracts, profile=profile, stack=_run(config).stack).contracts
 
 
 @pytest.hookimpl(trylast=True)
@@ -116,13 +142,9 @@ class ContractModule(pytest.File):
     module_name: str
 
     def collect(self) -> Iterator[ContractItem]:
-        from trivet.engine.plan import make_plan
-
-        config = self.config
-        module = importlib.import_module(self.module_name)
-        plan = make_plan(_registry(config).contracts, profile=_settings(config).profile, stack=_run(config).stack)
-        for contract in plan.contracts:
-            if contract.check.__module__ == module.__name__:
+        importlib.import_module(self.module_name)
+        for contract in _planned(self.config):
+            if contract.check.__module__ == self.module_name:
                 yield ContractItem.from_parent(self, name=contract.id.partition(".")[2], contract=contract)
 
 
@@ -218,11 +240,7 @@ def _claim(path: Path, parent: pytest.Collector, name: str) -> ContractModule:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "trivet_contract" not in metafunc.fixturenames:
         return
-    from trivet.engine.plan import make_plan
-
-    config = metafunc.config
-    plan = make_plan(_registry(config).contracts, profile=_settings(config).profile, stack=_run(config).stack)
-    marked: Sequence[Any] = [pytest.param(c, id=c.id, marks=pytest.mark.trivet) for c in plan.contracts]
+    marked = [pytest.param(c, id=c.id, marks=pytest.mark.trivet) for c in _planned(metafunc.config)]
     metafunc.parametrize("trivet_contract", marked)
 
 

@@ -72,7 +72,7 @@ def lint(
             for tally in by_kind[kind]:
                 tally.judge(subject)
     seen = {name: number for name, number in counts.items() if number}
-    if not any(counts[name] for name in _NAMES.values()):
+    if not errors and not any(counts[name] for name in _NAMES.values()):
         errors.append(_nothing(paths, seen))
     report = recorder.report(
         [tally.result() for tally in tallies], target=TARGET, stack=stack, profile=PROFILE, command=command

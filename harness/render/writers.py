@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 from trivet.errors import UsageError
-
 from trivet.model.report import ConformanceReport
 
 
