@@ -88,7 +88,7 @@ class _Tally:
     stack: Stack
     deviations: list[Finding] = field(default_factory=list)
     samples: dict[Outcome, Finding] = field(default_factory=dict)
-    numbers: Counter[Outcome] = field(default_factory=Counter)
+    numbers: dict[Outcome, int] = field(default_factory=lambda: {Outcome.PASSED: 0, Outcome.SKIPPED: 0})
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -99,28 +99,27 @@ class _Tally:
         if self.outside:
             return
         began = time.perf_counter()
-        for finding in _observed(self.contract, subject, self.stack):
-            if finding.outcome is Outcome.PASSED or finding.outcome is Outcome.SKIPPED:
-                self.numbers[finding.outcome] += 1
-                self.samples.setdefault(finding.outcome, finding)
+        given = [self.stack if name == "stack" else subject for name in self.contract.wants]
+        for finding in _observed(self.contract, given, subject):
+            outcome = finding.outcome
+            if outcome in self.numbers:
+                if not self.numbers[outcome]:
+                    self.samples[outcome] = finding
+                self.numbers[outcome] += 1
             else:
-                self.deviations.append(replace(finding, contract=self.contract.id))
+                self.deviations.append(self._own(finding))
         self.seconds += time.perf_counter() - began
 
     def result(self) -> ContractResult:
         """The contract's one line in the report."""
-        findings = [*self.deviations, *(self._counted(outcome) for outcome in (Outcome.PASSED, Outcome.SKIPPED))]
-        present = [finding for finding in findings if finding]
-        if not present:
+        findings = self.deviations + [self._counted(outcome) for outcome in self.samples]
+        if not findings:
             name = _NAMES[self.contract.subject or ""]
-            present = [self._own(not_applicable(self.outside or f"no {name} among the files"))]
-        return fold(self.contract, present, self.seconds)
+            findings = [self._own(not_applicable(self.outside or f"no {name} among the files"))]
+        return fold(self.contract, findings, self.seconds)
 
-    def _counted(self, outcome: Outcome) -> Finding | None:
-        number = self.numbers[outcome]
-        if not number:
-            return None
-        sample = self.samples[outcome]
+    def _counted(self, outcome: Outcome) -> Finding:
+        sample, number = self.samples[outcome], self.numbers[outcome]
         if number > 1:
             sample = replace(sample, message=f"{sample.message} (and {number - 1:,} more)")
         return self._own(sample)
@@ -129,10 +128,9 @@ class _Tally:
         return replace(finding, contract=self.contract.id)
 
 
-def _observed(contract: Contract, subject: Subject, stack: Stack) -> list[Finding]:
-    given = {contract.subject: subject, "stack": stack}
+def _observed(contract: Contract, given: Sequence[Subject | Stack], subject: Subject) -> list[Finding]:
     try:
-        found = list(contract.check(**{name: given[name] for name in contract.wants}))
+        found = list(contract.check(*given))
     except NotOffered as error:
         return [not_applicable(error.message, location=subject.at())]
     except CannotTell as error:

@@ -45,14 +45,18 @@ def read(paths: Iterable[Path]) -> Iterator[Found]:
     A directory is walked for YAML and JSON files; one that holds an ``MLmodel`` is a model directory and not walked further.
     Hidden directories and links to directories are not followed. A file that is named is read whatever it is called.
     """
+    given = list(paths)
     seen: set[str] = set()
-    for path in paths:
+    for path in given:
         for place in _places(path):
             if isinstance(place, UsageError):
                 yield Found(errors=(place,))
-            elif (key := os.path.realpath(place)) not in seen:
+                continue
+            if len(given) > 1:
+                if (key := os.path.realpath(place)) in seen:
+                    continue
                 seen.add(key)
-                yield read_model_directory(place) if _is_model_directory(place) else read_file(place)
+            yield read_model_directory(place) if _is_model_directory(place) else read_file(place)
 
 
 def read_file(path: Path) -> Found:
