@@ -49,6 +49,9 @@ class PaperSession:
     def describe(self) -> Mapping[str, str]:
         return {}
 
+    def documents(self) -> Mapping[str, Path]:
+        return {}
+
 
 class PaperTarget:
     name = "paper"

@@ -40,12 +40,11 @@ class OpenRun:
         """The report over what was judged so far. Needs a session that is still open."""
         return self._recorder.report(
             tuple(self._results.values()),
+            self.session,
             target=self.target.name,
             stack=self.stack,
             profile=self._profile,
             command=self._command,
-            features=self.session.features(),
-            handover=self.session.describe(),
         )
 
     @property

@@ -18,7 +18,7 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from trivet.engine.authoring import evidence, inconclusive, not_applicable
+from trivet.engine.authoring import evidence, inconclusive, not_applicable, redact
 from trivet.engine.events import ContractEnded, ContractStarted, Emit, Event, PhaseEnded, RunEnded, RunStarted
 from trivet.errors import CannotTell, NotOffered, TrivetError
 from trivet.model.contract import Contract
@@ -48,10 +48,8 @@ def run(
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        features, handover = session.features(), session.describe()
-    report = record.report(
-        results, target=target.name, stack=stack, profile=profile, command=command, features=features, handover=handover
-    )
+        report = record.report(results, session, target=target.name, stack=stack, profile=profile, command=command)
+    # Built inside the session, whose documents vanish with it; told when everything is stopped.
     emit(RunEnded(report=report))
     return report
 
@@ -75,24 +73,26 @@ class Recorder:
     def report(
         self,
         results: Sequence[ContractResult],
+        session: Session | None = None,
         *,
         target: str,
         stack: Stack,
         profile: str,
         command: str = "",
-        features: Mapping[str, str] | None = None,
-        handover: Mapping[str, str] | None = None,
     ) -> ConformanceReport:
-        """The report over ``results``, with this run's provenance."""
+        """The report over ``results``, with this run's provenance and with what ``session`` has to tell."""
+        documents = session.documents() if session else {}
+        names = {str(path): name for name, path in documents.items()}
         return ConformanceReport(
             target=target,
             profile=profile,
             stack=StackSummary(
                 name=stack.name, title=stack.title, digest=stack.digest, components=dict(stack.components)
             ),
-            contracts=tuple(results),
-            features=dict(features or {}),
-            handover=dict(handover or {}),
+            contracts=tuple(_located(result, names) for result in results),
+            features=dict(session.features()) if session else {},
+            handover=dict(session.describe()) if session else {},
+            documents={name: redact(path.read_text(encoding="utf-8")) for name, path in documents.items()},
             phases=tuple(self._phases),
             provenance=Provenance(
                 trivet=version("trivet"),
@@ -137,6 +137,22 @@ def fold(contract: Contract, findings: Sequence[Finding], seconds: float = 0.0) 
         remedy=remedy,
         findings=tuple(findings),
         seconds=round(seconds, 3),
+    )
+
+
+def _located(result: ContractResult, names: Mapping[str, str]) -> ContractResult:
+    """``result`` with the report's names for files that vanish with the session."""
+    return replace(
+        result,
+        findings=tuple(
+            replace(
+                finding,
+                location=replace(finding.location, file=names.get(finding.location.file or "", finding.location.file)),
+            )
+            if finding.location
+            else finding
+            for finding in result.findings
+        ),
     )
 
 

@@ -72,6 +72,8 @@ class ConformanceReport:
     """What the target can do: feature name → how that was measured."""
     handover: Mapping[str, str] = field(default_factory=dict)
     """The hand-off that was driven: run id, model version, storage URI …"""
+    documents: Mapping[str, str] = field(default_factory=dict)
+    """What the hand-off made, redacted: file name → text, such as the InferenceService that would be applied."""
     phases: tuple[Phase, ...] = ()
     apiVersion: str = API_VERSION  # noqa: N815 - the Kubernetes API convention for versioned objects
     kind: str = KIND

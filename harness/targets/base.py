@@ -116,6 +116,9 @@ class Session(Protocol):
     def describe(self) -> Mapping[str, str]:
         """The hand-off in words, for the report."""
 
+    def documents(self) -> Mapping[str, Path]:
+        """The texts that the hand-off made, by the names that the report gives them: ``inferenceservice.yaml`` …"""
+
 
 class Target(Protocol):
     """Where a stack runs."""

@@ -206,6 +206,7 @@ def _report(
             "registered model": "recommendation-classifier version 1, alias champion",
             "storage uri": "file:///tmp/run/store/1/5f1b3a0c9d8e4f7a8b6c5d4e3f2a1b0c/artifacts/model/",
         },
+        documents={"inferenceservice.yaml": "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\n"},
         phases=(
             Phase(name="tracking server", started=0.2, seconds=5.1),
             Phase(name="compile the pipeline", started=0.3, seconds=2.4),

@@ -155,6 +155,21 @@ class LocalSession:
                 )
         return found
 
+    def documents(self) -> Mapping[str, Path]:
+        """The InferenceService, the compiled pipeline and the texts of the model directory, as far as they came to be."""
+        found: dict[str, Path] = {}
+        with contextlib.suppress(TrivetError):
+            found["pipeline.yaml"] = self._compiled.result()
+        with contextlib.suppress(TrivetError):
+            found["inferenceservice.yaml"] = self._service_file.result()
+        with contextlib.suppress(TrivetError):
+            model = self._download.result().directory
+            texts = (
+                path for path in sorted(model.iterdir()) if path.name == "MLmodel" or path.suffix in (".txt", ".yaml")
+            )
+            found |= {f"model/{path.name}": path for path in texts}
+        return found
+
     def close(self) -> None:
         """Wait for the threads, whose processes have ended by now."""
         self._pool.shutdown(wait=True, cancel_futures=True)
