@@ -1,11 +1,11 @@
-"""Drawing inputs for contracts that hold for all of a kind: rows from a signature, and a search for a counter-example.
+"""Drawing inputs for contracts that hold for all of a kind: rows from a signature, names of directories; and the search for a counter-example.
 
-Not a contract module. The search is deterministic, so that a report can be reproduced.
+Not a contract module. The search is deterministic, so that a report can be reproduced. Import it where it is needed: Hypothesis costs
+``trivet lint`` more than all of its own work on a few files.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from trivet.errors import CannotTell
 from trivet.integration import Signature
-from trivet.model.subjects import ModelDirectory
 
 T = TypeVar("T")
 
@@ -41,16 +40,19 @@ def rows_of(signature: Signature, *, most: int = 12) -> st.SearchStrategy[list[d
     return st.lists(row, min_size=1, max_size=most)
 
 
-def example_rows(model_directory: ModelDirectory) -> list[dict[str, Any]]:
-    """The rows of a model's saved input example; none when it has no example, or one that is no data frame.
+def directory_names_and_endings() -> st.SearchStrategy[tuple[str, str]]:
+    """A relative directory of one to three levels, and what a user puts behind it.
 
-    Source: MLflow mlflow/models/utils.py, _Example: a data frame is saved as JSON in pandas' orient ``split``.
+    Levels are what users write and what hurts: spaces, percent signs, globs, any script.
     """
-    info = model_directory.mlmodel.get("saved_input_example_info") or {}
-    if info.get("type") != "dataframe":
-        return []
-    saved = json.loads((model_directory.path / info["artifact_path"]).read_text(encoding="utf-8"))
-    return [dict(zip(saved["columns"], values, strict=True)) for values in saved["data"]]
+    awkward = st.sampled_from(
+        ["a b", "100%", "%20", "m%2Fx", "model+1", "x#y", "q?z", "[ab]", "*", "~", "ünï", "模型", "a'b", "model.v1"]
+    )
+    plain = st.text("abcXYZ019._-", min_size=1, max_size=12)
+    anything = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters="/"), min_size=1, max_size=8)
+    level = st.one_of(plain, awkward, anything).filter(lambda name: name.strip(".") != "")
+    directory = st.lists(level, min_size=1, max_size=3).map("/".join)
+    return st.tuples(directory, st.sampled_from(("", "/", "//")))
 
 
 def counter_example(strategy: st.SearchStrategy[T], deviation: Callable[[T], str], *, examples: int) -> tuple[int, str]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trivet.contracts.drawing import counter_example, rows_of
 from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
 from trivet.integration import read_signature, v2_request, v2_values
 from trivet.model.finding import Finding
@@ -45,6 +44,8 @@ def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
 def predictions_equal_the_trainers(
     handover: Handover, serving: ServingClient, trainer: TrainerClient, model_directory: ModelDirectory
 ) -> Iterator[Finding]:
+    from trivet.contracts.drawing import counter_example, rows_of
+
     signature = read_signature(model_directory.mlmodel)
     if signature is None:
         yield inconclusive("the model has no signature to draw inputs from")

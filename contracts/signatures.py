@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.contracts.drawing import example_rows
 from trivet.contracts.serving import same
 from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, passed
 from trivet.errors import CannotTell
@@ -291,6 +291,18 @@ def _refusal(exchange: HttpExchange, case: str, *, right: list[Any] | None = Non
     if right is not None and same(values, right):
         return passed(f"{case} is answered as if it were sound: {values}", evidence=proof)
     return failed(f"HTTP 200 to {case}: silently answered {values}", evidence=proof)
+
+
+def example_rows(model_directory: ModelDirectory) -> list[dict[str, Any]]:
+    """The rows of a model's saved input example; none when it has no example, or one that is no data frame.
+
+    Source: MLflow mlflow/models/utils.py, _Example: a data frame is saved as JSON in pandas' orient ``split``.
+    """
+    info = model_directory.mlmodel.get("saved_input_example_info") or {}
+    if info.get("type") != "dataframe":
+        return []
+    saved = json.loads((model_directory.path / info["artifact_path"]).read_text(encoding="utf-8"))
+    return [dict(zip(saved["columns"], values, strict=True)) for values in saved["data"]]
 
 
 def _signature(model_directory: ModelDirectory) -> Signature:

@@ -55,8 +55,8 @@ class ContractUndecided(Exception):
     """A contract could not be judged."""
 
 
-class WrongUsage(pytest.UsageError, pytest.Collector.CollectError):
-    """Wrong usage of trivet: one message instead of a traceback, while collecting too."""
+class WrongUsage(pytest.Collector.CollectError):
+    """Wrong usage of trivet: pytest shows its message, without a traceback."""
 
 
 # -- the run behind the items -----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,18 @@ class Settings:
 def load_settings(start: Path, environment: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     """The settings in force in ``start``. Flags that are None or empty were not given. Raises UsageError for what it cannot read."""
     known = {field.name: field for field in fields(Settings)}
-    settings = Settings()
+    said: dict[str, Any] = {}
     if found := _table(start):
         path, table = found
         for key, value in table.items():
             if key not in known:
                 raise UsageError(f"{path}: [tool.trivet] has no key {key!r}", remedy=f"use one of: {', '.join(known)}")
-            settings = replace(settings, **{key: _typed(f"{path}: tool.trivet.{key}", key, value)})
+            said[key] = _typed(f"{path}: tool.trivet.{key}", key, value)
     for key in known:
         if value := (os.environ if environment is None else environment).get(f"TRIVET_{key.upper()}"):
-            settings = replace(settings, **{key: tuple(value.split(",")) if key == "plugins" else value})
-    given = {key: tuple(value) if key == "plugins" else value for key, value in flags.items() if value}
-    return replace(settings, **given)
+            said[key] = tuple(value.split(",")) if key == "plugins" else value
+    said |= {key: tuple(value) if key == "plugins" else value for key, value in flags.items() if value}
+    return Settings(**said)
 
 
 def _table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:

@@ -36,9 +36,9 @@ class Registry:
                 ) from error
             if not self._manager.is_registered(module):
                 self._manager.register(module)
-        for module in modules:
-            if not self._manager.is_registered(module):
-                self._manager.register(module)
+        for implementation in modules:
+            if not self._manager.is_registered(implementation):
+                self._manager.register(implementation)
 
     @cached_property
     def contracts(self) -> Mapping[str, Contract]:
