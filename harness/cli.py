@@ -189,7 +189,7 @@ def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str]
     from trivet.engine.lint import lint as engine_lint
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
-    from trivet.render.terminal import show
+    from trivet.render.linting import lint_text
     from trivet.render.writers import write_files
     from trivet.stacks.read import load_stack
 
@@ -200,7 +200,7 @@ def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str]
     made = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)
     directory = _report_directory(settings.report)
     result = engine_lint(paths, made.contracts, stack)
-    show(result.report, sys.stdout)
+    click.echo(lint_text(result))
     for error in result.errors:
         click.echo(f"trivet: {error}", err=True)
     if directory:

@@ -1,0 +1,46 @@
+"""What lint prints: one line per deviation, with the place first so that editors can follow it; then what was seen and the verdict."""
+
+from __future__ import annotations
+
+from trivet.engine.lint import LintResult
+from trivet.model.finding import Finding
+from trivet.model.outcome import Level, Outcome
+from trivet.model.report import ContractResult
+from trivet.render.wording import printable, verdict_sentence
+
+
+def lint_text(result: LintResult) -> str:
+    """The whole output, sorted by place; without control characters."""
+    report = result.report
+    deviations = [
+        (finding, contract)
+        for contract in report.contracts
+        for finding in contract.findings
+        if finding.outcome not in (Outcome.PASSED, Outcome.SKIPPED)
+    ]
+    lines = [_line(finding, contract) for finding, contract in sorted(deviations, key=_order)]
+    seen = ", ".join(f"{number:,} × {name}" for name, number in result.counts.items()) or "nothing"
+    judged = sum(1 for contract in report.contracts if contract.outcome is not Outcome.SKIPPED)
+    lines.append(f"seen: {seen}; {judged} of {len(report.contracts)} contracts apply, on stack {report.stack.name}")
+    if result.errors:
+        lines.append(
+            f"not everything could be read: {len(result.errors)} problem{'s' if len(result.errors) > 1 else ''}, told below"
+        )
+    else:
+        lines.append(verdict_sentence(report))
+    return printable("\n".join(lines))
+
+
+def _order(entry: tuple[Finding, ContractResult]) -> tuple[str, int, bool, str]:
+    finding, contract = entry
+    place = finding.location
+    return (place and place.file) or "", (place and place.line) or 0, contract.level is Level.SHOULD, contract.id
+
+
+def _line(finding: Finding, contract: ContractResult) -> str:
+    place = finding.location
+    where = f"{place.file}:{place.line or 1}: " if place and place.file else ""
+    word = "advice" if contract.level is Level.SHOULD else finding.outcome.value
+    if finding.outcome is Outcome.INCONCLUSIVE and contract.level is Level.SHOULD:
+        word = "advice, could not tell"
+    return f"{where}{word}: {finding.message} [{contract.id}]\n    remedy: {finding.remedy or contract.remedy}"
