@@ -117,10 +117,11 @@ def _edge(
     bad = worst(results)
     number, total = tally(results)[bad], len(results)
     of = f"{number}" if number == total else f"{number} of {total}"
+    word = "unclear" if bad.word == "inconclusive" else bad.word  # what fits between two boxes
     return Edge(
         seam=printable(seam_name(seam)),
         standing=bad,
-        label=f"{bad.symbol} {of} {bad.word}",
+        label=f"{bad.symbol} {of} {word}",
         path=path,
         head=head,
         x=x,
