@@ -1,4 +1,4 @@
-"""Drawing inputs for contracts that hold for all of a kind: rows from a signature, names of directories; and the search for a counter-example.
+"""Drawing inputs for contracts that hold for all of a kind: rows, names of directories; and the search for a counter-example.
 
 Not a contract module. The search is deterministic, so that a report can be reproduced. Import it where it is needed: Hypothesis costs
 ``trivet lint`` more than all of its own work on a few files.

@@ -30,7 +30,10 @@ _LABELS = "kubernetes.io/docs/concepts/overview/working-with-objects/labels: at 
     title="Label values must be valid for Kubernetes",
     level=MUST,
     seam=("kfp", "kserve"),
-    rationale="The API server refuses the whole InferenceService for one label, and names of pipelines and models are free text elsewhere.",
+    rationale=(
+        "The API server refuses the whole InferenceService for one label, and names of pipelines and models are free"
+        " text elsewhere."
+    ),
     remedy="Build labels with trivet.integration.label_value, and keep the original in an annotation.",
     sources=(_LABELS,),
 )
@@ -59,8 +62,14 @@ def labels_are_valid(manifest: Manifest) -> Iterator[Finding]:
     title="A served answer must lead back to the run that made its model",
     level=MUST,
     seam=("mlflow", "kserve"),
-    rationale="Whoever investigates a wrong prediction starts from the service, and needs the data, code and parameters of its run.",
-    remedy="Build the InferenceService with trivet.integration.build_inference_service, which writes run, pipeline, model and version on it.",
+    rationale=(
+        "Whoever investigates a wrong prediction starts from the service, and needs the data, code and parameters of"
+        " its run."
+    ),
+    remedy=(
+        "Build the InferenceService with trivet.integration.build_inference_service, which writes run, pipeline, "
+        "model and version on it."
+    ),
     sources=("reference platform: the service carries the run id and the pipeline as labels",),
 )
 def answer_leads_to_its_run(handover: Handover, serving: ServingClient, tracking: TrackingApi) -> Iterator[Finding]:
@@ -122,8 +131,14 @@ def run_leads_to_its_services(handover: Handover, tracking: TrackingApi) -> Iter
     title="A deleted run must be noticed",
     level=MUST,
     seam=("mlflow", "kserve"),
-    rationale="MLflow deletes softly and garbage collection removes the artefacts later: the next pod of the service then has no model.",
-    remedy="Verify links regularly with trivet.integration.verify_link; restore the run, or deploy another version, before artefacts are collected.",
+    rationale=(
+        "MLflow deletes softly and garbage collection removes the artefacts later: the next pod of the service then "
+        "has no model."
+    ),
+    remedy=(
+        "Verify links regularly with trivet.integration.verify_link; restore the run, or deploy another version, "
+        "before artefacts are collected."
+    ),
     sources=("MLflow REST: runs/delete sets lifecycle_stage; mlflow gc removes",),
 )
 def deleted_run_is_noticed(handover: Handover, tracking: TrackingApi, trainer: TrainerClient) -> Iterator[Finding]:
@@ -141,8 +156,14 @@ def deleted_run_is_noticed(handover: Handover, tracking: TrackingApi, trainer: T
     title="An alias that moved away from what is served must be noticed",
     level=MUST,
     seam=("mlflow", "kserve"),
-    rationale="KServe does not follow the registry: after a promotion in MLflow the old version is still the one that answers.",
-    remedy="Verify links with trivet.integration.verify_link(service, tracking, alias=…), and deploy in the same step that moves the alias.",
+    rationale=(
+        "KServe does not follow the registry: after a promotion in MLflow the old version is still the one that "
+        "answers."
+    ),
+    remedy=(
+        "Verify links with trivet.integration.verify_link(service, tracking, alias=…), and deploy in the same step "
+        "that moves the alias."
+    ),
     sources=("MLflow REST: registered-models/alias",),
 )
 def moved_alias_is_noticed(handover: Handover, tracking: TrackingApi, trainer: TrainerClient) -> Iterator[Finding]:

@@ -64,7 +64,10 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack) -> Iterator[Findi
             offered = sorted({*known["prefixes"], *known["controller_prefixes"]})
             yield failed(
                 f"no storage container of KServe {stack.components['kserve']} fetches {scheme_of(uri)}:// ({uri})",
-                remedy=f"use one of {', '.join(offered)}, or add a ClusterStorageContainer for it and to the stack's [serving.storage]",
+                remedy=(
+                    f"use one of {', '.join(offered)}, or add a ClusterStorageContainer for it and to the stack's "
+                    f"[serving.storage]"
+                ),
                 location=where,
             )
         elif not problems:
@@ -142,7 +145,10 @@ def _map(value: Any) -> Mapping[str, Any]:
         "The published convention artifact_uri + '/model' is MLflow 2's; under MLflow 3 that directory is empty, "
         "and MLflow's client hides it by listing the files all the same."
     ),
-    remedy="Take the URI from trivet.integration.resolve_storage_uri, or from MLflow's get-download-uri, never by concatenation.",
+    remedy=(
+        "Take the URI from trivet.integration.resolve_storage_uri, or from MLflow's get-download-uri, never by "
+        "concatenation."
+    ),
     sources=("MLflow 3 mlflow/store/artifact/runs_artifact_repo.py", "MLflow REST: model-versions/get-download-uri"),
 )
 def storage_uri_names_the_model_directory(handover: Handover, store: StoreClient) -> Iterator[Finding]:
@@ -165,8 +171,14 @@ def storage_uri_names_the_model_directory(handover: Handover, store: StoreClient
     title="Every documented way to name the model must lead to the same bytes",
     level=MUST,
     seam=SEAM,
-    rationale="Registry, run and alias are used by different people; when they disagree, what is reviewed is not what is served.",
-    remedy="Compare the URIs in the evidence; resolve names with trivet.integration.resolve_storage_uri, and register from the run that was logged.",
+    rationale=(
+        "Registry, run and alias are used by different people; when they disagree, what is reviewed is not what is "
+        "served."
+    ),
+    remedy=(
+        "Compare the URIs in the evidence; resolve names with trivet.integration.resolve_storage_uri, and register "
+        "from the run that was logged."
+    ),
     sources=("MLflow docs: runs:/, models:/name/version, models:/name@alias, models:/m-… (3.x)",),
 )
 def every_name_leads_to_the_same_bytes(
@@ -199,7 +211,9 @@ def every_name_leads_to_the_same_bytes(
     title="The storage initializer must fetch the storage URI, byte for byte",
     level=MUST,
     seam=SEAM,
-    rationale="What the initializer flattens, leaves out or refuses fails in the runtime, with an error about something else.",
+    rationale=(
+        "What the initializer flattens, leaves out or refuses fails in the runtime, with an error about something else."
+    ),
     remedy="Read the initializer's log in the evidence; use a scheme that it supports, and end the URI in '/'.",
     sources=("KServe Storage.download; S3 flattening in 0.11.1–0.14.1: kserve/kserve#3899, #4112",),
 )
@@ -224,8 +238,14 @@ def download_is_byte_identical(handover: Handover, store: StoreClient) -> Iterat
     title="A model's directory must arrive whole however it is named, or be refused before deployment",
     level=MUST,
     seam=SEAM,
-    rationale="Spaces, percent signs and glob characters survive some of the libraries on the way and not others; half a model is the worst case.",
-    remedy="Keep to letters, digits, '.', '_' and '-' in model and directory names, and resolve them with trivet.integration.resolve_storage_uri.",
+    rationale=(
+        "Spaces, percent signs and glob characters survive some of the libraries on the way and not others; half a "
+        "model is the worst case."
+    ),
+    remedy=(
+        "Keep to letters, digits, '.', '_' and '-' in model and directory names, and resolve them with "
+        "trivet.integration.resolve_storage_uri."
+    ),
     sources=("KServe Storage._download_local globs the path; MLflow percent-encodes it",),
 )
 def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: TrackingApi) -> Iterator[Finding]:
@@ -266,7 +286,10 @@ def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: Track
     title="A name one level too high or too deep must be refused before deployment, naming the right directory",
     level=MUST,
     seam=SEAM,
-    rationale="The InferenceService of a wrong level is admitted and looks healthy for up to a minute, and the container's error names a local path.",
+    rationale=(
+        "The InferenceService of a wrong level is admitted and looks healthy for up to a minute, and the container's"
+        " error names a local path."
+    ),
     remedy="Resolve with trivet.integration.resolve_storage_uri, which asks the tracking server where MLmodel lies.",
     sources=('reference incident: Could not find an "MLmodel" configuration file',),
 )

@@ -319,8 +319,14 @@ def _map(value: Any) -> Mapping[str, Any]:
     title="A pipeline that succeeded must have left a finished run with parameters, metrics and a registered version",
     level=MUST,
     seam=SEAM,
-    rationale="A green pipeline is taken as proof that a model was trained and recorded; autologging, caching and except clauses make it green without.",
-    remedy="Let errors of MLflow's client fail the step; do not cache the step that records; check the run in the step that deploys.",
+    rationale=(
+        "A green pipeline is taken as proof that a model was trained and recorded; autologging, caching and except "
+        "clauses make it green without."
+    ),
+    remedy=(
+        "Let errors of MLflow's client fail the step; do not cache the step that records; check the run in the step "
+        "that deploys."
+    ),
     sources=("MLflow REST: runs/get", "reference incident: pipeline green, no MLflow run"),
 )
 def success_means_a_recorded_run(pipelines: PipelineClient, tracking: TrackingApi) -> Iterator[Finding]:
@@ -358,8 +364,13 @@ def success_means_a_recorded_run(pipelines: PipelineClient, tracking: TrackingAp
     title="A pipeline that could not record its run must not succeed",
     level=MUST,
     seam=SEAM,
-    rationale="When a NetworkPolicy or an outage cuts MLflow off, a green pipeline hides for days that nothing is recorded.",
-    remedy="No try/except and no autologging around what must be recorded; set MLFLOW_HTTP_REQUEST_MAX_RETRIES and _TIMEOUT so that the step fails in time.",
+    rationale=(
+        "When a NetworkPolicy or an outage cuts MLflow off, a green pipeline hides for days that nothing is recorded."
+    ),
+    remedy=(
+        "No try/except and no autologging around what must be recorded; set MLFLOW_HTTP_REQUEST_MAX_RETRIES and "
+        "_TIMEOUT so that the step fails in time."
+    ),
     sources=(
         "MLflow mlflow/utils/autologging_utils: errors are logged and swallowed",
         "reference incident: pipeline green, no MLflow run",
@@ -386,8 +397,14 @@ def unrecorded_run_fails_the_pipeline(pipelines: PipelineClient) -> Iterator[Fin
     title="Run id and model URI must travel as outputs, and the run id as the model's metadata",
     level=MUST,
     seam=SEAM,
-    rationale="Without them the deploying step looks the newest version up by name, and two pipelines at once deploy each other's models.",
-    remedy="Return run_id and model_uri as string parameters, and set model.metadata['mlflow_run_id']; not Input[Model] with a runs:/ URI, which the launcher refuses.",
+    rationale=(
+        "Without them the deploying step looks the newest version up by name, and two pipelines at once deploy each "
+        "other's models."
+    ),
+    remedy=(
+        "Return run_id and model_uri as string parameters, and set model.metadata['mlflow_run_id']; not Input[Model]"
+        " with a runs:/ URI, which the launcher refuses."
+    ),
     sources=("kubeflow/pipelines backend/src/v2/objectstore/config.go", "reference platform: metadata mlflow_run_id"),
 )
 def run_id_and_model_uri_travel(
@@ -416,7 +433,10 @@ def run_id_and_model_uri_travel(
     level=MUST,
     seam=("kfp", "kserve"),
     rationale="kfp.local 2.16 and 2.17 skip a condition on a named output without a word and report success.",
-    remedy="Condition on a single unnamed output (dsl.If(gate.output == 'true')), and judge a run by the outputs of its tasks.",
+    remedy=(
+        "Condition on a single unnamed output (dsl.If(gate.output == 'true')), and judge a run by the outputs of its"
+        " tasks."
+    ),
     sources=("kfp 2.17.0 kfp/local/orchestrator/enhanced_dag_orchestrator.py",),
 )
 def passed_gate_leads_to_deployment(pipelines: PipelineClient) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from trivet.model.handover import Handover
 from trivet.model.subjects import ModelDirectory
 from trivet.targets.base import ServingClient, TrainerClient
 
-EXAMPLES = 15
+EXAMPLES = 30
 """Batches of predictions that are compared, of 1 to 12 rows each."""
 
 
@@ -21,8 +21,14 @@ EXAMPLES = 15
     title="The serving runtime must load the model that training handed over",
     level=MUST,
     seam=("mlflow", "runtime"),
-    rationale="A runtime that cannot load the model crashes or answers errors, while KServe may report Ready for tens of seconds.",
-    remedy="Read the runtime's last error in the evidence; hold the trainer's packages to the runtime's, or serve with a runtime built for them.",
+    rationale=(
+        "A runtime that cannot load the model crashes or answers errors, while KServe may report Ready for tens of "
+        "seconds."
+    ),
+    remedy=(
+        "Read the runtime's last error in the evidence; hold the trainer's packages to the runtime's, or serve with "
+        "a runtime built for them."
+    ),
     sources=("KServe 0.14.1 config/runtimes/kserve-mlserver.yaml", "MLServer: GET /v2/models/{name}/ready"),
 )
 def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
@@ -37,8 +43,14 @@ def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
     title="Served predictions must equal the trainer's own",
     level=MUST,
     seam=("mlflow", "runtime"),
-    rationale="HTTP 200 says nothing about the value: a wrong model, another column order or a lossy conversion answers 200 as well.",
-    remedy="Compare the packages of trainer and runtime (environment.*), the column order of the request, and the storage URI that is served.",
+    rationale=(
+        "HTTP 200 says nothing about the value: a wrong model, another column order or a lossy conversion answers "
+        "200 as well."
+    ),
+    remedy=(
+        "Compare the packages of trainer and runtime (environment.*), the column order of the request, and the "
+        "storage URI that is served."
+    ),
     sources=("Open Inference Protocol v2, POST /v2/models/{name}/infer",),
 )
 def predictions_equal_the_trainers(

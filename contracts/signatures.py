@@ -37,7 +37,10 @@ _OPEN_INFERENCE = "Open Inference Protocol v2: a request that the model cannot t
         "Without a signature nothing is checked and V2 requests without a content type fail; with inputs only, "
         "MLServer 1.5.0 and 1.7.1 do not load the model; a type that the reader does not know stops it from loading."
     ),
-    remedy="Log the model with signature=infer_signature(X, predictions), or with input_example, and only with types that the runtime's MLflow reads.",
+    remedy=(
+        "Log the model with signature=infer_signature(X, predictions), or with input_example, and only with types "
+        "that the runtime's MLflow reads."
+    ),
     sources=("MLflow mlflow/models/signature.py", "MLServer 1.5.0 runtimes/mlflow/mlserver_mlflow/metadata.py"),
 )
 def signature_is_complete(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
@@ -109,7 +112,10 @@ def input_example_satisfies_the_signature(
     title="The runtime's MLflow must read the signature that the trainer's MLflow wrote",
     level=MUST,
     seam=("mlflow", "runtime"),
-    rationale="MLflow up to 2.9 cannot read a signature of 2.10 or later, and 2.18 or later cannot read optional columns of 2.6 to 2.9.",
+    rationale=(
+        "MLflow up to 2.9 cannot read a signature of 2.10 or later, and 2.18 or later cannot read optional columns "
+        "of 2.6 to 2.9."
+    ),
     remedy="Take a runtime with a newer MLflow, or write the signature with types that the runtime's version knows.",
     sources=("MLflow mlflow/types/schema.py, ColSpec.from_json_dict", "kserve/kserve#4077"),
 )
@@ -134,8 +140,14 @@ def runtime_reads_the_signature(runtime: RuntimeClient, model_directory: ModelDi
     title="MLflow should refuse to register a model without a signature",
     level=SHOULD,
     seam=("kfp", "mlflow"),
-    rationale="It is widely published that MLflow does so since 2.16. Who relies on it finds models without signatures in production.",
-    remedy="Do not rely on MLflow: gate on signatures.every_version_has_a_signature. (The open-source registry has no such switch.)",
+    rationale=(
+        "It is widely published that MLflow does so since 2.16. Who relies on it finds models without signatures in "
+        "production."
+    ),
+    remedy=(
+        "Do not rely on MLflow: gate on signatures.every_version_has_a_signature. (The open-source registry has no "
+        "such switch.)"
+    ),
     sources=(
         "MLflow mlflow/models/model.py, Model.log: a warning, no error",
         "MLflow mlflow/store/_unity_catalog: refuses",
@@ -162,7 +174,10 @@ def registry_demands_a_signature(trainer: TrainerClient, stack: Stack) -> Iterat
     level=SHOULD,
     seam=("kfp", "mlflow"),
     rationale="What MLflow accepts silently reaches the model as something that it was not trained on.",
-    remedy="Convert inputs to the declared types before predicting; declare numeric columns as double when clients send integers.",
+    remedy=(
+        "Convert inputs to the declared types before predicting; declare numeric columns as double when clients send"
+        " integers."
+    ),
     sources=("MLflow mlflow/models/utils.py, _enforce_schema",),
 )
 def mlflow_enforces_the_signature(
@@ -194,7 +209,10 @@ def mlflow_enforces_the_signature(
     level=SHOULD,
     seam=("mlflow", "runtime"),
     rationale="HTTP 500 for a client's mistake makes a canary that is judged on 5xx roll back a good model.",
-    remedy="Leave client mistakes out of the error rate (validate requests in front of the runtime), until the runtime answers 4xx.",
+    remedy=(
+        "Leave client mistakes out of the error rate (validate requests in front of the runtime), until the runtime "
+        "answers 4xx."
+    ),
     sources=(_OPEN_INFERENCE, "MLServer 1.5.0 and 1.7.1 answer 500"),
 )
 def missing_column_is_refused(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
@@ -205,10 +223,16 @@ def missing_column_is_refused(serving: ServingClient, model_directory: ModelDire
 
 
 @contract(
-    title="A request with a column that the signature does not have should be refused, or answered as if it were not there",
+    title=(
+        "A request with a column that the signature does not have should be refused, or answered as if it were not "
+        "there"
+    ),
     level=SHOULD,
     seam=("mlflow", "runtime"),
-    rationale="A client that sends more than the model takes may believe that it has an effect; it must not change the answer.",
+    rationale=(
+        "A client that sends more than the model takes may believe that it has an effect; it must not change the "
+        "answer."
+    ),
     remedy="Validate requests against the signature in front of the runtime.",
     sources=(_OPEN_INFERENCE, "MLflow mlflow/models/utils.py: extra columns are dropped"),
 )
@@ -226,7 +250,10 @@ def extra_column_changes_nothing(serving: ServingClient, model_directory: ModelD
     title="Text where a number is declared should get a clear 4xx",
     level=SHOULD,
     seam=("mlflow", "runtime"),
-    rationale="A value of another type is a client's mistake; 500 hides that, and an answer would rest on a conversion nobody asked for.",
+    rationale=(
+        "A value of another type is a client's mistake; 500 hides that, and an answer would rest on a conversion "
+        "nobody asked for."
+    ),
     remedy="Validate requests against the signature in front of the runtime.",
     sources=(_OPEN_INFERENCE,),
 )
@@ -241,7 +268,10 @@ def mistyped_column_is_refused(serving: ServingClient, model_directory: ModelDir
     title="A null in an integer column should get a clear 4xx",
     level=SHOULD,
     seam=("mlflow", "runtime"),
-    rationale="Integers have no null: pandas turns the column into floats, and MLflow then refuses it or the model sees another type.",
+    rationale=(
+        "Integers have no null: pandas turns the column into floats, and MLflow then refuses it or the model sees "
+        "another type."
+    ),
     remedy="Declare columns that may be absent as double; validate requests in front of the runtime.",
     sources=(_OPEN_INFERENCE, "MLflow mlflow/models/utils.py: hint on integer columns with missing values"),
 )
