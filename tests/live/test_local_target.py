@@ -34,24 +34,6 @@ STACK = "2024.11-fixed"
 
 
 @pytest.fixture(scope="module")
-def events() -> list[Event]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def session(events: list[Event]) -> Iterator[LocalSession]:
-    with LocalTarget().start(load_stack(STACK), events.append) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def handover(session: LocalSession) -> Handover:
-    found = session.client("handover")
-    assert isinstance(found, Handover)
-    return found
-
-
-@pytest.fixture(scope="module")
 def tracking_python() -> Path:
     return realise(load_stack(STACK).roles["tracking"]).python
 

@@ -1,0 +1,38 @@
+"""What several kinds of tests share: pytester, and one real session of a stack that is left as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from trivet.engine.events import Event
+from trivet.model.handover import Handover
+from trivet.stacks.read import load_stack
+from trivet.targets.local import LocalTarget
+from trivet.targets.local.session import LocalSession
+
+pytest_plugins = ["pytester"]
+
+STACK = "2024.11-fixed"
+
+
+@pytest.fixture(scope="session")
+def events() -> list[Event]:
+    """What ``session`` told of itself."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def session(events: list[Event]) -> Iterator[LocalSession]:
+    """The stack, running for the whole of the tests. Who logs a model into it takes a registered name of its own."""
+    with LocalTarget().start(load_stack(STACK), events.append) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def handover(session: LocalSession) -> Handover:
+    """What the session's pipeline handed over."""
+    found = session.client("handover")
+    assert isinstance(found, Handover)
+    return found
