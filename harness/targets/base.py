@@ -86,8 +86,16 @@ class PipelineClient(Protocol):
     def main_run(self) -> PipelineRun:
         """The run that produced the hand-off."""
 
-    def run(self, arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> PipelineRun:
-        """Run the example pipeline once more, with other arguments or other environment variables."""
+    def run(
+        self,
+        arguments: Mapping[str, Any],
+        environment: Mapping[str, str] | None = None,
+        pipeline: Path | None = None,
+    ) -> PipelineRun:
+        """Run the example pipeline once more, with other arguments or other environment variables.
+
+        ``pipeline`` is a Python file with another KFP pipeline, called ``pipeline``, that takes the example's arguments.
+        """
 
 
 class RuntimeClient(Protocol):

@@ -18,11 +18,11 @@ import requests
 
 from trivet.errors import CannotTell, UsageError
 from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineRun
-from trivet.targets.base import Rows
+from trivet.targets.base import DownloadFailed, Rows
 from trivet.targets.local import limits
 from trivet.targets.local.processes import Process
 from trivet.targets.local.servers import ServerFailed
-from trivet.targets.local.worker import Worker
+from trivet.targets.local.worker import OperationFailed, Worker
 
 
 class LocalTrainer:
@@ -92,14 +92,19 @@ class LocalStore:
         return f"file://{directory}"
 
     def download(self, storage_uri: str) -> Download:
-        """Have KServe's code fetch exactly ``storage_uri``. Raises PlatformError with its text when it cannot.
+        """Have KServe's code fetch exactly ``storage_uri``. Raises DownloadFailed with its text when it refuses.
 
         The initializer links what lies on the same file system instead of copying it (kserve, storage.py, ``_download_local``).
         """
         directory = self._downloads / f"{next(self._numbers):03d}"
         directory.mkdir(parents=True)
         before = len(self._initializer.process.text())
-        self._initializer.call("download", storage_uri=storage_uri, directory=str(directory), seconds=limits.DOWNLOAD)
+        try:
+            self._initializer.call(
+                "download", storage_uri=storage_uri, directory=str(directory), seconds=limits.DOWNLOAD
+            )
+        except OperationFailed as error:
+            raise DownloadFailed(error.message) from error
         return Download(directory=directory, files=checksums(directory), log=self._initializer.process.text()[before:])
 
     def _path(self, storage_uri: str) -> Path:
@@ -193,7 +198,7 @@ class LocalPipelines:
         self,
         compiled: Path,
         main_run: Callable[[], PipelineRun],
-        run: Callable[[Mapping[str, Any], Mapping[str, str]], PipelineRun],
+        run: Callable[[Mapping[str, Any], Mapping[str, str], Path | None], PipelineRun],
     ) -> None:
         self._compiled = compiled
         self._main_run = main_run
@@ -209,9 +214,14 @@ class LocalPipelines:
         """The run that produced the hand-off; waits for it."""
         return self._main_run()
 
-    def run(self, arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> PipelineRun:
+    def run(
+        self,
+        arguments: Mapping[str, Any],
+        environment: Mapping[str, str] | None = None,
+        pipeline: Path | None = None,
+    ) -> PipelineRun:
         """One more run. Without ``registered_name`` among the arguments it gets a name of its own, and so disturbs no other check."""
-        return self._run(arguments, environment or {})
+        return self._run(arguments, environment or {}, pipeline)
 
 
 def serve(

@@ -251,7 +251,14 @@ class LocalSession:
                 failed(cause(driven.run.log))
             return driven
 
-    def _drive(self, driver: Worker, uri: str, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> Driven:
+    def _drive(
+        self,
+        driver: Worker,
+        uri: str,
+        arguments: Mapping[str, Any],
+        environment: Mapping[str, str],
+        pipeline: Path | None = None,
+    ) -> Driven:
         whole = {"data_path": str(self._data), "service_name": SERVICE, **arguments}
         answer = driver.call(
             "run",
@@ -259,6 +266,7 @@ class LocalSession:
             arguments=whole,
             root=str(driver.process.log.parent / "outputs"),
             environment={**self._tracking_environment(uri), **environment},
+            file=str(pipeline or ""),
         )
         run = PipelineRun(succeeded=answer["succeeded"], outputs=answer["outputs"], log=driver.process.text())
         return Driven(run=run, arguments=whole, error=answer["error"], refused=answer["refused"])
@@ -266,12 +274,14 @@ class LocalSession:
     def _pipelines(self) -> LocalPipelines:
         return LocalPipelines(self._compiled.result(), lambda: self._main_run.result().run, self._run_again)
 
-    def _run_again(self, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> PipelineRun:
+    def _run_again(
+        self, arguments: Mapping[str, Any], environment: Mapping[str, str], pipeline: Path | None
+    ) -> PipelineRun:
         number = next(self._numbers)
         driver = self._worker("trainer", f"pipeline driver {number}", "pipeline")
         try:
             own = {"registered_name": f"{SERVICE}-{number}", "experiment": f"run-{number}"}
-            return self._drive(driver, self._tracking.result(), {**own, **arguments}, environment).run
+            return self._drive(driver, self._tracking.result(), {**own, **arguments}, environment, pipeline).run
         finally:
             driver.process.stop()
 
