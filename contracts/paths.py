@@ -152,7 +152,12 @@ def _map(value: Any) -> Mapping[str, Any]:
     sources=("MLflow 3 mlflow/store/artifact/runs_artifact_repo.py", "MLflow REST: model-versions/get-download-uri"),
 )
 def storage_uri_names_the_model_directory(handover: Handover, store: StoreClient) -> Iterator[Finding]:
-    uri, files = handover.storage_uri, store.files(handover.storage_uri)
+    uri = handover.storage_uri
+    try:
+        files = store.files(uri)
+    except UsageError as error:
+        yield failed(error.message, remedy=error.remedy)
+        return
     nested = sorted(name for name in files if name.endswith("/MLmodel"))
     listing = (evidence("files below the storage URI", "table", sorted(files)),)
     if "MLmodel" in files:
@@ -195,7 +200,11 @@ def every_name_leads_to_the_same_bytes(
         names.append(f"models:/{model.model_id}")
     served = _written(store.files(handover.storage_uri))
     for name in names:
-        uri = resolve_storage_uri(name, tracking=tracking, artifact_root=handover.artifact_root)
+        try:
+            uri = resolve_storage_uri(name, tracking=tracking, artifact_root=handover.artifact_root)
+        except UsageError as error:
+            yield failed(f"{name} leads nowhere: {error.message}", remedy=error.remedy)
+            continue
         theirs = _written(trainer.artifacts(name))
         proof = (evidence(name, "table", {"storage URI": uri, "files": theirs}),)
         if _written(store.files(uri)) != served:
@@ -218,12 +227,12 @@ def every_name_leads_to_the_same_bytes(
     sources=("KServe Storage.download; S3 flattening in 0.11.1–0.14.1: kserve/kserve#3899, #4112",),
 )
 def download_is_byte_identical(handover: Handover, store: StoreClient) -> Iterator[Finding]:
-    kept = _written(store.files(handover.storage_uri))
     try:
         got = store.download(handover.storage_uri)
     except DownloadFailed as error:
         yield failed(f"the storage initializer does not fetch {handover.storage_uri}: {error.message}")
         return
+    kept = _written(store.files(handover.storage_uri))
     different = sorted({path for path, _ in _written(got.files).items() ^ kept.items()})
     proof = (evidence("initializer log", "log", got.log),)
     if different:
@@ -295,18 +304,22 @@ def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: Track
 )
 def wrong_level_is_refused(handover: Handover, tracking: TrackingApi) -> Iterator[Finding]:
     model = handover.model
-    right = handover.storage_uri.rstrip("/")
+    run, place = f"runs:/{model.run_id}", handover.storage_uri.rstrip("/")
+    right = (f"{run}/{model.artifact_path}", place)
     wrong = {
-        "one level too high": f"runs:/{model.run_id}",
-        "one level too deep": f"runs:/{model.run_id}/{model.artifact_path}/MLmodel",
-        "the directory above": right.rpartition("/")[0],
-        "a file of the model": f"{right}/MLmodel",
+        "one level too high": run,
+        "one level too deep": f"{run}/{model.artifact_path}/MLmodel",
+        "the directory above": place.rpartition("/")[0],
+        "a file of the model": f"{place}/MLmodel",
     }
     for case, name in wrong.items():
         try:
             uri = resolve_storage_uri(name, tracking=tracking, artifact_root=handover.artifact_root)
         except UsageError as error:
-            yield passed(f"{case} is refused: {error.message}")
+            if any(named in error.remedy for named in right):
+                yield passed(f"{case} is refused: {error.remedy}")
+            else:
+                yield failed(f"{case} is refused without naming the right directory: {error.message}; {error.remedy}")
         else:
             yield failed(f"{case}, {name}, is taken for {uri}")
 

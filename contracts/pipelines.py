@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, not_applicable, passed
+from trivet.errors import UsageError
 from trivet.integration import TrackingApi, TrackingError, resolve_storage_uri
 from trivet.model.finding import Finding
 from trivet.model.handover import Handover
@@ -424,8 +425,12 @@ def run_id_and_model_uri_travel(
             f"the model's metadata names run {metadata.get('mlflow_run_id')!r}, the output {run_id!r}", evidence=proof
         )
     else:
-        place = resolve_storage_uri(uri, tracking=tracking, artifact_root=handover.artifact_root)
-        yield passed(f"run_id {run_id} and {uri} travel, and resolve to {place}", evidence=proof)
+        try:
+            place = resolve_storage_uri(uri, tracking=tracking, artifact_root=handover.artifact_root)
+        except UsageError as error:
+            yield failed(f"{uri} travels, and leads nowhere: {error.message}", remedy=error.remedy, evidence=proof)
+        else:
+            yield passed(f"run_id {run_id} and {uri} travel, and resolve to {place}", evidence=proof)
 
 
 @contract(

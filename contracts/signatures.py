@@ -8,7 +8,7 @@ from typing import Any
 
 from trivet.contracts.serving import same
 from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, passed
-from trivet.errors import CannotTell
+from trivet.errors import CannotTell, UsageError
 from trivet.integration import (
     Signature,
     TrackingApi,
@@ -70,7 +70,11 @@ def every_version_has_a_signature(handover: Handover, tracking: TrackingApi, sto
     name = handover.model.registered_name
     for version in tracking.search_model_versions(f"name = '{name}'"):
         uri = f"models:/{name}/{version['version']}"
-        place = resolve_storage_uri(uri, tracking=tracking, artifact_root=handover.artifact_root)
+        try:
+            place = resolve_storage_uri(uri, tracking=tracking, artifact_root=handover.artifact_root)
+        except UsageError as error:
+            yield failed(f"{uri} has no model any more: {error.message}", remedy=error.remedy)
+            continue
         (model,) = read_model_directory(store.download(place).directory).subjects
         assert isinstance(model, ModelDirectory)
         problems = check_signature(model.mlmodel)
