@@ -38,16 +38,19 @@ def run(
     """Start ``stack`` on ``target``, judge every contract once, stop everything, return the report."""
     record = Recorder(emit)
     record(RunStarted(stack=stack.name, target=target.name, contracts=tuple(c.id for c in contracts)))
-    with target.start(stack, record) as session:
+    # A thread per contract, since most wait for their clients first. On an interrupt the session ends before the pool: checks
+    # that wait for it then fail at once, instead of keeping the user waiting for a hand-off that nobody wants any more.
+    with (
+        ThreadPoolExecutor(len(contracts), thread_name_prefix="trivet-check") as pool,
+        target.start(stack, record) as session,
+    ):
         slots = BoundedSemaphore(CHECKS_AT_ONCE)
-        # A thread per contract, since most wait for their clients first; leaving the pool waits for all of them, so it
-        # stands inside the session: no check outlives what it observes.
-        with ThreadPoolExecutor(len(contracts), thread_name_prefix="trivet-check") as pool:
-            try:
-                results = tuple(pool.map(lambda c: judge(c, session, stack, record, slots), contracts))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        try:
+            results = tuple(pool.map(lambda c: judge(c, session, stack, record, slots), contracts))
+        except BaseException:
+            record.silence()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
         report = record.report(results, session, target=target.name, stack=stack, profile=profile, command=command)
     # Built inside the session, whose documents vanish with it; told when everything is stopped.
     emit(RunEnded(report=report))
@@ -69,6 +72,10 @@ class Recorder:
             began = time.monotonic() - self._clock - event.seconds
             self._phases.append(Phase(name=event.name, started=round(began, 3), seconds=round(event.seconds, 3)))
         self._emit(event)
+
+    def silence(self) -> None:
+        """Pass nothing on any more: what fails because it is being stopped is no news."""
+        self._emit = lambda event: None
 
     def report(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,33 +63,48 @@ def uv_binary() -> str:
         ) from error
 
 
-def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None) -> str:
+def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None, stop: threading.Event | None = None) -> str:
     """uv's standard output for ``arguments``. ``what`` completes "could not …" in the PlatformError with uv's own words.
 
-    The user's own settings of uv (index, proxy, cache) apply, by environment and by user-level ``uv.toml``.
+    The user's own settings of uv (index, proxy, cache) apply, by environment and by user-level ``uv.toml``. Setting ``stop`` ends uv.
     """
     environment = {
         name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")
     }
-    try:
-        done = subprocess.run(
-            [uv_binary(), *arguments],
-            cwd=cwd,
-            env={**environment, "NO_COLOR": "1", "UV_NO_PROGRESS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise PlatformError(
-            f"could not {what}: uv was still at it after {DEADLINE:.0f} s",
-            remedy="see that the package registry is reachable and quick",
-        ) from error
-    if done.returncode:
-        words = done.stderr.strip() or done.stdout.strip() or f"uv ended with status {done.returncode} and said nothing"
+    deadline = time.monotonic() + DEADLINE
+    with subprocess.Popen(
+        [uv_binary(), *arguments],
+        cwd=cwd,
+        env={**environment, "NO_COLOR": "1", "UV_NO_PROGRESS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as uv:
+        try:
+            output, complaint = _ended(uv, deadline, stop or threading.Event(), what)
+        except BaseException:
+            uv.kill()
+            raise
+    if uv.returncode:
+        words = complaint.strip() or output.strip() or f"uv ended with status {uv.returncode} and said nothing"
         raise PlatformError(f"could not {what}; uv says:\n{words}", remedy=_remedy(words))
-    return done.stdout
+    return output
+
+
+def _ended(uv: subprocess.Popen[str], deadline: float, stop: threading.Event, what: str) -> tuple[str, str]:
+    """What uv wrote, once it has ended by itself."""
+    while True:
+        try:
+            return uv.communicate(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            if stop.is_set():
+                raise PlatformError(f"could not {what}: the run is ending") from None
+            if time.monotonic() > deadline:
+                raise PlatformError(
+                    f"could not {what}: uv was still at it after {DEADLINE:.0f} s",
+                    remedy="see that the package registry is reachable and quick",
+                ) from None
 
 
 def _remedy(words: str) -> str:

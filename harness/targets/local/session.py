@@ -178,7 +178,7 @@ class LocalSession:
 
     def _realise(self, role: str) -> Path:
         with self._phase(f"{role} environment"):
-            return Path(realise(self._stack.roles[role]).python)
+            return Path(realise(self._stack.roles[role], stop=self._processes.closed).python)
 
     def _environment(self, role: str) -> dict[str, str]:
         return {**self._stack.roles[role].environment, "PYTHONPATH": str(self._staged)}
