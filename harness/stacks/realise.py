@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +19,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from trivet.errors import PlatformError
+from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
 from trivet.stacks.uv import DEADLINE, run_uv
 
@@ -36,27 +38,42 @@ class RoleEnvironment:
 
 
 def cache_directory() -> Path:
-    """Where trivet keeps what can be made again: ``TRIVET_CACHE``, or the user's cache directory."""
+    """Where trivet keeps what can be made again: ``TRIVET_CACHE``, or the user's cache directory.
+
+    Raises UsageError for a path that the software under test cannot live in: KFP's local runner writes the interpreter's path
+    unquoted into a shell script (kfp 2.17, ``local/subprocess_task_handler.py``), and MLflow and KServe read paths as URIs.
+    """
     if chosen := os.environ.get("TRIVET_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    from platformdirs import user_cache_path
+        folder = Path(chosen).expanduser().absolute()
+    else:
+        from platformdirs import user_cache_path
 
-    return user_cache_path("trivet")
+        folder = user_cache_path("trivet")
+    if unfit := sorted(set(re.findall(r"[^\w/.,+@=~-]", str(folder)))):
+        raise UsageError(
+            f"the cache directory {str(folder)!r} cannot be used: its path holds {' and '.join(map(repr, unfit))}, "
+            "which would break shell scripts of KFP and URIs of MLflow and KServe",
+            remedy="set TRIVET_CACHE to a directory whose path has letters, digits and -._+@=~, only",
+        )
+    return folder
 
 
-def realise(role: Role, *, progress: Callable[[str], None] = lambda _: None) -> RoleEnvironment:
+def realise(
+    role: Role, *, progress: Callable[[str], None] = lambda _: None, stop: threading.Event | None = None
+) -> RoleEnvironment:
     """The environment of ``role``, built now unless one from the same lock and Python is there.
 
     Safe to call from several threads and processes at once: one builds, the others wait. An environment that was left half-made
     is built anew. ``progress`` gets a sentence when there is something to wait for. Raises PlatformError, with the remedy,
-    when it cannot be built: registry, disk, interpreter, or a file that does not have the lock's hash.
+    when it cannot be built: registry, disk, interpreter, or a file that does not have the lock's hash; then nothing of it is left.
+    Setting ``stop`` makes it raise soon.
     """
     started = time.monotonic()
     folder = _folder(role)
     built = False
     if not _complete(folder):
         try:
-            built = _build_once(role, folder, progress)
+            built = _build_once(role, folder, progress, stop or threading.Event())
         except OSError as error:
             raise PlatformError(
                 f"could not make the environment of {_name(role)} in {folder}: {error}",
@@ -86,36 +103,51 @@ def uv_version() -> str:
     return run_uv(["--version"], what="ask uv for its version").strip()
 
 
-def _build_once(role: Role, folder: Path, progress: Callable[[str], None]) -> bool:
+def _build_once(role: Role, folder: Path, progress: Callable[[str], None], stop: threading.Event) -> bool:
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_lock_file(folder))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         progress(f"waiting for another run that is building {_name(role)}")
-        try:
-            lock.acquire(timeout=DEADLINE)
-        except Timeout as error:
-            raise PlatformError(
-                f"another process has been building {_name(role)} for {DEADLINE:.0f} s",
-                remedy="see what holds " + lock.lock_file,
-            ) from error
+        _await(lock, role, stop)
     try:
         if _complete(folder):
             return False
         progress(f"building {_name(role)}, {len(role.pins)} packages")
         _clear(folder)
-        _build(role, folder)
+        try:
+            _build(role, folder, stop)
+        except BaseException:
+            _clear(folder)
+            raise
         return True
     finally:
         lock.release()
 
 
-def _build(role: Role, folder: Path) -> None:
+def _await(lock: FileLock, role: Role, stop: threading.Event) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            lock.acquire(timeout=0.5)
+            return
+        except Timeout:
+            if stop.is_set():
+                raise PlatformError(f"another process is building {_name(role)}, and the run is ending") from None
+            if time.monotonic() > deadline:
+                raise PlatformError(
+                    f"another process has been building {_name(role)} for {DEADLINE:.0f} s",
+                    remedy="see what holds " + lock.lock_file,
+                ) from None
+
+
+def _build(role: Role, folder: Path, stop: threading.Event) -> None:
     started = time.monotonic()
     run_uv(
         ["venv", "--quiet", "--no-project", "--python", role.python, str(folder)],
         what=f"make an environment with Python {role.python} for {_name(role)}",
+        stop=stop,
     )
     sync = [
         "pip",
@@ -127,7 +159,7 @@ def _build(role: Role, folder: Path) -> None:
         str(_python(folder)),
         str(role.lock),
     ]
-    run_uv(sync, what=f"install {_name(role)}")
+    run_uv(sync, what=f"install {_name(role)}", stop=stop)
     content = {"role": role.name, "stack": role.lock.parent.name, "seconds": round(time.monotonic() - started, 1)}
     unfinished = folder / f"{MARKER}.unfinished"
     unfinished.write_text(json.dumps(content), encoding="utf-8")

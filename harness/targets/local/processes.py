@@ -83,7 +83,13 @@ class Processes:
         self._run = run
         self._lock = threading.Lock()
         self._started: list[Process] = []
+        self._scratch = run.directory / "tmp"
         self._closed = threading.Event()
+
+    @property
+    def closed(self) -> threading.Event:
+        """Set once the session is ending."""
+        return self._closed
 
     def start(
         self,
@@ -106,6 +112,7 @@ class Processes:
             # Numbered, because a process of the same name may be started again.
             folder = self._run.directory / f"{len(self._started):02d}-{name.replace(' ', '-')}"
             try:
+                self._scratch.mkdir(exist_ok=True)
                 folder.mkdir()
                 self._run.write(event="start", name=name, command=[str(part) for part in command])
                 log = folder / "log.txt"
@@ -159,14 +166,15 @@ class Processes:
         # A process that forked while the others were ending; with its parents gone, the second look sees all.
         end(marked(self._run.id))
 
-    @staticmethod
-    def _inherited(program: Path) -> dict[str, str]:
+    def _inherited(self, program: Path) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not _FOREIGN.match(name)}
         return {
             **kept,
             # `mlflow server` and MLServer look for their helpers on the path.
             "PATH": f"{program.parent}{os.pathsep}{kept.get('PATH', '')}",
             "PYTHONUNBUFFERED": "1",
+            # KFP's steps leave a temporary directory each; here it goes with the run.
+            "TMPDIR": str(self._scratch),
             # MLflow 3 reports its use over the network otherwise.
             "DO_NOT_TRACK": "true",
             "NO_PROXY": "127.0.0.1,localhost",
