@@ -247,11 +247,11 @@ def stopped_afterwards(serving: LocalServing) -> Iterator[LocalServing]:
 
 
 def cause(log: str) -> str:
-    """The first exception in a log, in one line; else its last line. What follows the first one is mostly its consequence."""
+    """The first exception in a log, in one line; else its last line with a word. What follows the first one is mostly its consequence."""
     found = re.search(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)(?:: .*)?$", log, re.MULTILINE)
     if found:
         return str(found.group(0)).strip()
-    return log.strip().rpartition("\n")[2]
+    return next((line.strip() for line in reversed(log.splitlines()) if re.search(r"\w", line)), "")
 
 
 def checksums(directory: Path) -> dict[str, str]:

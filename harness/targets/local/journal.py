@@ -88,6 +88,15 @@ class Leftover:
     directory: Path
     processes: dict[int, str]
 
+    def __str__(self) -> str:
+        """One line: the run, where it lies, and the pids that still live."""
+        living = (
+            f"{len(self.processes)} processes ({', '.join(map(str, self.processes))})"
+            if self.processes
+            else "no process"
+        )
+        return f"run {self.run}, whose trivet is gone: {living}, {self.directory}"
+
 
 def leftovers() -> list[Leftover]:
     """Every run under :func:`runs_directory` whose owner is gone."""
