@@ -5,11 +5,15 @@ Exit codes: 0 conformant · 1 a contract failed · 2 could not tell · 3 wrong u
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -19,22 +23,75 @@ from trivet.errors import TrivetError, UsageError, unknown
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+class _Signalled(KeyboardInterrupt):
+    """A signal that asked trivet to end, by its number. Unwinds like Ctrl-C, so that everything is cleaned up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class _Group(click.Group):
-    """A group whose own usage errors exit with 3, and which turns trivet's deliberate errors into text and exit code."""
+    """A group that turns every way out into text and exit code: usage errors and names that do not exist are 3, and 1 is nothing
+    but a failed contract."""
+
+    group_class = type
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         try:
-            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            with _signals():
+                code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.NoSuchOption as error:
+            known = [name for one in error.ctx.command.get_params(error.ctx) for name in one.opts] if error.ctx else []
+            click.echo(f"trivet: {unknown('option', error.option_name, (n for n in known if n[0] == '-'))}", err=True)
+            code = UsageError.exit_code
         except click.ClickException as error:
             error.show()
             code = UsageError.exit_code
         except TrivetError as error:
             click.echo(f"trivet: {error}", err=True)
             code = error.exit_code
-        except (click.Abort, KeyboardInterrupt):
+        except click.Abort as abort:
             click.echo("trivet: interrupted; everything that was started is stopped", err=True)
-            code = 130
+            code = 128 + getattr(abort.__cause__, "number", signal.SIGINT)
+        except SystemExit:
+            # Click's way out when nobody reads the output any more.
+            code = 128 + signal.SIGPIPE
+        except Exception:
+            click.echo(
+                f"{traceback.format_exc()}trivet: this is a fault of trivet itself; nothing was judged", err=True
+            )
+            code = TrivetError.exit_code
         sys.exit(code if isinstance(code, int) else 0)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if command is None:
+            raise unknown("command", cmd_name, self.list_commands(ctx))
+        return command
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """What asks trivet to end unwinds it, once: a second Ctrl-C must not break off the cleaning up, which takes seconds.
+
+    A signal that is ignored from outside, such as by nohup, stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        for each in heard:
+            signal.signal(each, signal.SIG_IGN)
+        raise _Signalled(number)
+
+    for number in heard:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -44,12 +101,6 @@ def main() -> None:
 
     Exit codes: 0 conformant, 1 a contract failed, 2 could not tell, 3 wrong usage.
     """
-    # SIGTERM unwinds like Ctrl-C, so that what a CI system cancels is cleaned up too.
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
-
-
-def _interrupt() -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _stack_options(function: Function) -> Function:
@@ -131,6 +182,8 @@ def _report_directory(name: str) -> Path | None:
         raise UsageError(
             f"--report {name!r}: {error.strerror}", remedy="name a directory that can be created or written"
         ) from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise UsageError(f"--report {name!r} is not writable", remedy="name a directory that can be created or written")
     return directory
 
 
@@ -193,6 +246,10 @@ def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str]
     from trivet.render.writers import write_files
     from trivet.stacks.read import load_stack
 
+    if Path("-") in paths:
+        raise UsageError(
+            "'-' is no path: lint reads files", remedy="pipe into `trivet lint /dev/stdin`, or name a file"
+        )
     settings = _settings(**{**flags, "profile": flags["profile"] or "static"})
     registry = Registry(settings.plugins)
     writers = _writers(registry, formats)
