@@ -51,11 +51,16 @@ def _table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
             continue
         try:
             tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be read: {error.strerror}",
+                remedy="allow this user to read it; settings are read from it",
+            ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"{path} is not valid TOML: {error}", remedy="correct the file; settings are read from it"
             ) from error
-        table = tool.get("trivet")
+        table = tool.get("trivet") if isinstance(tool, dict) else None
         if table is None:
             return None
         if not isinstance(table, dict):

@@ -29,9 +29,10 @@ class Registry:
         for name in plugins:
             try:
                 module = importlib.import_module(name)
-            except ImportError as error:
+            except Exception as error:
+                # Importing runs the module: any error of its author's comes up here.
                 raise UsageError(
-                    f"plugin {name!r} does not import: {error}",
+                    f"plugin {name!r} does not import: {type(error).__name__}: {error}",
                     remedy="correct 'plugins' in [tool.trivet], or put the module on the import path",
                 ) from error
             if not self._manager.is_registered(module):
