@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from controls.live_twins import STACK
 
 from trivet.engine.events import Event
 from trivet.model.handover import Handover
@@ -13,8 +14,6 @@ from trivet.targets.local import LocalTarget
 from trivet.targets.local.session import LocalSession
 
 pytest_plugins = ["pytester"]
-
-STACK = "2024.11-fixed"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,61 @@
+"""Running a contract on the shared live session, with some of what it observes replaced by a twin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from controls.twins import contract, stack
+
+from trivet.model.contract import STATIC_SUBJECTS
+from trivet.model.finding import Finding
+from trivet.model.handover import Handover, LoggedModel
+from trivet.model.subjects import ModelDirectory
+from trivet.targets.local.session import LocalSession
+from trivet.targets.static import read_model_directory
+
+STACK = "2024.11-fixed"
+"""The stack of the shared session."""
+
+
+def findings(session: LocalSession, identifier: str, **twins: Any) -> list[Finding]:
+    """The findings of a contract; what it wants comes from ``twins``, and what is not there from the session."""
+    judged = contract(identifier)
+    assert set(twins) <= set(judged.wants), f"{identifier} wants {judged.wants}"
+    given = {name: twins[name] if name in twins else _real(session, name) for name in judged.wants}
+    return list(judged.check(**given))
+
+
+def _real(session: LocalSession, name: str) -> Any:
+    if name == "stack":
+        return stack(STACK)
+    if name in STATIC_SUBJECTS:
+        (subject,) = session.subjects(name)
+        return subject
+    return session.client(name)
+
+
+class Instead:
+    """A real client with some of its members replaced: ``Instead(store, download=…)``."""
+
+    def __init__(self, real: Any, **replaced: Any) -> None:
+        self._real = real
+        vars(self).update(replaced)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def model_in(directory: Path) -> ModelDirectory:
+    """The model in a directory."""
+    (model,) = read_model_directory(directory).subjects
+    assert isinstance(model, ModelDirectory)
+    return model
+
+
+def handed_over(session: LocalSession, model: LoggedModel, **changes: Any) -> Handover:
+    """The session's hand-off, as if it had been of another registered model."""
+    handover = session.client("handover")
+    uri = session.client("tracking").get_download_uri(model.registered_name, model.version)
+    return replace(handover, **{"model": model, "storage_uri": f"{uri}/", **changes})

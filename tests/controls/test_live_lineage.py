@@ -1,0 +1,117 @@
+"""Controls of the contracts over the way from a served answer to its run, and back."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from controls.live_twins import Instead, findings
+from controls.registry import broken, sound
+
+from trivet.integration.inference_service import MODEL_NAME, MODEL_VERSION, PIPELINE, RUN_ID
+from trivet.model.finding import Finding
+from trivet.model.handover import Handover
+from trivet.targets.local.session import LocalSession
+
+pytestmark = pytest.mark.processes
+
+
+def relabelled(handover: Handover, **labels: str | None) -> Handover:
+    """The hand-off with another InferenceService: its labels changed, or taken away where the value is None."""
+    service: dict[str, Any] = deepcopy(dict(handover.service))
+    for key, value in labels.items():
+        service["metadata"]["labels"].pop(key)
+        if value is not None:
+            service["metadata"]["labels"][key] = value
+    return replace(handover, service=service)
+
+
+def renamed(handover: Handover) -> Handover:
+    """The hand-off with an InferenceService of another name."""
+    service: dict[str, Any] = deepcopy(dict(handover.service))
+    service["metadata"]["name"] = "another-classifier"
+    return replace(handover, service=service)
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """What a server does that acknowledges and forgets."""
+
+
+# answer_leads_to_its_run
+
+
+@broken("lineage.answer_leads_to_its_run", because=f"no {RUN_ID}")
+def test_a_service_without_run(session: LocalSession, handover: Handover) -> list[Finding]:
+    return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **{RUN_ID: None}))
+
+
+@broken("lineage.answer_leads_to_its_run", because="no InferenceService has that name")
+def test_a_service_of_another_name(session: LocalSession, handover: Handover) -> list[Finding]:
+    return findings(session, "lineage.answer_leads_to_its_run", handover=renamed(handover))
+
+
+@broken("lineage.answer_leads_to_its_run", because="is not in MLflow")
+def test_a_run_that_mlflow_does_not_have(session: LocalSession, handover: Handover) -> list[Finding]:
+    return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **{RUN_ID: "0" * 32}))
+
+
+@broken("lineage.answer_leads_to_its_run", because="its model is of run")
+def test_the_run_of_another_model(session: LocalSession, handover: Handover) -> list[Finding]:
+    other = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-other-run")
+    labels = {RUN_ID: other.run_id, MODEL_NAME: other.registered_name, MODEL_VERSION: other.version}
+    return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **labels))
+
+
+@broken("lineage.answer_leads_to_its_run", because="does not say which pipeline made its model")
+def test_a_service_without_pipeline(session: LocalSession, handover: Handover) -> list[Finding]:
+    return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **{PIPELINE: None}))
+
+
+@sound("lineage.answer_leads_to_its_run")
+def test_the_service_that_was_handed_over(session: LocalSession) -> list[Finding]:
+    return findings(session, "lineage.answer_leads_to_its_run")
+
+
+# run_leads_to_its_services
+
+
+@broken("lineage.run_leads_to_its_services", because="does not lead to InferenceService another-classifier")
+def test_a_service_that_nobody_linked(session: LocalSession, handover: Handover) -> list[Finding]:
+    return findings(session, "lineage.run_leads_to_its_services", handover=renamed(handover))
+
+
+@broken("lineage.run_leads_to_its_services", because="the run says that recommendation-classifier serves")
+def test_a_service_that_was_given_another_model_since(session: LocalSession, handover: Handover) -> list[Finding]:
+    twin = replace(handover, storage_uri="s3://models/elsewhere/")
+    return findings(session, "lineage.run_leads_to_its_services", handover=twin)
+
+
+@sound("lineage.run_leads_to_its_services")
+def test_the_service_that_was_linked(session: LocalSession) -> list[Finding]:
+    return findings(session, "lineage.run_leads_to_its_services")
+
+
+# deleted_run_is_noticed, moved_alias_is_noticed
+
+
+@broken("lineage.deleted_run_is_noticed", because="the deleted run goes unnoticed")
+def test_a_deletion_that_nobody_sees(session: LocalSession) -> list[Finding]:
+    tracking = Instead(session.client("tracking"), delete_run=nothing, restore_run=nothing)
+    return findings(session, "lineage.deleted_run_is_noticed", tracking=tracking)
+
+
+@sound("lineage.deleted_run_is_noticed")
+def test_a_run_that_is_really_deleted(session: LocalSession) -> list[Finding]:
+    return findings(session, "lineage.deleted_run_is_noticed")
+
+
+@broken("lineage.moved_alias_is_noticed", because="the moved alias goes unnoticed")
+def test_an_alias_that_stays_where_it_was(session: LocalSession) -> list[Finding]:
+    return findings(session, "lineage.moved_alias_is_noticed", trainer=Instead(session.client("trainer"), call=nothing))
+
+
+@sound("lineage.moved_alias_is_noticed")
+def test_an_alias_that_is_really_moved(session: LocalSession) -> list[Finding]:
+    return findings(session, "lineage.moved_alias_is_noticed")

@@ -1,0 +1,156 @@
+"""Controls of the contracts over the way of a model from the registry through the store to the runtime."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+from controls.live_twins import Instead, findings, handed_over
+from controls.registry import broken, sound
+
+from trivet.contracts.paths import MODEL_FILES
+from trivet.model.finding import Finding
+from trivet.model.handover import Download, Handover
+from trivet.targets.base import StoreClient
+from trivet.targets.local.session import LocalSession
+
+pytestmark = pytest.mark.processes
+
+PROXIED = "mlflow-artifacts:/2/0123/artifacts/model"
+
+
+def above(uri: str) -> str:
+    """The directory above."""
+    return uri.rstrip("/").rpartition("/")[0] + "/"
+
+
+def without_empty_files(store: StoreClient) -> Instead:
+    """A store whose files arrive as from S3 since KServe 0.17.1, which skips objects of no bytes."""
+    empty = hashlib.sha256(b"").hexdigest()
+
+    def download(uri: str) -> Download:
+        got = store.download(uri)
+        return replace(got, files={path: digest for path, digest in got.files.items() if digest != empty})
+
+    return Instead(store, download=download)
+
+
+# storage_uri_names_the_model_directory
+
+
+@broken("paths.storage_uri_names_the_model_directory", because="is too high: MLmodel lies in model/MLmodel")
+def test_a_uri_one_level_too_high(session: LocalSession, handover: Handover) -> list[Finding]:
+    twin = replace(handover, storage_uri=above(handover.storage_uri))
+    return findings(session, "paths.storage_uri_names_the_model_directory", handover=twin)
+
+
+@broken("paths.storage_uri_names_the_model_directory", because="holds 0 files and no MLmodel")
+def test_a_uri_of_nothing(session: LocalSession, handover: Handover) -> list[Finding]:
+    twin = replace(handover, storage_uri=f"{above(handover.storage_uri)}modle/")
+    return findings(session, "paths.storage_uri_names_the_model_directory", handover=twin)
+
+
+@broken("paths.storage_uri_names_the_model_directory", because="is not in this store")
+def test_a_uri_that_leads_to_the_tracking_server(session: LocalSession, handover: Handover) -> list[Finding]:
+    twin = replace(handover, storage_uri=PROXIED)
+    return findings(session, "paths.storage_uri_names_the_model_directory", handover=twin)
+
+
+@sound("paths.storage_uri_names_the_model_directory")
+def test_the_uri_that_was_resolved(session: LocalSession) -> list[Finding]:
+    return findings(session, "paths.storage_uri_names_the_model_directory")
+
+
+# every_name_leads_to_the_same_bytes
+
+
+@broken("paths.every_name_leads_to_the_same_bytes", because="which differs from what is served")
+def test_an_alias_of_another_version(session: LocalSession) -> list[Finding]:
+    trainer = session.client("trainer")
+    trainer.log_model(estimator="logistic-regression", register_as="twin-alias", alias="production")
+    served = trainer.log_model(estimator="logistic-regression", seed=8, register_as="twin-alias")
+    return findings(session, "paths.every_name_leads_to_the_same_bytes", handover=handed_over(session, served))
+
+
+@broken("paths.every_name_leads_to_the_same_bytes", because="@production leads nowhere")
+def test_an_alias_that_nobody_set(session: LocalSession) -> list[Finding]:
+    served = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-no-alias")
+    return findings(session, "paths.every_name_leads_to_the_same_bytes", handover=handed_over(session, served))
+
+
+@broken("paths.every_name_leads_to_the_same_bytes", because="MLflow downloads something else")
+def test_a_client_that_caches_an_older_model(session: LocalSession) -> list[Finding]:
+    trainer = session.client("trainer")
+    older = trainer.artifacts(f"runs:/{trainer.log_model(estimator='logistic-regression').run_id}/model")
+    return findings(
+        session, "paths.every_name_leads_to_the_same_bytes", trainer=Instead(trainer, artifacts=lambda uri: older)
+    )
+
+
+@sound("paths.every_name_leads_to_the_same_bytes")
+def test_the_names_of_the_hand_off(session: LocalSession) -> list[Finding]:
+    return findings(session, "paths.every_name_leads_to_the_same_bytes")
+
+
+# download_is_byte_identical
+
+
+@broken("paths.download_is_byte_identical", because="the storage initializer does not fetch mlflow-artifacts:/")
+def test_a_uri_that_the_initializer_refuses(session: LocalSession, handover: Handover) -> list[Finding]:
+    return findings(session, "paths.download_is_byte_identical", handover=replace(handover, storage_uri=PROXIED))
+
+
+@broken("paths.download_is_byte_identical", because="1 files differ after the download: code/__init__.py")
+def test_an_initializer_that_leaves_out_empty_files(session: LocalSession, handover: Handover) -> list[Finding]:
+    store = session.client("store")
+    twin = replace(handover, storage_uri=store.write("twin-with-empty-file", MODEL_FILES))
+    return findings(session, "paths.download_is_byte_identical", handover=twin, store=without_empty_files(store))
+
+
+@sound("paths.download_is_byte_identical")
+def test_an_initializer_that_fetches_empty_files(session: LocalSession, handover: Handover) -> list[Finding]:
+    twin = replace(handover, storage_uri=session.client("store").write("twin-with-empty-file", MODEL_FILES))
+    return findings(session, "paths.download_is_byte_identical", handover=twin)
+
+
+@sound("paths.download_is_byte_identical")
+def test_the_model_that_was_handed_over(session: LocalSession) -> list[Finding]:
+    return findings(session, "paths.download_is_byte_identical")
+
+
+# any_directory_name_arrives_or_is_refused
+
+
+@broken("paths.any_directory_name_arrives_or_is_refused", because="arrives as ['MLmodel', 'data/model.bin']")
+def test_names_with_an_initializer_that_leaves_out_empty_files(session: LocalSession) -> list[Finding]:
+    store = without_empty_files(session.client("store"))
+    return findings(session, "paths.any_directory_name_arrives_or_is_refused", store=store)
+
+
+@sound("paths.any_directory_name_arrives_or_is_refused")
+def test_names_with_the_real_initializer(session: LocalSession) -> list[Finding]:
+    return findings(session, "paths.any_directory_name_arrives_or_is_refused")
+
+
+# wrong_level_is_refused
+
+
+@broken("paths.wrong_level_is_refused", because="one level too high, runs:/")
+def test_a_run_with_mlmodel_at_its_root_too(session: LocalSession) -> list[Finding]:
+    trainer = session.client("trainer")
+    model = trainer.log_model(estimator="logistic-regression", register_as="twin-two-levels")
+    stray = {"run_id": model.run_id, "text": "flavors: {}\n", "artifact_file": "MLmodel"}
+    trainer.call("client", method="log_text", arguments=stray)
+    return findings(session, "paths.wrong_level_is_refused", handover=handed_over(session, model))
+
+
+@broken("paths.wrong_level_is_refused", because="without naming the right directory")
+def test_a_server_that_lists_no_artifacts(session: LocalSession) -> list[Finding]:
+    tracking = Instead(session.client("tracking"), list_artifacts=lambda run_id, path="": [])
+    return findings(session, "paths.wrong_level_is_refused", tracking=tracking)
+
+
+@sound("paths.wrong_level_is_refused")
+def test_wrong_levels_of_the_hand_off(session: LocalSession) -> list[Finding]:
+    return findings(session, "paths.wrong_level_is_refused")

@@ -1,0 +1,142 @@
+"""Controls of the contracts over what a pipeline run leaves behind. Broken runs are those of ``swallowing.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from controls.live_twins import Instead, findings
+from controls.registry import broken, sound
+
+from trivet.model.finding import Finding
+from trivet.model.handover import PipelineRun
+from trivet.targets.local.session import LocalSession
+
+pytestmark = pytest.mark.processes
+
+SWALLOWING = Path(__file__).with_name("swallowing.py")
+
+
+@pytest.fixture(scope="module")
+def swallowing(session: LocalSession) -> Instead:
+    """The swallowing pipeline: a run of it with MLflow at hand, and whatever further runs are asked for."""
+    pipelines = session.client("pipelines")
+
+    def run(arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> PipelineRun:
+        done: PipelineRun = pipelines.run(arguments, environment, SWALLOWING)
+        return done
+
+    main = run({})
+    assert main.succeeded, main.log
+    return Instead(pipelines, main_run=main, run=run)
+
+
+def changed(session: LocalSession, **outputs: Any) -> Instead:
+    """The example pipeline with some outputs of the training step of its main run changed."""
+    pipelines = session.client("pipelines")
+    main = pipelines.main_run
+    trained = {**main.outputs["train"], **outputs}
+    return Instead(pipelines, main_run=replace(main, outputs={**main.outputs, "train": trained}))
+
+
+# success_means_a_recorded_run
+
+
+@broken("pipelines.success_means_a_recorded_run", because="has no parameters, no registered version")
+def test_a_run_that_recorded_little(session: LocalSession, swallowing: Instead) -> list[Finding]:
+    return findings(session, "pipelines.success_means_a_recorded_run", pipelines=swallowing)
+
+
+@broken("pipelines.success_means_a_recorded_run", because="handed no run id on")
+def test_a_step_without_run(session: LocalSession) -> list[Finding]:
+    return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id=""))
+
+
+@broken("pipelines.success_means_a_recorded_run", because="MLflow does not know its run")
+def test_a_run_on_another_server(session: LocalSession) -> list[Finding]:
+    return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id="0" * 32))
+
+
+@broken("pipelines.success_means_a_recorded_run", because="is FAILED, and the pipeline succeeded")
+def test_a_run_that_did_not_finish(session: LocalSession) -> list[Finding]:
+    trainer = session.client("trainer")
+    run_id = trainer.log_model(estimator="logistic-regression", register_as="twin-failed").run_id
+    for method, what in {
+        "log_param": {"key": "folds", "value": 3},
+        "log_metric": {"key": "f1_weighted_mean", "value": 0.9},
+        "set_terminated": {"status": "FAILED"},
+    }.items():
+        trainer.call("client", method=method, arguments={"run_id": run_id, **what})
+    return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id=run_id))
+
+
+@sound("pipelines.success_means_a_recorded_run")
+def test_the_run_of_the_hand_off(session: LocalSession) -> list[Finding]:
+    return findings(session, "pipelines.success_means_a_recorded_run")
+
+
+# unrecorded_run_fails_the_pipeline
+
+
+@broken("pipelines.unrecorded_run_fails_the_pipeline", because="succeeded although the tracking server was unreachable")
+def test_a_step_that_swallows_the_error(session: LocalSession, swallowing: Instead) -> list[Finding]:
+    return findings(session, "pipelines.unrecorded_run_fails_the_pipeline", pipelines=swallowing)
+
+
+@sound("pipelines.unrecorded_run_fails_the_pipeline")
+def test_a_step_that_fails_with_the_error(session: LocalSession) -> list[Finding]:
+    return findings(session, "pipelines.unrecorded_run_fails_the_pipeline")
+
+
+# run_id_and_model_uri_travel
+
+
+@broken("pipelines.run_id_and_model_uri_travel", because="the model's metadata names run None")
+def test_a_model_without_metadata(session: LocalSession, swallowing: Instead) -> list[Finding]:
+    return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=swallowing)
+
+
+@broken("pipelines.run_id_and_model_uri_travel", because="hands on no model_uri")
+def test_a_step_that_hands_on_no_uri(session: LocalSession) -> list[Finding]:
+    return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=changed(session, model_uri=""))
+
+
+@broken("pipelines.run_id_and_model_uri_travel", because="travels, and leads nowhere")
+def test_a_uri_that_leads_nowhere(session: LocalSession) -> list[Finding]:
+    run = session.client("handover").model.run_id
+    twin = changed(session, model_uri=f"runs:/{run}/modle")
+    return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=twin)
+
+
+@sound("pipelines.run_id_and_model_uri_travel")
+def test_the_outputs_of_the_hand_off(session: LocalSession) -> list[Finding]:
+    return findings(session, "pipelines.run_id_and_model_uri_travel")
+
+
+# passed_gate_leads_to_deployment
+
+
+@broken("pipelines.passed_gate_leads_to_deployment", because="the gate said 'true', yet the deploying step did not run")
+def test_nothing_behind_the_gate(session: LocalSession, swallowing: Instead) -> list[Finding]:
+    return findings(session, "pipelines.passed_gate_leads_to_deployment", pipelines=swallowing)
+
+
+@sound("pipelines.passed_gate_leads_to_deployment")
+def test_the_deployment_of_the_hand_off(session: LocalSession) -> list[Finding]:
+    return findings(session, "pipelines.passed_gate_leads_to_deployment")
+
+
+# gate_compares_with_production
+
+
+@broken("pipelines.gate_compares_with_production", because="passes although production has 0.999")
+def test_a_gate_that_knows_a_constant(session: LocalSession, swallowing: Instead) -> list[Finding]:
+    return findings(session, "pipelines.gate_compares_with_production", pipelines=swallowing)
+
+
+@sound("pipelines.gate_compares_with_production")
+def test_a_gate_that_asks_what_is_in_production(session: LocalSession) -> list[Finding]:
+    return findings(session, "pipelines.gate_compares_with_production")

@@ -1,0 +1,292 @@
+"""Controls of the contracts over signatures in the registry, and over requests that disregard them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from controls.live_twins import Instead, findings, handed_over, model_in
+from controls.registry import broken, sound
+
+from trivet.errors import PlatformError
+from trivet.integration import check_rows, read_signature
+from trivet.model.finding import Finding
+from trivet.model.handover import HttpExchange
+from trivet.model.subjects import ModelDirectory
+from trivet.targets.local.session import LocalSession
+
+pytestmark = pytest.mark.processes
+
+
+def copied(session: LocalSession, scratch: Path) -> Path:
+    """A copy of the session's model directory, to be changed."""
+    (model,) = session.subjects("model_directory")
+    return Path(shutil.copytree(model.path, scratch / "model"))
+
+
+# every_version_has_a_signature
+
+
+@broken("signatures.every_version_has_a_signature", because="/1: the model has no signature")
+def test_an_older_version_without_signature(session: LocalSession) -> list[Finding]:
+    trainer = session.client("trainer")
+    trainer.log_model(estimator="logistic-regression", signature="none", register_as="twin-versions")
+    newest = trainer.log_model(estimator="logistic-regression", register_as="twin-versions")
+    return findings(session, "signatures.every_version_has_a_signature", handover=handed_over(session, newest))
+
+
+@broken("signatures.every_version_has_a_signature", because="the signature has no outputs")
+def test_a_version_with_inputs_only(session: LocalSession) -> list[Finding]:
+    logged = session.client("trainer").log_model(
+        estimator="logistic-regression", signature="inputs-only", register_as="twin-inputs-only"
+    )
+    return findings(session, "signatures.every_version_has_a_signature", handover=handed_over(session, logged))
+
+
+@broken("signatures.every_version_has_a_signature", because="has no model any more")
+def test_a_version_whose_files_were_collected(session: LocalSession) -> list[Finding]:
+    logged = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-collected")
+    handover = handed_over(session, logged)
+    shutil.rmtree(handover.storage_uri.removeprefix("file://"))
+    return findings(session, "signatures.every_version_has_a_signature", handover=handover)
+
+
+@sound("signatures.every_version_has_a_signature")
+def test_the_versions_of_the_hand_off(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.every_version_has_a_signature")
+
+
+# input_example_satisfies_the_signature
+
+
+@broken("signatures.input_example_satisfies_the_signature", because="saved without an input example")
+def test_a_model_without_example(session: LocalSession) -> list[Finding]:
+    logged = session.client("trainer").log_model(
+        estimator="logistic-regression", input_example=False, register_as="twin-no-example"
+    )
+    handover = handed_over(session, logged)
+    model = model_in(session.client("store").download(handover.storage_uri).directory)
+    return findings(
+        session, "signatures.input_example_satisfies_the_signature", handover=handover, model_directory=model
+    )
+
+
+def with_example(session: LocalSession, scratch: Path, column: str, value: Any) -> ModelDirectory:
+    """The session's model with another value in a column of its example."""
+    directory = copied(session, scratch)
+    file = directory / "input_example.json"
+    example = json.loads(file.read_text())
+    for row in example["data"]:
+        row[example["columns"].index(column)] = value
+    file.unlink()
+    file.write_text(json.dumps(example))
+    return model_in(directory)
+
+
+@broken("signatures.input_example_satisfies_the_signature", because="the model refuses its own input example")
+def test_an_example_that_the_model_refuses(session: LocalSession, tmp_path: Path) -> list[Finding]:
+    model = with_example(session, tmp_path, "age", "young")
+    return findings(session, "signatures.input_example_satisfies_the_signature", model_directory=model)
+
+
+@broken("signatures.input_example_satisfies_the_signature", because="column 'age': '0.5' is no double")
+def test_an_example_that_the_model_takes_by_chance(session: LocalSession, tmp_path: Path) -> list[Finding]:
+    model = with_example(session, tmp_path, "age", "0.5")
+    return findings(session, "signatures.input_example_satisfies_the_signature", model_directory=model)
+
+
+@sound("signatures.input_example_satisfies_the_signature")
+def test_the_example_of_the_hand_off(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.input_example_satisfies_the_signature")
+
+
+# runtime_reads_the_signature
+
+
+@broken("signatures.runtime_reads_the_signature", because="MLflow 2.10.2 of the runtime cannot read the signature")
+def test_a_type_that_only_a_later_mlflow_knows(session: LocalSession, tmp_path: Path) -> list[Finding]:
+    directory = copied(session, tmp_path)
+    written = yaml.safe_load((directory / "MLmodel").read_text())
+    prices = {"type": "map", "values": {"type": "double"}, "name": "prices", "required": True}
+    written["signature"]["inputs"] = json.dumps([*json.loads(written["signature"]["inputs"]), prices])
+    (directory / "MLmodel").unlink()
+    (directory / "MLmodel").write_text(yaml.safe_dump(written))
+    return findings(session, "signatures.runtime_reads_the_signature", model_directory=model_in(directory))
+
+
+@broken("signatures.runtime_reads_the_signature", because="the trainer wrote")
+def test_a_runtime_that_reads_less_than_was_written(session: LocalSession) -> list[Finding]:
+    runtime = session.client("runtime")
+
+    def call(operation: str, **arguments: Any) -> Any:
+        answer = runtime.call(operation, **arguments)
+        if operation == "try_read_signature":
+            answer["signature"]["inputs"].pop()
+        return answer
+
+    return findings(session, "signatures.runtime_reads_the_signature", runtime=Instead(runtime, call=call))
+
+
+@sound("signatures.runtime_reads_the_signature")
+def test_the_signature_of_the_hand_off(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.runtime_reads_the_signature")
+
+
+# what MLflow enforces: the real MLflow is the broken twin
+
+
+@broken("signatures.registry_demands_a_signature", because="registered version")
+def test_the_open_source_registry(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.registry_demands_a_signature")
+
+
+@sound("signatures.registry_demands_a_signature")
+def test_a_registry_that_refuses_in_unity_catalogs_words(session: LocalSession) -> list[Finding]:
+    trainer = session.client("trainer")
+
+    def log_model(**variation: Any) -> Any:
+        if variation.get("signature") == "none" and variation.get("register_as"):
+            # mlflow 2.17.2 mlflow/store/_unity_catalog/registry/rest_store.py, _validate_model_signature
+            raise PlatformError(
+                "Model passed for registration did not contain any signature metadata. All models in the Unity Catalog"
+                " must be logged with a model signature containing both input and output type specifications."
+            )
+        return trainer.log_model(**variation)
+
+    return findings(session, "signatures.registry_demands_a_signature", trainer=Instead(trainer, log_model=log_model))
+
+
+@broken("signatures.mlflow_enforces_the_signature", because="accepts a number as text silently")
+def test_what_mlflow_enforces(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.mlflow_enforces_the_signature")
+
+
+@sound("signatures.mlflow_enforces_the_signature")
+def test_a_model_that_checks_its_rows(session: LocalSession) -> list[Finding]:
+    (model,) = session.subjects("model_directory")
+    signature = read_signature(model.mlmodel)
+    assert signature is not None
+    trainer = session.client("trainer")
+
+    def call(operation: str, **arguments: Any) -> Any:
+        if operation == "try_predict" and (problems := check_rows(signature, arguments["rows"])):
+            return {"predictions": None, "type": "MlflowException", "error": "; ".join(problems)}
+        return trainer.call(operation, **arguments)
+
+    return findings(session, "signatures.mlflow_enforces_the_signature", trainer=Instead(trainer, call=call))
+
+
+# requests that disregard the signature: MLServer itself is the broken twin, and what the remedy says the sound one
+
+
+def validating(session: LocalSession, *, wordless: bool = False) -> Instead:
+    """A gateway in front of the runtime that answers requests against the signature with 400, and passes on the others."""
+    serving = session.client("serving")
+    (model,) = session.subjects("model_directory")
+    signature = read_signature(model.mlmodel)
+    assert signature is not None
+
+    def infer(request: Mapping[str, Any]) -> HttpExchange:
+        columns = {tensor["name"]: tensor["data"] for tensor in request["inputs"]}
+        if len({len(data) for data in columns.values()}) > 1:
+            problems = ["the columns have different lengths"]
+        else:
+            rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+            problems = check_rows(signature, rows)
+        if not problems:
+            exchange: HttpExchange = serving.infer(request)
+            return exchange
+        body = None if wordless else {"error": "; ".join(problems)}
+        return HttpExchange(method="POST", url="", request=request, status=400, body=body, seconds=0.0)
+
+    return Instead(serving, infer=infer)
+
+
+@broken("signatures.missing_column_is_refused", because="HTTP 500")
+def test_mlserver_and_missing_column(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.missing_column_is_refused")
+
+
+@sound("signatures.missing_column_is_refused")
+def test_a_gateway_and_missing_column(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.missing_column_is_refused", serving=validating(session))
+
+
+@broken(
+    "signatures.missing_column_is_refused", because="HTTP 400 to a request without the column 'age', without a word why"
+)
+def test_a_gateway_that_does_not_say_why(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.missing_column_is_refused", serving=validating(session, wordless=True))
+
+
+@broken("signatures.missing_column_is_refused", because="silently answered")
+def test_a_gateway_that_fills_up_what_is_missing(session: LocalSession) -> list[Finding]:
+    serving = session.client("serving")
+
+    def infer(request: Mapping[str, Any]) -> HttpExchange:
+        age = dict(request["inputs"][-1], name="age")
+        exchange: HttpExchange = serving.infer({**request, "inputs": [age, *request["inputs"]]})
+        return exchange
+
+    return findings(session, "signatures.missing_column_is_refused", serving=Instead(serving, infer=infer))
+
+
+@broken("signatures.mistyped_column_is_refused", because="HTTP 500")
+def test_mlserver_and_text_for_a_number(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.mistyped_column_is_refused")
+
+
+@sound("signatures.mistyped_column_is_refused")
+def test_a_gateway_and_text_for_a_number(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.mistyped_column_is_refused", serving=validating(session))
+
+
+@broken("signatures.null_in_an_integer_column_is_refused", because="HTTP 500")
+def test_mlserver_and_null_in_an_integer_column(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.null_in_an_integer_column_is_refused")
+
+
+@sound("signatures.null_in_an_integer_column_is_refused")
+def test_a_gateway_and_null_in_an_integer_column(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.null_in_an_integer_column_is_refused", serving=validating(session))
+
+
+@broken("signatures.wrong_shape_is_refused", because="HTTP 500")
+def test_mlserver_and_columns_of_different_lengths(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.wrong_shape_is_refused")
+
+
+@sound("signatures.wrong_shape_is_refused")
+def test_a_gateway_and_columns_of_different_lengths(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.wrong_shape_is_refused", serving=validating(session))
+
+
+@broken("signatures.extra_column_changes_nothing", because="silently answered")
+def test_a_runtime_whose_answer_depends_on_an_extra_column(session: LocalSession) -> list[Finding]:
+    serving = session.client("serving")
+
+    def infer(request: Mapping[str, Any]) -> HttpExchange:
+        exchange: HttpExchange = serving.infer(request)
+        if any(tensor["name"] == "trivet_extra" for tensor in request["inputs"]):
+            (predictions,) = exchange.body["outputs"]
+            turned = dict(predictions, data=[1 - value for value in predictions["data"]])
+            return replace(exchange, body={**exchange.body, "outputs": [turned]})
+        return exchange
+
+    return findings(session, "signatures.extra_column_changes_nothing", serving=Instead(serving, infer=infer))
+
+
+@sound("signatures.extra_column_changes_nothing")
+def test_mlserver_and_an_extra_column(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.extra_column_changes_nothing")
+
+
+@sound("signatures.extra_column_changes_nothing")
+def test_a_gateway_and_an_extra_column(session: LocalSession) -> list[Finding]:
+    return findings(session, "signatures.extra_column_changes_nothing", serving=validating(session))
