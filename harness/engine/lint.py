@@ -6,10 +6,12 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trivet.engine.authoring import evidence, inconclusive, not_applicable
+from trivet.engine.forked import in_order
 from trivet.engine.run import Recorder, fold, outside_versions
 from trivet.errors import CannotTell, NotOffered, TrivetError, UsageError
 from trivet.model.contract import Contract
@@ -17,9 +19,12 @@ from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport, ContractResult
 from trivet.model.stack import Stack
-from trivet.targets.static import KINDS, Subject, read
+from trivet.targets.static import KINDS, Place, Subject, places, read
 
 PROFILE = TARGET = "static"
+
+PIECE = 64
+"""Files that are judged in one go; more of them are shared among processes."""
 
 _NAMES = {
     "manifest": "InferenceService",
@@ -56,79 +61,106 @@ def lint(
     Raises UsageError when none of the contracts is static.
     """
     recorder = Recorder(lambda event: None)
-    tallies = [_Tally(contract, stack) for contract in contracts if contract.static]
-    if not tallies:
+    static = [contract for contract in contracts if contract.static]
+    if not static:
         raise UsageError("none of the chosen contracts is static", remedy="`trivet list` marks those that lint can run")
-    by_kind = {kind: [tally for tally in tallies if tally.contract.subject == kind] for kind in _NAMES}
-    counts: Counter[str] = Counter(dict.fromkeys(_NAMES.values(), 0))
-    errors: list[TrivetError] = []
+    reasons = {contract.id: outside_versions(contract, stack) for contract in static}
+    applying = [contract for contract in static if not reasons[contract.id]]
     paths = list(paths)
-    for found in read(paths):
-        errors += found.errors
-        counts.update(found.others)
-        for subject in found.subjects:
-            kind = KINDS[type(subject)]
-            counts[_NAMES[kind]] += 1
-            for tally in by_kind[kind]:
-                tally.judge(subject)
-    seen = {name: number for name, number in counts.items() if number}
-    if not errors and not any(counts[name] for name in _NAMES.values()):
-        errors.append(_nothing(paths, seen))
+    found = list(places(paths))
+    pieces = [found[start : start + PIECE] for start in range(0, len(found), PIECE)]
+    whole = _Part()
+    with closing(in_order(lambda piece: _judged(piece, applying, stack), pieces)) as parts:
+        for part in parts:
+            whole.add(part)
+    seen = {name: whole.counts[name] for name in [*_NAMES.values(), *whole.counts] if whole.counts[name]}
+    if not whole.errors and not any(name in seen for name in _NAMES.values()):
+        whole.errors.append(_nothing(paths, seen))
     report = recorder.report(
-        [tally.result() for tally in tallies], target=TARGET, stack=stack, profile=PROFILE, command=command
+        [_result(contract, whole.tallies.get(contract.id, _Tally()), reasons[contract.id]) for contract in static],
+        target=TARGET,
+        stack=stack,
+        profile=PROFILE,
+        command=command,
     )
-    return LintResult(report=report, counts=seen, errors=tuple(errors))
+    return LintResult(report=report, counts=seen, errors=tuple(whole.errors))
 
 
 @dataclass
 class _Tally:
-    """One contract's observations over all subjects: deviations kept, confirmations and exemptions counted."""
+    """One contract's observations: deviations kept, confirmations and exemptions counted, with the first of each."""
 
-    contract: Contract
-    stack: Stack
     deviations: list[Finding] = field(default_factory=list)
     samples: dict[Outcome, Finding] = field(default_factory=dict)
-    numbers: dict[Outcome, int] = field(default_factory=lambda: {Outcome.PASSED: 0, Outcome.SKIPPED: 0})
+    numbers: Counter[Outcome] = field(default_factory=Counter)
     seconds: float = 0.0
 
-    def __post_init__(self) -> None:
-        self.outside = outside_versions(self.contract, self.stack)
+    def note(self, finding: Finding) -> None:
+        """Take up one finding."""
+        if finding.outcome in (Outcome.PASSED, Outcome.SKIPPED):
+            self.samples.setdefault(finding.outcome, finding)
+            self.numbers[finding.outcome] += 1
+        else:
+            self.deviations.append(finding)
 
-    def judge(self, subject: Subject) -> None:
-        """Observe one subject. Never raises an Exception."""
-        if self.outside:
-            return
-        began = time.perf_counter()
-        given = [self.stack if name == "stack" else subject for name in self.contract.wants]
-        for finding in _observed(self.contract, given, subject):
-            outcome = finding.outcome
-            if outcome in self.numbers:
-                if not self.numbers[outcome]:
-                    self.samples[outcome] = finding
-                self.numbers[outcome] += 1
-            else:
-                self.deviations.append(self._own(finding))
-        self.seconds += time.perf_counter() - began
-
-    def result(self) -> ContractResult:
-        """The contract's one line in the report."""
-        findings = self.deviations + [self._counted(outcome) for outcome in self.samples]
-        if not findings:
-            name = _NAMES[self.contract.subject or ""]
-            findings = [self._own(not_applicable(self.outside or f"no {name} among the files"))]
-        return fold(self.contract, findings, self.seconds)
-
-    def _counted(self, outcome: Outcome) -> Finding:
-        sample, number = self.samples[outcome], self.numbers[outcome]
-        if number > 1:
-            sample = replace(sample, message=f"{sample.message} (and {number - 1:,} more)")
-        return self._own(sample)
-
-    def _own(self, finding: Finding) -> Finding:
-        return replace(finding, contract=self.contract.id)
+    def add(self, later: _Tally) -> None:
+        """Take up what was observed after this."""
+        self.deviations += later.deviations
+        self.samples |= {outcome: sample for outcome, sample in later.samples.items() if outcome not in self.samples}
+        self.numbers += later.numbers
+        self.seconds += later.seconds
 
 
-def _observed(contract: Contract, given: Sequence[Subject | Stack], subject: Subject) -> list[Finding]:
+@dataclass
+class _Part:
+    """What some of the files came to. ``tallies`` by the contract's id."""
+
+    tallies: dict[str, _Tally] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    errors: list[TrivetError] = field(default_factory=list)
+
+    def add(self, later: _Part) -> None:
+        """Take up what the files after these came to."""
+        for identifier, tally in later.tallies.items():
+            self.tallies.setdefault(identifier, _Tally()).add(tally)
+        self.counts.update(later.counts)
+        self.errors += later.errors
+
+
+def _judged(piece: Iterable[Place], contracts: Sequence[Contract], stack: Stack) -> _Part:
+    part = _Part(tallies={contract.id: _Tally() for contract in contracts})
+    by_kind = {kind: [(c, part.tallies[c.id]) for c in contracts if c.subject == kind] for kind in _NAMES}
+    for found in map(read, piece):
+        part.errors += found.errors
+        part.counts.update(found.others)
+        for subject in found.subjects:
+            kind = KINDS[type(subject)]
+            part.counts[_NAMES[kind]] += 1
+            for contract, tally in by_kind[kind]:
+                began = time.perf_counter()
+                for finding in _observed(contract, subject, stack):
+                    tally.note(finding)
+                tally.seconds += time.perf_counter() - began
+    return part
+
+
+def _result(contract: Contract, tally: _Tally, outside: str) -> ContractResult:
+    """The contract's one line in the report."""
+    findings = tally.deviations + [
+        _counted(sample, tally.numbers[outcome]) for outcome, sample in tally.samples.items()
+    ]
+    if not findings:
+        findings = [not_applicable(outside or f"no {_NAMES[contract.subject or '']} among the files")]
+    return fold(contract, [replace(finding, contract=contract.id) for finding in findings], tally.seconds)
+
+
+def _counted(sample: Finding, number: int) -> Finding:
+    return replace(sample, message=f"{sample.message} (and {number - 1:,} more)") if number > 1 else sample
+
+
+def _observed(contract: Contract, subject: Subject, stack: Stack) -> list[Finding]:
+    """What the check finds in one subject. Never raises an Exception."""
+    given = [stack if name == "stack" else subject for name in contract.wants]
     try:
         found = list(contract.check(*given))
     except NotOffered as error:

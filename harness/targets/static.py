@@ -22,6 +22,9 @@ MAX_BYTES = 64 * 1024 * 1024
 
 Subject = Manifest | CompiledPipeline | ModelDirectory
 
+Place = Path | UsageError
+"""A file or a model directory, or why there is none to read."""
+
 KINDS: Mapping[type[Subject], str] = {
     Manifest: "manifest",
     CompiledPipeline: "compiled_pipeline",
@@ -39,8 +42,8 @@ class Found:
     errors: tuple[UsageError, ...] = ()
 
 
-def read(paths: Iterable[Path]) -> Iterator[Found]:
-    """Everything below ``paths``, each file once, in the order given and sorted within a directory.
+def places(paths: Iterable[Path]) -> Iterator[Place]:
+    """Everything to read below ``paths``, each file once, in the order given and sorted within a directory.
 
     A directory is walked for YAML and JSON files; one that holds an ``MLmodel`` is a model directory and not walked further.
     Hidden directories and links to directories are not followed. A file that is named is read whatever it is called.
@@ -48,15 +51,19 @@ def read(paths: Iterable[Path]) -> Iterator[Found]:
     given = list(paths)
     seen: set[str] = set()
     for path in given:
-        for place in _places(path):
-            if isinstance(place, UsageError):
-                yield Found(errors=(place,))
-                continue
-            if len(given) > 1:
+        for place in _below_path(path):
+            if len(given) > 1 and isinstance(place, Path):
                 if (key := os.path.realpath(place)) in seen:
                     continue
                 seen.add(key)
-            yield read_model_directory(place) if _is_model_directory(place) else read_file(place)
+            yield place
+
+
+def read(place: Place) -> Found:
+    """What stands at one of the ``places``."""
+    if isinstance(place, UsageError):
+        return Found(errors=(place,))
+    return read_model_directory(place) if _is_model_directory(place) else read_file(place)
 
 
 def read_file(path: Path) -> Found:
@@ -104,14 +111,14 @@ def read_model_directory(path: Path) -> Found:
     return Found(subjects=(ModelDirectory(path=directory, mlmodel=content[0].value, line=content[0].line),))
 
 
-def _places(path: Path) -> Iterator[Path | UsageError]:
+def _below_path(path: Path) -> Iterator[Place]:
     if not path.is_dir() or _is_model_directory(path):
         yield path
     else:
         yield from _walk(path)
 
 
-def _walk(directory: Path) -> Iterator[Path | UsageError]:
+def _walk(directory: Path) -> Iterator[Place]:
     try:
         with os.scandir(directory) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
@@ -127,8 +134,12 @@ def _walk(directory: Path) -> Iterator[Path | UsageError]:
         if entry.is_dir(follow_symlinks=False):
             if not entry.name.startswith("."):
                 yield from _walk(directory / entry.name)
-        elif entry.name.endswith(SUFFIXES) and not (entry.is_symlink() and entry.is_dir()):
+        elif entry.name.endswith(SUFFIXES) and (entry.is_file() or _leads_nowhere(entry)):
             yield directory / entry.name
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not Path(entry.path).exists()
 
 
 def _is_model_directory(path: Path) -> bool:
@@ -137,13 +148,15 @@ def _is_model_directory(path: Path) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
+        # Not by the size that the file system tells: a pipe or a device has none.
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise UsageError(
-                f"{path} has {size:,} bytes, and no manifest, pipeline or MLmodel has more than {MAX_BYTES:,}",
+                f"{path} has more than {MAX_BYTES:,} bytes, and no manifest, pipeline or MLmodel has",
                 remedy="leave the file out, or split it",
             )
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except IsADirectoryError:
         raise UsageError(f"{path} is a directory, expected a file", remedy="name the directory that holds it") from None
     except FileNotFoundError:
@@ -175,7 +188,7 @@ def _subjects(document: Document, value: Any, keys: Keys, file: str) -> Iterator
     if value is None:
         return
     if not isinstance(value, dict):
-        yield f"a {type(value).__name__}"
+        yield "document that is no mapping"
         return
     kind = value.get("kind")
     items = value.get("items")

@@ -10,7 +10,7 @@ import pytest
 
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
 from trivet.targets.document import MAX_DEPTH, BrokenDocument, documents
-from trivet.targets.static import Found, read
+from trivet.targets.static import Found, places, read
 
 SERVICE = """\
 apiVersion: serving.kserve.io/v1beta1
@@ -29,7 +29,7 @@ MLMODEL = "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n"
 def read_text(tmp_path: Path, text: str, name: str = "file.yaml") -> Found:
     file = tmp_path / name
     file.write_text(text, encoding="utf-8")
-    (found,) = read([file])
+    (found,) = map(read, places([file]))
     return found
 
 
@@ -57,6 +57,11 @@ def test_values_are_those_that_kubernetes_reads() -> None:
 def test_what_a_mapping_says_wins_over_what_it_merges() -> None:
     (document,) = documents("base: &base {a: 1, b: 1}\nuser:\n  b: 2\n  <<: [*base, {c: 3}]\n")
     assert document.value["user"] == {"a": 1, "b": 2, "c": 3}
+
+
+def test_a_text_that_belies_its_tag_stays_a_text() -> None:
+    (document,) = documents('[!!int "", !!float "", !!bool maybe, !!int x, !!int "7"]')
+    assert document.value == ["", "", "maybe", "x", 7]
 
 
 def test_json_with_tabs_is_read() -> None:
@@ -105,7 +110,7 @@ def test_a_directory_is_walked_in_order_and_a_model_directory_is_not(tmp_path: P
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(SERVICE)
     (tmp_path / "model" / "MLmodel").write_text(MLMODEL)
-    subjects = [subject for found in read([tmp_path, tmp_path / "b.yml"]) for subject in found.subjects]
+    subjects = [subject for found in map(read, places([tmp_path, tmp_path / "b.yml"])) for subject in found.subjects]
     assert [s.path if isinstance(s, ModelDirectory) else Path(s.file) for s in subjects] == [
         tmp_path / "a" / "z.json",
         tmp_path / "b.yml",
@@ -115,7 +120,7 @@ def test_a_directory_is_walked_in_order_and_a_model_directory_is_not(tmp_path: P
 
 def test_an_mlmodel_names_its_directory(tmp_path: Path) -> None:
     (tmp_path / "MLmodel").write_text(MLMODEL)
-    (found,) = read([tmp_path / "MLmodel"])
+    (found,) = map(read, places([tmp_path / "MLmodel"]))
     (model,) = found.subjects
     assert isinstance(model, ModelDirectory)
     assert str(model.at("flavors", "python_function")) == f"{tmp_path / 'MLmodel'}:2"
@@ -169,25 +174,25 @@ def test_a_template_is_called_one(tmp_path: Path) -> None:
 )
 def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, complaint: str) -> None:
     (tmp_path / "file.yaml").write_bytes(content)
-    (found,) = read([tmp_path / "file.yaml"])
+    (found,) = map(read, places([tmp_path / "file.yaml"]))
     assert complaint in str(found.errors[0])
 
 
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
-    (found,) = read([tmp_path / "absent.yaml"])
+    (found,) = map(read, places([tmp_path / "absent.yaml"]))
     assert f"{tmp_path / 'absent.yaml'} does not exist" in str(found.errors[0])
 
 
 def test_an_mlmodel_that_is_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "MLmodel").mkdir()
-    (found,) = read([tmp_path])
+    (found,) = map(read, places([tmp_path]))
     assert "MLmodel is a directory, expected a file" in str(found.errors[0])
 
 
 @pytest.mark.parametrize("text", ["", "- a list\n", "flavors: none\n", "a: 1\n---\nb: 2\n"])
 def test_an_mlmodel_that_mlflow_did_not_write_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "MLmodel").write_text(text)
-    (found,) = read([tmp_path])
+    (found,) = map(read, places([tmp_path]))
     assert "is not an MLmodel" in str(found.errors[0])
 
 
