@@ -64,11 +64,13 @@ class Document:
 
 @dataclass(slots=True)
 class _Open:
-    """A mapping or list whose end has not been read."""
+    """A mapping or list whose end has not been read. ``key`` is the mapping's key whose value comes next."""
 
     value: Any
-    place: Place
+    members: Any
+    line: int
     anchor: str | None
+    is_map: bool
     key: str | None = None
     key_line: int = 0
     values: int = 1
@@ -96,67 +98,64 @@ def documents(text: str) -> Iterator[Document]:
 
 
 def _document(parser: Any) -> Document:
-    anchors: dict[str, tuple[Any, Place, int]] = {}
+    anchors: dict[str, tuple[Any, Any, int, int]] = {}
     enclosing: list[_Open] = []
+    top: _Open | None = None
     value: Any
-    place: Place
+    members: Any
     while True:
         event = parser.get_event()
         kind = type(event)
-        line = event.start_mark.line
-        top = enclosing[-1] if enclosing else None
+        line = at = event.start_mark.line
         if kind is yaml.ScalarEvent:
-            if top is not None and top.key is None and type(top.value) is dict:
+            if top is not None and top.is_map and top.key is None:
                 _name(top, event.value, line)
                 continue
-            value, place, values = _scalar(event), Place(line), 1
+            value, members, values = _plain(event.value) if event.implicit[0] else _tagged(event), None, 1
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            if top is not None and top.key is None and type(top.value) is dict:
+            if top is not None and top.is_map and top.key is None:
                 raise BrokenDocument("a mapping or list stands where a key is expected", line + 1)
             if len(enclosing) == MAX_DEPTH:
                 raise BrokenDocument(f"more than {MAX_DEPTH} mappings and lists within one another", line + 1)
             is_map = kind is yaml.MappingStartEvent
-            enclosing.append(_Open({} if is_map else [], Place(line, {} if is_map else []), event.anchor))
+            top = _Open({} if is_map else [], {} if is_map else [], line, event.anchor, is_map)
+            enclosing.append(top)
             continue
         elif kind is yaml.AliasEvent:
             if event.anchor not in anchors:
                 raise BrokenDocument(f"the alias *{event.anchor} names no anchor that ends before it", line + 1)
-            value, place, values = anchors[event.anchor]
+            value, members, at, values = anchors[event.anchor]
         else:  # the end of a mapping or list; the end of the document comes through the return below
-            assert top is not None
-            enclosing.pop()
-            _merge(top)
-            value, place, values = top.value, top.place, top.values
-            event.anchor = top.anchor
+            ended = enclosing.pop()
+            if ended.merges:
+                _merge(ended)
+            value, members, at, values = ended.value, ended.members, ended.line, ended.values
+            event.anchor = ended.anchor
+            top = enclosing[-1] if enclosing else None
         if event.anchor and kind is not yaml.AliasEvent:
-            anchors[event.anchor] = value, place, values
-        if not enclosing:
+            anchors[event.anchor] = value, members, at, values
+        if top is None:
             parser.get_event()
-            return Document(value, place)
-        _add(enclosing[-1], value, place, values, line)
+            return Document(value, Place(at, members))
+        top.values += values
+        if top.values > MAX_VALUES:
+            raise BrokenDocument(f"more than {MAX_VALUES:,} values once its aliases are written out", line + 1)
+        if not top.is_map:
+            top.value.append(value)
+            top.members.append(Place(at, members))
+        elif top.key == "<<" and isinstance(value, dict | list):
+            top.merges.append((value, Place(at, members)))
+        else:
+            top.value[top.key] = value
+            top.members[top.key] = Place(top.key_line, members)
+        top.key = None
 
 
 def _name(mapping: _Open, key: str, line: int) -> None:
     if key in mapping.value:
-        first = mapping.place.members[key].line + 1
+        first = mapping.members[key].line + 1
         raise BrokenDocument(f"the key {key!r} stands here a second time, after line {first}", line + 1)
     mapping.key, mapping.key_line = key, line
-
-
-def _add(parent: _Open, value: Any, place: Place, values: int, line: int) -> None:
-    parent.values += values
-    if parent.values > MAX_VALUES:
-        raise BrokenDocument(f"more than {MAX_VALUES:,} values once its aliases are written out", line + 1)
-    if type(parent.value) is list:
-        parent.value.append(value)
-        parent.place.members.append(place)
-        return
-    key, parent.key = parent.key, None
-    if key == "<<" and isinstance(value, dict | list):
-        parent.merges.append((value, place))
-        return
-    parent.value[key] = value
-    parent.place.members[key] = Place(parent.key_line, place.members)
 
 
 def _merge(mapping: _Open) -> None:
@@ -169,12 +168,11 @@ def _merge(mapping: _Open) -> None:
             for key, member in source.items():
                 if key not in mapping.value:
                     mapping.value[key] = member
-                    mapping.place.members[key] = where.members[key]
+                    mapping.members[key] = where.members[key]
 
 
-def _scalar(event: yaml.ScalarEvent) -> Any:
-    if event.implicit[0]:
-        return _plain(event.value)
+def _tagged(event: yaml.ScalarEvent) -> Any:
+    """A scalar that is quoted, a block, or has a tag."""
     if event.tag in (None, "!", f"{_TAG}str"):
         return event.value
     return _typed(event.tag, event.value)
@@ -192,5 +190,5 @@ def _typed(tag: str, text: str) -> Any:
         return text
     try:
         return getattr(_RESOLVER, f"construct_yaml_{kind}")(yaml.ScalarNode(tag, text))
-    except ValueError:
+    except (ValueError, LookupError):  # a tag that the text belies, such as !!int "" and !!bool maybe
         return text
