@@ -70,9 +70,11 @@ def failed(
     return Finding(outcome=Outcome.FAILED, message=message, remedy=remedy, location=location, evidence=evidence)
 
 
-def inconclusive(message: str, *, location: Location | None = None, evidence: tuple[Evidence, ...] = ()) -> Finding:
+def inconclusive(
+    message: str, *, location: Location | None = None, evidence: tuple[Evidence, ...] = (), remedy: str = ""
+) -> Finding:
     """The observation gives no answer; ``message`` says why."""
-    return Finding(outcome=Outcome.INCONCLUSIVE, message=message, location=location, evidence=evidence)
+    return Finding(outcome=Outcome.INCONCLUSIVE, message=message, location=location, evidence=evidence, remedy=remedy)
 
 
 def not_applicable(message: str, *, location: Location | None = None) -> Finding:

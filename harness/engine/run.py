@@ -193,7 +193,7 @@ def _observe(
     except NotOffered as error:
         findings.append(not_applicable(error.message))
     except CannotTell as error:
-        findings.append(inconclusive(error.message))
+        findings.append(inconclusive(error.message, remedy=error.remedy))
     except TrivetError as error:
         findings.append(_broken(f"could not observe: {error.message}"))
     except Exception as error:

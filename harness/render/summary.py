@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.cells import cell_len
 
@@ -44,10 +44,9 @@ def lines(report: ConformanceReport, columns: int = COLUMNS) -> Iterator[Line]:
         for result in results:
             yield _overview(result, width, columns)
     ranked = sorted(report.contracts, key=lambda result: STANDINGS.index(standing_of(result)))
-    for result in ranked:
-        if result.outcome is not Outcome.PASSED:
-            yield line()
-            yield from _block(result, columns)
+    for block in _blocks(result for result in ranked if result.outcome is not Outcome.PASSED):
+        yield line()
+        yield from _block(block[0], columns) if len(block) == 1 else _shared_block(block, columns)
     yield line()
     yield line(Span("─" * columns, "dim"))
     yield from (line(text) for text in wrap(counts(report), columns))
@@ -79,6 +78,24 @@ def _overview(result: ContractResult, width: int, columns: int) -> Line:
         return line("  ", _word(result), "  ", name)
     advice = "advice: " if standing_of(result).name == "advice" else ""
     return line("  ", _word(result), "  ", pad(name, width), "  ", Span(fit(advice + result.reason, room), "dim"))
+
+
+def _blocks(results: Iterable[ContractResult]) -> list[list[ContractResult]]:
+    """One block each, but one for all that could not be told for the same reason: forty times the same error hides it."""
+    blocks: dict[tuple[str, ...], list[ContractResult]] = {}
+    for result in results:
+        key = ("", result.reason) if result.outcome is Outcome.INCONCLUSIVE else (result.id,)
+        blocks.setdefault(key, []).append(result)
+    return list(blocks.values())
+
+
+def _shared_block(results: Sequence[ContractResult], columns: int) -> Iterator[Line]:
+    head = f"{len(results)} contracts for one reason"
+    yield line(_word(results[0]), "  ", Span(head, "bold"))
+    yield from entry("reason", results[0].reason, columns=columns, most=_REASON_LINES)
+    if len({result.remedy for result in results}) == 1:
+        yield from entry("remedy", results[0].remedy, columns=columns, most=_REASON_LINES)
+    yield from entry("contracts", ", ".join(result.id for result in results), columns=columns)
 
 
 def _block(result: ContractResult, columns: int) -> Iterator[Line]:
