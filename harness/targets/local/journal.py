@@ -49,6 +49,9 @@ class Run:
     def __enter__(self) -> Run:
         try:
             self.directory.parent.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.directory.parent).free
+            if free < limits.ROOM:
+                raise OSError(f"only {free / 2**20:.1f} MiB are free, and a run takes up to {limits.ROOM // 2**20}")
             # The lock comes first: a run directory without a held lock is taken for a leftover.
             self._lock.acquire()
             self.directory.mkdir()

@@ -1,4 +1,5 @@
-"""How long the local target waits for what, in seconds. Each is a deadline: running into one is an error with the log's tail."""
+"""How long the local target waits for what, in seconds (each is a deadline: running into one is an error with the log's tail), and
+what else it limits."""
 
 from __future__ import annotations
 
@@ -12,5 +13,8 @@ POLL = 0.05
 """Between two looks at a condition that nothing announces, such as a health endpoint."""
 GRACE = 3.0
 """Between asking a process to end and killing it."""
+ROOM = 64 * 2**20
+"""Bytes that must be free before a session starts. It writes less than that; a disk that fills up on the way would make processes
+fail in ways that look like faults of the stack."""
 ATTEMPTS = 3
 """Starts of a server whose free port somebody else took in the meantime."""
