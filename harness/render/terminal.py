@@ -126,9 +126,11 @@ class _Progress:
             case ContractEnded():
                 self.checks.pop(event.result.id, None)
                 self.done += 1
-                word = Span(pad(event.result.outcome.value, _OUTCOME), STYLES[standing_of(event.result).name])
+                standing = standing_of(event.result).name
+                word = Span(pad(event.result.outcome.value, _OUTCOME), STYLES[standing])
                 count = f"{self.done:>{len(str(self.total))}}/{self.total}"
-                return [line(count, "  ", word, "  ", fit(event.result.id, 60))]
+                advice = " (advice)" if standing == "advice" else ""
+                return [line(count, "  ", word, "  ", fit(event.result.id, 60), advice)]
             case RunEnded():
                 return []
 
@@ -160,6 +162,8 @@ class _Live:
         self._console = console
         self._progress = _Progress(clock)
         self._lock = Lock()
+        # One more, because drawing takes the other while it has the console.
+        self._telling = Lock()
         self._live = Live(get_renderable=self._now, console=console, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Emit:
@@ -170,6 +174,10 @@ class _Live:
         self._live.stop()
 
     def _emit(self, event: Event) -> None:
+        with self._telling:
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
         with self._lock:
             said = self._progress.note(event)
         if isinstance(event, ContractEnded) and event.result.outcome in (Outcome.PASSED, Outcome.SKIPPED):
