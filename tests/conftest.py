@@ -16,6 +16,11 @@ from trivet.targets.local.session import LocalSession
 pytest_plugins = ["pytester"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes milliseconds comes first, and so in a process without a session's threads, which forks may not copy."""
+    items.sort(key=lambda item: item.get_closest_marker("processes") is not None)
+
+
 @pytest.fixture(scope="session")
 def events() -> list[Event]:
     """What ``session`` told of itself."""

@@ -47,6 +47,13 @@ class Instead:
         return getattr(self._real, name)
 
 
+def served_model(session: LocalSession) -> ModelDirectory:
+    """What the storage initializer fetched for the session's runtime."""
+    (model,) = session.subjects("model_directory")
+    assert isinstance(model, ModelDirectory)
+    return model
+
+
 def model_in(directory: Path) -> ModelDirectory:
     """The model in a directory."""
     (model,) = read_model_directory(directory).subjects
@@ -56,6 +63,6 @@ def model_in(directory: Path) -> ModelDirectory:
 
 def handed_over(session: LocalSession, model: LoggedModel, **changes: Any) -> Handover:
     """The session's hand-off, as if it had been of another registered model."""
-    handover = session.client("handover")
+    handover: Handover = session.client("handover")
     uri = session.client("tracking").get_download_uri(model.registered_name, model.version)
     return replace(handover, **{"model": model, "storage_uri": f"{uri}/", **changes})

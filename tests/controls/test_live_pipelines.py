@@ -64,12 +64,13 @@ def test_a_run_on_another_server(session: LocalSession) -> list[Finding]:
 def test_a_run_that_did_not_finish(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     run_id = trainer.log_model(estimator="logistic-regression", register_as="twin-failed").run_id
-    for method, what in {
+    calls: dict[str, dict[str, Any]] = {
         "log_param": {"key": "folds", "value": 3},
         "log_metric": {"key": "f1_weighted_mean", "value": 0.9},
         "set_terminated": {"status": "FAILED"},
-    }.items():
-        trainer.call("client", method=method, arguments={"run_id": run_id, **what})
+    }
+    for method, arguments in calls.items():
+        trainer.call("client", method=method, arguments={"run_id": run_id, **arguments})
     return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id=run_id))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from controls.live_twins import Instead, findings, handed_over, model_in
+from controls.live_twins import Instead, findings, handed_over, model_in, served_model
 from controls.registry import broken, sound
 
 from trivet.errors import PlatformError
@@ -26,8 +26,7 @@ pytestmark = pytest.mark.processes
 
 def copied(session: LocalSession, scratch: Path) -> Path:
     """A copy of the session's model directory, to be changed."""
-    (model,) = session.subjects("model_directory")
-    return Path(shutil.copytree(model.path, scratch / "model"))
+    return Path(shutil.copytree(served_model(session).path, scratch / "model"))
 
 
 # every_version_has_a_signature
@@ -169,8 +168,7 @@ def test_what_mlflow_enforces(session: LocalSession) -> list[Finding]:
 
 @sound("signatures.mlflow_enforces_the_signature")
 def test_a_model_that_checks_its_rows(session: LocalSession) -> list[Finding]:
-    (model,) = session.subjects("model_directory")
-    signature = read_signature(model.mlmodel)
+    signature = read_signature(served_model(session).mlmodel)
     assert signature is not None
     trainer = session.client("trainer")
 
@@ -188,8 +186,7 @@ def test_a_model_that_checks_its_rows(session: LocalSession) -> list[Finding]:
 def validating(session: LocalSession, *, wordless: bool = False) -> Instead:
     """A gateway in front of the runtime that answers requests against the signature with 400, and passes on the others."""
     serving = session.client("serving")
-    (model,) = session.subjects("model_directory")
-    signature = read_signature(model.mlmodel)
+    signature = read_signature(served_model(session).mlmodel)
     assert signature is not None
 
     def infer(request: Mapping[str, Any]) -> HttpExchange:
