@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from trivet.engine.authoring import MUST, SHOULD, contract, failed, inconclusive, not_applicable, passed
-from trivet.errors import CannotTell
 from trivet.model.finding import Finding
 from trivet.model.stack import Stack
 from trivet.model.subjects import Keys, Manifest
+from trivet.stacks.kserve_api import ROOT, load_api
 
 SEAM = ("kfp", "kserve")
 
@@ -463,19 +462,13 @@ _KINDS = {
 }
 
 
-ROOT = "V1beta1InferenceService"
-
 Api = Mapping[str, Mapping[str, str]]
 """Type → JSON field → type of its value; a type that is missing has no fields that are known (trivet.stacks.kserve_api)."""
 
 
 @lru_cache(maxsize=8)
 def _api(file: Path) -> Api:
-    try:
-        types: Api = json.loads(file.read_bytes())["types"]
-        return {ROOT: types[ROOT], **types}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CannotTell(f"{file} does not hold the fields of KServe's API: {error!r}") from error
+    return load_api(file).types
 
 
 def _deviations(api: Api, value: Any, declared: str, keys: Keys, found: list[tuple[Keys, str]]) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
 from trivet.stacks import sdk_fields
-from trivet.stacks.realise import realise
 
 ROOT = sdk_fields.ROOT
 _DEADLINE = 120.0
@@ -53,6 +52,8 @@ def load_api(path: Path) -> KserveApi:
 
 def generate_api(sdk: Role, *, progress: Callable[[str], None] = lambda _: None) -> str:
     """The text of ``kserve_api.json`` from the role that holds the KServe SDK, whose environment is built if need be."""
+    from trivet.stacks.realise import realise
+
     python = realise(sdk, progress=progress).python
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "api.json"

@@ -58,7 +58,7 @@ def test_imports_follow_the_direction(name: str, path: Path) -> None:
         if layer and rest[0] not in ("fixtures", "hookspecs") and (layer, other) not in EXCEPTIONS:
             assert rest[0] in LAYERS[: LAYERS.index(layer) + 1], f"{name} must not import {other}"
         if parts[1:2] == ["contracts"]:
-            allowed = ("model", "integration", "contracts", "hookspecs", "targets")
+            allowed = ("model", "integration", "stacks", "contracts", "hookspecs", "targets")
             assert rest[0] in allowed or other == "trivet.engine.authoring", f"{name} must not import {other}"
 
 
