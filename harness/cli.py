@@ -231,7 +231,8 @@ def explain(identifier: str, **flags: Any) -> None:
 
 @main.command()
 @_stack_options
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
+# What cannot be read is lint's own finding, beside the others; click would refuse them all.
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="PATH…")
 @click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; may be repeated."
 )

@@ -134,12 +134,16 @@ def _walk(directory: Path) -> Iterator[Place]:
         if entry.is_dir(follow_symlinks=False):
             if not entry.name.startswith("."):
                 yield from _walk(directory / entry.name)
-        elif entry.name.endswith(SUFFIXES) and (entry.is_file() or _leads_nowhere(entry)):
+        elif entry.name.endswith(SUFFIXES) and _is_read(entry):
             yield directory / entry.name
 
 
-def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() and not Path(entry.path).exists()
+def _is_read(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link that leads nowhere, which is worth an error. A pipe would never end."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:
+        return True
 
 
 def _is_model_directory(path: Path) -> bool:
