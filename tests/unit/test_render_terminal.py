@@ -1,12 +1,8 @@
-"""What a person reads: the summary, progress as lines, and the catalogue of contracts. Whole texts are held as snapshots.
-
-``TRIVET_UPDATE_SNAPSHOTS=1`` writes them anew; read the difference before committing it.
-"""
+"""What a person reads: the summary, progress as lines, and the catalogue of contracts. Whole texts are held as snapshots."""
 
 from __future__ import annotations
 
 import io
-import os
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -17,6 +13,7 @@ import pytest
 from report_samples import SAMPLES, conformant, empty, hostile, not_conformant
 from rich.cells import cell_len
 from rich.text import Text
+from snapshots import same_as_file
 
 from trivet.engine.authoring import MUST, SHOULD, contract, passed
 from trivet.engine.events import ContractEnded, ContractStarted, Emit, PhaseEnded, PhaseStarted, RunEnded, RunStarted
@@ -38,11 +35,7 @@ Sample = Callable[[], ConformanceReport]
 
 def same_as_snapshot(name: str, text: str) -> None:
     """Hold ``text`` to the stored snapshot."""
-    path = SNAPSHOTS / f"{name}.txt"
-    if os.environ.get("TRIVET_UPDATE_SNAPSHOTS") == "1":
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+    same_as_file(SNAPSHOTS / f"{name}.txt", text)
 
 
 def readable(text: str) -> None:

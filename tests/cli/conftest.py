@@ -1,0 +1,33 @@
+"""Every test of the command line stands in a directory of its own, which says nothing about trivet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from trivet.stacks.realise import cache_directory
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory."""
+    for name in [name for name in os.environ if name.startswith("TRIVET_") and name != "TRIVET_UPDATE_SNAPSHOTS"]:
+        if name != "TRIVET_CACHE":
+            monkeypatch.delenv(name)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> str:
+    """A ``TRIVET_CACHE`` of the test's own, with the environments of the user's: runs of other tests do not show in it."""
+    environments = cache_directory() / "environments"
+    environments.mkdir(parents=True, exist_ok=True)
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / "environments").symlink_to(environments)
+    return str(folder)

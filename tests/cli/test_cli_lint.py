@@ -1,0 +1,190 @@
+"""``trivet lint`` on whatever a path may hold."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from commandline import ADVICE, BAD, GOOD, PROGRAM, Said, call, run
+
+CONTENT = "current is conformant: "
+
+
+def lint(*arguments: str | Path) -> Said:
+    return call("lint", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        (GOOD, 0, CONTENT),
+        (ADVICE, 0, "file.yaml:7: advice: "),
+        (BAD, 1, "file.yaml:7: FAILED: the API has no field spec.predictor.containerSpec"),
+        (GOOD.replace("\n", "\r\n"), 0, CONTENT),
+        ("\ufeff" + GOOD, 0, CONTENT),
+        (f"{GOOD}---\n{BAD}", 1, "file.yaml:22: FAILED: "),
+        ("apiVersion: v1\nkind: List\nitems:\n- " + GOOD.replace("\n", "\n  "), 0, CONTENT),
+        (GOOD.replace("name: churn", 'name: "\\e[2J"'), 1, "FAILED"),
+    ],
+    ids=["good", "advice", "bad", "crlf", "bom", "second document", "list", "control characters"],
+)
+def test_findings_decide_the_exit_code(here: Path, text: str, code: int, words: str) -> None:
+    (here / "file.yaml").write_bytes(text.encode())
+    said = lint("file.yaml")
+    assert (said.code, said.err) == (code, "")
+    assert words in said.out
+    assert [char for char in said.out if not char.isprintable() and char != "\n"] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (GOOD.encode("utf-16"), "is not a text file in UTF-8: byte 0 is 0xff"),
+        (GOOD.replace("churn", "schön").encode("latin-1"), "is not a text file in UTF-8"),
+        (bytes(range(256)), "is not a text file in UTF-8: byte 128 is 0x80"),
+        (GOOD.replace("  predictor", "\tpredictor").encode(), "file.yaml:6:1: "),
+        (GOOD.encode() + b"kind: Other\n", "file.yaml:15:1: the key 'kind' stands here a second time, after line 2"),
+        (GOOD.replace("name: churn", "name: {{ .Values.name }}").encode(), "render it first (`helm template`"),
+        (b"[" * 100_000, "more than 100 mappings and lists within one another"),
+        (b"a: [1\n", "file.yaml:2:1: "),
+    ],
+    ids=["utf-16", "latin-1", "binary", "tabs", "duplicate key", "template", "deep", "broken"],
+)
+def test_what_cannot_be_read_exits_3_and_the_others_are_judged(here: Path, content: bytes, words: str) -> None:
+    (here / "file.yaml").write_bytes(content)
+    (here / "good.yaml").write_text(GOOD)
+    said = lint(".")
+    assert said.code == 3
+    assert words in said.err
+    assert "seen: 1 × InferenceService" in said.out
+
+
+def test_a_yaml_bomb_is_refused_before_it_goes_off(here: Path) -> None:
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in pairwise("abcdefghij")]
+    (here / "bomb.yaml").write_text("\n".join(lines))
+    began = time.monotonic()
+    said = lint("bomb.yaml")
+    assert said.code == 3
+    assert "bomb.yaml:7:1: more than 2,000,000 values once its aliases are written out" in said.err
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD + "      env:\n" + "".join(f"      - name: A{i}\n        value: b\n" for i in range(50_000)),
+        "---\n".join([GOOD] * 7_000),
+    ],
+    ids=["one document", "many documents"],
+)
+def test_a_hundred_thousand_lines_take_seconds(here: Path, text: str) -> None:
+    assert text.count("\n") > 100_000
+    (here / "long.yaml").write_text(text)
+    began = time.monotonic()
+    assert lint("long.yaml").code == 0
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("", "no YAML or JSON document at all"),
+        ("# only a comment\n---\n", "no YAML or JSON document at all"),
+        ("kind: ConfigMap\n", "1 ConfigMap"),
+        ("just words\n", "1 document that is no mapping"),
+    ],
+)
+def test_nothing_to_lint_could_not_tell(here: Path, text: str, seen: str) -> None:
+    (here / "file.yaml").write_text(text)
+    said = lint("file.yaml")
+    assert said.code == 2
+    assert f"seen were {seen}" in said.err
+    assert "conformant" not in said.out
+
+
+def test_an_empty_directory_has_nothing_to_lint(here: Path) -> None:
+    assert lint(here).code == 2
+
+
+def test_a_model_directory_that_is_a_file_is_refused(here: Path) -> None:
+    (here / "MLmodel").write_text("not a model")
+    said = lint(".")
+    assert said.code == 3
+    assert "is not an MLmodel: expected one mapping with the key 'flavors'" in said.err
+
+
+def test_paths_that_lead_nowhere_or_in_circles_are_named(here: Path) -> None:
+    for name, target in (("loop.yaml", "loop.yaml"), ("one.yaml", "two.yaml"), ("two.yaml", "one.yaml"), ("self", ".")):
+        (here / name).symlink_to(target)
+    (here / "lost.yaml").symlink_to("nowhere")
+    (here / "good.yaml").write_text(GOOD)
+    said = lint(".", "absent.yaml")
+    assert said.code == 3
+    assert said.err.count("Too many levels of symbolic links") == 3
+    assert "lost.yaml does not exist" in said.err
+    assert "absent.yaml does not exist" in said.err
+    assert "seen: 1 × InferenceService" in said.out
+
+
+def test_pipes_sockets_and_endless_files_do_not_hang(here: Path) -> None:
+    os.mkfifo(here / "pipe.yaml")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket.yaml")
+        (here / "good.yaml").write_text(GOOD)
+        assert run("lint", ".", timeout=30).code == 0
+    said = run("lint", "/dev/zero", timeout=60)
+    assert said.code == 3
+    assert "/dev/zero has more than 67,108,864 bytes" in said.err
+
+
+def test_a_pipe_that_is_named_is_read(here: Path) -> None:
+    (here / "bad.yaml").write_text(BAD)
+    assert os.waitstatus_to_exitcode(os.system(f"cat bad.yaml | {PROGRAM} lint /dev/stdin > said.txt")) == 1
+    assert (here / "said.txt").read_text().startswith("/dev/stdin:7: FAILED: ")
+
+
+def test_paths_with_spaces_and_letters_beyond_ascii(here: Path) -> None:
+    (here / "mein schönes modell").mkdir()
+    (here / "mein schönes modell" / "a b.yaml").write_text(BAD)
+    assert lint("mein schönes modell").out.startswith("mein schönes modell/a b.yaml:7: FAILED: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "metadata: 3\nspec: [1]\n",
+        "metadata: {name: 3, annotations: [x], labels: 7}\nspec: {predictor: {model: [], containers: {a: 1}}}\n",
+        "metadata: {annotations: {serving.kserve.io/deploymentMode: 3}}\nspec: {predictor: {model: {modelFormat: x, "
+        "storageUri: 3, protocolVersion: 2, env: 7, resources: x, readinessProbe: 4}, canaryTrafficPercent: abc}}\n",
+        "",
+    ],
+)
+def test_a_manifest_of_the_wrong_types_fails_and_breaks_no_check(here: Path, text: str) -> None:
+    (here / "odd.yaml").write_text(f"apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\n{text}")
+    said = lint("odd.yaml")
+    assert said.code == 1
+    assert "ERROR" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("mlmodel", "requirements"),
+    [
+        ("flavors: {python_function: 3, sklearn: [x]}\nsignature: 4\n", b"\xff\xfe"),
+        ("flavors: {python_function: {python_version: [3]}}\nsignature: {inputs: '{', outputs: 3}\n", b"a b c\n"),
+        (
+            "flavors: {python_function: {python_version: abc}}\nmlflow_version: x.y\n",
+            b"-r other\n@@@\nnumpy==not.one\n",
+        ),
+    ],
+)
+def test_a_model_directory_of_the_wrong_types_breaks_no_check(here: Path, mlmodel: str, requirements: bytes) -> None:
+    (here / "MLmodel").write_text(mlmodel)
+    (here / "requirements.txt").write_bytes(requirements)
+    said = lint(".")
+    assert said.code == 1
+    assert "ERROR" not in said.out

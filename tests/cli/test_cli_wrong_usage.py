@@ -1,0 +1,208 @@
+"""Wrong usage: exit code 3, what was wrong, what there is instead, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from commandline import GOOD, PROGRAM, Said, call, environment, refused, run
+
+from trivet.stacks.read import stack_folder
+
+STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (
+            "nonsense",
+            "unknown command 'nonsense'\n  remedy: choose one of: doctor, explain, lint, list, plan, run, stack",
+        ),
+        ("stack nonsense", "unknown command 'nonsense'\n  remedy: choose one of: list, lock"),
+        ("list --nonsense", "unknown option '--nonsense'\n  remedy: choose one of: --help, --plugin, -h"),
+        ("run --stack nope", STACKS),
+        ("plan --stack nope", STACKS),
+        ("lint --stack nope .", STACKS),
+        ("stack lock nope", STACKS),
+        ("run --target nope", "unknown target 'nope'\n  remedy: choose one of: local"),
+        ("plan --target nope", "unknown target 'nope'\n  remedy: choose one of: local"),
+        ("run --profile nope", "choose one of: core, static"),
+        ("plan --profile nope", "choose one of: core, static"),
+        ("lint --profile nope .", "choose one of: core, static"),
+        ("run --contract nope.*", "paths.storage_uri_names_the_model_directory"),
+        ("explain nope", "paths.storage_uri_names_the_model_directory"),
+        ("run --format nope", "choose one of: github, html, json, junit, sarif"),
+        ("lint --format nope .", "choose one of: github, html, json, junit, sarif"),
+        ("lint --contract serving.* .", "choose one of: "),
+        ("stack lock current --cutoff tomorrow", "cut-off 'tomorrow' is not a day"),
+        ("stack lock current --role nope", "choose one of: initializer, runtime, sdk, tracking, trainer"),
+        ("lint -", "/dev/stdin"),
+    ],
+)
+def test_an_unknown_name_lists_what_there_is(command: str, words: str) -> None:
+    assert words in refused(*command.split())
+
+
+@pytest.mark.parametrize("command", ["", "stack", "lint", "explain", "explain a b", "stack lock"])
+def test_an_incomplete_command_shows_its_usage(command: str) -> None:
+    said = call(*command.split())
+    assert said.code == 3
+    assert "Usage: " in said.err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("STACK", STACKS), ("TARGET", "unknown target"), ("PROFILE", "unknown profile"), ("PLUGINS", "plugin 'nope'")],
+)
+def test_a_wrong_environment_variable_is_wrong_usage(name: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"TRIVET_{name}", "nope")
+    assert words in refused("plan")
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "pyproject.toml").write_text('[tool.trivet]\nstack = "2024.11"\n')
+    assert call("plan").out.startswith("2024.11  ")
+    monkeypatch.setenv("TRIVET_STACK", "2024.11-fixed")
+    assert call("plan").out.startswith("2024.11-fixed  ")
+    assert call("plan", "--stack", "current").out.startswith("current  ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[tool.trivet\n", "is not valid TOML"),
+        ('[tool.trivet]\nstackk = "x"\n', "use one of: stack, target, profile, plugins, report"),
+        ("[tool.trivet]\nstack = 3\n", "tool.trivet.stack is 3"),
+        ('[tool.trivet]\nplugins = "x"\n', "write a list of module names"),
+        ('[tool.trivet]\nplugins = [""]\n', "plugin '' does not import"),
+        ("[tool]\ntrivet = 3\n", "write [tool.trivet]"),
+    ],
+)
+def test_broken_settings_name_the_file(here: Path, text: str, words: str) -> None:
+    (here / "pyproject.toml").write_text(text)
+    said = refused("plan")
+    assert words in said
+    assert "pyproject.toml" in said or "plugins" in said
+
+
+@pytest.mark.parametrize("text", ['[project]\nname = "other"\n', "[tool.black]\nline-length = 9\n", "tool = 3\n", ""])
+def test_a_pyproject_of_something_else_changes_nothing(here: Path, text: str) -> None:
+    (here / "pyproject.toml").write_text(text)
+    assert call("plan").out.startswith("current  ")
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    """A whole stack of the user's own, to be broken; its path has a space and a letter beyond ASCII."""
+    return shutil.copytree(stack_folder("2024.11"), tmp_path / "my stück")
+
+
+def test_a_stack_of_ones_own_is_named_by_folder_or_file(stack: Path) -> None:
+    assert call("plan", "--stack", stack).out.startswith("my stück  ")
+    assert call("plan", "--stack", stack / "stack.toml").out.startswith("my stück  ")
+
+
+def test_a_stack_that_is_no_toml_names_the_line(stack: Path) -> None:
+    (stack / "stack.toml").write_text("title = 'x'\n[[[\n")
+    assert "stack.toml:2: not TOML" in refused("plan", "--stack", stack)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("title = ", "titel = ", "`titel` is unknown, expected one of: "),
+        ('python = "3.11"', "python = 3.11", "expected a Python version"),
+        ("http_port = 8080", "http_port = 80800", "expected a port number"),
+    ],
+)
+def test_a_stack_of_the_wrong_shape_names_the_key(stack: Path, old: str, new: str, words: str) -> None:
+    text = (stack / "stack.toml").read_text()
+    assert old in text
+    (stack / "stack.toml").write_text(text.replace(old, new))
+    assert words in refused("plan", "--stack", stack)
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "lint ."])
+def test_a_stack_without_locks_says_how_to_make_them(stack: Path, command: str) -> None:
+    for lock in stack.glob("*.lock"):
+        lock.unlink()
+    name, *rest = command.split()
+    assert f"remedy: trivet stack lock {stack}" in refused(name, "--stack", stack, *rest)
+
+
+def test_a_lock_that_is_none_names_the_line(stack: Path) -> None:
+    (stack / "trainer.lock").write_text("numpy==1.0\nnumpy>=2\n")
+    assert "trainer.lock:2: 'numpy>=2' is not a pin" in refused("plan", "--stack", stack)
+
+
+def test_a_folder_that_is_no_stack_says_what_is_missing(tmp_path: Path) -> None:
+    assert "there is no stack.toml in it" in refused("plan", "--stack", tmp_path)
+
+
+@pytest.mark.parametrize("command", ["run", "lint x.yaml"])
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/below"])
+def test_a_report_that_cannot_be_written_is_refused_at_once(here: Path, command: str, place: str) -> None:
+    (here / "file").write_text("in the way")
+    assert f"--report '{place}'" in refused(*command.split(), "--report", place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_another_user_may_not_touch_is_said() -> None:
+    """As ``nobody``, since root may read and write everything; and in a folder that everybody can reach."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "secret.yaml").write_text(GOOD)
+        (folder / "secret.yaml").chmod(0)
+        (folder / "good.yaml").write_text(GOOD)
+        (folder / "mine").mkdir(mode=0o755)
+
+        def lint(*more: str) -> Said:
+            done = subprocess.run(
+                [PROGRAM, "lint", "good.yaml", *more],
+                cwd=folder,
+                env=environment(HOME="/"),
+                user=65534,
+                extra_groups=[],
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            return Said(done.returncode, done.stdout, done.stderr)
+
+        try:
+            said = lint()
+        except PermissionError:
+            pytest.skip("this checkout is out of reach for other users")
+        assert (said.code, said.err) == (0, "")
+        said = lint("secret.yaml")
+        assert said.code == 3
+        assert "seen: 1 × InferenceService" in said.out, "the other file is judged all the same"
+        assert said.err.startswith("trivet: secret.yaml cannot be read: Permission denied\n  remedy: ")
+        assert "--report 'mine' is not writable" in lint("--report", "mine").err
+
+
+@pytest.mark.parametrize("path", ["a b", "a:b", "a'b", "a%20b", "a#b"])
+@pytest.mark.parametrize("command", ["run", "doctor"])
+def test_a_cache_path_that_breaks_the_software_is_refused(tmp_path: Path, command: str, path: str) -> None:
+    said = run(command, TRIVET_CACHE=str(tmp_path / path))
+    assert said.code == 3
+    assert "cannot be used: its path holds" in said.err
+    assert "remedy: set TRIVET_CACHE to" in said.err
+    assert not (tmp_path / path).exists()
+
+
+def test_a_cache_that_cannot_be_made_is_told_by_run_and_doctor(here: Path) -> None:
+    (here / "file").write_text("in the way")
+    said = run("run", TRIVET_CACHE="file")
+    assert (said.code, said.err.count("\n")) == (2, 2)
+    assert f"the run directory {here}/file/runs" in said.err
+    said = run("doctor", TRIVET_CACHE="file")
+    assert said.code == 2
+    assert f"BAD  cache                  {here}/file: " in said.out
+    assert "remedy: set TRIVET_CACHE to a writable directory" in said.out
