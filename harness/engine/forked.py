@@ -8,11 +8,12 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from multiprocessing import Pipe, get_context
-from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from trivet.errors import PlatformError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -33,6 +34,8 @@ def in_order(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Genera
     if number < 2 or threading.active_count() > 1:
         yield from map(work, pieces)
         return
+    from multiprocessing import Pipe, get_context  # loaded where there is something to share
+
     context = get_context("fork")
     workers = []
     try:
