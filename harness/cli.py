@@ -202,10 +202,10 @@ def plan(contracts: Sequence[str], **flags: Any) -> None:
 
     settings = _settings(**flags)
     registry = Registry(settings.plugins)
-    _target(registry, settings.target)
+    target = _target(registry, settings.target)
     stack = load_stack(settings.stack)
     made = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)
-    click.echo(planned(made, stack))
+    click.echo(planned(made, stack, target.plan(stack)))
 
 
 @main.command("list")

@@ -60,6 +60,9 @@ class PaperTarget:
         self.clients = clients
         self.stopped = False
 
+    def plan(self, stack: Stack) -> Sequence[str]:
+        return ("a sheet of paper",)
+
     @contextmanager
     def start(self, stack: Stack, emit: Any) -> Iterator[PaperSession]:
         try:

@@ -46,12 +46,17 @@ def listing(contracts: Sequence[Contract]) -> str:
     )
 
 
-def planned(plan: Plan, stack: Stack) -> str:
-    """What a run would judge: as :func:`listing`, with the reason for each contract that will be skipped."""
+def planned(plan: Plan, stack: Stack, starts: Sequence[str] = ()) -> str:
+    """What a run would start, then judge: as :func:`listing`, with the reason for each contract that will be skipped."""
     components = " · ".join(f"{NAMES.get(name, name)} {version}" for name, version in stack.components.items())
     name = fit(stack.name, COLUMNS // 2)
     head = [line(Span(name, "bold"), "  ", fit(stack.title, COLUMNS // 2 - 2))]
     head += [line(text) for text in wrap(f"{components}\nprofile {plan.profile}", COLUMNS)]
+    head += (
+        [line(), *entry("starts", starts[0]), *(one for start in starts[1:] for one in entry("", start))]
+        if starts
+        else []
+    )
     judged = len(plan.contracts) - len(plan.not_applicable)
     foot = f"{_number(plan.contracts)}: {judged} to judge, {len(plan.not_applicable)} that will be skipped"
     return plain([*head, line(), *_table(plan.contracts, plan.not_applicable), line(), line(foot)])

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from trivet.errors import PlatformError
 from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineRun
+from trivet.model.stack import Stack
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
 
 Rows = Sequence[Mapping[str, Any]]
@@ -133,5 +134,8 @@ class Target(Protocol):
 
     name: str
 
-    def start(self, stack: Any, emit: Any) -> AbstractContextManager[Session]:
+    def plan(self, stack: Stack) -> Sequence[str]:
+        """What ``start`` would do, a line each, without doing it."""
+
+    def start(self, stack: Stack, emit: Any) -> AbstractContextManager[Session]:
         """Bring the stack up; leaving the block stops everything that was started, on every way out."""

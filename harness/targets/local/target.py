@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from trivet.engine.events import Emit
 from trivet.errors import PlatformError
-from trivet.model.stack import Stack
+from trivet.model.stack import ROLES, Stack
 from trivet.targets.local.journal import Run, clean, leftovers
 from trivet.targets.local.processes import Processes
 from trivet.targets.local.session import LocalSession
@@ -17,6 +17,20 @@ class LocalTarget:
     """A stack as processes on this machine: needs no Docker and no cluster."""
 
     name = "local"
+
+    def plan(self, stack: Stack) -> Sequence[str]:
+        """The role environments and the processes, in the order in which they come to be."""
+        parts = stack.components
+        return (
+            *(
+                f"{name} environment: Python {stack.roles[name].python}, {len(stack.roles[name].pins)} packages"
+                for name in ROLES
+            ),
+            f"tracking server: mlflow server {parts['mlflow']} on SQLite, on a free port of 127.0.0.1",
+            f"pipeline: the example pipeline under the KFP SDK {parts['kfp']}",
+            f"storage initializer: the code of KServe {parts['kserve']}, into empty directories",
+            f"runtime: MLServer {parts['runtime']} as {stack.settings['serving']['runtime']} starts it, on free ports of 127.0.0.1",
+        )
 
     @contextmanager
     def start(self, stack: Stack, emit: Emit) -> Iterator[LocalSession]:
