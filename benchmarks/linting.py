@@ -1,34 +1,36 @@
-"""``trivet lint`` over 10,000 manifests, beside the schema validators that users would pick. One command, one run, one table.
-
-Usage: ``python benchmarks/lint.py [--manifests 10000] [--stack 2024.11]``
+"""``trivet lint`` over 10,000 manifests, beside the schema validators that users would pick.
 
 check-jsonschema comes from the package index into a throw-away environment; kubeconform is built with ``go install`` where there
 is Go. Both get the schema of InferenceService from KServe's own CRD (the Go module of the stack's version), made strict as
 kubeconform's documentation does it: no fields but the known ones. Without Go the schema is made from the stack's kserve_api.json.
-Every tool runs as a whole process over files that it has not seen; the page cache is warm for all.
+Every tool runs as a whole process as users would call it: trivet and kubeconform on every processor, check-jsonschema on one.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
+from sides import interleaved, spend, spread, table
+from uv import find_uv_bin
 
 from trivet.model.stack import Stack
 from trivet.stacks.kserve_api import ROOT, load_api
 from trivet.stacks.read import load_stack
 
+TRIVET = "trivet lint"
+STACK = "2024.11"
+MANIFESTS = 10_000
 CHECK_JSONSCHEMA = "check-jsonschema==0.33.0"
 KUBECONFORM = "github.com/yannh/kubeconform/cmd/kubeconform@v0.6.7"
 CRD = "config/crd/full/serving.kserve.io_inferenceservices.yaml"
@@ -73,40 +75,32 @@ spec:
 """
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--manifests", type=int, default=10_000)
-    parser.add_argument("--stack", default="2024.11")
-    asked = parser.parse_args()
-    stack = load_stack(asked.stack)
-    with tempfile.TemporaryDirectory(prefix="trivet-benchmark-") as scratch:
-        place = Path(scratch)
-        schema, source = strict_schema(stack)
-        (place / "inferenceservice.json").write_text(json.dumps(schema), encoding="utf-8")
-        manifests = write_manifests(place / "manifests", asked.manifests)
-        commands = {"trivet lint": [str(Path(sys.executable).with_name("trivet")), "lint", "--stack", asked.stack]}
-        commands |= validators(place)
-        print(
-            f"{asked.manifests:,} manifests of {MANIFEST.count(chr(10))} lines; schema from {source}; {os.cpu_count()} processors"
-        )
-        for command in commands.values():
-            refuse_a_broken_one(command, place)
-        times = {name: measure(command, manifests, place) for name, command in commands.items()}
-    print(f"{'':<18}{'seconds':>9}{'ms each':>9}{'of trivet':>11}")
-    for name, seconds in times.items():
-        each = seconds / asked.manifests * 1000
-        print(f"{name:<18}{seconds:>9.2f}{each:>9.3f}{seconds / times['trivet lint']:>10.2f}x")
-
-
-def measure(command: Sequence[str], manifests: Path, place: Path) -> float:
-    """Seconds of wall time for the whole process. Raises SystemExit when it did not find the manifests sound."""
-    began = time.perf_counter()
-    done = run(command, manifests, place)
-    seconds = time.perf_counter() - began
-    if done.returncode:
-        raise SystemExit(f"{command[0]} exited {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
-    return seconds
+def measure(scratch: Path, rounds: int) -> str:
+    """Show that every tool refuses an unknown field, then let them take turns over the same sound files."""
+    stack = load_stack(STACK)
+    schema, source = strict_schema(stack)
+    (scratch / "inferenceservice.json").write_text(json.dumps(schema), encoding="utf-8")
+    manifests = write_manifests(scratch / "manifests", MANIFESTS)
+    commands = {
+        TRIVET: [str(Path(sys.executable).with_name("trivet")), "lint", "--stack", STACK],
+        **validators(scratch),
+    }
+    for command in commands.values():
+        refuse_a_broken_one(command, scratch)
+    turns = interleaved(
+        {name: partial(spend, over(command, manifests), scratch) for name, command in commands.items()}, rounds
+    )
+    rows = [["", "wall s", "CPU s", "wall ms each", "of trivet"]]
+    for name, spent in turns.items():
+        wall = [turn.wall for turn in spent]
+        ratio = median(one.wall / other.wall for one, other in zip(spent, turns[TRIVET], strict=True))
+        each = f"{median(wall) / MANIFESTS * 1000:.3f}"
+        rows.append([name, spread(wall), spread([turn.cpu for turn in spent]), each, f"{ratio:.2f}x"])
+    lines = MANIFEST.count("\n")
+    return (
+        f"{MANIFESTS:,} manifests of {lines} lines, stack {STACK}, schema from {source}, {rounds} rounds: "
+        f"median (smallest–largest)\n{table(rows)}"
+    )
 
 
 def refuse_a_broken_one(command: Sequence[str], place: Path) -> None:
@@ -114,15 +108,15 @@ def refuse_a_broken_one(command: Sequence[str], place: Path) -> None:
     broken = write_manifests(place / f"broken-{Path(command[0]).name}", 1)
     file = broken / "000000.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("minReplicas", "minimumReplicas"), encoding="utf-8")
-    done = run(command, broken, place)
-    if not done.returncode or "minimumReplicas" not in done.stdout + done.stderr:
-        raise SystemExit(f"{command[0]} does not refuse an unknown field:\n{done.stdout}{done.stderr}")
+    said = spend(over(command, broken), place, codes=(1,)).output
+    if "minimumReplicas" not in said:
+        raise SystemExit(f"{command[0]} does not name the unknown field:\n{said}")
 
 
-def run(command: Sequence[str], manifests: Path, place: Path) -> subprocess.CompletedProcess[str]:
+def over(command: Sequence[str], manifests: Path) -> list[str]:
     """The tool over every file of a directory; check-jsonschema takes files, the others walk."""
     given = sorted(map(str, manifests.glob("*.yaml"))) if "check-jsonschema" in command[0] else [str(manifests)]
-    return subprocess.run([*command, *given], cwd=place, capture_output=True, text=True, check=False)
+    return [*command, *given]
 
 
 def write_manifests(folder: Path, number: int) -> Path:
@@ -136,7 +130,7 @@ def write_manifests(folder: Path, number: int) -> Path:
 
 def validators(place: Path) -> dict[str, list[str]]:
     """The validators' commands, once they are installed."""
-    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or "uv"
+    uv = find_uv_bin()
     python = place / "validator" / "bin" / "python"
     quiet(uv, "venv", "--quiet", str(place / "validator"))
     quiet(uv, "pip", "install", "--quiet", "--python", str(python), CHECK_JSONSCHEMA)
@@ -206,7 +200,3 @@ def schema_of_api(stack: Stack) -> dict[str, Any]:
         for name, fields in api.types.items()
     }
     return {"$ref": f"#/definitions/{ROOT}", "definitions": definitions}
-
-
-if __name__ == "__main__":
-    main()

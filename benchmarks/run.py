@@ -1,0 +1,42 @@
+"""Every benchmark of trivet, side by side with what it is held against. Prints figures and judges none.
+
+Usage: ``python benchmarks/run.py [--only plugin|lint|run] [--rounds N]``, with the Python that trivet is installed in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import linting
+import plugin
+import warm
+
+BENCHMARKS = {"plugin": (plugin.measure, 20), "lint": (linting.measure, 5), "run": (warm.measure, 3)}
+"""What measures, and in how many rounds."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=BENCHMARKS, help="one of them")
+    parser.add_argument("--rounds", type=int, help="instead of each one's own number")
+    asked = parser.parse_args()
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(
+        f"{platform.system()} {platform.machine()}, {processors} processors, Python {platform.python_version()}, ",
+        end="",
+    )
+    print(", ".join(f"{name} {version(name)}" for name in ("trivet", "pytest", "hypothesis", "pyyaml")))
+    for name, (measure, rounds) in BENCHMARKS.items():
+        if asked.only in (None, name):
+            with tempfile.TemporaryDirectory(prefix="trivet-benchmark-") as scratch:
+                print(f"\n== {name}: {measure(Path(scratch), asked.rounds or rounds)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

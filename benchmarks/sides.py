@@ -1,0 +1,73 @@
+"""Measuring whole processes side by side: turns are interleaved, so that a busy minute hits every side, and medians told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+Turn = TypeVar("Turn")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of one process: on the clock, and of processors, its own children's included. ``output`` is all it printed."""
+
+    wall: float
+    cpu: float
+    code: int
+    output: str
+
+
+def spend(command: Sequence[str], cwd: Path, codes: Sequence[int] = (0,)) -> Spent:
+    """Run a command to its end. Raises SystemExit when it exits with none of ``codes``."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, cwd=cwd, env=_environment(), stdout=output, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        said = output.read()
+    if process.returncode not in codes:
+        raise SystemExit(f"{command[0]} exited {process.returncode}:\n{said[-2000:]}")
+    return Spent(wall, used.ru_utime + used.ru_stime, process.returncode, said)
+
+
+def _environment() -> dict[str, str]:
+    """This process's, in which Python keeps its bytecode: what every start compiles anew is no start that users see."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def interleaved(sides: Mapping[str, Callable[[], Turn]], rounds: int) -> dict[str, list[Turn]]:
+    """``rounds`` turns of every side, A B C A B C …, after one of each that is not counted."""
+    turns: dict[str, list[Turn]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, turn in sides.items():
+            taken = turn()
+            if number:
+                turns[name].append(taken)
+    return turns
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """The median, and the smallest and largest value."""
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as text, the first as the head; the first column is flush left and the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if at else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
