@@ -27,6 +27,8 @@ _ID = 44
 _REASON = 16
 """The narrowest room in which a reason says anything."""
 _REASON_LINES = 8
+_SHARED_LINES = 24
+"""Of a reason that stands for many: the cause, which tools tell last, must not be cut off."""
 
 
 def summary(report: ConformanceReport) -> str:
@@ -92,7 +94,7 @@ def _blocks(results: Iterable[ContractResult]) -> list[list[ContractResult]]:
 def _shared_block(results: Sequence[ContractResult], columns: int) -> Iterator[Line]:
     head = f"{len(results)} contracts for one reason"
     yield line(_word(results[0]), "  ", Span(head, "bold"))
-    yield from entry("reason", results[0].reason, columns=columns, most=_REASON_LINES)
+    yield from entry("reason", results[0].reason, columns=columns, most=_SHARED_LINES)
     if len({result.remedy for result in results}) == 1:
         yield from entry("remedy", results[0].remedy, columns=columns, most=_REASON_LINES)
     yield from entry("contracts", ", ".join(result.id for result in results), columns=columns)
