@@ -90,8 +90,10 @@ def _signals() -> Iterator[None]:
     try:
         yield
     finally:
+        # Once one was heard, the rest stay ignored to the end of the process.
         for number in heard:
-            signal.signal(number, before[number])
+            if signal.getsignal(number) is end:
+                signal.signal(number, before[number])
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
