@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -189,7 +190,7 @@ def test_an_environment_that_is_being_built_is_not_half_made(role: Role) -> None
     assert half_made() == [folder]
 
 
-def test_a_wrong_hash_is_refused_with_the_remedy_and_leaves_it_half_made(tmp_path: Path, tiny_lock: str) -> None:
+def test_a_wrong_hash_is_refused_with_the_remedy_and_leaves_nothing(tmp_path: Path, tiny_lock: str) -> None:
     wrong = "".join(
         line[: line.index("sha256:") + 7] + "0" * 64 + line[line.index("sha256:") + 71 :] if "sha256:" in line else line
         for line in tiny_lock.splitlines(keepends=True)
@@ -198,6 +199,7 @@ def test_a_wrong_hash_is_refused_with_the_remedy_and_leaves_it_half_made(tmp_pat
         realise(tiny_role(tmp_path / "tiny", wrong))
     assert "trivet stack lock" in error.value.remedy
     assert environments() == []
+    assert half_made() == []
 
 
 @pytest.mark.usefixtures("no_registry")
@@ -206,6 +208,21 @@ def test_without_a_registry_the_error_names_role_stack_and_remedy(role: Role, no
         realise(role)
     assert no_registry in error.value.message, "uv's own words"
     assert "registry is reachable" in error.value.remedy
+
+
+def test_a_build_ends_soon_when_it_is_told_to(role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute, ThreadPoolExecutor(1) as pool:
+        mute.settimeout(60)
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{mute.getsockname()[1]}/simple")
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+        stop = threading.Event()
+        building = pool.submit(realise, role, stop=stop)
+        connection, _ = mute.accept()
+        with connection:
+            stop.set()
+            with pytest.raises(PlatformError, match="the run is ending"):
+                building.result(timeout=5)
+    assert half_made() == []
 
 
 def test_a_python_that_is_not_there_is_told(tmp_path: Path, tiny_lock: str, monkeypatch: pytest.MonkeyPatch) -> None:

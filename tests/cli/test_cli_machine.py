@@ -1,0 +1,132 @@
+"""A machine that does not allow what a run needs: exit code 2, the cause once, and its remedy."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from commandline import GOOD, SIX, Said, run, tiny_stack
+
+from trivet.stacks.realise import cache_directory
+
+pytestmark = pytest.mark.processes
+
+
+def could_not_tell(said: Said) -> str:
+    """What a run printed that must have come to no verdict, and must have said so once."""
+    assert said.code == 2, said
+    assert "Traceback" not in said.err
+    assert said.out.count("INCONCLUSIVE  ") < 120
+    assert len(said.out.splitlines()) < 240
+    return said.out + said.err
+
+
+@contextmanager
+def disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own."""
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting is not permitted here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_too_small_for_a_run_is_told_before_it_starts(tmp_path: Path) -> None:
+    with disk(tmp_path / "disk", "4m") as small:
+        said = run("run", "--stack", tiny_stack(tmp_path / "tiny"), TRIVET_CACHE=str(small))
+        assert "only 4.0 MiB are free, and a run takes up to 64" in could_not_tell(said)
+        assert "remedy: free some disk space" in said.err
+        seen = run("doctor", TRIVET_CACHE=str(small))
+        assert seen.code == 2
+        assert f"BAD  cache                  {small}: 0.0 GiB free" in seen.out
+
+
+def test_a_disk_too_small_for_an_environment_is_told(tmp_path: Path) -> None:
+    with disk(tmp_path / "disk", "80m") as small:
+        said = run("run", "--stack", "2024.11-fixed", TRIVET_CACHE=str(small))
+        assert "No space left on device" in could_not_tell(said)
+        assert "remedy    free some disk space, or set TRIVET_CACHE" in said.out
+        assert list((small / "environments").glob("*/bin")) == [], "nothing half-made is left to fill the disk"
+
+
+def test_a_report_on_a_full_disk_is_told(here: Path, tmp_path: Path) -> None:
+    (here / "good.yaml").write_text(GOOD)
+    with disk(tmp_path / "disk", "16k") as small:
+        said = run("lint", "good.yaml", "--report", small)
+        assert said.code == 3
+        assert f"cannot write the report to '{small}': No space left on device" in said.err
+
+
+def test_a_registry_out_of_reach_is_told_once_with_its_remedy(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        index = f"http://127.0.0.1:{closed.getsockname()[1]}/simple"
+    said = run(
+        "run",
+        "--stack",
+        tiny_stack(tmp_path / "tiny"),
+        TRIVET_CACHE=str(tmp_path / "cache"),
+        UV_CACHE_DIR=str(tmp_path / "uv"),
+        UV_DEFAULT_INDEX=index,
+        UV_HTTP_RETRIES="0",
+    )
+    assert f"Failed to fetch: {index}/six/" in could_not_tell(said)
+    assert "remedy    see that the package registry is reachable; a mirror is named by UV_DEFAULT_INDEX" in said.out
+    assert list((tmp_path / "cache" / "environments").glob("*/")) == []
+
+
+def test_a_lock_with_a_wrong_hash_is_told(tmp_path: Path) -> None:
+    stack = tiny_stack(tmp_path / "tiny")
+    wrong = "\n".join(line[:30] + "0" * 8 + line[38:] if "sha256" in line else line for line in SIX.splitlines())
+    for role in ("trainer", "tracking", "initializer", "runtime"):
+        (stack / f"{role}.lock").write_text(wrong)
+    said = run("run", "--stack", stack, TRIVET_CACHE=str(tmp_path / "cache"))
+    assert "Hash mismatch for `six==1.16.0`" in could_not_tell(said)
+    assert "remedy    the registry serves other files than the lock was made from" in said.out
+
+
+def test_a_half_made_environment_is_found_cleaned_and_made_again(tmp_path: Path) -> None:
+    cache, stack = tmp_path / "cache", tiny_stack(tmp_path / "tiny")
+
+    def build() -> Path:
+        could_not_tell(run("run", "--stack", stack, TRIVET_CACHE=str(cache)))  # six is no MLflow
+        (made,) = (path for path in (cache / "environments").iterdir() if path.is_dir())
+        return made
+
+    made = build()
+    marker = made / "trivet-environment.json"
+    marker.unlink()
+    seen = run("doctor", TRIVET_CACHE=str(cache))
+    assert seen.code == 2
+    assert f"BAD  environment            {made} is half-made" in seen.out
+    assert "remedy: trivet doctor --clean, or run again" in seen.out
+    assert f"removed the half-made {made}" in run("doctor", "--clean", TRIVET_CACHE=str(cache)).out
+    assert not made.exists()
+    assert build() == made
+    marker.unlink()
+    assert build() == made
+    assert marker.exists()
+
+
+def test_a_run_lives_in_its_cache_alone_however_long_and_foreign_its_path(tmp_path: Path) -> None:
+    folder, scratch = tmp_path / "überall" / ("lang" * 25), tmp_path / "scratch"
+    for each in (folder, scratch):
+        each.mkdir(parents=True)
+    environments = cache_directory() / "environments"
+    environments.mkdir(parents=True, exist_ok=True)
+    (folder / "environments").symlink_to(environments)
+    # A relative path is meant from where the user stands.
+    relative = str(folder.relative_to(tmp_path))
+    said = run("run", "--stack", "current", cwd=tmp_path, timeout=1800, TRIVET_CACHE=relative, TMPDIR=str(scratch))
+    assert said.code == 0, said.out[-3000:]
+    assert list((folder / "runs").iterdir()) == []
+    assert list(scratch.iterdir()) == []

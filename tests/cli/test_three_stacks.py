@@ -1,0 +1,89 @@
+"""The main job, as a user calls it, on all three shipped stacks: exit code, report and what the verdict rests on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from commandline import Said, run
+
+from trivet.engine.registry import Registry
+from trivet.stacks.read import shipped_stacks
+
+pytestmark = pytest.mark.processes
+
+EXIT_CODES = {"2024.11": 1, "2024.11-fixed": 0, "current": 0}
+
+
+@pytest.fixture(scope="module", params=EXIT_CODES)
+def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Said, dict[str, Any]]:
+    """A stack, what its run said, and the report."""
+    folder = tmp_path_factory.mktemp("report")
+    # The first run on a machine builds the environments.
+    said = run("run", "--stack", request.param, "--report", folder, cwd=folder, timeout=1800)
+    return request.param, said, json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def test_every_shipped_stack_is_run() -> None:
+    assert sorted(EXIT_CODES) == shipped_stacks()
+
+
+def test_the_exit_code_is_the_reports_and_the_one_expected(ran: tuple[str, Said, dict[str, Any]]) -> None:
+    stack, said, report = ran
+    assert said.code == EXIT_CODES[stack], said.out[-3000:]
+    assert report["exitCode"] == said.code
+    assert report["verdict"] == ("conformant", "not conformant")[said.code]
+    assert said.err == ""
+    assert f"exit code {said.code}: " in said.out
+
+
+def test_the_report_keeps_its_schema_and_holds_every_contract_once(ran: tuple[str, Said, dict[str, Any]]) -> None:
+    stack, _, report = ran
+    schema = json.loads(files("trivet.render").joinpath("conformance-report.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(report)
+    assert Counter(contract["id"] for contract in report["contracts"]) == Counter(Registry().contracts.keys())
+    assert {contract["outcome"] for contract in report["contracts"]} >= {"PASSED"}
+    assert "ERROR" not in {contract["outcome"] for contract in report["contracts"]}
+    assert report["stack"]["name"] == stack
+    for phase in ("pipeline", "storage initializer", "runtime"):
+        assert phase in {each["name"] for each in report["phases"]}
+
+
+def test_a_conformant_stack_has_judged_every_must(ran: tuple[str, Said, dict[str, Any]]) -> None:
+    stack, said, report = ran
+    if said.code:
+        pytest.skip(f"{stack} is not conformant")
+    musts = {contract["id"]: contract["outcome"] for contract in report["contracts"] if contract["level"] == "MUST"}
+    assert set(musts.values()) <= {"PASSED", "SKIPPED"}
+    assert musts["serving.predictions_equal_the_trainers"] == "PASSED"
+    assert musts["environment.dependencies_fit_the_runtime"] == "PASSED"
+
+
+def test_what_does_not_fit_is_found_in_the_files_and_live(ran: tuple[str, Said, dict[str, Any]]) -> None:
+    stack, said, report = ran
+    if said.code == 0:
+        pytest.skip(f"{stack} is conformant")
+    contracts = {contract["id"]: contract for contract in report["contracts"]}
+    static, live = contracts["environment.dependencies_fit_the_runtime"], contracts["serving.model_becomes_ready"]
+    assert static["outcome"] == live["outcome"] == "FAILED"
+    found = {
+        package: finding
+        for finding in static["findings"]
+        for package in ("scikit-learn", "numpy")
+        if finding["outcome"] == "FAILED" and package in finding["message"]
+    }
+    for package, written, there in (("scikit-learn", "1.5.2", "1.4.1"), ("numpy", "2.1.3", "1.26.4")):
+        finding = found[package]
+        assert re.search(rf"\b{re.escape(written)}\b.*\b{re.escape(there)}\b", finding["message"]), finding
+        assert Path(finding["location"]["file"]).name in ("requirements.txt", "MLmodel", "conda.yaml")
+        assert finding["location"]["file"] in report["documents"] or finding["location"]["file"].startswith("model/")
+        assert finding["location"]["line"] > 0
+        assert finding["remedy"] or static["remedy"]
+        assert f"{package} {written}" in said.out
+    assert "No module named '_loss'" in live["reason"]
