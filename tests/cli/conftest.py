@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from trivet.stacks.realise import cache_directory
+from trivet.model.stack import ROLES
+from trivet.stacks.read import load_stack
+from trivet.stacks.realise import cache_directory, realise
 
 
 @pytest.fixture(autouse=True)
@@ -22,11 +24,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def environments() -> Path:
+    """The user's environments, with those of ``2024.11-fixed`` among them: a test of a run's end must not wait for a download."""
+    roles = load_stack("2024.11-fixed").roles
+    for name in ROLES:
+        realise(roles[name])
+    return cache_directory() / "environments"
+
+
 @pytest.fixture
-def cache(tmp_path: Path) -> str:
+def cache(environments: Path, tmp_path: Path) -> str:
     """A ``TRIVET_CACHE`` of the test's own, with the environments of the user's: runs of other tests do not show in it."""
-    environments = cache_directory() / "environments"
-    environments.mkdir(parents=True, exist_ok=True)
     folder = tmp_path / "cache"
     folder.mkdir()
     (folder / "environments").symlink_to(environments)

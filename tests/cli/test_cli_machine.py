@@ -52,7 +52,7 @@ def test_a_disk_too_small_for_a_run_is_told_before_it_starts(tmp_path: Path) -> 
 
 def test_a_disk_too_small_for_an_environment_is_told(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "80m") as small:
-        said = run("run", "--stack", "2024.11-fixed", TRIVET_CACHE=str(small))
+        said = run("run", "--stack", "2024.11-fixed", timeout=1800, TRIVET_CACHE=str(small))
         assert "No space left on device" in could_not_tell(said)
         assert "remedy    free some disk space, or set TRIVET_CACHE" in said.out
         assert list((small / "environments").glob("*/bin")) == [], "nothing half-made is left to fill the disk"
