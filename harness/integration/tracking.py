@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter, Retry
-
 from trivet.errors import PlatformError, UsageError
+
+if TYPE_CHECKING:
+    import requests
 
 Json = Mapping[str, Any]
 
@@ -50,6 +50,10 @@ class TrackingApi:
                 f"tracking URI {uri!r} is not the address of a tracking server",
                 remedy="pass http://… or https://… of an mlflow server; a step gets it as MLFLOW_TRACKING_URI",
             )
+        # Here, because who only checks signatures or builds manifests need not wait for it.
+        import requests
+        from requests.adapters import HTTPAdapter, Retry
+
         self.uri = uri.rstrip("/")
         self._timeout = timeout
         self._session = requests.Session()
@@ -171,15 +175,17 @@ class TrackingApi:
             parameters["page_token"] = page["next_page_token"]
 
     def _request(self, method: str, endpoint: str, **content: Any) -> Json:
+        from requests import RequestException
+
         what = f"{method} {_API}{endpoint} at {self.uri}"
         try:
             response = self._session.request(method, self.uri + _API + endpoint, timeout=self._timeout, **content)
-        except requests.RequestException as error:
+        except RequestException as error:
             cause, remedy = _explain_connection(error)
             raise TrackingError(f"{what}: {cause} ({error})", remedy=remedy) from error
         try:
             answer = response.json()
-        except requests.JSONDecodeError:
+        except ValueError:
             answer = None
         if response.ok and isinstance(answer, dict):
             return answer
