@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from trivet.engine.authoring import MUST, contract, evidence, failed, passed
+from trivet.contracts.signatures import example_rows
+from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
 from trivet.errors import CannotTell, UsageError
 from trivet.integration import (
     TrackingApi,
@@ -13,14 +14,16 @@ from trivet.integration import (
     is_label_value,
     label_value,
     link,
+    read_signature,
     resolve_storage_uri,
     services_of_run,
     trace_service,
+    v2_request,
     verify_link,
 )
 from trivet.model.finding import Finding
 from trivet.model.handover import Handover, LoggedModel
-from trivet.model.subjects import Manifest
+from trivet.model.subjects import Manifest, ModelDirectory
 from trivet.targets.base import ServingClient, TrainerClient
 
 _LABELS = "kubernetes.io/docs/concepts/overview/working-with-objects/labels: at most 63 of [A-Za-z0-9._-], alphanumeric at both ends"
@@ -72,13 +75,16 @@ def labels_are_valid(manifest: Manifest) -> Iterator[Finding]:
     ),
     sources=("reference platform: the service carries the run id and the pipeline as labels",),
 )
-def answer_leads_to_its_run(handover: Handover, serving: ServingClient, tracking: TrackingApi) -> Iterator[Finding]:
-    served = serving.get(f"/v2/models/{serving.name}").body
-    name = handover.service["metadata"]["name"]
-    if served.get("name") != name:
-        yield failed(
-            f"the runtime answers as model {served.get('name')!r}, and no InferenceService has that name but {name!r}"
-        )
+def answer_leads_to_its_run(
+    handover: Handover, serving: ServingClient, tracking: TrackingApi, model_directory: ModelDirectory
+) -> Iterator[Finding]:
+    answer = serving.infer(v2_request(read_signature(model_directory.mlmodel), example_rows(model_directory)))
+    if answer.status != 200 or not isinstance(answer.body, Mapping):
+        yield inconclusive(f"HTTP {answer.status} to the model's own example: there is no answer to trace")
+        return
+    served, name = answer.body.get("model_name"), handover.service["metadata"]["name"]
+    if served != name:
+        yield failed(f"the answer is of model {served!r}, and no InferenceService has that name but {name!r}")
         return
     try:
         lineage = trace_service(handover.service, tracking)
@@ -95,9 +101,15 @@ def answer_leads_to_its_run(handover: Handover, serving: ServingClient, tracking
         )
     elif not lineage.pipeline:
         yield failed(f"{name} does not say which pipeline made its model", evidence=proof)
+    elif problems := verify_link(
+        handover.service, tracking, alias=handover.alias, artifact_root=handover.artifact_root
+    ):
+        for problem in problems:
+            yield failed(f"{name}: {problem}", evidence=proof)
     else:
         yield passed(
-            f"model {name} → InferenceService → run {lineage.link.run_id} of pipeline {lineage.pipeline}",
+            f"answer of {name} → InferenceService → run {lineage.link.run_id} of pipeline {lineage.pipeline}; "
+            "version, alias, storage URI and run agree",
             evidence=proof,
         )
 

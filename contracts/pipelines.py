@@ -444,19 +444,39 @@ def run_id_and_model_uri_travel(
     ),
     sources=("kfp 2.17.0 kfp/local/orchestrator/enhanced_dag_orchestrator.py",),
 )
-def passed_gate_leads_to_deployment(pipelines: PipelineClient) -> Iterator[Finding]:
-    outputs = pipelines.main_run.outputs
-    said = outputs.get("quality-gate", {}).get("Output")
+def passed_gate_leads_to_deployment(
+    pipelines: PipelineClient, compiled_pipeline: CompiledPipeline
+) -> Iterator[Finding]:
+    run = pipelines.main_run
+    said = run.outputs.get("quality-gate", {}).get("Output")
+    deployed = "deploy" in run.outputs
     if said is None:
         yield inconclusive("the quality gate left no output (pipelines.success_means_a_recorded_run)")
-    elif (said == "true") == ("deploy" in outputs):
-        yield passed(
-            f"the gate said {said!r}, and the deploying step {'ran' if 'deploy' in outputs else 'did not run'}"
-        )
+    elif said != "true":
+        if deployed:
+            yield failed(f"the gate said {said!r}, and the deploying step ran all the same")
+        else:
+            yield inconclusive(f"the gate said {said!r}, so that nothing was to be deployed")
+    elif not deployed:
+        yield failed("the gate said 'true', and the deploying step did not run; the pipeline reported success")
+    elif not run.refused:
+        yield passed("the gate said 'true', and the step behind the pipeline's own condition left its outputs")
     else:
-        yield failed(
-            f"the gate said {said!r}, yet the deploying step {'ran' if 'deploy' in outputs else 'did not run'}"
-        )
+        yield from _condition_compiled(run.refused, compiled_pipeline)
+
+
+def _condition_compiled(refused: str, compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
+    """What can be said when the backend runs no conditions: that the condition is in the compiled pipeline, around the deployment."""
+    document = compiled_pipeline.document
+    told = f"the local runner refuses conditions ({refused}), so the branch ran as a pipeline of its own"
+    for name, task in document["root"]["dag"]["tasks"].items():
+        condition = task.get("triggerPolicy", {}).get("condition", "")
+        inner = document["components"].get(task["componentRef"]["name"], {}).get("dag", {}).get("tasks", {})
+        if "quality-gate" in condition and "deploy" in inner:
+            where = compiled_pipeline.at("root", "dag", "tasks", name, "triggerPolicy")
+            yield passed(f"{told}; the compiled pipeline has it behind {condition}", location=where)
+            return
+    yield failed(f"{told}; in the compiled pipeline no condition on the gate stands before the deployment")
 
 
 @contract(

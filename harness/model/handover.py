@@ -62,8 +62,12 @@ class HttpExchange:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineRun:
-    """One run of a pipeline. ``outputs`` maps task → output name → value, for the tasks that really ran."""
+    """One run of a pipeline. ``outputs`` maps task → output name → value, for the tasks that really ran.
+
+    ``refused`` is what the backend said when it does not run conditions: the branch then ran as a pipeline of its own.
+    """
 
     succeeded: bool
     outputs: Mapping[str, Mapping[str, Any]]
     log: str
+    refused: str = ""

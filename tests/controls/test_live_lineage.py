@@ -69,6 +69,18 @@ def test_a_service_without_pipeline(session: LocalSession, handover: Handover) -
     return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **{PIPELINE: None}))
 
 
+@broken("lineage.answer_leads_to_its_run", because="resolves to")
+def test_a_service_of_another_directory(session: LocalSession, handover: Handover) -> list[Finding]:
+    service: dict[str, Any] = deepcopy(dict(handover.service))
+    service["spec"]["predictor"]["model"]["storageUri"] = "s3://models/elsewhere/"
+    return findings(session, "lineage.answer_leads_to_its_run", handover=replace(handover, service=service))
+
+
+@broken("lineage.answer_leads_to_its_run", because="has no alias 'champion'")
+def test_a_version_without_its_alias(session: LocalSession, handover: Handover) -> list[Finding]:
+    return findings(session, "lineage.answer_leads_to_its_run", handover=replace(handover, alias="champion"))
+
+
 @sound("lineage.answer_leads_to_its_run")
 def test_the_service_that_was_handed_over(session: LocalSession) -> list[Finding]:
     return findings(session, "lineage.answer_leads_to_its_run")

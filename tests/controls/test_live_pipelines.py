@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,19 @@ def test_the_outputs_of_the_hand_off(session: LocalSession) -> list[Finding]:
 # passed_gate_leads_to_deployment
 
 
-@broken("pipelines.passed_gate_leads_to_deployment", because="the gate said 'true', yet the deploying step did not run")
+@broken("pipelines.passed_gate_leads_to_deployment", because="the gate said 'true', and the deploying step did not run")
 def test_nothing_behind_the_gate(session: LocalSession, swallowing: Instead) -> list[Finding]:
     return findings(session, "pipelines.passed_gate_leads_to_deployment", pipelines=swallowing)
+
+
+@broken("pipelines.passed_gate_leads_to_deployment", because="no condition on the gate stands before the deployment")
+def test_a_condition_that_no_runner_saw_and_nobody_compiled(session: LocalSession) -> list[Finding]:
+    (compiled,) = session.subjects("compiled_pipeline")
+    document = deepcopy(dict(compiled.document))
+    for task in document["root"]["dag"]["tasks"].values():
+        task.pop("triggerPolicy", None)
+    twin = replace(compiled, document=document)
+    return findings(session, "pipelines.passed_gate_leads_to_deployment", compiled_pipeline=twin)
 
 
 @sound("pipelines.passed_gate_leads_to_deployment")

@@ -268,7 +268,12 @@ class LocalSession:
             environment={**self._tracking_environment(uri), **environment},
             file=str(pipeline or ""),
         )
-        run = PipelineRun(succeeded=answer["succeeded"], outputs=answer["outputs"], log=driver.process.text())
+        run = PipelineRun(
+            succeeded=answer["succeeded"],
+            outputs=answer["outputs"],
+            log=driver.process.text(),
+            refused=answer["refused"],
+        )
         return Driven(run=run, arguments=whole, error=answer["error"], refused=answer["refused"])
 
     def _pipelines(self) -> LocalPipelines:
