@@ -17,11 +17,10 @@ from trivet.errors import CannotTell, NotOffered, TrivetError, UsageError
 from trivet.model.contract import Contract
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
-from trivet.model.report import ConformanceReport, ContractResult
+from trivet.model.report import STATIC, ConformanceReport, ContractResult
 from trivet.model.stack import Stack
 from trivet.targets.static import KINDS, Place, Subject, places, read
 
-PROFILE = TARGET = "static"
 
 PIECE = 64
 """Files that are judged in one go; more of them are shared among processes."""
@@ -78,9 +77,9 @@ def lint(
         whole.errors.append(_nothing(paths, seen))
     report = recorder.report(
         [_result(contract, whole.tallies.get(contract.id, _Tally()), reasons[contract.id]) for contract in static],
-        target=TARGET,
+        target=STATIC,
         stack=stack,
-        profile=PROFILE,
+        profile="static",
         command=command,
     )
     return LintResult(report=report, counts=seen, errors=tuple(whole.errors))

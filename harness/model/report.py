@@ -11,6 +11,9 @@ from trivet.model.outcome import Level, Outcome
 API_VERSION = "trivet.dev/v1alpha1"
 KIND = "ConformanceReport"
 
+STATIC = "static"
+"""The target of a report over files (``trivet lint``)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ContractResult:
@@ -80,14 +83,18 @@ class ConformanceReport:
 
     @property
     def exit_code(self) -> int:
-        """0 conformant · 1 a MUST failed · 2 could not tell."""
+        """0 conformant · 1 a MUST failed · 2 could not tell.
+
+        On files a passed MUST is not asked for: many a sound one has nothing about it but advice. Something must have been judged.
+        """
         must = [result.outcome for result in self.contracts if result.level is Level.MUST]
         if Outcome.FAILED in must:
             return 1
         everything = {result.outcome for result in self.contracts}
-        if Outcome.ERROR in everything or Outcome.INCONCLUSIVE in must or Outcome.PASSED not in must:
+        if Outcome.ERROR in everything or Outcome.INCONCLUSIVE in must:
             return 2
-        return 0
+        enough = {Outcome.PASSED, Outcome.FAILED} & everything if self.target == STATIC else Outcome.PASSED in must
+        return 0 if enough else 2
 
     @property
     def verdict(self) -> str:

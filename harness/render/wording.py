@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trivet.model.outcome import Level, Outcome
-from trivet.model.report import ConformanceReport, ContractResult
+from trivet.model.report import STATIC, ConformanceReport, ContractResult
 
 NAMES: Mapping[str, str] = {
     "kfp": "KFP",
@@ -102,11 +102,11 @@ def counts(report: ConformanceReport) -> str:
 
 
 def verdict_sentence(report: ConformanceReport) -> str:
-    """The verdict and what decided it: ``2024.11 is not conformant: 3 MUST failed, 1 advice``."""
+    """The verdict and what decided it: ``2024.11 is not conformant: 3 MUST failed, 1 advice``; of files, whether they fit the stack."""
     must = {outcome: report.count(outcome, Level.MUST) for outcome in Outcome}
     errors, advice = report.count(Outcome.ERROR), report.count(Outcome.FAILED, Level.SHOULD)
     causes = [
-        f"{must[Outcome.PASSED]} MUST passed" if report.exit_code == 0 else "",
+        f"{must[Outcome.PASSED]} MUST passed" if report.exit_code == 0 and must[Outcome.PASSED] else "",
         f"{must[Outcome.FAILED]} MUST failed" if must[Outcome.FAILED] else "",
         f"{must[Outcome.INCONCLUSIVE]} MUST inconclusive" if must[Outcome.INCONCLUSIVE] else "",
         f"{errors} error{'s' if errors > 1 else ''}" if errors else "",
@@ -115,8 +115,11 @@ def verdict_sentence(report: ConformanceReport) -> str:
         f"{advice} advice" if advice else "",
     ]
     name = printable(report.stack.name)
-    opening = f"cannot tell whether {name} is conformant" if report.exit_code == 2 else f"{name} is {report.verdict}"
-    return f"{opening}: {', '.join(cause for cause in causes if cause)}"
+    if report.target == STATIC:
+        opening = (f"the files fit {name}", f"the files do not fit {name}", f"cannot tell whether the files fit {name}")
+    else:
+        opening = (f"{name} is conformant", f"{name} is not conformant", f"cannot tell whether {name} is conformant")
+    return f"{opening[report.exit_code]}: {', '.join(cause for cause in causes if cause)}"
 
 
 def exit_sentence(report: ConformanceReport) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commandline import ADVICE, BAD, GOOD, PROGRAM, Said, call, run
 
-CONTENT = "current is conformant: "
+CONTENT = "the files fit current: "
 
 
 def lint(*arguments: str | Path) -> Said:

@@ -65,6 +65,11 @@ def test_advice_alone_exits_0(tmp_path: Path) -> None:
     assert result.exit_code == 0
 
 
+def test_files_that_only_advice_concerns_exit_0_and_files_that_nothing_concerns_2(tmp_path: Path) -> None:
+    assert run(tmp_path, is_best, a=NAMED.format("good")).exit_code == 0
+    assert run(tmp_path, is_a_pipeline, a=NAMED.format("good")).exit_code == 2
+
+
 def test_confirmations_are_counted_and_deviations_kept(tmp_path: Path) -> None:
     files = {f"f{number}": NAMED.format("good") for number in range(5)} | {"g": NAMED.format("bad")}
     (only,) = run(tmp_path, is_good, **files).report.contracts
