@@ -44,7 +44,7 @@ def build_inference_service(
     model_version: str,
     namespace: str = "default",
     exists: bool = False,
-    canary_percent: int | None = CANARY_PERCENT,
+    canary_percent: int | None = None,
     deployment_mode: str = "Serverless",
     runtime: str = "",
     protocol: str = "v2",
@@ -57,7 +57,8 @@ def build_inference_service(
     """The InferenceService ``name`` for the model at ``storage_uri``, of KServe's API ``serving.kserve.io/v1beta1``.
 
     ``exists`` says whether such a service is there already: a first deployment has no revision to split traffic with,
-    so it gets no canary percentage. ``canary_percent`` is 0 to 100, or None for all traffic at once; splitting needs
+    so it gets no canary percentage. ``canary_percent`` is 0 to 100, where 100 is all traffic at once; None is CANARY_PERCENT
+    in a Knative mode and all traffic in a standard one, since splitting needs
     a Knative mode. ``deployment_mode`` is ``Serverless`` or ``RawDeployment``, or the names that KServe 0.16 gave
     them, ``Knative`` and ``Standard``. ``runtime`` names a ServingRuntime; without it KServe selects one by format,
     format version and protocol. Its MLServer runtime declares the mlflow format versions 1 and 2 and no 3
@@ -106,13 +107,13 @@ def build_inference_service(
             annotations["autoscaling.knative.dev/class"] = "hpa.autoscaling.knative.dev"
         else:
             annotations["serving.kserve.io/autoscalerClass"] = "hpa"
-    if exists and canary_percent is not None:
+    if exists and (canary_percent is not None or knative):
         if not knative:
             raise UsageError(
                 f"KServe splits no traffic in mode {deployment_mode}",
-                remedy="pass canary_percent=None, or deploy with Knative (Serverless)",
+                remedy="leave canary_percent out, or deploy with Knative (Serverless)",
             )
-        predictor["canaryTrafficPercent"] = canary_percent
+        predictor["canaryTrafficPercent"] = CANARY_PERCENT if canary_percent is None else canary_percent
     predictor["model"] = {
         "modelFormat": {"name": "mlflow", "version": format_version},
         "protocolVersion": protocol,

@@ -47,7 +47,8 @@ def test_readiness_asks_for_the_model_not_for_the_server() -> None:
 def test_a_first_deployment_has_no_canary_and_an_update_has() -> None:
     assert "canaryTrafficPercent" not in build()["spec"]["predictor"]
     assert build(exists=True)["spec"]["predictor"]["canaryTrafficPercent"] == 20
-    assert "canaryTrafficPercent" not in build(exists=True, canary_percent=None)["spec"]["predictor"]
+    assert build(exists=True)["spec"]["predictor"]["canaryTrafficPercent"] == 20
+    assert "canaryTrafficPercent" not in build(exists=True, deployment_mode="Standard")["spec"]["predictor"]
 
 
 def test_the_cpu_target_names_an_autoscaler_that_knows_cpu() -> None:
@@ -95,7 +96,7 @@ def test_names_survive_as_valid_labels_and_are_read_back_whole(
         ({"cpu_target": 0}, "cpu_target"),
         ({"min_replicas": 3, "max_replicas": 2}, "3 to 2"),
         ({"deployment_mode": "serverless"}, "serverless"),
-        ({"deployment_mode": "RawDeployment", "exists": True}, "RawDeployment"),
+        ({"deployment_mode": "RawDeployment", "exists": True, "canary_percent": 20}, "RawDeployment"),
         ({"storage_uri": "runs:/abc/model"}, "runs:"),
         ({"storage_uri": "mlflow-artifacts:/1/abc/artifacts/model"}, "mlflow-artifacts:"),
         ({"storage_uri": "s3://models/model/MLmodel"}, "MLmodel"),
