@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trivet.errors import TrivetError
+from trivet.errors import PlatformError, TrivetError
 from trivet.stacks.read import load_stack, shipped_stacks
-from trivet.stacks.realise import cache_directory, environments, half_made, remove, uv_version
+from trivet.stacks.realise import cache_directory, environments, find_python, half_made, remove, uv_version
 from trivet.targets.local.journal import clean as clean_leftover
 from trivet.targets.local.journal import leftovers
 
@@ -70,6 +70,7 @@ def _room() -> Iterator[Symptom]:
 
 
 def _stacks() -> Iterator[Symptom]:
+    wanted: set[str] = set()
     for name in shipped_stacks():
         try:
             stack = load_stack(name)
@@ -77,6 +78,17 @@ def _stacks() -> Iterator[Symptom]:
             yield Symptom(name=f"stack {name}", well=False, seen=error.message, remedy=error.remedy)
         else:
             yield Symptom(name=f"stack {name}", well=True, seen=f"readable, digest {stack.digest[:12]}")
+            wanted |= {role.python for role in stack.roles.values()}
+    for version in sorted(wanted):
+        try:
+            yield Symptom(name=f"python {version}", well=True, seen=f"for the stacks' roles: {find_python(version)}")
+        except PlatformError:
+            yield Symptom(
+                name=f"python {version}",
+                well=False,
+                seen="the stacks' roles need it, and it is not on this machine",
+                remedy=f"install Python {version}, or `uv python install {version}` where the network allows it",
+            )
 
 
 def _environments(clean: bool) -> Iterator[Symptom]:

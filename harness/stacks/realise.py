@@ -98,6 +98,14 @@ def remove(folder: Path) -> None:
         _clear(folder)
 
 
+def find_python(version: str) -> Path:
+    """The interpreter of Python ``version`` that environments would be made with, found on this machine.
+
+    Raises PlatformError when there is none. Building would then have uv fetch one, which not every network allows.
+    """
+    return Path(run_uv(["python", "find", "--no-project", version], what=f"find Python {version}").strip())
+
+
 def uv_version() -> str:
     """What uv says of its version. Raises PlatformError when there is no uv."""
     return run_uv(["--version"], what="ask uv for its version").strip()
