@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 
 from trivet.errors import CannotTell
 from trivet.integration import Signature
@@ -56,29 +57,50 @@ def directory_names_and_endings() -> st.SearchStrategy[tuple[str, str]]:
 
 
 def counter_example(strategy: st.SearchStrategy[T], deviation: Callable[[T], str], *, examples: int) -> tuple[int, str]:
-    """Try ``deviation`` on up to ``examples`` drawn values: how many were tried, and the smallest deviation found or ''."""
+    """Try ``deviation`` on up to ``examples`` drawn values: how many were tried, and the smallest deviation found or ''.
+
+    A deviation that does not repeat on the same value counts as well: the first one is given then, with a word about that. What
+    ``deviation`` raises, such as CannotTell, ends the search and is raised as it is.
+    """
     tried = 0
+    first = ""
+    obstacle: Exception | None = None
 
     @settings(
         max_examples=examples,
         derandomize=True,
         database=None,
         deadline=None,
+        report_multiple_bugs=False,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=tuple(HealthCheck),
     )
     @given(strategy)
     def attempt(value: T) -> None:
-        nonlocal tried
+        nonlocal tried, first, obstacle
+        if obstacle:
+            return
         tried += 1
-        if found := deviation(value):
+        try:
+            found = deviation(value)
+        except Exception as error:
+            # Hypothesis would try to repeat and to shrink it, as if it were a deviation.
+            obstacle = error
+            return
+        if found:
+            first = first or found
             raise _Deviation(found)
 
+    smallest = ""
     try:
         attempt()
     except _Deviation as found:
-        return tried, str(found)
-    return tried, ""
+        smallest = str(found)
+    except Flaky:
+        smallest = f"{first} (once: on the same input it did not repeat)"
+    if obstacle:
+        raise obstacle
+    return tried, smallest
 
 
 class _Deviation(Exception):
