@@ -169,7 +169,7 @@ class ContractItem(pytest.Item):
 
 
 def raise_for(result: ContractResult) -> None:
-    """Tell pytest what a contract came to: failed advice as xfail, so that it stays visible and fails nothing."""
+    """Tell pytest what a contract came to: advice that failed or is open as xfail, so that it stays visible and fails nothing."""
     __tracebackhide__ = True
     from trivet.model.outcome import Level, Outcome
 
@@ -177,6 +177,8 @@ def raise_for(result: ContractResult) -> None:
         raise ContractFailed(_tell(result))
     if result.outcome is Outcome.FAILED:
         pytest.xfail(f"advice: {result.reason}")
+    if result.outcome is Outcome.INCONCLUSIVE and result.level is Level.SHOULD:
+        pytest.xfail(f"advice, could not tell: {result.reason}")
     if result.outcome is Outcome.SKIPPED:
         pytest.skip(result.reason)
     if result.outcome is not Outcome.PASSED:

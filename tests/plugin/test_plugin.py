@@ -49,6 +49,22 @@ def test_a_failed_must_fails_with_rationale_and_remedy_and_without_a_traceback(p
     result.assert_outcomes(failed=1)
 
 
+def test_advice_that_could_not_be_told_is_visible_and_fails_nothing(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        conftest=PAPER
+        + "import paper\n"
+        + "from trivet.errors import CannotTell\n"
+        + "from trivet.hookspecs import hookimpl\n"
+        + "@hookimpl\ndef trivet_targets():\n"
+        + "    return {'unweighed': paper.PaperTarget(colour='white', grams=CannotTell('no scales'))}\n"
+        + "@hookimpl\ndef trivet_contracts():\n    return []\n"
+    )
+    result = project.runpytest("-rx", "-k", "thick", "--trivet-target=unweighed", "--trivet-stack=2024.11-fixed")
+    result.stdout.fnmatch_lines(["XFAIL*advice, could not tell: no scales"])
+    result.assert_outcomes(xfailed=1)
+    assert result.ret == 0
+
+
 def test_reports_are_written_from_a_pytest_run(project: pytest.Pytester) -> None:
     project.runpytest("-k", "paper", "--trivet-report=out", *ON_PAPER)
     report = json.loads((project.path / "out" / "report.json").read_text())
