@@ -26,7 +26,7 @@ EXAMPLES = 30
         "seconds."
     ),
     remedy=(
-        "Read the runtime's last error in the evidence; hold the trainer's packages to the runtime's, or serve with "
+        "Read the runtime's log in the evidence; hold the trainer's packages to the runtime's, or serve with "
         "a runtime built for them."
     ),
     sources=("KServe 0.14.1 config/runtimes/kserve-mlserver.yaml", "MLServer: GET /v2/models/{name}/ready"),
@@ -36,7 +36,7 @@ def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
     if serving.ready:
         yield passed(f"GET /v2/models/{serving.name}/ready answered 200", evidence=(log,))
     else:
-        yield failed(f"the model {serving.name} never became ready: {last_error(log.text)}", evidence=(log,))
+        yield failed(f"the model {serving.name} never became ready: {serving.failure}", evidence=(log,))
 
 
 @contract(
@@ -93,10 +93,3 @@ def same(served: Sequence[Any], expected: Sequence[Any]) -> bool:
         math.isclose(a, b, rel_tol=1e-9) if isinstance(a, float) and isinstance(b, int | float) else a == b
         for a, b in zip(served, expected, strict=True)
     )
-
-
-def last_error(log: str) -> str:
-    """The last line of a log that looks like an exception, or its last line."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if line.split(":")[0].split(".")[-1].endswith(("Error", "Exception"))]
-    return (errors or lines or ["its log is empty"])[-1][:300]

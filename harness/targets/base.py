@@ -63,6 +63,10 @@ class ServingClient(Protocol):
     def ready(self) -> bool:
         """Whether the model itself (not only the server) answered ready before the deadline."""
 
+    @property
+    def failure(self) -> str:
+        """Why it is not ready, in one line; empty when it is."""
+
     def infer(self, request: Mapping[str, Any]) -> HttpExchange:
         """POST a V2 inference request. Raises CannotTell when the model never became ready."""
 
