@@ -9,26 +9,17 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import click
 
+from trivet.engine.ending import ending_on_signals
 from trivet.errors import TrivetError, UsageError, unknown
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class _Signalled(KeyboardInterrupt):
-    """A signal that asked trivet to end, by its number. Unwinds like Ctrl-C, so that everything is cleaned up."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 class _Group(click.Group):
@@ -39,7 +30,7 @@ class _Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         try:
-            with _signals():
+            with ending_on_signals():
                 code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.NoSuchOption as error:
             known = [name for one in error.ctx.command.get_params(error.ctx) for name in one.opts] if error.ctx else []
@@ -69,31 +60,6 @@ class _Group(click.Group):
         if command is None:
             raise unknown("command", cmd_name, self.list_commands(ctx))
         return command
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """What asks trivet to end unwinds it, once: a second Ctrl-C must not break off the cleaning up, which takes seconds.
-
-    A signal that is ignored from outside, such as by nohup, stays ignored.
-    """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        for each in heard:
-            signal.signal(each, signal.SIG_IGN)
-        raise _Signalled(number)
-
-    for number in heard:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        # Once one was heard, the rest stay ignored to the end of the process.
-        for number in heard:
-            if signal.getsignal(number) is end:
-                signal.signal(number, before[number])
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

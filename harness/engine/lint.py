@@ -21,7 +21,6 @@ from trivet.model.report import STATIC, ConformanceReport, ContractResult
 from trivet.model.stack import Stack
 from trivet.targets.static import KINDS, Place, Subject, places, read
 
-
 PIECE = 64
 """Files that are judged in one go; more of them are shared among processes."""
 

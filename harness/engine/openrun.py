@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import cached_property
 
+from trivet.engine.ending import ending_on_signals
 from trivet.engine.events import Emit
 from trivet.engine.run import Recorder, judge
 from trivet.model.contract import Contract
@@ -27,7 +28,8 @@ class OpenRun:
 
     @cached_property
     def session(self) -> Session:
-        """The running stack."""
+        """The running stack. While it runs, SIGTERM and SIGHUP unwind the process as Ctrl-C does, so that it is stopped."""
+        self._exit.enter_context(ending_on_signals())
         return self._exit.enter_context(self.target.start(self.stack, self._recorder))
 
     def judge(self, contract: Contract) -> ContractResult:
