@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
+from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed, redact
 from trivet.integration import read_signature, v2_request, v2_values
 from trivet.model.finding import Finding
 from trivet.model.handover import Handover
@@ -36,7 +36,7 @@ def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
     if serving.ready:
         yield passed(f"GET /v2/models/{serving.name}/ready answered 200", evidence=(log,))
     else:
-        yield failed(f"the model {serving.name} never became ready: {serving.failure}", evidence=(log,))
+        yield failed(f"the model {serving.name} never became ready: {redact(serving.failure)}", evidence=(log,))
 
 
 @contract(
