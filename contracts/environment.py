@@ -49,6 +49,7 @@ PICKLES = ("pickle", "cloudpickle")
 def dependencies_fit_the_runtime(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
     runtime = _runtime(stack)
     packages = _pickled_packages(model_directory)
+    opaque = not _flavor(model_directory, "sklearn")
     if not packages:
         reason = "the model is no pickle of scikit-learn's or NumPy's objects, as far as it says"
         yield not_applicable(reason, location=model_directory.at("flavors"))
@@ -56,7 +57,13 @@ def dependencies_fit_the_runtime(model_directory: ModelDirectory, stack: Stack) 
         served = runtime.pins.get(saved.name)
         if served is None:
             yield inconclusive(f"the runtime's lock {runtime.lock.name} holds no {saved.name}", location=saved.location)
-        elif reason := _unreadable(saved, Version(served)):
+        elif (reason := _unreadable(saved, Version(served))) and opaque:
+            yield inconclusive(
+                f"saved with {saved.name} {saved.version}, and the runtime has {served}: {reason}, and nothing tells "
+                "whether the pickled Python model holds such objects",
+                location=saved.location,
+            )
+        elif reason:
             yield failed(
                 f"saved with {saved.name} {saved.version}, and the runtime has {served}: {reason}",
                 remedy=f"train with {_beside(runtime)}, or serve with a runtime that has {saved.name} {saved.version}",
@@ -121,7 +128,7 @@ def python_fits_the_runtime(model_directory: ModelDirectory, stack: Stack) -> It
     elif _minor(saved) == _minor(served):
         yield passed(f"Python {saved} and the runtime's {served}", location=where)
     else:
-        yield failed(f"saved with Python {saved}, and the runtime has {served}", location=where)
+        yield failed(f"saved with Python {saved}, and the runtime's image has Python {served}", location=where)
 
 
 @contract(
@@ -215,7 +222,7 @@ def _pickled_packages(model: ModelDirectory) -> list[Saved]:
     sklearn = _flavor(model, "sklearn")
     custom = "python_model" in _flavor(model, "python_function")
     wanted = set()
-    if sklearn:
+    if sklearn or custom:
         wanted.add("scikit-learn")
     if custom or (sklearn and sklearn.get("serialization_format", "pickle") in PICKLES):
         wanted.add("numpy")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from controls.registry import broken, sound
 from controls.twins import model_findings
 
 from trivet.model.finding import Finding
+from trivet.model.outcome import Outcome
 
 MLMODEL = """\
 flavors:
@@ -44,6 +46,37 @@ def test_an_older_numpy_and_another_patch() -> list[Finding]:
     return model_findings("environment.dependencies_fit_the_runtime", model(**changes))
 
 
+CUSTOM = """\
+flavors:
+  python_function: {loader_module: mlflow.pyfunc.model, python_model: python_model.pkl, python_version: 3.10.14}
+mlflow_version: 2.10.2
+"""
+
+
+@pytest.mark.parametrize(
+    ("requirement", "line", "told"),
+    [
+        ("scikit-learn==1.5.2", 3, "scikit-learn 1.5.2, and the runtime has 1.4.1.post1"),
+        ("numpy==2.1.3", 2, "numpy 2.1.3, and the runtime has 1.26.4"),
+    ],
+)
+def test_a_pickled_python_model_may_hold_what_does_not_fit(requirement: str, line: int, told: str) -> None:
+    lines = REQUIREMENTS.splitlines()
+    lines[line - 1] = requirement
+    files = {"MLmodel": CUSTOM, "requirements.txt": "\n".join(lines)}
+    found = model_findings("environment.dependencies_fit_the_runtime", files)
+    (doubt,) = [finding for finding in found if finding.outcome is Outcome.INCONCLUSIVE]
+    assert told in doubt.message
+    assert doubt.location is not None
+    assert (doubt.location.file.endswith("requirements.txt"), doubt.location.line) == (True, line)
+
+
+@sound("environment.dependencies_fit_the_runtime")
+def test_a_pickled_python_model_with_the_runtimes_versions() -> list[Finding]:
+    files = {"MLmodel": CUSTOM, "requirements.txt": REQUIREMENTS}
+    return model_findings("environment.dependencies_fit_the_runtime", files)
+
+
 @broken("environment.versions_are_the_same", because="saved with numpy 1.26.3, and the runtime has 1.26.4")
 def test_another_patch() -> list[Finding]:
     return model_findings("environment.versions_are_the_same", model(**{"numpy==1.26.4": "numpy==1.26.3"}))
@@ -59,7 +92,10 @@ def test_the_runtimes_versions() -> list[Finding]:
     return model_findings("environment.versions_are_the_same", SOUND)
 
 
-@broken("environment.python_fits_the_runtime", because="saved with Python 3.12.1, and the runtime has 3.10.12")
+@broken(
+    "environment.python_fits_the_runtime",
+    because="saved with Python 3.12.1, and the runtime's image has Python 3.10.12",
+)
 def test_a_newer_python() -> list[Finding]:
     return model_findings("environment.python_fits_the_runtime", model(**{"3.10.14": "3.12.1"}))
 
