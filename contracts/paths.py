@@ -122,6 +122,9 @@ def _uris(manifest: Manifest) -> Iterator[tuple[str, str, Location]]:
             if isinstance(uri := settings.get("storageUri"), str) and uri:
                 found = True
                 yield uri, model_format, manifest.at(*keys, "storageUri")
+        for keys, uri, model_format in _listed(_map(spec.get(component)), component):
+            found = True
+            yield uri, model_format, manifest.at(*keys)
     if not found:
         yield "", "", manifest.at("spec", "predictor")
 
@@ -131,6 +134,23 @@ def _holders(component: Mapping[str, Any], name: str) -> Iterator[tuple[Keys, Ma
         if isinstance(value, Mapping):
             named = _map(value.get("modelFormat")).get("name") if key == "model" else key
             yield ("spec", name, key), value, str(named)
+
+
+def _listed(component: Mapping[str, Any], name: str) -> Iterator[tuple[Keys, str, str]]:
+    """URIs in ``storageUris`` (KServe 0.20) and in ``STORAGE_URI`` of a container, which the webhook reads like ``storageUri``."""
+    model_format = str(_map(_map(component.get("model")).get("modelFormat")).get("name"))
+    for index, entry in enumerate(_list(component.get("storageUris"))):
+        if isinstance(uri := _map(entry).get("uri"), str) and uri:
+            yield ("spec", name, "storageUris", index, "uri"), uri, model_format
+    for number, container in enumerate(_list(component.get("containers"))):
+        for index, entry in enumerate(_list(_map(container).get("env"))):
+            uri = _map(entry).get("value")
+            if _map(entry).get("name") == "STORAGE_URI" and isinstance(uri, str) and uri:
+                yield ("spec", name, "containers", number, "env", index, "value"), uri, "custom"
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _map(value: Any) -> Mapping[str, Any]:

@@ -63,3 +63,32 @@ def test_an_s3_prefix_without_slash() -> list[Finding]:
 @sound("paths.storage_uri_ends_with_slash")
 def test_an_s3_prefix_with_slash() -> list[Finding]:
     return findings("paths.storage_uri_ends_with_slash", manifest("s3://models/1/0123/artifacts/model/"))
+
+
+HEAD = """\
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: custom}
+spec:
+  predictor:
+"""
+LISTED = HEAD + "    storageUris:\n    - mountPath: /mnt/models\n      uri: URI\n"
+IN_ENV = HEAD + "    containers:\n    - image: example/custom:1\n      env: [{name: STORAGE_URI, value: 'URI'}]\n"
+
+
+@pytest.mark.parametrize("text", [LISTED, IN_ENV])
+@broken("paths.storage_uri_is_fetchable", because="no storage initializer fetches")
+def test_a_uri_outside_the_model_that_only_mlflow_understands(text: str) -> list[Finding]:
+    found = findings(
+        "paths.storage_uri_is_fetchable", text.replace("URI\n", "runs:/0/model\n").replace("'URI'", "runs:/0/model")
+    )
+    assert [finding.location and finding.location.line for finding in found] == [8]
+    return found
+
+
+@pytest.mark.parametrize("text", [LISTED, IN_ENV])
+@sound("paths.storage_uri_is_fetchable")
+def test_a_uri_outside_the_model_that_is_fetched(text: str) -> list[Finding]:
+    return findings(
+        "paths.storage_uri_is_fetchable", text.replace("uri: URI", "uri: s3://m/a/").replace("'URI'", "s3://m/a/")
+    )
