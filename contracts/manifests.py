@@ -316,6 +316,8 @@ def _earlier_revision(manifest: Manifest, component: str) -> str | None:
         "kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml: no readinessProbe; "
         "test/e2e/predictor/test_mlflow.py sets one",
         "MLServer 1.5.0 and 1.7.1 mlserver/server.py, start: servers first, then models",
+        "MLServer 1.5.0 and 1.7.1 mlserver/handlers/dataplane.py, ready: all models that are registered, which they "
+        "are before they load (mlserver/registry.py, _load_model)",
         "measured with KServe 0.14.1: HTTP 400 after Ready=True without the probe, 344 requests without failure with"
         " it",
     ),
@@ -327,8 +329,10 @@ def model_readiness_is_probed(manifest: Manifest, stack: Stack) -> Iterator[Find
         return
     name = _map(manifest.document.get("metadata")).get("name")
     probe = _map(model.get("readinessProbe"))
-    path = _map(probe.get("httpGet")).get("path")
+    get = _map(probe.get("httpGet"))
+    path, port = get.get("path"), get.get("port")
     where = manifest.at("spec", "predictor", "model", "readinessProbe")
+    asked = re.fullmatch(r"/v2/models/([^/]+)(/versions/[^/]+)?/ready/?", path) if isinstance(path, str) else None
     if not probe:
         yield failed(
             "the model has no readinessProbe: the service is Ready as soon as MLServer listens", location=where
@@ -338,19 +342,61 @@ def model_readiness_is_probed(manifest: Manifest, stack: Stack) -> Iterator[Find
             f"the readinessProbe asks whether MLServer listens ({path or 'tcpSocket'}), not whether the model is loaded",
             location=where,
         )
-    elif (
-        isinstance(path, str)
-        and (asked := re.fullmatch(r"/v2/models/([^/]+)(/versions/[^/]+)?/ready/?", path))
-        and name
-    ):
-        if asked[1] == name or _renamed(model):
-            yield passed(f"{path} is probed", location=where)
-        else:
-            yield failed(
-                f"the readinessProbe asks for the model {asked[1]!r}, and MLServer knows it as {name!r}", location=where
-            )
+    elif asked and name and asked[1] != name and not _renamed(model):
+        yield failed(
+            f"the readinessProbe asks for the model {asked[1]!r}, and MLServer knows it as {name!r}", location=where
+        )
+    elif not asked and path != "/v2/health/ready":
+        yield inconclusive(
+            f"nothing is known of what the readinessProbe asks for: {path or ', '.join(probe)}", location=where
+        )
+    elif str(port) != str(stack.settings["serving"]["http_port"]) and not _is_port_name(port):
+        yield inconclusive(
+            f"the readinessProbe asks on port {port}, and {stack.settings['serving']['runtime']} answers HTTP on "
+            f"{stack.settings['serving']['http_port']}",
+            location=where,
+        )
     else:
-        yield passed(f"a readinessProbe is set ({path or ', '.join(probe)})", location=where)
+        yield passed(f"{path} is probed", location=where)
+
+
+def _is_port_name(port: Any) -> bool:
+    return isinstance(port, str) and not port.isdigit()
+
+
+@contract(
+    title="A model must ask for a version of its format that the runtime declares",
+    level=MUST,
+    seam=SEAM,
+    rationale=(
+        "KServe chooses a runtime by the format's version where one is given; the version is the runtime's own label "
+        "and not MLflow's, and for one that no runtime declares nothing is deployed."
+    ),
+    remedy="Leave spec.predictor.model.modelFormat.version out, or give one that the runtime declares.",
+    sources=(
+        'kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml, supportedModelFormats: mlflow "1" and "2"',
+    ),
+)
+def format_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+    model = _served_model(manifest, stack)
+    serving = stack.settings["serving"]
+    form = _map((model or {}).get("modelFormat"))
+    version, known = form.get("version"), serving["model_format_versions"]
+    where = manifest.at("spec", "predictor", "model", "modelFormat", "version")
+    if model is None or form.get("name") != serving["model_format"]:
+        yield not_applicable(_NOT_OURS, location=manifest.at("spec", "predictor"))
+    elif model.get("runtime"):
+        yield not_applicable("the runtime is named, and KServe need not look for one", location=where)
+    elif version is None:
+        yield passed(f"no version of {serving['model_format']} is asked for", location=where)
+    elif str(version) in known:
+        yield passed(f"{serving['runtime']} declares {serving['model_format']} {version}", location=where)
+    else:
+        yield failed(
+            f"no runtime is found for {serving['model_format']} {version}: {serving['runtime']} declares "
+            f"{', '.join(known)}",
+            location=where,
+        )
 
 
 @contract(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from controls.registry import broken, sound
 from controls.twins import findings
 
 from trivet.model.finding import Finding
+from trivet.model.outcome import Outcome
 
 SOUND = """\
 apiVersion: serving.kserve.io/v1beta1
@@ -273,6 +275,46 @@ def test_a_probe_for_another_model() -> list[Finding]:
 @sound("manifests.model_readiness_is_probed")
 def test_a_probe_for_the_model() -> list[Finding]:
     return findings("manifests.model_readiness_is_probed", SOUND)
+
+
+@pytest.mark.parametrize(
+    "get",
+    [
+        "{path: /v2/health/ready, port: 8080}",
+        "{path: /v2/models/recommendation-classifier/versions/1/ready, port: http}",
+    ],
+)
+@sound("manifests.model_readiness_is_probed")
+def test_other_probes_that_wait_for_the_model(get: str) -> list[Finding]:
+    return findings("manifests.model_readiness_is_probed", changed(PROBE, f"        httpGet: {get}"))
+
+
+@pytest.mark.parametrize(
+    ("probe", "told"),
+    [
+        ("httpGet: {path: /healthz, port: 8080}", "/healthz"),
+        ("httpGet: {path: /v2/health/ready, port: 9000}", "port 9000"),
+        ("exec: {command: ['true']}", "exec"),
+    ],
+)
+def test_a_probe_of_which_nothing_is_known(probe: str, told: str) -> None:
+    (found,) = findings("manifests.model_readiness_is_probed", changed(PROBE, f"        {probe}"))
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert told in found.message
+
+
+# format_version_is_served
+
+
+@broken("manifests.format_version_is_served", because="mlflow 3: kserve-mlserver declares 1, 2")
+def test_a_format_version_that_no_runtime_declares() -> list[Finding]:
+    return findings("manifests.format_version_is_served", changed("{name: mlflow}", '{name: mlflow, version: "3"}'))
+
+
+@pytest.mark.parametrize("form", ["{name: mlflow}", '{name: mlflow, version: "2"}'])
+@sound("manifests.format_version_is_served")
+def test_a_format_version_that_the_runtime_declares(form: str) -> list[Finding]:
+    return findings("manifests.format_version_is_served", changed("{name: mlflow}", form))
 
 
 # resources_are_set
