@@ -29,7 +29,7 @@ UNBEATABLE = 0.999
 
 
 @contract(
-    title="The tracking URI must reach a step from outside, not from its code",
+    title="The tracking server's address must not be written in a step's code",
     level=MUST,
     seam=SEAM,
     rationale=(
@@ -48,11 +48,14 @@ UNBEATABLE = 0.999
 def tracking_uri_is_injected(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
     recording = False
     sound = True
+    untold: list[str] = []
     for step in _steps(compiled_pipeline):
         for place in step.program.literals:
             sound = False
             yield failed(f"step {step.name}: {place}", location=compiled_pipeline.at(*step.program_keys))
         recording |= step.program.uses_mlflow
+        if step.program.uses_mlflow and not _is_told(step, compiled_pipeline):
+            untold.append(step.name)
     for keys, task, parameter, value in _defaults_in_force(compiled_pipeline):
         sound = False
         yield failed(
@@ -61,6 +64,12 @@ def tracking_uri_is_injected(compiled_pipeline: CompiledPipeline) -> Iterator[Fi
         )
     if not recording and sound:
         yield not_applicable("no step names mlflow in its code", location=compiled_pipeline.at())
+    elif sound and untold:
+        yield passed(
+            f"no step's code names a tracking server; the pipeline gives {', '.join(untold)} none either, so the "
+            f"platform is expected to inject {VARIABLE}, by a PodDefault or pod template for instance",
+            location=compiled_pipeline.at(),
+        )
     elif sound:
         yield passed("no step's code and no default in force names a tracking server", location=compiled_pipeline.at())
 
@@ -232,7 +241,9 @@ def _literals(node: ast.AST, constants: Mapping[str, Any]) -> Iterator[str]:
         called = _called(node.func)
         given = {keyword.arg: keyword.value for keyword in node.keywords}
         first = node.args[0] if node.args else None
-        if called in ("set_tracking_uri", "set_registry_uri"):
+        if called == "update" and VARIABLE in given:
+            uri = _literal(given[VARIABLE], constants)
+        elif called in ("set_tracking_uri", "set_registry_uri"):
             uri = _literal(given.get("uri", first), constants)
         elif called == "MlflowClient":
             uri = _literal(given.get("tracking_uri", first), constants)
@@ -258,6 +269,11 @@ def _literal_text(node: ast.AST | None, constants: Mapping[str, Any]) -> str:
 
 
 def _literal(node: ast.AST | None, constants: Mapping[str, Any]) -> str:
+    if isinstance(node, ast.JoinedStr) and node.values:
+        # A host that the expression itself takes from the environment comes from outside.
+        whole = ast.unparse(node)
+        begins = _LITERAL.match(_literal_text(node.values[0], constants))
+        return whole if begins and not re.search(r"environ|getenv", whole) else ""
     text = _literal_text(node, constants)
     return text if _LITERAL.match(text) else ""
 
@@ -270,6 +286,17 @@ def _root(function: ast.AST) -> str:
     while isinstance(function, ast.Attribute | ast.Call):
         function = function.value if isinstance(function, ast.Attribute) else function.func
     return getattr(function, "id", "")
+
+
+def _is_told(step: _Step, pipeline: CompiledPipeline) -> bool:
+    """Whether the container has an entry for the URI, or the component a parameter that could carry it."""
+    env = step.container.get("env")
+    if isinstance(env, list) and any(_map(entry).get("name") == VARIABLE for entry in env):
+        return True
+    component = _map(_map(pipeline.document.get("components")).get(step.component))
+    return any(
+        "tracking_ur" in name.lower() for name in _map(_map(component.get("inputDefinitions")).get("parameters"))
+    )
 
 
 # -- what a compiled pipeline says ------------------------------------------------------------------------------------

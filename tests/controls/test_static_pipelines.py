@@ -71,6 +71,8 @@ def code(line: str) -> str:
         "mlflow.set_tracking_uri(os.getenv('MLFLOW_TRACKING_URI', ADDRESS))",
         "os.environ.update({'MLFLOW_TRACKING_URI': 'databricks'})",
         "client = MlflowClient('http://mlflow:5000')",
+        "os.environ.update(MLFLOW_TRACKING_URI='http://mlflow:5000')",
+        "mlflow.set_tracking_uri(f'http://{host}:5000')",
     ],
 )
 @broken("pipelines.tracking_uri_is_injected", because="its code names the tracking server")
@@ -101,6 +103,14 @@ def test_a_default_that_the_pipeline_does_not_replace() -> list[Finding]:
 @sound("pipelines.tracking_uri_is_injected")
 def test_a_server_from_outside(line: str) -> list[Finding]:
     return findings("pipelines.tracking_uri_is_injected", pipeline(code(line)))
+
+
+@sound("pipelines.tracking_uri_is_injected")
+def test_a_server_that_only_the_platform_can_name() -> list[Finding]:
+    text = pipeline().replace("{tracking_uri: {defaultValue", "{other: {defaultValue")
+    found = findings("pipelines.tracking_uri_is_injected", text)
+    assert "the platform is expected to inject MLFLOW_TRACKING_URI" in found[0].message
+    return found
 
 
 @broken("pipelines.resources_are_limited", because="no limit for memory")
