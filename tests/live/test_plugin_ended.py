@@ -1,0 +1,49 @@
+"""However a pytest session on the local target is asked to end, nothing that it started stays."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from controls.live_twins import STACK
+
+from trivet.targets.local.journal import leftovers, marked
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_pytest_asked_to_end_in_the_middle_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "test_platform.py").write_text(
+        "from pathlib import Path\n"
+        "def test_serving(trivet_session):\n"
+        "    trivet_session.client('tracking')\n"
+        "    Path('unfinished').write_text(str(trivet_session.directory))\n"
+        "    Path('unfinished').rename('directory')\n"
+        "    trivet_session.client('serving')\n"
+        "    raise AssertionError('it came to the end')\n"
+    )
+    told = tmp_path / "directory"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--trivet-stack={STACK}", "test_platform.py"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        try:
+            deadline = time.monotonic() + 60
+            while not told.exists():
+                assert run.poll() is None, "it never came to a session"
+                assert time.monotonic() < deadline, "it never came to a session"
+                time.sleep(0.05)
+            directory = Path(told.read_text())
+            assert marked(directory.name), "nothing runs that could be left"
+            run.send_signal(number)
+            out, _ = run.communicate(timeout=30)
+        finally:
+            run.kill()
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, out
+    assert f"Signalled: {number.name} asked for the end" in out
+    assert marked(directory.name) == []
+    assert not directory.exists()
+    assert directory not in [leftover.directory for leftover in leftovers()]
