@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from trivet.targets.local.clients import LocalStore, cause, checksums
 from trivet.targets.local.journal import Run
 from trivet.targets.local.processes import Processes, free_ports
 from trivet.targets.local.servers import runtime_environment
+from trivet.targets.local.session import _came_to_be
 from trivet.targets.local.staging import PARTS, stage
 
 
@@ -118,3 +120,11 @@ def test_staging_copies_every_part_and_nothing_that_needs_trivets_dependencies(t
     for package in PARTS:
         assert root.joinpath(*package.split("."), "__init__.py").is_file()
     assert not (root / "trivet/engine").exists()
+
+
+def test_a_part_that_failed_unexpectedly_has_not_come_to_be() -> None:
+    broken: Future[str] = Future()
+    broken.set_exception(KeyError("Output"))
+    whole: Future[str] = Future()
+    whole.set_result("here")
+    assert (_came_to_be(broken), _came_to_be(whole)) == (None, "here")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -47,6 +48,8 @@ from trivet.targets.static import KINDS, Found, read_file, read_model_directory
 
 CLIENTS = ("tracking", "trainer", "store", "serving", "pipelines", "runtime", "handover")
 SERVICE = "recommendation-classifier"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ class LocalSession:
         self._python: dict[str, Future[Path]] = {
             name: begin(self._realise, name) for name in ("tracking", "trainer", "initializer", "runtime")
         }
+        self._runtime_python = begin(self._ask_runtime_python)
         self._tracking = begin(self._start_tracking)
         self._driver = begin(self._start_driver)
         self._compiled = begin(self._compile)
@@ -128,19 +132,17 @@ class LocalSession:
 
     def features(self) -> Mapping[str, str]:
         """``ConditionalPipeline`` when the SDK's local runner ran the pipeline's condition itself."""
-        with contextlib.suppress(TrivetError):
-            main = self._main_run.result()
-            if main.run.succeeded and not main.refused and "deploy" in main.run.outputs:
-                return {
-                    "ConditionalPipeline": "the gate's output was 'true', and the task behind dsl.If left its outputs in the same run"
-                }
+        main = _came_to_be(self._main_run)
+        if main and main.run.succeeded and not main.refused and "deploy" in main.run.outputs:
+            return {
+                "ConditionalPipeline": "the gate's output was 'true', and the task behind dsl.If left its outputs in the same run"
+            }
         return {}
 
     def describe(self) -> Mapping[str, str]:
-        """The hand-off in words; what did not come to be is left out."""
+        """The hand-off in words, and the Python that really serves; what did not come to be is left out."""
         found: dict[str, str] = {}
-        with contextlib.suppress(TrivetError):
-            handover = self._handover.result()
+        if handover := _came_to_be(self._handover):
             found = {
                 "tracking URI": handover.tracking_uri,
                 "run": handover.model.run_id,
@@ -149,23 +151,29 @@ class LocalSession:
                 "storage URI": handover.storage_uri,
                 "InferenceService": str(handover.service["metadata"]["name"]),
             }
-            if refused := self._main_run.result().refused:
-                found["condition"] = (
-                    f"run as a pipeline of its own, because the SDK's local runner refused it: {refused}"
-                )
+        main = _came_to_be(self._main_run)
+        if handover and main and main.refused:
+            found["condition"] = (
+                f"run as a pipeline of its own, because the SDK's local runner refused it: {main.refused}"
+            )
+        if version := _came_to_be(self._runtime_python):
+            role = self._stack.roles["runtime"]
+            image = f"; the image {role.image} has {role.image_python}" if role.image and role.image_python else ""
+            found["runtime Python"] = f"{version}{image}"
         return found
 
     def documents(self) -> Mapping[str, Path]:
         """The InferenceService, the compiled pipeline and the texts of the model directory, as far as they came to be."""
         found: dict[str, Path] = {}
-        with contextlib.suppress(TrivetError):
-            found["pipeline.yaml"] = self._compiled.result()
-        with contextlib.suppress(TrivetError):
-            found["inferenceservice.yaml"] = self._service_file.result()
-        with contextlib.suppress(TrivetError):
-            model = self._download.result().directory
+        if pipeline := _came_to_be(self._compiled):
+            found["pipeline.yaml"] = pipeline
+        if service := _came_to_be(self._service_file):
+            found["inferenceservice.yaml"] = service
+        if download := _came_to_be(self._download):
             texts = (
-                path for path in sorted(model.iterdir()) if path.name == "MLmodel" or path.suffix in (".txt", ".yaml")
+                path
+                for path in sorted(download.directory.iterdir())
+                if path.name == "MLmodel" or path.suffix in (".txt", ".yaml")
             )
             found |= {f"model/{path.name}": path for path in texts}
         return found
@@ -179,6 +187,12 @@ class LocalSession:
     def _realise(self, role: str) -> Path:
         with self._phase(f"{role} environment"):
             return Path(realise(self._stack.roles[role], stop=self._processes.closed).python)
+
+    def _ask_runtime_python(self) -> str:
+        python = self._python["runtime"].result()
+        program = "import platform; print(platform.python_version())"
+        asked = subprocess.run([python, "-I", "-c", program], capture_output=True, check=True, text=True, timeout=60)
+        return asked.stdout.strip()
 
     def _environment(self, role: str) -> dict[str, str]:
         return {**self._stack.roles[role].environment, "PYTHONPATH": str(self._staged)}
@@ -381,6 +395,13 @@ class LocalSession:
     def _emit(self, event: Event) -> None:
         with self._emit_lock:
             self._emit_unsafely(event)
+
+
+def _came_to_be(future: Future[T]) -> T | None:
+    """The result, waited for; None when its part failed, however it did: whoever asked for a client of it was told why."""
+    with contextlib.suppress(Exception):
+        return future.result()
+    return None
 
 
 @contextlib.contextmanager
