@@ -23,7 +23,7 @@ from trivet.model.finding import Finding
 from trivet.model.handover import Handover, HttpExchange
 from trivet.model.stack import Stack
 from trivet.model.subjects import ModelDirectory
-from trivet.targets.base import RuntimeClient, ServingClient, StoreClient, TrainerClient
+from trivet.targets.base import DownloadFailed, RuntimeClient, ServingClient, StoreClient, TrainerClient
 from trivet.targets.static import read_model_directory
 
 _OPEN_INFERENCE = "Open Inference Protocol v2: a request that the model cannot take is the client's error (4xx)"
@@ -75,7 +75,15 @@ def every_version_has_a_signature(handover: Handover, tracking: TrackingApi, sto
         except UsageError as error:
             yield failed(f"{uri} has no model any more: {error.message}", remedy=error.remedy)
             continue
-        (model,) = read_model_directory(store.download(place).directory).subjects
+        try:
+            found = read_model_directory(store.download(place).directory)
+        except DownloadFailed as error:
+            yield failed(f"{uri} cannot be fetched: {error.message}")
+            continue
+        if found.errors:
+            yield failed(f"{uri} cannot be read: {found.errors[0].message}", remedy=found.errors[0].remedy)
+            continue
+        (model,) = found.subjects
         assert isinstance(model, ModelDirectory)
         problems = check_signature(model.mlmodel)
         for problem in problems:
@@ -199,10 +207,16 @@ def mlflow_enforces_the_signature(
     for case, deviating in cases.items():
         answer = trainer.call("try_predict", model_uri=uri, rows=deviating)
         detail = (evidence(case, "text", answer),)
-        if answer["error"]:
-            yield passed(f"MLflow {stack.components['mlflow']} refuses {case}", evidence=detail)
+        mlflow = f"MLflow {stack.components['mlflow']}"
+        if answer["type"] == "MlflowException":
+            yield passed(f"{mlflow} refuses {case}", evidence=detail)
+        elif answer["type"]:
+            raised = f"{answer['type']}: {str(answer['error'])[:200]}"
+            yield failed(
+                f"{mlflow} accepts {case}: it comes through to the model, which raises {raised}", evidence=detail
+            )
         else:
-            yield failed(f"MLflow {stack.components['mlflow']} accepts {case} silently", evidence=detail)
+            yield failed(f"{mlflow} accepts {case} silently", evidence=detail)
 
 
 # -- what the runtime answers to requests that disregard the signature --------------------------------------------------

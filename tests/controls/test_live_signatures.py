@@ -19,6 +19,7 @@ from trivet.integration import check_rows, read_signature
 from trivet.model.finding import Finding
 from trivet.model.handover import HttpExchange
 from trivet.model.subjects import ModelDirectory
+from trivet.targets.base import DownloadFailed
 from trivet.targets.local.session import LocalSession
 
 pytestmark = pytest.mark.processes
@@ -54,6 +55,23 @@ def test_a_version_whose_files_were_collected(session: LocalSession) -> list[Fin
     handover = handed_over(session, logged)
     shutil.rmtree(handover.storage_uri.removeprefix("file://"))
     return findings(session, "signatures.every_version_has_a_signature", handover=handover)
+
+
+@broken("signatures.every_version_has_a_signature", because="is not an MLmodel")
+def test_a_version_whose_mlmodel_is_broken(session: LocalSession) -> list[Finding]:
+    logged = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-broken")
+    handover = handed_over(session, logged)
+    (Path(handover.storage_uri.removeprefix("file://")) / "MLmodel").write_text("no mapping")
+    return findings(session, "signatures.every_version_has_a_signature", handover=handover)
+
+
+@broken("signatures.every_version_has_a_signature", because="cannot be fetched: no such bucket")
+def test_a_version_that_the_initializer_does_not_fetch(session: LocalSession) -> list[Finding]:
+    def download(storage_uri: str) -> Any:
+        raise DownloadFailed("no such bucket")
+
+    store = Instead(session.client("store"), download=download)
+    return findings(session, "signatures.every_version_has_a_signature", store=store)
 
 
 @sound("signatures.every_version_has_a_signature")
@@ -164,6 +182,18 @@ def test_a_registry_that_refuses_in_unity_catalogs_words(session: LocalSession) 
 @broken("signatures.mlflow_enforces_the_signature", because="accepts a number as text silently")
 def test_what_mlflow_enforces(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.mlflow_enforces_the_signature")
+
+
+@broken("signatures.mlflow_enforces_the_signature", because="comes through to the model, which raises ValueError")
+def test_a_model_that_raises_for_itself(session: LocalSession) -> list[Finding]:
+    trainer = session.client("trainer")
+
+    def call(operation: str, **arguments: Any) -> Any:
+        if operation == "try_predict":
+            return {"predictions": None, "type": "ValueError", "error": "could not convert string to float"}
+        return trainer.call(operation, **arguments)
+
+    return findings(session, "signatures.mlflow_enforces_the_signature", trainer=Instead(trainer, call=call))
 
 
 @sound("signatures.mlflow_enforces_the_signature")
