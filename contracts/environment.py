@@ -25,11 +25,15 @@ SKOPS_SINCE = Version("3.9.0")
 
 PICKLES = ("pickle", "cloudpickle")
 
+VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
+"""The oldest versions whose behaviour was read or run for these statements."""
+
 
 @contract(
     title="A model must have been saved with packages whose pickles the serving runtime reads",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "A pickle holds the names of private classes of the packages that wrote it. scikit-learn promises no loading"
         " across versions, and NumPy 1 "
@@ -77,6 +81,7 @@ def dependencies_fit_the_runtime(model_directory: ModelDirectory, stack: Stack) 
     title="A model should have been saved with the very versions that the serving runtime has",
     level=SHOULD,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "Other differences than those known to break loading go unnoticed until a prediction differs; MLflow logs a "
         "warning that nobody reads."
@@ -109,6 +114,7 @@ def versions_are_the_same(model_directory: ModelDirectory, stack: Stack) -> Iter
     title="A model should have been saved with the Python that the serving runtime has",
     level=SHOULD,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "cloudpickle stores byte code of whatever is defined in a script or notebook, and byte code is not portable "
         "between Python's minor versions."
@@ -135,6 +141,7 @@ def python_fits_the_runtime(model_directory: ModelDirectory, stack: Stack) -> It
     title="A model must be serialised in a format that the serving runtime's MLflow reads",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "MLflow 3.14 and later saves scikit-learn models as model.skops by default; MLflow before 3.9 knows no such "
         "format and refuses the model."
@@ -180,6 +187,7 @@ def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> 
     title="The requirements of a model should be pinned",
     level=SHOULD,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "What a model was saved with cannot be compared with a runtime, nor built again, from a requirement without "
         "a version."

@@ -28,11 +28,15 @@ from trivet.targets.base import ServingClient, TrainerClient
 
 _LABELS = "kubernetes.io/docs/concepts/overview/working-with-objects/labels: at most 63 of [A-Za-z0-9._-], alphanumeric at both ends"
 
+VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
+"""The oldest versions whose behaviour was read or run for these statements."""
+
 
 @contract(
     title="Label values must be valid for Kubernetes",
     level=MUST,
     seam=("kfp", "kserve"),
+    versions=VERSIONS,
     rationale=(
         "The API server refuses the whole InferenceService for one label, and names of pipelines and models are free"
         " text elsewhere."
@@ -65,6 +69,7 @@ def labels_are_valid(manifest: Manifest) -> Iterator[Finding]:
     title="A served answer must lead back to the run that made its model",
     level=MUST,
     seam=("mlflow", "kserve"),
+    versions=VERSIONS,
     rationale=(
         "Whoever investigates a wrong prediction starts from the service, and needs the data, code and parameters of"
         " its run."
@@ -118,6 +123,7 @@ def answer_leads_to_its_run(
     title="A run must lead forward to every service that serves its model",
     level=MUST,
     seam=("mlflow", "kserve"),
+    versions=VERSIONS,
     rationale="A run found to be wrong (leaked labels, poisoned data) must be followed to everything that serves it.",
     remedy="Record each deployment with trivet.integration.link, in the step that deploys.",
     sources=("MLflow REST: model-versions/set-tag",),
@@ -143,6 +149,7 @@ def run_leads_to_its_services(handover: Handover, tracking: TrackingApi) -> Iter
     title="A deleted run must be noticed",
     level=MUST,
     seam=("mlflow", "kserve"),
+    versions=VERSIONS,
     rationale=(
         "MLflow deletes softly and garbage collection removes the artefacts later: the next pod of the service then "
         "has no model."
@@ -168,6 +175,7 @@ def deleted_run_is_noticed(handover: Handover, tracking: TrackingApi, trainer: T
     title="An alias that moved away from what is served must be noticed",
     level=MUST,
     seam=("mlflow", "kserve"),
+    versions=VERSIONS,
     rationale=(
         "KServe does not follow the registry: after a promotion in MLflow the old version is still the one that "
         "answers."

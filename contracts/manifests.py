@@ -37,11 +37,15 @@ FRAMEWORKS = (
 )
 """The predictor's older spelling of a model format (kserve pkg/apis/serving/v1beta1/predictor.go)."""
 
+VERSIONS: Mapping[str, str] = {"kserve": ">=0.12"}
+"""The oldest versions whose behaviour was read or run for these statements."""
+
 
 @contract(
     title="An InferenceService must use only fields that KServe's API has",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "KServe's Python client and `kubectl apply --validate=ignore` drop an unknown field without a word: what it "
         "was to configure keeps its default."
@@ -72,6 +76,7 @@ def fields_are_known(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
     title="An InferenceService must have a name that KServe admits",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "KServe's webhook refuses other names, and a predictor's Service cannot be made when its name gets longer "
         "than a DNS label."
@@ -103,6 +108,7 @@ def name_is_admitted(manifest: Manifest) -> Iterator[Finding]:
     title="An InferenceService must ask for a deployment mode that KServe has",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "KServe ignores a mode that it does not know and takes the cluster's default: the service is deployed in "
         "another way than it says."
@@ -133,6 +139,7 @@ def deployment_mode_is_known(manifest: Manifest, stack: Stack) -> Iterator[Findi
     title="An autoscaler must be one that works in the deployment mode",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "Knative scales by its own autoscaler whatever serving.kserve.io/autoscalerClass says: `hpa` is admitted "
         "there and never made."
@@ -204,6 +211,7 @@ def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Finding]:
     title="A model must ask for a protocol that its runtime serves",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "KServe takes a model without protocolVersion for v1 when it chooses the runtime; the runtime for MLflow "
         "models serves v2 only, so that "
@@ -247,6 +255,7 @@ def protocol_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Fin
     title="A canary percentage should not be given to a first deployment",
     level=SHOULD,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "Without an earlier revision KServe sends all traffic to the new one: the model that was to be tried on a "
         "part of it gets everything."
@@ -305,6 +314,7 @@ def _earlier_revision(manifest: Manifest, component: str) -> str | None:
     title="The readiness of a service must follow from its model's",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "MLServer listens before it loads, and KServe's runtime for it has no readiness probe: the InferenceService "
         "is Ready while every request "
@@ -368,6 +378,7 @@ def _is_port_name(port: Any) -> bool:
     title="A model must ask for a version of its format that the runtime declares",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "KServe chooses a runtime by the format's version where one is given; the version is the runtime's own label "
         "and not MLflow's, and for one that no runtime declares nothing is deployed."
@@ -403,6 +414,7 @@ def format_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Findi
     title="A predictor should state its CPU and memory",
     level=SHOULD,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "What is left out comes from the runtime or from KServe's configuration (1 CPU and 2 GiB as shipped), "
         "whatever the model needs; too little ends in an OOM kill."

@@ -31,11 +31,15 @@ that is on the same machine (mlflow/store/artifact/models_artifact_repo.py, _add
 
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 
+VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
+"""The oldest versions whose behaviour was read or run for these statements."""
+
 
 @contract(
     title="A storage URI must be one that the storage initializer can fetch",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "MLflow names models by URIs that only its own client understands (runs:/, models:/, mlflow-artifacts:/). "
         "KServe refuses them, or the "
@@ -78,6 +82,7 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack) -> Iterator[Findi
     title="An S3 storage URI should end in a slash",
     level=SHOULD,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "The initializer lists S3 by prefix: without the slash siblings such as model_v2/ are downloaded into the "
         "same directory. KServe 0.11 to "
@@ -161,6 +166,7 @@ def _map(value: Any) -> Mapping[str, Any]:
     title="The storage URI must name the directory that holds MLmodel, in the store itself",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "The published convention artifact_uri + '/model' is MLflow 2's; under MLflow 3 that directory is empty, "
         "and MLflow's client hides it by listing the files all the same."
@@ -196,6 +202,7 @@ def storage_uri_names_the_model_directory(handover: Handover, store: StoreClient
     title="Every documented way to name the model must lead to the same bytes",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "Registry, run and alias are used by different people; when they disagree, what is reviewed is not what is "
         "served."
@@ -240,6 +247,7 @@ def every_name_leads_to_the_same_bytes(
     title="The storage initializer must fetch the storage URI, byte for byte",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "What the initializer flattens, leaves out or refuses fails in the runtime, with an error about something else."
     ),
@@ -267,6 +275,7 @@ def download_is_byte_identical(handover: Handover, store: StoreClient) -> Iterat
     title="A model's directory must arrive whole however it is named, or be refused before deployment",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "Spaces, percent signs and glob characters survive some of the libraries on the way and not others; half a "
         "model is the worst case."
@@ -315,6 +324,7 @@ def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: Track
     title="A name one level too high or too deep must be refused before deployment, naming the right directory",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "The InferenceService of a wrong level is admitted and looks healthy for up to a minute, and the container's"
         " error names a local path."

@@ -24,6 +24,12 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 UNBEATABLE = 0.999
 """Weighted F1 that production is given for ``gate_compares_with_production``: no candidate of the example reaches it."""
 
+VERSIONS: Mapping[str, str] = {"kfp": ">=2.0"}
+"""The oldest versions whose behaviour was read or run for these statements."""
+
+LIVE_VERSIONS: Mapping[str, str] = {"kfp": ">=2.7", "mlflow": ">=2.12"}
+"""Whole pipelines run locally since kfp 2.7 (sdk/RELEASE.md)."""
+
 
 # -- static: the compiled pipeline ------------------------------------------------------------------------------------
 
@@ -32,6 +38,7 @@ UNBEATABLE = 0.999
     title="The tracking server's address must not be written in a step's code",
     level=MUST,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "A server's address in a step's code survives every move of the server and every copy to another cluster: "
         "runs go to the old place, or nowhere."
@@ -78,6 +85,7 @@ def tracking_uri_is_injected(compiled_pipeline: CompiledPipeline) -> Iterator[Fi
     title="Every step should have limits for its CPU and memory",
     level=SHOULD,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "A step without limits takes what the node has: the tracking server or the predictor beside it is evicted or"
         " killed first."
@@ -121,6 +129,7 @@ def resources_are_limited(compiled_pipeline: CompiledPipeline) -> Iterator[Findi
     title="A step that records a run should not be cached",
     level=SHOULD,
     seam=SEAM,
+    versions=VERSIONS,
     rationale=(
         "On a cache hit KFP copies the outputs of an earlier execution: the pipeline is green, and MLflow has no "
         "run, metrics or model for it."
@@ -347,6 +356,7 @@ def _map(value: Any) -> Mapping[str, Any]:
     title="A pipeline that succeeded must have left a finished run with parameters, metrics and a registered version",
     level=MUST,
     seam=SEAM,
+    versions=LIVE_VERSIONS,
     rationale=(
         "A green pipeline is taken as proof that a model was trained and recorded; autologging, caching and except "
         "clauses make it green without."
@@ -392,6 +402,7 @@ def success_means_a_recorded_run(pipelines: PipelineClient, tracking: TrackingAp
     title="A pipeline that could not record its run must not succeed",
     level=MUST,
     seam=SEAM,
+    versions=LIVE_VERSIONS,
     rationale=(
         "When a NetworkPolicy or an outage cuts MLflow off, a green pipeline hides for days that nothing is recorded."
     ),
@@ -425,6 +436,7 @@ def unrecorded_run_fails_the_pipeline(pipelines: PipelineClient) -> Iterator[Fin
     title="Run id and model URI must travel as outputs, and the run id as the model's metadata",
     level=MUST,
     seam=SEAM,
+    versions=LIVE_VERSIONS,
     rationale=(
         "Without them the deploying step looks the newest version up by name, and two pipelines at once deploy each "
         "other's models."
@@ -464,6 +476,7 @@ def run_id_and_model_uri_travel(
     title="What passed the gate must be deployed, and the deploying step must really have run",
     level=MUST,
     seam=("kfp", "kserve"),
+    versions=LIVE_VERSIONS,
     rationale="kfp.local 2.16 and 2.17 skip a condition on a named output without a word and report success.",
     remedy=(
         "Condition on a single unnamed output (dsl.If(gate.output == 'true')), and judge a run by the outputs of its"
@@ -510,6 +523,7 @@ def _condition_compiled(refused: str, compiled_pipeline: CompiledPipeline) -> It
     title="The quality gate must block a model that is worse than the one in production, however good by itself",
     level=MUST,
     seam=SEAM,
+    versions=LIVE_VERSIONS,
     rationale="A constant threshold of 0.80 lets a model of 0.85 replace one of 0.95.",
     remedy="Gate with trivet.integration.gate on the metric of the version in production, with a stated tolerance.",
     sources=("reference platform: no more than 0.02 below the version in production",),

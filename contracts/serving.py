@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed, redact
@@ -16,11 +16,15 @@ from trivet.targets.base import ServingClient, TrainerClient
 EXAMPLES = 30
 """Batches of predictions that are compared, of 1 to 12 rows each."""
 
+VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
+"""The oldest versions whose behaviour was read or run for these statements."""
+
 
 @contract(
     title="The serving runtime must load the model that training handed over",
     level=MUST,
     seam=("mlflow", "runtime"),
+    versions=VERSIONS,
     rationale=(
         "A runtime that cannot load the model crashes or answers errors, while KServe may report Ready for tens of "
         "seconds."
@@ -43,6 +47,7 @@ def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
     title="Served predictions must equal the trainer's own",
     level=MUST,
     seam=("mlflow", "runtime"),
+    versions=VERSIONS,
     rationale=(
         "HTTP 200 says nothing about the value: a wrong model, another column order or a lossy conversion answers "
         "200 as well."

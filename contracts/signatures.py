@@ -28,11 +28,15 @@ from trivet.targets.static import read_model_directory
 
 _OPEN_INFERENCE = "Open Inference Protocol v2: a request that the model cannot take is the client's error (4xx)"
 
+VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
+"""The oldest versions whose behaviour was read or run for these statements."""
+
 
 @contract(
     title="An MLflow model must have a signature with inputs and outputs that the runtime's MLflow can read",
     level=MUST,
     seam=("mlflow", "runtime"),
+    versions=VERSIONS,
     rationale=(
         "Without a signature nothing is checked and V2 requests without a content type fail; with inputs only, "
         "MLServer 1.5.0 and 1.7.1 do not load the model; a type that the reader does not know stops it from loading."
@@ -62,6 +66,7 @@ def signature_is_complete(model_directory: ModelDirectory, stack: Stack) -> Iter
     title="Every registered version must carry a signature with inputs and outputs",
     level=MUST,
     seam=("kfp", "mlflow"),
+    versions=VERSIONS,
     rationale="A promotion or a rollback can put any registered version into service, not only the newest.",
     remedy="Log and register the version anew with a signature; delete the versions that lack one.",
     sources=("MLflow REST: GET /api/2.0/mlflow/model-versions/search",),
@@ -96,6 +101,7 @@ def every_version_has_a_signature(handover: Handover, tracking: TrackingApi, sto
     title="The input example must satisfy the signature, and the model must answer it",
     level=MUST,
     seam=("kfp", "mlflow"),
+    versions=VERSIONS,
     rationale="The example is what clients copy; one that the model refuses teaches them a request that fails.",
     remedy="Take the input example from the training data, with the types that the signature declares.",
     sources=("MLflow mlflow/models/utils.py, _enforce_schema",),
@@ -124,6 +130,7 @@ def input_example_satisfies_the_signature(
     title="The runtime's MLflow must read the signature that the trainer's MLflow wrote",
     level=MUST,
     seam=("mlflow", "runtime"),
+    versions=VERSIONS,
     rationale=(
         "MLflow up to 2.9 cannot read a signature of 2.10 or later, and 2.18 or later cannot read optional columns "
         "of 2.6 to 2.9."
@@ -152,6 +159,7 @@ def runtime_reads_the_signature(runtime: RuntimeClient, model_directory: ModelDi
     title="MLflow should refuse to register a model without a signature",
     level=SHOULD,
     seam=("kfp", "mlflow"),
+    versions=VERSIONS,
     rationale=(
         "It is widely published that MLflow does so since 2.16. Who relies on it finds models without signatures in "
         "production."
@@ -185,6 +193,7 @@ def registry_demands_a_signature(trainer: TrainerClient, stack: Stack) -> Iterat
     title="MLflow should refuse inputs that contradict the signature",
     level=SHOULD,
     seam=("kfp", "mlflow"),
+    versions=VERSIONS,
     rationale="What MLflow accepts silently reaches the model as something that it was not trained on.",
     remedy=(
         "Convert inputs to the declared types before predicting; declare numeric columns as double when clients send"
@@ -226,6 +235,7 @@ def mlflow_enforces_the_signature(
     title="A request without a required column should get a clear 4xx",
     level=SHOULD,
     seam=("mlflow", "runtime"),
+    versions=VERSIONS,
     rationale="HTTP 500 for a client's mistake makes a canary that is judged on 5xx roll back a good model.",
     remedy=(
         "Leave client mistakes out of the error rate (validate requests in front of the runtime), until the runtime "
@@ -247,6 +257,7 @@ def missing_column_is_refused(serving: ServingClient, model_directory: ModelDire
     ),
     level=SHOULD,
     seam=("mlflow", "runtime"),
+    versions=VERSIONS,
     rationale=(
         "A client that sends more than the model takes may believe that it has an effect; it must not change the "
         "answer."
@@ -268,6 +279,7 @@ def extra_column_changes_nothing(serving: ServingClient, model_directory: ModelD
     title="Text where a number is declared should get a clear 4xx",
     level=SHOULD,
     seam=("mlflow", "runtime"),
+    versions=VERSIONS,
     rationale=(
         "A value of another type is a client's mistake; 500 hides that, and an answer would rest on a conversion "
         "nobody asked for."
@@ -286,6 +298,7 @@ def mistyped_column_is_refused(serving: ServingClient, model_directory: ModelDir
     title="A null in an integer column should get a clear 4xx",
     level=SHOULD,
     seam=("mlflow", "runtime"),
+    versions=VERSIONS,
     rationale=(
         "Integers have no null: pandas turns the column into floats, and MLflow then refuses it or the model sees "
         "another type."
@@ -305,6 +318,7 @@ def null_in_an_integer_column_is_refused(serving: ServingClient, model_directory
     title="Columns of different lengths should get a clear 4xx",
     level=SHOULD,
     seam=("mlflow", "runtime"),
+    versions=VERSIONS,
     rationale="Rows that are filled up or cut off silently give answers to questions nobody asked.",
     remedy="Validate requests against the signature in front of the runtime.",
     sources=(_OPEN_INFERENCE,),
