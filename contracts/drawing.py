@@ -60,7 +60,7 @@ def counter_example(strategy: st.SearchStrategy[T], deviation: Callable[[T], str
     """Try ``deviation`` on up to ``examples`` drawn values: how many were tried, and the smallest deviation found or ''.
 
     A deviation that does not repeat on the same value counts as well: the first one is given then, with a word about that. What
-    ``deviation`` raises, such as CannotTell, ends the search and is raised as it is.
+    ``deviation`` raises, such as CannotTell, ends the search, and is raised as it is unless a deviation was found before.
     """
     tried = 0
     first = ""
@@ -99,7 +99,9 @@ def counter_example(strategy: st.SearchStrategy[T], deviation: Callable[[T], str
     except Flaky:
         smallest = f"{first} (once: on the same input it did not repeat)"
     if obstacle:
-        raise obstacle
+        if not first:
+            raise obstacle
+        smallest = f"{first} (after that the search ended: {obstacle})"
     return tried, smallest
 
 

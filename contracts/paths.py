@@ -272,7 +272,7 @@ def download_is_byte_identical(handover: Handover, store: StoreClient) -> Iterat
 
 
 @contract(
-    title="A model's directory must arrive whole however it is named, or be refused before deployment",
+    title="A directory of the store must arrive whole however it is named, or be refused before deployment",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,

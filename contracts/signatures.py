@@ -63,7 +63,7 @@ def signature_is_complete(model_directory: ModelDirectory, stack: Stack) -> Iter
 
 
 @contract(
-    title="Every registered version must carry a signature with inputs and outputs",
+    title="Every registered version of the model must carry a signature with inputs and outputs",
     level=MUST,
     seam=("kfp", "mlflow"),
     versions=VERSIONS,
