@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,11 @@ from trivet.targets.local import LocalTarget
 from trivet.targets.local.session import LocalSession
 
 pytest_plugins = ["pytester"]
+
+
+def pytest_configure() -> None:
+    """Where tests run under nohup or a like of it, hanging up is ignored, and children inherit that; here its effect is tested."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

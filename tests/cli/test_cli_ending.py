@@ -108,7 +108,7 @@ def test_a_signal_ends_it_within_seconds_and_leaves_nothing(
         time.sleep(0.1)
         trivet.send_signal(number)
         out, err = trivet.communicate(timeout=30)
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20
     assert trivet.returncode == code
     assert err.strip() == "trivet: interrupted; everything that was started is stopped"
     assert "Traceback" not in out

@@ -29,6 +29,9 @@ from trivet.targets.local import limits
 MARK = "TRIVET_RUN"
 """The environment variable that every process of a run carries."""
 
+ROUNDS = 5
+"""Looks at what still lives; a process that starts others is gone after the first, so that two are the rule."""
+
 
 def runs_directory() -> Path:
     """Where run directories live."""
@@ -121,7 +124,7 @@ def clean(leftover: Leftover) -> None:
     """End the processes of a leftover and remove its directory. Does nothing when another trivet cleans it, or has."""
     with _orphaned(leftover.directory) as orphaned:
         if orphaned:
-            end(marked(leftover.run))
+            end_all(leftover.run)
             _remove(leftover.directory)
 
 
@@ -133,6 +136,14 @@ def marked(run: str) -> list[psutil.Process]:
             if process.pid != os.getpid() and process.environ().get(MARK) == run:
                 found.append(process)
     return found
+
+
+def end_all(run: str) -> None:
+    """End every process that carries the mark of ``run``, those included that one of them started while it was being ended."""
+    for _ in range(ROUNDS):
+        if not (processes := marked(run)):
+            return
+        end(processes)
 
 
 def end(processes: Sequence[psutil.Process], grace: float = limits.GRACE) -> None:

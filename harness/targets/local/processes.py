@@ -18,7 +18,7 @@ import psutil
 
 from trivet.errors import PlatformError
 from trivet.targets.local import limits
-from trivet.targets.local.journal import MARK, Run, end, marked
+from trivet.targets.local.journal import MARK, Run, end, end_all
 
 _FOREIGN = re.compile(r"^(PYTHON|MLFLOW|MLSERVER|_?KFP|GUNICORN|UVICORN|VIRTUAL_ENV|CONDA|PIP_|UV_)")
 """Variables of the user's shell that would change how the software under test behaves."""
@@ -159,12 +159,10 @@ class Processes:
         """End everything that was started, and what those processes started, all at once."""
         with self._lock:
             self._closed.set()
-        end(marked(self._run.id))
+        end_all(self._run.id)
         for process in self._started:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.popen.wait(limits.GRACE)
-        # A process that forked while the others were ending; with its parents gone, the second look sees all.
-        end(marked(self._run.id))
 
     def _inherited(self, program: Path) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not _FOREIGN.match(name)}
