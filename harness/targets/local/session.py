@@ -56,13 +56,12 @@ T = TypeVar("T")
 class Driven:
     """A pipeline run with what the protocol's PipelineRun has no room for.
 
-    ``error`` is what the SDK raised; ``refused`` what its local runner said when it did not run the condition itself. Both may be empty.
+    ``error`` is what the SDK raised; empty when it raised nothing.
     """
 
     run: PipelineRun
     arguments: Mapping[str, Any]
     error: str
-    refused: str
 
 
 class LocalSession:
@@ -133,7 +132,7 @@ class LocalSession:
     def features(self) -> Mapping[str, str]:
         """``ConditionalPipeline`` when the SDK's local runner ran the pipeline's condition itself."""
         main = _came_to_be(self._main_run)
-        if main and main.run.succeeded and not main.refused and "deploy" in main.run.outputs:
+        if main and main.run.succeeded and not main.run.refused and "deploy" in main.run.outputs:
             return {
                 "ConditionalPipeline": "the gate's output was 'true', and the task behind dsl.If left its outputs in the same run"
             }
@@ -152,9 +151,9 @@ class LocalSession:
                 "InferenceService": str(handover.service["metadata"]["name"]),
             }
         main = _came_to_be(self._main_run)
-        if handover and main and main.refused:
+        if handover and main and main.run.refused:
             found["condition"] = (
-                f"run as a pipeline of its own, because the SDK's local runner refused it: {main.refused}"
+                f"run as a pipeline of its own, because the SDK's local runner refused it: {main.run.refused}"
             )
         if version := _came_to_be(self._runtime_python):
             role = self._stack.roles["runtime"]
@@ -288,7 +287,7 @@ class LocalSession:
             log=driver.process.text(),
             refused=answer["refused"],
         )
-        return Driven(run=run, arguments=whole, error=answer["error"], refused=answer["refused"])
+        return Driven(run=run, arguments=whole, error=answer["error"])
 
     def _pipelines(self) -> LocalPipelines:
         return LocalPipelines(self._compiled.result(), lambda: self._main_run.result().run, self._run_again)
