@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 from trivet.errors import PlatformError
-from trivet.model.cluster import Admission, Glimpse, Reach, Sample, ScrapeTarget, Series
 from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineRun
+from trivet.model.network import NetworkPath
 from trivet.model.stack import Stack
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
-from trivet.model.traffic import Slice
+from trivet.model.traffic import Answer, Stream
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -112,142 +112,104 @@ class RuntimeClient(Protocol):
         """An operation of the runtime's job: ``read_signature``, ``load`` …"""
 
 
-class ServiceClient(ServingClient, Protocol):
-    """An InferenceService on a cluster: the serving client, and the object behind it."""
-
-    @property
-    def namespace(self) -> str:
-        """Where it is."""
-
-    @property
-    def document(self) -> Mapping[str, Any]:
-        """The InferenceService as it is stored at this moment, ``status`` included. Raises CannotTell when it is gone."""
-
-    def update(self, document: Mapping[str, Any], *, wait: bool = True) -> None:
-        """Apply a new version of the same service; with ``wait`` return once its generation is observed and it is Ready.
-
-        Raises CannotTell, with the evidence collected, when that does not come about in time.
-        """
-
-    def wait(
-        self, what: str, look: Callable[[Mapping[str, Any]], bool], *, seconds: float = 120.0
-    ) -> Mapping[str, Any]:
-        """The first stored object that satisfies ``look``. Raises CannotTell, with the object's conditions, when there is none in time."""
-
-    def history(self) -> Sequence[Glimpse]:
-        """Its status over time since it was applied, one entry per change, watched from before the first."""
-
-    def pods(self) -> Sequence[Mapping[str, Any]]:
-        """Its predictor's pods, those that are ending included."""
+class Refused(PlatformError):
+    """The API server, or a webhook behind it, refused an object; the message holds its own words."""
 
 
 class ClusterClient(Protocol):
-    """The cluster itself, as far as the session's own namespaces go. What is made here is removed at the end of the session."""
+    """The cluster itself, as far as the session's own namespaces go. What is made through it goes away with the session.
+
+    Kinds are named as kubectl takes them: ``inferenceservice``, ``pod``, ``revision.serving.knative.dev`` …; ``namespace`` is the serving
+    namespace unless another one is named.
+    """
+
+    @property
+    def namespace(self) -> str:
+        """The serving namespace: where InferenceServices live, with the store's credentials on its default service account."""
 
     @property
     def pipeline_namespace(self) -> str:
-        """Where pipelines run and train; allowed to reach MLflow and the store."""
+        """Where pipelines run and train."""
 
     @property
-    def serving_namespace(self) -> str:
-        """Where InferenceServices live."""
+    def images(self) -> Mapping[str, str]:
+        """Role → image of the session's own pods."""
 
-    def feature(self, name: str) -> str:
-        """How the feature ``name`` was measured, waiting for the measurement. Raises NotOffered, with what was seen, when it is not there.
+    @property
+    def paths(self) -> Sequence[NetworkPath]:
+        """The paths through the network that the platform needs, and those that it forbids, as far as this target knows them."""
 
-        NetworkPolicyEnforced, Serverless, StandardDeployment, CanaryTraffic, ScaleToZero, CpuAutoscaling, PrometheusScrape.
+    def apply(self, document: Mapping[str, Any], *, strict: bool = True, dry_run: bool = False) -> Mapping[str, Any]:
+        """Apply an object and return it as the API server stored it (or would, with ``dry_run``). Raises Refused.
+
+        ``strict`` false asks as the Python clients do by default: unknown fields are dropped without a word.
         """
 
-    def service_document(self, storage_uri: str, **choices: Any) -> dict[str, Any]:
-        """An InferenceService by the core library for ``storage_uri``, sized for this cluster, in the serving namespace.
+    def get(self, kind: str, name: str = "", *, namespace: str = "", selector: str = "") -> Mapping[str, Any] | None:
+        """One object, or None when it is not there; without a name a ``List`` of those that ``selector`` finds."""
 
-        ``choices`` are arguments of ``trivet.integration.build_inference_service``; a fresh ``name`` is chosen without one.
-        """
+    def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str = "") -> Mapping[str, Any]:
+        """A JSON merge patch; the object as stored. Raises Refused."""
 
-    def service(
-        self, document: Mapping[str, Any], *, wait: bool = True, seconds: float = 300.0
-    ) -> AbstractContextManager[ServiceClient]:
-        """Apply an InferenceService; with ``wait`` until it is Ready or ``seconds`` are over (``ready`` tells). Removed with the block."""
+    def delete(self, kind: str, name: str, *, namespace: str = "") -> None:
+        """Delete an object; it is gone when this returns. One that is not there is fine."""
 
-    def admit(self, document: Mapping[str, Any], *, strict: bool = True) -> Admission:
-        """Have the API server and its webhooks judge ``document`` without storing it (server-side dry run).
+    def execute(
+        self, pod: str, command: Sequence[str], *, container: str = "", namespace: str = "", seconds: float = 30.0
+    ) -> tuple[int, str]:
+        """Run a command in a pod: its exit status, and standard output followed by standard error."""
 
-        ``strict`` false asks as the Python clients do by default: unknown fields are dropped silently.
-        """
-
-    def applied(self, *documents: Mapping[str, Any]) -> AbstractContextManager[Sequence[Mapping[str, Any]]]:
-        """The documents applied (serving namespace unless they name another of ours), as stored; removed at the end of the block."""
-
-    def get(self, kind: str, name: str, namespace: str = "") -> Mapping[str, Any] | None:
-        """One object; by default in the serving namespace. None when it is not there."""
-
-    def objects(self, kind: str, selector: str = "", namespace: str = "") -> Sequence[Mapping[str, Any]]:
-        """Objects of one kind; by default in the serving namespace."""
+    def pod_get(self, pod: str, port: int, path: str, *, namespace: str = "") -> HttpExchange:
+        """GET a path of a pod's port through the API server's proxy, which adds 502 and 503 of its own when nothing answers."""
 
     def events(self, namespace: str = "") -> Sequence[Mapping[str, Any]]:
-        """The events of a namespace, oldest first; by default the serving namespace."""
+        """The events of a namespace, oldest first."""
 
     def log(self, pod: str, container: str, *, previous: bool = False, namespace: str = "") -> str:
-        """A container's log; by default in the serving namespace. Empty when there is none."""
-
-    def reach(
-        self,
-        host: str,
-        port: int,
-        *,
-        namespace: str = "",
-        labels: Mapping[str, str] | None = None,
-        seconds: float = 3.0,
-    ) -> Reach:
-        """Try a TCP connection from a pod in ``namespace`` (default: serving) with ``labels``. Such a pod is kept for the session."""
-
-    def places(self) -> Mapping[str, tuple[str, int]]:
-        """Where the platform's paths lead, as host and port inside the cluster: ``tracking``, ``store``, ``dns``, ``api``."""
+        """A container's log; empty when there is none."""
 
 
 class MetricsClient(Protocol):
-    """Prometheus of the platform. Queries raise CannotTell when it cannot be asked; an empty answer is an empty sequence."""
+    """Prometheus of the platform."""
 
-    def query(self, expression: str) -> Sequence[Sample]:
-        """An instant query, now."""
+    def query(self, promql: str) -> list[tuple[Mapping[str, str], float]]:
+        """An instant query now: labels and value of each series. Raises CannotTell when it is not answered."""
 
-    def range(self, expression: str, *, begin: float, end: float, step: float = 5.0) -> Sequence[Series]:
-        """A range query; times in seconds since the epoch."""
-
-    def targets(self) -> Sequence[ScrapeTarget]:
-        """What is scraped at this moment."""
-
-    def wait(
-        self, expression: str, look: Callable[[Sequence[Sample]], bool], *, seconds: float = 60.0
-    ) -> Sequence[Sample]:
-        """The first answer that satisfies ``look``. Raises CannotTell, with the last answer, when there is none in time."""
+    def range(
+        self, promql: str, *, begin: float, end: float, step: float = 5.0
+    ) -> list[tuple[Mapping[str, str], list[tuple[float, float]]]]:
+        """A range query, in seconds since the epoch: labels and (time, value) points of each series. Raises CannotTell."""
 
 
-class Stream(Protocol):
-    """Background traffic that is under way. Requests go out when they are due, whether or not earlier ones were answered."""
+class Background(Protocol):
+    """Requests that are under way at a steady rate."""
 
-    def mark(self) -> float:
-        """This moment, in seconds since the epoch, to cut the answers at."""
+    def mark(self, name: str) -> float:
+        """Name this moment (``time.monotonic``) and return it."""
 
-    def run(self, seconds: float) -> None:
-        """Let it flow for ``seconds``."""
+    @property
+    def answers(self) -> Sequence[Answer]:
+        """What was answered, or lost, so far, in the order in which it was due; everything once the block has ended."""
 
-    def between(self, name: str, begin: float, end: float) -> Slice:
-        """The answers to what was sent in a stretch of time, once they are all there. Raises CannotTell when there are none."""
-
-    def since(self, name: str, begin: float) -> Slice:
-        """As ``between``, up to now."""
+    @property
+    def stream(self) -> Stream:
+        """The requests, answers and marks so far."""
 
 
 class TrafficClient(Protocol):
-    """Open-loop clients in the background."""
+    """Clients of an InferenceService of the serving namespace, by name, through the ingress."""
 
-    def flow(
-        self, service: ServingClient, requests: Sequence[Mapping[str, Any]], *, rate: float, timeout: float = 30.0
-    ) -> AbstractContextManager[Stream]:
-        """Send ``requests`` in turn, ``rate`` per second, until the end of the block.
+    def send(
+        self, service: str, request: Mapping[str, Any], *, times: int, at_once: int = 4, timeout: float = 30.0
+    ) -> list[Answer]:
+        """``times`` requests, ``at_once`` of them under way at any moment."""
 
-        Leaving the block stops sending and waits for what is out. Raises CannotTell there when the client itself could not keep the rate.
+    def background(
+        self, service: str, request: Mapping[str, Any], *, rate: float, timeout: float = 60.0
+    ) -> AbstractContextManager[Background]:
+        """``rate`` requests per second until the end of the block, each sent when it is due, however slow the answers are.
+
+        Leaving the block waits for what is under way.
         """
 
 
@@ -260,7 +222,7 @@ class Session(Protocol):
 
     def client(self, name: str) -> Any:
         """The client called ``name``: tracking, trainer, store, serving, pipelines, runtime, handover; on clusters also cluster,
-        metrics, traffic."""
+        metrics, traffic, rollout."""
 
     def subjects(self, kind: str) -> Sequence[Manifest | ModelDirectory | CompiledPipeline]:
         """What the hand-off made that static contracts read."""
