@@ -75,7 +75,7 @@ def _stack_options(function: Function) -> Function:
     """Options that every command with a stack has."""
 
     @click.option("--stack", help="A shipped stack or the folder of one (default: current).")
-    @click.option("--profile", help="Which contracts: core (default) or static.")
+    @click.option("--profile", help="Which contracts: core (default), cluster (default on one) or static.")
     @click.option("--plugin", "plugins", multiple=True, help="A module with further contracts; may be repeated.")
     @wraps(function)
     def wrapped(**options: Any) -> Any:

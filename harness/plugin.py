@@ -32,7 +32,7 @@ CONTRACT_PACKAGE = "trivet.contracts"
 OPTIONS = {
     "stack": "the stack to judge: a shipped name (see `trivet stack list`) or a folder",
     "target": "where the stack runs (default: local)",
-    "profile": "which contracts (default: core)",
+    "profile": "which contracts (default: core; on a cluster: cluster)",
     "report": "write report.json, junit.xml, report.html and report.sarif into this directory",
 }
 

@@ -12,12 +12,15 @@ from typing import Any
 from trivet.errors import UsageError
 
 
+PROFILE_OF_TARGET = {"kind": "cluster", "existing": "cluster"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """One field per key of ``[tool.trivet]``; the environment variable is ``TRIVET_`` and the key in capitals.
 
     ``stack`` is the name of a shipped stack or the path of a stack's folder; ``plugins`` are importable module names;
-    ``report`` is the directory that reports are written to, none when empty.
+    ``report`` is the directory that reports are written to, none when empty. ``profile``, where nothing names one, follows the target.
     """
 
     stack: str = "current"
@@ -41,6 +44,7 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
         if value := (os.environ if environment is None else environment).get(f"TRIVET_{key.upper()}"):
             said[key] = tuple(value.split(",")) if key == "plugins" else value
     said |= {key: tuple(value) if key == "plugins" else value for key, value in flags.items() if value}
+    said.setdefault("profile", PROFILE_OF_TARGET.get(said.get("target", Settings.target), Settings.profile))
     return Settings(**said)
 
 

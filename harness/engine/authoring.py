@@ -25,6 +25,7 @@ def contract(
     rationale: str,
     remedy: str,
     versions: Mapping[str, str] | None = None,
+    features: tuple[str, ...] = (),
     sources: tuple[str, ...] = (),
     since: str = "0.1",
 ) -> Callable[[Check], Contract]:
@@ -51,6 +52,7 @@ def contract(
             check=check,
             wants=wants,
             versions=dict(versions or {}),
+            features=features,
             sources=sources,
             since=since,
         )

@@ -11,11 +11,16 @@ from trivet.errors import UsageError, unknown
 from trivet.model.contract import Contract
 from trivet.model.stack import Stack
 
+CLUSTER_CLIENTS = ("cluster", "traffic", "metrics", "rollout")
+"""Clients that only a cluster has."""
+
 PROFILES: Mapping[str, Callable[[Contract], bool]] = {
-    "core": lambda contract: True,
+    "core": lambda contract: not contract.features and not set(contract.wants) & set(CLUSTER_CLIENTS),
+    "cluster": lambda contract: True,
     "static": lambda contract: contract.static,
 }
-"""``core``: everything registered. ``static``: what can be judged from files alone, as ``trivet lint`` does."""
+"""``core``: what every live target can show. ``cluster``: everything registered. ``static``: what can be judged from files alone, as
+``trivet lint`` does."""
 
 
 @dataclass(frozen=True, kw_only=True)

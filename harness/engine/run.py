@@ -22,6 +22,7 @@ from trivet.engine.authoring import evidence, inconclusive, not_applicable, reda
 from trivet.engine.events import ContractEnded, ContractStarted, Emit, Event, PhaseEnded, RunEnded, RunStarted
 from trivet.errors import CannotTell, NotOffered, TrivetError
 from trivet.model.contract import Contract
+from trivet.model.feature import FEATURES
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome, combine
 from trivet.model.report import ConformanceReport, ContractResult, Phase, Provenance, StackSummary
@@ -182,6 +183,8 @@ def _observe(
     findings: list[Finding] = []
     began = time.monotonic()
     try:
+        if contract.features and (reason := _lacking(contract.features, session.features())):
+            return [not_applicable(reason)], 0.0
         subjects: Sequence[Any] = session.subjects(contract.subject) if contract.subject else (None,)
         clients = {name: session.client(name) for name in contract.wants if name not in (contract.subject, "stack")}
         with slots:
@@ -200,6 +203,14 @@ def _observe(
         # A bug in a check is not a failure of the platform: it gets an outcome of its own.
         findings.append(_broken(f"the check itself broke: {type(error).__name__}: {error}"))
     return findings, time.monotonic() - began
+
+
+def _lacking(needed: Sequence[str], present: Mapping[str, str]) -> str:
+    """The features that a target does not have, with what they mean; empty when it has all."""
+    missing = [name for name in needed if name not in present]
+    return "; ".join(
+        f"the target lacks the feature {name}: {FEATURES.get(name, 'see its contract')}" for name in missing
+    )
 
 
 def _broken(message: str) -> Finding:

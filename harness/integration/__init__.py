@@ -2,7 +2,7 @@
 pytest in here.
 
 A model on its way from MLflow to KServe: resolve its storage URI, check its signature, gate it, build the
-InferenceService, link the two.
+InferenceService, link the two, roll it out, promote it or take it back.
 """
 
 from trivet.integration.artifacts import UriProblem, check_storage_uri, resolve_storage_uri, scheme_of
@@ -11,6 +11,7 @@ from trivet.integration.inference_service import build_inference_service
 from trivet.integration.labels import is_label_value, label_value
 from trivet.integration.lineage import Lineage, Link, link, read_link, services_of_run, trace_service, verify_link
 from trivet.integration.requirements import pinned_requirements
+from trivet.integration.rollout import Rollback, is_ready, newest_revision, promote, rollback, set_canary, shares
 from trivet.integration.signatures import (
     Column,
     Signature,
@@ -28,6 +29,7 @@ __all__ = [
     "GateDecision",
     "Lineage",
     "Link",
+    "Rollback",
     "Signature",
     "Tensor",
     "TrackingApi",
@@ -39,15 +41,21 @@ __all__ = [
     "check_storage_uri",
     "gate",
     "is_label_value",
+    "is_ready",
     "label_value",
     "link",
+    "newest_revision",
     "pinned_requirements",
     "production_metric",
+    "promote",
     "read_link",
     "read_signature",
     "resolve_storage_uri",
+    "rollback",
     "scheme_of",
     "services_of_run",
+    "set_canary",
+    "shares",
     "trace_service",
     "v2_request",
     "v2_values",

@@ -19,7 +19,8 @@ class Contract:
     """One statement about a seam and the check that observes whether it holds.
 
     ``wants`` are the names of the check's parameters: at most one of :data:`STATIC_SUBJECTS`, and names of clients that a
-    target offers. ``versions`` maps a component to a PEP 440 specifier outside of which the statement does not apply.
+    target offers. ``versions`` maps a component to a PEP 440 specifier outside of which the statement does not apply, and ``features``
+    are those without which a target cannot show it.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Contract:
     check: Check
     wants: tuple[str, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     since: str = "0.1"
 

@@ -25,6 +25,7 @@ def explain(contract: Contract) -> str:
         *entry("seam", seam_name(contract.seam)),
         *entry("applies", applies or "to every version"),
         *entry("observes", observes),
+        *(entry("needs", ", ".join(contract.features)) if contract.features else []),
         *entry(
             "lint",
             "yes: read from a file, without starting anything" if contract.static else "no: needs a running stack",

@@ -104,6 +104,18 @@ def test_a_contract_outside_its_versions_is_skipped_with_both_named() -> None:
     assert report.contracts[0].reason == "applies to mlflow>=3; the stack has 2.17.2"
 
 
+def test_a_feature_that_the_target_lacks_skips_the_contract_before_any_client_is_waited_for() -> None:
+    def asks(serving: Any) -> Iterator[Finding]:
+        yield passed("never reached")
+
+    needing = contract(
+        title="A must B", level=MUST, seam=("mlflow", "kserve"), rationale="", remedy="", features=("ScaleToZero",)
+    )(asks)
+    (result,) = judged(needing, target=PaperTarget(serving=CannotTell("never there")))[0].contracts
+    assert result.outcome is Outcome.SKIPPED
+    assert result.reason.startswith("the target lacks the feature ScaleToZero: a service without traffic may go down")
+
+
 def test_a_contract_over_a_static_subject_runs_once_per_subject() -> None:
     def reads(manifest: str, stack: Stack) -> Iterator[Finding]:
         yield passed(f"{manifest} on {stack.name}")

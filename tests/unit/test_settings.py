@@ -47,3 +47,10 @@ def test_what_cannot_be_read_is_named_with_its_file(tmp_path: Path, text: str, s
     with pytest.raises(UsageError, match=r"pyproject\.toml") as caught:
         load_settings(write(tmp_path, text), {})
     assert said in str(caught.value)
+
+
+def test_the_profile_follows_the_target_unless_it_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "")
+    assert load_settings(tmp_path, {}).profile == "core"
+    assert load_settings(tmp_path, {}, target="kind").profile == "cluster"
+    assert load_settings(tmp_path, {"TRIVET_PROFILE": "core"}, target="existing").profile == "core"

@@ -1,0 +1,52 @@
+"""PromQL over the metrics that MLServer really has, for alert rules and for judging a canary.
+
+They are on port 8082, path ``/metrics``; the annotation that KServe puts on the pods names another port. Every query counts inference
+requests only: readiness probes are requests too, and answered 400 while a model loads (MLServer 1.5.0 and 1.7.1 mlserver/rest/app.py,
+starlette_exporter with the prefix ``rest_server``, labels ``method``, ``path``, ``status_code``). The scraping Prometheus is expected to
+put the labels ``namespace`` and, for a canary, ``revision`` on the series.
+"""
+
+from __future__ import annotations
+
+METRICS_PORT = 8082
+METRICS_PATH = "/metrics"
+REQUESTS = "rest_server_requests_total"
+DURATION = "rest_server_request_duration_seconds"
+
+
+def requests_total(name: str, namespace: str, *, revision: str = "", status: str = "") -> str:
+    """How many inference requests were answered since the pods started. ``status`` is a regular expression on the HTTP status."""
+    return f"sum({REQUESTS}{_selector(name, namespace, revision, status)})"
+
+
+def durations_total(name: str, namespace: str, *, revision: str = "") -> str:
+    """How many requests the latency histogram holds."""
+    return f"sum({DURATION}_count{_selector(name, namespace, revision)})"
+
+
+def request_rate(name: str, namespace: str, *, revision: str = "", window: str = "5m") -> str:
+    """Inference requests per second."""
+    return f"sum(rate({REQUESTS}{_selector(name, namespace, revision)}[{window}]))"
+
+
+def error_rate(name: str, namespace: str, *, revision: str = "", window: str = "5m", status: str = "5..") -> str:
+    """The part of the inference requests, 0 to 1, that got a ``status``. No series, or NaN, without requests: never 0 for want of data."""
+    errors = f"sum(rate({REQUESTS}{_selector(name, namespace, revision, status)}[{window}]))"
+    every = request_rate(name, namespace, revision=revision, window=window)
+    # A service without a single error has no series of errors; with requests that is a rate of 0.
+    return f"({errors} or 0 * {every}) / ({every} > 0)"
+
+
+def latency(name: str, namespace: str, *, quantile: float = 0.99, revision: str = "", window: str = "5m") -> str:
+    """A quantile of the latency in seconds, as precise as the histogram's buckets."""
+    buckets = f"sum by (le) (rate({DURATION}_bucket{_selector(name, namespace, revision)}[{window}]))"
+    return f"histogram_quantile({quantile:g}, {buckets})"
+
+
+def _selector(name: str, namespace: str, revision: str, status: str = "") -> str:
+    labels = {"namespace": f'="{namespace}"', "path": f'="/v2/models/{name}/infer"'}
+    if revision:
+        labels["revision"] = f'="{revision}"'
+    if status:
+        labels["status_code"] = f'=~"{status}"'
+    return "{" + ",".join(f"{key}{value}" for key, value in labels.items()) + "}"

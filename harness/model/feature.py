@@ -1,0 +1,24 @@
+"""Features: what a target can do beyond the clients that every target has. A contract that needs one is skipped where it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+KNATIVE = "Knative"
+CANARY_TRAFFIC = "CanaryTraffic"
+SCALE_TO_ZERO = "ScaleToZero"
+NETWORK_POLICY_ENFORCED = "NetworkPolicyEnforced"
+PROMETHEUS = "Prometheus"
+CPU_AUTOSCALING = "CpuAutoscaling"
+CONDITIONAL_PIPELINE = "ConditionalPipeline"
+
+FEATURES: Mapping[str, str] = {
+    KNATIVE: "KServe deploys InferenceServices as Knative services",
+    CANARY_TRAFFIC: "the ingress splits the traffic of one InferenceService between two of its revisions",
+    SCALE_TO_ZERO: "a service without traffic may go down to no pod, and comes back when a request arrives",
+    NETWORK_POLICY_ENFORCED: "what a NetworkPolicy denies does not get through",
+    PROMETHEUS: "a Prometheus scrapes the predictors' pods and answers queries",
+    CPU_AUTOSCALING: "Knative's HPA extension runs, so that a Knative service may scale by CPU",
+    CONDITIONAL_PIPELINE: "the pipeline runner runs conditions itself",
+}
+"""Feature → its meaning in one sentence."""
