@@ -285,7 +285,7 @@ def test_a_worker_that_is_stuck_or_dies_is_an_error_with_its_last_words(
     processes: Processes, tmp_path: Path, body: str, words: str
 ) -> None:
     (tmp_path / "job.py").write_text(f"import sys; sys.stdout = sys.stderr; {body}")
-    worker = Worker(processes, "job", Path(sys.executable), "job", environment={"PYTHONPATH": str(tmp_path)})
+    worker = Worker(processes, "job", [Path(sys.executable), "-m", "job"], environment={"PYTHONPATH": str(tmp_path)})
     with pytest.raises(PlatformError, match=words):
         worker.call("anything", seconds=0.5)
     assert not worker.process.running

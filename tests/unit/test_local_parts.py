@@ -15,8 +15,8 @@ from trivet.targets.local.clients import LocalStore, cause, checksums
 from trivet.targets.local.journal import Run
 from trivet.targets.local.processes import Processes, free_ports
 from trivet.targets.local.servers import runtime_environment
-from trivet.targets.local.session import _came_to_be
 from trivet.targets.local.staging import PARTS, stage
+from trivet.targets.session import came_to_be
 
 
 @pytest.fixture
@@ -127,4 +127,4 @@ def test_a_part_that_failed_unexpectedly_has_not_come_to_be() -> None:
     broken.set_exception(KeyError("Output"))
     whole: Future[str] = Future()
     whole.set_result("here")
-    assert (_came_to_be(broken), _came_to_be(whole)) == (None, "here")
+    assert (came_to_be(broken), came_to_be(whole)) == (None, "here")

@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -27,21 +27,20 @@ class OperationFailed(PlatformError):
 
 
 class Worker:
-    """A job that keeps its imports: ``module`` started once, then asked as often as needed, one question at a time."""
+    """A job that keeps its imports: ``command`` started once, then asked as often as needed, one question at a time."""
 
     def __init__(
         self,
         processes: Processes,
         name: str,
-        python: Path,
-        module: str,
+        command: Sequence[str | Path],
         *,
         environment: Mapping[str, str],
         background: bool = False,
     ) -> None:
         self.process: Process = processes.start(
             name,
-            [python, "-m", module],
+            command,
             environment=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
