@@ -109,8 +109,14 @@ def _environments(clean: bool) -> Iterator[Symptom]:
 def _leftovers(clean: bool) -> Iterator[Symptom]:
     found = leftovers()
     for leftover in found:
-        if clean:
-            clean_leftover(leftover)
+        if clean and (trouble := clean_leftover(leftover)):
+            yield Symptom(
+                name="leftover",
+                well=False,
+                seen=f"{leftover}; not all of it could be removed: {trouble}",
+                remedy="see to what is named, and run trivet doctor --clean again",
+            )
+        elif clean:
             yield Symptom(name="leftover", well=True, seen=f"cleaned {leftover}")
         else:
             yield Symptom(name="leftover", well=False, seen=str(leftover), remedy="trivet doctor --clean, or run again")

@@ -63,3 +63,35 @@ def test_a_cache_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path, m
     with pytest.raises(PlatformError, match=r"run directory .*a-file.* cannot be made") as caught, Run():
         pass
     assert "TRIVET_CACHE" in caught.value.remedy
+
+
+def _orphan_with(command: list[str], what: str = "container x") -> None:
+    orphan = runs_directory() / "20240101-000000-1-abcdef00"
+    orphan.mkdir(parents=True)
+    entry = {"event": "undo", "what": what, "command": command}
+    (orphan / "journal.jsonl").write_text(json.dumps(entry) + '\n{"event": "und')
+
+
+def test_what_a_killed_run_made_elsewhere_is_removed_by_its_own_command(tmp_path: Path) -> None:
+    made = tmp_path / "made-elsewhere"
+    made.touch()
+    _orphan_with(["rm", str(made)])
+    (found,) = leftovers()
+    assert "container x" in str(found)
+    assert clean(found) == ""
+    assert not made.exists()
+    assert leftovers() == []
+
+
+def test_a_leftover_stays_while_what_it_made_elsewhere_cannot_be_removed() -> None:
+    _orphan_with(["sh", "-c", "echo no connection >&2; exit 1"])
+    (found,) = leftovers()
+    assert clean(found) == "container x: no connection"
+    assert leftovers() == [found]
+
+
+def test_a_place_that_is_gone_has_nothing_left_to_remove() -> None:
+    _orphan_with(["sh", "-c", "echo 'error: context \"kind-x\" does not exist' >&2; exit 1"])
+    (found,) = leftovers()
+    assert clean(found) == ""
+    assert leftovers() == []

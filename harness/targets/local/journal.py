@@ -2,7 +2,8 @@
 
 A session owns ``<cache>/runs/<id>/`` (journal, logs, scratch) and holds the lock ``<cache>/runs/<id>.lock`` for as long as its
 process lives; the kernel lets go of the lock however the process ends. A run directory whose lock can be had is therefore a
-leftover. Every process of the run carries ``TRIVET_RUN=<id>`` in its environment, children of children included.
+leftover. Every process of the run carries ``TRIVET_RUN=<id>`` in its environment, children of children included. What a run made
+elsewhere (containers, namespaces) is in the journal as the command that removes it, written before it is made.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -79,6 +82,13 @@ class Run:
             journal.flush()
             os.fsync(journal.fileno())
 
+    def undo(self, what: str, command: Sequence[str]) -> None:
+        """Note the ``command`` that removes ``what``, before it is made. It runs only when this process cannot clean up itself.
+
+        It must bear being run when there is nothing to remove.
+        """
+        self.write(event="undo", what=what, command=list(command))
+
     def _discard(self) -> None:
         _remove(self.directory)
         with contextlib.suppress(OSError):
@@ -88,20 +98,22 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Leftover:
-    """A run whose owner is gone: its directory, and the processes of it that still live, as pid → command line."""
+    """A run whose owner is gone: its directory, the processes of it that still live, as pid → command line, and what it made elsewhere."""
 
     run: str
     directory: Path
     processes: dict[int, str]
+    elsewhere: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """One line: the run, where it lies, and the pids that still live."""
+        """One line: the run, where it lies, the pids that still live, and what it may have left elsewhere."""
         living = (
             f"{len(self.processes)} processes ({', '.join(map(str, self.processes))})"
             if self.processes
             else "no process"
         )
-        return f"run {self.run}, whose trivet is gone: {living}, {self.directory}"
+        made = "".join(f", {what}" for what in self.elsewhere)
+        return f"run {self.run}, whose trivet is gone: {living}{made}, {self.directory}"
 
 
 def leftovers() -> list[Leftover]:
@@ -115,17 +127,26 @@ def leftovers() -> list[Leftover]:
                         run=directory.name,
                         directory=directory,
                         processes={process.pid: _command(process) for process in marked(directory.name)},
+                        elsewhere=tuple(entry["what"] for entry in _undone(directory)),
                     )
                 )
     return found
 
 
-def clean(leftover: Leftover) -> None:
-    """End the processes of a leftover and remove its directory. Does nothing when another trivet cleans it, or has."""
+def clean(leftover: Leftover) -> str:
+    """End the processes of a leftover, remove what it made elsewhere and its directory.
+
+    Returns why something could not be removed, and keeps the directory then, for the next attempt; an empty string otherwise. Does nothing
+    when another trivet cleans it, or has.
+    """
     with _orphaned(leftover.directory) as orphaned:
-        if orphaned:
-            end_all(leftover.run)
+        if not orphaned:
+            return ""
+        end_all(leftover.run)
+        trouble = [failure for entry in reversed(_undone(leftover.directory)) if (failure := _undo(entry))]
+        if not trouble:
             _remove(leftover.directory)
+        return "; ".join(trouble)
 
 
 def marked(run: str) -> list[psutil.Process]:
@@ -186,6 +207,39 @@ def _remove(directory: Path) -> None:
     # Twice: a process that was ending may have written a file while the tree was being removed.
     shutil.rmtree(directory, ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+_GONE = re.compile(
+    r"(?i)no such file or directory|context \S+ does not exist|no such (container|network|volume)|not found"
+)
+"""What a removing command says when there is nothing to remove any more, not even the place where it was."""
+
+
+def _undone(directory: Path) -> list[dict[str, Any]]:
+    """The journal's undo entries. The last line of a killed writer may be half a line."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in (directory / "journal.jsonl").read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if entry.get("event") == "undo":
+                    found.append(entry)
+    return found
+
+
+def _undo(entry: dict[str, Any]) -> str:
+    """Run one removing command; why it failed, or an empty string."""
+    try:
+        done = subprocess.run(
+            entry["command"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=limits.UNDO
+        )
+    except FileNotFoundError:
+        return f"{entry['what']}: there is no {entry['command'][0]} any more to remove it with"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{entry['what']}: {error}"
+    if done.returncode == 0 or _GONE.search(done.stderr):
+        return ""
+    return f"{entry['what']}: {done.stderr.strip() or 'could not be removed'}"
 
 
 def _command(process: psutil.Process) -> str:
