@@ -9,11 +9,12 @@ from trivet.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from trivet.render.writers import Writer
+    from trivet.settings import Settings
     from trivet.targets.base import Target
 
 
 @hookimpl
-def trivet_targets() -> Mapping[str, Target]:
+def trivet_targets(settings: Settings) -> Mapping[str, Target]:
     """The targets that come with trivet."""
     from trivet.targets.local import LocalTarget
 

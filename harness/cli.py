@@ -114,7 +114,7 @@ def run(contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
     from trivet.stacks.read import load_stack
 
     settings = _settings(**flags)
-    registry = Registry(settings.plugins)
+    registry = Registry(settings.plugins, settings=settings)
     writers = _writers(registry, formats)
     target = _target(registry, settings.target)
     stack = load_stack(settings.stack)
@@ -169,7 +169,7 @@ def plan(contracts: Sequence[str], **flags: Any) -> None:
     from trivet.stacks.read import load_stack
 
     settings = _settings(**flags)
-    registry = Registry(settings.plugins)
+    registry = Registry(settings.plugins, settings=settings)
     target = _target(registry, settings.target)
     stack = load_stack(settings.stack)
     made = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)

@@ -14,6 +14,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from trivet.render.writers import Writer
+    from trivet.settings import Settings
     from trivet.targets.base import Target
 
 hookspec = pluggy.HookspecMarker("trivet")
@@ -26,8 +27,8 @@ def trivet_contracts() -> Iterable[ModuleType]:  # type: ignore[empty-body]
 
 
 @hookspec
-def trivet_targets() -> Mapping[str, Target]:  # type: ignore[empty-body]
-    """Targets by name. A name that exists already is an error."""
+def trivet_targets(settings: Settings) -> Mapping[str, Target]:  # type: ignore[empty-body]
+    """Targets by name, for what the user asked for. A name that exists already is an error; ``settings`` may be left out."""
 
 
 @hookspec

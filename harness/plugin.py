@@ -88,7 +88,8 @@ def _registry(config: pytest.Config) -> Registry:
 
         local = [p for p in config.pluginmanager.get_plugins() if getattr(p, "trivet_contracts", None)]
         with _usage():
-            config.stash[_REGISTRY] = Registry(_settings(config).plugins, local)
+            settings = _settings(config)
+            config.stash[_REGISTRY] = Registry(settings.plugins, local, settings=settings)
     return config.stash[_REGISTRY]
 
 

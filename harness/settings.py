@@ -21,6 +21,8 @@ class Settings:
 
     ``stack`` is the name of a shipped stack or the path of a stack's folder; ``plugins`` are importable module names;
     ``report`` is the directory that reports are written to, none when empty. ``profile``, where nothing names one, follows the target.
+    ``store`` and ``database`` say what the local target keeps artefacts and MLflow's records in: ``files`` or ``s3``, ``sqlite`` or
+    ``postgresql``. ``images`` says where container images come from: ``pull`` from their registries, or ``build`` from recipes.
     """
 
     stack: str = "current"
@@ -28,6 +30,9 @@ class Settings:
     profile: str = "core"
     plugins: tuple[str, ...] = ()
     report: str = ""
+    store: str = "files"
+    database: str = "sqlite"
+    images: str = "pull"
 
 
 def load_settings(start: Path, environment: Mapping[str, str] | None = None, **flags: Any) -> Settings:

@@ -16,13 +16,20 @@ from trivet.model.contract import Contract
 
 if TYPE_CHECKING:
     from trivet.render.writers import Writer
+    from trivet.settings import Settings
     from trivet.targets.base import Target
 
 
 class Registry:
-    """Everything registered for one run. ``plugins`` are module names beyond the installed entry points."""
+    """Everything registered for one run. ``plugins`` are module names beyond the installed entry points.
 
-    def __init__(self, plugins: Iterable[str] = (), modules: Iterable[object] = ()) -> None:
+    Targets are made for ``settings``, so they are only there when these are given.
+    """
+
+    def __init__(
+        self, plugins: Iterable[str] = (), modules: Iterable[object] = (), *, settings: Settings | None = None
+    ) -> None:
+        self._settings = settings
         self._manager = pluggy.PluginManager("trivet")
         self._manager.add_hookspecs(hookspecs)
         self._manager.load_setuptools_entrypoints("trivet")
@@ -68,7 +75,7 @@ class Registry:
     @cached_property
     def targets(self) -> Mapping[str, Target]:
         """Every target by name."""
-        return self._merged("target", self._manager.hook.trivet_targets())
+        return self._merged("target", self._manager.hook.trivet_targets(settings=self._settings))
 
     @cached_property
     def writers(self) -> Mapping[str, Writer]:
