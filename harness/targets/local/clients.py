@@ -118,22 +118,25 @@ class LocalStore:
         return path
 
 
-class LocalServing:
-    """One MLServer that serves one model directory."""
+class HttpServing:
+    """A model behind an HTTP server at ``url``; ``headers`` go with every request, ``log`` gives the runtime's log so far."""
 
     def __init__(
         self,
         name: str,
-        process: Process,
+        *,
         url: str,
         failure: str,
-        deploy: Callable[[str], contextlib.AbstractContextManager[LocalServing]],
+        log: Callable[[], str],
+        deploy: Callable[[str], contextlib.AbstractContextManager[HttpServing]],
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._name = name
-        self._process = process
         self._url = url
         self._failure = failure
+        self._log = log
         self._deploy = deploy
+        self._headers = headers
 
     @property
     def name(self) -> str:
@@ -160,10 +163,10 @@ class LocalServing:
 
     def log(self) -> str:
         """The runtime's log so far."""
-        return self._process.text()
+        return self._log()
 
-    def deploy(self, storage_uri: str) -> contextlib.AbstractContextManager[LocalServing]:
-        """A further MLServer for what the initializer fetches from ``storage_uri``."""
+    def deploy(self, storage_uri: str) -> contextlib.AbstractContextManager[HttpServing]:
+        """A further service for what the initializer fetches from ``storage_uri``."""
         return self._deploy(storage_uri)
 
     def _exchange(self, method: str, path: str, body: Any) -> HttpExchange:
@@ -174,7 +177,7 @@ class LocalServing:
         with requests.Session() as session:
             session.trust_env = False
             try:
-                answer = session.request(method, url, json=body, timeout=limits.INFER)
+                answer = session.request(method, url, json=body, headers=self._headers, timeout=limits.INFER)
             except requests.RequestException as error:
                 raise CannotTell(f"{method} {url} was not answered: {error}; {cause(self.log())}") from error
         try:
@@ -227,23 +230,25 @@ class LocalPipelines:
 def serve(
     name: str,
     start: Callable[[], tuple[Process, str]],
-    deploy: Callable[[str], contextlib.AbstractContextManager[LocalServing]],
-) -> LocalServing:
-    """A serving client for the runtime that ``start`` starts, whether or not its model ever gets ready."""
+    deploy: Callable[[str], contextlib.AbstractContextManager[HttpServing]],
+) -> tuple[HttpServing, Process]:
+    """A serving client for the runtime that ``start`` starts, whether or not its model ever gets ready, and the runtime's process."""
     try:
         process, url = start()
+        failure = ""
     except ServerFailed as error:
-        return LocalServing(name, error.process, "", cause(error.process.text()) or error.message, deploy)
-    return LocalServing(name, process, url, "", deploy)
+        process, url = error.process, ""
+        failure = cause(process.text()) or error.message
+    return HttpServing(name, url=url, failure=failure, log=process.text, deploy=deploy), process
 
 
 @contextlib.contextmanager
-def stopped_afterwards(serving: LocalServing) -> Iterator[LocalServing]:
-    """``serving``, whose process ends with the block."""
+def stopped_afterwards(serving: HttpServing, process: Process) -> Iterator[HttpServing]:
+    """``serving``, whose ``process`` ends with the block."""
     try:
         yield serving
     finally:
-        serving._process.stop()
+        process.stop()
 
 
 def cause(log: str) -> str:

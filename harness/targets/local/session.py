@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from trivet.stacks.realise import realise
-from trivet.targets.local.clients import LocalRuntime, LocalServing, LocalStore, serve, stopped_afterwards
+from trivet.targets.local.clients import HttpServing, LocalRuntime, LocalStore, serve, stopped_afterwards
 from trivet.targets.local.processes import Process
 from trivet.targets.local.servers import start_runtime, start_tracking
 from trivet.targets.local.worker import Worker
@@ -92,15 +92,15 @@ class LocalSession(HandoverSession):
     def _make_store(self) -> LocalStore:
         return LocalStore(self._artifacts, self.directory / "downloads", self._initializer.result())
 
-    def _serve(self) -> LocalServing:
+    def _serve(self) -> HttpServing:
         directory = self._download.result().directory
         with self._phase("runtime") as failed:
-            serving = self._start_serving("runtime", directory)
+            serving, _ = self._start_serving("runtime", directory)
             if not serving.ready:
                 failed(serving.failure)
             return serving
 
-    def _start_serving(self, label: str, directory: Path) -> LocalServing:
+    def _start_serving(self, label: str, directory: Path) -> tuple[HttpServing, Process]:
         def start() -> tuple[Process, str]:
             return start_runtime(
                 self._processes,
@@ -113,6 +113,6 @@ class LocalSession(HandoverSession):
 
         return serve(self.service, start, self._deploy)
 
-    def _deploy(self, storage_uri: str) -> contextlib.AbstractContextManager[LocalServing]:
+    def _deploy(self, storage_uri: str) -> contextlib.AbstractContextManager[HttpServing]:
         directory = self._store.result().download(storage_uri).directory
-        return stopped_afterwards(self._start_serving(f"runtime {next(self._numbers)}", directory))
+        return stopped_afterwards(*self._start_serving(f"runtime {next(self._numbers)}", directory))
