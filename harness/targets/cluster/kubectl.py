@@ -84,10 +84,18 @@ class Kubectl:
 
     def run_bytes(self, *arguments: str, stdin: str | bytes | None = None, seconds: float = CALL) -> bytes:
         """As ``run``, for output that is no text."""
-        command = "kubectl " + " ".join(arguments[:6])
+        done = self.attempt(*arguments, stdin=stdin, seconds=seconds)
+        if done.returncode:
+            raise KubectlError(_named(arguments), done.stderr.decode("utf-8", "replace"))
+        return done.stdout
+
+    def attempt(
+        self, *arguments: str, stdin: str | bytes | None = None, seconds: float = CALL
+    ) -> subprocess.CompletedProcess[bytes]:
+        """As ``run``, whatever the exit status. Raises PlatformError when kubectl is missing or gives no answer."""
         given = stdin.encode() if isinstance(stdin, str) else stdin
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 self.argv(*arguments),
                 input=given,
                 stdin=subprocess.DEVNULL if given is None else None,
@@ -99,15 +107,12 @@ class Kubectl:
                 f"there is no {self.binary} on this machine", remedy="install kubectl and put it on the PATH"
             ) from error
         except OSError as error:
-            raise PlatformError(f"{command} does not start: {error}") from error
+            raise PlatformError(f"{_named(arguments)} does not start: {error}") from error
         except subprocess.TimeoutExpired as error:
             raise PlatformError(
-                f"{command} gave no answer within {seconds:g} s",
+                f"{_named(arguments)} gave no answer within {seconds:g} s",
                 remedy="see whether the API server of this context answers: kubectl get --raw /readyz",
             ) from error
-        if done.returncode:
-            raise KubectlError(command, done.stderr.decode("utf-8", "replace"))
-        return done.stdout
 
     def get(self, kind: str, name: str, *, namespace: str = "") -> dict[str, Any] | None:
         """One object as JSON, or None when it is not there."""
@@ -265,6 +270,10 @@ def told(document: Json) -> str:
         )
         for one in conditions
     )
+
+
+def _named(arguments: Sequence[str]) -> str:
+    return "kubectl " + " ".join(arguments[:6])
 
 
 def _in(namespace: str) -> list[str]:
