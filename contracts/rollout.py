@@ -1,0 +1,264 @@
+"""kserve → knative, live: a roll-out by the core library's plans, as clients saw it. All statements read one roll-out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from trivet.contracts.serving import same
+from trivet.contracts.statistics import plan_share
+from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
+from trivet.errors import CannotTell, PlatformError
+from trivet.integration import shares, v2_values
+from trivet.model.feature import CANARY_TRAFFIC
+from trivet.model.finding import Evidence, Finding
+from trivet.model.rollout import ABORTED, CANARY, PROMOTED, RESUMED, ROLLED_BACK, Contender, Rollout, Step
+from trivet.model.traffic import Answer
+from trivet.targets.cluster.rollout import SPLIT
+
+SEAM = ("kserve", "knative")
+FEATURES = (CANARY_TRAFFIC,)
+
+VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
+"""The oldest versions whose behaviour was run for these statements."""
+
+ALPHA = 0.001
+POWER = 0.99
+"""One run in a thousand may accuse a right split; what is seen with this power is in every message."""
+
+BEFORE = 2.0
+"""Seconds before a change that its slice begins."""
+FEWEST = 20
+"""Requests in a slice below which it shows nothing: about four seconds of the roll-out's traffic."""
+PATIENCE = 10.0
+"""Seconds after which an answer comes too late: a client has given up by then, and a stall of that length is an outage."""
+LAG = 2.0
+"""Seconds after a status came to agree in which single answers may still be of the other revision: requests that were under way."""
+
+
+@contract(
+    title="A service that says Ready must answer its first request correctly",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "Deployments, canaries and clients act on Ready=True. Where it only means that a port is open, the first requests of every "
+        "roll-out and of every new pod fail."
+    ),
+    remedy="Build the service with trivet.integration.build_inference_service, whose readiness probe asks for the model itself.",
+    sources=(
+        "measured: MLServer 1.5.0 under KServe 0.14.1 without a readinessProbe answers 400 'Model … is not ready yet.' after Ready=True",
+        "kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml: no readinessProbe",
+    ),
+)
+def ready_means_loaded(rollout: Rollout) -> Iterator[Finding]:
+    if not rollout.first:
+        yield inconclusive("no request was sent when the service said Ready")
+        return
+    wrong = [answer for answer in rollout.first if not _is_of(answer, rollout.stable)]
+    waited = rollout.first[0].at - rollout.ready
+    proof = (_answers("the first answers", rollout.first),)
+    if wrong:
+        yield failed(
+            f"{len(wrong)} of the first {len(rollout.first)} requests after Ready=True went wrong: {wrong[0]}",
+            evidence=proof,
+        )
+    else:
+        yield passed(
+            f"the first request, {waited:.1f} s after Ready=True was seen, and the {len(rollout.first) - 1} after it were answered "
+            f"{rollout.stable.answer}",
+            evidence=proof,
+        )
+
+
+@contract(
+    title="A canary's share of the traffic must be its share of the answers",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=FEATURES,
+    rationale=(
+        "A canary is judged by the part of the users that it may hurt. A split that is only in the status, or is another one than asked "
+        "for, exposes everybody or nobody."
+    ),
+    remedy="Look at the route of the service (its HTTPRoute or VirtualService) and at the ingress's own configuration.",
+    sources=(
+        "kserve 0.14.1 and 0.20.0 reconcilers/knative/ksvc_reconciler.go, createKnativeService: canaryTrafficPercent to the newest "
+        "revision, the rest to latestRolledoutRevision",
+        "exact two-sided binomial test, planned before and run once",
+    ),
+)
+def split_is_what_was_asked_for(rollout: Rollout) -> Iterator[Finding]:
+    _step(rollout, CANARY)
+    asked = rollout.percent / 100
+    plan = plan_share(asked, n=SPLIT, alpha=ALPHA, power=POWER)
+    counted = Counter(_whose(answer, rollout) for answer in rollout.split)
+    count = counted[rollout.canary.name]
+    proof = (evidence("answers by model", "table", {"planned": str(plan), **counted}),)
+    strange = [answer for answer in rollout.split if not _whose(answer, rollout)]
+    if strange:
+        yield inconclusive(
+            f"{len(strange)} of {len(rollout.split)} answers are of neither model, so that the shares are not known: {strange[0]}",
+            evidence=proof,
+        )
+        return
+    fits = plan.accepts(count, len(rollout.split))
+    observed = f"{count} of {SPLIT} answers ({100 * count / SPLIT:.1f} %) are the canary's"
+    if fits:
+        yield passed(f"{observed}, {rollout.percent} % were asked for ({plan})", evidence=proof)
+    else:
+        yield failed(f"{observed}, and {rollout.percent} % were asked for ({plan})", evidence=proof)
+
+
+@contract(
+    title="Beginning a canary and promoting it must lose no request",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=FEATURES,
+    rationale="A model is rolled out many times a day, under traffic. What is lost each time is lost to users.",
+    remedy=(
+        "Change nothing but the percentage (trivet.integration.set_canary, promote), and let readiness follow from the model: traffic must "
+        "not move to a pod that has not loaded it."
+    ),
+    sources=(
+        "reference platform: canary 20 %, then promotion",
+        "Knative moves the traffic of a revision when its pods are ready",
+    ),
+)
+def promotion_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
+    for name in (CANARY, RESUMED, PROMOTED):
+        yield _lossless(rollout, _step(rollout, name))
+
+
+@contract(
+    title="Taking a canary back, and rolling back after a promotion, must lose no request",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=FEATURES,
+    rationale=(
+        "Who rolls back has trouble already. Sending all traffic to a revision that was scaled to zero stalls every request until a pod "
+        "is up, and fails them while its model loads."
+    ),
+    remedy=(
+        "Plan it with trivet.integration.rollback: percentage 0 while the earlier revision runs, and the earlier model as a new revision "
+        "after a promotion."
+    ),
+    sources=(
+        "measured (KServe 0.14.1, Knative 1.15): canaryTrafficPercent 0 after a promotion brought a stall of 10 s and 15 s of HTTP 400, "
+        "the service staying Ready=True",
+        "knative.dev/serving pkg/reconciler/autoscaling: min-scale holds for reachable revisions only",
+    ),
+)
+def rollback_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
+    for name in (ABORTED, ROLLED_BACK):
+        yield _lossless(rollout, _step(rollout, name))
+
+
+@contract(
+    title="The status of an InferenceService must name the revisions that really answer",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=FEATURES,
+    rationale=(
+        "Who is called because of wrong answers looks into the status to learn which model gives them; a rollback starts from it as well."
+    ),
+    remedy="Compare status.components.predictor.traffic with the route of the Knative service and with the ingress.",
+    sources=("kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/inference_service_status.go, PropagateStatus",),
+)
+def status_names_who_answers(rollout: Rollout) -> Iterator[Finding]:
+    yield _named(rollout, f"at {rollout.percent} %", rollout.split_service or {}, rollout.split)
+    for name in (ABORTED, PROMOTED, ROLLED_BACK):
+        step = _step(rollout, name)
+        if step.settled is None:
+            yield inconclusive(f"{name}: {rollout.trouble}")
+        else:
+            tail = _slice(rollout, step.settled + LAG, step.ended)
+            yield _named(rollout, f"after {name}", step.service, tail)
+
+
+def _named(rollout: Rollout, when: str, service: Mapping[str, Any], answers: Sequence[Answer]) -> Finding:
+    said = shares(service)
+    proof = (
+        evidence(
+            "traffic by the status", "table", {name: f"{said[name]} % {rollout.uris.get(name, '')}" for name in said}
+        ),
+        _answers("answers", answers),
+    )
+    models = {contender.storage_uri: contender.name for contender in (rollout.stable, rollout.canary)}
+    named = {models.get(rollout.uris.get(revision, ""), revision) for revision in said}
+    answering = {_whose(answer, rollout) or "neither model" for answer in answers}
+    if not said or not answers:
+        return inconclusive(f"{when} there is {'no answer' if said else 'no traffic in the status'}", evidence=proof)
+    if named != answering:
+        return failed(
+            f"{when} the status names {_list(named)} ({_list(said)}), and {_list(answering)} answered", evidence=proof
+        )
+    return passed(
+        f"{when} the status names {_list(said)}, of {_list(named)}, and so say {len(answers)} answers", evidence=proof
+    )
+
+
+def _lossless(rollout: Rollout, step: Step) -> Finding:
+    """Hold the slice around a step to the rule: every request is answered in time, by one of the two models."""
+    answers = _slice(rollout, step.began - BEFORE, step.ended)
+    lost = [answer for answer in answers if not _whose(answer, rollout) or answer.seconds > PATIENCE]
+    span = f"{step.ended - step.began + BEFORE:.0f} s around {step.name}"
+    proof = (_answers(f"lost around {step.name}", lost or answers[:5]), evidence("the change", "manifest", step.change))
+    if lost:
+        first, last = lost[0].at - step.began, lost[-1].at - step.began
+        return failed(
+            f"{len(lost)} of {len(answers)} requests in the {span} were lost, due {first:+.1f} s to {last:+.1f} s from it; the first: "
+            f"{lost[0]}",
+            evidence=proof,
+        )
+    if len(answers) < FEWEST:
+        return inconclusive(
+            f"only {len(answers)} requests were due in the {span}: too few to show anything", evidence=proof
+        )
+    if step.settled is None:
+        return inconclusive(f"{step.name} did not come about: {rollout.trouble}", evidence=proof)
+    slowest = max(answer.seconds for answer in answers)
+    return passed(
+        f"{len(answers)} requests in the {span} were answered, the slowest after {slowest:.1f} s; the change took "
+        f"{step.settled - step.began:.1f} s",
+        evidence=proof,
+    )
+
+
+def _slice(rollout: Rollout, begin: float, end: float) -> list[Answer]:
+    return rollout.stream.between(begin, end) if rollout.stream else []
+
+
+def _step(rollout: Rollout, name: str) -> Step:
+    step = rollout.step(name)
+    if step is None:
+        raise CannotTell(f"the roll-out did not get to its step {name!r}: {rollout.trouble or 'it was not taken'}")
+    return step
+
+
+def _whose(answer: Answer, rollout: Rollout) -> str:
+    """The model that gave an answer; empty when it is neither's."""
+    return next((model.name for model in (rollout.stable, rollout.canary) if _is_of(answer, model)), "")
+
+
+def _is_of(answer: Answer, model: Contender) -> bool:
+    if answer.status != 200:
+        return False
+    try:
+        return same(v2_values(answer.body), model.answer)
+    except PlatformError:
+        return False
+
+
+def _answers(name: str, answers: Sequence[Answer]) -> Evidence:
+    return evidence(name, "table", [vars(answer) for answer in answers[:20]])
+
+
+def _list(names: Mapping[str, int] | set[str]) -> str:
+    if isinstance(names, Mapping):
+        return " and ".join(f"{name} at {percent} %" for name, percent in sorted(names.items())) or "nobody"
+    return " and ".join(sorted(names)) or "nobody"
