@@ -46,5 +46,7 @@ class Stack:
     roles: Mapping[str, Role]
     digest: str
     kserve_api: Path
+    platform: str = ""
+    """The platform that clusters of this stack consist of: a shipped one's name or a folder relative to ``folder``; empty for none."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Tables of ``stack.toml`` that belong to one target or contract, such as ``[serving]``; read where they are used."""

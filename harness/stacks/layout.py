@@ -33,6 +33,14 @@ class Texts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tables:
+    """A TOML array of tables, each of the shape ``item``."""
+
+    item: Table
+    meaning: str = "a list of tables"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """A TOML table: keys that must be there, keys that may be, and the shape of any other key (None: there are none)."""
 
@@ -42,7 +50,7 @@ class Table:
     meaning: str = "a table"
 
 
-Shape = Text | Port | Texts | Table
+Shape = Text | Port | Texts | Table | Tables
 
 _ANY = Text()
 _VERSION = Text(meaning='a version, such as "2.17.2"', pattern=r"\d+(\.\d+)*(\.?[a-z]+\d+)?")
@@ -82,7 +90,8 @@ STACK = Table(
         ),
         "roles": Table(required=dict.fromkeys((*ROLES, SDK), _ROLE)),
         "serving": _SERVING,
-    }
+    },
+    optional={"platform": _ANY},
 )
 
 
@@ -97,6 +106,9 @@ def deviations(value: Any, shape: Shape, where: str = "") -> Iterator[str]:
             return
         case Texts(), list() if all(isinstance(item, str) for item in value):
             return
+        case Tables(), list() if all(isinstance(item, dict) for item in value):
+            for position, item in enumerate(value):
+                yield from _table_deviations(item, shape.item, f"{where}[{position}]")
         case _:
             yield f"`{where}` is {value!r}, expected {shape.meaning}"
 

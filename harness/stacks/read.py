@@ -68,6 +68,7 @@ def load_stack(name_or_path: str) -> Stack:
         roles=roles,
         digest=_digest([folder / STACK_FILE, *(role.lock for role in roles.values()), api]),
         kserve_api=api,
+        platform=table.get("platform", ""),
         settings={"serving": table["serving"]},
     )
 

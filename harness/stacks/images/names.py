@@ -1,0 +1,33 @@
+"""Image references as container tools understand them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from trivet.errors import UsageError
+
+_REFERENCE = re.compile(r"(?P<name>[a-z0-9]+(?:[./_:-]+[a-z0-9]+)*):(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """``registry/path:tag`` with nothing left out, as containerd resolves it: ``redis:7`` is ``docker.io/library/redis:7``."""
+
+    registry: str
+    path: str
+    tag: str
+
+    def __str__(self) -> str:
+        return f"{self.registry}/{self.path}:{self.tag}"
+
+
+def parse_reference(text: str) -> Reference:
+    """The reference that ``text`` means. Raises UsageError for one without a tag or of another shape."""
+    if not (match := _REFERENCE.fullmatch(text)):
+        raise UsageError(f"{text!r} is not an image with a tag", remedy="write it as registry/path:tag")
+    first, slash, rest = match["name"].partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return Reference(registry=first, path=rest, tag=match["tag"])
+    path = match["name"] if slash else f"library/{match['name']}"
+    return Reference(registry="docker.io", path=path, tag=match["tag"])

@@ -1,0 +1,124 @@
+"""A platform: what a cluster consists of beside the roles of a stack, read from its folder. Builds and installs nothing.
+
+``platform.toml`` may name another one in ``include``: its tables are merged under ours, its lists come first. ``install.toml`` beside it
+holds further tables of the same platform. Each part of the table is compared with a shape where it is used: ``images.recipes`` for images,
+the kind target for the installation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trivet.errors import UsageError, unknown
+from trivet.model.stack import Stack
+
+PLATFORM_FILE = "platform.toml"
+INSTALL_FILE = "install.toml"
+SHIPPED = "trivet.fixtures"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """A platform's merged table, and the digest over every file of its folder and of those that it includes."""
+
+    name: str
+    folder: Path
+    table: Mapping[str, Any]
+    digest: str
+
+
+def shipped_platforms() -> list[str]:
+    """The names of the platforms that come with trivet and can be a stack's."""
+    return sorted(
+        file.parent.name for file in _shipped_folder().glob(f"*/{PLATFORM_FILE}") if file.parent.name != "common"
+    )
+
+
+def load_platform(stack: Stack) -> Platform:
+    """The platform that ``stack`` names: a shipped one, or a folder relative to the stack's own.
+
+    Raises UsageError when the stack names none, when there is no such platform, and for a ``platform.toml`` that does not parse.
+    """
+    if not stack.platform:
+        raise UsageError(
+            f"stack {stack.name} has no platform, so no cluster can be made for it",
+            remedy=f'write `platform = "NAME"` into its stack.toml, one of: {", ".join(shipped_platforms())}',
+        )
+    if stack.platform in shipped_platforms():
+        return read_platform(_shipped_folder() / stack.platform)
+    folder = stack.folder / stack.platform
+    if (folder / PLATFORM_FILE).is_file():
+        return read_platform(folder)
+    error = unknown("platform", stack.platform, shipped_platforms())
+    raise UsageError(
+        f"stack {stack.name}: {error.message}", remedy=f"{error.remedy}, or name a folder with a {PLATFORM_FILE} in it"
+    )
+
+
+def read_platform(folder: Path) -> Platform:
+    """The platform in ``folder``. Raises UsageError as :func:`load_platform` does."""
+    folder = folder.resolve()
+    digest = hashlib.sha256()
+    table: dict[str, Any] = {}
+    for one, content in reversed(list(_chain(folder))):
+        table = _merged(table, _with_places(content, one))
+        for file in sorted(path for path in one.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+            line = f"{one.name}/{file.relative_to(one)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
+            digest.update(line.encode())
+    return Platform(name=folder.name, folder=folder, table=table, digest=digest.hexdigest())
+
+
+def _chain(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """``folder`` and what it includes, each with its own table."""
+    seen: set[Path] = set()
+    while folder not in seen:
+        seen.add(folder)
+        content = _parsed(folder / PLATFORM_FILE)
+        if (folder / INSTALL_FILE).is_file():
+            content = _merged(content, _parsed(folder / INSTALL_FILE))
+        yield folder, content
+        included = content.pop("include", "")
+        if not included:
+            return
+        folder = (folder / str(included)).resolve()
+    raise UsageError(f"{folder / PLATFORM_FILE} includes itself", remedy="take `include` out of one of them")
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file}: not TOML: {error}", remedy="mend that line; see https://toml.io") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}", remedy="it must be a TOML file in UTF-8") from error
+
+
+def _with_places(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Go modules know the folder that they lie in, whoever includes them."""
+    for name, module in table.get("go", {}).items():
+        module["folder"] = str((folder / module.get("folder", f"go/{name}")).resolve())
+    return table
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        match merged.get(key), value:
+            case dict() as ours, dict():
+                merged[key] = _merged(ours, value)
+            case list() as ours, list():
+                merged[key] = [*ours, *value]
+            case _:
+                merged[key] = value
+    return merged
+
+
+def _shipped_folder() -> Path:
+    from importlib.resources import files
+
+    return Path(str(files(SHIPPED))) / "platforms"
