@@ -1,0 +1,127 @@
+"""What is known on disk of a cluster of ours: its folder, its lock, and how far it has come. Touches no container.
+
+The folder is ``<cache>/clusters/<name>/``. The state is written before each thing that it speaks of is done: whatever moment trivet is
+killed at, the next one reads what may be there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from trivet.errors import PlatformError
+from trivet.model.stack import Stack
+from trivet.stacks.realise import cache_directory
+from trivet.targets.kind import limits
+
+CREATING, CREATED, READY, DELETING = "creating", "created", "ready", "deleting"
+"""Nodes may be there · Kubernetes runs, the platform may be half installed · everything was ready once · nodes may be gone."""
+
+
+class Busy(PlatformError):
+    """Another trivet is bringing the cluster up or down."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How far a cluster has come, the digest of what it was made from, and the ports of 127.0.0.1 that lead into it.
+
+    ``secret`` is the password of its store and its database.
+    """
+
+    stage: str
+    digest: str
+    source: str
+    ingress: int
+    tracking: int
+    prometheus: int
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterFolder:
+    """Where trivet keeps what it knows of the cluster called ``name``."""
+
+    name: str
+    path: Path
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The cluster's own kubeconfig; the user's is never written to."""
+        return self.path / "kubeconfig"
+
+    @property
+    def context(self) -> str:
+        """The context that kind calls the cluster by."""
+        return f"kind-{self.name}"
+
+    def read(self) -> State | None:
+        """The state, or None when there is no such cluster of ours. An unreadable file counts as a cluster that was being created."""
+        try:
+            text = (self.path / "state.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        try:
+            return State(**json.loads(text))
+        except (ValueError, TypeError):
+            return State(stage=CREATING, digest="", source="", ingress=0, tracking=0, prometheus=0, secret="")
+
+    def write(self, state: State) -> None:
+        """Keep ``state``, on disk before this returns."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path / "state.unfinished"
+        unfinished.touch(mode=0o600)
+        with unfinished.open("w", encoding="utf-8") as file:
+            json.dump(asdict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self.path / "state.json")
+
+    def forget(self) -> None:
+        """Remove the folder, the state first."""
+        (self.path / "state.json").unlink(missing_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextmanager
+    def locked(self, waiting: float = limits.LOCK) -> Iterator[None]:
+        """Nobody else brings the cluster up or down during the block. Raises Busy after ``waiting`` seconds."""
+        lock = FileLock(f"{self.path}.lock", thread_local=False)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=waiting)
+        except Timeout as error:
+            raise Busy(
+                f"another trivet has been busy with the cluster {self.name} for {waiting:.0f} s",
+                remedy=f"see what holds {lock.lock_file}, such as `trivet up` in another terminal",
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def folder_of(stack: Stack) -> ClusterFolder:
+    """The folder of the cluster for ``stack``, called ``trivet-`` and the stack's name as far as a host name may have it."""
+    readable = "".join(one if one.isalnum() else "-" for one in stack.name.lower())
+    return named(f"trivet-{readable}"[:50].rstrip("-"))
+
+
+def named(name: str) -> ClusterFolder:
+    """The folder of the cluster called ``name``."""
+    return ClusterFolder(name=name, path=_home() / name)
+
+
+def known() -> list[ClusterFolder]:
+    """Every cluster that there is a state of."""
+    return [named(file.parent.name) for file in sorted(_home().glob("*/state.json"))]
+
+
+def _home() -> Path:
+    return cache_directory() / "clusters"

@@ -1,0 +1,240 @@
+"""From a stack to a cluster with everything on it that the stack's services need, and back to nothing. Judges nothing.
+
+Every part can be interrupted at any moment, kill -9 of trivet or of the Docker daemon included: the next ``up`` goes on from what is there
+or starts anew, the next ``down`` removes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+from trivet.engine.events import Emit, Event, PhaseEnded, PhaseStarted
+from trivet.errors import PlatformError
+from trivet.model.stack import Stack
+from trivet.stacks.images.build import Said, StepEnded, StepStarted, build, node_image
+from trivet.stacks.images.recipes import NODE, ImageSet, RoleLayer, load_images
+from trivet.stacks.images.store import mirror as store_hosts
+from trivet.stacks.platform import Platform, load_platform
+from trivet.targets.cluster.access import ClusterAccess, StoreAccess
+from trivet.targets.cluster.kubectl import Kubectl
+from trivet.targets.kind.certificates import Certificate, kept_certificate
+from trivet.targets.kind.cluster import Wanted, bring_up, mirror_hosts, take_down
+from trivet.targets.kind.docker import engine, nodes, room, shortages
+from trivet.targets.kind.install import Installation, lacks, phase
+from trivet.targets.kind.state import READY, Busy, ClusterFolder, State, folder_of
+from trivet.targets.kind.steps import SHIPPED, Step, Surroundings, documents_of, read_steps
+from trivet.targets.kind.tools import find_kind, find_kubectl
+
+POD_NETWORK = "10.244.0.0/16"
+"""kind's default, and what the node image's own network is a part of."""
+
+ACCESS_KEY = "trivet"
+TRACKING = "http://mlflow.trivet-platform:5000"
+STORE = "http://store.trivet-platform:7070"
+ROOT = "s3://mlflow"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where images come from: ``kind`` is ``build`` or ``pull``; ``mirror`` is a URL that stands before every registry, empty for none."""
+
+    kind: str = "build"
+    mirror: str = ""
+
+
+def up(stack: Stack, emit: Emit, source: Source) -> ClusterAccess:
+    """The stack's cluster, running and complete: found so, completed or made. Waits for another trivet that is at it.
+
+    Raises PlatformError, with state and recent output, when the machine or a part of the platform does not come to be.
+    """
+    emit = _one_at_a_time(emit)
+    platform = load_platform(stack)
+    steps = read_steps(platform, source.kind)
+    check_machine(folder_of(stack))
+    folder = folder_of(stack)
+    with _waiting(folder, emit):
+        prepared = _prepare(stack, platform, source, emit)
+        kind, kubectl = (
+            prepared.kind,
+            Kubectl(context=folder.context, kubeconfig=folder.kubeconfig, binary=str(prepared.kubectl)),
+        )
+        with phase(emit, "cluster"):
+            state = bring_up(prepared.wanted, kind, kubectl)
+        surroundings = _surroundings(stack, platform, prepared.roles, folder, state)
+        if state.stage != READY or not _all_ready(kubectl):
+            Installation(kubectl, lambda step: documents_of(step, platform, surroundings(step)), emit).run(steps)
+            state = replace(state, stage=READY)
+            folder.write(state)
+        return _access(stack, platform, kubectl, state, prepared.roles)
+
+
+def down(stack: Stack, emit: Emit, source: Source) -> bool:
+    """Delete the stack's cluster and what is known of it; whether there was one. Raises PlatformError for one that is not ours."""
+    engine()
+    folder = folder_of(stack)
+    with _waiting(folder, emit):
+        if folder.read() is None and not nodes(folder.name):
+            return False
+        with phase(emit, "cluster deletion"):
+            return take_down(folder, find_kind(load_platform(stack), source.kind))
+
+
+@contextmanager
+def open_cluster(stack: Stack, emit: Emit, source: Source) -> Iterator[ClusterAccess]:
+    """:func:`up` for the length of a block. The cluster is left running for the next one: `trivet down` is what ends it."""
+    yield up(stack, emit, source)
+
+
+def check_machine(folder: ClusterFolder) -> None:
+    """Raises PlatformError when Docker is not there or too small for a cluster. One that is there already has what it needs."""
+    facts = engine()
+    if nodes(folder.name):
+        return
+    for message, remedy in shortages(*room(facts)):
+        raise PlatformError(message, remedy=remedy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    wanted: Wanted
+    roles: Mapping[str, str]
+    kind: Path
+    kubectl: Path
+
+
+def _prepare(stack: Stack, platform: Platform, source: Source, emit: Emit) -> _Prepared:
+    """Images and tools, built where they are missing."""
+    with phase(emit, "tools"):
+        kind, kubectl = find_kind(platform, source.kind), find_kubectl(platform, source.kind)
+    images = load_images(stack, platform)
+    with phase(emit, "images"):
+        store = build(images, told=_told(emit))
+        node = node_image(images, store, images.one(NODE))
+    wanted = Wanted(
+        folder=folder_of(stack),
+        digest=_digest(images, node, source),
+        source=source.kind,
+        node_image=node,
+        hosts=store_hosts(images.key),
+        own_network=True,
+        kubelet=platform.table.get("cluster", {}).get("kubelet", {}),
+    )
+    return _Prepared(wanted=wanted, roles=role_images(images), kind=kind, kubectl=kubectl)
+
+
+def role_images(images: ImageSet) -> dict[str, str]:
+    """Role → the image that holds its environment."""
+    return {
+        layer.role.name: str(image.reference)
+        for image in images.images
+        for layer in image.layers
+        if isinstance(layer, RoleLayer)
+    }
+
+
+def _digest(images: ImageSet, node: str, source: Source) -> str:
+    """Over everything that a cluster consists of: the images and their platform's files, our own manifests, the source."""
+    own = sorted((Path(str(files(SHIPPED))) / "manifests").glob("*.yaml"))
+    facts = [
+        images.key,
+        sorted(f"{image.reference}={image.inputs}" for image in images.images),
+        node,
+        source.kind,
+        source.mirror,
+        [hashlib.sha256(file.read_bytes()).hexdigest() for file in own],
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _surroundings(
+    stack: Stack, platform: Platform, roles: Mapping[str, str], folder: ClusterFolder, state: State
+) -> Callable[[Step], Surroundings]:
+    serving = stack.settings["serving"]
+    values = {
+        **{f"image_{role}": image for role, image in roles.items()},
+        "tracking_environment": json.dumps(dict(stack.roles["tracking"].environment)),
+        "store_access_key": ACCESS_KEY,
+        "store_secret_key": state.secret,
+        "database_password": state.secret,
+        "pod_network": POD_NETWORK,
+        "metrics_port": str(serving["metrics_port"]),
+        "metrics_path": serving["metrics_path"],
+    }
+
+    def of(step: Step) -> Surroundings:
+        certificates: dict[str, Certificate] = {}
+        if wanted := step.certificate:
+            place = folder.path / "certificates"
+            certificates[wanted.service] = kept_certificate(place, wanted.service, wanted.namespace)
+        return Surroundings(values=values, certificates=certificates)
+
+    return of
+
+
+def _access(
+    stack: Stack, platform: Platform, kubectl: Kubectl, state: State, roles: Mapping[str, str]
+) -> ClusterAccess:
+    return ClusterAccess(
+        kubectl=kubectl,
+        ingress=f"http://127.0.0.1:{state.ingress}",
+        tracking_uri=TRACKING,
+        tracking_url=f"http://127.0.0.1:{state.tracking}",
+        prometheus_url=f"http://127.0.0.1:{state.prometheus}",
+        store=StoreAccess(root=ROOT, endpoint=STORE, access_key=ACCESS_KEY, secret_key=state.secret),
+        images=dict(roles),
+        owned=True,
+        notes={"platform": platform.name, "images": state.source, "cluster": folder_of(stack).name},
+    )
+
+
+def _all_ready(kubectl: Kubectl) -> bool:
+    """Whether every workload of a cluster that was complete once is ready now, as after a look without anything to do."""
+    found = kubectl.objects("deployments,daemonsets,statefulsets")
+    return bool(found) and not any(lacks(one) for one in found)
+
+
+@contextmanager
+def _waiting(folder: ClusterFolder, emit: Emit) -> Iterator[None]:
+    """The folder's lock; a phase tells when another trivet has it."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(folder.locked(0))
+        except Busy:
+            with phase(emit, "waiting for another trivet"):
+                held.enter_context(folder.locked())
+        yield
+
+
+def _told(emit: Emit) -> Callable[[StepStarted | StepEnded | Said], None]:
+    """Steps of the image builder as phases."""
+
+    def tell(said: StepStarted | StepEnded | Said) -> None:
+        match said:
+            case StepStarted():
+                emit(PhaseStarted(name=f"image layer {said.name}"))
+            case StepEnded():
+                emit(PhaseEnded(name=f"image layer {said.name}", seconds=said.seconds, failure=said.failure))
+
+    return tell
+
+
+def _one_at_a_time(emit: Emit) -> Emit:
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            emit(event)
+
+    return tell
+
+
+def mirrored(source: Source) -> str:
+    """containerd's hosts.toml for a pull source with a mirror; empty without one."""
+    return mirror_hosts(source.mirror) if source.mirror else ""
