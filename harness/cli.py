@@ -155,6 +155,57 @@ def _report_directory(name: str) -> Path | None:
     return directory
 
 
+def _cluster_options(function: Function) -> Function:
+    """Options of the commands that make and remove clusters."""
+
+    @click.option("--stack", help="A shipped stack or the folder of one (default: current).")
+    @click.option("--images", help="pull: images from their registries (default). build: from packages, by recipes.")
+    @wraps(function)
+    def wrapped(**options: Any) -> Any:
+        return function(**options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+@main.command()
+@_cluster_options
+@click.option("--mirror", metavar="URL", help="A registry that stands before all others when images are pulled.")
+def up(**flags: Any) -> None:
+    """Make a stack's kind cluster with everything on it, or complete the one that is there."""
+    from trivet.render.phases import Stopwatch, timetable
+    from trivet.render.terminal import watch
+    from trivet.stacks.read import load_stack
+    from trivet.targets.kind.up import Source
+    from trivet.targets.kind.up import up as bring_up
+
+    settings = _settings(**flags)
+    stack = load_stack(settings.stack)
+    with watch(sys.stdout) as emit:
+        stopwatch = Stopwatch(emit)
+        access = bring_up(stack, stopwatch, Source(kind=settings.images, mirror=settings.mirror))
+    click.echo(timetable(stopwatch.phases, stopwatch.seconds))
+    click.echo(f"the cluster of stack {stack.name} is up")
+    click.echo(f"  kubectl      --kubeconfig {access.kubectl.kubeconfig} --context {access.kubectl.context}")
+    click.echo(f"  ingress      {access.ingress}, with the host name of an InferenceService as Host header")
+    click.echo(f"  MLflow       {access.tracking_url}")
+    click.echo(f"  Prometheus   {access.prometheus_url}")
+
+
+@main.command()
+@_cluster_options
+@click.option("--all", "everything", is_flag=True, help="Every cluster of trivet, and the image store's container.")
+def down(everything: bool, **flags: Any) -> None:
+    """Delete a stack's kind cluster. Built images stay in the cache."""
+    from trivet.render.terminal import watch
+    from trivet.stacks.read import load_stack
+    from trivet.targets.kind import up as kind
+
+    settings = _settings(**flags)
+    with watch(sys.stdout) as emit:
+        gone = kind.down_all(emit) if everything else kind.down(load_stack(settings.stack), emit)
+    click.echo("\n".join(f"deleted {name}" for name in gone) or "there was nothing to delete")
+
+
 @main.command()
 @_stack_options
 @click.option("--target", help="Where the stack would run (default: local).")

@@ -22,7 +22,8 @@ class Settings:
     ``stack`` is the name of a shipped stack or the path of a stack's folder; ``plugins`` are importable module names;
     ``report`` is the directory that reports are written to, none when empty. ``profile``, where nothing names one, follows the target.
     ``store`` and ``database`` say what the local target keeps artefacts and MLflow's records in: ``files`` or ``s3``, ``sqlite`` or
-    ``postgresql``. ``images`` says where container images come from: ``pull`` from their registries, or ``build`` from recipes.
+    ``postgresql``. ``images`` says where container images come from: ``pull`` from their registries, or ``build`` from recipes;
+    ``mirror`` is the URL of a registry that stands before all others when they are pulled.
     """
 
     stack: str = "current"
@@ -33,6 +34,7 @@ class Settings:
     store: str = "files"
     database: str = "sqlite"
     images: str = "pull"
+    mirror: str = ""
 
 
 def load_settings(start: Path, environment: Mapping[str, str] | None = None, **flags: Any) -> Settings:

@@ -16,7 +16,7 @@ import yaml
 from trivet.errors import PlatformError
 from trivet.targets.cluster.kubectl import Kubectl
 from trivet.targets.kind import limits
-from trivet.targets.kind.docker import nodes, start
+from trivet.targets.kind.docker import nodes, remove, start
 from trivet.targets.kind.state import CREATED, CREATING, DELETING, ClusterFolder, State
 
 INGRESS, TRACKING, PROMETHEUS = 31080, 31500, 31090
@@ -50,34 +50,27 @@ def bring_up(wanted: Wanted, kind: Path, kubectl: Kubectl) -> State:
     folder = wanted.folder
     present, state = nodes(folder.name), folder.read()
     if present and state is None:
-        raise PlatformError(
-            f"there is a kind cluster {folder.name!r} that trivet did not make, or not with this cache directory",
-            remedy=f"delete it: kind delete cluster --name {folder.name}; or name the TRIVET_CACHE that it was made with",
-        )
+        raise _not_ours(folder)
     if state and _usable(state, wanted) and present and _runs(folder, kubectl):
         return state
     if present or state:
-        take_down(folder, kind)
+        take_down(folder)
     return _create(wanted, kind)
 
 
-def take_down(folder: ClusterFolder, kind: Path) -> bool:
+def take_down(folder: ClusterFolder) -> bool:
     """Delete the cluster and what is known of it; whether there was one. The caller holds the folder's lock.
 
-    Raises PlatformError for a cluster that is not ours.
+    Raises PlatformError for a cluster that is not ours. Its nodes are all that there is of a kind cluster, so this needs no kind.
     """
     state, present = folder.read(), nodes(folder.name)
     if state is None:
         if present:
-            raise PlatformError(
-                f"there is a kind cluster {folder.name!r} that trivet did not make, or not with this cache directory",
-                remedy=f"if it is not needed: kind delete cluster --name {folder.name}",
-            )
+            raise _not_ours(folder)
         folder.forget()
         return False
     folder.write(replace(state, stage=DELETING))
-    if present:
-        _kind(kind, "delete", "cluster", "--name", folder.name, kubeconfig=folder.kubeconfig, seconds=limits.DELETE)
+    remove(present)
     folder.forget()
     return True
 
@@ -122,6 +115,13 @@ def mirror_hosts(mirror: str) -> str:
         [f'[host."{scheme}://{host}/v2/{path}"]', "  override_path = true"] if path else [f'[host."{scheme}://{host}"]']
     )
     return "\n".join([*below, '  capabilities = ["pull", "resolve"]']) + "\n"
+
+
+def _not_ours(folder: ClusterFolder) -> PlatformError:
+    return PlatformError(
+        f"there is a kind cluster {folder.name!r} that trivet did not make, or not with this cache directory",
+        remedy=f"if nobody needs it: kind delete cluster --name {folder.name}; or set TRIVET_CACHE to what it was made with",
+    )
 
 
 def _usable(state: State, wanted: Wanted) -> bool:

@@ -50,6 +50,13 @@ def start(node: Node) -> None:
         docker(["unpause" if node.state == "paused" else "start", node.name], what=f"start the node {node.name}")
 
 
+def remove(gone: Sequence[Node]) -> None:
+    """Delete node containers with their volumes, running or not."""
+    if gone:
+        names = [node.name for node in gone]
+        docker(["rm", "--force", "--volumes", *names], what=f"delete {', '.join(names)}")
+
+
 def room(facts: Mapping[str, Any]) -> tuple[int, int | None]:
     """Bytes of memory that Docker has, and bytes free where it keeps its data; None when that is not on this machine."""
     folder = Path(str(facts.get("DockerRootDir", "")))

@@ -7,7 +7,6 @@ VERSION = 30.0
 """A tool saying its version."""
 CREATE = 600.0
 """``kind create cluster`` with the node image in place takes 20 to 60."""
-DELETE = 180.0
 RETURN = 240.0
 """Until the API server of a node that was stopped and started again answers."""
 APPLY = 240.0

@@ -19,7 +19,9 @@ from trivet.engine.events import Emit, Event, PhaseEnded, PhaseStarted
 from trivet.errors import PlatformError
 from trivet.model.stack import Stack
 from trivet.stacks.images.build import Said, StepEnded, StepStarted, build, node_image
+from trivet.stacks.images.docker import docker
 from trivet.stacks.images.recipes import NODE, ImageSet, RoleLayer, load_images
+from trivet.stacks.images.store import container_name
 from trivet.stacks.images.store import mirror as store_hosts
 from trivet.stacks.platform import Platform, load_platform
 from trivet.targets.cluster.access import ClusterAccess, StoreAccess
@@ -28,7 +30,7 @@ from trivet.targets.kind.certificates import Certificate, kept_certificate
 from trivet.targets.kind.cluster import Wanted, bring_up, mirror_hosts, take_down
 from trivet.targets.kind.docker import engine, nodes, room, shortages
 from trivet.targets.kind.install import Installation, lacks, phase
-from trivet.targets.kind.state import READY, Busy, ClusterFolder, State, folder_of
+from trivet.targets.kind.state import READY, Busy, ClusterFolder, State, folder_of, known
 from trivet.targets.kind.steps import SHIPPED, Step, Surroundings, documents_of, read_steps
 from trivet.targets.kind.tools import find_kind, find_kubectl
 
@@ -75,15 +77,29 @@ def up(stack: Stack, emit: Emit, source: Source) -> ClusterAccess:
         return _access(stack, platform, kubectl, state, prepared.roles)
 
 
-def down(stack: Stack, emit: Emit, source: Source) -> bool:
-    """Delete the stack's cluster and what is known of it; whether there was one. Raises PlatformError for one that is not ours."""
+def down(stack: Stack, emit: Emit) -> list[str]:
+    """Delete the stack's cluster and what is known of it; the names of what there was. Raises PlatformError for one that is not ours."""
     engine()
-    folder = folder_of(stack)
+    return _delete(folder_of(stack), emit)
+
+
+def down_all(emit: Emit) -> list[str]:
+    """Delete every cluster that there is a state of, and the image store's container; images stay in the cache."""
+    engine()
+    gone = [name for folder in known() for name in _delete(folder, emit)]
+    store = container_name()
+    if docker(["ps", "--all", "--quiet", "--filter", f"name=^{store}$"], what="look for the image store"):
+        docker(["rm", "--force", store], what="remove the image store's container")
+        gone.append(store)
+    return gone
+
+
+def _delete(folder: ClusterFolder, emit: Emit) -> list[str]:
     with _waiting(folder, emit):
         if folder.read() is None and not nodes(folder.name):
-            return False
-        with phase(emit, "cluster deletion"):
-            return take_down(folder, find_kind(load_platform(stack), source.kind))
+            return []
+        with phase(emit, f"deletion of {folder.name}"):
+            return [folder.name] if take_down(folder) else []
 
 
 @contextmanager
