@@ -24,10 +24,13 @@ from trivet.errors import CannotTell, NotOffered, TrivetError
 from trivet.model.contract import Contract
 from trivet.model.feature import FEATURES
 from trivet.model.finding import Finding
-from trivet.model.outcome import Outcome, combine
+from trivet.model.outcome import Level, Outcome, combine
 from trivet.model.report import ConformanceReport, ContractResult, Phase, Provenance, StackSummary
 from trivet.model.stack import Stack
 from trivet.targets.base import Session, Target
+
+UNWELL = (Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE)
+"""Outcomes of a MUST for which the report holds all the evidence that there is."""
 
 CHECKS_AT_ONCE = 4
 """Checks that observe at the same time. They mostly wait for answers, so this is more than the cores of a small machine."""
@@ -89,7 +92,8 @@ class Recorder:
         command: str = "",
     ) -> ConformanceReport:
         """The report over ``results``, with this run's provenance and with what ``session`` has to tell."""
-        documents = session.documents() if session else {}
+        unwell = any(result.outcome in UNWELL and result.level is Level.MUST for result in results)
+        documents = session.documents(everything=unwell) if session else {}
         names = {str(path): name for name, path in documents.items()}
         return ConformanceReport(
             target=target,

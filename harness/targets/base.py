@@ -233,8 +233,11 @@ class Session(Protocol):
     def describe(self) -> Mapping[str, str]:
         """The hand-off in words, for the report."""
 
-    def documents(self) -> Mapping[str, Path]:
-        """The texts that the hand-off made, by the names that the report gives them: ``inferenceservice.yaml`` …"""
+    def documents(self, everything: bool = False) -> Mapping[str, Path]:
+        """The texts that the hand-off made, by the names that the report gives them: ``inferenceservice.yaml`` …
+
+        ``everything`` is asked for when something did not pass: what explains it beyond the hand-off, collected now.
+        """
 
 
 class Target(Protocol):

@@ -69,7 +69,9 @@ class HandoverSession(ABC):
     artifact_root: str
     """The store behind the tracking server, as a URI."""
     service = SERVICE
-    """The name of the InferenceService, and of the registered model."""
+    """The name of the InferenceService."""
+    registered = SERVICE
+    """What the names of the session's registered models begin with."""
     experiment = ""
     """What the names of the session's MLflow experiments begin with; empty where no other session shares the server."""
 
@@ -199,7 +201,7 @@ class HandoverSession(ABC):
             )
         return found
 
-    def documents(self) -> Mapping[str, Path]:
+    def documents(self, everything: bool = False) -> Mapping[str, Path]:
         """The InferenceService, the compiled pipeline and the texts of the model directory, as far as they came to be."""
         found: dict[str, Path] = {}
         if pipeline := came_to_be(self._compiled):
@@ -263,7 +265,7 @@ class HandoverSession(ABC):
     def _names(self, suffix: str) -> dict[str, str]:
         """The names in MLflow of one run, so that no run disturbs another."""
         experiment = "-".join(part for part in (self.experiment, suffix and f"run{suffix}") if part)
-        return {"registered_name": f"{self.service}{suffix}", **({"experiment": experiment} if experiment else {})}
+        return {"registered_name": f"{self.registered}{suffix}", **({"experiment": experiment} if experiment else {})}
 
     def _drive(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from trivet.model.network import NetworkPath
 from trivet.targets.cluster.kubectl import Kubectl
 
 
@@ -47,6 +48,10 @@ class ClusterAccess:
     owned: bool
     pipeline_namespace: str = ""
     serving_namespace: str = ""
+    database: str = ""
+    """The tracking server's database as ``host:port`` inside the cluster, which only the tracking server may reach; empty when unknown."""
+    platform_paths: tuple[NetworkPath, ...] = ()
+    """Paths between the platform's own pods that must be open."""
     pull_policy: str = "IfNotPresent"
     notes: Mapping[str, str] = field(default_factory=dict)
     """What else the report should say of the cluster: server version, node, versions of the installed components …"""

@@ -51,6 +51,7 @@ class Run:
         self.id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{uuid4().hex[:8]}"
         self.directory = runs_directory() / self.id
         self._lock = FileLock(f"{self.directory}.lock", thread_local=False)
+        self._kept = False
 
     def __enter__(self) -> Run:
         try:
@@ -73,7 +74,10 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._discard()
+        if self._kept:
+            self._lock.release()
+        else:
+            self._discard()
 
     def write(self, **entry: Any) -> None:
         """Append one line to the journal, on disk before this returns."""
@@ -88,6 +92,10 @@ class Run:
         It must bear being run when there is nothing to remove.
         """
         self.write(event="undo", what=what, command=list(command))
+
+    def keep(self) -> None:
+        """Leave the directory as a leftover, since something could not be removed: the next run, or doctor, tries again."""
+        self._kept = True
 
     def _discard(self) -> None:
         _remove(self.directory)

@@ -1,0 +1,179 @@
+"""What a failure on a cluster needs, collected before anything is removed: manifests as applied and as stored, conditions over time,
+events, and every container's current and previous log.
+
+Secrets are never read; what looks like a credential in a manifest's environment is replaced here, the rest by the report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trivet.errors import PlatformError
+from trivet.targets.cluster import limits
+from trivet.targets.cluster.kubectl import Kubectl
+from trivet.targets.cluster.namespaces import Namespaces
+
+STORED = ("inferenceservices.serving.kserve.io", "pods", "networkpolicies.networking.k8s.io")
+KNATIVE = (
+    "services.serving.knative.dev",
+    "revisions.serving.knative.dev",
+    "podautoscalers.autoscaling.internal.knative.dev",
+)
+
+_SECRET = re.compile(r"(?i)password|passwd|secret|token|api_?key|access_?key|credential")
+
+
+class Evidence:
+    """Collects into ``directory``, a file per piece; ``literals`` are secrets that the session knows, which no text may hold."""
+
+    def __init__(
+        self, directory: Path, kubectl: Kubectl, namespaces: Namespaces, *, literals: Iterable[str], knative: bool
+    ) -> None:
+        self._directory = directory
+        self._kubectl = kubectl
+        self._namespaces = namespaces
+        self._literals = tuple(literal for literal in literals if literal)
+        self._stored = STORED + (KNATIVE if knative else ())
+        self._lock = threading.Lock()
+        self._files: dict[str, Path] = {}
+        self._seen: dict[str, tuple[Any, ...]] = {}
+
+    def applied(self, document: Mapping[str, Any]) -> None:
+        """Keep a manifest as it is sent."""
+        metadata = document.get("metadata") or {}
+        name = f"{document.get('kind')}-{metadata.get('name')}"
+        with self._lock:
+            number = sum(key.startswith(f"applied/{name}") for key in self._files) + 1
+        self._write(f"applied/{name}.{number}.yaml", dump(document))
+
+    def glimpse(self, document: Mapping[str, Any]) -> None:
+        """Keep the conditions of an object when they are others than the last time."""
+        name = f"{document['kind']}-{document['metadata']['name']}"
+        conditions = (document.get("status") or {}).get("conditions") or ()
+        now = tuple((c.get("type"), c.get("status"), c.get("reason"), c.get("message")) for c in conditions)
+        with self._lock:
+            if self._seen.get(name) == now:
+                return
+            self._seen[name] = now
+        at = time.strftime("%H:%M:%S", time.gmtime())
+        lines = "".join(f"  {' '.join(str(part) for part in one if part)}\n" for one in now) or "  no conditions\n"
+        self._write(
+            f"conditions/{name}.txt",
+            f"{at} UTC, generation {document['metadata'].get('generation')}\n{lines}",
+            append=True,
+        )
+
+    def watch(self, stop: threading.Event) -> None:
+        """Glimpse every InferenceService of the session until ``stop`` is set."""
+        while not stop.wait(limits.WATCH):
+            with contextlib.suppress(PlatformError):
+                for document in self._kubectl.objects(self._stored[0], namespace=self._namespaces.serving):
+                    self.glimpse(document)
+
+    def collect(self, *, name: str = "") -> None:
+        """Events, stored objects and logs of the session's namespaces as they are now; of one service only when ``name`` is given."""
+        for namespace in dict.fromkeys((self._namespaces.serving, self._namespaces.pipelines)):
+            with contextlib.suppress(PlatformError):
+                events = sorted(self._kubectl.objects("events", namespace=namespace), key=_when)
+                self._write(f"events/{namespace}.txt", "".join(f"{_event(event)}\n" for event in events))
+        pods = self._objects("pods", name)
+        for kind in self._stored:
+            for document in pods if kind == "pods" else self._objects(kind, name):
+                self._write(f"stored/{document['kind']}-{document['metadata']['name']}.yaml", dump(document))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(self._log, _containers(pods)))
+
+    def documents(self) -> Mapping[str, Path]:
+        """What was kept so far, by the names that the report gives it."""
+        with self._lock:
+            return {f"cluster/{name}": path for name, path in sorted(self._files.items())}
+
+    def _objects(self, kind: str, name: str) -> list[dict[str, Any]]:
+        found = []
+        for namespace in dict.fromkeys((self._namespaces.serving, self._namespaces.pipelines)):
+            with contextlib.suppress(PlatformError):
+                found += [
+                    document
+                    for document in self._kubectl.objects(kind, namespace=namespace)
+                    if _ours(document, self._namespaces) and (not name or _belongs(document, name))
+                ]
+        return found
+
+    def _log(self, container: tuple[str, str, str]) -> None:
+        namespace, pod, name = container
+        for previous in (False, True):
+            text = self._kubectl.logs(
+                pod, namespace=namespace, container=name, previous=previous, tail=limits.LOG_LINES
+            )
+            if text:
+                self._write(f"logs/{pod}/{name}{'.previous' if previous else ''}.log", text)
+
+    def _write(self, name: str, text: str, *, append: bool = False) -> None:
+        for literal in self._literals:
+            text = text.replace(literal, "[redacted]")
+        path = self._directory / name
+        with self._lock, contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a" if append else "w", encoding="utf-8") as file:
+                file.write(text)
+            self._files[name] = path
+
+
+def dump(document: Mapping[str, Any]) -> str:
+    """A manifest as YAML, without managed fields and without the values of credentials."""
+    return str(yaml.safe_dump(_without_secrets(document), sort_keys=False, allow_unicode=True, width=140))
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        named = value.get("name")
+        hidden = isinstance(named, str) and "value" in value and bool(_SECRET.search(named))
+        return {
+            key: "[redacted]"
+            if (hidden and key == "value") or (isinstance(inner, str) and _SECRET.search(str(key)))
+            else _without_secrets(inner)
+            for key, inner in value.items()
+            if key != "managedFields"
+        }
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(inner) for inner in value]
+    return value
+
+
+def _ours(document: Mapping[str, Any], namespaces: Namespaces) -> bool:
+    """Whether it is of this session; in namespaces that others use too, only what bears the label is."""
+    metadata = document["metadata"]
+    labels = metadata.get("labels") or {}
+    return metadata.get("namespace", "").endswith(namespaces.id) or labels.items() >= namespaces.label.items()
+
+
+def _belongs(document: Mapping[str, Any], name: str) -> bool:
+    metadata = document["metadata"]
+    return name in (metadata["name"], (metadata.get("labels") or {}).get("serving.kserve.io/inferenceservice"))
+
+
+def _containers(pods: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    for pod in pods:
+        metadata, spec = pod["metadata"], pod["spec"]
+        for container in (*spec.get("initContainers", ()), *spec["containers"]):
+            yield metadata["namespace"], metadata["name"], container["name"]
+
+
+def _when(event: Mapping[str, Any]) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")
+
+
+def _event(event: Mapping[str, Any]) -> str:
+    about = event.get("involvedObject") or {}
+    head = f"{_when(event)} {event.get('type')} {about.get('kind')}/{about.get('name')}"
+    times = f" (×{event['count']})" if (event.get("count") or 1) > 1 else ""
+    return f"{head} {event.get('reason')}: {event.get('message')}{times}"

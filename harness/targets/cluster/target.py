@@ -1,0 +1,65 @@
+"""A target on a cluster: opening the way to it, a session there, and on every way out the end of everything that the session made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+
+from trivet.engine.events import Emit
+from trivet.errors import PlatformError
+from trivet.model.stack import Stack
+from trivet.targets.cluster.access import ClusterAccess
+from trivet.targets.cluster.session import ClusterSession
+from trivet.targets.local.journal import Run, clean, leftovers
+from trivet.targets.local.processes import Processes
+
+Open = Callable[[Stack, Emit], AbstractContextManager[ClusterAccess]]
+
+
+class ClusterTarget:
+    """The target ``name``; ``open_access`` brings the cluster up, or finds it, and ``steps`` says what it would do, a line each."""
+
+    def __init__(self, name: str, open_access: Open, steps: Callable[[Stack], Sequence[str]]) -> None:
+        self.name = name
+        self._open = open_access
+        self._steps = steps
+
+    def plan(self, stack: Stack) -> Sequence[str]:
+        """The cluster first, then the session's namespaces, pods and service."""
+        parts = stack.components
+        return (
+            *self._steps(stack),
+            "trainer pod, initializer pod and runtime pod, from the images of these roles",
+            f"pipeline: the example pipeline under the KFP SDK {parts['kfp']}, in the trainer pod",
+            f"InferenceService: what the pipeline handed over, under KServe {parts['kserve']}",
+            "at the end: everything that the session made on the cluster is removed",
+        )
+
+    @contextmanager
+    def start(self, stack: Stack, emit: Emit) -> Iterator[ClusterSession]:
+        """A session on ``stack``. Cleans first what a killed run left behind. Raises PlatformError when the cluster does not allow it."""
+        for leftover in leftovers():
+            clean(leftover)
+        with self._open(stack, emit) as access, Run() as run, closing(Processes(run)) as processes:
+            session: ClusterSession | None = None
+            try:
+                try:
+                    session = ClusterSession(stack, run, processes, emit, access, self.name)
+                except OSError as error:
+                    raise PlatformError(
+                        f"the session could not be prepared in {run.directory}: {error}",
+                        remedy="free some disk space; TRIVET_CACHE names another place",
+                    ) from error
+                yield session
+            except BaseException:
+                # What the journal says is removed by the leftover's own commands when not even the session came to be.
+                if session is None:
+                    run.keep()
+                raise
+            finally:
+                if session is not None:
+                    session.forget()
+                    processes.close()
+                    session.close()
+                    if session.remove():
+                        run.keep()
