@@ -8,7 +8,20 @@ from types import ModuleType
 
 from trivet.hookspecs import hookimpl
 
-MODULES = ("paths", "environment", "signatures", "pipelines", "manifests", "serving", "lineage")
+MODULES = (
+    "paths",
+    "environment",
+    "signatures",
+    "pipelines",
+    "manifests",
+    "serving",
+    "lineage",
+    "admission",
+    "rollout",
+    "scaling",
+    "network",
+    "monitoring",
+)
 
 
 @hookimpl

@@ -1,0 +1,185 @@
+"""kserve → knative, live: numbers of replicas. What minReplicas says is there, and a service that may go down to nothing does, and comes
+back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trivet.contracts.serving import same
+from trivet.contracts.signatures import example_rows
+from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
+from trivet.errors import CannotTell
+from trivet.integration import build_inference_service, read_signature, v2_request, v2_values
+from trivet.model.feature import SCALE_TO_ZERO
+from trivet.model.finding import Finding, Location
+from trivet.model.handover import Handover
+from trivet.model.subjects import ModelDirectory
+from trivet.targets.base import ClusterClient, ServingClient, TrafficClient, TrainerClient
+from trivet.targets.cluster.rollout import deployed
+
+SEAM = ("kserve", "knative")
+
+VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
+"""The oldest versions whose behaviour was run for these statements."""
+
+IDLE = "idle-classifier"
+
+REACHED = 120.0
+"""Seconds after Ready=True in which the last replica may still be starting."""
+WATCHED = 15.0
+EVERY = 3.0
+TO_ZERO = 150.0
+"""Seconds without traffic after which a pod must be gone: Knative's shortest window (6 s), its grace period (30 s) and a pod's own end."""
+COLD_START = 120.0
+"""Seconds that the first request may wait for a pod; how many it waited is in the finding."""
+
+WINDOW = {"autoscaling.knative.dev/window": "6s"}
+"""Knative's shortest: the default of 60 s shows nothing else and takes ten times as long."""
+
+
+@contract(
+    title="A service must have the replicas that minReplicas asks for",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale="Replicas that are only written down neither carry load nor survive the loss of a pod.",
+    remedy=(
+        "Look at the pods that are missing (kubectl describe: room on the nodes, quota) and at the autoscaler that is in force for the "
+        "service."
+    ),
+    sources=(
+        "kserve 0.14.1 reconcilers/knative/ksvc_reconciler.go: minReplicas becomes autoscaling.knative.dev/min-scale",
+        "knative.dev/serving pkg/reconciler/autoscaling/hpa: min-scale becomes the HPA's minReplicas",
+    ),
+)
+def minimum_is_kept(cluster: ClusterClient, handover: Handover, serving: ServingClient) -> Iterator[Finding]:
+    name = handover.service["metadata"]["name"]
+    wanted = int(handover.service["spec"]["predictor"]["minReplicas"])
+    if not serving.ready:
+        raise CannotTell(f"{name} never became ready: {serving.failure}")
+    began = time.monotonic()
+    counts = [len(_pods(cluster, name))]
+    while counts[-1] < wanted and time.monotonic() - began < REACHED:
+        time.sleep(EVERY)
+        counts.append(len(_pods(cluster, name)))
+    reached = time.monotonic() - began
+    if counts[-1] >= wanted:
+        deadline = time.monotonic() + WATCHED
+        counts = counts[-1:]
+        while time.monotonic() < deadline:
+            time.sleep(EVERY)
+            counts.append(len(_pods(cluster, name)))
+    place = Location(object=f"InferenceService/{name}")
+    if min(counts) < wanted:
+        yield failed(f"minReplicas is {wanted}, and the ready pods were {counts}", location=place)
+    else:
+        yield passed(
+            f"{min(counts)} ready pods for minReplicas {wanted} after {reached:.0f} s, at each of {len(counts)} looks over {WATCHED:.0f} s",
+            location=place,
+        )
+
+
+@contract(
+    title="A service with minReplicas 0 must go down to no pod, and answer the next request correctly",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=(SCALE_TO_ZERO,),
+    rationale=(
+        "Scaling to zero pays where pods really go, and hurts where the first request is lost. How long that request waits decides "
+        "where it may be used at all."
+    ),
+    remedy=(
+        "Deploy with min_replicas=0 and cpu_target=None (the HPA class does not scale to zero); look at the activator and at the readiness "
+        "probe when the first request fails."
+    ),
+    sources=(
+        "knative.dev/docs/serving/autoscaling/scale-to-zero: window, scale-to-zero-grace-period (30 s)",
+        "the activator holds requests until a pod is ready",
+    ),
+)
+def zero_and_back(
+    cluster: ClusterClient,
+    traffic: TrafficClient,
+    handover: Handover,
+    trainer: TrainerClient,
+    model_directory: ModelDirectory,
+) -> Iterator[Finding]:
+    rows = example_rows(model_directory)
+    if not rows:
+        raise CannotTell("the model was saved without an input example to ask with")
+    right = trainer.predict(f"models:/{handover.model.registered_name}/{handover.model.version}", rows)
+    service = _idle(handover, cluster.namespace)
+    place = Location(object=f"InferenceService/{IDLE}")
+    with deployed(cluster, service):
+        began = time.monotonic()
+        while (left := _pods(cluster, IDLE, ready=False)) and time.monotonic() - began < TO_ZERO:
+            time.sleep(EVERY)
+        gone = time.monotonic() - began
+        if left:
+            yield failed(
+                f"{gone:.0f} s after Ready=True and without a request there is still {', '.join(left)}", location=place
+            )
+            return
+        (answer,) = traffic.send(
+            IDLE, v2_request(read_signature(model_directory.mlmodel), rows), times=1, timeout=COLD_START
+        )
+        proof = (evidence("the first request", "http", vars(answer)),)
+        if answer.status != 200:
+            yield failed(
+                f"no pod after {gone:.0f} s, and the first request was lost: {answer}", location=place, evidence=proof
+            )
+        elif not same(v2_values(answer.body), right):
+            yield failed(
+                f"the first request got {v2_values(answer.body)}, the trainer says {right}",
+                location=place,
+                evidence=proof,
+            )
+        elif not _pods(cluster, IDLE):
+            yield inconclusive(
+                "the first request was answered, and no pod is ready: something else answered it", location=place
+            )
+        else:
+            yield passed(
+                f"no pod {gone:.0f} s after Ready=True; the first request after that was answered correctly, after a cold start of "
+                f"{answer.seconds:.1f} s",
+                location=place,
+                evidence=proof,
+            )
+
+
+def _idle(handover: Handover, namespace: str) -> dict[str, Any]:
+    """The model that was handed over, in a service that may go down to nothing."""
+    service = build_inference_service(
+        name=IDLE,
+        namespace=namespace,
+        storage_uri=handover.storage_uri,
+        run_id=handover.model.run_id,
+        pipeline="trivet",
+        model_name=handover.model.registered_name,
+        model_version=handover.model.version,
+        min_replicas=0,
+        max_replicas=1,
+        cpu_target=None,
+    )
+    service["metadata"]["annotations"] |= WINDOW
+    return service
+
+
+def _pods(cluster: ClusterClient, service: str, *, ready: bool = True) -> list[str]:
+    """The names of a service's pods: the ready ones, or all that are there and not ending."""
+    found = cluster.get("pod", selector=f"serving.kserve.io/inferenceservice={service}") or {}
+    return [
+        pod["metadata"]["name"]
+        for pod in found.get("items") or ()
+        if "deletionTimestamp" not in pod["metadata"]
+        and (
+            not ready
+            or any(
+                condition["type"] == "Ready" and condition["status"] == "True"
+                for condition in (pod.get("status") or {}).get("conditions") or ()
+            )
+        )
+    ]
