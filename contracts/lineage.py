@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from uuid import uuid4
 
 from trivet.contracts.signatures import example_rows
 from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
@@ -161,7 +162,7 @@ def run_leads_to_its_services(handover: Handover, tracking: TrackingApi) -> Iter
     sources=("MLflow REST: runs/delete sets lifecycle_stage; mlflow gc removes",),
 )
 def deleted_run_is_noticed(handover: Handover, tracking: TrackingApi, trainer: TrainerClient) -> Iterator[Finding]:
-    logged, service = _deployed(handover, tracking, trainer, "trivet-deleted-run")
+    logged, service = _deployed(handover, tracking, trainer, _own("trivet-deleted-run"))
     yield from _noticed(
         "the deleted run",
         logged.run_id,
@@ -187,7 +188,7 @@ def deleted_run_is_noticed(handover: Handover, tracking: TrackingApi, trainer: T
     sources=("MLflow REST: registered-models/alias",),
 )
 def moved_alias_is_noticed(handover: Handover, tracking: TrackingApi, trainer: TrainerClient) -> Iterator[Finding]:
-    name, alias = "trivet-moved-alias", "production"
+    name, alias = _own("trivet-moved-alias"), "production"
     logged, service = _deployed(handover, tracking, trainer, name, alias=alias)
     newer = trainer.log_model(estimator="logistic-regression", seed=8, register_as=name)
 
@@ -203,6 +204,11 @@ def moved_alias_is_noticed(handover: Handover, tracking: TrackingApi, trainer: T
         change=lambda: point_at(newer.version),
         revert=lambda: point_at(logged.version),
     )
+
+
+def _own(name: str) -> str:
+    """A registered name that no other session on the same tracking server takes."""
+    return f"{name}-{uuid4().hex[:8]}"
 
 
 def _deployed(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from uuid import uuid4
 
 from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, not_applicable, passed
 from trivet.errors import UsageError
@@ -529,7 +530,8 @@ def _condition_compiled(refused: str, compiled_pipeline: CompiledPipeline) -> It
     sources=("reference platform: no more than 0.02 below the version in production",),
 )
 def gate_compares_with_production(pipelines: PipelineClient, trainer: TrainerClient) -> Iterator[Finding]:
-    name = "trivet-better-in-production"
+    # A name of its own: sessions may share a tracking server, and this one has an alias put on it.
+    name = f"trivet-better-in-production-{uuid4().hex[:8]}"
     better = trainer.log_model(estimator="logistic-regression", register_as=name, alias="production")
     metric = {"run_id": better.run_id, "key": "f1_weighted_mean", "value": UNBEATABLE}
     trainer.call("client", method="log_metric", arguments=metric)
