@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+from trivet.contracts.deploying import service_like
 from trivet.contracts.signatures import example_rows
 from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, not_applicable, passed
 from trivet.errors import CannotTell
-from trivet.integration import build_inference_service, read_signature, v2_request
+from trivet.integration import read_signature, v2_request
 from trivet.integration.monitoring import REQUESTS, durations_total, requests_total
 from trivet.model.feature import PROMETHEUS
 from trivet.model.finding import Finding, Location
@@ -63,18 +64,7 @@ def requests_are_counted(
         raise CannotTell("the model was saved without an input example to ask with")
     request = v2_request(read_signature(model_directory.mlmodel), rows)
     wrong = {**request, "inputs": request["inputs"][1:]}
-    service = build_inference_service(
-        name=MEASURED,
-        namespace=cluster.namespace,
-        storage_uri=handover.storage_uri,
-        run_id=handover.model.run_id,
-        pipeline="trivet",
-        model_name=handover.model.registered_name,
-        model_version=handover.model.version,
-        min_replicas=1,
-        max_replicas=1,
-    )
-    with deployed(cluster, service):
+    with deployed(cluster, service_like(handover, MEASURED, min_replicas=1)):
         sent = traffic.send(MEASURED, request, times=GOOD)
         refused = traffic.send(MEASURED, wrong, times=BAD)
         odd = next((one for one in sent if one.status != 200), None) or next(

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from trivet.contracts.deploying import service_like
 from trivet.contracts.serving import same
 from trivet.contracts.signatures import example_rows
 from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
 from trivet.errors import CannotTell
-from trivet.integration import build_inference_service, read_signature, v2_request, v2_values
+from trivet.integration import read_signature, v2_request, v2_values
+from trivet.integration.inference_service import MIN_REPLICAS
 from trivet.model.feature import SCALE_TO_ZERO
 from trivet.model.finding import Finding, Location
 from trivet.model.handover import Handover
 from trivet.model.subjects import ModelDirectory
-from trivet.targets.base import ClusterClient, ServingClient, TrafficClient, TrainerClient
+from trivet.targets.base import ClusterClient, TrafficClient, TrainerClient
 from trivet.targets.cluster.rollout import deployed
 
 SEAM = ("kserve", "knative")
@@ -24,6 +25,7 @@ SEAM = ("kserve", "knative")
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
 """The oldest versions whose behaviour was run for these statements."""
 
+KEPT = "kept-classifier"
 IDLE = "idle-classifier"
 
 REACHED = 120.0
@@ -54,29 +56,29 @@ WINDOW = {"autoscaling.knative.dev/window": "6s"}
         "knative.dev/serving pkg/reconciler/autoscaling/hpa: min-scale becomes the HPA's minReplicas",
     ),
 )
-def minimum_is_kept(cluster: ClusterClient, handover: Handover, serving: ServingClient) -> Iterator[Finding]:
-    name = handover.service["metadata"]["name"]
-    wanted = int(handover.service["spec"]["predictor"]["minReplicas"])
-    if not serving.ready:
-        raise CannotTell(f"{name} never became ready: {serving.failure}")
-    began = time.monotonic()
-    counts = [len(_pods(cluster, name))]
-    while counts[-1] < wanted and time.monotonic() - began < REACHED:
-        time.sleep(EVERY)
-        counts.append(len(_pods(cluster, name)))
-    reached = time.monotonic() - began
-    if counts[-1] >= wanted:
-        deadline = time.monotonic() + WATCHED
-        counts = counts[-1:]
-        while time.monotonic() < deadline:
+def minimum_is_kept(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
+    service = service_like(handover, KEPT, min_replicas=MIN_REPLICAS)
+    wanted = service["spec"]["predictor"]["minReplicas"]
+    with deployed(cluster, service):
+        began = time.monotonic()
+        counts = [len(_pods(cluster, KEPT))]
+        while counts[-1] < wanted and time.monotonic() - began < REACHED:
             time.sleep(EVERY)
-            counts.append(len(_pods(cluster, name)))
-    place = Location(object=f"InferenceService/{name}")
+            counts.append(len(_pods(cluster, KEPT)))
+        reached = time.monotonic() - began
+        if counts[-1] >= wanted:
+            deadline = time.monotonic() + WATCHED
+            counts = counts[-1:]
+            while time.monotonic() < deadline:
+                time.sleep(EVERY)
+                counts.append(len(_pods(cluster, KEPT)))
+    place = Location(object=f"InferenceService/{KEPT}")
     if min(counts) < wanted:
         yield failed(f"minReplicas is {wanted}, and the ready pods were {counts}", location=place)
     else:
         yield passed(
-            f"{min(counts)} ready pods for minReplicas {wanted} after {reached:.0f} s, at each of {len(counts)} looks over {WATCHED:.0f} s",
+            f"{min(counts)} ready pods for minReplicas {wanted}, {reached:.0f} s after Ready=True and at each of {len(counts)} looks over "
+            f"{WATCHED:.0f} s",
             location=place,
         )
 
@@ -111,7 +113,8 @@ def zero_and_back(
     if not rows:
         raise CannotTell("the model was saved without an input example to ask with")
     right = trainer.predict(f"models:/{handover.model.registered_name}/{handover.model.version}", rows)
-    service = _idle(handover, cluster.namespace)
+    service = service_like(handover, IDLE, min_replicas=0, max_replicas=1, cpu_target=None)
+    service["metadata"]["annotations"] |= WINDOW
     place = Location(object=f"InferenceService/{IDLE}")
     with deployed(cluster, service):
         began = time.monotonic()
@@ -148,24 +151,6 @@ def zero_and_back(
                 location=place,
                 evidence=proof,
             )
-
-
-def _idle(handover: Handover, namespace: str) -> dict[str, Any]:
-    """The model that was handed over, in a service that may go down to nothing."""
-    service = build_inference_service(
-        name=IDLE,
-        namespace=namespace,
-        storage_uri=handover.storage_uri,
-        run_id=handover.model.run_id,
-        pipeline="trivet",
-        model_name=handover.model.registered_name,
-        model_version=handover.model.version,
-        min_replicas=0,
-        max_replicas=1,
-        cpu_target=None,
-    )
-    service["metadata"]["annotations"] |= WINDOW
-    return service
 
 
 def _pods(cluster: ClusterClient, service: str, *, ready: bool = True) -> list[str]:

@@ -187,16 +187,13 @@ def test_a_target_that_forbids_nothing_is_skipped_and_not_passed() -> None:
 
 
 def test_replicas_that_are_there_at_every_look_pass_and_one_that_goes_missing_is_found() -> None:
-    contract = scaling.minimum_is_kept
-    two = [pod("a"), pod("b")]
-    kept = judged(contract, cluster=PaperCluster(pods=[two]), handover=HANDOVER, serving=Serving())
-    never = judged(
-        contract, cluster=PaperCluster(pods=[[pod("a"), pod("b", ready=False)]]), handover=HANDOVER, serving=Serving()
-    )
-    ending = [pod("a"), pod("b", deletionTimestamp="now")]
-    lost = judged(contract, cluster=PaperCluster(pods=[ending]), handover=HANDOVER, serving=Serving())
-    assert (kept[0], never[0], lost[0]) == (Outcome.PASSED, Outcome.FAILED, Outcome.FAILED)
-    assert "minReplicas is 2, and the ready pods were [1" in never[1]
+    def found(*pods: Mapping[str, Any]) -> tuple[Outcome, str]:
+        return judged(scaling.minimum_is_kept, cluster=PaperCluster(pods=[pods]), handover=HANDOVER)
+
+    assert found(pod("a"), pod("b"))[0] is Outcome.PASSED
+    assert found(pod("a"), pod("b", deletionTimestamp="now"))[0] is Outcome.FAILED
+    outcome, message = found(pod("a"), pod("b", ready=False))
+    assert (outcome, "minReplicas is 2, and the ready pods were [1" in message) == (Outcome.FAILED, True)
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ def drive(
     trainer: TrainerClient,
     tracking: TrackingApi,
     artifact_root: str,
+    deployment: Mapping[str, Any] | None = None,
     name: str = SERVICE,
     alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda service: service,
     take_back: Callable[[Service, Service], Rollback] = lambda observed, previous: rollback(
@@ -67,8 +68,9 @@ def drive(
 ) -> Rollout:
     """Deploy a model, roll a second one out beside it and back, and remove the service again.
 
-    ``alter`` changes each InferenceService before it is applied, and ``take_back`` plans the rollback after the promotion: where they are
-    given, what happens is not what the core library would do. Raises CannotTell when not even the first model gets ready.
+    ``deployment`` is what the platform at hand needs of ``build_inference_service`` (mode, autoscaler). ``alter`` changes each
+    InferenceService before it is applied, and ``take_back`` plans the rollback after the promotion: where they are given, what happens is
+    not what the core library would do. Raises CannotTell when not even the first model gets ready.
     """
     request = v2_request(None, ROWS)
     registered = f"trivet-{name}-{uuid4().hex[:8]}"
@@ -83,7 +85,6 @@ def drive(
         )
         built = build_inference_service(
             name=name,
-            namespace=cluster.namespace,
             storage_uri=uri,
             run_id=logged.run_id,
             pipeline="trivet",
@@ -91,8 +92,7 @@ def drive(
             model_version=logged.version,
             exists=bool(services),
             canary_percent=PERCENT if services else None,
-            min_replicas=1,
-            max_replicas=2,
+            **{**(deployment or {}), "namespace": cluster.namespace, "min_replicas": 1, "max_replicas": 2},
         )
         services.append(alter(built))
     with deployed(cluster, services[0]) as stable:

@@ -1,0 +1,29 @@
+"""Services of their own, for contracts that must not disturb the one that was handed over. Not a contract module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trivet.contracts.manifests import MODE
+from trivet.integration import build_inference_service
+from trivet.model.handover import Handover
+
+
+def service_like(handover: Handover, name: str, **changes: Any) -> dict[str, Any]:
+    """The core library's service ``name`` for the model that was handed over, deployed in the same way but for ``changes``."""
+    metadata, predictor = handover.service["metadata"], handover.service["spec"]["predictor"]
+    deployment = {
+        "deployment_mode": metadata.get("annotations", {}).get(MODE, "Serverless"),
+        "cpu_target": predictor.get("scaleTarget"),
+        "max_replicas": 2,
+    }
+    return build_inference_service(
+        name=name,
+        namespace=metadata.get("namespace", "default"),
+        storage_uri=handover.storage_uri,
+        run_id=handover.model.run_id,
+        pipeline="trivet",
+        model_name=handover.model.registered_name,
+        model_version=handover.model.version,
+        **{**deployment, **changes},
+    )
