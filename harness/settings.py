@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from trivet.errors import UsageError
-
+from trivet.targets.existing.settings import Existing
 
 PROFILE_OF_TARGET = {"kind": "cluster", "existing": "cluster"}
 
@@ -35,11 +35,12 @@ class Settings:
     database: str = "sqlite"
     images: str = "pull"
     mirror: str = ""
+    existing: Existing = field(default_factory=Existing)
 
 
 def load_settings(start: Path, environment: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     """The settings in force in ``start``. Flags that are None or empty were not given. Raises UsageError for what it cannot read."""
-    known = {field.name: field for field in fields(Settings)}
+    known = [one.name for one in fields(Settings)]
     said: dict[str, Any] = {}
     if found := _table(start):
         path, table = found
@@ -47,9 +48,16 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
             if key not in known:
                 raise UsageError(f"{path}: [tool.trivet] has no key {key!r}", remedy=f"use one of: {', '.join(known)}")
             said[key] = _typed(f"{path}: tool.trivet.{key}", key, value)
+    variables = os.environ if environment is None else environment
     for key in known:
-        if value := (os.environ if environment is None else environment).get(f"TRIVET_{key.upper()}"):
+        if key != "existing" and (value := variables.get(f"TRIVET_{key.upper()}")):
             said[key] = tuple(value.split(",")) if key == "plugins" else value
+    theirs = {
+        key.name: value for key in fields(Existing) if (value := variables.get(f"TRIVET_EXISTING_{key.name.upper()}"))
+    }
+    if context := flags.pop("context", None):
+        theirs["context"] = context
+    said["existing"] = replace(said.get("existing", Existing()), **theirs)
     said |= {key: tuple(value) if key == "plugins" else value for key, value in flags.items() if value}
     said.setdefault("profile", PROFILE_OF_TARGET.get(said.get("target", Settings.target), Settings.profile))
     return Settings(**said)
@@ -81,6 +89,8 @@ def _table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
 
 
 def _typed(place: str, key: str, value: Any) -> Any:
+    if key == "existing":
+        return _existing(place, value)
     if key == "plugins":
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
@@ -88,3 +98,15 @@ def _typed(place: str, key: str, value: Any) -> Any:
     if isinstance(value, str):
         return value
     raise UsageError(f"{place} is {value!r}", remedy="write a string")
+
+
+def _existing(place: str, value: Any) -> Existing:
+    known = [one.name for one in fields(Existing)]
+    if not isinstance(value, dict):
+        raise UsageError(f"{place} is {value!r}, not a table", remedy="write [tool.trivet.existing]")
+    for key, said in value.items():
+        if key not in known:
+            raise UsageError(f"{place} has no key {key!r}", remedy=f"use one of: {', '.join(known)}")
+        if not isinstance(said, str):
+            raise UsageError(f"{place}.{key} is {said!r}", remedy="write a string")
+    return Existing(**value)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trivet.errors import PlatformError, TrivetError
+from trivet.errors import PlatformError, TrivetError, UsageError
 from trivet.stacks.read import load_stack, shipped_stacks
 from trivet.stacks.realise import cache_directory, environments, find_python, half_made, remove, uv_version
+from trivet.targets.existing.rbac import lacking
+from trivet.targets.existing.settings import Existing
+from trivet.targets.existing.target import kubectl_of
 from trivet.targets.local.journal import clean as clean_leftover
 from trivet.targets.local.journal import leftovers
 
@@ -28,9 +32,13 @@ class Symptom:
     remedy: str = ""
 
 
-def examine(*, clean: bool = False) -> list[Symptom]:
-    """Everything that a local run depends on; with ``clean``, leftovers and half-made environments are removed on the way."""
-    return [*_tools(), *_room(), *_stacks(), *_environments(clean), *_leftovers(clean)]
+def examine(*, clean: bool = False, existing: Existing | None = None) -> list[Symptom]:
+    """Everything that a local run depends on, and the user's own cluster when ``existing`` names it.
+
+    With ``clean``, leftovers and half-made environments are removed on the way.
+    """
+    theirs = _cluster(existing) if existing else ()
+    return [*_tools(), *_room(), *_stacks(), *_environments(clean), *_leftovers(clean), *theirs]
 
 
 def _tools() -> Iterator[Symptom]:
@@ -104,6 +112,33 @@ def _environments(clean: bool) -> Iterator[Symptom]:
                 remedy="trivet doctor --clean, or run again",
             )
     yield Symptom(name="environments", well=True, seen=f"{len(environments())} complete")
+
+
+def _cluster(existing: Existing) -> Iterator[Symptom]:
+    """The cluster that the target existing would run on: reached, and each permission that is lacking."""
+    try:
+        kubectl = kubectl_of(existing)
+        answer = kubectl.raw("/version")
+        namespaces = (existing.pipeline_namespace, existing.serving_namespace)
+        if not all(namespaces):
+            raise UsageError(
+                "no namespaces are named",
+                remedy="name pipeline_namespace and serving_namespace in [tool.trivet.existing]",
+            )
+        denied = lacking(kubectl, namespaces)
+    except TrivetError as error:
+        yield Symptom(name="cluster", well=False, seen=error.message, remedy=error.remedy)
+        return
+    yield Symptom(name="cluster", well=True, seen=f"{existing.context}: Kubernetes {json.loads(answer)['gitVersion']}")
+    for line in denied:
+        yield Symptom(
+            name="permission",
+            well=False,
+            seen=f"lacking: {line}",
+            remedy="apply what `trivet doctor --target existing --rbac` prints",
+        )
+    if not denied:
+        yield Symptom(name="permissions", well=True, seen=f"all that is needed in {' and '.join(namespaces)}")
 
 
 def _leftovers(clean: bool) -> Iterator[Symptom]:

@@ -73,6 +73,11 @@ class Kubectl:
     kubeconfig: Path | None = None
     binary: str = "kubectl"
 
+    def __post_init__(self) -> None:
+        if not self.context:
+            # kubectl takes an empty name for the current context, which is nobody's choice.
+            raise ValueError("kubectl is always bound to a named context")
+
     def argv(self, *arguments: str) -> list[str]:
         """The whole command line, for who starts it himself (exec, port-forward, proxy)."""
         config = ("--kubeconfig", str(self.kubeconfig)) if self.kubeconfig else ()
@@ -251,6 +256,22 @@ def find_kubectl(binary: str = "kubectl") -> str:
     if found := shutil.which(binary):
         return found
     raise PlatformError(f"there is no {binary} on this machine", remedy="install kubectl and put it on the PATH")
+
+
+def contexts(kubeconfig: Path | None = None, binary: str = "kubectl") -> list[str]:
+    """The names of the contexts in a kubeconfig (None: where kubectl itself looks); none when there is no kubeconfig."""
+    config = ["--kubeconfig", str(kubeconfig)] if kubeconfig else []
+    try:
+        done = subprocess.run(
+            [find_kubectl(binary), *config, "config", "get-contexts", "-o", "name"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=CALL,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PlatformError(f"{binary} does not tell the contexts: {error}") from error
+    return done.stdout.split() if done.returncode == 0 else []
 
 
 def condition(document: Json, kind: str) -> Json:

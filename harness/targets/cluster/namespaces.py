@@ -22,7 +22,7 @@ ROLE_LABEL = "trivet.dev/role"
 PIPELINES, SERVING = "pipelines", "serving"
 SECRET = "trivet-store"
 
-SWEPT = "inferenceservices.serving.kserve.io,pods,networkpolicies.networking.k8s.io,configmaps,secrets"
+SWEPT = "inferenceservices.serving.kserve.io,pods,networkpolicies.networking.k8s.io"
 """The kinds that a session makes in namespaces that are not its own, all of them marked with its label."""
 
 
@@ -70,8 +70,6 @@ def make_namespaces(access: ClusterAccess, run: Run) -> Namespaces:
         namespaces = Namespaces(id=identifier, pipelines=access.pipeline_namespace, serving=access.serving_namespace)
         for namespace in dict.fromkeys((namespaces.pipelines, namespaces.serving)):
             run.undo(f"objects of trivet in namespace {namespace}", _sweep(access, namespaces, namespace))
-        if access.store.access_key:
-            access.kubectl.apply(_secret(access, namespaces, namespaces.pipelines))
         return namespaces
     namespaces = Namespaces(
         id=identifier, pipelines=f"trivet-pipelines-{identifier}", serving=f"trivet-serving-{identifier}"
@@ -140,7 +138,7 @@ def _secret(access: ClusterAccess, namespaces: Namespaces, namespace: str) -> di
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": SECRET if access.owned else f"{SECRET}-{namespaces.id}",
+            "name": SECRET,
             "namespace": namespace,
             "labels": namespaces.label,
             "annotations": annotations,
