@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 @hookimpl
 def trivet_targets(settings: Settings) -> Mapping[str, Target]:
     """The targets that come with trivet."""
-    from trivet.targets.local import LocalTarget
+    from trivet.targets.existing.target import existing_target
+    from trivet.targets.kind.target import kind_target
+    from trivet.targets.local import Backing, LocalTarget
 
-    return {"local": LocalTarget()}
+    backing = Backing(store=settings.store, database=settings.database, images=settings.images)
+    return {
+        "local": LocalTarget(backing),
+        "kind": kind_target(settings.images, settings.mirror),
+        "existing": existing_target(settings.existing),
+    }
 
 
 @hookimpl

@@ -84,6 +84,24 @@ def _stack_options(function: Function) -> Function:
     return wrapped  # type: ignore[return-value]
 
 
+def _target_options(function: Function) -> Function:
+    """Options that every command with a target has, beside those of its stack."""
+
+    @_stack_options
+    @click.option("--target", help="Where the stack runs: local (default), kind or existing.")
+    @click.option("--context", metavar="NAME", help="The context of the kubeconfig, for the target existing.")
+    @click.option("--store", help="What local keeps artefacts in: files (default), or s3 in a container.")
+    @click.option(
+        "--database", help="What local keeps MLflow's records in: sqlite (default), or postgresql in a container."
+    )
+    @click.option("--images", help="Where images of containers come from: pull (default), or build from packages.")
+    @wraps(function)
+    def wrapped(**options: Any) -> Any:
+        return function(**options)
+
+    return wrapped  # type: ignore[return-value]
+
+
 def _settings(**flags: Any) -> Any:
     from trivet.settings import load_settings
 
@@ -97,8 +115,7 @@ def _target(registry: Any, name: str) -> Any:
 
 
 @main.command()
-@_stack_options
-@click.option("--target", help="Where the stack runs (default: local).")
+@_target_options
 @click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; may be repeated."
 )
@@ -207,8 +224,7 @@ def down(everything: bool, **flags: Any) -> None:
 
 
 @main.command()
-@_stack_options
-@click.option("--target", help="Where the stack would run (default: local).")
+@_target_options
 @click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; may be repeated."
 )
@@ -320,11 +336,20 @@ def stack_lock(folder: str, cutoff: str | None, roles: Sequence[str]) -> None:
 
 @main.command()
 @click.option("--clean", is_flag=True, help="Remove what killed runs and half-made environments left behind.")
-def doctor(clean: bool) -> int:
+@click.option("--target", help="existing: check the cluster that [tool.trivet.existing] names, too.")
+@click.option("--context", metavar="NAME", help="The context of the kubeconfig, for the target existing.")
+@click.option("--rbac", is_flag=True, help="Print what must be granted there as a manifest, and check nothing.")
+def doctor(clean: bool, rbac: bool, **flags: Any) -> int:
     """Check this machine: what a run needs, and what an interrupted one left behind."""
     from trivet.engine.doctor import examine
     from trivet.render.inventory import symptoms
 
-    seen = examine(clean=clean)
+    settings = _settings(**flags)
+    if rbac:
+        from trivet.targets.existing.rbac import manifest_for
+
+        click.echo(manifest_for(settings.existing))
+        return 0
+    seen = examine(clean=clean, existing=settings.existing if settings.target == "existing" else None)
     click.echo(symptoms(seen))
     return 0 if all(symptom.well for symptom in seen) else 2

@@ -31,8 +31,12 @@ CONTRACT_PACKAGE = "trivet.contracts"
 
 OPTIONS = {
     "stack": "the stack to judge: a shipped name (see `trivet stack list`) or a folder",
-    "target": "where the stack runs (default: local)",
+    "target": "where the stack runs: local (default), kind or existing",
+    "context": "the context of the kubeconfig, for the target existing",
     "profile": "which contracts (default: core; on a cluster: cluster)",
+    "store": "what the local target keeps artefacts in: files (default) or s3",
+    "database": "what the local target keeps MLflow's records in: sqlite (default) or postgresql",
+    "images": "where images of containers come from: pull (default) or build",
     "report": "write report.json, junit.xml, report.html and report.sarif into this directory",
 }
 

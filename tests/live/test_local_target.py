@@ -266,7 +266,7 @@ def test_a_port_that_somebody_took_in_the_meantime_is_survived(
             processes,
             tracking_python,
             environment={},
-            database=tmp_path / "mlflow.db",
+            database=f"sqlite:///{tmp_path}/mlflow.db",
             root=f"file://{tmp_path}/artifacts",
         )
         stranger.shutdown()

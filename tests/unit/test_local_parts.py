@@ -10,6 +10,7 @@ import pytest
 
 from trivet.errors import PlatformError, UsageError
 from trivet.fixtures.pipelines.data import FEATURES, TARGET, write_dataset
+from trivet.model.handover import Download
 from trivet.stacks.read import load_stack
 from trivet.targets.local.clients import LocalStore, cause, checksums
 from trivet.targets.local.journal import Run
@@ -23,7 +24,11 @@ from trivet.targets.session import came_to_be
 def store(tmp_path: Path) -> LocalStore:
     root = tmp_path / "artifacts"
     root.mkdir()
-    return LocalStore(root, tmp_path / "downloads", initializer=None)  # type: ignore[arg-type]  # not asked in these tests
+    return LocalStore(root, fetch=_not_asked)
+
+
+def _not_asked(storage_uri: str) -> Download:
+    raise AssertionError(storage_uri)
 
 
 def test_what_is_written_to_the_store_is_found_under_its_uri(store: LocalStore) -> None:

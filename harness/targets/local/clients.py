@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -64,14 +65,37 @@ class LocalRuntime:
         return self._worker.call(operation, **arguments)
 
 
-class LocalStore:
-    """The artefact store as a directory, and KServe's storage initializer (``trivet.fixtures.jobs.initializer``) in front of it."""
+class Downloads:
+    """KServe's storage initializer (``trivet.fixtures.jobs.initializer``), and a directory with a fresh one in it for each download."""
 
-    def __init__(self, directory: Path, downloads: Path, initializer: Worker) -> None:
+    def __init__(self, directory: Path, initializer: Worker) -> None:
         self._directory = directory
-        self._downloads = downloads
         self._initializer = initializer
         self._numbers = count()
+
+    def fetch(self, storage_uri: str) -> Download:
+        """Have KServe's code fetch exactly ``storage_uri``. Raises DownloadFailed with its text when it refuses.
+
+        The initializer links what lies on the same file system instead of copying it (kserve, storage.py, ``_download_local``).
+        """
+        directory = self._directory / f"{next(self._numbers):03d}"
+        directory.mkdir(parents=True)
+        before = len(self._initializer.process.text())
+        try:
+            self._initializer.call(
+                "download", storage_uri=storage_uri, directory=str(directory), seconds=limits.DOWNLOAD
+            )
+        except OperationFailed as error:
+            raise DownloadFailed(error.message) from error
+        return Download(directory=directory, files=checksums(directory), log=self._initializer.process.text()[before:])
+
+
+class LocalStore:
+    """The artefact store as a directory of this machine; ``fetch`` is the storage initializer in front of it."""
+
+    def __init__(self, directory: Path, fetch: Callable[[str], Download]) -> None:
+        self._directory = directory
+        self._fetch = fetch
 
     @property
     def root(self) -> str:
@@ -92,20 +116,8 @@ class LocalStore:
         return f"file://{directory}"
 
     def download(self, storage_uri: str) -> Download:
-        """Have KServe's code fetch exactly ``storage_uri``. Raises DownloadFailed with its text when it refuses.
-
-        The initializer links what lies on the same file system instead of copying it (kserve, storage.py, ``_download_local``).
-        """
-        directory = self._downloads / f"{next(self._numbers):03d}"
-        directory.mkdir(parents=True)
-        before = len(self._initializer.process.text())
-        try:
-            self._initializer.call(
-                "download", storage_uri=storage_uri, directory=str(directory), seconds=limits.DOWNLOAD
-            )
-        except OperationFailed as error:
-            raise DownloadFailed(error.message) from error
-        return Download(directory=directory, files=checksums(directory), log=self._initializer.process.text()[before:])
+        """Have KServe's code fetch exactly ``storage_uri``. Raises DownloadFailed with its text when it refuses."""
+        return self._fetch(storage_uri)
 
     def _path(self, storage_uri: str) -> Path:
         if urlsplit(storage_uri).scheme not in ("", "file"):
@@ -116,6 +128,39 @@ class LocalStore:
         if not path.resolve().is_relative_to(self._directory.resolve()):
             raise UsageError(f"{path} lies outside the store", remedy="give a path relative to the store's root")
         return path
+
+
+class S3Store:
+    """The artefact store as an S3 bucket or a directory of one, seen by its own job (``trivet.fixtures.jobs.store``)."""
+
+    def __init__(self, root: str, job: Worker, fetch: Callable[[str], Download]) -> None:
+        self._root = root
+        self._job = job
+        self._fetch = fetch
+
+    @property
+    def root(self) -> str:
+        """The store's root as an ``s3://`` URI, without a slash at its end."""
+        return self._root
+
+    def files(self, storage_uri: str) -> Mapping[str, str]:
+        """Relative path → SHA-256 of the objects below ``storage_uri``; of nothing when there is no such place."""
+        if not f"{storage_uri}/".startswith(f"{self._root}/"):
+            raise UsageError(f"{storage_uri!r} is not in this store", remedy=f"give a URI below its root, {self._root}")
+        return dict(self._job.call("files", uri=storage_uri))
+
+    def write(self, relative: str, files: Mapping[str, bytes]) -> str:
+        """Write files, by their paths relative to the new directory ``relative`` below the root; returns its storage URI."""
+        if relative.startswith("/") or ".." in relative.split("/"):
+            raise UsageError(f"{relative!r} lies outside the store", remedy="give a path relative to the store's root")
+        uri = f"{self._root}/{relative}"
+        encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
+        self._job.call("write", uri=uri, files=encoded)
+        return uri
+
+    def download(self, storage_uri: str) -> Download:
+        """Have KServe's code fetch exactly ``storage_uri``. Raises DownloadFailed with its text when it refuses."""
+        return self._fetch(storage_uri)
 
 
 class HttpServing:

@@ -4,6 +4,7 @@ what else it limits."""
 from __future__ import annotations
 
 TRACKING_SERVER = 120.0
+CONTAINER = 60.0
 WORKER_CALL = 180.0
 PIPELINE = 300.0
 DOWNLOAD = 120.0

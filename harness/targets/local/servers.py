@@ -22,9 +22,9 @@ class ServerFailed(PlatformError):
 
 
 def start_tracking(
-    processes: Processes, python: Path, *, environment: Mapping[str, str], database: Path, root: str
+    processes: Processes, python: Path, *, environment: Mapping[str, str], database: str, root: str
 ) -> tuple[Process, str]:
-    """A tracking server on SQLite whose clients write to ``root`` themselves, and its URL.
+    """A tracking server on ``database``, an SQLAlchemy URL, whose clients write to ``root`` themselves; and its URL.
 
     Artifacts are not proxied: no storage initializer fetches the ``mlflow-artifacts:/`` URIs that a proxying server hands out.
     """
@@ -34,15 +34,20 @@ def start_tracking(
             python.with_name("mlflow"),
             "server",
             *("--host", "127.0.0.1", "--port", str(ports[0]), "--workers", "1"),
-            *("--backend-store-uri", f"sqlite:///{database}", "--default-artifact-root", root, "--no-serve-artifacts"),
+            *("--default-artifact-root", root, "--no-serve-artifacts"),
         ]
 
     process, ports = _start(
         processes,
         "tracking server",
         command,
-        # The job executor of MLflow 3 starts a process per job type and takes 2.5 GiB when idle.
-        lambda ports: {**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        lambda ports: {
+            **environment,
+            # Not on the command line, which everybody on this machine can read: it may hold a password.
+            "MLFLOW_BACKEND_STORE_URI": database,
+            # The job executor of MLflow 3 starts a process per job type and takes 2.5 GiB when idle.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        },
         count=1,
         path="/health",
         seconds=limits.TRACKING_SERVER,

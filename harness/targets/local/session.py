@@ -8,9 +8,14 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
+from trivet.engine.events import Emit
+from trivet.model.stack import Stack
 from trivet.stacks.realise import realise
-from trivet.targets.local.clients import HttpServing, LocalRuntime, LocalStore, serve, stopped_afterwards
-from trivet.targets.local.processes import Process
+from trivet.targets.base import StoreClient
+from trivet.targets.local.backing import Artifacts, Database
+from trivet.targets.local.clients import Downloads, HttpServing, LocalRuntime, serve, stopped_afterwards
+from trivet.targets.local.journal import Run
+from trivet.targets.local.processes import Process, Processes
 from trivet.targets.local.servers import start_runtime, start_tracking
 from trivet.targets.local.worker import Worker
 from trivet.targets.session import HandoverSession, Tracking, came_to_be
@@ -21,11 +26,18 @@ class LocalSession(HandoverSession):
 
     target = "local"
 
+    def __init__(
+        self, stack: Stack, run: Run, processes: Processes, emit: Emit, *, database: Database, artifacts: Artifacts
+    ) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self.artifact_root = artifacts.root
+        super().__init__(stack, run, processes, emit)
+
     def _prepare(self) -> None:
-        self._artifacts = self.directory / "artifacts"
-        self._artifacts.mkdir()
-        self.artifact_root = f"file://{self._artifacts}"
         begin = self._pool.submit
+        self._database_url = begin(self._start_database)
+        self._store_environment = begin(self._start_artifacts)
         self._python: dict[str, Future[Path]] = {
             name: begin(self._realise, name) for name in ("tracking", "trainer", "initializer", "runtime")
         }
@@ -54,11 +66,13 @@ class LocalSession(HandoverSession):
         return asked.stdout.strip()
 
     def _worker(self, role: str, name: str, job: str, *, background: bool = False) -> Worker:
+        # A cluster gives the runtime no way to the store either.
+        store = {} if role == "runtime" else self._store_environment.result()
         return Worker(
             self._processes,
             name,
             [self._python[role].result(), "-m", f"trivet.fixtures.jobs.{job}"],
-            environment={**self._stack.roles[role].environment, "PYTHONPATH": str(self._staged)},
+            environment={**self._stack.roles[role].environment, **store, "PYTHONPATH": str(self._staged)},
             background=background,
         )
 
@@ -77,20 +91,33 @@ class LocalSession(HandoverSession):
 
     # -- the servers and the store
 
+    def _start_database(self) -> str:
+        with self._phase(f"database: {self._database.title}"):
+            return self._database.start()
+
+    def _start_artifacts(self) -> Mapping[str, str]:
+        with self._phase(f"artefact store: {self._artifacts.title}"):
+            return self._artifacts.start()
+
     def _start_tracking(self) -> Tracking:
-        python = self._python["tracking"].result()
+        python, database = self._python["tracking"].result(), self._database_url.result()
+        environment = {**self._stack.roles["tracking"].environment, **self._store_environment.result()}
         with self._phase("tracking server"):
             _, uri = start_tracking(
                 self._processes,
                 python,
-                environment=self._stack.roles["tracking"].environment,
-                database=self.directory / "mlflow.db",
+                environment=environment,
+                database=database,
                 root=self.artifact_root,
             )
             return Tracking(uri=uri, url=uri)
 
-    def _make_store(self) -> LocalStore:
-        return LocalStore(self._artifacts, self.directory / "downloads", self._initializer.result())
+    def _make_store(self) -> StoreClient:
+        downloads = Downloads(self.directory / "downloads", self._initializer.result())
+        return self._artifacts.client(self._start_store_job, downloads.fetch)
+
+    def _start_store_job(self) -> Worker:
+        return self._worker("initializer", "store job", "store", background=True)
 
     def _serve(self) -> HttpServing:
         directory = self._download.result().directory

@@ -8,25 +8,30 @@ from contextlib import closing, contextmanager
 from trivet.engine.events import Emit
 from trivet.errors import PlatformError
 from trivet.model.stack import ROLES, Stack
+from trivet.targets.local.backing import DATABASES, Backing
 from trivet.targets.local.journal import Run, clean, leftovers
 from trivet.targets.local.processes import Processes
 from trivet.targets.local.session import LocalSession
 
 
 class LocalTarget:
-    """A stack as processes on this machine: needs no Docker and no cluster."""
+    """A stack as processes on this machine: needs no cluster, and no Docker unless ``backing`` says so."""
 
     name = "local"
+
+    def __init__(self, backing: Backing = Backing()) -> None:  # noqa: B008 - it is frozen
+        self._backing = backing
 
     def plan(self, stack: Stack) -> Sequence[str]:
         """The role environments and the processes, in the order in which they come to be."""
         parts = stack.components
         return (
+            *self._backing.plan(stack),
             *(
                 f"{name} environment: Python {stack.roles[name].python}, {len(stack.roles[name].pins)} packages"
                 for name in ROLES
             ),
-            f"tracking server: mlflow server {parts['mlflow']} on SQLite, on a free port of 127.0.0.1",
+            f"tracking server: mlflow server {parts['mlflow']} on {DATABASES[self._backing.database].title}, on a free port of 127.0.0.1",
             f"pipeline: the example pipeline under the KFP SDK {parts['kfp']}",
             f"storage initializer: the code of KServe {parts['kserve']}, into empty directories",
             f"runtime: MLServer {parts['runtime']} as {stack.settings['serving']['runtime']} starts it, on free ports of 127.0.0.1",
@@ -37,9 +42,13 @@ class LocalTarget:
         """A session on ``stack``. Cleans first what a killed run left behind. Raises PlatformError when the machine does not allow it."""
         for leftover in leftovers():
             clean(leftover)
-        with Run() as run, closing(Processes(run)) as processes:
+        with (
+            Run() as run,
+            closing(Processes(run)) as processes,
+            self._backing.open(stack, run, processes.closed, emit) as (database, artifacts),
+        ):
             try:
-                session = LocalSession(stack, run, processes, emit)
+                session = LocalSession(stack, run, processes, emit, database=database, artifacts=artifacts)
             except OSError as error:
                 raise PlatformError(
                     f"the session could not be prepared in {run.directory}: {error}",
