@@ -71,7 +71,10 @@ def make_layer(layer: Layer, bench: Bench) -> tuple[Path, Mapping[str, str]]:
 def build_programs(layer: GoLayer, folder: Path, *, log: Path, stop: threading.Event) -> Mapping[str, Path]:
     """The programs of a Go layer, built into ``folder``: package → executable file."""
     run_logged(
-        ["go", "build", "-trimpath", "-ldflags", f"-s -w {layer.ldflags}", "-o", f"{folder}/", *layer.programs],
+        [
+            *("go", "build", "-trimpath", "-ldflags", f"-s -w {layer.ldflags}", "-tags", layer.tags),
+            *("-o", f"{folder}/", *layer.programs),
+        ],
         what=f"build {title_of(layer)}",
         log=log,
         stop=stop,

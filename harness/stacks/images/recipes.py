@@ -51,7 +51,7 @@ _FILE = Table(
 SHAPE = Table(
     required={"image": Tables(item=_IMAGE)},
     optional={
-        "go": Table(others=Table(required={"folder": _ANY}, optional={"ldflags": _ANY})),
+        "go": Table(others=Table(required={"folder": _ANY}, optional={"ldflags": _ANY, "tags": _ANY})),
         "rootfs": Table(
             others=Table(required={"suite": _ANY, "packages": Texts()}, optional={"without": Texts(), "run": Texts()})
         ),
@@ -68,16 +68,21 @@ SHAPE = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class GoLayer:
-    """Programs of a wrapper module in ``folder``; ``programs`` maps packages to absolute paths in the image."""
+    """Programs of a wrapper module in ``folder``; ``programs`` maps packages to absolute paths in the image.
+
+    ``ldflags`` and ``tags`` are what ``go build`` takes under these names.
+    """
 
     name: str
     folder: Path
     programs: Mapping[str, str]
     ldflags: str = ""
+    tags: str = ""
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        return {"sums": _sums(self.folder), "programs": self.programs, "ldflags": self.ldflags}
+        flags = {"ldflags": self.ldflags, **({"tags": self.tags} if self.tags else {})}
+        return {"sums": _sums(self.folder), "programs": self.programs, **flags}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,7 +319,8 @@ def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, p
         )
     for name, programs in entry.get("go", {}).items():
         found = table("go", name)
-        yield GoLayer(name=name, folder=Path(found["folder"]), programs=programs, ldflags=found.get("ldflags", ""))
+        flags = {key: found.get(key, "") for key in ("ldflags", "tags")}
+        yield GoLayer(name=name, folder=Path(found["folder"]), programs=programs, **flags)
     for name in entry.get("files", ()):
         yield FilesLayer(name=name, files=tuple(File(**file) for file in table("files", name)))
 
