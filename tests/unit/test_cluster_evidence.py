@@ -1,0 +1,87 @@
+"""What evidence of a cluster may hold: never a credential, wherever it stands, and conditions once per change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trivet.engine.authoring import redact
+from trivet.targets.cluster.evidence import Evidence, dump
+from trivet.targets.cluster.kubectl import Kubectl
+from trivet.targets.cluster.namespaces import Namespaces
+
+PLANTED = "wJalrXUtnFEMI-K7MDENG"
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Evidence:
+    return Evidence(
+        tmp_path,
+        Kubectl(context="c", binary="/nothing/kubectl"),
+        Namespaces(id="abc", pipelines="p", serving="s"),
+        literals=(PLANTED,),
+        knative=True,
+    )
+
+
+def texts(evidence: Evidence) -> dict[str, str]:
+    return {name: path.read_text() for name, path in evidence.documents().items()}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"containers": [{"env": [{"name": "AWS_SECRET_ACCESS_KEY", "value": "planted"}]}]},
+        {"containers": [{"env": [{"name": "MLFLOW_TRACKING_PASSWORD", "value": "planted"}]}]},
+        {"token": "planted"},
+        {"url": "postgresql://mlflow:planted@database:5432/mlflow"},
+        {"args": ["--password=planted"]},
+        {"annotations": {"note": "Authorization: Bearer planted"}},
+    ],
+)
+def test_a_credential_in_a_manifest_does_not_come_into_the_report(spec: dict[str, Any]) -> None:
+    shown = redact(dump({"kind": "Pod", "spec": spec}))
+    assert "planted" not in shown
+    assert "[redacted]" in shown
+
+
+def test_without_redaction_the_credential_would_be_there() -> None:
+    assert "planted" in str({"kind": "Pod", "spec": {"env": [{"name": "TOKEN", "value": "planted"}]}})
+    harmless = {"env": [{"name": "MLSERVER_MODEL_NAME", "value": "planted"}]}
+    assert "planted" in redact(dump(harmless)), "what is no credential stays readable"
+
+
+def test_what_the_session_knows_to_be_secret_is_in_no_file(evidence: Evidence) -> None:
+    evidence.applied({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"note": f"it is {PLANTED}!"}})
+    (text,) = texts(evidence).values()
+    assert PLANTED not in text
+    assert "it is [redacted]!" in text
+
+
+def test_every_application_is_kept_by_itself(evidence: Evidence) -> None:
+    for replicas in (1, 2):
+        evidence.applied({"kind": "InferenceService", "metadata": {"name": "m"}, "spec": {"replicas": replicas}})
+    assert list(texts(evidence)) == [
+        "cluster/applied/InferenceService-m.1.yaml",
+        "cluster/applied/InferenceService-m.2.yaml",
+    ]
+
+
+def test_conditions_are_kept_once_per_change(evidence: Evidence) -> None:
+    def service(status: str) -> dict[str, Any]:
+        conditions = [{"type": "Ready", "status": status}]
+        return {"kind": "InferenceService", "metadata": {"name": "m"}, "status": {"conditions": conditions}}
+
+    for status in ("Unknown", "Unknown", "True"):
+        evidence.glimpse(service(status))
+    (text,) = texts(evidence).values()
+    assert text.count("Ready Unknown") == 1
+    assert text.index("Ready Unknown") < text.index("Ready True")
+
+
+def test_a_cluster_that_does_not_answer_leaves_what_was_kept(evidence: Evidence) -> None:
+    evidence.applied({"kind": "Pod", "metadata": {"name": "x"}})
+    evidence.collect()
+    assert list(texts(evidence)) == ["cluster/applied/Pod-x.1.yaml"]

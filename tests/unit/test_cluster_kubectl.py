@@ -1,0 +1,111 @@
+"""The wrapper around kubectl: what is asked, and what is made of its answers and errors. A script stands in for the program."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from trivet.errors import PlatformError
+from trivet.targets.cluster.kubectl import Kubectl, KubectlError, condition, contexts, told
+
+
+def script(folder: Path, body: str) -> str:
+    """A program that records its arguments in ``asked`` and then does ``body``."""
+    path = folder / "kubectl"
+    path.write_text(
+        f"#!{sys.executable}\nimport json, pathlib, sys, time\n"
+        f"with open({str(folder / 'asked')!r}, 'a') as file: file.write(json.dumps(sys.argv[1:]) + '\\n')\n{body}\n"
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def asked(folder: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (folder / "asked").read_text().splitlines()]
+
+
+def test_kubeconfig_and_context_are_named_in_every_call(tmp_path: Path) -> None:
+    kubectl = Kubectl(context="mine", kubeconfig=Path("/k"), binary=script(tmp_path, "print('{\"items\": []}')"))
+    assert kubectl.objects("pods", namespace="n", selector="a=b") == []
+    assert asked(tmp_path) == [
+        ["--kubeconfig", "/k", "--context", "mine", "get", "pods", "-n", "n", "-l", "a=b", "-o", "json"]
+    ]
+
+
+def test_the_current_context_is_never_taken_by_accident() -> None:
+    with pytest.raises(ValueError, match="named context"):
+        Kubectl(context="")
+
+
+def test_applying_is_strict_and_on_the_servers_side(tmp_path: Path) -> None:
+    binary = script(tmp_path, "print(json.dumps(json.load(sys.stdin)['items'][0]))")
+    document = {"kind": "Pod", "metadata": {"name": "x"}}
+    assert Kubectl(context="c", binary=binary).apply(document, dry_run=True) == [document]
+    (call,) = asked(tmp_path)
+    assert {"--server-side", "--validate=strict", "--field-manager=trivet", "--dry-run=server"} <= set(call)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason", "remedy"),
+    [
+        ('Error from server (Forbidden): pods is forbidden: User "u" cannot list', "Forbidden", "trivet doctor"),
+        ('Error from server (NotFound): pods "x" not found', "NotFound", ""),
+        ("The connection to the server 127.0.0.1:1 was refused - did you", "", ""),
+        ("dial tcp 127.0.0.1:1: connect: connection refused", "", "whether the cluster runs"),
+        ('error: context "x" does not exist', "", "name a context"),
+        ('strict decoding error: unknown field "spec.predictor.containerSpec"', "", "remove or correct the field"),
+        ("", "", ""),
+    ],
+)
+def test_errors_carry_kubectls_words_and_a_remedy(tmp_path: Path, stderr: str, reason: str, remedy: str) -> None:
+    binary = script(tmp_path, f"sys.stderr.write({stderr!r}); sys.exit(1)")
+    with pytest.raises(KubectlError) as caught:
+        Kubectl(context="c", binary=binary).run("get", "pods")
+    assert (stderr or "failed without a word") in caught.value.message
+    assert caught.value.reason == reason
+    assert remedy in caught.value.remedy
+
+
+def test_a_missing_program_and_a_stuck_one_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(PlatformError, match="there is no"):
+        Kubectl(context="c", binary=str(tmp_path / "none")).run("version")
+    with pytest.raises(PlatformError, match=r"no answer within 0\.3 s"):
+        Kubectl(context="c", binary=script(tmp_path, "time.sleep(5)")).run("version", seconds=0.3)
+
+
+def test_an_object_that_is_not_there_is_none(tmp_path: Path) -> None:
+    assert Kubectl(context="c", binary=script(tmp_path, "")).get("pod", "x", namespace="n") is None
+
+
+def test_waiting_that_runs_out_shows_the_state_and_the_last_error() -> None:
+    def look() -> bool | None:
+        raise KubectlError("kubectl get pod", "connection refused")
+
+    with pytest.raises(PlatformError) as caught:
+        Kubectl(context="c").wait_for("pod x runs", look, seconds=0, status=lambda: "phase Pending", poll=0.01)
+    assert "pod x runs: not so within 0 s" in caught.value.message
+    assert "phase Pending" in caught.value.message
+    assert "connection refused" in caught.value.message
+
+
+def test_waiting_ends_with_the_session() -> None:
+    ended = threading.Event()
+    ended.set()
+    with pytest.raises(PlatformError, match="when the session ended"):
+        Kubectl(context="c").wait_for("x", lambda: None, seconds=60, stop=ended)
+
+
+def test_contexts_of_no_kubeconfig_are_none(tmp_path: Path) -> None:
+    assert contexts(tmp_path / "nothing", script(tmp_path, "sys.exit(1)")) == []
+    assert contexts(None, script(tmp_path, "print('a'); print('b')")) == ["a", "b"]
+
+
+def test_conditions_are_found_by_type_and_told_in_a_line_each() -> None:
+    document = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NoPod", "message": "m"}]}}
+    assert condition(document, "Ready")["reason"] == "NoPod"
+    assert condition({}, "Ready") == {}
+    assert told(document) == "Ready False NoPod m"

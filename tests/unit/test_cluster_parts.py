@@ -1,0 +1,171 @@
+"""The parts of a session on a cluster that need no cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from trivet.errors import PlatformError, UsageError
+from trivet.stacks.read import load_stack
+from trivet.targets.cluster.access import ClusterAccess, StoreAccess
+from trivet.targets.cluster.kubectl import Kubectl
+from trivet.targets.cluster.namespaces import Namespaces, make_namespaces
+from trivet.targets.cluster.pods import container_state, pod_document
+from trivet.targets.cluster.store import ClusterStore
+from trivet.targets.cluster.target import ClusterTarget
+from trivet.targets.existing.rbac import manifest
+from trivet.targets.existing.settings import Existing
+from trivet.targets.existing.target import existing_access, existing_target
+from trivet.targets.local.journal import Run
+
+OURS = Namespaces(id="abc", pipelines="p", serving="s")
+
+
+def access(**changes: Any) -> ClusterAccess:
+    given = {
+        "kubectl": Kubectl(context="c", binary="/nothing/kubectl"),
+        "ingress": "http://127.0.0.1:1",
+        "tracking_uri": "http://mlflow.platform:5000",
+        "tracking_url": "",
+        "prometheus_url": "",
+        "store": StoreAccess(root="s3://mlflow", access_key="key", secret_key="hidden"),
+        "images": {},
+        "owned": True,
+    }
+    return ClusterAccess(**{**given, **changes})
+
+
+def test_a_document_goes_to_the_serving_namespace_with_the_sessions_label() -> None:
+    marked = OURS.marked({"kind": "Pod", "metadata": {"name": "x", "labels": {"a": "b"}}})
+    assert marked["metadata"] == {"name": "x", "namespace": "s", "labels": {"a": "b", "trivet.dev/run": "abc"}}
+    assert OURS.marked({"metadata": {"namespace": "p"}})["metadata"]["namespace"] == "p"
+
+
+def test_nothing_is_written_to_namespaces_of_others() -> None:
+    with pytest.raises(UsageError, match="is not this session's"):
+        OURS.marked({"metadata": {"name": "x", "namespace": "kube-system"}})
+
+
+def test_what_removes_namespaces_is_on_disk_before_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
+    with Run() as run:
+        with pytest.raises(PlatformError, match="there is no /nothing/kubectl"):
+            make_namespaces(access(), run)
+        entries = [json.loads(line) for line in (run.directory / "journal.jsonl").read_text().splitlines()]
+    (undo,) = [entry for entry in entries if entry["event"] == "undo"]
+    assert undo["command"][:5] == ["/nothing/kubectl", "--context", "c", "delete", "namespace"]
+    assert any(part.startswith("trivet.dev/run=") for part in undo["command"])
+
+
+def test_in_the_users_namespaces_only_what_bears_the_label_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
+    theirs = access(owned=False, pipeline_namespace="teams", serving_namespace="models")
+    with Run() as run:
+        made = make_namespaces(theirs, run)
+        entries = [json.loads(line) for line in (run.directory / "journal.jsonl").read_text().splitlines()]
+    assert (made.pipelines, made.serving) == ("teams", "models")
+    commands = [entry["command"] for entry in entries if entry["event"] == "undo"]
+    assert [command[command.index("-n") + 1] for command in commands] == ["teams", "models"]
+    assert all(f"trivet.dev/run={made.id}" in command and "namespace" not in command for command in commands)
+
+
+def test_a_cluster_that_is_not_trivets_needs_both_namespaces() -> None:
+    with pytest.raises(ValueError, match="both namespaces"):
+        access(owned=False)
+
+
+def test_secrets_of_an_access_are_not_in_its_text() -> None:
+    assert "hidden" not in repr(access())
+
+
+def test_a_job_pod_is_admitted_where_pods_are_restricted() -> None:
+    pod = pod_document(
+        "x", namespace="n", image="i", labels={}, environment={"A": "b"}, secret="s", pull_policy="IfNotPresent"
+    )
+    (container,) = pod["spec"]["containers"]
+    assert pod["spec"]["securityContext"]["runAsNonRoot"]
+    assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert container["envFrom"] == [{"secretRef": {"name": "s"}}]
+    assert {"name": "A", "value": "b"} in container["env"]
+
+
+def test_the_state_of_a_container_is_told_with_its_reason() -> None:
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    assert container_state(waiting) == "waiting ImagePullBackOff no such image"
+    assert container_state({}) == "unknown"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ClusterStore:
+    unasked: Any = None
+    return ClusterStore(
+        artifact_root="s3://mlflow", root="s3://mlflow/t", downloads=tmp_path, store=unasked, initializer=unasked
+    )
+
+
+@pytest.mark.parametrize("uri", ["s3://mlflows/x", "file:///x", "models:/m/1"])
+def test_the_store_refuses_uris_of_other_stores(store: ClusterStore, uri: str) -> None:
+    with pytest.raises(UsageError, match="not in this store"):
+        store.files(uri)
+
+
+@pytest.mark.parametrize("relative", ["../other", "/etc", "a/../../b"])
+def test_the_store_refuses_to_write_outside_the_sessions_part(store: ClusterStore, relative: str) -> None:
+    with pytest.raises(UsageError, match="outside the store"):
+        store.write(relative, {})
+
+
+def test_existing_says_what_it_needs_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trivet.targets.existing.target.contexts", lambda kubeconfig: ["prod", "test"])
+    stack = load_stack("2024.11-fixed")
+    with pytest.raises(UsageError, match="never in whatever is the current one") as caught:
+        existing_access(Existing(), stack)
+    assert "prod, test" in caught.value.remedy
+    with pytest.raises(UsageError, match="serving_namespace, tracking_uri"):
+        existing_access(Existing(context="test", pipeline_namespace="p"), stack)
+    whole = Existing(
+        context="other",
+        pipeline_namespace="p",
+        serving_namespace="s",
+        tracking_uri="http://m.p:5000",
+        artifact_root="s3://b",
+        ingress="http://i",
+    )
+    with pytest.raises(UsageError, match="there is no context 'other'"):
+        existing_access(whole, stack)
+
+
+def test_existing_can_be_planned_without_touching_anything() -> None:
+    target: ClusterTarget = existing_target(Existing(context="c", pipeline_namespace="p", serving_namespace="s"))
+    lines = target.plan(load_stack("2024.11-fixed"))
+    assert "context c: nothing is installed there" in lines[0]
+    assert "p and s" in lines[1]
+
+
+def test_the_permissions_are_roles_in_the_two_namespaces_and_nothing_on_the_cluster() -> None:
+    documents = list(yaml.safe_load_all(manifest(("p", "s"))))
+    assert [(d["kind"], d["metadata"]["namespace"]) for d in documents] == [
+        ("ServiceAccount", "p"),
+        ("Role", "p"),
+        ("RoleBinding", "p"),
+        ("Role", "s"),
+        ("RoleBinding", "s"),
+    ]
+    rules = [rule for document in documents if document["kind"] == "Role" for rule in document["rules"]]
+    assert not any("*" in rule["verbs"] + rule["resources"] for rule in rules)
+    assert not any("secrets" in rule["resources"] for rule in rules)
+    assert "&id" not in manifest(("p", "s"))
+
+
+def test_one_namespace_for_both_gets_one_role() -> None:
+    documents = list(yaml.safe_load_all(manifest(("n", "n"))))
+    assert [document["kind"] for document in documents] == ["ServiceAccount", "Role", "RoleBinding"]
