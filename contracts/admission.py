@@ -111,8 +111,8 @@ def contradictions_are_refused(cluster: ClusterClient, handover: Handover) -> It
     cases: tuple[tuple[str, Mapping[str, Any], str], ...] = (
         ("a name that begins with a digit", {"metadata": {"name": "1st-classifier"}}, "must start with alphabetical"),
         (
-            "two predictors",
-            {"spec": {"predictor": {"sklearn": {"storageUri": handover.storage_uri}}}},
+            "a container of one's own beside the model",
+            {"spec": {"predictor": {"containers": [{"name": "kserve-container", "image": "example/own:1"}]}}},
             "exactly one of",
         ),
         (
@@ -137,18 +137,24 @@ def contradictions_are_refused(cluster: ClusterClient, handover: Handover) -> It
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "What is admitted and then fails in the controller, or is ignored, looks deployed to whoever applied it. KServe's webhook does not "
-        "look at percentages, storage URIs or the autoscaler of another mode."
+        "What is admitted and then fails in the controller, or is ignored, looks deployed to whoever applied it. KServe's webhooks do not "
+        "look at percentages, storage URIs or the autoscaler of another mode, and replace a model by what stands beside it."
     ),
     remedy="Build with trivet.integration.build_inference_service, which refuses these, or judge the manifest with `trivet lint`.",
     sources=(
         _VALIDATION + ": no rule for canaryTrafficPercent",
+        "kserve 0.14.1 and 0.20.0 inference_service_defaults.go, assignSKLearnRuntime: replaces spec.predictor.model before validation",
         "kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/utils/utils.go, ValidateStorageURI: after admission",
         "measured (KServe 0.14.1): autoscalerClass hpa in Serverless mode is admitted and ignored",
     ),
 )
 def what_cannot_be_deployed_is_refused(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
     cases: tuple[tuple[str, Mapping[str, Any], str], ...] = (
+        (
+            "a second predictor in the older spelling, which takes the place of the model",
+            {"spec": {"predictor": {"sklearn": {"storageUri": handover.storage_uri}}}},
+            "exactly one of",
+        ),
         ("a canary of 150 %", {"spec": {"predictor": {"canaryTrafficPercent": 150}}}, "anary"),
         (
             "a storage URI that no initializer fetches",

@@ -101,7 +101,7 @@ def test_a_refusal_of_everything_shows_nothing() -> None:
 
 def test_a_contradiction_that_is_admitted_is_named() -> None:
     outcome, message = judged(admission.contradictions_are_refused, cluster=PaperCluster(), handover=HANDOVER)
-    assert (outcome, "two predictors is admitted" in message) == (Outcome.FAILED, True)
+    assert (outcome, "a negative concurrency is admitted" in message) == (Outcome.FAILED, True)
 
 
 # network
