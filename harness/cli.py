@@ -334,6 +334,63 @@ def stack_lock(folder: str, cutoff: str | None, roles: Sequence[str]) -> None:
     click.echo(lock_changes(changes))
 
 
+@main.group()
+def images() -> None:
+    """The container images of a stack, as built from packages: list, build, and carry them to another machine."""
+
+
+@images.command("list")
+@click.option("--stack", help="A shipped stack or the folder of one (default: current).")
+def images_list(**flags: Any) -> None:
+    """List the images of a stack: which are built, and how large they are."""
+    from trivet.render.images import image_states
+    from trivet.stacks.images.build import states
+
+    click.echo(image_states(states(_images(flags))))
+
+
+@images.command("build")
+@click.argument("names", nargs=-1, metavar="[IMAGE]…")
+@click.option("--stack", help="A shipped stack or the folder of one (default: current).")
+def images_build(names: Sequence[str], **flags: Any) -> None:
+    """Build the images of a stack that are not built yet: all, or those named by path, such as kindest/node."""
+    from trivet.render.images import step_line
+    from trivet.stacks.images.build import build
+
+    wanted = _images(flags)
+    build(wanted, only=[wanted.one(name) for name in names] or None, told=lambda said: click.echo(step_line(said)))
+
+
+@images.command("save")
+@click.argument("archive", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.option("--stack", help="A shipped stack or the folder of one (default: current).")
+def images_save(archive: Path, **flags: Any) -> None:
+    """Write all images of a stack to one archive, for a machine that cannot build them."""
+    from trivet.render.images import step_line
+    from trivet.stacks.images.archive import save
+
+    size = save(_images(flags), archive, told=lambda said: click.echo(step_line(said)))
+    click.echo(f"wrote {archive}, {size / 1e6:.0f} MB")
+
+
+@images.command("load")
+@click.argument("archive", type=click.Path(path_type=Path), metavar="FILE")
+def images_load(archive: Path) -> None:
+    """Put the images of an archive where `trivet images build` would have put them."""
+    from trivet.render.images import step_line
+    from trivet.stacks.images.archive import load
+
+    loaded = load(archive, told=lambda said: click.echo(step_line(said)))
+    click.echo(f"loaded {len(loaded)} images")
+
+
+def _images(flags: Any) -> Any:
+    from trivet.stacks.images.recipes import load_images
+    from trivet.stacks.read import load_stack
+
+    return load_images(load_stack(_settings(**flags).stack))
+
+
 @main.command()
 @click.option("--clean", is_flag=True, help="Remove what killed runs and half-made environments left behind.")
 @click.option("--target", help="existing: check the cluster that [tool.trivet.existing] names, too.")

@@ -37,7 +37,8 @@ INPUTS = "dev.trivet.inputs"
 MADE_BY = "dev.trivet.made-by"
 """The annotation of layers that says by which versions of tools and packages they were made."""
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""Python's words for machines in those of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +79,27 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """An image and whether the store has it; ``size`` is that of its layers in bytes, 0 when it is missing."""
+    """An image and whether the store has all of its layers, of so many bytes together."""
 
     image: Image
     present: bool
     size: int = 0
-    digest: str = ""
 
 
 def states(images: ImageSet) -> list[State]:
     """Which images of the set are in the store. Builds nothing. Raises DockerError without Docker."""
     store = running_store()
-    return [_state(image, images.key, store) for image in images.images]
+    there: dict[str, Record | None] = {}
+    for layer in (layer for image in images.images for layer in image.layers):
+        if (inputs := inputs_of(layer)) not in there:
+            record = read_record(inputs) if store else None
+            there[inputs] = record if record and store and store.registry.has_blob(LAYERS, record.digest) else None
+    found = []
+    for image in images.images:
+        records = [record for layer in image.layers if (record := there[inputs_of(layer)])]
+        complete = len(records) == len(image.layers)
+        found.append(State(image=image, present=complete, size=sum(record.size for record in records)))
+    return found
 
 
 def build(
@@ -115,7 +125,7 @@ def build(
             docker(["import", str(archive), tag], what="give Docker the image store's image")
 
     store = open_store(keeper.inputs, make_store_image)
-    wanted = [image for image in only or images.images if not _state(image, images.key, store).present]
+    wanted = [image for image in only or images.images if not _assembled(image, images.key, store.registry)]
     _make_all(wanted, images.key, store, told, stop)
     return store
 
@@ -138,7 +148,7 @@ def program(layer: GoLayer, *, told: Told = lambda _: None, stop: threading.Even
     done = images_home() / "programs" / inputs_of(layer)[:24] / place.rsplit("/", 1)[1]
     with _only_builder(layer, told, stop):
         if not done.is_file():
-            with _step(f"{title_of(layer)} for this machine", told) as ended:
+            with step(f"{title_of(layer)} for this machine", told) as ended:
                 bench = _bench(layer, told, stop)
                 (built,) = build_programs(layer, bench.folder, log=bench.log, stop=stop).values()
                 done.parent.mkdir(parents=True, exist_ok=True)
@@ -148,12 +158,9 @@ def program(layer: GoLayer, *, told: Told = lambda _: None, stop: threading.Even
     return done
 
 
-def _state(image: Image, key: str, store: Store | None) -> State:
-    found = store.registry.manifest(f"{key}/{image.reference.path}", image.reference.tag) if store else None
-    if found is None or found.content.get("annotations", {}).get(INPUTS) != image.inputs:
-        return State(image=image, present=False)
-    size = sum(layer["size"] for layer in found.content["layers"])
-    return State(image=image, present=True, size=size, digest=found.digest)
+def _assembled(image: Image, key: str, registry: Registry) -> bool:
+    found = registry.manifest(f"{key}/{image.reference.path}", image.reference.tag)
+    return found is not None and found.content.get("annotations", {}).get(INPUTS) == image.inputs
 
 
 def _make_all(wanted: Sequence[Image], key: str, store: Store, told: Told, stop: threading.Event) -> None:
@@ -199,10 +206,10 @@ def _ensure(layer: Layer, store: Store, told: Told, stop: threading.Event) -> Re
 def assemble(image: Image, records: Sequence[Record], key: str, registry: Registry, told: Told) -> None:
     """Put an image whose layers are in the store into a set, under its upstream name."""
     path = f"{key}/{image.reference.path}"
-    with _step(str(image.reference), told) as ended:
+    with step(str(image.reference), told) as ended:
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(EPOCH))
         config = {
-            "architecture": _ARCHITECTURES.get(machine.machine(), machine.machine()),
+            "architecture": ARCHITECTURES.get(machine.machine(), machine.machine()),
             "os": "linux",
             "created": created,
             "config": image.config,
@@ -259,7 +266,7 @@ def _made(layer: Layer, told: Told, stop: threading.Event) -> tuple[Path, Mappin
     archive = images_home() / "work" / f"{inputs_of(layer)}.tar"
     note = archive.with_suffix(".json")
     if not note.is_file():
-        with _step(title_of(layer), told) as ended:
+        with step(title_of(layer), told) as ended:
             bench = _bench(layer, told, stop)
             fresh, made_by = make_layer(layer, bench)
             fresh.replace(archive)
@@ -309,7 +316,8 @@ def _only_builder(layer: Layer, told: Told, stop: threading.Event) -> Iterator[N
 
 
 @contextmanager
-def _step(name: str, told: Told) -> Iterator[Callable[[int], None]]:
+def step(name: str, told: Told) -> Iterator[Callable[[int], None]]:
+    """Tells of the block as a step; the block calls what it is given with the number of bytes that came of it."""
     started = time.monotonic()
     size = 0
 
