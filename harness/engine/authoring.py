@@ -86,7 +86,7 @@ def not_applicable(message: str, *, location: Location | None = None) -> Finding
 
 _SECRETS = (
     re.compile(
-        r"(?i)((?:password|passwd|secret|token|api[_-]?key|access[_-]?key)[\w-]*[\"']?\s*[:=]\s*[\"']?)([^\s\"',;&]+)"
+        r"(?i)((?:password|passwd|secret|token|api[_-]?key|access[_-]?key)[\w-]*[\"']?[ \t]*[:=][ \t]*[\"']?)([^\s\"',;&]+)"
     ),
     re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic)\s+)(\S+)"),
     re.compile(r"(\w+://[^\s/:@]+:)([^\s/@]+)(?=@)"),

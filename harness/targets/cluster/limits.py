@@ -9,8 +9,9 @@ READY = 300.0
 """For an InferenceService to say Ready: its pod may have to pull an image, and starts in 20 to 40 s on two busy cores."""
 ROUTED = 45.0
 """From Ready to the first answer of the model through the ingress."""
-RESTARTS = 2
-"""Restarts of the runtime's container after which it is taken to be unable to start."""
+RESTARTS = {"storage-initializer": 3, "kserve-container": 2}
+"""Restarts of a predictor's container after which it is taken to be unable to start. The initializer is granted one more, for a store
+or a policy that came a moment later."""
 WATCH = 1.0
 """Between two looks at a service that is to become ready."""
 DELETED = 120.0

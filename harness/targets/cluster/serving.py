@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from threading import Event
@@ -147,7 +148,7 @@ class Services:
         for pod in self._pods(name):
             status = pod.get("status") or {}
             for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-                if one["name"] in (INITIALIZER, CONTAINER) and one.get("restartCount", 0) >= limits.RESTARTS:
+                if one.get("restartCount", 0) >= limits.RESTARTS.get(one["name"], math.inf):
                     text = self.log(name) if one["name"] == CONTAINER else ""
                     text = text or self._said(pod, one["name"])
                     return f"{one['name']} restarted {one['restartCount']} times: {cause(text) or container_state(one)}"

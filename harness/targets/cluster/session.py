@@ -74,7 +74,7 @@ class ClusterSession(HandoverSession):
             self.directory / "evidence",
             kubectl,
             self.namespaces,
-            literals=(self.access.store.access_key, self.access.store.secret_key),
+            literals=(self.access.store.secret_key,),
             knative=feature.KNATIVE in self._installed,
         )
         self._proxy = ApiProxy(self._processes, kubectl)
