@@ -23,13 +23,15 @@ INGRESS, TRACKING, PROMETHEUS = 31080, 31500, 31090
 """Node ports of the ingress gateway, MLflow and Prometheus."""
 
 CERTS = "/etc/containerd/certs.d"
+PATCHES = "/kind/patches"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """The cluster that there should be. ``hosts`` is containerd's hosts.toml for all registries, empty for the registries themselves.
 
-    ``kubelet`` holds fields of the KubeletConfiguration. ``digest`` is over everything that the cluster is made from.
+    ``kubelet`` holds fields of the KubeletConfiguration, ``control_plane`` the CPU that static pods ask for instead of what kubeadm says.
+    ``digest`` is over everything that the cluster is made from.
     """
 
     folder: ClusterFolder
@@ -40,6 +42,7 @@ class Wanted:
     own_network: bool = False
     """Whether the node image brings its pod network, so that kind must not install its own."""
     kubelet: Mapping[str, Any] = field(default_factory=dict)
+    control_plane: Mapping[str, str] = field(default_factory=dict)
 
 
 def bring_up(wanted: Wanted, kind: Path, kubectl: Kubectl) -> State:
@@ -85,6 +88,11 @@ def configuration(wanted: Wanted, ports: Mapping[int, int]) -> dict[str, Any]:
         "maxParallelImagePulls": 4,
         **wanted.kubelet,
     }
+    patched = {
+        "apiVersion": "kubeadm.k8s.io/v1beta3",
+        "kind": "InitConfiguration",
+        "patches": {"directory": PATCHES},
+    }
     node: dict[str, Any] = {
         "role": "control-plane",
         "image": wanted.node_image,
@@ -92,12 +100,12 @@ def configuration(wanted: Wanted, ports: Mapping[int, int]) -> dict[str, Any]:
             {"containerPort": inside, "hostPort": outside, "listenAddress": "127.0.0.1"}
             for inside, outside in ports.items()
         ],
-        "kubeadmConfigPatches": [yaml.safe_dump(kubelet)],
+        "kubeadmConfigPatches": [yaml.safe_dump(kubelet), yaml.safe_dump(patched)],
+        "extraMounts": [
+            {"hostPath": str(wanted.folder.path / name), "containerPath": inside, "readOnly": True}
+            for name, inside in (("patches", PATCHES), *((("certs.d", CERTS),) if wanted.hosts else ()))
+        ],
     }
-    if wanted.hosts:
-        node["extraMounts"] = [
-            {"hostPath": str(wanted.folder.path / "certs.d"), "containerPath": CERTS, "readOnly": True}
-        ]
     return {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
@@ -160,12 +168,7 @@ def _create(wanted: Wanted, kind: Path) -> State:
         )
         folder = wanted.folder
         folder.write(state)
-        if wanted.hosts:
-            hosts = folder.path / "certs.d" / "_default" / "hosts.toml"
-            hosts.parent.mkdir(parents=True, exist_ok=True)
-            hosts.write_text(wanted.hosts, encoding="utf-8")
-        file = folder.path / "kind.yaml"
-        file.write_text(yaml.safe_dump(configuration(wanted, ports), sort_keys=False), encoding="utf-8")
+        file = _write_configuration(wanted, ports)
         try:
             _kind(
                 kind,
@@ -182,6 +185,22 @@ def _create(wanted: Wanted, kind: Path) -> State:
         folder.write(created)
         return created
     raise AssertionError("the loop returns or raises")
+
+
+def _write_configuration(wanted: Wanted, ports: Mapping[int, int]) -> Path:
+    """kind's configuration and the files that it mounts, in the cluster's folder."""
+    files = {"kind.yaml": yaml.safe_dump(configuration(wanted, ports), sort_keys=False)}
+    for name, cpu in wanted.control_plane.items():
+        patch = {"spec": {"containers": [{"name": name, "resources": {"requests": {"cpu": cpu}}}]}}
+        files[f"patches/{name}+strategic.yaml"] = yaml.safe_dump(patch)
+    if wanted.hosts:
+        files["certs.d/_default/hosts.toml"] = wanted.hosts
+    (wanted.folder.path / "patches").mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        path = wanted.folder.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return wanted.folder.path / "kind.yaml"
 
 
 def _kind(kind: Path, *arguments: str, kubeconfig: Path, seconds: float) -> None:

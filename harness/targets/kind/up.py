@@ -133,6 +133,7 @@ def _prepare(stack: Stack, platform: Platform, source: Source, emit: Emit) -> _P
     with phase(emit, "images"):
         store = build(images, told=_told(emit))
         node = node_image(images, store, images.one(NODE))
+    cluster = platform.table.get("cluster", {})
     wanted = Wanted(
         folder=folder_of(stack),
         digest=_digest(images, node, source),
@@ -140,7 +141,8 @@ def _prepare(stack: Stack, platform: Platform, source: Source, emit: Emit) -> _P
         node_image=node,
         hosts=store_hosts(images.key),
         own_network=True,
-        kubelet=platform.table.get("cluster", {}).get("kubelet", {}),
+        kubelet=cluster.get("kubelet", {}),
+        control_plane=cluster.get("control_plane", {}),
     )
     return _Prepared(wanted=wanted, roles=role_images(images), kind=kind, kubectl=kubectl)
 
