@@ -5,6 +5,7 @@ Each kind of database and of store is one class here, chosen by name. The contai
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import threading
@@ -164,8 +165,9 @@ def speaks_postgresql(address: str) -> bool:
 
 
 def s3_environment(address: str, key: str, secret: str) -> dict[str, str]:
-    """What KServe injects into the storage initializer for an S3 secret with an endpoint without TLS, MLflow's own variable, and no proxy.
+    """What KServe injects into the storage initializer for an S3 secret with an endpoint without TLS.
 
+    Beside that MLflow's own variable for the endpoint, and what keeps the user's settings for other stores and for proxies away.
     Source: kserve 0.14.1 and 0.20.0, pkg/credentials/s3: ``BuildSecretEnvs``, ``BuildS3EnvVars``.
     """
     proxied_never = f"127.0.0.1,localhost,{address.rpartition(':')[0]}"
@@ -177,6 +179,9 @@ def s3_environment(address: str, key: str, secret: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL": f"http://{address}",
         "AWS_DEFAULT_REGION": REGION,
         "MLFLOW_S3_ENDPOINT_URL": f"http://{address}",
+        # A pod has no such files; the user's may name another place or a profile.
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "NO_PROXY": proxied_never,
         "no_proxy": proxied_never,
     }
@@ -241,7 +246,7 @@ def _in_docker(stack: Stack, paths: Sequence[str], source: str, stop: threading.
         }
     else:
         names = {path: image.pull for path, image in wanted.items()}
-    for name in names.values():
-        with phase(emit, f"image {name}"):
+    for path, name in names.items():
+        with phase(emit, f"image {path}"):
             pull(name)
     return names

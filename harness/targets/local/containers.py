@@ -6,6 +6,7 @@ does its work, also after kill -9.
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import time
@@ -173,13 +174,14 @@ def explained(what: str, words: str) -> PlatformError:
         )
     if not any(sign in words for sign in ("Connection aborted", "Connection refused", "Max retries exceeded")):
         return PlatformError(f"could not {what}: {words}", remedy=f"see Docker's own words; or {WITHOUT}")
+    reason = re.search(r"No such file or directory|Connection refused|timed out|(?<=\] )[\w ]+", words)
     if shutil.which("docker") is None:
         return PlatformError(
             f"could not {what}: there is none on this machine",
             remedy=f"install it (https://docs.docker.com/engine/install); or {WITHOUT}",
         )
     return PlatformError(
-        f"could not {what}: its daemon does not answer ({words})",
+        f"could not {what}: its daemon does not answer ({reason[0] if reason else words})",
         remedy=f"start it (systemctl start docker, or Docker Desktop); or {WITHOUT}",
     )
 

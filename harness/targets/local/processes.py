@@ -20,8 +20,8 @@ from trivet.errors import PlatformError
 from trivet.targets.local import limits
 from trivet.targets.local.journal import MARK, Run, end, end_all
 
-_FOREIGN = re.compile(r"^(PYTHON|MLFLOW|MLSERVER|_?KFP|GUNICORN|UVICORN|VIRTUAL_ENV|CONDA|PIP_|UV_)")
-"""Variables of the user's shell that would change how the software under test behaves."""
+_FOREIGN = ("PYTHON", "MLFLOW", "MLSERVER", "KFP", "_KFP", "GUNICORN", "UVICORN", "VIRTUAL_ENV", "CONDA", "PIP_", "UV_")
+"""What the variables of the user's shell begin with that would change how the software under test behaves."""
 
 
 class Process:
@@ -77,10 +77,15 @@ class Process:
 
 
 class Processes:
-    """All processes of one run. After :meth:`close` none can be started any more."""
+    """All processes of one run. After :meth:`close` none can be started any more.
 
-    def __init__(self, run: Run) -> None:
+    Of the user's environment they are not given what would change the software under test; ``foreign`` begins the names of further
+    variables that they are not given.
+    """
+
+    def __init__(self, run: Run, *, foreign: Sequence[str] = ()) -> None:
         self._run = run
+        self._foreign = (*_FOREIGN, *foreign)
         self._lock = threading.Lock()
         self._started: list[Process] = []
         self._scratch = run.directory / "tmp"
@@ -165,7 +170,7 @@ class Processes:
                 process.popen.wait(limits.GRACE)
 
     def _inherited(self, program: Path) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not _FOREIGN.match(name)}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(self._foreign)}
         return {
             **kept,
             # `mlflow server` and MLServer look for their helpers on the path.

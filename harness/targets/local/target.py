@@ -44,7 +44,8 @@ class LocalTarget:
             clean(leftover)
         with (
             Run() as run,
-            closing(Processes(run)) as processes,
+            # The store of a session has its own address and keys; what the user has for another one must not mix with them.
+            closing(Processes(run, foreign=("AWS_", "S3_", "awsAnonymousCredential"))) as processes,
             self._backing.open(stack, run, processes.closed, emit) as (database, artifacts),
         ):
             try:
