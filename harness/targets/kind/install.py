@@ -9,18 +9,18 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from trivet.engine.events import Emit, PhaseEnded, PhaseStarted
+from trivet.engine.events import Emit
 from trivet.errors import PlatformError, TrivetError
 from trivet.targets.cluster.kubectl import FIELD_MANAGER, Kubectl, KubectlError
 from trivet.targets.kind import limits, manifests
 from trivet.targets.kind.manifests import Document
 from trivet.targets.kind.steps import Step
+from trivet.targets.phases import phase
 
 _FIRST = ("Namespace", "CustomResourceDefinition")
 _WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet")
@@ -205,20 +205,6 @@ def trouble(kubectl: Kubectl, namespaces: Sequence[str]) -> str:
                 f"  {namespace}: {about.get('kind')} {about.get('name')}: {one.get('reason')}: {one.get('message')}"
             )
     return "\n".join(lines) or "  no pod and no event says why"
-
-
-@contextmanager
-def phase(emit: Emit, name: str) -> Iterator[None]:
-    """Tell that a phase begins and ends, and why it failed when it does."""
-    started, failure = time.monotonic(), ""
-    emit(PhaseStarted(name=name))
-    try:
-        yield
-    except BaseException as error:
-        failure = (str(error) or type(error).__name__).splitlines()[0]
-        raise
-    finally:
-        emit(PhaseEnded(name=name, seconds=round(time.monotonic() - started, 3), failure=failure))
 
 
 def _own_workloads(found: Iterable[Document]) -> list[str]:

@@ -74,7 +74,7 @@ def read_steps(platform: Platform, source: str) -> list[Step]:
     for step in chosen.values():
         for other in (*step.after, *step.needs):
             if other not in steps:
-                raise UsageError(f"platform {platform.name}, install.{step.name}: {unknown('step', other, steps)}")
+                raise _in(f"platform {platform.name}, install.{step.name}", unknown("step", other, steps))
     try:
         order = list(
             TopologicalSorter({name: (*step.after, *step.needs) for name, step in steps.items()}).static_order()
@@ -101,9 +101,7 @@ def documents_of(step: Step, platform: Platform, surroundings: Surroundings) -> 
     try:
         found = manifests.patched(found, step.patches)
     except UsageError as error:
-        raise UsageError(
-            f"platform {platform.name}, install.{step.name}: {error.message}", remedy=error.remedy
-        ) from error
+        raise _in(f"platform {platform.name}, install.{step.name}", error) from error
     if not found:
         raise UsageError(f"platform {platform.name}, install.{step.name}: nothing is left to apply")
     if step.certificate:
@@ -119,7 +117,7 @@ def documents_of(step: Step, platform: Platform, surroundings: Surroundings) -> 
 def _module(step: Step, module: str, platform: Platform) -> Path:
     wrappers = platform.table.get("go", {})
     if step.go not in wrappers:
-        raise UsageError(f"platform {platform.name}, install.{step.name}: {unknown('Go wrapper', step.go, wrappers)}")
+        raise _in(f"platform {platform.name}, install.{step.name}", unknown("Go wrapper", step.go, wrappers))
     return module_folder(Path(wrappers[step.go]["folder"]), module)
 
 
@@ -156,11 +154,15 @@ def _made(kind: Any, table: Mapping[str, Any], where: str) -> Any:
     known = {one.name for one in fields(kind)}
     for key in table:
         if key not in known:
-            raise UsageError(f"{where}: {unknown('key', key, known)}")
+            raise _in(where, unknown("key", key, known))
     try:
         return kind(**table)
     except TypeError as error:
         raise UsageError(f"{where}: {str(error).partition(') ')[2] or error}") from error
+
+
+def _in(where: str, error: UsageError) -> UsageError:
+    return UsageError(f"{where}: {error.message}", remedy=error.remedy)
 
 
 def _for_source(step: Step, source: str, gone: set[str]) -> Step:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from trivet.engine.events import Emit, Event, PhaseEnded, PhaseStarted
-from trivet.errors import PlatformError
+from trivet.engine.events import Emit, Event
+from trivet.errors import PlatformError, unknown
+from trivet.model.network import NetworkPath
 from trivet.model.stack import Stack
-from trivet.stacks.images.build import Said, StepEnded, StepStarted, build, node_image
+from trivet.stacks.images import pulled
+from trivet.stacks.images.build import build, node_image
 from trivet.stacks.images.docker import docker
 from trivet.stacks.images.recipes import NODE, ImageSet, RoleLayer, load_images
 from trivet.stacks.images.store import container_name
@@ -29,17 +32,23 @@ from trivet.targets.cluster.kubectl import Kubectl
 from trivet.targets.kind.certificates import Certificate, kept_certificate
 from trivet.targets.kind.cluster import Wanted, bring_up, mirror_hosts, take_down
 from trivet.targets.kind.docker import engine, nodes, room, shortages
-from trivet.targets.kind.install import Installation, lacks, phase
+from trivet.targets.kind.install import Installation, lacks
 from trivet.targets.kind.state import READY, Busy, ClusterFolder, State, folder_of, known
 from trivet.targets.kind.steps import SHIPPED, Step, Surroundings, documents_of, read_steps
 from trivet.targets.kind.tools import find_kind, find_kubectl
+from trivet.targets.phases import image_steps, phase
+
+BUILD, PULL = "build", "pull"
 
 POD_NETWORK = "10.244.0.0/16"
 """kind's default, and what the node image's own network is a part of."""
 
 ACCESS_KEY = "trivet"
-TRACKING = "http://mlflow.trivet-platform:5000"
-STORE = "http://store.trivet-platform:7070"
+PLATFORM = "trivet-platform"
+"""The namespace of everything around KServe; our own manifests say the same."""
+TRACKING = f"http://mlflow.{PLATFORM}:5000"
+STORE = f"http://store.{PLATFORM}:7070"
+DATABASE = f"database.{PLATFORM}:5432"
 ROOT = "s3://mlflow"
 
 
@@ -47,8 +56,12 @@ ROOT = "s3://mlflow"
 class Source:
     """Where images come from: ``kind`` is ``build`` or ``pull``; ``mirror`` is a URL that stands before every registry, empty for none."""
 
-    kind: str = "build"
+    kind: str
     mirror: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in (BUILD, PULL):
+            raise unknown("source of images", self.kind, (BUILD, PULL))
 
 
 def up(stack: Stack, emit: Emit, source: Source) -> ClusterAccess:
@@ -131,20 +144,31 @@ def _prepare(stack: Stack, platform: Platform, source: Source, emit: Emit) -> _P
         kind, kubectl = find_kind(platform, source.kind), find_kubectl(platform, source.kind)
     images = load_images(stack, platform)
     with phase(emit, "images"):
-        store = build(images, told=_told(emit))
-        node = node_image(images, store, images.one(NODE))
+        node, hosts = _built(images, emit) if source.kind == BUILD else _pulled(images, source)
     cluster = platform.table.get("cluster", {})
     wanted = Wanted(
         folder=folder_of(stack),
-        digest=_digest(images, node, source),
+        digest=_digest(images, node, source, cluster, read_steps(platform, source.kind)),
         source=source.kind,
         node_image=node,
-        hosts=store_hosts(images.key),
-        own_network=True,
+        hosts=hosts,
+        own_network=source.kind == BUILD,
         kubelet=cluster.get("kubelet", {}),
         control_plane=cluster.get("control_plane", {}),
     )
-    return _Prepared(wanted=wanted, roles=role_images(images), kind=kind, kubectl=kubectl)
+    roles = role_images(images) if source.kind == BUILD else pulled.role_images(images)
+    return _Prepared(wanted=wanted, roles=roles, kind=kind, kubectl=kubectl)
+
+
+def _built(images: ImageSet, emit: Emit) -> tuple[str, str]:
+    """The node's image as Docker has it, and containerd's hosts.toml, with every image of the set built."""
+    store = build(images, told=image_steps(emit))
+    return node_image(images, store, images.one(NODE)), store_hosts(images.key)
+
+
+def _pulled(images: ImageSet, source: Source) -> tuple[str, str]:
+    """The same for upstream's images, which are pulled by whoever runs them."""
+    return pulled.node_image(images, source.mirror), mirror_hosts(source.mirror) if source.mirror else ""
 
 
 def role_images(images: ImageSet) -> dict[str, str]:
@@ -157,18 +181,17 @@ def role_images(images: ImageSet) -> dict[str, str]:
     }
 
 
-def _digest(images: ImageSet, node: str, source: Source) -> str:
-    """Over everything that a cluster consists of: the images and their platform's files, our own manifests, the source."""
+def _digest(images: ImageSet, node: str, source: Source, cluster: Mapping[str, Any], steps: Sequence[Step]) -> str:
+    """Over everything that a cluster consists of: its images, its configuration, the steps of its installation and our own manifests."""
     own = sorted((Path(str(files(SHIPPED))) / "manifests").glob("*.yaml"))
     facts = [
         images.key,
         sorted(f"{image.reference}={image.inputs}" for image in images.images),
-        node,
-        source.kind,
-        source.mirror,
+        [node, source.kind, source.mirror, cluster],
+        [asdict(step) for step in steps],
         [hashlib.sha256(file.read_bytes()).hexdigest() for file in own],
     ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _surroundings(
@@ -208,7 +231,23 @@ def _access(
         store=StoreAccess(root=ROOT, endpoint=STORE, access_key=ACCESS_KEY, secret_key=state.secret),
         images=dict(roles),
         owned=True,
+        database=DATABASE,
+        platform_paths=tuple(
+            _path(f"mlflow → {name}", address) for name, address in (("database", DATABASE), ("store", STORE))
+        ),
         notes={"platform": platform.name, "images": state.source, "cluster": folder_of(stack).name},
+    )
+
+
+def _path(name: str, address: str) -> NetworkPath:
+    host, _, port = address.rpartition("/")[2].partition(":")
+    return NetworkPath(
+        name=name,
+        namespace=PLATFORM,
+        selector={"app.kubernetes.io/name": "mlflow"},
+        host=host,
+        port=int(port),
+        allowed=True,
     )
 
 
@@ -230,19 +269,6 @@ def _waiting(folder: ClusterFolder, emit: Emit) -> Iterator[None]:
         yield
 
 
-def _told(emit: Emit) -> Callable[[StepStarted | StepEnded | Said], None]:
-    """Steps of the image builder as phases."""
-
-    def tell(said: StepStarted | StepEnded | Said) -> None:
-        match said:
-            case StepStarted():
-                emit(PhaseStarted(name=f"image layer {said.name}"))
-            case StepEnded():
-                emit(PhaseEnded(name=f"image layer {said.name}", seconds=said.seconds, failure=said.failure))
-
-    return tell
-
-
 def _one_at_a_time(emit: Emit) -> Emit:
     lock = threading.Lock()
 
@@ -251,8 +277,3 @@ def _one_at_a_time(emit: Emit) -> Emit:
             emit(event)
 
     return tell
-
-
-def mirrored(source: Source) -> str:
-    """containerd's hosts.toml for a pull source with a mirror; empty without one."""
-    return mirror_hosts(source.mirror) if source.mirror else ""

@@ -1,0 +1,180 @@
+"""Upstream manifests: split, chosen and changed by data; whatever does not fit is an error that names it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from trivet.errors import UsageError
+from trivet.targets.kind.certificates import kept_certificate, make_certificate, with_certificate
+from trivet.targets.kind.manifests import (
+    Document,
+    Patch,
+    choose,
+    documents,
+    name_images,
+    parse,
+    patched,
+    render,
+    stream,
+)
+
+DEPLOYMENT = """\
+# Copyright
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  labels:
+    name: not-this-one
+  name: activator  # the name
+  namespace: knative-serving
+spec:
+  template:
+    spec:
+      containers:
+      - name: activator
+        image: ko://knative.dev/serving/cmd/activator
+        args: [--a]
+      - name: proxy
+        image: quay.io/proxy:v1
+"""
+CONFIG = """\
+kind: ConfigMap
+apiVersion: v1
+metadata:
+    name: "settings"
+data:
+    ingress: '{"a": 1, "b": 2}'
+"""
+
+
+def one(text: str) -> Document:
+    (document,) = documents(text)
+    return document
+
+
+def changed(text: str, **change: Any) -> dict[str, Any]:
+    document = one(text)
+    (found,) = patched([document], [Patch(on=[document.id], **change)])
+    return parse(found)
+
+
+def test_a_stream_is_split_into_its_objects_with_kind_name_and_namespace() -> None:
+    found = documents(f"---\n# only a comment\n---\n{DEPLOYMENT}---\n{CONFIG}\n---\n")
+    assert [(document.id, document.namespace) for document in found] == [
+        ("Deployment/activator", "knative-serving"),
+        ("ConfigMap/settings", ""),
+    ]
+
+
+def test_a_document_whose_head_is_unusual_is_parsed_for_its_name() -> None:
+    assert one('{"kind": "Service", "metadata": {"name": "odd", "namespace": "n"}}').id == "Service/odd"
+
+
+def test_a_document_without_a_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="without kind or name"):
+        documents("kind: Deployment\nspec: {}\n")
+
+
+def test_documents_are_chosen_by_patterns_of_kind_and_name() -> None:
+    found = documents(f"{DEPLOYMENT}---\n{CONFIG}")
+    assert [document.id for document in choose(found, only=["Deployment/*"])] == ["Deployment/activator"]
+    assert [document.id for document in choose(found, drop=["*/activ*"])] == ["ConfigMap/settings"]
+
+
+def test_import_paths_become_image_names_and_nothing_else_changes() -> None:
+    named = name_images(one(DEPLOYMENT), "gcr.io/releases/{path}:v1.2.3")
+    assert "image: gcr.io/releases/knative.dev/serving/cmd/activator:v1.2.3" in named.text
+    assert named.text.replace("gcr.io/releases/", "ko://").replace(":v1.2.3", "") == DEPLOYMENT
+
+
+def test_what_no_patch_concerns_stays_the_text_that_upstream_wrote() -> None:
+    found = documents(f"{DEPLOYMENT}---\n{CONFIG}")
+    changed = patched(found, [Patch(on=["ConfigMap/*"], set={"/data/x": "y"})])
+    assert changed[0] is found[0]
+    assert parse(changed[1])["data"]["x"] == "y"
+
+
+def test_set_replaces_and_makes_missing_parents() -> None:
+    found = changed(DEPLOYMENT, set={"/spec/replicas": 1, "/metadata/annotations/a~1b": "c"})
+    assert found["spec"]["replicas"] == 1
+    assert found["metadata"]["annotations"] == {"a/b": "c"}
+
+
+def test_items_of_a_list_are_named_by_index_name_or_all_of_them() -> None:
+    place = "/spec/template/spec/containers"
+    found = changed(DEPLOYMENT, set={f"{place}/0/a": 1, f"{place}/proxy/b": 2, f"{place}/*/c": 3})
+    containers = found["spec"]["template"]["spec"]["containers"]
+    assert [(item.get("a"), item.get("b"), item["c"]) for item in containers] == [(1, None, 3), (None, 2, 3)]
+
+
+def test_json_inside_a_text_is_merged() -> None:
+    found = changed(CONFIG, json={"/data/ingress": {"b": 3, "c": True}})
+    assert json.loads(found["data"]["ingress"]) == {"a": 1, "b": 3, "c": True}
+
+
+def test_append_adds_what_is_not_there_yet() -> None:
+    found = changed(DEPLOYMENT, append={"/spec/template/spec/containers/activator/args": ["--a", "--b"]})
+    assert found["spec"]["template"]["spec"]["containers"][0]["args"] == ["--a", "--b"]
+
+
+def test_remove_takes_a_field_away() -> None:
+    found = changed(DEPLOYMENT, remove=["/spec/template/spec/containers/proxy"])
+    assert [item["name"] for item in found["spec"]["template"]["spec"]["containers"]] == ["activator"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"remove": ["/spec/nothing"]},
+        {"set": {"/spec/template/spec/containers/nobody/image": "x"}},
+        {"set": {"no/pointer": 1}},
+        {"json": {"/metadata/name": {"a": 1}}},
+    ],
+)
+def test_a_patch_that_does_not_fit_names_the_document(change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="a patch on Deployment/activator does not fit"):
+        changed(DEPLOYMENT, **change)
+
+
+def test_a_patch_on_nothing_is_an_error() -> None:
+    with pytest.raises(UsageError, match="'DaemonSet/\\*', which no document matches"):
+        patched([one(DEPLOYMENT)], [Patch(on=["DaemonSet/*"])])
+
+
+def test_a_stream_of_documents_reads_back() -> None:
+    found = documents(f"{DEPLOYMENT}---\n{CONFIG}")
+    assert [document.id for document in documents(stream(found))] == [document.id for document in found]
+
+
+def test_webhook_configurations_trust_the_certificate_and_a_secret_holds_it() -> None:
+    webhook = render(
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "w"},
+            "webhooks": [{"name": "a", "clientConfig": {"service": {"name": "s"}}}, {"name": "b", "clientConfig": {}}],
+        }
+    )
+    certificate = make_certificate("s", "n")
+    found = with_certificate([webhook, one(CONFIG)], certificate, secret="cert", namespace="n")
+    assert [document.id for document in found] == [webhook.id, "ConfigMap/settings", "Secret/cert"]
+    bundles = [hook["clientConfig"]["caBundle"] for hook in parse(found[0])["webhooks"]]
+    assert bundles == [certificate.bundle] * 2
+    assert parse(found[2])["data"]["tls.crt"] == certificate.bundle
+
+
+def test_a_certificate_names_its_service_and_signs_itself() -> None:
+    from cryptography import x509
+
+    read = x509.load_pem_x509_certificate(make_certificate("webhook", "kserve").certificate.encode())
+    names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "webhook.kserve.svc" in names.get_values_for_type(x509.DNSName)
+    read.verify_directly_issued_by(read)
+
+
+def test_a_certificate_is_made_once(tmp_path: Any) -> None:
+    assert kept_certificate(tmp_path / "c", "s", "n") == kept_certificate(tmp_path / "c", "s", "n")
+    assert (tmp_path / "c/s.key").stat().st_mode & 0o077 == 0

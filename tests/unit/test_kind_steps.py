@@ -1,0 +1,138 @@
+"""The installation as data: the shipped tables fit together, and tables that do not are refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trivet.errors import PlatformError, UsageError
+from trivet.stacks.platform import Platform, read_platform, shipped_platforms
+from trivet.targets.kind import steps as kind_steps
+from trivet.targets.kind.certificates import make_certificate
+from trivet.targets.kind.manifests import Patch, parse
+from trivet.targets.kind.modules import module_folder, read_files
+from trivet.targets.kind.steps import Step, Surroundings, documents_of, read_steps
+
+SHIPPED = Path(kind_steps.__file__).parents[3] / "fixtures" / "platforms"
+VALUES = {
+    "image_tracking": "tracking:1",
+    "tracking_environment": '{"A": "b"}',
+    "store_access_key": "k",
+    "store_secret_key": "s",
+    "database_password": "p",
+    "pod_network": "10.244.0.0/16",
+    "metrics_port": "8082",
+    "metrics_path": "/metrics",
+}
+
+
+def platform(install: dict[str, Any], folder: Path = Path("/nowhere")) -> Platform:
+    return Platform(name="test", folder=folder, table={"install": install, "go": {}}, digest="")
+
+
+@pytest.mark.parametrize("name", shipped_platforms())
+@pytest.mark.parametrize("source", ["build", "pull"])
+def test_every_step_of_a_shipped_platform_comes_after_what_it_waits_for(name: str, source: str) -> None:
+    seen: set[str] = set()
+    for step in read_steps(read_platform(SHIPPED / name), source):
+        assert {*step.after, *step.needs} <= seen
+        seen.add(step.name)
+    assert ("network-policy" in seen) == (source == "build")
+
+
+@pytest.mark.parametrize("name", shipped_platforms())
+def test_our_own_manifests_have_every_value_and_leave_no_mark(name: str) -> None:
+    shipped = read_platform(SHIPPED / name)
+    own = [step for step in read_steps(shipped, "build") if set(step.files) == {kind_steps.OURS}]
+    assert {"database", "store", "tracking", "prometheus"} <= {step.name for step in own}
+    for step in own:
+        for document in documents_of(step, shipped, Surroundings(values=VALUES)):
+            assert parse(document)["metadata"]["name"] == document.name
+            assert "${" not in document.text
+
+
+def test_an_unknown_key_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(UsageError, match=r"install\.a: unknown key 'file'") as caught:
+        read_steps(platform({"a": {"file": []}}), "build")
+    assert "files" in caught.value.remedy
+
+
+def test_an_unknown_key_of_a_patch_is_named() -> None:
+    with pytest.raises(UsageError, match=r"install\.a\.patches: unknown key 'sett'"):
+        read_steps(platform({"a": {"files": {}, "patches": [{"on": ["*"], "sett": {}}]}}), "build")
+
+
+def test_a_step_cannot_wait_for_one_that_does_not_exist() -> None:
+    with pytest.raises(UsageError, match=r"install\.a: unknown step 'b'"):
+        read_steps(platform({"a": {"files": {}, "needs": ["b"]}}), "build")
+
+
+def test_steps_that_wait_for_each_other_are_refused() -> None:
+    with pytest.raises(UsageError, match="wait for each other"):
+        read_steps(platform({"a": {"files": {}, "needs": ["b"]}, "b": {"files": {}, "after": ["a"]}}), "build")
+
+
+def test_a_step_of_another_source_is_left_out_and_nobody_waits_for_it() -> None:
+    install = {
+        "a": {"files": {}, "source": "build"},
+        "b": {"files": {}, "needs": ["a"], "patches": [{"on": ["*"], "source": "build"}, {"on": ["x"]}]},
+    }
+    (step,) = read_steps(platform(install), "pull")
+    assert (step.name, step.needs, [patch.on for patch in step.patches]) == ("b", [], [["x"]])
+
+
+def test_a_value_that_a_manifest_misses_is_named() -> None:
+    step = Step(name="store", files={"trivet": ["store.yaml"]})
+    with pytest.raises(UsageError, match=r"\$\{image\}"):
+        documents_of(step, platform({}), Surroundings())
+
+
+def test_a_patch_that_does_not_fit_names_platform_and_step() -> None:
+    step = Step(name="s", files={"trivet": ["coredns.yaml"]}, patches=[Patch(on=["Job/*"])])
+    with pytest.raises(UsageError, match=r"platform test, install\.s: a patch is on 'Job/\*'"):
+        documents_of(step, platform({}), Surroundings())
+
+
+def test_a_module_without_a_wrapper_is_named() -> None:
+    step = Step(name="s", go="nothing", files={"example.com/m": ["x.yaml"]})
+    with pytest.raises(UsageError, match="unknown Go wrapper 'nothing'"):
+        documents_of(step, platform({}), Surroundings())
+
+
+def test_files_of_a_step_come_in_the_order_of_its_patterns(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.yaml").write_text(f"kind: {name}\n")
+    assert read_files(tmp_path, ["c.yaml", "[ab].yaml"]) == "kind: c\n\n---\nkind: a\n\n---\nkind: b\n"
+
+
+def test_a_pattern_without_a_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has no file '300-resources/\*'"):
+        read_files(tmp_path, ["300-resources/*"])
+
+
+def test_a_machine_without_go_gets_one_clear_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PlatformError, match="there is no go command on this machine") as caught:
+        module_folder(tmp_path, "example.com/m")
+    assert "install Go" in caught.value.remedy
+
+
+def test_what_go_says_of_a_module_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = tmp_path / "go"
+    go.write_text("""#!/bin/sh\necho '{"Path": "example.com/m", "Error": "checksum mismatch"}'\nexit 1\n""")
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(PlatformError, match=r"example\.com/m .*checksum mismatch"):
+        module_folder(tmp_path, "example.com/m")
+
+
+def test_a_certificate_goes_to_the_step_that_asks_for_it() -> None:
+    step = Step(
+        name="s",
+        files={"trivet": ["coredns.yaml"]},
+        certificate=kind_steps.WebhookCertificate(secret="c", service="w", namespace="n"),
+    )
+    found = documents_of(step, platform({}), Surroundings(certificates={"w": make_certificate("w", "n")}))
+    assert [document.id for document in found] == ["Deployment/coredns", "Secret/c"]
