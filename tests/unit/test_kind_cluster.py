@@ -1,0 +1,305 @@
+"""A cluster's life: what each thing found on disk and in Docker leads to, and what the user is told when it cannot be."""
+
+from __future__ import annotations
+
+import threading
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from trivet.errors import PlatformError, UsageError
+from trivet.stacks.images import docker as images_docker
+from trivet.stacks.read import load_stack
+from trivet.targets.cluster.kubectl import Kubectl
+from trivet.targets.kind import cluster, docker, limits, tools, up
+from trivet.targets.kind.cluster import Wanted, bring_up, configuration, mirror_hosts, take_down
+from trivet.targets.kind.docker import Node, shortages
+from trivet.targets.kind.state import CREATED, CREATING, DELETING, READY, Busy, ClusterFolder, State, folder_of, known
+
+STATE = State(stage=READY, digest="d", source="build", ingress=1, tracking=2, prometheus=3, secret="s")
+NODE = Node(name="trivet-a-control-plane", state="running")
+
+
+class Machine:
+    """Docker's nodes and kind on paper. ``fails`` is what the next calls of kind say, one each; ``answers`` whether the API server does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.nodes: list[Node] = []
+        self.calls: list[str] = []
+        self.fails: list[str] = []
+        self.answers = True
+        monkeypatch.setattr(cluster, "nodes", lambda name: list(self.nodes))
+        monkeypatch.setattr(cluster, "start", lambda node: self.calls.append(f"start {node.name}"))
+        monkeypatch.setattr(cluster, "remove", self.remove)
+        monkeypatch.setattr(cluster, "_kind", self.kind)
+        monkeypatch.setattr(limits, "RETURN", 0.01)
+        monkeypatch.setattr(limits, "POLL", 0.001)
+        monkeypatch.setattr(Kubectl, "raw", self.raw)
+
+    def kind(self, _: Path, *arguments: str, kubeconfig: Path, seconds: float) -> None:
+        self.calls.append(" ".join(arguments[:2]))
+        if self.fails:
+            raise PlatformError(self.fails.pop(0))
+        kubeconfig.touch()
+        self.nodes = [NODE]
+
+    def remove(self, gone: list[Node]) -> None:
+        self.calls.append("remove")
+        self.nodes = []
+
+    def raw(self, *_: Any, **__: Any) -> str:
+        if not self.answers:
+            raise PlatformError("no answer")
+        return "ok"
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Wanted:
+    folder = ClusterFolder(name="trivet-a", path=tmp_path / "clusters" / "trivet-a")
+    return Wanted(folder=folder, digest="d", source="build", node_image="node:1", own_network=True)
+
+
+def brought_up(wanted: Wanted) -> State:
+    return bring_up(wanted, Path("kind"), Kubectl(context="c"))
+
+
+def there(wanted: Wanted, machine: Machine, state: State) -> None:
+    wanted.folder.write(state)
+    wanted.folder.kubeconfig.touch()
+    machine.nodes = [NODE]
+
+
+def test_where_there_is_nothing_a_cluster_is_made(wanted: Wanted, machine: Machine) -> None:
+    state = brought_up(wanted)
+    assert machine.calls == ["create cluster"]
+    assert (state.stage, state.digest) == (CREATED, "d")
+    assert wanted.folder.read() == state
+
+
+def test_a_cluster_that_runs_as_wanted_is_taken_as_it_is(wanted: Wanted, machine: Machine) -> None:
+    there(wanted, machine, STATE)
+    assert brought_up(wanted) == STATE
+    assert machine.calls == [f"start {NODE.name}"]
+
+
+@pytest.mark.parametrize(
+    "state", [replace(STATE, stage=CREATING), replace(STATE, stage=DELETING), replace(STATE, digest="other")]
+)
+def test_one_that_was_half_made_half_deleted_or_is_another_is_made_anew(
+    wanted: Wanted, machine: Machine, state: State
+) -> None:
+    there(wanted, machine, state)
+    assert brought_up(wanted).stage == CREATED
+    assert machine.calls == ["remove", "create cluster"]
+
+
+def test_one_whose_nodes_are_gone_is_made_anew(wanted: Wanted, machine: Machine) -> None:
+    wanted.folder.write(STATE)
+    assert brought_up(wanted).stage == CREATED
+
+
+def test_one_whose_api_server_does_not_come_back_is_made_anew(wanted: Wanted, machine: Machine) -> None:
+    there(wanted, machine, STATE)
+    machine.answers = False
+    assert brought_up(wanted).stage == CREATED
+
+
+def test_a_cluster_of_that_name_that_is_not_ours_is_left_alone(wanted: Wanted, machine: Machine) -> None:
+    machine.nodes = [NODE]
+    for attempt in (brought_up, lambda wanted: take_down(wanted.folder)):
+        with pytest.raises(PlatformError, match="'trivet-a' that trivet did not make") as caught:
+            attempt(wanted)
+        assert "kind delete cluster --name trivet-a" in caught.value.remedy
+    assert machine.calls == []
+
+
+def test_ports_that_were_taken_meanwhile_are_chosen_anew(wanted: Wanted, machine: Machine) -> None:
+    machine.fails = ["Bind for 127.0.0.1:1 failed: port is already allocated"]
+    assert brought_up(wanted).stage == CREATED
+    assert machine.calls == ["create cluster"] * 2
+
+
+def test_a_creation_that_fails_leaves_a_state_that_the_next_one_understands(wanted: Wanted, machine: Machine) -> None:
+    machine.fails = ["kind create failed: no"]
+    with pytest.raises(PlatformError, match="no"):
+        brought_up(wanted)
+    state = wanted.folder.read()
+    assert state
+    assert state.stage == CREATING
+    assert brought_up(wanted).stage == CREATED
+
+
+def test_deleting_removes_nodes_and_folder(wanted: Wanted, machine: Machine) -> None:
+    there(wanted, machine, STATE)
+    assert take_down(wanted.folder)
+    assert machine.nodes == []
+    assert not wanted.folder.path.exists()
+    assert not take_down(wanted.folder)
+
+
+def test_a_state_file_that_was_cut_off_counts_as_a_half_made_cluster(wanted: Wanted) -> None:
+    wanted.folder.path.mkdir(parents=True)
+    (wanted.folder.path / "state.json").write_text('{"stage": "rea')
+    state = wanted.folder.read()
+    assert state
+    assert state.stage == CREATING
+
+
+def test_the_state_is_for_its_owner_only(wanted: Wanted) -> None:
+    wanted.folder.write(STATE)
+    assert (wanted.folder.path / "state.json").stat().st_mode & 0o077 == 0
+    assert "secret='s'" not in repr(STATE)
+
+
+def test_the_second_who_wants_the_cluster_waits_for_the_first(wanted: Wanted) -> None:
+    with wanted.folder.locked():
+        with pytest.raises(Busy, match="another trivet"), wanted.folder.locked(0.05):
+            raise AssertionError
+        got = threading.Event()
+
+        def second() -> None:
+            with wanted.folder.locked(10):
+                got.set()
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not got.wait(0.1)
+    thread.join(10)
+    assert got.is_set()
+
+
+def test_clusters_are_named_by_their_stack_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
+    folder = folder_of(load_stack("2024.11-fixed"))
+    assert folder.name == "trivet-2024-11-fixed"
+    assert known() == []
+    folder.write(STATE)
+    assert known() == [folder]
+
+
+def test_the_node_gets_its_ports_its_images_and_what_its_parts_ask_for(wanted: Wanted, machine: Machine) -> None:
+    brought_up(replace(wanted, hosts="[host]\n", kubelet={"failCgroupV1": False}, control_plane={"etcd": "50m"}))
+    folder = wanted.folder.path
+    made = yaml.safe_load((folder / "kind.yaml").read_text())
+    (node,) = made["nodes"]
+    state = wanted.folder.read()
+    assert state
+    assert made["networking"] == {"disableDefaultCNI": True}
+    assert node["image"] == "node:1"
+    assert {one["containerPort"]: one["hostPort"] for one in node["extraPortMappings"]} == {
+        31080: state.ingress,
+        31500: state.tracking,
+        31090: state.prometheus,
+    }
+    assert {one["listenAddress"] for one in node["extraPortMappings"]} == {"127.0.0.1"}
+    kubelet, init = map(yaml.safe_load, node["kubeadmConfigPatches"])
+    assert kubelet["failCgroupV1"] is False
+    mounted = {one["containerPath"]: Path(one["hostPath"]) for one in node["extraMounts"]}
+    assert (mounted["/etc/containerd/certs.d"] / "_default/hosts.toml").read_text() == "[host]\n"
+    patch = yaml.safe_load((mounted[init["patches"]["directory"]] / "etcd+strategic.yaml").read_text())
+    assert patch["spec"]["containers"] == [{"name": "etcd", "resources": {"requests": {"cpu": "50m"}}}]
+
+
+def test_a_pulled_node_has_kinds_own_network_and_no_mirror(wanted: Wanted) -> None:
+    made = configuration(replace(wanted, own_network=False), {})
+    assert made["networking"] == {"disableDefaultCNI": False}
+    assert [one["containerPath"] for one in made["nodes"][0]["extraMounts"]] == ["/kind/patches"]
+
+
+@pytest.mark.parametrize(
+    ("mirror", "host", "override"),
+    [
+        ("https://mirror.example", "https://mirror.example", None),
+        ("https://mirror.example/a/b/", "https://mirror.example/v2/a/b", True),
+        ("http://10.0.0.1:5000", "http://10.0.0.1:5000", None),
+    ],
+)
+def test_a_mirror_stands_before_every_registry(mirror: str, host: str, override: bool | None) -> None:
+    table = tomllib.loads(mirror_hosts(mirror))["host"]
+    assert list(table) == [host]
+    assert table[host]["capabilities"] == ["pull", "resolve"]
+    assert table[host].get("override_path") is override
+
+
+def test_a_machine_without_docker_gets_one_clear_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PlatformError, match="there is no docker command on this machine") as caught:
+        docker.engine()
+    assert "install Docker" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'echo "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?" >&2; exit 1',
+        """echo '{"ServerErrors": ["Cannot connect to the Docker daemon at unix:///var/run/docker.sock"]}'""",
+    ],
+)
+def test_a_stopped_daemon_gets_one_clear_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    command = tmp_path / "docker"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(PlatformError, match="Cannot connect to the Docker daemon") as caught:
+        docker.engine()
+    assert "start Docker's daemon" in caught.value.remedy
+
+
+def test_what_docker_has_too_little_of_is_named_with_numbers() -> None:
+    ((memory, more), (disk, free)) = shortages(2 * 2**30, 3 * 2**30)
+    assert "2.0 GiB of memory" in memory
+    assert "give Docker more memory" in more
+    assert "3.0 GiB are free" in disk
+    assert "free some disk space" in free
+    assert shortages(limits.MEMORY, None) == []
+
+
+def test_a_machine_that_is_too_small_is_refused_unless_the_cluster_is_there(
+    wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "engine", lambda: {"MemTotal": 2**30, "DockerRootDir": "/nowhere"})
+    monkeypatch.setattr(up, "nodes", lambda name: [])
+    with pytest.raises(PlatformError, match=r"1\.0 GiB of memory"):
+        up.check_machine(wanted.folder)
+    monkeypatch.setattr(up, "nodes", lambda name: [NODE])
+    up.check_machine(wanted.folder)
+
+
+@pytest.mark.parametrize("said", ["kind v0.20.0 go1.20.4 linux/amd64", "", "nonsense"])
+def test_an_old_kind_gets_one_clear_message(said: str) -> None:
+    with pytest.raises(PlatformError, match=r"/bin/kind says .*, and v0\.27 or newer is needed") as caught:
+        tools.check_kind("/bin/kind", said)
+    assert "install a newer kind" in caught.value.remedy
+
+
+def test_a_new_kind_is_taken() -> None:
+    tools.check_kind("/bin/kind", "kind v0.30.0 go1.24.2 linux/amd64")
+
+
+def test_an_unknown_source_of_images_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown source of images 'guess'"):
+        up.Source(kind="guess")
+
+
+def test_kind_says_why_it_failed_and_where_its_log_is(tmp_path: Path) -> None:
+    kind = tmp_path / "kind"
+    kind.write_text("#!/bin/sh\necho 'Creating …'\necho 'ERROR: failed to create cluster: no such image' >&2\nexit 1\n")
+    kind.chmod(0o755)
+    with pytest.raises(
+        PlatformError, match="kind create cluster failed: ERROR: failed to create cluster: no such image"
+    ) as caught:
+        cluster._kind(kind, "create", "cluster", kubeconfig=tmp_path / "kubeconfig", seconds=10)
+    assert str(tmp_path / "kind.log") in caught.value.remedy
+
+
+def test_the_docker_command_of_the_image_store_is_the_one_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert docker.docker is images_docker.docker
