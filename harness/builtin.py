@@ -20,7 +20,7 @@ def trivet_targets(settings: Settings) -> Mapping[str, Target]:
     from trivet.targets.kind.target import kind_target
     from trivet.targets.local import Backing, LocalTarget
 
-    backing = Backing(store=settings.store, database=settings.database, images=settings.images)
+    backing = Backing(store=settings.store, database=settings.database, images=settings.images, mirror=settings.mirror)
     return {
         "local": LocalTarget(backing),
         "kind": kind_target(settings.images, settings.mirror),

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from trivet.errors import UsageError
+from trivet.errors import UsageError, unknown
 from trivet.targets.existing.settings import Existing
 
+IMAGE_SOURCES = ("pull", "build")
 PROFILE_OF_TARGET = {"kind": "cluster", "existing": "cluster"}
 
 
@@ -36,6 +37,10 @@ class Settings:
     images: str = "pull"
     mirror: str = ""
     existing: Existing = field(default_factory=Existing)
+
+    def __post_init__(self) -> None:
+        if self.images not in IMAGE_SOURCES:
+            raise unknown("source of images", self.images, IMAGE_SOURCES)
 
 
 def load_settings(start: Path, environment: Mapping[str, str] | None = None, **flags: Any) -> Settings:

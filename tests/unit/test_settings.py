@@ -54,3 +54,9 @@ def test_the_profile_follows_the_target_unless_it_is_named(tmp_path: Path) -> No
     assert load_settings(tmp_path, {}).profile == "core"
     assert load_settings(tmp_path, {}, target="kind").profile == "cluster"
     assert load_settings(tmp_path, {"TRIVET_PROFILE": "core"}, target="existing").profile == "core"
+
+
+def test_an_unknown_source_of_images_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown source of images 'bake'") as caught:
+        load_settings(write(tmp_path, ""), {"TRIVET_IMAGES": "bake"})
+    assert "pull, build" in caught.value.remedy

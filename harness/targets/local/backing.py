@@ -21,6 +21,7 @@ from trivet.errors import unknown
 from trivet.model.handover import Download
 from trivet.model.stack import Stack
 from trivet.stacks.images.build import build
+from trivet.stacks.images.pulled import through
 from trivet.stacks.images.recipes import ImageSet, load_images
 from trivet.stacks.platform import read_platform
 from trivet.targets.base import StoreClient
@@ -189,11 +190,15 @@ def s3_environment(address: str, key: str, secret: str) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Backing:
-    """What the user chose: a database and a store by name, and where the images of those in containers come from."""
+    """What the user chose: a database and a store by name, and where the images of those in containers come from.
+
+    ``images`` is ``pull`` or ``build``; ``mirror`` is the URL of a registry to pull them from instead of their own, empty for none.
+    """
 
     store: str = "files"
     database: str = "sqlite"
     images: str = "pull"
+    mirror: str = ""
 
     def __post_init__(self) -> None:
         for kind, name, known in (("database", self.database, DATABASES), ("store", self.store, STORES)):
@@ -202,13 +207,11 @@ class Backing:
 
     def plan(self, stack: Stack) -> Sequence[str]:
         """A line for each container."""
-        paths = self._paths()
-        images = _images(stack) if paths else None
-        return [
-            f"container: {images.one(path).reference}, {'built' if self.images == 'build' else 'pulled'} unless it is there"
-            for path in paths
-            if images
-        ]
+        if not (paths := self._paths()):
+            return ()
+        images = _images(stack)
+        source = "built from packages" if self.images == "build" else "pulled"
+        return [f"container: {images.one(path).reference}, {source} unless it is there" for path in paths]
 
     @contextmanager
     def open(self, stack: Stack, run: Run, stop: threading.Event, emit: Emit) -> Iterator[tuple[Database, Artifacts]]:
@@ -216,7 +219,7 @@ class Backing:
 
         Raises PlatformError when there is no Docker to start them, or an image is not to be had.
         """
-        names = _in_docker(stack, self._paths(), self.images, stop, emit) if self._paths() else {}
+        names = self._in_docker(stack, stop, emit) if self._paths() else {}
         with Containers(run, names, stop) as containers:
             yield (
                 DATABASES[self.database](run.directory, containers),
@@ -226,27 +229,26 @@ class Backing:
     def _paths(self) -> list[str]:
         return [chosen.image for chosen in (DATABASES[self.database], STORES[self.store]) if chosen.image]
 
+    def _in_docker(self, stack: Stack, stop: threading.Event, emit: Emit) -> dict[str, str]:
+        """Path → the name under which Docker has the image, once it has them all."""
+        require_docker()
+        images = _images(stack)
+        wanted = {path: images.one(path) for path in self._paths()}
+        if self.images == "build":
+            store = build(images, only=list(wanted.values()), told=image_steps(emit), stop=stop)
+            place = f"127.0.0.1:{store.port}/{images.key}"
+            names = {path: f"{place}/{path}:{image.reference.tag}" for path, image in wanted.items()}
+        else:
+            names = {
+                path: through(self.mirror, image.pull) if self.mirror else image.pull for path, image in wanted.items()
+            }
+        for path, name in names.items():
+            with phase(emit, f"image {path}"):
+                pull(name)
+        return names
+
 
 def _images(stack: Stack) -> ImageSet:
     """The images of the stack's platform; for a stack without one, those that all platforms share."""
     platform = None if stack.platform else read_platform(Path(str(files("trivet.fixtures"))) / "platforms" / "common")
     return load_images(stack, platform)
-
-
-def _in_docker(stack: Stack, paths: Sequence[str], source: str, stop: threading.Event, emit: Emit) -> dict[str, str]:
-    """Path → the name under which Docker has the image, once it has them all."""
-    require_docker()
-    images = _images(stack)
-    wanted = {path: images.one(path) for path in paths}
-    if source == "build":
-        store = build(images, only=list(wanted.values()), told=image_steps(emit), stop=stop)
-        names = {
-            path: f"127.0.0.1:{store.port}/{images.key}/{image.reference.path}:{image.reference.tag}"
-            for path, image in wanted.items()
-        }
-    else:
-        names = {path: image.pull for path, image in wanted.items()}
-    for path, name in names.items():
-        with phase(emit, f"image {path}"):
-            pull(name)
-    return names
