@@ -160,7 +160,7 @@ class Kubectl:
             stdin=bundle,
             seconds=seconds,
         )
-        return [item for document in _documents(said) for item in _items(document)]
+        return [item for document in json_documents(said) for item in _items(document)]
 
     def delete(
         self,
@@ -305,7 +305,7 @@ def _items(document: dict[str, Any]) -> list[dict[str, Any]]:
     return list(document["items"]) if document.get("kind") == "List" else [document]
 
 
-def _documents(text: str) -> list[dict[str, Any]]:
+def json_documents(text: str) -> list[dict[str, Any]]:
     """The JSON documents that follow each other in ``text``."""
     decoder, found, position = json.JSONDecoder(), [], 0
     while (start := text.find("{", position)) >= 0:

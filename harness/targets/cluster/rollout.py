@@ -1,4 +1,5 @@
-"""Drives one roll-out by the core library's plans, under traffic: deploy, canary, take back, resume, promote, roll back.
+"""Drives one roll-out by the core library's plans, under traffic: deploy, canary, take back, resume, promote, roll back; where the earlier
+revision still ran then, promote once more and roll back as if it did not.
 
 It records and judges nothing: several contracts read one record, as they read one hand-off. The two models answer the same request with
 different values, so that an answer tells which of them gave it.
@@ -26,7 +27,18 @@ from trivet.integration import (
     shares,
     v2_request,
 )
-from trivet.model.rollout import ABORTED, CANARY, PROMOTED, RESUMED, ROLLED_BACK, Contender, Rollout, Step
+from trivet.model.rollout import (
+    ABORTED,
+    CANARY,
+    PROMOTED,
+    REPEATED,
+    RESTORED,
+    RESUMED,
+    ROLLED_BACK,
+    Contender,
+    Rollout,
+    Step,
+)
 from trivet.targets.base import Background, ClusterClient, TrafficClient, TrainerClient
 
 SERVICE = "rolling-classifier"
@@ -49,7 +61,15 @@ SETTLED = 180.0
 SOURCE_URI = "internal.serving.kserve.io/storage-initializer-sourceuri"
 """The annotation by which KServe tells its pod webhook what to fetch (kserve 0.14.1 and 0.20.0 pkg/constants/constants.go)."""
 
+FRUGAL: Mapping[str, Mapping[str, str]] = {
+    "requests": {"cpu": "25m", "memory": "256Mi"},
+    "limits": {"cpu": "1", "memory": "2Gi"},
+}
+"""Resources of services that are there for a check only: a node of two cores has little to promise beside the platform itself."""
+
 Service = Mapping[str, Any]
+TakeBack = Callable[[Service, Service], Rollback]
+"""The plan to go back, from the service as it is and as it was before the roll-out."""
 
 
 def drive(
@@ -62,15 +82,14 @@ def drive(
     deployment: Mapping[str, Any] | None = None,
     name: str = SERVICE,
     alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda service: service,
-    take_back: Callable[[Service, Service], Rollback] = lambda observed, previous: rollback(
-        observed, previous=previous
-    ),
+    take_back: TakeBack | None = None,
+    last: str = RESTORED,
 ) -> Rollout:
     """Deploy a model, roll a second one out beside it and back, and remove the service again.
 
     ``deployment`` is what the platform at hand needs of ``build_inference_service`` (mode, autoscaler). ``alter`` changes each
     InferenceService before it is applied, and ``take_back`` plans the rollback after the promotion: where they are given, what happens is
-    not what the core library would do. Raises CannotTell when not even the first model gets ready.
+    not what the core library would do. ``last`` is the step to end with. Raises CannotTell when not even the first model gets ready.
     """
     request = v2_request(None, ROWS)
     registered = f"trivet-{name}-{uuid4().hex[:8]}"
@@ -92,14 +111,15 @@ def drive(
             model_version=logged.version,
             exists=bool(services),
             canary_percent=PERCENT if services else None,
-            **{**(deployment or {}), "namespace": cluster.namespace, "min_replicas": 1, "max_replicas": 2},
+            resources=FRUGAL,
+            **{**(deployment or {}), "namespace": cluster.namespace, "min_replicas": 1, "max_replicas": 1},
         )
         services.append(alter(built))
     with deployed(cluster, services[0]) as stable:
         ready = time.monotonic()
         first = traffic.send(name, request, times=FIRST, at_once=1)
         with traffic.background(name, request, rate=RATE) as background:
-            run = _Run(cluster, traffic, background, name, services[1], stable, take_back)
+            run = _Run(cluster, traffic, background, name, services[1], stable, take_back, last)
             try:
                 run.go(request)
             except TrivetError as error:
@@ -111,6 +131,7 @@ def drive(
             ready=ready,
             first=first,
             steps=run.steps,
+            last=last,
             percent=PERCENT,
             split=run.split,
             split_service=run.split_service,
@@ -161,7 +182,8 @@ class _Run:
         name: str,
         candidate: Service,
         stable: Service,
-        take_back: Callable[[Service, Service], Rollback],
+        take_back: TakeBack | None,
+        last: str,
     ) -> None:
         self._cluster = cluster
         self._traffic = traffic
@@ -169,7 +191,8 @@ class _Run:
         self._name = name
         self._candidate = candidate
         self._stable = stable
-        self._take_back = take_back
+        self._take_back = take_back or self._as_pods_allow
+        self._last = last
         self.steps: list[Step] = []
         self.split: list[Any] = []
         self.split_service: Service | None = None
@@ -186,18 +209,26 @@ class _Run:
         self.split_service = self._cluster.get("inferenceservice", self._name)
         self._step(ABORTED, rollback(observed).patch, lambda seen: shares(seen) == {old: 100})
         self._step(RESUMED, set_canary(PERCENT), lambda seen: shares(seen) == {new: PERCENT, old: 100 - PERCENT})
-        observed = self._step(PROMOTED, promote(), lambda seen: shares(seen) == {new: 100} and _rolled_out(seen) == new)
-        plan = self._take_back(observed, self._stable)
-        back = {plan.revision: 100} if plan.revision else None
-        self._step(
-            ROLLED_BACK,
-            plan.patch,
-            lambda seen: (
-                shares(seen) == back
-                if back
-                else newest_revision(seen) not in ("", new) and shares(seen) == {newest_revision(seen): 100}
-            ),
+        promoted = self._step(PROMOTED, promote(), lambda seen: shares(seen) == {new: 100} and _rolled_out(seen) == new)
+        plan = self._take_back(promoted, self._stable)
+        self._step(ROLLED_BACK, plan.patch, lambda seen: _is_back(seen, plan, new))
+        if plan.revision and self._last == RESTORED:
+            self._step(REPEATED, promote(), lambda seen: shares(seen) == {new: 100} and _rolled_out(seen) == new)
+            anew = rollback(promoted, previous=self._stable)
+            self._step(RESTORED, anew.patch, lambda seen: _is_back(seen, anew, new))
+
+    def _as_pods_allow(self, observed: Service, previous: Service) -> Rollback:
+        """The core library's plan, told whether the earlier revision has a pod that is ready and not ending."""
+        old = newest_revision(previous)
+        found = self._cluster.get("pod", selector=f"serving.knative.dev/revision={old}") or {}
+        warm = any(
+            "deletionTimestamp" not in pod["metadata"]
+            and condition.get("type") == "Ready"
+            and condition["status"] == "True"
+            for pod in found.get("items") or ()
+            for condition in (pod.get("status") or {}).get("conditions") or ()
         )
+        return rollback(observed, previous=previous, previous_is_warm=warm)
 
     def _step(self, name: str, change: Service, holds: Callable[[Service], bool], *, apply: bool = False) -> Service:
         began = self._background.mark(name)
@@ -217,6 +248,14 @@ class _Run:
                 Step(name=name, change=change, began=began, settled=settled, ended=ended, service=observed)
             )
         return observed
+
+
+def _is_back(observed: Service, plan: Rollback, from_revision: str) -> bool:
+    """Whether all traffic is where a rollback wants it: at a revision that there is, or at one newer than ``from_revision``."""
+    newest = newest_revision(observed)
+    if plan.revision:
+        return shares(observed) == {plan.revision: 100}
+    return newest not in ("", from_revision) and shares(observed) == {newest: 100}
 
 
 def _rolled_out(observed: Service) -> str:

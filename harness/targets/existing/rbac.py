@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from trivet.errors import UsageError
-from trivet.targets.cluster.kubectl import Kubectl
+from trivet.targets.cluster.kubectl import Kubectl, json_documents
 from trivet.targets.existing.settings import Existing
 
 ACCOUNT = "trivet"
@@ -95,7 +95,7 @@ def lacking(kubectl: Kubectl, namespaces: tuple[str, str]) -> list[str]:
         *("create", "-f", "-", "-o", "json"),
         stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": reviews}),
     )
-    answers = json.loads(said)["items"] if len(reviews) > 1 else [json.loads(said)]
+    answers = json_documents(said)
     denied: dict[tuple[str, str, str], list[str]] = {}
     for (namespace, permission, verb), answer in zip(asked, answers, strict=True):
         if not (answer.get("status") or {}).get("allowed"):
