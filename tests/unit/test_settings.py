@@ -59,4 +59,4 @@ def test_the_profile_follows_the_target_unless_it_is_named(tmp_path: Path) -> No
 def test_an_unknown_source_of_images_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown source of images 'bake'") as caught:
         load_settings(write(tmp_path, ""), {"TRIVET_IMAGES": "bake"})
-    assert "pull, build" in caught.value.remedy
+    assert "build, pull" in caught.value.remedy
