@@ -7,6 +7,7 @@ from typing import Any
 from trivet.contracts.manifests import MODE
 from trivet.integration import build_inference_service
 from trivet.model.handover import Handover
+from trivet.targets.cluster.rollout import FRUGAL
 
 
 def service_like(handover: Handover, name: str, **changes: Any) -> dict[str, Any]:
@@ -16,6 +17,7 @@ def service_like(handover: Handover, name: str, **changes: Any) -> dict[str, Any
         "deployment_mode": metadata.get("annotations", {}).get(MODE, "Serverless"),
         "cpu_target": predictor.get("scaleTarget"),
         "max_replicas": 2,
+        "resources": FRUGAL,
     }
     return build_inference_service(
         name=name,

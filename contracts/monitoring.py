@@ -64,7 +64,7 @@ def requests_are_counted(
         raise CannotTell("the model was saved without an input example to ask with")
     request = v2_request(read_signature(model_directory.mlmodel), rows)
     wrong = {**request, "inputs": request["inputs"][1:]}
-    with deployed(cluster, service_like(handover, MEASURED, min_replicas=1)):
+    with deployed(cluster, service_like(handover, MEASURED, min_replicas=1, max_replicas=1)):
         sent = traffic.send(MEASURED, request, times=GOOD)
         refused = traffic.send(MEASURED, wrong, times=BAD)
         odd = next((one for one in sent if one.status != 200), None) or next(

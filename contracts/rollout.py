@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,10 +11,21 @@ from trivet.contracts.serving import same
 from trivet.contracts.statistics import plan_share
 from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
 from trivet.errors import CannotTell, PlatformError
-from trivet.integration import shares, v2_values
+from trivet.integration import set_canary, shares, v2_values
 from trivet.model.feature import CANARY_TRAFFIC
 from trivet.model.finding import Evidence, Finding
-from trivet.model.rollout import ABORTED, CANARY, PROMOTED, RESUMED, ROLLED_BACK, Contender, Rollout, Step
+from trivet.model.rollout import (
+    ABORTED,
+    CANARY,
+    PROMOTED,
+    REPEATED,
+    RESTORED,
+    RESUMED,
+    ROLLED_BACK,
+    Contender,
+    Rollout,
+    Step,
+)
 from trivet.model.traffic import Answer
 from trivet.targets.cluster.rollout import SPLIT
 
@@ -31,8 +43,16 @@ BEFORE = 2.0
 """Seconds before a change that its slice begins."""
 FEWEST = 20
 """Requests in a slice below which it shows nothing: about four seconds of the roll-out's traffic."""
-PATIENCE = 10.0
-"""Seconds after which an answer comes too late: a client has given up by then, and a stall of that length is an outage."""
+PATIENCE = 8.0
+"""Seconds after which an answer comes too late: clients of predictions have given up by then. Measured on two busy cores: up to 5 s
+while pods start beside, and stalls of 9 s and more where traffic goes to a revision that was scaled to zero."""
+RACE = re.compile(
+    r"tcp 127\.0\.0\.1:\d+->127\.0\.0\.1:\d+: .*(closed network connection|connection reset|broken pipe)|EOF"
+)
+RACES = 0.01
+"""Inside each pod the queue-proxy keeps connections to the runtime, which closes idle ones after 5 s (uvicorn's timeout_keep_alive). A
+request that is sent at that very moment gets HTTP 502, whether or not anything changes: seen once in 3000. Such losses are told, and count
+against a change when they are more than this part of its slice."""
 LAG = 2.0
 """Seconds after a status came to agree in which single answers may still be of the other revision: requests that were under way."""
 
@@ -128,7 +148,8 @@ def split_is_what_was_asked_for(rollout: Rollout) -> Iterator[Finding]:
     ),
 )
 def promotion_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
-    for name in (CANARY, RESUMED, PROMOTED):
+    names = (CANARY, RESUMED, PROMOTED, *((REPEATED,) if _ran_on(rollout) else ()))
+    for name in names:
         yield _lossless(rollout, _step(rollout, name))
 
 
@@ -144,16 +165,18 @@ def promotion_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
     ),
     remedy=(
         "Plan it with trivet.integration.rollback: percentage 0 while the earlier revision runs, and the earlier model as a new revision "
-        "after a promotion."
+        "when it does not."
     ),
     sources=(
         "measured (KServe 0.14.1, Knative 1.15): canaryTrafficPercent 0 after a promotion brought a stall of 10 s and 15 s of HTTP 400, "
         "the service staying Ready=True",
         "knative.dev/serving pkg/reconciler/autoscaling: min-scale holds for reachable revisions only",
+        "measured (KServe 0.14.1, Knative 1.15, readiness probe on the model): 14 s after a promotion the earlier revision's pod ends, "
+        "and percentage 0 then stalls 9 s; with the HPA class the pod stays, and percentage 0 takes 2 s",
     ),
 )
 def rollback_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
-    for name in (ABORTED, ROLLED_BACK):
+    for name in (ABORTED, ROLLED_BACK, *((RESTORED,) if _ran_on(rollout) else ())):
         yield _lossless(rollout, _step(rollout, name))
 
 
@@ -171,7 +194,7 @@ def rollback_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
 )
 def status_names_who_answers(rollout: Rollout) -> Iterator[Finding]:
     yield _named(rollout, f"at {rollout.percent} %", rollout.split_service or {}, rollout.split)
-    for name in (ABORTED, PROMOTED, ROLLED_BACK):
+    for name in (ABORTED, PROMOTED, ROLLED_BACK, *((RESTORED,) if _ran_on(rollout) else ())):
         step = _step(rollout, name)
         if step.settled is None:
             yield inconclusive(f"{name}: {rollout.trouble}")
@@ -206,8 +229,16 @@ def _lossless(rollout: Rollout, step: Step) -> Finding:
     """Hold the slice around a step to the rule: every request is answered in time, by one of the two models."""
     answers = _slice(rollout, step.began - BEFORE, step.ended)
     lost = [answer for answer in answers if not _whose(answer, rollout) or answer.seconds > PATIENCE]
+    races = [answer for answer in lost if answer.status == 502 and RACE.search(str(answer.body))]
+    if len(races) <= max(1, RACES * len(answers)):
+        lost = [answer for answer in lost if answer not in races]
+    else:
+        races = []
     span = f"{step.ended - step.began + BEFORE:.0f} s around {step.name}"
-    proof = (_answers(f"lost around {step.name}", lost or answers[:5]), evidence("the change", "manifest", step.change))
+    proof = (
+        _answers(f"lost around {step.name}", [*lost, *races] or answers[:5]),
+        evidence("the change", "manifest", step.change),
+    )
     if lost:
         first, last = lost[0].at - step.began, lost[-1].at - step.began
         return failed(
@@ -222,11 +253,18 @@ def _lossless(rollout: Rollout, step: Step) -> Finding:
     if step.settled is None:
         return inconclusive(f"{step.name} did not come about: {rollout.trouble}", evidence=proof)
     slowest = max(answer.seconds for answer in answers)
+    aside = f", {len(races)} more met a connection that the runtime was closing" if races else ""
     return passed(
-        f"{len(answers)} requests in the {span} were answered, the slowest after {slowest:.1f} s; the change took "
+        f"{len(answers) - len(races)} requests in the {span} were answered, the slowest after {slowest:.1f} s{aside}; the change took "
         f"{step.settled - step.began:.1f} s",
         evidence=proof,
     )
+
+
+def _ran_on(rollout: Rollout) -> bool:
+    """Whether the first rollback was to a revision that still ran, so that the roll-out went on to the other way back."""
+    back = rollout.step(ROLLED_BACK)
+    return back is not None and back.change == set_canary(0) and rollout.last == RESTORED
 
 
 def _slice(rollout: Rollout, begin: float, end: float) -> list[Answer]:

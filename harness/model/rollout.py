@@ -13,6 +13,8 @@ ABORTED = "canary taken back"
 RESUMED = "canary resumes"
 PROMOTED = "promotion"
 ROLLED_BACK = "rollback"
+REPEATED = "second promotion"
+RESTORED = "rollback by a new revision"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ class Rollout:
     ``ready`` is the time at which it first said ``Ready=True``, and ``first`` the answers to the requests sent from then on. ``split`` are
     answers while the canary had ``percent`` % of the traffic, ``split_service`` the InferenceService after the last of them. ``stream`` ran
     from before the first step to after the last one. ``uris`` maps a revision to the storage URI that its pods were made with. ``trouble``
-    says why the later steps are missing, if they are.
+    says why steps are missing before ``last``, the one to end with. After a rollback that needed a new revision there are no further ones.
     """
 
     stable: Contender
@@ -57,6 +59,7 @@ class Rollout:
     ready: float
     first: Sequence[Answer]
     steps: Sequence[Step] = ()
+    last: str = RESTORED
     percent: int = 0
     split: Sequence[Answer] = ()
     split_service: Mapping[str, Any] | None = None

@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trivet.integration import promote, set_canary
-from trivet.model.rollout import ABORTED, CANARY, PROMOTED, RESUMED, ROLLED_BACK, Contender, Rollout, Step
+from trivet.model.rollout import (
+    ABORTED,
+    CANARY,
+    PROMOTED,
+    REPEATED,
+    RESTORED,
+    RESUMED,
+    ROLLED_BACK,
+    Contender,
+    Rollout,
+    Step,
+)
 from trivet.model.traffic import Answer, Stream
 
 OLD = Contender(name="version 1", storage_uri="s3://models/1/", answer=[1])
@@ -17,7 +28,9 @@ STEPS: tuple[tuple[str, Mapping[str, Any], Mapping[str, int]], ...] = (
     (ABORTED, set_canary(0), {"c-00001": 100}),
     (RESUMED, set_canary(20), {"c-00001": 80, "c-00002": 20}),
     (PROMOTED, promote(), {"c-00002": 100}),
-    (ROLLED_BACK, {}, {"c-00003": 100}),
+    (ROLLED_BACK, set_canary(0), {"c-00001": 100}),
+    (REPEATED, promote(), {"c-00002": 100}),
+    (RESTORED, {}, {"c-00003": 100}),
 )
 LENGTH = 10.0
 """Seconds from one step to the next; a step settles after 4 and ends after 9."""
@@ -70,6 +83,6 @@ def sound() -> Rollout:
         percent=20,
         split=[answer(5.0, new if number % 5 == 0 else old) for number in range(1000)],
         split_service=service(STEPS[0][2]),
-        stream=stream([[old, new], [old], [old, new], [new], [old]]),
+        stream=stream([[old, new], [old], [old, new], [new], [old], [new], [old]]),
         uris=URIS,
     )

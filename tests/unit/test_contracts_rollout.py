@@ -18,7 +18,7 @@ from trivet.contracts.rollout import (
 from trivet.errors import CannotTell
 from trivet.model.contract import Contract
 from trivet.model.outcome import Outcome, combine
-from trivet.model.rollout import PROMOTED, Rollout, Step
+from trivet.model.rollout import PROMOTED, ROLLED_BACK, Rollout, Step
 from trivet.model.traffic import Answer, Stream
 
 ALL = (
@@ -153,3 +153,33 @@ def test_a_revision_whose_model_is_not_known_is_not_taken_for_the_right_one() ->
     outcome, message = judged(status_names_who_answers, replace(sound(), uris={}))
     assert outcome is Outcome.FAILED
     assert f"and {OLD.name} and {NEW.name} answered" in message
+
+
+def test_a_roll_out_that_ended_before_its_last_step_is_no_answer() -> None:
+    rollout = sound()
+    cut = replace(rollout, steps=rollout.steps[:-1], trouble="no room for a pod")
+    with pytest.raises(CannotTell, match="rollback by a new revision"):
+        judged(rollback_loses_no_request, cut)
+
+
+def test_a_rollback_by_a_new_revision_needs_no_second_one() -> None:
+    rollout = sound()
+    short = with_step(replace(rollout, steps=rollout.steps[:-2]), ROLLED_BACK, change={"spec": {}})
+    assert judged(rollback_loses_no_request, short)[0] is Outcome.PASSED
+
+
+def race(at: float) -> Answer:
+    """What KServe 0.14.1 answered while the runtime closed an idle connection, nothing else being amiss."""
+    body = "readfrom tcp 127.0.0.1:39208->127.0.0.1:8080: write tcp 127.0.0.1:39208->127.0.0.1:8080: use of closed network connection\n"
+    return Answer(at=at, seconds=0.1, status=502, body=body)
+
+
+def test_a_single_connection_that_was_just_closed_is_told_and_several_are_a_loss() -> None:
+    outcome, message = judged(promotion_loses_no_request, with_answers(sound(), race(PROMOTION + 1)))
+    assert outcome is Outcome.PASSED
+    assert "44 requests in the 11 s around promotion were answered" in message
+    assert "1 more met a connection that the runtime was closing" in message
+    outcome, message = judged(
+        promotion_loses_no_request, with_answers(sound(), race(PROMOTION + 1), race(PROMOTION + 1.25))
+    )
+    assert (outcome, "2 of 45 requests" in message) == (Outcome.FAILED, True)

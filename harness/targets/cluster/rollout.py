@@ -84,19 +84,23 @@ def drive(
     alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda service: service,
     take_back: TakeBack | None = None,
     last: str = RESTORED,
+    load_seconds: float = 0.0,
 ) -> Rollout:
     """Deploy a model, roll a second one out beside it and back, and remove the service again.
 
     ``deployment`` is what the platform at hand needs of ``build_inference_service`` (mode, autoscaler). ``alter`` changes each
     InferenceService before it is applied, and ``take_back`` plans the rollback after the promotion: where they are given, what happens is
-    not what the core library would do. ``last`` is the step to end with. Raises CannotTell when not even the first model gets ready.
+    not what the core library would do. ``last`` is the step to end with, and the models take ``load_seconds`` longer to load than they
+    would. Raises CannotTell when not even the first model gets ready.
     """
     request = v2_request(None, ROWS)
     registered = f"trivet-{name}-{uuid4().hex[:8]}"
     contenders: list[Contender] = []
     services: list[dict[str, Any]] = []
     for offset in (0, 10):
-        logged = trainer.log_model(estimator="logistic-regression", label_offset=offset, register_as=registered)
+        logged = trainer.log_model(
+            estimator="logistic-regression", label_offset=offset, load_seconds=load_seconds, register_as=registered
+        )
         model_uri = f"models:/{registered}/{logged.version}"
         uri = resolve_storage_uri(model_uri, tracking=tracking, artifact_root=artifact_root)
         contenders.append(
