@@ -10,10 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import cache
 from itertools import count
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -91,7 +90,8 @@ class ClusterSession(HandoverSession):
         )
         self._traffic = Traffic(self._services.infer_address)
         self._policies = self._pool.submit(self._measure_policies)
-        self._rollout = cache(self._drive_rollout)
+        self._rollout: Future[Rollout] | None = None
+        self._rollout_lock = Lock()
         Thread(
             target=self._evidence.watch, args=(self._processes.closed,), name="trivet-conditions", daemon=True
         ).start()
@@ -103,7 +103,7 @@ class ClusterSession(HandoverSession):
             "cluster": lambda: self._cluster,
             "metrics": self._metrics,
             "traffic": lambda: self._traffic,
-            "rollout": lambda: self._rollout(),
+            "rollout": self._driven_rollout,
         }
 
     def features(self) -> Mapping[str, str]:
@@ -301,6 +301,13 @@ class ClusterSession(HandoverSession):
         source, listener = self._pods["initializer"].result(), self._pods["runtime"].result()
         with self._phase("network policies"):
             return features.network_policy(self.access.kubectl, self.namespaces, source, listener)
+
+    def _driven_rollout(self) -> Rollout:
+        """The one roll-out of the session, driven when it is first asked for; whoever asks meanwhile waits for the same one."""
+        with self._rollout_lock:
+            if self._rollout is None:
+                self._rollout = self._pool.submit(self._drive_rollout)
+        return self._rollout.result()
 
     def _drive_rollout(self) -> Rollout:
         tracking = TrackingApi(self._tracking.result().url)
