@@ -230,7 +230,10 @@ class HandoverSession(ABC):
         worker = self._worker("trainer", "trainer job", "trainer", background=True)
         tracking = self._tracking.result()
         with self._phase("trainer job"):
-            worker.call("connect", environment=self._tracking_environment(tracking.uri))
+            environment = self._tracking_environment(tracking.uri)
+            if self.experiment:
+                environment["MLFLOW_EXPERIMENT_NAME"] = self.experiment
+            worker.call("connect", environment=environment)
         return LocalTrainer(worker)
 
     def _tracking_environment(self, uri: str) -> dict[str, str]:

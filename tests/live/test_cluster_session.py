@@ -18,7 +18,7 @@ import yaml
 
 from trivet.engine.authoring import redact
 from trivet.errors import PlatformError, UsageError
-from trivet.integration import read_signature, v2_request, v2_values
+from trivet.integration import TrackingError, read_signature, v2_request, v2_values
 from trivet.model import feature
 from trivet.settings import load_settings
 from trivet.stacks.read import load_stack
@@ -242,7 +242,10 @@ def test_an_account_with_the_printed_permissions_runs_a_whole_session(theirs: Ex
         served_equals_trained(session)
         with pytest.raises(UsageError, match="was not made by this session"):
             session.client("cluster").delete("pod", "foreign")
-        identifier = session.namespaces.id
+        identifier, tracking = session.namespaces.id, session.client("tracking")
+        registered = session.client("handover").model.registered_name
+    with pytest.raises(TrackingError, match=registered):
+        tracking.get_registered_model(registered)
     assert access.kubectl.get("pod", "foreign", namespace=namespace) is not None
     deadline = time.monotonic() + 120
     kinds = "inferenceservices,networkpolicies,pods"

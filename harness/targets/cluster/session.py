@@ -146,14 +146,7 @@ class ClusterSession(HandoverSession):
         if self.access.owned:
             return
         with suppress(Exception):
-            trainer = self._trainer.result(timeout=0)
-            wanted = {"filter_string": f"name LIKE '{self.registered}%'"}
-            for model in trainer.call("client", method="search_registered_models", arguments=wanted):
-                trainer.call("client", method="delete_registered_model", arguments={"name": model["name"]})
-            wanted = {"filter_string": f"name LIKE '{self.experiment}%'"}
-            for experiment in trainer.call("client", method="search_experiments", arguments=wanted):
-                identifier = {"experiment_id": experiment["experiment_id"]}
-                trainer.call("client", method="delete_experiment", arguments=identifier)
+            self._trainer.result(timeout=0).call("forget", experiments=self.experiment)
         with suppress(Exception):
             store = self._store.result(timeout=0)
             assert isinstance(store, ClusterStore)
