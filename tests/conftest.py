@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from controls.live_twins import STACK
 
 from trivet.engine.events import Event
 from trivet.model.handover import Handover
+from trivet.settings import load_settings
 from trivet.stacks.read import load_stack
+from trivet.targets.cluster.session import ClusterSession
+from trivet.targets.kind.target import kind_target
 from trivet.targets.local import LocalTarget
 from trivet.targets.local.session import LocalSession
 
@@ -46,3 +50,11 @@ def handover(session: LocalSession) -> Handover:
     found = session.client("handover")
     assert isinstance(found, Handover)
     return found
+
+
+@pytest.fixture(scope="session")
+def cluster_session() -> Iterator[ClusterSession]:
+    """The stack on its own cluster, for tests that leave it as they found it. The images come from where the settings say."""
+    settings = load_settings(Path.cwd())
+    with kind_target(settings.images, settings.mirror).start(load_stack(STACK), lambda event: None) as running:
+        yield running

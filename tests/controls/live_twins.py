@@ -12,6 +12,7 @@ from trivet.model.contract import STATIC_SUBJECTS
 from trivet.model.finding import Finding
 from trivet.model.handover import Handover, LoggedModel
 from trivet.model.subjects import ModelDirectory
+from trivet.targets.base import Session
 from trivet.targets.local.session import LocalSession
 from trivet.targets.static import read_model_directory
 
@@ -19,7 +20,7 @@ STACK = "2024.11-fixed"
 """The stack of the shared session."""
 
 
-def findings(session: LocalSession, identifier: str, **twins: Any) -> list[Finding]:
+def findings(session: Session, identifier: str, **twins: Any) -> list[Finding]:
     """The findings of a contract; what it wants comes from ``twins``, and what is not there from the session."""
     judged = contract(identifier)
     assert set(twins) <= set(judged.wants), f"{identifier} wants {judged.wants}"
@@ -27,7 +28,7 @@ def findings(session: LocalSession, identifier: str, **twins: Any) -> list[Findi
     return list(judged.check(**given))
 
 
-def _real(session: LocalSession, name: str) -> Any:
+def _real(session: Session, name: str) -> Any:
     if name == "stack":
         return stack(STACK)
     if name in STATIC_SUBJECTS:

@@ -1,0 +1,63 @@
+"""Controls of the contracts over metrics: queries as they are published, and the port that KServe names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from controls.live_twins import Instead, findings
+from controls.registry import broken, sound
+
+from trivet.contracts import monitoring
+from trivet.integration.monitoring import METRICS_PORT, REQUESTS
+from trivet.model.finding import Finding
+from trivet.targets.cluster.session import ClusterSession
+
+pytestmark = pytest.mark.cluster
+
+
+def asking(session: ClusterSession, change: Callable[[str], str]) -> Instead:
+    """Prometheus asked in other words."""
+    metrics = session.client("metrics")
+    return Instead(metrics, query=lambda promql: metrics.query(change(promql)))
+
+
+@broken("monitoring.requests_are_counted", because="Prometheus has no such series")
+def test_a_metric_that_is_published_and_does_not_exist(
+    cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
+) -> list[Finding]:
+    monkeypatch.setattr(monitoring, "SCRAPED", 20.0)
+    twin = asking(cluster_session, lambda promql: promql.replace(REQUESTS, "kserve_request_total"))
+    return findings(cluster_session, "monitoring.requests_are_counted", metrics=twin)
+
+
+@broken("monitoring.requests_are_counted", because="are counted by")
+def test_a_query_that_counts_readiness_probes(
+    cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
+) -> list[Finding]:
+    monkeypatch.setattr(monitoring, "SCRAPED", 20.0)
+    path = f'path="/v2/models/{monitoring.MEASURED}/infer"'
+    every = f'path=~"/v2/models/{monitoring.MEASURED}/.*"'
+    twin = asking(cluster_session, lambda promql: promql.replace(path, every))
+    return findings(cluster_session, "monitoring.requests_are_counted", metrics=twin)
+
+
+@sound("monitoring.requests_are_counted")
+def test_the_queries_of_the_core_library(cluster_session: ClusterSession) -> list[Finding]:
+    return findings(cluster_session, "monitoring.requests_are_counted")
+
+
+@broken("monitoring.annotated_port_has_metrics", because="which the pod is annotated with, answers HTTP 404")
+def test_the_port_that_kserve_names(cluster_session: ClusterSession) -> list[Finding]:
+    return findings(cluster_session, "monitoring.annotated_port_has_metrics")
+
+
+@sound("monitoring.annotated_port_has_metrics")
+def test_the_port_that_mlserver_has(cluster_session: ClusterSession) -> list[Finding]:
+    cluster = cluster_session.client("cluster")
+
+    def pod_get(pod: str, port: int, path: str) -> Any:
+        return cluster.pod_get(pod, METRICS_PORT, path)
+
+    return findings(cluster_session, "monitoring.annotated_port_has_metrics", cluster=Instead(cluster, pod_get=pod_get))

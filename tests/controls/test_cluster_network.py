@@ -1,0 +1,83 @@
+"""Controls of the contracts over paths through the network: real policies make the broken twins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from controls.live_twins import Instead, findings
+from controls.registry import broken, sound
+
+from trivet.contracts import network
+from trivet.model.finding import Finding
+from trivet.targets.cluster.session import ClusterSession
+
+pytestmark = pytest.mark.cluster
+
+PLATFORM = "trivet-platform"
+
+
+@contextmanager
+def policy(session: ClusterSession, namespace: str, spec: Mapping[str, Any], *, until: str) -> Iterator[None]:
+    """A further NetworkPolicy, in force: the first path of that name is no longer as the platform has it."""
+    kubectl, cluster = session.access.kubectl, session.client("cluster")
+    (path,) = [path for path in cluster.paths if path.name == until]
+    metadata = {"name": "trivet-control", "namespace": namespace}
+    document = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
+    try:
+        kubectl.apply(document)
+        deadline = time.monotonic() + network.EFFECT
+        while (network._probed(cluster, path) == network.OPEN) is path.allowed:
+            assert time.monotonic() < deadline, f"the policy had no effect on {until}"
+            time.sleep(0.5)
+        yield
+    finally:
+        kubectl.delete("networkpolicy", "trivet-control", namespace=namespace)
+
+
+@broken("network.policies_are_enforced", because="the connection was still open")
+def test_a_policy_that_nothing_enforces(cluster_session: ClusterSession) -> list[Finding]:
+    cluster = cluster_session.client("cluster")
+
+    def apply(document: Mapping[str, Any]) -> Mapping[str, Any]:
+        if document["kind"] == "NetworkPolicy":
+            nobody = {**document["spec"], "podSelector": {"matchLabels": {"trivet.dev/probe": "nobody"}}}
+            document = {**document, "spec": nobody}
+        stored: Mapping[str, Any] = cluster.apply(document)
+        return stored
+
+    return findings(cluster_session, "network.policies_are_enforced", cluster=Instead(cluster, apply=apply))
+
+
+@sound("network.policies_are_enforced")
+def test_a_policy_of_the_cluster(cluster_session: ClusterSession) -> list[Finding]:
+    return findings(cluster_session, "network.policies_are_enforced")
+
+
+@broken("network.needed_paths_are_open", because="and the platform needs it")
+def test_a_policy_that_keeps_pipelines_from_everything_but_names(cluster_session: ClusterSession) -> list[Finding]:
+    names = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+    spec = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": names}]}
+    pipelines = cluster_session.client("cluster").pipeline_namespace
+    with policy(cluster_session, pipelines, spec, until="pipelines to MLflow"):
+        return findings(cluster_session, "network.needed_paths_are_open")
+
+
+@sound("network.needed_paths_are_open")
+def test_the_paths_that_the_platform_needs(cluster_session: ClusterSession) -> list[Finding]:
+    return findings(cluster_session, "network.needed_paths_are_open")
+
+
+@broken("network.forbidden_paths_are_closed", because="and the platform forbids it")
+def test_a_policy_that_lets_everybody_in(cluster_session: ClusterSession) -> list[Finding]:
+    spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]}
+    with policy(cluster_session, PLATFORM, spec, until="services to the database"):
+        return findings(cluster_session, "network.forbidden_paths_are_closed")
+
+
+@sound("network.forbidden_paths_are_closed")
+def test_the_paths_that_the_platform_forbids(cluster_session: ClusterSession) -> list[Finding]:
+    return findings(cluster_session, "network.forbidden_paths_are_closed")
