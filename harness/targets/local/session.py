@@ -92,12 +92,16 @@ class LocalSession(HandoverSession):
     # -- the servers and the store
 
     def _start_database(self) -> str:
-        with self._phase(f"database: {self._database.title}"):
+        with self._container_phase("database", self._database):
             return self._database.start()
 
     def _start_artifacts(self) -> Mapping[str, str]:
-        with self._phase(f"artefact store: {self._artifacts.title}"):
+        with self._container_phase("artefact store", self._artifacts):
             return self._artifacts.start()
+
+    def _container_phase(self, name: str, part: Database | Artifacts) -> contextlib.AbstractContextManager[object]:
+        """Files are there at once; only a container takes time."""
+        return self._phase(f"{name}: {part.title}") if part.image else contextlib.nullcontext()
 
     def _start_tracking(self) -> Tracking:
         python, database = self._python["tracking"].result(), self._database_url.result()
