@@ -393,7 +393,11 @@ def _images(flags: Any) -> Any:
 
 @main.command()
 @click.option("--clean", is_flag=True, help="Remove what killed runs and half-made environments left behind.")
-@click.option("--target", help="existing: check the cluster that [tool.trivet.existing] names, too.")
+@click.option(
+    "--target",
+    help="kind: check what a cluster of trivet's own needs, too. existing: check the cluster that [tool.trivet.existing] names, too.",
+)
+@click.option("--images", help="For the target kind: pull or build.")
 @click.option("--context", metavar="NAME", help="The context of the kubeconfig, for the target existing.")
 @click.option("--rbac", is_flag=True, help="Print what must be granted there as a manifest, and check nothing.")
 def doctor(clean: bool, rbac: bool, **flags: Any) -> int:
@@ -407,6 +411,10 @@ def doctor(clean: bool, rbac: bool, **flags: Any) -> int:
 
         click.echo(manifest_for(settings.existing))
         return 0
-    seen = examine(clean=clean, existing=settings.existing if settings.target == "existing" else None)
+    seen = examine(
+        clean=clean,
+        existing=settings.existing if settings.target == "existing" else None,
+        images=settings.images if settings.target == "kind" else "",
+    )
     click.echo(symptoms(seen))
     return 0 if all(symptom.well for symptom in seen) else 2

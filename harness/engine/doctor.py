@@ -15,6 +15,7 @@ from trivet.stacks.realise import cache_directory, environments, find_python, ha
 from trivet.targets.existing.rbac import lacking
 from trivet.targets.existing.settings import Existing
 from trivet.targets.existing.target import kubectl_of
+from trivet.targets.kind.health import look
 from trivet.targets.local.journal import clean as clean_leftover
 from trivet.targets.local.journal import leftovers
 
@@ -32,13 +33,20 @@ class Symptom:
     remedy: str = ""
 
 
-def examine(*, clean: bool = False, existing: Existing | None = None) -> list[Symptom]:
-    """Everything that a local run depends on, and the user's own cluster when ``existing`` names it.
+def examine(*, clean: bool = False, existing: Existing | None = None, images: str = "") -> list[Symptom]:
+    """Everything that a local run depends on, the user's own cluster when ``existing`` names it, and what a kind cluster needs when
+    ``images`` names where its images come from.
 
     With ``clean``, leftovers and half-made environments are removed on the way.
     """
     theirs = _cluster(existing) if existing else ()
-    return [*_tools(), *_room(), *_stacks(), *_environments(clean), *_leftovers(clean), *theirs]
+    ours = _kind(images) if images else ()
+    return [*_tools(), *_room(), *_stacks(), *_environments(clean), *_leftovers(clean), *theirs, *ours]
+
+
+def _kind(images: str) -> Iterator[Symptom]:
+    for one in look(images):
+        yield Symptom(name=one.name, well=not one.remedy, seen=one.seen, remedy=one.remedy)
 
 
 def _tools() -> Iterator[Symptom]:

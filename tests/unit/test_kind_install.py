@@ -39,6 +39,7 @@ class Server:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.applied: list[str] = []
         self.refuse: Callable[[str], str] = lambda identifier: ""
+        self.waiting: Callable[[], str] = lambda: ""
         self.stuck: set[str] = set()
         self._lock = threading.Lock()
         self._objects: list[dict[str, Any]] = []
@@ -52,6 +53,8 @@ class Server:
                 case "apply":
                     return self._apply(stdin)
                 case "wait":
+                    if words := self.waiting():
+                        raise KubectlError("kubectl wait", words)
                     self.applied.append(f"established {arguments[-1]}")
                 case "get":
                     return json.dumps({"items": self._objects})
@@ -113,6 +116,14 @@ def test_definitions_are_established_before_what_needs_them(server: Server) -> N
         "established crd/things.example.com",
         "Deployment/a",
     ]
+
+
+def test_a_definition_that_is_too_new_to_be_waited_for_is_asked_again(server: Server) -> None:
+    left = iter([".status.conditions accessor error: <nil> is of the type <nil>, expected []interface{}"])
+    server.waiting = lambda: next(left, "")
+    definition = render({"kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"}})
+    install([step("a")], {"a": [definition]})
+    assert server.applied[-1] == "established crd/things.example.com"
 
 
 def test_what_a_controller_makes_is_waited_for_too(server: Server) -> None:

@@ -84,13 +84,22 @@ class Installation:
     def _apply(self, step: Step, found: Sequence[Document]) -> None:
         first = [one for one in found if one.kind in _FIRST]
         self._apply_all(step, first)
-        if definitions := [f"crd/{one.name}" for one in first if one.kind == "CustomResourceDefinition"]:
-            self._kubectl.run(
-                *("wait", "--for=condition=Established", f"--timeout={limits.APPLY:.0f}s"),
-                *definitions,
-                seconds=limits.APPLY + 10,
+        definitions = [f"crd/{one.name}" for one in first if one.kind == "CustomResourceDefinition"]
+        if definitions:
+            # kubectl gives up at once on a definition that has no conditions at all yet: then it is asked again.
+            self._kubectl.wait_for(
+                f"install {step.name}: its resource definitions",
+                lambda: self._established(definitions),
+                seconds=limits.APPLY,
+                poll=limits.POLL,
+                stop=self._stop,
             )
         self._apply_all(step, [one for one in found if one.kind not in _FIRST])
+
+    def _established(self, definitions: Sequence[str]) -> bool:
+        timeout = f"--timeout={limits.APPLY:.0f}s"
+        self._kubectl.run("wait", "--for=condition=Established", timeout, *definitions, seconds=limits.APPLY + 10)
+        return True
 
     def _apply_all(self, step: Step, found: Sequence[Document]) -> None:
         if not found:

@@ -24,6 +24,11 @@ def find_kind(platform: Platform, source: str) -> Path:
     """
     if source == "build":
         return built_tool("kind", platform)
+    return kind_on_path()
+
+
+def kind_on_path() -> Path:
+    """The kind on the PATH. Raises PlatformError when there is none or it is too old."""
     if not (found := shutil.which("kind")):
         raise PlatformError(
             "there is no kind command on this machine",
