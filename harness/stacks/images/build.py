@@ -27,7 +27,7 @@ from trivet.errors import PlatformError
 from trivet.stacks.images.docker import docker
 from trivet.stacks.images.layers import Bench, build_programs, make_layer
 from trivet.stacks.images.recipes import STORE, GoLayer, Image, ImageSet, Layer, inputs_of, title_of
-from trivet.stacks.images.registry import CONFIG, LAYER, MANIFEST, Registry
+from trivet.stacks.images.registry import CONFIG, LAYER, MANIFEST, Manifest, Registry
 from trivet.stacks.images.store import LAYERS, Store, images_home, open_store, running_store
 from trivet.stacks.images.tars import EPOCH, digest_of
 
@@ -89,17 +89,7 @@ class State:
 def states(images: ImageSet) -> list[State]:
     """Which images of the set are in the store. Builds nothing. Raises DockerError without Docker."""
     store = running_store()
-    there: dict[str, Record | None] = {}
-    for layer in (layer for image in images.images for layer in image.layers):
-        if (inputs := inputs_of(layer)) not in there:
-            record = read_record(inputs) if store else None
-            there[inputs] = record if record and store and store.registry.has_blob(LAYERS, record.digest) else None
-    found = []
-    for image in images.images:
-        records = [record for layer in image.layers if (record := there[inputs_of(layer)])]
-        complete = len(records) == len(image.layers)
-        found.append(State(image=image, present=complete, size=sum(record.size for record in records)))
-    return found
+    return [_state(image, images.key, store) for image in images.images]
 
 
 def build(
@@ -158,9 +148,21 @@ def program(layer: GoLayer, *, told: Told = lambda _: None, stop: threading.Even
     return done
 
 
-def _assembled(image: Image, key: str, registry: Registry) -> bool:
+def _state(image: Image, key: str, store: Store | None) -> State:
+    if store is None:
+        return State(image=image, present=False)
+    if found := _assembled(image, key, store.registry):
+        return State(image=image, present=True, size=sum(layer["size"] for layer in found.content["layers"]))
+    records = [read_record(inputs_of(layer)) for layer in image.layers]
+    there = [record for record in records if record and store.registry.has_blob(LAYERS, record.digest)]
+    complete = len(there) == len(records)
+    return State(image=image, present=complete, size=sum(record.size for record in there) if complete else 0)
+
+
+def _assembled(image: Image, key: str, registry: Registry) -> Manifest | None:
+    """The manifest of an image that is in the set, made from what its recipe says now."""
     found = registry.manifest(f"{key}/{image.reference.path}", image.reference.tag)
-    return found is not None and found.content.get("annotations", {}).get(INPUTS) == image.inputs
+    return found if found and found.content.get("annotations", {}).get(INPUTS) == image.inputs else None
 
 
 def _make_all(wanted: Sequence[Image], key: str, store: Store, told: Told, stop: threading.Event) -> None:

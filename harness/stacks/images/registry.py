@@ -17,7 +17,8 @@ from trivet.stacks.images.tars import Written
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
-_TIMEOUT = 60.0
+_TIMEOUT = 300.0
+"""Seconds without a byte from the store; taking in a blob of a gigabyte on a busy machine is what takes longest."""
 _CHUNK = 1 << 20
 
 
