@@ -22,8 +22,11 @@ SEAM = ("mlflow", "kserve")
 EXAMPLES = 60
 """Directory names that are drawn for ``any_directory_name_arrives_or_is_refused``."""
 
-MODEL_FILES = {"MLmodel": b"flavors: {}\n", "data/model.bin": bytes(range(256)), "code/__init__.py": b""}
-"""A directory in the shape of a model: nested, with a file of every byte and an empty one."""
+MODEL_FILES = {"MLmodel": b"flavors: {}\n", "data/model.bin": bytes(range(256)), "code/util.py": b"pass\n"}
+"""A directory in the shape of a model: nested, with a file of every byte."""
+
+EMPTY_FILE = "code/__init__.py"
+"""What a model with code of its own has beside it."""
 
 ADDED_BY_MLFLOW = ("registered_model_meta",)
 """What MLflow's client writes into the directory of a registered version when it downloads or loads it, which is the store itself when
@@ -318,6 +321,37 @@ def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: Track
             f"{tried} names: {tried - len(refused)} arrive byte for byte, {len(refused)} are refused with a word",
             evidence=proof,
         )
+
+
+@contract(
+    title="Empty files of a model should arrive too",
+    level=SHOULD,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "A model with code of its own (code_paths) has an empty __init__.py in most of its packages; without it Python finds another "
+        "package of that name first, or none."
+    ),
+    remedy="Write a comment into files that would be empty, __init__.py above all, before the model is logged.",
+    sources=(
+        "kserve_storage 0.20.0 kserve_storage.py, _download_s3: skips objects with size 0; kserve 0.14.1 storage.py does not",
+        "measured: versitygw 1.8.0 behind both",
+    ),
+)
+def empty_files_arrive(store: StoreClient) -> Iterator[Finding]:
+    uri = store.write("trivet-empty-file", {**MODEL_FILES, EMPTY_FILE: b""}).rstrip("/") + "/"
+    try:
+        got = store.download(uri)
+    except DownloadFailed as error:
+        yield inconclusive(f"the storage initializer does not fetch {uri}: {error.message}")
+        return
+    proof = (evidence("initializer log", "log", got.log),)
+    if not set(got.files) >= set(MODEL_FILES):
+        yield inconclusive(f"of {uri} only {sorted(got.files) or 'nothing'} arrived, empty or not", evidence=proof)
+    elif EMPTY_FILE in got.files:
+        yield passed(f"{EMPTY_FILE}, which is empty, arrived with the {len(MODEL_FILES)} other files", evidence=proof)
+    else:
+        yield failed(f"the storage initializer left out {EMPTY_FILE}, because it is empty", evidence=proof)
 
 
 @contract(

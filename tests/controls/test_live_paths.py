@@ -9,7 +9,7 @@ import pytest
 from controls.live_twins import Instead, findings, handed_over
 from controls.registry import broken, sound
 
-from trivet.contracts.paths import MODEL_FILES
+from trivet.contracts.paths import EMPTY_FILE, MODEL_FILES
 from trivet.model.finding import Finding
 from trivet.model.handover import Download, Handover
 from trivet.targets.base import StoreClient
@@ -27,11 +27,15 @@ def above(uri: str) -> str:
 
 def without_empty_files(store: StoreClient) -> Instead:
     """A store whose files arrive as from S3 since KServe 0.17.1, which skips objects of no bytes."""
-    empty = hashlib.sha256(b"").hexdigest()
+    return without(store, hashlib.sha256(b"").hexdigest())
+
+
+def without(store: StoreClient, content: str) -> Instead:
+    """A store of which files with the SHA-256 ``content`` do not arrive."""
 
     def download(uri: str) -> Download:
         got = store.download(uri)
-        return replace(got, files={path: digest for path, digest in got.files.items() if digest != empty})
+        return replace(got, files={path: digest for path, digest in got.files.items() if digest != content})
 
     return Instead(store, download=download)
 
@@ -104,13 +108,15 @@ def test_a_uri_that_the_initializer_refuses(session: LocalSession, handover: Han
 @broken("paths.download_is_byte_identical", because="1 files differ after the download: code/__init__.py")
 def test_an_initializer_that_leaves_out_empty_files(session: LocalSession, handover: Handover) -> list[Finding]:
     store = session.client("store")
-    twin = replace(handover, storage_uri=store.write("twin-with-empty-file", MODEL_FILES))
+    twin = replace(handover, storage_uri=store.write("twin-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""}))
     return findings(session, "paths.download_is_byte_identical", handover=twin, store=without_empty_files(store))
 
 
 @sound("paths.download_is_byte_identical")
 def test_an_initializer_that_fetches_empty_files(session: LocalSession, handover: Handover) -> list[Finding]:
-    twin = replace(handover, storage_uri=session.client("store").write("twin-with-empty-file", MODEL_FILES))
+    twin = replace(
+        handover, storage_uri=session.client("store").write("twin-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""})
+    )
     return findings(session, "paths.download_is_byte_identical", handover=twin)
 
 
@@ -122,15 +128,28 @@ def test_the_model_that_was_handed_over(session: LocalSession) -> list[Finding]:
 # any_directory_name_arrives_or_is_refused
 
 
-@broken("paths.any_directory_name_arrives_or_is_refused", because="arrives as ['MLmodel', 'data/model.bin']")
-def test_names_with_an_initializer_that_leaves_out_empty_files(session: LocalSession) -> list[Finding]:
-    store = without_empty_files(session.client("store"))
+@broken("paths.any_directory_name_arrives_or_is_refused", because="arrives as ['MLmodel', 'code/util.py']")
+def test_names_with_an_initializer_that_leaves_out_a_file(session: LocalSession) -> list[Finding]:
+    store = without(session.client("store"), hashlib.sha256(MODEL_FILES["data/model.bin"]).hexdigest())
     return findings(session, "paths.any_directory_name_arrives_or_is_refused", store=store)
 
 
 @sound("paths.any_directory_name_arrives_or_is_refused")
 def test_names_with_the_real_initializer(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.any_directory_name_arrives_or_is_refused")
+
+
+# empty_files_arrive
+
+
+@broken("paths.empty_files_arrive", because="left out code/__init__.py, because it is empty")
+def test_an_initializer_that_skips_what_is_empty(session: LocalSession) -> list[Finding]:
+    return findings(session, "paths.empty_files_arrive", store=without_empty_files(session.client("store")))
+
+
+@sound("paths.empty_files_arrive")
+def test_an_initializer_that_skips_nothing(session: LocalSession) -> list[Finding]:
+    return findings(session, "paths.empty_files_arrive")
 
 
 # wrong_level_is_refused
