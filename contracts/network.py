@@ -6,6 +6,7 @@ closedness comes from a policy, and not from a server that is down, is shown by 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -37,15 +38,13 @@ PROBE = """\
 import socket, sys
 try:
     socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3])).close()
-    print("open")
-except socket.gaierror as error:
-    print("unresolved", error)
+    print("probe: open")
+except socket.gaierror:
+    print("probe: unresolved")
 except (TimeoutError, socket.timeout):
-    print("silent")
-except ConnectionRefusedError:
-    print("refused")
-except OSError as error:
-    print("refused", error)
+    print("probe: silent")
+except OSError:
+    print("probe: refused")
 """
 """Runs in a pod's own Python, 3.8 or later."""
 
@@ -180,7 +179,7 @@ def _judged(cluster: ClusterClient, path: NetworkPath) -> Finding:
             words if fits else f"{words}, and the platform {'needs' if path.allowed else 'forbids'} it",
             location=_object(path),
         )
-    if path.allowed and seen.startswith("unresolved"):
+    if path.allowed and seen == "unresolved":
         return failed(f"{words}: the name is not known where it is used", location=_object(path))
     return inconclusive(words, location=_object(path))
 
@@ -201,7 +200,8 @@ def _connect(
 ) -> str:
     command = ["python3", "-c", PROBE, host, str(port), str(CONNECT)]
     code, said = cluster.execute(pod, command, container=container, namespace=namespace)
-    return " ".join(said.split()) if code == 0 and said.strip() else f"not probed: {' '.join(said.split())[-200:]}"
+    found = re.search(r"^probe: (.*)$", said, re.MULTILINE)  # kubectl may say something too
+    return found[1].strip() if code == 0 and found else f"not probed: {' '.join(said.split())[-200:]}"
 
 
 def _settled(look: Callable[[], str], wanted: tuple[str, ...]) -> str:

@@ -25,17 +25,22 @@ def policy(session: ClusterSession, namespace: str, spec: Mapping[str, Any], *, 
     """A further NetworkPolicy, in force: the first path of that name is no longer as the platform has it."""
     kubectl, cluster = session.access.kubectl, session.client("cluster")
     (path,) = [path for path in cluster.paths if path.name == until]
+
+    def settle(*, changed: bool) -> None:
+        deadline = time.monotonic() + network.EFFECT
+        while ((network._probed(cluster, path) == network.OPEN) is path.allowed) is changed:
+            assert time.monotonic() < deadline, f"{until} is {'not ' if changed else 'still '}as the policy has it"
+            time.sleep(0.5)
+
     metadata = {"name": "trivet-control", "namespace": namespace}
     document = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
     try:
         kubectl.apply(document)
-        deadline = time.monotonic() + network.EFFECT
-        while (network._probed(cluster, path) == network.OPEN) is path.allowed:
-            assert time.monotonic() < deadline, f"the policy had no effect on {until}"
-            time.sleep(0.5)
+        settle(changed=True)
         yield
     finally:
         kubectl.delete("networkpolicy", "trivet-control", namespace=namespace)
+        settle(changed=False)
 
 
 @broken("network.policies_are_enforced", because="the connection was still open")

@@ -72,7 +72,7 @@ class PaperCluster:
         self, pod: str, command: Sequence[str], *, container: str = "", namespace: str = "", seconds: float = 30.0
     ) -> tuple[int, str]:
         said = self.reach(self, pod, command[3])
-        return (0, f"{said}\n") if said else (127, "python3: not found")
+        return (0, f"Defaulted container\nprobe: {said}\n") if said else (127, "python3: not found")
 
 
 def refusing(words: str) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
