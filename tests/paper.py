@@ -49,7 +49,7 @@ class PaperSession:
     def describe(self) -> Mapping[str, str]:
         return {}
 
-    def documents(self) -> Mapping[str, Path]:
+    def documents(self, everything: bool = False) -> Mapping[str, Path]:
         return {}
 
 
