@@ -9,17 +9,27 @@ import pytest
 
 from trivet.engine.authoring import redact
 from trivet.targets.cluster.evidence import Evidence, dump
-from trivet.targets.cluster.kubectl import Kubectl
 from trivet.targets.cluster.namespaces import Namespaces
+from trivet.targets.cluster.reader import ApiError, ApiReader
 
 PLANTED = "wJalrXUtnFEMI-K7MDENG"
+
+
+class Away(ApiReader):
+    """An API server that does not answer."""
+
+    def __init__(self) -> None:
+        pass
+
+    def objects(self, kind: str, *, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        raise ApiError("no answer", 0)
 
 
 @pytest.fixture
 def evidence(tmp_path: Path) -> Evidence:
     return Evidence(
         tmp_path,
-        Kubectl(context="c", binary="/nothing/kubectl"),
+        Away(),
         Namespaces(id="abc", pipelines="p", serving="s"),
         literals=(PLANTED,),
         knative=True,

@@ -16,6 +16,7 @@ from trivet.targets.cluster.evidence import Evidence
 from trivet.targets.cluster.kubectl import KubectlError, condition
 from trivet.targets.cluster.namespaces import Namespaces
 from trivet.targets.cluster.proxy import ApiProxy
+from trivet.targets.cluster.reader import ApiReader
 
 INFERENCE_SERVICES = ("inferenceservice", "inferenceservices", "isvc", "inferenceservices.serving.kserve.io")
 
@@ -30,6 +31,7 @@ class Cluster:
         *,
         evidence: Evidence,
         proxy: ApiProxy,
+        reader: ApiReader,
         paths: Callable[[], Sequence[NetworkPath]],
     ) -> None:
         self._access = access
@@ -37,6 +39,7 @@ class Cluster:
         self._namespaces = namespaces
         self._evidence = evidence
         self._proxy = proxy
+        self._reader = reader
         self._paths = paths
 
     @property
@@ -76,8 +79,8 @@ class Cluster:
         """One object, or None; without a name a List of those that ``selector`` finds. Any namespace that this account may read."""
         where = namespace or self.namespace
         if name:
-            return self._kubectl.get(kind, name, namespace=where)
-        found = self._kubectl.objects(kind, namespace=where, selector=selector)
+            return self._reader.get(kind, name, namespace=where)
+        found = self._reader.objects(kind, namespace=where, selector=selector)
         return {"apiVersion": "v1", "kind": "List", "items": found}
 
     def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str = "") -> Mapping[str, Any]:
@@ -117,16 +120,16 @@ class Cluster:
 
     def events(self, namespace: str = "") -> Sequence[Mapping[str, Any]]:
         """The events of a namespace, oldest first."""
-        found = self._kubectl.objects("events", namespace=namespace or self.namespace)
+        found = self._reader.objects("events", namespace=namespace or self.namespace)
         return sorted(found, key=lambda event: str(event["metadata"].get("creationTimestamp")))
 
     def log(self, pod: str, container: str, *, previous: bool = False, namespace: str = "") -> str:
         """A container's log; empty when there is none."""
-        return self._kubectl.logs(pod, namespace=namespace or self.namespace, container=container, previous=previous)
+        return self._reader.log(pod, namespace=namespace or self.namespace, container=container, previous=previous)
 
     def _check_ours(self, kind: str, name: str, namespace: str) -> Mapping[str, Any] | None:
         """The object, if it is there. Raises UsageError for one that this session did not make, in namespaces that are not its own."""
-        found = self._kubectl.get(kind, name, namespace=namespace)
+        found = self._reader.get(kind, name, namespace=namespace)
         if found is None or self._access.owned:
             return found
         labels = found["metadata"].get("labels") or {}
@@ -140,7 +143,7 @@ class Cluster:
     def _put(self, document: Mapping[str, Any], dry_run: bool) -> Mapping[str, Any]:
         """Create or replace without asking for strict validation. Server-side apply would refuse an unknown field by itself."""
         metadata = document["metadata"]
-        present = self._kubectl.get(str(document["kind"]), metadata["name"], namespace=metadata["namespace"])
+        present = self._reader.get(str(document["kind"]), metadata["name"], namespace=metadata["namespace"])
         verb = "replace" if present else "create"
         if present:
             version = present["metadata"]["resourceVersion"]

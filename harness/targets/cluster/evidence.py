@@ -19,8 +19,8 @@ import yaml
 
 from trivet.errors import PlatformError
 from trivet.targets.cluster import limits
-from trivet.targets.cluster.kubectl import Kubectl
 from trivet.targets.cluster.namespaces import Namespaces
+from trivet.targets.cluster.reader import ApiReader
 
 STORED = ("inferenceservices.serving.kserve.io", "pods", "networkpolicies.networking.k8s.io")
 KNATIVE = (
@@ -36,10 +36,10 @@ class Evidence:
     """Collects into ``directory``, a file per piece; ``literals`` are secrets that the session knows, which no text may hold."""
 
     def __init__(
-        self, directory: Path, kubectl: Kubectl, namespaces: Namespaces, *, literals: Iterable[str], knative: bool
+        self, directory: Path, reader: ApiReader, namespaces: Namespaces, *, literals: Iterable[str], knative: bool
     ) -> None:
         self._directory = directory
-        self._kubectl = kubectl
+        self._reader = reader
         self._namespaces = namespaces
         self._literals = tuple(literal for literal in literals if literal)
         self._stored = STORED + (KNATIVE if knative else ())
@@ -76,14 +76,14 @@ class Evidence:
         """Glimpse every InferenceService of the session until ``stop`` is set."""
         while not stop.wait(limits.WATCH):
             with contextlib.suppress(PlatformError):
-                for document in self._kubectl.objects(self._stored[0], namespace=self._namespaces.serving):
+                for document in self._reader.objects(self._stored[0], namespace=self._namespaces.serving):
                     self.glimpse(document)
 
     def collect(self, *, name: str = "") -> None:
         """Events, stored objects and logs of the session's namespaces as they are now; of one service only when ``name`` is given."""
         for namespace in dict.fromkeys((self._namespaces.serving, self._namespaces.pipelines)):
             with contextlib.suppress(PlatformError):
-                events = sorted(self._kubectl.objects("events", namespace=namespace), key=_when)
+                events = sorted(self._reader.objects("events", namespace=namespace), key=_when)
                 self._write(f"events/{namespace}.txt", "".join(f"{_event(event)}\n" for event in events))
         pods = self._objects("pods", name)
         for kind in self._stored:
@@ -92,7 +92,7 @@ class Evidence:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self._log, _containers(pods)))
 
-    def documents(self) -> Mapping[str, Path]:
+    def documents(self, everything: bool = False) -> Mapping[str, Path]:
         """What was kept so far, by the names that the report gives it."""
         with self._lock:
             return {f"cluster/{name}": path for name, path in sorted(self._files.items())}
@@ -103,7 +103,7 @@ class Evidence:
             with contextlib.suppress(PlatformError):
                 found += [
                     document
-                    for document in self._kubectl.objects(kind, namespace=namespace)
+                    for document in self._reader.objects(kind, namespace=namespace)
                     if _ours(document, self._namespaces) and (not name or _belongs(document, name))
                 ]
         return found
@@ -111,9 +111,7 @@ class Evidence:
     def _log(self, container: tuple[str, str, str]) -> None:
         namespace, pod, name = container
         for previous in (False, True):
-            text = self._kubectl.logs(
-                pod, namespace=namespace, container=name, previous=previous, tail=limits.LOG_LINES
-            )
+            text = self._reader.log(pod, namespace=namespace, container=name, previous=previous, tail=limits.LOG_LINES)
             if text:
                 self._write(f"logs/{pod}/{name}{'.previous' if previous else ''}.log", text)
 

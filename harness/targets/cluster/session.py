@@ -33,6 +33,7 @@ from trivet.targets.cluster.metrics import Prometheus
 from trivet.targets.cluster.namespaces import Namespaces, make_namespaces, remove_namespaces
 from trivet.targets.cluster.pods import HOME, JobPod, PodWorker, pod_document
 from trivet.targets.cluster.proxy import ApiProxy, forwarded
+from trivet.targets.cluster.reader import ApiReader
 from trivet.targets.cluster.rollout import drive
 from trivet.targets.cluster.serving import STANDARD_MODES, Services
 from trivet.targets.cluster.store import ClusterStore
@@ -69,16 +70,22 @@ class ClusterSession(HandoverSession):
         self._folders = count(1)
         self._pods: dict[str, Future[JobPod]] = {role: self._pool.submit(self._start_pod, role) for role in ROLES}
         self._installed = features.of_components(kubectl, self.access.prometheus_url)
+        self._proxy = ApiProxy(self._processes, kubectl)
+        reader = ApiReader(self._proxy)
         self._evidence = Evidence(
             self.directory / "evidence",
-            kubectl,
+            reader,
             self.namespaces,
             literals=(self.access.store.secret_key,),
             knative=feature.KNATIVE in self._installed,
         )
-        self._proxy = ApiProxy(self._processes, kubectl)
         self._cluster = Cluster(
-            self.access, self.namespaces, evidence=self._evidence, proxy=self._proxy, paths=self._paths
+            self.access,
+            self.namespaces,
+            evidence=self._evidence,
+            proxy=self._proxy,
+            reader=reader,
+            paths=self._paths,
         )
         self._services = Services(
             self.access,
