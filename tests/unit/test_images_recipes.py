@@ -93,11 +93,15 @@ def test_stacks_on_one_platform_share_every_layer_but_their_own_roles(sets: dict
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_pull_source_has_upstream_images_and_a_stand_in_for_our_own(name: str, sets: dict[str, ImageSet]) -> None:
+def test_the_pull_source_has_upstream_images_and_puts_those_roles_onto_one_that_upstream_has_no_image_of(
+    name: str, sets: dict[str, ImageSet]
+) -> None:
     for image in sets[name].images:
         assert image.pull or image.reference.path == STORE
-        assert "trivet/" not in image.pull
-    assert role_images(sets[name])["runtime"] == load_stack(name).roles["runtime"].image
+        assert image.onto or not image.pull.startswith("docker.io/trivet/")
+    roles = role_images(sets[name])
+    assert set(roles) == set(ROLES)
+    assert roles["runtime"] == load_stack(name).roles["runtime"].image
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 from image_registry import registry
 
-from trivet.stacks.images import pulled, store
+from trivet.stacks.images import build, pulled, store
 from trivet.stacks.images.docker import DockerError
-from trivet.stacks.images.recipes import load_images
+from trivet.stacks.images.layers import Bench
+from trivet.stacks.images.recipes import Layer, load_images
 from trivet.stacks.read import load_stack
 
 
@@ -22,6 +23,7 @@ class Docker:
         self.port = port
         self.containers: dict[str, tuple[bool, str]] = {}
         self.images: set[str] = set()
+        self.labels: dict[str, str] = {}
         self.networks: set[str] = set()
         self.asked: list[str] = []
         self.startable = True
@@ -42,6 +44,14 @@ class Docker:
                 return f"127.0.0.1:{self.port}"
             case ["rm", "--force", name]:
                 self.containers.pop(name, None)
+            case ["image", "inspect", "--format", _, name]:
+                if name not in self.labels:
+                    raise DockerError(what, words=f"Error: No such image: {name}")
+                return self.labels[name]
+            case ["create", _]:
+                return "id"
+            case ["commit", *words, name]:
+                self.labels[name] = next(word for word in words if word.startswith("LABEL")).rpartition("=")[2]
             case ["image", "inspect", name]:
                 if name not in self.images:
                     raise DockerError(what, words=f"Error: No such image: {name}")
@@ -116,7 +126,31 @@ def test_each_cache_directory_has_a_store_of_its_own(
 def test_the_node_of_the_pull_source_is_pulled_once_and_through_the_mirror(engine: Docker) -> None:
     images = load_images(load_stack("2024.11"))
     name = pulled.node_image(images, "https://mirror.example/docker")
-    assert name == "mirror.example/docker/kindest/node:v1.30.13"
+    assert (
+        name
+        == "mirror.example/docker/kindest/node:v1.30.13@sha256:397209b3d947d154f6641f2d0ce8d473732bd91c87d9575ade99049aa33cd648"
+    )
     assert pulled.node_image(images, "https://mirror.example/docker") == name
-    assert pulled.node_image(images) == "docker.io/kindest/node:v1.30.13"
+    assert pulled.node_image(images).startswith("docker.io/kindest/node:v1.30.13@sha256:")
     assert engine.count("pull") == 2
+
+
+def test_roles_without_an_upstream_image_are_put_onto_one_once(engine: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_layer(layer: Layer, bench: Bench) -> tuple[Path, dict[str, str]]:
+        archive = bench.folder / "layer.tar"
+        archive.write_bytes(b"content")
+        return archive, {}
+
+    monkeypatch.setattr(build, "make_layer", make_layer)
+    images = load_images(load_stack("2024.11"))
+    names = pulled.own_images(images, "https://mirror.example")
+    assert names == ["docker.io/trivet/trainer:2024.11", "ghcr.io/mlflow/mlflow:v2.17.2"]
+    assert "create mirror.example/library/python:3.11-slim-bookworm" in engine.asked
+    # For each of the two: what Debian's Python has and upstream's lacks, and the role.
+    assert engine.count("cp -") == 4
+    (trainer, _) = [asked for asked in engine.asked if asked.startswith("commit")]
+    assert "ENV PATH=/opt/role/bin:" in trainer
+    assert "USER 1000:1000" in trainer
+    assert engine.count("rm --force id") == 2
+    assert pulled.own_images(images, "https://mirror.example") == names
+    assert engine.count("commit") == 2

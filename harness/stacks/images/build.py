@@ -110,8 +110,8 @@ def build(
 
     def make_store_image(tag: str) -> None:
         (layer,) = keeper.layers
-        with _only_builder(layer, told, stop):
-            archive, _ = _made(layer, told, stop)
+        with only_builder(layer, told, stop):
+            archive, _ = made(layer, told, stop)
             docker(["import", str(archive), tag], what="give Docker the image store's image")
 
     store = open_store(keeper.inputs, make_store_image)
@@ -136,7 +136,7 @@ def program(layer: GoLayer, *, told: Told = lambda _: None, stop: threading.Even
     stop = stop or threading.Event()
     (place,) = layer.programs.values()
     done = images_home() / "programs" / inputs_of(layer)[:24] / place.rsplit("/", 1)[1]
-    with _only_builder(layer, told, stop):
+    with only_builder(layer, told, stop):
         if not done.is_file():
             with step(f"{title_of(layer)} for this machine", told) as ended:
                 bench = _bench(layer, told, stop)
@@ -193,15 +193,15 @@ def _make_all(wanted: Sequence[Image], key: str, store: Store, told: Told, stop:
 def _ensure(layer: Layer, store: Store, told: Told, stop: threading.Event) -> Record:
     """The record of a layer that is in the store, made now if it is not."""
     inputs = inputs_of(layer)
-    with _only_builder(layer, told, stop):
+    with only_builder(layer, told, stop):
         if (found := read_record(inputs)) and store.registry.has_blob(LAYERS, found.digest):
             return found
-        archive, made_by = _made(layer, told, stop)
+        archive, made_by = made(layer, told, stop)
         written = digest_of(archive)
         store.registry.push_blob(LAYERS, archive, written)
         record = Record(digest=written.digest, size=written.size, made_by=made_by)
         write_record(inputs, record)
-        _forget(archive)
+        forget(archive)
         return record
 
 
@@ -263,8 +263,8 @@ def write_record(inputs: str, record: Record) -> None:
     )
 
 
-def _made(layer: Layer, told: Told, stop: threading.Event) -> tuple[Path, Mapping[str, str]]:
-    """The finished archive of a layer; one that an earlier run finished and did not bring to the store is taken."""
+def made(layer: Layer, told: Told, stop: threading.Event) -> tuple[Path, Mapping[str, str]]:
+    """The finished archive of a layer, made now unless an earlier run left one; whoever holds :func:`only_builder` may use it."""
     archive = images_home() / "work" / f"{inputs_of(layer)}.tar"
     note = archive.with_suffix(".json")
     if not note.is_file():
@@ -278,7 +278,8 @@ def _made(layer: Layer, told: Told, stop: threading.Event) -> tuple[Path, Mappin
     return archive, json.loads(note.read_bytes())
 
 
-def _forget(archive: Path) -> None:
+def forget(archive: Path) -> None:
+    """Delete an archive that :func:`made` gave."""
     archive.with_suffix(".json").unlink()
     archive.unlink()
 
@@ -294,8 +295,8 @@ def _bench(layer: Layer, told: Told, stop: threading.Event) -> Bench:
 
 
 @contextmanager
-def _only_builder(layer: Layer, told: Told, stop: threading.Event) -> Iterator[None]:
-    """Held by one process per layer."""
+def only_builder(layer: Layer, told: Told, stop: threading.Event) -> Iterator[None]:
+    """Held by one process per layer, while it makes the layer or uses its archive."""
     folder = images_home() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{inputs_of(layer)}.lock")

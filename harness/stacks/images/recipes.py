@@ -38,7 +38,7 @@ _WORDS = Table(others=Text(pattern=r"(?s).*"), meaning="a table of texts")
 _IMAGE = Table(
     required={"name": _ANY},
     optional={
-        **dict.fromkeys(("rootfs", "role", "wheel", "module", "user", "workdir", "stop_signal", "note"), _ANY),
+        **dict.fromkeys(("rootfs", "role", "wheel", "module", "user", "workdir", "stop_signal", "onto", "note"), _ANY),
         "pull": Text(pattern=".*"),
         **dict.fromkeys(("files", "entrypoint", "command"), Texts()),
         "go": Table(others=_WORDS),
@@ -174,12 +174,16 @@ Layer = GoLayer | RootfsLayer | RoleLayer | WheelLayer | ModuleLayer | FilesLaye
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """One image. ``pull`` names what the pull source takes instead; empty where upstream has nothing of the kind."""
+    """One image. ``pull`` names what the pull source takes instead; empty where upstream has nothing of the kind.
+
+    Where ``onto`` is not empty, the pull source puts the role onto that image of upstream instead: none that fits is published.
+    """
 
     reference: Reference
     layers: tuple[Layer, ...]
     config: Mapping[str, Any]
     pull: str
+    onto: str = ""
     note: str = ""
     inputs: str = field(default="")
 
@@ -274,6 +278,7 @@ def _image(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, fi
         layers=layers,
         config={key: value for key, value in config.items() if value},
         pull=entry.get("pull", name),
+        onto=entry.get("onto", ""),
         note=entry.get("note", ""),
         inputs=_digest([FORMAT, config, [inputs_of(layer) for layer in layers]]),
     )
