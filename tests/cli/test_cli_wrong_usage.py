@@ -20,7 +20,7 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
     [
         (
             "nonsense",
-            "unknown command 'nonsense'\n  remedy: choose one of: doctor, explain, lint, list, plan, run, stack",
+            "unknown command 'nonsense'\n  remedy: choose one of: doctor, down, explain, images, lint, list, plan, run, stack, up",
         ),
         ("stack nonsense", "unknown command 'nonsense'\n  remedy: choose one of: list, lock"),
         ("list --nonsense", "unknown option '--nonsense'\n  remedy: choose one of: --help, --plugin, -h"),
@@ -28,8 +28,8 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
         ("plan --stack nope", STACKS),
         ("lint --stack nope .", STACKS),
         ("stack lock nope", STACKS),
-        ("run --target nope", "unknown target 'nope'\n  remedy: choose one of: local"),
-        ("plan --target nope", "unknown target 'nope'\n  remedy: choose one of: local"),
+        ("run --target nope", "unknown target 'nope'\n  remedy: choose one of: existing, kind, local"),
+        ("plan --target nope", "unknown target 'nope'\n  remedy: choose one of: existing, kind, local"),
         ("run --profile nope", "choose one of: cluster, core, static"),
         ("plan --profile nope", "choose one of: cluster, core, static"),
         ("lint --profile nope .", "choose one of: cluster, core, static"),
