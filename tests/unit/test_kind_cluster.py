@@ -18,7 +18,18 @@ from trivet.targets.cluster.kubectl import Kubectl
 from trivet.targets.kind import cluster, docker, limits, tools, up
 from trivet.targets.kind.cluster import Wanted, bring_up, configuration, mirror_hosts, take_down
 from trivet.targets.kind.docker import Node, shortages
-from trivet.targets.kind.state import CREATED, CREATING, DELETING, READY, Busy, ClusterFolder, State, folder_of, known
+from trivet.targets.kind.state import (
+    CREATED,
+    CREATING,
+    DELETING,
+    READY,
+    Busy,
+    ClusterFolder,
+    InUse,
+    State,
+    folder_of,
+    known,
+)
 
 STATE = State(stage=READY, digest="d", source="build", ingress=1, tracking=2, prometheus=3, secret="s")
 NODE = Node(name="trivet-a-control-plane", state="running")
@@ -35,16 +46,16 @@ class Machine:
         monkeypatch.setattr(cluster, "nodes", lambda name: list(self.nodes))
         monkeypatch.setattr(cluster, "start", lambda node: self.calls.append(f"start {node.name}"))
         monkeypatch.setattr(cluster, "remove", self.remove)
-        monkeypatch.setattr(cluster, "_kind", self.kind)
+        monkeypatch.setattr(cluster, "run_kind", self.kind)
         monkeypatch.setattr(limits, "RETURN", 0.01)
         monkeypatch.setattr(limits, "POLL", 0.001)
         monkeypatch.setattr(Kubectl, "raw", self.raw)
 
-    def kind(self, _: Path, *arguments: str, kubeconfig: Path, seconds: float) -> None:
+    def kind(self, _: Path, *arguments: str, log: Path, seconds: float) -> None:
         self.calls.append(" ".join(arguments[:2]))
         if self.fails:
             raise PlatformError(self.fails.pop(0))
-        kubeconfig.touch()
+        (log.parent / "kubeconfig").touch()
         self.nodes = [NODE]
 
     def remove(self, gone: list[Node]) -> None:
@@ -144,6 +155,17 @@ def test_deleting_removes_nodes_and_folder(wanted: Wanted, machine: Machine) -> 
     assert machine.nodes == []
     assert not wanted.folder.path.exists()
     assert not take_down(wanted.folder)
+
+
+def test_a_cluster_in_use_is_neither_deleted_nor_made_anew(wanted: Wanted, machine: Machine) -> None:
+    there(wanted, machine, STATE)
+    with wanted.folder.used(), wanted.folder.used():
+        assert brought_up(wanted) == STATE
+        for attempt in (lambda: take_down(wanted.folder), lambda: brought_up(replace(wanted, digest="other"))):
+            with pytest.raises(InUse, match="in use by another run of trivet"):
+                attempt()
+    assert wanted.folder.read() == STATE
+    assert take_down(wanted.folder)
 
 
 def test_a_state_file_that_was_cut_off_counts_as_a_half_made_cluster(wanted: Wanted) -> None:
@@ -297,7 +319,7 @@ def test_kind_says_why_it_failed_and_where_its_log_is(tmp_path: Path) -> None:
     with pytest.raises(
         PlatformError, match="kind create cluster failed: ERROR: failed to create cluster: no such image"
     ) as caught:
-        cluster._kind(kind, "create", "cluster", kubeconfig=tmp_path / "kubeconfig", seconds=10)
+        cluster.run_kind(kind, "create", "cluster", log=tmp_path / "kind.log", seconds=10)
     assert str(tmp_path / "kind.log") in caught.value.remedy
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -64,7 +64,7 @@ def bring_up(wanted: Wanted, kind: Path, kubectl: Kubectl) -> State:
 def take_down(folder: ClusterFolder) -> bool:
     """Delete the cluster and what is known of it; whether there was one. The caller holds the folder's lock.
 
-    Raises PlatformError for a cluster that is not ours. Its nodes are all that there is of a kind cluster, so this needs no kind.
+    Raises PlatformError for a cluster that is not ours or in use. Its nodes are all that there is of a kind cluster, so this needs no kind.
     """
     state, present = folder.read(), nodes(folder.name)
     if state is None:
@@ -72,9 +72,10 @@ def take_down(folder: ClusterFolder) -> bool:
             raise _not_ours(folder)
         folder.forget()
         return False
-    folder.write(replace(state, stage=DELETING))
-    remove(present)
-    folder.forget()
+    with folder.unused():
+        folder.write(replace(state, stage=DELETING))
+        remove(present)
+        folder.forget()
     return True
 
 
@@ -170,10 +171,11 @@ def _create(wanted: Wanted, kind: Path) -> State:
         folder.write(state)
         file = _write_configuration(wanted, ports)
         try:
-            _kind(
+            run_kind(
                 kind,
                 *("create", "cluster", "--name", folder.name, "--config", str(file)),
-                kubeconfig=folder.kubeconfig,
+                *("--kubeconfig", str(folder.kubeconfig)),
+                log=folder.path / "kind.log",
                 seconds=limits.CREATE,
             )
         except PlatformError as error:
@@ -203,13 +205,20 @@ def _write_configuration(wanted: Wanted, ports: Mapping[int, int]) -> Path:
     return wanted.folder.path / "kind.yaml"
 
 
-def _kind(kind: Path, *arguments: str, kubeconfig: Path, seconds: float) -> None:
+def load_images(folder: ClusterFolder, kind: Path, names: Sequence[str]) -> None:
+    """Put images that this machine's Docker has into the cluster's node."""
+    if names:
+        arguments = ("load", "docker-image", *names, "--name", folder.name)
+        run_kind(kind, *arguments, log=folder.path / "kind-load.log", seconds=limits.CREATE)
+
+
+def run_kind(kind: Path, *arguments: str, log: Path, seconds: float) -> None:
+    """Run kind, its output in ``log``. Raises PlatformError with its own words; ends it when the caller is interrupted."""
     command = "kind " + " ".join(arguments[:2])
-    log = kubeconfig.parent / "kind.log"
     try:
         with log.open("w", encoding="utf-8") as output:
             process = subprocess.Popen(
-                [str(kind), *arguments, "--kubeconfig", str(kubeconfig)],
+                [str(kind), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

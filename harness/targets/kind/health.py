@@ -11,7 +11,7 @@ from trivet.errors import PlatformError
 from trivet.targets.kind import limits
 from trivet.targets.kind.docker import engine, nodes, room, shortages
 from trivet.targets.kind.modules import find_go
-from trivet.targets.kind.state import CREATING, DELETING, READY, known
+from trivet.targets.kind.state import CREATING, DELETING, READY, Busy, known
 from trivet.targets.kind.tools import kind_on_path
 
 
@@ -51,11 +51,16 @@ def look(source: str) -> Iterator[Look]:
 def _clusters() -> Iterator[Look]:
     found = known()
     for folder in found:
-        state = folder.read()
+        name = f"cluster {folder.name}"
+        try:
+            with folder.locked(0):
+                state = folder.read()
+        except Busy:
+            yield Look(name=name, seen="another trivet is bringing it up or down")
+            continue
         if state is None:
             continue
         states = ", ".join(sorted({node.state for node in nodes(folder.name)})) or "no node"
-        name = f"cluster {folder.name}"
         if state.stage in (CREATING, DELETING):
             yield Look(
                 name=name, seen=f"half made or half deleted ({states})", remedy="trivet up, or trivet down --all"

@@ -6,6 +6,7 @@ killed at, the next one reads what may be there.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock, Timeout
 
@@ -27,6 +29,10 @@ CREATING, CREATED, READY, DELETING = "creating", "created", "ready", "deleting"
 
 class Busy(PlatformError):
     """Another trivet is bringing the cluster up or down."""
+
+
+class InUse(PlatformError):
+    """Another run works on the cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +111,30 @@ class ClusterFolder:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Whoever uses the cluster during the block keeps others from deleting it, also by making it anew. Any number may."""
+        with self._use_file() as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    @contextmanager
+    def unused(self) -> Iterator[None]:
+        """Nobody uses the cluster during the block, nor begins to. Raises InUse when somebody does."""
+        with self._use_file() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InUse(
+                    f"the cluster {self.name} is in use by another run of trivet and would have to be deleted",
+                    remedy="wait for that run or end it; its hold on the cluster ends with its process",
+                ) from error
+            yield
+
+    def _use_file(self) -> IO[str]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(f"{self.path}.use").open("a", encoding="utf-8")
 
 
 def folder_of(stack: Stack) -> ClusterFolder:

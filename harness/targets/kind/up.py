@@ -31,6 +31,7 @@ from trivet.targets.cluster.access import ClusterAccess, StoreAccess
 from trivet.targets.cluster.kubectl import Kubectl
 from trivet.targets.kind.certificates import Certificate, kept_certificate
 from trivet.targets.kind.cluster import Wanted, bring_up, mirror_hosts, take_down
+from trivet.targets.kind.cluster import load_images as load_into
 from trivet.targets.kind.docker import engine, nodes, room, shortages
 from trivet.targets.kind.install import Installation, lacks
 from trivet.targets.kind.state import READY, Busy, ClusterFolder, State, folder_of, known
@@ -69,25 +70,39 @@ def up(stack: Stack, emit: Emit, source: Source) -> ClusterAccess:
 
     Raises PlatformError, with state and recent output, when the machine or a part of the platform does not come to be.
     """
+    with open_cluster(stack, emit, source) as access:
+        return access
+
+
+@contextmanager
+def open_cluster(stack: Stack, emit: Emit, source: Source) -> Iterator[ClusterAccess]:
+    """:func:`up`, and for the length of the block nobody deletes the cluster. It is left running: `trivet down` is what ends it."""
     emit = _one_at_a_time(emit)
+    folder = folder_of(stack)
+    check_machine(folder)
+    with ExitStack() as held:
+        with _waiting(folder, emit):
+            access = _complete(stack, folder, emit, source)
+            held.enter_context(folder.used())
+        yield access
+
+
+def _complete(stack: Stack, folder: ClusterFolder, emit: Emit, source: Source) -> ClusterAccess:
     platform = load_platform(stack)
     steps = read_steps(platform, source.kind)
-    check_machine(folder_of(stack))
-    folder = folder_of(stack)
-    with _waiting(folder, emit):
-        prepared = _prepare(stack, platform, source, emit)
-        kind, kubectl = (
-            prepared.kind,
-            Kubectl(context=folder.context, kubeconfig=folder.kubeconfig, binary=str(prepared.kubectl)),
-        )
-        with phase(emit, "cluster"):
-            state = bring_up(prepared.wanted, kind, kubectl)
-        surroundings = _surroundings(stack, platform, prepared.roles, folder, state)
-        if state.stage != READY or not _all_ready(kubectl):
-            Installation(kubectl, lambda step: documents_of(step, platform, surroundings(step)), emit).run(steps)
-            state = replace(state, stage=READY)
-            folder.write(state)
-        return _access(stack, platform, kubectl, state, prepared.roles)
+    prepared = _prepare(stack, platform, source, emit)
+    kubectl = Kubectl(context=folder.context, kubeconfig=folder.kubeconfig, binary=str(prepared.kubectl))
+    with phase(emit, "cluster"):
+        state = bring_up(prepared.wanted, prepared.kind, kubectl)
+    if state.stage != READY or not _all_ready(kubectl):
+        if prepared.loaded:
+            with phase(emit, "image loading"):
+                load_into(folder, prepared.kind, prepared.loaded)
+        surroundings = _surroundings(stack, prepared.roles, folder, state)
+        Installation(kubectl, lambda step: documents_of(step, platform, surroundings(step)), emit).run(steps)
+        state = replace(state, stage=READY)
+        folder.write(state)
+    return _access(stack, platform, kubectl, state, prepared.roles)
 
 
 def down(stack: Stack, emit: Emit) -> list[str]:
@@ -115,12 +130,6 @@ def _delete(folder: ClusterFolder, emit: Emit) -> list[str]:
             return [folder.name] if take_down(folder) else []
 
 
-@contextmanager
-def open_cluster(stack: Stack, emit: Emit, source: Source) -> Iterator[ClusterAccess]:
-    """:func:`up` for the length of a block. The cluster is left running for the next one: `trivet down` is what ends it."""
-    yield up(stack, emit, source)
-
-
 def check_machine(folder: ClusterFolder) -> None:
     """Raises PlatformError when Docker is not there or too small for a cluster. One that is there already has what it needs."""
     facts = engine()
@@ -136,6 +145,8 @@ class _Prepared:
     roles: Mapping[str, str]
     kind: Path
     kubectl: Path
+    loaded: Sequence[str]
+    """Images that the node cannot pull from anywhere: this machine's Docker has them."""
 
 
 def _prepare(stack: Stack, platform: Platform, source: Source, emit: Emit) -> _Prepared:
@@ -144,7 +155,7 @@ def _prepare(stack: Stack, platform: Platform, source: Source, emit: Emit) -> _P
         kind, kubectl = find_kind(platform, source.kind), find_kubectl(platform, source.kind)
     images = load_images(stack, platform)
     with phase(emit, "images"):
-        node, hosts = _built(images, emit) if source.kind == BUILD else _pulled(images, source)
+        node, hosts, loaded = _built(images, emit) if source.kind == BUILD else _pulled(images, source, emit)
     cluster = platform.table.get("cluster", {})
     wanted = Wanted(
         folder=folder_of(stack),
@@ -157,18 +168,19 @@ def _prepare(stack: Stack, platform: Platform, source: Source, emit: Emit) -> _P
         control_plane=cluster.get("control_plane", {}),
     )
     roles = role_images(images) if source.kind == BUILD else pulled.role_images(images)
-    return _Prepared(wanted=wanted, roles=roles, kind=kind, kubectl=kubectl)
+    return _Prepared(wanted=wanted, roles=roles, kind=kind, kubectl=kubectl, loaded=loaded)
 
 
-def _built(images: ImageSet, emit: Emit) -> tuple[str, str]:
-    """The node's image as Docker has it, and containerd's hosts.toml, with every image of the set built."""
+def _built(images: ImageSet, emit: Emit) -> tuple[str, str, Sequence[str]]:
+    """The node's image as Docker has it, containerd's hosts.toml, and no image to load: the store has them all, built now if need be."""
     store = build(images, told=image_steps(emit))
-    return node_image(images, store, images.one(NODE)), store_hosts(images.key)
+    return node_image(images, store, images.one(NODE)), store_hosts(images.key), ()
 
 
-def _pulled(images: ImageSet, source: Source) -> tuple[str, str]:
-    """The same for upstream's images, which are pulled by whoever runs them."""
-    return pulled.node_image(images, source.mirror), mirror_hosts(source.mirror) if source.mirror else ""
+def _pulled(images: ImageSet, source: Source, emit: Emit) -> tuple[str, str, Sequence[str]]:
+    """The same for upstream's images, which are pulled by whoever runs them, but for those that the stack's locks make."""
+    loaded = pulled.own_images(images, source.mirror, told=image_steps(emit))
+    return pulled.node_image(images, source.mirror), mirror_hosts(source.mirror) if source.mirror else "", loaded
 
 
 def role_images(images: ImageSet) -> dict[str, str]:
@@ -195,7 +207,7 @@ def _digest(images: ImageSet, node: str, source: Source, cluster: Mapping[str, A
 
 
 def _surroundings(
-    stack: Stack, platform: Platform, roles: Mapping[str, str], folder: ClusterFolder, state: State
+    stack: Stack, roles: Mapping[str, str], folder: ClusterFolder, state: State
 ) -> Callable[[Step], Surroundings]:
     serving = stack.settings["serving"]
     values = {
