@@ -62,11 +62,13 @@ def test_the_wheel_has_one_top_level_name(wheel: Path) -> None:
     assert {name for name in names if not name.endswith(".dist-info")} == {"trivet"}
 
 
-def test_the_wheel_holds_every_stack_template_and_schema(wheel: Path) -> None:
+def test_the_wheel_holds_every_stack_platform_manifest_template_and_schema(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
     for source in (
         *ROOT.glob("fixtures/stacks/2*/*"),
         *ROOT.glob("fixtures/stacks/current/*"),
+        *(file for file in ROOT.glob("fixtures/platforms/**/*") if file.is_file()),
+        *ROOT.glob("fixtures/manifests/*.yaml"),
         *ROOT.glob("harness/render/*.j2"),
         *ROOT.glob("harness/render/*.json"),
     ):
