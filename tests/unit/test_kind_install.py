@@ -81,9 +81,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 def install(
     steps: Sequence[Step], documents: Mapping[str, Sequence[Document]], events: list[Event] | None = None
-) -> None:
+) -> list[str]:
     told: list[Event] = [] if events is None else events
-    Installation(Kubectl(context="c"), lambda step: documents[step.name], told.append).run(steps)
+    return Installation(Kubectl(context="c"), lambda step: documents[step.name], told.append).run(steps)
 
 
 def simple(name: str) -> list[Document]:
@@ -97,7 +97,8 @@ def step(name: str, **given: Any) -> Step:
 def test_steps_follow_the_order_that_they_ask_for(server: Server) -> None:
     events: list[Event] = []
     steps = [step("a"), step("b", after=["a"]), step("c", needs=["b"])]
-    install(steps, {name: simple(name) for name in "abc"}, events)
+    ready = install(steps, {name: simple(name) for name in "abc"}, events)
+    assert ready == ["n/Deployment/a", "n/Deployment/b", "n/Deployment/c"]
     assert server.applied == ["Deployment/a", "Deployment/b", "Deployment/c"]
     assert sorted(event.name for event in events if isinstance(event, PhaseEnded)) == [
         "install a",

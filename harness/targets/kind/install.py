@@ -41,16 +41,17 @@ class Installation:
         self._emit = emit
         self._workloads = Workloads(kubectl)
         self._stop = threading.Event()
+        self._wanted: set[str] = set()
         self._applied: dict[str, Future[None]] = {}
         self._ready: dict[str, Future[None]] = {}
 
-    def run(self, steps: Sequence[Step]) -> None:
-        """Install everything. Raises PlatformError of the first step that failed; the others are given up then."""
-        if not steps:
-            return
+    def run(self, steps: Sequence[Step]) -> list[str]:
+        """Install everything; the workloads that are ready then. Raises PlatformError of the first step that failed; the others are
+        given up then.
+        """
         self._applied = {step.name: Future() for step in steps}
         self._ready = {step.name: Future() for step in steps}
-        with ThreadPoolExecutor(len(steps), thread_name_prefix="trivet-install") as pool:
+        with ThreadPoolExecutor(max(1, len(steps)), thread_name_prefix="trivet-install") as pool:
             try:
                 working = [pool.submit(self._install, step) for step in steps]
                 failures = [error for error in (one.result() for one in working) if error is not None]
@@ -59,6 +60,7 @@ class Installation:
         if failures:
             # A step that another one kept from starting has that one's error; whoever failed first is at the root of it.
             raise min(failures, key=lambda failure: failure.at).error
+        return sorted(self._wanted)
 
     def _install(self, step: Step) -> _Failure | None:
         try:
@@ -70,7 +72,9 @@ class Installation:
                 found = list(self._make(step))
                 self._apply(step, found)
                 self._applied[step.name].set_result(None)
-                self._await(step, [*_own_workloads(found), *step.ready])
+                wanted = [*_own_workloads(found), *step.ready]
+                self._await(step, wanted)
+                self._wanted.update(wanted)
             self._ready[step.name].set_result(None)
         except BaseException as error:
             failure = _Failure(at=time.monotonic(), error=error)

@@ -39,7 +39,8 @@ class InUse(PlatformError):
 class State:
     """How far a cluster has come, the digest of what it was made from, and the ports of 127.0.0.1 that lead into it.
 
-    ``secret`` is the password of its store and its database.
+    ``secret`` is the password of its store and its database. ``workloads`` are those of the platform (``namespace/Kind/name``), known
+    once it was complete.
     """
 
     stage: str
@@ -49,6 +50,7 @@ class State:
     tracking: int
     prometheus: int
     secret: str = field(repr=False)
+    workloads: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

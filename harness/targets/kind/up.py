@@ -33,7 +33,7 @@ from trivet.targets.kind.certificates import Certificate, kept_certificate
 from trivet.targets.kind.cluster import Wanted, bring_up, mirror_hosts, take_down
 from trivet.targets.kind.cluster import load_images as load_into
 from trivet.targets.kind.docker import engine, nodes, room, shortages
-from trivet.targets.kind.install import Installation, lacks
+from trivet.targets.kind.install import Installation, Workloads
 from trivet.targets.kind.state import READY, Busy, ClusterFolder, State, folder_of, known
 from trivet.targets.kind.steps import SHIPPED, Step, Surroundings, documents_of, read_steps
 from trivet.targets.kind.tools import find_kind, find_kubectl
@@ -94,13 +94,13 @@ def _complete(stack: Stack, folder: ClusterFolder, emit: Emit, source: Source) -
     kubectl = Kubectl(context=folder.context, kubeconfig=folder.kubeconfig, binary=str(prepared.kubectl))
     with phase(emit, "cluster"):
         state = bring_up(prepared.wanted, prepared.kind, kubectl)
-    if state.stage != READY or not _all_ready(kubectl):
+    if state.stage != READY or not state.workloads or Workloads(kubectl).missing(state.workloads, threading.Event()):
         if prepared.loaded:
             with phase(emit, "image loading"):
                 load_into(folder, prepared.kind, prepared.loaded)
         surroundings = _surroundings(stack, prepared.roles, folder, state)
-        Installation(kubectl, lambda step: documents_of(step, platform, surroundings(step)), emit).run(steps)
-        state = replace(state, stage=READY)
+        installation = Installation(kubectl, lambda step: documents_of(step, platform, surroundings(step)), emit)
+        state = replace(state, stage=READY, workloads=installation.run(steps))
         folder.write(state)
     return _access(stack, platform, kubectl, state, prepared.roles)
 
@@ -261,12 +261,6 @@ def _path(name: str, address: str) -> NetworkPath:
         port=int(port),
         allowed=True,
     )
-
-
-def _all_ready(kubectl: Kubectl) -> bool:
-    """Whether every workload of a cluster that was complete once is ready now, as after a look without anything to do."""
-    found = kubectl.objects("deployments,daemonsets,statefulsets")
-    return bool(found) and not any(lacks(one) for one in found)
 
 
 @contextmanager
