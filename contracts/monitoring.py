@@ -47,7 +47,8 @@ PORT, PATH = "prometheus.kserve.io/port", "prometheus.kserve.io/path"
         "Query with trivet.integration.monitoring; scrape the predictor's pods on port 8082 (MLServer), whatever their annotation says."
     ),
     sources=(
-        "MLServer 1.5.0 and 1.7.1 mlserver/rest/app.py: PrometheusMiddleware, prefix rest_server, paths as they are asked for",
+        "MLServer 1.5.0 and 1.7.1 mlserver/rest/app.py: PrometheusMiddleware, prefix rest_server",
+        "measured (MLServer 1.5.0): the label path is the route's, /v2/models/{model_name}/infer, and names no model",
         "MLServer 1.5.0 and 1.7.1 mlserver/settings.py: metrics_port 8082",
         "measured (KServe 0.14.1): there is no kserve_request_total",
     ),
@@ -81,7 +82,8 @@ def requests_are_counted(
             "durations in the histogram": (durations_total(MEASURED, cluster.namespace), GOOD + BAD),
         }
         counted = _counted(metrics, expected)
-        probes = f'sum({REQUESTS}{{namespace="{cluster.namespace}",path="/v2/models/{MEASURED}/ready"}})'
+        ready = f'namespace="{cluster.namespace}",inferenceservice="{MEASURED}",path=~".*/ready"'
+        probes = f"sum({REQUESTS}{{{ready}}})"
         beside = _value(metrics, probes)
     proof = (evidence("counted", "table", {query: counted[what] for what, (query, _) in expected.items()}),)
     for what, (query, number) in expected.items():

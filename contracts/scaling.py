@@ -140,9 +140,9 @@ def zero_and_back(
                 location=place,
                 evidence=proof,
             )
-        elif not _pods(cluster, IDLE):
+        elif not _pods(cluster, IDLE, ready=False):
             yield inconclusive(
-                "the first request was answered, and no pod is ready: something else answered it", location=place
+                "the first request was answered, and there is no pod: something else answered it", location=place
             )
         else:
             yield passed(

@@ -2,8 +2,10 @@
 
 They are on port 8082, path ``/metrics``; the annotation that KServe puts on the pods names another port. Every query counts inference
 requests only: readiness probes are requests too, and answered 400 while a model loads (MLServer 1.5.0 and 1.7.1 mlserver/rest/app.py,
-starlette_exporter with the prefix ``rest_server``, labels ``method``, ``path``, ``status_code``). The scraping Prometheus is expected to
-put the labels ``namespace`` and, for a canary, ``revision`` on the series.
+starlette_exporter with the prefix ``rest_server``, labels ``method``, ``path``, ``status_code``). The path is that of the route,
+``/v2/models/{model_name}/infer``, and names no model. The scraping Prometheus is therefore expected to put ``namespace``,
+``inferenceservice`` (the pods' label ``serving.kserve.io/inferenceservice``) and, for a canary, ``revision``
+(``serving.knative.dev/revision``) on the series.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ METRICS_PORT = 8082
 METRICS_PATH = "/metrics"
 REQUESTS = "rest_server_requests_total"
 DURATION = "rest_server_request_duration_seconds"
+INFER = "/v2/models/[^/]+/infer"
 
 
 def requests_total(name: str, namespace: str, *, revision: str = "", status: str = "") -> str:
@@ -44,7 +47,7 @@ def latency(name: str, namespace: str, *, quantile: float = 0.99, revision: str 
 
 
 def _selector(name: str, namespace: str, revision: str, status: str = "") -> str:
-    labels = {"namespace": f'="{namespace}"', "path": f'="/v2/models/{name}/infer"'}
+    labels = {"namespace": f'="{namespace}"', "inferenceservice": f'="{name}"', "path": f'=~"{INFER}"'}
     if revision:
         labels["revision"] = f'="{revision}"'
     if status:

@@ -10,7 +10,7 @@ from controls.live_twins import Instead, findings
 from controls.registry import broken, sound
 
 from trivet.contracts import monitoring
-from trivet.integration.monitoring import METRICS_PORT, REQUESTS
+from trivet.integration.monitoring import INFER, METRICS_PORT, REQUESTS
 from trivet.model.finding import Finding
 from trivet.targets.cluster.session import ClusterSession
 
@@ -37,9 +37,7 @@ def test_a_query_that_counts_readiness_probes(
     cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
 ) -> list[Finding]:
     monkeypatch.setattr(monitoring, "SCRAPED", 20.0)
-    path = f'path="/v2/models/{monitoring.MEASURED}/infer"'
-    every = f'path=~"/v2/models/{monitoring.MEASURED}/.*"'
-    twin = asking(cluster_session, lambda promql: promql.replace(path, every))
+    twin = asking(cluster_session, lambda promql: promql.replace(INFER, ".*"))
     return findings(cluster_session, "monitoring.requests_are_counted", metrics=twin)
 
 
