@@ -34,8 +34,10 @@ from trivet.stacks.uv import run_uv
 MIRROR = "TRIVET_DEBIAN_MIRROR"
 """The environment variable that names another Debian mirror than deb.debian.org."""
 
-_GO_REMEDY = "see that Go is installed (https://go.dev/dl) and that GOPROXY names a reachable module proxy"
-_DEBIAN_REMEDY = f"install mmdebstrap, and see that the Debian mirror is reachable; {MIRROR} names another one"
+_GO_REMEDY = "have Go on the PATH (https://go.dev/dl), and let GOPROXY name a module proxy that is reachable"
+_DEBIAN_REMEDY = (
+    f"have mmdebstrap on the PATH and a Debian mirror in reach ({MIRROR} names another one) with those packages"
+)
 _SKIPPED = (MARKER, ".lock", ".gitignore", "CACHEDIR.TAG")
 
 
