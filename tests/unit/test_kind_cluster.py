@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 import tomllib
 from dataclasses import replace
@@ -166,6 +168,27 @@ def test_a_cluster_in_use_is_neither_deleted_nor_made_anew(wanted: Wanted, machi
                 attempt()
     assert wanted.folder.read() == STATE
     assert take_down(wanted.folder)
+
+
+def test_the_kind_of_a_killed_trivet_is_ended_before_its_cluster_is_deleted(
+    wanted: Wanted, machine: Machine, tmp_path: Path
+) -> None:
+    there(wanted, machine, replace(STATE, stage=CREATING))
+    kind = tmp_path / "kind"
+    kind.symlink_to(shutil.which("tail") or "")
+    (tmp_path / "kubeconfig").touch()
+    orphan, other = (
+        subprocess.Popen([kind, "-f", config], stdout=subprocess.DEVNULL)
+        for config in (wanted.folder.kubeconfig, tmp_path / "kubeconfig")
+    )
+    try:
+        take_down(wanted.folder)
+        assert orphan.poll() is not None
+        assert other.poll() is None
+    finally:
+        for process in (orphan, other):
+            process.kill()
+            process.wait()
 
 
 def test_a_state_file_that_was_cut_off_counts_as_a_half_made_cluster(wanted: Wanted) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from trivet.errors import PlatformError
@@ -74,7 +75,8 @@ def take_down(folder: ClusterFolder) -> bool:
         return False
     with folder.unused():
         folder.write(replace(state, stage=DELETING))
-        remove(present)
+        _end_orphans(folder)
+        remove(nodes(folder.name))
         folder.forget()
     return True
 
@@ -243,6 +245,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait(5)
         process.kill()
         process.wait()
+
+
+def _end_orphans(folder: ClusterFolder) -> None:
+    """End the kind of a trivet that was killed: when its creation fails, it would delete whatever cluster has the name by then."""
+    for process in psutil.process_iter(["name", "cmdline"]):
+        words = process.info["cmdline"] or ()
+        if str(process.info["name"]).startswith("kind") and str(folder.kubeconfig) in words:
+            with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+                process.kill()
+                process.wait(timeout=10)
 
 
 def _free_ports(number: int) -> list[int]:
