@@ -17,6 +17,7 @@ MODULES = (
     "serving",
     "lineage",
     "admission",
+    "deployment",
     "rollout",
     "scaling",
     "network",

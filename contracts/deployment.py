@@ -1,0 +1,79 @@
+"""mlflow → kserve, live: the other way to deploy. Without Knative, KServe makes Deployments; the model must answer there as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from trivet.contracts.deploying import service_like
+from trivet.contracts.manifests import RAW_MODES
+from trivet.contracts.serving import same
+from trivet.contracts.signatures import example_rows
+from trivet.engine.authoring import MUST, contract, evidence, failed, passed
+from trivet.errors import CannotTell, PlatformError
+from trivet.integration import read_signature, v2_request, v2_values
+from trivet.model.finding import Finding, Location
+from trivet.model.handover import Handover
+from trivet.model.stack import Stack
+from trivet.model.subjects import ModelDirectory
+from trivet.targets.base import ClusterClient, TrafficClient, TrainerClient
+from trivet.targets.cluster.rollout import deployed
+
+VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.14"}
+"""The oldest versions whose behaviour was run for these statements."""
+
+STANDARD = "standard-classifier"
+REQUESTS = 5
+
+
+@contract(
+    title="A service in standard mode (RawDeployment) must answer correctly from the moment it says Ready",
+    level=MUST,
+    seam=("mlflow", "kserve"),
+    versions=VERSIONS,
+    rationale=(
+        "Clusters without Knative deploy in this mode, and where both are used a model moves between them. The way to the pod is another "
+        "one: no activator waits for it, and Ready follows from the Deployment."
+    ),
+    remedy="Build the service with trivet.integration.build_inference_service(deployment_mode=…), whose probe asks for the model itself.",
+    sources=("kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/reconcilers/raw",),
+)
+def standard_mode_answers_too(
+    cluster: ClusterClient,
+    traffic: TrafficClient,
+    handover: Handover,
+    trainer: TrainerClient,
+    model_directory: ModelDirectory,
+    stack: Stack,
+) -> Iterator[Finding]:
+    mode = next((name for name in reversed(RAW_MODES) if name in stack.settings["serving"]["deployment_modes"]), "")
+    rows = example_rows(model_directory)
+    if not rows or not mode:
+        raise CannotTell("the model was saved without an input example" if mode else "the stack names no standard mode")
+    right = trainer.predict(f"models:/{handover.model.registered_name}/{handover.model.version}", rows)
+    request = v2_request(read_signature(model_directory.mlmodel), rows)
+    place = Location(object=f"InferenceService/{STANDARD}")
+    with deployed(cluster, service_like(handover, STANDARD, deployment_mode=mode, min_replicas=1, max_replicas=1)):
+        answers = traffic.send(STANDARD, request, times=REQUESTS, at_once=1)
+        deployment = cluster.get("deployment", f"{STANDARD}-predictor")
+    proof = (evidence("the answers", "table", [vars(answer) for answer in answers]),)
+    wrong = []
+    for answer in answers:
+        try:
+            if answer.status != 200 or not same(v2_values(answer.body), right):
+                wrong.append(answer)
+        except PlatformError:
+            wrong.append(answer)
+    if deployment is None:
+        yield failed(f"in mode {mode} there is no Deployment {STANDARD}-predictor", location=place, evidence=proof)
+    elif wrong:
+        yield failed(
+            f"{len(wrong)} of the first {len(answers)} requests after Ready=True in mode {mode} went wrong: {wrong[0]}",
+            location=place,
+            evidence=proof,
+        )
+    else:
+        yield passed(
+            f"the first {len(answers)} requests after Ready=True in mode {mode} were answered {right}",
+            location=place,
+            evidence=proof,
+        )

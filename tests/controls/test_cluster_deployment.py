@@ -1,0 +1,33 @@
+"""Controls of the contract over the deployment mode without Knative."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from controls.live_twins import Instead, findings
+from controls.registry import broken, sound
+
+from trivet.model.finding import Finding
+from trivet.targets.cluster.session import ClusterSession
+
+pytestmark = pytest.mark.cluster
+
+
+@broken("deployment.standard_mode_answers_too", because="after Ready=True in mode RawDeployment went wrong")
+def test_a_deployment_without_a_readiness_probe(cluster_session: ClusterSession) -> list[Finding]:
+    cluster = cluster_session.client("cluster")
+
+    def apply(document: Mapping[str, Any]) -> Mapping[str, Any]:
+        predictor = document["spec"]["predictor"]
+        model = {key: value for key, value in predictor["model"].items() if key != "readinessProbe"}
+        stored: Mapping[str, Any] = cluster.apply({**document, "spec": {"predictor": {**predictor, "model": model}}})
+        return stored
+
+    return findings(cluster_session, "deployment.standard_mode_answers_too", cluster=Instead(cluster, apply=apply))
+
+
+@sound("deployment.standard_mode_answers_too")
+def test_a_deployment_whose_probe_asks_for_the_model(cluster_session: ClusterSession) -> list[Finding]:
+    return findings(cluster_session, "deployment.standard_mode_answers_too")
