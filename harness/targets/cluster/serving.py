@@ -167,4 +167,5 @@ class Services:
                     return f"not Ready within {limits.READY:g} s; {one['name']} is {container_state(one)}: {said}"
             if unscheduled := condition(pod, "PodScheduled").get("message"):
                 return f"not Ready within {limits.READY:g} s; its pod is not scheduled: {unscheduled}"
-        return f"not Ready within {limits.READY:g} s: {told(found).splitlines()[-1:] or 'it has no conditions'}"
+        conditions = "; ".join(told(found).splitlines()) or "it has no conditions"
+        return f"not Ready within {limits.READY:g} s: {conditions}"
