@@ -5,6 +5,7 @@ Everything is a server-side dry run: it goes through conversion, defaulting, val
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
@@ -23,6 +24,8 @@ VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
 NAME = "trivet-admission"
 UNREACHABLE = "failed calling webhook"
 """How the API server begins when it refuses because a webhook did not answer: that says nothing about the webhook's rules."""
+ANSWERED = 45.0
+"""Seconds in which a webhook must have answered: KServe gives it 10 for one request, which an overloaded node may need."""
 
 _VALIDATION = (
     "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/inference_service_validation.go and component.go, Validate"
@@ -183,7 +186,7 @@ def _refusals(
     """Each case must be refused for its reason, and the service without it admitted."""
     sound = _renamed(handover)
     try:
-        cluster.apply(sound, dry_run=True)
+        _dry_run(cluster, sound)
     except Refused as refusal:
         raise CannotTell(f"the sound service is refused too, so refusals show nothing: {_short(refusal)}") from refusal
     for what, change, because in cases:
@@ -191,7 +194,7 @@ def _refusals(
         place = Location(object=f"InferenceService/{document['metadata']['name']}")
         proof = (evidence(what, "manifest", document),)
         try:
-            cluster.apply(document, dry_run=True)
+            _dry_run(cluster, document)
         except Refused as refusal:
             if UNREACHABLE in refusal.message:
                 yield inconclusive(f"{what}: the webhook did not answer: {_short(refusal)}", location=place)
@@ -201,6 +204,20 @@ def _refusals(
                 yield failed(f"{what} is refused for another reason: {_short(refusal)}", location=place, evidence=proof)
         else:
             yield failed(f"{what} is admitted", location=place, evidence=proof)
+
+
+def _dry_run(cluster: ClusterClient, document: Mapping[str, Any]) -> None:
+    """Raises Refused; when a webhook did not answer, only after ANSWERED seconds of asking again."""
+    deadline = time.monotonic() + ANSWERED
+    while True:
+        try:
+            cluster.apply(document, dry_run=True)
+        except Refused as refusal:
+            if UNREACHABLE not in refusal.message or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 def _renamed(handover: Handover) -> dict[str, Any]:

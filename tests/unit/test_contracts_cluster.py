@@ -34,7 +34,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of paper needs time."""
     for module, name in ((network, "EFFECT"), (scaling, "REACHED"), (scaling, "WATCHED"), (scaling, "EVERY")):
         monkeypatch.setattr(module, name, 0.01)
-    for module, name in ((scaling, "TO_ZERO"), (monitoring, "SCRAPED"), (monitoring, "STILL")):
+    for module, name in ((admission, "ANSWERED"), (scaling, "TO_ZERO"), (monitoring, "SCRAPED"), (monitoring, "STILL")):
         monkeypatch.setattr(module, name, 0.01)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
