@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from uuid import uuid4
 
 from trivet.contracts.deploying import service_like
 from trivet.contracts.signatures import example_rows
@@ -23,7 +24,6 @@ SEAM = ("runtime", "prometheus")
 VERSIONS: Mapping[str, str] = {"runtime": ">=1.5"}
 """The oldest version of MLServer whose metrics were read for these statements."""
 
-MEASURED = "measured-classifier"
 GOOD = 25
 BAD = 5
 SCRAPED = 60.0
@@ -65,9 +65,11 @@ def requests_are_counted(
         raise CannotTell("the model was saved without an input example to ask with")
     request = v2_request(read_signature(model_directory.mlmodel), rows)
     wrong = {**request, "inputs": request["inputs"][1:]}
-    with deployed(cluster, service_like(handover, MEASURED, min_replicas=1, max_replicas=1)):
-        sent = traffic.send(MEASURED, request, times=GOOD)
-        refused = traffic.send(MEASURED, wrong, times=BAD)
+    # A name that no service had before: Prometheus goes on telling of what is gone for five minutes.
+    name = f"measured-{uuid4().hex[:8]}"
+    with deployed(cluster, service_like(handover, name, min_replicas=1, max_replicas=1)):
+        sent = traffic.send(name, request, times=GOOD)
+        refused = traffic.send(name, wrong, times=BAD)
         odd = next((one for one in sent if one.status != 200), None) or next(
             (one for one in refused if one.status < 400), None
         )
@@ -76,13 +78,13 @@ def requests_are_counted(
                 f"the requests did not go as intended, so there is nothing to compare the counts with: {odd}"
             )
         expected = {
-            "requests": (requests_total(MEASURED, cluster.namespace), GOOD + BAD),
-            "requests answered 200": (requests_total(MEASURED, cluster.namespace, status="200"), GOOD),
-            "requests answered 4xx or 5xx": (requests_total(MEASURED, cluster.namespace, status="[45].."), BAD),
-            "durations in the histogram": (durations_total(MEASURED, cluster.namespace), GOOD + BAD),
+            "requests": (requests_total(name, cluster.namespace), GOOD + BAD),
+            "requests answered 200": (requests_total(name, cluster.namespace, status="200"), GOOD),
+            "requests answered 4xx or 5xx": (requests_total(name, cluster.namespace, status="[45].."), BAD),
+            "durations in the histogram": (durations_total(name, cluster.namespace), GOOD + BAD),
         }
         counted = _counted(metrics, expected)
-        ready = f'namespace="{cluster.namespace}",inferenceservice="{MEASURED}",path=~".*/ready"'
+        ready = f'namespace="{cluster.namespace}",inferenceservice="{name}",path=~".*/ready"'
         probes = f"sum({REQUESTS}{{{ready}}})"
         beside = _value(metrics, probes)
     proof = (evidence("counted", "table", {query: counted[what] for what, (query, _) in expected.items()}),)
