@@ -172,7 +172,7 @@ def promotion_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
         "the service staying Ready=True",
         "knative.dev/serving pkg/reconciler/autoscaling: min-scale holds for reachable revisions only",
         "measured (KServe 0.14.1, Knative 1.15, readiness probe on the model): 14 s after a promotion the earlier revision's pod ends, "
-        "and percentage 0 then stalls 9 s; with the HPA class the pod stays, and percentage 0 takes 2 s",
+        "and percentage 0 then stalls 9 s; with the HPA class the pod stays, and percentage 0 takes 2 to 10 s",
     ),
 )
 def rollback_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
