@@ -24,7 +24,9 @@ from trivet.targets.local.clients import HttpServing, cause
 
 CONTAINER = "kserve-container"
 INITIALIZER = "storage-initializer"
-STANDARD_MODES = ("RawDeployment", "Standard")
+KNATIVE_MODES = ("Knative", "Serverless")
+STANDARD_MODES = ("Standard", "RawDeployment")
+"""KServe's two ways to deploy, each with its newer name first: from 0.16 on the webhook writes the newer one over the older one."""
 MODE = "serving.kserve.io/deploymentMode"
 
 

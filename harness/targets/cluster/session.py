@@ -35,7 +35,7 @@ from trivet.targets.cluster.pods import HOME, JobPod, PodWorker, pod_document
 from trivet.targets.cluster.proxy import ApiProxy, forwarded
 from trivet.targets.cluster.reader import ApiReader
 from trivet.targets.cluster.rollout import drive
-from trivet.targets.cluster.serving import STANDARD_MODES, Services
+from trivet.targets.cluster.serving import KNATIVE_MODES, STANDARD_MODES, Services
 from trivet.targets.cluster.store import ClusterStore
 from trivet.targets.cluster.traffic import Traffic
 from trivet.targets.local.clients import HttpServing, LocalRuntime
@@ -231,10 +231,10 @@ class ClusterSession(HandoverSession):
     def _deployment(self) -> Mapping[str, Any]:
         knative = feature.KNATIVE in self._installed
         known = self._stack.settings["serving"]["deployment_modes"]
-        standard = next((mode for mode in STANDARD_MODES if mode in known), STANDARD_MODES[0])
+        names = KNATIVE_MODES if knative else STANDARD_MODES
         return {
             "namespace": self.namespaces.serving,
-            "deployment_mode": "Serverless" if knative else standard,
+            "deployment_mode": next((mode for mode in names if mode in known), names[-1]),
             "min_replicas": 1,
             # Without Knative's HPA extension nobody would look at an autoscaler of its class, and the revision would never be ready.
             "cpu_target": 70 if feature.CPU_AUTOSCALING in self._installed or not knative else 0,
