@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from trivet.engine.events import Emit, Event, PhaseEnded, PhaseStarted
+from trivet.engine.events import Emit, Event
 from trivet.errors import CannotTell, NotOffered, TrivetError
 from trivet.fixtures.pipelines.data import write_dataset
 from trivet.integration import TrackingApi
@@ -34,6 +33,7 @@ from trivet.targets.local.journal import Run
 from trivet.targets.local.processes import Processes
 from trivet.targets.local.staging import stage
 from trivet.targets.local.worker import Worker
+from trivet.targets.phases import phase
 from trivet.targets.static import KINDS, Found, read_file, read_model_directory
 
 SERVICE = "recommendation-classifier"
@@ -351,24 +351,9 @@ class HandoverSession(ABC):
 
     # -- events
 
-    @contextlib.contextmanager
-    def _phase(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Tell that a phase begins and ends. The block gets a function that marks the phase as failed without raising."""
-        failure = ""
-
-        def failed(reason: str) -> None:
-            nonlocal failure
-            failure = reason
-
-        started = time.monotonic()
-        self._emit(PhaseStarted(name=name))
-        try:
-            yield failed
-        except BaseException as error:
-            failure = (str(error) or type(error).__name__).splitlines()[0]
-            raise
-        finally:
-            self._emit(PhaseEnded(name=name, seconds=round(time.monotonic() - started, 3), failure=failure))
+    def _phase(self, name: str) -> contextlib.AbstractContextManager[Callable[[str], None]]:
+        """A phase of this session; the block gets a function that marks it as failed without raising."""
+        return phase(self._emit, name)
 
     def _emit(self, event: Event) -> None:
         with self._emit_lock:
