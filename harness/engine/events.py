@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trivet.model.report import ConformanceReport, ContractResult
+from trivet.model.scenario import ScenarioReport, ScenarioResult, VariantResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,5 +55,56 @@ class RunEnded:
     report: ConformanceReport
 
 
-Event = RunStarted | PhaseStarted | PhaseEnded | ContractStarted | ContractEnded | RunEnded
+@dataclass(frozen=True, kw_only=True)
+class ScenariosStarted:
+    """Playing begins: ``variants`` are all that will be played, as ``id[variant]``."""
+
+    stack: str
+    target: str
+    variants: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantStarted:
+    """A variant of a scenario is being set up."""
+
+    id: str
+    variant: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantEnded:
+    """A variant has come to its verdict, and its fault is reverted."""
+
+    id: str
+    result: VariantResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenarioEnded:
+    """All variants of a scenario were played."""
+
+    result: ScenarioResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenariosEnded:
+    """The report is complete and everything that was started is stopped."""
+
+    report: ScenarioReport
+
+
+Event = (
+    RunStarted
+    | PhaseStarted
+    | PhaseEnded
+    | ContractStarted
+    | ContractEnded
+    | RunEnded
+    | ScenariosStarted
+    | VariantStarted
+    | VariantEnded
+    | ScenarioEnded
+    | ScenariosEnded
+)
 Emit = Callable[[Event], None]

@@ -187,7 +187,7 @@ def _observe(
     findings: list[Finding] = []
     began = time.monotonic()
     try:
-        if contract.features and (reason := _lacking(contract.features, session.features())):
+        if contract.features and (reason := lacking(contract.features, session.features())):
             return [not_applicable(reason)], 0.0
         subjects: Sequence[Any] = session.subjects(contract.subject) if contract.subject else (None,)
         clients = {name: session.client(name) for name in contract.wants if name not in (contract.subject, "stack")}
@@ -209,7 +209,7 @@ def _observe(
     return findings, time.monotonic() - began
 
 
-def _lacking(needed: Sequence[str], present: Mapping[str, str]) -> str:
+def lacking(needed: Sequence[str], present: Mapping[str, str]) -> str:
     """The features that a target does not have, with what they mean; empty when it has all."""
     missing = [name for name in needed if name not in present]
     return "; ".join(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trivet.errors import PlatformError
+from trivet.model.fault import Touch
 from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineRun
 from trivet.model.network import NetworkPath
 from trivet.model.stack import Stack
@@ -211,6 +212,68 @@ class TrafficClient(Protocol):
 
         Leaving the block waits for what is under way.
         """
+
+
+class Hands(Protocol):
+    """What changes the platform for a fault. Each change is in a journal on disk, with the command that undoes it, before it is made, and
+    only what the fault said that it touches is changed at all. Namespaces are named by their role (``trivet.model.fault``)."""
+
+    @property
+    def namespaces(self) -> Mapping[str, str]:
+        """Role → namespace."""
+
+    def get(self, kind: str, name: str, *, namespace: str) -> Mapping[str, Any] | None:
+        """One object, or None when it is not there."""
+
+    def find(self, kind: str, *, namespace: str, selector: str = "") -> Sequence[Mapping[str, Any]]:
+        """The objects that ``selector`` finds."""
+
+    def create(self, document: Mapping[str, Any]) -> None:
+        """Make an object; its namespace is given by role. Raises UsageError when there is one of that name already."""
+
+    def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str) -> None:
+        """Change an object by a JSON merge patch; what it held before is put back."""
+
+    def replace(self, pod: str, *, namespace: str) -> None:
+        """Delete a pod, which its controller makes again. Raises UsageError for a pod that nothing would bring back."""
+
+    def execute(
+        self, pod: str, command: Sequence[str], *, namespace: str, container: str = "", seconds: float = 30.0
+    ) -> tuple[int, str]:
+        """Run a command in a pod: its exit status, and standard output followed by standard error."""
+
+
+class Grip(Hands, Protocol):
+    """Hands as the engine holds them: it can also let go."""
+
+    @property
+    def touched(self) -> Sequence[str]:
+        """What was changed so far, in words."""
+
+    def revert(self) -> Sequence[tuple[str, str]]:
+        """Undo every change, the last one first. Returns what is left behind: why, and the command that removes it."""
+
+
+class FaultClient(Protocol):
+    """The way to faults on a cluster."""
+
+    @property
+    def owned(self) -> bool:
+        """Whether the cluster is trivet's own."""
+
+    @property
+    def context(self) -> str:
+        """The context of the kubeconfig."""
+
+    @property
+    def namespaces(self) -> Mapping[str, str]:
+        """Role → namespace, for the roles that faults may touch on this cluster."""
+
+    def lease(self) -> AbstractContextManager[None]:
+        """Hold the cluster's one lease for scenarios during the block. Raises UsageError when another run holds it."""
+
+    def take(self, touches: Sequence[Touch]) -> Grip:
+        """Hands that may change what ``touches`` say."""
 
 
 class Session(Protocol):

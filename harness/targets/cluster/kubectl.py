@@ -7,6 +7,7 @@ the current one. Knows no trivet resource.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from threading import Event
 from typing import Any, TypeVar
 
 from trivet.errors import PlatformError
+from trivet.targets.local.journal import MARK
 
 FIELD_MANAGER = "trivet"
 CALL = 60.0
@@ -106,6 +108,7 @@ class Kubectl:
                 stdin=subprocess.DEVNULL if given is None else None,
                 capture_output=True,
                 timeout=seconds,
+                env={**os.environ, MARK: self.mark} if self.mark else None,
             )
         except FileNotFoundError as error:
             raise PlatformError(

@@ -29,6 +29,7 @@ from trivet.targets.cluster import features, limits
 from trivet.targets.cluster.access import ClusterAccess
 from trivet.targets.cluster.client import Cluster
 from trivet.targets.cluster.evidence import Evidence
+from trivet.targets.cluster.hands import ClusterFaults
 from trivet.targets.cluster.metrics import Prometheus
 from trivet.targets.cluster.namespaces import Namespaces, make_namespaces, remove_namespaces
 from trivet.targets.cluster.pods import HOME, JobPod, PodWorker, pod_document
@@ -111,6 +112,7 @@ class ClusterSession(HandoverSession):
             "metrics": self._metrics,
             "traffic": lambda: self._traffic,
             "rollout": self._driven_rollout,
+            "faults": lambda: ClusterFaults(self.access, self.namespaces, self._run),
         }
 
     def features(self) -> Mapping[str, str]:

@@ -17,6 +17,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,6 +53,7 @@ class Run:
         self.directory = runs_directory() / self.id
         self._lock = FileLock(f"{self.directory}.lock", thread_local=False)
         self._kept = False
+        self._undos = count(1)
 
     def __enter__(self) -> Run:
         try:
@@ -86,12 +88,18 @@ class Run:
             journal.flush()
             os.fsync(journal.fileno())
 
-    def undo(self, what: str, command: Sequence[str]) -> None:
+    def undo(self, what: str, command: Sequence[str]) -> int:
         """Note the ``command`` that removes ``what``, before it is made. It runs only when this process cannot clean up itself.
 
-        It must bear being run when there is nothing to remove.
+        It must bear being run when there is nothing to remove. Returns the number by which ``undone`` takes it back.
         """
-        self.write(event="undo", what=what, command=list(command))
+        number = next(self._undos)
+        self.write(event="undo", what=what, command=list(command), number=number)
+        return number
+
+    def undone(self, number: int) -> None:
+        """Note that there is nothing left to undo of ``number``: its command would now change what others made since."""
+        self.write(event="undone", number=number)
 
     def keep(self) -> None:
         """Leave the directory as a leftover, since something could not be removed: the next run, or doctor, tries again."""
@@ -224,14 +232,16 @@ _GONE = re.compile(
 
 
 def _undone(directory: Path) -> list[dict[str, Any]]:
-    """The journal's undo entries. The last line of a killed writer may be half a line."""
-    found = []
+    """The journal's undo entries that were not taken back. The last line of a killed writer may be half a line."""
+    found: list[dict[str, Any]] = []
     with contextlib.suppress(OSError):
         for line in (directory / "journal.jsonl").read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError):
                 entry = json.loads(line)
                 if entry.get("event") == "undo":
                     found.append(entry)
+                elif entry.get("event") == "undone":
+                    found = [one for one in found if one.get("number") != entry["number"]]
     return found
 
 

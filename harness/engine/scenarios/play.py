@@ -1,0 +1,340 @@
+"""Playing scenarios: steady state → fault → symptom → revert → recovery, in this order, whatever happens on the way.
+
+A fault is reverted on every way out of the block that made it; what a killed run leaves is in its journal. Nothing is tried twice: a
+condition is waited for until its deadline.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from trivet.engine.authoring import evidence, redact
+from trivet.engine.events import (
+    Emit,
+    PhaseEnded,
+    PhaseStarted,
+    ScenarioEnded,
+    ScenariosEnded,
+    ScenariosStarted,
+    VariantEnded,
+    VariantStarted,
+)
+from trivet.engine.run import lacking
+from trivet.engine.scenarios import guards
+from trivet.engine.scenarios.watch import EFFECT, FAULT, POLL, RECOVERED, REVERT, Watch, watching
+from trivet.errors import CannotTell, NotOffered, TrivetError
+from trivet.model.finding import Evidence
+from trivet.model.report import Phase, Provenance, StackSummary
+from trivet.model.scenario import (
+    Case,
+    Scenario,
+    ScenarioReport,
+    ScenarioResult,
+    Sighting,
+    Variant,
+    VariantResult,
+    Verdict,
+)
+from trivet.model.stack import Stack
+from trivet.targets.base import FaultClient, Grip, Session, Target
+
+LEAD = 3.0
+"""Seconds of traffic before the fault, and after all is well again: what the plot compares with."""
+EVIDENCE = 12_000
+"""Characters of each text that explains a verdict."""
+
+
+def run(
+    chosen: Sequence[tuple[Scenario, Sequence[Variant]]],
+    *,
+    target: Target,
+    stack: Stack,
+    emit: Emit,
+    allow_faults: bool = False,
+    context: str = "",
+    required: str = "",
+    command: str = "",
+) -> ScenarioReport:
+    """Start ``stack`` on ``target``, play every chosen variant, stop everything, return the report. Raises UsageError when a guard refuses."""
+    guards.check_target(target.name, allow_faults=allow_faults, context=context)
+    began, started = time.monotonic(), datetime.now(UTC)
+    emit(ScenariosStarted(stack=stack.name, target=target.name, variants=tuple(names(chosen))))
+    with target.start(stack, emit) as session:
+        results = tuple(play_all(chosen, session, emit, allow_faults=allow_faults))
+        report = ScenarioReport(
+            target=target.name,
+            stack=StackSummary(
+                name=stack.name, title=stack.title, digest=stack.digest, components=dict(stack.components)
+            ),
+            scenarios=results,
+            required=required,
+            features=dict(session.features()),
+            place={key: value for key, value in session.describe().items()},
+            provenance=Provenance(
+                trivet=version("trivet"),
+                python=platform.python_version(),
+                platform=f"{sys.platform}-{platform.machine()}",
+                started=started.isoformat(timespec="seconds"),
+                seconds=round(time.monotonic() - began, 3),
+                command=command,
+            ),
+        )
+    emit(ScenariosEnded(report=report))
+    return report
+
+
+def names(chosen: Sequence[tuple[Scenario, Sequence[Variant]]]) -> Iterator[str]:
+    """``id[variant]`` for everything chosen."""
+    for scenario, variants in chosen:
+        for variant in variants:
+            yield f"{scenario.id}[{variant.name}]"
+
+
+def play_all(
+    chosen: Sequence[tuple[Scenario, Sequence[Variant]]], session: Session, emit: Emit, *, allow_faults: bool
+) -> Iterator[ScenarioResult]:
+    """Play on a session that runs, holding the cluster's lease. Raises UsageError when a guard refuses, before anything is touched."""
+    try:
+        faults: FaultClient = session.client("faults")
+    except NotOffered as error:
+        for scenario, variants in chosen:
+            yield _collected(scenario, [_skipped(variant, error.message) for variant in variants], 0.0)
+        return
+    guards.check_cluster([scenario for scenario, _ in chosen], faults, allow_faults=allow_faults)
+    with faults.lease():
+        for scenario, variants in chosen:
+            began = time.monotonic()
+            played = [play(scenario, variant, session, faults, emit) for variant in variants]
+            result = _collected(scenario, played, time.monotonic() - began)
+            emit(ScenarioEnded(result=result))
+            yield result
+
+
+def play(
+    scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit
+) -> VariantResult:
+    """Play one variant. Never raises an Exception; an interrupt goes through, with the fault reverted."""
+    emit(VariantStarted(id=scenario.id, variant=variant.name))
+    playing = _Playing(scenario, variant, session, faults, emit)
+    try:
+        result = playing.through()
+    except NotOffered as error:
+        result = playing.result(Verdict.SKIPPED, error.message)
+    except CannotTell as error:
+        result = playing.result(Verdict.INCONCLUSIVE, error.message)
+    except TrivetError as error:
+        result = playing.result(Verdict.ERROR, f"could not play it: {error.message}")
+    except Exception as error:
+        # A bug in a scenario is not a weakness of the platform.
+        proof = evidence("traceback", "text", traceback.format_exc())
+        result = playing.result(Verdict.ERROR, f"the scenario itself broke: {type(error).__name__}: {error}", proof)
+    if playing.left:
+        why = "; ".join(reason for reason, _ in playing.left)
+        result = replace(
+            result,
+            verdict=Verdict.ERROR,
+            reason=f"the fault was left behind: {why}",
+            cleanup="; ".join(command for _, command in playing.left),
+        )
+    emit(VariantEnded(id=scenario.id, result=result))
+    return result
+
+
+class _Playing:
+    """One variant on its way; keeps what was seen, so that a result can be made wherever it ends."""
+
+    def __init__(
+        self, scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit
+    ) -> None:
+        self._scenario = scenario
+        self._variant = variant
+        self._session = session
+        self._faults = faults
+        self._emit = emit
+        self._began = time.monotonic()
+        self._phases: list[Phase] = []
+        self._seen: dict[str, str] = {}
+        self._measured: dict[str, float | str] = {}
+        self._evidence: list[Evidence] = []
+        self._touched: Sequence[str] = ()
+        self._watch: Watch | None = None
+        self.left: Sequence[tuple[str, str]] = ()
+
+    def through(self) -> VariantResult:
+        scenario, session = self._scenario, self._session
+        if reason := lacking(scenario.features, session.features() if scenario.features else {}):
+            raise NotOffered(reason)
+        given: dict[str, Any] = {name: session.client(name) for name in scenario.wants if name != "variant"}
+        if "variant" in scenario.wants:
+            given["variant"] = self._variant.name
+        # Closed here and not when the generator is collected: what it set up is to go before the next variant begins.
+        with contextmanager(scenario.stage)(**given) as staged:
+            return self._disturb(staged)
+
+    def _disturb(self, case: Case) -> VariantResult:
+        budgets = self._scenario.budgets
+        with self._phase("steady state"):
+            self._seen["steady"] = _wait("all is well", case.steady, budgets.steady)
+        with watching(case, self._session.client("traffic") if case.flow else None) as watch:
+            self._watch = watch
+            time.sleep(LEAD if case.flow else 0)
+            sighting = self._under_fault(case, watch)
+            with self._phase("recovery"):
+                recovered = self._recovers(case, watch)
+            time.sleep(LEAD if case.flow else 0)
+        if sighting.seen:
+            return self.result(Verdict.VULNERABLE, sighting.message)
+        if not recovered:
+            return self.result(Verdict.VULNERABLE, self._seen["recovery"])
+        return self.result(Verdict.PROTECTED, sighting.message)
+
+    def _under_fault(self, case: Case, watch: Watch) -> Sighting:
+        hands: Grip = self._faults.take(_declared(case, self._scenario))
+        plain = False
+        try:
+            with self._phase("fault"):
+                watch.mark(FAULT)
+                case.fault.inject(hands)
+            with self._phase("taking effect"):
+                self._seen["effect"] = _wait(
+                    f"nothing showed that the fault is in force ({case.fault.name})",
+                    lambda: case.fault.took_effect(hands),
+                    case.fault.budget,
+                )
+            watch.mark(EFFECT)
+            with self._phase("symptom"):
+                watch.deadline = time.monotonic() + self._scenario.budgets.symptom
+                sighting = case.symptom(watch)
+            self._seen["symptom"] = sighting.message
+            self._measured |= sighting.measured
+            self._evidence += sighting.evidence
+            plain = not sighting.seen
+            return sighting
+        finally:
+            self._touched = hands.touched
+            # On an interrupt nobody reads evidence any more, and the way back must be short.
+            interrupted = isinstance(sys.exc_info()[1], BaseException) and not isinstance(sys.exc_info()[1], Exception)
+            try:
+                if not plain and not interrupted:
+                    with self._phase("evidence"):
+                        self._collect()
+            finally:
+                watch.mark(REVERT)
+                with self._phase("revert"):
+                    self.left = hands.revert()
+
+    def _recovers(self, case: Case, watch: Watch) -> bool:
+        began = time.monotonic()
+        budget = self._scenario.budgets.recovery
+        try:
+            seen = _wait("after the revert all is well", case.steady, budget)
+        except CannotTell as error:
+            self._seen["recovery"] = error.message
+            return False
+        watch.mark(RECOVERED)
+        self._measured["recovery_seconds"] = round(time.monotonic() - began, 1)
+        self._seen["recovery"] = seen
+        return True
+
+    def _collect(self) -> None:
+        """What explains a symptom, as it is under the fault: conditions, events, logs."""
+        try:
+            documents = self._session.documents(everything=True)
+        except (TrivetError, OSError):
+            return
+        for name, path in documents.items():
+            if name.startswith("cluster/"):
+                text = path.read_text(encoding="utf-8", errors="replace")
+                kind = "log" if name.endswith(".log") else "text"
+                self._evidence.append(evidence(name, kind, text, limit=EVIDENCE))
+
+    def result(self, verdict: Verdict, reason: str, *proof: Evidence) -> VariantResult:
+        return VariantResult(
+            name=self._variant.name,
+            text=self._variant.text,
+            remedy=self._variant.remedy,
+            expected=self._variant.expected,
+            verdict=verdict,
+            reason=redact(reason),
+            touched=tuple(self._touched),
+            measured=dict(self._measured),
+            phases=tuple(self._phases),
+            timeline=self._watch.timeline() if self._watch else None,
+            evidence=(*self._evidence, *proof),
+            **{name: redact(text) for name, text in self._seen.items()},
+        )
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        title = f"{self._scenario.id}[{self._variant.name}]: {name}"
+        failure = ""
+        self._emit(PhaseStarted(name=title))
+        try:
+            yield
+        except BaseException as error:
+            failure = (str(error) or type(error).__name__).splitlines()[0]
+            raise
+        finally:
+            seconds = round(time.monotonic() - began, 3)
+            self._phases.append(Phase(name=name, started=round(began - self._began, 3), seconds=seconds))
+            self._emit(PhaseEnded(name=title, seconds=seconds, failure=failure))
+
+
+def _declared(case: Case, scenario: Scenario) -> Sequence[Any]:
+    """The fault's touches. Raises TrivetError for one that the scenario does not name: `plan` would not have shown it."""
+    missing = [str(touch) for touch in case.fault.touches if touch not in scenario.touches]
+    if missing:
+        raise TrivetError(
+            f"the fault {case.fault.name!r} touches what the scenario does not name: {', '.join(missing)}",
+            remedy="add it to the scenario's touches",
+        )
+    return case.fault.touches
+
+
+def _wait(what: str, look: Callable[[], str], seconds: float) -> str:
+    """What ``look`` says once it says something. Raises CannotTell after ``seconds``, with what stood in the way last."""
+    deadline = time.monotonic() + seconds
+    while True:
+        trouble = ""
+        try:
+            if said := look():
+                return said
+        except TrivetError as error:
+            trouble = f": {error.message}"
+        if time.monotonic() > deadline:
+            raise CannotTell(f"{what}: not so within {seconds:g} s{trouble}")
+        time.sleep(POLL)
+
+
+def _skipped(variant: Variant, reason: str) -> VariantResult:
+    return VariantResult(
+        name=variant.name,
+        text=variant.text,
+        remedy=variant.remedy,
+        expected=variant.expected,
+        verdict=Verdict.SKIPPED,
+        reason=reason,
+    )
+
+
+def _collected(scenario: Scenario, played: Sequence[VariantResult], seconds: float) -> ScenarioResult:
+    return ScenarioResult(
+        id=scenario.id,
+        title=scenario.title,
+        happens=scenario.happens,
+        recognise=scenario.recognise,
+        remedy=scenario.remedy,
+        variants=tuple(played),
+        claims=scenario.claims,
+        seconds=round(seconds, 3),
+    )

@@ -1,0 +1,129 @@
+"""Reading traffic: which answers were lost, how long an outage was, and the second-by-second record that a timeline shows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from trivet.errors import CannotTell, TrivetError
+from trivet.integration import v2_values
+from trivet.model.scenario import Flow, Gauge, Moment, Second, Timeline
+from trivet.model.traffic import Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outage:
+    """What clients lost in a slice of the traffic.
+
+    ``lost`` of ``requests`` got no good answer in time; ``errors`` of them an answer that was none (an HTTP error, no connection, a wrong
+    value), the rest came too late. ``seconds`` is from when the first of them was due to when the last one was, and one interval more; 0
+    for none. ``stall`` is the longest time that a good answer took. ``first`` is the first lost answer in words.
+    """
+
+    requests: int
+    lost: int
+    errors: int
+    seconds: float
+    stall: float
+    first: str = ""
+
+    def __str__(self) -> str:
+        if not self.lost:
+            return f"none of {self.requests} requests lost, the slowest answer after {self.stall:.1f} s"
+        return (
+            f"{self.lost} of {self.requests} requests lost over {self.seconds:.1f} s ({self.errors} with an error), "
+            f"the slowest answer after {self.stall:.1f} s; the first: {self.first}"
+        )
+
+
+def answered_by(answer: Answer, models: Mapping[str, Sequence[Any]]) -> str:
+    """The model that gave an answer, by its values; ``service`` where none are known; empty for an answer that is none."""
+    if answer.status != 200:
+        return ""
+    if not models:
+        return "service"
+    try:
+        values = v2_values(answer.body)
+    except TrivetError:
+        return ""
+    return next((name for name, expected in models.items() if _same(values, expected)), "")
+
+
+def is_lost(answer: Answer, flow: Flow) -> bool:
+    """Whether a client got nothing from it."""
+    return answer.seconds > flow.patience or not answered_by(answer, flow.models)
+
+
+def outage(answers: Sequence[Answer], flow: Flow) -> Outage:
+    """What was lost among ``answers``. Raises CannotTell when there are none: no request says nothing about an outage."""
+    if not answers:
+        raise CannotTell("no request was due in the slice, so that it shows nothing")
+    lost = [answer for answer in answers if is_lost(answer, flow)]
+    good = [answer.seconds for answer in answers if answered_by(answer, flow.models)]
+    return Outage(
+        requests=len(answers),
+        lost=len(lost),
+        errors=sum(not answered_by(answer, flow.models) for answer in lost),
+        seconds=round(lost[-1].at - lost[0].at + 1 / flow.rate, 3) if lost else 0.0,
+        stall=round(max(good, default=max(answer.seconds for answer in answers)), 3),
+        first=str(lost[0]) if lost else "",
+    )
+
+
+def timeline(
+    answers: Sequence[Answer],
+    flow: Flow | None,
+    *,
+    began: float,
+    ended: float,
+    marks: Mapping[str, float],
+    gauges: Mapping[str, Sequence[tuple[float, Mapping[str, float]]]],
+) -> Timeline:
+    """The record of everything from ``began`` to ``ended`` (``time.monotonic``), in whole seconds from its begin.
+
+    Seconds without a request have an entry too: a gap in the traffic must show.
+    """
+    bins: dict[int, list[Answer]] = {}
+    for answer in answers:
+        bins.setdefault(math.floor(answer.at - began), []).append(answer)
+    seconds = []
+    if flow and bins:
+        for at in range(min(bins), max(bins) + 1):
+            due = bins.get(at, [])
+            good = Counter(name for answer in due if (name := answered_by(answer, flow.models)) and not is_lost(answer, flow))
+            took = [answer.seconds for answer in due] or [0.0]
+            seconds.append(
+                Second(
+                    at=at,
+                    requests=len(due),
+                    lost=sum(is_lost(answer, flow) for answer in due),
+                    typical=round(median(took), 3),
+                    slowest=round(max(took), 3),
+                    answers=dict(good),
+                )
+            )
+    return Timeline(
+        rate=flow.rate if flow else 0.0,
+        patience=flow.patience if flow else 0.0,
+        seconds=tuple(seconds),
+        marks=tuple(Moment(at=round(at - began, 3), name=name) for name, at in marks.items() if at <= ended),
+        gauges=tuple(
+            Gauge(name=name, points=tuple((round(at - began, 3), dict(values)) for at, values in points))
+            for name, points in gauges.items()
+        ),
+    )
+
+
+def _same(values: Sequence[Any], expected: Sequence[Any]) -> bool:
+    return len(values) == len(expected) and all(
+        math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9) if _number(one) and _number(other) else one == other
+        for one, other in zip(values, expected, strict=True)
+    )
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,139 @@
+"""Watching a variant: marks, the slice of the traffic since the fault, gauges, and waiting with a deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+from trivet.engine.scenarios.slices import Outage, outage, timeline
+from trivet.errors import CannotTell, TrivetError
+from trivet.model.scenario import Case, Timeline
+from trivet.model.traffic import Answer
+from trivet.targets.base import Background, TrafficClient
+
+T = TypeVar("T")
+
+POLL = 0.5
+SAMPLED = 1.0
+"""Seconds between two looks at a condition, and between two samples of a gauge."""
+
+FAULT, EFFECT, REVERT, RECOVERED = "fault", "in effect", "revert", "all well again"
+
+
+class Watch:
+    """What a symptom has to go by. Times are of ``time.monotonic``."""
+
+    def __init__(self, case: Case, background: Background | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._case = case
+        self._background = background
+        self._clock = clock
+        self._marks: dict[str, float] = {}
+        self._samples: dict[str, list[tuple[float, Mapping[str, float]]]] = {name: [] for name in case.gauges}
+        self.began = clock()
+        self.deadline = float("inf")
+        """When the budget of the symptom ends."""
+
+    def mark(self, name: str) -> float:
+        """Name this moment, on the timeline too, and return it."""
+        self._marks[name] = self._clock()
+        return self._marks[name]
+
+    def since(self, name: str) -> float:
+        """The time of a mark."""
+        return self._marks[name]
+
+    @property
+    def left(self) -> float:
+        """Seconds of the symptom's budget that are left."""
+        return self.deadline - self._clock()
+
+    def wait(self, seconds: float) -> None:
+        """Let ``seconds`` of traffic go by. Raises CannotTell when the budget does not allow it."""
+        if seconds > self.left:
+            raise CannotTell(f"{seconds:g} s of watching do not fit into the {max(0.0, self.left):.0f} s that are left")
+        time.sleep(seconds)
+
+    def until(self, what: str, look: Callable[[], T | None], *, seconds: float | None = None) -> T:
+        """The first answer of ``look`` that is not None. Raises CannotTell after ``seconds``, or at the end of the budget."""
+        return until(what, look, seconds=min(self.left, self.left if seconds is None else seconds))
+
+    def answers(self, since: str = FAULT) -> list[Answer]:
+        """The answers to the requests that were due since a mark, as far as they are known by now. Raises CannotTell for none."""
+        found = [answer for answer in self._all() if answer.at >= self._marks[since]]
+        if not found:
+            raise CannotTell(f"no request was due since {since!r}, so that nothing is known of what clients saw")
+        return found
+
+    def outage(self, since: str = FAULT) -> Outage:
+        """What clients lost since a mark. Raises CannotTell when no request was due."""
+        if self._case.flow is None:
+            raise CannotTell("the scenario sends no requests, so that nothing is known of what clients saw")
+        return outage(self.answers(since), self._case.flow)
+
+    def timeline(self) -> Timeline | None:
+        """Everything so far; None when there is nothing to show."""
+        answers = self._all()
+        if not answers and not any(self._samples.values()) and len(self._marks) < 2:
+            return None
+        return timeline(
+            answers, self._case.flow, began=self.began, ended=self._clock(), marks=self._marks, gauges=self._samples
+        )
+
+    def sample(self) -> None:
+        """Read every gauge once. One that cannot be read now is left out."""
+        for name, read in self._case.gauges.items():
+            with suppress(TrivetError):
+                values = read()
+                self._samples[name].append((self._clock(), dict(values)))
+
+    def _all(self) -> list[Answer]:
+        return list(self._background.answers) if self._background else []
+
+
+@contextmanager
+def watching(case: Case, traffic: TrafficClient | None) -> Iterator[Watch]:
+    """Traffic and samples from the begin of the block to its end, which waits for requests that are under way."""
+    if case.flow is None or traffic is None:
+        with _sampling(Watch(case, None)) as watch:
+            yield watch
+        return
+    with (
+        traffic.background(
+            case.flow.service, case.flow.request, rate=case.flow.rate, timeout=3 * case.flow.patience
+        ) as background,
+        _sampling(Watch(case, background)) as watch,
+    ):
+        yield watch
+
+
+@contextmanager
+def _sampling(watch: Watch) -> Iterator[Watch]:
+    ended = threading.Event()
+
+    def sample() -> None:
+        while not ended.is_set():
+            watch.sample()
+            ended.wait(SAMPLED)
+
+    sampler = threading.Thread(target=sample, name="trivet-gauges", daemon=True)
+    sampler.start()
+    try:
+        yield watch
+    finally:
+        ended.set()
+        sampler.join()
+
+
+def until(what: str, look: Callable[[], T | None], *, seconds: float) -> T:
+    """The first answer of ``look`` that is not None. Raises CannotTell, saying ``what`` was waited for, after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found is not None:
+            return found
+        if time.monotonic() > deadline:
+            raise CannotTell(f"{what}: not so within {seconds:.0f} s")
+        time.sleep(POLL)

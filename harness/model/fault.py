@@ -1,0 +1,58 @@
+"""A fault: a reversible disturbance of the platform, as data and two functions. It changes nothing but what it says that it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+PIPELINES, SERVING, PLATFORM = "pipelines", "serving", "platform"
+"""The namespaces that a fault may touch, by their role: where pipelines run, where services live, and where the shared services do."""
+
+
+class Verb(StrEnum):
+    """What happens to an object, and so how it is undone: deleted again, patched back, or put back by the controller that owns it."""
+
+    CREATE = "create"
+    PATCH = "patch"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Touch:
+    """Up to ``count`` objects that a fault changes. ``namespace`` is one of the roles above.
+
+    ``name`` may end in ``*``: objects whose names are only known when the fault is made, such as pods.
+    """
+
+    verb: Verb
+    kind: str
+    name: str
+    namespace: str
+    count: int = 1
+
+    def covers(self, verb: Verb, kind: str, name: str, namespace: str) -> bool:
+        """Whether this is what was said about an object."""
+        named = name.startswith(self.name[:-1]) if self.name.endswith("*") else name == self.name
+        return named and (self.verb, self.kind.lower(), self.namespace) == (verb, kind.lower(), namespace)
+
+    def __str__(self) -> str:
+        some = "" if self.count == 1 else f"up to {self.count} "
+        return f"{self.verb} {some}{self.kind}/{self.name} in the {self.namespace} namespace"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """A disturbance.
+
+    ``inject`` makes it with the hands it is given, which write down how each change is undone before they make it, and refuse what is not
+    among ``touches``. ``took_effect`` says what shows that it is in force, or an empty string while nothing does; it has ``budget`` seconds.
+    Reverting is the hands' work, so that no fault can forget it. Hands are ``trivet.targets.base.Hands``.
+    """
+
+    name: str
+    touches: tuple[Touch, ...]
+    inject: Callable[[Any], None]
+    took_effect: Callable[[Any], str]
+    budget: float = 45.0

@@ -1,0 +1,246 @@
+"""A scenario: an incident made executable, in variants that differ in how the platform is protected; and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from trivet.model.fault import Fault, Touch
+from trivet.model.finding import Evidence
+from trivet.model.report import API_VERSION, Phase, Provenance, StackSummary
+
+KIND = "ScenarioReport"
+
+
+class Verdict(StrEnum):
+    """What a variant came to.
+
+    VULNERABLE: the incident happened. PROTECTED: the fault was in force and the incident did not happen. INCONCLUSIVE: neither was shown.
+    ERROR: trivet could not do its job, above all when a fault was left behind. SKIPPED: the target cannot show it.
+    """
+
+    VULNERABLE = "VULNERABLE"
+    PROTECTED = "PROTECTED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    ERROR = "ERROR"
+    SKIPPED = "SKIPPED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One way in which the platform stands against the incident.
+
+    ``remedy`` is false for a platform as it is found. ``expected`` is the verdict that was measured before, which this run confirms or
+    contradicts; None where no word was given.
+    """
+
+    name: str
+    text: str
+    remedy: bool = False
+    expected: Verdict | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A published sentence about the incident, and the variants whose verdicts say whether it holds. ``found`` is what was observed."""
+
+    text: str
+    holds: bool
+    found: str
+    variants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """Requests to send throughout: ``rate`` per second to ``service``. ``models`` maps a name to the values that only that model answers, by
+    which an answer tells whose it is. An answer later than ``patience`` seconds counts as lost: a client has given up by then."""
+
+    service: str
+    request: Mapping[str, Any]
+    models: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    rate: float = 5.0
+    patience: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """Whether the expected symptom was seen, in a sentence with numbers, and the numbers by their names."""
+
+    seen: bool
+    message: str
+    measured: Mapping[str, float | str] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One variant, set up and ready to be disturbed.
+
+    ``steady`` says what shows that all is well, or an empty string while nothing does; it is asked before the fault and after its end.
+    ``symptom`` watches (``trivet.engine.scenarios.watch.Watch``) under the fault and says what it saw. ``gauges`` are sampled throughout:
+    name → what is read, a number per series.
+    """
+
+    fault: Fault
+    steady: Callable[[], str]
+    symptom: Callable[[Any], Sighting]
+    flow: Flow | None = None
+    gauges: Mapping[str, Callable[[], Mapping[str, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budgets:
+    """Seconds that each part of a scenario may take: until all is well, for the symptom, and until all is well again."""
+
+    steady: float = 120.0
+    symptom: float = 180.0
+    recovery: float = 180.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """An incident made executable. ``stage`` sets a variant up, yields its Case once, and takes away what it set up.
+
+    ``wants`` are the names of its parameters: ``variant`` and clients of the target. ``touches`` is everything that any of its faults
+    changes.
+    """
+
+    id: str
+    title: str
+    happens: str
+    recognise: str
+    remedy: str
+    variants: tuple[Variant, ...]
+    touches: tuple[Touch, ...]
+    stage: Callable[..., Iterator[Case]]
+    wants: tuple[str, ...]
+    budgets: Budgets = Budgets()
+    claims: tuple[Claim, ...] = ()
+    features: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Second:
+    """What became of the requests that were due in one second. ``typical`` and ``slowest`` are seconds until they were answered or lost;
+    ``answers`` counts the good ones by the model that gave them."""
+
+    at: int
+    requests: int
+    lost: int
+    typical: float
+    slowest: float
+    answers: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A named moment, in seconds from the begin of the timeline."""
+
+    at: float
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gauge:
+    """Samples of a quantity: (seconds from the begin of the timeline, number per series)."""
+
+    name: str
+    points: tuple[tuple[float, Mapping[str, float]], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """A variant over time: requests at ``rate`` per second, marks and gauges."""
+
+    rate: float
+    patience: float
+    seconds: tuple[Second, ...]
+    marks: tuple[Moment, ...]
+    gauges: tuple[Gauge, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantResult:
+    """What one variant came to, and why. ``cleanup`` is the command that removes a fault that was left behind.
+
+    ``steady``, ``effect``, ``symptom`` and ``recovery`` say what was seen at each part, as far as it was come to.
+    """
+
+    name: str
+    text: str
+    remedy: bool
+    expected: Verdict | None
+    verdict: Verdict
+    reason: str
+    steady: str = ""
+    effect: str = ""
+    symptom: str = ""
+    recovery: str = ""
+    cleanup: str = ""
+    touched: tuple[str, ...] = ()
+    measured: Mapping[str, float | str] = field(default_factory=dict)
+    phases: tuple[Phase, ...] = ()
+    timeline: Timeline | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether a conclusive verdict is another one than was expected."""
+        conclusive = self.verdict in (Verdict.VULNERABLE, Verdict.PROTECTED)
+        return conclusive and self.expected is not None and self.verdict is not self.expected
+
+
+_WORST_FIRST = (Verdict.ERROR, Verdict.VULNERABLE, Verdict.INCONCLUSIVE, Verdict.PROTECTED, Verdict.SKIPPED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenarioResult:
+    """What a scenario came to. Its verdict is that of the platform as it is; the remedies have theirs."""
+
+    id: str
+    title: str
+    happens: str
+    recognise: str
+    remedy: str
+    variants: tuple[VariantResult, ...]
+    claims: tuple[Claim, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the variants without a remedy; of all of them when none was played. Nothing played is inconclusive."""
+        found = {one.verdict for one in self.variants if not one.remedy} or {one.verdict for one in self.variants}
+        return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.INCONCLUSIVE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenarioReport:
+    """All that was played. ``required`` is the verdict that a gate asks of every scenario; none when empty."""
+
+    target: str
+    stack: StackSummary
+    scenarios: tuple[ScenarioResult, ...]
+    provenance: Provenance
+    required: str = ""
+    features: Mapping[str, str] = field(default_factory=dict)
+    place: Mapping[str, str] = field(default_factory=dict)
+    """Where it was played: context, namespaces, versions."""
+    apiVersion: str = API_VERSION  # noqa: N815 - the Kubernetes API convention for versioned objects
+    kind: str = KIND
+
+    @property
+    def exit_code(self) -> int:
+        """0 everything was shown · 1 something is not as required, or not as the catalogue says · 2 could not tell."""
+        played = [one for result in self.scenarios for one in result.variants]
+        verdicts = {one.verdict for one in played}
+        if Verdict.ERROR in verdicts:
+            return 2
+        if any(one.contradicted for one in played):
+            return 1
+        if self.required and any(result.verdict is Verdict.VULNERABLE for result in self.scenarios):
+            return 1
+        shown = verdicts & {Verdict.VULNERABLE, Verdict.PROTECTED}
+        return 2 if Verdict.INCONCLUSIVE in verdicts or not shown else 0
