@@ -391,6 +391,103 @@ def _images(flags: Any) -> Any:
     return load_images(load_stack(_settings(**flags).stack))
 
 
+@main.group()
+def scenario() -> None:
+    """Incidents made executable: list them, show what they would touch, play them on a cluster."""
+
+
+def _scenario_options(function: Function) -> Function:
+    """Options of the commands that choose scenarios."""
+
+    @click.argument("patterns", nargs=-1, metavar="[ID…]")
+    @_target_options
+    @click.option("--allow-faults", is_flag=True, help="Disturb a cluster that is not trivet's own; needs --context.")
+    @wraps(function)
+    def wrapped(**options: Any) -> Any:
+        return function(**options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+@scenario.command("list")
+@click.option("--plugin", "plugins", multiple=True, help="A module with further scenarios; may be repeated.")
+def scenario_list(**flags: Any) -> None:
+    """List every scenario and its variants."""
+    from trivet.engine.registry import Registry
+    from trivet.render.scenarios import listing
+
+    click.echo(listing(list(Registry(_settings(**flags).plugins).scenarios.values())), nl=False)
+
+
+@scenario.command("plan")
+@_scenario_options
+def scenario_plan(patterns: Sequence[str], allow_faults: bool, **flags: Any) -> None:
+    """Show what scenarios would play and touch, and whether a guard refuses; start nothing.
+
+    An ID may be a shell-style pattern, or one variant: ID[VARIANT].
+    """
+    _plan_scenarios(_settings(**flags), patterns, allow_faults)
+
+
+def _plan_scenarios(settings: Any, patterns: Sequence[str], allow_faults: bool) -> None:
+    from trivet.engine.registry import Registry
+    from trivet.engine.scenarios.choose import choose
+    from trivet.engine.scenarios.guards import check_target
+    from trivet.render.scenarios import planned
+    from trivet.stacks.read import load_stack
+
+    registry = Registry(settings.plugins, settings=settings)
+    target = _target(registry, settings.target)
+    check_target(settings.target, allow_faults=allow_faults, context=settings.existing.context)
+    chosen = choose(registry.scenarios, patterns)
+    click.echo(planned(chosen, {}, target.plan(load_stack(settings.stack))), nl=False)
+
+
+@scenario.command("run")
+@_scenario_options
+@click.option("--dry-run", is_flag=True, help="Show what would be touched, and touch nothing.")
+@click.option("--require", "required", type=click.Choice(["protected"]), help="Exit with 1 when the incident happens.")
+@click.option("--report", metavar="DIR", help="Write scenarios.json and scenarios.html there.")
+def scenario_run(
+    patterns: Sequence[str], allow_faults: bool, dry_run: bool, required: str | None, **flags: Any
+) -> int | None:
+    """Play scenarios on a cluster: all of them, or those named.
+
+    Exit codes: 0 everything was shown, 1 not as required or not as the catalogue says, 2 could not tell, 3 refused.
+    """
+    from trivet.engine.registry import Registry
+    from trivet.engine.scenarios.choose import choose
+    from trivet.engine.scenarios.play import run as play
+    from trivet.render.scenario_files import write_files
+    from trivet.render.terminal import watch
+    from trivet.stacks.read import load_stack
+
+    settings = _settings(**flags)
+    if dry_run:
+        _plan_scenarios(settings, patterns, allow_faults)
+        return None
+    registry = Registry(settings.plugins, settings=settings)
+    target = _target(registry, settings.target)
+    chosen = choose(registry.scenarios, patterns)
+    stack = load_stack(settings.stack)
+    directory = _report_directory(settings.report)
+    with watch(sys.stdout) as emit:
+        report = play(
+            chosen,
+            target=target,
+            stack=stack,
+            emit=emit,
+            allow_faults=allow_faults,
+            context=settings.existing.context,
+            required=required or "",
+            command="trivet scenario run",
+        )
+    if directory:
+        for path in write_files(report, directory):
+            click.echo(f"wrote {path}")
+    return report.exit_code
+
+
 @main.command()
 @click.option("--clean", is_flag=True, help="Remove what killed runs and half-made environments left behind.")
 @click.option(

@@ -27,6 +27,11 @@ def trivet_contracts() -> Iterable[ModuleType]:  # type: ignore[empty-body]
 
 
 @hookspec
+def trivet_scenarios() -> Iterable[ModuleType]:  # type: ignore[empty-body]
+    """Modules whose attributes made by ``@scenario`` join the catalogue."""
+
+
+@hookspec
 def trivet_targets(settings: Settings) -> Mapping[str, Target]:  # type: ignore[empty-body]
     """Targets by name, for what the user asked for. A name that exists already is an error; ``settings`` may be left out."""
 

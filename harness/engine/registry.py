@@ -1,23 +1,26 @@
-"""Finding what is registered: contracts, targets and report writers, ours and other people's, through the same hooks."""
+"""Finding what is registered: contracts, scenarios, targets and report writers, ours and other people's, through the same hooks."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
 from trivet import hookspecs
 from trivet.errors import UsageError, unknown
 from trivet.model.contract import Contract
+from trivet.model.scenario import Scenario
 
 if TYPE_CHECKING:
     from trivet.render.writers import Writer
     from trivet.settings import Settings
     from trivet.targets.base import Target
+
+Named = TypeVar("Named", Contract, Scenario)
 
 
 class Registry:
@@ -51,19 +54,12 @@ class Registry:
     @cached_property
     def contracts(self) -> Mapping[str, Contract]:
         """Every contract by id, in the order of the modules and of their source."""
-        found: dict[str, Contract] = {}
-        modules: list[ModuleType] = [m for group in reversed(self._manager.hook.trivet_contracts()) for m in group]
-        for module in modules:
-            for value in vars(module).values():
-                if not isinstance(value, Contract) or value.check.__module__ != module.__name__:
-                    continue
-                if value.id in found:
-                    raise UsageError(
-                        f"two contracts have the id {value.id!r}: in {found[value.id].check.__module__} and {module.__name__}",
-                        remedy="rename one of the modules or functions; an id is module.function",
-                    )
-                found[value.id] = value
-        return found
+        return self._made("contract", self._manager.hook.trivet_contracts(), Contract, lambda one: one.check)
+
+    @cached_property
+    def scenarios(self) -> Mapping[str, Scenario]:
+        """Every scenario by id, in the same order."""
+        return self._made("scenario", self._manager.hook.trivet_scenarios(), Scenario, lambda one: one.stage)
 
     def contract(self, identifier: str) -> Contract:
         """The contract called ``identifier``."""
@@ -81,6 +77,28 @@ class Registry:
     def writers(self) -> Mapping[str, Writer]:
         """Every report writer by format."""
         return self._merged("report format", self._manager.hook.trivet_writers())
+
+    @staticmethod
+    def _made(
+        what: str,
+        groups: list[Iterable[ModuleType]],
+        kind: type[Named],
+        function: Callable[[Named], Callable[..., Any]],
+    ) -> dict[str, Named]:
+        """What the decorator of a kind made in the modules that the hooks name, where it was made and not where it was imported."""
+        found: dict[str, Named] = {}
+        for module in (module for group in reversed(groups) for module in group):
+            for value in vars(module).values():
+                if not isinstance(value, kind) or function(value).__module__ != module.__name__:
+                    continue
+                if value.id in found:
+                    first = function(found[value.id]).__module__
+                    raise UsageError(
+                        f"two {what}s have the id {value.id!r}: in {first} and {module.__name__}",
+                        remedy="rename one of the modules or functions; an id is module.function",
+                    )
+                found[value.id] = value
+        return found
 
     def _merged(self, kind: str, groups: list[Mapping[str, Any]]) -> dict[str, Any]:
         merged: dict[str, Any] = {}

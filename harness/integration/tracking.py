@@ -74,6 +74,16 @@ class TrackingApi:
 
     # runs and artifacts
 
+    def get_experiment_by_name(self, name: str) -> Json:
+        """The experiment: ``experiment_id``, ``artifact_location``, ``lifecycle_stage`` …"""
+        experiment: Json = self._get("experiments/get-by-name", experiment_name=name)["experiment"]
+        return experiment
+
+    def search_runs(self, experiment_id: str, filter_string: str = "", most: int = 1000) -> list[Json]:
+        """Up to ``most`` runs of an experiment, newest first."""
+        request = {"experiment_ids": [experiment_id], "filter": filter_string, "max_results": most}
+        return list(self._post("runs/search", **request).get("runs", []))
+
     def get_run(self, run_id: str) -> Json:
         """The run: ``info`` (``artifact_uri``, ``lifecycle_stage`` …) and ``data``."""
         run: Json = self._get("runs/get", run_id=run_id)["run"]

@@ -46,9 +46,9 @@ class Touch:
 class Fault:
     """A disturbance.
 
-    ``inject`` makes it with the hands it is given, which write down how each change is undone before they make it, and refuse what is not
-    among ``touches``. ``took_effect`` says what shows that it is in force, or an empty string while nothing does; it has ``budget`` seconds.
-    Reverting is the hands' work, so that no fault can forget it. Hands are ``trivet.targets.base.Hands``.
+    ``inject`` makes it with the hands it is given, which write down how each change is undone before they make it, and refuse what
+    is not among ``touches``. ``took_effect`` says what shows that it is in force, or an empty string while nothing does; it has ``budget``
+    seconds. Reverting is the hands' work, so that no fault can forget it. Hands are ``trivet.targets.base.Hands``.
     """
 
     name: str

@@ -54,8 +54,8 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """Requests to send throughout: ``rate`` per second to ``service``. ``models`` maps a name to the values that only that model answers, by
-    which an answer tells whose it is. An answer later than ``patience`` seconds counts as lost: a client has given up by then."""
+    """Requests to send throughout: ``rate`` per second to ``service``. ``models`` maps a name to the values that only that model answers,
+    by which an answer tells whose it is. An answer later than ``patience`` seconds counts as lost: a client has given up by then."""
 
     service: str
     request: Mapping[str, Any]

@@ -20,7 +20,7 @@ def write(report: ConformanceReport) -> str:
     """The report with what is computed from it (``verdict``, ``exitCode``, ``summary``) in front, indented."""
     import msgspec
 
-    fields = _encodable(msgspec.to_builtins(report))
+    fields = encodable(msgspec.to_builtins(report))
     document = {
         "apiVersion": fields.pop("apiVersion"),
         "kind": fields.pop("kind"),
@@ -85,12 +85,13 @@ def schema_text() -> str:
     return json.dumps(schema(), indent=2) + "\n"
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
+    """``value`` with text that any UTF-8 file can hold."""
     # Logs that were decoded with "surrogateescape" hold halves of pairs, which no UTF-8 file can.
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
-        return {_encodable(key): _encodable(item) for key, item in value.items()}
+        return {encodable(key): encodable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_encodable(item) for item in value]
+        return [encodable(item) for item in value]
     return value

@@ -18,10 +18,16 @@ from trivet.engine.events import (
     PhaseStarted,
     RunEnded,
     RunStarted,
+    ScenariosEnded,
+    ScenariosStarted,
+    VariantEnded,
+    VariantStarted,
 )
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport
 from trivet.render.layout import COLUMNS, STYLES, Line, Span, fit, line, pad, plain, styled
+from trivet.render.scenarios import STYLES as VERDICTS
+from trivet.render.scenarios import summary
 from trivet.render.summary import lines
 from trivet.render.wording import standing_of
 
@@ -94,6 +100,7 @@ class _Progress:
         self._began = clock()
         self.total = 0
         self.done = 0
+        self.noun = "contracts"
         self.phases: dict[str, float] = {}
         self.checks: dict[str, float] = {}
 
@@ -131,7 +138,20 @@ class _Progress:
                 count = f"{self.done:>{len(str(self.total))}}/{self.total}"
                 advice = " (advice)" if standing == "advice" else ""
                 return [line(count, "  ", word, "  ", fit(event.result.id, 60), advice)]
-            case RunEnded():
+            case ScenariosStarted():
+                self.total, self.noun = len(event.variants), "variants"
+                number = f"{self.total} variant{'' if self.total == 1 else 's'}"
+                return [line(f"playing on the stack {fit(event.stack, 40)} on {fit(event.target, 20)}: {number}")]
+            case VariantStarted():
+                self.checks[f"{event.id}[{event.variant}]"] = self._clock()
+                return []
+            case VariantEnded():
+                self.checks.pop(f"{event.id}[{event.result.name}]", None)
+                self.done += 1
+                verdict = Span(pad(event.result.verdict.value, _OUTCOME), VERDICTS[event.result.verdict])
+                count = f"{self.done:>{len(str(self.total))}}/{self.total}"
+                return [line(count, "  ", verdict, "  ", fit(f"{event.id}[{event.result.name}]", 76))]
+            case _:
                 return []
 
 
@@ -151,6 +171,8 @@ class _Plain:
             write_plain(self._stream, [line(f"{self._progress.elapsed():6.1f} s  ", *one) for one in said])
             if isinstance(event, RunEnded):
                 write_plain(self._stream, [line(), *lines(event.report)])
+            elif isinstance(event, ScenariosEnded):
+                write_plain(self._stream, [line(), *summary(event.report)])
 
 
 class _Live:
@@ -188,6 +210,10 @@ class _Live:
             self._live.stop()
             self._console.print()
             _print_styled(event.report, self._console)
+        elif isinstance(event, ScenariosEnded):
+            self._live.stop()
+            self._console.print()
+            self._console.print(styled(summary(event.report)), end="", soft_wrap=True)
 
     def _now(self) -> Text:
         with self._lock:
@@ -211,7 +237,7 @@ class _Live:
             line(
                 Span("━" * filled, "green"),
                 Span("━" * (24 - filled), "dim"),
-                f" {done}/{total} contracts",
+                f" {done}/{total} {self._progress.noun}",
                 Span(f" {self._progress.elapsed():.0f} s ", "dim"),
                 Span(names, "dim"),
             )

@@ -74,9 +74,7 @@ def unprotected(name: str, text: str, *, expected: Verdict | None = Verdict.VULN
 
 def remedied(name: str, text: str, *, protects: bool = True) -> Variant:
     """A platform with a remedy; ``protects`` false for one that is recommended and was measured not to help."""
-    return Variant(
-        name=name, text=text, remedy=True, expected=Verdict.PROTECTED if protects else Verdict.VULNERABLE
-    )
+    return Variant(name=name, text=text, remedy=True, expected=Verdict.PROTECTED if protects else Verdict.VULNERABLE)
 
 
 def seen(message: str, *, evidence: tuple[Evidence, ...] = (), **measured: float | str) -> Sighting:

@@ -32,10 +32,12 @@ def check_target(target: str, *, allow_faults: bool, context: str) -> None:
 
 
 def check_cluster(scenarios: Sequence[Scenario], faults: FaultClient, *, allow_faults: bool) -> None:
-    """Refuse what the cluster at hand does not allow: not owned, namespaces not ours, too many objects. Raises UsageError with all of it."""
+    """Refuse what the cluster at hand does not allow: not owned, namespaces not ours, too many objects. Raises UsageError."""
     found = list(_objections(scenarios, faults, allow_faults))
     if found:
-        raise UsageError("; ".join(found), remedy="leave these scenarios out, or use a cluster of trivet's own (--target kind)")
+        raise UsageError(
+            "; ".join(found), remedy="leave these scenarios out, or use a cluster of trivet's own (--target kind)"
+        )
 
 
 def _objections(scenarios: Sequence[Scenario], faults: FaultClient, allow_faults: bool) -> Iterator[str]:

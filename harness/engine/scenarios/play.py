@@ -10,7 +10,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ def run(
     required: str = "",
     command: str = "",
 ) -> ScenarioReport:
-    """Start ``stack`` on ``target``, play every chosen variant, stop everything, return the report. Raises UsageError when a guard refuses."""
+    """Start ``stack`` on ``target``, play every chosen variant, stop everything. Raises UsageError when a guard refuses."""
     guards.check_target(target.name, allow_faults=allow_faults, context=context)
     began, started = time.monotonic(), datetime.now(UTC)
     emit(ScenariosStarted(stack=stack.name, target=target.name, variants=tuple(names(chosen))))
@@ -78,7 +78,7 @@ def run(
             scenarios=results,
             required=required,
             features=dict(session.features()),
-            place={key: value for key, value in session.describe().items()},
+            place=dict(session.describe()),
             provenance=Provenance(
                 trivet=version("trivet"),
                 python=platform.python_version(),
@@ -119,9 +119,7 @@ def play_all(
             yield result
 
 
-def play(
-    scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit
-) -> VariantResult:
+def play(scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit) -> VariantResult:
     """Play one variant. Never raises an Exception; an interrupt goes through, with the fault reverted."""
     emit(VariantStarted(id=scenario.id, variant=variant.name))
     playing = _Playing(scenario, variant, session, faults, emit)
@@ -152,9 +150,7 @@ def play(
 class _Playing:
     """One variant on its way; keeps what was seen, so that a result can be made wherever it ends."""
 
-    def __init__(
-        self, scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit
-    ) -> None:
+    def __init__(self, scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit) -> None:
         self._scenario = scenario
         self._variant = variant
         self._session = session

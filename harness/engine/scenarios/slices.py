@@ -94,7 +94,9 @@ def timeline(
     if flow and bins:
         for at in range(min(bins), max(bins) + 1):
             due = bins.get(at, [])
-            good = Counter(name for answer in due if (name := answered_by(answer, flow.models)) and not is_lost(answer, flow))
+            good = Counter(
+                name for answer in due if (name := answered_by(answer, flow.models)) and not is_lost(answer, flow)
+            )
             took = [answer.seconds for answer in due] or [0.0]
             seconds.append(
                 Second(

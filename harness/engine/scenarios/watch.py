@@ -26,7 +26,9 @@ FAULT, EFFECT, REVERT, RECOVERED = "fault", "in effect", "revert", "all well aga
 class Watch:
     """What a symptom has to go by. Times are of ``time.monotonic``."""
 
-    def __init__(self, case: Case, background: Background | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, case: Case, background: Background | None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._case = case
         self._background = background
         self._clock = clock

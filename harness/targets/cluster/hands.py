@@ -1,7 +1,7 @@
 """The hands that make faults on a cluster, and take them back.
 
-How a change is undone is written into the run's journal before the change is made, as a kubectl command that may run twice: a made object is
-deleted, a patched one gets by a patch what the fields held before. So a killed run's faults are reverted by whoever cleans up after it.
+How a change is undone is written into the run's journal before the change is made, as a kubectl command that may run twice: a made object
+is deleted, a patched one gets by a patch what the fields held before. So a killed run's faults are reverted by whoever cleans up after it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from trivet.targets.cluster import limits
 from trivet.targets.cluster.access import ClusterAccess
 from trivet.targets.cluster.kubectl import Kubectl
 from trivet.targets.cluster.lease import held
+from trivet.targets.cluster.merge import holds, reverse
 from trivet.targets.cluster.namespaces import Namespaces
 from trivet.targets.local.journal import Run
 
@@ -136,7 +137,8 @@ class ClusterHands:
         back = reverse(patch, before)
         # In a file that only this user reads, since a patch may hold a secret, and a command line is seen by everybody.
         path = self._run.directory / f"undo-{len(self._changes)}-{os.urandom(4).hex()}.json"
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        path.touch(mode=0o600, exist_ok=False)
+        with path.open("w", encoding="utf-8") as file:
             json.dump(back, file)
             file.flush()
             os.fsync(file.fileno())
@@ -190,9 +192,7 @@ class ClusterHands:
             return "" if now is None else "it is still there"
         return "" if now is not None and holds(now, change.back) else "it does not hold what it did before"
 
-    def _note(
-        self, verb: Verb, kind: str, name: str, place: str, undo: tuple[str, ...], back: Any = None
-    ) -> Change:
+    def _note(self, verb: Verb, kind: str, name: str, place: str, undo: tuple[str, ...], back: Any = None) -> Change:
         what = f"{verb} {kind}/{name} in {place}"
         number = self._run.undo(f"a fault: {what}", self._kubectl.argv(*undo))
         change = Change(
@@ -227,19 +227,3 @@ class ClusterHands:
                 remedy="state the right count in the touch, or narrow the selector",
             )
         self._touches[said] -= 1
-
-
-def reverse(patch: Any, before: Any) -> Any:
-    """The JSON merge patch (RFC 7396) that takes back ``patch`` on an object that was ``before``: it names the same fields and no other."""
-    if not isinstance(patch, Mapping) or not isinstance(before, Mapping):
-        return before
-    return {key: reverse(value, before[key]) if key in before else None for key, value in patch.items()}
-
-
-def holds(now: Any, patch: Any) -> bool:
-    """Whether an object is as a merge patch would leave it."""
-    if not isinstance(patch, Mapping):
-        return bool(now == patch)
-    if not isinstance(now, Mapping):
-        return False
-    return all(key not in now if value is None else key in now and holds(now[key], value) for key, value in patch.items())

@@ -75,6 +75,9 @@ class Kubectl:
     kubeconfig: Path | None = None
     binary: str = "kubectl"
 
+    mark: str = ""
+    """The run that each kubectl belongs to, so that one still under way when its trivet is killed is ended by who cleans up."""
+
     def __post_init__(self) -> None:
         if not self.context:
             # kubectl takes an empty name for the current context, which is nobody's choice.

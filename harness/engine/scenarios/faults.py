@@ -1,0 +1,230 @@
+"""The faults that come with trivet. Each is made by a function, so that a scenario names it with the objects that it is to touch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trivet.errors import PlatformError
+from trivet.model.fault import PIPELINES, Fault, Touch, Verb
+from trivet.targets.base import Hands
+from trivet.targets.cluster.merge import holds
+
+CUT = "trivet-fault-cut"
+
+_CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3).close()
+except socket.gaierror: print("unresolved")
+except (TimeoutError, socket.timeout): print("dropped")
+except OSError: print("refused")
+else: print("open")
+"""
+
+
+def reach(hands: Hands, pod: str, host: str, port: int, *, namespace: str = PIPELINES) -> str:
+    """What becomes of a TCP connection from a pod that has Python: ``open``, ``refused``, ``dropped`` or ``unresolved``.
+
+    Raises PlatformError when the pod could not be asked.
+    """
+    status, said = hands.execute(pod, ["python", "-c", _CONNECT, host, str(port)], namespace=namespace, seconds=30.0)
+    if status:
+        raise PlatformError(f"{pod} could not be asked for a connection to {host}:{port}: {said.strip()[-200:]}")
+    return said.strip()
+
+
+def network_cut(
+    *,
+    pod: str,
+    host: str,
+    port: int,
+    spared: Sequence[Mapping[str, Any]] = (),
+    namespace: str = PIPELINES,
+    name: str = CUT,
+) -> Fault:
+    """A NetworkPolicy by which the pods of a namespace reach DNS and ``spared`` (egress rules) only, and so not ``host``:``port``.
+
+    It is in force when ``pod``, of that namespace, is kept from there: refused or dropped, as the network's own rules have it.
+    """
+    dns = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [dns, *spared]},
+    }
+
+    def took_effect(hands: Hands) -> str:
+        how = reach(hands, pod, host, port, namespace=namespace)
+        return f"a connection from {pod} to {host}:{port} is {how}" if how in ("refused", "dropped") else ""
+
+    return Fault(
+        name=f"a NetworkPolicy keeps the {namespace} namespace from {host}:{port}",
+        touches=(Touch(verb=Verb.CREATE, kind="NetworkPolicy", name=name, namespace=namespace),),
+        inject=lambda hands: hands.create(policy),
+        took_effect=took_effect,
+    )
+
+
+def applied(
+    document: Mapping[str, Any], *, name: str, shows: str = "the API server has it", budget: float = 30.0
+) -> Fault:
+    """An object that should not be there, such as a service for a model that does not exist; ``metadata.namespace`` is a role."""
+    kind, metadata = str(document["kind"]), document["metadata"]
+
+    def took_effect(hands: Hands) -> str:
+        found = hands.get(kind, metadata["name"], namespace=metadata["namespace"])
+        return f"{kind} {metadata['name']}: {shows}" if found else ""
+
+    return Fault(
+        name=name,
+        touches=(Touch(verb=Verb.CREATE, kind=kind, name=metadata["name"], namespace=metadata["namespace"]),),
+        inject=lambda hands: hands.create(document),
+        took_effect=took_effect,
+        budget=budget,
+    )
+
+
+def patched(
+    kind: str, name: str, patch: Mapping[str, Any], *, namespace: str, says: str, budget: float = 30.0
+) -> Fault:
+    """A changed object. It is in force when the API server holds what the patch says and the object's controller has seen that."""
+
+    def took_effect(hands: Hands) -> str:
+        found = hands.get(kind, name, namespace=namespace) or {}
+        generation = (found.get("metadata") or {}).get("generation")
+        observed = (found.get("status") or {}).get("observedGeneration", generation)
+        if not holds(found, patch) or observed != generation:
+            return ""
+        return f"{kind} {name} holds {json.dumps(patch)}, generation {generation}, and its controller has seen it"
+
+    return Fault(
+        name=says,
+        touches=(Touch(verb=Verb.PATCH, kind=kind, name=name, namespace=namespace),),
+        inject=lambda hands: hands.patch(kind, name, patch, namespace=namespace),
+        took_effect=took_effect,
+        budget=budget,
+    )
+
+
+def stopped(name: str, *, namespace: str, kind: str = "deployment", budget: float = 90.0) -> Fault:
+    """A Deployment or StatefulSet without replicas: nobody answers for it. In force when none of its replicas is ready any more."""
+
+    def took_effect(hands: Hands) -> str:
+        found = hands.get(kind, name, namespace=namespace) or {}
+        status = found.get("status") or {}
+        gone = (found.get("spec") or {}).get("replicas") == 0 and not status.get("replicas")
+        return f"{kind} {name} has no replica" if gone else ""
+
+    return Fault(
+        name=f"{kind} {name} is stopped",
+        touches=(Touch(verb=Verb.PATCH, kind=kind, name=name, namespace=namespace),),
+        inject=lambda hands: hands.patch(kind, name, {"spec": {"replicas": 0}}, namespace=namespace),
+        took_effect=took_effect,
+        budget=budget,
+    )
+
+
+def restarted(selector: str, *, names: str, namespace: str, count: int = 1) -> Fault:
+    """Pods deleted, which their controller makes again, their names beginning with ``names``. In force when they are gone."""
+    deleted: dict[str, str] = {}
+
+    def inject(hands: Hands) -> None:
+        for pod in hands.find("pod", namespace=namespace, selector=selector):
+            deleted[pod["metadata"]["name"]] = pod["metadata"]["uid"]
+            hands.replace(pod["metadata"]["name"], namespace=namespace)
+        if not deleted:
+            raise PlatformError(f"no pod of {selector} in the {namespace} namespace could be deleted: there is none")
+
+    def took_effect(hands: Hands) -> str:
+        now = {pod["metadata"]["uid"] for pod in hands.find("pod", namespace=namespace, selector=selector)}
+        return f"{', '.join(deleted)}: gone" if deleted and not now & set(deleted.values()) else ""
+
+    return Fault(
+        name=f"the pods of {selector} are deleted",
+        touches=(Touch(verb=Verb.REPLACE, kind="pod", name=f"{names}*", namespace=namespace, count=count),),
+        inject=inject,
+        took_effect=took_effect,
+        budget=90.0,
+    )
+
+
+def environment_changed(
+    name: str, container: str, variables: Mapping[str, str], *, namespace: str, kind: str = "deployment"
+) -> Fault:
+    """Other values for environment variables of a Deployment's container. In force when its pods were rolled out with them."""
+
+    def inject(hands: Hands) -> None:
+        found = hands.get(kind, name, namespace=namespace)
+        if found is None:
+            raise PlatformError(f"there is no {kind} {name} in the {namespace} namespace")
+        containers = [_with(one, variables) if one["name"] == container else one for one in _containers(found)]
+        hands.patch(kind, name, {"spec": {"template": {"spec": {"containers": containers}}}}, namespace=namespace)
+
+    def took_effect(hands: Hands) -> str:
+        found = hands.get(kind, name, namespace=namespace) or {}
+        status, spec = found.get("status") or {}, found.get("spec") or {}
+        env = {
+            one["name"]: one.get("value")
+            for each in _containers(found)
+            if each["name"] == container
+            for one in each.get("env") or ()
+        }
+        rolled = status.get("updatedReplicas", 0) == spec.get("replicas") == status.get("replicas")
+        seen = status.get("observedGeneration") == (found.get("metadata") or {}).get("generation")
+        if rolled and seen and env.items() >= variables.items():
+            return f"the pods of {kind} {name} run with another {', '.join(variables)}"
+        return ""
+
+    return Fault(
+        name=f"{kind} {name} runs with another {', '.join(variables)}",
+        touches=(Touch(verb=Verb.PATCH, kind=kind, name=name, namespace=namespace),),
+        inject=inject,
+        took_effect=took_effect,
+        budget=120.0,
+    )
+
+
+def secret_changed(name: str, values: Mapping[str, str], *, namespace: str) -> Fault:
+    """Other values in a Secret. In force when the API server has them; who has read it before keeps what it read."""
+    return Fault(
+        name=f"Secret {name} holds another {', '.join(values)}",
+        touches=(Touch(verb=Verb.PATCH, kind="secret", name=name, namespace=namespace),),
+        inject=lambda hands: hands.patch("secret", name, {"data": _encoded(values)}, namespace=namespace),
+        took_effect=lambda hands: (
+            f"Secret {name} holds another {', '.join(values)}"
+            if holds(hands.get("secret", name, namespace=namespace) or {}, {"data": _encoded(values)})
+            else ""
+        ),
+    )
+
+
+def idle(fault: Fault) -> Fault:
+    """The same fault, silently doing nothing: the control by which a scenario must come out inconclusive."""
+    return Fault(
+        name=f"{fault.name} (not really)",
+        touches=fault.touches,
+        inject=lambda hands: time.sleep(0),
+        took_effect=fault.took_effect,
+        budget=min(fault.budget, 5.0),
+    )
+
+
+def _encoded(values: Mapping[str, str]) -> dict[str, str]:
+    import base64
+
+    return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+
+
+def _containers(found: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    template = (found.get("spec") or {}).get("template") or {}
+    containers: Sequence[Mapping[str, Any]] = (template.get("spec") or {}).get("containers") or ()
+    return containers
+
+
+def _with(container: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
+    kept = [one for one in container.get("env") or () if one["name"] not in variables]
+    return {**container, "env": [*kept, *({"name": key, "value": value} for key, value in variables.items())]}

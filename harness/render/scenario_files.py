@@ -1,0 +1,33 @@
+"""The files of a report of scenarios: scenarios.json, scenarios.html, and each timeline as an SVG of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trivet.errors import UsageError
+from trivet.model.scenario import ScenarioReport
+from trivet.render import scenario_html, scenario_json
+from trivet.render.timeline import svg
+
+
+def write_files(report: ScenarioReport, directory: Path) -> list[Path]:
+    """Write them below ``directory``, made if need be. Raises UsageError when writing fails."""
+    texts = {writer.filename: writer.write(report) for writer in (scenario_json, scenario_html)}
+    for result in report.scenarios:
+        for variant in result.variants:
+            if variant.timeline:
+                title = f"{result.id} {variant.name}: {variant.verdict.value}"
+                texts[f"timelines/{result.id}.{variant.name}.svg"] = svg(variant.timeline, title)
+    written = []
+    try:
+        for name, text in texts.items():
+            path = directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            written.append(path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the report to {str(directory)!r}: {error.strerror}",
+            remedy="name a writable directory with some room",
+        ) from error
+    return written

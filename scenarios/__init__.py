@@ -1,0 +1,17 @@
+"""The scenarios: one module per incident, one ``@scenario`` generator per way in which it comes about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from types import ModuleType
+
+from trivet.hookspecs import hookimpl
+
+MODULES = ("tracking_cut", "model_not_found", "rollback")
+
+
+@hookimpl
+def trivet_scenarios() -> Iterable[ModuleType]:
+    """The modules of this package, in the order of the report."""
+    return [import_module(f"trivet.scenarios.{name}") for name in MODULES]

@@ -1,0 +1,228 @@
+"""KServe is told to serve what is not there, or not a model: what the service says, and how long it looks as if it were only starting."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trivet.engine.authoring import evidence
+from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
+from trivet.engine.scenarios.faults import applied
+from trivet.engine.scenarios.watch import FAULT, Watch
+from trivet.errors import TrivetError
+from trivet.integration import build_inference_service, check_storage_uri, is_ready, v2_request
+from trivet.model.fault import SERVING, Touch, Verb
+from trivet.model.finding import Evidence
+from trivet.model.handover import Handover
+from trivet.model.scenario import Budgets, Case, Claim, Sighting
+from trivet.targets.base import ClusterClient, StoreClient, TrafficClient
+
+NAME = "lost-classifier"
+CONTAINERS = ("storage-initializer", "kserve-container")
+TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
+SELECTOR = f"serving.kserve.io/inferenceservice={NAME}"
+POOR = "trivet-without-credentials"
+ROW = {"age": 0.5, "sessions": 4, "basket": 0.2, "recency": -0.3, "discount": 0.1, "engagement": 0.4}
+"""An input of the example pipeline's model."""
+
+_ERROR = re.compile(
+    r"(\w+(Error|Exception|Failure)\b|Could not find|NoSuch\w+|Unable to|AccessDenied|Forbidden|not found)"
+)
+
+
+@scenario(
+    title="KServe cannot find the model",
+    happens=(
+        "The storage URI of an InferenceService leads to a directory without a model: one level too high or too deep, another bucket, a "
+        "URI of MLflow's own, or the right place without the credentials for it. The service is admitted all the same, and never serves."
+    ),
+    recognise=(
+        "The pods are in Init:Error, Init:CrashLoopBackOff or restart; the container's log names the cause ('Could not find an \"MLmodel\" "
+        "configuration file', 'NoSuchBucket', …). The InferenceService itself only says Unknown or that the revision is deploying."
+    ),
+    remedy=(
+        "Take the URI from trivet.integration.resolve_storage_uri, never from run.artifact_uri and a suffix; `trivet lint` and the "
+        "contracts of paths.* find a wrong one before anything is deployed."
+    ),
+    variants=(
+        unprotected("too-high", "the directory above the model's: `…/artifacts/` instead of `…/artifacts/model/`"),
+        unprotected("too-deep", "a directory below the model's that does not exist"),
+        unprotected("wrong-bucket", "a bucket that does not exist"),
+        unprotected("no-credentials", "the right URI, for a service account without the store's credentials"),
+        unprotected("mlflow-uri", "a URI that only MLflow resolves, `models:/NAME/VERSION`"),
+        unprotected("proxied-uri", "the URI of a tracking server that stands before its store, `mlflow-artifacts:/…`"),
+        remedied("resolved-uri", "the URI that the core library resolves"),
+    ),
+    touches=(TOUCH,),
+    budgets=Budgets(steady=60, symptom=150, recovery=120),
+    claims=(
+        Claim(
+            text="The InferenceService tells when the model could not be loaded.",
+            holds=False,
+            found="for a long time it only says that it is not ready; the container's log names the cause within seconds",
+            variants=("too-high", "too-deep", "wrong-bucket", "no-credentials"),
+        ),
+    ),
+    sources=(
+        "kserve 0.14.1 python/storage: Storage.download",
+        "measured: `…/artifacts` instead of `…/artifacts/model` is BlockedByFailedLoad only after about 60 s",
+    ),
+)
+def wrong_storage_uri(
+    cluster: ClusterClient, traffic: TrafficClient, store: StoreClient, handover: Handover, variant: str
+) -> Iterator[Case]:
+    uri = wrong_uri(handover.storage_uri, variant, handover)
+    if variant == "no-credentials":
+        cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": POOR}})
+
+    def symptom(watch: Watch) -> Sighting:
+        told = _observe(cluster, watch)
+        measured = {**told.measured, "before_deployment": before_deployment(store, uri)}
+        if told.ready is None:
+            return seen(told.message, evidence=told.proof, **measured)
+        answer = traffic.send(NAME, v2_request(None, [ROW]), times=1)[0]
+        if answer.status != 200:
+            return seen(f"{told.message}, and then it answered {answer}", evidence=told.proof, **measured)
+        return unseen(f"{told.message}, and answered a request", evidence=told.proof, **measured)
+
+    yield Case(
+        fault=applied(_service(handover, uri, variant), name=f"an InferenceService for {uri}"),
+        steady=lambda: "" if cluster.get("inferenceservice", NAME) else f"there is no InferenceService {NAME}",
+        symptom=symptom,
+    )
+
+
+def wrong_uri(right: str, variant: str, handover: Handover) -> str:
+    """The storage URI of a variant, from the right one."""
+    above = right.rstrip("/").rpartition("/")[0]
+    bucket, _, path = right.partition("://")[2].partition("/")
+    model = handover.model
+    return {
+        "too-high": f"{above}/",
+        "too-deep": f"{right.rstrip('/')}/model/",
+        "wrong-bucket": f"s3://{bucket}-that-is-not-there/{path}",
+        "no-credentials": right,
+        "mlflow-uri": f"models:/{model.registered_name}/{model.version}",
+        "proxied-uri": f"mlflow-artifacts:/{path}",
+        "resolved-uri": right,
+    }[variant]
+
+
+def before_deployment(store: StoreClient, uri: str) -> str:
+    """What can be said of a storage URI before anything is deployed, as the core library and the contracts of paths.* say it."""
+    if problems := [one.message for one in check_storage_uri(uri) if not one.advice]:
+        return f"refused: {problems[0]}"
+    try:
+        files = store.files(uri)
+    except TrivetError as error:
+        return f"refused: {error.message}"
+    return "a model lies there" if "MLmodel" in files else f"refused: no MLmodel among {len(files)} files there"
+
+
+def _service(handover: Handover, uri: str, variant: str) -> dict[str, Any]:
+    document = build_inference_service(
+        name=NAME,
+        storage_uri=handover.storage_uri,
+        run_id=handover.model.run_id,
+        pipeline="trivet",
+        model_name=handover.model.registered_name,
+        model_version=handover.model.version,
+        min_replicas=1,
+        max_replicas=1,
+        cpu_target=None,
+    )
+    document["metadata"]["namespace"] = SERVING
+    # The core library refuses some of these; a manifest written by hand is refused by nobody.
+    document["spec"]["predictor"]["model"]["storageUri"] = uri
+    if variant == "no-credentials":
+        document["spec"]["predictor"]["serviceAccountName"] = POOR
+    return document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What was seen of the service: when it was ready (None: never), in a sentence, in numbers and in full."""
+
+    ready: float | None
+    message: str
+    measured: Mapping[str, float | str]
+    proof: tuple[Evidence, ...]
+
+
+def _observe(cluster: ClusterClient, watch: Watch) -> Told:
+    """Look until the service is ready, or has said that it failed, or the budget ends."""
+    began = watch.since(FAULT)
+    states: list[tuple[float, str]] = []
+    cause, caused, admitted = "", 0.0, 0.0
+    ready: float | None = None
+    while watch.left > 5:
+        at = round(time.monotonic() - began, 1)
+        found = cluster.get("inferenceservice", NAME) or {}
+        state = said(found)
+        if not states or states[-1][1] != state:
+            states.append((at, state))
+        if not cause and (cause := _cause(cluster)):
+            caused = at
+            watch.mark("the container names the cause")
+        if is_ready(found):
+            ready = at
+            watch.mark("Ready=True")
+            break
+        if not admitted and "BlockedByFailedLoad" in state:
+            admitted = at
+            watch.mark("the service says that it failed")
+        if admitted and cause:
+            break
+        time.sleep(1.0)
+    until = f"after {admitted:.0f} s" if admitted else f"not within {time.monotonic() - began:.0f} s"
+    message = (
+        f"Ready=True after {ready:.0f} s"
+        if ready is not None
+        else f"the container said after {caused:.0f} s: {cause or 'nothing'}; the InferenceService said that loading failed {until}"
+    )
+    measured: dict[str, float | str] = {"service_says_failed": until}
+    if cause:
+        measured["container_says_after_seconds"] = caused
+    table = evidence(
+        "what the InferenceService said", "table", [{"after_seconds": at, "said": state} for at, state in states]
+    )
+    return Told(ready=ready, message=message, measured=measured, proof=(table,))
+
+
+def said(service: Mapping[str, Any]) -> str:
+    """What an InferenceService says of itself, in a line: Ready with its reason, and the state of its model."""
+    status = service.get("status") or {}
+    ready: Mapping[str, Any] = next((one for one in status.get("conditions") or () if one.get("type") == "Ready"), {})
+    model = status.get("modelStatus") or {}
+    failure = model.get("lastFailureInfo") or {}
+    parts = [
+        f"Ready={ready.get('status', 'unsaid')}",
+        str(ready.get("reason", "")),
+        str(model.get("transitionStatus", "")),
+        str(failure.get("reason", "")),
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _cause(cluster: ClusterClient) -> str:
+    """The line of a failed container's log that names the cause; empty while no container has failed."""
+    for pod in (cluster.get("pod", selector=SELECTOR) or {}).get("items", ()):
+        status = pod.get("status") or {}
+        for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+            ended = (one.get("state") or {}).get("terminated") or (one.get("lastState") or {}).get("terminated")
+            if one["name"] not in CONTAINERS or not ended or not ended.get("exitCode"):
+                continue
+            name = pod["metadata"]["name"]
+            for previous in (False, True):
+                if told := telling(cluster.log(name, one["name"], previous=previous)):
+                    return f"{one['name']}: {told}"
+    return ""
+
+
+def telling(log: str) -> str:
+    """The last line of a log that names an error."""
+    lines = [line.strip() for line in log.splitlines() if _ERROR.search(line)]
+    return lines[-1][:300] if lines else ""

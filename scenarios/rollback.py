@@ -1,0 +1,271 @@
+"""A rollback to a revision that was scaled to zero: how many requests it loses, by the way that it is done and by how it was prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+from weakref import WeakKeyDictionary
+
+from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
+from trivet.engine.scenarios.slices import answered_by
+from trivet.engine.scenarios.watch import Watch, until
+from trivet.errors import CannotTell
+from trivet.integration import (
+    TrackingApi,
+    build_inference_service,
+    is_ready,
+    newest_revision,
+    promote,
+    resolve_storage_uri,
+    rollback,
+    set_canary,
+    shares,
+    v2_request,
+)
+from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.model.feature import CANARY_TRAFFIC, SCALE_TO_ZERO
+from trivet.model.handover import Handover
+from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
+from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClient
+
+NAME = "returning-classifier"
+ROWS = [{"a": 0.5, "b": -0.25, "c": 1.5}]
+TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
+REVISION = "serving.knative.dev/revision"
+RETENTION = "autoscaling.knative.dev/scale-to-zero-pod-retention-period"
+READY, SETTLED, ZERO = 240.0, 180.0, 180.0
+"""Seconds that a service may take to become ready, a change to come about, and an old revision to go down to no pod."""
+AFTER = 40.0
+"""Seconds of traffic after the rollback shows in the status: a pod starts in 20 to 40 s on two busy cores."""
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model of the roll-out, and what only it answers."""
+
+    name: str
+    version: str
+    storage_uri: str
+    answer: Sequence[Any]
+
+
+@scenario(
+    title="Rolling back to a revision that was scaled to zero loses requests",
+    happens=(
+        "A new model is promoted to all traffic, and Knative scales the revision before it to zero: minReplicas holds only for revisions "
+        "with traffic. The rollback sends every request to a revision without a pod; they wait for its cold start, and are answered "
+        "HTTP 400 while the pod is ready and its model is not loaded."
+    ),
+    recognise=(
+        "Right after the rollback all requests stall for the cold start of a pod, then fail with 'Model … is not ready yet', while the "
+        "InferenceService says Ready=True all along; the old revision's deployment had 0 replicas."
+    ),
+    remedy=(
+        "Roll back with trivet.integration.rollback, which deploys the earlier model anew and lets Knative move the traffic when it is "
+        "ready; and give services a readiness probe that asks for the model."
+    ),
+    variants=(
+        unprotected("percent-zero", "canaryTrafficPercent: 0, the service as KServe's runtime has it, minReplicas 1"),
+        remedied("model-probe", "the same, with a readiness probe that asks for the model", protects=False),
+        remedied("retention", "the same, with the probe and a pod retention of 10 minutes on every revision"),
+        remedied("canary-slice", "the same, with the probe, the old revision kept at 1 % of the traffic until then"),
+        remedied("uri-swap", "the storage URI of the earlier model, patched in, with the probe"),
+        remedied("reapply", "the earlier manifest, with the probe"),
+        remedied("library", "the change that trivet.integration.rollback plans, with the probe"),
+    ),
+    touches=(TOUCH,),
+    budgets=Budgets(steady=120, symptom=120, recovery=240),
+    features=(CANARY_TRAFFIC, SCALE_TO_ZERO),
+    claims=(
+        Claim(
+            text="minReplicas ≥ 1 keeps the previous revision warm.",
+            holds=False,
+            found="with minReplicas 1 the previous revision goes down to no pod as soon as it has no traffic",
+            variants=("percent-zero", "model-probe"),
+        ),
+        Claim(
+            text="A longer readiness probe makes the rollback work.",
+            holds=False,
+            found="a probe that asks for the model ends the HTTP 400; the stall of the cold start stays",
+            variants=("model-probe",),
+        ),
+        Claim(
+            text="Rolling back by swapping the storage URI avoids the cold start of a revision at zero.",
+            holds=True,
+            found="a new revision is started beside the one that serves, and gets the traffic when it is ready",
+            variants=("uri-swap", "reapply", "library"),
+        ),
+    ),
+    sources=(
+        "incident 3 of the reference platform",
+        "knative.dev/serving pkg/reconciler/autoscaling: min-scale holds for reachable revisions only",
+    ),
+)
+def revision_at_zero(
+    cluster: ClusterClient,
+    traffic: TrafficClient,
+    trainer: TrainerClient,
+    tracking: TrackingApi,
+    handover: Handover,
+    variant: str,
+) -> Iterator[Case]:
+    old, new = two_models(trainer, tracking, handover.artifact_root)
+    first = service(cluster, old, variant, exists=False)
+    request = v2_request(None, ROWS)
+    flow = Flow(service=NAME, request=request, models={one.name: one.answer for one in (old, new)})
+
+    def steady() -> str:
+        answers = traffic.send(NAME, request, times=3, at_once=1, timeout=10)
+        return (
+            f"3 of 3 answers are of {new.name}" if {answered_by(a, flow.models) for a in answers} == {new.name} else ""
+        )
+
+    try:
+        cluster.apply(first)
+        stable = _when(cluster, is_ready, "Ready=True", READY)
+        before = newest_revision(stable)
+        cluster.apply(service(cluster, new, variant, exists=True))
+        _when(cluster, lambda seen: newest_revision(seen) not in ("", before), "a second revision is ready", READY)
+        keep = set_canary(99) if variant == "canary-slice" else promote()
+        cluster.patch("inferenceservice", NAME, keep)
+        share = {before: 1} if variant == "canary-slice" else {}
+        _when(
+            cluster,
+            lambda seen: shares(seen) == {newest_revision(seen): 100 - sum(share.values()), **share},
+            "promoted",
+            SETTLED,
+        )
+        if variant == "percent-zero" or variant == "model-probe":
+            until(f"{before} has no pod", lambda: True if not pods(cluster).get(before) else None, seconds=ZERO)
+        yield Case(
+            fault=_rolled_back(cluster, variant, stable, old, before),
+            steady=steady if variant != "canary-slice" else lambda: _mostly(traffic, request, flow, new),
+            symptom=lambda watch: _lost(watch, flow, old),
+            flow=flow,
+            gauges={"pods ready": lambda: pods(cluster)},
+        )
+    finally:
+        cluster.delete("inferenceservice", NAME)
+
+
+def _lost(watch: Watch, flow: Flow, old: Model) -> Sighting:
+    """Whether clients lost anything since the rollback was sent; that they got to the earlier model, first of all."""
+    watch.until(
+        f"{old.name} answers",
+        lambda: True if [a for a in watch.answers("fault") if answered_by(a, flow.models) == old.name] else None,
+    )
+    watch.wait(min(AFTER, watch.left - 5))
+    last = [answered_by(answer, flow.models) for answer in watch.answers("fault")[-5:]]
+    if set(last) != {old.name}:
+        raise CannotTell(
+            f"at the end not only {old.name} answered, so that the rollback is not shown: {', '.join(last)}"
+        )
+    outage = watch.outage()
+    told = seen if outage.lost else unseen
+    return told(
+        str(outage),
+        requests=outage.requests,
+        lost=outage.lost,
+        errors=outage.errors,
+        outage_seconds=outage.seconds,
+        slowest_seconds=outage.stall,
+    )
+
+
+def _rolled_back(cluster: ClusterClient, variant: str, stable: Mapping[str, Any], old: Model, before: str) -> Fault:
+    observed = cluster.get("inferenceservice", NAME) or {}
+    current = newest_revision(observed)
+    if variant == "uri-swap":
+        patch: Mapping[str, Any] = {"spec": {"predictor": {"model": {"storageUri": old.storage_uri}}}}
+    elif variant == "reapply":
+        patch = {key: stable[key] for key in ("spec",)}
+    elif variant == "library":
+        patch = rollback(observed, previous=stable).patch
+    else:
+        patch = set_canary(0)
+    back = before if patch == set_canary(0) else ""
+
+    def took_effect(hands: Hands) -> str:
+        seen_ = hands.get("inferenceservice", NAME, namespace=SERVING) or {}
+        said = shares(seen_)
+        there = back or newest_revision(seen_)
+        return f"the status gives {there} all traffic" if there not in ("", current) and said == {there: 100} else ""
+
+    return Fault(
+        name="the rollback",
+        touches=(TOUCH,),
+        inject=lambda hands: hands.patch("inferenceservice", NAME, patch, namespace=SERVING),
+        took_effect=took_effect,
+        budget=SETTLED,
+    )
+
+
+def service(cluster: ClusterClient, model: Model, variant: str, *, exists: bool) -> Document:
+    """The InferenceService for one of the two models, prepared as the variant has it."""
+    document = build_inference_service(
+        name=NAME,
+        namespace=cluster.namespace,
+        storage_uri=model.storage_uri,
+        run_id="scenario",
+        pipeline="trivet",
+        model_name="scenario",
+        model_version=model.version,
+        exists=exists,
+        min_replicas=1,
+        max_replicas=2,
+        # Knative's own autoscaler, which is what scales to zero.
+        cpu_target=None,
+    )
+    if variant == "percent-zero":
+        del document["spec"]["predictor"]["model"]["readinessProbe"]
+    if variant == "retention":
+        document["metadata"]["annotations"][RETENTION] = "10m"
+    return document
+
+
+_MODELS: WeakKeyDictionary[TrainerClient, tuple[Model, Model]] = WeakKeyDictionary()
+
+
+def two_models(trainer: TrainerClient, tracking: TrackingApi, artifact_root: str) -> tuple[Model, Model]:
+    """Two models that answer the same request with different values; the same two for a whole session."""
+    if trainer not in _MODELS:
+        registered = f"trivet-{NAME}-{uuid4().hex[:8]}"
+        made = []
+        for offset in (0, 10):
+            logged = trainer.log_model(estimator="logistic-regression", label_offset=offset, register_as=registered)
+            model_uri = f"models:/{registered}/{logged.version}"
+            uri = resolve_storage_uri(model_uri, tracking=tracking, artifact_root=artifact_root)
+            answer = trainer.predict(model_uri, ROWS)
+            made.append(Model(name=f"version {logged.version}", version=logged.version, storage_uri=uri, answer=answer))
+        _MODELS[trainer] = (made[0], made[1])
+    return _MODELS[trainer]
+
+
+def pods(cluster: ClusterClient) -> dict[str, float]:
+    """Revision → ready pods; a revision whose pods are gone, or not ready, has 0 as long as it is listed."""
+    found: dict[str, float] = {}
+    for pod in (cluster.get("pod", selector=f"serving.kserve.io/inferenceservice={NAME}") or {}).get("items", ()):
+        revision = (pod["metadata"].get("labels") or {}).get(REVISION, "")
+        conditions = (pod.get("status") or {}).get("conditions") or ()
+        ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+        gone = "deletionTimestamp" in pod["metadata"]
+        found[revision] = found.get(revision, 0) + (1 if ready and not gone else 0)
+    return found
+
+
+def _mostly(traffic: TrafficClient, request: Mapping[str, Any], flow: Flow, new: Model) -> str:
+    """With 1 % at the earlier model single answers are its own; both are well."""
+    answers = [answered_by(a, flow.models) for a in traffic.send(NAME, request, times=5, at_once=1, timeout=10)]
+    return f"{answers.count(new.name)} of 5 answers are of {new.name}" if all(answers) and new.name in answers else ""
+
+
+def _when(cluster: ClusterClient, holds: Any, what: str, seconds: float) -> Mapping[str, Any]:
+    def look() -> Mapping[str, Any] | None:
+        observed = cluster.get("inferenceservice", NAME) or {}
+        return observed if holds(observed) else None
+
+    return until(f"InferenceService {NAME}: {what}", look, seconds=seconds)

@@ -1,0 +1,184 @@
+"""A cluster in memory and a session on it, for tests of the scenario engine: what its hands change is plain to see."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trivet.errors import NotOffered, PlatformError, UsageError
+from trivet.model.fault import PIPELINES, PLATFORM, SERVING, Touch
+from trivet.model.traffic import Answer, Stream
+from trivet.targets.cluster.merge import reverse
+
+REQUEST: Mapping[str, Any] = {"inputs": []}
+
+
+class PaperHands:
+    """Hands that keep what they did; ``stuck`` lets a change stand that cannot be undone."""
+
+    def __init__(self, faults: PaperFaults, touches: Sequence[Touch]) -> None:
+        self._faults = faults
+        self.namespaces = faults.namespaces
+        self.touches = touches
+        self.touched: list[str] = []
+        self._undo: list[Callable[[], None]] = []
+
+    def get(self, kind: str, name: str, *, namespace: str) -> Mapping[str, Any] | None:
+        return self._faults.objects.get((kind.lower(), namespace, name))
+
+    def find(self, kind: str, *, namespace: str, selector: str = "") -> Sequence[Mapping[str, Any]]:
+        return [one for key, one in self._faults.objects.items() if key[:2] == (kind.lower(), namespace)]
+
+    def execute(self, pod: str, command: Sequence[str], **_: Any) -> tuple[int, str]:
+        return 0, self._faults.connection()
+
+    def create(self, document: Mapping[str, Any]) -> None:
+        metadata = document["metadata"]
+        key = (str(document["kind"]).lower(), metadata["namespace"], metadata["name"])
+        self._undo.append(lambda: self._faults.objects.pop(key, None) and None)
+        self._faults.objects[key] = document
+        self.touched.append(f"create {key[2]}")
+
+    def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str) -> None:
+        key = (kind.lower(), namespace, name)
+        before = self._faults.objects[key]
+        back = reverse(patch, before)
+        self._undo.append(lambda: self._faults.objects.__setitem__(key, _merged(self._faults.objects[key], back)))
+        self._faults.objects[key] = _merged(before, patch)
+        self.touched.append(f"patch {name}")
+
+    def replace(self, pod: str, *, namespace: str) -> None:
+        self._faults.objects.pop(("pod", namespace, pod))
+        self.touched.append(f"delete {pod}")
+
+    def revert(self) -> Sequence[tuple[str, str]]:
+        if self._faults.stuck:
+            return (("it does not go", "kubectl delete it"),)
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+        return ()
+
+
+class PaperFaults:
+    """The way to faults; ``objects`` maps (kind, namespace's role, name) to what there is."""
+
+    def __init__(self, objects: dict[tuple[str, str, str], Mapping[str, Any]] | None = None, *, owned: bool = True) -> None:
+        self.objects = objects or {}
+        self.owned = owned
+        self.context = "paper"
+        self.namespaces: Mapping[str, str] = {PIPELINES: "p", SERVING: "s", **({PLATFORM: "trivet-platform"} if owned else {})}
+        self.stuck = False
+        self.leased = 0
+        self.taken: list[PaperHands] = []
+        self.connection: Callable[[], str] = lambda: "open"
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        if self.leased:
+            raise UsageError("another run disturbs this cluster")
+        self.leased += 1
+        yield
+        self.leased -= 1
+
+    def take(self, touches: Sequence[Touch]) -> PaperHands:
+        hands = PaperHands(self, touches)
+        self.taken.append(hands)
+        return hands
+
+
+class PaperTraffic:
+    """Clients that ask ``answer`` for what becomes of a request due at a time."""
+
+    def __init__(self, answer: Callable[[float], Answer]) -> None:
+        self._answer = answer
+
+    @contextmanager
+    def background(self, service: str, request: Any, *, rate: float, timeout: float = 60.0) -> Iterator[PaperBackground]:
+        flow = PaperBackground(self._answer, rate)
+        ticking = threading.Thread(target=flow.run)
+        ticking.start()
+        try:
+            yield flow
+        finally:
+            flow.ended.set()
+            ticking.join()
+
+
+class PaperBackground:
+    def __init__(self, answer: Callable[[float], Answer], rate: float) -> None:
+        self.answers: list[Answer] = []
+        self.ended = threading.Event()
+        self._answer, self._rate = answer, rate
+
+    @property
+    def stream(self) -> Stream:
+        return Stream(request=REQUEST, rate=self._rate, answers=self.answers, marks={})
+
+    def mark(self, name: str) -> float:
+        return time.monotonic()
+
+    def run(self) -> None:
+        while not self.ended.wait(1 / self._rate):
+            self.answers.append(self._answer(time.monotonic()))
+
+
+class PaperSession:
+    def __init__(self, **clients: Any) -> None:
+        self.clients = clients
+        self.collected = 0
+
+    def client(self, name: str) -> Any:
+        if name not in self.clients:
+            raise NotOffered(f"no client {name}")
+        if isinstance(self.clients[name], PlatformError):
+            raise self.clients[name]
+        return self.clients[name]
+
+    def features(self) -> Mapping[str, str]:
+        return {"Knative": "it is on the paper"}
+
+    def describe(self) -> Mapping[str, str]:
+        return {"context": "paper"}
+
+    def documents(self, everything: bool = False) -> Mapping[str, Path]:
+        self.collected += everything
+        return {}
+
+
+class PaperTarget:
+    def __init__(self, session: PaperSession, name: str = "kind") -> None:
+        self.session, self.name = session, name
+        self.started = False
+
+    @contextmanager
+    def start(self, stack: Any, emit: Any) -> Iterator[PaperSession]:
+        self.started = True
+        yield self.session
+
+
+def good(at: float, value: int = 1, seconds: float = 0.01) -> Answer:
+    """An answer of the model that answers ``value``."""
+    body = {"outputs": [{"name": "predict", "shape": [1], "datatype": "INT64", "data": [value]}]}
+    return Answer(at=at, seconds=seconds, status=200, body=body)
+
+
+def bad(at: float, seconds: float = 0.01) -> Answer:
+    """A model that is not loaded."""
+    return Answer(at=at, seconds=seconds, status=400, body={"error": "Model is not ready yet."})
+
+
+def _merged(now: Any, patch: Any) -> Any:
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(now) if isinstance(now, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merged(result.get(key), value)
+    return result

@@ -1,0 +1,86 @@
+"""What refuses scenarios before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from paper import STACK
+from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget
+
+from trivet.engine.scenarios.authoring import scenario, unprotected
+from trivet.engine.scenarios.choose import choose
+from trivet.engine.scenarios.play import run
+from trivet.errors import UsageError
+from trivet.model.fault import PLATFORM, SERVING, Touch, Verb
+from trivet.model.scenario import Case, Scenario
+
+OWN = Touch(verb=Verb.CREATE, kind="Pod", name="x", namespace=SERVING)
+
+
+def harmless(*touches: Touch) -> Scenario:
+    @scenario(
+        title="t",
+        happens="h",
+        recognise="r",
+        remedy="m",
+        variants=[unprotected("bare", "as it is"), unprotected("worn", "as it was")],
+        touches=touches or (OWN,),
+    )
+    def incident() -> Iterator[Case]:
+        raise AssertionError("a guard lets nothing through")
+
+    return incident
+
+
+def refused(one: Scenario, faults: PaperFaults, target: str = "kind", **options: object) -> str:
+    paper = PaperTarget(PaperSession(faults=faults), target)
+    with pytest.raises(UsageError) as caught:
+        run([(one, one.variants)], target=paper, stack=STACK, emit=lambda event: None, **options)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 3
+    assert not faults.taken
+    assert not faults.leased
+    assert paper.started is (target == "kind" or bool(options.get("context")))
+    return str(caught.value)
+
+
+def test_a_cluster_that_is_not_ours_needs_the_word_and_the_context() -> None:
+    assert "--allow-faults" in refused(harmless(), PaperFaults(owned=False), "existing")
+    assert "no context is named" in refused(harmless(), PaperFaults(owned=False), "existing", allow_faults=True)
+
+
+def test_a_cluster_that_turns_out_not_to_be_ours_needs_the_word() -> None:
+    assert "is not trivet's own" in refused(harmless(), PaperFaults(owned=False))
+
+
+def test_the_shared_services_of_a_cluster_that_is_not_ours_are_never_touched() -> None:
+    platform = Touch(verb=Verb.PATCH, kind="Deployment", name="mlflow", namespace=PLATFORM)
+    said = refused(harmless(platform), PaperFaults(owned=False), "existing", allow_faults=True, context="theirs")
+    assert "the shared services" in said
+
+
+def test_a_namespace_that_is_not_ours_is_never_touched() -> None:
+    foreign = Touch(verb=Verb.CREATE, kind="Pod", name="x", namespace="kube-system")
+    assert "'kube-system'" in refused(harmless(foreign), PaperFaults())
+
+
+def test_too_many_objects_are_refused() -> None:
+    many = Touch(verb=Verb.REPLACE, kind="Pod", name="p*", namespace=SERVING, count=40)
+    assert "touches up to 40 objects" in refused(harmless(many), PaperFaults())
+
+
+def test_scenarios_and_single_variants_are_chosen_by_patterns() -> None:
+    one = harmless()
+    known = {one.id: one}
+    assert [variant.name for _, variants in choose(known, ["*incident"]) for variant in variants] == ["bare", "worn"]
+    assert [variant.name for _, variants in choose(known, ["*[worn]"]) for variant in variants] == ["worn"]
+    for pattern in ("nothing", "*[nothing]"):
+        with pytest.raises(UsageError, match="unknown"):
+            choose(known, [pattern])
+    with pytest.raises(UsageError, match="no scenario at all"):
+        choose({}, [])
+
+
+def test_a_scenario_needs_a_variant_without_a_remedy() -> None:
+    with pytest.raises(UsageError, match="at least one without a remedy"):
+        scenario(title="t", happens="h", recognise="r", remedy="m", variants=[], touches=())(lambda: iter(()))

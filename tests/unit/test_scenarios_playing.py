@@ -1,0 +1,240 @@
+"""The engine of scenarios: what a variant comes to, and that its fault is taken back on every way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from paper import STACK
+from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, PaperTraffic, bad, good
+
+from trivet.engine.scenarios import play as playing
+from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
+from trivet.engine.scenarios.faults import idle, stopped
+from trivet.engine.scenarios.play import run
+from trivet.engine.scenarios.watch import Watch
+from trivet.errors import CannotTell, PlatformError, UsageError
+from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.model.scenario import Budgets, Case, Flow, Scenario, ScenarioReport, Sighting, VariantResult, Verdict
+
+KEY = ("deployment", SERVING, "features")
+AWAY = stopped("features", namespace=SERVING)
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playing, "LEAD", 0.02)
+    monkeypatch.setattr(playing, "POLL", 0.01)
+
+
+def there(replicas: int = 1) -> dict[str, Any]:
+    return {"metadata": {"name": "features"}, "spec": {"replicas": replicas}, "status": {}}
+
+
+def made(
+    symptom: Callable[[Watch], Sighting],
+    *,
+    fault: Fault = AWAY,
+    steady: Callable[[PaperFaults], str] = lambda faults: "well" if faults.objects[KEY]["spec"]["replicas"] else "",
+    remedies: bool = False,
+    flow: Flow | None = None,
+    after: Callable[[], None] = lambda: None,
+) -> Scenario:
+    variants = [unprotected("bare", "as it is"), *([remedied("mended", "with a plaster")] if remedies else [])]
+
+    @scenario(
+        title="t",
+        happens="h",
+        recognise="r",
+        remedy="m",
+        variants=variants,
+        touches=AWAY.touches,
+        budgets=Budgets(steady=0.1, symptom=5, recovery=0.1),
+    )
+    def incident(faults: PaperFaults, variant: str) -> Iterator[Case]:
+        try:
+            yield Case(fault=fault, steady=lambda: steady(faults), symptom=symptom, flow=flow)
+        finally:
+            after()
+
+    return incident
+
+
+def played(
+    one: Scenario, faults: PaperFaults | None = None, *, required: str = "", **clients: Any
+) -> tuple[ScenarioReport, PaperFaults]:
+    faults = faults or PaperFaults({KEY: there()})
+    target = PaperTarget(PaperSession(faults=faults, **clients))
+    report = run([(one, one.variants)], target=target, stack=STACK, emit=lambda event: None, required=required)  # type: ignore[arg-type]
+    return report, faults
+
+
+def only(report: ScenarioReport) -> VariantResult:
+    (result,) = report.scenarios
+    (variant,) = result.variants
+    return variant
+
+
+def test_an_incident_that_happens_makes_the_platform_vulnerable() -> None:
+    report, faults = played(made(lambda watch: seen("it hurts", seconds=3.0)))
+    result = only(report)
+    assert (result.verdict, result.reason, result.measured["seconds"]) == (Verdict.VULNERABLE, "it hurts", 3.0)
+    assert result.effect == "deployment features has no replica"
+    assert [phase.name for phase in result.phases] == [
+        "steady state",
+        "fault",
+        "taking effect",
+        "symptom",
+        "evidence",
+        "revert",
+        "recovery",
+    ]
+    assert faults.objects[KEY] == there()
+    assert report.exit_code == 0
+
+
+def test_a_gate_may_require_that_the_incident_does_not_happen() -> None:
+    report, _ = played(made(lambda watch: seen("it hurts")), required="protected")
+    assert report.exit_code == 1
+
+
+def test_an_incident_that_does_not_happen_under_the_fault_makes_it_protected() -> None:
+    report, _ = played(made(lambda watch: unseen("nobody noticed")), required="protected")
+    assert only(report).verdict is Verdict.PROTECTED
+    assert only(report).contradicted
+    assert report.exit_code == 1, "the catalogue says that a platform as it is found is vulnerable"
+
+
+def test_a_fault_that_silently_does_nothing_is_inconclusive() -> None:
+    one = made(lambda watch: pytest.fail("a symptom is only asked for under a fault"), fault=replace(idle(AWAY), budget=0.05))
+    report, faults = played(one)
+    assert only(report).verdict is Verdict.INCONCLUSIVE
+    assert "nothing showed that the fault is in force" in only(report).reason
+    assert report.exit_code == 2
+    assert faults.objects[KEY] == there()
+
+
+def test_without_a_steady_state_nothing_is_touched() -> None:
+    report, faults = played(made(lambda watch: seen("x"), steady=lambda faults: ""))
+    assert only(report).verdict is Verdict.INCONCLUSIVE
+    assert not faults.taken
+
+
+def test_a_platform_that_does_not_recover_is_vulnerable_though_the_symptom_was_not_seen() -> None:
+    looks = iter(["well"])
+    report, _ = played(made(lambda watch: unseen("fine"), steady=lambda faults: next(looks, "")))
+    assert only(report).verdict is Verdict.VULNERABLE
+    assert "after the revert all is well: not so within" in only(report).reason
+
+
+def test_a_fault_left_behind_is_an_error_with_the_command_that_removes_it() -> None:
+    faults = PaperFaults({KEY: there()})
+    faults.stuck = True
+    report, _ = played(made(lambda watch: unseen("fine")), faults)
+    result = only(report)
+    assert (result.verdict, result.cleanup) == (Verdict.ERROR, "kubectl delete it")
+    assert report.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (CannotTell("no answer"), Verdict.INCONCLUSIVE),
+        (PlatformError("no kubectl"), Verdict.ERROR),
+        (ZeroDivisionError("mine"), Verdict.ERROR),
+    ],
+)
+def test_whatever_a_symptom_raises_the_fault_is_taken_back(error: Exception, verdict: Verdict) -> None:
+    def breaks(watch: Watch) -> Sighting:
+        raise error
+
+    gone: list[int] = []
+    report, faults = played(made(breaks, after=lambda: gone.append(1)))
+    assert only(report).verdict is verdict
+    assert str(error) in only(report).reason
+    assert faults.objects[KEY] == there()
+    assert gone, "what the scenario set up is taken away too"
+
+
+def test_an_interrupt_goes_through_with_the_fault_taken_back_and_no_time_spent_on_evidence() -> None:
+    def interrupted(watch: Watch) -> Sighting:
+        raise KeyboardInterrupt
+
+    gone: list[int] = []
+    faults = PaperFaults({KEY: there()})
+    session = PaperSession(faults=faults)
+    one = made(interrupted, after=lambda: gone.append(1))
+    with pytest.raises(KeyboardInterrupt):
+        run([(one, one.variants)], target=PaperTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    assert faults.objects[KEY] == there()
+    assert gone
+    assert not session.collected
+
+
+def test_traffic_runs_throughout_and_the_outage_is_counted_from_the_fault_on() -> None:
+    faults = PaperFaults({KEY: there()})
+    flow = Flow(service="c", request={}, models={"one": [1]}, rate=100)
+
+    def answer(at: float) -> Any:
+        return good(at) if faults.objects[KEY]["spec"]["replicas"] else bad(at)
+
+    def symptom(watch: Watch) -> Sighting:
+        watch.wait(0.2)
+        outage = watch.outage()
+        return seen(str(outage), lost=outage.lost) if outage.lost else unseen("x")
+
+    result = only(played(made(symptom, flow=flow), faults, traffic=PaperTraffic(answer))[0])
+    assert result.verdict is Verdict.VULNERABLE
+    assert isinstance(result.measured["lost"], int)
+    assert result.measured["lost"] > 3
+    assert result.timeline
+    assert [mark.name for mark in result.timeline.marks] == ["fault", "in effect", "revert", "all well again"]
+    assert sum(second.lost for second in result.timeline.seconds) >= result.measured["lost"]
+
+
+def test_no_request_in_the_slice_is_inconclusive() -> None:
+    flow = Flow(service="c", request={}, rate=0.1)
+    result = only(played(made(lambda watch: unseen(str(watch.outage())), flow=flow), traffic=PaperTraffic(good))[0])
+    assert result.verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_verdict_is_that_of_the_platform_as_it_is_and_each_remedy_has_its_own() -> None:
+    looks = iter([seen("it hurts"), unseen("no more")])
+    report, _ = played(made(lambda watch: next(looks), remedies=True))
+    (result,) = report.scenarios
+    assert [one.verdict for one in result.variants] == [Verdict.VULNERABLE, Verdict.PROTECTED]
+    assert result.verdict is Verdict.VULNERABLE
+    assert report.exit_code == 0
+
+
+def test_a_fault_that_touches_what_the_scenario_does_not_name_is_refused() -> None:
+    sly = replace(AWAY, touches=(Touch(verb=Verb.PATCH, kind="deployment", name="other", namespace=SERVING),))
+    report, faults = played(made(lambda watch: seen("x"), fault=sly))
+    assert only(report).verdict is Verdict.ERROR
+    assert "touches what the scenario does not name" in only(report).reason
+    assert not faults.taken
+
+
+def test_a_target_without_faults_skips_and_shows_nothing() -> None:
+    one = made(lambda watch: seen("x"))
+    report = run([(one, one.variants)], target=PaperTarget(PaperSession()), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    assert only(report).verdict is Verdict.SKIPPED
+    assert report.exit_code == 2
+
+
+def test_the_lease_is_held_while_playing_and_asked_for_before_anything_is_touched() -> None:
+    held: list[int] = []
+    faults = PaperFaults({KEY: there()})
+
+    def symptom(watch: Watch) -> Sighting:
+        held.append(faults.leased)
+        return unseen("x")
+
+    played(made(symptom), faults)
+    assert held == [1]
+    faults.leased = 1
+    with pytest.raises(UsageError, match="another run"):
+        played(made(symptom), faults)
+    assert len(faults.taken) == 1
