@@ -224,9 +224,11 @@ class _Playing:
                     with self._phase("evidence"):
                         self._collect()
             finally:
-                watch.mark(REVERT)
-                with self._phase("revert"):
-                    self.left = hands.revert()
+                try:
+                    watch.mark(REVERT)
+                finally:
+                    with self._phase("revert"):
+                        self.left = hands.revert()
 
     def _recovers(self, case: Case, watch: Watch) -> bool:
         began = time.monotonic()

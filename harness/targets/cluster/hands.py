@@ -165,15 +165,21 @@ class ClusterHands:
     def revert(self) -> Sequence[tuple[str, str]]:
         """Undo every change, the last one first. Returns what is left behind: why, and the command that removes it."""
         left: list[tuple[Change, str]] = []
+        interrupt: KeyboardInterrupt | None = None
         for change in reversed(self._changes):
-            if trouble := self._undo(change):
+            try:
+                trouble = self._undo(change)
+            except KeyboardInterrupt as heard:
+                # Whoever asks for the end is heard once, and then nothing breaks this off (trivet.engine.ending).
+                interrupt = heard
+                trouble = self._undo(change)
+            if trouble:
                 left.append((change, trouble))
             else:
                 self._run.undone(change.number)
         self._changes = [change for change, _ in reversed(left)]
-        if left:
-            # The journal stays, for the next run or doctor to try again.
-            self._run.keep()
+        if interrupt:
+            raise interrupt
         return tuple(
             (f"{change.what}: {trouble}", shlex.join(self._kubectl.argv(*change.undo))) for change, trouble in left
         )
@@ -194,7 +200,7 @@ class ClusterHands:
 
     def _note(self, verb: Verb, kind: str, name: str, place: str, undo: tuple[str, ...], back: Any = None) -> Change:
         what = f"{verb} {kind}/{name} in {place}"
-        number = self._run.undo(f"a fault: {what}", self._kubectl.argv(*undo))
+        number = self._run.undo(f"a fault: {what}", self._kubectl.argv(*undo), owed=True)
         change = Change(
             what=what, verb=verb, kind=kind, name=name, namespace=place, undo=undo, number=number, back=back
         )

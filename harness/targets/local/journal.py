@@ -54,6 +54,7 @@ class Run:
         self._lock = FileLock(f"{self.directory}.lock", thread_local=False)
         self._kept = False
         self._undos = count(1)
+        self._owed: set[int] = set()
 
     def __enter__(self) -> Run:
         try:
@@ -76,7 +77,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._kept:
+        if self._kept or self._owed:
             self._lock.release()
         else:
             self._discard()
@@ -88,18 +89,22 @@ class Run:
             journal.flush()
             os.fsync(journal.fileno())
 
-    def undo(self, what: str, command: Sequence[str]) -> int:
+    def undo(self, what: str, command: Sequence[str], *, owed: bool = False) -> int:
         """Note the ``command`` that removes ``what``, before it is made. It runs only when this process cannot clean up itself.
 
-        It must bear being run when there is nothing to remove. Returns the number by which ``undone`` takes it back.
+        It must bear being run when there is nothing to remove. Returns the number by which ``undone`` takes it back. What is ``owed`` keeps
+        the directory as a leftover until it is taken back, whatever way out is taken.
         """
         number = next(self._undos)
+        if owed:
+            self._owed.add(number)
         self.write(event="undo", what=what, command=list(command), number=number)
         return number
 
     def undone(self, number: int) -> None:
         """Note that there is nothing left to undo of ``number``: its command would now change what others made since."""
         self.write(event="undone", number=number)
+        self._owed.discard(number)
 
     def keep(self) -> None:
         """Leave the directory as a leftover, since something could not be removed: the next run, or doctor, tries again."""

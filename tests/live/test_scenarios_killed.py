@@ -1,0 +1,150 @@
+"""A run that is killed or interrupted at any moment of any fault: after the next run's cleaning the cluster holds what it held before.
+
+kubectl is one on paper, so that hundreds of moments cost little; ``tests/live/test_scenarios_cluster.py`` kills on a real cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import kubectl_on_paper
+import pytest
+
+from trivet.engine.ending import ending_on_signals
+from trivet.model.fault import SERVING, Touch, Verb
+from trivet.targets.cluster.access import ClusterAccess, StoreAccess
+from trivet.targets.cluster.hands import ClusterFaults
+from trivet.targets.cluster.kubectl import Kubectl
+from trivet.targets.cluster.namespaces import Namespaces
+from trivet.targets.local.journal import Run, clean, leftovers
+
+pytestmark = pytest.mark.processes
+
+TIMES = 60
+SEED = 20241125
+OBJECTS: Sequence[dict[str, Any]] = (
+    {"kind": "Deployment", "metadata": {"name": "mlflow"}, "spec": {"replicas": 1, "env": [{"name": "A", "value": "1"}]}},
+    {"kind": "Secret", "metadata": {"name": "store"}, "data": {"key": "c2VjcmV0"}},
+    {"kind": "Pod", "metadata": {"name": "web", "ownerReferences": [{"controller": True}]}},
+)
+TOUCHES = (
+    Touch(verb=Verb.CREATE, kind="networkpolicy", name="cut", namespace=SERVING),
+    Touch(verb=Verb.PATCH, kind="deployment", name="mlflow", namespace=SERVING, count=2),
+    Touch(verb=Verb.PATCH, kind="secret", name="store", namespace=SERVING),
+)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    root = tmp_path / "cluster"
+    monkeypatch.setenv("PAPER_CLUSTER", str(root))
+    monkeypatch.setenv("PAPER_SECONDS", "0.01")
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(kubectl_on_paper, "ROOT", root)
+    for document in OBJECTS:
+        name = document["metadata"]["name"]
+        kubectl_on_paper.store(kubectl_on_paper.place(document["kind"], name, "serving"), document)
+    script = tmp_path / "kubectl"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {kubectl_on_paper.__file__} "$@"\n')
+    script.chmod(0o755)
+    yield root
+
+
+def everything(root: Path) -> dict[str, Any]:
+    return {str(path.relative_to(root)): json.loads(path.read_text()) for path in root.rglob("*.json")}
+
+
+def disturb(folder: Path) -> None:
+    """What a run does: take the lease, make faults of every kind, hold them for a moment, and take all back."""
+    access = ClusterAccess(
+        kubectl=Kubectl(context="paper", binary=str(folder / "kubectl")),
+        ingress="",
+        tracking_uri="",
+        tracking_url="",
+        prometheus_url="",
+        store=StoreAccess(root="s3://x"),
+        images={},
+        owned=False,
+        pipeline_namespace="pipelines",
+        serving_namespace="serving",
+    )
+    with ending_on_signals(), Run() as run:
+        names = Namespaces(id=run.id[-8:], pipelines="pipelines", serving="serving")
+        faults = ClusterFaults(access, names, run)
+        with faults.lease():
+            hands = faults.take(TOUCHES)
+            try:
+                hands.create({"kind": "NetworkPolicy", "metadata": {"name": "cut", "namespace": SERVING}, "spec": {}})
+                hands.patch("deployment", "mlflow", {"spec": {"replicas": 0, "paused": True}}, namespace=SERVING)
+                hands.patch("deployment", "mlflow", {"spec": {"env": []}}, namespace=SERVING)
+                hands.patch("secret", "store", {"data": {"key": "d3Jvbmc=", "more": "eA=="}}, namespace=SERVING)
+                time.sleep(0.05)
+            finally:
+                assert hands.revert() == ()
+
+
+def forked(folder: Path) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        disturb(folder)
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
+
+
+def length(folder: Path) -> float:
+    """Seconds that an undisturbed run takes."""
+    began = time.monotonic()
+    assert os.waitpid(forked(folder), 0)[1] == 0
+    return time.monotonic() - began
+
+
+def test_killed_at_any_moment_the_next_run_finishes_it(cluster: Path, tmp_path: Path) -> None:
+    before = everything(cluster)
+    whole = length(tmp_path)
+    assert everything(cluster) == before
+    moments = random.Random(SEED)
+    disturbed = 0
+    for number in range(TIMES):
+        pid = forked(tmp_path)
+        time.sleep(whole * moments.random())
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        disturbed += everything(cluster) != before
+        for leftover in leftovers():
+            assert clean(leftover) == "", f"kill {number}"
+        assert everything(cluster) == before, f"kill {number}"
+        assert not leftovers()
+    assert disturbed > TIMES // 4, "most kills must hit a run whose faults are in force"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_at_any_moment_it_takes_everything_back_itself(
+    number: signal.Signals, cluster: Path, tmp_path: Path
+) -> None:
+    before = everything(cluster)
+    whole = length(tmp_path)
+    moments = random.Random(SEED)
+    by_itself = 0
+    for _ in range(TIMES // 6):
+        pid = forked(tmp_path)
+        # Not before the handlers are set, when nothing is changed yet and the signal's own effect is right.
+        time.sleep(0.15 * whole + 0.85 * whole * moments.random())
+        os.kill(pid, number)
+        os.waitpid(pid, 0)
+        by_itself += not leftovers() and everything(cluster) == before
+        # Between two instructions a signal may still come where nobody looks: then the journal stays.
+        for leftover in leftovers():
+            assert clean(leftover) == ""
+        assert everything(cluster) == before
+    assert by_itself >= TIMES // 6 - 1
