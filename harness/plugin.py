@@ -1,7 +1,7 @@
-"""The pytest plugin: options, fixtures, and contracts as test items.
+"""The pytest plugin: options, fixtures, and contracts and variants of scenarios as test items.
 
 Loaded into every pytest run of an environment that has trivet, so it imports nothing of trivet's before it is needed.
-Contract modules are claimed here and imported under their canonical name: in a checkout pytest would otherwise import
+Contract and scenario modules are claimed here and imported under their canonical name: in a checkout pytest would otherwise import
 ``contracts/paths.py`` a second time as ``contracts.paths``.
 """
 
@@ -21,13 +21,15 @@ import pytest
 if TYPE_CHECKING:
     from trivet.engine.openrun import OpenRun
     from trivet.engine.registry import Registry
+    from trivet.engine.scenarios.openplay import OpenPlay
     from trivet.model.contract import Contract
     from trivet.model.report import ContractResult
+    from trivet.model.scenario import Scenario, Variant
     from trivet.model.stack import Stack
     from trivet.settings import Settings
     from trivet.targets.base import Session
 
-CONTRACT_PACKAGE = "trivet.contracts"
+CONTRACT_PACKAGE, SCENARIO_PACKAGE = "trivet.contracts", "trivet.scenarios"
 
 OPTIONS = {
     "stack": "the stack to judge: a shipped name (see `trivet stack list`) or a folder",
@@ -45,6 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("trivet", "trivet: do KFP, MLflow and KServe still fit together")
     for name, text in OPTIONS.items():
         group.addoption(f"--trivet-{name}", default=None, help=text)
+    text = "let scenarios disturb a cluster that is not trivet's own; needs --trivet-context"
+    group.addoption("--trivet-allow-faults", action="store_true", help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,6 +63,14 @@ class ContractUndecided(Exception):
     """A contract could not be judged."""
 
 
+class ScenarioContradicted(Exception):
+    """A variant came to another verdict than the catalogue says."""
+
+
+class ScenarioUndecided(Exception):
+    """A variant could not be shown, or its fault was left behind."""
+
+
 class WrongUsage(pytest.Collector.CollectError):
     """Wrong usage of trivet: pytest shows its message, without a traceback."""
 
@@ -66,6 +78,7 @@ class WrongUsage(pytest.Collector.CollectError):
 # -- the run behind the items -----------------------------------------------------------------------------------------
 
 _RUN = pytest.StashKey["OpenRun"]()
+_PLAY = pytest.StashKey["OpenPlay"]()
 _REGISTRY = pytest.StashKey["Registry"]()
 
 
@@ -90,7 +103,8 @@ def _registry(config: pytest.Config) -> Registry:
     if _REGISTRY not in config.stash:
         from trivet.engine.registry import Registry
 
-        local = [p for p in config.pluginmanager.get_plugins() if getattr(p, "trivet_contracts", None)]
+        hooks = ("trivet_contracts", "trivet_scenarios")
+        local = [p for p in config.pluginmanager.get_plugins() if any(getattr(p, hook, None) for hook in hooks)]
         with _usage():
             settings = _settings(config)
             config.stash[_REGISTRY] = Registry(settings.plugins, local, settings=settings)
@@ -131,6 +145,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if _RUN not in session.config.stash:
         return
     with session.config.stash[_RUN] as run:
+        if _PLAY in session.config.stash:
+            _finish_playing(session.config)
         directory = _settings(session.config).report
         if directory and run.judged:
             from trivet.render.writers import write_files
@@ -199,31 +215,102 @@ def _tell(result: ContractResult) -> str:
     return "\n".join([*lines, f"  why it matters: {result.rationale}", f"  remedy: {result.remedy}"])
 
 
-def _contract_module(path: Path) -> str | None:
-    """The canonical name of a contract module at ``path``, without importing anything but trivet itself."""
-    folder = _contract_folder()
-    if folder is None or path.parent != folder or path.suffix != ".py" or path.name == "__init__.py":
-        return None
-    return f"{CONTRACT_PACKAGE}.{path.stem}"
+# -- scenarios as items -----------------------------------------------------------------------------------------------
 
 
-def _contract_folder() -> Path | None:
-    spec = importlib.util.find_spec(CONTRACT_PACKAGE) if CONTRACT_PACKAGE not in sys.modules else None
-    origin = spec.origin if spec else getattr(sys.modules.get(CONTRACT_PACKAGE), "__file__", None)
+class ScenarioModule(pytest.File):
+    """A module of scenarios under its canonical name."""
+
+    module_name: str
+
+    def collect(self) -> Iterator[VariantItem]:
+        importlib.import_module(self.module_name)
+        with _usage():
+            known = _registry(self.config).scenarios
+        for scenario in known.values():
+            if scenario.stage.__module__ == self.module_name:
+                for variant in scenario.variants:
+                    name = f"{scenario.id.partition('.')[2]}[{variant.name}]"
+                    yield VariantItem.from_parent(self, name=name, scenario=scenario, variant=variant)
+
+
+class VariantItem(pytest.Item):
+    """One variant of a scenario on the stack and target in force."""
+
+    def __init__(self, *, scenario: Scenario, variant: Variant, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.scenario, self.variant = scenario, variant
+        self.add_marker("trivet")
+
+    def runtest(self) -> None:
+        __tracebackhide__ = True
+        from trivet.model.scenario import Verdict
+
+        with _usage():
+            result = _playing(self.config).play(self.scenario, self.variant)
+        if result.verdict is Verdict.SKIPPED:
+            pytest.skip(result.reason)
+        said = f"{self.scenario.id}[{result.name}] {result.verdict}: {result.reason}"
+        if result.contradicted:
+            raise ScenarioContradicted(f"{said}\n  the catalogue says {result.expected}")
+        if result.verdict not in (Verdict.VULNERABLE, Verdict.PROTECTED):
+            raise ScenarioUndecided(said + (f"\n  clean up: {result.cleanup}" if result.cleanup else ""))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, ScenarioContradicted | ScenarioUndecided | WrongUsage):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        return self.path, self.scenario.stage.__code__.co_firstlineno - 1, f"{self.scenario.id}[{self.variant.name}]"
+
+
+def _playing(config: pytest.Config) -> OpenPlay:
+    if _PLAY not in config.stash:
+        from trivet.engine.scenarios.openplay import OpenPlay
+
+        allowed = config.getoption("trivet_allow_faults")
+        config.stash[_PLAY] = OpenPlay(_run(config), allow_faults=allowed, context=_settings(config).existing.context)
+    return config.stash[_PLAY]
+
+
+def _finish_playing(config: pytest.Config) -> None:
+    with config.stash[_PLAY] as play:
+        directory = _settings(config).report
+        if directory and play.played:
+            from trivet.render.scenario_files import write_files
+
+            write_files(play.report(), Path(directory))
+
+
+# -- claiming modules -------------------------------------------------------------------------------------------------
+
+
+def _canonical(path: Path) -> str | None:
+    """The canonical name of a contract or scenario module at ``path``, without importing anything but trivet itself."""
+    for package in (CONTRACT_PACKAGE, SCENARIO_PACKAGE):
+        if path.parent == _folder(package) and path.suffix == ".py" and path.name != "__init__.py":
+            return f"{package}.{path.stem}"
+    return None
+
+
+def _folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package) if package not in sys.modules else None
+    origin = spec.origin if spec else getattr(sys.modules.get(package), "__file__", None)
     return Path(origin).parent if origin else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     # A Package would import the folder's __init__.py under a bare name.
-    if path == _contract_folder():
+    if path in (_folder(CONTRACT_PACKAGE), _folder(SCENARIO_PACKAGE)):
         directory: pytest.Collector = pytest.Dir.from_parent(parent, path=path)
         return directory
     return None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    name = _contract_module(file_path)
+    name = _canonical(file_path)
     if name is None or parent.session.isinitpath(file_path):
         return None  # a path given on the command line comes through pytest_pycollect_makemodule
     return _claim(file_path, parent, name)
@@ -231,12 +318,13 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Any:
-    name = _contract_module(module_path)
+    name = _canonical(module_path)
     return _claim(module_path, parent, name) if name else None
 
 
-def _claim(path: Path, parent: pytest.Collector, name: str) -> ContractModule:
-    module: ContractModule = ContractModule.from_parent(parent, path=path)
+def _claim(path: Path, parent: pytest.Collector, name: str) -> ContractModule | ScenarioModule:
+    kind = ScenarioModule if name.startswith(f"{SCENARIO_PACKAGE}.") else ContractModule
+    module: ContractModule | ScenarioModule = kind.from_parent(parent, path=path)
     module.module_name = name
     return module
 

@@ -12,7 +12,7 @@ from trivet.engine.authoring import evidence
 from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
 from trivet.engine.scenarios.faults import applied
 from trivet.engine.scenarios.watch import FAULT, Watch
-from trivet.errors import TrivetError
+from trivet.errors import CannotTell, TrivetError
 from trivet.integration import build_inference_service, check_storage_uri, is_ready, v2_request
 from trivet.model.fault import SERVING, Touch, Verb
 from trivet.model.finding import Evidence
@@ -21,6 +21,7 @@ from trivet.model.scenario import Budgets, Case, Claim, Sighting
 from trivet.targets.base import ClusterClient, StoreClient, TrafficClient
 
 NAME = "lost-classifier"
+RESOURCES = {"requests": {"cpu": "25m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
 CONTAINERS = ("storage-initializer", "kserve-container")
 TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
 SELECTOR = f"serving.kserve.io/inferenceservice={NAME}"
@@ -81,6 +82,8 @@ def wrong_storage_uri(
     def symptom(watch: Watch) -> Sighting:
         told = _observe(cluster, watch)
         measured = {**told.measured, "before_deployment": before_deployment(store, uri)}
+        if told.ready is None and not told.failed:
+            raise CannotTell(f"neither ready nor failed, which only shows that all is slow: {told.message}")
         if told.ready is None:
             return seen(told.message, evidence=told.proof, **measured)
         answer = traffic.send(NAME, v2_request(None, [ROW]), times=1)[0]
@@ -133,6 +136,7 @@ def _service(handover: Handover, uri: str, variant: str) -> dict[str, Any]:
         min_replicas=1,
         max_replicas=1,
         cpu_target=None,
+        resources=RESOURCES,
     )
     document["metadata"]["namespace"] = SERVING
     # The core library refuses some of these; a manifest written by hand is refused by nobody.
@@ -144,9 +148,10 @@ def _service(handover: Handover, uri: str, variant: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What was seen of the service: when it was ready (None: never), in a sentence, in numbers and in full."""
+    """What was seen of the service: when it was ready (None: never), whether a container failed, in a sentence, in numbers and in full."""
 
     ready: float | None
+    failed: bool
     message: str
     measured: Mapping[str, float | str]
     proof: tuple[Evidence, ...]
@@ -189,7 +194,7 @@ def _observe(cluster: ClusterClient, watch: Watch) -> Told:
     table = evidence(
         "what the InferenceService said", "table", [{"after_seconds": at, "said": state} for at, state in states]
     )
-    return Told(ready=ready, message=message, measured=measured, proof=(table,))
+    return Told(ready=ready, failed=bool(cause or admitted), message=message, measured=measured, proof=(table,))
 
 
 def said(service: Mapping[str, Any]) -> str:

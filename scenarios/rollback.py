@@ -37,6 +37,8 @@ REVISION = "serving.knative.dev/revision"
 RETENTION = "autoscaling.knative.dev/scale-to-zero-pod-retention-period"
 READY, SETTLED, ZERO = 240.0, 180.0, 180.0
 """Seconds that a service may take to become ready, a change to come about, and an old revision to go down to no pod."""
+RESOURCES = {"requests": {"cpu": "25m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
+"""Little enough for two revisions beside whatever else a small node runs."""
 AFTER = 40.0
 """Seconds of traffic after the rollback shows in the status: a pod starts in 20 to 40 s on two busy cores."""
 
@@ -219,6 +221,7 @@ def service(cluster: ClusterClient, model: Model, variant: str, *, exists: bool)
         max_replicas=2,
         # Knative's own autoscaler, which is what scales to zero.
         cpu_target=None,
+        resources=RESOURCES,
     )
     if variant == "percent-zero":
         del document["spec"]["predictor"]["model"]["readinessProbe"]

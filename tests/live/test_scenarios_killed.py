@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,11 @@ pytestmark = pytest.mark.processes
 TIMES = 60
 SEED = 20241125
 OBJECTS: Sequence[dict[str, Any]] = (
-    {"kind": "Deployment", "metadata": {"name": "mlflow"}, "spec": {"replicas": 1, "env": [{"name": "A", "value": "1"}]}},
+    {
+        "kind": "Deployment",
+        "metadata": {"name": "mlflow"},
+        "spec": {"replicas": 1, "env": [{"name": "A", "value": "1"}]},
+    },
     {"kind": "Secret", "metadata": {"name": "store"}, "data": {"key": "c2VjcmV0"}},
     {"kind": "Pod", "metadata": {"name": "web", "ownerReferences": [{"controller": True}]}},
 )
@@ -43,7 +47,7 @@ TOUCHES = (
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "cluster"
     monkeypatch.setenv("PAPER_CLUSTER", str(root))
     monkeypatch.setenv("PAPER_SECONDS", "0.01")
@@ -55,7 +59,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     script = tmp_path / "kubectl"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {kubectl_on_paper.__file__} "$@"\n')
     script.chmod(0o755)
-    yield root
+    return root
 
 
 def everything(root: Path) -> dict[str, Any]:

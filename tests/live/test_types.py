@@ -17,7 +17,7 @@ def test_the_library_type_checks_strictly(tmp_path: Path) -> None:
     package.mkdir()
     for child in (ROOT / "harness").iterdir():
         (package / child.name).symlink_to(child)
-    for folder in ("contracts", "fixtures"):
+    for folder in ("contracts", "scenarios", "fixtures"):
         (package / folder).symlink_to(ROOT / folder)
     out, err, status = api.run(
         ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache"), str(package)]

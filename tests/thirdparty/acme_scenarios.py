@@ -37,7 +37,9 @@ def feature_store_away(cluster) -> Iterator[Case]:  # type: ignore[no-untyped-de
     def steady() -> str:
         return "a replica is there" if (cluster.get("deployment", "features") or {})["spec"]["replicas"] else ""
 
-    yield Case(fault=AWAY, steady=steady, symptom=symptom, flow=Flow(service="classifier", request={"inputs": []}, rate=20))
+    yield Case(
+        fault=AWAY, steady=steady, symptom=symptom, flow=Flow(service="classifier", request={"inputs": []}, rate=20)
+    )
 
 
 @hookimpl

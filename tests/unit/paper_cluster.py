@@ -67,11 +67,17 @@ class PaperHands:
 class PaperFaults:
     """The way to faults; ``objects`` maps (kind, namespace's role, name) to what there is."""
 
-    def __init__(self, objects: dict[tuple[str, str, str], Mapping[str, Any]] | None = None, *, owned: bool = True) -> None:
+    def __init__(
+        self, objects: dict[tuple[str, str, str], Mapping[str, Any]] | None = None, *, owned: bool = True
+    ) -> None:
         self.objects = objects or {}
         self.owned = owned
         self.context = "paper"
-        self.namespaces: Mapping[str, str] = {PIPELINES: "p", SERVING: "s", **({PLATFORM: "trivet-platform"} if owned else {})}
+        self.namespaces: Mapping[str, str] = {
+            PIPELINES: "p",
+            SERVING: "s",
+            **({PLATFORM: "trivet-platform"} if owned else {}),
+        }
         self.stuck = False
         self.leased = 0
         self.taken: list[PaperHands] = []
@@ -98,7 +104,9 @@ class PaperTraffic:
         self._answer = answer
 
     @contextmanager
-    def background(self, service: str, request: Any, *, rate: float, timeout: float = 60.0) -> Iterator[PaperBackground]:
+    def background(
+        self, service: str, request: Any, *, rate: float, timeout: float = 60.0
+    ) -> Iterator[PaperBackground]:
         flow = PaperBackground(self._answer, rate)
         ticking = threading.Thread(target=flow.run)
         ticking.start()

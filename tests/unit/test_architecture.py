@@ -18,7 +18,12 @@ EXCEPTIONS = {("targets", "trivet.engine.events")}
 """Targets tell what they do in the engine's events."""
 
 OPEN_TO_ALL = ("trivet.errors",)
-FOLDERS = {"harness": "trivet", "contracts": "trivet.contracts", "fixtures": "trivet.fixtures"}
+FOLDERS = {
+    "harness": "trivet",
+    "contracts": "trivet.contracts",
+    "scenarios": "trivet.scenarios",
+    "fixtures": "trivet.fixtures",
+}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -60,6 +65,10 @@ def test_imports_follow_the_direction(name: str, path: Path) -> None:
         if parts[1:2] == ["contracts"]:
             allowed = ("model", "integration", "stacks", "contracts", "hookspecs", "targets")
             assert rest[0] in allowed or other == "trivet.engine.authoring", f"{name} must not import {other}"
+        if parts[1:2] == ["scenarios"]:
+            allowed = ("model", "integration", "scenarios", "hookspecs", "targets")
+            ours = other == "trivet.engine.authoring" or other.startswith("trivet.engine.scenarios.")
+            assert rest[0] in allowed or ours, f"{name} must not import {other}"
 
 
 def test_the_model_needs_nothing_but_the_standard_library() -> None:

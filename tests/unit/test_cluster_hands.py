@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,10 @@ from trivet.targets.local.journal import Run, clean, leftovers
 DEPLOYMENT: dict[str, Any] = {
     "kind": "Deployment",
     "metadata": {"name": "features", "namespace": "serving", "labels": {"app": "features"}},
-    "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}]}}},
+    "spec": {
+        "replicas": 2,
+        "template": {"spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}]}},
+    },
 }
 POLICY: dict[str, Any] = {"kind": "NetworkPolicy", "metadata": {"name": "cut", "namespace": SERVING}, "spec": {}}
 TOUCHES = (
@@ -41,14 +43,14 @@ TOUCHES = (
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of a cluster with one Deployment; the cache is elsewhere too."""
     root = tmp_path / "cluster"
     monkeypatch.setenv("PAPER_CLUSTER", str(root))
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(kubectl_on_paper, "ROOT", root)
     kubectl_on_paper.store(kubectl_on_paper.place("deployment", "features", "serving"), DEPLOYMENT)
-    yield root
+    return root
 
 
 def kubectl(folder: Path) -> Kubectl:
@@ -93,7 +95,9 @@ def test_what_was_changed_is_as_it_was_after_the_revert(cluster: Path, tmp_path:
     assert not leftovers()
 
 
-def test_a_killed_run_leaves_a_journal_by_which_the_next_one_takes_its_faults_back(cluster: Path, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_a_journal_by_which_the_next_one_takes_its_faults_back(
+    cluster: Path, tmp_path: Path
+) -> None:
     before = everything(cluster)
     run = Run()
     run.__enter__()

@@ -108,7 +108,9 @@ def test_an_incident_that_does_not_happen_under_the_fault_makes_it_protected() -
 
 
 def test_a_fault_that_silently_does_nothing_is_inconclusive() -> None:
-    one = made(lambda watch: pytest.fail("a symptom is only asked for under a fault"), fault=replace(idle(AWAY), budget=0.05))
+    one = made(
+        lambda watch: pytest.fail("a symptom is only asked for under a fault"), fault=replace(idle(AWAY), budget=0.05)
+    )
     report, faults = played(one)
     assert only(report).verdict is Verdict.INCONCLUSIVE
     assert "nothing showed that the fault is in force" in only(report).reason

@@ -70,26 +70,48 @@ def run(
     emit(ScenariosStarted(stack=stack.name, target=target.name, variants=tuple(names(chosen))))
     with target.start(stack, emit) as session:
         results = tuple(play_all(chosen, session, emit, allow_faults=allow_faults))
-        report = ScenarioReport(
-            target=target.name,
-            stack=StackSummary(
-                name=stack.name, title=stack.title, digest=stack.digest, components=dict(stack.components)
-            ),
-            scenarios=results,
+        report = reported(
+            results,
+            session,
+            target=target,
+            stack=stack,
+            began=began,
+            started=started,
             required=required,
-            features=dict(session.features()),
-            place=dict(session.describe()),
-            provenance=Provenance(
-                trivet=version("trivet"),
-                python=platform.python_version(),
-                platform=f"{sys.platform}-{platform.machine()}",
-                started=started.isoformat(timespec="seconds"),
-                seconds=round(time.monotonic() - began, 3),
-                command=command,
-            ),
+            command=command,
         )
     emit(ScenariosEnded(report=report))
     return report
+
+
+def reported(
+    results: Sequence[ScenarioResult],
+    session: Session,
+    *,
+    target: Target,
+    stack: Stack,
+    began: float,
+    started: datetime,
+    required: str = "",
+    command: str = "",
+) -> ScenarioReport:
+    """The report over what was played since ``began`` (``time.monotonic``), which was the moment ``started``."""
+    return ScenarioReport(
+        target=target.name,
+        stack=StackSummary(name=stack.name, title=stack.title, digest=stack.digest, components=dict(stack.components)),
+        scenarios=tuple(results),
+        required=required,
+        features=dict(session.features()),
+        place=dict(session.describe()),
+        provenance=Provenance(
+            trivet=version("trivet"),
+            python=platform.python_version(),
+            platform=f"{sys.platform}-{platform.machine()}",
+            started=started.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - began, 3),
+            command=command,
+        ),
+    )
 
 
 def names(chosen: Sequence[tuple[Scenario, Sequence[Variant]]]) -> Iterator[str]:
@@ -107,14 +129,14 @@ def play_all(
         faults: FaultClient = session.client("faults")
     except NotOffered as error:
         for scenario, variants in chosen:
-            yield _collected(scenario, [_skipped(variant, error.message) for variant in variants], 0.0)
+            yield collected(scenario, [skipped(variant, error.message) for variant in variants], 0.0)
         return
     guards.check_cluster([scenario for scenario, _ in chosen], faults, allow_faults=allow_faults)
     with faults.lease():
         for scenario, variants in chosen:
             began = time.monotonic()
             played = [play(scenario, variant, session, faults, emit) for variant in variants]
-            result = _collected(scenario, played, time.monotonic() - began)
+            result = collected(scenario, played, time.monotonic() - began)
             emit(ScenarioEnded(result=result))
             yield result
 
@@ -156,7 +178,7 @@ class _Playing:
         self._session = session
         self._faults = faults
         self._emit = emit
-        self._began = time.monotonic()
+        self._began, self._clock = time.monotonic(), time.time()
         self._phases: list[Phase] = []
         self._seen: dict[str, str] = {}
         self._measured: dict[str, float | str] = {}
@@ -250,7 +272,8 @@ class _Playing:
         except (TrivetError, OSError):
             return
         for name, path in documents.items():
-            if name.startswith("cluster/"):
+            # What was not written anew is of an earlier variant, and gone.
+            if name.startswith("cluster/") and path.stat().st_mtime >= self._clock:
                 text = path.read_text(encoding="utf-8", errors="replace")
                 kind = "log" if name.endswith(".log") else "text"
                 self._evidence.append(evidence(name, kind, text, limit=EVIDENCE))
@@ -274,7 +297,7 @@ class _Playing:
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         began = time.monotonic()
-        title = f"{self._scenario.id}[{self._variant.name}]: {name}"
+        title = f"{self._variant.name}: {name}"
         failure = ""
         self._emit(PhaseStarted(name=title))
         try:
@@ -314,7 +337,8 @@ def _wait(what: str, look: Callable[[], str], seconds: float) -> str:
         time.sleep(POLL)
 
 
-def _skipped(variant: Variant, reason: str) -> VariantResult:
+def skipped(variant: Variant, reason: str) -> VariantResult:
+    """A variant that the target cannot show."""
     return VariantResult(
         name=variant.name,
         text=variant.text,
@@ -325,7 +349,8 @@ def _skipped(variant: Variant, reason: str) -> VariantResult:
     )
 
 
-def _collected(scenario: Scenario, played: Sequence[VariantResult], seconds: float) -> ScenarioResult:
+def collected(scenario: Scenario, played: Sequence[VariantResult], seconds: float) -> ScenarioResult:
+    """The variants of one scenario that were played, as its part of the report."""
     return ScenarioResult(
         id=scenario.id,
         title=scenario.title,
