@@ -13,7 +13,7 @@ from trivet.model.scenario import Gauge, Timeline
 from trivet.render.wording import printable
 
 WIDTH = 900
-LEFT, RIGHT = 62, 18
+LEFT, RIGHT = 128, 18
 TALL, LOW, GAP = 96, 76, 34
 MARKS = 20
 """Height of one line of mark names."""
@@ -36,6 +36,8 @@ def svg(timeline: Timeline, title: str) -> str:
     parts: list[str] = []
     bottom = top
     if timeline.seconds:
+        # A line of its own for what was lost, since columns may fill the whole panel.
+        bottom += 18 if any(second.lost for second in timeline.seconds) else 0
         parts += _requests(timeline, span, bottom)
         bottom += TALL + GAP
         parts += _latency(timeline, span, bottom)
@@ -44,10 +46,10 @@ def svg(timeline: Timeline, title: str) -> str:
         if gauge.points:
             parts += _gauge(gauge, span, bottom)
             bottom += LOW + GAP
-    bottom -= GAP
+    bottom = max(bottom - GAP, top)
     parts += _marks(rows, span, top, bottom)
     parts += _axis(span, bottom)
-    height = bottom + 30
+    height = bottom + 52
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         f'style="max-width:100%;height:auto" role="img"><title>{_text(title)}</title><style>{_STYLE}</style>'
@@ -75,17 +77,11 @@ def _requests(timeline: Timeline, span: float, top: int) -> Iterator[str]:
     if lost:
         begin, end = _x(lost[0].at, span), _x(lost[-1].at + 1, span)
         yield f'<rect class="band" x="{begin}" y="{top}" width="{round(end - begin, 1)}" height="{TALL}"/>'
-        # Beside the band where there is more room.
-        right = (begin + end) / 2 < WIDTH * 0.6
         number = sum(second.lost for second in timeline.seconds)
         total = sum(second.requests for second in timeline.seconds)
-        yield _label(
-            end + 6 if right else begin - 6,
-            top + 12,
-            f"{number} of {total} requests lost, over {lost[-1].at + 1 - lost[0].at} s",
-            "outage",
-            "start" if right else "end",
-        )
+        text = f"{number} of {total} requests lost, over {lost[-1].at + 1 - lost[0].at} s"
+        middle = min(max((begin + end) / 2, LEFT + 3.5 * len(text)), WIDTH - RIGHT - 3.5 * len(text))
+        yield _label(middle, top - 6, text, "outage", "middle")
     width = max(1.0, round((WIDTH - LEFT - RIGHT) / span - 0.6, 2))
     for second in timeline.seconds:
         x, y = _x(second.at, span), float(top + TALL)
@@ -164,8 +160,8 @@ def _axis(span: float, bottom: int) -> Iterator[str]:
     step = next((one for one in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200) if span / one <= 12), 3600)
     for at in range(0, math.floor(span) + 1, step):
         x = _x(at, span)
-        yield f'<line class="grid" x1="{x}" x2="{x}" y1="{bottom}" y2="{bottom + 5}"/>'
-        yield _label(x, bottom + 20, f"{at} s", "quiet", "middle")
+        yield f'<line class="grid" x1="{x}" x2="{x}" y1="{bottom + 24}" y2="{bottom + 30}"/>'
+        yield _label(x, bottom + 45, f"{at} s", "quiet", "middle")
 
 
 def _frame(name: str, most: float, top: int, height: int) -> Iterator[str]:
@@ -174,9 +170,7 @@ def _frame(name: str, most: float, top: int, height: int) -> Iterator[str]:
         yield _label(0, top + 26, unit, "quiet", "start")
     for value, y in ((most, top), (0, top + height)):
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
-        yield _label(
-            LEFT - 5, y + (12 if y == top and unit == "" and len(name) < 6 else 4), f"{value:.3g}", "quiet", "end"
-        )
+        yield _label(LEFT - 6, y + 4, f"{value:.3g}", "quiet", "end")
 
 
 def _legend(entries: Sequence[tuple[str, str]], y: int) -> Iterator[str]:

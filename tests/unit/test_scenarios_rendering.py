@@ -1,0 +1,111 @@
+"""The reports of scenarios: JSON and back, the page, the drawing, and what the terminal says."""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from unit.scenario_samples import report, stalled
+
+from trivet.engine.events import ScenariosEnded, ScenariosStarted, VariantEnded, VariantStarted
+from trivet.errors import UsageError
+from trivet.model.scenario import Timeline, Verdict
+from trivet.render import scenario_html, scenario_json
+from trivet.render.layout import COLUMNS, plain
+from trivet.render.scenario_files import write_files
+from trivet.render.scenarios import summary
+from trivet.render.terminal import watch
+from trivet.render.timeline import svg
+
+
+def test_a_report_goes_to_json_and_back() -> None:
+    assert scenario_json.read(scenario_json.write(report())) == report()
+
+
+def test_what_is_no_report_of_scenarios_is_refused() -> None:
+    for text in ("{}", scenario_json.write(report()).replace("ScenarioReport", "ConformanceReport")):
+        with pytest.raises(UsageError):
+            scenario_json.read(text)
+
+
+def test_a_contradicted_remedy_decides_the_exit_code() -> None:
+    assert report().exit_code == 1
+    (result,) = report().scenarios
+    sound = replace(report(), scenarios=(replace(result, variants=result.variants[:2]),))
+    assert sound.exit_code == 0
+    assert replace(sound, required="protected").exit_code == 1
+    broken = replace(result.variants[1], verdict=Verdict.ERROR)
+    assert replace(sound, scenarios=(replace(result, variants=(broken,)),)).exit_code == 2
+    assert replace(sound, scenarios=()).exit_code == 2, "empty is never green"
+
+
+def test_the_page_runs_nothing_and_escapes_what_it_is_told() -> None:
+    page = scenario_html.write(report())
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert page.count("<svg") == 1
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+
+
+def test_the_drawing_is_well_formed_and_names_outage_marks_and_revisions() -> None:
+    drawn = svg(stalled(), "a <title> & more")
+    root = ElementTree.fromstring(drawn)
+    texts = {"".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert "100 of 300 requests lost, over 20 s" in texts
+    assert {
+        "fault 10 s",
+        "in effect 12 s",
+        "revert 50 s",
+        "all well again 56 s",
+        "version 1",
+        "version 2",
+        "revision 1",
+    } <= texts
+    numbers = [
+        float(value) for node in root.iter() for key, value in node.attrib.items() if key in ("x", "x1", "x2", "width")
+    ]
+    assert all(-1 <= number <= 900 for number in numbers)
+
+
+def test_marks_close_to_each_other_stand_on_lines_of_their_own() -> None:
+    drawn = ElementTree.fromstring(svg(stalled(), "t"))
+    heights = {
+        "".join(node.itertext()): node.get("y")
+        for node in drawn.iter("{http://www.w3.org/2000/svg}text")
+        if node.get("class") == "name"
+    }
+    assert heights["fault 10 s"] != heights["in effect 12 s"]
+
+
+def test_a_timeline_without_requests_is_drawn_with_its_marks() -> None:
+    line = stalled()
+    ElementTree.fromstring(svg(Timeline(rate=0.0, patience=0.0, seconds=(), marks=line.marks), "t"))
+    ElementTree.fromstring(svg(Timeline(rate=0.0, patience=0.0, seconds=(), marks=()), "t"))
+
+
+def test_the_files_hold_each_drawing_too(tmp_path: Path) -> None:
+    names = {path.relative_to(tmp_path).as_posix() for path in write_files(report(), tmp_path)}
+    assert names == {"scenarios.json", "scenarios.html", "timelines/rollback.revision_at_zero.percent-zero.svg"}
+
+
+def test_the_summary_names_every_variant_and_what_contradicts_the_catalogue() -> None:
+    text = plain(summary(report()))
+    assert "the catalogue says PROTECTED" in text
+    assert "1 scenario: 1 vulnerable; 1 of 2 remedies protect" in text
+    assert max(len(line) for line in text.splitlines()) <= COLUMNS
+
+
+def test_the_terminal_tells_each_variant_as_it_ends() -> None:
+    stream = io.StringIO()
+    (result,) = report().scenarios
+    with watch(stream, clock=lambda: 0.0) as emit:
+        emit(ScenariosStarted(stack="2024.11", target="kind", variants=("a[b]",)))
+        emit(VariantStarted(id=result.id, variant="percent-zero"))
+        emit(VariantEnded(id=result.id, result=result.variants[0]))
+        emit(ScenariosEnded(report=report()))
+    assert "1/1  VULNERABLE    rollback.revision_at_zero[percent-zero]" in stream.getvalue()
+    assert "exit code 1" in stream.getvalue()
