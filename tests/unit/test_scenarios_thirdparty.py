@@ -1,0 +1,70 @@
+"""A third party's scenario in one module of about forty lines, played on paper: its three controls."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paper import STACK
+from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, PaperTraffic, bad, good
+
+from trivet.engine.registry import Registry
+from trivet.engine.scenarios import play as playing
+from trivet.engine.scenarios.faults import idle
+from trivet.engine.scenarios.play import run
+from trivet.model.fault import SERVING
+from trivet.model.scenario import Scenario, Verdict
+
+KEY = ("deployment", SERVING, "features")
+
+
+class PaperCluster:
+    """As much of a cluster client as the scenario asks for."""
+
+    def __init__(self, faults: PaperFaults) -> None:
+        self._faults = faults
+
+    def get(self, kind: str, name: str) -> Mapping[str, Any]:
+        return self._faults.objects[(kind, SERVING, name)]
+
+
+@pytest.fixture
+def acme(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(playing, "LEAD", 0.05)
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "thirdparty")
+    sys.modules.pop("acme_scenarios", None)
+    module = importlib.import_module("acme_scenarios")
+    monkeypatch.setattr("trivet.engine.scenarios.watch.Watch.wait", lambda self, seconds: __import__("time").sleep(0.2))
+    return module
+
+
+def played(scenario: Scenario, *, tolerant: bool) -> Verdict:
+    faults = PaperFaults({KEY: {"metadata": {"name": "features"}, "spec": {"replicas": 1}, "status": {}}})
+
+    def answer(at: float) -> Any:
+        away = not faults.objects[KEY]["spec"]["replicas"]
+        return bad(at) if away and not tolerant else good(at)
+
+    session = PaperSession(faults=faults, cluster=PaperCluster(faults), traffic=PaperTraffic(answer))
+    report = run([(scenario, scenario.variants)], target=PaperTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    (result,) = report.scenarios
+    return result.verdict
+
+
+def test_it_joins_the_catalogue(acme: Any) -> None:
+    assert "acme_scenarios.feature_store_away" in Registry(["acme_scenarios"]).scenarios
+
+
+def test_the_broken_twin_is_vulnerable_and_the_sound_one_protected(acme: Any) -> None:
+    assert played(acme.feature_store_away, tolerant=False) is Verdict.VULNERABLE
+    assert played(acme.feature_store_away, tolerant=True) is Verdict.PROTECTED
+
+
+def test_with_a_fault_that_silently_does_nothing_it_is_inconclusive(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acme, "AWAY", replace(idle(acme.AWAY), budget=0.1))
+    assert played(acme.feature_store_away, tolerant=False) is Verdict.INCONCLUSIVE
