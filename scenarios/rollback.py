@@ -39,6 +39,8 @@ READY, SETTLED, ZERO = 240.0, 180.0, 180.0
 """Seconds that a service may take to become ready, a change to come about, and an old revision to go down to no pod."""
 RESOURCES = {"requests": {"cpu": "25m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
 """Little enough for two revisions beside whatever else a small node runs."""
+LOADING = 15.0
+"""Seconds that the models take to load, as real ones do: what a pod answers meanwhile must not hang on the speed of the machine."""
 AFTER = 40.0
 """Seconds of traffic after the rollback shows in the status: a pod starts in 20 to 40 s on two busy cores."""
 
@@ -239,7 +241,9 @@ def two_models(trainer: TrainerClient, tracking: TrackingApi, artifact_root: str
         registered = f"trivet-{NAME}-{uuid4().hex[:8]}"
         made = []
         for offset in (0, 10):
-            logged = trainer.log_model(estimator="logistic-regression", label_offset=offset, register_as=registered)
+            logged = trainer.log_model(
+                estimator="logistic-regression", label_offset=offset, load_seconds=LOADING, register_as=registered
+            )
             model_uri = f"models:/{registered}/{logged.version}"
             uri = resolve_storage_uri(model_uri, tracking=tracking, artifact_root=artifact_root)
             answer = trainer.predict(model_uri, ROWS)

@@ -83,6 +83,7 @@ def test_an_incident_that_happens_makes_the_platform_vulnerable() -> None:
     assert (result.verdict, result.reason, result.measured["seconds"]) == (Verdict.VULNERABLE, "it hurts", 3.0)
     assert result.effect == "deployment features has no replica"
     assert [phase.name for phase in result.phases] == [
+        "set-up",
         "steady state",
         "fault",
         "taking effect",

@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -195,8 +195,10 @@ class _Playing:
         if "variant" in scenario.wants:
             given["variant"] = self._variant.name
         # Closed here and not when the generator is collected: what it set up is to go before the next variant begins.
-        with contextmanager(scenario.stage)(**given) as staged:
-            return self._disturb(staged)
+        with ExitStack() as stack:
+            with self._phase("set-up"):
+                case = stack.enter_context(contextmanager(scenario.stage)(**given))
+            return self._disturb(case)
 
     def _disturb(self, case: Case) -> VariantResult:
         budgets = self._scenario.budgets

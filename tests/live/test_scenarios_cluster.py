@@ -1,0 +1,80 @@
+"""The catalogue's first three incidents on a cluster: each happens, its remedy protects, and a fault that does nothing shows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from trivet.engine.registry import Registry
+from trivet.engine.scenarios.choose import choose
+from trivet.engine.scenarios.faults import idle
+from trivet.engine.scenarios.play import play_all
+from trivet.model.scenario import Case, Scenario, ScenarioResult, Verdict
+from trivet.targets.cluster.session import ClusterSession
+
+pytestmark = pytest.mark.cluster
+
+
+def played(session: ClusterSession, *patterns: str) -> dict[str, Any]:
+    """Variant → its result, of the scenarios that come with trivet."""
+    results: list[ScenarioResult] = list(
+        play_all(choose(Registry().scenarios, patterns), session, lambda event: None, allow_faults=False)
+    )
+    return {variant.name: variant for result in results for variant in result.variants}
+
+
+def policies(session: ClusterSession) -> list[str]:
+    return [
+        policy["metadata"]["name"]
+        for namespace in (session.namespaces.pipelines, session.namespaces.serving)
+        for policy in session.access.kubectl.objects("networkpolicy", namespace=namespace)
+    ]
+
+
+def test_a_cut_network_leaves_a_green_pipeline_without_a_run_unless_training_insists(
+    cluster_session: ClusterSession,
+) -> None:
+    before = policies(cluster_session)
+    found = played(cluster_session, "tracking_cut.*[try-except]", "tracking_cut.*[component]")
+    assert {name: one.verdict for name, one in found.items()} == {
+        "try-except": Verdict.VULNERABLE,
+        "component": Verdict.PROTECTED,
+    }, [one.reason for one in found.values()]
+    assert "Max retries exceeded" in str(found["try-except"].measured["client_said"])
+    assert policies(cluster_session) == before
+
+
+def test_a_model_that_is_not_there_is_found_missing_before_it_is_deployed(cluster_session: ClusterSession) -> None:
+    found = played(cluster_session, "model_not_found.*[too-high]", "model_not_found.*[resolved-uri]")
+    assert {name: one.verdict for name, one in found.items()} == {
+        "too-high": Verdict.VULNERABLE,
+        "resolved-uri": Verdict.PROTECTED,
+    }, [one.reason for one in found.values()]
+    assert "no MLmodel" in str(found["too-high"].measured["before_deployment"])
+    assert found["resolved-uri"].measured["before_deployment"] == "a model lies there"
+
+
+def test_a_rollback_to_a_revision_at_zero_loses_requests_and_the_core_librarys_loses_none(
+    cluster_session: ClusterSession,
+) -> None:
+    found = played(cluster_session, "rollback.*[percent-zero]", "rollback.*[library]")
+    assert {name: one.verdict for name, one in found.items()} == {
+        "percent-zero": Verdict.VULNERABLE,
+        "library": Verdict.PROTECTED,
+    }, [one.reason for one in found.values()]
+
+
+def test_a_fault_that_silently_does_nothing_is_inconclusive(cluster_session: ClusterSession) -> None:
+    (scenario,) = (one for one in Registry().scenarios.values() if one.id.startswith("tracking_cut."))
+
+    def stage(**given: Any) -> Iterator[Case]:
+        with contextmanager(scenario.stage)(**given) as case:
+            yield replace(case, fault=idle(case.fault))
+
+    twin: Scenario = replace(scenario, stage=stage)
+    (result,) = play_all([(twin, twin.variants[:1])], cluster_session, lambda event: None, allow_faults=False)
+    assert result.verdict is Verdict.INCONCLUSIVE
