@@ -419,6 +419,28 @@ def scenario_list(**flags: Any) -> None:
     click.echo(listing(list(Registry(_settings(**flags).plugins).scenarios.values())), nl=False)
 
 
+@scenario.command("pages")
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--measured", type=click.Path(path_type=Path), metavar="FILE", help="A scenarios.json to show and keep.")
+@click.option("--plugin", "plugins", multiple=True, help="A module with further scenarios; may be repeated.")
+def scenario_pages(directory: Path, measured: Path | None, **flags: Any) -> None:
+    """Write the catalogue as pages below DIR: one per scenario, and the ledger of published claims."""
+    from trivet.engine.registry import Registry
+    from trivet.render.scenario_files import write_texts
+    from trivet.render.scenario_json import read, write
+    from trivet.render.scenario_pages import MEASURED, pages
+
+    kept = measured or directory / MEASURED
+    try:
+        report = read(kept.read_text(encoding="utf-8")) if measured or kept.is_file() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{kept} cannot be read: {error}", remedy="name a scenarios.json that trivet wrote") from error
+    scenarios = list(Registry(_settings(**flags).plugins).scenarios.values())
+    texts = {**pages(scenarios, report), **({MEASURED: write(report)} if report else {})}
+    for path in write_texts(texts, directory):
+        click.echo(f"wrote {path}")
+
+
 @scenario.command("plan")
 @_scenario_options
 def scenario_plan(patterns: Sequence[str], allow_faults: bool, **flags: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from trivet.errors import UsageError
@@ -18,6 +19,11 @@ def write_files(report: ScenarioReport, directory: Path) -> list[Path]:
             if variant.timeline:
                 title = f"{result.id} {variant.name}: {variant.verdict.value}"
                 texts[f"timelines/{result.id}.{variant.name}.svg"] = svg(variant.timeline, title)
+    return write_texts(texts, directory)
+
+
+def write_texts(texts: Mapping[str, str], directory: Path) -> list[Path]:
+    """Write files, by their paths below ``directory``, made if need be. Raises UsageError when writing fails."""
     written = []
     try:
         for name, text in texts.items():

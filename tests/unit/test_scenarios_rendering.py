@@ -12,11 +12,13 @@ import pytest
 from unit.scenario_samples import report, stalled
 
 from trivet.engine.events import ScenariosEnded, ScenariosStarted, VariantEnded, VariantStarted
+from trivet.engine.registry import Registry
 from trivet.errors import UsageError
 from trivet.model.scenario import Timeline, Verdict
 from trivet.render import scenario_html, scenario_json
 from trivet.render.layout import COLUMNS, plain
 from trivet.render.scenario_files import write_files
+from trivet.render.scenario_pages import MEASURED, pages
 from trivet.render.scenarios import summary
 from trivet.render.terminal import watch
 from trivet.render.timeline import svg
@@ -109,3 +111,22 @@ def test_the_terminal_tells_each_variant_as_it_ends() -> None:
         emit(ScenariosEnded(report=report()))
     assert "1/1  VULNERABLE    rollback.revision_at_zero[percent-zero]" in stream.getvalue()
     assert "exit code 1" in stream.getvalue()
+
+
+def test_the_published_pages_are_those_that_the_catalogue_makes() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    kept = docs / MEASURED
+    measured = scenario_json.read(kept.read_text(encoding="utf-8")) if kept.is_file() else None
+    scenarios = list(Registry().scenarios.values())
+    for name, text in pages(scenarios, measured).items():
+        assert (docs / name).read_text(encoding="utf-8") == text, f"{name}: run `trivet scenario pages docs`"
+
+
+def test_every_claim_is_in_the_ledger_with_what_was_seen() -> None:
+    (scenario,) = (one for one in Registry().scenarios.values() if one.id == "rollback.revision_at_zero")
+    found = pages([scenario], report())
+    assert all(claim.text in found["claims.md"] for claim in scenario.claims)
+    assert "100 of 200 requests lost" in found["claims.md"]
+    assert (
+        "![percent-zero over time](rollback.revision_at_zero.percent-zero.svg)" in found[f"scenarios/{scenario.id}.md"]
+    )
