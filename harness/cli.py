@@ -428,7 +428,7 @@ def scenario_pages(directory: Path, measured: Path | None, **flags: Any) -> None
     from trivet.engine.registry import Registry
     from trivet.render.scenario_files import write_texts
     from trivet.render.scenario_json import read, write
-    from trivet.render.scenario_pages import MEASURED, pages
+    from trivet.render.scenario_pages import MEASURED, bare, pages
 
     kept = measured or directory / MEASURED
     try:
@@ -436,7 +436,7 @@ def scenario_pages(directory: Path, measured: Path | None, **flags: Any) -> None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{kept} cannot be read: {error}", remedy="name a scenarios.json that trivet wrote") from error
     scenarios = list(Registry(_settings(**flags).plugins).scenarios.values())
-    texts = {**pages(scenarios, report), **({MEASURED: write(report)} if report else {})}
+    texts = {**pages(scenarios, report), **({MEASURED: write(bare(report))} if report else {})}
     for path in write_texts(texts, directory):
         click.echo(f"wrote {path}")
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trivet.engine.authoring import evidence
 from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
 from trivet.engine.scenarios.faults import applied
 from trivet.engine.scenarios.watch import FAULT, Watch
-from trivet.errors import CannotTell, TrivetError
+from trivet.errors import CannotTell, PlatformError, TrivetError
 from trivet.integration import build_inference_service, check_storage_uri, is_ready, v2_request
-from trivet.model.fault import SERVING, Touch, Verb
+from trivet.model.fault import SERVING, Fault, Touch, Verb
 from trivet.model.finding import Evidence
 from trivet.model.handover import Handover
 from trivet.model.scenario import Budgets, Case, Claim, Sighting
-from trivet.targets.base import ClusterClient, StoreClient, TrafficClient
+from trivet.targets.base import ClusterClient, Hands, StoreClient, TrafficClient
 
 NAME = "lost-classifier"
 RESOURCES = {"requests": {"cpu": "25m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
-CONTAINERS = ("storage-initializer", "kserve-container")
+SERVER = "kserve-container"
+CONTAINERS = ("storage-initializer", SERVER)
 TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
 SELECTOR = f"serving.kserve.io/inferenceservice={NAME}"
 PATIENCE = 75.0
@@ -32,7 +33,7 @@ ROW = {"age": 0.5, "sessions": 4, "basket": 0.2, "recency": -0.3, "discount": 0.
 """An input of the example pipeline's model."""
 
 _ERROR = re.compile(
-    r"(\w+(Error|Exception|Failure)\b|Could not find|NoSuch\w+|Unable to|AccessDenied|Forbidden|not found)"
+    r"(\w+(Error|Exception|Failure)\b|Could not find|No such file|NoSuch\w+|Unable to|AccessDenied|Forbidden|not found)"
 )
 
 
@@ -55,8 +56,12 @@ _ERROR = re.compile(
         unprotected("too-deep", "a directory below the model's that does not exist"),
         unprotected("wrong-bucket", "a bucket that does not exist"),
         unprotected("no-credentials", "the right URI, for a service account without the store's credentials"),
-        unprotected("mlflow-uri", "a URI that only MLflow resolves, `models:/NAME/VERSION`"),
-        unprotected("proxied-uri", "the URI of a tracking server that stands before its store, `mlflow-artifacts:/…`"),
+        unprotected("mlflow-uri", "a URI that only MLflow resolves, `models:/NAME/VERSION`", expected=None),
+        unprotected(
+            "proxied-uri",
+            "the URI of a tracking server that stands before its store, `mlflow-artifacts:/…`",
+            expected=None,
+        ),
         remedied("resolved-uri", "the URI that the core library resolves"),
     ),
     touches=(TOUCH,),
@@ -72,6 +77,7 @@ _ERROR = re.compile(
     sources=(
         "kserve 0.14.1 python/storage: Storage.download",
         "measured: `…/artifacts` instead of `…/artifacts/model` is BlockedByFailedLoad only after about 60 s",
+        "measured: MLServer 1.5.0 ends with exit status 0 when its model does not load, so that the pod says Completed",
     ),
 )
 def wrong_storage_uri(
@@ -81,7 +87,11 @@ def wrong_storage_uri(
     if variant == "no-credentials":
         cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": POOR}})
 
+    refusal: list[str] = []
+
     def symptom(watch: Watch) -> Sighting:
+        if refusal:
+            return unseen(f"admission refused it: {refusal[0]}", before_deployment=before_deployment(store, uri))
         told = _observe(cluster, watch)
         measured = {**told.measured, "before_deployment": before_deployment(store, uri)}
         if told.ready is None and not told.failed:
@@ -94,7 +104,7 @@ def wrong_storage_uri(
         return unseen(f"{told.message}, and answered a request", evidence=told.proof, **measured)
 
     yield Case(
-        fault=applied(_service(handover, uri, variant), name=f"an InferenceService for {uri}"),
+        fault=_deployed(_service(handover, uri, variant), uri, refusal),
         steady=lambda: "" if cluster.get("inferenceservice", NAME) else f"there is no InferenceService {NAME}",
         symptom=symptom,
     )
@@ -114,6 +124,24 @@ def wrong_uri(right: str, variant: str, handover: Handover) -> str:
         "proxied-uri": f"mlflow-artifacts:/{path}",
         "resolved-uri": right,
     }[variant]
+
+
+def _deployed(document: Mapping[str, Any], uri: str, refusal: list[str]) -> Fault:
+    """The service is applied. A webhook that refuses it has seen the fault too; its words go into ``refusal``."""
+    plain = applied(document, name=f"an InferenceService for {uri}")
+
+    def inject(hands: Hands) -> None:
+        try:
+            plain.inject(hands)
+        except PlatformError as error:
+            if "admission webhook" not in error.message:
+                raise
+            refusal.append(error.message[-400:])
+
+    def took_effect(hands: Hands) -> str:
+        return f"the API server was asked for it and said: {refusal[0]}" if refusal else plain.took_effect(hands)
+
+    return replace(plain, inject=inject, took_effect=took_effect)
 
 
 def before_deployment(store: StoreClient, uri: str) -> str:
@@ -220,7 +248,9 @@ def _cause(cluster: ClusterClient) -> str:
         status = pod.get("status") or {}
         for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
             ended = (one.get("state") or {}).get("terminated") or (one.get("lastState") or {}).get("terminated")
-            if one["name"] not in CONTAINERS or not ended or not ended.get("exitCode"):
+            # MLServer ends with status 0 when its model does not load; of a server any end is a failure.
+            failed = ended and (one["name"] == SERVER or ended.get("exitCode"))
+            if one["name"] not in CONTAINERS or not failed:
                 continue
             name = pod["metadata"]["name"]
             for previous in (False, True):

@@ -74,11 +74,17 @@ class Model:
     ),
     variants=(
         unprotected("percent-zero", "canaryTrafficPercent: 0, the service as KServe's runtime has it, minReplicas 1"),
-        remedied("model-probe", "the same, with a readiness probe that asks for the model", protects=False),
-        remedied("retention", "the same, with the probe and a pod retention of 10 minutes on every revision"),
-        remedied("canary-slice", "the same, with the probe, the old revision kept at 1 % of the traffic until then"),
-        remedied("uri-swap", "the storage URI of the earlier model, patched in, with the probe"),
-        remedied("reapply", "the earlier manifest, with the probe"),
+        remedied("model-probe", "the same, with a readiness probe that asks for the model", protects=None),
+        remedied(
+            "retention", "the same, with the probe and a pod retention of 10 minutes on every revision", protects=None
+        ),
+        remedied(
+            "canary-slice",
+            "the same, with the probe, the old revision kept at 1 % of the traffic until then",
+            protects=None,
+        ),
+        remedied("uri-swap", "the storage URI of the earlier model, patched in, with the probe", protects=None),
+        remedied("reapply", "the earlier manifest, with the probe", protects=None),
         remedied("library", "the change that trivet.integration.rollback plans, with the probe"),
     ),
     touches=(TOUCH,),
@@ -94,7 +100,7 @@ class Model:
         Claim(
             text="A longer readiness probe makes the rollback work.",
             holds=False,
-            found="a probe that asks for the model ends the HTTP 400; the stall of the cold start stays",
+            found="a probe that asks for the model ends the HTTP 400 while it loads; the wait for the pod's cold start stays",
             variants=("model-probe",),
         ),
         Claim(

@@ -51,8 +51,10 @@ STORE: Mapping[str, Any] = {"ports": [{"protocol": "TCP", "port": 7070}]}
         unprotected("autologging", "training that only says mlflow.autolog()"),
         unprotected("try-except", "training that catches MLflow's errors and goes on"),
         remedied("component", "the core library's training component, with bounded retries"),
-        remedied("default-retries", "the same component with MLflow's own retries"),
-        remedied("allowing-policy", "a second policy that allows the path, and training that catches errors"),
+        remedied("default-retries", "the same component with MLflow's own retries", protects=None),
+        remedied(
+            "allowing-policy", "a second policy that allows the path, and training that catches errors", protects=None
+        ),
     ),
     touches=(Touch(verb=Verb.CREATE, kind="NetworkPolicy", name=CUT, namespace=PIPELINES),),
     budgets=Budgets(steady=60, symptom=240, recovery=60),

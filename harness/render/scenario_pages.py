@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from trivet.model.scenario import Scenario, ScenarioReport, VariantResult
 from trivet.render.timeline import svg
@@ -27,6 +28,17 @@ def pages(scenarios: Sequence[Scenario], measured: ScenarioReport | None) -> Map
                 title = f"{scenario.id} {variant.name}: {result.verdict.value}"
                 found[f"scenarios/{scenario.id}.{variant.name}.svg"] = svg(result.timeline, title) + "\n"
     return found
+
+
+def bare(report: ScenarioReport) -> ScenarioReport:
+    """``report`` without its evidence, which the pages do not show: what is kept beside them."""
+    return replace(
+        report,
+        scenarios=tuple(
+            replace(result, variants=tuple(replace(one, evidence=()) for one in result.variants))
+            for result in report.scenarios
+        ),
+    )
 
 
 _Seen = Mapping[tuple[str, str], VariantResult]
@@ -87,11 +99,11 @@ def _ledger(scenarios: Sequence[Scenario], seen: _Seen, where: str) -> str:
             parts += [
                 f"## “{claim.text}”",
                 f"{_verdict(claim.holds).capitalize()}: {claim.found}. See [{scenario.title}](scenarios/{scenario.id}.md).",
-                *(["\n".join(observed)] if observed else []),
+                "\n".join(observed) or "No run has shown it yet.",
             ]
     return _text(
         "# Published claims, and what was seen",
-        "Each claim was played, not argued about.",
+        "What is said about incidents, and the runs that show whether it is so.",
         *([where] if where else []),
         *parts,
     )

@@ -20,7 +20,8 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
     [
         (
             "nonsense",
-            "unknown command 'nonsense'\n  remedy: choose one of: doctor, down, explain, images, lint, list, plan, run, scenario, stack, up",
+            "unknown command 'nonsense'\n"
+            "  remedy: choose one of: doctor, down, explain, images, lint, list, plan, run, scenario, stack, up",
         ),
         ("stack nonsense", "unknown command 'nonsense'\n  remedy: choose one of: list, lock"),
         ("list --nonsense", "unknown option '--nonsense'\n  remedy: choose one of: --help, --plugin, -h"),

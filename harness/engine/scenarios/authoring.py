@@ -72,9 +72,10 @@ def unprotected(name: str, text: str, *, expected: Verdict | None = Verdict.VULN
     return Variant(name=name, text=text, expected=expected)
 
 
-def remedied(name: str, text: str, *, protects: bool = True) -> Variant:
-    """A platform with a remedy; ``protects`` false for one that is recommended and was measured not to help."""
-    return Variant(name=name, text=text, remedy=True, expected=Verdict.PROTECTED if protects else Verdict.VULNERABLE)
+def remedied(name: str, text: str, *, protects: bool | None = True) -> Variant:
+    """A platform with a remedy. ``protects`` is false for one that was measured not to help, None while no run has shown either."""
+    expected = None if protects is None else Verdict.PROTECTED if protects else Verdict.VULNERABLE
+    return Variant(name=name, text=text, remedy=True, expected=expected)
 
 
 def seen(message: str, *, evidence: tuple[Evidence, ...] = (), **measured: float | str) -> Sighting:

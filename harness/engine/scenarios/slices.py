@@ -21,7 +21,7 @@ class Outage:
 
     ``lost`` of ``requests`` got no good answer in time; ``errors`` of them an answer that was none (an HTTP error, no connection, a wrong
     value), the rest came too late. ``seconds`` is from when the first of them was due to when the last one was, and one interval more; 0
-    for none. ``stall`` is the longest time that a good answer took. ``first`` is the first lost answer in words.
+    for none. ``stall`` is the longest time that an answer took, or a request waited for none. ``first`` is the first lost answer in words.
     """
 
     requests: int
@@ -36,7 +36,7 @@ class Outage:
             return f"none of {self.requests} requests lost, the slowest answer after {self.stall:.1f} s"
         return (
             f"{self.lost} of {self.requests} requests lost over {self.seconds:.1f} s ({self.errors} with an error), "
-            f"the slowest answer after {self.stall:.1f} s; the first: {self.first}"
+            f"the slowest after {self.stall:.1f} s; the first: {self.first}"
         )
 
 
@@ -63,13 +63,12 @@ def outage(answers: Sequence[Answer], flow: Flow) -> Outage:
     if not answers:
         raise CannotTell("no request was due in the slice, so that it shows nothing")
     lost = [answer for answer in answers if is_lost(answer, flow)]
-    good = [answer.seconds for answer in answers if answered_by(answer, flow.models)]
     return Outage(
         requests=len(answers),
         lost=len(lost),
         errors=sum(not answered_by(answer, flow.models) for answer in lost),
         seconds=round(lost[-1].at - lost[0].at + 1 / flow.rate, 3) if lost else 0.0,
-        stall=round(max(good, default=max(answer.seconds for answer in answers)), 3),
+        stall=round(max(answer.seconds for answer in answers), 3),
         first=str(lost[0]) if lost else "",
     )
 
