@@ -475,6 +475,8 @@ def scenario_run(
 ) -> int | None:
     """Play scenarios on a cluster: all of them, or those named.
 
+    An ID may be a shell-style pattern, or one variant: ID[VARIANT]. Further variants are played only then; '*[*]' are all that there are.
+
     Exit codes: 0 everything was shown, 1 not as required or not as the catalogue says, 2 could not tell, 3 refused.
     """
     from trivet.engine.registry import Registry

@@ -49,6 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(f"--trivet-{name}", default=None, help=text)
     text = "let scenarios disturb a cluster that is not trivet's own; needs --trivet-context"
     group.addoption("--trivet-allow-faults", action="store_true", help=text)
+    text = "play those variants of scenarios too that take long or show a detail"
+    group.addoption("--trivet-every", action="store_true", help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -230,6 +232,8 @@ class ScenarioModule(pytest.File):
         for scenario in known.values():
             if scenario.stage.__module__ == self.module_name:
                 for variant in scenario.variants:
+                    if variant.further and not self.config.getoption("trivet_every"):
+                        continue
                     name = f"{scenario.id.partition('.')[2]}[{variant.name}]"
                     yield VariantItem.from_parent(self, name=name, scenario=scenario, variant=variant)
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
-from uuid import uuid4
-from weakref import WeakKeyDictionary
 
 from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
 from trivet.engine.scenarios.slices import answered_by
@@ -14,11 +11,9 @@ from trivet.engine.scenarios.watch import Watch, until
 from trivet.errors import CannotTell
 from trivet.integration import (
     TrackingApi,
-    build_inference_service,
     is_ready,
     newest_revision,
     promote,
-    resolve_storage_uri,
     rollback,
     set_canary,
     shares,
@@ -28,33 +23,17 @@ from trivet.model.fault import SERVING, Fault, Touch, Verb
 from trivet.model.feature import CANARY_TRAFFIC, SCALE_TO_ZERO
 from trivet.model.handover import Handover
 from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
+from trivet.scenarios import deploying
+from trivet.scenarios.deploying import ROWS, SETTLED, ZERO, Document, Model, all_by, pods, when
 from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClient
 
 NAME = "returning-classifier"
-ROWS = [{"a": 0.5, "b": -0.25, "c": 1.5}]
 TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
-REVISION = "serving.knative.dev/revision"
 RETENTION = "autoscaling.knative.dev/scale-to-zero-pod-retention-period"
-READY, SETTLED, ZERO = 240.0, 180.0, 180.0
-"""Seconds that a service may take to become ready, a change to come about, and an old revision to go down to no pod."""
-RESOURCES = {"requests": {"cpu": "25m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
-"""Little enough for two revisions beside whatever else a small node runs."""
 LOADING = 15.0
 """Seconds that the models take to load, as real ones do: what a pod answers meanwhile must not hang on the speed of the machine."""
 AFTER = 40.0
 """Seconds of traffic after the rollback shows in the status: a pod starts in 20 to 40 s on two busy cores."""
-
-Document = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A model of the roll-out, and what only it answers."""
-
-    name: str
-    version: str
-    storage_uri: str
-    answer: Sequence[Any]
 
 
 @scenario(
@@ -123,40 +102,39 @@ def revision_at_zero(
     handover: Handover,
     variant: str,
 ) -> Iterator[Case]:
-    old, new = two_models(trainer, tracking, handover.artifact_root)
-    first = service(cluster, old, variant, exists=False)
+    old, new = (
+        deploying.model(
+            trainer, tracking, handover.artifact_root, key=f"{key} model", label_offset=offset, load_seconds=LOADING
+        )
+        for key, offset in (("earlier", 0), ("new", 10))
+    )
     request = v2_request(None, ROWS)
     flow = Flow(service=NAME, request=request, models={one.name: one.answer for one in (old, new)})
 
-    def steady() -> str:
-        answers = traffic.send(NAME, request, times=3, at_once=1, timeout=10)
-        return (
-            f"3 of 3 answers are of {new.name}" if {answered_by(a, flow.models) for a in answers} == {new.name} else ""
-        )
-
     try:
-        cluster.apply(first)
-        stable = _when(cluster, is_ready, "Ready=True", READY)
+        cluster.apply(service(cluster, old, variant))
+        stable = when(cluster, NAME, is_ready, "Ready=True")
         before = newest_revision(stable)
-        cluster.apply(service(cluster, new, variant, exists=True))
-        _when(cluster, lambda seen: newest_revision(seen) not in ("", before), "a second revision is ready", READY)
+        cluster.apply(service(cluster, new, variant))
+        when(cluster, NAME, lambda seen: newest_revision(seen) not in ("", before), "a second revision is ready")
         keep = set_canary(99) if variant == "canary-slice" else promote()
         cluster.patch("inferenceservice", NAME, keep)
         share = {before: 1} if variant == "canary-slice" else {}
-        _when(
+        when(
             cluster,
+            NAME,
             lambda seen: shares(seen) == {newest_revision(seen): 100 - sum(share.values()), **share},
             "promoted",
             SETTLED,
         )
         if variant == "percent-zero" or variant == "model-probe":
-            until(f"{before} has no pod", lambda: True if not pods(cluster).get(before) else None, seconds=ZERO)
+            until(f"{before} has no pod", lambda: True if not pods(cluster, NAME).get(before) else None, seconds=ZERO)
         yield Case(
             fault=_rolled_back(cluster, variant, stable, old, before),
-            steady=steady if variant != "canary-slice" else lambda: _mostly(traffic, request, flow, new),
+            steady=lambda: (_mostly if variant == "canary-slice" else all_by)(traffic, flow, new.name),
             symptom=lambda watch: _lost(watch, flow, old),
             flow=flow,
-            gauges={"pods ready": lambda: pods(cluster)},
+            gauges={"pods ready": lambda: pods(cluster, NAME)},
         )
     finally:
         cluster.delete("inferenceservice", NAME)
@@ -214,71 +192,17 @@ def _rolled_back(cluster: ClusterClient, variant: str, stable: Mapping[str, Any]
     )
 
 
-def service(cluster: ClusterClient, model: Model, variant: str, *, exists: bool) -> Document:
+def service(cluster: ClusterClient, of: Model, variant: str) -> Document:
     """The InferenceService for one of the two models, prepared as the variant has it."""
-    document = build_inference_service(
-        name=NAME,
-        namespace=cluster.namespace,
-        storage_uri=model.storage_uri,
-        run_id="scenario",
-        pipeline="trivet",
-        model_name="scenario",
-        model_version=model.version,
-        exists=exists,
-        min_replicas=1,
-        max_replicas=2,
-        # Knative's own autoscaler, which is what scales to zero.
-        cpu_target=None,
-        resources=RESOURCES,
-    )
+    document = deploying.service(NAME, of, cluster)
     if variant == "percent-zero":
-        del document["spec"]["predictor"]["model"]["readinessProbe"]
+        return deploying.without_probe(document)
     if variant == "retention":
         document["metadata"]["annotations"][RETENTION] = "10m"
     return document
 
 
-_MODELS: WeakKeyDictionary[TrainerClient, tuple[Model, Model]] = WeakKeyDictionary()
-
-
-def two_models(trainer: TrainerClient, tracking: TrackingApi, artifact_root: str) -> tuple[Model, Model]:
-    """Two models that answer the same request with different values; the same two for a whole session."""
-    if trainer not in _MODELS:
-        registered = f"trivet-{NAME}-{uuid4().hex[:8]}"
-        made = []
-        for offset in (0, 10):
-            logged = trainer.log_model(
-                estimator="logistic-regression", label_offset=offset, load_seconds=LOADING, register_as=registered
-            )
-            model_uri = f"models:/{registered}/{logged.version}"
-            uri = resolve_storage_uri(model_uri, tracking=tracking, artifact_root=artifact_root)
-            answer = trainer.predict(model_uri, ROWS)
-            made.append(Model(name=f"version {logged.version}", version=logged.version, storage_uri=uri, answer=answer))
-        _MODELS[trainer] = (made[0], made[1])
-    return _MODELS[trainer]
-
-
-def pods(cluster: ClusterClient) -> dict[str, float]:
-    """Revision → ready pods; a revision whose pods are gone, or not ready, has 0 as long as it is listed."""
-    found: dict[str, float] = {}
-    for pod in (cluster.get("pod", selector=f"serving.kserve.io/inferenceservice={NAME}") or {}).get("items", ()):
-        revision = (pod["metadata"].get("labels") or {}).get(REVISION, "")
-        conditions = (pod.get("status") or {}).get("conditions") or ()
-        ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
-        gone = "deletionTimestamp" in pod["metadata"]
-        found[revision] = found.get(revision, 0) + (1 if ready and not gone else 0)
-    return found
-
-
-def _mostly(traffic: TrafficClient, request: Mapping[str, Any], flow: Flow, new: Model) -> str:
+def _mostly(traffic: TrafficClient, flow: Flow, new: str) -> str:
     """With 1 % at the earlier model single answers are its own; both are well."""
-    answers = [answered_by(a, flow.models) for a in traffic.send(NAME, request, times=5, at_once=1, timeout=10)]
-    return f"{answers.count(new.name)} of 5 answers are of {new.name}" if all(answers) and new.name in answers else ""
-
-
-def _when(cluster: ClusterClient, holds: Any, what: str, seconds: float) -> Mapping[str, Any]:
-    def look() -> Mapping[str, Any] | None:
-        observed = cluster.get("inferenceservice", NAME) or {}
-        return observed if holds(observed) else None
-
-    return until(f"InferenceService {NAME}: {what}", look, seconds=seconds)
+    answers = [answered_by(a, flow.models) for a in traffic.send(NAME, flow.request, times=5, at_once=1, timeout=10)]
+    return f"{answers.count(new)} of 5 answers are of {new}" if all(answers) and new in answers else ""

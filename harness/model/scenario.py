@@ -33,13 +33,14 @@ class Variant:
     """One way in which the platform stands against the incident.
 
     ``remedy`` is false for a platform as it is found. ``expected`` is the verdict that was measured before, which this run confirms or
-    contradicts; None where no word was given.
+    contradicts; None where no word was given. A ``further`` one takes long or shows a detail: it is played only when it is named.
     """
 
     name: str
     text: str
     remedy: bool = False
     expected: Verdict | None = None
+    further: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

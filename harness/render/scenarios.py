@@ -25,7 +25,8 @@ def listing(scenarios: Sequence[Scenario]) -> str:
         said += [line(Span(fit(scenario.id, COLUMNS), "bold")), *entry("", scenario.title, width=0)]
         for variant in scenario.variants:
             mark = "+" if variant.remedy else " "
-            said += entry(f"{mark} {variant.name}", variant.text, indent=2, width=30)
+            text = f"{variant.text} (further)" if variant.further else variant.text
+            said += entry(f"{mark} {variant.name}", text, indent=2, width=30)
         said.append(line())
     variants = [variant for scenario in scenarios for variant in scenario.variants]
     remedies = sum(variant.remedy for variant in variants)

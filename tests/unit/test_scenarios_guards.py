@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from paper import STACK
@@ -79,6 +80,19 @@ def test_scenarios_and_single_variants_are_chosen_by_patterns() -> None:
             choose(known, [pattern])
     with pytest.raises(UsageError, match="no scenario at all"):
         choose({}, [])
+
+
+def test_a_further_variant_is_played_only_when_variants_are_named() -> None:
+    one = harmless()
+    bare, worn = one.variants
+    known = {one.id: replace(one, variants=(bare, replace(worn, further=True)))}
+
+    def names(*patterns: str) -> list[str]:
+        return [variant.name for _, variants in choose(known, patterns) for variant in variants]
+
+    assert names() == names("*incident") == ["bare"]
+    assert names("*[worn]") == ["worn"]
+    assert names("*[*]") == ["bare", "worn"]
 
 
 def test_a_scenario_needs_a_variant_without_a_remedy() -> None:

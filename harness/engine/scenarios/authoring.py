@@ -67,15 +67,17 @@ def scenario(
     return make
 
 
-def unprotected(name: str, text: str, *, expected: Verdict | None = Verdict.VULNERABLE) -> Variant:
+def unprotected(
+    name: str, text: str, *, expected: Verdict | None = Verdict.VULNERABLE, further: bool = False
+) -> Variant:
     """A platform as it is found. ``expected`` is what was measured before; None where that depends on the platform."""
-    return Variant(name=name, text=text, expected=expected)
+    return Variant(name=name, text=text, expected=expected, further=further)
 
 
-def remedied(name: str, text: str, *, protects: bool | None = True) -> Variant:
+def remedied(name: str, text: str, *, protects: bool | None = True, further: bool = False) -> Variant:
     """A platform with a remedy. ``protects`` is false for one that was measured not to help, None while no run has shown either."""
     expected = None if protects is None else Verdict.PROTECTED if protects else Verdict.VULNERABLE
-    return Variant(name=name, text=text, remedy=True, expected=expected)
+    return Variant(name=name, text=text, remedy=True, expected=expected, further=further)
 
 
 def seen(message: str, *, evidence: tuple[Evidence, ...] = (), **measured: float | str) -> Sighting:

@@ -14,6 +14,8 @@ Chosen = Sequence[tuple[Scenario, Sequence[Variant]]]
 def choose(scenarios: Mapping[str, Scenario], patterns: Sequence[str] = ()) -> Chosen:
     """The scenarios whose id matches one of ``patterns`` (shell-style; all when empty), or single variants as ``id[variant]``.
 
+    A variant that is ``further`` is chosen only by a pattern with a variant in it: ``*[*]`` are all that there are.
+
     Raises UsageError for a pattern that matches nothing, and when there is no scenario at all.
     """
     if not scenarios:
@@ -25,7 +27,8 @@ def choose(scenarios: Mapping[str, Scenario], patterns: Sequence[str] = ()) -> C
             raise unknown("variant" if "[" in pattern else "scenario", pattern, ids)
     chosen: dict[str, tuple[Scenario, list[Variant]]] = {}
     for name, (scenario, variant) in named.items():
-        if not patterns or any(_matches(pattern, name) for pattern in patterns):
+        asked = patterns or ["*"]
+        if any(_matches(pattern, name) and ("[" in pattern or not variant.further) for pattern in asked):
             chosen.setdefault(scenario.id, (scenario, []))[1].append(variant)
     return tuple(chosen.values())
 
