@@ -6,10 +6,10 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 from trivet.model.report import ConformanceReport, Phase
+from trivet.render.page import environment
 from trivet.render.picture import picture
 from trivet.render.wording import (
     NAMES,
@@ -18,7 +18,6 @@ from trivet.render.wording import (
     by_seam,
     counts,
     exit_sentence,
-    printable,
     seam_name,
     standing,
     standing_of,
@@ -32,17 +31,9 @@ filename = "report.html"
 
 def write(report: ConformanceReport) -> str:
     """The whole page. All text of the report is escaped; characters that no page may hold are replaced."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["sha256"] = _sha256
-    environment.globals |= {
+    templates = environment()
+    templates.filters["sha256"] = _sha256
+    templates.globals |= {
         "names": NAMES,
         "standings": STANDINGS,
         "blocks": blocks,
@@ -52,8 +43,7 @@ def write(report: ConformanceReport) -> str:
         "worst": worst,
         "tally": tally,
     }
-    template = environment.from_string(files("trivet.render").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    return template.render(**_content(report)) + "\n"
+    return templates.get_template("report.html.j2").render(**_content(report)) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True)
