@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 CONTRACT_PACKAGE, SCENARIO_PACKAGE = "trivet.contracts", "trivet.scenarios"
 
+TURN = 3600.0
+"""Seconds for which a worker of pytest-xdist waits for its turn on the cluster, which one variant disturbs at a time."""
+
 OPTIONS = {
     "stack": "the stack to judge: a shipped name (see `trivet stack list`) or a folder",
     "target": "where the stack runs: local (default), kind or existing",
@@ -274,17 +277,22 @@ def _playing(config: pytest.Config) -> OpenPlay:
         from trivet.engine.scenarios.openplay import OpenPlay
 
         allowed = config.getoption("trivet_allow_faults")
-        config.stash[_PLAY] = OpenPlay(_run(config), allow_faults=allowed, context=_settings(config).existing.context)
+        config.stash[_PLAY] = OpenPlay(
+            _run(config),
+            allow_faults=allowed,
+            context=_settings(config).existing.context,
+            patience=TURN if "PYTEST_XDIST_WORKER" in os.environ else 0.0,
+        )
     return config.stash[_PLAY]
 
 
 def _finish_playing(config: pytest.Config) -> None:
-    with config.stash[_PLAY] as play:
-        directory = _settings(config).report
-        if directory and play.played:
-            from trivet.render.scenario_files import write_files
+    play = config.stash[_PLAY]
+    directory = _settings(config).report
+    if directory and play.played:
+        from trivet.render.scenario_files import write_files
 
-            write_files(play.report(), Path(directory))
+        write_files(play.report(), Path(directory))
 
 
 # -- claiming modules -------------------------------------------------------------------------------------------------

@@ -269,8 +269,11 @@ class FaultClient(Protocol):
     def namespaces(self) -> Mapping[str, str]:
         """Role → namespace, for the roles that faults may touch on this cluster."""
 
-    def lease(self) -> AbstractContextManager[None]:
-        """Hold the cluster's one lease for scenarios during the block. Raises UsageError when another run holds it."""
+    def lease(self, patience: float = 0.0) -> AbstractContextManager[None]:
+        """Hold the cluster's one lease for scenarios during the block.
+
+        Raises UsageError when another run still holds it after ``patience`` seconds.
+        """
 
     def take(self, touches: Sequence[Touch]) -> Grip:
         """Hands that may change what ``touches`` say."""

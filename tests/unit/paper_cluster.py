@@ -84,7 +84,7 @@ class PaperFaults:
         self.connection: Callable[[], str] = lambda: "open"
 
     @contextmanager
-    def lease(self) -> Iterator[None]:
+    def lease(self, patience: float = 0.0) -> Iterator[None]:
         if self.leased:
             raise UsageError("another run disturbs this cluster")
         self.leased += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,15 @@ def test_one_run_at_a_time_holds_the_lease_and_gives_it_back(cluster: Path, tmp_
                 pass
             assert lease.exists(), "who was refused removes nothing"
         assert not lease.exists()
+
+
+def test_who_has_patience_gets_the_lease_when_the_other_gives_it_back(cluster: Path, tmp_path: Path) -> None:
+    with Run() as run, Run() as other:
+        first = faults(run, tmp_path, "first").lease()
+        first.__enter__()
+        threading.Timer(0.3, first.__exit__, (None, None, None)).start()
+        with faults(other, tmp_path, "second").lease(patience=20.0):
+            assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "second"
 
 
 def test_a_lease_that_nobody_renews_is_taken_over(cluster: Path, tmp_path: Path) -> None:

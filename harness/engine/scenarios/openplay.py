@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -16,13 +15,16 @@ from trivet.targets.base import FaultClient
 
 
 class OpenPlay:
-    """Plays on the session of an open run, holding the cluster's lease from the first variant until ``close``. Use as a context manager."""
+    """Plays on the session of an open run, holding the cluster's lease for one variant at a time.
 
-    def __init__(self, run: OpenRun, *, allow_faults: bool = False, context: str = "") -> None:
+    Workers of one test run take turns on a cluster: each waits up to ``patience`` seconds for the lease.
+    """
+
+    def __init__(self, run: OpenRun, *, allow_faults: bool = False, context: str = "", patience: float = 0.0) -> None:
         self._run = run
         self._allow_faults = allow_faults
         self._context = context
-        self._exit = ExitStack()
+        self._patience = patience
         self._began, self._started = time.monotonic(), datetime.now(UTC)
         self._results: dict[str, tuple[Scenario, list[VariantResult], float]] = {}
 
@@ -30,7 +32,6 @@ class OpenPlay:
     def _faults(self) -> FaultClient:
         guards.check_target(self._run.target.name, allow_faults=self._allow_faults, context=self._context)
         faults: FaultClient = self._run.session.client("faults")
-        self._exit.enter_context(faults.lease())
         return faults
 
     def play(self, scenario: Scenario, variant: Variant) -> VariantResult:
@@ -42,7 +43,8 @@ class OpenPlay:
             result = skipped(variant, error.message)
         else:
             guards.check_cluster([scenario], faults, allow_faults=self._allow_faults)
-            result = play(scenario, variant, self._run.session, faults, lambda event: None)
+            with faults.lease(self._patience):
+                result = play(scenario, variant, self._run.session, faults, lambda event: None)
         _, before, seconds = self._results.get(scenario.id, (scenario, [], 0.0))
         self._results[scenario.id] = (scenario, [*before, result], seconds + time.monotonic() - began)
         return result
@@ -63,13 +65,3 @@ class OpenPlay:
             started=self._started,
             command="pytest",
         )
-
-    def close(self) -> None:
-        """Give the lease back."""
-        self._exit.close()
-
-    def __enter__(self) -> OpenPlay:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

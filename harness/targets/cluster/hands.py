@@ -58,10 +58,10 @@ class ClusterFaults:
         self._own = namespaces
         self._run = run
 
-    def lease(self) -> AbstractContextManager[None]:
-        """Hold the cluster's lease for scenarios during the block. Raises UsageError when another run holds it."""
+    def lease(self, patience: float = 0.0) -> AbstractContextManager[None]:
+        """Hold the cluster's lease for scenarios during the block. Raises UsageError when another run holds it after ``patience`` s."""
         where = self.namespaces.get(PLATFORM, self.namespaces[SERVING])
-        return held(self._kubectl, self._run, namespace=where, holder=self._own.id)
+        return held(self._kubectl, self._run, namespace=where, holder=self._own.id, patience=patience)
 
     def take(self, touches: Sequence[Touch]) -> ClusterHands:
         """Hands that may change what ``touches`` say."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -18,16 +19,17 @@ NAME = "trivet-scenarios"
 DURATION = 60
 """Seconds after which a lease that its holder no longer renews may be taken: the holder was killed."""
 RENEWED = 15.0
+POLL = 2.0
 
 
 @contextmanager
-def held(kubectl: Kubectl, run: Run, *, namespace: str, holder: str) -> Iterator[None]:
-    """Hold the lease during the block, renewing it. Raises UsageError when another run holds it."""
+def held(kubectl: Kubectl, run: Run, *, namespace: str, holder: str, patience: float = 0.0) -> Iterator[None]:
+    """Hold the lease during the block, renewing it. Raises UsageError when another run holds it for longer than ``patience`` seconds."""
     number = run.undo(
         f"the lease {NAME} in {namespace}",
         kubectl.argv("delete", "lease", "-n", namespace, "-l", f"{RUN_LABEL}={holder}", "--ignore-not-found"),
     )
-    _take(kubectl, namespace, holder)
+    _wait(kubectl, namespace, holder, patience)
     ended = threading.Event()
     renewing = threading.Thread(
         target=_renew, args=(kubectl, namespace, ended), name="trivet-scenario-lease", daemon=True
@@ -40,6 +42,17 @@ def held(kubectl: Kubectl, run: Run, *, namespace: str, holder: str) -> Iterator
         renewing.join()
         kubectl.run("delete", "lease", "-n", namespace, "-l", f"{RUN_LABEL}={holder}", "--ignore-not-found")
         run.undone(number)
+
+
+def _wait(kubectl: Kubectl, namespace: str, holder: str, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _take(kubectl, namespace, holder)
+        except UsageError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(POLL)
 
 
 def _take(kubectl: Kubectl, namespace: str, holder: str) -> None:
