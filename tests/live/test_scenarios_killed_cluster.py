@@ -1,0 +1,198 @@
+"""A scenario that is killed or interrupted at any moment, on a real cluster: after the next run's cleaning every object is as it was.
+
+``test_scenarios_killed.py`` does the same on paper, many times more.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from trivet.engine.ending import ending_on_signals
+from trivet.engine.scenarios.authoring import scenario, unprotected, unseen
+from trivet.engine.scenarios.faults import (
+    applied,
+    environment_changed,
+    network_cut,
+    patched,
+    restarted,
+    secret_changed,
+    stopped,
+)
+from trivet.engine.scenarios.play import play
+from trivet.model.fault import PIPELINES, SERVING, Fault
+from trivet.model.scenario import Case, Verdict
+from trivet.targets.cluster.hands import ClusterFaults
+from trivet.targets.cluster.session import ClusterSession
+from trivet.targets.local.journal import Run, clean, leftovers
+
+pytestmark = pytest.mark.cluster
+
+KILLS = 8
+"""For each fault."""
+SEED = 20241125
+WAREHOUSE = "warehouse"
+KINDS = (
+    "configmap",
+    "deployment.apps",
+    "inferenceservice",
+    "lease",
+    "networkpolicy",
+    "pod",
+    "secret",
+    "service",
+    "serviceaccount",
+)
+COUNTED = ("resourceVersion", "generation", "managedFields", "creationTimestamp")
+"""What the API server counts with every change, there and back."""
+
+
+def documents(image: str) -> Sequence[Mapping[str, Any]]:
+    """What the faults strike: a deployment with one pod, and its secret and service."""
+    pod = {
+        "terminationGracePeriodSeconds": 0,
+        "containers": [
+            {
+                "name": "keeper",
+                "image": image,
+                "command": ["sleep", "infinity"],
+                "env": [{"name": "SHELVES", "value": "1"}],
+                "resources": {"requests": {"cpu": "5m", "memory": "8Mi"}},
+            }
+        ],
+    }
+    labels = {"app": WAREHOUSE}
+    return (
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": WAREHOUSE},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        },
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": WAREHOUSE}, "stringData": {"key": "right"}},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": WAREHOUSE},
+            "spec": {"selector": labels, "ports": [{"port": 80}]},
+        },
+    )
+
+
+def faults(session: ClusterSession) -> Mapping[str, Fault]:
+    """One fault of every kind."""
+    path = next(one for one in session.client("cluster").paths if one.name == "pipelines to MLflow")
+    pod = session.access.kubectl.objects(
+        "pod", namespace=path.namespace, selector=",".join(f"{key}={value}" for key, value in path.selector.items())
+    )[0]["metadata"]["name"]
+    shelf = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shelf", "namespace": SERVING}}
+    return {
+        "network cut": network_cut(pod=pod, host=path.host, port=path.port, namespace=PIPELINES),
+        "object made": applied(shelf, name="a shelf too many"),
+        "object changed": patched(
+            "service", WAREHOUSE, {"spec": {"selector": {"app": "nobody"}}}, namespace=SERVING, says="nobody serves"
+        ),
+        "secret changed": secret_changed(WAREHOUSE, {"key": "wrong", "more": "x"}, namespace=SERVING),
+        "environment changed": environment_changed(WAREHOUSE, "keeper", {"SHELVES": "0", "X": "1"}, namespace=SERVING),
+        "stopped": stopped(WAREHOUSE, namespace=SERVING),
+        "restarted": restarted(f"app={WAREHOUSE}", names=WAREHOUSE, namespace=SERVING),
+    }
+
+
+def stored(session: ClusterSession) -> dict[str, Any]:
+    """Every object of the namespaces that faults may touch, without what is counted, and without what controllers make of it."""
+    found: dict[str, Any] = {}
+    own = session.namespaces
+    for namespace in (own.pipelines, own.serving, "trivet-platform"):
+        for kind in KINDS:
+            for one in session.access.kubectl.objects(kind, namespace=namespace):
+                metadata = {key: value for key, value in one["metadata"].items() if key not in COUNTED}
+                metadata.get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
+                # Pods of the warehouse come and go; that they are well again is waited for.
+                if not (kind == "pod" and metadata["name"].startswith(WAREHOUSE)):
+                    rest = {key: value for key, value in one.items() if key not in ("metadata", "status")}
+                    found[f"{namespace}/{kind}/{metadata['name']}"] = {**rest, "metadata": metadata}
+    return found
+
+
+def disturbing(session: ClusterSession, fault: Fault) -> int:
+    """A process that plays a scenario with the fault, holding the lease; its id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+
+        @scenario(
+            title="-",
+            happens="-",
+            recognise="-",
+            remedy="-",
+            variants=[unprotected("bare", "-")],
+            touches=fault.touches,
+        )
+        def killed() -> Iterator[Case]:
+            yield Case(fault=fault, steady=lambda: "well", symptom=lambda watch: unseen("nothing happened"))
+
+        with ending_on_signals(), Run() as run:
+            client = ClusterFaults(session.access, session.namespaces, run)
+            with client.lease():
+                result = play(killed, killed.variants[0], session, client, lambda event: None)
+            status = result.verdict is not Verdict.PROTECTED
+    finally:
+        os._exit(status)
+
+
+def well(session: ClusterSession) -> None:
+    """Wait until the warehouse has its pod again."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = session.access.kubectl.get("deployment", WAREHOUSE, namespace=session.namespaces.serving) or {}
+        if (found.get("status") or {}).get("readyReplicas") == 1:
+            return
+        time.sleep(0.5)
+    pytest.fail(f"{WAREHOUSE} did not get well again")
+
+
+def test_killed_at_any_moment_of_any_fault_every_object_is_as_it_was_after_the_next_run(
+    cluster_session: ClusterSession,
+) -> None:
+    kubectl, serving = cluster_session.access.kubectl, cluster_session.namespaces.serving
+    try:
+        for document in documents(cluster_session.access.images["trainer"]):
+            kubectl.apply(document, namespace=serving)
+        well(cluster_session)
+        moments, disturbed, kills = random.Random(SEED), 0, 0
+        for name, fault in faults(cluster_session).items():
+            before = stored(cluster_session)
+            began = time.monotonic()
+            assert os.waitstatus_to_exitcode(os.waitpid(disturbing(cluster_session, fault), 0)[1]) == 0, name
+            whole = time.monotonic() - began
+            assert stored(cluster_session) == before, name
+            for number in range(KILLS):
+                how = signal.SIGKILL if number % 2 == 0 else signal.SIGINT
+                pid = disturbing(cluster_session, fault)
+                time.sleep(whole * moments.random())
+                os.kill(pid, how)
+                os.waitpid(pid, 0)
+                kills += 1
+                disturbed += stored(cluster_session) != before
+                for leftover in leftovers():
+                    assert clean(leftover) == "", f"{name}: {how.name} number {number}"
+                assert stored(cluster_session) == before, f"{name}: {how.name} number {number}"
+                well(cluster_session)
+        assert kills >= 50
+        assert disturbed > kills // 8, "some kills must hit a run whose fault is in force"
+    finally:
+        for kind in ("deployment", "secret", "service"):
+            kubectl.delete(kind, WAREHOUSE, namespace=serving)
