@@ -421,20 +421,30 @@ def scenario_list(**flags: Any) -> None:
 
 @scenario.command("pages")
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--measured", type=click.Path(path_type=Path), metavar="FILE", help="A scenarios.json to show and keep.")
+@click.option(
+    "--measured",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    multiple=True,
+    help="A scenarios.json to show and keep; may be repeated, and what it did not play stays as it was kept.",
+)
 @click.option("--plugin", "plugins", multiple=True, help="A module with further scenarios; may be repeated.")
-def scenario_pages(directory: Path, measured: Path | None, **flags: Any) -> None:
+def scenario_pages(directory: Path, measured: Sequence[Path], **flags: Any) -> None:
     """Write the catalogue as pages below DIR: one per scenario, and the ledger of published claims."""
     from trivet.engine.registry import Registry
     from trivet.render.scenario_files import write_texts
     from trivet.render.scenario_json import read, write
-    from trivet.render.scenario_pages import MEASURED, bare, pages
+    from trivet.render.scenario_pages import MEASURED, bare, merged, pages
 
-    kept = measured or directory / MEASURED
-    try:
-        report = read(kept.read_text(encoding="utf-8")) if measured or kept.is_file() else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{kept} cannot be read: {error}", remedy="name a scenarios.json that trivet wrote") from error
+    kept = directory / MEASURED
+    reports = []
+    for path in (*([kept] if kept.is_file() else ()), *measured):
+        try:
+            reports.append(read(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            remedy = "name a scenarios.json that trivet wrote"
+            raise UsageError(f"{path} cannot be read: {error}", remedy=remedy) from error
+    report = merged(reports) if reports else None
     scenarios = list(Registry(_settings(**flags).plugins).scenarios.values())
     texts = {**pages(scenarios, report), **({MEASURED: write(bare(report))} if report else {})}
     for path in write_texts(texts, directory):

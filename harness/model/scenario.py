@@ -71,7 +71,7 @@ class Sighting:
 
     seen: bool
     message: str
-    measured: Mapping[str, float | str] = field(default_factory=dict)
+    measured: Mapping[str, int | float | str] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -182,7 +182,7 @@ class VariantResult:
     recovery: str = ""
     cleanup: str = ""
     touched: tuple[str, ...] = ()
-    measured: Mapping[str, float | str] = field(default_factory=dict)
+    measured: Mapping[str, int | float | str] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
     timeline: Timeline | None = None
     evidence: tuple[Evidence, ...] = ()

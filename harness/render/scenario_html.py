@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trivet.model.scenario import ScenarioReport, VariantResult
+from trivet.model.scenario import ScenarioReport, VariantResult, Verdict
 from trivet.render.page import environment
 from trivet.render.scenarios import mood, sentence, symbol, worst_first
 from trivet.render.timeline import svg
@@ -26,7 +26,14 @@ def write(report: ScenarioReport) -> str:
             report=report,
             results=worst_first(report.scenarios),
             sentence=sentence(report),
-            tone=("passed", "failed", "inconclusive")[report.exit_code],
+            tone=_tone(report),
         )
         + "\n"
     )
+
+
+def _tone(report: ScenarioReport) -> str:
+    """The colour of the whole: how the platform stands, which the exit code does not say where the incident was to be expected."""
+    if any(result.verdict is Verdict.VULNERABLE for result in report.scenarios):
+        return mood(Verdict.VULNERABLE)
+    return ("passed", "failed", "inconclusive")[report.exit_code]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from trivet.errors import UsageError
 from trivet.model.scenario import Scenario, ScenarioReport, VariantResult
 from trivet.render.timeline import svg
 from trivet.render.wording import printable
@@ -38,6 +39,26 @@ def bare(report: ScenarioReport) -> ScenarioReport:
             replace(result, variants=tuple(replace(one, evidence=()) for one in result.variants))
             for result in report.scenarios
         ),
+    )
+
+
+def merged(reports: Sequence[ScenarioReport]) -> ScenarioReport:
+    """One report of all: of a variant that was played more than once, what came last. Raises UsageError when the stacks differ."""
+    *_, last = reports
+    strangers = sorted({one.stack.name for one in reports if one.stack.digest != last.stack.digest})
+    if strangers:
+        raise UsageError(
+            f"reports on different stacks do not make one: {', '.join(strangers)} beside {last.stack.name}, or an earlier state of it",
+            remedy=f"remove the earlier {MEASURED}, or name reports on one stack",
+        )
+    variants: dict[str, dict[str, VariantResult]] = {}
+    heads = {}
+    for result in (result for report in reports for result in report.scenarios):
+        variants.setdefault(result.id, {}).update({one.name: one for one in result.variants})
+        heads[result.id] = result
+    return replace(
+        last,
+        scenarios=tuple(replace(head, variants=tuple(variants[name].values())) for name, head in heads.items()),
     )
 
 

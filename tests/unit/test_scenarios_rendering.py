@@ -18,7 +18,7 @@ from trivet.model.scenario import Timeline, Verdict
 from trivet.render import scenario_html, scenario_json
 from trivet.render.layout import COLUMNS, plain
 from trivet.render.scenario_files import write_files
-from trivet.render.scenario_pages import MEASURED, pages
+from trivet.render.scenario_pages import MEASURED, merged, pages
 from trivet.render.scenarios import summary
 from trivet.render.terminal import watch
 from trivet.render.timeline import svg
@@ -111,6 +111,20 @@ def test_the_terminal_tells_each_variant_as_it_ends() -> None:
         emit(ScenariosEnded(report=report()))
     assert "1/1  VULNERABLE    rollback.revision_at_zero[percent-zero]" in stream.getvalue()
     assert "exit code 1" in stream.getvalue()
+
+
+def test_what_was_not_played_again_stays_as_it_was_seen() -> None:
+    (result,) = report().scenarios
+    first, second, third = result.variants
+    later = replace(second, reason="seen anew")
+    found = merged([report(), replace(report(), scenarios=(replace(result, variants=(later,)),))])
+    assert found.scenarios[0].variants == (first, later, third)
+
+
+def test_reports_on_different_stacks_do_not_make_one() -> None:
+    other = replace(report(), stack=replace(report().stack, digest="another"))
+    with pytest.raises(UsageError, match="different stacks"):
+        merged([report(), other])
 
 
 def test_the_published_pages_are_those_that_the_catalogue_makes() -> None:

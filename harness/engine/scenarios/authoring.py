@@ -80,11 +80,11 @@ def remedied(name: str, text: str, *, protects: bool | None = True, further: boo
     return Variant(name=name, text=text, remedy=True, expected=expected, further=further)
 
 
-def seen(message: str, *, evidence: tuple[Evidence, ...] = (), **measured: float | str) -> Sighting:
+def seen(message: str, *, evidence: tuple[Evidence, ...] = (), **measured: int | float | str) -> Sighting:
     """The expected symptom, with numbers: the incident happened."""
     return Sighting(seen=True, message=message, measured=measured, evidence=evidence)
 
 
-def unseen(message: str, *, evidence: tuple[Evidence, ...] = (), **measured: float | str) -> Sighting:
+def unseen(message: str, *, evidence: tuple[Evidence, ...] = (), **measured: int | float | str) -> Sighting:
     """What users saw instead of the symptom. Say how many requests or runs that rests on."""
     return Sighting(seen=False, message=message, measured=measured, evidence=evidence)

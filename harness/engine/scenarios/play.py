@@ -181,7 +181,7 @@ class _Playing:
         self._began, self._clock = time.monotonic(), time.time()
         self._phases: list[Phase] = []
         self._seen: dict[str, str] = {}
-        self._measured: dict[str, float | str] = {}
+        self._measured: dict[str, int | float | str] = {}
         self._evidence: list[Evidence] = []
         self._touched: Sequence[str] = ()
         self._watch: Watch | None = None
