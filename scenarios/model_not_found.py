@@ -13,15 +13,15 @@ from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotec
 from trivet.engine.scenarios.faults import applied
 from trivet.engine.scenarios.watch import FAULT, Watch
 from trivet.errors import CannotTell, PlatformError, TrivetError
-from trivet.integration import build_inference_service, check_storage_uri, is_ready, v2_request
+from trivet.integration import TrackingApi, build_inference_service, check_storage_uri, is_ready, v2_request
 from trivet.model.fault import SERVING, Fault, Touch, Verb
 from trivet.model.finding import Evidence
-from trivet.model.handover import Handover
+from trivet.model.handover import Handover, LoggedModel
 from trivet.model.scenario import Budgets, Case, Claim, Sighting
 from trivet.targets.base import ClusterClient, Hands, StoreClient, TrafficClient
+from trivet.targets.cluster.rollout import FRUGAL
 
 NAME = "lost-classifier"
-RESOURCES = {"requests": {"cpu": "25m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
 SERVER = "kserve-container"
 CONTAINERS = ("storage-initializer", SERVER)
 TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
@@ -53,14 +53,25 @@ _ERROR = re.compile(
     ),
     variants=(
         unprotected("too-high", "the directory above the model's: `…/artifacts/` instead of `…/artifacts/model/`"),
-        unprotected("too-deep", "a directory below the model's that does not exist"),
-        unprotected("wrong-bucket", "a bucket that does not exist"),
-        unprotected("no-credentials", "the right URI, for a service account without the store's credentials"),
-        unprotected("mlflow-uri", "a URI that only MLflow resolves, `models:/NAME/VERSION`", expected=None),
+        unprotected("too-deep", "a directory below the model's that does not exist", further=True),
+        unprotected("wrong-bucket", "a bucket that does not exist", further=True),
+        unprotected(
+            "no-credentials", "the right URI, for a service account without the store's credentials", further=True
+        ),
+        unprotected(
+            "artifact-uri",
+            "the run's artifact URI and the artifact path, which is where MLflow 2 puts a model, and MLflow 3 does not",
+            expected=None,
+            further=True,
+        ),
+        unprotected(
+            "mlflow-uri", "a URI that only MLflow resolves, `models:/NAME/VERSION`", expected=None, further=True
+        ),
         unprotected(
             "proxied-uri",
             "the URI of a tracking server that stands before its store, `mlflow-artifacts:/…`",
             expected=None,
+            further=True,
         ),
         remedied("resolved-uri", "the URI that the core library resolves"),
     ),
@@ -81,9 +92,15 @@ _ERROR = re.compile(
     ),
 )
 def wrong_storage_uri(
-    cluster: ClusterClient, traffic: TrafficClient, store: StoreClient, handover: Handover, variant: str
+    cluster: ClusterClient,
+    traffic: TrafficClient,
+    store: StoreClient,
+    tracking: TrackingApi,
+    handover: Handover,
+    variant: str,
 ) -> Iterator[Case]:
-    uri = wrong_uri(handover.storage_uri, variant, handover)
+    run = tracking.get_run(handover.model.run_id)
+    uri = wrong_uri(handover.storage_uri, variant, handover.model, run["info"]["artifact_uri"])
     if variant == "no-credentials":
         cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": POOR}})
 
@@ -110,16 +127,16 @@ def wrong_storage_uri(
     )
 
 
-def wrong_uri(right: str, variant: str, handover: Handover) -> str:
-    """The storage URI of a variant, from the right one."""
+def wrong_uri(right: str, variant: str, model: LoggedModel, artifact_uri: str) -> str:
+    """The storage URI of a variant, from the right one and the run's artifact URI."""
     above = right.rstrip("/").rpartition("/")[0]
     bucket, _, path = right.partition("://")[2].partition("/")
-    model = handover.model
     return {
         "too-high": f"{above}/",
         "too-deep": f"{right.rstrip('/')}/model/",
         "wrong-bucket": f"s3://{bucket}-that-is-not-there/{path}",
         "no-credentials": right,
+        "artifact-uri": f"{artifact_uri}/{model.artifact_path}/",
         "mlflow-uri": f"models:/{model.registered_name}/{model.version}",
         "proxied-uri": f"mlflow-artifacts:/{path}",
         "resolved-uri": right,
@@ -166,7 +183,7 @@ def _service(handover: Handover, uri: str, variant: str) -> dict[str, Any]:
         min_replicas=1,
         max_replicas=1,
         cpu_target=None,
-        resources=RESOURCES,
+        resources=FRUGAL,
     )
     document["metadata"]["namespace"] = SERVING
     # The core library refuses some of these; a manifest written by hand is refused by nobody.
