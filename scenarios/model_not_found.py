@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from trivet.engine.authoring import evidence
 from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
 from trivet.engine.scenarios.faults import applied
-from trivet.engine.scenarios.watch import FAULT, Watch
+from trivet.engine.scenarios.watch import Watch
 from trivet.errors import CannotTell, PlatformError, TrivetError
-from trivet.integration import TrackingApi, build_inference_service, check_storage_uri, is_ready, v2_request
+from trivet.integration import TrackingApi, build_inference_service, check_storage_uri, v2_request
 from trivet.model.fault import SERVING, Fault, Touch, Verb
-from trivet.model.finding import Evidence
 from trivet.model.handover import Handover, LoggedModel
 from trivet.model.scenario import Budgets, Case, Claim, Sighting
+from trivet.scenarios.observing import observe
 from trivet.targets.base import ClusterClient, Hands, StoreClient, TrafficClient
 from trivet.targets.cluster.rollout import FRUGAL
 
 NAME = "lost-classifier"
-SERVER = "kserve-container"
-CONTAINERS = ("storage-initializer", SERVER)
 TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
-SELECTOR = f"serving.kserve.io/inferenceservice={NAME}"
-PATIENCE = 75.0
-"""Seconds after the container named the cause in which the service should say that it failed: it was seen to after about 60."""
 POOR = "trivet-without-credentials"
 ROW = {"age": 0.5, "sessions": 4, "basket": 0.2, "recency": -0.3, "discount": 0.1, "engagement": 0.4}
 """An input of the example pipeline's model."""
-
-_ERROR = re.compile(
-    r"(\w+(Error|Exception|Failure)\b|Could not find|No such file|NoSuch\w+|Unable to|AccessDenied|Forbidden|not found)"
-)
 
 
 @scenario(
@@ -109,7 +97,7 @@ def wrong_storage_uri(
     def symptom(watch: Watch) -> Sighting:
         if refusal:
             return unseen(f"admission refused it: {refusal[0]}", before_deployment=before_deployment(store, uri))
-        told = _observe(cluster, watch)
+        told = observe(cluster, watch, NAME)
         measured = {**told.measured, "before_deployment": before_deployment(store, uri)}
         if told.ready is None and not told.failed:
             raise CannotTell(f"neither ready nor failed, which only shows that all is slow: {told.message}")
@@ -191,92 +179,3 @@ def _service(handover: Handover, uri: str, variant: str) -> dict[str, Any]:
     if variant == "no-credentials":
         document["spec"]["predictor"]["serviceAccountName"] = POOR
     return document
-
-
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """What was seen of the service: when it was ready (None: never), whether a container failed, in a sentence, in numbers and in full."""
-
-    ready: float | None
-    failed: bool
-    message: str
-    measured: Mapping[str, float | str]
-    proof: tuple[Evidence, ...]
-
-
-def _observe(cluster: ClusterClient, watch: Watch) -> Told:
-    """Look until the service is ready, or has said that it failed, or the budget ends."""
-    began = watch.since(FAULT)
-    states: list[tuple[float, str]] = []
-    cause, caused, admitted = "", 0.0, 0.0
-    ready: float | None = None
-    while watch.left > 5:
-        at = round(time.monotonic() - began, 1)
-        found = cluster.get("inferenceservice", NAME) or {}
-        state = said(found)
-        if not states or states[-1][1] != state:
-            states.append((at, state))
-        if not cause and (cause := _cause(cluster)):
-            caused = at
-            watch.mark("the container names the cause")
-        if is_ready(found):
-            ready = at
-            watch.mark("Ready=True")
-            break
-        if not admitted and "BlockedByFailedLoad" in state:
-            admitted = at
-            watch.mark("the service says that it failed")
-        if cause and (admitted or at > caused + PATIENCE):
-            break
-        time.sleep(1.0)
-    until = f"after {admitted:.0f} s" if admitted else f"not within {time.monotonic() - began:.0f} s"
-    message = (
-        f"Ready=True after {ready:.0f} s"
-        if ready is not None
-        else f"the container said after {caused:.0f} s: {cause or 'nothing'}; the InferenceService said that loading failed {until}"
-    )
-    measured: dict[str, float | str] = {"service_says_failed": until}
-    if cause:
-        measured["container_says_after_seconds"] = caused
-    table = evidence(
-        "what the InferenceService said", "table", [{"after_seconds": at, "said": state} for at, state in states]
-    )
-    return Told(ready=ready, failed=bool(cause or admitted), message=message, measured=measured, proof=(table,))
-
-
-def said(service: Mapping[str, Any]) -> str:
-    """What an InferenceService says of itself, in a line: Ready with its reason, and the state of its model."""
-    status = service.get("status") or {}
-    ready: Mapping[str, Any] = next((one for one in status.get("conditions") or () if one.get("type") == "Ready"), {})
-    model = status.get("modelStatus") or {}
-    failure = model.get("lastFailureInfo") or {}
-    parts = [
-        f"Ready={ready.get('status', 'unsaid')}",
-        str(ready.get("reason", "")),
-        str(model.get("transitionStatus", "")),
-        str(failure.get("reason", "")),
-    ]
-    return " ".join(part for part in parts if part)
-
-
-def _cause(cluster: ClusterClient) -> str:
-    """The line of a failed container's log that names the cause; empty while no container has failed."""
-    for pod in (cluster.get("pod", selector=SELECTOR) or {}).get("items", ()):
-        status = pod.get("status") or {}
-        for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-            ended = (one.get("state") or {}).get("terminated") or (one.get("lastState") or {}).get("terminated")
-            # MLServer ends with status 0 when its model does not load; of a server any end is a failure.
-            failed = ended and (one["name"] == SERVER or ended.get("exitCode"))
-            if one["name"] not in CONTAINERS or not failed:
-                continue
-            name = pod["metadata"]["name"]
-            for previous in (False, True):
-                if told := telling(cluster.log(name, one["name"], previous=previous)):
-                    return f"{one['name']}: {told}"
-    return ""
-
-
-def telling(log: str) -> str:
-    """The last line of a log that names an error."""
-    lines = [line.strip() for line in log.splitlines() if _ERROR.search(line)]
-    return lines[-1][:300] if lines else ""
