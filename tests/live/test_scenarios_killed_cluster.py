@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from trivet.engine.ending import ending_on_signals
+from trivet.engine.scenarios import faults as faults_module
 from trivet.engine.scenarios.authoring import scenario, unprotected, unseen
 from trivet.engine.scenarios.faults import (
     applied,
@@ -28,6 +30,7 @@ from trivet.engine.scenarios.faults import (
 from trivet.engine.scenarios.play import play
 from trivet.model.fault import PIPELINES, SERVING, Fault
 from trivet.model.scenario import Case, Verdict
+from trivet.targets.base import FaultClient
 from trivet.targets.cluster.hands import ClusterFaults
 from trivet.targets.cluster.session import ClusterSession
 from trivet.targets.local.journal import Run, clean, leftovers
@@ -90,22 +93,33 @@ def documents(image: str) -> Sequence[Mapping[str, Any]]:
 
 
 def faults(session: ClusterSession) -> Mapping[str, Fault]:
-    """One fault of every kind."""
+    """One fault of every kind, by the name of the function that makes it."""
     path = next(one for one in session.client("cluster").paths if one.name == "pipelines to MLflow")
     pod = session.access.kubectl.objects(
         "pod", namespace=path.namespace, selector=",".join(f"{key}={value}" for key, value in path.selector.items())
     )[0]["metadata"]["name"]
     shelf = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shelf", "namespace": SERVING}}
     return {
-        "network cut": network_cut(pod=pod, host=path.host, port=path.port, namespace=PIPELINES),
-        "object made": applied(shelf, name="a shelf too many"),
-        "object changed": patched(
+        "network_cut": network_cut(pod=pod, host=path.host, port=path.port, namespace=PIPELINES),
+        "applied": applied(shelf, name="a shelf too many"),
+        "patched": patched(
             "service", WAREHOUSE, {"spec": {"selector": {"app": "nobody"}}}, namespace=SERVING, says="nobody serves"
         ),
-        "secret changed": secret_changed(WAREHOUSE, {"key": "wrong", "more": "x"}, namespace=SERVING),
-        "environment changed": environment_changed(WAREHOUSE, "keeper", {"SHELVES": "0", "X": "1"}, namespace=SERVING),
+        "secret_changed": secret_changed(WAREHOUSE, {"key": "wrong", "more": "x"}, namespace=SERVING),
+        "environment_changed": environment_changed(WAREHOUSE, "keeper", {"SHELVES": "0", "X": "1"}, namespace=SERVING),
         "stopped": stopped(WAREHOUSE, namespace=SERVING),
         "restarted": restarted(f"app={WAREHOUSE}", names=WAREHOUSE, namespace=SERVING),
+    }
+
+
+def makers() -> set[str]:
+    """The functions of trivet's own faults; one that is new is to be killed here too."""
+    return {
+        name
+        for name, function in inspect.getmembers(faults_module, inspect.isfunction)
+        if function.__module__ == faults_module.__name__
+        and inspect.signature(function).return_annotation == "Fault"
+        and function is not faults_module.idle
     }
 
 
@@ -172,9 +186,12 @@ def test_killed_at_any_moment_of_any_fault_every_object_is_as_it_was_after_the_n
         for document in documents(cluster_session.access.images["trainer"]):
             kubectl.apply(document, namespace=serving)
         well(cluster_session)
+        assert set(faults(cluster_session)) == makers()
         moments, disturbed, kills = random.Random(SEED), 0, 0
         for name, fault in faults(cluster_session).items():
             before = stored(cluster_session)
+            idle: FaultClient = cluster_session.client("faults")
+            assert not fault.took_effect(idle.take(fault.touches)), f"{name} is in force before it is made"
             began = time.monotonic()
             assert os.waitstatus_to_exitcode(os.waitpid(disturbing(cluster_session, fault), 0)[1]) == 0, name
             whole = time.monotonic() - began
