@@ -41,6 +41,11 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
         ("stack lock current --cutoff tomorrow", "cut-off 'tomorrow' is not a day"),
         ("stack lock current --role nope", "choose one of: initializer, runtime, sdk, tracking, trainer"),
         ("lint -", "/dev/stdin"),
+        (
+            "run --target kind --store s3",
+            "store 's3' cannot be had on the target kind: its cluster has an S3 store of its own\n  remedy: leave",
+        ),
+        ("plan --target existing --database sqlite", "database 'sqlite' cannot be had on the target existing: MLflow"),
     ],
 )
 def test_an_unknown_name_lists_what_there_is(command: str, words: str) -> None:
