@@ -25,6 +25,11 @@ STANDARD = "standard-classifier"
 REQUESTS = 5
 
 
+def standard_mode(stack: Stack) -> str:
+    """What the stack's KServe calls the mode without Knative, by its newer name where it has two; empty when it has none."""
+    return next((name for name in reversed(RAW_MODES) if name in stack.settings["serving"]["deployment_modes"]), "")
+
+
 @contract(
     title="A service in standard mode (RawDeployment) must answer correctly from the moment it says Ready",
     level=MUST,
@@ -45,7 +50,7 @@ def standard_mode_answers_too(
     model_directory: ModelDirectory,
     stack: Stack,
 ) -> Iterator[Finding]:
-    mode = next((name for name in reversed(RAW_MODES) if name in stack.settings["serving"]["deployment_modes"]), "")
+    mode = standard_mode(stack)
     rows = example_rows(model_directory)
     if not rows or not mode:
         raise CannotTell("the model was saved without an input example" if mode else "the stack names no standard mode")

@@ -336,7 +336,7 @@ def stack_lock(folder: str, cutoff: str | None, roles: Sequence[str]) -> None:
 
 @main.group()
 def images() -> None:
-    """The container images of a stack, as built from packages: list, build, and carry them to another machine."""
+    """The container images of a stack, as built from packages: list, build, carry them to another machine, remove old ones."""
 
 
 @images.command("list")
@@ -382,6 +382,21 @@ def images_load(archive: Path) -> None:
 
     loaded = load(archive, told=lambda said: click.echo(step_line(said)))
     click.echo(f"loaded {len(loaded)} images")
+
+
+@images.command("prune")
+@click.option(
+    "--stack", "stacks", multiple=True, help="The folder of a stack of yours whose images stay too; may be repeated."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would go and how much that is, and remove nothing.")
+def images_prune(stacks: Sequence[str], dry_run: bool) -> None:
+    """Remove what neither the shipped stacks, nor the one in the settings, nor a cluster that there is needs any more."""
+    from trivet.render.images import pruned
+    from trivet.stacks.read import load_stack, shipped_stacks
+    from trivet.targets.kind.prune import prune
+
+    names = dict.fromkeys((*shipped_stacks(), _settings().stack, *stacks))
+    click.echo(pruned(prune([load_stack(name) for name in names], dry_run=dry_run), dry_run=dry_run))
 
 
 def _images(flags: Any) -> Any:

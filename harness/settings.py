@@ -14,6 +14,17 @@ from trivet.targets.existing.settings import Existing
 
 IMAGE_SOURCES = ("pull", "build")
 PROFILE_OF_TARGET = {"kind": "cluster", "existing": "cluster"}
+BACKING_OF_TARGET = {
+    "kind": {
+        "store": "its cluster has an S3 store of its own",
+        "database": "MLflow on its cluster has a PostgreSQL of its own",
+    },
+    "existing": {
+        "store": "artefacts are in the store of your cluster, at artifact_root in [tool.trivet.existing]",
+        "database": "MLflow on your cluster has a database already",
+    },
+}
+"""Why a target leaves no choice of what only local can be told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +34,8 @@ class Settings:
     ``stack`` is the name of a shipped stack or the path of a stack's folder; ``plugins`` are importable module names;
     ``report`` is the directory that reports are written to, none when empty. ``profile``, where nothing names one, follows the target.
     ``store`` and ``database`` say what the local target keeps artefacts and MLflow's records in: ``files`` or ``s3``, ``sqlite`` or
-    ``postgresql``. ``images`` says where container images come from: ``pull`` from their registries, or ``build`` from recipes;
-    ``mirror`` is the URL of a registry that stands before all others when they are pulled.
+    ``postgresql``; other targets have their own and take no notice. ``images`` says where container images come from: ``pull`` from
+    their registries, or ``build`` from recipes; ``mirror`` is the URL of a registry that stands before all others when they are pulled.
     """
 
     stack: str = "current"
@@ -44,7 +55,10 @@ class Settings:
 
 
 def load_settings(start: Path, environment: Mapping[str, str] | None = None, **flags: Any) -> Settings:
-    """The settings in force in ``start``. Flags that are None or empty were not given. Raises UsageError for what it cannot read."""
+    """The settings in force in ``start``. Flags that are None or empty were not given.
+
+    Raises UsageError for what it cannot read, and for a flag of which the target takes no notice.
+    """
     known = [one.name for one in fields(Settings)]
     said: dict[str, Any] = {}
     if found := _table(start):
@@ -64,6 +78,12 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
         theirs["context"] = context
     said["existing"] = replace(said.get("existing", Existing()), **theirs)
     said |= {key: tuple(value) if key == "plugins" else value for key, value in flags.items() if value}
+    for key, reason in BACKING_OF_TARGET.get(said.get("target", Settings.target), {}).items():
+        if value := flags.get(key):
+            raise UsageError(
+                f"{key} {value!r} cannot be had on the target {said['target']}: {reason}",
+                remedy=f"leave the option {key} out, or take the target local",
+            )
     said.setdefault("profile", PROFILE_OF_TARGET.get(said.get("target", Settings.target), Settings.profile))
     return Settings(**said)
 

@@ -60,6 +60,11 @@ def load_platform(stack: Stack) -> Platform:
     )
 
 
+def common_platform() -> Platform:
+    """What all shipped platforms share."""
+    return read_platform(_shipped_folder() / "common")
+
+
 def read_platform(folder: Path) -> Platform:
     """The platform in ``folder``. Raises UsageError as :func:`load_platform` does."""
     folder = folder.resolve()

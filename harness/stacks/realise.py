@@ -69,7 +69,7 @@ def realise(
     Setting ``stop`` makes it raise soon.
     """
     started = time.monotonic()
-    folder = _folder(role)
+    folder = environment_folder(role)
     built = False
     if not _complete(folder):
         try:
@@ -187,7 +187,7 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _folder(role: Role) -> Path:
+def environment_folder(role: Role) -> Path:
     """Named by everything that decides what is in it, so that roles with one lock share one environment."""
     parts = (role.lock.read_bytes(), role.python.encode(), sys.platform.encode(), platform.machine().encode())
     digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

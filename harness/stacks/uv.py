@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from trivet.errors import PlatformError
+from trivet.stacks.awaiting import ended
 
 DEADLINE = 1800.0
 """Seconds after which a call of uv is given up: a cold download of the largest role over a slow line takes a fraction of it."""
@@ -71,7 +71,6 @@ def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None, stop
     environment = {
         name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")
     }
-    deadline = time.monotonic() + DEADLINE
     with subprocess.Popen(
         [uv_binary(), *arguments],
         cwd=cwd,
@@ -82,7 +81,14 @@ def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None, stop
         text=True,
     ) as uv:
         try:
-            output, complaint = _ended(uv, deadline, stop or threading.Event(), what)
+            output, complaint = ended(
+                uv.communicate,
+                what=what,
+                tool="uv",
+                stop=stop or threading.Event(),
+                seconds=DEADLINE,
+                remedy="see that the package registry is reachable and quick",
+            )
         except BaseException:
             uv.kill()
             raise
@@ -90,21 +96,6 @@ def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None, stop
         words = complaint.strip() or output.strip() or f"uv ended with status {uv.returncode} and said nothing"
         raise PlatformError(f"could not {what}; uv says:\n{words}", remedy=_remedy(words))
     return output
-
-
-def _ended(uv: subprocess.Popen[str], deadline: float, stop: threading.Event, what: str) -> tuple[str, str]:
-    """What uv wrote, once it has ended by itself."""
-    while True:
-        try:
-            return uv.communicate(timeout=0.2)
-        except subprocess.TimeoutExpired:
-            if stop.is_set():
-                raise PlatformError(f"could not {what}: the run is ending") from None
-            if time.monotonic() > deadline:
-                raise PlatformError(
-                    f"could not {what}: uv was still at it after {DEADLINE:.0f} s",
-                    remedy="see that the package registry is reachable and quick",
-                ) from None
 
 
 def _remedy(words: str) -> str:

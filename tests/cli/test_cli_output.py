@@ -58,7 +58,10 @@ def test_there_are_no_control_characters_where_no_terminal_is(here: Path, more: 
         assert [char for char in said.out + said.err if not char.isprintable() and char != "\n"] == []
 
 
-@pytest.mark.parametrize("command", ["", "run", "plan", "list", "explain", "lint", "stack", "stack lock", "doctor"])
+@pytest.mark.parametrize(
+    "command",
+    ["", "run", "plan", "list", "explain", "lint", "stack", "stack lock", "images", "images prune", "doctor"],
+)
 def test_every_command_has_help(command: str) -> None:
     said = call(*command.split(), "--help")
     assert said.code == 0

@@ -24,11 +24,13 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
             "  remedy: choose one of: doctor, down, explain, images, lint, list, plan, run, scenario, stack, up",
         ),
         ("stack nonsense", "unknown command 'nonsense'\n  remedy: choose one of: list, lock"),
+        ("images nonsense", "unknown command 'nonsense'\n  remedy: choose one of: build, list, load, prune, save"),
         ("list --nonsense", "unknown option '--nonsense'\n  remedy: choose one of: --help, --plugin, -h"),
         ("run --stack nope", STACKS),
         ("plan --stack nope", STACKS),
         ("lint --stack nope .", STACKS),
         ("stack lock nope", STACKS),
+        ("images prune --stack nope", STACKS),
         ("run --target nope", "unknown target 'nope'\n  remedy: choose one of: existing, kind, local"),
         ("plan --target nope", "unknown target 'nope'\n  remedy: choose one of: existing, kind, local"),
         ("run --profile nope", "choose one of: cluster, core, static"),
@@ -42,6 +44,11 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
         ("stack lock current --cutoff tomorrow", "cut-off 'tomorrow' is not a day"),
         ("stack lock current --role nope", "choose one of: initializer, runtime, sdk, tracking, trainer"),
         ("lint -", "/dev/stdin"),
+        (
+            "run --target kind --store s3",
+            "store 's3' cannot be had on the target kind: its cluster has an S3 store of its own\n  remedy: leave",
+        ),
+        ("plan --target existing --database sqlite", "database 'sqlite' cannot be had on the target existing: MLflow"),
     ],
 )
 def test_an_unknown_name_lists_what_there_is(command: str, words: str) -> None:

@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from controls.live_twins import Instead, findings
+from controls.live_twins import STACK, Instead, findings
 from controls.registry import broken, sound
+from controls.twins import stack
 
+from trivet.contracts.deployment import standard_mode
 from trivet.model.finding import Finding
 from trivet.targets.cluster.session import ClusterSession
 
 pytestmark = pytest.mark.cluster
 
+MODE = standard_mode(stack(STACK))
 
-@broken("deployment.standard_mode_answers_too", because="after Ready=True in mode RawDeployment went wrong")
+
+@broken("deployment.standard_mode_answers_too", because=f"after Ready=True in mode {MODE} went wrong")
 def test_a_deployment_whose_probe_asks_for_the_port_only(cluster_session: ClusterSession) -> list[Finding]:
     cluster = cluster_session.client("cluster")
 

@@ -106,3 +106,12 @@ def test_a_run_without_trivet_items_imports_nothing_of_trivet_but_the_plugin(pyt
         """
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_a_store_that_the_target_cannot_have_is_told_without_a_traceback(project: pytest.Pytester) -> None:
+    result = project.runpytest("--trivet-target=kind", "--trivet-store=s3", "--trivet-stack=2024.11-fixed")
+    result.stdout.fnmatch_lines(
+        ["*store 's3' cannot be had on the target kind: its cluster has an S3 store of its own"]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.assert_outcomes(errors=1)

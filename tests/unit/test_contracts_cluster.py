@@ -11,7 +11,7 @@ import pytest
 from cluster_paper import HANDOVER, PaperCluster, pod, refusing
 from rollout_samples import answer
 
-from trivet.contracts import admission, monitoring, network, scaling
+from trivet.contracts import admission, deployment, monitoring, network, scaling
 from trivet.errors import CannotTell
 from trivet.model.contract import Contract
 from trivet.model.finding import Finding
@@ -20,6 +20,7 @@ from trivet.model.network import NetworkPath
 from trivet.model.outcome import Outcome, combine
 from trivet.model.subjects import ModelDirectory
 from trivet.model.traffic import Answer
+from trivet.stacks.read import load_stack
 
 NEEDED = NetworkPath(
     name="mlflow → database", namespace="platform", selector={"app": "mlflow"}, host="database", port=5432, allowed=True
@@ -52,6 +53,14 @@ class Serving:
 
     def get(self, path: str) -> HttpExchange:
         return HttpExchange(method="GET", url=f"http://c{path}", request=None, status=200, body="", seconds=0.1)
+
+
+# deployment
+
+
+@pytest.mark.parametrize(("name", "mode"), [("2024.11-fixed", "RawDeployment"), ("current", "Standard")])
+def test_the_mode_without_knative_is_called_as_the_stacks_kserve_calls_it(name: str, mode: str) -> None:
+    assert deployment.standard_mode(load_stack(name)) == mode
 
 
 # admission

@@ -60,3 +60,21 @@ def test_an_unknown_source_of_images_is_refused_with_those_that_there_are(tmp_pa
     with pytest.raises(UsageError, match="unknown source of images 'bake'") as caught:
         load_settings(write(tmp_path, ""), {"TRIVET_IMAGES": "bake"})
     assert "build, pull" in caught.value.remedy
+
+
+@pytest.mark.parametrize("target", ["kind", "existing"])
+@pytest.mark.parametrize(("key", "value"), [("store", "s3"), ("store", "files"), ("database", "postgresql")])
+def test_a_backing_that_is_asked_for_on_a_cluster_is_refused_with_the_reason(
+    tmp_path: Path, target: str, key: str, value: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_settings(write(tmp_path, f'[tool.trivet]\ntarget = "{target}"\n'), {}, **{key: value})
+    assert caught.value.message.startswith(f"{key} {value!r} cannot be had on the target {target}: ")
+    assert "take the target local" in caught.value.remedy
+
+
+def test_a_backing_in_the_file_or_the_environment_is_for_local_and_harms_no_cluster(tmp_path: Path) -> None:
+    folder = write(tmp_path, '[tool.trivet]\nstore = "s3"\n')
+    settings = load_settings(folder, {"TRIVET_DATABASE": "postgresql"}, target="kind")
+    assert (settings.store, settings.database) == ("s3", "postgresql")
+    assert load_settings(folder, {}, target="local", database="sqlite").store == "s3"

@@ -32,7 +32,7 @@ from trivet.stacks.images.docker import docker
 from trivet.stacks.images.names import Reference, parse_reference
 from trivet.stacks.images.recipes import STORE, ImageSet
 from trivet.stacks.images.registry import MANIFEST, Manifest, Registry
-from trivet.stacks.images.store import LAYERS, images_home, open_store
+from trivet.stacks.images.store import LAYERS, building, images_home, open_store
 from trivet.stacks.images.tars import EPOCH, digest_of
 
 NAME = "org.opencontainers.image.ref.name"
@@ -60,6 +60,7 @@ class _Stream(io.RawIOBase):
         return wanted
 
 
+@building()
 def save(images: ImageSet, archive: Path, *, told: Told = lambda _: None) -> int:
     """Write all images of the set to ``archive`` and return its size in bytes. Raises UsageError when some are not built yet."""
     missing = [str(state.image.reference) for state in states(images) if not state.present]
@@ -98,6 +99,7 @@ def save(images: ImageSet, archive: Path, *, told: Told = lambda _: None) -> int
     return archive.stat().st_size
 
 
+@building()
 def load(archive: Path, *, told: Told = lambda _: None) -> list[str]:
     """Put the images of ``archive`` into this machine's store and return their names. Raises UsageError for a file that is no such
     archive, is cut off, or holds images for another kind of machine."""

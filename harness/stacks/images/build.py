@@ -28,7 +28,16 @@ from trivet.stacks.images.docker import docker
 from trivet.stacks.images.layers import Bench, build_programs, make_layer
 from trivet.stacks.images.recipes import STORE, GoLayer, Image, ImageSet, Layer, inputs_of, title_of
 from trivet.stacks.images.registry import CONFIG, LAYER, MANIFEST, Manifest, Registry
-from trivet.stacks.images.store import LAYERS, Store, images_home, open_store, running_store
+from trivet.stacks.images.store import (
+    DOCKER_NODE,
+    LAYERS,
+    Store,
+    building,
+    docker_name,
+    images_home,
+    open_store,
+    running_store,
+)
 from trivet.stacks.images.tars import EPOCH, digest_of
 
 INPUTS = "dev.trivet.inputs"
@@ -92,6 +101,7 @@ def states(images: ImageSet) -> list[State]:
     return [_state(image, images.key, store) for image in images.images]
 
 
+@building()
 def build(
     images: ImageSet,
     *,
@@ -122,7 +132,7 @@ def build(
 
 def node_image(images: ImageSet, store: Store, image: Image) -> str:
     """The name under which Docker has the node's image of the set, pulled from the store if need be."""
-    name = f"trivet/node:{image.inputs[:12]}"
+    name = docker_name(DOCKER_NODE, image.inputs)
     if not docker(["image", "ls", "--quiet", name], what="list Docker's images"):
         source = f"127.0.0.1:{store.port}/{images.key}/{image.reference.path}:{image.reference.tag}"
         docker(["pull", "--quiet", source], what=f"take {image.reference} from the image store")
@@ -313,7 +323,8 @@ def only_builder(layer: Layer, told: Told, stop: threading.Event) -> Iterator[No
     try:
         if stop.is_set():
             raise PlatformError(f"{title_of(layer)} was not begun: the run is ending")
-        yield
+        with building():
+            yield
     finally:
         lock.release()
 

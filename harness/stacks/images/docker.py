@@ -54,5 +54,5 @@ def _remedy(words: str) -> str:
     if "permission denied" in words:
         return "let this user talk to Docker: add it to the group `docker`, or set DOCKER_HOST"
     if "no space left" in words:
-        return "free some disk space: docker system prune, or trivet down for clusters that are not needed"
+        return "free some disk space: trivet images prune, docker system prune, or trivet down for clusters that are not needed"
     return "see Docker's words above"

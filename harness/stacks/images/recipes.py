@@ -18,7 +18,7 @@ from trivet.errors import UsageError
 from trivet.model.stack import Role, Stack
 from trivet.stacks.images.names import Reference, parse_reference
 from trivet.stacks.layout import Table, Tables, Text, Texts, deviations
-from trivet.stacks.platform import PLATFORM_FILE, Platform, load_platform
+from trivet.stacks.platform import PLATFORM_FILE, Platform, common_platform, load_platform
 
 FORMAT = 1
 """Part of every digest: raised when layers are made in another way from the same recipe."""
@@ -228,6 +228,11 @@ def load_images(stack: Stack, platform: Platform | None = None) -> ImageSet:
     key = _digest([[str(image.reference), image.inputs] for image in images])[:12]
     name = "".join(letter if letter.isalnum() else "-" for letter in stack.name.lower()).strip("-")
     return ImageSet(stack=stack.name, key=f"{name}-{key}", images=images)
+
+
+def images_of(stack: Stack) -> ImageSet:
+    """:func:`load_images`; for a stack without a platform, the images that all platforms share."""
+    return load_images(stack, None if stack.platform else common_platform())
 
 
 def inputs_of(layer: Layer) -> str:

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from trivet.errors import PlatformError
+from trivet.stacks.awaiting import ended
 
 DEADLINE = 3600.0
 """Seconds after which a tool is given up; the longest, Kubernetes from nothing on two cores, takes a quarter of it."""
@@ -52,7 +52,14 @@ def run_logged(
                 remedy=remedy or f"install {arguments[0]}",
             ) from error
     try:
-        status = _ended(process, what, stop)
+        status = ended(
+            process.wait,
+            what=what,
+            tool=arguments[0],
+            stop=stop,
+            seconds=DEADLINE,
+            remedy="see that the package registries are reachable and quick",
+        )
     except BaseException:
         _end(process)
         raise
@@ -63,21 +70,6 @@ def run_logged(
             f"could not {what}: {arguments[0]} ended with status {status}; its last words:\n{words}\n  the whole log: {log}",
             remedy=remedy or "see its words above",
         )
-
-
-def _ended(process: subprocess.Popen[bytes], what: str, stop: threading.Event) -> int:
-    deadline = time.monotonic() + DEADLINE
-    while True:
-        try:
-            return process.wait(timeout=0.2)
-        except subprocess.TimeoutExpired:
-            if stop.is_set():
-                raise PlatformError(f"could not {what}: the run is ending") from None
-            if time.monotonic() > deadline:
-                raise PlatformError(
-                    f"could not {what}: {process.args!r} was still at it after {DEADLINE:.0f} s",
-                    remedy="see that the package registries are reachable and quick",
-                ) from None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -6,12 +6,16 @@ place of its own in it, so that two stacks can hold different images under one u
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock
 
@@ -23,6 +27,9 @@ from trivet.stacks.realise import cache_directory
 NETWORK = "kind"
 LAYERS = "trivet/layers"
 """The repository that every layer is put into; images share them from there."""
+
+DOCKER_STORE, DOCKER_NODE = "trivet/registry", "trivet/node"
+"""What Docker calls the images that it has been given by us: the store's own, and nodes."""
 
 _CONFIG = """\
 version: 0.1
@@ -62,6 +69,39 @@ def mirror(key: str) -> str:
     return f'[host."http://{container_name()}:5000/v2/{key}"]\n  capabilities = ["pull", "resolve"]\n  override_path = true\n'
 
 
+def set_behind(hosts: str) -> str:
+    """The key of the set that a ``hosts.toml`` of :func:`mirror` names; empty when it names something else."""
+    found = re.search(rf'"http://{container_name()}:5000/v2/([^"/]+)"', hosts)
+    return found[1] if found else ""
+
+
+def docker_name(repository: str, inputs: str) -> str:
+    """The name under which Docker has an image that was made from ``inputs``."""
+    return f"{repository}:{inputs[:12]}"
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Whoever puts something into the store, or takes a whole set out of it, does so in such a block; any number may at once."""
+    with _use_file() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def pruning() -> Iterator[None]:
+    """Nobody is :func:`building` during the block; who would waits for its end. Raises PlatformError when somebody is already."""
+    with _use_file() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PlatformError(
+                "another trivet is building, saving or loading images, which must not lose a layer meanwhile",
+                remedy="prune when it is through",
+            ) from error
+        yield
+
+
 def running_store() -> Store | None:
     """The store if it runs or can be started as it is; None when its container was never made. Raises DockerError without Docker."""
     with _lock():
@@ -73,7 +113,7 @@ def open_store(inputs: str, make_image: Callable[[str], None]) -> Store:
 
     A container that runs from other ``inputs`` is replaced; its data stays.
     """
-    tag = f"trivet/registry:{inputs[:12]}"
+    tag = docker_name(DOCKER_STORE, inputs)
     with _lock():
         if (found := _started()) and _label() == inputs:
             return found
@@ -156,8 +196,18 @@ def _ensure_network() -> None:
     )
 
 
+def registry_folder() -> Path:
+    """Where the registry keeps its ``blobs``, and the ``repositories`` that name them."""
+    return _data() / "docker" / "registry" / "v2"
+
+
 def _data() -> Path:
     return cache_directory() / "registry"
+
+
+def _use_file() -> IO[str]:
+    images_home().mkdir(parents=True, exist_ok=True)
+    return (images_home() / "use.lock").open("a", encoding="utf-8")
 
 
 def _lock() -> FileLock:

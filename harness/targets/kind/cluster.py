@@ -25,6 +25,8 @@ INGRESS, TRACKING, PROMETHEUS = 31080, 31500, 31090
 
 CERTS = "/etc/containerd/certs.d"
 PATCHES = "/kind/patches"
+HOSTS = "certs.d/_default/hosts.toml"
+"""Where the cluster's folder has what containerd asks before any registry."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +200,7 @@ def _write_configuration(wanted: Wanted, ports: Mapping[int, int]) -> Path:
         patch = {"spec": {"containers": [{"name": name, "resources": {"requests": {"cpu": cpu}}}]}}
         files[f"patches/{name}+strategic.yaml"] = yaml.safe_dump(patch)
     if wanted.hosts:
-        files["certs.d/_default/hosts.toml"] = wanted.hosts
+        files[HOSTS] = wanted.hosts
     (wanted.folder.path / "patches").mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         path = wanted.folder.path / name

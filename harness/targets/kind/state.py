@@ -155,5 +155,10 @@ def known() -> list[ClusterFolder]:
     return [named(file.parent.name) for file in sorted(_home().glob("*/state.json"))]
 
 
+def met() -> list[ClusterFolder]:
+    """Every cluster that was ever brought up or down with this cache; one that is just being made has no state yet."""
+    return [named(file.name.removesuffix(".lock")) for file in sorted(_home().glob("*.lock"))]
+
+
 def _home() -> Path:
     return cache_directory() / "clusters"

@@ -70,13 +70,16 @@ def built_tool(name: str, platform: Platform) -> Path:
     from trivet.stacks.images.build import program
 
     find_go()
+    return program(tool_layer(name, platform))
+
+
+def tool_layer(name: str, platform: Platform) -> GoLayer:
+    """What a tool is built from."""
     wrapper, package = PACKAGES[name]
     table = platform.table["go"][wrapper]
-    return program(
-        GoLayer(
-            name=wrapper,
-            folder=Path(table["folder"]),
-            programs={package: f"/usr/local/bin/{name}"},
-            ldflags=table.get("ldflags", ""),
-        )
+    return GoLayer(
+        name=wrapper,
+        folder=Path(table["folder"]),
+        programs={package: f"/usr/local/bin/{name}"},
+        ldflags=table.get("ldflags", ""),
     )

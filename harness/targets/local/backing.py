@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
@@ -22,8 +21,7 @@ from trivet.model.handover import Download
 from trivet.model.stack import Stack
 from trivet.stacks.images.build import build
 from trivet.stacks.images.pulled import through
-from trivet.stacks.images.recipes import ImageSet, load_images
-from trivet.stacks.platform import read_platform
+from trivet.stacks.images.recipes import images_of
 from trivet.targets.base import StoreClient
 from trivet.targets.local.clients import LocalStore, S3Store
 from trivet.targets.local.containers import Containers, Service, pull, require_docker
@@ -209,7 +207,7 @@ class Backing:
         """A line for each container."""
         if not (paths := self._paths()):
             return ()
-        images = _images(stack)
+        images = images_of(stack)
         source = "built from packages" if self.images == "build" else "pulled"
         return [f"container: {images.one(path).reference}, {source} unless it is there" for path in paths]
 
@@ -232,7 +230,7 @@ class Backing:
     def _in_docker(self, stack: Stack, stop: threading.Event, emit: Emit) -> dict[str, str]:
         """Path → the name under which Docker has the image, once it has them all."""
         require_docker()
-        images = _images(stack)
+        images = images_of(stack)
         wanted = {path: images.one(path) for path in self._paths()}
         if self.images == "build":
             store = build(images, only=list(wanted.values()), told=image_steps(emit), stop=stop)
@@ -246,9 +244,3 @@ class Backing:
             with phase(emit, f"image {path}"):
                 pull(name)
         return names
-
-
-def _images(stack: Stack) -> ImageSet:
-    """The images of the stack's platform; for a stack without one, those that all platforms share."""
-    platform = None if stack.platform else read_platform(Path(str(files("trivet.fixtures"))) / "platforms" / "common")
-    return load_images(stack, platform)

@@ -154,6 +154,15 @@ def leftovers() -> list[Leftover]:
     return found
 
 
+def under_way() -> bool:
+    """Whether some trivet has a run at the moment."""
+    for directory in runs_directory().glob("*/"):
+        with _orphaned(directory) as orphaned:
+            if not orphaned and directory.is_dir():
+                return True
+    return False
+
+
 def clean(leftover: Leftover) -> str:
     """End the processes of a leftover, remove what it made elsewhere and its directory.
 
