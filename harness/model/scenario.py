@@ -80,13 +80,15 @@ class Case:
     """One variant, set up and ready to be disturbed.
 
     ``steady`` says what shows that all is well, or an empty string while nothing does; it is asked before the fault and after its end.
-    ``symptom`` watches (``trivet.engine.scenarios.watch.Watch``) under the fault and says what it saw. ``gauges`` are sampled throughout:
-    name → what is read, a number per series.
+    ``symptom`` watches (``trivet.engine.scenarios.watch.Watch``) under the fault and says what it saw. ``afterwards`` completes that with
+    what only shows once all is well again, such as what a server holds that was stopped. ``gauges`` are sampled throughout: name → what is
+    read, a number per series.
     """
 
     fault: Fault
     steady: Callable[[], str]
     symptom: Callable[[Any], Sighting]
+    afterwards: Callable[[Sighting], Sighting] | None = None
     flow: Flow | None = None
     gauges: Mapping[str, Callable[[], Mapping[str, float]]] = field(default_factory=dict)
 

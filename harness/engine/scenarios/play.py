@@ -210,6 +210,8 @@ class _Playing:
             sighting = self._under_fault(case, watch)
             with self._phase("recovery"):
                 recovered = self._recovers(case, watch)
+                if recovered and case.afterwards:
+                    sighting = self._saw(case.afterwards(sighting))
             time.sleep(LEAD if case.flow else 0)
         if sighting.seen:
             return self.result(Verdict.VULNERABLE, sighting.message)
@@ -233,9 +235,7 @@ class _Playing:
             watch.mark(EFFECT)
             with self._phase("symptom"):
                 watch.deadline = time.monotonic() + self._scenario.budgets.symptom
-                sighting = case.symptom(watch)
-            self._seen["symptom"] = sighting.message
-            self._measured |= sighting.measured
+                sighting = self._saw(case.symptom(watch))
             self._evidence += sighting.evidence
             plain = not sighting.seen
             return sighting
@@ -253,6 +253,11 @@ class _Playing:
                 finally:
                     with self._phase("revert"):
                         self.left = hands.revert()
+
+    def _saw(self, sighting: Sighting) -> Sighting:
+        self._seen["symptom"] = sighting.message
+        self._measured |= sighting.measured
+        return sighting
 
     def _recovers(self, case: Case, watch: Watch) -> bool:
         began = time.monotonic()
