@@ -41,6 +41,7 @@ def made(
     remedies: bool = False,
     flow: Flow | None = None,
     after: Callable[[], None] = lambda: None,
+    afterwards: Callable[[Sighting], Sighting] | None = None,
 ) -> Scenario:
     variants = [unprotected("bare", "as it is"), *([remedied("mended", "with a plaster")] if remedies else [])]
 
@@ -55,7 +56,7 @@ def made(
     )
     def incident(faults: PaperFaults, variant: str) -> Iterator[Case]:
         try:
-            yield Case(fault=fault, steady=lambda: steady(faults), symptom=symptom, flow=flow)
+            yield Case(fault=fault, steady=lambda: steady(faults), symptom=symptom, flow=flow, afterwards=afterwards)
         finally:
             after()
 
@@ -106,6 +107,31 @@ def test_an_incident_that_does_not_happen_under_the_fault_makes_it_protected() -
     assert only(report).verdict is Verdict.PROTECTED
     assert only(report).contradicted
     assert report.exit_code == 1, "the catalogue says that a platform as it is found is vulnerable"
+
+
+def test_what_only_shows_once_all_is_well_again_completes_the_symptom() -> None:
+    replicas: list[int] = []
+    faults = PaperFaults({KEY: there()})
+
+    def afterwards(sighting: Sighting) -> Sighting:
+        replicas.append(faults.objects[KEY]["spec"]["replicas"])
+        return replace(sighting, seen=True, message="5 of 9 are left", measured={**sighting.measured, "left": 5})
+
+    result = only(played(made(lambda watch: unseen("quiet", sent=9), afterwards=afterwards), faults)[0])
+    assert (result.verdict, result.reason, result.symptom) == (Verdict.VULNERABLE, "5 of 9 are left", "5 of 9 are left")
+    assert (result.measured["sent"], result.measured["left"], replicas) == (9, 5, [1])
+
+
+def test_what_is_still_ending_is_not_stopped() -> None:
+    fault = stopped("features", namespace=SERVING)
+    pod = ("pod", SERVING, "features-1")
+    selected = {**there(), "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "features"}}}}
+    faults = PaperFaults({KEY: selected, pod: {"metadata": {"name": "features-1", "deletionTimestamp": "now"}}})
+    hands = faults.take(fault.touches)
+    fault.inject(hands)
+    assert fault.took_effect(hands) == ""
+    del faults.objects[pod]
+    assert fault.took_effect(hands) == "deployment features has no replica"
 
 
 def test_a_fault_that_silently_does_nothing_is_inconclusive() -> None:

@@ -13,6 +13,9 @@ from trivet.targets.base import Hands
 from trivet.targets.cluster.merge import holds
 
 CUT = "trivet-fault-cut"
+DNS: Mapping[str, Any] = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
+"""Egress to whoever answers for names."""
+KEPT = ("refused", "dropped", "unresolved")
 
 _CONNECT = """
 import socket, sys
@@ -41,25 +44,24 @@ def network_cut(
     pod: str,
     host: str,
     port: int,
-    spared: Sequence[Mapping[str, Any]] = (),
+    spared: Sequence[Mapping[str, Any]] = (DNS,),
     namespace: str = PIPELINES,
     name: str = CUT,
 ) -> Fault:
-    """A NetworkPolicy by which the pods of a namespace reach DNS and ``spared`` (egress rules) only, and so not ``host``:``port``.
+    """A NetworkPolicy by which the pods of a namespace reach what is ``spared`` (egress rules) only, and so not ``host``:``port``.
 
-    It is in force when ``pod``, of that namespace, is kept from there: refused or dropped, as the network's own rules have it.
+    It is in force when ``pod``, of that namespace, is kept from there: refused, dropped, or without an address for the name.
     """
-    dns = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
     policy = {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [dns, *spared]},
+        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": list(spared)},
     }
 
     def took_effect(hands: Hands) -> str:
         how = reach(hands, pod, host, port, namespace=namespace)
-        return f"a connection from {pod} to {host}:{port} is {how}" if how in ("refused", "dropped") else ""
+        return f"a connection from {pod} to {host}:{port} is {how}" if how in KEPT else ""
 
     return Fault(
         name=f"a NetworkPolicy keeps the {namespace} namespace from {host}:{port}",
@@ -111,13 +113,18 @@ def patched(
 
 
 def stopped(name: str, *, namespace: str, kind: str = "deployment", budget: float = 90.0) -> Fault:
-    """A Deployment or StatefulSet without replicas: nobody answers for it. In force when none of its replicas is ready any more."""
+    """A Deployment or StatefulSet without replicas: nobody answers for it. In force when its last pod has ended."""
 
     def took_effect(hands: Hands) -> str:
         found = hands.get(kind, name, namespace=namespace) or {}
-        status = found.get("status") or {}
-        gone = (found.get("spec") or {}).get("replicas") == 0 and not status.get("replicas")
-        return f"{kind} {name} has no replica" if gone else ""
+        spec = found.get("spec") or {}
+        gone = spec.get("replicas") == 0 and not (found.get("status") or {}).get("replicas")
+        # A pod that is to end counts no more, and may go on answering for as long as it is granted.
+        labels = (spec.get("selector") or {}).get("matchLabels") or {}
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        if not gone or (selector and hands.find("pod", namespace=namespace, selector=selector)):
+            return ""
+        return f"{kind} {name} has no replica"
 
     return Fault(
         name=f"{kind} {name} is stopped",
@@ -134,6 +141,8 @@ def restarted(selector: str, *, names: str, namespace: str, count: int = 1) -> F
 
     def inject(hands: Hands) -> None:
         for pod in hands.find("pod", namespace=namespace, selector=selector):
+            if "deletionTimestamp" in pod["metadata"]:
+                continue
             deleted[pod["metadata"]["name"]] = pod["metadata"]["uid"]
             hands.replace(pod["metadata"]["name"], namespace=namespace)
         if not deleted:

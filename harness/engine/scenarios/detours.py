@@ -1,0 +1,203 @@
+"""Faults that send a service's clients on a detour: to a pod that answers late, with an HTTP error, or not at all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from trivet.engine.scenarios.faults import reach
+from trivet.errors import PlatformError
+from trivet.model.fault import PIPELINES, PLATFORM, Fault, Touch, Verb
+from trivet.targets.base import Hands
+
+DETOUR = "trivet-fault-detour"
+SELECTED = {"trivet.dev/fault": "detour"}
+VIA = "trivet-detour"
+READY = "/tmp/ready"
+STARTED = 60.0
+"""Seconds that the pod may take to listen; its image is one that the node has."""
+
+_ASK = """
+import json, sys, time, urllib.error, urllib.request
+began = time.monotonic()
+try:
+    answer = urllib.request.urlopen(sys.argv[1], timeout=float(sys.argv[2]))
+except urllib.error.HTTPError as error:
+    answer = error
+except OSError as error:
+    print(json.dumps({"status": 0, "seconds": time.monotonic() - began, "via": "", "error": str(error)}))
+    sys.exit()
+answer.read()
+print(json.dumps({"status": answer.status, "seconds": time.monotonic() - began, "via": answer.headers.get("Via", ""), "error": ""}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Met:
+    """What a GET from a pod met with: ``status`` is 0, and ``error`` says why, when there was no answer. ``via`` names a proxy."""
+
+    status: int
+    seconds: float
+    via: str
+    error: str
+
+
+def meets(hands: Hands, pod: str, url: str, *, patience: float = 10.0, namespace: str = PIPELINES) -> Met:
+    """What becomes of a GET from a pod that has Python. Raises PlatformError when the pod could not be asked."""
+    command = ["python", "-c", _ASK, url, str(patience)]
+    status, said = hands.execute(pod, command, namespace=namespace, seconds=patience + 20.0)
+    if status:
+        raise PlatformError(f"{pod} could not be asked for {url}: {said.strip()[-200:]}")
+    return Met(**json.loads(said))
+
+
+def slowed(service: str, *, host: str, port: int, path: str, seconds: float, image: str, pod: str) -> Fault:
+    """Every answer of ``service`` comes ``seconds`` late. In force when ``pod`` waits so long for an answer of it to a GET of ``path``."""
+
+    def took_effect(hands: Hands) -> str:
+        met = meets(hands, pod, f"http://{host}:{port}{path}", patience=seconds + 10.0)
+        late = met.status == 200 and VIA in met.via and met.seconds >= seconds
+        return f"{host}:{port} answers {pod} after {met.seconds:.1f} s" if late else ""
+
+    return _detour(
+        service,
+        port=port,
+        image=image,
+        behaviour={"late": seconds},
+        name=f"{service} answers {seconds:g} s late",
+        took_effect=took_effect,
+    )
+
+
+def failing(
+    service: str, *, host: str, port: int, path: str, status: int, image: str, pod: str, every: int = 1
+) -> Fault:
+    """One of ``every`` requests to ``service`` is answered with an HTTP error by what stands before it. In force when ``pod`` gets one."""
+
+    def took_effect(hands: Hands) -> str:
+        met = meets(hands, pod, f"http://{host}:{port}{path}")
+        return (
+            f"{host}:{port} answers {pod} with HTTP {met.status}"
+            if (met.status, VIA in met.via) == (status, True)
+            else ""
+        )
+
+    return _detour(
+        service,
+        port=port,
+        image=image,
+        behaviour={"status": status, "every": every},
+        name=f"{'every answer' if every == 1 else f'one of {every} answers'} of {service} is HTTP {status}",
+        took_effect=took_effect,
+    )
+
+
+def unanswered(service: str, *, host: str, port: int, image: str, pod: str) -> Fault:
+    """Packets to ``service`` are dropped: its address leads to a pod whose kernel answers none. In force when ``pod`` waits in vain."""
+
+    def took_effect(hands: Hands) -> str:
+        how = reach(hands, pod, host, port)
+        return f"a connection from {pod} to {host}:{port} is {how}" if how == "dropped" else ""
+
+    return _detour(
+        service,
+        port=port,
+        image=image,
+        behaviour={"silent": True},
+        name=f"packets to {service} are dropped",
+        took_effect=took_effect,
+    )
+
+
+def touches(service: str) -> tuple[Touch, ...]:
+    """What a detour of ``service`` changes."""
+    return (
+        Touch(verb=Verb.CREATE, kind="Pod", name=DETOUR, namespace=PLATFORM),
+        Touch(verb=Verb.CREATE, kind="NetworkPolicy", name=DETOUR, namespace=PLATFORM),
+        Touch(verb=Verb.PATCH, kind="service", name=service, namespace=PLATFORM),
+    )
+
+
+def _detour(service: str, *, port: int, image: str, behaviour: Mapping[str, Any], name: str, took_effect: Any) -> Fault:
+    """A pod is started, let through to the service's own, and then selected by the service in their place."""
+
+    def inject(hands: Hands) -> None:
+        found = hands.get("service", service, namespace=PLATFORM)
+        if found is None:
+            raise PlatformError(f"there is no service {service} in the {PLATFORM} namespace")
+        selector: Mapping[str, str] = found["spec"]["selector"]
+        hands.create(_passage(selector))
+        hands.create(_pod(image, port, f"{_address(hands, service, selector)}:{port}", behaviour))
+        _wait(hands)
+        away = dict.fromkeys(selector)
+        hands.patch("service", service, {"spec": {"selector": {**away, **SELECTED}}}, namespace=PLATFORM)
+
+    return Fault(name=name, touches=touches(service), inject=inject, took_effect=took_effect)
+
+
+def _address(hands: Hands, service: str, selector: Mapping[str, str]) -> str:
+    pods = hands.find("pod", namespace=PLATFORM, selector=",".join(f"{key}={value}" for key, value in selector.items()))
+    for pod in pods:
+        if _ready(pod) and "deletionTimestamp" not in pod["metadata"]:
+            return str(pod["status"]["podIP"])
+    raise PlatformError(f"no pod of service {service} is ready, so that there is nothing to stand before")
+
+
+def _wait(hands: Hands) -> None:
+    deadline = time.monotonic() + STARTED
+    while not _ready(hands.get("pod", DETOUR, namespace=PLATFORM) or {}):
+        if time.monotonic() > deadline:
+            raise PlatformError(f"pod {DETOUR} did not become ready within {STARTED:g} s")
+        time.sleep(0.2)
+
+
+def _ready(pod: Mapping[str, Any]) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+
+def _passage(selector: Mapping[str, str]) -> dict[str, Any]:
+    """The service's pods hear the detour's, beside whomever they hear already."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": DETOUR, "namespace": PLATFORM},
+        "spec": {
+            "podSelector": {"matchLabels": dict(selector)},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"podSelector": {"matchLabels": SELECTED}}]}],
+        },
+    }
+
+
+def _pod(image: str, port: int, upstream: str, behaviour: Mapping[str, Any]) -> dict[str, Any]:
+    source = files("trivet.fixtures.jobs").joinpath("detour.py").read_text(encoding="utf-8")
+    container = {
+        "name": "detour",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-c", source, str(port), upstream, json.dumps(behaviour), READY],
+        "readinessProbe": {"exec": {"command": ["test", "-e", READY]}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": DETOUR, "namespace": PLATFORM, "labels": SELECTED},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 1000,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+        },
+    }
