@@ -93,6 +93,11 @@ class TrackingApi:
         """The last value of every metric of a run; MLflow writes NaN and the infinities as strings."""
         return {entry["key"]: float(entry["value"]) for entry in self.get_run(run_id)["data"].get("metrics", [])}
 
+    def metric_history(self, run_id: str, key: str) -> list[Json]:
+        """Every value that was recorded of one metric: ``value``, ``step``, ``timestamp``; none for a metric that the
+        run has not."""
+        return self._pages("metrics/get-history", "metrics", run_id=run_id, metric_key=key)
+
     def set_run_tag(self, run_id: str, key: str, value: str) -> None:
         """Write one tag of a run."""
         self._post("runs/set-tag", run_id=run_id, key=key, value=value)
