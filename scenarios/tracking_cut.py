@@ -1,36 +1,41 @@
-"""A NetworkPolicy keeps the pipelines from MLflow: whether the pipeline ends green or red, and how long that takes."""
+"""The pipelines are kept from MLflow: whether a pipeline ends green or red, what MLflow's client says, and how long that takes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from trivet.engine.authoring import evidence
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.faults import CUT, network_cut
+from trivet.engine.scenarios import detours
+from trivet.engine.scenarios.authoring import remedied, scenario, unprotected, unseen
+from trivet.engine.scenarios.faults import CUT, DNS, network_cut
 from trivet.engine.scenarios.watch import Watch
 from trivet.errors import CannotTell
-from trivet.integration import TrackingApi, TrackingError
+from trivet.integration import TrackingApi
 from trivet.model.fault import PIPELINES, Touch, Verb
 from trivet.model.feature import NETWORK_POLICY_ENFORCED
 from trivet.model.network import NetworkPath
 from trivet.model.scenario import Budgets, Case, Claim, Sighting
+from trivet.scenarios.training import BOUNDED, OWN, client_error, reaches, runs_of, source, told, way_to_tracking
 from trivet.targets.base import ClusterClient, PipelineClient
 
 ALLOWING = "trivet-allow-tracking"
-BOUNDED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
-"""As MLflow has them by itself up to 2.17; 2.22 and later try 7 times."""
-SWALLOWING = {"autologging": "autologging", "try-except": "try-except", "allowing-policy": "try-except"}
+SWALLOWING = {
+    "autologging": "autologging",
+    "try-except": "try-except",
+    "address": "try-except",
+    "no-dns": "try-except",
+    "allowing-policy": "try-except",
+}
 """Variants whose training goes on when MLflow does not answer."""
-UNGUARDED = Path(str(files("trivet.fixtures.pipelines").joinpath("unguarded.py")))
 WITNESS = "prometheus.trivet-platform"
 STORE: Mapping[str, Any] = {"ports": [{"protocol": "TCP", "port": 7070}]}
 """Egress that the cut spares: the store's port, so that only MLflow is away."""
+SERVICE = "mlflow"
+"""MLflow's Service on a cluster of trivet's own."""
 
 
 @scenario(
@@ -44,14 +49,23 @@ STORE: Mapping[str, Any] = {"ports": [{"protocol": "TCP", "port": 7070}]}
         "pipeline is Succeeded, and MLflow knows no run of it."
     ),
     remedy=(
-        "Allow the path (egress from the pipelines' namespace to MLflow), let training fail when it cannot record (start_run without "
-        "try/except, as the example pipeline's component does), and bound the client's retries: MLFLOW_HTTP_REQUEST_MAX_RETRIES."
+        "Allow the path (egress from the pipelines' namespace to MLflow and to DNS), let training fail when it cannot record (start_run "
+        "without try/except, as the example pipeline's component does), and bound the client's retries: MLFLOW_HTTP_REQUEST_MAX_RETRIES."
     ),
     variants=(
         unprotected("autologging", "training that only says mlflow.autolog()"),
         unprotected("try-except", "training that catches MLflow's errors and goes on"),
+        unprotected(
+            "address",
+            "the same, with the address of MLflow's Service in place of its name",
+            expected=None,
+            further=True,
+        ),
+        unprotected(
+            "no-dns", "the same, and a policy that allows MLflow's port and forgets DNS", expected=None, further=True
+        ),
         remedied("component", "the core library's training component, with bounded retries"),
-        remedied("default-retries", "the same component with MLflow's own retries", protects=None),
+        remedied("default-retries", "the same component with MLflow's own retries", protects=None, further=True),
         remedied(
             "allowing-policy", "a second policy that allows the path, and training that catches errors", protects=None
         ),
@@ -76,88 +90,128 @@ STORE: Mapping[str, Any] = {"ports": [{"protocol": "TCP", "port": 7070}]}
     sources=(
         "incident 1 of the reference platform",
         "mlflow utils/autologging_utils/safety.py: errors become warnings",
+        "kube-router 2.2.1 pkg/controllers/netpol/pod.go: what no policy allows is rejected, and nothing makes it drop",
     ),
 )
 def pipeline_green_run_missing(
     cluster: ClusterClient, pipelines: PipelineClient, tracking: TrackingApi, variant: str
 ) -> Iterator[Case]:
-    path = next((one for one in cluster.paths if one.name == "pipelines to MLflow"), None)
-    if path is None:
-        raise CannotTell("the cluster names no path from the pipelines to MLflow")
-    pod = _pod(cluster, path)
-    swallowing = variant in SWALLOWING
-
-    def symptom(watch: Watch) -> Sighting:
-        name = f"trivet-cut-{uuid4().hex[:8]}"
-        environment = {
-            **(DEFAULTS if variant == "default-retries" else BOUNDED),
-            "TRIVET_TRAINING": SWALLOWING.get(variant, ""),
-        }
-        watch.mark("the pipeline begins")
-        began = time.monotonic()
-        run = pipelines.run(
-            {"experiment": name, "registered_name": name}, environment, UNGUARDED if swallowing else None
-        )
-        took = round(time.monotonic() - began, 1)
-        watch.mark("the pipeline ends")
-        recorded = runs_of(tracking, name)
-        error = client_error(run.log)
-        told = seen if run.succeeded and not recorded else unseen
-        return told(
-            f"the pipeline was {'green' if run.succeeded else 'red'} after {took:.0f} s, and MLflow has {recorded} runs of it",
-            evidence=(evidence("the pipeline's log", "log", run.log, limit=8000),),
-            pipeline_seconds=took,
-            runs_recorded=recorded,
-            **({"client_said": error} if error else {}),
-        )
-
+    path, pod = way_to_tracking(cluster)
+    environment = OWN if variant == "default-retries" else BOUNDED
+    if variant == "address":
+        environment = {**environment, "MLFLOW_TRACKING_URI": f"http://{_address(cluster, path)}:{path.port}"}
     # With the allowed path the cut shows by another service, which the second policy does not let through.
     host, port = (WITNESS, 9090) if variant == "allowing-policy" else (path.host, path.port)
+    spared = (STORE,) if variant == "no-dns" else (DNS, STORE)
     try:
-        if variant == "allowing-policy":
+        if variant in ("allowing-policy", "no-dns"):
             cluster.apply(_allowing(path))
-        yield Case(
-            fault=network_cut(pod=pod, host=host, port=port, spared=(STORE,)),
+        yield _case(
+            pipelines,
+            tracking,
+            training=SWALLOWING.get(variant, ""),
+            environment=environment,
+            fault=network_cut(pod=pod, host=host, port=port, spared=spared),
             steady=lambda: reaches(cluster, pod, path),
-            symptom=symptom,
         )
     finally:
-        if variant == "allowing-policy":
+        if variant in ("allowing-policy", "no-dns"):
             cluster.delete("networkpolicy", ALLOWING, namespace=path.namespace)
 
 
-def runs_of(tracking: TrackingApi, experiment: str) -> int:
-    """How many runs MLflow has in an experiment; none when there is no such experiment."""
-    try:
-        found = tracking.get_experiment_by_name(experiment)
-    except TrackingError as error:
-        if error.code == "RESOURCE_DOES_NOT_EXIST":
-            return 0
-        raise
-    return len(tracking.search_runs(found["experiment_id"]))
+@scenario(
+    title="The pipeline stands still, is green, and its run is missing",
+    happens=(
+        "The network between the pipelines and MLflow drops packets, as most firewalls and many NetworkPolicies do, instead of rejecting "
+        "them. MLflow's client waits for each connection until its time-out, and tries again."
+    ),
+    recognise=(
+        "The step stands still without a word, and then its log says 'ConnectTimeoutError' where a rejecting network has "
+        "'Connection refused'; the pipeline is Succeeded, and MLflow knows no run of it."
+    ),
+    remedy=(
+        "As for the rejecting network; and bound the time-out too: MLFLOW_HTTP_REQUEST_TIMEOUT is for connecting as well, 120 s by itself, "
+        "spent anew by each try."
+    ),
+    variants=(
+        unprotected(
+            "try-except", "training that catches MLflow's errors and goes on, with bounded retries", expected=None
+        ),
+        remedied("component", "the core library's training component, with bounded retries", protects=None),
+    ),
+    touches=detours.touches(SERVICE),
+    budgets=Budgets(steady=60, symptom=240, recovery=60),
+    sources=(
+        "incident 1 of the reference platform",
+        "measured: a listener whose queue is full is met as a dropping network is, by a time-out of connecting (Linux, tcp_conn_request)",
+    ),
+)
+def packets_dropped(
+    cluster: ClusterClient, pipelines: PipelineClient, tracking: TrackingApi, variant: str
+) -> Iterator[Case]:
+    path, pod = way_to_tracking(cluster)
+    yield _case(
+        pipelines,
+        tracking,
+        training=SWALLOWING.get(variant, ""),
+        environment=BOUNDED,
+        fault=detours.unanswered(SERVICE, host=path.host, port=path.port, image=cluster.images["trainer"], pod=pod),
+        steady=lambda: reaches(cluster, pod, path),
+    )
 
 
-def client_error(log: str) -> str:
-    """The line of a step's log in which MLflow's client says that it gave up; empty when it says nothing."""
-    lines = [
-        line.strip() for line in log.splitlines() if "Max retries exceeded" in line or "runs/create failed" in line
-    ]
-    return lines[-1][:400] if lines else ""
+def _case(
+    pipelines: PipelineClient,
+    tracking: TrackingApi,
+    *,
+    training: str,
+    environment: Mapping[str, str],
+    fault: Any,
+    steady: Callable[[], str],
+) -> Case:
+    """A pipeline is run under the fault; once all is well again MLflow is asked for its run. The example's own without ``training``."""
+    name = f"trivet-cut-{uuid4().hex[:8]}"
+
+    def symptom(watch: Watch) -> Sighting:
+        watch.mark("the pipeline begins")
+        began = time.monotonic()
+        run = pipelines.run(
+            {"experiment": name, "registered_name": name},
+            {**environment, "TRIVET_TRAINING": training},
+            source("unguarded") if training else None,
+        )
+        took = round(time.monotonic() - began, 1)
+        watch.mark("the pipeline ends")
+        said = client_error(run.log)
+        waited = told(run.log).get("waited")
+        return unseen(
+            f"the pipeline was {'green' if run.succeeded else 'red'} after {took:.0f} s",
+            evidence=(evidence("the pipeline's log", "log", run.log, limit=8000),),
+            green="yes" if run.succeeded else "no",
+            pipeline_seconds=took,
+            **({"client_said": said} if said else {}),
+            **({} if waited is None else {"client_seconds": waited}),
+        )
+
+    def afterwards(sighting: Sighting) -> Sighting:
+        recorded = len(runs_of(tracking, name))
+        return replace(
+            sighting,
+            seen=sighting.measured["green"] == "yes" and not recorded,
+            message=f"{sighting.message}, and MLflow has {recorded} runs of it",
+            measured={**sighting.measured, "runs_recorded": recorded},
+        )
+
+    return Case(fault=fault, steady=steady, symptom=symptom, afterwards=afterwards)
 
 
-def reaches(cluster: ClusterClient, pod: str, path: NetworkPath) -> str:
-    """That the pod gets through to the path's end, in a sentence; empty when it does not."""
-    connect = f"import socket; socket.create_connection(({path.host!r}, {path.port}), timeout=3)"
-    status, _ = cluster.execute(pod, ["python", "-c", connect], namespace=path.namespace)
-    return "" if status else f"{pod} connects to {path.host}:{path.port}"
-
-
-def _pod(cluster: ClusterClient, path: NetworkPath) -> str:
-    selector = ",".join(f"{key}={value}" for key, value in path.selector.items())
-    found = (cluster.get("pod", namespace=path.namespace, selector=selector) or {}).get("items") or ()
-    if not found:
-        raise CannotTell(f"there is no pod in {path.namespace} from which MLflow could be reached")
-    return str(found[0]["metadata"]["name"])
+def _address(cluster: ClusterClient, path: NetworkPath) -> str:
+    """The Service's own address, by which nobody needs DNS."""
+    service, _, namespace = path.host.partition(".")
+    found = cluster.get("service", service, namespace=namespace.partition(".")[0])
+    if found is None:
+        raise CannotTell(f"{path.host} is no Service of this cluster")
+    return str(found["spec"]["clusterIP"])
 
 
 def _allowing(path: NetworkPath) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_a_cut_network_leaves_a_green_pipeline_without_a_run_unless_training_ins
     cluster_session: ClusterSession,
 ) -> None:
     before = policies(cluster_session)
-    found = played(cluster_session, "tracking_cut.*[try-except]", "tracking_cut.*[component]")
+    found = played(cluster_session, "tracking_cut.pipeline*[try-except]", "tracking_cut.pipeline*[component]")
     assert {name: one.verdict for name, one in found.items()} == {
         "try-except": Verdict.VULNERABLE,
         "component": Verdict.PROTECTED,
@@ -69,7 +69,7 @@ def test_a_rollback_to_a_revision_at_zero_loses_requests_and_the_core_librarys_l
 
 
 def test_a_fault_that_silently_does_nothing_is_inconclusive(cluster_session: ClusterSession) -> None:
-    (scenario,) = (one for one in Registry().scenarios.values() if one.id.startswith("tracking_cut."))
+    (scenario,) = (one for one in Registry().scenarios.values() if one.id.startswith("tracking_cut.pipeline"))
 
     def stage(**given: Any) -> Iterator[Case]:
         with contextmanager(scenario.stage)(**given) as case:

@@ -1,0 +1,209 @@
+"""MLflow fails while a training records: what is lost, whether anybody is told, and what it costs in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import uuid4
+
+from trivet.engine.authoring import evidence
+from trivet.engine.scenarios import detours
+from trivet.engine.scenarios.authoring import remedied, scenario, unprotected, unseen
+from trivet.engine.scenarios.faults import KEPT, reach, restarted, stopped
+from trivet.engine.scenarios.watch import Watch
+from trivet.errors import CannotTell
+from trivet.integration import TrackingApi
+from trivet.model.fault import PLATFORM, Fault
+from trivet.model.handover import PipelineRun
+from trivet.model.network import NetworkPath
+from trivet.model.scenario import Budgets, Case, Sighting
+from trivet.scenarios.training import BOUNDED, OWN, Training, client_error, runs_of, source, told, way_to_tracking
+from trivet.targets.base import ClusterClient, Hands, PipelineClient
+
+SERVICE, DATABASE = "mlflow", "database"
+"""The Deployments of a cluster of trivet's own, and MLflow's Service."""
+SELECTOR = "app.kubernetes.io/name=mlflow"
+LATE = 3.0
+"""Seconds by which a slow MLflow answers late: well within every time-out, so that nothing fails."""
+QUERY = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
+"""What MLflow cannot answer without its database."""
+TWICE = 2.0
+"""A training that recording makes so many times as long is hurt by it, though nothing is lost."""
+GREEN = "green"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What strikes (a key of ``_fault``), how the training records (see ``fixtures/pipelines/rounds``), and how patient its client is."""
+
+    trouble: str
+    training: str
+    client: Mapping[str, str] = field(default_factory=lambda: BOUNDED)
+    rounds: int = 24
+
+
+PLANS = {
+    "restart": Plan(trouble="restart", training="try-except"),
+    "restart-asynchronous": Plan(trouble="restart", training="asynchronous"),
+    "errors": Plan(trouble="errors", training="try-except"),
+    "slow": Plan(trouble="slow", training="plain"),
+    "database": Plan(trouble="database", training="try-except", rounds=60),
+    "restart-patient": Plan(trouble="restart", training="plain", client=OWN),
+    "restart-kept": Plan(trouble="restart", training="kept"),
+    "slow-kept": Plan(trouble="slow", training="kept"),
+    "stopped-loud": Plan(trouble="stopped", training="plain"),
+    "stopped-kept": Plan(trouble="stopped", training="kept"),
+    "flaky-bounded": Plan(trouble="flaky", training="plain"),
+}
+
+
+@scenario(
+    title="MLflow fails in the middle of a training",
+    happens=(
+        "MLflow is restarted, is slow, answers with errors or loses its database while a training records its rounds. A training that "
+        "catches the errors, or that leaves recording to MLflow's asynchronous queue, goes on and ends green with a run that has holes."
+    ),
+    recognise=(
+        "A green pipeline whose run has fewer values than rounds, no model, or is RUNNING for ever; in the step's log 'Max retries "
+        "exceeded', 'too many 503 error responses' or 'Failed to log run data'. A slow MLflow shows in the time of a round only."
+    ),
+    remedy=(
+        "Give the client retries that outlast a restart of the server (MLflow's own five do, one does not), let an error end the step, or "
+        "keep what was not recorded, send it in batches, and compare in the end what MLflow holds: TrackingApi.metric_history."
+    ),
+    variants=(
+        unprotected("restart", "MLflow restarts; training catches errors; one retry", expected=None),
+        unprotected("restart-asynchronous", "MLflow restarts; asynchronous logging; one retry", expected=None),
+        unprotected("errors", "HTTP 503 for everything; training catches errors; one retry", expected=None),
+        unprotected("slow", f"every answer {LATE:g} s late; a request each round", expected=None),
+        unprotected(
+            "database", "the database is stopped; training catches errors; one retry", expected=None, further=True
+        ),
+        remedied("restart-patient", "MLflow restarts; errors end the step; MLflow's own five retries", protects=None),
+        remedied("restart-kept", "MLflow restarts; batches kept until recorded, and counted in the end", protects=None),
+        remedied("slow-kept", f"every answer {LATE:g} s late; batches", protects=None, further=True),
+        remedied("stopped-loud", "MLflow is stopped; errors end the step; one retry", protects=None, further=True),
+        remedied(
+            "stopped-kept", "MLflow is stopped; batches kept, and counted in the end", protects=None, further=True
+        ),
+        remedied(
+            "flaky-bounded",
+            "HTTP 503 for every second request; errors end the step; one retry",
+            protects=None,
+            further=True,
+        ),
+    ),
+    touches=(
+        *detours.touches(SERVICE),
+        *stopped(SERVICE, namespace=PLATFORM).touches,
+        *stopped(DATABASE, namespace=PLATFORM).touches,
+        *restarted(SELECTOR, names="mlflow-", namespace=PLATFORM).touches,
+    ),
+    budgets=Budgets(steady=120, symptom=300, recovery=180),
+    sources=(
+        "mlflow 2.17.2 utils/request_utils.py: 408, 429, 500, 502, 503 and 504 are retried, whatever the method",
+        "mlflow 2.17.2 utils/async_logging/async_logging_queue.py: what could not be logged is a line of the log",
+        "mlflow 2.17.2 store/db/utils.py: a lost database is TEMPORARILY_UNAVAILABLE, HTTP 503",
+    ),
+)
+def tracking_fails_in_mid_run(
+    cluster: ClusterClient, pipelines: PipelineClient, tracking: TrackingApi, variant: str
+) -> Iterator[Case]:
+    plan = PLANS[variant]
+    path, pod = way_to_tracking(cluster)
+    name = f"trivet-trouble-{uuid4().hex[:8]}"
+    environment = {**plan.client, "TRIVET_TRAINING": plan.training, "TRIVET_ROUNDS": str(plan.rounds)}
+    training = Training(pipelines, {"experiment": name, "registered_name": name}, environment, source("rounds"))
+
+    def values() -> int:
+        return sum(len(tracking.metric_history(run["info"]["run_id"], "loss")) for run in runs_of(tracking, name))
+
+    def steady() -> str:
+        training.ended()
+        found = values()
+        return f"MLflow has {found} values of the training's loss" if found else ""
+
+    def symptom(watch: Watch) -> Sighting:
+        if training.ended():
+            raise CannotTell("the training ended before the fault was in force, so that it shows nothing")
+        run = watch.until("the training ends", training.ended)
+        watch.mark("the pipeline ends")
+        return _ended(run, plan)
+
+    def afterwards(sighting: Sighting) -> Sighting:
+        versions = len(tracking.search_model_versions(f"name = '{name}'"))
+        status = ", ".join(run["info"]["status"] for run in runs_of(tracking, name))
+        return judged(sighting, plan, values(), versions, status)
+
+    try:
+        yield Case(
+            fault=_fault(plan, path, pod, cluster.images["trainer"]),
+            steady=steady,
+            symptom=symptom,
+            afterwards=afterwards,
+        )
+    finally:
+        # It must not go on into the next variant's fault.
+        training.wait()
+
+
+def _ended(run: PipelineRun, plan: Plan) -> Sighting:
+    """What can be said of a training as soon as it has ended."""
+    step, said = told(run.log), client_error(run.log)
+    if not step:
+        raise CannotTell(f"the training step wrote nothing of itself: {run.log[-300:]}")
+    return unseen(
+        f"the pipeline was {GREEN if run.succeeded else 'red'} after {step['produced']} of {plan.rounds} rounds, which "
+        f"waited {step['waited']:.0f} s for MLflow",
+        evidence=(evidence("the pipeline's log", "log", run.log, limit=8000),),
+        pipeline=GREEN if run.succeeded else "red",
+        rounds=step["produced"],
+        refused=step["refused"],
+        waited_seconds=step["waited"],
+        longest_wait_seconds=step["longest"],
+        **({"client_said": step["error"][:400] or said} if step["error"] or said else {}),
+    )
+
+
+def judged(sighting: Sighting, plan: Plan, values: int, versions: int, status: str) -> Sighting:
+    """The incident is a loss that nobody is told of, or a training that recording makes ``TWICE`` as long."""
+    measured = sighting.measured
+    rounds, waited = int(measured["rounds"]), float(measured["waited_seconds"])
+    lost = measured["pipeline"] == GREEN and (values < rounds or not versions)
+    return replace(
+        sighting,
+        seen=lost or waited > (TWICE - 1) * plan.rounds,
+        message=(
+            f"{sighting.message}; MLflow has {values} of {rounds} values, {versions or 'no'} version of the model, and the run is {status}"
+        ),
+        measured={**measured, "values_recorded": values, "versions_recorded": versions, "run_status": status},
+    )
+
+
+def _fault(plan: Plan, path: NetworkPath, pod: str, image: str) -> Fault:
+    here: dict[str, Any] = {"host": path.host, "port": path.port, "pod": pod}
+    if plan.trouble == "slow":
+        return detours.slowed(SERVICE, path="/health", seconds=LATE, image=image, **here)
+    if plan.trouble in ("errors", "flaky"):
+        every = 2 if plan.trouble == "flaky" else 1
+        return detours.failing(SERVICE, path="/health", status=503, image=image, every=every, **here)
+    if plan.trouble == "database":
+        return replace(stopped(DATABASE, namespace=PLATFORM), took_effect=lambda hands: _refuses(hands, path, pod))
+    fault = (
+        restarted(SELECTOR, names="mlflow-", namespace=PLATFORM)
+        if plan.trouble == "restart"
+        else stopped(SERVICE, namespace=PLATFORM)
+    )
+    # A pod that ends leaves its Service at once, and is there for as long as it is granted.
+    return replace(fault, took_effect=lambda hands: _away(hands, path, pod))
+
+
+def _away(hands: Hands, path: NetworkPath, pod: str) -> str:
+    how = reach(hands, pod, path.host, path.port)
+    return f"a connection from {pod} to {path.host}:{path.port} is {how}" if how in KEPT else ""
+
+
+def _refuses(hands: Hands, path: NetworkPath, pod: str) -> str:
+    met = detours.meets(hands, pod, f"http://{path.host}:{path.port}{QUERY}")
+    return f"MLflow answers {pod} with HTTP {met.status}" if met.status >= 500 else ""

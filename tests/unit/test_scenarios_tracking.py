@@ -1,0 +1,197 @@
+"""The incidents around MLflow on paper: what is lost silently makes a platform vulnerable, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paper import STACK
+from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget
+
+from trivet.engine.scenarios import play as playing
+from trivet.engine.scenarios.faults import idle
+from trivet.engine.scenarios.play import run
+from trivet.integration import TrackingError
+from trivet.model.fault import PLATFORM
+from trivet.model.handover import PipelineRun
+from trivet.model.network import NetworkPath
+from trivet.model.scenario import Scenario, VariantResult, Verdict
+from trivet.scenarios import tracking_cut, tracking_trouble, training
+
+PATH = NetworkPath(
+    name="pipelines to MLflow",
+    namespace="p",
+    selector={"a": "b"},
+    host="mlflow.trivet-platform",
+    port=5000,
+    allowed=True,
+)
+POD = {
+    "metadata": {"name": "mlflow-1", "uid": "1", "ownerReferences": [{"controller": True}]},
+    "status": {"conditions": [{"type": "Ready", "status": "True"}], "podIP": "10.0.0.1"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playing, "POLL", 0.01)
+    monkeypatch.setattr("trivet.engine.scenarios.watch.POLL", 0.01)
+
+
+class Platform:
+    """MLflow, a cluster and its pipelines in one; a training ends when the fault was seen to be in force."""
+
+    images: Mapping[str, str] = {"trainer": "trainer"}
+    paths = (PATH,)
+
+    def __init__(self, *, green: bool = True, values: int = 24, rounds: int = 24, waited: float = 1.0) -> None:
+        self.green, self.values, self.rounds, self.waited = green, values, rounds, waited
+        self.versions = 1
+        self.runs = 1
+        self.struck = threading.Event()
+        self.asked: list[Mapping[str, str]] = []
+        self.objects: dict[Any, Any] = {
+            ("pod", PLATFORM, "mlflow-1"): POD,
+            ("deployment", PLATFORM, "mlflow"): {"spec": {"replicas": 1}},
+        }
+        self.faults = PaperFaults(self.objects)
+        self.faults.connection = self.connection
+
+    def connection(self) -> str:
+        if self.faults.taken[-1].touched:
+            self.struck.set()
+            return "refused"
+        return "open"
+
+    # -- pipelines
+
+    def run(self, arguments: Any, environment: Mapping[str, str], pipeline: Path | None = None) -> PipelineRun:
+        self.asked.append(environment)
+        self.struck.wait(5)
+        told = {"produced": self.rounds, "refused": 0, "waited": self.waited, "longest": 1.0, "error": ""}
+        log = f"x\n    trivet-training {json.dumps(told)}\nAPI request to http://mlflow failed with exception\n"
+        return PipelineRun(succeeded=self.green, outputs={}, log=log, refused="")
+
+    # -- tracking
+
+    def get_experiment_by_name(self, name: str) -> Mapping[str, Any]:
+        if not self.runs:
+            raise TrackingError("there is none", code="RESOURCE_DOES_NOT_EXIST")
+        return {"experiment_id": "1"}
+
+    def search_runs(self, experiment: str) -> list[Mapping[str, Any]]:
+        return [{"info": {"run_id": "r", "status": "FINISHED"}}] * self.runs
+
+    def metric_history(self, run_id: str, key: str) -> list[Mapping[str, Any]]:
+        return [{"value": 1.0}] * self.values
+
+    def search_model_versions(self, filter_string: str) -> list[Mapping[str, Any]]:
+        return [{}] * self.versions
+
+    # -- cluster
+
+    def get(self, kind: str, name: str = "", **_: Any) -> Mapping[str, Any]:
+        return {"items": [{"metadata": {"name": "trainer-1"}}], "spec": {"clusterIP": "10.9.9.9"}}
+
+    def execute(self, *_: Any, **__: Any) -> tuple[int, str]:
+        return 0, ""
+
+    def apply(self, document: Any) -> None:
+        pass
+
+    def delete(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+def played(scenario: Scenario, variant: str, platform: Platform, *, control: bool = False) -> VariantResult:
+    """The result of one variant; with ``control`` its fault silently does nothing."""
+    if control:
+
+        def stage(**given: Any) -> Any:
+            case = next(original(**given))
+            platform.struck.set()
+            yield replace(case, fault=replace(idle(case.fault), budget=0.05))
+
+        original, scenario = scenario.stage, replace(scenario, stage=stage)
+    chosen = [one for one in scenario.variants if one.name == variant]
+    session = PaperSession(faults=platform.faults, cluster=platform, pipelines=platform, tracking=platform)
+    session.features = lambda: {"NetworkPolicyEnforced": "on paper"}  # type: ignore[method-assign]
+    report = run([(scenario, chosen)], target=PaperTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    (result,) = report.scenarios
+    (one,) = result.variants
+    return one
+
+
+TROUBLE, CUT = tracking_trouble.tracking_fails_in_mid_run, tracking_cut.pipeline_green_run_missing
+
+
+@pytest.mark.parametrize(
+    ("platform", "verdict"),
+    [
+        (Platform(values=20), Verdict.VULNERABLE),
+        (Platform(values=24), Verdict.PROTECTED),
+        (Platform(values=20, green=False), Verdict.PROTECTED),
+        (Platform(waited=30.0), Verdict.VULNERABLE),
+    ],
+    ids=["lost silently", "complete", "lost and red", "twice as long"],
+)
+def test_a_silent_loss_in_mid_run_is_the_incident(platform: Platform, verdict: Verdict) -> None:
+    result = played(TROUBLE, "restart", platform)
+    assert result.verdict is verdict, result.reason
+    assert f"{platform.values} of 24 values" in result.symptom
+    assert result.measured["values_recorded"] == platform.values
+
+
+def test_a_model_that_nobody_finds_is_a_silent_loss_too() -> None:
+    platform = Platform()
+    platform.versions = 0
+    assert played(TROUBLE, "restart", platform).verdict is Verdict.VULNERABLE
+
+
+def test_a_training_that_ended_before_the_fault_shows_nothing() -> None:
+    platform = Platform()
+    platform.struck.set()
+    result = played(TROUBLE, "restart", platform)
+    assert (result.verdict, "ended before the fault" in result.reason) == (Verdict.INCONCLUSIVE, True)
+
+
+@pytest.mark.parametrize(("scenario", "variant"), [(TROUBLE, "restart"), (CUT, "try-except")])
+def test_a_fault_that_silently_does_nothing_is_inconclusive(scenario: Scenario, variant: str) -> None:
+    result = played(scenario, variant, Platform(), control=True)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "nothing showed that the fault is in force" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("runs", "green", "verdict"),
+    [(0, True, Verdict.VULNERABLE), (1, True, Verdict.PROTECTED), (0, False, Verdict.PROTECTED)],
+    ids=["green without a run", "green with a run", "red"],
+)
+def test_a_green_pipeline_without_a_run_is_the_incident(runs: int, green: bool, verdict: Verdict) -> None:
+    platform = Platform(green=green)
+    platform.runs = runs
+    result = played(CUT, "try-except", platform)
+    assert result.verdict is verdict, result.reason
+    assert result.measured["client_seconds"] == 1.0
+    assert "API request" in str(result.measured["client_said"])
+
+
+def test_every_plan_is_a_variant_s() -> None:
+    assert set(tracking_trouble.PLANS) == {variant.name for variant in TROUBLE.variants}
+
+
+def test_a_client_may_be_told_the_address_of_the_service() -> None:
+    platform = Platform()
+    played(CUT, "address", platform)
+    assert platform.asked[0]["MLFLOW_TRACKING_URI"] == "http://10.9.9.9:5000"
+
+
+def test_the_last_thing_that_the_client_said_is_found() -> None:
+    log = "a\nMax retries exceeded with url: 1\nRun Id r: Failed to log run data: Exception: x\ntrivet-training {}\n"
+    assert training.client_error(log) == "Run Id r: Failed to log run data: Exception: x"
+    assert training.client_error("well\n") == ""
