@@ -9,8 +9,8 @@ from typing import Any
 from uuid import uuid4
 
 from trivet.engine.authoring import evidence
-from trivet.engine.scenarios import detours
 from trivet.engine.scenarios.authoring import remedied, scenario, unprotected, unseen
+from trivet.engine.scenarios.detours import detour_touches, unanswered
 from trivet.engine.scenarios.faults import CUT, DNS, network_cut
 from trivet.engine.scenarios.watch import Watch
 from trivet.errors import CannotTell
@@ -139,7 +139,7 @@ def pipeline_green_run_missing(
         ),
         remedied("component", "the core library's training component, with bounded retries", protects=None),
     ),
-    touches=detours.touches(SERVICE),
+    touches=detour_touches(SERVICE),
     budgets=Budgets(steady=60, symptom=240, recovery=60),
     sources=(
         "incident 1 of the reference platform",
@@ -155,7 +155,7 @@ def packets_dropped(
         tracking,
         training=SWALLOWING.get(variant, ""),
         environment=BOUNDED,
-        fault=detours.unanswered(SERVICE, host=path.host, port=path.port, image=cluster.images["trainer"], pod=pod),
+        fault=unanswered(SERVICE, host=path.host, port=path.port, image=cluster.images["trainer"], pod=pod),
         steady=lambda: reaches(cluster, pod, path),
     )
 

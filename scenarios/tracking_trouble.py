@@ -8,8 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 from trivet.engine.authoring import evidence
-from trivet.engine.scenarios import detours
 from trivet.engine.scenarios.authoring import remedied, scenario, unprotected, unseen
+from trivet.engine.scenarios.detours import detour_touches, failing, meets, slowed
 from trivet.engine.scenarios.faults import KEPT, reach, restarted, stopped
 from trivet.engine.scenarios.watch import Watch
 from trivet.errors import CannotTell
@@ -95,7 +95,7 @@ PLANS = {
         ),
     ),
     touches=(
-        *detours.touches(SERVICE),
+        *detour_touches(SERVICE),
         *stopped(SERVICE, namespace=PLATFORM).touches,
         *stopped(DATABASE, namespace=PLATFORM).touches,
         *restarted(SELECTOR, names="mlflow-", namespace=PLATFORM).touches,
@@ -184,10 +184,10 @@ def judged(sighting: Sighting, plan: Plan, values: int, versions: int, status: s
 def _fault(plan: Plan, path: NetworkPath, pod: str, image: str) -> Fault:
     here: dict[str, Any] = {"host": path.host, "port": path.port, "pod": pod}
     if plan.trouble == "slow":
-        return detours.slowed(SERVICE, path="/health", seconds=LATE, image=image, **here)
+        return slowed(SERVICE, path="/health", seconds=LATE, image=image, **here)
     if plan.trouble in ("errors", "flaky"):
         every = 2 if plan.trouble == "flaky" else 1
-        return detours.failing(SERVICE, path="/health", status=503, image=image, every=every, **here)
+        return failing(SERVICE, path="/health", status=503, image=image, every=every, **here)
     if plan.trouble == "database":
         return replace(stopped(DATABASE, namespace=PLATFORM), took_effect=lambda hands: _refuses(hands, path, pod))
     fault = (
@@ -205,5 +205,5 @@ def _away(hands: Hands, path: NetworkPath, pod: str) -> str:
 
 
 def _refuses(hands: Hands, path: NetworkPath, pod: str) -> str:
-    met = detours.meets(hands, pod, f"http://{path.host}:{path.port}{QUERY}")
+    met = meets(hands, pod, f"http://{path.host}:{path.port}{QUERY}")
     return f"MLflow answers {pod} with HTTP {met.status}" if met.status >= 500 else ""

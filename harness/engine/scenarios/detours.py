@@ -113,7 +113,7 @@ def unanswered(service: str, *, host: str, port: int, image: str, pod: str) -> F
     )
 
 
-def touches(service: str) -> tuple[Touch, ...]:
+def detour_touches(service: str) -> tuple[Touch, ...]:
     """What a detour of ``service`` changes."""
     return (
         Touch(verb=Verb.CREATE, kind="Pod", name=DETOUR, namespace=PLATFORM),
@@ -136,7 +136,7 @@ def _detour(service: str, *, port: int, image: str, behaviour: Mapping[str, Any]
         away = dict.fromkeys(selector)
         hands.patch("service", service, {"spec": {"selector": {**away, **SELECTED}}}, namespace=PLATFORM)
 
-    return Fault(name=name, touches=touches(service), inject=inject, took_effect=took_effect)
+    return Fault(name=name, touches=detour_touches(service), inject=inject, took_effect=took_effect)
 
 
 def _address(hands: Hands, service: str, selector: Mapping[str, str]) -> str:
