@@ -102,7 +102,7 @@ def _page(scenario: Scenario, seen: _Seen, where: str) -> str:
         *drawings,
         *(["## Published claims", claims] if claims else []),
         "## What it touches",
-        "\n".join(f"* {touch}" for touch in scenario.touches),
+        "\n".join(f"* {touch}" for touch in scenario.touches) or "No object of the cluster.",
         "## Sources",
         "\n".join(f"* {source}" for source in scenario.sources),
     )

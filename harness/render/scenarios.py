@@ -45,6 +45,8 @@ def planned(chosen: Chosen, namespaces: Mapping[str, str], words: Sequence[str] 
         for number, touch in enumerate(scenario.touches):
             named = f" ({namespaces[touch.namespace]})" if touch.namespace in namespaces else ""
             said += entry("" if number else "touches", f"{touch}{named}", width=12)
+        if not scenario.touches:
+            said += entry("touches", "no object of the cluster", width=12)
         said += entry(
             "budgets",
             f"{budgets.steady:g} s until all is well, {budgets.symptom:g} s for the symptom, {budgets.recovery:g} s for the recovery; "

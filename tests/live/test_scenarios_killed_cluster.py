@@ -21,6 +21,7 @@ from trivet.engine.scenarios.authoring import scenario, unprotected, unseen
 from trivet.engine.scenarios.faults import (
     applied,
     environment_changed,
+    in_turn,
     network_cut,
     patched,
     restarted,
@@ -109,6 +110,10 @@ def faults(session: ClusterSession) -> Mapping[str, Fault]:
         "environment_changed": environment_changed(WAREHOUSE, "keeper", {"SHELVES": "0", "X": "1"}, namespace=SERVING),
         "stopped": stopped(WAREHOUSE, namespace=SERVING),
         "restarted": restarted(f"app={WAREHOUSE}", names=WAREHOUSE, namespace=SERVING),
+        "in_turn": in_turn(
+            secret_changed(WAREHOUSE, {"key": "wrong"}, namespace=SERVING),
+            restarted(f"app={WAREHOUSE}", names=WAREHOUSE, namespace=SERVING),
+        ),
     }
 
 

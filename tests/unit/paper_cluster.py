@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from trivet.engine.scenarios.faults import stopped
+from trivet.engine.scenarios.watch import FAULT, Watch, watching
 from trivet.errors import NotOffered, PlatformError, UsageError
 from trivet.model.fault import PIPELINES, PLATFORM, SERVING, Touch
+from trivet.model.scenario import Case, Flow
 from trivet.model.traffic import Answer, Stream
 from trivet.targets.cluster.merge import reverse
 
@@ -178,6 +181,16 @@ def good(at: float, value: int = 1, seconds: float = 0.01) -> Answer:
 def bad(at: float, seconds: float = 0.01) -> Answer:
     """A model that is not loaded."""
     return Answer(at=at, seconds=seconds, status=400, body={"error": "Model is not ready yet."})
+
+
+def watched(answer: Callable[[float], Answer], flow: Flow, seconds: float = 0.2) -> Watch:
+    """What there is to go by after ``seconds`` of traffic that began under a fault."""
+    case = Case(fault=stopped("x", namespace=SERVING), steady=lambda: "", symptom=lambda watch: None)  # type: ignore[arg-type,return-value]
+    with watching(case, None) as watch:
+        watch.mark(FAULT)
+        with watch.sending(PaperTraffic(answer), flow):
+            time.sleep(seconds)
+    return watch
 
 
 def _merged(now: Any, patch: Any) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from trivet.engine.scenarios.watch import until
 from trivet.errors import PlatformError
 from trivet.model.fault import PIPELINES, Fault, Touch, Verb
 from trivet.targets.base import Hands
@@ -72,14 +73,22 @@ def network_cut(
 
 
 def applied(
-    document: Mapping[str, Any], *, name: str, shows: str = "the API server has it", budget: float = 30.0
+    document: Mapping[str, Any],
+    *,
+    name: str,
+    shows: str = "the API server has it",
+    when: Callable[[Mapping[str, Any]], bool] = bool,
+    budget: float = 30.0,
 ) -> Fault:
-    """An object that should not be there, such as a service for a model that does not exist; ``metadata.namespace`` is a role."""
+    """An object that should not be there, such as a service for a model that does not exist; ``metadata.namespace`` is a role.
+
+    It is in force when ``when`` is true of it, which ``shows`` says in words.
+    """
     kind, metadata = str(document["kind"]), document["metadata"]
 
     def took_effect(hands: Hands) -> str:
         found = hands.get(kind, metadata["name"], namespace=metadata["namespace"])
-        return f"{kind} {metadata['name']}: {shows}" if found else ""
+        return f"{kind} {metadata['name']}: {shows}" if found and when(found) else ""
 
     return Fault(
         name=name,
@@ -135,22 +144,30 @@ def stopped(name: str, *, namespace: str, kind: str = "deployment", budget: floa
     )
 
 
-def restarted(selector: str, *, names: str, namespace: str, count: int = 1) -> Fault:
-    """Pods deleted, which their controller makes again, their names beginning with ``names``. In force when they are gone."""
+def restarted(selector: str, *, names: str, namespace: str, count: int = 1, draining: bool = False) -> Fault:
+    """Up to ``count`` pods deleted, which their controller makes again, their names beginning with ``names``.
+
+    In force when they are gone; with ``draining`` as soon as they are ending: Knative's pods take half a minute for that, in which
+    they get nothing new.
+    """
     deleted: dict[str, str] = {}
 
     def inject(hands: Hands) -> None:
-        for pod in hands.find("pod", namespace=namespace, selector=selector):
-            if "deletionTimestamp" in pod["metadata"]:
-                continue
+        running = [pod for pod in hands.find("pod", namespace=namespace, selector=selector) if not _ending(pod)]
+        for pod in running[:count]:
             deleted[pod["metadata"]["name"]] = pod["metadata"]["uid"]
             hands.replace(pod["metadata"]["name"], namespace=namespace)
         if not deleted:
             raise PlatformError(f"no pod of {selector} in the {namespace} namespace could be deleted: there is none")
 
     def took_effect(hands: Hands) -> str:
-        now = {pod["metadata"]["uid"] for pod in hands.find("pod", namespace=namespace, selector=selector)}
-        return f"{', '.join(deleted)}: gone" if deleted and not now & set(deleted.values()) else ""
+        now = {
+            pod["metadata"]["uid"]
+            for pod in hands.find("pod", namespace=namespace, selector=selector)
+            if not (draining and _ending(pod))
+        }
+        how = "gone or ending" if draining else "gone"
+        return f"{', '.join(deleted)}: {how}" if deleted and not now & set(deleted.values()) else ""
 
     return Fault(
         name=f"the pods of {selector} are deleted",
@@ -211,6 +228,31 @@ def secret_changed(name: str, values: Mapping[str, str], *, namespace: str) -> F
     )
 
 
+def in_turn(*faults: Fault) -> Fault:
+    """Faults of which each is made when the one before is in force. In force when all of them are."""
+
+    def in_force(fault: Fault, hands: Hands) -> None:
+        until(fault.name, lambda: fault.took_effect(hands) or None, seconds=fault.budget)
+
+    def inject(hands: Hands) -> None:
+        for number, fault in enumerate(faults):
+            if number:
+                in_force(faults[number - 1], hands)
+            fault.inject(hands)
+
+    def took_effect(hands: Hands) -> str:
+        shown = [fault.took_effect(hands) for fault in faults]
+        return "; ".join(shown) if all(shown) else ""
+
+    return Fault(
+        name=", then ".join(fault.name for fault in faults),
+        touches=tuple(touch for fault in faults for touch in fault.touches),
+        inject=inject,
+        took_effect=took_effect,
+        budget=max(fault.budget for fault in faults),
+    )
+
+
 def idle(fault: Fault) -> Fault:
     """The same fault, silently doing nothing: the control by which a scenario must come out inconclusive."""
     return Fault(
@@ -220,6 +262,10 @@ def idle(fault: Fault) -> Fault:
         took_effect=fault.took_effect,
         budget=min(fault.budget, 5.0),
     )
+
+
+def _ending(pod: Mapping[str, Any]) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def _encoded(values: Mapping[str, str]) -> dict[str, str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 from trivet.engine.scenarios.slices import Outage, outage, timeline
 from trivet.errors import CannotTell, TrivetError
-from trivet.model.scenario import Case, Timeline
+from trivet.model.scenario import Case, Flow, Timeline
 from trivet.model.traffic import Answer
 from trivet.targets.base import Background, TrafficClient
 
@@ -26,11 +26,10 @@ FAULT, EFFECT, REVERT, RECOVERED = "fault", "in effect", "revert", "all well aga
 class Watch:
     """What a symptom has to go by. Times are of ``time.monotonic``."""
 
-    def __init__(
-        self, case: Case, background: Background | None, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, case: Case, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._case = case
-        self._background = background
+        self._flow: Flow | None = None
+        self._background: Background | None = None
         self._clock = clock
         self._marks: dict[str, float] = {}
         self._samples: dict[str, list[tuple[float, Mapping[str, float]]]] = {name: [] for name in case.gauges}
@@ -62,6 +61,16 @@ class Watch:
         """The first answer of ``look`` that is not None. Raises CannotTell after ``seconds``, or at the end of the budget."""
         return until(what, look, seconds=min(self.left, self.left if seconds is None else seconds))
 
+    @contextmanager
+    def sending(self, traffic: TrafficClient, flow: Flow) -> Iterator[None]:
+        """Requests until the end of the block, which waits for those under way: what is known of clients is known by them.
+
+        For a case without a flow, whose service is only there, or only to be asked, under the fault.
+        """
+        with traffic.background(flow.service, flow.request, rate=flow.rate, timeout=3 * flow.patience) as background:
+            self._flow, self._background = flow, background
+            yield
+
     def answers(self, since: str = FAULT) -> list[Answer]:
         """The answers to the requests that were due since a mark, as far as they are known by now. Raises CannotTell for none."""
         found = [answer for answer in self._all() if answer.at >= self._marks[since]]
@@ -71,9 +80,9 @@ class Watch:
 
     def outage(self, since: str = FAULT) -> Outage:
         """What clients lost since a mark. Raises CannotTell when no request was due."""
-        if self._case.flow is None:
+        if self._flow is None:
             raise CannotTell("the scenario sends no requests, so that nothing is known of what clients saw")
-        return outage(self.answers(since), self._case.flow)
+        return outage(self.answers(since), self._flow)
 
     def timeline(self) -> Timeline | None:
         """Everything so far; None when there is nothing to show."""
@@ -81,7 +90,7 @@ class Watch:
         if not answers and not any(self._samples.values()) and len(self._marks) < 2:
             return None
         return timeline(
-            answers, self._case.flow, began=self.began, ended=self._clock(), marks=self._marks, gauges=self._samples
+            answers, self._flow, began=self.began, ended=self._clock(), marks=self._marks, gauges=self._samples
         )
 
     def sample(self) -> None:
@@ -98,21 +107,16 @@ class Watch:
 @contextmanager
 def watching(case: Case, traffic: TrafficClient | None) -> Iterator[Watch]:
     """Traffic and samples from the begin of the block to its end, which waits for requests that are under way."""
-    if case.flow is None or traffic is None:
-        with _sampling(Watch(case, None)) as watch:
-            yield watch
-        return
-    with (
-        traffic.background(
-            case.flow.service, case.flow.request, rate=case.flow.rate, timeout=3 * case.flow.patience
-        ) as background,
-        _sampling(Watch(case, background)) as watch,
-    ):
+    watch = Watch(case)
+    with ExitStack() as stack:
+        if case.flow and traffic:
+            stack.enter_context(watch.sending(traffic, case.flow))
+        stack.enter_context(_sampling(watch))
         yield watch
 
 
 @contextmanager
-def _sampling(watch: Watch) -> Iterator[Watch]:
+def _sampling(watch: Watch) -> Iterator[None]:
     ended = threading.Event()
 
     def sample() -> None:
@@ -123,7 +127,7 @@ def _sampling(watch: Watch) -> Iterator[Watch]:
     sampler = threading.Thread(target=sample, name="trivet-gauges", daemon=True)
     sampler.start()
     try:
-        yield watch
+        yield
     finally:
         ended.set()
         sampler.join()

@@ -1,0 +1,112 @@
+"""The faults that scenarios are made of, on paper, and requests that begin under one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from unit.paper_cluster import PaperFaults, bad, watched
+
+from trivet.engine.scenarios import watch as watching_module
+from trivet.engine.scenarios.faults import applied, in_turn, restarted, stopped
+from trivet.engine.scenarios.watch import FAULT, watching
+from trivet.errors import CannotTell, PlatformError
+from trivet.integration import is_ready
+from trivet.model.fault import PLATFORM, SERVING
+from trivet.model.scenario import Case, Flow
+
+STORE = ("deployment", PLATFORM, "store")
+FLOW = Flow(service="c", request={}, models={"one": [1]}, rate=50.0)
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching_module, "POLL", 0.01)
+
+
+def pod(name: str, **metadata: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "uid": name, **metadata}}
+
+
+def store(replicas: int) -> dict[str, Any]:
+    return {"metadata": {"name": "store"}, "spec": {"replicas": 1}, "status": {"replicas": replicas}}
+
+
+def test_of_faults_in_turn_the_second_is_made_when_the_first_is_in_force() -> None:
+    faults = PaperFaults({STORE: store(0), ("pod", SERVING, "c-predictor-1"): pod("c-predictor-1")})
+    both = in_turn(stopped("store", namespace=PLATFORM), restarted("c", names="c-predictor-", namespace=SERVING))
+    hands = faults.take(both.touches)
+    assert not both.took_effect(hands)
+    both.inject(hands)
+    assert hands.touched == ["patch store", "delete c-predictor-1"]
+    assert "no replica" in both.took_effect(hands)
+    assert "c-predictor-1" in both.took_effect(hands)
+    assert [touch.name for touch in both.touches] == ["store", "c-predictor-*"]
+
+
+def test_of_faults_in_turn_the_second_is_not_made_when_the_first_does_nothing() -> None:
+    faults = PaperFaults({STORE: store(1), ("pod", SERVING, "c-predictor-1"): pod("c-predictor-1")})
+    first = stopped("store", namespace=PLATFORM, budget=0.05)
+    both = in_turn(first, restarted("c", names="c-predictor-", namespace=SERVING))
+    hands = faults.take(both.touches)
+    with pytest.raises(CannotTell, match="deployment store is stopped"):
+        both.inject(hands)
+    assert hands.touched == ["patch store"]
+    hands.revert()
+    assert faults.objects[STORE] == store(1)
+
+
+def test_no_more_pods_are_deleted_than_was_said_and_an_ending_one_is_gone_where_it_drains() -> None:
+    keys = {("pod", SERVING, name): pod(name) for name in ("c-1", "c-2")}
+    ending = {("pod", SERVING, "c-0"): pod("c-0", deletionTimestamp="now")}
+    faults = PaperFaults({**ending, **keys})
+    for draining in (False, True):
+        fault = restarted("c", names="c-", namespace=SERVING, draining=draining)
+        hands = faults.take(fault.touches)
+        fault.inject(hands)
+        (gone,) = (set(keys) | set(ending)) - set(faults.objects)
+        assert gone[2] != "c-0", "it was ending already"
+        assert fault.took_effect(hands)
+        faults.objects[gone] = pod(gone[2], deletionTimestamp="now")
+        assert bool(fault.took_effect(hands)) is draining
+        faults.objects[gone] = pod(gone[2])
+        assert not fault.took_effect(hands)
+
+
+def test_without_a_pod_nothing_can_be_deleted() -> None:
+    fault = restarted("c", names="c-", namespace=SERVING)
+    with pytest.raises(PlatformError, match="there is none"):
+        fault.inject(PaperFaults({}).take(fault.touches))
+
+
+def test_an_object_is_in_force_when_it_says_what_is_waited_for() -> None:
+    document = {"kind": "InferenceService", "metadata": {"name": "c", "namespace": SERVING}}
+    fault = applied(document, name="a service", shows="says Ready=True", when=is_ready)
+    faults = PaperFaults({})
+    hands = faults.take(fault.touches)
+    assert not fault.took_effect(hands)
+    fault.inject(hands)
+    assert not fault.took_effect(hands)
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    faults.objects["inferenceservice", SERVING, "c"] = {**document, "status": ready}
+    assert fault.took_effect(hands) == "InferenceService c: says Ready=True"
+
+
+# -- traffic that begins under the fault
+
+
+def test_a_case_without_a_flow_may_send_requests_under_the_fault() -> None:
+    watch = watched(bad, FLOW)
+    assert watch.outage().lost == watch.outage().requests > 3
+    line = watch.timeline()
+    assert line is not None
+    assert line.rate == FLOW.rate
+    assert sum(second.requests for second in line.seconds) == watch.outage().requests
+
+
+def test_without_any_requests_nothing_is_known_of_clients() -> None:
+    case = Case(fault=stopped("x", namespace=SERVING), steady=lambda: "", symptom=lambda watch: None)  # type: ignore[arg-type,return-value]
+    with watching(case, None) as watch:
+        watch.mark(FAULT)
+        with pytest.raises(CannotTell, match="sends no requests"):
+            watch.outage()
