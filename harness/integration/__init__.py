@@ -2,10 +2,11 @@
 pytest in here.
 
 A model on its way from MLflow to KServe: resolve its storage URI, check its signature, gate it, build the
-InferenceService, link the two, roll it out, promote it or take it back.
+InferenceService, link the two, roll it out, judge the canary, promote it or take it back.
 """
 
 from trivet.integration.artifacts import UriProblem, check_storage_uri, resolve_storage_uri, scheme_of
+from trivet.integration.canary import Arm, Check, Decision, Judgement, Limits, Standing, check, judge, measured, observe
 from trivet.integration.gate import GateDecision, gate, production_metric
 from trivet.integration.inference_service import build_inference_service
 from trivet.integration.labels import is_label_value, label_value
@@ -25,26 +26,36 @@ from trivet.integration.signatures import (
 from trivet.integration.tracking import TrackingApi, TrackingError
 
 __all__ = [
+    "Arm",
+    "Check",
     "Column",
+    "Decision",
     "GateDecision",
+    "Judgement",
+    "Limits",
     "Lineage",
     "Link",
     "Rollback",
     "Signature",
+    "Standing",
     "Tensor",
     "TrackingApi",
     "TrackingError",
     "UriProblem",
     "build_inference_service",
+    "check",
     "check_rows",
     "check_signature",
     "check_storage_uri",
     "gate",
     "is_label_value",
     "is_ready",
+    "judge",
     "label_value",
     "link",
+    "measured",
     "newest_revision",
+    "observe",
     "pinned_requirements",
     "production_metric",
     "promote",

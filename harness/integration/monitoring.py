@@ -10,6 +10,10 @@ starlette_exporter with the prefix ``rest_server``, labels ``method``, ``path``,
 
 from __future__ import annotations
 
+import math
+
+from trivet.errors import PlatformError
+
 METRICS_PORT = 8082
 METRICS_PATH = "/metrics"
 REQUESTS = "rest_server_requests_total"
@@ -44,6 +48,34 @@ def latency(name: str, namespace: str, *, quantile: float = 0.99, revision: str 
     """A quantile of the latency in seconds, as precise as the histogram's buckets."""
     buckets = f"sum by (le) (rate({DURATION}_bucket{_selector(name, namespace, revision)}[{window}]))"
     return f"histogram_quantile({quantile:g}, {buckets})"
+
+
+def ask_prometheus(url: str, promql: str, *, timeout: float = 20.0) -> float | None:
+    """The value of a query by the Prometheus at ``url`` now; None when there is no series, or no number: neither is a 0.
+
+    Raises PlatformError when it does not answer, refuses the query, or has several series.
+    """
+    # Here, because who only writes alert rules need not wait for it.
+    import requests
+
+    try:
+        answer = requests.get(f"{url.rstrip('/')}/api/v1/query", params={"query": promql}, timeout=timeout)
+        body = answer.json()
+    except (requests.RequestException, ValueError) as error:
+        raise PlatformError(
+            f"Prometheus at {url} does not answer: {error}", remedy="pass the URL below which it has /api/v1/query"
+        ) from error
+    if body.get("status") != "success":
+        raise PlatformError(f"Prometheus at {url} refuses {promql!r}: {body.get('error', answer.status_code)}")
+    found = body["data"]["result"]
+    if len(found) > 1:
+        raise PlatformError(f"{promql!r} has {len(found)} values", remedy="sum over what is not asked for")
+    return number(float(found[0]["value"][1])) if found else None
+
+
+def number(value: float) -> float | None:
+    """A value of Prometheus; None for NaN, which is what a rate or quantile over nothing is."""
+    return None if math.isnan(value) else value
 
 
 def _selector(name: str, namespace: str, revision: str, status: str = "") -> str:

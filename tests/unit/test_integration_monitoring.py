@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from trivet.integration.monitoring import durations_total, error_rate, latency, request_rate, requests_total
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from trivet.errors import PlatformError
+from trivet.integration.monitoring import (
+    ask_prometheus,
+    durations_total,
+    error_rate,
+    latency,
+    request_rate,
+    requests_total,
+)
 
 
 def test_only_inference_requests_of_one_service_are_counted() -> None:
@@ -27,3 +43,37 @@ def test_a_latency_comes_out_of_the_buckets() -> None:
         "histogram_quantile(0.99, sum by (le) "
         '(rate(rest_server_request_duration_seconds_bucket{namespace="ns",inferenceservice="c",path=~"/v2/models/[^/]+/infer"}[5m])))'
     )
+
+
+@contextmanager
+def prometheus(*series: str) -> Iterator[str]:
+    """A server that answers every query with these values."""
+    body = {"status": "success", "data": {"result": [{"metric": {}, "value": [0, value]} for value in series]}}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("series", "value"), [(("1.5",), 1.5), (("NaN",), None), ((), None)])
+def test_no_series_and_no_number_are_no_value(series: tuple[str, ...], value: float | None) -> None:
+    with prometheus(*series) as url:
+        assert ask_prometheus(url, "x") == value
+
+
+def test_several_series_and_no_answer_are_errors() -> None:
+    with prometheus("1", "2") as url, pytest.raises(PlatformError, match="has 2 values"):
+        ask_prometheus(url, "x")
+    with pytest.raises(PlatformError, match="does not answer"):
+        ask_prometheus("http://127.0.0.1:9", "x")
