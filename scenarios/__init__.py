@@ -8,7 +8,7 @@ from types import ModuleType
 
 from trivet.hookspecs import hookimpl
 
-MODULES = ("tracking_cut", "tracking_trouble", "model_not_found", "rollback")
+MODULES = ("tracking_cut", "tracking_trouble", "model_not_found", "rollback", "bad_canary")
 
 
 @hookimpl

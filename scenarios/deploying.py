@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from trivet.engine.scenarios.slices import answered_by
 from trivet.engine.scenarios.watch import until
+from trivet.errors import CannotTell
 from trivet.integration import TrackingApi, build_inference_service, resolve_storage_uri
 from trivet.model.scenario import Flow
 from trivet.targets.base import ClusterClient, TrafficClient, TrainerClient
@@ -23,13 +25,27 @@ READY, SETTLED, ZERO = 240.0, 180.0, 180.0
 """Seconds that a service may take to become ready, a change to come about, and a revision to go down to no pod."""
 REVISION = "serving.knative.dev/revision"
 SERVICE = "serving.kserve.io/inferenceservice"
+JOB_POD = "trivet.dev/pod"
+
+_ASK = """
+import json, sys, urllib.error, urllib.request
+body, timeout, *urls = sys.argv[1:]
+for url in urls:
+    request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=float(timeout)) as answer: said = [answer.status, json.load(answer)]
+    except urllib.error.HTTPError as error: said = [error.code, error.read().decode("utf-8", "replace")]
+    except OSError as error: said = [0, str(error)]
+    print(json.dumps(said))
+"""
 
 _MADE: WeakKeyDictionary[TrainerClient, dict[str, Model]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A registered version, where a storage initializer finds it, and what it answers to ROWS, by the trainer's own prediction."""
+    """A registered version, where a storage initializer finds it, and what it answers to ROWS, by the trainer's own prediction; nothing
+    for one that only raises."""
 
     name: str
     registered: str
@@ -56,7 +72,7 @@ def model(trainer: TrainerClient, tracking: TrackingApi, artifact_root: str, *, 
             registered=registered,
             version=logged.version,
             storage_uri=resolve_storage_uri(model_uri, tracking=tracking, artifact_root=artifact_root),
-            answer=trainer.predict(model_uri, ROWS),
+            answer=() if variation.get("predict_fails") else trainer.predict(model_uri, ROWS),
         )
     return made[key]
 
@@ -110,6 +126,29 @@ def pods(cluster: ClusterClient, name: str) -> dict[str, float]:
         gone = "deletionTimestamp" in pod["metadata"]
         found[revision] = found.get(revision, 0) + (1 if ready and not gone else 0)
     return found
+
+
+def ask_revisions(
+    cluster: ClusterClient,
+    name: str,
+    revisions: Sequence[str],
+    request: Mapping[str, Any],
+    *,
+    timeout: float = 10.0,
+) -> dict[str, tuple[int, Any]]:
+    """HTTP status and body of each revision's answer, asked by the Service of its own that Knative gives it: whatever its share of the
+    traffic is. Asked within the cluster, from a pod of the session's. 0 and the error for no answer."""
+    found = (cluster.get("pod", selector=JOB_POD) or {}).get("items") or ()
+    if not found:
+        raise CannotTell(f"there is no pod in {cluster.namespace} from which a revision could be asked")
+    urls = [f"http://{one}.{cluster.namespace}.svc.cluster.local/v2/models/{name}/infer" for one in revisions]
+    command = ["python", "-c", _ASK, json.dumps(request), f"{timeout:g}", *urls]
+    seconds = timeout * len(urls) + 20
+    status, said = cluster.execute(found[0]["metadata"]["name"], command, seconds=seconds)
+    lines = said.splitlines()
+    if status or len(lines) != len(urls):
+        raise CannotTell(f"the revisions could not be asked: {said.strip()[-300:]}")
+    return {revision: (*json.loads(line),) for revision, line in zip(revisions, lines, strict=True)}
 
 
 def all_by(traffic: TrafficClient, flow: Flow, name: str, times: int = 3) -> str:

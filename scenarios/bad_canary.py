@@ -1,0 +1,260 @@
+"""A bad canary before its judge: errors, latency, wrong values at HTTP 200, or no traffic by which anything could be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from trivet.engine.authoring import evidence
+from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
+from trivet.engine.scenarios.slices import answered_by
+from trivet.engine.scenarios.watch import EFFECT, Watch
+from trivet.errors import CannotTell, PlatformError
+from trivet.integration import (
+    Arm,
+    Check,
+    Decision,
+    Judgement,
+    Limits,
+    Standing,
+    TrackingApi,
+    check,
+    is_ready,
+    measured,
+    newest_revision,
+    observe,
+    promote,
+    rollback,
+    shares,
+    v2_request,
+    v2_values,
+)
+from trivet.integration.canary import Ask
+from trivet.integration.monitoring import error_rate, latency, number
+from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.model.feature import CANARY_TRAFFIC, PROMETHEUS
+from trivet.model.handover import Handover
+from trivet.model.scenario import Budgets, Case, Flow, Sighting
+from trivet.model.traffic import Answer
+from trivet.scenarios import deploying
+from trivet.scenarios.deploying import ROWS, SETTLED, Model, all_by, ask_revisions, when
+from trivet.targets.base import ClusterClient, Hands, MetricsClient, TrafficClient, TrainerClient
+
+NAME = "judged-classifier"
+TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
+PERCENT = 20
+OBSERVED, INTERVAL, WINDOW = 24.0, 6.0, 15
+"""Seconds of an observation, from one check to the next, and that a check looks back: three scrapes of trivet's own Prometheus."""
+AFTERWARDS = 20
+"""Requests sent after the decision, by which is told what it did to clients."""
+KNOWN = [{"a": (i - 10) / 5, "b": (i % 7 - 3) / 3, "c": (i % 3 - 1) / 2} for i in range(20)]
+"""Known requests: what the stable model answers to them, by the trainer's own prediction, is right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One canary before a judge: how its model differs (variations of the trainer's job), the requests per second that the service gets,
+    the fewest in a check, whether the judge knows constants only, and the decision that is right."""
+
+    model: str
+    right: Decision
+    variation: Mapping[str, Any] = field(default_factory=dict)
+    rate: float = 20.0
+    fewest: int = 20
+    constants: bool = False
+
+
+WRONG = Trial(model="model with wrong values", variation={"label_offset": 10}, right=Decision.ROLL_BACK)
+FAILING = Trial(model="model that raises", variation={"predict_fails": True}, right=Decision.ROLL_BACK)
+SLOW = Trial(model="slow model", variation={"predict_seconds": 0.6}, right=Decision.ROLL_BACK, rate=5.0, fewest=10)
+UNSEEN = replace(FAILING, rate=0.0, right=Decision.UNDECIDED)
+TRIALS: Mapping[str, Trial] = {
+    "constants": replace(WRONG, constants=True),
+    "constants-no-traffic": replace(UNSEEN, constants=True),
+    "wrong-values": WRONG,
+    "errors": FAILING,
+    "latency": SLOW,
+    "no-traffic": UNSEEN,
+    "sound": Trial(model="sound model", right=Decision.PROMOTE),
+}
+
+
+@scenario(
+    title="A bad canary is promoted",
+    happens=(
+        "A new model gets 20 % of the traffic and is judged by its error rate and latency against constants. It answers wrong values with "
+        "HTTP 200, or nobody asks it at all and no data counts as no error: every check passes, and it gets all traffic."
+    ),
+    recognise=(
+        "Complaints, or a quality metric measured later, set in after a promotion whose checks all passed; Prometheus has few or no "
+        "requests of the canary's revision, or its answers to known requests are other ones."
+    ),
+    remedy=(
+        "Judge with trivet.integration: it holds the canary against the stable revision, asks both known requests, and leaves what was not "
+        "measured undecided. Promote on PROMOTE only."
+    ),
+    variants=(
+        unprotected("constants", "wrong values, judged by error rate and latency against constants", expected=None),
+        unprotected(
+            "constants-no-traffic",
+            "a model that only raises, without traffic, judged so, no data being no errors",
+            expected=None,
+            further=True,
+        ),
+        remedied("wrong-values", "wrong values, judged by the core library", protects=None),
+        remedied("errors", "a model that only raises, judged by the core library", protects=None, further=True),
+        remedied("latency", "a model that takes 0.6 s longer, judged by the core library", protects=None, further=True),
+        remedied(
+            "no-traffic",
+            "a model that only raises, without traffic or known requests, judged by the core library",
+            protects=None,
+            further=True,
+        ),
+        remedied(
+            "sound", "a model as good as the one before: the core library promotes it", protects=None, further=True
+        ),
+    ),
+    touches=(TOUCH,),
+    budgets=Budgets(steady=60, symptom=120, recovery=150),
+    features=(CANARY_TRAFFIC, PROMETHEUS),
+    sources=(
+        "canary judgement of the reference platform, with its known weaknesses",
+        "flagger pkg/controller/scheduler_metrics.go halts where no values are found; kayenta MannWhitneyClassifier passes an empty series",
+    ),
+)
+def bad_model_promoted(
+    cluster: ClusterClient,
+    traffic: TrafficClient,
+    metrics: MetricsClient,
+    trainer: TrainerClient,
+    tracking: TrackingApi,
+    handover: Handover,
+    variant: str,
+) -> Iterator[Case]:
+    trial = TRIALS[variant]
+    root = handover.artifact_root
+    stable = deploying.model(trainer, tracking, root, key="stable model")
+    canary = deploying.model(trainer, tracking, root, key=trial.model, **trial.variation)
+    expected = trainer.predict(f"models:/{stable.registered}/{stable.version}", KNOWN)
+    flow = Flow(service=NAME, request=v2_request(None, ROWS), models={stable.name: stable.answer}, rate=trial.rate or 5)
+
+    def ask(promql: str) -> float | None:
+        found = metrics.query(promql)
+        return number(found[0][1]) if found else None
+
+    try:
+        document = deploying.service(NAME, stable, cluster)
+        # The first revision has no other to share with; the next one will, and no other field need change then.
+        document["spec"]["predictor"]["canaryTrafficPercent"] = PERCENT
+        cluster.apply(document)
+        before = newest_revision(when(cluster, NAME, is_ready, "Ready=True"))
+
+        def symptom(watch: Watch) -> Sighting:
+            new = newest_revision(cluster.get("inferenceservice", NAME) or {})
+
+            def look() -> Check:
+                if trial.constants:
+                    return by_constants(ask, cluster.namespace, new)
+                arms = [measured(ask, NAME, cluster.namespace, revision=one, window=WINDOW) for one in (new, before)]
+                if trial.rate:
+                    arms = answering(cluster, (new, before), arms, expected)
+                return check(*arms, limits=Limits(requests=trial.fewest))
+
+            judgement = observe(look, seconds=OBSERVED, interval=INTERVAL)
+            decided = round(watch.mark(judgement.decision.value) - watch.since(EFFECT), 1)
+            follow(cluster, judgement.decision, new, before)
+            answers = traffic.send(NAME, flow.request, times=AFTERWARDS, at_once=2, timeout=10)
+            return judged(trial, judgement, answers, flow, decided)
+
+        yield Case(
+            fault=_begun(canary, before),
+            steady=lambda: all_by(traffic, flow, stable.name),
+            symptom=symptom,
+            flow=flow if trial.rate else None,
+        )
+    finally:
+        cluster.delete("inferenceservice", NAME)
+
+
+def by_constants(ask: Ask, namespace: str, revision: str) -> Check:
+    """A check as many have it: error rate and latency against constants, where no data is zero."""
+    limits, within = Limits(), f"{WINDOW}s"
+    errors = ask(error_rate(NAME, namespace, revision=revision, window=within)) or 0.0
+    p99 = ask(latency(NAME, namespace, revision=revision, window=within)) or 0.0
+    fine = errors <= limits.error_rate and p99 <= limits.latency
+    return Check(
+        standing=Standing.PASSED if fine else Standing.FAILED,
+        reasons=(f"error rate {errors:.1%}, 99th percentile {p99:.2f} s",),
+        at_once=errors > limits.at_once * limits.error_rate,
+    )
+
+
+def answering(
+    cluster: ClusterClient, revisions: Sequence[str], arms: Sequence[Arm], expected: Sequence[Any]
+) -> list[Arm]:
+    """The arms with what became of the known requests."""
+    found = ask_revisions(cluster, NAME, revisions, v2_request(None, KNOWN))
+    return [
+        replace(arm, known=len(expected), right=right(*found[revision], expected))
+        for revision, arm in zip(revisions, arms, strict=True)
+    ]
+
+
+def right(status: int, body: Any, expected: Sequence[Any]) -> int | None:
+    """How many of the known requests were answered as expected; None where nobody answered: that is no wrong answer."""
+    if not status:
+        return None
+    try:
+        values: Sequence[Any] = v2_values(body) if status == 200 else ()
+    except PlatformError:
+        return 0
+    return sum(bool(value == other) for value, other in zip(values, expected, strict=False))
+
+
+def follow(cluster: ClusterClient, decision: Decision, new: str, before: str) -> None:
+    """Send the change that a decision asks for, and wait until the status shows it."""
+    if decision is Decision.UNDECIDED:
+        return
+    observed = cluster.get("inferenceservice", NAME) or {}
+    patch, revision = (promote(), new) if decision is Decision.PROMOTE else (rollback(observed).patch, before)
+    cluster.patch("inferenceservice", NAME, patch)
+    when(cluster, NAME, lambda found: shares(found) == {revision: 100}, f"all traffic at {revision}", SETTLED)
+
+
+def judged(trial: Trial, judgement: Judgement, answers: Sequence[Answer], flow: Flow, decided: float) -> Sighting:
+    """What a decision did to clients. The incident is that a bad canary was promoted, or a sound one taken back."""
+    bad = [one for one in answers if not answered_by(one, flow.models) or one.seconds > Limits().latency]
+    told = (
+        f"{judgement.decision.value} after {decided:.0f} s, {judgement.reason}; "
+        f"after that {len(bad)} of {len(answers)} requests were answered wrongly, late or not at all"
+    )
+    table = [{"standing": one.standing.value, "reasons": "; ".join(one.reasons)} for one in judgement.checks]
+    proof = (evidence("checks", "table", table),)
+    numbers = {"decided_seconds": decided, "checks": len(judgement.checks), "bad_afterwards": len(bad)}
+    if judgement.decision is trial.right:
+        if bad and trial.right is not Decision.UNDECIDED:
+            raise CannotTell(f"the right decision, and yet clients are not well: {told}; the first: {bad[0]}")
+        return unseen(told, evidence=proof, **numbers)
+    if judgement.decision is Decision.UNDECIDED or (judgement.decision is Decision.PROMOTE and not bad):
+        raise CannotTell(f"that shows nothing: {told}")
+    return seen(told, evidence=proof, **numbers)
+
+
+def _begun(canary: Model, before: str) -> Fault:
+    """The bad model rolled out as a canary."""
+    patch = {"spec": {"predictor": {"model": {"storageUri": canary.storage_uri}}}}
+
+    def took_effect(hands: Hands) -> str:
+        found = hands.get("inferenceservice", NAME, namespace=SERVING) or {}
+        new = newest_revision(found)
+        there = new not in ("", before) and shares(found) == {new: PERCENT, before: 100 - PERCENT}
+        return f"the status gives {new} {PERCENT} % of the traffic" if there else ""
+
+    return Fault(
+        name=f"a canary with a {canary.name}",
+        touches=(TOUCH,),
+        inject=lambda hands: hands.patch("inferenceservice", NAME, patch, namespace=SERVING),
+        took_effect=took_effect,
+        budget=SETTLED,
+    )

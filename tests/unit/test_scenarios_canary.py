@@ -1,0 +1,104 @@
+"""The scenario of a bad canary: what its two judges make of the same metrics, and what their decisions come to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from unit.paper_cluster import bad, good
+
+from trivet.errors import CannotTell
+from trivet.integration import Arm, Decision, Judgement, Standing
+from trivet.model.scenario import Flow
+from trivet.scenarios.bad_canary import FAILING, KNOWN, TRIALS, UNSEEN, WRONG, answering, by_constants, judged
+from trivet.scenarios.deploying import ask_revisions
+
+FLOW = Flow(service="c", request={}, models={"stable": [1]})
+WELL, ILL = [good(0.0)] * 4, [bad(0.0)] * 4
+
+
+def decided(decision: Decision) -> Judgement:
+    return Judgement(decision=decision, reason="1 of 1 checks passed", checks=())
+
+
+def test_no_data_passes_the_judge_that_knows_constants_only() -> None:
+    found = by_constants(lambda query: None, "ns", "c-2")
+    assert (found.standing, found.reasons) == (Standing.PASSED, ("error rate 0.0%, 99th percentile 0.00 s",))
+
+
+@pytest.mark.parametrize(("errors", "p99"), [(0.03, 0.1), (0.0, 0.6)])
+def test_it_sees_errors_and_latency(errors: float, p99: float) -> None:
+    found = by_constants(lambda query: p99 if query.startswith("histogram") else errors, "ns", "c-2")
+    assert found.standing is Standing.FAILED
+    assert not found.at_once
+
+
+def test_a_bad_canary_that_is_promoted_is_the_incident() -> None:
+    sighting = judged(WRONG, decided(Decision.PROMOTE), ILL, FLOW, 24.0)
+    assert sighting.seen
+    assert "4 of 4 requests were answered wrongly" in sighting.message
+    assert judged(UNSEEN, decided(Decision.PROMOTE), ILL, FLOW, 24.0).seen
+
+
+def test_the_right_decision_with_clients_that_are_well_is_none() -> None:
+    assert not judged(WRONG, decided(Decision.ROLL_BACK), WELL, FLOW, 6.0).seen
+    assert not judged(UNSEEN, decided(Decision.UNDECIDED), ILL, FLOW, 24.0).seen
+    assert not judged(TRIALS["sound"], decided(Decision.PROMOTE), WELL, FLOW, 24.0).seen
+
+
+def test_a_sound_canary_that_is_taken_back_is_no_protection() -> None:
+    assert judged(TRIALS["sound"], decided(Decision.ROLL_BACK), WELL, FLOW, 24.0).seen
+
+
+@pytest.mark.parametrize(
+    ("decision", "answers"),
+    [(Decision.UNDECIDED, WELL), (Decision.PROMOTE, WELL), (Decision.ROLL_BACK, ILL)],
+    ids=["nothing decided", "promoted without harm", "taken back and still ill"],
+)
+def test_what_shows_nothing_is_neither(decision: Decision, answers: Sequence[Any]) -> None:
+    with pytest.raises(CannotTell):
+        judged(FAILING, decided(decision), answers, FLOW, 24.0)
+
+
+class Pods:
+    """A cluster client in whose pods a command says what it is told to."""
+
+    namespace = "ns"
+
+    def __init__(self, *lines: Any, pods: int = 1) -> None:
+        self.lines, self.pods = lines, pods
+        self.asked: Sequence[str] = ()
+
+    def get(self, kind: str, name: str = "", **_: str) -> Mapping[str, Any]:
+        return {"items": [{"metadata": {"name": f"pod-{number}"}} for number in range(self.pods)]}
+
+    def execute(self, pod: str, command: Sequence[str], **_: Any) -> tuple[int, str]:
+        self.asked = command
+        return 0, "\n".join(json.dumps(line) for line in self.lines)
+
+
+def values(*data: int) -> list[Any]:
+    return [200, {"outputs": [{"name": "predict", "shape": [len(data)], "datatype": "INT64", "data": list(data)}]}]
+
+
+def test_known_requests_are_asked_of_each_revision_at_its_own_service() -> None:
+    pods = Pods(values(*[11] * 20), values(*[1] * 20))
+    arms = answering(pods, ("c-2", "c-1"), [Arm(requests=7), Arm(requests=9)], [1] * len(KNOWN))  # type: ignore[arg-type]
+    assert arms == [Arm(requests=7, known=20, right=0), Arm(requests=9, known=20, right=20)]
+    assert "http://c-2.ns.svc.cluster.local/v2/models/judged-classifier/infer" in pods.asked
+
+
+@pytest.mark.parametrize(
+    ("answer", "count"), [([500, "KeyError"], 0), ([200, "no JSON of V2"], 0), ([0, "refused"], None)]
+)
+def test_an_error_is_a_wrong_answer_and_no_answer_is_none(answer: Any, count: int | None) -> None:
+    (arm,) = answering(Pods(answer), ("c-2",), [Arm()], [1] * len(KNOWN))  # type: ignore[arg-type]
+    assert arm.right == count
+
+
+@pytest.mark.parametrize("pods", [Pods(pods=0), Pods()], ids=["no pod", "no answer from it"])
+def test_revisions_that_could_not_be_asked_show_nothing(pods: Pods) -> None:
+    with pytest.raises(CannotTell):
+        ask_revisions(pods, "c", ("c-2",), {})  # type: ignore[arg-type]
