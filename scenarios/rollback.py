@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,12 +25,25 @@ from trivet.model.feature import CANARY_TRAFFIC, SCALE_TO_ZERO
 from trivet.model.handover import Handover
 from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.scenarios import deploying
-from trivet.scenarios.deploying import ROWS, SETTLED, ZERO, Document, Model, all_by, pods, when
+from trivet.scenarios.deploying import ROWS, SETTLED, ZERO, Document, Model, all_by, ask_revisions, pods, when
 from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClient
 
 NAME = "returning-classifier"
-TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
+# Who warms up first changes the service twice.
+TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING, count=2)
+MIN_SCALE, INITIAL_SCALE = "autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/initial-scale"
+"""How many pods a revision has at least, and at its beginning. KServe writes the first one itself, from minReplicas."""
 RETENTION = "autoscaling.knative.dev/scale-to-zero-pod-retention-period"
+DEADLINE = "serving.knative.dev/progress-deadline"
+WITHOUT_PROBE = ("percent-zero", "quick-model")
+ANEW = ("uri-swap", "reapply", "library")
+"""Variants in which the earlier model is deployed again, so that it does not matter what became of its first revision."""
+KEEPING = ("scales", "retention", "canary-slice")
+"""Variants whose remedy is to keep the pod of the earlier revision."""
+KEPT = 45.0
+"""Seconds after which a pod that is still there was kept: without a remedy it ended 14 s after the promotion."""
+COLD = 120.0
+"""Seconds that a revision at zero may take to answer."""
 LOADING = 15.0
 """Seconds that the models take to load, as real ones do: what a pod answers meanwhile must not hang on the speed of the machine."""
 AFTER = 40.0
@@ -53,17 +67,55 @@ AFTER = 40.0
     ),
     variants=(
         unprotected("percent-zero", "canaryTrafficPercent: 0, the service as KServe's runtime has it, minReplicas 1"),
-        remedied("model-probe", "the same, with a readiness probe that asks for the model", protects=None),
+        unprotected(
+            "quick-model",
+            "the same, with a model that loads at once, in less than the probe's patience",
+            expected=None,
+            further=True,
+        ),
         remedied(
-            "retention", "the same, with the probe and a pod retention of 10 minutes on every revision", protects=None
+            "model-probe", "the same, with a readiness probe that asks for the model", protects=None, further=True
+        ),
+        remedied(
+            "patience",
+            "the same, with a probe of 10 minutes' patience and a progress deadline of 20 minutes",
+            protects=None,
+            further=True,
+        ),
+        remedied(
+            "scales",
+            "the same, with the probe, and min-scale and initial-scale 1 on every revision",
+            protects=None,
+            further=True,
+        ),
+        remedied(
+            "retention",
+            "the same, with the probe and a pod retention of 10 minutes on every revision",
+            protects=None,
+            further=True,
         ),
         remedied(
             "canary-slice",
             "the same, with the probe, the old revision kept at 1 % of the traffic until then",
             protects=None,
+            further=True,
         ),
-        remedied("uri-swap", "the storage URI of the earlier model, patched in, with the probe", protects=None),
-        remedied("reapply", "the earlier manifest, with the probe", protects=None),
+        remedied(
+            "slice-first",
+            "the same, with the probe, after 1 % of the traffic has woken the old revision",
+            protects=None,
+            further=True,
+        ),
+        remedied(
+            "woken",
+            "the same, with the probe, after a request to the old revision's own Service has woken it",
+            protects=None,
+            further=True,
+        ),
+        remedied(
+            "uri-swap", "the storage URI of the earlier model, patched in, with the probe", protects=None, further=True
+        ),
+        remedied("reapply", "the earlier manifest, with the probe", protects=None, further=True),
         remedied("library", "the change that trivet.integration.rollback plans, with the probe"),
     ),
     touches=(TOUCH,),
@@ -102,14 +154,25 @@ def revision_at_zero(
     handover: Handover,
     variant: str,
 ) -> Iterator[Case]:
+    loading = 0.0 if variant == "quick-model" else LOADING
     old, new = (
         deploying.model(
-            trainer, tracking, handover.artifact_root, key=f"{key} model", label_offset=offset, load_seconds=LOADING
+            trainer,
+            tracking,
+            handover.artifact_root,
+            key=f"{key} model, loading {loading:g} s",
+            label_offset=offset,
+            load_seconds=loading,
         )
         for key, offset in (("earlier", 0), ("new", 10))
     )
-    request = v2_request(None, ROWS)
-    flow = Flow(service=NAME, request=request, models={one.name: one.answer for one in (old, new)})
+    flow = Flow(
+        service=NAME,
+        request=v2_request(None, ROWS),
+        models={one.name: one.answer for one in (old, new)},
+        # Of so many some are among the 1 %, however soon the revision is up.
+        rate=20.0 if variant == "slice-first" else 5.0,
+    )
 
     try:
         cluster.apply(service(cluster, old, variant))
@@ -127,10 +190,10 @@ def revision_at_zero(
             "promoted",
             SETTLED,
         )
-        if variant == "percent-zero" or variant == "model-probe":
-            until(f"{before} has no pod", lambda: True if not pods(cluster, NAME).get(before) else None, seconds=ZERO)
+        if variant not in ANEW:
+            _settle(cluster, before, variant)
         yield Case(
-            fault=_rolled_back(cluster, variant, stable, old, before),
+            fault=_rolled_back(cluster, variant, stable, old, before, flow),
             steady=lambda: (_mostly if variant == "canary-slice" else all_by)(traffic, flow, new.name),
             symptom=lambda watch: _lost(watch, flow, old),
             flow=flow,
@@ -164,7 +227,25 @@ def _lost(watch: Watch, flow: Flow, old: Model) -> Sighting:
     )
 
 
-def _rolled_back(cluster: ClusterClient, variant: str, stable: Mapping[str, Any], old: Model, before: str) -> Fault:
+def _settle(cluster: ClusterClient, before: str, variant: str) -> None:
+    """Wait until the earlier revision has no pod; in a variant that is to keep it, no longer than an unkept one would take."""
+    deadline = time.monotonic() + KEPT
+
+    def look() -> bool | None:
+        kept = variant in KEEPING and time.monotonic() > deadline
+        return True if kept or not pods(cluster, NAME).get(before) else None
+
+    until(f"{before} has no pod", look, seconds=ZERO)
+    if variant == "scales":
+        found = cluster.get("revision.serving.knative.dev", before) or {}
+        annotations = (found.get("metadata") or {}).get("annotations") or {}
+        if (annotations.get(MIN_SCALE), annotations.get(INITIAL_SCALE)) != ("1", "1"):
+            raise CannotTell(f"{before} is not annotated as the remedy has it: {annotations}")
+
+
+def _rolled_back(
+    cluster: ClusterClient, variant: str, stable: Mapping[str, Any], old: Model, before: str, flow: Flow
+) -> Fault:
     observed = cluster.get("inferenceservice", NAME) or {}
     current = newest_revision(observed)
     if variant == "uri-swap":
@@ -177,28 +258,39 @@ def _rolled_back(cluster: ClusterClient, variant: str, stable: Mapping[str, Any]
         patch = set_canary(0)
     back = before if patch == set_canary(0) else ""
 
+    def inject(hands: Hands) -> None:
+        if variant == "slice-first":
+            hands.patch("inferenceservice", NAME, set_canary(99), namespace=SERVING)
+            until(f"{before} has a pod", lambda: pods(cluster, NAME).get(before) or None, seconds=COLD)
+        elif variant == "woken":
+            status, said = ask_revisions(cluster, NAME, (before,), flow.request, timeout=COLD)[before]
+            if status != 200:
+                raise CannotTell(f"{before} was not woken by a request: {status} {said}")
+        hands.patch("inferenceservice", NAME, patch, namespace=SERVING)
+
     def took_effect(hands: Hands) -> str:
         seen_ = hands.get("inferenceservice", NAME, namespace=SERVING) or {}
         said = shares(seen_)
         there = back or newest_revision(seen_)
         return f"the status gives {there} all traffic" if there not in ("", current) and said == {there: 100} else ""
 
-    return Fault(
-        name="the rollback",
-        touches=(TOUCH,),
-        inject=lambda hands: hands.patch("inferenceservice", NAME, patch, namespace=SERVING),
-        took_effect=took_effect,
-        budget=SETTLED,
-    )
+    return Fault(name="the rollback", touches=(TOUCH,), inject=inject, took_effect=took_effect, budget=SETTLED)
 
 
 def service(cluster: ClusterClient, of: Model, variant: str) -> Document:
     """The InferenceService for one of the two models, prepared as the variant has it."""
     document = deploying.service(NAME, of, cluster)
-    if variant == "percent-zero":
+    annotations = document["metadata"]["annotations"]
+    if variant in WITHOUT_PROBE:
         return deploying.without_probe(document)
     if variant == "retention":
-        document["metadata"]["annotations"][RETENTION] = "10m"
+        annotations[RETENTION] = "10m"
+    elif variant == "scales":
+        annotations |= {MIN_SCALE: "1", INITIAL_SCALE: "1"}
+    elif variant == "patience":
+        annotations[DEADLINE] = "20m"
+        probe = document["spec"]["predictor"]["model"]["readinessProbe"]
+        probe["failureThreshold"] = 600 // probe["periodSeconds"]
     return document
 
 
