@@ -48,6 +48,9 @@ _READABLE = {
     "any": ((2, 19), None),
 }
 _WHOLE = {"integer": 32, "long": 64}
+_WIDER = {("integer", "long"), ("integer", "double"), ("float", "double")}
+"""What a client sends as the first type MLflow takes for the second (mlflow 2.10.2, ``mlflow/models/utils.py``,
+``_enforce_mlflow_datatype``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +155,41 @@ def check_rows(signature: Signature, rows: Sequence[Any]) -> list[str]:
     extra = sorted({str(key) for row in rows if isinstance(row, Mapping) for key in row} - declared)
     if extra and all(declared):
         problems.append(f"not in the signature: {', '.join(extra)}; MLflow drops such columns without a word")
+    return problems
+
+
+def check_successor(successor: Signature | None, current: Signature | None) -> list[str]:
+    """What breaks for clients of the ``current`` version when the ``successor`` takes its place; empty when nothing does.
+
+    Clients send every column that the current one takes, as its type, and read its outputs. Where one of the two has no
+    signature nobody knows, which is a problem too.
+    """
+    missing = [name for name, one in (("successor", successor), ("current version", current)) if one is None]
+    if successor is None or current is None:
+        return [f"the {' and the '.join(missing)} has no signature, so that nothing tells what clients may send"]
+    if [type(one) for one in successor.inputs[:1]] != [type(one) for one in current.inputs[:1]]:
+        return ["the one takes columns and the other tensors"]
+    problems = []
+    sent = _by_name(current.inputs)
+    for key, wanted in _by_name(successor.inputs).items():
+        label = _described(wanted)
+        given = sent.get(key)
+        if given is None:
+            if not isinstance(wanted, Column) or wanted.required:
+                problems.append(f"{label} is required, and clients of the current version do not send it")
+        elif isinstance(given, Column) and isinstance(wanted, Column):
+            if wanted.required and not given.required:
+                problems.append(f"{label} is required, and was optional")
+            if wanted.type != given.type and (given.type, wanted.type) not in _WIDER:
+                problems.append(f"{label} is {wanted.type}, and clients send {given.type}")
+        elif not _takes(wanted, given):
+            problems.append(f"{label} is {_kind(wanted)}, and clients send {_kind(given)}")
+    answers = _by_name(successor.outputs)
+    for key, read in _by_name(current.outputs).items():
+        if key not in answers:
+            problems.append(f"there is no output {read.name or key!r} any more")
+        elif _kind(answers[key]) != _kind(read):
+            problems.append(f"output {read.name or key!r} is {_kind(answers[key])}, and clients read {_kind(read)}")
     return problems
 
 
@@ -275,7 +313,25 @@ def _unreadable(signature: Signature, reader: str) -> list[str]:
 
 
 def _described(entry: Column | Tensor) -> str:
-    return f"column {entry.name!r}" if entry.name else "an unnamed column"
+    what = "column" if isinstance(entry, Column) else "tensor"
+    return f"{what} {entry.name!r}" if entry.name else f"an unnamed {what}"
+
+
+def _by_name(entries: Sequence[Column | Tensor]) -> dict[str | int, Column | Tensor]:
+    """Entries by their names, by their positions where they have none."""
+    return {entry.name or position: entry for position, entry in enumerate(entries)}
+
+
+def _kind(entry: Column | Tensor) -> str:
+    return entry.type if isinstance(entry, Column) else f"{entry.dtype} {list(entry.shape)}"
+
+
+def _takes(wanted: Column | Tensor, given: Column | Tensor) -> bool:
+    """Whether any tensor of the shape given fits the one wanted."""
+    if not isinstance(wanted, Tensor) or not isinstance(given, Tensor):
+        return False
+    fits = all(want in (-1, have) for want, have in zip(wanted.shape, given.shape, strict=False))
+    return wanted.dtype == given.dtype and len(wanted.shape) == len(given.shape) and fits
 
 
 def _dotted(version: tuple[int, int]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.errors import PlatformError, UsageError
-from trivet.integration import check_rows, check_signature, read_signature, v2_request, v2_values
+from trivet.integration import check_rows, check_signature, check_successor, read_signature, v2_request, v2_values
 
 OUTPUTS = '[{"type": "long", "required": true}]'
 
@@ -191,3 +191,55 @@ def test_predictions_are_read_in_row_order(shape: list[int], data: list[Any], va
 def test_an_answer_without_predictions_is_never_an_empty_list(body: Any) -> None:
     with pytest.raises(PlatformError):
         v2_values(body)
+
+
+@pytest.mark.parametrize(
+    ("successor", "current", "said"),
+    [
+        ([column("a")], [column("a")], None),
+        ([column("a"), column("b")], [column("a")], "column 'b' is required"),
+        ([column("a"), column("b", required=False)], [column("a")], None),
+        ([column("a")], [column("a"), column("b")], None),
+        ([column("c")], [column("a")], "column 'c' is required"),
+        ([column("a")], [column("a", required=False)], "was optional"),
+        ([column("a", required=False)], [column("a")], None),
+        ([column("a", "long")], [column("a")], "is long, and clients send double"),
+        ([column("a", "double")], [column("a", "long")], "is double, and clients send long"),
+        ([column("a", "double")], [column("a", "integer")], None),
+        ([column("a", "double")], [column("a", "float")], None),
+        ([column("a", "string")], [column("a")], "is string"),
+        ([{"type": "double", "required": True}], [{"type": "double", "required": True}], None),
+        ([{"type": "long", "required": True}], [{"type": "double", "required": True}], "an unnamed column is long"),
+        ([TENSOR], [TENSOR], None),
+        ([TENSOR], [column("a")], "columns and the other tensors"),
+        ([{**TENSOR, "tensor-spec": {"dtype": "float32", "shape": [-1, 4]}}], [TENSOR], "is float32 [-1, 4]"),
+        ([{**TENSOR, "tensor-spec": {"dtype": "float64", "shape": [-1, 3]}}], [TENSOR], "is float64"),
+        ([{**TENSOR, "tensor-spec": {"dtype": "float32", "shape": [-1, -1]}}], [TENSOR], None),
+    ],
+)
+def test_a_successor_that_breaks_clients_is_told_from_one_that_does_not(
+    successor: list[dict[str, Any]], current: list[dict[str, Any]], said: str | None
+) -> None:
+    problems = check_successor(signature(*successor), signature(*current))
+
+    assert (said is None and not problems) or (said is not None and said in problems[0]), problems
+
+
+def test_without_a_signature_nobody_knows_whether_clients_break() -> None:
+    known = signature(column("a"))
+
+    assert "the successor has no signature" in check_successor(None, known)[0]
+    assert "the current version has no signature" in check_successor(known, None)[0]
+
+
+def test_outputs_that_clients_read_must_stay() -> None:
+    def answering(*outputs: dict[str, Any]) -> Any:
+        return read_signature(mlmodel(column("a"), outputs=json.dumps(outputs)))
+
+    current = answering(column("label", "long"), column("score"))
+
+    assert check_successor(current, current) == []
+    assert check_successor(answering(column("label", "long")), current) == ["there is no output 'score' any more"]
+    assert (
+        "output 'label' is string" in check_successor(answering(column("label", "string"), column("score")), current)[0]
+    )
