@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -236,6 +236,12 @@ class Hands(Protocol):
 
     def replace(self, pod: str, *, namespace: str) -> None:
         """Delete a pod, which its controller makes again. Raises UsageError for a pod that nothing would bring back."""
+
+    def own(self, what: str, change: Callable[[], object], back: Callable[[], object]) -> None:
+        """Change something that the scenario made itself and that is no object of Kubernetes', such as an alias of its model.
+
+        ``back``, which may run twice, undoes it. It is in no journal and needs no touch: a killed run leaves it, with what it is a part of.
+        """
 
     def execute(
         self, pod: str, command: Sequence[str], *, namespace: str, container: str = "", seconds: float = 30.0

@@ -58,6 +58,11 @@ class PaperHands:
         self._faults.objects.pop(("pod", namespace, pod))
         self.touched.append(f"delete {pod}")
 
+    def own(self, what: str, change: Callable[[], object], back: Callable[[], object]) -> None:
+        self._undo.append(lambda: back() and None)
+        self.touched.append(what)
+        change()
+
     def revert(self) -> Sequence[tuple[str, str]]:
         if self._faults.stuck:
             return (("it does not go", "kubectl delete it"),)

@@ -16,7 +16,7 @@ from typing import Any
 import kubectl_on_paper
 import pytest
 
-from trivet.errors import UsageError
+from trivet.errors import PlatformError, UsageError
 from trivet.model.fault import SERVING, Touch, Verb
 from trivet.targets.cluster.access import ClusterAccess, StoreAccess
 from trivet.targets.cluster.hands import ClusterFaults
@@ -94,6 +94,25 @@ def test_what_was_changed_is_as_it_was_after_the_revert(cluster: Path, tmp_path:
         assert hands.revert() == ()
         assert everything(cluster) == before
     assert not leftovers()
+
+
+def test_what_the_scenario_made_itself_is_put_back_with_everything_else_and_told_when_it_is_not(
+    cluster: Path, tmp_path: Path
+) -> None:
+    alias = ["1"]
+
+    def away() -> None:
+        raise PlatformError("MLflow does not answer")
+
+    with Run() as run:
+        hands = faults(run, tmp_path).take(())
+        hands.own("alias → 2", lambda: alias.append("2"), lambda: alias.remove("2"))
+        assert alias == ["1", "2"]
+        assert hands.touched == ("alias → 2",)
+        assert hands.revert() == ()
+        assert alias == ["1"]
+        hands.own("alias → 3", lambda: None, away)
+        assert hands.revert() == (("alias → 3: MLflow does not answer", ""),)
 
 
 def test_a_killed_run_leaves_a_journal_by_which_the_next_one_takes_its_faults_back(

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trivet.errors import PlatformError, UsageError
+from trivet.errors import PlatformError, TrivetError, UsageError
 from trivet.model.fault import PIPELINES, PLATFORM, SERVING, Touch, Verb
 from trivet.targets.cluster import limits
 from trivet.targets.cluster.access import ClusterAccess
@@ -41,6 +41,14 @@ class Change:
     number: int
     back: Any = None
     """The merge patch that puts back what was there before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnChange:
+    """A change of what the scenario made itself, outside Kubernetes."""
+
+    what: str
+    back: Callable[[], object]
 
 
 class ClusterFaults:
@@ -84,7 +92,7 @@ class ClusterHands:
         self._run = run
         self._label = label
         self._touches = {touch: touch.count for touch in touches}
-        self._changes: list[Change] = []
+        self._changes: list[Change | OwnChange] = []
         self._touched: list[str] = []
 
     @property
@@ -162,9 +170,15 @@ class ClusterHands:
         self._touched.append(f"delete pod/{pod} in {place}, which its controller makes again")
         self._kubectl.delete("pod", pod, namespace=place, wait=False)
 
+    def own(self, what: str, change: Callable[[], object], back: Callable[[], object]) -> None:
+        """Change something that the scenario made itself and that is no object of Kubernetes'."""
+        self._changes.append(OwnChange(what=what, back=back))
+        self._touched.append(what)
+        change()
+
     def revert(self) -> Sequence[tuple[str, str]]:
         """Undo every change, the last one first. Returns what is left behind: why, and the command that removes it."""
-        left: list[tuple[Change, str]] = []
+        left: list[tuple[Change | OwnChange, str]] = []
         interrupt: KeyboardInterrupt | None = None
         for change in reversed(self._changes):
             try:
@@ -175,17 +189,23 @@ class ClusterHands:
                 trouble = self._undo(change)
             if trouble:
                 left.append((change, trouble))
-            else:
+            elif isinstance(change, Change):
                 self._run.undone(change.number)
         self._changes = [change for change, _ in reversed(left)]
         if interrupt:
             raise interrupt
         return tuple(
-            (f"{change.what}: {trouble}", shlex.join(self._kubectl.argv(*change.undo))) for change, trouble in left
+            (
+                f"{change.what}: {trouble}",
+                shlex.join(self._kubectl.argv(*change.undo)) if isinstance(change, Change) else "",
+            )
+            for change, trouble in left
         )
 
-    def _undo(self, change: Change) -> str:
+    def _undo(self, change: Change | OwnChange) -> str:
         """Undo one change and look whether it is undone; why not, or an empty string."""
+        if isinstance(change, OwnChange):
+            return _why_not(change.back)
         try:
             now = self._kubectl.get(change.kind, change.name, namespace=change.namespace)
             if now is None:
@@ -233,3 +253,11 @@ class ClusterHands:
                 remedy="state the right count in the touch, or narrow the selector",
             )
         self._touches[said] -= 1
+
+
+def _why_not(back: Callable[[], object]) -> str:
+    try:
+        back()
+    except TrivetError as error:
+        return error.message
+    return ""
