@@ -1,0 +1,40 @@
+"""Contracts as a gate: what they refuse, what they let through, and that what nobody could judge is neither."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trivet.engine.scenarios.gates import refusal
+from trivet.errors import CannotTell
+from trivet.stacks.read import load_stack
+
+STACK = load_stack("2024.11-fixed")
+MLMODEL = """\
+flavors:
+  python_function: {loader_module: mlflow.sklearn, python_version: 3.11.7}
+  sklearn: {pickled_model: model.pkl, serialization_format: cloudpickle, sklearn_version: %s}
+mlflow_version: 2.17.2
+"""
+
+
+def model(directory: Path, scikit_learn: str, numpy: str) -> Path:
+    (directory / "MLmodel").write_text(MLMODEL % scikit_learn)
+    (directory / "requirements.txt").write_text(f"scikit-learn=={scikit_learn}\nnumpy=={numpy}\n")
+    return directory
+
+
+def test_a_model_of_newer_packages_is_refused_in_the_contract_s_words(tmp_path: Path) -> None:
+    said = refusal(model(tmp_path, "1.5.2", "2.1.3"), STACK, "environment.*")
+
+    assert said.startswith("environment.dependencies_fit_the_runtime: saved with scikit-learn 1.5.2")
+
+
+def test_advice_refuses_nothing(tmp_path: Path) -> None:
+    assert refusal(model(tmp_path, "1.4.2", "1.26.3"), STACK, "environment.*") == ""
+
+
+def test_what_no_contract_could_judge_is_not_let_through(tmp_path: Path) -> None:
+    with pytest.raises(CannotTell, match="manifests"):
+        refusal(model(tmp_path, "1.4.2", "1.26.4"), STACK, "manifests.*")
