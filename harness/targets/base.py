@@ -11,7 +11,7 @@ from trivet.errors import PlatformError
 from trivet.model.fault import Touch
 from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineRun
 from trivet.model.network import NetworkPath
-from trivet.model.stack import Stack
+from trivet.model.stack import Role, Stack
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
 from trivet.model.traffic import Answer, Stream
 
@@ -36,6 +36,32 @@ class TrainerClient(Protocol):
 
     def call(self, operation: str, **arguments: Any) -> Any:
         """Any other operation of the trainer's job."""
+
+
+class ElsewhereClient(Protocol):
+    """Trainers that are no part of the stack under test: another team's image, or one that was built on another day.
+
+    They are environments of this machine, made by uv and kept by what is in them; what they save reaches the platform only when a caller
+    puts it there.
+    """
+
+    def of_stack(self, name: str) -> Role:
+        """The trainer of a shipped stack, as its lock has it."""
+
+    def built(self, requires: Sequence[str], *, cutoff: str = "") -> Role:
+        """A trainer with what ``requires`` resolve to now, or did on the day ``cutoff`` (YYYY-MM-DD): an image built without a lock.
+
+        Raises CannotTell when the package index does not say.
+        """
+
+    def save_model(self, trainer: Role, **variation: Any) -> Path:
+        """The directory of a model that ``trainer`` fitted and saved; see ``save_model`` of the trainer's job for the variations.
+
+        Raises CannotTell when the environment cannot be made, PlatformError with the trainer's own words when it does not save.
+        """
+
+    def predict(self, trainer: Role, directory: Path, rows: Rows) -> list[Any]:
+        """The trainer's own predictions by a model that it saved."""
 
 
 class StoreClient(Protocol):
@@ -293,8 +319,8 @@ class Session(Protocol):
     """
 
     def client(self, name: str) -> Any:
-        """The client called ``name``: tracking, trainer, store, serving, pipelines, runtime, handover; on clusters also cluster,
-        metrics, traffic, rollout."""
+        """The client called ``name``: stack, tracking, trainer, elsewhere, store, serving, pipelines, runtime, handover; on clusters also
+        cluster, metrics, traffic, rollout, faults."""
 
     def subjects(self, kind: str) -> Sequence[Manifest | ModelDirectory | CompiledPipeline]:
         """What the hand-off made that static contracts read."""

@@ -24,9 +24,10 @@ from trivet.errors import CannotTell, NotOffered, TrivetError
 from trivet.fixtures.pipelines.data import write_dataset
 from trivet.integration import TrackingApi
 from trivet.model.handover import Download, Handover, LoggedModel, PipelineRun
-from trivet.model.stack import Stack
+from trivet.model.stack import Role, Stack
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
 from trivet.targets.base import ServingClient, StoreClient
+from trivet.targets.elsewhere import Elsewhere
 from trivet.targets.local import limits
 from trivet.targets.local.clients import LocalPipelines, LocalRuntime, LocalTrainer, cause
 from trivet.targets.local.journal import Run
@@ -100,6 +101,7 @@ class HandoverSession(ABC):
         self._serving: Future[ServingClient] = begin(self._serve)
         self._trainer = begin(self._start_trainer)
         self._runtime = LocalRuntime(lambda: self._worker("runtime", "runtime job", "runtime"))
+        self._elsewhere = Elsewhere(self.directory / "elsewhere", self._start_elsewhere, processes.closed)
 
     # -- what a target has of its own
 
@@ -139,8 +141,10 @@ class HandoverSession(ABC):
 
     def _makers(self) -> dict[str, Callable[[], Any]]:
         return {
+            "stack": lambda: self._stack,
             "tracking": lambda: TrackingApi(self._tracking.result().url),
             "trainer": self._trainer.result,
+            "elsewhere": lambda: self._elsewhere,
             "store": self._store.result,
             "serving": self._serving.result,
             "pipelines": self._pipelines,
@@ -235,6 +239,15 @@ class HandoverSession(ABC):
                 environment["MLFLOW_EXPERIMENT_NAME"] = self.experiment
             worker.call("connect", environment=environment)
         return LocalTrainer(worker)
+
+    def _start_elsewhere(self, trainer: Role, python: Path) -> Worker:
+        return Worker(
+            self._processes,
+            "trainer elsewhere",
+            [python, "-m", "trivet.fixtures.jobs.trainer"],
+            environment={**trainer.environment, "PYTHONPATH": str(self._staged)},
+            background=True,
+        )
 
     def _tracking_environment(self, uri: str) -> dict[str, str]:
         # An unreachable server must fail a step within seconds; MLflow's own defaults retry for one to twenty minutes.
