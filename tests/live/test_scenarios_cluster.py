@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from trivet.engine.registry import Registry
 from trivet.engine.scenarios.choose import choose
-from trivet.engine.scenarios.faults import idle
 from trivet.engine.scenarios.play import play_all
-from trivet.model.scenario import Case, Scenario, ScenarioResult, Verdict
+from trivet.model.scenario import ScenarioResult, Verdict
 from trivet.targets.cluster.session import ClusterSession
 
 pytestmark = pytest.mark.cluster
@@ -66,15 +62,3 @@ def test_a_rollback_to_a_revision_at_zero_loses_requests_and_the_core_librarys_l
         "percent-zero": Verdict.VULNERABLE,
         "library": Verdict.PROTECTED,
     }, [one.reason for one in found.values()]
-
-
-def test_a_fault_that_silently_does_nothing_is_inconclusive(cluster_session: ClusterSession) -> None:
-    (scenario,) = (one for one in Registry().scenarios.values() if one.id.startswith("tracking_cut.pipeline"))
-
-    def stage(**given: Any) -> Iterator[Case]:
-        with contextmanager(scenario.stage)(**given) as case:
-            yield replace(case, fault=idle(case.fault))
-
-    twin: Scenario = replace(scenario, stage=stage)
-    (result,) = play_all([(twin, twin.variants[:1])], cluster_session, lambda event: None, allow_faults=False)
-    assert result.verdict is Verdict.INCONCLUSIVE
