@@ -8,7 +8,16 @@ from types import ModuleType
 
 from trivet.hookspecs import hookimpl
 
-MODULES = ("tracking_cut", "tracking_trouble", "model_not_found", "rollback", "bad_canary")
+MODULES = (
+    "tracking_cut",
+    "tracking_trouble",
+    "model_not_found",
+    "rollback",
+    "bad_canary",
+    "ready_not_loaded",
+    "store_outage",
+    "out_of_memory",
+)
 
 
 @hookimpl

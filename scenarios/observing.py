@@ -14,14 +14,17 @@ from trivet.integration import is_ready
 from trivet.model.finding import Evidence
 from trivet.scenarios.deploying import SERVICE
 from trivet.targets.base import ClusterClient
+from trivet.targets.cluster.pods import container_state
 
 SERVER = "kserve-container"
 CONTAINERS = ("storage-initializer", SERVER)
+KILLED = "OOMKilled"
 PATIENCE = 75.0
 """Seconds after the container named the cause in which the service should say that it failed: it was seen to after about 60."""
 
 _ERROR = re.compile(
-    r"(\w+(Error|Exception|Failure)\b|Could not find|No such file|NoSuch\w+|Unable to|AccessDenied|Forbidden|not found)"
+    r"(\w+(Error|Exception|Failure)\b|Could not find|No such file|NoSuch\w+|Unable to|AccessDenied|Forbidden|not found|"
+    r"stopped unexpectedly)"
 )
 
 
@@ -39,15 +42,14 @@ class Told:
 def observe(cluster: ClusterClient, watch: Watch, name: str, *, patience: float = PATIENCE) -> Told:
     """Look until the service ``name`` is ready, has said that it failed or let ``patience`` go by, or the budget ends."""
     began = watch.since(FAULT)
-    states: list[tuple[float, str]] = []
+    diary = Diary(began)
     cause, caused, admitted = "", 0.0, 0.0
     ready: float | None = None
     while watch.left > 5:
         at = round(time.monotonic() - began, 1)
         found = cluster.get("inferenceservice", name) or {}
         state = said(found)
-        if not states or states[-1][1] != state:
-            states.append((at, state))
+        diary.note(state)
         if not cause and (cause := cause_of_failure(cluster, name)):
             caused = at
             watch.mark("the container names the cause")
@@ -70,10 +72,8 @@ def observe(cluster: ClusterClient, watch: Watch, name: str, *, patience: float 
     measured: dict[str, float | str] = {"service_says_failed": until}
     if cause:
         measured["container_says_after_seconds"] = caused
-    table = evidence(
-        "what the InferenceService said", "table", [{"after_seconds": at, "said": state} for at, state in states]
-    )
-    return Told(ready=ready, failed=bool(cause or admitted), message=message, measured=measured, proof=(table,))
+    proof = (diary.proof("what the InferenceService said"),)
+    return Told(ready=ready, failed=bool(cause or admitted), message=message, measured=measured, proof=proof)
 
 
 def said(service: Mapping[str, Any]) -> str:
@@ -101,6 +101,8 @@ def cause_of_failure(cluster: ClusterClient, service: str) -> str:
             failed = ended and (one["name"] == SERVER or ended.get("exitCode"))
             if one["name"] not in CONTAINERS or not failed:
                 continue
+            if ended and ended.get("reason") == KILLED:
+                return f"{one['name']}: {KILLED}, exit status {ended.get('exitCode')}"
             name = pod["metadata"]["name"]
             for previous in (False, True):
                 if told := telling(cluster.log(name, one["name"], previous=previous)):
@@ -112,3 +114,37 @@ def telling(log: str) -> str:
     """The last line of a log that names an error."""
     lines = [line.strip() for line in log.splitlines() if _ERROR.search(line)]
     return lines[-1][:300] if lines else ""
+
+
+class Diary:
+    """What was said over time: an entry whenever it changes, in seconds since ``began`` (``time.monotonic``)."""
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+        self.entries: list[tuple[float, str]] = []
+
+    def note(self, said: str) -> None:
+        """Write down what is said now, if it is something else than before."""
+        if not self.entries or self.entries[-1][1] != said:
+            self.entries.append((round(time.monotonic() - self._began, 1), said))
+
+    def proof(self, name: str) -> Evidence:
+        """All of it, as a table."""
+        return evidence(name, "table", [{"after_seconds": at, "said": said} for at, said in self.entries])
+
+
+def containers(pod: Mapping[str, Any]) -> str:
+    """The containers of a pod that are not well, in a line: state, restarts, and how they ended before; empty when all are."""
+    status = pod.get("status") or {}
+    told = []
+    for one in status.get("initContainerStatuses", ()):
+        if (one.get("state") or {}).get("terminated", {}).get("exitCode") != 0:
+            told.append(_container(one))
+    told += [_container(one) for one in status.get("containerStatuses", ()) if not one.get("ready")]
+    return ", ".join(told)
+
+
+def _container(status: Mapping[str, Any]) -> str:
+    before = (status.get("lastState") or {}).get("terminated") or {}
+    ended = f", before {before.get('reason')} {before.get('exitCode')}" if before else ""
+    return f"{status['name']} {container_state(status)}, {status.get('restartCount', 0)} restarts{ended}"

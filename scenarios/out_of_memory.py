@@ -1,0 +1,281 @@
+"""A memory limit that is too small: for loading the model, and for a batch that somebody asks for under traffic."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
+from trivet.engine.scenarios.faults import applied
+from trivet.engine.scenarios.watch import Watch
+from trivet.errors import CannotTell
+from trivet.integration import TrackingApi, v2_request
+from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.model.handover import Handover
+from trivet.model.scenario import Budgets, Case, Flow, Sighting
+from trivet.model.traffic import Answer
+from trivet.scenarios import deploying
+from trivet.scenarios.deploying import ROWS, SERVICE, Document, Model, all_by, pods
+from trivet.scenarios.observing import KILLED, SERVER, containers, observe, said
+from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClient
+from trivet.targets.cluster.rollout import FRUGAL, deployed
+
+LOADED, ASKED = "large-classifier", "hungry-classifier"
+TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=LOADED, namespace=SERVING)
+
+TIGHT, AMPLE = "1Gi", "2Gi"
+"""The server by itself takes about half of the first."""
+LOAD_MIB = 1024
+ROW_MIB, BATCH = 32, 32
+"""Memory that predicting a row takes, and rows of a batch: together as much as the tight limit."""
+LOADING = 10.0
+"""Seconds that the model takes to load, as real ones do: a killed process loads it again."""
+SAYS = 40.0
+"""Seconds after the first kill in which the service should say that its model does not load."""
+AFTER = 25.0
+"""Seconds of traffic after the batch."""
+PEAK = (
+    "cat /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory.events 2>/dev/null"
+    " || cat /sys/fs/cgroup/memory/memory.max_usage_in_bytes /sys/fs/cgroup/memory/memory.oom_control"
+)
+"""What the kernel counts for a container, for the second and the first version of control groups."""
+WORKER_KILLED = re.compile(r"stopped unexpectedly with exit code 9\b")
+"""What MLServer says of a worker that got SIGKILL."""
+
+
+@scenario(
+    title="The memory limit is too small for the model to load",
+    happens=(
+        "The model needs more memory to load than the limit of its container allows. The kernel kills the process that loads it, each time "
+        "that it tries."
+    ),
+    recognise=(
+        "Restarts of kserve-container. Where the whole container is killed the pod says OOMKilled, exit status 137. MLServer loads models "
+        "in a worker process; where the kernel kills only that one, the pod says Completed, and the server's log 'stopped unexpectedly "
+        "with exit code 9'."
+    ),
+    remedy="Measure the peak while the model loads (memory.peak of the container's control group) and set the limit well above it.",
+    variants=(
+        unprotected("tight-limit", f"a model of {LOAD_MIB} MiB, and a limit of {TIGHT}", expected=None),
+        remedied("headroom", f"the same model, and a limit of {AMPLE}", protects=None),
+    ),
+    touches=(TOUCH,),
+    budgets=Budgets(steady=60, symptom=150, recovery=120),
+    sources=("mlserver 1.5.0 mlserver/parallel/pool.py, InferencePool.on_worker_stop",),
+)
+def while_loading(
+    cluster: ClusterClient,
+    traffic: TrafficClient,
+    trainer: TrainerClient,
+    tracking: TrackingApi,
+    handover: Handover,
+    variant: str,
+) -> Iterator[Case]:
+    model = deploying.model(trainer, tracking, handover.artifact_root, key="large to load", load_mib=LOAD_MIB)
+    flow = Flow(service=LOADED, request=v2_request(None, ROWS), models={model.name: model.answer})
+    limit = AMPLE if variant == "headroom" else TIGHT
+    document = deploying.service(LOADED, model, cluster, namespace=SERVING, max_replicas=1, resources=limited(limit))
+
+    def symptom(watch: Watch) -> Sighting:
+        told = observe(cluster, watch, LOADED, patience=SAYS)
+        if told.ready is not None:
+            if not (answered := all_by(traffic, flow, model.name)):
+                raise CannotTell(f"{told.message}, and then it did not answer as {model.name} does")
+            peak, _ = memory(cluster, LOADED)
+            return unseen(f"{told.message}, {answered}; at most {peak:.0f} MiB were in use", peak_mib=peak)
+        how = kills(cluster, LOADED)
+        if not how:
+            raise CannotTell(f"not ready, and nothing shows that it was killed for its memory: {told.message}")
+        return seen(f"{how}; {told.message}", evidence=told.proof, killed=how, **told.measured)
+
+    yield Case(
+        fault=applied(document, name=f"a service for a model of {LOAD_MIB} MiB with a limit of {limit}"),
+        steady=lambda: "" if cluster.get("inferenceservice", LOADED) else f"there is no InferenceService {LOADED}",
+        symptom=symptom,
+    )
+
+
+@scenario(
+    title="The memory limit is too small for a batch under traffic",
+    happens=(
+        "A client asks for many rows at once, which take more memory than the container may have. The kernel kills the process that "
+        "predicts, and the requests of all other clients fail until the model is loaded again."
+    ),
+    recognise=(
+        "HTTP 500 'Worker process stopped unexpectedly with exit code 9', then 500 for everybody while the pod is Running, ready and not "
+        "restarted; the server's log, and oom_kill in the container's control group, are all that tells."
+    ),
+    remedy=(
+        "Set the limit by the largest batch that clients may send, not by what the service uses at rest; refuse larger ones before they "
+        "reach the model."
+    ),
+    variants=(
+        unprotected("tight-limit", f"a limit of {TIGHT}, and a batch that needs as much", expected=None),
+        remedied("headroom", f"the same batch, and a limit of {AMPLE}", protects=None),
+        remedied("two-replicas", f"a limit of {TIGHT}, and a second replica", protects=None, further=True),
+        remedied(
+            "whole-container",
+            f"a limit of {TIGHT}, a second replica, and MLSERVER_PARALLEL_WORKERS=0: the container is killed as a whole, and started again",
+            protects=None,
+            further=True,
+        ),
+    ),
+    touches=(),
+    budgets=Budgets(steady=120, symptom=90, recovery=180),
+    sources=(
+        "mlserver 1.5.0 mlserver/parallel/dispatcher.py: requests under way are cancelled, and the worker is made anew",
+    ),
+)
+def under_traffic(
+    cluster: ClusterClient,
+    traffic: TrafficClient,
+    trainer: TrainerClient,
+    tracking: TrackingApi,
+    handover: Handover,
+    variant: str,
+) -> Iterator[Case]:
+    model = deploying.model(
+        trainer, tracking, handover.artifact_root, key="large to ask", predict_mib=ROW_MIB, load_seconds=LOADING
+    )
+    flow = Flow(service=ASKED, request=v2_request(None, ROWS), models={model.name: model.answer})
+    replicas = 2 if variant in ("two-replicas", "whole-container") else 1
+    batch: list[Answer] = []
+
+    def steady() -> str:
+        count = sum(pods(cluster, ASKED).values())
+        return all_by(traffic, flow, model.name) if count >= replicas else ""
+
+    with deployed(cluster, service(cluster, model, variant, replicas)):
+        yield Case(
+            fault=asked_for_a_batch(traffic, batch),
+            steady=steady,
+            symptom=lambda watch: _lost(watch, cluster, batch),
+            flow=flow,
+            gauges={"pods ready": lambda: pods(cluster, ASKED)},
+        )
+
+
+def service(cluster: ClusterClient, of: Model, variant: str, replicas: int) -> Document:
+    """The InferenceService of a variant that is asked for a batch."""
+    limit = AMPLE if variant == "headroom" else TIGHT
+    document = deploying.service(ASKED, of, cluster, min_replicas=replicas, resources=limited(limit))
+    if variant == "whole-container":
+        document["spec"]["predictor"]["model"]["env"] = [{"name": "MLSERVER_PARALLEL_WORKERS", "value": "0"}]
+    return document
+
+
+def limited(memory: str) -> Mapping[str, Mapping[str, str]]:
+    """Small requests, and a limit for memory."""
+    return {"requests": FRUGAL["requests"], "limits": {**FRUGAL["limits"], "memory": memory}}
+
+
+def asked_for_a_batch(traffic: TrafficClient, batch: list[Answer]) -> Fault:
+    """Two requests for BATCH rows; their answers go into ``batch``. In force when the server answered, whatever it said."""
+    request = v2_request(None, ROWS * BATCH)
+
+    def took_effect(hands: Hands) -> str:
+        reached = any(answer.status for answer in batch)
+        return f"{len(batch)} requests for {BATCH} rows were answered {statuses(batch)}" if reached else ""
+
+    return Fault(
+        name=f"a client asks for {BATCH} rows at once",
+        touches=(),
+        inject=lambda hands: batch.extend(traffic.send(ASKED, request, times=2, at_once=1, timeout=30.0)),
+        took_effect=took_effect,
+    )
+
+
+def statuses(answers: list[Answer]) -> str:
+    """``HTTP 500 ×2``: how often each status was answered; 0 is none."""
+    return ", ".join(f"HTTP {status} ×{count}" for status, count in sorted(Counter(a.status for a in answers).items()))
+
+
+def _lost(watch: Watch, cluster: ClusterClient, batch: list[Answer]) -> Sighting:
+    watch.wait(AFTER)
+    outage = watch.outage()
+    peak, kernel = memory(cluster, ASKED)
+    how = kills(cluster, ASKED)
+    measured: Mapping[str, Any] = {
+        "batch": statuses(batch),
+        "requests": outage.requests,
+        "lost": outage.lost,
+        "outage_seconds": outage.seconds,
+        "peak_mib": peak,
+        "kernel_kills": kernel,
+        "service_says": said(cluster.get("inferenceservice", ASKED) or {}),
+        **({"killed": how} if how else {}),
+    }
+    message = f"the batch was answered {statuses(batch)}; of the others' requests {outage}; at most {peak:.0f} MiB were in use"
+    failed = any(answer.status != 200 for answer in batch)
+    if not failed and not outage.lost:
+        if peak < ROW_MIB * BATCH:
+            raise CannotTell(f"the batch did not take the memory that it should: {message}")
+        return unseen(message, **measured)
+    if not how and not kernel:
+        raise CannotTell(f"requests failed, and nothing shows that it was for memory: {message}")
+    return seen(f"{message}; {how or 'nothing tells of it but the kernel'}", **measured)
+
+
+def memory(cluster: ClusterClient, name: str) -> tuple[float, int]:
+    """The most MiB that a server of the service has used, and how many of its processes the kernel killed for memory.
+
+    Raises CannotTell when no server can be asked. A container that was started again counts from its start.
+    """
+    found = []
+    for pod in _running(cluster, name):
+        status, told = cluster.execute(pod["metadata"]["name"], ["sh", "-c", PEAK], container=SERVER)
+        if status == 0:
+            found.append(counted(told))
+    if not found:
+        raise CannotTell(f"no container of {name} says how much memory it used")
+    return max(peak for peak, _ in found), sum(killed for _, killed in found)
+
+
+def counted(told: str) -> tuple[float, int]:
+    """The peak in MiB and the kills, from what PEAK printed. Raises CannotTell for something else."""
+    words = told.split()
+    try:
+        return round(int(words[0]) / 2**20, 1), int(words[words.index("oom_kill") + 1])
+    except (IndexError, ValueError) as error:
+        raise CannotTell(f"the container's control group says {told[:200]!r}") from error
+
+
+def kills(cluster: ClusterClient, name: str) -> str:
+    """How it shows that servers of the service were killed for their memory, pod by pod; empty when nothing does."""
+    shown = []
+    for pod in (cluster.get("pod", selector=f"{SERVICE}={name}") or {}).get("items", ()):
+        logs = (cluster.log(pod["metadata"]["name"], SERVER, previous=previous) for previous in (True, False))
+        workers = sum(len(WORKER_KILLED.findall(log)) for log in logs)
+        state = containers(pod)
+        if workers:
+            shown.append(f"the server's log tells of {workers} killed workers, the pod says {state or 'nothing'}")
+        elif killed(pod):
+            shown.append(f"the pod says {KILLED}, {restarts(pod)} restarts")
+    return "; ".join(shown)
+
+
+def killed(pod: Mapping[str, Any]) -> bool:
+    """Whether the pod says that its server was killed for its memory, now or before its last start."""
+    ends = [
+        (one.get(key) or {}).get("terminated") or {}
+        for one in (pod.get("status") or {}).get("containerStatuses", ())
+        if one["name"] == SERVER
+        for key in ("state", "lastState")
+    ]
+    return any(end.get("reason") == KILLED for end in ends)
+
+
+def restarts(pod: Mapping[str, Any]) -> int:
+    """How often the pod's server was started again."""
+    return sum(
+        one.get("restartCount", 0)
+        for one in (pod.get("status") or {}).get("containerStatuses", ())
+        if one["name"] == SERVER
+    )
+
+
+def _running(cluster: ClusterClient, name: str) -> list[Mapping[str, Any]]:
+    found = (cluster.get("pod", selector=f"{SERVICE}={name}") or {}).get("items", ())
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]

@@ -1,0 +1,163 @@
+"""The artefact store is away when a new pod is needed: every pod fetches its model from there again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
+from trivet.engine.scenarios.faults import in_turn, restarted, stopped
+from trivet.engine.scenarios.watch import EFFECT, FAULT, Watch, until
+from trivet.integration import TrackingApi, v2_request
+from trivet.model.fault import PLATFORM, SERVING, Fault, Touch, Verb
+from trivet.model.feature import SCALE_TO_ZERO
+from trivet.model.handover import Handover
+from trivet.model.scenario import Budgets, Case, Flow, Sighting
+from trivet.scenarios import deploying
+from trivet.scenarios.deploying import ROWS, SERVICE, ZERO, Document, Model, all_by, pods
+from trivet.scenarios.observing import Diary, containers, said
+from trivet.targets.base import ClusterClient, TrafficClient, TrainerClient
+from trivet.targets.cluster.rollout import deployed
+
+NAME = "growing-classifier"
+STORE = "store"
+AWAY = stopped(STORE, namespace=PLATFORM)
+
+QUICKLY = {"autoscaling.knative.dev/window": "6s"}
+"""The shortest window over which Knative's autoscaler averages, so that a service rests soon."""
+PATIENCE = 5.0
+"""Seconds after which a client gives up."""
+AFTER = 15.0
+"""Seconds of traffic after the first container that could not fetch its model: as long as a request may take to be lost."""
+REPLICAS = {"at-zero": 0, "warm-replica": 1, "pod-lost": 1, "two-replicas": 2}
+"""The least number of pods of each variant."""
+AT_ZERO, WARM, POD_GONE, TWO = "at-zero", "warm-replica", "pod-lost", "two-replicas"
+
+
+@scenario(
+    title="The store is away when a service has to scale up",
+    happens=(
+        "Each new pod fetches the model from the store before it starts. While the store is away no pod comes up: a service at zero "
+        "answers nobody, and one that runs keeps the pods that it has and gets no further ones."
+    ),
+    recognise=(
+        "New pods are in Init:Error or Init:CrashLoopBackOff, and the storage-initializer's log names the store's address (could not "
+        "connect to the endpoint URL); pods that run are well."
+    ),
+    remedy=(
+        "Keep at least one replica of what must answer (minReplicas 1), and two where a pod may be lost at the same time. After the outage "
+        "the new pods come up by themselves, when their back-off is over; deleting them is faster."
+    ),
+    variants=(
+        unprotected(
+            AT_ZERO, "minReplicas 0: the service rests at no pod, and requests are to wake it up", expected=None
+        ),
+        remedied(WARM, "minReplicas 1: a pod answers while the autoscaler asks for a second one", protects=None),
+        unprotected(
+            POD_GONE, "minReplicas 1, and the pod is deleted as by a drained node", expected=None, further=True
+        ),
+        remedied(TWO, "minReplicas 2, and one of the pods is deleted", protects=None, further=True),
+    ),
+    touches=(*AWAY.touches, Touch(verb=Verb.REPLACE, kind="pod", name=f"{NAME}-predictor-*", namespace=SERVING)),
+    budgets=Budgets(steady=120, symptom=120, recovery=240),
+    features=(SCALE_TO_ZERO,),
+    sources=(
+        "kserve 0.14.1 pkg/webhook/admission/pod/storage_initializer_injector.go: an init container of every pod fetches the model",
+    ),
+)
+def no_new_pod(
+    cluster: ClusterClient,
+    traffic: TrafficClient,
+    trainer: TrainerClient,
+    tracking: TrackingApi,
+    handover: Handover,
+    variant: str,
+) -> Iterator[Case]:
+    model = deploying.model(trainer, tracking, handover.artifact_root, key="plain")
+    flow = Flow(service=NAME, request=v2_request(None, ROWS), models={model.name: model.answer}, patience=PATIENCE)
+    with deployed(cluster, service(cluster, model, variant)), ExitStack() as clients:
+        resting = variant == AT_ZERO
+        if resting:
+            until(f"{NAME} has no pod", lambda: None if any(pods(cluster, NAME).values()) else True, seconds=ZERO)
+
+        def steady() -> str:
+            count = sum(pods(cluster, NAME).values())
+            if resting:
+                # To ask would wake it up.
+                return f"{NAME} rests at no pod" if not count else ""
+            return all_by(traffic, flow, model.name) if count >= REPLICAS[variant] else ""
+
+        def symptom(watch: Watch) -> Sighting:
+            nonlocal resting
+            resting = False
+            # They go on until clients are answered again.
+            clients.enter_context(watch.sending(traffic, flow))
+            return _lost(watch, cluster)
+
+        yield Case(
+            fault=fault(variant), steady=steady, symptom=symptom, gauges={"pods ready": lambda: pods(cluster, NAME)}
+        )
+
+
+def service(cluster: ClusterClient, of: Model, variant: str) -> Document:
+    """The InferenceService of a variant."""
+    document = deploying.service(NAME, of, cluster, min_replicas=REPLICAS[variant])
+    if variant == AT_ZERO:
+        document["metadata"]["annotations"] |= QUICKLY
+    if variant == WARM:
+        # One request per second is a pod's fill, so that the traffic asks for a second one.
+        document["spec"]["predictor"] |= {"scaleMetric": "rps", "scaleTarget": 1}
+    return document
+
+
+def pod_lost() -> Fault:
+    """A pod of the service is deleted."""
+    return restarted(f"{SERVICE}={NAME}", names=f"{NAME}-predictor-", namespace=SERVING, draining=True)
+
+
+def fault(variant: str) -> Fault:
+    """The store goes away, and then, where that is the variant, a pod is lost."""
+    return in_turn(AWAY, pod_lost()) if variant in (POD_GONE, TWO) else AWAY
+
+
+def _lost(watch: Watch, cluster: ClusterClient) -> Sighting:
+    """Whether clients lose anything while a pod that is needed does not come up; that one was needed, first of all."""
+    diary = Diary(watch.since(FAULT))
+
+    def failed() -> float | None:
+        """Seconds since the fault, once an initializer has failed."""
+        listed = (cluster.get("pod", selector=f"{SERVICE}={NAME}") or {}).get("items", ())
+        states = sorted(filter(None, (containers(pod) for pod in listed if "deletionTimestamp" not in pod["metadata"])))
+        diary.note(" | ".join([said(cluster.get("inferenceservice", NAME) or {}), *states]))
+        return (
+            round(time.monotonic() - watch.since(FAULT), 1) if any(initializer_failed(pod) for pod in listed) else None
+        )
+
+    after = watch.until("a new pod cannot fetch its model", failed, seconds=90)
+    watch.mark("a new pod cannot fetch its model")
+    ends = time.monotonic() + AFTER
+    while time.monotonic() < ends:
+        failed()
+        watch.wait(2)
+    outage = watch.outage(EFFECT)
+    told = seen if outage.lost else unseen
+    return told(
+        f"{after:.0f} s after the store went away a new pod could not fetch its model; since then {outage}",
+        evidence=(diary.proof("what the service and its new pods said"),),
+        pod_failed_after_seconds=after,
+        requests=outage.requests,
+        lost=outage.lost,
+        outage_seconds=outage.seconds,
+        service_says=said(cluster.get("inferenceservice", NAME) or {}),
+    )
+
+
+def initializer_failed(pod: Mapping[str, Any]) -> bool:
+    """Whether the init container that fetches the model has failed at least once."""
+    for one in (pod.get("status") or {}).get("initContainerStatuses", ()):
+        ends = [(one.get(key) or {}).get("terminated") or {} for key in ("state", "lastState")]
+        if any(end.get("exitCode") for end in ends):
+            return True
+    return False

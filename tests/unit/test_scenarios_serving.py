@@ -1,0 +1,195 @@
+"""What the scenarios of serving read and decide: pods that fail, memory that is counted, and when nothing was shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from unit.paper_cluster import PaperFaults, bad, good, watched
+
+from trivet.errors import CannotTell
+from trivet.model.scenario import Flow, Verdict
+from trivet.model.traffic import Answer
+from trivet.scenarios import out_of_memory, ready_not_loaded, store_outage
+from trivet.scenarios.observing import Diary, cause_of_failure, containers
+
+FLOW = Flow(service="c", request={}, models={"one": [1]}, rate=50.0)
+
+
+def pod(
+    name: str, *, init: Mapping[str, Any] | None = None, server: Mapping[str, Any] | None = None, **metadata: Any
+) -> dict[str, Any]:
+    """A pod with the statuses of its two containers."""
+    return {
+        "metadata": {"name": name, "uid": name, **metadata},
+        "status": {
+            "initContainerStatuses": [{"name": "storage-initializer", "ready": True, **(init or ended(0))}],
+            "containerStatuses": [
+                {"name": "kserve-container", "ready": False, **(server or {"state": {"running": {}}})}
+            ],
+        },
+    }
+
+
+def ended(status: int, reason: str = "Error", restarts: int = 0, *, before: bool = False) -> dict[str, Any]:
+    """The status of a container that ended so, now or before its last start."""
+    end = {"terminated": {"exitCode": status, "reason": reason}}
+    now = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": end} if before else {"state": end}
+    return {**now, "restartCount": restarts}
+
+
+def test_a_batch_is_in_force_when_the_server_was_reached() -> None:
+    for status, reached in ((0, False), (500, True), (200, True)):
+        batch: list[Answer] = []
+        answers = [Answer(at=0.0, seconds=0.1, status=status)] * 2
+        fault = out_of_memory.asked_for_a_batch(SimpleNamespace(send=lambda *_, found=answers, **__: found), batch)  # type: ignore[arg-type]
+        hands = PaperFaults({}).take(fault.touches)
+        assert not fault.took_effect(hands), "nothing was asked yet"
+        fault.inject(hands)
+        assert bool(fault.took_effect(hands)) is reached
+
+
+# -- what pods and control groups say
+
+
+def test_containers_that_are_not_well_are_told_with_how_they_ended() -> None:
+    well = pod("a", server={"ready": True, "state": {"running": {}}})
+    assert containers(well) == ""
+    crashing = pod("a", init=ended(1, restarts=2, before=True))
+    assert containers(crashing) == (
+        "storage-initializer waiting CrashLoopBackOff, 2 restarts, before Error 1, kserve-container running, 0 restarts"
+    )
+    assert containers({"metadata": {"name": "pending"}}) == ""
+
+
+def test_an_initializer_has_failed_when_it_ended_with_a_status_now_or_before() -> None:
+    assert store_outage.initializer_failed(pod("a", init=ended(1)))
+    assert store_outage.initializer_failed(pod("a", init=ended(1, before=True)))
+    assert not store_outage.initializer_failed(pod("a", init=ended(0, "Completed")))
+    assert not store_outage.initializer_failed(pod("a", init={"state": {"running": {}}}))
+
+
+def test_a_killed_server_is_told_by_its_pod_now_or_before() -> None:
+    assert out_of_memory.killed(pod("a", server=ended(137, "OOMKilled")))
+    assert out_of_memory.killed(pod("a", server=ended(137, "OOMKilled", 3, before=True)))
+    assert out_of_memory.restarts(pod("a", server=ended(137, "OOMKilled", 3, before=True))) == 3
+    assert not out_of_memory.killed(pod("a", server=ended(0, "Completed")))
+    assert not out_of_memory.killed(pod("a", init=ended(137, "OOMKilled")))
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ("1073741824\nlow 0\nhigh 0\nmax 9\noom 2\noom_kill 2\noom_group_kill 0\n", (1024.0, 2)),
+        ("536870912\noom_kill_disable 0\nunder_oom 0\noom_kill 0\n", (512.0, 0)),
+    ],
+)
+def test_both_versions_of_control_groups_are_read(told: str, found: tuple[float, int]) -> None:
+    assert out_of_memory.counted(told) == found
+
+
+@pytest.mark.parametrize("told", ["", "max\n", "12\n", "cat: not found\noom_kill 1"])
+def test_a_control_group_that_says_something_else_shows_nothing(told: str) -> None:
+    with pytest.raises(CannotTell, match="control group says"):
+        out_of_memory.counted(told)
+
+
+def test_a_diary_has_an_entry_whenever_something_else_is_said() -> None:
+    diary = Diary(time.monotonic())
+    for said in ("a", "a", "b", "a"):
+        diary.note(said)
+    assert [said for _, said in diary.entries] == ["a", "b", "a"]
+
+
+# -- what is shown, and when nothing is
+
+
+class Cluster:
+    """Pods of one service, their logs, and what their control groups count."""
+
+    namespace = "s"
+
+    def __init__(self, *pods: Mapping[str, Any], log: str = "", peak: int = 600, killed: int = 0) -> None:
+        self.pods = pods
+        self._log = log
+        self._counts = f"{peak * 2**20}\noom_kill {killed}\n"
+
+    def get(self, kind: str, name: str = "", **_: Any) -> Mapping[str, Any] | None:
+        return {"items": self.pods} if kind == "pod" else None
+
+    def log(self, pod: str, container: str, *, previous: bool = False, **_: Any) -> str:
+        return "" if previous else self._log
+
+    def execute(self, pod: str, command: Sequence[str], **_: Any) -> tuple[int, str]:
+        return 0, self._counts
+
+
+KILLED = (
+    "Worker with PID 12 on default inference pool stopped unexpectedly with exit code 9. Triggering worker restart..."
+)
+
+
+def after_a_batch(cluster: Cluster, *statuses: int, answer: Any = good, monkeypatch: pytest.MonkeyPatch) -> Verdict:
+    monkeypatch.setattr(out_of_memory, "AFTER", 0.0)
+    watch = watched(answer, FLOW)
+    batch = [Answer(at=0.0, seconds=0.1, status=status) for status in statuses]
+    sighting = out_of_memory._lost(watch, cluster, batch)  # type: ignore[arg-type]
+    return Verdict.VULNERABLE if sighting.seen else Verdict.PROTECTED
+
+
+def test_requests_lost_to_a_killed_worker_are_the_incident(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cluster in (
+        Cluster(pod("a"), log=KILLED, killed=1),
+        Cluster(pod("a"), killed=1),
+        Cluster(pod("a", server=ended(137, "OOMKilled", before=True))),
+    ):
+        assert after_a_batch(cluster, 500, 500, answer=bad, monkeypatch=monkeypatch) is Verdict.VULNERABLE
+
+
+def test_a_batch_that_is_answered_from_enough_memory_is_protected(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert after_a_batch(Cluster(pod("a"), peak=1500), 200, 200, monkeypatch=monkeypatch) is Verdict.PROTECTED
+
+
+def test_a_batch_that_took_no_memory_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CannotTell, match="did not take the memory"):
+        after_a_batch(Cluster(pod("a"), peak=600), 200, 200, monkeypatch=monkeypatch)
+
+
+def test_requests_lost_to_something_else_show_nothing_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CannotTell, match="nothing shows that it was for memory"):
+        after_a_batch(Cluster(pod("a")), 500, 500, answer=bad, monkeypatch=monkeypatch)
+
+
+def test_a_service_without_a_pod_says_nothing_of_its_memory() -> None:
+    with pytest.raises(CannotTell, match="no container of c"):
+        out_of_memory.memory(Cluster(), "c")  # type: ignore[arg-type]
+
+
+def test_a_killed_container_is_the_cause_that_is_told() -> None:
+    cluster = Cluster(pod("a", server=ended(137, "OOMKilled", before=True)))
+    assert cause_of_failure(cluster, "c") == "kserve-container: OOMKilled, exit status 137"  # type: ignore[arg-type]
+    worker = Cluster(pod("a", server=ended(0, "Completed")), log=KILLED)
+    assert cause_of_failure(worker, "c").endswith("Triggering worker restart...")  # type: ignore[arg-type]
+
+
+def test_while_no_new_pod_has_failed_the_outage_of_the_store_shows_nothing() -> None:
+    watch = watched(good, FLOW)
+    watch.deadline = time.monotonic() + 0.05
+    with pytest.raises(CannotTell, match="a new pod cannot fetch its model"):
+        store_outage._lost(watch, Cluster(pod("a")))  # type: ignore[arg-type]
+
+
+def test_a_service_is_probed_as_its_variant_has_it() -> None:
+    model = out_of_memory.Model(name="m", registered="r", version="1", storage_uri="s3://b/m/", answer=[1])
+    probes = {
+        variant.name: ready_not_loaded.service(Cluster(), model, variant.name)["spec"]["predictor"]["model"].get(
+            "readinessProbe"
+        )  # type: ignore[arg-type]
+        for variant in ready_not_loaded.answers_not_ready.variants
+    }
+    assert probes["runtime-default"] is None
+    assert probes["model-probe"]["httpGet"]["path"] == f"/v2/models/{ready_not_loaded.NAME}/ready"
+    assert probes["server-probe"]["httpGet"]["path"] == "/v2/health/ready"
