@@ -41,7 +41,7 @@ PEAK = (
     " || cat /sys/fs/cgroup/memory/memory.max_usage_in_bytes /sys/fs/cgroup/memory/memory.oom_control"
 )
 """What the kernel counts for a container, for the second and the first version of control groups."""
-WORKER_KILLED = re.compile(r"stopped unexpectedly with exit code 9\b")
+WORKER_KILLED = re.compile(r"Worker with PID \d+ .*stopped unexpectedly with exit code 9\b")
 """What MLServer says of a worker that got SIGKILL."""
 
 

@@ -12,7 +12,7 @@ from trivet.engine.scenarios.watch import EFFECT, FAULT, Watch
 from trivet.integration import TrackingApi, is_ready, v2_request
 from trivet.model.fault import SERVING, Touch, Verb
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Flow, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import READY, ROWS, Document, Model
 from trivet.scenarios.observing import said
@@ -22,8 +22,8 @@ NAME = "eager-classifier"
 TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
 LOADING = 15.0
 """Seconds that the model takes to load, as real ones do."""
-IN_A_ROW = 15
-"""Good answers after which the model is taken to be there."""
+IN_A_ROW = 40
+"""Good answers after which the model is taken to be there, at five a second."""
 SERVER_READY = "/v2/health/ready"
 
 
@@ -34,7 +34,7 @@ SERVER_READY = "/v2/health/ready"
         "every request until then fails, at a first deployment, at each roll-out and at each new pod."
     ),
     recognise=(
-        "HTTP 400 'Model … is not ready yet.' right after Ready=True, and none before; the pods are Running and ready. "
+        "HTTP 400 'Model … is not ready yet.' right after Ready=True, for seconds to minutes; the pods are Running and ready. "
         "/v2/models/NAME/ready answers 400 while Kubernetes calls the pod ready."
     ),
     remedy=(
@@ -42,22 +42,31 @@ SERVER_READY = "/v2/health/ready"
         "/v2/models/NAME/ready. The contract rollout.ready_means_loaded watches over it."
     ),
     variants=(
-        unprotected(
-            "runtime-default", "the service as KServe's runtime has it, without a readiness probe", expected=None
-        ),
-        remedied("model-probe", "the core library's service, whose readiness probe asks for the model", protects=None),
+        unprotected("runtime-default", "the service as KServe's runtime has it, without a readiness probe"),
+        remedied("model-probe", "the core library's service, whose readiness probe asks for the model"),
         remedied(
             "server-probe",
-            "a readiness probe for the server, /v2/health/ready, which is the same for every model",
-            protects=None,
+            f"a readiness probe for the server, {SERVER_READY}, which is the same for every model",
             further=True,
         ),
     ),
     touches=(TOUCH,),
     budgets=Budgets(steady=60, symptom=90, recovery=120),
+    claims=(
+        Claim(
+            text="An InferenceService that says Ready=True serves its model.",
+            holds=False,
+            found=(
+                "it says so, and UpToDate of its model, for as long as the model loads, and every request fails; with a readiness probe "
+                "it says so when the model is there"
+            ),
+            variants=("runtime-default", "model-probe"),
+        ),
+    ),
     sources=(
         "kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml: no readinessProbe",
-        "mlserver 1.5.0 mlserver/registry.py, SingleModelRegistry._load_model: a model is registered as not ready before it is loaded",
+        "mlserver 1.5.0 mlserver/registry.py, SingleModelRegistry._load_model: a model is registered as not ready before it is loaded; "
+        "mlserver/handlers/dataplane.py, ready: the server is ready when all of its models are",
     ),
 )
 def answers_not_ready(
