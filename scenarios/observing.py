@@ -14,7 +14,6 @@ from trivet.integration import is_ready
 from trivet.model.finding import Evidence
 from trivet.scenarios.deploying import SERVICE
 from trivet.targets.base import ClusterClient
-from trivet.targets.cluster.pods import container_state
 
 SERVER = "kserve-container"
 CONTAINERS = ("storage-initializer", SERVER)
@@ -145,6 +144,18 @@ def containers(pod: Mapping[str, Any]) -> str:
 
 
 def _container(status: Mapping[str, Any]) -> str:
-    before = (status.get("lastState") or {}).get("terminated") or {}
-    ended = f", before {before.get('reason')} {before.get('exitCode')}" if before else ""
-    return f"{status['name']} {container_state(status)}, {status.get('restartCount', 0)} restarts{ended}"
+    told = [str(status["name"]), _state(status.get("state") or {})]
+    if count := status.get("restartCount"):
+        told.append(f"restarted {count}×, before {_state(status.get('lastState') or {})}")
+    return " ".join(told)
+
+
+def _state(state: Mapping[str, Any]) -> str:
+    """``terminated OOMKilled 137``: a state without its message, which may be a whole log."""
+    return next(
+        (
+            " ".join([kind, *(str(of[key]) for key in ("reason", "exitCode") if key in of)])
+            for kind, of in state.items()
+        ),
+        "unknown",
+    )

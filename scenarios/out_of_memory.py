@@ -14,7 +14,7 @@ from trivet.errors import CannotTell
 from trivet.integration import TrackingApi, v2_request
 from trivet.model.fault import SERVING, Fault, Touch, Verb
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Flow, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.model.traffic import Answer
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, SERVICE, Document, Model, all_by, pods
@@ -52,18 +52,36 @@ WORKER_KILLED = re.compile(r"Worker with PID \d+ .*stopped unexpectedly with exi
         "that it tries."
     ),
     recognise=(
-        "Restarts of kserve-container. Where the whole container is killed the pod says OOMKilled, exit status 137. MLServer loads models "
-        "in a worker process; where the kernel kills only that one, the pod says Completed, and the server's log 'stopped unexpectedly "
-        "with exit code 9'."
+        "kserve-container restarts, and its last state is OOMKilled: with exit status 137 where the whole container is killed, with 0 "
+        "where it is only the worker process in which MLServer loads the model, since MLServer then ends by itself. Its log says 'stopped "
+        "unexpectedly with exit code 9'; the InferenceService only that the revision is missing."
     ),
     remedy="Measure the peak while the model loads (memory.peak of the container's control group) and set the limit well above it.",
     variants=(
-        unprotected("tight-limit", f"a model of {LOAD_MIB} MiB, and a limit of {TIGHT}", expected=None),
-        remedied("headroom", f"the same model, and a limit of {AMPLE}", protects=None),
+        unprotected("tight-limit", f"a model of {LOAD_MIB} MiB, and a limit of {TIGHT}"),
+        remedied("headroom", f"the same model, and a limit of {AMPLE}"),
     ),
     touches=(TOUCH,),
     budgets=Budgets(steady=60, symptom=150, recovery=120),
-    sources=("mlserver 1.5.0 mlserver/parallel/pool.py, InferencePool.on_worker_stop",),
+    claims=(
+        Claim(
+            text="A container that is out of memory is OOMKilled with exit status 137.",
+            holds=False,
+            found=(
+                "so it is where the kernel kills a container as a whole, which is so with the second version of control groups; with the "
+                "first one it kills a process: the pod says OOMKilled and exit status 0 while the model loads, and nothing under traffic"
+            ),
+            variants=("tight-limit",),
+        ),
+    ),
+    sources=(
+        "mlserver 1.5.0 mlserver/parallel/pool.py, InferencePool.on_worker_stop, and mlserver/server.py, MLServer.start: it stops when a "
+        "model does not load",
+        "kubernetes/kubernetes#117793 (1.28): memory.oom.group for containers, with the second version of control groups",
+        "kserve 0.14.1 pkg/apis/serving/v1beta1/inference_service_status.go, PropagateModelStatus: a load failed when a container says "
+        "Error or CrashLoopBackOff",
+        "measured: a model of 1024 MiB had a peak of 1305 MiB",
+    ),
 )
 def while_loading(
     cluster: ClusterClient,
@@ -84,7 +102,10 @@ def while_loading(
             if not (answered := all_by(traffic, flow, model.name)):
                 raise CannotTell(f"{told.message}, and then it did not answer as {model.name} does")
             peak, _ = memory(cluster, LOADED)
-            return unseen(f"{told.message}, {answered}; at most {peak:.0f} MiB were in use", peak_mib=peak)
+            message = f"{told.message}, {answered}; at most {peak:.0f} MiB were in use"
+            if peak < LOAD_MIB:
+                raise CannotTell(f"the model did not take the memory that it should: {message}")
+            return unseen(message, peak_mib=peak)
         how = kills(cluster, LOADED)
         if not how:
             raise CannotTell(f"not ready, and nothing shows that it was killed for its memory: {told.message}")
@@ -104,16 +125,17 @@ def while_loading(
         "predicts, and the requests of all other clients fail until the model is loaded again."
     ),
     recognise=(
-        "HTTP 500 'Worker process stopped unexpectedly with exit code 9', then 500 for everybody while the pod is Running, ready and not "
-        "restarted; the server's log, and oom_kill in the container's control group, are all that tells."
+        "HTTP 500 'Worker process stopped unexpectedly with exit code 9', then 500 with 'coroutine raised StopIteration' for everybody. "
+        "The pod is Running, ready and not restarted, the InferenceService Ready=True, /v2/models/NAME/ready 200: only the server's log "
+        "and oom_kill in the container's control group tell."
     ),
     remedy=(
         "Set the limit by the largest batch that clients may send, not by what the service uses at rest; refuse larger ones before they "
         "reach the model."
     ),
     variants=(
-        unprotected("tight-limit", f"a limit of {TIGHT}, and a batch that needs as much", expected=None),
-        remedied("headroom", f"the same batch, and a limit of {AMPLE}", protects=None),
+        unprotected("tight-limit", f"a limit of {TIGHT}, and a batch that needs as much"),
+        remedied("headroom", f"the same batch, and a limit of {AMPLE}"),
         remedied("two-replicas", f"a limit of {TIGHT}, and a second replica", protects=None, further=True),
         remedied(
             "whole-container",
@@ -124,8 +146,18 @@ def while_loading(
     ),
     touches=(),
     budgets=Budgets(steady=120, symptom=90, recovery=180),
+    claims=(
+        Claim(
+            text="A readiness probe that asks for the model keeps traffic from a pod that cannot serve it.",
+            holds=False,
+            found="the server answers the probe, and calls its model ready while the worker that had it is gone",
+            variants=("tight-limit",),
+        ),
+    ),
     sources=(
-        "mlserver 1.5.0 mlserver/parallel/dispatcher.py: requests under way are cancelled, and the worker is made anew",
+        "mlserver 1.5.0 mlserver/parallel/dispatcher.py, Dispatcher.on_worker_stop: requests under way are cancelled, and until a new "
+        "worker has loaded the model there is none to choose",
+        "SeldonIO/MLServer#1431: health checks say that all is well while a worker is dead",
     ),
 )
 def under_traffic(
@@ -248,11 +280,10 @@ def kills(cluster: ClusterClient, name: str) -> str:
     for pod in (cluster.get("pod", selector=f"{SERVICE}={name}") or {}).get("items", ()):
         logs = (cluster.log(pod["metadata"]["name"], SERVER, previous=previous) for previous in (True, False))
         workers = sum(len(WORKER_KILLED.findall(log)) for log in logs)
-        state = containers(pod)
         if workers:
-            shown.append(f"the server's log tells of {workers} killed workers, the pod says {state or 'nothing'}")
+            shown.append(f"a worker was killed {workers}×, of which the pod says: {containers(pod) or 'nothing'}")
         elif killed(pod):
-            shown.append(f"the pod says {KILLED}, {restarts(pod)} restarts")
+            shown.append(f"the pod says: {containers(pod) or f'restarted after {KILLED}'}")
     return "; ".join(shown)
 
 
@@ -265,15 +296,6 @@ def killed(pod: Mapping[str, Any]) -> bool:
         for key in ("state", "lastState")
     ]
     return any(end.get("reason") == KILLED for end in ends)
-
-
-def restarts(pod: Mapping[str, Any]) -> int:
-    """How often the pod's server was started again."""
-    return sum(
-        one.get("restartCount", 0)
-        for one in (pod.get("status") or {}).get("containerStatuses", ())
-        if one["name"] == SERVER
-    )
 
 
 def _running(cluster: ClusterClient, name: str) -> list[Mapping[str, Any]]:

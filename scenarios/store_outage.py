@@ -14,7 +14,7 @@ from trivet.integration import TrackingApi, v2_request
 from trivet.model.fault import PLATFORM, SERVING, Fault, Touch, Verb
 from trivet.model.feature import SCALE_TO_ZERO
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Flow, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, SERVICE, ZERO, Document, Model, all_by, pods
 from trivet.scenarios.observing import Diary, containers, said
@@ -44,17 +44,15 @@ AT_ZERO, WARM, POD_GONE, TWO = "at-zero", "warm-replica", "pod-lost", "two-repli
     ),
     recognise=(
         "New pods are in Init:Error or Init:CrashLoopBackOff, and the storage-initializer's log names the store's address (could not "
-        "connect to the endpoint URL); pods that run are well."
+        "connect to the endpoint URL); pods that run are well. The InferenceService says Ready=True all along, at zero too."
     ),
     remedy=(
         "Keep at least one replica of what must answer (minReplicas 1), and two where a pod may be lost at the same time. After the outage "
-        "the new pods come up by themselves, when their back-off is over; deleting them is faster."
+        "the new pods come up by themselves, when their back-off is over."
     ),
     variants=(
-        unprotected(
-            AT_ZERO, "minReplicas 0: the service rests at no pod, and requests are to wake it up", expected=None
-        ),
-        remedied(WARM, "minReplicas 1: a pod answers while the autoscaler asks for a second one", protects=None),
+        unprotected(AT_ZERO, "minReplicas 0: the service rests at no pod, and requests are to wake it up"),
+        remedied(WARM, "minReplicas 1: a pod answers while the autoscaler asks for a second one"),
         unprotected(
             POD_GONE, "minReplicas 1, and the pod is deleted as by a drained node", expected=None, further=True
         ),
@@ -63,8 +61,17 @@ AT_ZERO, WARM, POD_GONE, TWO = "at-zero", "warm-replica", "pod-lost", "two-repli
     touches=(*AWAY.touches, Touch(verb=Verb.REPLACE, kind="pod", name=f"{NAME}-predictor-*", namespace=SERVING)),
     budgets=Budgets(steady=120, symptom=120, recovery=240),
     features=(SCALE_TO_ZERO,),
+    claims=(
+        Claim(
+            text="A service at zero that says Ready=True comes up when it is asked.",
+            holds=False,
+            found="it says Ready=True, and UpToDate of its model, while no pod can come up and every request is lost",
+            variants=("at-zero",),
+        ),
+    ),
     sources=(
         "kserve 0.14.1 pkg/webhook/admission/pod/storage_initializer_injector.go: an init container of every pod fetches the model",
+        "kserve/kserve#1859: Ready=True while the pod is in Init:CrashLoopBackOff",
     ),
 )
 def no_new_pod(
