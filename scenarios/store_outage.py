@@ -151,7 +151,7 @@ def _lost(watch: Watch, cluster: ClusterClient) -> Sighting:
     outage = watch.outage(EFFECT)
     told = seen if outage.lost else unseen
     return told(
-        f"{after:.0f} s after the store went away a new pod could not fetch its model; since then {outage}",
+        f"{after:.0f} s after the store went away a new pod could not fetch its model; {outage}",
         evidence=(diary.proof("what the service and its new pods said"),),
         pod_failed_after_seconds=after,
         requests=outage.requests,
