@@ -12,6 +12,8 @@ from trivet.model.finding import Evidence
 from trivet.model.report import API_VERSION, Phase, Provenance, StackSummary
 
 KIND = "ScenarioReport"
+IN_CLUSTER = "cluster/"
+"""How the names of evidence begin that is the cluster's own: objects, conditions, events and logs."""
 
 
 class Verdict(StrEnum):

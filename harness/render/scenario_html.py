@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trivet.model.scenario import ScenarioReport, VariantResult, Verdict
+from trivet.model.scenario import IN_CLUSTER, ScenarioReport, VariantResult, Verdict
 from trivet.render.page import environment
 from trivet.render.scenarios import mood, sentence, symbol, worst_first
 from trivet.render.timeline import svg
@@ -21,6 +21,7 @@ def write(report: ScenarioReport) -> str:
 
     templates = environment()
     templates.globals |= {"mood": mood, "symbol": symbol, "drawn": drawn}
+    templates.tests["in_cluster"] = lambda name: name.startswith(IN_CLUSTER)
     return (
         templates.get_template("scenarios.html.j2").render(
             report=report,

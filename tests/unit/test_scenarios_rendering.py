@@ -53,6 +53,15 @@ def test_the_page_runs_nothing_and_escapes_what_it_is_told() -> None:
     assert not re.search(r'(src|href)="(https?:)?//', page)
 
 
+def test_what_the_cluster_said_is_folded_into_one() -> None:
+    (result,) = report().scenarios
+    pieces = tuple(replace(result.variants[0].evidence[0], name=f"cluster/events/{number}.txt") for number in range(3))
+    told = replace(result.variants[0], evidence=(*result.variants[0].evidence, *pieces))
+    page = scenario_html.write(replace(report(), scenarios=(replace(result, variants=(told,)),)))
+    assert "3 texts" in page
+    assert page.index("Evidence: events ") < page.index("3 texts") < page.index("cluster/events/0.txt")
+
+
 def test_the_drawing_is_well_formed_and_names_outage_marks_and_revisions() -> None:
     drawn = svg(stalled(), "a <title> & more")
     root = ElementTree.fromstring(drawn)

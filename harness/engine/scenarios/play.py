@@ -35,6 +35,7 @@ from trivet.errors import CannotTell, NotOffered, TrivetError
 from trivet.model.finding import Evidence
 from trivet.model.report import Phase, Provenance, StackSummary
 from trivet.model.scenario import (
+    IN_CLUSTER,
     Case,
     Scenario,
     ScenarioReport,
@@ -280,7 +281,7 @@ class _Playing:
             return
         for name, path in documents.items():
             # What was not written anew is of an earlier variant, and gone.
-            if name.startswith("cluster/") and path.stat().st_mtime >= self._clock:
+            if name.startswith(IN_CLUSTER) and path.stat().st_mtime >= self._clock:
                 text = path.read_text(encoding="utf-8", errors="replace")
                 kind = "log" if name.endswith(".log") else "text"
                 self._evidence.append(evidence(name, kind, text, limit=EVIDENCE))
