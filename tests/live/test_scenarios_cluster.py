@@ -62,3 +62,13 @@ def test_a_rollback_to_a_revision_at_zero_loses_requests_and_the_core_librarys_l
         "percent-zero": Verdict.VULNERABLE,
         "library": Verdict.PROTECTED,
     }, [one.reason for one in found.values()]
+
+
+def test_a_canary_with_wrong_values_passes_constants_and_the_core_librarys_judge_takes_it_back(
+    cluster_session: ClusterSession,
+) -> None:
+    found = played(cluster_session, "bad_canary.*[constants]", "bad_canary.*[wrong-values]")
+    assert {name: one.verdict for name, one in found.items()} == {
+        "constants": Verdict.VULNERABLE,
+        "wrong-values": Verdict.PROTECTED,
+    }, [one.reason for one in found.values()]
