@@ -55,18 +55,19 @@ KNOWN = [{"a": (i - 10) / 5, "b": (i % 7 - 3) / 3, "c": (i % 3 - 1) / 2} for i i
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One canary before a judge: how its model differs (variations of the trainer's job), the requests per second that the service gets,
-    the fewest in a check, whether the judge knows constants only, and the decision that is right."""
+    the fewest in a check, whether the judge has known requests asked, whether it knows constants only, and the decision that is right."""
 
     model: str
     right: Decision
     variation: Mapping[str, Any] = field(default_factory=dict)
     rate: float = 20.0
     fewest: int = 20
+    known: bool = True
     constants: bool = False
 
 
 WRONG = Trial(model="model with wrong values", variation={"label_offset": 10}, right=Decision.ROLL_BACK)
-FAILING = Trial(model="model that raises", variation={"predict_fails": True}, right=Decision.ROLL_BACK)
+FAILING = Trial(model="model that raises", variation={"predict_fails": True}, known=False, right=Decision.ROLL_BACK)
 SLOW = Trial(model="slow model", variation={"predict_seconds": 0.6}, right=Decision.ROLL_BACK, rate=5.0, fewest=10)
 UNSEEN = replace(FAILING, rate=0.0, right=Decision.UNDECIDED)
 TRIALS: Mapping[str, Trial] = {
@@ -103,7 +104,12 @@ TRIALS: Mapping[str, Trial] = {
             further=True,
         ),
         remedied("wrong-values", "wrong values, judged by the core library", protects=None),
-        remedied("errors", "a model that only raises, judged by the core library", protects=None, further=True),
+        remedied(
+            "errors",
+            "a model that only raises, judged by the core library without known requests",
+            protects=None,
+            further=True,
+        ),
         remedied("latency", "a model that takes 0.6 s longer, judged by the core library", protects=None, further=True),
         remedied(
             "no-traffic",
@@ -157,7 +163,7 @@ def bad_model_promoted(
                 if trial.constants:
                     return by_constants(ask, cluster.namespace, new)
                 arms = [measured(ask, NAME, cluster.namespace, revision=one, window=WINDOW) for one in (new, before)]
-                if trial.rate:
+                if trial.known:
                     arms = answering(cluster, (new, before), arms, expected)
                 return check(*arms, limits=Limits(requests=trial.fewest))
 
