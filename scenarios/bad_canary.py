@@ -35,7 +35,7 @@ from trivet.integration.monitoring import error_rate, latency, number
 from trivet.model.fault import SERVING, Fault, Touch, Verb
 from trivet.model.feature import CANARY_TRAFFIC, PROMETHEUS
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Flow, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.model.traffic import Answer
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, SETTLED, Model, all_by, ask_revisions, when
@@ -96,36 +96,48 @@ TRIALS: Mapping[str, Trial] = {
         "measured undecided. Promote on PROMOTE only."
     ),
     variants=(
-        unprotected("constants", "wrong values, judged by error rate and latency against constants", expected=None),
+        unprotected("constants", "wrong values, judged by error rate and latency against constants"),
         unprotected(
             "constants-no-traffic",
             "a model that only raises, without traffic, judged so, no data being no errors",
-            expected=None,
             further=True,
         ),
-        remedied("wrong-values", "wrong values, judged by the core library", protects=None),
-        remedied(
-            "errors",
-            "a model that only raises, judged by the core library without known requests",
-            protects=None,
-            further=True,
-        ),
-        remedied("latency", "a model that takes 0.6 s longer, judged by the core library", protects=None, further=True),
+        remedied("wrong-values", "wrong values, judged by the core library"),
+        remedied("errors", "a model that only raises, judged by the core library without known requests", further=True),
+        remedied("latency", "a model that takes 0.6 s longer, judged by the core library", further=True),
         remedied(
             "no-traffic",
             "a model that only raises, without traffic or known requests, judged by the core library",
-            protects=None,
             further=True,
         ),
-        remedied(
-            "sound", "a model as good as the one before: the core library promotes it", protects=None, further=True
-        ),
+        remedied("sound", "a model as good as the one before: the core library promotes it", further=True),
     ),
     touches=(TOUCH,),
     budgets=Budgets(steady=60, symptom=120, recovery=150),
     features=(CANARY_TRAFFIC, PROMETHEUS),
+    claims=(
+        Claim(
+            text="A canary is good when its error rate is at most 2 % and its 99th percentile at most 500 ms.",
+            holds=False,
+            found="with wrong values at HTTP 200 every check passed, and after the promotion every answer was wrong",
+            variants=("constants", "wrong-values", "sound"),
+        ),
+        Claim(
+            text="No errors in the metrics means that a canary makes none.",
+            holds=False,
+            found="one that only raises passed every check while nobody asked it, and every request failed after its promotion",
+            variants=("constants-no-traffic", "no-traffic"),
+        ),
+        Claim(
+            text="An error rate of three times the threshold takes a canary back at once.",
+            holds=True,
+            found="of a model that only raises, the second check, 12 s after it had traffic, ended it; the first had too little data",
+            variants=("errors",),
+        ),
+    ),
     sources=(
         "canary judgement of the reference platform, with its known weaknesses",
+        "measured: MLServer 1.5.0 counts a prediction that raises with a status of 5xx",
         "flagger pkg/controller/scheduler_metrics.go halts where no values are found; kayenta MannWhitneyClassifier passes an empty series",
     ),
 )
