@@ -75,8 +75,8 @@ WORKER_KILLED = re.compile(r"Worker with PID \d+ .*stopped unexpectedly with exi
         ),
     ),
     sources=(
-        "mlserver 1.5.0 mlserver/parallel/pool.py, InferencePool.on_worker_stop, and mlserver/server.py, MLServer.start: it stops when a "
-        "model does not load",
+        "mlserver 1.5.0 and 1.7.1 mlserver/parallel/pool.py, InferencePool.on_worker_stop; mlserver/server.py, MLServer.start: it stops "
+        "when a model does not load",
         "kubernetes/kubernetes#117793 (1.28): memory.oom.group for containers, with the second version of control groups",
         "kserve 0.14.1 pkg/apis/serving/v1beta1/inference_service_status.go, PropagateModelStatus: a load failed when a container says "
         "Error or CrashLoopBackOff",
@@ -155,8 +155,8 @@ def while_loading(
         ),
     ),
     sources=(
-        "mlserver 1.5.0 mlserver/parallel/dispatcher.py, Dispatcher.on_worker_stop: requests under way are cancelled, and until a new "
-        "worker has loaded the model there is none to choose",
+        "mlserver 1.5.0 and 1.7.1 mlserver/parallel/dispatcher.py, Dispatcher.on_worker_stop: requests under way are cancelled; until a "
+        "new worker has loaded the model there is none to choose",
         "SeldonIO/MLServer#1431: health checks say that all is well while a worker is dead",
     ),
 )
