@@ -18,7 +18,17 @@ from trivet.model.fault import PLATFORM, Fault
 from trivet.model.handover import PipelineRun
 from trivet.model.network import NetworkPath
 from trivet.model.scenario import Budgets, Case, Sighting
-from trivet.scenarios.training import BOUNDED, OWN, Training, client_error, runs_of, source, told, way_to_tracking
+from trivet.scenarios.training import (
+    BOUNDED,
+    OWN,
+    Training,
+    client_error,
+    runs_of,
+    shortened,
+    source,
+    told,
+    way_to_tracking,
+)
 from trivet.targets.base import ClusterClient, Hands, PipelineClient
 
 SERVICE, DATABASE = "mlflow", "database"
@@ -142,6 +152,8 @@ def tracking_fails_in_mid_run(
             steady=steady,
             symptom=symptom,
             afterwards=afterwards,
+            # Looking counts among the requests of which every second one fails.
+            gauges={} if plan.trouble == "flaky" else {"rounds in MLflow": lambda: {"values": float(values())}},
         )
     finally:
         # It must not go on into the next variant's fault.
@@ -162,7 +174,7 @@ def _ended(run: PipelineRun, plan: Plan) -> Sighting:
         refused=step["refused"],
         waited_seconds=step["waited"],
         longest_wait_seconds=step["longest"],
-        **({"client_said": step["error"][:400] or said} if step["error"] or said else {}),
+        **({"client_said": shortened(step["error"]) or said} if step["error"] or said else {}),
     )
 
 

@@ -21,6 +21,7 @@ OWN = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5", "MLFLOW_HTTP_REQUEST_TIMEOUT": "1
 """How often and how long MLflow's client tries: once more, and as it does by itself up to 2.17 (2.22 and later try 7 times more)."""
 
 _TOLD = re.compile(r"trivet-training (\{.*\})")
+_OBJECT = re.compile(r"<urllib3\.\w+\.(\w+) object at 0x[0-9a-f]+>")
 _GAVE_UP = re.compile(r"Max retries exceeded|API request to .* failed|Failed to log run data|error code \d+ != 200")
 
 
@@ -69,7 +70,12 @@ def told(log: str) -> dict[str, Any]:
 def client_error(log: str) -> str:
     """The line of a step's log in which MLflow's client says that it gave up; empty when it says nothing."""
     lines = [line.strip() for line in log.splitlines() if _GAVE_UP.search(line) and not _TOLD.search(line)]
-    return lines[-1][:400] if lines else ""
+    return shortened(lines[-1]) if lines else ""
+
+
+def shortened(error: str) -> str:
+    """An error of MLflow's client with the innermost cause in sight: addresses of objects say nothing, and take much room."""
+    return _OBJECT.sub(r"\1", error)[:600]
 
 
 def runs_of(tracking: TrackingApi, experiment: str) -> list[Mapping[str, Any]]:

@@ -195,3 +195,5 @@ def test_the_last_thing_that_the_client_said_is_found() -> None:
     log = "a\nMax retries exceeded with url: 1\nRun Id r: Failed to log run data: Exception: x\ntrivet-training {}\n"
     assert training.client_error(log) == "Run Id r: Failed to log run data: Exception: x"
     assert training.client_error("well\n") == ""
+    cause = "Max retries exceeded (Caused by NewConnectionError('<urllib3.connection.HTTPConnection object at 0x7f>: refused'))"
+    assert "NewConnectionError('HTTPConnection: refused')" in training.client_error(cause)
