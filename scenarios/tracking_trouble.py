@@ -10,7 +10,7 @@ from uuid import uuid4
 from trivet.engine.authoring import evidence
 from trivet.engine.scenarios.authoring import remedied, scenario, unprotected, unseen
 from trivet.engine.scenarios.detours import detour_touches, failing, meets, slowed
-from trivet.engine.scenarios.faults import KEPT, reach, restarted, stopped
+from trivet.engine.scenarios.faults import crashed, restarted, stopped
 from trivet.engine.scenarios.watch import Watch
 from trivet.errors import CannotTell
 from trivet.integration import TrackingApi
@@ -36,6 +36,8 @@ SERVICE, DATABASE = "mlflow", "database"
 SELECTOR = "app.kubernetes.io/name=mlflow"
 LATE = 3.0
 """Seconds by which a slow MLflow answers late: well within every time-out, so that nothing fails."""
+OUTAGE = 20.0
+"""Seconds of HTTP 503, as a gateway answers while MLflow behind it restarts."""
 QUERY = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
 """What MLflow cannot answer without its database."""
 TWICE = 2.0
@@ -54,54 +56,57 @@ class Plan:
 
 
 PLANS = {
-    "restart": Plan(trouble="restart", training="try-except"),
-    "restart-asynchronous": Plan(trouble="restart", training="asynchronous"),
-    "errors": Plan(trouble="errors", training="try-except"),
+    "outage": Plan(trouble="outage", training="try-except"),
+    "outage-asynchronous": Plan(trouble="outage", training="asynchronous"),
+    "crash": Plan(trouble="crash", training="try-except"),
     "slow": Plan(trouble="slow", training="plain"),
     "database": Plan(trouble="database", training="try-except", rounds=60),
-    "restart-patient": Plan(trouble="restart", training="plain", client=OWN),
-    "restart-kept": Plan(trouble="restart", training="kept"),
+    "outage-patient": Plan(trouble="outage", training="plain", client=OWN),
+    "outage-kept": Plan(trouble="outage", training="kept"),
     "slow-kept": Plan(trouble="slow", training="kept"),
-    "stopped-loud": Plan(trouble="stopped", training="plain"),
-    "stopped-kept": Plan(trouble="stopped", training="kept"),
-    "flaky-bounded": Plan(trouble="flaky", training="plain"),
+    "flaky": Plan(trouble="flaky", training="plain"),
+    "deleted": Plan(trouble="deleted", training="plain", rounds=60),
+    "stopped-loud": Plan(trouble="stopped", training="plain", rounds=60),
+    "stopped-kept": Plan(trouble="stopped", training="kept", rounds=60),
 }
 
 
 @scenario(
     title="MLflow fails in the middle of a training",
     happens=(
-        "MLflow is restarted, is slow, answers with errors or loses its database while a training records its rounds. A training that "
+        "MLflow restarts, is slow, answers with errors or loses its database while a training records its rounds. A training that "
         "catches the errors, or that leaves recording to MLflow's asynchronous queue, goes on and ends green with a run that has holes."
     ),
     recognise=(
-        "A green pipeline whose run has fewer values than rounds, no model, or is RUNNING for ever; in the step's log 'Max retries "
-        "exceeded', 'too many 503 error responses' or 'Failed to log run data'. A slow MLflow shows in the time of a round only."
+        "A green pipeline whose run is FINISHED and has fewer values than rounds, or no model; in the step's log 'Max retries exceeded', "
+        "'too many 503 error responses' or 'Failed to log run data'. A slow MLflow shows in the time of a round only."
     ),
     remedy=(
         "Give the client retries that outlast a restart of the server (MLflow's own five do, one does not), let an error end the step, or "
         "keep what was not recorded, send it in batches, and compare in the end what MLflow holds: TrackingApi.metric_history."
     ),
     variants=(
-        unprotected("restart", "MLflow restarts; training catches errors; one retry", expected=None),
-        unprotected("restart-asynchronous", "MLflow restarts; asynchronous logging; one retry", expected=None),
-        unprotected("errors", "HTTP 503 for everything; training catches errors; one retry", expected=None),
+        unprotected("outage", f"HTTP 503 for {OUTAGE:g} s; training catches errors; one retry", expected=None),
+        unprotected("outage-asynchronous", "the same; MLflow's asynchronous logging; one retry", expected=None),
+        unprotected("crash", "MLflow's container crashes; training catches errors; one retry", expected=None),
         unprotected("slow", f"every answer {LATE:g} s late; a request each round", expected=None),
         unprotected(
             "database", "the database is stopped; training catches errors; one retry", expected=None, further=True
         ),
-        remedied("restart-patient", "MLflow restarts; errors end the step; MLflow's own five retries", protects=None),
-        remedied("restart-kept", "MLflow restarts; batches kept until recorded, and counted in the end", protects=None),
+        unprotected("deleted", "MLflow's pod is deleted; errors end the step; one retry", expected=None, further=True),
+        remedied(
+            "outage-patient",
+            f"HTTP 503 for {OUTAGE:g} s; errors end the step; MLflow's own five retries",
+            protects=None,
+        ),
+        remedied("outage-kept", "the same; batches kept until recorded, and counted in the end", protects=None),
         remedied("slow-kept", f"every answer {LATE:g} s late; batches", protects=None, further=True),
+        remedied(
+            "flaky", "HTTP 503 for every second request; errors end the step; one retry", protects=None, further=True
+        ),
         remedied("stopped-loud", "MLflow is stopped; errors end the step; one retry", protects=None, further=True),
         remedied(
             "stopped-kept", "MLflow is stopped; batches kept, and counted in the end", protects=None, further=True
-        ),
-        remedied(
-            "flaky-bounded",
-            "HTTP 503 for every second request; errors end the step; one retry",
-            protects=None,
-            further=True,
         ),
     ),
     touches=(
@@ -197,23 +202,17 @@ def _fault(plan: Plan, path: NetworkPath, pod: str, image: str) -> Fault:
     here: dict[str, Any] = {"host": path.host, "port": path.port, "pod": pod}
     if plan.trouble == "slow":
         return slowed(SERVICE, path="/health", seconds=LATE, image=image, **here)
-    if plan.trouble in ("errors", "flaky"):
-        every = 2 if plan.trouble == "flaky" else 1
-        return failing(SERVICE, path="/health", status=503, image=image, every=every, **here)
-    if plan.trouble == "database":
-        return replace(stopped(DATABASE, namespace=PLATFORM), took_effect=lambda hands: _refuses(hands, path, pod))
-    fault = (
-        restarted(SELECTOR, names="mlflow-", namespace=PLATFORM)
-        if plan.trouble == "restart"
-        else stopped(SERVICE, namespace=PLATFORM)
-    )
-    # A pod that ends leaves its Service at once, and is there for as long as it is granted.
-    return replace(fault, took_effect=lambda hands: _away(hands, path, pod))
-
-
-def _away(hands: Hands, path: NetworkPath, pod: str) -> str:
-    how = reach(hands, pod, path.host, path.port)
-    return f"a connection from {pod} to {path.host}:{path.port} is {how}" if how in KEPT else ""
+    if plan.trouble == "outage":
+        return failing(SERVICE, path="/health", status=503, image=image, lasts=OUTAGE, **here)
+    if plan.trouble == "flaky":
+        return failing(SERVICE, path="/health", status=503, image=image, every=2, **here)
+    if plan.trouble == "crash":
+        return crashed(SELECTOR, "mlflow", names="mlflow-", namespace=PLATFORM)
+    if plan.trouble == "deleted":
+        return restarted(SELECTOR, names="mlflow-", namespace=PLATFORM)
+    if plan.trouble == "stopped":
+        return stopped(SERVICE, namespace=PLATFORM)
+    return replace(stopped(DATABASE, namespace=PLATFORM), took_effect=lambda hands: _refuses(hands, path, pod))
 
 
 def _refuses(hands: Hands, path: NetworkPath, pod: str) -> str:

@@ -263,6 +263,9 @@ class Hands(Protocol):
     def replace(self, pod: str, *, namespace: str) -> None:
         """Delete a pod, which its controller makes again. Raises UsageError for a pod that nothing would bring back."""
 
+    def crash(self, pod: str, container: str, *, namespace: str) -> None:
+        """Kill what the first process of a container started; where that ends too, the kubelet starts the container again."""
+
     def own(self, what: str, change: Callable[[], object], back: Callable[[], object]) -> None:
         """Change something that the scenario made itself and that is no object of Kubernetes', such as an alias of its model.
 

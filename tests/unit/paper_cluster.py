@@ -63,6 +63,12 @@ class PaperHands:
         self.touched.append(what)
         change()
 
+    def crash(self, pod: str, container: str, *, namespace: str) -> None:
+        key = ("pod", namespace, pod)
+        ended = {"containerStatuses": [{"name": container, "restartCount": 0, "state": {"terminated": {}}}]}
+        self._faults.objects[key] = _merged(self._faults.objects[key], {"status": ended})
+        self.touched.append(f"crash {pod}")
+
     def revert(self) -> Sequence[tuple[str, str]]:
         if self._faults.stuck:
             return (("it does not go", "kubectl delete it"),)

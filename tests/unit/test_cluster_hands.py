@@ -81,6 +81,18 @@ def everything(root: Path) -> dict[str, Any]:
     return {str(path.relative_to(root)): json.loads(path.read_text()) for path in root.rglob("*.json")}
 
 
+def test_a_crash_is_among_what_was_touched_and_only_of_what_was_said(cluster: Path, tmp_path: Path) -> None:
+    with Run() as run:
+        hands = faults(run, tmp_path).take(TOUCHES)
+        hands.crash("features-1", "a", namespace=SERVING)
+        assert "features-1" in hands.touched[-1]
+        with pytest.raises(UsageError, match="more objects"):
+            hands.crash("features-2", "a", namespace=SERVING)
+        with pytest.raises(UsageError, match="did not say"):
+            hands.crash("other-1", "a", namespace=SERVING)
+        assert hands.revert() == ()
+
+
 def test_what_was_changed_is_as_it_was_after_the_revert(cluster: Path, tmp_path: Path) -> None:
     before = everything(cluster)
     with Run() as run:

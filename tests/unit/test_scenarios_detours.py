@@ -185,6 +185,13 @@ def test_a_failing_proxy_answers_one_of_so_many_requests_itself(tmp_path: Path) 
     assert len(asked) == 2
 
 
+def test_an_outage_ends_by_itself(tmp_path: Path) -> None:
+    with upstream() as (server, _), running(tmp_path, server, {"status": 503, "lasts": 0.5}) as port:
+        assert [ask(port)[0], ask(port)[0]] == [503, 503]
+        time.sleep(0.6)
+        assert ask(port)[0] == 201
+
+
 def test_a_server_that_is_away_is_a_bad_gateway(tmp_path: Path) -> None:
     with running(tmp_path, 9, {"late": 0}) as port:
         assert ask(port)[0] == 502

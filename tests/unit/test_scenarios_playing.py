@@ -12,7 +12,7 @@ from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, PaperTraf
 
 from trivet.engine.scenarios import play as playing
 from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.faults import idle, stopped
+from trivet.engine.scenarios.faults import crashed, idle, stopped
 from trivet.engine.scenarios.play import run
 from trivet.engine.scenarios.watch import Watch
 from trivet.errors import CannotTell, PlatformError, UsageError
@@ -132,6 +132,18 @@ def test_what_is_still_ending_is_not_stopped() -> None:
     assert fault.took_effect(hands) == ""
     del faults.objects[pod]
     assert fault.took_effect(hands) == "deployment features has no replica"
+
+
+def test_a_crash_is_in_force_when_the_kubelet_has_seen_it() -> None:
+    fault = crashed("app=features", "a", names="features-", namespace=SERVING)
+    faults = PaperFaults({("pod", SERVING, "features-1"): {"metadata": {"name": "features-1"}}})
+    hands = faults.take(fault.touches)
+    idle(fault).inject(hands)
+    assert fault.took_effect(hands) == ""
+    fault.inject(hands)
+    assert fault.took_effect(hands) == "features-1: a ended"
+    with pytest.raises(PlatformError, match="there is none"):
+        crashed("app=x", "a", names="x-", namespace=SERVING).inject(PaperFaults().take(()))
 
 
 def test_a_fault_that_silently_does_nothing_is_inconclusive() -> None:

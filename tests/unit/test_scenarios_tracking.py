@@ -49,7 +49,7 @@ class Platform:
     images: Mapping[str, str] = {"trainer": "trainer"}
     paths = (PATH,)
 
-    def __init__(self, *, green: bool = True, values: int = 24, rounds: int = 24, waited: float = 1.0) -> None:
+    def __init__(self, *, green: bool = True, values: int = 60, rounds: int = 60, waited: float = 1.0) -> None:
         self.green, self.values, self.rounds, self.waited = green, values, rounds, waited
         self.versions = 1
         self.runs = 1
@@ -133,34 +133,34 @@ TROUBLE, CUT = tracking_trouble.tracking_fails_in_mid_run, tracking_cut.pipeline
 @pytest.mark.parametrize(
     ("platform", "verdict"),
     [
-        (Platform(values=20), Verdict.VULNERABLE),
-        (Platform(values=24), Verdict.PROTECTED),
-        (Platform(values=20, green=False), Verdict.PROTECTED),
-        (Platform(waited=30.0), Verdict.VULNERABLE),
+        (Platform(values=50), Verdict.VULNERABLE),
+        (Platform(values=60), Verdict.PROTECTED),
+        (Platform(values=50, green=False), Verdict.PROTECTED),
+        (Platform(waited=70.0), Verdict.VULNERABLE),
     ],
     ids=["lost silently", "complete", "lost and red", "twice as long"],
 )
 def test_a_silent_loss_in_mid_run_is_the_incident(platform: Platform, verdict: Verdict) -> None:
-    result = played(TROUBLE, "restart", platform)
+    result = played(TROUBLE, "stopped-loud", platform)
     assert result.verdict is verdict, result.reason
-    assert f"{platform.values} of 24 values" in result.symptom
+    assert f"{platform.values} of 60 values" in result.symptom
     assert result.measured["values_recorded"] == platform.values
 
 
 def test_a_model_that_nobody_finds_is_a_silent_loss_too() -> None:
     platform = Platform()
     platform.versions = 0
-    assert played(TROUBLE, "restart", platform).verdict is Verdict.VULNERABLE
+    assert played(TROUBLE, "stopped-loud", platform).verdict is Verdict.VULNERABLE
 
 
 def test_a_training_that_ended_before_the_fault_shows_nothing() -> None:
     platform = Platform()
     platform.struck.set()
-    result = played(TROUBLE, "restart", platform)
+    result = played(TROUBLE, "stopped-loud", platform)
     assert (result.verdict, "ended before the fault" in result.reason) == (Verdict.INCONCLUSIVE, True)
 
 
-@pytest.mark.parametrize(("scenario", "variant"), [(TROUBLE, "restart"), (CUT, "try-except")])
+@pytest.mark.parametrize(("scenario", "variant"), [(TROUBLE, "stopped-loud"), (CUT, "try-except")])
 def test_a_fault_that_silently_does_nothing_is_inconclusive(scenario: Scenario, variant: str) -> None:
     result = played(scenario, variant, Platform(), control=True)
     assert result.verdict is Verdict.INCONCLUSIVE

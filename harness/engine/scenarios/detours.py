@@ -74,24 +74,34 @@ def slowed(service: str, *, host: str, port: int, path: str, seconds: float, ima
 
 
 def failing(
-    service: str, *, host: str, port: int, path: str, status: int, image: str, pod: str, every: int = 1
+    service: str,
+    *,
+    host: str,
+    port: int,
+    path: str,
+    status: int,
+    image: str,
+    pod: str,
+    every: int = 1,
+    lasts: float = 0.0,
 ) -> Fault:
-    """One of ``every`` requests to ``service`` is answered with an HTTP error by what stands before it. In force when ``pod`` gets one."""
+    """One of ``every`` requests to ``service`` is answered with an HTTP error by what stands before it; for ``lasts`` seconds, if not 0.
+
+    In force when ``pod`` gets such an answer.
+    """
 
     def took_effect(hands: Hands) -> str:
         met = meets(hands, pod, f"http://{host}:{port}{path}")
-        return (
-            f"{host}:{port} answers {pod} with HTTP {met.status}"
-            if (met.status, VIA in met.via) == (status, True)
-            else ""
-        )
+        failed = met.status == status and VIA in met.via
+        return f"{host}:{port} answers {pod} with HTTP {met.status}" if failed else ""
 
+    which = "every answer" if every == 1 else f"one of {every} answers"
     return _detour(
         service,
         port=port,
         image=image,
-        behaviour={"status": status, "every": every},
-        name=f"{'every answer' if every == 1 else f'one of {every} answers'} of {service} is HTTP {status}",
+        behaviour={"status": status, "every": every, **({"lasts": lasts} if lasts else {})},
+        name=f"{which} of {service} is HTTP {status}{f' for {lasts:g} s' if lasts else ''}",
         took_effect=took_effect,
     )
 

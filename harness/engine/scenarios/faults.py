@@ -178,6 +178,41 @@ def restarted(selector: str, *, names: str, namespace: str, count: int = 1, drai
     )
 
 
+def crashed(selector: str, container: str, *, names: str, namespace: str, count: int = 1) -> Fault:
+    """The processes of a container of pods are killed, as for want of memory, and the kubelet starts it again.
+
+    In force when the kubelet has seen each of them end. Its next start may be put off: by 10 s after a second crash, by 20 s after a third.
+    """
+    before: dict[str, int] = {}
+
+    def ends(pod: Mapping[str, Any]) -> int:
+        statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+        return sum(
+            int(one.get("restartCount", 0)) + ("running" not in (one.get("state") or {}))
+            for one in statuses
+            if one["name"] == container
+        )
+
+    def inject(hands: Hands) -> None:
+        for pod in hands.find("pod", namespace=namespace, selector=selector):
+            before[pod["metadata"]["name"]] = ends(pod)
+            hands.crash(pod["metadata"]["name"], container, namespace=namespace)
+        if not before:
+            raise PlatformError(f"no pod of {selector} in the {namespace} namespace could crash: there is none")
+
+    def took_effect(hands: Hands) -> str:
+        now = {pod["metadata"]["name"]: ends(pod) for pod in hands.find("pod", namespace=namespace, selector=selector)}
+        ended = bool(before) and all(now.get(name, 0) > before[name] for name in before)
+        return f"{', '.join(before)}: {container} ended" if ended else ""
+
+    return Fault(
+        name=f"{container} crashes in the pods of {selector}",
+        touches=(Touch(verb=Verb.REPLACE, kind="pod", name=f"{names}*", namespace=namespace, count=count),),
+        inject=inject,
+        took_effect=took_effect,
+    )
+
+
 def environment_changed(
     name: str, container: str, variables: Mapping[str, str], *, namespace: str, kind: str = "deployment"
 ) -> Fault:

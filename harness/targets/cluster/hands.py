@@ -27,6 +27,9 @@ from trivet.targets.local.journal import Run
 PLATFORM_NAMESPACE = "trivet-platform"
 """Where trivet's own clusters have MLflow, the store and the database."""
 
+_KILL = 'for each in /proc/[0-9]*; do case "${each#/proc/}" in 1|$$) ;; *) kill -9 "${each#/proc/}" ;; esac; done'
+"""From inside nobody can kill a container's first process."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
@@ -175,6 +178,16 @@ class ClusterHands:
         self._changes.append(OwnChange(what=what, back=back))
         self._touched.append(what)
         change()
+
+    def crash(self, pod: str, container: str, *, namespace: str) -> None:
+        """Kill what the first process of a container started; where that ends too, the kubelet starts the container again."""
+        self._permit(Verb.REPLACE, "pod", pod, namespace)
+        place = self._place(namespace)
+        self._touched.append(
+            f"kill the processes of {container} in pod/{pod} in {place}, which the kubelet starts again"
+        )
+        # The shell that does it may end with its container: its status says nothing.
+        self.execute(pod, ["sh", "-c", _KILL], namespace=namespace, container=container)
 
     def revert(self) -> Sequence[tuple[str, str]]:
         """Undo every change, the last one first. Returns what is left behind: why, and the command that removes it."""
