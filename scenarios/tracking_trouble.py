@@ -41,7 +41,7 @@ OUTAGE = 20.0
 QUERY = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
 """What MLflow cannot answer without its database."""
 TWICE = 2.0
-"""A training that recording makes so many times as long is hurt by it, though nothing is lost."""
+"""A training whose rounds take so many times as long is hurt, though nothing is lost. Its longest wait is left out: a pause is no pace."""
 GREEN = "green"
 
 
@@ -172,7 +172,7 @@ def _ended(run: PipelineRun, plan: Plan) -> Sighting:
         raise CannotTell(f"the training step wrote nothing of itself: {run.log[-300:]}")
     return unseen(
         f"the pipeline was {GREEN if run.succeeded else 'red'} after {step['produced']} of {plan.rounds} rounds, which "
-        f"waited {step['waited']:.0f} s for MLflow",
+        f"waited {step['waited']:.0f} s for MLflow, {step['longest']:.0f} s of it at once",
         evidence=(evidence("the pipeline's log", "log", run.log, limit=8000),),
         pipeline=GREEN if run.succeeded else "red",
         rounds=step["produced"],
@@ -184,13 +184,13 @@ def _ended(run: PipelineRun, plan: Plan) -> Sighting:
 
 
 def judged(sighting: Sighting, plan: Plan, values: int, versions: int, status: str) -> Sighting:
-    """The incident is a loss that nobody is told of, or a training that recording makes ``TWICE`` as long."""
+    """The incident is a loss that nobody is told of, or rounds that recording makes ``TWICE`` as long."""
     measured = sighting.measured
-    rounds, waited = int(measured["rounds"]), float(measured["waited_seconds"])
+    rounds, pace = int(measured["rounds"]), float(measured["waited_seconds"]) - float(measured["longest_wait_seconds"])
     lost = measured["pipeline"] == GREEN and (values < rounds or not versions)
     return replace(
         sighting,
-        seen=lost or waited > (TWICE - 1) * plan.rounds,
+        seen=lost or pace > (TWICE - 1) * rounds,
         message=(
             f"{sighting.message}; MLflow has {values} of {rounds} values, {versions or 'no'} version of the model, and the run is {status}"
         ),

@@ -49,8 +49,11 @@ class Platform:
     images: Mapping[str, str] = {"trainer": "trainer"}
     paths = (PATH,)
 
-    def __init__(self, *, green: bool = True, values: int = 60, rounds: int = 60, waited: float = 1.0) -> None:
+    def __init__(
+        self, *, green: bool = True, values: int = 60, rounds: int = 60, waited: float = 1.0, longest: float = 1.0
+    ) -> None:
         self.green, self.values, self.rounds, self.waited = green, values, rounds, waited
+        self.longest = longest
         self.versions = 1
         self.runs = 1
         self.struck = threading.Event()
@@ -73,7 +76,7 @@ class Platform:
     def run(self, arguments: Any, environment: Mapping[str, str], pipeline: Path | None = None) -> PipelineRun:
         self.asked.append(environment)
         self.struck.wait(5)
-        told = {"produced": self.rounds, "refused": 0, "waited": self.waited, "longest": 1.0, "error": ""}
+        told = {"produced": self.rounds, "refused": 0, "waited": self.waited, "longest": self.longest, "error": ""}
         log = f"x\n    trivet-training {json.dumps(told)}\nAPI request to http://mlflow failed with exception\n"
         return PipelineRun(succeeded=self.green, outputs={}, log=log, refused="")
 
@@ -137,8 +140,9 @@ TROUBLE, CUT = tracking_trouble.tracking_fails_in_mid_run, tracking_cut.pipeline
         (Platform(values=60), Verdict.PROTECTED),
         (Platform(values=50, green=False), Verdict.PROTECTED),
         (Platform(waited=70.0), Verdict.VULNERABLE),
+        (Platform(waited=70.0, longest=69.0), Verdict.PROTECTED),
     ],
-    ids=["lost silently", "complete", "lost and red", "twice as long"],
+    ids=["lost silently", "complete", "lost and red", "each round twice as long", "one long pause"],
 )
 def test_a_silent_loss_in_mid_run_is_the_incident(platform: Platform, verdict: Verdict) -> None:
     result = played(TROUBLE, "stopped-loud", platform)
