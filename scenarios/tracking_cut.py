@@ -31,9 +31,10 @@ SWALLOWING = {
     "allowing-policy": "try-except",
 }
 """Variants whose training goes on when MLflow does not answer."""
-WITNESS = "prometheus.trivet-platform"
 STORE: Mapping[str, Any] = {"ports": [{"protocol": "TCP", "port": 7070}]}
 """Egress that the cut spares: the store's port, so that only MLflow is away."""
+MENDED = 30.0
+"""Seconds that an allowing policy may take to be in force."""
 SERVICE = "mlflow"
 """MLflow's Service on a cluster of trivet's own."""
 
@@ -62,12 +63,15 @@ SERVICE = "mlflow"
             further=True,
         ),
         unprotected(
-            "no-dns", "the same, and a policy that allows MLflow's port and forgets DNS", expected=None, further=True
+            "no-dns",
+            "the same, where the policy lets MLflow's port through and forgets DNS",
+            expected=None,
+            further=True,
         ),
         remedied("component", "the core library's training component, with bounded retries"),
         remedied("default-retries", "the same component with MLflow's own retries", protects=None, further=True),
         remedied(
-            "allowing-policy", "a second policy that allows the path, and training that catches errors", protects=None
+            "allowing-policy", "a second policy, which allows the path, and training that catches errors", protects=None
         ),
     ),
     touches=(Touch(verb=Verb.CREATE, kind="NetworkPolicy", name=CUT, namespace=PIPELINES),),
@@ -100,22 +104,25 @@ def pipeline_green_run_missing(
     environment = OWN if variant == "default-retries" else BOUNDED
     if variant == "address":
         environment = {**environment, "MLFLOW_TRACKING_URI": f"http://{_address(cluster, path)}:{path.port}"}
-    # With the allowed path the cut shows by another service, which the second policy does not let through.
-    host, port = (WITNESS, 9090) if variant == "allowing-policy" else (path.host, path.port)
-    spared = (STORE,) if variant == "no-dns" else (DNS, STORE)
+    spared = (STORE, _egress(path)) if variant == "no-dns" else (DNS, STORE)
+
+    def mended(watch: Watch) -> None:
+        cluster.apply(_allowing(path))
+        watch.until("MLflow is reached again", lambda: reaches(cluster, pod, path) or None, seconds=MENDED)
+        watch.mark("the path is allowed")
+
     try:
-        if variant in ("allowing-policy", "no-dns"):
-            cluster.apply(_allowing(path))
         yield _case(
             pipelines,
             tracking,
             training=SWALLOWING.get(variant, ""),
             environment=environment,
-            fault=network_cut(pod=pod, host=host, port=port, spared=spared),
+            fault=network_cut(pod=pod, host=path.host, port=path.port, spared=spared),
             steady=lambda: reaches(cluster, pod, path),
+            mended=mended if variant == "allowing-policy" else None,
         )
     finally:
-        if variant in ("allowing-policy", "no-dns"):
+        if variant == "allowing-policy":
             cluster.delete("networkpolicy", ALLOWING, namespace=path.namespace)
 
 
@@ -168,11 +175,17 @@ def _case(
     environment: Mapping[str, str],
     fault: Any,
     steady: Callable[[], str],
+    mended: Callable[[Watch], None] | None = None,
 ) -> Case:
-    """A pipeline is run under the fault; once all is well again MLflow is asked for its run. The example's own without ``training``."""
+    """A pipeline is run under the fault; once all is well again MLflow is asked for its run. The example's own without ``training``.
+
+    ``mended`` applies a remedy that comes after the fault.
+    """
     name = f"trivet-cut-{uuid4().hex[:8]}"
 
     def symptom(watch: Watch) -> Sighting:
+        if mended:
+            mended(watch)
         watch.mark("the pipeline begins")
         began = time.monotonic()
         run = pipelines.run(
@@ -214,12 +227,15 @@ def _address(cluster: ClusterClient, path: NetworkPath) -> str:
     return str(found["spec"]["clusterIP"])
 
 
+def _egress(path: NetworkPath) -> dict[str, Any]:
+    return {"ports": [{"protocol": "TCP", "port": path.port}]}
+
+
 def _allowing(path: NetworkPath) -> dict[str, Any]:
     """The remedy: egress to MLflow's port, beside whatever other policies allow."""
-    rule = {"ports": [{"protocol": "TCP", "port": path.port}]}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": ALLOWING, "namespace": path.namespace},
-        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [rule]},
+        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [_egress(path)]},
     }
