@@ -200,7 +200,7 @@ def _case(
         return unseen(
             f"the pipeline was {'green' if run.succeeded else 'red'} after {took:.0f} s",
             evidence=(evidence("the pipeline's log", "log", run.log, limit=8000),),
-            green="yes" if run.succeeded else "no",
+            pipeline="green" if run.succeeded else "red",
             pipeline_seconds=took,
             **({"client_said": said} if said else {}),
             **({} if waited is None else {"client_seconds": waited}),
@@ -210,7 +210,7 @@ def _case(
         recorded = len(runs_of(tracking, name))
         return replace(
             sighting,
-            seen=sighting.measured["green"] == "yes" and not recorded,
+            seen=sighting.measured["pipeline"] == "green" and not recorded,
             message=f"{sighting.message}, and MLflow has {recorded} runs of it",
             measured={**sighting.measured, "runs_recorded": recorded},
         )
