@@ -46,8 +46,8 @@ SERVICE = "mlflow"
         "autologging does by itself, ends green, and nothing was recorded: no metrics, no model, nothing to roll back to."
     ),
     recognise=(
-        "The step's log says 'Max retries exceeded with url: …/runs/create' or an autologging warning, after a pause of minutes; the "
-        "pipeline is Succeeded, and MLflow knows no run of it."
+        "The step's log says 'Max retries exceeded with url: …' or has an autologging warning, after a pause of a minute where the client "
+        "has MLflow's own retries; the pipeline is Succeeded, and MLflow knows no run of it."
     ),
     remedy=(
         "Allow the path (egress from the pipelines' namespace to MLflow and to DNS), let training fail when it cannot record (start_run "
@@ -69,7 +69,7 @@ SERVICE = "mlflow"
             further=True,
         ),
         remedied("component", "the core library's training component, with bounded retries"),
-        remedied("default-retries", "the same component with MLflow's own retries", protects=None, further=True),
+        remedied("default-retries", "the same component with MLflow's own retries", further=True),
         remedied(
             "allowing-policy", "a second policy, which allows the path, and training that catches errors", protects=None
         ),
@@ -81,14 +81,29 @@ SERVICE = "mlflow"
         Claim(
             text="A pipeline that cannot reach MLflow is green without a run.",
             holds=True,
-            found="where the code swallows the error, which autologging does by itself; plain start_run ends red",
+            found="where the code swallows the error, which autologging does by itself; the core library's component ends red",
             variants=("autologging", "try-except", "component"),
         ),
         Claim(
             text="A cluster-internal DNS name instead of an address fixes it.",
             holds=False,
-            found="all variants use the internal name; a policy selects pods, whatever name led to them",
-            variants=("autologging", "try-except"),
+            found=(
+                "the name is kept from MLflow as the address is: a policy selects pods, whatever led to them; and where it forgets port "
+                "53, it is the name that fails"
+            ),
+            variants=("try-except", "address", "no-dns"),
+        ),
+        Claim(
+            text="Retries in the client fix it.",
+            holds=False,
+            found="a policy outlasts them: with MLflow's own five retries the pipeline is red after about a minute, with one at once",
+            variants=("component", "default-retries"),
+        ),
+        Claim(
+            text="A policy that allows the path fixes it.",
+            holds=True,
+            found="policies add up: with a second one that allows egress to MLflow's port the run is recorded, the first one still there",
+            variants=("allowing-policy",),
         ),
     ),
     sources=(
@@ -130,7 +145,8 @@ def pipeline_green_run_missing(
     title="The pipeline stands still, is green, and its run is missing",
     happens=(
         "The network between the pipelines and MLflow drops packets, as most firewalls and many NetworkPolicies do, instead of rejecting "
-        "them. MLflow's client waits for each connection until its time-out, and tries again."
+        "them. MLflow's client waits for each connection until its time-out, and tries again: 10 s with one retry and a time-out of 5 s, "
+        "where a rejecting network takes 0.1 s."
     ),
     recognise=(
         "The step stands still without a word, and then its log says 'ConnectTimeoutError' where a rejecting network has "
@@ -144,7 +160,7 @@ def pipeline_green_run_missing(
         unprotected(
             "try-except", "training that catches MLflow's errors and goes on, with bounded retries", expected=None
         ),
-        remedied("component", "the core library's training component, with bounded retries", protects=None),
+        remedied("component", "the core library's training component, with bounded retries"),
     ),
     touches=detour_touches(SERVICE),
     budgets=Budgets(steady=60, symptom=240, recovery=60),
