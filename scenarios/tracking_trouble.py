@@ -78,8 +78,8 @@ PLANS = {
         "catches the errors, or that leaves recording to MLflow's asynchronous queue, goes on and ends green with a run that has holes."
     ),
     recognise=(
-        "A green pipeline whose run is FINISHED and has fewer values than rounds, or no model; in the step's log 'Max retries exceeded', "
-        "'too many 503 error responses' or 'Failed to log run data'. A slow MLflow shows in the time of a round only."
+        "A green pipeline whose run is FINISHED and has fewer values than rounds, or is RUNNING for ever; in the step's log 'Max retries "
+        "exceeded', 'too many 503 error responses' or 'Failed to log run data'. A slow MLflow shows in the time of a round only."
     ),
     remedy=(
         "Give the client retries that outlast a restart of the server (MLflow's own five do, one does not), let an error end the step, or "
@@ -90,9 +90,7 @@ PLANS = {
         unprotected("outage-asynchronous", "the same; MLflow's asynchronous logging; one retry"),
         unprotected("crash", "MLflow's container crashes; training catches errors; one retry"),
         unprotected("slow", f"every answer {LATE:g} s late; a request each round"),
-        unprotected(
-            "database", "the database is stopped; training catches errors; one retry", expected=None, further=True
-        ),
+        unprotected("database", "the database is stopped; training catches errors; one retry", further=True),
         unprotected(
             "deleted",
             "MLflow's pod is deleted; errors end the step; one retry",
@@ -105,7 +103,7 @@ PLANS = {
             protects=None,
         ),
         remedied("outage-kept", "the same; batches kept until recorded, and counted in the end"),
-        remedied("slow-kept", f"every answer {LATE:g} s late; batches", protects=None, further=True),
+        remedied("slow-kept", f"every answer {LATE:g} s late; batches", further=True),
         remedied(
             "flaky", "HTTP 503 for every second request; errors end the step; one retry", protects=None, further=True
         ),
@@ -139,6 +137,7 @@ PLANS = {
         "mlflow 2.17.2 utils/request_utils.py: 408, 429, 500, 502, 503 and 504 are retried, whatever the method",
         "mlflow 2.17.2 utils/async_logging/async_logging_queue.py: what could not be logged is a line of the log",
         "mlflow 2.17.2 store/db/utils.py: a lost database is TEMPORARILY_UNAVAILABLE, HTTP 503",
+        "measured: PostgreSQL, asked to stop, goes on for the connections that MLflow has: half a minute in which nobody notices",
         "mlflow/mlflow#1550 and huggingface/transformers#28779: asynchronous logging for fault tolerance",
         "kubernetes KEP-1669: a Service without a ready pod leads to those that are ending and still answer",
         "measured: FINISHED is what the client's last request says; of 24 values 6 were left after an outage, 18 after a crash",
