@@ -53,20 +53,24 @@ AT_ZERO, WARM, POD_GONE, TWO = "at-zero", "warm-replica", "pod-lost", "two-repli
     variants=(
         unprotected(AT_ZERO, "minReplicas 0: the service rests at no pod, and requests are to wake it up"),
         remedied(WARM, "minReplicas 1: a pod answers while the autoscaler asks for a second one"),
-        unprotected(
-            POD_GONE, "minReplicas 1, and the pod is deleted as by a drained node", expected=None, further=True
-        ),
-        remedied(TWO, "minReplicas 2, and one of the pods is deleted", protects=None, further=True),
+        unprotected(POD_GONE, "minReplicas 1, and the pod is deleted as by a drained node", further=True),
+        remedied(TWO, "minReplicas 2, and one of the pods is deleted", further=True),
     ),
     touches=(*AWAY.touches, Touch(verb=Verb.REPLACE, kind="pod", name=f"{NAME}-predictor-*", namespace=SERVING)),
     budgets=Budgets(steady=120, symptom=120, recovery=240),
     features=(SCALE_TO_ZERO,),
     claims=(
         Claim(
+            text="A warm replica keeps a service answering while its store is away.",
+            holds=True,
+            found="it answers while further ones cannot start; when it is lost itself, only a second one helps",
+            variants=(WARM, POD_GONE, TWO),
+        ),
+        Claim(
             text="A service at zero that says Ready=True comes up when it is asked.",
             holds=False,
             found="it says Ready=True, and UpToDate of its model, while no pod can come up and every request is lost",
-            variants=("at-zero",),
+            variants=(AT_ZERO,),
         ),
     ),
     sources=(
