@@ -151,6 +151,7 @@ def tracking_fails_in_mid_run(
     path, pod = way_to_tracking(cluster)
     name = f"trivet-trouble-{uuid4().hex[:8]}"
     environment = {**plan.client, "TRIVET_TRAINING": plan.training, "TRIVET_ROUNDS": str(plan.rounds)}
+
     training = Training(pipelines, {"experiment": name, "registered_name": name}, environment, source("rounds"))
 
     def values() -> int:
@@ -175,7 +176,7 @@ def tracking_fails_in_mid_run(
         status = ", ".join(run["info"]["status"] for run in runs_of(tracking, name))
         return judged(sighting, plan, values(), versions, status)
 
-    try:
+    with training:
         yield Case(
             fault=_fault(plan, path, pod, cluster.images["trainer"]),
             steady=steady,
@@ -184,9 +185,6 @@ def tracking_fails_in_mid_run(
             # Looking counts among the requests of which every second one fails.
             gauges={} if plan.trouble == "flaky" else {"rounds in MLflow": lambda: {"values": float(values())}},
         )
-    finally:
-        # It must not go on into the next variant's fault.
-        training.wait()
 
 
 def _ended(run: PipelineRun, plan: Plan) -> Sighting:

@@ -31,7 +31,10 @@ def source(name: str) -> Path:
 
 
 class Training:
-    """A pipeline under way in a thread of its own, so that a fault can strike in its middle."""
+    """A pipeline under way in a thread of its own, so that a fault can strike in its middle.
+
+    The end of the ``with`` block waits for it, so that it does not go on into the next variant's fault; an interrupt waits for nothing.
+    """
 
     def __init__(
         self, pipelines: PipelineClient, arguments: Mapping[str, Any], environment: Mapping[str, str], pipeline: Path
@@ -56,9 +59,12 @@ class Training:
             raise CannotTell(f"the pipeline could not be run: {self._error.message if self._error else 'it broke'}")
         return self._run
 
-    def wait(self) -> None:
-        """Return when it has ended."""
-        self._thread.join()
+    def __enter__(self) -> Training:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or issubclass(kind, Exception):
+            self._thread.join()
 
 
 def told(log: str) -> dict[str, Any]:

@@ -44,6 +44,17 @@ def test_a_cut_network_leaves_a_green_pipeline_without_a_run_unless_training_ins
     assert policies(cluster_session) == before
 
 
+def test_a_run_with_holes_is_finished_unless_training_keeps_what_mlflow_did_not_take(
+    cluster_session: ClusterSession,
+) -> None:
+    found = played(cluster_session, "tracking_trouble.*[outage]", "tracking_trouble.*[outage-kept]")
+    assert {name: one.verdict for name, one in found.items()} == {
+        "outage": Verdict.VULNERABLE,
+        "outage-kept": Verdict.PROTECTED,
+    }, [one.reason for one in found.values()]
+    assert {one.measured["run_status"] for one in found.values()} == {"FINISHED"}
+
+
 def test_a_model_that_is_not_there_is_found_missing_before_it_is_deployed(cluster_session: ClusterSession) -> None:
     found = played(cluster_session, "model_not_found.*[too-high]", "model_not_found.*[resolved-uri]")
     assert {name: one.verdict for name, one in found.items()} == {
