@@ -151,7 +151,6 @@ def tracking_fails_in_mid_run(
     path, pod = way_to_tracking(cluster)
     name = f"trivet-trouble-{uuid4().hex[:8]}"
     environment = {**plan.client, "TRIVET_TRAINING": plan.training, "TRIVET_ROUNDS": str(plan.rounds)}
-
     training = Training(pipelines, {"experiment": name, "registered_name": name}, environment, source("rounds"))
 
     def values() -> int:

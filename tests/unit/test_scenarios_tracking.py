@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Platform:
-    """MLflow, a cluster and its pipelines in one; a training ends when the fault was seen to be in force."""
+    """MLflow, a cluster and its pipelines in one; a training ends when a fault has been made."""
 
     images: Mapping[str, str] = {"trainer": "trainer"}
     paths = (PATH,)
@@ -54,6 +55,7 @@ class Platform:
     ) -> None:
         self.green, self.values, self.rounds, self.waited = green, values, rounds, waited
         self.longest = longest
+        self.refused = 1
         self.versions = 1
         self.runs = 1
         self.struck = threading.Event()
@@ -66,17 +68,21 @@ class Platform:
         self.faults.connection = self.connection
 
     def connection(self) -> str:
-        if self.faults.taken[-1].touched:
-            self.struck.set()
-            return "refused"
-        return "open"
+        return "refused" if self.faults.taken[-1].touched else "open"
 
     # -- pipelines
 
     def run(self, arguments: Any, environment: Mapping[str, str], pipeline: Path | None = None) -> PipelineRun:
         self.asked.append(environment)
-        self.struck.wait(5)
-        told = {"produced": self.rounds, "refused": 0, "waited": self.waited, "longest": self.longest, "error": ""}
+        while not self.struck.is_set() and not (self.faults.taken and self.faults.taken[-1].touched):
+            time.sleep(0.01)
+        told = {
+            "produced": self.rounds,
+            "refused": self.refused,
+            "waited": self.waited,
+            "longest": self.longest,
+            "error": "",
+        }
         log = f"x\n    trivet-training {json.dumps(told)}\nAPI request to http://mlflow failed with exception\n"
         return PipelineRun(succeeded=self.green, outputs={}, log=log, refused="")
 
@@ -159,6 +165,7 @@ def test_a_model_that_nobody_finds_is_a_silent_loss_too() -> None:
 
 def test_a_training_that_ended_before_the_fault_shows_nothing() -> None:
     platform = Platform()
+    platform.refused = 0
     platform.struck.set()
     result = played(TROUBLE, "stopped-loud", platform)
     assert (result.verdict, "ended before the fault" in result.reason) == (Verdict.INCONCLUSIVE, True)
