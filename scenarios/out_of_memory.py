@@ -131,16 +131,16 @@ def while_loading(
     ),
     remedy=(
         "Set the limit by the largest batch that clients may send, not by what the service uses at rest; refuse larger ones before they "
-        "reach the model."
+        "reach the model. With two replicas and MLSERVER_PARALLEL_WORKERS=0 a kill shows, and costs a second instead of the model's loading."
     ),
     variants=(
         unprotected("tight-limit", f"a limit of {TIGHT}, and a batch that needs as much"),
         remedied("headroom", f"the same batch, and a limit of {AMPLE}"),
-        remedied("two-replicas", f"a limit of {TIGHT}, and a second replica", protects=None, further=True),
+        remedied("two-replicas", f"a limit of {TIGHT}, and a second replica", protects=False, further=True),
         remedied(
             "whole-container",
             f"a limit of {TIGHT}, a second replica, and MLSERVER_PARALLEL_WORKERS=0: the container is killed as a whole, and started again",
-            protects=None,
+            protects=False,
             further=True,
         ),
     ),
@@ -152,6 +152,15 @@ def while_loading(
             holds=False,
             found="the server answers the probe, and calls its model ready while the worker that had it is gone",
             variants=("tight-limit",),
+        ),
+        Claim(
+            text="A second replica keeps a service answering when the first one runs out of memory.",
+            holds=False,
+            found=(
+                "the pod whose worker is gone stays ready and gets its part of the requests; a server without workers is killed as a "
+                "whole, the pod says OOMKilled 137, and some requests are lost until it gets no more"
+            ),
+            variants=("two-replicas", "whole-container"),
         ),
     ),
     sources=(
@@ -234,20 +243,18 @@ def _lost(watch: Watch, cluster: ClusterClient, batch: list[Answer]) -> Sighting
         "requests": outage.requests,
         "lost": outage.lost,
         "outage_seconds": outage.seconds,
-        "peak_mib": peak,
-        "kernel_kills": kernel,
         "service_says": said(cluster.get("inferenceservice", ASKED) or {}),
-        **({"killed": how} if how else {}),
     }
-    message = f"the batch was answered {statuses(batch)}; of the others' requests {outage}; at most {peak:.0f} MiB were in use"
-    failed = any(answer.status != 200 for answer in batch)
-    if not failed and not outage.lost:
+    message = f"the batch was answered {statuses(batch)}; of the others' requests {outage}"
+    if all(answer.status == 200 for answer in batch) and not outage.lost:
+        message = f"{message}; at most {peak:.0f} MiB were in use"
         if peak < ROW_MIB * BATCH:
             raise CannotTell(f"the batch did not take the memory that it should: {message}")
-        return unseen(message, **measured)
+        return unseen(message, **measured, peak_mib=peak)
     if not how and not kernel:
         raise CannotTell(f"requests failed, and nothing shows that it was for memory: {message}")
-    return seen(f"{message}; {how or 'nothing tells of it but the kernel'}", **measured)
+    how = how or f"the kernel killed {kernel} processes, of which nothing else tells"
+    return seen(f"{message}; {how}", **measured, killed=how)
 
 
 def memory(cluster: ClusterClient, name: str) -> tuple[float, int]:
@@ -282,20 +289,20 @@ def kills(cluster: ClusterClient, name: str) -> str:
         workers = sum(len(WORKER_KILLED.findall(log)) for log in logs)
         if workers:
             shown.append(f"a worker was killed {workers}×, of which the pod says: {containers(pod) or 'nothing'}")
-        elif killed(pod):
-            shown.append(f"the pod says: {containers(pod) or f'restarted after {KILLED}'}")
+        elif end := killed(pod):
+            shown.append(f"a container was killed, of which the pod says: {end}")
     return "; ".join(shown)
 
 
-def killed(pod: Mapping[str, Any]) -> bool:
-    """Whether the pod says that its server was killed for its memory, now or before its last start."""
+def killed(pod: Mapping[str, Any]) -> str:
+    """``OOMKilled 137``: what the pod says of a server that was killed for its memory, now or before its last start; else empty."""
     ends = [
         (one.get(key) or {}).get("terminated") or {}
         for one in (pod.get("status") or {}).get("containerStatuses", ())
         if one["name"] == SERVER
         for key in ("state", "lastState")
     ]
-    return any(end.get("reason") == KILLED for end in ends)
+    return next((f"{KILLED} {end.get('exitCode')}" for end in ends if end.get("reason") == KILLED), "")
 
 
 def _running(cluster: ClusterClient, name: str) -> list[Mapping[str, Any]]:

@@ -73,8 +73,8 @@ def test_an_initializer_has_failed_when_it_ended_with_a_status_now_or_before() -
 
 
 def test_a_killed_server_is_told_by_its_pod_now_or_before() -> None:
-    assert out_of_memory.killed(pod("a", server=ended(137, "OOMKilled")))
-    assert out_of_memory.killed(pod("a", server=ended(137, "OOMKilled", 3, before=True)))
+    assert out_of_memory.killed(pod("a", server=ended(137, "OOMKilled"))) == "OOMKilled 137"
+    assert out_of_memory.killed(pod("a", server=ended(0, "OOMKilled", 3, before=True))) == "OOMKilled 0"
     assert not out_of_memory.killed(pod("a", server=ended(0, "Completed")))
     assert not out_of_memory.killed(pod("a", init=ended(137, "OOMKilled")))
 
