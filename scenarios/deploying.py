@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from trivet.engine.scenarios.slices import answered_by
 from trivet.engine.scenarios.watch import until
 from trivet.errors import CannotTell
-from trivet.integration import TrackingApi, build_inference_service, resolve_storage_uri
+from trivet.integration import TrackingApi, build_inference_service, resolve_storage_uri, revision_url
 from trivet.model.scenario import Flow
 from trivet.targets.base import ClusterClient, TrafficClient, TrainerClient
 from trivet.targets.cluster.rollout import FRUGAL
@@ -141,7 +141,7 @@ def ask_revisions(
     found = (cluster.get("pod", selector=JOB_POD) or {}).get("items") or ()
     if not found:
         raise CannotTell(f"there is no pod in {cluster.namespace} from which a revision could be asked")
-    urls = [f"http://{one}.{cluster.namespace}.svc.cluster.local/v2/models/{name}/infer" for one in revisions]
+    urls = [f"{revision_url(one, cluster.namespace)}/v2/models/{name}/infer" for one in revisions]
     command = ["python", "-c", _ASK, json.dumps(request), f"{timeout:g}", *urls]
     seconds = timeout * len(urls) + 20
     status, said = cluster.execute(found[0]["metadata"]["name"], command, seconds=seconds)

@@ -12,7 +12,16 @@ from trivet.integration.inference_service import build_inference_service
 from trivet.integration.labels import is_label_value, label_value
 from trivet.integration.lineage import Lineage, Link, link, read_link, services_of_run, trace_service, verify_link
 from trivet.integration.requirements import pinned_requirements
-from trivet.integration.rollout import Rollback, is_ready, newest_revision, promote, rollback, set_canary, shares
+from trivet.integration.rollout import (
+    Rollback,
+    is_ready,
+    newest_revision,
+    promote,
+    revision_url,
+    rollback,
+    set_canary,
+    shares,
+)
 from trivet.integration.signatures import (
     Column,
     Signature,
@@ -64,6 +73,7 @@ __all__ = [
     "read_link",
     "read_signature",
     "resolve_storage_uri",
+    "revision_url",
     "rollback",
     "scheme_of",
     "services_of_run",

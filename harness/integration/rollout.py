@@ -99,6 +99,14 @@ def shares(observed: Mapping[str, Any]) -> dict[str, int]:
     return found
 
 
+def revision_url(revision: str, namespace: str, *, domain: str = "cluster.local") -> str:
+    """Where a revision is asked whatever its share of the traffic is: the Service of its own that Knative gives it.
+
+    It is reached within the cluster only. A request there starts a pod of a revision that was scaled to zero, and waits for it.
+    """
+    return f"http://{revision}.{namespace}.svc.{domain}"
+
+
 def is_ready(observed: Mapping[str, Any]) -> bool:
     """Whether an InferenceService says ``Ready=True``."""
     conditions = (observed.get("status") or {}).get("conditions") or ()

@@ -13,6 +13,7 @@ from trivet.integration import (
     is_ready,
     newest_revision,
     promote,
+    revision_url,
     rollback,
     set_canary,
     shares,
@@ -161,3 +162,7 @@ def test_only_the_condition_ready_says_that_a_service_is_ready() -> None:
     not_ready = deepcopy(CANARY)
     not_ready["status"]["conditions"][1]["status"] = "Unknown"
     assert not is_ready(not_ready)
+
+
+def test_a_revision_is_asked_at_the_service_of_its_name() -> None:
+    assert revision_url("c-00001", "ml") == "http://c-00001.ml.svc.cluster.local"
