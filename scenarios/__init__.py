@@ -17,6 +17,10 @@ MODULES = (
     "ready_not_loaded",
     "store_outage",
     "out_of_memory",
+    "environment_skew",
+    "unlocked_image",
+    "alias_moved",
+    "signature_changed",
 )
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
+from trivet.engine.scenarios.authoring import seen, unseen
 from trivet.engine.scenarios.slices import answered_by
-from trivet.engine.scenarios.watch import until
-from trivet.errors import CannotTell
+from trivet.engine.scenarios.watch import Watch, until
+from trivet.errors import CannotTell, NotOffered
 from trivet.integration import TrackingApi, build_inference_service, resolve_storage_uri, revision_url
-from trivet.model.scenario import Flow
-from trivet.targets.base import ClusterClient, TrafficClient, TrainerClient
+from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.model.scenario import Flow, Sighting
+from trivet.model.stack import Role, Stack
+from trivet.targets.base import ClusterClient, ElsewhereClient, Hands, StoreClient, TrafficClient, TrainerClient
 from trivet.targets.cluster.rollout import FRUGAL
 
 Document = dict[str, Any]
@@ -23,6 +27,8 @@ ROWS = [{"a": 0.5, "b": -0.25, "c": 1.5}]
 """What is asked of the models made here, and what makes them answer differently."""
 READY, SETTLED, ZERO = 240.0, 180.0, 180.0
 """Seconds that a service may take to become ready, a change to come about, and a revision to go down to no pod."""
+CALM = 8.0
+"""Seconds of traffic after a deployment was refused."""
 REVISION = "serving.knative.dev/revision"
 SERVICE = "serving.kserve.io/inferenceservice"
 JOB_POD = "trivet.dev/pod"
@@ -54,8 +60,18 @@ class Model:
     answer: Sequence[Any]
 
 
-def model(trainer: TrainerClient, tracking: TrackingApi, artifact_root: str, *, key: str, **variation: Any) -> Model:
+def model(
+    trainer: TrainerClient,
+    tracking: TrackingApi,
+    artifact_root: str,
+    *,
+    key: str,
+    asked: Sequence[Mapping[str, Any]] = ROWS,
+    **variation: Any,
+) -> Model:
     """A model that the trainer logged with ``variation`` (see its job); the same one for a ``key`` throughout a session.
+
+    Its answer is the one to ``asked``, for a model that takes other columns than those of ROWS.
 
     Models of one session are versions of one registered model, unless ``variation`` says ``register_as``. A ``label_offset`` of its own
     makes a model's answers tell it from others.
@@ -72,9 +88,32 @@ def model(trainer: TrainerClient, tracking: TrackingApi, artifact_root: str, *, 
             registered=registered,
             version=logged.version,
             storage_uri=resolve_storage_uri(model_uri, tracking=tracking, artifact_root=artifact_root),
-            answer=() if variation.get("predict_fails") else trainer.predict(model_uri, ROWS),
+            answer=() if variation.get("predict_fails") else trainer.predict(model_uri, asked),
         )
     return made[key]
+
+
+def check_held(stack: Stack) -> None:
+    """Raises NotOffered for a stack whose own trainer is not held to its serving image: it has no remedy to show."""
+    trainer, runtime = stack.roles["trainer"].pins, stack.roles["runtime"].pins
+    apart = [
+        f"{name} {trainer.get(name)} beside {runtime.get(name)}"
+        for name in ("scikit-learn", "numpy")
+        if trainer.get(name) != runtime.get(name)
+    ]
+    if apart:
+        raise NotOffered(f"the trainer of stack {stack.name} is not held to its serving image: {', '.join(apart)}")
+
+
+def model_elsewhere(
+    elsewhere: ElsewhereClient, store: StoreClient, trainer: Role, *, key: str, **variation: Any
+) -> tuple[Model, Path]:
+    """A model of a trainer that is no part of the stack, put into the store, and the directory that holds the same files."""
+    directory = elsewhere.save_model(trainer, **variation)
+    files = {one.relative_to(directory).as_posix(): one.read_bytes() for one in directory.rglob("*") if one.is_file()}
+    uri = store.write(f"elsewhere-{uuid4().hex[:8]}/model", files)
+    answer = elsewhere.predict(trainer, directory, ROWS)
+    return Model(name=key, registered="elsewhere", version="1", storage_uri=f"{uri}/", answer=answer), directory
 
 
 def service(name: str, of: Model, cluster: ClusterClient, **changes: Any) -> Document:
@@ -114,6 +153,58 @@ def when(
         return observed if holds(observed) else None
 
     return until(f"InferenceService {name}: {what}", look, seconds=seconds)
+
+
+def changed(
+    name: str,
+    patch: Mapping[str, Any],
+    *,
+    what: str,
+    shows: Callable[[Mapping[str, Any]], str],
+    gate: Callable[[], str] = lambda: "",
+    refused: list[str],
+) -> Fault:
+    """A running service gets ``patch``, as a deploying step sends it, unless ``gate`` says why not: that goes into ``refused`` then, and
+    nothing is deployed. It is in force when ``shows`` says so of the service, or the gate has seen it."""
+
+    def inject(hands: Hands) -> None:
+        if why := gate():
+            refused.append(why)
+        else:
+            hands.patch("inferenceservice", name, patch, namespace=SERVING)
+
+    def took_effect(hands: Hands) -> str:
+        if refused:
+            return f"the gate was asked, and refused it: {refused[0]}"
+        return shows(hands.get("inferenceservice", name, namespace=SERVING) or {})
+
+    touch = Touch(verb=Verb.PATCH, kind="inferenceservice", name=name, namespace=SERVING)
+    return Fault(name=what, touches=(touch,), inject=inject, took_effect=took_effect, budget=SETTLED)
+
+
+def calm(watch: Watch, refused: Sequence[str]) -> Sighting:
+    """What clients saw while a deployment was ``refused``."""
+    watch.wait(CALM)
+    outage = watch.outage()
+    told = seen if outage.lost else unseen
+    return told(
+        f"refused before anything was deployed: {refused[0]}; {outage}", lost=outage.lost, requests=outage.requests
+    )
+
+
+def with_the_way_back(watch: Watch, sighting: Sighting) -> Sighting:
+    """A sighting completed, once all is well again, with what clients lost until then."""
+    whole = watch.outage()
+    if not sighting.seen:
+        return sighting
+    told = f"{whole.lost} of {whole.requests} requests lost over {whole.seconds:.0f} s with the way back"
+    measured = {"lost_in_all": whole.lost, "requests_in_all": whole.requests, "outage_seconds": whole.seconds}
+    return replace(sighting, message=f"{told}; {sighting.message}", measured={**sighting.measured, **measured})
+
+
+def to_model(of: Model) -> Document:
+    """The patch by which a running service is to serve another model."""
+    return {"spec": {"predictor": {"model": {"storageUri": of.storage_uri}}}}
 
 
 def pods(cluster: ClusterClient, name: str) -> dict[str, float]:

@@ -93,6 +93,9 @@ def said(service: Mapping[str, Any]) -> str:
 def cause_of_failure(cluster: ClusterClient, service: str) -> str:
     """The line of the log of a service's failed container that names the cause; empty while no container has failed."""
     for pod in (cluster.get("pod", selector=f"{SERVICE}={service}") or {}).get("items", ()):
+        # One that ends is of a service, or of a revision, that was there before.
+        if "deletionTimestamp" in pod["metadata"]:
+            continue
         status = pod.get("status") or {}
         for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
             ended = (one.get("state") or {}).get("terminated") or (one.get("lastState") or {}).get("terminated")

@@ -27,9 +27,9 @@ from trivet.model.handover import Download, Handover, LoggedModel, PipelineRun
 from trivet.model.stack import Role, Stack
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
 from trivet.targets.base import ServingClient, StoreClient
-from trivet.targets.elsewhere import Elsewhere
 from trivet.targets.local import limits
 from trivet.targets.local.clients import LocalPipelines, LocalRuntime, LocalTrainer, cause
+from trivet.targets.local.elsewhere import Elsewhere
 from trivet.targets.local.journal import Run
 from trivet.targets.local.processes import Processes
 from trivet.targets.local.staging import stage

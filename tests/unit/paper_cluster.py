@@ -84,7 +84,7 @@ class PaperFaults:
     def __init__(
         self, objects: dict[tuple[str, str, str], Mapping[str, Any]] | None = None, *, owned: bool = True
     ) -> None:
-        self.objects = objects or {}
+        self.objects = {} if objects is None else objects
         self.owned = owned
         self.context = "paper"
         self.namespaces: Mapping[str, str] = {

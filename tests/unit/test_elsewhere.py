@@ -12,8 +12,8 @@ import pytest
 
 from trivet.errors import CannotTell, PlatformError
 from trivet.model.stack import Role
-from trivet.targets import elsewhere as module
-from trivet.targets.elsewhere import Elsewhere
+from trivet.targets.local import elsewhere as module
+from trivet.targets.local.elsewhere import Elsewhere
 
 LOCK = "mlflow==3.17.2 \\\n    --hash=sha256:00\n"
 

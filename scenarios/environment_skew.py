@@ -1,0 +1,175 @@
+"""A model that was trained with newer packages than the serving image has: what becomes of a service that gets it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trivet.engine.authoring import evidence
+from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
+from trivet.engine.scenarios.gates import refusal
+from trivet.engine.scenarios.slices import answered_by
+from trivet.engine.scenarios.watch import FAULT, Watch
+from trivet.errors import CannotTell
+from trivet.integration import TrackingApi, is_ready, v2_request
+from trivet.model.fault import SERVING, Touch, Verb
+from trivet.model.handover import Handover
+from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
+from trivet.model.stack import Stack
+from trivet.scenarios import deploying
+from trivet.scenarios.deploying import ROWS, Model, all_by, when
+from trivet.scenarios.observing import cause_of_failure, said
+from trivet.targets.base import ClusterClient, ElsewhereClient, StoreClient, TrafficClient, TrainerClient
+
+NAME = "skewed-classifier"
+PUBLISHED = "2024.11"
+"""The stack whose trainer is a real one that was not held to any serving image."""
+TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
+WATCHED, PATIENCE = 90.0, 20.0
+"""Seconds after the change in which the model loads or does not, and after the container said that it does not: clients have lost their
+requests by then, or lose none."""
+
+
+@scenario(
+    title="The model was trained in another environment than it is served in",
+    happens=(
+        "A model is trained and saved with newer packages than the serving image has. MLflow only warns, registering and admission let it "
+        "through, and its pickle names classes that are not there when the server loads it. The server's port is open until then, so that "
+        "by KServe's own readiness the new revision gets the traffic, ends, and starts again."
+    ),
+    recognise=(
+        "Every request fails or stalls from seconds after a deployment on, though the InferenceService says Ready=True and UpToDate and "
+        "the earlier revision still has a ready pod. Pods of the new one end as 'Completed' and restart; their log says \"No module named "
+        "'_loss'\", 'MT19937 is not a known BitGenerator module' or the like."
+    ),
+    remedy=(
+        "Hold the trainer to the serving image's lock for whatever is pickled, and let the contracts environment.* (`trivet lint` on the "
+        "model's directory) refuse what was not; with a readiness probe that asks for the model, such a revision never gets traffic."
+    ),
+    variants=(
+        unprotected("trained-elsewhere", "a running service, ready when its port is open, gets the model"),
+        remedied("model-probe", "the same service with a readiness probe that asks for the model"),
+        remedied("gate", "the contracts environment.* are asked before the deployment"),
+        remedied("held-trainer", "the trainer is held to the serving image's lock", further=True),
+    ),
+    touches=(TOUCH,),
+    budgets=Budgets(steady=60, symptom=120, recovery=180),
+    claims=(
+        Claim(
+            text="A service that is Ready=True and UpToDate serves its model.",
+            holds=False,
+            found="it says both within 10 s, while every request is answered HTTP 400 or not at all; the container's log names the cause",
+            variants=("trained-elsewhere",),
+        ),
+        Claim(
+            text="Until a new revision works the earlier one goes on answering.",
+            holds=False,
+            found="only with a readiness probe that asks for the model; by its port a revision is ready before its model fails to load",
+            variants=("trained-elsewhere", "model-probe"),
+        ),
+    ),
+    sources=(
+        "mlserver 1.5.0 mlserver/server.py, MLServer.start: the servers listen while models load, and end with status 0 when one does not",
+        "kserve 0.14.1 pkg/apis/serving/v1beta1/inference_service_status.go, PropagateModelStatus: only a container that ended with an "
+        "error, or is in CrashLoopBackOff, is a model that failed",
+    ),
+)
+def trained_elsewhere(
+    cluster: ClusterClient,
+    traffic: TrafficClient,
+    trainer: TrainerClient,
+    tracking: TrackingApi,
+    store: StoreClient,
+    elsewhere: ElsewhereClient,
+    handover: Handover,
+    stack: Stack,
+    variant: str,
+) -> Iterator[Case]:
+    if variant == "held-trainer":
+        deploying.check_held(stack)
+    root = handover.artifact_root
+    earlier = deploying.model(trainer, tracking, root, key="the model in production")
+    document = deploying.service(NAME, earlier, cluster)
+    refused: list[str] = []
+    watched: list[Watch] = []
+
+    def symptom(watch: Watch) -> Sighting:
+        watched.append(watch)
+        return deploying.calm(watch, refused) if refused else _watched(cluster, watch, flow, new)
+
+    try:
+        cluster.apply(deploying.without_probe(document) if variant == "trained-elsewhere" else document)
+        boosted: dict[str, Any] = {"estimator": "gradient-boosting", "label_offset": 10}
+        if variant == "held-trainer":
+            new = deploying.model(trainer, tracking, root, key="the held trainer's model", **boosted)
+        else:
+            new, directory = deploying.model_elsewhere(
+                elsewhere, store, elsewhere.of_stack(PUBLISHED), key="the model from elsewhere", **boosted
+            )
+        flow = Flow(
+            service=NAME, request=v2_request(None, ROWS), models={one.name: one.answer for one in (earlier, new)}
+        )
+        before = _newest(when(cluster, NAME, is_ready, "Ready=True"))
+        yield Case(
+            fault=deploying.changed(
+                NAME,
+                deploying.to_model(new),
+                what=f"{new.name} is deployed",
+                shows=lambda observed: _created(observed, before),
+                gate=(lambda: refusal(directory, stack, "environment.*")) if variant == "gate" else lambda: "",
+                refused=refused,
+            ),
+            steady=lambda: all_by(traffic, flow, earlier.name),
+            symptom=symptom,
+            afterwards=lambda sighting: deploying.with_the_way_back(watched[0], sighting),
+            flow=flow,
+            gauges={"pods ready": lambda: deploying.pods(cluster, NAME)},
+        )
+    finally:
+        cluster.delete("inferenceservice", NAME)
+
+
+def _watched(cluster: ClusterClient, watch: Watch, flow: Flow, new: Model) -> Sighting:
+    """What became of the service, of its clients, and what it and its container said of the model."""
+    began = watch.since(FAULT)
+    states: list[tuple[float, str]] = []
+    cause, caused, loaded = "", 0.0, 0.0
+    while (at := round(time.monotonic() - began, 1)) < (caused + PATIENCE if cause else WATCHED) and watch.left > 5:
+        time.sleep(1.0)
+        state = said(cluster.get("inferenceservice", NAME) or {})
+        if not states or states[-1][1] != state:
+            states.append((at, state))
+        if not cause and (cause := cause_of_failure(cluster, NAME)):
+            caused = at
+            watch.mark("the container names the cause")
+        if {answered_by(answer, flow.models) for answer in watch.answers()[-5:]} == {new.name}:
+            loaded = at
+            break
+    outage = watch.outage()
+    measured: dict[str, float | str] = {"lost": outage.lost, "requests": outage.requests, "service_said": states[-1][1]}
+    message = str(outage)
+    if cause:
+        measured["container_says_after_seconds"] = caused
+        message += f"; the container said after {caused:.0f} s: {cause}; the InferenceService: {states[-1][1]}"
+    if loaded:
+        measured["answers_after_seconds"] = loaded
+        message += f"; {new.name} answers after {loaded:.0f} s"
+    table = evidence(
+        "what the InferenceService said", "table", [{"after_seconds": at, "said": state} for at, state in states]
+    )
+    if outage.lost:
+        return seen(message, evidence=(table,), **measured)
+    if not loaded and not cause:
+        raise CannotTell(f"the model neither answered nor failed, which only shows that all is slow: {message}")
+    return unseen(message, evidence=(table,), **measured)
+
+
+def _newest(observed: Mapping[str, Any]) -> str:
+    component = ((observed.get("status") or {}).get("components") or {}).get("predictor") or {}
+    return str(component.get("latestCreatedRevision") or "")
+
+
+def _created(observed: Mapping[str, Any], before: str) -> str:
+    newest = _newest(observed)
+    return f"Knative made {newest} for it" if newest not in ("", before) else ""

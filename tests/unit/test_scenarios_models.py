@@ -1,0 +1,241 @@
+"""Incidents about models, played on paper: what each is shown by, and that nothing is called protected of which nothing was shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from paper import STACK
+from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget
+from unit.paper_serving import SERVICES, Objects, PaperClients, PaperCluster, PaperTrainer
+
+from trivet.engine.scenarios import play as playing
+from trivet.engine.scenarios.play import run
+from trivet.errors import NotOffered
+from trivet.model.fault import SERVING
+from trivet.model.scenario import Scenario, VariantResult, Verdict
+from trivet.scenarios import alias_moved, deploying, environment_skew, signature_changed
+from trivet.stacks.read import load_stack
+
+ROOT = "s3://models"
+WELL, HURT, UNKNOWN = Verdict.PROTECTED, Verdict.VULNERABLE, Verdict.INCONCLUSIVE
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playing, "LEAD", 0.05)
+    monkeypatch.setattr(playing, "POLL", 0.01)
+    monkeypatch.setattr("trivet.engine.scenarios.watch.Watch.wait", lambda self, seconds: time.sleep(0.5))
+    monkeypatch.setattr(environment_skew, "WATCHED", 1.5)
+    monkeypatch.setattr(environment_skew, "PATIENCE", 1.0)
+    monkeypatch.setattr(
+        environment_skew, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 4))
+    )
+
+
+def resolved(module: ModuleType, trainer: PaperTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core library's resolving without a server: a version lies in a directory of its number."""
+
+    def resolve(uri: str, **_: Any) -> str:
+        name, _, version = uri.removeprefix("models:/").partition("/")
+        return f"{ROOT}/{version or trainer.aliases[name.partition('@')[2]]}/"
+
+    for one in (module, deploying):
+        monkeypatch.setattr(one, "resolve_storage_uri", resolve, raising=False)
+
+
+def played(scenario: Scenario, variant: str, faults: PaperFaults, **clients: Any) -> VariantResult:
+    chosen = [one for one in scenario.variants if one.name == variant]
+    clients.setdefault("handover", SimpleNamespace(artifact_root=ROOT))
+    session = PaperSession(faults=faults, **clients)
+    session.features = lambda: dict.fromkeys(scenario.features, "on paper")  # type: ignore[method-assign]
+    report = run([(scenario, chosen)], target=PaperTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    return report.scenarios[0].variants[0]
+
+
+# -- a signature that changed -----------------------------------------------------------------------------------------
+
+
+def signed(monkeypatch: pytest.MonkeyPatch, variant: str, *, new_fails: bool) -> VariantResult:
+    scenario = signature_changed.promoted_under_clients
+    trainer = PaperTrainer()
+    resolved(signature_changed, trainer, monkeypatch)
+    objects = Objects(lambda uri: True)
+    columns = {f"{ROOT}/1/": ["a", "b", "c"], f"{ROOT}/2/": ["a", "b", "c", "d"]}
+
+    def written(store: Any, of: Any) -> Any:
+        return signature_changed.Signature(
+            inputs=tuple(_column(name) for name in columns[of.storage_uri]), outputs=(_column("label"),), params={}
+        )
+
+    monkeypatch.setattr(signature_changed, "_signature", written)
+
+    def answers(uri: str) -> int | None:
+        return 0 if uri == f"{ROOT}/1/" else None if new_fails else 10
+
+    faults = PaperFaults(objects)
+    return played(
+        scenario,
+        variant,
+        faults,
+        cluster=PaperCluster(faults),
+        traffic=PaperClients(objects, signature_changed.NAME, answers),
+        trainer=trainer,
+        tracking=None,
+        store=None,
+    )
+
+
+def _column(name: str) -> Any:
+    from trivet.integration import Column
+
+    return Column(name=name, type="double", required=True, spec={})
+
+
+@pytest.mark.parametrize(
+    ("variant", "new_fails", "verdict", "said"),
+    [
+        ("added-column", True, HURT, "requests lost"),
+        ("optional-column", False, WELL, "none of"),
+        ("checked", True, WELL, "column 'd' is required"),
+    ],
+)
+def test_a_new_signature_hurts_clients_unless_it_is_compared_first(
+    monkeypatch: pytest.MonkeyPatch, variant: str, new_fails: bool, verdict: Verdict, said: str
+) -> None:
+    result = signed(monkeypatch, variant, new_fails=new_fails)
+
+    assert (result.verdict, said in result.reason) == (verdict, True), result.reason
+    assert bool(result.touched) is (variant != "checked")
+
+
+# -- an alias that moved ----------------------------------------------------------------------------------------------
+
+
+class PaperRegistry:
+    """Versions of one model, the tags of their services, and the aliases that the trainer moves."""
+
+    def __init__(self, trainer: PaperTrainer) -> None:
+        self._trainer = trainer
+        self._tags: dict[str, dict[str, str]] = {}
+
+    def get_model_version_by_alias(self, name: str, alias: str) -> Mapping[str, Any]:
+        return self.get_model_version(name, self._trainer.aliases[alias])
+
+    def get_model_version(self, name: str, version: str) -> Mapping[str, Any]:
+        tags = [{"key": key, "value": value} for key, value in self._tags.get(version, {}).items()]
+        return {"name": name, "version": version, "run_id": f"run{version}", "tags": tags}
+
+    def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        self._tags.setdefault(version, {})[key] = value
+
+    def get_run(self, run_id: str) -> Mapping[str, Any]:
+        return {"info": {"lifecycle_stage": "active"}}
+
+
+@pytest.mark.parametrize(
+    ("variant", "verdict", "said"),
+    [
+        ("resolved-twice", HURT, "says version 1, and 20 of 20 answers are of version 2"),
+        ("pinned", WELL, "says version 1, and 20 of 20 answers are of version 1"),
+        ("verified", WELL, "says version 2, and 20 of 20 answers are of version 2"),
+    ],
+)
+def test_an_alias_that_moves_makes_a_service_lie_unless_it_is_resolved_once_or_verified(
+    monkeypatch: pytest.MonkeyPatch, variant: str, verdict: Verdict, said: str
+) -> None:
+    trainer = PaperTrainer()
+    resolved(alias_moved, trainer, monkeypatch)
+    monkeypatch.setattr("trivet.integration.lineage.resolve_storage_uri", alias_moved.resolve_storage_uri)
+    objects = Objects(lambda uri: True)
+    faults = PaperFaults(objects)
+    result = played(
+        alias_moved.alias_moved_while_deploying,
+        variant,
+        faults,
+        cluster=PaperCluster(faults),
+        traffic=PaperClients(objects, alias_moved.NAME, {f"{ROOT}/1/": 0, f"{ROOT}/2/": 10}.get),
+        trainer=trainer,
+        tracking=PaperRegistry(trainer),
+    )
+
+    assert (result.verdict, said in result.reason) == (verdict, True), result.reason
+    assert trainer.aliases == {alias_moved.ALIAS: "1"}, "the alias is put back"
+    assert (SERVICES, SERVING, alias_moved.NAME) not in faults.objects
+    assert ("resolves to" in str(result.measured["verify_link"])) is (variant == "resolved-twice")
+
+
+# -- a trainer that is held to the serving image ----------------------------------------------------------------------
+
+
+def test_a_stack_whose_trainer_is_not_held_to_its_image_has_no_remedy_to_show() -> None:
+    deploying.check_held(load_stack("2024.11-fixed"))
+    deploying.check_held(load_stack("current"))
+
+    with pytest.raises(NotOffered, match=r"scikit-learn 1\.5\.2 beside 1\.4\.1"):
+        deploying.check_held(load_stack("2024.11"))
+
+
+# -- a model from elsewhere -------------------------------------------------------------------------------------------
+
+
+class PaperElsewhere:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def of_stack(self, name: str) -> Any:
+        return load_stack(name).roles["trainer"]
+
+    def save_model(self, trainer: Any, **_: Any) -> Path:
+        versions = {"scikit-learn": trainer.pins["scikit-learn"], "numpy": trainer.pins["numpy"]}
+        flavors = (
+            f"flavors: {{sklearn: {{serialization_format: cloudpickle, sklearn_version: {versions['scikit-learn']}}}}}"
+        )
+        (self._directory / "MLmodel").write_text(f"{flavors}\n")
+        (self._directory / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in versions.items()))
+        return self._directory
+
+    def predict(self, *_: Any) -> list[int]:
+        return [10]
+
+
+class PaperStore:
+    def write(self, relative: str, files: Mapping[str, bytes]) -> str:
+        assert "MLmodel" in files
+        return f"{ROOT}/elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("variant", "log", "stays", "verdict", "said"),
+    [
+        ("trained-elsewhere", "No module named '_loss' ImportError", False, HURT, "requests lost"),
+        ("model-probe", "ImportError: No module named '_loss'", True, WELL, "none of"),
+        ("model-probe", "", True, UNKNOWN, "neither answered nor failed"),
+        ("gate", "", True, WELL, "refused before anything was deployed: environment.dependencies_fit_the_runtime"),
+    ],
+)
+def test_a_model_from_elsewhere_hurts_where_traffic_goes_to_what_is_not_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variant: str, log: str, stays: bool, verdict: Verdict, said: str
+) -> None:
+    trainer = PaperTrainer()
+    resolved(environment_skew, trainer, monkeypatch)
+    objects = Objects(lambda uri: "elsewhere" not in uri or not stays)
+    faults = PaperFaults(objects)
+    result = played(
+        environment_skew.trained_elsewhere,
+        variant,
+        faults,
+        cluster=PaperCluster(faults, log=log),
+        traffic=PaperClients(objects, environment_skew.NAME, {f"{ROOT}/1/": 0}.get),
+        trainer=trainer,
+        tracking=None,
+        store=PaperStore(),
+        elsewhere=PaperElsewhere(tmp_path),
+        stack=load_stack("2024.11-fixed"),
+    )
+
+    assert (result.verdict, said in result.reason) == (verdict, True), result.reason
