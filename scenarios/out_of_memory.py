@@ -131,7 +131,7 @@ def while_loading(
     ),
     remedy=(
         "Set the limit by the largest batch that clients may send, not by what the service uses at rest; refuse larger ones before they "
-        "reach the model. With two replicas and MLSERVER_PARALLEL_WORKERS=0 a kill shows, and costs a second instead of the model's loading."
+        "reach the model. With two replicas and MLSERVER_PARALLEL_WORKERS=0 a kill shows, and costs a second instead of a loading."
     ),
     variants=(
         unprotected("tight-limit", f"a limit of {TIGHT}, and a batch that needs as much"),

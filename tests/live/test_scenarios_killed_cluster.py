@@ -20,6 +20,7 @@ from trivet.engine.scenarios import faults as faults_module
 from trivet.engine.scenarios.authoring import scenario, unprotected, unseen
 from trivet.engine.scenarios.faults import (
     applied,
+    crashed,
     environment_changed,
     in_turn,
     network_cut,
@@ -65,7 +66,7 @@ def documents(image: str) -> Sequence[Mapping[str, Any]]:
             {
                 "name": "keeper",
                 "image": image,
-                "command": ["sleep", "infinity"],
+                "command": ["sh", "-c", "sleep infinity & wait"],
                 "env": [{"name": "SHELVES", "value": "1"}],
                 "resources": {"requests": {"cpu": "5m", "memory": "8Mi"}},
             }
@@ -109,6 +110,7 @@ def faults(session: ClusterSession) -> Mapping[str, Fault]:
         "secret_changed": secret_changed(WAREHOUSE, {"key": "wrong", "more": "x"}, namespace=SERVING),
         "environment_changed": environment_changed(WAREHOUSE, "keeper", {"SHELVES": "0", "X": "1"}, namespace=SERVING),
         "stopped": stopped(WAREHOUSE, namespace=SERVING),
+        "crashed": crashed(f"app={WAREHOUSE}", "keeper", names=WAREHOUSE, namespace=SERVING),
         "restarted": restarted(f"app={WAREHOUSE}", names=WAREHOUSE, namespace=SERVING),
         "in_turn": in_turn(
             secret_changed(WAREHOUSE, {"key": "wrong"}, namespace=SERVING),
@@ -212,6 +214,9 @@ def test_killed_at_any_moment_of_any_fault_every_object_is_as_it_was_after_the_n
                 for leftover in leftovers():
                     assert clean(leftover) == "", f"{name}: {how.name} number {number}"
                 assert stored(cluster_session) == before, f"{name}: {how.name} number {number}"
+                if name == "crashed":
+                    # A container that crashes again and again is started later each time; that of a new pod is not.
+                    kubectl.run("delete", "pod", "-n", serving, "-l", f"app={WAREHOUSE}", "--wait")
                 well(cluster_session)
         assert kills >= 50
         assert disturbed > kills // 8, "some kills must hit a run whose fault is in force"
