@@ -449,11 +449,11 @@ def scenario_pages(directory: Path, measured: Sequence[Path], **flags: Any) -> N
     from trivet.engine.registry import Registry
     from trivet.render.scenario_files import write_texts
     from trivet.render.scenario_json import read, write
-    from trivet.render.scenario_pages import MEASURED, bare, merged, pages
+    from trivet.render.scenario_pages import MEASURED, kept, merged, pages
 
-    kept = directory / MEASURED
+    earlier = directory / MEASURED
     reports = []
-    for path in (*([kept] if kept.is_file() else ()), *measured):
+    for path in (*([earlier] if earlier.is_file() else ()), *measured):
         try:
             reports.append(read(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
@@ -461,7 +461,7 @@ def scenario_pages(directory: Path, measured: Sequence[Path], **flags: Any) -> N
             raise UsageError(f"{path} cannot be read: {error}", remedy=remedy) from error
     report = merged(reports) if reports else None
     scenarios = list(Registry(_settings(**flags).plugins).scenarios.values())
-    texts = {**pages(scenarios, report), **({MEASURED: write(bare(report))} if report else {})}
+    texts = {**pages(scenarios, report), **({MEASURED: write(kept(report, scenarios))} if report else {})}
     for path in write_texts(texts, directory):
         click.echo(f"wrote {path}")
 

@@ -61,15 +61,14 @@ WATCHED = 8.0
     ),
     variants=(
         unprotected("added-column", "the new version demands one column more"),
-        unprotected("renamed-column", "the new version calls a column by another name", expected=None, further=True),
+        unprotected("renamed-column", "the new version calls a column by another name", further=True),
         remedied("checked", "trivet.integration.check_successor is asked before the promotion"),
         remedied(
             "optional-column",
             "the new column is optional, and the model has a value for it",
-            protects=None,
             further=True,
         ),
-        remedied("canary-slice", f"the new version gets {SLICE} % of the traffic first", protects=None, further=True),
+        remedied("canary-slice", f"the new version gets {SLICE} % of the traffic first", protects=False, further=True),
     ),
     touches=(TOUCH,),
     budgets=Budgets(steady=60, symptom=60, recovery=180),

@@ -59,13 +59,11 @@ SERVICE = "mlflow"
         unprotected(
             "address",
             "the same, with the address of MLflow's Service in place of its name",
-            expected=None,
             further=True,
         ),
         unprotected(
             "no-dns",
             "the same, where the policy lets MLflow's port through and forgets DNS",
-            expected=None,
             further=True,
         ),
         remedied("component", "the core library's training component, with bounded retries"),
@@ -157,9 +155,7 @@ def pipeline_green_run_missing(
         "spent anew by each try."
     ),
     variants=(
-        unprotected(
-            "try-except", "training that catches MLflow's errors and goes on, with bounded retries", expected=None
-        ),
+        unprotected("try-except", "training that catches MLflow's errors and goes on, with bounded retries"),
         remedied("component", "the core library's training component, with bounded retries"),
     ),
     touches=detour_touches(SERVICE),
@@ -248,10 +244,13 @@ def _egress(path: NetworkPath) -> dict[str, Any]:
 
 
 def _allowing(path: NetworkPath) -> dict[str, Any]:
-    """The remedy: egress to MLflow's port, beside whatever other policies allow."""
+    """The remedy: egress to MLflow's port, beside whatever other policies allow.
+
+    And to DNS, which this policy would itself keep from pods that no other one selects.
+    """
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": ALLOWING, "namespace": path.namespace},
-        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [_egress(path)]},
+        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [DNS, _egress(path)]},
     }

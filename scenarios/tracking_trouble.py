@@ -100,17 +100,12 @@ PLANS = {
         remedied(
             "outage-patient",
             f"HTTP 503 for {OUTAGE:g} s; errors end the step; MLflow's own five retries",
-            protects=None,
         ),
         remedied("outage-kept", "the same; batches kept until recorded, and counted in the end"),
         remedied("slow-kept", f"every answer {LATE:g} s late; batches", further=True),
-        remedied(
-            "flaky", "HTTP 503 for every second request; errors end the step; one retry", protects=None, further=True
-        ),
-        remedied("stopped-loud", "MLflow is stopped; errors end the step; one retry", protects=None, further=True),
-        remedied(
-            "stopped-kept", "MLflow is stopped; batches kept, and counted in the end", protects=None, further=True
-        ),
+        remedied("flaky", "HTTP 503 for every second request; errors end the step; one retry", further=True),
+        remedied("stopped-loud", "MLflow is stopped; errors end the step; one retry", further=True),
+        remedied("stopped-kept", "MLflow is stopped; batches kept, and counted in the end", further=True),
     ),
     touches=(
         *detour_touches(SERVICE),

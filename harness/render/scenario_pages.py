@@ -31,15 +31,17 @@ def pages(scenarios: Sequence[Scenario], measured: ScenarioReport | None) -> Map
     return found
 
 
-def bare(report: ScenarioReport) -> ScenarioReport:
-    """``report`` without its evidence, which the pages do not show: what is kept beside them."""
-    return replace(
-        report,
-        scenarios=tuple(
-            replace(result, variants=tuple(replace(one, evidence=()) for one in result.variants))
-            for result in report.scenarios
-        ),
+def kept(report: ScenarioReport, scenarios: Sequence[Scenario]) -> ScenarioReport:
+    """What of ``report`` is kept beside the pages: not the evidence, which they do not show, nor variants that there are no more."""
+    known = {(scenario.id, variant.name) for scenario in scenarios for variant in scenario.variants}
+    results = (
+        replace(
+            result,
+            variants=tuple(replace(one, evidence=()) for one in result.variants if (result.id, one.name) in known),
+        )
+        for result in report.scenarios
     )
+    return replace(report, scenarios=tuple(result for result in results if result.variants))
 
 
 def merged(reports: Sequence[ScenarioReport]) -> ScenarioReport:

@@ -18,7 +18,7 @@ from trivet.model.scenario import Timeline, Verdict
 from trivet.render import scenario_html, scenario_json
 from trivet.render.layout import COLUMNS, plain
 from trivet.render.scenario_files import write_files
-from trivet.render.scenario_pages import MEASURED, merged, pages
+from trivet.render.scenario_pages import MEASURED, kept, merged, pages
 from trivet.render.scenarios import summary
 from trivet.render.terminal import watch
 from trivet.render.timeline import svg
@@ -128,6 +128,10 @@ def test_what_was_not_played_again_stays_as_it_was_seen() -> None:
     later = replace(second, reason="seen anew")
     found = merged([report(), replace(report(), scenarios=(replace(result, variants=(later,)),))])
     assert found.scenarios[0].variants == (first, later, third)
+
+
+def test_variants_that_there_are_no_more_are_not_kept() -> None:
+    assert not kept(report(), ()).scenarios
 
 
 def test_reports_on_different_stacks_do_not_make_one() -> None:
