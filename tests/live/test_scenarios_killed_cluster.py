@@ -135,14 +135,13 @@ def stored(session: ClusterSession) -> dict[str, Any]:
     found: dict[str, Any] = {}
     own = session.namespaces
     for namespace in (own.pipelines, own.serving, "trivet-platform"):
-        for kind in KINDS:
-            for one in session.access.kubectl.objects(kind, namespace=namespace):
-                metadata = {key: value for key, value in one["metadata"].items() if key not in COUNTED}
-                metadata.get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
-                # What a controller makes of an object comes and goes with it; that the warehouse is well again is waited for.
-                if not any(owner.get("controller") for owner in metadata.get("ownerReferences") or ()):
-                    rest = {key: value for key, value in one.items() if key not in ("metadata", "status")}
-                    found[f"{namespace}/{kind}/{metadata['name']}"] = {**rest, "metadata": metadata}
+        for one in session.access.kubectl.objects(",".join(KINDS), namespace=namespace):
+            metadata = {key: value for key, value in one["metadata"].items() if key not in COUNTED}
+            metadata.get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
+            # What a controller makes of an object comes and goes with it; that the warehouse is well again is waited for.
+            if not any(owner.get("controller") for owner in metadata.get("ownerReferences") or ()):
+                rest = {key: value for key, value in one.items() if key not in ("metadata", "status")}
+                found[f"{namespace}/{one['kind']}/{metadata['name']}"] = {**rest, "metadata": metadata}
     return found
 
 
