@@ -22,7 +22,7 @@ PATIENCE = 75.0
 """Seconds after the container named the cause in which the service should say that it failed: it was seen to after about 60."""
 
 _ERROR = re.compile(
-    r"(\w+(Error|Exception|Failure)\b|Could not find|No such file|NoSuch\w+|Unable to|AccessDenied|Forbidden|not found|"
+    r"(\w*(Error|Exception|Failure)\b|Could not find|No such file|NoSuch\w+|Unable to|AccessDenied|Forbidden|not found|"
     r"stopped unexpectedly)"
 )
 

@@ -68,3 +68,13 @@ def test_what_a_service_says_of_itself_is_one_line() -> None:
 
 def test_a_log_without_an_error_tells_nothing() -> None:
     assert telling("all is well\n") == ""
+
+
+def test_a_bare_exception_is_told_too() -> None:
+    said = "Exception: Cannot recognize storage type for models:/one/1"
+    assert (
+        telling(
+            f"Traceback (most recent call last):\n{said}\n'gs://', 's3://' are the current available storage type.\n"
+        )
+        == said
+    )
