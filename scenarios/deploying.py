@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from trivet.engine.scenarios.authoring import seen, unseen
 from trivet.engine.scenarios.slices import answered_by
-from trivet.engine.scenarios.watch import Watch, until
+from trivet.engine.scenarios.watch import REVERT, Watch, until
 from trivet.errors import CannotTell, NotOffered
 from trivet.integration import TrackingApi, build_inference_service, resolve_storage_uri, revision_url
 from trivet.model.fault import SERVING, Fault, Touch, Verb
@@ -193,13 +193,22 @@ def calm(watch: Watch, refused: Sequence[str]) -> Sighting:
 
 
 def with_the_way_back(watch: Watch, sighting: Sighting) -> Sighting:
-    """A sighting completed, once all is well again, with what clients lost until then."""
-    whole = watch.outage()
+    """A sighting completed, once all is well again, with what clients lost until then.
+
+    What was due before the revert decides, since it was the fault's: a request that stalled then shows as lost only now.
+    """
+    message, late = sighting.message, {}
     if not sighting.seen:
-        return sighting
+        watch.settle(REVERT)
+        under = watch.outage(before=REVERT)
+        if not under.lost:
+            return sighting
+        message = f"of what was due before the revert {under}; by then it was not known: {message}"
+        late = {"lost_late": under.lost}
+    whole = watch.outage()
     told = f"{whole.lost} of {whole.requests} requests lost over {whole.seconds:.0f} s with the way back"
-    measured = {"lost_in_all": whole.lost, "requests_in_all": whole.requests, "outage_seconds": whole.seconds}
-    return replace(sighting, message=f"{told}; {sighting.message}", measured={**sighting.measured, **measured})
+    measured = {"lost_in_all": whole.lost, "requests_in_all": whole.requests, "outage_seconds": whole.seconds, **late}
+    return replace(sighting, seen=True, message=f"{told}; {message}", measured={**sighting.measured, **measured})
 
 
 def to_model(of: Model) -> Document:

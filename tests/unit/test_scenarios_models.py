@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from paper import STACK
-from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget
+from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, good
 from unit.paper_serving import SERVICES, Objects, PaperClients, PaperCluster, PaperTrainer
 
 from trivet.engine.scenarios import play as playing
+from trivet.engine.scenarios.authoring import unseen
+from trivet.engine.scenarios.faults import stopped
 from trivet.engine.scenarios.play import run
-from trivet.errors import NotOffered
+from trivet.engine.scenarios.watch import FAULT, REVERT, Watch
+from trivet.errors import CannotTell, NotOffered
 from trivet.model.fault import SERVING
-from trivet.model.scenario import Scenario, VariantResult, Verdict
+from trivet.model.scenario import Case, Flow, Scenario, Sighting, VariantResult, Verdict
+from trivet.model.traffic import Answer
 from trivet.scenarios import alias_moved, deploying, environment_skew, signature_changed
 from trivet.stacks.read import load_stack
 
@@ -29,6 +34,7 @@ WELL, HURT, UNKNOWN = Verdict.PROTECTED, Verdict.VULNERABLE, Verdict.INCONCLUSIV
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playing, "LEAD", 0.05)
     monkeypatch.setattr(playing, "POLL", 0.01)
+    monkeypatch.setattr("trivet.engine.scenarios.watch.POLL", 0.01)
     monkeypatch.setattr("trivet.engine.scenarios.watch.Watch.wait", lambda self, seconds: time.sleep(0.5))
     monkeypatch.setattr(environment_skew, "WATCHED", 1.5)
     monkeypatch.setattr(environment_skew, "PATIENCE", 1.0)
@@ -55,6 +61,56 @@ def played(scenario: Scenario, variant: str, faults: PaperFaults, **clients: Any
     session.features = lambda: dict.fromkeys(scenario.features, "on paper")  # type: ignore[method-assign]
     report = run([(scenario, chosen)], target=PaperTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
     return report.scenarios[0].variants[0]
+
+
+# -- requests that stall ----------------------------------------------------------------------------------------------
+
+
+class Stalling:
+    """Clients of whose requests, one a second, those due in ``stalled`` are known only after ``shows`` looks, or never."""
+
+    def __init__(self, stalled: range, *, shows: int | None = 1) -> None:
+        self._stalled = stalled
+        self._looks = shows
+
+    @contextmanager
+    def background(self, *_: Any, **__: Any) -> Iterator[Any]:
+        yield self
+
+    @property
+    def answers(self) -> list[Answer]:
+        known = self._looks is not None and self._looks <= 0
+        self._looks = self._looks and self._looks - 1
+        answers = [good(float(at), seconds=12.0 if at in self._stalled else 0.1) for at in range(60)]
+        return [one for one in answers if known or one.at not in self._stalled]
+
+
+def completed(clients: Stalling) -> Sighting:
+    """A sighting of no loss, completed after a fault from second 10 to second 30."""
+    times = iter([0.0, 10.0])
+    case = Case(fault=stopped("x", namespace=SERVING), steady=lambda: "", symptom=lambda watch: unseen(""))
+    watch = Watch(case, clock=lambda: next(times, 30.0))
+    with watch.sending(clients, Flow(service="c", request={}, models={"one": [1]}, rate=1.0, patience=0.2)):  # type: ignore[arg-type]
+        watch.mark(FAULT)
+        watch.mark(REVERT)
+        return deploying.with_the_way_back(watch, unseen("none of 17 requests lost", lost=0))
+
+
+def test_requests_that_stalled_under_the_fault_make_an_incident_that_shows_after_it() -> None:
+    sighting = completed(Stalling(range(27, 30)))
+
+    assert sighting.seen
+    assert "of what was due before the revert 3 of 20 requests lost" in sighting.message
+    assert sighting.measured["lost_late"] == 3
+
+
+def test_requests_that_stalled_on_the_way_back_are_not_the_fault_s() -> None:
+    assert not completed(Stalling(range(31, 34))).seen
+
+
+def test_while_requests_are_under_way_that_were_due_under_the_fault_nothing_is_known() -> None:
+    with pytest.raises(CannotTell, match="due before 'revert' is known"):
+        completed(Stalling(range(27, 30), shows=None))
 
 
 # -- a signature that changed -----------------------------------------------------------------------------------------

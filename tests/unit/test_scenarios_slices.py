@@ -6,7 +6,7 @@ import pytest
 from unit.paper_cluster import bad, good
 from unit.scenario_samples import FLOW, stalled
 
-from trivet.engine.scenarios.slices import answered_by, outage, timeline
+from trivet.engine.scenarios.slices import all_known, answered_by, outage, timeline
 from trivet.errors import CannotTell
 from trivet.model.traffic import Answer
 
@@ -30,6 +30,23 @@ def test_a_wrong_value_at_http_200_is_lost() -> None:
 def test_an_empty_slice_is_no_outage_of_zero_seconds() -> None:
     with pytest.raises(CannotTell, match="no request was due"):
         outage([], FLOW)
+
+
+@pytest.mark.parametrize(
+    ("due", "known"),
+    [
+        ([0.0, 0.2, 0.4, 0.6, 0.8], True),
+        ([0.0, 0.2, 0.6, 0.8], False),
+        ([0.0, 0.2, 0.4, 0.8], False),
+        ([0.0, 0.2, 0.4, 0.6], True),
+        ([0.0, 0.2, 0.4, 0.6, 1.2], True),
+        ([0.0, 0.2, 0.4], False),
+        ([], False),
+    ],
+    ids=["all", "one stalls", "the last one stalls", "no more", "one stalls later", "nothing later", "nothing"],
+)
+def test_a_request_that_is_under_way_is_a_gap_before_a_later_one(due: list[float], known: bool) -> None:
+    assert all_known([good(at) for at in due], FLOW, 0.5) is known
 
 
 def test_an_answer_tells_whose_it_is_by_its_values() -> None:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -56,6 +57,16 @@ def answered_by(answer: Answer, models: Mapping[str, Sequence[Any]]) -> str:
 def is_lost(answer: Answer, flow: Flow) -> bool:
     """Whether a client got nothing from it."""
     return answer.seconds > flow.patience or not answered_by(answer, flow.models)
+
+
+def all_known(answers: Sequence[Answer], flow: Flow, ends: float) -> bool:
+    """Whether every request that was due until ``ends`` is among ``answers``, which are in the order in which they were due.
+
+    Requests are due at a steady rate, so that one that is still under way is a gap before a later one.
+    """
+    due = [answer.at for answer in answers]
+    later = next((number for number, at in enumerate(due) if at > ends), None)
+    return later is not None and all(after - at < 1.5 / flow.rate for at, after in pairwise(due[: later + 1]))
 
 
 def outage(answers: Sequence[Answer], flow: Flow) -> Outage:

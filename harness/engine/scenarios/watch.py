@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
-from trivet.engine.scenarios.slices import Outage, outage, timeline
+from trivet.engine.scenarios.slices import Outage, all_known, outage, timeline
 from trivet.errors import CannotTell, TrivetError
 from trivet.model.scenario import Case, Flow, Timeline
 from trivet.model.traffic import Answer
@@ -67,22 +67,33 @@ class Watch:
 
         For a case without a flow, whose service is only there, or only to be asked, under the fault.
         """
-        with traffic.background(flow.service, flow.request, rate=flow.rate, timeout=3 * flow.patience) as background:
+        with traffic.background(flow.service, flow.request, rate=flow.rate, timeout=_timeout(flow)) as background:
             self._flow, self._background = flow, background
             yield
 
-    def answers(self, since: str = FAULT) -> list[Answer]:
-        """The answers to the requests that were due since a mark, as far as they are known by now. Raises CannotTell for none."""
-        found = [answer for answer in self._all() if answer.at >= self._marks[since]]
+    def answers(self, since: str = FAULT, before: str = "") -> list[Answer]:
+        """The answers to the requests that were due since a mark, and before another one if that is named, as far as they are known by now:
+        a request that stalls is not yet among them (see ``settle``). Raises CannotTell for none."""
+        ends = self._marks[before] if before else float("inf")
+        found = [answer for answer in self._all() if self._marks[since] <= answer.at < ends]
         if not found:
             raise CannotTell(f"no request was due since {since!r}, so that nothing is known of what clients saw")
         return found
 
-    def outage(self, since: str = FAULT) -> Outage:
-        """What clients lost since a mark. Raises CannotTell when no request was due."""
-        if self._flow is None:
-            raise CannotTell("the scenario sends no requests, so that nothing is known of what clients saw")
-        return outage(self.answers(since), self._flow)
+    def outage(self, since: str = FAULT, before: str = "") -> Outage:
+        """What clients lost since a mark, and before another one if that is named. Raises CannotTell when no request was due."""
+        return outage(self.answers(since, before), self._sent())
+
+    def settle(self, before: str) -> None:
+        """Wait until it is known what became of every request that was due before a mark. Raises CannotTell when their time-outs are over
+        and it is not."""
+        flow = self._sent()
+        seconds = self._marks[before] + _timeout(flow) + SAMPLED - self._clock()
+        until(
+            f"what became of the requests that were due before {before!r} is known",
+            lambda: True if all_known(self._all(), flow, self._marks[before]) else None,
+            seconds=max(0.0, seconds),
+        )
 
     def timeline(self) -> Timeline | None:
         """Everything so far; None when there is nothing to show."""
@@ -100,8 +111,18 @@ class Watch:
                 values = read()
                 self._samples[name].append((self._clock(), dict(values)))
 
+    def _sent(self) -> Flow:
+        if self._flow is None:
+            raise CannotTell("the scenario sends no requests, so that nothing is known of what clients saw")
+        return self._flow
+
     def _all(self) -> list[Answer]:
         return list(self._background.answers) if self._background else []
+
+
+def _timeout(flow: Flow) -> float:
+    """Seconds after which a request ends that nobody answers: long after its client gave up, so that a stall is measured too."""
+    return 3 * flow.patience
 
 
 @contextmanager
