@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from trivet.engine.scenarios.authoring import seen, unseen
+from trivet.engine.scenarios.authoring import unseen
 from trivet.engine.scenarios.slices import answered_by
 from trivet.engine.scenarios.watch import REVERT, Watch, until
 from trivet.errors import CannotTell, NotOffered
@@ -183,19 +183,20 @@ def changed(
 
 
 def calm(watch: Watch, refused: Sequence[str]) -> Sighting:
-    """What clients saw while a deployment was ``refused``."""
+    """What clients saw while a deployment was ``refused``. Raises CannotTell when they lost anything: nothing was deployed."""
     watch.wait(CALM)
     outage = watch.outage()
-    told = seen if outage.lost else unseen
-    return told(
-        f"refused before anything was deployed: {refused[0]}; {outage}", lost=outage.lost, requests=outage.requests
-    )
+    message = f"refused before anything was deployed: {refused[0]}; {outage}"
+    if outage.lost:
+        raise CannotTell(f"{message}: that is not the deployment's doing")
+    return unseen(message, lost=outage.lost, requests=outage.requests)
 
 
-def with_the_way_back(watch: Watch, sighting: Sighting) -> Sighting:
+def with_the_way_back(watch: Watch, sighting: Sighting, *, innocent: bool = False) -> Sighting:
     """A sighting completed, once all is well again, with what clients lost until then.
 
-    What was due before the revert decides, since it was the fault's: a request that stalled then shows as lost only now.
+    What was due before the revert decides, since it was the fault's: a request that stalled then shows as lost only now. Raises CannotTell
+    when something was lost beside a deployment that is ``innocent``: it was refused, or works.
     """
     message, late = sighting.message, {}
     if not sighting.seen:
@@ -203,6 +204,10 @@ def with_the_way_back(watch: Watch, sighting: Sighting) -> Sighting:
         under = watch.outage(before=REVERT)
         if not under.lost:
             return sighting
+        if innocent:
+            raise CannotTell(
+                f"of what was due before the revert {under}: that is not the deployment's doing; {message}"
+            )
         message = f"of what was due before the revert {under}; by then it was not known: {message}"
         late = {"lost_late": under.lost}
     whole = watch.outage()

@@ -26,6 +26,8 @@ NAME = "skewed-classifier"
 PUBLISHED = "2024.11"
 """The stack whose trainer is a real one that was not held to any serving image."""
 TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
+LOADED = "answers_after_seconds"
+"""What is measured of a model that loaded."""
 WATCHED, PATIENCE = 90.0, 20.0
 """Seconds after the change in which the model loads or does not, and after the container said that it does not: clients have lost their
 requests by then, or lose none."""
@@ -122,7 +124,9 @@ def trained_elsewhere(
             ),
             steady=lambda: all_by(traffic, flow, earlier.name),
             symptom=symptom,
-            afterwards=lambda sighting: deploying.with_the_way_back(watched[0], sighting),
+            afterwards=lambda sighting: deploying.with_the_way_back(
+                watched[0], sighting, innocent=bool(refused) or LOADED in sighting.measured
+            ),
             flow=flow,
             gauges={"pods ready": lambda: deploying.pods(cluster, NAME)},
         )
@@ -134,7 +138,8 @@ def _watched(cluster: ClusterClient, watch: Watch, flow: Flow, new: Model) -> Si
     """What became of the service, of its clients, and what it and its container said of the model."""
     began = watch.since(FAULT)
     states: list[tuple[float, str]] = []
-    cause, caused, loaded = "", 0.0, 0.0
+    cause, caused = "", 0.0
+    loaded: float | None = None
     while (at := round(time.monotonic() - began, 1)) < (caused + PATIENCE if cause else WATCHED) and watch.left > 5:
         time.sleep(1.0)
         state = said(cluster.get("inferenceservice", NAME) or {})
@@ -152,17 +157,18 @@ def _watched(cluster: ClusterClient, watch: Watch, flow: Flow, new: Model) -> Si
     if cause:
         measured["container_says_after_seconds"] = caused
         message += f"; the container said after {caused:.0f} s: {cause}; the InferenceService: {states[-1][1]}"
-    if loaded:
-        measured["answers_after_seconds"] = loaded
+    if loaded is not None:
+        measured[LOADED] = loaded
         message += f"; {new.name} answers after {loaded:.0f} s"
     table = evidence(
         "what the InferenceService said", "table", [{"after_seconds": at, "said": state} for at, state in states]
     )
-    if outage.lost:
-        return seen(message, evidence=(table,), **measured)
-    if not loaded and not cause:
+    if loaded is None and not cause:
         raise CannotTell(f"the model neither answered nor failed, which only shows that all is slow: {message}")
-    return unseen(message, evidence=(table,), **measured)
+    if loaded is not None and outage.lost:
+        raise CannotTell(f"the model loaded, and yet requests were lost, which ready_not_loaded is about: {message}")
+    told = seen if outage.lost else unseen
+    return told(message, evidence=(table,), **measured)
 
 
 def _newest(observed: Mapping[str, Any]) -> str:

@@ -134,7 +134,7 @@ def promoted_under_clients(
             ),
             steady=lambda: all_by(traffic, flow, old.name),
             symptom=symptom,
-            afterwards=lambda sighting: deploying.with_the_way_back(watched[0], sighting),
+            afterwards=lambda sighting: deploying.with_the_way_back(watched[0], sighting, innocent=bool(refused)),
             flow=flow,
         )
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from paper import STACK
-from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, good
+from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, bad, good, watched
 from unit.paper_serving import SERVICES, Objects, PaperClients, PaperCluster, PaperTrainer
 
 from trivet.engine.scenarios import play as playing
@@ -85,7 +85,7 @@ class Stalling:
         return [one for one in answers if known or one.at not in self._stalled]
 
 
-def completed(clients: Stalling) -> Sighting:
+def completed(clients: Stalling, *, innocent: bool = False) -> Sighting:
     """A sighting of no loss, completed after a fault from second 10 to second 30."""
     times = iter([0.0, 10.0])
     case = Case(fault=stopped("x", namespace=SERVING), steady=lambda: "", symptom=lambda watch: unseen(""))
@@ -93,7 +93,7 @@ def completed(clients: Stalling) -> Sighting:
     with watch.sending(clients, Flow(service="c", request={}, models={"one": [1]}, rate=1.0, patience=0.2)):  # type: ignore[arg-type]
         watch.mark(FAULT)
         watch.mark(REVERT)
-        return deploying.with_the_way_back(watch, unseen("none of 17 requests lost", lost=0))
+        return deploying.with_the_way_back(watch, unseen("none of 17 requests lost", lost=0), innocent=innocent)
 
 
 def test_requests_that_stalled_under_the_fault_make_an_incident_that_shows_after_it() -> None:
@@ -108,9 +108,23 @@ def test_requests_that_stalled_on_the_way_back_are_not_the_fault_s() -> None:
     assert not completed(Stalling(range(31, 34))).seen
 
 
+def test_requests_that_stalled_beside_a_deployment_that_works_show_nothing_of_it() -> None:
+    with pytest.raises(CannotTell, match=r"3 of 20 requests lost.*not the deployment's doing"):
+        completed(Stalling(range(27, 30)), innocent=True)
+    assert not completed(Stalling(range(0)), innocent=True).seen
+
+
 def test_while_requests_are_under_way_that_were_due_under_the_fault_nothing_is_known() -> None:
     with pytest.raises(CannotTell, match="due before 'revert' is known"):
         completed(Stalling(range(27, 30), shows=None))
+
+
+def test_a_request_lost_while_a_deployment_was_refused_shows_nothing_of_it() -> None:
+    flow = Flow(service="c", request={}, models={"one": [1]}, rate=50.0)
+
+    assert not deploying.calm(watched(good, flow), ["too new"]).seen
+    with pytest.raises(CannotTell, match=r"too new.*not the deployment's doing"):
+        deploying.calm(watched(bad, flow), ["too new"])
 
 
 # -- a signature that changed -----------------------------------------------------------------------------------------
@@ -239,6 +253,9 @@ def test_a_stack_whose_trainer_is_not_held_to_its_image_has_no_remedy_to_show() 
 # -- a model from elsewhere -------------------------------------------------------------------------------------------
 
 
+NO_MODULE = "ImportError: No module named '_loss'"
+
+
 class PaperElsewhere:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -266,17 +283,36 @@ class PaperStore:
 
 
 @pytest.mark.parametrize(
-    ("variant", "log", "stays", "verdict", "said"),
+    ("variant", "log", "stays", "answered", "verdict", "said"),
     [
-        ("trained-elsewhere", "No module named '_loss' ImportError", False, HURT, "requests lost"),
-        ("model-probe", "ImportError: No module named '_loss'", True, WELL, "none of"),
-        ("model-probe", "", True, UNKNOWN, "neither answered nor failed"),
-        ("gate", "", True, WELL, "refused before anything was deployed: environment.dependencies_fit_the_runtime"),
+        ("trained-elsewhere", NO_MODULE, False, [], HURT, "requests lost"),
+        ("model-probe", NO_MODULE, True, [], WELL, "none of"),
+        ("model-probe", "", True, [], UNKNOWN, "neither answered nor failed"),
+        ("model-probe", "", False, [], UNKNOWN, "neither answered nor failed"),
+        ("model-probe", "", False, [10], WELL, "answers after"),
+        ("model-probe", "", False, [None, None, 10], UNKNOWN, "which ready_not_loaded is about"),
+        ("gate", "", True, [], WELL, "refused before anything was deployed: environment.dependencies_fit_the_runtime"),
     ],
+    ids=["hurt", "kept from traffic", "slow", "slow to answer", "loads", "loads late", "refused"],
 )
 def test_a_model_from_elsewhere_hurts_where_traffic_goes_to_what_is_not_loaded(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variant: str, log: str, stays: bool, verdict: Verdict, said: str
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variant: str,
+    log: str,
+    stays: bool,
+    answered: list[int | None],
+    verdict: Verdict,
+    said: str,
 ) -> None:
+    """``stays`` is whether traffic stays with the earlier model; ``answered`` what the new one answers, the last one for ever."""
+    answers = list(answered)
+
+    def answer(uri: str) -> int | None:
+        if uri == f"{ROOT}/1/":
+            return 0
+        return answers.pop(0) if len(answers) > 1 else next(iter(answers), None)
+
     trainer = PaperTrainer()
     resolved(environment_skew, trainer, monkeypatch)
     objects = Objects(lambda uri: "elsewhere" not in uri or not stays)
@@ -286,7 +322,7 @@ def test_a_model_from_elsewhere_hurts_where_traffic_goes_to_what_is_not_loaded(
         variant,
         faults,
         cluster=PaperCluster(faults, log=log),
-        traffic=PaperClients(objects, environment_skew.NAME, {f"{ROOT}/1/": 0}.get),
+        traffic=PaperClients(objects, environment_skew.NAME, answer),
         trainer=trainer,
         tracking=None,
         store=PaperStore(),
