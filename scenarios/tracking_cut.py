@@ -208,6 +208,11 @@ def _case(
         took = round(time.monotonic() - began, 1)
         watch.mark("the pipeline ends")
         said = client_error(run.log)
+        if not run.succeeded and not said:
+            last = run.log.strip().rpartition("\n")[2][-300:]
+            raise CannotTell(
+                f"the pipeline was red, and nothing in its log shows that it was for MLflow; it ends: {last}"
+            )
         waited = told(run.log).get("waited")
         return unseen(
             f"the pipeline was {'green' if run.succeeded else 'red'} after {took:.0f} s",

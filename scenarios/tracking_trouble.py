@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -43,6 +44,8 @@ QUERY = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
 TWICE = 2.0
 """A training whose rounds take so many times as long is hurt, though nothing is lost. Its longest wait is left out: a pause is no pace."""
 GREEN = "green"
+_SHORT = re.compile(r"MLflow holds \d+ of \d+ rounds")
+"""With what a training that counts in the end says that values are missing, of which no request told it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +186,13 @@ def tracking_fails_in_mid_run(
 
 def _ended(run: PipelineRun, plan: Plan) -> Sighting:
     """What can be said of a training as soon as it has ended."""
-    step, said = told(run.log), client_error(run.log)
+    step = told(run.log)
     if not step:
         raise CannotTell(f"the training step wrote nothing of itself: {run.log[-300:]}")
+    said = shortened(step["error"]) or client_error(run.log)
+    if not run.succeeded and not said and not _SHORT.search(run.log):
+        last = run.log.strip().rpartition("\n")[2][-300:]
+        raise CannotTell(f"the pipeline was red, and nothing in its log shows that it was for MLflow; it ends: {last}")
     return unseen(
         f"the pipeline was {GREEN if run.succeeded else 'red'} after {step['produced']} of {plan.rounds} rounds, which "
         f"waited {step['waited']:.0f} s for MLflow, {step['longest']:.0f} s of it at once",
@@ -195,7 +202,7 @@ def _ended(run: PipelineRun, plan: Plan) -> Sighting:
         refused=step["refused"],
         waited_seconds=step["waited"],
         longest_wait_seconds=step["longest"],
-        **({"client_said": shortened(step["error"]) or said} if step["error"] or said else {}),
+        **({"client_said": said} if said else {}),
     )
 
 

@@ -56,6 +56,7 @@ class Platform:
         self.green, self.values, self.rounds, self.waited = green, values, rounds, waited
         self.longest = longest
         self.refused = 1
+        self.said = "API request to http://mlflow failed with exception"
         self.versions = 1
         self.runs = 1
         self.struck = threading.Event()
@@ -83,7 +84,7 @@ class Platform:
             "longest": self.longest,
             "error": "",
         }
-        log = f"x\n    trivet-training {json.dumps(told)}\nAPI request to http://mlflow failed with exception\n"
+        log = f"x\n    trivet-training {json.dumps(told)}\n{self.said}\n"
         return PipelineRun(succeeded=self.green, outputs={}, log=log, refused="")
 
     # -- tracking
@@ -136,6 +137,7 @@ def played(scenario: Scenario, variant: str, platform: Platform, *, control: boo
     return one
 
 
+MEASURED = Path(__file__).parents[2] / "docs" / "scenarios" / "measured.json"
 TROUBLE, CUT = tracking_trouble.tracking_fails_in_mid_run, tracking_cut.pipeline_green_run_missing
 
 
@@ -190,6 +192,36 @@ def test_a_green_pipeline_without_a_run_is_the_incident(runs: int, green: bool, 
     assert result.verdict is verdict, result.reason
     assert result.measured["client_seconds"] == 1.0
     assert "API request" in str(result.measured["client_said"])
+
+
+@pytest.mark.parametrize(("scenario", "variant"), [(TROUBLE, "stopped-loud"), (CUT, "component")])
+def test_a_pipeline_that_is_red_for_something_else_shows_nothing(scenario: Scenario, variant: str) -> None:
+    platform = Platform(green=False, values=50)
+    platform.said = "MemoryError: 7 GiB"
+    platform.runs = int(scenario is TROUBLE)
+    result = played(scenario, variant, platform)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "nothing in its log shows that it was for MLflow; it ends: MemoryError: 7 GiB" in result.reason
+
+
+def test_a_training_that_counts_too_few_values_in_the_end_is_red_for_mlflow() -> None:
+    platform = Platform(green=False, values=50)
+    platform.said = "RuntimeError: MLflow holds 50 of 60 rounds"
+    assert played(TROUBLE, "stopped-kept", platform).verdict is Verdict.PROTECTED
+
+
+@pytest.mark.parametrize("variant", ["component", "default-retries"])
+def test_what_runs_have_shown_of_a_loud_component_shows_that_it_was_for_mlflow(variant: str) -> None:
+    (kept,) = (
+        one
+        for scenario in json.loads(MEASURED.read_text(encoding="utf-8"))["scenarios"]
+        if scenario["id"] == CUT.id
+        for one in scenario["variants"]
+        if one["name"] == variant
+    )
+    platform = Platform(green=False)
+    platform.runs, platform.said = 0, str(kept["measured"]["client_said"])
+    assert (kept["verdict"], played(CUT, variant, platform).verdict) == ("PROTECTED", Verdict.PROTECTED)
 
 
 def test_every_plan_is_a_variant_s() -> None:
