@@ -12,7 +12,7 @@ from trivet.engine.authoring import evidence
 from trivet.engine.scenarios.authoring import remedied, scenario, unprotected, unseen
 from trivet.engine.scenarios.detours import detour_touches, failing, meets, slowed
 from trivet.engine.scenarios.faults import crashed, restarted, stopped
-from trivet.engine.scenarios.watch import Watch
+from trivet.engine.scenarios.watch import EFFECT, FAULT, Watch
 from trivet.errors import CannotTell
 from trivet.integration import TrackingApi
 from trivet.model.fault import PLATFORM, Fault
@@ -41,8 +41,9 @@ OUTAGE = 20.0
 """Seconds of HTTP 503, as a gateway answers while MLflow behind it restarts."""
 QUERY = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
 """What MLflow cannot answer without its database."""
-TWICE = 2.0
-"""A training whose rounds take so many times as long is hurt, though nothing is lost. Its longest wait is left out: a pause is no pace."""
+TWICE, FEWEST = 2.0, 16
+"""A training whose rounds take so many times as long is hurt, though nothing is lost; so many rounds under the fault are the fewest that
+show it. Its longest wait is left out: a pause is no pace. What it waits for after its rounds is counted, some 9 s of a slow MLflow."""
 GREEN = "green"
 _SHORT = re.compile(r"MLflow holds \d+ of \d+ rounds")
 """With what a training that counts in the end says that values are missing, of which no request told it."""
@@ -62,11 +63,11 @@ PLANS = {
     "outage": Plan(trouble="outage", training="try-except"),
     "outage-asynchronous": Plan(trouble="outage", training="asynchronous"),
     "crash": Plan(trouble="crash", training="try-except"),
-    "slow": Plan(trouble="slow", training="plain"),
+    "slow": Plan(trouble="slow", training="plain", rounds=32),
     "database": Plan(trouble="database", training="try-except", rounds=60),
     "outage-patient": Plan(trouble="outage", training="plain", client=OWN),
     "outage-kept": Plan(trouble="outage", training="kept"),
-    "slow-kept": Plan(trouble="slow", training="kept"),
+    "slow-kept": Plan(trouble="slow", training="kept", rounds=48),
     "flaky": Plan(trouble="flaky", training="plain"),
     "deleted": Plan(trouble="deleted", training="plain", rounds=60),
     "stopped-loud": Plan(trouble="stopped", training="plain", rounds=60),
@@ -154,19 +155,24 @@ def tracking_fails_in_mid_run(
     def values() -> int:
         return sum(len(tracking.metric_history(run["info"]["run_id"], "loss")) for run in runs_of(tracking, name))
 
+    found = 0
+
     def steady() -> str:
+        nonlocal found
         training.ended()
         found = values()
         return f"MLflow has {found} values of the training's loss" if found else ""
 
     def symptom(watch: Watch) -> Sighting:
+        # A round takes a second at least, and under some faults MLflow cannot be asked how many there were.
+        before = found + watch.since(EFFECT) - watch.since(FAULT)
         early = training.ended()
         # One that an error ended has met the fault sooner than the look for it.
         if early and not told(early.log).get("refused"):
             raise CannotTell("the training ended before the fault was in force, so that it shows nothing")
         run = watch.until("the training ends", training.ended)
         watch.mark("the pipeline ends")
-        return _ended(run, plan)
+        return _ended(run, plan, before)
 
     def afterwards(sighting: Sighting) -> Sighting:
         versions = len(tracking.search_model_versions(f"name = '{name}'"))
@@ -184,8 +190,8 @@ def tracking_fails_in_mid_run(
         )
 
 
-def _ended(run: PipelineRun, plan: Plan) -> Sighting:
-    """What can be said of a training as soon as it has ended."""
+def _ended(run: PipelineRun, plan: Plan, before: float) -> Sighting:
+    """What can be said of a training as soon as it has ended; ``before`` the fault was in force it had so many rounds at most."""
     step = told(run.log)
     if not step:
         raise CannotTell(f"the training step wrote nothing of itself: {run.log[-300:]}")
@@ -199,6 +205,7 @@ def _ended(run: PipelineRun, plan: Plan) -> Sighting:
         evidence=(evidence("the pipeline's log", "log", run.log, limit=8000),),
         pipeline=GREEN if run.succeeded else "red",
         rounds=step["produced"],
+        rounds_after_effect=max(0, int(step["produced"] - before)),
         refused=step["refused"],
         waited_seconds=step["waited"],
         longest_wait_seconds=step["longest"],
@@ -207,16 +214,23 @@ def _ended(run: PipelineRun, plan: Plan) -> Sighting:
 
 
 def judged(sighting: Sighting, plan: Plan, values: int, versions: int, status: str) -> Sighting:
-    """The incident is a loss that nobody is told of, or rounds that recording makes ``TWICE`` as long."""
+    """The incident is a loss that nobody is told of, or rounds under the fault that recording makes ``TWICE`` as long.
+
+    Raises CannotTell where MLflow was slow and nothing was lost, and too few rounds were left to show that.
+    """
     measured = sighting.measured
-    rounds, pace = int(measured["rounds"]), float(measured["waited_seconds"]) - float(measured["longest_wait_seconds"])
-    lost = measured["pipeline"] == GREEN and (values < rounds or not versions)
+    rounds, after = int(measured["rounds"]), int(measured["rounds_after_effect"])
+    pace = float(measured["waited_seconds"]) - float(measured["longest_wait_seconds"])
+    green = measured["pipeline"] == GREEN
+    lost = green and (values < rounds or not versions)
+    held = f"{values} of {rounds} values, {versions or 'no'} version of the model"
+    message = f"{sighting.message}; MLflow has {held}, and the run is {status}"
+    if plan.trouble == "slow" and green and not lost and after < FEWEST:
+        raise CannotTell(f"only {after} rounds were left when MLflow was slow, and {FEWEST} are the fewest: {message}")
     return replace(
         sighting,
-        seen=lost or pace > (TWICE - 1) * rounds,
-        message=(
-            f"{sighting.message}; MLflow has {values} of {rounds} values, {versions or 'no'} version of the model, and the run is {status}"
-        ),
+        seen=lost or (after >= FEWEST and pace > (TWICE - 1) * after),
+        message=message,
         measured={**measured, "values_recorded": values, "versions_recorded": versions, "run_status": status},
     )
 

@@ -17,11 +17,12 @@ from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget
 from trivet.engine.scenarios import play as playing
 from trivet.engine.scenarios.faults import idle
 from trivet.engine.scenarios.play import run
+from trivet.errors import CannotTell
 from trivet.integration import TrackingError
 from trivet.model.fault import PLATFORM
 from trivet.model.handover import PipelineRun
 from trivet.model.network import NetworkPath
-from trivet.model.scenario import Scenario, VariantResult, Verdict
+from trivet.model.scenario import Scenario, Sighting, VariantResult, Verdict
 from trivet.scenarios import tracking_cut, tracking_trouble, training
 
 PATH = NetworkPath(
@@ -55,10 +56,12 @@ class Platform:
     ) -> None:
         self.green, self.values, self.rounds, self.waited = green, values, rounds, waited
         self.longest = longest
+        self.early = 2
         self.refused = 1
         self.said = "API request to http://mlflow failed with exception"
         self.versions = 1
         self.runs = 1
+        self.over = False
         self.struck = threading.Event()
         self.asked: list[Mapping[str, str]] = []
         self.objects: dict[Any, Any] = {
@@ -85,6 +88,7 @@ class Platform:
             "error": "",
         }
         log = f"x\n    trivet-training {json.dumps(told)}\n{self.said}\n"
+        self.over = True
         return PipelineRun(succeeded=self.green, outputs={}, log=log, refused="")
 
     # -- tracking
@@ -98,7 +102,7 @@ class Platform:
         return [{"info": {"run_id": "r", "status": "FINISHED"}}] * self.runs
 
     def metric_history(self, run_id: str, key: str) -> list[Mapping[str, Any]]:
-        return [{"value": 1.0}] * self.values
+        return [{"value": 1.0}] * (self.values if self.over else self.early)
 
     def search_model_versions(self, filter_string: str) -> list[Mapping[str, Any]]:
         return [{}] * self.versions
@@ -148,15 +152,35 @@ TROUBLE, CUT = tracking_trouble.tracking_fails_in_mid_run, tracking_cut.pipeline
         (Platform(values=60), Verdict.PROTECTED),
         (Platform(values=50, green=False), Verdict.PROTECTED),
         (Platform(waited=70.0), Verdict.VULNERABLE),
+        (Platform(waited=70.0, longest=9.0), Verdict.VULNERABLE),
         (Platform(waited=70.0, longest=69.0), Verdict.PROTECTED),
     ],
-    ids=["lost silently", "complete", "lost and red", "each round twice as long", "one long pause"],
+    ids=["lost silently", "complete", "lost and red", "far longer", "twice as long", "one long pause"],
 )
 def test_a_silent_loss_in_mid_run_is_the_incident(platform: Platform, verdict: Verdict) -> None:
     result = played(TROUBLE, "stopped-loud", platform)
     assert result.verdict is verdict, result.reason
     assert f"{platform.values} of 60 values" in result.symptom
     assert result.measured["values_recorded"] == platform.values
+
+
+def slowly(before: float, waited: float) -> Sighting:
+    """A training of 60 rounds that lost nothing, ``before`` of them when MLflow became slow."""
+    step = {"produced": 60, "refused": 0, "waited": waited, "longest": 1.0, "error": ""}
+    run = PipelineRun(succeeded=True, outputs={}, log=f"trivet-training {json.dumps(step)}\n", refused="")
+    plan = tracking_trouble.PLANS["slow"]
+    return tracking_trouble.judged(tracking_trouble._ended(run, plan, before), plan, 60, 1, "FINISHED")
+
+
+def test_a_pace_is_that_of_the_rounds_under_the_fault() -> None:
+    assert slowly(40.0, 30.0).seen
+    assert not slowly(20.0, 30.0).seen
+    assert slowly(20.0, 30.0).measured["rounds_after_effect"] == 40
+
+
+def test_too_few_rounds_under_the_fault_show_no_pace() -> None:
+    with pytest.raises(CannotTell, match="only 5 rounds were left when MLflow was slow"):
+        slowly(55.0, 30.0)
 
 
 def test_a_model_that_nobody_finds_is_a_silent_loss_too() -> None:
