@@ -50,6 +50,8 @@ class Limits:
     than ``quality`` fewer of the known requests as expected. ``passing`` is the part of the decided checks that must pass, ``decided`` the
     part of all checks that must be decided. Beyond ``at_once`` times a limit it is taken back without waiting. ``doubt`` is the probability
     with which chance alone may have made a difference that is held against it.
+
+    Raises UsageError for a number that is none of its kind.
     """
 
     error_rate: float = 0.02
@@ -62,6 +64,21 @@ class Limits:
     noticed: float = 0.1
     quality: float = 0.02
     doubt: float = 0.001
+
+    def __post_init__(self) -> None:
+        for name in ("error_rate", "passing", "decided", "quality", "doubt"):
+            self._check(name, "a number from 0 to 1", lowest=0.0, highest=1.0)
+        for name in ("at_once", "slower"):
+            self._check(name, "a number from 1 on", lowest=1.0)
+        for name in ("latency", "noticed"):
+            self._check(name, "a number of seconds from 0 on", lowest=0.0)
+        self._check("requests", "a whole number from 1 on", lowest=1, whole=True)
+
+    def _check(self, name: str, use: str, *, lowest: float, highest: float = math.inf, whole: bool = False) -> None:
+        value = getattr(self, name)
+        kind = int if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kind) or not lowest <= value <= highest:
+            raise UsageError(f"the limit {name} is {value!r}", remedy=f"use {use}")
 
 
 LIMITS = Limits()
@@ -273,7 +290,9 @@ def _fell_to_the_first(bad: int, n: int, other_bad: int, other_n: int) -> float:
 
 
 def _at_least(count: int, n: int, share: float) -> float:
-    """The probability of ``count`` or more out of ``n``, each with probability ``share``."""
+    """The probability of ``count`` or more out of ``n``, each with probability ``share``, which is less than 1."""
+    if not share:
+        return 0.0 if count else 1.0
     return min(
         1.0,
         math.fsum(

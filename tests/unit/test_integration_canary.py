@@ -84,6 +84,32 @@ def test_errors_below_the_threshold_fail_where_the_stable_revision_has_hardly_an
     assert "more than by chance" in reason
 
 
+def test_where_no_error_is_tolerated_a_single_one_takes_a_canary_back() -> None:
+    stable, limits = replace(STABLE, errors=0), Limits(error_rate=0.0)
+    few = check(replace(GOOD, requests=5, errors=1), stable, limits=limits)
+    assert (few.standing, few.at_once) == (Standing.FAILED, True)
+    assert check(GOOD, stable, limits=limits).standing is Standing.PASSED
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "use"),
+    [
+        ("error_rate", 2.0, "a number from 0 to 1"),
+        ("error_rate", math.nan, "a number from 0 to 1"),
+        ("doubt", -0.1, "a number from 0 to 1"),
+        ("passing", True, "a number from 0 to 1"),
+        ("at_once", 0.5, "a number from 1 on"),
+        ("latency", -1.0, "a number of seconds from 0 on"),
+        ("requests", 0, "a whole number from 1 on"),
+        ("requests", 99.5, "a whole number from 1 on"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_refused(name: str, value: float, use: str) -> None:
+    with pytest.raises(UsageError, match=rf"the limit {name} is {value!r}") as raised:
+        Limits(**{name: value})  # type: ignore[arg-type]
+    assert raised.value.remedy == f"use {use}"
+
+
 def test_errors_that_both_revisions_have_are_not_held_against_the_canary() -> None:
     standing, reason, at_once = only_reason(replace(GOOD, errors=40), replace(STABLE, errors=150))
     assert (standing, at_once) == (Standing.UNDECIDED, False)
@@ -196,6 +222,7 @@ def test_chances_are_the_exact_ones() -> None:
     assert _fell_to_the_first(0, 10, 5, 10) == pytest.approx(1.0)
     assert _at_least(2, 2, 0.5) == pytest.approx(0.25)
     assert _at_least(0, 7, 0.1) == pytest.approx(1.0)
+    assert (_at_least(0, 7, 0.0), _at_least(1, 7, 0.0)) == (1.0, 0.0)
 
 
 def test_of_equal_revisions_hardly_any_canary_is_held_worse() -> None:
