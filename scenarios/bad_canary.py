@@ -30,7 +30,7 @@ from trivet.integration import (
     v2_request,
     v2_values,
 )
-from trivet.integration.canary import Ask
+from trivet.integration.canary import Ask, Aspect
 from trivet.integration.monitoring import error_rate, latency, number
 from trivet.model.fault import SERVING, Fault, Touch, Verb
 from trivet.model.feature import CANARY_TRAFFIC, PROMETHEUS
@@ -55,10 +55,12 @@ KNOWN = [{"a": (i - 10) / 5, "b": (i % 7 - 3) / 3, "c": (i % 3 - 1) / 2} for i i
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One canary before a judge: how its model differs (variations of the trainer's job), the requests per second that the service gets,
-    the fewest in a check, whether the judge has known requests asked, whether it knows constants only, and the decision that is right."""
+    the fewest in a check, whether the judge has known requests asked, whether it knows constants only, the decision that is right, and the
+    aspect by which it is right to take the canary back: another one is none of its faults."""
 
     model: str
     right: Decision
+    by: Aspect | None = None
     variation: Mapping[str, Any] = field(default_factory=dict)
     rate: float = 20.0
     fewest: int = 20
@@ -66,10 +68,25 @@ class Trial:
     constants: bool = False
 
 
-WRONG = Trial(model="model with wrong values", variation={"label_offset": 10}, right=Decision.ROLL_BACK)
-FAILING = Trial(model="model that raises", variation={"predict_fails": True}, known=False, right=Decision.ROLL_BACK)
-SLOW = Trial(model="slow model", variation={"predict_seconds": 0.6}, right=Decision.ROLL_BACK, rate=5.0, fewest=10)
-UNSEEN = replace(FAILING, rate=0.0, right=Decision.UNDECIDED)
+WRONG = Trial(
+    model="model with wrong values", variation={"label_offset": 10}, right=Decision.ROLL_BACK, by=Aspect.VALUES
+)
+FAILING = Trial(
+    model="model that raises",
+    variation={"predict_fails": True},
+    known=False,
+    right=Decision.ROLL_BACK,
+    by=Aspect.ERRORS,
+)
+SLOW = Trial(
+    model="slow model",
+    variation={"predict_seconds": 0.6},
+    right=Decision.ROLL_BACK,
+    by=Aspect.LATENCY,
+    rate=5.0,
+    fewest=10,
+)
+UNSEEN = replace(FAILING, rate=0.0, right=Decision.UNDECIDED, by=None)
 TRIALS: Mapping[str, Trial] = {
     "constants": replace(WRONG, constants=True),
     "constants-no-traffic": replace(UNSEEN, constants=True),
@@ -200,11 +217,13 @@ def by_constants(ask: Ask, namespace: str, revision: str) -> Check:
     limits, within = Limits(), f"{WINDOW}s"
     errors = ask(error_rate(NAME, namespace, revision=revision, window=within)) or 0.0
     p99 = ask(latency(NAME, namespace, revision=revision, window=within)) or 0.0
-    fine = errors <= limits.error_rate and p99 <= limits.latency
+    exceeded = {Aspect.ERRORS: errors > limits.error_rate, Aspect.LATENCY: p99 > limits.latency}
+    failed = tuple(aspect for aspect, too_much in exceeded.items() if too_much)
     return Check(
-        standing=Standing.PASSED if fine else Standing.FAILED,
+        standing=Standing.FAILED if failed else Standing.PASSED,
         reasons=(f"error rate {errors:.1%}, 99th percentile {p99:.2f} s",),
         at_once=errors > limits.at_once * limits.error_rate,
+        failed=failed,
     )
 
 
@@ -241,7 +260,10 @@ def follow(cluster: ClusterClient, decision: Decision, new: str, before: str) ->
 
 
 def judged(trial: Trial, judgement: Judgement, answers: Sequence[Answer], flow: Flow, decided: float) -> Sighting:
-    """What a decision did to clients. The incident is that a bad canary was promoted, or a sound one taken back."""
+    """What a decision did to clients. The incident is that a bad canary was promoted, or a sound one taken back.
+
+    Raises CannotTell for a decision that is right by chance: the checks failed in another aspect than the canary's own fault.
+    """
     bad = [one for one in answers if not answered_by(one, flow.models) or one.seconds > Limits().latency]
     told = (
         f"{judgement.decision.value} after {decided:.0f} s, {judgement.reason}; "
@@ -253,8 +275,13 @@ def judged(trial: Trial, judgement: Judgement, answers: Sequence[Answer], flow: 
     if judgement.decision is trial.right:
         if bad and trial.right is not Decision.UNDECIDED:
             raise CannotTell(f"the right decision, and yet clients are not well: {told}; the first: {bad[0]}")
+        failed = {aspect for one in judgement.checks for aspect in one.failed}
+        if trial.by and trial.by not in failed:
+            others = " and ".join(sorted(failed)) or "nothing"
+            raise CannotTell(f"the right decision by chance: {trial.by} should fail, and {others} did: {told}")
         return unseen(told, evidence=proof, **numbers)
-    if judgement.decision is Decision.UNDECIDED or (judgement.decision is Decision.PROMOTE and not bad):
+    hurt = Decision.ROLL_BACK if trial.right is Decision.PROMOTE else Decision.PROMOTE
+    if judgement.decision is not hurt or (hurt is Decision.PROMOTE and not bad):
         raise CannotTell(f"that shows nothing: {told}")
     return seen(told, evidence=proof, **numbers)
 

@@ -33,8 +33,16 @@ class Decision(StrEnum):
     UNDECIDED = "UNDECIDED"
 
 
+class Aspect(StrEnum):
+    """What a check looks at: whether requests end with a server's error, how long they take, and what is answered to known ones."""
+
+    ERRORS = "errors"
+    LATENCY = "latency"
+    VALUES = "values"
+
+
 class Standing(StrEnum):
-    """How a canary stands in one check, or in one of the things that a check looks at."""
+    """How a canary stands in one check, or in one aspect of it."""
 
     PASSED = "PASSED"
     FAILED = "FAILED"
@@ -98,11 +106,13 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One look at a canary. ``reasons`` are those for its standing; ``at_once`` says that it must be taken back without waiting."""
+    """One look at a canary. ``reasons`` are those for its standing, ``failed`` the aspects in which it fails; ``at_once`` says that it must
+    be taken back without waiting."""
 
     standing: Standing
     reasons: tuple[str, ...]
     at_once: bool = False
+    failed: tuple[Aspect, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,13 +142,18 @@ def measured(ask: Ask, name: str, namespace: str, *, revision: str, window: int 
 
 def check(canary: Arm, stable: Arm, *, limits: Limits = LIMITS) -> Check:
     """Hold what the canary did against ``limits`` and against what the stable revision did in the same window."""
-    looked = [_errors(canary, stable, limits), _latency(canary, stable, limits), _answers(canary, stable, limits)]
-    found = {standing for standing, _, _ in looked}
+    looked = {
+        Aspect.ERRORS: _errors(canary, stable, limits),
+        Aspect.LATENCY: _latency(canary, stable, limits),
+        Aspect.VALUES: _answers(canary, stable, limits),
+    }
+    found = {standing for standing, _, _ in looked.values()}
     whole = next(one for one in (Standing.FAILED, Standing.UNDECIDED, Standing.PASSED) if one in found)
     return Check(
         standing=whole,
-        reasons=tuple(dict.fromkeys(reason for standing, reason, _ in looked if standing is whole)),
-        at_once=any(at_once for _, _, at_once in looked),
+        reasons=tuple(dict.fromkeys(reason for standing, reason, _ in looked.values() if standing is whole)),
+        at_once=any(at_once for _, _, at_once in looked.values()),
+        failed=tuple(aspect for aspect, (standing, _, _) in looked.items() if standing is Standing.FAILED),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from trivet.errors import CannotTell, PlatformError, UsageError
 from trivet.integration import Arm, Check, Decision, Limits, Standing, check, judge, measured, observe
-from trivet.integration.canary import _at_least, _fell_to_the_first
+from trivet.integration.canary import Aspect, _at_least, _fell_to_the_first
 
 GOOD = Arm(requests=400, errors=0, p99=0.05, known=50, right=49)
 STABLE = Arm(requests=1600, errors=2, p99=0.05, known=50, right=49)
@@ -27,7 +27,7 @@ def only_reason(canary: Arm, stable: Arm = STABLE, **limits: float) -> tuple[Sta
 
 def test_a_canary_that_is_as_good_as_the_stable_revision_passes_and_says_by_what() -> None:
     found = check(GOOD, STABLE)
-    assert (found.standing, found.at_once) == (Standing.PASSED, False)
+    assert (found.standing, found.at_once, found.failed) == (Standing.PASSED, False, ())
     assert "0 of 400 requests of the canary failed, and 2 of 1600 of the stable revision" in found.reasons
     assert len(found.reasons) == 3
 
@@ -141,6 +141,8 @@ def test_latency_is_held_against_a_constant_and_against_the_stable_revision(
 def test_wrong_values_fail_though_every_request_was_answered() -> None:
     standing, reason, at_once = only_reason(replace(GOOD, right=0))
     assert (standing, at_once) == (Standing.FAILED, True)
+    assert check(replace(GOOD, right=0), STABLE).failed == (Aspect.VALUES,)
+    assert check(replace(GOOD, right=0, p99=0.7, errors=12), STABLE).failed == tuple(Aspect)
     assert "0 of 50 known requests were answered as expected by the canary, 49 of 50 by the stable revision" in reason
 
 

@@ -10,7 +10,8 @@ import pytest
 from unit.paper_cluster import bad, good
 
 from trivet.errors import CannotTell
-from trivet.integration import Arm, Decision, Judgement, Standing
+from trivet.integration import Arm, Check, Decision, Judgement, Standing
+from trivet.integration.canary import Aspect
 from trivet.model.scenario import Flow
 from trivet.scenarios.bad_canary import FAILING, KNOWN, TRIALS, UNSEEN, WRONG, answering, by_constants, judged
 from trivet.scenarios.deploying import ask_revisions
@@ -19,8 +20,9 @@ FLOW = Flow(service="c", request={}, models={"stable": [1]})
 WELL, ILL = [good(0.0)] * 4, [bad(0.0)] * 4
 
 
-def decided(decision: Decision) -> Judgement:
-    return Judgement(decision=decision, reason="1 of 1 checks passed", checks=())
+def decided(decision: Decision, *failed: Aspect) -> Judgement:
+    checks = [Check(standing=Standing.FAILED, reasons=(), failed=(aspect,)) for aspect in failed]
+    return Judgement(decision=decision, reason="1 of 1 checks passed", checks=tuple(checks))
 
 
 def test_no_data_passes_the_judge_that_knows_constants_only() -> None:
@@ -28,10 +30,10 @@ def test_no_data_passes_the_judge_that_knows_constants_only() -> None:
     assert (found.standing, found.reasons) == (Standing.PASSED, ("error rate 0.0%, 99th percentile 0.00 s",))
 
 
-@pytest.mark.parametrize(("errors", "p99"), [(0.03, 0.1), (0.0, 0.6)])
-def test_it_sees_errors_and_latency(errors: float, p99: float) -> None:
+@pytest.mark.parametrize(("errors", "p99", "aspect"), [(0.03, 0.1, Aspect.ERRORS), (0.0, 0.6, Aspect.LATENCY)])
+def test_it_sees_errors_and_latency(errors: float, p99: float, aspect: Aspect) -> None:
     found = by_constants(lambda query: p99 if query.startswith("histogram") else errors, "ns", "c-2")
-    assert found.standing is Standing.FAILED
+    assert (found.standing, found.failed) == (Standing.FAILED, (aspect,))
     assert not found.at_once
 
 
@@ -43,9 +45,20 @@ def test_a_bad_canary_that_is_promoted_is_the_incident() -> None:
 
 
 def test_the_right_decision_with_clients_that_are_well_is_none() -> None:
-    assert not judged(WRONG, decided(Decision.ROLL_BACK), WELL, FLOW, 6.0).seen
+    assert not judged(WRONG, decided(Decision.ROLL_BACK, Aspect.LATENCY, Aspect.VALUES), WELL, FLOW, 6.0).seen
     assert not judged(UNSEEN, decided(Decision.UNDECIDED), ILL, FLOW, 24.0).seen
     assert not judged(TRIALS["sound"], decided(Decision.PROMOTE), WELL, FLOW, 24.0).seen
+
+
+@pytest.mark.parametrize("failed", [(Aspect.LATENCY,), (Aspect.LATENCY, Aspect.ERRORS), ()])
+def test_the_right_decision_for_another_fault_than_the_canary_s_shows_nothing(failed: Sequence[Aspect]) -> None:
+    with pytest.raises(CannotTell, match="by chance: values should fail"):
+        judged(TRIALS["constants"], decided(Decision.ROLL_BACK, *failed), WELL, FLOW, 24.0)
+
+
+def test_a_bad_canary_that_was_to_be_undecided_and_is_taken_back_is_no_incident() -> None:
+    with pytest.raises(CannotTell, match="that shows nothing"):
+        judged(UNSEEN, decided(Decision.ROLL_BACK, Aspect.LATENCY), WELL, FLOW, 24.0)
 
 
 def test_a_sound_canary_that_is_taken_back_is_no_protection() -> None:
