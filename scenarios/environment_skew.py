@@ -19,7 +19,7 @@ from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.model.stack import Stack
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, Model, all_by, when
-from trivet.scenarios.observing import cause_of_failure, said
+from trivet.scenarios.observing import causes_of_failure, refused_by_server, said
 from trivet.targets.base import ClusterClient, ElsewhereClient, StoreClient, TrafficClient, TrainerClient
 
 NAME = "skewed-classifier"
@@ -138,14 +138,14 @@ def _watched(cluster: ClusterClient, watch: Watch, flow: Flow, new: Model) -> Si
     """What became of the service, of its clients, and what it and its container said of the model."""
     began = watch.since(FAULT)
     states: list[tuple[float, str]] = []
-    cause, caused = "", 0.0
+    cause, caused = None, 0.0
     loaded: float | None = None
     while (at := round(time.monotonic() - began, 1)) < (caused + PATIENCE if cause else WATCHED) and watch.left > 5:
         time.sleep(1.0)
         state = said(cluster.get("inferenceservice", NAME) or {})
         if not states or states[-1][1] != state:
             states.append((at, state))
-        if not cause and (cause := cause_of_failure(cluster, NAME)):
+        if not cause and (cause := next(filter(refused_by_server, causes_of_failure(cluster, NAME)), None)):
             caused = at
             watch.mark("the container names the cause")
         if {answered_by(answer, flow.models) for answer in watch.answers()[-5:]} == {new.name}:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from trivet.targets.base import ClusterClient
 SERVER = "kserve-container"
 CONTAINERS = ("storage-initializer", SERVER)
 KILLED = "OOMKilled"
+WORKER_KILLED = re.compile(r"Worker with PID \d+ .*stopped unexpectedly with exit code 9\b")
+"""What MLServer says of a worker that got SIGKILL."""
 PATIENCE = 75.0
 """Seconds after the container named the cause in which the service should say that it failed: it was seen to after about 60."""
 
@@ -28,30 +30,64 @@ _ERROR = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cause:
+    """That a container of a service failed, and what its pod or its log says of it."""
+
+    container: str
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.container}: {self.said}"
+
+
+def refused_by_server(cause: Cause) -> bool:
+    """Whether the server had the model and did not load it: neither was the model not fetched, nor anything killed for its memory."""
+    killed = cause.said.startswith(KILLED) or WORKER_KILLED.search(cause.said)
+    return cause.container == SERVER and not killed
+
+
+@dataclass(frozen=True, kw_only=True)
 class Told:
-    """What was seen of the service: when it was ready (None: never), whether a container failed, in a sentence, in numbers and in full."""
+    """What was seen of the service: when it was ready (None: never), the cause that counts (None: there was none), whether there was one or
+    the service itself said that it failed, in a sentence, in numbers and in full."""
 
     ready: float | None
+    cause: Cause | None
     failed: bool
     message: str
     measured: Mapping[str, float | str]
     proof: tuple[Evidence, ...]
 
 
-def observe(cluster: ClusterClient, watch: Watch, name: str, *, patience: float = PATIENCE) -> Told:
-    """Look until the service ``name`` is ready, has said that it failed or let ``patience`` go by, or the budget ends."""
+def observe(
+    cluster: ClusterClient,
+    watch: Watch,
+    name: str,
+    *,
+    patience: float = PATIENCE,
+    counts: Callable[[Cause], bool] = lambda cause: True,
+) -> Told:
+    """Look until the service ``name`` is ready, has said that it failed or let ``patience`` go by, or the budget ends.
+
+    Only a cause that ``counts`` ends it: a container that failed for something else may come up yet.
+    """
     began = watch.since(FAULT)
     diary = Diary(began)
-    cause, caused, admitted = "", 0.0, 0.0
+    cause: Cause | None = None
+    other: Cause | None = None
+    caused, admitted = 0.0, 0.0
     ready: float | None = None
     while watch.left > 5:
         at = round(time.monotonic() - began, 1)
         found = cluster.get("inferenceservice", name) or {}
         state = said(found)
         diary.note(state)
-        if not cause and (cause := cause_of_failure(cluster, name)):
-            caused = at
-            watch.mark("the container names the cause")
+        for one in () if cause else causes_of_failure(cluster, name):
+            if counts(one):
+                cause, caused = one, at
+                watch.mark("the container names the cause")
+                break
+            other = one
         if is_ready(found):
             ready = at
             watch.mark("Ready=True")
@@ -63,16 +99,24 @@ def observe(cluster: ClusterClient, watch: Watch, name: str, *, patience: float 
             break
         time.sleep(1.0)
     until = f"after {admitted:.0f} s" if admitted else f"not within {time.monotonic() - began:.0f} s"
+    told = (
+        f"said after {caused:.0f} s: {cause}"
+        if cause
+        else f"said nothing of it, but: {other}"
+        if other
+        else "said nothing"
+    )
     message = (
         f"Ready=True after {ready:.0f} s"
         if ready is not None
-        else f"the container said after {caused:.0f} s: {cause or 'nothing'}; the InferenceService said that loading failed {until}"
+        else f"the container {told}; the InferenceService said that loading failed {until}"
     )
     measured: dict[str, float | str] = {"service_says_failed": until}
     if cause:
         measured["container_says_after_seconds"] = caused
     proof = (diary.proof("what the InferenceService said"),)
-    return Told(ready=ready, failed=bool(cause or admitted), message=message, measured=measured, proof=proof)
+    failed = bool(cause or admitted)
+    return Told(ready=ready, cause=cause, failed=failed, message=message, measured=measured, proof=proof)
 
 
 def said(service: Mapping[str, Any]) -> str:
@@ -90,8 +134,8 @@ def said(service: Mapping[str, Any]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def cause_of_failure(cluster: ClusterClient, service: str) -> str:
-    """The line of the log of a service's failed container that names the cause; empty while no container has failed."""
+def causes_of_failure(cluster: ClusterClient, service: str) -> Iterator[Cause]:
+    """Of each container of a service that has failed the line of its log that names the cause."""
     for pod in (cluster.get("pod", selector=f"{SERVICE}={service}") or {}).get("items", ()):
         # One that ends is of a service, or of a revision, that was there before.
         if "deletionTimestamp" in pod["metadata"]:
@@ -104,12 +148,11 @@ def cause_of_failure(cluster: ClusterClient, service: str) -> str:
             if one["name"] not in CONTAINERS or not failed:
                 continue
             if ended and ended.get("reason") == KILLED:
-                return f"{one['name']}: {KILLED}, exit status {ended.get('exitCode')}"
-            name = pod["metadata"]["name"]
-            for previous in (False, True):
-                if told := telling(cluster.log(name, one["name"], previous=previous)):
-                    return f"{one['name']}: {told}"
-    return ""
+                yield Cause(container=one["name"], said=f"{KILLED}, exit status {ended.get('exitCode')}")
+                continue
+            logs = (cluster.log(pod["metadata"]["name"], one["name"], previous=previous) for previous in (False, True))
+            if told := next(filter(None, map(telling, logs)), ""):
+                yield Cause(container=one["name"], said=told)
 
 
 def telling(log: str) -> str:

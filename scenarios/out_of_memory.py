@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +17,7 @@ from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.model.traffic import Answer
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, SERVICE, Document, Model, all_by, pods
-from trivet.scenarios.observing import KILLED, SERVER, containers, observe, said
+from trivet.scenarios.observing import KILLED, SERVER, WORKER_KILLED, containers, observe, said
 from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClient
 from trivet.targets.cluster.rollout import FRUGAL, deployed
 
@@ -41,8 +40,6 @@ PEAK = (
     " || cat /sys/fs/cgroup/memory/memory.max_usage_in_bytes /sys/fs/cgroup/memory/memory.oom_control"
 )
 """What the kernel counts for a container, for the second and the first version of control groups."""
-WORKER_KILLED = re.compile(r"Worker with PID \d+ .*stopped unexpectedly with exit code 9\b")
-"""What MLServer says of a worker that got SIGKILL."""
 
 
 @scenario(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
 from trivet.engine.scenarios.faults import applied
@@ -15,7 +16,7 @@ from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.model.stack import Stack
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, all_by
-from trivet.scenarios.observing import observe
+from trivet.scenarios.observing import observe, refused_by_server
 from trivet.targets.base import ClusterClient, ElsewhereClient, StoreClient, TrafficClient
 
 NAME = "drifted-classifier"
@@ -84,15 +85,15 @@ def rebuilt_without_a_lock(
     flow = Flow(service=NAME, request=v2_request(None, ROWS), models={model.name: model.answer})
 
     def symptom(watch: Watch) -> Sighting:
-        told = observe(cluster, watch, NAME, patience=PATIENCE)
+        told = observe(cluster, watch, NAME, patience=PATIENCE, counts=refused_by_server)
         message = f"trained with {holds}: {told.message}"
         measured: dict[str, float | str] = {
             **told.measured,
             "trained_with": holds,
-            "before_deployment": refusal(directory, stack, "environment.*") or "nothing against it",
+            "before_deployment": before_deployment(directory, stack),
         }
-        if told.ready is None and not told.failed:
-            raise CannotTell(f"neither ready nor failed, which only shows that all is slow: {message}")
+        if told.ready is None and not told.cause:
+            raise CannotTell(f"neither ready nor failed by its server, which shows nothing of the model: {message}")
         if told.ready is None:
             return seen(message, evidence=told.proof, **measured)
         answered = all_by(traffic, flow, model.name)
@@ -105,3 +106,11 @@ def rebuilt_without_a_lock(
         steady=lambda: "" if cluster.get("inferenceservice", NAME) else f"there is no InferenceService {NAME}",
         symptom=symptom,
     )
+
+
+def before_deployment(directory: Path, stack: Stack) -> str:
+    """What the contracts environment.* have against the model before it is deployed: a note beside what becomes of it."""
+    try:
+        return refusal(directory, stack, "environment.*") or "nothing against it"
+    except CannotTell as error:
+        return f"not known: {error.message}"

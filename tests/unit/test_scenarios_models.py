@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,9 +22,9 @@ from trivet.engine.scenarios.play import run
 from trivet.engine.scenarios.watch import FAULT, REVERT, Watch
 from trivet.errors import CannotTell, NotOffered
 from trivet.model.fault import SERVING
-from trivet.model.scenario import Case, Flow, Scenario, Sighting, VariantResult, Verdict
+from trivet.model.scenario import Budgets, Case, Flow, Scenario, Sighting, VariantResult, Verdict
 from trivet.model.traffic import Answer
-from trivet.scenarios import alias_moved, deploying, environment_skew, signature_changed
+from trivet.scenarios import alias_moved, deploying, environment_skew, observing, signature_changed, unlocked_image
 from trivet.stacks.read import load_stack
 
 ROOT = "s3://models"
@@ -253,6 +254,9 @@ def test_a_stack_whose_trainer_is_not_held_to_its_image_has_no_remedy_to_show() 
 # -- a model from elsewhere -------------------------------------------------------------------------------------------
 
 
+KILLED = (
+    "Worker with PID 12 on default inference pool stopped unexpectedly with exit code 9. Triggering worker restart..."
+)
 NO_MODULE = "ImportError: No module named '_loss'"
 
 
@@ -274,6 +278,45 @@ class PaperElsewhere:
 
     def predict(self, *_: Any) -> list[int]:
         return [10]
+
+
+@pytest.mark.parametrize(
+    ("log", "loads", "verdict", "said"),
+    [
+        (NO_MODULE, False, HURT, NO_MODULE),
+        ("", True, WELL, "3 of 3 answers"),
+        (KILLED, False, UNKNOWN, "shows nothing of the model"),
+    ],
+    ids=["not loaded", "loaded", "killed for its memory"],
+)
+def test_a_rebuilt_image_is_judged_by_what_the_server_says_of_its_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: str, loads: bool, verdict: Verdict, said: str
+) -> None:
+    monkeypatch.setattr(unlocked_image, "PATIENCE", 0.1)
+    monkeypatch.setattr(
+        observing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 20))
+    )
+    faults = PaperFaults(Objects(lambda uri: loads))
+    scenario = replace(unlocked_image.rebuilt_without_a_lock, budgets=Budgets(steady=0.1, symptom=5.5, recovery=1.0))
+
+    def unsure(*_: Any) -> str:
+        raise CannotTell("no contract could judge")
+
+    monkeypatch.setattr(unlocked_image, "refusal", unsure)
+    result = played(
+        scenario,
+        "locked",
+        faults,
+        cluster=PaperCluster(faults, log=log),
+        traffic=PaperClients(faults.objects, unlocked_image.NAME, lambda uri: 10),  # type: ignore[arg-type]
+        store=PaperStore(),
+        elsewhere=PaperElsewhere(tmp_path),
+        stack=load_stack("2024.11-fixed"),
+    )
+
+    assert (result.verdict, said in result.reason) == (verdict, True), result.reason
+    if verdict is not UNKNOWN:
+        assert result.measured["before_deployment"] == "not known: no contract could judge"
 
 
 class PaperStore:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from unit.paper_cluster import good, watched
 
-from trivet.scenarios.observing import cause_of_failure, said, telling
+from trivet.model.scenario import Flow
+from trivet.scenarios import observing
+from trivet.scenarios.observing import Cause, causes_of_failure, refused_by_server, said, telling
 
 LOG = "Loading\nTraceback (most recent call last):\nModuleNotFoundError: No module named '_loss'\nbye"
 
@@ -45,15 +50,64 @@ def pod(container: str, exit_code: int, **metadata: Any) -> dict[str, Any]:
 def test_the_cause_is_in_the_log_of_a_container_that_failed_and_is_not_on_its_way_out(
     pods: list[dict[str, Any]], named: bool
 ) -> None:
-    told = cause_of_failure(PaperPods(*pods), "one")  # type: ignore[arg-type]
+    told = [str(one) for one in causes_of_failure(PaperPods(*pods), "one")]  # type: ignore[arg-type]
 
-    assert told == ("kserve-container: ModuleNotFoundError: No module named '_loss'" if named else "")
+    assert told == (["kserve-container: ModuleNotFoundError: No module named '_loss'"] if named else [])
 
 
 def test_a_container_that_runs_again_has_its_cause_in_the_log_before() -> None:
     cluster = PaperPods(pod("kserve-container", 1), before="OSError: no space")
 
-    assert cause_of_failure(cluster, "one") == "kserve-container: OSError: no space"  # type: ignore[arg-type]
+    assert [str(one) for one in causes_of_failure(cluster, "one")] == ["kserve-container: OSError: no space"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("container", "said", "refused"),
+    [
+        ("kserve-container", "ModuleNotFoundError: No module named '_loss'", True),
+        ("kserve-container", "OOMKilled, exit status 137", False),
+        (
+            "kserve-container",
+            "Worker with PID 12 on default inference pool stopped unexpectedly with exit code 9.",
+            False,
+        ),
+        ("storage-initializer", "EndpointConnectionError: Could not connect to the endpoint URL", False),
+    ],
+)
+def test_a_server_refused_a_model_that_it_had_and_had_memory_for(container: str, said: str, refused: bool) -> None:
+    assert refused_by_server(Cause(container=container, said=said)) is refused
+
+
+class PaperService(PaperPods):
+    """A service that gets ready at a look at it, while a pod has failed before."""
+
+    def __init__(self, *pods: dict[str, Any], ready: int) -> None:
+        super().__init__(*pods)
+        self._looks = ready
+
+    def get(self, kind: str, name: str = "", *, selector: str = "") -> dict[str, Any]:
+        if kind == "pod":
+            return super().get(kind, selector=selector)
+        self._looks -= 1
+        return {"status": {"conditions": [{"type": "Ready", "status": "False" if self._looks else "True"}]}}
+
+
+def test_a_cause_that_does_not_count_ends_no_look_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
+    watch = watched(good, Flow(service="one", request={}), seconds=0.0)
+    hiccup = pod("storage-initializer", 1)
+
+    def told(ready: int, **options: Any) -> observing.Told:
+        return observing.observe(PaperService(hiccup, ready=ready), watch, "one", patience=0.0, **options)  # type: ignore[arg-type]
+
+    assert told(50, counts=refused_by_server).ready is not None
+    assert told(10_000).cause == Cause(
+        container="storage-initializer", said="ModuleNotFoundError: No module named '_loss'"
+    )
+    watch.deadline = time.monotonic() + 5.05
+    slow = told(10**9, counts=refused_by_server)
+    assert (slow.ready, slow.cause, slow.failed) == (None, None, False)
+    assert "said nothing of it, but: storage-initializer: ModuleNotFoundError" in slow.message
 
 
 def test_what_a_service_says_of_itself_is_one_line() -> None:

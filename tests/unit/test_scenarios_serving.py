@@ -14,7 +14,7 @@ from trivet.errors import CannotTell
 from trivet.model.scenario import Flow, Verdict
 from trivet.model.traffic import Answer
 from trivet.scenarios import out_of_memory, ready_not_loaded, store_outage
-from trivet.scenarios.observing import Diary, cause_of_failure, containers
+from trivet.scenarios.observing import Diary, causes_of_failure, containers
 
 FLOW = Flow(service="c", request={}, models={"one": [1]}, rate=50.0)
 
@@ -169,9 +169,10 @@ def test_a_service_without_a_pod_says_nothing_of_its_memory() -> None:
 
 def test_a_killed_container_is_the_cause_that_is_told() -> None:
     cluster = Cluster(pod("a", server=ended(137, "OOMKilled", before=True)))
-    assert cause_of_failure(cluster, "c") == "kserve-container: OOMKilled, exit status 137"  # type: ignore[arg-type]
+    assert [str(one) for one in causes_of_failure(cluster, "c")] == ["kserve-container: OOMKilled, exit status 137"]  # type: ignore[arg-type]
     worker = Cluster(pod("a", server=ended(0, "Completed")), log=KILLED)
-    assert cause_of_failure(worker, "c").endswith("Triggering worker restart...")  # type: ignore[arg-type]
+    (cause,) = causes_of_failure(worker, "c")  # type: ignore[arg-type]
+    assert cause.said.endswith("Triggering worker restart...")
 
 
 def test_while_no_new_pod_has_failed_the_outage_of_the_store_shows_nothing() -> None:
