@@ -14,7 +14,7 @@ from trivet.integration import TrackingApi, build_inference_service, check_stora
 from trivet.model.fault import SERVING, Fault, Touch, Verb
 from trivet.model.handover import Handover, LoggedModel
 from trivet.model.scenario import Budgets, Case, Claim, Sighting
-from trivet.scenarios.observing import observe
+from trivet.scenarios.observing import watch_loading
 from trivet.targets.base import ClusterClient, Hands, StoreClient, TrafficClient
 from trivet.targets.cluster.rollout import FRUGAL
 
@@ -97,7 +97,7 @@ def wrong_storage_uri(
     def symptom(watch: Watch) -> Sighting:
         if refusal:
             return unseen(f"admission refused it: {refusal[0]}", before_deployment=before_deployment(store, uri))
-        told = observe(cluster, watch, NAME)
+        told = watch_loading(cluster, watch, NAME)
         measured = {**told.measured, "before_deployment": before_deployment(store, uri)}
         if told.ready is None and not told.failed:
             raise CannotTell(f"neither ready nor failed, which only shows that all is slow: {told.message}")

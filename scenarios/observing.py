@@ -59,7 +59,7 @@ class Told:
     proof: tuple[Evidence, ...]
 
 
-def observe(
+def watch_loading(
     cluster: ClusterClient,
     watch: Watch,
     name: str,
@@ -75,7 +75,7 @@ def observe(
     diary = Diary(began)
     cause: Cause | None = None
     other: Cause | None = None
-    caused, admitted = 0.0, 0.0
+    caused, said_failed = 0.0, 0.0
     ready: float | None = None
     while watch.left > 5:
         at = round(time.monotonic() - began, 1)
@@ -92,13 +92,13 @@ def observe(
             ready = at
             watch.mark("Ready=True")
             break
-        if not admitted and "BlockedByFailedLoad" in state:
-            admitted = at
+        if not said_failed and "BlockedByFailedLoad" in state:
+            said_failed = at
             watch.mark("the service says that it failed")
-        if cause and (admitted or at > caused + patience):
+        if cause and (said_failed or at > caused + patience):
             break
         time.sleep(1.0)
-    until = f"after {admitted:.0f} s" if admitted else f"not within {time.monotonic() - began:.0f} s"
+    until = f"after {said_failed:.0f} s" if said_failed else f"not within {time.monotonic() - began:.0f} s"
     told = (
         f"said after {caused:.0f} s: {cause}"
         if cause
@@ -115,7 +115,7 @@ def observe(
     if cause:
         measured["container_says_after_seconds"] = caused
     proof = (diary.proof("what the InferenceService said"),)
-    failed = bool(cause or admitted)
+    failed = bool(cause or said_failed)
     return Told(ready=ready, cause=cause, failed=failed, message=message, measured=measured, proof=proof)
 
 

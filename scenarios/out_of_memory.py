@@ -17,7 +17,7 @@ from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.model.traffic import Answer
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, SERVICE, Document, Model, all_by, pods
-from trivet.scenarios.observing import KILLED, SERVER, WORKER_KILLED, containers, observe, said
+from trivet.scenarios.observing import KILLED, SERVER, WORKER_KILLED, containers, said, watch_loading
 from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClient
 from trivet.targets.cluster.rollout import FRUGAL, deployed
 
@@ -94,7 +94,7 @@ def while_loading(
     document = deploying.service(LOADED, model, cluster, namespace=SERVING, max_replicas=1, resources=limited(limit))
 
     def symptom(watch: Watch) -> Sighting:
-        told = observe(cluster, watch, LOADED, patience=SAYS)
+        told = watch_loading(cluster, watch, LOADED, patience=SAYS)
         if told.ready is not None:
             if not (answered := all_by(traffic, flow, model.name)):
                 raise CannotTell(f"{told.message}, and then it did not answer as {model.name} does")

@@ -16,7 +16,7 @@ from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.model.stack import Stack
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, all_by
-from trivet.scenarios.observing import observe, refused_by_server
+from trivet.scenarios.observing import refused_by_server, watch_loading
 from trivet.targets.base import ClusterClient, ElsewhereClient, StoreClient, TrafficClient
 
 NAME = "drifted-classifier"
@@ -85,7 +85,7 @@ def rebuilt_without_a_lock(
     flow = Flow(service=NAME, request=v2_request(None, ROWS), models={model.name: model.answer})
 
     def symptom(watch: Watch) -> Sighting:
-        told = observe(cluster, watch, NAME, patience=PATIENCE, counts=refused_by_server)
+        told = watch_loading(cluster, watch, NAME, patience=PATIENCE, counts=refused_by_server)
         message = f"trained with {holds}: {told.message}"
         measured: dict[str, float | str] = {
             **told.measured,

@@ -98,7 +98,7 @@ def test_a_cause_that_does_not_count_ends_no_look_and_is_told(monkeypatch: pytes
     hiccup = pod("storage-initializer", 1)
 
     def told(ready: int, **options: Any) -> observing.Told:
-        return observing.observe(PaperService(hiccup, ready=ready), watch, "one", patience=0.0, **options)  # type: ignore[arg-type]
+        return observing.watch_loading(PaperService(hiccup, ready=ready), watch, "one", patience=0.0, **options)  # type: ignore[arg-type]
 
     assert told(50, counts=refused_by_server).ready is not None
     assert told(10_000).cause == Cause(
