@@ -31,9 +31,9 @@ PATIENCE = 5.0
 """Seconds after which a client gives up."""
 AFTER = 15.0
 """Seconds of traffic after the first container that could not fetch its model: as long as a request may take to be lost."""
-REPLICAS = {"at-zero": 0, "warm-replica": 1, "pod-lost": 1, "two-replicas": 2}
-"""The least number of pods of each variant."""
 AT_ZERO, WARM, POD_GONE, TWO = "at-zero", "warm-replica", "pod-lost", "two-replicas"
+REPLICAS = {AT_ZERO: 0, WARM: 1, POD_GONE: 1, TWO: 2}
+"""The least number of pods of each variant."""
 
 
 @scenario(
