@@ -18,6 +18,8 @@ from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClie
 
 NAME = "aliased-classifier"
 ALIAS = "production"
+REGISTERED = f"trivet-aliased-{uuid4().hex[:8]}"
+"""A registered model of its own, whose alias nobody else reads."""
 TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
 ASKED = 20
 """Requests by whose answers the service shows what it serves."""
@@ -66,12 +68,8 @@ def alias_moved_while_deploying(
     variant: str,
 ) -> Iterator[Case]:
     root = handover.artifact_root
-    first = deploying.model(
-        trainer, tracking, root, key="the version under the alias", register_as=f"trivet-aliased-{uuid4().hex[:8]}"
-    )
-    second = deploying.model(
-        trainer, tracking, root, key="the next version", register_as=first.registered, label_offset=10
-    )
+    first = deploying.model(trainer, tracking, root, key="the version under the alias", register_as=REGISTERED)
+    second = deploying.model(trainer, tracking, root, key="the next version", register_as=REGISTERED, label_offset=10)
     refused: list[str] = []
 
     def point_at(version: str) -> None:

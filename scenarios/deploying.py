@@ -45,7 +45,8 @@ for url in urls:
     print(json.dumps(said))
 """
 
-_MADE: WeakKeyDictionary[TrainerClient, dict[str, Model]] = WeakKeyDictionary()
+_MADE: WeakKeyDictionary[TrainerClient, dict[tuple[str, str, str], Model]] = WeakKeyDictionary()
+"""What each session's trainer has made, by the name that it was to be registered as, its key, and all that makes it what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,30 +68,31 @@ def model(
     *,
     key: str,
     asked: Sequence[Mapping[str, Any]] = ROWS,
+    register_as: str = "",
     **variation: Any,
 ) -> Model:
-    """A model that the trainer logged with ``variation`` (see its job); the same one for a ``key`` throughout a session.
+    """A model that the trainer logged with ``variation`` (see its job); the same one for the same arguments throughout a session.
 
     Its answer is the one to ``asked``, for a model that takes other columns than those of ROWS.
 
-    Models of one session are versions of one registered model, unless ``variation`` says ``register_as``. A ``label_offset`` of its own
-    makes a model's answers tell it from others.
+    Models of one session are versions of one registered model, unless they are to be registered by a name of their own. A
+    ``label_offset`` of its own makes a model's answers tell it from others.
     """
     made = _MADE.setdefault(trainer, {})
-    if key not in made:
-        registered = variation.pop("register_as", "") or next(
-            (one.registered for one in made.values()), f"trivet-scenario-{uuid4().hex[:8]}"
-        )
+    identity = (register_as, key, json.dumps([asked, variation], sort_keys=True))
+    if identity not in made:
+        shared = (one.registered for (own, *_), one in made.items() if not own)
+        registered = register_as or next(shared, f"trivet-scenario-{uuid4().hex[:8]}")
         logged = trainer.log_model(**{"estimator": "logistic-regression", "register_as": registered, **variation})
         model_uri = f"models:/{registered}/{logged.version}"
-        made[key] = Model(
+        made[identity] = Model(
             name=key,
             registered=registered,
             version=logged.version,
             storage_uri=resolve_storage_uri(model_uri, tracking=tracking, artifact_root=artifact_root),
             answer=() if variation.get("predict_fails") else trainer.predict(model_uri, asked),
         )
-    return made[key]
+    return made[identity]
 
 
 def check_held(stack: Stack) -> None:

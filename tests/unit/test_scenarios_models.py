@@ -64,6 +64,26 @@ def played(scenario: Scenario, variant: str, faults: PaperFaults, **clients: Any
     return report.scenarios[0].variants[0]
 
 
+# -- models of a session ----------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_the_same_for_the_same_arguments_and_registered_with_others_unless_it_has_a_name_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer = PaperTrainer()
+    resolved(deploying, trainer, monkeypatch)
+
+    def made(key: str, **variation: Any) -> deploying.Model:
+        return deploying.model(trainer, None, ROOT, key=key, **variation)  # type: ignore[arg-type]
+
+    aliased, plain = made("plain", register_as="trivet-aliased"), made("plain")
+    assert (aliased.registered, plain.registered.startswith("trivet-scenario-")) == ("trivet-aliased", True)
+    assert made("plain") is plain
+    assert made("plain", register_as="trivet-aliased") is aliased
+    other = made("plain", label_offset=10)
+    assert (other.version, other.answer, other.registered) == ("3", [10], plain.registered)
+
+
 # -- requests that stall ----------------------------------------------------------------------------------------------
 
 
