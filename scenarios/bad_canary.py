@@ -20,7 +20,6 @@ from trivet.integration import (
     Standing,
     TrackingApi,
     check,
-    is_ready,
     measured,
     newest_revision,
     observe,
@@ -40,6 +39,7 @@ from trivet.model.traffic import Answer
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, SETTLED, Model, all_by, ask_revisions, when
 from trivet.targets.base import ClusterClient, Hands, MetricsClient, TrafficClient, TrainerClient
+from trivet.targets.cluster.rollout import deployed
 
 NAME = "judged-classifier"
 TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
@@ -178,12 +178,11 @@ def bad_model_promoted(
         found = metrics.query(promql)
         return number(found[0][1]) if found else None
 
-    try:
-        document = deploying.service(NAME, stable, cluster)
-        # The first revision has no other to share with; the next one will, and no other field need change then.
-        document["spec"]["predictor"]["canaryTrafficPercent"] = PERCENT
-        cluster.apply(document)
-        before = newest_revision(when(cluster, NAME, is_ready, "Ready=True"))
+    document = deploying.service(NAME, stable, cluster)
+    # The first revision has no other to share with; the next one will, and no other field need change then.
+    document["spec"]["predictor"]["canaryTrafficPercent"] = PERCENT
+    with deployed(cluster, document) as observed:
+        before = newest_revision(observed)
 
         def symptom(watch: Watch) -> Sighting:
             new = newest_revision(cluster.get("inferenceservice", NAME) or {})
@@ -208,8 +207,6 @@ def bad_model_promoted(
             symptom=symptom,
             flow=flow if trial.rate else None,
         )
-    finally:
-        cluster.delete("inferenceservice", NAME)
 
 
 def by_constants(ask: Ask, namespace: str, revision: str) -> Check:

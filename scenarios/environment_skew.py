@@ -12,15 +12,16 @@ from trivet.engine.scenarios.gates import refusal
 from trivet.engine.scenarios.slices import answered_by
 from trivet.engine.scenarios.watch import FAULT, Watch
 from trivet.errors import CannotTell
-from trivet.integration import TrackingApi, is_ready, v2_request
+from trivet.integration import TrackingApi, v2_request
 from trivet.model.fault import SERVING, Touch, Verb
 from trivet.model.handover import Handover
 from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.model.stack import Stack
 from trivet.scenarios import deploying
-from trivet.scenarios.deploying import ROWS, Model, all_by, when
+from trivet.scenarios.deploying import ROWS, Model, all_by
 from trivet.scenarios.observing import causes_of_failure, refused_by_server, said
 from trivet.targets.base import ClusterClient, ElsewhereClient, StoreClient, TrafficClient, TrainerClient
+from trivet.targets.cluster.rollout import deployed
 
 NAME = "skewed-classifier"
 PUBLISHED = "2024.11"
@@ -93,6 +94,16 @@ def trained_elsewhere(
     root = handover.artifact_root
     earlier = deploying.model(trainer, tracking, root, key="the model in production")
     document = deploying.service(NAME, earlier, cluster)
+    if variant == "trained-elsewhere":
+        document = deploying.without_probe(document)
+    boosted: dict[str, Any] = {"estimator": "gradient-boosting", "label_offset": 10}
+    if variant == "held-trainer":
+        new = deploying.model(trainer, tracking, root, key="the held trainer's model", **boosted)
+    else:
+        new, directory = deploying.model_elsewhere(
+            elsewhere, store, elsewhere.of_stack(PUBLISHED), key="the model from elsewhere", **boosted
+        )
+    flow = Flow(service=NAME, request=v2_request(None, ROWS), models={one.name: one.answer for one in (earlier, new)})
     refused: list[str] = []
     watched: list[Watch] = []
 
@@ -100,19 +111,8 @@ def trained_elsewhere(
         watched.append(watch)
         return deploying.calm(watch, refused) if refused else _watched(cluster, watch, flow, new)
 
-    try:
-        cluster.apply(deploying.without_probe(document) if variant == "trained-elsewhere" else document)
-        boosted: dict[str, Any] = {"estimator": "gradient-boosting", "label_offset": 10}
-        if variant == "held-trainer":
-            new = deploying.model(trainer, tracking, root, key="the held trainer's model", **boosted)
-        else:
-            new, directory = deploying.model_elsewhere(
-                elsewhere, store, elsewhere.of_stack(PUBLISHED), key="the model from elsewhere", **boosted
-            )
-        flow = Flow(
-            service=NAME, request=v2_request(None, ROWS), models={one.name: one.answer for one in (earlier, new)}
-        )
-        before = _newest(when(cluster, NAME, is_ready, "Ready=True"))
+    with deployed(cluster, document) as stable:
+        before = _newest(stable)
         yield Case(
             fault=deploying.changed(
                 NAME,
@@ -130,8 +130,6 @@ def trained_elsewhere(
             flow=flow,
             gauges={"pods ready": lambda: deploying.pods(cluster, NAME)},
         )
-    finally:
-        cluster.delete("inferenceservice", NAME)
 
 
 def _watched(cluster: ClusterClient, watch: Watch, flow: Flow, new: Model) -> Sighting:

@@ -10,7 +10,6 @@ from trivet.engine.scenarios.watch import EFFECT, Watch
 from trivet.integration import (
     TrackingApi,
     check_successor,
-    is_ready,
     newest_revision,
     read_signature,
     set_canary,
@@ -24,8 +23,9 @@ from trivet.model.handover import Handover
 from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.model.subjects import ModelDirectory
 from trivet.scenarios import deploying
-from trivet.scenarios.deploying import ROWS, Model, all_by, when
+from trivet.scenarios.deploying import ROWS, Model, all_by
 from trivet.targets.base import ClusterClient, StoreClient, TrafficClient, TrainerClient
+from trivet.targets.cluster.rollout import deployed
 from trivet.targets.static import read_model_directory
 
 NAME = "promised-classifier"
@@ -111,18 +111,16 @@ def promoted_under_clients(
         watched.append(watch)
         return deploying.calm(watch, refused) if refused else _lost(watch)
 
-    try:
-        cluster.apply(deploying.service(NAME, old, cluster))
-        new = deploying.model(
-            trainer, tracking, root, key=f"the new version, {change}", label_offset=10, **SUCCESSORS[change]
-        )
-        models = {one.name: one.answer for one in (old, new)}
-        flow = Flow(service=NAME, request=v2_request(None, ROWS), models=models)
-        before = newest_revision(when(cluster, NAME, is_ready, "Ready=True"))
-        percent = SLICE if variant == "canary-slice" else 100
-        patch = deploying.to_model(new)
-        if variant == "canary-slice":
-            patch["spec"]["predictor"] |= set_canary(SLICE)["spec"]["predictor"]
+    new = deploying.model(
+        trainer, tracking, root, key=f"the new version, {change}", label_offset=10, **SUCCESSORS[change]
+    )
+    flow = Flow(service=NAME, request=v2_request(None, ROWS), models={one.name: one.answer for one in (old, new)})
+    percent = SLICE if variant == "canary-slice" else 100
+    patch = deploying.to_model(new)
+    if variant == "canary-slice":
+        patch["spec"]["predictor"] |= set_canary(SLICE)["spec"]["predictor"]
+    with deployed(cluster, deploying.service(NAME, old, cluster)) as stable:
+        before = newest_revision(stable)
         yield Case(
             fault=deploying.changed(
                 NAME,
@@ -137,8 +135,6 @@ def promoted_under_clients(
             afterwards=lambda sighting: deploying.with_the_way_back(watched[0], sighting, innocent=bool(refused)),
             flow=flow,
         )
-    finally:
-        cluster.delete("inferenceservice", NAME)
 
 
 def _lost(watch: Watch) -> Sighting:
