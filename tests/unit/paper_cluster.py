@@ -150,9 +150,10 @@ class PaperBackground:
 
 
 class PaperSession:
-    def __init__(self, **clients: Any) -> None:
+    def __init__(self, documents: Mapping[str, Path] | None = None, **clients: Any) -> None:
         self.clients = clients
         self.collected = 0
+        self._documents = documents or {}
 
     def client(self, name: str) -> Any:
         if name not in self.clients:
@@ -169,7 +170,7 @@ class PaperSession:
 
     def documents(self, everything: bool = False) -> Mapping[str, Path]:
         self.collected += everything
-        return {}
+        return self._documents
 
 
 class PaperTarget:

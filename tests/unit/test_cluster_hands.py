@@ -127,6 +127,19 @@ def test_what_the_scenario_made_itself_is_put_back_with_everything_else_and_told
         assert hands.revert() == (("alias → 3: MLflow does not answer", ""),)
 
 
+def test_a_change_whose_way_back_breaks_does_not_keep_the_others_from_theirs(cluster: Path, tmp_path: Path) -> None:
+    def broken() -> None:
+        raise ValueError("no such alias")
+
+    before = everything(cluster)
+    with Run() as run:
+        hands = faults(run, tmp_path).take(TOUCHES)
+        hands.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
+        hands.own("move the alias", lambda: None, broken)
+        assert hands.revert() == (("move the alias: ValueError: no such alias", ""),)
+    assert everything(cluster) == before
+
+
 def test_a_killed_run_leaves_a_journal_by_which_the_next_one_takes_its_faults_back(
     cluster: Path, tmp_path: Path
 ) -> None:

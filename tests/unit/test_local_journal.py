@@ -95,3 +95,26 @@ def test_a_place_that_is_gone_has_nothing_left_to_remove() -> None:
     (found,) = leftovers()
     assert clean(found) == ""
     assert leftovers() == []
+
+
+def test_a_fault_that_cannot_be_reached_is_not_taken_for_reverted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", "staging")
+    monkeypatch.chdir(tmp_path)
+    with Run() as run:
+        run.undo("a fault", ["sh", "-c", 'echo "error: no context in $KUBECONFIG: not found" >&2; exit 1'], owed=True)
+    monkeypatch.setenv("KUBECONFIG", "another")
+    (found,) = leftovers()
+    assert found.owed == ("a fault",)
+    assert clean(found) == f"a fault: error: no context in {tmp_path}/staging: not found"
+    assert leftovers() == [found]
+
+
+@pytest.mark.parametrize("said", ['Error from server (NotFound): namespaces "x" not found', "error: no such file"])
+def test_a_fault_is_gone_with_its_object_and_with_the_cluster_that_trivet_made(said: str, tmp_path: Path) -> None:
+    with Run() as run:
+        run.undo("a fault", ["sh", "-c", f"echo '{said}' >&2; exit 1"], owed=True, gone_with=tmp_path / "kubeconfig")
+    (found,) = leftovers()
+    assert clean(found) == ""
+    assert leftovers() == []

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from paper import STACK
 from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, PaperTraffic, bad, good
 
+from trivet.engine.events import PhaseStarted
 from trivet.engine.scenarios import play as playing
 from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
 from trivet.engine.scenarios.faults import crashed, idle, stopped
@@ -17,7 +22,17 @@ from trivet.engine.scenarios.play import run
 from trivet.engine.scenarios.watch import Watch
 from trivet.errors import CannotTell, PlatformError, UsageError
 from trivet.model.fault import SERVING, Fault, Touch, Verb
-from trivet.model.scenario import Budgets, Case, Flow, Scenario, ScenarioReport, Sighting, VariantResult, Verdict
+from trivet.model.scenario import (
+    IN_CLUSTER,
+    Budgets,
+    Case,
+    Flow,
+    Scenario,
+    ScenarioReport,
+    Sighting,
+    VariantResult,
+    Verdict,
+)
 
 KEY = ("deployment", SERVING, "features")
 AWAY = stopped("features", namespace=SERVING)
@@ -64,10 +79,15 @@ def made(
 
 
 def played(
-    one: Scenario, faults: PaperFaults | None = None, *, required: str = "", **clients: Any
+    one: Scenario,
+    faults: PaperFaults | None = None,
+    *,
+    required: str = "",
+    documents: Mapping[str, Path] | None = None,
+    **clients: Any,
 ) -> tuple[ScenarioReport, PaperFaults]:
     faults = faults or PaperFaults({KEY: there()})
-    target = PaperTarget(PaperSession(faults=faults, **clients))
+    target = PaperTarget(PaperSession(documents, faults=faults, **clients))
     report = run([(one, one.variants)], target=target, stack=STACK, emit=lambda event: None, required=required)  # type: ignore[arg-type]
     return report, faults
 
@@ -168,6 +188,55 @@ def test_a_platform_that_does_not_recover_is_vulnerable_though_the_symptom_was_n
     report, _ = played(made(lambda watch: unseen("fine"), steady=lambda faults: next(looks, "")))
     assert only(report).verdict is Verdict.VULNERABLE
     assert "after the revert all is well: not so within" in only(report).reason
+
+
+def test_trivets_own_trouble_while_it_looks_at_the_recovery_is_inconclusive() -> None:
+    looks = iter(["well"])
+
+    def steady(faults: PaperFaults) -> str:
+        try:
+            return next(looks)
+        except StopIteration:
+            raise PlatformError("kubectl gave no answer") from None
+
+    assert only(played(made(lambda watch: unseen("fine"), steady=steady))[0]).verdict is Verdict.INCONCLUSIVE
+    looks = iter(["well"])
+    assert only(played(made(lambda watch: seen("lost"), steady=steady))[0]).verdict is Verdict.VULNERABLE
+
+
+def test_what_the_cluster_says_under_the_fault_is_kept_for_a_symptom_that_shows_afterwards(tmp_path: Path) -> None:
+    def result(happened: bool) -> VariantResult:
+        one = made(lambda watch: unseen("quiet"), afterwards=lambda sighting: replace(sighting, seen=happened))
+        return only(played(one, documents={f"{IN_CLUSTER}events.txt": tmp_path / "events.txt"})[0])
+
+    stamp = time.time() + 60
+    (tmp_path / "events.txt").write_text("BackOff")
+    os.utime(tmp_path / "events.txt", (stamp, stamp))
+    assert [(one.name, one.text) for one in result(True).evidence] == [(f"{IN_CLUSTER}events.txt", "BackOff")]
+    assert not result(False).evidence
+
+
+def test_a_fault_is_taken_back_though_nobody_listens_any_more() -> None:
+    def emit(event: object) -> None:
+        if isinstance(event, PhaseStarted) and event.name.endswith("revert"):
+            raise BrokenPipeError
+
+    faults = PaperFaults({KEY: there()})
+    one = made(lambda watch: unseen("fine"))
+    with suppress(BrokenPipeError):
+        run([(one, one.variants)], target=PaperTarget(PaperSession(faults=faults)), stack=STACK, emit=emit)  # type: ignore[arg-type]
+    assert faults.objects[KEY] == there()
+
+
+def test_nothing_is_told_of_a_platform_on_which_a_fault_was_left_behind() -> None:
+    faults = PaperFaults({KEY: there()})
+    faults.stuck = True
+    report, _ = played(made(lambda watch: seen("lost"), remedies=True), faults)
+    first, second = report.scenarios[0].variants
+    assert first.verdict is Verdict.ERROR
+    assert second.verdict is Verdict.INCONCLUSIVE
+    assert second.reason.endswith("[bare] is still in force: kubectl delete it")
+    assert len(faults.taken) == 1
 
 
 def test_a_fault_left_behind_is_an_error_with_the_command_that_removes_it() -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from trivet.engine.openrun import OpenRun
 from trivet.engine.scenarios import guards
-from trivet.engine.scenarios.play import collected, play, reported, skipped
+from trivet.engine.scenarios.play import collected, play, reported, skipped, still_in_force
 from trivet.errors import NotOffered
 from trivet.model.scenario import Scenario, ScenarioReport, Variant, VariantResult
 from trivet.targets.base import FaultClient
@@ -26,6 +26,7 @@ class OpenPlay:
         self._context = context
         self._patience = patience
         self._began, self._started = time.monotonic(), datetime.now(UTC)
+        self._left = ""
         self._results: dict[str, tuple[Scenario, list[VariantResult], float]] = {}
 
     @cached_property
@@ -44,7 +45,8 @@ class OpenPlay:
         else:
             guards.check_cluster([scenario], faults, allow_faults=self._allow_faults)
             with faults.lease(self._patience):
-                result = play(scenario, variant, self._run.session, faults, lambda event: None)
+                result = play(scenario, variant, self._run.session, faults, lambda event: None, left=self._left)
+            self._left = self._left or still_in_force(scenario, result)
         _, before, seconds = self._results.get(scenario.id, (scenario, [], 0.0))
         self._results[scenario.id] = (scenario, [*before, result], seconds + time.monotonic() - began)
         return result

@@ -134,19 +134,35 @@ def play_all(
         return
     guards.check_cluster([scenario for scenario, _ in chosen], faults, allow_faults=allow_faults)
     with faults.lease():
+        left = ""
         for scenario, variants in chosen:
             began = time.monotonic()
-            played = [play(scenario, variant, session, faults, emit) for variant in variants]
+            played = []
+            for variant in variants:
+                played.append(play(scenario, variant, session, faults, emit, left=left))
+                left = left or still_in_force(scenario, played[-1])
             result = collected(scenario, played, time.monotonic() - began)
             emit(ScenarioEnded(result=result))
             yield result
 
 
-def play(scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit) -> VariantResult:
-    """Play one variant. Never raises an Exception; an interrupt goes through, with the fault reverted."""
+def still_in_force(scenario: Scenario, result: VariantResult) -> str:
+    """Why nothing can be told of the platform after this result any more: its fault was left behind. Empty when it was not."""
+    return f"the fault of {scenario.id}[{result.name}] is still in force: {result.cleanup}" if result.cleanup else ""
+
+
+def play(
+    scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit, *, left: str = ""
+) -> VariantResult:
+    """Play one variant. Never raises an Exception; an interrupt goes through, with the fault reverted.
+
+    ``left`` says which fault is still in force, in which case the variant is not played.
+    """
     emit(VariantStarted(id=scenario.id, variant=variant.name))
     playing = _Playing(scenario, variant, session, faults, emit)
     try:
+        if left:
+            raise CannotTell(left)
         result = playing.through()
     except NotOffered as error:
         result = playing.result(Verdict.SKIPPED, error.message)
@@ -184,6 +200,7 @@ class _Playing:
         self._seen: dict[str, str] = {}
         self._measured: dict[str, int | float | str] = {}
         self._evidence: list[Evidence] = []
+        self._collected: list[Evidence] = []
         self._touched: Sequence[str] = ()
         self._watch: Watch | None = None
         self.left: Sequence[tuple[str, str]] = ()
@@ -210,7 +227,7 @@ class _Playing:
             time.sleep(LEAD if case.flow else 0)
             sighting = self._under_fault(case, watch)
             with self._phase("recovery"):
-                recovered = self._recovers(case, watch)
+                recovered = self._recovers(case, watch, seen=sighting.seen)
                 if recovered and case.afterwards:
                     sighting = self._saw(case.afterwards(sighting))
             time.sleep(LEAD if case.flow else 0)
@@ -218,6 +235,7 @@ class _Playing:
             return self.result(Verdict.VULNERABLE, sighting.message)
         if not recovered:
             return self.result(Verdict.VULNERABLE, self._seen["recovery"])
+        self._collected.clear()
         return self.result(Verdict.PROTECTED, sighting.message)
 
     def _under_fault(self, case: Case, watch: Watch) -> Sighting:
@@ -237,8 +255,8 @@ class _Playing:
             with self._phase("symptom"):
                 watch.deadline = time.monotonic() + self._scenario.budgets.symptom
                 sighting = self._saw(case.symptom(watch))
-            self._evidence += sighting.evidence
-            plain = not sighting.seen
+            # What clients lost may be known only afterwards, when the cluster shows nothing of it any more.
+            plain = not sighting.seen and case.afterwards is None
             return sighting
         finally:
             self._touched = hands.touched
@@ -252,25 +270,31 @@ class _Playing:
                 try:
                     watch.mark(REVERT)
                 finally:
-                    with self._phase("revert"):
+                    with self._phase("revert", always=True):
                         self.left = hands.revert()
 
     def _saw(self, sighting: Sighting) -> Sighting:
         self._seen["symptom"] = sighting.message
         self._measured |= sighting.measured
+        self._evidence += (one for one in sighting.evidence if one not in self._evidence)
         return sighting
 
-    def _recovers(self, case: Case, watch: Watch) -> bool:
+    def _recovers(self, case: Case, watch: Watch, *, seen: bool) -> bool:
+        """Whether all is well again. Raises CannotTell when nobody could look, and no symptom was ``seen`` that decides without it."""
         began = time.monotonic()
         budget = self._scenario.budgets.recovery
         try:
-            seen = _wait("after the revert all is well", case.steady, budget)
+            well = _wait("after the revert all is well", case.steady, budget)
         except CannotTell as error:
+            if isinstance(error.__cause__, TrivetError) and not seen:
+                raise
             self._seen["recovery"] = error.message
+            if not self._collected:
+                self._collect()
             return False
         watch.mark(RECOVERED)
         self._measured["recovery_seconds"] = round(time.monotonic() - began, 1)
-        self._seen["recovery"] = seen
+        self._seen["recovery"] = well
         return True
 
     def _collect(self) -> None:
@@ -284,7 +308,7 @@ class _Playing:
             if name.startswith(IN_CLUSTER) and path.stat().st_mtime >= self._clock:
                 text = path.read_text(encoding="utf-8", errors="replace")
                 kind = "log" if name.endswith(".log") else "text"
-                self._evidence.append(evidence(name, kind, text, limit=EVIDENCE))
+                self._collected.append(evidence(name, kind, text, limit=EVIDENCE))
 
     def result(self, verdict: Verdict, reason: str, *proof: Evidence) -> VariantResult:
         return VariantResult(
@@ -298,16 +322,23 @@ class _Playing:
             measured=dict(self._measured),
             phases=tuple(self._phases),
             timeline=self._watch.timeline() if self._watch else None,
-            evidence=(*self._evidence, *proof),
+            evidence=(*self._evidence, *self._collected, *proof),
             **{name: redact(text) for name, text in self._seen.items()},
         )
 
     @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
+    def _phase(self, name: str, *, always: bool = False) -> Iterator[None]:
+        """A part of the way, told and timed. What is to be done ``always`` is done also when nobody can be told of it any more."""
         began = time.monotonic()
         title = f"{self._variant.name}: {name}"
         failure = ""
-        self._emit(PhaseStarted(name=title))
+        deaf: BaseException | None = None
+        try:
+            self._emit(PhaseStarted(name=title))
+        except BaseException as error:
+            if not always:
+                raise
+            deaf = error
         try:
             yield
         except BaseException as error:
@@ -317,6 +348,8 @@ class _Playing:
             seconds = round(time.monotonic() - began, 3)
             self._phases.append(Phase(name=name, started=round(began - self._began, 3), seconds=seconds))
             self._emit(PhaseEnded(name=title, seconds=seconds, failure=failure))
+        if deaf:
+            raise deaf
 
 
 def _declared(case: Case, scenario: Scenario) -> Sequence[Any]:
@@ -331,17 +364,18 @@ def _declared(case: Case, scenario: Scenario) -> Sequence[Any]:
 
 
 def _wait(what: str, look: Callable[[], str], seconds: float) -> str:
-    """What ``look`` says once it says something. Raises CannotTell after ``seconds``, with what stood in the way last."""
+    """What ``look`` says once it says something. Raises CannotTell after ``seconds``; its cause is why the last look saw nothing, if so."""
     deadline = time.monotonic() + seconds
     while True:
-        trouble = ""
+        trouble: TrivetError | None = None
         try:
             if said := look():
                 return said
         except TrivetError as error:
-            trouble = f": {error.message}"
+            trouble = error
         if time.monotonic() > deadline:
-            raise CannotTell(f"{what}: not so within {seconds:g} s{trouble}")
+            why = f": {trouble.message}" if trouble else ""
+            raise CannotTell(f"{what}: not so within {seconds:g} s{why}") from trouble
         time.sleep(POLL)
 
 

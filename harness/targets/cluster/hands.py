@@ -76,7 +76,7 @@ class ClusterFaults:
 
     def take(self, touches: Sequence[Touch]) -> ClusterHands:
         """Hands that may change what ``touches`` say."""
-        return ClusterHands(self._kubectl, self._run, self.namespaces, self._own.label, touches)
+        return ClusterHands(self._kubectl, self._run, self.namespaces, self._own.label, touches, owned=self.owned)
 
 
 class ClusterHands:
@@ -89,8 +89,12 @@ class ClusterHands:
         namespaces: Mapping[str, str],
         label: Mapping[str, str],
         touches: Sequence[Touch],
+        *,
+        owned: bool = False,
     ) -> None:
         self.namespaces = namespaces
+        # A cluster of trivet's own goes with its kubeconfig; somebody else's may only be out of reach.
+        self._place_of_all = kubectl.kubeconfig if owned else None
         self._kubectl = kubectl
         self._run = run
         self._label = label
@@ -202,8 +206,6 @@ class ClusterHands:
                 trouble = self._undo(change)
             if trouble:
                 left.append((change, trouble))
-            elif isinstance(change, Change):
-                self._run.undone(change.number)
         self._changes = [change for change, _ in reversed(left)]
         if interrupt:
             raise interrupt
@@ -216,24 +218,34 @@ class ClusterHands:
         )
 
     def _undo(self, change: Change | OwnChange) -> str:
-        """Undo one change and look whether it is undone; why not, or an empty string."""
-        if isinstance(change, OwnChange):
-            return _why_not(change.back)
+        """Undo one change; why not, or an empty string. Raises no Exception, since the others are to be undone too."""
         try:
-            now = self._kubectl.get(change.kind, change.name, namespace=change.namespace)
-            if now is None:
-                return "" if change.verb is Verb.CREATE else f"there is no {change.kind} {change.name} any more"
-            self._kubectl.run(*change.undo, seconds=limits.DELETED)
-            now = self._kubectl.get(change.kind, change.name, namespace=change.namespace)
-        except PlatformError as error:
+            if isinstance(change, OwnChange):
+                change.back()
+                return ""
+            if trouble := self._undone(change):
+                return trouble
+            self._run.undone(change.number)
+        except TrivetError as error:
             return error.message
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _undone(self, change: Change) -> str:
+        """Undo a change of an object and look whether it is undone; why not, or an empty string. Raises PlatformError."""
+        now = self._kubectl.get(change.kind, change.name, namespace=change.namespace)
+        if now is None:
+            return "" if change.verb is Verb.CREATE else f"there is no {change.kind} {change.name} any more"
+        self._kubectl.run(*change.undo, seconds=limits.DELETED)
+        now = self._kubectl.get(change.kind, change.name, namespace=change.namespace)
         if change.verb is Verb.CREATE:
             return "" if now is None else "it is still there"
         return "" if now is not None and holds(now, change.back) else "it does not hold what it did before"
 
     def _note(self, verb: Verb, kind: str, name: str, place: str, undo: tuple[str, ...], back: Any = None) -> Change:
         what = f"{verb} {kind}/{name} in {place}"
-        number = self._run.undo(f"a fault: {what}", self._kubectl.argv(*undo), owed=True)
+        number = self._run.undo(f"a fault: {what}", self._kubectl.argv(*undo), owed=True, gone_with=self._place_of_all)
         change = Change(
             what=what, verb=verb, kind=kind, name=name, namespace=place, undo=undo, number=number, back=back
         )
@@ -266,11 +278,3 @@ class ClusterHands:
                 remedy="state the right count in the touch, or narrow the selector",
             )
         self._touches[said] -= 1
-
-
-def _why_not(back: Callable[[], object]) -> str:
-    try:
-        back()
-    except TrivetError as error:
-        return error.message
-    return ""

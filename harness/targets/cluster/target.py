@@ -37,9 +37,16 @@ class ClusterTarget:
 
     @contextmanager
     def start(self, stack: Stack, emit: Emit) -> Iterator[ClusterSession]:
-        """A session on ``stack``. Cleans first what a killed run left behind. Raises PlatformError when the cluster does not allow it."""
+        """A session on ``stack``. Cleans first what a killed run left behind.
+
+        Raises PlatformError when the cluster does not allow it, or when a fault that was left behind cannot be reverted.
+        """
         for leftover in leftovers():
-            clean(leftover)
+            if (trouble := clean(leftover)) and leftover.owed:
+                raise PlatformError(
+                    f"a fault that run {leftover.run} left behind cannot be reverted: {trouble}",
+                    remedy=f"make its cluster reachable; if there is no such cluster any more, remove {leftover.directory}",
+                )
         with self._open(stack, emit) as access, Run() as run, closing(Processes(run)) as processes:
             session: ClusterSession | None = None
             try:

@@ -37,7 +37,7 @@ def existing_target(settings: Existing) -> ClusterTarget:
 
 def kubectl_of(settings: Existing) -> Kubectl:
     """kubectl for the named context. Raises UsageError when none is named, or one that the kubeconfig does not have."""
-    kubeconfig = Path(settings.kubeconfig).expanduser() if settings.kubeconfig else None
+    kubeconfig = Path(settings.kubeconfig).expanduser().absolute() if settings.kubeconfig else None
     present = contexts(kubeconfig)
     known = f"the kubeconfig has: {', '.join(present)}" if present else "the kubeconfig has none"
     if not settings.context:

@@ -89,16 +89,19 @@ class Run:
             journal.flush()
             os.fsync(journal.fileno())
 
-    def undo(self, what: str, command: Sequence[str], *, owed: bool = False) -> int:
+    def undo(self, what: str, command: Sequence[str], *, owed: bool = False, gone_with: Path | None = None) -> int:
         """Note the ``command`` that removes ``what``, before it is made. It runs only when this process cannot clean up itself.
 
         It must bear being run when there is nothing to remove. Returns the number by which ``undone`` takes it back. What is ``owed`` keeps
-        the directory as a leftover until it is taken back, whatever way out is taken.
+        the directory as a leftover until it is taken back, whatever way out is taken; that it cannot be reached does not take it back,
+        unless the file that it is ``gone_with`` is no more.
         """
         number = next(self._undos)
         if owed:
             self._owed.add(number)
-        self.write(event="undo", what=what, command=list(command), number=number)
+        place = {"kubeconfig": _absolute(found)} if (found := os.environ.get(KUBECONFIG)) else {}
+        within = {"gone_with": str(gone_with)} if gone_with else {}
+        self.write(event="undo", what=what, command=list(command), number=number, owed=owed, **place, **within)
         return number
 
     def undone(self, number: int) -> None:
@@ -125,6 +128,8 @@ class Leftover:
     directory: Path
     processes: dict[int, str]
     elsewhere: tuple[str, ...] = ()
+    owed: tuple[str, ...] = ()
+    """What of it is in force for others until it is undone: faults."""
 
     def __str__(self) -> str:
         """One line: the run, where it lies, the pids that still live, and what it may have left elsewhere."""
@@ -143,12 +148,14 @@ def leftovers() -> list[Leftover]:
     for directory in sorted(runs_directory().glob("*/")):
         with _orphaned(directory) as orphaned:
             if orphaned:
+                entries = _undone(directory)
                 found.append(
                     Leftover(
                         run=directory.name,
                         directory=directory,
                         processes={process.pid: _command(process) for process in marked(directory.name)},
-                        elsewhere=tuple(entry["what"] for entry in _undone(directory)),
+                        elsewhere=tuple(entry["what"] for entry in entries),
+                        owed=tuple(entry["what"] for entry in entries if entry.get("owed")),
                     )
                 )
     return found
@@ -244,6 +251,12 @@ _GONE = re.compile(
 )
 """What a removing command says when there is nothing to remove any more, not even the place where it was."""
 
+_NOT_FOUND = "Error from server (NotFound)"
+"""What kubectl says when the API server itself knows nothing of an object or of its namespace."""
+
+KUBECONFIG = "KUBECONFIG"
+"""A kubectl that names no kubeconfig reads these files: who cleans up may have others."""
+
 
 def _undone(directory: Path) -> list[dict[str, Any]]:
     """The journal's undo entries that were not taken back. The last line of a killed writer may be half a line."""
@@ -263,15 +276,31 @@ def _undo(entry: dict[str, Any]) -> str:
     """Run one removing command; why it failed, or an empty string."""
     try:
         done = subprocess.run(
-            entry["command"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=limits.UNDO
+            entry["command"],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=limits.UNDO,
+            env=os.environ | ({KUBECONFIG: entry["kubeconfig"]} if "kubeconfig" in entry else {}),
         )
     except FileNotFoundError:
         return f"{entry['what']}: there is no {entry['command'][0]} any more to remove it with"
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{entry['what']}: {error}"
-    if done.returncode == 0 or _GONE.search(done.stderr):
+    if done.returncode == 0 or _gone(entry, done.stderr):
         return ""
     return f"{entry['what']}: {done.stderr.strip() or 'could not be removed'}"
+
+
+def _gone(entry: dict[str, Any], said: str) -> bool:
+    """Whether a removing command failed for want of anything to remove."""
+    if entry.get("owed"):
+        return _NOT_FOUND in said or ("gone_with" in entry and not Path(entry["gone_with"]).exists())
+    return bool(_GONE.search(said))
+
+
+def _absolute(paths: str) -> str:
+    return os.pathsep.join(str(Path(path).absolute()) for path in paths.split(os.pathsep) if path)
 
 
 def _command(process: psutil.Process) -> str:
