@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.faults import applied
+from trivet.engine.scenarios.faults import applied, in_turn
 from trivet.engine.scenarios.watch import Watch
 from trivet.errors import CannotTell, PlatformError, TrivetError
 from trivet.integration import TrackingApi, build_inference_service, check_storage_uri, v2_request
@@ -21,6 +21,7 @@ from trivet.targets.cluster.rollout import FRUGAL
 NAME = "lost-classifier"
 TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
 POOR = "trivet-without-credentials"
+ACCOUNT = Touch(verb=Verb.CREATE, kind="ServiceAccount", name=POOR, namespace=SERVING)
 ROW = {"age": 0.5, "sessions": 4, "basket": 0.2, "recency": -0.3, "discount": 0.1, "engagement": 0.4}
 """An input of the example pipeline's model."""
 
@@ -63,7 +64,7 @@ ROW = {"age": 0.5, "sessions": 4, "basket": 0.2, "recency": -0.3, "discount": 0.
         ),
         remedied("resolved-uri", "the URI that the core library resolves"),
     ),
-    touches=(TOUCH,),
+    touches=(TOUCH, ACCOUNT),
     budgets=Budgets(steady=60, symptom=150, recovery=120),
     claims=(
         Claim(
@@ -89,9 +90,6 @@ def wrong_storage_uri(
 ) -> Iterator[Case]:
     run = tracking.get_run(handover.model.run_id)
     uri = wrong_uri(handover.storage_uri, variant, handover.model, run["info"]["artifact_uri"])
-    if variant == "no-credentials":
-        cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": POOR}})
-
     refusal: list[str] = []
 
     def symptom(watch: Watch) -> Sighting:
@@ -108,8 +106,12 @@ def wrong_storage_uri(
             return seen(f"{told.message}, and then it answered {answer}", evidence=told.proof, **measured)
         return unseen(f"{told.message}, and answered a request", evidence=told.proof, **measured)
 
+    fault = _deployed(_service(handover, uri, variant), uri, refusal)
+    if variant == "no-credentials":
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": POOR, "namespace": SERVING}}
+        fault = in_turn(applied(account, name="an account without credentials"), fault)
     yield Case(
-        fault=_deployed(_service(handover, uri, variant), uri, refusal),
+        fault=fault,
         steady=lambda: "" if cluster.get("inferenceservice", NAME) else f"there is no InferenceService {NAME}",
         symptom=symptom,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
 from trivet.engine.scenarios.slices import answered_by
-from trivet.engine.scenarios.watch import Watch, until
+from trivet.engine.scenarios.watch import FAULT, Watch, until
 from trivet.errors import CannotTell
 from trivet.integration import (
     TrackingApi,
@@ -119,7 +119,7 @@ AFTER = 40.0
         remedied("library", "the change that trivet.integration.rollback plans, with the probe"),
     ),
     touches=(TOUCH,),
-    budgets=Budgets(steady=120, symptom=120, recovery=240),
+    budgets=Budgets(steady=120, symptom=COLD + AFTER, recovery=240),
     features=(CANARY_TRAFFIC, SCALE_TO_ZERO),
     claims=(
         Claim(
@@ -207,10 +207,10 @@ def _lost(watch: Watch, flow: Flow, old: Model) -> Sighting:
     """Whether clients lost anything since the rollback was sent; that they got to the earlier model, first of all."""
     watch.until(
         f"{old.name} answers",
-        lambda: True if [a for a in watch.answers("fault") if answered_by(a, flow.models) == old.name] else None,
+        lambda: True if [a for a in watch.answers(FAULT) if answered_by(a, flow.models) == old.name] else None,
     )
-    watch.wait(min(AFTER, watch.left - 5))
-    last = [answered_by(answer, flow.models) for answer in watch.answers("fault")[-5:]]
+    watch.wait(AFTER)
+    last = [answered_by(answer, flow.models) for answer in watch.answers(FAULT)[-5:]]
     if set(last) != {old.name}:
         raise CannotTell(
             f"at the end not only {old.name} answered, so that the rollback is not shown: {', '.join(last)}"

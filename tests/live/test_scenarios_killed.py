@@ -1,6 +1,6 @@
 """A run that is killed or interrupted at any moment of any fault: after the next run's cleaning the cluster holds what it held before.
 
-kubectl is one on paper, so that hundreds of moments cost little; ``tests/live/test_scenarios_cluster.py`` kills on a real cluster.
+kubectl is one on paper, so that hundreds of moments cost little; ``test_scenarios_killed_cluster.py`` kills on a real cluster.
 """
 
 from __future__ import annotations

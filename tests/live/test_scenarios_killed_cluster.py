@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from trivet.engine.ending import ending_on_signals
+from trivet.engine.scenarios import detours
 from trivet.engine.scenarios import faults as faults_module
 from trivet.engine.scenarios.authoring import scenario, unprotected, unseen
+from trivet.engine.scenarios.detours import failing, slowed, unanswered
 from trivet.engine.scenarios.faults import (
     applied,
     crashed,
@@ -39,7 +41,7 @@ from trivet.targets.local.journal import Run, clean, leftovers
 
 pytestmark = pytest.mark.cluster
 
-KILLS = 6
+KILLS = 5
 """For each fault."""
 SEED = 20241125
 WAREHOUSE = "warehouse"
@@ -100,6 +102,7 @@ def faults(session: ClusterSession) -> Mapping[str, Fault]:
     pod = session.access.kubectl.objects(
         "pod", namespace=path.namespace, selector=",".join(f"{key}={value}" for key, value in path.selector.items())
     )[0]["metadata"]["name"]
+    detour: Any = {"host": path.host, "port": path.port, "image": session.access.images["trainer"], "pod": pod}
     shelf = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shelf", "namespace": SERVING}}
     return {
         "network_cut": network_cut(pod=pod, host=path.host, port=path.port, namespace=PIPELINES),
@@ -112,6 +115,9 @@ def faults(session: ClusterSession) -> Mapping[str, Fault]:
         "stopped": stopped(WAREHOUSE, namespace=SERVING),
         "crashed": crashed(f"app={WAREHOUSE}", "keeper", names=WAREHOUSE, namespace=SERVING),
         "restarted": restarted(f"app={WAREHOUSE}", names=WAREHOUSE, namespace=SERVING),
+        "slowed": slowed("mlflow", path="/health", seconds=2, **detour),
+        "failing": failing("mlflow", path="/health", status=503, **detour),
+        "unanswered": unanswered("mlflow", **detour),
         "in_turn": in_turn(
             secret_changed(WAREHOUSE, {"key": "wrong"}, namespace=SERVING),
             restarted(f"app={WAREHOUSE}", names=WAREHOUSE, namespace=SERVING),
@@ -123,8 +129,10 @@ def makers() -> set[str]:
     """The functions of trivet's own faults; one that is new is to be killed here too."""
     return {
         name
-        for name, function in inspect.getmembers(faults_module, inspect.isfunction)
-        if function.__module__ == faults_module.__name__
+        for module in (faults_module, detours)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__
+        and not name.startswith("_")
         and inspect.signature(function).return_annotation == "Fault"
         and function is not faults_module.idle
     }
