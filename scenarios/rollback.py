@@ -141,10 +141,7 @@ AFTER = 40.0
             variants=("uri-swap", "reapply", "library"),
         ),
     ),
-    sources=(
-        "incident 3 of the reference platform",
-        "knative.dev/serving pkg/reconciler/autoscaling: min-scale holds for reachable revisions only",
-    ),
+    sources=("knative.dev/serving pkg/reconciler/autoscaling: min-scale holds for reachable revisions only",),
 )
 def revision_at_zero(
     cluster: ClusterClient,

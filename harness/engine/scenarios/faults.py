@@ -102,15 +102,15 @@ def applied(
 def patched(
     kind: str, name: str, patch: Mapping[str, Any], *, namespace: str, says: str, budget: float = 30.0
 ) -> Fault:
-    """A changed object. It is in force when the API server holds what the patch says and the object's controller has seen that."""
+    """A changed object. In force when the API server holds what the patch says, and its controller, if it has one, has seen that."""
 
     def took_effect(hands: Hands) -> str:
         found = hands.get(kind, name, namespace=namespace) or {}
         generation = (found.get("metadata") or {}).get("generation")
-        observed = (found.get("status") or {}).get("observedGeneration", generation)
-        if not holds(found, patch) or observed != generation:
+        observed = (found.get("status") or {}).get("observedGeneration")
+        if not holds(found, patch) or observed not in (None, generation):
             return ""
-        return f"{kind} {name} holds {json.dumps(patch)}, generation {generation}, and its controller has seen it"
+        return f"{kind} {name} holds {json.dumps(patch)}" + (", and its controller has seen it" if observed else "")
 
     return Fault(
         name=says,
