@@ -13,6 +13,7 @@ from trivet.engine.scenarios.watch import EFFECT, Watch
 from trivet.errors import CannotTell, PlatformError
 from trivet.integration import (
     Arm,
+    Aspect,
     Check,
     Decision,
     Judgement,
@@ -29,7 +30,7 @@ from trivet.integration import (
     v2_request,
     v2_values,
 )
-from trivet.integration.canary import Ask, Aspect
+from trivet.integration.canary import Ask
 from trivet.integration.monitoring import error_rate, latency, number
 from trivet.model.fault import SERVING, Fault, Touch, Verb
 from trivet.model.feature import CANARY_TRAFFIC, PROMETHEUS
@@ -37,9 +38,9 @@ from trivet.model.handover import Handover
 from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.model.traffic import Answer
 from trivet.scenarios import deploying
-from trivet.scenarios.deploying import ROWS, SETTLED, Model, all_by, ask_revisions, when
+from trivet.scenarios.deploying import ROWS, SETTLED, Model, all_by, ask_revisions
 from trivet.targets.base import ClusterClient, Hands, MetricsClient, TrafficClient, TrainerClient
-from trivet.targets.cluster.rollout import deployed
+from trivet.targets.cluster.rollout import deployed, wait_for
 
 NAME = "judged-classifier"
 TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
@@ -253,7 +254,9 @@ def follow(cluster: ClusterClient, decision: Decision, new: str, before: str) ->
     observed = cluster.get("inferenceservice", NAME) or {}
     patch, revision = (promote(), new) if decision is Decision.PROMOTE else (rollback(observed).patch, before)
     cluster.patch("inferenceservice", NAME, patch)
-    when(cluster, NAME, lambda found: shares(found) == {revision: 100}, f"all traffic at {revision}", SETTLED)
+    wait_for(
+        cluster, NAME, lambda found: shares(found) == {revision: 100}, f"gives {revision} all traffic", seconds=SETTLED
+    )
 
 
 def judged(trial: Trial, judgement: Judgement, answers: Sequence[Answer], flow: Flow, decided: float) -> Sighting:

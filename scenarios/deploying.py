@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from trivet.engine.scenarios.authoring import unseen
 from trivet.engine.scenarios.slices import answered_by
-from trivet.engine.scenarios.watch import REVERT, Watch, until
+from trivet.engine.scenarios.watch import REVERT, Watch
 from trivet.errors import CannotTell, NotOffered
 from trivet.integration import TrackingApi, build_inference_service, resolve_storage_uri, revision_url
 from trivet.model.fault import SERVING, Fault, Touch, Verb
@@ -143,18 +143,6 @@ def without_probe(document: Document) -> Document:
     """The same service with the readiness that KServe's runtime has by itself: an open port."""
     del document["spec"]["predictor"]["model"]["readinessProbe"]
     return document
-
-
-def when(
-    cluster: ClusterClient, name: str, holds: Callable[[Mapping[str, Any]], bool], what: str, seconds: float = READY
-) -> Mapping[str, Any]:
-    """The InferenceService once it ``holds``. Raises CannotTell, saying ``what`` was waited for, after ``seconds``."""
-
-    def look() -> Mapping[str, Any] | None:
-        observed = cluster.get("inferenceservice", name) or {}
-        return observed if holds(observed) else None
-
-    return until(f"InferenceService {name}: {what}", look, seconds=seconds)
 
 
 def changed(

@@ -14,7 +14,7 @@ from trivet.integration import TrackingApi, build_inference_service, check_stora
 from trivet.model.fault import SERVING, Fault, Touch, Verb
 from trivet.model.handover import Handover, LoggedModel
 from trivet.model.scenario import Budgets, Case, Claim, Sighting
-from trivet.scenarios.observing import watch_loading
+from trivet.scenarios.observing import KILLED, watch_loading
 from trivet.targets.base import ClusterClient, Hands, StoreClient, TrafficClient
 from trivet.targets.cluster.rollout import FRUGAL
 
@@ -90,12 +90,12 @@ def wrong_storage_uri(
 ) -> Iterator[Case]:
     run = tracking.get_run(handover.model.run_id)
     uri = wrong_uri(handover.storage_uri, variant, handover.model, run["info"]["artifact_uri"])
-    refusal: list[str] = []
+    refused: list[str] = []
 
     def symptom(watch: Watch) -> Sighting:
-        if refusal:
-            return unseen(f"admission refused it: {refusal[0]}", before_deployment=before_deployment(store, uri))
-        told = watch_loading(cluster, watch, NAME)
+        if refused:
+            return unseen(f"admission refused it: {refused[0]}", before_deployment=before_deployment(store, uri))
+        told = watch_loading(cluster, watch, NAME, counts=lambda cause: not cause.said.startswith(KILLED))
         measured = {**told.measured, "before_deployment": before_deployment(store, uri)}
         if told.ready is None and not told.failed:
             raise CannotTell(f"neither ready nor failed, which only shows that all is slow: {told.message}")
@@ -106,7 +106,7 @@ def wrong_storage_uri(
             return seen(f"{told.message}, and then it answered {answer}", evidence=told.proof, **measured)
         return unseen(f"{told.message}, and answered a request", evidence=told.proof, **measured)
 
-    fault = _deployed(_service(handover, uri, variant), uri, refusal)
+    fault = _deployed(_service(handover, uri, variant), uri, refused)
     if variant == "no-credentials":
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": POOR, "namespace": SERVING}}
         fault = in_turn(applied(account, name="an account without credentials"), fault)
@@ -133,8 +133,8 @@ def wrong_uri(right: str, variant: str, model: LoggedModel, artifact_uri: str) -
     }[variant]
 
 
-def _deployed(document: Mapping[str, Any], uri: str, refusal: list[str]) -> Fault:
-    """The service is applied. A webhook that refuses it has seen the fault too; its words go into ``refusal``."""
+def _deployed(document: Mapping[str, Any], uri: str, refused: list[str]) -> Fault:
+    """The service is applied. A webhook that refuses it has seen the fault too; its words go into ``refused``."""
     plain = applied(document, name=f"an InferenceService for {uri}")
 
     def inject(hands: Hands) -> None:
@@ -143,10 +143,10 @@ def _deployed(document: Mapping[str, Any], uri: str, refusal: list[str]) -> Faul
         except PlatformError as error:
             if "admission webhook" not in error.message:
                 raise
-            refusal.append(error.message[-400:])
+            refused.append(error.message[-400:])
 
     def took_effect(hands: Hands) -> str:
-        return f"the API server was asked for it and said: {refusal[0]}" if refusal else plain.took_effect(hands)
+        return f"the API server was asked for it and said: {refused[0]}" if refused else plain.took_effect(hands)
 
     return replace(plain, inject=inject, took_effect=took_effect)
 

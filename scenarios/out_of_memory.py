@@ -232,6 +232,7 @@ def statuses(answers: list[Answer]) -> str:
 
 def _lost(watch: Watch, cluster: ClusterClient, batch: list[Answer]) -> Sighting:
     watch.wait(AFTER)
+    watch.settle()
     outage = watch.outage()
     peak, kernel = memory(cluster, ASKED)
     how = kills(cluster, ASKED)

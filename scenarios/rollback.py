@@ -25,8 +25,9 @@ from trivet.model.feature import CANARY_TRAFFIC, SCALE_TO_ZERO
 from trivet.model.handover import Handover
 from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.scenarios import deploying
-from trivet.scenarios.deploying import ROWS, SETTLED, ZERO, Document, Model, all_by, ask_revisions, pods, when
+from trivet.scenarios.deploying import READY, ROWS, SETTLED, ZERO, Document, Model, all_by, ask_revisions, pods
 from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClient
+from trivet.targets.cluster.rollout import wait_for
 
 NAME = "returning-classifier"
 # Who warms up first changes the service twice.
@@ -68,54 +69,47 @@ AFTER = 40.0
     variants=(
         unprotected("percent-zero", "canaryTrafficPercent: 0, the service as KServe's runtime has it, minReplicas 1"),
         unprotected(
-            "quick-model",
-            "the same, with a model that loads at once, in less than the probe's patience",
-            expected=None,
-            further=True,
+            "quick-model", "the same, with a model that loads at once, in less than the probe's patience", further=True
         ),
         remedied(
-            "model-probe", "the same, with a readiness probe that asks for the model", protects=None, further=True
+            "model-probe", "the same, with a readiness probe that asks for the model", protects=False, further=True
         ),
         remedied(
             "patience",
             "the same, with a probe of 10 minutes' patience and a progress deadline of 20 minutes",
-            protects=None,
+            protects=False,
             further=True,
         ),
         remedied(
             "scales",
             "the same, with the probe, and min-scale and initial-scale 1 on every revision",
-            protects=None,
+            protects=False,
             further=True,
         ),
         remedied(
             "retention",
             "the same, with the probe and a pod retention of 10 minutes on every revision",
-            protects=None,
+            protects=False,
             further=True,
         ),
         remedied(
             "canary-slice",
             "the same, with the probe, the old revision kept at 1 % of the traffic until then",
-            protects=None,
             further=True,
         ),
         remedied(
             "slice-first",
             "the same, with the probe, after 1 % of the traffic has woken the old revision",
-            protects=None,
+            protects=False,
             further=True,
         ),
         remedied(
             "woken",
             "the same, with the probe, after a request to the old revision's own Service has woken it",
-            protects=None,
             further=True,
         ),
-        remedied(
-            "uri-swap", "the storage URI of the earlier model, patched in, with the probe", protects=None, further=True
-        ),
-        remedied("reapply", "the earlier manifest, with the probe", protects=None, further=True),
+        remedied("uri-swap", "the storage URI of the earlier model, patched in, with the probe", further=True),
+        remedied("reapply", "the earlier manifest, with the probe", further=True),
         remedied("library", "the change that trivet.integration.rollback plans, with the probe"),
     ),
     touches=(TOUCH,),
@@ -125,20 +119,35 @@ AFTER = 40.0
         Claim(
             text="minReplicas ≥ 1 keeps the previous revision warm.",
             holds=False,
-            found="with minReplicas 1 the previous revision goes down to no pod as soon as it has no traffic",
-            variants=("percent-zero", "model-probe"),
+            found=(
+                "the previous revision goes down to no pod as soon as it has no traffic, with minReplicas 1 and with min-scale, "
+                "initial-scale or a pod retention on the revision itself"
+            ),
+            variants=("percent-zero", "model-probe", "scales", "retention"),
         ),
         Claim(
             text="A longer readiness probe makes the rollback work.",
             holds=False,
-            found="a probe that asks for the model ends the HTTP 400 while it loads; the wait for the pod's cold start stays",
-            variants=("model-probe",),
+            found=(
+                "a probe that asks for the model ends the HTTP 400 while it loads; the wait for the pod's cold start stays, however "
+                "patient the probe and the progress deadline are"
+            ),
+            variants=("model-probe", "patience"),
         ),
         Claim(
             text="Rolling back by swapping the storage URI avoids the cold start of a revision at zero.",
             holds=True,
             found="a new revision is started beside the one that serves, and gets the traffic when it is ready",
             variants=("uri-swap", "reapply", "library"),
+        ),
+        Claim(
+            text="Keeping the previous revision at a small share of the traffic keeps the way back warm.",
+            holds=True,
+            found=(
+                "with 1 % it keeps its pod, and the rollback loses nothing; of a revision that is at zero already the 1 % wait for the "
+                "cold start, where a request to the revision's own Service wakes it at no client's cost"
+            ),
+            variants=("canary-slice", "slice-first", "woken"),
         ),
     ),
     sources=("knative.dev/serving pkg/reconciler/autoscaling: min-scale holds for reachable revisions only",),
@@ -173,19 +182,25 @@ def revision_at_zero(
 
     try:
         cluster.apply(service(cluster, old, variant))
-        stable = when(cluster, NAME, is_ready, "Ready=True")
+        stable = wait_for(cluster, NAME, is_ready, "says Ready=True", seconds=READY)
         before = newest_revision(stable)
         cluster.apply(service(cluster, new, variant))
-        when(cluster, NAME, lambda seen: newest_revision(seen) not in ("", before), "a second revision is ready")
+        wait_for(
+            cluster,
+            NAME,
+            lambda seen: newest_revision(seen) not in ("", before),
+            "has a second revision that is ready",
+            seconds=READY,
+        )
         keep = set_canary(99) if variant == "canary-slice" else promote()
         cluster.patch("inferenceservice", NAME, keep)
         share = {before: 1} if variant == "canary-slice" else {}
-        when(
+        wait_for(
             cluster,
             NAME,
             lambda seen: shares(seen) == {newest_revision(seen): 100 - sum(share.values()), **share},
-            "promoted",
-            SETTLED,
+            "gives the second revision its traffic",
+            seconds=SETTLED,
         )
         if variant not in ANEW:
             _settle(cluster, before, variant)
@@ -212,6 +227,7 @@ def _lost(watch: Watch, flow: Flow, old: Model) -> Sighting:
         raise CannotTell(
             f"at the end not only {old.name} answered, so that the rollback is not shown: {', '.join(last)}"
         )
+    watch.settle()
     outage = watch.outage()
     told = seen if outage.lost else unseen
     return told(

@@ -152,6 +152,7 @@ def _lost(watch: Watch, cluster: ClusterClient) -> Sighting:
     while time.monotonic() < ends:
         failed()
         watch.wait(2)
+    watch.settle()
     outage = watch.outage(EFFECT)
     told = seen if outage.lost else unseen
     return told(

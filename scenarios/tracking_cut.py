@@ -105,7 +105,6 @@ SERVICE = "mlflow"
         ),
     ),
     sources=(
-        "incident 1 of the reference platform",
         "mlflow utils/autologging_utils/safety.py: errors become warnings",
         "kube-router 2.2.1 pkg/controllers/netpol/pod.go: what no policy allows is rejected, and nothing makes it drop",
     ),
@@ -161,7 +160,6 @@ def pipeline_green_run_missing(
     touches=detour_touches(SERVICE),
     budgets=Budgets(steady=60, symptom=240, recovery=60),
     sources=(
-        "incident 1 of the reference platform",
         "measured: a listener whose queue is full is met as a dropping network is, by a time-out of connecting (Linux, tcp_conn_request)",
     ),
 )

@@ -6,7 +6,19 @@ InferenceService, link the two, roll it out, judge the canary, promote it or tak
 """
 
 from trivet.integration.artifacts import UriProblem, check_storage_uri, resolve_storage_uri, scheme_of
-from trivet.integration.canary import Arm, Check, Decision, Judgement, Limits, Standing, check, judge, measured, observe
+from trivet.integration.canary import (
+    Arm,
+    Aspect,
+    Check,
+    Decision,
+    Judgement,
+    Limits,
+    Standing,
+    check,
+    judge,
+    measured,
+    observe,
+)
 from trivet.integration.gate import GateDecision, gate, production_metric
 from trivet.integration.inference_service import build_inference_service
 from trivet.integration.labels import is_label_value, label_value
@@ -37,6 +49,7 @@ from trivet.integration.tracking import TrackingApi, TrackingError
 
 __all__ = [
     "Arm",
+    "Aspect",
     "Check",
     "Column",
     "Decision",

@@ -30,6 +30,7 @@ class Watch:
         self._case = case
         self._flow: Flow | None = None
         self._background: Background | None = None
+        self._over = False
         self._clock = clock
         self._marks: dict[str, float] = {}
         self._samples: dict[str, list[tuple[float, Mapping[str, float]]]] = {name: [] for name in case.gauges}
@@ -68,8 +69,9 @@ class Watch:
         For a case without a flow, whose service is only there, or only to be asked, under the fault.
         """
         with traffic.background(flow.service, flow.request, rate=flow.rate, timeout=_timeout(flow)) as background:
-            self._flow, self._background = flow, background
+            self._flow, self._background, self._over = flow, background, False
             yield
+        self._over = True
 
     def answers(self, since: str = FAULT, before: str = "") -> list[Answer]:
         """The answers to the requests that were due since a mark, and before another one if that is named, as far as they are known by now:
@@ -82,17 +84,18 @@ class Watch:
 
     def outage(self, since: str = FAULT, before: str = "") -> Outage:
         """What clients lost since a mark, and before another one if that is named. Raises CannotTell when no request was due."""
-        return outage(self.answers(since, before), self._sent())
-
-    def settle(self, before: str) -> None:
-        """Wait until it is known what became of every request that was due before a mark. Raises CannotTell when their time-outs are over
-        and it is not."""
         flow = self._sent()
-        seconds = self._marks[before] + _timeout(flow) + SAMPLED - self._clock()
+        return outage(self.answers(since, before), flow)
+
+    def settle(self, before: str = "") -> None:
+        """Wait until it is known what became of every request that was due before a mark, or by now. Raises CannotTell when their time-outs
+        are over and it is not."""
+        flow = self._sent()
+        ends = self._marks[before] if before else self._clock()
         until(
-            f"what became of the requests that were due before {before!r} is known",
-            lambda: True if all_known(self._all(), flow, self._marks[before]) else None,
-            seconds=max(0.0, seconds),
+            f"what became of the requests that were due before {before or 'that moment'!r} is known",
+            lambda: True if self._over or all_known(self._all(), flow, ends) else None,
+            seconds=max(0.0, ends + _timeout(flow) + SAMPLED - self._clock()),
         )
 
     def timeline(self) -> Timeline | None:
