@@ -21,6 +21,7 @@ def test_an_outage_is_counted_in_requests_and_in_seconds() -> None:
 def test_an_answer_that_comes_too_late_is_lost() -> None:
     found = outage([good(0.0, 1), good(0.2, 1, seconds=12.0), good(0.4, 1)], FLOW)
     assert (found.lost, found.errors, found.stall) == (1, 0, 12.0)
+    assert found.first == "the answer of version 1 after 12.0 s, more than 10 s"
 
 
 def test_a_wrong_value_at_http_200_is_lost() -> None:

@@ -80,8 +80,14 @@ def outage(answers: Sequence[Answer], flow: Flow) -> Outage:
         errors=sum(not answered_by(answer, flow.models) for answer in lost),
         seconds=round(lost[-1].at - lost[0].at + 1 / flow.rate, 3) if lost else 0.0,
         stall=round(max(answer.seconds for answer in answers), 3),
-        first=str(lost[0]) if lost else "",
+        first=_told(lost[0], flow) if lost else "",
     )
+
+
+def _told(lost: Answer, flow: Flow) -> str:
+    """A lost answer in words; a right one that came too late is not quoted."""
+    model = answered_by(lost, flow.models)
+    return f"the answer of {model} after {lost.seconds:.1f} s, more than {flow.patience:g} s" if model else str(lost)
 
 
 def timeline(
