@@ -14,7 +14,7 @@ from trivet.integration import TrackingApi, build_inference_service, check_stora
 from trivet.model.fault import SERVING, Fault, Touch, Verb
 from trivet.model.handover import Handover, LoggedModel
 from trivet.model.scenario import Budgets, Case, Claim, Sighting
-from trivet.scenarios.observing import KILLED, watch_loading
+from trivet.scenarios.observing import not_found, watch_loading
 from trivet.targets.base import ClusterClient, Hands, StoreClient, TrafficClient
 from trivet.targets.cluster.rollout import FRUGAL
 
@@ -95,7 +95,7 @@ def wrong_storage_uri(
     def symptom(watch: Watch) -> Sighting:
         if refused:
             return unseen(f"admission refused it: {refused[0]}", before_deployment=before_deployment(store, uri))
-        told = watch_loading(cluster, watch, NAME, counts=lambda cause: not cause.said.startswith(KILLED))
+        told = watch_loading(cluster, watch, NAME, counts=not_found)
         measured = {**told.measured, "before_deployment": before_deployment(store, uri)}
         if told.ready is None and not told.failed:
             raise CannotTell(f"neither ready nor failed, which only shows that all is slow: {told.message}")

@@ -20,12 +20,17 @@ CONTAINERS = ("storage-initializer", SERVER)
 KILLED = "OOMKilled"
 WORKER_KILLED = re.compile(r"Worker with PID \d+ .*stopped unexpectedly with exit code 9\b")
 """What MLServer says of a worker that got SIGKILL."""
+UNREACHABLE = re.compile("Could not connect to the endpoint")
+"""What botocore says when nobody answers, as in the first moments of a pod whose network policies are still being set."""
 PATIENCE = 75.0
 """Seconds after the container named the cause in which the service should say that it failed: it was seen to after about 60."""
 
+BLOCKED = "BlockedByFailedLoad"
+"""What a service says of its model when a container failed, and takes back when the next try goes better (KServe 0.20.0)."""
+
 _ERROR = re.compile(
     r"(\w*(Error|Exception|Failure)\b|Could not find|No such file|NoSuch\w+|Unable to|AccessDenied|Forbidden|not found|"
-    r"stopped unexpectedly)"
+    r"stopped unexpectedly|\bERROR\b)"
 )
 
 
@@ -46,10 +51,15 @@ def refused_by_server(cause: Cause) -> bool:
     return cause.container == SERVER and not killed
 
 
+def not_found(cause: Cause) -> bool:
+    """Whether the model was not where it was looked for: neither was its store out of reach for a moment, nor anything killed."""
+    return not cause.said.startswith(KILLED) and not UNREACHABLE.search(cause.said)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Told:
     """What was seen of the service: when it was ready (None: never), the cause that counts (None: there was none), whether there was one or
-    the service itself said that it failed, in a sentence, in numbers and in full."""
+    the service itself said so to the end, in a sentence, in numbers and in full."""
 
     ready: float | None
     cause: Cause | None
@@ -75,7 +85,9 @@ def watch_loading(
     diary = Diary(began)
     cause: Cause | None = None
     other: Cause | None = None
-    caused, said_failed = 0.0, 0.0
+    caused = 0.0
+    said_failed: float | None = None
+    taken_back: float | None = None
     ready: float | None = None
     while watch.left > 5:
         at = round(time.monotonic() - began, 1)
@@ -92,13 +104,21 @@ def watch_loading(
             ready = at
             watch.mark("Ready=True")
             break
-        if not said_failed and "BlockedByFailedLoad" in state:
+        if (blocked := BLOCKED in state) and said_failed is None:
             said_failed = at
             watch.mark("the service says that it failed")
-        if cause and (said_failed or at > caused + patience):
+        elif said_failed is not None and not blocked:
+            said_failed, taken_back = None, said_failed if taken_back is None else taken_back
+        if cause and (said_failed is not None or at > caused + patience):
             break
         time.sleep(1.0)
-    until = f"after {said_failed:.0f} s" if said_failed else f"not within {time.monotonic() - began:.0f} s"
+    until = (
+        f"after {said_failed:.0f} s"
+        if said_failed is not None
+        else f"after {taken_back:.0f} s, and then no more"
+        if taken_back is not None
+        else f"not within {time.monotonic() - began:.0f} s"
+    )
     told = (
         f"said after {caused:.0f} s: {cause}"
         if cause
@@ -108,6 +128,7 @@ def watch_loading(
     )
     message = (
         f"Ready=True after {ready:.0f} s"
+        + (f"; before that it said that loading failed, {until}" if taken_back is not None else "")
         if ready is not None
         else f"the container {told}; the InferenceService said that loading failed {until}"
     )
@@ -115,7 +136,7 @@ def watch_loading(
     if cause:
         measured["container_says_after_seconds"] = caused
     proof = (diary.proof("what the InferenceService said"),)
-    failed = bool(cause or said_failed)
+    failed = cause is not None or said_failed is not None
     return Told(ready=ready, cause=cause, failed=failed, message=message, measured=measured, proof=proof)
 
 

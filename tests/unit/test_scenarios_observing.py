@@ -11,7 +11,7 @@ from unit.paper_cluster import good, watched
 
 from trivet.model.scenario import Flow
 from trivet.scenarios import observing
-from trivet.scenarios.observing import Cause, causes_of_failure, refused_by_server, said, telling
+from trivet.scenarios.observing import Cause, causes_of_failure, not_found, refused_by_server, said, telling
 
 LOG = "Loading\nTraceback (most recent call last):\nModuleNotFoundError: No module named '_loss'\nbye"
 
@@ -78,6 +78,18 @@ def test_a_server_refused_a_model_that_it_had_and_had_memory_for(container: str,
     assert refused_by_server(Cause(container=container, said=said)) is refused
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("RuntimeError: Failed to fetch model. No model found in 1/artifacts/model.", True),
+        ('storage.initializer ERROR Could not connect to the endpoint URL: "http://store:7070/mlflow"', False),
+        ("OOMKilled, exit status 137", False),
+    ],
+)
+def test_a_model_is_not_found_only_where_it_was_looked_for(said: str, told: bool) -> None:
+    assert not_found(Cause(container="storage-initializer", said=said)) is told
+
+
 class PaperService(PaperPods):
     """A service that gets ready at a look at it, while a pod has failed before."""
 
@@ -110,6 +122,37 @@ def test_a_cause_that_does_not_count_ends_no_look_and_is_told(monkeypatch: pytes
     assert "said nothing of it, but: storage-initializer: ModuleNotFoundError" in slow.message
 
 
+class FickleService(PaperPods):
+    """A service that says at each look what ``states`` say in turn, the last one for ever."""
+
+    def __init__(self, *states: tuple[str, str]) -> None:
+        super().__init__()
+        self._states = list(states)
+
+    def get(self, kind: str, name: str = "", *, selector: str = "") -> dict[str, Any]:
+        if kind == "pod":
+            return super().get(kind, selector=selector)
+        ready, transition = self._states.pop(0) if len(self._states) > 1 else self._states[0]
+        conditions = [{"type": "Ready", "status": ready}]
+        return {"status": {"conditions": conditions, "modelStatus": {"transitionStatus": transition}}}
+
+
+def test_a_failure_that_the_service_takes_back_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
+    watch = watched(good, Flow(service="one", request={}), seconds=0.0)
+    blocked, going = ("Unknown", "BlockedByFailedLoad"), ("Unknown", "InProgress")
+
+    def told(*states: tuple[str, str]) -> observing.Told:
+        watch.deadline = time.monotonic() + 5.05
+        return observing.watch_loading(FickleService(*states), watch, "one")  # type: ignore[arg-type]
+
+    up = told(blocked, going, ("True", "UpToDate"))
+    assert (up.ready is not None, up.failed) == (True, False)
+    assert "before that it said that loading failed, after 0 s, and then no more" in up.message
+    assert not told(blocked, going).failed
+    assert told(going, blocked).failed
+
+
 def test_what_a_service_says_of_itself_is_one_line() -> None:
     status = {
         "conditions": [{"type": "Ready", "status": "False", "reason": "RevisionMissing"}],
@@ -122,6 +165,13 @@ def test_what_a_service_says_of_itself_is_one_line() -> None:
 
 def test_a_log_without_an_error_tells_nothing() -> None:
     assert telling("all is well\n") == ""
+
+
+def test_a_line_that_calls_itself_an_error_is_told() -> None:
+    said = (
+        "storage.initializer ERROR [initializer-entrypoint:<module>():28] Storage initialization failed: No model found"
+    )
+    assert telling(f"storage.initializer INFO Initializing\n{said}\n") == said
 
 
 def test_a_bare_exception_is_told_too() -> None:
