@@ -30,7 +30,7 @@ READY, SETTLED, ZERO = 240.0, 180.0, 180.0
 CALM = 8.0
 """Seconds of traffic after a deployment was refused."""
 REVISION = "serving.knative.dev/revision"
-SERVICE = "serving.kserve.io/inferenceservice"
+OF_SERVICE = "serving.kserve.io/inferenceservice"
 JOB_POD = "trivet.dev/pod"
 
 _ASK = """
@@ -214,7 +214,7 @@ def to_model(of: Model) -> Document:
 def pods(cluster: ClusterClient, name: str) -> dict[str, float]:
     """Revision → ready pods of a service; a revision whose pods are gone, or not ready, has 0 as long as they are listed."""
     found: dict[str, float] = {}
-    for pod in (cluster.get("pod", selector=f"{SERVICE}={name}") or {}).get("items", ()):
+    for pod in (cluster.get("pod", selector=f"{OF_SERVICE}={name}") or {}).get("items", ()):
         revision = (pod["metadata"].get("labels") or {}).get(REVISION, "")
         conditions = (pod.get("status") or {}).get("conditions") or ()
         ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)

@@ -12,7 +12,7 @@ from trivet.engine.authoring import evidence
 from trivet.engine.scenarios.watch import FAULT, Watch
 from trivet.integration import is_ready
 from trivet.model.finding import Evidence
-from trivet.scenarios.deploying import SERVICE
+from trivet.scenarios.deploying import OF_SERVICE
 from trivet.targets.base import ClusterClient
 
 SERVER = "kserve-container"
@@ -157,7 +157,7 @@ def said(service: Mapping[str, Any]) -> str:
 
 def causes_of_failure(cluster: ClusterClient, service: str) -> Iterator[Cause]:
     """Of each container of a service that has failed the line of its log that names the cause."""
-    for pod in (cluster.get("pod", selector=f"{SERVICE}={service}") or {}).get("items", ()):
+    for pod in (cluster.get("pod", selector=f"{OF_SERVICE}={service}") or {}).get("items", ()):
         # One that ends is of a service, or of a revision, that was there before.
         if "deletionTimestamp" in pod["metadata"]:
             continue

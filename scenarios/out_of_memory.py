@@ -16,7 +16,7 @@ from trivet.model.handover import Handover
 from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.model.traffic import Answer
 from trivet.scenarios import deploying
-from trivet.scenarios.deploying import ROWS, SERVICE, Document, Model, all_by, pods
+from trivet.scenarios.deploying import OF_SERVICE, ROWS, Document, Model, all_by, pods
 from trivet.scenarios.observing import KILLED, SERVER, WORKER_KILLED, containers, said, watch_loading
 from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClient
 from trivet.targets.cluster.rollout import FRUGAL, deployed
@@ -282,7 +282,7 @@ def counted(told: str) -> tuple[float, int]:
 def kills(cluster: ClusterClient, name: str) -> str:
     """How it shows that servers of the service were killed for their memory, pod by pod; empty when nothing does."""
     shown = []
-    for pod in (cluster.get("pod", selector=f"{SERVICE}={name}") or {}).get("items", ()):
+    for pod in (cluster.get("pod", selector=f"{OF_SERVICE}={name}") or {}).get("items", ()):
         logs = (cluster.log(pod["metadata"]["name"], SERVER, previous=previous) for previous in (True, False))
         workers = sum(len(WORKER_KILLED.findall(log)) for log in logs)
         if workers:
@@ -304,5 +304,5 @@ def killed(pod: Mapping[str, Any]) -> str:
 
 
 def _running(cluster: ClusterClient, name: str) -> list[Mapping[str, Any]]:
-    found = (cluster.get("pod", selector=f"{SERVICE}={name}") or {}).get("items", ())
+    found = (cluster.get("pod", selector=f"{OF_SERVICE}={name}") or {}).get("items", ())
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]

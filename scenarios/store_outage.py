@@ -16,7 +16,7 @@ from trivet.model.feature import SCALE_TO_ZERO
 from trivet.model.handover import Handover
 from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
 from trivet.scenarios import deploying
-from trivet.scenarios.deploying import ROWS, SERVICE, ZERO, Document, Model, all_by, pods
+from trivet.scenarios.deploying import OF_SERVICE, ROWS, ZERO, Document, Model, all_by, pods
 from trivet.scenarios.observing import Diary, containers, said
 from trivet.targets.base import ClusterClient, TrafficClient, TrainerClient
 from trivet.targets.cluster.rollout import deployed
@@ -125,7 +125,7 @@ def service(cluster: ClusterClient, of: Model, variant: str) -> Document:
 
 def pod_lost() -> Fault:
     """A pod of the service is deleted."""
-    return restarted(f"{SERVICE}={NAME}", names=f"{NAME}-predictor-", namespace=SERVING, draining=True)
+    return restarted(f"{OF_SERVICE}={NAME}", names=f"{NAME}-predictor-", namespace=SERVING, draining=True)
 
 
 def fault(variant: str) -> Fault:
@@ -139,7 +139,7 @@ def _lost(watch: Watch, cluster: ClusterClient) -> Sighting:
 
     def failed() -> float | None:
         """Seconds since the fault, once an initializer has failed."""
-        listed = (cluster.get("pod", selector=f"{SERVICE}={NAME}") or {}).get("items", ())
+        listed = (cluster.get("pod", selector=f"{OF_SERVICE}={NAME}") or {}).get("items", ())
         states = sorted(filter(None, (containers(pod) for pod in listed if "deletionTimestamp" not in pod["metadata"])))
         diary.note(" | ".join([said(cluster.get("inferenceservice", NAME) or {}), *states]))
         return (

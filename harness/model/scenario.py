@@ -97,7 +97,10 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Budgets:
-    """Seconds that each part of a scenario may take: until all is well, for the symptom, and until all is well again."""
+    """Seconds that each part of a scenario may take: until all is well, for the symptom, and until all is well again.
+
+    That of the symptom binds what waits on the watch; a client that is asked meanwhile has time-outs of its own.
+    """
 
     steady: float = 120.0
     symptom: float = 180.0

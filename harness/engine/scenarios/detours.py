@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from trivet.engine.scenarios.faults import reach
+from trivet.engine.scenarios.watch import until
 from trivet.errors import PlatformError
 from trivet.model.fault import PIPELINES, PLATFORM, Fault, Touch, Verb
 from trivet.targets.base import Hands
@@ -17,7 +17,7 @@ from trivet.targets.base import Hands
 DETOUR = "trivet-fault-detour"
 SELECTED = {"trivet.dev/fault": "detour"}
 VIA = "trivet-detour"
-READY = "/tmp/ready"
+LISTENING = "/tmp/ready"
 STARTED = 60.0
 """Seconds that the pod may take to listen; its image is one that the node has."""
 
@@ -142,7 +142,11 @@ def _detour(service: str, *, port: int, image: str, behaviour: Mapping[str, Any]
         selector: Mapping[str, str] = found["spec"]["selector"]
         hands.create(_passage(selector))
         hands.create(_pod(image, port, f"{_address(hands, service, selector)}:{port}", behaviour))
-        _wait(hands)
+        until(
+            f"pod {DETOUR} is ready",
+            lambda: _ready(hands.get("pod", DETOUR, namespace=PLATFORM) or {}) or None,
+            seconds=STARTED,
+        )
         away = dict.fromkeys(selector)
         hands.patch("service", service, {"spec": {"selector": {**away, **SELECTED}}}, namespace=PLATFORM)
 
@@ -155,14 +159,6 @@ def _address(hands: Hands, service: str, selector: Mapping[str, str]) -> str:
         if _ready(pod) and "deletionTimestamp" not in pod["metadata"]:
             return str(pod["status"]["podIP"])
     raise PlatformError(f"no pod of service {service} is ready, so that there is nothing to stand before")
-
-
-def _wait(hands: Hands) -> None:
-    deadline = time.monotonic() + STARTED
-    while not _ready(hands.get("pod", DETOUR, namespace=PLATFORM) or {}):
-        if time.monotonic() > deadline:
-            raise PlatformError(f"pod {DETOUR} did not become ready within {STARTED:g} s")
-        time.sleep(0.2)
 
 
 def _ready(pod: Mapping[str, Any]) -> bool:
@@ -190,8 +186,8 @@ def _pod(image: str, port: int, upstream: str, behaviour: Mapping[str, Any]) -> 
         "name": "detour",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-c", source, str(port), upstream, json.dumps(behaviour), READY],
-        "readinessProbe": {"exec": {"command": ["test", "-e", READY]}, "periodSeconds": 1},
+        "command": ["python", "-c", source, str(port), upstream, json.dumps(behaviour), LISTENING],
+        "readinessProbe": {"exec": {"command": ["test", "-e", LISTENING]}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
