@@ -71,7 +71,9 @@ def _x(at: float, span: float) -> float:
 def _requests(timeline: Timeline, span: float, top: int) -> Iterator[str]:
     """A column per second: good answers by the model that gave them, and what was lost above them."""
     most = max([second.requests for second in timeline.seconds] + [1])
-    models = list(dict.fromkeys(name for second in timeline.seconds for name in second.answers))
+    # In the order of the models, not of their first answers: the revisions in the gauges are in it too, and share its colours.
+    named = dict.fromkeys(name for second in timeline.seconds for name in second.answers)
+    models = [name for name in named if any(second.answers.get(name) for second in timeline.seconds)]
     yield from _frame("requests/s", most, top, TALL)
     lost = [second for second in timeline.seconds if second.lost]
     if lost:

@@ -61,9 +61,10 @@ def test_an_answer_tells_whose_it_is_by_its_values() -> None:
 def test_a_timeline_counts_each_second_by_what_became_of_its_requests() -> None:
     line = stalled()
     assert len(line.seconds) == 60
-    assert line.seconds[3].answers == {"version 2": 5}
+    # In the order of the models, in which their revisions are too: on the plot they share a colour.
+    assert list(line.seconds[3].answers.items()) == [("version 1", 0), ("version 2", 5)]
     assert (line.seconds[12].lost, line.seconds[12].slowest) == (5, 10.1)
-    assert line.seconds[40].answers == {"version 1": 5}
+    assert line.seconds[40].answers == {"version 1": 5, "version 2": 0}
     assert [mark.name for mark in line.marks] == ["fault", "in effect", "revert", "all well again"]
     assert line.gauges[0].points[30] == (30.0, {"revision 1": 1.0, "revision 2": 1.0})
 

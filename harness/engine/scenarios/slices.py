@@ -121,7 +121,7 @@ def timeline(
                     lost=sum(is_lost(answer, flow) for answer in due),
                     typical=round(median(took), 3),
                     slowest=round(max(took), 3),
-                    answers=dict(good),
+                    answers={name: good[name] for name in flow.models or good},
                 )
             )
     return Timeline(
