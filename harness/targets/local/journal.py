@@ -34,7 +34,7 @@ MARK = "TRIVET_RUN"
 """The environment variable that every process of a run carries."""
 
 ROUNDS = 5
-"""Looks at what still lives; a process that starts others is gone after the first, so that two are the rule."""
+"""Looks at what still lives, and tries to remove what it writes; what starts others is gone after the first, so that two are the rule."""
 
 
 def runs_directory() -> Path:
@@ -241,9 +241,12 @@ def _orphaned(directory: Path) -> Iterator[bool]:
 
 
 def _remove(directory: Path) -> None:
-    # Twice: a process that was ending may have written a file while the tree was being removed.
-    shutil.rmtree(directory, ignore_errors=True)
-    shutil.rmtree(directory, ignore_errors=True)
+    # More than once: what was ending may have written a file while the tree was being removed.
+    for _ in range(ROUNDS):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(limits.POLL)
 
 
 _GONE = re.compile(
