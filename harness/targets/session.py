@@ -236,7 +236,8 @@ class HandoverSession(ABC):
         with self._phase("trainer job"):
             environment = self._tracking_environment(tracking.uri)
             if self.experiment:
-                environment["MLFLOW_EXPERIMENT_NAME"] = self.experiment
+                # One of its own: MLflow's set_experiment asks and then creates, and fails when the pipeline has created it in between.
+                environment["MLFLOW_EXPERIMENT_NAME"] = f"{self.experiment}-jobs"
             worker.call("connect", environment=environment)
         return LocalTrainer(worker)
 
