@@ -16,7 +16,7 @@ from trivet.model.scenario import Case, Scenario, Verdict
 from trivet.targets.cluster.session import ClusterSession
 
 SCENARIOS = Registry().scenarios
-ALWAYS = ("tracking_cut.pipeline_green_run_missing", "model_not_found.wrong_storage_uri", "rollback.revision_at_zero")
+ALWAYS = ("tracking_cut.pipeline_green_run_missing", "model_not_found.wrong_storage_uri")
 """Those that are played with the cluster's tests; the others are controlled with the whole catalogue."""
 
 
