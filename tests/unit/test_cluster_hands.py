@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 
 from trivet.errors import PlatformError, UsageError
 from trivet.model.fault import SERVING, Touch, Verb
+from trivet.targets.cluster import lease
 from trivet.targets.cluster.access import ClusterAccess, StoreAccess
 from trivet.targets.cluster.hands import ClusterFaults
 from trivet.targets.cluster.kubectl import Kubectl
@@ -249,6 +251,23 @@ def test_who_has_patience_gets_the_lease_when_the_other_gives_it_back(cluster: P
         threading.Timer(0.3, first.__exit__, (None, None, None)).start()
         with faults(other, tmp_path, "second").lease(patience=20.0):
             assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "second"
+
+
+def test_an_interrupt_while_the_lease_is_taken_gives_it_back(
+    cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = lease._take
+
+    def interrupted(*arguments: Any) -> None:
+        taken(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lease, "_take", interrupted)
+    before = everything(cluster)
+    with Run() as run, suppress(KeyboardInterrupt), faults(run, tmp_path).lease():
+        pytest.fail("the block is not entered")
+    assert everything(cluster) == before
+    assert leftovers() == []
 
 
 def test_a_lease_that_nobody_renews_is_taken_over(cluster: Path, tmp_path: Path) -> None:

@@ -72,7 +72,14 @@ class ClusterFaults:
     def lease(self, patience: float = 0.0) -> AbstractContextManager[None]:
         """Hold the cluster's lease for scenarios during the block. Raises UsageError when another run holds it after ``patience`` s."""
         where = self.namespaces.get(PLATFORM, self.namespaces[SERVING])
-        return held(self._kubectl, self._run, namespace=where, holder=self._own.id, patience=patience)
+        return held(
+            self._kubectl,
+            self._run,
+            namespace=where,
+            holder=self._own.id,
+            patience=patience,
+            gone_with=self._kubectl.kubeconfig if self.owned else None,
+        )
 
     def take(self, touches: Sequence[Touch]) -> ClusterHands:
         """Hands that may change what ``touches`` say."""

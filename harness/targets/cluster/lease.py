@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from trivet.errors import PlatformError, UsageError
@@ -23,23 +24,31 @@ POLL = 2.0
 
 
 @contextmanager
-def held(kubectl: Kubectl, run: Run, *, namespace: str, holder: str, patience: float = 0.0) -> Iterator[None]:
-    """Hold the lease during the block, renewing it. Raises UsageError when another run holds it for longer than ``patience`` seconds."""
+def held(
+    kubectl: Kubectl, run: Run, *, namespace: str, holder: str, patience: float = 0.0, gone_with: Path | None = None
+) -> Iterator[None]:
+    """Hold the lease during the block, renewing it. Raises UsageError when another run holds it for longer than ``patience`` seconds.
+
+    An interrupt at any moment gives it back, at the latest by who cleans up after the run. ``gone_with``: see ``Run.undo``.
+    """
     number = run.undo(
         f"the lease {NAME} in {namespace}",
         kubectl.argv("delete", "lease", "-n", namespace, "-l", f"{RUN_LABEL}={holder}", "--ignore-not-found"),
+        owed=True,
+        gone_with=gone_with,
     )
-    _wait(kubectl, namespace, holder, patience)
     ended = threading.Event()
     renewing = threading.Thread(
         target=_renew, args=(kubectl, namespace, ended), name="trivet-scenario-lease", daemon=True
     )
-    renewing.start()
     try:
+        _wait(kubectl, namespace, holder, patience)
+        renewing.start()
         yield
     finally:
         ended.set()
-        renewing.join()
+        if renewing.is_alive():
+            renewing.join()
         kubectl.run("delete", "lease", "-n", namespace, "-l", f"{RUN_LABEL}={holder}", "--ignore-not-found")
         run.undone(number)
 
