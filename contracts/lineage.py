@@ -163,12 +163,20 @@ def run_leads_to_its_services(handover: Handover, tracking: TrackingApi) -> Iter
 )
 def deleted_run_is_noticed(handover: Handover, tracking: TrackingApi, trainer: TrainerClient) -> Iterator[Finding]:
     logged, service = _deployed(handover, tracking, trainer, _own("trivet-deleted-run"))
+
+    def lifecycle_stage() -> str:
+        run = trainer.call("client", method="get_run", arguments={"run_id": logged.run_id})
+        return str(run["info"]["lifecycle_stage"])
+
     yield from _noticed(
         "the deleted run",
         logged.run_id,
         verify=lambda: verify_link(service, tracking, artifact_root=handover.artifact_root),
         change=lambda: tracking.delete_run(logged.run_id),
         revert=lambda: tracking.restore_run(logged.run_id),
+        reads=f"lifecycle_stage of run {logged.run_id}",
+        read=lifecycle_stage,
+        changed="deleted",
     )
 
 
@@ -197,12 +205,19 @@ def moved_alias_is_noticed(handover: Handover, tracking: TrackingApi, trainer: T
             "client", method="set_registered_model_alias", arguments={"name": name, "alias": alias, "version": version}
         )
 
+    def version() -> str:
+        found = trainer.call("client", method="get_model_version_by_alias", arguments={"name": name, "alias": alias})
+        return str(found["version"])
+
     yield from _noticed(
         "the moved alias",
         alias,
         verify=lambda: verify_link(service, tracking, alias=alias, artifact_root=handover.artifact_root),
         change=lambda: point_at(newer.version),
         revert=lambda: point_at(logged.version),
+        reads=f"the version of {name!r} that alias {alias!r} points at",
+        read=version,
+        changed=newer.version,
     )
 
 
@@ -238,16 +253,33 @@ def _noticed(
     verify: Callable[[], list[str]],
     change: Callable[[], object],
     revert: Callable[[], object],
+    reads: str,
+    read: Callable[[], str],
+    changed: str,
 ) -> Iterator[Finding]:
-    """Change what a link rests on, verify, and put it back; the link must have held before."""
+    """Change what a link rests on, verify the link, and put it back. INCONCLUSIVE when the change did not happen.
+
+    ``read`` reads back what is changed, and comes to ``changed`` when that happened; ``reads`` says in words what it
+    reads. It goes through MLflow's own client: what ``verify`` reads is what is under test. A problem that mentions
+    ``name`` is one about the change. Raises CannotTell when the link did not hold before.
+    """
     if problems := verify():
         raise CannotTell(f"the link did not hold before the change: {problems[0]}")
+    before, observed = read(), ""
     change()
     try:
-        problems = verify()
+        observed = read()
+        problems = verify() if observed == changed else []
     finally:
-        revert()
-    if any(name in problem for problem in problems):
-        yield passed(f"{what} is noticed: {problems[0]}")
+        if observed != before:  # MLflow refuses to restore a run that is not deleted
+            revert()
+    if observed != changed:
+        yield inconclusive(
+            f"MLflow acknowledged the change, and {reads} is {observed!r}, expected {changed!r}: "
+            f"whether {what} is noticed cannot be told",
+            remedy="look at the tracking server's log, and for a proxy or a cache in front of it",
+        )
+    elif about := [problem for problem in problems if name in problem]:
+        yield passed(f"{what} is noticed: {about[0]}")
     else:
-        yield failed(f"{what} goes unnoticed: verify_link says {problems or 'that all is well'}")
+        yield failed(f"{what} goes unnoticed: verify_link reports {'; '.join(problems) or 'no problem'}")

@@ -1,5 +1,7 @@
 """Controls: every contract is run on a broken twin, where it must fail for the right reason, and on a sound one, where it must pass.
 
+Where what is observed gives no answer, an inconclusive one shows that the contract does not make one up.
+
 A control is a pytest test that returns the findings of the contract's check on its twin::
 
     @broken("manifests.fields_are_known", because="containerSpec")
@@ -22,27 +24,29 @@ from trivet.model.outcome import Outcome, combine
 Control = Callable[..., Iterable[Finding]]
 
 CONTROLS: dict[str, set[str]] = defaultdict(set)
-"""Contract id → which of ``broken`` and ``sound`` it has."""
+"""Contract id → which of ``broken``, ``sound`` and ``inconclusive`` it has."""
 
 
 def broken(identifier: str, *, because: str) -> Callable[[Control], Callable[..., None]]:
     """The contract must come to FAILED, and a failed finding must say ``because``."""
 
-    def check(findings: list[Finding]) -> None:
-        assert combine(finding.outcome for finding in findings) is Outcome.FAILED, _told(findings)
-        failures = [finding for finding in findings if finding.outcome is Outcome.FAILED]
-        assert any(because in finding.message for finding in failures), f"none says {because!r}:\n{_told(findings)}"
-
-    return _control(identifier, "broken", check)
+    return _control(identifier, "broken", lambda findings: _comes_to(Outcome.FAILED, because, findings))
 
 
 def sound(identifier: str) -> Callable[[Control], Callable[..., None]]:
     """The contract must come to PASSED."""
+    return _control(identifier, "sound", lambda findings: _comes_to(Outcome.PASSED, "", findings))
 
-    def check(findings: list[Finding]) -> None:
-        assert combine(finding.outcome for finding in findings) is Outcome.PASSED, _told(findings)
 
-    return _control(identifier, "sound", check)
+def inconclusive(identifier: str, *, because: str) -> Callable[[Control], Callable[..., None]]:
+    """The contract must come to INCONCLUSIVE, and an inconclusive finding must say ``because``."""
+    return _control(identifier, "inconclusive", lambda findings: _comes_to(Outcome.INCONCLUSIVE, because, findings))
+
+
+def _comes_to(outcome: Outcome, because: str, findings: list[Finding]) -> None:
+    assert combine(finding.outcome for finding in findings) is outcome, _told(findings)
+    decisive = [finding for finding in findings if finding.outcome is outcome]
+    assert any(because in finding.message for finding in decisive), f"none says {because!r}:\n{_told(findings)}"
 
 
 def _control(

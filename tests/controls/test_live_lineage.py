@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
 from controls.live_twins import Instead, findings
-from controls.registry import broken, sound
+from controls.registry import broken, inconclusive, sound
 
 from trivet.integration.inference_service import MODEL_NAME, MODEL_VERSION, PIPELINE, RUN_ID
 from trivet.model.finding import Finding
@@ -108,9 +109,26 @@ def test_the_service_that_was_linked(session: LocalSession) -> list[Finding]:
 # deleted_run_is_noticed, moved_alias_is_noticed
 
 
+def forgetting(trainer: Any, forgotten: str) -> Instead:
+    """A trainer whose MLflow client acknowledges one method and does nothing."""
+
+    def call(operation: str, **arguments: Any) -> Any:
+        return None if arguments["method"] == forgotten else trainer.call(operation, **arguments)
+
+    return Instead(trainer, call=call)
+
+
 @broken("lineage.deleted_run_is_noticed", because="the deleted run goes unnoticed")
-def test_a_deletion_that_nobody_sees(session: LocalSession) -> list[Finding]:
-    tracking = Instead(session.client("tracking"), delete_run=nothing, restore_run=nothing)
+def test_a_deletion_behind_a_cache(session: LocalSession) -> list[Finding]:
+    tracking = session.client("tracking")
+    return findings(
+        session, "lineage.deleted_run_is_noticed", tracking=Instead(tracking, get_run=cache(tracking.get_run))
+    )
+
+
+@inconclusive("lineage.deleted_run_is_noticed", because="is 'active', expected 'deleted'")
+def test_a_deletion_that_does_not_happen(session: LocalSession) -> list[Finding]:
+    tracking = Instead(session.client("tracking"), delete_run=nothing)
     return findings(session, "lineage.deleted_run_is_noticed", tracking=tracking)
 
 
@@ -120,8 +138,16 @@ def test_a_run_that_is_really_deleted(session: LocalSession) -> list[Finding]:
 
 
 @broken("lineage.moved_alias_is_noticed", because="the moved alias goes unnoticed")
+def test_a_moved_alias_behind_a_cache(session: LocalSession) -> list[Finding]:
+    tracking = session.client("tracking")
+    cached = Instead(tracking, get_registered_model=cache(tracking.get_registered_model))
+    return findings(session, "lineage.moved_alias_is_noticed", tracking=cached)
+
+
+@inconclusive("lineage.moved_alias_is_noticed", because="is '1', expected '2'")
 def test_an_alias_that_stays_where_it_was(session: LocalSession) -> list[Finding]:
-    return findings(session, "lineage.moved_alias_is_noticed", trainer=Instead(session.client("trainer"), call=nothing))
+    trainer = forgetting(session.client("trainer"), "set_registered_model_alias")
+    return findings(session, "lineage.moved_alias_is_noticed", trainer=trainer)
 
 
 @sound("lineage.moved_alias_is_noticed")

@@ -1,0 +1,98 @@
+"""How a change to what a link rests on is judged: only one that was read back says anything, and whatever happened is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from trivet.contracts.lineage import _noticed
+from trivet.errors import CannotTell
+from trivet.model.finding import Finding
+from trivet.model.outcome import Outcome
+
+
+class Run:
+    """A run's stage, and how often it was put back."""
+
+    def __init__(self) -> None:
+        self.stage = "active"
+        self.restored = 0
+
+    def delete(self) -> None:
+        self.stage = "deleted"
+
+    def restore(self) -> None:
+        self.stage = "active"
+        self.restored += 1
+
+    def problems(self) -> list[str]:
+        return [] if self.stage == "active" else ["another problem", "run r1 is deleted"]
+
+
+def judged(
+    run: Run, verify: Callable[[], list[str]] | None = None, change: Callable[[], None] | None = None
+) -> Finding:
+    (finding,) = _noticed(
+        "the deleted run",
+        "r1",
+        verify=verify or run.problems,
+        change=change or run.delete,
+        revert=run.restore,
+        reads="lifecycle_stage of run r1",
+        read=lambda: run.stage,
+        changed="deleted",
+    )
+    return finding
+
+
+def test_a_change_that_verify_reports_is_noticed_and_put_back() -> None:
+    run = Run()
+    found = judged(run)
+    assert (found.outcome, found.message) == (Outcome.PASSED, "the deleted run is noticed: run r1 is deleted")
+    assert (run.stage, run.restored) == ("active", 1)
+
+
+@pytest.mark.parametrize(("problem", "reported"), [([], "no problem"), (["run r2 is deleted"], "run r2 is deleted")])
+def test_a_change_that_verify_does_not_report_goes_unnoticed_and_is_put_back(problem: list[str], reported: str) -> None:
+    run = Run()
+    found = judged(run, verify=lambda: [] if run.stage == "active" else problem)
+    assert found.outcome is Outcome.FAILED
+    assert found.message == f"the deleted run goes unnoticed: verify_link reports {reported}"
+    assert (run.stage, run.restored) == ("active", 1)
+
+
+def test_a_change_that_did_not_happen_says_nothing_and_is_not_put_back() -> None:
+    run = Run()
+    found = judged(run, change=lambda: None)
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert "lifecycle_stage of run r1 is 'active', expected 'deleted'" in found.message
+    assert "tracking server" in found.remedy
+    assert run.restored == 0
+
+
+def test_a_change_to_something_else_says_nothing_and_is_put_back() -> None:
+    run = Run()
+    found = judged(run, change=lambda: setattr(run, "stage", "archived"))
+    assert (found.outcome, run.restored) == (Outcome.INCONCLUSIVE, 1)
+    assert "is 'archived', expected 'deleted'" in found.message
+
+
+def test_a_link_that_did_not_hold_before_is_not_touched() -> None:
+    run = Run()
+    with pytest.raises(CannotTell, match="did not hold before the change: the version is gone"):
+        judged(run, verify=lambda: ["the version is gone"])
+    assert (run.stage, run.restored) == ("active", 0)
+
+
+def test_a_change_is_put_back_when_verifying_it_breaks() -> None:
+    run = Run()
+
+    def verify() -> list[str]:
+        if run.stage == "deleted":
+            raise OSError("connection reset")
+        return []
+
+    with pytest.raises(OSError, match="connection reset"):
+        judged(run, verify=verify)
+    assert (run.stage, run.restored) == ("active", 1)
