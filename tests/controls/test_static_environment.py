@@ -110,14 +110,27 @@ def test_skops() -> list[Finding]:
     return model_findings("environment.serialization_is_readable", model(**{"cloudpickle": "skops"}))
 
 
+@broken("environment.serialization_is_readable", because="the runtime's lock holds no skops")
+def test_skops_for_a_runtime_that_has_only_mlflow() -> list[Finding]:
+    files = model(**{"cloudpickle": "skops"})
+    return model_findings("environment.serialization_is_readable", files, runtime={"mlflow": "3.9.0"})
+
+
+@sound("environment.serialization_is_readable")
+def test_skops_for_a_runtime_that_reads_it() -> list[Finding]:
+    files, runtime = model(**{"cloudpickle": "skops"}), {"mlflow": "3.9.0", "skops": "0.13.0"}
+    return model_findings("environment.serialization_is_readable", files, runtime=runtime)
+
+
 @sound("environment.serialization_is_readable")
 def test_cloudpickle() -> list[Finding]:
     return model_findings("environment.serialization_is_readable", SOUND)
 
 
-@broken("environment.requirements_are_pinned", because="'numpy>=1.26' takes whatever version")
-def test_a_range() -> list[Finding]:
-    return model_findings("environment.requirements_are_pinned", model(**{"numpy==1.26.4": "numpy>=1.26"}))
+@pytest.mark.parametrize("requirement", ["numpy", "numpy>=1.26", "numpy==1.*", "numpy>=1.26,<2"])
+@broken("environment.requirements_are_pinned", because="takes whatever version")
+def test_a_range(requirement: str) -> list[Finding]:
+    return model_findings("environment.requirements_are_pinned", model(**{"numpy==1.26.4": requirement}))
 
 
 @broken("environment.requirements_are_pinned", because="lists no requirements")

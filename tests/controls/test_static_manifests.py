@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from controls.registry import broken, sound
+from controls.registry import broken, inconclusive, sound
 from controls.twins import findings
 
 from trivet.model.finding import Finding
@@ -138,9 +138,10 @@ def test_a_name_that_leaves_no_room_for_the_service() -> list[Finding]:
     return findings("manifests.name_is_admitted", changed("  name: recommendation-", f"  name: {'a' * 54} #"))
 
 
+@pytest.mark.parametrize("name", ["recommendation-classifier", "a", "a" * 53])
 @sound("manifests.name_is_admitted")
-def test_an_admitted_name() -> list[Finding]:
-    return findings("manifests.name_is_admitted", SOUND)
+def test_an_admitted_name(name: str) -> list[Finding]:
+    return findings("manifests.name_is_admitted", changed("  name: recommendation-classifier", f"  name: {name}"))
 
 
 # deployment_mode_is_known
@@ -233,6 +234,17 @@ CANARY = changed("    minReplicas: 2\n", "    canaryTrafficPercent: 20\n")
 @broken("manifests.no_canary_on_first_deployment", because="no earlier revision has been rolled out")
 def test_a_canary_percentage_on_a_service_without_a_revision() -> list[Finding]:
     return findings("manifests.no_canary_on_first_deployment", CANARY + "status: {components: {predictor: {}}}\n")
+
+
+@broken("manifests.no_canary_on_first_deployment", because="no earlier revision has been rolled out")
+def test_a_canary_percentage_on_a_service_that_is_yet_to_be_named() -> list[Finding]:
+    return findings("manifests.no_canary_on_first_deployment", changed("  name: ", "  generateName: ", CANARY))
+
+
+@pytest.mark.parametrize("names", ["  name: ", "  generateName: recommendation-\n  name: "])
+@inconclusive("manifests.no_canary_on_first_deployment", because="nothing in the file tells whether this is one")
+def test_a_canary_percentage_on_a_service_that_may_exist(names: str) -> list[Finding]:
+    return findings("manifests.no_canary_on_first_deployment", changed("  name: ", names, CANARY))
 
 
 @broken("manifests.no_canary_on_first_deployment", because="is ignored in RawDeployment mode")

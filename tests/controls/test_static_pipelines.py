@@ -129,6 +129,13 @@ def test_an_accelerator_without_type() -> list[Finding]:
     return findings("pipelines.resources_are_limited", pipeline(resources=resources))
 
 
+@pytest.mark.parametrize("field", ["type", "resourceType"])
+@broken("pipelines.resources_are_limited", because="names an accelerator and asks for none")
+def test_an_accelerator_without_count(field: str) -> list[Finding]:
+    resources = f"{{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {{{field}: nvidia.com/gpu}}}}"
+    return findings("pipelines.resources_are_limited", pipeline(resources=resources))
+
+
 @pytest.mark.parametrize(
     "resources",
     [
