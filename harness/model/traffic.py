@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
+
+QUOTED = 160
+"""Characters of an answer's body that are quoted at most, cut off at a word."""
+VALUES = 5
+"""Values of an output that are quoted at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +29,35 @@ class Answer:
     error: str = ""
 
     def __str__(self) -> str:
-        said = self.error or (f"HTTP {self.status}: {str(self.body)[:160]}")
+        said = self.error or f"HTTP {self.status}: {_in_words(self.body)}"
         return f"{said} after {self.seconds:.1f} s"
+
+
+def _in_words(body: Any) -> str:
+    """What a body says: the message of an error, the values of the V2 protocol's outputs, or the body itself, each shortened."""
+    if isinstance(body, Mapping):
+        if isinstance(body.get("error"), str):
+            return _shortened(body["error"])
+        if isinstance(body.get("outputs"), Sequence) and all(isinstance(one, Mapping) for one in body["outputs"]):
+            return (
+                ", ".join(f"{one.get('name')} = {_values(one.get('data'))}" for one in body["outputs"]) or "no outputs"
+            )
+    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=str)
+    return _shortened(text) or "an empty body"
+
+
+def _values(data: Any) -> str:
+    if not isinstance(data, Sequence) or isinstance(data, str):
+        return _shortened(str(data))
+    return f"[{', '.join(str(value) for value in data[:VALUES])}{', …' if len(data) > VALUES else ''}]"
+
+
+def _shortened(text: str) -> str:
+    flat = " ".join(text.split())
+    # A text without a space within reach would be shortened to nothing.
+    return (
+        shorten(flat, QUOTED, placeholder=" …") if " " in flat[:QUOTED] else flat[:QUOTED] + "…" * (len(flat) > QUOTED)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
