@@ -1,6 +1,7 @@
 """The pytest plugin: options, fixtures, and contracts and variants of scenarios as test items.
 
-Loaded into every pytest run of an environment that has trivet, so it imports nothing of trivet's before it is needed.
+Loaded into every pytest run of an environment that has trivet, the core library alone included: it imports nothing of trivet's before
+it is needed, says then what is missing, and runs with every pytest from 7.0 on.
 Contract and scenario modules are claimed here and imported under their canonical name: in a checkout pytest would otherwise import
 ``contracts/paths.py`` a second time as ``contracts.paths``.
 """
@@ -90,27 +91,29 @@ _REGISTRY = pytest.StashKey["Registry"]()
 @contextmanager
 def _usage() -> Iterator[None]:
     from trivet.errors import TrivetError
+    from trivet.installation import require_harness
 
     try:
+        require_harness("judging contracts in pytest")
         yield
     except TrivetError as error:
         raise WrongUsage(f"trivet: {error}") from error
 
 
 def _settings(config: pytest.Config) -> Settings:
-    from trivet.settings import load_settings
-
     with _usage():
+        from trivet.settings import load_settings
+
         return load_settings(config.rootpath, **{name: config.getoption(f"trivet_{name}") for name in OPTIONS})
 
 
 def _registry(config: pytest.Config) -> Registry:
     if _REGISTRY not in config.stash:
-        from trivet.engine.registry import Registry
-
         hooks = ("trivet_contracts", "trivet_scenarios")
         local = [p for p in config.pluginmanager.get_plugins() if any(getattr(p, hook, None) for hook in hooks)]
         with _usage():
+            from trivet.engine.registry import Registry
+
             settings = _settings(config)
             config.stash[_REGISTRY] = Registry(settings.plugins, local, settings=settings)
     return config.stash[_REGISTRY]
@@ -118,12 +121,12 @@ def _registry(config: pytest.Config) -> Registry:
 
 def _run(config: pytest.Config) -> OpenRun:
     if _RUN not in config.stash:
-        from trivet.engine.openrun import OpenRun
-        from trivet.errors import unknown
-        from trivet.stacks.read import load_stack
-
         settings = _settings(config)
         with _usage():
+            from trivet.engine.openrun import OpenRun
+            from trivet.errors import unknown
+            from trivet.stacks.read import load_stack
+
             targets = _registry(config).targets
             if settings.target not in targets:
                 raise unknown("target", settings.target, targets)
@@ -138,9 +141,9 @@ def _run(config: pytest.Config) -> OpenRun:
 
 
 def _planned(config: pytest.Config) -> Sequence[Contract]:
-    from trivet.engine.plan import make_plan
-
     with _usage():
+        from trivet.engine.plan import make_plan
+
         contracts, profile = _registry(config).contracts, _settings(config).profile
         return make_plan(contracts, profile=profile, stack=_run(config).stack).contracts
 
@@ -168,7 +171,8 @@ class ContractModule(pytest.File):
     module_name: str
 
     def collect(self) -> Iterator[ContractItem]:
-        importlib.import_module(self.module_name)
+        with _usage():
+            importlib.import_module(self.module_name)
         for contract in _planned(self.config):
             if contract.check.__module__ == self.module_name:
                 yield ContractItem.from_parent(self, name=contract.id.partition(".")[2], contract=contract)
@@ -229,8 +233,8 @@ class ScenarioModule(pytest.File):
     module_name: str
 
     def collect(self) -> Iterator[VariantItem]:
-        importlib.import_module(self.module_name)
         with _usage():
+            importlib.import_module(self.module_name)
             known = _registry(self.config).scenarios
         for scenario in known.values():
             if scenario.stage.__module__ == self.module_name:
@@ -312,7 +316,7 @@ def _folder(package: str) -> Path | None:
     return Path(origin).parent if origin else None
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(tryfirst=True, optionalhook=True)  # pytest 7 has no such hook
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     # A Package would import the folder's __init__.py under a bare name.
     if path in (_folder(CONTRACT_PACKAGE), _folder(SCENARIO_PACKAGE)):

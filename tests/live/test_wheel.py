@@ -1,4 +1,4 @@
-"""The wheel as a stranger installs it: beside PyPI projects that own the names of our folders."""
+"""The wheel as a stranger installs it: the core library alone, and the harness beside PyPI projects that own the names of our folders."""
 
 from __future__ import annotations
 
@@ -38,22 +38,25 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel, and with the distributions that own two of our folders' names."""
-    folder = tmp_path_factory.mktemp("installed")
-    run(find_uv_bin(), "venv", "--python", sys.executable, folder)
-    constraints = ROOT / "requirements.lock"
-    run(
-        find_uv_bin(),
-        "pip",
-        "install",
-        "-p",
-        folder,
-        "-c",
-        constraints,
-        wheel,
+    """An environment with the harness, and with the distributions that own two of our folders' names."""
+    return environment(
+        tmp_path_factory.mktemp("installed"),
+        f"trivet[harness] @ {wheel.as_uri()}",
         "fixtures==4.3.2",
         "PyContracts==1.8.12",
     )
+
+
+@pytest.fixture(scope="module")
+def core(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment in which the wheel alone was asked for, as a pipeline step does."""
+    return environment(tmp_path_factory.mktemp("core"), f"trivet @ {wheel.as_uri()}")
+
+
+def environment(folder: Path, *requirements: str) -> Path:
+    """The Python of a fresh environment; versions are the lock's where it has them and nothing else is asked for."""
+    run(find_uv_bin(), "venv", "--python", sys.executable, folder)
+    run(find_uv_bin(), "pip", "install", "-p", folder, "-c", ROOT / "requirements.lock", *requirements)
     return folder / "bin" / "python"
 
 
@@ -74,6 +77,58 @@ def test_the_wheel_holds_every_stack_platform_manifest_template_and_schema(wheel
     ):
         name = str(source.relative_to(ROOT)).replace("harness/", "trivet/", 1)
         assert (name if name.startswith("trivet/") else f"trivet/{name}") in held
+
+
+def test_the_wheel_carries_its_license(wheel: Path) -> None:
+    (name,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".dist-info/licenses/LICENSE"))
+    assert b"Apache License" in zipfile.ZipFile(wheel).read(name)
+
+
+def test_the_core_library_brings_requests_and_nothing_else(core: Path) -> None:
+    installed = {line.partition("==")[0] for line in run(find_uv_bin(), "pip", "freeze", "-p", core).splitlines()}
+    of_requests = {"certifi", "charset-normalizer", "idna", "urllib3"}
+    assert {name.partition(" @")[0] for name in installed} == {"trivet", "requests"} | of_requests
+
+
+def test_a_pipeline_step_imports_and_uses_the_core_library_alone(core: Path, tmp_path: Path) -> None:
+    code = (
+        "import trivet.integration as library\n"
+        "assert all(hasattr(library, name) for name in library.__all__)\n"
+        "service = library.build_inference_service(name='ranker', namespace='ml', storage_uri='s3://models/7/', run_id='7',\n"
+        "    pipeline='training', model_name='ranker', model_version='3', exists=False)\n"
+        "print(service['kind'], library.gate(0.91, 0.90).passed)\n"
+    )
+    assert run(core, "-c", code, cwd=tmp_path).strip() == "InferenceService True"
+
+
+@pytest.mark.parametrize("command", [("trivet", "list"), ("python", "-m", "trivet", "run")])
+def test_with_the_core_library_alone_the_command_says_in_one_line_what_to_install(
+    core: Path, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = subprocess.run([core.parent / command[0], *command[1:]], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "trivet: the command line needs the harness: pip install 'trivet[harness]' (missing: click, "
+    )
+
+
+@pytest.mark.parametrize("version", ["7.0.0", "8.0.0", "9.0.0"])
+def test_the_core_library_leaves_a_user_s_pytest_as_it_is(
+    wheel: Path, version: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("pytest")
+    run(find_uv_bin(), "venv", "--python", sys.executable, folder)
+    run(find_uv_bin(), "pip", "install", "-p", folder, f"trivet @ {wheel.as_uri()}", f"pytest=={version}")
+    python = folder / "bin" / "python"
+    (tmp_path / "test_theirs.py").write_text("def test_theirs():\n    pass\n")
+    (tmp_path / "ours.py").write_text("from trivet.suite import *\n")
+    assert "1 passed" in run(python, "-m", "pytest", "-W", "error", cwd=tmp_path)
+    judged = subprocess.run([python, "-m", "pytest", "ours.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert "trivet: judging contracts in pytest needs the harness: pip install 'trivet[harness]'" in judged.stdout
+    assert "Traceback" not in judged.stdout
+    assert judged.returncode == 2
 
 
 def test_each_name_belongs_to_its_distribution_alone(python: Path, tmp_path: Path) -> None:

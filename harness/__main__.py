@@ -1,0 +1,24 @@
+"""The command ``trivet``, which is installed with the core library too, and says then what is missing."""
+
+from __future__ import annotations
+
+import sys
+
+from trivet.errors import UsageError
+from trivet.installation import require_harness
+
+
+def main() -> None:
+    """The command line, or one line that says how to install it and exit code 3."""
+    try:
+        require_harness("the command line")
+    except UsageError as error:
+        sys.stderr.write(f"trivet: {error}\n")
+        sys.exit(error.exit_code)
+    from trivet import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()
