@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+import snapshots
 
+from trivet import integration
 from trivet.errors import UsageError
-from trivet.integration import TrackingApi, TrackingError, pinned_requirements
+from trivet.integration import TrackingApi, TrackingError, monitoring, pinned_requirements
 
 
 def test_importing_it_loads_nothing_third_party_but_requests_and_its_own_needs() -> None:
@@ -60,3 +65,33 @@ def test_pins_are_exact_and_keep_their_order() -> None:
 def test_all_distributions_that_are_not_installed_are_named_at_once() -> None:
     with pytest.raises(UsageError, match=r"no-such-a, no-such-b"):
         pinned_requirements(["no-such-a", "requests", "no-such-b"])
+
+
+def test_no_public_signature_changes_unnoticed() -> None:
+    """docs/integration.md says what a release may change. A line that changes or goes needs a deprecation and a line in CHANGELOG.md."""
+    lines = [line for name in integration.__all__ for line in described(name, getattr(integration, name))]
+    for name, value in vars(monitoring).items():
+        if inspect.isfunction(value) and value.__module__ == monitoring.__name__ and not name.startswith("_"):
+            lines += described(f"monitoring.{name}", value)
+    snapshots.same_as_file(
+        Path(__file__).parent / "__snapshots__" / "integration-api.txt", "\n".join(sorted(lines)) + "\n"
+    )
+
+
+def described(name: str, value: object) -> Iterator[str]:
+    """The signature of a function; of a class also its bases and each public member; of an enumeration its values."""
+    if not inspect.isclass(value):
+        assert callable(value)
+        yield f"{name}{inspect.signature(value)}"
+        return
+    bases = ", ".join(base.__name__ for base in value.__bases__)
+    if members := getattr(value, "__members__", {}):
+        yield f"class {name}({bases})"
+        yield from (f"{name}.{key} = {member.value!r}" for key, member in members.items())
+        return
+    yield f"class {name}({bases}){inspect.signature(value)}"
+    for key, member in vars(value).items():
+        if not key.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
+            function = member.fget if isinstance(member, property) else member
+            assert function is not None
+            yield f"{name}.{key}{inspect.signature(function)}" + (" [property]" if isinstance(member, property) else "")
