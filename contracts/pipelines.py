@@ -182,7 +182,8 @@ class _Step:
 
 def _steps(pipeline: CompiledPipeline) -> Iterator[_Step]:
     components = _map(pipeline.document.get("components"))
-    owners = {_map(settings).get("executorLabel"): name for name, settings in components.items()}
+    labels = {name: _map(settings).get("executorLabel") for name, settings in components.items()}
+    owners = {label: name for name, label in labels.items() if isinstance(label, str)}
     executors = _map(_map(pipeline.document.get("deploymentSpec")).get("executors"))
     for label, executor in executors.items():
         container = _map(executor).get("container")

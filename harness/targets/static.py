@@ -70,6 +70,7 @@ def read_file(path: Path) -> Found:
     """The subjects in a YAML or JSON stream. A broken document ends it; what stood before is kept."""
     subjects: list[Subject] = []
     others: list[str] = []
+    errors: list[UsageError] = []
     try:
         text = _text(path)
     except UsageError as error:
@@ -77,10 +78,15 @@ def read_file(path: Path) -> Found:
     try:
         for document in documents(text):
             for subject in _subjects(document, document.value, (), str(path)):
-                (others if isinstance(subject, str) else subjects).append(subject)  # type: ignore[arg-type]
+                if isinstance(subject, str):
+                    others.append(subject)
+                elif isinstance(subject, CompiledPipeline) and (wrong := _misshapen(subject)):
+                    errors += wrong
+                else:
+                    subjects.append(subject)
     except BrokenDocument as broken:
-        return Found(subjects=tuple(subjects), others=tuple(others), errors=(_broken(path, broken, text),))
-    return Found(subjects=tuple(subjects), others=tuple(others))
+        errors.append(_broken(path, broken, text))
+    return Found(subjects=tuple(subjects), others=tuple(others), errors=tuple(errors))
 
 
 def read_model_directory(path: Path) -> Found:
@@ -207,6 +213,48 @@ def _subjects(document: Document, value: Any, keys: Keys, file: str) -> Iterator
         yield "platform spec"
     else:
         yield kind if isinstance(kind, str) and kind else "document without a kind"
+
+
+def _misshapen(pipeline: CompiledPipeline) -> list[UsageError]:
+    """An error for each place where the IR has the name of another of its parts and the file has something else.
+
+    kfp IR 2.1.0, pipeline_spec.proto: ``ComponentSpec.executor_label`` is a string, ``PipelineTaskSpec.dependent_tasks`` are strings.
+    """
+    found: list[tuple[Keys, str]] = []
+    components = _mapping(pipeline.document.get("components"))
+    for name, component in components.items():
+        label = _mapping(component).get("executorLabel", "")
+        if not isinstance(label, str):
+            found.append(
+                (("components", name, "executorLabel"), f"is {_kind(label)}, expected the name of an executor")
+            )
+    owners: list[tuple[Keys, Any]] = [(("root",), pipeline.document.get("root"))]
+    for owner, dag in owners + [(("components", name), component) for name, component in components.items()]:
+        for name, task in _mapping(_mapping(_mapping(dag).get("dag")).get("tasks")).items():
+            before = _mapping(task).get("dependentTasks", [])
+            if not isinstance(before, list):
+                wrong = f"is {_kind(before)}"
+            else:
+                wrong = next((f"holds {_kind(each)}" for each in before if not isinstance(each, str)), "")
+            if wrong:
+                found.append(((*owner, "dag", "tasks", name, "dependentTasks"), f"{wrong}, expected names of tasks"))
+    return [
+        UsageError(
+            f"{pipeline.file}:{pipeline.line(keys)}: {'.'.join(map(str, keys))} {what}",
+            remedy="compile the pipeline again: KFP cannot run it as it is",
+        )
+        for keys, what in found
+    ]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "empty"
+    return {dict: "a mapping", list: "a list", bool: "a truth value"}.get(type(value), "a number")
 
 
 def _below(document: Document, parents: Keys) -> Callable[[Keys], int]:
