@@ -2,23 +2,23 @@
 
     python tests/stress/kills.py --local 250 --faults 750 --seed 1 [--stack STACK] [--record FILE]
 
-``--local`` real ``trivet run``s and ``--faults`` scenarios on a fake cluster (``kubectl_on_paper``) get a signal at a random moment of their
-life: SIGINT, SIGTERM or SIGHUP, the first and the last also as a terminal sends them, to the whole process group, or SIGKILL. Half of those
-that could be caught get a second signal while they clean up. After each it is recorded what is left, then the next run, or what
-``trivet doctor --clean`` calls, cleans up, and what is left then is recorded too.
+``--local`` real ``trivet run``s and ``--faults`` scenarios on a fake cluster (``kubectl_on_paper``) get a signal at a random
+moment of their life: SIGINT, SIGTERM or SIGHUP, the first and the last also as a terminal sends them, to the whole process
+group, or SIGKILL. Half of those that can be caught get a second signal while they clean up. It is recorded what each leaves
+behind, and what is left after the next run, or after what ``trivet doctor --clean`` calls.
 
-The role environments of ``--stack`` must be in the cache (``trivet run --stack STACK`` once). A local run takes 20 to 30 seconds, a fault one.
-``--record`` appends a JSON line per kill, and the table is over all lines of the file, so that the work can be done in slices. The table,
-by signal (``group``: to the process group):
+The role environments of ``--stack`` must be in the cache (``trivet run --stack STACK`` once). A local run takes 20 to 30
+seconds, a fault one. ``--record`` appends a JSON line per kill, and the table is over all lines of the file, so that the work
+can be done in slices. The table, by signal (``group``: to the process group):
 
 * ``n``: signals sent to something that still ran
-* ``alive``: processes that outlived the interrupted one; of SIGKILL, which nobody can catch, how many runs had such processes
-* ``on disk``: run directories, locks or temporary files left, or a cluster that is not as before, by an interrupted process that could clean up
+* ``alive``: runs of which processes outlived the interrupted one
+* ``on disk``: run directories, locks or temporary files left, or a cluster that is not as before
 * ``slow``: took more than 20 s to end
 * ``noisy``: a traceback, or an exit status other than 128 + the signal's number
 * ``afterwards``: anything left after the next run or cleaning
 
-The exit status is 1 when a number is not 0 that must be: all but ``alive`` and ``on disk`` of SIGKILL.
+The exit status is 1 when a number is not 0 that must be: all but ``alive`` and ``on disk`` of SIGKILL, which nobody can catch.
 """
 
 from __future__ import annotations
