@@ -434,36 +434,81 @@ def scenario_list(**flags: Any) -> None:
     click.echo(listing(list(Registry(_settings(**flags).plugins).scenarios.values())), nl=False)
 
 
-@scenario.command("pages")
-@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
-@click.option(
-    "--measured",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    multiple=True,
-    help="A scenarios.json to show and keep; may be repeated, and what it did not play stays as it was kept.",
-)
-@click.option("--plugin", "plugins", multiple=True, help="A module with further scenarios; may be repeated.")
-def scenario_pages(directory: Path, measured: Sequence[Path], **flags: Any) -> None:
-    """Write the catalogue as pages below DIR: one per scenario, and the ledger of published claims."""
-    from trivet.engine.registry import Registry
-    from trivet.render.scenario_files import write_texts
-    from trivet.render.scenario_json import read, write
-    from trivet.render.scenario_pages import MEASURED, kept, merged, pages
+def _records_option(function: Function) -> Function:
+    """The option of the commands that read records of scenarios."""
 
-    earlier = directory / MEASURED
-    reports = []
-    for path in (*([earlier] if earlier.is_file() else ()), *measured):
+    @click.option(
+        "--records",
+        type=click.Path(path_type=Path, file_okay=False),
+        default="scenarios/records",
+        show_default=True,
+        metavar="DIR",
+        help="Where the records are, one file per scenario.",
+    )
+    @click.option("--plugin", "plugins", multiple=True, help="A module with further scenarios; may be repeated.")
+    @wraps(function)
+    def wrapped(**options: Any) -> Any:
+        return function(**options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+@scenario.command("pages")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@_records_option
+@click.option(
+    "--report",
+    "reports",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    multiple=True,
+    help="What `trivet scenario run --report DIR` wrote: put it into the records first. May be repeated.",
+)
+def scenario_pages(directory: Path, records: Path, reports: Sequence[Path], **flags: Any) -> None:
+    """Write the catalogue as pages below DIR: one per scenario, and the ledger of published claims.
+
+    Of a --report exactly the variants that it played are replaced in the records, with their drawings below DIR.
+    """
+    from trivet.engine.registry import Registry
+    from trivet.render import scenario_json
+    from trivet.render.records import drawings, merged, read_all, write
+    from trivet.render.scenario_files import write_texts
+    from trivet.render.scenario_pages import DRAWINGS, pages
+
+    scenarios = Registry(_settings(**flags).plugins).scenarios
+    kept = read_all(records)
+    drawn: dict[str, str] = {}
+    played: set[str] = set()
+    for path in (folder / scenario_json.filename for folder in reports):
         try:
-            reports.append(read(path.read_text(encoding="utf-8")))
+            report = scenario_json.read(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            remedy = "name a scenarios.json that trivet wrote"
+            remedy = "name the directory that `trivet scenario run` was given as --report"
             raise UsageError(f"{path} cannot be read: {error}", remedy=remedy) from error
-    report = merged(reports) if reports else None
-    scenarios = list(Registry(_settings(**flags).plugins).scenarios.values())
-    texts = {**pages(scenarios, report), **({MEASURED: write(kept(report, scenarios))} if report else {})}
-    for path in write_texts(texts, directory):
+        kept = merged(kept, report, scenarios)
+        drawn |= {f"{DRAWINGS}/{name}": text for name, text in drawings(report).items()}
+        played |= {result.id for result in report.scenarios}
+    written = write_texts({f"{name}.json": write(kept[name]) for name in sorted(played)}, records)
+    for path in (*written, *write_texts({**pages(list(scenarios.values()), kept), **drawn}, directory)):
         click.echo(f"wrote {path}")
+
+
+@scenario.command("stale")
+@_records_option
+def scenario_stale(records: Path, **flags: Any) -> None:
+    """List the variants to play again: those whose record the code would word otherwise today, and those without one.
+
+    One a line, for `trivet scenario stale | xargs trivet scenario run --target kind --report DIR`; the reasons go to standard error.
+    """
+    from trivet.engine.registry import Registry
+    from trivet.render.records import read_all, stale
+
+    minutes = 0.0
+    for one in stale(list(Registry(_settings(**flags).plugins).scenarios.values()), read_all(records)):
+        click.echo(str(one))
+        click.echo(f"{one}: {one.reason}", err=True)
+        minutes += one.seconds / 60
+    click.echo(f"about {minutes:.0f} minutes to play again" if minutes else "every record is current", err=True)
 
 
 @scenario.command("plan")

@@ -191,6 +191,8 @@ class VariantResult:
     touched: tuple[str, ...] = ()
     measured: Mapping[str, int | float | str] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
+    wording: tuple[str, ...] = ()
+    """The templates of the messages above, as the code had them (``engine.scenarios.templates``)."""
     timeline: Timeline | None = None
     evidence: tuple[Evidence, ...] = ()
 

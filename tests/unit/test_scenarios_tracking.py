@@ -23,6 +23,7 @@ from trivet.model.fault import PLATFORM
 from trivet.model.handover import PipelineRun
 from trivet.model.network import NetworkPath
 from trivet.model.scenario import Scenario, Sighting, VariantResult, Verdict
+from trivet.render.records import FOLDER, read
 from trivet.scenarios import tracking_cut, tracking_trouble, training
 
 PATH = NetworkPath(
@@ -141,7 +142,7 @@ def played(scenario: Scenario, variant: str, platform: Platform, *, control: boo
     return one
 
 
-MEASURED = Path(__file__).parents[2] / "docs" / "scenarios" / "measured.json"
+RECORDS = Path(__file__).parents[2] / FOLDER
 TROUBLE, CUT = tracking_trouble.tracking_fails_in_mid_run, tracking_cut.pipeline_green_run_missing
 
 
@@ -236,16 +237,10 @@ def test_a_training_that_counts_too_few_values_in_the_end_is_red_for_mlflow() ->
 
 @pytest.mark.parametrize("variant", ["component", "default-retries"])
 def test_what_runs_have_shown_of_a_loud_component_shows_that_it_was_for_mlflow(variant: str) -> None:
-    (kept,) = (
-        one
-        for scenario in json.loads(MEASURED.read_text(encoding="utf-8"))["scenarios"]
-        if scenario["id"] == CUT.id
-        for one in scenario["variants"]
-        if one["name"] == variant
-    )
+    kept = read((RECORDS / f"{CUT.id}.json").read_text(encoding="utf-8")).variants[variant]
     platform = Platform(green=False)
-    platform.runs, platform.said = 0, str(kept["measured"]["client_said"])
-    assert (kept["verdict"], played(CUT, variant, platform).verdict) == ("PROTECTED", Verdict.PROTECTED)
+    platform.runs, platform.said = 0, str(kept.measured["client_said"])
+    assert kept.verdict is played(CUT, variant, platform).verdict is Verdict.PROTECTED
 
 
 def test_every_plan_is_a_variant_s() -> None:

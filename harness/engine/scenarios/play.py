@@ -30,6 +30,7 @@ from trivet.engine.events import (
 )
 from trivet.engine.run import lacking
 from trivet.engine.scenarios import guards
+from trivet.engine.scenarios.templates import PLAYER, templates, used
 from trivet.engine.scenarios.watch import EFFECT, FAULT, POLL, RECOVERED, REVERT, Watch, watching
 from trivet.errors import CannotTell, NotOffered, TrivetError
 from trivet.model.finding import Evidence
@@ -203,6 +204,8 @@ class _Playing:
         self._collected: list[Evidence] = []
         self._touched: Sequence[str] = ()
         self._watch: Watch | None = None
+        # Read before it is needed: a file may be edited while a scenario plays.
+        self._templates = templates(scenario.stage.__module__, PLAYER)
         self.left: Sequence[tuple[str, str]] = ()
 
     def through(self) -> VariantResult:
@@ -311,6 +314,8 @@ class _Playing:
                 self._collected.append(evidence(name, kind, text, limit=EVIDENCE))
 
     def result(self, verdict: Verdict, reason: str, *proof: Evidence) -> VariantResult:
+        timeline = self._watch.timeline() if self._watch else None
+        marks = [mark.name for mark in timeline.marks] if timeline else []
         return VariantResult(
             name=self._variant.name,
             text=self._variant.text,
@@ -321,7 +326,8 @@ class _Playing:
             touched=tuple(self._touched),
             measured=dict(self._measured),
             phases=tuple(self._phases),
-            timeline=self._watch.timeline() if self._watch else None,
+            wording=used((reason, *self._seen.values(), *marks), self._templates),
+            timeline=timeline,
             evidence=(*self._evidence, *self._collected, *proof),
             **{name: redact(text) for name, text in self._seen.items()},
         )

@@ -1,0 +1,63 @@
+"""Message templates: which sentences a module can make, and which of them a text holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trivet.engine.scenarios.templates import templates, used
+
+SOURCE = '''
+"""A module's docstring is no message."""
+from shelf_of_samples.helping import helper
+import json
+
+NAME = "a-name-and-no-sentence"
+
+
+def said(lost, of, name):
+    """Nor is a function's."""
+    if not lost:
+        return f"none of {of:>3} requests " f"lost by {name!r}"
+    raise ValueError("the first half "
+                     "and the second")
+'''
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    folder = tmp_path / "shelf_of_samples"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "main.py").write_text(SOURCE)
+    (folder / "helping.py").write_text("import shelf_of_samples.main\nhelper = 'what another module says'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return "shelf_of_samples.main"
+
+
+def test_templates_are_the_sentences_of_a_module_and_of_what_it_imports(shelf: str) -> None:
+    assert templates(shelf) == {
+        "none of {} requests lost by {}",
+        "the first half and the second",
+        "what another module says",
+    }
+
+
+def test_a_module_that_there_is_not_has_no_templates() -> None:
+    assert templates("trivet_that_is_not.there") == frozenset()
+
+
+def test_a_text_holds_a_template_whose_parts_occur_in_order() -> None:
+    known = ("none of {} requests lost", "{} lost of all {}", "{} connects to {}", "another sentence")
+    text = "a connects to b:1; none of 40 requests lost"
+    assert used([text, "40 lost of all 50"], known) == (
+        "none of {} requests lost",
+        "{} connects to {}",
+        "{} lost of all {}",
+    )
+    assert used(["requests lost, none of 40"], known) == ()
+
+
+def test_line_breaks_do_not_matter() -> None:
+    assert used(["the first\n  half"], ["the first half"]) == ("the first half",)
