@@ -498,17 +498,22 @@ def scenario_pages(directory: Path, records: Path, reports: Sequence[Path], **fl
 def scenario_stale(records: Path, **flags: Any) -> None:
     """List the variants to play again: those whose record the code would word otherwise today, and those without one.
 
-    One a line, for `trivet scenario stale | xargs trivet scenario run --target kind --report DIR`; the reasons go to standard error.
+    One a line, for `trivet scenario stale | xargs -r trivet scenario run --target kind --report DIR`; the reasons go to standard error.
     """
     from trivet.engine.registry import Registry
     from trivet.render.records import read_all, stale
 
-    minutes = 0.0
-    for one in stale(list(Registry(_settings(**flags).plugins).scenarios.values()), read_all(records)):
+    found = list(stale(list(Registry(_settings(**flags).plugins).scenarios.values()), read_all(records)))
+    for one in found:
         click.echo(str(one))
         click.echo(f"{one}: {one.reason}", err=True)
-        minutes += one.seconds / 60
-    click.echo(f"about {minutes:.0f} minutes to play again" if minutes else "every record is current", err=True)
+    minutes = sum(one.seconds for one in found) / 60
+    click.echo(
+        f"{len(found)} to play again; those that were played before took {minutes:.0f} minutes"
+        if found
+        else "no record is stale",
+        err=True,
+    )
 
 
 @scenario.command("plan")

@@ -136,7 +136,11 @@ def stale(scenarios: Sequence[Scenario], records: Records) -> Iterator[Stale]:
                 continue
             gone = [template for template in measured.wording if template not in known]
             if gone or not measured.wording:
-                reason = f"the code has this message no longer: {gone[0]!r}" if gone else "its record keeps no messages"
+                reason = (
+                    f"the code has this message no longer: {gone[0]!r}"
+                    if gone
+                    else "its record does not hold the templates of its messages"
+                )
                 yield Stale(scenario=scenario.id, variant=variant.name, reason=reason, seconds=measured.seconds)
 
 
