@@ -98,6 +98,12 @@ def only(report: ScenarioReport) -> VariantResult:
     return variant
 
 
+def test_a_result_holds_the_templates_of_its_messages() -> None:
+    result = only(played(made(lambda watch: seen(f"it hurts {1 + 1} times")))[0])
+    assert {"it hurts {} times", "{} {} has no replica"} <= set(result.wording)
+    assert "with a plaster" not in result.wording
+
+
 def test_an_incident_that_happens_makes_the_platform_vulnerable() -> None:
     report, faults = played(made(lambda watch: seen("it hurts", seconds=3.0)))
     result = only(report)
