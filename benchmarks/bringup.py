@@ -16,10 +16,10 @@ from statistics import median
 
 from sides import spread, table
 
-from trivet.engine.events import Event, PhaseEnded
+from trivet.model.events import Event, PhaseEnded
+from trivet.provision.kind import up as kind
+from trivet.provision.kind.steps import Step
 from trivet.stacks.read import load_stack
-from trivet.targets.kind import up as kind
-from trivet.targets.kind.steps import Step
 
 STACK = "2024.11-fixed"
 SHOWN = 5.0

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, passed
+from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.errors import CannotTell
-from trivet.model.finding import Finding, Location
+from trivet.model.clients import ClusterClient, Refused
+from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, passed
 from trivet.model.handover import Handover
-from trivet.targets.base import ClusterClient, Refused
 
 SEAM = ("kfp", "kserve")
 

@@ -7,7 +7,7 @@ from typing import Any
 from trivet.contracts.manifests import MODE
 from trivet.integration import build_inference_service
 from trivet.model.handover import Handover
-from trivet.targets.cluster.rollout import FRUGAL
+from trivet.toolkit.rollout import FRUGAL
 
 
 def service_like(handover: Handover, name: str, **changes: Any) -> dict[str, Any]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from trivet.authoring.contracts import MUST, contract
 from trivet.contracts.deploying import service_like
 from trivet.contracts.manifests import RAW_MODES
 from trivet.contracts.serving import same
 from trivet.contracts.signatures import example_rows
-from trivet.engine.authoring import MUST, contract, evidence, failed, passed
 from trivet.errors import CannotTell, PlatformError
 from trivet.integration import read_signature, v2_request, v2_values
-from trivet.model.finding import Finding, Location
+from trivet.model.clients import ClusterClient, TrafficClient, TrainerClient
+from trivet.model.finding import Finding, Location, evidence, failed, passed
 from trivet.model.handover import Handover
 from trivet.model.stack import Stack
 from trivet.model.subjects import ModelDirectory
-from trivet.targets.base import ClusterClient, TrafficClient, TrainerClient
-from trivet.targets.cluster.rollout import deployed
+from trivet.toolkit.rollout import deployed
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.14"}
 """The oldest versions whose behaviour was run for these statements."""

@@ -12,9 +12,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from trivet.engine.authoring import MUST, SHOULD, contract, failed, inconclusive, not_applicable, passed
+from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.errors import CannotTell
-from trivet.model.finding import Finding, Location
+from trivet.model.finding import Finding, Location, failed, inconclusive, not_applicable, passed
 from trivet.model.stack import Role, Stack
 from trivet.model.subjects import ModelDirectory
 

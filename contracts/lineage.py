@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
+from trivet.authoring.contracts import MUST, contract
 from trivet.contracts.signatures import example_rows
-from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
 from trivet.errors import CannotTell, UsageError
 from trivet.integration import (
     TrackingApi,
@@ -22,10 +22,10 @@ from trivet.integration import (
     v2_request,
     verify_link,
 )
-from trivet.model.finding import Finding
+from trivet.model.clients import ServingClient, TrainerClient
+from trivet.model.finding import Finding, evidence, failed, inconclusive, passed
 from trivet.model.handover import Handover, LoggedModel
 from trivet.model.subjects import Manifest, ModelDirectory
-from trivet.targets.base import ServingClient, TrainerClient
 
 _LABELS = "kubernetes.io/docs/concepts/overview/working-with-objects/labels: at most 63 of [A-Za-z0-9._-], alphanumeric at both ends"
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from trivet.engine.authoring import MUST, SHOULD, contract, failed, inconclusive, not_applicable, passed
-from trivet.model.finding import Finding
+from trivet.authoring.contracts import MUST, SHOULD, contract
+from trivet.model.finding import Finding, failed, inconclusive, not_applicable, passed
 from trivet.model.stack import Stack
 from trivet.model.subjects import Keys, Manifest
 from trivet.stacks.kserve_api import ROOT, load_api

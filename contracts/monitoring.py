@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from uuid import uuid4
 
+from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.contracts.deploying import service_like
 from trivet.contracts.signatures import example_rows
-from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, not_applicable, passed
 from trivet.errors import CannotTell
 from trivet.integration import read_signature, v2_request
 from trivet.integration.monitoring import REQUESTS, durations_total, requests_total
+from trivet.model.clients import ClusterClient, MetricsClient, ServingClient, TrafficClient
 from trivet.model.feature import PROMETHEUS
-from trivet.model.finding import Finding, Location
+from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, not_applicable, passed
 from trivet.model.handover import Handover
 from trivet.model.subjects import ModelDirectory
-from trivet.targets.base import ClusterClient, MetricsClient, ServingClient, TrafficClient
-from trivet.targets.cluster.rollout import deployed
+from trivet.toolkit.rollout import deployed
 
 SEAM = ("runtime", "prometheus")
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
-from trivet.engine.authoring import MUST, contract, failed, inconclusive, not_applicable, passed
+from trivet.authoring.contracts import MUST, contract
 from trivet.errors import CannotTell
+from trivet.model.clients import ClusterClient, ServingClient, TrainerClient
 from trivet.model.feature import NETWORK_POLICY_ENFORCED
-from trivet.model.finding import Finding, Location
+from trivet.model.finding import Finding, Location, failed, inconclusive, not_applicable, passed
 from trivet.model.network import NetworkPath
-from trivet.targets.base import ClusterClient, ServingClient, TrainerClient
 
 SEAM = ("kubernetes", "mlflow")
 

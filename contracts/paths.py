@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, not_applicable, passed
+from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.errors import UsageError
 from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, scheme_of
-from trivet.model.finding import Finding, Location
+from trivet.model.clients import DownloadFailed, StoreClient, TrainerClient
+from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, not_applicable, passed
 from trivet.model.handover import Handover
 from trivet.model.stack import Stack
 from trivet.model.subjects import Keys, Manifest
-from trivet.targets.base import DownloadFailed, StoreClient, TrainerClient
 
 SEAM = ("mlflow", "kserve")
 
@@ -290,7 +290,7 @@ def download_is_byte_identical(handover: Handover, store: StoreClient) -> Iterat
     sources=("KServe Storage._download_local globs the path; MLflow percent-encodes it",),
 )
 def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: TrackingApi) -> Iterator[Finding]:
-    from trivet.contracts.drawing import counter_example, directory_names_and_endings
+    from trivet.toolkit.drawing import counter_example, directory_names_and_endings
 
     refused: list[str] = []
     numbers = itertools.count()

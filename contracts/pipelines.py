@@ -11,13 +11,13 @@ from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
-from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, not_applicable, passed
+from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.errors import UsageError
 from trivet.integration import TrackingApi, TrackingError, resolve_storage_uri
-from trivet.model.finding import Finding
+from trivet.model.clients import PipelineClient, TrainerClient
+from trivet.model.finding import Finding, evidence, failed, inconclusive, not_applicable, passed
 from trivet.model.handover import Handover
 from trivet.model.subjects import CompiledPipeline, Keys
-from trivet.targets.base import PipelineClient, TrainerClient
 
 SEAM = ("kfp", "mlflow")
 VARIABLE = "MLFLOW_TRACKING_URI"

@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from trivet.authoring.contracts import MUST, contract
 from trivet.contracts.serving import same
-from trivet.contracts.statistics import plan_share
-from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
 from trivet.errors import CannotTell, PlatformError
 from trivet.integration import set_canary, shares, v2_values
 from trivet.model.feature import CANARY_TRAFFIC
-from trivet.model.finding import Evidence, Finding
+from trivet.model.finding import Evidence, Finding, evidence, failed, inconclusive, passed
 from trivet.model.rollout import (
     ABORTED,
     CANARY,
@@ -22,12 +21,13 @@ from trivet.model.rollout import (
     RESTORED,
     RESUMED,
     ROLLED_BACK,
-    Contender,
     Rollout,
-    Step,
+    RolloutModel,
+    RolloutStep,
 )
 from trivet.model.traffic import Answer
-from trivet.targets.cluster.rollout import SPLIT
+from trivet.toolkit.rollout import SPLIT
+from trivet.toolkit.statistics import plan_share
 
 SEAM = ("kserve", "knative")
 FEATURES = (CANARY_TRAFFIC,)
@@ -225,7 +225,7 @@ def _named(rollout: Rollout, when: str, service: Mapping[str, Any], answers: Seq
     )
 
 
-def _lossless(rollout: Rollout, step: Step) -> Finding:
+def _lossless(rollout: Rollout, step: RolloutStep) -> Finding:
     """Hold the slice around a step to the rule: every request is answered in time, by one of the two models."""
     answers = _slice(rollout, step.began - BEFORE, step.ended)
     lost = [answer for answer in answers if not _whose(answer, rollout) or answer.seconds > PATIENCE]
@@ -271,7 +271,7 @@ def _slice(rollout: Rollout, begin: float, end: float) -> list[Answer]:
     return rollout.stream.between(begin, end) if rollout.stream else []
 
 
-def _step(rollout: Rollout, name: str) -> Step:
+def _step(rollout: Rollout, name: str) -> RolloutStep:
     step = rollout.step(name)
     if step is None:
         raise CannotTell(f"the roll-out did not get to its step {name!r}: {rollout.trouble or 'it was not taken'}")
@@ -283,7 +283,7 @@ def _whose(answer: Answer, rollout: Rollout) -> str:
     return next((model.name for model in (rollout.stable, rollout.canary) if _is_of(answer, model)), "")
 
 
-def _is_of(answer: Answer, model: Contender) -> bool:
+def _is_of(answer: Answer, model: RolloutModel) -> bool:
     if answer.status != 200:
         return False
     try:

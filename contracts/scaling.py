@@ -6,19 +6,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 
+from trivet.authoring.contracts import MUST, contract
 from trivet.contracts.deploying import service_like
 from trivet.contracts.serving import same
 from trivet.contracts.signatures import example_rows
-from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed
 from trivet.errors import CannotTell
 from trivet.integration import read_signature, v2_request, v2_values
 from trivet.integration.inference_service import MIN_REPLICAS
+from trivet.model.clients import ClusterClient, TrafficClient, TrainerClient
 from trivet.model.feature import SCALE_TO_ZERO
-from trivet.model.finding import Finding, Location
+from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, passed
 from trivet.model.handover import Handover
 from trivet.model.subjects import ModelDirectory
-from trivet.targets.base import ClusterClient, TrafficClient, TrainerClient
-from trivet.targets.cluster.rollout import deployed
+from trivet.toolkit.rollout import deployed
 
 SEAM = ("kserve", "knative")
 

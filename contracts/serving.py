@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trivet.engine.authoring import MUST, contract, evidence, failed, inconclusive, passed, redact
+from trivet.authoring.contracts import MUST, contract
 from trivet.integration import read_signature, v2_request, v2_values
-from trivet.model.finding import Finding
+from trivet.model.clients import ServingClient, TrainerClient
+from trivet.model.finding import Finding, evidence, failed, inconclusive, passed
 from trivet.model.handover import Handover
+from trivet.model.redaction import redact
 from trivet.model.subjects import ModelDirectory
-from trivet.targets.base import ServingClient, TrainerClient
 
 EXAMPLES = 30
 """Batches of predictions that are compared, of 1 to 12 rows each."""
@@ -61,7 +62,7 @@ def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
 def predictions_equal_the_trainers(
     handover: Handover, serving: ServingClient, trainer: TrainerClient, model_directory: ModelDirectory
 ) -> Iterator[Finding]:
-    from trivet.contracts.drawing import counter_example, rows_of
+    from trivet.toolkit.drawing import counter_example, rows_of
 
     signature = read_signature(model_directory.mlmodel)
     if signature is None:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.contracts.serving import same
-from trivet.engine.authoring import MUST, SHOULD, contract, evidence, failed, inconclusive, passed
 from trivet.errors import CannotTell, UsageError
 from trivet.integration import (
     Signature,
@@ -19,12 +19,12 @@ from trivet.integration import (
     v2_request,
     v2_values,
 )
-from trivet.model.finding import Finding
+from trivet.model.clients import DownloadFailed, RuntimeClient, ServingClient, StoreClient, TrainerClient
+from trivet.model.finding import Finding, evidence, failed, inconclusive, passed
 from trivet.model.handover import Handover, HttpExchange
 from trivet.model.stack import Stack
 from trivet.model.subjects import ModelDirectory
-from trivet.targets.base import DownloadFailed, RuntimeClient, ServingClient, StoreClient, TrainerClient
-from trivet.targets.static import read_model_directory
+from trivet.toolkit.subjects import read_model_directory
 
 _OPEN_INFERENCE = "Open Inference Protocol v2: a request that the model cannot take is the client's error (4xx)"
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from trivet.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from trivet.render.writers import Writer
-    from trivet.settings import Settings
-    from trivet.targets.base import Target
+    from trivet.model.settings import Settings
+    from trivet.model.target import Target
+    from trivet.model.writer import Writer
 
 
 @hookimpl
 def trivet_targets(settings: Settings) -> Mapping[str, Target]:
     """The targets that come with trivet."""
     from trivet.targets.existing.target import existing_target
-    from trivet.targets.kind.target import kind_target
+    from trivet.targets.kind import kind_target
     from trivet.targets.local import Backing, LocalTarget
 
     backing = Backing(store=settings.store, database=settings.database, images=settings.images, mirror=settings.mirror)

@@ -16,8 +16,8 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from trivet.engine.ending import ending_on_signals
 from trivet.errors import TrivetError, UsageError, unknown
+from trivet.host.signals import unwinding_on_signals
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -30,7 +30,7 @@ class _Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         try:
-            with ending_on_signals():
+            with unwinding_on_signals():
                 code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.NoSuchOption as error:
             known = [name for one in error.ctx.command.get_params(error.ctx) for name in one.opts] if error.ctx else []
@@ -189,11 +189,11 @@ def _cluster_options(function: Function) -> Function:
 @click.option("--mirror", metavar="URL", help="A registry that stands before all others when images are pulled.")
 def up(**flags: Any) -> None:
     """Make a stack's kind cluster with everything on it, or complete the one that is there."""
+    from trivet.provision.kind.up import Source
+    from trivet.provision.kind.up import up as bring_up
     from trivet.render.phases import Stopwatch, timetable
     from trivet.render.terminal import watch
     from trivet.stacks.read import load_stack
-    from trivet.targets.kind.up import Source
-    from trivet.targets.kind.up import up as bring_up
 
     settings = _settings(**flags)
     stack = load_stack(settings.stack)
@@ -213,9 +213,9 @@ def up(**flags: Any) -> None:
 @click.option("--all", "everything", is_flag=True, help="Every cluster of trivet, and the image store's container.")
 def down(everything: bool, **flags: Any) -> None:
     """Delete a stack's kind cluster. Built images stay in the cache."""
+    from trivet.provision.kind import up as kind
     from trivet.render.terminal import watch
     from trivet.stacks.read import load_stack
-    from trivet.targets.kind import up as kind
 
     settings = _settings(**flags)
     with watch(sys.stdout) as emit:
@@ -343,8 +343,8 @@ def images() -> None:
 @click.option("--stack", help="A shipped stack or the folder of one (default: current).")
 def images_list(**flags: Any) -> None:
     """List the images of a stack: which are built, and how large they are."""
+    from trivet.provision.images.build import states
     from trivet.render.images import image_states
-    from trivet.stacks.images.build import states
 
     click.echo(image_states(states(_images(flags))))
 
@@ -354,8 +354,8 @@ def images_list(**flags: Any) -> None:
 @click.option("--stack", help="A shipped stack or the folder of one (default: current).")
 def images_build(names: Sequence[str], **flags: Any) -> None:
     """Build the images of a stack that are not built yet: all, or those named by path, such as kindest/node."""
+    from trivet.provision.images.build import build
     from trivet.render.images import step_line
-    from trivet.stacks.images.build import build
 
     wanted = _images(flags)
     build(wanted, only=[wanted.one(name) for name in names] or None, told=lambda said: click.echo(step_line(said)))
@@ -366,8 +366,8 @@ def images_build(names: Sequence[str], **flags: Any) -> None:
 @click.option("--stack", help="A shipped stack or the folder of one (default: current).")
 def images_save(archive: Path, **flags: Any) -> None:
     """Write all images of a stack to one archive, for a machine that cannot build them."""
+    from trivet.provision.images.archive import save
     from trivet.render.images import step_line
-    from trivet.stacks.images.archive import save
 
     size = save(_images(flags), archive, told=lambda said: click.echo(step_line(said)))
     click.echo(f"wrote {archive}, {size / 1e6:.0f} MB")
@@ -377,8 +377,8 @@ def images_save(archive: Path, **flags: Any) -> None:
 @click.argument("archive", type=click.Path(path_type=Path), metavar="FILE")
 def images_load(archive: Path) -> None:
     """Put the images of an archive where `trivet images build` would have put them."""
+    from trivet.provision.images.archive import load
     from trivet.render.images import step_line
-    from trivet.stacks.images.archive import load
 
     loaded = load(archive, told=lambda said: click.echo(step_line(said)))
     click.echo(f"loaded {len(loaded)} images")
@@ -391,16 +391,16 @@ def images_load(archive: Path) -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would go and how much that is, and remove nothing.")
 def images_prune(stacks: Sequence[str], dry_run: bool) -> None:
     """Remove what neither the shipped stacks, nor the one in the settings, nor a cluster that there is needs any more."""
+    from trivet.provision.kind.prune import prune
     from trivet.render.images import pruned
     from trivet.stacks.read import load_stack, shipped_stacks
-    from trivet.targets.kind.prune import prune
 
     names = dict.fromkeys((*shipped_stacks(), _settings().stack, *stacks))
     click.echo(pruned(prune([load_stack(name) for name in names], dry_run=dry_run), dry_run=dry_run))
 
 
 def _images(flags: Any) -> Any:
-    from trivet.stacks.images.recipes import load_images
+    from trivet.provision.images.recipes import load_images
     from trivet.stacks.read import load_stack
 
     return load_images(load_stack(_settings(**flags).stack))

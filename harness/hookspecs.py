@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from trivet.render.writers import Writer
-    from trivet.settings import Settings
-    from trivet.targets.base import Target
+    from trivet.model.settings import Settings
+    from trivet.model.target import Target
+    from trivet.model.writer import Writer
 
 hookspec = pluggy.HookspecMarker("trivet")
 hookimpl = pluggy.HookimplMarker("trivet")

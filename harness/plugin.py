@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from trivet.engine.openrun import OpenRun
+    from trivet.engine.incremental import IncrementalRun
     from trivet.engine.registry import Registry
-    from trivet.engine.scenarios.openplay import OpenPlay
+    from trivet.engine.scenarios.incremental import IncrementalScenarioRun
     from trivet.model.contract import Contract
     from trivet.model.report import ContractResult
     from trivet.model.scenario import Scenario, Variant
+    from trivet.model.settings import Settings
     from trivet.model.stack import Stack
-    from trivet.settings import Settings
-    from trivet.targets.base import Session
+    from trivet.model.target import Session
 
 CONTRACT_PACKAGE, SCENARIO_PACKAGE = "trivet.contracts", "trivet.scenarios"
 
@@ -83,8 +83,8 @@ class WrongUsage(pytest.Collector.CollectError):
 
 # -- the run behind the items -----------------------------------------------------------------------------------------
 
-_RUN = pytest.StashKey["OpenRun"]()
-_PLAY = pytest.StashKey["OpenPlay"]()
+_RUN = pytest.StashKey["IncrementalRun"]()
+_PLAY = pytest.StashKey["IncrementalScenarioRun"]()
 _REGISTRY = pytest.StashKey["Registry"]()
 
 
@@ -119,18 +119,18 @@ def _registry(config: pytest.Config) -> Registry:
     return config.stash[_REGISTRY]
 
 
-def _run(config: pytest.Config) -> OpenRun:
+def _run(config: pytest.Config) -> IncrementalRun:
     if _RUN not in config.stash:
         settings = _settings(config)
         with _usage():
-            from trivet.engine.openrun import OpenRun
+            from trivet.engine.incremental import IncrementalRun
             from trivet.errors import unknown
             from trivet.stacks.read import load_stack
 
             targets = _registry(config).targets
             if settings.target not in targets:
                 raise unknown("target", settings.target, targets)
-            config.stash[_RUN] = OpenRun(
+            config.stash[_RUN] = IncrementalRun(
                 target=targets[settings.target],
                 stack=load_stack(settings.stack),
                 profile=settings.profile,
@@ -239,7 +239,7 @@ class ScenarioModule(pytest.File):
         for scenario in known.values():
             if scenario.stage.__module__ == self.module_name:
                 for variant in scenario.variants:
-                    if variant.further and not self.config.getoption("trivet_every"):
+                    if variant.extended and not self.config.getoption("trivet_every"):
                         continue
                     name = f"{scenario.id.partition('.')[2]}[{variant.name}]"
                     yield VariantItem.from_parent(self, name=name, scenario=scenario, variant=variant)
@@ -276,16 +276,16 @@ class VariantItem(pytest.Item):
         return self.path, self.scenario.stage.__code__.co_firstlineno - 1, f"{self.scenario.id}[{self.variant.name}]"
 
 
-def _playing(config: pytest.Config) -> OpenPlay:
+def _playing(config: pytest.Config) -> IncrementalScenarioRun:
     if _PLAY not in config.stash:
-        from trivet.engine.scenarios.openplay import OpenPlay
+        from trivet.engine.scenarios.incremental import IncrementalScenarioRun
 
         allowed = config.getoption("trivet_allow_faults")
-        config.stash[_PLAY] = OpenPlay(
+        config.stash[_PLAY] = IncrementalScenarioRun(
             _run(config),
             allow_faults=allowed,
             context=_settings(config).existing.context,
-            patience=TURN if "PYTEST_XDIST_WORKER" in os.environ else 0.0,
+            wait=TURN if "PYTEST_XDIST_WORKER" in os.environ else 0.0,
         )
     return config.stash[_PLAY]
 

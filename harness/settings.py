@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from trivet.errors import UsageError, unknown
-from trivet.targets.existing.settings import Existing
+from trivet.errors import UsageError
+from trivet.model.settings import Existing, Settings
 
-IMAGE_SOURCES = ("pull", "build")
 PROFILE_OF_TARGET = {"kind": "cluster", "existing": "cluster"}
 BACKING_OF_TARGET = {
     "kind": {
@@ -25,33 +24,6 @@ BACKING_OF_TARGET = {
     },
 }
 """Why a target leaves no choice of what only local can be told."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """One field per key of ``[tool.trivet]``; the environment variable is ``TRIVET_`` and the key in capitals.
-
-    ``stack`` is the name of a shipped stack or the path of a stack's folder; ``plugins`` are importable module names;
-    ``report`` is the directory that reports are written to, none when empty. ``profile``, where nothing names one, follows the target.
-    ``store`` and ``database`` say what the local target keeps artefacts and MLflow's records in: ``files`` or ``s3``, ``sqlite`` or
-    ``postgresql``; other targets have their own and take no notice. ``images`` says where container images come from: ``pull`` from
-    their registries, or ``build`` from recipes; ``mirror`` is the URL of a registry that stands before all others when they are pulled.
-    """
-
-    stack: str = "current"
-    target: str = "local"
-    profile: str = "core"
-    plugins: tuple[str, ...] = ()
-    report: str = ""
-    store: str = "files"
-    database: str = "sqlite"
-    images: str = "pull"
-    mirror: str = ""
-    existing: Existing = field(default_factory=Existing)
-
-    def __post_init__(self) -> None:
-        if self.images not in IMAGE_SOURCES:
-            raise unknown("source of images", self.images, IMAGE_SOURCES)
 
 
 def load_settings(start: Path, environment: Mapping[str, str] | None = None, **flags: Any) -> Settings:

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from uuid import uuid4
 
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.slices import answered_by
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.errors import CannotTell
 from trivet.integration import TrackingApi, is_ready, link, read_link, resolve_storage_uri, v2_request, verify_link
-from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.model.clients import ClusterClient, FaultInjector, TrafficClient, TrainerClient
+from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Observation
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import READY, ROWS, Document, Model
-from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClient
+from trivet.toolkit.client_traffic import answered_by
 
 NAME = "aliased-classifier"
 ALIAS = "production"
 REGISTERED = f"trivet-aliased-{uuid4().hex[:8]}"
 """A registered model of its own, whose alias nobody else reads."""
-TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
+TOUCH = AffectedObject(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
 ASKED = 20
 """Requests by whose answers the service shows what it serves."""
 
@@ -44,8 +44,8 @@ ASKED = 20
         remedied("pinned", "the alias is resolved once, to a version; labels and URI are of that"),
         remedied("verified", "resolved twice, and verify_link before the deployment, which begins anew then"),
     ),
-    touches=(TOUCH,),
-    budgets=Budgets(steady=60, symptom=60, recovery=60),
+    affected_objects=(TOUCH,),
+    budgets=Budgets(steady_state=60, symptom=60, recovery=60),
     claims=(
         Claim(
             text="The labels of a service tell which version it serves.",
@@ -76,9 +76,9 @@ def alias_moved_while_deploying(
         where = {"name": first.registered, "alias": ALIAS, "version": version}
         trainer.call("client", method="set_registered_model_alias", arguments=where)
 
-    def inject(hands: Hands) -> None:
+    def inject(injector: FaultInjector) -> None:
         def move() -> None:
-            hands.own(
+            injector.own(
                 f"alias {ALIAS} of {first.registered} → version {second.version}",
                 lambda: point_at(second.version),
                 lambda: point_at(first.version),
@@ -88,16 +88,16 @@ def alias_moved_while_deploying(
         if variant == "verified" and (problems := verify_link(document, tracking, artifact_root=root)):
             refused.append(problems[0])
             document = _document(cluster, tracking, root, first)
-        hands.create({**document, "metadata": {**document["metadata"], "namespace": SERVING}})
+        injector.create({**document, "metadata": {**document["metadata"], "namespace": SERVING}})
 
-    def took_effect(hands: Hands) -> str:
-        ready = is_ready(hands.get("inferenceservice", NAME, namespace=SERVING) or {})
+    def verify_injected(injector: FaultInjector) -> str:
+        ready = is_ready(injector.get("inferenceservice", NAME, namespace=SERVING) or {})
         points = _pointed(tracking, first.registered)
         if not ready or points != second.version:
             return ""
         return f"the alias moved to version {points} while {NAME} was being deployed, which is ready"
 
-    def compared() -> Sighting:
+    def compared() -> Observation:
         document = cluster.get("inferenceservice", NAME) or {}
         claimed = read_link(document).model_version
         known = {one.version: one.answer for one in (first, second)}
@@ -112,19 +112,19 @@ def alias_moved_while_deploying(
         if refused:
             message = f"refused before anything was deployed: {refused[0]}; begun anew, {message}"
         noticed = verify_link(document, tracking, artifact_root=root) or ["nothing against it"]
-        told = unseen if version == claimed else seen
+        told = symptom_not_observed if version == claimed else symptom_observed
         return told(message, said=claimed, served=version, verify_link=noticed[0])
 
     point_at(first.version)
     yield Case(
         fault=Fault(
             name=f"alias {ALIAS} moves while it is being deployed",
-            touches=(TOUCH,),
+            affected_objects=(TOUCH,),
             inject=inject,
-            took_effect=took_effect,
+            verify_injected=verify_injected,
             budget=READY,
         ),
-        steady=lambda: (
+        steady_state=lambda: (
             f"alias {ALIAS} points at version {first.version}"
             if _pointed(tracking, first.registered) == first.version and not cluster.get("inferenceservice", NAME)
             else ""

@@ -6,10 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trivet.engine.authoring import evidence
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.slices import answered_by
-from trivet.engine.scenarios.watch import EFFECT, Watch
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.errors import CannotTell, PlatformError
 from trivet.integration import (
     Arm,
@@ -32,18 +29,21 @@ from trivet.integration import (
 )
 from trivet.integration.canary import Ask
 from trivet.integration.monitoring import error_rate, latency, number
-from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.model.clients import ClusterClient, FaultInjector, MetricsClient, TrafficClient, TrainerClient
+from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
 from trivet.model.feature import CANARY_TRAFFIC, PROMETHEUS
+from trivet.model.finding import evidence
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
 from trivet.model.traffic import Answer
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, SETTLED, Model, all_by, ask_revisions
-from trivet.targets.base import ClusterClient, Hands, MetricsClient, TrafficClient, TrainerClient
-from trivet.targets.cluster.rollout import deployed, wait_for
+from trivet.toolkit.client_traffic import answered_by
+from trivet.toolkit.rollout import deployed, wait_for
+from trivet.toolkit.watch import EFFECT, Watch
 
 NAME = "judged-classifier"
-TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
+TOUCH = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
 PERCENT = 20
 OBSERVED, INTERVAL, WINDOW = 24.0, 6.0, 15
 """Seconds of an observation, from one check to the next, and that a check looks back: three scrapes of trivet's own Prometheus."""
@@ -118,20 +118,22 @@ TRIALS: Mapping[str, Trial] = {
         unprotected(
             "constants-no-traffic",
             "a model that only raises, without traffic, judged so, no data being no errors",
-            further=True,
+            extended=True,
         ),
         remedied("wrong-values", "wrong values, judged by the core library"),
-        remedied("errors", "a model that only raises, judged by the core library without known requests", further=True),
-        remedied("latency", "a model that takes 0.6 s longer, judged by the core library", further=True),
+        remedied(
+            "errors", "a model that only raises, judged by the core library without known requests", extended=True
+        ),
+        remedied("latency", "a model that takes 0.6 s longer, judged by the core library", extended=True),
         remedied(
             "no-traffic",
             "a model that only raises, without traffic or known requests, judged by the core library",
-            further=True,
+            extended=True,
         ),
-        remedied("sound", "a model as good as the one before: the core library promotes it", further=True),
+        remedied("sound", "a model as good as the one before: the core library promotes it", extended=True),
     ),
-    touches=(TOUCH,),
-    budgets=Budgets(steady=60, symptom=120, recovery=150),
+    affected_objects=(TOUCH,),
+    budgets=Budgets(steady_state=60, symptom=120, recovery=150),
     features=(CANARY_TRAFFIC, PROMETHEUS),
     claims=(
         Claim(
@@ -173,7 +175,9 @@ def bad_model_promoted(
     stable = deploying.model(trainer, tracking, root, key="stable model")
     canary = deploying.model(trainer, tracking, root, key=trial.model, **trial.variation)
     expected = trainer.predict(f"models:/{stable.registered}/{stable.version}", KNOWN)
-    flow = Flow(service=NAME, request=v2_request(None, ROWS), models={stable.name: stable.answer}, rate=trial.rate or 5)
+    workload = Workload(
+        service=NAME, request=v2_request(None, ROWS), models={stable.name: stable.answer}, rate=trial.rate or 5
+    )
 
     def ask(promql: str) -> float | None:
         found = metrics.query(promql)
@@ -185,7 +189,7 @@ def bad_model_promoted(
     with deployed(cluster, document) as observed:
         before = newest_revision(observed)
 
-        def symptom(watch: Watch) -> Sighting:
+        def symptom(watch: Watch) -> Observation:
             new = newest_revision(cluster.get("inferenceservice", NAME) or {})
 
             def look() -> Check:
@@ -199,14 +203,14 @@ def bad_model_promoted(
             judgement = observe(look, seconds=OBSERVED, interval=INTERVAL)
             decided = round(watch.mark(judgement.decision.value) - watch.since(EFFECT), 1)
             follow(cluster, judgement.decision, new, before)
-            answers = traffic.send(NAME, flow.request, times=AFTERWARDS, at_once=2, timeout=10)
-            return judged(trial, judgement, answers, flow, decided)
+            answers = traffic.send(NAME, workload.request, times=AFTERWARDS, at_once=2, timeout=10)
+            return judged(trial, judgement, answers, workload, decided)
 
         yield Case(
             fault=_begun(canary, before),
-            steady=lambda: all_by(traffic, flow, stable.name),
+            steady_state=lambda: all_by(traffic, workload, stable.name),
             symptom=symptom,
-            flow=flow if trial.rate else None,
+            workload=workload if trial.rate else None,
         )
 
 
@@ -259,12 +263,14 @@ def follow(cluster: ClusterClient, decision: Decision, new: str, before: str) ->
     )
 
 
-def judged(trial: Trial, judgement: Judgement, answers: Sequence[Answer], flow: Flow, decided: float) -> Sighting:
+def judged(
+    trial: Trial, judgement: Judgement, answers: Sequence[Answer], workload: Workload, decided: float
+) -> Observation:
     """What a decision did to clients. The incident is that a bad canary was promoted, or a sound one taken back.
 
     Raises CannotTell for a decision that is right by chance: the checks failed in another aspect than the canary's own fault.
     """
-    bad = [one for one in answers if not answered_by(one, flow.models) or one.seconds > Limits().latency]
+    bad = [one for one in answers if not answered_by(one, workload.models) or one.seconds > Limits().latency]
     told = (
         f"{judgement.decision.value} after {decided:.0f} s, {judgement.reason}; "
         f"after that {len(bad)} of {len(answers)} requests were answered wrongly, late or not at all"
@@ -279,27 +285,27 @@ def judged(trial: Trial, judgement: Judgement, answers: Sequence[Answer], flow: 
         if trial.by and trial.by not in failed:
             others = " and ".join(sorted(failed)) or "nothing"
             raise CannotTell(f"the right decision by chance: {trial.by} should fail, and {others} did: {told}")
-        return unseen(told, evidence=proof, **numbers)
+        return symptom_not_observed(told, evidence=proof, **numbers)
     hurt = Decision.ROLL_BACK if trial.right is Decision.PROMOTE else Decision.PROMOTE
     if judgement.decision is not hurt or (hurt is Decision.PROMOTE and not bad):
         raise CannotTell(f"that shows nothing: {told}")
-    return seen(told, evidence=proof, **numbers)
+    return symptom_observed(told, evidence=proof, **numbers)
 
 
 def _begun(canary: Model, before: str) -> Fault:
     """The bad model rolled out as a canary."""
     patch = {"spec": {"predictor": {"model": {"storageUri": canary.storage_uri}}}}
 
-    def took_effect(hands: Hands) -> str:
-        found = hands.get("inferenceservice", NAME, namespace=SERVING) or {}
+    def verify_injected(injector: FaultInjector) -> str:
+        found = injector.get("inferenceservice", NAME, namespace=SERVING) or {}
         new = newest_revision(found)
         there = new not in ("", before) and shares(found) == {new: PERCENT, before: 100 - PERCENT}
         return f"the status gives {new} {PERCENT} % of the traffic" if there else ""
 
     return Fault(
         name=f"a canary with a {canary.name}",
-        touches=(TOUCH,),
-        inject=lambda hands: hands.patch("inferenceservice", NAME, patch, namespace=SERVING),
-        took_effect=took_effect,
+        affected_objects=(TOUCH,),
+        inject=lambda injector: injector.patch("inferenceservice", NAME, patch, namespace=SERVING),
+        verify_injected=verify_injected,
         budget=SETTLED,
     )

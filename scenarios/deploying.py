@@ -10,16 +10,23 @@ from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from trivet.engine.scenarios.authoring import unseen
-from trivet.engine.scenarios.slices import answered_by
-from trivet.engine.scenarios.watch import REVERT, Watch
+from trivet.authoring.scenarios import symptom_not_observed
 from trivet.errors import CannotTell, NotOffered
 from trivet.integration import TrackingApi, build_inference_service, resolve_storage_uri, revision_url
-from trivet.model.fault import SERVING, Fault, Touch, Verb
-from trivet.model.scenario import Flow, Sighting
+from trivet.model.clients import (
+    ClusterClient,
+    ExternalTrainerClient,
+    FaultInjector,
+    StoreClient,
+    TrafficClient,
+    TrainerClient,
+)
+from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
+from trivet.model.scenario import Observation, Workload
 from trivet.model.stack import Role, Stack
-from trivet.targets.base import ClusterClient, ElsewhereClient, Hands, StoreClient, TrafficClient, TrainerClient
-from trivet.targets.cluster.rollout import FRUGAL
+from trivet.toolkit.client_traffic import answered_by
+from trivet.toolkit.rollout import FRUGAL
+from trivet.toolkit.watch import REVERT, Watch
 
 Document = dict[str, Any]
 
@@ -107,15 +114,15 @@ def check_held(stack: Stack) -> None:
         raise NotOffered(f"the trainer of stack {stack.name} is not held to its serving image: {', '.join(apart)}")
 
 
-def model_elsewhere(
-    elsewhere: ElsewhereClient, store: StoreClient, trainer: Role, *, key: str, **variation: Any
+def externally_trained_model(
+    external_trainer: ExternalTrainerClient, store: StoreClient, trainer: Role, *, key: str, **variation: Any
 ) -> tuple[Model, Path]:
     """A model of a trainer that is no part of the stack, put into the store, and the directory that holds the same files."""
-    directory = elsewhere.save_model(trainer, **variation)
+    directory = external_trainer.save_model(trainer, **variation)
     files = {one.relative_to(directory).as_posix(): one.read_bytes() for one in directory.rglob("*") if one.is_file()}
-    uri = store.write(f"elsewhere-{uuid4().hex[:8]}/model", files)
-    answer = elsewhere.predict(trainer, directory, ROWS)
-    return Model(name=key, registered="elsewhere", version="1", storage_uri=f"{uri}/", answer=answer), directory
+    uri = store.write(f"external-{uuid4().hex[:8]}/model", files)
+    answer = external_trainer.predict(trainer, directory, ROWS)
+    return Model(name=key, registered="external", version="1", storage_uri=f"{uri}/", answer=answer), directory
 
 
 def service(name: str, of: Model, cluster: ClusterClient, **changes: Any) -> Document:
@@ -157,32 +164,32 @@ def changed(
     """A running service gets ``patch``, as a deploying step sends it, unless ``gate`` says why not: that goes into ``refused`` then, and
     nothing is deployed. It is in force when ``shows`` says so of the service, or the gate has seen it."""
 
-    def inject(hands: Hands) -> None:
+    def inject(injector: FaultInjector) -> None:
         if why := gate():
             refused.append(why)
         else:
-            hands.patch("inferenceservice", name, patch, namespace=SERVING)
+            injector.patch("inferenceservice", name, patch, namespace=SERVING)
 
-    def took_effect(hands: Hands) -> str:
+    def verify_injected(injector: FaultInjector) -> str:
         if refused:
             return f"the gate was asked, and refused it: {refused[0]}"
-        return shows(hands.get("inferenceservice", name, namespace=SERVING) or {})
+        return shows(injector.get("inferenceservice", name, namespace=SERVING) or {})
 
-    touch = Touch(verb=Verb.PATCH, kind="inferenceservice", name=name, namespace=SERVING)
-    return Fault(name=what, touches=(touch,), inject=inject, took_effect=took_effect, budget=SETTLED)
+    touch = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=name, namespace=SERVING)
+    return Fault(name=what, affected_objects=(touch,), inject=inject, verify_injected=verify_injected, budget=SETTLED)
 
 
-def calm(watch: Watch, refused: Sequence[str]) -> Sighting:
+def calm(watch: Watch, refused: Sequence[str]) -> Observation:
     """What clients saw while a deployment was ``refused``. Raises CannotTell when they lost anything: nothing was deployed."""
     watch.wait(CALM)
     outage = watch.outage()
     message = f"refused before anything was deployed: {refused[0]}; {outage}"
     if outage.lost:
         raise CannotTell(f"{message}: that is not the deployment's doing")
-    return unseen(message, lost=outage.lost, requests=outage.requests)
+    return symptom_not_observed(message, lost=outage.lost, requests=outage.requests)
 
 
-def with_the_way_back(watch: Watch, sighting: Sighting, *, innocent: bool = False) -> Sighting:
+def with_the_way_back(watch: Watch, sighting: Observation, *, innocent: bool = False) -> Observation:
     """A sighting completed, once all is well again, with what clients lost until then.
 
     What was due before the revert decides, since it was the fault's: a request that stalled then shows as lost only now. Raises CannotTell
@@ -246,9 +253,11 @@ def ask_revisions(
     return {revision: (*json.loads(line),) for revision, line in zip(revisions, lines, strict=True)}
 
 
-def all_by(traffic: TrafficClient, flow: Flow, name: str, times: int = 3) -> str:
+def all_by(traffic: TrafficClient, workload: Workload, name: str, times: int = 3) -> str:
     """That ``times`` answers in a row are the model's called ``name``, in a sentence; empty when they are not."""
-    answers = traffic.send(flow.service, flow.request, times=times, at_once=1, timeout=10)
+    answers = traffic.send(workload.service, workload.request, times=times, at_once=1, timeout=10)
     return (
-        f"{times} of {times} answers are of {name}" if {answered_by(a, flow.models) for a in answers} == {name} else ""
+        f"{times} of {times} answers are of {name}"
+        if {answered_by(a, workload.models) for a in answers} == {name}
+        else ""
     )

@@ -6,27 +6,27 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.engine.authoring import evidence
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.gates import refusal
-from trivet.engine.scenarios.slices import answered_by
-from trivet.engine.scenarios.watch import FAULT, Watch
+from trivet.authoring.gates import refusal
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.errors import CannotTell
 from trivet.integration import TrackingApi, v2_request
-from trivet.model.fault import SERVING, Touch, Verb
+from trivet.model.clients import ClusterClient, ExternalTrainerClient, StoreClient, TrafficClient, TrainerClient
+from trivet.model.fault import SERVING, AffectedObject, Verb
+from trivet.model.finding import evidence
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
 from trivet.model.stack import Stack
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, Model, all_by
 from trivet.scenarios.observing import causes_of_failure, refused_by_server, said
-from trivet.targets.base import ClusterClient, ElsewhereClient, StoreClient, TrafficClient, TrainerClient
-from trivet.targets.cluster.rollout import deployed
+from trivet.toolkit.client_traffic import answered_by
+from trivet.toolkit.rollout import deployed
+from trivet.toolkit.watch import FAULT, Watch
 
 NAME = "skewed-classifier"
 PUBLISHED = "2024.11"
 """The stack whose trainer is a real one that was not held to any serving image."""
-TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
+TOUCH = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
 LOADED = "answers_after_seconds"
 """What is measured of a model that loaded."""
 WATCHED, PATIENCE = 90.0, 20.0
@@ -54,10 +54,10 @@ requests by then, or lose none."""
         unprotected("trained-elsewhere", "a running service, ready when its port is open, gets the model"),
         remedied("model-probe", "the same service with a readiness probe that asks for the model"),
         remedied("gate", "the contracts environment.* are asked before the deployment"),
-        remedied("held-trainer", "the trainer is held to the serving image's lock", further=True),
+        remedied("held-trainer", "the trainer is held to the serving image's lock", extended=True),
     ),
-    touches=(TOUCH,),
-    budgets=Budgets(steady=60, symptom=120, recovery=180),
+    affected_objects=(TOUCH,),
+    budgets=Budgets(steady_state=60, symptom=120, recovery=180),
     claims=(
         Claim(
             text="A service that is Ready=True and UpToDate serves its model.",
@@ -84,7 +84,7 @@ def trained_elsewhere(
     trainer: TrainerClient,
     tracking: TrackingApi,
     store: StoreClient,
-    elsewhere: ElsewhereClient,
+    external_trainer: ExternalTrainerClient,
     handover: Handover,
     stack: Stack,
     variant: str,
@@ -100,16 +100,18 @@ def trained_elsewhere(
     if variant == "held-trainer":
         new = deploying.model(trainer, tracking, root, key="the held trainer's model", **boosted)
     else:
-        new, directory = deploying.model_elsewhere(
-            elsewhere, store, elsewhere.of_stack(PUBLISHED), key="the model from elsewhere", **boosted
+        new, directory = deploying.externally_trained_model(
+            external_trainer, store, external_trainer.of_stack(PUBLISHED), key="the model from elsewhere", **boosted
         )
-    flow = Flow(service=NAME, request=v2_request(None, ROWS), models={one.name: one.answer for one in (earlier, new)})
+    workload = Workload(
+        service=NAME, request=v2_request(None, ROWS), models={one.name: one.answer for one in (earlier, new)}
+    )
     refused: list[str] = []
     watched: list[Watch] = []
 
-    def symptom(watch: Watch) -> Sighting:
+    def symptom(watch: Watch) -> Observation:
         watched.append(watch)
-        return deploying.calm(watch, refused) if refused else _watched(cluster, watch, flow, new)
+        return deploying.calm(watch, refused) if refused else _watched(cluster, watch, workload, new)
 
     with deployed(cluster, document) as stable:
         before = _newest(stable)
@@ -122,17 +124,17 @@ def trained_elsewhere(
                 gate=(lambda: refusal(directory, stack, "environment.*")) if variant == "gate" else lambda: "",
                 refused=refused,
             ),
-            steady=lambda: all_by(traffic, flow, earlier.name),
+            steady_state=lambda: all_by(traffic, workload, earlier.name),
             symptom=symptom,
             afterwards=lambda sighting: deploying.with_the_way_back(
                 watched[0], sighting, innocent=bool(refused) or LOADED in sighting.measured
             ),
-            flow=flow,
+            workload=workload,
             gauges={"pods ready": lambda: deploying.pods(cluster, NAME)},
         )
 
 
-def _watched(cluster: ClusterClient, watch: Watch, flow: Flow, new: Model) -> Sighting:
+def _watched(cluster: ClusterClient, watch: Watch, workload: Workload, new: Model) -> Observation:
     """What became of the service, of its clients, and what it and its container said of the model."""
     began = watch.since(FAULT)
     states: list[tuple[float, str]] = []
@@ -146,7 +148,7 @@ def _watched(cluster: ClusterClient, watch: Watch, flow: Flow, new: Model) -> Si
         if not cause and (cause := next(filter(refused_by_server, causes_of_failure(cluster, NAME)), None)):
             caused = at
             watch.mark("the container names the cause")
-        if {answered_by(answer, flow.models) for answer in watch.answers()[-5:]} == {new.name}:
+        if {answered_by(answer, workload.models) for answer in watch.answers()[-5:]} == {new.name}:
             loaded = at
             break
     outage = watch.outage()
@@ -165,7 +167,7 @@ def _watched(cluster: ClusterClient, watch: Watch, flow: Flow, new: Model) -> Si
         raise CannotTell(f"the model neither answered nor failed, which only shows that all is slow: {message}")
     if loaded is not None and outage.lost:
         raise CannotTell(f"the model loaded, and yet requests were lost, which ready_not_loaded is about: {message}")
-    told = seen if outage.lost else unseen
+    told = symptom_observed if outage.lost else symptom_not_observed
     return told(message, evidence=(table,), **measured)
 
 

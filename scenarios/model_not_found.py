@@ -6,22 +6,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.faults import applied, in_turn
-from trivet.engine.scenarios.watch import Watch
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.errors import CannotTell, PlatformError, TrivetError
 from trivet.integration import TrackingApi, build_inference_service, check_storage_uri, v2_request
-from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.model.clients import ClusterClient, FaultInjector, StoreClient, TrafficClient
+from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
 from trivet.model.handover import Handover, LoggedModel
-from trivet.model.scenario import Budgets, Case, Claim, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Observation
 from trivet.scenarios.observing import not_found, watch_loading
-from trivet.targets.base import ClusterClient, Hands, StoreClient, TrafficClient
-from trivet.targets.cluster.rollout import FRUGAL
+from trivet.toolkit.faults import applied, in_turn
+from trivet.toolkit.rollout import FRUGAL
+from trivet.toolkit.watch import Watch
 
 NAME = "lost-classifier"
-TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
+TOUCH = AffectedObject(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
 POOR = "trivet-without-credentials"
-ACCOUNT = Touch(verb=Verb.CREATE, kind="ServiceAccount", name=POOR, namespace=SERVING)
+ACCOUNT = AffectedObject(verb=Verb.CREATE, kind="ServiceAccount", name=POOR, namespace=SERVING)
 ROW = {"age": 0.5, "sessions": 4, "basket": 0.2, "recency": -0.3, "discount": 0.1, "engagement": 0.4}
 """An input of the example pipeline's model."""
 
@@ -42,27 +42,27 @@ ROW = {"age": 0.5, "sessions": 4, "basket": 0.2, "recency": -0.3, "discount": 0.
     ),
     variants=(
         unprotected("too-high", "the directory above the model's: `…/artifacts/` instead of `…/artifacts/model/`"),
-        unprotected("too-deep", "a directory below the model's that does not exist", further=True),
-        unprotected("wrong-bucket", "a bucket that does not exist", further=True),
+        unprotected("too-deep", "a directory below the model's that does not exist", extended=True),
+        unprotected("wrong-bucket", "a bucket that does not exist", extended=True),
         unprotected(
-            "no-credentials", "the right URI, for a service account without the store's credentials", further=True
+            "no-credentials", "the right URI, for a service account without the store's credentials", extended=True
         ),
         unprotected(
             "artifact-uri",
             "the run's artifact URI and the artifact path, which is where MLflow 2 puts a model, and MLflow 3 does not",
             expected=None,
-            further=True,
+            extended=True,
         ),
-        unprotected("mlflow-uri", "a URI that only MLflow resolves, `models:/NAME/VERSION`", further=True),
+        unprotected("mlflow-uri", "a URI that only MLflow resolves, `models:/NAME/VERSION`", extended=True),
         unprotected(
             "proxied-uri",
             "the URI of a tracking server that stands before its store, `mlflow-artifacts:/…`",
-            further=True,
+            extended=True,
         ),
         remedied("resolved-uri", "the URI that the core library resolves"),
     ),
-    touches=(TOUCH, ACCOUNT),
-    budgets=Budgets(steady=60, symptom=150, recovery=120),
+    affected_objects=(TOUCH, ACCOUNT),
+    budgets=Budgets(steady_state=60, symptom=150, recovery=120),
     claims=(
         Claim(
             text="The InferenceService tells when the model could not be loaded.",
@@ -93,19 +93,21 @@ def wrong_storage_uri(
     uri = wrong_uri(handover.storage_uri, variant, handover.model, run["info"]["artifact_uri"])
     refused: list[str] = []
 
-    def symptom(watch: Watch) -> Sighting:
+    def symptom(watch: Watch) -> Observation:
         if refused:
-            return unseen(f"admission refused it: {refused[0]}", before_deployment=before_deployment(store, uri))
+            return symptom_not_observed(
+                f"admission refused it: {refused[0]}", before_deployment=before_deployment(store, uri)
+            )
         told = watch_loading(cluster, watch, NAME, counts=not_found)
         measured = {**told.measured, "before_deployment": before_deployment(store, uri)}
         if told.ready is None and not told.failed:
             raise CannotTell(f"neither ready nor failed, which only shows that all is slow: {told.message}")
         if told.ready is None:
-            return seen(told.message, evidence=told.proof, **measured)
+            return symptom_observed(told.message, evidence=told.proof, **measured)
         answer = traffic.send(NAME, v2_request(None, [ROW]), times=1)[0]
         if answer.status != 200:
-            return seen(f"{told.message}, and then it answered {answer}", evidence=told.proof, **measured)
-        return unseen(f"{told.message}, and answered a request", evidence=told.proof, **measured)
+            return symptom_observed(f"{told.message}, and then it answered {answer}", evidence=told.proof, **measured)
+        return symptom_not_observed(f"{told.message}, and answered a request", evidence=told.proof, **measured)
 
     fault = _deployed(_service(handover, uri, variant), uri, refused)
     if variant == "no-credentials":
@@ -113,7 +115,7 @@ def wrong_storage_uri(
         fault = in_turn(applied(account, name="an account without credentials"), fault)
     yield Case(
         fault=fault,
-        steady=lambda: "" if cluster.get("inferenceservice", NAME) else f"there is no InferenceService {NAME}",
+        steady_state=lambda: "" if cluster.get("inferenceservice", NAME) else f"there is no InferenceService {NAME}",
         symptom=symptom,
     )
 
@@ -138,18 +140,18 @@ def _deployed(document: Mapping[str, Any], uri: str, refused: list[str]) -> Faul
     """The service is applied. A webhook that refuses it has seen the fault too; its words go into ``refused``."""
     plain = applied(document, name=f"an InferenceService for {uri}")
 
-    def inject(hands: Hands) -> None:
+    def inject(injector: FaultInjector) -> None:
         try:
-            plain.inject(hands)
+            plain.inject(injector)
         except PlatformError as error:
             if "admission webhook" not in error.message:
                 raise
             refused.append(error.message[-400:])
 
-    def took_effect(hands: Hands) -> str:
-        return f"the API server was asked for it and said: {refused[0]}" if refused else plain.took_effect(hands)
+    def verify_injected(injector: FaultInjector) -> str:
+        return f"the API server was asked for it and said: {refused[0]}" if refused else plain.verify_injected(injector)
 
-    return replace(plain, inject=inject, took_effect=took_effect)
+    return replace(plain, inject=inject, verify_injected=verify_injected)
 
 
 def before_deployment(store: StoreClient, uri: str) -> str:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trivet.engine.authoring import evidence
-from trivet.engine.scenarios.watch import FAULT, Watch
 from trivet.integration import is_ready
-from trivet.model.finding import Evidence
+from trivet.model.clients import ClusterClient
+from trivet.model.finding import Evidence, evidence
 from trivet.scenarios.deploying import OF_SERVICE
-from trivet.targets.base import ClusterClient
+from trivet.toolkit.watch import FAULT, Watch
 
 SERVER = "kserve-container"
 CONTAINERS = ("storage-initializer", SERVER)
@@ -57,7 +56,7 @@ def not_found(cause: Cause) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class LoadResult:
     """What was seen of the service: when it was ready (None: never), the cause that counts (None: there was none), whether there was one or
     the service itself said so to the end, in a sentence, in numbers and in full."""
 
@@ -74,15 +73,15 @@ def watch_loading(
     watch: Watch,
     name: str,
     *,
-    patience: float = PATIENCE,
+    timeout: float = PATIENCE,
     counts: Callable[[Cause], bool] = lambda cause: True,
-) -> Told:
-    """Look until the service ``name`` is ready, has said that it failed or let ``patience`` go by, or the budget ends.
+) -> LoadResult:
+    """Look until the service ``name`` is ready, has said that it failed or let ``timeout`` go by, or the budget ends.
 
     Only a cause that ``counts`` ends it: a container that failed for something else may come up yet.
     """
     began = watch.since(FAULT)
-    diary = Diary(began)
+    diary = StatusLog(began)
     cause: Cause | None = None
     other: Cause | None = None
     caused = 0.0
@@ -109,7 +108,7 @@ def watch_loading(
             watch.mark("the service says that it failed")
         elif said_failed is not None and not blocked:
             said_failed, taken_back = None, said_failed if taken_back is None else taken_back
-        if cause and (said_failed is not None or at > caused + patience):
+        if cause and (said_failed is not None or at > caused + timeout):
             break
         time.sleep(1.0)
     until = (
@@ -137,7 +136,7 @@ def watch_loading(
         measured["container_says_after_seconds"] = caused
     proof = (diary.proof("what the InferenceService said"),)
     failed = cause is not None or said_failed is not None
-    return Told(ready=ready, cause=cause, failed=failed, message=message, measured=measured, proof=proof)
+    return LoadResult(ready=ready, cause=cause, failed=failed, message=message, measured=measured, proof=proof)
 
 
 def said(service: Mapping[str, Any]) -> str:
@@ -182,7 +181,7 @@ def telling(log: str) -> str:
     return lines[-1][:300] if lines else ""
 
 
-class Diary:
+class StatusLog:
     """What was said over time: an entry whenever it changes, in seconds since ``began`` (``time.monotonic``)."""
 
     def __init__(self, began: float) -> None:

@@ -6,23 +6,23 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.faults import applied
-from trivet.engine.scenarios.watch import Watch
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.errors import CannotTell
 from trivet.integration import TrackingApi, v2_request
-from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.model.clients import ClusterClient, FaultInjector, TrafficClient, TrainerClient
+from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
 from trivet.model.traffic import Answer
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import OF_SERVICE, ROWS, Document, Model, all_by, pods
 from trivet.scenarios.observing import KILLED, SERVER, WORKER_KILLED, containers, said, watch_loading
-from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClient
-from trivet.targets.cluster.rollout import FRUGAL, deployed
+from trivet.toolkit.faults import applied
+from trivet.toolkit.rollout import FRUGAL, deployed
+from trivet.toolkit.watch import Watch
 
 LOADED, ASKED = "large-classifier", "hungry-classifier"
-TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=LOADED, namespace=SERVING)
+TOUCH = AffectedObject(verb=Verb.CREATE, kind="InferenceService", name=LOADED, namespace=SERVING)
 
 TIGHT, AMPLE = "1Gi", "2Gi"
 """The server by itself takes about half of the first."""
@@ -58,8 +58,8 @@ PEAK = (
         unprotected("tight-limit", f"a model of {LOAD_MIB} MiB, and a limit of {TIGHT}"),
         remedied("headroom", f"the same model, and a limit of {AMPLE}"),
     ),
-    touches=(TOUCH,),
-    budgets=Budgets(steady=60, symptom=150, recovery=120),
+    affected_objects=(TOUCH,),
+    budgets=Budgets(steady_state=60, symptom=150, recovery=120),
     claims=(
         Claim(
             text="A container that is out of memory is OOMKilled with exit status 137.",
@@ -89,28 +89,30 @@ def while_loading(
     variant: str,
 ) -> Iterator[Case]:
     model = deploying.model(trainer, tracking, handover.artifact_root, key="large to load", load_mib=LOAD_MIB)
-    flow = Flow(service=LOADED, request=v2_request(None, ROWS), models={model.name: model.answer})
+    workload = Workload(service=LOADED, request=v2_request(None, ROWS), models={model.name: model.answer})
     limit = AMPLE if variant == "headroom" else TIGHT
     document = deploying.service(LOADED, model, cluster, namespace=SERVING, max_replicas=1, resources=limited(limit))
 
-    def symptom(watch: Watch) -> Sighting:
-        told = watch_loading(cluster, watch, LOADED, patience=SAYS)
+    def symptom(watch: Watch) -> Observation:
+        told = watch_loading(cluster, watch, LOADED, timeout=SAYS)
         if told.ready is not None:
-            if not (answered := all_by(traffic, flow, model.name)):
+            if not (answered := all_by(traffic, workload, model.name)):
                 raise CannotTell(f"{told.message}, and then it did not answer as {model.name} does")
             peak, _ = memory(cluster, LOADED)
             message = f"{told.message}, {answered}; at most {peak:.0f} MiB were in use"
             if peak < LOAD_MIB:
                 raise CannotTell(f"the model did not take the memory that it should: {message}")
-            return unseen(message, peak_mib=peak)
+            return symptom_not_observed(message, peak_mib=peak)
         how = kills(cluster, LOADED)
         if not how:
             raise CannotTell(f"not ready, and nothing shows that it was killed for its memory: {told.message}")
-        return seen(f"{how}; {told.message}", evidence=told.proof, killed=how, **told.measured)
+        return symptom_observed(f"{how}; {told.message}", evidence=told.proof, killed=how, **told.measured)
 
     yield Case(
         fault=applied(document, name=f"a service for a model of {LOAD_MIB} MiB with a limit of {limit}"),
-        steady=lambda: "" if cluster.get("inferenceservice", LOADED) else f"there is no InferenceService {LOADED}",
+        steady_state=lambda: (
+            "" if cluster.get("inferenceservice", LOADED) else f"there is no InferenceService {LOADED}"
+        ),
         symptom=symptom,
     )
 
@@ -133,16 +135,16 @@ def while_loading(
     variants=(
         unprotected("tight-limit", f"a limit of {TIGHT}, and a batch that needs as much"),
         remedied("headroom", f"the same batch, and a limit of {AMPLE}"),
-        remedied("two-replicas", f"a limit of {TIGHT}, and a second replica", protects=False, further=True),
+        remedied("two-replicas", f"a limit of {TIGHT}, and a second replica", protects=False, extended=True),
         remedied(
             "whole-container",
             f"a limit of {TIGHT}, a second replica, and MLSERVER_PARALLEL_WORKERS=0: the container is killed as a whole, and started again",
             protects=False,
-            further=True,
+            extended=True,
         ),
     ),
-    touches=(),
-    budgets=Budgets(steady=120, symptom=90, recovery=180),
+    affected_objects=(),
+    budgets=Budgets(steady_state=120, symptom=90, recovery=180),
     claims=(
         Claim(
             text="A readiness probe that asks for the model keeps traffic from a pod that cannot serve it.",
@@ -177,20 +179,20 @@ def under_traffic(
     model = deploying.model(
         trainer, tracking, handover.artifact_root, key="large to ask", predict_mib=ROW_MIB, load_seconds=LOADING
     )
-    flow = Flow(service=ASKED, request=v2_request(None, ROWS), models={model.name: model.answer})
+    workload = Workload(service=ASKED, request=v2_request(None, ROWS), models={model.name: model.answer})
     replicas = 2 if variant in ("two-replicas", "whole-container") else 1
     batch: list[Answer] = []
 
-    def steady() -> str:
+    def steady_state() -> str:
         count = sum(pods(cluster, ASKED).values())
-        return all_by(traffic, flow, model.name) if count >= replicas else ""
+        return all_by(traffic, workload, model.name) if count >= replicas else ""
 
     with deployed(cluster, service(cluster, model, variant, replicas)):
         yield Case(
             fault=asked_for_a_batch(traffic, batch),
-            steady=steady,
+            steady_state=steady_state,
             symptom=lambda watch: _lost(watch, cluster, batch),
-            flow=flow,
+            workload=workload,
             gauges={"pods ready": lambda: pods(cluster, ASKED)},
         )
 
@@ -213,15 +215,15 @@ def asked_for_a_batch(traffic: TrafficClient, batch: list[Answer]) -> Fault:
     """Two requests for BATCH rows; their answers go into ``batch``. In force when the server answered, whatever it said."""
     request = v2_request(None, ROWS * BATCH)
 
-    def took_effect(hands: Hands) -> str:
+    def verify_injected(injector: FaultInjector) -> str:
         reached = any(answer.status for answer in batch)
         return f"{len(batch)} requests for {BATCH} rows were answered {statuses(batch)}" if reached else ""
 
     return Fault(
         name=f"a client asks for {BATCH} rows at once",
-        touches=(),
-        inject=lambda hands: batch.extend(traffic.send(ASKED, request, times=2, at_once=1, timeout=30.0)),
-        took_effect=took_effect,
+        affected_objects=(),
+        inject=lambda injector: batch.extend(traffic.send(ASKED, request, times=2, at_once=1, timeout=30.0)),
+        verify_injected=verify_injected,
     )
 
 
@@ -230,7 +232,7 @@ def statuses(answers: list[Answer]) -> str:
     return ", ".join(f"HTTP {status} ×{count}" for status, count in sorted(Counter(a.status for a in answers).items()))
 
 
-def _lost(watch: Watch, cluster: ClusterClient, batch: list[Answer]) -> Sighting:
+def _lost(watch: Watch, cluster: ClusterClient, batch: list[Answer]) -> Observation:
     watch.wait(AFTER)
     watch.settle()
     outage = watch.outage()
@@ -248,11 +250,11 @@ def _lost(watch: Watch, cluster: ClusterClient, batch: list[Answer]) -> Sighting
         message = f"{message}; at most {peak:.0f} MiB were in use"
         if peak < ROW_MIB * BATCH:
             raise CannotTell(f"the batch did not take the memory that it should: {message}")
-        return unseen(message, **measured, peak_mib=peak)
+        return symptom_not_observed(message, **measured, peak_mib=peak)
     if not how and not kernel:
         raise CannotTell(f"requests failed, and nothing shows that it was for memory: {message}")
     how = how or f"the kernel killed {kernel} processes, of which nothing else tells"
-    return seen(f"{message}; {how}", **measured, killed=how)
+    return symptom_observed(f"{message}; {how}", **measured, killed=how)
 
 
 def memory(cluster: ClusterClient, name: str) -> tuple[float, int]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.faults import applied
-from trivet.engine.scenarios.slices import is_lost
-from trivet.engine.scenarios.watch import EFFECT, FAULT, Watch
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.integration import TrackingApi, is_ready, v2_request
-from trivet.model.fault import SERVING, Touch, Verb
+from trivet.model.clients import ClusterClient, TrafficClient, TrainerClient
+from trivet.model.fault import SERVING, AffectedObject, Verb
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import READY, ROWS, Document, Model
 from trivet.scenarios.observing import said
-from trivet.targets.base import ClusterClient, TrafficClient, TrainerClient
+from trivet.toolkit.client_traffic import is_lost
+from trivet.toolkit.faults import applied
+from trivet.toolkit.watch import EFFECT, FAULT, Watch
 
 NAME = "eager-classifier"
-TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
+TOUCH = AffectedObject(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
 LOADING = 15.0
 """Seconds that the model takes to load, as real ones do."""
 IN_A_ROW = 40
@@ -47,11 +47,11 @@ SERVER_READY = "/v2/health/ready"
         remedied(
             "server-probe",
             f"a readiness probe for the server, {SERVER_READY}, which is the same for every model",
-            further=True,
+            extended=True,
         ),
     ),
-    touches=(TOUCH,),
-    budgets=Budgets(steady=60, symptom=90, recovery=120),
+    affected_objects=(TOUCH,),
+    budgets=Budgets(steady_state=60, symptom=90, recovery=120),
     claims=(
         Claim(
             text="An InferenceService that says Ready=True serves its model.",
@@ -78,7 +78,7 @@ def answers_not_ready(
     variant: str,
 ) -> Iterator[Case]:
     model = deploying.model(trainer, tracking, handover.artifact_root, key="slow to load", load_seconds=LOADING)
-    flow = Flow(service=NAME, request=v2_request(None, ROWS), models={model.name: model.answer})
+    workload = Workload(service=NAME, request=v2_request(None, ROWS), models={model.name: model.answer})
     yield Case(
         fault=applied(
             service(cluster, model, variant),
@@ -87,8 +87,8 @@ def answers_not_ready(
             when=is_ready,
             budget=READY,
         ),
-        steady=lambda: "" if cluster.get("inferenceservice", NAME) else f"there is no InferenceService {NAME}",
-        symptom=lambda watch: _asked_at_once(watch, cluster, traffic, flow),
+        steady_state=lambda: "" if cluster.get("inferenceservice", NAME) else f"there is no InferenceService {NAME}",
+        symptom=lambda watch: _asked_at_once(watch, cluster, traffic, workload),
     )
 
 
@@ -102,15 +102,15 @@ def service(cluster: ClusterClient, of: Model, variant: str) -> Document:
     return document
 
 
-def _asked_at_once(watch: Watch, cluster: ClusterClient, traffic: TrafficClient, flow: Flow) -> Sighting:
+def _asked_at_once(watch: Watch, cluster: ClusterClient, traffic: TrafficClient, workload: Workload) -> Observation:
     """Whether clients that take Ready=True at its word lose anything until the model answers."""
     first = said(cluster.get("inferenceservice", NAME) or {})
 
     def answered() -> bool | None:
         last = watch.answers(EFFECT)[-IN_A_ROW:]
-        return True if len(last) == IN_A_ROW and not any(is_lost(answer, flow) for answer in last) else None
+        return True if len(last) == IN_A_ROW and not any(is_lost(answer, workload) for answer in last) else None
 
-    with watch.sending(traffic, flow):
+    with watch.sending(traffic, workload):
         watch.wait(3)
         watch.until("the model answers", answered)
     outage = watch.outage(EFFECT)
@@ -123,5 +123,5 @@ def _asked_at_once(watch: Watch, cluster: ClusterClient, traffic: TrafficClient,
         "lost": outage.lost,
         "outage_seconds": outage.seconds,
     }
-    told = seen if outage.lost else unseen
+    told = symptom_observed if outage.lost else symptom_not_observed
     return told(f"Ready=True after {ready:.0f} s; from then on {outage}", **measured)

@@ -6,9 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.slices import answered_by
-from trivet.engine.scenarios.watch import FAULT, Watch, until
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.errors import CannotTell
 from trivet.integration import (
     TrackingApi,
@@ -20,18 +18,20 @@ from trivet.integration import (
     shares,
     v2_request,
 )
-from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.model.clients import ClusterClient, FaultInjector, TrafficClient, TrainerClient
+from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
 from trivet.model.feature import CANARY_TRAFFIC, SCALE_TO_ZERO
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import READY, ROWS, SETTLED, ZERO, Document, Model, all_by, ask_revisions, pods
-from trivet.targets.base import ClusterClient, Hands, TrafficClient, TrainerClient
-from trivet.targets.cluster.rollout import wait_for
+from trivet.toolkit.client_traffic import answered_by
+from trivet.toolkit.rollout import wait_for
+from trivet.toolkit.watch import FAULT, Watch, until
 
 NAME = "returning-classifier"
 # Who warms up first changes the service twice.
-TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING, count=2)
+TOUCH = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING, count=2)
 MIN_SCALE, INITIAL_SCALE = "autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/initial-scale"
 """How many pods a revision has at least, and at its beginning. KServe writes the first one itself, from minReplicas."""
 RETENTION = "autoscaling.knative.dev/scale-to-zero-pod-retention-period"
@@ -69,51 +69,51 @@ AFTER = 40.0
     variants=(
         unprotected("percent-zero", "canaryTrafficPercent: 0, the service as KServe's runtime has it, minReplicas 1"),
         unprotected(
-            "quick-model", "the same, with a model that loads at once, in less than the probe's patience", further=True
+            "quick-model", "the same, with a model that loads at once, in less than the probe's patience", extended=True
         ),
         remedied(
-            "model-probe", "the same, with a readiness probe that asks for the model", protects=False, further=True
+            "model-probe", "the same, with a readiness probe that asks for the model", protects=False, extended=True
         ),
         remedied(
             "patience",
             "the same, with a probe of 10 minutes' patience and a progress deadline of 20 minutes",
             protects=False,
-            further=True,
+            extended=True,
         ),
         remedied(
             "scales",
             "the same, with the probe, and min-scale and initial-scale 1 on every revision",
             protects=False,
-            further=True,
+            extended=True,
         ),
         remedied(
             "retention",
             "the same, with the probe and a pod retention of 10 minutes on every revision",
             protects=False,
-            further=True,
+            extended=True,
         ),
         remedied(
             "canary-slice",
             "the same, with the probe, the old revision kept at 1 % of the traffic until then",
-            further=True,
+            extended=True,
         ),
         remedied(
             "slice-first",
             "the same, with the probe, after 1 % of the traffic has woken the old revision",
             protects=False,
-            further=True,
+            extended=True,
         ),
         remedied(
             "woken",
             "the same, with the probe, after a request to the old revision's own Service has woken it",
-            further=True,
+            extended=True,
         ),
-        remedied("uri-swap", "the storage URI of the earlier model, patched in, with the probe", further=True),
-        remedied("reapply", "the earlier manifest, with the probe", further=True),
+        remedied("uri-swap", "the storage URI of the earlier model, patched in, with the probe", extended=True),
+        remedied("reapply", "the earlier manifest, with the probe", extended=True),
         remedied("library", "the change that trivet.integration.rollback plans, with the probe"),
     ),
-    touches=(TOUCH,),
-    budgets=Budgets(steady=120, symptom=COLD + AFTER, recovery=240),
+    affected_objects=(TOUCH,),
+    budgets=Budgets(steady_state=120, symptom=COLD + AFTER, recovery=240),
     features=(CANARY_TRAFFIC, SCALE_TO_ZERO),
     claims=(
         Claim(
@@ -172,7 +172,7 @@ def revision_at_zero(
         )
         for key, offset in (("earlier", 0), ("new", 10))
     )
-    flow = Flow(
+    workload = Workload(
         service=NAME,
         request=v2_request(None, ROWS),
         models={one.name: one.answer for one in (old, new)},
@@ -205,31 +205,31 @@ def revision_at_zero(
         if variant not in ANEW:
             _settle(cluster, before, variant)
         yield Case(
-            fault=_rolled_back(cluster, variant, stable, old, before, flow),
-            steady=lambda: (_mostly if variant == "canary-slice" else all_by)(traffic, flow, new.name),
-            symptom=lambda watch: _lost(watch, flow, old),
-            flow=flow,
+            fault=_rolled_back(cluster, variant, stable, old, before, workload),
+            steady_state=lambda: (_mostly if variant == "canary-slice" else all_by)(traffic, workload, new.name),
+            symptom=lambda watch: _lost(watch, workload, old),
+            workload=workload,
             gauges={"pods ready": lambda: pods(cluster, NAME)},
         )
     finally:
         cluster.delete("inferenceservice", NAME)
 
 
-def _lost(watch: Watch, flow: Flow, old: Model) -> Sighting:
+def _lost(watch: Watch, workload: Workload, old: Model) -> Observation:
     """Whether clients lost anything since the rollback was sent; that they got to the earlier model, first of all."""
     watch.until(
         f"{old.name} answers",
-        lambda: True if [a for a in watch.answers(FAULT) if answered_by(a, flow.models) == old.name] else None,
+        lambda: True if [a for a in watch.answers(FAULT) if answered_by(a, workload.models) == old.name] else None,
     )
     watch.wait(AFTER)
-    last = [answered_by(answer, flow.models) for answer in watch.answers(FAULT)[-5:]]
+    last = [answered_by(answer, workload.models) for answer in watch.answers(FAULT)[-5:]]
     if set(last) != {old.name}:
         raise CannotTell(
             f"at the end not only {old.name} answered, so that the rollback is not shown: {', '.join(last)}"
         )
     watch.settle()
     outage = watch.outage()
-    told = seen if outage.lost else unseen
+    told = symptom_observed if outage.lost else symptom_not_observed
     return told(
         str(outage),
         requests=outage.requests,
@@ -257,7 +257,7 @@ def _settle(cluster: ClusterClient, before: str, variant: str) -> None:
 
 
 def _rolled_back(
-    cluster: ClusterClient, variant: str, stable: Mapping[str, Any], old: Model, before: str, flow: Flow
+    cluster: ClusterClient, variant: str, stable: Mapping[str, Any], old: Model, before: str, workload: Workload
 ) -> Fault:
     observed = cluster.get("inferenceservice", NAME) or {}
     current = newest_revision(observed)
@@ -271,23 +271,25 @@ def _rolled_back(
         patch = set_canary(0)
     back = before if patch == set_canary(0) else ""
 
-    def inject(hands: Hands) -> None:
+    def inject(injector: FaultInjector) -> None:
         if variant == "slice-first":
-            hands.patch("inferenceservice", NAME, set_canary(99), namespace=SERVING)
+            injector.patch("inferenceservice", NAME, set_canary(99), namespace=SERVING)
             until(f"{before} has a pod", lambda: pods(cluster, NAME).get(before) or None, seconds=COLD)
         elif variant == "woken":
-            status, said = ask_revisions(cluster, NAME, (before,), flow.request, timeout=COLD)[before]
+            status, said = ask_revisions(cluster, NAME, (before,), workload.request, timeout=COLD)[before]
             if status != 200:
                 raise CannotTell(f"{before} was not woken by a request: {status} {said}")
-        hands.patch("inferenceservice", NAME, patch, namespace=SERVING)
+        injector.patch("inferenceservice", NAME, patch, namespace=SERVING)
 
-    def took_effect(hands: Hands) -> str:
-        seen_ = hands.get("inferenceservice", NAME, namespace=SERVING) or {}
+    def verify_injected(injector: FaultInjector) -> str:
+        seen_ = injector.get("inferenceservice", NAME, namespace=SERVING) or {}
         said = shares(seen_)
         there = back or newest_revision(seen_)
         return f"the status gives {there} all traffic" if there not in ("", current) and said == {there: 100} else ""
 
-    return Fault(name="the rollback", touches=(TOUCH,), inject=inject, took_effect=took_effect, budget=SETTLED)
+    return Fault(
+        name="the rollback", affected_objects=(TOUCH,), inject=inject, verify_injected=verify_injected, budget=SETTLED
+    )
 
 
 def service(cluster: ClusterClient, of: Model, variant: str) -> Document:
@@ -307,7 +309,9 @@ def service(cluster: ClusterClient, of: Model, variant: str) -> Document:
     return document
 
 
-def _mostly(traffic: TrafficClient, flow: Flow, new: str) -> str:
+def _mostly(traffic: TrafficClient, workload: Workload, new: str) -> str:
     """With 1 % at the earlier model single answers are its own; both are well."""
-    answers = [answered_by(a, flow.models) for a in traffic.send(NAME, flow.request, times=5, at_once=1, timeout=10)]
+    answers = [
+        answered_by(a, workload.models) for a in traffic.send(NAME, workload.request, times=5, at_once=1, timeout=10)
+    ]
     return f"{answers.count(new)} of 5 answers are of {new}" if all(answers) and new in answers else ""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.watch import EFFECT, Watch
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.integration import (
     TrackingApi,
     check_successor,
@@ -17,19 +16,20 @@ from trivet.integration import (
     v2_request,
 )
 from trivet.integration.signatures import Signature
-from trivet.model.fault import SERVING, Touch, Verb
+from trivet.model.clients import ClusterClient, StoreClient, TrafficClient, TrainerClient
+from trivet.model.fault import SERVING, AffectedObject, Verb
 from trivet.model.feature import CANARY_TRAFFIC
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
 from trivet.model.subjects import ModelDirectory
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, Model, all_by
-from trivet.targets.base import ClusterClient, StoreClient, TrafficClient, TrainerClient
-from trivet.targets.cluster.rollout import deployed
-from trivet.targets.static import read_model_directory
+from trivet.toolkit.rollout import deployed
+from trivet.toolkit.subjects import read_model_directory
+from trivet.toolkit.watch import EFFECT, Watch
 
 NAME = "promised-classifier"
-TOUCH = Touch(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
+TOUCH = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
 COLUMNS = {"a": "float64", "b": "float64", "c": "float64"}
 SUCCESSORS: Mapping[str, Mapping[str, Any]] = {
     "added-column": {"columns": {**COLUMNS, "d": "float64"}, "asked": [{**ROWS[0], "d": 0.75}]},
@@ -61,17 +61,17 @@ WATCHED = 8.0
     ),
     variants=(
         unprotected("added-column", "the new version demands one column more"),
-        unprotected("renamed-column", "the new version calls a column by another name", further=True),
+        unprotected("renamed-column", "the new version calls a column by another name", extended=True),
         remedied("checked", "trivet.integration.check_successor is asked before the promotion"),
         remedied(
             "optional-column",
             "the new column is optional, and the model has a value for it",
-            further=True,
+            extended=True,
         ),
-        remedied("canary-slice", f"the new version gets {SLICE} % of the traffic first", protects=False, further=True),
+        remedied("canary-slice", f"the new version gets {SLICE} % of the traffic first", protects=False, extended=True),
     ),
-    touches=(TOUCH,),
-    budgets=Budgets(steady=60, symptom=60, recovery=180),
+    affected_objects=(TOUCH,),
+    budgets=Budgets(steady_state=60, symptom=60, recovery=180),
     features=(CANARY_TRAFFIC,),
     claims=(
         Claim(
@@ -107,14 +107,16 @@ def promoted_under_clients(
     refused: list[str] = []
     watched: list[Watch] = []
 
-    def symptom(watch: Watch) -> Sighting:
+    def symptom(watch: Watch) -> Observation:
         watched.append(watch)
         return deploying.calm(watch, refused) if refused else _lost(watch)
 
     new = deploying.model(
         trainer, tracking, root, key=f"the new version, {change}", label_offset=10, **SUCCESSORS[change]
     )
-    flow = Flow(service=NAME, request=v2_request(None, ROWS), models={one.name: one.answer for one in (old, new)})
+    workload = Workload(
+        service=NAME, request=v2_request(None, ROWS), models={one.name: one.answer for one in (old, new)}
+    )
     percent = SLICE if variant == "canary-slice" else 100
     patch = deploying.to_model(new)
     if variant == "canary-slice":
@@ -130,18 +132,18 @@ def promoted_under_clients(
                 gate=(lambda: _broken(store, new, old)) if variant == "checked" else lambda: "",
                 refused=refused,
             ),
-            steady=lambda: all_by(traffic, flow, old.name),
+            steady_state=lambda: all_by(traffic, workload, old.name),
             symptom=symptom,
             afterwards=lambda sighting: deploying.with_the_way_back(watched[0], sighting, innocent=bool(refused)),
-            flow=flow,
+            workload=workload,
         )
 
 
-def _lost(watch: Watch) -> Sighting:
+def _lost(watch: Watch) -> Observation:
     """What clients lose once the new version has its share of the traffic."""
     watch.wait(WATCHED)
     since, whole = watch.outage(EFFECT), watch.outage()
-    told = seen if whole.lost else unseen
+    told = symptom_observed if whole.lost else symptom_not_observed
     return told(
         f"with the new version in place {since.lost} of {since.requests} lost; since the patch was sent {whole}",
         lost=since.lost,

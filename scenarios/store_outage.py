@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.faults import in_turn, restarted, stopped
-from trivet.engine.scenarios.watch import EFFECT, FAULT, Watch, until
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.integration import TrackingApi, v2_request
-from trivet.model.fault import PLATFORM, SERVING, Fault, Touch, Verb
+from trivet.model.clients import ClusterClient, TrafficClient, TrainerClient
+from trivet.model.fault import PLATFORM, SERVING, AffectedObject, Fault, Verb
 from trivet.model.feature import SCALE_TO_ZERO
 from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import OF_SERVICE, ROWS, ZERO, Document, Model, all_by, pods
-from trivet.scenarios.observing import Diary, containers, said
-from trivet.targets.base import ClusterClient, TrafficClient, TrainerClient
-from trivet.targets.cluster.rollout import deployed
+from trivet.scenarios.observing import StatusLog, containers, said
+from trivet.toolkit.faults import in_turn, restarted, stopped
+from trivet.toolkit.rollout import deployed
+from trivet.toolkit.watch import EFFECT, FAULT, Watch, until
 
 NAME = "growing-classifier"
 STORE = "store"
@@ -53,11 +53,14 @@ REPLICAS = {AT_ZERO: 0, WARM: 1, POD_GONE: 1, TWO: 2}
     variants=(
         unprotected(AT_ZERO, "minReplicas 0: the service rests at no pod, and requests are to wake it up"),
         remedied(WARM, "minReplicas 1: a pod answers while the autoscaler asks for a second one"),
-        unprotected(POD_GONE, "minReplicas 1, and the pod is deleted as by a drained node", further=True),
-        remedied(TWO, "minReplicas 2, and one of the pods is deleted", further=True),
+        unprotected(POD_GONE, "minReplicas 1, and the pod is deleted as by a drained node", extended=True),
+        remedied(TWO, "minReplicas 2, and one of the pods is deleted", extended=True),
     ),
-    touches=(*AWAY.touches, Touch(verb=Verb.REPLACE, kind="pod", name=f"{NAME}-predictor-*", namespace=SERVING)),
-    budgets=Budgets(steady=120, symptom=120, recovery=240),
+    affected_objects=(
+        *AWAY.affected_objects,
+        AffectedObject(verb=Verb.REPLACE, kind="pod", name=f"{NAME}-predictor-*", namespace=SERVING),
+    ),
+    budgets=Budgets(steady_state=120, symptom=120, recovery=240),
     features=(SCALE_TO_ZERO,),
     claims=(
         Claim(
@@ -87,28 +90,33 @@ def no_new_pod(
     variant: str,
 ) -> Iterator[Case]:
     model = deploying.model(trainer, tracking, handover.artifact_root, key="plain")
-    flow = Flow(service=NAME, request=v2_request(None, ROWS), models={model.name: model.answer}, patience=PATIENCE)
+    workload = Workload(
+        service=NAME, request=v2_request(None, ROWS), models={model.name: model.answer}, client_timeout=PATIENCE
+    )
     with deployed(cluster, service(cluster, model, variant)), ExitStack() as clients:
         resting = variant == AT_ZERO
         if resting:
             until(f"{NAME} has no pod", lambda: None if any(pods(cluster, NAME).values()) else True, seconds=ZERO)
 
-        def steady() -> str:
+        def steady_state() -> str:
             count = sum(pods(cluster, NAME).values())
             if resting:
                 # To ask would wake it up.
                 return f"{NAME} rests at no pod" if not count else ""
-            return all_by(traffic, flow, model.name) if count >= REPLICAS[variant] else ""
+            return all_by(traffic, workload, model.name) if count >= REPLICAS[variant] else ""
 
-        def symptom(watch: Watch) -> Sighting:
+        def symptom(watch: Watch) -> Observation:
             nonlocal resting
             resting = False
             # They go on until clients are answered again.
-            clients.enter_context(watch.sending(traffic, flow))
+            clients.enter_context(watch.sending(traffic, workload))
             return _lost(watch, cluster)
 
         yield Case(
-            fault=fault(variant), steady=steady, symptom=symptom, gauges={"pods ready": lambda: pods(cluster, NAME)}
+            fault=fault(variant),
+            steady_state=steady_state,
+            symptom=symptom,
+            gauges={"pods ready": lambda: pods(cluster, NAME)},
         )
 
 
@@ -133,9 +141,9 @@ def fault(variant: str) -> Fault:
     return in_turn(AWAY, pod_lost()) if variant in (POD_GONE, TWO) else AWAY
 
 
-def _lost(watch: Watch, cluster: ClusterClient) -> Sighting:
+def _lost(watch: Watch, cluster: ClusterClient) -> Observation:
     """Whether clients lose anything while a pod that is needed does not come up; that one was needed, first of all."""
-    diary = Diary(watch.since(FAULT))
+    diary = StatusLog(watch.since(FAULT))
 
     def failed() -> float | None:
         """Seconds since the fault, once an initializer has failed."""
@@ -154,7 +162,7 @@ def _lost(watch: Watch, cluster: ClusterClient) -> Sighting:
         watch.wait(2)
     watch.settle()
     outage = watch.outage(EFFECT)
-    told = seen if outage.lost else unseen
+    told = symptom_observed if outage.lost else symptom_not_observed
     return told(
         f"{after:.0f} s after the store went away a new pod could not fetch its model; {outage}",
         evidence=(diary.proof("what the service and its new pods said"),),

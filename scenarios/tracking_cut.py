@@ -8,19 +8,19 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from trivet.engine.authoring import evidence
-from trivet.engine.scenarios.authoring import remedied, scenario, unprotected, unseen
-from trivet.engine.scenarios.detours import detour_touches, unanswered
-from trivet.engine.scenarios.faults import CUT, DNS, network_cut
-from trivet.engine.scenarios.watch import Watch
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, unprotected
 from trivet.errors import CannotTell
 from trivet.integration import TrackingApi
-from trivet.model.fault import PIPELINES, Touch, Verb
+from trivet.model.clients import ClusterClient, PipelineClient
+from trivet.model.fault import PIPELINES, AffectedObject, Verb
 from trivet.model.feature import NETWORK_POLICY_ENFORCED
+from trivet.model.finding import evidence
 from trivet.model.network import NetworkPath
-from trivet.model.scenario import Budgets, Case, Claim, Sighting
+from trivet.model.scenario import Budgets, Case, Claim, Observation
 from trivet.scenarios.training import BOUNDED, OWN, client_error, reaches, runs_of, source, told, way_to_tracking
-from trivet.targets.base import ClusterClient, PipelineClient
+from trivet.toolkit.fault_proxy import fault_proxy_objects, unanswered
+from trivet.toolkit.faults import CUT, DNS, network_cut
+from trivet.toolkit.watch import Watch
 
 ALLOWING = "trivet-allow-tracking"
 SWALLOWING = {
@@ -59,21 +59,21 @@ SERVICE = "mlflow"
         unprotected(
             "address",
             "the same, with the address of MLflow's Service in place of its name",
-            further=True,
+            extended=True,
         ),
         unprotected(
             "no-dns",
             "the same, where the policy lets MLflow's port through and forgets DNS",
-            further=True,
+            extended=True,
         ),
         remedied("component", "the core library's training component, with bounded retries"),
-        remedied("default-retries", "the same component with MLflow's own retries", further=True),
+        remedied("default-retries", "the same component with MLflow's own retries", extended=True),
         remedied(
             "allowing-policy", "a second policy, which allows the path, and training that catches errors", protects=None
         ),
     ),
-    touches=(Touch(verb=Verb.CREATE, kind="NetworkPolicy", name=CUT, namespace=PIPELINES),),
-    budgets=Budgets(steady=60, symptom=240, recovery=60),
+    affected_objects=(AffectedObject(verb=Verb.CREATE, kind="NetworkPolicy", name=CUT, namespace=PIPELINES),),
+    budgets=Budgets(steady_state=60, symptom=240, recovery=60),
     features=(NETWORK_POLICY_ENFORCED,),
     claims=(
         Claim(
@@ -130,7 +130,7 @@ def pipeline_green_run_missing(
             training=SWALLOWING.get(variant, ""),
             environment=environment,
             fault=network_cut(pod=pod, host=path.host, port=path.port, spared=spared),
-            steady=lambda: reaches(cluster, pod, path),
+            steady_state=lambda: reaches(cluster, pod, path),
             mended=mended if variant == "allowing-policy" else None,
         )
     finally:
@@ -157,8 +157,8 @@ def pipeline_green_run_missing(
         unprotected("try-except", "training that catches MLflow's errors and goes on, with bounded retries"),
         remedied("component", "the core library's training component, with bounded retries"),
     ),
-    touches=detour_touches(SERVICE),
-    budgets=Budgets(steady=60, symptom=240, recovery=60),
+    affected_objects=fault_proxy_objects(SERVICE),
+    budgets=Budgets(steady_state=60, symptom=240, recovery=60),
     sources=(
         "measured: a listener whose queue is full is met as a dropping network is, by a time-out of connecting (Linux, tcp_conn_request)",
     ),
@@ -173,7 +173,7 @@ def packets_dropped(
         training=SWALLOWING.get(variant, ""),
         environment=BOUNDED,
         fault=unanswered(SERVICE, host=path.host, port=path.port, image=cluster.images["trainer"], pod=pod),
-        steady=lambda: reaches(cluster, pod, path),
+        steady_state=lambda: reaches(cluster, pod, path),
     )
 
 
@@ -184,7 +184,7 @@ def _case(
     training: str,
     environment: Mapping[str, str],
     fault: Any,
-    steady: Callable[[], str],
+    steady_state: Callable[[], str],
     mended: Callable[[Watch], None] | None = None,
 ) -> Case:
     """A pipeline is run under the fault; once all is well again MLflow is asked for its run. The example's own without ``training``.
@@ -193,7 +193,7 @@ def _case(
     """
     name = f"trivet-cut-{uuid4().hex[:8]}"
 
-    def symptom(watch: Watch) -> Sighting:
+    def symptom(watch: Watch) -> Observation:
         if mended:
             mended(watch)
         watch.mark("the pipeline begins")
@@ -212,7 +212,7 @@ def _case(
                 f"the pipeline was red, and nothing in its log shows that it was for MLflow; it ends: {last}"
             )
         waited = told(run.log).get("waited")
-        return unseen(
+        return symptom_not_observed(
             f"the pipeline was {'green' if run.succeeded else 'red'} after {took:.0f} s",
             evidence=(evidence("the pipeline's log", "log", run.log, limit=8000),),
             pipeline="green" if run.succeeded else "red",
@@ -221,7 +221,7 @@ def _case(
             **({} if waited is None else {"client_seconds": waited}),
         )
 
-    def afterwards(sighting: Sighting) -> Sighting:
+    def afterwards(sighting: Observation) -> Observation:
         recorded = len(runs_of(tracking, name))
         return replace(
             sighting,
@@ -230,7 +230,7 @@ def _case(
             measured={**sighting.measured, "runs_recorded": recorded},
         )
 
-    return Case(fault=fault, steady=steady, symptom=symptom, afterwards=afterwards)
+    return Case(fault=fault, steady_state=steady_state, symptom=symptom, afterwards=afterwards)
 
 
 def _address(cluster: ClusterClient, path: NetworkPath) -> str:

@@ -8,17 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from trivet.engine.authoring import evidence
-from trivet.engine.scenarios.authoring import remedied, scenario, unprotected, unseen
-from trivet.engine.scenarios.detours import detour_touches, failing, meets, slowed
-from trivet.engine.scenarios.faults import crashed, restarted, stopped
-from trivet.engine.scenarios.watch import EFFECT, FAULT, Watch
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, unprotected
 from trivet.errors import CannotTell
 from trivet.integration import TrackingApi
+from trivet.model.clients import ClusterClient, FaultInjector, PipelineClient
 from trivet.model.fault import PLATFORM, Fault
+from trivet.model.finding import evidence
 from trivet.model.handover import PipelineRun
 from trivet.model.network import NetworkPath
-from trivet.model.scenario import Budgets, Case, Claim, Sighting, Verdict
+from trivet.model.scenario import Budgets, Case, Claim, Observation, Verdict
 from trivet.scenarios.training import (
     BOUNDED,
     OWN,
@@ -30,7 +28,9 @@ from trivet.scenarios.training import (
     told,
     way_to_tracking,
 )
-from trivet.targets.base import ClusterClient, Hands, PipelineClient
+from trivet.toolkit.fault_proxy import failing, fault_proxy_objects, meets, slowed
+from trivet.toolkit.faults import crashed, restarted, stopped
+from trivet.toolkit.watch import EFFECT, FAULT, Watch
 
 SERVICE, DATABASE = "mlflow", "database"
 """The Deployments of a cluster of trivet's own, and MLflow's Service."""
@@ -50,7 +50,7 @@ _SHORT = re.compile(r"MLflow holds \d+ of \d+ rounds")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Trouble:
     """What strikes (a key of ``_fault``), how the training records (see ``fixtures/pipelines/rounds``), and how patient its client is."""
 
     trouble: str
@@ -60,18 +60,18 @@ class Plan:
 
 
 PLANS = {
-    "outage": Plan(trouble="outage", training="try-except"),
-    "outage-asynchronous": Plan(trouble="outage", training="asynchronous"),
-    "crash": Plan(trouble="crash", training="try-except"),
-    "slow": Plan(trouble="slow", training="plain", rounds=32),
-    "database": Plan(trouble="database", training="try-except", rounds=60),
-    "outage-patient": Plan(trouble="outage", training="plain", client=OWN),
-    "outage-kept": Plan(trouble="outage", training="kept"),
-    "slow-kept": Plan(trouble="slow", training="kept", rounds=48),
-    "flaky": Plan(trouble="flaky", training="plain"),
-    "deleted": Plan(trouble="deleted", training="plain", rounds=60),
-    "stopped-loud": Plan(trouble="stopped", training="plain", rounds=60),
-    "stopped-kept": Plan(trouble="stopped", training="kept", rounds=60),
+    "outage": Trouble(trouble="outage", training="try-except"),
+    "outage-asynchronous": Trouble(trouble="outage", training="asynchronous"),
+    "crash": Trouble(trouble="crash", training="try-except"),
+    "slow": Trouble(trouble="slow", training="plain", rounds=32),
+    "database": Trouble(trouble="database", training="try-except", rounds=60),
+    "outage-patient": Trouble(trouble="outage", training="plain", client=OWN),
+    "outage-kept": Trouble(trouble="outage", training="kept"),
+    "slow-kept": Trouble(trouble="slow", training="kept", rounds=48),
+    "flaky": Trouble(trouble="flaky", training="plain"),
+    "deleted": Trouble(trouble="deleted", training="plain", rounds=60),
+    "stopped-loud": Trouble(trouble="stopped", training="plain", rounds=60),
+    "stopped-kept": Trouble(trouble="stopped", training="kept", rounds=60),
 }
 
 
@@ -94,30 +94,30 @@ PLANS = {
         unprotected("outage-asynchronous", "the same; MLflow's asynchronous logging; one retry"),
         unprotected("crash", "MLflow's container crashes; training catches errors; one retry"),
         unprotected("slow", f"every answer {LATE:g} s late; a request each round"),
-        unprotected("database", "the database is stopped; training catches errors; one retry", further=True),
+        unprotected("database", "the database is stopped; training catches errors; one retry", extended=True),
         unprotected(
             "deleted",
             "MLflow's pod is deleted; errors end the step; one retry",
             expected=Verdict.PROTECTED,
-            further=True,
+            extended=True,
         ),
         remedied(
             "outage-patient",
             f"HTTP 503 for {OUTAGE:g} s; errors end the step; MLflow's own five retries",
         ),
         remedied("outage-kept", "the same; batches kept until recorded, and counted in the end"),
-        remedied("slow-kept", f"every answer {LATE:g} s late; batches", further=True),
-        remedied("flaky", "HTTP 503 for every second request; errors end the step; one retry", further=True),
-        remedied("stopped-loud", "MLflow is stopped; errors end the step; one retry", further=True),
-        remedied("stopped-kept", "MLflow is stopped; batches kept, and counted in the end", further=True),
+        remedied("slow-kept", f"every answer {LATE:g} s late; batches", extended=True),
+        remedied("flaky", "HTTP 503 for every second request; errors end the step; one retry", extended=True),
+        remedied("stopped-loud", "MLflow is stopped; errors end the step; one retry", extended=True),
+        remedied("stopped-kept", "MLflow is stopped; batches kept, and counted in the end", extended=True),
     ),
-    touches=(
-        *detour_touches(SERVICE),
-        *stopped(SERVICE, namespace=PLATFORM).touches,
-        *stopped(DATABASE, namespace=PLATFORM).touches,
-        *restarted(SELECTOR, names="mlflow-", namespace=PLATFORM).touches,
+    affected_objects=(
+        *fault_proxy_objects(SERVICE),
+        *stopped(SERVICE, namespace=PLATFORM).affected_objects,
+        *stopped(DATABASE, namespace=PLATFORM).affected_objects,
+        *restarted(SELECTOR, names="mlflow-", namespace=PLATFORM).affected_objects,
     ),
-    budgets=Budgets(steady=120, symptom=300, recovery=180),
+    budgets=Budgets(steady_state=120, symptom=300, recovery=180),
     claims=(
         Claim(
             text="Asynchronous logging makes a training tolerant of faults of the tracking server.",
@@ -157,13 +157,13 @@ def tracking_fails_in_mid_run(
 
     found = 0
 
-    def steady() -> str:
+    def steady_state() -> str:
         nonlocal found
         training.ended()
         found = values()
         return f"MLflow has {found} values of the training's loss" if found else ""
 
-    def symptom(watch: Watch) -> Sighting:
+    def symptom(watch: Watch) -> Observation:
         # A round takes a second at least, and under some faults MLflow cannot be asked how many there were.
         before = found + watch.since(EFFECT) - watch.since(FAULT)
         early = training.ended()
@@ -174,7 +174,7 @@ def tracking_fails_in_mid_run(
         watch.mark("the pipeline ends")
         return _ended(run, plan, before)
 
-    def afterwards(sighting: Sighting) -> Sighting:
+    def afterwards(sighting: Observation) -> Observation:
         versions = len(tracking.search_model_versions(f"name = '{name}'"))
         status = ", ".join(run["info"]["status"] for run in runs_of(tracking, name))
         return judged(sighting, plan, values(), versions, status)
@@ -182,7 +182,7 @@ def tracking_fails_in_mid_run(
     with training:
         yield Case(
             fault=_fault(plan, path, pod, cluster.images["trainer"]),
-            steady=steady,
+            steady_state=steady_state,
             symptom=symptom,
             afterwards=afterwards,
             # Looking counts among the requests of which every second one fails.
@@ -190,7 +190,7 @@ def tracking_fails_in_mid_run(
         )
 
 
-def _ended(run: PipelineRun, plan: Plan, before: float) -> Sighting:
+def _ended(run: PipelineRun, plan: Trouble, before: float) -> Observation:
     """What can be said of a training as soon as it has ended; ``before`` the fault was in force it had so many rounds at most."""
     step = told(run.log)
     if not step:
@@ -199,7 +199,7 @@ def _ended(run: PipelineRun, plan: Plan, before: float) -> Sighting:
     if not run.succeeded and not said and not _SHORT.search(run.log):
         last = run.log.strip().rpartition("\n")[2][-300:]
         raise CannotTell(f"the pipeline was red, and nothing in its log shows that it was for MLflow; it ends: {last}")
-    return unseen(
+    return symptom_not_observed(
         f"the pipeline was {GREEN if run.succeeded else 'red'} after {step['produced']} of {plan.rounds} rounds, which "
         f"waited {step['waited']:.0f} s for MLflow, {step['longest']:.0f} s of it at once",
         evidence=(evidence("the pipeline's log", "log", run.log, limit=8000),),
@@ -213,7 +213,7 @@ def _ended(run: PipelineRun, plan: Plan, before: float) -> Sighting:
     )
 
 
-def judged(sighting: Sighting, plan: Plan, values: int, versions: int, status: str) -> Sighting:
+def judged(sighting: Observation, plan: Trouble, values: int, versions: int, status: str) -> Observation:
     """The incident is a loss that nobody is told of, or rounds under the fault that recording makes ``TWICE`` as long.
 
     Raises CannotTell where MLflow was slow and nothing was lost, and too few rounds were left to show that.
@@ -235,7 +235,7 @@ def judged(sighting: Sighting, plan: Plan, values: int, versions: int, status: s
     )
 
 
-def _fault(plan: Plan, path: NetworkPath, pod: str, image: str) -> Fault:
+def _fault(plan: Trouble, path: NetworkPath, pod: str, image: str) -> Fault:
     here: dict[str, Any] = {"host": path.host, "port": path.port, "pod": pod}
     if plan.trouble == "slow":
         return slowed(SERVICE, path="/health", seconds=LATE, image=image, **here)
@@ -249,9 +249,11 @@ def _fault(plan: Plan, path: NetworkPath, pod: str, image: str) -> Fault:
         return restarted(SELECTOR, names="mlflow-", namespace=PLATFORM)
     if plan.trouble == "stopped":
         return stopped(SERVICE, namespace=PLATFORM)
-    return replace(stopped(DATABASE, namespace=PLATFORM), took_effect=lambda hands: _refuses(hands, path, pod))
+    return replace(
+        stopped(DATABASE, namespace=PLATFORM), verify_injected=lambda injector: _refuses(injector, path, pod)
+    )
 
 
-def _refuses(hands: Hands, path: NetworkPath, pod: str) -> str:
-    met = meets(hands, pod, f"http://{path.host}:{path.port}{QUERY}")
+def _refuses(injector: FaultInjector, path: NetworkPath, pod: str) -> str:
+    met = meets(injector, pod, f"http://{path.host}:{path.port}{QUERY}")
     return f"MLflow answers {pod} with HTTP {met.status}" if met.status >= 500 else ""

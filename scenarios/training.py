@@ -12,9 +12,9 @@ from typing import Any
 
 from trivet.errors import CannotTell, TrivetError
 from trivet.integration import TrackingApi, TrackingError
+from trivet.model.clients import ClusterClient, PipelineClient
 from trivet.model.handover import PipelineRun
 from trivet.model.network import NetworkPath
-from trivet.targets.base import ClusterClient, PipelineClient
 
 BOUNDED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 OWN = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}

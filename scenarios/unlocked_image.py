@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.faults import applied
-from trivet.engine.scenarios.gates import refusal
-from trivet.engine.scenarios.watch import Watch
+from trivet.authoring.gates import refusal
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.errors import CannotTell
 from trivet.integration import v2_request
-from trivet.model.fault import SERVING, Touch, Verb
-from trivet.model.scenario import Budgets, Case, Claim, Flow, Sighting
+from trivet.model.clients import ClusterClient, ExternalTrainerClient, StoreClient, TrafficClient
+from trivet.model.fault import SERVING, AffectedObject, Verb
+from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
 from trivet.model.stack import Stack
 from trivet.scenarios import deploying
 from trivet.scenarios.deploying import ROWS, all_by
 from trivet.scenarios.observing import refused_by_server, watch_loading
-from trivet.targets.base import ClusterClient, ElsewhereClient, StoreClient, TrafficClient
+from trivet.toolkit.faults import applied
+from trivet.toolkit.watch import Watch
 
 NAME = "drifted-classifier"
-TOUCH = Touch(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
+TOUCH = AffectedObject(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
 NEEDED = ("mlflow", "scikit-learn", "numpy", "pandas", "scipy", "cloudpickle")
 """What the training code imports, as a requirements.txt without versions has it."""
 PATIENCE = 20.0
@@ -45,11 +45,11 @@ PATIENCE = 20.0
         unprotected("unbounded", "requirements without versions, resolved today"),
         remedied("locked", "the stack's lock with hashes, installed again"),
         remedied(
-            "cutoff", "requirements without versions, as of the day of the stack's lock", protects=False, further=True
+            "cutoff", "requirements without versions, as of the day of the stack's lock", protects=False, extended=True
         ),
     ),
-    touches=(TOUCH,),
-    budgets=Budgets(steady=30, symptom=150, recovery=60),
+    affected_objects=(TOUCH,),
+    budgets=Budgets(steady_state=30, symptom=150, recovery=60),
     claims=(
         Claim(
             text="A cut-off date makes an image as good as a lock does.",
@@ -70,7 +70,7 @@ def rebuilt_without_a_lock(
     cluster: ClusterClient,
     traffic: TrafficClient,
     store: StoreClient,
-    elsewhere: ElsewhereClient,
+    external_trainer: ExternalTrainerClient,
     stack: Stack,
     variant: str,
 ) -> Iterator[Case]:
@@ -78,14 +78,16 @@ def rebuilt_without_a_lock(
         deploying.check_held(stack)
     locked = stack.roles["trainer"]
     days = {"unbounded": "", "cutoff": locked.cutoff}
-    trainer = elsewhere.built(NEEDED, cutoff=days[variant]) if variant in days else locked
-    model, directory = deploying.model_elsewhere(elsewhere, store, trainer, key="the rebuilt trainer's model")
+    trainer = external_trainer.built(NEEDED, cutoff=days[variant]) if variant in days else locked
+    model, directory = deploying.externally_trained_model(
+        external_trainer, store, trainer, key="the rebuilt trainer's model"
+    )
     document = deploying.service(NAME, model, cluster, namespace=SERVING)
     holds = ", ".join(f"{name} {trainer.pins[name]}" for name in ("mlflow", "scikit-learn", "numpy"))
-    flow = Flow(service=NAME, request=v2_request(None, ROWS), models={model.name: model.answer})
+    workload = Workload(service=NAME, request=v2_request(None, ROWS), models={model.name: model.answer})
 
-    def symptom(watch: Watch) -> Sighting:
-        told = watch_loading(cluster, watch, NAME, patience=PATIENCE, counts=refused_by_server)
+    def symptom(watch: Watch) -> Observation:
+        told = watch_loading(cluster, watch, NAME, timeout=PATIENCE, counts=refused_by_server)
         message = f"trained with {holds}: {told.message}"
         measured: dict[str, float | str] = {
             **told.measured,
@@ -95,15 +97,17 @@ def rebuilt_without_a_lock(
         if told.ready is None and not told.cause:
             raise CannotTell(f"neither ready nor failed by its server, which shows nothing of the model: {message}")
         if told.ready is None:
-            return seen(message, evidence=told.proof, **measured)
-        answered = all_by(traffic, flow, model.name)
+            return symptom_observed(message, evidence=told.proof, **measured)
+        answered = all_by(traffic, workload, model.name)
         if not answered:
-            return seen(f"{message}, and did not answer as its trainer does", evidence=told.proof, **measured)
-        return unseen(f"{message}, and {answered}", evidence=told.proof, **measured)
+            return symptom_observed(
+                f"{message}, and did not answer as its trainer does", evidence=told.proof, **measured
+            )
+        return symptom_not_observed(f"{message}, and {answered}", evidence=told.proof, **measured)
 
     yield Case(
         fault=applied(document, name=f"a model of a trainer with {holds} is deployed"),
-        steady=lambda: "" if cluster.get("inferenceservice", NAME) else f"there is no InferenceService {NAME}",
+        steady_state=lambda: "" if cluster.get("inferenceservice", NAME) else f"there is no InferenceService {NAME}",
         symptom=symptom,
     )
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from controls.live_twins import STACK
 
-from trivet.engine.events import Event
+from trivet.model.events import Event
 from trivet.model.handover import Handover
 from trivet.settings import load_settings
 from trivet.stacks.read import load_stack
 from trivet.targets.cluster.session import ClusterSession
-from trivet.targets.kind.target import kind_target
+from trivet.targets.kind import kind_target
 from trivet.targets.local import LocalTarget
 from trivet.targets.local.session import LocalSession
 

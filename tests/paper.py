@@ -12,10 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trivet.engine.authoring import MUST, SHOULD, contract, failed, passed
+from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.errors import NotOffered
 from trivet.hookspecs import hookimpl
-from trivet.model.finding import Finding
+from trivet.model.finding import Finding, failed, passed
 from trivet.model.stack import Stack
 
 STACK = Stack(

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trivet.errors import PlatformError, TrivetError, UsageError
+from trivet.host.journal import clean as clean_leftover
+from trivet.host.journal import leftovers
+from trivet.model.settings import Existing
+from trivet.provision.kind.health import look
+from trivet.stacks.environments import cache_directory, environments, find_python, half_made, remove, uv_version
 from trivet.stacks.read import load_stack, shipped_stacks
-from trivet.stacks.realise import cache_directory, environments, find_python, half_made, remove, uv_version
 from trivet.targets.existing.rbac import lacking
-from trivet.targets.existing.settings import Existing
 from trivet.targets.existing.target import kubectl_of
-from trivet.targets.kind.health import look
-from trivet.targets.local.journal import clean as clean_leftover
-from trivet.targets.local.journal import leftovers
 
 ROOM_NEEDED = 6 * 2**30
 """Bytes that the role environments of one stack, its caches and a run need at most; measured at under 3 GiB per shipped stack."""

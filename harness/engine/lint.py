@@ -10,16 +10,15 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from trivet.engine.authoring import evidence, inconclusive, not_applicable
-from trivet.engine.forked import in_order
 from trivet.engine.run import Recorder, fold, outside_versions
 from trivet.errors import CannotTell, NotOffered, TrivetError, UsageError
+from trivet.host.process_pool import map_in_processes
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding
+from trivet.model.finding import Finding, evidence, inconclusive, not_applicable
 from trivet.model.outcome import Outcome
 from trivet.model.report import STATIC, ConformanceReport, ContractResult
 from trivet.model.stack import Stack
-from trivet.targets.static import KINDS, Place, Subject, places, read
+from trivet.toolkit.subjects import KINDS, Place, Subject, places, read
 
 PIECE = 64
 """Files that are judged in one go; more of them are shared among processes."""
@@ -68,7 +67,7 @@ def lint(
     found = list(places(paths))
     pieces = [found[start : start + PIECE] for start in range(0, len(found), PIECE)]
     whole = _Part()
-    with closing(in_order(lambda piece: _judged(piece, applying, stack), pieces)) as parts:
+    with closing(map_in_processes(lambda piece: _judged(piece, applying, stack), pieces)) as parts:
         for part in parts:
             whole.add(part)
     seen = {name: whole.counts[name] for name in [*_NAMES.values(), *whole.counts] if whole.counts[name]}

@@ -16,9 +16,9 @@ from trivet.model.contract import Contract
 from trivet.model.scenario import Scenario
 
 if TYPE_CHECKING:
-    from trivet.render.writers import Writer
-    from trivet.settings import Settings
-    from trivet.targets.base import Target
+    from trivet.model.settings import Settings
+    from trivet.model.target import Target
+    from trivet.model.writer import Writer
 
 Named = TypeVar("Named", Contract, Scenario)
 

@@ -18,16 +18,16 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from trivet.engine.authoring import evidence, inconclusive, not_applicable, redact
-from trivet.engine.events import ContractEnded, ContractStarted, Emit, Event, PhaseEnded, RunEnded, RunStarted
 from trivet.errors import CannotTell, NotOffered, TrivetError
 from trivet.model.contract import Contract
+from trivet.model.events import ContractEnded, ContractStarted, Emit, Event, PhaseEnded, RunEnded, RunStarted
 from trivet.model.feature import FEATURES
-from trivet.model.finding import Finding
+from trivet.model.finding import Finding, evidence, inconclusive, not_applicable
 from trivet.model.outcome import Level, Outcome, combine
+from trivet.model.redaction import redact
 from trivet.model.report import ConformanceReport, ContractResult, Phase, Provenance, StackSummary
 from trivet.model.stack import Stack
-from trivet.targets.base import Session, Target
+from trivet.model.target import Session, Target
 
 UNWELL = (Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE)
 """Outcomes of a MUST for which the report holds all the evidence that there is."""

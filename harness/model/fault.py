@@ -20,7 +20,7 @@ class Verb(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Touch:
+class AffectedObject:
     """Up to ``count`` objects that a fault changes. ``namespace`` is one of the roles above.
 
     ``name`` may end in ``*``: objects whose names are only known when the fault is made, such as pods.
@@ -46,13 +46,14 @@ class Touch:
 class Fault:
     """A disturbance.
 
-    ``inject`` makes it with the hands it is given, which write down how each change is undone before they make it, and refuse what
-    is not among ``touches``. ``took_effect`` says what shows that it is in force, or an empty string while nothing does; it has ``budget``
-    seconds. Reverting is the hands' work, so that no fault can forget it. Hands are ``trivet.targets.base.Hands``.
+    ``inject`` makes it through the ``trivet.model.clients.FaultInjector`` that it is given, which journals how each change is reverted
+    before it makes it, and refuses objects that are not among ``affected_objects``. ``verify_injected`` returns what shows that the fault
+    is in force, or an empty string while nothing does; it is polled for ``budget`` seconds. Reverting is the injector's work, so that
+    no fault can forget it.
     """
 
     name: str
-    touches: tuple[Touch, ...]
+    affected_objects: tuple[AffectedObject, ...]
     inject: Callable[[Any], None]
-    took_effect: Callable[[Any], str]
+    verify_injected: Callable[[Any], str]
     budget: float = 45.0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from trivet.model.outcome import Outcome
+from trivet.model.redaction import redact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +44,37 @@ class Finding:
     location: Location | None = None
     evidence: tuple[Evidence, ...] = ()
     remedy: str = ""
+
+
+def passed(message: str, *, location: Location | None = None, evidence: tuple[Evidence, ...] = ()) -> Finding:
+    """A confirmation. Say what was observed, with numbers where there are some."""
+    return Finding(outcome=Outcome.PASSED, message=message, location=location, evidence=evidence)
+
+
+def failed(
+    message: str, *, remedy: str = "", location: Location | None = None, evidence: tuple[Evidence, ...] = ()
+) -> Finding:
+    """A deviation. ``remedy`` where it is more exact than the contract's own."""
+    return Finding(outcome=Outcome.FAILED, message=message, remedy=remedy, location=location, evidence=evidence)
+
+
+def inconclusive(
+    message: str, *, location: Location | None = None, evidence: tuple[Evidence, ...] = (), remedy: str = ""
+) -> Finding:
+    """The observation gives no answer; ``message`` says why."""
+    return Finding(outcome=Outcome.INCONCLUSIVE, message=message, location=location, evidence=evidence, remedy=remedy)
+
+
+def not_applicable(message: str, *, location: Location | None = None) -> Finding:
+    """The statement does not concern this subject; ``message`` says why."""
+    return Finding(outcome=Outcome.SKIPPED, message=message, location=location)
+
+
+def evidence(name: str, kind: str, content: Any, *, limit: int = 20_000) -> Evidence:
+    """Evidence from a text or a JSON-like value: redacted, cut to its last ``limit`` characters, addressed by its content."""
+    if not isinstance(content, str):
+        content = json.dumps(content, indent=2, default=str, ensure_ascii=False)
+    text = redact(content)
+    if len(text) > limit:
+        text = f"[… {len(text) - limit} characters left out]\n{text[-limit:]}"
+    return Evidence(name=name, kind=kind, text=text, sha256=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest())

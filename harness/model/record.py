@@ -35,12 +35,12 @@ class VariantRecord:
     verdict: Verdict
     reason: str
     origin: Origin
-    steady: str = ""
+    steady_state: str = ""
     effect: str = ""
     symptom: str = ""
     recovery: str = ""
     measured: Mapping[str, int | float | str] = field(default_factory=dict)
-    touched: tuple[str, ...] = ()
+    changed_objects: tuple[str, ...] = ()
     seconds: float = 0.0
     drawing: str = ""
     wording: tuple[str, ...] = ()

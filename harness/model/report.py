@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from trivet.model.finding import Finding
 from trivet.model.outcome import Level, Outcome
 
-API_VERSION = "trivet.dev/v1alpha1"
+API_VERSION = "trivet.dev/v1alpha2"
 KIND = "ConformanceReport"
 
 STATIC = "static"

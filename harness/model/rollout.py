@@ -18,7 +18,7 @@ RESTORED = "rollback by a new revision"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class RolloutModel:
     """One of the two models of a roll-out. ``answer`` is what the trainer says that it answers to the roll-out's request; no other model
     answers that."""
 
@@ -28,7 +28,7 @@ class Contender:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class RolloutStep:
     """One change of the service.
 
     It was sent at ``began``; at ``settled`` the service's status agreed with it (None: not before the deadline), and ``service`` is the
@@ -53,12 +53,12 @@ class Rollout:
     says why steps are missing before ``last``, the one to end with. After a rollback that needed a new revision there are no further ones.
     """
 
-    stable: Contender
-    canary: Contender
+    stable: RolloutModel
+    canary: RolloutModel
     applied: Mapping[str, Any]
     ready: float
     first: Sequence[Answer]
-    steps: Sequence[Step] = ()
+    steps: Sequence[RolloutStep] = ()
     last: str = RESTORED
     percent: int = 0
     split: Sequence[Answer] = ()
@@ -67,6 +67,6 @@ class Rollout:
     uris: Mapping[str, str]
     trouble: str = ""
 
-    def step(self, name: str) -> Step | None:
+    def step(self, name: str) -> RolloutStep | None:
         """The step of that name, if it was come to."""
         return next((step for step in self.steps if step.name == name), None)

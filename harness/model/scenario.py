@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from trivet.model.fault import Fault, Touch
+from trivet.model.fault import AffectedObject, Fault
 from trivet.model.finding import Evidence
 from trivet.model.report import API_VERSION, Phase, Provenance, StackSummary
 
@@ -35,14 +35,14 @@ class Variant:
     """One way in which the platform stands against the incident.
 
     ``remedy`` is false for a platform as it is found. ``expected`` is the verdict that was measured before, which this run confirms or
-    contradicts; None where no word was given. A ``further`` one takes long or shows a detail: it is played only when it is named.
+    contradicts; None where no word was given. A ``extended`` one takes long or shows a detail: it is played only when it is named.
     """
 
     name: str
     text: str
     remedy: bool = False
     expected: Verdict | None = None
-    further: bool = False
+    extended: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,19 +56,19 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flow:
+class Workload:
     """Requests to send throughout: ``rate`` per second to ``service``. ``models`` maps a name to the values that only that model answers,
-    by which an answer tells whose it is. An answer later than ``patience`` seconds counts as lost: a client has given up by then."""
+    by which an answer tells whose it is. An answer later than ``client_timeout`` seconds counts as lost: a client has given up by then."""
 
     service: str
     request: Mapping[str, Any]
     models: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     rate: float = 5.0
-    patience: float = 10.0
+    client_timeout: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sighting:
+class Observation:
     """Whether the expected symptom was seen, in a sentence with numbers, and the numbers by their names."""
 
     seen: bool
@@ -81,17 +81,17 @@ class Sighting:
 class Case:
     """One variant, set up and ready to be disturbed.
 
-    ``steady`` says what shows that all is well, or an empty string while nothing does; it is asked before the fault and after its end.
-    ``symptom`` watches (``trivet.engine.scenarios.watch.Watch``) under the fault and says what it saw. ``afterwards`` completes that with
-    what only shows once all is well again, such as what a server holds that was stopped. ``gauges`` are sampled throughout: name → what is
-    read, a number per series.
+    ``steady_state`` is a probe: it returns what shows that the platform works, or an empty string while nothing does; it is polled before
+    the fault and after its revert. ``symptom`` observes (``trivet.toolkit.watch.Watch``) under the fault. ``afterwards`` completes that
+    with what only shows after recovery, such as what a server holds that was stopped. ``gauges`` are sampled throughout: name → a
+    function that reads a number per series.
     """
 
     fault: Fault
-    steady: Callable[[], str]
-    symptom: Callable[[Any], Sighting]
-    afterwards: Callable[[Sighting], Sighting] | None = None
-    flow: Flow | None = None
+    steady_state: Callable[[], str]
+    symptom: Callable[[Any], Observation]
+    afterwards: Callable[[Observation], Observation] | None = None
+    workload: Workload | None = None
     gauges: Mapping[str, Callable[[], Mapping[str, float]]] = field(default_factory=dict)
 
 
@@ -102,7 +102,7 @@ class Budgets:
     That of the symptom binds what waits on the watch; a client that is asked meanwhile has time-outs of its own.
     """
 
-    steady: float = 120.0
+    steady_state: float = 120.0
     symptom: float = 180.0
     recovery: float = 180.0
 
@@ -111,8 +111,8 @@ class Budgets:
 class Scenario:
     """An incident made executable. ``stage`` sets a variant up, yields its Case once, and takes away what it set up.
 
-    ``wants`` are the names of its parameters: ``variant`` and clients of the target. ``touches`` is everything that any of its faults
-    changes.
+    ``wants`` are the names of its parameters: ``variant`` and clients of the target. ``affected_objects`` is everything that any of its
+    faults changes.
     """
 
     id: str
@@ -121,7 +121,7 @@ class Scenario:
     recognise: str
     remedy: str
     variants: tuple[Variant, ...]
-    touches: tuple[Touch, ...]
+    affected_objects: tuple[AffectedObject, ...]
     stage: Callable[..., Iterator[Case]]
     wants: tuple[str, ...]
     budgets: Budgets = Budgets()
@@ -131,7 +131,7 @@ class Scenario:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Second:
+class TrafficBucket:
     """What became of the requests that were due in one second. ``typical`` and ``slowest`` are seconds until they were answered or lost;
     ``answers`` counts the good ones by the model that gave them."""
 
@@ -144,7 +144,7 @@ class Second:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
+class Mark:
     """A named moment, in seconds from the begin of the timeline."""
 
     at: float
@@ -164,9 +164,9 @@ class Timeline:
     """A variant over time: requests at ``rate`` per second, marks and gauges."""
 
     rate: float
-    patience: float
-    seconds: tuple[Second, ...]
-    marks: tuple[Moment, ...]
+    client_timeout: float
+    seconds: tuple[TrafficBucket, ...]
+    marks: tuple[Mark, ...]
     gauges: tuple[Gauge, ...] = ()
 
 
@@ -174,7 +174,7 @@ class Timeline:
 class VariantResult:
     """What one variant came to, and why. ``cleanup`` is the command that removes a fault that was left behind.
 
-    ``steady``, ``effect``, ``symptom`` and ``recovery`` say what was seen at each part, as far as it was come to.
+    ``steady_state``, ``effect``, ``symptom`` and ``recovery`` say what was seen at each part, as far as it was come to.
     """
 
     name: str
@@ -183,12 +183,12 @@ class VariantResult:
     expected: Verdict | None
     verdict: Verdict
     reason: str
-    steady: str = ""
+    steady_state: str = ""
     effect: str = ""
     symptom: str = ""
     recovery: str = ""
     cleanup: str = ""
-    touched: tuple[str, ...] = ()
+    changed_objects: tuple[str, ...] = ()
     measured: Mapping[str, int | float | str] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
     wording: tuple[str, ...] = ()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from trivet.model.writer import Writer
 from trivet.render import github, html, junit, report_json, sarif
-from trivet.render.writers import Writer
 
 
 def writers() -> dict[str, Writer]:

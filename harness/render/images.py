@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trivet.stacks.images.build import Said, State, StepEnded, StepStarted
-from trivet.stacks.images.prune import Garbage
+from trivet.provision.images.build import ImageState, Said, StepEnded, StepStarted
+from trivet.provision.images.prune import Garbage
 
 
-def image_states(found: Sequence[State]) -> str:
+def image_states(found: Sequence[ImageState]) -> str:
     """One line per image: there or missing, size of its layers, name; what is worth knowing of it below."""
     lines = []
     for state in found:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from trivet.engine.events import Emit, Event, PhaseEnded
+from trivet.model.events import Emit, Event, PhaseEnded
 
 WIDTH = 40
 SHORTEST = 0.5

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trivet.model.report import ConformanceReport, ContractResult
 from trivet.model.stack import COMPONENTS
-from trivet.render.wording import NAMES, Standing, by_seam, printable, seam_name, tally, worst
+from trivet.render.wording import NAMES, OutcomeWording, by_seam, printable, seam_name, tally, worst
 
 _WIDTH, _HEIGHT = 132, 54
 _ACROSS, _DOWN = 148, 62
@@ -29,7 +29,7 @@ class Edge:
     """A seam: an SVG path with its arrow head, and where its label stands (``anchor`` as in SVG)."""
 
     seam: str
-    standing: Standing
+    standing: OutcomeWording
     label: str
     path: str
     head: str

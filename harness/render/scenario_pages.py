@@ -75,7 +75,7 @@ def _page(scenario: Scenario, measured: _Measured) -> str:
         *drawn,
         *(["## Published claims", claims] if claims else []),
         "## What it touches",
-        "\n".join(f"* {touch}" for touch in scenario.touches) or "No object of the cluster.",
+        "\n".join(f"* {touch}" for touch in scenario.affected_objects) or "No object of the cluster.",
         "## Sources",
         "\n".join(f"* {source}" for source in scenario.sources),
     )

@@ -25,7 +25,7 @@ def listing(scenarios: Sequence[Scenario]) -> str:
         said += [line(Span(fit(scenario.id, COLUMNS), "bold")), *entry("", scenario.title, width=0)]
         for variant in scenario.variants:
             mark = "+" if variant.remedy else " "
-            text = f"{variant.text} (further)" if variant.further else variant.text
+            text = f"{variant.text} (further)" if variant.extended else variant.text
             said += entry(f"{mark} {variant.name}", text, indent=2, width=30)
         said.append(line())
     variants = [variant for scenario in scenarios for variant in scenario.variants]
@@ -42,15 +42,15 @@ def planned(chosen: Chosen, namespaces: Mapping[str, str], words: Sequence[str] 
         said += [line(), line(Span(fit(scenario.id, COLUMNS), "bold")), *entry("", scenario.title, width=0)]
         for number, variant in enumerate(variants):
             said += entry("" if number else "variants", f"{variant.name}: {variant.text}", width=12)
-        for number, touch in enumerate(scenario.touches):
+        for number, touch in enumerate(scenario.affected_objects):
             named = f" ({namespaces[touch.namespace]})" if touch.namespace in namespaces else ""
             said += entry("" if number else "touches", f"{touch}{named}", width=12)
-        if not scenario.touches:
+        if not scenario.affected_objects:
             said += entry("touches", "no object of the cluster", width=12)
         said += entry(
             "budgets",
-            f"{budgets.steady:g} s until all is well, {budgets.symptom:g} s for the symptom, {budgets.recovery:g} s for the recovery; "
-            "each variant",
+            f"for each variant {budgets.steady_state:g} s until its steady state, {budgets.symptom:g} s for the symptom, "
+            f"{budgets.recovery:g} s for the recovery",
             width=12,
         )
         if scenario.features:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, TextIO
 
-from trivet.engine.events import (
+from trivet.model.events import (
     ContractEnded,
     ContractStarted,
     Emit,

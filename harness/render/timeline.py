@@ -101,10 +101,10 @@ def _requests(timeline: Timeline, span: float, top: int) -> Iterator[str]:
 def _latency(timeline: Timeline, span: float, top: int) -> Iterator[str]:
     most = max([second.slowest for second in timeline.seconds] + [0.1])
     yield from _frame("answer after, s", most, top, LOW)
-    if timeline.patience and timeline.patience <= most:
-        y = _y(timeline.patience, most, top, LOW)
+    if timeline.client_timeout and timeline.client_timeout <= most:
+        y = _y(timeline.client_timeout, most, top, LOW)
         yield f'<line class="patience" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
-        yield _label(WIDTH - RIGHT, y - 3, f"lost after {timeline.patience:g} s", "outage", "end")
+        yield _label(WIDTH - RIGHT, y - 3, f"lost after {timeline.client_timeout:g} s", "outage", "end")
     for look in ("slow", "typical"):
         points = [
             (

@@ -26,7 +26,7 @@ EXIT_MEANING = ("conformant", "a MUST failed", "could not tell", "wrong usage, o
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class OutcomeWording:
     """How a contract's outcome weighs for a reader. ``symbol`` tells it apart without colour, ``word`` follows a number."""
 
     name: str
@@ -34,37 +34,37 @@ class Standing:
     word: str
 
 
-STANDINGS: tuple[Standing, ...] = (
-    Standing(name="failed", symbol="✕", word="failed"),
-    Standing(name="error", symbol="!", word="error"),
-    Standing(name="inconclusive", symbol="?", word="inconclusive"),
-    Standing(name="advice", symbol="△", word="advice"),
-    Standing(name="passed", symbol="✓", word="passed"),
-    Standing(name="skipped", symbol="–", word="skipped"),
+STANDINGS: tuple[OutcomeWording, ...] = (
+    OutcomeWording(name="failed", symbol="✕", word="failed"),
+    OutcomeWording(name="error", symbol="!", word="error"),
+    OutcomeWording(name="inconclusive", symbol="?", word="inconclusive"),
+    OutcomeWording(name="advice", symbol="△", word="advice"),
+    OutcomeWording(name="passed", symbol="✓", word="passed"),
+    OutcomeWording(name="skipped", symbol="–", word="skipped"),
 )
 """Worst first. They are the five outcomes, with FAILED split: of a MUST it decides the verdict, of a SHOULD it is advice."""
 
 _BY_NAME = {standing.name: standing for standing in STANDINGS}
 
 
-def standing(outcome: Outcome, level: Level) -> Standing:
+def standing(outcome: Outcome, level: Level) -> OutcomeWording:
     """The standing of an outcome at a level."""
     if outcome is Outcome.FAILED and level is Level.SHOULD:
         return _BY_NAME["advice"]
     return _BY_NAME[outcome.value.lower()]
 
 
-def standing_of(result: ContractResult) -> Standing:
+def standing_of(result: ContractResult) -> OutcomeWording:
     """The standing of one contract."""
     return standing(result.outcome, result.level)
 
 
-def worst(results: Iterable[ContractResult]) -> Standing:
+def worst(results: Iterable[ContractResult]) -> OutcomeWording:
     """The worst standing among ``results``, of which there is at least one."""
     return min((standing_of(result) for result in results), key=STANDINGS.index)
 
 
-def tally(results: Iterable[ContractResult]) -> dict[Standing, int]:
+def tally(results: Iterable[ContractResult]) -> dict[OutcomeWording, int]:
     """How many of ``results`` have each standing, worst first, without zeros."""
     found = [standing_of(result) for result in results]
     return {one: found.count(one) for one in STANDINGS if one in found}

@@ -1,25 +1,13 @@
-"""What a report writer is."""
+"""Writing a report in every format that is registered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from trivet.errors import UsageError
 from trivet.model.report import ConformanceReport
-
-
-class Writer(Protocol):
-    """Turns a finished report into the text of one file, called ``filename`` below ``--report DIR``.
-
-    Any object with these two names will do; trivet's own writers are modules.
-    """
-
-    filename: str
-
-    def write(self, report: ConformanceReport) -> str:
-        """The whole file, to be stored as UTF-8."""
+from trivet.model.writer import Writer
 
 
 def write_files(report: ConformanceReport, directory: Path, writers: Mapping[str, Writer]) -> list[Path]:

@@ -1,1 +1,1 @@
-"""Stacks: reading them from their folders, locking their roles, and realising roles as environments."""
+"""Stacks: reading them from their folders, locking their roles, and building the environments of roles."""

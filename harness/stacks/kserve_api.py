@@ -52,9 +52,9 @@ def load_api(path: Path) -> KserveApi:
 
 def generate_api(sdk: Role, *, progress: Callable[[str], None] = lambda _: None) -> str:
     """The text of ``kserve_api.json`` from the role that holds the KServe SDK, whose environment is built if need be."""
-    from trivet.stacks.realise import realise
+    from trivet.stacks.environments import build_environment
 
-    python = realise(sdk, progress=progress).python
+    python = build_environment(sdk, progress=progress).python
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "api.json"
         try:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trivet.errors import PlatformError
-from trivet.stacks.awaiting import ended
+from trivet.stacks.subprocesses import ended
 
 DEADLINE = 1800.0
 """Seconds after which a call of uv is given up: a cold download of the largest role over a slow line takes a fraction of it."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from trivet.model.stack import ROLES
+from trivet.stacks.environments import build_environment, cache_directory
 from trivet.stacks.read import load_stack
-from trivet.stacks.realise import cache_directory, realise
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def environments() -> Path:
     """The user's environments, with those of ``2024.11-fixed`` among them: a test of a run's end must not wait for a download."""
     roles = load_stack("2024.11-fixed").roles
     for name in ROLES:
-        realise(roles[name])
+        build_environment(roles[name])
     return cache_directory() / "environments"
 
 

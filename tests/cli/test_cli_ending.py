@@ -13,7 +13,7 @@ import psutil
 import pytest
 from commandline import PROGRAM, environment, run
 
-from trivet.targets.local.journal import MARK
+from trivet.host.journal import MARK
 
 pytestmark = pytest.mark.processes
 

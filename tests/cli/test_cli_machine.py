@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commandline import GOOD, SIX, Said, run, tiny_stack
 
-from trivet.stacks.realise import cache_directory
+from trivet.stacks.environments import cache_directory
 
 pytestmark = pytest.mark.processes
 

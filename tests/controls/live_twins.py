@@ -12,9 +12,9 @@ from trivet.model.contract import STATIC_SUBJECTS
 from trivet.model.finding import Finding
 from trivet.model.handover import Handover, LoggedModel
 from trivet.model.subjects import ModelDirectory
-from trivet.targets.base import Session
+from trivet.model.target import Session
 from trivet.targets.local.session import LocalSession
-from trivet.targets.static import read_model_directory
+from trivet.toolkit.subjects import read_model_directory
 
 STACK = "2024.11-fixed"
 """The stack of the shared session."""

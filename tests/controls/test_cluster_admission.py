@@ -12,8 +12,8 @@ import pytest
 from controls.live_twins import Instead, findings
 from controls.registry import broken, sound
 
+from trivet.model.clients import Refused
 from trivet.model.finding import Finding
-from trivet.targets.base import Refused
 from trivet.targets.cluster.session import ClusterSession
 
 pytestmark = pytest.mark.cluster

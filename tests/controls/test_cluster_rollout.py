@@ -14,8 +14,8 @@ from controls.registry import broken, sound
 from trivet.integration import Rollback, TrackingApi, newest_revision, set_canary
 from trivet.model.finding import Finding
 from trivet.model.rollout import ROLLED_BACK, Rollout
-from trivet.targets.cluster.rollout import drive
 from trivet.targets.cluster.session import ClusterSession
+from trivet.toolkit.rollout import drive
 
 pytestmark = pytest.mark.cluster
 

@@ -10,9 +10,9 @@ from controls.live_twins import Instead, findings, handed_over
 from controls.registry import broken, sound
 
 from trivet.contracts.paths import EMPTY_FILE, MODEL_FILES
+from trivet.model.clients import StoreClient
 from trivet.model.finding import Finding
 from trivet.model.handover import Download, Handover
-from trivet.targets.base import StoreClient
 from trivet.targets.local.session import LocalSession
 
 pytestmark = pytest.mark.processes

@@ -16,10 +16,10 @@ from controls.registry import broken, sound
 
 from trivet.errors import PlatformError
 from trivet.integration import check_rows, read_signature
+from trivet.model.clients import DownloadFailed
 from trivet.model.finding import Finding
 from trivet.model.handover import HttpExchange
 from trivet.model.subjects import ModelDirectory
-from trivet.targets.base import DownloadFailed
 from trivet.targets.local.session import LocalSession
 
 pytestmark = pytest.mark.processes

@@ -13,7 +13,7 @@ from trivet.model.contract import Contract
 from trivet.model.finding import Finding
 from trivet.model.stack import Stack
 from trivet.stacks.read import load_stack
-from trivet.targets.static import KINDS, Found, read_file, read_model_directory
+from trivet.toolkit.subjects import KINDS, ReadResult, read_file, read_model_directory
 
 
 @cache
@@ -55,7 +55,7 @@ def _with_runtime(whole: Stack, changes: Mapping[str, str | None]) -> Stack:
     return replace(whole, roles={**whole.roles, "runtime": replace(role, pins=pins)})
 
 
-def _judged(identifier: str, found: Found, under: Stack) -> list[Finding]:
+def _judged(identifier: str, found: ReadResult, under: Stack) -> list[Finding]:
     judged = contract(identifier)
     assert not found.errors, found.errors
     subjects = [subject for subject in found.subjects if KINDS[type(subject)] == judged.subject]

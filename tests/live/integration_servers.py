@@ -14,9 +14,9 @@ import pytest
 import requests
 
 import trivet
+from trivet.host.processes import free_ports
 from trivet.model.stack import Stack
-from trivet.stacks.realise import realise
-from trivet.targets.local.processes import free_ports
+from trivet.stacks.environments import build_environment
 
 STARTUP = 90.0
 
@@ -25,7 +25,7 @@ STARTUP = 90.0
 def tracking_server(stack: Stack, folder: Path, *options: str) -> Iterator[str]:
     """The stack's ``mlflow server`` on SQLite, until the end of the block."""
     role = stack.roles["tracking"]
-    python = realise(role).python
+    python = build_environment(role).python
     (port,) = free_ports(1)
     uri = f"http://127.0.0.1:{port}"
     folder.mkdir(parents=True)
@@ -57,7 +57,7 @@ def stage_library(folder: Path) -> Path:
 
 def in_trainer(stack: Stack, program: str, folder: Path, **environment: str) -> str:
     """What ``program`` prints in the stack's trainer environment, with the library on its path."""
-    python = realise(stack.roles["trainer"]).python
+    python = build_environment(stack.roles["trainer"]).python
     library = stage_library(folder / "library")
     (folder / "program.py").write_text(program, encoding="utf-8")
     done = subprocess.run(

@@ -16,22 +16,22 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from trivet.engine.authoring import redact
 from trivet.errors import PlatformError, UsageError
+from trivet.host.journal import clean, leftovers
+from trivet.host.kubectl import Kubectl
 from trivet.integration import TrackingError, read_signature, v2_request, v2_values
 from trivet.model import feature
+from trivet.model.redaction import redact
+from trivet.model.settings import Existing
+from trivet.provision.access import ClusterAccess
+from trivet.provision.kind.up import Source, up
 from trivet.settings import load_settings
 from trivet.stacks.read import load_stack
-from trivet.targets.cluster.access import ClusterAccess
-from trivet.targets.cluster.kubectl import Kubectl
 from trivet.targets.cluster.session import ClusterSession
 from trivet.targets.cluster.target import ClusterTarget
 from trivet.targets.existing.rbac import manifest
-from trivet.targets.existing.settings import Existing
 from trivet.targets.existing.target import existing_target
-from trivet.targets.kind.target import kind_target
-from trivet.targets.kind.up import Source, up
-from trivet.targets.local.journal import clean, leftovers
+from trivet.targets.kind import kind_target
 
 pytestmark = pytest.mark.cluster
 
@@ -151,7 +151,7 @@ def test_what_a_killed_session_left_is_removed_by_the_next(access: ClusterAccess
     program = (
         "import time\nfrom pathlib import Path\n"
         "from trivet.settings import load_settings\nfrom trivet.stacks.read import load_stack\n"
-        "from trivet.targets.kind.target import kind_target\nsettings = load_settings(Path.cwd())\n"
+        "from trivet.targets.kind import kind_target\nsettings = load_settings(Path.cwd())\n"
         f"with kind_target(settings.images, settings.mirror).start(load_stack({STACK!r}), lambda event: None) as session:\n"
         "    print(session.namespaces.id, flush=True)\n    time.sleep(600)\n"
     )
@@ -160,7 +160,7 @@ def test_what_a_killed_session_left_is_removed_by_the_next(access: ClusterAccess
         identifier = process.stdout.readline().strip()
         assert len(namespaces_of(access.kubectl, identifier)) == 2
         os.kill(process.pid, signal.SIGKILL)
-    (left,) = [one for one in leftovers() if any(identifier in what for what in one.elsewhere)]
+    (left,) = [one for one in leftovers() if any(identifier in what for what in one.cleanups)]
     assert clean(left) == ""
     assert namespaces_of(access.kubectl, identifier) == []
     assert left.run not in {one.run for one in leftovers()}
@@ -255,10 +255,10 @@ def test_an_account_with_the_printed_permissions_runs_a_whole_session(theirs: Ex
 
 
 def test_a_lacking_permission_is_named_before_anything_is_made(theirs: Existing, access: ClusterAccess) -> None:
-    elsewhere = replace(theirs, serving_namespace="default")
+    cleanups = replace(theirs, serving_namespace="default")
     with (
         pytest.raises(PlatformError, match=r"this account may not .* in namespace default") as caught,
-        existing_target(elsewhere).start(load_stack(STACK), lambda event: None),
+        existing_target(cleanups).start(load_stack(STACK), lambda event: None),
     ):
         pass
     assert "--rbac" in caught.value.remedy

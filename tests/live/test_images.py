@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from trivet.model.stack import Stack
-from trivet.stacks.images.build import Said, StepEnded, StepStarted, build, node_image, states
-from trivet.stacks.images.recipes import NODE, ImageSet, load_images
-from trivet.stacks.images.store import Store
+from trivet.provision.images.build import Said, StepEnded, StepStarted, build, node_image, states
+from trivet.provision.images.recipes import NODE, ImageSet, load_images
+from trivet.provision.images.store import Store
 from trivet.stacks.read import load_stack
 
 pytestmark = pytest.mark.cluster

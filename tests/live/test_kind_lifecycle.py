@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 
 from trivet.errors import PlatformError
+from trivet.provision.access import ClusterAccess
+from trivet.provision.kind.docker import nodes
+from trivet.provision.kind.state import CREATED, CREATING, DELETING, READY, folder_of
+from trivet.provision.kind.up import Source, down, open_cluster, up
 from trivet.stacks.read import load_stack, stack_folder
-from trivet.targets.cluster.access import ClusterAccess
-from trivet.targets.kind.docker import nodes
-from trivet.targets.kind.state import CREATED, CREATING, DELETING, READY, folder_of
-from trivet.targets.kind.up import Source, down, open_cluster, up
 
 pytestmark = pytest.mark.cluster
 

@@ -20,7 +20,8 @@ INTERRUPTED = "trivet: interrupted; everything that was started is stopped"
 SLOW = """\
 import sys
 import time
-from trivet.engine.authoring import MUST, contract, passed
+from trivet.authoring.contracts import MUST, contract
+from trivet.model.finding import passed
 from trivet.hookspecs import hookimpl
 
 @contract(title="X must Y", level=MUST, seam=("kfp", "kserve"), rationale="because", remedy="do")

@@ -18,16 +18,16 @@ from pathlib import Path
 import pytest
 
 from trivet.errors import PlatformError, UsageError
+from trivet.host.containers import LABEL, require_docker
+from trivet.host.journal import Run, leftovers
+from trivet.host.processes import Processes
+from trivet.host.staging import stage
+from trivet.host.worker import Worker
+from trivet.model.clients import StoreClient
+from trivet.stacks.environments import build_environment
 from trivet.stacks.read import load_stack
-from trivet.stacks.realise import realise
-from trivet.targets.base import StoreClient
+from trivet.targets.common.clients import Downloads
 from trivet.targets.local.backing import Backing
-from trivet.targets.local.clients import Downloads
-from trivet.targets.local.containers import LABEL, require_docker
-from trivet.targets.local.journal import Run, leftovers
-from trivet.targets.local.processes import Processes
-from trivet.targets.local.staging import stage
-from trivet.targets.local.worker import Worker
 
 pytestmark = pytest.mark.processes
 
@@ -106,7 +106,7 @@ def test_the_containers_of_a_killed_run_are_found_and_removed(images: str) -> No
     (left,) = [
         leftover for leftover in leftovers() if leftover.run not in ended_before and f"-{trivet.pid}-" in leftover.run
     ]
-    assert sorted(left.elsewhere) == [f"container {name}" for name in sorted(containers_of(left.run))]
+    assert sorted(left.cleanups) == [f"container {name}" for name in sorted(containers_of(left.run))]
     said = subprocess.run([TRIVET, "doctor", "--clean"], capture_output=True, text=True)
     assert f"cleaned run {left.run}" in said.stdout
     assert containers_of(left.run) == []
@@ -125,7 +125,7 @@ class S3:
 def s3(request: pytest.FixtureRequest, images: str) -> Iterator[S3]:
     """An S3 server alone, with the storage initializer of one stack in front of it."""
     stack = load_stack(request.param)
-    python = realise(stack.roles["initializer"]).python
+    python = build_environment(stack.roles["initializer"]).python
     chosen = Backing(store="s3", images=images)
     with (
         Run() as run,

@@ -16,17 +16,17 @@ from pathlib import Path
 import pytest
 import requests
 
-from trivet.engine.events import Event, PhaseEnded, PhaseStarted
 from trivet.errors import CannotTell, NotOffered, PlatformError
+from trivet.host.journal import Run, clean, leftovers, marked
+from trivet.host.processes import Processes
+from trivet.host.worker import Worker
 from trivet.integration import read_signature, v2_request, v2_values
+from trivet.model.events import Event, PhaseEnded, PhaseStarted
 from trivet.model.handover import Handover
+from trivet.stacks.environments import build_environment
 from trivet.stacks.read import load_stack
-from trivet.stacks.realise import realise
-from trivet.targets.local import LocalTarget, clean, leftovers, servers
-from trivet.targets.local.journal import Run, marked
-from trivet.targets.local.processes import Processes
+from trivet.targets.local import LocalTarget, servers
 from trivet.targets.local.session import LocalSession
-from trivet.targets.local.worker import Worker
 
 pytestmark = pytest.mark.processes
 
@@ -35,7 +35,7 @@ STACK = "2024.11-fixed"
 
 @pytest.fixture(scope="module")
 def tracking_python() -> Path:
-    return realise(load_stack(STACK).roles["tracking"]).python
+    return build_environment(load_stack(STACK).roles["tracking"]).python
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def _signalled_in_the_pipeline(number: signal.Signals) -> Path:
     # os.write, since print writes a line in pieces and several threads tell of phases.
     program = f"""
 import os
-from trivet.engine.events import PhaseStarted
+from trivet.model.events import PhaseStarted
 from trivet.stacks.read import load_stack
 from trivet.targets.local import LocalTarget
 def emit(event):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from controls.live_twins import STACK
 
-from trivet.targets.local.journal import leftovers, marked
+from trivet.host.journal import leftovers, marked
 
 pytestmark = pytest.mark.processes
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from trivet.engine.registry import Registry
-from trivet.engine.scenarios.faults import idle
 from trivet.engine.scenarios.play import play_all
 from trivet.model.scenario import Case, Scenario, Verdict
 from trivet.targets.cluster.session import ClusterSession
+from trivet.toolkit.faults import idle
 
 SCENARIOS = Registry().scenarios
 ALWAYS = ("tracking_cut.pipeline_green_run_missing", "model_not_found.wrong_storage_uri")

@@ -18,13 +18,13 @@ from typing import Any
 import kubectl_on_paper
 import pytest
 
-from trivet.engine.ending import ending_on_signals
-from trivet.model.fault import SERVING, Touch, Verb
-from trivet.targets.cluster.access import ClusterAccess, StoreAccess
-from trivet.targets.cluster.hands import ClusterFaults
-from trivet.targets.cluster.kubectl import Kubectl
+from trivet.host.journal import Run, clean, leftovers
+from trivet.host.kubectl import Kubectl
+from trivet.host.signals import unwinding_on_signals
+from trivet.model.fault import SERVING, AffectedObject, Verb
+from trivet.provision.access import ClusterAccess, StoreAccess
+from trivet.targets.cluster.fault_injector import ClusterFaults
 from trivet.targets.cluster.namespaces import Namespaces
-from trivet.targets.local.journal import Run, clean, leftovers
 
 pytestmark = pytest.mark.processes
 
@@ -40,9 +40,9 @@ OBJECTS: Sequence[dict[str, Any]] = (
     {"kind": "Pod", "metadata": {"name": "web", "ownerReferences": [{"controller": True}]}},
 )
 TOUCHES = (
-    Touch(verb=Verb.CREATE, kind="networkpolicy", name="cut", namespace=SERVING),
-    Touch(verb=Verb.PATCH, kind="deployment", name="mlflow", namespace=SERVING, count=2),
-    Touch(verb=Verb.PATCH, kind="secret", name="store", namespace=SERVING),
+    AffectedObject(verb=Verb.CREATE, kind="networkpolicy", name="cut", namespace=SERVING),
+    AffectedObject(verb=Verb.PATCH, kind="deployment", name="mlflow", namespace=SERVING, count=2),
+    AffectedObject(verb=Verb.PATCH, kind="secret", name="store", namespace=SERVING),
 )
 
 
@@ -80,19 +80,21 @@ def disturb(folder: Path) -> None:
         pipeline_namespace="pipelines",
         serving_namespace="serving",
     )
-    with ending_on_signals(), Run() as run:
+    with unwinding_on_signals(), Run() as run:
         names = Namespaces(id=run.id[-8:], pipelines="pipelines", serving="serving")
         faults = ClusterFaults(access, names, run)
         with faults.lease():
-            hands = faults.take(TOUCHES)
+            injector = faults.injector(TOUCHES)
             try:
-                hands.create({"kind": "NetworkPolicy", "metadata": {"name": "cut", "namespace": SERVING}, "spec": {}})
-                hands.patch("deployment", "mlflow", {"spec": {"replicas": 0, "paused": True}}, namespace=SERVING)
-                hands.patch("deployment", "mlflow", {"spec": {"env": []}}, namespace=SERVING)
-                hands.patch("secret", "store", {"data": {"key": "d3Jvbmc=", "more": "eA=="}}, namespace=SERVING)
+                injector.create(
+                    {"kind": "NetworkPolicy", "metadata": {"name": "cut", "namespace": SERVING}, "spec": {}}
+                )
+                injector.patch("deployment", "mlflow", {"spec": {"replicas": 0, "paused": True}}, namespace=SERVING)
+                injector.patch("deployment", "mlflow", {"spec": {"env": []}}, namespace=SERVING)
+                injector.patch("secret", "store", {"data": {"key": "d3Jvbmc=", "more": "eA=="}}, namespace=SERVING)
                 time.sleep(0.05)
             finally:
-                assert hands.revert() == ()
+                assert injector.revert() == ()
 
 
 def forked(folder: Path) -> int:

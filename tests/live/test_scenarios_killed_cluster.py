@@ -15,12 +15,19 @@ from typing import Any
 
 import pytest
 
-from trivet.engine.ending import ending_on_signals
-from trivet.engine.scenarios import detours
-from trivet.engine.scenarios import faults as faults_module
-from trivet.engine.scenarios.authoring import scenario, unprotected, unseen
-from trivet.engine.scenarios.detours import failing, slowed, unanswered
-from trivet.engine.scenarios.faults import (
+from trivet.authoring.scenarios import scenario, symptom_not_observed, unprotected
+from trivet.engine.scenarios.play import play
+from trivet.host.journal import Run, clean, leftovers
+from trivet.host.signals import unwinding_on_signals
+from trivet.model.clients import FaultClient
+from trivet.model.fault import PIPELINES, SERVING, Fault
+from trivet.model.scenario import Case, Verdict
+from trivet.targets.cluster.fault_injector import ClusterFaults
+from trivet.targets.cluster.session import ClusterSession
+from trivet.toolkit import fault_proxy as faults_by_proxy
+from trivet.toolkit import faults as faults_module
+from trivet.toolkit.fault_proxy import failing, slowed, unanswered
+from trivet.toolkit.faults import (
     applied,
     crashed,
     environment_changed,
@@ -31,13 +38,6 @@ from trivet.engine.scenarios.faults import (
     secret_changed,
     stopped,
 )
-from trivet.engine.scenarios.play import play
-from trivet.model.fault import PIPELINES, SERVING, Fault
-from trivet.model.scenario import Case, Verdict
-from trivet.targets.base import FaultClient
-from trivet.targets.cluster.hands import ClusterFaults
-from trivet.targets.cluster.session import ClusterSession
-from trivet.targets.local.journal import Run, clean, leftovers
 
 SEED = 20241125
 WAREHOUSE = "warehouse"
@@ -98,7 +98,7 @@ def faults(session: ClusterSession) -> Mapping[str, Fault]:
     pod = session.access.kubectl.objects(
         "pod", namespace=path.namespace, selector=",".join(f"{key}={value}" for key, value in path.selector.items())
     )[0]["metadata"]["name"]
-    detour: Any = {"host": path.host, "port": path.port, "image": session.access.images["trainer"], "pod": pod}
+    proxy: Any = {"host": path.host, "port": path.port, "image": session.access.images["trainer"], "pod": pod}
     shelf = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shelf", "namespace": SERVING}}
     return {
         "network_cut": network_cut(pod=pod, host=path.host, port=path.port, namespace=PIPELINES),
@@ -111,9 +111,9 @@ def faults(session: ClusterSession) -> Mapping[str, Fault]:
         "stopped": stopped(WAREHOUSE, namespace=SERVING),
         "crashed": crashed(f"app={WAREHOUSE}", "keeper", names=WAREHOUSE, namespace=SERVING),
         "restarted": restarted(f"app={WAREHOUSE}", names=WAREHOUSE, namespace=SERVING),
-        "slowed": slowed("mlflow", path="/health", seconds=2, **detour),
-        "failing": failing("mlflow", path="/health", status=503, **detour),
-        "unanswered": unanswered("mlflow", **detour),
+        "slowed": slowed("mlflow", path="/health", seconds=2, **proxy),
+        "failing": failing("mlflow", path="/health", status=503, **proxy),
+        "unanswered": unanswered("mlflow", **proxy),
         "in_turn": in_turn(
             secret_changed(WAREHOUSE, {"key": "wrong"}, namespace=SERVING),
             restarted(f"app={WAREHOUSE}", names=WAREHOUSE, namespace=SERVING),
@@ -125,7 +125,7 @@ def makers() -> set[str]:
     """The functions of trivet's own faults; one that is new is to be killed here too."""
     return {
         name
-        for module in (faults_module, detours)
+        for module in (faults_module, faults_by_proxy)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and not name.startswith("_")
@@ -163,12 +163,14 @@ def disturbing(session: ClusterSession, fault: Fault) -> int:
             recognise="-",
             remedy="-",
             variants=[unprotected("bare", "-")],
-            touches=fault.touches,
+            affected_objects=fault.affected_objects,
         )
         def killed() -> Iterator[Case]:
-            yield Case(fault=fault, steady=lambda: "well", symptom=lambda watch: unseen("nothing happened"))
+            yield Case(
+                fault=fault, steady_state=lambda: "well", symptom=lambda watch: symptom_not_observed("nothing happened")
+            )
 
-        with ending_on_signals(), Run() as run:
+        with unwinding_on_signals(), Run() as run:
             client = ClusterFaults(session.access, session.namespaces, run)
             with client.lease():
                 result = play(killed, killed.variants[0], session, client, lambda event: None)
@@ -206,7 +208,9 @@ def test_killed_at_any_moment_of_any_fault_every_object_is_as_it_was_after_the_n
         for name, fault in faults(cluster_session).items():
             before = stored(cluster_session)
             idle: FaultClient = cluster_session.client("faults")
-            assert not fault.took_effect(idle.take(fault.touches)), f"{name} is in force before it is made"
+            assert not fault.verify_injected(idle.injector(fault.affected_objects)), (
+                f"{name} is in force before it is made"
+            )
             began = time.monotonic()
             assert os.waitstatus_to_exitcode(os.waitpid(disturbing(cluster_session, fault), 0)[1]) == 0, name
             whole = time.monotonic() - began

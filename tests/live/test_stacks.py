@@ -18,10 +18,10 @@ import pytest
 
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
+from trivet.stacks.environments import MARKER, build_environment, environments, half_made, remove
 from trivet.stacks.kserve_api import generate_api, load_api
 from trivet.stacks.lock import LockChange, lock_stack, resolve
 from trivet.stacks.read import load_stack, stack_folder
-from trivet.stacks.realise import MARKER, environments, half_made, realise, remove
 
 pytestmark = pytest.mark.processes
 
@@ -73,8 +73,8 @@ def no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_an_environment_holds_the_lock_and_is_built_once(role: Role) -> None:
     said: list[str] = []
-    first = realise(role, progress=said.append)
-    second = realise(role, progress=said.append)
+    first = build_environment(role, progress=said.append)
+    second = build_environment(role, progress=said.append)
     assert said == ["building the trainer of stack tiny, 1 packages"]
     assert first.built
     assert not second.built
@@ -88,34 +88,34 @@ def test_an_environment_holds_the_lock_and_is_built_once(role: Role) -> None:
 
 def test_roles_with_the_same_lock_share_one_environment(role: Role, tmp_path: Path, tiny_lock: str) -> None:
     other = tiny_role(tmp_path / "other", tiny_lock, name="tracking")
-    assert realise(role).folder == realise(other).folder
+    assert build_environment(role).folder == build_environment(other).folder
 
 
 def test_another_lock_gets_another_environment(role: Role, tmp_path: Path, tiny_lock: str) -> None:
     other = tiny_role(tmp_path / "other", f"# another\n{tiny_lock}")
-    assert realise(role).folder != realise(other).folder
+    assert build_environment(role).folder != build_environment(other).folder
 
 
 def test_an_environment_left_half_made_is_found_and_built_anew(role: Role) -> None:
-    environment = realise(role)
+    environment = build_environment(role)
     (environment.folder / MARKER).unlink()
     shutil.rmtree(next(environment.folder.rglob("six-*.dist-info")))
     assert half_made() == [environment.folder]
     assert environments() == []
-    again = realise(role)
+    again = build_environment(role)
     assert again.built
     assert six_version(again.python) == "1.16.0"
     assert half_made() == []
 
 
 def test_an_environment_without_its_interpreter_is_built_anew(role: Role) -> None:
-    environment = realise(role)
+    environment = build_environment(role)
     environment.python.unlink()
-    assert realise(role).built
+    assert build_environment(role).built
 
 
 def test_a_removed_environment_is_gone(role: Role) -> None:
-    folder = realise(role).folder
+    folder = build_environment(role).folder
     remove(folder)
     assert not folder.exists()
     assert environments() == half_made() == []
@@ -125,7 +125,7 @@ REALISE = """
 import sys
 from pathlib import Path
 from trivet.model.stack import Role
-from trivet.stacks.realise import realise
+from trivet.stacks.environments import realise
 role = Role(name="trainer", python="3.11", requires=(), cutoff="2024-11-15", lock=Path(sys.argv[1]), pins={})
 print(realise(role).built)
 """
@@ -143,7 +143,7 @@ def test_of_processes_side_by_side_one_builds_and_all_get_it(role: Role) -> None
 
 def test_of_threads_side_by_side_one_builds(role: Role) -> None:
     with ThreadPoolExecutor(3) as pool:
-        built = [environment.built for environment in pool.map(realise, [role] * 3)]
+        built = [environment.built for environment in pool.map(build_environment, [role] * 3)]
     assert sorted(built) == [False, False, True]
 
 
@@ -156,7 +156,7 @@ def test_a_builder_killed_in_the_middle_leaves_nothing_that_the_next_one_trips_o
     os.killpg(builder.pid, signal.SIGKILL)
     builder.wait(timeout=10)
     assert len(half_made()) == 1
-    environment = realise(role)
+    environment = build_environment(role)
     assert environment.built
     assert six_version(environment.python) == "1.16.0"
 
@@ -176,14 +176,14 @@ def test_the_uv_of_a_killed_builder_is_ended_before_its_environment_is_built_ane
             builder.kill()
             builder.wait(timeout=10)
             assert uv.is_running()
-            assert six_version(realise(role).python) == "1.16.0"
+            assert six_version(build_environment(role).python) == "1.16.0"
             assert not uv.is_running()
 
 
 def test_an_environment_that_is_being_built_is_not_half_made(role: Role) -> None:
     from filelock import FileLock
 
-    folder = realise(role).folder
+    folder = build_environment(role).folder
     (folder / MARKER).unlink()
     with FileLock(f"{folder}.lock"):
         assert half_made() == []
@@ -196,7 +196,7 @@ def test_a_wrong_hash_is_refused_with_the_remedy_and_leaves_nothing(tmp_path: Pa
         for line in tiny_lock.splitlines(keepends=True)
     )
     with pytest.raises(PlatformError, match="could not install the trainer of stack tiny") as error:
-        realise(tiny_role(tmp_path / "tiny", wrong))
+        build_environment(tiny_role(tmp_path / "tiny", wrong))
     assert "trivet stack lock" in error.value.remedy
     assert environments() == []
     assert half_made() == []
@@ -205,7 +205,7 @@ def test_a_wrong_hash_is_refused_with_the_remedy_and_leaves_nothing(tmp_path: Pa
 @pytest.mark.usefixtures("no_registry")
 def test_without_a_registry_the_error_names_role_stack_and_remedy(role: Role, no_registry: str) -> None:
     with pytest.raises(PlatformError, match="could not install the trainer of stack tiny") as error:
-        realise(role)
+        build_environment(role)
     assert no_registry in error.value.message, "uv's own words"
     assert "registry is reachable" in error.value.remedy
 
@@ -216,7 +216,7 @@ def test_a_build_ends_soon_when_it_is_told_to(role: Role, tmp_path: Path, monkey
         monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{mute.getsockname()[1]}/simple")
         monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
         stop = threading.Event()
-        building = pool.submit(realise, role, stop=stop)
+        building = pool.submit(build_environment, role, stop=stop)
         connection, _ = mute.accept()
         with connection:
             stop.set()
@@ -228,7 +228,7 @@ def test_a_build_ends_soon_when_it_is_told_to(role: Role, tmp_path: Path, monkey
 def test_a_python_that_is_not_there_is_told(tmp_path: Path, tiny_lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
     with pytest.raises(PlatformError, match=r"Python 3\.99 for the trainer of stack tiny") as error:
-        realise(tiny_role(tmp_path / "tiny", tiny_lock, python="3.99"))
+        build_environment(tiny_role(tmp_path / "tiny", tiny_lock, python="3.99"))
     assert "install that Python" in error.value.remedy
 
 
@@ -236,7 +236,7 @@ def test_a_cache_that_cannot_be_written_is_told(role: Role, tmp_path: Path, monk
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "file"))
     with pytest.raises(PlatformError, match="could not make the environment of the trainer of stack tiny") as error:
-        realise(role)
+        build_environment(role)
     assert "TRIVET_CACHE" in error.value.remedy
 
 

@@ -45,17 +45,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import kubectl_on_paper
 from paper import STACK, PaperTarget
 
-from trivet.engine.ending import ending_on_signals
+from trivet.authoring.scenarios import scenario, seen, unprotected
 from trivet.engine.scenarios import play as playing
-from trivet.engine.scenarios.authoring import scenario, seen, unprotected
-from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.host.journal import MARK, Run, clean, leftovers
+from trivet.host.kubectl import Kubectl
+from trivet.host.signals import unwinding_on_signals
+from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
 from trivet.model.scenario import Budgets, Case, Scenario
-from trivet.stacks.realise import cache_directory
-from trivet.targets.cluster.access import ClusterAccess, StoreAccess
-from trivet.targets.cluster.hands import ClusterFaults
-from trivet.targets.cluster.kubectl import Kubectl
+from trivet.provision.access import ClusterAccess, StoreAccess
+from trivet.stacks.environments import cache_directory
+from trivet.targets.cluster.fault_injector import ClusterFaults
 from trivet.targets.cluster.namespaces import Namespaces
-from trivet.targets.local.journal import MARK, Run, clean, leftovers
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL", "SIGINT group", "SIGHUP group")
 PATIENCE = 20.0
@@ -221,9 +221,9 @@ OBJECTS: Sequence[dict[str, Any]] = (
     {"kind": "Secret", "metadata": {"name": "store"}, "data": {"key": "c2VjcmV0"}},
 )
 TOUCHES = (
-    Touch(verb=Verb.CREATE, kind="networkpolicy", name="cut", namespace=SERVING),
-    Touch(verb=Verb.PATCH, kind="deployment", name="mlflow", namespace=SERVING, count=2),
-    Touch(verb=Verb.PATCH, kind="secret", name="store", namespace=SERVING),
+    AffectedObject(verb=Verb.CREATE, kind="networkpolicy", name="cut", namespace=SERVING),
+    AffectedObject(verb=Verb.PATCH, kind="deployment", name="mlflow", namespace=SERVING, count=2),
+    AffectedObject(verb=Verb.PATCH, kind="secret", name="store", namespace=SERVING),
 )
 
 
@@ -296,7 +296,7 @@ class Faults:
         """What `trivet scenario run` does, on the fake cluster; the exit status that the command line gives."""
         playing.POLL = 0.02  # type: ignore[misc]
         try:
-            with ending_on_signals(), Run() as run:
+            with unwinding_on_signals(), Run() as run:
                 faults = ClusterFaults(
                     self._access(), Namespaces(id=run.id[-8:], pipelines="pipelines", serving="serving"), run
                 )
@@ -330,14 +330,14 @@ class Faults:
         )
 
     def _scenario(self) -> Scenario:
-        def inject(hands: Any) -> None:
-            hands.create({"kind": "NetworkPolicy", "metadata": {"name": "cut", "namespace": SERVING}, "spec": {}})
-            hands.patch("deployment", "mlflow", {"spec": {"replicas": 0, "paused": True}}, namespace=SERVING)
-            hands.patch("deployment", "mlflow", {"spec": {"env": []}}, namespace=SERVING)
-            hands.patch("secret", "store", {"data": {"key": "d3Jvbmc=", "more": "eA=="}}, namespace=SERVING)
+        def inject(injector: Any) -> None:
+            injector.create({"kind": "NetworkPolicy", "metadata": {"name": "cut", "namespace": SERVING}, "spec": {}})
+            injector.patch("deployment", "mlflow", {"spec": {"replicas": 0, "paused": True}}, namespace=SERVING)
+            injector.patch("deployment", "mlflow", {"spec": {"env": []}}, namespace=SERVING)
+            injector.patch("secret", "store", {"data": {"key": "d3Jvbmc=", "more": "eA=="}}, namespace=SERVING)
 
-        def effect(hands: Any) -> str:
-            return "away" if not hands.get("deployment", "mlflow", namespace=SERVING)["spec"]["replicas"] else ""
+        def effect(injector: Any) -> str:
+            return "away" if not injector.get("deployment", "mlflow", namespace=SERVING)["spec"]["replicas"] else ""
 
         @scenario(
             title="t",
@@ -345,8 +345,8 @@ class Faults:
             recognise="r",
             remedy="m",
             variants=[unprotected("bare", "as it is")],
-            touches=TOUCHES,
-            budgets=Budgets(steady=5, symptom=5, recovery=5),
+            affected_objects=TOUCHES,
+            budgets=Budgets(steady_state=5, symptom=5, recovery=5),
         )
         def incident(faults: Any, variant: str) -> Iterator[Case]:
             def symptom(watch: Any) -> Any:
@@ -354,8 +354,8 @@ class Faults:
                 return seen("it hurts")
 
             yield Case(
-                fault=Fault(name="f", touches=TOUCHES, inject=inject, took_effect=effect),
-                steady=lambda: "well",
+                fault=Fault(name="f", affected_objects=TOUCHES, inject=inject, verify_injected=effect),
+                steady_state=lambda: "well",
                 symptom=symptom,
             )
 

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
-from trivet.engine.authoring import MUST, contract, failed, passed
+from trivet.authoring.contracts import MUST, contract
 from trivet.hookspecs import hookimpl
-from trivet.model.finding import Finding
+from trivet.model.finding import Finding, failed, passed
 from trivet.model.subjects import Manifest
 
 

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
-from trivet.engine.scenarios.authoring import scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.faults import stopped
-from trivet.engine.scenarios.watch import Watch
+from trivet.authoring.scenarios import scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.hookspecs import hookimpl
 from trivet.model.fault import SERVING
-from trivet.model.scenario import Case, Flow, Sighting
+from trivet.model.scenario import Case, Observation, Workload
+from trivet.toolkit.faults import stopped
+from trivet.toolkit.watch import Watch
 
 AWAY = stopped("features", namespace=SERVING)
 
@@ -26,19 +26,22 @@ AWAY = stopped("features", namespace=SERVING)
     recognise="HTTP errors from the moment the store is away; the model's pods are well.",
     remedy="Answer with defaults.",
     variants=[unprotected("as-it-is", "the model as it is deployed", expected=None)],
-    touches=AWAY.touches,
+    affected_objects=AWAY.affected_objects,
 )
 def feature_store_away(cluster) -> Iterator[Case]:  # type: ignore[no-untyped-def]
-    def symptom(watch: Watch) -> Sighting:
+    def symptom(watch: Watch) -> Observation:
         watch.wait(2)
         outage = watch.outage(since="in effect")
-        return seen(str(outage)) if outage.lost else unseen(str(outage))
+        return symptom_observed(str(outage)) if outage.lost else symptom_not_observed(str(outage))
 
-    def steady() -> str:
+    def steady_state() -> str:
         return "a replica is there" if (cluster.get("deployment", "features") or {})["spec"]["replicas"] else ""
 
     yield Case(
-        fault=AWAY, steady=steady, symptom=symptom, flow=Flow(service="classifier", request={"inputs": []}, rate=20)
+        fault=AWAY,
+        steady_state=steady_state,
+        symptom=symptom,
+        workload=Workload(service="classifier", request={"inputs": []}, rate=20),
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from trivet.model.clients import Refused
 from trivet.model.handover import Handover, LoggedModel
 from trivet.model.network import NetworkPath
-from trivet.targets.base import Refused
 
 HANDOVER = Handover(
     tracking_uri="http://mlflow:5000",

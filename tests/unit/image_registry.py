@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from trivet.stacks.images.names import parse_reference
-from trivet.stacks.images.recipes import STORE, File, FilesLayer, Image, ImageSet, Layer, inputs_of
-from trivet.stacks.images.registry import Registry
+from trivet.provision.images.names import parse_reference
+from trivet.provision.images.recipes import STORE, File, FilesLayer, Image, ImageSet, Layer, inputs_of
+from trivet.provision.images.registry import ImageRegistry
 
 
 class Content:
@@ -24,7 +24,7 @@ class Content:
 
 
 @contextmanager
-def registry() -> Iterator[tuple[Registry, Content]]:
+def registry() -> Iterator[tuple[ImageRegistry, Content]]:
     """A registry on a free port, and what it holds."""
     content = Content()
 
@@ -95,7 +95,7 @@ def registry() -> Iterator[tuple[Registry, Content]]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield Registry(f"http://127.0.0.1:{server.server_address[1]}"), content
+        yield ImageRegistry(f"http://127.0.0.1:{server.server_address[1]}"), content
     finally:
         server.shutdown()
         server.server_close()

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trivet.engine.scenarios.faults import stopped
-from trivet.engine.scenarios.watch import FAULT, Watch, watching
 from trivet.errors import NotOffered, PlatformError, UsageError
-from trivet.model.fault import PIPELINES, PLATFORM, SERVING, Touch
-from trivet.model.scenario import Case, Flow
+from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject
+from trivet.model.scenario import Case, Workload
 from trivet.model.traffic import Answer, Stream
-from trivet.targets.cluster.merge import reverse
+from trivet.toolkit.faults import stopped
+from trivet.toolkit.merge_patch import reverse
+from trivet.toolkit.watch import FAULT, Watch, watching
 
 REQUEST: Mapping[str, Any] = {"inputs": []}
 
@@ -23,11 +23,11 @@ REQUEST: Mapping[str, Any] = {"inputs": []}
 class PaperHands:
     """Hands that keep what they did; ``stuck`` lets a change stand that cannot be undone."""
 
-    def __init__(self, faults: PaperFaults, touches: Sequence[Touch]) -> None:
+    def __init__(self, faults: PaperFaults, affected_objects: Sequence[AffectedObject]) -> None:
         self._faults = faults
         self.namespaces = faults.namespaces
-        self.touches = touches
-        self.touched: list[str] = []
+        self.affected_objects = affected_objects
+        self.changed_objects: list[str] = []
         self._undo: list[Callable[[], None]] = []
 
     def get(self, kind: str, name: str, *, namespace: str) -> Mapping[str, Any] | None:
@@ -44,7 +44,7 @@ class PaperHands:
         key = (str(document["kind"]).lower(), metadata["namespace"], metadata["name"])
         self._undo.append(lambda: self._faults.objects.pop(key, None) and None)
         self._faults.objects[key] = document
-        self.touched.append(f"create {key[2]}")
+        self.changed_objects.append(f"create {key[2]}")
 
     def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str) -> None:
         key = (kind.lower(), namespace, name)
@@ -52,22 +52,22 @@ class PaperHands:
         back = reverse(patch, before)
         self._undo.append(lambda: self._faults.objects.__setitem__(key, _merged(self._faults.objects[key], back)))
         self._faults.objects[key] = _merged(before, patch)
-        self.touched.append(f"patch {name}")
+        self.changed_objects.append(f"patch {name}")
 
     def replace(self, pod: str, *, namespace: str) -> None:
         self._faults.objects.pop(("pod", namespace, pod))
-        self.touched.append(f"delete {pod}")
+        self.changed_objects.append(f"delete {pod}")
 
     def own(self, what: str, change: Callable[[], object], back: Callable[[], object]) -> None:
         self._undo.append(lambda: back() and None)
-        self.touched.append(what)
+        self.changed_objects.append(what)
         change()
 
     def crash(self, pod: str, container: str, *, namespace: str) -> None:
         key = ("pod", namespace, pod)
         ended = {"containerStatuses": [{"name": container, "restartCount": 0, "state": {"terminated": {}}}]}
         self._faults.objects[key] = _merged(self._faults.objects[key], {"status": ended})
-        self.touched.append(f"crash {pod}")
+        self.changed_objects.append(f"crash {pod}")
 
     def revert(self) -> Sequence[tuple[str, str]]:
         if self._faults.stuck:
@@ -98,17 +98,17 @@ class PaperFaults:
         self.connection: Callable[[], str] = lambda: "open"
 
     @contextmanager
-    def lease(self, patience: float = 0.0) -> Iterator[None]:
+    def lease(self, client_timeout: float = 0.0) -> Iterator[None]:
         if self.leased:
             raise UsageError("another run disturbs this cluster")
         self.leased += 1
         yield
         self.leased -= 1
 
-    def take(self, touches: Sequence[Touch]) -> PaperHands:
-        hands = PaperHands(self, touches)
-        self.taken.append(hands)
-        return hands
+    def injector(self, affected_objects: Sequence[AffectedObject]) -> PaperHands:
+        injector = PaperHands(self, affected_objects)
+        self.taken.append(injector)
+        return injector
 
 
 class PaperTraffic:
@@ -121,13 +121,13 @@ class PaperTraffic:
     def background(
         self, service: str, request: Any, *, rate: float, timeout: float = 60.0
     ) -> Iterator[PaperBackground]:
-        flow = PaperBackground(self._answer, rate)
-        ticking = threading.Thread(target=flow.run)
+        workload = PaperBackground(self._answer, rate)
+        ticking = threading.Thread(target=workload.run)
         ticking.start()
         try:
-            yield flow
+            yield workload
         finally:
-            flow.ended.set()
+            workload.ended.set()
             ticking.join()
 
 
@@ -195,12 +195,12 @@ def bad(at: float, seconds: float = 0.01) -> Answer:
     return Answer(at=at, seconds=seconds, status=400, body={"error": "Model is not ready yet."})
 
 
-def watched(answer: Callable[[float], Answer], flow: Flow, seconds: float = 0.2) -> Watch:
+def watched(answer: Callable[[float], Answer], workload: Workload, seconds: float = 0.2) -> Watch:
     """What there is to go by after ``seconds`` of traffic that began under a fault."""
-    case = Case(fault=stopped("x", namespace=SERVING), steady=lambda: "", symptom=lambda watch: None)  # type: ignore[arg-type,return-value]
+    case = Case(fault=stopped("x", namespace=SERVING), steady_state=lambda: "", symptom=lambda watch: None)  # type: ignore[arg-type,return-value]
     with watching(case, None) as watch:
         watch.mark(FAULT)
-        with watch.sending(PaperTraffic(answer), flow):
+        with watch.sending(PaperTraffic(answer), workload):
             time.sleep(seconds)
     return watch
 

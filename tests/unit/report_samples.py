@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from trivet.engine.authoring import evidence
-from trivet.model.finding import Evidence, Finding, Location
+from trivet.model.finding import Evidence, Finding, Location, evidence
 from trivet.model.outcome import Level, Outcome, combine
 from trivet.model.report import ConformanceReport, ContractResult, Phase, Provenance, StackSummary
 

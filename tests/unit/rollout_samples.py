@@ -14,14 +14,14 @@ from trivet.model.rollout import (
     RESTORED,
     RESUMED,
     ROLLED_BACK,
-    Contender,
     Rollout,
-    Step,
+    RolloutModel,
+    RolloutStep,
 )
 from trivet.model.traffic import Answer, Stream
 
-OLD = Contender(name="version 1", storage_uri="s3://models/1/", answer=[1])
-NEW = Contender(name="version 2", storage_uri="s3://models/2/", answer=[11])
+OLD = RolloutModel(name="version 1", storage_uri="s3://models/1/", answer=[1])
+NEW = RolloutModel(name="version 2", storage_uri="s3://models/2/", answer=[11])
 URIS = {"c-00001": OLD.storage_uri, "c-00002": NEW.storage_uri, "c-00003": OLD.storage_uri}
 STEPS: tuple[tuple[str, Mapping[str, Any], Mapping[str, int]], ...] = (
     (CANARY, {}, {"c-00001": 80, "c-00002": 20}),
@@ -70,7 +70,7 @@ def sound() -> Rollout:
         ready=-5.0,
         first=[answer(-4.8 + number / 10, old) for number in range(10)],
         steps=[
-            Step(
+            RolloutStep(
                 name=name,
                 change=change,
                 began=number * LENGTH,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from unit.paper_cluster import bad, good
 
-from trivet.engine.scenarios.slices import timeline
 from trivet.model.finding import Evidence
 from trivet.model.report import Phase, Provenance, StackSummary
-from trivet.model.scenario import Claim, Flow, ScenarioReport, ScenarioResult, Timeline, VariantResult, Verdict
+from trivet.model.scenario import Claim, ScenarioReport, ScenarioResult, Timeline, VariantResult, Verdict, Workload
 from trivet.model.traffic import Answer
+from trivet.toolkit.client_traffic import timeline
 
-FLOW = Flow(service="returning-classifier", request={}, models={"version 1": [1], "version 2": [11]}, rate=5.0)
+FLOW = Workload(service="returning-classifier", request={}, models={"version 1": [1], "version 2": [11]}, rate=5.0)
 
 
 def stalled() -> Timeline:
@@ -36,10 +36,10 @@ def stalled() -> Timeline:
 def report() -> ScenarioReport:
     """Vulnerable as it is, protected with a remedy, and a remedy that is not one."""
     common = {
-        "steady": "3 of 3 answers are of version 2",
+        "steady_state": "3 of 3 answers are of version 2",
         "effect": "the status gives revision 1 all traffic",
         "recovery": "3 of 3 answers are of version 2",
-        "touched": ("patch inferenceservice/returning-classifier in trivet-serving-1",),
+        "changed_objects": ("patch inferenceservice/returning-classifier in trivet-serving-1",),
         "phases": (
             Phase(name="steady state", started=0.0, seconds=1.5),
             Phase(name="symptom", started=13.0, seconds=37.0),

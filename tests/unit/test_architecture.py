@@ -5,19 +5,25 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LAYERS = ("model", "integration", "stacks", "targets", "engine", "render")
+LAYERS = ("model", "integration", "toolkit", "stacks", "host", "provision", "targets", "engine", "render")
 """Each may import itself and what stands before it."""
 
-EXCEPTIONS = {("targets", "trivet.engine.events")}
-"""Targets tell what they do in the engine's events."""
+GROUND = ("trivet.errors", "trivet.hookspecs")
+"""Modules that import nothing of trivet but the model, and that every layer may import."""
 
-OPEN_TO_ALL = ("trivet.errors",)
+AUTHORS: Mapping[str, tuple[str, ...]] = {
+    "authoring": ("model", "integration", "toolkit", "stacks", "engine", "authoring"),
+    "contracts": ("authoring", "integration", "stacks", "contracts", "model", "toolkit"),
+    "scenarios": ("authoring", "integration", "scenarios", "model", "toolkit"),
+}
+"""What stands beside the layers, and what each may import."""
+
 FOLDERS = {
     "harness": "trivet",
     "contracts": "trivet.contracts",
@@ -34,41 +40,33 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Names imported at run time: what stands under ``if TYPE_CHECKING`` does not count."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    annotations = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
-        for node in ast.walk(block)
-    }
-    for node in ast.walk(tree):
-        if id(node) in annotations:
-            continue
+    """Names imported anywhere in a module: in functions and under ``if TYPE_CHECKING`` too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            yield from (
+                (f"{node.module}.{alias.name}" for alias in node.names) if node.module == "trivet" else (node.module,)
+            )
+
+
+def allowed(place: str) -> tuple[str, ...] | None:
+    """What a module below ``trivet.{place}`` may import of trivet; None where it may import everything."""
+    if place in LAYERS:
+        return LAYERS[: LAYERS.index(place) + 1]
+    return AUTHORS.get(place)
 
 
 @pytest.mark.parametrize(("name", "path"), [pytest.param(name, path, id=name) for name, path in modules()])
 def test_imports_follow_the_direction(name: str, path: Path) -> None:
-    parts = name.split(".")
-    layer = parts[1] if len(parts) > 1 and parts[1] in LAYERS else None
+    place = [*name.split("."), ""][1]
     for other in imported(path):
         top, *rest = other.split(".")
         assert top not in FOLDERS, f"{name} imports {other} under a bare name"
-        if top != "trivet" or not rest or other in OPEN_TO_ALL:
+        permitted = ("model",) if name in GROUND else allowed(place)
+        if top != "trivet" or not rest or other in GROUND or permitted is None:
             continue
-        if layer and rest[0] not in ("fixtures", "hookspecs") and (layer, other) not in EXCEPTIONS:
-            assert rest[0] in LAYERS[: LAYERS.index(layer) + 1], f"{name} must not import {other}"
-        if parts[1:2] == ["contracts"]:
-            allowed = ("model", "integration", "stacks", "contracts", "hookspecs", "targets")
-            assert rest[0] in allowed or other == "trivet.engine.authoring", f"{name} must not import {other}"
-        if parts[1:2] == ["scenarios"]:
-            allowed = ("model", "integration", "scenarios", "hookspecs", "targets")
-            ours = other == "trivet.engine.authoring" or other.startswith("trivet.engine.scenarios.")
-            assert rest[0] in allowed or ours, f"{name} must not import {other}"
+        assert rest[0] in (*permitted, "fixtures"), f"{name} must not import {other}"
 
 
 def test_the_model_needs_nothing_but_the_standard_library() -> None:

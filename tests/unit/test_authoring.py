@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from trivet.engine.authoring import MUST, contract, evidence, passed
+from trivet.authoring.contracts import MUST, contract
 from trivet.errors import UsageError
-from trivet.model.finding import Finding
+from trivet.model.finding import Finding, evidence, passed
 
 
 def test_an_id_is_module_dot_function() -> None:

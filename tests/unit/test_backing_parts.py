@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 
 from trivet.errors import PlatformError, UsageError
+from trivet.host import containers
+from trivet.host.containers import Containers, Service, explained, require_docker
+from trivet.host.journal import Run
+from trivet.host.processes import Processes
 from trivet.model.handover import Download
 from trivet.stacks.read import load_stack
-from trivet.targets.local import backing, containers
-from trivet.targets.local.backing import Backing, Bucket, Postgresql, s3_environment, speaks_postgresql
-from trivet.targets.local.clients import S3Store
-from trivet.targets.local.containers import Containers, Service, explained, require_docker
-from trivet.targets.local.journal import Run
-from trivet.targets.local.processes import Processes
+from trivet.targets.common.clients import S3Store
+from trivet.targets.local import backing
+from trivet.targets.local.backing import Backing, Postgresql, S3Bucket, s3_environment, speaks_postgresql
 from trivet.targets.local.target import LocalTarget
 
 
@@ -97,7 +98,7 @@ def test_a_container_is_journalled_started_and_removed(
         assert fake.ports == {"70/tcp": ("127.0.0.1",) if here else None}
     name = f"trivet-{run.id}-store"
     assert fake.history == [f"named {name}", "started", "removed"]
-    (undo,) = [entry for entry in journal(run) if entry["event"] == "undo"]
+    (undo,) = [entry for entry in journal(run) if entry["event"] == "cleanup"]
     assert undo["command"][0] == "docker"
     assert undo["command"][-4:] == ["rm", "--force", "--volumes", name]
 
@@ -112,7 +113,7 @@ def test_a_container_that_may_exist_half_is_removed_and_in_the_journal(
     ):
         started.start(service())
     assert fake.history[-1] == "removed"
-    assert [entry["event"] for entry in journal(run)] == ["owner", "undo"]
+    assert [entry["event"] for entry in journal(run)] == ["owner", "cleanup"]
 
 
 def test_a_container_that_ends_is_an_error_with_its_last_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +239,7 @@ def test_an_image_is_pulled_from_its_registry_or_from_the_mirror(
         assert pulled == [name]
 
 
-def started_by(kind: type[Bucket] | type[Postgresql], tmp_path: Path) -> tuple[Any, Service]:
+def started_by(kind: type[S3Bucket] | type[Postgresql], tmp_path: Path) -> tuple[Any, Service]:
     """What ``start`` of a kind returned, and the service that it asked for."""
 
     class Recorder:
@@ -259,7 +260,7 @@ def test_the_address_of_the_database_holds_the_password_that_the_server_was_give
 
 
 def test_the_store_is_reached_by_what_kserve_injects(tmp_path: Path) -> None:
-    environment, asked = started_by(Bucket, tmp_path)
+    environment, asked = started_by(S3Bucket, tmp_path)
     secret = asked.environment["ROOT_SECRET_ACCESS_KEY"]
     assert environment == s3_environment("192.0.2.7:71", "trivet", secret)
     # kserve 0.14.1 and 0.20.0, pkg/credentials/s3/utils.go, for an endpoint with use-https 0.

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from trivet.engine.authoring import redact
-from trivet.targets.cluster.evidence import Evidence, dump
+from trivet.model.redaction import redact
+from trivet.targets.cluster.evidence import EvidenceCollector, dump
 from trivet.targets.cluster.namespaces import Namespaces
 from trivet.targets.cluster.reader import ApiError, ApiReader
 
@@ -26,8 +26,8 @@ class Away(ApiReader):
 
 
 @pytest.fixture
-def evidence(tmp_path: Path) -> Evidence:
-    return Evidence(
+def evidence(tmp_path: Path) -> EvidenceCollector:
+    return EvidenceCollector(
         tmp_path,
         Away(),
         Namespaces(id="abc", pipelines="p", serving="s"),
@@ -36,7 +36,7 @@ def evidence(tmp_path: Path) -> Evidence:
     )
 
 
-def texts(evidence: Evidence) -> dict[str, str]:
+def texts(evidence: EvidenceCollector) -> dict[str, str]:
     return {name: path.read_text() for name, path in evidence.documents().items()}
 
 
@@ -63,14 +63,14 @@ def test_without_redaction_the_credential_would_be_there() -> None:
     assert "planted" in redact(dump(harmless)), "what is no credential stays readable"
 
 
-def test_what_the_session_knows_to_be_secret_is_in_no_file(evidence: Evidence) -> None:
+def test_what_the_session_knows_to_be_secret_is_in_no_file(evidence: EvidenceCollector) -> None:
     evidence.applied({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"note": f"it is {PLANTED}!"}})
     (text,) = texts(evidence).values()
     assert PLANTED not in text
     assert "it is [redacted]!" in text
 
 
-def test_every_application_is_kept_by_itself(evidence: Evidence) -> None:
+def test_every_application_is_kept_by_itself(evidence: EvidenceCollector) -> None:
     for replicas in (1, 2):
         evidence.applied({"kind": "InferenceService", "metadata": {"name": "m"}, "spec": {"replicas": replicas}})
     assert list(texts(evidence)) == [
@@ -79,7 +79,7 @@ def test_every_application_is_kept_by_itself(evidence: Evidence) -> None:
     ]
 
 
-def test_conditions_are_kept_once_per_change(evidence: Evidence) -> None:
+def test_conditions_are_kept_once_per_change(evidence: EvidenceCollector) -> None:
     def service(status: str) -> dict[str, Any]:
         conditions = [{"type": "Ready", "status": status}]
         return {"kind": "InferenceService", "metadata": {"name": "m"}, "status": {"conditions": conditions}}
@@ -91,7 +91,7 @@ def test_conditions_are_kept_once_per_change(evidence: Evidence) -> None:
     assert text.index("Ready Unknown") < text.index("Ready True")
 
 
-def test_a_cluster_that_does_not_answer_leaves_what_was_kept(evidence: Evidence) -> None:
+def test_a_cluster_that_does_not_answer_leaves_what_was_kept(evidence: EvidenceCollector) -> None:
     evidence.applied({"kind": "Pod", "metadata": {"name": "x"}})
     evidence.collect()
     assert list(texts(evidence)) == ["cluster/applied/Pod-x.1.yaml"]

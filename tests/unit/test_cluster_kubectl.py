@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trivet.errors import PlatformError
-from trivet.targets.cluster.kubectl import Kubectl, KubectlError, condition, contexts, told
+from trivet.host.kubectl import Kubectl, KubectlError, condition, contexts, told
 
 
 def script(folder: Path, body: str) -> str:

@@ -10,17 +10,17 @@ import pytest
 import yaml
 
 from trivet.errors import PlatformError, UsageError
+from trivet.host.journal import Run
+from trivet.host.kubectl import Kubectl
+from trivet.model.settings import Existing
+from trivet.provision.access import ClusterAccess, StoreAccess
 from trivet.stacks.read import load_stack
-from trivet.targets.cluster.access import ClusterAccess, StoreAccess
-from trivet.targets.cluster.kubectl import Kubectl
 from trivet.targets.cluster.namespaces import Namespaces, make_namespaces
 from trivet.targets.cluster.pods import container_state, pod_document
 from trivet.targets.cluster.store import ClusterStore
 from trivet.targets.cluster.target import ClusterTarget
 from trivet.targets.existing.rbac import manifest
-from trivet.targets.existing.settings import Existing
 from trivet.targets.existing.target import existing_access, existing_target
-from trivet.targets.local.journal import Run
 
 OURS = Namespaces(id="abc", pipelines="p", serving="s")
 
@@ -58,7 +58,7 @@ def test_what_removes_namespaces_is_on_disk_before_they_are_made(
         with pytest.raises(PlatformError, match="there is no /nothing/kubectl"):
             make_namespaces(access(), run)
         entries = [json.loads(line) for line in (run.directory / "journal.jsonl").read_text().splitlines()]
-    (undo,) = [entry for entry in entries if entry["event"] == "undo"]
+    (undo,) = [entry for entry in entries if entry["event"] == "cleanup"]
     assert undo["command"][:5] == ["/nothing/kubectl", "--context", "c", "delete", "namespace"]
     assert any(part.startswith("trivet.dev/run=") for part in undo["command"])
 
@@ -72,7 +72,7 @@ def test_in_the_users_namespaces_only_what_bears_the_label_is_removed(
         made = make_namespaces(theirs, run)
         entries = [json.loads(line) for line in (run.directory / "journal.jsonl").read_text().splitlines()]
     assert (made.pipelines, made.serving) == ("teams", "models")
-    commands = [entry["command"] for entry in entries if entry["event"] == "undo"]
+    commands = [entry["command"] for entry in entries if entry["event"] == "cleanup"]
     assert [command[command.index("-n") + 1] for command in commands] == ["teams", "models"]
     assert all(f"trivet.dev/run={made.id}" in command and "namespace" not in command for command in commands)
 

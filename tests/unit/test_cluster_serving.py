@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from trivet.errors import CannotTell
-from trivet.targets.cluster.access import ClusterAccess, StoreAccess
-from trivet.targets.cluster.kubectl import Kubectl
+from trivet.host.kubectl import Kubectl
+from trivet.provision.access import ClusterAccess, StoreAccess
 from trivet.targets.cluster.serving import Services
 
 ACCESS = ClusterAccess(

@@ -10,8 +10,8 @@ import pytest
 from paper import STACK
 
 from trivet.errors import PlatformError
+from trivet.host.journal import Run
 from trivet.targets.cluster.target import ClusterTarget
-from trivet.targets.local.journal import Run
 
 
 def test_nothing_starts_beside_a_fault_that_cannot_be_reverted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,7 +20,7 @@ def test_nothing_starts_beside_a_fault_that_cannot_be_reverted(tmp_path: Path, m
 
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
     with Run() as run:
-        run.undo("a fault: stop mlflow", ["sh", "-c", "echo no route to host >&2; exit 1"], owed=True)
+        run.add_cleanup("a fault: stop mlflow", ["sh", "-c", "echo no route to host >&2; exit 1"], required=True)
     target = ClusterTarget("paper", opened, lambda stack: ())
     with pytest.raises(PlatformError, match="a fault: stop mlflow: no route to host") as caught:
         target.start(STACK, lambda event: None).__enter__()

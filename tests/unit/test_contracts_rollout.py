@@ -18,7 +18,7 @@ from trivet.contracts.rollout import (
 from trivet.errors import CannotTell
 from trivet.model.contract import Contract
 from trivet.model.outcome import Outcome, combine
-from trivet.model.rollout import PROMOTED, ROLLED_BACK, Rollout, Step
+from trivet.model.rollout import PROMOTED, ROLLED_BACK, Rollout, RolloutStep
 from trivet.model.traffic import Answer, Stream
 
 ALL = (
@@ -47,7 +47,7 @@ def with_answers(rollout: Rollout, *spoilt: Answer) -> Rollout:
 
 
 def with_step(rollout: Rollout, name: str, **changes: Any) -> Rollout:
-    steps: list[Step] = [replace(step, **changes) if step.name == name else step for step in rollout.steps]
+    steps: list[RolloutStep] = [replace(step, **changes) if step.name == name else step for step in rollout.steps]
     return replace(rollout, steps=steps)
 
 

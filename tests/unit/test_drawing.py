@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import strategies as st
 
-from trivet.contracts.drawing import counter_example
 from trivet.errors import CannotTell
+from trivet.toolkit.drawing import counter_example
 
 NUMBERS = st.integers(0, 1000)
 

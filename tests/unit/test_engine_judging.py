@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from paper import STACK, PaperTarget
 
-from trivet.engine.authoring import MUST, SHOULD, contract, failed, inconclusive, not_applicable, passed
-from trivet.engine.events import ContractEnded, Event, RunEnded, RunStarted
+from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.engine.run import run
 from trivet.errors import CannotTell, NotOffered, PlatformError
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding
+from trivet.model.events import ContractEnded, Event, RunEnded, RunStarted
+from trivet.model.finding import Finding, failed, inconclusive, not_applicable, passed
 from trivet.model.outcome import Level, Outcome
 from trivet.model.report import ConformanceReport
 from trivet.model.stack import Stack

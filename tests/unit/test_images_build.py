@@ -15,15 +15,15 @@ from image_registry import Content, registry, small_image, small_layer, small_se
 
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
-from trivet.stacks.images import archive, build, layers
-from trivet.stacks.images.build import Said, StepEnded, StepStarted
-from trivet.stacks.images.docker import docker
-from trivet.stacks.images.layers import Bench, make_layer
-from trivet.stacks.images.recipes import File, FilesLayer, ImageSet, RoleLayer, inputs_of
-from trivet.stacks.images.registry import Registry
-from trivet.stacks.images.running import run_logged
-from trivet.stacks.images.store import LAYERS, Store, images_home, mirror
-from trivet.stacks.realise import MARKER, RoleEnvironment
+from trivet.provision.images import archive, build, layers
+from trivet.provision.images.build import Said, StepEnded, StepStarted
+from trivet.provision.images.docker import docker
+from trivet.provision.images.layers import Bench, make_layer
+from trivet.provision.images.recipes import File, FilesLayer, ImageSet, RoleLayer, inputs_of
+from trivet.provision.images.registry import ImageRegistry
+from trivet.provision.images.running import run_logged
+from trivet.provision.images.store import LAYERS, Store, images_home, mirror
+from trivet.stacks.environments import MARKER, RoleEnvironment
 
 A, B = small_layer("a"), small_layer("b")
 
@@ -31,7 +31,7 @@ A, B = small_layer("a"), small_layer("b")
 class Kept:
     """A store that is there, its content, and what the builder told."""
 
-    def __init__(self, client: Registry, content: Content) -> None:
+    def __init__(self, client: ImageRegistry, content: Content) -> None:
         self.store = Store(registry=client, port=1, inside="store:5000")
         self.content = content
         self.told: list[StepStarted | StepEnded | Said] = []
@@ -120,7 +120,7 @@ def test_an_archive_that_was_finished_but_not_stored_is_not_made_twice(
         raise PlatformError("no store")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Registry, "push_blob", refuse)
+        broken.setattr(ImageRegistry, "push_blob", refuse)
         with pytest.raises(PlatformError, match="no store"):
             kept.build(images)
     assert "a (files)" not in kept.build(images)
@@ -251,7 +251,7 @@ def test_a_role_s_environment_is_turned_to_its_place_in_the_image(
     (folder / "lib64").symlink_to("lib")
     (folder / MARKER).write_text("{}", encoding="utf-8")
     realised = RoleEnvironment(python=folder / "bin" / "python", folder=folder, built=False, seconds=0)
-    monkeypatch.setattr(layers, "realise", lambda role, **_: realised)
+    monkeypatch.setattr(layers, "build_environment", lambda role, **_: realised)
     role = Role(name="trainer", python="3.11", requires=(), cutoff="2024-01-01", lock=tmp_path / "x.lock", pins={})
     made, _ = make_layer(RoleLayer(name="trainer", role=role), bench(tmp_path))
     with tarfile.open(made) as tar:

@@ -15,11 +15,11 @@ from image_registry import Content, registry, small_image, small_layer, small_se
 
 from trivet.cli import main
 from trivet.errors import PlatformError
-from trivet.render.images import pruned
-from trivet.stacks.images import build, prune
-from trivet.stacks.images.prune import Garbage, Held, Link, Needed, garbage, look, remove
-from trivet.stacks.images.recipes import ImageSet, inputs_of
-from trivet.stacks.images.store import (
+from trivet.host.journal import Run
+from trivet.provision.images import build, prune
+from trivet.provision.images.prune import CacheLink, Garbage, Held, Needed, garbage, look, remove
+from trivet.provision.images.recipes import ImageSet, inputs_of
+from trivet.provision.images.store import (
     LAYERS,
     Store,
     building,
@@ -29,24 +29,24 @@ from trivet.stacks.images.store import (
     registry_folder,
     set_behind,
 )
+from trivet.provision.kind import prune as kind_prune
+from trivet.provision.kind.cluster import HOSTS
+from trivet.provision.kind.state import READY, Busy, ClusterState, named
+from trivet.render.images import pruned
+from trivet.stacks.environments import MARKER, cache_directory, environment_folder
 from trivet.stacks.read import load_stack, shipped_stacks
-from trivet.stacks.realise import MARKER, cache_directory, environment_folder
-from trivet.targets.kind import prune as kind_prune
-from trivet.targets.kind.cluster import HOSTS
-from trivet.targets.kind.state import READY, Busy, State, named
-from trivet.targets.local.journal import Run
 
 A, B, C = (small_layer(name) for name in "abc")
 NOW = replace(small_set(small_image("one/ab:1", A, B)), key="small-now")
 OLD = replace(small_set(small_image("one/bc:1", B, C)), key="small-old")
-STATE = State(stage=READY, digest="d", source="build", ingress=1, tracking=2, prometheus=3, secret="s")
+STATE = ClusterState(stage=READY, digest="d", source="build", ingress=1, tracking=2, prometheus=3, secret="s")
 
 
 # On paper: one set that is needed and one that is not, which share a layer.
 
 
-def linked(repository: str, digest: str, tag: str = "") -> Link:
-    return Link(place=Path(repository, tag or digest), repository=repository, digest=digest, tag=tag)
+def linked(repository: str, digest: str, tag: str = "") -> CacheLink:
+    return CacheLink(place=Path(repository, tag or digest), repository=repository, digest=digest, tag=tag)
 
 
 HELD = Held(

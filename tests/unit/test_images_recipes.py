@@ -12,9 +12,9 @@ import pytest
 
 from trivet.errors import UsageError
 from trivet.model.stack import ROLES, Stack
-from trivet.stacks.images.names import parse_reference
-from trivet.stacks.images.pulled import role_images, through
-from trivet.stacks.images.recipes import NODE, STORE, GoLayer, ImageSet, RoleLayer, inputs_of, load_images, title_of
+from trivet.provision.images.names import parse_reference
+from trivet.provision.images.pulled import role_images, through
+from trivet.provision.images.recipes import NODE, STORE, GoLayer, ImageSet, RoleLayer, inputs_of, load_images, title_of
 from trivet.stacks.platform import PLATFORM_FILE, load_platform, read_platform
 from trivet.stacks.read import load_stack, shipped_stacks
 

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 from image_registry import registry
 
-from trivet.stacks.images import build, pulled, store
-from trivet.stacks.images.docker import DockerError
-from trivet.stacks.images.layers import Bench
-from trivet.stacks.images.recipes import Layer, load_images
+from trivet.provision.images import build, pulled, store
+from trivet.provision.images.docker import DockerError
+from trivet.provision.images.layers import Bench
+from trivet.provision.images.recipes import Layer, load_images
 from trivet.stacks.read import load_stack
 
 

@@ -14,34 +14,34 @@ import pytest
 import yaml
 
 from trivet.errors import PlatformError, UsageError
-from trivet.stacks.images import docker as images_docker
-from trivet.stacks.read import load_stack
-from trivet.targets.cluster.kubectl import Kubectl
-from trivet.targets.kind import cluster, docker, limits, tools, up
-from trivet.targets.kind.cluster import Wanted, bring_up, configuration, mirror_hosts, take_down
-from trivet.targets.kind.docker import Node, shortages
-from trivet.targets.kind.state import (
+from trivet.host.kubectl import Kubectl
+from trivet.provision.images import docker as images_docker
+from trivet.provision.kind import cluster, docker, limits, tools, up
+from trivet.provision.kind.cluster import ClusterSpec, bring_up, configuration, mirror_hosts, take_down
+from trivet.provision.kind.docker import NodeContainer, shortages
+from trivet.provision.kind.state import (
     CREATED,
     CREATING,
     DELETING,
     READY,
     Busy,
     ClusterFolder,
+    ClusterState,
     InUse,
-    State,
     folder_of,
     known,
 )
+from trivet.stacks.read import load_stack
 
-STATE = State(stage=READY, digest="d", source="build", ingress=1, tracking=2, prometheus=3, secret="s")
-NODE = Node(name="trivet-a-control-plane", state="running")
+STATE = ClusterState(stage=READY, digest="d", source="build", ingress=1, tracking=2, prometheus=3, secret="s")
+NODE = NodeContainer(name="trivet-a-control-plane", state="running")
 
 
 class Machine:
     """Docker's nodes and kind on paper. ``fails`` is what the next calls of kind say, one each; ``answers`` whether the API server does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.nodes: list[Node] = []
+        self.nodes: list[NodeContainer] = []
         self.calls: list[str] = []
         self.fails: list[str] = []
         self.answers = True
@@ -60,7 +60,7 @@ class Machine:
         (log.parent / "kubeconfig").touch()
         self.nodes = [NODE]
 
-    def remove(self, gone: list[Node]) -> None:
+    def remove(self, gone: list[NodeContainer]) -> None:
         self.calls.append("remove")
         self.nodes = []
 
@@ -76,29 +76,29 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.fixture
-def wanted(tmp_path: Path) -> Wanted:
+def wanted(tmp_path: Path) -> ClusterSpec:
     folder = ClusterFolder(name="trivet-a", path=tmp_path / "clusters" / "trivet-a")
-    return Wanted(folder=folder, digest="d", source="build", node_image="node:1", own_network=True)
+    return ClusterSpec(folder=folder, digest="d", source="build", node_image="node:1", own_network=True)
 
 
-def brought_up(wanted: Wanted) -> State:
+def brought_up(wanted: ClusterSpec) -> ClusterState:
     return bring_up(wanted, Path("kind"), Kubectl(context="c"))
 
 
-def there(wanted: Wanted, machine: Machine, state: State) -> None:
+def there(wanted: ClusterSpec, machine: Machine, state: ClusterState) -> None:
     wanted.folder.write(state)
     wanted.folder.kubeconfig.touch()
     machine.nodes = [NODE]
 
 
-def test_where_there_is_nothing_a_cluster_is_made(wanted: Wanted, machine: Machine) -> None:
+def test_where_there_is_nothing_a_cluster_is_made(wanted: ClusterSpec, machine: Machine) -> None:
     state = brought_up(wanted)
     assert machine.calls == ["create cluster"]
     assert (state.stage, state.digest) == (CREATED, "d")
     assert wanted.folder.read() == state
 
 
-def test_a_cluster_that_runs_as_wanted_is_taken_as_it_is(wanted: Wanted, machine: Machine) -> None:
+def test_a_cluster_that_runs_as_wanted_is_taken_as_it_is(wanted: ClusterSpec, machine: Machine) -> None:
     there(wanted, machine, STATE)
     assert brought_up(wanted) == STATE
     assert machine.calls == [f"start {NODE.name}"]
@@ -108,25 +108,25 @@ def test_a_cluster_that_runs_as_wanted_is_taken_as_it_is(wanted: Wanted, machine
     "state", [replace(STATE, stage=CREATING), replace(STATE, stage=DELETING), replace(STATE, digest="other")]
 )
 def test_one_that_was_half_made_half_deleted_or_is_another_is_made_anew(
-    wanted: Wanted, machine: Machine, state: State
+    wanted: ClusterSpec, machine: Machine, state: ClusterState
 ) -> None:
     there(wanted, machine, state)
     assert brought_up(wanted).stage == CREATED
     assert machine.calls == ["remove", "create cluster"]
 
 
-def test_one_whose_nodes_are_gone_is_made_anew(wanted: Wanted, machine: Machine) -> None:
+def test_one_whose_nodes_are_gone_is_made_anew(wanted: ClusterSpec, machine: Machine) -> None:
     wanted.folder.write(STATE)
     assert brought_up(wanted).stage == CREATED
 
 
-def test_one_whose_api_server_does_not_come_back_is_made_anew(wanted: Wanted, machine: Machine) -> None:
+def test_one_whose_api_server_does_not_come_back_is_made_anew(wanted: ClusterSpec, machine: Machine) -> None:
     there(wanted, machine, STATE)
     machine.answers = False
     assert brought_up(wanted).stage == CREATED
 
 
-def test_a_cluster_of_that_name_that_is_not_ours_is_left_alone(wanted: Wanted, machine: Machine) -> None:
+def test_a_cluster_of_that_name_that_is_not_ours_is_left_alone(wanted: ClusterSpec, machine: Machine) -> None:
     machine.nodes = [NODE]
     for attempt in (brought_up, lambda wanted: take_down(wanted.folder)):
         with pytest.raises(PlatformError, match="'trivet-a' that trivet did not make") as caught:
@@ -135,13 +135,15 @@ def test_a_cluster_of_that_name_that_is_not_ours_is_left_alone(wanted: Wanted, m
     assert machine.calls == []
 
 
-def test_ports_that_were_taken_meanwhile_are_chosen_anew(wanted: Wanted, machine: Machine) -> None:
+def test_ports_that_were_taken_meanwhile_are_chosen_anew(wanted: ClusterSpec, machine: Machine) -> None:
     machine.fails = ["Bind for 127.0.0.1:1 failed: port is already allocated"]
     assert brought_up(wanted).stage == CREATED
     assert machine.calls == ["create cluster"] * 2
 
 
-def test_a_creation_that_fails_leaves_a_state_that_the_next_one_understands(wanted: Wanted, machine: Machine) -> None:
+def test_a_creation_that_fails_leaves_a_state_that_the_next_one_understands(
+    wanted: ClusterSpec, machine: Machine
+) -> None:
     machine.fails = ["kind create failed: no"]
     with pytest.raises(PlatformError, match="no"):
         brought_up(wanted)
@@ -151,7 +153,7 @@ def test_a_creation_that_fails_leaves_a_state_that_the_next_one_understands(want
     assert brought_up(wanted).stage == CREATED
 
 
-def test_deleting_removes_nodes_and_folder(wanted: Wanted, machine: Machine) -> None:
+def test_deleting_removes_nodes_and_folder(wanted: ClusterSpec, machine: Machine) -> None:
     there(wanted, machine, STATE)
     assert take_down(wanted.folder)
     assert machine.nodes == []
@@ -159,7 +161,7 @@ def test_deleting_removes_nodes_and_folder(wanted: Wanted, machine: Machine) -> 
     assert not take_down(wanted.folder)
 
 
-def test_a_cluster_in_use_is_neither_deleted_nor_made_anew(wanted: Wanted, machine: Machine) -> None:
+def test_a_cluster_in_use_is_neither_deleted_nor_made_anew(wanted: ClusterSpec, machine: Machine) -> None:
     there(wanted, machine, STATE)
     with wanted.folder.used(), wanted.folder.used():
         assert brought_up(wanted) == STATE
@@ -171,7 +173,7 @@ def test_a_cluster_in_use_is_neither_deleted_nor_made_anew(wanted: Wanted, machi
 
 
 def test_the_kind_of_a_killed_trivet_is_ended_before_its_cluster_is_deleted(
-    wanted: Wanted, machine: Machine, tmp_path: Path
+    wanted: ClusterSpec, machine: Machine, tmp_path: Path
 ) -> None:
     there(wanted, machine, replace(STATE, stage=CREATING))
     kind = tmp_path / "kind"
@@ -191,7 +193,7 @@ def test_the_kind_of_a_killed_trivet_is_ended_before_its_cluster_is_deleted(
             process.wait()
 
 
-def test_a_state_file_that_was_cut_off_counts_as_a_half_made_cluster(wanted: Wanted) -> None:
+def test_a_state_file_that_was_cut_off_counts_as_a_half_made_cluster(wanted: ClusterSpec) -> None:
     wanted.folder.path.mkdir(parents=True)
     (wanted.folder.path / "state.json").write_text('{"stage": "rea')
     state = wanted.folder.read()
@@ -199,13 +201,13 @@ def test_a_state_file_that_was_cut_off_counts_as_a_half_made_cluster(wanted: Wan
     assert state.stage == CREATING
 
 
-def test_the_state_is_for_its_owner_only(wanted: Wanted) -> None:
+def test_the_state_is_for_its_owner_only(wanted: ClusterSpec) -> None:
     wanted.folder.write(STATE)
     assert (wanted.folder.path / "state.json").stat().st_mode & 0o077 == 0
     assert "secret='s'" not in repr(STATE)
 
 
-def test_the_second_who_wants_the_cluster_waits_for_the_first(wanted: Wanted) -> None:
+def test_the_second_who_wants_the_cluster_waits_for_the_first(wanted: ClusterSpec) -> None:
     with wanted.folder.locked():
         with pytest.raises(Busy, match="another trivet"), wanted.folder.locked(0.05):
             raise AssertionError
@@ -231,7 +233,7 @@ def test_clusters_are_named_by_their_stack_and_found_again(tmp_path: Path, monke
     assert known() == [folder]
 
 
-def test_the_node_gets_its_ports_its_images_and_what_its_parts_ask_for(wanted: Wanted, machine: Machine) -> None:
+def test_the_node_gets_its_ports_its_images_and_what_its_parts_ask_for(wanted: ClusterSpec, machine: Machine) -> None:
     brought_up(replace(wanted, hosts="[host]\n", kubelet={"failCgroupV1": False}, control_plane={"etcd": "50m"}))
     folder = wanted.folder.path
     made = yaml.safe_load((folder / "kind.yaml").read_text())
@@ -254,7 +256,7 @@ def test_the_node_gets_its_ports_its_images_and_what_its_parts_ask_for(wanted: W
     assert patch["spec"]["containers"] == [{"name": "etcd", "resources": {"requests": {"cpu": "50m"}}}]
 
 
-def test_a_pulled_node_has_kinds_own_network_and_no_mirror(wanted: Wanted) -> None:
+def test_a_pulled_node_has_kinds_own_network_and_no_mirror(wanted: ClusterSpec) -> None:
     made = configuration(replace(wanted, own_network=False), {})
     assert made["networking"] == {"disableDefaultCNI": False}
     assert [one["containerPath"] for one in made["nodes"][0]["extraMounts"]] == ["/kind/patches"]
@@ -309,7 +311,7 @@ def test_what_docker_has_too_little_of_is_named_with_numbers() -> None:
 
 
 def test_a_machine_that_is_too_small_is_refused_unless_the_cluster_is_there(
-    wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+    wanted: ClusterSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(up, "engine", lambda: {"MemTotal": 2**30, "DockerRootDir": "/nowhere"})
     monkeypatch.setattr(up, "nodes", lambda name: [])

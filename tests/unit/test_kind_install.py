@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from trivet.engine.events import Event, PhaseEnded
 from trivet.errors import PlatformError
+from trivet.host.kubectl import Kubectl, KubectlError
+from trivet.model.events import Event, PhaseEnded
+from trivet.provision.kind import limits
+from trivet.provision.kind.install import Installation, lacks, trouble
+from trivet.provision.kind.manifests import Document, documents, render
+from trivet.provision.kind.steps import InstallStep
 from trivet.render.phases import Phase, Stopwatch, timetable
-from trivet.targets.cluster.kubectl import Kubectl, KubectlError
-from trivet.targets.kind import limits
-from trivet.targets.kind.install import Installation, lacks, trouble
-from trivet.targets.kind.manifests import Document, documents, render
-from trivet.targets.kind.steps import Step
 
 
 def workload(name: str, kind: str = "Deployment") -> dict[str, Any]:
@@ -75,12 +75,12 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     server = Server(monkeypatch)
     monkeypatch.setattr(Kubectl, "run", lambda self, *arguments, **options: server.run(*arguments, **options))
-    monkeypatch.setattr("trivet.targets.kind.install.trouble", lambda *_: "  n/pod: CrashLoopBackOff")
+    monkeypatch.setattr("trivet.provision.kind.install.trouble", lambda *_: "  n/pod: CrashLoopBackOff")
     return server
 
 
 def install(
-    steps: Sequence[Step], documents: Mapping[str, Sequence[Document]], events: list[Event] | None = None
+    steps: Sequence[InstallStep], documents: Mapping[str, Sequence[Document]], events: list[Event] | None = None
 ) -> list[str]:
     told: list[Event] = [] if events is None else events
     return Installation(Kubectl(context="c"), lambda step: documents[step.name], told.append).run(steps)
@@ -90,8 +90,8 @@ def simple(name: str) -> list[Document]:
     return [render(workload(name))]
 
 
-def step(name: str, **given: Any) -> Step:
-    return Step(name=name, files={}, **given)
+def step(name: str, **given: Any) -> InstallStep:
+    return InstallStep(name=name, files={}, **given)
 
 
 def test_steps_follow_the_order_that_they_ask_for(server: Server) -> None:
@@ -169,7 +169,7 @@ def test_the_first_failure_is_told_and_the_others_are_given_up(server: Server) -
 
 
 def test_documents_that_cannot_be_made_fail_their_step(server: Server) -> None:
-    def make(_: Step) -> list[Document]:
+    def make(_: InstallStep) -> list[Document]:
         raise PlatformError("the module cannot be had")
 
     with pytest.raises(PlatformError, match="the module cannot be had"):

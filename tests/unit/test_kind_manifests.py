@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from trivet.errors import UsageError
-from trivet.targets.kind.certificates import kept_certificate, make_certificate, with_certificate
-from trivet.targets.kind.manifests import (
+from trivet.provision.kind.certificates import kept_certificate, make_certificate, with_certificate
+from trivet.provision.kind.manifests import (
     Document,
     Patch,
     choose,

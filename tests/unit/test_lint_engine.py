@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from trivet.engine.authoring import MUST, SHOULD, contract, failed, passed
+from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.engine.lint import LintResult, lint
 from trivet.engine.registry import Registry
 from trivet.errors import CannotTell, UsageError
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding
+from trivet.model.finding import Finding, failed, passed
 from trivet.model.outcome import Level, Outcome
 from trivet.model.stack import Stack
 from trivet.model.subjects import CompiledPipeline, Manifest

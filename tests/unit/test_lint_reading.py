@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
-from trivet.targets.document import MAX_DEPTH, BrokenDocument, documents
-from trivet.targets.static import Found, places, read
+from trivet.toolkit.documents import MAX_DEPTH, BrokenDocument, documents
+from trivet.toolkit.subjects import ReadResult, places, read
 
 SERVICE = """\
 apiVersion: serving.kserve.io/v1beta1
@@ -26,7 +26,7 @@ spec:
 MLMODEL = "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n"
 
 
-def read_text(tmp_path: Path, text: str, name: str = "file.yaml") -> Found:
+def read_text(tmp_path: Path, text: str, name: str = "file.yaml") -> ReadResult:
     file = tmp_path / name
     file.write_text(text, encoding="utf-8")
     (found,) = map(read, places([file]))

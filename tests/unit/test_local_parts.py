@@ -10,14 +10,14 @@ import pytest
 
 from trivet.errors import PlatformError, UsageError
 from trivet.fixtures.pipelines.data import FEATURES, TARGET, write_dataset
+from trivet.host.journal import Run
+from trivet.host.processes import Processes, free_ports
+from trivet.host.staging import PARTS, stage
 from trivet.model.handover import Download
 from trivet.stacks.read import load_stack
-from trivet.targets.local.clients import LocalStore, cause, checksums
-from trivet.targets.local.journal import Run
-from trivet.targets.local.processes import Processes, free_ports
+from trivet.targets.common.clients import LocalStore, cause, checksums
+from trivet.targets.common.session import came_to_be
 from trivet.targets.local.servers import runtime_environment
-from trivet.targets.local.staging import PARTS, stage
-from trivet.targets.session import came_to_be
 
 
 @pytest.fixture

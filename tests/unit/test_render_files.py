@@ -109,8 +109,8 @@ def test_reading_something_else_is_a_usage_error(text: str) -> None:
 
 
 def test_reading_a_report_of_another_version_names_both_versions() -> None:
-    text = report_json.write(empty()).replace("trivet.dev/v1alpha1", "trivet.dev/v9")
-    with pytest.raises(UsageError, match=r"(?s)v9.*v1alpha1"):
+    text = report_json.write(empty()).replace("trivet.dev/v1alpha2", "trivet.dev/v9")
+    with pytest.raises(UsageError, match=r"(?s)v9.*v1alpha2"):
         report_json.read(text)
 
 

@@ -15,11 +15,11 @@ from rich.cells import cell_len
 from rich.text import Text
 from snapshots import same_as_file
 
-from trivet.engine.authoring import MUST, SHOULD, contract, passed
-from trivet.engine.events import ContractEnded, ContractStarted, Emit, PhaseEnded, PhaseStarted, RunEnded, RunStarted
+from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.engine.plan import Plan
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding
+from trivet.model.events import ContractEnded, ContractStarted, Emit, PhaseEnded, PhaseStarted, RunEnded, RunStarted
+from trivet.model.finding import Finding, passed
 from trivet.model.report import ConformanceReport
 from trivet.model.stack import Stack
 from trivet.render.catalogue import explain, listing, planned

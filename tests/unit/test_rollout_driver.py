@@ -13,8 +13,8 @@ import pytest
 from trivet.errors import CannotTell
 from trivet.model.rollout import ABORTED, CANARY, PROMOTED, REPEATED, RESTORED, RESUMED, ROLLED_BACK, Rollout
 from trivet.model.traffic import Answer, Stream
-from trivet.targets.cluster import rollout as driver
-from trivet.targets.cluster.rollout import SOURCE_URI, deployed, drive
+from trivet.toolkit import rollout as driver
+from trivet.toolkit.rollout import SOURCE_URI, deployed, drive
 
 
 class Controller:

@@ -12,11 +12,11 @@ from unit.paper_cluster import bad, good
 from trivet.errors import CannotTell
 from trivet.integration import Arm, Check, Decision, Judgement, Standing
 from trivet.integration.canary import Aspect
-from trivet.model.scenario import Flow
+from trivet.model.scenario import Workload
 from trivet.scenarios.bad_canary import FAILING, KNOWN, TRIALS, UNSEEN, WRONG, answering, by_constants, judged
 from trivet.scenarios.deploying import ask_revisions
 
-FLOW = Flow(service="c", request={}, models={"stable": [1]})
+FLOW = Workload(service="c", request={}, models={"stable": [1]})
 WELL, ILL = [good(0.0)] * 4, [bad(0.0)] * 4
 
 

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from unit.paper_cluster import PaperFaults, bad, watched
 
-from trivet.engine.scenarios import watch as watching_module
-from trivet.engine.scenarios.faults import applied, in_turn, restarted, stopped
-from trivet.engine.scenarios.watch import FAULT, watching
 from trivet.errors import CannotTell, PlatformError
 from trivet.integration import is_ready
 from trivet.model.fault import PLATFORM, SERVING
-from trivet.model.scenario import Case, Flow
+from trivet.model.scenario import Case, Workload
+from trivet.toolkit import watch as watching_module
+from trivet.toolkit.faults import applied, in_turn, restarted, stopped
+from trivet.toolkit.watch import FAULT, watching
 
 STORE = ("deployment", PLATFORM, "store")
-FLOW = Flow(service="c", request={}, models={"one": [1]}, rate=50.0)
+FLOW = Workload(service="c", request={}, models={"one": [1]}, rate=50.0)
 
 
 @pytest.fixture(autouse=True)
@@ -35,24 +35,24 @@ def store(replicas: int) -> dict[str, Any]:
 def test_of_faults_in_turn_the_second_is_made_when_the_first_is_in_force() -> None:
     faults = PaperFaults({STORE: store(0), ("pod", SERVING, "c-predictor-1"): pod("c-predictor-1")})
     both = in_turn(stopped("store", namespace=PLATFORM), restarted("c", names="c-predictor-", namespace=SERVING))
-    hands = faults.take(both.touches)
-    assert not both.took_effect(hands)
-    both.inject(hands)
-    assert hands.touched == ["patch store", "delete c-predictor-1"]
-    assert "no replica" in both.took_effect(hands)
-    assert "c-predictor-1" in both.took_effect(hands)
-    assert [touch.name for touch in both.touches] == ["store", "c-predictor-*"]
+    injector = faults.injector(both.affected_objects)
+    assert not both.verify_injected(injector)
+    both.inject(injector)
+    assert injector.changed_objects == ["patch store", "delete c-predictor-1"]
+    assert "no replica" in both.verify_injected(injector)
+    assert "c-predictor-1" in both.verify_injected(injector)
+    assert [touch.name for touch in both.affected_objects] == ["store", "c-predictor-*"]
 
 
 def test_of_faults_in_turn_the_second_is_not_made_when_the_first_does_nothing() -> None:
     faults = PaperFaults({STORE: store(1), ("pod", SERVING, "c-predictor-1"): pod("c-predictor-1")})
     first = stopped("store", namespace=PLATFORM, budget=0.05)
     both = in_turn(first, restarted("c", names="c-predictor-", namespace=SERVING))
-    hands = faults.take(both.touches)
+    injector = faults.injector(both.affected_objects)
     with pytest.raises(CannotTell, match="deployment store is stopped"):
-        both.inject(hands)
-    assert hands.touched == ["patch store"]
-    hands.revert()
+        both.inject(injector)
+    assert injector.changed_objects == ["patch store"]
+    injector.revert()
     assert faults.objects[STORE] == store(1)
 
 
@@ -62,34 +62,34 @@ def test_no_more_pods_are_deleted_than_was_said_and_an_ending_one_is_gone_where_
     faults = PaperFaults({**ending, **keys})
     for draining in (False, True):
         fault = restarted("c", names="c-", namespace=SERVING, draining=draining)
-        hands = faults.take(fault.touches)
-        fault.inject(hands)
+        injector = faults.injector(fault.affected_objects)
+        fault.inject(injector)
         (gone,) = (set(keys) | set(ending)) - set(faults.objects)
         assert gone[2] != "c-0", "it was ending already"
-        assert fault.took_effect(hands)
+        assert fault.verify_injected(injector)
         faults.objects[gone] = pod(gone[2], deletionTimestamp="now")
-        assert bool(fault.took_effect(hands)) is draining
+        assert bool(fault.verify_injected(injector)) is draining
         faults.objects[gone] = pod(gone[2])
-        assert not fault.took_effect(hands)
+        assert not fault.verify_injected(injector)
 
 
 def test_without_a_pod_nothing_can_be_deleted() -> None:
     fault = restarted("c", names="c-", namespace=SERVING)
     with pytest.raises(PlatformError, match="there is none"):
-        fault.inject(PaperFaults({}).take(fault.touches))
+        fault.inject(PaperFaults({}).injector(fault.affected_objects))
 
 
 def test_an_object_is_in_force_when_it_says_what_is_waited_for() -> None:
     document = {"kind": "InferenceService", "metadata": {"name": "c", "namespace": SERVING}}
     fault = applied(document, name="a service", shows="says Ready=True", when=is_ready)
     faults = PaperFaults({})
-    hands = faults.take(fault.touches)
-    assert not fault.took_effect(hands)
-    fault.inject(hands)
-    assert not fault.took_effect(hands)
+    injector = faults.injector(fault.affected_objects)
+    assert not fault.verify_injected(injector)
+    fault.inject(injector)
+    assert not fault.verify_injected(injector)
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     faults.objects["inferenceservice", SERVING, "c"] = {**document, "status": ready}
-    assert fault.took_effect(hands) == "InferenceService c: says Ready=True"
+    assert fault.verify_injected(injector) == "InferenceService c: says Ready=True"
 
 
 # -- traffic that begins under the fault
@@ -105,7 +105,7 @@ def test_a_case_without_a_flow_may_send_requests_under_the_fault() -> None:
 
 
 def test_without_any_requests_nothing_is_known_of_clients() -> None:
-    case = Case(fault=stopped("x", namespace=SERVING), steady=lambda: "", symptom=lambda watch: None)  # type: ignore[arg-type,return-value]
+    case = Case(fault=stopped("x", namespace=SERVING), steady_state=lambda: "", symptom=lambda watch: None)  # type: ignore[arg-type,return-value]
     with watching(case, None) as watch:
         watch.mark(FAULT)
         with pytest.raises(CannotTell, match="sends no requests"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trivet.engine.scenarios.gates import refusal
+from trivet.authoring.gates import refusal
 from trivet.errors import CannotTell
 from trivet.stacks.read import load_stack
 

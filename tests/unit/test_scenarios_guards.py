@@ -9,24 +9,24 @@ import pytest
 from paper import STACK
 from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget
 
-from trivet.engine.scenarios.authoring import scenario, unprotected
+from trivet.authoring.scenarios import scenario, unprotected
 from trivet.engine.scenarios.choose import choose
 from trivet.engine.scenarios.play import run
 from trivet.errors import UsageError
-from trivet.model.fault import PLATFORM, SERVING, Touch, Verb
+from trivet.model.fault import PLATFORM, SERVING, AffectedObject, Verb
 from trivet.model.scenario import Case, Scenario
 
-OWN = Touch(verb=Verb.CREATE, kind="Pod", name="x", namespace=SERVING)
+OWN = AffectedObject(verb=Verb.CREATE, kind="Pod", name="x", namespace=SERVING)
 
 
-def harmless(*touches: Touch) -> Scenario:
+def harmless(*affected_objects: AffectedObject) -> Scenario:
     @scenario(
         title="t",
         happens="h",
         recognise="r",
         remedy="m",
         variants=[unprotected("bare", "as it is"), unprotected("worn", "as it was")],
-        touches=touches or (OWN,),
+        affected_objects=affected_objects or (OWN,),
     )
     def incident() -> Iterator[Case]:
         raise AssertionError("a guard lets nothing through")
@@ -55,18 +55,18 @@ def test_a_cluster_that_turns_out_not_to_be_ours_needs_the_word() -> None:
 
 
 def test_the_shared_services_of_a_cluster_that_is_not_ours_are_never_touched() -> None:
-    platform = Touch(verb=Verb.PATCH, kind="Deployment", name="mlflow", namespace=PLATFORM)
+    platform = AffectedObject(verb=Verb.PATCH, kind="Deployment", name="mlflow", namespace=PLATFORM)
     said = refused(harmless(platform), PaperFaults(owned=False), "existing", allow_faults=True, context="theirs")
     assert "the shared services" in said
 
 
 def test_a_namespace_that_is_not_ours_is_never_touched() -> None:
-    foreign = Touch(verb=Verb.CREATE, kind="Pod", name="x", namespace="kube-system")
+    foreign = AffectedObject(verb=Verb.CREATE, kind="Pod", name="x", namespace="kube-system")
     assert "'kube-system'" in refused(harmless(foreign), PaperFaults())
 
 
 def test_too_many_objects_are_refused() -> None:
-    many = Touch(verb=Verb.REPLACE, kind="Pod", name="p*", namespace=SERVING, count=40)
+    many = AffectedObject(verb=Verb.REPLACE, kind="Pod", name="p*", namespace=SERVING, count=40)
     assert "touches up to 40 objects" in refused(harmless(many), PaperFaults())
 
 
@@ -85,7 +85,7 @@ def test_scenarios_and_single_variants_are_chosen_by_patterns() -> None:
 def test_a_further_variant_is_played_only_when_variants_are_named() -> None:
     one = harmless()
     bare, worn = one.variants
-    known = {one.id: replace(one, variants=(bare, replace(worn, further=True)))}
+    known = {one.id: replace(one, variants=(bare, replace(worn, extended=True)))}
 
     def names(*patterns: str) -> list[str]:
         return [variant.name for _, variants in choose(known, patterns) for variant in variants]
@@ -97,4 +97,4 @@ def test_a_further_variant_is_played_only_when_variants_are_named() -> None:
 
 def test_a_scenario_needs_a_variant_without_a_remedy() -> None:
     with pytest.raises(UsageError, match="at least one without a remedy"):
-        scenario(title="t", happens="h", recognise="r", remedy="m", variants=[], touches=())(lambda: iter(()))
+        scenario(title="t", happens="h", recognise="r", remedy="m", variants=[], affected_objects=())(lambda: iter(()))

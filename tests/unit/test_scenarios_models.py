@@ -15,17 +15,17 @@ from paper import STACK
 from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, bad, good, watched
 from unit.paper_serving import SERVICES, Objects, PaperClients, PaperCluster, PaperTrainer
 
+from trivet.authoring.scenarios import symptom_not_observed
 from trivet.engine.scenarios import play as playing
-from trivet.engine.scenarios.authoring import unseen
-from trivet.engine.scenarios.faults import stopped
 from trivet.engine.scenarios.play import run
-from trivet.engine.scenarios.watch import FAULT, REVERT, Watch
 from trivet.errors import CannotTell, NotOffered
 from trivet.model.fault import SERVING
-from trivet.model.scenario import Budgets, Case, Flow, Scenario, Sighting, VariantResult, Verdict
+from trivet.model.scenario import Budgets, Case, Observation, Scenario, VariantResult, Verdict, Workload
 from trivet.model.traffic import Answer
 from trivet.scenarios import alias_moved, deploying, environment_skew, observing, signature_changed, unlocked_image
 from trivet.stacks.read import load_stack
+from trivet.toolkit.faults import stopped
+from trivet.toolkit.watch import FAULT, REVERT, Watch
 
 ROOT = "s3://models"
 WELL, HURT, UNKNOWN = Verdict.PROTECTED, Verdict.VULNERABLE, Verdict.INCONCLUSIVE
@@ -35,8 +35,8 @@ WELL, HURT, UNKNOWN = Verdict.PROTECTED, Verdict.VULNERABLE, Verdict.INCONCLUSIV
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playing, "LEAD", 0.05)
     monkeypatch.setattr(playing, "POLL", 0.01)
-    monkeypatch.setattr("trivet.engine.scenarios.watch.POLL", 0.01)
-    monkeypatch.setattr("trivet.engine.scenarios.watch.Watch.wait", lambda self, seconds: time.sleep(0.5))
+    monkeypatch.setattr("trivet.toolkit.watch.POLL", 0.01)
+    monkeypatch.setattr("trivet.toolkit.watch.Watch.wait", lambda self, seconds: time.sleep(0.5))
     monkeypatch.setattr(environment_skew, "WATCHED", 1.5)
     monkeypatch.setattr(environment_skew, "PATIENCE", 1.0)
     monkeypatch.setattr(
@@ -106,15 +106,19 @@ class Stalling:
         return [one for one in answers if known or one.at not in self._stalled]
 
 
-def completed(clients: Stalling, *, innocent: bool = False) -> Sighting:
+def completed(clients: Stalling, *, innocent: bool = False) -> Observation:
     """A sighting of no loss, completed after a fault from second 10 to second 30."""
     times = iter([0.0, 10.0])
-    case = Case(fault=stopped("x", namespace=SERVING), steady=lambda: "", symptom=lambda watch: unseen(""))
+    case = Case(
+        fault=stopped("x", namespace=SERVING), steady_state=lambda: "", symptom=lambda watch: symptom_not_observed("")
+    )
     watch = Watch(case, clock=lambda: next(times, 30.0))
-    with watch.sending(clients, Flow(service="c", request={}, models={"one": [1]}, rate=1.0, patience=0.2)):  # type: ignore[arg-type]
+    with watch.sending(clients, Workload(service="c", request={}, models={"one": [1]}, rate=1.0, client_timeout=0.2)):  # type: ignore[arg-type]
         watch.mark(FAULT)
         watch.mark(REVERT)
-        return deploying.with_the_way_back(watch, unseen("none of 17 requests lost", lost=0), innocent=innocent)
+        return deploying.with_the_way_back(
+            watch, symptom_not_observed("none of 17 requests lost", lost=0), innocent=innocent
+        )
 
 
 def test_requests_that_stalled_under_the_fault_make_an_incident_that_shows_after_it() -> None:
@@ -141,11 +145,11 @@ def test_while_requests_are_under_way_that_were_due_under_the_fault_nothing_is_k
 
 
 def test_a_request_lost_while_a_deployment_was_refused_shows_nothing_of_it() -> None:
-    flow = Flow(service="c", request={}, models={"one": [1]}, rate=50.0)
+    workload = Workload(service="c", request={}, models={"one": [1]}, rate=50.0)
 
-    assert not deploying.calm(watched(good, flow), ["too new"]).seen
+    assert not deploying.calm(watched(good, workload), ["too new"]).seen
     with pytest.raises(CannotTell, match=r"too new.*not the deployment's doing"):
-        deploying.calm(watched(bad, flow), ["too new"])
+        deploying.calm(watched(bad, workload), ["too new"])
 
 
 # -- a signature that changed -----------------------------------------------------------------------------------------
@@ -201,7 +205,7 @@ def test_a_new_signature_hurts_clients_unless_it_is_compared_first(
     result = signed(monkeypatch, variant, new_fails=new_fails)
 
     assert (result.verdict, said in result.reason) == (verdict, True), result.reason
-    assert bool(result.touched) is (variant != "checked")
+    assert bool(result.changed_objects) is (variant != "checked")
 
 
 # -- an alias that moved ----------------------------------------------------------------------------------------------
@@ -280,7 +284,7 @@ KILLED = (
 NO_MODULE = "ImportError: No module named '_loss'"
 
 
-class PaperElsewhere:
+class PaperExternalTrainer:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
@@ -317,7 +321,9 @@ def test_a_rebuilt_image_is_judged_by_what_the_server_says_of_its_model(
         observing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 20))
     )
     faults = PaperFaults(Objects(lambda uri: loads))
-    scenario = replace(unlocked_image.rebuilt_without_a_lock, budgets=Budgets(steady=0.1, symptom=5.5, recovery=1.0))
+    scenario = replace(
+        unlocked_image.rebuilt_without_a_lock, budgets=Budgets(steady_state=0.1, symptom=5.5, recovery=1.0)
+    )
 
     def unsure(*_: Any) -> str:
         raise CannotTell("no contract could judge")
@@ -330,7 +336,7 @@ def test_a_rebuilt_image_is_judged_by_what_the_server_says_of_its_model(
         cluster=PaperCluster(faults, log=log),
         traffic=PaperClients(faults.objects, unlocked_image.NAME, lambda uri: 10),  # type: ignore[arg-type]
         store=PaperStore(),
-        elsewhere=PaperElsewhere(tmp_path),
+        external_trainer=PaperExternalTrainer(tmp_path),
         stack=load_stack("2024.11-fixed"),
     )
 
@@ -389,7 +395,7 @@ def test_a_model_from_elsewhere_hurts_where_traffic_goes_to_what_is_not_loaded(
         trainer=trainer,
         tracking=None,
         store=PaperStore(),
-        elsewhere=PaperElsewhere(tmp_path),
+        external_trainer=PaperExternalTrainer(tmp_path),
         stack=load_stack("2024.11-fixed"),
     )
 

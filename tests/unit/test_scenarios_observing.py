@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from unit.paper_cluster import good, watched
 
-from trivet.model.scenario import Flow
+from trivet.model.scenario import Workload
 from trivet.scenarios import observing
 from trivet.scenarios.observing import Cause, causes_of_failure, not_found, refused_by_server, said, telling
 
@@ -106,11 +106,11 @@ class PaperService(PaperPods):
 
 def test_a_cause_that_does_not_count_ends_no_look_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
-    watch = watched(good, Flow(service="one", request={}), seconds=0.0)
+    watch = watched(good, Workload(service="one", request={}), seconds=0.0)
     hiccup = pod("storage-initializer", 1)
 
-    def told(ready: int, **options: Any) -> observing.Told:
-        return observing.watch_loading(PaperService(hiccup, ready=ready), watch, "one", patience=0.0, **options)  # type: ignore[arg-type]
+    def told(ready: int, **options: Any) -> observing.LoadResult:
+        return observing.watch_loading(PaperService(hiccup, ready=ready), watch, "one", timeout=0.0, **options)  # type: ignore[arg-type]
 
     assert told(50, counts=refused_by_server).ready is not None
     assert told(10_000).cause == Cause(
@@ -139,10 +139,10 @@ class FickleService(PaperPods):
 
 def test_a_failure_that_the_service_takes_back_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
-    watch = watched(good, Flow(service="one", request={}), seconds=0.0)
+    watch = watched(good, Workload(service="one", request={}), seconds=0.0)
     blocked, going = ("Unknown", "BlockedByFailedLoad"), ("Unknown", "InProgress")
 
-    def told(*states: tuple[str, str]) -> observing.Told:
+    def told(*states: tuple[str, str]) -> observing.LoadResult:
         watch.deadline = time.monotonic() + 5.05
         return observing.watch_loading(FickleService(*states), watch, "one")  # type: ignore[arg-type]
 

@@ -14,25 +14,25 @@ import pytest
 from paper import STACK
 from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, PaperTraffic, bad, good
 
-from trivet.engine.events import PhaseStarted
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.engine.scenarios import play as playing
-from trivet.engine.scenarios.authoring import remedied, scenario, seen, unprotected, unseen
-from trivet.engine.scenarios.faults import crashed, idle, stopped
 from trivet.engine.scenarios.play import run
-from trivet.engine.scenarios.watch import Watch
 from trivet.errors import CannotTell, PlatformError, UsageError
-from trivet.model.fault import SERVING, Fault, Touch, Verb
+from trivet.model.events import PhaseStarted
+from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
 from trivet.model.scenario import (
     IN_CLUSTER,
     Budgets,
     Case,
-    Flow,
+    Observation,
     Scenario,
     ScenarioReport,
-    Sighting,
     VariantResult,
     Verdict,
+    Workload,
 )
+from trivet.toolkit.faults import crashed, idle, stopped
+from trivet.toolkit.watch import Watch
 
 KEY = ("deployment", SERVING, "features")
 AWAY = stopped("features", namespace=SERVING)
@@ -49,14 +49,16 @@ def there(replicas: int = 1) -> dict[str, Any]:
 
 
 def made(
-    symptom: Callable[[Watch], Sighting],
+    symptom: Callable[[Watch], Observation],
     *,
     fault: Fault = AWAY,
-    steady: Callable[[PaperFaults], str] = lambda faults: "well" if faults.objects[KEY]["spec"]["replicas"] else "",
+    steady_state: Callable[[PaperFaults], str] = lambda faults: (
+        "well" if faults.objects[KEY]["spec"]["replicas"] else ""
+    ),
     remedies: bool = False,
-    flow: Flow | None = None,
+    workload: Workload | None = None,
     after: Callable[[], None] = lambda: None,
-    afterwards: Callable[[Sighting], Sighting] | None = None,
+    afterwards: Callable[[Observation], Observation] | None = None,
 ) -> Scenario:
     variants = [unprotected("bare", "as it is"), *([remedied("mended", "with a plaster")] if remedies else [])]
 
@@ -66,12 +68,18 @@ def made(
         recognise="r",
         remedy="m",
         variants=variants,
-        touches=AWAY.touches,
-        budgets=Budgets(steady=0.1, symptom=5, recovery=0.1),
+        affected_objects=AWAY.affected_objects,
+        budgets=Budgets(steady_state=0.1, symptom=5, recovery=0.1),
     )
     def incident(faults: PaperFaults, variant: str) -> Iterator[Case]:
         try:
-            yield Case(fault=fault, steady=lambda: steady(faults), symptom=symptom, flow=flow, afterwards=afterwards)
+            yield Case(
+                fault=fault,
+                steady_state=lambda: steady_state(faults),
+                symptom=symptom,
+                workload=workload,
+                afterwards=afterwards,
+            )
         finally:
             after()
 
@@ -99,13 +107,13 @@ def only(report: ScenarioReport) -> VariantResult:
 
 
 def test_a_result_holds_the_templates_of_its_messages() -> None:
-    result = only(played(made(lambda watch: seen(f"it hurts {1 + 1} times")))[0])
+    result = only(played(made(lambda watch: symptom_observed(f"it hurts {1 + 1} times")))[0])
     assert {"it hurts {} times", "{} {} has no replica"} <= set(result.wording)
     assert "with a plaster" not in result.wording
 
 
 def test_an_incident_that_happens_makes_the_platform_vulnerable() -> None:
-    report, faults = played(made(lambda watch: seen("it hurts", seconds=3.0)))
+    report, faults = played(made(lambda watch: symptom_observed("it hurts", seconds=3.0)))
     result = only(report)
     assert (result.verdict, result.reason, result.measured["seconds"]) == (Verdict.VULNERABLE, "it hurts", 3.0)
     assert result.effect == "deployment features has no replica"
@@ -124,12 +132,12 @@ def test_an_incident_that_happens_makes_the_platform_vulnerable() -> None:
 
 
 def test_a_gate_may_require_that_the_incident_does_not_happen() -> None:
-    report, _ = played(made(lambda watch: seen("it hurts")), required="protected")
+    report, _ = played(made(lambda watch: symptom_observed("it hurts")), required="protected")
     assert report.exit_code == 1
 
 
 def test_an_incident_that_does_not_happen_under_the_fault_makes_it_protected() -> None:
-    report, _ = played(made(lambda watch: unseen("nobody noticed")), required="protected")
+    report, _ = played(made(lambda watch: symptom_not_observed("nobody noticed")), required="protected")
     assert only(report).verdict is Verdict.PROTECTED
     assert only(report).contradicted
     assert report.exit_code == 1, "the catalogue says that a platform as it is found is vulnerable"
@@ -139,11 +147,11 @@ def test_what_only_shows_once_all_is_well_again_completes_the_symptom() -> None:
     replicas: list[int] = []
     faults = PaperFaults({KEY: there()})
 
-    def afterwards(sighting: Sighting) -> Sighting:
+    def afterwards(sighting: Observation) -> Observation:
         replicas.append(faults.objects[KEY]["spec"]["replicas"])
         return replace(sighting, seen=True, message="5 of 9 are left", measured={**sighting.measured, "left": 5})
 
-    result = only(played(made(lambda watch: unseen("quiet", sent=9), afterwards=afterwards), faults)[0])
+    result = only(played(made(lambda watch: symptom_not_observed("quiet", sent=9), afterwards=afterwards), faults)[0])
     assert (result.verdict, result.reason, result.symptom) == (Verdict.VULNERABLE, "5 of 9 are left", "5 of 9 are left")
     assert (result.measured["sent"], result.measured["left"], replicas) == (9, 5, [1])
 
@@ -153,23 +161,23 @@ def test_what_is_still_ending_is_not_stopped() -> None:
     pod = ("pod", SERVING, "features-1")
     selected = {**there(), "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "features"}}}}
     faults = PaperFaults({KEY: selected, pod: {"metadata": {"name": "features-1", "deletionTimestamp": "now"}}})
-    hands = faults.take(fault.touches)
-    fault.inject(hands)
-    assert fault.took_effect(hands) == ""
+    injector = faults.injector(fault.affected_objects)
+    fault.inject(injector)
+    assert fault.verify_injected(injector) == ""
     del faults.objects[pod]
-    assert fault.took_effect(hands) == "deployment features has no replica"
+    assert fault.verify_injected(injector) == "deployment features has no replica"
 
 
 def test_a_crash_is_in_force_when_the_kubelet_has_seen_it() -> None:
     fault = crashed("app=features", "a", names="features-", namespace=SERVING)
     faults = PaperFaults({("pod", SERVING, "features-1"): {"metadata": {"name": "features-1"}}})
-    hands = faults.take(fault.touches)
-    idle(fault).inject(hands)
-    assert fault.took_effect(hands) == ""
-    fault.inject(hands)
-    assert fault.took_effect(hands) == "features-1: a ended"
+    injector = faults.injector(fault.affected_objects)
+    idle(fault).inject(injector)
+    assert fault.verify_injected(injector) == ""
+    fault.inject(injector)
+    assert fault.verify_injected(injector) == "features-1: a ended"
     with pytest.raises(PlatformError, match="there is none"):
-        crashed("app=x", "a", names="x-", namespace=SERVING).inject(PaperFaults().take(()))
+        crashed("app=x", "a", names="x-", namespace=SERVING).inject(PaperFaults().injector(()))
 
 
 def test_a_fault_that_silently_does_nothing_is_inconclusive() -> None:
@@ -184,14 +192,14 @@ def test_a_fault_that_silently_does_nothing_is_inconclusive() -> None:
 
 
 def test_without_a_steady_state_nothing_is_touched() -> None:
-    report, faults = played(made(lambda watch: seen("x"), steady=lambda faults: ""))
+    report, faults = played(made(lambda watch: symptom_observed("x"), steady_state=lambda faults: ""))
     assert only(report).verdict is Verdict.INCONCLUSIVE
     assert not faults.taken
 
 
 def test_a_platform_that_does_not_recover_is_vulnerable_though_the_symptom_was_not_seen() -> None:
     looks = iter(["well"])
-    report, _ = played(made(lambda watch: unseen("fine"), steady=lambda faults: next(looks, "")))
+    report, _ = played(made(lambda watch: symptom_not_observed("fine"), steady_state=lambda faults: next(looks, "")))
     assert only(report).verdict is Verdict.VULNERABLE
     assert "after the revert all is well: not so within" in only(report).reason
 
@@ -199,20 +207,28 @@ def test_a_platform_that_does_not_recover_is_vulnerable_though_the_symptom_was_n
 def test_trivets_own_trouble_while_it_looks_at_the_recovery_is_inconclusive() -> None:
     looks = iter(["well"])
 
-    def steady(faults: PaperFaults) -> str:
+    def steady_state(faults: PaperFaults) -> str:
         try:
             return next(looks)
         except StopIteration:
             raise PlatformError("kubectl gave no answer") from None
 
-    assert only(played(made(lambda watch: unseen("fine"), steady=steady))[0]).verdict is Verdict.INCONCLUSIVE
+    assert (
+        only(played(made(lambda watch: symptom_not_observed("fine"), steady_state=steady_state))[0]).verdict
+        is Verdict.INCONCLUSIVE
+    )
     looks = iter(["well"])
-    assert only(played(made(lambda watch: seen("lost"), steady=steady))[0]).verdict is Verdict.VULNERABLE
+    assert (
+        only(played(made(lambda watch: symptom_observed("lost"), steady_state=steady_state))[0]).verdict
+        is Verdict.VULNERABLE
+    )
 
 
 def test_what_the_cluster_says_under_the_fault_is_kept_for_a_symptom_that_shows_afterwards(tmp_path: Path) -> None:
     def result(happened: bool) -> VariantResult:
-        one = made(lambda watch: unseen("quiet"), afterwards=lambda sighting: replace(sighting, seen=happened))
+        one = made(
+            lambda watch: symptom_not_observed("quiet"), afterwards=lambda sighting: replace(sighting, seen=happened)
+        )
         return only(played(one, documents={f"{IN_CLUSTER}events.txt": tmp_path / "events.txt"})[0])
 
     stamp = time.time() + 60
@@ -228,7 +244,7 @@ def test_a_fault_is_taken_back_though_nobody_listens_any_more() -> None:
             raise BrokenPipeError
 
     faults = PaperFaults({KEY: there()})
-    one = made(lambda watch: unseen("fine"))
+    one = made(lambda watch: symptom_not_observed("fine"))
     with suppress(BrokenPipeError):
         run([(one, one.variants)], target=PaperTarget(PaperSession(faults=faults)), stack=STACK, emit=emit)  # type: ignore[arg-type]
     assert faults.objects[KEY] == there()
@@ -237,7 +253,7 @@ def test_a_fault_is_taken_back_though_nobody_listens_any_more() -> None:
 def test_nothing_is_told_of_a_platform_on_which_a_fault_was_left_behind() -> None:
     faults = PaperFaults({KEY: there()})
     faults.stuck = True
-    report, _ = played(made(lambda watch: seen("lost"), remedies=True), faults)
+    report, _ = played(made(lambda watch: symptom_observed("lost"), remedies=True), faults)
     first, second = report.scenarios[0].variants
     assert first.verdict is Verdict.ERROR
     assert second.verdict is Verdict.INCONCLUSIVE
@@ -248,7 +264,7 @@ def test_nothing_is_told_of_a_platform_on_which_a_fault_was_left_behind() -> Non
 def test_a_fault_left_behind_is_an_error_with_the_command_that_removes_it() -> None:
     faults = PaperFaults({KEY: there()})
     faults.stuck = True
-    report, _ = played(made(lambda watch: unseen("fine")), faults)
+    report, _ = played(made(lambda watch: symptom_not_observed("fine")), faults)
     result = only(report)
     assert (result.verdict, result.cleanup) == (Verdict.ERROR, "kubectl delete it")
     assert report.exit_code == 2
@@ -263,7 +279,7 @@ def test_a_fault_left_behind_is_an_error_with_the_command_that_removes_it() -> N
     ],
 )
 def test_whatever_a_symptom_raises_the_fault_is_taken_back(error: Exception, verdict: Verdict) -> None:
-    def breaks(watch: Watch) -> Sighting:
+    def breaks(watch: Watch) -> Observation:
         raise error
 
     gone: list[int] = []
@@ -275,7 +291,7 @@ def test_whatever_a_symptom_raises_the_fault_is_taken_back(error: Exception, ver
 
 
 def test_an_interrupt_goes_through_with_the_fault_taken_back_and_no_time_spent_on_evidence() -> None:
-    def interrupted(watch: Watch) -> Sighting:
+    def interrupted(watch: Watch) -> Observation:
         raise KeyboardInterrupt
 
     gone: list[int] = []
@@ -291,17 +307,17 @@ def test_an_interrupt_goes_through_with_the_fault_taken_back_and_no_time_spent_o
 
 def test_traffic_runs_throughout_and_the_outage_is_counted_from_the_fault_on() -> None:
     faults = PaperFaults({KEY: there()})
-    flow = Flow(service="c", request={}, models={"one": [1]}, rate=100)
+    workload = Workload(service="c", request={}, models={"one": [1]}, rate=100)
 
     def answer(at: float) -> Any:
         return good(at) if faults.objects[KEY]["spec"]["replicas"] else bad(at)
 
-    def symptom(watch: Watch) -> Sighting:
+    def symptom(watch: Watch) -> Observation:
         watch.wait(0.2)
         outage = watch.outage()
-        return seen(str(outage), lost=outage.lost) if outage.lost else unseen("x")
+        return symptom_observed(str(outage), lost=outage.lost) if outage.lost else symptom_not_observed("x")
 
-    result = only(played(made(symptom, flow=flow), faults, traffic=PaperTraffic(answer))[0])
+    result = only(played(made(symptom, workload=workload), faults, traffic=PaperTraffic(answer))[0])
     assert result.verdict is Verdict.VULNERABLE
     assert isinstance(result.measured["lost"], int)
     assert result.measured["lost"] > 3
@@ -311,13 +327,17 @@ def test_traffic_runs_throughout_and_the_outage_is_counted_from_the_fault_on() -
 
 
 def test_no_request_in_the_slice_is_inconclusive() -> None:
-    flow = Flow(service="c", request={}, rate=0.1)
-    result = only(played(made(lambda watch: unseen(str(watch.outage())), flow=flow), traffic=PaperTraffic(good))[0])
+    workload = Workload(service="c", request={}, rate=0.1)
+    result = only(
+        played(
+            made(lambda watch: symptom_not_observed(str(watch.outage())), workload=workload), traffic=PaperTraffic(good)
+        )[0]
+    )
     assert result.verdict is Verdict.INCONCLUSIVE
 
 
 def test_the_verdict_is_that_of_the_platform_as_it_is_and_each_remedy_has_its_own() -> None:
-    looks = iter([seen("it hurts"), unseen("no more")])
+    looks = iter([symptom_observed("it hurts"), symptom_not_observed("no more")])
     report, _ = played(made(lambda watch: next(looks), remedies=True))
     (result,) = report.scenarios
     assert [one.verdict for one in result.variants] == [Verdict.VULNERABLE, Verdict.PROTECTED]
@@ -326,15 +346,17 @@ def test_the_verdict_is_that_of_the_platform_as_it_is_and_each_remedy_has_its_ow
 
 
 def test_a_fault_that_touches_what_the_scenario_does_not_name_is_refused() -> None:
-    sly = replace(AWAY, touches=(Touch(verb=Verb.PATCH, kind="deployment", name="other", namespace=SERVING),))
-    report, faults = played(made(lambda watch: seen("x"), fault=sly))
+    sly = replace(
+        AWAY, affected_objects=(AffectedObject(verb=Verb.PATCH, kind="deployment", name="other", namespace=SERVING),)
+    )
+    report, faults = played(made(lambda watch: symptom_observed("x"), fault=sly))
     assert only(report).verdict is Verdict.ERROR
     assert "touches what the scenario does not name" in only(report).reason
     assert not faults.taken
 
 
 def test_a_target_without_faults_skips_and_shows_nothing() -> None:
-    one = made(lambda watch: seen("x"))
+    one = made(lambda watch: symptom_observed("x"))
     report = run([(one, one.variants)], target=PaperTarget(PaperSession()), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
     assert only(report).verdict is Verdict.SKIPPED
     assert report.exit_code == 2
@@ -344,9 +366,9 @@ def test_the_lease_is_held_while_playing_and_asked_for_before_anything_is_touche
     held: list[int] = []
     faults = PaperFaults({KEY: there()})
 
-    def symptom(watch: Watch) -> Sighting:
+    def symptom(watch: Watch) -> Observation:
         held.append(faults.leased)
-        return unseen("x")
+        return symptom_not_observed("x")
 
     played(made(symptom), faults)
     assert held == [1]

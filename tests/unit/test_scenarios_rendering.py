@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from unit.scenario_samples import report, stalled
 
-from trivet.engine.events import ScenariosEnded, ScenariosStarted, VariantEnded, VariantStarted
 from trivet.engine.registry import Registry
 from trivet.errors import UsageError
+from trivet.model.events import ScenariosEnded, ScenariosStarted, VariantEnded, VariantStarted
 from trivet.model.scenario import Timeline, Verdict
 from trivet.render import scenario_html, scenario_json
 from trivet.render.layout import COLUMNS, plain
@@ -99,8 +99,8 @@ def test_marks_close_to_each_other_stand_on_lines_of_their_own() -> None:
 
 def test_a_timeline_without_requests_is_drawn_with_its_marks() -> None:
     line = stalled()
-    ElementTree.fromstring(svg(Timeline(rate=0.0, patience=0.0, seconds=(), marks=line.marks), "t"))
-    ElementTree.fromstring(svg(Timeline(rate=0.0, patience=0.0, seconds=(), marks=()), "t"))
+    ElementTree.fromstring(svg(Timeline(rate=0.0, client_timeout=0.0, seconds=(), marks=line.marks), "t"))
+    ElementTree.fromstring(svg(Timeline(rate=0.0, client_timeout=0.0, seconds=(), marks=()), "t"))
 
 
 def test_the_files_hold_each_drawing_too(tmp_path: Path) -> None:

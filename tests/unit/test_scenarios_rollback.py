@@ -10,13 +10,13 @@ from unit.paper_cluster import PaperFaults, PaperHands
 
 from trivet.errors import CannotTell
 from trivet.model.fault import SERVING
-from trivet.model.scenario import Flow
+from trivet.model.scenario import Workload
 from trivet.scenarios import rollback
 from trivet.scenarios.deploying import Model
 from trivet.scenarios.rollback import NAME, _rolled_back, _settle, service
 
 OLD = Model(name="earlier model", registered="m", version="1", storage_uri="s3://models/1/", answer=[1])
-FLOW = Flow(service=NAME, request={}, models={"earlier model": [1]})
+FLOW = Workload(service=NAME, request={}, models={"earlier model": [1]})
 PROMOTED: Mapping[str, Any] = {
     "spec": {"predictor": {"model": {"storageUri": "s3://models/2/"}}},
     "status": {
@@ -62,13 +62,13 @@ def going_back(variant: str, cluster: Cluster) -> PaperHands:
     """The hands that went back as the variant has it."""
     faults = PaperFaults({("inferenceservice", SERVING, NAME): PROMOTED})
     fault = _rolled_back(cluster, variant, STABLE, OLD, "c-1", FLOW)  # type: ignore[arg-type]
-    hands = faults.take(fault.touches)
-    fault.inject(hands)
-    return hands
+    injector = faults.injector(fault.affected_objects)
+    fault.inject(injector)
+    return injector
 
 
-def stored(hands: PaperHands) -> Mapping[str, Any]:
-    found = hands.get("inferenceservice", NAME, namespace=SERVING)
+def stored(injector: PaperHands) -> Mapping[str, Any]:
+    found = injector.get("inferenceservice", NAME, namespace=SERVING)
     assert found
     predictor: Mapping[str, Any] = found["spec"]["predictor"]
     return predictor
@@ -87,11 +87,11 @@ def test_the_other_ways_deploy_the_earlier_model_again(variant: str) -> None:
 
 
 def test_who_warms_up_with_a_slice_moves_the_rest_when_there_is_a_pod() -> None:
-    assert len(going_back("slice-first", Cluster(ready=True)).touched) == 2
+    assert len(going_back("slice-first", Cluster(ready=True)).changed_objects) == 2
 
 
 def test_a_revision_that_a_request_did_not_wake_gets_no_traffic() -> None:
-    assert going_back("woken", Cluster(answer='[200, {"outputs": []}]')).touched
+    assert going_back("woken", Cluster(answer='[200, {"outputs": []}]')).changed_objects
     with pytest.raises(CannotTell, match="was not woken by a request: 504"):
         going_back("woken", Cluster(answer='[504, "timeout"]'))
 

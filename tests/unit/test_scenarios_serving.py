@@ -11,12 +11,12 @@ import pytest
 from unit.paper_cluster import PaperFaults, bad, good, watched
 
 from trivet.errors import CannotTell
-from trivet.model.scenario import Flow, Verdict
+from trivet.model.scenario import Verdict, Workload
 from trivet.model.traffic import Answer
 from trivet.scenarios import out_of_memory, ready_not_loaded, store_outage
-from trivet.scenarios.observing import Diary, causes_of_failure, containers
+from trivet.scenarios.observing import StatusLog, causes_of_failure, containers
 
-FLOW = Flow(service="c", request={}, models={"one": [1]}, rate=50.0)
+FLOW = Workload(service="c", request={}, models={"one": [1]}, rate=50.0)
 
 
 def pod(
@@ -46,10 +46,10 @@ def test_a_batch_is_in_force_when_the_server_was_reached() -> None:
         batch: list[Answer] = []
         answers = [Answer(at=0.0, seconds=0.1, status=status)] * 2
         fault = out_of_memory.asked_for_a_batch(SimpleNamespace(send=lambda *_, found=answers, **__: found), batch)  # type: ignore[arg-type]
-        hands = PaperFaults({}).take(fault.touches)
-        assert not fault.took_effect(hands), "nothing was asked yet"
-        fault.inject(hands)
-        assert bool(fault.took_effect(hands)) is reached
+        injector = PaperFaults({}).injector(fault.affected_objects)
+        assert not fault.verify_injected(injector), "nothing was asked yet"
+        fault.inject(injector)
+        assert bool(fault.verify_injected(injector)) is reached
 
 
 # -- what pods and control groups say
@@ -97,7 +97,7 @@ def test_a_control_group_that_says_something_else_shows_nothing(told: str) -> No
 
 
 def test_a_diary_has_an_entry_whenever_something_else_is_said() -> None:
-    diary = Diary(time.monotonic())
+    diary = StatusLog(time.monotonic())
     for said in ("a", "a", "b", "a"):
         diary.note(said)
     assert [said for _, said in diary.entries] == ["a", "b", "a"]

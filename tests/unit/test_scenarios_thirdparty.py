@@ -15,10 +15,10 @@ from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, PaperTraf
 
 from trivet.engine.registry import Registry
 from trivet.engine.scenarios import play as playing
-from trivet.engine.scenarios.faults import idle
 from trivet.engine.scenarios.play import run
 from trivet.model.fault import SERVING
 from trivet.model.scenario import Scenario, Verdict
+from trivet.toolkit.faults import idle
 
 KEY = ("deployment", SERVING, "features")
 
@@ -39,7 +39,7 @@ def acme(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "thirdparty")
     sys.modules.pop("acme_scenarios", None)
     module = importlib.import_module("acme_scenarios")
-    monkeypatch.setattr("trivet.engine.scenarios.watch.Watch.wait", lambda self, seconds: __import__("time").sleep(0.2))
+    monkeypatch.setattr("trivet.toolkit.watch.Watch.wait", lambda self, seconds: __import__("time").sleep(0.2))
     return module
 
 

@@ -15,16 +15,16 @@ from paper import STACK
 from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget
 
 from trivet.engine.scenarios import play as playing
-from trivet.engine.scenarios.faults import idle
 from trivet.engine.scenarios.play import run
 from trivet.errors import CannotTell
 from trivet.integration import TrackingError
 from trivet.model.fault import PLATFORM
 from trivet.model.handover import PipelineRun
 from trivet.model.network import NetworkPath
-from trivet.model.scenario import Scenario, Sighting, VariantResult, Verdict
+from trivet.model.scenario import Observation, Scenario, VariantResult, Verdict
 from trivet.render.records import FOLDER, read
 from trivet.scenarios import tracking_cut, tracking_trouble, training
+from trivet.toolkit.faults import idle
 
 PATH = NetworkPath(
     name="pipelines to MLflow",
@@ -43,7 +43,7 @@ POD = {
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playing, "POLL", 0.01)
-    monkeypatch.setattr("trivet.engine.scenarios.watch.POLL", 0.01)
+    monkeypatch.setattr("trivet.toolkit.watch.POLL", 0.01)
 
 
 class Platform:
@@ -73,13 +73,13 @@ class Platform:
         self.faults.connection = self.connection
 
     def connection(self) -> str:
-        return "refused" if self.faults.taken[-1].touched else "open"
+        return "refused" if self.faults.taken[-1].changed_objects else "open"
 
     # -- pipelines
 
     def run(self, arguments: Any, environment: Mapping[str, str], pipeline: Path | None = None) -> PipelineRun:
         self.asked.append(environment)
-        while not self.struck.is_set() and not (self.faults.taken and self.faults.taken[-1].touched):
+        while not self.struck.is_set() and not (self.faults.taken and self.faults.taken[-1].changed_objects):
             time.sleep(0.01)
         told = {
             "produced": self.rounds,
@@ -165,7 +165,7 @@ def test_a_silent_loss_in_mid_run_is_the_incident(platform: Platform, verdict: V
     assert result.measured["values_recorded"] == platform.values
 
 
-def slowly(before: float, waited: float) -> Sighting:
+def slowly(before: float, waited: float) -> Observation:
     """A training of 60 rounds that lost nothing, ``before`` of them when MLflow became slow."""
     step = {"produced": 60, "refused": 0, "waited": waited, "longest": 1.0, "error": ""}
     run = PipelineRun(succeeded=True, outputs={}, log=f"trivet-training {json.dumps(step)}\n", refused="")

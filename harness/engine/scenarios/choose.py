@@ -14,7 +14,7 @@ Chosen = Sequence[tuple[Scenario, Sequence[Variant]]]
 def choose(scenarios: Mapping[str, Scenario], patterns: Sequence[str] = ()) -> Chosen:
     """The scenarios whose id matches one of ``patterns`` (shell-style; all when empty), or single variants as ``id[variant]``.
 
-    A variant that is ``further`` is chosen only by a pattern with a variant in it: ``*[*]`` are all that there are.
+    A variant that is ``extended`` is chosen only by a pattern with a variant in it: ``*[*]`` are all that there are.
 
     Raises UsageError for a pattern that matches nothing, and when there is no scenario at all.
     """
@@ -28,7 +28,7 @@ def choose(scenarios: Mapping[str, Scenario], patterns: Sequence[str] = ()) -> C
     chosen: dict[str, tuple[Scenario, list[Variant]]] = {}
     for name, (scenario, variant) in named.items():
         asked = patterns or ["*"]
-        if any(_matches(pattern, name) and ("[" in pattern or not variant.further) for pattern in asked):
+        if any(_matches(pattern, name) and ("[" in pattern or not variant.extended) for pattern in asked):
             chosen.setdefault(scenario.id, (scenario, []))[1].append(variant)
     return tuple(chosen.values())
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trivet.errors import UsageError
+from trivet.model.clients import FaultClient
 from trivet.model.fault import PLATFORM
 from trivet.model.scenario import Scenario
-from trivet.targets.base import FaultClient
 
 OWN_TARGETS = ("kind",)
 """Targets whose cluster is trivet's own."""
@@ -44,10 +44,10 @@ def _objections(scenarios: Sequence[Scenario], faults: FaultClient, allow_faults
     if not faults.owned and not allow_faults:
         yield f"the cluster of context {faults.context!r} is not trivet's own, and --allow-faults was not said"
     for scenario in scenarios:
-        for touch in scenario.touches:
+        for touch in scenario.affected_objects:
             if touch.namespace not in faults.namespaces:
                 whose = "the shared services" if touch.namespace == PLATFORM else f"the role {touch.namespace!r}"
                 yield f"{scenario.id} would {touch}, and on this cluster no fault may touch the namespace of {whose}"
-        count = sum(touch.count for touch in scenario.touches)
+        count = sum(touch.count for touch in scenario.affected_objects)
         if count > MOST_OBJECTS:
             yield f"{scenario.id} touches up to {count} objects, and {MOST_OBJECTS} are the most"

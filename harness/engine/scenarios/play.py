@@ -17,8 +17,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from trivet.engine.authoring import evidence, redact
-from trivet.engine.events import (
+from trivet.engine.run import lacking
+from trivet.engine.scenarios import guards
+from trivet.engine.scenarios.templates import PLAYER, templates, used
+from trivet.errors import CannotTell, NotOffered, TrivetError
+from trivet.model.clients import FaultClient, RevertibleInjector
+from trivet.model.events import (
     Emit,
     PhaseEnded,
     PhaseStarted,
@@ -28,26 +32,23 @@ from trivet.engine.events import (
     VariantEnded,
     VariantStarted,
 )
-from trivet.engine.run import lacking
-from trivet.engine.scenarios import guards
-from trivet.engine.scenarios.templates import PLAYER, templates, used
-from trivet.engine.scenarios.watch import EFFECT, FAULT, POLL, RECOVERED, REVERT, Watch, watching
-from trivet.errors import CannotTell, NotOffered, TrivetError
-from trivet.model.finding import Evidence
+from trivet.model.finding import Evidence, evidence
+from trivet.model.redaction import redact
 from trivet.model.report import Phase, Provenance, StackSummary
 from trivet.model.scenario import (
     IN_CLUSTER,
     Case,
+    Observation,
     Scenario,
     ScenarioReport,
     ScenarioResult,
-    Sighting,
     Variant,
     VariantResult,
     Verdict,
 )
 from trivet.model.stack import Stack
-from trivet.targets.base import FaultClient, Grip, Session, Target
+from trivet.model.target import Session, Target
+from trivet.toolkit.watch import EFFECT, FAULT, POLL, RECOVERED, REVERT, Watch, watching
 
 LEAD = 3.0
 """Seconds of traffic before the fault, and after all is well again: what the plot compares with."""
@@ -198,11 +199,11 @@ class _Playing:
         self._emit = emit
         self._began, self._clock = time.monotonic(), time.time()
         self._phases: list[Phase] = []
-        self._seen: dict[str, str] = {}
+        self._observations: dict[str, str] = {}
         self._measured: dict[str, int | float | str] = {}
         self._evidence: list[Evidence] = []
         self._collected: list[Evidence] = []
-        self._touched: Sequence[str] = ()
+        self._changed_objects: Sequence[str] = ()
         self._watch: Watch | None = None
         # Read before it is needed: a file may be edited while a scenario plays.
         self._templates = templates(scenario.stage.__module__, PLAYER)
@@ -224,34 +225,34 @@ class _Playing:
     def _disturb(self, case: Case) -> VariantResult:
         budgets = self._scenario.budgets
         with self._phase("steady state"):
-            self._seen["steady"] = _wait("all is well", case.steady, budgets.steady)
-        with watching(case, self._session.client("traffic") if case.flow else None) as watch:
+            self._observations["steady_state"] = _wait("all is well", case.steady_state, budgets.steady_state)
+        with watching(case, self._session.client("traffic") if case.workload else None) as watch:
             self._watch = watch
-            time.sleep(LEAD if case.flow else 0)
+            time.sleep(LEAD if case.workload else 0)
             sighting = self._under_fault(case, watch)
             with self._phase("recovery"):
                 recovered = self._recovers(case, watch, seen=sighting.seen)
                 if recovered and case.afterwards:
                     sighting = self._saw(case.afterwards(sighting))
-            time.sleep(LEAD if case.flow else 0)
+            time.sleep(LEAD if case.workload else 0)
         if sighting.seen:
             return self.result(Verdict.VULNERABLE, sighting.message)
         if not recovered:
-            return self.result(Verdict.VULNERABLE, self._seen["recovery"])
+            return self.result(Verdict.VULNERABLE, self._observations["recovery"])
         self._collected.clear()
         return self.result(Verdict.PROTECTED, sighting.message)
 
-    def _under_fault(self, case: Case, watch: Watch) -> Sighting:
-        hands: Grip = self._faults.take(_declared(case, self._scenario))
+    def _under_fault(self, case: Case, watch: Watch) -> Observation:
+        injector: RevertibleInjector = self._faults.injector(_declared(case, self._scenario))
         plain = False
         try:
             with self._phase("fault"):
                 watch.mark(FAULT)
-                case.fault.inject(hands)
+                case.fault.inject(injector)
             with self._phase("taking effect"):
-                self._seen["effect"] = _wait(
+                self._observations["effect"] = _wait(
                     f"nothing showed that the fault is in force ({case.fault.name})",
-                    lambda: case.fault.took_effect(hands),
+                    lambda: case.fault.verify_injected(injector),
                     case.fault.budget,
                 )
             watch.mark(EFFECT)
@@ -262,7 +263,7 @@ class _Playing:
             plain = not sighting.seen and case.afterwards is None
             return sighting
         finally:
-            self._touched = hands.touched
+            self._changed_objects = injector.changed_objects
             # On an interrupt nobody reads evidence any more, and the way back must be short.
             interrupted = isinstance(sys.exc_info()[1], BaseException) and not isinstance(sys.exc_info()[1], Exception)
             try:
@@ -274,10 +275,10 @@ class _Playing:
                     watch.mark(REVERT)
                 finally:
                     with self._phase("revert", always=True):
-                        self.left = hands.revert()
+                        self.left = injector.revert()
 
-    def _saw(self, sighting: Sighting) -> Sighting:
-        self._seen["symptom"] = sighting.message
+    def _saw(self, sighting: Observation) -> Observation:
+        self._observations["symptom"] = sighting.message
         self._measured |= sighting.measured
         self._evidence += (one for one in sighting.evidence if one not in self._evidence)
         return sighting
@@ -287,17 +288,17 @@ class _Playing:
         began = time.monotonic()
         budget = self._scenario.budgets.recovery
         try:
-            well = _wait("after the revert all is well", case.steady, budget)
+            well = _wait("after the revert all is well", case.steady_state, budget)
         except CannotTell as error:
             if isinstance(error.__cause__, TrivetError) and not seen:
                 raise
-            self._seen["recovery"] = error.message
+            self._observations["recovery"] = error.message
             if not self._collected:
                 self._collect()
             return False
         watch.mark(RECOVERED)
         self._measured["recovery_seconds"] = round(time.monotonic() - began, 1)
-        self._seen["recovery"] = well
+        self._observations["recovery"] = well
         return True
 
     def _collect(self) -> None:
@@ -323,13 +324,13 @@ class _Playing:
             expected=self._variant.expected,
             verdict=verdict,
             reason=redact(reason),
-            touched=tuple(self._touched),
+            changed_objects=tuple(self._changed_objects),
             measured=dict(self._measured),
             phases=tuple(self._phases),
-            wording=used((reason, *self._seen.values(), *marks), self._templates),
+            wording=used((reason, *self._observations.values(), *marks), self._templates),
             timeline=timeline,
             evidence=(*self._evidence, *self._collected, *proof),
-            **{name: redact(text) for name, text in self._seen.items()},
+            **{name: redact(text) for name, text in self._observations.items()},
         )
 
     @contextmanager
@@ -360,13 +361,13 @@ class _Playing:
 
 def _declared(case: Case, scenario: Scenario) -> Sequence[Any]:
     """The fault's touches. Raises TrivetError for one that the scenario does not name: `plan` would not have shown it."""
-    missing = [str(touch) for touch in case.fault.touches if touch not in scenario.touches]
+    missing = [str(touch) for touch in case.fault.affected_objects if touch not in scenario.affected_objects]
     if missing:
         raise TrivetError(
             f"the fault {case.fault.name!r} touches what the scenario does not name: {', '.join(missing)}",
             remedy="add it to the scenario's touches",
         )
-    return case.fault.touches
+    return case.fault.affected_objects
 
 
 def _wait(what: str, look: Callable[[], str], seconds: float) -> str:

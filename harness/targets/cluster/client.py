@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trivet.errors import UsageError
+from trivet.host.kubectl import KubectlError, condition
+from trivet.model.clients import Refused
 from trivet.model.handover import HttpExchange
 from trivet.model.network import NetworkPath
-from trivet.targets.base import Refused
+from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster import limits
-from trivet.targets.cluster.access import ClusterAccess
-from trivet.targets.cluster.evidence import Evidence
-from trivet.targets.cluster.kubectl import KubectlError, condition
+from trivet.targets.cluster.evidence import EvidenceCollector
 from trivet.targets.cluster.namespaces import Namespaces
 from trivet.targets.cluster.proxy import ApiProxy
 from trivet.targets.cluster.reader import ApiReader
@@ -22,14 +22,14 @@ INFERENCE_SERVICES = ("inferenceservice", "inferenceservices", "isvc", "inferenc
 
 
 class Cluster:
-    """Satisfies ``trivet.targets.base.ClusterClient`` with kubectl."""
+    """Satisfies ``trivet.model.clients.ClusterClient`` with kubectl."""
 
     def __init__(
         self,
         access: ClusterAccess,
         namespaces: Namespaces,
         *,
-        evidence: Evidence,
+        evidence: EvidenceCollector,
         proxy: ApiProxy,
         reader: ApiReader,
         paths: Callable[[], Sequence[NetworkPath]],

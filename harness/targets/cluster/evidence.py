@@ -32,7 +32,7 @@ KNATIVE = (
 _SECRET = re.compile(r"(?i)password|passwd|secret|token|api_?key|access_?key|credential")
 
 
-class Evidence:
+class EvidenceCollector:
     """Collects into ``directory``, a file per piece; ``literals`` are secrets that the session knows, which no text may hold."""
 
     def __init__(

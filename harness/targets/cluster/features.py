@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from trivet.errors import PlatformError
+from trivet.host.kubectl import Kubectl
 from trivet.model import feature
 from trivet.targets.cluster import limits
-from trivet.targets.cluster.kubectl import Kubectl
 from trivet.targets.cluster.metrics import Prometheus
 from trivet.targets.cluster.namespaces import Namespaces
 from trivet.targets.cluster.pods import JobPod

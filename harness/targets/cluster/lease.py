@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from trivet.errors import PlatformError, UsageError
-from trivet.targets.cluster.kubectl import Kubectl, KubectlError
+from trivet.host.journal import Run
+from trivet.host.kubectl import Kubectl, KubectlError
 from trivet.targets.cluster.namespaces import RUN_LABEL
-from trivet.targets.local.journal import Run
 
 NAME = "trivet-scenarios"
 DURATION = 60
@@ -25,16 +25,16 @@ POLL = 2.0
 
 @contextmanager
 def held(
-    kubectl: Kubectl, run: Run, *, namespace: str, holder: str, patience: float = 0.0, gone_with: Path | None = None
+    kubectl: Kubectl, run: Run, *, namespace: str, holder: str, wait: float = 0.0, gone_with: Path | None = None
 ) -> Iterator[None]:
-    """Hold the lease during the block, renewing it. Raises UsageError when another run holds it for longer than ``patience`` seconds.
+    """Hold the lease during the block, renewing it. Raises UsageError when another run holds it for longer than ``wait`` seconds.
 
     An interrupt at any moment gives it back, at the latest by who cleans up after the run. ``gone_with``: see ``Run.undo``.
     """
-    number = run.undo(
+    number = run.add_cleanup(
         f"the lease {NAME} in {namespace}",
         kubectl.argv("delete", "lease", "-n", namespace, "-l", f"{RUN_LABEL}={holder}", "--ignore-not-found"),
-        owed=True,
+        required=True,
         gone_with=gone_with,
     )
     ended = threading.Event()
@@ -42,7 +42,7 @@ def held(
         target=_renew, args=(kubectl, namespace, ended), name="trivet-scenario-lease", daemon=True
     )
     try:
-        _wait(kubectl, namespace, holder, patience)
+        _wait(kubectl, namespace, holder, wait)
         renewing.start()
         yield
     finally:
@@ -50,11 +50,11 @@ def held(
         if renewing.is_alive():
             renewing.join()
         kubectl.run("delete", "lease", "-n", namespace, "-l", f"{RUN_LABEL}={holder}", "--ignore-not-found")
-        run.undone(number)
+        run.cleanup_done(number)
 
 
-def _wait(kubectl: Kubectl, namespace: str, holder: str, patience: float) -> None:
-    deadline = time.monotonic() + patience
+def _wait(kubectl: Kubectl, namespace: str, holder: str, wait: float) -> None:
+    deadline = time.monotonic() + wait
     while True:
         try:
             return _take(kubectl, namespace, holder)

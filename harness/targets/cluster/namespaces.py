@@ -13,9 +13,9 @@ from typing import Any
 from uuid import uuid4
 
 from trivet.errors import PlatformError, UsageError
+from trivet.host.journal import Run
+from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster import limits
-from trivet.targets.cluster.access import ClusterAccess
-from trivet.targets.local.journal import Run
 
 RUN_LABEL = "trivet.dev/run"
 ROLE_LABEL = "trivet.dev/role"
@@ -69,12 +69,12 @@ def make_namespaces(access: ClusterAccess, run: Run) -> Namespaces:
     if not access.owned:
         namespaces = Namespaces(id=identifier, pipelines=access.pipeline_namespace, serving=access.serving_namespace)
         for namespace in dict.fromkeys((namespaces.pipelines, namespaces.serving)):
-            run.undo(f"objects of trivet in namespace {namespace}", _sweep(access, namespaces, namespace))
+            run.add_cleanup(f"objects of trivet in namespace {namespace}", _sweep(access, namespaces, namespace))
         return namespaces
     namespaces = Namespaces(
         id=identifier, pipelines=f"trivet-pipelines-{identifier}", serving=f"trivet-serving-{identifier}"
     )
-    run.undo(
+    run.add_cleanup(
         f"namespaces {namespaces.pipelines} and {namespaces.serving}",
         access.kubectl.argv("delete", "namespace", "-l", namespaces.selector, "--wait=false"),
     )

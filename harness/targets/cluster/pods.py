@@ -11,10 +11,10 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from trivet.host.kubectl import Kubectl, condition
+from trivet.host.processes import Processes
+from trivet.host.worker import Worker
 from trivet.targets.cluster import limits
-from trivet.targets.cluster.kubectl import Kubectl, condition
-from trivet.targets.local.processes import Processes
-from trivet.targets.local.worker import Worker
 
 HOME = "/trivet"
 """An empty volume of each pod; staged code and data lie here."""

@@ -10,11 +10,11 @@ from typing import Any
 import requests
 
 from trivet.errors import CannotTell
+from trivet.host.kubectl import Kubectl
+from trivet.host.processes import Process, Processes
 from trivet.model.handover import HttpExchange
 from trivet.targets.cluster import limits
-from trivet.targets.cluster.kubectl import Kubectl
 from trivet.targets.cluster.pods import streaming_environment
-from trivet.targets.local.processes import Process, Processes
 
 
 class ApiProxy:

@@ -12,15 +12,15 @@ from typing import Any
 import requests
 
 from trivet.errors import CannotTell, PlatformError
+from trivet.host.kubectl import condition, told
+from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster import limits
-from trivet.targets.cluster.access import ClusterAccess
 from trivet.targets.cluster.client import Cluster
-from trivet.targets.cluster.evidence import Evidence
-from trivet.targets.cluster.kubectl import condition, told
+from trivet.targets.cluster.evidence import EvidenceCollector
 from trivet.targets.cluster.pods import container_state
 from trivet.targets.cluster.proxy import ApiProxy
 from trivet.targets.cluster.traffic import Address
-from trivet.targets.local.clients import HttpServing, cause
+from trivet.targets.common.clients import HttpServing, cause
 
 CONTAINER = "kserve-container"
 INITIALIZER = "storage-initializer"
@@ -38,7 +38,7 @@ class Services:
         access: ClusterAccess,
         cluster: Cluster,
         *,
-        evidence: Evidence,
+        evidence: EvidenceCollector,
         proxy: ApiProxy,
         build: Callable[[str, str], dict[str, Any]],
         stop: Event,

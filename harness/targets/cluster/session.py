@@ -18,32 +18,32 @@ from urllib.parse import urlsplit
 
 import requests
 
-from trivet.engine.events import Emit
 from trivet.errors import NotOffered, PlatformError
+from trivet.host.journal import Run
+from trivet.host.processes import Processes
+from trivet.host.worker import Worker
 from trivet.integration import TrackingApi, build_inference_service
 from trivet.model import feature
+from trivet.model.events import Emit
 from trivet.model.network import NetworkPath
 from trivet.model.rollout import Rollout
 from trivet.model.stack import Stack
+from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster import features, limits
-from trivet.targets.cluster.access import ClusterAccess
 from trivet.targets.cluster.client import Cluster
-from trivet.targets.cluster.evidence import Evidence
-from trivet.targets.cluster.hands import ClusterFaults
+from trivet.targets.cluster.evidence import EvidenceCollector
+from trivet.targets.cluster.fault_injector import ClusterFaults
 from trivet.targets.cluster.metrics import Prometheus
 from trivet.targets.cluster.namespaces import Namespaces, make_namespaces, remove_namespaces
 from trivet.targets.cluster.pods import HOME, JobPod, PodWorker, pod_document
 from trivet.targets.cluster.proxy import ApiProxy, forwarded
 from trivet.targets.cluster.reader import ApiReader
-from trivet.targets.cluster.rollout import drive
 from trivet.targets.cluster.serving import KNATIVE_MODES, STANDARD_MODES, Services
 from trivet.targets.cluster.store import ClusterStore
 from trivet.targets.cluster.traffic import Traffic
-from trivet.targets.local.clients import HttpServing, LocalRuntime
-from trivet.targets.local.journal import Run
-from trivet.targets.local.processes import Processes
-from trivet.targets.local.worker import Worker
-from trivet.targets.session import SERVICE, HandoverSession, Tracking, came_to_be
+from trivet.targets.common.clients import HttpServing, LocalRuntime
+from trivet.targets.common.session import SERVICE, HandoverSession, Tracking, came_to_be
+from trivet.toolkit.rollout import drive
 
 ROLES = ("trainer", "initializer", "runtime")
 POD_LABEL = "trivet.dev/pod"
@@ -73,7 +73,7 @@ class ClusterSession(HandoverSession):
         self._installed = features.of_components(kubectl, self.access.prometheus_url)
         self._proxy = ApiProxy(self._processes, kubectl)
         reader = ApiReader(self._proxy)
-        self._evidence = Evidence(
+        self._evidence = EvidenceCollector(
             self.directory / "evidence",
             reader,
             self.namespaces,

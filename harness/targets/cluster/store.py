@@ -12,11 +12,11 @@ from pathlib import Path
 from threading import Lock
 
 from trivet.errors import UsageError
+from trivet.host.worker import OperationFailed, Worker
+from trivet.model.clients import DownloadFailed
 from trivet.model.handover import Download
-from trivet.targets.base import DownloadFailed
-from trivet.targets.local import limits
-from trivet.targets.local.clients import checksums
-from trivet.targets.local.worker import OperationFailed, Worker
+from trivet.targets.common import limits
+from trivet.targets.common.clients import checksums
 
 
 class ClusterStore:

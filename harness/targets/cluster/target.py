@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 
-from trivet.engine.events import Emit
 from trivet.errors import PlatformError
+from trivet.host.journal import Run, clean, leftovers
+from trivet.host.processes import Processes
+from trivet.model.events import Emit
 from trivet.model.stack import Stack
-from trivet.targets.cluster.access import ClusterAccess
+from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster.session import ClusterSession
-from trivet.targets.local.journal import Run, clean, leftovers
-from trivet.targets.local.processes import Processes
 
 Open = Callable[[Stack, Emit], AbstractContextManager[ClusterAccess]]
 
@@ -42,7 +42,7 @@ class ClusterTarget:
         Raises PlatformError when the cluster does not allow it, or when a fault that was left behind cannot be reverted.
         """
         for leftover in leftovers():
-            if (trouble := clean(leftover)) and leftover.owed:
+            if (trouble := clean(leftover)) and leftover.required:
                 raise PlatformError(
                     f"a fault that run {leftover.run} left behind cannot be reverted: {trouble}",
                     remedy=f"make its cluster reachable; if there is no such cluster any more, remove {leftover.directory}",

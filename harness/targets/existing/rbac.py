@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from trivet.errors import UsageError
-from trivet.targets.cluster.kubectl import Kubectl, json_documents
-from trivet.targets.existing.settings import Existing
+from trivet.host.kubectl import Kubectl, json_documents
+from trivet.model.settings import Existing
 
 ACCOUNT = "trivet"
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from trivet.engine.events import Emit
 from trivet.errors import PlatformError, UsageError
+from trivet.host.kubectl import Kubectl, contexts
+from trivet.model.events import Emit
+from trivet.model.settings import Existing
 from trivet.model.stack import Stack
-from trivet.targets.cluster.access import ClusterAccess, StoreAccess
-from trivet.targets.cluster.kubectl import Kubectl, contexts
+from trivet.provision.access import ClusterAccess, StoreAccess
 from trivet.targets.cluster.target import ClusterTarget
 from trivet.targets.existing.rbac import lacking
-from trivet.targets.existing.settings import Existing
 
 REQUIRED = ("context", "pipeline_namespace", "serving_namespace", "tracking_uri", "artifact_root", "ingress")
 

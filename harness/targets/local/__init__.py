@@ -1,7 +1,6 @@
 """The local target: a stack as processes on this machine, without a cluster, and without Docker unless the user wants it."""
 
 from trivet.targets.local.backing import Backing
-from trivet.targets.local.journal import Leftover, clean, leftovers
 from trivet.targets.local.target import LocalTarget
 
-__all__ = ["Backing", "Leftover", "LocalTarget", "clean", "leftovers"]
+__all__ = ["Backing", "LocalTarget"]

@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from trivet.engine.events import Emit
 from trivet.errors import unknown
+from trivet.host.containers import Containers, Service, pull, require_docker
+from trivet.host.journal import Run
+from trivet.host.worker import Worker
+from trivet.model.clients import StoreClient
+from trivet.model.events import Emit, phase
 from trivet.model.handover import Download
 from trivet.model.stack import Stack
-from trivet.stacks.images.build import build
-from trivet.stacks.images.pulled import through
-from trivet.stacks.images.recipes import images_of
-from trivet.targets.base import StoreClient
-from trivet.targets.local.clients import LocalStore, S3Store
-from trivet.targets.local.containers import Containers, Service, pull, require_docker
-from trivet.targets.local.journal import Run
+from trivet.provision.images.build import build
+from trivet.provision.images.progress import image_steps
+from trivet.provision.images.pulled import through
+from trivet.provision.images.recipes import images_of
+from trivet.targets.common.clients import LocalStore, S3Store
 from trivet.targets.local.servers import answers
-from trivet.targets.local.worker import Worker
-from trivet.targets.phases import image_steps, phase
 
 BUCKET = "mlflow"
 REGION = "us-east-1"
@@ -113,7 +113,7 @@ class Directory:
         return LocalStore(self._directory, fetch)
 
 
-class Bucket:
+class S3Bucket:
     """An S3 server with one bucket, kept in memory."""
 
     title = "S3"
@@ -145,7 +145,7 @@ class Bucket:
 
 
 DATABASES: Mapping[str, type[Sqlite] | type[Postgresql]] = {"sqlite": Sqlite, "postgresql": Postgresql}
-STORES: Mapping[str, type[Directory] | type[Bucket]] = {"files": Directory, "s3": Bucket}
+STORES: Mapping[str, type[Directory] | type[S3Bucket]] = {"files": Directory, "s3": S3Bucket}
 
 
 def speaks_postgresql(address: str) -> bool:

@@ -8,17 +8,9 @@ from pathlib import Path
 import requests
 
 from trivet.errors import PlatformError
+from trivet.host.processes import Process, Processes, ServerFailed, free_ports, port_was_taken
 from trivet.model.stack import Stack
 from trivet.targets.local import limits
-from trivet.targets.local.processes import Process, Processes, free_ports, port_was_taken
-
-
-class ServerFailed(PlatformError):
-    """A server that never answered as it must; ``process`` is what was started, its log included."""
-
-    def __init__(self, message: str, process: Process) -> None:
-        super().__init__(message)
-        self.process = process
 
 
 def start_tracking(

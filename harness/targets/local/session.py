@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
-from trivet.engine.events import Emit
+from trivet.host.journal import Run
+from trivet.host.processes import Process, Processes
+from trivet.host.worker import Worker
+from trivet.model.clients import StoreClient
+from trivet.model.events import Emit
 from trivet.model.stack import Stack
-from trivet.stacks.realise import realise
-from trivet.targets.base import StoreClient
+from trivet.stacks.environments import build_environment
+from trivet.targets.common.clients import Downloads, HttpServing, LocalRuntime, serve, stopped_afterwards
+from trivet.targets.common.session import HandoverSession, Tracking, came_to_be
 from trivet.targets.local.backing import Artifacts, Database
-from trivet.targets.local.clients import Downloads, HttpServing, LocalRuntime, serve, stopped_afterwards
-from trivet.targets.local.journal import Run
-from trivet.targets.local.processes import Process, Processes
 from trivet.targets.local.servers import start_runtime, start_tracking
-from trivet.targets.local.worker import Worker
-from trivet.targets.session import HandoverSession, Tracking, came_to_be
 
 
 class LocalSession(HandoverSession):
@@ -57,7 +57,7 @@ class LocalSession(HandoverSession):
 
     def _realise(self, role: str) -> Path:
         with self._phase(f"{role} environment"):
-            return Path(realise(self._stack.roles[role], stop=self._processes.closed).python)
+            return Path(build_environment(self._stack.roles[role], stop=self._processes.closed).python)
 
     def _ask_runtime_python(self) -> str:
         python = self._python["runtime"].result()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
-from trivet.engine.events import Emit
 from trivet.errors import PlatformError
+from trivet.host.journal import Run, clean, leftovers
+from trivet.host.processes import Processes
+from trivet.model.events import Emit
 from trivet.model.stack import ROLES, Stack
 from trivet.targets.local.backing import DATABASES, Backing
-from trivet.targets.local.journal import Run, clean, leftovers
-from trivet.targets.local.processes import Processes
 from trivet.targets.local.session import LocalSession
 
 

@@ -1,0 +1,65 @@
+"""A run that judges contracts one at a time, for callers such as pytest that decide the order themselves."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import cached_property
+
+from trivet.engine.run import Recorder, judge
+from trivet.host.signals import unwinding_on_signals
+from trivet.model.contract import Contract
+from trivet.model.events import Emit
+from trivet.model.report import ConformanceReport, ContractResult
+from trivet.model.stack import Stack
+from trivet.model.target import Session, Target
+
+
+class IncrementalRun:
+    """Starts the stack when a session is first asked for, and stops it on ``close``. Use as a context manager."""
+
+    def __init__(self, *, target: Target, stack: Stack, profile: str, emit: Emit, command: str = "") -> None:
+        self.target = target
+        self.stack = stack
+        self._profile = profile
+        self._command = command
+        self._recorder = Recorder(emit)
+        self._exit = ExitStack()
+        self._results: dict[str, ContractResult] = {}
+
+    @cached_property
+    def session(self) -> Session:
+        """The running stack. While it runs, SIGTERM and SIGHUP unwind the process as Ctrl-C does, so that it is stopped."""
+        self._exit.enter_context(unwinding_on_signals())
+        return self._exit.enter_context(self.target.start(self.stack, self._recorder))
+
+    def judge(self, contract: Contract) -> ContractResult:
+        """The result for ``contract``, observed once per run."""
+        if contract.id not in self._results:
+            self._results[contract.id] = judge(contract, self.session, self.stack, self._recorder)
+        return self._results[contract.id]
+
+    def report(self) -> ConformanceReport:
+        """The report over what was judged so far. Needs a session that is still open."""
+        return self._recorder.report(
+            tuple(self._results.values()),
+            self.session,
+            target=self.target.name,
+            stack=self.stack,
+            profile=self._profile,
+            command=self._command,
+        )
+
+    @property
+    def judged(self) -> bool:
+        """Whether any contract was judged."""
+        return bool(self._results)
+
+    def close(self) -> None:
+        """Stop everything that was started."""
+        self._exit.close()
+
+    def __enter__(self) -> IncrementalRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,291 @@
+"""The hands that make faults on a cluster, and take them back.
+
+How a change is undone is written into the run's journal before the change is made, as a kubectl command that may run twice: a made object
+is deleted, a patched one gets by a patch what the fields held before. So a killed run's faults are reverted by whoever cleans up after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trivet.errors import PlatformError, TrivetError, UsageError
+from trivet.host.journal import Run
+from trivet.host.kubectl import Kubectl
+from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject, Verb
+from trivet.provision.access import ClusterAccess
+from trivet.targets.cluster import limits
+from trivet.targets.cluster.lease import held
+from trivet.targets.cluster.namespaces import Namespaces
+from trivet.toolkit.merge_patch import holds, reverse
+
+PLATFORM_NAMESPACE = "trivet-platform"
+"""Where trivet's own clusters have MLflow, the store and the database."""
+
+_KILL = 'for each in /proc/[0-9]*; do case "${each#/proc/}" in 1|$$) ;; *) kill -9 "${each#/proc/}" ;; esac; done'
+"""From inside nobody can kill a container's first process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A change that was made, or was about to be: how to see that it is undone, and how to undo it (arguments of kubectl)."""
+
+    what: str
+    verb: Verb
+    kind: str
+    name: str
+    namespace: str
+    undo: tuple[str, ...]
+    number: int
+    back: Any = None
+    """The merge patch that puts back what was there before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnChange:
+    """A change of what the scenario made itself, outside Kubernetes."""
+
+    what: str
+    back: Callable[[], object]
+
+
+class ClusterFaults:
+    """Satisfies ``trivet.model.clients.FaultClient``."""
+
+    def __init__(self, access: ClusterAccess, namespaces: Namespaces, run: Run) -> None:
+        self.owned = access.owned
+        self.context = access.kubectl.context
+        self.namespaces: Mapping[str, str] = {
+            PIPELINES: namespaces.pipelines,
+            SERVING: namespaces.serving,
+            **({PLATFORM: PLATFORM_NAMESPACE} if access.owned else {}),
+        }
+        self._kubectl = replace(access.kubectl, mark=run.id)
+        self._own = namespaces
+        self._run = run
+
+    def lease(self, wait: float = 0.0) -> AbstractContextManager[None]:
+        """Hold the cluster's lease for scenarios during the block. Raises UsageError when another run holds it after ``wait`` s."""
+        where = self.namespaces.get(PLATFORM, self.namespaces[SERVING])
+        return held(
+            self._kubectl,
+            self._run,
+            namespace=where,
+            holder=self._own.id,
+            wait=wait,
+            gone_with=self._kubectl.kubeconfig if self.owned else None,
+        )
+
+    def injector(self, affected_objects: Sequence[AffectedObject]) -> ClusterFaultInjector:
+        """Hands that may change what ``affected_objects`` say."""
+        return ClusterFaultInjector(
+            self._kubectl, self._run, self.namespaces, self._own.label, affected_objects, owned=self.owned
+        )
+
+
+class ClusterFaultInjector:
+    """Satisfies ``trivet.model.clients.RevertibleInjector``."""
+
+    def __init__(
+        self,
+        kubectl: Kubectl,
+        run: Run,
+        namespaces: Mapping[str, str],
+        label: Mapping[str, str],
+        affected_objects: Sequence[AffectedObject],
+        *,
+        owned: bool = False,
+    ) -> None:
+        self.namespaces = namespaces
+        # A cluster of trivet's own goes with its kubeconfig; somebody else's may only be out of reach.
+        self._place_of_all = kubectl.kubeconfig if owned else None
+        self._kubectl = kubectl
+        self._run = run
+        self._label = label
+        self._touches = {touch: touch.count for touch in affected_objects}
+        self._changes: list[Change | OwnChange] = []
+        self._touched: list[str] = []
+
+    @property
+    def changed_objects(self) -> Sequence[str]:
+        """What was changed so far, in words."""
+        return tuple(self._touched)
+
+    def get(self, kind: str, name: str, *, namespace: str) -> Mapping[str, Any] | None:
+        """One object, or None when it is not there."""
+        return self._kubectl.get(kind, name, namespace=self._place(namespace))
+
+    def find(self, kind: str, *, namespace: str, selector: str = "") -> Sequence[Mapping[str, Any]]:
+        """The objects that ``selector`` finds."""
+        return self._kubectl.objects(kind, namespace=self._place(namespace), selector=selector)
+
+    def execute(
+        self, pod: str, command: Sequence[str], *, namespace: str, container: str = "", seconds: float = 30.0
+    ) -> tuple[int, str]:
+        """Run a command in a pod: its exit status, and standard output followed by standard error."""
+        arguments = self._kubectl.exec_arguments(
+            pod, command, namespace=self._place(namespace), container=container, interactive=False
+        )
+        done = self._kubectl.attempt(*arguments, seconds=seconds)
+        return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
+
+    def create(self, document: Mapping[str, Any]) -> None:
+        """Make an object; its namespace is given by role. Raises UsageError when there is one of that name already."""
+        kind, metadata = str(document["kind"]), document["metadata"]
+        name, role = metadata["name"], metadata["namespace"]
+        self._permit(Verb.CREATE, kind, name, role)
+        place = self._place(role)
+        if self._kubectl.get(kind, name, namespace=place) is not None:
+            raise UsageError(
+                f"there is a {kind} {name} in {place} already, so that the fault cannot make one",
+                remedy=f"remove it, if nobody needs it: kubectl delete {kind} {name} -n {place}",
+            )
+        undo = ("delete", kind, name, "-n", place, "--ignore-not-found")
+        change = self._note(Verb.CREATE, kind, name, place, undo)
+        labels = {**(metadata.get("labels") or {}), **self._label}
+        marked = {**document, "metadata": {**metadata, "namespace": place, "labels": labels}}
+        self._change(change, ("create", "--validate=strict", "-f", "-"), stdin=json.dumps(marked))
+
+    def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str) -> None:
+        """Change an object by a JSON merge patch; what it held before is put back."""
+        self._permit(Verb.PATCH, kind, name, namespace)
+        place = self._place(namespace)
+        before = self._kubectl.get(kind, name, namespace=place)
+        if before is None:
+            raise PlatformError(f"there is no {kind} {name} in {place} to change")
+        back = reverse(patch, before)
+        # In a file that only this user reads, since a patch may hold a secret, and a command line is seen by everybody.
+        path = self._run.directory / f"undo-{len(self._changes)}-{os.urandom(4).hex()}.json"
+        path.touch(mode=0o600, exist_ok=False)
+        with path.open("w", encoding="utf-8") as file:
+            json.dump(back, file)
+            file.flush()
+            os.fsync(file.fileno())
+        undo = ("patch", kind, name, "-n", place, "--type=merge", f"--patch-file={path}")
+        change = self._note(Verb.PATCH, kind, name, place, undo, back)
+        arguments = ("patch", kind, name, "-n", place, "--type=merge", "--patch-file=/dev/stdin")
+        self._change(change, arguments, stdin=json.dumps(patch))
+
+    def replace(self, pod: str, *, namespace: str) -> None:
+        """Delete a pod, which its controller makes again. Raises UsageError for a pod that nothing would bring back."""
+        self._permit(Verb.REPLACE, "pod", pod, namespace)
+        place = self._place(namespace)
+        found = self._kubectl.get("pod", pod, namespace=place)
+        if found is None:
+            raise PlatformError(f"there is no pod {pod} in {place}")
+        if not any(owner.get("controller") for owner in found["metadata"].get("ownerReferences") or ()):
+            raise UsageError(
+                f"pod {pod} has no controller, so that nothing would bring it back",
+                remedy="name a pod of a Deployment or StatefulSet",
+            )
+        self._touched.append(f"delete pod/{pod} in {place}, which its controller makes again")
+        self._kubectl.delete("pod", pod, namespace=place, wait=False)
+
+    def own(self, what: str, change: Callable[[], object], back: Callable[[], object]) -> None:
+        """Change something that the scenario made itself and that is no object of Kubernetes'."""
+        self._changes.append(OwnChange(what=what, back=back))
+        self._touched.append(what)
+        change()
+
+    def crash(self, pod: str, container: str, *, namespace: str) -> None:
+        """Kill what the first process of a container started; where that ends too, the kubelet starts the container again."""
+        self._permit(Verb.REPLACE, "pod", pod, namespace)
+        place = self._place(namespace)
+        self._touched.append(
+            f"kill the processes of {container} in pod/{pod} in {place}, which the kubelet starts again"
+        )
+        # The shell that does it may end with its container: its status says nothing.
+        self.execute(pod, ["sh", "-c", _KILL], namespace=namespace, container=container)
+
+    def revert(self) -> Sequence[tuple[str, str]]:
+        """Undo every change, the last one first. Returns what is left behind: why, and the command that removes it."""
+        left: list[tuple[Change | OwnChange, str]] = []
+        interrupt: KeyboardInterrupt | None = None
+        for change in reversed(self._changes):
+            try:
+                trouble = self._undo(change)
+            except KeyboardInterrupt as heard:
+                # Whoever asks for the end is heard once, and then nothing breaks this off (trivet.host.signals).
+                interrupt = heard
+                trouble = self._undo(change)
+            if trouble:
+                left.append((change, trouble))
+        self._changes = [change for change, _ in reversed(left)]
+        if interrupt:
+            raise interrupt
+        return tuple(
+            (
+                f"{change.what}: {trouble}",
+                shlex.join(self._kubectl.argv(*change.undo)) if isinstance(change, Change) else "",
+            )
+            for change, trouble in left
+        )
+
+    def _undo(self, change: Change | OwnChange) -> str:
+        """Undo one change; why not, or an empty string. Raises no Exception, since the others are to be undone too."""
+        try:
+            if isinstance(change, OwnChange):
+                change.back()
+                return ""
+            if trouble := self._undone(change):
+                return trouble
+            self._run.cleanup_done(change.number)
+        except TrivetError as error:
+            return error.message
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _undone(self, change: Change) -> str:
+        """Undo a change of an object and look whether it is undone; why not, or an empty string. Raises PlatformError."""
+        now = self._kubectl.get(change.kind, change.name, namespace=change.namespace)
+        if now is None:
+            return "" if change.verb is Verb.CREATE else f"there is no {change.kind} {change.name} any more"
+        self._kubectl.run(*change.undo, seconds=limits.DELETED)
+        now = self._kubectl.get(change.kind, change.name, namespace=change.namespace)
+        if change.verb is Verb.CREATE:
+            return "" if now is None else "it is still there"
+        return "" if now is not None and holds(now, change.back) else "it does not hold what it did before"
+
+    def _note(self, verb: Verb, kind: str, name: str, place: str, undo: tuple[str, ...], back: Any = None) -> Change:
+        what = f"{verb} {kind}/{name} in {place}"
+        number = self._run.add_cleanup(
+            f"a fault: {what}", self._kubectl.argv(*undo), required=True, gone_with=self._place_of_all
+        )
+        change = Change(
+            what=what, verb=verb, kind=kind, name=name, namespace=place, undo=undo, number=number, back=back
+        )
+        self._changes.append(change)
+        return change
+
+    def _change(self, change: Change, arguments: Sequence[str], *, stdin: str) -> None:
+        self._touched.append(change.what)
+        self._kubectl.run(*arguments, stdin=stdin)
+
+    def _place(self, role: str) -> str:
+        if role not in self.namespaces:
+            raise UsageError(
+                f"no fault may touch the namespace {role!r} on this cluster",
+                remedy=f"use one of the roles {', '.join(self.namespaces)}",
+            )
+        return self.namespaces[role]
+
+    def _permit(self, verb: Verb, kind: str, name: str, role: str) -> None:
+        """Count a change against what the fault said. Raises UsageError for one that it did not say, or one too many."""
+        said = next((touch for touch in self._touches if touch.covers(verb, kind, name, role)), None)
+        if said is None:
+            raise UsageError(
+                f"the fault did not say that it would {verb} {kind}/{name} in the {role} namespace",
+                remedy="name it among the fault's touches, where `trivet scenario plan` shows it",
+            )
+        if not self._touches[said]:
+            raise UsageError(
+                f"the fault touches more objects than it said: {said}, and {kind}/{name} would be one more",
+                remedy="state the right count in the touch, or narrow the selector",
+            )
+        self._touches[said] -= 1

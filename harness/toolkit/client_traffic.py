@@ -1,0 +1,153 @@
+"""Reading traffic: which answers were lost, how long an outage was, and the second-by-second record that a timeline shows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from trivet.errors import CannotTell, TrivetError
+from trivet.integration import v2_values
+from trivet.model.scenario import Gauge, Mark, Timeline, TrafficBucket, Workload
+from trivet.model.traffic import Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outage:
+    """What clients lost in a slice of the traffic.
+
+    ``lost`` of ``requests`` got no good answer in time; ``errors`` of them an answer that was none (an HTTP error, no connection, a wrong
+    value), the rest came too late. ``seconds`` is from when the first of them was due to when the last one was, and one interval more; 0
+    for none. ``stall`` is the longest time that an answer took, or a request waited for none. ``first`` is the first lost answer in words.
+    """
+
+    requests: int
+    lost: int
+    errors: int
+    seconds: float
+    stall: float
+    first: str = ""
+
+    def __str__(self) -> str:
+        if not self.lost:
+            return f"none of {self.requests} requests lost, the slowest answer after {self.stall:.1f} s"
+        return (
+            f"{self.lost} of {self.requests} requests lost over {self.seconds:.1f} s ({self.errors} with an error), "
+            f"the slowest after {self.stall:.1f} s; the first: {self.first}"
+        )
+
+
+def answered_by(answer: Answer, models: Mapping[str, Sequence[Any]]) -> str:
+    """The model that gave an answer, by its values; ``service`` where none are known; empty for an answer that is none."""
+    if answer.status != 200:
+        return ""
+    if not models:
+        return "service"
+    try:
+        values = v2_values(answer.body)
+    except TrivetError:
+        return ""
+    return next((name for name, expected in models.items() if _same(values, expected)), "")
+
+
+def is_lost(answer: Answer, workload: Workload) -> bool:
+    """Whether a client got nothing from it."""
+    return answer.seconds > workload.client_timeout or not answered_by(answer, workload.models)
+
+
+def all_known(answers: Sequence[Answer], workload: Workload, ends: float) -> bool:
+    """Whether every request that was due until ``ends`` is among ``answers``, which are in the order in which they were due.
+
+    Requests are due at a steady rate, so that one that is still under way is a gap before a later one.
+    """
+    due = [answer.at for answer in answers]
+    later = next((number for number, at in enumerate(due) if at > ends), None)
+    return later is not None and all(after - at < 1.5 / workload.rate for at, after in pairwise(due[: later + 1]))
+
+
+def outage(answers: Sequence[Answer], workload: Workload) -> Outage:
+    """What was lost among ``answers``. Raises CannotTell when there are none: no request says nothing about an outage."""
+    if not answers:
+        raise CannotTell("no request was due in the slice, so that it shows nothing")
+    lost = [answer for answer in answers if is_lost(answer, workload)]
+    return Outage(
+        requests=len(answers),
+        lost=len(lost),
+        errors=sum(not answered_by(answer, workload.models) for answer in lost),
+        seconds=round(lost[-1].at - lost[0].at + 1 / workload.rate, 3) if lost else 0.0,
+        stall=round(max(answer.seconds for answer in answers), 3),
+        first=_told(lost[0], workload) if lost else "",
+    )
+
+
+def _told(lost: Answer, workload: Workload) -> str:
+    """A lost answer in words; a right one that came too late is not quoted."""
+    model = answered_by(lost, workload.models)
+    return (
+        f"the answer of {model} after {lost.seconds:.1f} s, more than {workload.client_timeout:g} s"
+        if model
+        else str(lost)
+    )
+
+
+def timeline(
+    answers: Sequence[Answer],
+    workload: Workload | None,
+    *,
+    began: float,
+    ended: float,
+    marks: Mapping[str, float],
+    gauges: Mapping[str, Sequence[tuple[float, Mapping[str, float]]]],
+) -> Timeline:
+    """The record of everything from ``began`` to ``ended`` (``time.monotonic``), in whole seconds from its begin.
+
+    Seconds without a request have an entry too: a gap in the traffic must show.
+    """
+    bins: dict[int, list[Answer]] = {}
+    for answer in answers:
+        bins.setdefault(math.floor(answer.at - began), []).append(answer)
+    seconds = []
+    if workload and bins:
+        for at in range(min(bins), max(bins) + 1):
+            due = bins.get(at, [])
+            good = Counter(
+                name
+                for answer in due
+                if (name := answered_by(answer, workload.models)) and not is_lost(answer, workload)
+            )
+            took = [answer.seconds for answer in due] or [0.0]
+            seconds.append(
+                TrafficBucket(
+                    at=at,
+                    requests=len(due),
+                    lost=sum(is_lost(answer, workload) for answer in due),
+                    typical=round(median(took), 3),
+                    slowest=round(max(took), 3),
+                    answers={name: good[name] for name in workload.models or good},
+                )
+            )
+    return Timeline(
+        rate=workload.rate if workload else 0.0,
+        client_timeout=workload.client_timeout if workload else 0.0,
+        seconds=tuple(seconds),
+        marks=tuple(Mark(at=round(at - began, 3), name=name) for name, at in marks.items() if at <= ended),
+        gauges=tuple(
+            Gauge(name=name, points=tuple((round(at - began, 3), dict(values)) for at, values in points))
+            for name, points in gauges.items()
+        ),
+    )
+
+
+def _same(values: Sequence[Any], expected: Sequence[Any]) -> bool:
+    return len(values) == len(expected) and all(
+        math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9) if _number(one) and _number(other) else one == other
+        for one, other in zip(values, expected, strict=True)
+    )
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

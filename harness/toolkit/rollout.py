@@ -1,0 +1,287 @@
+"""Drives one roll-out by the core library's plans, under traffic: deploy, canary, take back, resume, promote, roll back; where the earlier
+revision still ran then, promote once more and roll back as if it did not.
+
+It records and judges nothing: several contracts read one record, as they read one hand-off. The two models answer the same request with
+different values, so that an answer tells which of them gave it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from uuid import uuid4
+
+from trivet.errors import CannotTell, TrivetError
+from trivet.integration import (
+    Rollback,
+    TrackingApi,
+    build_inference_service,
+    is_ready,
+    newest_revision,
+    promote,
+    resolve_storage_uri,
+    rollback,
+    set_canary,
+    shares,
+    v2_request,
+)
+from trivet.model.clients import Background, ClusterClient, TrafficClient, TrainerClient
+from trivet.model.rollout import (
+    ABORTED,
+    CANARY,
+    PROMOTED,
+    REPEATED,
+    RESTORED,
+    RESUMED,
+    ROLLED_BACK,
+    Rollout,
+    RolloutModel,
+    RolloutStep,
+)
+
+SERVICE = "rolling-classifier"
+ROWS = [{"a": 0.5, "b": -0.25, "c": 1.5}]
+
+RATE = 5.0
+"""Requests per second in the background: enough to see a gap of a second, little beside what the models can answer."""
+PERCENT = 20
+SPLIT = 1000
+"""Answers over which the split is counted; what they can show is planned in the contract that judges them."""
+FIRST = 10
+LEAD = 3.0
+HOLD = 5.0
+"""Seconds of traffic before the first step, and after each one."""
+
+READY = 240.0
+SETTLED = 180.0
+"""Seconds that a service may take to become ready, and a change to come about. A pod starts in 20 to 40 on two busy cores."""
+
+SOURCE_URI = "internal.serving.kserve.io/storage-initializer-sourceuri"
+"""The annotation by which KServe tells its pod webhook what to fetch (kserve 0.14.1 and 0.20.0 pkg/constants/constants.go)."""
+
+FRUGAL: Mapping[str, Mapping[str, str]] = {
+    "requests": {"cpu": "25m", "memory": "256Mi"},
+    "limits": {"cpu": "1", "memory": "2Gi"},
+}
+"""Resources of services that are there for a check only: a node of two cores has little to promise beside the platform itself."""
+
+Service = Mapping[str, Any]
+TakeBack = Callable[[Service, Service], Rollback]
+"""The plan to go back, from the service as it is and as it was before the roll-out."""
+
+
+def drive(
+    *,
+    cluster: ClusterClient,
+    traffic: TrafficClient,
+    trainer: TrainerClient,
+    tracking: TrackingApi,
+    artifact_root: str,
+    deployment: Mapping[str, Any] | None = None,
+    name: str = SERVICE,
+    alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda service: service,
+    take_back: TakeBack | None = None,
+    last: str = RESTORED,
+    load_seconds: float = 0.0,
+) -> Rollout:
+    """Deploy a model, roll a second one out beside it and back, and remove the service again.
+
+    ``deployment`` is what the platform at hand needs of ``build_inference_service`` (mode, autoscaler). ``alter`` changes each
+    InferenceService before it is applied, and ``take_back`` plans the rollback after the promotion: where they are given, what happens is
+    not what the core library would do. ``last`` is the step to end with, and the models take ``load_seconds`` longer to load than they
+    would. Raises CannotTell when not even the first model gets ready.
+    """
+    request = v2_request(None, ROWS)
+    registered = f"trivet-{name}-{uuid4().hex[:8]}"
+    models: list[RolloutModel] = []
+    services: list[dict[str, Any]] = []
+    for offset in (0, 10):
+        logged = trainer.log_model(
+            estimator="logistic-regression", label_offset=offset, load_seconds=load_seconds, register_as=registered
+        )
+        model_uri = f"models:/{registered}/{logged.version}"
+        uri = resolve_storage_uri(model_uri, tracking=tracking, artifact_root=artifact_root)
+        models.append(
+            RolloutModel(name=f"version {logged.version}", storage_uri=uri, answer=trainer.predict(model_uri, ROWS))
+        )
+        built = build_inference_service(
+            name=name,
+            storage_uri=uri,
+            run_id=logged.run_id,
+            pipeline="trivet",
+            model_name=registered,
+            model_version=logged.version,
+            exists=bool(services),
+            canary_percent=PERCENT if services else None,
+            resources=FRUGAL,
+            **{**(deployment or {}), "namespace": cluster.namespace, "min_replicas": 1, "max_replicas": 1},
+        )
+        services.append(alter(built))
+    with deployed(cluster, services[0]) as stable:
+        ready = time.monotonic()
+        first = traffic.send(name, request, times=FIRST, at_once=1)
+        with traffic.background(name, request, rate=RATE) as background:
+            run = _Run(cluster, traffic, background, name, services[1], stable, take_back, last)
+            try:
+                run.go(request)
+            except TrivetError as error:
+                run.trouble = run.trouble or error.message
+        return Rollout(
+            stable=models[0],
+            canary=models[1],
+            applied=services[1],
+            ready=ready,
+            first=first,
+            steps=run.steps,
+            last=last,
+            percent=PERCENT,
+            split=run.split,
+            split_service=run.split_service,
+            stream=background.stream,
+            uris=_uris(cluster, name),
+            trouble=run.trouble,
+        )
+
+
+@contextlib.contextmanager
+def deployed(cluster: ClusterClient, service: Service, *, seconds: float = READY) -> Iterator[Service]:
+    """``service`` applied, as the API server has it when it says Ready; deleted at the end of the block.
+
+    Raises CannotTell with the conditions when it does not get ready within ``seconds``.
+    """
+    name = service["metadata"]["name"]
+    try:
+        cluster.apply(service)
+        yield wait_for(cluster, name, is_ready, "says Ready=True", seconds=seconds)
+    finally:
+        cluster.delete("inferenceservice", name)
+
+
+def wait_for(
+    cluster: ClusterClient, name: str, holds: Callable[[Service], bool], what: str, *, seconds: float
+) -> Service:
+    """The InferenceService ``name`` once ``holds`` is true of it. Raises CannotTell, with its conditions, after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        observed = cluster.get("inferenceservice", name) or {}
+        if holds(observed):
+            return observed
+        if time.monotonic() > deadline:
+            raise CannotTell(
+                f"within {seconds:g} s InferenceService {name} did not get to where it {what}: {_told(observed)}"
+            )
+        time.sleep(0.3)
+
+
+class _Run:
+    """The steps of one roll-out, recorded as far as they come."""
+
+    def __init__(
+        self,
+        cluster: ClusterClient,
+        traffic: TrafficClient,
+        background: Background,
+        name: str,
+        candidate: Service,
+        stable: Service,
+        take_back: TakeBack | None,
+        last: str,
+    ) -> None:
+        self._cluster = cluster
+        self._traffic = traffic
+        self._background = background
+        self._name = name
+        self._candidate = candidate
+        self._stable = stable
+        self._take_back = take_back or self._as_pods_allow
+        self._last = last
+        self.steps: list[RolloutStep] = []
+        self.split: list[Any] = []
+        self.split_service: Service | None = None
+        self.trouble = ""
+
+    def go(self, request: Service) -> None:
+        old = newest_revision(self._stable)
+        time.sleep(LEAD)
+        observed = self._step(
+            CANARY, self._candidate, lambda seen: shares(seen).get(newest_revision(seen), 0) == PERCENT, apply=True
+        )
+        new = newest_revision(observed)
+        self.split = self._traffic.send(self._name, request, times=SPLIT)
+        self.split_service = self._cluster.get("inferenceservice", self._name)
+        self._step(ABORTED, rollback(observed).patch, lambda seen: shares(seen) == {old: 100})
+        self._step(RESUMED, set_canary(PERCENT), lambda seen: shares(seen) == {new: PERCENT, old: 100 - PERCENT})
+        promoted = self._step(PROMOTED, promote(), lambda seen: shares(seen) == {new: 100} and _rolled_out(seen) == new)
+        plan = self._take_back(promoted, self._stable)
+        self._step(ROLLED_BACK, plan.patch, lambda seen: _is_back(seen, plan, new))
+        if plan.revision and self._last == RESTORED:
+            self._step(REPEATED, promote(), lambda seen: shares(seen) == {new: 100} and _rolled_out(seen) == new)
+            anew = rollback(promoted, previous=self._stable)
+            self._step(RESTORED, anew.patch, lambda seen: _is_back(seen, anew, new))
+
+    def _as_pods_allow(self, observed: Service, previous: Service) -> Rollback:
+        """The core library's plan, told whether the earlier revision has a pod that is ready and not ending."""
+        old = newest_revision(previous)
+        found = self._cluster.get("pod", selector=f"serving.knative.dev/revision={old}") or {}
+        warm = any(
+            "deletionTimestamp" not in pod["metadata"]
+            and condition.get("type") == "Ready"
+            and condition["status"] == "True"
+            for pod in found.get("items") or ()
+            for condition in (pod.get("status") or {}).get("conditions") or ()
+        )
+        return rollback(observed, previous=previous, previous_is_warm=warm)
+
+    def _step(self, name: str, change: Service, holds: Callable[[Service], bool], *, apply: bool = False) -> Service:
+        began = self._background.mark(name)
+        if apply:
+            self._cluster.apply(change)
+        else:
+            self._cluster.patch("inferenceservice", self._name, change)
+        observed: Service = {}
+        settled: float | None = None
+        try:
+            observed = wait_for(self._cluster, self._name, holds, f"shows the effect of: {name}", seconds=SETTLED)
+            settled = self._background.mark(f"{name}: settled")
+            time.sleep(HOLD)
+        finally:
+            ended = time.monotonic()
+            self.steps.append(
+                RolloutStep(name=name, change=change, began=began, settled=settled, ended=ended, service=observed)
+            )
+        return observed
+
+
+def _is_back(observed: Service, plan: Rollback, from_revision: str) -> bool:
+    """Whether all traffic is where a rollback wants it: at a revision that there is, or at one newer than ``from_revision``."""
+    newest = newest_revision(observed)
+    if plan.revision:
+        return shares(observed) == {plan.revision: 100}
+    return newest not in ("", from_revision) and shares(observed) == {newest: 100}
+
+
+def _rolled_out(observed: Service) -> str:
+    component = ((observed.get("status") or {}).get("components") or {}).get("predictor") or {}
+    return str(component.get("latestRolledoutRevision") or "")
+
+
+def _uris(cluster: ClusterClient, name: str) -> dict[str, str]:
+    found = cluster.get("revision.serving.knative.dev", selector=f"serving.kserve.io/inferenceservice={name}") or {}
+    return {
+        item["metadata"]["name"]: str((item["metadata"].get("annotations") or {}).get(SOURCE_URI, ""))
+        for item in found.get("items") or ()
+    }
+
+
+def _told(observed: Service) -> str:
+    """The conditions that are not true, in a line."""
+    conditions = (observed.get("status") or {}).get("conditions") or ()
+    told = [
+        f"{condition['type']}={condition['status']}"
+        + (f" ({condition.get('reason', '')}: {condition.get('message', '')})" if condition.get("message") else "")
+        for condition in conditions
+        if condition.get("status") != "True"
+    ]
+    return "; ".join(told) or ("all conditions are true" if conditions else "it has no status")

@@ -1,0 +1,313 @@
+"""Hands on a cluster: each change is journalled before it is made, taken back exactly, and only made when it was said before.
+
+kubectl is one on paper, whose cluster is a directory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import kubectl_on_paper
+import pytest
+
+from trivet.errors import PlatformError, UsageError
+from trivet.host import journal
+from trivet.host.journal import Run, clean, leftovers
+from trivet.host.kubectl import Kubectl
+from trivet.model.fault import SERVING, AffectedObject, Verb
+from trivet.provision.access import ClusterAccess, StoreAccess
+from trivet.targets.cluster import lease
+from trivet.targets.cluster.fault_injector import ClusterFaults
+from trivet.targets.cluster.lease import NAME, expired
+from trivet.targets.cluster.namespaces import Namespaces
+from trivet.toolkit.merge_patch import holds, reverse
+
+DEPLOYMENT: dict[str, Any] = {
+    "kind": "Deployment",
+    "metadata": {"name": "features", "namespace": "serving", "labels": {"app": "features"}},
+    "spec": {
+        "replicas": 2,
+        "template": {"spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}]}},
+    },
+}
+POLICY: dict[str, Any] = {"kind": "NetworkPolicy", "metadata": {"name": "cut", "namespace": SERVING}, "spec": {}}
+TOUCHES = (
+    AffectedObject(verb=Verb.PATCH, kind="deployment", name="features", namespace=SERVING, count=2),
+    AffectedObject(verb=Verb.CREATE, kind="networkpolicy", name="cut", namespace=SERVING),
+    AffectedObject(verb=Verb.REPLACE, kind="pod", name="features-*", namespace=SERVING),
+)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a cluster with one Deployment; the cache is elsewhere too."""
+    root = tmp_path / "cluster"
+    monkeypatch.setenv("PAPER_CLUSTER", str(root))
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(kubectl_on_paper, "ROOT", root)
+    kubectl_on_paper.store(kubectl_on_paper.place("deployment", "features", "serving"), DEPLOYMENT)
+    return root
+
+
+def kubectl(folder: Path) -> Kubectl:
+    script = folder / "kubectl"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {kubectl_on_paper.__file__} "$@"\n')
+    script.chmod(0o755)
+    return Kubectl(context="paper", binary=str(script))
+
+
+def faults(run: Run, folder: Path, identifier: str = "abcd1234") -> ClusterFaults:
+    access = ClusterAccess(
+        kubectl=kubectl(folder),
+        ingress="",
+        tracking_uri="",
+        tracking_url="",
+        prometheus_url="",
+        store=StoreAccess(root="s3://x"),
+        images={},
+        owned=False,
+        pipeline_namespace="pipelines",
+        serving_namespace="serving",
+    )
+    return ClusterFaults(access, Namespaces(id=identifier, pipelines="pipelines", serving="serving"), run)
+
+
+def everything(root: Path) -> dict[str, Any]:
+    return {str(path.relative_to(root)): json.loads(path.read_text()) for path in root.rglob("*.json")}
+
+
+def test_a_crash_is_among_what_was_touched_and_only_of_what_was_said(cluster: Path, tmp_path: Path) -> None:
+    with Run() as run:
+        injector = faults(run, tmp_path).injector(TOUCHES)
+        injector.crash("features-1", "a", namespace=SERVING)
+        assert "features-1" in injector.changed_objects[-1]
+        with pytest.raises(UsageError, match="more objects"):
+            injector.crash("features-2", "a", namespace=SERVING)
+        with pytest.raises(UsageError, match="did not say"):
+            injector.crash("other-1", "a", namespace=SERVING)
+        assert injector.revert() == ()
+
+
+def test_what_was_changed_is_as_it_was_after_the_revert(cluster: Path, tmp_path: Path) -> None:
+    before = everything(cluster)
+    with Run() as run:
+        injector = faults(run, tmp_path).injector(TOUCHES)
+        injector.create(POLICY)
+        injector.patch("deployment", "features", {"spec": {"replicas": 0, "paused": True}}, namespace=SERVING)
+        injector.patch("deployment", "features", {"metadata": {"labels": {"app": None, "new": "x"}}}, namespace=SERVING)
+        changed = everything(cluster)
+        assert changed["serving/deployment/features.json"]["spec"]["replicas"] == 0
+        assert changed["serving/networkpolicy/cut.json"]["metadata"]["labels"] == {"trivet.dev/run": "abcd1234"}
+        assert injector.revert() == ()
+        assert everything(cluster) == before
+    assert not leftovers()
+
+
+def test_what_the_scenario_made_itself_is_put_back_with_everything_else_and_told_when_it_is_not(
+    cluster: Path, tmp_path: Path
+) -> None:
+    alias = ["1"]
+
+    def away() -> None:
+        raise PlatformError("MLflow does not answer")
+
+    with Run() as run:
+        injector = faults(run, tmp_path).injector(())
+        injector.own("alias → 2", lambda: alias.append("2"), lambda: alias.remove("2"))
+        assert alias == ["1", "2"]
+        assert injector.changed_objects == ("alias → 2",)
+        assert injector.revert() == ()
+        assert alias == ["1"]
+        injector.own("alias → 3", lambda: None, away)
+        assert injector.revert() == (("alias → 3: MLflow does not answer", ""),)
+
+
+def test_a_change_whose_way_back_breaks_does_not_keep_the_others_from_theirs(cluster: Path, tmp_path: Path) -> None:
+    def broken() -> None:
+        raise ValueError("no such alias")
+
+    before = everything(cluster)
+    with Run() as run:
+        injector = faults(run, tmp_path).injector(TOUCHES)
+        injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
+        injector.own("move the alias", lambda: None, broken)
+        assert injector.revert() == (("move the alias: ValueError: no such alias", ""),)
+    assert everything(cluster) == before
+
+
+def test_a_killed_run_leaves_a_journal_by_which_the_next_one_takes_its_faults_back(
+    cluster: Path, tmp_path: Path
+) -> None:
+    before = everything(cluster)
+    run = Run()
+    run.__enter__()
+    injector = faults(run, tmp_path).injector(TOUCHES)
+    injector.create(POLICY)
+    injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
+    run._lock.release()
+    (left,) = leftovers()
+    assert "a fault: patch deployment/features in serving" in str(left)
+    assert clean(left) == ""
+    assert everything(cluster) == before
+    assert not leftovers()
+
+
+def test_what_was_taken_back_is_not_taken_back_again_by_a_later_cleaning(cluster: Path, tmp_path: Path) -> None:
+    run = Run()
+    run.__enter__()
+    injector = faults(run, tmp_path).injector(TOUCHES)
+    injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
+    injector.revert()
+    theirs = {**DEPLOYMENT, "spec": {"replicas": 7}}
+    kubectl_on_paper.store(kubectl_on_paper.place("deployment", "features", "serving"), theirs)
+    run._lock.release()
+    (left,) = leftovers()
+    clean(left)
+    assert everything(cluster)["serving/deployment/features.json"] == theirs
+
+
+def test_a_change_that_others_undo_differently_is_told_with_the_command(cluster: Path, tmp_path: Path) -> None:
+    with Run() as run:
+        injector = faults(run, tmp_path).injector(TOUCHES)
+        injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
+        kubectl_on_paper.place("deployment", "features", "serving").unlink()
+        ((why, command),) = injector.revert()
+        assert "there is no deployment features any more" in why
+        assert "patch deployment features -n serving --type=merge" in command
+    assert leftovers(), "the journal stays, for the next run to try again"
+
+
+def test_what_the_fault_did_not_say_is_refused_and_nothing_changes(cluster: Path, tmp_path: Path) -> None:
+    before = everything(cluster)
+    with Run() as run:
+        injector = faults(run, tmp_path).injector(TOUCHES[:1])
+        with pytest.raises(UsageError, match="did not say"):
+            injector.create(POLICY)
+        with pytest.raises(UsageError, match="no fault may touch"):
+            faults(run, tmp_path).injector(
+                [AffectedObject(verb=Verb.PATCH, kind="deployment", name="x", namespace="platform")]
+            ).patch("deployment", "x", {}, namespace="platform")
+        for _ in range(2):
+            injector.patch("deployment", "features", {"spec": {"replicas": 2}}, namespace=SERVING)
+        with pytest.raises(UsageError, match="more objects than it said"):
+            injector.patch("deployment", "features", {"spec": {"replicas": 2}}, namespace=SERVING)
+    assert everything(cluster) == before
+
+
+def test_an_object_that_is_there_already_is_not_taken_for_the_faults_own(cluster: Path, tmp_path: Path) -> None:
+    path = kubectl_on_paper.place("networkpolicy", "cut", "serving")
+    kubectl_on_paper.store(path, POLICY)
+    with Run() as run:
+        injector = faults(run, tmp_path).injector(TOUCHES)
+        with pytest.raises(UsageError, match="there is a NetworkPolicy cut in serving already"):
+            injector.create(POLICY)
+        assert injector.revert() == ()
+    assert path.exists()
+
+
+def test_a_pod_that_nothing_would_bring_back_is_not_deleted(cluster: Path, tmp_path: Path) -> None:
+    pod = {"kind": "Pod", "metadata": {"name": "features-x", "namespace": "serving"}}
+    kubectl_on_paper.store(kubectl_on_paper.place("pod", "features-x", "serving"), pod)
+    owned = {"kind": "Pod", "metadata": {"name": "features-y", "ownerReferences": [{"controller": True}]}}
+    kubectl_on_paper.store(kubectl_on_paper.place("pod", "features-y", "serving"), owned)
+    with Run() as run:
+        with pytest.raises(UsageError, match="nothing would bring it back"):
+            faults(run, tmp_path).injector(TOUCHES).replace("features-x", namespace=SERVING)
+        faults(run, tmp_path).injector(TOUCHES).replace("features-y", namespace=SERVING)
+    assert [path for path in everything(cluster) if "/pod/" in path] == ["serving/pod/features-x.json"]
+
+
+def test_a_patch_of_a_secret_is_kept_where_only_this_user_reads_it(cluster: Path, tmp_path: Path) -> None:
+    with Run() as run:
+        injector = faults(run, tmp_path).injector(TOUCHES)
+        injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
+        (kept,) = run.directory.glob("undo-*.json")
+        assert kept.stat().st_mode & 0o077 == 0
+        injector.revert()
+
+
+def test_one_run_at_a_time_holds_the_lease_and_gives_it_back(cluster: Path, tmp_path: Path) -> None:
+    lease = kubectl_on_paper.place("lease", NAME, "serving")
+    with Run() as run, Run() as other:
+        with faults(run, tmp_path, "first").lease():
+            assert lease.exists()
+            with pytest.raises(UsageError, match="first holds the lease"), faults(other, tmp_path, "second").lease():
+                pass
+            assert lease.exists(), "who was refused removes nothing"
+        assert not lease.exists()
+
+
+def test_who_has_patience_gets_the_lease_when_the_other_gives_it_back(cluster: Path, tmp_path: Path) -> None:
+    with Run() as run, Run() as other:
+        first = faults(run, tmp_path, "first").lease()
+        first.__enter__()
+        threading.Timer(0.3, first.__exit__, (None, None, None)).start()
+        with faults(other, tmp_path, "second").lease(wait=20.0):
+            assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "second"
+
+
+def test_an_interrupt_while_the_lease_is_taken_gives_it_back(
+    cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = lease._take
+
+    def interrupted(*arguments: Any) -> None:
+        taken(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lease, "_take", interrupted)
+    before = everything(cluster)
+    with Run() as run, suppress(KeyboardInterrupt), faults(run, tmp_path).lease():
+        pytest.fail("the block is not entered")
+    assert everything(cluster) == before
+    assert leftovers() == []
+
+
+def test_a_lease_that_nobody_renews_is_taken_over(cluster: Path, tmp_path: Path) -> None:
+    long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    dead = {"kind": "Lease", "metadata": {"name": NAME, "resourceVersion": "7"}, "spec": {"renewTime": long_ago}}
+    kubectl_on_paper.store(kubectl_on_paper.place("lease", NAME, "serving"), dead)
+    with Run() as run, faults(run, tmp_path, "next").lease():
+        assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "next"
+
+
+def test_a_lease_expires_when_it_was_not_renewed_for_as_long_as_it_lasts() -> None:
+    now = datetime.now(UTC)
+    fresh = {"spec": {"renewTime": (now - timedelta(seconds=50)).isoformat(), "leaseDurationSeconds": 60}}
+    assert not expired(fresh, now)
+    assert expired(fresh, now + timedelta(seconds=20))
+    assert expired({}, now)
+
+
+@pytest.mark.parametrize(
+    ("before", "patch", "back"),
+    [
+        ({"a": 1}, {"a": 2}, {"a": 1}),
+        ({}, {"a": 2}, {"a": None}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": None}}, {"a": {"b": 1}}),
+        ({"a": [1, 2]}, {"a": [3]}, {"a": [1, 2]}),
+        ({"a": 1}, {"a": {"b": 2}}, {"a": 1}),
+        ({"a": {"b": 1}}, {"a": 7}, {"a": {"b": 1}}),
+        ({}, {"a": {"b": 1}}, {"a": None}),
+    ],
+)
+def test_a_merge_patch_is_reversed_exactly(before: Any, patch: Any, back: Any) -> None:
+    assert reverse(patch, before) == back
+    after = kubectl_on_paper.merged(before, patch)
+    assert holds(after, patch)
+    assert kubectl_on_paper.merged(after, back) == before
+
+
+def test_the_mark_of_a_run_is_on_its_kubectl(cluster: Path, tmp_path: Path) -> None:
+    script = tmp_path / "kubectl"
+    script.write_text(f'#!/bin/sh\necho "${journal.MARK}"\n')
+    script.chmod(0o755)
+    assert Kubectl(context="x", binary=str(script), mark="r1").run("get").strip() == "r1"
+    assert os.environ.get(journal.MARK, "") == ""
