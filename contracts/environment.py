@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -255,10 +256,8 @@ def _stated(model: ModelDirectory) -> list[Saved]:
     stated: dict[str, Saved] = {}
 
     def add(name: str, version: Any, location: Location) -> None:
-        try:
+        with suppress(InvalidVersion):
             stated.setdefault(name, Saved(name=name, version=Version(str(version)), location=location))
-        except InvalidVersion:
-            return
 
     if version := _flavor(model, "sklearn").get("sklearn_version"):
         add("scikit-learn", version, model.at("flavors", "sklearn", "sklearn_version"))
@@ -277,16 +276,15 @@ def _stated(model: ModelDirectory) -> list[Saved]:
 def _requirement_lines(directory: Path) -> Iterator[tuple[str, Location]]:
     """The lines of requirements.txt, or where there is none the entries below ``pip:`` in conda.yaml."""
     for name, pattern in (
-        ("requirements.txt", r"(?P<text>[^#]+)"),
-        ("conda.yaml", r"\s*-\s+(?P<text>[\w.\[\],-]+\s*[=<>~!]{2}.+)"),
+        ("requirements.txt", r"\s*(?P<text>[^#\s-].*?)\s*(\s#.*)?"),
+        ("conda.yaml", r"\s*-\s+(?P<quote>['\"]?)(?P<text>[\w.\[\],-]+\s*[=<>~!]{2}.+?)(?P=quote)\s*(\s#.*)?"),
     ):
         file = directory / name
         if not file.is_file():
             continue
         for number, line in enumerate(_read(file).splitlines(), 1):
-            found = re.match(pattern, line)
-            if found and (text := found["text"].strip().strip("'\"")) and not text.startswith("-"):
-                yield text, Location(file=str(file), line=number)
+            if found := re.fullmatch(pattern, line):
+                yield found["text"], Location(file=str(file), line=number)
         return
 
 
@@ -319,8 +317,7 @@ def _read(file: Path) -> str:
 
 
 def _flavor(model: ModelDirectory, name: str) -> Mapping[str, Any]:
-    flavors = model.mlmodel.get("flavors")
-    found = flavors.get(name) if isinstance(flavors, Mapping) else None
+    found = model.mlmodel["flavors"].get(name)
     return found if isinstance(found, Mapping) else {}
 
 

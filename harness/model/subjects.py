@@ -45,7 +45,7 @@ class CompiledPipeline:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDirectory:
-    """A directory that holds an MLflow model, with its parsed ``MLmodel``."""
+    """A directory that holds an MLflow model, with its parsed ``MLmodel``, whose ``flavors`` are a mapping."""
 
     path: Path
     mlmodel: Mapping[str, Any]

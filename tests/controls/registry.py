@@ -1,12 +1,14 @@
 """Controls: every contract is run on a broken twin, where it must fail for the right reason, and on a sound one, where it must pass.
 
-Where what is observed gives no answer, an inconclusive one shows that the contract does not make one up.
+Where what is observed gives no answer, or the statement does not concern it, ``inconclusive`` and ``not_applicable`` controls show that the
+contract does not make an answer up.
 
 A control is a pytest test that returns the findings of the contract's check on its twin::
 
-    @broken("manifests.fields_are_known", because="containerSpec")
+    @broken("manifests.fields_are_known", because="containerSpec", at="containerSpec: {readinessProbe: {}}")
     def test_unknown_field() -> list[Finding]: ...
 
+A finding of the outcome must say ``because`` in its message and, for a static contract, point to the line ``at`` of the twin.
 Its parameters are pytest fixtures, so that a live control can ask for a running session. ``test_every_contract.py`` fails for
 a contract that lacks either kind.
 """
@@ -18,35 +20,52 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from controls.twins import place
+
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome, combine
 
 Control = Callable[..., Iterable[Finding]]
 
 CONTROLS: dict[str, set[str]] = defaultdict(set)
-"""Contract id → which of ``broken``, ``sound`` and ``inconclusive`` it has."""
+"""Contract id → which kinds of controls it has, named as the decorators are."""
 
 
-def broken(identifier: str, *, because: str) -> Callable[[Control], Callable[..., None]]:
-    """The contract must come to FAILED, and a failed finding must say ``because``."""
+def broken(identifier: str, *, because: str, at: str = "") -> Callable[[Control], Callable[..., None]]:
+    """The contract must come to FAILED, and must not confirm a place that it finds fault with."""
 
-    return _control(identifier, "broken", lambda findings: _comes_to(Outcome.FAILED, because, findings))
+    def check(findings: list[Finding]) -> None:
+        _comes_to(Outcome.FAILED, because, at, findings)
+        failed, passed = (
+            {finding.location for finding in findings if finding.outcome is outcome and finding.location}
+            for outcome in (Outcome.FAILED, Outcome.PASSED)
+        )
+        assert not failed & passed, f"both right and wrong:\n{_told(findings)}"
+
+    return _control(identifier, "broken", check)
 
 
-def sound(identifier: str) -> Callable[[Control], Callable[..., None]]:
+def sound(identifier: str, *, because: str = "", at: str = "") -> Callable[[Control], Callable[..., None]]:
     """The contract must come to PASSED."""
-    return _control(identifier, "sound", lambda findings: _comes_to(Outcome.PASSED, "", findings))
+    return _control(identifier, "sound", lambda findings: _comes_to(Outcome.PASSED, because, at, findings))
 
 
-def inconclusive(identifier: str, *, because: str) -> Callable[[Control], Callable[..., None]]:
-    """The contract must come to INCONCLUSIVE, and an inconclusive finding must say ``because``."""
-    return _control(identifier, "inconclusive", lambda findings: _comes_to(Outcome.INCONCLUSIVE, because, findings))
+def inconclusive(identifier: str, *, because: str, at: str = "") -> Callable[[Control], Callable[..., None]]:
+    """The contract must come to INCONCLUSIVE."""
+    return _control(identifier, "inconclusive", lambda findings: _comes_to(Outcome.INCONCLUSIVE, because, at, findings))
 
 
-def _comes_to(outcome: Outcome, because: str, findings: list[Finding]) -> None:
+def not_applicable(identifier: str, *, because: str, at: str = "") -> Callable[[Control], Callable[..., None]]:
+    """The contract must say of every subject that it does not concern it."""
+    return _control(identifier, "not_applicable", lambda findings: _comes_to(Outcome.SKIPPED, because, at, findings))
+
+
+def _comes_to(outcome: Outcome, because: str, at: str, findings: list[Finding]) -> None:
     assert combine(finding.outcome for finding in findings) is outcome, _told(findings)
-    decisive = [finding for finding in findings if finding.outcome is outcome]
-    assert any(because in finding.message for finding in decisive), f"none says {because!r}:\n{_told(findings)}"
+    assert any(
+        finding.outcome is outcome and because in finding.message and at in place(finding.location)
+        for finding in findings
+    ), f"none says {because!r} of {at!r}:\n{_told(findings)}"
 
 
 def _control(
@@ -65,6 +84,5 @@ def _control(
 
 
 def _told(findings: Iterable[Finding]) -> str:
-    return (
-        "\n".join(f"{finding.outcome} {finding.message} [{finding.location}]" for finding in findings) or "no finding"
-    )
+    lines = [f"{finding.outcome} {finding.message} [{place(finding.location)}]" for finding in findings]
+    return "\n".join(lines) or "no finding"

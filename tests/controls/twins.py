@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from trivet.engine.registry import Registry
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding
+from trivet.model.finding import Finding, Location
 from trivet.model.stack import Stack
 from trivet.stacks.read import load_stack
 from trivet.toolkit.subjects import KINDS, ReadResult, read_file, read_model_directory
@@ -28,31 +29,49 @@ def contract(identifier: str) -> Contract:
     return Registry().contract(identifier)
 
 
+_TEXTS: dict[str, str] = {}
+"""What stood in the files of twins, which are gone when their findings are looked at."""
+
+
+def place(location: Location | None) -> str:
+    """Where a finding points to: in a twin's file its name and the line, such as ``MLmodel: mlflow_version: 2.10.2``."""
+    if location is None or location.file is None or location.line is None or location.file not in _TEXTS:
+        return str(location)
+    return f"{Path(location.file).name}: {_TEXTS[location.file].splitlines()[location.line - 1].strip()}"
+
+
 def findings(identifier: str, text: str, stack_name: str = "2024.11") -> list[Finding]:
     """The findings of a contract on every subject in ``text``, a YAML stream."""
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / "twin.yaml"
-        file.write_text(text, encoding="utf-8")
+        _write(file, text)
         return _judged(identifier, read_file(file), stack(stack_name))
 
 
-def model_findings(
-    identifier: str, files: Mapping[str, str], stack_name: str = "2024.11", runtime: Mapping[str, str | None] = {}
-) -> list[Finding]:
-    """The findings of a contract on a model directory made of ``files``.
-
-    ``runtime`` are versions that the lock of the stack's runtime holds instead; None for a package that it does not hold.
-    """
+def model_findings(identifier: str, files: Mapping[str, str | bytes], under: Stack | str = "2024.11") -> list[Finding]:
+    """The findings of a contract on a model directory made of ``files``, under a stack or a shipped one of that name."""
     with TemporaryDirectory() as scratch:
-        for name, text in files.items():
-            (Path(scratch) / name).write_text(text, encoding="utf-8")
-        return _judged(identifier, read_model_directory(Path(scratch)), _with_runtime(stack(stack_name), runtime))
+        for name, content in files.items():
+            _write(Path(scratch) / name, content)
+        return _judged(
+            identifier, read_model_directory(Path(scratch)), stack(under) if isinstance(under, str) else under
+        )
 
 
-def _with_runtime(whole: Stack, changes: Mapping[str, str | None]) -> Stack:
+def runtime(pins: Mapping[str, str | None], **changes: Any) -> Stack:
+    """2024.11 with other versions in the lock of its runtime (None: it does not hold the package), and that role's fields changed."""
+    whole = stack("2024.11")
     role = whole.roles["runtime"]
-    pins = {name: version for name, version in {**role.pins, **changes}.items() if version is not None}
-    return replace(whole, roles={**whole.roles, "runtime": replace(role, pins=pins)})
+    held = {name: version for name, version in {**role.pins, **pins}.items() if version is not None}
+    return replace(whole, roles={**whole.roles, "runtime": replace(role, pins=held, **changes)})
+
+
+def _write(file: Path, content: str | bytes) -> None:
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        file.write_text(content, encoding="utf-8")
+        _TEXTS[str(file)] = content
 
 
 def _judged(identifier: str, found: ReadResult, under: Stack) -> list[Finding]:

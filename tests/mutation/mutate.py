@@ -233,10 +233,10 @@ def _one_line(node: ast.AST) -> str:
 class _Unworded(ast.NodeTransformer):
     """Messages as an ellipsis: what they say may change, and which mutant it is does not."""
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:  # noqa: N802
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         return ast.Constant(value="…")
 
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:  # noqa: N802
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return ast.Constant(value="…") if isinstance(node.value, str) and " " in node.value.strip() else node
 
 
