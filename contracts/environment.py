@@ -256,20 +256,18 @@ def _stated(model: ModelDirectory) -> list[Saved]:
     stated: dict[str, Saved] = {}
 
     def add(name: str, version: Any, location: Location) -> None:
-        with suppress(InvalidVersion):
+        with suppress(InvalidVersion):  # which None is too
             stated.setdefault(name, Saved(name=name, version=Version(str(version)), location=location))
 
-    if version := _flavor(model, "sklearn").get("sklearn_version"):
-        add("scikit-learn", version, model.at("flavors", "sklearn", "sklearn_version"))
-    if version := model.mlmodel.get("mlflow_version"):
-        add("mlflow", version, model.at("mlflow_version"))
+    sklearn = _flavor(model, "sklearn").get("sklearn_version")
+    add("scikit-learn", sklearn, model.at("flavors", "sklearn", "sklearn_version"))
+    add("mlflow", model.mlmodel.get("mlflow_version"), model.at("mlflow_version"))
     for text, where in _requirement_lines(model.path):
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        if (version := _exact(requirement)) is not None:
-            add(canonicalize_name(requirement.name), version, where)
+        add(canonicalize_name(requirement.name), _exact(requirement), where)
     return list(stated.values())
 
 

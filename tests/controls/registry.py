@@ -46,8 +46,13 @@ def broken(identifier: str, *, because: str, at: str = "") -> Callable[[Control]
 
 
 def sound(identifier: str, *, because: str = "", at: str = "") -> Callable[[Control], Callable[..., None]]:
-    """The contract must come to PASSED."""
-    return _control(identifier, "sound", lambda findings: _comes_to(Outcome.PASSED, because, at, findings))
+    """The contract must come to PASSED, and must not say beside it that it does not apply."""
+
+    def check(findings: list[Finding]) -> None:
+        _comes_to(Outcome.PASSED, because, at, findings)
+        assert all(finding.outcome is Outcome.PASSED for finding in findings), _told(findings)
+
+    return _control(identifier, "sound", check)
 
 
 def inconclusive(identifier: str, *, because: str, at: str = "") -> Callable[[Control], Callable[..., None]]:

@@ -10,6 +10,7 @@ from trivet.errors import CannotTell
 from trivet.model.finding import Finding
 
 MLMODEL = """\
+artifact_path: model
 flavors:
   python_function:
     loader_module: mlflow.sklearn
@@ -35,7 +36,7 @@ def model(**changes: str) -> dict[str, str]:
 
 def flavored(flavor: str, **changes: str) -> dict[str, str]:
     """The sound model's requirements beside an MLmodel of another flavor, which states neither Python nor MLflow."""
-    return model(**changes) | {"MLmodel": f"flavors:\n  {flavor}\n"}
+    return model(**changes) | {"MLmodel": f"artifact_path: model\nflavors:\n  {flavor}\n"}
 
 
 CUSTOM = "python_function: {loader_module: mlflow.pyfunc.model, python_model: python_model.pkl}"
@@ -201,7 +202,7 @@ def test_a_newer_python_that_only_the_environment_file_names() -> list[Finding]:
     return model_findings("environment.python_fits_the_runtime", files)
 
 
-@broken("environment.python_fits_the_runtime", because="saved with Python 3.10.14")
+@broken("environment.python_fits_the_runtime", because="and the runtime's image has Python 3.11")
 def test_a_runtime_whose_image_is_not_known_has_the_python_of_its_lock() -> list[Finding]:
     return model_findings("environment.python_fits_the_runtime", SOUND, runtime({}, image_python="", python="3.11"))
 

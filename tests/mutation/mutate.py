@@ -154,6 +154,8 @@ def _replacements(node: ast.AST) -> Iterator[ast.AST]:
             yield _with(node, body=[ast.Raise()])
         case ast.Return(value=ast.expr()) if not isinstance(node.value, ast.Constant):
             yield ast.Return(value=ast.Constant(value=None))
+        case ast.Return(value=ast.Constant(value="" | False | None)):
+            pass  # Falling off the end returns None, which is as false.
         case ast.Return() | ast.Continue() | ast.Break() | ast.Raise() | ast.AugAssign() | ast.Expr():
             yield ast.Pass()
 
