@@ -32,6 +32,8 @@ ADDED_BY_MLFLOW = ("registered_model_meta",)
 """What MLflow's client writes into the directory of a registered version when it downloads or loads it, which is the store itself when
 that is on the same machine (mlflow/store/artifact/models_artifact_repo.py, _add_registered_model_meta_file)."""
 
+_NO_URI = "the manifest names no storage URI"
+
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
@@ -56,10 +58,10 @@ VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
     ),
 )
 def storage_uri_is_fetchable(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
-    for uri, model_format, where in _uris(manifest):
-        if not uri:
-            yield not_applicable("the manifest names no storage URI", location=where)
-            continue
+    uris = list(_uris(manifest))
+    if not uris:
+        yield not_applicable(_NO_URI, location=manifest.at("spec", "predictor"))
+    for uri, model_format, where in uris:
         if _PLACEHOLDER.search(uri):
             yield inconclusive(f"{uri} has a placeholder that something else fills in", location=where)
             continue
@@ -98,14 +100,17 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack) -> Iterator[Findi
     ),
 )
 def storage_uri_ends_with_slash(manifest: Manifest) -> Iterator[Finding]:
-    for uri, model_format, where in _uris(manifest):
+    uris = list(_uris(manifest))
+    if not uris:
+        yield not_applicable(_NO_URI, location=manifest.at("spec", "predictor"))
+    for uri, model_format, where in uris:
         if scheme_of(uri) != "s3" or _PLACEHOLDER.search(uri):
             yield not_applicable("not on S3, where directories are prefixes", location=where)
             continue
         advice = [problem for problem in check_storage_uri(uri, model_format=model_format) if problem.advice]
         for problem in advice:
             yield failed(problem.message, remedy=problem.remedy, location=where)
-        if not advice and uri.endswith("/"):
+        if uri.endswith("/"):
             yield passed(f"nothing but {uri} is fetched", location=where)
         elif not advice:
             yield not_applicable("a single file, or a format that is served from one", location=where)
@@ -122,26 +127,21 @@ def _supported(uri: str, stack: Stack) -> bool:
 
 
 def _uris(manifest: Manifest) -> Iterator[tuple[str, str, Location]]:
-    """Each storage URI with its model format and place; one empty URI where there is none."""
-    found = False
+    """Each storage URI with its model format and place."""
     spec = _map(manifest.document.get("spec"))
     for component in ("predictor", "transformer", "explainer"):
         for keys, settings, model_format in _holders(_map(spec.get(component)), component):
             if isinstance(uri := settings.get("storageUri"), str) and uri:
-                found = True
                 yield uri, model_format, manifest.at(*keys, "storageUri")
         for keys, uri, model_format in _listed(_map(spec.get(component)), component):
-            found = True
             yield uri, model_format, manifest.at(*keys)
-    if not found:
-        yield "", "", manifest.at("spec", "predictor")
 
 
 def _holders(component: Mapping[str, Any], name: str) -> Iterator[tuple[Keys, Mapping[str, Any], str]]:
+    """What may have a ``storageUri``: the model, or a framework, which has no model format of its own."""
     for key, value in component.items():
         if isinstance(value, Mapping):
-            named = _map(value.get("modelFormat")).get("name") if key == "model" else key
-            yield ("spec", name, key), value, str(named)
+            yield ("spec", name, key), value, str(_map(value.get("modelFormat")).get("name"))
 
 
 def _listed(component: Mapping[str, Any], name: str) -> Iterator[tuple[Keys, str, str]]:

@@ -37,7 +37,11 @@ def broken(identifier: str, *, because: str, at: str = "") -> Callable[[Control]
     def check(findings: list[Finding]) -> None:
         _comes_to(Outcome.FAILED, because, at, findings)
         failed, passed = (
-            {finding.location for finding in findings if finding.outcome is outcome and finding.location}
+            {
+                finding.location
+                for finding in findings
+                if finding.outcome is outcome and finding.location and finding.location.line
+            }
             for outcome in (Outcome.FAILED, Outcome.PASSED)
         )
         assert not failed & passed, f"both right and wrong:\n{_told(findings)}"

@@ -2,38 +2,107 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
-from controls.registry import broken, sound
-from controls.twins import findings
+from controls.registry import broken, inconclusive, not_applicable, sound
+from controls.twins import findings, stack
 
 from trivet.model.finding import Finding
+from trivet.model.stack import Stack
+
+HEAD = """\
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: recommendation-classifier}
+spec:
+"""
 
 
 def manifest(uri: str, model_format: str = "mlflow") -> str:
-    return f"""\
-apiVersion: serving.kserve.io/v1beta1
-kind: InferenceService
-metadata: {{name: recommendation-classifier}}
-spec: {{predictor: {{model: {{modelFormat: {{name: {model_format}}}, storageUri: "{uri}"}}}}}}
+    return (
+        HEAD
+        + f"""\
+  predictor:
+    model:
+      modelFormat: {{name: {model_format}}}
+      storageUri: {uri!r}
 """
+    )
+
+
+FRAMEWORK = HEAD + "  predictor:\n    sklearn:\n      storageUri: 'URI'\n"
+LISTED = (
+    HEAD
+    + """\
+  predictor:
+    model: {modelFormat: {name: mlflow}}
+    storageUris:
+    - mountPath: /mnt/models
+      uri: 'URI'
+"""
+)
+IN_ENV = (
+    HEAD
+    + """\
+  predictor:
+    containers:
+    - image: example/custom:1
+      env:
+      - name: ANOTHER_URI
+        value: runs:/0/another
+      - name: STORAGE_URI
+        value: 'URI'
+"""
+)
+MANIFESTS = [manifest("URI"), FRAMEWORK, LISTED, IN_ENV]
+"""Every place in which a predictor names a storage URI."""
+
+# storage_uri_is_fetchable
 
 
 @pytest.mark.parametrize(
     "uri", ["runs:/0123/model", "models:/recommendation@champion", "mlflow-artifacts:/1/0123/artifacts/model"]
 )
-@broken("paths.storage_uri_is_fetchable", because="no storage initializer fetches")
+@broken("paths.storage_uri_is_fetchable", because="no storage initializer fetches", at="storageUri: ")
 def test_a_uri_that_only_mlflow_understands(uri: str) -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", manifest(uri))
 
 
-@broken("paths.storage_uri_is_fetchable", because="names a file")
+@broken("paths.storage_uri_is_fetchable", because="names a file", at="storageUri: ")
 def test_a_uri_of_a_file() -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", manifest("s3://models/1/0123/artifacts/model/MLmodel"))
 
 
-@broken("paths.storage_uri_is_fetchable", because="fetches ftp://")
+@broken("paths.storage_uri_is_fetchable", because="names a file", at="uri: ")
+def test_a_listed_uri_of_a_file() -> list[Finding]:
+    return findings("paths.storage_uri_is_fetchable", LISTED.replace("URI", "s3://models/1/model/MLmodel"))
+
+
+@broken("paths.storage_uri_is_fetchable", because="fetches ftp://", at="storageUri: ")
 def test_a_scheme_that_no_storage_container_has() -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", manifest("ftp://models/1/model/"))
+
+
+@broken("paths.storage_uri_is_fetchable", because="no storage initializer fetches")
+def test_one_fault_is_reported_once() -> list[Finding]:
+    found = findings("paths.storage_uri_is_fetchable", manifest("models://recommendation/3"))
+    assert len(found) == 1
+    return found
+
+
+@pytest.mark.parametrize("text", MANIFESTS)
+@broken("paths.storage_uri_is_fetchable", because="(ftp://models/1/model/)", at=" 'ftp://models/1/model/'")
+def test_a_uri_in_every_place(text: str) -> list[Finding]:
+    return findings("paths.storage_uri_is_fetchable", text.replace("URI'", "ftp://models/1/model/'"))
+
+
+@pytest.mark.parametrize("component", ["transformer", "explainer"])
+@broken("paths.storage_uri_is_fetchable", because="fetches ftp://", at="value: 'ftp://models/1/'")
+def test_a_uri_of_another_component(component: str) -> list[Finding]:
+    text = IN_ENV.replace("predictor", component).replace("'URI'", "'ftp://models/1/'")
+    return findings("paths.storage_uri_is_fetchable", text)
 
 
 @pytest.mark.parametrize("name", ["2024.11", "current"])
@@ -41,6 +110,7 @@ def test_a_scheme_that_no_storage_container_has() -> list[Finding]:
     ("uri", "model_format"),
     [
         ("s3://models/1/models/m-0123/artifacts/", "mlflow"),
+        ("s3://models/1/0123/artifacts/model", "mlflow"),
         ("gs://models/1/0123/artifacts/model", "mlflow"),
         ("https://account.blob.core.windows.net/models/model/", "mlflow"),
         ("pvc://claim/model/", "mlflow"),
@@ -55,40 +125,81 @@ def test_uris_that_are_fetched(uri: str, model_format: str, name: str) -> list[F
     return findings("paths.storage_uri_is_fetchable", manifest(uri, model_format), name)
 
 
-@broken("paths.storage_uri_ends_with_slash", because='does not end in "/"')
+@pytest.mark.parametrize("text", MANIFESTS)
+@sound("paths.storage_uri_is_fetchable", because="fetches s3://m/a/", at="'s3://m/a/'")
+def test_a_uri_that_is_fetched_in_every_place(text: str) -> list[Finding]:
+    return findings("paths.storage_uri_is_fetchable", text.replace("URI'", "s3://m/a/'"))
+
+
+def storing(**storage: Any) -> Stack:
+    """2024.11 on a cluster with another ClusterStorageContainer."""
+    whole = stack("2024.11")
+    serving = whole.settings["serving"]
+    return replace(
+        whole,
+        settings={**whole.settings, "serving": {**serving, "storage": {**serving["storage"], **storage}}},
+    )
+
+
+@pytest.mark.parametrize("storage", [{"prefixes": ["ftp://"]}, {"expressions": ["^no$", "^ftp://models/"]}])
+@sound("paths.storage_uri_is_fetchable")
+def test_a_scheme_of_a_storage_container_of_ones_own(storage: dict[str, list[str]]) -> list[Finding]:
+    return findings("paths.storage_uri_is_fetchable", manifest("ftp://models/1/model/"), storing(**storage))
+
+
+@pytest.mark.parametrize("uri", ["s3://{{ bucket }}/model/", "runs:/${RUN}/model", "s3://$(BUCKET)/model/"])
+@inconclusive("paths.storage_uri_is_fetchable", because="has a placeholder", at="storageUri: ")
+def test_a_placeholder(uri: str) -> list[Finding]:
+    found = findings("paths.storage_uri_is_fetchable", manifest(uri))
+    assert len(found) == 1
+    return found
+
+
+NONE = [
+    HEAD + "  predictor:\n    model:\n      storageUri: ''\n",
+    HEAD + "  predictor:\n    model:\n      storageUri: 5\n",
+    HEAD + "  predictor:\n    minReplicas: 1\n    storageUris:\n    - mountPath: /mnt/models\n",
+    LISTED.replace("URI", ""),
+    IN_ENV.replace("'URI'", "''"),
+    IN_ENV.replace("'URI'", "5"),
+]
+
+
+@pytest.mark.parametrize("contract", ["storage_uri_is_fetchable", "storage_uri_ends_with_slash"])
+@pytest.mark.parametrize("text", NONE)
+def test_a_manifest_without_a_uri(contract: str, text: str) -> None:
+    @not_applicable(f"paths.{contract}", because="names no storage URI", at="predictor:")
+    def control() -> list[Finding]:
+        return findings(f"paths.{contract}", text)
+
+    control()
+
+
+# storage_uri_ends_with_slash
+
+
+@broken("paths.storage_uri_ends_with_slash", because='does not end in "/"', at="storageUri: ")
 def test_an_s3_prefix_without_slash() -> list[Finding]:
     return findings("paths.storage_uri_ends_with_slash", manifest("s3://models/1/0123/artifacts/model"))
 
 
-@sound("paths.storage_uri_ends_with_slash")
-def test_an_s3_prefix_with_slash() -> list[Finding]:
-    return findings("paths.storage_uri_ends_with_slash", manifest("s3://models/1/0123/artifacts/model/"))
+@pytest.mark.parametrize("model_format", ["mlflow", "sklearn"])
+@sound("paths.storage_uri_ends_with_slash", at="storageUri: ")
+def test_an_s3_prefix_with_slash(model_format: str) -> list[Finding]:
+    return findings("paths.storage_uri_ends_with_slash", manifest("s3://models/1/0123/artifacts/model/", model_format))
 
 
-HEAD = """\
-apiVersion: serving.kserve.io/v1beta1
-kind: InferenceService
-metadata: {name: custom}
-spec:
-  predictor:
-"""
-LISTED = HEAD + "    storageUris:\n    - mountPath: /mnt/models\n      uri: URI\n"
-IN_ENV = HEAD + "    containers:\n    - image: example/custom:1\n      env: [{name: STORAGE_URI, value: 'URI'}]\n"
-
-
-@pytest.mark.parametrize("text", [LISTED, IN_ENV])
-@broken("paths.storage_uri_is_fetchable", because="no storage initializer fetches")
-def test_a_uri_outside_the_model_that_only_mlflow_understands(text: str) -> list[Finding]:
-    found = findings(
-        "paths.storage_uri_is_fetchable", text.replace("URI\n", "runs:/0/model\n").replace("'URI'", "runs:/0/model")
-    )
-    assert [finding.location and finding.location.line for finding in found] == [8]
+@pytest.mark.parametrize("uri", ["gs://models/1/model", "gs://models/1/model/", "s3://{{ bucket }}/model"])
+@not_applicable("paths.storage_uri_ends_with_slash", because="not on S3", at="storageUri: ")
+def test_a_uri_that_is_no_s3_prefix(uri: str) -> list[Finding]:
+    found = findings("paths.storage_uri_ends_with_slash", manifest(uri))
+    assert len(found) == 1
     return found
 
 
-@pytest.mark.parametrize("text", [LISTED, IN_ENV])
-@sound("paths.storage_uri_is_fetchable")
-def test_a_uri_outside_the_model_that_is_fetched(text: str) -> list[Finding]:
-    return findings(
-        "paths.storage_uri_is_fetchable", text.replace("uri: URI", "uri: s3://m/a/").replace("'URI'", "s3://m/a/")
-    )
+@pytest.mark.parametrize(
+    ("uri", "model_format"), [("s3://models/1/model.joblib", "sklearn"), ("s3://models/1/model/MLmodel", "mlflow")]
+)
+@not_applicable("paths.storage_uri_ends_with_slash", because="a single file", at="storageUri: ")
+def test_an_s3_uri_of_a_file(uri: str, model_format: str) -> list[Finding]:
+    return findings("paths.storage_uri_ends_with_slash", manifest(uri, model_format))

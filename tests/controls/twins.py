@@ -40,12 +40,12 @@ def place(location: Location | None) -> str:
     return f"{Path(location.file).name}: {_TEXTS[location.file].splitlines()[location.line - 1].strip()}"
 
 
-def findings(identifier: str, text: str, stack_name: str = "2024.11") -> list[Finding]:
-    """The findings of a contract on every subject in ``text``, a YAML stream."""
+def findings(identifier: str, text: str, under: Stack | str = "2024.11") -> list[Finding]:
+    """The findings of a contract on every subject in ``text``, a YAML stream, under a stack or a shipped one of that name."""
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / "twin.yaml"
         _write(file, text)
-        return _judged(identifier, read_file(file), stack(stack_name))
+        return _judged(identifier, read_file(file), under)
 
 
 def model_findings(identifier: str, files: Mapping[str, str | bytes], under: Stack | str = "2024.11") -> list[Finding]:
@@ -53,9 +53,7 @@ def model_findings(identifier: str, files: Mapping[str, str | bytes], under: Sta
     with TemporaryDirectory() as scratch:
         for name, content in files.items():
             _write(Path(scratch) / name, content)
-        return _judged(
-            identifier, read_model_directory(Path(scratch)), stack(under) if isinstance(under, str) else under
-        )
+        return _judged(identifier, read_model_directory(Path(scratch)), under)
 
 
 def runtime(pins: Mapping[str, str | None], **changes: Any) -> Stack:
@@ -74,8 +72,9 @@ def _write(file: Path, content: str | bytes) -> None:
         _TEXTS[str(file)] = content
 
 
-def _judged(identifier: str, found: ReadResult, under: Stack) -> list[Finding]:
+def _judged(identifier: str, found: ReadResult, under: Stack | str) -> list[Finding]:
     judged = contract(identifier)
+    under = stack(under) if isinstance(under, str) else under
     assert not found.errors, found.errors
     subjects = [subject for subject in found.subjects if KINDS[type(subject)] == judged.subject]
     assert subjects, f"no {judged.subject} in the twin"
