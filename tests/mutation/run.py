@@ -8,8 +8,7 @@ pin, each with its reason. Exit status: 0 when every survivor is explained, 1 wh
 in CI: a full run takes minutes on one core.
 
 Only what a static contract (one over a manifest, a compiled pipeline or a model directory) reaches is mutated, since its controls take
-milliseconds: the live contracts need servers or a cluster, seconds for each mutant, and are left out. A module without contracts of its
-own is mutated as a whole.
+milliseconds: the live contracts need servers or a cluster, seconds for each mutant, and are left out.
 
 Why a script, and neither mutmut nor cosmic-ray, each tried on contracts/environment.py:
 
@@ -52,8 +51,6 @@ TESTS = {
     "paths": ["controls/test_static_paths.py"],
     "pipelines": ["controls/test_static_pipelines.py"],
     "signatures": ["controls/test_static_signatures.py"],
-    "statistics": ["unit/test_statistics.py"],
-    "drawing": ["unit/test_drawing.py"],
 }
 """Module of contracts/ → the fast tests that cover it, below tests/."""
 
@@ -122,8 +119,7 @@ def _run(module: str, function: str | None, reasons: dict[str, str]) -> Tally:
 
 
 def _mutated(tree: ast.Module, module: str) -> set[str]:
-    """The static contracts with what they reach; everything in a module that has no contract."""
-    names = {statement.name for statement in tree.body if isinstance(statement, ast.FunctionDef)}
+    """The static contracts with what they reach."""
     contracts = [
         statement
         for statement in tree.body
@@ -131,7 +127,7 @@ def _mutated(tree: ast.Module, module: str) -> set[str]:
         and any(isinstance(d, ast.Call) and getattr(d.func, "id", "") == "contract" for d in statement.decorator_list)
     ]
     static = {one.name for one in contracts if {argument.arg for argument in one.args.args} <= SUBJECTS}
-    return reached(tree, (static if contracts else names) | ALSO.get(module, set()))
+    return reached(tree, static | ALSO.get(module, set()))
 
 
 def _warm(module: str) -> float:
