@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from trivet.errors import UsageError
@@ -15,9 +16,17 @@ def main() -> None:
     except UsageError as error:
         sys.stderr.write(f"trivet: {error}\n")
         sys.exit(error.exit_code)
-    from trivet import cli
+    try:
+        from trivet import cli
 
-    cli.main()
+        cli.main()
+    except KeyboardInterrupt:
+        # Before the command line handles signals, while it is imported, nothing has begun.
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        # Everything is stopped and said; what comes now would only spoil the exit code.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

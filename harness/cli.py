@@ -31,7 +31,15 @@ class _Group(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         try:
             with unwinding_on_signals():
-                code = super().main(*args, **{**kwargs, "standalone_mode": False})
+                code = self._code(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            code = _interrupted(interrupt)
+        sys.exit(code)
+
+    def _code(self, *args: Any, **kwargs: Any) -> int:
+        """Run a command, print its errors, and return the exit code."""
+        try:
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.NoSuchOption as error:
             known = [name for one in error.ctx.command.get_params(error.ctx) for name in one.opts] if error.ctx else []
             click.echo(f"trivet: {unknown('option', error.option_name, (n for n in known if n[0] == '-'))}", err=True)
@@ -43,8 +51,7 @@ class _Group(click.Group):
             click.echo(f"trivet: {error}", err=True)
             code = error.exit_code
         except click.Abort as abort:
-            click.echo("trivet: interrupted; everything that was started is stopped", err=True)
-            code = 128 + getattr(abort.__cause__, "number", signal.SIGINT)
+            code = _interrupted(abort.__cause__)
         except SystemExit:
             # Click's way out when nobody reads the output any more.
             code = 128 + signal.SIGPIPE
@@ -53,13 +60,19 @@ class _Group(click.Group):
                 f"{traceback.format_exc()}trivet: this is a fault of trivet itself; nothing was judged", err=True
             )
             code = TrivetError.exit_code
-        sys.exit(code if isinstance(code, int) else 0)
+        return code if isinstance(code, int) else 0
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = super().get_command(ctx, cmd_name)
         if command is None:
             raise unknown("command", cmd_name, self.list_commands(ctx))
         return command
+
+
+def _interrupted(interrupt: BaseException | None) -> int:
+    """Say that a signal ended the command; the exit code."""
+    click.echo("trivet: interrupted; everything that was started is stopped", err=True)
+    return 128 + int(getattr(interrupt, "number", signal.SIGINT))
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -137,6 +137,8 @@ def _run(config: pytest.Config) -> IncrementalRun:
                 emit=lambda event: None,
                 command="pytest",
             )
+        # Also when an interrupt keeps pytest from finishing its session.
+        config.add_cleanup(config.stash[_RUN].close)
     return config.stash[_RUN]
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from functools import cached_property
 
 from trivet.engine.run import Recorder, judge
-from trivet.host.signals import unwinding_on_signals
+from trivet.host.signals import uninterruptible, unwinding_on_signals
 from trivet.model.contract import Contract
 from trivet.model.events import Emit
 from trivet.model.report import ConformanceReport, ContractResult
@@ -54,6 +54,7 @@ class IncrementalRun:
         """Whether any contract was judged."""
         return bool(self._results)
 
+    @uninterruptible
     def close(self) -> None:
         """Stop everything that was started."""
         self._exit.close()
@@ -61,5 +62,6 @@ class IncrementalRun:
     def __enter__(self) -> IncrementalRun:
         return self
 
+    @uninterruptible
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,6 +32,9 @@ from trivet.model.target import Session, Target
 UNWELL = (Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE)
 """Outcomes of a MUST for which the report holds all the evidence that there is."""
 
+POLL = 0.5
+"""Seconds between two looks whether all checks have ended."""
+
 CHECKS_AT_ONCE = 4
 """Checks that observe at the same time. They mostly wait for answers, so this is more than the cores of a small machine."""
 
@@ -50,7 +53,11 @@ def run(
     ):
         slots = BoundedSemaphore(CHECKS_AT_ONCE)
         try:
-            results = tuple(pool.map(lambda c: judge(c, session, stack, record, slots), contracts))
+            judged = [pool.submit(judge, contract, session, stack, record, slots) for contract in contracts]
+            # Not for ever: a signal that comes just before a wait begins is seen at its end.
+            while wait(judged, timeout=POLL).not_done:
+                pass
+            results = tuple(future.result() for future in judged)
         except BaseException:
             record.silence()
             pool.shutdown(wait=False, cancel_futures=True)

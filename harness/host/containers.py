@@ -18,6 +18,7 @@ from typing import Any
 from trivet.errors import PlatformError
 from trivet.host import limits
 from trivet.host.journal import Run
+from trivet.host.signals import uninterruptible
 
 LABEL = "dev.trivet.run"
 """The label that every container of a run carries, with the run's id."""
@@ -59,6 +60,7 @@ class Containers:
     def __enter__(self) -> Containers:
         return self
 
+    @uninterruptible
     def __exit__(self, *_: object) -> None:
         for container in self._started:
             # Docker's client raises a lot; what it leaves is in the journal, and then the next run's to remove.

@@ -28,13 +28,14 @@ from filelock import FileLock, Timeout
 
 from trivet.errors import PlatformError
 from trivet.host import limits
+from trivet.host.signals import uninterruptible
 from trivet.stacks.environments import cache_directory
 
 MARK = "TRIVET_RUN"
 """The environment variable that every process of a run carries."""
 
-ROUNDS = 5
-"""Looks at what still lives, and tries to remove what it writes; what starts others is gone after the first, so that two are the rule."""
+ROUNDS = 10
+"""Looks at what still lives. What starts others is gone after the first, and the last two see nothing, so that three are the rule."""
 
 
 def runs_directory() -> Path:
@@ -56,6 +57,7 @@ class Run:
         self._numbers = count(1)
         self._required: set[int] = set()
 
+    @uninterruptible
     def __enter__(self) -> Run:
         try:
             self.directory.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,10 @@ class Run:
                 raise OSError(f"only {free / 2**20:.1f} MiB are free, and a run takes up to {limits.ROOM // 2**20}")
             # The lock comes first: a run directory without a held lock is taken for a leftover.
             self._lock.acquire()
+            while not Path(self._lock.lock_file).exists():
+                # Removed by who took it for a lock that was left, in the moment between its making and its taking.
+                self._lock.release()
+                self._lock.acquire()
             self.directory.mkdir()
             self.write(event="owner", pid=os.getpid())
         except OSError as error:
@@ -74,6 +80,7 @@ class Run:
             ) from error
         return self
 
+    @uninterruptible
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -89,6 +96,7 @@ class Run:
             journal.flush()
             os.fsync(journal.fileno())
 
+    @uninterruptible
     def add_cleanup(
         self, what: str, command: Sequence[str], *, required: bool = False, gone_with: Path | None = None
     ) -> int:
@@ -108,6 +116,7 @@ class Run:
         )
         return number
 
+    @uninterruptible
     def cleanup_done(self, number: int) -> None:
         """Note that there is nothing left to undo of ``number``: its command would now change what others made since."""
         self.write(event="cleanup_done", number=number)
@@ -118,9 +127,10 @@ class Run:
         self._kept = True
 
     def _discard(self) -> None:
-        _remove(self.directory)
-        with contextlib.suppress(OSError):
-            Path(self._lock.lock_file).unlink()
+        # Locked until the directory is gone, so that nobody takes it for a leftover meanwhile.
+        if _remove(self.directory):
+            with contextlib.suppress(OSError):
+                Path(self._lock.lock_file).unlink()
         self._lock.release()
 
 
@@ -202,10 +212,17 @@ def marked(run: str) -> list[psutil.Process]:
 
 def end_all(run: str) -> None:
     """End every process that carries the mark of ``run``, those included that one of them started while it was being ended."""
+    # One look may miss a process that is just being replaced by the program that it starts: it has no environment for a moment.
+    empty = 0
     for _ in range(ROUNDS):
-        if not (processes := marked(run)):
-            return
-        end(processes)
+        if processes := marked(run):
+            empty = 0
+            end(processes)
+        else:
+            empty += 1
+            if empty == 2:
+                return
+            time.sleep(limits.POLL)
 
 
 def end(processes: Sequence[psutil.Process], grace: float = limits.GRACE) -> None:
@@ -244,13 +261,36 @@ def _orphaned(directory: Path) -> Iterator[bool]:
         lock.release()
 
 
-def _remove(directory: Path) -> None:
-    # More than once: what was ending may have written a file while the tree was being removed.
-    for _ in range(ROUNDS):
+def make_below(root: Path, relative: Path | str) -> Path:
+    """Make ``root / relative`` with the directories in between, but not ``root``, and return it. It may be there.
+
+    Raises FileNotFoundError when ``root`` is gone: a thread that outlives its session must not make the run's directory anew.
+    """
+    path = root
+    for part in Path(relative).parts:
+        path /= part
+        path.mkdir(exist_ok=True)
+    return path
+
+
+def _remove(directory: Path) -> bool:
+    """Remove a directory tree; whether it is gone. Tries again for a while: what is ending may write into it meanwhile."""
+    deadline = time.monotonic() + limits.GRACE
+    while True:
         shutil.rmtree(directory, ignore_errors=True)
         if not directory.exists():
-            return
+            return True
+        if time.monotonic() > deadline:
+            return False
         time.sleep(limits.POLL)
+
+
+def remove_stale_locks() -> None:
+    """Remove lock files of runs that have no directory: killed just before they made it, or just after they had removed it."""
+    for path in runs_directory().glob("*.lock"):
+        if not path.with_suffix("").exists():
+            with _orphaned(path.with_suffix("")):
+                pass
 
 
 _GONE = re.compile(

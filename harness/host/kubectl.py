@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from trivet.errors import PlatformError
 from trivet.host.journal import MARK
+from trivet.host.signals import NUMBERS
 
 FIELD_MANAGER = "trivet"
 CALL = 60.0
@@ -105,14 +106,20 @@ class Kubectl:
         """As ``run``, whatever the exit status. Raises PlatformError when kubectl is missing or gives no answer."""
         given = stdin.encode() if isinstance(stdin, str) else stdin
         try:
-            return subprocess.run(
-                self.argv(*arguments),
-                input=given,
-                stdin=subprocess.DEVNULL if given is None else None,
-                capture_output=True,
-                timeout=seconds,
-                env={**os.environ, MARK: self.mark} if self.mark else None,
-            )
+            while True:
+                done = subprocess.run(
+                    self.argv(*arguments),
+                    input=given,
+                    stdin=subprocess.DEVNULL if given is None else None,
+                    capture_output=True,
+                    timeout=seconds,
+                    env={**os.environ, MARK: self.mark} if self.mark else None,
+                    # A terminal's Ctrl-C, which reaches its whole process group, must not cut a change or its undoing in two.
+                    start_new_session=bool(self.mark),
+                )
+                # One that came before the child had its own session has ended it before it became kubectl.
+                if not self.mark or -done.returncode not in NUMBERS:
+                    return done
         except FileNotFoundError as error:
             raise PlatformError(
                 f"there is no {self.binary} on this machine", remedy="install kubectl and put it on the PATH"

@@ -8,9 +8,10 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trivet.errors import PlatformError
+from trivet.host.signals import interruptible, uninterruptible
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -34,6 +35,13 @@ def map_in_processes(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -
     if number < 2 or threading.active_count() > 1:
         yield from map(work, pieces)
         return
+    yield from _in_processes(work, pieces, number)
+
+
+@uninterruptible
+def _in_processes(
+    work: Callable[[Piece], Result], pieces: Sequence[Piece], number: int
+) -> Generator[Result, None, None]:
     from multiprocessing import Pipe, get_context  # loaded where there is something to share
 
     context = get_context("fork")
@@ -46,7 +54,7 @@ def map_in_processes(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -
             writer.close()
             workers.append((worker, reader))
         for index in range(len(pieces)):
-            yield workers[index % number][1].recv()
+            yield _received(workers[index % number][1])
     except EOFError:
         raise PlatformError(
             "a process that shared the work vanished", remedy="see above, or whether memory ran out"
@@ -56,6 +64,11 @@ def map_in_processes(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -
             worker.terminate()
             worker.join()
             reader.close()
+
+
+@interruptible
+def _received(reader: Connection) -> Any:
+    return reader.recv()
 
 
 def _send(reader: Connection, writer: Connection, work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> None:

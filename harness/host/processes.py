@@ -19,6 +19,7 @@ import psutil
 from trivet.errors import PlatformError
 from trivet.host import limits
 from trivet.host.journal import MARK, Run, end, end_all
+from trivet.host.signals import uninterruptible
 
 _FOREIGN = ("PYTHON", "MLFLOW", "MLSERVER", "KFP", "_KFP", "GUNICORN", "UVICORN", "VIRTUAL_ENV", "CONDA", "PIP_", "UV_")
 """What the variables of the user's shell begin with that would change how the software under test behaves."""
@@ -60,6 +61,7 @@ class Process:
                         return True
         return False
 
+    @uninterruptible
     def stop(self) -> None:
         """End it and every process that it started."""
         family = []
@@ -104,6 +106,7 @@ class Processes:
         """Set once the session is ending."""
         return self._closed
 
+    @uninterruptible
     def start(
         self,
         name: str,
@@ -168,6 +171,7 @@ class Processes:
             if self._closed.wait(limits.POLL):
                 raise PlatformError(f"{process.name}: not {what} when the session ended")
 
+    @uninterruptible
     def close(self) -> None:
         """End everything that was started, and what those processes started, all at once."""
         with self._lock:

@@ -6,7 +6,9 @@ import contextlib
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 from trivet.errors import PlatformError
 from trivet.host import limits
 from trivet.host.processes import Process, Processes
+from trivet.host.signals import uninterruptible
 
 
 class OperationFailed(PlatformError):
@@ -47,6 +50,7 @@ class Worker:
             background=background,
         )
         self._lock = threading.Lock()
+        self._numbers = count(1)
         self._answers: SimpleQueue[bytes] = SimpleQueue()
         threading.Thread(target=self._listen, name=f"trivet-{name}", daemon=True).start()
 
@@ -55,27 +59,41 @@ class Worker:
         with self._lock:
             if not self.process.running:
                 raise self._lost(operation, f"has ended with status {self.process.popen.returncode}")
-            question = json.dumps({"operation": operation, "arguments": arguments}) + "\n"
-            stdin = self.process.popen.stdin
-            assert stdin is not None
+            number = next(self._numbers)
             try:
-                stdin.write(question.encode())
-                stdin.flush()
-                line = self._answers.get(timeout=seconds)
+                self._ask({"number": number, "operation": operation, "arguments": arguments})
+                answer = self._answer(number, seconds)
             except OSError:
-                line = b""
+                answer = None
             except Empty:
                 # The answer may still come; it must not be taken for the next question's.
                 self.process.stop()
                 raise self._lost(operation, f"gave no answer within {seconds:g} s and was stopped") from None
-            if not line:
+            if answer is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.popen.wait(limits.GRACE)
                 raise self._lost(operation, f"died with status {self.process.popen.returncode}")
-        answer = json.loads(line)
         if "error" in answer:
             raise OperationFailed(self.process.name, operation, answer["error"])
         return answer["result"]
+
+    @uninterruptible
+    def _ask(self, question: Mapping[str, Any]) -> None:
+        # Whole, whatever comes meanwhile: half a line would spoil the next one.
+        stdin = self.process.popen.stdin
+        assert stdin is not None
+        stdin.write((json.dumps(question) + "\n").encode())
+        stdin.flush()
+
+    def _answer(self, number: int, seconds: float) -> dict[str, Any] | None:
+        """The answer to the question ``number``, None when the job has ended. Raises Empty after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while line := self._answers.get(timeout=max(0.0, deadline - time.monotonic())):
+            answer: dict[str, Any] = json.loads(line)
+            # An answer to an earlier question is of one whose asker was interrupted.
+            if answer["number"] == number:
+                return answer
+        return None
 
     def _listen(self) -> None:
         stdout = self.process.popen.stdout

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, TextIO
 
+from trivet.host.signals import uninterruptible
 from trivet.model.events import (
     ContractEnded,
     ContractStarted,
@@ -41,6 +42,7 @@ _OUTCOME = max(len(outcome) for outcome in Outcome)
 
 
 @contextmanager
+@uninterruptible
 def watch(stream: TextIO, *, clock: Clock = time.monotonic) -> Iterator[Emit]:
     """The function to hand to the engine as ``emit``, for any number of threads; at RunEnded it prints the summary.
 

@@ -198,8 +198,10 @@ class Local:
             if (complaint and text.count("\n") > 2 and "trivet: " in text) or not (one.status in expected or finished):
                 one.noise = f"status {one.status}: {text[-1500:]}"
         if by_the_next_run and one.signal == "SIGKILL":
+            before = set(files(self.cache / "runs"))
             following = self.start()
-            time.sleep(3.0)
+            while following.poll() is None and not set(files(self.cache / "runs")) - before:
+                time.sleep(0.1)
             one.afterwards += [f"with the next run: {each}" for each in marked(process.pid)]
             following.send_signal(signal.SIGINT)
             following.wait(MOST)
@@ -413,6 +415,9 @@ def main() -> int:
     parser.add_argument("--stack", default="2024.11-fixed", help="the stack of local runs")
     parser.add_argument("--record", type=Path, help="a file for one JSON line per kill")
     options = parser.parse_args()
+    # Ignored under nohup and in a shell's background, which every child would inherit.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chance = random.Random(options.seed)
     kills: list[Kill] = []
     with tempfile.TemporaryDirectory(prefix="trivet-kills-") as name:

@@ -21,6 +21,7 @@ from trivet.engine.run import lacking
 from trivet.engine.scenarios import guards
 from trivet.engine.scenarios.templates import PLAYER, templates, used
 from trivet.errors import CannotTell, NotOffered, TrivetError
+from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.clients import FaultClient, RevertibleInjector
 from trivet.model.events import (
     Emit,
@@ -263,19 +264,24 @@ class _Playing:
             plain = not sighting.seen and case.afterwards is None
             return sighting
         finally:
+            self._revert(injector, watch, plain=plain)
+
+    @uninterruptible
+    def _revert(self, injector: RevertibleInjector, watch: Watch, *, plain: bool) -> None:
+        """Collect evidence, unless nothing happened that needs explaining (``plain``), and revert the fault in any case."""
+        # On an interrupt nobody reads evidence any more, and the way back must be short.
+        interrupted = isinstance(sys.exc_info()[1], BaseException) and not isinstance(sys.exc_info()[1], Exception)
+        try:
             self._changed_objects = injector.changed_objects
-            # On an interrupt nobody reads evidence any more, and the way back must be short.
-            interrupted = isinstance(sys.exc_info()[1], BaseException) and not isinstance(sys.exc_info()[1], Exception)
+            if not plain and not interrupted:
+                with self._phase("evidence"):
+                    self._collect()
+        finally:
             try:
-                if not plain and not interrupted:
-                    with self._phase("evidence"):
-                        self._collect()
+                watch.mark(REVERT)
             finally:
-                try:
-                    watch.mark(REVERT)
-                finally:
-                    with self._phase("revert", always=True):
-                        self.left = injector.revert()
+                with self._phase("revert", always=True):
+                    self.left = injector.revert()
 
     def _saw(self, sighting: Observation) -> Observation:
         self._observations["symptom"] = sighting.message
@@ -301,6 +307,7 @@ class _Playing:
         self._observations["recovery"] = well
         return True
 
+    @interruptible
     def _collect(self) -> None:
         """What explains a symptom, as it is under the fault: conditions, events, logs."""
         try:

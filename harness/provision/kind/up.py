@@ -18,6 +18,7 @@ from typing import Any
 
 from trivet.errors import PlatformError, unknown
 from trivet.host.kubectl import Kubectl
+from trivet.host.signals import interruptible
 from trivet.model.events import Emit, Event, phase
 from trivet.model.network import NetworkPath
 from trivet.model.stack import Stack
@@ -75,6 +76,7 @@ def up(stack: Stack, emit: Emit, source: Source) -> ClusterAccess:
 
 
 @contextmanager
+@interruptible
 def open_cluster(stack: Stack, emit: Emit, source: Source) -> Iterator[ClusterAccess]:
     """:func:`up`, and for the length of the block nobody deletes the cluster. It is left running: `trivet down` is what ends it."""
     emit = _one_at_a_time(emit)

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from trivet.errors import PlatformError
+from trivet.host.journal import make_below
 from trivet.targets.cluster import limits
 from trivet.targets.cluster.namespaces import Namespaces
 from trivet.targets.cluster.reader import ApiReader
@@ -120,7 +121,7 @@ class EvidenceCollector:
             text = text.replace(literal, "[redacted]")
         path = self._directory / name
         with self._lock, contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_below(self._directory.parent, path.parent.relative_to(self._directory.parent))
             with path.open("a" if append else "w", encoding="utf-8") as file:
                 file.write(text)
             self._files[name] = path

@@ -17,6 +17,7 @@ from typing import Any
 from trivet.errors import PlatformError, TrivetError, UsageError
 from trivet.host.journal import Run
 from trivet.host.kubectl import Kubectl
+from trivet.host.signals import uninterruptible
 from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject, Verb
 from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster import limits
@@ -134,6 +135,7 @@ class ClusterFaultInjector:
         done = self._kubectl.attempt(*arguments, seconds=seconds)
         return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
 
+    @uninterruptible
     def create(self, document: Mapping[str, Any]) -> None:
         """Make an object; its namespace is given by role. Raises UsageError when there is one of that name already."""
         kind, metadata = str(document["kind"]), document["metadata"]
@@ -151,6 +153,7 @@ class ClusterFaultInjector:
         marked = {**document, "metadata": {**metadata, "namespace": place, "labels": labels}}
         self._change(change, ("create", "--validate=strict", "-f", "-"), stdin=json.dumps(marked))
 
+    @uninterruptible
     def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str) -> None:
         """Change an object by a JSON merge patch; what it held before is put back."""
         self._permit(Verb.PATCH, kind, name, namespace)
@@ -186,6 +189,7 @@ class ClusterFaultInjector:
         self._touched.append(f"delete pod/{pod} in {place}, which its controller makes again")
         self._kubectl.delete("pod", pod, namespace=place, wait=False)
 
+    @uninterruptible
     def own(self, what: str, change: Callable[[], object], back: Callable[[], object]) -> None:
         """Change something that the scenario made itself and that is no object of Kubernetes'."""
         self._changes.append(OwnChange(what=what, back=back))
@@ -202,6 +206,7 @@ class ClusterFaultInjector:
         # The shell that does it may end with its container: its status says nothing.
         self.execute(pod, ["sh", "-c", _KILL], namespace=namespace, container=container)
 
+    @uninterruptible
     def revert(self) -> Sequence[tuple[str, str]]:
         """Undo every change, the last one first. Returns what is left behind: why, and the command that removes it."""
         left: list[tuple[Change | OwnChange, str]] = []

@@ -14,6 +14,7 @@ from typing import Any
 from trivet.errors import PlatformError, UsageError
 from trivet.host.journal import Run
 from trivet.host.kubectl import Kubectl, KubectlError
+from trivet.host.signals import interruptible, uninterruptible
 from trivet.targets.cluster.namespaces import RUN_LABEL
 
 NAME = "trivet-scenarios"
@@ -24,6 +25,7 @@ POLL = 2.0
 
 
 @contextmanager
+@uninterruptible
 def held(
     kubectl: Kubectl, run: Run, *, namespace: str, holder: str, wait: float = 0.0, gone_with: Path | None = None
 ) -> Iterator[None]:
@@ -53,6 +55,7 @@ def held(
         run.cleanup_done(number)
 
 
+@interruptible
 def _wait(kubectl: Kubectl, namespace: str, holder: str, wait: float) -> None:
     deadline = time.monotonic() + wait
     while True:
@@ -64,6 +67,7 @@ def _wait(kubectl: Kubectl, namespace: str, holder: str, wait: float) -> None:
         time.sleep(POLL)
 
 
+@uninterruptible
 def _take(kubectl: Kubectl, namespace: str, holder: str) -> None:
     wanted = _lease(namespace, holder)
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 
 from trivet.errors import UsageError
+from trivet.host.journal import make_below
 from trivet.host.worker import OperationFailed, Worker
 from trivet.model.clients import DownloadFailed
 from trivet.model.handover import Download
@@ -61,8 +62,7 @@ class ClusterStore:
     def download(self, storage_uri: str) -> Download:
         """Have KServe's code fetch exactly ``storage_uri`` in its pod, and bring what it left here. Raises DownloadFailed."""
         with self._lock:
-            directory = self._downloads / f"{next(self._numbers):03d}"
-            directory.mkdir(parents=True)
+            directory = make_below(self._downloads.parent, f"{self._downloads.name}/{next(self._numbers):03d}")
             before = len(self._initializer.process.text())
             try:
                 packed = self._initializer.call("fetch", storage_uri=storage_uri, seconds=limits.DOWNLOAD)

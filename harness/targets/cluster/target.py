@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 
 from trivet.errors import PlatformError
-from trivet.host.journal import Run, clean, leftovers
+from trivet.host.journal import Run, clean, leftovers, remove_stale_locks
 from trivet.host.processes import Processes
+from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.events import Emit
 from trivet.model.stack import Stack
 from trivet.provision.access import ClusterAccess
@@ -36,17 +37,13 @@ class ClusterTarget:
         )
 
     @contextmanager
+    @uninterruptible
     def start(self, stack: Stack, emit: Emit) -> Iterator[ClusterSession]:
         """A session on ``stack``. Cleans first what a killed run left behind.
 
         Raises PlatformError when the cluster does not allow it, or when a fault that was left behind cannot be reverted.
         """
-        for leftover in leftovers():
-            if (trouble := clean(leftover)) and leftover.required:
-                raise PlatformError(
-                    f"a fault that run {leftover.run} left behind cannot be reverted: {trouble}",
-                    remedy=f"make its cluster reachable; if there is no such cluster any more, remove {leftover.directory}",
-                )
+        _clean_leftovers()
         with self._open(stack, emit) as access, Run() as run, closing(Processes(run)) as processes:
             session: ClusterSession | None = None
             try:
@@ -70,3 +67,14 @@ class ClusterTarget:
                     session.close()
                     if session.remove():
                         run.keep()
+
+
+@interruptible
+def _clean_leftovers() -> None:
+    for leftover in leftovers():
+        if (trouble := clean(leftover)) and leftover.required:
+            raise PlatformError(
+                f"a fault that run {leftover.run} left behind cannot be reverted: {trouble}",
+                remedy=f"make its cluster reachable; if there is no such cluster any more, remove {leftover.directory}",
+            )
+    remove_stale_locks()

@@ -17,6 +17,7 @@ from typing import Any
 import requests
 
 from trivet.errors import UsageError
+from trivet.host.signals import interruptible
 from trivet.model.traffic import Answer, Stream
 
 AT_ONCE = 128
@@ -93,6 +94,7 @@ class BackgroundTraffic:
         """Begin to send."""
         self._clock.start()
 
+    @interruptible
     def stop(self) -> None:
         """Send nothing more, and wait for what is under way."""
         self._ended.set()

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import requests
 
 from trivet.errors import CannotTell, UsageError
+from trivet.host.journal import make_below
 from trivet.host.processes import Process, ServerFailed
 from trivet.host.worker import OperationFailed, Worker
 from trivet.model.clients import DownloadFailed, Rows
@@ -77,8 +78,7 @@ class Downloads:
 
         The initializer links what lies on the same file system instead of copying it (kserve, storage.py, ``_download_local``).
         """
-        directory = self._directory / f"{next(self._numbers):03d}"
-        directory.mkdir(parents=True)
+        directory = make_below(self._directory.parent, f"{self._directory.name}/{next(self._numbers):03d}")
         before = len(self._initializer.process.text())
         try:
             self._initializer.call(
@@ -110,7 +110,7 @@ class LocalStore:
         directory = self._inside(self._directory / relative)
         for name, content in files.items():
             path = directory / name
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_below(self._directory, path.parent.relative_to(self._directory))
             path.write_bytes(content)
         return f"file://{directory}"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trivet.errors import CannotTell, PlatformError
+from trivet.host.journal import make_below
 from trivet.host.worker import Worker
 from trivet.model.clients import Rows
 from trivet.model.stack import Role
@@ -64,8 +65,8 @@ class ExternalTrainer:
         day = cutoff or (date.today() + timedelta(days=1)).isoformat()
         with _as_cannot_tell():
             text = resolve("trainer", {"requires": requires, "python": PYTHON}, day, "unlocked")
-        lock = self._directory / f"built-{len(self._built) + 1}" / "trainer.lock"
-        lock.parent.mkdir(parents=True)
+        built = f"{self._directory.name}/built-{len(self._built) + 1}"
+        lock = make_below(self._directory.parent, built) / "trainer.lock"
         lock.write_text(text, encoding="utf-8")
         return Role(
             name="trainer", python=PYTHON, requires=requires, cutoff=day, lock=lock, pins=pins_of(text, PYTHON, lock)

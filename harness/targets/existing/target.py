@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trivet.errors import PlatformError, UsageError
 from trivet.host.kubectl import Kubectl, contexts
+from trivet.host.signals import interruptible
 from trivet.model.events import Emit
 from trivet.model.settings import Existing
 from trivet.model.stack import Stack
@@ -50,6 +51,7 @@ def kubectl_of(settings: Existing) -> Kubectl:
     return Kubectl(context=settings.context, kubeconfig=kubeconfig)
 
 
+@interruptible
 def existing_access(settings: Existing, stack: Stack) -> ClusterAccess:
     """The way into the named cluster. Raises UsageError for what is not named, PlatformError for what is not allowed there."""
     if missing := [key for key in REQUIRED if not getattr(settings, key)]:

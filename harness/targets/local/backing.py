@@ -18,6 +18,7 @@ from typing import Protocol
 from trivet.errors import unknown
 from trivet.host.containers import Containers, Service, pull, require_docker
 from trivet.host.journal import Run
+from trivet.host.signals import interruptible, uninterruptible
 from trivet.host.worker import Worker
 from trivet.model.clients import StoreClient
 from trivet.model.events import Emit, phase
@@ -212,6 +213,7 @@ class Backing:
         return [f"container: {images.one(path).reference}, {source} unless it is there" for path in paths]
 
     @contextmanager
+    @uninterruptible
     def open(self, stack: Stack, run: Run, stop: threading.Event, emit: Emit) -> Iterator[tuple[Database, Artifacts]]:
         """Both, not started yet; what they start in containers is removed at the end of the block.
 
@@ -227,6 +229,7 @@ class Backing:
     def _paths(self) -> list[str]:
         return [chosen.image for chosen in (DATABASES[self.database], STORES[self.store]) if chosen.image]
 
+    @interruptible
     def _in_docker(self, stack: Stack, stop: threading.Event, emit: Emit) -> dict[str, str]:
         """Path → the name under which Docker has the image, once it has them all."""
         require_docker()

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from trivet.errors import PlatformError
-from trivet.host.journal import Run, clean, leftovers
+from trivet.host.journal import Run, clean, leftovers, remove_stale_locks
 from trivet.host.processes import Processes
+from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.events import Emit
 from trivet.model.stack import ROLES, Stack
 from trivet.targets.local.backing import DATABASES, Backing
@@ -38,10 +39,10 @@ class LocalTarget:
         )
 
     @contextmanager
+    @uninterruptible
     def start(self, stack: Stack, emit: Emit) -> Iterator[LocalSession]:
         """A session on ``stack``. Cleans first what a killed run left behind. Raises PlatformError when the machine does not allow it."""
-        for leftover in leftovers():
-            clean(leftover)
+        _clean_leftovers()
         with (
             Run() as run,
             # The store of a session has its own address and keys; what the user has for another one must not mix with them.
@@ -60,3 +61,10 @@ class LocalTarget:
             finally:
                 processes.close()
                 session.close()
+
+
+@interruptible
+def _clean_leftovers() -> None:
+    for leftover in leftovers():
+        clean(leftover)
+    remove_stale_locks()
