@@ -21,14 +21,19 @@ from trivet.targets.local.session import LocalSession
 pytest_plugins = ["pytester"]
 
 
-def pytest_configure() -> None:
-    """Where tests run under nohup or a like of it, hanging up is ignored, and children inherit that; here its effect is tested."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes milliseconds comes first, and so in a process without a session's threads, which forks may not copy."""
     items.sort(key=lambda item: item.get_closest_marker("processes") is not None)
+
+
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """SIGINT and SIGHUP do what they do by default: under nohup or in a shell's background they are ignored, which children inherit."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

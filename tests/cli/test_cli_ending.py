@@ -15,7 +15,7 @@ from commandline import PROGRAM, environment, run
 
 from trivet.host.journal import MARK
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("default_signals")]
 
 MOMENTS = {"early": "judging the stack", "in the pipeline": " pipeline …", "while serving": " runtime …"}
 """What a run says shortly after each moment."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("default_signals")]
 
 INTERRUPTED = "trivet: interrupted; everything that was started is stopped"
 

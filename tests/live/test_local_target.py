@@ -241,6 +241,7 @@ def test_a_killed_trivet_leaves_nothing_that_the_next_one_does_not_clean() -> No
     assert directory not in [leftover.directory for leftover in leftovers()]
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_ctrl_c_in_the_middle_leaves_nothing() -> None:
     directory = _signalled_in_the_pipeline(signal.SIGINT)
     assert not directory.exists()

@@ -13,7 +13,7 @@ from controls.live_twins import STACK
 
 from trivet.host.journal import leftovers, marked
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("default_signals")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

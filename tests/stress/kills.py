@@ -244,6 +244,9 @@ class Forked:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
             status = work()
+        except KeyboardInterrupt:
+            # Before it was handled nothing had begun.
+            status = 128 + signal.SIGINT
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 
+import pytest
 from paper import STACK, PaperTarget
 
 from trivet.engine.incremental import IncrementalRun
+
+pytestmark = pytest.mark.usefixtures("default_signals")
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -15,6 +15,8 @@ from interrupts import interrupted
 
 from trivet.engine.ending import Signalled, ending_on_signals, interruptible, uninterruptible
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 LONG = 5.0
 
 
@@ -35,17 +37,11 @@ def ended_by(work: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_wait(number: int) -> None:
-    before = signal.signal(number, signal.SIG_DFL) if number == signal.SIGHUP else None
-
     def work() -> None:
         send(number)
         time.sleep(LONG)
 
-    try:
-        assert ended_by(work) == number
-    finally:
-        if before is not None:
-            signal.signal(number, before)
+    assert ended_by(work) == number
 
 
 def test_a_signal_is_held_until_an_uninterruptible_function_has_returned() -> None:
@@ -176,12 +172,9 @@ def test_a_signal_that_is_held_to_the_end_is_passed_on_to_who_handled_it_before(
 
 
 def test_a_signal_that_is_ignored_from_outside_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with ending_on_signals():
-            send(signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with ending_on_signals():
+        send(signal.SIGHUP)
 
 
 @contextmanager
