@@ -12,8 +12,8 @@ from itertools import pairwise
 from types import CodeType, FrameType
 from typing import Any
 
-from trivet.engine import ending
-from trivet.engine.ending import ending_on_signals
+from trivet.host import signals
+from trivet.host.signals import unwinding_on_signals
 
 LOOKS = ("RESUME", "CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD", "YIELD_VALUE", "SEND")
 """Instructions at whose end CPython looks for signals, or might in another version."""
@@ -29,7 +29,7 @@ class Interrupted:
 
 
 def interrupted(work: Callable[[], object], at: int, files: Sequence[str]) -> Interrupted:
-    """Run ``work`` under ``ending_on_signals`` with a SIGINT at its point number ``at``; -1 for none.
+    """Run ``work`` under ``unwinding_on_signals`` with a SIGINT at its point number ``at``; -1 for none.
 
     Points are those of frames whose file has one of ``files`` in its path. An Exception of the work goes through.
     """
@@ -37,7 +37,7 @@ def interrupted(work: Callable[[], object], at: int, files: Sequence[str]) -> In
 
     def enter(frame: FrameType, event: str, argument: Any) -> Any:
         path = frame.f_code.co_filename
-        if path in (__file__, ending.__file__) or not any(name in path for name in files):
+        if path in (__file__, signals.__file__) or not any(name in path for name in files):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return look
@@ -55,7 +55,7 @@ def interrupted(work: Callable[[], object], at: int, files: Sequence[str]) -> In
 
     before = sys.gettrace()
     try:
-        with ending_on_signals():
+        with unwinding_on_signals():
             sys.settrace(enter)
             try:
                 work()

@@ -33,6 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,8 +46,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import kubectl_on_paper
 from paper import STACK, PaperTarget
 
-from trivet.authoring.scenarios import scenario, seen, unprotected
+from trivet.authoring.scenarios import scenario, symptom_observed, unprotected
 from trivet.engine.scenarios import play as playing
+from trivet.engine.scenarios.templates import PLAYER, templates
 from trivet.host.journal import MARK, Run, clean, leftovers
 from trivet.host.kubectl import Kubectl
 from trivet.host.signals import unwinding_on_signals
@@ -247,6 +249,8 @@ class Forked:
         except KeyboardInterrupt:
             # Before it was handled nothing had begun.
             status = 128 + signal.SIGINT
+        except Exception:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -356,7 +360,7 @@ class Faults:
         def incident(faults: Any, variant: str) -> Iterator[Case]:
             def symptom(watch: Any) -> Any:
                 time.sleep(0.1)
-                return seen("it hurts")
+                return symptom_observed("it hurts")
 
             yield Case(
                 fault=Fault(name="f", affected_objects=TOUCHES, inject=inject, verify_injected=effect),
@@ -368,6 +372,8 @@ class Faults:
 
     def whole(self) -> float:
         os.environ |= {"TRIVET_CACHE": str(self.cache), "TMPDIR": str(self.temporary)}
+        # Read once here, and not in each fork.
+        templates(__name__, PLAYER)
         began = time.monotonic()
         log = self._folder / "log"
         status = Forked(self.work, log).wait()

@@ -1,18 +1,229 @@
-"""Who handles signals while a run is open, and after it."""
+"""Signals that ask the process to end: raised where it waits, held where it would lose something, never lost themselves."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import pytest
+from interrupts import interrupted
 from paper import STACK, PaperTarget
 
 from trivet.engine.incremental import IncrementalRun
+from trivet.host.signals import NUMBERS, Signalled, interruptible, uninterruptible, unwinding_on_signals
 
 pytestmark = pytest.mark.usefixtures("default_signals")
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LONG = 5.0
+
+
+def send(number: int = signal.SIGINT) -> None:
+    """Send this process a signal and let the interpreter see it."""
+    os.kill(os.getpid(), number)
+    time.sleep(0.01)
+
+
+def ended_by(work: Callable[[], object]) -> int:
+    """The number of the signal that ended ``work``; it must end within a second."""
+    began = time.monotonic()
+    with pytest.raises(Signalled) as caught, unwinding_on_signals():
+        work()
+    assert time.monotonic() - began < 1.0
+    return caught.value.number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_wait(number: int) -> None:
+    def work() -> None:
+        send(number)
+        time.sleep(LONG)
+
+    assert ended_by(work) == number
+
+
+def test_a_signal_is_held_until_an_uninterruptible_function_has_returned() -> None:
+    done: list[str] = []
+
+    @uninterruptible
+    def careful() -> None:
+        send()
+        done.append("all of it")
+
+    def work() -> None:
+        careful()
+        time.sleep(LONG)
+
+    ended_by(work)
+    assert done == ["all of it"]
+
+
+def test_a_wait_within_an_uninterruptible_function_can_be_interruptible() -> None:
+    @interruptible
+    def wait() -> None:
+        send()
+        time.sleep(LONG)
+
+    @uninterruptible
+    def careful() -> None:
+        wait()
+        pytest.fail("it was held")
+
+    ended_by(careful)
+
+
+def test_a_context_manager_that_was_entered_uninterruptibly_is_left_whole_and_its_block_is_interruptible() -> None:
+    done: list[str] = []
+
+    @contextmanager
+    @uninterruptible
+    def careful() -> Iterator[None]:
+        send(signal.SIGTERM)
+        done.append("entered")
+        try:
+            yield
+        finally:
+            send(signal.SIGINT)
+            done.append("left")
+
+    def work() -> None:
+        with careful():
+            time.sleep(LONG)
+
+    assert ended_by(work) == signal.SIGTERM
+    assert done == ["entered", "left"]
+
+
+def test_leaving_any_context_manager_of_contextlib_is_not_broken_off() -> None:
+    done: list[str] = []
+
+    @contextmanager
+    def any_one() -> Iterator[None]:
+        yield
+        send()
+        done.append("left")
+
+    def work() -> None:
+        with ExitStack() as stack:
+            stack.enter_context(any_one())
+            stack.callback(send)
+        time.sleep(LONG)
+
+    ended_by(work)
+    assert done == ["left"]
+
+
+def test_an_exception_that_python_swallows_is_raised_again() -> None:
+    class Watched:
+        pass
+
+    def work() -> None:
+        watched = Watched()
+        _ = weakref.ref(watched, lambda reference: send())
+        del watched
+        time.sleep(LONG)
+
+    ended_by(work)
+
+
+def test_a_finalizer_is_not_broken_off() -> None:
+    done: list[str] = []
+
+    class Watched:
+        def __del__(self) -> None:
+            send()
+            done.append("all of it")
+
+    def work() -> None:
+        watched = Watched()
+        del watched
+        time.sleep(LONG)
+
+    ended_by(work)
+    assert done == ["all of it"]
+
+
+def test_further_signals_change_nothing() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        try:
+            send(signal.SIGTERM)
+        finally:
+            send(signal.SIGINT)
+            send(signal.SIGTERM)
+            done.append("cleaned up")
+
+    assert ended_by(work) == signal.SIGTERM
+    assert done == ["cleaned up"]
+
+
+def test_a_signal_that_is_held_to_the_end_is_passed_on_to_who_handled_it_before() -> None:
+    passed_on: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: passed_on.append(number))
+    try:
+        with unwinding_on_signals():
+            uninterruptible(lambda: send(signal.SIGTERM))()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert passed_on == [signal.SIGTERM]
+
+
+def test_a_signal_that_is_ignored_from_outside_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with unwinding_on_signals():
+        send(signal.SIGHUP)
+
+
+@contextmanager
+@uninterruptible
+def taken(open_now: set[str], name: str) -> Iterator[None]:
+    open_now.add(name)
+    try:
+        yield
+    finally:
+        open_now.remove(name)
+
+
+def test_what_was_entered_is_left_wherever_the_signal_comes() -> None:
+    open_now: set[str] = set()
+
+    def work() -> None:
+        with taken(open_now, "a"), ExitStack() as stack:
+            stack.enter_context(taken(open_now, "b"))
+            stack.enter_context(taken(open_now, "c"))
+            open_now.copy()
+
+    raised = 0
+    for at in count():
+        one = interrupted(work, at, ["contextlib.py", __file__])
+        assert not open_now, one.where
+        raised += one.raised
+        if not one.where:
+            break
+    assert at > 50
+    assert raised == at, "no signal is lost"
+
+
+def test_the_points_are_those_at_which_a_careless_function_loses_what_it_took() -> None:
+    open_now: set[str] = set()
+
+    def work() -> None:
+        open_now.add("a")
+        len("here it is lost")
+        open_now.remove("a")
+
+    lost = []
+    for at in range(interrupted(work, -1, [__file__]).points):
+        one = interrupted(work, at, [__file__])
+        lost += [one.where] * bool(open_now)
+        open_now.clear()
+    assert lost
 
 
 def handlers() -> list[object]:

@@ -63,7 +63,8 @@ def _read(module: str) -> tuple[frozenset[str], frozenset[str]]:
     """The templates of one module, and every name that it may import: of ``from a import b``, both ``a`` and ``a.b``."""
     try:
         spec = importlib.util.find_spec(module)
-    except ImportError:
+    except (ImportError, ValueError):
+        # A ValueError for what was not imported by its name, such as __main__.
         return frozenset(), frozenset()
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return frozenset(), frozenset()
