@@ -109,12 +109,11 @@ def _settings(config: pytest.Config) -> Settings:
 
 def _registry(config: pytest.Config) -> Registry:
     if _REGISTRY not in config.stash:
-        hooks = ("trivet_contracts", "trivet_scenarios")
-        local = [p for p in config.pluginmanager.get_plugins() if any(getattr(p, hook, None) for hook in hooks)]
         with _usage():
-            from trivet.engine.registry import Registry
+            from trivet.engine.registry import Registry, offers
 
             settings = _settings(config)
+            local = [plugin for plugin in config.pluginmanager.get_plugins() if offers(plugin)]
             config.stash[_REGISTRY] = Registry(settings.plugins, local, settings=settings)
     return config.stash[_REGISTRY]
 

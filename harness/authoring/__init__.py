@@ -1,1 +1,267 @@
-"""The one import for authors of contracts, scenarios, faults and targets."""
+"""The one import for authors of contracts, scenarios, faults and targets: ``import trivet.authoring as trivet``, or the names.
+
+What is for what, in the order of ``__all__``:
+
+* **a contract**: ``@contract`` in front of a generator function that yields ``passed``, ``failed``, ``inconclusive`` or ``not_applicable``;
+* **a scenario**: ``@scenario`` in front of a generator function that yields one ``Case``, with a ``Fault`` (ready-made ones are functions
+  named by what happens: ``stopped``, ``patched``, ``network_cut`` …) and a symptom that reads a ``Watch``;
+* **registering**: a module named under ``plugins`` in ``[tool.trivet]``, by an entry point of the group ``trivet``, or a ``conftest.py``
+  offers every contract and scenario that is made in it; ``hookimpl`` marks the hooks of whoever offers more (``trivet.hookspecs``);
+* **errors** to raise, and those that clients raise;
+* **clients**, the protocols of what a check or a scenario receives by the name of its parameter; a target implements them;
+* **data** that these hand over, and names of features;
+* **a target**: an object with ``plan`` and ``start``, which yields a ``Session``;
+* **the toolkit**: waiting, readiness, probes, deployed services, comparison, statistics.
+
+Importing this package imports ``trivet.model`` and the decorators. The toolkit and what needs ``requests`` or Hypothesis are imported when
+a name of theirs is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from trivet.authoring.contracts import MUST, SHOULD, contract
+from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
+from trivet.errors import CannotTell, NotOffered, PlatformError, TrivetError, UsageError
+from trivet.hookspecs import hookimpl
+from trivet.model.clients import (
+    Background,
+    ClusterClient,
+    DownloadFailed,
+    ExternalTrainerClient,
+    FaultClient,
+    FaultInjector,
+    MetricsClient,
+    PipelineClient,
+    Refused,
+    RevertibleInjector,
+    RuntimeClient,
+    ServingClient,
+    StoreClient,
+    TrafficClient,
+    TrainerClient,
+)
+from trivet.model.contract import Contract
+from trivet.model.events import Emit, PhaseEnded, PhaseStarted, phase
+from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject, Fault, Verb
+from trivet.model.feature import (
+    CANARY_TRAFFIC,
+    CONDITIONAL_PIPELINE,
+    CPU_AUTOSCALING,
+    KNATIVE,
+    NETWORK_POLICY_ENFORCED,
+    PROMETHEUS,
+    SCALE_TO_ZERO,
+)
+from trivet.model.finding import (
+    Evidence,
+    Finding,
+    Location,
+    evidence,
+    failed,
+    inconclusive,
+    not_applicable,
+    passed,
+)
+from trivet.model.handover import Download, Handover, HttpExchange, LoggedModel, PipelineRun
+from trivet.model.network import NetworkPath
+from trivet.model.outcome import Level, Outcome
+from trivet.model.rollout import Rollout, RolloutModel, RolloutStep
+from trivet.model.scenario import Budgets, Case, Claim, Observation, Scenario, Variant, Verdict, Workload
+from trivet.model.settings import Settings
+from trivet.model.stack import Role, Stack
+from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory
+from trivet.model.target import Session, Target
+from trivet.model.traffic import Answer, Stream
+
+if TYPE_CHECKING:
+    from trivet.authoring.gates import refusal
+    from trivet.integration import TrackingApi, TrackingError
+    from trivet.toolkit.client_traffic import Outage, answered_by, is_lost
+    from trivet.toolkit.drawing import counter_example, directory_names_and_endings, rows_of
+    from trivet.toolkit.fault_proxy import failing, fault_proxy_objects, slowed, unanswered
+    from trivet.toolkit.faults import (
+        applied,
+        crashed,
+        environment_changed,
+        in_turn,
+        network_cut,
+        patched,
+        restarted,
+        secret_changed,
+        stopped,
+    )
+    from trivet.toolkit.rollout import deployed, drive
+    from trivet.toolkit.statistics import ShareTest, plan_share
+    from trivet.toolkit.subjects import read_model_directory
+    from trivet.toolkit.watch import EFFECT, FAULT, RECOVERED, REVERT, Watch
+
+__all__ = [  # noqa: RUF022 - grouped by what the names are for
+    # a contract
+    "contract",
+    "MUST",
+    "SHOULD",
+    "passed",
+    "failed",
+    "inconclusive",
+    "not_applicable",
+    "evidence",
+    "Contract",
+    "Evidence",
+    "Finding",
+    "Level",
+    "Location",
+    "Outcome",
+    # a scenario
+    "scenario",
+    "unprotected",
+    "remedied",
+    "symptom_observed",
+    "symptom_not_observed",
+    "AffectedObject",
+    "Budgets",
+    "Case",
+    "Claim",
+    "Fault",
+    "Observation",
+    "Scenario",
+    "Variant",
+    "Verb",
+    "Verdict",
+    "Watch",
+    "Workload",
+    "PIPELINES",
+    "PLATFORM",
+    "SERVING",
+    "FAULT",
+    "EFFECT",
+    "REVERT",
+    "RECOVERED",
+    # faults
+    "applied",
+    "crashed",
+    "environment_changed",
+    "failing",
+    "fault_proxy_objects",
+    "in_turn",
+    "network_cut",
+    "patched",
+    "restarted",
+    "secret_changed",
+    "slowed",
+    "stopped",
+    "unanswered",
+    # registering
+    "hookimpl",
+    # errors
+    "CannotTell",
+    "DownloadFailed",
+    "NotOffered",
+    "PlatformError",
+    "Refused",
+    "TrackingError",
+    "TrivetError",
+    "UsageError",
+    # clients
+    "Background",
+    "ClusterClient",
+    "ExternalTrainerClient",
+    "FaultClient",
+    "FaultInjector",
+    "MetricsClient",
+    "PipelineClient",
+    "RevertibleInjector",
+    "RuntimeClient",
+    "ServingClient",
+    "StoreClient",
+    "TrackingApi",
+    "TrafficClient",
+    "TrainerClient",
+    # data
+    "Answer",
+    "CompiledPipeline",
+    "Download",
+    "Handover",
+    "HttpExchange",
+    "Keys",
+    "LoggedModel",
+    "Manifest",
+    "ModelDirectory",
+    "NetworkPath",
+    "PipelineRun",
+    "Role",
+    "Rollout",
+    "RolloutModel",
+    "RolloutStep",
+    "Stack",
+    "Stream",
+    # features
+    "CANARY_TRAFFIC",
+    "CONDITIONAL_PIPELINE",
+    "CPU_AUTOSCALING",
+    "KNATIVE",
+    "NETWORK_POLICY_ENFORCED",
+    "PROMETHEUS",
+    "SCALE_TO_ZERO",
+    # a target
+    "Emit",
+    "PhaseEnded",
+    "PhaseStarted",
+    "Session",
+    "Settings",
+    "Target",
+    "phase",
+    # the toolkit
+    "Outage",
+    "ShareTest",
+    "answered_by",
+    "counter_example",
+    "deployed",
+    "directory_names_and_endings",
+    "drive",
+    "is_lost",
+    "plan_share",
+    "read_model_directory",
+    "refusal",
+    "rows_of",
+]
+
+_LATER = {
+    "trivet.authoring.gates": ("refusal",),
+    "trivet.integration": ("TrackingApi", "TrackingError"),
+    "trivet.toolkit.client_traffic": ("Outage", "answered_by", "is_lost"),
+    "trivet.toolkit.drawing": ("counter_example", "directory_names_and_endings", "rows_of"),
+    "trivet.toolkit.fault_proxy": ("failing", "fault_proxy_objects", "slowed", "unanswered"),
+    "trivet.toolkit.faults": (
+        "applied",
+        "crashed",
+        "environment_changed",
+        "in_turn",
+        "network_cut",
+        "patched",
+        "restarted",
+        "secret_changed",
+        "stopped",
+    ),
+    "trivet.toolkit.rollout": ("deployed", "drive"),
+    "trivet.toolkit.statistics": ("ShareTest", "plan_share"),
+    "trivet.toolkit.subjects": ("read_model_directory",),
+    "trivet.toolkit.watch": ("EFFECT", "FAULT", "RECOVERED", "REVERT", "Watch"),
+}
+"""What is imported when it is first used, by its module: the same names as under ``TYPE_CHECKING``."""
+
+_HOMES = {name: module for module, names in _LATER.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

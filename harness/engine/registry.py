@@ -23,10 +23,23 @@ if TYPE_CHECKING:
 Named = TypeVar("Named", Contract, Scenario)
 
 
+HOOKS = ("trivet_contracts", "trivet_scenarios", "trivet_targets", "trivet_writers")
+
+
+def offers(plugin: object) -> bool:
+    """Whether a plugin of pytest's, such as a ``conftest.py``, has something for the registry: a hook, a contract or a scenario."""
+    if any(hasattr(plugin, hook) for hook in HOOKS):
+        return True
+    return isinstance(plugin, ModuleType) and any(
+        isinstance(one, (Contract, Scenario)) for one in vars(plugin).values()
+    )
+
+
 class Registry:
     """Everything registered for one run. ``plugins`` are module names beyond the installed entry points.
 
-    Targets are made for ``settings``, so they are only there when these are given.
+    A registered module offers the contracts and scenarios that are made in it; its hooks name other modules that do. Targets are made
+    for ``settings``, so they are only there when these are given.
     """
 
     def __init__(
@@ -78,16 +91,21 @@ class Registry:
         """Every report writer by format."""
         return self._merged("report format", self._manager.hook.trivet_writers())
 
-    @staticmethod
     def _made(
+        self,
         what: str,
         groups: list[Iterable[ModuleType]],
         kind: type[Named],
         function: Callable[[Named], Callable[..., Any]],
     ) -> dict[str, Named]:
-        """What the decorator of a kind made in the modules that the hooks name, where it was made and not where it was imported."""
+        """What the decorator of a kind made in the modules that the hooks name and in those that are registered, in this order and each
+        module once. It belongs to the module that it was made in, wherever else it is imported."""
         found: dict[str, Named] = {}
-        for module in (module for group in reversed(groups) for module in group):
+        named: list[ModuleType] = [module for group in reversed(groups) for module in group]
+        registered: list[ModuleType] = [
+            plugin for _, plugin in self._manager.list_name_plugin() if isinstance(plugin, ModuleType)
+        ]
+        for module in dict.fromkeys([*named, *registered]):
             for value in vars(module).values():
                 if not isinstance(value, kind) or function(value).__module__ != module.__name__:
                     continue
