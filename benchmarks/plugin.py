@@ -1,10 +1,10 @@
-"""What trivet's plugin costs every ``pytest`` of an environment: start-up over one trivial test, beside pytest alone."""
+"""What an installation of trivet costs every ``pytest`` of its environment: start-up over one trivial test, beside pytest alone."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,44 +16,61 @@ from uv import find_uv_bin
 ROOT = Path(__file__).parents[1]
 
 ALONE = "pytest alone"
-FULL = "with trivet"
-WITHOUT = {
-    "… -p no:trivet": ("trivet",),
-    "… -p no:hypothesispytest": ("hypothesispytest",),
-    "… without both": ("trivet", "hypothesispytest"),
-}
-MODULES = {"trivet": "trivet.plugin", "hypothesispytest": "_hypothesis_pytestplugin"}
-"""What pytest loads for each entry point."""
+CORE = "with trivet, the core library"
+FULL = "with trivet[harness]"
+WITHOUT_OURS = "… -p no:trivet"
+WITHOUT_ANY = "… without any plugin of it"
 
 
 def measure(scratch: Path, rounds: int) -> str:
-    """Two fresh environments, one with trivet's wheel and its dependencies; the same pytest in both."""
+    """Three fresh environments with the same pytest: alone, with trivet's wheel, and with all that the harness needs."""
     pytest = f"pytest=={version('pytest')}"
+    built = wheel(scratch).as_uri()
     alone = environment(scratch / "alone", pytest)
-    full = environment(scratch / "full", pytest, str(wheel(scratch)))
+    core = environment(scratch / "core", pytest, f"trivet @ {built}")
+    full = environment(scratch / "full", pytest, f"trivet[harness] @ {built}")
     project = scratch / "project"
     project.mkdir()
     (project / "test_one.py").write_text("def test_one():\n    pass\n", encoding="utf-8")
-    sides = {ALONE: command(alone), FULL: command(full)}
-    sides |= {name: command(full, plugins) for name, plugins in WITHOUT.items()}
-    for name, plugins in {ALONE: tuple(MODULES), FULL: (), **WITHOUT}.items():
-        see_what_is_loaded(sides[name], project, plugins)
-    turns = interleaved({name: partial(spend, side, project) for name, side in sides.items()}, rounds)
+    plugins = {python: plugins_of(python) for python in (alone, core, full)}
+    sides = {
+        ALONE: (alone, []),
+        CORE: (core, []),
+        FULL: (full, []),
+        WITHOUT_OURS: (full, ["trivet"]),
+        WITHOUT_ANY: (full, list(plugins[full])),
+    }
+    for python, off in sides.values():
+        see_what_is_loaded(command(python, off), project, plugins[python], off)
+    turns = interleaved({name: partial(spend, command(*side), project) for name, side in sides.items()}, rounds)
     rows = [["", "wall ms", "CPU ms", "of pytest alone"]]
     for name, spent in turns.items():
         wall, cpu = (median(getattr(turn, unit) for turn in spent) * 1000 for unit in ("wall", "cpu"))
         rows.append([name, f"{wall:.0f}", f"{cpu:.0f}", f"{median(ratios(spent, turns[ALONE])):.2f}x"])
     costs = {
-        "trivet's plugin": difference(turns["… -p no:hypothesispytest"], turns["… without both"]),
-        "Hypothesis' plugin, a dependency": difference(turns["… -p no:trivet"], turns["… without both"]),
-        "both": difference(turns[FULL], turns["… without both"]),
-        "looking through more distributions": difference(turns["… without both"], turns[ALONE]),
+        "the whole of trivet[harness]": difference(turns[FULL], turns[ALONE]),
+        "the core library": difference(turns[CORE], turns[ALONE]),
+        "trivet's plugin": difference(turns[FULL], turns[WITHOUT_OURS]),
+        "plugins of what it depends on": difference(turns[WITHOUT_OURS], turns[WITHOUT_ANY]),
+        "looking through more distributions": difference(turns[WITHOUT_ANY], turns[ALONE]),
     }
-    told = [
+    added = [
         ["adds, by the median of the rounds", "wall ms", "CPU ms"],
         *([name, *cost] for name, cost in costs.items()),
     ]
-    return f"`pytest --collect-only` over one test, {pytest}, {rounds} rounds\n{table(rows)}\n\n{table(told)}"
+    found = ", ".join(f"{entry} ({module})" for entry, module in plugins[full].items())
+    return (
+        f"`pytest --collect-only` over one test, {pytest}, {rounds} rounds; plugins of trivet[harness]: {found}\n"
+        f"{table(rows)}\n\n{table(added)}"
+    )
+
+
+def plugins_of(python: Path) -> dict[str, str]:
+    """Entry point and module of every plugin that pytest finds in an environment."""
+    script = (
+        "from importlib.metadata import entry_points; [print(e.name, e.module) for e in entry_points(group='pytest11')]"
+    )
+    return dict(line.split() for line in quiet(str(python), "-c", script).splitlines())
 
 
 def environment(folder: Path, *requirements: str) -> Path:
@@ -83,15 +100,15 @@ def command(python: Path, plugins: Sequence[str] = ()) -> list[str]:
     return [str(python), "-m", "pytest", "--collect-only", "-q", *without]
 
 
-def see_what_is_loaded(side: Sequence[str], project: Path, missing: Sequence[str]) -> None:
+def see_what_is_loaded(side: Sequence[str], project: Path, plugins: Mapping[str, str], off: Sequence[str]) -> None:
     """A side whose plugin is imported though it is switched off, or not although it is on, measures something else."""
     script = "import sys, pytest; pytest.main(sys.argv[1:]); print('modules:', *sys.modules)"
-    said = spend([side[0], "-c", script, *side[3:]], project).output
-    loaded = set(said.rpartition("modules:")[2].split())
-    for entry, module in MODULES.items():
-        if (module in loaded) == (entry in missing):
+    output = spend([side[0], "-c", script, *side[3:]], project).output
+    loaded = set(output.rpartition("modules:")[2].split())
+    for entry, module in plugins.items():
+        if (module in loaded) == (entry in off):
             raise SystemExit(
-                f"{' '.join(side)}: {module} is {'' if module in loaded else 'not '}imported\n{said[:2000]}"
+                f"{' '.join(side)}: {module} is {'' if module in loaded else 'not '}imported\n{output[:2000]}"
             )
 
 
