@@ -36,6 +36,8 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
+from trivet.stacks.subprocesses import ENDING
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -98,6 +100,7 @@ def unwinding_on_signals() -> Iterator[None]:
                 signal.signal(number, before[number])
         if sys.unraisablehook is swallowed:
             sys.unraisablehook = ending.hook
+        ENDING.clear()
         if ending.held is not None:
             signal.raise_signal(ending.held)
 
@@ -138,6 +141,7 @@ class _Ending:
             self._remind()
             return
         self._raised = True
+        ENDING.set()
         raise Signalled(self._number)
 
     @uninterruptible

@@ -21,6 +21,8 @@ from filelock import FileLock, Timeout
 
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
+from trivet.stacks.read import STACK_FILE
+from trivet.stacks.subprocesses import ENDING
 from trivet.stacks.uv import DEADLINE, run_uv
 
 MARKER = "trivet-environment.json"
@@ -66,14 +68,14 @@ def build_environment(
     Safe to call from several threads and processes at once: one builds, the others wait. An environment that was left half-made
     is built anew. ``progress`` gets a sentence when there is something to wait for. Raises PlatformError, with the remedy,
     when it cannot be built: registry, disk, interpreter, or a file that does not have the lock's hash; then nothing of it is left.
-    Setting ``stop`` makes it raise soon.
+    Setting ``stop`` makes it raise soon; without it, a signal that ends the process does.
     """
     started = time.monotonic()
     folder = environment_folder(role)
     built = False
     if not _complete(folder):
         try:
-            built = _build_once(role, folder, progress, stop or threading.Event())
+            built = _build_once(role, folder, progress, stop or ENDING)
         except OSError as error:
             raise PlatformError(
                 f"could not make the environment of {_name(role)} in {folder}: {error}",
@@ -226,4 +228,5 @@ def _python(folder: Path) -> Path:
 
 
 def _name(role: Role) -> str:
-    return f"the {role.name} of stack {role.lock.parent.name}"
+    stack = role.lock.parent
+    return f"the {role.name} of stack {stack.name}" if (stack / STACK_FILE).is_file() else role.name

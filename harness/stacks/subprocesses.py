@@ -10,6 +10,9 @@ from typing import TypeVar
 
 from trivet.errors import PlatformError
 
+ENDING = threading.Event()
+"""Set while a signal that asked this process to end unwinds it: what waits for a tool in another thread gives up."""
+
 POLL = 0.2
 """Seconds after which the end of the run is noticed."""
 

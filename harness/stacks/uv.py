@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trivet.errors import PlatformError
-from trivet.stacks.subprocesses import ended
+from trivet.stacks.subprocesses import ENDING, ended
 
 DEADLINE = 1800.0
 """Seconds after which a call of uv is given up: a cold download of the largest role over a slow line takes a fraction of it."""
@@ -66,7 +66,8 @@ def uv_binary() -> str:
 def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None, stop: threading.Event | None = None) -> str:
     """uv's standard output for ``arguments``. ``what`` completes "could not …" in the PlatformError with uv's own words.
 
-    The user's own settings of uv (index, proxy, cache) apply, by environment and by user-level ``uv.toml``. Setting ``stop`` ends uv.
+    The user's own settings of uv (index, proxy, cache) apply, by environment and by user-level ``uv.toml``. Setting ``stop`` ends uv;
+    without it, a signal that ends the process does.
     """
     environment = {
         name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")
@@ -85,7 +86,7 @@ def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None, stop
                 uv.communicate,
                 what=what,
                 tool="uv",
-                stop=stop or threading.Event(),
+                stop=stop or ENDING,
                 seconds=DEADLINE,
                 remedy="see that the package registry is reachable and quick",
             )

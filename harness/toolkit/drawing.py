@@ -1,109 +1,127 @@
 """Drawing inputs for contracts that hold for all of a kind: rows, names of directories; and the search for a counter-example.
 
-Not a contract module. The search is deterministic, so that a report can be reproduced. Import it where it is needed: Hypothesis costs
-``trivet lint`` more than all of its own work on a few files.
+Hypothesis draws and shrinks, in a process of its own (``trivet.fixtures.jobs.drawing``): the examples are the same
+on every machine, whatever else is installed, and no pytest session pays for its plugin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-from hypothesis.errors import Flaky
-
-from trivet.errors import CannotTell
+from trivet.errors import CannotTell, PlatformError
 from trivet.integration import Signature
+from trivet.stacks.drawing import JOB, drawing_role
+from trivet.stacks.environments import build_environment
 
 T = TypeVar("T")
 
-# Magnitudes stay where JSON, float32 and 32-bit integers agree; what lies beyond is not a matter of this seam.
-_VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "boolean": st.booleans(),
-    "integer": st.integers(-(2**31), 2**31 - 1),
-    "long": st.integers(-(2**53) + 1, 2**53 - 1),
-    "float": st.floats(-1e6, 1e6, width=32),
-    "double": st.floats(-1e6, 1e6),
-    "string": st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20),
-}
+DRAWN = ("boolean", "integer", "long", "float", "double", "string")
+"""Types of MLflow's column signatures that rows are drawn of."""
 
 
-def rows_of(signature: Signature, *, most: int = 12) -> st.SearchStrategy[list[dict[str, Any]]]:
+@dataclass(frozen=True, kw_only=True)
+class Strategy(Generic[T]):
+    """What is drawn: a strategy of the job by its name, its arguments as JSON, and what makes a value of the JSON that comes back."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    read: Callable[[Any], T]
+
+
+def rows_of(signature: Signature, *, most: int = 12) -> Strategy[list[dict[str, Any]]]:
     """Batches of 1 to ``most`` rows that satisfy a column signature. Raises CannotTell for types that are not drawn here."""
     columns = {column.name: column.type for column in signature.columns}
-    foreign = sorted({kind for kind in columns.values() if kind not in _VALUES})
+    foreign = sorted({kind for kind in columns.values() if kind not in DRAWN})
     if foreign or not columns:
         raise CannotTell(
-            f"inputs of type {', '.join(foreign) or 'none at all'} are not drawn; drawn are {', '.join(_VALUES)}"
+            f"inputs of type {', '.join(foreign) or 'none at all'} are not drawn; drawn are {', '.join(DRAWN)}"
         )
-    row = st.fixed_dictionaries({name: _VALUES[kind] for name, kind in columns.items()})
-    return st.lists(row, min_size=1, max_size=most)
+    return Strategy(name="rows", arguments={"columns": columns, "most": most}, read=list)
 
 
-def directory_names_and_endings() -> st.SearchStrategy[tuple[str, str]]:
-    """A relative directory of one to three levels, and what a user puts behind it.
-
-    Levels are what users write and what hurts: spaces, percent signs, globs, any script.
-    """
-    awkward = st.sampled_from(
-        ["a b", "100%", "%20", "m%2Fx", "model+1", "x#y", "q?z", "[ab]", "*", "~", "ünï", "模型", "a'b", "model.v1"]
-    )
-    plain = st.text("abcXYZ019._-", min_size=1, max_size=12)
-    anything = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters="/"), min_size=1, max_size=8)
-    level = st.one_of(plain, awkward, anything).filter(lambda name: name.strip(".") != "")
-    directory = st.lists(level, min_size=1, max_size=3).map("/".join)
-    return st.tuples(directory, st.sampled_from(("", "/", "//")))
+def directory_names_and_endings() -> Strategy[tuple[str, str]]:
+    """A relative directory of one to three levels, awkward names among them, and what a user puts behind it: "", "/" or "//"."""
+    return Strategy(name="directory_names_and_endings", arguments={}, read=lambda pair: (pair[0], pair[1]))
 
 
-def counter_example(strategy: st.SearchStrategy[T], deviation: Callable[[T], str], *, examples: int) -> tuple[int, str]:
+def counter_example(strategy: Strategy[T], deviation: Callable[[T], str], *, examples: int) -> tuple[int, str]:
     """Try ``deviation`` on up to ``examples`` drawn values: how many were tried, and the smallest deviation found or ''.
 
     A deviation that does not repeat on the same value counts as well: the first one is given then, with a word about that. What
-    ``deviation`` raises, such as CannotTell, ends the search, and is raised as it is unless a deviation was found before.
+    ``deviation`` raises, such as CannotTell, ends the search, and is raised as it is unless a deviation was found before. Raises CannotTell
+    when nothing can be drawn, because Hypothesis cannot be installed or ends.
     """
     tried = 0
     first = ""
-    obstacle: Exception | None = None
-
-    @settings(
-        max_examples=examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        report_multiple_bugs=False,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=tuple(HealthCheck),
-    )
-    @given(strategy)
-    def attempt(value: T) -> None:
-        nonlocal tried, first, obstacle
-        if obstacle:
-            return
-        tried += 1
-        try:
-            found = deviation(value)
-        except Exception as error:
-            # Hypothesis would try to repeat and to shrink it, as if it were a deviation.
-            obstacle = error
-            return
-        if found:
+    with _hypothesis() as tell:
+        answer = tell({"strategy": strategy.name, "arguments": strategy.arguments, "examples": examples})
+        while "value" in answer:
+            tried += 1
+            try:
+                found = deviation(strategy.read(answer["value"]))
+            except Exception as error:
+                if not first:
+                    raise
+                return tried, f"{first} (after that the search ended: {error})"
             first = first or found
-            raise _Deviation(found)
+            answer = tell({"deviation": found})
+    if not answer["repeats"]:
+        return tried, f"{first} (once: on the same input it did not repeat)"
+    return tried, answer["deviation"]
 
-    smallest = ""
+
+@contextmanager
+def _hypothesis() -> Iterator[Callable[[Mapping[str, Any]], dict[str, Any]]]:
+    """A process that draws, as a function from a request to its answer. It ends with the block, and by itself when trivet is killed."""
     try:
-        attempt()
-    except _Deviation as found:
-        smallest = str(found)
-    except Flaky:
-        smallest = f"{first} (once: on the same input it did not repeat)"
-    if obstacle:
-        if not first:
-            raise obstacle
-        smallest = f"{first} (after that the search ended: {obstacle})"
-    return tried, smallest
+        environment = build_environment(drawing_role())
+    except PlatformError as error:
+        raise CannotTell(f"no inputs can be drawn: {error.message}", remedy=error.remedy) from error
+    variables = {"HYPOTHESIS_STORAGE_DIRECTORY": str(environment.folder / "hypothesis"), "HYPOTHESIS_NO_PLUGINS": "1"}
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log,
+        subprocess.Popen(
+            [environment.python, "-I", JOB],
+            env=os.environ | variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            encoding="utf-8",
+            # Ctrl-C is for trivet, which ends the block.
+            start_new_session=True,
+        ) as process,
+    ):
+        questions, answers = process.stdin, process.stdout
+        assert questions is not None
+        assert answers is not None
 
+        def tell(request: Mapping[str, Any]) -> dict[str, Any]:
+            try:
+                questions.write(json.dumps(request) + "\n")
+                questions.flush()
+                line = answers.readline()
+            except OSError:
+                line = ""
+            if not line:
+                status = process.wait()
+                log.seek(0)
+                raise CannotTell(
+                    f"Hypothesis, which draws inputs, ended with status {status}; the end of its log:\n{log.read()[-2000:]}"
+                )
+            answer: dict[str, Any] = json.loads(line)
+            return answer
 
-class _Deviation(Exception):
-    pass
+        try:
+            yield tell
+        finally:
+            process.kill()
+            with suppress(OSError):
+                questions.close()

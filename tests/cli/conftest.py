@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trivet.model.stack import ROLES
+from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import build_environment, cache_directory
 from trivet.stacks.read import load_stack
 
@@ -28,8 +29,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def environments() -> Path:
     """The user's environments, with those of ``2024.11-fixed`` among them: a test of a run's end must not wait for a download."""
     roles = load_stack("2024.11-fixed").roles
-    for name in ROLES:
-        build_environment(roles[name])
+    for role in (*(roles[name] for name in ROLES), drawing_role()):
+        build_environment(role)
     return cache_directory() / "environments"
 
 

@@ -70,6 +70,7 @@ def test_the_wheel_holds_every_stack_platform_manifest_template_and_schema(wheel
     for source in (
         *ROOT.glob("fixtures/stacks/2*/*"),
         *ROOT.glob("fixtures/stacks/current/*"),
+        *ROOT.glob("fixtures/jobs/*.lock"),
         *(file for file in ROOT.glob("fixtures/platforms/**/*") if file.is_file()),
         *ROOT.glob("fixtures/manifests/*.yaml"),
         *ROOT.glob("harness/render/*.j2"),
@@ -166,6 +167,15 @@ def test_in_a_checkout_a_path_is_imported_under_its_canonical_name(tmp_path: Pat
     )  # fmt: skip
     assert "contracts/paths.py::" in out
     assert "bare: []" in out
+
+
+def test_inputs_are_drawn_though_hypothesis_is_not_installed_beside_trivet(python: Path, tmp_path: Path) -> None:
+    code = (
+        "from importlib.util import find_spec\n"
+        "from trivet.toolkit.drawing import counter_example, directory_names_and_endings\n"
+        "print(find_spec('hypothesis'), counter_example(directory_names_and_endings(), lambda drawn: '', examples=7))\n"
+    )
+    assert run(python, "-c", code, cwd=tmp_path).strip() == "None (7, '')"
 
 
 def test_the_installed_command_line_lists_and_explains(python: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from trivet.provision.kind import prune as kind_prune
 from trivet.provision.kind.cluster import HOSTS
 from trivet.provision.kind.state import READY, Busy, ClusterState, named
 from trivet.render.images import pruned
+from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import MARKER, cache_directory, environment_folder
 from trivet.stacks.read import load_stack, shipped_stacks
 
@@ -146,7 +147,8 @@ def test_the_shipped_stacks_need_their_own_sets_tools_and_environments() -> None
     needed = kind_prune.needed(stacks)
     assert [one.stack for one in needed.sets] == ["2024.11", "2024.11-fixed", "current"]
     assert {layer.name for layer in needed.programs} == {"kind", "kubernetes"}
-    assert needed.environments >= {environment_folder(role) for stack in stacks for role in stack.roles.values()}
+    roles = [drawing_role(), *(role for stack in stacks for role in stack.roles.values())]
+    assert needed.environments == {environment_folder(role) for role in roles}
 
 
 # On disk: the registry's folder, as Debian's docker-registry lays it out.

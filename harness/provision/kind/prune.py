@@ -13,6 +13,7 @@ from trivet.provision.images.store import pruning, set_behind
 from trivet.provision.kind.cluster import HOSTS
 from trivet.provision.kind.state import Busy, known, met
 from trivet.provision.kind.tools import PACKAGES, tool_layer
+from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import environment_folder
 from trivet.stacks.platform import load_platform
 
@@ -40,7 +41,10 @@ def needed(stacks: Sequence[Stack], keys: Collection[str] = ()) -> Needed:
             for tool, (wrapper, _) in PACKAGES.items()
             if wrapper in platform.table.get("go", {})
         ],
-        environments={environment_folder(role) for stack in stacks for role in stack.roles.values()},
+        environments={
+            environment_folder(role)
+            for role in (drawing_role(), *(role for stack in stacks for role in stack.roles.values()))
+        },
     )
 
 
