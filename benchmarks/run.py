@@ -37,7 +37,7 @@ def main() -> None:
         f"{platform.system()} {platform.machine()}, {processors} processors, Python {platform.python_version()}, ",
         end="",
     )
-    print(", ".join(f"{name} {version(name)}" for name in ("trivet", "pytest", "hypothesis", "pyyaml")))
+    print(", ".join(f"{name} {version(name)}" for name in ("trivet", "pytest", "pyyaml")))
     for name, (measure, rounds) in BENCHMARKS.items():
         if asked.only == name or (asked.only is None and name != "bringup"):
             with tempfile.TemporaryDirectory(prefix="trivet-benchmark-") as scratch:

@@ -45,12 +45,8 @@ def cache_directory() -> Path:
     Raises UsageError for a path that the software under test cannot live in: KFP's local runner writes the interpreter's path
     unquoted into a shell script (kfp 2.17, ``local/subprocess_task_handler.py``), and MLflow and KServe read paths as URIs.
     """
-    if chosen := os.environ.get("TRIVET_CACHE"):
-        folder = Path(chosen).expanduser().absolute()
-    else:
-        from platformdirs import user_cache_path
-
-        folder = user_cache_path("trivet")
+    chosen = os.environ.get("TRIVET_CACHE")
+    folder = Path(chosen).expanduser().absolute() if chosen else _user_cache() / "trivet"
     if unfit := sorted(set(re.findall(r"[^\w/.,+@=~-]", str(folder)))):
         raise UsageError(
             f"the cache directory {str(folder)!r} cannot be used: its path holds {' and '.join(map(repr, unfit))}, "
@@ -58,6 +54,13 @@ def cache_directory() -> Path:
             remedy="set TRIVET_CACHE to a directory whose path has letters, digits and -._+@=~, only",
         )
     return folder
+
+
+def _user_cache() -> Path:
+    # As the XDG base directory specification has it, which ignores relative paths; platformdirs would bring a pytest plugin along.
+    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    usual = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    return chosen if chosen.is_absolute() else Path.home() / usual
 
 
 def build_environment(

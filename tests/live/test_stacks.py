@@ -125,9 +125,9 @@ REALISE = """
 import sys
 from pathlib import Path
 from trivet.model.stack import Role
-from trivet.stacks.environments import realise
+from trivet.stacks.environments import build_environment
 role = Role(name="trainer", python="3.11", requires=(), cutoff="2024-11-15", lock=Path(sys.argv[1]), pins={})
-print(realise(role).built)
+print(build_environment(role).built)
 """
 
 

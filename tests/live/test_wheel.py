@@ -169,6 +169,11 @@ def test_in_a_checkout_a_path_is_imported_under_its_canonical_name(tmp_path: Pat
     assert "bare: []" in out
 
 
+def test_trivet_s_own_is_the_only_pytest_plugin_of_the_harness(python: Path, tmp_path: Path) -> None:
+    code = "from importlib.metadata import entry_points; print(*(e.value for e in entry_points(group='pytest11')))"
+    assert run(python, "-c", code, cwd=tmp_path).strip() == "trivet.plugin"
+
+
 def test_inputs_are_drawn_though_hypothesis_is_not_installed_beside_trivet(python: Path, tmp_path: Path) -> None:
     code = (
         "from importlib.util import find_spec\n"

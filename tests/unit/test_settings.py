@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from trivet.errors import UsageError
 from trivet.settings import load_settings
+from trivet.stacks.environments import cache_directory
 
 
 def write(folder: Path, text: str) -> Path:
@@ -78,3 +80,23 @@ def test_a_backing_in_the_file_or_the_environment_is_for_local_and_harms_no_clus
     settings = load_settings(folder, {"TRIVET_DATABASE": "postgresql"}, target="kind")
     assert (settings.store, settings.database) == ("s3", "postgresql")
     assert load_settings(folder, {}, target="local", database="sqlite").store == "s3"
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({"TRIVET_CACHE": "/big/disk", "XDG_CACHE_HOME": "/xdg"}, "/big/disk"),
+        ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/trivet"),
+        ({"XDG_CACHE_HOME": "relative"}, "/home/ann/.cache/trivet"),
+        ({}, "/home/ann/.cache/trivet"),
+    ],
+)
+def test_the_cache_is_where_the_user_or_the_xdg_specification_says(
+    variables: dict[str, str], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("TRIVET_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "/home/ann", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert cache_directory() == Path(place)
