@@ -214,7 +214,7 @@ def _described(
         function=name,
         line=getattr(node, "lineno", getattr(context, "lineno", 0)),
         before=_one_line(before),
-        after=_one_line(after),
+        after="raise" if isinstance(after, ast.ExceptHandler) else _one_line(after),
         path=path,
         replacement=replacement,
     )
