@@ -252,7 +252,7 @@ def _literals(node: ast.AST, constants: Mapping[str, Any]) -> Iterator[str]:
         called = _called(node.func)
         given = {keyword.arg: keyword.value for keyword in node.keywords}
         first = node.args[0] if node.args else None
-        if called == "update" and VARIABLE in given:
+        if VARIABLE in given:  # environ.update(…), dict(…)
             uri = _literal(given[VARIABLE], constants)
         elif called in ("set_tracking_uri", "set_registry_uri"):
             uri = _literal(given.get("uri", first), constants)
@@ -269,7 +269,7 @@ def _literals(node: ast.AST, constants: Mapping[str, Any]) -> Iterator[str]:
         called = f"{VARIABLE!r}:"
         for key, value in zip(node.keys, node.values, strict=True):
             if _literal_text(key, constants) == VARIABLE:
-                uri = uri or _literal(value, constants)
+                uri = _literal(value, constants)
     if uri:
         yield f"its code names the tracking server: {called} {uri!r} (line {getattr(node, 'lineno', 0)} of the code)"
 

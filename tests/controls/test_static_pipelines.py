@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
-from controls.registry import broken, sound
+from controls.registry import broken, not_applicable, sound
 from controls.twins import findings
 
+from trivet.contracts.pipelines import Program, read_program
 from trivet.model.finding import Finding
 
 INJECTED = """
@@ -23,16 +25,27 @@ def train(tracking_uri: str = "http://mlflow:5000", n: int = 3):
 def pipeline(
     code: str = INJECTED,
     *,
+    field: str = "command",
     cached: bool = False,
     given: bool = True,
+    parameter: str = "tracking_uri",
+    default: Any = "http://mlflow:5000",
+    env: str = "[]",
     resources: str = "{cpuLimit: 1.0, memoryLimit: 2.0}",
 ) -> str:
-    """A pipeline of one conditional training step."""
+    """A pipeline of one conditional training step, and beside it one that has nothing to do with MLflow, and one without a container."""
     return f"""\
 pipelineInfo: {{name: twin}}
 schemaVersion: 2.1.0
 sdkVersion: kfp-2.9.0
-root: {{dag: {{tasks: {{condition-1: {{componentRef: {{name: comp-condition-1}}}}}}}}}}
+root:
+  dag:
+    tasks:
+      condition-1:
+        componentRef: {{name: comp-condition-1}}
+      report:
+        cachingOptions: {{enableCache: true}}
+        componentRef: {{name: comp-report}}
 components:
   comp-condition-1:
     dag:
@@ -40,92 +53,175 @@ components:
         train:
           cachingOptions: {"{enableCache: true}" if cached else "{}"}
           componentRef: {{name: comp-train}}
-          inputs: {{parameters: {{{"tracking_uri: {componentInputParameter: uri}" if given else ""}}}}}
+          inputs: {{parameters: {{{f"{parameter}: {{componentInputParameter: uri}}" if given else ""}}}}}
+    inputDefinitions: {{parameters: {{tracking_uri: {{defaultValue: http://mlflow:5000, parameterType: STRING}}}}}}
+  comp-report:
+    executorLabel: exec-report
   comp-train:
     executorLabel: exec-train
-    inputDefinitions: {{parameters: {{tracking_uri: {{defaultValue: http://mlflow:5000, parameterType: STRING}}}}}}
+    inputDefinitions:
+      parameters:
+        n: {{parameterType: NUMBER_INTEGER}}
+        {parameter}:
+          defaultValue: {json.dumps(default)}
+          parameterType: STRING
 deploymentSpec:
   executors:
+    exec-import: {{importer: {{artifactUri: {{constant: s3://bucket/data}}}}}}
+    exec-report:
+      container:
+        image: example/report:1
+        command: [python, -c, "print('done')"]
+        resources: {{cpuLimit: 1.0, memoryLimit: 2.0}}
     exec-train:
       container:
         image: example/trainer:1
-        command: [sh, -c, {json.dumps(code)}]
+        {field}:
+        - 5
+        - {json.dumps(code)}
+        env: {env}
         resources: {resources}
 ---
 platforms: {{kubernetes: {{}}}}
 """
 
 
+def one(found: list[Finding]) -> list[Finding]:
+    assert len(found) == 1, found
+    return found
+
+
 def code(line: str) -> str:
     return f"import os, mlflow\nfrom mlflow import MlflowClient\nADDRESS = 'http://mlflow:5000'\n{line}\nmlflow.start_run()\n"
 
 
+# tracking_uri_is_injected
+
+
+@pytest.mark.parametrize("field", ["command", "args"])
 @pytest.mark.parametrize(
     "line",
     [
         "mlflow.set_tracking_uri('http://mlflow:5000')",
         "mlflow.set_tracking_uri(uri='file:///tmp/runs')",
         "mlflow.set_tracking_uri(ADDRESS)",
+        "mlflow.set_registry_uri('http://mlflow:5000')",
         "os.environ['MLFLOW_TRACKING_URI'] = 'http://mlflow:5000'",
+        "uri = os.environ['MLFLOW_TRACKING_URI'] = 'http://mlflow:5000'",
         "os.environ.setdefault('MLFLOW_TRACKING_URI', 'http://mlflow:5000')",
+        "os.putenv('MLFLOW_TRACKING_URI', 'http://mlflow:5000')",
         "mlflow.set_tracking_uri(os.getenv('MLFLOW_TRACKING_URI', ADDRESS))",
-        "os.environ.update({'MLFLOW_TRACKING_URI': 'databricks'})",
+        "mlflow.set_tracking_uri(os.environ.get('MLFLOW_TRACKING_URI', ADDRESS))",
+        "os.environ.update({'A': 'b', 'MLFLOW_TRACKING_URI': 'databricks'})",
         "client = MlflowClient('http://mlflow:5000')",
+        "client = MlflowClient(tracking_uri='http://mlflow:5000')",
         "os.environ.update(MLFLOW_TRACKING_URI='http://mlflow:5000')",
+        "subprocess.run(['train'], env=dict(MLFLOW_TRACKING_URI='http://mlflow:5000'))",
         "mlflow.set_tracking_uri(f'http://{host}:5000')",
     ],
 )
-@broken("pipelines.tracking_uri_is_injected", because="its code names the tracking server")
-def test_a_server_in_the_code(line: str) -> list[Finding]:
-    return findings("pipelines.tracking_uri_is_injected", pipeline(code(line)))
+@broken(
+    "pipelines.tracking_uri_is_injected", because="step train: its code names the tracking server", at='- "import os'
+)
+def test_a_server_in_the_code(line: str, field: str) -> list[Finding]:
+    return one(findings("pipelines.tracking_uri_is_injected", pipeline(code(line), field=field)))
 
 
-@broken("pipelines.tracking_uri_is_injected", because="its command sets MLFLOW_TRACKING_URI to 'http://mlflow:5000'")
+@broken("pipelines.tracking_uri_is_injected", because="its command sets MLFLOW_TRACKING_URI to 'http://tracking:5000'")
 def test_a_server_in_a_shell_command() -> list[Finding]:
-    shell = "export MLFLOW_TRACKING_URI=http://mlflow:5000; python train.py"
-    return findings("pipelines.tracking_uri_is_injected", pipeline(shell))
+    shell = "export MLFLOW_TRACKING_URI=http://tracking:5000; python train.py"
+    return one(findings("pipelines.tracking_uri_is_injected", pipeline(shell)))
 
 
-@broken("pipelines.tracking_uri_is_injected", because="given no tracking_uri")
-def test_a_default_that_the_pipeline_does_not_replace() -> list[Finding]:
-    return findings("pipelines.tracking_uri_is_injected", pipeline(given=False))
+@pytest.mark.parametrize("program", [INJECTED, "print('no mlflow')"])
+@pytest.mark.parametrize("parameter", ["tracking_uri", "MLFLOW_TRACKING_URI"])
+@broken(
+    "pipelines.tracking_uri_is_injected", because="task train is given no ", at='defaultValue: "http://mlflow:5000"'
+)
+def test_a_default_that_the_pipeline_does_not_replace(parameter: str, program: str) -> list[Finding]:
+    text = pipeline(program, given=False, parameter=parameter)
+    return one(findings("pipelines.tracking_uri_is_injected", text))
+
+
+@broken("pipelines.tracking_uri_is_injected", because="task report is given no uri_of_tracking_url")
+def test_a_default_of_a_step_that_stands_directly_in_the_pipeline() -> list[Finding]:
+    definition = "inputDefinitions: {parameters: {uri_of_tracking_url: {defaultValue: http://mlflow:5000}}}"
+    text = pipeline().replace("executorLabel: exec-report\n", f"executorLabel: exec-report\n    {definition}\n")
+    return one(findings("pipelines.tracking_uri_is_injected", text))
 
 
 @pytest.mark.parametrize(
     "line",
     [
         "mlflow.set_tracking_uri(os.environ['MLFLOW_TRACKING_URI'])",
+        "mlflow.set_tracking_uri(os.getenv('MLFLOW_TRACKING_URI'))",
         "mlflow.set_tracking_uri(f'http://{os.environ[\"HOST\"]}:5000')",
+        "mlflow.set_tracking_uri(f'{scheme}://{host}:5000')",
+        "mlflow.set_tracking_uri(f'')",
+        "mlflow.set_tracking_uri('mlruns')",
+        "mlflow.set_tracking_uri(**settings)",
         "mlflow.set_registry_uri(os.getenv('MLFLOW_REGISTRY_URI', ''))",
+        "os.environ.get('HOMEPAGE', ADDRESS)",
+        "links['home'] = ADDRESS",
+        "links = {'home': ADDRESS, **links}",
         "print('see http://mlflow:5000')",
+        "print('MLFLOW_TRACKING_URI', ADDRESS)",
+        "handlers[0]('MLFLOW_TRACKING_URI', ADDRESS)",
     ],
 )
-@sound("pipelines.tracking_uri_is_injected")
+@sound("pipelines.tracking_uri_is_injected", because="no step's code and no default in force", at="pipelineInfo")
 def test_a_server_from_outside(line: str) -> list[Finding]:
-    return findings("pipelines.tracking_uri_is_injected", pipeline(code(line)))
+    return one(findings("pipelines.tracking_uri_is_injected", pipeline(code(line))))
 
 
-@sound("pipelines.tracking_uri_is_injected")
-def test_a_server_that_only_the_platform_can_name() -> list[Finding]:
-    text = pipeline().replace("{tracking_uri: {defaultValue", "{other: {defaultValue")
-    found = findings("pipelines.tracking_uri_is_injected", text)
-    assert "the platform is expected to inject MLFLOW_TRACKING_URI" in found[0].message
-    return found
+@pytest.mark.parametrize("default", ["", "mlruns", 5, None])
+@sound("pipelines.tracking_uri_is_injected", because="no step's code and no default in force")
+def test_a_default_that_names_no_server(default: Any) -> list[Finding]:
+    return one(findings("pipelines.tracking_uri_is_injected", pipeline(given=False, default=default)))
 
 
-@broken("pipelines.resources_are_limited", because="no limit for memory")
+@sound("pipelines.tracking_uri_is_injected", because="no step's code and no default in force")
+def test_a_server_in_the_environment_of_the_container() -> list[Finding]:
+    env = "[{name: HOME, value: /}, {name: MLFLOW_TRACKING_URI, value: http://mlflow:5000}]"
+    return one(findings("pipelines.tracking_uri_is_injected", pipeline(parameter="other", env=env)))
+
+
+@pytest.mark.parametrize("env", ["[]", "[{name: HOME, value: /}]"])
+@sound(
+    "pipelines.tracking_uri_is_injected", because="the pipeline gives train none either, so the platform is expected"
+)
+def test_a_server_that_only_the_platform_can_name(env: str) -> list[Finding]:
+    return one(findings("pipelines.tracking_uri_is_injected", pipeline(parameter="other", env=env)))
+
+
+@not_applicable("pipelines.tracking_uri_is_injected", because="no step names mlflow", at="pipelineInfo")
+def test_steps_that_have_nothing_to_do_with_mlflow() -> list[Finding]:
+    return one(findings("pipelines.tracking_uri_is_injected", pipeline("print('done')")))
+
+
+# resources_are_limited
+
+
+@broken("pipelines.resources_are_limited", because="step train has no limit for memory", at="resources: {cpuLimit")
 def test_no_memory_limit() -> list[Finding]:
     return findings("pipelines.resources_are_limited", pipeline(resources="{cpuLimit: 1.0, resourceCpuLimit: '1'}"))
 
 
-@broken("pipelines.resources_are_limited", because="no limit for CPU and memory")
+@broken("pipelines.resources_are_limited", because="step train has no limit for CPU and memory", at="resources: {}")
 def test_no_limits() -> list[Finding]:
     return findings("pipelines.resources_are_limited", pipeline(resources="{}"))
 
 
+@broken("pipelines.resources_are_limited", because="step exec-train has no limit for CPU and memory")
+def test_an_executor_of_no_component_goes_by_its_own_name() -> list[Finding]:
+    text = pipeline(resources="{}").replace("executorLabel: exec-train", "executorLabel: exec-other")
+    return findings("pipelines.resources_are_limited", text)
+
+
+@pytest.mark.parametrize("field", ["count", "resourceCount"])
 @broken("pipelines.resources_are_limited", because="accelerators without saying of which type")
-def test_an_accelerator_without_type() -> list[Finding]:
-    resources = "{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {count: '1'}}"
+def test_an_accelerator_without_type(field: str) -> list[Finding]:
+    resources = f"{{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {{{field}: '1'}}}}"
     return findings("pipelines.resources_are_limited", pipeline(resources=resources))
 
 
@@ -142,24 +238,76 @@ def test_an_accelerator_without_count(field: str) -> list[Finding]:
         "{cpuLimit: 1.0, memoryLimit: 2.0}",
         "{resourceCpuLimit: '{{$.inputs.parameters[''cpu'']}}', resourceMemoryLimit: 2Gi}",
         "{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {resourceCount: '1', resourceType: nvidia.com/gpu}}",
+        "{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {count: '1', type: nvidia.com/gpu}}",
     ],
 )
-@sound("pipelines.resources_are_limited")
+@sound("pipelines.resources_are_limited", because="step train has limits", at="resources: {")
 def test_limits(resources: str) -> list[Finding]:
-    return findings("pipelines.resources_are_limited", pipeline(resources=resources))
+    found = findings("pipelines.resources_are_limited", pipeline(resources=resources))
+    assert len(found) == 2
+    return found
 
 
-@broken("pipelines.recording_step_is_not_cached", because="task train records a run and is cached")
+@not_applicable("pipelines.resources_are_limited", because="no step runs a container", at="pipelineInfo")
+def test_no_containers() -> list[Finding]:
+    return findings("pipelines.resources_are_limited", pipeline().replace("      container:", "      importer:"))
+
+
+# recording_step_is_not_cached
+
+
+@broken(
+    "pipelines.recording_step_is_not_cached",
+    because="task train records a run and is cached",
+    at="cachingOptions: {enableCache: true}",
+)
 def test_a_cached_recording_step() -> list[Finding]:
-    return findings("pipelines.recording_step_is_not_cached", pipeline(cached=True))
+    return one(findings("pipelines.recording_step_is_not_cached", pipeline(cached=True)))
 
 
-@broken("pipelines.recording_step_is_not_cached", because="is cached")
-def test_a_cached_step_that_records_through_a_client() -> list[Finding]:
-    text = code("client = MlflowClient()\nclient.log_metric('1', 'a', 1)").replace("mlflow.start_run()", "")
-    return findings("pipelines.recording_step_is_not_cached", pipeline(text, cached=True))
+@broken(
+    "pipelines.recording_step_is_not_cached",
+    because="task report records a run and is cached",
+    at="cachingOptions: {enableCache: true}",
+)
+def test_a_cached_recording_step_that_stands_directly_in_the_pipeline() -> list[Finding]:
+    text = pipeline("print('done')").replace("print('done')\"]", 'import mlflow; mlflow.start_run()"]')
+    return one(findings("pipelines.recording_step_is_not_cached", text))
 
 
-@sound("pipelines.recording_step_is_not_cached")
+@sound("pipelines.recording_step_is_not_cached", because="task train is not cached", at="cachingOptions: {}")
 def test_a_recording_step_that_always_runs() -> list[Finding]:
-    return findings("pipelines.recording_step_is_not_cached", pipeline())
+    return one(findings("pipelines.recording_step_is_not_cached", pipeline()))
+
+
+@not_applicable("pipelines.recording_step_is_not_cached", because="no step records a run", at="pipelineInfo")
+def test_a_cached_step_that_only_reads() -> list[Finding]:
+    text = code("mlflow.search_runs()").replace("mlflow.start_run()", "")
+    return one(findings("pipelines.recording_step_is_not_cached", pipeline(text, cached=True)))
+
+
+# what a program does with MLflow
+
+
+@pytest.mark.parametrize(
+    ("program", "uses", "records"),
+    [
+        ("import mlflow\nmlflow.start_run()", True, True),
+        ("import mlflow.sklearn\nmlflow.sklearn.autolog()", True, True),
+        ("import mlflow as m\nm.register_model(a, b)", True, True),
+        ("from mlflow import MlflowClient\nMlflowClient().log_metric('1', 'a', 1)", True, True),
+        ("from mlflow import MlflowClient\nclient = MlflowClient()\nclient.set_tag('1', 'a', 'b')", True, True),
+        ("from mlflow import sklearn as flavor\nflavor.log_model(model)", True, True),
+        ("from mlflow.tracking import MlflowClient as C\nC().create_model_version(a)", True, True),
+        ("import mlflow\nself.client = mlflow.MlflowClient()\nmlflow.search_runs()", True, False),
+        ("import mlflow\nmlflow.log_in_words", True, False),
+        ("import mlflow, wandb\nrun = wandb.init()\nrun.log_metric('a', 1)", True, False),
+        ("import os\nos.log_metric('a', 1)", False, False),
+        ("from . import mlflow\nmlflow.start_run()", False, False),
+        ("from wandb import log_metric\nlog_metric('a', 1)", False, False),
+        ("import mlflow_exporter\nmlflow_exporter.start_run()", False, False),
+        ("mlflow run . --run-id 1", False, False),
+    ],
+)
+def test_what_a_program_does_with_mlflow(program: str, uses: bool, records: bool) -> None:
+    assert read_program(program) == Program(literals=(), uses_mlflow=uses, records=records)
