@@ -61,7 +61,9 @@ def labels_are_valid(manifest: Manifest) -> Iterator[Finding]:
                 location=place,
             )
         else:
-            yield failed(f"label {key}: {value!r} is no text", remedy=f'write it in quotes: "{value}"', location=place)
+            yield failed(
+                f"label {key}: {value!r} is not a string", remedy=f'write it in quotes: "{value}"', location=place
+            )
     if not wrong:
         yield passed(f"{len(labels)} labels are valid", location=manifest.at("metadata", "labels"))
 

@@ -25,7 +25,7 @@ def test_no_signature() -> list[Finding]:
     return model_findings("signatures.signature_is_complete", {"MLmodel": "flavors: {}\n"})
 
 
-@broken("signatures.signature_is_complete", because="the signature has no outputs")
+@broken("signatures.signature_is_complete", because="the signature has no outputs", at="MLmodel: signature: ")
 def test_inputs_only() -> list[Finding]:
     return model_findings("signatures.signature_is_complete", model([COLUMN], None))
 
@@ -42,6 +42,6 @@ def test_a_signature_that_is_no_json() -> list[Finding]:
     return model_findings("signatures.signature_is_complete", broken_off)
 
 
-@sound("signatures.signature_is_complete")
+@sound("signatures.signature_is_complete", because="1 inputs and 1 outputs", at="MLmodel: signature: ")
 def test_inputs_and_outputs() -> list[Finding]:
     return model_findings("signatures.signature_is_complete", model([COLUMN], [TENSOR]))
