@@ -356,10 +356,10 @@ def images() -> None:
 @click.option("--stack", help="A shipped stack or the folder of one (default: current).")
 def images_list(**flags: Any) -> None:
     """List the images of a stack: which are built, and how large they are."""
-    from trivet.provision.images.build import states
-    from trivet.render.images import image_states
+    from trivet.provision.images.build import image_states
+    from trivet.render.images import images_table
 
-    click.echo(image_states(states(_images(flags))))
+    click.echo(images_table(image_states(_images(flags))))
 
 
 @images.command("build")
@@ -370,8 +370,9 @@ def images_build(names: Sequence[str], **flags: Any) -> None:
     from trivet.provision.images.build import build
     from trivet.render.images import step_line
 
-    wanted = _images(flags)
-    build(wanted, only=[wanted.one(name) for name in names] or None, told=lambda said: click.echo(step_line(said)))
+    images = _images(flags)
+    only = [images.image(name) for name in names] or None
+    build(images, only=only, on_step=lambda event: click.echo(step_line(event)))
 
 
 @images.command("save")
@@ -382,7 +383,7 @@ def images_save(archive: Path, **flags: Any) -> None:
     from trivet.provision.images.archive import save
     from trivet.render.images import step_line
 
-    size = save(_images(flags), archive, told=lambda said: click.echo(step_line(said)))
+    size = save(_images(flags), archive, on_step=lambda event: click.echo(step_line(event)))
     click.echo(f"wrote {archive}, {size / 1e6:.0f} MB")
 
 
@@ -393,7 +394,7 @@ def images_load(archive: Path) -> None:
     from trivet.provision.images.archive import load
     from trivet.render.images import step_line
 
-    loaded = load(archive, told=lambda said: click.echo(step_line(said)))
+    loaded = load(archive, on_step=lambda event: click.echo(step_line(event)))
     click.echo(f"loaded {len(loaded)} images")
 
 
@@ -404,7 +405,7 @@ def images_load(archive: Path) -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would go and how much that is, and remove nothing.")
 def images_prune(stacks: Sequence[str], dry_run: bool) -> None:
     """Remove what neither the shipped stacks, nor the one in the settings, nor a cluster that there is needs any more."""
-    from trivet.provision.kind.prune import prune
+    from trivet.provision.prune import prune
     from trivet.render.images import pruned
     from trivet.stacks.read import load_stack, shipped_stacks
 

@@ -23,7 +23,7 @@ from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
 from trivet.stacks.read import STACK_FILE
 from trivet.stacks.subprocesses import ENDING
-from trivet.stacks.uv import DEADLINE, run_uv
+from trivet.stacks.uv import TIMEOUT, run_uv
 
 MARKER = "trivet-environment.json"
 """Written last into an environment; one without it is half-made."""
@@ -99,7 +99,7 @@ def half_made() -> list[Path]:
 
 def remove(folder: Path) -> None:
     """Delete an environment of the cache, complete or half-made, waiting for its builder if there is one."""
-    with FileLock(_lock_file(folder), timeout=DEADLINE):
+    with FileLock(_lock_file(folder), timeout=TIMEOUT):
         _clear(folder)
 
 
@@ -140,17 +140,19 @@ def _build_once(role: Role, folder: Path, progress: Callable[[str], None], stop:
 
 
 def _await(lock: FileLock, role: Role, stop: threading.Event) -> None:
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
             lock.acquire(timeout=0.5)
             return
         except Timeout:
             if stop.is_set():
-                raise PlatformError(f"another process is building {_name(role)}, and the run is ending") from None
+                raise PlatformError(
+                    f"cannot build {_name(role)}: another process is building it, and the run is stopping"
+                ) from None
             if time.monotonic() > deadline:
                 raise PlatformError(
-                    f"another process has been building {_name(role)} for {DEADLINE:.0f} s",
+                    f"another process has been building {_name(role)} for {TIMEOUT:.0f} s",
                     remedy="see what holds " + lock.lock_file,
                 ) from None
 

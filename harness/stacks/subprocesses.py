@@ -1,12 +1,13 @@
-"""Waiting for a tool that may take long, for as long as the run goes on."""
+"""Waiting for a tool that may run for minutes, while the run may be stopped."""
 
 from __future__ import annotations
 
 import subprocess
 import threading
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+from typing import AnyStr
 
 from trivet.errors import PlatformError
 
@@ -14,27 +15,42 @@ ENDING = threading.Event()
 """Set while a signal that asked this process to end unwinds it: what waits for a tool in another thread gives up."""
 
 POLL = 0.2
-"""Seconds after which the end of the run is noticed."""
-
-Ended = TypeVar("Ended")
+"""Seconds between two checks of the stop event."""
 
 
-def ended(
-    wait: Callable[..., Ended], *, what: str, tool: str, stop: threading.Event, seconds: float, remedy: str
-) -> Ended:
-    """What ``wait`` gives once the tool has ended by itself: its process's ``wait`` or ``communicate``, which take a ``timeout``.
+def wait_for_exit(
+    process: subprocess.Popen[AnyStr],
+    *,
+    what: str,
+    stop: threading.Event,
+    timeout: float,
+    remedy: str,
+    end: Callable[[], object],
+) -> tuple[AnyStr, AnyStr]:
+    """Standard output and standard error of a tool, once it has exited by itself; None for each that is not a pipe.
 
-    Raises PlatformError, in which ``what`` completes "could not …", when ``stop`` is set or the tool is still at it after ``seconds``.
-    Ending the tool is left to the caller.
+    Raises PlatformError, in which ``what`` completes "cannot …", when ``stop`` is set, or when the tool still runs after ``timeout``
+    seconds. On every exception, ``end`` is called first; it ends the tool.
     """
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return wait(timeout=POLL)
-        except subprocess.TimeoutExpired:
-            if stop.is_set():
-                raise PlatformError(f"could not {what}: the run is ending") from None
-            if time.monotonic() > deadline:
-                raise PlatformError(
-                    f"could not {what}: {tool} was still at it after {seconds:.0f} s", remedy=remedy
-                ) from None
+    deadline = time.monotonic() + timeout
+    try:
+        while True:
+            try:
+                return process.communicate(timeout=POLL)
+            except subprocess.TimeoutExpired:
+                if stop.is_set():
+                    raise PlatformError(f"cannot {what}: the run is stopping") from None
+                if time.monotonic() > deadline:
+                    raise PlatformError(
+                        f"cannot {what}: timed out after {timeout:.0f} s waiting for {_name(process)} to exit",
+                        remedy=remedy,
+                    ) from None
+    except BaseException:
+        end()
+        raise
+
+
+def _name(process: subprocess.Popen[AnyStr]) -> str:
+    arguments = process.args
+    first = arguments[0] if isinstance(arguments, Sequence) and not isinstance(arguments, str | bytes) else arguments
+    return PurePath(str(first)).name

@@ -1,4 +1,4 @@
-"""Calling the uv that trivet depends on, and turning what it says when it fails into an error with a remedy."""
+"""Runs the uv that trivet depends on, and turns its failures into errors with a remedy."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trivet.errors import PlatformError
-from trivet.stacks.subprocesses import ENDING, ended
+from trivet.stacks.subprocesses import ENDING, wait_for_exit
 
-DEADLINE = 1800.0
-"""Seconds after which a call of uv is given up: a cold download of the largest role over a slow line takes a fraction of it."""
+TIMEOUT = 1800.0
+"""Seconds that one call of uv may take. A download of the largest role's packages over a slow line takes a fraction of it."""
 
 _REMEDIES = (
     (
@@ -25,11 +25,11 @@ _REMEDIES = (
     ),
     (
         ("Hash mismatch", "hash mismatch"),
-        "the registry serves other files than the lock was made from: restore the lock, or make a new one with `trivet stack lock`",
+        "the registry serves other files than those the lock was made from: restore the lock, or write a new one with `trivet stack lock`",
     ),
     (
         ("No solution found", "unsatisfiable"),
-        "change `requires` or `constraints` of that role in stack.toml, or take a later cut-off date",
+        "change `requires` or `constraints` of that role in stack.toml, or set a later cut-off date",
     ),
     (
         (
@@ -41,33 +41,33 @@ _REMEDIES = (
             "timed out",
             "Request failed",
         ),
-        "see that the package registry is reachable; a mirror is named by UV_DEFAULT_INDEX or in uv.toml",
+        "check that the package registry is reachable; set a mirror with UV_DEFAULT_INDEX or in uv.toml",
     ),
 )
 
 
-_FINDING = threading.Lock()
+_FIND_LOCK = threading.Lock()
 
 
 def uv_binary() -> str:
-    """The path of uv's executable, from the `uv` distribution."""
+    """The path of the uv executable of the `uv` distribution. Raises PlatformError when it is not installed."""
     from uv import find_uv_bin
 
     try:
-        # It asks sysconfig, whose first use by two threads at once gives one of them half of the answer (CPython 3.11).
-        with _FINDING:
+        # It calls sysconfig, which is not thread-safe on its first use (CPython 3.11): one thread gets half of the variables.
+        with _FIND_LOCK:
             return find_uv_bin()
     except FileNotFoundError as error:
         raise PlatformError(
-            f"uv is not installed: {error}", remedy="install trivet anew; uv is one of its dependencies"
+            f"uv is not installed: {error}", remedy="reinstall trivet; uv is one of its dependencies"
         ) from error
 
 
 def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None, stop: threading.Event | None = None) -> str:
-    """uv's standard output for ``arguments``. ``what`` completes "could not …" in the PlatformError with uv's own words.
+    """The standard output of uv for ``arguments``. Raises PlatformError with uv's output; ``what`` completes its "cannot …".
 
-    The user's own settings of uv (index, proxy, cache) apply, by environment and by user-level ``uv.toml``. Setting ``stop`` ends uv;
-    without it, a signal that ends the process does.
+    The user's settings of uv (index, proxy, cache) apply, from the environment and the user-level ``uv.toml``. Setting ``stop`` ends uv;
+    without it, a signal that ends this process ends uv too.
     """
     environment = {
         name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")
@@ -81,24 +81,20 @@ def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None, stop
         stderr=subprocess.PIPE,
         text=True,
     ) as uv:
-        try:
-            output, complaint = ended(
-                uv.communicate,
-                what=what,
-                tool="uv",
-                stop=stop or ENDING,
-                seconds=DEADLINE,
-                remedy="see that the package registry is reachable and quick",
-            )
-        except BaseException:
-            uv.kill()
-            raise
+        output, errors = wait_for_exit(
+            uv,
+            what=what,
+            stop=stop or ENDING,
+            timeout=TIMEOUT,
+            remedy="check that the package registry is reachable and fast enough",
+            end=uv.kill,
+        )
     if uv.returncode:
-        words = complaint.strip() or output.strip() or f"uv ended with status {uv.returncode} and said nothing"
-        raise PlatformError(f"could not {what}; uv says:\n{words}", remedy=_remedy(words))
+        text = errors.strip() or output.strip() or f"uv exited with status {uv.returncode} and no output"
+        raise PlatformError(f"cannot {what}; output of uv:\n{text}", remedy=_remedy(text))
     return output
 
 
-def _remedy(words: str) -> str:
-    fitting = (remedy for signs, remedy in _REMEDIES if any(sign in words for sign in signs))
-    return next(fitting, "see uv's words above")
+def _remedy(output: str) -> str:
+    matching = (remedy for patterns, remedy in _REMEDIES if any(pattern in output for pattern in patterns))
+    return next(matching, "see the output of uv above")

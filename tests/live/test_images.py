@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from trivet.model.stack import Stack
-from trivet.provision.images.build import Said, StepEnded, StepStarted, build, node_image, states
+from trivet.provision.images.build import StepEnded, StepNote, StepStarted, build, image_states, node_image
 from trivet.provision.images.recipes import NODE, ImageSet, load_images
 from trivet.provision.images.store import Store
 from trivet.stacks.read import load_stack
@@ -39,7 +39,7 @@ def inside(images: ImageSet, store: Store) -> Inside:
     """Runs a command in a container of an image of the set and gives what it printed."""
 
     def run(path: str, *command: str) -> str:
-        name = f"127.0.0.1:{store.port}/{images.key}/{path}:{images.one(path).reference.tag}"
+        name = f"127.0.0.1:{store.port}/{images.key}/{path}:{images.image(path).reference.tag}"
         done = subprocess.run(
             ["docker", "run", "--rm", name, *command], capture_output=True, text=True, check=True, timeout=300
         )
@@ -49,19 +49,19 @@ def inside(images: ImageSet, store: Store) -> Inside:
 
 
 def test_a_second_build_does_nothing_within_seconds(images: ImageSet, store: Store) -> None:
-    told: list[StepStarted | StepEnded | Said] = []
+    events: list[StepStarted | StepEnded | StepNote] = []
     started = time.monotonic()
-    build(images, told=told.append)
-    assert told == []
+    build(images, on_step=events.append)
+    assert events == []
     assert time.monotonic() - started < 15
-    assert all(state.present and state.size for state in states(images))
+    assert all(state.present and state.size for state in image_states(images))
 
 
 def test_docker_has_the_node_with_the_binaries_of_its_version(images: ImageSet, store: Store) -> None:
-    name = node_image(images, store, images.one(NODE))
+    name = node_image(images, store, images.image(NODE))
     command = ["docker", "run", "--rm", "--entrypoint", "kubelet", name, "--version"]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    assert said.split()[-1] == images.one(NODE).reference.tag
+    assert said.split()[-1] == images.image(NODE).reference.tag
 
 
 def test_role_images_hold_the_versions_of_the_stack_s_locks(stack: Stack, inside: Inside) -> None:

@@ -195,7 +195,7 @@ def test_a_wrong_hash_is_refused_with_the_remedy_and_leaves_nothing(tmp_path: Pa
         line[: line.index("sha256:") + 7] + "0" * 64 + line[line.index("sha256:") + 71 :] if "sha256:" in line else line
         for line in tiny_lock.splitlines(keepends=True)
     )
-    with pytest.raises(PlatformError, match="could not install the trainer of stack tiny") as error:
+    with pytest.raises(PlatformError, match="cannot install the trainer of stack tiny") as error:
         build_environment(tiny_role(tmp_path / "tiny", wrong))
     assert "trivet stack lock" in error.value.remedy
     assert environments() == []
@@ -204,7 +204,7 @@ def test_a_wrong_hash_is_refused_with_the_remedy_and_leaves_nothing(tmp_path: Pa
 
 @pytest.mark.usefixtures("no_registry")
 def test_without_a_registry_the_error_names_role_stack_and_remedy(role: Role, no_registry: str) -> None:
-    with pytest.raises(PlatformError, match="could not install the trainer of stack tiny") as error:
+    with pytest.raises(PlatformError, match="cannot install the trainer of stack tiny") as error:
         build_environment(role)
     assert no_registry in error.value.message, "uv's own words"
     assert "registry is reachable" in error.value.remedy
@@ -220,7 +220,7 @@ def test_a_build_ends_soon_when_it_is_told_to(role: Role, tmp_path: Path, monkey
         connection, _ = mute.accept()
         with connection:
             stop.set()
-            with pytest.raises(PlatformError, match="the run is ending"):
+            with pytest.raises(PlatformError, match="the run is stopping"):
                 building.result(timeout=5)
     assert half_made() == []
 

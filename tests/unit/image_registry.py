@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from trivet.provision.images.names import parse_reference
-from trivet.provision.images.recipes import STORE, File, FilesLayer, Image, ImageSet, Layer, inputs_of
+from trivet.provision.images.recipes import STORE, File, FilesLayer, Image, ImageSet, Layer, inputs_digest
 from trivet.provision.images.registry import ImageRegistry
 
 
@@ -106,11 +106,11 @@ def small_layer(name: str, text: str = "") -> FilesLayer:
 
 
 def small_image(name: str, *layers: Layer) -> Image:
-    inputs = hashlib.sha256("".join(inputs_of(layer) for layer in layers).encode()).hexdigest()
+    inputs = hashlib.sha256("".join(inputs_digest(layer) for layer in layers).encode()).hexdigest()
     return Image(reference=parse_reference(name), layers=layers, config={"Cmd": ["x"]}, pull=name, inputs=inputs)
 
 
 def small_set(*images: Image) -> ImageSet:
     """A set of ``images`` and the store's own."""
-    keeper = small_image(f"docker.io/{STORE}:1", small_layer("store"))
-    return ImageSet(stack="small", key="small-0123", images=(keeper, *images))
+    store_image = small_image(f"docker.io/{STORE}:1", small_layer("store"))
+    return ImageSet(stack="small", key="small-0123", images=(store_image, *images))

@@ -15,14 +15,14 @@ from image_registry import Content, registry, small_image, small_layer, small_se
 
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
+from trivet.provision.docker import docker
 from trivet.provision.images import archive, build, layers
-from trivet.provision.images.build import Said, StepEnded, StepStarted
-from trivet.provision.images.docker import docker
-from trivet.provision.images.layers import Bench, make_layer
-from trivet.provision.images.recipes import File, FilesLayer, ImageSet, RoleLayer, inputs_of
+from trivet.provision.images.build import StepEnded, StepNote, StepStarted
+from trivet.provision.images.layer_tools import run_logged
+from trivet.provision.images.layers import BuildContext, make_layer
+from trivet.provision.images.recipes import File, FilesLayer, ImageSet, RoleLayer, inputs_digest
 from trivet.provision.images.registry import ImageRegistry
-from trivet.provision.images.running import run_logged
-from trivet.provision.images.store import LAYERS, Store, images_home, mirror
+from trivet.provision.images.store import LAYERS, Store, hosts_toml, images_home
 from trivet.stacks.environments import MARKER, RoleEnvironment
 
 A, B = small_layer("a"), small_layer("b")
@@ -34,13 +34,13 @@ class Kept:
     def __init__(self, client: ImageRegistry, content: Content) -> None:
         self.store = Store(registry=client, port=1, inside="store:5000")
         self.content = content
-        self.told: list[StepStarted | StepEnded | Said] = []
+        self.events: list[StepStarted | StepEnded | StepNote] = []
 
     def build(self, images: ImageSet) -> list[str]:
         """Build, and name the steps that were finished."""
-        self.told.clear()
-        build.build(images, told=self.told.append)
-        return [said.name for said in self.told if isinstance(said, StepEnded)]
+        self.events.clear()
+        build.build(images, on_step=self.events.append)
+        return [said.name for said in self.events if isinstance(said, StepEnded)]
 
 
 @pytest.fixture
@@ -56,15 +56,15 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
 
 def test_a_second_build_makes_nothing(kept: Kept) -> None:
     images = small_set(small_image("one/a:1", A), small_image("one/ab:1", A, B))
-    assert not any(state.present for state in build.states(images))
+    assert not any(state.present for state in build.image_states(images))
     assert set(kept.build(images)) >= {"a (files)", "b (files)", "docker.io/one/a:1", "docker.io/one/ab:1"}
     assert kept.build(images) == []
-    assert all(state.present for state in build.states(images))
+    assert all(state.present for state in build.image_states(images))
 
 
 def test_layers_that_images_share_are_made_and_kept_once(kept: Kept) -> None:
     kept.build(small_set(small_image("one/a:1", A), small_image("one/ab:1", A, B)))
-    assert [said.name for said in kept.told if isinstance(said, StepStarted)].count("a (files)") == 1
+    assert [said.name for said in kept.events if isinstance(said, StepStarted)].count("a (files)") == 1
     assert len({digest for where, digest in kept.content.blobs if where == LAYERS}) == 3
 
 
@@ -79,7 +79,10 @@ def test_a_manifest_says_what_it_was_made_from_and_in_which_order(kept: Kept) ->
     kept.build(small_set(image))
     manifest = json.loads(kept.content.manifests["small-0123/one/ab", "1"])
     assert manifest["annotations"]["dev.trivet.inputs"] == image.inputs
-    assert [one["annotations"]["dev.trivet.inputs"] for one in manifest["layers"]] == [inputs_of(A), inputs_of(B)]
+    assert [one["annotations"]["dev.trivet.inputs"] for one in manifest["layers"]] == [
+        inputs_digest(A),
+        inputs_digest(B),
+    ]
     config = json.loads(kept.content.blobs["small-0123/one/ab", manifest["config"]["digest"]])
     assert config["rootfs"]["diff_ids"] == [one["digest"] for one in manifest["layers"]]
     assert config["config"] == {"Cmd": ["x"]}
@@ -87,7 +90,7 @@ def test_a_manifest_says_what_it_was_made_from_and_in_which_order(kept: Kept) ->
 
 def test_only_what_is_named_is_built(kept: Kept) -> None:
     images = small_set(small_image("one/a:1", A), small_image("one/b:1", B))
-    build.build(images, only=[images.one("one/b")], told=kept.told.append)
+    build.build(images, only=[images.image("one/b")], on_step=kept.events.append)
     assert ("small-0123/one/b", "1") in kept.content.manifests
     assert ("small-0123/one/a", "1") not in kept.content.manifests
 
@@ -102,11 +105,11 @@ def test_a_layer_that_the_registry_lost_is_made_again(kept: Kept) -> None:
 
 def test_what_a_killed_builder_left_half_made_is_not_taken(kept: Kept) -> None:
     work = images_home() / "work"
-    (work / inputs_of(A)).mkdir(parents=True)
-    (work / inputs_of(A) / "layer.tar").write_bytes(b"half")
-    (work / f"{inputs_of(A)}.tar").write_bytes(b"whole, but its note was not written")
+    (work / inputs_digest(A)).mkdir(parents=True)
+    (work / inputs_digest(A) / "layer.tar").write_bytes(b"half")
+    (work / f"{inputs_digest(A)}.tar").write_bytes(b"whole, but its note was not written")
     (images_home() / "layers").mkdir()
-    (images_home() / "layers" / f"{inputs_of(A)}.json").write_bytes(b'{"digest": "sha256:')
+    (images_home() / "layers" / f"{inputs_digest(A)}.json").write_bytes(b'{"digest": "sha256:')
     assert "a (files)" in kept.build(small_set(small_image("one/a:1", A)))
     assert list(work.iterdir()) == []
 
@@ -132,7 +135,7 @@ def test_a_step_that_fails_names_itself_and_ends_the_build_and_the_rest_is_kept(
     images = small_set(small_image("one/a:1", A), small_image("one/broken:1", broken))
     with pytest.raises(ValueError, match="not octal"):
         kept.build(images)
-    (failed,) = [said for said in kept.told if isinstance(said, StepEnded) and said.failure]
+    (failed,) = [said for said in kept.events if isinstance(said, StepEnded) and said.failure]
     assert failed.name == "broken (files)"
     assert ("small-0123/one/broken", "1") not in kept.content.manifests
     assert list((images_home() / "layers").glob("*.json"))
@@ -142,10 +145,10 @@ def test_two_builders_at_once_make_each_layer_once(kept: Kept, monkeypatch: pyte
     images = small_set(*(small_image(f"one/{name}:1", small_layer(name)) for name in "abcdef"))
     made: list[str] = []
 
-    def slowly(layer: FilesLayer, bench: Bench) -> object:
+    def slowly(layer: FilesLayer, context: BuildContext) -> object:
         made.append(layer.name)
         time.sleep(0.05)
-        return make_layer(layer, bench)
+        return make_layer(layer, context)
 
     monkeypatch.setattr(build, "make_layer", slowly)
     builders = [threading.Thread(target=build.build, args=(images,)) for _ in range(2)]
@@ -154,13 +157,13 @@ def test_two_builders_at_once_make_each_layer_once(kept: Kept, monkeypatch: pyte
     for builder in builders:
         builder.join()
     assert sorted(made) == ["a", "b", "c", "d", "e", "f", "store"]
-    assert all(state.present for state in build.states(images))
+    assert all(state.present for state in build.image_states(images))
 
 
 def test_a_build_that_is_told_to_stop_stops(kept: Kept) -> None:
     stop = threading.Event()
     stop.set()
-    with pytest.raises(PlatformError, match="the run is ending"):
+    with pytest.raises(PlatformError, match="the run is stopping"):
         build.build(small_set(small_image("one/a:1", A)), stop=stop)
     assert kept.content.manifests == {}
 
@@ -181,7 +184,7 @@ def test_images_travel_in_an_archive_and_are_known_by_their_inputs_where_they_ar
     with registry() as (client, content):
         kept.store, kept.content = Store(registry=client, port=1, inside="store:5000"), content
         assert archive.load(file) == [str(image.reference) for image in images.images]
-        assert all(state.present for state in build.states(images))
+        assert all(state.present for state in build.image_states(images))
         assert kept.build(images) == []
 
 
@@ -209,25 +212,25 @@ def test_a_cut_off_archive_is_refused(kept: Kept, tmp_path: Path, share: float) 
 
 
 def test_the_nodes_find_a_set_under_upstream_names_at_the_store(kept: Kept) -> None:
-    text = mirror("small-0123")
+    text = hosts_toml("small-0123")
     assert ":5000/v2/small-0123" in text
     assert "override_path = true" in text
 
 
-def bench(tmp_path: Path) -> Bench:
+def context(tmp_path: Path) -> BuildContext:
     folder = tmp_path / "bench"
     folder.mkdir()
-    return Bench(folder=folder, log=tmp_path / "log", progress=lambda _: None, stop=threading.Event())
+    return BuildContext(folder=folder, log=tmp_path / "log", progress=lambda _: None, stop=threading.Event())
 
 
 def test_a_layer_s_bytes_depend_on_nothing_but_its_content(tmp_path: Path) -> None:
     files = FilesLayer(name="f", files=(File(path="/etc/x", text="1"), File(path="/tmp/", mode="1777", owner="7")))
-    one, _ = make_layer(files, bench(tmp_path))
+    one, _ = make_layer(files, context(tmp_path))
     first = one.read_bytes()
     time.sleep(0.01)
     one.unlink()
     (tmp_path / "bench").rmdir()
-    two, _ = make_layer(files, bench(tmp_path))
+    two, _ = make_layer(files, context(tmp_path))
     assert two.read_bytes() == first
     with tarfile.open(two) as tar:
         assert [(member.name, oct(member.mode), member.uid) for member in tar] == [
@@ -253,7 +256,7 @@ def test_a_role_s_environment_is_turned_to_its_place_in_the_image(
     realised = RoleEnvironment(python=folder / "bin" / "python", folder=folder, built=False, seconds=0)
     monkeypatch.setattr(layers, "build_environment", lambda role, **_: realised)
     role = Role(name="trainer", python="3.11", requires=(), cutoff="2024-01-01", lock=tmp_path / "x.lock", pins={})
-    made, _ = make_layer(RoleLayer(name="trainer", role=role), bench(tmp_path))
+    made, _ = make_layer(RoleLayer(name="trainer", role=role), context(tmp_path))
     with tarfile.open(made) as tar:
         names = set(tar.getnames())
         tool = tar.extractfile("opt/role/bin/tool")
@@ -275,7 +278,7 @@ def test_a_tool_s_failure_holds_its_last_words_and_the_log_s_path(tmp_path: Path
     with pytest.raises(PlatformError) as error:
         run_logged([sys.executable, "-c", program], what="make it", log=log, stop=threading.Event())
     words = str(error.value)
-    assert "could not make it" in words
+    assert "cannot make it" in words
     assert "boom" in words
     assert str(log) in words
     assert "\n    9\n" not in words
@@ -294,7 +297,7 @@ def test_stopping_ends_a_tool_with_all_that_it_started(tmp_path: Path) -> None:
     program = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
     threading.Timer(0.8, stop.set).start()
     started = time.monotonic()
-    with pytest.raises(PlatformError, match="the run is ending"):
+    with pytest.raises(PlatformError, match="the run is stopping"):
         run_logged([sys.executable, "-c", program], what="x", log=log, stop=stop)
     assert time.monotonic() - started < 10
     sleeper = int(log.read_text(encoding="utf-8").split()[-1])
@@ -309,8 +312,8 @@ def test_stopping_ends_a_tool_with_all_that_it_started(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "remedy"),
     [
-        ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "start Docker's daemon"),
-        ("permission denied while trying to connect", "let this user talk to Docker"),
+        ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "start the Docker daemon"),
+        ("permission denied while trying to connect", "give this user access to Docker"),
         ("write /x: no space left on device", "free some disk space"),
     ],
 )

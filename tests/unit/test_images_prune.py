@@ -16,20 +16,20 @@ from image_registry import Content, registry, small_image, small_layer, small_se
 from trivet.cli import main
 from trivet.errors import PlatformError
 from trivet.host.journal import Run
+from trivet.provision import prune as provision_prune
 from trivet.provision.images import build, prune
-from trivet.provision.images.prune import CacheLink, Garbage, Held, Needed, garbage, look, remove
-from trivet.provision.images.recipes import ImageSet, inputs_of
+from trivet.provision.images.prune import Garbage, Inventory, Needed, RegistryLink, find_garbage, remove, take_inventory
+from trivet.provision.images.recipes import ImageSet, inputs_digest
 from trivet.provision.images.store import (
     LAYERS,
     Store,
-    building,
+    exclusive_lock,
+    hosts_toml,
     images_home,
-    mirror,
-    pruning,
     registry_folder,
-    set_behind,
+    set_key_of,
+    shared_lock,
 )
-from trivet.provision.kind import prune as kind_prune
 from trivet.provision.kind.cluster import HOSTS
 from trivet.provision.kind.state import READY, Busy, ClusterState, named
 from trivet.render.images import pruned
@@ -46,11 +46,11 @@ STATE = ClusterState(stage=READY, digest="d", source="build", ingress=1, trackin
 # On paper: one set that is needed and one that is not, which share a layer.
 
 
-def linked(repository: str, digest: str, tag: str = "") -> CacheLink:
-    return CacheLink(place=Path(repository, tag or digest), repository=repository, digest=digest, tag=tag)
+def linked(repository: str, digest: str, tag: str = "") -> RegistryLink:
+    return RegistryLink(place=Path(repository, tag or digest), repository=repository, digest=digest, tag=tag)
 
 
-HELD = Held(
+HELD = Inventory(
     links=[
         *(linked("small-now/one/ab", digest) for digest in ("ab", "config ab", "a", "b")),
         *(linked("small-old/one/bc", digest) for digest in ("bc", "config bc", "b", "c")),
@@ -60,36 +60,36 @@ HELD = Held(
     ],
     manifests={"ab": frozenset(("config ab", "a", "b")), "bc": frozenset(("config bc", "b", "c"))},
     blobs={"ab": 1, "config ab": 1, "a": 100, "b": 200, "bc": 1, "config bc": 1, "c": 400},
-    records={inputs_of(A): "a", inputs_of(B): "b", inputs_of(C): "c"},
+    records={inputs_digest(A): "a", inputs_digest(B): "b", inputs_digest(C): "c"},
 )
 
 
 def test_a_set_that_no_stack_has_goes_with_what_it_alone_has() -> None:
-    gone = garbage(HELD, Needed(sets=[NOW]))
+    gone = find_garbage(HELD, Needed(sets=[NOW]))
     assert gone.sets == ["small-old"]
     assert gone.blobs == {"bc": 1, "config bc": 1, "c": 400}
-    assert gone.records == [inputs_of(C)]
+    assert gone.records == [inputs_digest(C)]
     assert {link.digest for link in gone.links if link.repository == LAYERS} == {"c"}
     assert all(link.repository.startswith("small-old") for link in gone.links if link.repository != LAYERS)
     assert gone.size == 402
 
 
 def test_what_is_needed_stays_as_a_whole() -> None:
-    gone = garbage(HELD, Needed(sets=[NOW, OLD]))
+    gone = find_garbage(HELD, Needed(sets=[NOW, OLD]))
     assert (gone.sets, gone.links, gone.blobs, gone.records, gone.size) == ([], [], {}, [], 0)
 
 
 def test_the_set_of_a_cluster_stays_though_no_recipe_makes_it_any_more() -> None:
-    gone = garbage(HELD, Needed(sets=[NOW], keys={"small-old"}))
+    gone = find_garbage(HELD, Needed(sets=[NOW], keys={"small-old"}))
     assert (gone.sets, gone.links, gone.blobs, gone.records) == ([], [], {}, [])
 
 
 def test_layers_of_a_set_that_is_not_put_together_yet_stay() -> None:
     half = replace(HELD, links=[link for link in HELD.links if link.repository == LAYERS], manifests={})
-    gone = garbage(half, Needed(sets=[NOW]))
+    gone = find_garbage(half, Needed(sets=[NOW]))
     assert gone.blobs.keys() == {"ab", "config ab", "bc", "config bc", "c"}
     assert [link.digest for link in gone.links] == ["c"]
-    assert gone.records == [inputs_of(C)]
+    assert gone.records == [inputs_digest(C)]
 
 
 def test_what_a_tag_of_a_needed_set_stood_for_before_goes() -> None:
@@ -99,52 +99,54 @@ def test_what_a_tag_of_a_needed_set_stood_for_before_goes() -> None:
         manifests={**HELD.manifests, "before": frozenset(("lost",))},
         blobs={**HELD.blobs, "before": 1, "lost": 800},
     )
-    gone = garbage(before, Needed(sets=[NOW, OLD]))
+    gone = find_garbage(before, Needed(sets=[NOW, OLD]))
     assert gone.sets == []
     assert [link.digest for link in gone.links] == ["before", "lost"]
     assert gone.blobs == {"before": 1, "lost": 800}
 
 
 def test_a_blob_that_nothing_names_goes() -> None:
-    gone = garbage(replace(HELD, blobs={**HELD.blobs, "stray": 7}), Needed(sets=[NOW, OLD]))
+    gone = find_garbage(replace(HELD, blobs={**HELD.blobs, "stray": 7}), Needed(sets=[NOW, OLD]))
     assert gone.blobs == {"stray": 7}
 
 
 def test_a_record_that_cannot_be_read_goes_unless_its_layer_is_needed() -> None:
-    broken = Held(records={inputs_of(A): "", inputs_of(C): ""})
-    assert garbage(broken, Needed(sets=[NOW])).records == [inputs_of(C)]
+    broken = Inventory(records={inputs_digest(A): "", inputs_digest(C): ""})
+    assert find_garbage(broken, Needed(sets=[NOW])).records == [inputs_digest(C)]
 
 
 def test_docker_s_images_stay_where_a_stack_names_them_or_a_container_was_made_from_them() -> None:
     needed = replace(NOW, images=(*NOW.images, small_image("docker.io/kindest/node:v1", A)))
-    node, keeper = (
-        f"trivet/{name}:{needed.one(path).inputs[:12]}"
+    node, store_image = (
+        f"trivet/{name}:{needed.image(path).inputs[:12]}"
         for name, path in (("node", "kindest/node"), ("registry", "trivet/registry"))
     )
-    held = Held(images={node: 1, keeper: 1, "trivet/node:used": 2, "trivet/node:old": 4}, used={"trivet/node:used"})
-    assert garbage(held, Needed(sets=[needed])).images == {"trivet/node:old": 4}
+    inventory = Inventory(
+        images={node: 1, store_image: 1, "trivet/node:used": 2, "trivet/node:old": 4}, used={"trivet/node:used"}
+    )
+    assert find_garbage(inventory, Needed(sets=[needed])).images == {"trivet/node:old": 4}
 
 
 def test_work_programs_and_environments_stay_where_they_are_needed() -> None:
-    (tool, *_) = kind_prune.needed([load_stack("current")]).programs
-    held = Held(
-        work={Path(f"{inputs_of(A)}.tar"): 1, Path(f"{inputs_of(C)}.tar"): 2, Path("load-12.blob"): 4},
-        programs={Path(inputs_of(tool)[:24]): 8, Path("old"): 16},
+    (tool, *_) = provision_prune.needed([load_stack("current")]).programs
+    inventory = Inventory(
+        work={Path(f"{inputs_digest(A)}.tar"): 1, Path(f"{inputs_digest(C)}.tar"): 2, Path("load-12.blob"): 4},
+        programs={Path(inputs_digest(tool)[:24]): 8, Path("old"): 16},
         environments={Path("now"): 32, Path("then"): 64},
     )
     needed = Needed(sets=[NOW], programs=[tool], environments={Path("now")})
-    gone = garbage(held, needed)
-    assert gone.work == {Path(f"{inputs_of(C)}.tar"): 2, Path("load-12.blob"): 4}
+    gone = find_garbage(inventory, needed)
+    assert gone.work == {Path(f"{inputs_digest(C)}.tar"): 2, Path("load-12.blob"): 4}
     assert gone.programs == {Path("old"): 16}
     assert gone.environments == {Path("then"): 64}
     assert gone.size == 2 + 4 + 16 + 64
-    spared = garbage(replace(held, run_under_way=True), needed)
+    spared = find_garbage(replace(inventory, run_under_way=True), needed)
     assert (spared.programs, spared.environments, spared.size) == ({}, {}, 6)
 
 
 def test_the_shipped_stacks_need_their_own_sets_tools_and_environments() -> None:
     stacks = [load_stack(name) for name in shipped_stacks()]
-    needed = kind_prune.needed(stacks)
+    needed = provision_prune.needed(stacks)
     assert [one.stack for one in needed.sets] == ["2024.11", "2024.11-fixed", "current"]
     assert {layer.name for layer in needed.programs} == {"kind", "kubernetes"}
     roles = [drawing_role(), *(role for stack in stacks for role in stack.roles.values())]
@@ -226,17 +228,17 @@ def blobs_of(images: ImageSet, content: Content) -> set[str]:
 
 def test_after_pruning_the_folder_holds_the_needed_set_and_nothing_else(content: Content) -> None:
     needed = Needed(sets=[NOW])
-    remove(garbage(look(run_under_way=False), needed))
-    left = look(run_under_way=False)
+    remove(find_garbage(take_inventory(run_under_way=False), needed))
+    left = take_inventory(run_under_way=False)
     assert left.blobs.keys() == blobs_of(NOW, content)
     assert left.records.keys() == needed.layers
     assert {path.name for path in (registry_folder() / "repositories").iterdir()} == {"small-now", "trivet"}
-    again = garbage(left, needed)
+    again = find_garbage(left, needed)
     assert (again.size, again.links, again.records) == (0, [], [])
 
 
 def test_nothing_goes_of_a_store_whose_sets_are_all_needed(content: Content) -> None:
-    gone = garbage(look(run_under_way=False), Needed(sets=[NOW, OLD]))
+    gone = find_garbage(take_inventory(run_under_way=False), Needed(sets=[NOW, OLD]))
     assert (gone.sets, gone.links, gone.blobs, gone.records) == ([], [], {}, [])
 
 
@@ -245,7 +247,7 @@ def test_what_killed_builders_left_goes(content: Content) -> None:
     upload.mkdir(parents=True)
     (upload / "data").write_bytes(b"half a layer")
     (images_home() / "work" / "load-1.blob").write_bytes(b"unpacked")
-    gone = garbage(look(run_under_way=False), Needed(sets=[NOW, OLD]))
+    gone = find_garbage(take_inventory(run_under_way=False), Needed(sets=[NOW, OLD]))
     assert gone.size == len(b"half a layerunpacked") + 5
     remove(gone)
     assert not upload.exists()
@@ -263,13 +265,13 @@ def test_a_prune_that_was_interrupted_is_finished_by_the_next(
             raise KeyboardInterrupt
         deleted(place)
 
-    gone = garbage(look(run_under_way=False), needed)
+    gone = find_garbage(take_inventory(run_under_way=False), needed)
     with monkeypatch.context() as broken:
         broken.setattr(prune, "_delete", interrupted)
         with pytest.raises(KeyboardInterrupt):
             remove(gone)
-    remove(garbage(look(run_under_way=False), needed))
-    assert look(run_under_way=False).blobs.keys() == blobs_of(NOW, content)
+    remove(find_garbage(take_inventory(run_under_way=False), needed))
+    assert take_inventory(run_under_way=False).blobs.keys() == blobs_of(NOW, content)
 
 
 def test_what_may_not_be_removed_is_named_with_a_remedy(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,9 +279,9 @@ def test_what_may_not_be_removed_is_named_with_a_remedy(content: Content, monkey
         raise PermissionError(13, "Permission denied", str(place))
 
     monkeypatch.setattr(prune, "_delete", refuse)
-    with pytest.raises(PlatformError, match=r"could not remove .*small-old: Permission denied") as caught:
-        remove(garbage(look(run_under_way=False), Needed(sets=[NOW])))
-    assert "let this user have it" in caught.value.remedy
+    with pytest.raises(PlatformError, match=r"cannot remove .*small-old: Permission denied") as caught:
+        remove(find_garbage(take_inventory(run_under_way=False), Needed(sets=[NOW])))
+    assert "give this user access" in caught.value.remedy
 
 
 def test_a_file_that_another_cache_has_too_frees_nothing(engine: Docker) -> None:
@@ -289,8 +291,8 @@ def test_a_file_that_another_cache_has_too_frees_nothing(engine: Docker) -> None
     (folder / "bin" / "python").write_bytes(b"12345")
     (folder / MARKER).write_bytes(b"{}")
     (cache_directory() / "uv").hardlink_to(folder / "bin" / "python")
-    assert look(run_under_way=False).environments == {folder: 2}
-    remove(garbage(look(run_under_way=False), Needed()))
+    assert take_inventory(run_under_way=False).environments == {folder: 2}
+    remove(find_garbage(take_inventory(run_under_way=False), Needed()))
     assert not folder.exists()
 
 
@@ -298,14 +300,17 @@ def test_a_file_that_another_cache_has_too_frees_nothing(engine: Docker) -> None
 
 
 def test_while_somebody_builds_nothing_is_pruned(engine: Docker) -> None:
-    with building(), pytest.raises(PlatformError, match="another trivet is building, saving or loading images"):
-        kind_prune.prune([])
+    with (
+        shared_lock(),
+        pytest.raises(PlatformError, match="another trivet process is building, saving or loading images"),
+    ):
+        provision_prune.prune([])
     assert "trivet/node:old" in engine.images
 
 
 def test_a_builder_waits_for_the_end_of_a_prune(content: Content) -> None:
     builder = threading.Thread(target=build.build, args=(NOW,), daemon=True)
-    with pruning():
+    with exclusive_lock():
         builder.start()
         builder.join(0.3)
         assert builder.is_alive()
@@ -314,8 +319,8 @@ def test_a_builder_waits_for_the_end_of_a_prune(content: Content) -> None:
 
 
 def test_while_a_cluster_is_brought_up_or_down_nothing_is_pruned(engine: Docker) -> None:
-    with named("trivet-a").locked(), pytest.raises(Busy, match="brings the cluster trivet-a up or down"):
-        kind_prune.prune([])
+    with named("trivet-a").locked(), pytest.raises(Busy, match="creating or deleting the cluster trivet-a"):
+        provision_prune.prune([])
     assert "trivet/node:old" in engine.images
 
 
@@ -324,15 +329,15 @@ def test_the_set_that_a_cluster_pulls_from_is_kept(content: Content) -> None:
     folder.write(STATE)
     hosts = folder.path / HOSTS
     hosts.parent.mkdir(parents=True)
-    hosts.write_text(mirror(OLD.key), encoding="utf-8")
-    assert kind_prune.cluster_sets() == {OLD.key}
-    kind_prune.prune([])
-    assert look(run_under_way=False).blobs.keys() == blobs_of(OLD, content)
+    hosts.write_text(hosts_toml(OLD.key), encoding="utf-8")
+    assert provision_prune.cluster_sets() == {OLD.key}
+    provision_prune.prune([])
+    assert take_inventory(run_under_way=False).blobs.keys() == blobs_of(OLD, content)
 
 
 def test_a_mirror_of_the_user_s_names_no_set(engine: Docker) -> None:
-    assert set_behind(mirror("small-0123")) == "small-0123"
-    assert set_behind('[host."https://mirror.example/v2/docker"]\n') == ""
+    assert set_key_of(hosts_toml("small-0123")) == "small-0123"
+    assert set_key_of('[host."https://mirror.example/v2/docker"]\n') == ""
 
 
 def test_while_a_run_is_under_way_no_environment_goes(engine: Docker) -> None:
@@ -341,9 +346,9 @@ def test_while_a_run_is_under_way_no_environment_goes(engine: Docker) -> None:
     (folder / "bin" / "python").touch()
     (folder / MARKER).write_bytes(b"{}")
     with Run():
-        assert kind_prune.prune([]).run_under_way
+        assert provision_prune.prune([]).run_under_way
     assert folder.is_dir()
-    kind_prune.prune([])
+    provision_prune.prune([])
     assert not folder.exists()
 
 
@@ -351,13 +356,13 @@ def test_while_a_run_is_under_way_no_environment_goes(engine: Docker) -> None:
 
 
 def test_a_dry_run_tells_what_would_go_and_removes_nothing(content: Content, engine: Docker) -> None:
-    before = look(run_under_way=False)
+    before = take_inventory(run_under_way=False)
     said = CliRunner().invoke(main, ["images", "prune", "--dry-run"], catch_exceptions=False)
     assert said.exit_code == 0
     assert "image set small-now\n" in said.stdout
     assert "Docker image trivet/node:old\n" in said.stdout
-    assert said.stdout.rstrip().endswith("would be free; nothing was removed")
-    assert look(run_under_way=False) == before
+    assert said.stdout.rstrip().endswith("would be freed; nothing was removed")
+    assert take_inventory(run_under_way=False) == before
     assert "trivet/node:old" in engine.images
 
 
@@ -376,15 +381,15 @@ def test_what_went_is_told_with_its_size_and_the_sum() -> None:
     )
     assert pruned(gone, dry_run=False).splitlines() == [
         "              image set small-old",
-        "    400.0 MB  1 layers, configurations and manifests that no image set has",
+        "    400.0 MB  1 blobs (layers, configs, manifests) of no image set",
         "              1 records of layers",
-        "      3.0 MB  2 pieces of work that interrupted builders left",
+        "      3.0 MB  2 unfinished files of interrupted builds",
         "   1200.0 MB  Docker image trivet/node:old",
-        "   1603.0 MB  are free again",
-        "environments and programs were left alone: a run is under way",
+        "   1603.0 MB  freed",
+        "environments and programs were kept: a run is in progress",
     ]
 
 
 def test_where_everything_is_needed_that_is_told(engine: Docker) -> None:
     engine.images.clear()
-    assert pruned(kind_prune.prune([]), dry_run=False) == "there is nothing that is not needed"
+    assert pruned(provision_prune.prune([]), dry_run=False) == "nothing to remove"

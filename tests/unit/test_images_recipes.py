@@ -13,8 +13,17 @@ import pytest
 from trivet.errors import UsageError
 from trivet.model.stack import ROLES, Stack
 from trivet.provision.images.names import parse_reference
-from trivet.provision.images.pulled import role_images, through
-from trivet.provision.images.recipes import NODE, STORE, GoLayer, ImageSet, RoleLayer, inputs_of, load_images, title_of
+from trivet.provision.images.pulled import mirrored, role_images
+from trivet.provision.images.recipes import (
+    NODE,
+    STORE,
+    GoLayer,
+    ImageSet,
+    RoleLayer,
+    inputs_digest,
+    load_images,
+    title_of,
+)
 from trivet.stacks.platform import PLATFORM_FILE, load_platform, read_platform
 from trivet.stacks.read import load_stack, shipped_stacks
 
@@ -52,8 +61,8 @@ def test_a_shipped_stack_has_an_image_of_every_role_the_node_and_the_store(
     images = sets[name]
     roles = [layer.role.name for image in images.images for layer in image.layers if isinstance(layer, RoleLayer)]
     assert sorted(roles) == sorted(ROLES)
-    assert images.one(NODE).config["Entrypoint"][-1] == "/sbin/init"
-    assert len(images.one(STORE).layers) == 1
+    assert images.image(NODE).config["Entrypoint"][-1] == "/sbin/init"
+    assert len(images.image(STORE).layers) == 1
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -85,7 +94,7 @@ def test_every_go_program_is_a_tool_of_a_module_with_checksums(name: str, sets: 
 
 def test_stacks_on_one_platform_share_every_layer_but_their_own_roles(sets: dict[str, ImageSet]) -> None:
     def layers(name: str) -> dict[str, str]:
-        return {inputs_of(layer): title_of(layer) for image in sets[name].images for layer in image.layers}
+        return {inputs_digest(layer): title_of(layer) for image in sets[name].images for layer in image.layers}
 
     ours, theirs = layers("2024.11"), layers("2024.11-fixed")
     assert [ours[one] for one in ours.keys() - theirs.keys()] == ["trainer of 2024.11 (Python)"]
@@ -113,7 +122,7 @@ def test_the_pull_source_has_upstream_images_and_puts_those_roles_onto_one_that_
     ],
 )
 def test_a_mirror_stands_in_the_place_of_the_registry(image: str, expected: str) -> None:
-    assert through("https://mirror.example/proxy/", image) == expected
+    assert mirrored(image, "https://mirror.example/proxy/") == expected
 
 
 @pytest.mark.parametrize(
@@ -132,7 +141,7 @@ def test_a_reference_is_read_as_containerd_does(text: str, registry: str, path: 
 
 @pytest.mark.parametrize("text", ["redis", "Redis:7", "a/b:", "a/b@sha256:00"])
 def test_a_reference_needs_a_tag(text: str) -> None:
-    with pytest.raises(UsageError, match="not an image with a tag"):
+    with pytest.raises(UsageError, match="not an image reference with a tag"):
         parse_reference(text)
 
 
@@ -182,14 +191,14 @@ def test_a_stack_without_a_platform_is_told_which_there_are() -> None:
     [
         ("title = 'x'", "`image` is missing"),
         ('[[image]]\nname = "a:1"\nrootfs = "none"', r"there is no \[rootfs.none\]"),
-        ('[[image]]\nname = "a:1"', "made of nothing"),
+        ('[[image]]\nname = "a:1"', "has no layers"),
         ('[[image]]\nname = "a:1"\nbase = "x"', r"`image\[0\].base` is unknown"),
-        ('[[image]]\nname = "a"\nfiles = ["f"]\n[[files.f]]\npath = "/x"', "not an image with a tag"),
+        ('[[image]]\nname = "a"\nfiles = ["f"]\n[[files.f]]\npath = "/x"', "not an image reference with a tag"),
         ('[[image]]\nname = "a:1"\nrole = "cook"', "no role 'cook'"),
         (
             '[[image]]\nname = "one.example/a:1"\nfiles = ["f"]\n[[image]]\nname = "two.example/a:1"\nfiles = ["f"]\n'
             '[[files.f]]\npath = "/x"',
-            "differ in nothing but the registry",
+            "differ only in the registry",
         ),
         (
             '[[image]]\nname = "a:1"\nwheel = "w"\n'
@@ -205,4 +214,4 @@ def test_a_broken_recipe_is_refused_with_its_place(text: str, words: str, write:
 def test_a_role_of_another_python_cannot_be_put_on_debian_s(write: Callable[[str], Stack]) -> None:
     stack = write('[[image]]\nname = "a:1"\nrole = "trainer"')
     trainer = replace(stack.roles["trainer"], python="3.12")
-    assert "wants Python 3.12" in refusal(replace(stack, roles={**stack.roles, "trainer": trainer}))
+    assert "needs Python 3.12" in refusal(replace(stack, roles={**stack.roles, "trainer": trainer}))

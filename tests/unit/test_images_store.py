@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 from image_registry import registry
 
+from trivet.provision.docker import DockerError
 from trivet.provision.images import build, pulled, store
-from trivet.provision.images.docker import DockerError
-from trivet.provision.images.layers import Bench
+from trivet.provision.images.layers import BuildContext
 from trivet.provision.images.recipes import Layer, load_images
 from trivet.stacks.read import load_stack
 
@@ -33,12 +33,12 @@ class Docker:
         match list(arguments):
             case ["container", "inspect", "--format", form, name]:
                 if name not in self.containers:
-                    raise DockerError(what, words=f"Error: No such container: {name}")
+                    raise DockerError(what, output=f"Error: No such container: {name}")
                 running, inputs = self.containers[name]
                 return inputs if "Labels" in form else str(running).lower()
             case ["start", name]:
                 if not self.startable:
-                    raise DockerError(what, words="network gone")
+                    raise DockerError(what, output="network gone")
                 self.containers[name] = (True, self.containers[name][1])
             case ["port", _, _]:
                 return f"127.0.0.1:{self.port}"
@@ -46,7 +46,7 @@ class Docker:
                 self.containers.pop(name, None)
             case ["image", "inspect", "--format", _, name]:
                 if name not in self.labels:
-                    raise DockerError(what, words=f"Error: No such image: {name}")
+                    raise DockerError(what, output=f"Error: No such image: {name}")
                 return self.labels[name]
             case ["create", _]:
                 return "id"
@@ -54,7 +54,7 @@ class Docker:
                 self.labels[name] = next(word for word in words if word.startswith("LABEL")).rpartition("=")[2]
             case ["image", "inspect", name]:
                 if name not in self.images:
-                    raise DockerError(what, words=f"Error: No such image: {name}")
+                    raise DockerError(what, output=f"Error: No such image: {name}")
             case ["pull", "--quiet", name]:
                 self.images.add(name)
             case ["network", "ls", *_]:
@@ -136,14 +136,14 @@ def test_the_node_of_the_pull_source_is_pulled_once_and_through_the_mirror(engin
 
 
 def test_roles_without_an_upstream_image_are_put_onto_one_once(engine: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def make_layer(layer: Layer, bench: Bench) -> tuple[Path, dict[str, str]]:
-        archive = bench.folder / "layer.tar"
+    def make_layer(layer: Layer, context: BuildContext) -> tuple[Path, dict[str, str]]:
+        archive = context.folder / "layer.tar"
         archive.write_bytes(b"content")
         return archive, {}
 
     monkeypatch.setattr(build, "make_layer", make_layer)
     images = load_images(load_stack("2024.11"))
-    names = pulled.own_images(images, "https://mirror.example")
+    names = pulled.local_images(images, "https://mirror.example")
     assert names == ["docker.io/trivet/trainer:2024.11", "ghcr.io/mlflow/mlflow:v2.17.2"]
     assert "create mirror.example/library/python:3.11-slim-bookworm" in engine.asked
     # For each of the two: what Debian's Python has and upstream's lacks, and the role.
@@ -152,5 +152,5 @@ def test_roles_without_an_upstream_image_are_put_onto_one_once(engine: Docker, m
     assert "ENV PATH=/opt/role/bin:" in trainer
     assert "USER 1000:1000" in trainer
     assert engine.count("rm --force id") == 2
-    assert pulled.own_images(images, "https://mirror.example") == names
+    assert pulled.local_images(images, "https://mirror.example") == names
     assert engine.count("commit") == 2

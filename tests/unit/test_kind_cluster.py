@@ -15,7 +15,7 @@ import yaml
 
 from trivet.errors import PlatformError, UsageError
 from trivet.host.kubectl import Kubectl
-from trivet.provision.images import docker as images_docker
+from trivet.provision import docker as provision_docker
 from trivet.provision.kind import cluster, docker, limits, tools, up
 from trivet.provision.kind.cluster import ClusterSpec, bring_up, configuration, mirror_hosts, take_down
 from trivet.provision.kind.docker import NodeContainer, shortages
@@ -298,7 +298,7 @@ def test_a_stopped_daemon_gets_one_clear_message(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(PlatformError, match="Cannot connect to the Docker daemon") as caught:
         docker.engine()
-    assert "start Docker's daemon" in caught.value.remedy
+    assert "start the Docker daemon" in caught.value.remedy
 
 
 def test_what_docker_has_too_little_of_is_named_with_numbers() -> None:
@@ -349,4 +349,4 @@ def test_kind_says_why_it_failed_and_where_its_log_is(tmp_path: Path) -> None:
 
 
 def test_the_docker_command_of_the_image_store_is_the_one_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert docker.docker is images_docker.docker
+    assert docker.docker is provision_docker.docker

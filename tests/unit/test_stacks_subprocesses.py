@@ -1,47 +1,53 @@
-"""Waiting for a tool: until it ends, the run ends, or patience does."""
+"""Waiting for a tool to exit, until the run is stopped or the timeout is over."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 
 import pytest
 
 from trivet.errors import PlatformError
-from trivet.stacks.subprocesses import ended
+from trivet.stacks.subprocesses import wait_for_exit
+
+PRINTS = "print('done')"
+RUNS_ON = "import time; time.sleep(60)"
 
 
-class Tool:
-    """A tool that ends with status 0 after having been waited for a number of times."""
+def run(program: str, stop: threading.Event, timeout: float, ended: list[str] | None = None) -> str:
+    def end() -> None:
+        process.kill()
+        if ended is not None:
+            ended.append("ended")
 
-    def __init__(self, times: int) -> None:
-        self.times = times
-
-    def wait(self, timeout: float) -> int:
-        self.times -= 1
-        if self.times >= 0:
-            raise subprocess.TimeoutExpired("tool", timeout)
-        return 0
-
-
-def awaited(times: int, stop: threading.Event, seconds: float) -> int:
-    return ended(
-        Tool(times).wait, what="make it", tool="the tool", stop=stop, seconds=seconds, remedy="have a quicker one"
-    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        output, _ = wait_for_exit(
+            process, what="make it", stop=stop, timeout=timeout, remedy="install a faster one", end=end
+        )
+    return output
 
 
-def test_a_tool_that_ends_by_itself_gives_what_it_came_to() -> None:
-    assert awaited(3, threading.Event(), 60) == 0
+def test_the_output_of_a_tool_that_exits_is_returned_and_the_tool_is_not_ended() -> None:
+    ended: list[str] = []
+    assert run(PRINTS, threading.Event(), 60, ended) == "done\n"
+    assert not ended
 
 
-def test_the_end_of_the_run_ends_the_wait() -> None:
+def test_stopping_the_run_ends_the_tool() -> None:
     stop = threading.Event()
     stop.set()
-    with pytest.raises(PlatformError, match="could not make it: the run is ending"):
-        awaited(1000, stop, 60)
+    ended: list[str] = []
+    with pytest.raises(PlatformError, match="cannot make it: the run is stopping"):
+        run(RUNS_ON, stop, 60, ended)
+    assert ended == ["ended"]
 
 
-def test_a_tool_that_takes_too_long_is_given_up_with_a_remedy() -> None:
-    with pytest.raises(PlatformError, match="could not make it: the tool was still at it after 0 s") as caught:
-        awaited(1000, threading.Event(), 0)
-    assert caught.value.remedy == "have a quicker one"
+def test_a_tool_that_takes_too_long_is_ended_and_the_error_has_a_remedy() -> None:
+    ended: list[str] = []
+    with pytest.raises(
+        PlatformError, match=r"cannot make it: timed out after 0 s waiting for python\S* to exit"
+    ) as caught:
+        run(RUNS_ON, threading.Event(), 0, ended)
+    assert caught.value.remedy == "install a faster one"
+    assert ended == ["ended"]

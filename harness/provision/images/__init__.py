@@ -1,5 +1,5 @@
-"""Container images of a stack: recipes that build them out of package registries, where they are kept, how they are carried.
+"""Container images of a stack: built from packages by recipes, kept in a registry on this machine, saved to archives, pruned.
 
-``recipes`` reads what there is to build, ``layers`` makes one layer each, ``build`` makes what is missing, ``store`` is the
-registry on this machine that keeps them, ``pulled`` is the other source: upstream's own images.
+``recipes`` reads the recipes, ``layers`` builds one layer, ``build`` builds what is missing, ``store`` runs the registry, ``archive`` saves
+and loads, ``prune`` finds and removes garbage. ``pulled`` is the other source: upstream's images.
 """

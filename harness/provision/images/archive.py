@@ -1,6 +1,6 @@
-"""Carrying images to another machine: an OCI image layout in one tar archive, out of one store and into another.
+"""Saves the images of a stack to an archive, an OCI image layout in one tar file, and loads such an archive into another machine's store.
 
-What is loaded is known there by its inputs, so that building the same stack afterwards makes nothing.
+Loaded layers keep the digests of their inputs, so a later build of the same stack has nothing to build.
 """
 
 from __future__ import annotations
@@ -17,63 +17,66 @@ from pathlib import Path
 from typing import IO, Any
 
 from trivet.errors import PlatformError, UsageError
+from trivet.provision.docker import docker
 from trivet.provision.images.build import (
     ARCHITECTURES,
     INPUTS,
     MADE_BY,
-    LoadResult,
-    Record,
+    LayerRecord,
+    OnStep,
     build,
-    states,
-    step,
-    write_record,
+    image_states,
+    report_step,
+    write_layer_record,
 )
-from trivet.provision.images.docker import docker
 from trivet.provision.images.names import Reference, parse_reference
 from trivet.provision.images.recipes import STORE, ImageSet
 from trivet.provision.images.registry import MANIFEST, ImageManifest, ImageRegistry
-from trivet.provision.images.store import LAYERS, building, images_home, open_store
-from trivet.provision.images.tars import EPOCH, digest_of
+from trivet.provision.images.store import LAYERS, images_home, open_store, shared_lock
+from trivet.provision.images.tars import EPOCH, describe_file
 
 NAME = "org.opencontainers.image.ref.name"
 SET = "dev.trivet.set"
-"""The annotation of an archive's index that says which set the images were."""
+"""The annotation of an archive's index with the key of the image set."""
 
 
 class _Stream(io.RawIOBase):
-    """A blob's pieces as the file that a tar archive copies from."""
+    """A blob's chunks as a readable file."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._buffer = b""
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        while size < 0 or len(self._rest) < size:
-            piece = next(self._pieces, b"")
-            if not piece:
+        while size < 0 or len(self._buffer) < size:
+            chunk = next(self._chunks, b"")
+            if not chunk:
                 break
-            self._rest += piece
-        wanted, self._rest = (self._rest, b"") if size < 0 else (self._rest[:size], self._rest[size:])
-        return wanted
+            self._buffer += chunk
+        content, self._buffer = (self._buffer, b"") if size < 0 else (self._buffer[:size], self._buffer[size:])
+        return content
 
 
-@building()
-def save(images: ImageSet, archive: Path, *, told: LoadResult = lambda _: None) -> int:
-    """Write all images of the set to ``archive`` and return its size in bytes. Raises UsageError when some are not built yet."""
-    missing = [str(state.image.reference) for state in states(images) if not state.present]
+@shared_lock()
+def save(images: ImageSet, archive: Path, *, on_step: OnStep = lambda _: None) -> int:
+    """Write all images of the set to ``archive`` and return its size in bytes.
+
+    Raises UsageError when an image is not built yet, PlatformError when the file cannot be written.
+    """
+    missing = [str(state.image.reference) for state in image_states(images) if not state.present]
     if missing:
         raise UsageError(
             f"{len(missing)} of {len(images.images)} images are not built, such as {missing[0]}",
-            remedy="build them first: trivet images build",
+            remedy="build them: trivet images build",
         )
-    registry = build(images, told=told).registry
+    registry = build(images, on_step=on_step).registry
     manifests = {
-        image.reference: found
+        image.reference: manifest
         for image in images.images
-        if (found := registry.manifest(f"{images.key}/{image.reference.path}", image.reference.tag))
+        if (manifest := registry.manifest(f"{images.key}/{image.reference.path}", image.reference.tag))
     }
     unfinished = archive.with_name(f"{archive.name}.unfinished")
     try:
@@ -81,7 +84,7 @@ def save(images: ImageSet, archive: Path, *, told: LoadResult = lambda _: None) 
             _write_layout(tar, images, manifests)
             written: set[str] = set()
             for reference, manifest in manifests.items():
-                with step(str(reference), told) as ended:
+                with report_step(str(reference), on_step) as set_size:
                     size = 0
                     path = f"{images.key}/{reference.path}"
                     for descriptor in (manifest.content["config"], *manifest.content["layers"]):
@@ -90,36 +93,40 @@ def save(images: ImageSet, archive: Path, *, told: LoadResult = lambda _: None) 
                             size += descriptor["size"]
                             content = _Stream(registry.blob(path, descriptor["digest"]))
                             _add(tar, _blob(descriptor["digest"]), content, descriptor["size"])
-                    ended(size)
+                    set_size(size)
         unfinished.replace(archive)
     except OSError as error:
-        raise PlatformError(f"could not write {archive}: {error}", remedy="name a place with more space") from error
+        raise PlatformError(
+            f"cannot write {archive}: {error}", remedy="write to a disk with more free space"
+        ) from error
     finally:
         unfinished.unlink(missing_ok=True)
     return archive.stat().st_size
 
 
-@building()
-def load(archive: Path, *, told: LoadResult = lambda _: None) -> list[str]:
-    """Put the images of ``archive`` into this machine's store and return their names. Raises UsageError for a file that is no such
-    archive, is cut off, or holds images for another kind of machine."""
+@shared_lock()
+def load(archive: Path, *, on_step: OnStep = lambda _: None) -> list[str]:
+    """Load the images of ``archive`` into this machine's store and return their names.
+
+    Raises UsageError for a file that is not such an archive, is truncated, or has images of another architecture.
+    """
     with _opened(archive) as tar:
         index = _json(tar, "index.json", archive)
         entries = [_Entry.read(tar, descriptor, archive) for descriptor in index["manifests"]]
-        keeper = next((entry for entry in entries if entry.reference.path == STORE), None)
-        if keeper is None:
-            raise UsageError(f"{archive} holds no image store", remedy="make it with: trivet images save")
-        _check_machine(tar, keeper, archive)
-        (keeper_layer,) = keeper.content["layers"]
+        store_image = next((entry for entry in entries if entry.reference.path == STORE), None)
+        if store_image is None:
+            raise UsageError(f"{archive} has no image store", remedy="create it with: trivet images save")
+        _check_machine(tar, store_image, archive)
+        (store_layer,) = store_image.content["layers"]
 
         def make_store_image(tag: str) -> None:
-            with _extracted(tar, keeper_layer["digest"], archive) as file:
-                docker(["import", str(file), tag], what="give Docker the image store's image")
+            with _extracted(tar, store_layer["digest"], archive) as file:
+                docker(["import", str(file), tag], what="import the image store's image into Docker")
 
-        store = open_store(keeper.content["annotations"][INPUTS], make_store_image)
+        store = open_store(store_image.content["annotations"][INPUTS], make_store_image)
         for entry in entries:
-            with step(str(entry.reference), told) as ended:
-                ended(_load_image(tar, entry, index["annotations"][SET], store.registry, archive))
+            with report_step(str(entry.reference), on_step) as set_size:
+                set_size(_load_image(tar, entry, index["annotations"][SET], store.registry, archive))
     return [str(entry.reference) for entry in entries]
 
 
@@ -142,10 +149,11 @@ def _load_image(tar: tarfile.TarFile, entry: _Entry, key: str, registry: ImageRe
         digest, size = layer["digest"], layer["size"]
         if not registry.has_blob(LAYERS, digest):
             with _extracted(tar, digest, archive) as file:
-                registry.push_blob(LAYERS, file, digest_of(file))
+                registry.push_blob(LAYERS, file, describe_file(file))
             pushed += size
-        notes = layer["annotations"]
-        write_record(notes[INPUTS], Record(digest=digest, size=size, made_by=json.loads(notes[MADE_BY])))
+        annotations = layer["annotations"]
+        record = LayerRecord(digest=digest, size=size, made_by=json.loads(annotations[MADE_BY]))
+        write_layer_record(annotations[INPUTS], record)
         registry.mount_blob(path, digest, LAYERS)
     config = entry.content["config"]["digest"]
     registry.push_bytes(path, _read(tar, _blob(config), archive), config)
@@ -173,11 +181,12 @@ def _write_layout(tar: tarfile.TarFile, images: ImageSet, manifests: Mapping[Ref
 
 
 def _check_machine(tar: tarfile.TarFile, entry: _Entry, archive: Path) -> None:
-    held = json.loads(_read(tar, _blob(entry.content["config"]["digest"]), archive))["architecture"]
+    images = json.loads(_read(tar, _blob(entry.content["config"]["digest"]), archive))["architecture"]
     here = ARCHITECTURES.get(machine.machine(), machine.machine())
-    if held != here:
+    if images != here:
         raise UsageError(
-            f"{archive} holds images for {held}, this machine is {here}", remedy="save them on such a machine"
+            f"{archive} has images for {images}, and this machine is {here}",
+            remedy=f"save them on a machine with {here}",
         )
 
 
@@ -187,26 +196,26 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
         with tarfile.open(archive, "r:") as tar:
             yield tar
     except FileNotFoundError as error:
-        raise UsageError(f"{archive} does not exist", remedy="make it with: trivet images save FILE") from error
+        raise UsageError(f"{archive} does not exist", remedy="create it with: trivet images save FILE") from error
     except (tarfile.TarError, EOFError) as error:
         raise UsageError(
-            f"{archive} is not an archive of images, or is cut off: {error}", remedy="copy it again, uncompressed"
+            f"{archive} is not an archive of images, or is truncated: {error}", remedy="copy it again, uncompressed"
         ) from error
 
 
 @contextmanager
 def _extracted(tar: tarfile.TarFile, digest: str, archive: Path) -> Iterator[Path]:
-    """A blob as a file of its own, for as long as the block."""
-    place = images_home() / "work" / f"load-{digest[7:19]}.blob"
-    place.parent.mkdir(parents=True, exist_ok=True)
+    """A blob as a temporary file, deleted after the block."""
+    path = images_home() / "work" / f"load-{digest[7:19]}.blob"
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _member(tar, _blob(digest), archive) as content, place.open("wb") as file:
+        with _member(tar, _blob(digest), archive) as content, path.open("wb") as file:
             shutil.copyfileobj(content, file, 1 << 20)
-        if digest_of(place).digest != digest:
-            raise UsageError(f"{archive} is damaged: {digest} is another content", remedy="copy it again")
-        yield place
+        if (actual := describe_file(path).digest) != digest:
+            raise UsageError(f"{archive} is damaged: the digest of {digest} is {actual}", remedy="copy it again")
+        yield path
     finally:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _member(tar: tarfile.TarFile, name: str, archive: Path) -> IO[bytes]:
@@ -216,7 +225,7 @@ def _member(tar: tarfile.TarFile, name: str, archive: Path) -> IO[bytes]:
         content = None
     if content is None:
         raise UsageError(
-            f"{archive} is not an archive of images: no {name} in it", remedy="copy it again, uncompressed"
+            f"{archive} is not an archive of images: it has no {name}", remedy="copy it again, uncompressed"
         )
     return content
 

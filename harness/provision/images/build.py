@@ -1,7 +1,8 @@
-"""Building a stack's images into the store: what is there is found by its inputs, what is missing is made, side by side where possible.
+"""Builds a stack's images into the store. Layers that the store has are reused, found by the digest of their inputs; missing ones are built
+in parallel where possible.
 
-Safe against kill -9 and against a second builder: a layer is made under a file lock, and counts once its blob is in the registry and its
-record in place; an image counts once its manifest is.
+Safe against kill -9 and concurrent builds: a layer is built under a file lock, and exists once its blob is in the registry and its record
+is on disk; an image exists once its manifest is in the registry.
 """
 
 from __future__ import annotations
@@ -24,42 +25,42 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trivet.errors import PlatformError
-from trivet.provision.images.docker import docker
-from trivet.provision.images.layers import Bench, build_programs, make_layer
-from trivet.provision.images.recipes import STORE, GoLayer, Image, ImageSet, Layer, inputs_of, title_of
+from trivet.provision.docker import docker
+from trivet.provision.images.layers import BuildContext, compile_programs, make_layer
+from trivet.provision.images.recipes import STORE, GoLayer, Image, ImageSet, Layer, inputs_digest, title_of
 from trivet.provision.images.registry import CONFIG, LAYER, MANIFEST, ImageManifest, ImageRegistry
 from trivet.provision.images.store import (
     DOCKER_NODE,
     LAYERS,
     Store,
-    building,
     docker_name,
     images_home,
     open_store,
     running_store,
+    shared_lock,
 )
-from trivet.provision.images.tars import EPOCH, digest_of
+from trivet.provision.images.tars import EPOCH, describe_file
 
 INPUTS = "dev.trivet.inputs"
-"""The annotation of manifests and of layers in them that says what they were made from."""
+"""The annotation of manifests and layer descriptors with the digest of their inputs."""
 
 MADE_BY = "dev.trivet.made-by"
-"""The annotation of layers that says by which versions of tools and packages they were made."""
+"""The annotation of layer descriptors with the versions of tools and packages they were built with."""
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""Python's words for machines in those of images."""
+"""``platform.machine()`` → the architecture's name in OCI images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepStarted:
-    """A layer or an image begins to be made."""
+    """The build of a layer or an image starts."""
 
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepEnded:
-    """It is made, of so many bytes; ``failure`` is empty, or says in one line why it is not."""
+    """The build of a layer or an image ends. ``size`` is in bytes; ``failure`` is one line, empty when the step succeeded."""
 
     name: str
     seconds: float
@@ -68,18 +69,19 @@ class StepEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """A sentence from inside a step, such as that it waits for another builder."""
+class StepNote:
+    """A note from inside a step, such as "waiting for another build"."""
 
     text: str
 
 
-LoadResult = Callable[[StepStarted | StepEnded | Said], None]
+StepEvent = StepStarted | StepEnded | StepNote
+OnStep = Callable[[StepEvent], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """A layer in the store."""
+class LayerRecord:
+    """A layer in the store: its blob, and the versions of tools and packages it was built with."""
 
     digest: str
     size: int
@@ -88,101 +90,103 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageState:
-    """An image and whether the store has all of its layers, of so many bytes together."""
+    """An image, whether the store has all of its layers, and their total size in bytes."""
 
     image: Image
     present: bool
     size: int = 0
 
 
-def states(images: ImageSet) -> list[ImageState]:
-    """Which images of the set are in the store. Builds nothing. Raises DockerError without Docker."""
+def image_states(images: ImageSet) -> list[ImageState]:
+    """Which images of the set are in the store. Builds nothing. Raises DockerError when Docker is not available."""
     store = running_store()
     return [_state(image, images.key, store) for image in images.images]
 
 
-@building()
+@shared_lock()
 def build(
     images: ImageSet,
     *,
     only: Sequence[Image] | None = None,
-    told: LoadResult = lambda _: None,
+    on_step: OnStep = lambda _: None,
     stop: threading.Event | None = None,
 ) -> Store:
-    """Make what is missing of the set (or of ``only``) and return the store that has it all.
+    """Build the missing images of the set (or of ``only``) and return the store that has them.
 
-    Raises PlatformError for the first step that fails, naming it and its log, once the others have been ended; what was finished is
-    kept. Setting ``stop`` makes it raise soon.
+    Raises PlatformError for the first step that fails, with its name and log, after the other steps have been stopped; finished layers
+    are kept. Setting ``stop`` stops the build, which then raises PlatformError.
     """
     stop = stop or threading.Event()
-    _sweep()
-    keeper = images.one(STORE)
+    _delete_unfinished()
+    store_image = images.image(STORE)
 
     def make_store_image(tag: str) -> None:
-        (layer,) = keeper.layers
-        with only_builder(layer, told, stop):
-            archive, _ = made(layer, told, stop)
-            docker(["import", str(archive), tag], what="give Docker the image store's image")
+        (layer,) = store_image.layers
+        with layer_lock(layer, on_step, stop):
+            archive, _ = layer_archive(layer, on_step, stop)
+            docker(["import", str(archive), tag], what="import the image store's image into Docker")
 
-    store = open_store(keeper.inputs, make_store_image)
-    wanted = [image for image in only or images.images if not _assembled(image, images.key, store.registry)]
-    _make_all(wanted, images.key, store, told, stop)
+    store = open_store(store_image.inputs, make_store_image)
+    missing = [image for image in only or images.images if not _current_manifest(image, images.key, store.registry)]
+    _build_all(missing, images.key, store, on_step, stop)
     return store
 
 
 def node_image(images: ImageSet, store: Store, image: Image) -> str:
-    """The name under which Docker has the node's image of the set, pulled from the store if need be."""
+    """The name of the set's node image in Docker, pulled from the store when Docker does not have it."""
     name = docker_name(DOCKER_NODE, image.inputs)
-    if not docker(["image", "ls", "--quiet", name], what="list Docker's images"):
+    if not docker(["image", "ls", "--quiet", name], what="list images"):
         source = f"127.0.0.1:{store.port}/{images.key}/{image.reference.path}:{image.reference.tag}"
-        docker(["pull", "--quiet", source], what=f"take {image.reference} from the image store")
-        docker(["tag", source, name], what="name the node's image")
-        docker(["rmi", source], what="name the node's image")
+        docker(["pull", "--quiet", source], what=f"pull {image.reference} from the image store")
+        docker(["tag", source, name], what="tag the node image")
+        docker(["rmi", source], what="remove the second tag of the node image")
     return name
 
 
-def program(layer: GoLayer, *, told: LoadResult = lambda _: None, stop: threading.Event | None = None) -> Path:
-    """The one program of a Go layer as an executable file for this machine, built once."""
+def build_program(layer: GoLayer, *, on_step: OnStep = lambda _: None, stop: threading.Event | None = None) -> Path:
+    """The single program of a Go layer as an executable file for this machine, built once and cached."""
     stop = stop or threading.Event()
-    (place,) = layer.programs.values()
-    done = images_home() / "programs" / inputs_of(layer)[:24] / place.rsplit("/", 1)[1]
-    with only_builder(layer, told, stop):
-        if not done.is_file():
-            with step(f"{title_of(layer)} for this machine", told) as ended:
-                bench = _bench(layer, told, stop)
-                (built,) = build_programs(layer, bench.folder, log=bench.log, stop=stop).values()
-                done.parent.mkdir(parents=True, exist_ok=True)
-                built.replace(done)
-                shutil.rmtree(bench.folder)
-                ended(done.stat().st_size)
-    return done
+    (path,) = layer.programs.values()
+    cached = images_home() / "programs" / inputs_digest(layer)[:24] / path.rsplit("/", 1)[1]
+    with layer_lock(layer, on_step, stop):
+        if not cached.is_file():
+            with report_step(f"{title_of(layer)} for this machine", on_step) as set_size:
+                context = _build_context(layer, on_step, stop)
+                (built,) = compile_programs(layer, context.folder, log=context.log, stop=stop).values()
+                cached.parent.mkdir(parents=True, exist_ok=True)
+                built.replace(cached)
+                shutil.rmtree(context.folder)
+                set_size(cached.stat().st_size)
+    return cached
 
 
 def _state(image: Image, key: str, store: Store | None) -> ImageState:
     if store is None:
         return ImageState(image=image, present=False)
-    if found := _assembled(image, key, store.registry):
-        return ImageState(image=image, present=True, size=sum(layer["size"] for layer in found.content["layers"]))
-    records = [read_record(inputs_of(layer)) for layer in image.layers]
-    there = [record for record in records if record and store.registry.has_blob(LAYERS, record.digest)]
-    complete = len(there) == len(records)
-    return ImageState(image=image, present=complete, size=sum(record.size for record in there) if complete else 0)
+    if manifest := _current_manifest(image, key, store.registry):
+        return ImageState(image=image, present=True, size=sum(layer["size"] for layer in manifest.content["layers"]))
+    records = [read_layer_record(inputs_digest(layer)) for layer in image.layers]
+    stored = [record for record in records if record and store.registry.has_blob(LAYERS, record.digest)]
+    complete = len(stored) == len(records)
+    return ImageState(image=image, present=complete, size=sum(record.size for record in stored) if complete else 0)
 
 
-def _assembled(image: Image, key: str, registry: ImageRegistry) -> ImageManifest | None:
-    """The manifest of an image that is in the set, made from what its recipe says now."""
-    found = registry.manifest(f"{key}/{image.reference.path}", image.reference.tag)
-    return found if found and found.content.get("annotations", {}).get(INPUTS) == image.inputs else None
+def _current_manifest(image: Image, key: str, registry: ImageRegistry) -> ImageManifest | None:
+    """The manifest of an image in the set; None when there is none, or it was built from another recipe."""
+    manifest = registry.manifest(f"{key}/{image.reference.path}", image.reference.tag)
+    return manifest if manifest and manifest.content.get("annotations", {}).get(INPUTS) == image.inputs else None
 
 
-def _make_all(wanted: Sequence[Image], key: str, store: Store, told: LoadResult, stop: threading.Event) -> None:
-    layers = {inputs_of(layer): layer for image in wanted for layer in image.layers}
-    waiting = list(wanted)
-    done: dict[str, Record] = {}
-    # Go keeps every core busy by itself; what waits for the network and for dpkg goes beside it.
+def _build_all(missing: Sequence[Image], key: str, store: Store, on_step: OnStep, stop: threading.Event) -> None:
+    layers = {inputs_digest(layer): layer for image in missing for layer in image.layers}
+    waiting = list(missing)
+    done: dict[str, LayerRecord] = {}
+    # One Go build keeps all cores busy. Steps that wait for the network or for dpkg run beside it.
     with ThreadPoolExecutor(1) as compilers, ThreadPoolExecutor(2) as others:
-        running: dict[Future[Record], str] = {
-            (compilers if isinstance(layer, GoLayer) else others).submit(_ensure, layer, store, told, stop): inputs
+        running: dict[Future[LayerRecord], str] = {
+            (compilers if isinstance(layer, GoLayer) else others).submit(
+                _ensure_layer, layer, store, on_step, stop
+            ): inputs
             for inputs, layer in layers.items()
         }
         try:
@@ -190,9 +194,11 @@ def _make_all(wanted: Sequence[Image], key: str, store: Store, told: LoadResult,
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     done[running.pop(future)] = future.result()
-                for image in [one for one in waiting if all(inputs_of(layer) in done for layer in one.layers)]:
+                for image in [one for one in waiting if all(inputs_digest(layer) in done for layer in one.layers)]:
                     waiting.remove(image)
-                    assemble(image, [done[inputs_of(layer)] for layer in image.layers], key, store.registry, told)
+                    assemble_image(
+                        image, [done[inputs_digest(layer)] for layer in image.layers], key, store.registry, on_step
+                    )
         except BaseException:
             stop.set()
             for future in running:
@@ -200,25 +206,27 @@ def _make_all(wanted: Sequence[Image], key: str, store: Store, told: LoadResult,
             raise
 
 
-def _ensure(layer: Layer, store: Store, told: LoadResult, stop: threading.Event) -> Record:
-    """The record of a layer that is in the store, made now if it is not."""
-    inputs = inputs_of(layer)
-    with only_builder(layer, told, stop):
-        if (found := read_record(inputs)) and store.registry.has_blob(LAYERS, found.digest):
-            return found
-        archive, made_by = made(layer, told, stop)
-        written = digest_of(archive)
-        store.registry.push_blob(LAYERS, archive, written)
-        record = Record(digest=written.digest, size=written.size, made_by=made_by)
-        write_record(inputs, record)
-        forget(archive)
+def _ensure_layer(layer: Layer, store: Store, on_step: OnStep, stop: threading.Event) -> LayerRecord:
+    """The record of a layer in the store; the layer is built and pushed when the store does not have it."""
+    inputs = inputs_digest(layer)
+    with layer_lock(layer, on_step, stop):
+        if (existing := read_layer_record(inputs)) and store.registry.has_blob(LAYERS, existing.digest):
+            return existing
+        archive, made_by = layer_archive(layer, on_step, stop)
+        descriptor = describe_file(archive)
+        store.registry.push_blob(LAYERS, archive, descriptor)
+        record = LayerRecord(digest=descriptor.digest, size=descriptor.size, made_by=made_by)
+        write_layer_record(inputs, record)
+        delete_archive(archive)
         return record
 
 
-def assemble(image: Image, records: Sequence[Record], key: str, registry: ImageRegistry, told: LoadResult) -> None:
-    """Put an image whose layers are in the store into a set, under its upstream name."""
+def assemble_image(
+    image: Image, records: Sequence[LayerRecord], key: str, registry: ImageRegistry, on_step: OnStep
+) -> None:
+    """Push the config and manifest of an image whose layers are in the store, under its upstream name in the set ``key``."""
     path = f"{key}/{image.reference.path}"
-    with step(str(image.reference), told) as ended:
+    with report_step(str(image.reference), on_step) as set_size:
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(EPOCH))
         config = {
             "architecture": ARCHITECTURES.get(machine.machine(), machine.machine()),
@@ -232,7 +240,8 @@ def assemble(image: Image, records: Sequence[Record], key: str, registry: ImageR
         for record in records:
             if not registry.mount_blob(path, record.digest, LAYERS):
                 raise PlatformError(
-                    f"the image store lost a layer of {image.reference}", remedy="build again: trivet images build"
+                    f"the image store no longer has a layer of {image.reference}",
+                    remedy="build it again: trivet images build",
                 )
         config_digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
         registry.push_bytes(path, raw, config_digest)
@@ -241,7 +250,7 @@ def assemble(image: Image, records: Sequence[Record], key: str, registry: ImageR
                 "mediaType": LAYER,
                 "digest": record.digest,
                 "size": record.size,
-                "annotations": {INPUTS: inputs_of(layer), MADE_BY: json.dumps(record.made_by)},
+                "annotations": {INPUTS: inputs_digest(layer), MADE_BY: json.dumps(record.made_by)},
             }
             for layer, record in zip(image.layers, records, strict=True)
         ]
@@ -253,104 +262,109 @@ def assemble(image: Image, records: Sequence[Record], key: str, registry: ImageR
             "annotations": {INPUTS: image.inputs, **({"dev.trivet.note": image.note} if image.note else {})},
         }
         registry.put_manifest(path, image.reference.tag, json.dumps(manifest).encode())
-        ended(sum(record.size for record in records))
+        set_size(sum(record.size for record in records))
 
 
-def read_record(inputs: str) -> Record | None:
-    """What is known of a layer that was made once."""
+def read_layer_record(inputs: str) -> LayerRecord | None:
+    """The record of a layer that was built before; None when there is none, or it is unreadable."""
     try:
         content = json.loads((images_home() / "layers" / f"{inputs}.json").read_bytes())
-        return Record(digest=content["digest"], size=content["size"], made_by=content["made_by"])
+        return LayerRecord(digest=content["digest"], size=content["size"], made_by=content["made_by"])
     except (OSError, ValueError, KeyError):
         return None
 
 
-def write_record(inputs: str, record: Record) -> None:
-    """Remember a layer that is in the store."""
+def write_layer_record(inputs: str, record: LayerRecord) -> None:
+    """Write the record of a layer in the store."""
     _write(
         images_home() / "layers" / f"{inputs}.json",
         {"digest": record.digest, "size": record.size, "made_by": dict(record.made_by)},
     )
 
 
-def made(layer: Layer, told: LoadResult, stop: threading.Event) -> tuple[Path, Mapping[str, str]]:
-    """The finished archive of a layer, made now unless an earlier run left one; whoever holds :func:`only_builder` may use it."""
-    archive = images_home() / "work" / f"{inputs_of(layer)}.tar"
+def layer_archive(layer: Layer, on_step: OnStep, stop: threading.Event) -> tuple[Path, Mapping[str, str]]:
+    """The archive of a layer, built now unless an earlier run left it complete, and the versions of tools and packages it was built with.
+
+    The caller holds :func:`layer_lock`.
+    """
+    archive = images_home() / "work" / f"{inputs_digest(layer)}.tar"
     note = archive.with_suffix(".json")
     if not note.is_file():
-        with step(title_of(layer), told) as ended:
-            bench = _bench(layer, told, stop)
-            fresh, made_by = make_layer(layer, bench)
+        with report_step(title_of(layer), on_step) as set_size:
+            context = _build_context(layer, on_step, stop)
+            fresh, made_by = make_layer(layer, context)
             fresh.replace(archive)
-            shutil.rmtree(bench.folder)
+            shutil.rmtree(context.folder)
             _write(note, dict(made_by))
-            ended(archive.stat().st_size)
+            set_size(archive.stat().st_size)
     return archive, json.loads(note.read_bytes())
 
 
-def forget(archive: Path) -> None:
-    """Delete an archive that :func:`made` gave."""
+def delete_archive(archive: Path) -> None:
+    """Delete an archive returned by :func:`layer_archive`."""
     archive.with_suffix(".json").unlink()
     archive.unlink()
 
 
-def _bench(layer: Layer, told: LoadResult, stop: threading.Event) -> Bench:
-    folder = images_home() / "work" / inputs_of(layer)
+def _build_context(layer: Layer, on_step: OnStep, stop: threading.Event) -> BuildContext:
+    folder = images_home() / "work" / inputs_digest(layer)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     log = images_home() / "logs" / f"{re.sub(r'[^a-z0-9.]+', '-', title_of(layer).lower()).strip('-')[:80]}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
-    return Bench(folder=folder, log=log, progress=lambda text: told(Said(text=text)), stop=stop)
+    return BuildContext(folder=folder, log=log, progress=lambda text: on_step(StepNote(text=text)), stop=stop)
 
 
 @contextmanager
-def only_builder(layer: Layer, told: LoadResult, stop: threading.Event) -> Iterator[None]:
-    """Held by one process per layer, while it makes the layer or uses its archive."""
+def layer_lock(layer: Layer, on_step: OnStep, stop: threading.Event) -> Iterator[None]:
+    """The exclusive lock for building one layer and for using its archive."""
     folder = images_home() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{inputs_of(layer)}.lock")
+    lock = FileLock(folder / f"{inputs_digest(layer)}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        told(Said(text=f"waiting for another builder of {title_of(layer)}"))
+        on_step(StepNote(text=f"waiting for another process that builds {title_of(layer)}"))
         while not lock.is_locked:
             try:
                 lock.acquire(timeout=0.5)
             except Timeout:
                 if stop.is_set():
-                    raise PlatformError(f"another process builds {title_of(layer)}, and the run is ending") from None
+                    raise PlatformError(
+                        f"cannot build {title_of(layer)}: another process is building it, and the run is stopping"
+                    ) from None
     try:
         if stop.is_set():
-            raise PlatformError(f"{title_of(layer)} was not begun: the run is ending")
-        with building():
+            raise PlatformError(f"cannot build {title_of(layer)}: the run is stopping")
+        with shared_lock():
             yield
     finally:
         lock.release()
 
 
 @contextmanager
-def step(name: str, told: LoadResult) -> Iterator[Callable[[int], None]]:
-    """Tells of the block as a step; the block calls what it is given with the number of bytes that came of it."""
+def report_step(name: str, on_step: OnStep) -> Iterator[Callable[[int], None]]:
+    """Report the start and the end of the block as a step. The block gets a function to set the size of its result in bytes."""
     started = time.monotonic()
     size = 0
 
-    def ended(bytes_made: int) -> None:
+    def set_size(value: int) -> None:
         nonlocal size
-        size = bytes_made
+        size = value
 
-    told(StepStarted(name=name))
+    on_step(StepStarted(name=name))
     try:
-        yield ended
+        yield set_size
     except BaseException as error:
-        words = (str(error) or type(error).__name__).splitlines()[0]
-        told(StepEnded(name=name, seconds=time.monotonic() - started, failure=words))
+        message = (str(error) or type(error).__name__).splitlines()[0]
+        on_step(StepEnded(name=name, seconds=time.monotonic() - started, failure=message))
         raise
-    told(StepEnded(name=name, seconds=time.monotonic() - started, size=size))
+    on_step(StepEnded(name=name, seconds=time.monotonic() - started, size=size))
 
 
-def _sweep() -> None:
-    """Delete what killed builders left half-made; what is being made now is locked."""
+def _delete_unfinished() -> None:
+    """Delete unfinished work of processes that were killed; work in progress is locked."""
     for folder in (images_home() / "work").glob("*/"):
         lock = FileLock(images_home() / "locks" / f"{folder.name}.lock")
         try:
@@ -363,6 +377,6 @@ def _sweep() -> None:
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-    fresh.write_text(json.dumps(content), encoding="utf-8")
-    fresh.replace(file)
+    unfinished = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+    unfinished.write_text(json.dumps(content), encoding="utf-8")
+    unfinished.replace(file)

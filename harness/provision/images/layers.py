@@ -1,9 +1,8 @@
-"""Making one layer: a tar archive from a recipe, by the clients of package registries that this machine has."""
+"""Builds one layer: a tar archive from a recipe, with the package managers of this machine (go, mmdebstrap, uv)."""
 
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
 import re
 import shutil
@@ -14,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trivet.errors import PlatformError
+from trivet.provision.go_modules import module_folder
 from trivet.provision.images import tars
+from trivet.provision.images.layer_tools import run_logged
 from trivet.provision.images.recipes import (
-    ROLE_PLACE,
+    ROLE_PATH,
     ROLE_PYTHON,
     FilesLayer,
     GoLayer,
@@ -27,23 +28,20 @@ from trivet.provision.images.recipes import (
     WheelLayer,
     title_of,
 )
-from trivet.provision.images.running import run_logged
 from trivet.stacks.environments import MARKER, build_environment
 from trivet.stacks.uv import run_uv
 
 MIRROR = "TRIVET_DEBIAN_MIRROR"
-"""The environment variable that names another Debian mirror than deb.debian.org."""
+"""The environment variable with the URL of a Debian mirror to use in place of deb.debian.org."""
 
-_GO_REMEDY = "have Go on the PATH (https://go.dev/dl), and let GOPROXY name a module proxy that is reachable"
-_DEBIAN_REMEDY = (
-    f"have mmdebstrap on the PATH and a Debian mirror in reach ({MIRROR} names another one) with those packages"
-)
+_GO_REMEDY = "install Go (https://go.dev/dl), put it on the PATH, and set GOPROXY to a module proxy that is reachable"
+_DEBIAN_REMEDY = f"install mmdebstrap, and check that a Debian mirror with those packages is reachable (set another one with {MIRROR})"
 _SKIPPED = (MARKER, ".lock", ".gitignore", "CACHEDIR.TAG")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
-    """Where a layer is made: an empty folder, a log, and what to tell whom."""
+class BuildContext:
+    """What building a layer needs: an empty working folder, a log file, a callback for progress notes, and the stop event."""
 
     folder: Path
     log: Path
@@ -51,27 +49,30 @@ class Bench:
     stop: threading.Event
 
 
-def make_layer(layer: Layer, bench: Bench) -> tuple[Path, Mapping[str, str]]:
-    """The archive of ``layer``, in the bench's folder, and by what it was made. Raises PlatformError, naming the log."""
-    archive = bench.folder / "layer.tar"
+def make_layer(layer: Layer, context: BuildContext) -> tuple[Path, Mapping[str, str]]:
+    """The archive of ``layer``, in the context's folder, and the versions of tools and packages it was built with.
+
+    Raises PlatformError that names the log.
+    """
+    archive = context.folder / "layer.tar"
     match layer:
         case GoLayer():
-            made_by = _go(layer, archive, bench)
+            made_by = _go(layer, archive, context)
         case RootfsLayer():
-            made_by = _rootfs(layer, archive, bench)
+            made_by = _rootfs(layer, archive, context)
         case RoleLayer():
-            made_by = _role(layer, archive, bench)
+            made_by = _role(layer, archive, context)
         case WheelLayer():
-            made_by = _wheel(layer, archive, bench)
+            made_by = _wheel(layer, archive, context)
         case ModuleLayer():
-            made_by = _module(layer, archive, bench)
+            made_by = _module(layer, archive, context)
         case FilesLayer():
             made_by = _files(layer, archive)
     return archive, made_by
 
 
-def build_programs(layer: GoLayer, folder: Path, *, log: Path, stop: threading.Event) -> Mapping[str, Path]:
-    """The programs of a Go layer, built into ``folder``: package → executable file."""
+def compile_programs(layer: GoLayer, folder: Path, *, log: Path, stop: threading.Event) -> Mapping[str, Path]:
+    """The programs of a Go layer, compiled into ``folder``: package → executable file."""
     run_logged(
         [
             *("go", "build", "-trimpath", "-ldflags", f"-s -w {layer.ldflags}", "-tags", layer.tags),
@@ -88,21 +89,21 @@ def build_programs(layer: GoLayer, folder: Path, *, log: Path, stop: threading.E
 
 
 def _program(package: str) -> str:
-    """Go's own rule: the last element of the path, unless that is a major version."""
+    """The file name that `go build` chooses: the last element of the import path, unless that is a major version."""
     *_, before, last = ["", *package.split("/")]
     return before if re.fullmatch(r"v\d+", last) else last
 
 
-def _go(layer: GoLayer, archive: Path, bench: Bench) -> Mapping[str, str]:
-    built = build_programs(layer, bench.folder, log=bench.log, stop=bench.stop)
-    with tars.writing(archive) as tar:
+def _go(layer: GoLayer, archive: Path, context: BuildContext) -> Mapping[str, str]:
+    built = compile_programs(layer, context.folder, log=context.log, stop=context.stop)
+    with tars.open_layer(archive) as tar:
         for package, place in sorted(layer.programs.items(), key=lambda item: item[1]):
             tar.file(place, built[package], mode=0o755)
-    return {"go": _said(["go", "env", "GOVERSION"])}
+    return {"go": _output(["go", "env", "GOVERSION"])}
 
 
-def _rootfs(layer: RootfsLayer, archive: Path, bench: Bench) -> Mapping[str, str]:
-    commands, hook, packages = (bench.folder / name for name in ("commands.sh", "hook.sh", "packages"))
+def _rootfs(layer: RootfsLayer, archive: Path, context: BuildContext) -> Mapping[str, str]:
+    commands, hook, packages = (context.folder / name for name in ("commands.sh", "hook.sh", "packages"))
     commands.write_text("set -eu\n" + "".join(f"{line}\n" for line in layer.run), encoding="utf-8")
     hook.write_text(
         "#!/bin/sh\nset -eu\n"
@@ -120,22 +121,25 @@ def _rootfs(layer: RootfsLayer, archive: Path, bench: Bench) -> Mapping[str, str
             *(f"--dpkgopt=path-exclude={path}" for path in layer.without),
             *(layer.suite, str(archive), *([mirror] if mirror else [])),
         ],
-        what=f"make the root file system {layer.name}",
-        log=bench.log,
-        stop=bench.stop,
+        what=f"build the root file system {layer.name}",
+        log=context.log,
+        stop=context.stop,
         environment={"SOURCE_DATE_EPOCH": str(tars.EPOCH), "DEBIAN_FRONTEND": "noninteractive"},
         remedy=_DEBIAN_REMEDY,
     )
     return {"packages": " ".join(packages.read_text(encoding="utf-8").replace("\t", "=").split())}
 
 
-def _role(layer: RoleLayer, archive: Path, bench: Bench) -> Mapping[str, str]:
-    """The environment that runs on this machine, with its paths turned to those in the image. Its times stay: bytecode knows them."""
-    folder = build_environment(layer.role, progress=bench.progress, stop=bench.stop).folder
-    with tars.writing(archive) as tar:
+def _role(layer: RoleLayer, archive: Path, context: BuildContext) -> Mapping[str, str]:
+    """The role's environment of this machine, with its paths changed to those in the image.
+
+    Modification times are kept, because compiled bytecode refers to them.
+    """
+    folder = build_environment(layer.role, progress=context.progress, stop=context.stop).folder
+    with tars.open_layer(archive) as tar:
         for path in _walk(folder):
             inside = path.relative_to(folder)
-            place = f"{ROLE_PLACE}/{inside}"
+            place = f"{ROLE_PATH}/{inside}"
             if str(inside) in _SKIPPED or path.match("bin/activate*"):
                 continue
             if path.is_symlink():
@@ -144,61 +148,48 @@ def _role(layer: RoleLayer, archive: Path, bench: Bench) -> Mapping[str, str]:
             elif inside == Path("pyvenv.cfg"):
                 tar.text(place, f"home = {Path(ROLE_PYTHON).parent}\n".encode(), mode=0o644)
             elif inside.parent == Path("bin"):
-                tar.text(place, path.read_bytes().replace(str(folder).encode(), ROLE_PLACE.encode()), mode=0o755)
+                tar.text(place, path.read_bytes().replace(str(folder).encode(), ROLE_PATH.encode()), mode=0o755)
             else:
-                found = path.stat()
-                mode = 0o755 if found.st_mode & 0o100 else 0o644
-                tar.file(place, path, mode=mode, mtime=int(found.st_mtime))
-    return {"uv": run_uv(["--version"], what="ask uv for its version").strip()}
+                status = path.stat()
+                mode = 0o755 if status.st_mode & 0o100 else 0o644
+                tar.file(place, path, mode=mode, mtime=int(status.st_mtime))
+    return {"uv": run_uv(["--version"], what="get the version of uv").strip()}
 
 
-def _wheel(layer: WheelLayer, archive: Path, bench: Bench) -> Mapping[str, str]:
-    wanted, content = bench.folder / "requirement.txt", bench.folder / "wheel"
-    wanted.write_text(f"{layer.requirement} --hash=sha256:{layer.sha256}\n", encoding="utf-8")
+def _wheel(layer: WheelLayer, archive: Path, context: BuildContext) -> Mapping[str, str]:
+    requirements, content = context.folder / "requirement.txt", context.folder / "wheel"
+    requirements.write_text(f"{layer.requirement} --hash=sha256:{layer.sha256}\n", encoding="utf-8")
     run_uv(
         [
             *("pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
-            *("--python", "3.11", "--target", str(content), "--requirements", str(wanted)),
+            *("--python", "3.11", "--target", str(content), "--requirements", str(requirements)),
         ],
         what=f"install {layer.requirement}",
-        stop=bench.stop,
+        stop=context.stop,
     )
-    with tars.writing(archive) as tar:
+    with tars.open_layer(archive) as tar:
         for name, place in sorted(layer.files.items()):
             if not (content / name).is_file():
                 raise PlatformError(
-                    f"the wheel of {layer.requirement} holds no file {name}", remedy="correct `files` of that wheel"
+                    f"the wheel of {layer.requirement} has no file {name}", remedy="correct `files` of that wheel"
                 )
             tar.file(place, content / name, mode=0o755)
     return {"wheel": f"{layer.requirement} sha256:{layer.sha256}"}
 
 
-def _module(layer: ModuleLayer, archive: Path, bench: Bench) -> Mapping[str, str]:
-    found = module_folder(layer.folder, layer.module)
-    source = found / layer.source
-    with tars.writing(archive) as tar:
+def _module(layer: ModuleLayer, archive: Path, context: BuildContext) -> Mapping[str, str]:
+    module = module_folder(layer.folder, layer.module)
+    source = module / layer.source
+    with tars.open_layer(archive) as tar:
         for path in _walk(source):
             inside = str(path.relative_to(source))
             executable = any(fnmatch.fnmatch(inside, pattern) for pattern in layer.executable)
             tar.file(f"{layer.target}/{inside}", path, mode=0o755 if executable else 0o644)
-    return {"module": found.name}
-
-
-def module_folder(wrapper: Path, module: str) -> Path:
-    """Where Go keeps the verified files of a module that the wrapper module requires, fetched if need be."""
-    try:
-        done = subprocess.run(
-            ["go", "mod", "download", "-json", module], cwd=wrapper, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError as error:
-        raise PlatformError(f"could not fetch {module}: there is no go on this machine", remedy=_GO_REMEDY) from error
-    if done.returncode:
-        raise PlatformError(f"could not fetch {module}; go says:\n{done.stdout}{done.stderr}", remedy=_GO_REMEDY)
-    return Path(json.loads(done.stdout)["Dir"])
+    return {"module": module.name}
 
 
 def _files(layer: FilesLayer, archive: Path) -> Mapping[str, str]:
-    with tars.writing(archive) as tar:
+    with tars.open_layer(archive) as tar:
         for file in layer.files:
             if file.link:
                 tar.link(file.path, file.link)
@@ -211,7 +202,7 @@ def _files(layer: FilesLayer, archive: Path) -> Mapping[str, str]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every file and symbolic link below ``folder``, in the order of names; links are not followed."""
+    """Every file and symbolic link below ``folder``, sorted by name; links are not followed."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir(follow_symlinks=False):
@@ -220,6 +211,6 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield Path(entry.path)
 
 
-def _said(arguments: list[str]) -> str:
+def _output(arguments: list[str]) -> str:
     binary = shutil.which(arguments[0]) or arguments[0]
     return subprocess.run([binary, *arguments[1:]], capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""Image references as container tools understand them."""
+"""Image references, parsed as containerd parses them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REFERENCE = re.compile(r"(?P<name>[a-z0-9]+(?:[./_:-]+[a-z0-9]+)*):(?P<tag>[A-Z
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """``registry/path:tag`` with nothing left out, as containerd resolves it: ``redis:7`` is ``docker.io/library/redis:7``."""
+    """A complete reference ``registry/path:tag``, as containerd resolves it: ``redis:7`` is ``docker.io/library/redis:7``."""
 
     registry: str
     path: str
@@ -23,9 +23,9 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference:
-    """The reference that ``text`` means. Raises UsageError for one without a tag or of another shape."""
+    """``text`` as a complete reference. Raises UsageError for a text without a tag or of another form."""
     if not (match := _REFERENCE.fullmatch(text)):
-        raise UsageError(f"{text!r} is not an image with a tag", remedy="write it as registry/path:tag")
+        raise UsageError(f"{text!r} is not an image reference with a tag", remedy="write it as registry/path:tag")
     first, slash, rest = match["name"].partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
         return Reference(registry=first, path=rest, tag=match["tag"])

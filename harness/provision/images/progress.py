@@ -1,21 +1,20 @@
-"""The image builder's steps as phases of a run."""
+"""Reports the steps of an image build as phases of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from trivet.model.events import Emit, PhaseEnded, PhaseStarted
-from trivet.provision.images.build import Said, StepEnded, StepStarted
+from trivet.provision.images.build import OnStep, StepEnded, StepEvent, StepStarted
 
 
-def image_steps(emit: Emit) -> Callable[[StepStarted | StepEnded | Said], None]:
-    """What the image builder tells, as phases."""
+def steps_as_phases(emit: Emit) -> OnStep:
+    """A listener for an image build that emits its steps as phases."""
 
-    def told(said: StepStarted | StepEnded | Said) -> None:
-        match said:
+    def on_step(event: StepEvent) -> None:
+        match event:
             case StepStarted():
-                emit(PhaseStarted(name=f"image layer {said.name}"))
+                emit(PhaseStarted(name=f"image layer {event.name}"))
             case StepEnded():
-                emit(PhaseEnded(name=f"image layer {said.name}", seconds=round(said.seconds, 3), failure=said.failure))
+                name, seconds = f"image layer {event.name}", round(event.seconds, 3)
+                emit(PhaseEnded(name=name, seconds=seconds, failure=event.failure))
 
-    return told
+    return on_step

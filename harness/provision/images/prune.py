@@ -1,8 +1,8 @@
-"""What the image store, its cache and Docker hold that nobody needs any more: found, and removed.
+"""Garbage collection: finds and removes what no stack and no cluster needs of the image store, its cache and Docker.
 
-The registry's own garbage collection is not used. It takes a blob for garbage to which no manifest refers, and the layers of a set that
-is not put together yet are just that; and it leaves the names of the sets that are gone. With builders kept away (``store.pruning``)
-nothing writes into the registry's folder, so that it may run on: clusters are not disturbed.
+The registry's own garbage collection is not used: it deletes blobs that no manifest refers to, which includes the layers of a set whose
+manifests are not written yet, and it leaves the repositories of deleted sets. Under ``store.exclusive_lock`` nothing writes to the
+registry's folder, so it keeps running and clusters can still pull.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from trivet.errors import PlatformError
-from trivet.provision.images.build import read_record
-from trivet.provision.images.docker import docker
-from trivet.provision.images.recipes import NODE, STORE, GoLayer, ImageSet, inputs_of
+from trivet.provision.docker import docker
+from trivet.provision.images.build import read_layer_record
+from trivet.provision.images.recipes import NODE, STORE, GoLayer, ImageSet, inputs_digest
 from trivet.provision.images.store import DOCKER_NODE, DOCKER_STORE, LAYERS, docker_name, images_home, registry_folder
 from trivet.stacks.environments import environments
 from trivet.stacks.environments import remove as remove_environment
@@ -27,8 +27,8 @@ Name = TypeVar("Name")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheLink:
-    """A folder by which a repository of the registry names a blob; ``tag`` where it is what a tag stands for now."""
+class RegistryLink:
+    """A link folder of the registry, with which a repository refers to a blob. ``tag`` is set when the tag points to this blob now."""
 
     place: Path
     repository: str
@@ -37,14 +37,14 @@ class CacheLink:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
-    """What there is. Numbers are bytes.
+class Inventory:
+    """Everything that exists. Numbers are bytes.
 
-    ``manifests`` says which blobs a manifest refers to, ``records`` which blob a layer's inputs came to (none where it cannot be read),
-    ``work`` holds what builders left, ``images`` those of Docker that are ours, ``used`` the names of all that containers were made from.
+    ``manifests`` maps a manifest to the blobs that it refers to, ``records`` a digest of inputs to the layer's blob (empty when the record
+    is unreadable). ``work`` is unfinished work of builds, ``images`` are trivet's images in Docker, ``used`` the images of all containers.
     """
 
-    links: Sequence[CacheLink] = ()
+    links: Sequence[RegistryLink] = ()
     manifests: Mapping[str, frozenset[str]] = field(default_factory=dict)
     blobs: Mapping[str, int] = field(default_factory=dict)
     uploads: Mapping[Path, int] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class Needed:
-    """What stays: image sets, sets named by their ``keys`` whatever recipes say of them now, programs for this machine, environments."""
+    """What to keep: image sets, further sets by their ``keys`` (of running clusters), programs for this machine, environments."""
 
     sets: Sequence[ImageSet] = ()
     keys: Collection[str] = ()
@@ -69,15 +69,15 @@ class Needed:
     @property
     def layers(self) -> frozenset[str]:
         """The inputs of every layer of the sets."""
-        return frozenset(inputs_of(layer) for one in self.sets for image in one.images for layer in image.layers)
+        return frozenset(inputs_digest(layer) for one in self.sets for image in one.images for layer in image.layers)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Garbage:
-    """What goes. ``sets`` are the keys of those that go as a whole. While a run is under way no program and no environment does."""
+    """What to remove. ``sets`` are keys of complete sets. While a run is in progress, programs and environments are kept."""
 
     sets: Sequence[str]
-    links: Sequence[CacheLink]
+    links: Sequence[RegistryLink]
     blobs: Mapping[str, int]
     records: Sequence[str]
     images: Mapping[str, int]
@@ -89,63 +89,69 @@ class Garbage:
 
     @property
     def size(self) -> int:
-        """Bytes of all of it."""
+        """Total bytes."""
         parts = (self.blobs, self.images, self.environments, self.uploads, self.work, self.programs)
         return sum(size for part in parts for size in part.values())
 
 
-def garbage(held: Held, needed: Needed) -> Garbage:
-    """What of ``held`` is not needed. Builders must be kept away from before ``held`` was found: their uploads are all left over."""
+def find_garbage(inventory: Inventory, needed: Needed) -> Garbage:
+    """What of ``inventory`` is not needed. The caller has held ``store.exclusive_lock`` since before the inventory: every upload counts as
+    abandoned.
+    """
     names = {(f"{one.key}/{image.reference.path}", image.reference.tag) for one in needed.sets for image in one.images}
     kept: dict[str, set[str]] = defaultdict(set)
-    for link in held.links:
-        if link.tag and ((link.repository, link.tag) in names or _set(link.repository) in needed.keys):
-            kept[link.repository] |= {link.digest, *held.manifests.get(link.digest, ())}
+    for link in inventory.links:
+        if link.tag and ((link.repository, link.tag) in names or _set_key(link.repository) in needed.keys):
+            kept[link.repository] |= {link.digest, *inventory.manifests.get(link.digest, ())}
     layers = needed.layers
-    built = {digest for inputs, digest in held.records.items() if inputs in layers and digest}
+    built = {digest for inputs, digest in inventory.records.items() if inputs in layers and digest}
     kept[LAYERS] = built.union(*kept.values())
-    stay = {*needed.keys, *(one.key for one in needed.sets), _set(LAYERS)}
-    programs = {inputs_of(layer)[:24] for layer in needed.programs}
-    ours = {
-        docker_name(name, one.one(path).inputs)
+    kept_sets = {*needed.keys, *(one.key for one in needed.sets), _set_key(LAYERS)}
+    programs = {inputs_digest(layer)[:24] for layer in needed.programs}
+    named = {
+        docker_name(name, one.image(path).inputs)
         for one in needed.sets
         for name, path in ((DOCKER_NODE, NODE), (DOCKER_STORE, STORE))
         if any(image.reference.path == path for image in one.images)
     }
     return Garbage(
-        sets=sorted({_set(link.repository) for link in held.links} - stay),
-        links=[link for link in held.links if link.digest not in kept[link.repository]],
-        blobs=_without(held.blobs, set().union(*kept.values())),
+        sets=sorted({_set_key(link.repository) for link in inventory.links} - kept_sets),
+        links=[link for link in inventory.links if link.digest not in kept[link.repository]],
+        blobs=_without(inventory.blobs, set().union(*kept.values())),
         records=[
-            inputs for inputs, digest in held.records.items() if inputs not in layers and digest not in kept[LAYERS]
+            inputs
+            for inputs, digest in inventory.records.items()
+            if inputs not in layers and digest not in kept[LAYERS]
         ],
-        images=_without(held.images, ours | set(held.used)),
-        environments={} if held.run_under_way else _without(held.environments, needed.environments),
-        uploads=held.uploads,
-        work={path: size for path, size in held.work.items() if path.name.partition(".")[0] not in layers},
+        images=_without(inventory.images, named | set(inventory.used)),
+        environments={} if inventory.run_under_way else _without(inventory.environments, needed.environments),
+        uploads=inventory.uploads,
+        work={path: size for path, size in inventory.work.items() if path.name.partition(".")[0] not in layers},
         programs={
-            path: size for path, size in held.programs.items() if path.name not in programs and not held.run_under_way
+            path: size
+            for path, size in inventory.programs.items()
+            if path.name not in programs and not inventory.run_under_way
         },
-        run_under_way=held.run_under_way,
+        run_under_way=inventory.run_under_way,
     )
 
 
-def look(*, run_under_way: bool) -> Held:
-    """What there is now. Raises DockerError without Docker, PlatformError for what cannot be read."""
+def take_inventory(*, run_under_way: bool) -> Inventory:
+    """Everything that exists now. Raises DockerError when Docker is not available, PlatformError for unreadable files."""
     try:
         links = list(_links(registry_folder() / "repositories"))
         manifests = {link.digest for link in links if "_manifests" in link.place.parts}
         home = images_home()
-        return Held(
+        return Inventory(
             links=links,
-            manifests={digest: _referred(_blob(digest) / "data") for digest in manifests},
+            manifests={digest: _blobs_of(_blob(digest) / "data") for digest in manifests},
             blobs={
                 f"{path.parts[-4]}:{path.parent.name}": path.stat().st_size
                 for path in registry_folder().glob("blobs/*/*/*/data")
             },
             uploads=_sizes((registry_folder() / "repositories").rglob("_uploads/*")),
             records={
-                file.stem: record.digest if (record := read_record(file.stem)) else ""
+                file.stem: record.digest if (record := read_layer_record(file.stem)) else ""
                 for file in (home / "layers").glob("*.json")
             },
             work=_sizes((home / "work").glob("*")),
@@ -156,37 +162,40 @@ def look(*, run_under_way: bool) -> Held:
             run_under_way=run_under_way,
         )
     except OSError as error:
-        raise _no_access("read", error) from error
+        raise _access_error("read", error) from error
 
 
-def remove(gone: Garbage) -> None:
-    """Remove it, names before what they stand for: after an interruption the next prune finds the rest."""
+def remove(garbage: Garbage) -> None:
+    """Remove it, references before what they refer to, so that after an interruption the next prune finds the rest.
+
+    Raises DockerError, and PlatformError for files that cannot be removed.
+    """
     try:
-        for key in gone.sets:
+        for key in garbage.sets:
             _delete(registry_folder() / "repositories" / key)
-        for place in (*(link.place for link in gone.links), *gone.uploads):
+        for place in (*(link.place for link in garbage.links), *garbage.uploads):
             _delete(place)
-        for inputs in gone.records:
+        for inputs in garbage.records:
             (images_home() / "layers" / f"{inputs}.json").unlink(missing_ok=True)
-        for place in (*map(_blob, gone.blobs), *gone.work, *gone.programs):
+        for place in (*map(_blob, garbage.blobs), *garbage.work, *garbage.programs):
             _delete(place)
-        if gone.images:
-            docker(["rmi", *gone.images], what="remove images that no stack needs")
-        for folder in gone.environments:
+        if garbage.images:
+            docker(["rmi", *garbage.images], what="remove images that no stack needs")
+        for folder in garbage.environments:
             remove_environment(folder)
     except OSError as error:
-        raise _no_access("remove", error) from error
+        raise _access_error("remove", error) from error
 
 
-def _set(repository: str) -> str:
+def _set_key(repository: str) -> str:
     return repository.partition("/")[0]
 
 
-def _without(there: Mapping[Name, int], needed: Collection[Name]) -> dict[Name, int]:
-    return {name: size for name, size in there.items() if name not in needed}
+def _without(sizes: Mapping[Name, int], needed: Collection[Name]) -> dict[Name, int]:
+    return {name: size for name, size in sizes.items() if name not in needed}
 
 
-def _links(repositories: Path) -> Iterator[CacheLink]:
+def _links(repositories: Path) -> Iterator[RegistryLink]:
     for file in repositories.rglob("link"):
         match file.relative_to(repositories).parts:
             case [*repository, "_layers", _, _, _] | [*repository, "_manifests", "revisions", _, _, _]:
@@ -198,11 +207,11 @@ def _links(repositories: Path) -> Iterator[CacheLink]:
             case _:
                 continue
         digest = file.read_text(encoding="ascii").strip()
-        yield CacheLink(place=file.parent, repository="/".join(repository), digest=digest, tag=tag)
+        yield RegistryLink(place=file.parent, repository="/".join(repository), digest=digest, tag=tag)
 
 
-def _referred(manifest: Path) -> frozenset[str]:
-    """The blobs of a manifest; none when the registry has lost it."""
+def _blobs_of(manifest: Path) -> frozenset[str]:
+    """The blobs that a manifest refers to; none when its file is missing or damaged."""
     try:
         content = json.loads(manifest.read_bytes())
         return frozenset(one["digest"] for one in (content["config"], *content["layers"]))
@@ -217,11 +226,11 @@ def _blob(digest: str) -> Path:
 
 def _docker_images() -> dict[str, int]:
     filters = [word for name in (DOCKER_NODE, DOCKER_STORE) for word in ("--filter", f"reference={name}")]
-    form = "{{.Repository}}:{{.Tag}}"
-    names = docker(["image", "ls", *filters, "--format", form], what="list Docker's images").split()
+    template = "{{.Repository}}:{{.Tag}}"
+    names = docker(["image", "ls", *filters, "--format", template], what="list images").split()
     if not names:
         return {}
-    sizes = docker(["image", "inspect", "--format", "{{.Size}}", *names], what="ask how large images are").split()
+    sizes = docker(["image", "inspect", "--format", "{{.Size}}", *names], what="get the sizes of images").split()
     return dict(zip(names, map(int, sizes), strict=True))
 
 
@@ -230,11 +239,11 @@ def _sizes(places: Iterator[Path] | Sequence[Path]) -> dict[Path, int]:
 
 
 def _size(place: Path) -> int:
-    """Bytes that are free once ``place`` is gone: a file with another name elsewhere, such as in uv's cache, frees none."""
+    """Bytes that deleting ``place`` frees. A file with further hard links, such as into uv's cache, frees none."""
     if place.is_dir() and not place.is_symlink():
         return sum(_size(one) for one in place.iterdir())
-    found = place.lstat()
-    return found.st_size if found.st_nlink == 1 else 0
+    status = place.lstat()
+    return status.st_size if status.st_nlink == 1 else 0
 
 
 def _delete(place: Path) -> None:
@@ -244,8 +253,8 @@ def _delete(place: Path) -> None:
         place.unlink(missing_ok=True)
 
 
-def _no_access(verb: str, error: OSError) -> PlatformError:
+def _access_error(verb: str, error: OSError) -> PlatformError:
     return PlatformError(
-        f"could not {verb} {error.filename}: {error.strerror}",
-        remedy="let this user have it (the image store writes as the user who made it), and prune again",
+        f"cannot {verb} {error.filename}: {error.strerror}",
+        remedy="give this user access (the image store writes as the user who created it), and prune again",
     )

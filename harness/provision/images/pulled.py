@@ -1,7 +1,7 @@
-"""The image source `pull`: upstream's own images under the same names, taken by whoever runs them; no store is run and nothing is compiled.
+"""The image source `pull`: nodes pull upstream's images from their registries; there is no image store, and nothing is compiled.
 
-Two roles have no fitting image of upstream: nobody publishes a trainer, and MLflow's image lacks the drivers for PostgreSQL and S3. Their
-environments, from the same locks as everywhere, are put onto upstream's Python image by Docker on this machine.
+Two roles have no suitable upstream image: no trainer image is published, and MLflow's image lacks the drivers for PostgreSQL and S3. For
+these, Docker on this machine adds the role's environment, from the same lock, to upstream's Python image.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import threading
 from collections.abc import Mapping
 
 from trivet.errors import UsageError
-from trivet.provision.images.build import LoadResult, forget, made, only_builder, step
-from trivet.provision.images.docker import DockerError, docker
+from trivet.provision.docker import DockerError, docker
+from trivet.provision.images.build import OnStep, delete_archive, layer_archive, layer_lock, report_step
 from trivet.provision.images.recipes import NODE, ROLE_PYTHON, File, FilesLayer, Image, ImageSet, Layer, RoleLayer
 
 _INPUTS = "dev.trivet.inputs"
 _HOME = "/home/role"
-_FIT = FilesLayer(
+_BASE_FILES = FilesLayer(
     name="python-image",
     files=(File(path=ROLE_PYTHON, link="/usr/local/bin/python3.11"), File(path=f"{_HOME}/", owner="1000")),
 )
-"""What upstream's Python image lacks of Debian's: the interpreter at its place, and a home for the user with number 1000."""
+"""What upstream's Python image lacks: the interpreter at Debian's path, and a home directory of the user with UID 1000."""
 
 
 def role_images(images: ImageSet) -> Mapping[str, str]:
-    """Role → the image that pods of it run from."""
+    """Role → the name of the image that its pods use."""
     return {
         layer.role.name: str(image.reference) if image.onto else image.pull
         for image in images.images
@@ -33,47 +33,48 @@ def role_images(images: ImageSet) -> Mapping[str, str]:
     }
 
 
-def own_images(
-    images: ImageSet, mirror: str = "", *, told: LoadResult = lambda _: None, stop: threading.Event | None = None
+def local_images(
+    images: ImageSet, mirror: str = "", *, on_step: OnStep = lambda _: None, stop: threading.Event | None = None
 ) -> list[str]:
-    """The names of the images that Docker has been given by us, made now if need be: a node must be loaded with them."""
-    made_here = [image for image in images.images if image.onto]
-    for image in made_here:
-        if _label(image) != image.inputs:
-            _put_onto(image, through(mirror, image.onto) if mirror else image.onto, told, stop or threading.Event())
-    return [str(image.reference) for image in made_here]
+    """The names of the images that no registry has, built in Docker now when missing; they must be loaded into the node."""
+    local = [image for image in images.images if image.onto]
+    for image in local:
+        if _inputs_label(image) != image.inputs:
+            base = mirrored(image.onto, mirror) if mirror else image.onto
+            _build_on_base(image, base, on_step, stop or threading.Event())
+    return [str(image.reference) for image in local]
 
 
 def node_image(images: ImageSet, mirror: str = "") -> str:
-    """The name under which Docker has upstream's image of the node, pulled now if need be: through ``mirror``, a URL, if there is one."""
-    image = images.one(NODE)
+    """The name of upstream's node image in Docker, pulled when Docker does not have it. ``mirror`` is a URL, empty for none."""
+    image = images.image(NODE)
     if not image.pull:
         raise UsageError(
             f"the platform of stack {images.stack} has no node image to pull", remedy="build it: --images build"
         )
-    name = through(mirror, image.pull) if mirror else image.pull
+    name = mirrored(image.pull, mirror) if mirror else image.pull
     _pull(name)
     return name
 
 
-def through(mirror: str, image: str) -> str:
-    """``image`` as a mirror has it: the path of the mirror's URL in the place of the registry."""
-    place = mirror.partition("://")[2].rstrip("/")
+def mirrored(image: str, mirror: str) -> str:
+    """The name of ``image`` at a mirror: host and path of the mirror's URL in place of the registry."""
+    registry = mirror.partition("://")[2].rstrip("/")
     first, slash, rest = image.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
-        return f"{place}/{rest}"
-    return f"{place}/{image}" if slash else f"{place}/library/{image}"
+        return f"{registry}/{rest}"
+    return f"{registry}/{image}" if slash else f"{registry}/library/{image}"
 
 
-def _put_onto(image: Image, base: str, told: LoadResult, stop: threading.Event) -> None:
-    """Give Docker ``image``: its layers above the root file system, copied into a container of ``base``."""
+def _build_on_base(image: Image, base: str, on_step: OnStep, stop: threading.Event) -> None:
+    """Build ``image`` in Docker: copy its layers, without the root file system, into a container of ``base`` and commit it."""
     _pull(base)
-    with step(str(image.reference), told) as ended:
-        container = docker(["create", base], what=f"make a container of {base}")
+    with report_step(str(image.reference), on_step) as set_size:
+        container = docker(["create", base], what=f"create a container of {base}")
         try:
             size = sum(
-                _copy_into(container, layer, told, stop)
-                for layer in (_FIT, *image.layers)
+                _copy_into(container, layer, on_step, stop)
+                for layer in (_BASE_FILES, *image.layers)
                 if isinstance(layer, RoleLayer | FilesLayer)
             )
             changes = [
@@ -83,36 +84,37 @@ def _put_onto(image: Image, base: str, told: LoadResult, stop: threading.Event) 
                 f"LABEL {_INPUTS}={image.inputs}",
             ]
             flags = [word for change in changes for word in ("--change", change)]
-            docker(["commit", *flags, container, str(image.reference)], what=f"make {image.reference}")
+            docker(["commit", *flags, container, str(image.reference)], what=f"commit {image.reference}")
         finally:
-            docker(["rm", "--force", container], what="remove a container")
-        ended(size)
+            docker(["rm", "--force", container], what=f"remove the container of {base}")
+        set_size(size)
 
 
-def _copy_into(container: str, layer: Layer, told: LoadResult, stop: threading.Event) -> int:
-    with only_builder(layer, told, stop):
-        archive, _ = made(layer, told, stop)
-        docker(["cp", "-", f"{container}:/"], what=f"fill an image with {layer.name}", stdin=archive)
+def _copy_into(container: str, layer: Layer, on_step: OnStep, stop: threading.Event) -> int:
+    with layer_lock(layer, on_step, stop):
+        archive, _ = layer_archive(layer, on_step, stop)
+        docker(["cp", "-", f"{container}:/"], what=f"copy {layer.name} into an image", stdin=archive)
         size = archive.stat().st_size
-        forget(archive)
+        delete_archive(archive)
         return size
 
 
-def _label(image: Image) -> str:
-    """The inputs of the image that Docker has under this name; empty when it has none."""
-    form = f'{{{{index .Config.Labels "{_INPUTS}"}}}}'
+def _inputs_label(image: Image) -> str:
+    """The digest of the inputs of Docker's image of this name; empty when Docker does not have it."""
+    template = f'{{{{index .Config.Labels "{_INPUTS}"}}}}'
     try:
-        return docker(["image", "inspect", "--format", form, str(image.reference)], what=f"look at {image.reference}")
+        arguments = ["image", "inspect", "--format", template, str(image.reference)]
+        return docker(arguments, what=f"inspect image {image.reference}")
     except DockerError as error:
-        if "No such image" not in error.words:
+        if "No such image" not in error.output:
             raise
         return ""
 
 
 def _pull(name: str) -> None:
     try:
-        docker(["image", "inspect", name], what=f"look at image {name}")
+        docker(["image", "inspect", name], what=f"inspect image {name}")
     except DockerError as error:
-        if "No such image" not in error.words:
+        if "No such image" not in error.output:
             raise
         docker(["pull", "--quiet", name], what=f"pull image {name}")

@@ -1,7 +1,7 @@
-"""What images a stack has and what each is made of, read from its platform's tables. Makes nothing.
+"""The images of a stack and their recipes, read from the tables of its platform. Builds nothing.
 
-An image is an ordered list of layers and a configuration. Every layer has a digest over all that decides its content, its ``inputs``;
-the tools that make it (Go, apt, uv) are not among them, so that an image built elsewhere is recognised on a machine without them.
+An image is an ordered list of layers and a configuration. The digest of a layer's inputs covers everything that decides its content. The
+versions of the tools that build it (Go, apt, uv) are not inputs, so that an image built elsewhere is recognised on a machine without them.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from trivet.stacks.layout import Table, Tables, Text, Texts, deviations
 from trivet.stacks.platform import PLATFORM_FILE, Platform, common_platform, load_platform
 
 FORMAT = 1
-"""Part of every digest: raised when layers are made in another way from the same recipe."""
+"""Part of every digest: incremented when the same recipe gives another layer."""
 
 STORE = "trivet/registry"
-"""The path of the image that the store itself runs from."""
+"""The path of the image store's own image."""
 
 NODE = "kindest/node"
-"""The path of the image that a cluster's node runs from."""
+"""The path of the cluster's node image."""
 
-ROLE_PLACE = "/opt/role"
-"""Where a role's environment lies inside an image."""
+ROLE_PATH = "/opt/role"
+"""The path of a role's environment in an image."""
 
 ROLE_PYTHON = "/usr/bin/python3.11"
 _ANY = Text()
-_WORDS = Table(others=Text(pattern=r"(?s).*"), meaning="a table of texts")
+_STRINGS = Table(others=Text(pattern=r"(?s).*"), meaning="a table of texts")
 _IMAGE = Table(
     required={"name": _ANY},
     optional={
         **dict.fromkeys(("rootfs", "role", "wheel", "module", "user", "workdir", "stop_signal", "onto", "note"), _ANY),
         "pull": Text(pattern=".*"),
         **dict.fromkeys(("files", "entrypoint", "command"), Texts()),
-        "go": Table(others=_WORDS),
-        "environment": _WORDS,
+        "go": Table(others=_STRINGS),
+        "environment": _STRINGS,
     },
 )
 _FILE = Table(
@@ -55,7 +55,7 @@ SHAPE = Table(
         "rootfs": Table(
             others=Table(required={"suite": _ANY, "packages": Texts()}, optional={"without": Texts(), "run": Texts()})
         ),
-        "wheel": Table(others=Table(required={"requirement": _ANY, "sha256": _WORDS, "files": _WORDS})),
+        "wheel": Table(others=Table(required={"requirement": _ANY, "sha256": _STRINGS, "files": _STRINGS})),
         "module": Table(
             others=Table(
                 required={"go": _ANY, "name": _ANY, "from": _ANY, "to": _ANY}, optional={"executable": Texts()}
@@ -68,9 +68,9 @@ SHAPE = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class GoLayer:
-    """Programs of a wrapper module in ``folder``; ``programs`` maps packages to absolute paths in the image.
+    """Programs compiled from the wrapper module in ``folder``; ``programs`` maps packages to absolute paths in the image.
 
-    ``ldflags`` and ``tags`` are what ``go build`` takes under these names.
+    ``ldflags`` and ``tags`` are the flags of ``go build`` of these names.
     """
 
     name: str
@@ -80,14 +80,14 @@ class GoLayer:
     tags: str = ""
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def digest_inputs(self) -> Mapping[str, Any]:
         flags = {"ldflags": self.ldflags, **({"tags": self.tags} if self.tags else {})}
         return {"sums": _sums(self.folder), "programs": self.programs, **flags}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RootfsLayer:
-    """A Debian root file system: packages of a suite, paths that dpkg leaves out, shell commands run in it afterwards."""
+    """A Debian root file system: packages of a suite, paths that dpkg excludes, and shell commands to run in it afterwards."""
 
     name: str
     suite: str
@@ -96,25 +96,25 @@ class RootfsLayer:
     run: tuple[str, ...] = ()
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def digest_inputs(self) -> Mapping[str, Any]:
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoleLayer:
-    """A role's environment from its lock, at :data:`ROLE_PLACE`, for Debian's Python."""
+    """A role's environment from its lock, at :data:`ROLE_PATH`, for Debian's Python."""
 
     name: str
     role: Role
 
     @property
-    def facts(self) -> Mapping[str, Any]:
-        return {"lock": _sha256(self.role.lock.read_bytes()), "python": self.role.python, "at": ROLE_PLACE}
+    def digest_inputs(self) -> Mapping[str, Any]:
+        return {"lock": _sha256(self.role.lock.read_bytes()), "python": self.role.python, "at": ROLE_PATH}
 
 
 @dataclass(frozen=True, kw_only=True)
 class WheelLayer:
-    """Files out of a wheel of PyPI, pinned by hash; ``files`` maps names in the wheel to absolute paths, all executable."""
+    """Files from a PyPI wheel, pinned by hash; ``files`` maps names in the wheel to absolute paths, all executable."""
 
     name: str
     requirement: str
@@ -122,13 +122,13 @@ class WheelLayer:
     files: Mapping[str, str]
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def digest_inputs(self) -> Mapping[str, Any]:
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleLayer:
-    """A folder of files out of a Go module that the wrapper module in ``folder`` requires. ``executable`` holds globs."""
+    """A folder of files from a Go module that the wrapper module in ``folder`` requires. ``executable`` is a list of globs."""
 
     name: str
     folder: Path
@@ -138,7 +138,7 @@ class ModuleLayer:
     executable: tuple[str, ...] = ()
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def digest_inputs(self) -> Mapping[str, Any]:
         place = {"module": self.module, "from": self.source, "to": self.target, "executable": self.executable}
         return {"sums": _sums(self.folder), **place}
 
@@ -147,7 +147,7 @@ class ModuleLayer:
 class File:
     """A small file, or a symbolic link when ``link`` is not empty, or a directory when the path ends in a slash.
 
-    ``mode`` is octal, ``owner`` a number that stands for user and group.
+    ``mode`` is octal, ``owner`` is UID and GID.
     """
 
     path: str
@@ -159,13 +159,13 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class FilesLayer:
-    """Small files that the recipe itself holds."""
+    """Small files whose content is in the recipe."""
 
     name: str
     files: tuple[File, ...]
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def digest_inputs(self) -> Mapping[str, Any]:
         return {"files": [asdict(file) for file in self.files]}
 
 
@@ -174,9 +174,10 @@ Layer = GoLayer | RootfsLayer | RoleLayer | WheelLayer | ModuleLayer | FilesLaye
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """One image. ``pull`` names what the pull source takes instead; empty where upstream has nothing of the kind.
+    """One image. ``pull`` is the upstream image that the source `pull` uses; empty when upstream publishes none.
 
-    Where ``onto`` is not empty, the pull source puts the role onto that image of upstream instead: none that fits is published.
+    When ``onto`` is not empty, upstream publishes no suitable image, and the source `pull` adds the role to the upstream image ``onto``.
+    ``inputs`` is the digest of the configuration and of all layers' inputs.
     """
 
     reference: Reference
@@ -190,24 +191,25 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """All images of a stack. ``key`` names the set as a whole: another one when any image is another."""
+    """All images of a stack. ``key`` identifies the set: it changes when any image changes."""
 
     stack: str
     key: str
     images: tuple[Image, ...]
 
-    def one(self, path: str) -> Image:
-        """The image whose path is ``path``, such as ``kindest/node``."""
+    def image(self, path: str) -> Image:
+        """The image whose path is ``path``, such as ``kindest/node``. Raises UsageError when there is none."""
         for image in self.images:
             if image.reference.path == path:
                 return image
         raise UsageError(
-            f"the platform of stack {self.stack} has no image {path!r}", remedy="add an [[image]] of that name to it"
+            f"the platform of stack {self.stack} has no image {path!r}",
+            remedy="add an [[image]] of that name; it has " + ", ".join(image.reference.path for image in self.images),
         )
 
 
 def load_images(stack: Stack, platform: Platform | None = None) -> ImageSet:
-    """The images of ``stack``. Raises UsageError, with file and key, for a recipe that is not one."""
+    """The images of ``stack``. Raises UsageError, with file and key, for an invalid recipe."""
     platform = platform or load_platform(stack)
     known = {key: value for key, value in platform.table.items() if key in {**SHAPE.required, **SHAPE.optional}}
     file = platform.folder / PLATFORM_FILE
@@ -221,8 +223,8 @@ def load_images(stack: Stack, platform: Platform | None = None) -> ImageSet:
         place = f"{image.reference.path}:{image.reference.tag}"
         if other := places.get(place):
             raise UsageError(
-                f"{file}: {image.reference} and {other} differ in nothing but the registry",
-                remedy="a store keeps one of them: take one out",
+                f"{file}: {image.reference} and {other} differ only in the registry",
+                remedy="remove one: the image store can hold only one of them",
             )
         places[place] = str(image.reference)
     key = _digest([[str(image.reference), image.inputs] for image in images])[:12]
@@ -231,18 +233,18 @@ def load_images(stack: Stack, platform: Platform | None = None) -> ImageSet:
 
 
 def images_of(stack: Stack) -> ImageSet:
-    """:func:`load_images`; for a stack without a platform, the images that all platforms share."""
+    """:func:`load_images`; for a stack without a platform, the images that are common to all platforms."""
     return load_images(stack, None if stack.platform else common_platform())
 
 
-def inputs_of(layer: Layer) -> str:
-    """The digest over everything that decides what is in ``layer``."""
+def inputs_digest(layer: Layer) -> str:
+    """The digest over everything that decides the content of ``layer``."""
     kind = type(layer).__name__
-    return _digest([FORMAT, kind, machine.machine(), layer.facts])
+    return _digest([FORMAT, kind, machine.machine(), layer.digest_inputs])
 
 
 def title_of(layer: Layer) -> str:
-    """What the layer is called in progress and in errors."""
+    """The layer's name in progress and in errors."""
     match layer:
         case GoLayer():
             return f"{layer.name}: {', '.join(place.rsplit('/', 1)[1] for place in layer.programs.values())} (Go)"
@@ -262,11 +264,11 @@ def _image(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, fi
     name = entry["name"].replace("{stack}", stack.name)
     layers = tuple(_layers(entry, tables, stack, f"{file}: image {name}"))
     if not layers:
-        raise UsageError(f"{file}: image {name} is made of nothing", remedy="name a rootfs, a go module, files …")
+        raise UsageError(f"{file}: image {name} has no layers", remedy="name a rootfs, a go module, files …")
     role = stack.roles.get(entry.get("role", ""))
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        **({"PATH": f"{ROLE_PLACE}/bin:/usr/local/bin:/usr/bin:/bin", "VIRTUAL_ENV": ROLE_PLACE} if role else {}),
+        **({"PATH": f"{ROLE_PATH}/bin:/usr/local/bin:/usr/bin:/bin", "VIRTUAL_ENV": ROLE_PATH} if role else {}),
         **entry.get("environment", {}),
         **(role.environment if role else {}),
     }
@@ -285,14 +287,17 @@ def _image(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, fi
         pull=entry.get("pull", name),
         onto=entry.get("onto", ""),
         note=entry.get("note", ""),
-        inputs=_digest([FORMAT, config, [inputs_of(layer) for layer in layers]]),
+        inputs=_digest([FORMAT, config, [inputs_digest(layer) for layer in layers]]),
     )
 
 
 def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, place: str) -> Iterator[Layer]:
     def table(kind: str, name: str) -> Any:
         if name not in tables.get(kind, {}):
-            raise UsageError(f"{place}: there is no [{kind}.{name}]", remedy=f"add it, or name another {kind}")
+            known = ", ".join(sorted(tables.get(kind, {}))) or "none"
+            raise UsageError(
+                f"{place}: there is no [{kind}.{name}]", remedy=f"add it, or name another {kind}; there are: {known}"
+            )
         return tables[kind][name]
 
     if name := entry.get("rootfs"):
@@ -303,17 +308,22 @@ def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, p
         found = table("wheel", name)
         here = machine.machine()
         if here not in found["sha256"]:
-            raise UsageError(f"{place}: [wheel.{name}] has no sha256 for {here}", remedy="build on another machine")
+            raise UsageError(
+                f"{place}: [wheel.{name}] has no sha256 for {here}",
+                remedy=f"build on a machine with {', '.join(found['sha256']) or 'another architecture'}",
+            )
         yield WheelLayer(
             name=name, requirement=found["requirement"], sha256=found["sha256"][here], files=found["files"]
         )
     if name := entry.get("role"):
         if name not in stack.roles:
-            raise UsageError(f"{place}: stack {stack.name} has no role {name!r}", remedy="name one of its roles")
+            raise UsageError(
+                f"{place}: stack {stack.name} has no role {name!r}", remedy=f"name one of {', '.join(stack.roles)}"
+            )
         role = stack.roles[name]
         if not role.python.startswith("3.11"):
             raise UsageError(
-                f"{place}: role {name} of stack {stack.name} wants Python {role.python}, images have Debian's 3.11",
+                f"{place}: role {name} of stack {stack.name} needs Python {role.python}, and images have Debian's 3.11",
                 remedy='set its python to "3.11", or use the image source `pull`',
             )
         yield RoleLayer(name=name, role=role)
@@ -339,8 +349,8 @@ def _sums(folder: Path) -> list[str]:
     return [_sha256((folder / name).read_bytes()) for name in ("go.mod", "go.sum")]
 
 
-def _digest(facts: Any) -> str:
-    return _sha256(json.dumps(facts, sort_keys=True).encode())
+def _digest(content: Any) -> str:
+    return _sha256(json.dumps(content, sort_keys=True).encode())
 
 
 def _sha256(content: bytes) -> str:

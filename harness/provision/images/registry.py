@@ -1,4 +1,4 @@
-"""A client of the OCI distribution API, as much of it as keeping images in a registry of our own takes."""
+"""A client of the OCI distribution API: the calls that the image store needs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from urllib.parse import urljoin
 import requests
 
 from trivet.errors import PlatformError
-from trivet.provision.images.tars import Written
+from trivet.provision.images.tars import Descriptor
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 _TIMEOUT = 300.0
-"""Seconds without a byte from the store; taking in a blob of a gigabyte on a busy machine is what takes longest."""
+"""Seconds without a byte from the store. The slowest call is the upload of a blob of one gigabyte on a busy machine."""
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageManifest:
-    """A manifest as stored: its bytes decide its digest."""
+    """A manifest as stored. ``digest`` is over the bytes in ``raw``."""
 
     digest: str
     content: Mapping[str, Any]
@@ -32,86 +32,86 @@ class ImageManifest:
 
 
 class ImageRegistry:
-    """The registry at ``url``. Safe to use from several threads. Raises PlatformError for what it refuses."""
+    """The registry at ``url``. Thread-safe. Methods raise PlatformError when the registry does not respond or refuses the request."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def answers(self) -> bool:
-        """Whether there is a registry at the address."""
+    def responds(self) -> bool:
+        """Whether a registry responds at the URL."""
         try:
             return requests.get(f"{self.url}/v2/", timeout=5).ok
         except requests.RequestException:
             return False
 
     def has_blob(self, path: str, digest: str) -> bool:
-        """Whether a blob is in a repository."""
+        """Whether a repository has a blob."""
         return self._call("HEAD", f"/v2/{path}/blobs/{digest}", allowed=(404,)).ok
 
-    def push_blob(self, path: str, file: Path, written: Written) -> None:
-        """Put a file into a repository as a blob."""
-        place = self._call("POST", f"/v2/{path}/blobs/uploads/").headers["Location"]
+    def push_blob(self, path: str, file: Path, descriptor: Descriptor) -> None:
+        """Upload a file to a repository as a blob."""
+        location = self._call("POST", f"/v2/{path}/blobs/uploads/").headers["Location"]
         with file.open("rb") as content:
             self._call(
                 "PUT",
-                _with_digest(place, written.digest),
-                # An empty file object would be sent chunked, which registries refuse for a PUT.
-                data=content if written.size else b"",
-                headers={"Content-Type": "application/octet-stream", "Content-Length": str(written.size)},
+                _with_digest(location, descriptor.digest),
+                # requests sends an empty file object chunked, which registries refuse for a PUT.
+                data=content if descriptor.size else b"",
+                headers={"Content-Type": "application/octet-stream", "Content-Length": str(descriptor.size)},
             )
 
     def push_bytes(self, path: str, content: bytes, digest: str) -> None:
-        """Put bytes into a repository as a blob."""
+        """Upload bytes to a repository as a blob, unless it has the blob."""
         if not self.has_blob(path, digest):
-            place = self._call("POST", f"/v2/{path}/blobs/uploads/").headers["Location"]
+            location = self._call("POST", f"/v2/{path}/blobs/uploads/").headers["Location"]
             headers = {"Content-Type": "application/octet-stream"}
-            self._call("PUT", _with_digest(place, digest), data=content, headers=headers)
+            self._call("PUT", _with_digest(location, digest), data=content, headers=headers)
 
     def mount_blob(self, path: str, digest: str, source: str) -> bool:
-        """Have a repository share a blob of repository ``source``. False when that one does not have it."""
+        """Mount a blob of the repository ``source`` into another one. False when ``source`` does not have it."""
         if self.has_blob(path, digest):
             return True
-        answer = self._call("POST", f"/v2/{path}/blobs/uploads/?mount={digest}&from={source}")
-        if answer.status_code == 201:
+        response = self._call("POST", f"/v2/{path}/blobs/uploads/?mount={digest}&from={source}")
+        if response.status_code == 201:
             return True
-        self._call("DELETE", answer.headers["Location"], allowed=(404,))
+        self._call("DELETE", response.headers["Location"], allowed=(404,))
         return False
 
     def blob(self, path: str, digest: str) -> Iterator[bytes]:
-        """A blob's content in pieces."""
-        with self._call("GET", f"/v2/{path}/blobs/{digest}", stream=True) as answer:
-            yield from answer.iter_content(_CHUNK)
+        """A blob's content in chunks."""
+        with self._call("GET", f"/v2/{path}/blobs/{digest}", stream=True) as response:
+            yield from response.iter_content(_CHUNK)
 
     def manifest(self, path: str, tag: str) -> ImageManifest | None:
-        """What a tag stands for, None when there is no such tag."""
-        answer = self._call("GET", f"/v2/{path}/manifests/{tag}", headers={"Accept": MANIFEST}, allowed=(404,))
-        if not answer.ok:
+        """The manifest of a tag; None when there is no such tag."""
+        response = self._call("GET", f"/v2/{path}/manifests/{tag}", headers={"Accept": MANIFEST}, allowed=(404,))
+        if not response.ok:
             return None
-        digest = answer.headers["Docker-Content-Digest"]
-        return ImageManifest(digest=digest, content=json.loads(answer.content), raw=answer.content)
+        digest = response.headers["Docker-Content-Digest"]
+        return ImageManifest(digest=digest, content=json.loads(response.content), raw=response.content)
 
     def put_manifest(self, path: str, tag: str, raw: bytes) -> None:
-        """Let a tag stand for a manifest, all of whose blobs are in the repository."""
+        """Upload a manifest under a tag. All of its blobs must be in the repository."""
         self._call("PUT", f"/v2/{path}/manifests/{tag}", data=raw, headers={"Content-Type": MANIFEST})
 
-    def _call(self, method: str, place: str, *, allowed: tuple[int, ...] = (), **options: Any) -> requests.Response:
+    def _call(self, method: str, path: str, *, allowed: tuple[int, ...] = (), **options: Any) -> requests.Response:
         try:
-            # Proxies are for the outer world; this registry is on this machine.
+            # trust_env=False: the registry is on this machine, so no HTTP proxy applies.
             with requests.Session() as session:
                 session.trust_env = False
-                answer = session.request(method, urljoin(self.url, place), timeout=_TIMEOUT, **options)
+                response = session.request(method, urljoin(self.url, path), timeout=_TIMEOUT, **options)
         except requests.RequestException as error:
             raise PlatformError(
-                f"the image store at {self.url} does not answer: {error}",
-                remedy="see `docker logs` of its container; `trivet images build` starts it anew",
+                f"the image store at {self.url} does not respond: {error}",
+                remedy="see `docker logs` of its container; `trivet images build` restarts it",
             ) from error
-        if not answer.ok and answer.status_code not in allowed:
+        if not response.ok and response.status_code not in allowed:
             raise PlatformError(
-                f"the image store at {self.url} refused {method} {place}: HTTP {answer.status_code} {answer.text[:500]}",
-                remedy="see `docker logs` of its container, and that there is disk space",
+                f"the image store at {self.url} refused {method} {path}: HTTP {response.status_code} {response.text[:500]}",
+                remedy="see `docker logs` of its container, and check that the disk is not full",
             )
-        return answer
+        return response
 
 
-def _with_digest(place: str, digest: str) -> str:
-    return f"{place}{'&' if '?' in place else '?'}digest={digest}"
+def _with_digest(location: str, digest: str) -> str:
+    return f"{location}{'&' if '?' in location else '?'}digest={digest}"

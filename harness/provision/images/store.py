@@ -1,7 +1,7 @@
-"""The image store: a registry in a container on this machine, whose data lies in the cache directory.
+"""The image store: a registry in a container on this machine, with its data in the cache directory.
 
-Nodes of kind clusters reach it by its container's name on the docker network ``kind``; we do by a port on 127.0.0.1. Each image set has a
-place of its own in it, so that two stacks can hold different images under one upstream name.
+Nodes of kind clusters reach it by the container's name on the Docker network ``kind``, trivet by a port on 127.0.0.1. Each image set has
+its own path prefix, so that two stacks can have different images under one upstream name.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import IO
 from filelock import FileLock
 
 from trivet.errors import PlatformError
-from trivet.provision.images.docker import DockerError, docker
+from trivet.provision.docker import DockerError, docker
 from trivet.provision.images.registry import ImageRegistry
 from trivet.stacks.environments import cache_directory
 
 NETWORK = "kind"
 LAYERS = "trivet/layers"
-"""The repository that every layer is put into; images share them from there."""
+"""The repository that every layer is pushed to; images mount their layers from there."""
 
 DOCKER_STORE, DOCKER_NODE = "trivet/registry", "trivet/node"
-"""What Docker calls the images that it has been given by us: the store's own, and nodes."""
+"""The repositories of trivet's images in Docker: the image store's own image, and node images."""
 
 _CONFIG = """\
 version: 0.1
@@ -39,12 +39,13 @@ storage:
   delete: {enabled: true}
 http: {addr: ":5000"}
 """
-_DEADLINE = 30.0
+_START_TIMEOUT = 30.0
+"""Seconds in which a started store must respond."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """The running store. ``inside`` is its address for containers on the docker network ``kind``."""
+    """The running store. ``port`` is on 127.0.0.1; ``inside`` is the ``host:port`` for containers on the Docker network ``kind``."""
 
     registry: ImageRegistry
     port: int
@@ -52,75 +53,75 @@ class Store:
 
 
 def images_home() -> Path:
-    """Where everything about images lies that is not in the registry: records of layers, logs, half-made work."""
+    """The folder for everything about images that is not in the registry: records of layers, logs, unfinished work."""
     return cache_directory() / "images"
 
 
 def container_name() -> str:
-    """The store's container. Each cache directory has a store of its own."""
+    """The name of the store's container. Each cache directory has its own store."""
     return f"trivet-registry-{hashlib.sha256(str(_data()).encode()).hexdigest()[:6]}"
 
 
-def mirror(key: str) -> str:
-    """The ``hosts.toml`` by which a node's containerd finds the images of a set under their upstream names, whatever their registry.
+def hosts_toml(key: str) -> str:
+    """The ``hosts.toml`` with which a node's containerd pulls the images of a set from the store, under their upstream names.
 
-    It belongs into ``/etc/containerd/certs.d/_default``.
+    Its place on the node is ``/etc/containerd/certs.d/_default``.
     """
     return f'[host."http://{container_name()}:5000/v2/{key}"]\n  capabilities = ["pull", "resolve"]\n  override_path = true\n'
 
 
-def set_behind(hosts: str) -> str:
-    """The key of the set that a ``hosts.toml`` of :func:`mirror` names; empty when it names something else."""
-    found = re.search(rf'"http://{container_name()}:5000/v2/([^"/]+)"', hosts)
-    return found[1] if found else ""
+def set_key_of(hosts: str) -> str:
+    """The key of the set in a ``hosts.toml`` from :func:`hosts_toml`; empty when it has another mirror."""
+    match = re.search(rf'"http://{container_name()}:5000/v2/([^"/]+)"', hosts)
+    return match[1] if match else ""
 
 
 def docker_name(repository: str, inputs: str) -> str:
-    """The name under which Docker has an image that was made from ``inputs``."""
+    """The name in Docker of an image with these inputs: the start of their digest is its tag."""
     return f"{repository}:{inputs[:12]}"
 
 
 @contextmanager
-def building() -> Iterator[None]:
-    """Whoever puts something into the store, or takes a whole set out of it, does so in such a block; any number may at once."""
-    with _use_file() as file:
+def shared_lock() -> Iterator[None]:
+    """The store in shared use: for adding to it and for reading a whole set. Waits while it is locked exclusively."""
+    with _lock_file() as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
 
 
 @contextmanager
-def pruning() -> Iterator[None]:
-    """Nobody is :func:`building` during the block; who would waits for its end. Raises PlatformError when somebody is already."""
-    with _use_file() as file:
+def exclusive_lock() -> Iterator[None]:
+    """The store in exclusive use: no process has :func:`shared_lock` during the block. Raises PlatformError when one has it now."""
+    with _lock_file() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise PlatformError(
-                "another trivet is building, saving or loading images, which must not lose a layer meanwhile",
-                remedy="prune when it is through",
+                "another trivet process is building, saving or loading images, and a prune could delete its layers",
+                remedy="prune after it has finished",
             ) from error
         yield
 
 
 def running_store() -> Store | None:
-    """The store if it runs or can be started as it is; None when its container was never made. Raises DockerError without Docker."""
+    """The store, started when it is stopped; None when there is no container to start. Raises DockerError when Docker is not available."""
     with _lock():
-        return _started()
+        return _start_existing()
 
 
 def open_store(inputs: str, make_image: Callable[[str], None]) -> Store:
-    """The store, running. ``make_image(tag)`` gives Docker the image that it runs from, when that is needed.
+    """The running store, started or created. ``make_image(tag)`` is called when Docker does not have the store's image.
 
-    A container that runs from other ``inputs`` is replaced; its data stays.
+    A container whose image has other ``inputs`` is replaced; its data is kept. Raises PlatformError when the store does not respond.
     """
     tag = docker_name(DOCKER_STORE, inputs)
     with _lock():
-        if (found := _started()) and _label() == inputs:
-            return found
+        if (store := _start_existing()) and _inputs_label() == inputs:
+            return store
         try:
-            docker(["image", "inspect", tag], what=f"look at image {tag}")
+            docker(["image", "inspect", tag], what=f"inspect image {tag}")
         except DockerError as error:
-            if "No such image" not in error.words:
+            if "No such image" not in error.output:
                 raise
             make_image(tag)
         _ensure_network()
@@ -137,48 +138,48 @@ def open_store(inputs: str, make_image: Callable[[str], None]) -> Store:
             ],
             what="start the image store",
         )
-        if found := _started():
-            return found
+        if store := _start_existing():
+            return store
     raise PlatformError(
-        f"the image store was made and does not answer within {_DEADLINE:.0f} s",
-        remedy="see whether containers on Docker's network `kind` can be reached from this machine",
+        f"timed out after {_START_TIMEOUT:.0f} s waiting for the image store to respond: its container was created",
+        remedy=f"check that this machine can reach containers on the Docker network `{NETWORK}`",
     )
 
 
-def _started() -> Store | None:
-    """The store, if its container can be brought to answer. The lock is held by the caller."""
+def _start_existing() -> Store | None:
+    """The store, if its container exists and responds, after a start if necessary. The caller holds the lock."""
     try:
         state = docker(
-            ["container", "inspect", "--format", "{{.State.Running}}", container_name()], what="look at the image store"
+            ["container", "inspect", "--format", "{{.State.Running}}", container_name()], what="inspect the image store"
         )
     except DockerError as error:
-        if "No such container" in error.words:
+        if "No such container" in error.output:
             return None
         raise
     if state != "true":
         try:
             docker(["start", container_name()], what="start the image store")
         except DockerError:
-            # Half-made, or its network is gone: it is made anew.
+            # Its creation was interrupted, or its network was deleted: the caller creates it again.
             _remove()
             return None
-    deadline = time.monotonic() + _DEADLINE
+    deadline = time.monotonic() + _START_TIMEOUT
     while True:
         published = docker(["port", container_name(), "5000/tcp"], what="find the image store's port")
         port = int(published.splitlines()[0].rsplit(":", 1)[1])
         registry = ImageRegistry(f"http://127.0.0.1:{port}")
-        if registry.answers():
+        if registry.responds():
             return Store(registry=registry, port=port, inside=f"{container_name()}:5000")
         if time.monotonic() > deadline:
-            # Killed, Docker's engine may leave a network through which nobody reaches the container; its data stays.
+            # After the Docker daemon was killed, the container may be unreachable on its old network. Its data is kept.
             _remove()
             return None
         time.sleep(0.2)
 
 
-def _label() -> str:
+def _inputs_label() -> str:
     template = '{{index .Config.Labels "trivet.inputs"}}'
-    return docker(["container", "inspect", "--format", template, container_name()], what="look at the image store")
+    return docker(["container", "inspect", "--format", template, container_name()], what="inspect the image store")
 
 
 def _remove() -> None:
@@ -186,18 +187,18 @@ def _remove() -> None:
 
 
 def _ensure_network() -> None:
-    """The network that kind itself would make, with the same options, if it is not there yet."""
-    if docker(["network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$"], what="list docker networks"):
+    """Create the network as kind does, with the same options, unless it exists."""
+    if docker(["network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$"], what="list networks"):
         return
     masquerade = "com.docker.network.bridge.enable_ip_masquerade=true"
     docker(
         ["network", "create", "--driver", "bridge", "--opt", masquerade, NETWORK],
-        what=f"make the docker network {NETWORK}",
+        what=f"create the Docker network {NETWORK}",
     )
 
 
 def registry_folder() -> Path:
-    """Where the registry keeps its ``blobs``, and the ``repositories`` that name them."""
+    """The registry's folder with ``blobs`` and ``repositories``, as CNCF distribution lays it out."""
     return _data() / "docker" / "registry" / "v2"
 
 
@@ -205,7 +206,7 @@ def _data() -> Path:
     return cache_directory() / "registry"
 
 
-def _use_file() -> IO[str]:
+def _lock_file() -> IO[str]:
     images_home().mkdir(parents=True, exist_ok=True)
     return (images_home() / "use.lock").open("a", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Writing layers: tar archives whose bytes depend on nothing but their content."""
+"""Writes layers as reproducible tar archives: the bytes depend on the content only."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 EPOCH = 1_704_067_200
-"""The time of every file that has no reason for another one: 2024-01-01."""
+"""The modification time of files by default: 2024-01-01 UTC, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
-    """A file's digest, as registries write it, and its size in bytes."""
+class Descriptor:
+    """Digest (``sha256:…``) and size in bytes of a file, as in an OCI descriptor."""
 
     digest: str
     size: int
 
 
-class Layer:
-    """A layer being written. Parents of what is added are added too, once."""
+class LayerWriter:
+    """Adds files to a layer. Parent directories are added as needed."""
 
     def __init__(self, tar: tarfile.TarFile) -> None:
         self._tar = tar
         self._folders: set[str] = set()
 
     def file(self, path: str, source: Path, *, mode: int, mtime: int = EPOCH) -> None:
-        """The content of ``source`` at ``path``."""
+        """Add a file with the content of ``source`` at ``path``."""
         with source.open("rb") as content:
             self._add(path, tarfile.REGTYPE, mode=mode, mtime=mtime, size=source.stat().st_size, content=content)
 
     def text(self, path: str, content: bytes, *, mode: int, mtime: int = EPOCH, owner: int = 0) -> None:
-        """``content`` at ``path``."""
+        """Add a file with ``content`` at ``path``. ``owner`` is UID and GID."""
         size = len(content)
         self._add(path, tarfile.REGTYPE, mode=mode, mtime=mtime, size=size, owner=owner, content=io.BytesIO(content))
 
     def link(self, path: str, target: str) -> None:
-        """A symbolic link at ``path``."""
+        """Add a symbolic link at ``path``."""
         self._add(path, tarfile.SYMTYPE, mode=0o777, linkname=target)
 
     def folder(self, path: str, *, mode: int = 0o755, owner: int = 0) -> None:
-        """A directory at ``path``, which is not there yet."""
+        """Add a directory at ``path``, which must not exist yet."""
         self._add(path, tarfile.DIRTYPE, mode=mode, owner=owner)
 
     def _add(
@@ -73,14 +73,14 @@ class Layer:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Layer]:
-    """A layer that lies in ``path`` after the block."""
+def open_layer(path: Path) -> Iterator[LayerWriter]:
+    """A writer of the layer at ``path``; the file is complete after the block."""
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
-        yield Layer(tar)
+        yield LayerWriter(tar)
 
 
-def digest_of(path: Path) -> Written:
+def describe_file(path: Path) -> Descriptor:
     """Digest and size of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Written(digest=f"sha256:{digest}", size=path.stat().st_size)
+    return Descriptor(digest=f"sha256:{digest}", size=path.stat().st_size)

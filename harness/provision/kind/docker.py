@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trivet.errors import PlatformError
-from trivet.provision.images.docker import docker
+from trivet.provision.docker import docker
 from trivet.provision.kind import limits
 
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"
@@ -32,7 +32,7 @@ def engine() -> Mapping[str, Any]:
     if errors := found.get("ServerErrors"):
         raise PlatformError(
             f"the Docker daemon does not answer: {' '.join(errors)}",
-            remedy="start Docker's daemon (systemctl start docker, or Docker Desktop), then try again",
+            remedy="start the Docker daemon (systemctl start docker, or Docker Desktop), then try again",
         )
     return dict(found)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from trivet.errors import PlatformError
+from trivet.provision.go_modules import find_go
 from trivet.provision.kind import limits
 from trivet.provision.kind.docker import engine, nodes, room, shortages
-from trivet.provision.kind.modules import find_go
 from trivet.provision.kind.state import CREATING, DELETING, READY, Busy, known
 from trivet.provision.kind.tools import kind_on_path
 

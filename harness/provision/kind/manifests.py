@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -53,6 +54,23 @@ class Patch:
     append: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     remove: Sequence[str] = ()
     source: str = ""
+
+
+def read_files(folder: Path, patterns: Iterable[str]) -> str:
+    """The YAML files below ``folder`` that match the glob patterns, as one stream, in the order of the patterns.
+
+    Raises UsageError for a pattern that matches no file. Module archives have no symbolic links.
+    """
+    texts = []
+    for pattern in patterns:
+        files = sorted(folder.glob(pattern))
+        if not files:
+            raise UsageError(
+                f"the module in {folder} has no file {pattern!r}",
+                remedy="module archives have no symbolic links; name the target of the link",
+            )
+        texts += [file.read_text(encoding="utf-8") for file in files]
+    return "\n---\n".join(texts)
 
 
 def documents(stream: str) -> list[Document]:

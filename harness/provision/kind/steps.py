@@ -14,10 +14,10 @@ from string import Template
 from typing import Any
 
 from trivet.errors import UsageError, unknown
+from trivet.provision.go_modules import module_folder
 from trivet.provision.kind import manifests
 from trivet.provision.kind.certificates import Certificate, with_certificate
-from trivet.provision.kind.manifests import Document, Patch
-from trivet.provision.kind.modules import module_folder, read_files
+from trivet.provision.kind.manifests import Document, Patch, read_files
 from trivet.stacks.platform import Platform
 
 OURS = "trivet"

@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 from trivet.errors import PlatformError
+from trivet.provision.go_modules import find_go
 from trivet.provision.images.recipes import GoLayer
 from trivet.provision.kind import limits
-from trivet.provision.kind.modules import find_go
 from trivet.stacks.platform import Platform
 
 PACKAGES = {"kind": ("kind", "sigs.k8s.io/kind"), "kubectl": ("kubernetes", "k8s.io/kubernetes/cmd/kubectl")}
@@ -67,10 +67,10 @@ def find_kubectl(platform: Platform, source: str) -> Path:
 
 def built_tool(name: str, platform: Platform) -> Path:
     """The tool at exactly the platform's version, built once. Raises PlatformError with the compiler's log."""
-    from trivet.provision.images.build import program
+    from trivet.provision.images.build import build_program
 
     find_go()
-    return program(tool_layer(name, platform))
+    return build_program(tool_layer(name, platform))
 
 
 def tool_layer(name: str, platform: Platform) -> GoLayer:

@@ -23,13 +23,13 @@ from trivet.model.events import Emit, Event, phase
 from trivet.model.network import NetworkPath
 from trivet.model.stack import Stack
 from trivet.provision.access import ClusterAccess, StoreAccess
+from trivet.provision.docker import docker
 from trivet.provision.images import pulled
 from trivet.provision.images.build import build, node_image
-from trivet.provision.images.docker import docker
-from trivet.provision.images.progress import image_steps
+from trivet.provision.images.progress import steps_as_phases
 from trivet.provision.images.recipes import NODE, ImageSet, RoleLayer, load_images
 from trivet.provision.images.store import container_name
-from trivet.provision.images.store import mirror as store_hosts
+from trivet.provision.images.store import hosts_toml as store_hosts
 from trivet.provision.kind.certificates import Certificate, kept_certificate
 from trivet.provision.kind.cluster import ClusterSpec, bring_up, mirror_hosts, take_down
 from trivet.provision.kind.cluster import load_images as load_into
@@ -175,13 +175,13 @@ def _prepare(stack: Stack, platform: Platform, source: Source, emit: Emit) -> _P
 
 def _built(images: ImageSet, emit: Emit) -> tuple[str, str, Sequence[str]]:
     """The node's image as Docker has it, containerd's hosts.toml, and no image to load: the store has them all, built now if need be."""
-    store = build(images, told=image_steps(emit))
-    return node_image(images, store, images.one(NODE)), store_hosts(images.key), ()
+    store = build(images, on_step=steps_as_phases(emit))
+    return node_image(images, store, images.image(NODE)), store_hosts(images.key), ()
 
 
 def _pulled(images: ImageSet, source: Source, emit: Emit) -> tuple[str, str, Sequence[str]]:
     """The same for upstream's images, which are pulled by whoever runs them, but for those that the stack's locks make."""
-    loaded = pulled.own_images(images, source.mirror, told=image_steps(emit))
+    loaded = pulled.local_images(images, source.mirror, on_step=steps_as_phases(emit))
     return pulled.node_image(images, source.mirror), mirror_hosts(source.mirror) if source.mirror else "", loaded
 
 

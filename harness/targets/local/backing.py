@@ -25,8 +25,8 @@ from trivet.model.events import Emit, phase
 from trivet.model.handover import Download
 from trivet.model.stack import Stack
 from trivet.provision.images.build import build
-from trivet.provision.images.progress import image_steps
-from trivet.provision.images.pulled import through
+from trivet.provision.images.progress import steps_as_phases
+from trivet.provision.images.pulled import mirrored
 from trivet.provision.images.recipes import images_of
 from trivet.targets.common.clients import LocalStore, S3Store
 from trivet.targets.local.servers import answers
@@ -210,7 +210,7 @@ class Backing:
             return ()
         images = images_of(stack)
         source = "built from packages" if self.images == "build" else "pulled"
-        return [f"container: {images.one(path).reference}, {source} unless it is there" for path in paths]
+        return [f"container: {images.image(path).reference}, {source} unless it is there" for path in paths]
 
     @contextmanager
     @uninterruptible
@@ -234,14 +234,14 @@ class Backing:
         """Path → the name under which Docker has the image, once it has them all."""
         require_docker()
         images = images_of(stack)
-        wanted = {path: images.one(path) for path in self._paths()}
+        wanted = {path: images.image(path) for path in self._paths()}
         if self.images == "build":
-            store = build(images, only=list(wanted.values()), told=image_steps(emit), stop=stop)
+            store = build(images, only=list(wanted.values()), on_step=steps_as_phases(emit), stop=stop)
             place = f"127.0.0.1:{store.port}/{images.key}"
             names = {path: f"{place}/{path}:{image.reference.tag}" for path, image in wanted.items()}
         else:
             names = {
-                path: through(self.mirror, image.pull) if self.mirror else image.pull for path, image in wanted.items()
+                path: mirrored(image.pull, self.mirror) if self.mirror else image.pull for path, image in wanted.items()
             }
         for path, name in names.items():
             with phase(emit, f"image {path}"):

@@ -1,4 +1,4 @@
-"""Removing the images that no known stack and no cluster needs, while nobody builds them and nobody brings a cluster up or down."""
+"""Removes the images that no known stack and no cluster needs, while no other process builds images or creates or deletes a cluster."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 
 from trivet.host.journal import under_way
 from trivet.model.stack import Stack
-from trivet.provision.images.prune import Garbage, Needed, garbage, look, remove
+from trivet.provision.images.prune import Garbage, Needed, find_garbage, remove, take_inventory
 from trivet.provision.images.recipes import images_of
-from trivet.provision.images.store import pruning, set_behind
+from trivet.provision.images.store import exclusive_lock, set_key_of
 from trivet.provision.kind.cluster import HOSTS
 from trivet.provision.kind.state import Busy, known, met
 from trivet.provision.kind.tools import PACKAGES, tool_layer
@@ -19,19 +19,19 @@ from trivet.stacks.platform import load_platform
 
 
 def prune(stacks: Sequence[Stack], *, dry_run: bool = False) -> Garbage:
-    """Remove what neither ``stacks`` nor a cluster that there is needs, unless it is a ``dry_run``; what that is.
+    """Remove what neither ``stacks`` nor an existing cluster needs, and return it. With ``dry_run``, only return it.
 
-    Raises PlatformError when somebody is at images or at a cluster just now, and without Docker; nothing is removed then.
+    Raises PlatformError, before anything is removed, when another process uses the image store or a cluster, or Docker is not available.
     """
-    with _left_alone():
-        gone = garbage(look(run_under_way=under_way()), needed(stacks, cluster_sets()))
+    with _exclusive_use():
+        garbage = find_garbage(take_inventory(run_under_way=under_way()), needed(stacks, cluster_sets()))
         if not dry_run:
-            remove(gone)
-    return gone
+            remove(garbage)
+    return garbage
 
 
 def needed(stacks: Sequence[Stack], keys: Collection[str] = ()) -> Needed:
-    """What ``stacks`` are made of, and the sets called ``keys``."""
+    """What ``stacks`` need, and the sets with these ``keys``."""
     return Needed(
         sets=[images_of(stack) for stack in stacks],
         keys=keys,
@@ -49,21 +49,22 @@ def needed(stacks: Sequence[Stack], keys: Collection[str] = ()) -> Needed:
 
 
 def cluster_sets() -> set[str]:
-    """The keys of the sets that clusters pull their images from, stopped and half-made clusters included."""
+    """The keys of the sets that clusters pull their images from, including stopped and incomplete clusters."""
     files = [folder.path / HOSTS for folder in known()]
-    return {key for file in files if file.is_file() and (key := set_behind(file.read_text(encoding="utf-8")))}
+    return {key for file in files if file.is_file() and (key := set_key_of(file.read_text(encoding="utf-8")))}
 
 
 @contextmanager
-def _left_alone() -> Iterator[None]:
+def _exclusive_use() -> Iterator[None]:
+    """The image store locked exclusively, and every cluster locked."""
     with ExitStack() as held:
         for folder in met():
             try:
                 held.enter_context(folder.locked(0))
             except Busy as error:
                 raise Busy(
-                    f"another trivet brings the cluster {folder.name} up or down, which must not lose an image meanwhile",
-                    remedy="prune when it is through",
+                    f"another trivet process is creating or deleting the cluster {folder.name}, and a prune could delete its images",
+                    remedy="prune after it has finished",
                 ) from error
-        held.enter_context(pruning())
+        held.enter_context(exclusive_lock())
         yield
