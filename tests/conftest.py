@@ -1,4 +1,4 @@
-"""What several kinds of tests share: pytester, and one real session of a stack that is left as it was found."""
+"""Real sessions that several kinds of tests share; tests leave them as they found them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from controls.live_twins import STACK
+from contract_examples.live import STACK
 
 from trivet.model.events import Event
 from trivet.model.handover import Handover
@@ -17,13 +17,6 @@ from trivet.targets.cluster.session import ClusterSession
 from trivet.targets.kind import kind_target
 from trivet.targets.local import LocalTarget
 from trivet.targets.local.session import LocalSession
-
-pytest_plugins = ["pytester"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes milliseconds comes first, and so in a process without a session's threads, which forks may not copy."""
-    items.sort(key=lambda item: item.get_closest_marker("processes") is not None)
 
 
 @pytest.fixture
@@ -38,7 +31,7 @@ def default_signals() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def events() -> list[Event]:
-    """What ``session`` told of itself."""
+    """The events that ``session`` emitted."""
     return []
 
 

@@ -74,6 +74,7 @@ def test_a_yaml_bomb_is_refused_before_it_goes_off(here: Path) -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "text",
     [
@@ -131,6 +132,7 @@ def test_paths_that_lead_nowhere_or_in_circles_are_named(here: Path) -> None:
     assert "seen: 1 × InferenceService" in said.out
 
 
+@pytest.mark.processes
 def test_pipes_sockets_and_endless_files_do_not_hang(here: Path) -> None:
     os.mkfifo(here / "pipe.yaml")
     with socket.socket(socket.AF_UNIX) as listening:
@@ -142,6 +144,7 @@ def test_pipes_sockets_and_endless_files_do_not_hang(here: Path) -> None:
     assert "/dev/zero has more than 67,108,864 bytes" in said.err
 
 
+@pytest.mark.processes
 def test_a_pipe_that_is_named_is_read(here: Path) -> None:
     (here / "bad.yaml").write_text(BAD)
     assert os.waitstatus_to_exitcode(os.system(f"cat bad.yaml | {PROGRAM} lint /dev/stdin > said.txt")) == 1

@@ -11,6 +11,8 @@ from snapshots import same_as_file
 
 SNAPSHOTS = Path(__file__).parent / "__snapshots__"
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.parametrize(
     ("name", "command"),

@@ -50,9 +50,9 @@ def test_it_is_unknown_unless_it_is_named() -> None:
 
 def test_it_is_judged_under_pytest(pytester: pytest.Pytester) -> None:
     pytester.syspathinsert(Path(__file__).parents[1])
-    pytester.makeconftest("pytest_plugins = ['paper', 'acme_contracts']\n")
+    pytester.makeconftest("pytest_plugins = ['fakes.target', 'acme_contracts']\n")
     pytester.makepyfile(test_platform="from trivet.suite import *\n")
-    result = pytester.runpytest("--collect-only", "-q", "-k", "acme", "--trivet-target=paper", "-p", "no:cacheprovider")
+    result = pytester.runpytest("--collect-only", "-q", "-k", "acme", "--trivet-target=fake", "-p", "no:cacheprovider")
     result.stdout.fnmatch_lines([f"*test_contract[[]{ID}]"])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from commandline import call, refused
-from unit.scenario_samples import report
+from samples.scenarios import report
 
 from trivet.render import scenario_json
 from trivet.render.records import read

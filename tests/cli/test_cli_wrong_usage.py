@@ -158,6 +158,7 @@ def test_a_report_that_cannot_be_written_is_refused_at_once(here: Path, command:
     assert f"--report '{place}'" in refused(*command.split(), "--report", place)
 
 
+@pytest.mark.processes
 def test_what_may_not_be_touched_is_said(here: Path) -> None:
     (here / "secret.yaml").write_text(GOOD)
     (here / "secret.yaml").chmod(0)
@@ -186,6 +187,7 @@ def test_what_may_not_be_touched_is_said(here: Path) -> None:
     assert "--report 'closed' is not writable" in lint("--report", "closed").err
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("path", ["a b", "a:b", "a'b", "a%20b", "a#b"])
 @pytest.mark.parametrize("command", ["run", "doctor"])
 def test_a_cache_path_that_breaks_the_software_is_refused(tmp_path: Path, command: str, path: str) -> None:
@@ -196,6 +198,7 @@ def test_a_cache_path_that_breaks_the_software_is_refused(tmp_path: Path, comman
     assert not (tmp_path / path).exists()
 
 
+@pytest.mark.processes
 def test_a_cache_that_cannot_be_made_is_told_by_run_and_doctor(here: Path) -> None:
     (here / "file").write_text("in the way")
     said = run("run", TRIVET_CACHE="file")

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from controls.live_twins import STACK
+from contract_examples.live import STACK
 
 from trivet.host.journal import leftovers, marked
 

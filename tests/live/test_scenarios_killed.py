@@ -1,6 +1,6 @@
 """A run that is killed or interrupted at any moment of any fault: after the next run's cleaning the cluster holds what it held before.
 
-kubectl is one on paper, so that hundreds of moments cost little; ``test_scenarios_killed_cluster.py`` kills on a real cluster.
+kubectl is one of a fake, so that hundreds of moments cost little; ``test_scenarios_killed_cluster.py`` kills on a real cluster.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import kubectl_on_paper
 import pytest
+from fakes import kubectl as fake_kubectl
 
 from trivet.host.journal import Run, clean, leftovers
 from trivet.host.kubectl import Kubectl
@@ -52,12 +52,12 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PAPER_CLUSTER", str(root))
     monkeypatch.setenv("PAPER_SECONDS", "0.01")
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(kubectl_on_paper, "ROOT", root)
+    monkeypatch.setattr(fake_kubectl, "ROOT", root)
     for document in OBJECTS:
         name = document["metadata"]["name"]
-        kubectl_on_paper.store(kubectl_on_paper.place(document["kind"], name, "serving"), document)
+        fake_kubectl.store(fake_kubectl.place(document["kind"], name, "serving"), document)
     script = tmp_path / "kubectl"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {kubectl_on_paper.__file__} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {fake_kubectl.__file__} "$@"\n')
     script.chmod(0o755)
     return root
 
@@ -69,7 +69,7 @@ def everything(root: Path) -> dict[str, Any]:
 def disturb(folder: Path) -> None:
     """What a run does: take the lease, make faults of every kind, hold them for a moment, and take all back."""
     access = ClusterAccess(
-        kubectl=Kubectl(context="paper", binary=str(folder / "kubectl")),
+        kubectl=Kubectl(context="fake", binary=str(folder / "kubectl")),
         ingress="",
         tracking_uri="",
         tracking_url="",

@@ -1,6 +1,6 @@
 """A scenario that is killed or interrupted at any moment, on a real cluster: after the next run's cleaning every object is as it was.
 
-``test_scenarios_killed.py`` does the same on paper, many times more.
+``test_scenarios_killed.py`` does the same on a fake cluster, many times more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The plugin in other people's test runs, driven through pytest itself on the target of paper."""
+"""The plugin in other people's test runs, driven through pytest itself on a fake target."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import json
 import pytest
 
 STUB = "from trivet.suite import *\n"
-PAPER = "pytest_plugins = ['paper']\n"
-ON_PAPER = ("--trivet-target=paper", "--trivet-stack=2024.11-fixed", "-p", "no:cacheprovider")
+FAKE = "pytest_plugins = ['fakes.target']\n"
+ON_FAKE = ("--trivet-target=fake", "--trivet-stack=2024.11-fixed", "-p", "no:cacheprovider")
 
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A team's repository: the stub, and a conftest that registers the target and the contracts of paper."""
-    pytester.makeconftest(PAPER)
+    """A team's repository: the stub, and a conftest that registers the target and its contracts."""
+    pytester.makeconftest(FAKE)
     pytester.makepyfile(test_platform=STUB)
     pytester.syspathinsert(__import__("pathlib").Path(__file__).parents[1])
     return pytester
 
 
 def test_the_stub_judges_every_contract_of_the_profile(project: pytest.Pytester) -> None:
-    result = project.runpytest("-v", "-rxs", "-k", "paper", *ON_PAPER)
+    result = project.runpytest("-v", "-rxs", "-k", "target", *ON_FAKE)
     result.stdout.fnmatch_lines(
         [
-            "*test_contract[[]paper.white] PASSED*",
-            "*test_contract[[]paper.thick] XFAIL*",
-            "*test_contract[[]paper.loaded] SKIPPED*",
+            "*test_contract[[]target.white] PASSED*",
+            "*test_contract[[]target.thick] XFAIL*",
+            "*test_contract[[]target.loaded] SKIPPED*",
             "XFAIL*advice: 70 g is thin",
             "SKIPPED*no client tray",
         ]
@@ -36,27 +36,27 @@ def test_the_stub_judges_every_contract_of_the_profile(project: pytest.Pytester)
 
 def test_a_failed_must_fails_with_rationale_and_remedy_and_without_a_traceback(project: pytest.Pytester) -> None:
     project.makepyfile(
-        conftest=PAPER
-        + "import paper\n"
+        conftest=FAKE
+        + "import fakes.target\n"
         + "from trivet.hookspecs import hookimpl\n"
-        + "@hookimpl\ndef trivet_targets():\n    return {'grey': paper.PaperTarget(colour='grey', grams=90)}\n"
+        + "@hookimpl\ndef trivet_targets():\n    return {'grey': fakes.target.FakeTarget(colour='grey', grams=90)}\n"
         + "@hookimpl\ndef trivet_contracts():\n    return []\n"
     )
     result = project.runpytest("-k", "white", "--trivet-target=grey", "--trivet-stack=2024.11-fixed")
     result.stdout.fnmatch_lines(
-        ["*paper.white FAILED: Paper must be white*", "*the paper is grey*", "*remedy: bleach*"]
+        ["*target.white FAILED: Paper must be white*", "*the paper is grey*", "*remedy: bleach*"]
     )
     result.assert_outcomes(failed=1)
 
 
 def test_advice_that_could_not_be_told_is_visible_and_fails_nothing(project: pytest.Pytester) -> None:
     project.makepyfile(
-        conftest=PAPER
-        + "import paper\n"
+        conftest=FAKE
+        + "import fakes.target\n"
         + "from trivet.errors import CannotTell\n"
         + "from trivet.hookspecs import hookimpl\n"
         + "@hookimpl\ndef trivet_targets():\n"
-        + "    return {'unweighed': paper.PaperTarget(colour='white', grams=CannotTell('no scales'))}\n"
+        + "    return {'unweighed': fakes.target.FakeTarget(colour='white', grams=CannotTell('no scales'))}\n"
         + "@hookimpl\ndef trivet_contracts():\n    return []\n"
     )
     result = project.runpytest("-rx", "-k", "thick", "--trivet-target=unweighed", "--trivet-stack=2024.11-fixed")
@@ -66,22 +66,22 @@ def test_advice_that_could_not_be_told_is_visible_and_fails_nothing(project: pyt
 
 
 def test_reports_are_written_from_a_pytest_run(project: pytest.Pytester) -> None:
-    project.runpytest("-k", "paper", "--trivet-report=out", *ON_PAPER)
+    project.runpytest("-k", "target", "--trivet-report=out", *ON_FAKE)
     report = json.loads((project.path / "out" / "report.json").read_text())
     assert {entry["id"]: entry["outcome"] for entry in report["contracts"]} == {
-        "paper.white": "PASSED",
-        "paper.thick": "FAILED",
-        "paper.loaded": "SKIPPED",
+        "target.white": "PASSED",
+        "target.thick": "FAILED",
+        "target.loaded": "SKIPPED",
     }
 
 
 def test_a_single_contract_can_be_judged_from_a_test_of_ones_own(project: pytest.Pytester) -> None:
-    project.makepyfile(test_own="def test_white(trivet_judge):\n    trivet_judge('paper.white')\n")
-    project.runpytest("test_own.py", *ON_PAPER).assert_outcomes(passed=1)
+    project.makepyfile(test_own="def test_white(trivet_judge):\n    trivet_judge('target.white')\n")
+    project.runpytest("test_own.py", *ON_FAKE).assert_outcomes(passed=1)
 
 
 def test_an_unknown_stack_is_a_usage_error_that_lists_the_known(project: pytest.Pytester) -> None:
-    result = project.runpytest("--trivet-target=paper", "--trivet-stack=2019.01")
+    result = project.runpytest("--trivet-target=fake", "--trivet-stack=2019.01")
     assert result.ret in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR)
     told = result.stdout.str() + result.stderr.str()
     assert "unknown stack '2019.01'" in told

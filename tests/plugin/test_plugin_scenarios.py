@@ -9,6 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COLLECT = ("--collect-only", "-q", "--trivet-target=kind", "--trivet-stack=2024.11-fixed", "-p", "no:cacheprovider")
 
+pytestmark = pytest.mark.processes
+
 
 def test_the_package_is_collected_an_item_per_variant(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("--pyargs", "trivet.scenarios", *COLLECT)

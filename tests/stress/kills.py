@@ -2,7 +2,7 @@
 
     python tests/stress/kills.py --local 250 --faults 750 --seed 1 [--stack STACK] [--record FILE]
 
-``--local`` real ``trivet run``s and ``--faults`` scenarios on a fake cluster (``kubectl_on_paper``) get a signal at a random
+``--local`` real ``trivet run``s and ``--faults`` scenarios on a fake cluster (``fake_kubectl``) get a signal at a random
 moment of their life: SIGINT, SIGTERM or SIGHUP, the first and the last also as a terminal sends them, to the whole process
 group, or SIGKILL. Half of those that can be caught get a second signal while they clean up. It is recorded what each leaves
 behind, and what is left after the next run, or after what ``trivet doctor --clean`` calls.
@@ -43,8 +43,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import kubectl_on_paper
-from paper import STACK, PaperTarget
+from fakes import kubectl as fake_kubectl
+from fakes.target import STACK, FakeTarget
 
 from trivet.authoring.scenarios import scenario, symptom_observed, unprotected
 from trivet.engine.scenarios import play as playing
@@ -214,7 +214,7 @@ class Local:
             path.unlink(missing_ok=True)
 
 
-# -- faults on a cluster of paper ---------------------------------------------------------------------------------------
+# -- faults on a fake cluster ---------------------------------------------------------------------------------------
 
 OBJECTS: Sequence[dict[str, Any]] = (
     {
@@ -282,12 +282,12 @@ class Faults:
         self.cache.mkdir()
         self.temporary.mkdir()
         os.environ |= {"PAPER_CLUSTER": str(self.cluster), "PAPER_SECONDS": "0.01"}
-        kubectl_on_paper.ROOT = self.cluster
+        fake_kubectl.ROOT = self.cluster
         for document in OBJECTS:
             name = document["metadata"]["name"]
-            kubectl_on_paper.store(kubectl_on_paper.place(document["kind"], name, "serving"), document)
+            fake_kubectl.store(fake_kubectl.place(document["kind"], name, "serving"), document)
         script = folder / "kubectl"
-        script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {kubectl_on_paper.__file__} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {fake_kubectl.__file__} "$@"\n')
         script.chmod(0o755)
         self._before = self._everything()
 
@@ -310,14 +310,14 @@ class Faults:
                     self._access(), Namespaces(id=run.id[-8:], pipelines="pipelines", serving="serving"), run
                 )
                 one = self._scenario()
-                target: Any = PaperTarget(faults=faults)
+                target: Any = FakeTarget(faults=faults)
                 report = playing.run(
                     [(one, one.variants)],
                     target=target,
                     stack=STACK,
                     emit=lambda event: None,
                     allow_faults=True,
-                    context="paper",
+                    context="fake",
                 )
                 print(report.scenarios[0].variants[0].verdict, report.scenarios[0].variants[0].reason)
                 return 0
@@ -326,7 +326,7 @@ class Faults:
 
     def _access(self) -> ClusterAccess:
         return ClusterAccess(
-            kubectl=Kubectl(context="paper", binary=str(self._folder / "kubectl")),
+            kubectl=Kubectl(context="fake", binary=str(self._folder / "kubectl")),
             ingress="",
             tracking_uri="",
             tracking_url="",

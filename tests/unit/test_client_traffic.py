@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from unit.paper_cluster import bad, good
-from unit.scenario_samples import FLOW, stalled
+from fakes.scenario_session import bad, good
+from samples.scenarios import FLOW, stalled
 
 from trivet.errors import CannotTell
 from trivet.model.traffic import Answer

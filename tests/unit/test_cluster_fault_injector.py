@@ -1,6 +1,6 @@
 """Hands on a cluster: each change is journalled before it is made, taken back exactly, and only made when it was said before.
 
-kubectl is one on paper, whose cluster is a directory.
+kubectl is one of a fake, whose cluster is a directory.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import kubectl_on_paper
 import pytest
+from fakes import kubectl as fake_kubectl
 
 from trivet.errors import PlatformError, UsageError
 from trivet.host import journal
@@ -51,16 +51,16 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "cluster"
     monkeypatch.setenv("PAPER_CLUSTER", str(root))
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(kubectl_on_paper, "ROOT", root)
-    kubectl_on_paper.store(kubectl_on_paper.place("deployment", "features", "serving"), DEPLOYMENT)
+    monkeypatch.setattr(fake_kubectl, "ROOT", root)
+    fake_kubectl.store(fake_kubectl.place("deployment", "features", "serving"), DEPLOYMENT)
     return root
 
 
 def kubectl(folder: Path) -> Kubectl:
     script = folder / "kubectl"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {kubectl_on_paper.__file__} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {fake_kubectl.__file__} "$@"\n')
     script.chmod(0o755)
-    return Kubectl(context="paper", binary=str(script))
+    return Kubectl(context="fake", binary=str(script))
 
 
 def faults(run: Run, folder: Path, identifier: str = "abcd1234") -> ClusterFaults:
@@ -166,7 +166,7 @@ def test_what_was_taken_back_is_not_taken_back_again_by_a_later_cleaning(cluster
     injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
     injector.revert()
     theirs = {**DEPLOYMENT, "spec": {"replicas": 7}}
-    kubectl_on_paper.store(kubectl_on_paper.place("deployment", "features", "serving"), theirs)
+    fake_kubectl.store(fake_kubectl.place("deployment", "features", "serving"), theirs)
     run._lock.release()
     (left,) = leftovers()
     clean(left)
@@ -177,7 +177,7 @@ def test_a_change_that_others_undo_differently_is_told_with_the_command(cluster:
     with Run() as run:
         injector = faults(run, tmp_path).injector(TOUCHES)
         injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
-        kubectl_on_paper.place("deployment", "features", "serving").unlink()
+        fake_kubectl.place("deployment", "features", "serving").unlink()
         ((why, command),) = injector.revert()
         assert "there is no deployment features any more" in why
         assert "patch deployment features -n serving --type=merge" in command
@@ -202,8 +202,8 @@ def test_what_the_fault_did_not_say_is_refused_and_nothing_changes(cluster: Path
 
 
 def test_an_object_that_is_there_already_is_not_taken_for_the_faults_own(cluster: Path, tmp_path: Path) -> None:
-    path = kubectl_on_paper.place("networkpolicy", "cut", "serving")
-    kubectl_on_paper.store(path, POLICY)
+    path = fake_kubectl.place("networkpolicy", "cut", "serving")
+    fake_kubectl.store(path, POLICY)
     with Run() as run:
         injector = faults(run, tmp_path).injector(TOUCHES)
         with pytest.raises(UsageError, match="there is a NetworkPolicy cut in serving already"):
@@ -214,9 +214,9 @@ def test_an_object_that_is_there_already_is_not_taken_for_the_faults_own(cluster
 
 def test_a_pod_that_nothing_would_bring_back_is_not_deleted(cluster: Path, tmp_path: Path) -> None:
     pod = {"kind": "Pod", "metadata": {"name": "features-x", "namespace": "serving"}}
-    kubectl_on_paper.store(kubectl_on_paper.place("pod", "features-x", "serving"), pod)
+    fake_kubectl.store(fake_kubectl.place("pod", "features-x", "serving"), pod)
     owned = {"kind": "Pod", "metadata": {"name": "features-y", "ownerReferences": [{"controller": True}]}}
-    kubectl_on_paper.store(kubectl_on_paper.place("pod", "features-y", "serving"), owned)
+    fake_kubectl.store(fake_kubectl.place("pod", "features-y", "serving"), owned)
     with Run() as run:
         with pytest.raises(UsageError, match="nothing would bring it back"):
             faults(run, tmp_path).injector(TOUCHES).replace("features-x", namespace=SERVING)
@@ -234,7 +234,7 @@ def test_a_patch_of_a_secret_is_kept_where_only_this_user_reads_it(cluster: Path
 
 
 def test_one_run_at_a_time_holds_the_lease_and_gives_it_back(cluster: Path, tmp_path: Path) -> None:
-    lease = kubectl_on_paper.place("lease", NAME, "serving")
+    lease = fake_kubectl.place("lease", NAME, "serving")
     with Run() as run, Run() as other:
         with faults(run, tmp_path, "first").lease():
             assert lease.exists()
@@ -273,7 +273,7 @@ def test_an_interrupt_while_the_lease_is_taken_gives_it_back(
 def test_a_lease_that_nobody_renews_is_taken_over(cluster: Path, tmp_path: Path) -> None:
     long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     dead = {"kind": "Lease", "metadata": {"name": NAME, "resourceVersion": "7"}, "spec": {"renewTime": long_ago}}
-    kubectl_on_paper.store(kubectl_on_paper.place("lease", NAME, "serving"), dead)
+    fake_kubectl.store(fake_kubectl.place("lease", NAME, "serving"), dead)
     with Run() as run, faults(run, tmp_path, "next").lease():
         assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "next"
 
@@ -300,9 +300,9 @@ def test_a_lease_expires_when_it_was_not_renewed_for_as_long_as_it_lasts() -> No
 )
 def test_a_merge_patch_is_reversed_exactly(before: Any, patch: Any, back: Any) -> None:
     assert reverse(patch, before) == back
-    after = kubectl_on_paper.merged(before, patch)
+    after = fake_kubectl.merged(before, patch)
     assert holds(after, patch)
-    assert kubectl_on_paper.merged(after, back) == before
+    assert fake_kubectl.merged(after, back) == before
 
 
 def test_the_mark_of_a_run_is_on_its_kubectl(cluster: Path, tmp_path: Path) -> None:

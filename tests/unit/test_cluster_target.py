@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paper import STACK
+from fakes.target import STACK
 
 from trivet.errors import PlatformError
 from trivet.host.journal import Run
@@ -21,7 +21,7 @@ def test_nothing_starts_beside_a_fault_that_cannot_be_reverted(tmp_path: Path, m
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
     with Run() as run:
         run.add_cleanup("a fault: stop mlflow", ["sh", "-c", "echo no route to host >&2; exit 1"], required=True)
-    target = ClusterTarget("paper", opened, lambda stack: ())
+    target = ClusterTarget("fake", opened, lambda stack: ())
     with pytest.raises(PlatformError, match="a fault: stop mlflow: no route to host") as caught:
         target.start(STACK, lambda event: None).__enter__()
     assert str(run.directory) in caught.value.remedy

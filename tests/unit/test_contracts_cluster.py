@@ -1,4 +1,4 @@
-"""How the checks of a cluster judge what they see, on a cluster of paper: above all what they do not take for a pass."""
+"""How the checks of a cluster judge what they see, on a fake cluster: above all what they do not take for a pass."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_paper import HANDOVER, PaperCluster, pod, refusing
-from rollout_samples import answer
+from fakes.contract_cluster import HANDOVER, FakeCluster, pod, refusing
+from samples.rollouts import answer
 
 from trivet.contracts import admission, deployment, monitoring, network, scaling
 from trivet.errors import CannotTell
@@ -32,7 +32,7 @@ FORBIDDEN = NetworkPath(
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of paper needs time."""
+    """A fake needs no time."""
     for module, name in ((network, "EFFECT"), (scaling, "REACHED"), (scaling, "WATCHED"), (scaling, "EVERY")):
         monkeypatch.setattr(module, name, 0.01)
     for module, name in ((admission, "ANSWERED"), (scaling, "TO_ZERO"), (monitoring, "SCRAPED"), (monitoring, "STILL")):
@@ -70,7 +70,7 @@ def test_what_is_stored_as_applied_passes_though_the_server_adds_to_it() -> None
     def admit(document: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**document, "metadata": {**document["metadata"], "uid": "1"}}
 
-    outcome, message = judged(admission.nothing_applied_vanishes, cluster=PaperCluster(admit=admit), handover=HANDOVER)
+    outcome, message = judged(admission.nothing_applied_vanishes, cluster=FakeCluster(admit=admit), handover=HANDOVER)
     assert (outcome, message) == (Outcome.PASSED, "all 7 values that were applied are stored as they were")
 
 
@@ -78,25 +78,25 @@ def test_a_value_that_is_gone_or_another_one_is_named() -> None:
     def admit(document: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**document, "spec": {"predictor": {"minReplicas": 1, "model": {}, "maxReplicas": 3}}}
 
-    outcome, message = judged(admission.nothing_applied_vanishes, cluster=PaperCluster(admit=admit), handover=HANDOVER)
+    outcome, message = judged(admission.nothing_applied_vanishes, cluster=FakeCluster(admit=admit), handover=HANDOVER)
     assert outcome is Outcome.FAILED
     assert "spec.predictor.minReplicas is 1, and was 2" in message
     assert "spec.predictor.model.storageUri is gone" in message
 
 
 def test_an_unknown_field_that_is_dropped_silently_is_found() -> None:
-    outcome, message = judged(admission.unknown_field_is_refused, cluster=PaperCluster(), handover=HANDOVER)
+    outcome, message = judged(admission.unknown_field_is_refused, cluster=FakeCluster(), handover=HANDOVER)
     assert (outcome, message.rpartition(" is ")[2]) == (Outcome.FAILED, "stored")
 
 
 def test_a_refusal_for_another_reason_is_no_refusal_of_the_unknown_field() -> None:
-    cluster = PaperCluster(admit=refusing("quota exceeded"))
+    cluster = FakeCluster(admit=refusing("quota exceeded"))
     outcome, message = judged(admission.unknown_field_is_refused, cluster=cluster, handover=HANDOVER)
     assert (outcome, message) == (Outcome.FAILED, "refused, but not for its unknown field: quota exceeded")
 
 
 def test_a_webhook_that_does_not_answer_is_no_webhook_that_refuses() -> None:
-    cluster = PaperCluster(admit=refusing('failed calling webhook "x": connection refused'))
+    cluster = FakeCluster(admit=refusing('failed calling webhook "x": connection refused'))
     assert judged(admission.contradictions_are_refused, cluster=cluster, handover=HANDOVER)[0] is Outcome.INCONCLUSIVE
 
 
@@ -105,25 +105,25 @@ def test_a_refusal_of_everything_shows_nothing() -> None:
         return refusing("no")({**document, "spec": {}})
 
     with pytest.raises(CannotTell, match="the sound service is refused too"):
-        judged(admission.contradictions_are_refused, cluster=PaperCluster(admit=admit), handover=HANDOVER)
+        judged(admission.contradictions_are_refused, cluster=FakeCluster(admit=admit), handover=HANDOVER)
 
 
 def test_a_contradiction_that_is_admitted_is_named() -> None:
-    outcome, message = judged(admission.contradictions_are_refused, cluster=PaperCluster(), handover=HANDOVER)
+    outcome, message = judged(admission.contradictions_are_refused, cluster=FakeCluster(), handover=HANDOVER)
     assert (outcome, "a negative concurrency is admitted" in message) == (Outcome.FAILED, True)
 
 
 # network
 
 
-def denied(how: str) -> Callable[[PaperCluster, str, str], str]:
+def denied(how: str) -> Callable[[FakeCluster, str, str], str]:
     """A network in which a policy has an effect."""
     return lambda cluster, _pod, _host: how if any(kind == "networkpolicy" for kind, _ in cluster.there) else "open"
 
 
 @pytest.mark.parametrize("how", ["refused", "silent"])
 def test_a_policy_that_rejects_or_drops_is_enforced(how: str) -> None:
-    cluster = PaperCluster(reach=denied(how))
+    cluster = FakeCluster(reach=denied(how))
     outcome, message = judged(network.policies_are_enforced, cluster=cluster)
     assert (outcome, f"open before, {how}" in message) == (Outcome.PASSED, True)
     assert not cluster.there, "the probe left something behind"
@@ -140,14 +140,14 @@ def test_a_policy_that_rejects_or_drops_is_enforced(how: str) -> None:
 def test_a_policy_without_effect_is_found_and_a_probe_that_cannot_see_is_no_proof(
     reach: Callable[..., str], outcome: Outcome, said: str
 ) -> None:
-    seen, message = judged(network.policies_are_enforced, cluster=PaperCluster(reach=reach))
+    seen, message = judged(network.policies_are_enforced, cluster=FakeCluster(reach=reach))
     assert (seen, said in message) == (outcome, True)
 
 
 def paths_judged(contract: Contract, seen: Mapping[str, str], *paths: NetworkPath) -> tuple[Outcome, str]:
     """By the probe from each path's only pod, which is called after its namespace."""
     namespaces = iter([path.namespace for path in sorted(paths, key=lambda path: not path.allowed)])
-    cluster = PaperCluster(
+    cluster = FakeCluster(
         paths=paths, pods=[[pod(name)] for name in namespaces], reach=lambda _, name, host: seen[name]
     )
     return judged(contract, cluster=cluster, trainer=None, serving=Serving())
@@ -167,7 +167,7 @@ def test_a_needed_path_that_is_closed_or_whose_name_is_unknown_is_found() -> Non
 
 def test_a_path_without_a_pod_to_begin_at_is_no_open_one() -> None:
     outcome, message = judged(
-        network.needed_paths_are_open, cluster=PaperCluster(paths=[NEEDED]), trainer=None, serving=Serving()
+        network.needed_paths_are_open, cluster=FakeCluster(paths=[NEEDED]), trainer=None, serving=Serving()
     )
     assert (outcome, "no pod with app=mlflow is ready in platform" in message) == (Outcome.INCONCLUSIVE, True)
 
@@ -197,7 +197,7 @@ def test_a_target_that_forbids_nothing_is_skipped_and_not_passed() -> None:
 
 def test_replicas_that_are_there_at_every_look_pass_and_one_that_goes_missing_is_found() -> None:
     def found(*pods: Mapping[str, Any]) -> tuple[Outcome, str]:
-        return judged(scaling.minimum_is_kept, cluster=PaperCluster(pods=[pods]), handover=HANDOVER)
+        return judged(scaling.minimum_is_kept, cluster=FakeCluster(pods=[pods]), handover=HANDOVER)
 
     assert found(pod("a"), pod("b"))[0] is Outcome.PASSED
     assert found(pod("a"), pod("b", deletionTimestamp="now"))[0] is Outcome.FAILED
@@ -242,7 +242,7 @@ def test_a_service_must_be_gone_and_come_back_with_the_right_answer(
 ) -> None:
     seen, message = judged(
         scaling.zero_and_back,
-        cluster=PaperCluster(pods=pods),
+        cluster=FakeCluster(pods=pods),
         traffic=Traffic(first),
         handover=HANDOVER,
         trainer=Trainer(),
@@ -289,7 +289,7 @@ def test_counts_must_be_equal_to_what_was_sent_and_no_series_is_no_zero(
 ) -> None:
     seen, message = judged(
         monitoring.requests_are_counted,
-        cluster=PaperCluster(),
+        cluster=FakeCluster(),
         metrics=metrics,
         traffic=Traffic(answer(0, 1)),
         handover=HANDOVER,
@@ -302,7 +302,7 @@ def test_requests_that_did_not_go_as_intended_leave_nothing_to_compare(model: Mo
     with pytest.raises(CannotTell, match="did not go as intended"):
         judged(
             monitoring.requests_are_counted,
-            cluster=PaperCluster(),
+            cluster=FakeCluster(),
             metrics=Metrics(25, 5),
             traffic=Traffic(answer(0, 1, status=503)),
             handover=HANDOVER,
@@ -310,7 +310,7 @@ def test_requests_that_did_not_go_as_intended_leave_nothing_to_compare(model: Mo
         )
 
 
-class Annotated(PaperCluster):
+class Annotated(FakeCluster):
     def __init__(self, status: int, body: str, **annotations: str) -> None:
         found = {f"prometheus.kserve.io/{key}": value for key, value in annotations.items()}
         super().__init__(pods=[[pod("a", annotations=found)]])

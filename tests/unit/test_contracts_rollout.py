@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollout_samples import LENGTH, NEW, OLD, answer, service, sound
+from samples.rollouts import LENGTH, NEW, OLD, answer, service, sound
 
 from trivet.contracts.rollout import (
     promotion_loses_no_request,

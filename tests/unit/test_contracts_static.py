@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from controls.test_static_manifests import SOUND
-from controls.test_static_pipelines import pipeline
+from contract_examples.test_static_manifests import SOUND
+from contract_examples.test_static_pipelines import pipeline
 
 from trivet.engine.registry import Registry
 from trivet.model.contract import Contract

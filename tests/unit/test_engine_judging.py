@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from paper import STACK, PaperTarget
+from fakes.target import STACK, FakeTarget
 
 from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.engine.run import run
@@ -25,9 +25,9 @@ def made(check: Callable[..., Any], level: Level = MUST, versions: Mapping[str, 
     )(check)
 
 
-def judged(*contracts: Contract, target: PaperTarget | None = None) -> tuple[ConformanceReport, list[Event]]:
+def judged(*contracts: Contract, target: FakeTarget | None = None) -> tuple[ConformanceReport, list[Event]]:
     events: list[Event] = []
-    report = run(contracts, target=target or PaperTarget(), stack=STACK, profile="core", emit=events.append)
+    report = run(contracts, target=target or FakeTarget(), stack=STACK, profile="core", emit=events.append)
     return report, events
 
 
@@ -93,7 +93,7 @@ def test_what_a_client_raises_decides_the_outcome_and_is_the_reason(error: Excep
     def asks(serving: Any) -> Iterator[Finding]:
         yield passed("never reached")
 
-    report, _ = judged(made(asks), target=PaperTarget(serving=error))
+    report, _ = judged(made(asks), target=FakeTarget(serving=error))
     assert report.contracts[0].outcome is outcome
     assert str(error) in report.contracts[0].reason
 
@@ -111,7 +111,7 @@ def test_a_feature_that_the_target_lacks_skips_the_contract_before_any_client_is
     needing = contract(
         title="A must B", level=MUST, seam=("mlflow", "kserve"), rationale="", remedy="", features=("ScaleToZero",)
     )(asks)
-    (result,) = judged(needing, target=PaperTarget(serving=CannotTell("never there")))[0].contracts
+    (result,) = judged(needing, target=FakeTarget(serving=CannotTell("never there")))[0].contracts
     assert result.outcome is Outcome.SKIPPED
     assert result.reason.startswith("the target lacks the feature ScaleToZero: a service without traffic may go down")
 
@@ -120,8 +120,8 @@ def test_a_contract_over_a_static_subject_runs_once_per_subject() -> None:
     def reads(manifest: str, stack: Stack) -> Iterator[Finding]:
         yield passed(f"{manifest} on {stack.name}")
 
-    report, _ = judged(made(reads), target=PaperTarget(manifest=("one", "two")))
-    assert [finding.message for finding in report.contracts[0].findings] == ["one on paper", "two on paper"]
+    report, _ = judged(made(reads), target=FakeTarget(manifest=("one", "two")))
+    assert [finding.message for finding in report.contracts[0].findings] == ["one on fake", "two on fake"]
 
 
 def test_no_subject_at_all_is_inconclusive() -> None:
@@ -151,7 +151,7 @@ def test_the_target_is_stopped_when_a_check_is_interrupted() -> None:
         raise KeyboardInterrupt
         yield
 
-    target = PaperTarget()
+    target = FakeTarget()
     with pytest.raises(KeyboardInterrupt):
         judged(made(interrupted), target=target)
     assert target.stopped

@@ -18,7 +18,7 @@ from trivet.targets.common.external_trainer import ExternalTrainer
 LOCK = "mlflow==3.17.2 \\\n    --hash=sha256:00\n"
 
 
-class PaperIndex:
+class FakeIndex:
     """Resolves to one lock, and keeps the days that it was asked for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +34,7 @@ class PaperIndex:
         return LOCK
 
 
-class PaperWorker:
+class FakeWorker:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
@@ -44,20 +44,20 @@ class PaperWorker:
 
 
 @pytest.fixture
-def index(monkeypatch: pytest.MonkeyPatch) -> PaperIndex:
-    return PaperIndex(monkeypatch)
+def index(monkeypatch: pytest.MonkeyPatch) -> FakeIndex:
+    return FakeIndex(monkeypatch)
 
 
-def made(tmp_path: Path, workers: list[PaperWorker] | None = None) -> ExternalTrainer:
+def made(tmp_path: Path, workers: list[FakeWorker] | None = None) -> ExternalTrainer:
     def start(trainer: Role, python: Path) -> Any:
-        worker = PaperWorker()
+        worker = FakeWorker()
         (workers if workers is not None else []).append(worker)
         return worker
 
     return ExternalTrainer(tmp_path, start, threading.Event())
 
 
-def test_requirements_are_resolved_once_for_each_day(index: PaperIndex, tmp_path: Path) -> None:
+def test_requirements_are_resolved_once_for_each_day(index: FakeIndex, tmp_path: Path) -> None:
     external_trainer = made(tmp_path)
     today = external_trainer.built(["mlflow"])
 
@@ -68,7 +68,7 @@ def test_requirements_are_resolved_once_for_each_day(index: PaperIndex, tmp_path
     assert index.days[1:] == ["2024-11-15"]
 
 
-def test_without_a_package_index_nothing_is_known(index: PaperIndex, tmp_path: Path) -> None:
+def test_without_a_package_index_nothing_is_known(index: FakeIndex, tmp_path: Path) -> None:
     index.away = True
 
     with pytest.raises(CannotTell, match="could not resolve it"):
@@ -76,9 +76,9 @@ def test_without_a_package_index_nothing_is_known(index: PaperIndex, tmp_path: P
 
 
 def test_a_trainer_is_started_once_and_saves_each_model_in_a_directory_of_its_own(
-    index: PaperIndex, tmp_path: Path
+    index: FakeIndex, tmp_path: Path
 ) -> None:
-    workers: list[PaperWorker] = []
+    workers: list[FakeWorker] = []
     external_trainer = made(tmp_path, workers)
     trainer = external_trainer.of_stack("2024.11")
 

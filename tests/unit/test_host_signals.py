@@ -12,8 +12,8 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 
 import pytest
+from fakes.target import STACK, FakeTarget
 from interrupts import interrupted
-from paper import STACK, PaperTarget
 
 from trivet.engine.incremental import IncrementalRun
 from trivet.host.signals import NUMBERS, Signalled, interruptible, uninterruptible, unwinding_on_signals
@@ -231,7 +231,7 @@ def handlers() -> list[object]:
 
 
 def open_run() -> IncrementalRun:
-    return IncrementalRun(target=PaperTarget(), stack=STACK, profile="core", emit=lambda event: None)
+    return IncrementalRun(target=FakeTarget(), stack=STACK, profile="core", emit=lambda event: None)
 
 
 def test_signals_are_handled_while_a_session_is_open_and_as_before_afterwards() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from image_registry import Content, registry, small_image, small_layer, small_set
+from fakes.image_registry import Content, registry, small_image, small_layer, small_set
 
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role

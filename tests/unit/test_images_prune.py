@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from image_registry import Content, registry, small_image, small_layer, small_set
+from fakes.image_registry import Content, registry, small_image, small_layer, small_set
 
 from trivet.cli import main
 from trivet.errors import PlatformError
@@ -43,7 +43,7 @@ OLD = replace(small_set(small_image("one/bc:1", B, C)), key="small-old")
 STATE = ClusterState(stage=READY, digest="d", source="build", ingress=1, tracking=2, prometheus=3, secret="s")
 
 
-# On paper: one set that is needed and one that is not, which share a layer.
+# Fakes: one set that is needed and one that is not, which share a layer.
 
 
 def linked(repository: str, digest: str, tag: str = "") -> RegistryLink:

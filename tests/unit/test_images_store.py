@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from image_registry import registry
+from fakes.image_registry import registry
 
 from trivet.provision.docker import DockerError
 from trivet.provision.images import build, pulled, store

@@ -38,7 +38,7 @@ NODE = NodeContainer(name="trivet-a-control-plane", state="running")
 
 
 class Machine:
-    """Docker's nodes and kind on paper. ``fails`` is what the next calls of kind say, one each; ``answers`` whether the API server does."""
+    """Docker's nodes and kind as fakes. ``fails`` is what the next calls of kind say, one each; ``answers`` whether the API server does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.nodes: list[NodeContainer] = []

@@ -34,7 +34,7 @@ def rolled_out(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Server:
-    """An API server on paper: what was applied, in order; applied workloads are ready unless ``stuck``."""
+    """A fake API server: what was applied, in order; applied workloads are ready unless ``stuck``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.applied: list[str] = []

@@ -15,7 +15,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from report_samples import HOSTILE, SAMPLES, conformant, empty, hostile, not_conformant
+from samples.reports import HOSTILE, SAMPLES, conformant, empty, hostile, not_conformant
 
 from trivet.errors import UsageError
 from trivet.model.outcome import Outcome

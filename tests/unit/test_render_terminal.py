@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from report_samples import SAMPLES, conformant, empty, hostile, not_conformant
 from rich.cells import cell_len
 from rich.text import Text
+from samples.reports import SAMPLES, conformant, empty, hostile, not_conformant
 from snapshots import same_as_file
 
 from trivet.authoring.contracts import MUST, SHOULD, contract

@@ -1,4 +1,4 @@
-"""The driver of a roll-out, on a cluster of paper whose controller acts at once: the order of steps, both ways back, and what is left."""
+"""The driver of a roll-out, on a fake cluster whose controller acts at once: the order of steps, both ways back, and what is left."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Trainer:
 
 
 @pytest.fixture(autouse=True)
-def _paper(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr(driver, "SETTLED", 0.01)
     monkeypatch.setattr(driver, "resolve_storage_uri", lambda uri, **_: f"s3://{uri.rpartition('/')[2]}/")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from unit.paper_cluster import bad, good
+from fakes.scenario_session import bad, good
 
 from trivet.errors import CannotTell
 from trivet.integration import Arm, Check, Decision, Judgement, Standing

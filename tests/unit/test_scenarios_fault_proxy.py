@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.paper_cluster import PaperFaults
+from fakes.scenario_session import FakeFaultClient
 
 from trivet.errors import PlatformError
 from trivet.fixtures.jobs import fault_proxy as proxy_job
@@ -41,9 +41,9 @@ class Kubelet(dict[tuple[str, str, str], Mapping[str, Any]]):
         super().__setitem__(key, {**value, "status": READY} if key[0] == "pod" else value)
 
 
-def cluster() -> PaperFaults:
+def cluster() -> FakeFaultClient:
     objects = Kubelet({("service", PLATFORM, "mlflow"): SERVICE, ("pod", PLATFORM, "mlflow-1"): SERVER})
-    return PaperFaults(objects)  # type: ignore[arg-type]
+    return FakeFaultClient(objects)  # type: ignore[arg-type]
 
 
 def met(status: int, seconds: float, via: str = "1.0 trivet-fault-proxy") -> str:
@@ -103,7 +103,7 @@ def test_without_a_ready_pod_there_is_nothing_to_stand_before() -> None:
         SLOWED.inject(faults.injector(SLOWED.affected_objects))
 
 
-def selector(faults: PaperFaults) -> Mapping[str, str]:
+def selector(faults: FakeFaultClient) -> Mapping[str, str]:
     found: Mapping[str, str] = faults.objects[("service", PLATFORM, "mlflow")]["spec"]["selector"]
     return found
 

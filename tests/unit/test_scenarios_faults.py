@@ -1,11 +1,11 @@
-"""The faults that scenarios are made of, on paper, and requests that begin under one."""
+"""The faults that scenarios are made of, on fakes, and requests that begin under one."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from unit.paper_cluster import PaperFaults, bad, watched
+from fakes.scenario_session import FakeFaultClient, bad, watched
 
 from trivet.errors import CannotTell, PlatformError
 from trivet.integration import is_ready
@@ -33,7 +33,7 @@ def store(replicas: int) -> dict[str, Any]:
 
 
 def test_of_faults_in_turn_the_second_is_made_when_the_first_is_in_force() -> None:
-    faults = PaperFaults({STORE: store(0), ("pod", SERVING, "c-predictor-1"): pod("c-predictor-1")})
+    faults = FakeFaultClient({STORE: store(0), ("pod", SERVING, "c-predictor-1"): pod("c-predictor-1")})
     both = in_turn(stopped("store", namespace=PLATFORM), restarted("c", names="c-predictor-", namespace=SERVING))
     injector = faults.injector(both.affected_objects)
     assert not both.verify_injected(injector)
@@ -45,7 +45,7 @@ def test_of_faults_in_turn_the_second_is_made_when_the_first_is_in_force() -> No
 
 
 def test_of_faults_in_turn_the_second_is_not_made_when_the_first_does_nothing() -> None:
-    faults = PaperFaults({STORE: store(1), ("pod", SERVING, "c-predictor-1"): pod("c-predictor-1")})
+    faults = FakeFaultClient({STORE: store(1), ("pod", SERVING, "c-predictor-1"): pod("c-predictor-1")})
     first = stopped("store", namespace=PLATFORM, budget=0.05)
     both = in_turn(first, restarted("c", names="c-predictor-", namespace=SERVING))
     injector = faults.injector(both.affected_objects)
@@ -59,7 +59,7 @@ def test_of_faults_in_turn_the_second_is_not_made_when_the_first_does_nothing() 
 def test_no_more_pods_are_deleted_than_was_said_and_an_ending_one_is_gone_where_it_drains() -> None:
     keys = {("pod", SERVING, name): pod(name) for name in ("c-1", "c-2")}
     ending = {("pod", SERVING, "c-0"): pod("c-0", deletionTimestamp="now")}
-    faults = PaperFaults({**ending, **keys})
+    faults = FakeFaultClient({**ending, **keys})
     for draining in (False, True):
         fault = restarted("c", names="c-", namespace=SERVING, draining=draining)
         injector = faults.injector(fault.affected_objects)
@@ -76,13 +76,13 @@ def test_no_more_pods_are_deleted_than_was_said_and_an_ending_one_is_gone_where_
 def test_without_a_pod_nothing_can_be_deleted() -> None:
     fault = restarted("c", names="c-", namespace=SERVING)
     with pytest.raises(PlatformError, match="there is none"):
-        fault.inject(PaperFaults({}).injector(fault.affected_objects))
+        fault.inject(FakeFaultClient({}).injector(fault.affected_objects))
 
 
 def test_an_object_is_in_force_when_it_says_what_is_waited_for() -> None:
     document = {"kind": "InferenceService", "metadata": {"name": "c", "namespace": SERVING}}
     fault = applied(document, name="a service", shows="says Ready=True", when=is_ready)
-    faults = PaperFaults({})
+    faults = FakeFaultClient({})
     injector = faults.injector(fault.affected_objects)
     assert not fault.verify_injected(injector)
     fault.inject(injector)

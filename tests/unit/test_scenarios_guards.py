@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from paper import STACK
-from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget
+from fakes.scenario_session import FakeFaultClient, FakeSession, FakeTarget
+from fakes.target import STACK
 
 from trivet.authoring.scenarios import scenario, unprotected
 from trivet.engine.scenarios.choose import choose
@@ -34,40 +34,40 @@ def harmless(*affected_objects: AffectedObject) -> Scenario:
     return incident
 
 
-def refused(one: Scenario, faults: PaperFaults, target: str = "kind", **options: object) -> str:
-    paper = PaperTarget(PaperSession(faults=faults), target)
+def refused(one: Scenario, faults: FakeFaultClient, target: str = "kind", **options: object) -> str:
+    fake = FakeTarget(FakeSession(faults=faults), target)
     with pytest.raises(UsageError) as caught:
-        run([(one, one.variants)], target=paper, stack=STACK, emit=lambda event: None, **options)  # type: ignore[arg-type]
+        run([(one, one.variants)], target=fake, stack=STACK, emit=lambda event: None, **options)  # type: ignore[arg-type]
     assert caught.value.exit_code == 3
     assert not faults.taken
     assert not faults.leased
-    assert paper.started is (target == "kind" or bool(options.get("context")))
+    assert fake.started is (target == "kind" or bool(options.get("context")))
     return str(caught.value)
 
 
 def test_a_cluster_that_is_not_ours_needs_the_word_and_the_context() -> None:
-    assert "--allow-faults" in refused(harmless(), PaperFaults(owned=False), "existing")
-    assert "no context is named" in refused(harmless(), PaperFaults(owned=False), "existing", allow_faults=True)
+    assert "--allow-faults" in refused(harmless(), FakeFaultClient(owned=False), "existing")
+    assert "no context is named" in refused(harmless(), FakeFaultClient(owned=False), "existing", allow_faults=True)
 
 
 def test_a_cluster_that_turns_out_not_to_be_ours_needs_the_word() -> None:
-    assert "is not trivet's own" in refused(harmless(), PaperFaults(owned=False))
+    assert "is not trivet's own" in refused(harmless(), FakeFaultClient(owned=False))
 
 
 def test_the_shared_services_of_a_cluster_that_is_not_ours_are_never_touched() -> None:
     platform = AffectedObject(verb=Verb.PATCH, kind="Deployment", name="mlflow", namespace=PLATFORM)
-    said = refused(harmless(platform), PaperFaults(owned=False), "existing", allow_faults=True, context="theirs")
+    said = refused(harmless(platform), FakeFaultClient(owned=False), "existing", allow_faults=True, context="theirs")
     assert "the shared services" in said
 
 
 def test_a_namespace_that_is_not_ours_is_never_touched() -> None:
     foreign = AffectedObject(verb=Verb.CREATE, kind="Pod", name="x", namespace="kube-system")
-    assert "'kube-system'" in refused(harmless(foreign), PaperFaults())
+    assert "'kube-system'" in refused(harmless(foreign), FakeFaultClient())
 
 
 def test_too_many_objects_are_refused() -> None:
     many = AffectedObject(verb=Verb.REPLACE, kind="Pod", name="p*", namespace=SERVING, count=40)
-    assert "touches up to 40 objects" in refused(harmless(many), PaperFaults())
+    assert "touches up to 40 objects" in refused(harmless(many), FakeFaultClient())
 
 
 def test_scenarios_and_single_variants_are_chosen_by_patterns() -> None:

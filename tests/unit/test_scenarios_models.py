@@ -1,4 +1,4 @@
-"""Incidents about models, played on paper: what each is shown by, and that nothing is called protected of which nothing was shown."""
+"""Incidents about models, played on fakes: what each is shown by, and that nothing is called protected of which nothing was shown."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from paper import STACK
-from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, bad, good, watched
-from unit.paper_serving import SERVICES, Objects, PaperClients, PaperCluster, PaperTrainer
+from fakes.scenario_session import FakeFaultClient, FakeSession, FakeTarget, bad, good, watched
+from fakes.serving import SERVICES, FakeClients, FakeCluster, FakeTrainer, Objects
+from fakes.target import STACK
 
 from trivet.authoring.scenarios import symptom_not_observed
 from trivet.engine.scenarios import play as playing
@@ -44,7 +44,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def resolved(module: ModuleType, trainer: PaperTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def resolved(module: ModuleType, trainer: FakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The core library's resolving without a server: a version lies in a directory of its number."""
 
     def resolve(uri: str, **_: Any) -> str:
@@ -55,12 +55,12 @@ def resolved(module: ModuleType, trainer: PaperTrainer, monkeypatch: pytest.Monk
         monkeypatch.setattr(one, "resolve_storage_uri", resolve, raising=False)
 
 
-def played(scenario: Scenario, variant: str, faults: PaperFaults, **clients: Any) -> VariantResult:
+def played(scenario: Scenario, variant: str, faults: FakeFaultClient, **clients: Any) -> VariantResult:
     chosen = [one for one in scenario.variants if one.name == variant]
     clients.setdefault("handover", SimpleNamespace(artifact_root=ROOT))
-    session = PaperSession(faults=faults, **clients)
-    session.features = lambda: dict.fromkeys(scenario.features, "on paper")  # type: ignore[method-assign]
-    report = run([(scenario, chosen)], target=PaperTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    session = FakeSession(faults=faults, **clients)
+    session.features = lambda: dict.fromkeys(scenario.features, "fake")  # type: ignore[method-assign]
+    report = run([(scenario, chosen)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
     return report.scenarios[0].variants[0]
 
 
@@ -70,7 +70,7 @@ def played(scenario: Scenario, variant: str, faults: PaperFaults, **clients: Any
 def test_a_model_is_the_same_for_the_same_arguments_and_registered_with_others_unless_it_has_a_name_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trainer = PaperTrainer()
+    trainer = FakeTrainer()
     resolved(deploying, trainer, monkeypatch)
 
     def made(key: str, **variation: Any) -> deploying.Model:
@@ -157,7 +157,7 @@ def test_a_request_lost_while_a_deployment_was_refused_shows_nothing_of_it() -> 
 
 def signed(monkeypatch: pytest.MonkeyPatch, variant: str, *, new_fails: bool) -> VariantResult:
     scenario = signature_changed.promoted_under_clients
-    trainer = PaperTrainer()
+    trainer = FakeTrainer()
     resolved(signature_changed, trainer, monkeypatch)
     objects = Objects(lambda uri: True)
     columns = {f"{ROOT}/1/": ["a", "b", "c"], f"{ROOT}/2/": ["a", "b", "c", "d"]}
@@ -172,13 +172,13 @@ def signed(monkeypatch: pytest.MonkeyPatch, variant: str, *, new_fails: bool) ->
     def answers(uri: str) -> int | None:
         return 0 if uri == f"{ROOT}/1/" else None if new_fails else 10
 
-    faults = PaperFaults(objects)
+    faults = FakeFaultClient(objects)
     return played(
         scenario,
         variant,
         faults,
-        cluster=PaperCluster(faults),
-        traffic=PaperClients(objects, signature_changed.NAME, answers),
+        cluster=FakeCluster(faults),
+        traffic=FakeClients(objects, signature_changed.NAME, answers),
         trainer=trainer,
         tracking=None,
         store=None,
@@ -211,10 +211,10 @@ def test_a_new_signature_hurts_clients_unless_it_is_compared_first(
 # -- an alias that moved ----------------------------------------------------------------------------------------------
 
 
-class PaperRegistry:
+class FakeRegistry:
     """Versions of one model, the tags of their services, and the aliases that the trainer moves."""
 
-    def __init__(self, trainer: PaperTrainer) -> None:
+    def __init__(self, trainer: FakeTrainer) -> None:
         self._trainer = trainer
         self._tags: dict[str, dict[str, str]] = {}
 
@@ -243,19 +243,19 @@ class PaperRegistry:
 def test_an_alias_that_moves_makes_a_service_lie_unless_it_is_resolved_once_or_verified(
     monkeypatch: pytest.MonkeyPatch, variant: str, verdict: Verdict, said: str
 ) -> None:
-    trainer = PaperTrainer()
+    trainer = FakeTrainer()
     resolved(alias_moved, trainer, monkeypatch)
     monkeypatch.setattr("trivet.integration.lineage.resolve_storage_uri", alias_moved.resolve_storage_uri)
     objects = Objects(lambda uri: True)
-    faults = PaperFaults(objects)
+    faults = FakeFaultClient(objects)
     result = played(
         alias_moved.alias_moved_while_deploying,
         variant,
         faults,
-        cluster=PaperCluster(faults),
-        traffic=PaperClients(objects, alias_moved.NAME, {f"{ROOT}/1/": 0, f"{ROOT}/2/": 10}.get),
+        cluster=FakeCluster(faults),
+        traffic=FakeClients(objects, alias_moved.NAME, {f"{ROOT}/1/": 0, f"{ROOT}/2/": 10}.get),
         trainer=trainer,
-        tracking=PaperRegistry(trainer),
+        tracking=FakeRegistry(trainer),
     )
 
     assert (result.verdict, said in result.reason) == (verdict, True), result.reason
@@ -284,7 +284,7 @@ KILLED = (
 NO_MODULE = "ImportError: No module named '_loss'"
 
 
-class PaperExternalTrainer:
+class FakeExternalTrainer:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
@@ -320,7 +320,7 @@ def test_a_rebuilt_image_is_judged_by_what_the_server_says_of_its_model(
     monkeypatch.setattr(
         observing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 20))
     )
-    faults = PaperFaults(Objects(lambda uri: loads))
+    faults = FakeFaultClient(Objects(lambda uri: loads))
     scenario = replace(
         unlocked_image.rebuilt_without_a_lock, budgets=Budgets(steady_state=0.1, symptom=5.5, recovery=1.0)
     )
@@ -333,10 +333,10 @@ def test_a_rebuilt_image_is_judged_by_what_the_server_says_of_its_model(
         scenario,
         "locked",
         faults,
-        cluster=PaperCluster(faults, log=log),
-        traffic=PaperClients(faults.objects, unlocked_image.NAME, lambda uri: 10),  # type: ignore[arg-type]
-        store=PaperStore(),
-        external_trainer=PaperExternalTrainer(tmp_path),
+        cluster=FakeCluster(faults, log=log),
+        traffic=FakeClients(faults.objects, unlocked_image.NAME, lambda uri: 10),  # type: ignore[arg-type]
+        store=FakeStore(),
+        external_trainer=FakeExternalTrainer(tmp_path),
         stack=load_stack("2024.11-fixed"),
     )
 
@@ -345,7 +345,7 @@ def test_a_rebuilt_image_is_judged_by_what_the_server_says_of_its_model(
         assert result.measured["before_deployment"] == "not known: no contract could judge"
 
 
-class PaperStore:
+class FakeStore:
     def write(self, relative: str, files: Mapping[str, bytes]) -> str:
         assert "MLmodel" in files
         return f"{ROOT}/elsewhere"
@@ -382,20 +382,20 @@ def test_a_model_from_elsewhere_hurts_where_traffic_goes_to_what_is_not_loaded(
             return 0
         return answers.pop(0) if len(answers) > 1 else next(iter(answers), None)
 
-    trainer = PaperTrainer()
+    trainer = FakeTrainer()
     resolved(environment_skew, trainer, monkeypatch)
     objects = Objects(lambda uri: "elsewhere" not in uri or not stays)
-    faults = PaperFaults(objects)
+    faults = FakeFaultClient(objects)
     result = played(
         environment_skew.trained_elsewhere,
         variant,
         faults,
-        cluster=PaperCluster(faults, log=log),
-        traffic=PaperClients(objects, environment_skew.NAME, answer),
+        cluster=FakeCluster(faults, log=log),
+        traffic=FakeClients(objects, environment_skew.NAME, answer),
         trainer=trainer,
         tracking=None,
-        store=PaperStore(),
-        external_trainer=PaperExternalTrainer(tmp_path),
+        store=FakeStore(),
+        external_trainer=FakeExternalTrainer(tmp_path),
         stack=load_stack("2024.11-fixed"),
     )
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from unit.paper_cluster import good, watched
+from fakes.scenario_session import good, watched
 
 from trivet.model.scenario import Workload
 from trivet.scenarios import observing
@@ -16,7 +16,7 @@ from trivet.scenarios.observing import Cause, causes_of_failure, not_found, refu
 LOG = "Loading\nTraceback (most recent call last):\nModuleNotFoundError: No module named '_loss'\nbye"
 
 
-class PaperPods:
+class FakePods:
     """Pods, and a log that says which of a container's lives it is of."""
 
     def __init__(self, *pods: dict[str, Any], before: str = "") -> None:
@@ -50,13 +50,13 @@ def pod(container: str, exit_code: int, **metadata: Any) -> dict[str, Any]:
 def test_the_cause_is_in_the_log_of_a_container_that_failed_and_is_not_on_its_way_out(
     pods: list[dict[str, Any]], named: bool
 ) -> None:
-    told = [str(one) for one in causes_of_failure(PaperPods(*pods), "one")]  # type: ignore[arg-type]
+    told = [str(one) for one in causes_of_failure(FakePods(*pods), "one")]  # type: ignore[arg-type]
 
     assert told == (["kserve-container: ModuleNotFoundError: No module named '_loss'"] if named else [])
 
 
 def test_a_container_that_runs_again_has_its_cause_in_the_log_before() -> None:
-    cluster = PaperPods(pod("kserve-container", 1), before="OSError: no space")
+    cluster = FakePods(pod("kserve-container", 1), before="OSError: no space")
 
     assert [str(one) for one in causes_of_failure(cluster, "one")] == ["kserve-container: OSError: no space"]  # type: ignore[arg-type]
 
@@ -90,7 +90,7 @@ def test_a_model_is_not_found_only_where_it_was_looked_for(said: str, told: bool
     assert not_found(Cause(container="storage-initializer", said=said)) is told
 
 
-class PaperService(PaperPods):
+class FakeService(FakePods):
     """A service that gets ready at a look at it, while a pod has failed before."""
 
     def __init__(self, *pods: dict[str, Any], ready: int) -> None:
@@ -110,7 +110,7 @@ def test_a_cause_that_does_not_count_ends_no_look_and_is_told(monkeypatch: pytes
     hiccup = pod("storage-initializer", 1)
 
     def told(ready: int, **options: Any) -> observing.LoadResult:
-        return observing.watch_loading(PaperService(hiccup, ready=ready), watch, "one", timeout=0.0, **options)  # type: ignore[arg-type]
+        return observing.watch_loading(FakeService(hiccup, ready=ready), watch, "one", timeout=0.0, **options)  # type: ignore[arg-type]
 
     assert told(50, counts=refused_by_server).ready is not None
     assert told(10_000).cause == Cause(
@@ -122,7 +122,7 @@ def test_a_cause_that_does_not_count_ends_no_look_and_is_told(monkeypatch: pytes
     assert "said nothing of it, but: storage-initializer: ModuleNotFoundError" in slow.message
 
 
-class FickleService(PaperPods):
+class FickleService(FakePods):
     """A service that says at each look what ``states`` say in turn, the last one for ever."""
 
     def __init__(self, *states: tuple[str, str]) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paper import STACK
-from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, PaperTraffic, bad, good
+from fakes.scenario_session import FakeFaultClient, FakeSession, FakeTarget, FakeTraffic, bad, good
+from fakes.target import STACK
 
 from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.engine.scenarios import play as playing
@@ -52,7 +52,7 @@ def made(
     symptom: Callable[[Watch], Observation],
     *,
     fault: Fault = AWAY,
-    steady_state: Callable[[PaperFaults], str] = lambda faults: (
+    steady_state: Callable[[FakeFaultClient], str] = lambda faults: (
         "well" if faults.objects[KEY]["spec"]["replicas"] else ""
     ),
     remedies: bool = False,
@@ -71,7 +71,7 @@ def made(
         affected_objects=AWAY.affected_objects,
         budgets=Budgets(steady_state=0.1, symptom=5, recovery=0.1),
     )
-    def incident(faults: PaperFaults, variant: str) -> Iterator[Case]:
+    def incident(faults: FakeFaultClient, variant: str) -> Iterator[Case]:
         try:
             yield Case(
                 fault=fault,
@@ -88,14 +88,14 @@ def made(
 
 def played(
     one: Scenario,
-    faults: PaperFaults | None = None,
+    faults: FakeFaultClient | None = None,
     *,
     required: str = "",
     documents: Mapping[str, Path] | None = None,
     **clients: Any,
-) -> tuple[ScenarioReport, PaperFaults]:
-    faults = faults or PaperFaults({KEY: there()})
-    target = PaperTarget(PaperSession(documents, faults=faults, **clients))
+) -> tuple[ScenarioReport, FakeFaultClient]:
+    faults = faults or FakeFaultClient({KEY: there()})
+    target = FakeTarget(FakeSession(documents, faults=faults, **clients))
     report = run([(one, one.variants)], target=target, stack=STACK, emit=lambda event: None, required=required)  # type: ignore[arg-type]
     return report, faults
 
@@ -145,7 +145,7 @@ def test_an_incident_that_does_not_happen_under_the_fault_makes_it_protected() -
 
 def test_what_only_shows_once_all_is_well_again_completes_the_symptom() -> None:
     replicas: list[int] = []
-    faults = PaperFaults({KEY: there()})
+    faults = FakeFaultClient({KEY: there()})
 
     def afterwards(sighting: Observation) -> Observation:
         replicas.append(faults.objects[KEY]["spec"]["replicas"])
@@ -160,7 +160,7 @@ def test_what_is_still_ending_is_not_stopped() -> None:
     fault = stopped("features", namespace=SERVING)
     pod = ("pod", SERVING, "features-1")
     selected = {**there(), "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "features"}}}}
-    faults = PaperFaults({KEY: selected, pod: {"metadata": {"name": "features-1", "deletionTimestamp": "now"}}})
+    faults = FakeFaultClient({KEY: selected, pod: {"metadata": {"name": "features-1", "deletionTimestamp": "now"}}})
     injector = faults.injector(fault.affected_objects)
     fault.inject(injector)
     assert fault.verify_injected(injector) == ""
@@ -170,14 +170,14 @@ def test_what_is_still_ending_is_not_stopped() -> None:
 
 def test_a_crash_is_in_force_when_the_kubelet_has_seen_it() -> None:
     fault = crashed("app=features", "a", names="features-", namespace=SERVING)
-    faults = PaperFaults({("pod", SERVING, "features-1"): {"metadata": {"name": "features-1"}}})
+    faults = FakeFaultClient({("pod", SERVING, "features-1"): {"metadata": {"name": "features-1"}}})
     injector = faults.injector(fault.affected_objects)
     idle(fault).inject(injector)
     assert fault.verify_injected(injector) == ""
     fault.inject(injector)
     assert fault.verify_injected(injector) == "features-1: a ended"
     with pytest.raises(PlatformError, match="there is none"):
-        crashed("app=x", "a", names="x-", namespace=SERVING).inject(PaperFaults().injector(()))
+        crashed("app=x", "a", names="x-", namespace=SERVING).inject(FakeFaultClient().injector(()))
 
 
 def test_a_fault_that_silently_does_nothing_is_inconclusive() -> None:
@@ -207,7 +207,7 @@ def test_a_platform_that_does_not_recover_is_vulnerable_though_the_symptom_was_n
 def test_trivets_own_trouble_while_it_looks_at_the_recovery_is_inconclusive() -> None:
     looks = iter(["well"])
 
-    def steady_state(faults: PaperFaults) -> str:
+    def steady_state(faults: FakeFaultClient) -> str:
         try:
             return next(looks)
         except StopIteration:
@@ -243,15 +243,15 @@ def test_a_fault_is_taken_back_though_nobody_listens_any_more() -> None:
         if isinstance(event, PhaseStarted) and event.name.endswith("revert"):
             raise BrokenPipeError
 
-    faults = PaperFaults({KEY: there()})
+    faults = FakeFaultClient({KEY: there()})
     one = made(lambda watch: symptom_not_observed("fine"))
     with suppress(BrokenPipeError):
-        run([(one, one.variants)], target=PaperTarget(PaperSession(faults=faults)), stack=STACK, emit=emit)  # type: ignore[arg-type]
+        run([(one, one.variants)], target=FakeTarget(FakeSession(faults=faults)), stack=STACK, emit=emit)  # type: ignore[arg-type]
     assert faults.objects[KEY] == there()
 
 
 def test_nothing_is_told_of_a_platform_on_which_a_fault_was_left_behind() -> None:
-    faults = PaperFaults({KEY: there()})
+    faults = FakeFaultClient({KEY: there()})
     faults.stuck = True
     report, _ = played(made(lambda watch: symptom_observed("lost"), remedies=True), faults)
     first, second = report.scenarios[0].variants
@@ -262,7 +262,7 @@ def test_nothing_is_told_of_a_platform_on_which_a_fault_was_left_behind() -> Non
 
 
 def test_a_fault_left_behind_is_an_error_with_the_command_that_removes_it() -> None:
-    faults = PaperFaults({KEY: there()})
+    faults = FakeFaultClient({KEY: there()})
     faults.stuck = True
     report, _ = played(made(lambda watch: symptom_not_observed("fine")), faults)
     result = only(report)
@@ -295,18 +295,18 @@ def test_an_interrupt_goes_through_with_the_fault_taken_back_and_no_time_spent_o
         raise KeyboardInterrupt
 
     gone: list[int] = []
-    faults = PaperFaults({KEY: there()})
-    session = PaperSession(faults=faults)
+    faults = FakeFaultClient({KEY: there()})
+    session = FakeSession(faults=faults)
     one = made(interrupted, after=lambda: gone.append(1))
     with pytest.raises(KeyboardInterrupt):
-        run([(one, one.variants)], target=PaperTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+        run([(one, one.variants)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
     assert faults.objects[KEY] == there()
     assert gone
     assert not session.collected
 
 
 def test_traffic_runs_throughout_and_the_outage_is_counted_from_the_fault_on() -> None:
-    faults = PaperFaults({KEY: there()})
+    faults = FakeFaultClient({KEY: there()})
     workload = Workload(service="c", request={}, models={"one": [1]}, rate=100)
 
     def answer(at: float) -> Any:
@@ -317,7 +317,7 @@ def test_traffic_runs_throughout_and_the_outage_is_counted_from_the_fault_on() -
         outage = watch.outage()
         return symptom_observed(str(outage), lost=outage.lost) if outage.lost else symptom_not_observed("x")
 
-    result = only(played(made(symptom, workload=workload), faults, traffic=PaperTraffic(answer))[0])
+    result = only(played(made(symptom, workload=workload), faults, traffic=FakeTraffic(answer))[0])
     assert result.verdict is Verdict.VULNERABLE
     assert isinstance(result.measured["lost"], int)
     assert result.measured["lost"] > 3
@@ -330,7 +330,7 @@ def test_no_request_in_the_slice_is_inconclusive() -> None:
     workload = Workload(service="c", request={}, rate=0.1)
     result = only(
         played(
-            made(lambda watch: symptom_not_observed(str(watch.outage())), workload=workload), traffic=PaperTraffic(good)
+            made(lambda watch: symptom_not_observed(str(watch.outage())), workload=workload), traffic=FakeTraffic(good)
         )[0]
     )
     assert result.verdict is Verdict.INCONCLUSIVE
@@ -357,14 +357,14 @@ def test_a_fault_that_touches_what_the_scenario_does_not_name_is_refused() -> No
 
 def test_a_target_without_faults_skips_and_shows_nothing() -> None:
     one = made(lambda watch: symptom_observed("x"))
-    report = run([(one, one.variants)], target=PaperTarget(PaperSession()), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    report = run([(one, one.variants)], target=FakeTarget(FakeSession()), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
     assert only(report).verdict is Verdict.SKIPPED
     assert report.exit_code == 2
 
 
 def test_the_lease_is_held_while_playing_and_asked_for_before_anything_is_touched() -> None:
     held: list[int] = []
-    faults = PaperFaults({KEY: there()})
+    faults = FakeFaultClient({KEY: there()})
 
     def symptom(watch: Watch) -> Observation:
         held.append(faults.leased)

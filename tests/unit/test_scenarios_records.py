@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from unit.scenario_samples import report
+from samples.scenarios import report
 
 from trivet.engine.registry import Registry
 from trivet.engine.scenarios.templates import PLAYER, templates, used

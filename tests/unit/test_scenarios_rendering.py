@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from unit.scenario_samples import report, stalled
+from samples.scenarios import report, stalled
 
 from trivet.engine.registry import Registry
 from trivet.errors import UsageError

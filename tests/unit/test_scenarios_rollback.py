@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from unit.paper_cluster import PaperFaults, PaperHands
+from fakes.scenario_session import FakeFaultClient, FakeInjector
 
 from trivet.errors import CannotTell
 from trivet.model.fault import SERVING
@@ -58,16 +58,16 @@ class Cluster:
         return 0, self.answer
 
 
-def going_back(variant: str, cluster: Cluster) -> PaperHands:
+def going_back(variant: str, cluster: Cluster) -> FakeInjector:
     """The hands that went back as the variant has it."""
-    faults = PaperFaults({("inferenceservice", SERVING, NAME): PROMOTED})
+    faults = FakeFaultClient({("inferenceservice", SERVING, NAME): PROMOTED})
     fault = _rolled_back(cluster, variant, STABLE, OLD, "c-1", FLOW)  # type: ignore[arg-type]
     injector = faults.injector(fault.affected_objects)
     fault.inject(injector)
     return injector
 
 
-def stored(injector: PaperHands) -> Mapping[str, Any]:
+def stored(injector: FakeInjector) -> Mapping[str, Any]:
     found = injector.get("inferenceservice", NAME, namespace=SERVING)
     assert found
     predictor: Mapping[str, Any] = found["spec"]["predictor"]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from unit.paper_cluster import PaperFaults, bad, good, watched
+from fakes.scenario_session import FakeFaultClient, bad, good, watched
 
 from trivet.errors import CannotTell
 from trivet.model.scenario import Verdict, Workload
@@ -46,7 +46,7 @@ def test_a_batch_is_in_force_when_the_server_was_reached() -> None:
         batch: list[Answer] = []
         answers = [Answer(at=0.0, seconds=0.1, status=status)] * 2
         fault = out_of_memory.asked_for_a_batch(SimpleNamespace(send=lambda *_, found=answers, **__: found), batch)  # type: ignore[arg-type]
-        injector = PaperFaults({}).injector(fault.affected_objects)
+        injector = FakeFaultClient({}).injector(fault.affected_objects)
         assert not fault.verify_injected(injector), "nothing was asked yet"
         fault.inject(injector)
         assert bool(fault.verify_injected(injector)) is reached

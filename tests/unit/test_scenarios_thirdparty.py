@@ -1,4 +1,4 @@
-"""A third party's scenario in one module of about forty lines, played on paper: its three controls."""
+"""A third party's scenario in one module of about forty lines, played on fakes: its three controls."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paper import STACK
-from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget, PaperTraffic, bad, good
+from fakes.scenario_session import FakeFaultClient, FakeSession, FakeTarget, FakeTraffic, bad, good
+from fakes.target import STACK
 
 from trivet.engine.registry import Registry
 from trivet.engine.scenarios import play as playing
@@ -23,10 +23,10 @@ from trivet.toolkit.faults import idle
 KEY = ("deployment", SERVING, "features")
 
 
-class PaperCluster:
+class FakeCluster:
     """As much of a cluster client as the scenario asks for."""
 
-    def __init__(self, faults: PaperFaults) -> None:
+    def __init__(self, faults: FakeFaultClient) -> None:
         self._faults = faults
 
     def get(self, kind: str, name: str) -> Mapping[str, Any]:
@@ -44,14 +44,14 @@ def acme(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def played(scenario: Scenario, *, tolerant: bool) -> Verdict:
-    faults = PaperFaults({KEY: {"metadata": {"name": "features"}, "spec": {"replicas": 1}, "status": {}}})
+    faults = FakeFaultClient({KEY: {"metadata": {"name": "features"}, "spec": {"replicas": 1}, "status": {}}})
 
     def answer(at: float) -> Any:
         away = not faults.objects[KEY]["spec"]["replicas"]
         return bad(at) if away and not tolerant else good(at)
 
-    session = PaperSession(faults=faults, cluster=PaperCluster(faults), traffic=PaperTraffic(answer))
-    report = run([(scenario, scenario.variants)], target=PaperTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    session = FakeSession(faults=faults, cluster=FakeCluster(faults), traffic=FakeTraffic(answer))
+    report = run([(scenario, scenario.variants)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
     (result,) = report.scenarios
     return result.verdict
 

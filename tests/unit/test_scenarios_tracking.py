@@ -1,4 +1,4 @@
-"""The incidents around MLflow on paper: what is lost silently makes a platform vulnerable, and nothing else does."""
+"""The incidents around MLflow, on fakes: what is lost silently makes a platform vulnerable, and nothing else does."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paper import STACK
-from unit.paper_cluster import PaperFaults, PaperSession, PaperTarget
+from fakes.scenario_session import FakeFaultClient, FakeSession, FakeTarget
+from fakes.target import STACK
 
 from trivet.engine.scenarios import play as playing
 from trivet.engine.scenarios.play import run
@@ -69,7 +69,7 @@ class Platform:
             ("pod", PLATFORM, "mlflow-1"): POD,
             ("deployment", PLATFORM, "mlflow"): {"spec": {"replicas": 1}},
         }
-        self.faults = PaperFaults(self.objects)
+        self.faults = FakeFaultClient(self.objects)
         self.faults.connection = self.connection
 
     def connection(self) -> str:
@@ -134,9 +134,9 @@ def played(scenario: Scenario, variant: str, platform: Platform, *, control: boo
 
         original, scenario = scenario.stage, replace(scenario, stage=stage)
     chosen = [one for one in scenario.variants if one.name == variant]
-    session = PaperSession(faults=platform.faults, cluster=platform, pipelines=platform, tracking=platform)
-    session.features = lambda: {"NetworkPolicyEnforced": "on paper"}  # type: ignore[method-assign]
-    report = run([(scenario, chosen)], target=PaperTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    session = FakeSession(faults=platform.faults, cluster=platform, pipelines=platform, tracking=platform)
+    session.features = lambda: {"NetworkPolicyEnforced": "fake"}  # type: ignore[method-assign]
+    report = run([(scenario, chosen)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
     (result,) = report.scenarios
     (one,) = result.variants
     return one

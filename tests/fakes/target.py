@@ -1,6 +1,6 @@
-"""A target of paper: its clients are plain values. For tests of the engine and the plugin themselves, never of a contract.
+"""A fake target: its clients are plain values. For tests of the engine and the plugin themselves, never of a contract.
 
-It registers through the same hooks as a third party's would, as the target ``paper``, together with three contracts.
+It registers through the same hooks as a third party's would, as the target ``fake``, together with three contracts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trivet.model.finding import Finding, failed, passed
 from trivet.model.stack import Stack
 
 STACK = Stack(
-    name="paper",
+    name="fake",
     title="No software at all",
     folder=Path(),
     components={"mlflow": "2.17.2"},
@@ -29,7 +29,7 @@ STACK = Stack(
 )
 
 
-class PaperSession:
+class FakeSession:
     def __init__(self, clients: Mapping[str, Any]) -> None:
         self.clients = clients
 
@@ -53,20 +53,20 @@ class PaperSession:
         return {}
 
 
-class PaperTarget:
-    name = "paper"
+class FakeTarget:
+    name = "fake"
 
     def __init__(self, **clients: Any) -> None:
         self.clients = clients
         self.stopped = False
 
     def plan(self, stack: Stack) -> Sequence[str]:
-        return ("a sheet of paper",)
+        return ("nothing to start",)
 
     @contextmanager
-    def start(self, stack: Stack, emit: Any) -> Iterator[PaperSession]:
+    def start(self, stack: Stack, emit: Any) -> Iterator[FakeSession]:
         try:
-            yield PaperSession(self.clients)
+            yield FakeSession(self.clients)
         finally:
             self.stopped = True
 
@@ -111,4 +111,4 @@ def trivet_contracts() -> Iterable[ModuleType]:
 
 @hookimpl
 def trivet_targets() -> Mapping[str, Any]:
-    return {"paper": PaperTarget(colour="white", grams=70)}
+    return {"fake": FakeTarget(colour="white", grams=70)}

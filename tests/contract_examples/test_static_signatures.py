@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from controls.registry import broken, sound
-from controls.twins import model_findings
+from contract_examples.registry import failing, passing
+from contract_examples.static import model_findings
 
 from trivet.model.finding import Finding
 
@@ -20,28 +20,28 @@ def model(inputs: list[dict[str, Any]], outputs: list[dict[str, Any]] | None) ->
     return {"MLmodel": f"flavors: {{}}\nsignature: {json.dumps(signature)}\n"}
 
 
-@broken("signatures.signature_is_complete", because="the model has no signature")
+@failing("signatures.signature_is_complete", because="the model has no signature")
 def test_no_signature() -> list[Finding]:
     return model_findings("signatures.signature_is_complete", {"MLmodel": "flavors: {}\n"})
 
 
-@broken("signatures.signature_is_complete", because="the signature has no outputs", at="MLmodel: signature: ")
+@failing("signatures.signature_is_complete", because="the signature has no outputs", at="MLmodel: signature: ")
 def test_inputs_only() -> list[Finding]:
     return model_findings("signatures.signature_is_complete", model([COLUMN], None))
 
 
-@broken("signatures.signature_is_complete", because="mlflow 2.10.2 cannot read 'map'")
+@failing("signatures.signature_is_complete", because="mlflow 2.10.2 cannot read 'map'")
 def test_a_type_that_only_a_later_mlflow_knows() -> list[Finding]:
     prices = {"type": "map", "values": {"type": "double"}, "name": "prices", "required": True}
     return model_findings("signatures.signature_is_complete", model([COLUMN, prices], [TENSOR]))
 
 
-@broken("signatures.signature_is_complete", because="cannot be understood")
+@failing("signatures.signature_is_complete", because="cannot be understood")
 def test_a_signature_that_is_no_json() -> list[Finding]:
     broken_off = {"MLmodel": "flavors: {}\nsignature: {inputs: '[{', outputs: '[]'}\n"}
     return model_findings("signatures.signature_is_complete", broken_off)
 
 
-@sound("signatures.signature_is_complete", because="1 inputs and 1 outputs", at="MLmodel: signature: ")
+@passing("signatures.signature_is_complete", because="1 inputs and 1 outputs", at="MLmodel: signature: ")
 def test_inputs_and_outputs() -> list[Finding]:
     return model_findings("signatures.signature_is_complete", model([COLUMN], [TENSOR]))

@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from controls.live_twins import Instead, findings, handed_over
-from controls.registry import broken, sound
+from contract_examples.live import Instead, findings, handed_over
+from contract_examples.registry import failing, passing
 
 from trivet.contracts.paths import EMPTY_FILE, MODEL_FILES
 from trivet.model.clients import StoreClient
@@ -43,25 +43,25 @@ def without(store: StoreClient, content: str) -> Instead:
 # storage_uri_names_the_model_directory
 
 
-@broken("paths.storage_uri_names_the_model_directory", because="is too high: MLmodel lies in model/MLmodel")
+@failing("paths.storage_uri_names_the_model_directory", because="is too high: MLmodel lies in model/MLmodel")
 def test_a_uri_one_level_too_high(session: LocalSession, handover: Handover) -> list[Finding]:
     twin = replace(handover, storage_uri=above(handover.storage_uri))
     return findings(session, "paths.storage_uri_names_the_model_directory", handover=twin)
 
 
-@broken("paths.storage_uri_names_the_model_directory", because="holds 0 files and no MLmodel")
+@failing("paths.storage_uri_names_the_model_directory", because="holds 0 files and no MLmodel")
 def test_a_uri_of_nothing(session: LocalSession, handover: Handover) -> list[Finding]:
     twin = replace(handover, storage_uri=f"{above(handover.storage_uri)}modle/")
     return findings(session, "paths.storage_uri_names_the_model_directory", handover=twin)
 
 
-@broken("paths.storage_uri_names_the_model_directory", because="is not in this store")
+@failing("paths.storage_uri_names_the_model_directory", because="is not in this store")
 def test_a_uri_that_leads_to_the_tracking_server(session: LocalSession, handover: Handover) -> list[Finding]:
     twin = replace(handover, storage_uri=PROXIED)
     return findings(session, "paths.storage_uri_names_the_model_directory", handover=twin)
 
 
-@sound("paths.storage_uri_names_the_model_directory")
+@passing("paths.storage_uri_names_the_model_directory")
 def test_the_uri_that_was_resolved(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.storage_uri_names_the_model_directory")
 
@@ -69,7 +69,7 @@ def test_the_uri_that_was_resolved(session: LocalSession) -> list[Finding]:
 # every_name_leads_to_the_same_bytes
 
 
-@broken("paths.every_name_leads_to_the_same_bytes", because="which differs from what is served")
+@failing("paths.every_name_leads_to_the_same_bytes", because="which differs from what is served")
 def test_an_alias_of_another_version(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     trainer.log_model(estimator="logistic-regression", register_as="twin-alias", alias="production")
@@ -77,13 +77,13 @@ def test_an_alias_of_another_version(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.every_name_leads_to_the_same_bytes", handover=handed_over(session, served))
 
 
-@broken("paths.every_name_leads_to_the_same_bytes", because="@production leads nowhere")
+@failing("paths.every_name_leads_to_the_same_bytes", because="@production leads nowhere")
 def test_an_alias_that_nobody_set(session: LocalSession) -> list[Finding]:
     served = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-no-alias")
     return findings(session, "paths.every_name_leads_to_the_same_bytes", handover=handed_over(session, served))
 
 
-@broken("paths.every_name_leads_to_the_same_bytes", because="MLflow downloads something else")
+@failing("paths.every_name_leads_to_the_same_bytes", because="MLflow downloads something else")
 def test_a_client_that_caches_an_older_model(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     older = trainer.artifacts(f"runs:/{trainer.log_model(estimator='logistic-regression').run_id}/model")
@@ -92,7 +92,7 @@ def test_a_client_that_caches_an_older_model(session: LocalSession) -> list[Find
     )
 
 
-@sound("paths.every_name_leads_to_the_same_bytes")
+@passing("paths.every_name_leads_to_the_same_bytes")
 def test_the_names_of_the_hand_off(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.every_name_leads_to_the_same_bytes")
 
@@ -100,19 +100,19 @@ def test_the_names_of_the_hand_off(session: LocalSession) -> list[Finding]:
 # download_is_byte_identical
 
 
-@broken("paths.download_is_byte_identical", because="the storage initializer does not fetch mlflow-artifacts:/")
+@failing("paths.download_is_byte_identical", because="the storage initializer does not fetch mlflow-artifacts:/")
 def test_a_uri_that_the_initializer_refuses(session: LocalSession, handover: Handover) -> list[Finding]:
     return findings(session, "paths.download_is_byte_identical", handover=replace(handover, storage_uri=PROXIED))
 
 
-@broken("paths.download_is_byte_identical", because="1 files differ after the download: code/__init__.py")
+@failing("paths.download_is_byte_identical", because="1 files differ after the download: code/__init__.py")
 def test_an_initializer_that_leaves_out_empty_files(session: LocalSession, handover: Handover) -> list[Finding]:
     store = session.client("store")
     twin = replace(handover, storage_uri=store.write("twin-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""}))
     return findings(session, "paths.download_is_byte_identical", handover=twin, store=without_empty_files(store))
 
 
-@sound("paths.download_is_byte_identical")
+@passing("paths.download_is_byte_identical")
 def test_an_initializer_that_fetches_empty_files(session: LocalSession, handover: Handover) -> list[Finding]:
     twin = replace(
         handover, storage_uri=session.client("store").write("twin-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""})
@@ -120,7 +120,7 @@ def test_an_initializer_that_fetches_empty_files(session: LocalSession, handover
     return findings(session, "paths.download_is_byte_identical", handover=twin)
 
 
-@sound("paths.download_is_byte_identical")
+@passing("paths.download_is_byte_identical")
 def test_the_model_that_was_handed_over(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.download_is_byte_identical")
 
@@ -128,13 +128,13 @@ def test_the_model_that_was_handed_over(session: LocalSession) -> list[Finding]:
 # any_directory_name_arrives_or_is_refused
 
 
-@broken("paths.any_directory_name_arrives_or_is_refused", because="arrives as ['MLmodel', 'code/util.py']")
+@failing("paths.any_directory_name_arrives_or_is_refused", because="arrives as ['MLmodel', 'code/util.py']")
 def test_names_with_an_initializer_that_leaves_out_a_file(session: LocalSession) -> list[Finding]:
     store = without(session.client("store"), hashlib.sha256(MODEL_FILES["data/model.bin"]).hexdigest())
     return findings(session, "paths.any_directory_name_arrives_or_is_refused", store=store)
 
 
-@sound("paths.any_directory_name_arrives_or_is_refused")
+@passing("paths.any_directory_name_arrives_or_is_refused")
 def test_names_with_the_real_initializer(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.any_directory_name_arrives_or_is_refused")
 
@@ -142,12 +142,12 @@ def test_names_with_the_real_initializer(session: LocalSession) -> list[Finding]
 # empty_files_arrive
 
 
-@broken("paths.empty_files_arrive", because="left out code/__init__.py, because it is empty")
+@failing("paths.empty_files_arrive", because="left out code/__init__.py, because it is empty")
 def test_an_initializer_that_skips_what_is_empty(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.empty_files_arrive", store=without_empty_files(session.client("store")))
 
 
-@sound("paths.empty_files_arrive")
+@passing("paths.empty_files_arrive")
 def test_an_initializer_that_skips_nothing(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.empty_files_arrive")
 
@@ -155,7 +155,7 @@ def test_an_initializer_that_skips_nothing(session: LocalSession) -> list[Findin
 # wrong_level_is_refused
 
 
-@broken("paths.wrong_level_is_refused", because="one level too high, runs:/")
+@failing("paths.wrong_level_is_refused", because="one level too high, runs:/")
 def test_a_run_with_mlmodel_at_its_root_too(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     model = trainer.log_model(estimator="logistic-regression", register_as="twin-two-levels")
@@ -164,12 +164,12 @@ def test_a_run_with_mlmodel_at_its_root_too(session: LocalSession) -> list[Findi
     return findings(session, "paths.wrong_level_is_refused", handover=handed_over(session, model))
 
 
-@broken("paths.wrong_level_is_refused", because="without naming the right directory")
+@failing("paths.wrong_level_is_refused", because="without naming the right directory")
 def test_a_server_that_lists_no_artifacts(session: LocalSession) -> list[Finding]:
     tracking = Instead(session.client("tracking"), list_artifacts=lambda run_id, path="": [])
     return findings(session, "paths.wrong_level_is_refused", tracking=tracking)
 
 
-@sound("paths.wrong_level_is_refused")
+@passing("paths.wrong_level_is_refused")
 def test_wrong_levels_of_the_hand_off(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.wrong_level_is_refused")

@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from controls.twins import place
+from contract_examples.static import place
 
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome, combine
@@ -31,7 +31,7 @@ CONTROLS: dict[str, set[str]] = defaultdict(set)
 """Contract id → which kinds of controls it has, named as the decorators are."""
 
 
-def broken(identifier: str, *, because: str, at: str = "") -> Callable[[Control], Callable[..., None]]:
+def failing(identifier: str, *, because: str, at: str = "") -> Callable[[Control], Callable[..., None]]:
     """The contract must come to FAILED, and must not confirm a place that it finds fault with."""
 
     def check(findings: list[Finding]) -> None:
@@ -46,17 +46,17 @@ def broken(identifier: str, *, because: str, at: str = "") -> Callable[[Control]
         )
         assert not failed & passed, f"both right and wrong:\n{_told(findings)}"
 
-    return _control(identifier, "broken", check)
+    return _control(identifier, "failing", check)
 
 
-def sound(identifier: str, *, because: str = "", at: str = "") -> Callable[[Control], Callable[..., None]]:
+def passing(identifier: str, *, because: str = "", at: str = "") -> Callable[[Control], Callable[..., None]]:
     """The contract must come to PASSED, and must not say beside it that it does not apply."""
 
     def check(findings: list[Finding]) -> None:
         _comes_to(Outcome.PASSED, because, at, findings)
         assert all(finding.outcome is Outcome.PASSED for finding in findings), _told(findings)
 
-    return _control(identifier, "sound", check)
+    return _control(identifier, "passing", check)
 
 
 def inconclusive(identifier: str, *, because: str, at: str = "") -> Callable[[Control], Callable[..., None]]:

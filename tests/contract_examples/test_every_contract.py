@@ -5,19 +5,19 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from controls.registry import CONTROLS
+from contract_examples.registry import CONTROLS
 
 from trivet.engine.registry import Registry
 
 
 def test_every_contract_has_controls() -> None:
     for file in sorted(Path(__file__).parent.glob("test_*.py")):
-        importlib.import_module(f"controls.{file.stem}")
+        importlib.import_module(f"contract_examples.{file.stem}")
     contracts = Registry().contracts
     lacking = [
         f"{identifier} has no {kind} twin"
         for identifier in contracts
-        for kind in ("broken", "sound")
+        for kind in ("failing", "passing")
         if kind not in CONTROLS[identifier]
     ]
     assert not lacking, "\n".join(lacking)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unit.paper_cluster import bad, good
+from fakes.scenario_session import bad, good
 
 from trivet.model.finding import Evidence
 from trivet.model.report import Phase, Provenance, StackSummary

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from controls.live_twins import Instead, findings, handed_over
-from controls.registry import broken, sound
+from contract_examples.live import Instead, findings, handed_over
+from contract_examples.registry import failing, passing
 
 from trivet.model.finding import Finding
 from trivet.model.handover import Handover
@@ -13,19 +13,19 @@ from trivet.targets.local.session import LocalSession
 pytestmark = pytest.mark.processes
 
 
-@broken("serving.model_becomes_ready", because="MLmodel")
+@failing("serving.model_becomes_ready", because="MLmodel")
 def test_a_storage_uri_one_level_too_high(session: LocalSession, handover: Handover) -> list[Finding]:
     too_high = handover.storage_uri.rstrip("/").rpartition("/")[0]
     with session.client("serving").deploy(too_high) as twin:
         return findings(session, "serving.model_becomes_ready", serving=twin)
 
 
-@sound("serving.model_becomes_ready")
+@passing("serving.model_becomes_ready")
 def test_the_model_that_was_handed_over(session: LocalSession) -> list[Finding]:
     return findings(session, "serving.model_becomes_ready")
 
 
-@broken("serving.predictions_equal_the_trainers", because="the trainer says")
+@failing("serving.predictions_equal_the_trainers", because="the trainer says")
 def test_another_model_is_served(session: LocalSession) -> list[Finding]:
     (served,) = session.subjects("model_directory")
     columns = {"age": "float64", "sessions": "int64", "basket": "float64"}
@@ -35,13 +35,13 @@ def test_another_model_is_served(session: LocalSession) -> list[Finding]:
         return findings(session, "serving.predictions_equal_the_trainers", serving=twin, model_directory=served)
 
 
-@broken("serving.predictions_equal_the_trainers", because="to inputs that satisfy the signature")
+@failing("serving.predictions_equal_the_trainers", because="to inputs that satisfy the signature")
 def test_a_runtime_that_knows_the_model_by_another_name(session: LocalSession) -> list[Finding]:
     serving = session.client("serving")
     twin = Instead(serving, infer=lambda request: serving.get("/v2/models/unknown"))
     return findings(session, "serving.predictions_equal_the_trainers", serving=twin)
 
 
-@sound("serving.predictions_equal_the_trainers")
+@passing("serving.predictions_equal_the_trainers")
 def test_the_predictions_of_the_model_that_was_handed_over(session: LocalSession) -> list[Finding]:
     return findings(session, "serving.predictions_equal_the_trainers")

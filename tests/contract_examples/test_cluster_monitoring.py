@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from controls.live_twins import Instead, findings
-from controls.registry import broken, sound
+from contract_examples.live import Instead, findings
+from contract_examples.registry import failing, passing
 
 from trivet.contracts import monitoring
 from trivet.integration.monitoring import INFER, METRICS_PORT, REQUESTS
@@ -23,7 +23,7 @@ def asking(session: ClusterSession, change: Callable[[str], str]) -> Instead:
     return Instead(metrics, query=lambda promql: metrics.query(change(promql)))
 
 
-@broken("monitoring.requests_are_counted", because="Prometheus has no such series")
+@failing("monitoring.requests_are_counted", because="Prometheus has no such series")
 def test_a_metric_that_is_published_and_does_not_exist(
     cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
 ) -> list[Finding]:
@@ -32,7 +32,7 @@ def test_a_metric_that_is_published_and_does_not_exist(
     return findings(cluster_session, "monitoring.requests_are_counted", metrics=twin)
 
 
-@broken("monitoring.requests_are_counted", because="are counted by")
+@failing("monitoring.requests_are_counted", because="are counted by")
 def test_a_query_that_counts_readiness_probes(
     cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
 ) -> list[Finding]:
@@ -41,17 +41,17 @@ def test_a_query_that_counts_readiness_probes(
     return findings(cluster_session, "monitoring.requests_are_counted", metrics=twin)
 
 
-@sound("monitoring.requests_are_counted")
+@passing("monitoring.requests_are_counted")
 def test_the_queries_of_the_core_library(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "monitoring.requests_are_counted")
 
 
-@broken("monitoring.annotated_port_has_metrics", because="which the pod is annotated with, answers HTTP 404")
+@failing("monitoring.annotated_port_has_metrics", because="which the pod is annotated with, answers HTTP 404")
 def test_the_port_that_kserve_names(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "monitoring.annotated_port_has_metrics")
 
 
-@sound("monitoring.annotated_port_has_metrics")
+@passing("monitoring.annotated_port_has_metrics")
 def test_the_port_that_mlserver_has(cluster_session: ClusterSession) -> list[Finding]:
     cluster = cluster_session.client("cluster")
 

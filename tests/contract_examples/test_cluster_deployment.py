@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from controls.live_twins import STACK, Instead, findings
-from controls.registry import broken, sound
-from controls.twins import stack
+from contract_examples.live import STACK, Instead, findings
+from contract_examples.registry import failing, passing
+from contract_examples.static import stack
 
 from trivet.contracts.deployment import standard_mode
 from trivet.model.finding import Finding
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 MODE = standard_mode(stack(STACK))
 
 
-@broken("deployment.standard_mode_answers_too", because=f"after Ready=True in mode {MODE} went wrong")
+@failing("deployment.standard_mode_answers_too", because=f"after Ready=True in mode {MODE} went wrong")
 def test_a_deployment_whose_probe_asks_for_the_port_only(cluster_session: ClusterSession) -> list[Finding]:
     cluster = cluster_session.client("cluster")
 
@@ -34,6 +34,6 @@ def test_a_deployment_whose_probe_asks_for_the_port_only(cluster_session: Cluste
     return findings(cluster_session, "deployment.standard_mode_answers_too", cluster=Instead(cluster, apply=apply))
 
 
-@sound("deployment.standard_mode_answers_too")
+@passing("deployment.standard_mode_answers_too")
 def test_a_deployment_whose_probe_asks_for_the_model(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "deployment.standard_mode_answers_too")

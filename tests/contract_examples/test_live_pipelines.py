@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from controls.live_twins import Instead, findings
-from controls.registry import broken, sound
+from contract_examples.live import Instead, findings
+from contract_examples.registry import failing, passing
 
 from trivet.model.finding import Finding
 from trivet.model.handover import PipelineRun
@@ -46,22 +46,22 @@ def changed(session: LocalSession, **outputs: Any) -> Instead:
 # success_means_a_recorded_run
 
 
-@broken("pipelines.success_means_a_recorded_run", because="has no parameters, no registered version")
+@failing("pipelines.success_means_a_recorded_run", because="has no parameters, no registered version")
 def test_a_run_that_recorded_little(session: LocalSession, swallowing: Instead) -> list[Finding]:
     return findings(session, "pipelines.success_means_a_recorded_run", pipelines=swallowing)
 
 
-@broken("pipelines.success_means_a_recorded_run", because="handed no run id on")
+@failing("pipelines.success_means_a_recorded_run", because="handed no run id on")
 def test_a_step_without_run(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id=""))
 
 
-@broken("pipelines.success_means_a_recorded_run", because="MLflow does not know its run")
+@failing("pipelines.success_means_a_recorded_run", because="MLflow does not know its run")
 def test_a_run_on_another_server(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id="0" * 32))
 
 
-@broken("pipelines.success_means_a_recorded_run", because="is FAILED, and the pipeline succeeded")
+@failing("pipelines.success_means_a_recorded_run", because="is FAILED, and the pipeline succeeded")
 def test_a_run_that_did_not_finish(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     run_id = trainer.log_model(estimator="logistic-regression", register_as="twin-failed").run_id
@@ -75,7 +75,7 @@ def test_a_run_that_did_not_finish(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id=run_id))
 
 
-@sound("pipelines.success_means_a_recorded_run")
+@passing("pipelines.success_means_a_recorded_run")
 def test_the_run_of_the_hand_off(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.success_means_a_recorded_run")
 
@@ -83,12 +83,14 @@ def test_the_run_of_the_hand_off(session: LocalSession) -> list[Finding]:
 # unrecorded_run_fails_the_pipeline
 
 
-@broken("pipelines.unrecorded_run_fails_the_pipeline", because="succeeded although the tracking server was unreachable")
+@failing(
+    "pipelines.unrecorded_run_fails_the_pipeline", because="succeeded although the tracking server was unreachable"
+)
 def test_a_step_that_swallows_the_error(session: LocalSession, swallowing: Instead) -> list[Finding]:
     return findings(session, "pipelines.unrecorded_run_fails_the_pipeline", pipelines=swallowing)
 
 
-@sound("pipelines.unrecorded_run_fails_the_pipeline")
+@passing("pipelines.unrecorded_run_fails_the_pipeline")
 def test_a_step_that_fails_with_the_error(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.unrecorded_run_fails_the_pipeline")
 
@@ -96,24 +98,24 @@ def test_a_step_that_fails_with_the_error(session: LocalSession) -> list[Finding
 # run_id_and_model_uri_travel
 
 
-@broken("pipelines.run_id_and_model_uri_travel", because="the model's metadata names run None")
+@failing("pipelines.run_id_and_model_uri_travel", because="the model's metadata names run None")
 def test_a_model_without_metadata(session: LocalSession, swallowing: Instead) -> list[Finding]:
     return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=swallowing)
 
 
-@broken("pipelines.run_id_and_model_uri_travel", because="hands on no model_uri")
+@failing("pipelines.run_id_and_model_uri_travel", because="hands on no model_uri")
 def test_a_step_that_hands_on_no_uri(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=changed(session, model_uri=""))
 
 
-@broken("pipelines.run_id_and_model_uri_travel", because="travels, and leads nowhere")
+@failing("pipelines.run_id_and_model_uri_travel", because="travels, and leads nowhere")
 def test_a_uri_that_leads_nowhere(session: LocalSession) -> list[Finding]:
     run = session.client("handover").model.run_id
     twin = changed(session, model_uri=f"runs:/{run}/modle")
     return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=twin)
 
 
-@sound("pipelines.run_id_and_model_uri_travel")
+@passing("pipelines.run_id_and_model_uri_travel")
 def test_the_outputs_of_the_hand_off(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.run_id_and_model_uri_travel")
 
@@ -121,12 +123,14 @@ def test_the_outputs_of_the_hand_off(session: LocalSession) -> list[Finding]:
 # passed_gate_leads_to_deployment
 
 
-@broken("pipelines.passed_gate_leads_to_deployment", because="the gate said 'true', and the deploying step did not run")
+@failing(
+    "pipelines.passed_gate_leads_to_deployment", because="the gate said 'true', and the deploying step did not run"
+)
 def test_nothing_behind_the_gate(session: LocalSession, swallowing: Instead) -> list[Finding]:
     return findings(session, "pipelines.passed_gate_leads_to_deployment", pipelines=swallowing)
 
 
-@broken("pipelines.passed_gate_leads_to_deployment", because="no condition on the gate stands before the deployment")
+@failing("pipelines.passed_gate_leads_to_deployment", because="no condition on the gate stands before the deployment")
 def test_a_condition_that_no_runner_saw_and_nobody_compiled(session: LocalSession) -> list[Finding]:
     (compiled,) = session.subjects("compiled_pipeline")
     document = deepcopy(dict(compiled.document))
@@ -136,7 +140,7 @@ def test_a_condition_that_no_runner_saw_and_nobody_compiled(session: LocalSessio
     return findings(session, "pipelines.passed_gate_leads_to_deployment", compiled_pipeline=twin)
 
 
-@sound("pipelines.passed_gate_leads_to_deployment")
+@passing("pipelines.passed_gate_leads_to_deployment")
 def test_the_deployment_of_the_hand_off(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.passed_gate_leads_to_deployment")
 
@@ -144,11 +148,11 @@ def test_the_deployment_of_the_hand_off(session: LocalSession) -> list[Finding]:
 # gate_compares_with_production
 
 
-@broken("pipelines.gate_compares_with_production", because="passes although production has 0.999")
+@failing("pipelines.gate_compares_with_production", because="passes although production has 0.999")
 def test_a_gate_that_knows_a_constant(session: LocalSession, swallowing: Instead) -> list[Finding]:
     return findings(session, "pipelines.gate_compares_with_production", pipelines=swallowing)
 
 
-@sound("pipelines.gate_compares_with_production")
+@passing("pipelines.gate_compares_with_production")
 def test_a_gate_that_asks_what_is_in_production(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.gate_compares_with_production")

@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> None:
     elif verb == "exec":
         print("refused")
     else:
-        sys.exit(f"kubectl on paper does not know {verb}")
+        sys.exit(f"the fake kubectl does not know {verb}")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from controls.live_twins import Instead, findings
-from controls.registry import broken, sound
+from contract_examples.live import Instead, findings
+from contract_examples.registry import failing, passing
 
 from trivet.model.clients import Refused
 from trivet.model.finding import Finding
@@ -33,7 +33,7 @@ def as_the_python_client_asks(session: ClusterSession) -> Instead:
     return Instead(cluster, apply=apply)
 
 
-@broken("admission.nothing_applied_vanishes", because="spec.predictor.containerSpec is gone")
+@failing("admission.nothing_applied_vanishes", because="spec.predictor.containerSpec is gone")
 def test_a_service_with_a_field_that_the_api_does_not_have(cluster_session: ClusterSession) -> list[Finding]:
     handover = cluster_session.client("handover")
     spec = {"predictor": {**handover.service["spec"]["predictor"], "containerSpec": {"readinessProbe": {}}}}
@@ -41,18 +41,18 @@ def test_a_service_with_a_field_that_the_api_does_not_have(cluster_session: Clus
     return findings(cluster_session, "admission.nothing_applied_vanishes", handover=twin)
 
 
-@sound("admission.nothing_applied_vanishes")
+@passing("admission.nothing_applied_vanishes")
 def test_the_service_that_was_handed_over(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "admission.nothing_applied_vanishes")
 
 
-@broken("admission.unknown_field_is_refused", because="accepted and dropped without a word")
+@failing("admission.unknown_field_is_refused", because="accepted and dropped without a word")
 def test_a_client_that_does_not_ask_for_validation(cluster_session: ClusterSession) -> list[Finding]:
     twin = as_the_python_client_asks(cluster_session)
     return findings(cluster_session, "admission.unknown_field_is_refused", cluster=twin)
 
 
-@sound("admission.unknown_field_is_refused")
+@passing("admission.unknown_field_is_refused")
 def test_a_client_that_asks_for_validation(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "admission.unknown_field_is_refused")
 
@@ -77,13 +77,13 @@ def webhook_looking_away(session: ClusterSession) -> Iterator[None]:
         kubectl.run("label", "namespace", namespace, f"{UNWATCHED}-")
 
 
-@broken("admission.contradictions_are_refused", because="is admitted")
+@failing("admission.contradictions_are_refused", because="is admitted")
 def test_a_webhook_that_does_not_cover_the_namespace(cluster_session: ClusterSession) -> list[Finding]:
     with webhook_looking_away(cluster_session):
         return findings(cluster_session, "admission.contradictions_are_refused")
 
 
-@sound("admission.contradictions_are_refused")
+@passing("admission.contradictions_are_refused")
 def test_the_webhook_of_kserve(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "admission.contradictions_are_refused")
 
@@ -91,12 +91,12 @@ def test_the_webhook_of_kserve(cluster_session: ClusterSession) -> list[Finding]
 # KServe itself is the broken twin, and what the remedy says the sound one.
 
 
-@broken("admission.what_cannot_be_deployed_is_refused", because="a canary of 150 % is admitted")
+@failing("admission.what_cannot_be_deployed_is_refused", because="a canary of 150 % is admitted")
 def test_what_kserve_admits(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "admission.what_cannot_be_deployed_is_refused")
 
 
-@sound("admission.what_cannot_be_deployed_is_refused")
+@passing("admission.what_cannot_be_deployed_is_refused")
 def test_a_gateway_that_looks_at_manifests_before_kserve_does(cluster_session: ClusterSession) -> list[Finding]:
     cluster = cluster_session.client("cluster")
 

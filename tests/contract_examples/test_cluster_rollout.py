@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from controls.live_twins import findings
-from controls.registry import broken, sound
+from contract_examples.live import findings
+from contract_examples.registry import failing, passing
 
 from trivet.integration import Rollback, TrackingApi, newest_revision, set_canary
 from trivet.model.finding import Finding
@@ -60,54 +60,54 @@ def by_default(cluster_session: ClusterSession) -> Rollout:
     )
 
 
-@broken("rollout.ready_means_loaded", because="is not ready yet")
+@failing("rollout.ready_means_loaded", because="is not ready yet")
 def test_a_service_without_a_readiness_probe(cluster_session: ClusterSession, by_default: Rollout) -> list[Finding]:
     return findings(cluster_session, "rollout.ready_means_loaded", rollout=by_default)
 
 
-@sound("rollout.ready_means_loaded")
+@passing("rollout.ready_means_loaded")
 def test_a_service_whose_probe_asks_for_the_model(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "rollout.ready_means_loaded")
 
 
-@broken("rollout.split_is_what_was_asked_for", because="and 32 % were asked for")
+@failing("rollout.split_is_what_was_asked_for", because="and 32 % were asked for")
 def test_a_split_of_another_percentage(cluster_session: ClusterSession) -> list[Finding]:
     asked = replace(cluster_session.client("rollout"), percent=32)
     return findings(cluster_session, "rollout.split_is_what_was_asked_for", rollout=asked)
 
 
-@sound("rollout.split_is_what_was_asked_for")
+@passing("rollout.split_is_what_was_asked_for")
 def test_the_split_that_was_asked_for(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "rollout.split_is_what_was_asked_for")
 
 
-@broken("rollout.promotion_loses_no_request", because="is not ready yet")
+@failing("rollout.promotion_loses_no_request", because="is not ready yet")
 def test_a_canary_that_has_not_loaded_its_model(cluster_session: ClusterSession, by_default: Rollout) -> list[Finding]:
     return findings(cluster_session, "rollout.promotion_loses_no_request", rollout=by_default)
 
 
-@sound("rollout.promotion_loses_no_request")
+@passing("rollout.promotion_loses_no_request")
 def test_a_promotion_by_the_core_library(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "rollout.promotion_loses_no_request")
 
 
-@broken("rollout.rollback_loses_no_request", because="around rollback were lost")
+@failing("rollout.rollback_loses_no_request", because="around rollback were lost")
 def test_a_rollback_to_a_revision_at_zero(cluster_session: ClusterSession, by_default: Rollout) -> list[Finding]:
     return findings(cluster_session, "rollout.rollback_loses_no_request", rollout=by_default)
 
 
-@sound("rollout.rollback_loses_no_request")
+@passing("rollout.rollback_loses_no_request")
 def test_rollbacks_by_the_core_library(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "rollout.rollback_loses_no_request")
 
 
-@broken("rollout.status_names_who_answers", because="neither model answered")
+@failing("rollout.status_names_who_answers", because="neither model answered")
 def test_a_status_that_names_a_revision_before_it_answers(
     cluster_session: ClusterSession, by_default: Rollout
 ) -> list[Finding]:
     return findings(cluster_session, "rollout.status_names_who_answers", rollout=by_default)
 
 
-@sound("rollout.status_names_who_answers")
+@passing("rollout.status_names_who_answers")
 def test_the_status_of_a_roll_out(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "rollout.status_names_who_answers")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from controls.registry import broken, inconclusive, not_applicable, sound
-from controls.twins import model_findings, runtime
+from contract_examples.registry import failing, inconclusive, not_applicable, passing
+from contract_examples.static import model_findings, runtime
 
 from trivet.errors import CannotTell
 from trivet.model.finding import Finding
@@ -45,7 +45,7 @@ BOOSTER = "xgboost: {model_class: xgboost.sklearn.XGBClassifier}"
 # dependencies_fit_the_runtime
 
 
-@broken(
+@failing(
     "environment.dependencies_fit_the_runtime",
     because="saved with scikit-learn 1.5.2, and the runtime has 1.4.1.post1",
     at="MLmodel: sklearn_version: 1.5.2",
@@ -54,7 +54,7 @@ def test_a_newer_scikit_learn() -> list[Finding]:
     return model_findings("environment.dependencies_fit_the_runtime", model(**{"1.4.1.post1": "1.5.2"}))
 
 
-@broken(
+@failing(
     "environment.dependencies_fit_the_runtime", because="scikit-learn 1.5.2", at="requirements.txt: scikit-learn==1.5.2"
 )
 def test_a_newer_scikit_learn_that_only_the_requirements_name() -> list[Finding]:
@@ -62,14 +62,14 @@ def test_a_newer_scikit_learn_that_only_the_requirements_name() -> list[Finding]
     return model_findings("environment.dependencies_fit_the_runtime", files)
 
 
-@broken("environment.dependencies_fit_the_runtime", because="scikit-learn 1.5.2", at="MLmodel: sklearn_version: 1.5.2")
+@failing("environment.dependencies_fit_the_runtime", because="scikit-learn 1.5.2", at="MLmodel: sklearn_version: 1.5.2")
 def test_the_flavor_is_believed_rather_than_the_requirements() -> list[Finding]:
     files = model(**{"sklearn_version: 1.4.1.post1": "sklearn_version: 1.5.2"})
     return model_findings("environment.dependencies_fit_the_runtime", files)
 
 
 @pytest.mark.parametrize("line", ["", "    serialization_format: pickle\n", "    serialization_format: cloudpickle\n"])
-@broken(
+@failing(
     "environment.dependencies_fit_the_runtime",
     because="saved with numpy 2.1.3, and the runtime has 1.26.4",
     at="requirements.txt: numpy==2.1.3",
@@ -79,20 +79,20 @@ def test_a_newer_numpy(line: str) -> list[Finding]:
     return model_findings("environment.dependencies_fit_the_runtime", model(**changes))
 
 
-@sound("environment.dependencies_fit_the_runtime", because="scikit-learn 1.4.1.post1 is read by the runtime's")
+@passing("environment.dependencies_fit_the_runtime", because="scikit-learn 1.4.1.post1 is read by the runtime's")
 def test_a_newer_numpy_of_a_model_that_pickles_none_of_its_objects() -> list[Finding]:
     changes = {"numpy==1.26.4": "numpy==2.1.3", "cloudpickle": "skops"}
     return model_findings("environment.dependencies_fit_the_runtime", model(**changes))
 
 
-@sound("environment.dependencies_fit_the_runtime", because="numpy 1.24.0 is read by the runtime's 1.26.4")
+@passing("environment.dependencies_fit_the_runtime", because="numpy 1.24.0 is read by the runtime's 1.26.4")
 def test_an_older_numpy_and_another_patch() -> list[Finding]:
     changes = {"numpy==1.26.4": "numpy==1.24.0", "1.4.1.post1": "1.4.2"}
     return model_findings("environment.dependencies_fit_the_runtime", model(**changes))
 
 
 @pytest.mark.parametrize("version", ["dev", "''"])
-@sound("environment.dependencies_fit_the_runtime", because="scikit-learn 1.4.1.post1 is read")
+@passing("environment.dependencies_fit_the_runtime", because="scikit-learn 1.4.1.post1 is read")
 def test_a_version_that_is_none_leaves_the_requirements(version: str) -> list[Finding]:
     files = model(**{"sklearn_version: 1.4.1.post1": f"sklearn_version: {version}"})
     return model_findings("environment.dependencies_fit_the_runtime", files)
@@ -124,7 +124,7 @@ def test_a_pickled_python_model_may_hold_what_does_not_fit(old: str, new: str, b
     control()
 
 
-@sound("environment.dependencies_fit_the_runtime")
+@passing("environment.dependencies_fit_the_runtime")
 def test_a_pickled_python_model_with_the_runtimes_versions() -> list[Finding]:
     return model_findings("environment.dependencies_fit_the_runtime", flavored(CUSTOM))
 
@@ -137,7 +137,7 @@ def test_a_model_that_is_no_pickle() -> list[Finding]:
 # versions_are_the_same
 
 
-@broken(
+@failing(
     "environment.versions_are_the_same",
     because="saved with numpy 1.26.3, and the runtime has 1.26.4",
     at="requirements.txt: numpy==1.26.3",
@@ -146,25 +146,25 @@ def test_another_patch() -> list[Finding]:
     return model_findings("environment.versions_are_the_same", model(**{"numpy==1.26.4": "numpy==1.26.3"}))
 
 
-@broken("environment.versions_are_the_same", because="saved with mlflow 2.10.1", at="MLmodel: mlflow_version: 2.10.1")
+@failing("environment.versions_are_the_same", because="saved with mlflow 2.10.1", at="MLmodel: mlflow_version: 2.10.1")
 def test_another_patch_of_mlflow() -> list[Finding]:
     files = model(**{"mlflow_version: 2.10.2": "mlflow_version: 2.10.1"})
     return model_findings("environment.versions_are_the_same", files)
 
 
-@broken(
+@failing(
     "environment.versions_are_the_same", because="saved with lightgbm 4.0.0", at="requirements.txt: lightgbm==4.0.0"
 )
 def test_a_package_that_the_runtime_lacks() -> list[Finding]:
     return model_findings("environment.versions_are_the_same", model(**{"mlflow==": "lightgbm==4.0.0\nmlflow=="}))
 
 
-@sound("environment.versions_are_the_same", because="mlflow 2.10.2 in both", at="MLmodel: mlflow_version")
+@passing("environment.versions_are_the_same", because="mlflow 2.10.2 in both", at="MLmodel: mlflow_version")
 def test_the_runtimes_versions() -> list[Finding]:
     return model_findings("environment.versions_are_the_same", SOUND)
 
 
-@sound("environment.versions_are_the_same")
+@passing("environment.versions_are_the_same")
 def test_a_wheel_beside_the_model_states_no_version() -> list[Finding]:
     return model_findings("environment.versions_are_the_same", model(**{"mlflow==2.10.2": "./wheels/own.whl"}))
 
@@ -185,7 +185,7 @@ def test_requirements_that_are_no_text_cannot_be_judged() -> None:
 PYTHON_ENV = "# as MLflow writes it\npython: '3.10.14'\nbuild_dependencies:\n- pip==23.0\n"
 
 
-@broken(
+@failing(
     "environment.python_fits_the_runtime",
     because="saved with Python 3.12.1, and the runtime's image has Python 3.10.12",
     at="MLmodel: python_version: 3.12.1",
@@ -194,7 +194,7 @@ def test_a_newer_python() -> list[Finding]:
     return model_findings("environment.python_fits_the_runtime", model(**{"3.10.14": "3.12.1"}))
 
 
-@broken(
+@failing(
     "environment.python_fits_the_runtime", because="saved with Python 3.12.1", at="python_env.yaml: python: '3.12.1'"
 )
 def test_a_newer_python_that_only_the_environment_file_names() -> list[Finding]:
@@ -202,17 +202,17 @@ def test_a_newer_python_that_only_the_environment_file_names() -> list[Finding]:
     return model_findings("environment.python_fits_the_runtime", files)
 
 
-@broken("environment.python_fits_the_runtime", because="and the runtime's image has Python 3.11")
+@failing("environment.python_fits_the_runtime", because="and the runtime's image has Python 3.11")
 def test_a_runtime_whose_image_is_not_known_has_the_python_of_its_lock() -> list[Finding]:
     return model_findings("environment.python_fits_the_runtime", SOUND, runtime({}, image_python="", python="3.11"))
 
 
-@sound("environment.python_fits_the_runtime")
+@passing("environment.python_fits_the_runtime")
 def test_another_patch_of_python() -> list[Finding]:
     return model_findings("environment.python_fits_the_runtime", SOUND)
 
 
-@sound("environment.python_fits_the_runtime", at="python_env.yaml: python: '3.10.14'")
+@passing("environment.python_fits_the_runtime", at="python_env.yaml: python: '3.10.14'")
 def test_another_patch_of_python_in_the_environment_file() -> list[Finding]:
     return model_findings("environment.python_fits_the_runtime", flavored(BOOSTER) | {"python_env.yaml": PYTHON_ENV})
 
@@ -231,18 +231,18 @@ FORMAT = "MLmodel: serialization_format: "
 SKOPS = model(**{"cloudpickle": "skops"})
 
 
-@broken("environment.serialization_is_readable", because="MLflow 2.10.2 cannot read", at=FORMAT + "skops")
+@failing("environment.serialization_is_readable", because="MLflow 2.10.2 cannot read", at=FORMAT + "skops")
 def test_skops() -> list[Finding]:
     return model_findings("environment.serialization_is_readable", SKOPS)
 
 
-@broken("environment.serialization_is_readable", because="the runtime's lock holds no skops", at=FORMAT + "skops")
+@failing("environment.serialization_is_readable", because="the runtime's lock holds no skops", at=FORMAT + "skops")
 def test_skops_for_a_runtime_that_has_only_mlflow() -> list[Finding]:
     return model_findings("environment.serialization_is_readable", SKOPS, runtime({"mlflow": "3.9.0"}))
 
 
 @pytest.mark.parametrize("pins", [{"mlflow": "3.9.0"}, {"mlflow": None, "mlflow-skinny": "3.9.0"}])
-@sound("environment.serialization_is_readable", because="MLflow 3.9.0 and skops 0.13.0", at=FORMAT + "skops")
+@passing("environment.serialization_is_readable", because="MLflow 3.9.0 and skops 0.13.0", at=FORMAT + "skops")
 def test_skops_for_a_runtime_that_reads_it(pins: dict[str, str | None]) -> list[Finding]:
     return model_findings("environment.serialization_is_readable", SKOPS, runtime({**pins, "skops": "0.13.0"}))
 
@@ -258,18 +258,20 @@ def test_a_format_of_which_nothing_is_known() -> list[Finding]:
 
 
 @pytest.mark.parametrize("form", ["pickle", "cloudpickle"])
-@sound("environment.serialization_is_readable", because="every MLflow reads the format", at=FORMAT)
+@passing("environment.serialization_is_readable", because="every MLflow reads the format", at=FORMAT)
 def test_pickles(form: str) -> list[Finding]:
     return model_findings("environment.serialization_is_readable", model(**{": cloudpickle": f": {form}"}))
 
 
-@sound("environment.serialization_is_readable", because="every MLflow reads the format pickle", at="MLmodel: sklearn:")
+@passing(
+    "environment.serialization_is_readable", because="every MLflow reads the format pickle", at="MLmodel: sklearn:"
+)
 def test_a_model_without_a_format_is_a_pickle() -> list[Finding]:
     files = model(**{"    serialization_format: cloudpickle\n": ""})
     return model_findings("environment.serialization_is_readable", files)
 
 
-@sound("environment.serialization_is_readable", because="no flavor of this model", at="MLmodel: flavors:")
+@passing("environment.serialization_is_readable", because="no flavor of this model", at="MLmodel: flavors:")
 def test_a_flavor_of_one_format() -> list[Finding]:
     return model_findings("environment.serialization_is_readable", flavored(BOOSTER))
 
@@ -278,19 +280,19 @@ def test_a_flavor_of_one_format() -> list[Finding]:
 
 
 @pytest.mark.parametrize("requirement", ["numpy", "numpy>=1.26", "numpy==1.*", "numpy>=1.26,<2"])
-@broken("environment.requirements_are_pinned", because="takes whatever version", at="requirements.txt: numpy")
+@failing("environment.requirements_are_pinned", because="takes whatever version", at="requirements.txt: numpy")
 def test_a_range(requirement: str) -> list[Finding]:
     return model_findings("environment.requirements_are_pinned", model(**{"numpy==1.26.4": requirement}))
 
 
 @pytest.mark.parametrize("files", [{}, {"requirements.txt": "# none\n\n-r other.txt\n"}])
-@broken("environment.requirements_are_pinned", because="lists no requirements", at="/requirements.txt")
+@failing("environment.requirements_are_pinned", because="lists no requirements", at="/requirements.txt")
 def test_no_requirements(files: dict[str, str]) -> list[Finding]:
     return model_findings("environment.requirements_are_pinned", {"MLmodel": MLMODEL} | files)
 
 
 @pytest.mark.parametrize("requirement", ["numpy === 1.26.4", "numpy @ https://example.com/numpy-1.26.4.whl#sha256=0"])
-@sound("environment.requirements_are_pinned", because="numpy", at="requirements.txt: numpy")
+@passing("environment.requirements_are_pinned", because="numpy", at="requirements.txt: numpy")
 def test_other_exact_requirements(requirement: str) -> list[Finding]:
     files = model(**{"numpy==1.26.4": f"  {requirement}  # why", "mlflow==2.10.2": "./wheels/own.whl"})
     return model_findings("environment.requirements_are_pinned", files)
@@ -305,18 +307,18 @@ dependencies:
 """
 
 
-@sound("environment.requirements_are_pinned", because="numpy==1.26.4 is exact", at="conda.yaml: - numpy==1.26.4")
+@passing("environment.requirements_are_pinned", because="numpy==1.26.4 is exact", at="conda.yaml: - numpy==1.26.4")
 def test_pins_in_a_conda_file_with_comments() -> list[Finding]:
     return model_findings("environment.requirements_are_pinned", {"MLmodel": MLMODEL, "conda.yaml": CONDA})
 
 
 @pytest.mark.parametrize("package", ["numpy==1.26.4", "scikit-learn[alldeps]==1.4.1.post1"])
-@broken("environment.requirements_are_pinned", because="takes whatever version", at="conda.yaml: - ")
+@failing("environment.requirements_are_pinned", because="takes whatever version", at="conda.yaml: - ")
 def test_a_range_in_a_conda_file(package: str) -> list[Finding]:
     files = {"MLmodel": MLMODEL, "conda.yaml": CONDA.replace(package, package.replace("==", ">="))}
     return model_findings("environment.requirements_are_pinned", files)
 
 
-@sound("environment.requirements_are_pinned")
+@passing("environment.requirements_are_pinned")
 def test_a_conda_file_beside_requirements_is_not_read() -> list[Finding]:
     return model_findings("environment.requirements_are_pinned", SOUND | {"conda.yaml": CONDA.replace("==", ">=")})

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from controls.registry import broken, not_applicable, sound
-from controls.twins import findings
+from contract_examples.registry import failing, not_applicable, passing
+from contract_examples.static import findings
 
 from trivet.contracts.pipelines import Program, read_program
 from trivet.model.finding import Finding
@@ -120,14 +120,14 @@ def code(line: str) -> str:
         "mlflow.set_tracking_uri(f'http://{host}:5000')",
     ],
 )
-@broken(
+@failing(
     "pipelines.tracking_uri_is_injected", because="step train: its code names the tracking server", at='- "import os'
 )
 def test_a_server_in_the_code(line: str, field: str) -> list[Finding]:
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(code(line), field=field)))
 
 
-@broken("pipelines.tracking_uri_is_injected", because="its command sets MLFLOW_TRACKING_URI to 'http://tracking:5000'")
+@failing("pipelines.tracking_uri_is_injected", because="its command sets MLFLOW_TRACKING_URI to 'http://tracking:5000'")
 def test_a_server_in_a_shell_command() -> list[Finding]:
     shell = "export MLFLOW_TRACKING_URI=http://tracking:5000; python train.py"
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(shell)))
@@ -135,7 +135,7 @@ def test_a_server_in_a_shell_command() -> list[Finding]:
 
 @pytest.mark.parametrize("program", [INJECTED, "print('no mlflow')"])
 @pytest.mark.parametrize("parameter", ["tracking_uri", "MLFLOW_TRACKING_URI"])
-@broken(
+@failing(
     "pipelines.tracking_uri_is_injected", because="task train is given no ", at='defaultValue: "http://mlflow:5000"'
 )
 def test_a_default_that_the_pipeline_does_not_replace(parameter: str, program: str) -> list[Finding]:
@@ -143,7 +143,7 @@ def test_a_default_that_the_pipeline_does_not_replace(parameter: str, program: s
     return one(findings("pipelines.tracking_uri_is_injected", text))
 
 
-@broken("pipelines.tracking_uri_is_injected", because="task report is given no uri_of_tracking_url")
+@failing("pipelines.tracking_uri_is_injected", because="task report is given no uri_of_tracking_url")
 def test_a_default_of_a_step_that_stands_directly_in_the_pipeline() -> list[Finding]:
     definition = "inputDefinitions: {parameters: {uri_of_tracking_url: {defaultValue: http://mlflow:5000}}}"
     text = pipeline().replace("executorLabel: exec-report\n", f"executorLabel: exec-report\n    {definition}\n")
@@ -169,25 +169,25 @@ def test_a_default_of_a_step_that_stands_directly_in_the_pipeline() -> list[Find
         "handlers[0]('MLFLOW_TRACKING_URI', ADDRESS)",
     ],
 )
-@sound("pipelines.tracking_uri_is_injected", because="no step's code and no default in force", at="pipelineInfo")
+@passing("pipelines.tracking_uri_is_injected", because="no step's code and no default in force", at="pipelineInfo")
 def test_a_server_from_outside(line: str) -> list[Finding]:
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(code(line))))
 
 
 @pytest.mark.parametrize("default", ["", "mlruns", 5, None])
-@sound("pipelines.tracking_uri_is_injected", because="no step's code and no default in force")
+@passing("pipelines.tracking_uri_is_injected", because="no step's code and no default in force")
 def test_a_default_that_names_no_server(default: Any) -> list[Finding]:
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(given=False, default=default)))
 
 
-@sound("pipelines.tracking_uri_is_injected", because="no step's code and no default in force")
+@passing("pipelines.tracking_uri_is_injected", because="no step's code and no default in force")
 def test_a_server_in_the_environment_of_the_container() -> list[Finding]:
     env = "[{name: HOME, value: /}, {name: MLFLOW_TRACKING_URI, value: http://mlflow:5000}]"
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(parameter="other", env=env)))
 
 
 @pytest.mark.parametrize("env", ["[]", "[{name: HOME, value: /}]"])
-@sound(
+@passing(
     "pipelines.tracking_uri_is_injected", because="the pipeline gives train none either, so the platform is expected"
 )
 def test_a_server_that_only_the_platform_can_name(env: str) -> list[Finding]:
@@ -202,31 +202,31 @@ def test_steps_that_have_nothing_to_do_with_mlflow() -> list[Finding]:
 # resources_are_limited
 
 
-@broken("pipelines.resources_are_limited", because="step train has no limit for memory", at="resources: {cpuLimit")
+@failing("pipelines.resources_are_limited", because="step train has no limit for memory", at="resources: {cpuLimit")
 def test_no_memory_limit() -> list[Finding]:
     return findings("pipelines.resources_are_limited", pipeline(resources="{cpuLimit: 1.0, resourceCpuLimit: '1'}"))
 
 
-@broken("pipelines.resources_are_limited", because="step train has no limit for CPU and memory", at="resources: {}")
+@failing("pipelines.resources_are_limited", because="step train has no limit for CPU and memory", at="resources: {}")
 def test_no_limits() -> list[Finding]:
     return findings("pipelines.resources_are_limited", pipeline(resources="{}"))
 
 
-@broken("pipelines.resources_are_limited", because="step exec-train has no limit for CPU and memory")
+@failing("pipelines.resources_are_limited", because="step exec-train has no limit for CPU and memory")
 def test_an_executor_of_no_component_goes_by_its_own_name() -> list[Finding]:
     text = pipeline(resources="{}").replace("executorLabel: exec-train", "executorLabel: exec-other")
     return findings("pipelines.resources_are_limited", text)
 
 
 @pytest.mark.parametrize("field", ["count", "resourceCount"])
-@broken("pipelines.resources_are_limited", because="accelerators without saying of which type")
+@failing("pipelines.resources_are_limited", because="accelerators without saying of which type")
 def test_an_accelerator_without_type(field: str) -> list[Finding]:
     resources = f"{{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {{{field}: '1'}}}}"
     return findings("pipelines.resources_are_limited", pipeline(resources=resources))
 
 
 @pytest.mark.parametrize("field", ["type", "resourceType"])
-@broken("pipelines.resources_are_limited", because="names an accelerator and asks for none")
+@failing("pipelines.resources_are_limited", because="names an accelerator and asks for none")
 def test_an_accelerator_without_count(field: str) -> list[Finding]:
     resources = f"{{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {{{field}: nvidia.com/gpu}}}}"
     return findings("pipelines.resources_are_limited", pipeline(resources=resources))
@@ -241,7 +241,7 @@ def test_an_accelerator_without_count(field: str) -> list[Finding]:
         "{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {count: '1', type: nvidia.com/gpu}}",
     ],
 )
-@sound("pipelines.resources_are_limited", because="step train has limits", at="resources: {")
+@passing("pipelines.resources_are_limited", because="step train has limits", at="resources: {")
 def test_limits(resources: str) -> list[Finding]:
     found = findings("pipelines.resources_are_limited", pipeline(resources=resources))
     assert len(found) == 2
@@ -256,7 +256,7 @@ def test_no_containers() -> list[Finding]:
 # recording_step_is_not_cached
 
 
-@broken(
+@failing(
     "pipelines.recording_step_is_not_cached",
     because="task train records a run and is cached",
     at="cachingOptions: {enableCache: true}",
@@ -265,7 +265,7 @@ def test_a_cached_recording_step() -> list[Finding]:
     return one(findings("pipelines.recording_step_is_not_cached", pipeline(cached=True)))
 
 
-@broken(
+@failing(
     "pipelines.recording_step_is_not_cached",
     because="task report records a run and is cached",
     at="cachingOptions: {enableCache: true}",
@@ -275,7 +275,7 @@ def test_a_cached_recording_step_that_stands_directly_in_the_pipeline() -> list[
     return one(findings("pipelines.recording_step_is_not_cached", text))
 
 
-@sound("pipelines.recording_step_is_not_cached", because="task train is not cached", at="cachingOptions: {}")
+@passing("pipelines.recording_step_is_not_cached", because="task train is not cached", at="cachingOptions: {}")
 def test_a_recording_step_that_always_runs() -> list[Finding]:
     return one(findings("pipelines.recording_step_is_not_cached", pipeline()))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from controls.registry import broken, sound
-from controls.twins import findings
+from contract_examples.registry import failing, passing
+from contract_examples.static import findings
 
 from trivet.model.finding import Finding
 
@@ -23,32 +23,32 @@ def labelled(*labels: str) -> str:
 
 
 @pytest.mark.parametrize("value", ["Recommendation training (EU)", "models:/recommendation/3", "a" * 64, "-a", "ünï"])
-@broken("lineage.labels_are_valid", because="label pipeline: '", at="pipeline: ")
+@failing("lineage.labels_are_valid", because="label pipeline: '", at="pipeline: ")
 def test_free_text(value: str) -> list[Finding]:
     found = findings("lineage.labels_are_valid", labelled("team: a", f'pipeline: "{value}"'))
     assert [finding.message.partition("' is ")[2] for finding in found] == ["not valid"]
     return found
 
 
-@broken("lineage.labels_are_valid", because="label version: 3 is not a string", at="version: 3")
+@failing("lineage.labels_are_valid", because="label version: 3 is not a string", at="version: 3")
 def test_a_value_that_yaml_reads_as_a_number() -> list[Finding]:
     return findings("lineage.labels_are_valid", labelled("version: 3"))
 
 
-@broken("lineage.labels_are_valid", because="label b: '-' is not valid", at="b: '-'")
+@failing("lineage.labels_are_valid", because="label b: '-' is not valid", at="b: '-'")
 def test_every_wrong_label_is_reported() -> list[Finding]:
     found = findings("lineage.labels_are_valid", labelled("a: 'x y'", "b: '-'", "c: fine"))
     assert len(found) == 2
     return found
 
 
-@sound("lineage.labels_are_valid", because="3 labels are valid", at="labels:")
+@passing("lineage.labels_are_valid", because="3 labels are valid", at="labels:")
 def test_valid_labels() -> list[Finding]:
     labels = ('version: "3"', "run: 0f1e2d3c4b5a69788796a5b4c3d2e1f0", 'empty: ""')
     return findings("lineage.labels_are_valid", labelled(*labels))
 
 
 @pytest.mark.parametrize("metadata", ["", " {}", " {labels: null}", " {labels: [a]}", " [a]"])
-@sound("lineage.labels_are_valid", because="no labels")
+@passing("lineage.labels_are_valid", because="no labels")
 def test_no_labels(metadata: str) -> list[Finding]:
     return findings("lineage.labels_are_valid", manifest(metadata))

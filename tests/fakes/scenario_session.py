@@ -20,10 +20,10 @@ from trivet.toolkit.watch import FAULT, Watch, watching
 REQUEST: Mapping[str, Any] = {"inputs": []}
 
 
-class PaperHands:
+class FakeInjector:
     """Hands that keep what they did; ``stuck`` lets a change stand that cannot be undone."""
 
-    def __init__(self, faults: PaperFaults, affected_objects: Sequence[AffectedObject]) -> None:
+    def __init__(self, faults: FakeFaultClient, affected_objects: Sequence[AffectedObject]) -> None:
         self._faults = faults
         self.namespaces = faults.namespaces
         self.affected_objects = affected_objects
@@ -78,7 +78,7 @@ class PaperHands:
         return ()
 
 
-class PaperFaults:
+class FakeFaultClient:
     """The way to faults; ``objects`` maps (kind, namespace's role, name) to what there is."""
 
     def __init__(
@@ -86,7 +86,7 @@ class PaperFaults:
     ) -> None:
         self.objects = {} if objects is None else objects
         self.owned = owned
-        self.context = "paper"
+        self.context = "fake"
         self.namespaces: Mapping[str, str] = {
             PIPELINES: "p",
             SERVING: "s",
@@ -94,7 +94,7 @@ class PaperFaults:
         }
         self.stuck = False
         self.leased = 0
-        self.taken: list[PaperHands] = []
+        self.taken: list[FakeInjector] = []
         self.connection: Callable[[], str] = lambda: "open"
 
     @contextmanager
@@ -105,23 +105,21 @@ class PaperFaults:
         yield
         self.leased -= 1
 
-    def injector(self, affected_objects: Sequence[AffectedObject]) -> PaperHands:
-        injector = PaperHands(self, affected_objects)
+    def injector(self, affected_objects: Sequence[AffectedObject]) -> FakeInjector:
+        injector = FakeInjector(self, affected_objects)
         self.taken.append(injector)
         return injector
 
 
-class PaperTraffic:
+class FakeTraffic:
     """Clients that ask ``answer`` for what becomes of a request due at a time."""
 
     def __init__(self, answer: Callable[[float], Answer]) -> None:
         self._answer = answer
 
     @contextmanager
-    def background(
-        self, service: str, request: Any, *, rate: float, timeout: float = 60.0
-    ) -> Iterator[PaperBackground]:
-        workload = PaperBackground(self._answer, rate)
+    def background(self, service: str, request: Any, *, rate: float, timeout: float = 60.0) -> Iterator[FakeBackground]:
+        workload = FakeBackground(self._answer, rate)
         ticking = threading.Thread(target=workload.run)
         ticking.start()
         try:
@@ -131,7 +129,7 @@ class PaperTraffic:
             ticking.join()
 
 
-class PaperBackground:
+class FakeBackground:
     def __init__(self, answer: Callable[[float], Answer], rate: float) -> None:
         self.answers: list[Answer] = []
         self.ended = threading.Event()
@@ -149,7 +147,7 @@ class PaperBackground:
             self.answers.append(self._answer(time.monotonic()))
 
 
-class PaperSession:
+class FakeSession:
     def __init__(self, documents: Mapping[str, Path] | None = None, **clients: Any) -> None:
         self.clients = clients
         self.collected = 0
@@ -163,23 +161,23 @@ class PaperSession:
         return self.clients[name]
 
     def features(self) -> Mapping[str, str]:
-        return {"Knative": "it is on the paper"}
+        return {"Knative": "fake"}
 
     def describe(self) -> Mapping[str, str]:
-        return {"context": "paper"}
+        return {"context": "fake"}
 
     def documents(self, everything: bool = False) -> Mapping[str, Path]:
         self.collected += everything
         return self._documents
 
 
-class PaperTarget:
-    def __init__(self, session: PaperSession, name: str = "kind") -> None:
+class FakeTarget:
+    def __init__(self, session: FakeSession, name: str = "kind") -> None:
         self.session, self.name = session, name
         self.started = False
 
     @contextmanager
-    def start(self, stack: Any, emit: Any) -> Iterator[PaperSession]:
+    def start(self, stack: Any, emit: Any) -> Iterator[FakeSession]:
         self.started = True
         yield self.session
 
@@ -200,7 +198,7 @@ def watched(answer: Callable[[float], Answer], workload: Workload, seconds: floa
     case = Case(fault=stopped("x", namespace=SERVING), steady_state=lambda: "", symptom=lambda watch: None)  # type: ignore[arg-type,return-value]
     with watching(case, None) as watch:
         watch.mark(FAULT)
-        with watch.sending(PaperTraffic(answer), workload):
+        with watch.sending(FakeTraffic(answer), workload):
             time.sleep(seconds)
     return watch
 

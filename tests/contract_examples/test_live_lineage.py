@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from controls.live_twins import Instead, findings
-from controls.registry import broken, inconclusive, sound
+from contract_examples.live import Instead, findings
+from contract_examples.registry import failing, inconclusive, passing
 
 from trivet.integration.inference_service import MODEL_NAME, MODEL_VERSION, PIPELINE, RUN_ID
 from trivet.model.finding import Finding
@@ -43,46 +43,46 @@ def nothing(*_: Any, **__: Any) -> None:
 # answer_leads_to_its_run
 
 
-@broken("lineage.answer_leads_to_its_run", because=f"no {RUN_ID}")
+@failing("lineage.answer_leads_to_its_run", because=f"no {RUN_ID}")
 def test_a_service_without_run(session: LocalSession, handover: Handover) -> list[Finding]:
     return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **{RUN_ID: None}))
 
 
-@broken("lineage.answer_leads_to_its_run", because="no InferenceService has that name")
+@failing("lineage.answer_leads_to_its_run", because="no InferenceService has that name")
 def test_a_service_of_another_name(session: LocalSession, handover: Handover) -> list[Finding]:
     return findings(session, "lineage.answer_leads_to_its_run", handover=renamed(handover))
 
 
-@broken("lineage.answer_leads_to_its_run", because="is not in MLflow")
+@failing("lineage.answer_leads_to_its_run", because="is not in MLflow")
 def test_a_run_that_mlflow_does_not_have(session: LocalSession, handover: Handover) -> list[Finding]:
     return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **{RUN_ID: "0" * 32}))
 
 
-@broken("lineage.answer_leads_to_its_run", because="its model is of run")
+@failing("lineage.answer_leads_to_its_run", because="its model is of run")
 def test_the_run_of_another_model(session: LocalSession, handover: Handover) -> list[Finding]:
     other = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-other-run")
     labels = {RUN_ID: other.run_id, MODEL_NAME: other.registered_name, MODEL_VERSION: other.version}
     return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **labels))
 
 
-@broken("lineage.answer_leads_to_its_run", because="does not say which pipeline made its model")
+@failing("lineage.answer_leads_to_its_run", because="does not say which pipeline made its model")
 def test_a_service_without_pipeline(session: LocalSession, handover: Handover) -> list[Finding]:
     return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **{PIPELINE: None}))
 
 
-@broken("lineage.answer_leads_to_its_run", because="resolves to")
+@failing("lineage.answer_leads_to_its_run", because="resolves to")
 def test_a_service_of_another_directory(session: LocalSession, handover: Handover) -> list[Finding]:
     service: dict[str, Any] = deepcopy(dict(handover.service))
     service["spec"]["predictor"]["model"]["storageUri"] = "s3://models/elsewhere/"
     return findings(session, "lineage.answer_leads_to_its_run", handover=replace(handover, service=service))
 
 
-@broken("lineage.answer_leads_to_its_run", because="has no alias 'champion'")
+@failing("lineage.answer_leads_to_its_run", because="has no alias 'champion'")
 def test_a_version_without_its_alias(session: LocalSession, handover: Handover) -> list[Finding]:
     return findings(session, "lineage.answer_leads_to_its_run", handover=replace(handover, alias="champion"))
 
 
-@sound("lineage.answer_leads_to_its_run")
+@passing("lineage.answer_leads_to_its_run")
 def test_the_service_that_was_handed_over(session: LocalSession) -> list[Finding]:
     return findings(session, "lineage.answer_leads_to_its_run")
 
@@ -90,18 +90,18 @@ def test_the_service_that_was_handed_over(session: LocalSession) -> list[Finding
 # run_leads_to_its_services
 
 
-@broken("lineage.run_leads_to_its_services", because="does not lead to InferenceService another-classifier")
+@failing("lineage.run_leads_to_its_services", because="does not lead to InferenceService another-classifier")
 def test_a_service_that_nobody_linked(session: LocalSession, handover: Handover) -> list[Finding]:
     return findings(session, "lineage.run_leads_to_its_services", handover=renamed(handover))
 
 
-@broken("lineage.run_leads_to_its_services", because="the run says that recommendation-classifier serves")
+@failing("lineage.run_leads_to_its_services", because="the run says that recommendation-classifier serves")
 def test_a_service_that_was_given_another_model_since(session: LocalSession, handover: Handover) -> list[Finding]:
     twin = replace(handover, storage_uri="s3://models/elsewhere/")
     return findings(session, "lineage.run_leads_to_its_services", handover=twin)
 
 
-@sound("lineage.run_leads_to_its_services")
+@passing("lineage.run_leads_to_its_services")
 def test_the_service_that_was_linked(session: LocalSession) -> list[Finding]:
     return findings(session, "lineage.run_leads_to_its_services")
 
@@ -118,7 +118,7 @@ def forgetting(trainer: Any, forgotten: str) -> Instead:
     return Instead(trainer, call=call)
 
 
-@broken("lineage.deleted_run_is_noticed", because="the deleted run goes unnoticed")
+@failing("lineage.deleted_run_is_noticed", because="the deleted run goes unnoticed")
 def test_a_deletion_behind_a_cache(session: LocalSession) -> list[Finding]:
     tracking = session.client("tracking")
     return findings(
@@ -132,12 +132,12 @@ def test_a_deletion_that_does_not_happen(session: LocalSession) -> list[Finding]
     return findings(session, "lineage.deleted_run_is_noticed", tracking=tracking)
 
 
-@sound("lineage.deleted_run_is_noticed")
+@passing("lineage.deleted_run_is_noticed")
 def test_a_run_that_is_really_deleted(session: LocalSession) -> list[Finding]:
     return findings(session, "lineage.deleted_run_is_noticed")
 
 
-@broken("lineage.moved_alias_is_noticed", because="the moved alias goes unnoticed")
+@failing("lineage.moved_alias_is_noticed", because="the moved alias goes unnoticed")
 def test_a_moved_alias_behind_a_cache(session: LocalSession) -> list[Finding]:
     tracking = session.client("tracking")
     cached = Instead(tracking, get_registered_model=cache(tracking.get_registered_model))
@@ -150,6 +150,6 @@ def test_an_alias_that_stays_where_it_was(session: LocalSession) -> list[Finding
     return findings(session, "lineage.moved_alias_is_noticed", trainer=trainer)
 
 
-@sound("lineage.moved_alias_is_noticed")
+@passing("lineage.moved_alias_is_noticed")
 def test_an_alias_that_is_really_moved(session: LocalSession) -> list[Finding]:
     return findings(session, "lineage.moved_alias_is_noticed")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from controls.twins import contract, stack
+from contract_examples.static import contract, stack
 
 from trivet.model.contract import STATIC_SUBJECTS
 from trivet.model.finding import Finding

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from controls.registry import broken, inconclusive, not_applicable, sound
-from controls.twins import findings, stack
+from contract_examples.registry import failing, inconclusive, not_applicable, passing
+from contract_examples.static import findings, stack
 
 from trivet.model.finding import Finding
 from trivet.model.stack import Stack
@@ -65,27 +65,27 @@ MANIFESTS = [manifest("URI"), FRAMEWORK, LISTED, IN_ENV]
 @pytest.mark.parametrize(
     "uri", ["runs:/0123/model", "models:/recommendation@champion", "mlflow-artifacts:/1/0123/artifacts/model"]
 )
-@broken("paths.storage_uri_is_fetchable", because="no storage initializer fetches", at="storageUri: ")
+@failing("paths.storage_uri_is_fetchable", because="no storage initializer fetches", at="storageUri: ")
 def test_a_uri_that_only_mlflow_understands(uri: str) -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", manifest(uri))
 
 
-@broken("paths.storage_uri_is_fetchable", because="names a file", at="storageUri: ")
+@failing("paths.storage_uri_is_fetchable", because="names a file", at="storageUri: ")
 def test_a_uri_of_a_file() -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", manifest("s3://models/1/0123/artifacts/model/MLmodel"))
 
 
-@broken("paths.storage_uri_is_fetchable", because="names a file", at="uri: ")
+@failing("paths.storage_uri_is_fetchable", because="names a file", at="uri: ")
 def test_a_listed_uri_of_a_file() -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", LISTED.replace("URI", "s3://models/1/model/MLmodel"))
 
 
-@broken("paths.storage_uri_is_fetchable", because="fetches ftp://", at="storageUri: ")
+@failing("paths.storage_uri_is_fetchable", because="fetches ftp://", at="storageUri: ")
 def test_a_scheme_that_no_storage_container_has() -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", manifest("ftp://models/1/model/"))
 
 
-@broken("paths.storage_uri_is_fetchable", because="no storage initializer fetches")
+@failing("paths.storage_uri_is_fetchable", because="no storage initializer fetches")
 def test_one_fault_is_reported_once() -> list[Finding]:
     found = findings("paths.storage_uri_is_fetchable", manifest("models://recommendation/3"))
     assert len(found) == 1
@@ -93,13 +93,13 @@ def test_one_fault_is_reported_once() -> list[Finding]:
 
 
 @pytest.mark.parametrize("text", MANIFESTS)
-@broken("paths.storage_uri_is_fetchable", because="(ftp://models/1/model/)", at=" 'ftp://models/1/model/'")
+@failing("paths.storage_uri_is_fetchable", because="(ftp://models/1/model/)", at=" 'ftp://models/1/model/'")
 def test_a_uri_in_every_place(text: str) -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", text.replace("URI'", "ftp://models/1/model/'"))
 
 
 @pytest.mark.parametrize("component", ["transformer", "explainer"])
-@broken("paths.storage_uri_is_fetchable", because="fetches ftp://", at="value: 'ftp://models/1/'")
+@failing("paths.storage_uri_is_fetchable", because="fetches ftp://", at="value: 'ftp://models/1/'")
 def test_a_uri_of_another_component(component: str) -> list[Finding]:
     text = IN_ENV.replace("predictor", component).replace("'URI'", "'ftp://models/1/'")
     return findings("paths.storage_uri_is_fetchable", text)
@@ -120,13 +120,13 @@ def test_a_uri_of_another_component(component: str) -> list[Finding]:
         ("hf://bigscience/bloom-560m", "huggingface"),
     ],
 )
-@sound("paths.storage_uri_is_fetchable")
+@passing("paths.storage_uri_is_fetchable")
 def test_uris_that_are_fetched(uri: str, model_format: str, name: str) -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", manifest(uri, model_format), name)
 
 
 @pytest.mark.parametrize("text", MANIFESTS)
-@sound("paths.storage_uri_is_fetchable", because="fetches s3://m/a/", at="'s3://m/a/'")
+@passing("paths.storage_uri_is_fetchable", because="fetches s3://m/a/", at="'s3://m/a/'")
 def test_a_uri_that_is_fetched_in_every_place(text: str) -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", text.replace("URI'", "s3://m/a/'"))
 
@@ -142,7 +142,7 @@ def storing(**storage: Any) -> Stack:
 
 
 @pytest.mark.parametrize("storage", [{"prefixes": ["ftp://"]}, {"expressions": ["^no$", "^ftp://models/"]}])
-@sound("paths.storage_uri_is_fetchable")
+@passing("paths.storage_uri_is_fetchable")
 def test_a_scheme_of_a_storage_container_of_ones_own(storage: dict[str, list[str]]) -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", manifest("ftp://models/1/model/"), storing(**storage))
 
@@ -178,13 +178,13 @@ def test_a_manifest_without_a_uri(contract: str, text: str) -> None:
 # storage_uri_ends_with_slash
 
 
-@broken("paths.storage_uri_ends_with_slash", because='does not end in "/"', at="storageUri: ")
+@failing("paths.storage_uri_ends_with_slash", because='does not end in "/"', at="storageUri: ")
 def test_an_s3_prefix_without_slash() -> list[Finding]:
     return findings("paths.storage_uri_ends_with_slash", manifest("s3://models/1/0123/artifacts/model"))
 
 
 @pytest.mark.parametrize("model_format", ["mlflow", "sklearn"])
-@sound("paths.storage_uri_ends_with_slash", at="storageUri: ")
+@passing("paths.storage_uri_ends_with_slash", at="storageUri: ")
 def test_an_s3_prefix_with_slash(model_format: str) -> list[Finding]:
     return findings("paths.storage_uri_ends_with_slash", manifest("s3://models/1/0123/artifacts/model/", model_format))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from controls.registry import broken, inconclusive, sound
-from controls.twins import findings
+from contract_examples.registry import failing, inconclusive, passing
+from contract_examples.static import findings
 
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
@@ -49,56 +49,56 @@ def changed(old: str, new: str, text: str = SOUND) -> str:
 # fields_are_known
 
 
-@broken("manifests.fields_are_known", because="no field spec.predictor.containerSpec; did you mean 'containers'?")
+@failing("manifests.fields_are_known", because="no field spec.predictor.containerSpec; did you mean 'containers'?")
 def test_container_spec_does_not_exist() -> list[Finding]:
     text = changed("    minReplicas: 2\n", "    minReplicas: 2\n    containerSpec: {readinessProbe: {}}\n")
     return findings("manifests.fields_are_known", text)
 
 
-@broken("manifests.fields_are_known", because="it belongs to spec.predictor.model")
+@failing("manifests.fields_are_known", because="it belongs to spec.predictor.model")
 def test_a_field_one_level_too_high() -> list[Finding]:
     return findings("manifests.fields_are_known", changed("    minReplicas: 2\n", "    storageUri: s3://a/\n"))
 
 
-@broken("manifests.fields_are_known", because="spec.predictor.minReplicas is a text '2'")
+@failing("manifests.fields_are_known", because="spec.predictor.minReplicas is a text '2'")
 def test_a_text_where_the_api_has_a_number() -> list[Finding]:
     return findings("manifests.fields_are_known", changed("minReplicas: 2", 'minReplicas: "2"'))
 
 
-@broken("manifests.fields_are_known", because="put it in quotes")
+@failing("manifests.fields_are_known", because="put it in quotes")
 def test_an_annotation_that_yaml_reads_as_a_number() -> list[Finding]:
     text = changed("    serving.kserve.io/dep", "    autoscaling.knative.dev/target: 5\n    serving.kserve.io/dep")
     return findings("manifests.fields_are_known", text)
 
 
-@broken("manifests.fields_are_known", because="the API has a list there")
+@failing("manifests.fields_are_known", because="the API has a list there")
 def test_a_mapping_where_the_api_has_a_list() -> list[Finding]:
     return findings("manifests.fields_are_known", changed("    minReplicas: 2\n", "    tolerations: {key: gpu}\n"))
 
 
-@broken("manifests.fields_are_known", because="serving.kserve.io/v1alpha2")
+@failing("manifests.fields_are_known", because="serving.kserve.io/v1alpha2")
 def test_an_api_version_that_is_gone() -> list[Finding]:
     return findings("manifests.fields_are_known", changed("io/v1beta1", "io/v1alpha2"))
 
 
-@broken("manifests.fields_are_known", because="spec.predictor.autoScaling")
+@failing("manifests.fields_are_known", because="spec.predictor.autoScaling")
 def test_a_field_that_only_a_later_version_has() -> list[Finding]:
     text = changed("    minReplicas: 2\n", "    autoScaling: {metrics: []}\n")
     return findings("manifests.fields_are_known", text, "2024.11")
 
 
-@sound("manifests.fields_are_known")
+@passing("manifests.fields_are_known")
 def test_the_same_field_in_the_version_that_has_it() -> list[Finding]:
     text = changed("    minReplicas: 2\n", "    autoScaling: {metrics: []}\n")
     return findings("manifests.fields_are_known", text, "current")
 
 
-@sound("manifests.fields_are_known")
+@passing("manifests.fields_are_known")
 def test_known_fields() -> list[Finding]:
     return findings("manifests.fields_are_known", SOUND)
 
 
-@sound("manifests.fields_are_known")
+@passing("manifests.fields_are_known")
 def test_a_custom_container_with_everything_that_a_pod_has() -> list[Finding]:
     return findings(
         "manifests.fields_are_known",
@@ -126,20 +126,20 @@ status: {whatever: the cluster says}
 # name_is_admitted
 
 
-@broken("manifests.name_is_admitted", because="'Recommendation_Classifier'")
+@failing("manifests.name_is_admitted", because="'Recommendation_Classifier'")
 def test_a_name_that_the_webhook_refuses() -> list[Finding]:
     return findings(
         "manifests.name_is_admitted", changed("  name: recommendation-", "  name: Recommendation_Classifier #")
     )
 
 
-@broken("manifests.name_is_admitted", because="longer than the 63")
+@failing("manifests.name_is_admitted", because="longer than the 63")
 def test_a_name_that_leaves_no_room_for_the_service() -> list[Finding]:
     return findings("manifests.name_is_admitted", changed("  name: recommendation-", f"  name: {'a' * 54} #"))
 
 
 @pytest.mark.parametrize("name", ["recommendation-classifier", "a", "a" * 53])
-@sound("manifests.name_is_admitted")
+@passing("manifests.name_is_admitted")
 def test_an_admitted_name(name: str) -> list[Finding]:
     return findings("manifests.name_is_admitted", changed("  name: recommendation-classifier", f"  name: {name}"))
 
@@ -147,12 +147,12 @@ def test_an_admitted_name(name: str) -> list[Finding]:
 # deployment_mode_is_known
 
 
-@broken("manifests.deployment_mode_is_known", because="'Standard' is unknown and ignored")
+@failing("manifests.deployment_mode_is_known", because="'Standard' is unknown and ignored")
 def test_the_new_name_of_a_mode_on_an_old_kserve() -> list[Finding]:
     return findings("manifests.deployment_mode_is_known", changed("Mode: Serverless", "Mode: Standard"), "2024.11")
 
 
-@sound("manifests.deployment_mode_is_known")
+@passing("manifests.deployment_mode_is_known")
 def test_the_new_name_of_a_mode() -> list[Finding]:
     return findings("manifests.deployment_mode_is_known", changed("Mode: Serverless", "Mode: Standard"), "current")
 
@@ -162,42 +162,42 @@ def test_the_new_name_of_a_mode() -> list[Finding]:
 SCALER = "    serving.kserve.io/autoscalerClass: hpa\n    serving.kserve.io/deploymentMode: "
 
 
-@broken("manifests.autoscaler_fits_deployment_mode", because="'hpa' is ignored in Serverless mode")
+@failing("manifests.autoscaler_fits_deployment_mode", because="'hpa' is ignored in Serverless mode")
 def test_hpa_in_serverless_mode() -> list[Finding]:
     return findings(
         "manifests.autoscaler_fits_deployment_mode", changed("    serving.kserve.io/deploymentMode: ", SCALER)
     )
 
 
-@broken("manifests.autoscaler_fits_deployment_mode", because="Serverless is the stack's default")
+@failing("manifests.autoscaler_fits_deployment_mode", because="Serverless is the stack's default")
 def test_hpa_without_a_mode() -> list[Finding]:
     text = changed("    serving.kserve.io/deploymentMode: Serverless", "    serving.kserve.io/autoscalerClass: hpa")
     return findings("manifests.autoscaler_fits_deployment_mode", text)
 
 
-@broken("manifests.autoscaler_fits_deployment_mode", because="refuses the autoscaler class 'keda'")
+@failing("manifests.autoscaler_fits_deployment_mode", because="refuses the autoscaler class 'keda'")
 def test_a_class_that_this_version_does_not_have() -> list[Finding]:
     text = changed("    serving.kserve.io/deploymentMode: Serverless", SCALER.replace("hpa", "keda") + "RawDeployment")
     return findings("manifests.autoscaler_fits_deployment_mode", text)
 
 
-@broken("manifests.autoscaler_fits_deployment_mode", because="it is concurrency or rps")
+@failing("manifests.autoscaler_fits_deployment_mode", because="it is concurrency or rps")
 def test_scaling_by_cpu_with_knatives_own_autoscaler() -> list[Finding]:
     return findings("manifests.autoscaler_fits_deployment_mode", without("autoscaling.knative.dev/class"))
 
 
-@broken("manifests.autoscaler_fits_deployment_mode", because="scaleMetric with the autoscaler class keda")
+@failing("manifests.autoscaler_fits_deployment_mode", because="scaleMetric with the autoscaler class keda")
 def test_scale_metric_with_keda() -> list[Finding]:
     text = changed("    serving.kserve.io/deploymentMode: Serverless", SCALER.replace("hpa", "keda") + "Standard")
     return findings("manifests.autoscaler_fits_deployment_mode", text, "current")
 
 
-@sound("manifests.autoscaler_fits_deployment_mode")
+@passing("manifests.autoscaler_fits_deployment_mode")
 def test_knatives_hpa() -> list[Finding]:
     return findings("manifests.autoscaler_fits_deployment_mode", SOUND)
 
 
-@sound("manifests.autoscaler_fits_deployment_mode")
+@passing("manifests.autoscaler_fits_deployment_mode")
 def test_hpa_in_raw_mode() -> list[Finding]:
     text = changed("    serving.kserve.io/deploymentMode: Serverless", SCALER + "RawDeployment")
     return findings("manifests.autoscaler_fits_deployment_mode", text)
@@ -206,22 +206,22 @@ def test_hpa_in_raw_mode() -> list[Finding]:
 # protocol_version_is_served
 
 
-@broken("manifests.protocol_version_is_served", because="'v1' is not served by kserve-mlserver")
+@failing("manifests.protocol_version_is_served", because="'v1' is not served by kserve-mlserver")
 def test_protocol_v1_for_an_mlflow_model() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", changed("protocolVersion: v2", "protocolVersion: v1"))
 
 
-@broken("manifests.protocol_version_is_served", because="looks for a runtime that serves v1")
+@failing("manifests.protocol_version_is_served", because="looks for a runtime that serves v1")
 def test_no_protocol_for_an_mlflow_model() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", without("protocolVersion"))
 
 
-@sound("manifests.protocol_version_is_served")
+@passing("manifests.protocol_version_is_served")
 def test_protocol_v2() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", SOUND)
 
 
-@sound("manifests.protocol_version_is_served")
+@passing("manifests.protocol_version_is_served")
 def test_no_protocol_where_the_runtime_is_named() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", changed("protocolVersion: v2", "runtime: kserve-mlserver"))
 
@@ -231,12 +231,12 @@ def test_no_protocol_where_the_runtime_is_named() -> list[Finding]:
 CANARY = changed("    minReplicas: 2\n", "    canaryTrafficPercent: 20\n")
 
 
-@broken("manifests.no_canary_on_first_deployment", because="no earlier revision has been rolled out")
+@failing("manifests.no_canary_on_first_deployment", because="no earlier revision has been rolled out")
 def test_a_canary_percentage_on_a_service_without_a_revision() -> list[Finding]:
     return findings("manifests.no_canary_on_first_deployment", CANARY + "status: {components: {predictor: {}}}\n")
 
 
-@broken("manifests.no_canary_on_first_deployment", because="no earlier revision has been rolled out")
+@failing("manifests.no_canary_on_first_deployment", because="no earlier revision has been rolled out")
 def test_a_canary_percentage_on_a_service_that_is_yet_to_be_named() -> list[Finding]:
     return findings("manifests.no_canary_on_first_deployment", changed("  name: ", "  generateName: ", CANARY))
 
@@ -247,19 +247,19 @@ def test_a_canary_percentage_on_a_service_that_may_exist(names: str) -> list[Fin
     return findings("manifests.no_canary_on_first_deployment", changed("  name: ", names, CANARY))
 
 
-@broken("manifests.no_canary_on_first_deployment", because="is ignored in RawDeployment mode")
+@failing("manifests.no_canary_on_first_deployment", because="is ignored in RawDeployment mode")
 def test_a_canary_percentage_in_raw_mode() -> list[Finding]:
     text = changed("Mode: Serverless", "Mode: RawDeployment", CANARY)
     return findings("manifests.no_canary_on_first_deployment", text)
 
 
-@sound("manifests.no_canary_on_first_deployment")
+@passing("manifests.no_canary_on_first_deployment")
 def test_a_canary_percentage_beside_an_earlier_revision() -> list[Finding]:
     status = "status: {components: {predictor: {latestRolledoutRevision: recommendation-classifier-00001}}}\n"
     return findings("manifests.no_canary_on_first_deployment", CANARY + status)
 
 
-@sound("manifests.no_canary_on_first_deployment")
+@passing("manifests.no_canary_on_first_deployment")
 def test_no_canary_percentage() -> list[Finding]:
     return findings("manifests.no_canary_on_first_deployment", SOUND)
 
@@ -269,22 +269,22 @@ def test_no_canary_percentage() -> list[Finding]:
 PROBE = "        httpGet: {path: /v2/models/recommendation-classifier/ready, port: 8080}"
 
 
-@broken("manifests.model_readiness_is_probed", because="no readinessProbe")
+@failing("manifests.model_readiness_is_probed", because="no readinessProbe")
 def test_no_probe() -> list[Finding]:
     return findings("manifests.model_readiness_is_probed", without("readinessProbe", without("httpGet")))
 
 
-@broken("manifests.model_readiness_is_probed", because="whether MLServer listens")
+@failing("manifests.model_readiness_is_probed", because="whether MLServer listens")
 def test_a_probe_that_the_open_port_satisfies() -> list[Finding]:
     return findings("manifests.model_readiness_is_probed", changed(PROBE, "        tcpSocket: {port: 8080}"))
 
 
-@broken("manifests.model_readiness_is_probed", because="asks for the model 'other'")
+@failing("manifests.model_readiness_is_probed", because="asks for the model 'other'")
 def test_a_probe_for_another_model() -> list[Finding]:
     return findings("manifests.model_readiness_is_probed", changed("models/recommendation-classifier", "models/other"))
 
 
-@sound("manifests.model_readiness_is_probed")
+@passing("manifests.model_readiness_is_probed")
 def test_a_probe_for_the_model() -> list[Finding]:
     return findings("manifests.model_readiness_is_probed", SOUND)
 
@@ -296,7 +296,7 @@ def test_a_probe_for_the_model() -> list[Finding]:
         "{path: /v2/models/recommendation-classifier/versions/1/ready, port: http}",
     ],
 )
-@sound("manifests.model_readiness_is_probed")
+@passing("manifests.model_readiness_is_probed")
 def test_other_probes_that_wait_for_the_model(get: str) -> list[Finding]:
     return findings("manifests.model_readiness_is_probed", changed(PROBE, f"        httpGet: {get}"))
 
@@ -318,13 +318,13 @@ def test_a_probe_of_which_nothing_is_known(probe: str, told: str) -> None:
 # format_version_is_served
 
 
-@broken("manifests.format_version_is_served", because="mlflow 3: kserve-mlserver declares 1, 2")
+@failing("manifests.format_version_is_served", because="mlflow 3: kserve-mlserver declares 1, 2")
 def test_a_format_version_that_no_runtime_declares() -> list[Finding]:
     return findings("manifests.format_version_is_served", changed("{name: mlflow}", '{name: mlflow, version: "3"}'))
 
 
 @pytest.mark.parametrize("form", ["{name: mlflow}", '{name: mlflow, version: "2"}'])
-@sound("manifests.format_version_is_served")
+@passing("manifests.format_version_is_served")
 def test_a_format_version_that_the_runtime_declares(form: str) -> list[Finding]:
     return findings("manifests.format_version_is_served", changed("{name: mlflow}", form))
 
@@ -332,17 +332,17 @@ def test_a_format_version_that_the_runtime_declares(form: str) -> list[Finding]:
 # resources_are_set
 
 
-@broken("manifests.resources_are_set", because="spec.predictor.model states no cpu")
+@failing("manifests.resources_are_set", because="spec.predictor.model states no cpu")
 def test_memory_only() -> list[Finding]:
     return findings("manifests.resources_are_set", changed("cpu: 1, ", ""))
 
 
-@broken("manifests.resources_are_set", because="spec.predictor.containers.0 states no cpu and no memory")
+@failing("manifests.resources_are_set", because="spec.predictor.containers.0 states no cpu and no memory")
 def test_a_custom_container_without_resources() -> list[Finding]:
     head = SOUND.partition("    model:\n")[0]
     return findings("manifests.resources_are_set", head + "    containers: [{image: example/custom:1}]\n")
 
 
-@sound("manifests.resources_are_set")
+@passing("manifests.resources_are_set")
 def test_resources() -> list[Finding]:
     return findings("manifests.resources_are_set", SOUND)

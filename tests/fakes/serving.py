@@ -1,4 +1,4 @@
-"""Services on paper: an InferenceService whose status follows its storage URI at once, and clients that are answered by what lies there."""
+"""Fake services: an InferenceService whose status follows its storage URI at once, and clients that are answered by what lies there."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from unit.paper_cluster import PaperFaults, PaperTraffic, bad, good
-
+from fakes.scenario_session import FakeFaultClient, FakeTraffic, bad, good
 from trivet.model.fault import SERVING
 from trivet.model.handover import LoggedModel
 from trivet.model.traffic import Answer
@@ -54,12 +53,12 @@ class Objects(dict[tuple[str, str, str], Mapping[str, Any]]):
         return next((uri for uri in reversed(self._revisions[name]) if self._loads(uri)), "")
 
 
-class PaperCluster:
+class FakeCluster:
     """A cluster client over the objects that hands change too. ``log`` is that of a container that ended, once a model did not load."""
 
     namespace = SERVING
 
-    def __init__(self, faults: PaperFaults, *, log: str = "") -> None:
+    def __init__(self, faults: FakeFaultClient, *, log: str = "") -> None:
         self._faults = faults
         self._log = log
 
@@ -80,7 +79,7 @@ class PaperCluster:
         return self._log
 
 
-class PaperClients(PaperTraffic):
+class FakeClients(FakeTraffic):
     """Clients of services; ``answers`` is what the model at a storage URI answers, None for an error."""
 
     def __init__(self, objects: Objects, service: str, answers: Callable[[str], int | None]) -> None:
@@ -96,7 +95,7 @@ class PaperClients(PaperTraffic):
         return [self._one(0.0) for _ in range(times)]
 
 
-class PaperTrainer:
+class FakeTrainer:
     """Logs versions, whose answer is their label's offset, and moves aliases."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Clients of a cluster of paper: they say what a test has written on them. For the logic of checks, never as a control."""
+"""Clients of a fake cluster: they say what a test has written on them. For the logic of checks, never as a control."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pod(name: str, *, ready: bool = True, **metadata: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, **metadata}, "status": status}
 
 
-class PaperCluster:
+class FakeCluster:
     """``admit`` is what the API server does with an object; ``pods`` are all that any selector finds, one list per look; ``reach`` says
     what a probe sees from a pod to a host."""
 
@@ -43,7 +43,7 @@ class PaperCluster:
         admit: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda document: document,
         pods: Sequence[Sequence[Mapping[str, Any]]] = ((),),
         paths: Sequence[NetworkPath] = (),
-        reach: Callable[[PaperCluster, str, str], str] = lambda cluster, pod, host: "open",
+        reach: Callable[[FakeCluster, str, str], str] = lambda cluster, pod, host: "open",
     ) -> None:
         self.admit = admit
         self.pods = list(pods)

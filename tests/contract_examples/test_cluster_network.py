@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from controls.live_twins import Instead, findings
-from controls.registry import broken, sound
+from contract_examples.live import Instead, findings
+from contract_examples.registry import failing, passing
 
 from trivet.contracts import network
 from trivet.model.finding import Finding
@@ -43,7 +43,7 @@ def policy(session: ClusterSession, namespace: str, spec: Mapping[str, Any], *, 
         settle(changed=False)
 
 
-@broken("network.policies_are_enforced", because="the connection was still open")
+@failing("network.policies_are_enforced", because="the connection was still open")
 def test_a_policy_that_nothing_enforces(cluster_session: ClusterSession) -> list[Finding]:
     cluster = cluster_session.client("cluster")
 
@@ -57,12 +57,12 @@ def test_a_policy_that_nothing_enforces(cluster_session: ClusterSession) -> list
     return findings(cluster_session, "network.policies_are_enforced", cluster=Instead(cluster, apply=apply))
 
 
-@sound("network.policies_are_enforced")
+@passing("network.policies_are_enforced")
 def test_a_policy_of_the_cluster(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "network.policies_are_enforced")
 
 
-@broken("network.needed_paths_are_open", because="and the platform needs it")
+@failing("network.needed_paths_are_open", because="and the platform needs it")
 def test_a_policy_that_keeps_pipelines_from_everything_but_names(cluster_session: ClusterSession) -> list[Finding]:
     names = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
     spec = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": names}]}
@@ -71,18 +71,18 @@ def test_a_policy_that_keeps_pipelines_from_everything_but_names(cluster_session
         return findings(cluster_session, "network.needed_paths_are_open")
 
 
-@sound("network.needed_paths_are_open")
+@passing("network.needed_paths_are_open")
 def test_the_paths_that_the_platform_needs(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "network.needed_paths_are_open")
 
 
-@broken("network.forbidden_paths_are_closed", because="and the platform forbids it")
+@failing("network.forbidden_paths_are_closed", because="and the platform forbids it")
 def test_a_policy_that_lets_everybody_in(cluster_session: ClusterSession) -> list[Finding]:
     spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]}
     with policy(cluster_session, PLATFORM, spec, until="services to the database"):
         return findings(cluster_session, "network.forbidden_paths_are_closed")
 
 
-@sound("network.forbidden_paths_are_closed")
+@passing("network.forbidden_paths_are_closed")
 def test_the_paths_that_the_platform_forbids(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "network.forbidden_paths_are_closed")

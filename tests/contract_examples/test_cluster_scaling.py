@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from controls.live_twins import Instead, findings
-from controls.registry import broken, sound
+from contract_examples.live import Instead, findings
+from contract_examples.registry import failing, passing
 
 from trivet.contracts import scaling
 from trivet.model.finding import Finding
@@ -23,7 +23,7 @@ QUOTA = {
 }
 
 
-@broken("scaling.minimum_is_kept", because="minReplicas is 2, and the ready pods were")
+@failing("scaling.minimum_is_kept", because="minReplicas is 2, and the ready pods were")
 def test_a_replica_that_is_lost_while_the_quota_is_used_up(
     cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
 ) -> list[Finding]:
@@ -46,12 +46,12 @@ def test_a_replica_that_is_lost_while_the_quota_is_used_up(
         cluster.delete("resourcequota", QUOTA["metadata"]["name"])  # type: ignore[index]
 
 
-@sound("scaling.minimum_is_kept")
+@passing("scaling.minimum_is_kept")
 def test_the_replicas_of_a_service(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "scaling.minimum_is_kept")
 
 
-@broken("scaling.zero_and_back", because="there is still idle-classifier")
+@failing("scaling.zero_and_back", because="there is still idle-classifier")
 def test_a_service_that_keeps_a_pod(cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     monkeypatch.setattr(scaling, "TO_ZERO", 60.0)
     cluster = cluster_session.client("cluster")
@@ -64,6 +64,6 @@ def test_a_service_that_keeps_a_pod(cluster_session: ClusterSession, monkeypatch
     return findings(cluster_session, "scaling.zero_and_back", cluster=Instead(cluster, apply=apply))
 
 
-@sound("scaling.zero_and_back")
+@passing("scaling.zero_and_back")
 def test_a_service_that_goes_and_comes_back(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "scaling.zero_and_back")

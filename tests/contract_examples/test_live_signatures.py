@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from controls.live_twins import Instead, findings, handed_over, model_in, served_model
-from controls.registry import broken, sound
+from contract_examples.live import Instead, findings, handed_over, model_in, served_model
+from contract_examples.registry import failing, passing
 
 from trivet.errors import PlatformError
 from trivet.integration import check_rows, read_signature
@@ -33,7 +33,7 @@ def copied(session: LocalSession, scratch: Path) -> Path:
 # every_version_has_a_signature
 
 
-@broken("signatures.every_version_has_a_signature", because="/1: the model has no signature")
+@failing("signatures.every_version_has_a_signature", because="/1: the model has no signature")
 def test_an_older_version_without_signature(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     trainer.log_model(estimator="logistic-regression", signature="none", register_as="twin-versions")
@@ -41,7 +41,7 @@ def test_an_older_version_without_signature(session: LocalSession) -> list[Findi
     return findings(session, "signatures.every_version_has_a_signature", handover=handed_over(session, newest))
 
 
-@broken("signatures.every_version_has_a_signature", because="the signature has no outputs")
+@failing("signatures.every_version_has_a_signature", because="the signature has no outputs")
 def test_a_version_with_inputs_only(session: LocalSession) -> list[Finding]:
     logged = session.client("trainer").log_model(
         estimator="logistic-regression", signature="inputs-only", register_as="twin-inputs-only"
@@ -49,7 +49,7 @@ def test_a_version_with_inputs_only(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.every_version_has_a_signature", handover=handed_over(session, logged))
 
 
-@broken("signatures.every_version_has_a_signature", because="has no model any more")
+@failing("signatures.every_version_has_a_signature", because="has no model any more")
 def test_a_version_whose_files_were_collected(session: LocalSession) -> list[Finding]:
     logged = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-collected")
     handover = handed_over(session, logged)
@@ -57,7 +57,7 @@ def test_a_version_whose_files_were_collected(session: LocalSession) -> list[Fin
     return findings(session, "signatures.every_version_has_a_signature", handover=handover)
 
 
-@broken("signatures.every_version_has_a_signature", because="is not an MLmodel")
+@failing("signatures.every_version_has_a_signature", because="is not an MLmodel")
 def test_a_version_whose_mlmodel_is_broken(session: LocalSession) -> list[Finding]:
     logged = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-broken")
     handover = handed_over(session, logged)
@@ -65,7 +65,7 @@ def test_a_version_whose_mlmodel_is_broken(session: LocalSession) -> list[Findin
     return findings(session, "signatures.every_version_has_a_signature", handover=handover)
 
 
-@broken("signatures.every_version_has_a_signature", because="cannot be fetched: no such bucket")
+@failing("signatures.every_version_has_a_signature", because="cannot be fetched: no such bucket")
 def test_a_version_that_the_initializer_does_not_fetch(session: LocalSession) -> list[Finding]:
     def download(storage_uri: str) -> Any:
         raise DownloadFailed("no such bucket")
@@ -74,7 +74,7 @@ def test_a_version_that_the_initializer_does_not_fetch(session: LocalSession) ->
     return findings(session, "signatures.every_version_has_a_signature", store=store)
 
 
-@sound("signatures.every_version_has_a_signature")
+@passing("signatures.every_version_has_a_signature")
 def test_the_versions_of_the_hand_off(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.every_version_has_a_signature")
 
@@ -82,7 +82,7 @@ def test_the_versions_of_the_hand_off(session: LocalSession) -> list[Finding]:
 # input_example_satisfies_the_signature
 
 
-@broken("signatures.input_example_satisfies_the_signature", because="saved without an input example")
+@failing("signatures.input_example_satisfies_the_signature", because="saved without an input example")
 def test_a_model_without_example(session: LocalSession) -> list[Finding]:
     logged = session.client("trainer").log_model(
         estimator="logistic-regression", input_example=False, register_as="twin-no-example"
@@ -106,19 +106,19 @@ def with_example(session: LocalSession, scratch: Path, column: str, value: Any) 
     return model_in(directory)
 
 
-@broken("signatures.input_example_satisfies_the_signature", because="the model refuses its own input example")
+@failing("signatures.input_example_satisfies_the_signature", because="the model refuses its own input example")
 def test_an_example_that_the_model_refuses(session: LocalSession, tmp_path: Path) -> list[Finding]:
     model = with_example(session, tmp_path, "age", "young")
     return findings(session, "signatures.input_example_satisfies_the_signature", model_directory=model)
 
 
-@broken("signatures.input_example_satisfies_the_signature", because="column 'age': '0.5' is no double")
+@failing("signatures.input_example_satisfies_the_signature", because="column 'age': '0.5' is no double")
 def test_an_example_that_the_model_takes_by_chance(session: LocalSession, tmp_path: Path) -> list[Finding]:
     model = with_example(session, tmp_path, "age", "0.5")
     return findings(session, "signatures.input_example_satisfies_the_signature", model_directory=model)
 
 
-@sound("signatures.input_example_satisfies_the_signature")
+@passing("signatures.input_example_satisfies_the_signature")
 def test_the_example_of_the_hand_off(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.input_example_satisfies_the_signature")
 
@@ -126,7 +126,7 @@ def test_the_example_of_the_hand_off(session: LocalSession) -> list[Finding]:
 # runtime_reads_the_signature
 
 
-@broken("signatures.runtime_reads_the_signature", because="MLflow 2.10.2 of the runtime cannot read the signature")
+@failing("signatures.runtime_reads_the_signature", because="MLflow 2.10.2 of the runtime cannot read the signature")
 def test_a_type_that_only_a_later_mlflow_knows(session: LocalSession, tmp_path: Path) -> list[Finding]:
     directory = copied(session, tmp_path)
     written = yaml.safe_load((directory / "MLmodel").read_text())
@@ -137,7 +137,7 @@ def test_a_type_that_only_a_later_mlflow_knows(session: LocalSession, tmp_path: 
     return findings(session, "signatures.runtime_reads_the_signature", model_directory=model_in(directory))
 
 
-@broken("signatures.runtime_reads_the_signature", because="the trainer wrote")
+@failing("signatures.runtime_reads_the_signature", because="the trainer wrote")
 def test_a_runtime_that_reads_less_than_was_written(session: LocalSession) -> list[Finding]:
     runtime = session.client("runtime")
 
@@ -150,7 +150,7 @@ def test_a_runtime_that_reads_less_than_was_written(session: LocalSession) -> li
     return findings(session, "signatures.runtime_reads_the_signature", runtime=Instead(runtime, call=call))
 
 
-@sound("signatures.runtime_reads_the_signature")
+@passing("signatures.runtime_reads_the_signature")
 def test_the_signature_of_the_hand_off(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.runtime_reads_the_signature")
 
@@ -158,12 +158,12 @@ def test_the_signature_of_the_hand_off(session: LocalSession) -> list[Finding]:
 # what MLflow enforces: the real MLflow is the broken twin
 
 
-@broken("signatures.registry_demands_a_signature", because="registered version")
+@failing("signatures.registry_demands_a_signature", because="registered version")
 def test_the_open_source_registry(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.registry_demands_a_signature")
 
 
-@sound("signatures.registry_demands_a_signature")
+@passing("signatures.registry_demands_a_signature")
 def test_a_registry_that_refuses_in_unity_catalogs_words(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
 
@@ -179,12 +179,12 @@ def test_a_registry_that_refuses_in_unity_catalogs_words(session: LocalSession) 
     return findings(session, "signatures.registry_demands_a_signature", trainer=Instead(trainer, log_model=log_model))
 
 
-@broken("signatures.mlflow_enforces_the_signature", because="accepts a number as text silently")
+@failing("signatures.mlflow_enforces_the_signature", because="accepts a number as text silently")
 def test_what_mlflow_enforces(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.mlflow_enforces_the_signature")
 
 
-@broken("signatures.mlflow_enforces_the_signature", because="comes through to the model, which raises ValueError")
+@failing("signatures.mlflow_enforces_the_signature", because="comes through to the model, which raises ValueError")
 def test_a_model_that_raises_for_itself(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
 
@@ -196,7 +196,7 @@ def test_a_model_that_raises_for_itself(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.mlflow_enforces_the_signature", trainer=Instead(trainer, call=call))
 
 
-@sound("signatures.mlflow_enforces_the_signature")
+@passing("signatures.mlflow_enforces_the_signature")
 def test_a_model_that_checks_its_rows(session: LocalSession) -> list[Finding]:
     signature = read_signature(served_model(session).mlmodel)
     assert signature is not None
@@ -235,24 +235,24 @@ def validating(session: LocalSession, *, wordless: bool = False) -> Instead:
     return Instead(serving, infer=infer)
 
 
-@broken("signatures.missing_column_is_refused", because="HTTP 500")
+@failing("signatures.missing_column_is_refused", because="HTTP 500")
 def test_mlserver_and_missing_column(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.missing_column_is_refused")
 
 
-@sound("signatures.missing_column_is_refused")
+@passing("signatures.missing_column_is_refused")
 def test_a_gateway_and_missing_column(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.missing_column_is_refused", serving=validating(session))
 
 
-@broken(
+@failing(
     "signatures.missing_column_is_refused", because="HTTP 400 to a request without the column 'age', without a word why"
 )
 def test_a_gateway_that_does_not_say_why(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.missing_column_is_refused", serving=validating(session, wordless=True))
 
 
-@broken("signatures.missing_column_is_refused", because="silently answered")
+@failing("signatures.missing_column_is_refused", because="silently answered")
 def test_a_gateway_that_fills_up_what_is_missing(session: LocalSession) -> list[Finding]:
     serving = session.client("serving")
 
@@ -264,37 +264,37 @@ def test_a_gateway_that_fills_up_what_is_missing(session: LocalSession) -> list[
     return findings(session, "signatures.missing_column_is_refused", serving=Instead(serving, infer=infer))
 
 
-@broken("signatures.mistyped_column_is_refused", because="HTTP 500")
+@failing("signatures.mistyped_column_is_refused", because="HTTP 500")
 def test_mlserver_and_text_for_a_number(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.mistyped_column_is_refused")
 
 
-@sound("signatures.mistyped_column_is_refused")
+@passing("signatures.mistyped_column_is_refused")
 def test_a_gateway_and_text_for_a_number(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.mistyped_column_is_refused", serving=validating(session))
 
 
-@broken("signatures.null_in_an_integer_column_is_refused", because="HTTP 500")
+@failing("signatures.null_in_an_integer_column_is_refused", because="HTTP 500")
 def test_mlserver_and_null_in_an_integer_column(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.null_in_an_integer_column_is_refused")
 
 
-@sound("signatures.null_in_an_integer_column_is_refused")
+@passing("signatures.null_in_an_integer_column_is_refused")
 def test_a_gateway_and_null_in_an_integer_column(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.null_in_an_integer_column_is_refused", serving=validating(session))
 
 
-@broken("signatures.wrong_shape_is_refused", because="HTTP 500")
+@failing("signatures.wrong_shape_is_refused", because="HTTP 500")
 def test_mlserver_and_columns_of_different_lengths(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.wrong_shape_is_refused")
 
 
-@sound("signatures.wrong_shape_is_refused")
+@passing("signatures.wrong_shape_is_refused")
 def test_a_gateway_and_columns_of_different_lengths(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.wrong_shape_is_refused", serving=validating(session))
 
 
-@broken("signatures.extra_column_changes_nothing", because="silently answered")
+@failing("signatures.extra_column_changes_nothing", because="silently answered")
 def test_a_runtime_whose_answer_depends_on_an_extra_column(session: LocalSession) -> list[Finding]:
     serving = session.client("serving")
 
@@ -309,11 +309,11 @@ def test_a_runtime_whose_answer_depends_on_an_extra_column(session: LocalSession
     return findings(session, "signatures.extra_column_changes_nothing", serving=Instead(serving, infer=infer))
 
 
-@sound("signatures.extra_column_changes_nothing")
+@passing("signatures.extra_column_changes_nothing")
 def test_mlserver_and_an_extra_column(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.extra_column_changes_nothing")
 
 
-@sound("signatures.extra_column_changes_nothing")
+@passing("signatures.extra_column_changes_nothing")
 def test_a_gateway_and_an_extra_column(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.extra_column_changes_nothing", serving=validating(session))

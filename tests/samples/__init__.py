@@ -1,0 +1,1 @@
+"""Reports, roll-outs and scenario results that tests render or judge."""
