@@ -8,7 +8,8 @@ just started or break off its clean-up. There the signal is held, and raised wit
   context manager made of one is protected, and the block under it is interruptible.
 * in all that runs when a context manager of ``contextlib`` is left, ``ExitStack`` included, and in finalizers;
 * in ``__enter__``, ``__exit__`` and ``contextlib`` themselves, though not in what they call: what was entered is certain to be left;
-* while ``subprocess`` starts a process: what was started is known.
+* while ``subprocess`` starts a process: what was started is known;
+* where ``threading`` has let go of a lock and not begun to wait, or has waited and not taken it again.
 
 An exception is raised once. What Python swallows ("Exception ignored in …", from finalizers and callbacks) is raised again; but once the
 process unwinds, further signals change nothing, because cleaning up takes seconds and must not be broken off.
@@ -49,6 +50,8 @@ _held_in: set[CodeType] = {
     contextlib.ExitStack.__exit__.__code__,
     contextlib.closing.__exit__.__code__,
     subprocess.Popen.__init__.__code__,
+    threading.Condition._release_save.__code__,  # type: ignore[attr-defined]
+    threading.Condition._acquire_restore.__code__,  # type: ignore[attr-defined]
 }
 _raised_in: set[CodeType] = set()
 _OWN_CODE = ("__enter__", "__exit__")
@@ -169,7 +172,7 @@ class _Ending:
 
 def is_held(frame: FrameType | None) -> bool:
     """Whether a signal that interrupts ``frame`` is held."""
-    if frame is not None and (frame.f_code.co_name in _OWN_CODE or _glues(frame.f_code)):
+    if frame is not None and (frame.f_code.co_name in _OWN_CODE or _glues(frame)):
         return True
     while frame is not None:
         if frame.f_code in _raised_in:
@@ -180,6 +183,10 @@ def is_held(frame: FrameType | None) -> bool:
     return False
 
 
-def _glues(code: CodeType) -> bool:
-    """Whether it hands what was entered, or a process that was started, to who leaves or ends it."""
+def _glues(frame: FrameType) -> bool:
+    """Whether it hands what was entered, a process that was started, or a lock that was let go, to who leaves, ends or takes it."""
+    code = frame.f_code
+    if code is threading.Condition.wait.__code__:
+        # The first thing in its ``try`` statement is that ``gotit`` was made.
+        return "gotit" not in frame.f_locals
     return code.co_filename == contextlib.contextmanager.__code__.co_filename or code is subprocess.run.__code__

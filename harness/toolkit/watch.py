@@ -151,12 +151,13 @@ def _sampling(watch: Watch) -> Iterator[None]:
             ended.wait(SAMPLED)
 
     sampler = threading.Thread(target=sample, name="trivet-gauges", daemon=True)
-    sampler.start()
     try:
+        sampler.start()
         yield
     finally:
         ended.set()
-        sampler.join()
+        if sampler.is_alive():
+            sampler.join()
 
 
 def until(what: str, look: Callable[[], T | None], *, seconds: float) -> T:

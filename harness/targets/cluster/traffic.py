@@ -17,7 +17,7 @@ from typing import Any
 import requests
 
 from trivet.errors import UsageError
-from trivet.host.signals import interruptible
+from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.traffic import Answer, Stream
 
 AT_ONCE = 128
@@ -47,6 +47,7 @@ class Traffic:
             return list(pool.map(lambda _: client.ask(time.monotonic()), range(times)))
 
     @contextmanager
+    @uninterruptible
     def background(
         self, service: str, request: Mapping[str, Any], *, rate: float, timeout: float = 60.0
     ) -> Iterator[BackgroundTraffic]:
