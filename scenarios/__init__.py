@@ -1,4 +1,4 @@
-"""The scenarios: one module per incident, one ``@scenario`` generator per way in which it comes about."""
+"""The scenarios: one module per incident, one ``@scenario`` generator per cause. Scenarios share the modules with ``_``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from types import ModuleType
 from trivet.hookspecs import hookimpl
 
 MODULES = (
-    "tracking_cut",
-    "tracking_trouble",
+    "tracking_unreachable",
+    "tracking_failure",
     "model_not_found",
     "rollback",
     "bad_canary",

@@ -1,4 +1,4 @@
-"""A bad canary before its judge: errors, latency, wrong values at HTTP 200, or no traffic by which anything could be seen."""
+"""The analysis of a bad canary: errors, latency, wrong values at HTTP 200, or no traffic to measure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,41 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
-from trivet.errors import CannotTell, PlatformError
+from trivet.authoring import (
+    CANARY_TRAFFIC,
+    DEFAULT_ROWS,
+    INJECTED,
+    PROMETHEUS,
+    SERVING,
+    AffectedObject,
+    Answer,
+    Budgets,
+    CannotTell,
+    Case,
+    Claim,
+    ClusterClient,
+    Fault,
+    FaultInjector,
+    MetricsClient,
+    ModelMaker,
+    Observation,
+    PlatformError,
+    ServableModel,
+    TrafficClient,
+    TrainerClient,
+    Verb,
+    Watch,
+    Workload,
+    answered_by,
+    deployed,
+    evidence,
+    remedied,
+    scenario,
+    symptom_not_observed,
+    symptom_observed,
+    unprotected,
+    wait_for,
+)
 from trivet.integration import (
     Arm,
     Aspect,
@@ -16,7 +49,6 @@ from trivet.integration import (
     Judgement,
     Limits,
     Standing,
-    TrackingApi,
     check,
     measured,
     newest_revision,
@@ -29,35 +61,28 @@ from trivet.integration import (
 )
 from trivet.integration.canary import Ask
 from trivet.integration.monitoring import error_rate, latency, number
-from trivet.model.clients import ClusterClient, FaultInjector, MetricsClient, TrafficClient, TrainerClient
-from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
-from trivet.model.feature import CANARY_TRAFFIC, PROMETHEUS
-from trivet.model.finding import evidence
-from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
-from trivet.model.traffic import Answer
-from trivet.scenarios import deploying
-from trivet.scenarios.deploying import ROWS, SETTLED, Model, all_by, ask_revisions
-from trivet.toolkit.client_traffic import answered_by
-from trivet.toolkit.rollout import deployed, wait_for
-from trivet.toolkit.watch import EFFECT, Watch
+from trivet.scenarios import _deployments
+from trivet.scenarios._deployments import SETTLED, answered_only_by, ask_revisions
 
 NAME = "judged-classifier"
-TOUCH = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
+SERVICE = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
 PERCENT = 20
 OBSERVED, INTERVAL, WINDOW = 24.0, 6.0, 15
-"""Seconds of an observation, from one check to the next, and that a check looks back: three scrapes of trivet's own Prometheus."""
+"""Seconds of the analysis, between two checks, and of the window of a check: three scrapes of trivet's own Prometheus."""
 AFTERWARDS = 20
-"""Requests sent after the decision, by which is told what it did to clients."""
+"""Requests after the decision, which show its effect on clients."""
 KNOWN = [{"a": (i - 10) / 5, "b": (i % 7 - 3) / 3, "c": (i % 3 - 1) / 2} for i in range(20)]
-"""Known requests: what the stable model answers to them, by the trainer's own prediction, is right."""
+"""Requests with known answers: the trainer's own predictions by the stable model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One canary before a judge: how its model differs (variations of the trainer's job), the requests per second that the service gets,
-    the fewest in a check, whether the judge has known requests asked, whether it knows constants only, the decision that is right, and the
-    aspect by which it is right to take the canary back: another one is none of its faults."""
+    """The analysis of one canary.
+
+    ``model`` and ``variation`` (of the trainer's job) are the canary's model, ``rate`` the requests per second to the service, ``fewest``
+    the requests that a check needs, ``known`` whether known requests are sent too, ``constants`` whether metrics are compared with
+    constants only. ``right`` is the right decision, and ``by`` the aspect that must fail for a rollback to be right.
+    """
 
     model: str
     right: Decision
@@ -87,14 +112,14 @@ SLOW = Trial(
     rate=5.0,
     fewest=10,
 )
-UNSEEN = replace(FAILING, rate=0.0, right=Decision.UNDECIDED, by=None)
+NO_TRAFFIC = replace(FAILING, rate=0.0, right=Decision.UNDECIDED, by=None)
 TRIALS: Mapping[str, Trial] = {
     "constants": replace(WRONG, constants=True),
-    "constants-no-traffic": replace(UNSEEN, constants=True),
+    "constants-no-traffic": replace(NO_TRAFFIC, constants=True),
     "wrong-values": WRONG,
     "errors": FAILING,
     "latency": SLOW,
-    "no-traffic": UNSEEN,
+    "no-traffic": NO_TRAFFIC,
     "sound": Trial(model="sound model", right=Decision.PROMOTE),
 }
 
@@ -102,37 +127,39 @@ TRIALS: Mapping[str, Trial] = {
 @scenario(
     title="A bad canary is promoted",
     happens=(
-        "A new model gets 20 % of the traffic and is judged by its error rate and latency against constants. It answers wrong values with "
-        "HTTP 200, or nobody asks it at all and no data counts as no error: every check passes, and it gets all traffic."
+        "A new model gets 20 % of the traffic, and its error rate and latency are compared with constants. It answers wrong values with "
+        "HTTP 200, or it gets no request and missing data counts as no errors: every check passes, and it gets all traffic."
     ),
     recognise=(
-        "Complaints, or a quality metric measured later, set in after a promotion whose checks all passed; Prometheus has few or no "
-        "requests of the canary's revision, or its answers to known requests are other ones."
+        "Complaints, or a worse quality metric, begin after a promotion whose checks all passed; Prometheus has few or no requests of the "
+        "canary's revision, or its answers to known requests differ."
     ),
     remedy=(
-        "Judge with trivet.integration: it holds the canary against the stable revision, asks both known requests, and leaves what was not "
-        "measured undecided. Promote on PROMOTE only."
+        "Analyse with trivet.integration: it compares the canary with the stable revision, sends known requests to both, and leaves a "
+        "canary without measurements undecided. Promote on PROMOTE only."
     ),
     variants=(
-        unprotected("constants", "wrong values, judged by error rate and latency against constants"),
+        unprotected("constants", "wrong values, with error rate and latency compared with constants"),
         unprotected(
             "constants-no-traffic",
-            "a model that only raises, without traffic, judged so, no data being no errors",
+            "a model whose predictions raise, without traffic, analysed the same way, where no data is no errors",
             extended=True,
         ),
-        remedied("wrong-values", "wrong values, judged by the core library"),
+        remedied("wrong-values", "wrong values, analysed by the core library"),
         remedied(
-            "errors", "a model that only raises, judged by the core library without known requests", extended=True
+            "errors",
+            "a model whose predictions raise, analysed by the core library without known requests",
+            extended=True,
         ),
-        remedied("latency", "a model that takes 0.6 s longer, judged by the core library", extended=True),
+        remedied("latency", "a model that takes 0.6 s longer, analysed by the core library", extended=True),
         remedied(
             "no-traffic",
-            "a model that only raises, without traffic or known requests, judged by the core library",
+            "a model whose predictions raise, without traffic or known requests, analysed by the core library",
             extended=True,
         ),
-        remedied("sound", "a model as good as the one before: the core library promotes it", extended=True),
+        remedied("sound", "a model as good as the previous one: the core library promotes it", extended=True),
     ),
-    affected_objects=(TOUCH,),
+    affected_objects=(SERVICE,),
     budgets=Budgets(steady_state=60, symptom=120, recovery=150),
     features=(CANARY_TRAFFIC, PROMETHEUS),
     claims=(
@@ -143,22 +170,22 @@ TRIALS: Mapping[str, Trial] = {
             variants=("constants", "wrong-values", "sound"),
         ),
         Claim(
-            text="No errors in the metrics means that a canary makes none.",
+            text="No errors in the metrics means that a canary has none.",
             holds=False,
-            found="one that only raises passed every check while nobody asked it, and every request failed after its promotion",
+            found="one whose predictions raise passed every check without traffic, and every request failed after its promotion",
             variants=("constants-no-traffic", "no-traffic"),
         ),
         Claim(
-            text="An error rate of three times the threshold takes a canary back at once.",
+            text="An error rate of three times the threshold rolls a canary back at once.",
             holds=True,
-            found="of a model that only raises, the second check, 12 s after it had traffic, ended it; the first had too little data",
+            found="with predictions that raise, the second check, 12 s after the first traffic, ended it; the first had too little data",
             variants=("errors",),
         ),
     ),
     sources=(
-        "canary judgement of the reference platform, with its known weaknesses",
+        "canary analysis of the reference platform, with its known weaknesses",
         "measured: MLServer 1.5.0 counts a prediction that raises with a status of 5xx",
-        "flagger pkg/controller/scheduler_metrics.go halts where no values are found; kayenta MannWhitneyClassifier passes an empty series",
+        "flagger pkg/controller/scheduler_metrics.go halts when no values are found; kayenta MannWhitneyClassifier passes an empty series",
     ),
 )
 def bad_model_promoted(
@@ -166,25 +193,23 @@ def bad_model_promoted(
     traffic: TrafficClient,
     metrics: MetricsClient,
     trainer: TrainerClient,
-    tracking: TrackingApi,
-    handover: Handover,
+    models: ModelMaker,
     variant: str,
 ) -> Iterator[Case]:
     trial = TRIALS[variant]
-    root = handover.artifact_root
-    stable = deploying.model(trainer, tracking, root, key="stable model")
-    canary = deploying.model(trainer, tracking, root, key=trial.model, **trial.variation)
+    stable = models.make("stable model")
+    canary = models.make(trial.model, **trial.variation)
     expected = trainer.predict(f"models:/{stable.registered}/{stable.version}", KNOWN)
     workload = Workload(
-        service=NAME, request=v2_request(None, ROWS), models={stable.name: stable.answer}, rate=trial.rate or 5
+        service=NAME, request=v2_request(None, DEFAULT_ROWS), models={stable.name: stable.answer}, rate=trial.rate or 5
     )
 
     def ask(promql: str) -> float | None:
         found = metrics.query(promql)
         return number(found[0][1]) if found else None
 
-    document = deploying.service(NAME, stable, cluster)
-    # The first revision has no other to share with; the next one will, and no other field need change then.
+    document = _deployments.service(NAME, stable, cluster)
+    # Without effect on the first revision; the next one gets this share without a change of another field.
     document["spec"]["predictor"]["canaryTrafficPercent"] = PERCENT
     with deployed(cluster, document) as observed:
         before = newest_revision(observed)
@@ -201,21 +226,21 @@ def bad_model_promoted(
                 return check(*arms, limits=Limits(requests=trial.fewest))
 
             judgement = observe(look, seconds=OBSERVED, interval=INTERVAL)
-            decided = round(watch.mark(judgement.decision.value) - watch.since(EFFECT), 1)
+            decided = round(watch.mark(judgement.decision.value) - watch.since(INJECTED), 1)
             follow(cluster, judgement.decision, new, before)
             answers = traffic.send(NAME, workload.request, times=AFTERWARDS, at_once=2, timeout=10)
             return judged(trial, judgement, answers, workload, decided)
 
         yield Case(
-            fault=_begun(canary, before),
-            steady_state=lambda: all_by(traffic, workload, stable.name),
+            fault=_canary_started(canary, before),
+            steady_state=lambda: answered_only_by(traffic, workload, stable.name),
             symptom=symptom,
             workload=workload if trial.rate else None,
         )
 
 
 def by_constants(ask: Ask, namespace: str, revision: str) -> Check:
-    """A check as many have it: error rate and latency against constants, where no data is zero."""
+    """A common check: error rate and latency compared with constants, where no data is zero."""
     limits, within = Limits(), f"{WINDOW}s"
     errors = ask(error_rate(NAME, namespace, revision=revision, window=within)) or 0.0
     p99 = ask(latency(NAME, namespace, revision=revision, window=within)) or 0.0
@@ -232,7 +257,7 @@ def by_constants(ask: Ask, namespace: str, revision: str) -> Check:
 def answering(
     cluster: ClusterClient, revisions: Sequence[str], arms: Sequence[Arm], expected: Sequence[Any]
 ) -> list[Arm]:
-    """The arms with what became of the known requests."""
+    """The arms with the results of the known requests."""
     found = ask_revisions(cluster, NAME, revisions, v2_request(None, KNOWN))
     return [
         replace(arm, known=len(expected), right=right(*found[revision], expected))
@@ -241,7 +266,7 @@ def answering(
 
 
 def right(status: int, body: Any, expected: Sequence[Any]) -> int | None:
-    """How many of the known requests were answered as expected; None where nobody answered: that is no wrong answer."""
+    """The number of known requests that were answered correctly; None without an answer, which is not a wrong one."""
     if not status:
         return None
     try:
@@ -252,59 +277,65 @@ def right(status: int, body: Any, expected: Sequence[Any]) -> int | None:
 
 
 def follow(cluster: ClusterClient, decision: Decision, new: str, before: str) -> None:
-    """Send the change that a decision asks for, and wait until the status shows it."""
+    """Apply the decision, and wait until the status shows it."""
     if decision is Decision.UNDECIDED:
         return
     observed = cluster.get("inferenceservice", NAME) or {}
     patch, revision = (promote(), new) if decision is Decision.PROMOTE else (rollback(observed).patch, before)
     cluster.patch("inferenceservice", NAME, patch)
     wait_for(
-        cluster, NAME, lambda found: shares(found) == {revision: 100}, f"gives {revision} all traffic", seconds=SETTLED
+        cluster,
+        NAME,
+        lambda found: shares(found) == {revision: 100},
+        f"to give {revision} all traffic",
+        seconds=SETTLED,
     )
 
 
 def judged(
     trial: Trial, judgement: Judgement, answers: Sequence[Answer], workload: Workload, decided: float
 ) -> Observation:
-    """What a decision did to clients. The incident is that a bad canary was promoted, or a sound one taken back.
+    """The effect of a decision on clients. The incident is a bad canary that is promoted, or a sound one that is rolled back.
 
-    Raises CannotTell for a decision that is right by chance: the checks failed in another aspect than the canary's own fault.
+    Raises CannotTell for a decision that is right by chance: the checks failed in another aspect than the canary's defect.
     """
     bad = [one for one in answers if not answered_by(one, workload.models) or one.seconds > Limits().latency]
-    told = (
+    message = (
         f"{judgement.decision.value} after {decided:.0f} s, {judgement.reason}; "
         f"after that {len(bad)} of {len(answers)} requests were answered wrongly, late or not at all"
     )
     table = [{"standing": one.standing.value, "reasons": "; ".join(one.reasons)} for one in judgement.checks]
-    proof = (evidence("checks", "table", table),)
+    checks = (evidence("checks", "table", table),)
     numbers = {"decided_seconds": decided, "checks": len(judgement.checks), "bad_afterwards": len(bad)}
     if judgement.decision is trial.right:
         if bad and trial.right is not Decision.UNDECIDED:
-            raise CannotTell(f"the right decision, and yet clients are not well: {told}; the first: {bad[0]}")
+            raise CannotTell(f"the right decision, but clients still fail: {message}; first failed request: {bad[0]}")
         failed = {aspect for one in judgement.checks for aspect in one.failed}
         if trial.by and trial.by not in failed:
             others = " and ".join(sorted(failed)) or "nothing"
-            raise CannotTell(f"the right decision by chance: {trial.by} should fail, and {others} did: {told}")
-        return symptom_not_observed(told, evidence=proof, **numbers)
+            raise CannotTell(
+                f"the right decision by chance: expected {trial.by} to fail, but {others} failed: {message}"
+            )
+        return symptom_not_observed(message, evidence=checks, **numbers)
     hurt = Decision.ROLL_BACK if trial.right is Decision.PROMOTE else Decision.PROMOTE
     if judgement.decision is not hurt or (hurt is Decision.PROMOTE and not bad):
-        raise CannotTell(f"that shows nothing: {told}")
-    return symptom_observed(told, evidence=proof, **numbers)
+        raise CannotTell(f"neither the right decision nor the incident: {message}")
+    return symptom_observed(message, evidence=checks, **numbers)
 
 
-def _begun(canary: Model, before: str) -> Fault:
-    """The bad model rolled out as a canary."""
+def _canary_started(canary: ServableModel, before: str) -> Fault:
+    """The model rolled out as a canary."""
     patch = {"spec": {"predictor": {"model": {"storageUri": canary.storage_uri}}}}
 
     def verify_injected(injector: FaultInjector) -> str:
         found = injector.get("inferenceservice", NAME, namespace=SERVING) or {}
         new = newest_revision(found)
-        there = new not in ("", before) and shares(found) == {new: PERCENT, before: 100 - PERCENT}
-        return f"the status gives {new} {PERCENT} % of the traffic" if there else ""
+        started = new not in ("", before) and shares(found) == {new: PERCENT, before: 100 - PERCENT}
+        return f"the status gives {new} {PERCENT} % of the traffic" if started else ""
 
     return Fault(
         name=f"a canary with a {canary.name}",
-        affected_objects=(TOUCH,),
+        affected_objects=(SERVICE,),
         inject=lambda injector: injector.patch("inferenceservice", NAME, patch, namespace=SERVING),
         verify_injected=verify_injected,
         budget=SETTLED,

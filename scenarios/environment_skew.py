@@ -1,4 +1,4 @@
-"""A model that was trained with newer packages than the serving image has: what becomes of a service that gets it."""
+"""A model that was trained with newer packages than the serving image has: what happens to a service that gets it."""
 
 from __future__ import annotations
 
@@ -6,169 +6,183 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.authoring.gates import refusal
-from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
-from trivet.errors import CannotTell
-from trivet.integration import TrackingApi, v2_request
-from trivet.model.clients import ClusterClient, ExternalTrainerClient, StoreClient, TrafficClient, TrainerClient
-from trivet.model.fault import SERVING, AffectedObject, Verb
-from trivet.model.finding import evidence
-from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
-from trivet.model.stack import Stack
-from trivet.scenarios import deploying
-from trivet.scenarios.deploying import ROWS, Model, all_by
-from trivet.scenarios.observing import causes_of_failure, refused_by_server, said
-from trivet.toolkit.client_traffic import answered_by
-from trivet.toolkit.rollout import deployed
-from trivet.toolkit.watch import FAULT, Watch
+from trivet.authoring import (
+    DEFAULT_ROWS,
+    FAULT,
+    SERVING,
+    AffectedObject,
+    Budgets,
+    CannotTell,
+    Case,
+    Claim,
+    ClusterClient,
+    ExternalTrainerClient,
+    ModelMaker,
+    Observation,
+    ServableModel,
+    Stack,
+    StoreClient,
+    TrafficClient,
+    Verb,
+    Watch,
+    Workload,
+    answered_by,
+    deployed,
+    refusal,
+    remedied,
+    scenario,
+    symptom_not_observed,
+    symptom_observed,
+    unprotected,
+)
+from trivet.integration import v2_request
+from trivet.scenarios import _deployments
+from trivet.scenarios._deployments import answered_only_by
+from trivet.scenarios._service_status import StatusLog, container_failures, is_load_error, summarize_status
 
 NAME = "skewed-classifier"
 PUBLISHED = "2024.11"
-"""The stack whose trainer is a real one that was not held to any serving image."""
-TOUCH = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
+"""The stack whose trainer is not pinned to any serving image: a published one."""
+SERVICE = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
 LOADED = "answers_after_seconds"
-"""What is measured of a model that loaded."""
-WATCHED, PATIENCE = 90.0, 20.0
-"""Seconds after the change in which the model loads or does not, and after the container said that it does not: clients have lost their
-requests by then, or lose none."""
+"""Measured only of a model that loaded."""
+OBSERVED, AFTER_FAILURE = 90.0, 20.0
+"""Seconds of observation after the change, and after the container's error: clients have lost requests by then, or lose none."""
 
 
 @scenario(
-    title="The model was trained in another environment than it is served in",
+    title="The model is trained in another environment than it is served in",
     happens=(
-        "A model is trained and saved with newer packages than the serving image has. MLflow only warns, registering and admission let it "
-        "through, and its pickle names classes that are not there when the server loads it. The server's port is open until then, so that "
-        "by KServe's own readiness the new revision gets the traffic, ends, and starts again."
+        "A model is trained and saved with newer packages than the serving image has. MLflow only warns, the registry and admission accept "
+        "it, and its pickle names classes that the server does not have. The server's port is open until loading fails, so that by "
+        "KServe's default readiness the new revision gets the traffic, exits and restarts."
     ),
     recognise=(
-        "Every request fails or stalls from seconds after a deployment on, though the InferenceService says Ready=True and UpToDate and "
-        "the earlier revision still has a ready pod. Pods of the new one end as 'Completed' and restart; their log says \"No module named "
+        "Every request fails or stalls from seconds after a deployment on, though the InferenceService is Ready=True and UpToDate and "
+        "the earlier revision still has a ready pod. Pods of the new one are 'Completed' and restart; their log has \"No module named "
         "'_loss'\", 'MT19937 is not a known BitGenerator module' or the like."
     ),
     remedy=(
-        "Hold the trainer to the serving image's lock for whatever is pickled, and let the contracts environment.* (`trivet lint` on the "
-        "model's directory) refuse what was not; with a readiness probe that asks for the model, such a revision never gets traffic."
+        "Pin the trainer to the serving image's lock for all packages that are pickled, and let the contracts environment.* (`trivet lint` "
+        "on the model's directory) refuse other models; with a readiness probe for the model, such a revision never gets traffic."
     ),
     variants=(
-        unprotected("trained-elsewhere", "a running service, ready when its port is open, gets the model"),
-        remedied("model-probe", "the same service with a readiness probe that asks for the model"),
-        remedied("gate", "the contracts environment.* are asked before the deployment"),
-        remedied("held-trainer", "the trainer is held to the serving image's lock", extended=True),
+        unprotected("runtime-default", "a running service, ready when its port is open, gets the model"),
+        remedied("model-probe", "the same service with a readiness probe for the model"),
+        remedied("gate", "the contracts environment.* are checked before the deployment"),
+        remedied("pinned-trainer", "the trainer is pinned to the serving image's lock", extended=True),
     ),
-    affected_objects=(TOUCH,),
+    affected_objects=(SERVICE,),
     budgets=Budgets(steady_state=60, symptom=120, recovery=180),
     claims=(
         Claim(
             text="A service that is Ready=True and UpToDate serves its model.",
             holds=False,
-            found="it says both within 10 s, while every request is answered HTTP 400 or not at all; the container's log names the cause",
-            variants=("trained-elsewhere",),
+            found="it is both within 10 s, while every request is answered HTTP 400 or not at all; the container's log names the cause",
+            variants=("runtime-default",),
         ),
         Claim(
-            text="Until a new revision works the earlier one goes on answering.",
+            text="Until a new revision works the earlier one keeps answering.",
             holds=False,
-            found="only with a readiness probe that asks for the model; by its port a revision is ready before its model fails to load",
-            variants=("trained-elsewhere", "model-probe"),
+            found="only with a readiness probe for the model; by its port a revision is ready before its model fails to load",
+            variants=("runtime-default", "model-probe"),
         ),
     ),
     sources=(
-        "mlserver 1.5.0 mlserver/server.py, MLServer.start: the servers listen while models load, and end with status 0 when one does not",
-        "kserve 0.14.1 pkg/apis/serving/v1beta1/inference_service_status.go, PropagateModelStatus: only a container that ended with an "
-        "error, or is in CrashLoopBackOff, is a model that failed",
+        "mlserver 1.5.0 mlserver/server.py, MLServer.start: the servers listen while models load, and exit with status 0 when one does not",
+        "kserve 0.14.1 pkg/apis/serving/v1beta1/inference_service_status.go, PropagateModelStatus: only a container that terminated with "
+        "an error, or is in CrashLoopBackOff, makes a failed load",
     ),
 )
-def trained_elsewhere(
+def newer_training_packages(
     cluster: ClusterClient,
     traffic: TrafficClient,
-    trainer: TrainerClient,
-    tracking: TrackingApi,
+    models: ModelMaker,
     store: StoreClient,
     external_trainer: ExternalTrainerClient,
-    handover: Handover,
     stack: Stack,
     variant: str,
 ) -> Iterator[Case]:
-    if variant == "held-trainer":
-        deploying.check_held(stack)
-    root = handover.artifact_root
-    earlier = deploying.model(trainer, tracking, root, key="the model in production")
-    document = deploying.service(NAME, earlier, cluster)
-    if variant == "trained-elsewhere":
-        document = deploying.without_probe(document)
+    if variant == "pinned-trainer":
+        _deployments.require_pinned_trainer(stack)
+    earlier = models.make("the model in production")
+    document = _deployments.service(NAME, earlier, cluster)
+    if variant == "runtime-default":
+        document = _deployments.without_probe(document)
     boosted: dict[str, Any] = {"estimator": "gradient-boosting", "label_offset": 10}
-    if variant == "held-trainer":
-        new = deploying.model(trainer, tracking, root, key="the held trainer's model", **boosted)
+    if variant == "pinned-trainer":
+        new = models.make("the pinned trainer's model", **boosted)
     else:
-        new, directory = deploying.externally_trained_model(
-            external_trainer, store, external_trainer.of_stack(PUBLISHED), key="the model from elsewhere", **boosted
+        new, directory = _deployments.externally_trained_model(
+            external_trainer,
+            store,
+            external_trainer.of_stack(PUBLISHED),
+            name="the external trainer's model",
+            **boosted,
         )
     workload = Workload(
-        service=NAME, request=v2_request(None, ROWS), models={one.name: one.answer for one in (earlier, new)}
+        service=NAME, request=v2_request(None, DEFAULT_ROWS), models={one.name: one.answer for one in (earlier, new)}
     )
-    refused: list[str] = []
-    watched: list[Watch] = []
 
     def symptom(watch: Watch) -> Observation:
-        watched.append(watch)
-        return deploying.calm(watch, refused) if refused else _watched(cluster, watch, workload, new)
+        return _deployments.observe_refused(watch) if watch.refusal else _observe(cluster, watch, workload, new)
+
+    def afterwards(watch: Watch, observation: Observation) -> Observation:
+        harmless = bool(watch.refusal) or LOADED in observation.measured
+        return _deployments.with_recovery(watch, observation, harmless=harmless)
 
     with deployed(cluster, document) as stable:
         before = _newest(stable)
         yield Case(
-            fault=deploying.changed(
+            fault=_deployments.service_patched(
                 NAME,
-                deploying.to_model(new),
-                what=f"{new.name} is deployed",
+                _deployments.model_patch(new),
+                title=f"{new.name} is deployed",
                 shows=lambda observed: _created(observed, before),
                 gate=(lambda: refusal(directory, stack, "environment.*")) if variant == "gate" else lambda: "",
-                refused=refused,
             ),
-            steady_state=lambda: all_by(traffic, workload, earlier.name),
+            steady_state=lambda: answered_only_by(traffic, workload, earlier.name),
             symptom=symptom,
-            afterwards=lambda sighting: deploying.with_the_way_back(
-                watched[0], sighting, innocent=bool(refused) or LOADED in sighting.measured
-            ),
+            afterwards=afterwards,
             workload=workload,
-            gauges={"pods ready": lambda: deploying.pods(cluster, NAME)},
+            gauges={"pods ready": lambda: _deployments.ready_pods(cluster, NAME)},
         )
 
 
-def _watched(cluster: ClusterClient, watch: Watch, workload: Workload, new: Model) -> Observation:
-    """What became of the service, of its clients, and what it and its container said of the model."""
+def _observe(cluster: ClusterClient, watch: Watch, workload: Workload, new: ServableModel) -> Observation:
+    """What clients, the service's status and its container's log show while the model should load."""
     began = watch.since(FAULT)
-    states: list[tuple[float, str]] = []
-    cause, caused = None, 0.0
+    log = StatusLog(began)
+    failure, failed_after = None, 0.0
     loaded: float | None = None
-    while (at := round(time.monotonic() - began, 1)) < (caused + PATIENCE if cause else WATCHED) and watch.left > 5:
+    while (at := round(time.monotonic() - began, 1)) < (
+        failed_after + AFTER_FAILURE if failure else OBSERVED
+    ) and watch.left > 5:
         time.sleep(1.0)
-        state = said(cluster.get("inferenceservice", NAME) or {})
-        if not states or states[-1][1] != state:
-            states.append((at, state))
-        if not cause and (cause := next(filter(refused_by_server, causes_of_failure(cluster, NAME)), None)):
-            caused = at
-            watch.mark("the container names the cause")
+        log.record(summarize_status(cluster.get("inferenceservice", NAME) or {}))
+        if not failure and (failure := next(filter(is_load_error, container_failures(cluster, NAME)), None)):
+            failed_after = at
+            watch.mark("container error")
         if {answered_by(answer, workload.models) for answer in watch.answers()[-5:]} == {new.name}:
             loaded = at
             break
     outage = watch.outage()
-    measured: dict[str, float | str] = {"lost": outage.lost, "requests": outage.requests, "service_said": states[-1][1]}
+    measured: dict[str, float | str] = {"lost": outage.lost, "requests": outage.requests, "service_status": log.last}
     message = str(outage)
-    if cause:
-        measured["container_says_after_seconds"] = caused
-        message += f"; the container said after {caused:.0f} s: {cause}; the InferenceService: {states[-1][1]}"
+    if failure:
+        measured["container_error_after_seconds"] = failed_after
+        message += (
+            f"; container error after {failed_after:.0f} s: {failure}; status of the InferenceService: {log.last}"
+        )
     if loaded is not None:
         measured[LOADED] = loaded
         message += f"; {new.name} answers after {loaded:.0f} s"
-    table = evidence(
-        "what the InferenceService said", "table", [{"after_seconds": at, "said": state} for at, state in states]
-    )
-    if loaded is None and not cause:
-        raise CannotTell(f"the model neither answered nor failed, which only shows that all is slow: {message}")
+    if loaded is None and not failure:
+        raise CannotTell(f"the model neither answered nor failed within {at:.0f} s: {message}")
     if loaded is not None and outage.lost:
-        raise CannotTell(f"the model loaded, and yet requests were lost, which ready_not_loaded is about: {message}")
-    told = symptom_observed if outage.lost else symptom_not_observed
-    return told(message, evidence=(table,), **measured)
+        raise CannotTell(f"the model loaded, and yet requests were lost, which ready_not_loaded shows: {message}")
+    result = symptom_observed if outage.lost else symptom_not_observed
+    return result(message, evidence=(log.evidence("status of the InferenceService"),), **measured)
 
 
 def _newest(observed: Mapping[str, Any]) -> str:
@@ -178,4 +192,4 @@ def _newest(observed: Mapping[str, Any]) -> str:
 
 def _created(observed: Mapping[str, Any], before: str) -> str:
     newest = _newest(observed)
-    return f"Knative made {newest} for it" if newest not in ("", before) else ""
+    return f"Knative created revision {newest}" if newest not in ("", before) else ""

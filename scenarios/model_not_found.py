@@ -1,4 +1,4 @@
-"""KServe is told to serve what is not there, or not a model: what the service says, and how long it looks as if it were only starting."""
+"""A storage URI without a model: what the InferenceService reports, and for how long it looks as if it were still starting."""
 
 from __future__ import annotations
 
@@ -6,22 +6,42 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
-from trivet.errors import CannotTell, PlatformError, TrivetError
-from trivet.integration import TrackingApi, build_inference_service, check_storage_uri, v2_request
-from trivet.model.clients import ClusterClient, FaultInjector, StoreClient, TrafficClient
-from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
-from trivet.model.handover import Handover, LoggedModel
-from trivet.model.scenario import Budgets, Case, Claim, Observation
-from trivet.scenarios.observing import not_found, watch_loading
-from trivet.toolkit.faults import applied, in_turn
-from trivet.toolkit.rollout import FRUGAL
-from trivet.toolkit.watch import Watch
+from trivet.authoring import (
+    FRUGAL,
+    SERVING,
+    AffectedObject,
+    Budgets,
+    CannotTell,
+    Case,
+    Claim,
+    ClusterClient,
+    Fault,
+    FaultInjector,
+    Handover,
+    LoggedModel,
+    Observation,
+    PlatformError,
+    StoreClient,
+    TrackingApi,
+    TrafficClient,
+    TrivetError,
+    Verb,
+    Watch,
+    applied,
+    in_turn,
+    remedied,
+    scenario,
+    symptom_not_observed,
+    symptom_observed,
+    unprotected,
+)
+from trivet.integration import build_inference_service, check_storage_uri, v2_request
+from trivet.scenarios._service_status import is_not_found, watch_loading
 
 NAME = "lost-classifier"
-TOUCH = AffectedObject(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
-POOR = "trivet-without-credentials"
-ACCOUNT = AffectedObject(verb=Verb.CREATE, kind="ServiceAccount", name=POOR, namespace=SERVING)
+SERVICE = AffectedObject(verb=Verb.CREATE, kind="InferenceService", name=NAME, namespace=SERVING)
+NO_CREDENTIALS = "trivet-without-credentials"
+ACCOUNT = AffectedObject(verb=Verb.CREATE, kind="ServiceAccount", name=NO_CREDENTIALS, namespace=SERVING)
 ROW = {"age": 0.5, "sessions": 4, "basket": 0.2, "recency": -0.3, "discount": 0.1, "engagement": 0.4}
 """An input of the example pipeline's model."""
 
@@ -29,56 +49,56 @@ ROW = {"age": 0.5, "sessions": 4, "basket": 0.2, "recency": -0.3, "discount": 0.
 @scenario(
     title="KServe cannot find the model",
     happens=(
-        "The storage URI of an InferenceService leads to a directory without a model: one level too high or too deep, another bucket, a "
-        "URI of MLflow's own, or the right place without the credentials for it. The service is admitted all the same, and never serves."
+        "The storage URI of an InferenceService leads to a directory without a model: one level too high or too deep, another bucket, an "
+        "MLflow URI, or the right directory without credentials. The service is admitted all the same, and never becomes ready."
     ),
     recognise=(
         "The pods are in Init:Error, Init:CrashLoopBackOff or restart; the container's log names the cause ('Could not find an \"MLmodel\" "
-        "configuration file', 'NoSuchBucket', …). The InferenceService itself only says Unknown or that the revision is deploying."
+        "configuration file', 'NoSuchBucket', …). The InferenceService reports only Unknown, or that the revision is deploying."
     ),
     remedy=(
         "Take the URI from trivet.integration.resolve_storage_uri, never from run.artifact_uri and a suffix; `trivet lint` and the "
-        "contracts of paths.* find a wrong one before anything is deployed."
+        "contracts paths.* find a wrong one before the deployment."
     ),
     variants=(
         unprotected("too-high", "the directory above the model's: `…/artifacts/` instead of `…/artifacts/model/`"),
         unprotected("too-deep", "a directory below the model's that does not exist", extended=True),
         unprotected("wrong-bucket", "a bucket that does not exist", extended=True),
         unprotected(
-            "no-credentials", "the right URI, for a service account without the store's credentials", extended=True
+            "no-credentials", "the right URI, with a service account without the store's credentials", extended=True
         ),
         unprotected(
             "artifact-uri",
-            "the run's artifact URI and the artifact path, which is where MLflow 2 puts a model, and MLflow 3 does not",
+            "the run's artifact URI and the artifact path: there MLflow 2 stores a model, and MLflow 3 does not",
             expected=None,
             extended=True,
         ),
         unprotected("mlflow-uri", "a URI that only MLflow resolves, `models:/NAME/VERSION`", extended=True),
         unprotected(
             "proxied-uri",
-            "the URI of a tracking server that stands before its store, `mlflow-artifacts:/…`",
+            "the URI of a tracking server that proxies its store, `mlflow-artifacts:/…`",
             extended=True,
         ),
         remedied("resolved-uri", "the URI that the core library resolves"),
     ),
-    affected_objects=(TOUCH, ACCOUNT),
+    affected_objects=(SERVICE, ACCOUNT),
     budgets=Budgets(steady_state=60, symptom=150, recovery=120),
     claims=(
         Claim(
-            text="The InferenceService tells when the model could not be loaded.",
+            text="The InferenceService reports that the model could not be loaded.",
             holds=False,
             found=(
-                "for a long time it only says that it is not ready; the container's log names the cause within seconds. KServe 0.20.0 says "
-                "that loading failed as soon as its initializer did, also of one that only had to try twice, and no sooner of a server"
+                "for a minute it reports only that it is not ready; the container's log names the cause within seconds. KServe 0.20.0 "
+                "reports a failed load as soon as the initializer fails, also when its retry succeeds, and no sooner for a server"
             ),
             variants=("too-high", "too-deep", "wrong-bucket", "no-credentials"),
         ),
     ),
     sources=(
         "kserve 0.14.1 python/storage: Storage.download",
-        "measured with MLflow 3.17.2 and KServe 0.20.0: at the run's artifact URI and the artifact path 'No model found', said after 4 s",
+        "measured with MLflow 3.17.2 and KServe 0.20.0: 'No model found' after 4 s at the run's artifact URI and the artifact path",
         "measured: `…/artifacts` instead of `…/artifacts/model` is BlockedByFailedLoad only after about 60 s",
-        "measured: MLServer 1.5.0 ends with exit status 0 when its model does not load, so that the pod says Completed",
+        "measured: MLServer 1.5.0 exits with status 0 when its model does not load, so that the pod is Completed",
     ),
 )
 def wrong_storage_uri(
@@ -91,31 +111,36 @@ def wrong_storage_uri(
 ) -> Iterator[Case]:
     run = tracking.get_run(handover.model.run_id)
     uri = wrong_uri(handover.storage_uri, variant, handover.model, run["info"]["artifact_uri"])
-    refused: list[str] = []
 
     def symptom(watch: Watch) -> Observation:
-        if refused:
+        if watch.refusal:
             return symptom_not_observed(
-                f"admission refused it: {refused[0]}", before_deployment=before_deployment(store, uri)
+                f"refused at admission: {watch.refusal}", before_deployment=before_deployment(store, uri)
             )
-        told = watch_loading(cluster, watch, NAME, counts=not_found)
-        measured = {**told.measured, "before_deployment": before_deployment(store, uri)}
-        if told.ready is None and not told.failed:
-            raise CannotTell(f"neither ready nor failed, which only shows that all is slow: {told.message}")
-        if told.ready is None:
-            return symptom_observed(told.message, evidence=told.proof, **measured)
+        loading = watch_loading(cluster, watch, NAME, counts=is_not_found)
+        measured = {**loading.measured, "before_deployment": before_deployment(store, uri)}
+        if loading.ready_after is None and not loading.failed:
+            raise CannotTell(f"neither Ready nor failed within the budget: {loading.message}")
+        if loading.ready_after is None:
+            return symptom_observed(loading.message, evidence=loading.evidence, **measured)
         answer = traffic.send(NAME, v2_request(None, [ROW]), times=1)[0]
         if answer.status != 200:
-            return symptom_observed(f"{told.message}, and then it answered {answer}", evidence=told.proof, **measured)
-        return symptom_not_observed(f"{told.message}, and answered a request", evidence=told.proof, **measured)
+            return symptom_observed(
+                f"{loading.message}, and then it answered {answer}", evidence=loading.evidence, **measured
+            )
+        return symptom_not_observed(f"{loading.message}, and answered a request", evidence=loading.evidence, **measured)
 
-    fault = _deployed(_service(handover, uri, variant), uri, refused)
+    fault = _deployed(_service(handover, uri, variant), uri)
     if variant == "no-credentials":
-        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": POOR, "namespace": SERVING}}
-        fault = in_turn(applied(account, name="an account without credentials"), fault)
+        account = {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": NO_CREDENTIALS, "namespace": SERVING},
+        }
+        fault = in_turn(applied(account, name="a service account without credentials"), fault)
     yield Case(
         fault=fault,
-        steady_state=lambda: "" if cluster.get("inferenceservice", NAME) else f"there is no InferenceService {NAME}",
+        steady_state=lambda: "" if cluster.get("inferenceservice", NAME) else f"InferenceService {NAME} does not exist",
         symptom=symptom,
     )
 
@@ -127,7 +152,7 @@ def wrong_uri(right: str, variant: str, model: LoggedModel, artifact_uri: str) -
     return {
         "too-high": f"{above}/",
         "too-deep": f"{right.rstrip('/')}/model/",
-        "wrong-bucket": f"s3://{bucket}-that-is-not-there/{path}",
+        "wrong-bucket": f"s3://{bucket}-nonexistent/{path}",
         "no-credentials": right,
         "artifact-uri": f"{artifact_uri}/{model.artifact_path}/",
         "mlflow-uri": f"models:/{model.registered_name}/{model.version}",
@@ -136,33 +161,34 @@ def wrong_uri(right: str, variant: str, model: LoggedModel, artifact_uri: str) -
     }[variant]
 
 
-def _deployed(document: Mapping[str, Any], uri: str, refused: list[str]) -> Fault:
-    """The service is applied. A webhook that refuses it has seen the fault too; its words go into ``refused``."""
-    plain = applied(document, name=f"an InferenceService for {uri}")
+def _deployed(document: Mapping[str, Any], uri: str) -> Fault:
+    """The service is applied; an admission webhook may refuse it."""
+    admitted = applied(document, name=f"an InferenceService for {uri}")
 
-    def inject(injector: FaultInjector) -> None:
+    def inject(injector: FaultInjector) -> str | None:
         try:
-            plain.inject(injector)
+            return admitted.inject(injector)
         except PlatformError as error:
             if "admission webhook" not in error.message:
                 raise
-            refused.append(error.message[-400:])
+            return error.message[-400:]
 
-    def verify_injected(injector: FaultInjector) -> str:
-        return f"the API server was asked for it and said: {refused[0]}" if refused else plain.verify_injected(injector)
-
-    return replace(plain, inject=inject, verify_injected=verify_injected)
+    return replace(admitted, inject=inject)
 
 
 def before_deployment(store: StoreClient, uri: str) -> str:
-    """What can be said of a storage URI before anything is deployed, as the core library and the contracts of paths.* say it."""
+    """The result of checking a storage URI before the deployment, by the core library and by reading the store."""
     if problems := [one.message for one in check_storage_uri(uri) if not one.advice]:
         return f"refused: {problems[0]}"
     try:
         files = store.files(uri)
     except TrivetError as error:
         return f"refused: {error.message}"
-    return "a model lies there" if "MLmodel" in files else f"refused: no MLmodel among {len(files)} files there"
+    return (
+        "accepted: the URI has an MLmodel"
+        if "MLmodel" in files
+        else f"refused: no MLmodel among {len(files)} files at the URI"
+    )
 
 
 def _service(handover: Handover, uri: str, variant: str) -> dict[str, Any]:
@@ -179,8 +205,8 @@ def _service(handover: Handover, uri: str, variant: str) -> dict[str, Any]:
         resources=FRUGAL,
     )
     document["metadata"]["namespace"] = SERVING
-    # The core library refuses some of these; a manifest written by hand is refused by nobody.
+    # The core library refuses some of these URIs; a manifest written by hand is not checked.
     document["spec"]["predictor"]["model"]["storageUri"] = uri
     if variant == "no-credentials":
-        document["spec"]["predictor"]["serviceAccountName"] = POOR
+        document["spec"]["predictor"]["serviceAccountName"] = NO_CREDENTIALS
     return document

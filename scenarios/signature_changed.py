@@ -1,151 +1,157 @@
-"""A version that demands another input than the one in production, promoted under a client that sends what it always sent."""
+"""A version that requires another input than the one in production, promoted while clients send the old one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
-from trivet.integration import (
-    TrackingApi,
-    check_successor,
-    newest_revision,
-    read_signature,
-    set_canary,
-    shares,
-    v2_request,
+from trivet.authoring import (
+    CANARY_TRAFFIC,
+    DEFAULT_ROWS,
+    INJECTED,
+    SERVING,
+    AffectedObject,
+    Budgets,
+    Case,
+    Claim,
+    ClusterClient,
+    ModelDirectory,
+    ModelMaker,
+    Observation,
+    ServableModel,
+    StoreClient,
+    TrafficClient,
+    Verb,
+    Watch,
+    Workload,
+    deployed,
+    read_model_directory,
+    remedied,
+    scenario,
+    symptom_not_observed,
+    symptom_observed,
+    unprotected,
 )
+from trivet.integration import check_successor, newest_revision, read_signature, set_canary, shares, v2_request
 from trivet.integration.signatures import Signature
-from trivet.model.clients import ClusterClient, StoreClient, TrafficClient, TrainerClient
-from trivet.model.fault import SERVING, AffectedObject, Verb
-from trivet.model.feature import CANARY_TRAFFIC
-from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
-from trivet.model.subjects import ModelDirectory
-from trivet.scenarios import deploying
-from trivet.scenarios.deploying import ROWS, Model, all_by
-from trivet.toolkit.rollout import deployed
-from trivet.toolkit.subjects import read_model_directory
-from trivet.toolkit.watch import EFFECT, Watch
+from trivet.scenarios import _deployments
+from trivet.scenarios._deployments import answered_only_by
 
 NAME = "promised-classifier"
-TOUCH = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
+SERVICE = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
 COLUMNS = {"a": "float64", "b": "float64", "c": "float64"}
 SUCCESSORS: Mapping[str, Mapping[str, Any]] = {
-    "added-column": {"columns": {**COLUMNS, "d": "float64"}, "asked": [{**ROWS[0], "d": 0.75}]},
+    "added-column": {"columns": {**COLUMNS, "d": "float64"}, "rows": [{**DEFAULT_ROWS[0], "d": 0.75}]},
     "renamed-column": {
         "columns": {"a": "float64", "b": "float64", "tempo": "float64"},
-        "asked": [{"a": 0.5, "b": -0.25, "tempo": 1.5}],
+        "rows": [{"a": 0.5, "b": -0.25, "tempo": 1.5}],
     },
     "optional-column": {"columns": {**COLUMNS, "d": "float64"}, "optional": ["d"]},
 }
-"""What the new version was trained with, and what a client would ask of it; the other variants have the first one."""
-SLICE = 10
-WATCHED = 8.0
+"""Arguments of the new version, with rows that suit its signature; the other variants use the first one."""
+CANARY_SHARE = 10
+"""Percent of the traffic."""
+OBSERVED = 8.0
 """Seconds of traffic after the new version has its share."""
 
 
 @scenario(
-    title="The new version demands an input that running clients do not send",
+    title="The new version requires an input that running clients do not send",
     happens=(
-        "A new version was trained with a column that is new, or has another name, and is promoted. Clients send what they always sent, "
-        "and from the moment it has the traffic MLflow refuses their rows inside the server, which is ready and well."
+        "A new version is trained with a column that is new, or has another name, and is promoted. Clients keep sending the old columns, "
+        "and once it has the traffic MLflow rejects their rows inside the server, which is ready and healthy."
     ),
     recognise=(
-        "HTTP 500 to every request since the promotion; the body says that the model is missing inputs, and the server's log "
-        "'Failed to enforce schema of data'. The InferenceService is Ready=True, and its pods do not restart."
+        "HTTP 500 for every request since the promotion; the body names the missing inputs, and the server's log has 'Failed to enforce "
+        "schema of data'. The InferenceService is Ready=True, and its pods do not restart."
     ),
     remedy=(
-        "Compare the new signature with the one in production before the promotion (trivet.integration.check_successor); give new columns "
-        "a value in the model and make them optional, or deploy beside the old service and move clients over."
+        "Compare the new signature with the one in production before the promotion (trivet.integration.check_successor); make new columns "
+        "optional with a default in the model, or deploy a second service and migrate the clients."
     ),
     variants=(
-        unprotected("added-column", "the new version demands one column more"),
-        unprotected("renamed-column", "the new version calls a column by another name", extended=True),
-        remedied("checked", "trivet.integration.check_successor is asked before the promotion"),
+        unprotected("added-column", "the new version requires one more column"),
+        unprotected("renamed-column", "the new version has another name for a column", extended=True),
+        remedied("checked", "trivet.integration.check_successor runs before the promotion"),
         remedied(
             "optional-column",
-            "the new column is optional, and the model has a value for it",
+            "the new column is optional, with a default in the model",
             extended=True,
         ),
-        remedied("canary-slice", f"the new version gets {SLICE} % of the traffic first", protects=False, extended=True),
+        remedied(
+            "canary-share", f"the new version gets {CANARY_SHARE} % of the traffic first", protects=False, extended=True
+        ),
     ),
-    affected_objects=(TOUCH,),
+    affected_objects=(SERVICE,),
     budgets=Budgets(steady_state=60, symptom=60, recovery=180),
     features=(CANARY_TRAFFIC,),
     claims=(
         Claim(
-            text="Signature enforcement keeps a model with another input from the clients of the one in production.",
+            text="Signature enforcement keeps a model with another input from replacing the one in production.",
             holds=False,
-            found="it is registered, deployed and Ready like any other; what is enforced is each request, and each of them fails",
+            found="the model is registered, deployed and Ready like any other; each request is checked, and each fails",
             variants=("added-column", "renamed-column"),
         ),
         Claim(
-            text="A request that a signature refuses is answered as the client's mistake, HTTP 400.",
+            text="A request that violates the signature is answered as a client error, HTTP 400.",
             holds=False,
-            found="MLServer answers HTTP 500 with MLflow's exception, so that whoever counts server errors blames the model",
+            found="MLServer answers HTTP 500 with MLflow's exception, so that it counts as a server error of the model",
             variants=("added-column", "renamed-column"),
         ),
     ),
     sources=(
         "mlflow 2.10.2 mlflow/models/utils.py, _enforce_schema: a missing column is an exception while predicting",
-        "mlserver-mlflow 1.5.0 mlserver_mlflow/runtime.py: the exception passes through, as HTTP 500",
+        "mlserver-mlflow 1.5.0 mlserver_mlflow/runtime.py: the exception is not caught, which makes HTTP 500",
     ),
 )
 def promoted_under_clients(
     cluster: ClusterClient,
     traffic: TrafficClient,
-    trainer: TrainerClient,
-    tracking: TrackingApi,
+    models: ModelMaker,
     store: StoreClient,
-    handover: Handover,
     variant: str,
 ) -> Iterator[Case]:
-    root = handover.artifact_root
-    old = deploying.model(trainer, tracking, root, key="the model in production")
+    old = models.make("the model in production")
     change = variant if variant in SUCCESSORS else "added-column"
-    refused: list[str] = []
-    watched: list[Watch] = []
+    new = models.make(f"the new version, {change}", label_offset=10, **SUCCESSORS[change])
+    workload = Workload(
+        service=NAME, request=v2_request(None, DEFAULT_ROWS), models={one.name: one.answer for one in (old, new)}
+    )
+    percent = CANARY_SHARE if variant == "canary-share" else 100
+    patch = _deployments.model_patch(new)
+    if variant == "canary-share":
+        patch["spec"]["predictor"] |= set_canary(CANARY_SHARE)["spec"]["predictor"]
 
     def symptom(watch: Watch) -> Observation:
-        watched.append(watch)
-        return deploying.calm(watch, refused) if refused else _lost(watch)
+        return _deployments.observe_refused(watch) if watch.refusal else _observe(watch)
 
-    new = deploying.model(
-        trainer, tracking, root, key=f"the new version, {change}", label_offset=10, **SUCCESSORS[change]
-    )
-    workload = Workload(
-        service=NAME, request=v2_request(None, ROWS), models={one.name: one.answer for one in (old, new)}
-    )
-    percent = SLICE if variant == "canary-slice" else 100
-    patch = deploying.to_model(new)
-    if variant == "canary-slice":
-        patch["spec"]["predictor"] |= set_canary(SLICE)["spec"]["predictor"]
-    with deployed(cluster, deploying.service(NAME, old, cluster)) as stable:
+    def afterwards(watch: Watch, observation: Observation) -> Observation:
+        return _deployments.with_recovery(watch, observation, harmless=bool(watch.refusal))
+
+    with deployed(cluster, _deployments.service(NAME, old, cluster)) as stable:
         before = newest_revision(stable)
         yield Case(
-            fault=deploying.changed(
+            fault=_deployments.service_patched(
                 NAME,
                 patch,
-                what=f"{new.name} is promoted to {percent} % of the traffic",
+                title=f"{new.name} is promoted to {percent} % of the traffic",
                 shows=lambda observed: _shared(observed, before, percent),
-                gate=(lambda: _broken(store, new, old)) if variant == "checked" else lambda: "",
-                refused=refused,
+                gate=(lambda: _incompatibility(store, new, old)) if variant == "checked" else lambda: "",
             ),
-            steady_state=lambda: all_by(traffic, workload, old.name),
+            steady_state=lambda: answered_only_by(traffic, workload, old.name),
             symptom=symptom,
-            afterwards=lambda sighting: deploying.with_the_way_back(watched[0], sighting, innocent=bool(refused)),
+            afterwards=afterwards,
             workload=workload,
         )
 
 
-def _lost(watch: Watch) -> Observation:
+def _observe(watch: Watch) -> Observation:
     """What clients lose once the new version has its share of the traffic."""
-    watch.wait(WATCHED)
-    since, whole = watch.outage(EFFECT), watch.outage()
-    told = symptom_observed if whole.lost else symptom_not_observed
-    return told(
-        f"with the new version in place {since.lost} of {since.requests} lost; since the patch was sent {whole}",
+    watch.wait(OBSERVED)
+    since, whole = watch.outage(INJECTED), watch.outage()
+    result = symptom_observed if whole.lost else symptom_not_observed
+    return result(
+        f"{since.lost} of {since.requests} requests lost once the new version had its traffic; since the patch {whole}",
         lost=since.lost,
         requests=since.requests,
         share_lost=round(since.lost / since.requests, 3),
@@ -154,16 +160,16 @@ def _lost(watch: Watch) -> Observation:
 
 def _shared(observed: Mapping[str, Any], before: str, percent: int) -> str:
     newest = newest_revision(observed)
-    there = newest not in ("", before) and shares(observed).get(newest) == percent
-    return f"{newest} has {percent} % of the traffic" if there else ""
+    shared = newest not in ("", before) and shares(observed).get(newest) == percent
+    return f"{newest} has {percent} % of the traffic" if shared else ""
 
 
-def _broken(store: StoreClient, new: Model, old: Model) -> str:
-    """What the core library has against the new version, by the signatures of both as they lie in the store."""
+def _incompatibility(store: StoreClient, new: ServableModel, old: ServableModel) -> str:
+    """The first incompatibility of the new version's signature with the old one's, both read from the store; empty for none."""
     problems = check_successor(_signature(store, new), _signature(store, old))
     return problems[0] if problems else ""
 
 
-def _signature(store: StoreClient, of: Model) -> Signature | None:
-    (subject,) = read_model_directory(store.download(of.storage_uri).directory).subjects
+def _signature(store: StoreClient, model: ServableModel) -> Signature | None:
+    (subject,) = read_model_directory(store.download(model.storage_uri).directory).subjects
     return read_signature(subject.mlmodel) if isinstance(subject, ModelDirectory) else None

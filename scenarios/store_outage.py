@@ -1,4 +1,4 @@
-"""The artefact store is away when a new pod is needed: every pod fetches its model from there again."""
+"""An outage of the artefact store when a new pod is needed: every pod fetches its model from there."""
 
 from __future__ import annotations
 
@@ -7,72 +7,93 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
-from trivet.integration import TrackingApi, v2_request
-from trivet.model.clients import ClusterClient, TrafficClient, TrainerClient
-from trivet.model.fault import PLATFORM, SERVING, AffectedObject, Fault, Verb
-from trivet.model.feature import SCALE_TO_ZERO
-from trivet.model.handover import Handover
-from trivet.model.scenario import Budgets, Case, Claim, Observation, Workload
-from trivet.scenarios import deploying
-from trivet.scenarios.deploying import OF_SERVICE, ROWS, ZERO, Document, Model, all_by, pods
-from trivet.scenarios.observing import StatusLog, containers, said
-from trivet.toolkit.faults import in_turn, restarted, stopped
-from trivet.toolkit.rollout import deployed
-from trivet.toolkit.watch import EFFECT, FAULT, Watch, until
+from trivet.authoring import (
+    DEFAULT_ROWS,
+    FAULT,
+    INJECTED,
+    PLATFORM,
+    SCALE_TO_ZERO,
+    SERVING,
+    AffectedObject,
+    Budgets,
+    Case,
+    Claim,
+    ClusterClient,
+    Fault,
+    ModelMaker,
+    Observation,
+    ServableModel,
+    TrafficClient,
+    Verb,
+    Watch,
+    Workload,
+    deployed,
+    in_turn,
+    remedied,
+    restarted,
+    scenario,
+    stopped,
+    symptom_not_observed,
+    symptom_observed,
+    unprotected,
+    until,
+)
+from trivet.integration import v2_request
+from trivet.scenarios import _deployments
+from trivet.scenarios._deployments import SCALED_DOWN, SERVICE_LABEL, Document, answered_only_by, ready_pods
+from trivet.scenarios._service_status import StatusLog, summarize_status, unready_containers
 
 NAME = "growing-classifier"
 STORE = "store"
-AWAY = stopped(STORE, namespace=PLATFORM)
+OUTAGE = stopped(STORE, namespace=PLATFORM)
 
-QUICKLY = {"autoscaling.knative.dev/window": "6s"}
-"""The shortest window over which Knative's autoscaler averages, so that a service rests soon."""
-PATIENCE = 5.0
-"""Seconds after which a client gives up."""
+SHORT_WINDOW = {"autoscaling.knative.dev/window": "6s"}
+"""The shortest window over which Knative's autoscaler averages, so that a service scales to zero soon."""
+CLIENT_TIMEOUT = 5.0
 AFTER = 15.0
-"""Seconds of traffic after the first container that could not fetch its model: as long as a request may take to be lost."""
-AT_ZERO, WARM, POD_GONE, TWO = "at-zero", "warm-replica", "pod-lost", "two-replicas"
-REPLICAS = {AT_ZERO: 0, WARM: 1, POD_GONE: 1, TWO: 2}
-"""The least number of pods of each variant."""
+"""Seconds of traffic after the first failed initializer: as long as a request may take to be lost."""
+AT_ZERO, WARM, POD_LOST, TWO = "at-zero", "warm-replica", "pod-lost", "two-replicas"
+REPLICAS = {AT_ZERO: 0, WARM: 1, POD_LOST: 1, TWO: 2}
+"""minReplicas of each variant."""
 
 
 @scenario(
-    title="The store is away when a service has to scale up",
+    title="The store is down when a service has to scale up",
     happens=(
-        "Each new pod fetches the model from the store before it starts. While the store is away no pod comes up: a service at zero "
-        "answers nobody, and one that runs keeps the pods that it has and gets no further ones."
+        "Each new pod fetches the model from the store before it starts. While the store is down no new pod becomes ready: a service at "
+        "zero answers no request, and a running one keeps its pods and gets no further ones."
     ),
     recognise=(
         "New pods are in Init:Error or Init:CrashLoopBackOff, and the storage-initializer's log names the store's address (could not "
-        "connect to the endpoint URL); pods that run are well. The InferenceService says Ready=True all along, at zero too."
+        "connect to the endpoint URL); running pods are ready. The InferenceService stays Ready=True, at zero too."
     ),
     remedy=(
-        "Keep at least one replica of what must answer (minReplicas 1), and two where a pod may be lost at the same time. After the outage "
-        "the new pods come up by themselves, when their back-off is over."
+        "Keep at least one replica of services that must answer (minReplicas 1), and two where a pod may be lost at the same time. After "
+        "the outage the new pods start by themselves, when their back-off is over."
     ),
     variants=(
-        unprotected(AT_ZERO, "minReplicas 0: the service rests at no pod, and requests are to wake it up"),
-        remedied(WARM, "minReplicas 1: a pod answers while the autoscaler asks for a second one"),
-        unprotected(POD_GONE, "minReplicas 1, and the pod is deleted as by a drained node", extended=True),
+        unprotected(AT_ZERO, "minReplicas 0: the service is scaled to zero, and requests should scale it up"),
+        remedied(WARM, "minReplicas 1: a pod answers while the autoscaler requests a second one"),
+        unprotected(POD_LOST, "minReplicas 1, and the pod is deleted as by a node drain", extended=True),
         remedied(TWO, "minReplicas 2, and one of the pods is deleted", extended=True),
     ),
     affected_objects=(
-        *AWAY.affected_objects,
+        *OUTAGE.affected_objects,
         AffectedObject(verb=Verb.REPLACE, kind="pod", name=f"{NAME}-predictor-*", namespace=SERVING),
     ),
     budgets=Budgets(steady_state=120, symptom=120, recovery=240),
     features=(SCALE_TO_ZERO,),
     claims=(
         Claim(
-            text="A warm replica keeps a service answering while its store is away.",
+            text="A warm replica keeps a service answering while its store is down.",
             holds=True,
-            found="it answers while further ones cannot start; when it is lost itself, only a second one helps",
-            variants=(WARM, POD_GONE, TWO),
+            found="it answers while further pods cannot start; when it is lost itself, only a second replica helps",
+            variants=(WARM, POD_LOST, TWO),
         ),
         Claim(
-            text="A service at zero that says Ready=True comes up when it is asked.",
+            text="A service at zero that is Ready=True scales up when it gets a request.",
             holds=False,
-            found="it says Ready=True, and UpToDate of its model, while no pod can come up and every request is lost",
+            found="it is Ready=True, and its model UpToDate, while no pod can start and every request is lost",
             variants=(AT_ZERO,),
         ),
     ),
@@ -84,98 +105,105 @@ REPLICAS = {AT_ZERO: 0, WARM: 1, POD_GONE: 1, TWO: 2}
 def no_new_pod(
     cluster: ClusterClient,
     traffic: TrafficClient,
-    trainer: TrainerClient,
-    tracking: TrackingApi,
-    handover: Handover,
+    models: ModelMaker,
     variant: str,
 ) -> Iterator[Case]:
-    model = deploying.model(trainer, tracking, handover.artifact_root, key="plain")
+    model = models.make("plain")
     workload = Workload(
-        service=NAME, request=v2_request(None, ROWS), models={model.name: model.answer}, client_timeout=PATIENCE
+        service=NAME,
+        request=v2_request(None, DEFAULT_ROWS),
+        models={model.name: model.answer},
+        client_timeout=CLIENT_TIMEOUT,
     )
     with deployed(cluster, service(cluster, model, variant)), ExitStack() as clients:
-        resting = variant == AT_ZERO
-        if resting:
-            until(f"{NAME} has no pod", lambda: None if any(pods(cluster, NAME).values()) else True, seconds=ZERO)
+        at_zero = variant == AT_ZERO
+        if at_zero:
+            until(
+                f"{NAME} to be scaled to zero",
+                lambda: None if any(ready_pods(cluster, NAME).values()) else True,
+                seconds=SCALED_DOWN,
+            )
 
         def steady_state() -> str:
-            count = sum(pods(cluster, NAME).values())
-            if resting:
-                # To ask would wake it up.
-                return f"{NAME} rests at no pod" if not count else ""
-            return all_by(traffic, workload, model.name) if count >= REPLICAS[variant] else ""
+            count = sum(ready_pods(cluster, NAME).values())
+            if at_zero:
+                # A request would scale it up.
+                return f"{NAME} is scaled to zero" if not count else ""
+            return answered_only_by(traffic, workload, model.name) if count >= REPLICAS[variant] else ""
 
         def symptom(watch: Watch) -> Observation:
-            nonlocal resting
-            resting = False
-            # They go on until clients are answered again.
+            nonlocal at_zero
+            at_zero = False
+            # Sent until after recovery.
             clients.enter_context(watch.sending(traffic, workload))
-            return _lost(watch, cluster)
+            return _observe(watch, cluster)
 
         yield Case(
             fault=fault(variant),
             steady_state=steady_state,
             symptom=symptom,
-            gauges={"pods ready": lambda: pods(cluster, NAME)},
+            gauges={"pods ready": lambda: ready_pods(cluster, NAME)},
         )
 
 
-def service(cluster: ClusterClient, of: Model, variant: str) -> Document:
+def service(cluster: ClusterClient, model: ServableModel, variant: str) -> Document:
     """The InferenceService of a variant."""
-    document = deploying.service(NAME, of, cluster, min_replicas=REPLICAS[variant])
+    document = _deployments.service(NAME, model, cluster, min_replicas=REPLICAS[variant])
     if variant == AT_ZERO:
-        document["metadata"]["annotations"] |= QUICKLY
+        document["metadata"]["annotations"] |= SHORT_WINDOW
     if variant == WARM:
-        # One request per second is a pod's fill, so that the traffic asks for a second one.
+        # The target is one request per second and pod, so that the traffic makes the autoscaler request a second one.
         document["spec"]["predictor"] |= {"scaleMetric": "rps", "scaleTarget": 1}
     return document
 
 
 def pod_lost() -> Fault:
     """A pod of the service is deleted."""
-    return restarted(f"{OF_SERVICE}={NAME}", names=f"{NAME}-predictor-", namespace=SERVING, draining=True)
+    return restarted(f"{SERVICE_LABEL}={NAME}", names=f"{NAME}-predictor-", namespace=SERVING, draining=True)
 
 
 def fault(variant: str) -> Fault:
-    """The store goes away, and then, where that is the variant, a pod is lost."""
-    return in_turn(AWAY, pod_lost()) if variant in (POD_GONE, TWO) else AWAY
+    """The store is stopped, and then, in the variants that lose a pod, one is deleted."""
+    return in_turn(OUTAGE, pod_lost()) if variant in (POD_LOST, TWO) else OUTAGE
 
 
-def _lost(watch: Watch, cluster: ClusterClient) -> Observation:
-    """Whether clients lose anything while a pod that is needed does not come up; that one was needed, first of all."""
-    diary = StatusLog(watch.since(FAULT))
+def _observe(watch: Watch, cluster: ClusterClient) -> Observation:
+    """Whether clients lose requests while a new pod that is needed cannot start; first that one was needed."""
+    log = StatusLog(watch.since(FAULT))
 
     def failed() -> float | None:
-        """Seconds since the fault, once an initializer has failed."""
-        listed = (cluster.get("pod", selector=f"{OF_SERVICE}={NAME}") or {}).get("items", ())
-        states = sorted(filter(None, (containers(pod) for pod in listed if "deletionTimestamp" not in pod["metadata"])))
-        diary.note(" | ".join([said(cluster.get("inferenceservice", NAME) or {}), *states]))
+        """Seconds since the fault once an initializer has failed, None before."""
+        listed = (cluster.get("pod", selector=f"{SERVICE_LABEL}={NAME}") or {}).get("items", ())
+        states = sorted(
+            filter(None, (unready_containers(pod) for pod in listed if "deletionTimestamp" not in pod["metadata"]))
+        )
+        log.record(" | ".join([summarize_status(cluster.get("inferenceservice", NAME) or {}), *states]))
         return (
             round(time.monotonic() - watch.since(FAULT), 1) if any(initializer_failed(pod) for pod in listed) else None
         )
 
-    after = watch.until("a new pod cannot fetch its model", failed, seconds=90)
-    watch.mark("a new pod cannot fetch its model")
+    after = watch.until("the storage initializer of a new pod to fail", failed, seconds=90)
+    watch.mark("initializer failed")
     ends = time.monotonic() + AFTER
     while time.monotonic() < ends:
         failed()
         watch.wait(2)
     watch.settle()
-    outage = watch.outage(EFFECT)
-    told = symptom_observed if outage.lost else symptom_not_observed
-    return told(
-        f"{after:.0f} s after the store went away a new pod could not fetch its model; {outage}",
-        evidence=(diary.proof("what the service and its new pods said"),),
+    outage = watch.outage(INJECTED)
+    result = symptom_observed if outage.lost else symptom_not_observed
+    return result(
+        f"{after:.0f} s after the store was stopped the storage initializer of a new pod failed; {outage}",
+        evidence=(log.evidence("status of the service and its unready pods"),),
         pod_failed_after_seconds=after,
         requests=outage.requests,
         lost=outage.lost,
         outage_seconds=outage.seconds,
-        service_says=said(cluster.get("inferenceservice", NAME) or {}),
+        service_status=summarize_status(cluster.get("inferenceservice", NAME) or {}),
     )
 
 
 def initializer_failed(pod: Mapping[str, Any]) -> bool:
-    """Whether the init container that fetches the model has failed at least once."""
+    """Whether an init container of the pod has failed at least once."""
     for one in (pod.get("status") or {}).get("initContainerStatuses", ()):
         ends = [(one.get(key) or {}).get("terminated") or {} for key in ("state", "lastState")]
         if any(end.get("exitCode") for end in ends):

@@ -81,8 +81,10 @@ if TYPE_CHECKING:
     from trivet.integration import TrackingApi, TrackingError
     from trivet.toolkit.client_traffic import Outage, answered_by, is_lost
     from trivet.toolkit.drawing import counter_example, directory_names_and_endings, rows_of
-    from trivet.toolkit.fault_proxy import failing, fault_proxy_objects, slowed, unanswered
+    from trivet.toolkit.fault_proxy import failing, fault_proxy_objects, http_get, slowed, unanswered
     from trivet.toolkit.faults import (
+        CUT,
+        DNS,
         applied,
         crashed,
         environment_changed,
@@ -93,10 +95,11 @@ if TYPE_CHECKING:
         secret_changed,
         stopped,
     )
-    from trivet.toolkit.rollout import deployed, drive
+    from trivet.toolkit.models import DEFAULT_ROWS, ModelMaker, ServableModel
+    from trivet.toolkit.rollout import FRUGAL, deployed, drive, wait_for
     from trivet.toolkit.statistics import ShareTest, plan_share
     from trivet.toolkit.subjects import read_model_directory
-    from trivet.toolkit.watch import EFFECT, FAULT, RECOVERED, REVERT, Watch
+    from trivet.toolkit.watch import FAULT, INJECTED, RECOVERED, REVERT, Watch, until
 
 __all__ = [  # noqa: RUF022 - grouped by what the names are for
     # a contract
@@ -136,15 +139,18 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "PLATFORM",
     "SERVING",
     "FAULT",
-    "EFFECT",
+    "INJECTED",
     "REVERT",
     "RECOVERED",
     # faults
+    "CUT",
+    "DNS",
     "applied",
     "crashed",
     "environment_changed",
     "failing",
     "fault_proxy_objects",
+    "http_get",
     "in_turn",
     "network_cut",
     "patched",
@@ -171,6 +177,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "FaultClient",
     "FaultInjector",
     "MetricsClient",
+    "ModelMaker",
     "PipelineClient",
     "RevertibleInjector",
     "RuntimeClient",
@@ -195,6 +202,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "Rollout",
     "RolloutModel",
     "RolloutStep",
+    "ServableModel",
     "Stack",
     "Stream",
     # features
@@ -214,6 +222,8 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "Target",
     "phase",
     # the toolkit
+    "DEFAULT_ROWS",
+    "FRUGAL",
     "Outage",
     "ShareTest",
     "answered_by",
@@ -226,6 +236,8 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "read_model_directory",
     "refusal",
     "rows_of",
+    "until",
+    "wait_for",
 ]
 
 _LATER = {
@@ -233,8 +245,10 @@ _LATER = {
     "trivet.integration": ("TrackingApi", "TrackingError"),
     "trivet.toolkit.client_traffic": ("Outage", "answered_by", "is_lost"),
     "trivet.toolkit.drawing": ("counter_example", "directory_names_and_endings", "rows_of"),
-    "trivet.toolkit.fault_proxy": ("failing", "fault_proxy_objects", "slowed", "unanswered"),
+    "trivet.toolkit.fault_proxy": ("failing", "fault_proxy_objects", "http_get", "slowed", "unanswered"),
     "trivet.toolkit.faults": (
+        "CUT",
+        "DNS",
         "applied",
         "crashed",
         "environment_changed",
@@ -245,10 +259,11 @@ _LATER = {
         "secret_changed",
         "stopped",
     ),
-    "trivet.toolkit.rollout": ("deployed", "drive"),
+    "trivet.toolkit.models": ("DEFAULT_ROWS", "ModelMaker", "ServableModel"),
+    "trivet.toolkit.rollout": ("FRUGAL", "deployed", "drive", "wait_for"),
     "trivet.toolkit.statistics": ("ShareTest", "plan_share"),
     "trivet.toolkit.subjects": ("read_model_directory",),
-    "trivet.toolkit.watch": ("EFFECT", "FAULT", "RECOVERED", "REVERT", "Watch"),
+    "trivet.toolkit.watch": ("FAULT", "INJECTED", "RECOVERED", "REVERT", "Watch", "until"),
 }
 """What is imported when it is first used, by its module: the same names as under ``TYPE_CHECKING``."""
 

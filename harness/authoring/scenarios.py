@@ -1,4 +1,4 @@
-"""What a scenario is written with: the ``@scenario`` decorator, the kinds of variants, and the two things a symptom can say."""
+"""What a scenario is written with: the ``@scenario`` decorator, the kinds of variants, and the two results of a symptom."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def scenario(
 ) -> Callable[[Stage], Scenario]:
     """Make a generator function into a scenario.
 
-    It sets one variant up, yields a ``Case``, and takes away what it set up; its parameters are ``variant`` (the name) and the clients that
-    it needs. The id is ``module.function``. ``title`` names the incident, ``happens`` says what leads to what, ``recognise`` how somebody
-    on call knows it, ``remedy`` what to do. ``affected_objects`` is everything that its faults change. Raises UsageError
-    for a declaration that contradicts itself.
+    It sets one variant up, yields a ``Case``, and removes what it set up; its parameters are ``variant`` (the name) and the clients that
+    it needs. The id is ``module.function``. ``title`` names the incident, ``happens`` is its course, ``recognise`` how somebody on call
+    identifies it, ``remedy`` the fix. ``affected_objects`` is everything that its faults change. Raises UsageError for a declaration that
+    contradicts itself.
     """
 
     def make(stage: Stage) -> Scenario:
@@ -71,12 +71,12 @@ def scenario(
 def unprotected(
     name: str, text: str, *, expected: Verdict | None = Verdict.VULNERABLE, extended: bool = False
 ) -> Variant:
-    """A platform as it is found. ``expected`` is what was measured before; None where that depends on the platform."""
+    """A platform without a remedy. ``expected`` is the verdict measured before; None where it depends on the platform."""
     return Variant(name=name, text=text, expected=expected, extended=extended)
 
 
 def remedied(name: str, text: str, *, protects: bool | None = True, extended: bool = False) -> Variant:
-    """A platform with a remedy. ``protects`` is false for one that was measured not to help, None while no run has shown either."""
+    """A platform with a remedy. ``protects`` is False for one that was measured not to protect, None while no run has shown either."""
     expected = None if protects is None else Verdict.PROTECTED if protects else Verdict.VULNERABLE
     return Variant(name=name, text=text, remedy=True, expected=expected, extended=extended)
 
@@ -85,11 +85,11 @@ def symptom_observed(
     message: str, *, evidence: tuple[Evidence, ...] = (), **measured: int | float | str
 ) -> Observation:
     """The expected symptom, with numbers: the incident happened."""
-    return Observation(seen=True, message=message, measured=measured, evidence=evidence)
+    return Observation(observed=True, message=message, measured=measured, evidence=evidence)
 
 
 def symptom_not_observed(
     message: str, *, evidence: tuple[Evidence, ...] = (), **measured: int | float | str
 ) -> Observation:
-    """What users saw instead of the symptom. Say how many requests or runs that rests on."""
-    return Observation(seen=False, message=message, measured=measured, evidence=evidence)
+    """What was observed instead of the symptom. State the number of requests or runs that this rests on."""
+    return Observation(observed=False, message=message, measured=measured, evidence=evidence)

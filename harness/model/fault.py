@@ -1,4 +1,4 @@
-"""A fault: a reversible disturbance of the platform, as data and two functions. It changes nothing but what it says that it touches."""
+"""A fault: a reversible change of the platform, as data and two functions. It changes nothing but its affected objects."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from enum import StrEnum
 from typing import Any
 
 PIPELINES, SERVING, PLATFORM = "pipelines", "serving", "platform"
-"""The namespaces that a fault may touch, by their role: where pipelines run, where services live, and where the shared services do."""
+"""The namespaces that a fault may affect, by role: where pipelines run, where InferenceServices are, and where MLflow, the store and the
+database are."""
 
 
 class Verb(StrEnum):
-    """What happens to an object, and so how it is undone: deleted again, patched back, or put back by the controller that owns it."""
+    """What a fault does to an object, and so how it is reverted: deleted, patched back, or recreated by the controller that owns it."""
 
     CREATE = "create"
     PATCH = "patch"
@@ -33,7 +34,7 @@ class AffectedObject:
     count: int = 1
 
     def covers(self, verb: Verb, kind: str, name: str, namespace: str) -> bool:
-        """Whether this is what was said about an object."""
+        """Whether this declares the change of an object."""
         named = name.startswith(self.name[:-1]) if self.name.endswith("*") else name == self.name
         return named and (self.verb, self.kind.lower(), self.namespace) == (verb, kind.lower(), namespace)
 
@@ -47,13 +48,14 @@ class Fault:
     """A disturbance.
 
     ``inject`` makes it through the ``trivet.model.clients.FaultInjector`` that it is given, which journals how each change is reverted
-    before it makes it, and refuses objects that are not among ``affected_objects``. ``verify_injected`` returns what shows that the fault
-    is in force, or an empty string while nothing does; it is polled for ``budget`` seconds. Reverting is the injector's work, so that
-    no fault can forget it.
+    before it makes it, and refuses objects that are not among ``affected_objects``. It returns why a gate refused the change, if one did;
+    the watch has that as its ``refusal`` then, and nothing is verified. ``verify_injected`` returns what shows that the fault is injected,
+    or an empty string while nothing does; it is polled for ``budget`` seconds. The injector reverts every change, so that no fault can
+    forget to.
     """
 
     name: str
     affected_objects: tuple[AffectedObject, ...]
-    inject: Callable[[Any], None]
+    inject: Callable[[Any], str | None]
     verify_injected: Callable[[Any], str]
     budget: float = 45.0

@@ -1,4 +1,4 @@
-"""A scenario: an incident made executable, in variants that differ in how the platform is protected; and what became of each."""
+"""A scenario: an incident made executable, in variants that differ in how the platform is protected; and the result of each."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from trivet.model.report import API_VERSION, Phase, Provenance, StackSummary
 
 KIND = "ScenarioReport"
 IN_CLUSTER = "cluster/"
-"""How the names of evidence begin that is the cluster's own: objects, conditions, events and logs."""
+"""Prefix of the names of evidence that the cluster holds: objects, conditions, events and logs."""
 
 
 class Verdict(StrEnum):
-    """What a variant came to.
+    """The verdict of a variant.
 
-    VULNERABLE: the incident happened. PROTECTED: the fault was in force and the incident did not happen. INCONCLUSIVE: neither was shown.
-    ERROR: trivet could not do its job, above all when a fault was left behind. SKIPPED: the target cannot show it.
+    VULNERABLE: the incident happened. PROTECTED: the fault was injected and the incident did not happen. INCONCLUSIVE: neither was shown.
+    ERROR: trivet failed, above all when a fault could not be reverted. SKIPPED: the target cannot play it.
     """
 
     VULNERABLE = "VULNERABLE"
@@ -32,10 +32,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One way in which the platform stands against the incident.
+    """One configuration of the platform under the incident.
 
-    ``remedy`` is false for a platform as it is found. ``expected`` is the verdict that was measured before, which this run confirms or
-    contradicts; None where no word was given. A ``extended`` one takes long or shows a detail: it is played only when it is named.
+    ``remedy`` is false for a platform without protection. ``expected`` is the verdict that was measured before, which this run confirms or
+    contradicts; None where there is none. An ``extended`` variant takes long or shows a detail: it is played only when it is named.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A published sentence about the incident, and the variants whose verdicts say whether it holds. ``found`` is what was observed."""
+    """A published claim about the incident, and the variants whose verdicts show whether it holds. ``found`` is what was observed."""
 
     text: str
     holds: bool
@@ -58,7 +58,7 @@ class Claim:
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """Requests to send throughout: ``rate`` per second to ``service``. ``models`` maps a name to the values that only that model answers,
-    by which an answer tells whose it is. An answer later than ``client_timeout`` seconds counts as lost: a client has given up by then."""
+    which attributes an answer to its model. An answer later than ``client_timeout`` seconds counts as lost."""
 
     service: str
     request: Mapping[str, Any]
@@ -69,9 +69,9 @@ class Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """Whether the expected symptom was seen, in a sentence with numbers, and the numbers by their names."""
+    """Whether the expected symptom was ``observed``, in a sentence with numbers, and the numbers by their names."""
 
-    seen: bool
+    observed: bool
     message: str
     measured: Mapping[str, int | float | str] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
@@ -79,27 +79,27 @@ class Observation:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One variant, set up and ready to be disturbed.
+    """One variant, set up and ready for its fault.
 
     ``steady_state`` is a probe: it returns what shows that the platform works, or an empty string while nothing does; it is polled before
-    the fault and after its revert. ``symptom`` observes (``trivet.toolkit.watch.Watch``) under the fault. ``afterwards`` completes that
-    with what only shows after recovery, such as what a server holds that was stopped. ``gauges`` are sampled throughout: name → a
-    function that reads a number per series.
+    the fault and after its revert. ``symptom`` observes under the fault, by the ``trivet.toolkit.watch.Watch`` that it is given.
+    ``afterwards`` gets the watch and that observation once the steady state is back, and returns the observation completed with what only
+    shows then, such as what a stopped server holds. ``gauges`` are sampled throughout: name → a function that reads a number per series.
     """
 
     fault: Fault
     steady_state: Callable[[], str]
     symptom: Callable[[Any], Observation]
-    afterwards: Callable[[Observation], Observation] | None = None
+    afterwards: Callable[[Any, Observation], Observation] | None = None
     workload: Workload | None = None
     gauges: Mapping[str, Callable[[], Mapping[str, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budgets:
-    """Seconds that each part of a scenario may take: until all is well, for the symptom, and until all is well again.
+    """Seconds that each part may take: until the steady state, for the symptom, and until the steady state after the revert.
 
-    That of the symptom binds what waits on the watch; a client that is asked meanwhile has time-outs of its own.
+    The symptom's budget limits what waits on the watch; other clients have timeouts of their own.
     """
 
     steady_state: float = 120.0
@@ -109,7 +109,7 @@ class Budgets:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """An incident made executable. ``stage`` sets a variant up, yields its Case once, and takes away what it set up.
+    """An incident made executable. ``stage`` sets a variant up, yields its Case once, and removes what it set up.
 
     ``wants`` are the names of its parameters: ``variant`` and clients of the target. ``affected_objects`` is everything that any of its
     faults changes.
@@ -132,8 +132,8 @@ class Scenario:
 
 @dataclass(frozen=True, kw_only=True)
 class TrafficBucket:
-    """What became of the requests that were due in one second. ``typical`` and ``slowest`` are seconds until they were answered or lost;
-    ``answers`` counts the good ones by the model that gave them."""
+    """The requests that were due in one second. ``typical`` and ``slowest`` are the median and maximum seconds until they were answered or
+    lost; ``answers`` counts the correct ones by model."""
 
     at: int
     requests: int
@@ -145,7 +145,7 @@ class TrafficBucket:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A named moment, in seconds from the begin of the timeline."""
+    """A named moment, in seconds since the start of the timeline."""
 
     at: float
     name: str
@@ -153,7 +153,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Gauge:
-    """Samples of a quantity: (seconds from the begin of the timeline, number per series)."""
+    """Samples of a quantity: (seconds since the start of the timeline, number per series)."""
 
     name: str
     points: tuple[tuple[float, Mapping[str, float]], ...]
@@ -172,9 +172,9 @@ class Timeline:
 
 @dataclass(frozen=True, kw_only=True)
 class VariantResult:
-    """What one variant came to, and why. ``cleanup`` is the command that removes a fault that was left behind.
+    """The verdict of one variant, and why. ``cleanup`` is the command that reverts a fault that could not be reverted.
 
-    ``steady_state``, ``effect``, ``symptom`` and ``recovery`` say what was seen at each part, as far as it was come to.
+    ``steady_state``, ``effect`` (of the injection), ``symptom`` and ``recovery`` say what was observed at each part that was reached.
     """
 
     name: str
@@ -198,7 +198,7 @@ class VariantResult:
 
     @property
     def contradicted(self) -> bool:
-        """Whether a conclusive verdict is another one than was expected."""
+        """Whether a conclusive verdict differs from the expected one."""
         conclusive = self.verdict in (Verdict.VULNERABLE, Verdict.PROTECTED)
         return conclusive and self.expected is not None and self.verdict is not self.expected
 
@@ -208,7 +208,7 @@ _WORST_FIRST = (Verdict.ERROR, Verdict.VULNERABLE, Verdict.INCONCLUSIVE, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioResult:
-    """What a scenario came to. Its verdict is that of the platform as it is; the remedies have theirs."""
+    """The variants of a scenario. Its verdict is that of the platform without a remedy; each remedy has its own."""
 
     id: str
     title: str
@@ -221,14 +221,14 @@ class ScenarioResult:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the variants without a remedy; of all of them when none was played. Nothing played is inconclusive."""
+        """The worst of the variants without a remedy; of all when none of those was played. INCONCLUSIVE when none was played."""
         found = {one.verdict for one in self.variants if not one.remedy} or {one.verdict for one in self.variants}
         return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.INCONCLUSIVE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioReport:
-    """All that was played. ``required`` is the verdict that a gate asks of every scenario; none when empty."""
+    """All that was played. ``required`` is the verdict that the user requires of every scenario; none when empty."""
 
     target: str
     stack: StackSummary
@@ -243,7 +243,7 @@ class ScenarioReport:
 
     @property
     def exit_code(self) -> int:
-        """0 everything was shown · 1 something is not as required, or not as the catalogue says · 2 could not tell."""
+        """0 every verdict is as expected and required · 1 one is not · 2 ERROR, INCONCLUSIVE, or no verdict at all."""
         played = [one for result in self.scenarios for one in result.variants]
         verdicts = {one.verdict for one in played}
         if Verdict.ERROR in verdicts:

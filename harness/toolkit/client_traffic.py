@@ -1,4 +1,4 @@
-"""Reading traffic: which answers were lost, how long an outage was, and the second-by-second record that a timeline shows."""
+"""What clients observed: which requests were lost, how long an outage was, and the timeline in buckets of a second."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from trivet.model.traffic import Answer
 
 @dataclass(frozen=True, kw_only=True)
 class Outage:
-    """What clients lost in a slice of the traffic.
+    """The requests that clients lost in a window of the traffic.
 
-    ``lost`` of ``requests`` got no good answer in time; ``errors`` of them an answer that was none (an HTTP error, no connection, a wrong
-    value), the rest came too late. ``seconds`` is from when the first of them was due to when the last one was, and one interval more; 0
-    for none. ``stall`` is the longest time that an answer took, or a request waited for none. ``first`` is the first lost answer in words.
+    ``lost`` of ``requests`` got no correct answer within the client timeout: ``errors`` of them failed (HTTP error, no connection, wrong
+    value), the others were answered too late. ``seconds`` is the time from the first lost request to the last one, by when they were
+    due, plus one interval; 0 for none. ``stall`` is the longest latency, of unanswered requests too. ``first`` describes the first lost
+    request.
     """
 
     requests: int
@@ -34,15 +35,15 @@ class Outage:
 
     def __str__(self) -> str:
         if not self.lost:
-            return f"none of {self.requests} requests lost, the slowest answer after {self.stall:.1f} s"
+            return f"none of {self.requests} requests lost, the slowest answered after {self.stall:.1f} s"
         return (
-            f"{self.lost} of {self.requests} requests lost over {self.seconds:.1f} s ({self.errors} with an error), "
-            f"the slowest after {self.stall:.1f} s; the first: {self.first}"
+            f"{self.lost} of {self.requests} requests lost over {self.seconds:.1f} s ({self.errors} failed, "
+            f"{self.lost - self.errors} too late), the slowest after {self.stall:.1f} s; first lost request: {self.first}"
         )
 
 
 def answered_by(answer: Answer, models: Mapping[str, Sequence[Any]]) -> str:
-    """The model that gave an answer, by its values; ``service`` where none are known; empty for an answer that is none."""
+    """The model that gave an answer, by its values; ``service`` where ``models`` is empty; empty for an error or a wrong value."""
     if answer.status != 200:
         return ""
     if not models:
@@ -55,14 +56,14 @@ def answered_by(answer: Answer, models: Mapping[str, Sequence[Any]]) -> str:
 
 
 def is_lost(answer: Answer, workload: Workload) -> bool:
-    """Whether a client got nothing from it."""
+    """Whether the request failed, got a wrong value, or was answered after the client timeout."""
     return answer.seconds > workload.client_timeout or not answered_by(answer, workload.models)
 
 
 def all_known(answers: Sequence[Answer], workload: Workload, ends: float) -> bool:
     """Whether every request that was due until ``ends`` is among ``answers``, which are in the order in which they were due.
 
-    Requests are due at a steady rate, so that one that is still under way is a gap before a later one.
+    Requests are due at a steady rate, so that one in flight shows as a gap before a later one.
     """
     due = [answer.at for answer in answers]
     later = next((number for number, at in enumerate(due) if at > ends), None)
@@ -70,9 +71,9 @@ def all_known(answers: Sequence[Answer], workload: Workload, ends: float) -> boo
 
 
 def outage(answers: Sequence[Answer], workload: Workload) -> Outage:
-    """What was lost among ``answers``. Raises CannotTell when there are none: no request says nothing about an outage."""
+    """The requests lost among ``answers``. Raises CannotTell when there are none: without requests an outage is unknown."""
     if not answers:
-        raise CannotTell("no request was due in the slice, so that it shows nothing")
+        raise CannotTell("no request was due in the window: whether any would have been lost is unknown")
     lost = [answer for answer in answers if is_lost(answer, workload)]
     return Outage(
         requests=len(answers),
@@ -80,15 +81,15 @@ def outage(answers: Sequence[Answer], workload: Workload) -> Outage:
         errors=sum(not answered_by(answer, workload.models) for answer in lost),
         seconds=round(lost[-1].at - lost[0].at + 1 / workload.rate, 3) if lost else 0.0,
         stall=round(max(answer.seconds for answer in answers), 3),
-        first=_told(lost[0], workload) if lost else "",
+        first=_described(lost[0], workload) if lost else "",
     )
 
 
-def _told(lost: Answer, workload: Workload) -> str:
-    """A lost answer in words; a right one that came too late is not quoted."""
+def _described(lost: Answer, workload: Workload) -> str:
+    """A lost request in words; the body of a correct but late answer is not quoted."""
     model = answered_by(lost, workload.models)
     return (
-        f"the answer of {model} after {lost.seconds:.1f} s, more than {workload.client_timeout:g} s"
+        f"answered by {model} after {lost.seconds:.1f} s, client timeout {workload.client_timeout:g} s"
         if model
         else str(lost)
     )
@@ -103,17 +104,17 @@ def timeline(
     marks: Mapping[str, float],
     gauges: Mapping[str, Sequence[tuple[float, Mapping[str, float]]]],
 ) -> Timeline:
-    """The record of everything from ``began`` to ``ended`` (``time.monotonic``), in whole seconds from its begin.
+    """The timeline from ``began`` to ``ended`` (``time.monotonic``), in buckets of a second.
 
-    Seconds without a request have an entry too: a gap in the traffic must show.
+    Seconds without a request have a bucket too, so that a gap in the traffic shows.
     """
-    bins: dict[int, list[Answer]] = {}
+    buckets: dict[int, list[Answer]] = {}
     for answer in answers:
-        bins.setdefault(math.floor(answer.at - began), []).append(answer)
+        buckets.setdefault(math.floor(answer.at - began), []).append(answer)
     seconds = []
-    if workload and bins:
-        for at in range(min(bins), max(bins) + 1):
-            due = bins.get(at, [])
+    if workload and buckets:
+        for at in range(min(buckets), max(buckets) + 1):
+            due = buckets.get(at, [])
             good = Counter(
                 name
                 for answer in due

@@ -1,4 +1,4 @@
-"""Faults that put a proxy in front of a service: its clients get late answers, HTTP errors, or none at all."""
+"""Faults that put a proxy in front of a Service: its clients get late answers, HTTP errors, or no answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SELECTED = {"trivet.dev/fault": "proxy"}
 VIA = "trivet-fault-proxy"
 LISTENING = "/tmp/ready"
 STARTED = 60.0
-"""Seconds that the pod may take to listen; its image is one that the node has."""
+"""Seconds until the pod must listen; the node has its image already."""
 
 _ASK = """
 import json, sys, time, urllib.error, urllib.request
@@ -37,8 +37,8 @@ print(json.dumps({"status": answer.status, "seconds": time.monotonic() - began, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Met:
-    """What a GET from a pod met with: ``status`` is 0, and ``error`` says why, when there was no answer. ``via`` names a proxy."""
+class ProbeResult:
+    """The result of a GET from a pod: ``status`` is 0, and ``error`` says why, when there was no answer. ``via`` names a proxy."""
 
     status: int
     seconds: float
@@ -46,22 +46,24 @@ class Met:
     error: str
 
 
-def meets(injector: FaultInjector, pod: str, url: str, *, timeout: float = 10.0, namespace: str = PIPELINES) -> Met:
-    """What becomes of a GET from a pod that has Python. Raises PlatformError when the pod could not be asked."""
+def http_get(
+    injector: FaultInjector, pod: str, url: str, *, timeout: float = 10.0, namespace: str = PIPELINES
+) -> ProbeResult:
+    """A GET from a pod that has Python. Raises PlatformError when the command fails in the pod."""
     command = ["python", "-c", _ASK, url, str(timeout)]
-    status, said = injector.execute(pod, command, namespace=namespace, seconds=timeout + 20.0)
+    status, output = injector.execute(pod, command, namespace=namespace, seconds=timeout + 20.0)
     if status:
-        raise PlatformError(f"{pod} could not be asked for {url}: {said.strip()[-200:]}")
-    return Met(**json.loads(said))
+        raise PlatformError(f"GET {url} from {pod} exited with status {status}: {output.strip()[-200:]}")
+    return ProbeResult(**json.loads(output))
 
 
 def slowed(service: str, *, host: str, port: int, path: str, seconds: float, image: str, pod: str) -> Fault:
-    """Every answer of ``service`` comes ``seconds`` late. In force when ``pod`` waits so long for an answer of it to a GET of ``path``."""
+    """Every answer of ``service`` is ``seconds`` late. Verified when ``pod`` waits that long for the answer to a GET of ``path``."""
 
     def verify_injected(injector: FaultInjector) -> str:
-        met = meets(injector, pod, f"http://{host}:{port}{path}", timeout=seconds + 10.0)
-        late = met.status == 200 and VIA in met.via and met.seconds >= seconds
-        return f"{host}:{port} answers {pod} after {met.seconds:.1f} s" if late else ""
+        probe = http_get(injector, pod, f"http://{host}:{port}{path}", timeout=seconds + 10.0)
+        late = probe.status == 200 and VIA in probe.via and probe.seconds >= seconds
+        return f"{host}:{port} answers {pod} after {probe.seconds:.1f} s" if late else ""
 
     return _fault_proxy(
         service,
@@ -85,15 +87,15 @@ def failing(
     every: int = 1,
     lasts: float = 0.0,
 ) -> Fault:
-    """One of ``every`` requests to ``service`` is answered with an HTTP error by what stands before it; for ``lasts`` seconds, if not 0.
+    """The proxy answers one of ``every`` requests to ``service`` with an HTTP error; for ``lasts`` seconds, if not 0.
 
-    In force when ``pod`` gets such an answer.
+    Verified when ``pod`` gets such an answer.
     """
 
     def verify_injected(injector: FaultInjector) -> str:
-        met = meets(injector, pod, f"http://{host}:{port}{path}")
-        failed = met.status == status and VIA in met.via
-        return f"{host}:{port} answers {pod} with HTTP {met.status}" if failed else ""
+        probe = http_get(injector, pod, f"http://{host}:{port}{path}")
+        failed = probe.status == status and VIA in probe.via
+        return f"{host}:{port} answers {pod} with HTTP {probe.status}" if failed else ""
 
     which = "every answer" if every == 1 else f"one of {every} answers"
     return _fault_proxy(
@@ -107,7 +109,7 @@ def failing(
 
 
 def unanswered(service: str, *, host: str, port: int, image: str, pod: str) -> Fault:
-    """Packets to ``service`` are dropped: its address leads to a pod whose kernel answers none. In force when ``pod`` waits in vain."""
+    """Packets to ``service`` are dropped: its address leads to a pod whose kernel answers none. Verified when ``pod`` times out."""
 
     def verify_injected(injector: FaultInjector) -> str:
         how = reach(injector, pod, host, port)
@@ -135,17 +137,17 @@ def fault_proxy_objects(service: str) -> tuple[AffectedObject, ...]:
 def _fault_proxy(
     service: str, *, port: int, image: str, behaviour: Mapping[str, Any], name: str, verify_injected: Any
 ) -> Fault:
-    """A pod is started, let through to the service's own, and then selected by the service in their place."""
+    """A proxy pod is started, allowed to reach the Service's own pods, and then selected by the Service in their place."""
 
     def inject(injector: FaultInjector) -> None:
         found = injector.get("service", service, namespace=PLATFORM)
         if found is None:
             raise PlatformError(f"there is no service {service} in the {PLATFORM} namespace")
         selector: Mapping[str, str] = found["spec"]["selector"]
-        injector.create(_passage(selector))
+        injector.create(_allow_proxy(selector))
         injector.create(_pod(image, port, f"{_address(injector, service, selector)}:{port}", behaviour))
         until(
-            f"pod {FAULT_PROXY} is ready",
+            f"pod {FAULT_PROXY} to be Ready",
             lambda: _ready(injector.get("pod", FAULT_PROXY, namespace=PLATFORM) or {}) or None,
             seconds=STARTED,
         )
@@ -164,7 +166,7 @@ def _address(injector: FaultInjector, service: str, selector: Mapping[str, str])
     for pod in pods:
         if _ready(pod) and "deletionTimestamp" not in pod["metadata"]:
             return str(pod["status"]["podIP"])
-    raise PlatformError(f"no pod of service {service} is ready, so that there is nothing to stand before")
+    raise PlatformError(f"service {service} has no ready pod for the fault proxy to forward to")
 
 
 def _ready(pod: Mapping[str, Any]) -> bool:
@@ -172,8 +174,8 @@ def _ready(pod: Mapping[str, Any]) -> bool:
     return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
-def _passage(selector: Mapping[str, str]) -> dict[str, Any]:
-    """Lets the proxy reach the pods of the service, in addition to whom the policies allow already."""
+def _allow_proxy(selector: Mapping[str, str]) -> dict[str, Any]:
+    """Allows the proxy to reach the pods of the Service, in addition to what other policies allow."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

@@ -1,4 +1,4 @@
-"""The faults that come with trivet. Each is made by a function, so that a scenario names it with the objects that it is to touch."""
+"""The faults that come with trivet. Each function returns a ``Fault`` with the objects that it affects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trivet.toolkit.watch import until
 
 CUT = "trivet-fault-cut"
 DNS: Mapping[str, Any] = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
-"""Egress to whoever answers for names."""
+"""An egress rule for DNS."""
 KEPT = ("refused", "dropped", "unresolved")
 
 _CONNECT = """
@@ -30,14 +30,18 @@ else: print("open")
 
 
 def reach(injector: FaultInjector, pod: str, host: str, port: int, *, namespace: str = PIPELINES) -> str:
-    """What becomes of a TCP connection from a pod that has Python: ``open``, ``refused``, ``dropped`` or ``unresolved``.
+    """The result of a TCP connection from a pod that has Python: ``open``, ``refused``, ``dropped`` or ``unresolved``.
 
-    Raises PlatformError when the pod could not be asked.
+    Raises PlatformError when the command fails in the pod.
     """
-    status, said = injector.execute(pod, ["python", "-c", _CONNECT, host, str(port)], namespace=namespace, seconds=30.0)
+    status, output = injector.execute(
+        pod, ["python", "-c", _CONNECT, host, str(port)], namespace=namespace, seconds=30.0
+    )
     if status:
-        raise PlatformError(f"{pod} could not be asked for a connection to {host}:{port}: {said.strip()[-200:]}")
-    return said.strip()
+        raise PlatformError(
+            f"the TCP probe from {pod} to {host}:{port} exited with status {status}: {output.strip()[-200:]}"
+        )
+    return output.strip()
 
 
 def network_cut(
@@ -49,9 +53,9 @@ def network_cut(
     namespace: str = PIPELINES,
     name: str = CUT,
 ) -> Fault:
-    """A NetworkPolicy by which the pods of a namespace reach what is ``spared`` (egress rules) only, and so not ``host``:``port``.
+    """A NetworkPolicy that allows the pods of a namespace only the egress rules ``spared``, which must not include ``host``:``port``.
 
-    It is in force when ``pod``, of that namespace, is kept from there: refused, dropped, or without an address for the name.
+    Verified when a connection from ``pod``, of that namespace, is refused or dropped, or the name does not resolve.
     """
     policy = {
         "apiVersion": "networking.k8s.io/v1",
@@ -65,7 +69,7 @@ def network_cut(
         return f"a connection from {pod} to {host}:{port} is {how}" if how in KEPT else ""
 
     return Fault(
-        name=f"a NetworkPolicy keeps the {namespace} namespace from {host}:{port}",
+        name=f"a NetworkPolicy denies the {namespace} namespace egress to {host}:{port}",
         affected_objects=(AffectedObject(verb=Verb.CREATE, kind="NetworkPolicy", name=name, namespace=namespace),),
         inject=lambda injector: injector.create(policy),
         verify_injected=verify_injected,
@@ -76,19 +80,19 @@ def applied(
     document: Mapping[str, Any],
     *,
     name: str,
-    shows: str = "the API server has it",
+    shows: str = "exists",
     when: Callable[[Mapping[str, Any]], bool] = bool,
     budget: float = 30.0,
 ) -> Fault:
-    """An object that should not be there, such as a service for a model that does not exist; ``metadata.namespace`` is a role.
+    """An object that should not exist, such as a service for a model that does not exist; ``metadata.namespace`` is a role.
 
-    It is in force when ``when`` is true of it, which ``shows`` says in words.
+    Verified when ``when`` is true of the object as the API server has it; ``shows`` says so in words.
     """
     kind, metadata = str(document["kind"]), document["metadata"]
 
     def verify_injected(injector: FaultInjector) -> str:
         found = injector.get(kind, metadata["name"], namespace=metadata["namespace"])
-        return f"{kind} {metadata['name']}: {shows}" if found and when(found) else ""
+        return f"{kind} {metadata['name']} {shows}" if found and when(found) else ""
 
     return Fault(
         name=name,
@@ -104,7 +108,7 @@ def applied(
 def patched(
     kind: str, name: str, patch: Mapping[str, Any], *, namespace: str, says: str, budget: float = 30.0
 ) -> Fault:
-    """A changed object. In force when the API server holds what the patch says, and its controller, if it has one, has seen that."""
+    """A changed object. Verified when the API server holds the patched fields and the object's controller, if any, has observed them."""
 
     def verify_injected(injector: FaultInjector) -> str:
         found = injector.get(kind, name, namespace=namespace) or {}
@@ -112,7 +116,7 @@ def patched(
         observed = (found.get("status") or {}).get("observedGeneration")
         if not holds(found, patch) or observed not in (None, generation):
             return ""
-        return f"{kind} {name} holds {json.dumps(patch)}" + (", and its controller has seen it" if observed else "")
+        return f"{kind} {name} holds {json.dumps(patch)}" + (", and its controller has observed it" if observed else "")
 
     return Fault(
         name=says,
@@ -124,21 +128,21 @@ def patched(
 
 
 def stopped(name: str, *, namespace: str, kind: str = "deployment", budget: float = 90.0) -> Fault:
-    """A Deployment or StatefulSet without replicas: nobody answers for it. In force when its last pod has ended."""
+    """A Deployment or StatefulSet scaled to zero replicas. Verified when its last pod is gone."""
 
     def verify_injected(injector: FaultInjector) -> str:
         found = injector.get(kind, name, namespace=namespace) or {}
         spec = found.get("spec") or {}
         gone = spec.get("replicas") == 0 and not (found.get("status") or {}).get("replicas")
-        # A pod that is to end counts no more, and may go on answering for as long as it is granted.
+        # A terminating pod is not among the replicas, and may serve until its grace period ends.
         labels = (spec.get("selector") or {}).get("matchLabels") or {}
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         if not gone or (selector and injector.find("pod", namespace=namespace, selector=selector)):
             return ""
-        return f"{kind} {name} has no replica"
+        return f"{kind} {name} has 0 replicas and no pod"
 
     return Fault(
-        name=f"{kind} {name} is stopped",
+        name=f"{kind} {name} is scaled to zero",
         affected_objects=(AffectedObject(verb=Verb.PATCH, kind=kind, name=name, namespace=namespace),),
         inject=lambda injector: injector.patch(kind, name, {"spec": {"replicas": 0}}, namespace=namespace),
         verify_injected=verify_injected,
@@ -147,28 +151,28 @@ def stopped(name: str, *, namespace: str, kind: str = "deployment", budget: floa
 
 
 def restarted(selector: str, *, names: str, namespace: str, count: int = 1, draining: bool = False) -> Fault:
-    """Up to ``count`` pods deleted, which their controller makes again, their names beginning with ``names``.
+    """Up to ``count`` pods deleted, which their controller recreates; their names begin with ``names``.
 
-    In force when they are gone; with ``draining`` as soon as they are ending: Knative's pods take half a minute for that, in which
-    they get nothing new.
+    Verified when they are gone; with ``draining`` as soon as they are terminating, which takes half a minute of Knative's pods, without
+    new requests.
     """
     deleted: dict[str, str] = {}
 
     def inject(injector: FaultInjector) -> None:
-        running = [pod for pod in injector.find("pod", namespace=namespace, selector=selector) if not _ending(pod)]
+        running = [pod for pod in injector.find("pod", namespace=namespace, selector=selector) if not _terminating(pod)]
         for pod in running[:count]:
             deleted[pod["metadata"]["name"]] = pod["metadata"]["uid"]
             injector.replace(pod["metadata"]["name"], namespace=namespace)
         if not deleted:
-            raise PlatformError(f"no pod of {selector} in the {namespace} namespace could be deleted: there is none")
+            raise PlatformError(f"cannot delete a pod of {selector} in the {namespace} namespace: there is none")
 
     def verify_injected(injector: FaultInjector) -> str:
         now = {
             pod["metadata"]["uid"]
             for pod in injector.find("pod", namespace=namespace, selector=selector)
-            if not (draining and _ending(pod))
+            if not (draining and _terminating(pod))
         }
-        how = "gone or ending" if draining else "gone"
+        how = "gone or terminating" if draining else "gone"
         return f"{', '.join(deleted)}: {how}" if deleted and not now & set(deleted.values()) else ""
 
     return Fault(
@@ -183,9 +187,10 @@ def restarted(selector: str, *, names: str, namespace: str, count: int = 1, drai
 
 
 def crashed(selector: str, container: str, *, names: str, namespace: str, count: int = 1) -> Fault:
-    """The processes of a container of pods are killed, as for want of memory, and the kubelet starts it again.
+    """The processes of a container are killed in each pod, as by the OOM killer, and the kubelet restarts it.
 
-    In force when the kubelet has seen each of them end. Its next start may be put off: by 10 s after a second crash, by 20 s after a third.
+    Verified when the kubelet reports that each of them terminated. A restart may be delayed by the back-off: 10 s after the second crash,
+    20 s after the third.
     """
     before: dict[str, int] = {}
 
@@ -202,14 +207,14 @@ def crashed(selector: str, container: str, *, names: str, namespace: str, count:
             before[pod["metadata"]["name"]] = ends(pod)
             injector.crash(pod["metadata"]["name"], container, namespace=namespace)
         if not before:
-            raise PlatformError(f"no pod of {selector} in the {namespace} namespace could crash: there is none")
+            raise PlatformError(f"cannot crash a pod of {selector} in the {namespace} namespace: there is none")
 
     def verify_injected(injector: FaultInjector) -> str:
         now = {
             pod["metadata"]["name"]: ends(pod) for pod in injector.find("pod", namespace=namespace, selector=selector)
         }
         ended = bool(before) and all(now.get(name, 0) > before[name] for name in before)
-        return f"{', '.join(before)}: {container} ended" if ended else ""
+        return f"{', '.join(before)}: {container} terminated" if ended else ""
 
     return Fault(
         name=f"{container} crashes in the pods of {selector}",
@@ -224,7 +229,7 @@ def crashed(selector: str, container: str, *, names: str, namespace: str, count:
 def environment_changed(
     name: str, container: str, variables: Mapping[str, str], *, namespace: str, kind: str = "deployment"
 ) -> Fault:
-    """Other values for environment variables of a Deployment's container. In force when its pods were rolled out with them."""
+    """Other values for environment variables of a Deployment's container. Verified when its pods are rolled out with them."""
 
     def inject(injector: FaultInjector) -> None:
         found = injector.get(kind, name, namespace=namespace)
@@ -243,13 +248,13 @@ def environment_changed(
             for one in each.get("env") or ()
         }
         rolled = status.get("updatedReplicas", 0) == spec.get("replicas") == status.get("replicas")
-        seen = status.get("observedGeneration") == (found.get("metadata") or {}).get("generation")
-        if rolled and seen and env.items() >= variables.items():
-            return f"the pods of {kind} {name} run with another {', '.join(variables)}"
+        current = status.get("observedGeneration") == (found.get("metadata") or {}).get("generation")
+        if rolled and current and env.items() >= variables.items():
+            return f"the pods of {kind} {name} run with a changed {', '.join(variables)}"
         return ""
 
     return Fault(
-        name=f"{kind} {name} runs with another {', '.join(variables)}",
+        name=f"{kind} {name} runs with a changed {', '.join(variables)}",
         affected_objects=(AffectedObject(verb=Verb.PATCH, kind=kind, name=name, namespace=namespace),),
         inject=inject,
         verify_injected=verify_injected,
@@ -258,13 +263,13 @@ def environment_changed(
 
 
 def secret_changed(name: str, values: Mapping[str, str], *, namespace: str) -> Fault:
-    """Other values in a Secret. In force when the API server has them; who has read it before keeps what it read."""
+    """Other values in a Secret. Verified when the API server has them; processes that read it before keep the old values."""
     return Fault(
-        name=f"Secret {name} holds another {', '.join(values)}",
+        name=f"Secret {name} holds a changed {', '.join(values)}",
         affected_objects=(AffectedObject(verb=Verb.PATCH, kind="secret", name=name, namespace=namespace),),
         inject=lambda injector: injector.patch("secret", name, {"data": _encoded(values)}, namespace=namespace),
         verify_injected=lambda injector: (
-            f"Secret {name} holds another {', '.join(values)}"
+            f"Secret {name} holds a changed {', '.join(values)}"
             if holds(injector.get("secret", name, namespace=namespace) or {}, {"data": _encoded(values)})
             else ""
         ),
@@ -272,16 +277,22 @@ def secret_changed(name: str, values: Mapping[str, str], *, namespace: str) -> F
 
 
 def in_turn(*faults: Fault) -> Fault:
-    """Faults of which each is made when the one before is in force. In force when all of them are."""
+    """Faults injected one after the other, each once the one before is verified. Verified when all of them are."""
 
-    def in_force(fault: Fault, injector: FaultInjector) -> None:
-        until(fault.name, lambda: fault.verify_injected(injector) or None, seconds=fault.budget)
+    def verify(fault: Fault, injector: FaultInjector) -> None:
+        until(
+            f"the fault to be verified: {fault.name}",
+            lambda: fault.verify_injected(injector) or None,
+            seconds=fault.budget,
+        )
 
-    def inject(injector: FaultInjector) -> None:
+    def inject(injector: FaultInjector) -> str | None:
         for number, fault in enumerate(faults):
             if number:
-                in_force(faults[number - 1], injector)
-            fault.inject(injector)
+                verify(faults[number - 1], injector)
+            if refusal := fault.inject(injector):
+                return refusal
+        return None
 
     def verify_injected(injector: FaultInjector) -> str:
         shown = [fault.verify_injected(injector) for fault in faults]
@@ -289,7 +300,7 @@ def in_turn(*faults: Fault) -> Fault:
 
     return Fault(
         name=", then ".join(fault.name for fault in faults),
-        affected_objects=tuple(touch for fault in faults for touch in fault.affected_objects),
+        affected_objects=tuple(affected for fault in faults for affected in fault.affected_objects),
         inject=inject,
         verify_injected=verify_injected,
         budget=max(fault.budget for fault in faults),
@@ -297,9 +308,9 @@ def in_turn(*faults: Fault) -> Fault:
 
 
 def idle(fault: Fault) -> Fault:
-    """The same fault, silently doing nothing: the control by which a scenario must come out inconclusive."""
+    """The same fault that does nothing: with it a scenario must be INCONCLUSIVE."""
     return Fault(
-        name=f"{fault.name} (not really)",
+        name=f"{fault.name} (no-op)",
         affected_objects=fault.affected_objects,
         inject=lambda injector: time.sleep(0),
         verify_injected=fault.verify_injected,
@@ -307,7 +318,7 @@ def idle(fault: Fault) -> Fault:
     )
 
 
-def _ending(pod: Mapping[str, Any]) -> bool:
+def _terminating(pod: Mapping[str, Any]) -> bool:
     return "deletionTimestamp" in pod["metadata"]
 
 

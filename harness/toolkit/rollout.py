@@ -154,7 +154,7 @@ def deployed(cluster: ClusterClient, service: Service, *, seconds: float = READY
     name = service["metadata"]["name"]
     try:
         cluster.apply(service)
-        yield wait_for(cluster, name, is_ready, "says Ready=True", seconds=seconds)
+        yield wait_for(cluster, name, is_ready, "to be Ready=True", seconds=seconds)
     finally:
         cluster.delete("inferenceservice", name)
 
@@ -162,7 +162,10 @@ def deployed(cluster: ClusterClient, service: Service, *, seconds: float = READY
 def wait_for(
     cluster: ClusterClient, name: str, holds: Callable[[Service], bool], what: str, *, seconds: float
 ) -> Service:
-    """The InferenceService ``name`` once ``holds`` is true of it. Raises CannotTell, with its conditions, after ``seconds``."""
+    """The InferenceService ``name`` once ``holds`` is true of it; ``what`` completes "waiting for the InferenceService to …".
+
+    Raises CannotTell, with its conditions, after ``seconds``.
+    """
     deadline = time.monotonic() + seconds
     while True:
         observed = cluster.get("inferenceservice", name) or {}
@@ -170,7 +173,7 @@ def wait_for(
             return observed
         if time.monotonic() > deadline:
             raise CannotTell(
-                f"within {seconds:g} s InferenceService {name} did not get to where it {what}: {_told(observed)}"
+                f"timed out after {seconds:g} s waiting for InferenceService {name} {what}: last seen {_told(observed)}"
             )
         time.sleep(0.3)
 
@@ -243,7 +246,7 @@ class _Run:
         observed: Service = {}
         settled: float | None = None
         try:
-            observed = wait_for(self._cluster, self._name, holds, f"shows the effect of: {name}", seconds=SETTLED)
+            observed = wait_for(self._cluster, self._name, holds, f"to show the effect of: {name}", seconds=SETTLED)
             settled = self._background.mark(f"{name}: settled")
             time.sleep(HOLD)
         finally:
@@ -284,4 +287,4 @@ def _told(observed: Service) -> str:
         for condition in conditions
         if condition.get("status") != "True"
     ]
-    return "; ".join(told) or ("all conditions are true" if conditions else "it has no status")
+    return "; ".join(told) or ("all conditions are true" if conditions else "no status")

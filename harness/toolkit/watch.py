@@ -1,4 +1,4 @@
-"""Watching a variant: marks, the slice of the traffic since the fault, gauges, and waiting with a deadline."""
+"""What a scenario observes a variant by: marks on its timeline, the traffic between two marks, gauges, and waiting with a deadline."""
 
 from __future__ import annotations
 
@@ -18,28 +18,34 @@ T = TypeVar("T")
 
 POLL = 0.5
 SAMPLED = 1.0
-"""Seconds between two looks at a condition, and between two samples of a gauge."""
+"""Seconds between two polls of a condition, and between two samples of a gauge."""
 
-FAULT, EFFECT, REVERT, RECOVERED = "fault", "in effect", "revert", "all well again"
+FAULT, INJECTED, REVERT, RECOVERED = "fault", "injected", "revert", "recovered"
+"""The marks that every variant gets: before the fault is injected, once it is verified, before it is reverted, and once the steady state
+is back."""
 
 
 class Watch:
-    """What a symptom has to go by. Times are of ``time.monotonic``."""
+    """One variant while it is played. Times are of ``time.monotonic``.
+
+    ``refusal`` is why a gate refused the change that the fault would have made; empty when it was made.
+    """
 
     def __init__(self, case: Case, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._case = case
         self._workload: Workload | None = None
         self._background: Background | None = None
-        self._over = False
+        self._sent_all = False
         self._clock = clock
         self._marks: dict[str, float] = {}
         self._samples: dict[str, list[tuple[float, Mapping[str, float]]]] = {name: [] for name in case.gauges}
+        self.refusal = ""
         self.began = clock()
         self.deadline = float("inf")
-        """When the budget of the symptom ends."""
+        """The end of the symptom's budget."""
 
     def mark(self, name: str) -> float:
-        """Name this moment, on the timeline too, and return it."""
+        """Put a mark on the timeline now, and return its time."""
         self._marks[name] = self._clock()
         return self._marks[name]
 
@@ -49,59 +55,68 @@ class Watch:
 
     @property
     def left(self) -> float:
-        """Seconds of the symptom's budget that are left."""
+        """Seconds left of the symptom's budget."""
         return self.deadline - self._clock()
 
     def wait(self, seconds: float) -> None:
-        """Let ``seconds`` of traffic go by. Raises CannotTell when the budget does not allow it."""
+        """Wait for ``seconds`` of traffic. Raises CannotTell when fewer are left of the budget."""
         if seconds > self.left:
-            raise CannotTell(f"{seconds:g} s of watching do not fit into the {max(0.0, self.left):.0f} s that are left")
+            raise CannotTell(
+                f"observing for {seconds:g} s exceeds the symptom's budget, of which {max(0.0, self.left):.0f} s are left"
+            )
         time.sleep(seconds)
 
     def until(self, what: str, look: Callable[[], T | None], *, seconds: float | None = None) -> T:
-        """The first answer of ``look`` that is not None. Raises CannotTell after ``seconds``, or at the end of the budget."""
+        """The first result of ``look`` that is not None; ``what`` completes "waiting for …".
+
+        Raises CannotTell after ``seconds``, or at the end of the budget.
+        """
         return until(what, look, seconds=min(self.left, self.left if seconds is None else seconds))
 
     @contextmanager
     def sending(self, traffic: TrafficClient, workload: Workload) -> Iterator[None]:
-        """Requests until the end of the block, which waits for those under way: what is known of clients is known by them.
+        """Send requests until the end of the block, which waits for those in flight.
 
-        For a case without a flow, whose service is only there, or only to be asked, under the fault.
+        For a case without a workload, whose service exists only under the fault, or gets requests only then.
         """
         with traffic.background(
             workload.service, workload.request, rate=workload.rate, timeout=_timeout(workload)
         ) as background:
-            self._workload, self._background, self._over = workload, background, False
+            self._workload, self._background, self._sent_all = workload, background, False
             yield
-        self._over = True
+        self._sent_all = True
 
     def answers(self, since: str = FAULT, before: str = "") -> list[Answer]:
-        """The answers to the requests that were due since a mark, and before another one if that is named, as far as they are known by now:
-        a request that stalls is not yet among them (see ``settle``). Raises CannotTell for none."""
+        """The answers so far to the requests that were due since a mark, and before another one if that is named.
+
+        A request in flight is not yet among them (see ``settle``). Raises CannotTell when there are none.
+        """
         ends = self._marks[before] if before else float("inf")
         found = [answer for answer in self._all() if self._marks[since] <= answer.at < ends]
         if not found:
-            raise CannotTell(f"no request was due since {since!r}, so that nothing is known of what clients saw")
+            raise CannotTell(f"no request was due since mark {since!r}: what clients observed is unknown")
         return found
 
     def outage(self, since: str = FAULT, before: str = "") -> Outage:
-        """What clients lost since a mark, and before another one if that is named. Raises CannotTell when no request was due."""
+        """The requests lost since a mark, and before another one if that is named. Raises CannotTell when no request was due."""
         workload = self._sent()
         return outage(self.answers(since, before), workload)
 
     def settle(self, before: str = "") -> None:
-        """Wait until it is known what became of every request that was due before a mark, or by now. Raises CannotTell when their time-outs
-        are over and it is not."""
+        """Wait until every request that was due before a mark, or by now, is answered or lost.
+
+        Raises CannotTell when some are still in flight after their timeout.
+        """
         workload = self._sent()
         ends = self._marks[before] if before else self._clock()
         until(
-            f"what became of the requests that were due before {before or 'that moment'!r} is known",
-            lambda: True if self._over or all_known(self._all(), workload, ends) else None,
+            f"every request that was due before {f'mark {before!r}' if before else 'now'} to be answered or lost",
+            lambda: True if self._sent_all or all_known(self._all(), workload, ends) else None,
             seconds=max(0.0, ends + _timeout(workload) + SAMPLED - self._clock()),
         )
 
     def timeline(self) -> Timeline | None:
-        """Everything so far; None when there is nothing to show."""
+        """The timeline so far; None when it would be empty."""
         answers = self._all()
         if not answers and not any(self._samples.values()) and len(self._marks) < 2:
             return None
@@ -110,7 +125,7 @@ class Watch:
         )
 
     def sample(self) -> None:
-        """Read every gauge once. One that cannot be read now is left out."""
+        """Read every gauge once. A gauge that cannot be read gets no sample."""
         for name, read in self._case.gauges.items():
             with suppress(TrivetError):
                 values = read()
@@ -118,7 +133,7 @@ class Watch:
 
     def _sent(self) -> Workload:
         if self._workload is None:
-            raise CannotTell("the scenario sends no requests, so that nothing is known of what clients saw")
+            raise CannotTell("the scenario sends no requests: what clients observed is unknown")
         return self._workload
 
     def _all(self) -> list[Answer]:
@@ -126,13 +141,13 @@ class Watch:
 
 
 def _timeout(workload: Workload) -> float:
-    """Seconds after which a request ends that nobody answers: long after its client gave up, so that a stall is measured too."""
+    """Seconds until an unanswered request is given up: three client timeouts, so that a stall can be measured."""
     return 3 * workload.client_timeout
 
 
 @contextmanager
 def watching(case: Case, traffic: TrafficClient | None) -> Iterator[Watch]:
-    """Traffic and samples from the begin of the block to its end, which waits for requests that are under way."""
+    """Traffic and samples until the end of the block, which waits for requests in flight."""
     watch = Watch(case)
     with ExitStack() as stack:
         if case.workload and traffic:
@@ -161,12 +176,12 @@ def _sampling(watch: Watch) -> Iterator[None]:
 
 
 def until(what: str, look: Callable[[], T | None], *, seconds: float) -> T:
-    """The first answer of ``look`` that is not None. Raises CannotTell, saying ``what`` was waited for, after ``seconds``."""
+    """The first result of ``look`` that is not None; ``what`` completes "waiting for …". Raises CannotTell after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:
         found = look()
         if found is not None:
             return found
         if time.monotonic() > deadline:
-            raise CannotTell(f"{what}: not so within {seconds:.0f} s")
+            raise CannotTell(f"timed out after {seconds:.0f} s waiting for {what}")
         time.sleep(POLL)

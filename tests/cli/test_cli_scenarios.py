@@ -32,7 +32,7 @@ def test_every_scenario_is_listed_with_its_variants() -> None:
 
 @pytest.mark.parametrize("command", [("plan",), ("run", "--dry-run")])
 def test_a_plan_shows_what_would_be_touched_and_starts_nothing(command: tuple[str, ...]) -> None:
-    said = call("scenario", *command, "tracking_cut*[autologging]", *KIND)
+    said = call("scenario", *command, "tracking_unreachable*[autologging]", *KIND)
     assert said.code == 0
     assert "create NetworkPolicy/trivet-fault-cut in the pipelines namespace" in said.out
     assert "autologging" in said.out

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.catalogue
 @pytest.mark.parametrize(
     ("module", "bare", "remedy"),
     [
-        ("environment_skew", "trained-elsewhere", "gate"),
+        ("environment_skew", "runtime-default", "gate"),
         ("unlocked_image", "unbounded", "locked"),
         ("alias_moved", "resolved-twice", "pinned"),
         ("signature_changed", "added-column", "checked"),

@@ -34,12 +34,14 @@ def test_a_cut_network_leaves_a_green_pipeline_without_a_run_unless_training_ins
     cluster_session: ClusterSession,
 ) -> None:
     before = policies(cluster_session)
-    found = played(cluster_session, "tracking_cut.pipeline*[try-except]", "tracking_cut.pipeline*[component]")
+    found = played(
+        cluster_session, "tracking_unreachable.pipeline*[try-except]", "tracking_unreachable.pipeline*[component]"
+    )
     assert {name: one.verdict for name, one in found.items()} == {
         "try-except": Verdict.VULNERABLE,
         "component": Verdict.PROTECTED,
     }, [one.reason for one in found.values()]
-    assert "Max retries exceeded" in str(found["try-except"].measured["client_said"])
+    assert "Max retries exceeded" in str(found["try-except"].measured["client_error"])
     assert policies(cluster_session) == before
 
 
@@ -47,12 +49,12 @@ def test_a_cut_network_leaves_a_green_pipeline_without_a_run_unless_training_ins
 def test_a_run_with_holes_is_green_unless_training_keeps_what_mlflow_did_not_take(
     cluster_session: ClusterSession,
 ) -> None:
-    found = played(cluster_session, "tracking_trouble.*[outage]", "tracking_trouble.*[outage-kept]")
+    found = played(cluster_session, "tracking_failure.*[outage]", "tracking_failure.*[outage-buffered]")
     assert {name: one.verdict for name, one in found.items()} == {
         "outage": Verdict.VULNERABLE,
-        "outage-kept": Verdict.PROTECTED,
+        "outage-buffered": Verdict.PROTECTED,
     }, [one.reason for one in found.values()]
-    assert found["outage-kept"].measured["run_status"] == "FINISHED"
+    assert found["outage-buffered"].measured["run_status"] == "FINISHED"
 
 
 @pytest.mark.cluster
@@ -63,7 +65,7 @@ def test_a_model_that_is_not_there_is_found_missing_before_it_is_deployed(cluste
         "resolved-uri": Verdict.PROTECTED,
     }, [one.reason for one in found.values()]
     assert "no MLmodel" in str(found["too-high"].measured["before_deployment"])
-    assert found["resolved-uri"].measured["before_deployment"] == "a model lies there"
+    assert found["resolved-uri"].measured["before_deployment"] == "accepted: the URI has an MLmodel"
 
 
 @pytest.mark.cluster

@@ -16,7 +16,7 @@ from trivet.targets.cluster.session import ClusterSession
 from trivet.toolkit.faults import idle
 
 SCENARIOS = Registry().scenarios
-ALWAYS = ("tracking_cut.pipeline_green_run_missing", "model_not_found.wrong_storage_uri")
+ALWAYS = ("tracking_unreachable.pipeline_succeeds_without_run", "model_not_found.wrong_storage_uri")
 """Those that are played with the cluster's tests; the others are controlled with the whole catalogue."""
 
 

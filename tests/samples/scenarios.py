@@ -29,7 +29,7 @@ def stalled() -> Timeline:
             answers.append(good(at, 1, 0.04))
     for second in range(60):
         pods.append((float(second), {"revision 1": float(second > 21), "revision 2": float(second < 40)}))
-    marks = {"fault": 10.0, "in effect": 12.5, "revert": 50.0, "all well again": 56.0}
+    marks = {"fault": 10.0, "injected": 12.5, "revert": 50.0, "recovered": 56.0}
     return timeline(answers, FLOW, began=0.0, ended=60.0, marks=marks, gauges={"pods ready": pods})
 
 

@@ -18,7 +18,7 @@ AWAY = trivet.stopped("features", namespace=trivet.SERVING)
 def feature_store_away(cluster: trivet.ClusterClient) -> Iterator[trivet.Case]:
     def symptom(watch: trivet.Watch) -> trivet.Observation:
         watch.wait(2)
-        outage = watch.outage(since=trivet.EFFECT)
+        outage = watch.outage(since=trivet.INJECTED)
         return (trivet.symptom_observed if outage.lost else trivet.symptom_not_observed)(str(outage))
 
     def steady_state() -> str:

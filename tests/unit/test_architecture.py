@@ -20,7 +20,7 @@ GROUND = ("trivet.errors", "trivet.hookspecs")
 AUTHORS: Mapping[str, tuple[str, ...]] = {
     "authoring": ("model", "integration", "toolkit", "stacks", "engine", "authoring"),
     "contracts": ("authoring", "integration", "stacks", "contracts", "model", "toolkit"),
-    "scenarios": ("authoring", "integration", "scenarios", "model", "toolkit"),
+    "scenarios": ("authoring", "integration", "scenarios"),
 }
 """What stands beside the layers, and what each may import."""
 

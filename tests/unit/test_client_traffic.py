@@ -21,7 +21,7 @@ def test_an_outage_is_counted_in_requests_and_in_seconds() -> None:
 def test_an_answer_that_comes_too_late_is_lost() -> None:
     found = outage([good(0.0, 1), good(0.2, 1, seconds=12.0), good(0.4, 1)], FLOW)
     assert (found.lost, found.errors, found.stall) == (1, 0, 12.0)
-    assert found.first == "the answer of version 1 after 12.0 s, more than 10 s"
+    assert found.first == "answered by version 1 after 12.0 s, client timeout 10 s"
 
 
 def test_a_wrong_value_at_http_200_is_lost() -> None:
@@ -65,7 +65,7 @@ def test_a_timeline_counts_each_second_by_what_became_of_its_requests() -> None:
     assert list(line.seconds[3].answers.items()) == [("version 1", 0), ("version 2", 5)]
     assert (line.seconds[12].lost, line.seconds[12].slowest) == (5, 10.1)
     assert line.seconds[40].answers == {"version 1": 5, "version 2": 0}
-    assert [mark.name for mark in line.marks] == ["fault", "in effect", "revert", "all well again"]
+    assert [mark.name for mark in line.marks] == ["fault", "injected", "revert", "recovered"]
     assert line.gauges[0].points[30] == (30.0, {"revision 1": 1.0, "revision 2": 1.0})
 
 

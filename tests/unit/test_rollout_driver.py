@@ -148,7 +148,7 @@ def test_a_step_that_does_not_come_about_is_recorded_with_the_reason_and_the_ser
     rollout = driven(cluster)
     (step,) = rollout.steps
     assert (step.name, step.settled) == (CANARY, None)
-    assert "did not get to where it shows the effect of: canary begins" in rollout.trouble
+    assert "waiting for InferenceService rolling-classifier to show the effect of: canary begins" in rollout.trouble
     assert cluster.deleted == ["rolling-classifier"]
 
 

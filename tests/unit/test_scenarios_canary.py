@@ -13,8 +13,8 @@ from trivet.errors import CannotTell
 from trivet.integration import Arm, Check, Decision, Judgement, Standing
 from trivet.integration.canary import Aspect
 from trivet.model.scenario import Workload
-from trivet.scenarios.bad_canary import FAILING, KNOWN, TRIALS, UNSEEN, WRONG, answering, by_constants, judged
-from trivet.scenarios.deploying import ask_revisions
+from trivet.scenarios._deployments import ask_revisions
+from trivet.scenarios.bad_canary import FAILING, KNOWN, NO_TRAFFIC, TRIALS, WRONG, answering, by_constants, judged
 
 FLOW = Workload(service="c", request={}, models={"stable": [1]})
 WELL, ILL = [good(0.0)] * 4, [bad(0.0)] * 4
@@ -38,31 +38,31 @@ def test_it_sees_errors_and_latency(errors: float, p99: float, aspect: Aspect) -
 
 
 def test_a_bad_canary_that_is_promoted_is_the_incident() -> None:
-    sighting = judged(WRONG, decided(Decision.PROMOTE), ILL, FLOW, 24.0)
-    assert sighting.seen
-    assert "4 of 4 requests were answered wrongly" in sighting.message
-    assert judged(UNSEEN, decided(Decision.PROMOTE), ILL, FLOW, 24.0).seen
+    observation = judged(WRONG, decided(Decision.PROMOTE), ILL, FLOW, 24.0)
+    assert observation.observed
+    assert "4 of 4 requests were answered wrongly" in observation.message
+    assert judged(NO_TRAFFIC, decided(Decision.PROMOTE), ILL, FLOW, 24.0).observed
 
 
 def test_the_right_decision_with_clients_that_are_well_is_none() -> None:
-    assert not judged(WRONG, decided(Decision.ROLL_BACK, Aspect.LATENCY, Aspect.VALUES), WELL, FLOW, 6.0).seen
-    assert not judged(UNSEEN, decided(Decision.UNDECIDED), ILL, FLOW, 24.0).seen
-    assert not judged(TRIALS["sound"], decided(Decision.PROMOTE), WELL, FLOW, 24.0).seen
+    assert not judged(WRONG, decided(Decision.ROLL_BACK, Aspect.LATENCY, Aspect.VALUES), WELL, FLOW, 6.0).observed
+    assert not judged(NO_TRAFFIC, decided(Decision.UNDECIDED), ILL, FLOW, 24.0).observed
+    assert not judged(TRIALS["sound"], decided(Decision.PROMOTE), WELL, FLOW, 24.0).observed
 
 
 @pytest.mark.parametrize("failed", [(Aspect.LATENCY,), (Aspect.LATENCY, Aspect.ERRORS), ()])
 def test_the_right_decision_for_another_fault_than_the_canary_s_shows_nothing(failed: Sequence[Aspect]) -> None:
-    with pytest.raises(CannotTell, match="by chance: values should fail"):
+    with pytest.raises(CannotTell, match="by chance: expected values to fail"):
         judged(TRIALS["constants"], decided(Decision.ROLL_BACK, *failed), WELL, FLOW, 24.0)
 
 
 def test_a_bad_canary_that_was_to_be_undecided_and_is_taken_back_is_no_incident() -> None:
-    with pytest.raises(CannotTell, match="that shows nothing"):
-        judged(UNSEEN, decided(Decision.ROLL_BACK, Aspect.LATENCY), WELL, FLOW, 24.0)
+    with pytest.raises(CannotTell, match="neither the right decision nor the incident"):
+        judged(NO_TRAFFIC, decided(Decision.ROLL_BACK, Aspect.LATENCY), WELL, FLOW, 24.0)
 
 
 def test_a_sound_canary_that_is_taken_back_is_no_protection() -> None:
-    assert judged(TRIALS["sound"], decided(Decision.ROLL_BACK), WELL, FLOW, 24.0).seen
+    assert judged(TRIALS["sound"], decided(Decision.ROLL_BACK), WELL, FLOW, 24.0).observed
 
 
 @pytest.mark.parametrize(

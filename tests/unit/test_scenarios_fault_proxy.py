@@ -99,7 +99,7 @@ def test_an_error_that_is_not_the_detour_s_own_shows_nothing() -> None:
 def test_without_a_ready_pod_there_is_nothing_to_stand_before() -> None:
     faults = cluster()
     del faults.objects[("pod", PLATFORM, "mlflow-1")]
-    with pytest.raises(PlatformError, match="nothing to stand before"):
+    with pytest.raises(PlatformError, match="no ready pod for the fault proxy"):
         SLOWED.inject(faults.injector(SLOWED.affected_objects))
 
 
@@ -214,9 +214,9 @@ def test_what_a_get_from_a_pod_meets_is_told(tmp_path: Path) -> None:
             return done.returncode, done.stdout
 
     with upstream() as (server, _), running(tmp_path, server, {"status": 503}) as port:
-        found = faults_by_proxy.meets(Here(), "p", f"http://127.0.0.1:{port}/")  # type: ignore[arg-type]
+        found = faults_by_proxy.http_get(Here(), "p", f"http://127.0.0.1:{port}/")  # type: ignore[arg-type]
         assert (found.status, faults_by_proxy.VIA in found.via) == (503, True)
-        found = faults_by_proxy.meets(Here(), "p", f"http://127.0.0.1:{server}/")  # type: ignore[arg-type]
+        found = faults_by_proxy.http_get(Here(), "p", f"http://127.0.0.1:{server}/")  # type: ignore[arg-type]
         assert (found.status, found.via) == (201, "")
-    found = faults_by_proxy.meets(Here(), "p", "http://127.0.0.1:9/")  # type: ignore[arg-type]
+    found = faults_by_proxy.http_get(Here(), "p", "http://127.0.0.1:9/")  # type: ignore[arg-type]
     assert (found.status, "refused" in found.error) == (0, True)

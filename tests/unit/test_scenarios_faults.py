@@ -39,7 +39,7 @@ def test_of_faults_in_turn_the_second_is_made_when_the_first_is_in_force() -> No
     assert not both.verify_injected(injector)
     both.inject(injector)
     assert injector.changed_objects == ["patch store", "delete c-predictor-1"]
-    assert "no replica" in both.verify_injected(injector)
+    assert "0 replicas" in both.verify_injected(injector)
     assert "c-predictor-1" in both.verify_injected(injector)
     assert [touch.name for touch in both.affected_objects] == ["store", "c-predictor-*"]
 
@@ -49,7 +49,7 @@ def test_of_faults_in_turn_the_second_is_not_made_when_the_first_does_nothing() 
     first = stopped("store", namespace=PLATFORM, budget=0.05)
     both = in_turn(first, restarted("c", names="c-predictor-", namespace=SERVING))
     injector = faults.injector(both.affected_objects)
-    with pytest.raises(CannotTell, match="deployment store is stopped"):
+    with pytest.raises(CannotTell, match="waiting for the fault to be verified: deployment store is scaled to zero"):
         both.inject(injector)
     assert injector.changed_objects == ["patch store"]
     injector.revert()
@@ -81,7 +81,7 @@ def test_without_a_pod_nothing_can_be_deleted() -> None:
 
 def test_an_object_is_in_force_when_it_says_what_is_waited_for() -> None:
     document = {"kind": "InferenceService", "metadata": {"name": "c", "namespace": SERVING}}
-    fault = applied(document, name="a service", shows="says Ready=True", when=is_ready)
+    fault = applied(document, name="a service", shows="is Ready=True", when=is_ready)
     faults = FakeFaultClient({})
     injector = faults.injector(fault.affected_objects)
     assert not fault.verify_injected(injector)
@@ -89,7 +89,7 @@ def test_an_object_is_in_force_when_it_says_what_is_waited_for() -> None:
     assert not fault.verify_injected(injector)
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     faults.objects["inferenceservice", SERVING, "c"] = {**document, "status": ready}
-    assert fault.verify_injected(injector) == "InferenceService c: says Ready=True"
+    assert fault.verify_injected(injector) == "InferenceService c is Ready=True"
 
 
 # -- traffic that begins under the fault

@@ -67,7 +67,7 @@ def test_a_namespace_that_is_not_ours_is_never_touched() -> None:
 
 def test_too_many_objects_are_refused() -> None:
     many = AffectedObject(verb=Verb.REPLACE, kind="Pod", name="p*", namespace=SERVING, count=40)
-    assert "touches up to 40 objects" in refused(harmless(many), FakeFaultClient())
+    assert "affects up to 40 objects; the maximum is 10" in refused(harmless(many), FakeFaultClient())
 
 
 def test_scenarios_and_single_variants_are_chosen_by_patterns() -> None:
@@ -78,7 +78,7 @@ def test_scenarios_and_single_variants_are_chosen_by_patterns() -> None:
     for pattern in ("nothing", "*[nothing]"):
         with pytest.raises(UsageError, match="unknown"):
             choose(known, [pattern])
-    with pytest.raises(UsageError, match="no scenario at all"):
+    with pytest.raises(UsageError, match="no scenario is registered"):
         choose({}, [])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,9 +22,17 @@ from trivet.errors import CannotTell, NotOffered
 from trivet.model.fault import SERVING
 from trivet.model.scenario import Budgets, Case, Observation, Scenario, VariantResult, Verdict, Workload
 from trivet.model.traffic import Answer
-from trivet.scenarios import alias_moved, deploying, environment_skew, observing, signature_changed, unlocked_image
+from trivet.scenarios import (
+    _deployments,
+    _service_status,
+    alias_moved,
+    environment_skew,
+    signature_changed,
+    unlocked_image,
+)
 from trivet.stacks.read import load_stack
 from trivet.toolkit.faults import stopped
+from trivet.toolkit.models import ModelMaker
 from trivet.toolkit.watch import FAULT, REVERT, Watch
 
 ROOT = "s3://models"
@@ -37,27 +45,31 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playing, "POLL", 0.01)
     monkeypatch.setattr("trivet.toolkit.watch.POLL", 0.01)
     monkeypatch.setattr("trivet.toolkit.watch.Watch.wait", lambda self, seconds: time.sleep(0.5))
-    monkeypatch.setattr(environment_skew, "WATCHED", 1.5)
-    monkeypatch.setattr(environment_skew, "PATIENCE", 1.0)
+    monkeypatch.setattr(environment_skew, "OBSERVED", 1.5)
+    monkeypatch.setattr(environment_skew, "AFTER_FAILURE", 1.0)
     monkeypatch.setattr(
         environment_skew, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 4))
     )
 
 
-def resolved(module: ModuleType, trainer: FakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     """The core library's resolving without a server: a version lies in a directory of its number."""
 
-    def resolve(uri: str, **_: Any) -> str:
+    def resolve(uri: str, *, tracking: Any, **_: Any) -> str:
         name, _, version = uri.removeprefix("models:/").partition("/")
-        return f"{ROOT}/{version or trainer.aliases[name.partition('@')[2]]}/"
+        return f"{ROOT}/{version or tracking.get_model_version_by_alias(*name.split('@'))['version']}/"
 
-    for one in (module, deploying):
-        monkeypatch.setattr(one, "resolve_storage_uri", resolve, raising=False)
+    for module in ("trivet.toolkit.models", "trivet.integration.lineage"):
+        monkeypatch.setattr(f"{module}.resolve_storage_uri", resolve)
+
+
+def models(trainer: FakeTrainer, tracking: Any = None) -> ModelMaker:
+    return ModelMaker(trainer, tracking, ROOT)
 
 
 def played(scenario: Scenario, variant: str, faults: FakeFaultClient, **clients: Any) -> VariantResult:
     chosen = [one for one in scenario.variants if one.name == variant]
-    clients.setdefault("handover", SimpleNamespace(artifact_root=ROOT))
     session = FakeSession(faults=faults, **clients)
     session.features = lambda: dict.fromkeys(scenario.features, "fake")  # type: ignore[method-assign]
     report = run([(scenario, chosen)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
@@ -71,13 +83,10 @@ def test_a_model_is_the_same_for_the_same_arguments_and_registered_with_others_u
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trainer = FakeTrainer()
-    resolved(deploying, trainer, monkeypatch)
 
-    def made(key: str, **variation: Any) -> deploying.Model:
-        return deploying.model(trainer, None, ROOT, key=key, **variation)  # type: ignore[arg-type]
-
+    made = models(trainer).make
     aliased, plain = made("plain", register_as="trivet-aliased"), made("plain")
-    assert (aliased.registered, plain.registered.startswith("trivet-scenario-")) == ("trivet-aliased", True)
+    assert (aliased.registered, plain.registered.startswith("trivet-model-")) == ("trivet-aliased", True)
     assert made("plain") is plain
     assert made("plain", register_as="trivet-aliased") is aliased
     other = made("plain", label_offset=10)
@@ -106,8 +115,8 @@ class Stalling:
         return [one for one in answers if known or one.at not in self._stalled]
 
 
-def completed(clients: Stalling, *, innocent: bool = False) -> Observation:
-    """A sighting of no loss, completed after a fault from second 10 to second 30."""
+def completed(clients: Stalling, *, harmless: bool = False) -> Observation:
+    """A observation of no loss, completed after a fault from second 10 to second 30."""
     times = iter([0.0, 10.0])
     case = Case(
         fault=stopped("x", namespace=SERVING), steady_state=lambda: "", symptom=lambda watch: symptom_not_observed("")
@@ -116,40 +125,47 @@ def completed(clients: Stalling, *, innocent: bool = False) -> Observation:
     with watch.sending(clients, Workload(service="c", request={}, models={"one": [1]}, rate=1.0, client_timeout=0.2)):  # type: ignore[arg-type]
         watch.mark(FAULT)
         watch.mark(REVERT)
-        return deploying.with_the_way_back(
-            watch, symptom_not_observed("none of 17 requests lost", lost=0), innocent=innocent
+        return _deployments.with_recovery(
+            watch, symptom_not_observed("none of 17 requests lost", lost=0), harmless=harmless
         )
 
 
 def test_requests_that_stalled_under_the_fault_make_an_incident_that_shows_after_it() -> None:
-    sighting = completed(Stalling(range(27, 30)))
+    observation = completed(Stalling(range(27, 30)))
 
-    assert sighting.seen
-    assert "of what was due before the revert 3 of 20 requests lost" in sighting.message
-    assert sighting.measured["lost_late"] == 3
+    assert observation.observed
+    assert "before the revert 3 of 20 requests lost" in observation.message
+    assert observation.measured["lost_late"] == 3
 
 
 def test_requests_that_stalled_on_the_way_back_are_not_the_fault_s() -> None:
-    assert not completed(Stalling(range(31, 34))).seen
+    assert not completed(Stalling(range(31, 34))).observed
 
 
 def test_requests_that_stalled_beside_a_deployment_that_works_show_nothing_of_it() -> None:
-    with pytest.raises(CannotTell, match=r"3 of 20 requests lost.*not the deployment's doing"):
-        completed(Stalling(range(27, 30)), innocent=True)
-    assert not completed(Stalling(range(0)), innocent=True).seen
+    with pytest.raises(CannotTell, match=r"3 of 20 requests lost.*the deployment cannot be the cause"):
+        completed(Stalling(range(27, 30)), harmless=True)
+    assert not completed(Stalling(range(0)), harmless=True).observed
 
 
 def test_while_requests_are_under_way_that_were_due_under_the_fault_nothing_is_known() -> None:
-    with pytest.raises(CannotTell, match="due before 'revert' is known"):
+    with pytest.raises(
+        CannotTell, match="waiting for every request that was due before mark 'revert' to be answered or lost"
+    ):
         completed(Stalling(range(27, 30), shows=None))
 
 
 def test_a_request_lost_while_a_deployment_was_refused_shows_nothing_of_it() -> None:
     workload = Workload(service="c", request={}, models={"one": [1]}, rate=50.0)
 
-    assert not deploying.calm(watched(good, workload), ["too new"]).seen
-    with pytest.raises(CannotTell, match=r"too new.*not the deployment's doing"):
-        deploying.calm(watched(bad, workload), ["too new"])
+    def observed(answer: Any) -> Observation:
+        watch = watched(answer, workload)
+        watch.refusal = "too new"
+        return _deployments.observe_refused(watch)
+
+    assert not observed(good).observed
+    with pytest.raises(CannotTell, match=r"too new.*the refused deployment cannot be the cause"):
+        observed(bad)
 
 
 # -- a signature that changed -----------------------------------------------------------------------------------------
@@ -158,7 +174,6 @@ def test_a_request_lost_while_a_deployment_was_refused_shows_nothing_of_it() -> 
 def signed(monkeypatch: pytest.MonkeyPatch, variant: str, *, new_fails: bool) -> VariantResult:
     scenario = signature_changed.promoted_under_clients
     trainer = FakeTrainer()
-    resolved(signature_changed, trainer, monkeypatch)
     objects = Objects(lambda uri: True)
     columns = {f"{ROOT}/1/": ["a", "b", "c"], f"{ROOT}/2/": ["a", "b", "c", "d"]}
 
@@ -179,8 +194,7 @@ def signed(monkeypatch: pytest.MonkeyPatch, variant: str, *, new_fails: bool) ->
         faults,
         cluster=FakeCluster(faults),
         traffic=FakeClients(objects, signature_changed.NAME, answers),
-        trainer=trainer,
-        tracking=None,
+        models=models(trainer),
         store=None,
     )
 
@@ -235,17 +249,16 @@ class FakeRegistry:
 @pytest.mark.parametrize(
     ("variant", "verdict", "said"),
     [
-        ("resolved-twice", HURT, "says version 1, and 20 of 20 answers are of version 2"),
-        ("pinned", WELL, "says version 1, and 20 of 20 answers are of version 1"),
-        ("verified", WELL, "says version 2, and 20 of 20 answers are of version 2"),
+        ("resolved-twice", HURT, "the labels name version 1, and 20 of 20 answers are of version 2"),
+        ("pinned", WELL, "the labels name version 1, and 20 of 20 answers are of version 1"),
+        ("verified", WELL, "the labels name version 2, and 20 of 20 answers are of version 2"),
     ],
 )
 def test_an_alias_that_moves_makes_a_service_lie_unless_it_is_resolved_once_or_verified(
     monkeypatch: pytest.MonkeyPatch, variant: str, verdict: Verdict, said: str
 ) -> None:
     trainer = FakeTrainer()
-    resolved(alias_moved, trainer, monkeypatch)
-    monkeypatch.setattr("trivet.integration.lineage.resolve_storage_uri", alias_moved.resolve_storage_uri)
+    registry = FakeRegistry(trainer)
     objects = Objects(lambda uri: True)
     faults = FakeFaultClient(objects)
     result = played(
@@ -255,7 +268,8 @@ def test_an_alias_that_moves_makes_a_service_lie_unless_it_is_resolved_once_or_v
         cluster=FakeCluster(faults),
         traffic=FakeClients(objects, alias_moved.NAME, {f"{ROOT}/1/": 0, f"{ROOT}/2/": 10}.get),
         trainer=trainer,
-        tracking=FakeRegistry(trainer),
+        tracking=registry,
+        models=models(trainer, registry),
     )
 
     assert (result.verdict, said in result.reason) == (verdict, True), result.reason
@@ -268,14 +282,14 @@ def test_an_alias_that_moves_makes_a_service_lie_unless_it_is_resolved_once_or_v
 
 
 def test_a_stack_whose_trainer_is_not_held_to_its_image_has_no_remedy_to_show() -> None:
-    deploying.check_held(load_stack("2024.11-fixed"))
-    deploying.check_held(load_stack("current"))
+    _deployments.require_pinned_trainer(load_stack("2024.11-fixed"))
+    _deployments.require_pinned_trainer(load_stack("current"))
 
-    with pytest.raises(NotOffered, match=r"scikit-learn 1\.5\.2 beside 1\.4\.1"):
-        deploying.check_held(load_stack("2024.11"))
+    with pytest.raises(NotOffered, match=r"scikit-learn 1\.5\.2 in the trainer, 1\.4\.1"):
+        _deployments.require_pinned_trainer(load_stack("2024.11"))
 
 
-# -- a model from elsewhere -------------------------------------------------------------------------------------------
+# -- a model of an external trainer -------------------------------------------------------------------------------------------
 
 
 KILLED = (
@@ -309,16 +323,16 @@ class FakeExternalTrainer:
     [
         (NO_MODULE, False, HURT, NO_MODULE),
         ("", True, WELL, "3 of 3 answers"),
-        (KILLED, False, UNKNOWN, "shows nothing of the model"),
+        (KILLED, False, UNKNOWN, "its server reports no load error"),
     ],
     ids=["not loaded", "loaded", "killed for its memory"],
 )
 def test_a_rebuilt_image_is_judged_by_what_the_server_says_of_its_model(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: str, loads: bool, verdict: Verdict, said: str
 ) -> None:
-    monkeypatch.setattr(unlocked_image, "PATIENCE", 0.1)
+    monkeypatch.setattr(unlocked_image, "STATUS_TIMEOUT", 0.1)
     monkeypatch.setattr(
-        observing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 20))
+        _service_status, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 20))
     )
     faults = FakeFaultClient(Objects(lambda uri: loads))
     scenario = replace(
@@ -342,29 +356,29 @@ def test_a_rebuilt_image_is_judged_by_what_the_server_says_of_its_model(
 
     assert (result.verdict, said in result.reason) == (verdict, True), result.reason
     if verdict is not UNKNOWN:
-        assert result.measured["before_deployment"] == "not known: no contract could judge"
+        assert result.measured["before_deployment"] == "unknown: no contract could judge"
 
 
 class FakeStore:
     def write(self, relative: str, files: Mapping[str, bytes]) -> str:
         assert "MLmodel" in files
-        return f"{ROOT}/elsewhere"
+        return f"{ROOT}/external"
 
 
 @pytest.mark.parametrize(
     ("variant", "log", "stays", "answered", "verdict", "said"),
     [
-        ("trained-elsewhere", NO_MODULE, False, [], HURT, "requests lost"),
+        ("runtime-default", NO_MODULE, False, [], HURT, "requests lost"),
         ("model-probe", NO_MODULE, True, [], WELL, "none of"),
         ("model-probe", "", True, [], UNKNOWN, "neither answered nor failed"),
         ("model-probe", "", False, [], UNKNOWN, "neither answered nor failed"),
         ("model-probe", "", False, [10], WELL, "answers after"),
-        ("model-probe", "", False, [None, None, 10], UNKNOWN, "which ready_not_loaded is about"),
-        ("gate", "", True, [], WELL, "refused before anything was deployed: environment.dependencies_fit_the_runtime"),
+        ("model-probe", "", False, [None, None, 10], UNKNOWN, "which ready_not_loaded shows"),
+        ("gate", "", True, [], WELL, "refused before the deployment: environment.dependencies_fit_the_runtime"),
     ],
     ids=["hurt", "kept from traffic", "slow", "slow to answer", "loads", "loads late", "refused"],
 )
-def test_a_model_from_elsewhere_hurts_where_traffic_goes_to_what_is_not_loaded(
+def test_a_model_of_an_external_trainer_hurts_where_traffic_goes_to_what_is_not_loaded(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     variant: str,
@@ -383,17 +397,15 @@ def test_a_model_from_elsewhere_hurts_where_traffic_goes_to_what_is_not_loaded(
         return answers.pop(0) if len(answers) > 1 else next(iter(answers), None)
 
     trainer = FakeTrainer()
-    resolved(environment_skew, trainer, monkeypatch)
-    objects = Objects(lambda uri: "elsewhere" not in uri or not stays)
+    objects = Objects(lambda uri: "external" not in uri or not stays)
     faults = FakeFaultClient(objects)
     result = played(
-        environment_skew.trained_elsewhere,
+        environment_skew.newer_training_packages,
         variant,
         faults,
         cluster=FakeCluster(faults, log=log),
         traffic=FakeClients(objects, environment_skew.NAME, answer),
-        trainer=trainer,
-        tracking=None,
+        models=models(trainer),
         store=FakeStore(),
         external_trainer=FakeExternalTrainer(tmp_path),
         stack=load_stack("2024.11-fixed"),

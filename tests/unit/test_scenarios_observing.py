@@ -10,8 +10,15 @@ import pytest
 from fakes.scenario_session import good, watched
 
 from trivet.model.scenario import Workload
-from trivet.scenarios import observing
-from trivet.scenarios.observing import Cause, causes_of_failure, not_found, refused_by_server, said, telling
+from trivet.scenarios import _service_status
+from trivet.scenarios._service_status import (
+    ContainerFailure,
+    container_failures,
+    error_line,
+    is_load_error,
+    is_not_found,
+    summarize_status,
+)
 
 LOG = "Loading\nTraceback (most recent call last):\nModuleNotFoundError: No module named '_loss'\nbye"
 
@@ -50,7 +57,7 @@ def pod(container: str, exit_code: int, **metadata: Any) -> dict[str, Any]:
 def test_the_cause_is_in_the_log_of_a_container_that_failed_and_is_not_on_its_way_out(
     pods: list[dict[str, Any]], named: bool
 ) -> None:
-    told = [str(one) for one in causes_of_failure(FakePods(*pods), "one")]  # type: ignore[arg-type]
+    told = [str(one) for one in container_failures(FakePods(*pods), "one")]  # type: ignore[arg-type]
 
     assert told == (["kserve-container: ModuleNotFoundError: No module named '_loss'"] if named else [])
 
@@ -58,7 +65,7 @@ def test_the_cause_is_in_the_log_of_a_container_that_failed_and_is_not_on_its_wa
 def test_a_container_that_runs_again_has_its_cause_in_the_log_before() -> None:
     cluster = FakePods(pod("kserve-container", 1), before="OSError: no space")
 
-    assert [str(one) for one in causes_of_failure(cluster, "one")] == ["kserve-container: OSError: no space"]  # type: ignore[arg-type]
+    assert [str(one) for one in container_failures(cluster, "one")] == ["kserve-container: OSError: no space"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +82,7 @@ def test_a_container_that_runs_again_has_its_cause_in_the_log_before() -> None:
     ],
 )
 def test_a_server_refused_a_model_that_it_had_and_had_memory_for(container: str, said: str, refused: bool) -> None:
-    assert refused_by_server(Cause(container=container, said=said)) is refused
+    assert is_load_error(ContainerFailure(container=container, error=said)) is refused
 
 
 @pytest.mark.parametrize(
@@ -87,7 +94,7 @@ def test_a_server_refused_a_model_that_it_had_and_had_memory_for(container: str,
     ],
 )
 def test_a_model_is_not_found_only_where_it_was_looked_for(said: str, told: bool) -> None:
-    assert not_found(Cause(container="storage-initializer", said=said)) is told
+    assert is_not_found(ContainerFailure(container="storage-initializer", error=said)) is told
 
 
 class FakeService(FakePods):
@@ -105,21 +112,21 @@ class FakeService(FakePods):
 
 
 def test_a_cause_that_does_not_count_ends_no_look_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
+    monkeypatch.setattr(_service_status, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
     watch = watched(good, Workload(service="one", request={}), seconds=0.0)
     hiccup = pod("storage-initializer", 1)
 
-    def told(ready: int, **options: Any) -> observing.LoadResult:
-        return observing.watch_loading(FakeService(hiccup, ready=ready), watch, "one", timeout=0.0, **options)  # type: ignore[arg-type]
+    def told(ready: int, **options: Any) -> _service_status.LoadResult:
+        return _service_status.watch_loading(FakeService(hiccup, ready=ready), watch, "one", timeout=0.0, **options)  # type: ignore[arg-type]
 
-    assert told(50, counts=refused_by_server).ready is not None
-    assert told(10_000).cause == Cause(
-        container="storage-initializer", said="ModuleNotFoundError: No module named '_loss'"
+    assert told(50, counts=is_load_error).ready_after is not None
+    assert told(10_000).failure == ContainerFailure(
+        container="storage-initializer", error="ModuleNotFoundError: No module named '_loss'"
     )
     watch.deadline = time.monotonic() + 5.05
-    slow = told(10**9, counts=refused_by_server)
-    assert (slow.ready, slow.cause, slow.failed) == (None, None, False)
-    assert "said nothing of it, but: storage-initializer: ModuleNotFoundError" in slow.message
+    slow = told(10**9, counts=is_load_error)
+    assert (slow.ready_after, slow.failure, slow.failed) == (None, None, False)
+    assert "another error: storage-initializer: ModuleNotFoundError" in slow.message
 
 
 class FickleService(FakePods):
@@ -138,17 +145,17 @@ class FickleService(FakePods):
 
 
 def test_a_failure_that_the_service_takes_back_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observing, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
+    monkeypatch.setattr(_service_status, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
     watch = watched(good, Workload(service="one", request={}), seconds=0.0)
     blocked, going = ("Unknown", "BlockedByFailedLoad"), ("Unknown", "InProgress")
 
-    def told(*states: tuple[str, str]) -> observing.LoadResult:
+    def told(*states: tuple[str, str]) -> _service_status.LoadResult:
         watch.deadline = time.monotonic() + 5.05
-        return observing.watch_loading(FickleService(*states), watch, "one")  # type: ignore[arg-type]
+        return _service_status.watch_loading(FickleService(*states), watch, "one")  # type: ignore[arg-type]
 
     up = told(blocked, going, ("True", "UpToDate"))
-    assert (up.ready is not None, up.failed) == (True, False)
-    assert "before that it said that loading failed, after 0 s, and then no more" in up.message
+    assert (up.ready_after is not None, up.failed) == (True, False)
+    assert "before that the InferenceService reported a failed load after 0 s and then withdrew it" in up.message
     assert not told(blocked, going).failed
     assert told(going, blocked).failed
 
@@ -159,25 +166,25 @@ def test_what_a_service_says_of_itself_is_one_line() -> None:
         "modelStatus": {"transitionStatus": "InProgress", "lastFailureInfo": {"reason": "ModelLoadFailed"}},
     }
 
-    assert said({"status": status}) == "Ready=False RevisionMissing InProgress ModelLoadFailed"
-    assert said({}) == "Ready=unsaid"
+    assert summarize_status({"status": status}) == "Ready=False RevisionMissing InProgress ModelLoadFailed"
+    assert summarize_status({}) == "Ready=unset"
 
 
 def test_a_log_without_an_error_tells_nothing() -> None:
-    assert telling("all is well\n") == ""
+    assert error_line("all is well\n") == ""
 
 
 def test_a_line_that_calls_itself_an_error_is_told() -> None:
     said = (
         "storage.initializer ERROR [initializer-entrypoint:<module>():28] Storage initialization failed: No model found"
     )
-    assert telling(f"storage.initializer INFO Initializing\n{said}\n") == said
+    assert error_line(f"storage.initializer INFO Initializing\n{said}\n") == said
 
 
 def test_a_bare_exception_is_told_too() -> None:
     said = "Exception: Cannot recognize storage type for models:/one/1"
     assert (
-        telling(
+        error_line(
             f"Traceback (most recent call last):\n{said}\n'gs://', 's3://' are the current available storage type.\n"
         )
         == said

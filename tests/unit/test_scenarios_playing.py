@@ -58,7 +58,7 @@ def made(
     remedies: bool = False,
     workload: Workload | None = None,
     after: Callable[[], None] = lambda: None,
-    afterwards: Callable[[Observation], Observation] | None = None,
+    afterwards: Callable[[Watch, Observation], Observation] | None = None,
 ) -> Scenario:
     variants = [unprotected("bare", "as it is"), *([remedied("mended", "with a plaster")] if remedies else [])]
 
@@ -108,7 +108,7 @@ def only(report: ScenarioReport) -> VariantResult:
 
 def test_a_result_holds_the_templates_of_its_messages() -> None:
     result = only(played(made(lambda watch: symptom_observed(f"it hurts {1 + 1} times")))[0])
-    assert {"it hurts {} times", "{} {} has no replica"} <= set(result.wording)
+    assert {"it hurts {} times", "{} {} has 0 replicas and no pod"} <= set(result.wording)
     assert "with a plaster" not in result.wording
 
 
@@ -116,12 +116,12 @@ def test_an_incident_that_happens_makes_the_platform_vulnerable() -> None:
     report, faults = played(made(lambda watch: symptom_observed("it hurts", seconds=3.0)))
     result = only(report)
     assert (result.verdict, result.reason, result.measured["seconds"]) == (Verdict.VULNERABLE, "it hurts", 3.0)
-    assert result.effect == "deployment features has no replica"
+    assert result.effect == "deployment features has 0 replicas and no pod"
     assert [phase.name for phase in result.phases] == [
         "set-up",
         "steady state",
         "fault",
-        "taking effect",
+        "verify injection",
         "symptom",
         "evidence",
         "revert",
@@ -147,9 +147,11 @@ def test_what_only_shows_once_all_is_well_again_completes_the_symptom() -> None:
     replicas: list[int] = []
     faults = FakeFaultClient({KEY: there()})
 
-    def afterwards(sighting: Observation) -> Observation:
+    def afterwards(watch: Watch, observation: Observation) -> Observation:
         replicas.append(faults.objects[KEY]["spec"]["replicas"])
-        return replace(sighting, seen=True, message="5 of 9 are left", measured={**sighting.measured, "left": 5})
+        return replace(
+            observation, observed=True, message="5 of 9 are left", measured={**observation.measured, "left": 5}
+        )
 
     result = only(played(made(lambda watch: symptom_not_observed("quiet", sent=9), afterwards=afterwards), faults)[0])
     assert (result.verdict, result.reason, result.symptom) == (Verdict.VULNERABLE, "5 of 9 are left", "5 of 9 are left")
@@ -165,7 +167,7 @@ def test_what_is_still_ending_is_not_stopped() -> None:
     fault.inject(injector)
     assert fault.verify_injected(injector) == ""
     del faults.objects[pod]
-    assert fault.verify_injected(injector) == "deployment features has no replica"
+    assert fault.verify_injected(injector) == "deployment features has 0 replicas and no pod"
 
 
 def test_a_crash_is_in_force_when_the_kubelet_has_seen_it() -> None:
@@ -175,7 +177,7 @@ def test_a_crash_is_in_force_when_the_kubelet_has_seen_it() -> None:
     idle(fault).inject(injector)
     assert fault.verify_injected(injector) == ""
     fault.inject(injector)
-    assert fault.verify_injected(injector) == "features-1: a ended"
+    assert fault.verify_injected(injector) == "features-1: a terminated"
     with pytest.raises(PlatformError, match="there is none"):
         crashed("app=x", "a", names="x-", namespace=SERVING).inject(FakeFaultClient().injector(()))
 
@@ -186,7 +188,7 @@ def test_a_fault_that_silently_does_nothing_is_inconclusive() -> None:
     )
     report, faults = played(one)
     assert only(report).verdict is Verdict.INCONCLUSIVE
-    assert "nothing showed that the fault is in force" in only(report).reason
+    assert "waiting for the fault to be verified: deployment features is scaled to zero" in only(report).reason
     assert report.exit_code == 2
     assert faults.objects[KEY] == there()
 
@@ -201,7 +203,7 @@ def test_a_platform_that_does_not_recover_is_vulnerable_though_the_symptom_was_n
     looks = iter(["well"])
     report, _ = played(made(lambda watch: symptom_not_observed("fine"), steady_state=lambda faults: next(looks, "")))
     assert only(report).verdict is Verdict.VULNERABLE
-    assert "after the revert all is well: not so within" in only(report).reason
+    assert "timed out after 0.1 s waiting for the steady state after the revert" in only(report).reason
 
 
 def test_trivets_own_trouble_while_it_looks_at_the_recovery_is_inconclusive() -> None:
@@ -227,7 +229,8 @@ def test_trivets_own_trouble_while_it_looks_at_the_recovery_is_inconclusive() ->
 def test_what_the_cluster_says_under_the_fault_is_kept_for_a_symptom_that_shows_afterwards(tmp_path: Path) -> None:
     def result(happened: bool) -> VariantResult:
         one = made(
-            lambda watch: symptom_not_observed("quiet"), afterwards=lambda sighting: replace(sighting, seen=happened)
+            lambda watch: symptom_not_observed("quiet"),
+            afterwards=lambda watch, observation: replace(observation, observed=happened),
         )
         return only(played(one, documents={f"{IN_CLUSTER}events.txt": tmp_path / "events.txt"})[0])
 
@@ -257,7 +260,7 @@ def test_nothing_is_told_of_a_platform_on_which_a_fault_was_left_behind() -> Non
     first, second = report.scenarios[0].variants
     assert first.verdict is Verdict.ERROR
     assert second.verdict is Verdict.INCONCLUSIVE
-    assert second.reason.endswith("[bare] is still in force: kubectl delete it")
+    assert second.reason.endswith("[bare] is not reverted: kubectl delete it")
     assert len(faults.taken) == 1
 
 
@@ -322,7 +325,7 @@ def test_traffic_runs_throughout_and_the_outage_is_counted_from_the_fault_on() -
     assert isinstance(result.measured["lost"], int)
     assert result.measured["lost"] > 3
     assert result.timeline
-    assert [mark.name for mark in result.timeline.marks] == ["fault", "in effect", "revert", "all well again"]
+    assert [mark.name for mark in result.timeline.marks] == ["fault", "injected", "revert", "recovered"]
     assert sum(second.lost for second in result.timeline.seconds) >= result.measured["lost"]
 
 
@@ -351,7 +354,7 @@ def test_a_fault_that_touches_what_the_scenario_does_not_name_is_refused() -> No
     )
     report, faults = played(made(lambda watch: symptom_observed("x"), fault=sly))
     assert only(report).verdict is Verdict.ERROR
-    assert "touches what the scenario does not name" in only(report).reason
+    assert "affects objects that the scenario does not declare" in only(report).reason
     assert not faults.taken
 
 

@@ -111,7 +111,8 @@ def names(records: Records) -> list[str]:
 def test_a_record_is_stale_once_the_code_words_a_message_otherwise() -> None:
     known = templates(SCENARIOS[ID].stage.__module__, PLAYER)
     wording = used(
-        ["3 of 240 requests lost over 2.0 s (1 with an error), the slowest after 2.0 s; the first: x"], known
+        ["3 of 240 requests lost over 2.0 s (1 failed, 2 too late), the slowest after 2.0 s; first lost request: x"],
+        known,
     )
     assert wording
     sound = replace(BARE, wording=wording)

@@ -74,9 +74,9 @@ def test_the_drawing_is_well_formed_and_names_outage_marks_and_revisions() -> No
     assert "100 of 300 requests lost, over 20 s" in texts
     assert {
         "fault 10 s",
-        "in effect 12 s",
+        "injected 12 s",
         "revert 50 s",
-        "all well again 56 s",
+        "recovered 56 s",
         "version 1",
         "version 2",
         "revision 1",
@@ -94,7 +94,7 @@ def test_marks_close_to_each_other_stand_on_lines_of_their_own() -> None:
         for node in drawn.iter("{http://www.w3.org/2000/svg}text")
         if node.get("class") == "name"
     }
-    assert heights["fault 10 s"] != heights["in effect 12 s"]
+    assert heights["fault 10 s"] != heights["injected 12 s"]
 
 
 def test_a_timeline_without_requests_is_drawn_with_its_marks() -> None:

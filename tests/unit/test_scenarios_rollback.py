@@ -12,10 +12,10 @@ from trivet.errors import CannotTell
 from trivet.model.fault import SERVING
 from trivet.model.scenario import Workload
 from trivet.scenarios import rollback
-from trivet.scenarios.deploying import Model
-from trivet.scenarios.rollback import NAME, _rolled_back, _settle, service
+from trivet.scenarios.rollback import NAME, _await_scale_down, _rolled_back, service
+from trivet.toolkit.models import ServableModel
 
-OLD = Model(name="earlier model", registered="m", version="1", storage_uri="s3://models/1/", answer=[1])
+OLD = ServableModel(name="earlier model", registered="m", version="1", storage_uri="s3://models/1/", answer=[1])
 FLOW = Workload(service=NAME, request={}, models={"earlier model": [1]})
 PROMOTED: Mapping[str, Any] = {
     "spec": {"predictor": {"model": {"storageUri": "s3://models/2/"}}},
@@ -74,7 +74,7 @@ def stored(injector: FakeInjector) -> Mapping[str, Any]:
     return predictor
 
 
-@pytest.mark.parametrize("variant", ["percent-zero", "patience", "scales", "canary-slice"])
+@pytest.mark.parametrize("variant", ["percent-zero", "tolerant-probe", "min-scale", "canary-share"])
 def test_going_back_by_the_percentage_leaves_the_model(variant: str) -> None:
     found = stored(going_back(variant, Cluster()))
     assert found["canaryTrafficPercent"] == 0
@@ -87,33 +87,33 @@ def test_the_other_ways_deploy_the_earlier_model_again(variant: str) -> None:
 
 
 def test_who_warms_up_with_a_slice_moves_the_rest_when_there_is_a_pod() -> None:
-    assert len(going_back("slice-first", Cluster(ready=True)).changed_objects) == 2
+    assert len(going_back("share-first", Cluster(ready=True)).changed_objects) == 2
 
 
 def test_a_revision_that_a_request_did_not_wake_gets_no_traffic() -> None:
-    assert going_back("woken", Cluster(answer='[200, {"outputs": []}]')).changed_objects
-    with pytest.raises(CannotTell, match="was not woken by a request: 504"):
-        going_back("woken", Cluster(answer='[504, "timeout"]'))
+    assert going_back("request-first", Cluster(answer='[200, {"outputs": []}]')).changed_objects
+    with pytest.raises(CannotTell, match="was answered with HTTP 504"):
+        going_back("request-first", Cluster(answer='[504, "timeout"]'))
 
 
 def test_a_remedy_that_keeps_the_pod_is_waited_for_no_longer_than_an_unkept_pod_would_live(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rollback, "KEPT", 0.05)
-    _settle(Cluster(ready=True), "c-1", "retention")  # type: ignore[arg-type]
-    with pytest.raises(CannotTell, match="not annotated"):
-        _settle(Cluster(ready=True), "c-1", "scales")  # type: ignore[arg-type]
-    monkeypatch.setattr(rollback, "ZERO", 0.05)
-    with pytest.raises(CannotTell, match="c-1 has no pod"):
-        _settle(Cluster(ready=True), "c-1", "model-probe")  # type: ignore[arg-type]
+    _await_scale_down(Cluster(ready=True), "c-1", "retention")  # type: ignore[arg-type]
+    with pytest.raises(CannotTell, match="annotations are missing"):
+        _await_scale_down(Cluster(ready=True), "c-1", "min-scale")  # type: ignore[arg-type]
+    monkeypatch.setattr(rollback, "SCALED_DOWN", 0.05)
+    with pytest.raises(CannotTell, match="waiting for c-1 to be scaled to zero"):
+        _await_scale_down(Cluster(ready=True), "c-1", "model-probe")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("variant", "threshold", "annotated"),
     [
         ("model-probe", 3, {}),
-        ("patience", 120, {rollback.DEADLINE: "20m"}),
-        ("scales", 3, {rollback.MIN_SCALE: "1", rollback.INITIAL_SCALE: "1"}),
+        ("tolerant-probe", 120, {rollback.DEADLINE: "20m"}),
+        ("min-scale", 3, {rollback.MIN_SCALE: "1", rollback.INITIAL_SCALE: "1"}),
         ("retention", 3, {rollback.RETENTION: "10m"}),
     ],
 )

@@ -14,7 +14,8 @@ from trivet.errors import CannotTell
 from trivet.model.scenario import Verdict, Workload
 from trivet.model.traffic import Answer
 from trivet.scenarios import out_of_memory, ready_not_loaded, store_outage
-from trivet.scenarios.observing import StatusLog, causes_of_failure, containers
+from trivet.scenarios._service_status import StatusLog, container_failures, unready_containers
+from trivet.toolkit.models import ServableModel
 
 FLOW = Workload(service="c", request={}, models={"one": [1]}, rate=50.0)
 
@@ -45,7 +46,7 @@ def test_a_batch_is_in_force_when_the_server_was_reached() -> None:
     for status, reached in ((0, False), (500, True), (200, True)):
         batch: list[Answer] = []
         answers = [Answer(at=0.0, seconds=0.1, status=status)] * 2
-        fault = out_of_memory.asked_for_a_batch(SimpleNamespace(send=lambda *_, found=answers, **__: found), batch)  # type: ignore[arg-type]
+        fault = out_of_memory.large_batch(SimpleNamespace(send=lambda *_, found=answers, **__: found), batch)  # type: ignore[arg-type]
         injector = FakeFaultClient({}).injector(fault.affected_objects)
         assert not fault.verify_injected(injector), "nothing was asked yet"
         fault.inject(injector)
@@ -57,12 +58,12 @@ def test_a_batch_is_in_force_when_the_server_was_reached() -> None:
 
 def test_containers_that_are_not_well_are_told_with_how_they_ended() -> None:
     well = pod("a", server={"ready": True, "state": {"running": {}}})
-    assert containers(well) == ""
+    assert unready_containers(well) == ""
     crashing = pod("a", init=ended(1, restarts=2, before=True))
-    assert containers(crashing) == (
-        "storage-initializer waiting CrashLoopBackOff restarted 2×, before terminated Error 1, kserve-container running"
+    assert unready_containers(crashing) == (
+        "storage-initializer waiting CrashLoopBackOff restarted 2×, last state terminated Error 1, kserve-container running"
     )
-    assert containers({"metadata": {"name": "pending"}}) == ""
+    assert unready_containers({"metadata": {"name": "pending"}}) == ""
 
 
 def test_an_initializer_has_failed_when_it_ended_with_a_status_now_or_before() -> None:
@@ -73,10 +74,10 @@ def test_an_initializer_has_failed_when_it_ended_with_a_status_now_or_before() -
 
 
 def test_a_killed_server_is_told_by_its_pod_now_or_before() -> None:
-    assert out_of_memory.killed(pod("a", server=ended(137, "OOMKilled"))) == "OOMKilled 137"
-    assert out_of_memory.killed(pod("a", server=ended(0, "OOMKilled", 3, before=True))) == "OOMKilled 0"
-    assert not out_of_memory.killed(pod("a", server=ended(0, "Completed")))
-    assert not out_of_memory.killed(pod("a", init=ended(137, "OOMKilled")))
+    assert out_of_memory.oom_killed(pod("a", server=ended(137, "OOMKilled"))) == "OOMKilled 137"
+    assert out_of_memory.oom_killed(pod("a", server=ended(0, "OOMKilled", 3, before=True))) == "OOMKilled 0"
+    assert not out_of_memory.oom_killed(pod("a", server=ended(0, "Completed")))
+    assert not out_of_memory.oom_killed(pod("a", init=ended(137, "OOMKilled")))
 
 
 @pytest.mark.parametrize(
@@ -87,20 +88,20 @@ def test_a_killed_server_is_told_by_its_pod_now_or_before() -> None:
     ],
 )
 def test_both_versions_of_control_groups_are_read(told: str, found: tuple[float, int]) -> None:
-    assert out_of_memory.counted(told) == found
+    assert out_of_memory.parse_counters(told) == found
 
 
 @pytest.mark.parametrize("told", ["", "max\n", "12\n", "cat: not found\noom_kill 1"])
 def test_a_control_group_that_says_something_else_shows_nothing(told: str) -> None:
-    with pytest.raises(CannotTell, match="control group says"):
-        out_of_memory.counted(told)
+    with pytest.raises(CannotTell, match="memory counters of the container's cgroup are"):
+        out_of_memory.parse_counters(told)
 
 
-def test_a_diary_has_an_entry_whenever_something_else_is_said() -> None:
-    diary = StatusLog(time.monotonic())
+def test_a_log_has_an_entry_whenever_something_else_is_said() -> None:
+    log = StatusLog(time.monotonic())
     for said in ("a", "a", "b", "a"):
-        diary.note(said)
-    assert [said for _, said in diary.entries] == ["a", "b", "a"]
+        log.record(said)
+    assert [said for _, said in log.entries] == ["a", "b", "a"]
 
 
 # -- what is shown, and when nothing is
@@ -135,8 +136,8 @@ def after_a_batch(cluster: Cluster, *statuses: int, answer: Any = good, monkeypa
     monkeypatch.setattr(out_of_memory, "AFTER", 0.0)
     watch = watched(answer, FLOW)
     batch = [Answer(at=0.0, seconds=0.1, status=status) for status in statuses]
-    sighting = out_of_memory._lost(watch, cluster, batch)  # type: ignore[arg-type]
-    return Verdict.VULNERABLE if sighting.seen else Verdict.PROTECTED
+    observation = out_of_memory._observe(watch, cluster, batch)  # type: ignore[arg-type]
+    return Verdict.VULNERABLE if observation.observed else Verdict.PROTECTED
 
 
 def test_requests_lost_to_a_killed_worker_are_the_incident(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,12 +154,12 @@ def test_a_batch_that_is_answered_from_enough_memory_is_protected(monkeypatch: p
 
 
 def test_a_batch_that_took_no_memory_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CannotTell, match="did not take the memory"):
+    with pytest.raises(CannotTell, match="used less memory than the 1024 MiB"):
         after_a_batch(Cluster(pod("a"), peak=600), 200, 200, monkeypatch=monkeypatch)
 
 
 def test_requests_lost_to_something_else_show_nothing_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CannotTell, match="nothing shows that it was for memory"):
+    with pytest.raises(CannotTell, match="no process was OOM-killed"):
         after_a_batch(Cluster(pod("a")), 500, 500, answer=bad, monkeypatch=monkeypatch)
 
 
@@ -169,21 +170,21 @@ def test_a_service_without_a_pod_says_nothing_of_its_memory() -> None:
 
 def test_a_killed_container_is_the_cause_that_is_told() -> None:
     cluster = Cluster(pod("a", server=ended(137, "OOMKilled", before=True)))
-    assert [str(one) for one in causes_of_failure(cluster, "c")] == ["kserve-container: OOMKilled, exit status 137"]  # type: ignore[arg-type]
+    assert [str(one) for one in container_failures(cluster, "c")] == ["kserve-container: OOMKilled, exit status 137"]  # type: ignore[arg-type]
     worker = Cluster(pod("a", server=ended(0, "Completed")), log=KILLED)
-    (cause,) = causes_of_failure(worker, "c")  # type: ignore[arg-type]
-    assert cause.said.endswith("Triggering worker restart...")
+    (cause,) = container_failures(worker, "c")  # type: ignore[arg-type]
+    assert cause.error.endswith("Triggering worker restart...")
 
 
 def test_while_no_new_pod_has_failed_the_outage_of_the_store_shows_nothing() -> None:
     watch = watched(good, FLOW)
     watch.deadline = time.monotonic() + 0.05
-    with pytest.raises(CannotTell, match="a new pod cannot fetch its model"):
-        store_outage._lost(watch, Cluster(pod("a")))  # type: ignore[arg-type]
+    with pytest.raises(CannotTell, match="the storage initializer of a new pod to fail"):
+        store_outage._observe(watch, Cluster(pod("a")))  # type: ignore[arg-type]
 
 
 def test_a_service_is_probed_as_its_variant_has_it() -> None:
-    model = out_of_memory.Model(name="m", registered="r", version="1", storage_uri="s3://b/m/", answer=[1])
+    model = ServableModel(name="m", registered="r", version="1", storage_uri="s3://b/m/", answer=[1])
     probes = {
         variant.name: ready_not_loaded.service(Cluster(), model, variant.name)["spec"]["predictor"]["model"].get(
             "readinessProbe"

@@ -23,7 +23,7 @@ from trivet.model.handover import PipelineRun
 from trivet.model.network import NetworkPath
 from trivet.model.scenario import Observation, Scenario, VariantResult, Verdict
 from trivet.render.records import FOLDER, read
-from trivet.scenarios import tracking_cut, tracking_trouble, training
+from trivet.scenarios import _training_runs, tracking_failure, tracking_unreachable
 from trivet.toolkit.faults import idle
 
 PATH = NetworkPath(
@@ -143,7 +143,7 @@ def played(scenario: Scenario, variant: str, platform: Platform, *, control: boo
 
 
 RECORDS = Path(__file__).parents[2] / FOLDER
-TROUBLE, CUT = tracking_trouble.tracking_fails_in_mid_run, tracking_cut.pipeline_green_run_missing
+TROUBLE, CUT = tracking_failure.tracking_fails_during_training, tracking_unreachable.pipeline_succeeds_without_run
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ TROUBLE, CUT = tracking_trouble.tracking_fails_in_mid_run, tracking_cut.pipeline
     ],
     ids=["lost silently", "complete", "lost and red", "far longer", "twice as long", "one long pause"],
 )
-def test_a_silent_loss_in_mid_run_is_the_incident(platform: Platform, verdict: Verdict) -> None:
-    result = played(TROUBLE, "stopped-loud", platform)
+def test_a_silent_loss_during_a_training_is_the_incident(platform: Platform, verdict: Verdict) -> None:
+    result = played(TROUBLE, "stopped-raising", platform)
     assert result.verdict is verdict, result.reason
     assert f"{platform.values} of 60 values" in result.symptom
     assert result.measured["values_recorded"] == platform.values
@@ -169,40 +169,40 @@ def slowly(before: float, waited: float) -> Observation:
     """A training of 60 rounds that lost nothing, ``before`` of them when MLflow became slow."""
     step = {"produced": 60, "refused": 0, "waited": waited, "longest": 1.0, "error": ""}
     run = PipelineRun(succeeded=True, outputs={}, log=f"trivet-training {json.dumps(step)}\n", refused="")
-    plan = tracking_trouble.PLANS["slow"]
-    return tracking_trouble.judged(tracking_trouble._ended(run, plan, before), plan, 60, 1, "FINISHED")
+    plan = tracking_failure.PLANS["slow"]
+    return tracking_failure.judged(tracking_failure._ended(run, plan, before), plan, 60, 1, "FINISHED")
 
 
 def test_a_pace_is_that_of_the_rounds_under_the_fault() -> None:
-    assert slowly(40.0, 30.0).seen
-    assert not slowly(20.0, 30.0).seen
-    assert slowly(20.0, 30.0).measured["rounds_after_effect"] == 40
+    assert slowly(40.0, 30.0).observed
+    assert not slowly(20.0, 30.0).observed
+    assert slowly(20.0, 30.0).measured["rounds_under_fault"] == 40
 
 
 def test_too_few_rounds_under_the_fault_show_no_pace() -> None:
-    with pytest.raises(CannotTell, match="only 5 rounds were left when MLflow was slow"):
+    with pytest.raises(CannotTell, match="only 5 rounds were under the fault, at least 16 are needed"):
         slowly(55.0, 30.0)
 
 
 def test_a_model_that_nobody_finds_is_a_silent_loss_too() -> None:
     platform = Platform()
     platform.versions = 0
-    assert played(TROUBLE, "stopped-loud", platform).verdict is Verdict.VULNERABLE
+    assert played(TROUBLE, "stopped-raising", platform).verdict is Verdict.VULNERABLE
 
 
 def test_a_training_that_ended_before_the_fault_shows_nothing() -> None:
     platform = Platform()
     platform.refused = 0
     platform.struck.set()
-    result = played(TROUBLE, "stopped-loud", platform)
-    assert (result.verdict, "ended before the fault" in result.reason) == (Verdict.INCONCLUSIVE, True)
+    result = played(TROUBLE, "stopped-raising", platform)
+    assert (result.verdict, "ended before the fault was injected" in result.reason) == (Verdict.INCONCLUSIVE, True)
 
 
-@pytest.mark.parametrize(("scenario", "variant"), [(TROUBLE, "stopped-loud"), (CUT, "try-except")])
+@pytest.mark.parametrize(("scenario", "variant"), [(TROUBLE, "stopped-raising"), (CUT, "try-except")])
 def test_a_fault_that_silently_does_nothing_is_inconclusive(scenario: Scenario, variant: str) -> None:
     result = played(scenario, variant, Platform(), control=True)
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert "nothing showed that the fault is in force" in result.reason
+    assert "waiting for the fault to be verified" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -216,35 +216,35 @@ def test_a_green_pipeline_without_a_run_is_the_incident(runs: int, green: bool, 
     result = played(CUT, "try-except", platform)
     assert result.verdict is verdict, result.reason
     assert result.measured["client_seconds"] == 1.0
-    assert "API request" in str(result.measured["client_said"])
+    assert "API request" in str(result.measured["client_error"])
 
 
-@pytest.mark.parametrize(("scenario", "variant"), [(TROUBLE, "stopped-loud"), (CUT, "component")])
+@pytest.mark.parametrize(("scenario", "variant"), [(TROUBLE, "stopped-raising"), (CUT, "component")])
 def test_a_pipeline_that_is_red_for_something_else_shows_nothing(scenario: Scenario, variant: str) -> None:
     platform = Platform(green=False, values=50)
     platform.said = "MemoryError: 7 GiB"
     platform.runs = int(scenario is TROUBLE)
     result = played(scenario, variant, platform)
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert "nothing in its log shows that it was for MLflow; it ends: MemoryError: 7 GiB" in result.reason
+    assert "its log has no error of MLflow's client; its last line: MemoryError: 7 GiB" in result.reason
 
 
 def test_a_training_that_counts_too_few_values_in_the_end_is_red_for_mlflow() -> None:
     platform = Platform(green=False, values=50)
     platform.said = "RuntimeError: MLflow holds 50 of 60 rounds"
-    assert played(TROUBLE, "stopped-kept", platform).verdict is Verdict.PROTECTED
+    assert played(TROUBLE, "stopped-buffered", platform).verdict is Verdict.PROTECTED
 
 
 @pytest.mark.parametrize("variant", ["component", "default-retries"])
 def test_what_runs_have_shown_of_a_loud_component_shows_that_it_was_for_mlflow(variant: str) -> None:
     kept = read((RECORDS / f"{CUT.id}.json").read_text(encoding="utf-8")).variants[variant]
     platform = Platform(green=False)
-    platform.runs, platform.said = 0, str(kept.measured["client_said"])
+    platform.runs, platform.said = 0, str(kept.measured["client_error"])
     assert kept.verdict is played(CUT, variant, platform).verdict is Verdict.PROTECTED
 
 
 def test_every_plan_is_a_variant_s() -> None:
-    assert set(tracking_trouble.PLANS) == {variant.name for variant in TROUBLE.variants}
+    assert set(tracking_failure.PLANS) == {variant.name for variant in TROUBLE.variants}
 
 
 def test_a_client_may_be_told_the_address_of_the_service() -> None:
@@ -253,9 +253,9 @@ def test_a_client_may_be_told_the_address_of_the_service() -> None:
     assert platform.asked[0]["MLFLOW_TRACKING_URI"] == "http://10.9.9.9:5000"
 
 
-def test_the_last_thing_that_the_client_said_is_found() -> None:
+def test_the_last_thing_that_the_client_error_is_found() -> None:
     log = "a\nMax retries exceeded with url: 1\nRun Id r: Failed to log run data: Exception: x\ntrivet-training {}\n"
-    assert training.client_error(log) == "Run Id r: Failed to log run data: Exception: x"
-    assert training.client_error("well\n") == ""
+    assert _training_runs.client_error(log) == "Run Id r: Failed to log run data: Exception: x"
+    assert _training_runs.client_error("well\n") == ""
     cause = "Max retries exceeded (Caused by NewConnectionError('<urllib3.connection.HTTPConnection object at 0x7f>: refused'))"
-    assert "NewConnectionError('HTTPConnection: refused')" in training.client_error(cause)
+    assert "NewConnectionError('HTTPConnection: refused')" in _training_runs.client_error(cause)

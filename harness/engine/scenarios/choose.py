@@ -1,4 +1,4 @@
-"""Choosing: which scenarios, and which of their variants, a run will play."""
+"""Choosing the scenarios, and the variants of each, that a run plays."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ Chosen = Sequence[tuple[Scenario, Sequence[Variant]]]
 def choose(scenarios: Mapping[str, Scenario], patterns: Sequence[str] = ()) -> Chosen:
     """The scenarios whose id matches one of ``patterns`` (shell-style; all when empty), or single variants as ``id[variant]``.
 
-    A variant that is ``extended`` is chosen only by a pattern with a variant in it: ``*[*]`` are all that there are.
+    An ``extended`` variant is chosen only by a pattern that names variants: ``*[*]`` chooses all.
 
-    Raises UsageError for a pattern that matches nothing, and when there is no scenario at all.
+    Raises UsageError for a pattern that matches nothing, and when no scenario is registered.
     """
     if not scenarios:
-        raise UsageError("there is no scenario at all", remedy="install or name a plugin that has some")
+        raise UsageError(
+            "no scenario is registered", remedy="install a plugin with scenarios, or name one: --plugin MODULE"
+        )
     named = {f"{one.id}[{variant.name}]": (one, variant) for one in scenarios.values() for variant in one.variants}
     for pattern in patterns:
         if not any(_matches(pattern, name) for name in named):

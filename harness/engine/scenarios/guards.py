@@ -1,4 +1,4 @@
-"""Guards: what refuses scenarios before anything is touched. Each says why, or nothing."""
+"""Guards: they refuse scenarios before anything is changed, with the reason."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from trivet.model.scenario import Scenario
 OWN_TARGETS = ("kind",)
 """Targets whose cluster is trivet's own."""
 MOST_OBJECTS = 10
-"""Objects that one scenario may touch."""
+"""Objects that one scenario may change."""
 
 
 def check_target(target: str, *, allow_faults: bool, context: str) -> None:
-    """Refuse a cluster that is not trivet's own, unless faults were allowed and its context was named. Raises UsageError."""
+    """Refuse a cluster that is not trivet's own, unless faults are allowed and its context is named. Raises UsageError."""
     if target in OWN_TARGETS:
         return
     if not allow_faults:
         raise UsageError(
-            f"the target {target!r} is not a cluster of trivet's own, and scenarios disturb what they run on",
-            remedy="use --target kind, or say --allow-faults and name the context",
+            f"the target {target!r} is not a cluster of trivet's own, and scenarios inject faults",
+            remedy="use --target kind, or pass --allow-faults and name the context",
         )
     if not context:
         raise UsageError(
-            "faults are allowed, and no context is named: the current one is nobody's choice",
+            "faults are allowed, and no context is named; the current context is not used by default",
             remedy="name it: --context, or context in [tool.trivet.existing]",
         )
 
 
 def check_cluster(scenarios: Sequence[Scenario], faults: FaultClient, *, allow_faults: bool) -> None:
-    """Refuse what the cluster at hand does not allow: not owned, namespaces not ours, too many objects. Raises UsageError."""
+    """Refuse scenarios that this cluster does not allow: not owned, foreign namespaces, too many objects. Raises UsageError."""
     found = list(_objections(scenarios, faults, allow_faults))
     if found:
         raise UsageError(
@@ -42,12 +42,12 @@ def check_cluster(scenarios: Sequence[Scenario], faults: FaultClient, *, allow_f
 
 def _objections(scenarios: Sequence[Scenario], faults: FaultClient, allow_faults: bool) -> Iterator[str]:
     if not faults.owned and not allow_faults:
-        yield f"the cluster of context {faults.context!r} is not trivet's own, and --allow-faults was not said"
+        yield f"the cluster of context {faults.context!r} is not trivet's own, and --allow-faults is not given"
     for scenario in scenarios:
-        for touch in scenario.affected_objects:
-            if touch.namespace not in faults.namespaces:
-                whose = "the shared services" if touch.namespace == PLATFORM else f"the role {touch.namespace!r}"
-                yield f"{scenario.id} would {touch}, and on this cluster no fault may touch the namespace of {whose}"
-        count = sum(touch.count for touch in scenario.affected_objects)
+        for affected in scenario.affected_objects:
+            if affected.namespace not in faults.namespaces:
+                whose = "the shared services" if affected.namespace == PLATFORM else f"the role {affected.namespace!r}"
+                yield f"{scenario.id} would {affected}, and on this cluster no fault may change the namespace of {whose}"
+        count = sum(affected.count for affected in scenario.affected_objects)
         if count > MOST_OBJECTS:
-            yield f"{scenario.id} touches up to {count} objects, and {MOST_OBJECTS} are the most"
+            yield f"{scenario.id} affects up to {count} objects; the maximum is {MOST_OBJECTS}"

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from trivet.engine.incremental import IncrementalRun
 from trivet.engine.scenarios import guards
-from trivet.engine.scenarios.play import collected, play, reported, skipped, still_in_force
+from trivet.engine.scenarios.play import collected, not_reverted, play, reported, skipped
 from trivet.errors import NotOffered
 from trivet.model.clients import FaultClient
 from trivet.model.scenario import Scenario, ScenarioReport, Variant, VariantResult
@@ -26,9 +26,9 @@ class IncrementalScenarioRun:
         self._run = run
         self._allow_faults = allow_faults
         self._context = context
-        self._patience = wait
+        self._lease_timeout = wait
         self._began, self._started = time.monotonic(), datetime.now(UTC)
-        self._left = ""
+        self._blocked = ""
         self._results: dict[str, tuple[Scenario, list[VariantResult], float]] = {}
 
     @cached_property
@@ -38,7 +38,7 @@ class IncrementalScenarioRun:
         return faults
 
     def play(self, scenario: Scenario, variant: Variant) -> VariantResult:
-        """Play one variant. Raises UsageError when a guard refuses, before anything is touched."""
+        """Play one variant. Raises UsageError when a guard refuses, before anything is changed."""
         began = time.monotonic()
         try:
             faults = self._faults
@@ -46,16 +46,16 @@ class IncrementalScenarioRun:
             result = skipped(variant, error.message)
         else:
             guards.check_cluster([scenario], faults, allow_faults=self._allow_faults)
-            with faults.lease(self._patience):
-                result = play(scenario, variant, self._run.session, faults, lambda event: None, left=self._left)
-            self._left = self._left or still_in_force(scenario, result)
+            with faults.lease(self._lease_timeout):
+                result = play(scenario, variant, self._run.session, faults, lambda event: None, blocked=self._blocked)
+            self._blocked = self._blocked or not_reverted(scenario, result)
         _, before, seconds = self._results.get(scenario.id, (scenario, [], 0.0))
         self._results[scenario.id] = (scenario, [*before, result], seconds + time.monotonic() - began)
         return result
 
     @property
     def played(self) -> bool:
-        """Whether anything was played."""
+        """Whether any variant was played."""
         return bool(self._results)
 
     def report(self) -> ScenarioReport:

@@ -1,7 +1,7 @@
-"""Playing scenarios: steady state → fault → symptom → revert → recovery, in this order, whatever happens on the way.
+"""Playing scenarios: steady state → fault → symptom → revert → recovery, in this order, whatever fails.
 
-A fault is reverted on every way out of the block that made it; what a killed run leaves is in its journal. Nothing is tried twice: a
-condition is waited for until its deadline.
+A fault is reverted on every way out of the block that injected it; what a killed run leaves is in its journal. Nothing is retried: a
+condition is polled until its deadline.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ from trivet.model.scenario import (
 )
 from trivet.model.stack import Stack
 from trivet.model.target import Session, Target
-from trivet.toolkit.watch import EFFECT, FAULT, POLL, RECOVERED, REVERT, Watch, watching
+from trivet.toolkit.watch import FAULT, INJECTED, POLL, RECOVERED, REVERT, Watch, watching
 
 LEAD = 3.0
-"""Seconds of traffic before the fault, and after all is well again: what the plot compares with."""
+"""Seconds of traffic before the fault and after recovery, for comparison on the plot."""
 EVIDENCE = 12_000
-"""Characters of each text that explains a verdict."""
+"""Characters kept of each text that explains a verdict."""
 
 
 def run(
@@ -68,7 +68,7 @@ def run(
     required: str = "",
     command: str = "",
 ) -> ScenarioReport:
-    """Start ``stack`` on ``target``, play every chosen variant, stop everything. Raises UsageError when a guard refuses."""
+    """Start ``stack`` on ``target``, play every chosen variant, and stop. Raises UsageError when a guard refuses."""
     guards.check_target(target.name, allow_faults=allow_faults, context=context)
     began, started = time.monotonic(), datetime.now(UTC)
     emit(ScenariosStarted(stack=stack.name, target=target.name, variants=tuple(names(chosen))))
@@ -128,7 +128,7 @@ def names(chosen: Sequence[tuple[Scenario, Sequence[Variant]]]) -> Iterator[str]
 def play_all(
     chosen: Sequence[tuple[Scenario, Sequence[Variant]]], session: Session, emit: Emit, *, allow_faults: bool
 ) -> Iterator[ScenarioResult]:
-    """Play on a session that runs, holding the cluster's lease. Raises UsageError when a guard refuses, before anything is touched."""
+    """Play on a running session, holding the cluster's lease. Raises UsageError when a guard refuses, before anything is changed."""
     try:
         faults: FaultClient = session.client("faults")
     except NotOffered as error:
@@ -137,52 +137,52 @@ def play_all(
         return
     guards.check_cluster([scenario for scenario, _ in chosen], faults, allow_faults=allow_faults)
     with faults.lease():
-        left = ""
+        blocked = ""
         for scenario, variants in chosen:
             began = time.monotonic()
             played = []
             for variant in variants:
-                played.append(play(scenario, variant, session, faults, emit, left=left))
-                left = left or still_in_force(scenario, played[-1])
+                played.append(play(scenario, variant, session, faults, emit, blocked=blocked))
+                blocked = blocked or not_reverted(scenario, played[-1])
             result = collected(scenario, played, time.monotonic() - began)
             emit(ScenarioEnded(result=result))
             yield result
 
 
-def still_in_force(scenario: Scenario, result: VariantResult) -> str:
-    """Why nothing can be told of the platform after this result any more: its fault was left behind. Empty when it was not."""
-    return f"the fault of {scenario.id}[{result.name}] is still in force: {result.cleanup}" if result.cleanup else ""
+def not_reverted(scenario: Scenario, result: VariantResult) -> str:
+    """Why no further variant can be judged: the fault of this one is not reverted. Empty when it is."""
+    return f"the fault of {scenario.id}[{result.name}] is not reverted: {result.cleanup}" if result.cleanup else ""
 
 
 def play(
-    scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit, *, left: str = ""
+    scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit, *, blocked: str = ""
 ) -> VariantResult:
-    """Play one variant. Never raises an Exception; an interrupt goes through, with the fault reverted.
+    """Play one variant. Never raises an Exception; an interrupt passes through, with the fault reverted.
 
-    ``left`` says which fault is still in force, in which case the variant is not played.
+    ``blocked`` says which earlier fault is not reverted, in which case the variant is INCONCLUSIVE and not played.
     """
     emit(VariantStarted(id=scenario.id, variant=variant.name))
     playing = _Playing(scenario, variant, session, faults, emit)
     try:
-        if left:
-            raise CannotTell(left)
+        if blocked:
+            raise CannotTell(blocked)
         result = playing.through()
     except NotOffered as error:
         result = playing.result(Verdict.SKIPPED, error.message)
     except CannotTell as error:
         result = playing.result(Verdict.INCONCLUSIVE, error.message)
     except TrivetError as error:
-        result = playing.result(Verdict.ERROR, f"could not play it: {error.message}")
+        result = playing.result(Verdict.ERROR, f"cannot play it: {error.message}")
     except Exception as error:
         # A bug in a scenario is not a weakness of the platform.
         proof = evidence("traceback", "text", traceback.format_exc())
-        result = playing.result(Verdict.ERROR, f"the scenario itself broke: {type(error).__name__}: {error}", proof)
+        result = playing.result(Verdict.ERROR, f"a bug in the scenario: {type(error).__name__}: {error}", proof)
     if playing.left:
         why = "; ".join(reason for reason, _ in playing.left)
         result = replace(
             result,
             verdict=Verdict.ERROR,
-            reason=f"the fault was left behind: {why}",
+            reason=f"the fault could not be reverted: {why}",
             cleanup="; ".join(command for _, command in playing.left),
         )
     emit(VariantEnded(id=scenario.id, result=result))
@@ -190,7 +190,7 @@ def play(
 
 
 class _Playing:
-    """One variant on its way; keeps what was seen, so that a result can be made wherever it ends."""
+    """One variant while it is played; keeps what was observed, so that a result can be made wherever it ends."""
 
     def __init__(self, scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit) -> None:
         self._scenario = scenario
@@ -206,7 +206,7 @@ class _Playing:
         self._collected: list[Evidence] = []
         self._changed_objects: Sequence[str] = ()
         self._watch: Watch | None = None
-        # Read before it is needed: a file may be edited while a scenario plays.
+        # Read before playing: a file may be edited meanwhile.
         self._templates = templates(scenario.stage.__module__, PLAYER)
         self.left: Sequence[tuple[str, str]] = ()
 
@@ -217,7 +217,7 @@ class _Playing:
         given: dict[str, Any] = {name: session.client(name) for name in scenario.wants if name != "variant"}
         if "variant" in scenario.wants:
             given["variant"] = self._variant.name
-        # Closed here and not when the generator is collected: what it set up is to go before the next variant begins.
+        # Closed here and not by the garbage collector: what it set up must be gone before the next variant begins.
         with ExitStack() as stack:
             with self._phase("set-up"):
                 case = stack.enter_context(contextmanager(scenario.stage)(**given))
@@ -226,22 +226,22 @@ class _Playing:
     def _disturb(self, case: Case) -> VariantResult:
         budgets = self._scenario.budgets
         with self._phase("steady state"):
-            self._observations["steady_state"] = _wait("all is well", case.steady_state, budgets.steady_state)
+            self._observations["steady_state"] = _wait("the steady state", case.steady_state, budgets.steady_state)
         with watching(case, self._session.client("traffic") if case.workload else None) as watch:
             self._watch = watch
             time.sleep(LEAD if case.workload else 0)
-            sighting = self._under_fault(case, watch)
+            observation = self._under_fault(case, watch)
             with self._phase("recovery"):
-                recovered = self._recovers(case, watch, seen=sighting.seen)
+                recovered = self._recovers(case, watch, observed=observation.observed)
                 if recovered and case.afterwards:
-                    sighting = self._saw(case.afterwards(sighting))
+                    observation = self._keep(case.afterwards(watch, observation))
             time.sleep(LEAD if case.workload else 0)
-        if sighting.seen:
-            return self.result(Verdict.VULNERABLE, sighting.message)
+        if observation.observed:
+            return self.result(Verdict.VULNERABLE, observation.message)
         if not recovered:
             return self.result(Verdict.VULNERABLE, self._observations["recovery"])
         self._collected.clear()
-        return self.result(Verdict.PROTECTED, sighting.message)
+        return self.result(Verdict.PROTECTED, observation.message)
 
     def _under_fault(self, case: Case, watch: Watch) -> Observation:
         injector: RevertibleInjector = self._faults.injector(_declared(case, self._scenario))
@@ -249,27 +249,31 @@ class _Playing:
         try:
             with self._phase("fault"):
                 watch.mark(FAULT)
-                case.fault.inject(injector)
-            with self._phase("taking effect"):
-                self._observations["effect"] = _wait(
-                    f"nothing showed that the fault is in force ({case.fault.name})",
-                    lambda: case.fault.verify_injected(injector),
-                    case.fault.budget,
+                watch.refusal = case.fault.inject(injector) or ""
+            with self._phase("verify injection"):
+                self._observations["effect"] = (
+                    f"refused before the change was made: {watch.refusal}"
+                    if watch.refusal
+                    else _wait(
+                        f"the fault to be verified: {case.fault.name}",
+                        lambda: case.fault.verify_injected(injector),
+                        case.fault.budget,
+                    )
                 )
-            watch.mark(EFFECT)
+            watch.mark(INJECTED)
             with self._phase("symptom"):
                 watch.deadline = time.monotonic() + self._scenario.budgets.symptom
-                sighting = self._saw(case.symptom(watch))
-            # What clients lost may be known only afterwards, when the cluster shows nothing of it any more.
-            plain = not sighting.seen and case.afterwards is None
-            return sighting
+                observation = self._keep(case.symptom(watch))
+            # Requests in flight may turn out lost only afterwards, when the cluster shows nothing of it any more.
+            plain = not observation.observed and case.afterwards is None
+            return observation
         finally:
             self._revert(injector, watch, plain=plain)
 
     @uninterruptible
     def _revert(self, injector: RevertibleInjector, watch: Watch, *, plain: bool) -> None:
-        """Collect evidence, unless nothing happened that needs explaining (``plain``), and revert the fault in any case."""
-        # On an interrupt nobody reads evidence any more, and the way back must be short.
+        """Collect evidence, unless nothing needs explaining (``plain``), and revert the fault in any case."""
+        # On an interrupt nobody reads evidence, and the fault must be reverted soon.
         interrupted = isinstance(sys.exc_info()[1], BaseException) and not isinstance(sys.exc_info()[1], Exception)
         try:
             self._changed_objects = injector.changed_objects
@@ -283,20 +287,20 @@ class _Playing:
                 with self._phase("revert", always=True):
                     self.left = injector.revert()
 
-    def _saw(self, sighting: Observation) -> Observation:
-        self._observations["symptom"] = sighting.message
-        self._measured |= sighting.measured
-        self._evidence += (one for one in sighting.evidence if one not in self._evidence)
-        return sighting
+    def _keep(self, observation: Observation) -> Observation:
+        self._observations["symptom"] = observation.message
+        self._measured |= observation.measured
+        self._evidence += (one for one in observation.evidence if one not in self._evidence)
+        return observation
 
-    def _recovers(self, case: Case, watch: Watch, *, seen: bool) -> bool:
-        """Whether all is well again. Raises CannotTell when nobody could look, and no symptom was ``seen`` that decides without it."""
+    def _recovers(self, case: Case, watch: Watch, *, observed: bool) -> bool:
+        """Whether the steady state is back. Raises CannotTell when its probe failed, unless an ``observed`` symptom decides already."""
         began = time.monotonic()
         budget = self._scenario.budgets.recovery
         try:
-            well = _wait("after the revert all is well", case.steady_state, budget)
+            steady = _wait("the steady state after the revert", case.steady_state, budget)
         except CannotTell as error:
-            if isinstance(error.__cause__, TrivetError) and not seen:
+            if isinstance(error.__cause__, TrivetError) and not observed:
                 raise
             self._observations["recovery"] = error.message
             if not self._collected:
@@ -304,18 +308,18 @@ class _Playing:
             return False
         watch.mark(RECOVERED)
         self._measured["recovery_seconds"] = round(time.monotonic() - began, 1)
-        self._observations["recovery"] = well
+        self._observations["recovery"] = steady
         return True
 
     @interruptible
     def _collect(self) -> None:
-        """What explains a symptom, as it is under the fault: conditions, events, logs."""
+        """Collect what explains a symptom under the fault: conditions, events, logs."""
         try:
             documents = self._session.documents(everything=True)
         except (TrivetError, OSError):
             return
         for name, path in documents.items():
-            # What was not written anew is of an earlier variant, and gone.
+            # A file that was not written since this variant began is about an earlier one.
             if name.startswith(IN_CLUSTER) and path.stat().st_mtime >= self._clock:
                 text = path.read_text(encoding="utf-8", errors="replace")
                 kind = "log" if name.endswith(".log") else "text"
@@ -342,17 +346,17 @@ class _Playing:
 
     @contextmanager
     def _phase(self, name: str, *, always: bool = False) -> Iterator[None]:
-        """A part of the way, told and timed. What is to be done ``always`` is done also when nobody can be told of it any more."""
+        """A timed phase with its events. With ``always`` the block runs also when the event of its start cannot be emitted."""
         began = time.monotonic()
         title = f"{self._variant.name}: {name}"
         failure = ""
-        deaf: BaseException | None = None
+        unheard: BaseException | None = None
         try:
             self._emit(PhaseStarted(name=title))
         except BaseException as error:
             if not always:
                 raise
-            deaf = error
+            unheard = error
         try:
             yield
         except BaseException as error:
@@ -362,39 +366,42 @@ class _Playing:
             seconds = round(time.monotonic() - began, 3)
             self._phases.append(Phase(name=name, started=round(began - self._began, 3), seconds=seconds))
             self._emit(PhaseEnded(name=title, seconds=seconds, failure=failure))
-        if deaf:
-            raise deaf
+        if unheard:
+            raise unheard
 
 
 def _declared(case: Case, scenario: Scenario) -> Sequence[Any]:
-    """The fault's touches. Raises TrivetError for one that the scenario does not name: `plan` would not have shown it."""
-    missing = [str(touch) for touch in case.fault.affected_objects if touch not in scenario.affected_objects]
+    """The fault's affected objects. Raises TrivetError for one that the scenario does not declare: `plan` would not have shown it."""
+    missing = [str(one) for one in case.fault.affected_objects if one not in scenario.affected_objects]
     if missing:
         raise TrivetError(
-            f"the fault {case.fault.name!r} touches what the scenario does not name: {', '.join(missing)}",
-            remedy="add it to the scenario's touches",
+            f"the fault {case.fault.name!r} affects objects that the scenario does not declare: {', '.join(missing)}",
+            remedy="add them to the scenario's affected_objects",
         )
     return case.fault.affected_objects
 
 
-def _wait(what: str, look: Callable[[], str], seconds: float) -> str:
-    """What ``look`` says once it says something. Raises CannotTell after ``seconds``; its cause is why the last look saw nothing, if so."""
+def _wait(what: str, probe: Callable[[], str], seconds: float) -> str:
+    """The first result of ``probe`` that is not empty; ``what`` completes "waiting for …".
+
+    Raises CannotTell after ``seconds``, from the error of the last probe if it raised one.
+    """
     deadline = time.monotonic() + seconds
     while True:
         trouble: TrivetError | None = None
         try:
-            if said := look():
-                return said
+            if shown := probe():
+                return shown
         except TrivetError as error:
             trouble = error
         if time.monotonic() > deadline:
-            why = f": {trouble.message}" if trouble else ""
-            raise CannotTell(f"{what}: not so within {seconds:g} s{why}") from trouble
+            why = f"; the last probe failed: {trouble.message}" if trouble else ""
+            raise CannotTell(f"timed out after {seconds:g} s waiting for {what}{why}") from trouble
         time.sleep(POLL)
 
 
 def skipped(variant: Variant, reason: str) -> VariantResult:
-    """A variant that the target cannot show."""
+    """A variant that the target cannot play."""
     return VariantResult(
         name=variant.name,
         text=variant.text,
@@ -406,7 +413,7 @@ def skipped(variant: Variant, reason: str) -> VariantResult:
 
 
 def collected(scenario: Scenario, played: Sequence[VariantResult], seconds: float) -> ScenarioResult:
-    """The variants of one scenario that were played, as its part of the report."""
+    """The result of one scenario, of the variants that were played."""
     return ScenarioResult(
         id=scenario.id,
         title=scenario.title,

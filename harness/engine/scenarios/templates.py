@@ -1,7 +1,7 @@
-"""Message templates: the sentences that a scenario's code can make, read from its source, and which of them a result holds.
+"""Message templates: the sentences that a scenario's code can produce, read from its source, and which of them a result contains.
 
-A result keeps the templates that its messages were made from. Once the code has one of them no longer, the result reads differently when
-the variant is played again: its record is stale. A sentence that the code still has and no longer chooses is not noticed.
+A result keeps the templates of its messages. When the code no longer has one of them, the variant's messages would read differently today:
+its record is stale. A sentence that the code still has and no longer chooses is not noticed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 
 PLAYER = "trivet.engine.scenarios.play"
-"""The module that words what no scenario does: that a service did not recover, and the marks."""
+"""The module with the messages that no scenario has: that the steady state did not return, and the marks."""
 SLOT = "{}"
 """Stands in a template for a value that an f-string fills in."""
 WORDS = 2
-"""Words that a template has at least; a single word occurs in quotes of other software too."""
+"""The fewest words of a template; a single word occurs in quotes of other software too."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 

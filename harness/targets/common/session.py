@@ -34,6 +34,7 @@ from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
 from trivet.targets.common import limits
 from trivet.targets.common.clients import LocalPipelines, LocalRuntime, LocalTrainer, cause
 from trivet.targets.common.external_trainer import ExternalTrainer
+from trivet.toolkit.models import ModelMaker
 from trivet.toolkit.subjects import KINDS, ReadResult, read_file, read_model_directory
 
 SERVICE = "recommendation-classifier"
@@ -99,6 +100,7 @@ class HandoverSession(ABC):
         self._download = begin(self._fetch)
         self._serving: Future[ServingClient] = begin(self._serve)
         self._trainer = begin(self._start_trainer)
+        self._models = begin(self._make_models)
         self._runtime = LocalRuntime(lambda: self._worker("runtime", "runtime job", "runtime"))
         self._external_trainer = ExternalTrainer(
             self.directory / "external-trainers", self._start_external_trainer, processes.closed
@@ -145,6 +147,7 @@ class HandoverSession(ABC):
             "stack": lambda: self._stack,
             "tracking": lambda: TrackingApi(self._tracking.result().url),
             "trainer": self._trainer.result,
+            "models": self._models.result,
             "external_trainer": lambda: self._external_trainer,
             "store": self._store.result,
             "serving": self._serving.result,
@@ -241,6 +244,9 @@ class HandoverSession(ABC):
                 environment["MLFLOW_EXPERIMENT_NAME"] = f"{self.experiment}-jobs"
             worker.call("connect", environment=environment)
         return LocalTrainer(worker)
+
+    def _make_models(self) -> ModelMaker:
+        return ModelMaker(self._trainer.result(), TrackingApi(self._tracking.result().url), self.artifact_root)
 
     def _start_external_trainer(self, trainer: Role, python: Path) -> Worker:
         return Worker(
