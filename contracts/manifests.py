@@ -170,7 +170,7 @@ def autoscaler_fits_deployment_mode(manifest: Manifest, stack: Stack) -> Iterato
 def _class_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> Iterator[Finding]:
     scaler = _annotations(manifest).get(AUTOSCALER)
     known = stack.settings["serving"]["autoscaler_classes"]
-    where = manifest.at("metadata", "annotations", AUTOSCALER) if scaler is not None else None
+    where = manifest.at("metadata", "annotations", AUTOSCALER)
     if scaler is None:
         return
     if scaler not in known:
@@ -190,7 +190,7 @@ def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Finding]:
     for component in COMPONENTS:
         settings = _map(_spec(manifest).get(component))
         metric = settings.get("scaleMetric")
-        where = manifest.at("spec", component, "scaleMetric") if metric is not None else None
+        where = manifest.at("spec", component, "scaleMetric")
         if metric is not None and mode in RAW_MODES and external:
             if annotations[AUTOSCALER] == "keda":
                 yield failed(
@@ -391,7 +391,7 @@ def _is_port_name(port: Any) -> bool:
 def format_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
     model = _served_model(manifest, stack)
     serving = stack.settings["serving"]
-    form = _map((model or {}).get("modelFormat"))
+    form = _map(_map(model).get("modelFormat"))
     version, known = form.get("version"), serving["model_format_versions"]
     where = manifest.at("spec", "predictor", "model", "modelFormat", "version")
     if model is None or form.get("name") != serving["model_format"]:
@@ -500,8 +500,8 @@ def _map(value: Any) -> Mapping[str, Any]:
 
 # -- fields -----------------------------------------------------------------------------------------------------------
 
-_QUANTITIES = frozenset({"requests", "limits", "overhead", "sizeLimit", "divisor"})
-"""Fields that the SDK declares as texts and that take numbers too: Kubernetes' resource quantities."""
+_QUANTITIES = frozenset({"requests", "limits", "sizeLimit", "divisor"})
+"""Fields that the SDK declares as strings and that take numbers too: Kubernetes' resource quantities."""
 
 _SCALARS: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
@@ -511,10 +511,10 @@ _SCALARS: Mapping[str, tuple[type, ...]] = {
     "bool": (bool,),
 }
 _KINDS = {
-    str: "a text",
-    int: "a whole number",
+    str: "a string",
+    int: "an integer",
     float: "a number",
-    bool: "true or false",
+    bool: "a boolean",
     dict: "a mapping",
     list: "a list",
 }
@@ -568,14 +568,14 @@ def _shape(declared: str) -> tuple[str, str]:
     if declared.startswith("list["):
         return "list", declared[5:-1]
     if declared.startswith("dict("):
-        return "dict", declared[5:-1].partition(", ")[2]
+        return "dict", declared.removesuffix(")").partition(", ")[2]
     return declared, ""
 
 
 def _wrong_kind(keys: Keys, value: Any, expected: str) -> str:
     shown = f" {value!r}" if not isinstance(value, dict | list) else ""
-    hint = ": put it in quotes" if expected == "a text" and shown else ""
-    return f"{_path(keys)} is {_KINDS[type(value)]}{shown}, and the API has {expected} there{hint}"
+    hint = ": put it in quotes" if expected == _KINDS[str] and shown else ""
+    return f"{_path(keys)} is {_KINDS[type(value)]}{shown}, expected {expected}{hint}"
 
 
 def _unknown_field(api: Api, keys: Keys, fields: Mapping[str, str], siblings: Mapping[str, Any]) -> str:

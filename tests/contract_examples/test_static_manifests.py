@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from contract_examples.registry import failing, inconclusive, passing
+from contract_examples.registry import failing, inconclusive, not_applicable, passing
 from contract_examples.static import findings
 
 from trivet.model.finding import Finding
-from trivet.model.outcome import Outcome
 
 SOUND = """\
 apiVersion: serving.kserve.io/v1beta1
@@ -23,7 +22,8 @@ spec:
     scaleMetric: cpu
     scaleTarget: 70
     model:
-      modelFormat: {name: mlflow}
+      modelFormat:
+        name: mlflow
       protocolVersion: v2
       storageUri: s3://models/1/0123/artifacts/model/
       readinessProbe:
@@ -46,79 +46,140 @@ def changed(old: str, new: str, text: str = SOUND) -> str:
     return text.replace(old, new)
 
 
+def stated(*lines: str, text: str = SOUND) -> str:
+    """``text`` with more lines in the predictor."""
+    return changed("    minReplicas: 2\n", "    minReplicas: 2\n" + "".join(f"    {line}\n" for line in lines), text)
+
+
+def annotated(mode: str, *annotations: str) -> str:
+    """The sound manifest in another mode (or without one), with these annotations only."""
+    lines = [f"    serving.kserve.io/deploymentMode: {mode}\n"] * bool(mode)
+    text = without("autoscaling.knative.dev/class", without("deploymentMode"))
+    return changed(
+        "  annotations:\n", "  annotations:\n" + "".join(lines) + "".join(f"    {each}\n" for each in annotations), text
+    )
+
+
+def one(found: list[Finding]) -> list[Finding]:
+    assert len(found) == 1, found
+    return found
+
+
+BEFORE_MODEL = SOUND.partition("    model:\n")[0]
+NOT_OURS = [
+    changed("name: mlflow", "name: sklearn"),
+    changed("protocolVersion: v2", "runtime: runtime-of-ones-own"),
+    BEFORE_MODEL + "    sklearn: {storageUri: s3://models/1/}\n",
+    changed("Mode: Serverless", "Mode: ModelMesh"),
+]
+"""Models that another runtime than the stack's serves."""
+
+
 # fields_are_known
 
 
-@failing("manifests.fields_are_known", because="no field spec.predictor.containerSpec; did you mean 'containers'?")
-def test_container_spec_does_not_exist() -> list[Finding]:
-    text = changed("    minReplicas: 2\n", "    minReplicas: 2\n    containerSpec: {readinessProbe: {}}\n")
-    return findings("manifests.fields_are_known", text)
+@pytest.mark.parametrize(
+    ("line", "because"),
+    [
+        ("containerSpec: {readinessProbe: {}}", "no field spec.predictor.containerSpec; did you mean 'containers'? (KServe"),
+        ("storageUri: s3://a/", "no field spec.predictor.storageUri; it belongs to spec.predictor.model (KServe"),
+        ("wholly: new", "the API has no field spec.predictor.wholly (KServe"),
+        ("tolerations: [{key: gpu, weather: fine}]", "no field spec.predictor.tolerations[0].weather; there are effect, key, "),
+        ("scaleTarget: '70'", "spec.predictor.scaleTarget is a string '70', expected an integer (KServe 0.14.1)"),
+        ("scaleTarget: 7.5", "spec.predictor.scaleTarget is a number 7.5, expected an integer (KServe"),
+        ("hostIPC: 1", "spec.predictor.hostIPC is an integer 1, expected a boolean (KServe"),
+        ("hostname: 5", "spec.predictor.hostname is an integer 5, expected a string: put it in quotes (KServe"),
+        ("hostname: true", "spec.predictor.hostname is a boolean True, expected a string: put it in quotes (KServe"),
+        ("hostname: [a]", "spec.predictor.hostname is a list, expected a string (KServe"),
+        ("hostname: {a: b}", "spec.predictor.hostname is a mapping, expected a string (KServe"),
+        ("tolerations: {key: gpu}", "spec.predictor.tolerations is a mapping, expected a list (KServe"),
+        ("tolerations: 5", "spec.predictor.tolerations is an integer 5, expected a list (KServe"),
+        ("tolerations: [gpu]", "spec.predictor.tolerations[0] is a string 'gpu', expected a mapping (KServe"),
+        ("nodeSelector: [ssd]", "spec.predictor.nodeSelector is a list, expected a mapping (KServe"),
+        ("nodeSelector: {disk: 5}", "spec.predictor.nodeSelector.disk is an integer 5, expected a string: put it in quotes"),
+        ("affinity: near", "spec.predictor.affinity is a string 'near', expected a mapping (KServe"),
+        ("volumes: [{name: shm, emptyDir: {sizeLimit: true}}]", "emptyDir.sizeLimit is a boolean True, expected a string"),
+        ("volumes: [{name: shm, emptyDir: {sizeLimit: [1]}}]", "emptyDir.sizeLimit is a list, expected a string (KServe"),
+    ],
+)  # fmt: skip
+def test_a_field_that_the_api_does_not_have_so(line: str, because: str) -> None:
+    @failing("manifests.fields_are_known", because=because, at=line)
+    def control() -> list[Finding]:
+        return one(findings("manifests.fields_are_known", stated(line, text=without("scaleTarget"))))
+
+    control()
 
 
-@failing("manifests.fields_are_known", because="it belongs to spec.predictor.model")
-def test_a_field_one_level_too_high() -> list[Finding]:
-    return findings("manifests.fields_are_known", changed("    minReplicas: 2\n", "    storageUri: s3://a/\n"))
+@failing("manifests.fields_are_known", because="metadata.creationTimestamp is an integer 5", at="creationTimestamp: 5")
+def test_a_time_that_is_none() -> list[Finding]:
+    return one(findings("manifests.fields_are_known", changed("metadata:\n", "metadata:\n  creationTimestamp: 5\n")))
 
 
-@failing("manifests.fields_are_known", because="spec.predictor.minReplicas is a text '2'")
-def test_a_text_where_the_api_has_a_number() -> list[Finding]:
-    return findings("manifests.fields_are_known", changed("minReplicas: 2", 'minReplicas: "2"'))
-
-
-@failing("manifests.fields_are_known", because="put it in quotes")
+@failing(
+    "manifests.fields_are_known",
+    because="annotations.autoscaling.knative.dev/target is an integer 5, expected a string: put it in quotes",
+    at="autoscaling.knative.dev/target: 5",
+)
 def test_an_annotation_that_yaml_reads_as_a_number() -> list[Finding]:
-    text = changed("    serving.kserve.io/dep", "    autoscaling.knative.dev/target: 5\n    serving.kserve.io/dep")
-    return findings("manifests.fields_are_known", text)
+    return one(findings("manifests.fields_are_known", annotated("Serverless", "autoscaling.knative.dev/target: 5")))
 
 
-@failing("manifests.fields_are_known", because="the API has a list there")
-def test_a_mapping_where_the_api_has_a_list() -> list[Finding]:
-    return findings("manifests.fields_are_known", changed("    minReplicas: 2\n", "    tolerations: {key: gpu}\n"))
+@pytest.mark.parametrize(
+    ("context", "listed"),
+    [("securityContext: {podwards: 1}", False), ("containers: [{name: a, securityContext: {podwards: 1}}]", True)],
+)
+def test_the_fields_of_a_type_are_listed_up_to_twelve(context: str, listed: bool) -> None:
+    """In KServe 0.20.0 the security context of a pod has 13 fields, and that of a container 12."""
+    (found,) = findings("manifests.fields_are_known", stated(context), "current")
+    assert ("; there are allowPrivilegeEscalation, " in found.message) is listed
+    assert found.message.endswith("windowsOptions (KServe 0.20.0)" if listed else ".podwards (KServe 0.20.0)")
 
 
-@failing("manifests.fields_are_known", because="serving.kserve.io/v1alpha2")
+@failing("manifests.fields_are_known", because="apiVersion 'serving.kserve.io/v1alpha2'", at="apiVersion: ")
 def test_an_api_version_that_is_gone() -> list[Finding]:
-    return findings("manifests.fields_are_known", changed("io/v1beta1", "io/v1alpha2"))
+    lines = SOUND.replace("io/v1beta1", "io/v1alpha2").splitlines()
+    return one(findings("manifests.fields_are_known", "\n".join([*lines[1:], lines[0]])))
 
 
 @failing("manifests.fields_are_known", because="spec.predictor.autoScaling")
 def test_a_field_that_only_a_later_version_has() -> list[Finding]:
-    text = changed("    minReplicas: 2\n", "    autoScaling: {metrics: []}\n")
-    return findings("manifests.fields_are_known", text, "2024.11")
+    return one(findings("manifests.fields_are_known", stated("autoScaling: {metrics: []}"), "2024.11"))
 
 
 @passing("manifests.fields_are_known")
 def test_the_same_field_in_the_version_that_has_it() -> list[Finding]:
-    text = changed("    minReplicas: 2\n", "    autoScaling: {metrics: []}\n")
-    return findings("manifests.fields_are_known", text, "current")
+    return findings("manifests.fields_are_known", stated("autoScaling: {metrics: []}"), "current")
 
 
-@passing("manifests.fields_are_known")
+@passing("manifests.fields_are_known", because="every field is in the API of KServe 0.14.1", at="apiVersion: ")
 def test_known_fields() -> list[Finding]:
     return findings("manifests.fields_are_known", SOUND)
 
 
+@pytest.mark.parametrize("time", ["null", "2026-11-29T18:00:00Z", '"2026-11-29T18:00:00Z"'])
 @passing("manifests.fields_are_known")
-def test_a_custom_container_with_everything_that_a_pod_has() -> list[Finding]:
+def test_a_custom_container_with_everything_that_a_pod_has(time: str) -> list[Finding]:
     return findings(
         "manifests.fields_are_known",
-        """\
+        f"""\
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
-metadata: {name: custom, creationTimestamp: null, labels: {team: a}}
+metadata: {{name: custom, creationTimestamp: {time}, labels: {{team: a}}}}
 spec:
   predictor:
-    nodeSelector: {disk: ssd}
-    tolerations: [{key: gpu, operator: Exists, tolerationSeconds: 30}]
-    volumes: [{name: shm, emptyDir: {medium: Memory, sizeLimit: 1Gi}}]
+    hostIPC: false
+    overhead: {{cpu: 0.1, memory: 1Gi}}
+    nodeSelector: {{disk: ssd}}
+    tolerations: [{{key: gpu, operator: Exists, tolerationSeconds: 30}}]
+    volumes: [{{name: shm, emptyDir: {{medium: Memory, sizeLimit: 1Gi}}}}, {{name: tmp, emptyDir: {{sizeLimit: 1000000}}}}]
     containers:
     - name: kserve-container
       image: example/custom:1
-      ports: [{containerPort: 8080, protocol: TCP}]
-      env: [{name: A, value: "1"}, {name: B, valueFrom: {resourceFieldRef: {resource: limits.cpu, divisor: 1}}}]
-      livenessProbe: {httpGet: {path: /, port: http1}, periodSeconds: 10}
-      resources: {limits: {cpu: 0.5, nvidia.com/gpu: 1}}
-status: {whatever: the cluster says}
+      ports: [{{containerPort: 8080, protocol: TCP}}]
+      env: [{{name: A, value: "1"}}, {{name: B, valueFrom: {{resourceFieldRef: {{resource: limits.cpu, divisor: 1}}}}}}]
+      livenessProbe: {{httpGet: {{path: /, port: http1}}, periodSeconds: 10}}
+      resources: {{requests: {{cpu: 1}}, limits: {{cpu: 0.5, nvidia.com/gpu: 1}}}}
+status: {{whatever: the cluster says}}
 """,
     )
 
@@ -126,104 +187,194 @@ status: {whatever: the cluster says}
 # name_is_admitted
 
 
-@failing("manifests.name_is_admitted", because="'Recommendation_Classifier'")
-def test_a_name_that_the_webhook_refuses() -> list[Finding]:
-    return findings(
-        "manifests.name_is_admitted", changed("  name: recommendation-", "  name: Recommendation_Classifier #")
-    )
+@pytest.mark.parametrize("name", ["Recommendation_Classifier", "-a", "a-", "1a", "5", "null", "[a]"])
+@failing("manifests.name_is_admitted", because="is refused: it must match", at="name: ")
+def test_a_name_that_the_webhook_refuses(name: str) -> list[Finding]:
+    return findings("manifests.name_is_admitted", changed("  name: recommendation-", f"  name: {name} #"))
 
 
-@failing("manifests.name_is_admitted", because="longer than the 63")
+@failing("manifests.name_is_admitted", because="the name None is refused", at="metadata:")
+def test_no_name() -> list[Finding]:
+    return findings("manifests.name_is_admitted", without("  name: recommendation-"))
+
+
+@failing("manifests.name_is_admitted", because="longer than the 63", at="name: aaa")
 def test_a_name_that_leaves_no_room_for_the_service() -> list[Finding]:
     return findings("manifests.name_is_admitted", changed("  name: recommendation-", f"  name: {'a' * 54} #"))
 
 
 @pytest.mark.parametrize("name", ["recommendation-classifier", "a", "a" * 53])
-@passing("manifests.name_is_admitted")
-def test_an_admitted_name(name: str) -> list[Finding]:
-    return findings("manifests.name_is_admitted", changed("  name: recommendation-classifier", f"  name: {name}"))
+@pytest.mark.parametrize("generated", ["", "  generateName: Recommendation-\n"])
+@passing("manifests.name_is_admitted", because="KServe admits the name", at="name: ")
+def test_an_admitted_name(generated: str, name: str) -> list[Finding]:
+    text = changed("  name: recommendation-classifier", f"{generated}  name: {name}")
+    return findings("manifests.name_is_admitted", text)
+
+
+@not_applicable("manifests.name_is_admitted", because="the API server makes up the name", at="metadata:")
+def test_a_name_that_is_yet_to_be_made_up() -> list[Finding]:
+    return findings("manifests.name_is_admitted", changed("\n  name: ", "\n  generateName: "))
 
 
 # deployment_mode_is_known
 
 
-@failing("manifests.deployment_mode_is_known", because="'Standard' is unknown and ignored")
+@failing(
+    "manifests.deployment_mode_is_known",
+    because="'Standard' is unknown and ignored: Serverless applies",
+    at="serving.kserve.io/deploymentMode: Standard",
+)
 def test_the_new_name_of_a_mode_on_an_old_kserve() -> list[Finding]:
-    return findings("manifests.deployment_mode_is_known", changed("Mode: Serverless", "Mode: Standard"), "2024.11")
+    return findings("manifests.deployment_mode_is_known", annotated("Standard"), "2024.11")
 
 
-@passing("manifests.deployment_mode_is_known")
+@passing("manifests.deployment_mode_is_known", at="serving.kserve.io/deploymentMode: Standard")
 def test_the_new_name_of_a_mode() -> list[Finding]:
-    return findings("manifests.deployment_mode_is_known", changed("Mode: Serverless", "Mode: Standard"), "current")
+    return findings("manifests.deployment_mode_is_known", annotated("Standard"), "current")
+
+
+@not_applicable("manifests.deployment_mode_is_known", because="no deployment mode is stated", at="annotations:")
+def test_the_clusters_own_mode() -> list[Finding]:
+    return findings("manifests.deployment_mode_is_known", without("deploymentMode"))
 
 
 # autoscaler_fits_deployment_mode
 
-SCALER = "    serving.kserve.io/autoscalerClass: hpa\n    serving.kserve.io/deploymentMode: "
+CLASS = "serving.kserve.io/autoscalerClass: "
+HPA_OF_KNATIVE = "autoscaling.knative.dev/class: hpa.autoscaling.knative.dev"
 
 
-@failing("manifests.autoscaler_fits_deployment_mode", because="'hpa' is ignored in Serverless mode")
-def test_hpa_in_serverless_mode() -> list[Finding]:
-    return findings(
-        "manifests.autoscaler_fits_deployment_mode", changed("    serving.kserve.io/deploymentMode: ", SCALER)
-    )
+@pytest.mark.parametrize("mode", ["Serverless", "Knative"])
+def test_hpa_in_a_mode_of_knative(mode: str) -> None:
+    @failing("manifests.autoscaler_fits_deployment_mode", because=f"'hpa' is ignored in {mode} mode", at=CLASS + "hpa")
+    def control() -> list[Finding]:
+        text = annotated(mode, CLASS + "hpa", HPA_OF_KNATIVE)
+        return one(findings("manifests.autoscaler_fits_deployment_mode", text, "current"))
+
+    control()
 
 
-@failing("manifests.autoscaler_fits_deployment_mode", because="Serverless is the stack's default")
+@failing("manifests.autoscaler_fits_deployment_mode", because="Serverless is the stack's default", at=CLASS + "hpa")
 def test_hpa_without_a_mode() -> list[Finding]:
-    text = changed("    serving.kserve.io/deploymentMode: Serverless", "    serving.kserve.io/autoscalerClass: hpa")
-    return findings("manifests.autoscaler_fits_deployment_mode", text)
+    text = annotated("", CLASS + "hpa", HPA_OF_KNATIVE)
+    return one(findings("manifests.autoscaler_fits_deployment_mode", text))
 
 
-@failing("manifests.autoscaler_fits_deployment_mode", because="refuses the autoscaler class 'keda'")
+@failing("manifests.autoscaler_fits_deployment_mode", because="refuses the autoscaler class 'keda'", at=CLASS + "keda")
 def test_a_class_that_this_version_does_not_have() -> list[Finding]:
-    text = changed("    serving.kserve.io/deploymentMode: Serverless", SCALER.replace("hpa", "keda") + "RawDeployment")
-    return findings("manifests.autoscaler_fits_deployment_mode", text)
+    return findings("manifests.autoscaler_fits_deployment_mode", annotated("RawDeployment", CLASS + "keda"))
 
 
-@failing("manifests.autoscaler_fits_deployment_mode", because="it is concurrency or rps")
-def test_scaling_by_cpu_with_knatives_own_autoscaler() -> list[Finding]:
-    return findings("manifests.autoscaler_fits_deployment_mode", without("autoscaling.knative.dev/class"))
+@pytest.mark.parametrize(
+    ("mode", "metric", "because"),
+    [
+        ("Serverless", "cpu", "in Serverless mode it is concurrency or rps"),
+        ("Serverless", "memory", "in Serverless mode it is concurrency or rps"),
+        ("Knative", "cpu", "in Knative mode it is concurrency or rps"),
+        ("RawDeployment", "concurrency", "in RawDeployment mode it is cpu or memory"),
+        ("Standard", "rps", "in Standard mode it is cpu or memory"),
+    ],
+)
+def test_a_metric_that_does_not_work_in_the_mode(mode: str, metric: str, because: str) -> None:
+    @failing("manifests.autoscaler_fits_deployment_mode", because=because, at=f"scaleMetric: {metric}")
+    def control() -> list[Finding]:
+        text = annotated(mode).replace("scaleMetric: cpu", f"scaleMetric: {metric}")
+        return one(findings("manifests.autoscaler_fits_deployment_mode", text, "current"))
+
+    control()
 
 
-@failing("manifests.autoscaler_fits_deployment_mode", because="scaleMetric with the autoscaler class keda")
+@failing("manifests.autoscaler_fits_deployment_mode", because="scaleMetric 'cpu' does not work here")
+def test_a_class_of_the_other_modes_excuses_no_metric_in_a_mode_of_knative() -> list[Finding]:
+    found = findings(
+        "manifests.autoscaler_fits_deployment_mode", annotated("Serverless", CLASS + "external"), "current"
+    )
+    assert len(found) == 2
+    return found
+
+
+@pytest.mark.parametrize("component", ["transformer", "explainer"])
+@failing("manifests.autoscaler_fits_deployment_mode", because="scaleMetric 'rps' does not work", at="scaleMetric: rps")
+def test_a_metric_of_another_component(component: str) -> list[Finding]:
+    text = annotated("RawDeployment") + f"  {component}:\n    minReplicas: 1\n    scaleMetric: rps\n"
+    return one(findings("manifests.autoscaler_fits_deployment_mode", text))
+
+
+@failing(
+    "manifests.autoscaler_fits_deployment_mode", because="scaleMetric with the autoscaler class keda", at="scaleMetric:"
+)
 def test_scale_metric_with_keda() -> list[Finding]:
-    text = changed("    serving.kserve.io/deploymentMode: Serverless", SCALER.replace("hpa", "keda") + "Standard")
-    return findings("manifests.autoscaler_fits_deployment_mode", text, "current")
+    return one(findings("manifests.autoscaler_fits_deployment_mode", annotated("Standard", CLASS + "keda"), "current"))
 
 
-@passing("manifests.autoscaler_fits_deployment_mode")
-def test_knatives_hpa() -> list[Finding]:
-    return findings("manifests.autoscaler_fits_deployment_mode", SOUND)
+@failing(
+    "manifests.autoscaler_fits_deployment_mode", because="autoScaling is ignored in Serverless mode", at="autoScaling:"
+)
+def test_auto_scaling_in_a_mode_of_knative() -> list[Finding]:
+    return one(findings("manifests.autoscaler_fits_deployment_mode", stated("autoScaling: {metrics: []}"), "current"))
 
 
-@passing("manifests.autoscaler_fits_deployment_mode")
-def test_hpa_in_raw_mode() -> list[Finding]:
-    text = changed("    serving.kserve.io/deploymentMode: Serverless", SCALER + "RawDeployment")
-    return findings("manifests.autoscaler_fits_deployment_mode", text)
+@pytest.mark.parametrize(
+    ("text", "metric"),
+    [
+        (SOUND, "cpu"),
+        (SOUND, "memory"),
+        (annotated("Serverless"), "concurrency"),
+        (annotated("Serverless"), "rps"),
+        (annotated("RawDeployment"), "cpu"),
+        (annotated("RawDeployment", CLASS + "hpa"), "memory"),
+        (annotated("Standard", CLASS + "external"), "concurrency"),
+        (annotated("Standard", CLASS + "none"), "concurrency"),
+        (without("scaleMetric", stated("scaleMetric: null", text=annotated("Standard", CLASS + "keda"))), "cpu"),
+        (stated("autoScaling: {metrics: []}", text=annotated("Standard")), "cpu"),
+    ],
+)
+@passing("manifests.autoscaler_fits_deployment_mode", because="has an effect in ", at="apiVersion: ")
+def test_an_autoscaler_of_the_mode(text: str, metric: str) -> list[Finding]:
+    text = text.replace("scaleMetric: cpu", f"scaleMetric: {metric}")
+    return one(findings("manifests.autoscaler_fits_deployment_mode", text, "current"))
+
+
+@not_applicable("manifests.autoscaler_fits_deployment_mode", because="ModelMesh scales its own pods", at="apiVersion: ")
+def test_an_autoscaler_of_modelmesh() -> list[Finding]:
+    return one(findings("manifests.autoscaler_fits_deployment_mode", annotated("ModelMesh", CLASS + "hpa")))
 
 
 # protocol_version_is_served
 
 
-@failing("manifests.protocol_version_is_served", because="'v1' is not served by kserve-mlserver")
+@failing(
+    "manifests.protocol_version_is_served", because="'v1' is not served by kserve-mlserver", at="protocolVersion: v1"
+)
 def test_protocol_v1_for_an_mlflow_model() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", changed("protocolVersion: v2", "protocolVersion: v1"))
 
 
-@failing("manifests.protocol_version_is_served", because="looks for a runtime that serves v1")
+@failing("manifests.protocol_version_is_served", because="looks for a runtime that serves v1", at="model:")
 def test_no_protocol_for_an_mlflow_model() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", without("protocolVersion"))
 
 
-@passing("manifests.protocol_version_is_served")
+@passing("manifests.protocol_version_is_served", because="kserve-mlserver serves v2", at="protocolVersion: v2")
 def test_protocol_v2() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", SOUND)
 
 
-@passing("manifests.protocol_version_is_served")
+@passing("manifests.protocol_version_is_served", because="KServe sets v2 for the runtime kserve-mlserver")
 def test_no_protocol_where_the_runtime_is_named() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", changed("protocolVersion: v2", "runtime: kserve-mlserver"))
+
+
+@pytest.mark.parametrize(
+    "contract", ["protocol_version_is_served", "model_readiness_is_probed", "format_version_is_served"]
+)
+@pytest.mark.parametrize("text", NOT_OURS)
+def test_a_model_that_another_runtime_serves(contract: str, text: str) -> None:
+    @not_applicable(f"manifests.{contract}", because="not served by the stack's runtime", at="predictor:")
+    def control() -> list[Finding]:
+        return one(findings(f"manifests.{contract}", text))
+
+    control()
 
 
 # no_canary_on_first_deployment
@@ -231,37 +382,60 @@ def test_no_protocol_where_the_runtime_is_named() -> list[Finding]:
 CANARY = changed("    minReplicas: 2\n", "    canaryTrafficPercent: 20\n")
 
 
-@failing("manifests.no_canary_on_first_deployment", because="no earlier revision has been rolled out")
+@failing(
+    "manifests.no_canary_on_first_deployment",
+    because="no earlier revision has been rolled out",
+    at="canaryTrafficPercent: 20",
+)
 def test_a_canary_percentage_on_a_service_without_a_revision() -> list[Finding]:
     return findings("manifests.no_canary_on_first_deployment", CANARY + "status: {components: {predictor: {}}}\n")
 
 
 @failing("manifests.no_canary_on_first_deployment", because="no earlier revision has been rolled out")
 def test_a_canary_percentage_on_a_service_that_is_yet_to_be_named() -> list[Finding]:
-    return findings("manifests.no_canary_on_first_deployment", changed("  name: ", "  generateName: ", CANARY))
+    return findings("manifests.no_canary_on_first_deployment", changed("\n  name: ", "\n  generateName: ", CANARY))
 
 
-@pytest.mark.parametrize("names", ["  name: ", "  generateName: recommendation-\n  name: "])
+@pytest.mark.parametrize("names", ["  name: ", "  generateName: recommendation-\n  name: ", "  # no name: "])
 @inconclusive("manifests.no_canary_on_first_deployment", because="nothing in the file tells whether this is one")
 def test_a_canary_percentage_on_a_service_that_may_exist(names: str) -> list[Finding]:
-    return findings("manifests.no_canary_on_first_deployment", changed("  name: ", names, CANARY))
+    return findings(
+        "manifests.no_canary_on_first_deployment", changed("  name: recommend", f"{names}recommend", CANARY)
+    )
 
 
-@failing("manifests.no_canary_on_first_deployment", because="is ignored in RawDeployment mode")
-def test_a_canary_percentage_in_raw_mode() -> list[Finding]:
-    text = changed("Mode: Serverless", "Mode: RawDeployment", CANARY)
-    return findings("manifests.no_canary_on_first_deployment", text)
+@pytest.mark.parametrize(
+    "text",
+    [
+        stated("canaryTrafficPercent: 20", text=annotated("RawDeployment")),
+        annotated("RawDeployment") + "  transformer:\n    canaryTrafficPercent: 20\n",
+        annotated("RawDeployment") + "  explainer:\n    canaryTrafficPercent: 20\n",
+    ],
+)
+@failing(
+    "manifests.no_canary_on_first_deployment", because="is ignored in RawDeployment mode", at="canaryTrafficPercent: 20"
+)
+def test_a_canary_percentage_in_raw_mode(text: str) -> list[Finding]:
+    return one(findings("manifests.no_canary_on_first_deployment", text))
 
 
-@passing("manifests.no_canary_on_first_deployment")
+@passing(
+    "manifests.no_canary_on_first_deployment",
+    because="20 % beside the earlier revision recommendation-classifier-00001",
+)
 def test_a_canary_percentage_beside_an_earlier_revision() -> list[Finding]:
     status = "status: {components: {predictor: {latestRolledoutRevision: recommendation-classifier-00001}}}\n"
     return findings("manifests.no_canary_on_first_deployment", CANARY + status)
 
 
-@passing("manifests.no_canary_on_first_deployment")
+@passing("manifests.no_canary_on_first_deployment", because="all traffic goes to the new revision", at="Percent: 100")
+def test_a_canary_percentage_of_all_traffic() -> list[Finding]:
+    return findings("manifests.no_canary_on_first_deployment", CANARY.replace("Percent: 20", "Percent: 100"))
+
+
+@passing("manifests.no_canary_on_first_deployment", because="no canary percentage", at="apiVersion: ")
 def test_no_canary_percentage() -> list[Finding]:
-    return findings("manifests.no_canary_on_first_deployment", SOUND)
+    return one(findings("manifests.no_canary_on_first_deployment", SOUND))
 
 
 # model_readiness_is_probed
@@ -269,30 +443,62 @@ def test_no_canary_percentage() -> list[Finding]:
 PROBE = "        httpGet: {path: /v2/models/recommendation-classifier/ready, port: 8080}"
 
 
-@failing("manifests.model_readiness_is_probed", because="no readinessProbe")
+@failing("manifests.model_readiness_is_probed", because="no readinessProbe", at="model:")
 def test_no_probe() -> list[Finding]:
     return findings("manifests.model_readiness_is_probed", without("readinessProbe", without("httpGet")))
 
 
-@failing("manifests.model_readiness_is_probed", because="whether MLServer listens")
-def test_a_probe_that_the_open_port_satisfies() -> list[Finding]:
-    return findings("manifests.model_readiness_is_probed", changed(PROBE, "        tcpSocket: {port: 8080}"))
+@pytest.mark.parametrize(
+    "probe",
+    [
+        "tcpSocket: {port: 8080}",
+        "httpGet: {path: /v2/health/live, port: 8080}",
+        "httpGet: {path: /v2, port: 8080}",
+        "httpGet: {path: /, port: 8080}",
+    ],
+)
+@failing("manifests.model_readiness_is_probed", because="asks whether MLServer listens", at="readinessProbe:")
+def test_a_probe_that_the_open_port_satisfies(probe: str) -> list[Finding]:
+    return findings("manifests.model_readiness_is_probed", changed(PROBE, f"        {probe}"))
 
 
-@failing("manifests.model_readiness_is_probed", because="asks for the model 'other'")
-def test_a_probe_for_another_model() -> list[Finding]:
-    return findings("manifests.model_readiness_is_probed", changed("models/recommendation-classifier", "models/other"))
+@pytest.mark.parametrize("env", ["null", "[{name: MLSERVER_DEBUG, value: 'true'}]"])
+@failing("manifests.model_readiness_is_probed", because="asks for the model 'other'", at="readinessProbe:")
+def test_a_probe_for_another_model(env: str) -> list[Finding]:
+    text = changed("    model:\n", f"    model:\n      env: {env}\n")
+    return findings(
+        "manifests.model_readiness_is_probed", changed("models/recommendation-classifier", "models/other", text)
+    )
+
+
+@passing(
+    "manifests.model_readiness_is_probed",
+    because="/v2/models/recommendation-classifier/ready is probed",
+    at="readinessProbe:",
+)
+def test_a_probe_for_the_model() -> list[Finding]:
+    return findings("manifests.model_readiness_is_probed", SOUND)
 
 
 @passing("manifests.model_readiness_is_probed")
-def test_a_probe_for_the_model() -> list[Finding]:
-    return findings("manifests.model_readiness_is_probed", SOUND)
+def test_a_probe_for_a_model_that_has_another_name_than_its_service() -> list[Finding]:
+    env = "      env: [{name: MLSERVER_DEBUG, value: 'true'}, {name: MLSERVER_MODEL_NAME, value: other}]\n"
+    text = changed("    model:\n", "    model:\n" + env)
+    return findings(
+        "manifests.model_readiness_is_probed", changed("models/recommendation-classifier", "models/other", text)
+    )
+
+
+@passing("manifests.model_readiness_is_probed")
+def test_a_probe_for_a_model_of_a_service_that_is_yet_to_be_named() -> list[Finding]:
+    return findings("manifests.model_readiness_is_probed", changed("\n  name: ", "\n  generateName: "))
 
 
 @pytest.mark.parametrize(
     "get",
     [
         "{path: /v2/health/ready, port: 8080}",
+        "{path: /v2/health/ready, port: '8080'}",
         "{path: /v2/models/recommendation-classifier/versions/1/ready, port: http}",
     ],
 )
@@ -302,47 +508,127 @@ def test_other_probes_that_wait_for_the_model(get: str) -> list[Finding]:
 
 
 @pytest.mark.parametrize(
-    ("probe", "told"),
+    ("probe", "because"),
     [
-        ("httpGet: {path: /healthz, port: 8080}", "/healthz"),
-        ("httpGet: {path: /v2/health/ready, port: 9000}", "port 9000"),
-        ("exec: {command: ['true']}", "exec"),
+        ("httpGet: {path: /healthz, port: 8080}", "asks for: /healthz"),
+        ("httpGet: {path: 5, port: 8080}", "asks for: 5"),
+        (
+            "httpGet: {path: /v2/health/ready, port: 9000}",
+            "asks on port 9000, and kserve-mlserver answers HTTP on 8080",
+        ),
+        ("httpGet: {path: /v2/health/ready, port: '9000'}", "asks on port 9000"),
+        ("httpGet: {path: /v2/health/ready}", "asks on port None"),
+        ("exec: {command: ['true']}", "asks for: exec"),
     ],
 )
-def test_a_probe_of_which_nothing_is_known(probe: str, told: str) -> None:
-    (found,) = findings("manifests.model_readiness_is_probed", changed(PROBE, f"        {probe}"))
-    assert found.outcome is Outcome.INCONCLUSIVE
-    assert told in found.message
+def test_a_probe_of_which_nothing_is_known(probe: str, because: str) -> None:
+    @inconclusive("manifests.model_readiness_is_probed", because=because, at="readinessProbe:")
+    def control() -> list[Finding]:
+        return one(findings("manifests.model_readiness_is_probed", changed(PROBE, f"        {probe}")))
+
+    control()
 
 
 # format_version_is_served
 
+NAMED = "        name: mlflow\n"
 
-@failing("manifests.format_version_is_served", because="mlflow 3: kserve-mlserver declares 1, 2")
+
+@failing("manifests.format_version_is_served", because="mlflow 3: kserve-mlserver declares 1, 2", at='version: "3"')
 def test_a_format_version_that_no_runtime_declares() -> list[Finding]:
-    return findings("manifests.format_version_is_served", changed("{name: mlflow}", '{name: mlflow, version: "3"}'))
+    return findings("manifests.format_version_is_served", changed(NAMED, NAMED + '        version: "3"\n'))
 
 
-@pytest.mark.parametrize("form", ["{name: mlflow}", '{name: mlflow, version: "2"}'])
-@passing("manifests.format_version_is_served")
-def test_a_format_version_that_the_runtime_declares(form: str) -> list[Finding]:
-    return findings("manifests.format_version_is_served", changed("{name: mlflow}", form))
+@passing("manifests.format_version_is_served", because="kserve-mlserver declares mlflow 2", at='version: "2"')
+def test_a_format_version_that_the_runtime_declares() -> list[Finding]:
+    return findings("manifests.format_version_is_served", changed(NAMED, NAMED + '        version: "2"\n'))
+
+
+@passing("manifests.format_version_is_served", because="no version of mlflow is asked for", at="modelFormat:")
+def test_no_format_version() -> list[Finding]:
+    return findings("manifests.format_version_is_served", SOUND)
+
+
+@not_applicable("manifests.format_version_is_served", because="the runtime is named", at='version: "3"')
+def test_a_format_version_where_the_runtime_is_named() -> list[Finding]:
+    text = changed("protocolVersion: v2", "runtime: kserve-mlserver", changed(NAMED, NAMED + '        version: "3"\n'))
+    return findings("manifests.format_version_is_served", text)
+
+
+@not_applicable("manifests.format_version_is_served", because="not served by the stack's runtime", at="predictor:")
+def test_the_version_of_another_format() -> list[Finding]:
+    text = changed("protocolVersion: v2", "runtime: kserve-mlserver")
+    sklearn = '        name: sklearn\n        version: "9"\n'
+    return one(findings("manifests.format_version_is_served", changed(NAMED, sklearn, text)))
 
 
 # resources_are_set
 
 
-@failing("manifests.resources_are_set", because="spec.predictor.model states no cpu")
+@failing("manifests.resources_are_set", because="spec.predictor.model states no cpu", at="resources:")
 def test_memory_only() -> list[Finding]:
-    return findings("manifests.resources_are_set", changed("cpu: 1, ", ""))
+    return one(findings("manifests.resources_are_set", changed("cpu: 1, ", "")))
 
 
-@failing("manifests.resources_are_set", because="spec.predictor.containers.0 states no cpu and no memory")
-def test_a_custom_container_without_resources() -> list[Finding]:
-    head = SOUND.partition("    model:\n")[0]
-    return findings("manifests.resources_are_set", head + "    containers: [{image: example/custom:1}]\n")
+@pytest.mark.parametrize(
+    "framework",
+    ["sklearn", "xgboost", "tensorflow", "pytorch", "triton", "onnx", "huggingface", "pmml", "lightgbm", "paddle"],
+)
+def test_a_framework_without_resources(framework: str) -> None:
+    @failing(
+        "manifests.resources_are_set", because=f"spec.predictor.{framework} states no cpu and no memory", at=framework
+    )
+    def control() -> list[Finding]:
+        return one(
+            findings("manifests.resources_are_set", BEFORE_MODEL + f"    {framework}: {{storageUri: s3://m/}}\n")
+        )
+
+    control()
 
 
-@passing("manifests.resources_are_set")
-def test_resources() -> list[Finding]:
-    return findings("manifests.resources_are_set", SOUND)
+@pytest.mark.parametrize(
+    ("containers", "index"),
+    [
+        ("[{image: example/custom:1}]", 0),
+        ("[{image: example/custom:1}, {image: example/proxy:1}]", 0),
+        ("[{name: proxy}, {name: kserve-container}, {name: logger}]", 1),
+    ],
+)
+def test_a_custom_container_without_resources(containers: str, index: int) -> None:
+    because = f"spec.predictor.containers.{index} states no cpu and no memory"
+
+    @failing("manifests.resources_are_set", because=because, at="containers: ")
+    def control() -> list[Finding]:
+        return one(findings("manifests.resources_are_set", BEFORE_MODEL + f"    containers: {containers}\n"))
+
+    control()
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        "{requests: {cpu: 1, memory: 2Gi}}",
+        "{limits: {cpu: 1, memory: 2Gi}}",
+        "{requests: {cpu: 1}, limits: {memory: 2Gi}}",
+    ],
+)
+@passing("manifests.resources_are_set", because="spec.predictor.sklearn states cpu and memory", at="resources: ")
+def test_resources(resources: str) -> list[Finding]:
+    text = BEFORE_MODEL + f"    sklearn:\n      storageUri: s3://m/\n      resources: {resources}\n"
+    return findings("manifests.resources_are_set", text)
+
+
+@passing("manifests.resources_are_set", because="spec.predictor.model states cpu and memory")
+def test_the_models_container_is_judged_and_no_other() -> list[Finding]:
+    return one(findings("manifests.resources_are_set", stated("containers: [{name: proxy}]")))
+
+
+@pytest.mark.parametrize("containers", ["[]", "5", "null", "{}"])
+@not_applicable("manifests.resources_are_set", because="no container of the predictor is described", at="predictor:")
+def test_no_container(containers: str) -> list[Finding]:
+    return one(findings("manifests.resources_are_set", BEFORE_MODEL + f"    containers: {containers}\n"))
+
+
+@not_applicable("manifests.resources_are_set", because="ModelMesh sizes the runtime's pods", at="apiVersion: ")
+def test_a_container_of_modelmesh() -> list[Finding]:
+    return one(findings("manifests.resources_are_set", annotated("ModelMesh")))
