@@ -190,12 +190,12 @@ def _steps(pipeline: CompiledPipeline) -> Iterator[_Step]:
         if not isinstance(container, Mapping):
             continue
         keys: Keys = ("deploymentSpec", "executors", label)
-        program, place = Program(), ("container",)
+        program, place = Program(), keys
         for field in ("command", "args"):
             values = container.get(field)
             for index, text in enumerate(values if isinstance(values, list) else ()):
                 if isinstance(text, str) and "mlflow" in text.lower() and (read := read_program(text)) != Program():
-                    program, place = read, ("container", field, index)  # type: ignore[assignment]
+                    program, place = read, (*keys, "container", field, index)
         component = owners.get(label, "")
         yield _Step(
             name=component.removeprefix("comp-") or label,
@@ -203,7 +203,7 @@ def _steps(pipeline: CompiledPipeline) -> Iterator[_Step]:
             keys=keys,
             container=container,
             program=program,
-            program_keys=(*keys, *place),
+            program_keys=place,
         )
 
 

@@ -124,7 +124,7 @@ def code(line: str) -> str:
     "pipelines.tracking_uri_is_injected", because="step train: its code names the tracking server", at='- "import os'
 )
 def test_a_server_in_the_code(line: str, field: str) -> list[Finding]:
-    return one(findings("pipelines.tracking_uri_is_injected", pipeline(code(line), field=field)))
+    return one(findings("pipelines.tracking_uri_is_injected", pipeline(code(line), field=field, parameter="other")))
 
 
 @failing("pipelines.tracking_uri_is_injected", because="its command sets MLFLOW_TRACKING_URI to 'http://tracking:5000'")
@@ -163,7 +163,7 @@ def test_a_default_of_a_step_that_stands_directly_in_the_pipeline() -> list[Find
         "mlflow.set_registry_uri(os.getenv('MLFLOW_REGISTRY_URI', ''))",
         "os.environ.get('HOMEPAGE', ADDRESS)",
         "links['home'] = ADDRESS",
-        "links = {'home': ADDRESS, **links}",
+        "links = {**links, 'home': ADDRESS}",
         "print('see http://mlflow:5000')",
         "print('MLFLOW_TRACKING_URI', ADDRESS)",
         "handlers[0]('MLFLOW_TRACKING_URI', ADDRESS)",
@@ -186,12 +186,18 @@ def test_a_server_in_the_environment_of_the_container() -> list[Finding]:
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(parameter="other", env=env)))
 
 
-@pytest.mark.parametrize("env", ["[]", "[{name: HOME, value: /}]"])
+@pytest.mark.parametrize("env", ["[]", "null", "[{name: HOME, value: /}]"])
 @passing(
     "pipelines.tracking_uri_is_injected", because="the pipeline gives train none either, so the platform is expected"
 )
 def test_a_server_that_only_the_platform_can_name(env: str) -> list[Finding]:
-    return one(findings("pipelines.tracking_uri_is_injected", pipeline(parameter="other", env=env)))
+    return one(findings("pipelines.tracking_uri_is_injected", pipeline(parameter="homepage", given=False, env=env)))
+
+
+@pytest.mark.parametrize("parameter", ["tracking_uri", "MLFLOW_TRACKING_URI"])
+@passing("pipelines.tracking_uri_is_injected", because="no step's code and no default in force")
+def test_a_server_in_a_parameter(parameter: str) -> list[Finding]:
+    return one(findings("pipelines.tracking_uri_is_injected", pipeline(parameter=parameter)))
 
 
 @not_applicable("pipelines.tracking_uri_is_injected", because="no step names mlflow", at="pipelineInfo")
