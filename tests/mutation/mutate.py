@@ -172,7 +172,7 @@ def _other_constant(value: object) -> Iterator[ast.Constant]:
             yield ast.Constant(value="")
 
 
-def _other_call(node: ast.Call) -> Iterator[ast.expr]:
+def _other_call(node: ast.Call) -> Iterator[ast.AST]:
     name = _name(node.func)
     if name in FINDINGS:
         kept = [keyword for keyword in node.keywords if keyword.arg != "remedy"]

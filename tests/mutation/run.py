@@ -2,21 +2,20 @@
 
     python tests/mutation/run.py [MODULE…] [--function NAME]
 
-For every mutant of a module (mutate.py says which there are) the tests that cover it run until the first one fails. A mutant that none
-notices survives, and is printed with its line; those of explained.toml change nothing that anybody can see, or nothing that a test should
-pin, each with its reason. Exit status: 0 when every survivor is explained, 1 when not, 2 when the run itself shows nothing. By hand, not
-in CI: a full run takes minutes on one core.
+For every mutant of a module (mutate.py says which there are) the tests that cover it run until the first one fails. A mutant that no test
+notices survives, and is printed with its line; explained.toml holds those that no test can or should notice, with the reason. Exit status:
+0 when every survivor is explained and every explanation is of one, 1 when not, 2 when the run shows nothing. It is run by hand, not in CI.
 
 Only what a static contract (one over a manifest, a compiled pipeline or a model directory) reaches is mutated, since its controls take
 milliseconds: the live contracts need servers or a cluster, seconds for each mutant, and are left out.
 
 Why a script, and neither mutmut nor cosmic-ray, each tried on contracts/environment.py:
 
-* mutmut 3.8.1 leaves decorated functions out (mutmut/mutation/file_mutation.py), which is every contract: 266 mutants of the helpers, none
-  of the 6 contracts. It also tests a copy of the sources that it expects on sys.path; trivet's editable install maps ``trivet.contracts``
-  to the folder ``contracts`` itself, so the tests import the unmutated original.
-* cosmic-ray 8.7.0 works, with a new process for each mutant. It rewrites the file in the work tree while it runs, mutates constants of
-  messages and removes ``@contract``, and has no operator that turns one outcome into another or leaves a clause out.
+* mutmut 3.8.1 leaves out every decorated function (mutmut/mutation/file_mutation.py), and so every contract: it makes 266 mutants of the
+  helpers. It tests a copy of the sources that it expects on sys.path; the editable install maps ``trivet.contracts`` to the folder
+  ``contracts`` itself, so that the tests import the original.
+* cosmic-ray 8.7.0 works, and takes a new process for each mutant: 1.5 s of CPU for each of 199, where a fork takes 0.25 s. It rewrites the
+  file in the work tree while it runs, removes ``@contract``, and has no operator that turns one outcome into another or drops a clause.
 
 Here the mutated tree is compiled in a fork of one warm process, under the name that the import system asks for; no file is written.
 """
@@ -36,6 +35,7 @@ import time
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -59,7 +59,9 @@ ALSO = {"lineage": {"_noticed"}}
 
 SUBJECTS = {"manifest", "compiled_pipeline", "model_directory", "stack"}
 
-SURVIVED, KILLED, NOT_LOADED = 0, 1, 99
+SURVIVED, NOT_LOADED = 0, 99
+NOTHING_RUN = (4, 5, NOT_LOADED)
+"""Exit statuses that show nothing: pytest's for wrong usage and for no tests, and ours for tests that never imported the module."""
 
 
 @dataclass
@@ -81,20 +83,19 @@ def main() -> int:
     if wrong := set(options.modules) - set(TESTS):
         parser.error(f"unknown module {', '.join(sorted(wrong))}; there are {', '.join(TESTS)}")
     explained = tomllib.loads((Path(__file__).parent / "explained.toml").read_text(encoding="utf-8"))
-    tallies = {}
+    tallies, stale = {}, []
     for module in options.modules or TESTS:
-        reasons = dict(explained.get(module, {}))
+        reasons = {mutant: each["because"] for each in explained.get(module, ()) for mutant in each["mutants"]}
         tallies[module] = tally = _run(module, options.function, reasons)
         for mutant in tally.survived:
             print(f"contracts/{module}.py:{mutant.line}: survived: {mutant.id}", flush=True)
-        if not options.function:
-            for stale in reasons:
-                print(f"explained.toml, {module}: no mutant that survives is called {stale!r}")
+        stale += [f"explained.toml, {module}: no mutant that survives is called {each!r}" for each in reasons]
     print(f"\n{'module':<14}{'mutants':>8}{'killed':>8}{'timed out':>11}{'explained':>11}{'survived':>10}")
     for module, one in tallies.items():
         figures = f"{one.mutants:>8}{one.killed:>8}{one.timed_out:>11}{one.explained:>11}{len(one.survived):>10}"
         print(f"{module:<14}{figures}")
-    return 1 if any(one.survived for one in tallies.values()) else 0
+    print(*([] if options.function else stale), sep="\n", end="")
+    return 1 if any(one.survived for one in tallies.values()) or (stale and not options.function) else 0
 
 
 def _run(module: str, function: str | None, reasons: dict[str, str]) -> Tally:
@@ -144,7 +145,8 @@ def _warm(module: str) -> float:
     with os.fdopen(reader, "rb") as source:
         names = pickle.load(source)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != SURVIVED:
-        sys.exit(f"the tests of {module} fail without a mutant: {', '.join(TESTS[module])}")
+        print(f"the tests of {module} fail without a mutant: {', '.join(TESTS[module])}", file=sys.stderr)
+        sys.exit(2)
     seconds = time.monotonic() - began
     for name in names:
         if not name.startswith("trivet.contracts"):
@@ -165,8 +167,12 @@ def _try(module: str, tree: ast.Module, *, limit: float) -> int | None:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             code = os.waitstatus_to_exitcode(status)
-            if code == NOT_LOADED:
-                sys.exit(f"the tests of {module} do not import trivet.contracts.{module}: nothing is shown")
+            if code in NOTHING_RUN:
+                print(
+                    f"the tests of {module} ended with {code}: they do not run trivet.contracts.{module}",
+                    file=sys.stderr,
+                )
+                sys.exit(2)
             return code
         if time.monotonic() > deadline:
             os.kill(child, signal.SIGKILL)
@@ -197,7 +203,9 @@ class _Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self.tree = tree
         self.loaded = False
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> object:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         return importlib.util.spec_from_loader(fullname, self) if fullname == self.name else None
 
     def exec_module(self, module: ModuleType) -> None:
