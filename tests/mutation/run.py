@@ -6,7 +6,7 @@ For every mutant of a module (mutate.py says which there are) the tests that cov
 notices survives, and is printed with its line; explained.toml holds those that no test can or should notice, with the reason. Exit status:
 0 when every survivor is explained and every explanation is of one, 1 when not, 2 when the run shows nothing. It is run by hand, not in CI.
 
-Only what a static contract (one over a manifest, a compiled pipeline or a model directory) reaches is mutated, since its controls take
+Only what a static contract (one over a manifest, a compiled pipeline or a model directory) reaches is mutated, since its examples take
 milliseconds: the live contracts need servers or a cluster, seconds for each mutant, and are left out.
 
 Why a script, and neither mutmut nor cosmic-ray, each tried on contracts/environment.py:
@@ -45,12 +45,12 @@ sys.path[:0] = [str(ROOT / "tests")]
 from mutation.mutate import Mutant, mutants, reached  # noqa: E402
 
 TESTS = {
-    "environment": ["controls/test_static_environment.py"],
-    "lineage": ["controls/test_static_lineage.py", "unit/test_contracts_lineage.py"],
-    "manifests": ["controls/test_static_manifests.py"],
-    "paths": ["controls/test_static_paths.py"],
-    "pipelines": ["controls/test_static_pipelines.py"],
-    "signatures": ["controls/test_static_signatures.py"],
+    "environment": ["contract_examples/test_static_environment.py"],
+    "lineage": ["contract_examples/test_static_lineage.py", "unit/test_contracts_lineage.py"],
+    "manifests": ["contract_examples/test_static_manifests.py"],
+    "paths": ["contract_examples/test_static_paths.py"],
+    "pipelines": ["contract_examples/test_static_pipelines.py"],
+    "signatures": ["contract_examples/test_static_signatures.py"],
 }
 """Module of contracts/ → the fast tests that cover it, below tests/."""
 
