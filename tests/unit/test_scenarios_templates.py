@@ -44,6 +44,42 @@ def test_templates_are_the_sentences_of_a_module_and_of_what_it_imports(shelf: s
     }
 
 
+def package(folder: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> None:
+    """A package with ``modules``, by their names; its own is that of its folder."""
+    folder.mkdir()
+    for name, source in modules.items():
+        (folder / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(folder.parent)
+
+
+def test_a_name_that_a_package_re_exports_leads_to_the_module_that_defines_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(
+        tmp_path / "facade_of_samples",
+        monkeypatch,
+        __init__="from facade_of_samples.inner import helper as help\nfrom facade_of_samples import other\n",
+        inner="from facade_of_samples.deeper import helper\nunused = 'not of the helper'\n",
+        deeper="helper = 'what another module says'\n",
+        other="text = 'nobody imports this one'\n",
+        user="from facade_of_samples import help\n",
+    )
+    assert templates("facade_of_samples.user") == {"what another module says"}
+
+
+def test_a_module_that_is_imported_whole_has_all_that_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(
+        tmp_path / "whole_of_samples",
+        monkeypatch,
+        __init__="from whole_of_samples.inner import helper\n",
+        inner="helper = 'what another module says'\n",
+        user="import whole_of_samples as samples\n",
+    )
+    assert templates("whole_of_samples.user") == {"what another module says"}
+
+
 def test_a_module_that_there_is_not_has_no_templates() -> None:
     assert templates("trivet_that_is_not.there") == frozenset()
 

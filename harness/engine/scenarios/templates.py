@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -25,8 +26,8 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 def templates(*modules: str) -> frozenset[str]:
     """Every template in the source of ``modules`` and of what these import, directly or not.
 
-    Names are dotted and importable. Followed are imports from trivet and from the modules' own packages. Docstrings are no templates,
-    and a module without Python source has none.
+    Names are dotted and importable. Followed are imports from trivet and from the modules' own packages; a name that a package only
+    re-exports leads to the module that defines it. Docstrings are no templates, and a module without Python source has none.
     """
     found: set[str] = set()
     followed = {"trivet", *(name.partition(".")[0] for name in modules)}
@@ -34,11 +35,13 @@ def templates(*modules: str) -> frozenset[str]:
     ahead = list(modules)
     while ahead:
         name = ahead.pop()
-        if name not in done and name.partition(".")[0] in followed:
-            done.add(name)
-            texts, imports = _read(name)
-            found |= texts
-            ahead += imports
+        if name in done:
+            continue
+        done.add(name)
+        if source := _read(name):
+            found |= source.templates
+            imported = [(module, of) for module, of in source.imports if module.partition(".")[0] in followed]
+            ahead += (_home(module, of) for module, of in imported)
     return frozenset(found)
 
 
@@ -58,27 +61,49 @@ def _occurs(template: str, text: str) -> bool:
     return True
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What the source of one module holds: its templates, its imports as (module, name; empty for the whole module), and the names that
+    it imports, with where they come from."""
+
+    templates: frozenset[str]
+    imports: frozenset[tuple[str, str]]
+    names: Mapping[str, tuple[str, str]]
+
+
 @cache
-def _read(module: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The templates of one module, and every name that it may import: of ``from a import b``, both ``a`` and ``a.b``."""
+def _read(module: str) -> _Source | None:
+    """The source of a module; None where there is no Python source."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         # A ValueError for what was not imported by its name, such as __main__.
-        return frozenset(), frozenset()
+        return None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return frozenset(), frozenset()
+        return None
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    return frozenset(_templates(tree)), frozenset(_imports(tree))
+    names = {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        for alias in node.names
+    }
+    modules = {(alias.name, "") for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    return _Source(templates=frozenset(_templates(tree)), imports=frozenset({*modules, *names.values()}), names=names)
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def _home(module: str, name: str) -> str:
+    """The module that ``from module import name`` is about: the submodule of that name, or the one in which the name is defined."""
+    visited: set[tuple[str, str]] = set()
+    while name and (module, name) not in visited:
+        visited.add((module, name))
+        if _read(f"{module}.{name}"):
+            return f"{module}.{name}"
+        source = _read(module)
+        if not source or name not in source.names:
+            break
+        module, name = source.names[name]
+    return module
 
 
 def _templates(tree: ast.Module) -> Iterator[str]:
