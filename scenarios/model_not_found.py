@@ -88,8 +88,8 @@ ROW = {"age": 0.5, "sessions": 4, "basket": 0.2, "recency": -0.3, "discount": 0.
             text="The InferenceService reports that the model could not be loaded.",
             holds=False,
             found=(
-                "for more than a minute it reports only that it is not ready; the container's log names the cause within seconds. KServe 0.20.0 "
-                "reports a failed load as soon as the initializer fails, also when its retry succeeds, and no sooner for a server"
+                "for more than a minute it reports only that it is not ready; the container's log names the cause within seconds. KServe "
+                "0.20.0 reports a failed load as soon as the initializer fails, also when its retry succeeds, and no sooner for a server"
             ),
             variants=("too-high", "too-deep", "wrong-bucket", "no-credentials"),
         ),
