@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from trivet.authoring.contracts import MUST, contract
 from trivet.contracts.deploying import service_like
 from trivet.contracts.manifests import RAW_MODES
-from trivet.contracts.serving import same
 from trivet.contracts.signatures import example_rows
 from trivet.errors import CannotTell, PlatformError
 from trivet.integration import read_signature, v2_request, v2_values
@@ -16,6 +15,7 @@ from trivet.model.finding import Finding, Location, evidence, failed, passed
 from trivet.model.handover import Handover
 from trivet.model.stack import Stack
 from trivet.model.subjects import ModelDirectory
+from trivet.toolkit.comparison import same_values
 from trivet.toolkit.rollout import deployed
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.14"}
@@ -64,7 +64,7 @@ def standard_mode_answers_too(
     wrong = []
     for answer in answers:
         try:
-            if answer.status != 200 or not same(v2_values(answer.body), right):
+            if answer.status != 200 or not same_values(v2_values(answer.body), right):
                 wrong.append(answer)
         except PlatformError:
             wrong.append(answer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from uuid import uuid4
 
 from trivet.authoring.contracts import MUST, SHOULD, contract
@@ -17,7 +17,9 @@ from trivet.model.feature import PROMETHEUS
 from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, not_applicable, passed
 from trivet.model.handover import Handover
 from trivet.model.subjects import ModelDirectory
+from trivet.toolkit.readiness import service_pods
 from trivet.toolkit.rollout import deployed
+from trivet.toolkit.waiting import last_answer
 
 SEAM = ("runtime", "prometheus")
 
@@ -125,8 +127,7 @@ def annotated_port_has_metrics(cluster: ClusterClient, handover: Handover, servi
     name = handover.service["metadata"]["name"]
     if not serving.ready:
         raise CannotTell(f"{name} never became ready: {serving.failure}")
-    found = cluster.get("pod", selector=f"serving.kserve.io/inferenceservice={name}") or {}
-    pods = found.get("items") or ()
+    pods = service_pods(cluster, name)
     if not pods:
         raise CannotTell(f"{name} has no pod to look at")
     pod = pods[0]["metadata"]
@@ -159,19 +160,10 @@ def _counted(metrics: MetricsClient, expected: Mapping[str, tuple[str, int]]) ->
     def fits(seen: Mapping[str, float | None]) -> bool:
         return all(seen[what] == number for what, (_, number) in expected.items())
 
-    seen = _until(look, fits)
+    seen = last_answer(look, until=fits, timeout=SCRAPED, poll=2.0)
     if fits(seen):
         time.sleep(STILL)  # two scrapes: what counts too much goes on counting
         seen = look()
-    return seen
-
-
-def _until(
-    look: Callable[[], dict[str, float | None]], fits: Callable[[Mapping[str, float | None]], bool]
-) -> dict[str, float | None]:
-    deadline = time.monotonic() + SCRAPED
-    while not fits(seen := look()) and time.monotonic() < deadline:
-        time.sleep(2)
     return seen
 
 

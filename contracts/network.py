@@ -1,52 +1,37 @@
 """kubernetes → mlflow, live: connections that the platform lives on get through, and those that it forbids do not.
 
-A closed path shows as a refusal at once (kube-router rejects) or as silence (kindnet and most others drop): both count as closed. Whether
-closedness comes from a policy, and not from a server that is down, is shown by a path to the same place that is open.
+A closed path is refused (kube-router rejects) or times out (kindnet and most others drop): both count as closed. Whether
+it is closed by a policy, and not from a server that is down, is shown by a path to the same place that is open.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 from trivet.authoring.contracts import MUST, contract
-from trivet.errors import CannotTell
+from trivet.errors import PlatformError
 from trivet.model.clients import ClusterClient, ServingClient, TrainerClient
 from trivet.model.feature import NETWORK_POLICY_ENFORCED
 from trivet.model.finding import Finding, Location, failed, inconclusive, not_applicable, passed
 from trivet.model.network import NetworkPath
+from trivet.toolkit.readiness import is_ready, ready_pods, selector_of
+from trivet.toolkit.tcp_probe import Connection, probe_tcp
+from trivet.toolkit.waiting import eventually, last_answer
 
 SEAM = ("kubernetes", "mlflow")
 
 VERSIONS: Mapping[str, str] = {"kubernetes": ">=1.30"}
 """The oldest version on which these statements were run."""
 
-OPEN = "open"
-CLOSED = ("refused", "silent")
+CLOSED = (Connection.REFUSED, Connection.TIMED_OUT)
 
-CONNECT = 4.0
-"""Seconds of silence after which a connection counts as dropped; within a cluster an open one takes milliseconds."""
 PREPARED = 90.0
 EFFECT = 30.0
 """Seconds that the probe's pods may take to run, and a policy to come into force or out of it."""
 PORT = 8000
-
-PROBE = """\
-import socket, sys
-try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3])).close()
-    print("probe: open")
-except socket.gaierror:
-    print("probe: unresolved")
-except (TimeoutError, socket.timeout):
-    print("probe: silent")
-except OSError:
-    print("probe: refused")
-"""
-"""Runs in a pod's own Python, 3.8 or later."""
 
 
 @contract(
@@ -72,17 +57,18 @@ def policies_are_enforced(cluster: ClusterClient) -> Iterator[Finding]:
             (client, ["-c", "import time; time.sleep(900)"]),
         ):
             cluster.apply(_pod(name, cluster.images["initializer"], arguments))
-        address = _until(
-            lambda: all(_address(cluster, name) for name in (server, client)) and _address(cluster, server),
-            PREPARED,
-            "the pods of the probe did not run",
+        address = eventually(
+            f"the pods {server} and {client} to be Ready",
+            lambda: _address(cluster, client) and _address(cluster, server),
+            timeout=PREPARED,
+            poll=1.0,
         )
 
         def seen() -> str:
-            return _connect(cluster, client, address, PORT)
+            return _probe(cluster, client, address, PORT)
 
-        before = _settled(seen, (OPEN,))
-        if before != OPEN:
+        before = _settled(seen, (Connection.OPEN,))
+        if before != Connection.OPEN:
             yield inconclusive(
                 f"without any policy the connection was {before} already, so that denying it shows nothing"
             )
@@ -92,7 +78,7 @@ def policies_are_enforced(cluster: ClusterClient) -> Iterator[Finding]:
         during = _settled(seen, CLOSED)
         took = time.monotonic() - began
         cluster.delete("networkpolicy", policy)
-        after = _settled(seen, (OPEN,))
+        after = _settled(seen, (Connection.OPEN,))
     finally:
         cluster.delete("networkpolicy", policy)
         for name in (server, client):
@@ -100,7 +86,7 @@ def policies_are_enforced(cluster: ClusterClient) -> Iterator[Finding]:
     place = Location(object=f"NetworkPolicy/{policy}")
     if during not in CLOSED:
         yield failed(f"{took:.0f} s after a policy denied it, the connection was still {during}", location=place)
-    elif after != OPEN:
+    elif after != Connection.OPEN:
         yield inconclusive(f"the connection was {during} under the policy, and {after} after it too", location=place)
     else:
         yield passed(
@@ -161,7 +147,7 @@ def forbidden_paths_are_closed(
             alive[path.host, path.port] = _probed(cluster, path)
     for path in forbidden:
         control = alive.get((path.host, path.port), "not known to be there")
-        if control != OPEN:
+        if control != Connection.OPEN:
             yield inconclusive(
                 f"{path.name}: {path.host}:{path.port} is {control} for who may reach it, so that being closed would show nothing",
                 location=_object(path),
@@ -173,66 +159,50 @@ def forbidden_paths_are_closed(
 def _judged(cluster: ClusterClient, path: NetworkPath) -> Finding:
     seen = _probed(cluster, path)
     words = f"{path.name}: {path.host}:{path.port} is {seen}"
-    if seen in (OPEN, *CLOSED):
-        fits = (seen == OPEN) is path.allowed
+    if seen in (Connection.OPEN, *CLOSED):
+        fits = (seen == Connection.OPEN) is path.allowed
         return (passed if fits else failed)(
             words if fits else f"{words}, and the platform {'needs' if path.allowed else 'forbids'} it",
             location=_object(path),
         )
-    if path.allowed and seen == "unresolved":
+    if path.allowed and seen == Connection.UNRESOLVED:
         return failed(f"{words}: the name is not known where it is used", location=_object(path))
     return inconclusive(words, location=_object(path))
 
 
 def _probed(cluster: ClusterClient, path: NetworkPath) -> str:
-    """What a connection along ``path`` comes to: open, refused, silent, or in other words why that was not seen."""
-    selector = ",".join(f"{key}={value}" for key, value in path.selector.items())
+    """What a connection along ``path`` comes to: one of ``Connection``, or in other words why that was not seen."""
+    selector = selector_of(path.selector)
     found = cluster.get("pod", namespace=path.namespace, selector=selector) or {}
-    running = [pod for pod in found.get("items") or () if _ready(pod)]
+    running = ready_pods(found.get("items") or ())
     if not running:
         return f"not probed: no pod with {selector} is ready in {path.namespace}"
     pod = running[0]["metadata"]["name"]
-    return _connect(cluster, pod, path.host, path.port, container=path.container, namespace=path.namespace)
+    return _probe(cluster, pod, path.host, path.port, container=path.container, namespace=path.namespace)
 
 
-def _connect(
-    cluster: ClusterClient, pod: str, host: str, port: int, *, container: str = "", namespace: str = ""
-) -> str:
-    command = ["python3", "-c", PROBE, host, str(port), str(CONNECT)]
-    code, said = cluster.execute(pod, command, container=container, namespace=namespace)
-    found = re.search(r"^probe: (.*)$", said, re.MULTILINE)  # kubectl may say something too
-    return found[1].strip() if code == 0 and found else f"not probed: {' '.join(said.split())[-200:]}"
+def _probe(cluster: ClusterClient, pod: str, host: str, port: int, *, container: str = "", namespace: str = "") -> str:
+    try:
+        return probe_tcp(cluster, pod, host, port, container=container, namespace=namespace)
+    except PlatformError as error:
+        return f"not probed: {error.message}"
 
 
-def _settled(look: Callable[[], str], wanted: tuple[str, ...]) -> str:
+def _settled(look: Callable[[], str], wanted: Sequence[str]) -> str:
     """What ``look`` says once it is as ``wanted`` twice in a row, or after EFFECT seconds: a rule takes a moment to be in force."""
-    deadline = time.monotonic() + EFFECT
     last = ""
-    while True:
-        seen = look()
-        if (seen in wanted and seen == last) or time.monotonic() > deadline:
-            return seen
-        last = seen
-        time.sleep(0.5)
 
+    def twice(seen: str) -> bool:
+        nonlocal last
+        before, last = last, seen
+        return seen in wanted and seen == before
 
-def _until(look: Callable[[], Any], seconds: float, otherwise: str) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise CannotTell(f"{otherwise} within {seconds:g} s")
-        time.sleep(1)
-    return found
+    return last_answer(look, until=twice, timeout=EFFECT)
 
 
 def _address(cluster: ClusterClient, name: str) -> str:
     pod = cluster.get("pod", name) or {}
-    return str(pod["status"].get("podIP") or "") if pod and _ready(pod) else ""
-
-
-def _ready(pod: Mapping[str, Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+    return str(pod["status"].get("podIP") or "") if pod and is_ready(pod) else ""
 
 
 def _pod(name: str, image: str, arguments: list[str]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trivet.authoring.contracts import MUST, contract
-from trivet.contracts.serving import same
 from trivet.errors import CannotTell, PlatformError
 from trivet.integration import set_canary, shares, v2_values
 from trivet.model.feature import CANARY_TRAFFIC
@@ -26,6 +25,7 @@ from trivet.model.rollout import (
     RolloutStep,
 )
 from trivet.model.traffic import Answer
+from trivet.toolkit.comparison import same_values
 from trivet.toolkit.rollout import SPLIT
 from trivet.toolkit.statistics import plan_share
 
@@ -287,7 +287,7 @@ def _is_of(answer: Answer, model: RolloutModel) -> bool:
     if answer.status != 200:
         return False
     try:
-        return same(v2_values(answer.body), model.answer)
+        return same_values(v2_values(answer.body), model.answer)
     except PlatformError:
         return False
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 
 from trivet.authoring.contracts import MUST, contract
 from trivet.contracts.deploying import service_like
-from trivet.contracts.serving import same
 from trivet.contracts.signatures import example_rows
 from trivet.errors import CannotTell
 from trivet.integration import read_signature, v2_request, v2_values
@@ -18,7 +17,10 @@ from trivet.model.feature import SCALE_TO_ZERO
 from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, passed
 from trivet.model.handover import Handover
 from trivet.model.subjects import ModelDirectory
+from trivet.toolkit.comparison import same_values
+from trivet.toolkit.readiness import is_terminating, ready_pods, service_pods
 from trivet.toolkit.rollout import deployed
+from trivet.toolkit.waiting import last_answer
 
 SEAM = ("kserve", "knative")
 
@@ -61,17 +63,20 @@ def minimum_is_kept(cluster: ClusterClient, handover: Handover) -> Iterator[Find
     wanted = service["spec"]["predictor"]["minReplicas"]
     with deployed(cluster, service):
         began = time.monotonic()
-        counts = [len(_pods(cluster, KEPT))]
-        while counts[-1] < wanted and time.monotonic() - began < REACHED:
-            time.sleep(EVERY)
-            counts.append(len(_pods(cluster, KEPT)))
+        counts: list[int] = []
+
+        def ready() -> int:
+            counts.append(len(ready_pods(service_pods(cluster, KEPT))))
+            return counts[-1]
+
+        last_answer(ready, until=lambda count: count >= wanted, timeout=REACHED, poll=EVERY)
         reached = time.monotonic() - began
         if counts[-1] >= wanted:
+            del counts[:-1]
             deadline = time.monotonic() + WATCHED
-            counts = counts[-1:]
             while time.monotonic() < deadline:
                 time.sleep(EVERY)
-                counts.append(len(_pods(cluster, KEPT)))
+                ready()
     place = Location(object=f"InferenceService/{KEPT}")
     if min(counts) < wanted:
         yield failed(f"minReplicas is {wanted}, and the ready pods were {counts}", location=place)
@@ -118,8 +123,7 @@ def zero_and_back(
     place = Location(object=f"InferenceService/{IDLE}")
     with deployed(cluster, service):
         began = time.monotonic()
-        while (left := _pods(cluster, IDLE, ready=False)) and time.monotonic() - began < TO_ZERO:
-            time.sleep(EVERY)
+        left = last_answer(lambda: _running(cluster), until=lambda pods: not pods, timeout=TO_ZERO, poll=EVERY)
         gone = time.monotonic() - began
         if left:
             yield failed(
@@ -134,13 +138,13 @@ def zero_and_back(
             yield failed(
                 f"no pod after {gone:.0f} s, and the first request was lost: {answer}", location=place, evidence=proof
             )
-        elif not same(v2_values(answer.body), right):
+        elif not same_values(v2_values(answer.body), right):
             yield failed(
                 f"the first request got {v2_values(answer.body)}, the trainer says {right}",
                 location=place,
                 evidence=proof,
             )
-        elif not _pods(cluster, IDLE, ready=False):
+        elif not _running(cluster):
             yield inconclusive(
                 "the first request was answered, and there is no pod: something else answered it", location=place
             )
@@ -153,18 +157,6 @@ def zero_and_back(
             )
 
 
-def _pods(cluster: ClusterClient, service: str, *, ready: bool = True) -> list[str]:
-    """The names of a service's pods: the ready ones, or all that are there and not ending."""
-    found = cluster.get("pod", selector=f"serving.kserve.io/inferenceservice={service}") or {}
-    return [
-        pod["metadata"]["name"]
-        for pod in found.get("items") or ()
-        if "deletionTimestamp" not in pod["metadata"]
-        and (
-            not ready
-            or any(
-                condition["type"] == "Ready" and condition["status"] == "True"
-                for condition in (pod.get("status") or {}).get("conditions") or ()
-            )
-        )
-    ]
+def _running(cluster: ClusterClient) -> list[str]:
+    """The names of the idle service's pods that are not ending."""
+    return [pod["metadata"]["name"] for pod in service_pods(cluster, IDLE) if not is_terminating(pod)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring.contracts import MUST, contract
@@ -13,6 +12,7 @@ from trivet.model.finding import Finding, evidence, failed, inconclusive, passed
 from trivet.model.handover import Handover
 from trivet.model.redaction import redact
 from trivet.model.subjects import ModelDirectory
+from trivet.toolkit.comparison import same_values
 
 EXAMPLES = 30
 """Batches of predictions that are compared, of 1 to 12 rows each."""
@@ -79,7 +79,7 @@ def predictions_equal_the_trainers(
         compared.extend(
             {"row": row, "served": got, "trainer": own} for row, got, own in zip(rows, served, expected, strict=False)
         )
-        return "" if same(served, expected) else f"served {served}, the trainer says {expected}; rows {rows}"
+        return "" if same_values(served, expected) else f"served {served}, the trainer says {expected}; rows {rows}"
 
     tried, found = counter_example(rows_of(signature), deviation, examples=EXAMPLES)
     table = evidence("predictions compared", "table", compared[-20:])
@@ -91,11 +91,3 @@ def predictions_equal_the_trainers(
         yield passed(
             f"{len(compared)} predictions in {tried} batches drawn from the signature are equal", evidence=(table,)
         )
-
-
-def same(served: Sequence[Any], expected: Sequence[Any]) -> bool:
-    """Equal in number, order and value; floats to a relative 1e-9, the rounding of a JSON round trip being far below."""
-    return len(served) == len(expected) and all(
-        math.isclose(a, b, rel_tol=1e-9) if isinstance(a, float) and isinstance(b, int | float) else a == b
-        for a, b in zip(served, expected, strict=True)
-    )

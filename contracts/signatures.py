@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring.contracts import MUST, SHOULD, contract
-from trivet.contracts.serving import same
 from trivet.errors import CannotTell, UsageError
 from trivet.integration import (
     Signature,
@@ -24,6 +23,7 @@ from trivet.model.finding import Finding, evidence, failed, inconclusive, passed
 from trivet.model.handover import Handover, HttpExchange
 from trivet.model.stack import Stack
 from trivet.model.subjects import ModelDirectory
+from trivet.toolkit.comparison import same_values
 from trivet.toolkit.subjects import read_model_directory
 
 _OPEN_INFERENCE = "Open Inference Protocol v2: a request that the model cannot take is the client's error (4xx)"
@@ -350,7 +350,7 @@ def _refusal(exchange: HttpExchange, case: str, *, right: list[Any] | None = Non
     if exchange.status != 200:
         return inconclusive(f"HTTP {exchange.status} to {case}", evidence=proof)
     values = v2_values(exchange.body)
-    if right is not None and same(values, right):
+    if right is not None and same_values(values, right):
         return passed(f"{case} is answered as if it were sound: {values}", evidence=proof)
     return failed(f"HTTP 200 to {case}: silently answered {values}", evidence=proof)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from trivet.errors import PlatformError
 from trivet.host import limits
 from trivet.host.journal import Run
 from trivet.host.signals import uninterruptible
+from trivet.toolkit.waiting import eventually
 
 LABEL = "dev.trivet.run"
 """The label that every container of a run carries, with the run's id."""
@@ -104,20 +104,29 @@ class Containers:
         return container
 
     def _await(self, service: Service, container: Any, address: str) -> None:
-        deadline = time.monotonic() + limits.CONTAINER
-        while not service.ready(address):
+        def log_tail() -> str:
+            with _docker_errors(f"read the log of the {service.name}"):
+                log = b"".join(container.get_logs()).decode(errors="replace")
+            return "log tail:\n" + ("\n".join(log.rstrip().splitlines()[-15:]) or "(empty)")
+
+        def ready() -> bool:
+            if service.ready(address):
+                return True
             with _docker_errors(f"look at the container of the {service.name}"):
                 container.reload()
-                log = b"".join(container.get_logs()).decode(errors="replace")
-            words = "\n".join(log.rstrip().splitlines()[-15:]) or "(it wrote nothing)"
             if container.status != "running":
-                raise PlatformError(f"the container of the {service.name} ended; its last words:\n{words}")
-            if time.monotonic() > deadline:
-                raise PlatformError(
-                    f"the {service.name} was not ready within {limits.CONTAINER:g} s; its last words:\n{words}"
-                )
-            if self._stop.wait(limits.POLL):
-                raise PlatformError(f"the {service.name} was not ready when the session ended")
+                raise PlatformError(f"the container of the {service.name} ended; {log_tail()}")
+            return False
+
+        eventually(
+            f"the {service.name} to be ready",
+            ready,
+            timeout=limits.CONTAINER,
+            describe=lambda _: log_tail(),
+            raises=PlatformError,
+            poll=limits.POLL,
+            stop=self._stop,
+        )
 
 
 def require_docker() -> None:

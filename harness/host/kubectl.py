@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,11 @@ from typing import Any, TypeVar
 from trivet.errors import PlatformError
 from trivet.host.journal import MARK
 from trivet.host.signals import NUMBERS
+from trivet.toolkit.waiting import POLL, eventually
 
 FIELD_MANAGER = "trivet"
 CALL = 60.0
 """Seconds that one call may take, unless its caller says otherwise."""
-POLL = 0.5
-"""Seconds between two looks at a condition."""
 
 Json = Mapping[str, Any]
 T = TypeVar("T")
@@ -233,35 +231,27 @@ class Kubectl:
         what: str,
         look: Callable[[], T | None],
         *,
-        seconds: float,
+        timeout: float,
         status: Callable[[], str] = lambda: "",
         poll: float = POLL,
         stop: Event | None = None,
     ) -> T:
-        """The first answer of ``look`` that is not None, asked every ``poll`` seconds.
+        """The first answer of ``look`` that is not None (``trivet.toolkit.waiting.eventually``).
 
-        After ``seconds`` raises PlatformError with ``status()``, which should tell the state and recent output; at once when ``stop``
-        is set. Errors of ``look`` that the API server answers (a webhook that is not up, a connection refused) count as "not yet".
+        A KubectlError of ``look`` counts as "not yet": a webhook that is not up, a connection refused. On timeout raises PlatformError with
+        ``status()``, the state and recent output.
         """
-        deadline = time.monotonic() + seconds
-        trouble = ""
-        while True:
-            try:
-                found = look()
-            except KubectlError as error:
-                found, trouble = None, error.message
-            else:
-                trouble = ""
-            if found is not None:
-                return found
-            if time.monotonic() > deadline:
-                seen = _attempt(status)
-                told = "\n".join(part for part in (seen, trouble) if part)
-                raise PlatformError(
-                    f"{what}: not so within {seconds:g} s" + (f"; what there is:\n{told}" if told else "")
-                )
-            if (stop or Event()).wait(poll):
-                raise PlatformError(f"{what}: not so when the session ended")
+        return eventually(
+            what,
+            look,
+            timeout=timeout,
+            until=lambda found: True,
+            describe=lambda found: status(),
+            tolerate=KubectlError,
+            raises=PlatformError,
+            poll=poll,
+            stop=stop,
+        )
 
 
 def find_kubectl(binary: str = "kubectl") -> str:
@@ -287,25 +277,6 @@ def contexts(kubeconfig: Path | None = None, binary: str = "kubectl") -> list[st
     return done.stdout.split() if done.returncode == 0 else []
 
 
-def condition(document: Json, kind: str) -> Json:
-    """The entry of ``status.conditions`` of type ``kind``; empty when there is none."""
-    conditions = (document.get("status") or {}).get("conditions") or ()
-    return next((one for one in conditions if one.get("type") == kind), {})
-
-
-def told(document: Json) -> str:
-    """An object's conditions in one line each, for messages."""
-    conditions = (document.get("status") or {}).get("conditions") or ()
-    return "\n".join(
-        " ".join(
-            str(part)
-            for part in (one.get("type"), one.get("status"), one.get("reason", ""), one.get("message", ""))
-            if part
-        )
-        for one in conditions
-    )
-
-
 def _named(arguments: Sequence[str]) -> str:
     return "kubectl " + " ".join(arguments[:6])
 
@@ -325,10 +296,3 @@ def json_documents(text: str) -> list[dict[str, Any]]:
         document, position = decoder.raw_decode(text, start)
         found.append(document)
     return found
-
-
-def _attempt(status: Callable[[], str]) -> str:
-    try:
-        return status()
-    except PlatformError as error:
-        return error.message

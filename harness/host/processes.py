@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -20,6 +19,7 @@ from trivet.errors import PlatformError
 from trivet.host import limits
 from trivet.host.journal import MARK, Run, end, end_all
 from trivet.host.signals import uninterruptible
+from trivet.toolkit.waiting import eventually
 
 _FOREIGN = ("PYTHON", "MLFLOW", "MLSERVER", "KFP", "_KFP", "GUNICORN", "UVICORN", "VIRTUAL_ENV", "CONDA", "PIP_", "UV_")
 """What the variables of the user's shell begin with that would change how the software under test behaves."""
@@ -156,20 +156,28 @@ class Processes:
                 psutil.Process(popen.pid).nice(10)
         return process
 
-    def wait(self, process: Process, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
-        """Wait until ``condition()``. Raises PlatformError with the log's tail when the process ends or the time is up."""
-        deadline = time.monotonic() + seconds
-        while not condition():
+    def wait(self, process: Process, condition: Callable[[], bool], *, timeout: float, what: str) -> None:
+        """Wait until ``condition()``; ``what`` completes "to be". Raises PlatformError with the log's tail when the process ends or
+        after ``timeout`` seconds."""
+
+        def look() -> bool:
+            if condition():
+                return True
             if not process.running:
                 raise PlatformError(
-                    f"{process.name} ended with status {process.popen.returncode} before {what}; its last words:\n{process.tail()}"
+                    f"{process.name} ended with status {process.popen.returncode} before it was {what}; log tail:\n{process.tail()}"
                 )
-            if time.monotonic() > deadline:
-                raise PlatformError(
-                    f"{process.name}: not {what} within {seconds:g} s; its last words:\n{process.tail()}"
-                )
-            if self._closed.wait(limits.POLL):
-                raise PlatformError(f"{process.name}: not {what} when the session ended")
+            return False
+
+        eventually(
+            f"{process.name} to be {what}",
+            look,
+            timeout=timeout,
+            describe=lambda _: f"log tail:\n{process.tail()}",
+            raises=PlatformError,
+            poll=limits.POLL,
+            stop=self._closed,
+        )
 
     @uninterruptible
     def close(self) -> None:

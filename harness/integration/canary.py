@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trivet.errors import CannotTell, PlatformError, UsageError
+from trivet.integration.binomial import at_least, log_choose
 from trivet.integration.monitoring import error_rate, latency, request_rate
 
 OBSERVED, INTERVAL = 900.0, 60.0
@@ -236,7 +237,7 @@ def _errors(canary: Arm, stable: Arm, limits: Limits) -> _Looked:
             return _undecided(f"{said}: that is not the canary's own doing")
     harm = limits.at_once * limits.error_rate
     # So many errors are plain from a few requests on; that there are few enough takes more.
-    if rate > harm and (requests >= limits.requests or _at_least(errors, requests, harm) <= limits.doubt):
+    if rate > harm and (requests >= limits.requests or at_least(errors, requests, harm) <= limits.doubt):
         return _failed(f"{said}: more than {harm:.1%}", at_once=True)
     if requests < limits.requests:
         return _undecided(_few(requests, limits))
@@ -294,31 +295,14 @@ def _few(requests: int, limits: Limits) -> str:
 def _fell_to_the_first(bad: int, n: int, other_bad: int, other_n: int) -> float:
     """The probability that so many of the bad ones, or more, fall to the first of two arms that are equally good (Fisher's exact test)."""
     every, total = bad + other_bad, n + other_n
-    whole = _log_choose(total, n)
+    whole = log_choose(total, n)
     return min(
         1.0,
         math.fsum(
-            math.exp(_log_choose(every, k) + _log_choose(total - every, n - k) - whole)
+            math.exp(log_choose(every, k) + log_choose(total - every, n - k) - whole)
             for k in range(max(bad, n - (total - every)), min(every, n) + 1)
         ),
     )
-
-
-def _at_least(count: int, n: int, share: float) -> float:
-    """The probability of ``count`` or more out of ``n``, each with probability ``share``, which is less than 1."""
-    if not share:
-        return 0.0 if count else 1.0
-    return min(
-        1.0,
-        math.fsum(
-            math.exp(_log_choose(n, k) + k * math.log(share) + (n - k) * math.log1p(-share))
-            for k in range(count, n + 1)
-        ),
-    )
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
 _SILENT = "no request of the canary was counted"

@@ -14,6 +14,7 @@ from trivet.errors import CannotTell, TrivetError
 from trivet.integration import v2_values
 from trivet.model.scenario import Gauge, Mark, Timeline, TrafficBucket, Workload
 from trivet.model.traffic import Answer
+from trivet.toolkit.comparison import same_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ def answered_by(answer: Answer, models: Mapping[str, Sequence[Any]]) -> str:
         values = v2_values(answer.body)
     except TrivetError:
         return ""
-    return next((name for name, expected in models.items() if _same(values, expected)), "")
+    return next((name for name, expected in models.items() if same_values(values, expected)), "")
 
 
 def is_lost(answer: Answer, workload: Workload) -> bool:
@@ -141,14 +142,3 @@ def timeline(
             for name, points in gauges.items()
         ),
     )
-
-
-def _same(values: Sequence[Any], expected: Sequence[Any]) -> bool:
-    return len(values) == len(expected) and all(
-        math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9) if _number(one) and _number(other) else one == other
-        for one, other in zip(values, expected, strict=True)
-    )
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

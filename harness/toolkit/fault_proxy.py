@@ -11,8 +11,9 @@ from typing import Any
 from trivet.errors import PlatformError
 from trivet.model.clients import FaultInjector
 from trivet.model.fault import PIPELINES, PLATFORM, AffectedObject, Fault, Verb
-from trivet.toolkit.faults import reach
-from trivet.toolkit.watch import until
+from trivet.toolkit.readiness import describe_conditions, is_ready, ready_pods, selector_of
+from trivet.toolkit.tcp_probe import Connection, probe_tcp
+from trivet.toolkit.waiting import eventually
 
 FAULT_PROXY = "trivet-fault-proxy"
 SELECTED = {"trivet.dev/fault": "proxy"}
@@ -112,8 +113,8 @@ def unanswered(service: str, *, host: str, port: int, image: str, pod: str) -> F
     """Packets to ``service`` are dropped: its address leads to a pod whose kernel answers none. Verified when ``pod`` times out."""
 
     def verify_injected(injector: FaultInjector) -> str:
-        how = reach(injector, pod, host, port)
-        return f"a connection from {pod} to {host}:{port} is {how}" if how == "dropped" else ""
+        seen = probe_tcp(injector, pod, host, port, namespace=PIPELINES)
+        return f"TCP probe from {pod} to {host}:{port}: {seen}" if seen is Connection.TIMED_OUT else ""
 
     return _fault_proxy(
         service,
@@ -146,10 +147,12 @@ def _fault_proxy(
         selector: Mapping[str, str] = found["spec"]["selector"]
         injector.create(_allow_proxy(selector))
         injector.create(_pod(image, port, f"{_address(injector, service, selector)}:{port}", behaviour))
-        until(
+        eventually(
             f"pod {FAULT_PROXY} to be Ready",
-            lambda: _ready(injector.get("pod", FAULT_PROXY, namespace=PLATFORM) or {}) or None,
-            seconds=STARTED,
+            lambda: injector.get("pod", FAULT_PROXY, namespace=PLATFORM) or {},
+            until=is_ready,
+            describe=lambda seen: describe_conditions(seen or {}),
+            timeout=STARTED,
         )
         away = dict.fromkeys(selector)
         injector.patch("service", service, {"spec": {"selector": {**away, **SELECTED}}}, namespace=PLATFORM)
@@ -160,18 +163,9 @@ def _fault_proxy(
 
 
 def _address(injector: FaultInjector, service: str, selector: Mapping[str, str]) -> str:
-    pods = injector.find(
-        "pod", namespace=PLATFORM, selector=",".join(f"{key}={value}" for key, value in selector.items())
-    )
-    for pod in pods:
-        if _ready(pod) and "deletionTimestamp" not in pod["metadata"]:
-            return str(pod["status"]["podIP"])
+    for pod in ready_pods(injector.find("pod", namespace=PLATFORM, selector=selector_of(selector))):
+        return str(pod["status"]["podIP"])
     raise PlatformError(f"service {service} has no ready pod for the fault proxy to forward to")
-
-
-def _ready(pod: Mapping[str, Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
 def _allow_proxy(selector: Mapping[str, str]) -> dict[str, Any]:

@@ -11,37 +11,13 @@ from trivet.errors import PlatformError
 from trivet.model.clients import FaultInjector
 from trivet.model.fault import PIPELINES, AffectedObject, Fault, Verb
 from trivet.toolkit.merge_patch import holds
-from trivet.toolkit.watch import until
+from trivet.toolkit.readiness import is_terminating, selector_of
+from trivet.toolkit.tcp_probe import Connection, probe_tcp
+from trivet.toolkit.waiting import eventually
 
 CUT = "trivet-fault-cut"
 DNS: Mapping[str, Any] = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
 """An egress rule for DNS."""
-KEPT = ("refused", "dropped", "unresolved")
-
-_CONNECT = """
-import socket, sys
-try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3).close()
-except socket.gaierror: print("unresolved")
-except (TimeoutError, socket.timeout): print("dropped")
-except OSError: print("refused")
-else: print("open")
-"""
-
-
-def reach(injector: FaultInjector, pod: str, host: str, port: int, *, namespace: str = PIPELINES) -> str:
-    """The result of a TCP connection from a pod that has Python: ``open``, ``refused``, ``dropped`` or ``unresolved``.
-
-    Raises PlatformError when the command fails in the pod.
-    """
-    status, output = injector.execute(
-        pod, ["python", "-c", _CONNECT, host, str(port)], namespace=namespace, seconds=30.0
-    )
-    if status:
-        raise PlatformError(
-            f"the TCP probe from {pod} to {host}:{port} exited with status {status}: {output.strip()[-200:]}"
-        )
-    return output.strip()
 
 
 def network_cut(
@@ -55,7 +31,7 @@ def network_cut(
 ) -> Fault:
     """A NetworkPolicy that allows the pods of a namespace only the egress rules ``spared``, which must not include ``host``:``port``.
 
-    Verified when a connection from ``pod``, of that namespace, is refused or dropped, or the name does not resolve.
+    Verified when a connection from ``pod``, of that namespace, is refused or times out, or the name does not resolve.
     """
     policy = {
         "apiVersion": "networking.k8s.io/v1",
@@ -65,8 +41,8 @@ def network_cut(
     }
 
     def verify_injected(injector: FaultInjector) -> str:
-        how = reach(injector, pod, host, port, namespace=namespace)
-        return f"a connection from {pod} to {host}:{port} is {how}" if how in KEPT else ""
+        seen = probe_tcp(injector, pod, host, port, namespace=namespace)
+        return "" if seen is Connection.OPEN else f"TCP probe from {pod} to {host}:{port}: {seen}"
 
     return Fault(
         name=f"a NetworkPolicy denies the {namespace} namespace egress to {host}:{port}",
@@ -136,7 +112,7 @@ def stopped(name: str, *, namespace: str, kind: str = "deployment", budget: floa
         gone = spec.get("replicas") == 0 and not (found.get("status") or {}).get("replicas")
         # A terminating pod is not among the replicas, and may serve until its grace period ends.
         labels = (spec.get("selector") or {}).get("matchLabels") or {}
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        selector = selector_of(labels)
         if not gone or (selector and injector.find("pod", namespace=namespace, selector=selector)):
             return ""
         return f"{kind} {name} has 0 replicas and no pod"
@@ -159,7 +135,9 @@ def restarted(selector: str, *, names: str, namespace: str, count: int = 1, drai
     deleted: dict[str, str] = {}
 
     def inject(injector: FaultInjector) -> None:
-        running = [pod for pod in injector.find("pod", namespace=namespace, selector=selector) if not _terminating(pod)]
+        running = [
+            pod for pod in injector.find("pod", namespace=namespace, selector=selector) if not is_terminating(pod)
+        ]
         for pod in running[:count]:
             deleted[pod["metadata"]["name"]] = pod["metadata"]["uid"]
             injector.replace(pod["metadata"]["name"], namespace=namespace)
@@ -170,7 +148,7 @@ def restarted(selector: str, *, names: str, namespace: str, count: int = 1, drai
         now = {
             pod["metadata"]["uid"]
             for pod in injector.find("pod", namespace=namespace, selector=selector)
-            if not (draining and _terminating(pod))
+            if not (draining and is_terminating(pod))
         }
         how = "gone or terminating" if draining else "gone"
         return f"{', '.join(deleted)}: {how}" if deleted and not now & set(deleted.values()) else ""
@@ -280,10 +258,8 @@ def in_turn(*faults: Fault) -> Fault:
     """Faults injected one after the other, each once the one before is verified. Verified when all of them are."""
 
     def verify(fault: Fault, injector: FaultInjector) -> None:
-        until(
-            f"the fault to be verified: {fault.name}",
-            lambda: fault.verify_injected(injector) or None,
-            seconds=fault.budget,
+        eventually(
+            f"the fault to be verified: {fault.name}", lambda: fault.verify_injected(injector), timeout=fault.budget
         )
 
     def inject(injector: FaultInjector) -> str | None:
@@ -316,10 +292,6 @@ def idle(fault: Fault) -> Fault:
         verify_injected=fault.verify_injected,
         budget=min(fault.budget, 5.0),
     )
-
-
-def _terminating(pod: Mapping[str, Any]) -> bool:
-    return "deletionTimestamp" in pod["metadata"]
 
 
 def _encoded(values: Mapping[str, str]) -> dict[str, str]:

@@ -6,10 +6,10 @@ plainly wrong pass in the end.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from trivet.errors import CannotTell, UsageError
+from trivet.integration.binomial import at_most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +54,6 @@ def plan_share(share: float, *, n: int, alpha: float, power: float) -> ShareTest
     )
 
 
-def at_most(count: int, n: int, share: float) -> float:
-    """The probability of ``count`` or fewer out of ``n``, each with probability ``share``."""
-    if count < 0:
-        return 0.0
-    return min(1.0, math.fsum(_mass(k, n, share) for k in range(min(count, n) + 1)))
-
-
 def _accepted(share: float, n: int, alpha: float) -> tuple[int, int]:
     low = 0
     while at_most(low, n, share) <= alpha / 2:
@@ -81,10 +74,3 @@ def _visible(share: float, n: int, low: int, high: int, power: float) -> float:
         if all(at_most(low - 1, n, side) + at_most(n - high - 1, n, 1 - side) >= power for side in sides):
             return deviation
     return 1.0
-
-
-def _mass(k: int, n: int, share: float) -> float:
-    if share in (0.0, 1.0):
-        return float(k == n * share)
-    choices = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-    return math.exp(choices + k * math.log(share) + (n - k) * math.log1p(-share))

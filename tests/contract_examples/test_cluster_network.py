@@ -14,6 +14,7 @@ from contract_examples.registry import failing, passing
 from trivet.contracts import network
 from trivet.model.finding import Finding
 from trivet.targets.cluster.session import ClusterSession
+from trivet.toolkit.tcp_probe import Connection
 
 pytestmark = pytest.mark.cluster
 
@@ -28,7 +29,7 @@ def policy(session: ClusterSession, namespace: str, spec: Mapping[str, Any], *, 
 
     def settle(*, changed: bool) -> None:
         deadline = time.monotonic() + network.EFFECT
-        while ((network._probed(cluster, path) == network.OPEN) is path.allowed) is changed:
+        while ((network._probed(cluster, path) == Connection.OPEN) is path.allowed) is changed:
             assert time.monotonic() < deadline, f"{until} is {'not ' if changed else 'still '}as the policy has it"
             time.sleep(0.5)
 

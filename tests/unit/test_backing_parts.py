@@ -116,10 +116,10 @@ def test_a_container_that_may_exist_half_is_removed_and_in_the_journal(
     assert [entry["event"] for entry in journal(run)] == ["owner", "cleanup"]
 
 
-def test_a_container_that_ends_is_an_error_with_its_last_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_that_ends_is_an_error_with_its_log_tail(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         containers_of(run, monkeypatch, FakeContainer([], status="exited")) as started,
-        pytest.raises(PlatformError, match=r"container of the store ended; its last words:\nhello\nno such table"),
+        pytest.raises(PlatformError, match=r"container of the store ended; log tail:\nhello\nno such table"),
     ):
         started.start(service(ready=lambda address: False))
 
@@ -130,7 +130,10 @@ def test_a_container_that_never_gets_ready_is_not_waited_for_for_ever(
     monkeypatch.setattr(containers.limits, "CONTAINER", 0.05)
     with (
         containers_of(run, monkeypatch, FakeContainer([])) as started,
-        pytest.raises(PlatformError, match=r"not ready within 0\.05 s"),
+        pytest.raises(
+            PlatformError,
+            match=r"timed out after 0\.05 s waiting for the store to be ready: last seen log tail:\nhello",
+        ),
     ):
         started.start(service(ready=lambda address: False))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trivet.errors import PlatformError
-from trivet.host.kubectl import Kubectl, KubectlError, condition, contexts, told
+from trivet.host.kubectl import Kubectl, KubectlError, contexts
 
 
 def script(folder: Path, body: str) -> str:
@@ -86,8 +86,8 @@ def test_waiting_that_runs_out_shows_the_state_and_the_last_error() -> None:
         raise KubectlError("kubectl get pod", "connection refused")
 
     with pytest.raises(PlatformError) as caught:
-        Kubectl(context="c").wait_for("pod x runs", look, seconds=0, status=lambda: "phase Pending", poll=0.01)
-    assert "pod x runs: not so within 0 s" in caught.value.message
+        Kubectl(context="c").wait_for("pod x to run", look, timeout=0, status=lambda: "phase Pending", poll=0.01)
+    assert "timed out after 0 s waiting for pod x to run: last seen" in caught.value.message
     assert "phase Pending" in caught.value.message
     assert "connection refused" in caught.value.message
 
@@ -95,17 +95,10 @@ def test_waiting_that_runs_out_shows_the_state_and_the_last_error() -> None:
 def test_waiting_ends_with_the_session() -> None:
     ended = threading.Event()
     ended.set()
-    with pytest.raises(PlatformError, match="when the session ended"):
-        Kubectl(context="c").wait_for("x", lambda: None, seconds=60, stop=ended)
+    with pytest.raises(PlatformError, match="the session ended while waiting for x"):
+        Kubectl(context="c").wait_for("x", lambda: None, timeout=60, stop=ended)
 
 
 def test_contexts_of_no_kubeconfig_are_none(tmp_path: Path) -> None:
     assert contexts(tmp_path / "nothing", script(tmp_path, "sys.exit(1)")) == []
     assert contexts(None, script(tmp_path, "print('a'); print('b')")) == ["a", "b"]
-
-
-def test_conditions_are_found_by_type_and_told_in_a_line_each() -> None:
-    document = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NoPod", "message": "m"}]}}
-    assert condition(document, "Ready")["reason"] == "NoPod"
-    assert condition({}, "Ready") == {}
-    assert told(document) == "Ready False NoPod m"

@@ -84,8 +84,8 @@ def test_a_pod_without_a_node_is_told_with_the_schedulers_words() -> None:
 
 def test_a_service_without_pods_is_told_with_its_own_conditions() -> None:
     found = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NoRuntime"}]}}
-    assert "Ready False NoRuntime" in services(Seen(found))._why("m", found)
-    assert "it has no conditions" in services(Seen({}))._why("m", {})
+    assert "Ready=False (NoRuntime)" in services(Seen(found))._why("m", found)
+    assert "no conditions" in services(Seen({}))._why("m", {"metadata": {}})
 
 
 def test_a_knative_service_is_asked_through_the_ingress_by_its_host_name() -> None:

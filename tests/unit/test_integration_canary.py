@@ -11,7 +11,8 @@ import pytest
 
 from trivet.errors import CannotTell, PlatformError, UsageError
 from trivet.integration import Arm, Check, Decision, Limits, Standing, check, judge, measured, observe
-from trivet.integration.canary import Aspect, _at_least, _fell_to_the_first
+from trivet.integration.binomial import at_least
+from trivet.integration.canary import Aspect, _fell_to_the_first
 
 GOOD = Arm(requests=400, errors=0, p99=0.05, known=50, right=49)
 STABLE = Arm(requests=1600, errors=2, p99=0.05, known=50, right=49)
@@ -222,9 +223,9 @@ def test_no_series_and_no_traffic_are_not_zero_errors() -> None:
 def test_chances_are_the_exact_ones() -> None:
     assert _fell_to_the_first(3, 3, 0, 3) == pytest.approx(1 / math.comb(6, 3))
     assert _fell_to_the_first(0, 10, 5, 10) == pytest.approx(1.0)
-    assert _at_least(2, 2, 0.5) == pytest.approx(0.25)
-    assert _at_least(0, 7, 0.1) == pytest.approx(1.0)
-    assert (_at_least(0, 7, 0.0), _at_least(1, 7, 0.0)) == (1.0, 0.0)
+    assert at_least(2, 2, 0.5) == pytest.approx(0.25)
+    assert at_least(0, 7, 0.1) == pytest.approx(1.0)
+    assert (at_least(0, 7, 0.0), at_least(1, 7, 0.0)) == (1.0, 0.0)
 
 
 def test_of_equal_revisions_hardly_any_canary_is_held_worse() -> None:

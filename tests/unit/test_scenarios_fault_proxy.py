@@ -58,7 +58,7 @@ FAULTS = pytest.mark.parametrize(
     [
         (SLOWED, met(200, 0.1, ""), met(200, 3.2)),
         (FAILING, met(200, 0.1, ""), met(503, 0.1)),
-        (UNANSWERED, "open", "dropped"),
+        (UNANSWERED, "probe: open", "probe: timed out"),
     ],
     ids=["slowed", "failing", "unanswered"],
 )

@@ -73,7 +73,7 @@ class Platform:
         self.faults.connection = self.connection
 
     def connection(self) -> str:
-        return "refused" if self.faults.taken[-1].changed_objects else "open"
+        return "probe: refused" if self.faults.taken[-1].changed_objects else "probe: open"
 
     # -- pipelines
 

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from trivet.errors import CannotTell, UsageError
-from trivet.toolkit.statistics import at_most, plan_share
+from trivet.integration.binomial import at_most
+from trivet.toolkit.statistics import plan_share
 
 SPLIT = plan_share(0.2, n=1000, alpha=0.001, power=0.99)
 

@@ -149,9 +149,9 @@ def _runs(folder: ClusterFolder, kubectl: Kubectl) -> bool:
         for node in nodes(folder.name):
             start(node)
         kubectl.wait_for(
-            f"the API server of {folder.name}",
+            f"the API server of {folder.name} to be ready",
             lambda: kubectl.raw("/readyz", seconds=10) or None,
-            seconds=limits.RETURN,
+            timeout=limits.RETURN,
             poll=limits.POLL,
         )
     except PlatformError:

@@ -91,9 +91,9 @@ class Installation:
         if definitions:
             # kubectl gives up at once on a definition that has no conditions at all yet: then it is asked again.
             self._kubectl.wait_for(
-                f"install {step.name}: its resource definitions",
+                f"the CustomResourceDefinitions of {step.name} to be established",
                 lambda: self._established(definitions),
-                seconds=limits.APPLY,
+                timeout=limits.APPLY,
                 poll=limits.POLL,
                 stop=self._stop,
             )
@@ -124,7 +124,7 @@ class Installation:
             return True
 
         self._kubectl.wait_for(
-            f"install {step.name}: applying it", attempt, seconds=limits.APPLY, poll=limits.POLL, stop=self._stop
+            f"{step.name} to be applied", attempt, timeout=limits.APPLY, poll=limits.POLL, stop=self._stop
         )
 
     def _await(self, step: InstallStep, wanted: Sequence[str]) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trivet.errors import UsageError
-from trivet.host.kubectl import KubectlError, condition
+from trivet.host.kubectl import KubectlError
+from trivet.integration import is_ready
 from trivet.model.clients import Refused
 from trivet.model.handover import HttpExchange
 from trivet.model.network import NetworkPath
@@ -99,7 +100,7 @@ class Cluster:
         """Delete an object; it is gone when this returns. Of a service that is not ready the evidence is collected first."""
         where = self._namespaces.known(namespace)
         found = self._check_ours(kind, name, where)
-        if found and kind.lower() in INFERENCE_SERVICES and condition(found, "Ready").get("status") != "True":
+        if found and kind.lower() in INFERENCE_SERVICES and not is_ready(found):
             self._evidence.glimpse(found)
             self._evidence.collect(name=name)
         self._kubectl.delete(kind, name, namespace=where, seconds=limits.DELETED)

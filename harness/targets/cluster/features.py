@@ -14,20 +14,13 @@ from trivet.targets.cluster import limits
 from trivet.targets.cluster.metrics import Prometheus
 from trivet.targets.cluster.namespaces import Namespaces
 from trivet.targets.cluster.pods import JobPod
+from trivet.toolkit.tcp_probe import Connection, probe_command, read_probe
+from trivet.toolkit.waiting import last_answer
 
 KNATIVE_NAMESPACE = "knative-serving"
 PORT = 8099
 
 _LISTEN = "import http.server; http.server.ThreadingHTTPServer(('', {port}), http.server.BaseHTTPRequestHandler).serve_forever()"
-_CONNECT = """
-import socket, sys
-try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2).close()
-except socket.gaierror: print("unresolved")
-except (TimeoutError, socket.timeout): print("dropped")
-except OSError as error: print("refused")
-else: print("open")
-"""
 
 
 def of_components(kubectl: Kubectl, prometheus: str) -> dict[str, str]:
@@ -70,7 +63,7 @@ def network_policy(kubectl: Kubectl, namespaces: Namespaces, source: JobPod, lis
         interactive=False,
     )
     kubectl.run(*listening)
-    if (how := _until(source, address, wanted=True)) != "open":
+    if (how := _observed(source, address, is_open=True)) is not Connection.OPEN:
         raise PlatformError(f"the probe did not even connect without a policy: {how}")
     policy: dict[str, Any] = {
         "apiVersion": "networking.k8s.io/v1",
@@ -89,29 +82,29 @@ def network_policy(kubectl: Kubectl, namespaces: Namespaces, source: JobPod, lis
     began = time.monotonic()
     kubectl.apply(policy)
     try:
-        how = _until(source, address, wanted=False)
+        how = _observed(source, address, is_open=False)
         seconds = time.monotonic() - began
     finally:
         kubectl.delete("networkpolicy", policy["metadata"]["name"], namespace=listener.namespace)
-    if how == "open":
+    if how is Connection.OPEN:
         return ""
-    if (again := _until(source, address, wanted=True)) != "open":
+    if (again := _observed(source, address, is_open=True)) is not Connection.OPEN:
         raise PlatformError(f"the probe stayed closed after the policy was gone: {again}")
     return f"a connection between two pods was {how} {seconds:.1f} s after a policy that allows none, and open before and after"
 
 
-def reach(pod: JobPod, host: str, port: int) -> str:
-    """``open``, ``refused``, ``dropped`` or ``unresolved``: what became of a TCP connection from a pod."""
-    return pod.run("python", "-c", _CONNECT, host, str(port)).decode().strip()
+def probe_from(pod: JobPod, host: str, port: int) -> Connection:
+    """What becomes of a TCP connection from one of the session's pods."""
+    return read_probe(pod.run(*probe_command(host, port, timeout=2.0)).decode())
 
 
-def _until(source: JobPod, address: str, *, wanted: bool) -> str:
-    deadline = time.monotonic() + limits.POLICY
-    while True:
-        how = reach(source, address, PORT)
-        if (how == "open") is wanted or time.monotonic() > deadline:
-            return how
-        time.sleep(0.5)
+def _observed(source: JobPod, address: str, *, is_open: bool) -> Connection:
+    """The connection once it is open, or closed, as asked for; as it still is when POLICY seconds are over."""
+    return last_answer(
+        lambda: probe_from(source, address, PORT),
+        until=lambda seen: (seen is Connection.OPEN) is is_open,
+        timeout=limits.POLICY,
+    )
 
 
 def _data(kubectl: Kubectl, name: str) -> Mapping[str, str] | None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from trivet.host.kubectl import Kubectl, condition
+from trivet.host.kubectl import Kubectl
 from trivet.host.processes import Processes
 from trivet.host.worker import Worker
+from trivet.integration import is_ready
 from trivet.targets.cluster import limits
 
 HOME = "/trivet"
@@ -85,13 +86,12 @@ class JobPod:
         """Return once its container runs. Raises PlatformError with the pod's state and events when it does not in time."""
 
         def look() -> bool | None:
-            found = self.kubectl.get("pod", self.name, namespace=self.namespace)
-            return True if found and condition(found, "Ready").get("status") == "True" else None
+            return is_ready(self.kubectl.get("pod", self.name, namespace=self.namespace) or {}) or None
 
         self.kubectl.wait_for(
-            f"pod {self.name} in {self.namespace} runs",
+            f"pod {self.name} in {self.namespace} to be Ready",
             look,
-            seconds=limits.PODS,
+            timeout=limits.PODS,
             status=lambda: pod_state(self.kubectl, self.name, self.namespace),
             stop=stop,
         )

@@ -63,7 +63,7 @@ def forwarded(processes: Processes, name: str, command: list[str], pattern: str)
     """Start a kubectl that listens on a port of its choice; the process, and the URL that it names by ``pattern``."""
     process = processes.start(name, command, environment=streaming_environment())
     processes.wait(
-        process, lambda: bool(re.search(pattern, process.text())), seconds=limits.PROXY, what="listening on a port"
+        process, lambda: bool(re.search(pattern, process.text())), timeout=limits.PROXY, what="listening on a port"
     )
     found = re.search(pattern, process.text())
     assert found is not None

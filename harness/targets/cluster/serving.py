@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from trivet.errors import CannotTell, PlatformError
-from trivet.host.kubectl import condition, told
+from trivet.integration import is_ready
 from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster import limits
 from trivet.targets.cluster.client import Cluster
@@ -21,6 +21,8 @@ from trivet.targets.cluster.pods import container_state
 from trivet.targets.cluster.proxy import ApiProxy
 from trivet.targets.cluster.traffic import Address
 from trivet.targets.common.clients import HttpServing, cause
+from trivet.toolkit.readiness import conditions, describe_conditions, service_pods
+from trivet.toolkit.waiting import last_answer
 
 CONTAINER = "kserve-container"
 INITIALIZER = "storage-initializer"
@@ -84,7 +86,7 @@ class Services:
             return Address(url=self._proxy.service(self._cluster.namespace, f"{name}-predictor", 80), headers={})
         url = str((found.get("status") or {}).get("url") or "")
         if not url:
-            raise CannotTell(f"InferenceService {name} has no URL: {told(found) or 'no conditions'}")
+            raise CannotTell(f"InferenceService {name} has no URL: {describe_conditions(found)}")
         return Address(
             url=self._access.ingress.rstrip("/"), headers={"Host": url.partition("://")[2].partition("/")[0]}
         )
@@ -97,16 +99,12 @@ class Services:
     def log(self, name: str) -> str:
         """The runtime's log: of every pod of the service, what its container said before a restart first; the last that was seen."""
         texts = []
-        for pod in self._pods(name):
+        for pod in service_pods(self._cluster, name):
             for previous in (True, False):
                 texts.append(self._cluster.log(pod["metadata"]["name"], CONTAINER, previous=previous))
         if text := "".join(texts):
             self._logs[name] = text
         return self._logs.get(name, "")
-
-    def _pods(self, name: str) -> list[Mapping[str, Any]]:
-        found = self._cluster.get("pod", selector=f"serving.kserve.io/inferenceservice={name}")
-        return list((found or {}).get("items", ()))
 
     def _wait(self, name: str) -> str:
         """Why the service does not get ready; empty once its model answers ready by the way that clients take."""
@@ -116,7 +114,7 @@ class Services:
                 found = self._cluster.get("inferenceservice", name) or {}
                 if found:
                     self._evidence.glimpse(found)
-                if condition(found, "Ready").get("status") == "True":
+                if is_ready(found):
                     return self._routed(name)
                 if failure := self._stuck(name):
                     return failure
@@ -127,27 +125,30 @@ class Services:
 
     def _routed(self, name: str) -> str:
         """Ready by its status: wait until the model itself says so through the ingress, which may learn of it later."""
-        deadline = time.monotonic() + limits.ROUTED
-        seen = ""
-        while time.monotonic() < deadline and not self._stop.is_set():
-            with contextlib.suppress(CannotTell):
+
+        def trouble() -> str:
+            try:
                 address = self.address(name)
-                url = f"{address.url}/v2/models/{name}/ready"
-                try:
-                    with requests.Session() as session:
-                        session.trust_env = False
-                        answer = session.get(url, headers=dict(address.headers), timeout=10)
-                    if answer.status_code == 200:
-                        return ""
-                    seen = f"HTTP {answer.status_code} {answer.text[:200]}".strip()
-                except requests.RequestException as error:
-                    seen = str(error)
-            time.sleep(0.3)
-        return f"Ready=True, and within {limits.ROUTED:g} s GET /v2/models/{name}/ready did not answer 200: {seen}"
+                with requests.Session() as session:
+                    session.trust_env = False
+                    url = f"{address.url}/v2/models/{name}/ready"
+                    answer = session.get(url, headers=dict(address.headers), timeout=10)
+            except CannotTell as error:
+                return error.message
+            except requests.RequestException as error:
+                return str(error)
+            return "" if answer.status_code == 200 else f"HTTP {answer.status_code} {answer.text[:200]}".strip()
+
+        seen = last_answer(trouble, until=lambda seen: not seen, timeout=limits.ROUTED, poll=0.3, stop=self._stop)
+        return (
+            f"Ready=True, and after {limits.ROUTED:g} s GET /v2/models/{name}/ready still does not answer 200: {seen}"
+            if seen
+            else ""
+        )
 
     def _stuck(self, name: str) -> str:
         """The cause when a container has restarted too often to come to anything."""
-        for pod in self._pods(name):
+        for pod in service_pods(self._cluster, name):
             status = pod.get("status") or {}
             for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
                 if one.get("restartCount", 0) >= limits.RESTARTS.get(one["name"], math.inf):
@@ -161,13 +162,12 @@ class Services:
         return "".join(self._cluster.log(name, container, previous=previous) for previous in (True, False))
 
     def _why(self, name: str, found: Mapping[str, Any]) -> str:
-        for pod in self._pods(name):
+        for pod in service_pods(self._cluster, name):
             status = pod.get("status") or {}
             for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
                 if not one.get("ready") and one["name"] in (INITIALIZER, CONTAINER):
                     said = cause(self._said(pod, one["name"]))
                     return f"not Ready within {limits.READY:g} s; {one['name']} is {container_state(one)}: {said}"
-            if unscheduled := condition(pod, "PodScheduled").get("message"):
+            if unscheduled := conditions(pod).get("PodScheduled", {}).get("message"):
                 return f"not Ready within {limits.READY:g} s; its pod is not scheduled: {unscheduled}"
-        conditions = "; ".join(told(found).splitlines()) or "it has no conditions"
-        return f"not Ready within {limits.READY:g} s: {conditions}"
+        return f"not Ready within {limits.READY:g} s: {describe_conditions(found)}"

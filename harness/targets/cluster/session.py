@@ -253,9 +253,9 @@ class ClusterSession(HandoverSession):
             return None
 
         self.access.kubectl.wait_for(
-            f"the tracking server answers at {url}/health",
+            f"the tracking server to answer at {url}/health",
             look,
-            seconds=limits.TRACKING,
+            timeout=limits.TRACKING,
             stop=self._processes.closed,
         )
         return Tracking(uri=uri, url=url)

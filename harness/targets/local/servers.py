@@ -108,7 +108,7 @@ def _start(
             processes.wait(
                 process,
                 lambda: answers(f"http://127.0.0.1:{ports[0]}{path}") and process.listens_on(ports[0]),  # noqa: B023
-                seconds=seconds,
+                timeout=seconds,
                 what=f"answering on port {ports[0]}",
             )
         except PlatformError as error:

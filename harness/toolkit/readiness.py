@@ -1,0 +1,65 @@
+"""What Kubernetes objects say of their state: conditions, readiness, and the pods of a service that are ready."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trivet.integration import is_ready
+from trivet.model.clients import ClusterClient
+
+__all__ = [
+    "conditions",
+    "describe_conditions",
+    "is_ready",
+    "is_terminating",
+    "ready_pods",
+    "selector_of",
+    "service_pods",
+]
+
+OF_SERVICE = "serving.kserve.io/inferenceservice"
+"""The label by which KServe marks the pods and revisions of an InferenceService; its value is the name of that."""
+
+Object = Mapping[str, Any]
+
+
+def conditions(observed: Object) -> dict[str, Object]:
+    """Type → condition (``status``, ``reason``, ``message`` …) of an object's ``status.conditions``; of none when it has no status yet."""
+    return {str(one.get("type")): one for one in (observed.get("status") or {}).get("conditions") or ()}
+
+
+def describe_conditions(observed: Object) -> str:
+    """The conditions that are not True: ``Ready=Unknown (PodInitializing: …); IngressReady=False``."""
+    if not observed:
+        return "no such object"
+    found = conditions(observed)
+    if not found:
+        return "no conditions"
+    return "; ".join(_words(one) for one in found.values() if one.get("status") != "True") or "all conditions True"
+
+
+def _words(condition: Object) -> str:
+    why = ": ".join(str(condition[key]) for key in ("reason", "message") if condition.get(key))
+    return f"{condition.get('type')}={condition.get('status')}" + (f" ({why})" if why else "")
+
+
+def is_terminating(pod: Object) -> bool:
+    """Whether a pod was told to end; until it has, it may go on answering."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def service_pods(cluster: ClusterClient, service: str) -> list[Object]:
+    """The pods of an InferenceService, those that are ending included."""
+    found = cluster.get("pod", selector=f"{OF_SERVICE}={service}") or {}
+    return list(found.get("items") or ())
+
+
+def ready_pods(pods: Sequence[Object]) -> list[Object]:
+    """Those of ``pods`` that are Ready and not ending."""
+    return [pod for pod in pods if is_ready(pod) and not is_terminating(pod)]
+
+
+def selector_of(labels: Mapping[str, str]) -> str:
+    """A label selector for objects that have all of ``labels``."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
