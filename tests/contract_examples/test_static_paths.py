@@ -180,7 +180,9 @@ def test_a_manifest_without_a_uri(contract: str, text: str) -> None:
 
 @failing("paths.storage_uri_ends_with_slash", because='does not end in "/"', at="storageUri: ")
 def test_an_s3_prefix_without_slash() -> list[Finding]:
-    return findings("paths.storage_uri_ends_with_slash", manifest("s3://models/1/0123/artifacts/model"))
+    found = findings("paths.storage_uri_ends_with_slash", manifest("s3://models/1/0123/artifacts/model"))
+    assert len(found) == 1
+    return found
 
 
 @pytest.mark.parametrize("model_format", ["mlflow", "sklearn"])
