@@ -18,7 +18,7 @@ from sides import spread, table
 
 from trivet.model.events import Event, PhaseEnded
 from trivet.provision.kind import up as kind
-from trivet.provision.kind.steps import Step
+from trivet.provision.kind.steps import InstallStep
 from trivet.stacks.read import load_stack
 
 STACK = "2024.11-fixed"
@@ -73,7 +73,7 @@ def turn(stack: kind.Stack, source: kind.Source) -> Turn:
     return Turn(time.perf_counter() - began, phases)
 
 
-def chained(steps: Sequence[Step]) -> list[Step]:
+def chained(steps: Sequence[InstallStep]) -> list[InstallStep]:
     """The same steps, each of which begins when the one before it is ready."""
     before = [(), *((step.name,) for step in steps)]
     return [replace(step, needs=(*step.needs, *first)) for step, first in zip(steps, before, strict=False)]

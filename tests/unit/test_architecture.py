@@ -95,6 +95,10 @@ def test_loading_the_plugin_loads_nothing_of_trivet_but_the_plugin() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
+def test_the_benchmarks_import_what_there_is() -> None:
+    subprocess.run([sys.executable, "-c", "import run"], cwd=ROOT / "benchmarks", check=True, timeout=30)
+
+
 def test_every_package_is_in_the_distribution() -> None:
     import tomllib
 
