@@ -20,7 +20,7 @@ class Role:
 
     ``python`` is the version that the environment is made with, ``image_python`` the one inside the published image where
     there is one. ``constraints`` hold versions without asking for the packages. ``pins`` maps normalised distribution names to
-    the versions that the lock holds for this machine.
+    the versions that the lock holds for this machine. ``title`` is what messages call it; without one, the role of the lock's stack.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Role:
     image: str = ""
     image_python: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

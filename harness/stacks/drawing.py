@@ -18,7 +18,8 @@ def drawing_role() -> Role:
     """Hypothesis by the lock beside :data:`JOB`, on the Python that runs trivet."""
     lock = JOB.with_suffix(".lock")
     return Role(
-        name="Hypothesis",
+        name="drawing",
+        title="Hypothesis",
         python=str(Path(sys.executable).resolve()),
         requires=("hypothesis",),
         cutoff="",

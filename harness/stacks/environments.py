@@ -21,7 +21,6 @@ from filelock import FileLock, Timeout
 
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
-from trivet.stacks.read import STACK_FILE
 from trivet.stacks.subprocesses import ENDING
 from trivet.stacks.uv import TIMEOUT, run_uv
 
@@ -233,5 +232,4 @@ def _python(folder: Path) -> Path:
 
 
 def _name(role: Role) -> str:
-    stack = role.lock.parent
-    return f"the {role.name} of stack {stack.name}" if (stack / STACK_FILE).is_file() else role.name
+    return role.title or f"the {role.name} of stack {role.lock.parent.name}"
