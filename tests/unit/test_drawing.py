@@ -207,12 +207,12 @@ def test_what_the_process_printed_is_in_the_message_when_it_ends() -> None:
 
 def test_an_environment_that_cannot_be_built_is_a_reason_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(role: object) -> None:
-        raise PlatformError("could not install Hypothesis", remedy="see that the package registry is reachable")
+        raise PlatformError("cannot install Hypothesis", remedy="see that the package registry is reachable")
 
     monkeypatch.setattr(drawing, "build_environment", refused)
     with pytest.raises(CannotTell) as raised:
         counter_example(NUMBER, large, examples=5)
-    assert raised.value.message == "no inputs can be drawn: could not install Hypothesis"
+    assert raised.value.message == "no inputs can be drawn: cannot install Hypothesis"
     assert raised.value.remedy == "see that the package registry is reachable"
 
 
@@ -266,7 +266,7 @@ def test_a_signal_ends_the_installation_of_hypothesis_too(tmp_path: Path) -> Non
                 run.terminate()
                 _, complaint = run.communicate(timeout=10)
                 assert not uv.is_running()
-    assert "no inputs can be drawn: could not install Hypothesis: the run is ending" in complaint
+    assert "no inputs can be drawn: cannot install Hypothesis: the run is stopping" in complaint
     assert "SIGTERM asked for the end" in complaint
 
 
