@@ -88,7 +88,9 @@ def _stack_options(function: Function) -> Function:
     """Options that every command with a stack has."""
 
     @click.option("--stack", help="A shipped stack or the folder of one (default: current).")
-    @click.option("--profile", help="Which contracts: core (default), cluster (default on one) or static.")
+    @click.option(
+        "--profile", help="Which contracts: core (default on local), cluster (all; default elsewhere) or static."
+    )
     @click.option("--plugin", "plugins", multiple=True, help="A module with further contracts; may be repeated.")
     @wraps(function)
     def wrapped(**options: Any) -> Any:
@@ -148,7 +150,7 @@ def run(contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
     writers = _writers(registry, formats)
     target = _target(registry, settings.target)
     stack = load_stack(settings.stack)
-    plan = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)
+    plan = make_plan(registry, profile=settings.profile, stack=stack, target=target, patterns=contracts)
     directory = _report_directory(settings.report)
     with watch(sys.stdout) as emit:
         report = engine_run(
@@ -252,7 +254,7 @@ def plan(contracts: Sequence[str], **flags: Any) -> None:
     registry = Registry(settings.plugins, settings=settings)
     target = _target(registry, settings.target)
     stack = load_stack(settings.stack)
-    made = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)
+    made = make_plan(registry, profile=settings.profile, stack=stack, target=target, patterns=contracts)
     click.echo(planned(made, stack, target.plan(stack)))
 
 
@@ -300,10 +302,10 @@ def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str]
             "'-' is no path: lint reads files", remedy="pipe into `trivet lint /dev/stdin`, or name a file"
         )
     settings = _settings(**{**flags, "profile": flags["profile"] or "static"})
-    registry = Registry(settings.plugins)
+    registry = Registry(settings.plugins, settings=settings)
     writers = _writers(registry, formats)
     stack = load_stack(settings.stack)
-    made = make_plan(registry.contracts, profile=settings.profile, stack=stack, patterns=contracts)
+    made = make_plan(registry, profile=settings.profile, stack=stack, patterns=contracts)
     directory = _report_directory(settings.report)
     result = engine_lint(paths, made.contracts, stack)
     click.echo(lint_text(result))

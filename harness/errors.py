@@ -22,6 +22,10 @@ class UsageError(TrivetError):
     exit_code = 3
 
 
+class DeclarationError(UsageError):
+    """What an author declared is wrong: a contract, a scenario, a client, a target. The message names it, with file and line."""
+
+
 class PlatformError(TrivetError):
     """The platform under test, or the machine, kept trivet from doing its job. Says nothing about conformance."""
 
@@ -37,9 +41,20 @@ class NotOffered(TrivetError):
 
 
 def unknown(kind: str, value: str, available: Iterable[str]) -> UsageError:
-    """A failed lookup, listing what is available."""
+    """A failed lookup, with the nearest name and everything that is available."""
     names = sorted(available)
     return UsageError(
-        f"unknown {kind} {value!r}",
-        remedy=f"choose one of: {', '.join(names)}" if names else f"there is no {kind} at all",
+        f"unknown {kind} {value!r}", remedy=choices(value, names) if names else f"there is no {kind} at all"
     )
+
+
+def choices(value: object, available: Iterable[str]) -> str:
+    """A remedy for ``value``, which is none of ``available``: the nearest of them, then all in their order."""
+    # Here, because who only succeeds need not wait for it.
+    from difflib import get_close_matches
+
+    names = list(available)
+    folded = {name.casefold(): name for name in reversed(names)}
+    near = get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.7)
+    suggestion = f"did you mean {folded[near[0]]!r}? " if near else ""
+    return f"{suggestion}choose one of: {', '.join(names)}"

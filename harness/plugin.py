@@ -39,7 +39,7 @@ OPTIONS = {
     "stack": "the stack to judge: a shipped name (see `trivet stack list`) or a folder",
     "target": "where the stack runs: local (default), kind or existing",
     "context": "the context of the kubeconfig, for the target existing",
-    "profile": "which contracts (default: core; on a cluster: cluster)",
+    "profile": "which contracts (default: core on local; elsewhere cluster: all)",
     "store": "what the local target keeps artefacts in: files (default) or s3",
     "database": "what the local target keeps MLflow's records in: sqlite (default) or postgresql",
     "images": "where images of containers come from: pull (default) or build",
@@ -145,8 +145,9 @@ def _planned(config: pytest.Config) -> Sequence[Contract]:
     with _usage():
         from trivet.engine.plan import make_plan
 
-        contracts, profile = _registry(config).contracts, _settings(config).profile
-        return make_plan(contracts, profile=profile, stack=_run(config).stack).contracts
+        run = _run(config)
+        profile = _settings(config).profile
+        return make_plan(_registry(config), profile=profile, stack=run.stack, target=run.target).contracts
 
 
 @pytest.hookimpl(trylast=True)
@@ -202,18 +203,15 @@ class ContractItem(pytest.Item):
 def raise_for(result: ContractResult) -> None:
     """Tell pytest what a contract came to: advice that failed or is open as xfail, so that it stays visible and fails nothing."""
     __tracebackhide__ = True
-    from trivet.model.outcome import Level, Outcome
+    from trivet.model.outcome import Outcome
 
-    if result.outcome is Outcome.FAILED and result.level is Level.MUST:
-        raise ContractFailed(_tell(result))
-    if result.outcome is Outcome.FAILED:
-        pytest.xfail(f"advice: {result.reason}")
-    if result.outcome is Outcome.INCONCLUSIVE and result.level is Level.SHOULD:
-        pytest.xfail(f"advice, could not tell: {result.reason}")
+    if result.blocks:
+        raise (ContractFailed if result.outcome is Outcome.FAILED else ContractUndecided)(_tell(result))
     if result.outcome is Outcome.SKIPPED:
         pytest.skip(result.reason)
-    if result.outcome is not Outcome.PASSED:
-        raise ContractUndecided(_tell(result))
+    if result.outcome.deviates:
+        word = "advice" if result.outcome is Outcome.FAILED else "advice, could not tell"
+        pytest.xfail(f"{word}: {result.reason}")
 
 
 def _tell(result: ContractResult) -> str:
@@ -265,7 +263,7 @@ class VariantItem(pytest.Item):
         said = f"{self.scenario.id}[{result.name}] {result.verdict}: {result.reason}"
         if result.contradicted:
             raise ScenarioContradicted(f"{said}\n  the catalogue says {result.expected}")
-        if result.verdict not in (Verdict.VULNERABLE, Verdict.PROTECTED):
+        if not result.verdict.conclusive:
             raise ScenarioUndecided(said + (f"\n  clean up: {result.cleanup}" if result.cleanup else ""))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
@@ -374,7 +372,8 @@ def trivet_judge(request: pytest.FixtureRequest) -> Any:
 
     def judge(contract: Contract | str) -> None:
         __tracebackhide__ = True
-        known = _registry(request.config).contract(contract) if isinstance(contract, str) else contract
+        registry = _registry(request.config)
+        known = registry.contract(contract) if isinstance(contract, str) else registry.checked(contract)
         raise_for(_run(request.config).judge(known))
 
     return judge

@@ -9,10 +9,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from trivet.errors import UsageError
+from trivet.errors import UsageError, choices
 from trivet.model.settings import Existing, Settings
 
-PROFILE_OF_TARGET = {"kind": "cluster", "existing": "cluster"}
+PROFILE_ELSEWHERE = "cluster"
+"""The profile on every target but ``local``: all that is registered, for only what a target offers is judged there."""
 BACKING_OF_TARGET = {
     "kind": {
         "store": "its cluster has an S3 store of its own",
@@ -37,7 +38,7 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
         path, table = found
         for key, value in table.items():
             if key not in known:
-                raise UsageError(f"{path}: [tool.trivet] has no key {key!r}", remedy=f"use one of: {', '.join(known)}")
+                raise UsageError(f"{path}: [tool.trivet] has no key {key!r}", remedy=choices(key, known))
             said[key] = _typed(f"{path}: tool.trivet.{key}", key, value)
     variables = os.environ if environment is None else environment
     for key in known:
@@ -56,7 +57,8 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
                 f"{key} {value!r} cannot be had on the target {said['target']}: {reason}",
                 remedy=f"leave the option {key} out, or take the target local",
             )
-    said.setdefault("profile", PROFILE_OF_TARGET.get(said.get("target", Settings.target), Settings.profile))
+    local = said.get("target", Settings.target) == Settings.target
+    said.setdefault("profile", Settings.profile if local else PROFILE_ELSEWHERE)
     return Settings(**said)
 
 
@@ -103,7 +105,7 @@ def _existing(place: str, value: Any) -> Existing:
         raise UsageError(f"{place} is {value!r}, not a table", remedy="write [tool.trivet.existing]")
     for key, said in value.items():
         if key not in known:
-            raise UsageError(f"{place} has no key {key!r}", remedy=f"use one of: {', '.join(known)}")
+            raise UsageError(f"{place} has no key {key!r}", remedy=choices(key, known))
         if not isinstance(said, str):
             raise UsageError(f"{place}.{key} is {said!r}", remedy="write a string")
     return Existing(**value)

@@ -10,7 +10,8 @@ What is for what, in the order of ``__all__``:
 * **errors** to raise, and those that clients raise;
 * **clients**, the protocols of what a check or a scenario receives by the name of its parameter; a target implements them;
 * **data** that these hand over, and names of features;
-* **a target**: an object with ``plan`` and ``start``, which yields a ``Session``;
+* **a target**: an object with ``name``, ``clients``, ``plan`` and ``start``, which yields a ``Session``; ``declare_client`` and
+  ``declare_feature`` add names that are not trivet's own;
 * **the toolkit**: waiting, readiness, probes, deployed services, comparison, statistics.
 
 Importing this package imports ``trivet.model`` and the decorators. The toolkit and what needs ``requests`` or Hypothesis are imported when
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
-from trivet.errors import CannotTell, NotOffered, PlatformError, TrivetError, UsageError
+from trivet.errors import CannotTell, DeclarationError, NotOffered, PlatformError, TrivetError, UsageError
 from trivet.hookspecs import hookimpl
 from trivet.model.clients import (
     Background,
@@ -42,6 +43,7 @@ from trivet.model.clients import (
     StoreClient,
     TrafficClient,
     TrainerClient,
+    declare_client,
 )
 from trivet.model.contract import Contract
 from trivet.model.events import Emit, PhaseEnded, PhaseStarted, phase
@@ -54,6 +56,7 @@ from trivet.model.feature import (
     NETWORK_POLICY_ENFORCED,
     PROMETHEUS,
     SCALE_TO_ZERO,
+    declare_feature,
 )
 from trivet.model.finding import (
     Evidence,
@@ -163,6 +166,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "hookimpl",
     # errors
     "CannotTell",
+    "DeclarationError",
     "DownloadFailed",
     "NotOffered",
     "PlatformError",
@@ -220,6 +224,8 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "Session",
     "Settings",
     "Target",
+    "declare_client",
+    "declare_feature",
     "phase",
     # the toolkit
     "DEFAULT_ROWS",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 
-from trivet.errors import UsageError
+from trivet.model.clients import CLIENTS, OWN_CLIENT
+from trivet.model.declaration import Declaration, parameters, place_of
 from trivet.model.fault import AffectedObject
+from trivet.model.feature import FEATURES, OWN_FEATURE
 from trivet.model.finding import Evidence
 from trivet.model.scenario import Budgets, Case, Claim, Observation, Scenario, Variant, Verdict
 
@@ -23,34 +25,49 @@ def scenario(
     affected_objects: Sequence[AffectedObject],
     budgets: Budgets | None = None,
     claims: Sequence[Claim] = (),
-    features: tuple[str, ...] = (),
-    sources: tuple[str, ...] = (),
+    features: Sequence[str] = (),
+    sources: Sequence[str] = (),
 ) -> Callable[[Stage], Scenario]:
     """Make a generator function into a scenario.
 
     It sets one variant up, yields a ``Case``, and removes what it set up; its parameters are ``variant`` (the name) and the clients that
     it needs. The id is ``module.function``. ``title`` names the incident, ``happens`` is its course, ``recognise`` how somebody on call
-    identifies it, ``remedy`` the fix. ``affected_objects`` is everything that its faults change. Raises UsageError for a declaration that
-    contradicts itself.
+    identifies it, ``remedy`` the fix. ``affected_objects`` is everything that its faults change. Raises DeclarationError, naming
+    the value and what is allowed.
     """
 
     def make(stage: Stage) -> Scenario:
-        wants = tuple(inspect.signature(stage).parameters)
+        if not inspect.isfunction(stage):
+            Declaration("a scenario").refuse(f"@scenario stands before {stage!r}", "put it before a function")
+        identifier = f"{stage.__module__.rpartition('.')[2]}.{stage.__name__}"
+        declared = Declaration(f"scenario {identifier}", place_of(stage))
+        declared.texts(title=title, happens=happens, recognise=recognise, remedy=remedy)
+        declared.sequence("variants", variants, Variant)
         names = [variant.name for variant in variants]
-        name = f"{stage.__module__.rpartition('.')[2]}.{stage.__name__}"
         if not any(not variant.remedy for variant in variants) or len(set(names)) < len(names):
-            raise UsageError(
-                f"scenario {name} has the variants {', '.join(names) or 'none at all'}",
-                remedy="give it at least one without a remedy, and each a name of its own",
+            declared.refuse(
+                f"its variants are {', '.join(names) or 'none at all'}",
+                "give it at least one without a remedy, and each a name of its own",
             )
-        foreign = {one for claim in claims for one in claim.variants} - set(names)
-        if foreign:
-            raise UsageError(
-                f"a claim of scenario {name} names variants that it has not: {', '.join(sorted(foreign))}",
-                remedy=f"use some of: {', '.join(names)}",
+        declared.sequence("affected_objects", affected_objects, AffectedObject)
+        declared.instance("budgets", budgets, Budgets, optional=True)
+        declared.sequence("claims", claims, Claim)
+        for claim in claims:
+            for name in claim.variants:
+                declared.known("variant in a claim", name, names)
+        declared.sequence("features", features, str)
+        for feature in features:
+            declared.known("feature", feature, FEATURES, otherwise=OWN_FEATURE)
+        declared.sequence("sources", sources, str)
+        wants = parameters(declared, stage)
+        for name in wants:
+            declared.known("parameter", name, ("variant", *CLIENTS), otherwise=OWN_CLIENT)
+        if not inspect.isgeneratorfunction(stage):
+            declared.refuse(
+                "it is no generator function", "set the variant up, `yield Case(…)` once, and clean up after the yield"
             )
         return Scenario(
-            id=name,
+            id=identifier,
             title=title,
             happens=happens,
             recognise=recognise,
@@ -61,8 +78,8 @@ def scenario(
             wants=wants,
             budgets=budgets or Budgets(),
             claims=tuple(claims),
-            features=features,
-            sources=sources,
+            features=tuple(features),
+            sources=tuple(sources),
         )
 
     return make

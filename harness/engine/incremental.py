@@ -35,7 +35,7 @@ class IncrementalRun:
     def judge(self, contract: Contract) -> ContractResult:
         """The result for ``contract``, observed once per run."""
         if contract.id not in self._results:
-            self._results[contract.id] = judge(contract, self.session, self.stack, self._recorder)
+            self._results[contract.id] = judge(contract, self.session, self.stack, self.target, self._recorder)
         return self._results[contract.id]
 
     def report(self) -> ConformanceReport:

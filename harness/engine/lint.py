@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from trivet.engine.outcomes import finding_of, observed
 from trivet.engine.run import Recorder, fold, outside_versions
-from trivet.errors import CannotTell, NotOffered, TrivetError, UsageError
+from trivet.errors import DeclarationError, TrivetError, UsageError
 from trivet.host.process_pool import map_in_processes
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding, evidence, inconclusive, not_applicable
+from trivet.model.finding import Finding, not_applicable
 from trivet.model.outcome import Outcome
 from trivet.model.report import STATIC, ConformanceReport, ContractResult
 from trivet.model.stack import Stack
-from trivet.toolkit.subjects import KINDS, Place, Subject, places, read
+from trivet.toolkit.subjects import KINDS, Place, places, read
 
 PIECE = 64
 """Files that are judged in one go; more of them are shared among processes."""
@@ -54,15 +54,15 @@ def lint(
 ) -> LintResult:
     """Judge everything lintable below ``paths`` by those of ``contracts`` that are static.
 
-    Contracts outside the stack's versions, and those whose kind of subject does not occur, are SKIPPED with their reason.
-    Raises UsageError when none of the contracts is static.
+    Contracts outside the stack's versions, and those whose kind of subject does not occur, are SKIPPED with their reason; those that no
+    target can run are an ERROR. Raises UsageError when none of the contracts is static.
     """
     recorder = Recorder(lambda event: None)
-    static = [contract for contract in contracts if contract.static]
+    static = [contract for contract in contracts if contract.static or contract.unrunnable]
     if not static:
         raise UsageError("none of the chosen contracts is static", remedy="`trivet list` marks those that lint can run")
     reasons = {contract.id: outside_versions(contract, stack) for contract in static}
-    applying = [contract for contract in static if not reasons[contract.id]]
+    applying = [contract for contract in static if contract.static and not reasons[contract.id]]
     paths = list(paths)
     found = list(places(paths))
     pieces = [found[start : start + PIECE] for start in range(0, len(found), PIECE)]
@@ -94,11 +94,11 @@ class _Tally:
 
     def note(self, finding: Finding) -> None:
         """Take up one finding."""
-        if finding.outcome in (Outcome.PASSED, Outcome.SKIPPED):
+        if finding.outcome.deviates:
+            self.deviations.append(finding)
+        else:
             self.samples.setdefault(finding.outcome, finding)
             self.numbers[finding.outcome] += 1
-        else:
-            self.deviations.append(finding)
 
     def add(self, later: _Tally) -> None:
         """Take up what was observed after this."""
@@ -135,7 +135,8 @@ def _judged(piece: Iterable[Place], contracts: Sequence[Contract], stack: Stack)
             part.counts[_NAMES[kind]] += 1
             for contract, tally in by_kind[kind]:
                 began = time.perf_counter()
-                for finding in _observed(contract, subject, stack):
+                given = {name: stack if name == "stack" else subject for name in contract.wants}
+                for finding in observed(contract, given, subject.at):
                     tally.note(finding)
                 tally.seconds += time.perf_counter() - began
     return part
@@ -146,30 +147,15 @@ def _result(contract: Contract, tally: _Tally, outside: str) -> ContractResult:
     findings = tally.deviations + [
         _counted(sample, tally.numbers[outcome]) for outcome, sample in tally.samples.items()
     ]
-    if not findings:
+    if contract.unrunnable:
+        findings = [finding_of(DeclarationError(contract.unrunnable))]
+    elif not findings:
         findings = [not_applicable(outside or f"no {_NAMES[contract.subject or '']} among the files")]
     return fold(contract, [replace(finding, contract=contract.id) for finding in findings], tally.seconds)
 
 
 def _counted(sample: Finding, number: int) -> Finding:
     return replace(sample, message=f"{sample.message} (and {number - 1:,} more)") if number > 1 else sample
-
-
-def _observed(contract: Contract, subject: Subject, stack: Stack) -> list[Finding]:
-    """What the check finds in one subject. Never raises an Exception."""
-    given = [stack if name == "stack" else subject for name in contract.wants]
-    try:
-        found = list(contract.check(*given))
-    except NotOffered as error:
-        return [not_applicable(error.message, location=subject.at())]
-    except CannotTell as error:
-        return [inconclusive(error.message, location=subject.at())]
-    except Exception as error:
-        # A bug in a check is not a fault of the file: it gets an outcome of its own.
-        trace = evidence("traceback", "text", traceback.format_exc())
-        message = f"the check itself broke: {type(error).__name__}: {error}"
-        return [Finding(outcome=Outcome.ERROR, message=message, location=subject.at(), evidence=(trace,))]
-    return found or [inconclusive("the check observed nothing: an empty result is not a pass", location=subject.at())]
 
 
 def _nothing(paths: Sequence[Path], seen: Mapping[str, int]) -> TrivetError:

@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from trivet.engine.run import outside_versions
+from trivet.engine.registry import Registry
+from trivet.engine.run import not_offered, outside_versions
 from trivet.errors import UsageError, unknown
 from trivet.model.contract import Contract
 from trivet.model.stack import Stack
+from trivet.model.target import Target
 
-CLUSTER_CLIENTS = ("cluster", "traffic", "metrics", "rollout")
-"""Clients that only a cluster has."""
-
-PROFILES: Mapping[str, Callable[[Contract], bool]] = {
-    "core": lambda contract: not contract.features and not set(contract.wants) & set(CLUSTER_CLIENTS),
-    "cluster": lambda contract: True,
-    "static": lambda contract: contract.static,
+PROFILES: Mapping[str, Callable[[Contract, Registry], bool]] = {
+    "core": lambda contract, registry: not contract.features and registry.core_clients.issuperset(contract.clients),
+    "cluster": lambda contract, registry: True,
+    "static": lambda contract, registry: contract.static,
 }
-"""``core``: what every live target can show. ``cluster``: everything registered. ``static``: what can be judged from files alone, as
-``trivet lint`` does."""
+"""``core``: what every target that comes with trivet can show, by the clients that they declare. ``cluster``: everything registered.
+``static``: what can be judged from files alone, as ``trivet lint`` does. A contract that no target can judge is in all of them, so that
+it is an ERROR of the report and not missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,20 @@ class Plan:
     not_applicable: Mapping[str, str]
 
 
-def make_plan(contracts: Mapping[str, Contract], *, profile: str, stack: Stack, patterns: Sequence[str] = ()) -> Plan:
-    """The contracts of ``profile`` whose id matches one of ``patterns`` (shell-style; all when empty).
+def make_plan(
+    registry: Registry, *, profile: str, stack: Stack, target: Target | None = None, patterns: Sequence[str] = ()
+) -> Plan:
+    """The contracts of ``profile`` whose id matches one of ``patterns`` (shell-style; all when empty), and what ``target`` will skip.
 
     Raises UsageError for a profile or a pattern that matches nothing: an empty plan would be judged conformant by nobody.
     """
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
-    chosen = [contract for contract in contracts.values() if PROFILES[profile](contract)]
+    chosen = [
+        contract
+        for contract in registry.contracts.values()
+        if contract.unrunnable or PROFILES[profile](contract, registry)
+    ]
     for pattern in patterns:
         if not any(fnmatchcase(contract.id, pattern) for contract in chosen):
             raise unknown("contract", pattern, [contract.id for contract in chosen])
@@ -47,5 +53,11 @@ def make_plan(contracts: Mapping[str, Contract], *, profile: str, stack: Stack, 
         chosen = [contract for contract in chosen if any(fnmatchcase(contract.id, pattern) for pattern in patterns)]
     if not chosen:
         raise UsageError(f"the profile {profile!r} holds no contract", remedy="install or name a plugin that has some")
-    skipped = {contract.id: reason for contract in chosen if (reason := outside_versions(contract, stack))}
+    skipped = {contract.id: reason for contract in chosen if (reason := _skips(contract, stack, target))}
     return Plan(profile=profile, contracts=chosen, not_applicable=skipped)
+
+
+def _skips(contract: Contract, stack: Stack, target: Target | None) -> str:
+    if contract.unrunnable:
+        return ""
+    return outside_versions(contract, stack) or (not_offered(contract.clients, target) if target else "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
@@ -18,19 +17,18 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from trivet.errors import CannotTell, NotOffered, TrivetError
+from trivet.engine.outcomes import NOTHING, finding_of, observed
+from trivet.errors import DeclarationError, NotOffered
+from trivet.model.clients import CLIENTS
 from trivet.model.contract import Contract
 from trivet.model.events import ContractEnded, ContractStarted, Emit, Event, PhaseEnded, RunEnded, RunStarted
 from trivet.model.feature import FEATURES
-from trivet.model.finding import Finding, evidence, inconclusive, not_applicable
+from trivet.model.finding import Finding
 from trivet.model.outcome import Level, Outcome, combine
 from trivet.model.redaction import redact
 from trivet.model.report import ConformanceReport, ContractResult, Phase, Provenance, StackSummary
 from trivet.model.stack import Stack
 from trivet.model.target import Session, Target
-
-UNWELL = (Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE)
-"""Outcomes of a MUST for which the report holds all the evidence that there is."""
 
 POLL = 0.5
 """Seconds between two looks whether all checks have ended."""
@@ -53,7 +51,7 @@ def run(
     ):
         slots = BoundedSemaphore(CHECKS_AT_ONCE)
         try:
-            judged = [pool.submit(judge, contract, session, stack, record, slots) for contract in contracts]
+            judged = [pool.submit(judge, contract, session, stack, target, record, slots) for contract in contracts]
             # Not for ever: a signal that comes just before a wait begins is seen at its end.
             while wait(judged, timeout=POLL).not_done:
                 pass
@@ -99,8 +97,8 @@ class Recorder:
         command: str = "",
     ) -> ConformanceReport:
         """The report over ``results``, with this run's provenance and with what ``session`` has to tell."""
-        unwell = any(result.outcome in UNWELL and result.level is Level.MUST for result in results)
-        documents = session.documents(everything=unwell) if session else {}
+        deviation = any(result.outcome.deviates and result.level is Level.MUST for result in results)
+        documents = session.documents(everything=deviation) if session else {}
         names = {str(path): name for name, path in documents.items()}
         return ConformanceReport(
             target=target,
@@ -125,23 +123,31 @@ class Recorder:
 
 
 def judge(
-    contract: Contract, session: Session, stack: Stack, emit: Emit, slots: AbstractContextManager[object] | None = None
+    contract: Contract,
+    session: Session,
+    stack: Stack,
+    target: Target,
+    emit: Emit,
+    slots: AbstractContextManager[object] | None = None,
 ) -> ContractResult:
-    """Run one contract's check and fold its findings into a result. Never raises an Exception.
+    """Run one contract's check on the session that ``target`` started, and fold its findings into a result. Never raises an Exception.
 
     The check starts once its clients exist and ``slots`` lets it in; the seconds of the result count from there.
     """
-    findings, seconds = _observe(contract, session, stack, emit, slots or nullcontext())
+    findings, seconds = _observe(contract, session, stack, target, emit, slots or nullcontext())
     result = fold(contract, [replace(finding, contract=contract.id) for finding in findings], seconds)
     emit(ContractEnded(result=result))
     return result
 
 
 def fold(contract: Contract, findings: Sequence[Finding], seconds: float = 0.0) -> ContractResult:
-    """The findings of one contract as its one line in the report. No finding at all is INCONCLUSIVE."""
+    """The findings of one contract as its one line in the report, redacted. No finding at all is INCONCLUSIVE."""
+    findings = [
+        replace(finding, message=redact(finding.message), remedy=redact(finding.remedy)) for finding in findings
+    ]
     outcome = combine(finding.outcome for finding in findings)
     worst = [finding for finding in findings if finding.outcome is outcome]
-    reason = worst[0].message if worst else "the check observed nothing: an empty result is not a pass"
+    reason = worst[0].message if worst else NOTHING
     if len(worst) > 1 and outcome is not Outcome.PASSED:
         reason += f" (and {len(worst) - 1} more)"
     remedy = next((finding.remedy for finding in worst if finding.remedy), contract.remedy)
@@ -186,34 +192,13 @@ def outside_versions(contract: Contract, stack: Stack) -> str:
     return ""
 
 
-def _observe(
-    contract: Contract, session: Session, stack: Stack, emit: Emit, slots: AbstractContextManager[object]
-) -> tuple[list[Finding], float]:
-    if reason := outside_versions(contract, stack):
-        return [not_applicable(reason)], 0.0
-    findings: list[Finding] = []
-    began = time.monotonic()
-    try:
-        if contract.features and (reason := lacking(contract.features, session.features())):
-            return [not_applicable(reason)], 0.0
-        subjects: Sequence[Any] = session.subjects(contract.subject) if contract.subject else (None,)
-        clients = {name: session.client(name) for name in contract.wants if name not in (contract.subject, "stack")}
-        with slots:
-            emit(ContractStarted(id=contract.id))
-            began = time.monotonic()
-            for subject in subjects:
-                given = {"stack": stack, contract.subject: subject} | clients
-                findings += contract.check(**{name: given[name] for name in contract.wants})
-    except NotOffered as error:
-        findings.append(not_applicable(error.message))
-    except CannotTell as error:
-        findings.append(inconclusive(error.message, remedy=error.remedy))
-    except TrivetError as error:
-        findings.append(_broken(f"could not observe: {error.message}"))
-    except Exception as error:
-        # A bug in a check is not a failure of the platform: it gets an outcome of its own.
-        findings.append(_broken(f"the check itself broke: {type(error).__name__}: {error}"))
-    return findings, time.monotonic() - began
+def not_offered(wants: Sequence[str], target: Target) -> str:
+    """The clients among ``wants`` that ``target`` does not offer, with what they give; empty when it offers all."""
+    missing = [name for name in wants if name not in target.clients]
+    return "; ".join(
+        f"the target {target.name} does not offer the client {name}: {CLIENTS.get(name, 'see its contract')}"
+        for name in missing
+    )
 
 
 def lacking(needed: Sequence[str], present: Mapping[str, str]) -> str:
@@ -224,7 +209,32 @@ def lacking(needed: Sequence[str], present: Mapping[str, str]) -> str:
     )
 
 
-def _broken(message: str) -> Finding:
-    return Finding(
-        outcome=Outcome.ERROR, message=message, evidence=(evidence("traceback", "text", traceback.format_exc()),)
-    )
+def _observe(
+    contract: Contract,
+    session: Session,
+    stack: Stack,
+    target: Target,
+    emit: Emit,
+    slots: AbstractContextManager[object],
+) -> tuple[list[Finding], float]:
+    findings: list[Finding] = []
+    began = time.monotonic()
+    try:
+        if contract.unrunnable:
+            raise DeclarationError(contract.unrunnable)
+        if reason := outside_versions(contract, stack) or not_offered(contract.clients, target):
+            raise NotOffered(reason)
+        if contract.features and (reason := lacking(contract.features, session.features())):
+            raise NotOffered(reason)
+        subjects: Sequence[Any] = session.subjects(contract.subject) if contract.subject else (None,)
+        clients = {name: session.client(name) for name in contract.clients}
+        with slots:
+            emit(ContractStarted(id=contract.id))
+            began = time.monotonic()
+            for subject in subjects:
+                available = {"stack": stack, contract.subject: subject} | clients
+                given = {name: available[name] for name in contract.wants}
+                findings += observed(contract, given, subject.at if contract.subject else None)
+    except Exception as error:
+        findings.append(finding_of(error))
+    return findings, time.monotonic() - began

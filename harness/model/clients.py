@@ -1,4 +1,4 @@
-"""The clients that targets offer, as protocols: the same whatever the stack runs on. Implements none of them."""
+"""The clients that targets offer: their names, and their protocols, the same whatever the stack runs on. Implements none of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,48 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trivet.errors import PlatformError
+from trivet.model.contract import STATIC_SUBJECTS
 from trivet.model.fault import AffectedObject
 from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineRun
 from trivet.model.network import NetworkPath
 from trivet.model.stack import Role
 from trivet.model.traffic import Answer, Stream
+from trivet.model.vocabulary import Vocabulary
+
+CLIENTS = Vocabulary(
+    "client",
+    {
+        "stack": "the stack under test: component versions, roles and what their locks pin",
+        "handover": "the hand-off that was driven: run, registered version, storage URI and InferenceService",
+        "tracking": "MLflow's REST API",
+        "trainer": "the MLflow client of the trainer role: logs models, predicts, downloads",
+        "models": "models made by the trainer, with their storage URIs and expected answers; resolves MLflow URIs",
+        "external_trainer": "trainers that are no part of the stack under test",
+        "store": "the artefact store, and KServe's storage initializer in front of it",
+        "serving": "the deployed model over the V2 protocol; deploys further ones",
+        "pipelines": "the compiled pipeline, the run that made the hand-off, and further runs",
+        "runtime": "the Python environment of the serving runtime",
+        "cluster": "objects, commands and ports of the session's own namespaces",
+        "traffic": "requests to an InferenceService through the ingress, a number of them or at a steady rate",
+        "metrics": "queries to the platform's Prometheus",
+        "rollout": "a canary roll-out that was driven under traffic, with every answer",
+        "faults": "changes to the platform that are taken back: what scenarios disturb it with",
+    },
+    reserved=(*STATIC_SUBJECTS, "variant"),
+)
+"""Client → what it gives, in one sentence. A contract or a scenario asks for one by a parameter of that name."""
+
+
+OWN_CLIENT = "a client of a target of your own is declared before, with declare_client"
+
+
+def declare_client(name: str, meaning: str) -> None:
+    """Add a client that a target of your own offers. Call it where its module is imported, before contracts ask for it.
+
+    Raises DeclarationError for a name that is no identifier, that stands for something else, or that has another meaning already.
+    """
+    CLIENTS.declare(name, meaning)
+
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -18,9 +18,10 @@ Check = Callable[..., Iterable[Finding]]
 class Contract:
     """One statement about a seam and the check that observes whether it holds.
 
-    ``wants`` are the names of the check's parameters: at most one of :data:`STATIC_SUBJECTS`, and names of clients that a
+    ``wants`` are the names of the check's parameters: at most one of :data:`STATIC_SUBJECTS`, ``stack``, and names of clients that a
     target offers. ``versions`` maps a component to a PEP 440 specifier outside of which the statement does not apply, and ``features``
-    are those without which a target cannot show it.
+    are those without which a target cannot show it. ``unrunnable`` says why no target can judge it: it is an ERROR wherever it is
+    judged.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Contract:
     features: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     since: str = "0.1"
+    unrunnable: str = ""
 
     @property
     def subject(self) -> str | None:
@@ -42,6 +44,11 @@ class Contract:
         return next((name for name in self.wants if name in STATIC_SUBJECTS), None)
 
     @property
+    def clients(self) -> tuple[str, ...]:
+        """The clients that the check asks for; the stack, which is there without any target, is none."""
+        return tuple(name for name in self.wants if name not in (*STATIC_SUBJECTS, "stack"))
+
+    @property
     def static(self) -> bool:
         """Whether ``trivet lint`` can run it: it wants a static subject and, beside that, only the stack."""
-        return self.subject is not None and set(self.wants) <= {self.subject, "stack"}
+        return self.subject is not None and not self.clients and not self.features

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-PIPELINES, SERVING, PLATFORM = "pipelines", "serving", "platform"
+from trivet.model.declaration import Declaration
+
+PIPELINES, SERVING, PLATFORM = ROLES = "pipelines", "serving", "platform"
 """The namespaces that a fault may affect, by role: where pipelines run, where InferenceServices are, and where MLflow, the store and the
 database are."""
 
@@ -32,6 +34,15 @@ class AffectedObject:
     name: str
     namespace: str
     count: int = 1
+
+    def __post_init__(self) -> None:
+        declared = Declaration("AffectedObject")
+        if not isinstance(self.verb, Verb):
+            declared.refuse(f"verb is {self.verb!r}", f"write one of Verb.{', Verb.'.join(Verb.__members__)}")
+        declared.texts(kind=self.kind, name=self.name)
+        declared.known("role of a namespace", self.namespace, ROLES)
+        if not isinstance(self.count, int) or self.count < 1:
+            declared.refuse(f"count is {self.count!r}", "give the number of objects at most, 1 or more")
 
     def covers(self, verb: Verb, kind: str, name: str, namespace: str) -> bool:
         """Whether this declares the change of an object."""
@@ -59,3 +70,10 @@ class Fault:
     inject: Callable[[Any], str | None]
     verify_injected: Callable[[Any], str]
     budget: float = 45.0
+
+    def __post_init__(self) -> None:
+        declared = Declaration("Fault")
+        declared.texts(name=self.name)
+        declared.sequence("affected_objects", self.affected_objects, AffectedObject)
+        declared.callables(inject=self.inject, verify_injected=self.verify_injected)
+        declared.positive(budget=self.budget)

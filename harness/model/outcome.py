@@ -1,4 +1,4 @@
-"""The five outcomes and the two levels."""
+"""The five outcomes, the two levels, and what follows from them: which is worse, and which keeps a report from being conformant."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ class Outcome(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
     ERROR = "ERROR"
 
+    @property
+    def deviates(self) -> bool:
+        """Whether somebody should look at it: neither PASSED nor SKIPPED."""
+        return self not in (Outcome.PASSED, Outcome.SKIPPED)
+
 
 class Level(StrEnum):
     """How binding a contract is, in the sense of RFC 2119. Only a MUST decides conformance."""
@@ -23,10 +28,19 @@ class Level(StrEnum):
     SHOULD = "SHOULD"
 
 
-_WORST_FIRST = (Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE, Outcome.PASSED, Outcome.SKIPPED)
+SEVERITY = (Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE, Outcome.PASSED, Outcome.SKIPPED)
+"""Worst first."""
 
 
 def combine(outcomes: Iterable[Outcome]) -> Outcome:
     """One outcome for several findings of one contract: the worst, and INCONCLUSIVE for none at all (empty is never green)."""
     found = set(outcomes)
-    return next((outcome for outcome in _WORST_FIRST if outcome in found), Outcome.INCONCLUSIVE)
+    return next((outcome for outcome in SEVERITY if outcome in found), Outcome.INCONCLUSIVE)
+
+
+def blocks(outcome: Outcome, level: Level) -> bool:
+    """Whether a contract's outcome alone keeps the report from being conformant: what must turn a CI red.
+
+    A deviation from a MUST does, and so does an ERROR at any level: trivet did not do its job.
+    """
+    return outcome is Outcome.ERROR or (level is Level.MUST and outcome.deviates)

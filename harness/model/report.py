@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trivet.model.finding import Finding
-from trivet.model.outcome import Level, Outcome
+from trivet.model.outcome import Level, Outcome, blocks
 
 API_VERSION = "trivet.dev/v1alpha2"
 KIND = "ConformanceReport"
+
+VERDICTS = ("conformant", "not conformant", "could not tell")
+"""The word for each exit code of a report."""
 
 STATIC = "static"
 """The target of a report over files (``trivet lint``)."""
@@ -29,6 +32,11 @@ class ContractResult:
     remedy: str
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
+
+    @property
+    def blocks(self) -> bool:
+        """Whether this result alone keeps the report from being conformant."""
+        return blocks(self.outcome, self.level)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,19 +95,19 @@ class ConformanceReport:
 
         On files a passed MUST is not asked for: many a sound one has nothing about it but advice. Something must have been judged.
         """
-        must = [result.outcome for result in self.contracts if result.level is Level.MUST]
-        if Outcome.FAILED in must:
-            return 1
-        everything = {result.outcome for result in self.contracts}
-        if Outcome.ERROR in everything or Outcome.INCONCLUSIVE in must:
-            return 2
-        enough = {Outcome.PASSED, Outcome.FAILED} & everything if self.target == STATIC else Outcome.PASSED in must
-        return 0 if enough else 2
+        blocking = {result.outcome for result in self.contracts if result.blocks}
+        if blocking:
+            return 1 if Outcome.FAILED in blocking else 2
+        if self.target == STATIC:
+            judged = self.count(Outcome.PASSED) + self.count(Outcome.FAILED)
+        else:
+            judged = self.count(Outcome.PASSED, Level.MUST)
+        return 0 if judged else 2
 
     @property
     def verdict(self) -> str:
         """The exit code as a word."""
-        return ("conformant", "not conformant", "could not tell")[self.exit_code]
+        return VERDICTS[self.exit_code]
 
     def count(self, outcome: Outcome, level: Level | None = None) -> int:
         """How many contracts came to ``outcome`` (at ``level``, if given)."""

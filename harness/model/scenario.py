@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from trivet.model.declaration import Declaration
 from trivet.model.fault import AffectedObject, Fault
 from trivet.model.finding import Evidence
 from trivet.model.report import API_VERSION, Phase, Provenance, StackSummary
 
 KIND = "ScenarioReport"
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 IN_CLUSTER = "cluster/"
 """Prefix of the names of evidence that the cluster holds: objects, conditions, events and logs."""
 
@@ -29,6 +32,15 @@ class Verdict(StrEnum):
     ERROR = "ERROR"
     SKIPPED = "SKIPPED"
 
+    @property
+    def conclusive(self) -> bool:
+        """Whether it says how the platform stands against the incident."""
+        return self in (Verdict.VULNERABLE, Verdict.PROTECTED)
+
+
+SEVERITY = (Verdict.ERROR, Verdict.VULNERABLE, Verdict.INCONCLUSIVE, Verdict.PROTECTED, Verdict.SKIPPED)
+"""Worst first."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
@@ -44,6 +56,14 @@ class Variant:
     expected: Verdict | None = None
     extended: bool = False
 
+    def __post_init__(self) -> None:
+        declared = Declaration("Variant")
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            declared.refuse(f"name is {self.name!r}", "write lower-case words with hyphens, such as 'two-replicas'")
+        declared.texts(text=self.text)
+        if self.expected is not None and not (isinstance(self.expected, Verdict) and self.expected.conclusive):
+            declared.refuse(f"expected is {self.expected!r}", "write Verdict.VULNERABLE, Verdict.PROTECTED or None")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -53,6 +73,12 @@ class Claim:
     holds: bool
     found: str
     variants: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        declared = Declaration("Claim")
+        declared.texts(text=self.text, found=self.found)
+        declared.instance("holds", self.holds, bool)
+        declared.sequence("variants", self.variants, str)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +92,16 @@ class Workload:
     rate: float = 5.0
     client_timeout: float = 10.0
 
+    def __post_init__(self) -> None:
+        declared = Declaration("Workload")
+        declared.texts(service=self.service)
+        declared.instance("request", self.request, Mapping)
+        declared.instance("models", self.models, Mapping)
+        for name, values in self.models.items():
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+                declared.refuse(f"the values of the model {name!r} are {values!r}", "write a list of what it answers")
+        declared.positive(rate=self.rate, client_timeout=self.client_timeout)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
@@ -75,6 +111,11 @@ class Observation:
     message: str
     measured: Mapping[str, int | float | str] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
+
+    def __post_init__(self) -> None:
+        declared = Declaration("Observation")
+        declared.texts(message=self.message)
+        declared.sequence("evidence", self.evidence, Evidence)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +135,16 @@ class Case:
     workload: Workload | None = None
     gauges: Mapping[str, Callable[[], Mapping[str, float]]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        declared = Declaration("Case")
+        declared.instance("fault", self.fault, Fault)
+        declared.callables(steady_state=self.steady_state, symptom=self.symptom)
+        if self.afterwards is not None:
+            declared.callables(afterwards=self.afterwards)
+        declared.instance("workload", self.workload, Workload, optional=True)
+        declared.instance("gauges", self.gauges, Mapping)
+        declared.callables(**{f"the gauge {name!r}": read for name, read in self.gauges.items()})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budgets:
@@ -106,13 +157,16 @@ class Budgets:
     symptom: float = 180.0
     recovery: float = 180.0
 
+    def __post_init__(self) -> None:
+        Declaration("Budgets").positive(steady_state=self.steady_state, symptom=self.symptom, recovery=self.recovery)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
     """An incident made executable. ``stage`` sets a variant up, yields its Case once, and removes what it set up.
 
     ``wants`` are the names of its parameters: ``variant`` and clients of the target. ``affected_objects`` is everything that any of its
-    faults changes.
+    faults changes. ``unrunnable`` says why no target can show it: every variant is an ERROR then.
     """
 
     id: str
@@ -128,6 +182,12 @@ class Scenario:
     claims: tuple[Claim, ...] = ()
     features: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    unrunnable: str = ""
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """The clients that it asks for."""
+        return tuple(name for name in self.wants if name != "variant")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,11 +259,7 @@ class VariantResult:
     @property
     def contradicted(self) -> bool:
         """Whether a conclusive verdict differs from the expected one."""
-        conclusive = self.verdict in (Verdict.VULNERABLE, Verdict.PROTECTED)
-        return conclusive and self.expected is not None and self.verdict is not self.expected
-
-
-_WORST_FIRST = (Verdict.ERROR, Verdict.VULNERABLE, Verdict.INCONCLUSIVE, Verdict.PROTECTED, Verdict.SKIPPED)
+        return self.verdict.conclusive and self.expected is not None and self.verdict is not self.expected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +279,7 @@ class ScenarioResult:
     def verdict(self) -> Verdict:
         """The worst of the variants without a remedy; of all when none of those was played. INCONCLUSIVE when none was played."""
         found = {one.verdict for one in self.variants if not one.remedy} or {one.verdict for one in self.variants}
-        return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.INCONCLUSIVE)
+        return next((verdict for verdict in SEVERITY if verdict in found), Verdict.INCONCLUSIVE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,5 +308,5 @@ class ScenarioReport:
             return 1
         if self.required and any(result.verdict is Verdict.VULNERABLE for result in self.scenarios):
             return 1
-        shown = verdicts & {Verdict.VULNERABLE, Verdict.PROTECTED}
+        shown = any(verdict.conclusive for verdict in verdicts)
         return 2 if Verdict.INCONCLUSIVE in verdicts or not shown else 0

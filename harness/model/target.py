@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,8 +20,7 @@ class Session(Protocol):
     """
 
     def client(self, name: str) -> Any:
-        """The client called ``name``: stack, tracking, trainer, elsewhere, store, serving, pipelines, runtime, handover; on clusters also
-        cluster, metrics, traffic, rollout, faults."""
+        """The client called ``name``, one of those that the target offers."""
 
     def subjects(self, kind: str) -> Sequence[Manifest | ModelDirectory | CompiledPipeline]:
         """What the hand-off made that static contracts read."""
@@ -43,6 +42,13 @@ class Target(Protocol):
     """Where a stack runs."""
 
     name: str
+
+    @property
+    def clients(self) -> Collection[str]:
+        """The names of the clients that its sessions offer: some of ``trivet.model.clients.CLIENTS``, to which ``declare_client`` adds.
+
+        A contract that asks for another one is SKIPPED on this target.
+        """
 
     def plan(self, stack: Stack) -> Sequence[str]:
         """What ``start`` would do, a line each, without doing it."""

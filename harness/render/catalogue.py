@@ -31,6 +31,7 @@ def explain(contract: Contract) -> str:
             "yes: read from a file, without starting anything" if contract.static else "no: needs a running stack",
         ),
         *entry("since", contract.since),
+        *entry("error", contract.unrunnable),
     ]
     for label, text in (("why", contract.rationale), ("remedy", contract.remedy)):
         said += [line(), *entry(label, text)]
@@ -58,8 +59,10 @@ def planned(plan: Plan, stack: Stack, starts: Sequence[str] = ()) -> str:
         if starts
         else []
     )
-    judged = len(plan.contracts) - len(plan.not_applicable)
+    broken = sum(bool(contract.unrunnable) for contract in plan.contracts)
+    judged = len(plan.contracts) - len(plan.not_applicable) - broken
     foot = f"{_number(plan.contracts)}: {judged} to judge, {len(plan.not_applicable)} that will be skipped"
+    foot += f", {broken} that cannot run" if broken else ""
     return plain([*head, line(), *_table(plan.contracts, plan.not_applicable), line(), line(foot)])
 
 
@@ -78,6 +81,9 @@ def _table(contracts: Sequence[Contract], skipped: Mapping[str, str]) -> list[Li
         for contract in members:
             mark = "*" if contract.static else " "
             rows.append(line(f"{mark} {pad(contract.level.value, _LEVEL)}  ", fit(contract.id, COLUMNS - _LEVEL - 4)))
-            said = f"skipped: {skipped[contract.id]}" if contract.id in skipped else contract.title
+            if contract.unrunnable:
+                said = f"cannot run: {contract.unrunnable}"
+            else:
+                said = f"skipped: {skipped[contract.id]}" if contract.id in skipped else contract.title
             rows += [line(" " * (_LEVEL + 4), Span(text, "dim")) for text in wrap(said, COLUMNS - _LEVEL - 4)]
     return rows

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trivet.model.finding import Location
-from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport, ContractResult
-from trivet.render.wording import STANDINGS, blocks, printable, standing_of, verdict_sentence
+from trivet.render.wording import STANDINGS, printable, standing_of, verdict_sentence
 
 filename = "github-annotations.txt"
 
@@ -26,10 +25,10 @@ def write(report: ConformanceReport) -> str:
 
 
 def _annotations(result: ContractResult) -> Iterator[str]:
-    if result.outcome in (Outcome.PASSED, Outcome.SKIPPED):
+    if not result.outcome.deviates:
         return
-    command = "error" if blocks(result) else "warning"
-    title = f"{result.id} {result.outcome}{'' if blocks(result) else ' (advice)'}"
+    command = "error" if result.blocks else "warning"
+    title = f"{result.id} {result.outcome}{'' if result.blocks else ' (advice)'}"
     found = [finding for finding in result.findings if finding.outcome is result.outcome]
     for finding in found:
         remedy = finding.remedy or result.remedy

@@ -14,7 +14,6 @@ from trivet.render.picture import picture
 from trivet.render.wording import (
     NAMES,
     STANDINGS,
-    blocks,
     by_seam,
     counts,
     exit_sentence,
@@ -36,7 +35,6 @@ def write(report: ConformanceReport) -> str:
     templates.globals |= {
         "names": NAMES,
         "standings": STANDINGS,
-        "blocks": blocks,
         "seam_name": seam_name,
         "standing": standing,
         "standing_of": standing_of,
@@ -62,7 +60,7 @@ def _content(report: ConformanceReport) -> Mapping[str, Any]:
         "report": report,
         "seams": by_seam(report),
         "pictures": {"across": picture(report, upright=False), "upright": picture(report, upright=True)},
-        "attention": [result for result in ranked if standing_of(result).name not in ("passed", "skipped")],
+        "attention": [result for result in ranked if result.outcome.deviates],
         "tallies": tally(report.contracts),
         "bars": _bars(report, span),
         "span": span,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport, ContractResult
-from trivet.render.wording import blocks, by_seam, printable, seam_name, verdict_sentence
+from trivet.render.wording import by_seam, printable, seam_name, verdict_sentence
 
 filename = "junit.xml"
 
@@ -30,7 +30,7 @@ def write(report: ConformanceReport) -> str:
         }.items():
             ET.SubElement(properties, "property", name=printable(name), value=printable(value))
         suite.insert(0, properties)
-    if report.exit_code and not any(blocks(result) for result in report.contracts):
+    if report.exit_code and not any(result.blocks for result in report.contracts):
         case = ET.Element("testcase", name="verdict", classname="trivet", time="0.000")
         ET.SubElement(case, "error", type="INCONCLUSIVE", message=printable(verdict_sentence(report)))
         _suite(root, "verdict", report, [case])
@@ -64,7 +64,7 @@ def _case(result: ContractResult) -> ET.Element:
         if place.line:
             case.set("line", str(place.line))
     reason = printable(result.reason)
-    if blocks(result):
+    if result.blocks:
         child = ET.SubElement(case, "failure" if result.outcome is Outcome.FAILED else "error")
         child.set("type", result.outcome.value)
         child.set("message", reason)

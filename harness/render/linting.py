@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trivet.engine.lint import LintResult
 from trivet.model.finding import Finding
-from trivet.model.outcome import Level, Outcome
+from trivet.model.outcome import Outcome, blocks
 from trivet.model.report import ContractResult
 from trivet.render.wording import printable, verdict_sentence
 
@@ -16,7 +16,7 @@ def lint_text(result: LintResult) -> str:
         (finding, contract)
         for contract in report.contracts
         for finding in contract.findings
-        if finding.outcome not in (Outcome.PASSED, Outcome.SKIPPED)
+        if finding.outcome.deviates
     ]
     lines = [_line(finding, contract) for finding, contract in sorted(deviations, key=_order)]
     seen = ", ".join(f"{number:,} × {name}" for name, number in result.counts.items()) or "nothing"
@@ -34,13 +34,19 @@ def lint_text(result: LintResult) -> str:
 def _order(entry: tuple[Finding, ContractResult]) -> tuple[str, int, bool, str]:
     finding, contract = entry
     place = finding.location
-    return (place and place.file) or "", (place and place.line) or 0, contract.level is Level.SHOULD, contract.id
+    return (
+        (place and place.file) or "",
+        (place and place.line) or 0,
+        not blocks(finding.outcome, contract.level),
+        contract.id,
+    )
 
 
 def _line(finding: Finding, contract: ContractResult) -> str:
     place = finding.location
     where = f"{place.file}:{place.line or 1}: " if place and place.file else ""
-    word = "advice" if contract.level is Level.SHOULD else finding.outcome.value
-    if finding.outcome is Outcome.INCONCLUSIVE and contract.level is Level.SHOULD:
-        word = "advice, could not tell"
+    if blocks(finding.outcome, contract.level):
+        word = finding.outcome.value
+    else:
+        word = "advice" if finding.outcome is Outcome.FAILED else "advice, could not tell"
     return f"{where}{word}: {finding.message} [{contract.id}]\n    remedy: {finding.remedy or contract.remedy}"

@@ -6,14 +6,12 @@ from typing import Any
 
 from trivet.errors import UsageError
 from trivet.model.outcome import Outcome
-from trivet.model.report import API_VERSION, KIND, ConformanceReport
+from trivet.model.report import API_VERSION, KIND, VERDICTS, ConformanceReport
 
 filename = "report.json"
 
 SCHEMA_FILE = "conformance-report.schema.json"
 """The published schema, beside this module; :func:`schema` makes it."""
-
-_VERDICTS = ("conformant", "not conformant", "could not tell")
 
 
 def write(report: ConformanceReport) -> str:
@@ -58,7 +56,7 @@ def schema() -> dict[str, Any]:
     root: dict[str, Any] = definitions.pop(reference["$ref"].rpartition("/")[2])
     count = {"type": "integer", "minimum": 0}
     computed = {
-        "verdict": {"enum": list(_VERDICTS), "description": "Follows from exitCode."},
+        "verdict": {"enum": list(VERDICTS), "description": "Follows from exitCode."},
         "exitCode": {
             "enum": [0, 1, 2],
             "description": "0 conformant: every applicable MUST passed, and there was one. 1 a MUST failed. 2 could not tell.",

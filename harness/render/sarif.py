@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from trivet.model.finding import Finding, Location
-from trivet.model.outcome import Level, Outcome
+from trivet.model.outcome import Outcome, blocks
 from trivet.model.report import ConformanceReport, ContractResult
 from trivet.render.wording import printable, seam_name
 
@@ -39,7 +39,7 @@ def write(report: ConformanceReport) -> str:
     notifications = [
         _notification(index, result)
         for index, result in enumerate(report.contracts)
-        if result.outcome in (Outcome.INCONCLUSIVE, Outcome.ERROR)
+        if result.outcome.deviates and result.outcome is not Outcome.FAILED
     ]
     run = {
         "tool": {
@@ -79,7 +79,7 @@ def _rule(result: ContractResult) -> dict[str, Any]:
             "text": f"{result.rationale}\n\nRemedy: {result.remedy}",
             "markdown": f"{_markdown(result.rationale)}\n\n**Remedy:** {_markdown(result.remedy)}",
         },
-        "defaultConfiguration": {"level": _level(result)},
+        "defaultConfiguration": {"level": _level(result, Outcome.FAILED)},
         "properties": {"tags": [seam_name(result.seam)], "level": result.level.value},
     }
 
@@ -92,7 +92,7 @@ def _result(index: int, result: ContractResult, finding: Finding, seen: Counter[
         "ruleId": result.id,
         "ruleIndex": index,
         "kind": "fail",
-        "level": _level(result),
+        "level": _level(result, Outcome.FAILED),
         "message": {"text": f"{finding.message}\nRemedy: {remedy}" if remedy else finding.message},
         "partialFingerprints": {"trivetFinding/v1": f"{key}:{seen[key]}"},
     }
@@ -103,14 +103,14 @@ def _result(index: int, result: ContractResult, finding: Finding, seen: Counter[
 
 def _notification(index: int, result: ContractResult) -> dict[str, Any]:
     return {
-        "level": "error" if result.outcome is Outcome.ERROR else "warning",
+        "level": _level(result, result.outcome),
         "message": {"text": f"{result.outcome}: {result.reason}"},
         "associatedRule": {"id": result.id, "index": index},
     }
 
 
-def _level(result: ContractResult) -> str:
-    return "error" if result.level is Level.MUST else "warning"
+def _level(result: ContractResult, outcome: Outcome) -> str:
+    return "error" if blocks(outcome, result.level) else "warning"
 
 
 def _location(location: Location) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trivet.engine.scenarios.choose import Chosen
-from trivet.model.scenario import Scenario, ScenarioReport, ScenarioResult, VariantResult, Verdict
+from trivet.model.scenario import SEVERITY, Scenario, ScenarioReport, ScenarioResult, VariantResult, Verdict
 from trivet.render.layout import COLUMNS, Line, Span, entry, fit, line, pad, plain, wrap
 
 STYLES: Mapping[Verdict, str] = {
@@ -124,5 +124,4 @@ def symbol(verdict: Verdict) -> str:
 
 def worst_first(results: Sequence[ScenarioResult]) -> list[ScenarioResult]:
     """The results in the order in which somebody should look at them."""
-    order = (Verdict.ERROR, Verdict.VULNERABLE, Verdict.INCONCLUSIVE, Verdict.PROTECTED, Verdict.SKIPPED)
-    return sorted(results, key=lambda result: order.index(result.verdict))
+    return sorted(results, key=lambda result: SEVERITY.index(result.verdict))

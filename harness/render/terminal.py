@@ -204,7 +204,7 @@ class _Live:
     def _tell(self, event: Event) -> None:
         with self._lock:
             said = self._progress.note(event)
-        if isinstance(event, ContractEnded) and event.result.outcome in (Outcome.PASSED, Outcome.SKIPPED):
+        if isinstance(event, ContractEnded) and not event.result.outcome.deviates:
             said = []
         if said:
             self._console.print(styled(said), end="", soft_wrap=True)

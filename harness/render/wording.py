@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from trivet.model.outcome import Level, Outcome
+from trivet.model.outcome import SEVERITY, Level, Outcome, blocks
 from trivet.model.report import STATIC, ConformanceReport, ContractResult
 
 NAMES: Mapping[str, str] = {
@@ -34,24 +34,30 @@ class OutcomeWording:
     word: str
 
 
+_SYMBOLS = {
+    Outcome.FAILED: "✕",
+    Outcome.ERROR: "!",
+    Outcome.INCONCLUSIVE: "?",
+    Outcome.PASSED: "✓",
+    Outcome.SKIPPED: "–",
+}
+_WORDINGS = {
+    outcome: OutcomeWording(name=outcome.lower(), symbol=_SYMBOLS[outcome], word=outcome.lower())
+    for outcome in SEVERITY
+}
+_ADVICE = OutcomeWording(name="advice", symbol="△", word="advice")
+
 STANDINGS: tuple[OutcomeWording, ...] = (
-    OutcomeWording(name="failed", symbol="✕", word="failed"),
-    OutcomeWording(name="error", symbol="!", word="error"),
-    OutcomeWording(name="inconclusive", symbol="?", word="inconclusive"),
-    OutcomeWording(name="advice", symbol="△", word="advice"),
-    OutcomeWording(name="passed", symbol="✓", word="passed"),
-    OutcomeWording(name="skipped", symbol="–", word="skipped"),
+    *(_WORDINGS[outcome] for outcome in SEVERITY if outcome.deviates),
+    _ADVICE,
+    *(_WORDINGS[outcome] for outcome in SEVERITY if not outcome.deviates),
 )
 """Worst first. They are the five outcomes, with FAILED split: of a MUST it decides the verdict, of a SHOULD it is advice."""
-
-_BY_NAME = {standing.name: standing for standing in STANDINGS}
 
 
 def standing(outcome: Outcome, level: Level) -> OutcomeWording:
     """The standing of an outcome at a level."""
-    if outcome is Outcome.FAILED and level is Level.SHOULD:
-        return _BY_NAME["advice"]
-    return _BY_NAME[outcome.value.lower()]
+    return _ADVICE if outcome is Outcome.FAILED and not blocks(outcome, level) else _WORDINGS[outcome]
 
 
 def standing_of(result: ContractResult) -> OutcomeWording:
@@ -68,13 +74,6 @@ def tally(results: Iterable[ContractResult]) -> dict[OutcomeWording, int]:
     """How many of ``results`` have each standing, worst first, without zeros."""
     found = [standing_of(result) for result in results]
     return {one: found.count(one) for one in STANDINGS if one in found}
-
-
-def blocks(result: ContractResult) -> bool:
-    """Whether this result alone keeps the report from being conformant: what must turn a CI red."""
-    if result.outcome is Outcome.ERROR:
-        return True
-    return result.level is Level.MUST and result.outcome in (Outcome.FAILED, Outcome.INCONCLUSIVE)
 
 
 def by_seam(report: ConformanceReport) -> dict[tuple[str, str], list[ContractResult]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from commandline import GOOD, call, refused
+
+from trivet.model.clients import CLIENTS
 
 THIRD_PARTY = Path(__file__).parents[1] / "thirdparty"
 ID = "acme_contracts.service_names_its_team"
@@ -91,3 +94,66 @@ def test_two_contracts_of_one_id_are_refused_with_both_modules(here: Path, monke
     (package / "acme_contracts.py").write_text((THIRD_PARTY / "acme_contracts.py").read_text())
     said = refused("list", "--plugin", "acme_contracts", "--plugin", "vendored.acme_contracts")
     assert f"two contracts have the id {ID!r}: in acme_contracts and vendored.acme_contracts" in said
+
+
+RULE = """
+import trivet.authoring as trivet
+
+@trivet.contract(title="A must B", level=trivet.MUST, seam=("kfp", "kserve"), rationale="because", remedy="do C")
+def rule(manifest):
+    yield trivet.passed("fine")
+"""
+COMMANDS = pytest.mark.parametrize("command", [("list",), ("plan",), ("run",), ("lint", "service.yaml")])
+
+
+@COMMANDS
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("manifest)", "manfest)", "unknown parameter 'manfest'\n  remedy: did you mean 'manifest'?"),
+        ("trivet.MUST", '"must"', "unknown level 'must'\n  remedy: did you mean 'MUST'?"),
+        ("level=", 'versions={"mlflow": "2.x"}, level=', "the versions of mlflow are '2.x'"),
+        ("level=", 'features=("ScaleToZer",), level=', "unknown feature 'ScaleToZer'"),
+        ('("kfp", "kserve")', '("kfp", "acme")', "unknown component of a seam 'acme'"),
+        ('remedy="do C"', 'remedy=""', "remedy is ''"),
+    ],
+)
+def test_a_wrong_declaration_is_wrong_usage_with_file_and_line(
+    here: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], right: str, wrong: str, words: str
+) -> None:
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "acme_rule", raising=False)
+    (here / "service.yaml").write_text(GOOD)
+    (here / "acme_rule.py").write_text(RULE.replace(right, wrong, 1))
+    said = refused(*command, "--plugin", "acme_rule")
+    assert f"trivet: plugin 'acme_rule': contract acme_rule.rule ({here / 'acme_rule.py'}:4): {words}" in said
+    assert "Traceback" not in said
+
+
+def test_a_check_that_returns_a_finding_is_an_error_under_lint(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "acme_rule", raising=False)
+    (here / "service.yaml").write_text(GOOD)
+    (here / "acme_rule.py").write_text(RULE.replace("yield", "return"))
+    said = call("lint", "service.yaml", "--plugin", "acme_rule")
+    assert said.code == 2
+    assert f"ERROR: contract acme_rule.rule ({here / 'acme_rule.py'}:4): the check returned a Finding" in said.out
+    assert "remedy: write `yield` in place of `return`" in said.out
+
+
+def test_a_contract_whose_client_no_target_offers_is_an_error_everywhere(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "acme_rule", raising=False)
+    (here / "service.yaml").write_text(GOOD)
+    declaration = "from trivet.model.clients import declare_client\ndeclare_client('acme_store', 'values of features')"
+    (here / "acme_rule.py").write_text(declaration + RULE.replace("(manifest)", "(manifest, acme_store)"))
+    try:
+        reason = "no registered target offers the client acme_store (values of features)"
+        for command in (("list",), ("plan",)):
+            assert f"cannot run: {reason}" in " ".join(call(*command, "--plugin", "acme_rule").out.split())
+        said = call("lint", "service.yaml", "--plugin", "acme_rule")
+        assert (said.code, f"ERROR: {reason}" in said.out) == (2, True)
+    finally:
+        CLIENTS._names.pop("acme_store")

@@ -83,7 +83,10 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(here: Path, mon
     ("text", "words"),
     [
         ("[tool.trivet\n", "is not valid TOML"),
-        ('[tool.trivet]\nstackk = "x"\n', "use one of: stack, target, profile, plugins, report"),
+        (
+            '[tool.trivet]\nstackk = "x"\n',
+            "did you mean 'stack'? choose one of: stack, target, profile, plugins, report",
+        ),
         ("[tool.trivet]\nstack = 3\n", "tool.trivet.stack is 3"),
         ('[tool.trivet]\nplugins = "x"\n', "write a list of module names"),
         ('[tool.trivet]\nplugins = [""]\n', "plugin '' does not import"),

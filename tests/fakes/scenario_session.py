@@ -174,6 +174,7 @@ class FakeSession:
 class FakeTarget:
     def __init__(self, session: FakeSession, name: str = "kind") -> None:
         self.session, self.name = session, name
+        self.clients = frozenset(session.clients)
         self.started = False
 
     @contextmanager

@@ -15,8 +15,13 @@ from typing import Any
 from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.errors import NotOffered
 from trivet.hookspecs import hookimpl
+from trivet.model.clients import CLIENTS, declare_client
 from trivet.model.finding import Finding, failed, passed
 from trivet.model.stack import Stack
+
+declare_client("colour", "what the paper looks like")
+declare_client("grams", "what a square metre of the paper weighs")
+declare_client("tray", "where the printer takes paper from")
 
 STACK = Stack(
     name="fake",
@@ -56,8 +61,9 @@ class FakeSession:
 class FakeTarget:
     name = "fake"
 
-    def __init__(self, **clients: Any) -> None:
-        self.clients = clients
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+        self.clients = frozenset(given) & frozenset(CLIENTS)
         self.stopped = False
 
     def plan(self, stack: Stack) -> Sequence[str]:
@@ -66,7 +72,7 @@ class FakeTarget:
     @contextmanager
     def start(self, stack: Stack, emit: Any) -> Iterator[FakeSession]:
         try:
-            yield FakeSession(self.clients)
+            yield FakeSession(self.given)
         finally:
             self.stopped = True
 
@@ -111,4 +117,4 @@ def trivet_contracts() -> Iterable[ModuleType]:
 
 @hookimpl
 def trivet_targets() -> Mapping[str, Any]:
-    return {"fake": FakeTarget(colour="white", grams=70)}
+    return {"fake": FakeTarget(colour="white", grams=70), "printer": FakeTarget(tray="full")}

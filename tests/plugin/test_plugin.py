@@ -28,7 +28,7 @@ def test_the_stub_judges_every_contract_of_the_profile(project: pytest.Pytester)
             "*test_contract[[]target.thick] XFAIL*",
             "*test_contract[[]target.loaded] SKIPPED*",
             "XFAIL*advice: 70 g is thin",
-            "SKIPPED*no client tray",
+            "SKIPPED*the target fake does not offer the client tray: where the printer takes paper from",
         ]
     )
     result.assert_outcomes(passed=1, xfailed=1, skipped=1)

@@ -96,7 +96,7 @@ def not_conformant() -> ConformanceReport:
             "manifests.fields_are_known": [
                 Finding(
                     outcome=Outcome.ERROR,
-                    message="the check itself broke: KeyError: 'spec'",
+                    message="the check raised KeyError: 'spec'",
                     evidence=(
                         evidence(
                             "traceback", "text", "Traceback (most recent call last):\n  File …\nKeyError: 'spec'\n"

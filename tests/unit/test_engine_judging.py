@@ -17,6 +17,7 @@ from trivet.model.finding import Finding, failed, inconclusive, not_applicable, 
 from trivet.model.outcome import Level, Outcome
 from trivet.model.report import ConformanceReport
 from trivet.model.stack import Stack
+from trivet.model.subjects import Manifest
 
 
 def made(check: Callable[..., Any], level: Level = MUST, versions: Mapping[str, str] | None = None) -> Contract:
@@ -109,18 +110,27 @@ def test_a_feature_that_the_target_lacks_skips_the_contract_before_any_client_is
         yield passed("never reached")
 
     needing = contract(
-        title="A must B", level=MUST, seam=("mlflow", "kserve"), rationale="", remedy="", features=("ScaleToZero",)
+        title="A must B",
+        level=MUST,
+        seam=("mlflow", "kserve"),
+        rationale="because",
+        remedy="do C",
+        features=("ScaleToZero",),
     )(asks)
     (result,) = judged(needing, target=FakeTarget(serving=CannotTell("never there")))[0].contracts
     assert result.outcome is Outcome.SKIPPED
     assert result.reason.startswith("the target lacks the feature ScaleToZero: a service without traffic may go down")
 
 
-def test_a_contract_over_a_static_subject_runs_once_per_subject() -> None:
-    def reads(manifest: str, stack: Stack) -> Iterator[Finding]:
-        yield passed(f"{manifest} on {stack.name}")
+def manifests(*names: str) -> tuple[Manifest, ...]:
+    return tuple(Manifest(file=f"{name}.yaml", document={}, line=lambda keys: 1) for name in names)
 
-    report, _ = judged(made(reads), target=FakeTarget(manifest=("one", "two")))
+
+def test_a_contract_over_a_static_subject_runs_once_per_subject() -> None:
+    def reads(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+        yield passed(f"{manifest.file.removesuffix('.yaml')} on {stack.name}")
+
+    report, _ = judged(made(reads), target=FakeTarget(manifest=manifests("one", "two")))
     assert [finding.message for finding in report.contracts[0].findings] == ["one on fake", "two on fake"]
 
 

@@ -188,7 +188,7 @@ def test_sarif_has_a_result_for_each_failed_finding_and_a_notification_for_what_
     assert ("serving.missing_column_is_a_4xx", "warning") in levels
     assert len(levels) == sum(f.outcome is Outcome.FAILED for r in not_conformant().contracts for f in r.findings)
     invocation = run["invocations"][0]
-    assert [told["level"] for told in invocation["toolExecutionNotifications"]] == ["warning", "error"]
+    assert [told["level"] for told in invocation["toolExecutionNotifications"]] == ["error", "error"]
     assert (invocation["exitCode"], invocation["executionSuccessful"]) == (1, False)
 
 

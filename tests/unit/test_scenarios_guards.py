@@ -13,7 +13,7 @@ from trivet.authoring.scenarios import scenario, unprotected
 from trivet.engine.scenarios.choose import choose
 from trivet.engine.scenarios.play import run
 from trivet.errors import UsageError
-from trivet.model.fault import PLATFORM, SERVING, AffectedObject, Verb
+from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject, Verb
 from trivet.model.scenario import Case, Scenario
 
 OWN = AffectedObject(verb=Verb.CREATE, kind="Pod", name="x", namespace=SERVING)
@@ -30,6 +30,7 @@ def harmless(*affected_objects: AffectedObject) -> Scenario:
     )
     def incident() -> Iterator[Case]:
         raise AssertionError("a guard lets nothing through")
+        yield
 
     return incident
 
@@ -60,9 +61,10 @@ def test_the_shared_services_of_a_cluster_that_is_not_ours_are_never_touched() -
     assert "the shared services" in said
 
 
-def test_a_namespace_that_is_not_ours_is_never_touched() -> None:
-    foreign = AffectedObject(verb=Verb.CREATE, kind="Pod", name="x", namespace="kube-system")
-    assert "'kube-system'" in refused(harmless(foreign), FakeFaultClient())
+def test_a_namespace_that_the_cluster_has_no_role_for_is_never_touched() -> None:
+    faults = FakeFaultClient()
+    faults.namespaces = {PIPELINES: "p"}
+    assert "the role 'serving'" in refused(harmless(OWN), faults)
 
 
 def test_too_many_objects_are_refused() -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from trivet.engine.incremental import IncrementalRun
 from trivet.engine.scenarios import guards
-from trivet.engine.scenarios.play import collected, not_reverted, play, reported, skipped
+from trivet.engine.scenarios.play import collected, not_played, not_reverted, play, reported
 from trivet.errors import NotOffered
 from trivet.model.clients import FaultClient
 from trivet.model.scenario import Scenario, ScenarioReport, Variant, VariantResult
@@ -43,7 +43,7 @@ class IncrementalScenarioRun:
         try:
             faults = self._faults
         except NotOffered as error:
-            result = skipped(variant, error.message)
+            result = not_played(scenario, variant, error)
         else:
             guards.check_cluster([scenario], faults, allow_faults=self._allow_faults)
             with faults.lease(self._lease_timeout):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -17,12 +16,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from trivet.engine.outcomes import finding_of
 from trivet.engine.run import lacking
 from trivet.engine.scenarios import guards
 from trivet.engine.scenarios.templates import PLAYER, templates, used
-from trivet.errors import CannotTell, NotOffered, TrivetError
+from trivet.errors import CannotTell, DeclarationError, NotOffered, TrivetError
 from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.clients import FaultClient, RevertibleInjector
+from trivet.model.declaration import Declaration, place_of
 from trivet.model.events import (
     Emit,
     PhaseEnded,
@@ -133,7 +134,7 @@ def play_all(
         faults: FaultClient = session.client("faults")
     except NotOffered as error:
         for scenario, variants in chosen:
-            yield collected(scenario, [skipped(variant, error.message) for variant in variants], 0.0)
+            yield collected(scenario, [not_played(scenario, variant, error) for variant in variants], 0.0)
         return
     guards.check_cluster([scenario for scenario, _ in chosen], faults, allow_faults=allow_faults)
     with faults.lease():
@@ -167,16 +168,8 @@ def play(
         if blocked:
             raise CannotTell(blocked)
         result = playing.through()
-    except NotOffered as error:
-        result = playing.result(Verdict.SKIPPED, error.message)
-    except CannotTell as error:
-        result = playing.result(Verdict.INCONCLUSIVE, error.message)
-    except TrivetError as error:
-        result = playing.result(Verdict.ERROR, f"cannot play it: {error.message}")
     except Exception as error:
-        # A bug in a scenario is not a weakness of the platform.
-        proof = evidence("traceback", "text", traceback.format_exc())
-        result = playing.result(Verdict.ERROR, f"a bug in the scenario: {type(error).__name__}: {error}", proof)
+        result = playing.result(*_judged(error))
     if playing.left:
         why = "; ".join(reason for reason, _ in playing.left)
         result = replace(
@@ -185,8 +178,43 @@ def play(
             reason=f"the fault could not be reverted: {why}",
             cleanup="; ".join(command for _, command in playing.left),
         )
+    result = _redacted(result)
     emit(VariantEnded(id=scenario.id, result=result))
     return result
+
+
+def not_played(scenario: Scenario, variant: Variant, error: NotOffered) -> VariantResult:
+    """A variant that the target cannot show, for the reason that ``error`` says."""
+    verdict, reason, *proof = _judged(DeclarationError(scenario.unrunnable) if scenario.unrunnable else error)
+    return _redacted(
+        VariantResult(
+            name=variant.name,
+            text=variant.text,
+            remedy=variant.remedy,
+            expected=variant.expected,
+            verdict=verdict,
+            reason=reason,
+            evidence=tuple(proof),
+        )
+    )
+
+
+def _judged(error: Exception) -> tuple[Any, ...]:
+    """The verdict that an exception stands for, why, and what proves it. A bug in a scenario is not a weakness of the platform."""
+    finding = finding_of(error, raised_by="scenario")
+    reason = f"{finding.message}; remedy: {finding.remedy}" if finding.remedy else finding.message
+    return Verdict(finding.outcome), reason, *finding.evidence
+
+
+def _redacted(result: VariantResult) -> VariantResult:
+    return replace(
+        result,
+        reason=redact(result.reason),
+        steady_state=redact(result.steady_state),
+        effect=redact(result.effect),
+        symptom=redact(result.symptom),
+        recovery=redact(result.recovery),
+    )
 
 
 class _Playing:
@@ -194,6 +222,7 @@ class _Playing:
 
     def __init__(self, scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit) -> None:
         self._scenario = scenario
+        self._declared = Declaration(f"scenario {scenario.id}", place_of(scenario.stage))
         self._variant = variant
         self._session = session
         self._faults = faults
@@ -212,6 +241,8 @@ class _Playing:
 
     def through(self) -> VariantResult:
         scenario, session = self._scenario, self._session
+        if scenario.unrunnable:
+            raise DeclarationError(scenario.unrunnable)
         if reason := lacking(scenario.features, session.features() if scenario.features else {}):
             raise NotOffered(reason)
         given: dict[str, Any] = {name: session.client(name) for name in scenario.wants if name != "variant"}
@@ -221,6 +252,7 @@ class _Playing:
         with ExitStack() as stack:
             with self._phase("set-up"):
                 case = stack.enter_context(contextmanager(scenario.stage)(**given))
+            self._declared.instance("what it yields", case, Case)
             return self._disturb(case)
 
     def _disturb(self, case: Case) -> VariantResult:
@@ -288,6 +320,7 @@ class _Playing:
                     self.left = injector.revert()
 
     def _keep(self, observation: Observation) -> Observation:
+        self._declared.instance("what its symptom returns", observation, Observation)
         self._observations["symptom"] = observation.message
         self._measured |= observation.measured
         self._evidence += (one for one in observation.evidence if one not in self._evidence)
@@ -334,14 +367,14 @@ class _Playing:
             remedy=self._variant.remedy,
             expected=self._variant.expected,
             verdict=verdict,
-            reason=redact(reason),
+            reason=reason,
             changed_objects=tuple(self._changed_objects),
             measured=dict(self._measured),
             phases=tuple(self._phases),
             wording=used((reason, *self._observations.values(), *marks), self._templates),
             timeline=timeline,
             evidence=(*self._evidence, *self._collected, *proof),
-            **{name: redact(text) for name, text in self._observations.items()},
+            **self._observations,
         )
 
     @contextmanager
@@ -389,27 +422,21 @@ def _wait(what: str, probe: Callable[[], str], seconds: float) -> str:
     deadline = time.monotonic() + seconds
     while True:
         trouble: TrivetError | None = None
+        shown = ""
         try:
-            if shown := probe():
-                return shown
+            shown = probe()
         except TrivetError as error:
             trouble = error
+        if not isinstance(shown, str):
+            raise DeclarationError(
+                f"the probe of {what} returned {shown!r}", remedy="return what shows it, in words, or an empty string"
+            )
+        if shown:
+            return shown
         if time.monotonic() > deadline:
             why = f"; the last probe failed: {trouble.message}" if trouble else ""
             raise CannotTell(f"timed out after {seconds:g} s waiting for {what}{why}") from trouble
         time.sleep(POLL)
-
-
-def skipped(variant: Variant, reason: str) -> VariantResult:
-    """A variant that the target cannot play."""
-    return VariantResult(
-        name=variant.name,
-        text=variant.text,
-        remedy=variant.remedy,
-        expected=variant.expected,
-        verdict=Verdict.SKIPPED,
-        reason=reason,
-    )
 
 
 def collected(scenario: Scenario, played: Sequence[VariantResult], seconds: float) -> ScenarioResult:

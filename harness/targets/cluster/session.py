@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import requests
@@ -52,6 +52,15 @@ CODE, DATA = "python", "data/recommendation.csv"
 
 class ClusterSession(HandoverSession):
     """A stack on the cluster behind ``access``. Made by ClusterTarget, which also ends it."""
+
+    CLIENTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        **HandoverSession.CLIENTS,
+        "cluster": lambda session: session._cluster,
+        "metrics": lambda session: session._metrics(),
+        "traffic": lambda session: session._traffic,
+        "rollout": lambda session: session._driven_rollout(),
+        "faults": lambda session: ClusterFaults(session.access, session.namespaces, session._run),
+    }
 
     def __init__(
         self, stack: Stack, run: Run, processes: Processes, emit: Emit, access: ClusterAccess, target: str
@@ -105,15 +114,6 @@ class ClusterSession(HandoverSession):
         ).start()
 
     # -- what a session offers
-
-    def _makers(self) -> dict[str, Callable[[], Any]]:
-        return super()._makers() | {
-            "cluster": lambda: self._cluster,
-            "metrics": self._metrics,
-            "traffic": lambda: self._traffic,
-            "rollout": self._driven_rollout,
-            "faults": lambda: ClusterFaults(self.access, self.namespaces, self._run),
-        }
 
     def features(self) -> Mapping[str, str]:
         """What is installed, whether NetworkPolicies were seen to be enforced, and what the pipeline's runner did."""

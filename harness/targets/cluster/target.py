@@ -20,6 +20,8 @@ Open = Callable[[Stack, Emit], AbstractContextManager[ClusterAccess]]
 class ClusterTarget:
     """The target ``name``; ``open_access`` brings the cluster up, or finds it, and ``steps`` says what it would do, a line each."""
 
+    clients = frozenset(ClusterSession.CLIENTS)
+
     def __init__(self, name: str, open_access: Open, steps: Callable[[Stack], Sequence[str]]) -> None:
         self.name = name
         self._open = open_access

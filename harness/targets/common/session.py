@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -75,6 +75,19 @@ class HandoverSession(ABC):
     """What the names of the session's registered models begin with."""
     experiment = ""
     """What the names of the session's MLflow experiments begin with; empty where no other session shares the server."""
+    CLIENTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        "stack": lambda session: session._stack,
+        "tracking": lambda session: TrackingApi(session._tracking.result().url),
+        "trainer": lambda session: session._trainer.result(),
+        "models": lambda session: session._models.result(),
+        "external_trainer": lambda session: session._external_trainer,
+        "store": lambda session: session._store.result(),
+        "serving": lambda session: session._serving.result(),
+        "pipelines": lambda session: session._pipelines(),
+        "runtime": lambda session: session._runtime_client(),
+        "handover": lambda session: session._handover.result(),
+    }
+    """How a session makes each client that its target offers."""
 
     def __init__(self, stack: Stack, run: Run, processes: Processes, emit: Emit) -> None:
         self._stack = stack
@@ -142,27 +155,12 @@ class HandoverSession(ABC):
 
     # -- the session
 
-    def _makers(self) -> dict[str, Callable[[], Any]]:
-        return {
-            "stack": lambda: self._stack,
-            "tracking": lambda: TrackingApi(self._tracking.result().url),
-            "trainer": self._trainer.result,
-            "models": self._models.result,
-            "external_trainer": lambda: self._external_trainer,
-            "store": self._store.result,
-            "serving": self._serving.result,
-            "pipelines": self._pipelines,
-            "runtime": self._runtime_client,
-            "handover": self._handover.result,
-        }
-
     def client(self, name: str) -> Any:
         """The client called ``name``, once it is there. Raises CannotTell with the reason when its part failed."""
-        makers = self._makers()
-        if name not in makers:
-            raise NotOffered(f"the {self.target} target has no client {name!r}; it has: {', '.join(makers)}")
+        if name not in self.CLIENTS:
+            raise NotOffered(f"the {self.target} target has no client {name!r}; it has: {', '.join(self.CLIENTS)}")
         with as_cannot_tell():
-            return makers[name]()
+            return self.CLIENTS[name](self)
 
     def subjects(self, kind: str) -> Sequence[Manifest | ModelDirectory | CompiledPipeline]:
         """What the hand-off made: the InferenceService, the downloaded model directory, or the compiled pipeline."""

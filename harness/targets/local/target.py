@@ -19,6 +19,7 @@ class LocalTarget:
     """A stack as processes on this machine: needs no cluster, and no Docker unless ``backing`` says so."""
 
     name = "local"
+    clients = frozenset(LocalSession.CLIENTS)
 
     def __init__(self, backing: Backing = Backing()) -> None:  # noqa: B008 - it is frozen
         self._backing = backing

@@ -1,0 +1,82 @@
+"""What a check yields or raises as findings: one mapping for runs, lint and scenarios."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from trivet.errors import CannotTell, DeclarationError, NotOffered, TrivetError
+from trivet.model.contract import Contract
+from trivet.model.declaration import Declaration, place_of
+from trivet.model.finding import Finding, Location, evidence, inconclusive, not_applicable
+from trivet.model.outcome import Outcome
+
+NOTHING = "the check observed nothing: an empty result is not a pass"
+
+
+def finding_of(error: Exception, raised_by: str = "check") -> Finding:
+    """The finding that an exception of a check or a scenario stands for.
+
+    NotOffered is SKIPPED, CannotTell INCONCLUSIVE. Everything else is an ERROR: a client that failed, a wrong declaration, or a bug
+    of the author's, none of which is a failure of the platform.
+    """
+    if isinstance(error, NotOffered):
+        return not_applicable(error.message)
+    if isinstance(error, CannotTell):
+        return inconclusive(error.message, remedy=error.remedy)
+    if isinstance(error, DeclarationError):
+        message, remedy = error.message, error.remedy
+    elif isinstance(error, TrivetError):
+        message, remedy = f"could not observe: {error.message}", error.remedy
+    else:
+        message, remedy = f"the {raised_by} raised {type(error).__name__}: {error}", ""
+    trace = "".join(traceback.format_exception(error))
+    return Finding(
+        outcome=Outcome.ERROR, message=message, remedy=remedy, evidence=(evidence("traceback", "text", trace),)
+    )
+
+
+def observed(
+    contract: Contract, given: Mapping[str, Any], where: Callable[[], Location] | None = None
+) -> Iterator[Finding]:
+    """What the check of ``contract`` yields for the parameters ``given``, then what it raises. Never raises an Exception.
+
+    ``where`` is the place of a finding that the check did not make itself. A check that yields nothing is INCONCLUSIVE.
+    """
+    nothing = True
+    try:
+        for finding in _findings(contract, given):
+            nothing = False
+            yield finding
+        if nothing:
+            yield inconclusive(NOTHING, location=where() if where else None)
+    except Exception as error:
+        yield replace(finding_of(error), location=where() if where else None)
+
+
+def _findings(contract: Contract, given: Mapping[str, Any]) -> Iterator[Finding]:
+    """The findings, one by one. Raises DeclarationError when the check gives something else."""
+    declared = Declaration(f"contract {contract.id}", place_of(contract.check))
+    made = contract.check(**given)
+    if isinstance(made, Finding):
+        declared.refuse(
+            "the check returned a Finding", "write `yield` in place of `return`, or return a list of findings"
+        )
+    try:
+        findings = iter(made)
+    except TypeError:
+        declared.refuse(f"the check returned {made!r}", "yield findings: passed(…), failed(…) and the like")
+    while True:
+        try:
+            finding = next(findings)
+        except StopIteration as end:
+            if end.value is not None:
+                declared.refuse(
+                    f"the check returned {end.value!r}, which is lost", "write `yield` in place of `return`"
+                )
+            return
+        if not isinstance(finding, Finding):
+            declared.refuse(f"the check yielded {finding!r}", "yield findings: passed(…), failed(…) and the like")
+        yield finding
