@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from trivet.errors import PlatformError, TrivetError, UsageError
 from trivet.host.journal import clean as clean_leftover
-from trivet.host.journal import leftovers, remove_stale_locks
+from trivet.host.journal import leftovers, remove_remains
 from trivet.model.settings import Existing
 from trivet.provision.kind.health import look
 from trivet.stacks.environments import cache_directory, environments, find_python, half_made, remove, uv_version
@@ -151,7 +151,7 @@ def _cluster(existing: Existing) -> Iterator[Symptom]:
 
 def _leftovers(clean: bool) -> Iterator[Symptom]:
     if clean:
-        remove_stale_locks()
+        remove_remains()
     found = leftovers()
     for leftover in found:
         if clean and (trouble := clean_leftover(leftover)):

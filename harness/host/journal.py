@@ -274,19 +274,34 @@ def make_below(root: Path, relative: Path | str) -> Path:
 
 
 def _remove(directory: Path) -> bool:
-    """Remove a directory tree; whether it is gone. Tries again for a while: what is ending may write into it meanwhile."""
+    """Remove a run's directory; whether it is gone.
+
+    It is moved away first. A thread that outlives its session, and writes by the directory's path, would fill it as fast as it is emptied.
+    """
+    gone = _removed() / directory.name
+    with contextlib.suppress(OSError):
+        gone.parent.mkdir(exist_ok=True)
+        directory.rename(gone)
     deadline = time.monotonic() + limits.GRACE
     while True:
-        shutil.rmtree(directory, ignore_errors=True)
-        if not directory.exists():
+        for path in (directory, gone):
+            shutil.rmtree(path, ignore_errors=True)
+        if not directory.exists() and not gone.exists():
             return True
         if time.monotonic() > deadline:
-            return False
+            return not directory.exists()
         time.sleep(limits.POLL)
 
 
-def remove_stale_locks() -> None:
-    """Remove lock files of runs that have no directory: killed just before they made it, or just after they had removed it."""
+def _removed() -> Path:
+    """Where directories of runs are moved to be removed. What is there belongs to nobody."""
+    return cache_directory() / "removed"
+
+
+def remove_remains() -> None:
+    """Finish what was killed while it removed a run's directory, and remove lock files of runs that have none."""
+    for path in _removed().glob("*"):
+        shutil.rmtree(path, ignore_errors=True)
     for path in runs_directory().glob("*.lock"):
         if not path.with_suffix("").exists():
             with _orphaned(path.with_suffix("")):

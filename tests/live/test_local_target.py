@@ -292,6 +292,26 @@ def test_a_worker_that_is_stuck_or_dies_is_an_error_with_its_last_words(
     assert not worker.process.running
 
 
+@pytest.mark.usefixtures("default_signals")
+def test_an_answer_whose_asker_was_interrupted_is_not_taken_for_the_next_one(
+    processes: Processes, session: LocalSession, tmp_path: Path
+) -> None:
+    (tmp_path / "job.py").write_text(
+        "from trivet.fixtures.jobs.wire import serve\n"
+        "import time\n"
+        "def slow(): time.sleep(1); return 'slow'\n"
+        "def quick(): return 'quick'\n"
+        "serve({'slow': slow, 'quick': quick})\n"
+    )
+    path = os.pathsep.join((str(tmp_path), str(session.directory / "python")))
+    worker = Worker(processes, "job", [Path(sys.executable), "-m", "job"], environment={"PYTHONPATH": path})
+    assert worker.call("quick") == "quick"
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        worker.call("slow")
+    assert worker.call("quick") == "quick"
+
+
 def test_the_published_row_is_found_not_to_serve_its_own_model() -> None:
     seen: list[Event] = []
     with LocalTarget().start(load_stack("2024.11"), seen.append) as session:

@@ -34,30 +34,19 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fakes import kubectl as fake_kubectl
-from fakes.target import STACK, FakeTarget
+from fakes.disturbed import DisturbedCluster
 
-from trivet.authoring.scenarios import scenario, symptom_observed, unprotected
-from trivet.engine.scenarios import play as playing
-from trivet.engine.scenarios.templates import PLAYER, templates
-from trivet.host.journal import MARK, Run, clean, leftovers
-from trivet.host.kubectl import Kubectl
+from trivet.host.journal import MARK, clean, leftovers, remove_remains
 from trivet.host.signals import unwinding_on_signals
-from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
-from trivet.model.scenario import Budgets, Case, Scenario
-from trivet.provision.access import ClusterAccess, StoreAccess
 from trivet.stacks.environments import cache_directory
-from trivet.targets.cluster.fault_injector import ClusterFaults
-from trivet.targets.cluster.namespaces import Namespaces
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL", "SIGINT group", "SIGHUP group")
 PATIENCE = 20.0
@@ -150,6 +139,7 @@ def kill(kill: Kill, process: subprocess.Popen[bytes] | Forked, began: float, le
 def cleaned(left: Callable[[], list[str]], pid: int) -> list[str]:
     """What is left after a cleaning."""
     trouble = [why for leftover in leftovers() if (why := clean(leftover))]
+    remove_remains()
     return [*trouble, *marked(pid), *left()]
 
 
@@ -176,7 +166,7 @@ class Local:
             )
 
     def left(self) -> list[str]:
-        return files(self.cache / "runs", self.temporary)
+        return files(self.cache / "runs", self.cache / "removed", self.temporary)
 
     def whole(self) -> float:
         began = time.monotonic()
@@ -208,27 +198,13 @@ class Local:
             following.send_signal(signal.SIGINT)
             following.wait(MOST)
             one.afterwards += [f"after the next run: {each}" for each in files(self.cache / "runs")]
-        one.afterwards += cleaned(lambda: files(self.cache / "runs"), process.pid)
+        one.afterwards += cleaned(lambda: files(self.cache / "runs", self.cache / "removed"), process.pid)
         for path in self.temporary.iterdir():
             shutil.rmtree(path, ignore_errors=True)
             path.unlink(missing_ok=True)
 
 
-# -- faults on a fake cluster ---------------------------------------------------------------------------------------
-
-OBJECTS: Sequence[dict[str, Any]] = (
-    {
-        "kind": "Deployment",
-        "metadata": {"name": "mlflow"},
-        "spec": {"replicas": 1, "env": [{"name": "A", "value": "1"}]},
-    },
-    {"kind": "Secret", "metadata": {"name": "store"}, "data": {"key": "c2VjcmV0"}},
-)
-TOUCHES = (
-    AffectedObject(verb=Verb.CREATE, kind="networkpolicy", name="cut", namespace=SERVING),
-    AffectedObject(verb=Verb.PATCH, kind="deployment", name="mlflow", namespace=SERVING, count=2),
-    AffectedObject(verb=Verb.PATCH, kind="secret", name="store", namespace=SERVING),
-)
+# -- faults on a fake cluster ------------------------------------------------------------------------------------------
 
 
 class Forked:
@@ -277,117 +253,42 @@ class Faults:
     """A scenario with faults of every kind on a fake cluster, in a cache of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.cache, self.cluster, self.temporary = folder / "cache", folder / "cluster", folder / "tmp"
+        self.cache, self.temporary = folder / "cache", folder / "tmp"
         self.cache.mkdir()
         self.temporary.mkdir()
-        os.environ |= {"PAPER_CLUSTER": str(self.cluster), "PAPER_SECONDS": "0.01"}
-        fake_kubectl.ROOT = self.cluster
-        for document in OBJECTS:
-            name = document["metadata"]["name"]
-            fake_kubectl.store(fake_kubectl.place(document["kind"], name, "serving"), document)
-        script = folder / "kubectl"
-        script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {fake_kubectl.__file__} "$@"\n')
-        script.chmod(0o755)
-        self._before = self._everything()
-
-    def _everything(self) -> dict[str, Any]:
-        return {
-            str(path.relative_to(self.cluster)): json.loads(path.read_text()) for path in self.cluster.rglob("*.json")
-        }
+        os.environ["PAPER_SECONDS"] = "0.01"
+        self._cluster = DisturbedCluster(folder)
+        self._log = folder / "log"
 
     def left(self) -> list[str]:
-        now = self._everything()
-        changed = sorted(name for name in {*now, *self._before} if now.get(name) != self._before.get(name))
-        return [*(f"changed: {name}" for name in changed), *files(self.cache / "runs", self.temporary)]
+        return [
+            *(f"changed: {name}" for name in self._cluster.changed()),
+            *files(self.cache / "runs", self.cache / "removed", self.temporary),
+        ]
 
     def work(self) -> int:
         """What `trivet scenario run` does, on the fake cluster; the exit status that the command line gives."""
-        playing.POLL = 0.02  # type: ignore[misc]
         try:
-            with unwinding_on_signals(), Run() as run:
-                faults = ClusterFaults(
-                    self._access(), Namespaces(id=run.id[-8:], pipelines="pipelines", serving="serving"), run
-                )
-                one = self._scenario()
-                target: Any = FakeTarget(faults=faults)
-                report = playing.run(
-                    [(one, one.variants)],
-                    target=target,
-                    stack=STACK,
-                    emit=lambda event: None,
-                    allow_faults=True,
-                    context="fake",
-                )
-                print(report.scenarios[0].variants[0].verdict, report.scenarios[0].variants[0].reason)
+            with unwinding_on_signals():
+                print(self._cluster.play())
                 return 0
         except KeyboardInterrupt as interrupt:
-            return 128 + getattr(interrupt, "number", signal.SIGINT)
-
-    def _access(self) -> ClusterAccess:
-        return ClusterAccess(
-            kubectl=Kubectl(context="fake", binary=str(self._folder / "kubectl")),
-            ingress="",
-            tracking_uri="",
-            tracking_url="",
-            prometheus_url="",
-            store=StoreAccess(root="s3://x"),
-            images={},
-            owned=False,
-            pipeline_namespace="pipelines",
-            serving_namespace="serving",
-        )
-
-    def _scenario(self) -> Scenario:
-        def inject(injector: Any) -> None:
-            injector.create({"kind": "NetworkPolicy", "metadata": {"name": "cut", "namespace": SERVING}, "spec": {}})
-            injector.patch("deployment", "mlflow", {"spec": {"replicas": 0, "paused": True}}, namespace=SERVING)
-            injector.patch("deployment", "mlflow", {"spec": {"env": []}}, namespace=SERVING)
-            injector.patch("secret", "store", {"data": {"key": "d3Jvbmc=", "more": "eA=="}}, namespace=SERVING)
-
-        def effect(injector: Any) -> str:
-            return "away" if not injector.get("deployment", "mlflow", namespace=SERVING)["spec"]["replicas"] else ""
-
-        @scenario(
-            title="t",
-            happens="h",
-            recognise="r",
-            remedy="m",
-            variants=[unprotected("bare", "as it is")],
-            affected_objects=TOUCHES,
-            budgets=Budgets(steady_state=5, symptom=5, recovery=5),
-        )
-        def incident(faults: Any, variant: str) -> Iterator[Case]:
-            def symptom(watch: Any) -> Any:
-                time.sleep(0.1)
-                return symptom_observed("it hurts")
-
-            yield Case(
-                fault=Fault(name="f", affected_objects=TOUCHES, inject=inject, verify_injected=effect),
-                steady_state=lambda: "well",
-                symptom=symptom,
-            )
-
-        return incident
+            return 128 + int(getattr(interrupt, "number", signal.SIGINT))
 
     def whole(self) -> float:
         os.environ |= {"TRIVET_CACHE": str(self.cache), "TMPDIR": str(self.temporary)}
-        # Read once here, and not in each fork.
-        templates(__name__, PLAYER)
         began = time.monotonic()
-        log = self._folder / "log"
-        status = Forked(self.work, log).wait()
-        if status or self.left() or "VULNERABLE" not in log.read_text():
-            sys.exit(f"an undisturbed scenario ended with {status} and left {self.left()}:\n{log.read_text()}")
+        status = Forked(self.work, self._log).wait()
+        if status or self.left() or "VULNERABLE" not in self._log.read_text():
+            sys.exit(f"an undisturbed scenario ended with {status} and left {self.left()}:\n{self._log.read_text()}")
         return time.monotonic() - began
 
     def kill(self, one: Kill, by_the_next_run: bool) -> None:
         os.environ["TRIVET_CACHE"] = str(self.cache)
-        log = self._folder / "log"
         began = time.monotonic()
-        process = Forked(self.work, log)
+        process = Forked(self.work, self._log)
         kill(one, process, began, self.left)
-        text = log.read_text(errors="replace")
+        text = self._log.read_text(errors="replace")
         if one.in_time and one.signal != "SIGKILL":
             number = signal.Signals[one.signal.partition(" ")[0]]
             if one.status not in (0, 128 + number, -number) or "Traceback" in text or "ignored" in text:

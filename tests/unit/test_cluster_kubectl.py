@@ -102,3 +102,28 @@ def test_waiting_ends_with_the_session() -> None:
 def test_contexts_of_no_kubeconfig_are_none(tmp_path: Path) -> None:
     assert contexts(tmp_path / "nothing", script(tmp_path, "sys.exit(1)")) == []
     assert contexts(None, script(tmp_path, "print('a'); print('b')")) == ["a", "b"]
+
+
+def test_a_kubectl_of_a_run_is_out_of_reach_of_its_terminal(tmp_path: Path) -> None:
+    binary = script(tmp_path, "import os; print(os.getsid(0) == os.getpid())")
+    assert Kubectl(context="c", binary=binary, mark="r1").run("get").strip() == "True"
+    assert Kubectl(context="c", binary=binary).run("get").strip() == "False"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_kubectl_that_a_signal_of_the_terminal_ended_before_it_began_is_started_again(
+    tmp_path: Path, name: str
+) -> None:
+    first = tmp_path / "first"
+    first.touch()
+    body = (
+        "import os, signal\n"
+        f"first = pathlib.Path({str(first)!r})\n"
+        "if first.exists():\n"
+        "    first.unlink()\n"
+        f"    signal.signal(signal.{name}, signal.SIG_DFL)\n"
+        f"    os.kill(os.getpid(), signal.{name})\n"
+        "print('done')"
+    )
+    assert Kubectl(context="c", binary=script(tmp_path, body), mark="r1").run("get").strip() == "done"
+    assert len(asked(tmp_path)) == 2

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from trivet.errors import PlatformError
-from trivet.host.journal import Run, clean, leftovers, runs_directory
+from trivet.host.journal import Run, clean, leftovers, make_below, remove_remains, runs_directory
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +125,51 @@ def test_a_fault_is_gone_with_its_object_and_with_the_cluster_that_trivet_made(s
     (found,) = leftovers()
     assert clean(found) == ""
     assert leftovers() == []
+
+
+def test_a_lock_without_a_directory_is_removed_unless_a_run_holds_it() -> None:
+    with Run() as run:
+        stale = run.directory.with_name("20240101-000000-1-abcdef00.lock")
+        stale.touch()
+        remove_remains()
+        assert sorted(path.name for path in runs_directory().iterdir()) == [run.id, f"{run.id}.lock"]
+        run.directory.rename(run.directory.with_name("elsewhere"))
+        remove_remains()
+        assert run.directory.with_name(f"{run.id}.lock").exists(), "a run that has not made its directory yet"
+
+
+def test_who_outlives_a_run_does_not_make_its_directory_anew() -> None:
+    with Run() as run:
+        assert make_below(run.directory, "store/a/b") == run.directory / "store/a/b"
+        assert make_below(run.directory, "store/a").is_dir()
+    with pytest.raises(FileNotFoundError):
+        make_below(run.directory, "store/c")
+    assert not run.directory.exists()
+
+
+def test_a_run_directory_goes_while_somebody_still_writes_into_it() -> None:
+    ended = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not ended.is_set():
+            with suppress(OSError):
+                (make_below(run.directory, f"store/{number}") / "file").touch()
+            number += 1
+
+    with Run() as run:
+        writer = threading.Thread(target=write)
+        writer.start()
+        time.sleep(0.05)
+    assert not run.directory.exists()
+    ended.set()
+    writer.join()
+    assert list(runs_directory().iterdir()) == []
+    assert list((runs_directory().parent / "removed").iterdir()) == []
+
+
+def test_what_was_killed_while_it_removed_a_run_is_removed() -> None:
+    half = runs_directory().parent / "removed" / "20240101-000000-1-abcdef00"
+    (half / "deep").mkdir(parents=True)
+    remove_remains()
+    assert not half.exists()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 
 from trivet.errors import PlatformError
-from trivet.host.journal import Run, clean, leftovers, remove_stale_locks
+from trivet.host.journal import Run, clean, leftovers, remove_remains
 from trivet.host.processes import Processes
 from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.events import Emit
@@ -79,4 +79,4 @@ def _clean_leftovers() -> None:
                 f"a fault that run {leftover.run} left behind cannot be reverted: {trouble}",
                 remedy=f"make its cluster reachable; if there is no such cluster any more, remove {leftover.directory}",
             )
-    remove_stale_locks()
+    remove_remains()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from trivet.errors import PlatformError
-from trivet.host.journal import Run, clean, leftovers, remove_stale_locks
+from trivet.host.journal import Run, clean, leftovers, remove_remains
 from trivet.host.processes import Processes
 from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.events import Emit
@@ -68,4 +68,4 @@ class LocalTarget:
 def _clean_leftovers() -> None:
     for leftover in leftovers():
         clean(leftover)
-    remove_stale_locks()
+    remove_remains()
