@@ -36,7 +36,7 @@ class Turn:
 
 def measure(scratch: Path, rounds: int) -> str:
     """The sides take turns; each deletes the cluster before and after."""
-    source = kind.Source(kind=os.environ.get("TRIVET_IMAGES", "pull"))
+    source = kind.ImageSource(kind=os.environ.get("TRIVET_IMAGES", "pull"))
     stack = load_stack(STACK)
     turns: dict[str, list[Turn]] = {"trivet up": [], "one after the other": []}
     together = kind.read_steps
@@ -59,7 +59,7 @@ def measure(scratch: Path, rounds: int) -> str:
     return f"a cluster of {STACK} from nothing, images there, {rounds} rounds\n{table(rows)}\n\n{table(longest)}"
 
 
-def turn(stack: kind.Stack, source: kind.Source) -> Turn:
+def turn(stack: kind.Stack, source: kind.ImageSource) -> Turn:
     """One cluster from nothing."""
     phases: dict[str, float] = {}
 

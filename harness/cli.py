@@ -204,7 +204,7 @@ def _cluster_options(function: Function) -> Function:
 @click.option("--mirror", metavar="URL", help="A registry that stands before all others when images are pulled.")
 def up(**flags: Any) -> None:
     """Make a stack's kind cluster with everything on it, or complete the one that is there."""
-    from trivet.provision.kind.up import Source
+    from trivet.provision.kind.up import ImageSource
     from trivet.provision.kind.up import up as bring_up
     from trivet.render.phases import Stopwatch, timetable
     from trivet.render.terminal import watch
@@ -214,7 +214,7 @@ def up(**flags: Any) -> None:
     stack = load_stack(settings.stack)
     with watch(sys.stdout) as emit:
         stopwatch = Stopwatch(emit)
-        access = bring_up(stack, stopwatch, Source(kind=settings.images, mirror=settings.mirror))
+        access = bring_up(stack, stopwatch, ImageSource(kind=settings.images, mirror=settings.mirror))
     click.echo(timetable(stopwatch.phases, stopwatch.seconds))
     click.echo(f"the cluster of stack {stack.name} is up")
     click.echo(f"  kubectl      --kubeconfig {access.kubectl.kubeconfig} --context {access.kubectl.context}")

@@ -13,7 +13,7 @@ from trivet.errors import PlatformError, TrivetError, UsageError
 from trivet.host.journal import clean as clean_leftover
 from trivet.host.journal import leftovers, remove_remains
 from trivet.model.settings import Existing
-from trivet.provision.kind.health import look
+from trivet.provision.kind.health import check_health
 from trivet.stacks.environments import cache_directory, environments, find_python, half_made, remove, uv_version
 from trivet.stacks.read import load_stack, shipped_stacks
 from trivet.targets.existing.rbac import lacking
@@ -45,8 +45,8 @@ def examine(*, clean: bool = False, existing: Existing | None = None, images: st
 
 
 def _kind(images: str) -> Iterator[Symptom]:
-    for one in look(images):
-        yield Symptom(name=one.name, well=not one.remedy, seen=one.seen, remedy=one.remedy)
+    for one in check_health(images):
+        yield Symptom(name=one.name, well=not one.remedy, seen=one.observed, remedy=one.remedy)
 
 
 def _tools() -> Iterator[Symptom]:

@@ -1,4 +1,4 @@
-"""How to reach one cluster and what is on it: all that a session needs to know, whoever brought the cluster up."""
+"""Access to one cluster and the platform on it: everything that a session needs, no matter who created the cluster."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from trivet.model.network import NetworkPath
 
 @dataclass(frozen=True, kw_only=True)
 class StoreAccess:
-    """The S3 store behind the tracking server. ``endpoint`` is its URL inside the cluster, empty for AWS itself.
+    """The S3 store of the tracking server's artifacts. ``endpoint`` is its URL inside the cluster, empty for AWS.
 
-    With keys the session makes Secret and ServiceAccount in its own namespaces. Without them ``service_account`` (for services) and
-    ``secret`` (with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for job pods) are the user's own, in the user's namespaces.
+    With keys, the session creates a Secret and a ServiceAccount in its own namespaces. Without keys, ``service_account`` (for
+    InferenceServices) and ``secret`` (with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for job pods) exist in the user's namespaces.
     """
 
     root: str
@@ -30,12 +30,12 @@ class StoreAccess:
 class ClusterAccess:
     """One cluster with a platform on it.
 
-    ``tracking_uri`` is MLflow as pods reach it, ``tracking_url`` as this machine does (empty: the session forwards a port).
-    ``prometheus_url`` is as this machine reaches it, empty when there is none. ``ingress`` is the base URL of the ingress gateway as this
-    machine reaches it. ``images`` maps a role to the image of the session's job pods: trainer, initializer, runtime.
+    ``tracking_uri`` is MLflow's URL for pods, ``tracking_url`` its URL for this machine (empty: the session forwards a port).
+    ``prometheus_url`` is the URL for this machine, empty when there is no Prometheus. ``ingress`` is the ingress gateway's base URL for
+    this machine. ``images`` maps a role (trainer, initializer, runtime) to the image of the session's job pods.
 
-    ``owned`` means that the cluster is trivet's: namespaces are made per session and faults are allowed. Otherwise everything happens in
-    ``pipeline_namespace`` and ``serving_namespace``, which must exist, and only what the session made is changed or deleted.
+    ``owned`` means that the cluster is trivet's: each session creates its namespaces, and faults are allowed. Otherwise the session works
+    in ``pipeline_namespace`` and ``serving_namespace``, which must exist, and changes or deletes only what it created.
     """
 
     kubectl: Kubectl
@@ -49,13 +49,15 @@ class ClusterAccess:
     pipeline_namespace: str = ""
     serving_namespace: str = ""
     database: str = ""
-    """The tracking server's database as ``host:port`` inside the cluster, which only the tracking server may reach; empty when unknown."""
+    """``host:port`` of the tracking server's database inside the cluster, which only the tracking server may connect to; empty when
+    unknown.
+    """
     platform_paths: tuple[NetworkPath, ...] = ()
     """Paths between the platform's own pods that must be open."""
     pull_policy: str = "IfNotPresent"
     notes: Mapping[str, str] = field(default_factory=dict)
-    """What else the report should say of the cluster: server version, node, versions of the installed components …"""
+    """Further facts about the cluster for the report: server version, node, versions of the installed components …"""
 
     def __post_init__(self) -> None:
         if not self.owned and not (self.pipeline_namespace and self.serving_namespace):
-            raise ValueError("a cluster that is not trivet's own needs both namespaces")
+            raise ValueError("a cluster that is not trivet's needs both pipeline_namespace and serving_namespace")

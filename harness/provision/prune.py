@@ -11,7 +11,7 @@ from trivet.provision.images.prune import Garbage, Needed, find_garbage, remove,
 from trivet.provision.images.recipes import images_of
 from trivet.provision.images.store import exclusive_lock, set_key_of
 from trivet.provision.kind.cluster import HOSTS
-from trivet.provision.kind.state import Busy, known, met
+from trivet.provision.kind.state import Busy, all_folders, known_clusters
 from trivet.provision.kind.tools import PACKAGES, tool_layer
 from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import environment_folder
@@ -50,7 +50,7 @@ def needed(stacks: Sequence[Stack], keys: Collection[str] = ()) -> Needed:
 
 def cluster_sets() -> set[str]:
     """The keys of the sets that clusters pull their images from, including stopped and incomplete clusters."""
-    files = [folder.path / HOSTS for folder in known()]
+    files = [folder.path / HOSTS for folder in known_clusters()]
     return {key for file in files if file.is_file() and (key := set_key_of(file.read_text(encoding="utf-8")))}
 
 
@@ -58,7 +58,7 @@ def cluster_sets() -> set[str]:
 def _exclusive_use() -> Iterator[None]:
     """The image store locked exclusively, and every cluster locked."""
     with ExitStack() as held:
-        for folder in met():
+        for folder in all_folders():
             try:
                 held.enter_context(folder.locked(0))
             except Busy as error:

@@ -1,4 +1,4 @@
-"""The target ``kind``: a session on the stack's own cluster, which is brought up for it when it is not there yet and left running."""
+"""The target ``kind``: a session on the stack's kind cluster, which is created when it does not exist yet, and left running."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from trivet.targets.cluster.target import ClusterTarget
 
 
 def kind_target(images: str, mirror: str) -> ClusterTarget:
-    """The target ``kind``. ``images`` is ``build`` or ``pull``, ``mirror`` a registry before all others, as in the settings."""
+    """The target ``kind``. ``images`` is ``build`` or ``pull``, ``mirror`` the URL of a mirror for all registries, as in the settings."""
 
     @contextmanager
     def opened(stack: Stack, emit: Emit) -> Iterator[ClusterAccess]:
-        from trivet.provision.kind.up import Source, open_cluster
+        from trivet.provision.kind.up import ImageSource, open_cluster
 
-        with open_cluster(stack, emit, Source(kind=images, mirror=mirror)) as access:
+        with open_cluster(stack, emit, ImageSource(kind=images, mirror=mirror)) as access:
             yield access
 
     def steps(stack: Stack) -> Sequence[str]:
         parts = stack.components
         source = "built from packages" if images == "build" else "pulled from their registries"
         return (
-            f"images: {source}, those that are not there yet",
-            f"kind cluster: Kubernetes {parts.get('kubernetes', '(none named)')}, unless it runs already",
+            f"images: {source}, if missing",
+            f"kind cluster: Kubernetes {parts.get('kubernetes', '(none named)')}, unless it is already running",
             f"platform: Knative {parts.get('knative', '(none named)')}, an ingress, KServe {parts['kserve']}, "
             f"MLflow {parts['mlflow']} on PostgreSQL with an S3 store, Prometheus",
         )

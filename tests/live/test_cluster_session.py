@@ -24,7 +24,7 @@ from trivet.model import feature
 from trivet.model.redaction import redact
 from trivet.model.settings import Existing
 from trivet.provision.access import ClusterAccess
-from trivet.provision.kind.up import Source, up
+from trivet.provision.kind.up import ImageSource, up
 from trivet.settings import load_settings
 from trivet.stacks.read import load_stack
 from trivet.targets.cluster.session import ClusterSession
@@ -42,7 +42,7 @@ PLANTED = "planted-4711-credential"
 @pytest.fixture(scope="module")
 def access() -> ClusterAccess:
     settings = load_settings(Path.cwd())
-    return up(load_stack(STACK), lambda event: None, Source(kind=settings.images, mirror=settings.mirror))
+    return up(load_stack(STACK), lambda event: None, ImageSource(kind=settings.images, mirror=settings.mirror))
 
 
 @pytest.fixture(scope="module")

@@ -22,14 +22,14 @@ import pytest
 
 from trivet.errors import PlatformError
 from trivet.provision.access import ClusterAccess
-from trivet.provision.kind.docker import nodes
+from trivet.provision.kind.nodes import node_containers
 from trivet.provision.kind.state import CREATED, CREATING, DELETING, READY, folder_of
-from trivet.provision.kind.up import Source, down, open_cluster, up
+from trivet.provision.kind.up import ImageSource, down, open_cluster, up
 from trivet.stacks.read import load_stack, stack_folder
 
 pytestmark = pytest.mark.cluster
 
-BUILD = Source(kind="build")
+BUILD = ImageSource(kind="build")
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_what_is_installed_answers(stack: str) -> None:
 
 
 def test_a_node_that_was_stopped_is_started_again(stack: str) -> None:
-    (node,) = nodes(folder_of(load_stack(stack)).name)
+    (node,) = node_containers(folder_of(load_stack(stack)).name)
     subprocess.run(["docker", "kill", node.name], check=True, capture_output=True)
     access = up(load_stack(stack), lambda event: None, BUILD)
     assert answers(access)
@@ -126,5 +126,5 @@ def test_a_deletion_that_was_killed_is_finished_by_the_next_one(stack: str) -> N
     assert stage(stack) in (DELETING, "")
     down(load_stack(stack), lambda event: None)
     folder = folder_of(load_stack(stack))
-    assert nodes(folder.name) == []
+    assert node_containers(folder.name) == []
     assert not folder.path.exists()

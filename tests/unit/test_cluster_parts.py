@@ -78,7 +78,7 @@ def test_in_the_users_namespaces_only_what_bears_the_label_is_removed(
 
 
 def test_a_cluster_that_is_not_trivets_needs_both_namespaces() -> None:
-    with pytest.raises(ValueError, match="both namespaces"):
+    with pytest.raises(ValueError, match="both pipeline_namespace and serving_namespace"):
         access(owned=False)
 
 

@@ -31,7 +31,7 @@ from trivet.provision.images.store import (
     shared_lock,
 )
 from trivet.provision.kind.cluster import HOSTS
-from trivet.provision.kind.state import READY, Busy, ClusterState, named
+from trivet.provision.kind.state import READY, Busy, ClusterState, cluster_folder
 from trivet.render.images import pruned
 from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import MARKER, cache_directory, environment_folder
@@ -319,13 +319,13 @@ def test_a_builder_waits_for_the_end_of_a_prune(content: Content) -> None:
 
 
 def test_while_a_cluster_is_brought_up_or_down_nothing_is_pruned(engine: Docker) -> None:
-    with named("trivet-a").locked(), pytest.raises(Busy, match="creating or deleting the cluster trivet-a"):
+    with cluster_folder("trivet-a").locked(), pytest.raises(Busy, match="creating or deleting the cluster trivet-a"):
         provision_prune.prune([])
     assert "trivet/node:old" in engine.images
 
 
 def test_the_set_that_a_cluster_pulls_from_is_kept(content: Content) -> None:
-    folder = named("trivet-small")
+    folder = cluster_folder("trivet-small")
     folder.write(STATE)
     hosts = folder.path / HOSTS
     hosts.parent.mkdir(parents=True)

@@ -15,10 +15,10 @@ import yaml
 
 from trivet.errors import PlatformError, UsageError
 from trivet.host.kubectl import Kubectl
-from trivet.provision import docker as provision_docker
-from trivet.provision.kind import cluster, docker, limits, tools, up
-from trivet.provision.kind.cluster import ClusterSpec, bring_up, configuration, mirror_hosts, take_down
-from trivet.provision.kind.docker import NodeContainer, shortages
+from trivet.provision.kind import cluster, limits, tools, up
+from trivet.provision.kind.cluster import ClusterSpec, configuration, delete_cluster, ensure_cluster, mirror_hosts
+from trivet.provision.kind.machine import docker_info, shortages
+from trivet.provision.kind.nodes import NodeContainer
 from trivet.provision.kind.state import (
     CREATED,
     CREATING,
@@ -29,7 +29,7 @@ from trivet.provision.kind.state import (
     ClusterState,
     InUse,
     folder_of,
-    known,
+    known_clusters,
 )
 from trivet.stacks.read import load_stack
 
@@ -45,9 +45,9 @@ class Machine:
         self.calls: list[str] = []
         self.fails: list[str] = []
         self.answers = True
-        monkeypatch.setattr(cluster, "nodes", lambda name: list(self.nodes))
-        monkeypatch.setattr(cluster, "start", lambda node: self.calls.append(f"start {node.name}"))
-        monkeypatch.setattr(cluster, "remove", self.remove)
+        monkeypatch.setattr(cluster, "node_containers", lambda name: list(self.nodes))
+        monkeypatch.setattr(cluster, "start_node", lambda node: self.calls.append(f"start {node.name}"))
+        monkeypatch.setattr(cluster, "delete_nodes", self.remove)
         monkeypatch.setattr(cluster, "run_kind", self.kind)
         monkeypatch.setattr(limits, "RETURN", 0.01)
         monkeypatch.setattr(limits, "POLL", 0.001)
@@ -76,31 +76,31 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.fixture
-def wanted(tmp_path: Path) -> ClusterSpec:
+def spec(tmp_path: Path) -> ClusterSpec:
     folder = ClusterFolder(name="trivet-a", path=tmp_path / "clusters" / "trivet-a")
     return ClusterSpec(folder=folder, digest="d", source="build", node_image="node:1", own_network=True)
 
 
-def brought_up(wanted: ClusterSpec) -> ClusterState:
-    return bring_up(wanted, Path("kind"), Kubectl(context="c"))
+def brought_up(spec: ClusterSpec) -> ClusterState:
+    return ensure_cluster(spec, Path("kind"), Kubectl(context="c"))
 
 
-def there(wanted: ClusterSpec, machine: Machine, state: ClusterState) -> None:
-    wanted.folder.write(state)
-    wanted.folder.kubeconfig.touch()
+def there(spec: ClusterSpec, machine: Machine, state: ClusterState) -> None:
+    spec.folder.write(state)
+    spec.folder.kubeconfig.touch()
     machine.nodes = [NODE]
 
 
-def test_where_there_is_nothing_a_cluster_is_made(wanted: ClusterSpec, machine: Machine) -> None:
-    state = brought_up(wanted)
+def test_where_there_is_nothing_a_cluster_is_made(spec: ClusterSpec, machine: Machine) -> None:
+    state = brought_up(spec)
     assert machine.calls == ["create cluster"]
     assert (state.stage, state.digest) == (CREATED, "d")
-    assert wanted.folder.read() == state
+    assert spec.folder.read() == state
 
 
-def test_a_cluster_that_runs_as_wanted_is_taken_as_it_is(wanted: ClusterSpec, machine: Machine) -> None:
-    there(wanted, machine, STATE)
-    assert brought_up(wanted) == STATE
+def test_a_cluster_that_runs_as_wanted_is_taken_as_it_is(spec: ClusterSpec, machine: Machine) -> None:
+    there(spec, machine, STATE)
+    assert brought_up(spec) == STATE
     assert machine.calls == [f"start {NODE.name}"]
 
 
@@ -108,83 +108,83 @@ def test_a_cluster_that_runs_as_wanted_is_taken_as_it_is(wanted: ClusterSpec, ma
     "state", [replace(STATE, stage=CREATING), replace(STATE, stage=DELETING), replace(STATE, digest="other")]
 )
 def test_one_that_was_half_made_half_deleted_or_is_another_is_made_anew(
-    wanted: ClusterSpec, machine: Machine, state: ClusterState
+    spec: ClusterSpec, machine: Machine, state: ClusterState
 ) -> None:
-    there(wanted, machine, state)
-    assert brought_up(wanted).stage == CREATED
+    there(spec, machine, state)
+    assert brought_up(spec).stage == CREATED
     assert machine.calls == ["remove", "create cluster"]
 
 
-def test_one_whose_nodes_are_gone_is_made_anew(wanted: ClusterSpec, machine: Machine) -> None:
-    wanted.folder.write(STATE)
-    assert brought_up(wanted).stage == CREATED
+def test_one_whose_nodes_are_gone_is_made_anew(spec: ClusterSpec, machine: Machine) -> None:
+    spec.folder.write(STATE)
+    assert brought_up(spec).stage == CREATED
 
 
-def test_one_whose_api_server_does_not_come_back_is_made_anew(wanted: ClusterSpec, machine: Machine) -> None:
-    there(wanted, machine, STATE)
+def test_one_whose_api_server_does_not_come_back_is_made_anew(spec: ClusterSpec, machine: Machine) -> None:
+    there(spec, machine, STATE)
     machine.answers = False
-    assert brought_up(wanted).stage == CREATED
+    assert brought_up(spec).stage == CREATED
 
 
-def test_a_cluster_of_that_name_that_is_not_ours_is_left_alone(wanted: ClusterSpec, machine: Machine) -> None:
+def test_a_cluster_of_that_name_that_is_not_ours_is_left_alone(spec: ClusterSpec, machine: Machine) -> None:
     machine.nodes = [NODE]
-    for attempt in (brought_up, lambda wanted: take_down(wanted.folder)):
-        with pytest.raises(PlatformError, match="'trivet-a' that trivet did not make") as caught:
-            attempt(wanted)
+    for attempt in (brought_up, lambda spec: delete_cluster(spec.folder)):
+        with pytest.raises(PlatformError, match="'trivet-a' that trivet did not create") as caught:
+            attempt(spec)
         assert "kind delete cluster --name trivet-a" in caught.value.remedy
     assert machine.calls == []
 
 
-def test_ports_that_were_taken_meanwhile_are_chosen_anew(wanted: ClusterSpec, machine: Machine) -> None:
+def test_ports_that_were_taken_meanwhile_are_chosen_anew(spec: ClusterSpec, machine: Machine) -> None:
     machine.fails = ["Bind for 127.0.0.1:1 failed: port is already allocated"]
-    assert brought_up(wanted).stage == CREATED
+    assert brought_up(spec).stage == CREATED
     assert machine.calls == ["create cluster"] * 2
 
 
 def test_a_creation_that_fails_leaves_a_state_that_the_next_one_understands(
-    wanted: ClusterSpec, machine: Machine
+    spec: ClusterSpec, machine: Machine
 ) -> None:
     machine.fails = ["kind create failed: no"]
     with pytest.raises(PlatformError, match="no"):
-        brought_up(wanted)
-    state = wanted.folder.read()
+        brought_up(spec)
+    state = spec.folder.read()
     assert state
     assert state.stage == CREATING
-    assert brought_up(wanted).stage == CREATED
+    assert brought_up(spec).stage == CREATED
 
 
-def test_deleting_removes_nodes_and_folder(wanted: ClusterSpec, machine: Machine) -> None:
-    there(wanted, machine, STATE)
-    assert take_down(wanted.folder)
+def test_deleting_removes_nodes_and_folder(spec: ClusterSpec, machine: Machine) -> None:
+    there(spec, machine, STATE)
+    assert delete_cluster(spec.folder)
     assert machine.nodes == []
-    assert not wanted.folder.path.exists()
-    assert not take_down(wanted.folder)
+    assert not spec.folder.path.exists()
+    assert not delete_cluster(spec.folder)
 
 
-def test_a_cluster_in_use_is_neither_deleted_nor_made_anew(wanted: ClusterSpec, machine: Machine) -> None:
-    there(wanted, machine, STATE)
-    with wanted.folder.used(), wanted.folder.used():
-        assert brought_up(wanted) == STATE
-        for attempt in (lambda: take_down(wanted.folder), lambda: brought_up(replace(wanted, digest="other"))):
+def test_a_cluster_in_use_is_neither_deleted_nor_made_anew(spec: ClusterSpec, machine: Machine) -> None:
+    there(spec, machine, STATE)
+    with spec.folder.shared_use(), spec.folder.shared_use():
+        assert brought_up(spec) == STATE
+        for attempt in (lambda: delete_cluster(spec.folder), lambda: brought_up(replace(spec, digest="other"))):
             with pytest.raises(InUse, match="in use by another run of trivet"):
                 attempt()
-    assert wanted.folder.read() == STATE
-    assert take_down(wanted.folder)
+    assert spec.folder.read() == STATE
+    assert delete_cluster(spec.folder)
 
 
 def test_the_kind_of_a_killed_trivet_is_ended_before_its_cluster_is_deleted(
-    wanted: ClusterSpec, machine: Machine, tmp_path: Path
+    spec: ClusterSpec, machine: Machine, tmp_path: Path
 ) -> None:
-    there(wanted, machine, replace(STATE, stage=CREATING))
+    there(spec, machine, replace(STATE, stage=CREATING))
     kind = tmp_path / "kind"
     kind.symlink_to(shutil.which("tail") or "")
     (tmp_path / "kubeconfig").touch()
     orphan, other = (
         subprocess.Popen([kind, "-f", config], stdout=subprocess.DEVNULL)
-        for config in (wanted.folder.kubeconfig, tmp_path / "kubeconfig")
+        for config in (spec.folder.kubeconfig, tmp_path / "kubeconfig")
     )
     try:
-        take_down(wanted.folder)
+        delete_cluster(spec.folder)
         assert orphan.poll() is not None
         assert other.poll() is None
     finally:
@@ -193,28 +193,28 @@ def test_the_kind_of_a_killed_trivet_is_ended_before_its_cluster_is_deleted(
             process.wait()
 
 
-def test_a_state_file_that_was_cut_off_counts_as_a_half_made_cluster(wanted: ClusterSpec) -> None:
-    wanted.folder.path.mkdir(parents=True)
-    (wanted.folder.path / "state.json").write_text('{"stage": "rea')
-    state = wanted.folder.read()
+def test_a_state_file_that_was_cut_off_counts_as_a_half_made_cluster(spec: ClusterSpec) -> None:
+    spec.folder.path.mkdir(parents=True)
+    (spec.folder.path / "state.json").write_text('{"stage": "rea')
+    state = spec.folder.read()
     assert state
     assert state.stage == CREATING
 
 
-def test_the_state_is_for_its_owner_only(wanted: ClusterSpec) -> None:
-    wanted.folder.write(STATE)
-    assert (wanted.folder.path / "state.json").stat().st_mode & 0o077 == 0
+def test_the_state_is_for_its_owner_only(spec: ClusterSpec) -> None:
+    spec.folder.write(STATE)
+    assert (spec.folder.path / "state.json").stat().st_mode & 0o077 == 0
     assert "secret='s'" not in repr(STATE)
 
 
-def test_the_second_who_wants_the_cluster_waits_for_the_first(wanted: ClusterSpec) -> None:
-    with wanted.folder.locked():
-        with pytest.raises(Busy, match="another trivet"), wanted.folder.locked(0.05):
+def test_the_second_who_wants_the_cluster_waits_for_the_first(spec: ClusterSpec) -> None:
+    with spec.folder.locked():
+        with pytest.raises(Busy, match="another trivet"), spec.folder.locked(0.05):
             raise AssertionError
         got = threading.Event()
 
         def second() -> None:
-            with wanted.folder.locked(10):
+            with spec.folder.locked(10):
                 got.set()
 
         thread = threading.Thread(target=second)
@@ -228,17 +228,17 @@ def test_clusters_are_named_by_their_stack_and_found_again(tmp_path: Path, monke
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
     folder = folder_of(load_stack("2024.11-fixed"))
     assert folder.name == "trivet-2024-11-fixed"
-    assert known() == []
+    assert known_clusters() == []
     folder.write(STATE)
-    assert known() == [folder]
+    assert known_clusters() == [folder]
 
 
-def test_the_node_gets_its_ports_its_images_and_what_its_parts_ask_for(wanted: ClusterSpec, machine: Machine) -> None:
-    brought_up(replace(wanted, hosts="[host]\n", kubelet={"failCgroupV1": False}, control_plane={"etcd": "50m"}))
-    folder = wanted.folder.path
+def test_the_node_gets_its_ports_its_images_and_what_its_parts_ask_for(spec: ClusterSpec, machine: Machine) -> None:
+    brought_up(replace(spec, hosts="[host]\n", kubelet={"failCgroupV1": False}, control_plane={"etcd": "50m"}))
+    folder = spec.folder.path
     made = yaml.safe_load((folder / "kind.yaml").read_text())
     (node,) = made["nodes"]
-    state = wanted.folder.read()
+    state = spec.folder.read()
     assert state
     assert made["networking"] == {"disableDefaultCNI": True}
     assert node["image"] == "node:1"
@@ -256,8 +256,8 @@ def test_the_node_gets_its_ports_its_images_and_what_its_parts_ask_for(wanted: C
     assert patch["spec"]["containers"] == [{"name": "etcd", "resources": {"requests": {"cpu": "50m"}}}]
 
 
-def test_a_pulled_node_has_kinds_own_network_and_no_mirror(wanted: ClusterSpec) -> None:
-    made = configuration(replace(wanted, own_network=False), {})
+def test_a_pulled_node_has_kinds_own_network_and_no_mirror(spec: ClusterSpec) -> None:
+    made = configuration(replace(spec, own_network=False), {})
     assert made["networking"] == {"disableDefaultCNI": False}
     assert [one["containerPath"] for one in made["nodes"][0]["extraMounts"]] == ["/kind/patches"]
 
@@ -280,7 +280,7 @@ def test_a_mirror_stands_before_every_registry(mirror: str, host: str, override:
 def test_a_machine_without_docker_gets_one_clear_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PlatformError, match="there is no docker command on this machine") as caught:
-        docker.engine()
+        docker_info()
     assert "install Docker" in caught.value.remedy
 
 
@@ -297,7 +297,7 @@ def test_a_stopped_daemon_gets_one_clear_message(tmp_path: Path, monkeypatch: py
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(PlatformError, match="Cannot connect to the Docker daemon") as caught:
-        docker.engine()
+        docker_info()
     assert "start the Docker daemon" in caught.value.remedy
 
 
@@ -311,30 +311,30 @@ def test_what_docker_has_too_little_of_is_named_with_numbers() -> None:
 
 
 def test_a_machine_that_is_too_small_is_refused_unless_the_cluster_is_there(
-    wanted: ClusterSpec, monkeypatch: pytest.MonkeyPatch
+    spec: ClusterSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(up, "engine", lambda: {"MemTotal": 2**30, "DockerRootDir": "/nowhere"})
-    monkeypatch.setattr(up, "nodes", lambda name: [])
+    monkeypatch.setattr(up, "docker_info", lambda: {"MemTotal": 2**30, "DockerRootDir": "/nowhere"})
+    monkeypatch.setattr(up, "node_containers", lambda name: [])
     with pytest.raises(PlatformError, match=r"1\.0 GiB of memory"):
-        up.check_machine(wanted.folder)
-    monkeypatch.setattr(up, "nodes", lambda name: [NODE])
-    up.check_machine(wanted.folder)
+        up.check_machine(spec.folder)
+    monkeypatch.setattr(up, "node_containers", lambda name: [NODE])
+    up.check_machine(spec.folder)
 
 
-@pytest.mark.parametrize("said", ["kind v0.20.0 go1.20.4 linux/amd64", "", "nonsense"])
-def test_an_old_kind_gets_one_clear_message(said: str) -> None:
-    with pytest.raises(PlatformError, match=r"/bin/kind says .*, and v0\.27 or newer is needed") as caught:
-        tools.check_kind("/bin/kind", said)
+@pytest.mark.parametrize("output", ["kind v0.20.0 go1.20.4 linux/amd64", "", "nonsense"])
+def test_an_old_kind_gets_one_clear_message(output: str) -> None:
+    with pytest.raises(PlatformError, match=r"/bin/kind reports version .*, and v0\.27 or newer is needed") as caught:
+        tools.check_kind_version("/bin/kind", output)
     assert "install a newer kind" in caught.value.remedy
 
 
 def test_a_new_kind_is_taken() -> None:
-    tools.check_kind("/bin/kind", "kind v0.30.0 go1.24.2 linux/amd64")
+    tools.check_kind_version("/bin/kind", "kind v0.30.0 go1.24.2 linux/amd64")
 
 
 def test_an_unknown_source_of_images_is_refused() -> None:
-    with pytest.raises(UsageError, match="unknown source of images 'guess'"):
-        up.Source(kind="guess")
+    with pytest.raises(UsageError, match="unknown image source 'guess'"):
+        up.ImageSource(kind="guess")
 
 
 def test_kind_says_why_it_failed_and_where_its_log_is(tmp_path: Path) -> None:
@@ -346,7 +346,3 @@ def test_kind_says_why_it_failed_and_where_its_log_is(tmp_path: Path) -> None:
     ) as caught:
         cluster.run_kind(kind, "create", "cluster", log=tmp_path / "kind.log", seconds=10)
     assert str(tmp_path / "kind.log") in caught.value.remedy
-
-
-def test_the_docker_command_of_the_image_store_is_the_one_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert docker.docker is provision_docker.docker

@@ -13,8 +13,8 @@ from trivet.errors import PlatformError
 from trivet.host.kubectl import Kubectl, KubectlError
 from trivet.model.events import Event, PhaseEnded
 from trivet.provision.kind import limits
-from trivet.provision.kind.install import Installation, lacks, trouble
-from trivet.provision.kind.manifests import Document, documents, render
+from trivet.provision.kind.install import Installation, diagnose, not_ready_reason
+from trivet.provision.kind.manifests import KubernetesObject, render, split_stream
 from trivet.provision.kind.steps import InstallStep
 from trivet.render.phases import Phase, Stopwatch, timetable
 
@@ -61,7 +61,7 @@ class Server:
             return ""
 
     def _apply(self, text: str) -> str:
-        for document in documents(text):
+        for document in split_stream(text):
             if words := self.refuse(document.id):
                 raise KubectlError("kubectl apply", words)
             self.applied.append(document.id)
@@ -75,18 +75,20 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     server = Server(monkeypatch)
     monkeypatch.setattr(Kubectl, "run", lambda self, *arguments, **options: server.run(*arguments, **options))
-    monkeypatch.setattr("trivet.provision.kind.install.trouble", lambda *_: "  n/pod: CrashLoopBackOff")
+    monkeypatch.setattr("trivet.provision.kind.install.diagnose", lambda *_: "  n/pod: CrashLoopBackOff")
     return server
 
 
 def install(
-    steps: Sequence[InstallStep], documents: Mapping[str, Sequence[Document]], events: list[Event] | None = None
+    steps: Sequence[InstallStep],
+    split_stream: Mapping[str, Sequence[KubernetesObject]],
+    events: list[Event] | None = None,
 ) -> list[str]:
     told: list[Event] = [] if events is None else events
-    return Installation(Kubectl(context="c"), lambda step: documents[step.name], told.append).run(steps)
+    return Installation(Kubectl(context="c"), lambda step: split_stream[step.name], told.append).run(steps)
 
 
-def simple(name: str) -> list[Document]:
+def simple(name: str) -> list[KubernetesObject]:
     return [render(workload(name))]
 
 
@@ -129,7 +131,10 @@ def test_a_definition_that_is_too_new_to_be_waited_for_is_asked_again(server: Se
 
 def test_what_a_controller_makes_is_waited_for_too(server: Server) -> None:
     server.stuck = {"gateway"}
-    with pytest.raises(PlatformError, match=r"install a: not ready .*\n.*n/Deployment/envoy: not there"):
+    with pytest.raises(
+        PlatformError,
+        match=r"install a: timed out after .* waiting for workloads to be ready.*\n.*n/Deployment/envoy: not found",
+    ):
         install([step("a", ready=["n/Deployment/envoy"])], {"a": simple("a")})
 
 
@@ -155,9 +160,11 @@ def test_what_waiting_does_not_change_fails_at_once(server: Server) -> None:
 
 def test_a_failure_names_what_is_not_ready_and_shows_the_pods(server: Server) -> None:
     server.stuck = {"a"}
-    with pytest.raises(PlatformError, match=r"(?s)n/Deployment/a: not looked at.*CrashLoopBackOff") as caught:
+    with pytest.raises(
+        PlatformError, match=r"(?s)n/Deployment/a: not observed by its controller.*CrashLoopBackOff"
+    ) as caught:
         install([step("a")], {"a": simple("a")})
-    assert "goes on from here" in caught.value.remedy
+    assert "continues the installation" in caught.value.remedy
 
 
 def test_the_first_failure_is_told_and_the_others_are_given_up(server: Server) -> None:
@@ -169,7 +176,7 @@ def test_the_first_failure_is_told_and_the_others_are_given_up(server: Server) -
 
 
 def test_documents_that_cannot_be_made_fail_their_step(server: Server) -> None:
-    def make(_: InstallStep) -> list[Document]:
+    def make(_: InstallStep) -> list[KubernetesObject]:
         raise PlatformError("the module cannot be had")
 
     with pytest.raises(PlatformError, match="the module cannot be had"):
@@ -179,7 +186,7 @@ def test_documents_that_cannot_be_made_fail_their_step(server: Server) -> None:
 @pytest.mark.parametrize(
     ("status", "lacking"),
     [
-        ({}, "not looked at"),
+        ({}, "not observed"),
         ({"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 0, "replicas": 1}, "0 of 1 available"),
         ({"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1, "replicas": 2}, "1 of 1 available"),
         ({"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1, "replicas": 1}, ""),
@@ -188,20 +195,20 @@ def test_documents_that_cannot_be_made_fail_their_step(server: Server) -> None:
 def test_a_deployment_is_ready_when_its_roll_out_is_over(status: dict[str, Any], lacking: str) -> None:
     one = {**workload("a"), "status": status}
     one["metadata"]["generation"] = 1
-    assert lacks(one).startswith(lacking)
-    assert bool(lacks(one)) == bool(lacking)
+    assert not_ready_reason(one).startswith(lacking)
+    assert bool(not_ready_reason(one)) == bool(lacking)
 
 
 def test_a_daemon_set_must_be_scheduled_somewhere() -> None:
     one = {**workload("a", "DaemonSet"), "status": {"observedGeneration": 1}}
-    assert lacks(one) == "scheduled on no node yet"
+    assert not_ready_reason(one) == "not scheduled on any node yet"
     one["status"] = {
         "observedGeneration": 1,
         "desiredNumberScheduled": 1,
         "updatedNumberScheduled": 1,
         "numberAvailable": 1,
     }
-    assert lacks(one) == ""
+    assert not_ready_reason(one) == ""
 
 
 def test_trouble_shows_reason_log_and_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +228,7 @@ def test_trouble_shows_reason_log_and_warnings(monkeypatch: pytest.MonkeyPatch) 
     found = {"pods": [pod], "events": [event, {"type": "Normal"}]}
     monkeypatch.setattr(Kubectl, "objects", lambda self, kind, **_: found[kind])
     monkeypatch.setattr(Kubectl, "logs", lambda self, *_, previous, **__: "panic: no\n" if previous else "")
-    assert trouble(Kubectl(context="c"), ["n"]).splitlines() == [
+    assert diagnose(Kubectl(context="c"), ["n"]).splitlines() == [
         "  n/p c: CrashLoopBackOff back-off",
         "    | panic: no",
         "  n: Pod p: BackOff: again",

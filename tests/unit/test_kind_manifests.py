@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from trivet.errors import UsageError
-from trivet.provision.kind.certificates import kept_certificate, make_certificate, with_certificate
+from trivet.provision.kind.certificates import cached_certificate, make_certificate, with_certificate
 from trivet.provision.kind.manifests import (
-    Document,
+    KubernetesObject,
     Patch,
-    choose,
-    documents,
-    name_images,
+    apply_patches,
+    join_stream,
     parse,
-    patched,
     render,
-    stream,
+    resolve_images,
+    select,
+    split_stream,
 )
 
 DEPLOYMENT = """\
@@ -50,19 +50,19 @@ data:
 """
 
 
-def one(text: str) -> Document:
-    (document,) = documents(text)
+def one(text: str) -> KubernetesObject:
+    (document,) = split_stream(text)
     return document
 
 
 def changed(text: str, **change: Any) -> dict[str, Any]:
     document = one(text)
-    (found,) = patched([document], [Patch(on=[document.id], **change)])
+    (found,) = apply_patches([document], [Patch(on=[document.id], **change)])
     return parse(found)
 
 
 def test_a_stream_is_split_into_its_objects_with_kind_name_and_namespace() -> None:
-    found = documents(f"---\n# only a comment\n---\n{DEPLOYMENT}---\n{CONFIG}\n---\n")
+    found = split_stream(f"---\n# only a comment\n---\n{DEPLOYMENT}---\n{CONFIG}\n---\n")
     assert [(document.id, document.namespace) for document in found] == [
         ("Deployment/activator", "knative-serving"),
         ("ConfigMap/settings", ""),
@@ -75,24 +75,24 @@ def test_a_document_whose_head_is_unusual_is_parsed_for_its_name() -> None:
 
 def test_a_document_without_a_name_is_refused() -> None:
     with pytest.raises(UsageError, match="without kind or name"):
-        documents("kind: Deployment\nspec: {}\n")
+        split_stream("kind: Deployment\nspec: {}\n")
 
 
 def test_documents_are_chosen_by_patterns_of_kind_and_name() -> None:
-    found = documents(f"{DEPLOYMENT}---\n{CONFIG}")
-    assert [document.id for document in choose(found, only=["Deployment/*"])] == ["Deployment/activator"]
-    assert [document.id for document in choose(found, drop=["*/activ*"])] == ["ConfigMap/settings"]
+    found = split_stream(f"{DEPLOYMENT}---\n{CONFIG}")
+    assert [document.id for document in select(found, only=["Deployment/*"])] == ["Deployment/activator"]
+    assert [document.id for document in select(found, drop=["*/activ*"])] == ["ConfigMap/settings"]
 
 
 def test_import_paths_become_image_names_and_nothing_else_changes() -> None:
-    named = name_images(one(DEPLOYMENT), "gcr.io/releases/{path}:v1.2.3")
+    named = resolve_images(one(DEPLOYMENT), "gcr.io/releases/{path}:v1.2.3")
     assert "image: gcr.io/releases/knative.dev/serving/cmd/activator:v1.2.3" in named.text
     assert named.text.replace("gcr.io/releases/", "ko://").replace(":v1.2.3", "") == DEPLOYMENT
 
 
 def test_what_no_patch_concerns_stays_the_text_that_upstream_wrote() -> None:
-    found = documents(f"{DEPLOYMENT}---\n{CONFIG}")
-    changed = patched(found, [Patch(on=["ConfigMap/*"], set={"/data/x": "y"})])
+    found = split_stream(f"{DEPLOYMENT}---\n{CONFIG}")
+    changed = apply_patches(found, [Patch(on=["ConfigMap/*"], set={"/data/x": "y"})])
     assert changed[0] is found[0]
     assert parse(changed[1])["data"]["x"] == "y"
 
@@ -135,18 +135,18 @@ def test_remove_takes_a_field_away() -> None:
     ],
 )
 def test_a_patch_that_does_not_fit_names_the_document(change: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="a patch on Deployment/activator does not fit"):
+    with pytest.raises(UsageError, match="cannot apply a patch to Deployment/activator"):
         changed(DEPLOYMENT, **change)
 
 
 def test_a_patch_on_nothing_is_an_error() -> None:
-    with pytest.raises(UsageError, match="'DaemonSet/\\*', which no document matches"):
-        patched([one(DEPLOYMENT)], [Patch(on=["DaemonSet/*"])])
+    with pytest.raises(UsageError, match=r"no object matches the pattern 'DaemonSet/\*' of a patch"):
+        apply_patches([one(DEPLOYMENT)], [Patch(on=["DaemonSet/*"])])
 
 
 def test_a_stream_of_documents_reads_back() -> None:
-    found = documents(f"{DEPLOYMENT}---\n{CONFIG}")
-    assert [document.id for document in documents(stream(found))] == [document.id for document in found]
+    found = split_stream(f"{DEPLOYMENT}---\n{CONFIG}")
+    assert [document.id for document in split_stream(join_stream(found))] == [document.id for document in found]
 
 
 def test_webhook_configurations_trust_the_certificate_and_a_secret_holds_it() -> None:
@@ -176,5 +176,5 @@ def test_a_certificate_names_its_service_and_signs_itself() -> None:
 
 
 def test_a_certificate_is_made_once(tmp_path: Any) -> None:
-    assert kept_certificate(tmp_path / "c", "s", "n") == kept_certificate(tmp_path / "c", "s", "n")
+    assert cached_certificate(tmp_path / "c", "s", "n") == cached_certificate(tmp_path / "c", "s", "n")
     assert (tmp_path / "c/s.key").stat().st_mode & 0o077 == 0

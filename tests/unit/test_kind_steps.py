@@ -12,7 +12,7 @@ from trivet.provision.go_modules import module_folder
 from trivet.provision.kind import steps as kind_steps
 from trivet.provision.kind.certificates import make_certificate
 from trivet.provision.kind.manifests import Patch, parse, read_files
-from trivet.provision.kind.steps import InstallStep, TemplateValues, documents_of, read_steps
+from trivet.provision.kind.steps import InstallStep, TemplateValues, objects_of, read_steps
 from trivet.stacks.platform import Platform, read_platform, shipped_platforms
 
 SHIPPED = Path(kind_steps.__file__).parents[3] / "fixtures" / "platforms"
@@ -45,10 +45,10 @@ def test_every_step_of_a_shipped_platform_comes_after_what_it_waits_for(name: st
 @pytest.mark.parametrize("name", shipped_platforms())
 def test_our_own_manifests_have_every_value_and_leave_no_mark(name: str) -> None:
     shipped = read_platform(SHIPPED / name)
-    own = [step for step in read_steps(shipped, "build") if set(step.files) == {kind_steps.OURS}]
+    own = [step for step in read_steps(shipped, "build") if set(step.files) == {kind_steps.OWN_MANIFESTS}]
     assert {"database", "store", "tracking", "prometheus"} <= {step.name for step in own}
     for step in own:
-        for document in documents_of(step, shipped, TemplateValues(values=VALUES)):
+        for document in objects_of(step, shipped, TemplateValues(values=VALUES)):
             assert parse(document)["metadata"]["name"] == document.name
             assert "${" not in document.text
 
@@ -86,19 +86,19 @@ def test_a_step_of_another_source_is_left_out_and_nobody_waits_for_it() -> None:
 def test_a_value_that_a_manifest_misses_is_named() -> None:
     step = InstallStep(name="store", files={"trivet": ["store.yaml"]})
     with pytest.raises(UsageError, match=r"\$\{image\}"):
-        documents_of(step, platform({}), TemplateValues())
+        objects_of(step, platform({}), TemplateValues())
 
 
 def test_a_patch_that_does_not_fit_names_platform_and_step() -> None:
     step = InstallStep(name="s", files={"trivet": ["coredns.yaml"]}, patches=[Patch(on=["Job/*"])])
-    with pytest.raises(UsageError, match=r"platform test, install\.s: a patch is on 'Job/\*'"):
-        documents_of(step, platform({}), TemplateValues())
+    with pytest.raises(UsageError, match=r"platform test, install\.s: no object matches the pattern 'Job/\*'"):
+        objects_of(step, platform({}), TemplateValues())
 
 
 def test_a_module_without_a_wrapper_is_named() -> None:
     step = InstallStep(name="s", go="nothing", files={"example.com/m": ["x.yaml"]})
     with pytest.raises(UsageError, match="unknown Go wrapper 'nothing'"):
-        documents_of(step, platform({}), TemplateValues())
+        objects_of(step, platform({}), TemplateValues())
 
 
 def test_files_of_a_step_come_in_the_order_of_its_patterns(tmp_path: Path) -> None:
@@ -134,5 +134,5 @@ def test_a_certificate_goes_to_the_step_that_asks_for_it() -> None:
         files={"trivet": ["coredns.yaml"]},
         certificate=kind_steps.WebhookCertificate(secret="c", service="w", namespace="n"),
     )
-    found = documents_of(step, platform({}), TemplateValues(certificates={"w": make_certificate("w", "n")}))
+    found = objects_of(step, platform({}), TemplateValues(certificates={"w": make_certificate("w", "n")}))
     assert [document.id for document in found] == ["Deployment/coredns", "Secret/c"]

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from trivet.errors import PlatformError
 from trivet.provision.docker import docker
 from trivet.provision.images.layers import BuildContext, compile_programs, make_layer
-from trivet.provision.images.recipes import STORE, GoLayer, Image, ImageSet, Layer, inputs_digest, title_of
+from trivet.provision.images.recipes import STORE, GoLayer, Image, ImageSet, Layer, RoleLayer, inputs_digest, title_of
 from trivet.provision.images.registry import CONFIG, LAYER, MANIFEST, ImageManifest, ImageRegistry
 from trivet.provision.images.store import (
     DOCKER_NODE,
@@ -141,6 +141,16 @@ def node_image(images: ImageSet, store: Store, image: Image) -> str:
         docker(["tag", source, name], what="tag the node image")
         docker(["rmi", source], what="remove the second tag of the node image")
     return name
+
+
+def role_images(images: ImageSet) -> dict[str, str]:
+    """Role → the name of the built image with its environment."""
+    return {
+        layer.role.name: str(image.reference)
+        for image in images.images
+        for layer in image.layers
+        if isinstance(layer, RoleLayer)
+    }
 
 
 def build_program(layer: GoLayer, *, on_step: OnStep = lambda _: None, stop: threading.Event | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""A self-signed certificate for an admission webhook, and where it goes: what cert-manager does in a production cluster."""
+"""Self-signed certificates for admission webhooks, and their injection into manifests; cert-manager does this in production clusters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trivet.provision.kind import manifests
-from trivet.provision.kind.manifests import Document
+from trivet.provision.kind.manifests import KubernetesObject
 
 LIFETIME = datetime.timedelta(days=3650)
 _WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
@@ -17,33 +17,33 @@ _WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """A certificate that signs itself, and its key, both PEM."""
+    """A self-signed certificate and its key, both PEM."""
 
     certificate: str
     key: str = field(repr=False)
 
     @property
     def bundle(self) -> str:
-        """The certificate as webhook configurations want their CA bundle."""
+        """The certificate as the ``caBundle`` of a webhook configuration: PEM in base64."""
         return _base64(self.certificate)
 
 
-def kept_certificate(folder: Path, service: str, namespace: str) -> Certificate:
-    """The certificate for a service, from ``folder`` when it is there and made otherwise: applying twice must change nothing."""
+def cached_certificate(folder: Path, service: str, namespace: str) -> Certificate:
+    """The certificate for a service, read from ``folder``, or created there: a second apply must not change the manifests."""
     folder.mkdir(parents=True, exist_ok=True)
     certificate, key = folder / f"{service}.crt", folder / f"{service}.key"
     if not certificate.is_file():
-        made = make_certificate(service, namespace)
+        new = make_certificate(service, namespace)
         key.touch(mode=0o600)
-        key.write_text(made.key, encoding="utf-8")
+        key.write_text(new.key, encoding="utf-8")
         unfinished = certificate.with_suffix(".unfinished")
-        unfinished.write_text(made.certificate, encoding="utf-8")
+        unfinished.write_text(new.certificate, encoding="utf-8")
         unfinished.replace(certificate)
     return Certificate(certificate=certificate.read_text(encoding="utf-8"), key=key.read_text(encoding="utf-8"))
 
 
 def make_certificate(service: str, namespace: str) -> Certificate:
-    """A new certificate for the names that the API server reaches a service by."""
+    """A new certificate for the DNS names by which the API server calls a service."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -58,7 +58,7 @@ def make_certificate(service: str, namespace: str) -> Certificate:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        # Clocks of a host and of its containers may differ a little.
+        # The clocks of host and containers may differ slightly.
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + LIFETIME)
         .add_extension(
@@ -79,10 +79,10 @@ def make_certificate(service: str, namespace: str) -> Certificate:
 
 
 def with_certificate(
-    found: Sequence[Document], certificate: Certificate, *, secret: str, namespace: str
-) -> list[Document]:
-    """The documents, the webhook configurations among them trusting ``certificate``, and before them the secret that holds it."""
-    held = manifests.render(
+    objects: Sequence[KubernetesObject], certificate: Certificate, *, secret: str, namespace: str
+) -> list[KubernetesObject]:
+    """The objects, with ``certificate`` as CA bundle in every webhook configuration, and a Secret with the certificate and its key."""
+    tls_secret = manifests.render(
         {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -91,16 +91,16 @@ def with_certificate(
             "data": {"tls.crt": certificate.bundle, "tls.key": _base64(certificate.key)},
         }
     )
-    trusting = [
-        manifests.patched(
+    with_bundle = [
+        manifests.apply_patches(
             [one], [manifests.Patch(on=[one.id], set={"/webhooks/*/clientConfig/caBundle": certificate.bundle})]
         )[0]
         if one.kind in _WEBHOOKS
         else one
-        for one in found
+        for one in objects
     ]
-    # The namespace of the secret is among the documents; a kind of its own sorts first when they are applied.
-    return [*trusting, held]
+    # The Secret may come last: namespaces among the objects are applied before everything else.
+    return [*with_bundle, tls_secret]
 
 
 def _base64(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A kind cluster and nothing on it: making sure that the right one runs, whatever was left behind, and deleting it."""
+"""An empty kind cluster: ensures that it runs as specified, whatever state it was left in, and deletes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import yaml
 from trivet.errors import PlatformError
 from trivet.host.kubectl import Kubectl
 from trivet.provision.kind import limits
-from trivet.provision.kind.docker import nodes, remove, start
+from trivet.provision.kind.nodes import delete_nodes, node_containers, start_node
 from trivet.provision.kind.state import CREATED, CREATING, DELETING, ClusterFolder, ClusterState
 
 INGRESS, TRACKING, PROMETHEUS = 31080, 31500, 31090
@@ -26,15 +26,15 @@ INGRESS, TRACKING, PROMETHEUS = 31080, 31500, 31090
 CERTS = "/etc/containerd/certs.d"
 PATCHES = "/kind/patches"
 HOSTS = "certs.d/_default/hosts.toml"
-"""Where the cluster's folder has what containerd asks before any registry."""
+"""The path, in the cluster's folder, of containerd's mirror configuration for all registries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterSpec:
-    """The cluster that there should be. ``hosts`` is containerd's hosts.toml for all registries, empty for the registries themselves.
+    """The desired cluster. ``hosts`` is containerd's hosts.toml for all registries; empty to pull from the registries themselves.
 
-    ``kubelet`` holds fields of the KubeletConfiguration, ``control_plane`` the CPU that static pods ask for instead of what kubeadm says.
-    ``digest`` is over everything that the cluster is made from.
+    ``kubelet`` has fields of the KubeletConfiguration, ``control_plane`` the CPU requests of static pods, in place of kubeadm's.
+    ``digest`` is over everything that the cluster is created from.
     """
 
     folder: ClusterFolder
@@ -43,55 +43,56 @@ class ClusterSpec:
     node_image: str
     hosts: str = ""
     own_network: bool = False
-    """Whether the node image brings its pod network, so that kind must not install its own."""
+    """Whether the node image includes a pod network, so that kind must not install its own."""
     kubelet: Mapping[str, Any] = field(default_factory=dict)
     control_plane: Mapping[str, str] = field(default_factory=dict)
 
 
-def bring_up(wanted: ClusterSpec, kind: Path, kubectl: Kubectl) -> ClusterState:
-    """A running cluster as wanted: the one that is there, started again, or a new one. The caller holds the folder's lock.
+def ensure_cluster(spec: ClusterSpec, kind: Path, kubectl: Kubectl) -> ClusterState:
+    """A running cluster as specified: the existing one, started when it is stopped, or a new one. The caller holds the folder's lock.
 
-    Raises PlatformError when a cluster of that name is not ours, or none can be made.
+    Raises PlatformError when trivet did not create the cluster of that name, or the creation fails.
     """
-    folder = wanted.folder
-    present, state = nodes(folder.name), folder.read()
-    if present and state is None:
-        raise _not_ours(folder)
-    if state and _usable(state, wanted) and present and _runs(folder, kubectl):
+    folder = spec.folder
+    nodes, state = node_containers(folder.name), folder.read()
+    if nodes and state is None:
+        raise _foreign_cluster(folder)
+    if state and _matches(state, spec) and nodes and _starts(folder, kubectl):
         return state
-    if present or state:
-        take_down(folder)
-    return _create(wanted, kind)
+    if nodes or state:
+        delete_cluster(folder)
+    return _create(spec, kind)
 
 
-def take_down(folder: ClusterFolder) -> bool:
-    """Delete the cluster and what is known of it; whether there was one. The caller holds the folder's lock.
+def delete_cluster(folder: ClusterFolder) -> bool:
+    """Delete the cluster and its folder. Returns whether it existed. The caller holds the folder's lock.
 
-    Raises PlatformError for a cluster that is not ours or in use. Its nodes are all that there is of a kind cluster, so this needs no kind.
+    Raises PlatformError when trivet did not create it, or it is in use. A kind cluster consists of its node containers only, so this does
+    not need the kind command.
     """
-    state, present = folder.read(), nodes(folder.name)
+    state, nodes = folder.read(), node_containers(folder.name)
     if state is None:
-        if present:
-            raise _not_ours(folder)
-        folder.forget()
+        if nodes:
+            raise _foreign_cluster(folder)
+        folder.delete()
         return False
-    with folder.unused():
+    with folder.exclusive_use():
         folder.write(replace(state, stage=DELETING))
         _end_orphans(folder)
-        remove(nodes(folder.name))
-        folder.forget()
+        delete_nodes(node_containers(folder.name))
+        folder.delete()
     return True
 
 
-def configuration(wanted: ClusterSpec, ports: Mapping[int, int]) -> dict[str, Any]:
-    """The kind configuration of one node; ``ports`` maps node ports to ports of 127.0.0.1."""
+def configuration(spec: ClusterSpec, ports: Mapping[int, int]) -> dict[str, Any]:
+    """kind's configuration for a cluster of one node; ``ports`` maps node ports to ports of 127.0.0.1."""
     kubelet = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        # The kubelet's default is one image at a time; most of the time of a first start is spent on that.
+        # By default, the kubelet pulls one image at a time, and a first start spends most of its time on pulls.
         "serializeImagePulls": False,
         "maxParallelImagePulls": 4,
-        **wanted.kubelet,
+        **spec.kubelet,
     }
     patched = {
         "apiVersion": "kubeadm.k8s.io/v1beta3",
@@ -100,54 +101,53 @@ def configuration(wanted: ClusterSpec, ports: Mapping[int, int]) -> dict[str, An
     }
     node: dict[str, Any] = {
         "role": "control-plane",
-        "image": wanted.node_image,
+        "image": spec.node_image,
         "extraPortMappings": [
             {"containerPort": inside, "hostPort": outside, "listenAddress": "127.0.0.1"}
             for inside, outside in ports.items()
         ],
         "kubeadmConfigPatches": [yaml.safe_dump(kubelet), yaml.safe_dump(patched)],
         "extraMounts": [
-            {"hostPath": str(wanted.folder.path / name), "containerPath": inside, "readOnly": True}
-            for name, inside in (("patches", PATCHES), *((("certs.d", CERTS),) if wanted.hosts else ()))
+            {"hostPath": str(spec.folder.path / name), "containerPath": inside, "readOnly": True}
+            for name, inside in (("patches", PATCHES), *((("certs.d", CERTS),) if spec.hosts else ()))
         ],
     }
     return {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "name": wanted.folder.name,
-        "networking": {"disableDefaultCNI": wanted.own_network},
+        "name": spec.folder.name,
+        "networking": {"disableDefaultCNI": spec.own_network},
         "nodes": [node],
     }
 
 
 def mirror_hosts(mirror: str) -> str:
-    """containerd's hosts.toml that sends pulls from every registry to ``mirror`` first: a URL, with a path where the mirror wants one."""
+    """containerd's hosts.toml that makes ``mirror`` the first mirror of every registry. ``mirror`` is a URL, with or without a path."""
     scheme, _, rest = mirror.rstrip("/").partition("://")
     host, _, path = rest.partition("/")
-    below = (
+    lines = (
         [f'[host."{scheme}://{host}/v2/{path}"]', "  override_path = true"] if path else [f'[host."{scheme}://{host}"]']
     )
-    return "\n".join([*below, '  capabilities = ["pull", "resolve"]']) + "\n"
+    return "\n".join([*lines, '  capabilities = ["pull", "resolve"]']) + "\n"
 
 
-def _not_ours(folder: ClusterFolder) -> PlatformError:
+def _foreign_cluster(folder: ClusterFolder) -> PlatformError:
     return PlatformError(
-        f"there is a kind cluster {folder.name!r} that trivet did not make, or not with this cache directory",
-        remedy=f"if nobody needs it: kind delete cluster --name {folder.name}; or set TRIVET_CACHE to what it was made with",
+        f"there is a kind cluster {folder.name!r} that trivet did not create, or created with another cache directory",
+        remedy=f"set TRIVET_CACHE to the cache directory it was created with, or, if nobody needs it: "
+        f"kind delete cluster --name {folder.name}",
     )
 
 
-def _usable(state: ClusterState, wanted: ClusterSpec) -> bool:
-    return (
-        state.stage not in (CREATING, DELETING) and state.digest == wanted.digest and wanted.folder.kubeconfig.is_file()
-    )
+def _matches(state: ClusterState, spec: ClusterSpec) -> bool:
+    return state.stage not in (CREATING, DELETING) and state.digest == spec.digest and spec.folder.kubeconfig.is_file()
 
 
-def _runs(folder: ClusterFolder, kubectl: Kubectl) -> bool:
-    """Whether the API server of an existing cluster answers, its nodes started again where they were stopped."""
+def _starts(folder: ClusterFolder, kubectl: Kubectl) -> bool:
+    """Start the nodes of an existing cluster; whether its API server is ready."""
     try:
-        for node in nodes(folder.name):
-            start(node)
+        for node in node_containers(folder.name):
+            start_node(node)
         kubectl.wait_for(
             f"the API server of {folder.name} to be ready",
             lambda: kubectl.raw("/readyz", seconds=10) or None,
@@ -159,21 +159,21 @@ def _runs(folder: ClusterFolder, kubectl: Kubectl) -> bool:
     return True
 
 
-def _create(wanted: ClusterSpec, kind: Path) -> ClusterState:
+def _create(spec: ClusterSpec, kind: Path) -> ClusterState:
     for attempt in range(1, limits.PORT_ATTEMPTS + 1):
         ports = dict(zip((INGRESS, TRACKING, PROMETHEUS), _free_ports(3), strict=True))
         state = ClusterState(
             stage=CREATING,
-            digest=wanted.digest,
-            source=wanted.source,
+            digest=spec.digest,
+            source=spec.source,
             ingress=ports[INGRESS],
             tracking=ports[TRACKING],
             prometheus=ports[PROMETHEUS],
             secret=secrets.token_hex(16),
         )
-        folder = wanted.folder
+        folder = spec.folder
         folder.write(state)
-        file = _write_configuration(wanted, ports)
+        file = _write_configuration(spec, ports)
         try:
             run_kind(
                 kind,
@@ -193,31 +193,31 @@ def _create(wanted: ClusterSpec, kind: Path) -> ClusterState:
     raise AssertionError("the loop returns or raises")
 
 
-def _write_configuration(wanted: ClusterSpec, ports: Mapping[int, int]) -> Path:
-    """kind's configuration and the files that it mounts, in the cluster's folder."""
-    files = {"kind.yaml": yaml.safe_dump(configuration(wanted, ports), sort_keys=False)}
-    for name, cpu in wanted.control_plane.items():
+def _write_configuration(spec: ClusterSpec, ports: Mapping[int, int]) -> Path:
+    """Write kind's configuration, and the files that it mounts, to the cluster's folder."""
+    files = {"kind.yaml": yaml.safe_dump(configuration(spec, ports), sort_keys=False)}
+    for name, cpu in spec.control_plane.items():
         patch = {"spec": {"containers": [{"name": name, "resources": {"requests": {"cpu": cpu}}}]}}
         files[f"patches/{name}+strategic.yaml"] = yaml.safe_dump(patch)
-    if wanted.hosts:
-        files[HOSTS] = wanted.hosts
-    (wanted.folder.path / "patches").mkdir(parents=True, exist_ok=True)
+    if spec.hosts:
+        files[HOSTS] = spec.hosts
+    (spec.folder.path / "patches").mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        path = wanted.folder.path / name
+        path = spec.folder.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return wanted.folder.path / "kind.yaml"
+    return spec.folder.path / "kind.yaml"
 
 
 def load_images(folder: ClusterFolder, kind: Path, names: Sequence[str]) -> None:
-    """Put images that this machine's Docker has into the cluster's node."""
+    """Load images from this machine's Docker into the cluster's node."""
     if names:
         arguments = ("load", "docker-image", *names, "--name", folder.name)
         run_kind(kind, *arguments, log=folder.path / "kind-load.log", seconds=limits.CREATE)
 
 
 def run_kind(kind: Path, *arguments: str, log: Path, seconds: float) -> None:
-    """Run kind, its output in ``log``. Raises PlatformError with its own words; ends it when the caller is interrupted."""
+    """Run kind with its output in ``log``. Raises PlatformError with its error line. When this is interrupted, kind is ended."""
     command = "kind " + " ".join(arguments[:2])
     try:
         with log.open("w", encoding="utf-8") as output:
@@ -227,20 +227,20 @@ def run_kind(kind: Path, *arguments: str, log: Path, seconds: float) -> None:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-            with ExitStack() as on_the_way_out:
-                on_the_way_out.callback(_end, process)
-                code = process.wait(seconds)
+            with ExitStack() as cleanup:
+                cleanup.callback(_end_process, process)
+                status = process.wait(seconds)
     except subprocess.TimeoutExpired as error:
         raise PlatformError(
-            f"{command} was not through within {seconds:.0f} s", remedy=f"its output is in {log}"
+            f"timed out after {seconds:.0f} s waiting for `{command}` to exit", remedy=f"see its output in {log}"
         ) from error
-    if code:
-        words = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-        told = next((line for line in words if line.startswith("ERROR")), words[-1] if words else "no words")
-        raise PlatformError(f"{command} failed: {told}", remedy=f"its whole output is in {log}")
+    if status:
+        lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+        reason = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else f"status {status}")
+        raise PlatformError(f"{command} failed: {reason}", remedy=f"see its full output in {log}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end_process(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -250,18 +250,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_orphans(folder: ClusterFolder) -> None:
-    """End the kind of a trivet that was killed: when its creation fails, it would delete whatever cluster has the name by then."""
+    """End kind processes of a trivet process that was killed: when their creation fails, they delete the cluster of that name."""
     for process in psutil.process_iter(["name", "cmdline"]):
-        words = process.info["cmdline"] or ()
-        if str(process.info["name"]).startswith("kind") and str(folder.kubeconfig) in words:
+        arguments = process.info["cmdline"] or ()
+        if str(process.info["name"]).startswith("kind") and str(folder.kubeconfig) in arguments:
             with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
                 process.kill()
                 process.wait(timeout=10)
 
 
 def _free_ports(number: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+    with ExitStack() as open_sockets:
+        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(number)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [int(one.getsockname()[1]) for one in sockets]

@@ -1,4 +1,4 @@
-"""Looking at what a kind cluster needs of this machine, and at the clusters that there are. Changes nothing."""
+"""Health checks for `trivet doctor`: what a kind cluster needs of this machine, and the state of the existing clusters. Changes nothing."""
 
 from __future__ import annotations
 
@@ -10,83 +10,98 @@ from dataclasses import dataclass
 from trivet.errors import PlatformError
 from trivet.provision.go_modules import find_go
 from trivet.provision.kind import limits
-from trivet.provision.kind.docker import engine, nodes, room, shortages
-from trivet.provision.kind.state import CREATING, DELETING, READY, Busy, known
+from trivet.provision.kind.machine import capacity, docker_info, shortages
+from trivet.provision.kind.nodes import node_containers
+from trivet.provision.kind.state import CREATING, DELETING, READY, Busy, known_clusters
 from trivet.provision.kind.tools import kind_on_path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """One thing looked at: what was seen, and the remedy when it is not well (empty when it is)."""
+class HealthCheck:
+    """The result of one check: what was observed, and the remedy; an empty remedy means that the check passed."""
 
     name: str
-    seen: str
+    observed: str
     remedy: str = ""
 
 
-def look(source: str) -> Iterator[Look]:
-    """Docker, its room, the tools that ``source`` of images needs, and every cluster of ours."""
+def check_health(source: str) -> Iterator[HealthCheck]:
+    """Docker and its capacity, the tools that the image source (``build`` or ``pull``) needs, and every cluster of trivet's."""
     try:
-        facts = engine()
+        info = docker_info()
     except PlatformError as error:
-        yield Look(name="docker", seen=error.message, remedy=error.remedy)
+        yield HealthCheck(name="docker", observed=error.message, remedy=error.remedy)
         return
-    memory, disk = room(facts)
+    memory, disk = capacity(info)
     free = "" if disk is None else f", {disk / 2**30:.0f} GiB free"
-    yield Look(
+    yield HealthCheck(
         name="docker",
-        seen=f"{facts.get('ServerVersion')}, {facts.get('NCPU')} CPUs, {memory / 2**30:.0f} GiB of memory{free}",
+        observed=f"{info.get('ServerVersion')}, {info.get('NCPU')} CPUs, {memory / 2**30:.0f} GiB of memory{free}",
     )
-    for seen, remedy in shortages(memory, disk):
-        yield Look(name="docker", seen=seen, remedy=remedy)
+    for observed, remedy in shortages(memory, disk):
+        yield HealthCheck(name="docker", observed=observed, remedy=remedy)
     yield _tool("go", find_go)
     if source == "build":
-        yield _program("mmdebstrap", "install it: Debian root file systems of images are made with it")
+        yield _program("mmdebstrap", "install it: trivet builds the Debian root file systems of images with it")
     else:
         yield _tool("kind", lambda: str(kind_on_path()))
         yield _program("kubectl", "install kubectl (https://kubernetes.io/docs/tasks/tools)")
     yield from _clusters()
 
 
-def _clusters() -> Iterator[Look]:
-    found = known()
-    for folder in found:
+def _clusters() -> Iterator[HealthCheck]:
+    folders = known_clusters()
+    for folder in folders:
         name = f"cluster {folder.name}"
         try:
             with folder.locked(0):
                 state = folder.read()
         except Busy:
-            yield Look(name=name, seen="another trivet is bringing it up or down")
+            yield HealthCheck(name=name, observed="another trivet process is creating or deleting it")
             continue
         if state is None:
             continue
-        states = ", ".join(sorted({node.state for node in nodes(folder.name)})) or "no node"
+        states = ", ".join(sorted({node.state for node in node_containers(folder.name)})) or "no node"
         if state.stage in (CREATING, DELETING):
-            yield Look(
-                name=name, seen=f"half made or half deleted ({states})", remedy="trivet up, or trivet down --all"
+            yield HealthCheck(
+                name=name,
+                observed=f"its creation or deletion was interrupted (node: {states})",
+                remedy="run trivet up to create it again, or trivet down --all to delete it",
             )
         elif states != "running":
-            yield Look(
-                name=name, seen=f"its node: {states}", remedy="trivet up starts it again, trivet down deletes it"
+            yield HealthCheck(
+                name=name,
+                observed=f"not running (node: {states})",
+                remedy="run trivet up to start it again, or trivet down to delete it",
             )
         else:
-            complete = "complete" if state.stage == READY else "its installation was cut off; trivet up completes it"
-            yield Look(name=name, seen=f"running, {complete}, images: {state.source}, digest {state.digest[:12]}")
-    if not found:
-        yield Look(name="clusters", seen="none of trivet's")
+            complete = (
+                "complete" if state.stage == READY else "its installation was interrupted; trivet up completes it"
+            )
+            yield HealthCheck(
+                name=name, observed=f"running, {complete}, images: {state.source}, digest {state.digest[:12]}"
+            )
+    if not folders:
+        yield HealthCheck(name="clusters", observed="no cluster of trivet's")
 
 
-def _tool(name: str, find: Callable[[], str]) -> Look:
+def _tool(name: str, find: Callable[[], str]) -> HealthCheck:
     try:
         path = find()
-        said = subprocess.run([path, "version"], capture_output=True, text=True, timeout=limits.VERSION).stdout.strip()
+        version = subprocess.run(
+            [path, "version"], capture_output=True, text=True, timeout=limits.VERSION
+        ).stdout.strip()
     except PlatformError as error:
-        return Look(name=name, seen=error.message, remedy=error.remedy)
+        return HealthCheck(name=name, observed=error.message, remedy=error.remedy)
     except (OSError, subprocess.SubprocessError) as error:
-        return Look(name=name, seen=f"does not run: {error}", remedy=f"install {name} anew")
-    return Look(name=name, seen=said.splitlines()[0] if said else path)
+        return HealthCheck(name=name, observed=f"does not run: {error}", remedy=f"reinstall {name}")
+    return HealthCheck(name=name, observed=version.splitlines()[0] if version else path)
 
 
-def _program(name: str, remedy: str) -> Look:
+def _program(name: str, remedy: str) -> HealthCheck:
     path = shutil.which(name)
-    return Look(name=name, seen=path) if path else Look(name=name, seen="not on this machine", remedy=remedy)
+    return (
+        HealthCheck(name=name, observed=path)
+        if path
+        else HealthCheck(name=name, observed="not on this machine", remedy=remedy)
+    )

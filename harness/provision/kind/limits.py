@@ -1,26 +1,25 @@
-"""How long the kind target waits for what, in seconds (each is a deadline: running into one is an error that shows the state), and what
-it asks of the machine."""
+"""Timeouts of the kind target in seconds, and what it requires of the machine. An error at a timeout shows the last observed state."""
 
 from __future__ import annotations
 
 VERSION = 30.0
-"""A tool saying its version."""
+"""The ``version`` command of a tool."""
 CREATE = 600.0
-"""``kind create cluster`` with the node image in place takes 20 to 60."""
+"""``kind create cluster``; with the node image in Docker it takes 20 to 60 s."""
 RETURN = 240.0
-"""Until the API server of a node that was stopped and started again answers."""
+"""Until the API server of a restarted node is ready."""
 APPLY = 240.0
-"""Until one step could be applied: a webhook in its way may still be starting."""
+"""Until one step is applied: an admission webhook that it needs may still be starting."""
 READY = 600.0
-"""Until everything that one step started is ready; images are pulled meanwhile."""
+"""Until all workloads of one step are ready, including image pulls."""
 LOCK = 3600.0
-"""While another trivet brings the same cluster up, images included."""
+"""While another trivet process creates the same cluster, including its images."""
 POLL = 1.0
 MEMORY = 6 * 2**30
-"""Bytes that Docker must have: the platform rests at about 3 GiB, a roll-out has two predictors and a trainer beside it."""
+"""Bytes of memory that Docker must have: the idle platform uses about 3 GiB, a roll-out adds two predictors and a trainer."""
 DISK = 12 * 2**30
-"""Bytes that must be free where Docker keeps its data: the images of one stack, unpacked, and the node's own."""
+"""Bytes that must be free on the disk of Docker's data: the images of one stack, unpacked, and the node image."""
 KIND = (0, 27)
 """The oldest kind whose node images read registry mirrors from ``/etc/containerd/certs.d`` without a patch."""
 PORT_ATTEMPTS = 3
-"""Creations of a cluster whose free ports somebody else took in the meantime."""
+"""Attempts to create a cluster, when another process takes one of its free ports in the meantime."""

@@ -1,7 +1,6 @@
-"""Upstream manifests as text: splitting a YAML stream, choosing documents, naming images, changing fields. Reads and applies nothing.
+"""Upstream manifests as text: splits a YAML stream into objects, selects them, resolves image names, patches fields. Applies nothing.
 
-A document that no patch concerns stays the text that upstream wrote; only patched ones are parsed, because the CRDs of one release take
-seconds to parse.
+An object without a patch keeps upstream's text. Only patched objects are parsed, because parsing the CRDs of one release takes seconds.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ _IMPORT_PATH = re.compile(r"ko://(?P<path>[\w./-]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Document:
-    """One object of a manifest as YAML text, with what it takes to choose it. ``namespace`` is empty when the text names none."""
+class KubernetesObject:
+    """One object of a manifest as YAML text, with kind, name and namespace; ``namespace`` is empty when the text has none."""
 
     kind: str
     name: str
@@ -34,18 +33,17 @@ class Document:
 
     @property
     def id(self) -> str:
-        """``Kind/name``, which patterns are matched with."""
+        """``Kind/name``, which patterns are matched against."""
         return f"{self.kind}/{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """Changes to every document whose ``Kind/name`` matches one of the patterns ``on``.
+    """Changes to every object whose ``Kind/name`` matches one of the patterns ``on``.
 
-    Fields are named by JSON pointers (RFC 6901) with two additions: ``*`` is every item of a list, and a list of objects may be indexed by
-    an item's ``name``. ``set`` replaces, and makes parents that are missing; ``json`` merges into a text that is itself JSON, as in
-    KServe's ConfigMap; ``append`` adds items to a list; ``remove`` deletes what is there. ``source`` restricts the patch to one source of
-    images.
+    Fields are JSON pointers (RFC 6901) with two extensions: ``*`` is every item of a list, and an item of a list of objects may be given by
+    its ``name``. ``set`` replaces a value and creates missing parents; ``json`` merges into a string that contains JSON, as in KServe's
+    ConfigMap; ``append`` adds items to a list; ``remove`` deletes a field. ``source`` restricts the patch to one image source.
     """
 
     on: Sequence[str]
@@ -73,14 +71,16 @@ def read_files(folder: Path, patterns: Iterable[str]) -> str:
     return "\n---\n".join(texts)
 
 
-def documents(stream: str) -> list[Document]:
+def split_stream(stream: str) -> list[KubernetesObject]:
     """The objects of a YAML stream, in order. Raises UsageError for one without kind or name."""
-    return [_document(text) for text in re.split(r"(?m)^---.*$", stream) if _says_something(text)]
+    return [_object(text) for text in re.split(r"(?m)^---.*$", stream) if _has_content(text)]
 
 
-def choose(found: Iterable[Document], only: Sequence[str] = (), drop: Sequence[str] = ()) -> list[Document]:
-    """The documents that match a pattern of ``only`` (all, when it is empty) and none of ``drop``."""
-    return [one for one in found if (not only or matches(one.id, only)) and not matches(one.id, drop)]
+def select(
+    objects: Iterable[KubernetesObject], only: Sequence[str] = (), drop: Sequence[str] = ()
+) -> list[KubernetesObject]:
+    """The objects that match a pattern of ``only`` (all objects, when it is empty) and no pattern of ``drop``."""
+    return [one for one in objects if (not only or matches(one.id, only)) and not matches(one.id, drop)]
 
 
 def matches(identifier: str, patterns: Sequence[str]) -> bool:
@@ -88,38 +88,37 @@ def matches(identifier: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(identifier, pattern) for pattern in patterns)
 
 
-def name_images(document: Document, template: str) -> Document:
-    """The document with every ``ko://import/path`` replaced by ``template``, in which ``{path}`` is the import path."""
-    return replace(
-        document, text=_IMPORT_PATH.sub(lambda found: template.replace("{path}", found["path"]), document.text)
-    )
+def resolve_images(manifest: KubernetesObject, template: str) -> KubernetesObject:
+    """The object with every ``ko://import/path`` replaced by ``template``, in which ``{path}`` is the import path."""
+    text = _IMPORT_PATH.sub(lambda match: template.replace("{path}", match["path"]), manifest.text)
+    return replace(manifest, text=text)
 
 
-def patched(found: Sequence[Document], patches: Sequence[Patch]) -> list[Document]:
-    """The documents with every patch applied, in order.
+def apply_patches(objects: Sequence[KubernetesObject], patches: Sequence[Patch]) -> list[KubernetesObject]:
+    """The objects with every patch applied, in order.
 
-    Raises UsageError for a pattern that no document matches and for a field that is not there: a patch that does nothing is a mistake, or
-    upstream has changed.
+    Raises UsageError for a pattern that no object matches, and for a field that does not exist: either the patch is wrong, or upstream has
+    changed.
     """
     for patch in patches:
         for pattern in patch.on:
-            if not any(matches(one.id, [pattern]) for one in found):
+            if not any(matches(one.id, [pattern]) for one in objects):
                 raise UsageError(
-                    f"a patch is on {pattern!r}, which no document matches",
-                    remedy=f"it is one of: {', '.join(sorted({one.id for one in found}))}",
+                    f"no object matches the pattern {pattern!r} of a patch",
+                    remedy=f"name one of: {', '.join(sorted({one.id for one in objects}))}",
                 )
-    return [_patched(one, [patch for patch in patches if matches(one.id, patch.on)]) for one in found]
+    return [_patched(one, [patch for patch in patches if matches(one.id, patch.on)]) for one in objects]
 
 
-def parse(document: Document) -> dict[str, Any]:
-    """The object of a document."""
-    return dict(yaml.load(document.text, _LOADER))
+def parse(manifest: KubernetesObject) -> dict[str, Any]:
+    """The object's content."""
+    return dict(yaml.load(manifest.text, _LOADER))
 
 
-def render(content: Mapping[str, Any]) -> Document:
-    """The document of an object."""
+def render(content: Mapping[str, Any]) -> KubernetesObject:
+    """The object with this content, as YAML text."""
     metadata = content["metadata"]
-    return Document(
+    return KubernetesObject(
         kind=content["kind"],
         name=metadata["name"],
         namespace=metadata.get("namespace", ""),
@@ -127,90 +126,90 @@ def render(content: Mapping[str, Any]) -> Document:
     )
 
 
-def stream(found: Iterable[Document]) -> str:
-    """The documents as one YAML stream."""
-    return "\n---\n".join(one.text.strip("\n") for one in found) + "\n"
+def join_stream(objects: Iterable[KubernetesObject]) -> str:
+    """The objects as one YAML stream."""
+    return "\n---\n".join(one.text.strip("\n") for one in objects) + "\n"
 
 
-def _says_something(text: str) -> bool:
+def _has_content(text: str) -> bool:
     return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
 
 
-def _document(text: str) -> Document:
+def _object(text: str) -> KubernetesObject:
     kind = re.search(r"(?m)^kind:\s*([\w.]+)\s*(#.*)?$", text)
     block = re.search(r"(?m)^metadata:\s*\n((?:[ #].*\n|\n)*)", text)
     if kind and block and (name := _field(block[1], "name")):
-        return Document(kind=kind[1], name=name, namespace=_field(block[1], "namespace"), text=text)
+        return KubernetesObject(kind=kind[1], name=name, namespace=_field(block[1], "namespace"), text=text)
     content = yaml.load(text, _LOADER)
     try:
         return replace(render(content), text=text)
     except (KeyError, TypeError) as error:
         raise UsageError(
-            f"a manifest has a document without kind or name: {text.strip()[:200]!r}",
-            remedy="leave its file out, or see what upstream means by it",
+            f"a manifest has an object without kind or name: {text.strip()[:200]!r}",
+            remedy="exclude its file, or check upstream's purpose of it",
         ) from error
 
 
 def _field(block: str, name: str) -> str:
-    """A plain field of the block's first level; empty when it is not there or not plain."""
+    """A scalar field of the block's first level; empty when it is missing or not a simple scalar."""
     first = re.search(r"(?m)^( +)\S", block)
-    found = (
+    match = (
         re.search(rf"(?m)^{first[1]}{name}:[ ]+([\w.:-]+|\"[\w.:-]+\"|'[\w.:-]+')\s*(#.*)?$", block) if first else None
     )
-    return found[1].strip("\"'") if found else ""
+    return match[1].strip("\"'") if match else ""
 
 
-def _patched(document: Document, patches: Sequence[Patch]) -> Document:
+def _patched(manifest: KubernetesObject, patches: Sequence[Patch]) -> KubernetesObject:
     if not patches:
-        return document
-    content = parse(document)
+        return manifest
+    content = parse(manifest)
     try:
         for patch in patches:
             _apply(content, patch)
     except (LookupError, TypeError, ValueError) as error:
         raise UsageError(
-            f"a patch on {document.id} does not fit: {error}", remedy="compare it with the module's manifest"
+            f"cannot apply a patch to {manifest.id}: {error}", remedy="compare the patch with the module's manifest"
         ) from error
     return render(content)
 
 
 def _apply(content: dict[str, Any], patch: Patch) -> None:
     for pointer, value in patch.set.items():
-        for parent, key in _places(content, pointer, make=True):
+        for parent, key in _targets(content, pointer, create=True):
             parent[key] = value
     for pointer, table in patch.json.items():
-        for parent, key in _places(content, pointer):
+        for parent, key in _targets(content, pointer):
             parent[key] = json.dumps(json.loads(parent[key]) | dict(table), indent=2)
     for pointer, items in patch.append.items():
-        for parent, key in _places(content, pointer, make=True):
+        for parent, key in _targets(content, pointer, create=True):
             present = parent.setdefault(key, []) if isinstance(parent, dict) else parent[key]
             present.extend(item for item in items if item not in present)
     for pointer in patch.remove:
-        for parent, key in _places(content, pointer):
+        for parent, key in _targets(content, pointer):
             del parent[key]
 
 
-def _places(content: Any, pointer: str, *, make: bool = False) -> Iterator[tuple[Any, Any]]:
-    """Parent and key of everything that ``pointer`` names, as a list: the caller changes what is walked."""
+def _targets(content: Any, pointer: str, *, create: bool = False) -> Iterator[tuple[Any, Any]]:
+    """Parent and key of every field that ``pointer`` refers to. Keys are collected first, because the caller changes the parents."""
     segments = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
     if not pointer.startswith("/") or not segments:
         raise ValueError(f"{pointer!r} is not a JSON pointer, such as /spec/replicas")
     parents = [content]
     for segment in segments[:-1]:
-        parents = [child for parent in parents for child in _children(parent, segment, pointer, make)]
+        parents = [child for parent in parents for child in _children(parent, segment, pointer, create)]
     for parent in parents:
-        for key in list(_keys(parent, segments[-1], pointer, make)):
+        for key in list(_keys(parent, segments[-1], pointer, create)):
             yield parent, key
 
 
-def _children(parent: Any, segment: str, pointer: str, make: bool) -> Iterator[Any]:
-    for key in _keys(parent, segment, pointer, make):
+def _children(parent: Any, segment: str, pointer: str, create: bool) -> Iterator[Any]:
+    for key in _keys(parent, segment, pointer, create):
         if isinstance(parent, dict) and (key not in parent or parent[key] is None):
             parent[key] = {}
         yield parent[key]
 
 
-def _keys(parent: Any, segment: str, pointer: str, make: bool) -> Iterator[Any]:
+def _keys(parent: Any, segment: str, pointer: str, create: bool) -> Iterator[Any]:
     if isinstance(parent, list):
         if segment == "*":
             yield from range(len(parent))
@@ -219,7 +218,7 @@ def _keys(parent: Any, segment: str, pointer: str, make: bool) -> Iterator[Any]:
         if named or segment.isdecimal():
             yield named[0] if named else int(segment)
             return
-    elif isinstance(parent, dict) and (make or segment in parent):
+    elif isinstance(parent, dict) and (create or segment in parent):
         yield segment
         return
     raise LookupError(f"{pointer}: there is no {segment!r}")

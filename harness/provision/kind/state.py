@@ -1,7 +1,7 @@
-"""What is known on disk of a cluster of ours: its folder, its lock, and how far it has come. Touches no container.
+"""The state of trivet's clusters on disk: folder, locks and stage of each. Uses no container.
 
-The folder is ``<cache>/clusters/<name>/``. The state is written before each thing that it speaks of is done: whatever moment trivet is
-killed at, the next one reads what may be there.
+The folder is ``<cache>/clusters/<name>/``. The state is written before each change that it records, so that after a kill at any moment the
+next process knows what may exist.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from trivet.provision.kind import limits
 from trivet.stacks.environments import cache_directory
 
 CREATING, CREATED, READY, DELETING = "creating", "created", "ready", "deleting"
-"""Nodes may be there · Kubernetes runs, the platform may be half installed · everything was ready once · nodes may be gone."""
+"""Nodes may exist · Kubernetes runs, the platform may be incomplete · everything has been ready once · nodes may be deleted."""
 
 
 class Busy(PlatformError):
-    """Another trivet is bringing the cluster up or down."""
+    """Another trivet process is creating or deleting the cluster."""
 
 
 class InUse(PlatformError):
-    """Another run works on the cluster."""
+    """Another run uses the cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterState:
-    """How far a cluster has come, the digest of what it was made from, and the ports of 127.0.0.1 that lead into it.
+    """A cluster's stage, the digest of what it was created from, its image source, and the ports of 127.0.0.1 that are mapped into it.
 
-    ``secret`` is the password of its store and its database. ``workloads`` are those of the platform (``namespace/Kind/name``), known
-    once it was complete.
+    ``secret`` is the password of its store and its database. ``workloads`` are the platform's (``namespace/Kind/name``), empty until it has
+    been complete once.
     """
 
     stage: str
@@ -55,23 +55,23 @@ class ClusterState:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterFolder:
-    """Where trivet keeps what it knows of the cluster called ``name``."""
+    """The folder with everything that trivet stores about the cluster called ``name``."""
 
     name: str
     path: Path
 
     @property
     def kubeconfig(self) -> Path:
-        """The cluster's own kubeconfig; the user's is never written to."""
+        """The cluster's own kubeconfig. The user's kubeconfig is never changed."""
         return self.path / "kubeconfig"
 
     @property
     def context(self) -> str:
-        """The context that kind calls the cluster by."""
+        """The context that kind creates for the cluster."""
         return f"kind-{self.name}"
 
     def read(self) -> ClusterState | None:
-        """The state, or None when there is no such cluster of ours. An unreadable file counts as a cluster that was being created."""
+        """The state, or None when trivet has no such cluster. An unreadable file counts as a cluster whose creation was interrupted."""
         try:
             text = (self.path / "state.json").read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -82,7 +82,7 @@ class ClusterFolder:
             return ClusterState(stage=CREATING, digest="", source="", ingress=0, tracking=0, prometheus=0, secret="")
 
     def write(self, state: ClusterState) -> None:
-        """Keep ``state``, on disk before this returns."""
+        """Write ``state``; it is on disk when this returns."""
         self.path.mkdir(parents=True, exist_ok=True)
         unfinished = self.path / "state.unfinished"
         unfinished.touch(mode=0o600)
@@ -92,22 +92,22 @@ class ClusterFolder:
             os.fsync(file.fileno())
         unfinished.replace(self.path / "state.json")
 
-    def forget(self) -> None:
-        """Remove the folder, the state first."""
+    def delete(self) -> None:
+        """Delete the folder, the state first."""
         (self.path / "state.json").unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
     @contextmanager
-    def locked(self, waiting: float = limits.LOCK) -> Iterator[None]:
-        """Nobody else brings the cluster up or down during the block. Raises Busy after ``waiting`` seconds."""
+    def locked(self, timeout: float = limits.LOCK) -> Iterator[None]:
+        """No other process creates or deletes the cluster during the block. Raises Busy after ``timeout`` seconds."""
         lock = FileLock(f"{self.path}.lock", thread_local=False)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=waiting)
+            lock.acquire(timeout=timeout)
         except Timeout as error:
             raise Busy(
-                f"another trivet has been busy with the cluster {self.name} for {waiting:.0f} s",
-                remedy=f"see what holds {lock.lock_file}, such as `trivet up` in another terminal",
+                f"timed out after {timeout:.0f} s waiting for another trivet process to create or delete the cluster {self.name}",
+                remedy=f"find the process that holds {lock.lock_file}, such as `trivet up` in another terminal",
             ) from error
         try:
             yield
@@ -115,22 +115,22 @@ class ClusterFolder:
             lock.release()
 
     @contextmanager
-    def used(self) -> Iterator[None]:
-        """Whoever uses the cluster during the block keeps others from deleting it, also by making it anew. Any number may."""
+    def shared_use(self) -> Iterator[None]:
+        """No other process deletes or re-creates the cluster during the block. Any number of processes may be in such a block."""
         with self._use_file() as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             yield
 
     @contextmanager
-    def unused(self) -> Iterator[None]:
-        """Nobody uses the cluster during the block, nor begins to. Raises InUse when somebody does."""
+    def exclusive_use(self) -> Iterator[None]:
+        """No other process uses the cluster during the block. Raises InUse when one does now."""
         with self._use_file() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise InUse(
-                    f"the cluster {self.name} is in use by another run of trivet and would have to be deleted",
-                    remedy="wait for that run or end it; its hold on the cluster ends with its process",
+                    f"cannot delete the cluster {self.name}: it is in use by another run of trivet",
+                    remedy="wait for that run or end it; its process holds the lock",
                 ) from error
             yield
 
@@ -140,24 +140,24 @@ class ClusterFolder:
 
 
 def folder_of(stack: Stack) -> ClusterFolder:
-    """The folder of the cluster for ``stack``, called ``trivet-`` and the stack's name as far as a host name may have it."""
+    """The folder of the cluster for ``stack``. Its name is ``trivet-`` and the stack's name, reduced to a valid host name."""
     readable = "".join(one if one.isalnum() else "-" for one in stack.name.lower())
-    return named(f"trivet-{readable}"[:50].rstrip("-"))
+    return cluster_folder(f"trivet-{readable}"[:50].rstrip("-"))
 
 
-def named(name: str) -> ClusterFolder:
+def cluster_folder(name: str) -> ClusterFolder:
     """The folder of the cluster called ``name``."""
     return ClusterFolder(name=name, path=_home() / name)
 
 
-def known() -> list[ClusterFolder]:
-    """Every cluster that there is a state of."""
-    return [named(file.parent.name) for file in sorted(_home().glob("*/state.json"))]
+def known_clusters() -> list[ClusterFolder]:
+    """Every cluster with a state."""
+    return [cluster_folder(file.parent.name) for file in sorted(_home().glob("*/state.json"))]
 
 
-def met() -> list[ClusterFolder]:
-    """Every cluster that was ever brought up or down with this cache; one that is just being made has no state yet."""
-    return [named(file.name.removesuffix(".lock")) for file in sorted(_home().glob("*.lock"))]
+def all_folders() -> list[ClusterFolder]:
+    """Every cluster that was ever created or deleted with this cache directory, including one that has no state yet."""
+    return [cluster_folder(file.name.removesuffix(".lock")) for file in sorted(_home().glob("*.lock"))]
 
 
 def _home() -> Path:

@@ -1,7 +1,7 @@
-"""From a stack to a cluster with everything on it that the stack's services need, and back to nothing. Judges nothing.
+"""Creates the cluster of a stack with the complete platform on it, and deletes it.
 
-Every part can be interrupted at any moment, kill -9 of trivet or of the Docker daemon included: the next ``up`` goes on from what is there
-or starts anew, the next ``down`` removes it.
+It can be interrupted at any moment, including by kill -9 of trivet or of the Docker daemon: the next ``up`` continues or starts over, and
+the next ``down`` deletes what exists.
 """
 
 from __future__ import annotations
@@ -25,29 +25,30 @@ from trivet.model.stack import Stack
 from trivet.provision.access import ClusterAccess, StoreAccess
 from trivet.provision.docker import docker
 from trivet.provision.images import pulled
-from trivet.provision.images.build import build, node_image
+from trivet.provision.images.build import build, node_image, role_images
 from trivet.provision.images.progress import steps_as_phases
-from trivet.provision.images.recipes import NODE, ImageSet, RoleLayer, load_images
+from trivet.provision.images.recipes import NODE, ImageSet, load_images
 from trivet.provision.images.store import container_name
 from trivet.provision.images.store import hosts_toml as store_hosts
-from trivet.provision.kind.certificates import Certificate, kept_certificate
-from trivet.provision.kind.cluster import ClusterSpec, bring_up, mirror_hosts, take_down
+from trivet.provision.kind.certificates import Certificate, cached_certificate
+from trivet.provision.kind.cluster import ClusterSpec, delete_cluster, ensure_cluster, mirror_hosts
 from trivet.provision.kind.cluster import load_images as load_into
-from trivet.provision.kind.docker import engine, nodes, room, shortages
 from trivet.provision.kind.install import Installation, Workloads
-from trivet.provision.kind.state import READY, Busy, ClusterFolder, ClusterState, folder_of, known
-from trivet.provision.kind.steps import SHIPPED, InstallStep, TemplateValues, documents_of, read_steps
+from trivet.provision.kind.machine import capacity, docker_info, shortages
+from trivet.provision.kind.nodes import node_containers
+from trivet.provision.kind.state import READY, Busy, ClusterFolder, ClusterState, folder_of, known_clusters
+from trivet.provision.kind.steps import SHIPPED, InstallStep, TemplateValues, objects_of, read_steps
 from trivet.provision.kind.tools import find_kind, find_kubectl
 from trivet.stacks.platform import Platform, load_platform
 
 BUILD, PULL = "build", "pull"
 
 POD_NETWORK = "10.244.0.0/16"
-"""kind's default, and what the node image's own network is a part of."""
+"""kind's default; the pod network in the built node image is a part of it."""
 
 ACCESS_KEY = "trivet"
 PLATFORM = "trivet-platform"
-"""The namespace of everything around KServe; our own manifests say the same."""
+"""The namespace of MLflow, its database and store, and Prometheus; as in trivet's own manifests."""
 TRACKING = f"http://mlflow.{PLATFORM}:5000"
 STORE = f"http://store.{PLATFORM}:7070"
 DATABASE = f"database.{PLATFORM}:5432"
@@ -55,21 +56,24 @@ ROOT = "s3://mlflow"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where images come from: ``kind`` is ``build`` or ``pull``; ``mirror`` is a URL that stands before every registry, empty for none."""
+class ImageSource:
+    """The source of images. ``kind`` is ``build`` or ``pull``; ``mirror`` is the URL of a mirror for all registries, empty for none.
+
+    Raises UsageError for another kind.
+    """
 
     kind: str
     mirror: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in (BUILD, PULL):
-            raise unknown("source of images", self.kind, (BUILD, PULL))
+            raise unknown("image source", self.kind, (BUILD, PULL))
 
 
-def up(stack: Stack, emit: Emit, source: Source) -> ClusterAccess:
-    """The stack's cluster, running and complete: found so, completed or made. Waits for another trivet that is at it.
+def up(stack: Stack, emit: Emit, source: ImageSource) -> ClusterAccess:
+    """The stack's cluster, running and complete; it is completed or created when necessary. Waits for another process that does so now.
 
-    Raises PlatformError, with state and recent output, when the machine or a part of the platform does not come to be.
+    Raises PlatformError, with state and logs, when the machine is not suitable or a part of the platform does not become ready.
     """
     with open_cluster(stack, emit, source) as access:
         return access
@@ -77,89 +81,89 @@ def up(stack: Stack, emit: Emit, source: Source) -> ClusterAccess:
 
 @contextmanager
 @interruptible
-def open_cluster(stack: Stack, emit: Emit, source: Source) -> Iterator[ClusterAccess]:
-    """:func:`up`, and for the length of the block nobody deletes the cluster. It is left running: `trivet down` is what ends it."""
-    emit = _one_at_a_time(emit)
+def open_cluster(stack: Stack, emit: Emit, source: ImageSource) -> Iterator[ClusterAccess]:
+    """:func:`up`; no other process deletes the cluster during the block. It is left running until `trivet down`."""
+    emit = _serialized(emit)
     folder = folder_of(stack)
     check_machine(folder)
-    with ExitStack() as held:
-        with _waiting(folder, emit):
-            access = _complete(stack, folder, emit, source)
-            held.enter_context(folder.used())
+    with ExitStack() as locks:
+        with _cluster_lock(folder, emit):
+            access = _ensure_complete(stack, folder, emit, source)
+            locks.enter_context(folder.shared_use())
         yield access
 
 
-def _complete(stack: Stack, folder: ClusterFolder, emit: Emit, source: Source) -> ClusterAccess:
+def _ensure_complete(stack: Stack, folder: ClusterFolder, emit: Emit, source: ImageSource) -> ClusterAccess:
     platform = load_platform(stack)
     steps = read_steps(platform, source.kind)
     prepared = _prepare(stack, platform, source, emit)
     kubectl = Kubectl(context=folder.context, kubeconfig=folder.kubeconfig, binary=str(prepared.kubectl))
     with phase(emit, "cluster"):
-        state = bring_up(prepared.wanted, prepared.kind, kubectl)
-    if state.stage != READY or not state.workloads or Workloads(kubectl).missing(state.workloads, threading.Event()):
-        if prepared.loaded:
+        state = ensure_cluster(prepared.spec, prepared.kind, kubectl)
+    if state.stage != READY or not state.workloads or Workloads(kubectl).not_ready(state.workloads, threading.Event()):
+        if prepared.local_images:
             with phase(emit, "image loading"):
-                load_into(folder, prepared.kind, prepared.loaded)
-        surroundings = _surroundings(stack, prepared.roles, folder, state)
-        installation = Installation(kubectl, lambda step: documents_of(step, platform, surroundings(step)), emit)
+                load_into(folder, prepared.kind, prepared.local_images)
+        values_for = _template_values(stack, prepared.roles, folder, state)
+        installation = Installation(kubectl, lambda step: objects_of(step, platform, values_for(step)), emit)
         state = replace(state, stage=READY, workloads=installation.run(steps))
         folder.write(state)
     return _access(stack, platform, kubectl, state, prepared.roles)
 
 
 def down(stack: Stack, emit: Emit) -> list[str]:
-    """Delete the stack's cluster and what is known of it; the names of what there was. Raises PlatformError for one that is not ours."""
-    engine()
+    """Delete the stack's cluster and its folder, and return the names. Raises PlatformError when trivet did not create the cluster."""
+    docker_info()
     return _delete(folder_of(stack), emit)
 
 
 def down_all(emit: Emit) -> list[str]:
-    """Delete every cluster that there is a state of, and the image store's container; images stay in the cache."""
-    engine()
-    gone = [name for folder in known() for name in _delete(folder, emit)]
+    """Delete every cluster of trivet's, and the image store's container; images stay in the cache. Returns the names."""
+    docker_info()
+    deleted = [name for folder in known_clusters() for name in _delete(folder, emit)]
     store = container_name()
-    if docker(["ps", "--all", "--quiet", "--filter", f"name=^{store}$"], what="look for the image store"):
+    if docker(["ps", "--all", "--quiet", "--filter", f"name=^{store}$"], what="find the image store"):
         docker(["rm", "--force", store], what="remove the image store's container")
-        gone.append(store)
-    return gone
+        deleted.append(store)
+    return deleted
 
 
 def _delete(folder: ClusterFolder, emit: Emit) -> list[str]:
-    with _waiting(folder, emit):
-        if folder.read() is None and not nodes(folder.name):
+    with _cluster_lock(folder, emit):
+        if folder.read() is None and not node_containers(folder.name):
             return []
         with phase(emit, f"deletion of {folder.name}"):
-            return [folder.name] if take_down(folder) else []
+            return [folder.name] if delete_cluster(folder) else []
 
 
 def check_machine(folder: ClusterFolder) -> None:
-    """Raises PlatformError when Docker is not there or too small for a cluster. One that is there already has what it needs."""
-    facts = engine()
-    if nodes(folder.name):
+    """Raises PlatformError when Docker is not available or too small for a new cluster. An existing cluster is not checked for size."""
+    info = docker_info()
+    if node_containers(folder.name):
         return
-    for message, remedy in shortages(*room(facts)):
+    for message, remedy in shortages(*capacity(info)):
         raise PlatformError(message, remedy=remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    wanted: ClusterSpec
+    spec: ClusterSpec
     roles: Mapping[str, str]
     kind: Path
     kubectl: Path
-    loaded: Sequence[str]
-    """Images that the node cannot pull from anywhere: this machine's Docker has them."""
+    local_images: Sequence[str]
+    """Images that no registry has, to be loaded into the node from this machine's Docker."""
 
 
-def _prepare(stack: Stack, platform: Platform, source: Source, emit: Emit) -> _Prepared:
-    """Images and tools, built where they are missing."""
+def _prepare(stack: Stack, platform: Platform, source: ImageSource, emit: Emit) -> _Prepared:
+    """The tools and images of the cluster, built where they are missing."""
     with phase(emit, "tools"):
         kind, kubectl = find_kind(platform, source.kind), find_kubectl(platform, source.kind)
     images = load_images(stack, platform)
     with phase(emit, "images"):
-        node, hosts, loaded = _built(images, emit) if source.kind == BUILD else _pulled(images, source, emit)
+        node, hosts, local_images = _built(images, emit) if source.kind == BUILD else _pulled(images, source, emit)
     cluster = platform.table.get("cluster", {})
-    wanted = ClusterSpec(
+    spec = ClusterSpec(
         folder=folder_of(stack),
         digest=_digest(images, node, source, cluster, read_steps(platform, source.kind)),
         source=source.kind,
@@ -170,47 +174,37 @@ def _prepare(stack: Stack, platform: Platform, source: Source, emit: Emit) -> _P
         control_plane=cluster.get("control_plane", {}),
     )
     roles = role_images(images) if source.kind == BUILD else pulled.role_images(images)
-    return _Prepared(wanted=wanted, roles=roles, kind=kind, kubectl=kubectl, loaded=loaded)
+    return _Prepared(spec=spec, roles=roles, kind=kind, kubectl=kubectl, local_images=local_images)
 
 
 def _built(images: ImageSet, emit: Emit) -> tuple[str, str, Sequence[str]]:
-    """The node's image as Docker has it, containerd's hosts.toml, and no image to load: the store has them all, built now if need be."""
+    """The node image's name in Docker, containerd's hosts.toml, and no image to load: the image store has all of them."""
     store = build(images, on_step=steps_as_phases(emit))
     return node_image(images, store, images.image(NODE)), store_hosts(images.key), ()
 
 
-def _pulled(images: ImageSet, source: Source, emit: Emit) -> tuple[str, str, Sequence[str]]:
-    """The same for upstream's images, which are pulled by whoever runs them, but for those that the stack's locks make."""
-    loaded = pulled.local_images(images, source.mirror, on_step=steps_as_phases(emit))
-    return pulled.node_image(images, source.mirror), mirror_hosts(source.mirror) if source.mirror else "", loaded
-
-
-def role_images(images: ImageSet) -> dict[str, str]:
-    """Role → the image that holds its environment."""
-    return {
-        layer.role.name: str(image.reference)
-        for image in images.images
-        for layer in image.layers
-        if isinstance(layer, RoleLayer)
-    }
+def _pulled(images: ImageSet, source: ImageSource, emit: Emit) -> tuple[str, str, Sequence[str]]:
+    """The same for upstream's images, which the node pulls; to be loaded are the images built from the stack's locks."""
+    local_images = pulled.local_images(images, source.mirror, on_step=steps_as_phases(emit))
+    return pulled.node_image(images, source.mirror), mirror_hosts(source.mirror) if source.mirror else "", local_images
 
 
 def _digest(
-    images: ImageSet, node: str, source: Source, cluster: Mapping[str, Any], steps: Sequence[InstallStep]
+    images: ImageSet, node: str, source: ImageSource, cluster: Mapping[str, Any], steps: Sequence[InstallStep]
 ) -> str:
-    """Over everything that a cluster consists of: its images, its configuration, the steps of its installation and our own manifests."""
+    """The digest of everything that a cluster consists of: images, configuration, installation steps and trivet's own manifests."""
     own = sorted((Path(str(files(SHIPPED))) / "manifests").glob("*.yaml"))
-    facts = [
+    content = [
         images.key,
         sorted(f"{image.reference}={image.inputs}" for image in images.images),
         [node, source.kind, source.mirror, cluster],
         [asdict(step) for step in steps],
         [hashlib.sha256(file.read_bytes()).hexdigest() for file in own],
     ]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _surroundings(
+def _template_values(
     stack: Stack, roles: Mapping[str, str], folder: ClusterFolder, state: ClusterState
 ) -> Callable[[InstallStep], TemplateValues]:
     serving = stack.settings["serving"]
@@ -227,9 +221,9 @@ def _surroundings(
 
     def of(step: InstallStep) -> TemplateValues:
         certificates: dict[str, Certificate] = {}
-        if wanted := step.certificate:
-            place = folder.path / "certificates"
-            certificates[wanted.service] = kept_certificate(place, wanted.service, wanted.namespace)
+        if request := step.certificate:
+            path = folder.path / "certificates"
+            certificates[request.service] = cached_certificate(path, request.service, request.namespace)
         return TemplateValues(values=values, certificates=certificates)
 
     return of
@@ -268,22 +262,22 @@ def _path(name: str, address: str) -> NetworkPath:
 
 
 @contextmanager
-def _waiting(folder: ClusterFolder, emit: Emit) -> Iterator[None]:
-    """The folder's lock; a phase tells when another trivet has it."""
-    with ExitStack() as held:
+def _cluster_lock(folder: ClusterFolder, emit: Emit) -> Iterator[None]:
+    """The folder's lock; waiting for another process that holds it is reported as a phase."""
+    with ExitStack() as locks:
         try:
-            held.enter_context(folder.locked(0))
+            locks.enter_context(folder.locked(0))
         except Busy:
-            with phase(emit, "waiting for another trivet"):
-                held.enter_context(folder.locked())
+            with phase(emit, "waiting for another trivet process"):
+                locks.enter_context(folder.locked())
         yield
 
 
-def _one_at_a_time(emit: Emit) -> Emit:
+def _serialized(emit: Emit) -> Emit:
     lock = threading.Lock()
 
-    def tell(event: Event) -> None:
+    def emit_one(event: Event) -> None:
         with lock:
             emit(event)
 
-    return tell
+    return emit_one
