@@ -14,7 +14,7 @@ from trivet.integration import (
     build_inference_service,
     is_label_value,
     label_value,
-    link,
+    link_service,
     read_signature,
     resolve_storage_uri,
     services_of_run,
@@ -128,7 +128,7 @@ def answer_leads_to_its_run(
     seam=("mlflow", "kserve"),
     versions=VERSIONS,
     rationale="A run found to be wrong (leaked labels, poisoned data) must be followed to everything that serves it.",
-    remedy="Record each deployment with trivet.integration.link, in the step that deploys.",
+    remedy="Record each deployment with trivet.integration.link_service, in the step that deploys.",
     sources=("MLflow REST: model-versions/set-tag",),
 )
 def run_leads_to_its_services(handover: Handover, tracking: TrackingApi) -> Iterator[Finding]:
@@ -244,7 +244,7 @@ def _deployed(
         model_name=name,
         model_version=logged.version,
     )
-    link(service, tracking)
+    link_service(service, tracking)
     return logged, service
 
 

@@ -11,7 +11,7 @@ from trivet.contracts.deploying import service_like
 from trivet.contracts.signatures import example_rows
 from trivet.errors import CannotTell
 from trivet.integration import read_signature, v2_request
-from trivet.integration.monitoring import REQUESTS, durations_total, requests_total
+from trivet.integration.monitoring import REQUESTS, durations_total_query, requests_total_query
 from trivet.model.clients import ClusterClient, MetricsClient, ServingClient, TrafficClient
 from trivet.model.feature import PROMETHEUS
 from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, not_applicable, passed
@@ -80,10 +80,10 @@ def requests_are_counted(
                 f"the requests did not go as intended, so there is nothing to compare the counts with: {odd}"
             )
         expected = {
-            "requests": (requests_total(name, cluster.namespace), GOOD + BAD),
-            "requests answered 200": (requests_total(name, cluster.namespace, status="200"), GOOD),
-            "requests answered 4xx or 5xx": (requests_total(name, cluster.namespace, status="[45].."), BAD),
-            "durations in the histogram": (durations_total(name, cluster.namespace), GOOD + BAD),
+            "requests": (requests_total_query(name, cluster.namespace), GOOD + BAD),
+            "requests answered 200": (requests_total_query(name, cluster.namespace, status="200"), GOOD),
+            "requests answered 4xx or 5xx": (requests_total_query(name, cluster.namespace, status="[45].."), BAD),
+            "durations in the histogram": (durations_total_query(name, cluster.namespace), GOOD + BAD),
         }
         counted = _counted(metrics, expected)
         ready = f'namespace="{cluster.namespace}",inferenceservice="{name}",path=~".*/ready"'

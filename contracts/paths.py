@@ -10,7 +10,7 @@ from typing import Any
 
 from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.errors import UsageError
-from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, scheme_of
+from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, uri_scheme
 from trivet.model.clients import DownloadFailed, StoreClient, TrainerClient
 from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, not_applicable, passed
 from trivet.model.handover import Handover
@@ -72,7 +72,7 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack) -> Iterator[Findi
             known = stack.settings["serving"]["storage"]
             offered = sorted({*known["prefixes"], *known["controller_prefixes"]})
             yield failed(
-                f"no storage container of KServe {stack.components['kserve']} fetches {scheme_of(uri)}:// ({uri})",
+                f"no storage container of KServe {stack.components['kserve']} fetches {uri_scheme(uri)}:// ({uri})",
                 remedy=(
                     f"use one of {', '.join(offered)}, or add a ClusterStorageContainer for it and to the stack's "
                     f"[serving.storage]"
@@ -104,7 +104,7 @@ def storage_uri_ends_with_slash(manifest: Manifest) -> Iterator[Finding]:
     if not uris:
         yield not_applicable(_NO_URI, location=manifest.at("spec", "predictor"))
     for uri, model_format, where in uris:
-        if scheme_of(uri) != "s3" or _PLACEHOLDER.search(uri):
+        if uri_scheme(uri) != "s3" or _PLACEHOLDER.search(uri):
             yield not_applicable("not on S3, where directories are prefixes", location=where)
             continue
         advice = [problem for problem in check_storage_uri(uri, model_format=model_format) if problem.advice]

@@ -527,7 +527,7 @@ def _condition_compiled(refused: str, compiled_pipeline: CompiledPipeline) -> It
     seam=SEAM,
     versions=LIVE_VERSIONS,
     rationale="A constant threshold of 0.80 lets a model of 0.85 replace one of 0.95.",
-    remedy="Gate with trivet.integration.gate on the metric of the version in production, with a stated tolerance.",
+    remedy="Gate with trivet.integration.quality_gate on the metric of the version in production, with a stated tolerance.",
     sources=("reference platform: no more than 0.02 below the version in production",),
 )
 def gate_compares_with_production(pipelines: PipelineClient, trainer: TrainerClient) -> Iterator[Finding]:

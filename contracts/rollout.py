@@ -9,7 +9,7 @@ from typing import Any
 
 from trivet.authoring.contracts import MUST, contract
 from trivet.errors import CannotTell, PlatformError
-from trivet.integration import set_canary, shares, v2_values
+from trivet.integration import canary_patch, traffic_shares, v2_values
 from trivet.model.feature import CANARY_TRAFFIC
 from trivet.model.finding import Evidence, Finding, evidence, failed, inconclusive, passed
 from trivet.model.rollout import (
@@ -139,8 +139,8 @@ def split_is_what_was_asked_for(rollout: Rollout) -> Iterator[Finding]:
     features=FEATURES,
     rationale="A model is rolled out many times a day, under traffic. What is lost each time is lost to users.",
     remedy=(
-        "Change nothing but the percentage (trivet.integration.set_canary, promote), and let readiness follow from the model: traffic must "
-        "not move to a pod that has not loaded it."
+        "Change nothing but the percentage (trivet.integration.canary_patch, promotion_patch), and let readiness depend on the model: "
+        "traffic must not move to a pod that has not loaded it."
     ),
     sources=(
         "reference platform: canary 20 %, then promotion",
@@ -160,12 +160,12 @@ def promotion_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
     versions=VERSIONS,
     features=FEATURES,
     rationale=(
-        "Who rolls back has trouble already. Sending all traffic to a revision that was scaled to zero stalls every request until a pod "
-        "is up, and fails them while its model loads."
+        "A rollback happens during an incident. Sending all traffic to a revision at zero pods stalls every request until a pod is up, "
+        "and fails requests while its model loads."
     ),
     remedy=(
-        "Plan it with trivet.integration.rollback: percentage 0 while the earlier revision runs, and the earlier model as a new revision "
-        "when it does not."
+        "Plan it with trivet.integration.plan_rollback: percentage 0 while the earlier revision runs, otherwise the earlier model as a "
+        "new revision."
     ),
     sources=(
         "measured (KServe 0.14.1, Knative 1.15): canaryTrafficPercent 0 after a promotion brought a stall of 10 s and 15 s of HTTP 400, "
@@ -204,7 +204,7 @@ def status_names_who_answers(rollout: Rollout) -> Iterator[Finding]:
 
 
 def _named(rollout: Rollout, when: str, service: Mapping[str, Any], answers: Sequence[Answer]) -> Finding:
-    said = shares(service)
+    said = traffic_shares(service)
     proof = (
         evidence(
             "traffic by the status", "table", {name: f"{said[name]} % {rollout.uris.get(name, '')}" for name in said}
@@ -264,7 +264,7 @@ def _lossless(rollout: Rollout, step: RolloutStep) -> Finding:
 def _ran_on(rollout: Rollout) -> bool:
     """Whether the first rollback was to a revision that still ran, so that the roll-out went on to the other way back."""
     back = rollout.step(ROLLED_BACK)
-    return back is not None and back.change == set_canary(0) and rollout.last == RESTORED
+    return back is not None and back.change == canary_patch(0) and rollout.last == RESTORED
 
 
 def _slice(rollout: Rollout, begin: float, end: float) -> list[Answer]:

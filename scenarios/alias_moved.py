@@ -30,7 +30,7 @@ from trivet.authoring import (
     symptom_observed,
     unprotected,
 )
-from trivet.integration import is_ready, link, read_link, v2_request, verify_link
+from trivet.integration import is_ready, link_service, read_link, v2_request, verify_link
 from trivet.scenarios import _deployments
 from trivet.scenarios._deployments import READY, Document
 
@@ -178,7 +178,7 @@ def _document(
         run_id=version["run_id"],
         model_version=version["version"],
     )
-    link(document, tracking)
+    link_service(document, tracking)
     return document
 
 

@@ -42,25 +42,25 @@ from trivet.authoring import (
     wait_for,
 )
 from trivet.integration import (
-    Arm,
-    Aspect,
-    Check,
-    Decision,
-    Judgement,
-    Limits,
-    Standing,
-    check,
-    measured,
+    CanaryAspect,
+    CanaryCheck,
+    CanaryDecision,
+    CanaryJudgement,
+    CanaryLimits,
+    CheckOutcome,
+    RevisionMetrics,
+    check_canary,
+    measure_revision,
     newest_revision,
-    observe,
-    promote,
-    rollback,
-    shares,
+    observe_canary,
+    plan_rollback,
+    promotion_patch,
+    traffic_shares,
     v2_request,
     v2_values,
 )
-from trivet.integration.canary import Ask
-from trivet.integration.monitoring import error_rate, latency, number
+from trivet.integration.canary import Query
+from trivet.integration.monitoring import error_rate_query, latency_query, sample_value
 from trivet.scenarios import _deployments
 from trivet.scenarios._deployments import SETTLED, answered_only_by, ask_revisions
 
@@ -85,8 +85,8 @@ class Trial:
     """
 
     model: str
-    right: Decision
-    by: Aspect | None = None
+    right: CanaryDecision
+    by: CanaryAspect | None = None
     variation: Mapping[str, Any] = field(default_factory=dict)
     rate: float = 20.0
     fewest: int = 20
@@ -95,24 +95,27 @@ class Trial:
 
 
 WRONG = Trial(
-    model="model with wrong values", variation={"label_offset": 10}, right=Decision.ROLL_BACK, by=Aspect.VALUES
+    model="model with wrong values",
+    variation={"label_offset": 10},
+    right=CanaryDecision.ROLL_BACK,
+    by=CanaryAspect.VALUES,
 )
 FAILING = Trial(
     model="model that raises",
     variation={"predict_fails": True},
     known=False,
-    right=Decision.ROLL_BACK,
-    by=Aspect.ERRORS,
+    right=CanaryDecision.ROLL_BACK,
+    by=CanaryAspect.ERRORS,
 )
 SLOW = Trial(
     model="slow model",
     variation={"predict_seconds": 0.6},
-    right=Decision.ROLL_BACK,
-    by=Aspect.LATENCY,
+    right=CanaryDecision.ROLL_BACK,
+    by=CanaryAspect.LATENCY,
     rate=5.0,
     fewest=10,
 )
-NO_TRAFFIC = replace(FAILING, rate=0.0, right=Decision.UNDECIDED, by=None)
+NO_TRAFFIC = replace(FAILING, rate=0.0, right=CanaryDecision.INCONCLUSIVE, by=None)
 TRIALS: Mapping[str, Trial] = {
     "constants": replace(WRONG, constants=True),
     "constants-no-traffic": replace(NO_TRAFFIC, constants=True),
@@ -120,7 +123,7 @@ TRIALS: Mapping[str, Trial] = {
     "errors": FAILING,
     "latency": SLOW,
     "no-traffic": NO_TRAFFIC,
-    "sound": Trial(model="sound model", right=Decision.PROMOTE),
+    "sound": Trial(model="sound model", right=CanaryDecision.PROMOTE),
 }
 
 
@@ -136,7 +139,7 @@ TRIALS: Mapping[str, Trial] = {
     ),
     remedy=(
         "Analyse with trivet.integration: it compares the canary with the stable revision, sends known requests to both, and leaves a "
-        "canary without measurements undecided. Promote on PROMOTE only."
+        "canary without measurements inconclusive. Promote on PROMOTE only."
     ),
     variants=(
         unprotected("constants", "wrong values, with error rate and latency compared with constants"),
@@ -206,7 +209,7 @@ def bad_model_promoted(
 
     def ask(promql: str) -> float | None:
         found = metrics.query(promql)
-        return number(found[0][1]) if found else None
+        return sample_value(found[0][1]) if found else None
 
     document = _deployments.service(NAME, stable, cluster)
     # Without effect on the first revision; the next one gets this share without a change of another field.
@@ -217,15 +220,17 @@ def bad_model_promoted(
         def symptom(watch: Watch) -> Observation:
             new = newest_revision(cluster.get("inferenceservice", NAME) or {})
 
-            def look() -> Check:
+            def look() -> CanaryCheck:
                 if trial.constants:
                     return by_constants(ask, cluster.namespace, new)
-                arms = [measured(ask, NAME, cluster.namespace, revision=one, window=WINDOW) for one in (new, before)]
+                arms = [
+                    measure_revision(ask, NAME, cluster.namespace, revision=one, window=WINDOW) for one in (new, before)
+                ]
                 if trial.known:
                     arms = answering(cluster, (new, before), arms, expected)
-                return check(*arms, limits=Limits(requests=trial.fewest))
+                return check_canary(*arms, limits=CanaryLimits(min_requests=trial.fewest))
 
-            judgement = observe(look, seconds=OBSERVED, interval=INTERVAL)
+            judgement = observe_canary(look, seconds=OBSERVED, interval=INTERVAL)
             decided = round(watch.mark(judgement.decision.value) - watch.since(INJECTED), 1)
             follow(cluster, judgement.decision, new, before)
             answers = traffic.send(NAME, workload.request, times=AFTERWARDS, at_once=2, timeout=10)
@@ -239,28 +244,28 @@ def bad_model_promoted(
         )
 
 
-def by_constants(ask: Ask, namespace: str, revision: str) -> Check:
+def by_constants(ask: Query, namespace: str, revision: str) -> CanaryCheck:
     """A common check: error rate and latency compared with constants, where no data is zero."""
-    limits, within = Limits(), f"{WINDOW}s"
-    errors = ask(error_rate(NAME, namespace, revision=revision, window=within)) or 0.0
-    p99 = ask(latency(NAME, namespace, revision=revision, window=within)) or 0.0
-    exceeded = {Aspect.ERRORS: errors > limits.error_rate, Aspect.LATENCY: p99 > limits.latency}
+    limits, within = CanaryLimits(), f"{WINDOW}s"
+    errors = ask(error_rate_query(NAME, namespace, revision=revision, window=within)) or 0.0
+    p99 = ask(latency_query(NAME, namespace, revision=revision, window=within)) or 0.0
+    exceeded = {CanaryAspect.ERRORS: errors > limits.max_error_rate, CanaryAspect.LATENCY: p99 > limits.max_latency}
     failed = tuple(aspect for aspect, too_much in exceeded.items() if too_much)
-    return Check(
-        standing=Standing.FAILED if failed else Standing.PASSED,
+    return CanaryCheck(
+        outcome=CheckOutcome.FAILED if failed else CheckOutcome.PASSED,
         reasons=(f"error rate {errors:.1%}, 99th percentile {p99:.2f} s",),
-        at_once=errors > limits.at_once * limits.error_rate,
+        abort=errors > limits.abort_factor * limits.max_error_rate,
         failed=failed,
     )
 
 
 def answering(
-    cluster: ClusterClient, revisions: Sequence[str], arms: Sequence[Arm], expected: Sequence[Any]
-) -> list[Arm]:
+    cluster: ClusterClient, revisions: Sequence[str], arms: Sequence[RevisionMetrics], expected: Sequence[Any]
+) -> list[RevisionMetrics]:
     """The arms with the results of the known requests."""
     found = ask_revisions(cluster, NAME, revisions, v2_request(None, KNOWN))
     return [
-        replace(arm, known=len(expected), right=right(*found[revision], expected))
+        replace(arm, known_requests=len(expected), expected_answers=right(*found[revision], expected))
         for revision, arm in zip(revisions, arms, strict=True)
     ]
 
@@ -276,39 +281,41 @@ def right(status: int, body: Any, expected: Sequence[Any]) -> int | None:
     return sum(bool(value == other) for value, other in zip(values, expected, strict=False))
 
 
-def follow(cluster: ClusterClient, decision: Decision, new: str, before: str) -> None:
+def follow(cluster: ClusterClient, decision: CanaryDecision, new: str, before: str) -> None:
     """Apply the decision, and wait until the status shows it."""
-    if decision is Decision.UNDECIDED:
+    if decision is CanaryDecision.INCONCLUSIVE:
         return
     observed = cluster.get("inferenceservice", NAME) or {}
-    patch, revision = (promote(), new) if decision is Decision.PROMOTE else (rollback(observed).patch, before)
+    patch, revision = (
+        (promotion_patch(), new) if decision is CanaryDecision.PROMOTE else (plan_rollback(observed).patch, before)
+    )
     cluster.patch("inferenceservice", NAME, patch)
     wait_for(
         cluster,
         NAME,
-        lambda found: shares(found) == {revision: 100},
+        lambda found: traffic_shares(found) == {revision: 100},
         f"to give {revision} all traffic",
         seconds=SETTLED,
     )
 
 
 def judged(
-    trial: Trial, judgement: Judgement, answers: Sequence[Answer], workload: Workload, decided: float
+    trial: Trial, judgement: CanaryJudgement, answers: Sequence[Answer], workload: Workload, decided: float
 ) -> Observation:
     """The effect of a decision on clients. The incident is a bad canary that is promoted, or a sound one that is rolled back.
 
     Raises CannotTell for a decision that is right by chance: the checks failed in another aspect than the canary's defect.
     """
-    bad = [one for one in answers if not answered_by(one, workload.models) or one.seconds > Limits().latency]
+    bad = [one for one in answers if not answered_by(one, workload.models) or one.seconds > CanaryLimits().max_latency]
     message = (
         f"{judgement.decision.value} after {decided:.0f} s, {judgement.reason}; "
         f"after that {len(bad)} of {len(answers)} requests were answered wrongly, late or not at all"
     )
-    table = [{"standing": one.standing.value, "reasons": "; ".join(one.reasons)} for one in judgement.checks]
+    table = [{"outcome": one.outcome.value, "reasons": "; ".join(one.reasons)} for one in judgement.checks]
     checks = (evidence("checks", "table", table),)
     numbers = {"decided_seconds": decided, "checks": len(judgement.checks), "bad_afterwards": len(bad)}
     if judgement.decision is trial.right:
-        if bad and trial.right is not Decision.UNDECIDED:
+        if bad and trial.right is not CanaryDecision.INCONCLUSIVE:
             raise CannotTell(f"the right decision, but clients still fail: {message}; first failed request: {bad[0]}")
         failed = {aspect for one in judgement.checks for aspect in one.failed}
         if trial.by and trial.by not in failed:
@@ -317,8 +324,8 @@ def judged(
                 f"the right decision by chance: expected {trial.by} to fail, but {others} failed: {message}"
             )
         return symptom_not_observed(message, evidence=checks, **numbers)
-    hurt = Decision.ROLL_BACK if trial.right is Decision.PROMOTE else Decision.PROMOTE
-    if judgement.decision is not hurt or (hurt is Decision.PROMOTE and not bad):
+    hurt = CanaryDecision.ROLL_BACK if trial.right is CanaryDecision.PROMOTE else CanaryDecision.PROMOTE
+    if judgement.decision is not hurt or (hurt is CanaryDecision.PROMOTE and not bad):
         raise CannotTell(f"neither the right decision nor the incident: {message}")
     return symptom_observed(message, evidence=checks, **numbers)
 
@@ -330,7 +337,7 @@ def _canary_started(canary: ServableModel, before: str) -> Fault:
     def verify_injected(injector: FaultInjector) -> str:
         found = injector.get("inferenceservice", NAME, namespace=SERVING) or {}
         new = newest_revision(found)
-        started = new not in ("", before) and shares(found) == {new: PERCENT, before: 100 - PERCENT}
+        started = new not in ("", before) and traffic_shares(found) == {new: PERCENT, before: 100 - PERCENT}
         return f"the status gives {new} {PERCENT} % of the traffic" if started else ""
 
     return Fault(

@@ -36,7 +36,15 @@ from trivet.authoring import (
     until,
     wait_for,
 )
-from trivet.integration import is_ready, newest_revision, promote, rollback, set_canary, shares, v2_request
+from trivet.integration import (
+    canary_patch,
+    is_ready,
+    newest_revision,
+    plan_rollback,
+    promotion_patch,
+    traffic_shares,
+    v2_request,
+)
 from trivet.scenarios import _deployments
 from trivet.scenarios._deployments import (
     READY,
@@ -82,7 +90,7 @@ AFTER = 40.0
         "InferenceService stays Ready=True; the old revision's deployment had 0 replicas."
     ),
     remedy=(
-        "Roll back with trivet.integration.rollback, which redeploys the earlier model and lets Knative move the traffic when it is "
+        "Roll back with trivet.integration.plan_rollback, which redeploys the earlier model and lets Knative move the traffic when it is "
         "ready; and give services a readiness probe for the model."
     ),
     variants=(
@@ -127,7 +135,7 @@ AFTER = 40.0
         ),
         remedied("uri-swap", "the storage URI is patched back to the earlier model's, with the probe", extended=True),
         remedied("reapply", "the earlier manifest is applied again, with the probe", extended=True),
-        remedied("library", "the change that trivet.integration.rollback plans, with the probe"),
+        remedied("library", "the change that trivet.integration.plan_rollback plans, with the probe"),
     ),
     affected_objects=(SERVICE,),
     budgets=Budgets(steady_state=120, symptom=COLD_START + AFTER, recovery=240),
@@ -200,13 +208,15 @@ def revision_at_zero(
             "to have a second ready revision",
             seconds=READY,
         )
-        keep = set_canary(99) if variant == "canary-share" else promote()
+        keep = canary_patch(99) if variant == "canary-share" else promotion_patch()
         cluster.patch("inferenceservice", NAME, keep)
         share = {before: 1} if variant == "canary-share" else {}
         wait_for(
             cluster,
             NAME,
-            lambda observed: shares(observed) == {newest_revision(observed): 100 - sum(share.values()), **share},
+            lambda observed: (
+                traffic_shares(observed) == {newest_revision(observed): 100 - sum(share.values()), **share}
+            ),
             "to give the second revision its traffic",
             seconds=SETTLED,
         )
@@ -276,14 +286,14 @@ def _rolled_back(
     elif variant == "reapply":
         patch = {key: stable[key] for key in ("spec",)}
     elif variant == "library":
-        patch = rollback(observed, previous=stable).patch
+        patch = plan_rollback(observed, previous=stable).patch
     else:
-        patch = set_canary(0)
-    target = before if patch == set_canary(0) else ""
+        patch = canary_patch(0)
+    target = before if patch == canary_patch(0) else ""
 
     def inject(injector: FaultInjector) -> None:
         if variant == "share-first":
-            injector.patch("inferenceservice", NAME, set_canary(99), namespace=SERVING)
+            injector.patch("inferenceservice", NAME, canary_patch(99), namespace=SERVING)
             until(
                 f"{before} to have a ready pod",
                 lambda: ready_pods(cluster, NAME).get(before) or None,
@@ -298,7 +308,7 @@ def _rolled_back(
     def verify_injected(injector: FaultInjector) -> str:
         found = injector.get("inferenceservice", NAME, namespace=SERVING) or {}
         revision = target or newest_revision(found)
-        complete = revision not in ("", current) and shares(found) == {revision: 100}
+        complete = revision not in ("", current) and traffic_shares(found) == {revision: 100}
         return f"the status gives {revision} all traffic" if complete else ""
 
     return Fault(

@@ -32,7 +32,14 @@ from trivet.authoring import (
     symptom_observed,
     unprotected,
 )
-from trivet.integration import check_successor, newest_revision, read_signature, set_canary, shares, v2_request
+from trivet.integration import (
+    canary_patch,
+    check_successor,
+    newest_revision,
+    read_signature,
+    traffic_shares,
+    v2_request,
+)
 from trivet.integration.signatures import Signature
 from trivet.scenarios import _deployments
 from trivet.scenarios._deployments import answered_only_by
@@ -120,7 +127,7 @@ def promoted_under_clients(
     percent = CANARY_SHARE if variant == "canary-share" else 100
     patch = _deployments.model_patch(new)
     if variant == "canary-share":
-        patch["spec"]["predictor"] |= set_canary(CANARY_SHARE)["spec"]["predictor"]
+        patch["spec"]["predictor"] |= canary_patch(CANARY_SHARE)["spec"]["predictor"]
 
     def symptom(watch: Watch) -> Observation:
         return _deployments.observe_refused(watch) if watch.refusal else _observe(watch)
@@ -160,7 +167,7 @@ def _observe(watch: Watch) -> Observation:
 
 def _shared(observed: Mapping[str, Any], before: str, percent: int) -> str:
     newest = newest_revision(observed)
-    shared = newest not in ("", before) and shares(observed).get(newest) == percent
+    shared = newest not in ("", before) and traffic_shares(observed).get(newest) == percent
     return f"{newest} has {percent} % of the traffic" if shared else ""
 
 

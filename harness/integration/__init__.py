@@ -1,38 +1,46 @@
-"""The core integration library: what pipelines and platform teams import. Needs ``requests`` and nothing else; no
-pytest in here.
+"""The core integration library, which pipelines and platform teams import. It needs ``requests`` and nothing else, and no
+pytest.
 
-A model on its way from MLflow to KServe: resolve its storage URI, check its signature, gate it, build the
-InferenceService, link the two, roll it out, judge the canary, promote it or take it back.
+It follows a model from MLflow to KServe: resolve its storage URI, check its signature, apply the quality gate, build the
+InferenceService, link run, version and service, roll the model out, judge the canary, promote it or roll it back.
 """
 
-from trivet.integration.artifacts import UriProblem, check_storage_uri, resolve_storage_uri, scheme_of
+from trivet.integration.artifacts import UriProblem, check_storage_uri, resolve_storage_uri, uri_scheme
 from trivet.integration.canary import (
-    Arm,
-    Aspect,
-    Check,
-    Decision,
-    Judgement,
-    Limits,
-    Standing,
-    check,
-    judge,
-    measured,
-    observe,
+    CanaryAspect,
+    CanaryCheck,
+    CanaryDecision,
+    CanaryJudgement,
+    CanaryLimits,
+    CheckOutcome,
+    RevisionMetrics,
+    check_canary,
+    judge_canary,
+    measure_revision,
+    observe_canary,
 )
-from trivet.integration.gate import GateDecision, gate, production_metric
+from trivet.integration.gate import GateDecision, production_metric, quality_gate
 from trivet.integration.inference_service import build_inference_service
 from trivet.integration.labels import is_label_value, label_value
-from trivet.integration.lineage import Lineage, Link, link, read_link, services_of_run, trace_service, verify_link
+from trivet.integration.lineage import (
+    Lineage,
+    ServiceLink,
+    link_service,
+    read_link,
+    services_of_run,
+    trace_service,
+    verify_link,
+)
 from trivet.integration.requirements import pinned_requirements
 from trivet.integration.rollout import (
-    Rollback,
+    RollbackPlan,
+    canary_patch,
     is_ready,
     newest_revision,
-    promote,
+    plan_rollback,
+    promotion_patch,
     revision_url,
-    rollback,
-    set_canary,
-    shares,
+    traffic_shares,
 )
 from trivet.integration.signatures import (
     Column,
@@ -48,51 +56,51 @@ from trivet.integration.signatures import (
 from trivet.integration.tracking import TrackingApi, TrackingError
 
 __all__ = [
-    "Arm",
-    "Aspect",
-    "Check",
+    "CanaryAspect",
+    "CanaryCheck",
+    "CanaryDecision",
+    "CanaryJudgement",
+    "CanaryLimits",
+    "CheckOutcome",
     "Column",
-    "Decision",
     "GateDecision",
-    "Judgement",
-    "Limits",
     "Lineage",
-    "Link",
-    "Rollback",
+    "RevisionMetrics",
+    "RollbackPlan",
+    "ServiceLink",
     "Signature",
-    "Standing",
     "Tensor",
     "TrackingApi",
     "TrackingError",
     "UriProblem",
     "build_inference_service",
-    "check",
+    "canary_patch",
+    "check_canary",
     "check_rows",
     "check_signature",
     "check_storage_uri",
     "check_successor",
-    "gate",
     "is_label_value",
     "is_ready",
-    "judge",
+    "judge_canary",
     "label_value",
-    "link",
-    "measured",
+    "link_service",
+    "measure_revision",
     "newest_revision",
-    "observe",
+    "observe_canary",
     "pinned_requirements",
+    "plan_rollback",
     "production_metric",
-    "promote",
+    "promotion_patch",
+    "quality_gate",
     "read_link",
     "read_signature",
     "resolve_storage_uri",
     "revision_url",
-    "rollback",
-    "scheme_of",
     "services_of_run",
-    "set_canary",
-    "shares",
     "trace_service",
+    "traffic_shares",
+    "uri_scheme",
     "v2_request",
     "v2_values",
     "verify_link",

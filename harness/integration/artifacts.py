@@ -1,12 +1,12 @@
-"""From any way to name a model in MLflow to the one storage URI that KServe's storage initializer can fetch.
+"""Resolves any URI of an MLflow model to the storage URI that KServe's storage initializer can fetch.
 
-A storage URI names the directory that holds ``MLmodel`` and ends in "/". Nothing is downloaded; the tracking server's
-artifact listing is asked whether ``MLmodel`` really lies there, where the server knows the place.
+A storage URI names the directory that holds ``MLmodel`` and ends in "/". Nothing is downloaded; where the tracking
+server knows the location, its artifact listing confirms that ``MLmodel`` exists there.
 
-Spelling. MLflow percent-decodes ``file:`` and ``mlflow-artifacts:`` URIs; KServe's initializer decodes nothing:
+Encoding. MLflow percent-decodes ``file:`` and ``mlflow-artifacts:`` URIs; KServe's initializer decodes nothing:
 ``Storage._download_local`` cuts the prefix ``file://`` off and globs the rest (kserve 0.14.1
-``kserve/storage/storage.py``, kserve-storage 0.20.0 and 0.21.0 ``kserve_storage/kserve_storage.py``). So a
-``file://`` URI from here carries the real path, spaces and percent signs included, not an encoded one.
+``kserve/storage/storage.py``, kserve-storage 0.20.0 and 0.21.0 ``kserve_storage/kserve_storage.py``). A ``file://`` URI
+returned here therefore holds the literal path, with spaces and percent signs, not an encoded one.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ from trivet.errors import UsageError
 from trivet.integration.tracking import Json, TrackingApi, TrackingError
 
 DIRECTORY_SCHEMES = ("s3", "gs", "hdfs", "webhdfs", "pvc", "file")
-"""Schemes of stores with directories that KServe's initializer fetches; Azure's, which begin with https, come on
-top."""
+"""Schemes of stores with directories that KServe's initializer fetches, besides Azure's, which begin with https."""
 
 OTHER_SCHEMES = ("http", "https", "hf", "oci", "oci+native", "git", "modelscope")
-"""Schemes that name something else than a directory of a store: an archive, a repository, an image."""
+"""Schemes of archives, repositories and images rather than directories of a store."""
 
 NEVER_FETCHABLE = {
-    "runs": "resolve it with trivet.integration.resolve_storage_uri before it goes into a manifest",
-    "models": "resolve it with trivet.integration.resolve_storage_uri before it goes into a manifest",
-    "mlflow-artifacts": "name the store behind the tracking server's artifact proxy, its --artifacts-destination",
+    "runs": "resolve it with trivet.integration.resolve_storage_uri before writing it into a manifest",
+    "models": "resolve it with trivet.integration.resolve_storage_uri before writing it into a manifest",
+    "mlflow-artifacts": "use the URI of the store behind the tracking server's artifact proxy, its --artifacts-destination",
     "dbfs": "copy the model to a store that the initializer fetches",
-    "wasbs": "write the https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH of the same files",
-    "abfss": "write the https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH of the same files",
+    "wasbs": "use the https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH of the same files",
+    "abfss": "use the https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH of the same files",
 }
-"""Schemes that MLflow hands out and no released storage initializer knows, each with what to do."""
+"""Schemes of MLflow that no released storage initializer supports, each with a remedy."""
 
 _AZURE = re.compile(r"https://[^/]+\.(blob|file)\.(core\.windows\.net|storage\.azure\.net)/.+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
@@ -49,26 +48,26 @@ _MOST_LISTINGS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class UriProblem:
-    """What is wrong with a storage URI. ``advice`` is True when it works today but only just."""
+    """A problem of a storage URI. ``advice`` is True when the URI works but is fragile."""
 
     message: str
     remedy: str
     advice: bool = False
 
 
-def scheme_of(uri: str) -> str:
+def uri_scheme(uri: str) -> str:
     """The scheme in lower case; empty for a plain path."""
     found = _SCHEME.match(uri)
     return found[1].lower() if found else ""
 
 
 def check_storage_uri(uri: str, *, model_format: str = "mlflow") -> list[UriProblem]:
-    """What can be said of a manifest's ``storageUri`` without asking anyone.
+    """The problems of a manifest's ``storageUri`` that its text alone shows.
 
-    Schemes that nobody knows pass: a ClusterStorageContainer may add them. Whether the URI names a file is asked for
-    MLflow models only, since other formats are served from single files.
+    Unknown schemes pass: a ClusterStorageContainer may add them. Only for MLflow models is a URI of a file a problem,
+    because other formats are served from single files.
     """
-    scheme = scheme_of(uri)
+    scheme = uri_scheme(uri)
     if scheme in NEVER_FETCHABLE:
         return [
             UriProblem(
@@ -100,18 +99,18 @@ def check_storage_uri(uri: str, *, model_format: str = "mlflow") -> list[UriProb
 
 
 def resolve_storage_uri(model: str, *, tracking: TrackingApi, artifact_root: str = "") -> str:
-    """The storage URI of an MLflow model, for ``storageUri`` of an InferenceService.
+    """The storage URI of an MLflow model, for the ``storageUri`` of an InferenceService.
 
     ``model`` is ``runs:/RUN_ID/PATH``, ``models:/NAME/VERSION``, ``models:/NAME@ALIAS``, ``models:/NAME/latest`` (or
     a stage), ``models:/m-ID`` (MLflow 3), MLflow's download URI, or the URI or absolute path of the directory itself.
-    ``artifact_root`` is what the server was started with as ``--artifacts-destination``; it is needed when the server
-    proxies artifacts, since no API tells it.
+    ``artifact_root`` is the server's ``--artifacts-destination``; it is required when the server proxies artifacts,
+    because no API returns it.
 
-    Raises UsageError when the name leads to no directory with ``MLmodel`` (the remedy names those that do), or where
-    no storage initializer can fetch, and TrackingError when the server cannot answer.
+    Raises UsageError when the URI does not resolve to a directory with ``MLmodel`` (the remedy lists those that exist)
+    or to a store that the storage initializer can fetch from, and TrackingError when the server cannot answer.
     """
     resolver = _Resolver(tracking, artifact_root)
-    scheme = scheme_of(model)
+    scheme = uri_scheme(model)
     if scheme == "runs":
         return resolver.run(model)
     if scheme == "models":
@@ -130,16 +129,16 @@ class _Tree:
     run: Json | None = None
 
     def holds_model(self, path: str) -> bool:
-        """Whether ``MLmodel`` lies in the directory ``path``, as far as the server can list it."""
+        """Whether ``MLmodel`` is in the directory ``path``, as far as the server can list it."""
         wanted = f"{path}/MLmodel" if path else "MLmodel"
         if unquote(path) == path:
             return any(entry["path"] == wanted for entry in self._entries(path))
-        # The server would decode the escapes in ``path``, so all that can be seen is that its parent lists it.
+        # The server would decode the escapes in ``path``, so only the listing of its parent can confirm it.
         parent = path.rpartition("/")[0]
         return any(entry["path"] == path and entry.get("is_dir") for entry in self._entries(parent))
 
     def model_directories(self) -> list[str]:
-        """Every directory that holds ``MLmodel``, looking into a bounded number of them."""
+        """Every directory that holds ``MLmodel``, within a bounded number of listings."""
         found: list[str] = []
         queue = [""]
         for listed, path in enumerate(queue):
@@ -173,12 +172,12 @@ class _Resolver:
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if ".." in parts or any(sign in path for sign in "#?"):
             raise UsageError(
-                f'{model!r} is no URI that MLflow reads as written: ".." is refused, "#" and "?" end the path',
-                remedy="log the model under a name without them",
+                f'MLflow does not read {model!r} literally: it rejects "..", and "#" and "?" end the path',
+                remedy="log the model under a name without these characters",
             )
         tree = self._run_tree(run_id)
         path = "/".join(parts)
-        if scheme_of(tree.root) == "mlflow-artifacts":
+        if uri_scheme(tree.root) == "mlflow-artifacts":
             path = unquote(path)  # the client sends it as part of a URL
         if tree.holds_model(path):
             return self._finish(model, tree, path)
@@ -215,7 +214,7 @@ class _Resolver:
             raise UsageError(
                 f"{model!r}: {name!r} has no version {version}", remedy=f"registered versions: {self._versions(name)}"
             ) from error
-        if scheme_of(location) == "models":
+        if uri_scheme(location) == "models":
             return self.registered(location)
         return self.direct(model, location)
 
@@ -234,7 +233,7 @@ class _Resolver:
                     return self._finish(model, tree, path)
             if below or any(f"{root}/".startswith(f"{place}/") for place in spellings for root in roots):
                 raise self._wrong_place(model, self._places(tree))
-        place = next((p for p in spellings if scheme_of(p) == "file" and _local(p).exists()), spellings[-1])
+        place = next((p for p in spellings if uri_scheme(p) == "file" and _local(p).exists()), spellings[-1])
         self._look_locally(model, place)
         return _finished(place)
 
@@ -275,8 +274,8 @@ class _Resolver:
             if error.status != 404:
                 raise
             raise UsageError(
-                f"{model!r} names a logged model of MLflow 3 that {self.tracking.uri} does not know",
-                remedy="name a registered version, models:/NAME/VERSION or models:/NAME@ALIAS; "
+                f"{self.tracking.uri} has no logged model {model!r} (MLflow 3)",
+                remedy="use a registered version, models:/NAME/VERSION or models:/NAME@ALIAS; "
                 "MLflow 2 servers have no logged models",
             ) from error
         tree = self._logged_tree(info)
@@ -313,14 +312,14 @@ class _Resolver:
         except TrackingError as error:
             if error.status != 404:
                 raise
-            return f"none, for there is no registered model {name!r}"
+            return f"none, because there is no registered model {name!r}"
         return ", ".join(f"{a['alias']} (version {a['version']})" for a in known) or "none"
 
     # the answer
 
     def _roots(self, tree: _Tree) -> list[str]:
-        """The tree's root in the store, as spelt and decoded; nothing behind a proxy whose store was not named."""
-        if scheme_of(tree.root) == "mlflow-artifacts" and not self.artifact_root:
+        """The tree's root in the store, as written and decoded; empty behind a proxy without ``artifact_root``."""
+        if uri_scheme(tree.root) == "mlflow-artifacts" and not self.artifact_root:
             return []
         return _spellings(tree.root, self.artifact_root)
 
@@ -342,15 +341,15 @@ class _Resolver:
     def _wrong_place(self, model: str, right: list[str]) -> UsageError:
         return UsageError(
             f"{model!r} does not name a directory that holds MLmodel",
-            remedy=f"name {' or '.join(dict.fromkeys(right))}"
+            remedy=f"use {' or '.join(dict.fromkeys(right))}"
             if right
-            else "the tracking server lists no MLmodel there at all: log the model first",
+            else "the tracking server lists no MLmodel there: log the model first",
         )
 
     def _look_locally(self, model: str, place: str) -> None:
-        """Judge a local directory by itself, if it is on this machine: the server may not know it, or not list it."""
+        """Check a directory on this machine directly: the server may not know or not list it."""
         path = _local(place)
-        if scheme_of(place) != "file" or not path.exists() or (path / "MLmodel").is_file():
+        if uri_scheme(place) != "file" or not path.exists() or (path / "MLmodel").is_file():
             return
         near = [p for p in path.parents if (p / "MLmodel").is_file()][:1]
         near += [found.parent for level in ("*", "*/*", "*/*/*") for found in path.glob(f"{level}/MLmodel")][:5]
@@ -358,14 +357,14 @@ class _Resolver:
 
 
 def _spellings(uri: str, artifact_root: str) -> list[str]:
-    """Where a URI of MLflow's points in the store, without a slash at the end: as spelt and, where MLflow decodes,
-    decoded (last)."""
-    scheme = scheme_of(uri)
+    """The locations in the store that a URI of MLflow's may mean, without a trailing slash: as written and, where MLflow
+    decodes, decoded (last)."""
+    scheme = uri_scheme(uri)
     if scheme == "mlflow-artifacts":
         if not artifact_root:
             raise UsageError(
-                f"{uri!r} leads to the tracking server's artifact proxy, from which no storage initializer fetches",
-                remedy="pass artifact_root, the store behind the proxy (the server's --artifacts-destination), "
+                f"{uri!r} points to the tracking server's artifact proxy, which no storage initializer fetches from",
+                remedy="pass artifact_root, the URI of the store behind the proxy (the server's --artifacts-destination), "
                 "or run the server with --no-serve-artifacts --default-artifact-root s3://…",
             )
         path = unquote(urlsplit(uri).path).strip("/").removeprefix(_PROXY_API)
@@ -375,8 +374,8 @@ def _spellings(uri: str, artifact_root: str) -> list[str]:
         if not spelt.startswith("/"):
             raise UsageError(
                 f"{uri!r} is neither a URI nor an absolute path",
-                remedy="write runs:/RUN_ID/PATH, models:/NAME/VERSION, models:/NAME@ALIAS, "
-                "or the store's URI such as s3://BUCKET/PATH/",
+                remedy="use runs:/RUN_ID/PATH, models:/NAME/VERSION, models:/NAME@ALIAS, "
+                "or a URI of the store such as s3://BUCKET/PATH/",
             )
         spelt = "file://" + spelt.rstrip("/")
         return (
@@ -397,8 +396,8 @@ def _finished(place: str) -> str:
 
 
 def _misread(uri: str) -> list[tuple[str, str]]:
-    """Characters that the initializer takes for something else than a part of the path."""
-    scheme = scheme_of(uri)
+    """Characters that the initializer does not read as a part of the path."""
+    scheme = uri_scheme(uri)
     signs, meaning = ("*?[", "a glob pattern") if scheme == "file" else ("?#", "the end of the path")
     if scheme in ("gs", "hdfs", "webhdfs", "pvc") or (scheme == "https" and "?" in uri):  # a SAS token follows "?"
         return []
@@ -410,11 +409,11 @@ def _misread(uri: str) -> list[tuple[str, str]]:
 
 
 def _is_directory_store(uri: str) -> bool:
-    return scheme_of(uri) in DIRECTORY_SCHEMES or _AZURE.match(uri) is not None
+    return uri_scheme(uri) in DIRECTORY_SCHEMES or _AZURE.match(uri) is not None
 
 
 def _is_other(uri: str) -> bool:
-    return scheme_of(uri) in OTHER_SCHEMES and not _is_directory_store(uri)
+    return uri_scheme(uri) in OTHER_SCHEMES and not _is_directory_store(uri)
 
 
 def _local(place: str) -> Path:
@@ -429,5 +428,5 @@ def _quoted(name: str) -> str:
 def _misspelt(model: str) -> UsageError:
     return UsageError(
         f"{model!r} is not a URI of an MLflow model",
-        remedy="write runs:/RUN_ID/PATH, models:/NAME/VERSION, models:/NAME@ALIAS, models:/NAME/latest or models:/m-ID",
+        remedy="use runs:/RUN_ID/PATH, models:/NAME/VERSION, models:/NAME@ALIAS, models:/NAME/latest or models:/m-ID",
     )

@@ -1,4 +1,4 @@
-"""The quality gate: whether a candidate may replace what is in production."""
+"""The quality gate: whether a candidate may replace the version in production."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class GateDecision:
-    """Whether the candidate passed, why (one sentence with the numbers), and what it was measured against."""
+    """Whether the candidate passed, the reason in one sentence with the numbers, and the values that were compared."""
 
     passed: bool
     reason: str
@@ -25,17 +25,17 @@ class GateDecision:
     tolerance: float
 
 
-def gate(
+def quality_gate(
     candidate: float | None,
     production: float | None,
     *,
     minimum: float = MINIMUM,
     tolerance: float = TOLERANCE,
 ) -> GateDecision:
-    """Pass a candidate that reaches ``minimum`` and is no more than ``tolerance`` below ``production``.
+    """Pass a candidate that reaches ``minimum`` and is at most ``tolerance`` below ``production``.
 
-    ``production`` is None when no version is in production: then the constant decides alone, and the reason says so.
-    A metric that is missing or not finite never passes: no number is no evidence.
+    ``production`` is None when no version is in production: then only ``minimum`` decides, and the reason says so.
+    A metric that is missing or not finite never passes.
     """
 
     def decide(passed: bool, reason: str) -> GateDecision:
@@ -73,9 +73,9 @@ def gate(
 
 
 def production_metric(tracking: TrackingApi, model_name: str, alias: str, metric: str) -> float | None:
-    """The metric of the run behind the version in production; None when no version has the alias.
+    """The metric of the run of the version that has the alias, such as ``production``; None when no version has it.
 
-    Raises PlatformError when there is such a version but its run has no such metric: that is no "nothing in
+    Raises PlatformError when there is such a version but its run lacks the metric: that differs from "nothing in
     production".
     """
     try:
@@ -89,7 +89,7 @@ def production_metric(tracking: TrackingApi, model_name: str, alias: str, metric
         raise PlatformError(
             f"version {version['version']} of {model_name!r} is in production ({alias!r}), "
             f"but its run {version['run_id']} has no metric {metric!r}",
-            remedy=f"compare by one of: {', '.join(sorted(metrics)) or 'none, the run has no metric at all'}",
+            remedy=f"compare one of these metrics: {', '.join(sorted(metrics)) or 'none, the run has no metrics'}",
         )
     return metrics[metric]
 

@@ -1,5 +1,5 @@
-"""Builds the InferenceService that serves a model. It applies nothing: the result is a dict for any Kubernetes
-client, or for YAML."""
+"""Builds the InferenceService that serves a model. It applies nothing: it returns a dict for any Kubernetes client, or
+for YAML."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ revision."""
 _KNATIVE_MODES = ("Serverless", "Knative")
 _STANDARD_MODES = ("RawDeployment", "Standard")
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # kserve, pkg/apis/serving/v1beta1/inference_service_validation.go
-_LONGEST_NAME = 53  # the rest of a DNS label's 63 is for what KServe appends, such as -predictor
+_LONGEST_NAME = 53  # KServe appends suffixes such as -predictor, and a DNS label has at most 63 characters
 
 
 def build_inference_service(
@@ -56,29 +56,29 @@ def build_inference_service(
 ) -> dict[str, Any]:
     """The InferenceService ``name`` for the model at ``storage_uri``, of KServe's API ``serving.kserve.io/v1beta1``.
 
-    ``exists`` says whether such a service is there already: a first deployment has no revision to split traffic with,
-    so it gets no canary percentage. ``canary_percent`` is 0 to 100, where 100 is all traffic at once; None is CANARY_PERCENT
-    in a Knative mode and all traffic in a standard one, since splitting needs
-    a Knative mode. ``deployment_mode`` is ``Serverless`` or ``RawDeployment``, or the names that KServe 0.16 gave
-    them, ``Knative`` and ``Standard``. ``runtime`` names a ServingRuntime; without it KServe selects one by format,
-    format version and protocol. Its MLServer runtime declares the mlflow format versions 1 and 2 and no 3
+    ``exists`` states whether the service exists already: a first deployment has no revision to split traffic with, so
+    it gets no canary percentage. ``canary_percent`` is 0 to 100, where 100 is all traffic at once; None means
+    CANARY_PERCENT in a Knative mode and all traffic in a standard one, because only a Knative mode splits traffic.
+    ``deployment_mode`` is ``Serverless`` or ``RawDeployment``, or their names since KServe 0.16, ``Knative`` and
+    ``Standard``. ``runtime`` names a ServingRuntime; without it KServe selects one by format, format version and
+    protocol. KServe's MLServer runtime declares the mlflow format versions 1 and 2, not 3
     (``config/runtimes/kserve-mlserver.yaml``, 0.14.1 to 0.20.0), so 2 is right for models of MLflow 3 too.
-    ``cpu_target`` is a utilisation in percent. With Knative it takes Knative's HPA extension, since Knative's own
-    autoscaler knows concurrency and requests per second only; None leaves the autoscaler's default.
+    ``cpu_target`` is a utilisation in percent. In a Knative mode it needs Knative's HPA extension, because Knative's own
+    autoscaler supports concurrency and requests per second only; None keeps the autoscaler's default.
 
-    Run id, pipeline, model and version become labels; a value that Kubernetes would refuse is shortened there and
-    stands in full in the annotation of the same key. The readiness probe asks for the model itself, for MLServer's
-    port is open long before the model is loaded.
+    Run id, pipeline, model and version become labels; a value that Kubernetes would reject is shortened there, and the
+    annotation of the same key has it in full. The readiness probe requests the model itself, because MLServer opens
+    its port long before the model is loaded.
 
-    Raises UsageError for a name, percentage, replica count, mode or storage URI that KServe would refuse or misread.
+    Raises UsageError for a name, percentage, replica count, mode or storage URI that KServe would reject or misread.
     """
     _check_name(name)
     _check_range("canary_percent", canary_percent, 0, 100)
     _check_range("cpu_target", cpu_target, 1, 100)
     if not 0 <= min_replicas <= max_replicas or max_replicas < 1:
         raise UsageError(
-            f"replicas {min_replicas} to {max_replicas}",
-            remedy="let 0 <= min_replicas <= max_replicas, and max_replicas >= 1",
+            f"min_replicas is {min_replicas} and max_replicas is {max_replicas}",
+            remedy="use 0 <= min_replicas <= max_replicas, and max_replicas >= 1",
         )
     if deployment_mode not in _KNATIVE_MODES + _STANDARD_MODES:
         raise UsageError(
@@ -110,8 +110,8 @@ def build_inference_service(
     if exists and (canary_percent is not None or knative):
         if not knative:
             raise UsageError(
-                f"KServe splits no traffic in mode {deployment_mode}",
-                remedy="leave canary_percent out, or deploy with Knative (Serverless)",
+                f"KServe does not split traffic in deployment mode {deployment_mode}",
+                remedy="omit canary_percent, or use a Knative mode (Serverless)",
             )
         predictor["canaryTrafficPercent"] = CANARY_PERCENT if canary_percent is None else canary_percent
     predictor["model"] = {
@@ -138,8 +138,8 @@ def build_inference_service(
 def _check_name(name: str) -> None:
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name for an InferenceService",
-            remedy=f"use at most {_LONGEST_NAME} of a-z, 0-9 and -, beginning with a letter and not ending in -",
+            f"{name!r} is not a valid name of an InferenceService",
+            remedy=f"use at most {_LONGEST_NAME} characters of a-z, 0-9 and -, starting with a letter and not ending in -",
         )
 
 

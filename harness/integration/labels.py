@@ -1,4 +1,4 @@
-"""Values for Kubernetes labels out of names that were never meant to be labels."""
+"""Turns arbitrary names into values of Kubernetes labels."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import hashlib
 import re
 
 LONGEST = 63
-"""Characters of a label value (Kubernetes, ``apimachinery/pkg/util/validation/validation.go``)."""
+"""Maximum length of a label value (Kubernetes, ``apimachinery/pkg/util/validation/validation.go``)."""
 
 _VALID = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?")
 _DIGEST = 8
 
 
 def is_label_value(value: str) -> bool:
-    """Whether Kubernetes accepts ``value`` as a label's value (the empty one included)."""
+    """Whether Kubernetes accepts ``value`` as a label value; the empty string is valid."""
     return len(value) <= LONGEST and _VALID.fullmatch(value) is not None
 
 
 def label_value(text: str) -> str:
-    """``text`` itself if Kubernetes accepts it, else a readable rest of it with a digest, the same one every time.
+    """``text`` itself if it is a valid label value, else a readable part of it with a digest. Deterministic.
 
-    Different texts get different values, up to a collision of 32 bits of SHA-256 and of the readable rest.
+    Different texts get different values, unless both the readable part and 32 bits of SHA-256 collide.
     """
     if is_label_value(text):
         return text

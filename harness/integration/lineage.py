@@ -1,7 +1,7 @@
-"""Run ↔ registered version ↔ deployment: written when a service is deployed, read from either end, and checked.
+"""Links run, registered version and InferenceService: written at deployment, read from either end, and verified.
 
-A service carries run and version in its labels (:mod:`trivet.integration.inference_service` writes them); a version
-carries its services in tags.
+A service names its run and version in labels (:mod:`trivet.integration.inference_service` writes them); a version names
+its services in tags.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from trivet.integration.inference_service import MODEL_NAME, MODEL_VERSION, PIPE
 from trivet.integration.tracking import TrackingApi, TrackingError
 
 SERVICE_TAG = "trivet.dev/service/"
-"""Prefix of the tag of a version; then namespace, "/" and name of the service. The value is the storage URI that it
-was given."""
+"""Prefix of a tag of a version; namespace, "/" and name of the service follow. The tag's value is the storage URI of the
+service."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Link:
+class ServiceLink:
     """One deployment of one registered version."""
 
     namespace: str
@@ -34,27 +34,27 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """A link as read from a service, with what MLflow knows of its run and version; None for what is no longer
-    there."""
+    """The link that a service states, with MLflow's records of its run and version; None for a record that no longer
+    exists."""
 
-    link: Link
+    link: ServiceLink
     pipeline: str
     run: Mapping[str, Any] | None
     version: Mapping[str, Any] | None
 
 
-def read_link(inference_service: Mapping[str, Any]) -> Link:
-    """The link that a service's own labels and annotations state. Raises UsageError naming the labels that are
-    missing."""
+def read_link(inference_service: Mapping[str, Any]) -> ServiceLink:
+    """The link that the labels and annotations of a service state. Raises UsageError that names missing labels."""
     metadata = inference_service.get("metadata") or {}
     missing = [key for key in (RUN_ID, MODEL_NAME, MODEL_VERSION) if not _label(metadata, key)]
     if missing:
         raise UsageError(
-            f"InferenceService {metadata.get('name')!r} does not say which model it serves: no {', '.join(missing)}",
-            remedy="build it with trivet.integration.build_inference_service, which writes them",
+            f"InferenceService {metadata.get('name')!r} does not state which model it serves: it has no "
+            f"{', '.join(missing)}",
+            remedy="build it with trivet.integration.build_inference_service, which sets these labels",
         )
     predictor = (inference_service.get("spec") or {}).get("predictor") or {}
-    return Link(
+    return ServiceLink(
         namespace=str(metadata.get("namespace") or "default"),
         service=str(metadata.get("name")),
         storage_uri=str((predictor.get("model") or {}).get("storageUri") or ""),
@@ -64,18 +64,18 @@ def read_link(inference_service: Mapping[str, Any]) -> Link:
     )
 
 
-def link(inference_service: Mapping[str, Any], tracking: TrackingApi) -> Link:
-    """Write a deployment on the registered version that it serves.
+def link_service(inference_service: Mapping[str, Any], tracking: TrackingApi) -> ServiceLink:
+    """Record a service in a tag of the registered version that it serves.
 
-    Raises UsageError when the version is of another run than the service says, and TrackingError.
+    Raises UsageError when the version belongs to another run than the service states, and TrackingError.
     """
     stated = read_link(inference_service)
     version = tracking.get_model_version(stated.model_name, stated.model_version)
     if version.get("run_id") != stated.run_id:
         raise UsageError(
-            f"version {stated.model_version} of {stated.model_name!r} is of run {version.get('run_id')}, "
-            f"not of {stated.run_id}",
-            remedy="build the service from the version's own run id",
+            f"version {stated.model_version} of {stated.model_name!r} belongs to run {version.get('run_id')}, "
+            f"but the service states run {stated.run_id}",
+            remedy="build the service with the run id of the version",
         )
     tracking.set_model_version_tag(
         stated.model_name, stated.model_version, f"{SERVICE_TAG}{stated.namespace}/{stated.service}", stated.storage_uri
@@ -84,7 +84,7 @@ def link(inference_service: Mapping[str, Any], tracking: TrackingApi) -> Link:
 
 
 def trace_service(inference_service: Mapping[str, Any], tracking: TrackingApi) -> Lineage:
-    """From a service back to its run and registered version."""
+    """The run and the registered version of a service."""
     stated = read_link(inference_service)
     return Lineage(
         link=stated,
@@ -94,10 +94,10 @@ def trace_service(inference_service: Mapping[str, Any], tracking: TrackingApi) -
     )
 
 
-def services_of_run(run_id: str, tracking: TrackingApi) -> list[Link]:
-    """From a run forward to every deployment of a version of it that :func:`link` wrote."""
+def services_of_run(run_id: str, tracking: TrackingApi) -> list[ServiceLink]:
+    """Every service that :func:`link_service` recorded for a version of the run."""
     return [
-        Link(
+        ServiceLink(
             namespace=namespace,
             service=service,
             storage_uri=tag["value"],
@@ -115,10 +115,9 @@ def services_of_run(run_id: str, tracking: TrackingApi) -> list[Link]:
 def verify_link(
     inference_service: Mapping[str, Any], tracking: TrackingApi, *, alias: str = "", artifact_root: str = ""
 ) -> list[str]:
-    """What no longer holds between a service, its run and its version; empty when all of it does.
+    """The inconsistencies between a service, its run and its version; empty when there are none.
 
-    ``alias`` is the one under which the served version should be found; ``artifact_root`` is as for
-    ``resolve_storage_uri``.
+    ``alias`` is an alias that should name the served version; ``artifact_root`` is as in ``resolve_storage_uri``.
     """
     lineage = trace_service(inference_service, tracking)
     stated = lineage.link
@@ -127,15 +126,17 @@ def verify_link(
     if lineage.run is None:
         problems.append(f"run {stated.run_id} does not exist")
     elif lineage.run["info"]["lifecycle_stage"] == "deleted":
-        problems.append(f"run {stated.run_id} is deleted: mlflow gc would take its artifacts away")
+        problems.append(f"run {stated.run_id} is deleted: mlflow gc would delete its artifacts")
     if lineage.version is None:
         return [*problems, f"{served} does not exist"]
     if lineage.version.get("run_id") != stated.run_id:
-        problems.append(f"{served} is of run {lineage.version.get('run_id')}, the service says {stated.run_id}")
+        problems.append(
+            f"{served} belongs to run {lineage.version.get('run_id')}, the service states run {stated.run_id}"
+        )
     tags = {tag["key"]: tag["value"] for tag in lineage.version.get("tags", [])}
     written = tags.get(f"{SERVICE_TAG}{stated.namespace}/{stated.service}")
     if written is None:
-        problems.append(f"{served} does not know that {stated.namespace}/{stated.service} serves it")
+        problems.append(f"{served} has no tag for the service {stated.namespace}/{stated.service}")
     elif written != stated.storage_uri:
         problems.append(f"{served} was deployed with {written}, the service has {stated.storage_uri}")
     if alias:
@@ -145,13 +146,13 @@ def verify_link(
             f"models:/{stated.model_name}/{stated.model_version}", tracking=tracking, artifact_root=artifact_root
         )
     except UsageError as error:
-        return [*problems, f"{served} resolves to no storage URI: {error.message}"]
+        return [*problems, f"{served} does not resolve to a storage URI: {error.message}"]
     if resolved != stated.storage_uri:
         problems.append(f"{served} resolves to {resolved}, the service has {stated.storage_uri}")
     return problems
 
 
-def _check_alias(stated: Link, alias: str, tracking: TrackingApi) -> list[str]:
+def _check_alias(stated: ServiceLink, alias: str, tracking: TrackingApi) -> list[str]:
     aliases = {
         entry["alias"]: str(entry["version"])
         for entry in tracking.get_registered_model(stated.model_name).get("aliases", [])
@@ -164,7 +165,7 @@ def _check_alias(stated: Link, alias: str, tracking: TrackingApi) -> list[str]:
 
 
 def _label(metadata: Mapping[str, Any], key: str) -> str:
-    """The original value: the annotation where the label had to be shortened."""
+    """The original value: of the annotation where the label is shortened."""
     return str((metadata.get("annotations") or {}).get(key) or (metadata.get("labels") or {}).get(key) or "")
 
 

@@ -1,11 +1,11 @@
-"""PromQL over the metrics that MLServer really has, for alert rules and for judging a canary.
+"""PromQL over the metrics that MLServer exports, for alert rules and for judging a canary.
 
-They are on port 8082, path ``/metrics``; the annotation that KServe puts on the pods names another port. Every query counts inference
-requests only: readiness probes are requests too, and answered 400 while a model loads (MLServer 1.5.0 and 1.7.1 mlserver/rest/app.py,
-starlette_exporter with the prefix ``rest_server``, labels ``method``, ``path``, ``status_code``). The path is that of the route,
-``/v2/models/{model_name}/infer``, and names no model. The scraping Prometheus is therefore expected to put ``namespace``,
+MLServer serves them on port 8082 at ``/metrics``; the annotation that KServe puts on the pods names another port. Every query counts
+inference requests only: readiness probes are requests too, with status 400 while a model loads (MLServer 1.5.0 and 1.7.1
+mlserver/rest/app.py, starlette_exporter with the prefix ``rest_server``, labels ``method``, ``path``, ``status_code``). The label ``path``
+holds the route, ``/v2/models/{model_name}/infer``, not the name of the model. Prometheus must therefore add ``namespace``,
 ``inferenceservice`` (the pods' label ``serving.kserve.io/inferenceservice``) and, for a canary, ``revision``
-(``serving.knative.dev/revision``) on the series.
+(``serving.knative.dev/revision``) to the series.
 """
 
 from __future__ import annotations
@@ -21,41 +21,42 @@ DURATION = "rest_server_request_duration_seconds"
 INFER = "/v2/models/[^/]+/infer"
 
 
-def requests_total(name: str, namespace: str, *, revision: str = "", status: str = "") -> str:
-    """How many inference requests were answered since the pods started. ``status`` is a regular expression on the HTTP status."""
+def requests_total_query(name: str, namespace: str, *, revision: str = "", status: str = "") -> str:
+    """The query for the number of inference requests answered since the pods started. ``status`` is a regular expression on the HTTP
+    status."""
     return f"sum({REQUESTS}{_selector(name, namespace, revision, status)})"
 
 
-def durations_total(name: str, namespace: str, *, revision: str = "") -> str:
-    """How many requests the latency histogram holds."""
+def durations_total_query(name: str, namespace: str, *, revision: str = "") -> str:
+    """The query for the number of requests in the latency histogram."""
     return f"sum({DURATION}_count{_selector(name, namespace, revision)})"
 
 
-def request_rate(name: str, namespace: str, *, revision: str = "", window: str = "5m") -> str:
-    """Inference requests per second."""
+def request_rate_query(name: str, namespace: str, *, revision: str = "", window: str = "5m") -> str:
+    """The query for inference requests per second."""
     return f"sum(rate({REQUESTS}{_selector(name, namespace, revision)}[{window}]))"
 
 
-def error_rate(name: str, namespace: str, *, revision: str = "", window: str = "5m", status: str = "5..") -> str:
-    """The part of the inference requests, 0 to 1, that got a ``status``. No series, or NaN, without requests: never 0 for want of data."""
+def error_rate_query(name: str, namespace: str, *, revision: str = "", window: str = "5m", status: str = "5..") -> str:
+    """The query for the fraction of inference requests, 0 to 1, with a ``status``. Without requests it has no series or NaN, never 0."""
     errors = f"sum(rate({REQUESTS}{_selector(name, namespace, revision, status)}[{window}]))"
-    every = request_rate(name, namespace, revision=revision, window=window)
-    # A service without a single error has no series of errors; with requests that is a rate of 0.
+    every = request_rate_query(name, namespace, revision=revision, window=window)
+    # A service without errors has no series of errors; if it has requests, its rate is 0.
     return f"({errors} or 0 * {every}) / ({every} > 0)"
 
 
-def latency(name: str, namespace: str, *, quantile: float = 0.99, revision: str = "", window: str = "5m") -> str:
-    """A quantile of the latency in seconds, as precise as the histogram's buckets."""
+def latency_query(name: str, namespace: str, *, quantile: float = 0.99, revision: str = "", window: str = "5m") -> str:
+    """The query for a quantile of the latency in seconds, as precise as the buckets of the histogram."""
     buckets = f"sum by (le) (rate({DURATION}_bucket{_selector(name, namespace, revision)}[{window}]))"
     return f"histogram_quantile({quantile:g}, {buckets})"
 
 
-def ask_prometheus(url: str, promql: str, *, timeout: float = 20.0) -> float | None:
-    """The value of a query by the Prometheus at ``url`` now; None when there is no series, or no number: neither is a 0.
+def query_prometheus(url: str, promql: str, *, timeout: float = 20.0) -> float | None:
+    """Evaluate a query now on the Prometheus at ``url``; None for no series and for NaN.
 
-    Raises PlatformError when it does not answer, refuses the query, or has several series.
+    Raises PlatformError when Prometheus does not answer, rejects the query, or returns several series.
     """
-    # Here, because who only writes alert rules need not wait for it.
+    # Imported here, so that writing alert rules does not load it.
     import requests
 
     try:
@@ -63,18 +64,18 @@ def ask_prometheus(url: str, promql: str, *, timeout: float = 20.0) -> float | N
         body = answer.json()
     except (requests.RequestException, ValueError) as error:
         raise PlatformError(
-            f"Prometheus at {url} does not answer: {error}", remedy="pass the URL below which it has /api/v1/query"
+            f"Prometheus at {url} does not answer: {error}", remedy="pass the base URL, without /api/v1/query"
         ) from error
     if body.get("status") != "success":
-        raise PlatformError(f"Prometheus at {url} refuses {promql!r}: {body.get('error', answer.status_code)}")
+        raise PlatformError(f"Prometheus at {url} rejects {promql!r}: {body.get('error', answer.status_code)}")
     found = body["data"]["result"]
     if len(found) > 1:
-        raise PlatformError(f"{promql!r} has {len(found)} values", remedy="sum over what is not asked for")
-    return number(float(found[0]["value"][1])) if found else None
+        raise PlatformError(f"{promql!r} returns {len(found)} series", remedy="aggregate them, for example with sum()")
+    return sample_value(float(found[0]["value"][1])) if found else None
 
 
-def number(value: float) -> float | None:
-    """A value of Prometheus; None for NaN, which is what a rate or quantile over nothing is."""
+def sample_value(value: float) -> float | None:
+    """A sample of Prometheus; None for NaN, which a rate or quantile without data is."""
     return None if math.isnan(value) else value
 
 

@@ -1,7 +1,6 @@
-"""Exact pins of what a pickled model needs, to hand to MLflow as ``pip_requirements``.
+"""Exact pins of the packages that a pickled model needs, for MLflow's ``pip_requirements``.
 
-MLflow's own inference starts a process that takes several seconds and leaves packages out that the pickle needs,
-NumPy among them.
+MLflow's own inference starts a process for several seconds and omits packages that the pickle needs, such as NumPy.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from trivet.errors import UsageError
 
 
 def pinned_requirements(distributions: Iterable[str]) -> list[str]:
-    """``NAME==VERSION`` of every distribution, as installed here and in the order given, each once.
+    """``NAME==VERSION`` of each installed distribution, in the order given, without duplicates.
 
-    Raises UsageError naming all that are not installed.
+    Raises UsageError that names every distribution that is not installed.
     """
     pins: dict[str, str] = {}
     missing = []
@@ -26,7 +25,7 @@ def pinned_requirements(distributions: Iterable[str]) -> list[str]:
             missing.append(name)
     if missing:
         raise UsageError(
-            f"not installed here: {', '.join(missing)}",
-            remedy="give names of distributions (scikit-learn, not sklearn) of the environment that trains the model",
+            f"not installed in this environment: {', '.join(missing)}",
+            remedy="pass names of distributions (scikit-learn, not sklearn), in the environment that trains the model",
         )
     return list(pins.values())

@@ -1,8 +1,8 @@
-"""Plans a roll-out: which change of the InferenceService begins a canary, promotes it or takes it back, and how to read from its status
-that the change has come about.
+"""Plans a roll-out: the patch of the InferenceService that starts, promotes or rolls back a canary, and functions that read the progress
+from its status.
 
-It applies nothing. A change is a dict, a JSON merge patch for any Kubernetes client; whoever sends it waits until :func:`shares` says what
-was asked for. Canaries need a Knative mode (Serverless); :func:`rollback` works in every mode.
+It applies nothing. A patch is a dict, a JSON merge patch for any Kubernetes client; after sending it the caller waits until
+:func:`traffic_shares` returns the requested shares. Canaries need a Knative mode (Serverless); :func:`plan_rollback` works in every mode.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _OURS = "trivet.dev/"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rollback:
-    """How to go back.
+class RollbackPlan:
+    """A rollback to the model served before.
 
-    ``patch`` is the change. ``revision`` is the revision that will have all traffic afterwards; empty where a new one is made for the
-    earlier model. ``reason`` says in a sentence why this way was taken.
+    ``patch`` is the merge patch to send. ``revision`` is the revision that has all traffic afterwards; empty when Knative creates a new
+    revision for the earlier model. ``reason`` explains the choice in one sentence.
     """
 
     patch: dict[str, Any]
@@ -30,68 +30,68 @@ class Rollback:
     reason: str
 
 
-def set_canary(percent: int = CANARY_PERCENT) -> dict[str, Any]:
-    """The change that gives the newest revision ``percent`` % of the traffic, and the one rolled out before the rest."""
+def canary_patch(percent: int = CANARY_PERCENT) -> dict[str, Any]:
+    """The patch that gives the newest revision ``percent`` % of the traffic, and the last rolled-out revision the rest."""
     if isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100:
-        raise UsageError(f"a canary of {percent!r} %", remedy="use a whole number from 0 to 100")
+        raise UsageError(f"the canary percentage is {percent!r}", remedy="use a whole number from 0 to 100")
     return _percent(percent)
 
 
-def promote() -> dict[str, Any]:
-    """The change that gives the newest revision all traffic.
+def promotion_patch() -> dict[str, Any]:
+    """The patch that gives the newest revision all traffic.
 
-    It touches nothing but the percentage: another label or annotation would make a new revision, which would have to start first. The
-    percentage is removed, so that the next model is not deployed at 100 % by a number that was left behind.
+    It changes only the percentage: a changed label or annotation would create a new revision, which would have to start first. The
+    percentage is removed rather than set to 100, so that it does not apply to the next model.
     """
     return _percent(None)
 
 
-def rollback(
+def plan_rollback(
     observed: Mapping[str, Any], *, previous: Mapping[str, Any] | None = None, previous_is_warm: bool = False
-) -> Rollback:
-    """The change that takes ``observed``, an InferenceService as the API server has it, back to what it served before.
+) -> RollbackPlan:
+    """Plan the rollback of ``observed``, an InferenceService as the API server returns it, to the model served before.
 
-    While a canary has part of the traffic, the other revision runs, and a percentage of 0 gives it everything at once. After a promotion
-    the earlier revision may be down to no pod (Knative's ``min-scale`` holds for revisions with traffic only): sending traffic there at
-    once would stall or fail every request until a pod is up. The earlier model is then deployed again, from ``previous``, the
-    InferenceService before the roll-out; Knative moves the traffic when the new pods are ready. With ``previous_is_warm`` the caller says
-    that pods of the earlier revision are ready, and the percentage is used after a promotion too.
+    While a canary has part of the traffic, the other revision runs, and a percentage of 0 gives it all traffic at once. After a promotion
+    the earlier revision may be scaled to zero (Knative's ``min-scale`` applies only to revisions with traffic): traffic sent there would
+    stall or fail until a pod is up. The plan then deploys the earlier model again, from ``previous``, the InferenceService before the
+    roll-out; Knative moves the traffic when the new pods are ready. With ``previous_is_warm`` the caller states that pods of the earlier
+    revision are ready, and the plan uses the percentage after a promotion too.
 
-    Raises UsageError when there is nothing to go back to.
+    Raises UsageError when there is no earlier model to roll back to.
     """
     component = _predictor_status(observed)
     rolled_out = str(component.get("latestRolledoutRevision") or "")
     created = str(component.get("latestCreatedRevision") or "")
     name = (observed.get("metadata") or {}).get("name")
     if rolled_out and created != rolled_out:
-        return Rollback(
+        return RollbackPlan(
             patch=_percent(0), revision=rolled_out, reason=f"{rolled_out} still has traffic, so its pods are running"
         )
     earlier = str(component.get("previousRolledoutRevision") or "")
     if previous_is_warm and earlier:
-        return Rollback(
-            patch=_percent(0), revision=earlier, reason=f"the pods of {earlier} are running, as the caller says"
+        return RollbackPlan(
+            patch=_percent(0), revision=earlier, reason=f"the pods of {earlier} are running (previous_is_warm)"
         )
     if previous is None:
         raise UsageError(
-            f"{name} has rolled out {rolled_out or 'nothing yet'} completely, and what it served before is not known",
-            remedy="keep the InferenceService as it was before the roll-out, and pass it as previous",
+            f"the rollout of {name} is complete ({rolled_out or 'no revision yet'}), and its earlier model is unknown",
+            remedy="keep the InferenceService from before the roll-out, and pass it as previous",
         )
     old_uri, new_uri = _storage_uri(previous), _storage_uri(observed)
     if old_uri == new_uri:
         raise UsageError(
-            f"{name} serves {new_uri} already, and so did the InferenceService given as previous",
-            remedy="pass the InferenceService as it was before the roll-out",
+            f"{name} serves {new_uri}, and the InferenceService passed as previous serves the same model",
+            remedy="pass the InferenceService from before the roll-out",
         )
-    return Rollback(
+    return RollbackPlan(
         patch=_restoring(observed, previous),
         revision="",
-        reason=f"{new_uri} has all traffic, so {old_uri} is deployed anew and takes over when it is ready",
+        reason=f"{new_uri} has all traffic, so {old_uri} is deployed as a new revision, which takes over when it is ready",
     )
 
 
-def shares(observed: Mapping[str, Any]) -> dict[str, int]:
-    """Revision → percent of the traffic, as the status of an InferenceService says; revisions without traffic are left out."""
+def traffic_shares(observed: Mapping[str, Any]) -> dict[str, int]:
+    """The percentage of the traffic by revision, from the status of an InferenceService, without revisions that have none."""
     found: dict[str, int] = {}
     for target in _predictor_status(observed).get("traffic") or ():
         if target.get("percent"):
@@ -100,21 +100,21 @@ def shares(observed: Mapping[str, Any]) -> dict[str, int]:
 
 
 def revision_url(revision: str, namespace: str, *, domain: str = "cluster.local") -> str:
-    """Where a revision is asked whatever its share of the traffic is: the Service of its own that Knative gives it.
+    """The URL of one revision, whatever its share of the traffic: of the Service that Knative creates for each revision.
 
-    It is reached within the cluster only. A request there starts a pod of a revision that was scaled to zero, and waits for it.
+    It is reachable only within the cluster. A request to a revision at zero starts a pod and waits for it.
     """
     return f"http://{revision}.{namespace}.svc.{domain}"
 
 
 def is_ready(observed: Mapping[str, Any]) -> bool:
-    """Whether an InferenceService says ``Ready=True``."""
+    """Whether the status of an InferenceService has ``Ready=True``."""
     conditions = (observed.get("status") or {}).get("conditions") or ()
     return any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions)
 
 
 def newest_revision(observed: Mapping[str, Any]) -> str:
-    """The newest revision, once it is ready; empty before."""
+    """The newest revision if it is ready, else the empty string."""
     component = _predictor_status(observed)
     created = str(component.get("latestCreatedRevision") or "")
     return created if created == component.get("latestReadyRevision") else ""
@@ -125,7 +125,7 @@ def _percent(value: int | None) -> dict[str, Any]:
 
 
 def _restoring(observed: Mapping[str, Any], previous: Mapping[str, Any]) -> dict[str, Any]:
-    """The merge patch by which ``observed`` gets the predictor of ``previous``, and the labels and annotations that name its model."""
+    """The merge patch that gives ``observed`` the predictor of ``previous`` and the labels and annotations that name its model."""
     metadata: dict[str, Any] = {}
     for kind in ("labels", "annotations"):
         now = (observed.get("metadata") or {}).get(kind) or {}

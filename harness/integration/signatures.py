@@ -1,7 +1,7 @@
-"""Model signatures: reading them from an ``MLmodel`` file, judging them for a reader, and speaking the V2 protocol by
-them.
+"""Model signatures: reads them from an ``MLmodel`` file, checks them for a version of MLflow, and builds and reads V2
+requests by them.
 
-The caller parses the YAML. Whether a model predicts rightly is not asked here.
+The caller parses the YAML. The quality of predictions is out of scope.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ V2_DATATYPES = {
     "binary": ("BYTES", "base64"),
     "datetime": ("BYTES", "datetime"),
 }
-"""MLflow's column type → V2 datatype and the content type of the tensor (mlserver-mlflow 1.5.0,
+"""V2 datatype and content type of the tensor by MLflow's column type (mlserver-mlflow 1.5.0,
 ``mlserver_mlflow/metadata.py``)."""
 
 _V2_OF_DTYPE = {
@@ -36,7 +36,7 @@ _V2_OF_DTYPE = {
     **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
 
-# The first and last MLflow (major, minor) whose ModelSignature.from_dict reads a column with this trait. Executed for
+# The first and last MLflow (major, minor) whose ModelSignature.from_dict reads a column with this trait. Executed with
 # 2.3.2, 2.9.2, 2.10.2, 2.11.3, 2.15.1, 2.16.2, 2.17.2, 2.18.0, 2.19.0 and 3.17.2; 2.12 for map is from 2.12.2.
 _READABLE = {
     "required": ((2, 10), None),
@@ -49,7 +49,7 @@ _READABLE = {
 }
 _WHOLE = {"integer": 32, "long": 64}
 _WIDER = {("integer", "long"), ("integer", "double"), ("float", "double")}
-"""What a client sends as the first type MLflow takes for the second (mlflow 2.10.2, ``mlflow/models/utils.py``,
+"""MLflow accepts a value of the first type in a column of the second (mlflow 2.10.2, ``mlflow/models/utils.py``,
 ``_enforce_mlflow_datatype``)."""
 
 
@@ -66,8 +66,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """A tensor: NumPy dtype and shape, with -1 for any length. The name is empty when the model takes a single
-    array."""
+    """A tensor: NumPy dtype and shape, with -1 for any length. The name is empty when the model takes a single array."""
 
     name: str
     dtype: str
@@ -76,8 +75,7 @@ class Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """What a model takes and gives; an empty tuple when that side is not declared. ``params`` maps a name to its
-    type."""
+    """The declared inputs and outputs of a model, each empty when not declared. ``params`` maps names to types."""
 
     inputs: tuple[Column, ...] | tuple[Tensor, ...]
     outputs: tuple[Column, ...] | tuple[Tensor, ...]
@@ -85,18 +83,17 @@ class Signature:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The inputs as columns; none when they are tensors."""
+        """The inputs as columns; empty when they are tensors."""
         return tuple(entry for entry in self.inputs if isinstance(entry, Column))
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """The inputs as tensors; none when they are columns."""
+        """The inputs as tensors; empty when they are columns."""
         return tuple(entry for entry in self.inputs if isinstance(entry, Tensor))
 
 
 def read_signature(mlmodel: Mapping[str, Any]) -> Signature | None:
-    """The signature of a parsed ``MLmodel``, None when it has none. Raises UsageError when it cannot be
-    understood."""
+    """The signature of a parsed ``MLmodel``; None when it has none. Raises UsageError for one that cannot be parsed."""
     written = mlmodel.get("signature")
     if not written:
         return None
@@ -110,10 +107,10 @@ def read_signature(mlmodel: Mapping[str, Any]) -> Signature | None:
 
 
 def check_signature(mlmodel: Mapping[str, Any], *, reader: str | None = None) -> list[str]:
-    """What keeps a signature from doing its work at the seam; empty when nothing does.
+    """The problems that a model's signature causes in serving; empty when there are none.
 
-    ``reader`` is the MLflow version of the serving runtime (``2.10.2``): what it cannot parse keeps the whole model
-    from loading.
+    ``reader`` is the MLflow version of the serving runtime (``2.10.2``): a signature that it cannot parse prevents the
+    model from loading.
     """
     try:
         signature = read_signature(mlmodel)
@@ -132,11 +129,11 @@ def check_signature(mlmodel: Mapping[str, Any], *, reader: str | None = None) ->
 
 
 def check_rows(signature: Signature, rows: Sequence[Any]) -> list[str]:
-    """How rows, such as an input example, break the signature; empty when they satisfy it.
+    """The violations of the signature by rows, such as an input example; empty when the rows satisfy it.
 
     For columns a row maps column names to JSON values; for one unnamed tensor a row is a (nested) list, for named
-    tensors it maps names to such lists. Rows that MLflow would take by chance count as breaking it too: whole numbers
-    only in a column that is declared double.
+    tensors it maps names to such lists. Rows that MLflow accepts only by chance are violations too: whole numbers only
+    in a column that is declared double.
     """
     if not rows:
         return ["there are no rows"]
@@ -154,21 +151,24 @@ def check_rows(signature: Signature, rows: Sequence[Any]) -> list[str]:
     declared = {column.name for column in signature.columns}
     extra = sorted({str(key) for row in rows if isinstance(row, Mapping) for key in row} - declared)
     if extra and all(declared):
-        problems.append(f"not in the signature: {', '.join(extra)}; MLflow drops such columns without a word")
+        problems.append(f"not in the signature: {', '.join(extra)}; MLflow drops such columns silently")
     return problems
 
 
 def check_successor(successor: Signature | None, current: Signature | None) -> list[str]:
-    """What breaks for clients of the ``current`` version when the ``successor`` takes its place; empty when nothing does.
+    """The breaking changes for clients of the ``current`` version when the ``successor`` replaces it; empty when there are
+    none.
 
-    Clients send every column that the current one takes, as its type, and read its outputs. Where one of the two has no
-    signature nobody knows, which is a problem too.
+    Clients are assumed to send every column of the current version, with its type, and to read its outputs. A missing
+    signature is a problem too, because compatibility is then unknown.
     """
     missing = [name for name, one in (("successor", successor), ("current version", current)) if one is None]
     if successor is None or current is None:
-        return [f"the {' and the '.join(missing)} has no signature, so that nothing tells what clients may send"]
+        return [
+            f"the {' and the '.join(missing)} has no signature, so that compatibility with existing clients is unknown"
+        ]
     if [type(one) for one in successor.inputs[:1]] != [type(one) for one in current.inputs[:1]]:
-        return ["the one takes columns and the other tensors"]
+        return ["one version takes columns and the other tensors"]
     problems = []
     sent = _by_name(current.inputs)
     for key, wanted in _by_name(successor.inputs).items():
@@ -187,7 +187,7 @@ def check_successor(successor: Signature | None, current: Signature | None) -> l
     answers = _by_name(successor.outputs)
     for key, read in _by_name(current.outputs).items():
         if key not in answers:
-            problems.append(f"there is no output {read.name or key!r} any more")
+            problems.append(f"output {read.name or key!r} was removed")
         elif _kind(answers[key]) != _kind(read):
             problems.append(f"output {read.name or key!r} is {_kind(answers[key])}, and clients read {_kind(read)}")
     return problems
@@ -196,14 +196,13 @@ def check_successor(successor: Signature | None, current: Signature | None) -> l
 def v2_request(signature: Signature | None, rows: Sequence[Any]) -> dict[str, Any]:
     """The V2 inference request for rows (shaped as for :func:`check_rows`).
 
-    Columns travel as one tensor each, of shape ``[rows]``: MLServer 1.5.0 makes tuples of the cells of ``[rows, 1]``
-    (seen live; 1.7.1 takes both). The content type ``pd`` on the request is what MLServer needs for a model without a
-    signature; models with one take it too. Without a signature the datatypes
-    follow the first row. Nulls and NaN become JSON's null. Raises UsageError for no rows, for a missing required
-    column and for a type that V2 has no tensor for.
+    Each column becomes one tensor of shape ``[rows]``: MLServer 1.5.0 turns the cells of ``[rows, 1]`` into tuples
+    (measured; 1.7.1 accepts both). MLServer needs the content type ``pd`` on the request for a model without a
+    signature; models with one accept it too. Without a signature the first row determines the datatypes. Nulls and NaN
+    become JSON null. Raises UsageError for no rows, a missing required column and a type without a V2 tensor.
     """
     if not rows:
-        raise UsageError("there are no rows to ask for", remedy="pass at least one")
+        raise UsageError("no rows to predict", remedy="pass at least one row")
     if signature is not None and signature.tensors:
         return _tensor_request(signature.tensors, rows)
     if signature is not None and signature.columns:
@@ -216,10 +215,10 @@ def v2_request(signature: Signature | None, rows: Sequence[Any]) -> dict[str, An
         if not any(present) and not required:
             continue
         if not all(present) and required:
-            raise UsageError(f"column {key!r} is missing", remedy="check_rows tells which rows break the signature")
+            raise UsageError(f"column {key!r} is missing", remedy="list the violations with check_rows")
         if kind not in V2_DATATYPES:
             raise UsageError(
-                f"column {key!r} is of type {kind}: the V2 protocol has no tensor for it", remedy="use scalar columns"
+                f"column {key!r} has type {kind}, which the V2 protocol has no tensor for", remedy="use scalar columns"
             )
         datatype, content_type = V2_DATATYPES[kind]
         tensor: dict[str, Any] = {"name": name, "shape": [len(rows)], "datatype": datatype}
@@ -231,14 +230,14 @@ def v2_request(signature: Signature | None, rows: Sequence[Any]) -> dict[str, An
 
 
 def v2_values(body: Any) -> list[Any]:
-    """The predictions in a V2 answer, one per row: scalars, lists for wider outputs, mappings by name for several
+    """The predictions in a V2 response, one per row: scalars, lists for wider outputs, mappings by name for several
     outputs.
 
-    Raises PlatformError when the body is no such answer, naming what it is instead.
+    Raises PlatformError with the body when it is not such a response.
     """
     outputs = body.get("outputs") if isinstance(body, Mapping) else None
     if not outputs:
-        raise PlatformError(f"no outputs in the answer: {str(body)[:300]}", remedy="look at the runtime's log")
+        raise PlatformError(f"no outputs in the response: {str(body)[:300]}", remedy="read the log of the runtime")
     columns = {output["name"]: _rows(output) for output in outputs}
     if len({len(values) for values in columns.values()}) != 1:
         raise PlatformError(f"outputs of different lengths: { {name: len(v) for name, v in columns.items()} }")
@@ -287,15 +286,15 @@ def _schema(text: Any) -> tuple[Column, ...] | tuple[Tensor, ...]:
 
 def _broken(text: Any) -> UsageError:
     return UsageError(
-        f"the signature in MLmodel cannot be understood: {str(text)[:200]!r}",
-        remedy="log the model again; inputs, outputs and params are JSON lists written as strings",
+        f"the signature in MLmodel cannot be parsed: {str(text)[:200]!r}",
+        remedy="log the model again; inputs, outputs and params are strings that hold JSON lists",
     )
 
 
 def _unreadable(signature: Signature, reader: str) -> list[str]:
     found = re.match(r"(\d+)\.(\d+)", reader)
     if not found:
-        raise UsageError(f"{reader!r} is no MLflow version", remedy="write it as 2.10.2")
+        raise UsageError(f"{reader!r} is not a version of MLflow", remedy="use a version such as 2.10.2")
     version = (int(found[1]), int(found[2]))
     problems = []
     for entry in (*signature.inputs, *signature.outputs):
@@ -303,11 +302,11 @@ def _unreadable(signature: Signature, reader: str) -> list[str]:
             first, last = _READABLE[trait]
             if version < first:
                 problems.append(
-                    f"{_described(entry)}: mlflow {reader} cannot read {trait!r}, known from {_dotted(first)} on"
+                    f"{_described(entry)}: mlflow {reader} cannot read {trait!r}, which needs {_dotted(first)} or later"
                 )
             elif last is not None and version > last:
                 problems.append(
-                    f"{_described(entry)}: mlflow {reader} cannot read {trait!r}, known up to {_dotted(last)}"
+                    f"{_described(entry)}: mlflow {reader} cannot read {trait!r}, which versions after {_dotted(last)} do not support"
                 )
     return problems
 
@@ -318,7 +317,7 @@ def _described(entry: Column | Tensor) -> str:
 
 
 def _by_name(entries: Sequence[Column | Tensor]) -> dict[str | int, Column | Tensor]:
-    """Entries by their names, by their positions where they have none."""
+    """Entries by name, or by position without one."""
     return {entry.name or position: entry for position, entry in enumerate(entries)}
 
 
@@ -327,7 +326,7 @@ def _kind(entry: Column | Tensor) -> str:
 
 
 def _takes(wanted: Column | Tensor, given: Column | Tensor) -> bool:
-    """Whether any tensor of the shape given fits the one wanted."""
+    """Whether every tensor of the shape ``given`` fits ``wanted``."""
     if not isinstance(wanted, Tensor) or not isinstance(given, Tensor):
         return False
     fits = all(want in (-1, have) for want, have in zip(wanted.shape, given.shape, strict=False))
@@ -339,7 +338,7 @@ def _dotted(version: tuple[int, int]) -> str:
 
 
 def _traits(spec: Mapping[str, Any]) -> list[str]:
-    """What a reader must know to read a column: keys and types, nested ones included, each once."""
+    """The keys and types that a reader must support to read a column, with nested ones, without duplicates."""
     found = [key for key in ("required", "optional") if key in spec]
     if spec.get("type") in _READABLE:
         found.append(spec["type"])
@@ -366,14 +365,15 @@ def _check_column(kind: str, values: Sequence[Any], *, required: bool) -> list[s
     there = [value for value in values if not _is_null(value)]
     problems = []
     if nulls and required and kind not in ("float", "double", "string", "any", "datetime"):
-        problems.append(f"null in a {kind} column, which has no way to hold it: pandas makes floats of such a column")
+        problems.append(f"null in a {kind} column, which cannot hold it: pandas converts such a column to floats")
     wrong = [value for value in there if not _fits(kind, value)]
     if wrong:
-        problems.append(f"{wrong[0]!r} is no {kind}" + (f", nor are {len(wrong) - 1} others" if len(wrong) > 1 else ""))
+        others = f", and {len(wrong) - 1} other values are not either" if len(wrong) > 1 else ""
+        problems.append(f"{wrong[0]!r} is not of type {kind}{others}")
     elif kind in ("float", "double") and there and not nulls and all(isinstance(value, int) for value in there):
         problems.append(
-            f"declared {kind}, but every value is a whole number: pandas makes int64 of them, which MLflow refuses "
-            "(only zeros and ones pass, from 2.16 on)"
+            f"declared {kind}, but every value is a whole number: pandas makes them int64, which MLflow rejects "
+            "(from 2.16 on only zeros and ones pass)"
         )
     return problems
 
@@ -416,11 +416,11 @@ def _check_tensor(tensor: Tensor, rows: list[Any]) -> list[str]:
     if tensor.dtype not in _V2_OF_DTYPE:
         return []
     wrong = [value for value in _flat(rows) if not _fits(kind, value)]
-    return [f"{label}: {wrong[0]!r} is no {tensor.dtype}"] if wrong else []
+    return [f"{label}: {wrong[0]!r} is not of type {tensor.dtype}"] if wrong else []
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    """The shape of a nested list; None when it is ragged or nothing is there."""
+    """The shape of a nested list; None when it is ragged or missing."""
     if value is None:
         return None
     if not isinstance(value, list | tuple):
@@ -466,17 +466,16 @@ def _json_value(value: Any, name: str) -> Any:
     if _is_null(value):
         return None
     if isinstance(value, float) and math.isinf(value):
-        raise UsageError(f"column {name!r} holds an infinity, which JSON cannot", remedy="leave the row out")
+        raise UsageError(f"column {name!r} holds an infinity, which JSON cannot represent", remedy="leave the row out")
     return value
 
 
 def _rows(output: Mapping[str, Any]) -> list[Any]:
-    """A tensor's data along its first axis; a second axis of length one is dropped, and nested data is taken as it
-    is."""
+    """The data of a tensor along its first axis; a second axis of length one is dropped, and nested data is kept."""
     shape = [int(length) for length in output.get("shape", [])]
     data = _flat(output.get("data", []))
     if math.prod(shape) != len(data) or not shape:
-        raise PlatformError(f"output {output.get('name')!r} holds {len(data)} values, but its shape is {shape}")
+        raise PlatformError(f"output {output.get('name')!r} has {len(data)} values, but its shape is {shape}")
     if shape[1:] == [1]:
         shape = shape[:1]
     return list(_nested(data, shape))

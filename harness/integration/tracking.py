@@ -1,8 +1,7 @@
-"""A thin client of MLflow's REST API, the part of MLflow that is the same for servers and clients of versions 2 and
-3.
+"""A thin client of MLflow's REST API, for servers of MLflow 2 and 3.
 
-It answers with MLflow's own JSON, unwrapped from the outermost object. It neither logs runs nor downloads artifacts:
-that is the MLflow client's work.
+Its methods return MLflow's JSON without the outermost object. It neither logs runs nor downloads artifacts; MLflow's own
+client does.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _API = "/api/2.0/mlflow/"
 
 
 class TrackingError(PlatformError):
-    """The tracking server refused a request, or could not be reached.
+    """The tracking server rejected a request or is not reachable.
 
     ``status`` is the HTTP status, 0 when there was no answer; ``code`` is MLflow's ``error_code``
     (``RESOURCE_DOES_NOT_EXIST`` …), empty when the answer was not MLflow's.
@@ -47,10 +46,11 @@ class TrackingApi:
     def __init__(self, uri: str, *, timeout: float = 10.0, retries: int = 2) -> None:
         if not uri.startswith(("http://", "https://")):
             raise UsageError(
-                f"tracking URI {uri!r} is not the address of a tracking server",
-                remedy="pass http://… or https://… of an mlflow server; a step gets it as MLFLOW_TRACKING_URI",
+                f"tracking URI {uri!r} is not an HTTP address",
+                remedy="pass the http://… or https://… address of an mlflow server; a pipeline step has it in "
+                "MLFLOW_TRACKING_URI",
             )
-        # Here, because who only checks signatures or builds manifests need not wait for it.
+        # Imported here, so that checking signatures or building manifests does not load it.
         import requests
         from requests.adapters import HTTPAdapter, Retry
 
@@ -79,9 +79,9 @@ class TrackingApi:
         experiment: Json = self._get("experiments/get-by-name", experiment_name=name)["experiment"]
         return experiment
 
-    def search_runs(self, experiment_id: str, filter_string: str = "", most: int = 1000) -> list[Json]:
-        """Up to ``most`` runs of an experiment, newest first."""
-        request = {"experiment_ids": [experiment_id], "filter": filter_string, "max_results": most}
+    def search_runs(self, experiment_id: str, filter_string: str = "", max_results: int = 1000) -> list[Json]:
+        """Up to ``max_results`` runs of an experiment, newest first."""
+        request = {"experiment_ids": [experiment_id], "filter": filter_string, "max_results": max_results}
         return list(self._post("runs/search", **request).get("runs", []))
 
     def get_run(self, run_id: str) -> Json:
@@ -94,8 +94,7 @@ class TrackingApi:
         return {entry["key"]: float(entry["value"]) for entry in self.get_run(run_id)["data"].get("metrics", [])}
 
     def metric_history(self, run_id: str, key: str) -> list[Json]:
-        """Every value that was recorded of one metric: ``value``, ``step``, ``timestamp``; none for a metric that the
-        run has not."""
+        """Every recorded value of one metric: ``value``, ``step``, ``timestamp``; empty for a metric that the run lacks."""
         return self._pages("metrics/get-history", "metrics", run_id=run_id, metric_key=key)
 
     def set_run_tag(self, run_id: str, key: str, value: str) -> None:
@@ -113,9 +112,9 @@ class TrackingApi:
     def list_artifacts(self, run_id: str, path: str = "") -> list[Json]:
         """One level of a run's artifacts: ``path`` (from the artifact root), ``is_dir``, ``file_size``.
 
-        The server really looks into the store. (The MLflow 3 client adds logged models to its own listing; this one
-        does not.) It percent-decodes ``path`` until that changes nothing, so a name that holds an escape itself, such
-        as ``a%20b``, cannot be listed.
+        The server lists the artifact store itself. (The MLflow 3 client adds logged models to its listing; this method
+        does not.) The server percent-decodes ``path`` until nothing changes, so a name with a literal escape, such as
+        ``a%20b``, cannot be listed.
         """
         return self._pages("artifacts/list", "files", run_id=run_id, **({"path": path} if path else {}))
 
@@ -127,7 +126,7 @@ class TrackingApi:
         return answer
 
     def get_model_version_by_alias(self, name: str, alias: str) -> Json:
-        """The version that an alias points at."""
+        """The version that has an alias."""
         answer: Json = self._get("registered-models/alias", name=name, alias=alias)["model_version"]
         return answer
 
@@ -137,11 +136,11 @@ class TrackingApi:
         return answer
 
     def search_model_versions(self, filter_string: str) -> list[Json]:
-        """Registered versions by MLflow's filter, such as ``run_id = '…'`` or ``name = '…'``."""
+        """Registered versions that match MLflow's filter, such as ``run_id = '…'`` or ``name = '…'``."""
         return self._pages("model-versions/search", "model_versions", filter=filter_string)
 
     def get_download_uri(self, name: str, version: str) -> str:
-        """Where a version's files are, as MLflow names it: right for MLflow 2's and 3's layout, but possibly
+        """The location of a version's files: correct for the layouts of MLflow 2 and 3, but possibly
         ``mlflow-artifacts:/…``."""
         return str(self._get("model-versions/get-download-uri", name=name, version=version)["artifact_uri"])
 
@@ -213,20 +212,20 @@ def _refusal(what: str, response: requests.Response, answer: Json) -> TrackingEr
     if response.status_code == 403 and "Invalid Host header" in text:
         host = urlsplit(response.url).netloc
         remedy = (
-            "mlflow >= 3.5 answers only to host names it knows: "
+            "mlflow >= 3.5 answers only requests to allowed host names: "
             f"start the server with --allowed-hosts '{host},localhost:*' (or MLFLOW_SERVER_ALLOWED_HOSTS); "
-            "the list replaces the defaults, and the port is part of the name"
+            "the list replaces the defaults, and each entry includes the port"
         )
     elif response.status_code == 401:
         remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
     elif response.status_code == 404 and not answer:
         remedy = (
-            "this server has no such endpoint: servers before MLflow 3 have no logged models"
+            "the server has no such endpoint: servers before MLflow 3 have no logged models"
             if "logged-models" in what
-            else "check that the tracking URI names an mlflow server, including any path prefix"
+            else "check that the tracking URI is that of an mlflow server, including any path prefix"
         )
     elif response.ok:
-        remedy = "this is no mlflow server, or something in front of it answers instead: check the tracking URI"
+        remedy = "this is not an mlflow server, or a proxy in front of it answers: check the tracking URI"
     return TrackingError(
         f"{what}: HTTP {response.status_code}: {text}",
         remedy=remedy,
@@ -236,8 +235,7 @@ def _refusal(what: str, response: requests.Response, answer: Json) -> TrackingEr
 
 
 def _explain_connection(error: requests.RequestException) -> tuple[str, str]:
-    """Cause and remedy by the innermost exception; urllib3 1 has no class for failed name resolution, only its
-    text."""
+    """Cause and remedy, by the text of the innermost exception: urllib3 1 has no class for failed name resolution."""
     text = f"{type(error).__name__} {error}"
     if any(
         sign in text
@@ -245,24 +243,24 @@ def _explain_connection(error: requests.RequestException) -> tuple[str, str]:
     ):
         return (
             "the host name does not resolve",
-            "inside a cluster use the full name SERVICE.NAMESPACE.svc.cluster.local, and let the NetworkPolicy pass "
-            "egress to port 53",
+            "in a cluster use the full name SERVICE.NAMESPACE.svc.cluster.local, and allow egress to port 53 in the "
+            "NetworkPolicy",
         )
     if "Connection refused" in text:
         return (
             "connection refused",
-            "nothing listens there, or a NetworkPolicy rejects the connection: check the port, the server, "
+            "no process listens there, or a NetworkPolicy rejects the connection: check the port, the server, "
             "and the policies on both sides",
         )
     if "Timeout" in text or "timed out" in text:
         return (
-            "no answer in time",
-            "packets that are dropped rather than refused point at a NetworkPolicy or firewall; "
+            "timed out",
+            "packets that are dropped rather than rejected suggest a NetworkPolicy or firewall; "
             "a slow server needs a longer timeout",
         )
     if "SSLError" in text or "SSLCertVerificationError" in text:
         return (
             "the TLS handshake failed",
-            "let REQUESTS_CA_BUNDLE name the certificate authority of the server",
+            "set REQUESTS_CA_BUNDLE to the certificate authority of the server",
         )
-    return "no connection", "check the tracking URI and the way to it"
+    return "connection failed", "check the tracking URI and the network path to it"

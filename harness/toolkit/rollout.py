@@ -15,16 +15,16 @@ from uuid import uuid4
 
 from trivet.errors import CannotTell, TrivetError
 from trivet.integration import (
-    Rollback,
+    RollbackPlan,
     TrackingApi,
     build_inference_service,
+    canary_patch,
     is_ready,
     newest_revision,
-    promote,
+    plan_rollback,
+    promotion_patch,
     resolve_storage_uri,
-    rollback,
-    set_canary,
-    shares,
+    traffic_shares,
     v2_request,
 )
 from trivet.model.clients import Background, ClusterClient, TrafficClient, TrainerClient
@@ -68,7 +68,7 @@ FRUGAL: Mapping[str, Mapping[str, str]] = {
 """Resources of services that are there for a check only: a node of two cores has little to promise beside the platform itself."""
 
 Service = Mapping[str, Any]
-TakeBack = Callable[[Service, Service], Rollback]
+TakeBack = Callable[[Service, Service], RollbackPlan]
 """The plan to go back, from the service as it is and as it was before the roll-out."""
 
 
@@ -209,22 +209,33 @@ class _Run:
         old = newest_revision(self._stable)
         time.sleep(LEAD)
         observed = self._step(
-            CANARY, self._candidate, lambda seen: shares(seen).get(newest_revision(seen), 0) == PERCENT, apply=True
+            CANARY,
+            self._candidate,
+            lambda seen: traffic_shares(seen).get(newest_revision(seen), 0) == PERCENT,
+            apply=True,
         )
         new = newest_revision(observed)
         self.split = self._traffic.send(self._name, request, times=SPLIT)
         self.split_service = self._cluster.get("inferenceservice", self._name)
-        self._step(ABORTED, rollback(observed).patch, lambda seen: shares(seen) == {old: 100})
-        self._step(RESUMED, set_canary(PERCENT), lambda seen: shares(seen) == {new: PERCENT, old: 100 - PERCENT})
-        promoted = self._step(PROMOTED, promote(), lambda seen: shares(seen) == {new: 100} and _rolled_out(seen) == new)
+        self._step(ABORTED, plan_rollback(observed).patch, lambda seen: traffic_shares(seen) == {old: 100})
+        self._step(
+            RESUMED, canary_patch(PERCENT), lambda seen: traffic_shares(seen) == {new: PERCENT, old: 100 - PERCENT}
+        )
+        promoted = self._step(
+            PROMOTED, promotion_patch(), lambda seen: traffic_shares(seen) == {new: 100} and _rolled_out(seen) == new
+        )
         plan = self._take_back(promoted, self._stable)
         self._step(ROLLED_BACK, plan.patch, lambda seen: _is_back(seen, plan, new))
         if plan.revision and self._last == RESTORED:
-            self._step(REPEATED, promote(), lambda seen: shares(seen) == {new: 100} and _rolled_out(seen) == new)
-            anew = rollback(promoted, previous=self._stable)
+            self._step(
+                REPEATED,
+                promotion_patch(),
+                lambda seen: traffic_shares(seen) == {new: 100} and _rolled_out(seen) == new,
+            )
+            anew = plan_rollback(promoted, previous=self._stable)
             self._step(RESTORED, anew.patch, lambda seen: _is_back(seen, anew, new))
 
-    def _as_pods_allow(self, observed: Service, previous: Service) -> Rollback:
+    def _as_pods_allow(self, observed: Service, previous: Service) -> RollbackPlan:
         """The core library's plan, told whether the earlier revision has a pod that is ready and not ending."""
         old = newest_revision(previous)
         found = self._cluster.get("pod", selector=f"serving.knative.dev/revision={old}") or {}
@@ -235,7 +246,7 @@ class _Run:
             for pod in found.get("items") or ()
             for condition in (pod.get("status") or {}).get("conditions") or ()
         )
-        return rollback(observed, previous=previous, previous_is_warm=warm)
+        return plan_rollback(observed, previous=previous, previous_is_warm=warm)
 
     def _step(self, name: str, change: Service, holds: Callable[[Service], bool], *, apply: bool = False) -> Service:
         began = self._background.mark(name)
@@ -257,12 +268,12 @@ class _Run:
         return observed
 
 
-def _is_back(observed: Service, plan: Rollback, from_revision: str) -> bool:
+def _is_back(observed: Service, plan: RollbackPlan, from_revision: str) -> bool:
     """Whether all traffic is where a rollback wants it: at a revision that there is, or at one newer than ``from_revision``."""
     newest = newest_revision(observed)
     if plan.revision:
-        return shares(observed) == {plan.revision: 100}
-    return newest not in ("", from_revision) and shares(observed) == {newest: 100}
+        return traffic_shares(observed) == {plan.revision: 100}
+    return newest not in ("", from_revision) and traffic_shares(observed) == {newest: 100}
 
 
 def _rolled_out(observed: Service) -> str:

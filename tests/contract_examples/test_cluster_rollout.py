@@ -11,7 +11,7 @@ import pytest
 from contract_examples.live import findings
 from contract_examples.registry import failing, passing
 
-from trivet.integration import Rollback, TrackingApi, newest_revision, set_canary
+from trivet.integration import RollbackPlan, TrackingApi, canary_patch, newest_revision
 from trivet.model.finding import Finding
 from trivet.model.rollout import ROLLED_BACK, Rollout
 from trivet.targets.cluster.session import ClusterSession
@@ -39,12 +39,12 @@ def by_default(cluster_session: ClusterSession) -> Rollout:
     cluster, tracking = cluster_session.client("cluster"), cluster_session.client("tracking")
     assert isinstance(tracking, TrackingApi)
 
-    def take_back(observed: Mapping[str, Any], previous: Mapping[str, Any]) -> Rollback:
+    def take_back(observed: Mapping[str, Any], previous: Mapping[str, Any]) -> RollbackPlan:
         old, deadline = newest_revision(previous), time.monotonic() + 180
         while cluster.get("pod", selector=f"serving.knative.dev/revision={old}")["items"]:
             assert time.monotonic() < deadline, f"{old} is not scaled to zero"
             time.sleep(1)
-        return Rollback(patch=set_canary(0), revision=old, reason="the published way")
+        return RollbackPlan(patch=canary_patch(0), revision=old, reason="the published way")
 
     return drive(
         cluster=cluster,

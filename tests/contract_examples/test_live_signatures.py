@@ -112,7 +112,7 @@ def test_an_example_that_the_model_refuses(session: LocalSession, tmp_path: Path
     return findings(session, "signatures.input_example_satisfies_the_signature", model_directory=model)
 
 
-@failing("signatures.input_example_satisfies_the_signature", because="column 'age': '0.5' is no double")
+@failing("signatures.input_example_satisfies_the_signature", because="column 'age': '0.5' is not of type double")
 def test_an_example_that_the_model_takes_by_chance(session: LocalSession, tmp_path: Path) -> list[Finding]:
     model = with_example(session, tmp_path, "age", "0.5")
     return findings(session, "signatures.input_example_satisfies_the_signature", model_directory=model)

@@ -36,7 +36,7 @@ def test_a_type_that_only_a_later_mlflow_knows() -> list[Finding]:
     return model_findings("signatures.signature_is_complete", model([COLUMN, prices], [TENSOR]))
 
 
-@failing("signatures.signature_is_complete", because="cannot be understood")
+@failing("signatures.signature_is_complete", because="cannot be parsed")
 def test_a_signature_that_is_no_json() -> list[Finding]:
     broken_off = {"MLmodel": "flavors: {}\nsignature: {inputs: '[{', outputs: '[]'}\n"}
     return model_findings("signatures.signature_is_complete", broken_off)

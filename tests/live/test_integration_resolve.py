@@ -17,7 +17,7 @@ from trivet.integration import (
     TrackingApi,
     TrackingError,
     build_inference_service,
-    link,
+    link_service,
     production_metric,
     resolve_storage_uri,
     trace_service,
@@ -176,7 +176,7 @@ def test_a_link_notices_each_thing_that_stops_being_true(server: Server) -> None
         return verify_link(changed, server.tracking, alias=alias, artifact_root=server.artifact_root)
 
     assert any("does not know that default/classifier serves it" in text for text in problems(service))
-    link(service, server.tracking)
+    link_service(service, server.tracking)
     assert problems(service) == []
     assert trace_service(service, server.tracking).pipeline == "training"
     assert problems(service, alias="nobody") == ["'of model' has no alias 'nobody'"]
@@ -189,7 +189,7 @@ def test_a_link_notices_each_thing_that_stops_being_true(server: Server) -> None
     foreign["metadata"]["labels"]["trivet.dev/run-id"] = other["run"]
     assert any("is of run" in text for text in problems(foreign))
     with pytest.raises(UsageError, match="is of run"):
-        link(foreign, server.tracking)
+        link_service(foreign, server.tracking)
 
     server.tracking.delete_run(model["run"])
     try:

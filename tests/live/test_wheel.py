@@ -97,7 +97,7 @@ def test_a_pipeline_step_imports_and_uses_the_core_library_alone(core: Path, tmp
         "assert all(hasattr(library, name) for name in library.__all__)\n"
         "service = library.build_inference_service(name='ranker', namespace='ml', storage_uri='s3://models/7/', run_id='7',\n"
         "    pipeline='training', model_name='ranker', model_version='3', exists=False)\n"
-        "print(service['kind'], library.gate(0.91, 0.90).passed)\n"
+        "print(service['kind'], library.quality_gate(0.91, 0.90).passed)\n"
     )
     assert run(core, "-c", code, cwd=tmp_path).strip() == "InferenceService True"
 

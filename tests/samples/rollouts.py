@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trivet.integration import promote, set_canary
+from trivet.integration import canary_patch, promotion_patch
 from trivet.model.rollout import (
     ABORTED,
     CANARY,
@@ -25,11 +25,11 @@ NEW = RolloutModel(name="version 2", storage_uri="s3://models/2/", answer=[11])
 URIS = {"c-00001": OLD.storage_uri, "c-00002": NEW.storage_uri, "c-00003": OLD.storage_uri}
 STEPS: tuple[tuple[str, Mapping[str, Any], Mapping[str, int]], ...] = (
     (CANARY, {}, {"c-00001": 80, "c-00002": 20}),
-    (ABORTED, set_canary(0), {"c-00001": 100}),
-    (RESUMED, set_canary(20), {"c-00001": 80, "c-00002": 20}),
-    (PROMOTED, promote(), {"c-00002": 100}),
-    (ROLLED_BACK, set_canary(0), {"c-00001": 100}),
-    (REPEATED, promote(), {"c-00002": 100}),
+    (ABORTED, canary_patch(0), {"c-00001": 100}),
+    (RESUMED, canary_patch(20), {"c-00001": 80, "c-00002": 20}),
+    (PROMOTED, promotion_patch(), {"c-00002": 100}),
+    (ROLLED_BACK, canary_patch(0), {"c-00001": 100}),
+    (REPEATED, promotion_patch(), {"c-00002": 100}),
     (RESTORED, {}, {"c-00003": 100}),
 )
 LENGTH = 10.0

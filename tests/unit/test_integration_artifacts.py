@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.errors import UsageError
-from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, scheme_of
+from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, uri_scheme
 
 NOBODY = TrackingApi("http://127.0.0.1:9", retries=0)
 """Port 9 (discard): asking it anything is an error, so these tests also prove that nothing is asked."""
@@ -30,7 +30,7 @@ def resolve(model: str, artifact_root: str = "") -> str:
     [("s3://b/k", "s3"), ("RUNS:/x", "runs"), ("mlflow-artifacts:/1", "mlflow-artifacts"), ("/a:/b", ""), ("C:b", "")],
 )
 def test_the_scheme_is_what_stands_before_the_first_colon_and_slash(uri: str, scheme: str) -> None:
-    assert scheme_of(uri) == scheme
+    assert uri_scheme(uri) == scheme
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_proxied_uri_is_mapped_to_the_store_behind_the_proxy() -> None:
         ("models://name/1", "models:/NAME/VERSION"),
         ("runs:abc/model", "runs:/RUN_ID/PATH"),
         ("runs:/", "runs:/RUN_ID/PATH"),
-        ("runs:/abc/../model", "without them"),
+        ("runs:/abc/../model", "without these characters"),
         ("s3://bucket/a#b", "without it"),
         ("file:///models/a[1]", "without it"),
     ],

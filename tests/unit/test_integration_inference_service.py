@@ -94,7 +94,7 @@ def test_names_survive_as_valid_labels_and_are_read_back_whole(
         ({"exists": True, "canary_percent": 120}, "120"),
         ({"canary_percent": -1}, "-1"),
         ({"cpu_target": 0}, "cpu_target"),
-        ({"min_replicas": 3, "max_replicas": 2}, "3 to 2"),
+        ({"min_replicas": 3, "max_replicas": 2}, "max_replicas is 2"),
         ({"deployment_mode": "serverless"}, "serverless"),
         ({"deployment_mode": "RawDeployment", "exists": True, "canary_percent": 20}, "RawDeployment"),
         ({"storage_uri": "runs:/abc/model"}, "runs:"),

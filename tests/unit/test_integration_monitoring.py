@@ -12,34 +12,34 @@ import pytest
 
 from trivet.errors import PlatformError
 from trivet.integration.monitoring import (
-    ask_prometheus,
-    durations_total,
-    error_rate,
-    latency,
-    request_rate,
-    requests_total,
+    durations_total_query,
+    error_rate_query,
+    latency_query,
+    query_prometheus,
+    request_rate_query,
+    requests_total_query,
 )
 
 
 def test_only_inference_requests_of_one_service_are_counted() -> None:
-    assert requests_total("c", "ns") == (
+    assert requests_total_query("c", "ns") == (
         'sum(rest_server_requests_total{namespace="ns",inferenceservice="c",path=~"/v2/models/[^/]+/infer"})'
     )
-    assert durations_total("c", "ns", revision="c-1") == (
+    assert durations_total_query("c", "ns", revision="c-1") == (
         'sum(rest_server_request_duration_seconds_count{namespace="ns",inferenceservice="c",path=~"/v2/models/[^/]+/infer",revision="c-1"})'
     )
 
 
 def test_an_error_rate_without_requests_is_no_number_and_without_errors_it_is_zero() -> None:
-    query = error_rate("c", "ns", window="1m")
-    every = request_rate("c", "ns", window="1m")
+    query = error_rate_query("c", "ns", window="1m")
+    every = request_rate_query("c", "ns", window="1m")
     assert f"or 0 * {every})" in query
     assert query.endswith(f"/ ({every} > 0)")
     assert 'status_code=~"5.."' in query
 
 
 def test_a_latency_comes_out_of_the_buckets() -> None:
-    assert latency("c", "ns") == (
+    assert latency_query("c", "ns") == (
         "histogram_quantile(0.99, sum by (le) "
         '(rate(rest_server_request_duration_seconds_bucket{namespace="ns",inferenceservice="c",path=~"/v2/models/[^/]+/infer"}[5m])))'
     )
@@ -69,11 +69,11 @@ def prometheus(*series: str) -> Iterator[str]:
 @pytest.mark.parametrize(("series", "value"), [(("1.5",), 1.5), (("NaN",), None), ((), None)])
 def test_no_series_and_no_number_are_no_value(series: tuple[str, ...], value: float | None) -> None:
     with prometheus(*series) as url:
-        assert ask_prometheus(url, "x") == value
+        assert query_prometheus(url, "x") == value
 
 
 def test_several_series_and_no_answer_are_errors() -> None:
-    with prometheus("1", "2") as url, pytest.raises(PlatformError, match="has 2 values"):
-        ask_prometheus(url, "x")
+    with prometheus("1", "2") as url, pytest.raises(PlatformError, match="returns 2 series"):
+        query_prometheus(url, "x")
     with pytest.raises(PlatformError, match="does not answer"):
-        ask_prometheus("http://127.0.0.1:9", "x")
+        query_prometheus("http://127.0.0.1:9", "x")

@@ -10,13 +10,13 @@ import pytest
 from trivet.errors import UsageError
 from trivet.integration import (
     build_inference_service,
+    canary_patch,
     is_ready,
     newest_revision,
-    promote,
+    plan_rollback,
+    promotion_patch,
     revision_url,
-    rollback,
-    set_canary,
-    shares,
+    traffic_shares,
 )
 
 
@@ -70,33 +70,33 @@ def merged(document: Any, patch: Any) -> Any:
 
 
 def test_a_canary_is_a_percentage_and_nothing_else() -> None:
-    assert set_canary(35) == {"spec": {"predictor": {"canaryTrafficPercent": 35}}}
+    assert canary_patch(35) == {"spec": {"predictor": {"canaryTrafficPercent": 35}}}
 
 
 @pytest.mark.parametrize("percent", [-1, 101, True, 2.5])
 def test_a_percentage_that_kserve_would_admit_and_misread_is_refused(percent: Any) -> None:
     with pytest.raises(UsageError, match="0 to 100"):
-        set_canary(percent)
+        canary_patch(percent)
 
 
 def test_a_promotion_takes_the_percentage_away_and_makes_no_new_revision() -> None:
-    promoted = merged(merged(PROMOTED, set_canary(20)), promote())
+    promoted = merged(merged(PROMOTED, canary_patch(20)), promotion_patch())
     assert promoted == PROMOTED
 
 
 def test_a_canary_is_taken_back_by_its_percentage() -> None:
-    plan = rollback(CANARY, previous=PREVIOUS)
-    assert (plan.patch, plan.revision) == (set_canary(0), "c-00001")
+    plan = plan_rollback(CANARY, previous=PREVIOUS)
+    assert (plan.patch, plan.revision) == (canary_patch(0), "c-00001")
 
 
 def test_a_canary_that_never_got_ready_is_taken_back_too() -> None:
     starting = deepcopy(CANARY)
     starting["status"]["components"]["predictor"] |= {"latestReadyRevision": "c-00001", "traffic": []}
-    assert rollback(starting).revision == "c-00001"
+    assert plan_rollback(starting).revision == "c-00001"
 
 
 def test_after_a_promotion_the_earlier_model_is_deployed_anew() -> None:
-    plan = rollback(PROMOTED, previous=PREVIOUS)
+    plan = plan_rollback(PROMOTED, previous=PREVIOUS)
     restored = merged(PROMOTED, plan.patch)
     assert plan.revision == ""
     assert restored["spec"] == PREVIOUS["spec"]
@@ -108,29 +108,29 @@ def test_what_the_new_model_brought_along_goes_away_again() -> None:
     observed["spec"]["predictor"]["model"]["env"] = [{"name": "NEW", "value": "1"}]
     observed["spec"]["predictor"]["canaryTrafficPercent"] = 100
     observed["metadata"]["annotations"]["trivet.dev/model-name"] = "a name that was too long for a label"
-    assert merged(observed, rollback(observed, previous=PREVIOUS).patch)["spec"] == PREVIOUS["spec"]
-    assert merged(observed, rollback(observed, previous=PREVIOUS).patch)["metadata"] == PREVIOUS["metadata"]
+    assert merged(observed, plan_rollback(observed, previous=PREVIOUS).patch)["spec"] == PREVIOUS["spec"]
+    assert merged(observed, plan_rollback(observed, previous=PREVIOUS).patch)["metadata"] == PREVIOUS["metadata"]
 
 
 def test_labels_and_annotations_of_others_stay() -> None:
     observed = deepcopy(PROMOTED)
     observed["metadata"]["labels"]["team"] = "search"
-    assert merged(observed, rollback(observed, previous=PREVIOUS).patch)["metadata"]["labels"]["team"] == "search"
+    assert merged(observed, plan_rollback(observed, previous=PREVIOUS).patch)["metadata"]["labels"]["team"] == "search"
 
 
 def test_pods_that_still_run_take_over_at_once() -> None:
-    plan = rollback(PROMOTED, previous_is_warm=True)
-    assert (plan.patch, plan.revision) == (set_canary(0), "c-00001")
+    plan = plan_rollback(PROMOTED, previous_is_warm=True)
+    assert (plan.patch, plan.revision) == (canary_patch(0), "c-00001")
 
 
 def test_without_the_earlier_service_there_is_no_way_back() -> None:
-    with pytest.raises(UsageError, match="keep the InferenceService as it was"):
-        rollback(PROMOTED)
+    with pytest.raises(UsageError, match="keep the InferenceService from before"):
+        plan_rollback(PROMOTED)
 
 
 def test_going_back_to_what_is_served_is_refused() -> None:
-    with pytest.raises(UsageError, match="serves s3://models/2/ already"):
-        rollback(PROMOTED, previous=PROMOTED)
+    with pytest.raises(UsageError, match="serves s3://models/2/, and the InferenceService passed as previous"):
+        plan_rollback(PROMOTED, previous=PROMOTED)
 
 
 def test_shares_add_up_per_revision_and_leave_out_those_without_traffic() -> None:
@@ -141,13 +141,13 @@ def test_shares_add_up_per_revision_and_leave_out_those_without_traffic() -> Non
         {"revisionName": "b", "percent": 0, "tag": "prev"},
         {"revisionName": "c", "tag": "debug"},
     ]
-    assert shares(twice) == {"a": 100}
-    assert shares(CANARY) == {"c-00002": 20, "c-00001": 80}
+    assert traffic_shares(twice) == {"a": 100}
+    assert traffic_shares(CANARY) == {"c-00002": 20, "c-00001": 80}
 
 
 def test_an_object_without_status_is_not_ready_and_has_no_shares() -> None:
     built = {key: value for key, value in CANARY.items() if key != "status"}
-    assert (shares(built), is_ready(built), newest_revision(built)) == ({}, False, "")
+    assert (traffic_shares(built), is_ready(built), newest_revision(built)) == ({}, False, "")
 
 
 def test_the_newest_revision_counts_once_it_is_ready() -> None:

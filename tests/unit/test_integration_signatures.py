@@ -40,8 +40,8 @@ def test_columns_and_tensors_are_read() -> None:
 def test_an_absent_signature_an_empty_side_and_nonsense_are_three_different_problems() -> None:
     assert "no signature" in check_signature({"flavors": {}})[0]
     assert "no outputs" in check_signature(mlmodel(column("a"), outputs=None))[0]
-    assert "cannot be understood" in check_signature({"signature": {"inputs": "[{", "outputs": OUTPUTS}})[0]
-    assert "cannot be understood" in check_signature({"signature": {"inputs": '[{"name": "a"}]'}})[0]
+    assert "cannot be parsed" in check_signature({"signature": {"inputs": "[{", "outputs": OUTPUTS}})[0]
+    assert "cannot be parsed" in check_signature({"signature": {"inputs": '[{"name": "a"}]'}})[0]
     assert check_signature(mlmodel(column("a")), reader="2.10.2") == []
 
 
@@ -80,17 +80,17 @@ def signature(*inputs: dict[str, Any]) -> Any:
         ([column("a")], [], "no rows"),
         ([column("a")], [{}], "missing from 1 of 1"),
         ([column("a")], [{"a": 1.5, "zz": 1}], "zz"),
-        ([column("a")], [{"a": "x"}], "'x' is no double"),
-        ([column("a")], [{"a": True}], "True is no double"),
+        ([column("a")], [{"a": "x"}], "'x' is not of type double"),
+        ([column("a")], [{"a": True}], "True is not of type double"),
         ([column("a")], [{"a": 5}, {"a": 7}], "int64"),
         ([column("a", "float")], [{"a": 5}], "int64"),
         ([column("a", "long")], [{"a": 1}, {"a": None}], "null in a long column"),
-        ([column("a", "long")], [{"a": 1.5}], "no long"),
-        ([column("a", "integer")], [{"a": 2**31}], "no integer"),
-        ([column("a", "boolean")], [{"a": 1}], "no boolean"),
+        ([column("a", "long")], [{"a": 1.5}], "not of type long"),
+        ([column("a", "integer")], [{"a": 2**31}], "not of type integer"),
+        ([column("a", "boolean")], [{"a": 1}], "not of type boolean"),
         ([TENSOR], [[1.0, 2.0]], "shape [1, 2]"),
         ([TENSOR], [[1.0, 2.0, 3.0], [1.0]], "no common shape"),
-        ([TENSOR], [[1.0, "x", 3.0]], "'x' is no float32"),
+        ([TENSOR], [[1.0, "x", 3.0]], "'x' is not of type float32"),
     ],
 )
 def test_rows_that_break_the_signature_are_told_apart(inputs: list[dict[str, Any]], rows: list[Any], said: str) -> None:
@@ -239,7 +239,7 @@ def test_outputs_that_clients_read_must_stay() -> None:
     current = answering(column("label", "long"), column("score"))
 
     assert check_successor(current, current) == []
-    assert check_successor(answering(column("label", "long")), current) == ["there is no output 'score' any more"]
+    assert check_successor(answering(column("label", "long")), current) == ["output 'score' was removed"]
     assert (
         "output 'label' is string" in check_successor(answering(column("label", "string"), column("score")), current)[0]
     )
