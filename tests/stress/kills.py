@@ -1,6 +1,6 @@
 """Interrupts and kills at random moments, and what each leaves behind. Run by hand; not part of the test suite.
 
-    python tests/stress/kills.py --local 250 --faults 750 --seed 1 [--stack STACK] [--record FILE]
+    python tests/stress/kills.py --local 250 --faults 750 --seed 1 [--stack STACK] [--contract GLOB]
 
 ``--local`` real ``trivet run``s and ``--faults`` scenarios on a fake cluster (``fake_kubectl``) get a signal at a random
 moment of their life: SIGINT, SIGTERM or SIGHUP, the first and the last also as a terminal sends them, to the whole process
@@ -8,8 +8,8 @@ group, or SIGKILL. Half of those that can be caught get a second signal while th
 behind, and what is left after the next run, or after what ``trivet doctor --clean`` calls.
 
 The role environments of ``--stack`` must be in the cache (``trivet run --stack STACK`` once). A local run takes 20 to 30
-seconds, a fault one. ``--record`` appends a JSON line per kill, and the table is over all lines of the file, so that the work
-can be done in slices. The table, by signal (``group``: to the process group):
+seconds, less with fewer contracts; a fault one second. ``--record FILE`` appends a JSON line per kill, and the table is over all
+lines of the file, so that the work can be done in slices. The table, by signal (``group``: to the process group):
 
 * ``n``: signals sent to something that still ran
 * ``alive``: runs of which processes outlived the interrupted one
@@ -149,13 +149,20 @@ def cleaned(left: Callable[[], list[str]], pid: int) -> list[str]:
 class Local:
     """Local runs in a cache of their own, with the user's environments."""
 
-    def __init__(self, folder: Path, stack: str) -> None:
+    def __init__(self, folder: Path, stack: str, contracts: str) -> None:
         self.cache, self.temporary = folder / "cache", folder / "tmp"
         self.cache.mkdir()
         self.temporary.mkdir()
         (self.cache / "environments").symlink_to(cache_directory() / "environments")
         self._environment = {**os.environ, "TRIVET_CACHE": str(self.cache), "TMPDIR": str(self.temporary)}
-        self._command = [str(Path(sys.executable).with_name("trivet")), "run", "--stack", stack]
+        self._command = [
+            str(Path(sys.executable).with_name("trivet")),
+            "run",
+            "--stack",
+            stack,
+            "--contract",
+            contracts,
+        ]
         self._log = folder / "log"
         self._whole = 0.0
 
@@ -323,6 +330,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=0, help="how many faults on the fake cluster")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stack", default="2024.11-fixed", help="the stack of local runs")
+    parser.add_argument("--contract", default="*", metavar="GLOB", help="the contracts of local runs")
     parser.add_argument("--record", type=Path, help="a file for one JSON line per kill")
     options = parser.parse_args()
     # Ignored under nohup and in a shell's background, which every child would inherit.
@@ -336,7 +344,9 @@ def main() -> int:
             if not number:
                 continue
             (folder / what).mkdir()
-            place: Local | Faults = Local(folder / what, options.stack) if what == "local" else Faults(folder / what)
+            place: Local | Faults = (
+                Local(folder / what, options.stack, options.contract) if what == "local" else Faults(folder / what)
+            )
             whole = place.whole()
             for _ in range(number):
                 which = chance.choice(SIGNALS)
