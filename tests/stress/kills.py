@@ -2,7 +2,7 @@
 
     python tests/stress/kills.py --local 250 --faults 750 --seed 1 [--stack STACK] [--contract GLOB]
 
-``--local`` real ``trivet run``s and ``--faults`` scenarios on a fake cluster (``fake_kubectl``) get a signal at a random
+``--local`` real ``trivet run``s and ``--faults`` scenarios on a fake cluster (``fakes.disturbed``) get a signal at a random
 moment of their life: SIGINT, SIGTERM or SIGHUP, the first and the last also as a terminal sends them, to the whole process
 group, or SIGKILL. Half of those that can be caught get a second signal while they clean up. It is recorded what each leaves
 behind, and what is left after the next run, or after what ``trivet doctor --clean`` calls.
