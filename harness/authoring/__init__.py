@@ -27,6 +27,7 @@ from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.authoring.scenarios import remedied, scenario, symptom_not_observed, symptom_observed, unprotected
 from trivet.errors import CannotTell, DeclarationError, NotOffered, PlatformError, TrivetError, UsageError
 from trivet.hookspecs import hookimpl
+from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.clients import (
     Background,
     ClusterClient,
@@ -226,7 +227,9 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "Target",
     "declare_client",
     "declare_feature",
+    "interruptible",
     "phase",
+    "uninterruptible",
     # the toolkit
     "DEFAULT_ROWS",
     "FRUGAL",

@@ -37,9 +37,10 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
-from trivet.stacks.subprocesses import ENDING
-
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+ENDING = threading.Event()
+"""Set while a signal that asked this process to end unwinds it: what waits for a tool in another thread gives up."""
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REMINDED = 0.02

@@ -20,8 +20,8 @@ import psutil
 from filelock import FileLock, Timeout
 
 from trivet.errors import PlatformError, UsageError
+from trivet.host.signals import ENDING
 from trivet.model.stack import Role
-from trivet.stacks.subprocesses import ENDING
 from trivet.stacks.uv import TIMEOUT, run_uv
 
 MARKER = "trivet-environment.json"

@@ -11,9 +11,6 @@ from typing import AnyStr
 
 from trivet.errors import PlatformError
 
-ENDING = threading.Event()
-"""Set while a signal that asked this process to end unwinds it: what waits for a tool in another thread gives up."""
-
 POLL = 0.2
 """Seconds between two checks of the stop event."""
 

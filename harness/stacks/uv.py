@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trivet.errors import PlatformError
-from trivet.stacks.subprocesses import ENDING, wait_for_exit
+from trivet.host.signals import ENDING
+from trivet.stacks.subprocesses import wait_for_exit
 
 TIMEOUT = 1800.0
 """Seconds that one call of uv may take. A download of the largest role's packages over a slow line takes a fraction of it."""

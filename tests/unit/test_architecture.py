@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = ("model", "integration", "stacks", "toolkit", "host", "provision", "targets", "engine", "render")
 """Each may import itself and what stands before it."""
 
-GROUND = ("trivet.errors", "trivet.hookspecs")
+GROUND = ("trivet.errors", "trivet.hookspecs", "trivet.host.signals")
 """Modules that import nothing of trivet but the model, and that every layer may import."""
 
 AUTHORS: Mapping[str, tuple[str, ...]] = {
