@@ -14,7 +14,14 @@ from trivet.host.journal import clean as clean_leftover
 from trivet.host.journal import leftovers, remove_remains
 from trivet.model.settings import Existing
 from trivet.provision.kind.health import check_health
-from trivet.stacks.environments import cache_directory, environments, find_python, half_made, remove, uv_version
+from trivet.stacks.environments import (
+    cache_directory,
+    environments,
+    find_python,
+    incomplete_environments,
+    remove_environment,
+    uv_version,
+)
 from trivet.stacks.read import load_stack, shipped_stacks
 from trivet.targets.existing.rbac import lacking
 from trivet.targets.existing.target import kubectl_of
@@ -108,9 +115,9 @@ def _stacks() -> Iterator[Symptom]:
 
 
 def _environments(clean: bool) -> Iterator[Symptom]:
-    for folder in half_made():
+    for folder in incomplete_environments():
         if clean:
-            remove(folder)
+            remove_environment(folder)
             yield Symptom(name="environment", well=True, seen=f"removed the half-made {folder}")
         else:
             yield Symptom(

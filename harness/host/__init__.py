@@ -1,1 +1,1 @@
-"""This machine: processes, workers, containers, kubectl, and the journal by which what they leave behind is cleaned up."""
+"""What runs on this machine: processes, workers, containers, kubectl, and the journal that clean-up after a killed run needs."""

@@ -1,7 +1,6 @@
-"""``kubectl`` as the one way to talk to a cluster: it brings the user's authentication, exec, and strict validation.
+"""Runs ``kubectl``, which has the user's authentication, exec and strict validation.
 
-Bound to one kubeconfig and one context, always named on the command line, so that nothing ever goes to whatever context happens to be
-the current one. Knows no trivet resource.
+It is bound to one kubeconfig and one context, always named on the command line, so that no call goes to the current context by accident.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from trivet.toolkit.waiting import POLL, eventually
 
 FIELD_MANAGER = "trivet"
 CALL = 60.0
-"""Seconds that one call may take, unless its caller says otherwise."""
+"""Default timeout of one call in seconds."""
 
 Json = Mapping[str, Any]
 T = TypeVar("T")
@@ -32,90 +31,95 @@ T = TypeVar("T")
 _REMEDIES = (
     (
         r"(?i)connection refused|no such host|i/o timeout|Unable to connect|TLS handshake timeout|context deadline exceeded",
-        "see whether the cluster runs and this machine reaches it; for trivet's own cluster, `trivet up` brings it back",
+        "check that the cluster runs and that this machine can reach it; `trivet up` starts trivet's own cluster again",
     ),
     (
         r"(?i)context .* does not exist|no context exists|context was not found",
-        "name a context that the kubeconfig has; `kubectl config get-contexts` lists them",
+        "use a context of the kubeconfig; `kubectl config get-contexts` lists them",
     ),
     (
         r"\(Forbidden\)|(?i:forbidden:)",
-        "grant what `trivet doctor --target existing` lists, or use an account that has it",
+        "grant the permissions that `trivet doctor --target existing` lists, or use an account that has them",
     ),
     (
         r"\(Unauthorized\)|(?i:must be logged in)",
-        "log in to the cluster again: the credentials in the kubeconfig are refused",
+        "log in to the cluster again: it rejects the credentials in the kubeconfig",
     ),
     (r"unknown field|strict decoding error", "remove or correct the field: this version of the API does not have it"),
     (
         r"no matches for kind|the server doesn't have a resource type",
-        "the API is not installed on this cluster: install the component that brings it",
+        "install the component that provides this API: the cluster does not have it",
     ),
-    (r"Insufficient (cpu|memory)", "make room on the nodes: remove what is not needed, or ask for less"),
+    (
+        r"Insufficient (cpu|memory)",
+        "free capacity on the nodes: delete workloads that are not needed, or lower the requests",
+    ),
 )
 
 
 class KubectlError(PlatformError):
-    """kubectl ended with an error. ``stderr`` holds its words, ``reason`` the API's (``NotFound``, ``Forbidden`` …) when it gave one."""
+    """kubectl failed. ``stderr`` is its standard error, ``reason`` the API's reason (``NotFound``, ``Forbidden`` …), empty when it has
+    none.
+    """
 
     def __init__(self, command: str, stderr: str) -> None:
         self.stderr = stderr.strip()
-        found = re.search(r"Error from server \((\w+)\)", stderr)
-        self.reason = found[1] if found else ""
+        match = re.search(r"Error from server \((\w+)\)", stderr)
+        self.reason = match[1] if match else ""
         remedy = next((text for pattern, text in _REMEDIES if re.search(pattern, stderr)), "")
-        super().__init__(f"{command}: {self.stderr or 'failed without a word'}", remedy=remedy)
+        super().__init__(f"{command}: {self.stderr or 'failed with no output'}", remedy=remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kubectl:
-    """kubectl for one ``context`` of one ``kubeconfig`` (None: where kubectl itself looks)."""
+    """kubectl for one ``context`` of one ``kubeconfig`` (None: kubectl's default, ``KUBECONFIG`` or ``~/.kube/config``)."""
 
     context: str
     kubeconfig: Path | None = None
     binary: str = "kubectl"
 
     mark: str = ""
-    """The run that each kubectl belongs to, so that one still under way when its trivet is killed is ended by who cleans up."""
+    """The run that each kubectl process belongs to, so that clean-up after a kill can end processes that still run."""
 
     def __post_init__(self) -> None:
         if not self.context:
-            # kubectl takes an empty name for the current context, which is nobody's choice.
-            raise ValueError("kubectl is always bound to a named context")
+            # kubectl takes an empty name for the current context.
+            raise ValueError("kubectl needs the name of a context")
 
     def argv(self, *arguments: str) -> list[str]:
-        """The whole command line, for who starts it himself (exec, port-forward, proxy)."""
+        """The full command line, for callers that start the process (exec, port-forward, proxy)."""
         config = ("--kubeconfig", str(self.kubeconfig)) if self.kubeconfig else ()
         return [self.binary, *config, "--context", self.context, *arguments]
 
     def run(self, *arguments: str, stdin: str | bytes | None = None, seconds: float = CALL) -> str:
-        """Standard output of ``kubectl ARGUMENTS``. Raises KubectlError with its words, PlatformError when it is missing or stuck."""
+        """Standard output of ``kubectl ARGUMENTS``. Raises KubectlError when it fails, PlatformError when it is missing or times out."""
         return self.run_bytes(*arguments, stdin=stdin, seconds=seconds).decode("utf-8", "replace")
 
     def run_bytes(self, *arguments: str, stdin: str | bytes | None = None, seconds: float = CALL) -> bytes:
-        """As ``run``, for output that is no text."""
+        """:meth:`run` for binary output."""
         done = self.attempt(*arguments, stdin=stdin, seconds=seconds)
         if done.returncode:
-            raise KubectlError(_named(arguments), done.stderr.decode("utf-8", "replace"))
+            raise KubectlError(_command(arguments), done.stderr.decode("utf-8", "replace"))
         return done.stdout
 
     def attempt(
         self, *arguments: str, stdin: str | bytes | None = None, seconds: float = CALL
     ) -> subprocess.CompletedProcess[bytes]:
-        """As ``run``, whatever the exit status. Raises PlatformError when kubectl is missing or gives no answer."""
-        given = stdin.encode() if isinstance(stdin, str) else stdin
+        """:meth:`run` with any exit status. Raises PlatformError when kubectl is missing or times out."""
+        content = stdin.encode() if isinstance(stdin, str) else stdin
         try:
             while True:
                 done = subprocess.run(
                     self.argv(*arguments),
-                    input=given,
-                    stdin=subprocess.DEVNULL if given is None else None,
+                    input=content,
+                    stdin=subprocess.DEVNULL if content is None else None,
                     capture_output=True,
                     timeout=seconds,
                     env={**os.environ, MARK: self.mark} if self.mark else None,
-                    # A terminal's Ctrl-C, which reaches its whole process group, must not cut a change or its undoing in two.
+                    # Ctrl-C in a terminal signals the whole process group; it must not interrupt a change or its revert halfway.
                     start_new_session=bool(self.mark),
                 )
-                # One that came before the child had its own session has ended it before it became kubectl.
+                # A signal before the child had its own session ended it before it executed kubectl: start it again.
                 if not self.mark or -done.returncode not in NUMBERS:
                     return done
         except FileNotFoundError as error:
@@ -123,26 +127,26 @@ class Kubectl:
                 f"there is no {self.binary} on this machine", remedy="install kubectl and put it on the PATH"
             ) from error
         except OSError as error:
-            raise PlatformError(f"{_named(arguments)} does not start: {error}") from error
+            raise PlatformError(f"cannot start {_command(arguments)}: {error}") from error
         except subprocess.TimeoutExpired as error:
             raise PlatformError(
-                f"{_named(arguments)} gave no answer within {seconds:g} s",
-                remedy="see whether the API server of this context answers: kubectl get --raw /readyz",
+                f"timed out after {seconds:g} s waiting for {_command(arguments)} to exit",
+                remedy="check that the API server of this context responds: kubectl get --raw /readyz",
             ) from error
 
     def get(self, kind: str, name: str, *, namespace: str = "") -> dict[str, Any] | None:
-        """One object as JSON, or None when it is not there."""
-        found = self.run("get", kind, name, *_in(namespace), "--ignore-not-found", "-o", "json")
-        return dict(json.loads(found)) if found.strip() else None
+        """One object as JSON, or None when it does not exist."""
+        output = self.run("get", kind, name, *_namespace(namespace), "--ignore-not-found", "-o", "json")
+        return dict(json.loads(output)) if output.strip() else None
 
     def objects(self, kind: str, *, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
-        """The objects of ``kind`` in ``namespace`` (cluster-wide kinds and all namespaces: empty) as JSON."""
-        where = _in(namespace) or ["--all-namespaces"]
-        chosen = ["-l", selector] if selector else []
-        return list(json.loads(self.run("get", kind, *where, *chosen, "-o", "json"))["items"])
+        """The objects of ``kind`` in ``namespace`` (empty for all namespaces and for cluster-scoped kinds) as JSON."""
+        scope = _namespace(namespace) or ["--all-namespaces"]
+        selection = ["-l", selector] if selector else []
+        return list(json.loads(self.run("get", kind, *scope, *selection, "-o", "json"))["items"])
 
     def raw(self, path: str, *, seconds: float = CALL) -> str:
-        """GET ``path`` of the API server, such as ``/readyz`` or a service's proxy."""
+        """The body of GET ``path`` from the API server, such as ``/readyz`` or a Service's proxy path."""
         return self.run("get", "--raw", path, seconds=seconds)
 
     def apply(
@@ -153,25 +157,25 @@ class Kubectl:
         force: bool = False,
         seconds: float = CALL,
     ) -> list[dict[str, Any]]:
-        """Apply on the server's side, as field manager ``trivet``, unknown fields refused; returns the objects as stored.
+        """Server-side apply with the field manager ``trivet`` and strict validation; returns the objects as stored.
 
-        ``force`` takes fields over from other managers. With ``dry_run`` the server admits and stores nothing.
+        ``force`` takes over fields of other managers. With ``dry_run`` the server runs admission and stores nothing.
         """
-        # A list with one item is printed as a list too, whatever kubectl would do for a single document.
+        # kubectl prints the items of a List, also of one with a single item.
         bundle = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(documents)})
-        said = self.run(
+        output = self.run(
             "apply",
             "--server-side",
             "--validate=strict",
             f"--field-manager={FIELD_MANAGER}",
             *(["--force-conflicts"] if force else []),
             *(["--dry-run=server"] if dry_run else []),
-            *_in(namespace),
+            *_namespace(namespace),
             *("-o", "json", "-f", "-"),
             stdin=bundle,
             seconds=seconds,
         )
-        return [item for document in json_documents(said) for item in _items(document)]
+        return [item for document in json_documents(output) for item in _items(document)]
 
     def delete(
         self,
@@ -183,19 +187,19 @@ class Kubectl:
         grace: int | None = None,
         seconds: float = CALL,
     ) -> None:
-        """Delete one object if it is there; with ``wait`` return once it is gone."""
+        """Delete one object if it exists; with ``wait``, return after it has been removed. ``grace`` is the grace period in seconds."""
         self.run(
             *("delete", kind, name, "--ignore-not-found", f"--wait={'true' if wait else 'false'}"),
-            *_in(namespace),
+            *_namespace(namespace),
             *([f"--grace-period={grace}"] if grace is not None else []),
             seconds=seconds,
         )
 
     def logs(self, pod: str, *, namespace: str, container: str, previous: bool = False, tail: int = -1) -> str:
-        """A container's log; empty when there is none (yet)."""
+        """A container's log; empty when kubectl cannot read it, for example because the container has not started."""
         try:
             return self.run(
-                *("logs", pod, *_in(namespace), "-c", container, f"--tail={tail}"),
+                *("logs", pod, *_namespace(namespace), "-c", container, f"--tail={tail}"),
                 *(["--previous"] if previous else []),
             )
         except KubectlError:
@@ -211,7 +215,7 @@ class Kubectl:
         stdin: str | bytes | None = None,
         seconds: float = CALL,
     ) -> bytes:
-        """Standard output of ``command`` in a container of ``pod``. Raises KubectlError when it fails."""
+        """Standard output of ``command`` in a container of ``pod``. Raises KubectlError when the command fails."""
         return self.run_bytes(
             *self.exec_arguments(pod, command, namespace=namespace, container=container, interactive=stdin is not None),
             stdin=stdin,
@@ -222,9 +226,9 @@ class Kubectl:
     def exec_arguments(
         pod: str, command: Sequence[str], *, namespace: str, container: str = "", interactive: bool = True
     ) -> list[str]:
-        """The arguments of ``kubectl exec``, for who starts it himself."""
-        chosen = ["-c", container] if container else []
-        return ["exec", *(["-i"] if interactive else []), pod, *_in(namespace), *chosen, "--", *command]
+        """The arguments of ``kubectl exec``, for callers that start the process."""
+        selection = ["-c", container] if container else []
+        return ["exec", *(["-i"] if interactive else []), pod, *_namespace(namespace), *selection, "--", *command]
 
     def wait_for(
         self,
@@ -236,10 +240,10 @@ class Kubectl:
         poll: float = POLL,
         stop: Event | None = None,
     ) -> T:
-        """The first answer of ``look`` that is not None (``trivet.toolkit.waiting.eventually``).
+        """The first result of ``look`` that is not None (:func:`trivet.toolkit.waiting.eventually`).
 
-        A KubectlError of ``look`` counts as "not yet": a webhook that is not up, a connection refused. On timeout raises PlatformError with
-        ``status()``, the state and recent output.
+        A KubectlError of ``look`` counts as "not yet": a webhook that is not ready, a refused connection. On timeout raises PlatformError
+        with ``status()``: the last observed state and recent logs.
         """
         return eventually(
             what,
@@ -262,7 +266,7 @@ def find_kubectl(binary: str = "kubectl") -> str:
 
 
 def contexts(kubeconfig: Path | None = None, binary: str = "kubectl") -> list[str]:
-    """The names of the contexts in a kubeconfig (None: where kubectl itself looks); none when there is no kubeconfig."""
+    """The names of the contexts in a kubeconfig (None: kubectl's default); an empty list when there is no kubeconfig."""
     config = ["--kubeconfig", str(kubeconfig)] if kubeconfig else []
     try:
         done = subprocess.run(
@@ -273,15 +277,15 @@ def contexts(kubeconfig: Path | None = None, binary: str = "kubectl") -> list[st
             timeout=CALL,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise PlatformError(f"{binary} does not tell the contexts: {error}") from error
+        raise PlatformError(f"cannot list the contexts of the kubeconfig: {error}") from error
     return done.stdout.split() if done.returncode == 0 else []
 
 
-def _named(arguments: Sequence[str]) -> str:
+def _command(arguments: Sequence[str]) -> str:
     return "kubectl " + " ".join(arguments[:6])
 
 
-def _in(namespace: str) -> list[str]:
+def _namespace(namespace: str) -> list[str]:
     return ["-n", namespace] if namespace else []
 
 
@@ -290,9 +294,9 @@ def _items(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def json_documents(text: str) -> list[dict[str, Any]]:
-    """The JSON documents that follow each other in ``text``."""
-    decoder, found, position = json.JSONDecoder(), [], 0
+    """The JSON objects in ``text``, in order."""
+    decoder, documents, position = json.JSONDecoder(), [], 0
     while (start := text.find("{", position)) >= 0:
         document, position = decoder.raw_decode(text, start)
-        found.append(document)
-    return found
+        documents.append(document)
+    return documents

@@ -1,4 +1,4 @@
-"""One function over many pieces of work in forked processes, results in order. Knows nothing of what the work is."""
+"""Maps a function over items in forked processes, with the results in order."""
 
 from __future__ import annotations
 
@@ -16,32 +16,30 @@ from trivet.host.signals import interruptible, uninterruptible
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-Piece = TypeVar("Piece")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MOST = 8
-"""Processes at once, at most: a container is often allowed fewer processors than it sees."""
+MAX_PROCESSES = 8
+"""Containers often see more processors than their CPU limit lets them use."""
 
 
-def map_in_processes(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Generator[Result, None, None]:
-    """``work`` of every piece, in the order of the pieces.
+def map_in_processes(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
+    """The results of ``work`` for every item, in the order of the items.
 
-    ``work`` is inherited by the processes, so only results need be picklable; what it remembers from piece to piece is
-    not shared. Closing the iterator ends the processes, and they end by themselves when nobody reads them any more.
-    Works in this process where there is one piece or processor, where threads run (a fork would copy their locks), and
-    elsewhere than on Linux (macOS's own libraries do not survive a fork). Raises PlatformError when a process vanishes.
+    The processes inherit ``work``, so only results must be picklable; state that ``work`` keeps between items is not shared. Closing the
+    iterator ends the processes, and they end by themselves when their pipe has no reader. Runs in this process when there is one item or
+    processor, when other threads run (a fork would copy their locks), and on other systems than Linux (macOS's libraries are not
+    fork-safe). Raises PlatformError when a process dies.
     """
-    number = min(len(pieces), len(os.sched_getaffinity(0)), MOST) if sys.platform == "linux" else 1
+    number = min(len(items), len(os.sched_getaffinity(0)), MAX_PROCESSES) if sys.platform == "linux" else 1
     if number < 2 or threading.active_count() > 1:
-        yield from map(work, pieces)
+        yield from map(work, items)
         return
-    yield from _in_processes(work, pieces, number)
+    yield from _in_processes(work, items, number)
 
 
 @uninterruptible
-def _in_processes(
-    work: Callable[[Piece], Result], pieces: Sequence[Piece], number: int
-) -> Generator[Result, None, None]:
+def _in_processes(work: Callable[[Item], Result], items: Sequence[Item], number: int) -> Generator[Result, None, None]:
     from multiprocessing import Pipe, get_context  # loaded where there is something to share
 
     context = get_context("fork")
@@ -49,15 +47,15 @@ def _in_processes(
     try:
         for index in range(number):
             reader, writer = Pipe(duplex=False)
-            worker = context.Process(target=_send, args=(reader, writer, work, pieces[index::number]), daemon=True)
+            worker = context.Process(target=_send, args=(reader, writer, work, items[index::number]), daemon=True)
             worker.start()
             writer.close()
             workers.append((worker, reader))
-        for index in range(len(pieces)):
+        for index in range(len(items)):
             yield _received(workers[index % number][1])
     except EOFError:
         raise PlatformError(
-            "a process that shared the work vanished", remedy="see above, or whether memory ran out"
+            "a worker process died", remedy="see its output above, and check whether the machine ran out of memory"
         ) from None
     finally:
         for worker, reader in workers:
@@ -71,12 +69,12 @@ def _received(reader: Connection) -> Any:
     return reader.recv()
 
 
-def _send(reader: Connection, writer: Connection, work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> None:
-    # Ctrl-C and hanging up reach every process of a terminal: the parent answers them, and ends this one.
+def _send(reader: Connection, writer: Connection, work: Callable[[Item], Result], items: Sequence[Item]) -> None:
+    # Ctrl-C and a closed terminal signal every process of the terminal; the parent handles them and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     reader.close()
     with suppress(BrokenPipeError):
-        for piece in pieces:
-            writer.send(work(piece))
+        for item in items:
+            writer.send(work(item))

@@ -1,7 +1,7 @@
-"""A copy of those parts of trivet that role environments import, without any of its dependencies.
+"""Copies the parts of trivet that role environments import, without its dependencies.
 
-A copy, because it is then the same whether trivet is installed from a wheel or from a checkout, and because a role must see nothing
-else of the environment that trivet itself is installed in.
+A copy is the same for an installation from a wheel and from a checkout, and a role sees nothing else of the environment that trivet is
+installed in.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ PARTS = {
     "trivet.fixtures.jobs": ("*.py",),
     "trivet.fixtures.pipelines": ("*.py",),
 }
-"""Package → the files of it that are copied."""
+"""Package → glob patterns of the files to copy."""
 
 
 def stage(root: Path) -> Path:
-    """Copy the parts to ``root``, which goes on ``PYTHONPATH``, and return it."""
+    """Copy the parts to ``root``, a folder for ``PYTHONPATH``, and return it."""
     for package, patterns in PARTS.items():
         target = root.joinpath(*package.split("."))
         target.mkdir(parents=True)

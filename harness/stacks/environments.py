@@ -1,4 +1,4 @@
-"""Making a role real: a Python environment built from the role's lock, once, and found again by what is in the lock."""
+"""Builds the Python environments of roles, each once from the role's lock; the content of the lock decides the folder in the cache."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from trivet.model.stack import Role
 from trivet.stacks.uv import TIMEOUT, run_uv
 
 MARKER = "trivet-environment.json"
-"""Written last into an environment; one without it is half-made."""
+"""The file that is written last; an environment without it is incomplete."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoleEnvironment:
-    """A role's environment: its interpreter, its folder, whether this call built it, and how long this call took."""
+    """A role's environment: its interpreter, its folder, whether this call built it, and how many seconds this call took."""
 
     python: Path
     folder: Path
@@ -39,38 +39,38 @@ class RoleEnvironment:
 
 
 def cache_directory() -> Path:
-    """Where trivet keeps what can be made again: ``TRIVET_CACHE``, or the user's cache directory.
+    """The folder for files that can be created again: ``TRIVET_CACHE``, or ``trivet`` in the user's cache directory.
 
-    Raises UsageError for a path that the software under test cannot live in: KFP's local runner writes the interpreter's path
-    unquoted into a shell script (kfp 2.17, ``local/subprocess_task_handler.py``), and MLflow and KServe read paths as URIs.
+    Raises UsageError for a path with characters that the software under test cannot handle: KFP's local runner writes the interpreter's
+    path unquoted into a shell script (kfp 2.17, ``local/subprocess_task_handler.py``), and MLflow and KServe read paths as URIs.
     """
-    chosen = os.environ.get("TRIVET_CACHE")
-    folder = Path(chosen).expanduser().absolute() if chosen else _user_cache() / "trivet"
-    if unfit := sorted(set(re.findall(r"[^\w/.,+@=~-]", str(folder)))):
+    configured = os.environ.get("TRIVET_CACHE")
+    folder = Path(configured).expanduser().absolute() if configured else _user_cache() / "trivet"
+    if invalid := sorted(set(re.findall(r"[^\w/.,+@=~-]", str(folder)))):
         raise UsageError(
-            f"the cache directory {str(folder)!r} cannot be used: its path holds {' and '.join(map(repr, unfit))}, "
-            "which would break shell scripts of KFP and URIs of MLflow and KServe",
-            remedy="set TRIVET_CACHE to a directory whose path has letters, digits and -._+@=~, only",
+            f"cannot use the cache directory {str(folder)!r}: its path contains {' and '.join(map(repr, invalid))}, "
+            "which breaks shell scripts of KFP and URIs of MLflow and KServe",
+            remedy="set TRIVET_CACHE to a directory whose path has only letters, digits and -._+@=~,",
         )
     return folder
 
 
 def _user_cache() -> Path:
-    # As the XDG base directory specification has it, which ignores relative paths; platformdirs would bring a pytest plugin along.
-    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    usual = "Library/Caches" if sys.platform == "darwin" else ".cache"
-    return chosen if chosen.is_absolute() else Path.home() / usual
+    # The XDG base directory specification ignores relative paths. The package platformdirs is not used, because it has a pytest plugin.
+    configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    default = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    return configured if configured.is_absolute() else Path.home() / default
 
 
 def build_environment(
     role: Role, *, progress: Callable[[str], None] = lambda _: None, stop: threading.Event | None = None
 ) -> RoleEnvironment:
-    """The environment of ``role``, built now unless one from the same lock and Python is there.
+    """The environment of ``role``, built now unless the cache has one from the same lock and Python version.
 
-    Safe to call from several threads and processes at once: one builds, the others wait. An environment that was left half-made
-    is built anew. ``progress`` gets a sentence when there is something to wait for. Raises PlatformError, with the remedy,
-    when it cannot be built: registry, disk, interpreter, or a file that does not have the lock's hash; then nothing of it is left.
-    Setting ``stop`` makes it raise soon; without it, a signal that ends the process does.
+    Safe to call from several threads and processes at once: one builds, the others wait. An incomplete environment is built again.
+    ``progress`` gets a sentence before a long wait. Raises PlatformError with a remedy when the build fails (registry, disk, interpreter,
+    or a file whose hash is not in the lock); the incomplete environment is then deleted. Setting ``stop`` stops the build, which then
+    raises PlatformError; without it, a signal that ends this process does.
     """
     started = time.monotonic()
     folder = environment_folder(role)
@@ -80,7 +80,7 @@ def build_environment(
             built = _build_once(role, folder, progress, stop or ENDING)
         except OSError as error:
             raise PlatformError(
-                f"could not make the environment of {_name(role)} in {folder}: {error}",
+                f"cannot build the environment of {_name(role)} in {folder}: {error}",
                 remedy="free some disk space, or set TRIVET_CACHE to a writable directory on another disk",
             ) from error
     return RoleEnvironment(python=_python(folder), folder=folder, built=built, seconds=time.monotonic() - started)
@@ -91,28 +91,28 @@ def environments() -> list[Path]:
     return [folder for folder in _folders() if _complete(folder)]
 
 
-def half_made() -> list[Path]:
-    """The folders of environments that were being built when their builder was killed. One that is being built now is not."""
+def incomplete_environments() -> list[Path]:
+    """The folders of environments whose build was interrupted. Environments that are being built now are not included."""
     return [folder for folder in _folders() if not _complete(folder) and not _being_built(folder)]
 
 
-def remove(folder: Path) -> None:
-    """Delete an environment of the cache, complete or half-made, waiting for its builder if there is one."""
+def remove_environment(folder: Path) -> None:
+    """Delete an environment, complete or incomplete, from the cache; waits while another process builds it."""
     with FileLock(_lock_file(folder), timeout=TIMEOUT):
         _clear(folder)
 
 
 def find_python(version: str) -> Path:
-    """The interpreter of Python ``version`` that environments would be made with, found on this machine.
+    """The interpreter of Python ``version`` on this machine that environments are built with.
 
-    Raises PlatformError when there is none. Building would then have uv fetch one, which not every network allows.
+    Raises PlatformError when there is none; a build would then let uv download one, which not every network allows.
     """
     return Path(run_uv(["python", "find", "--no-project", version], what=f"find Python {version}").strip())
 
 
 def uv_version() -> str:
-    """What uv says of its version. Raises PlatformError when there is no uv."""
-    return run_uv(["--version"], what="ask uv for its version").strip()
+    """The output of ``uv --version``. Raises PlatformError when uv is not installed."""
+    return run_uv(["--version"], what="get the version of uv").strip()
 
 
 def _build_once(role: Role, folder: Path, progress: Callable[[str], None], stop: threading.Event) -> bool:
@@ -121,7 +121,7 @@ def _build_once(role: Role, folder: Path, progress: Callable[[str], None], stop:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        progress(f"waiting for another run that is building {_name(role)}")
+        progress(f"waiting for another run that builds {_name(role)}")
         _await(lock, role, stop)
     try:
         if _complete(folder):
@@ -151,8 +151,8 @@ def _await(lock: FileLock, role: Role, stop: threading.Event) -> None:
                 ) from None
             if time.monotonic() > deadline:
                 raise PlatformError(
-                    f"another process has been building {_name(role)} for {TIMEOUT:.0f} s",
-                    remedy="see what holds " + lock.lock_file,
+                    f"timed out after {TIMEOUT:.0f} s waiting for another process to build {_name(role)}",
+                    remedy=f"find the process that holds {lock.lock_file}",
                 ) from None
 
 
@@ -160,7 +160,7 @@ def _build(role: Role, folder: Path, stop: threading.Event) -> None:
     started = time.monotonic()
     run_uv(
         ["venv", "--quiet", "--no-project", "--python", role.python, str(folder)],
-        what=f"make an environment with Python {role.python} for {_name(role)}",
+        what=f"create an environment with Python {role.python} for {_name(role)}",
         stop=stop,
     )
     sync = [
@@ -181,12 +181,12 @@ def _build(role: Role, folder: Path, stop: threading.Event) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Delete ``folder``, of which the caller holds the lock. The uv of a killed builder may still be writing into it: end that first."""
+    """Delete ``folder``; the caller holds its lock. Processes of uv that still write to it, left by a killed run, are ended first."""
     if not folder.exists():
         return
     (folder / MARKER).unlink(missing_ok=True)
     for process in psutil.process_iter(["name", "cmdline"]):
-        if process.info["name"] == "uv" and any(str(folder) in word for word in process.info["cmdline"] or ()):
+        if process.info["name"] == "uv" and any(str(folder) in part for part in process.info["cmdline"] or ()):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
                 process.wait(timeout=10)
@@ -194,7 +194,7 @@ def _clear(folder: Path) -> None:
 
 
 def environment_folder(role: Role) -> Path:
-    """Named by everything that decides what is in it, so that roles with one lock share one environment."""
+    """The folder of a role's environment. Its name is a digest of everything that decides the content: equal locks share an environment."""
     parts = (role.lock.read_bytes(), role.python.encode(), sys.platform.encode(), platform.machine().encode())
     digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
     return _home() / digest[:24]

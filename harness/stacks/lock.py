@@ -1,4 +1,4 @@
-"""Locking a stack: each role's requirements resolved into pins with hashes, and what is known of KServe's API generated anew."""
+"""Locks a stack: resolves each role's requirements into pins with hashes, and generates the fields of KServe's API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trivet.stacks.uv import run_uv
 
 @dataclass(frozen=True, kw_only=True)
 class LockChange:
-    """A pin that is another than before. ``before`` is empty for a new package, ``after`` for one that is gone."""
+    """A changed pin. ``before`` is empty for a new package, ``after`` for a removed one."""
 
     role: str
     package: str
@@ -34,11 +34,11 @@ def lock_stack(
     *,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[LockChange]:
-    """Resolve the roles of the stack in ``stack_folder`` (all, or those named) and write their locks; say which pins changed.
+    """Resolve the roles of the stack in ``stack_folder`` (all, or ``roles``), write their locks and return the changed pins.
 
-    ``cutoff`` (YYYY-MM-DD: nothing published after that day is taken) replaces the one of those roles in ``stack.toml``. The
-    locks hold for every platform, and no registry's address. With the role ``sdk``, ``kserve_api.json`` is generated too. Nothing
-    is written unless every role resolves. Raises UsageError for wrong input, PlatformError with uv's words otherwise.
+    ``cutoff`` (YYYY-MM-DD: packages published after that day are excluded) replaces the cut-off dates of those roles in ``stack.toml``.
+    Locks are valid for every platform and contain no registry URL. With the role ``sdk``, ``kserve_api.json`` is generated too. Nothing is
+    written unless every role resolves. Raises UsageError for invalid input, PlatformError with uv's output when uv fails.
     """
     settings = read_table(stack_folder)["roles"]
     chosen = tuple(roles or settings)
@@ -66,7 +66,7 @@ def lock_stack(
 
 
 def resolve(role: str, settings: Mapping[str, Any], cutoff: str, stack: str) -> str:
-    """The text of a lock for a role's ``requires`` under its ``constraints``, python and ``cutoff``."""
+    """The text of a lock for a role's ``requires``, under its ``constraints``, Python version and ``cutoff``."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for name, lines in (("requires", settings["requires"]), ("constraints", settings.get("constraints", []))):
@@ -83,14 +83,14 @@ def resolve(role: str, settings: Mapping[str, Any], cutoff: str, stack: str) -> 
         )
     if address := re.search(r"\S+://\S+", text):
         raise UsageError(
-            f"the {role} of stack {stack} would be locked to an address, {address[0]}",
-            remedy="require published versions by `name==version`; where they come from is up to each machine's settings of uv",
+            f"cannot lock the {role} of stack {stack} to a URL, {address[0]}",
+            remedy="require published versions with `name==version`; each machine's settings of uv decide on the registry",
         )
     return text
 
 
 def with_cutoff(description: str, cutoff: str, roles: Sequence[str]) -> str:
-    """``stack.toml``'s text with another cut-off date in the tables of ``roles``; everything else, comments included, stays."""
+    """The text of ``stack.toml`` with another cut-off date in the tables of ``roles``; everything else, including comments, is kept."""
     lines = description.splitlines(keepends=True)
     table = ""
     for number, line in enumerate(lines):
@@ -103,11 +103,11 @@ def with_cutoff(description: str, cutoff: str, roles: Sequence[str]) -> str:
 
 def _check_day(cutoff: str) -> None:
     try:
-        well = date.fromisoformat(cutoff).isoformat() == cutoff
+        valid = date.fromisoformat(cutoff).isoformat() == cutoff
     except ValueError:
-        well = False
-    if not well:
-        raise UsageError(f"cut-off {cutoff!r} is not a day", remedy="write it as YYYY-MM-DD, such as 2024-11-15")
+        valid = False
+    if not valid:
+        raise UsageError(f"cut-off {cutoff!r} is not a date", remedy="write it as YYYY-MM-DD, such as 2024-11-15")
 
 
 def _changes(role: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[LockChange]:
@@ -119,7 +119,7 @@ def _changes(role: str, before: Mapping[str, str], after: Mapping[str, str]) -> 
 
 
 def _api(settings: Mapping[str, Any], lock_text: str, stack_folder: Path, progress: Callable[[str], None]) -> str:
-    """``kserve_api.json`` by the lock that is about to be written."""
+    """``kserve_api.json`` for a lock that is not written yet."""
     with tempfile.TemporaryDirectory() as scratch:
         lock = Path(scratch) / stack_folder.name / f"{SDK}.lock"
         lock.parent.mkdir()
@@ -136,17 +136,17 @@ def _api(settings: Mapping[str, Any], lock_text: str, stack_folder: Path, progre
 
 
 def _write(texts: Mapping[Path, str]) -> None:
-    """All files or none, as far as a file system can: every text is on disk before the first one takes its place."""
-    fresh = {file: file.with_name(f".{file.name}.fresh") for file in texts}
+    """Write all files or none, as far as the file system allows: every text is on disk before the first file is replaced."""
+    unfinished = {file: file.with_name(f".{file.name}.unfinished") for file in texts}
     try:
         for file, text in texts.items():
-            fresh[file].write_text(text, encoding="utf-8")
+            unfinished[file].write_text(text, encoding="utf-8")
         for file in texts:
-            fresh[file].replace(file)
+            unfinished[file].replace(file)
     except OSError as error:
         raise PlatformError(
-            f"could not write the locks: {error}", remedy="lock a copy of the stack in a folder that is yours to write"
+            f"cannot write the locks: {error}", remedy="lock a copy of the stack in a folder that you can write to"
         ) from error
     finally:
-        for file in fresh.values():
+        for file in unfinished.values():
             file.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""A platform: what a cluster consists of beside the roles of a stack, read from its folder. Builds and installs nothing.
+"""Reads a platform, everything of a cluster except the roles of a stack, from its folder. Builds and installs nothing.
 
-``platform.toml`` may name another one in ``include``: its tables are merged under ours, its lists come first. ``install.toml`` beside it
-holds further tables of the same platform. Each part of the table is compared with a shape where it is used: ``images.recipes`` for images,
-the kind target for the installation.
+``platform.toml`` may include another platform (``include``): tables are merged, the including file has priority, and lists are appended to
+the included ones. ``install.toml`` in the same folder has further tables. Each part of the table is validated where it is used: images in
+``provision.images.recipes``, the installation in ``provision.kind.steps``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHIPPED = "trivet.fixtures"
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """A platform's merged table, and the digest over every file of its folder and of those that it includes."""
+    """A platform's merged table, and the digest over every file of its folder and of the folders that it includes."""
 
     name: str
     folder: Path
@@ -33,21 +33,21 @@ class Platform:
 
 
 def shipped_platforms() -> list[str]:
-    """The names of the platforms that come with trivet and can be a stack's."""
+    """The names of the platforms that are shipped with trivet and that a stack can name."""
     return sorted(
         file.parent.name for file in _shipped_folder().glob(f"*/{PLATFORM_FILE}") if file.parent.name != "common"
     )
 
 
 def load_platform(stack: Stack) -> Platform:
-    """The platform that ``stack`` names: a shipped one, or a folder relative to the stack's own.
+    """The platform that ``stack`` names: a shipped one, or a folder relative to the stack's folder.
 
     Raises UsageError when the stack names none, when there is no such platform, and for a ``platform.toml`` that does not parse.
     """
     if not stack.platform:
         raise UsageError(
-            f"stack {stack.name} has no platform, so no cluster can be made for it",
-            remedy=f'write `platform = "NAME"` into its stack.toml, one of: {", ".join(shipped_platforms())}',
+            f"stack {stack.name} has no platform, so no cluster can be created for it",
+            remedy=f'add `platform = "NAME"` to its stack.toml, with one of: {", ".join(shipped_platforms())}',
         )
     if stack.platform in shipped_platforms():
         return read_platform(_shipped_folder() / stack.platform)
@@ -56,12 +56,12 @@ def load_platform(stack: Stack) -> Platform:
         return read_platform(folder)
     error = unknown("platform", stack.platform, shipped_platforms())
     raise UsageError(
-        f"stack {stack.name}: {error.message}", remedy=f"{error.remedy}, or name a folder with a {PLATFORM_FILE} in it"
+        f"stack {stack.name}: {error.message}", remedy=f"{error.remedy}, or name a folder with a {PLATFORM_FILE}"
     )
 
 
 def common_platform() -> Platform:
-    """What all shipped platforms share."""
+    """The platform that all shipped platforms include."""
     return read_platform(_shipped_folder() / "common")
 
 
@@ -70,19 +70,19 @@ def read_platform(folder: Path) -> Platform:
     folder = folder.resolve()
     digest = hashlib.sha256()
     table: dict[str, Any] = {}
-    for one, content in reversed(list(_chain(folder))):
-        table = _merged(table, _with_places(content, one))
+    for one, content in reversed(list(_include_chain(folder))):
+        table = _merged(table, _with_module_folders(content, one))
         for file in sorted(path for path in one.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
             line = f"{one.name}/{file.relative_to(one)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
             digest.update(line.encode())
     return Platform(name=folder.name, folder=folder, table=table, digest=digest.hexdigest())
 
 
-def _chain(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """``folder`` and what it includes, each with its own table."""
-    seen: set[Path] = set()
-    while folder not in seen:
-        seen.add(folder)
+def _include_chain(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """``folder`` and the folders that it includes, each with its own table."""
+    visited: set[Path] = set()
+    while folder not in visited:
+        visited.add(folder)
         content = _parsed(folder / PLATFORM_FILE)
         if (folder / INSTALL_FILE).is_file():
             content = _merged(content, _parsed(folder / INSTALL_FILE))
@@ -91,33 +91,33 @@ def _chain(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         if not included:
             return
         folder = (folder / str(included)).resolve()
-    raise UsageError(f"{folder / PLATFORM_FILE} includes itself", remedy="take `include` out of one of them")
+    raise UsageError(f"{folder / PLATFORM_FILE} includes itself", remedy="remove `include` from one of the files")
 
 
 def _parsed(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not TOML: {error}", remedy="mend that line; see https://toml.io") from error
+        raise UsageError(f"{file}: invalid TOML: {error}", remedy="correct that line; see https://toml.io") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}", remedy="it must be a TOML file in UTF-8") from error
+        raise UsageError(f"cannot read {file}: {error}", remedy="provide a TOML file in UTF-8") from error
 
 
-def _with_places(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Go modules know the folder that they lie in, whoever includes them."""
+def _with_module_folders(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The table with absolute folders of Go modules, which are relative to the file that declares them."""
     for name, module in table.get("go", {}).items():
         module["folder"] = str((folder / module.get("folder", f"go/{name}")).resolve())
     return table
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
+def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in override.items():
         match merged.get(key), value:
-            case dict() as ours, dict():
-                merged[key] = _merged(ours, value)
-            case list() as ours, list():
-                merged[key] = [*ours, *value]
+            case dict() as current, dict():
+                merged[key] = _merged(current, value)
+            case list() as current, list():
+                merged[key] = [*current, *value]
             case _:
                 merged[key] = value
     return merged

@@ -1,4 +1,4 @@
-"""Reading a stack from its folder: ``stack.toml``, one lock per role, ``kserve_api.json``. Resolves and installs nothing."""
+"""Reads a stack from its folder: ``stack.toml``, one lock per role, ``kserve_api.json``. Resolves and installs nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from trivet.errors import UsageError, unknown
 from trivet.model.stack import Role, Stack
-from trivet.stacks.layout import STACK, deviations
+from trivet.stacks.schema import STACK, schema_errors
 
 STACK_FILE = "stack.toml"
 API_FILE = "kserve_api.json"
@@ -24,14 +24,14 @@ _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>[^\s;\
 
 
 def shipped_stacks() -> list[str]:
-    """The names of the stacks that come with trivet."""
+    """The names of the stacks that are shipped with trivet."""
     return sorted(file.parent.name for file in _shipped_folder().glob(f"*/{STACK_FILE}"))
 
 
 def stack_folder(name_or_path: str) -> Path:
-    """The folder of a shipped stack, or of a stack of the user's own given by its folder or its ``stack.toml``.
+    """The folder of a shipped stack, given by name, or of a user's stack, given by its folder or its ``stack.toml``.
 
-    Raises UsageError, listing the shipped stacks, when there is no such stack.
+    Raises UsageError, with the shipped stacks, when there is no such stack.
     """
     if name_or_path in shipped_stacks():
         return _shipped_folder() / name_or_path
@@ -41,25 +41,24 @@ def stack_folder(name_or_path: str) -> Path:
         return folder
     if folder.is_dir():
         raise UsageError(
-            f"{folder} is not a stack: there is no {STACK_FILE} in it",
-            remedy=f"add one; copy it from {_shipped_folder()}",
+            f"{folder} is not a stack: it has no {STACK_FILE}",
+            remedy=f"add one, for example a copy from {_shipped_folder()}",
         )
     error = unknown("stack", name_or_path, shipped_stacks())
     raise UsageError(error.message, remedy=f"{error.remedy}, or give the path of a folder with a {STACK_FILE}")
 
 
 def load_stack(name_or_path: str) -> Stack:
-    """The stack called ``name_or_path``, or the one in that folder or ``stack.toml``.
+    """The stack with this name, folder or ``stack.toml``.
 
-    Raises UsageError for an unknown stack, a ``stack.toml`` that does not parse or does not have the shape of one, and a lock
-    that is missing or not a lock.
+    Raises UsageError for an unknown stack, an invalid ``stack.toml``, and a missing or invalid lock.
     """
     folder = stack_folder(name_or_path)
     table = read_table(folder)
     roles = {name: _role(name, settings, folder) for name, settings in table["roles"].items()}
     api = folder / API_FILE
     if not api.is_file():
-        raise UsageError(f"{folder.name} has no {API_FILE}", remedy=f"trivet stack lock {name_or_path}")
+        raise UsageError(f"{folder.name} has no {API_FILE}", remedy=f"generate it: trivet stack lock {name_or_path}")
     return Stack(
         name=folder.resolve().name,
         title=table["title"],
@@ -74,28 +73,28 @@ def load_stack(name_or_path: str) -> Stack:
 
 
 def read_table(folder: Path) -> Mapping[str, Any]:
-    """``stack.toml`` of ``folder`` as a table that has been compared with :data:`trivet.stacks.layout.STACK`."""
+    """``stack.toml`` of ``folder`` as a table, checked against :data:`trivet.stacks.schema.STACK`. Raises UsageError when it is invalid."""
     file = folder / STACK_FILE
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(
-            f"{_place(file, str(error))}: not TOML: {error}", remedy="mend that line; see https://toml.io"
+            f"{_location(file, str(error))}: invalid TOML: {error}", remedy="correct that line; see https://toml.io"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}", remedy="it must be a TOML file in UTF-8") from error
-    if wrong := list(deviations(table, STACK)):
+        raise UsageError(f"cannot read {file}: {error}", remedy="provide a TOML file in UTF-8") from error
+    if errors := list(schema_errors(table, STACK)):
         raise UsageError(
-            "\n".join(f"{file}: {sentence}" for sentence in wrong),
+            "\n".join(f"{file}: {sentence}" for sentence in errors),
             remedy=f"compare it with a shipped one, {_shipped_folder() / 'current' / STACK_FILE}",
         )
     return table
 
 
 def read_pins(lock: Path, python: str) -> dict[str, str]:
-    """Normalised distribution name → version, for the lines of a hashed lock that hold on this machine under ``python``.
+    """Normalised distribution name → version, for the lines of a hashed lock that apply to this machine and the Python version ``python``.
 
-    Raises UsageError, with the line, for anything in it that is not a pinned version.
+    Raises UsageError, with the line, for a line that is not a pinned version.
     """
     try:
         return pins_of(lock.read_text(encoding="utf-8"), python, lock)
@@ -103,14 +102,16 @@ def read_pins(lock: Path, python: str) -> dict[str, str]:
         stack = lock.parent
         raise UsageError(
             f"role {lock.stem!r} of stack {stack.name!r} has no lock: {lock} does not exist",
-            remedy=f"trivet stack lock {stack}",
+            remedy=f"create it: trivet stack lock {stack}",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{lock} cannot be read: {error}", remedy=f"trivet stack lock {lock.parent}") from error
+        raise UsageError(
+            f"cannot read {lock}: {error}", remedy=f"create it again: trivet stack lock {lock.parent}"
+        ) from error
 
 
 def pins_of(text: str, python: str, lock: Path) -> dict[str, str]:
-    """:func:`read_pins` of a lock's text; ``lock`` is only named in errors."""
+    """:func:`read_pins` for a lock's text; ``lock`` is used in errors only."""
     pins: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith(("#", "--hash=")):
@@ -119,7 +120,7 @@ def pins_of(text: str, python: str, lock: Path) -> dict[str, str]:
         if pin is None:
             raise UsageError(
                 f"{lock}:{number}: {line.strip()!r} is not a pin, expected `name==version`",
-                remedy=f"locks are generated: trivet stack lock {lock.parent}",
+                remedy=f"generate the lock again: trivet stack lock {lock.parent}",
             )
         if pin["marker"] is None or Marker(pin["marker"]).evaluate(_marker_environment(python)):
             pins[canonicalize_name(pin["name"])] = pin["version"]
@@ -154,7 +155,7 @@ def _digest(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _place(file: Path, message: str) -> str:
+def _location(file: Path, message: str) -> str:
     line = re.search(r"at line (\d+)", message)
     return f"{file}:{line[1]}" if line else str(file)
 

@@ -1,6 +1,6 @@
-"""Run by file name inside a stack's sdk environment: writes the fields of KServe's API as the KServe SDK's models declare them.
+"""A script for a stack's sdk environment: writes the fields of KServe's API as the models of the KServe SDK declare them.
 
-Usage: ``python sdk_fields.py OUTPUT.json``. Needs nothing of trivet, and the packages ``kserve`` and ``kubernetes``.
+Usage: ``python sdk_fields.py OUTPUT.json``. Needs the packages ``kserve`` and ``kubernetes``, and nothing of trivet.
 """
 
 import importlib
@@ -13,20 +13,20 @@ from typing import Any
 
 ROOT = "V1beta1InferenceService"
 _QUALIFIED = re.compile(r"K8sIoApi(?:Apps|Autoscaling|Core)(?=V\d)")
-"""kserve's models refer to Kubernetes types by their Go package (``K8sIoApiAppsV1DeploymentStrategy``), kubernetes' models do not."""
+"""The models of kserve refer to Kubernetes types by their Go package (``K8sIoApiAppsV1DeploymentStrategy``); those of kubernetes do not."""
 
 
-def described_type(declared: str) -> str:
-    """A model's type string in one notation: ``list[T]``, ``dict(str, T)`` or a name. (kubernetes >= 34 writes ``Dict[str, T]``.)"""
-    if of := re.fullmatch(r"[Ll]ist\[(.+)\]", declared):
-        return f"list[{described_type(of[1])}]"
-    if of := re.fullmatch(r"[Dd]ict[\[(](\w+), ?(.+)[\])]", declared):
-        return f"dict({of[1]}, {described_type(of[2])})"
+def normalised_type(declared: str) -> str:
+    """A model's type string, normalised to ``list[T]``, ``dict(str, T)`` or a name. (kubernetes >= 34 writes ``Dict[str, T]``.)"""
+    if match := re.fullmatch(r"[Ll]ist\[(.+)\]", declared):
+        return f"list[{normalised_type(match[1])}]"
+    if match := re.fullmatch(r"[Dd]ict[\[(](\w+), ?(.+)[\])]", declared):
+        return f"dict({match[1]}, {normalised_type(match[2])})"
     return _QUALIFIED.sub("", declared)
 
 
 def reachable(packages: list[Any], root: str) -> dict[str, dict[str, str]]:
-    """Type name → JSON field name → type, for every model that can be reached from ``root``; types without a model are left out."""
+    """Type name → JSON field name → type, for every model that ``root`` refers to, directly or not; types without a model are omitted."""
     types: dict[str, dict[str, str]] = {}
     waiting = [root]
     while waiting:
@@ -35,7 +35,7 @@ def reachable(packages: list[Any], root: str) -> dict[str, dict[str, str]]:
         if name in types or model is None:
             continue
         types[name] = {
-            model.attribute_map[attribute]: described_type(declared)
+            model.attribute_map[attribute]: normalised_type(declared)
             for attribute, declared in model.openapi_types.items()
         }
         waiting.extend(word for declared in types[name].values() for word in re.findall(r"[A-Z]\w+", declared))

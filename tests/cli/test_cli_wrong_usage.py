@@ -41,7 +41,7 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
         ("run --format nope", "choose one of: github, html, json, junit, sarif"),
         ("lint --format nope .", "choose one of: github, html, json, junit, sarif"),
         ("lint --contract serving.* .", "choose one of: "),
-        ("stack lock current --cutoff tomorrow", "cut-off 'tomorrow' is not a day"),
+        ("stack lock current --cutoff tomorrow", "cut-off 'tomorrow' is not a date"),
         ("stack lock current --role nope", "choose one of: initializer, runtime, sdk, tracking, trainer"),
         ("lint -", "/dev/stdin"),
         (
@@ -119,7 +119,7 @@ def test_a_stack_of_ones_own_is_named_by_folder_or_file(stack: Path) -> None:
 
 def test_a_stack_that_is_no_toml_names_the_line(stack: Path) -> None:
     (stack / "stack.toml").write_text("title = 'x'\n[[[\n")
-    assert "stack.toml:2: not TOML" in refused("plan", "--stack", stack)
+    assert "stack.toml:2: invalid TOML" in refused("plan", "--stack", stack)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_stack_without_locks_says_how_to_make_them(stack: Path, command: str) 
     for lock in stack.glob("*.lock"):
         lock.unlink()
     name, *rest = command.split()
-    assert f"remedy: trivet stack lock {stack}" in refused(name, "--stack", stack, *rest)
+    assert f"remedy: create it: trivet stack lock {stack}" in refused(name, "--stack", stack, *rest)
 
 
 def test_a_lock_that_is_none_names_the_line(stack: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_lock_that_is_none_names_the_line(stack: Path) -> None:
 
 
 def test_a_folder_that_is_no_stack_says_what_is_missing(tmp_path: Path) -> None:
-    assert "there is no stack.toml in it" in refused("plan", "--stack", tmp_path)
+    assert "it has no stack.toml" in refused("plan", "--stack", tmp_path)
 
 
 @pytest.mark.parametrize("command", ["run", "lint x.yaml"])
@@ -196,7 +196,7 @@ def test_what_may_not_be_touched_is_said(here: Path) -> None:
 def test_a_cache_path_that_breaks_the_software_is_refused(tmp_path: Path, command: str, path: str) -> None:
     said = run(command, TRIVET_CACHE=str(tmp_path / path))
     assert said.code == 3
-    assert "cannot be used: its path holds" in said.err
+    assert "cannot use the cache directory" in said.err
     assert "remedy: set TRIVET_CACHE to" in said.err
     assert not (tmp_path / path).exists()
 

@@ -18,7 +18,13 @@ import pytest
 
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
-from trivet.stacks.environments import MARKER, build_environment, environments, half_made, remove
+from trivet.stacks.environments import (
+    MARKER,
+    build_environment,
+    environments,
+    incomplete_environments,
+    remove_environment,
+)
 from trivet.stacks.kserve_api import generate_api, load_api
 from trivet.stacks.lock import LockChange, lock_stack, resolve
 from trivet.stacks.read import load_stack, stack_folder
@@ -82,7 +88,7 @@ def test_an_environment_holds_the_lock_and_is_built_once(role: Role) -> None:
     assert second.seconds < 0.1
     assert six_version(first.python) == "1.16.0"
     assert environments() == [first.folder]
-    assert half_made() == []
+    assert incomplete_environments() == []
     assert list(first.folder.rglob("__pycache__/six.*.pyc")), "compiled beforehand, not by the first import"
 
 
@@ -100,12 +106,12 @@ def test_an_environment_left_half_made_is_found_and_built_anew(role: Role) -> No
     environment = build_environment(role)
     (environment.folder / MARKER).unlink()
     shutil.rmtree(next(environment.folder.rglob("six-*.dist-info")))
-    assert half_made() == [environment.folder]
+    assert incomplete_environments() == [environment.folder]
     assert environments() == []
     again = build_environment(role)
     assert again.built
     assert six_version(again.python) == "1.16.0"
-    assert half_made() == []
+    assert incomplete_environments() == []
 
 
 def test_an_environment_without_its_interpreter_is_built_anew(role: Role) -> None:
@@ -116,9 +122,9 @@ def test_an_environment_without_its_interpreter_is_built_anew(role: Role) -> Non
 
 def test_a_removed_environment_is_gone(role: Role) -> None:
     folder = build_environment(role).folder
-    remove(folder)
+    remove_environment(folder)
     assert not folder.exists()
-    assert environments() == half_made() == []
+    assert environments() == incomplete_environments() == []
 
 
 REALISE = """
@@ -155,7 +161,7 @@ def test_a_builder_killed_in_the_middle_leaves_nothing_that_the_next_one_trips_o
         time.sleep(0.002)
     os.killpg(builder.pid, signal.SIGKILL)
     builder.wait(timeout=10)
-    assert len(half_made()) == 1
+    assert len(incomplete_environments()) == 1
     environment = build_environment(role)
     assert environment.built
     assert six_version(environment.python) == "1.16.0"
@@ -186,8 +192,8 @@ def test_an_environment_that_is_being_built_is_not_half_made(role: Role) -> None
     folder = build_environment(role).folder
     (folder / MARKER).unlink()
     with FileLock(f"{folder}.lock"):
-        assert half_made() == []
-    assert half_made() == [folder]
+        assert incomplete_environments() == []
+    assert incomplete_environments() == [folder]
 
 
 def test_a_wrong_hash_is_refused_with_the_remedy_and_leaves_nothing(tmp_path: Path, tiny_lock: str) -> None:
@@ -199,7 +205,7 @@ def test_a_wrong_hash_is_refused_with_the_remedy_and_leaves_nothing(tmp_path: Pa
         build_environment(tiny_role(tmp_path / "tiny", wrong))
     assert "trivet stack lock" in error.value.remedy
     assert environments() == []
-    assert half_made() == []
+    assert incomplete_environments() == []
 
 
 @pytest.mark.usefixtures("no_registry")
@@ -222,7 +228,7 @@ def test_a_build_ends_soon_when_it_is_told_to(role: Role, tmp_path: Path, monkey
             stop.set()
             with pytest.raises(PlatformError, match="the run is stopping"):
                 building.result(timeout=5)
-    assert half_made() == []
+    assert incomplete_environments() == []
 
 
 def test_a_python_that_is_not_there_is_told(tmp_path: Path, tiny_lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +241,7 @@ def test_a_python_that_is_not_there_is_told(tmp_path: Path, tiny_lock: str, monk
 def test_a_cache_that_cannot_be_written_is_told(role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "file"))
-    with pytest.raises(PlatformError, match="could not make the environment of the trainer of stack tiny") as error:
+    with pytest.raises(PlatformError, match="cannot build the environment of the trainer of stack tiny") as error:
         build_environment(role)
     assert "TRIVET_CACHE" in error.value.remedy
 
@@ -284,7 +290,7 @@ def test_requirements_that_contradict_each_other_leave_everything_as_it_was(tiny
         encoding="utf-8",
     )
     before = contents(tiny_stack)
-    with pytest.raises(PlatformError, match="could not resolve the trainer of stack mine as of 2024-12-31") as error:
+    with pytest.raises(PlatformError, match="cannot resolve the trainer of stack mine as of 2024-12-31") as error:
         lock_stack(tiny_stack, cutoff="2024-12-31", roles=["tracking", "trainer"])
     assert "six==1.15.0" in error.value.message
     assert "stack.toml" in error.value.remedy
@@ -293,7 +299,7 @@ def test_requirements_that_contradict_each_other_leave_everything_as_it_was(tiny
 
 @pytest.mark.usefixtures("no_registry")
 def test_locking_without_a_registry_is_a_platform_error(tiny_stack: Path) -> None:
-    with pytest.raises(PlatformError, match="could not resolve the trainer of stack mine") as error:
+    with pytest.raises(PlatformError, match="cannot resolve the trainer of stack mine") as error:
         lock_stack(tiny_stack, roles=["trainer"])
     assert "registry is reachable" in error.value.remedy
 

@@ -40,7 +40,7 @@ def number_is_odd(manifest: Manifest) -> Iterator[Finding]:
 
 @forks
 def test_results_come_in_order_from_several_processes() -> None:
-    results = list(map_in_processes(lambda piece: (piece * 2, os.getpid()), range(20)))
+    results = list(map_in_processes(lambda item: (item * 2, os.getpid()), range(20)))
     assert [doubled for doubled, _ in results] == list(range(0, 40, 2))
     assert os.getpid() not in {process for _, process in results}
     assert len({process for _, process in results}) > 1
@@ -49,7 +49,7 @@ def test_results_come_in_order_from_several_processes() -> None:
 
 @forks
 def test_nothing_goes_on_when_nobody_wants_the_rest() -> None:
-    with closing(map_in_processes(lambda piece: piece, range(1000))) as results:
+    with closing(map_in_processes(lambda item: item, range(1000))) as results:
         assert next(results) == 0
         assert active_children()
     assert not active_children()
@@ -57,8 +57,8 @@ def test_nothing_goes_on_when_nobody_wants_the_rest() -> None:
 
 @forks
 def test_a_process_that_vanishes_is_an_error_and_not_an_empty_result() -> None:
-    with pytest.raises(PlatformError, match="vanished"):
-        list(map_in_processes(lambda piece: os._exit(0) if piece == 7 else piece, range(20)))
+    with pytest.raises(PlatformError, match="a worker process died"):
+        list(map_in_processes(lambda item: os._exit(0) if item == 7 else item, range(20)))
     assert not active_children()
 
 
@@ -67,7 +67,7 @@ def test_a_thread_keeps_the_work_in_this_process() -> None:
     thread = threading.Thread(target=end.wait)
     thread.start()
     try:
-        assert set(map_in_processes(lambda piece: os.getpid(), range(9))) == {os.getpid()}
+        assert set(map_in_processes(lambda item: os.getpid(), range(9))) == {os.getpid()}
     finally:
         end.set()
         thread.join()
@@ -81,8 +81,8 @@ def test_lint_says_the_same_however_the_files_are_shared(tmp_path: Path, monkeyp
     (tmp_path / "27.yaml").write_text("a: ]")
     (tmp_path / "31.yaml").write_text("kind: ConfigMap")
 
-    def lint(piece: int) -> engine.LintResult:
-        monkeypatch.setattr(engine, "PIECE", piece)
+    def lint(item: int) -> engine.LintResult:
+        monkeypatch.setattr(engine, "PIECE", item)
         return engine.lint([tmp_path], [number_is_odd], load_stack("2024.11"))
 
     alone, shared = lint(1000), lint(3)

@@ -10,7 +10,7 @@ import pytest
 from trivet.errors import UsageError
 from trivet.stacks.kserve_api import ROOT, load_api
 from trivet.stacks.read import load_stack, shipped_stacks
-from trivet.stacks.sdk_fields import described_type
+from trivet.stacks.sdk_fields import normalised_type
 
 
 def test_the_fields_come_from_the_sdk_that_the_stack_is_locked_to() -> None:
@@ -70,7 +70,7 @@ def test_a_type_without_known_fields_has_none() -> None:
     ],
 )
 def test_type_strings_of_all_sdks_are_written_in_one_way(declared: str, described: str) -> None:
-    assert described_type(declared) == described
+    assert normalised_type(declared) == described
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,7 @@ from trivet.provision.docker import docker
 from trivet.provision.images.build import read_layer_record
 from trivet.provision.images.recipes import NODE, STORE, GoLayer, ImageSet, inputs_digest
 from trivet.provision.images.store import DOCKER_NODE, DOCKER_STORE, LAYERS, docker_name, images_home, registry_folder
-from trivet.stacks.environments import environments
-from trivet.stacks.environments import remove as remove_environment
+from trivet.stacks.environments import environments, remove_environment
 
 Name = TypeVar("Name")
 

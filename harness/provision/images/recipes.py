@@ -17,8 +17,8 @@ from typing import Any
 from trivet.errors import UsageError
 from trivet.model.stack import Role, Stack
 from trivet.provision.images.names import Reference, parse_reference
-from trivet.stacks.layout import Table, Tables, Text, Texts, deviations
 from trivet.stacks.platform import PLATFORM_FILE, Platform, common_platform, load_platform
+from trivet.stacks.schema import String, StringArray, Table, TableArray, schema_errors
 
 FORMAT = 1
 """Part of every digest: incremented when the same recipe gives another layer."""
@@ -33,35 +33,38 @@ ROLE_PATH = "/opt/role"
 """The path of a role's environment in an image."""
 
 ROLE_PYTHON = "/usr/bin/python3.11"
-_ANY = Text()
-_STRINGS = Table(others=Text(pattern=r"(?s).*"), meaning="a table of texts")
+_ANY = String()
+_STRINGS = Table(others=String(pattern=r"(?s).*"), description="a table of strings")
 _IMAGE = Table(
     required={"name": _ANY},
     optional={
         **dict.fromkeys(("rootfs", "role", "wheel", "module", "user", "workdir", "stop_signal", "onto", "note"), _ANY),
-        "pull": Text(pattern=".*"),
-        **dict.fromkeys(("files", "entrypoint", "command"), Texts()),
+        "pull": String(pattern=".*"),
+        **dict.fromkeys(("files", "entrypoint", "command"), StringArray()),
         "go": Table(others=_STRINGS),
         "environment": _STRINGS,
     },
 )
 _FILE = Table(
-    required={"path": _ANY}, optional={"text": Text(pattern=r"(?s).*"), "mode": _ANY, "link": _ANY, "owner": _ANY}
+    required={"path": _ANY}, optional={"text": String(pattern=r"(?s).*"), "mode": _ANY, "link": _ANY, "owner": _ANY}
 )
-SHAPE = Table(
-    required={"image": Tables(item=_IMAGE)},
+SCHEMA = Table(
+    required={"image": TableArray(item=_IMAGE)},
     optional={
         "go": Table(others=Table(required={"folder": _ANY}, optional={"ldflags": _ANY, "tags": _ANY})),
         "rootfs": Table(
-            others=Table(required={"suite": _ANY, "packages": Texts()}, optional={"without": Texts(), "run": Texts()})
+            others=Table(
+                required={"suite": _ANY, "packages": StringArray()},
+                optional={"without": StringArray(), "run": StringArray()},
+            )
         ),
         "wheel": Table(others=Table(required={"requirement": _ANY, "sha256": _STRINGS, "files": _STRINGS})),
         "module": Table(
             others=Table(
-                required={"go": _ANY, "name": _ANY, "from": _ANY, "to": _ANY}, optional={"executable": Texts()}
+                required={"go": _ANY, "name": _ANY, "from": _ANY, "to": _ANY}, optional={"executable": StringArray()}
             )
         ),
-        "files": Table(others=Tables(item=_FILE)),
+        "files": Table(others=TableArray(item=_FILE)),
     },
 )
 
@@ -211,9 +214,9 @@ class ImageSet:
 def load_images(stack: Stack, platform: Platform | None = None) -> ImageSet:
     """The images of ``stack``. Raises UsageError, with file and key, for an invalid recipe."""
     platform = platform or load_platform(stack)
-    known = {key: value for key, value in platform.table.items() if key in {**SHAPE.required, **SHAPE.optional}}
+    known = {key: value for key, value in platform.table.items() if key in {**SCHEMA.required, **SCHEMA.optional}}
     file = platform.folder / PLATFORM_FILE
-    if wrong := list(deviations(known, SHAPE)):
+    if wrong := list(schema_errors(known, SCHEMA)):
         raise UsageError(
             "\n".join(f"{file}: {sentence}" for sentence in wrong), remedy="compare it with a shipped platform"
         )
