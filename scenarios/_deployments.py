@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,9 @@ from trivet.authoring import (
     Fault,
     FaultInjector,
     NotOffered,
+    NotYet,
     Observation,
+    Probed,
     Role,
     ServableModel,
     Stack,
@@ -31,6 +34,9 @@ from trivet.authoring import (
     Watch,
     Workload,
     answered_by,
+    describe_conditions,
+    ready_pods,
+    service_pods,
     symptom_not_observed,
 )
 from trivet.integration import build_inference_service, revision_url
@@ -42,7 +48,6 @@ READY, SETTLED, SCALED_DOWN = 240.0, 180.0, 180.0
 AFTER_REFUSAL = 8.0
 """Seconds of traffic after a deployment is refused."""
 REVISION = "serving.knative.dev/revision"
-SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 JOB_POD = "trivet.dev/pod"
 
 _ASK = """
@@ -116,12 +121,12 @@ def service_patched(
     patch: Mapping[str, Any],
     *,
     title: str,
-    shows: Callable[[Mapping[str, Any]], str],
+    shows: Callable[[Mapping[str, Any]], Probed],
     gate: Callable[[], str] = lambda: "",
 ) -> Fault:
     """A running service gets ``patch``, as a deploying step sends it, unless ``gate`` returns why not.
 
-    Verified when ``shows`` returns what shows it in the InferenceService.
+    Verified when ``shows``, a probe of the InferenceService, shows it.
     """
 
     def inject(injector: FaultInjector) -> str | None:
@@ -181,16 +186,15 @@ def model_patch(model: ServableModel) -> Document:
     return {"spec": {"predictor": {"model": {"storageUri": model.storage_uri}}}}
 
 
-def ready_pods(cluster: ClusterClient, name: str) -> dict[str, float]:
-    """Revision → number of ready pods of a service; 0 for a revision whose listed pods are terminating or not ready."""
-    found: dict[str, float] = {}
-    for pod in (cluster.get("pod", selector=f"{SERVICE_LABEL}={name}") or {}).get("items", ()):
-        revision = (pod["metadata"].get("labels") or {}).get(REVISION, "")
-        conditions = (pod.get("status") or {}).get("conditions") or ()
-        ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
-        terminating = "deletionTimestamp" in pod["metadata"]
-        found[revision] = found.get(revision, 0) + (1 if ready and not terminating else 0)
-    return found
+def ready_pods_by_revision(cluster: ClusterClient, name: str) -> dict[str, float]:
+    """Revision → number of ready pods of a service; 0 for a revision whose pods are terminating or not ready."""
+    pods = service_pods(cluster, name)
+    ready = Counter(_revision(pod) for pod in ready_pods(pods))
+    return {_revision(pod): float(ready[_revision(pod)]) for pod in pods}
+
+
+def _revision(pod: Mapping[str, Any]) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(REVISION, ""))
 
 
 def ask_revisions(
@@ -221,11 +225,17 @@ def ask_revisions(
     return {revision: (*json.loads(line),) for revision, line in zip(revisions, lines, strict=True)}
 
 
-def answered_only_by(traffic: TrafficClient, workload: Workload, name: str, times: int = 3) -> str:
-    """That ``times`` answers in a row are of the model ``name``, in a sentence; empty when they are not."""
+def answered_only_by(traffic: TrafficClient, workload: Workload, name: str, times: int = 3) -> Probed:
+    """That ``times`` answers in a row are of the model ``name``; otherwise the first answer that is not."""
     answers = traffic.send(workload.service, workload.request, times=times, at_once=1, timeout=10)
-    return (
-        f"{times} of {times} answers are of {name}"
-        if {answered_by(a, workload.models) for a in answers} == {name}
-        else ""
-    )
+    others = [answer for answer in answers if answered_by(answer, workload.models) != name]
+    shown = f"{times - len(others)} of {times} answers are of {name}"
+    return NotYet(f"{shown}; another one is {others[0]}") if others else shown
+
+
+def absent(cluster: ClusterClient, name: str) -> Probed:
+    """That there is no InferenceService ``name``: the steady state of a fault that creates it."""
+    found = cluster.get("inferenceservice", name)
+    if found is None:
+        return f"InferenceService {name} does not exist"
+    return NotYet(f"InferenceService {name} exists: {describe_conditions(found)}")

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trivet.authoring import FAULT, ClusterClient, Evidence, Watch, evidence
+from trivet.authoring import FAULT, ClusterClient, Evidence, Watch, evidence, is_terminating, service_pods
 from trivet.integration import is_ready
-from trivet.scenarios._deployments import SERVICE_LABEL
 
 SERVER = "kserve-container"
 CONTAINERS = ("storage-initializer", SERVER)
@@ -167,9 +166,9 @@ def summarize_status(service: Mapping[str, Any]) -> str:
 
 def container_failures(cluster: ClusterClient, service: str) -> Iterator[ContainerFailure]:
     """Each failed container of a service, with the error in its log or its pod's status."""
-    for pod in (cluster.get("pod", selector=f"{SERVICE_LABEL}={service}") or {}).get("items", ()):
+    for pod in service_pods(cluster, service):
         # A terminating pod belongs to an earlier service or revision.
-        if "deletionTimestamp" in pod["metadata"]:
+        if is_terminating(pod):
             continue
         status = pod.get("status") or {}
         for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):

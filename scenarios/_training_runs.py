@@ -13,12 +13,16 @@ from typing import Any
 from trivet.authoring import (
     CannotTell,
     ClusterClient,
+    Connection,
     NetworkPath,
+    NotYet,
     PipelineClient,
     PipelineRun,
+    Probed,
     TrackingApi,
     TrackingError,
     TrivetError,
+    probe_tcp,
 )
 
 ONE_RETRY = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
@@ -120,8 +124,8 @@ def path_to_tracking(cluster: ClusterClient) -> tuple[NetworkPath, str]:
     return path, str(found[0]["metadata"]["name"])
 
 
-def connects(cluster: ClusterClient, pod: str, path: NetworkPath) -> str:
-    """That the pod connects to the end of the path, in a sentence; empty when it does not."""
-    connect = f"import socket; socket.create_connection(({path.host!r}, {path.port}), timeout=3)"
-    status, _ = cluster.execute(pod, ["python", "-c", connect], namespace=path.namespace)
-    return "" if status else f"{pod} connects to {path.host}:{path.port}"
+def connects(cluster: ClusterClient, pod: str, path: NetworkPath) -> Probed:
+    """That the pod connects to the end of the path."""
+    result = probe_tcp(cluster, pod, path.host, path.port, namespace=path.namespace)
+    shown = f"TCP probe from {pod} to {path.host}:{path.port}: {result}"
+    return shown if result is Connection.OPEN else NotYet(shown)

@@ -17,13 +17,16 @@ from trivet.authoring import (
     Fault,
     FaultInjector,
     ModelMaker,
+    NotYet,
     Observation,
+    Probed,
     ServableModel,
     TrackingApi,
     TrafficClient,
     TrainerClient,
     Verb,
     answered_by,
+    describe_conditions,
     remedied,
     scenario,
     symptom_not_observed,
@@ -111,11 +114,13 @@ def alias_moved_while_deploying(
             document = _document(cluster, tracking, models, first)
         injector.create({**document, "metadata": {**document["metadata"], "namespace": SERVING}})
 
-    def verify_injected(injector: FaultInjector) -> str:
-        ready = is_ready(injector.get("inferenceservice", NAME, namespace=SERVING) or {})
+    def verify_injected(injector: FaultInjector) -> Probed:
+        found = injector.get("inferenceservice", NAME, namespace=SERVING) or {}
         version = _version_under_alias(tracking, first.registered)
-        if not ready or version != second.version:
-            return ""
+        if not is_ready(found) or version != second.version:
+            return NotYet(
+                f"alias {ALIAS} points at version {version}, InferenceService {NAME}: {describe_conditions(found)}"
+            )
         return f"alias {ALIAS} moved to version {version} during the deployment of {NAME}, which is Ready=True"
 
     def compare() -> Observation:
@@ -136,6 +141,13 @@ def alias_moved_while_deploying(
         result = symptom_not_observed if version == labelled else symptom_observed
         return result(message, labelled=labelled, served=version, verify_link=problems[0])
 
+    def steady_state() -> Probed:
+        version = _version_under_alias(tracking, first.registered)
+        if version != first.version:
+            return NotYet(f"alias {ALIAS} points at version {version}")
+        without = _deployments.absent(cluster, NAME)
+        return f"alias {ALIAS} points at version {version}; {without}" if without else without
+
     point_at(first.version)
     yield Case(
         fault=Fault(
@@ -145,12 +157,7 @@ def alias_moved_while_deploying(
             verify_injected=verify_injected,
             budget=READY,
         ),
-        steady_state=lambda: (
-            f"alias {ALIAS} points at version {first.version}"
-            if _version_under_alias(tracking, first.registered) == first.version
-            and not cluster.get("inferenceservice", NAME)
-            else ""
-        ),
+        steady_state=steady_state,
         symptom=lambda watch: compare(),
     )
 

@@ -23,8 +23,10 @@ from trivet.authoring import (
     FaultInjector,
     MetricsClient,
     ModelMaker,
+    NotYet,
     Observation,
     PlatformError,
+    Probed,
     ServableModel,
     TrafficClient,
     TrainerClient,
@@ -334,11 +336,13 @@ def _canary_started(canary: ServableModel, before: str) -> Fault:
     """The model rolled out as a canary."""
     patch = {"spec": {"predictor": {"model": {"storageUri": canary.storage_uri}}}}
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         found = injector.get("inferenceservice", NAME, namespace=SERVING) or {}
         new = newest_revision(found)
         started = new not in ("", before) and traffic_shares(found) == {new: PERCENT, before: 100 - PERCENT}
-        return f"the status gives {new} {PERCENT} % of the traffic" if started else ""
+        if not started:
+            return NotYet(f"traffic by revision: {traffic_shares(found)}")
+        return f"the status gives {new} {PERCENT} % of the traffic"
 
     return Fault(
         name=f"a canary with a {canary.name}",

@@ -18,7 +18,9 @@ from trivet.authoring import (
     ClusterClient,
     ExternalTrainerClient,
     ModelMaker,
+    NotYet,
     Observation,
+    Probed,
     ServableModel,
     Stack,
     StoreClient,
@@ -145,7 +147,7 @@ def newer_training_packages(
             symptom=symptom,
             afterwards=afterwards,
             workload=workload,
-            gauges={"pods ready": lambda: _deployments.ready_pods(cluster, NAME)},
+            gauges={"pods ready": lambda: _deployments.ready_pods_by_revision(cluster, NAME)},
         )
 
 
@@ -190,6 +192,8 @@ def _newest(observed: Mapping[str, Any]) -> str:
     return str(component.get("latestCreatedRevision") or "")
 
 
-def _created(observed: Mapping[str, Any], before: str) -> str:
+def _created(observed: Mapping[str, Any], before: str) -> Probed:
     newest = _newest(observed)
-    return f"Knative created revision {newest}" if newest not in ("", before) else ""
+    if newest in ("", before):
+        return NotYet(f"the newest revision is {newest or 'unknown'}")
+    return f"Knative created revision {newest}"

@@ -36,6 +36,7 @@ from trivet.authoring import (
     unprotected,
 )
 from trivet.integration import build_inference_service, check_storage_uri, v2_request
+from trivet.scenarios._deployments import absent
 from trivet.scenarios._service_status import is_not_found, watch_loading
 
 NAME = "lost-classifier"
@@ -140,7 +141,7 @@ def wrong_storage_uri(
         fault = in_turn(applied(account, name="a service account without credentials"), fault)
     yield Case(
         fault=fault,
-        steady_state=lambda: "" if cluster.get("inferenceservice", NAME) else f"InferenceService {NAME} does not exist",
+        steady_state=lambda: absent(cluster, NAME),
         symptom=symptom,
     )
 

@@ -20,7 +20,9 @@ from trivet.authoring import (
     Fault,
     FaultInjector,
     ModelMaker,
+    NotYet,
     Observation,
+    Probed,
     ServableModel,
     TrafficClient,
     Verb,
@@ -28,15 +30,17 @@ from trivet.authoring import (
     Workload,
     applied,
     deployed,
+    is_terminating,
     remedied,
     scenario,
+    service_pods,
     symptom_not_observed,
     symptom_observed,
     unprotected,
 )
 from trivet.integration import v2_request
 from trivet.scenarios import _deployments
-from trivet.scenarios._deployments import SERVICE_LABEL, Document, answered_only_by, ready_pods
+from trivet.scenarios._deployments import Document, absent, answered_only_by, ready_pods_by_revision
 from trivet.scenarios._service_status import (
     OOM_KILLED,
     SERVER,
@@ -136,9 +140,7 @@ def while_loading(
         fault=applied(
             document, name=f"an InferenceService with a model of {LOAD_MIB} MiB and a memory limit of {limit}"
         ),
-        steady_state=lambda: (
-            "" if cluster.get("inferenceservice", LOADED) else f"InferenceService {LOADED} does not exist"
-        ),
+        steady_state=lambda: absent(cluster, LOADED),
         symptom=symptom,
     )
 
@@ -205,9 +207,11 @@ def under_traffic(
     replicas = 2 if variant in ("two-replicas", "whole-container") else 1
     batch: list[Answer] = []
 
-    def steady_state() -> str:
-        count = sum(ready_pods(cluster, QUERIED).values())
-        return answered_only_by(traffic, workload, model.name) if count >= replicas else ""
+    def steady_state() -> Probed:
+        count = sum(ready_pods_by_revision(cluster, QUERIED).values())
+        if count < replicas:
+            return NotYet(f"{count:.0f} of {replicas} pods of {QUERIED} are ready")
+        return answered_only_by(traffic, workload, model.name)
 
     with deployed(cluster, service(cluster, model, variant, replicas)):
         yield Case(
@@ -215,7 +219,7 @@ def under_traffic(
             steady_state=steady_state,
             symptom=lambda watch: _observe(watch, cluster, batch),
             workload=workload,
-            gauges={"pods ready": lambda: ready_pods(cluster, QUERIED)},
+            gauges={"pods ready": lambda: ready_pods_by_revision(cluster, QUERIED)},
         )
 
 
@@ -237,9 +241,9 @@ def large_batch(traffic: TrafficClient, batch: list[Answer]) -> Fault:
     """Two requests for BATCH rows; their answers are appended to ``batch``. Verified when the server answered with any status."""
     request = v2_request(None, DEFAULT_ROWS * BATCH)
 
-    def verify_injected(injector: FaultInjector) -> str:
-        answered = any(answer.status for answer in batch)
-        return f"{len(batch)} requests for {BATCH} rows were answered with {statuses(batch)}" if answered else ""
+    def verify_injected(injector: FaultInjector) -> Probed:
+        shown = f"{len(batch)} requests for {BATCH} rows were answered with {statuses(batch) or 'nothing'}"
+        return shown if any(answer.status for answer in batch) else NotYet(shown)
 
     return Fault(
         name=f"a client requests {BATCH} rows at once",
@@ -285,7 +289,9 @@ def memory(cluster: ClusterClient, name: str) -> tuple[float, int]:
     Both count since the last start of the container. Raises CannotTell when no container can be read.
     """
     found = []
-    for pod in _running(cluster, name):
+    for pod in service_pods(cluster, name):
+        if is_terminating(pod):
+            continue
         status, output = cluster.execute(pod["metadata"]["name"], ["sh", "-c", PEAK], container=SERVER)
         if status == 0:
             found.append(parse_counters(output))
@@ -306,7 +312,7 @@ def parse_counters(output: str) -> tuple[float, int]:
 def kills(cluster: ClusterClient, name: str) -> str:
     """How OOM kills of the service's servers show, pod by pod; empty when there were none."""
     shown = []
-    for pod in (cluster.get("pod", selector=f"{SERVICE_LABEL}={name}") or {}).get("items", ()):
+    for pod in service_pods(cluster, name):
         logs = (cluster.log(pod["metadata"]["name"], SERVER, previous=previous) for previous in (True, False))
         workers = sum(len(WORKER_KILLED.findall(log)) for log in logs)
         if workers:
@@ -327,8 +333,3 @@ def oom_killed(pod: Mapping[str, Any]) -> str:
         for key in ("state", "lastState")
     ]
     return next((f"{OOM_KILLED} {end.get('exitCode')}" for end in ends if end.get("reason") == OOM_KILLED), "")
-
-
-def _running(cluster: ClusterClient, name: str) -> list[Mapping[str, Any]]:
-    found = (cluster.get("pod", selector=f"{SERVICE_LABEL}={name}") or {}).get("items", ())
-    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]

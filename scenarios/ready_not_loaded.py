@@ -32,7 +32,7 @@ from trivet.authoring import (
 )
 from trivet.integration import is_ready, v2_request
 from trivet.scenarios import _deployments
-from trivet.scenarios._deployments import READY, Document
+from trivet.scenarios._deployments import READY, Document, absent
 from trivet.scenarios._service_status import summarize_status
 
 NAME = "eager-classifier"
@@ -102,7 +102,7 @@ def answers_not_ready(
             when=is_ready,
             budget=READY,
         ),
-        steady_state=lambda: "" if cluster.get("inferenceservice", NAME) else f"InferenceService {NAME} does not exist",
+        steady_state=lambda: absent(cluster, NAME),
         symptom=lambda watch: _observe(watch, cluster, traffic, workload),
     )
 
@@ -121,13 +121,18 @@ def _observe(watch: Watch, cluster: ClusterClient, traffic: TrafficClient, workl
     """Whether clients that send requests from Ready=True on lose any until the model answers."""
     first = summarize_status(cluster.get("inferenceservice", NAME) or {})
 
-    def answered() -> bool | None:
-        last = watch.answers(INJECTED)[-CONSECUTIVE:]
-        return True if len(last) == CONSECUTIVE and not any(is_lost(answer, workload) for answer in last) else None
+    def correct_in_a_row() -> int:
+        answers = watch.answers(INJECTED)
+        return next((n for n, answer in enumerate(reversed(answers)) if is_lost(answer, workload)), len(answers))
 
     with watch.sending(traffic, workload):
         watch.wait(3)
-        watch.until(f"{CONSECUTIVE} correct answers in a row", answered)
+        watch.eventually(
+            f"{CONSECUTIVE} correct answers in a row",
+            correct_in_a_row,
+            until=lambda count: count >= CONSECUTIVE,
+            describe=lambda count: f"{count} correct answers in a row",
+        )
     outage = watch.outage(INJECTED)
     ready = round(watch.since(INJECTED) - watch.since(FAULT), 1)
     measured: Mapping[str, Any] = {

@@ -21,19 +21,21 @@ from trivet.authoring import (
     Fault,
     FaultInjector,
     ModelMaker,
+    NotYet,
     Observation,
+    Probed,
     ServableModel,
     TrafficClient,
     Verb,
     Watch,
     Workload,
     answered_by,
+    eventually,
     remedied,
     scenario,
     symptom_not_observed,
     symptom_observed,
     unprotected,
-    until,
     wait_for,
 )
 from trivet.integration import (
@@ -53,7 +55,7 @@ from trivet.scenarios._deployments import (
     Document,
     answered_only_by,
     ask_revisions,
-    ready_pods,
+    ready_pods_by_revision,
 )
 
 NAME = "returning-classifier"
@@ -229,7 +231,7 @@ def revision_at_zero(
             ),
             symptom=lambda watch: _observe(watch, workload, old),
             workload=workload,
-            gauges={"pods ready": lambda: ready_pods(cluster, NAME)},
+            gauges={"pods ready": lambda: ready_pods_by_revision(cluster, NAME)},
         )
     finally:
         cluster.delete("inferenceservice", NAME)
@@ -237,9 +239,11 @@ def revision_at_zero(
 
 def _observe(watch: Watch, workload: Workload, old: ServableModel) -> Observation:
     """Whether clients lost requests since the rollback; first that the earlier model answers."""
-    watch.until(
+    watch.eventually(
         f"{old.name} to answer",
-        lambda: True if [a for a in watch.answers(FAULT) if answered_by(a, workload.models) == old.name] else None,
+        lambda: watch.answers(FAULT),
+        until=lambda answers: any(answered_by(answer, workload.models) == old.name for answer in answers),
+        describe=lambda answers: str(answers[-1]) if answers else "no answer",
     )
     watch.wait(AFTER)
     last = [answered_by(answer, workload.models) for answer in watch.answers(FAULT)[-5:]]
@@ -264,11 +268,13 @@ def _await_scale_down(cluster: ClusterClient, before: str, variant: str) -> None
     """Wait until the earlier revision has no ready pod; in a variant whose remedy keeps it, until it counts as kept."""
     deadline = time.monotonic() + KEPT
 
-    def look() -> bool | None:
-        kept = variant in KEEPING and time.monotonic() > deadline
-        return True if kept or not ready_pods(cluster, NAME).get(before) else None
-
-    until(f"{before} to be scaled to zero", look, seconds=SCALED_DOWN)
+    eventually(
+        f"{before} to be scaled to zero",
+        lambda: ready_pods_by_revision(cluster, NAME),
+        until=lambda pods: (variant in KEEPING and time.monotonic() > deadline) or not pods.get(before),
+        describe=lambda pods: f"ready pods by revision: {pods}",
+        timeout=SCALED_DOWN,
+    )
     if variant == "min-scale":
         found = cluster.get("revision.serving.knative.dev", before) or {}
         annotations = (found.get("metadata") or {}).get("annotations") or {}
@@ -294,10 +300,12 @@ def _rolled_back(
     def inject(injector: FaultInjector) -> None:
         if variant == "share-first":
             injector.patch("inferenceservice", NAME, canary_patch(99), namespace=SERVING)
-            until(
+            eventually(
                 f"{before} to have a ready pod",
-                lambda: ready_pods(cluster, NAME).get(before) or None,
-                seconds=COLD_START,
+                lambda: ready_pods_by_revision(cluster, NAME),
+                until=lambda pods: pods.get(before),
+                describe=lambda pods: f"ready pods by revision: {pods}",
+                timeout=COLD_START,
             )
         elif variant == "request-first":
             status, body = ask_revisions(cluster, NAME, (before,), workload.request, timeout=COLD_START)[before]
@@ -305,11 +313,15 @@ def _rolled_back(
                 raise CannotTell(f"the request that should scale {before} up was answered with HTTP {status}: {body}")
         injector.patch("inferenceservice", NAME, patch, namespace=SERVING)
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         found = injector.get("inferenceservice", NAME, namespace=SERVING) or {}
         revision = target or newest_revision(found)
         complete = revision not in ("", current) and traffic_shares(found) == {revision: 100}
-        return f"the status gives {revision} all traffic" if complete else ""
+        return (
+            f"the status gives {revision} all traffic"
+            if complete
+            else NotYet(f"traffic by revision: {traffic_shares(found)}")
+        )
 
     return Fault(
         name="the rollback", affected_objects=(SERVICE,), inject=inject, verify_injected=verify_injected, budget=SETTLED
@@ -333,9 +345,10 @@ def service(cluster: ClusterClient, model: ServableModel, variant: str) -> Docum
     return document
 
 
-def _answered_mostly_by(traffic: TrafficClient, workload: Workload, new: str) -> str:
+def _answered_mostly_by(traffic: TrafficClient, workload: Workload, new: str) -> Probed:
     """Like ``answered_only_by`` where the earlier model answers 1 % of the requests."""
     answers = [
         answered_by(a, workload.models) for a in traffic.send(NAME, workload.request, times=5, at_once=1, timeout=10)
     ]
-    return f"{answers.count(new)} of 5 answers are of {new}" if all(answers) and new in answers else ""
+    shown = f"{answers.count(new)} of 5 answers are of {new}"
+    return shown if all(answers) and new in answers else NotYet(f"{shown}, {answers.count('')} of no model")

@@ -17,7 +17,9 @@ from trivet.authoring import (
     ClusterClient,
     ModelDirectory,
     ModelMaker,
+    NotYet,
     Observation,
+    Probed,
     ServableModel,
     StoreClient,
     TrafficClient,
@@ -165,10 +167,11 @@ def _observe(watch: Watch) -> Observation:
     )
 
 
-def _shared(observed: Mapping[str, Any], before: str, percent: int) -> str:
+def _shared(observed: Mapping[str, Any], before: str, percent: int) -> Probed:
     newest = newest_revision(observed)
-    shared = newest not in ("", before) and traffic_shares(observed).get(newest) == percent
-    return f"{newest} has {percent} % of the traffic" if shared else ""
+    if newest in ("", before) or traffic_shares(observed).get(newest) != percent:
+        return NotYet(f"traffic by revision: {traffic_shares(observed)}")
+    return f"{newest} has {percent} % of the traffic"
 
 
 def _incompatibility(store: StoreClient, new: ServableModel, old: ServableModel) -> str:

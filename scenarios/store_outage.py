@@ -13,6 +13,7 @@ from trivet.authoring import (
     INJECTED,
     PLATFORM,
     SCALE_TO_ZERO,
+    SERVICE_LABEL,
     SERVING,
     AffectedObject,
     Budgets,
@@ -21,26 +22,30 @@ from trivet.authoring import (
     ClusterClient,
     Fault,
     ModelMaker,
+    NotYet,
     Observation,
+    Probed,
     ServableModel,
     TrafficClient,
     Verb,
     Watch,
     Workload,
     deployed,
+    eventually,
     in_turn,
+    is_terminating,
     remedied,
     restarted,
     scenario,
+    service_pods,
     stopped,
     symptom_not_observed,
     symptom_observed,
     unprotected,
-    until,
 )
 from trivet.integration import v2_request
 from trivet.scenarios import _deployments
-from trivet.scenarios._deployments import SCALED_DOWN, SERVICE_LABEL, Document, answered_only_by, ready_pods
+from trivet.scenarios._deployments import SCALED_DOWN, Document, answered_only_by, ready_pods_by_revision
 from trivet.scenarios._service_status import StatusLog, summarize_status, unready_containers
 
 NAME = "growing-classifier"
@@ -118,18 +123,22 @@ def no_new_pod(
     with deployed(cluster, service(cluster, model, variant)), ExitStack() as clients:
         at_zero = variant == AT_ZERO
         if at_zero:
-            until(
+            eventually(
                 f"{NAME} to be scaled to zero",
-                lambda: None if any(ready_pods(cluster, NAME).values()) else True,
-                seconds=SCALED_DOWN,
+                lambda: ready_pods_by_revision(cluster, NAME),
+                until=lambda pods: not any(pods.values()),
+                describe=lambda pods: f"ready pods by revision: {pods}",
+                timeout=SCALED_DOWN,
             )
 
-        def steady_state() -> str:
-            count = sum(ready_pods(cluster, NAME).values())
+        def steady_state() -> Probed:
+            count = sum(ready_pods_by_revision(cluster, NAME).values())
             if at_zero:
                 # A request would scale it up.
-                return f"{NAME} is scaled to zero" if not count else ""
-            return answered_only_by(traffic, workload, model.name) if count >= REPLICAS[variant] else ""
+                return NotYet(f"{NAME} has {count:.0f} ready pods") if count else f"{NAME} is scaled to zero"
+            if count < REPLICAS[variant]:
+                return NotYet(f"{count:.0f} of {REPLICAS[variant]} pods of {NAME} are ready")
+            return answered_only_by(traffic, workload, model.name)
 
         def symptom(watch: Watch) -> Observation:
             nonlocal at_zero
@@ -142,7 +151,7 @@ def no_new_pod(
             fault=fault(variant),
             steady_state=steady_state,
             symptom=symptom,
-            gauges={"pods ready": lambda: ready_pods(cluster, NAME)},
+            gauges={"pods ready": lambda: ready_pods_by_revision(cluster, NAME)},
         )
 
 
@@ -173,16 +182,16 @@ def _observe(watch: Watch, cluster: ClusterClient) -> Observation:
 
     def failed() -> float | None:
         """Seconds since the fault once an initializer has failed, None before."""
-        listed = (cluster.get("pod", selector=f"{SERVICE_LABEL}={NAME}") or {}).get("items", ())
-        states = sorted(
-            filter(None, (unready_containers(pod) for pod in listed if "deletionTimestamp" not in pod["metadata"]))
-        )
+        listed = service_pods(cluster, NAME)
+        states = sorted(filter(None, (unready_containers(pod) for pod in listed if not is_terminating(pod))))
         log.record(" | ".join([summarize_status(cluster.get("inferenceservice", NAME) or {}), *states]))
         return (
             round(time.monotonic() - watch.since(FAULT), 1) if any(initializer_failed(pod) for pod in listed) else None
         )
 
-    after = watch.until("the storage initializer of a new pod to fail", failed, seconds=90)
+    after = watch.eventually(
+        "the storage initializer of a new pod to fail", failed, timeout=90, describe=lambda _: log.last
+    )
     watch.mark("initializer failed")
     ends = time.monotonic() + AFTER
     while time.monotonic() < ends:

@@ -20,9 +20,11 @@ from trivet.authoring import (
     Fault,
     FaultInjector,
     NetworkPath,
+    NotYet,
     Observation,
     PipelineClient,
     PipelineRun,
+    Probed,
     TrackingApi,
     Verdict,
     Watch,
@@ -183,11 +185,12 @@ def tracking_fails_during_training(
 
     found = 0
 
-    def steady_state() -> str:
+    def steady_state() -> Probed:
         nonlocal found
         training.ended()
         found = values()
-        return f"MLflow has {found} values of the training's loss" if found else ""
+        shown = f"MLflow has {found} values of the training's loss"
+        return shown if found else NotYet(shown)
 
     def symptom(watch: Watch) -> Observation:
         # A round takes a second at least, and under some faults MLflow cannot return the number of rounds.
@@ -196,7 +199,7 @@ def tracking_fails_during_training(
         # A training that an error ended met the fault before the fault was verified.
         if early and not training_summary(early.log).get("refused"):
             raise CannotTell("the training ended before the fault was injected")
-        run = watch.until("the training to end", training.ended)
+        run = watch.eventually("the training to end", training.ended)
         watch.mark("pipeline ends")
         return _ended(run, plan, before)
 
@@ -278,6 +281,7 @@ def _fault(plan: Plan, path: NetworkPath, pod: str, image: str) -> Fault:
     return replace(stopped(DATABASE, namespace=PLATFORM), verify_injected=lambda injector: _fails(injector, path, pod))
 
 
-def _fails(injector: FaultInjector, path: NetworkPath, pod: str) -> str:
+def _fails(injector: FaultInjector, path: NetworkPath, pod: str) -> Probed:
     probe = http_get(injector, pod, f"http://{path.host}:{path.port}{QUERY}")
-    return f"MLflow answers {pod} with HTTP {probe.status}" if probe.status >= 500 else ""
+    shown = f"MLflow answers {pod} with HTTP {probe.status}"
+    return shown if probe.status >= 500 else NotYet(shown)

@@ -23,11 +23,13 @@ from trivet.authoring import (
     NetworkPath,
     Observation,
     PipelineClient,
+    Probed,
     TrackingApi,
     Verb,
     Watch,
     evidence,
     fault_proxy_objects,
+    last_seen,
     network_cut,
     remedied,
     scenario,
@@ -147,8 +149,11 @@ def pipeline_succeeds_without_run(
 
     def allow(watch: Watch) -> None:
         cluster.apply(_allowing(path))
-        watch.until(
-            f"{pod} to connect to MLflow again", lambda: connects(cluster, pod, path) or None, seconds=ALLOWED_AFTER
+        watch.eventually(
+            f"{pod} to connect to MLflow again",
+            lambda: connects(cluster, pod, path),
+            timeout=ALLOWED_AFTER,
+            describe=last_seen,
         )
         watch.mark("path allowed")
 
@@ -213,7 +218,7 @@ def _case(
     training: str,
     environment: Mapping[str, str],
     fault: Fault,
-    steady_state: Callable[[], str],
+    steady_state: Callable[[], Probed],
     remedy: Callable[[Watch], None] | None = None,
 ) -> Case:
     """A pipeline runs under the fault, and after recovery its runs in MLflow are counted. Without ``training`` it is the example pipeline.

@@ -32,7 +32,7 @@ from trivet.authoring import (
 )
 from trivet.integration import v2_request
 from trivet.scenarios import _deployments
-from trivet.scenarios._deployments import answered_only_by
+from trivet.scenarios._deployments import absent, answered_only_by
 from trivet.scenarios._service_status import is_load_error, watch_loading
 
 NAME = "drifted-classifier"
@@ -123,7 +123,7 @@ def rebuilt_without_a_lock(
 
     yield Case(
         fault=applied(document, name=f"a model trained with {versions} is deployed"),
-        steady_state=lambda: "" if cluster.get("inferenceservice", NAME) else f"InferenceService {NAME} does not exist",
+        steady_state=lambda: absent(cluster, NAME),
         symptom=symptom,
     )
 

@@ -72,6 +72,7 @@ from trivet.model.finding import (
 from trivet.model.handover import Download, Handover, HttpExchange, LoggedModel, PipelineRun
 from trivet.model.network import NetworkPath
 from trivet.model.outcome import Level, Outcome
+from trivet.model.probe import NotYet, Probed, last_seen
 from trivet.model.rollout import Rollout, RolloutModel, RolloutStep
 from trivet.model.scenario import Budgets, Case, Claim, Observation, Scenario, Variant, Verdict, Workload
 from trivet.model.settings import Settings
@@ -100,10 +101,13 @@ if TYPE_CHECKING:
         stopped,
     )
     from trivet.toolkit.models import DEFAULT_ROWS, ModelMaker, ServableModel
+    from trivet.toolkit.readiness import SERVICE_LABEL, describe_conditions, is_terminating, ready_pods, service_pods
     from trivet.toolkit.rollout import FRUGAL, deployed, drive, wait_for
     from trivet.toolkit.statistics import ShareTest, plan_share
     from trivet.toolkit.subjects import read_model_directory
-    from trivet.toolkit.watch import FAULT, INJECTED, RECOVERED, REVERT, Watch, until
+    from trivet.toolkit.tcp_probe import Connection, probe_tcp
+    from trivet.toolkit.waiting import eventually
+    from trivet.toolkit.watch import FAULT, INJECTED, RECOVERED, REVERT, Watch
 
 __all__ = [  # noqa: RUF022 - grouped by what the names are for
     # a contract
@@ -132,7 +136,9 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "Case",
     "Claim",
     "Fault",
+    "NotYet",
     "Observation",
+    "Probed",
     "Scenario",
     "Variant",
     "Verb",
@@ -231,21 +237,29 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "phase",
     "uninterruptible",
     # the toolkit
+    "Connection",
     "DEFAULT_ROWS",
     "FRUGAL",
+    "SERVICE_LABEL",
     "Outage",
     "ShareTest",
     "answered_by",
     "counter_example",
     "deployed",
+    "describe_conditions",
     "directory_names_and_endings",
     "drive",
+    "eventually",
     "is_lost",
+    "is_terminating",
+    "last_seen",
     "plan_share",
+    "probe_tcp",
     "read_model_directory",
+    "ready_pods",
     "refusal",
     "rows_of",
-    "until",
+    "service_pods",
     "wait_for",
 ]
 
@@ -269,10 +283,19 @@ _LATER = {
         "stopped",
     ),
     "trivet.toolkit.models": ("DEFAULT_ROWS", "ModelMaker", "ServableModel"),
+    "trivet.toolkit.readiness": (
+        "SERVICE_LABEL",
+        "describe_conditions",
+        "is_terminating",
+        "ready_pods",
+        "service_pods",
+    ),
     "trivet.toolkit.rollout": ("FRUGAL", "deployed", "drive", "wait_for"),
     "trivet.toolkit.statistics": ("ShareTest", "plan_share"),
     "trivet.toolkit.subjects": ("read_model_directory",),
-    "trivet.toolkit.watch": ("FAULT", "INJECTED", "RECOVERED", "REVERT", "Watch", "until"),
+    "trivet.toolkit.tcp_probe": ("Connection", "probe_tcp"),
+    "trivet.toolkit.waiting": ("eventually",),
+    "trivet.toolkit.watch": ("FAULT", "INJECTED", "RECOVERED", "REVERT", "Watch"),
 }
 """What is imported when it is first used, by its module: the same names as under ``TYPE_CHECKING``."""
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from trivet.model.declaration import Declaration
+from trivet.model.probe import Probed
 
 PIPELINES, SERVING, PLATFORM = ROLES = "pipelines", "serving", "platform"
 """The namespaces that a fault may affect, by role: where pipelines run, where InferenceServices are, and where MLflow, the store and the
@@ -60,15 +61,15 @@ class Fault:
 
     ``inject`` makes it through the ``trivet.model.clients.FaultInjector`` that it is given, which journals how each change is reverted
     before it makes it, and refuses objects that are not among ``affected_objects``. It returns why a gate refused the change, if one did;
-    the watch has that as its ``refusal`` then, and nothing is verified. ``verify_injected`` returns what shows that the fault is injected,
-    or an empty string while nothing does; it is polled for ``budget`` seconds. The injector reverts every change, so that no fault can
+    the watch has that as its ``refusal`` then, and nothing is verified. ``verify_injected`` is a probe (``trivet.model.probe``) of whether
+    the fault is injected; it is polled for ``budget`` seconds. The injector reverts every change, so that no fault can
     forget to.
     """
 
     name: str
     affected_objects: tuple[AffectedObject, ...]
     inject: Callable[[Any], str | None]
-    verify_injected: Callable[[Any], str]
+    verify_injected: Callable[[Any], Probed]
     budget: float = 45.0
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from trivet.model.declaration import Declaration
 from trivet.model.fault import AffectedObject, Fault
 from trivet.model.finding import Evidence
+from trivet.model.probe import Probed
 from trivet.model.report import API_VERSION, Phase, Provenance, StackSummary
 
 KIND = "ScenarioReport"
@@ -122,14 +123,14 @@ class Observation:
 class Case:
     """One variant, set up and ready for its fault.
 
-    ``steady_state`` is a probe: it returns what shows that the platform works, or an empty string while nothing does; it is polled before
-    the fault and after its revert. ``symptom`` observes under the fault, by the ``trivet.toolkit.watch.Watch`` that it is given.
-    ``afterwards`` gets the watch and that observation once the steady state is back, and returns the observation completed with what only
-    shows then, such as what a stopped server holds. ``gauges`` are sampled throughout: name → a function that reads a number per series.
+    ``steady_state`` is a probe (``trivet.model.probe``) of whether the platform works; it is polled before the fault and after its revert.
+    ``symptom`` observes under the fault, by the ``trivet.toolkit.watch.Watch`` that it is given. ``afterwards`` gets the watch and that
+    observation once the steady state is back, and returns the observation completed with what only shows then, such as what a stopped
+    server holds. ``gauges`` are sampled throughout: name → a function that reads a number per series.
     """
 
     fault: Fault
-    steady_state: Callable[[], str]
+    steady_state: Callable[[], Probed]
     symptom: Callable[[Any], Observation]
     afterwards: Callable[[Any, Observation], Observation] | None = None
     workload: Workload | None = None

@@ -11,6 +11,7 @@ from typing import Any
 from trivet.errors import PlatformError
 from trivet.model.clients import FaultInjector
 from trivet.model.fault import PIPELINES, PLATFORM, AffectedObject, Fault, Verb
+from trivet.model.probe import NotYet, Probed
 from trivet.toolkit.readiness import describe_conditions, is_ready, ready_pods, selector_of
 from trivet.toolkit.tcp_probe import Connection, probe_tcp
 from trivet.toolkit.waiting import eventually
@@ -46,6 +47,10 @@ class ProbeResult:
     via: str
     error: str
 
+    def __str__(self) -> str:
+        source = f"via {self.via}" if self.via else "not via a proxy"
+        return self.error or f"HTTP {self.status} {source}"
+
 
 def http_get(
     injector: FaultInjector, pod: str, url: str, *, timeout: float = 10.0, namespace: str = PIPELINES
@@ -61,10 +66,11 @@ def http_get(
 def slowed(service: str, *, host: str, port: int, path: str, seconds: float, image: str, pod: str) -> Fault:
     """Every answer of ``service`` is ``seconds`` late. Verified when ``pod`` waits that long for the answer to a GET of ``path``."""
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         probe = http_get(injector, pod, f"http://{host}:{port}{path}", timeout=seconds + 10.0)
         late = probe.status == 200 and VIA in probe.via and probe.seconds >= seconds
-        return f"{host}:{port} answers {pod} after {probe.seconds:.1f} s" if late else ""
+        shown = f"{host}:{port} answers {pod} after {probe.seconds:.1f} s"
+        return shown if late else NotYet(f"{shown} with {probe}")
 
     return _fault_proxy(
         service,
@@ -93,10 +99,10 @@ def failing(
     Verified when ``pod`` gets such an answer.
     """
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         probe = http_get(injector, pod, f"http://{host}:{port}{path}")
         failed = probe.status == status and VIA in probe.via
-        return f"{host}:{port} answers {pod} with HTTP {probe.status}" if failed else ""
+        return f"{host}:{port} answers {pod} with HTTP {probe.status}" if failed else NotYet(str(probe))
 
     which = "every answer" if every == 1 else f"one of {every} answers"
     return _fault_proxy(
@@ -112,9 +118,10 @@ def failing(
 def unanswered(service: str, *, host: str, port: int, image: str, pod: str) -> Fault:
     """Packets to ``service`` are dropped: its address leads to a pod whose kernel answers none. Verified when ``pod`` times out."""
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         seen = probe_tcp(injector, pod, host, port, namespace=PIPELINES)
-        return f"TCP probe from {pod} to {host}:{port}: {seen}" if seen is Connection.TIMED_OUT else ""
+        shown = f"TCP probe from {pod} to {host}:{port}: {seen}"
+        return shown if seen is Connection.TIMED_OUT else NotYet(shown)
 
     return _fault_proxy(
         service,

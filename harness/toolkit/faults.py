@@ -10,8 +10,9 @@ from typing import Any
 from trivet.errors import PlatformError
 from trivet.model.clients import FaultInjector
 from trivet.model.fault import PIPELINES, AffectedObject, Fault, Verb
+from trivet.model.probe import NotYet, Probed, last_seen
 from trivet.toolkit.merge_patch import holds
-from trivet.toolkit.readiness import is_terminating, selector_of
+from trivet.toolkit.readiness import describe_conditions, is_terminating, selector_of
 from trivet.toolkit.tcp_probe import Connection, probe_tcp
 from trivet.toolkit.waiting import eventually
 
@@ -40,9 +41,10 @@ def network_cut(
         "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": list(spared)},
     }
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         seen = probe_tcp(injector, pod, host, port, namespace=namespace)
-        return "" if seen is Connection.OPEN else f"TCP probe from {pod} to {host}:{port}: {seen}"
+        shown = f"TCP probe from {pod} to {host}:{port}: {seen}"
+        return NotYet(shown) if seen is Connection.OPEN else shown
 
     return Fault(
         name=f"a NetworkPolicy denies the {namespace} namespace egress to {host}:{port}",
@@ -66,9 +68,11 @@ def applied(
     """
     kind, metadata = str(document["kind"]), document["metadata"]
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         found = injector.get(kind, metadata["name"], namespace=metadata["namespace"])
-        return f"{kind} {metadata['name']} {shows}" if found and when(found) else ""
+        if found and when(found):
+            return f"{kind} {metadata['name']} {shows}"
+        return NotYet(describe_conditions(found or {}))
 
     return Fault(
         name=name,
@@ -86,12 +90,14 @@ def patched(
 ) -> Fault:
     """A changed object. Verified when the API server holds the patched fields and the object's controller, if any, has observed them."""
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         found = injector.get(kind, name, namespace=namespace) or {}
         generation = (found.get("metadata") or {}).get("generation")
         observed = (found.get("status") or {}).get("observedGeneration")
-        if not holds(found, patch) or observed not in (None, generation):
-            return ""
+        if not holds(found, patch):
+            return NotYet(f"{kind} {name} does not hold {json.dumps(patch)}")
+        if observed not in (None, generation):
+            return NotYet(f"{kind} {name}: generation {generation}, its controller has observed {observed}")
         return f"{kind} {name} holds {json.dumps(patch)}" + (", and its controller has observed it" if observed else "")
 
     return Fault(
@@ -106,16 +112,16 @@ def patched(
 def stopped(name: str, *, namespace: str, kind: str = "deployment", budget: float = 90.0) -> Fault:
     """A Deployment or StatefulSet scaled to zero replicas. Verified when its last pod is gone."""
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         found = injector.get(kind, name, namespace=namespace) or {}
         spec = found.get("spec") or {}
-        gone = spec.get("replicas") == 0 and not (found.get("status") or {}).get("replicas")
+        replicas = (found.get("status") or {}).get("replicas") or 0
         # A terminating pod is not among the replicas, and may serve until its grace period ends.
-        labels = (spec.get("selector") or {}).get("matchLabels") or {}
-        selector = selector_of(labels)
-        if not gone or (selector and injector.find("pod", namespace=namespace, selector=selector)):
-            return ""
-        return f"{kind} {name} has 0 replicas and no pod"
+        selector = selector_of((spec.get("selector") or {}).get("matchLabels") or {})
+        pods = len(injector.find("pod", namespace=namespace, selector=selector)) if selector else 0
+        if spec.get("replicas") == 0 and not replicas and not pods:
+            return f"{kind} {name} has 0 replicas and no pod"
+        return NotYet(f"{kind} {name}: spec.replicas {spec.get('replicas')}, status.replicas {replicas}, {pods} pods")
 
     return Fault(
         name=f"{kind} {name} is scaled to zero",
@@ -144,14 +150,16 @@ def restarted(selector: str, *, names: str, namespace: str, count: int = 1, drai
         if not deleted:
             raise PlatformError(f"cannot delete a pod of {selector} in the {namespace} namespace: there is none")
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         now = {
             pod["metadata"]["uid"]
             for pod in injector.find("pod", namespace=namespace, selector=selector)
             if not (draining and is_terminating(pod))
         }
-        how = "gone or terminating" if draining else "gone"
-        return f"{', '.join(deleted)}: {how}" if deleted and not now & set(deleted.values()) else ""
+        remaining = [name for name, uid in deleted.items() if uid in now]
+        if remaining or not deleted:
+            return NotYet(f"pods that still exist: {', '.join(remaining)}" if remaining else "no pod was deleted")
+        return f"{', '.join(deleted)}: {'gone or terminating' if draining else 'gone'}"
 
     return Fault(
         name=f"the pods of {selector} are deleted",
@@ -187,12 +195,14 @@ def crashed(selector: str, container: str, *, names: str, namespace: str, count:
         if not before:
             raise PlatformError(f"cannot crash a pod of {selector} in the {namespace} namespace: there is none")
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         now = {
             pod["metadata"]["name"]: ends(pod) for pod in injector.find("pod", namespace=namespace, selector=selector)
         }
-        ended = bool(before) and all(now.get(name, 0) > before[name] for name in before)
-        return f"{', '.join(before)}: {container} terminated" if ended else ""
+        running = [name for name in before if now.get(name, 0) <= before[name]]
+        if running or not before:
+            return NotYet(f"{container} still runs in {', '.join(running)}" if running else "no process was killed")
+        return f"{', '.join(before)}: {container} terminated"
 
     return Fault(
         name=f"{container} crashes in the pods of {selector}",
@@ -216,7 +226,7 @@ def environment_changed(
         containers = [_with(one, variables) if one["name"] == container else one for one in _containers(found)]
         injector.patch(kind, name, {"spec": {"template": {"spec": {"containers": containers}}}}, namespace=namespace)
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         found = injector.get(kind, name, namespace=namespace) or {}
         status, spec = found.get("status") or {}, found.get("spec") or {}
         env = {
@@ -229,7 +239,8 @@ def environment_changed(
         current = status.get("observedGeneration") == (found.get("metadata") or {}).get("generation")
         if rolled and current and env.items() >= variables.items():
             return f"the pods of {kind} {name} run with a changed {', '.join(variables)}"
-        return ""
+        counts = f"{status.get('updatedReplicas', 0)} updated of {status.get('replicas', 0)} replicas"
+        return NotYet(f"{kind} {name}: {counts}, spec.replicas {spec.get('replicas')}")
 
     return Fault(
         name=f"{kind} {name} runs with a changed {', '.join(variables)}",
@@ -259,7 +270,10 @@ def in_turn(*faults: Fault) -> Fault:
 
     def verify(fault: Fault, injector: FaultInjector) -> None:
         eventually(
-            f"the fault to be verified: {fault.name}", lambda: fault.verify_injected(injector), timeout=fault.budget
+            f"the fault to be verified: {fault.name}",
+            lambda: fault.verify_injected(injector),
+            timeout=fault.budget,
+            describe=last_seen,
         )
 
     def inject(injector: FaultInjector) -> str | None:
@@ -270,9 +284,10 @@ def in_turn(*faults: Fault) -> Fault:
                 return refusal
         return None
 
-    def verify_injected(injector: FaultInjector) -> str:
+    def verify_injected(injector: FaultInjector) -> Probed:
         shown = [fault.verify_injected(injector) for fault in faults]
-        return "; ".join(shown) if all(shown) else ""
+        missing = next((one for one in shown if not one), None)
+        return "; ".join(str(one) for one in shown) if missing is None else missing
 
     return Fault(
         name=", then ".join(fault.name for fault in faults),

@@ -9,6 +9,7 @@ from trivet.integration import is_ready
 from trivet.model.clients import ClusterClient
 
 __all__ = [
+    "SERVICE_LABEL",
     "conditions",
     "describe_conditions",
     "is_ready",
@@ -18,7 +19,7 @@ __all__ = [
     "service_pods",
 ]
 
-OF_SERVICE = "serving.kserve.io/inferenceservice"
+SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 """The label by which KServe marks the pods and revisions of an InferenceService; its value is the name of that."""
 
 Object = Mapping[str, Any]
@@ -51,7 +52,7 @@ def is_terminating(pod: Object) -> bool:
 
 def service_pods(cluster: ClusterClient, service: str) -> list[Object]:
     """The pods of an InferenceService, those that are ending included."""
-    found = cluster.get("pod", selector=f"{OF_SERVICE}={service}") or {}
+    found = cluster.get("pod", selector=f"{SERVICE_LABEL}={service}") or {}
     return list(found.get("items") or ())
 
 

@@ -13,12 +13,12 @@ from trivet.model.clients import Background, TrafficClient
 from trivet.model.scenario import Case, Timeline, Workload
 from trivet.model.traffic import Answer
 from trivet.toolkit.client_traffic import Outage, all_known, outage, timeline
+from trivet.toolkit.waiting import POLL, eventually
 
 T = TypeVar("T")
 
-POLL = 0.5
 SAMPLED = 1.0
-"""Seconds between two polls of a condition, and between two samples of a gauge."""
+"""Seconds between two samples of a gauge."""
 
 FAULT, INJECTED, REVERT, RECOVERED = "fault", "injected", "revert", "recovered"
 """The marks that every variant gets: before the fault is injected, once it is verified, before it is reverted, and once the steady state
@@ -66,12 +66,17 @@ class Watch:
             )
         time.sleep(seconds)
 
-    def until(self, what: str, look: Callable[[], T | None], *, seconds: float | None = None) -> T:
-        """The first result of ``look`` that is not None; ``what`` completes "waiting for …".
-
-        Raises CannotTell after ``seconds``, or at the end of the budget.
-        """
-        return until(what, look, seconds=min(self.left, self.left if seconds is None else seconds))
+    def eventually(
+        self,
+        what: str,
+        look: Callable[[], T | None],
+        *,
+        timeout: float = float("inf"),
+        until: Callable[[T], object] = bool,
+        describe: Callable[[T | None], str] | None = None,
+    ) -> T:
+        """``trivet.toolkit.waiting.eventually`` within what is left of the symptom's budget, or ``timeout`` seconds if that is less."""
+        return eventually(what, look, timeout=min(self.left, timeout), until=until, describe=describe, poll=POLL)
 
     @contextmanager
     def sending(self, traffic: TrafficClient, workload: Workload) -> Iterator[None]:
@@ -109,10 +114,12 @@ class Watch:
         """
         workload = self._sent()
         ends = self._marks[before] if before else self._clock()
-        until(
+        eventually(
             f"every request that was due before {f'mark {before!r}' if before else 'now'} to be answered or lost",
-            lambda: True if self._sent_all or all_known(self._all(), workload, ends) else None,
-            seconds=max(0.0, ends + _timeout(workload) + SAMPLED - self._clock()),
+            lambda: self._sent_all or all_known(self._all(), workload, ends),
+            timeout=max(0.0, ends + _timeout(workload) + SAMPLED - self._clock()),
+            describe=lambda _: f"{sum(answer.at < ends for answer in self._all())} requests",
+            poll=POLL,
         )
 
     def timeline(self) -> Timeline | None:
@@ -173,15 +180,3 @@ def _sampling(watch: Watch) -> Iterator[None]:
         ended.set()
         if sampler.is_alive():
             sampler.join()
-
-
-def until(what: str, look: Callable[[], T | None], *, seconds: float) -> T:
-    """The first result of ``look`` that is not None; ``what`` completes "waiting for …". Raises CannotTell after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found is not None:
-            return found
-        if time.monotonic() > deadline:
-            raise CannotTell(f"timed out after {seconds:.0f} s waiting for {what}")
-        time.sleep(POLL)

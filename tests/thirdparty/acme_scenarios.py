@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 import trivet.authoring as trivet
 
-AWAY = trivet.stopped("features", namespace=trivet.SERVING)
+STOPPED = trivet.stopped("features", namespace=trivet.SERVING)
 
 
 @trivet.scenario(
     title="The model does not answer without the feature store",
-    happens="The feature store is stopped, and every request fails, those included that need no feature.",
-    recognise="HTTP errors from the moment the store is away; the model's pods are well.",
+    happens="The feature store is stopped, and every request fails, also one that needs no feature.",
+    recognise="HTTP errors since the store was stopped; the model's pods are ready.",
     remedy="Answer with defaults.",
     variants=[trivet.unprotected("as-it-is", "the model as it is deployed", expected=None)],
-    affected_objects=AWAY.affected_objects,
+    affected_objects=STOPPED.affected_objects,
 )
 def feature_store_away(cluster: trivet.ClusterClient) -> Iterator[trivet.Case]:
     def symptom(watch: trivet.Watch) -> trivet.Observation:
@@ -26,4 +26,4 @@ def feature_store_away(cluster: trivet.ClusterClient) -> Iterator[trivet.Case]:
         return f"replicas: {replicas}" if replicas else ""
 
     workload = trivet.Workload(service="classifier", request={"inputs": []}, rate=20)
-    yield trivet.Case(fault=AWAY, steady_state=steady_state, symptom=symptom, workload=workload)
+    yield trivet.Case(fault=STOPPED, steady_state=steady_state, symptom=symptom, workload=workload)

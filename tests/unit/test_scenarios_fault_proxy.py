@@ -70,7 +70,7 @@ def test_a_detour_is_in_force_when_a_client_meets_it_and_is_taken_back(fault: Fa
     before = dict(faults.objects)
     faults.connection = lambda: ill if "trivet.dev/fault" in json.dumps(selector(faults)) else well
     injector = faults.injector(fault.affected_objects)
-    assert fault.verify_injected(injector) == ""
+    assert not fault.verify_injected(injector)
     fault.inject(injector)
     assert selector(faults) == {"trivet.dev/fault": "proxy"}
     assert fault.verify_injected(injector)
@@ -86,14 +86,14 @@ def test_a_detour_that_silently_does_nothing_is_never_in_force(fault: Fault, wel
     faults.connection = lambda: well
     injector = faults.injector(fault.affected_objects)
     idle(fault).inject(injector)
-    assert idle(fault).verify_injected(injector) == ""
+    assert not idle(fault).verify_injected(injector)
     assert not injector.changed_objects
 
 
 def test_an_error_that_is_not_the_detour_s_own_shows_nothing() -> None:
     faults = cluster()
     faults.connection = lambda: met(503, 0.1, "")
-    assert FAILING.verify_injected(faults.injector(FAILING.affected_objects)) == ""
+    assert not FAILING.verify_injected(faults.injector(FAILING.affected_objects))
 
 
 def test_without_a_ready_pod_there_is_nothing_to_stand_before() -> None:

@@ -165,7 +165,7 @@ def test_what_is_still_ending_is_not_stopped() -> None:
     faults = FakeFaultClient({KEY: selected, pod: {"metadata": {"name": "features-1", "deletionTimestamp": "now"}}})
     injector = faults.injector(fault.affected_objects)
     fault.inject(injector)
-    assert fault.verify_injected(injector) == ""
+    assert not fault.verify_injected(injector)
     del faults.objects[pod]
     assert fault.verify_injected(injector) == "deployment features has 0 replicas and no pod"
 
@@ -175,7 +175,7 @@ def test_a_crash_is_in_force_when_the_kubelet_has_seen_it() -> None:
     faults = FakeFaultClient({("pod", SERVING, "features-1"): {"metadata": {"name": "features-1"}}})
     injector = faults.injector(fault.affected_objects)
     idle(fault).inject(injector)
-    assert fault.verify_injected(injector) == ""
+    assert not fault.verify_injected(injector)
     fault.inject(injector)
     assert fault.verify_injected(injector) == "features-1: a terminated"
     with pytest.raises(PlatformError, match="there is none"):

@@ -60,11 +60,11 @@ def test_it_joins_the_catalogue(acme: Any) -> None:
     assert "acme_scenarios.feature_store_away" in Registry(["acme_scenarios"]).scenarios
 
 
-def test_the_broken_twin_is_vulnerable_and_the_sound_one_protected(acme: Any) -> None:
+def test_a_platform_that_loses_requests_is_vulnerable_and_a_tolerant_one_protected(acme: Any) -> None:
     assert played(acme.feature_store_away, tolerant=False) is Verdict.VULNERABLE
     assert played(acme.feature_store_away, tolerant=True) is Verdict.PROTECTED
 
 
-def test_with_a_fault_that_silently_does_nothing_it_is_inconclusive(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acme, "AWAY", replace(idle(acme.AWAY), budget=0.1))
+def test_with_a_fault_that_does_nothing_it_is_inconclusive(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acme, "STOPPED", replace(idle(acme.STOPPED), budget=0.1))
     assert played(acme.feature_store_away, tolerant=False) is Verdict.INCONCLUSIVE

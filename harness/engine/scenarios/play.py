@@ -35,6 +35,7 @@ from trivet.model.events import (
     VariantStarted,
 )
 from trivet.model.finding import Evidence, evidence
+from trivet.model.probe import NotYet, Probed, last_seen
 from trivet.model.redaction import redact
 from trivet.model.report import Phase, Provenance, StackSummary
 from trivet.model.scenario import (
@@ -50,7 +51,8 @@ from trivet.model.scenario import (
 )
 from trivet.model.stack import Stack
 from trivet.model.target import Session, Target
-from trivet.toolkit.watch import FAULT, INJECTED, POLL, RECOVERED, REVERT, Watch, watching
+from trivet.toolkit.waiting import POLL, eventually
+from trivet.toolkit.watch import FAULT, INJECTED, RECOVERED, REVERT, Watch, watching
 
 LEAD = 3.0
 """Seconds of traffic before the fault and after recovery, for comparison on the plot."""
@@ -414,29 +416,32 @@ def _declared(case: Case, scenario: Scenario) -> Sequence[Any]:
     return case.fault.affected_objects
 
 
-def _wait(what: str, probe: Callable[[], str], seconds: float) -> str:
-    """The first result of ``probe`` that is not empty; ``what`` completes "waiting for …".
+def _wait(what: str, probe: Callable[[], Probed], timeout: float) -> str:
+    """What ``probe`` returns once its condition is met; ``what`` completes "waiting for …".
 
-    Raises CannotTell after ``seconds``, from the error of the last probe if it raised one.
+    Raises CannotTell after ``timeout`` seconds, from the error of the last probe if it raised one, and DeclarationError for a probe that
+    returns something else than :data:`trivet.model.probe.Probed`.
     """
-    deadline = time.monotonic() + seconds
-    while True:
-        trouble: TrivetError | None = None
-        shown = ""
-        try:
-            shown = probe()
-        except TrivetError as error:
-            trouble = error
-        if not isinstance(shown, str):
+
+    def met(found: tuple[object]) -> bool:
+        (shown,) = found
+        if not isinstance(shown, (str, NotYet)):
             raise DeclarationError(
-                f"the probe of {what} returned {shown!r}", remedy="return what shows it, in words, or an empty string"
+                f"the probe of {what} returned {shown!r}",
+                remedy="return what shows it, in words, or NotYet with what is seen instead",
             )
-        if shown:
-            return shown
-        if time.monotonic() > deadline:
-            why = f"; the last probe failed: {trouble.message}" if trouble else ""
-            raise CannotTell(f"timed out after {seconds:g} s waiting for {what}{why}") from trouble
-        time.sleep(POLL)
+        return bool(shown)
+
+    found = eventually(
+        what,
+        lambda: (probe(),),
+        timeout=timeout,
+        until=met,
+        describe=lambda found: last_seen(found[0]) if found else "",
+        tolerate=TrivetError,
+        poll=POLL,
+    )
+    return str(found[0])
 
 
 def collected(scenario: Scenario, played: Sequence[VariantResult], seconds: float) -> ScenarioResult:
