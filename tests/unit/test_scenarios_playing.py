@@ -20,6 +20,7 @@ from trivet.engine.scenarios.play import run
 from trivet.errors import CannotTell, PlatformError, UsageError
 from trivet.model.events import PhaseStarted
 from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
+from trivet.model.probe import NotYet
 from trivet.model.scenario import (
     IN_CLUSTER,
     Budgets,
@@ -204,6 +205,20 @@ def test_a_platform_that_does_not_recover_is_vulnerable_though_the_symptom_was_n
     report, _ = played(made(lambda watch: symptom_not_observed("fine"), steady_state=lambda faults: next(looks, "")))
     assert only(report).verdict is Verdict.VULNERABLE
     assert "timed out after 0.1 s waiting for the steady state after the revert" in only(report).reason
+
+
+def test_a_timeout_names_what_was_waited_for_and_what_was_seen_last() -> None:
+    report, _ = played(
+        made(lambda watch: symptom_observed("x"), steady_state=lambda faults: NotYet("1 of 2 pods are ready"))
+    )
+    assert only(report).reason == "timed out after 0.1 s waiting for the steady state: last seen 1 of 2 pods are ready"
+
+    unverified = replace(AWAY, inject=lambda injector: None, budget=0.05)
+    report, _ = played(made(lambda watch: symptom_observed("x"), fault=unverified))
+    assert only(report).reason == (
+        "timed out after 0.05 s waiting for the fault to be verified: deployment features is scaled to zero: "
+        "last seen deployment features: spec.replicas 1, status.replicas 0, 0 pods"
+    )
 
 
 def test_trivets_own_trouble_while_it_looks_at_the_recovery_is_inconclusive() -> None:
