@@ -39,4 +39,4 @@ def test_a_fault_that_silently_does_nothing_is_inconclusive(cluster_session: Clu
     (result,) = play_all([(twin, twin.variants[:1])], cluster_session, lambda event: None, allow_faults=False)
     (variant,) = result.variants
     assert variant.verdict is Verdict.INCONCLUSIVE, variant.reason
-    assert "in force" in variant.reason
+    assert "waiting for the fault to be verified" in variant.reason
