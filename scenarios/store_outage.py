@@ -190,7 +190,11 @@ def _observe(watch: Watch, cluster: ClusterClient) -> Observation:
         )
 
     after = watch.eventually(
-        "the storage initializer of a new pod to fail", failed, timeout=90, describe=lambda _: log.last
+        "the storage initializer of a new pod to fail",
+        failed,
+        timeout=90,
+        until=lambda seconds: seconds is not None,
+        describe=lambda _: log.last,
     )
     watch.mark("initializer failed")
     ends = time.monotonic() + AFTER
