@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from trivet.errors import TrivetError, UsageError, unknown
-from trivet.host.signals import unwinding_on_signals
+from trivet.host.signals import interruptible, unwinding_on_signals
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -36,6 +36,7 @@ class _Group(click.Group):
             code = _interrupted(interrupt)
         sys.exit(code)
 
+    @interruptible
     def _code(self, *args: Any, **kwargs: Any) -> int:
         """Run a command, print its errors, and return the exit code."""
         try:

@@ -31,7 +31,8 @@ class Interrupted:
 def interrupted(work: Callable[[], object], at: int, files: Sequence[str]) -> Interrupted:
     """Run ``work`` under ``unwinding_on_signals`` with a SIGINT at its point number ``at``; -1 for none.
 
-    Points are those of frames whose file has one of ``files`` in its path. An Exception of the work goes through.
+    Points are those of frames whose file has one of ``files`` in its path. An Exception of the work goes through. From Python 3.12 on
+    the opcodes of a function are traced from its second call: run the work once before its points are counted.
     """
     points, where = 0, ""
 
@@ -56,6 +57,8 @@ def interrupted(work: Callable[[], object], at: int, files: Sequence[str]) -> In
     before = sys.gettrace()
     try:
         with unwinding_on_signals():
+            # From Python 3.12 on, opcodes are traced only if that was asked for before tracing began.
+            sys._getframe().f_trace_opcodes = True
             sys.settrace(enter)
             try:
                 work()

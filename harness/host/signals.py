@@ -8,6 +8,7 @@ just started or break off its clean-up. There the signal is held, and raised wit
   context manager made of one is protected, and the block under it is interruptible.
 * in all that runs when a context manager of ``contextlib`` is left, ``ExitStack`` included, and in finalizers;
 * in ``__enter__``, ``__exit__`` and ``contextlib`` themselves, though not in what they call: what was entered is certain to be left;
+* while a module is imported, by Python or by its C code, which makes other exceptions of one;
 * while ``subprocess`` starts a process: what was started is known;
 * where ``threading`` has let go of a lock and not begun to wait, or has waited and not taken it again.
 
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import importlib._bootstrap
 import signal
 import subprocess
 import sys
@@ -51,6 +53,7 @@ _held_in: set[CodeType] = {
     contextlib.ExitStack.__exit__.__code__,
     contextlib.closing.__exit__.__code__,
     subprocess.Popen.__init__.__code__,
+    importlib._bootstrap._find_and_load.__code__,  # type: ignore[attr-defined]
     threading.Condition._release_save.__code__,  # type: ignore[attr-defined]
     threading.Condition._acquire_restore.__code__,  # type: ignore[attr-defined]
 }

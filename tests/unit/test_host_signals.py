@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from itertools import count
+from pathlib import Path
 
 import pytest
 from fakes.target import STACK, FakeTarget
@@ -148,6 +151,20 @@ def test_a_finalizer_is_not_broken_off() -> None:
     assert done == ["all of it"]
 
 
+def test_a_module_is_imported_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_to_import.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.01)\ncomplete = True\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def work() -> None:
+        import_module("slow_to_import")
+        time.sleep(LONG)
+
+    ended_by(work)
+    assert sys.modules.pop("slow_to_import").complete
+
+
 def test_further_signals_change_nothing() -> None:
     done: list[str] = []
 
@@ -199,6 +216,7 @@ def test_what_was_entered_is_left_wherever_the_signal_comes() -> None:
             stack.enter_context(taken(open_now, "c"))
             open_now.copy()
 
+    interrupted(work, -1, ["contextlib.py", __file__])
     raised = 0
     for at in count():
         one = interrupted(work, at, ["contextlib.py", __file__])
@@ -218,6 +236,7 @@ def test_the_points_are_those_at_which_a_careless_function_loses_what_it_took() 
         len("here it is lost")
         open_now.remove("a")
 
+    interrupted(work, -1, [__file__])
     lost = []
     for at in range(interrupted(work, -1, [__file__]).points):
         one = interrupted(work, at, [__file__])

@@ -16,6 +16,7 @@ import yaml
 
 from trivet.errors import PlatformError
 from trivet.host.kubectl import Kubectl
+from trivet.host.signals import interruptible, uninterruptible
 from trivet.provision.kind import limits
 from trivet.provision.kind.nodes import delete_nodes, node_containers, start_node
 from trivet.provision.kind.state import CREATED, CREATING, DELETING, ClusterFolder, ClusterState
@@ -216,6 +217,7 @@ def load_images(folder: ClusterFolder, kind: Path, names: Sequence[str]) -> None
         run_kind(kind, *arguments, log=folder.path / "kind-load.log", seconds=limits.CREATE)
 
 
+@uninterruptible
 def run_kind(kind: Path, *arguments: str, log: Path, seconds: float) -> None:
     """Run kind with its output in ``log``. Raises PlatformError with its error line. When this is interrupted, kind is ended."""
     command = "kind " + " ".join(arguments[:2])
@@ -229,7 +231,7 @@ def run_kind(kind: Path, *arguments: str, log: Path, seconds: float) -> None:
             )
             with ExitStack() as cleanup:
                 cleanup.callback(_end_process, process)
-                status = process.wait(seconds)
+                status = _status(process, seconds)
     except subprocess.TimeoutExpired as error:
         raise PlatformError(
             f"timed out after {seconds:.0f} s waiting for `{command}` to exit", remedy=f"see its output in {log}"
@@ -238,6 +240,11 @@ def run_kind(kind: Path, *arguments: str, log: Path, seconds: float) -> None:
         lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
         reason = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else f"status {status}")
         raise PlatformError(f"{command} failed: {reason}", remedy=f"see its full output in {log}")
+
+
+@interruptible
+def _status(process: subprocess.Popen[bytes], seconds: float) -> int:
+    return process.wait(seconds)
 
 
 def _end_process(process: subprocess.Popen[bytes]) -> None:
