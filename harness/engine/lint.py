@@ -133,9 +133,11 @@ def _judged(piece: Iterable[Place], contracts: Sequence[Contract], stack: Stack)
         for subject in found.subjects:
             kind = KINDS[type(subject)]
             part.counts[_NAMES[kind]] += 1
+            alone = {kind: subject}
+            with_stack = {kind: subject, "stack": stack}
             for contract, tally in by_kind[kind]:
                 began = time.perf_counter()
-                given = {name: stack if name == "stack" else subject for name in contract.wants}
+                given = with_stack if "stack" in contract.wants else alone
                 for finding in observed(contract, given, subject.at):
                     tally.note(finding)
                 tally.seconds += time.perf_counter() - began
@@ -151,7 +153,7 @@ def _result(contract: Contract, tally: _Tally, outside: str) -> ContractResult:
         findings = [finding_of(DeclarationError(contract.unrunnable))]
     elif not findings:
         findings = [not_applicable(outside or f"no {_NAMES[contract.subject or '']} among the files")]
-    return fold(contract, [replace(finding, contract=contract.id) for finding in findings], tally.seconds)
+    return fold(contract, findings, tally.seconds)
 
 
 def _counted(sample: Finding, number: int) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 from trivet.errors import CannotTell, DeclarationError, NotOffered, TrivetError
 from trivet.model.contract import Contract
@@ -14,6 +14,7 @@ from trivet.model.finding import Finding, Location, evidence, inconclusive, not_
 from trivet.model.outcome import Outcome
 
 NOTHING = "the check observed nothing: an empty result is not a pass"
+YIELD = "yield findings: passed(…), failed(…) and the like"
 
 
 def finding_of(error: Exception, raised_by: str = "check") -> Finding:
@@ -47,7 +48,16 @@ def observed(
     """
     nothing = True
     try:
-        for finding in _findings(contract, given):
+        findings = _iterator(contract, contract.check(**given))
+        while True:
+            try:
+                finding = next(findings)
+            except StopIteration as end:
+                if end.value is not None:
+                    _refuse(contract, f"returned {end.value!r}, which is lost", "write `yield` in place of `return`")
+                break
+            if not isinstance(finding, Finding):
+                _refuse(contract, f"yielded {finding!r}", YIELD)
             nothing = False
             yield finding
         if nothing:
@@ -56,27 +66,14 @@ def observed(
         yield replace(finding_of(error), location=where() if where else None)
 
 
-def _findings(contract: Contract, given: Mapping[str, Any]) -> Iterator[Finding]:
-    """The findings, one by one. Raises DeclarationError when the check gives something else."""
-    declared = Declaration(f"contract {contract.id}", place_of(contract.check))
-    made = contract.check(**given)
-    if isinstance(made, Finding):
-        declared.refuse(
-            "the check returned a Finding", "write `yield` in place of `return`, or return a list of findings"
-        )
+def _iterator(contract: Contract, returned: Any) -> Iterator[Any]:
+    if isinstance(returned, Finding):
+        _refuse(contract, "returned a Finding", "write `yield` in place of `return`, or return a list of findings")
     try:
-        findings = iter(made)
+        return iter(returned)
     except TypeError:
-        declared.refuse(f"the check returned {made!r}", "yield findings: passed(…), failed(…) and the like")
-    while True:
-        try:
-            finding = next(findings)
-        except StopIteration as end:
-            if end.value is not None:
-                declared.refuse(
-                    f"the check returned {end.value!r}, which is lost", "write `yield` in place of `return`"
-                )
-            return
-        if not isinstance(finding, Finding):
-            declared.refuse(f"the check yielded {finding!r}", "yield findings: passed(…), failed(…) and the like")
-        yield finding
+        _refuse(contract, f"returned {returned!r}", YIELD)
+
+
+def _refuse(contract: Contract, did: str, remedy: str) -> NoReturn:
+    Declaration(f"contract {contract.id}", place_of(contract.check)).refuse(f"the check {did}", remedy)

@@ -135,7 +135,7 @@ def judge(
     The check starts once its clients exist and ``slots`` lets it in; the seconds of the result count from there.
     """
     findings, seconds = _observe(contract, session, stack, target, emit, slots or nullcontext())
-    result = fold(contract, [replace(finding, contract=contract.id) for finding in findings], seconds)
+    result = fold(contract, findings, seconds)
     emit(ContractEnded(result=result))
     return result
 
@@ -143,7 +143,8 @@ def judge(
 def fold(contract: Contract, findings: Sequence[Finding], seconds: float = 0.0) -> ContractResult:
     """The findings of one contract as its one line in the report, redacted. No finding at all is INCONCLUSIVE."""
     findings = [
-        replace(finding, message=redact(finding.message), remedy=redact(finding.remedy)) for finding in findings
+        replace(finding, contract=contract.id, message=redact(finding.message), remedy=redact(finding.remedy))
+        for finding in findings
     ]
     outcome = combine(finding.outcome for finding in findings)
     worst = [finding for finding in findings if finding.outcome is outcome]

@@ -5,16 +5,25 @@ from __future__ import annotations
 import re
 
 _SECRETS = (
-    re.compile(
-        r"(?i)((?:password|passwd|secret|token|api[_-]?key|access[_-]?key)[\w-]*[\"']?[ \t]*[:=][ \t]*[\"']?)([^\s\"',;&]+)"
+    (
+        ("passw", "secret", "token", "key"),
+        re.compile(
+            r"(?i)((?:password|passwd|secret|token|api[_-]?key|access[_-]?key)[\w-]*[\"']?[ \t]*[:=][ \t]*[\"']?)([^\s\"',;&]+)"
+        ),
     ),
-    re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic)\s+)(\S+)"),
-    re.compile(r"(\w+://[^\s/:@]+:)([^\s/@]+)(?=@)"),
+    (
+        ("author",),
+        re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic)\s+)(\S+)"),
+    ),
+    (("@",), re.compile(r"(\w+://[^\s/:@]+:)([^\s/@]+)(?=@)")),
 )
+"""Patterns, each with what a text that it matches contains one of: looking for that takes a hundredth of the time."""
 
 
 def redact(text: str) -> str:
     """``text`` with the values of what looks like credentials replaced."""
-    for pattern in _SECRETS:
-        text = pattern.sub(r"\1[redacted]", text)
+    folded = text.casefold()
+    for hints, pattern in _SECRETS:
+        if any(hint in folded for hint in hints):
+            text = pattern.sub(r"\1[redacted]", text)
     return text
