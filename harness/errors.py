@@ -50,11 +50,16 @@ def unknown(kind: str, value: str, available: Iterable[str]) -> UsageError:
 
 def choices(value: object, available: Iterable[str]) -> str:
     """A remedy for ``value``, which is none of ``available``: the nearest of them, then all in their order."""
+    names = list(available)
+    near = nearest(value, names)
+    return f"{f'did you mean {near!r}? ' if near else ''}choose one of: {', '.join(names)}"
+
+
+def nearest(value: object, available: Iterable[str]) -> str:
+    """The name among ``available`` that ``value`` is probably a misspelling of, in whatever case; empty when there is none."""
     # Here, because who only succeeds need not wait for it.
     from difflib import get_close_matches
 
-    names = list(available)
-    folded = {name.casefold(): name for name in reversed(names)}
+    folded = {name.casefold(): name for name in available}
     near = get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.7)
-    suggestion = f"did you mean {folded[near[0]]!r}? " if near else ""
-    return f"{suggestion}choose one of: {', '.join(names)}"
+    return folded[near[0]] if near else ""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from trivet.errors import UsageError
+from trivet.errors import UsageError, unknown
 from trivet.integration.artifacts import check_storage_uri
 from trivet.integration.labels import label_value
 
@@ -81,10 +81,7 @@ def build_inference_service(
             remedy="use 0 <= min_replicas <= max_replicas, and max_replicas >= 1",
         )
     if deployment_mode not in _KNATIVE_MODES + _STANDARD_MODES:
-        raise UsageError(
-            f"unknown deployment mode {deployment_mode!r}",
-            remedy=f"use one of: {', '.join(_KNATIVE_MODES + _STANDARD_MODES)}",
-        )
+        raise unknown("deployment mode", deployment_mode, _KNATIVE_MODES + _STANDARD_MODES)
     for problem in check_storage_uri(storage_uri):
         if not problem.advice:
             raise UsageError(problem.message, remedy=problem.remedy)

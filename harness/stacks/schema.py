@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trivet.errors import nearest
 from trivet.model.stack import COMPONENTS, ROLES, SDK
 
 
@@ -124,6 +125,8 @@ def _table_errors(table: Mapping[str, Any], schema: Table, where: str) -> Iterat
     for key, value in table.items():
         expected = known.get(key, schema.others)
         if expected is None:
-            yield f"`{prefix}{key}` is unknown, expected one of: {', '.join(sorted(known))}"
+            near = nearest(key, known)
+            meant = f" (did you mean `{near}`?)" if near else ""
+            yield f"`{prefix}{key}` is unknown{meant}, expected one of: {', '.join(sorted(known))}"
         else:
             yield from schema_errors(value, expected, f"{prefix}{key}")

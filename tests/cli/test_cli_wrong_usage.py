@@ -125,7 +125,7 @@ def test_a_stack_that_is_no_toml_names_the_line(stack: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("title = ", "titel = ", "`titel` is unknown, expected one of: "),
+        ("title = ", "titel = ", "`titel` is unknown (did you mean `title`?), expected one of: "),
         ('python = "3.11"', "python = 3.11", "expected a Python version"),
         ("http_port = 8080", "http_port = 80800", "expected a port number"),
     ],

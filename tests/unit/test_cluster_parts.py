@@ -140,7 +140,7 @@ def test_existing_says_what_it_needs_to_be_told(monkeypatch: pytest.MonkeyPatch)
         artifact_root="s3://b",
         ingress="http://i",
     )
-    with pytest.raises(UsageError, match="there is no context 'other'"):
+    with pytest.raises(UsageError, match="unknown context of the kubeconfig 'other'"):
         existing_access(whole, stack)
 
 

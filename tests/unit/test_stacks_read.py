@@ -137,7 +137,7 @@ def test_a_file_that_is_not_text_is_told(folder: Path) -> None:
         (
             'python = "3.11"',
             'pyhton = "3.11"',
-            "`roles.trainer.pyhton` is unknown, expected one of: constraints, cutoff",
+            "`roles.trainer.pyhton` is unknown (did you mean `python`?), expected one of: constraints, cutoff",
         ),
         ('kfp = "2.9.0"', 'kpf = "2.9.0"', "`components.kfp` is missing, expected a version"),
         ('mlflow = "2.17.2"', 'mlflow = "latest"', "`components.mlflow` is 'latest', expected a version"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from trivet.errors import PlatformError, UsageError
+from trivet.errors import PlatformError, UsageError, unknown
 from trivet.host.kubectl import Kubectl, contexts
 from trivet.host.signals import interruptible
 from trivet.model.events import Emit
@@ -47,7 +47,7 @@ def kubectl_of(settings: Existing) -> Kubectl:
             remedy=f"say --context NAME, or context in [tool.trivet.existing]; {known}",
         )
     if settings.context not in present:
-        raise UsageError(f"there is no context {settings.context!r}", remedy=known)
+        raise unknown("context of the kubeconfig", settings.context, present)
     return Kubectl(context=settings.context, kubeconfig=kubeconfig)
 
 
