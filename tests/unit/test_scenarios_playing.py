@@ -394,3 +394,40 @@ def test_the_lease_is_held_while_playing_and_asked_for_before_anything_is_touche
     with pytest.raises(UsageError, match="another run"):
         played(made(symptom), faults)
     assert len(faults.taken) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"symptom": lambda watch: "it hurts"}, "what its symptom returns is 'it hurts'"),
+        ({"symptom": lambda watch: None}, "what its symptom returns is None"),
+        ({"steady_state": lambda faults: True}, "returned True"),
+    ],
+)
+def test_a_part_of_a_scenario_that_returns_something_else_is_an_error_that_says_so(
+    wrong: dict[str, Any], words: str
+) -> None:
+    report, faults = played(made(**{"symptom": lambda watch: symptom_observed("it hurts"), **wrong}))
+    result = only(report)
+    assert result.verdict is Verdict.ERROR
+    assert words in result.reason
+    assert "; remedy: " in result.reason
+    assert faults.objects[KEY] == there()
+
+
+def test_a_stage_that_yields_something_else_than_a_case_is_an_error_that_says_so() -> None:
+    @scenario(
+        title="t",
+        happens="h",
+        recognise="r",
+        remedy="m",
+        variants=[unprotected("bare", "as it is")],
+        affected_objects=AWAY.affected_objects,
+    )
+    def incident() -> Iterator[Any]:
+        yield AWAY
+
+    result = only(played(incident)[0])
+    assert result.verdict is Verdict.ERROR
+    assert result.reason.startswith("scenario test_scenarios_playing.incident (")
+    assert "what it yields is Fault(" in result.reason
