@@ -58,7 +58,7 @@ def standard_mode_answers_too(
     request = v2_request(read_signature(model_directory.mlmodel), rows)
     place = Location(object=f"InferenceService/{STANDARD}")
     with deployed(cluster, service_like(handover, STANDARD, deployment_mode=mode, min_replicas=1, max_replicas=1)):
-        answers = traffic.send(STANDARD, request, times=REQUESTS, at_once=1)
+        answers = traffic.send(STANDARD, request, times=REQUESTS, concurrency=1)
         deployment = cluster.get("deployment", f"{STANDARD}-predictor")
     proof = (evidence("the answers", "table", [vars(answer) for answer in answers]),)
     wrong = []

@@ -197,7 +197,7 @@ def status_names_who_answers(rollout: Rollout) -> Iterator[Finding]:
     for name in (ABORTED, PROMOTED, ROLLED_BACK, *((RESTORED,) if _ran_on(rollout) else ())):
         step = _step(rollout, name)
         if step.settled is None:
-            yield inconclusive(f"{name}: {rollout.trouble}")
+            yield inconclusive(f"{name}: {rollout.failure}")
         else:
             tail = _slice(rollout, step.settled + LAG, step.ended)
             yield _named(rollout, f"after {name}", step.service, tail)
@@ -251,7 +251,7 @@ def _lossless(rollout: Rollout, step: RolloutStep) -> Finding:
             f"only {len(answers)} requests were due in the {span}: too few to show anything", evidence=proof
         )
     if step.settled is None:
-        return inconclusive(f"{step.name} did not come about: {rollout.trouble}", evidence=proof)
+        return inconclusive(f"{step.name} did not come about: {rollout.failure}", evidence=proof)
     slowest = max(answer.seconds for answer in answers)
     aside = f", {len(races)} more met a connection that the runtime was closing" if races else ""
     return passed(
@@ -274,7 +274,7 @@ def _slice(rollout: Rollout, begin: float, end: float) -> list[Answer]:
 def _step(rollout: Rollout, name: str) -> RolloutStep:
     step = rollout.step(name)
     if step is None:
-        raise CannotTell(f"the roll-out did not get to its step {name!r}: {rollout.trouble or 'it was not taken'}")
+        raise CannotTell(f"the roll-out did not get to its step {name!r}: {rollout.failure or 'it was not taken'}")
     return step
 
 

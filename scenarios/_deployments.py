@@ -227,7 +227,7 @@ def ask_revisions(
 
 def answered_only_by(traffic: TrafficClient, workload: Workload, name: str, times: int = 3) -> Probed:
     """That ``times`` answers in a row are of the model ``name``; otherwise the first answer that is not."""
-    answers = traffic.send(workload.service, workload.request, times=times, at_once=1, timeout=10)
+    answers = traffic.send(workload.service, workload.request, times=times, concurrency=1, timeout=10)
     others = [answer for answer in answers if answered_by(answer, workload.models) != name]
     shown = f"{times - len(others)} of {times} answers are of {name}"
     return NotYet(f"{shown}; another one is {others[0]}") if others else shown

@@ -102,7 +102,7 @@ def alias_moved_while_deploying(
         nonlocal mismatch
 
         def move() -> None:
-            injector.own(
+            injector.change(
                 f"alias {ALIAS} of {first.registered} → version {second.version}",
                 lambda: point_at(second.version),
                 lambda: point_at(first.version),
@@ -127,7 +127,7 @@ def alias_moved_while_deploying(
         document = cluster.get("inferenceservice", NAME) or {}
         labelled = read_link(document).model_version
         known = {one.version: one.answer for one in (first, second)}
-        answers = traffic.send(NAME, v2_request(None, DEFAULT_ROWS), times=REQUESTS, at_once=2, timeout=10)
+        answers = traffic.send(NAME, v2_request(None, DEFAULT_ROWS), times=REQUESTS, concurrency=2, timeout=10)
         served = {answered_by(answer, known) for answer in answers}
         if len(served) != 1 or "" in served:
             raise CannotTell(f"{REQUESTS} answers are of versions {sorted(served)}, expected one version")

@@ -235,7 +235,7 @@ def bad_model_promoted(
             judgement = observe_canary(look, seconds=OBSERVED, interval=INTERVAL)
             decided = round(watch.mark(judgement.decision.value) - watch.since(INJECTED), 1)
             follow(cluster, judgement.decision, new, before)
-            answers = traffic.send(NAME, workload.request, times=AFTERWARDS, at_once=2, timeout=10)
+            answers = traffic.send(NAME, workload.request, times=AFTERWARDS, concurrency=2, timeout=10)
             return judged(trial, judgement, answers, workload, decided)
 
         yield Case(

@@ -248,7 +248,7 @@ def large_batch(traffic: TrafficClient, batch: list[Answer]) -> Fault:
     return Fault(
         name=f"a client requests {BATCH} rows at once",
         affected_objects=(),
-        inject=lambda injector: batch.extend(traffic.send(QUERIED, request, times=2, at_once=1, timeout=30.0)),
+        inject=lambda injector: batch.extend(traffic.send(QUERIED, request, times=2, concurrency=1, timeout=30.0)),
         verify_injected=verify_injected,
     )
 

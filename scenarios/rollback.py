@@ -348,7 +348,8 @@ def service(cluster: ClusterClient, model: ServableModel, variant: str) -> Docum
 def _answered_mostly_by(traffic: TrafficClient, workload: Workload, new: str) -> Probed:
     """Like ``answered_only_by`` where the earlier model answers 1 % of the requests."""
     answers = [
-        answered_by(a, workload.models) for a in traffic.send(NAME, workload.request, times=5, at_once=1, timeout=10)
+        answered_by(a, workload.models)
+        for a in traffic.send(NAME, workload.request, times=5, concurrency=1, timeout=10)
     ]
     shown = f"{answers.count(new)} of 5 answers are of {new}"
     return shown if all(answers) and new in answers else NotYet(f"{shown}, {answers.count('')} of no model")

@@ -94,7 +94,7 @@ def rebuilt_without_a_lock(
         _deployments.require_pinned_trainer(stack)
     locked = stack.roles["trainer"]
     days = {"unbounded": "", "cutoff": locked.cutoff}
-    trainer = external_trainer.built(REQUIREMENTS, cutoff=days[variant]) if variant in days else locked
+    trainer = external_trainer.unlocked(REQUIREMENTS, cutoff=days[variant]) if variant in days else locked
     model, directory = _deployments.externally_trained_model(
         external_trainer, store, trainer, name="the rebuilt trainer's model"
     )

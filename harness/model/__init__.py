@@ -1,1 +1,1 @@
-"""The words of trivet as frozen dataclasses. Imports nothing third-party, so that any environment can load it."""
+"""The data model of trivet as frozen dataclasses. Imports the standard library only, so that every environment can load it."""

@@ -1,4 +1,4 @@
-"""The clients that targets offer: their names, and their protocols, the same whatever the stack runs on. Implements none of them."""
+"""The clients that targets offer, as names and protocols, which are the same on every target. Implements none of them."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from trivet.model.vocabulary import Vocabulary
 CLIENTS = Vocabulary(
     "client",
     {
-        "stack": "the stack under test: component versions, roles and what their locks pin",
-        "handover": "the hand-off that was driven: run, registered version, storage URI and InferenceService",
+        "stack": "the stack under test: component versions, roles and the pins of their locks",
+        "handover": "the hand-off of this run: MLflow run, registered version, storage URI and InferenceService",
         "tracking": "MLflow's REST API",
         "trainer": "the MLflow client of the trainer role: logs models, predicts, downloads",
-        "models": "models made by the trainer, with their storage URIs and expected answers; resolves MLflow URIs",
-        "external_trainer": "trainers that are no part of the stack under test",
-        "store": "the artefact store, and KServe's storage initializer in front of it",
-        "serving": "the deployed model over the V2 protocol; deploys further ones",
+        "models": "models trained by the trainer, with their storage URIs and expected answers; resolves MLflow URIs",
+        "external_trainer": "trainers that are not part of the stack under test",
+        "store": "the artifact store, and downloads from it with KServe's storage initializer",
+        "serving": "the deployed model over the V2 protocol; deploys further models",
         "pipelines": "the compiled pipeline, the run that made the hand-off, and further runs",
         "runtime": "the Python environment of the serving runtime",
         "cluster": "objects, commands and ports of the session's own namespaces",
-        "traffic": "requests to an InferenceService through the ingress, a number of them or at a steady rate",
+        "traffic": "requests to an InferenceService through the ingress, a number of them or at a constant rate",
         "metrics": "queries to the platform's Prometheus",
-        "rollout": "a canary roll-out that was driven under traffic, with every answer",
-        "faults": "changes to the platform that are taken back: what scenarios disturb it with",
+        "rollout": "a canary roll-out under traffic, with every response",
+        "faults": "faults for scenarios: changes to the platform that are reverted afterwards",
     },
     reserved=(*STATIC_SUBJECTS, "variant"),
 )
-"""Client → what it gives, in one sentence. A contract or a scenario asks for one by a parameter of that name."""
+"""Client → its description in one phrase. Contracts and scenarios request a client with a parameter of that name."""
 
 
-OWN_CLIENT = "a client of a target of your own is declared before, with declare_client"
+OWN_CLIENT = "declare a client of your own target first, with declare_client"
 
 
 def declare_client(name: str, meaning: str) -> None:
-    """Add a client that a target of your own offers. Call it where its module is imported, before contracts ask for it.
+    """Add a client that your own target offers. Call it when the target's module is imported, before contracts that use it are declared.
 
-    Raises DeclarationError for a name that is no identifier, that stands for something else, or that has another meaning already.
+    Raises DeclarationError for a name that is not an identifier, that is reserved, or that already has another meaning.
     """
     CLIENTS.declare(name, meaning)
 
@@ -55,70 +55,71 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 class DownloadFailed(PlatformError):
-    """The storage initializer did not fetch a storage URI; the message holds its own words."""
+    """The storage initializer failed to download a storage URI; the message has its error."""
 
 
 class TrainerClient(Protocol):
     """The MLflow client of the trainer role."""
 
     def log_model(self, **variation: Any) -> LoggedModel:
-        """Train and log a model; see the trainer's job for the variations (estimator, signature, artifact_path, register_as …)."""
+        """Train and log a model. The trainer's job documents the variations (estimator, signature, artifact_path, register_as …)."""
 
     def predict(self, model_uri: str, rows: Rows) -> list[Any]:
-        """The trainer's own predictions by the model at an MLflow URI or a directory."""
+        """The trainer's predictions with the model at an MLflow URI or in a directory."""
 
     def artifacts(self, uri: str) -> Mapping[str, str]:
-        """Relative path → SHA-256 of what MLflow itself downloads for ``uri``."""
+        """Relative path → SHA-256 of the files that MLflow downloads for ``uri``."""
 
     def call(self, operation: str, **arguments: Any) -> Any:
         """Any other operation of the trainer's job."""
 
 
 class ExternalTrainerClient(Protocol):
-    """Trainers that are no part of the stack under test: another team's image, or one that was built on another day.
+    """Trainers that are not part of the stack under test: another team's image, or an image that was built on another day.
 
-    They are environments of this machine, made by uv and kept by what is in them; what they save reaches the platform only when a caller
-    puts it there.
+    They are environments on this machine, built by uv and cached by their content. The models that they save are local directories; the
+    caller uploads them to the platform's store.
     """
 
     def of_stack(self, name: str) -> Role:
-        """The trainer of a shipped stack, as its lock has it."""
+        """The trainer of a shipped stack, from its lock."""
 
-    def built(self, requires: Sequence[str], *, cutoff: str = "") -> Role:
-        """A trainer with what ``requires`` resolve to now, or did on the day ``cutoff`` (YYYY-MM-DD): an image built without a lock.
+    def unlocked(self, requires: Sequence[str], *, cutoff: str = "") -> Role:
+        """A trainer as in an image built without a lock: the packages that ``requires`` resolve to now, or on the day ``cutoff``
+        (YYYY-MM-DD).
 
-        Raises CannotTell when the package index does not say.
+        Raises CannotTell when the resolution fails, for example because the package index is not reachable.
         """
 
     def save_model(self, trainer: Role, **variation: Any) -> Path:
-        """The directory of a model that ``trainer`` fitted and saved; see ``save_model`` of the trainer's job for the variations.
+        """The directory of a model that ``trainer`` trained and saved; ``save_model`` of the trainer's job documents the variations.
 
-        Raises CannotTell when the environment cannot be made, PlatformError with the trainer's own words when it does not save.
+        Raises CannotTell when the environment cannot be built, PlatformError with the trainer's error when saving fails.
         """
 
     def predict(self, trainer: Role, directory: Path, rows: Rows) -> list[Any]:
-        """The trainer's own predictions by a model that it saved."""
+        """The trainer's predictions with a model that it saved."""
 
 
 class StoreClient(Protocol):
-    """The artefact store behind the tracking server, and the storage initializer in front of the runtime."""
+    """The tracking server's artifact store, and downloads from it with KServe's storage initializer."""
 
     @property
     def root(self) -> str:
-        """The store's root as a URI that a storage initializer can fetch."""
+        """The store's root as a URI that the storage initializer supports."""
 
     def files(self, storage_uri: str) -> Mapping[str, str]:
-        """Relative path → SHA-256 of what lies in the store below ``storage_uri``, read without MLflow and without KServe."""
+        """Relative path → SHA-256 of the files in the store below ``storage_uri``, read without MLflow and without KServe."""
 
     def write(self, relative: str, files: Mapping[str, bytes]) -> str:
-        """Put files below the store's root and return the storage URI of their directory."""
+        """Write files (path → content) to the directory ``relative`` below the store's root; returns the directory's storage URI."""
 
     def download(self, storage_uri: str) -> Download:
-        """Have KServe's storage initializer fetch ``storage_uri`` into an empty directory. Raises DownloadFailed."""
+        """Download ``storage_uri`` into an empty directory with KServe's storage initializer. Raises DownloadFailed."""
 
 
 class ServingClient(Protocol):
-    """One deployed InferenceService, reached over the V2 protocol."""
+    """One deployed InferenceService, over the V2 protocol."""
 
     @property
     def name(self) -> str:
@@ -126,11 +127,11 @@ class ServingClient(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether the model itself (not only the server) answered ready before the deadline."""
+        """Whether the model (not only the server) was ready before the timeout."""
 
     @property
     def failure(self) -> str:
-        """Why it is not ready, in one line; empty when it is."""
+        """Why the model is not ready, in one line; empty when it is ready."""
 
     def infer(self, request: Mapping[str, Any]) -> HttpExchange:
         """POST a V2 inference request. Raises CannotTell when the model never became ready."""
@@ -142,7 +143,7 @@ class ServingClient(Protocol):
         """The runtime's log so far."""
 
     def deploy(self, storage_uri: str) -> AbstractContextManager[ServingClient]:
-        """A further service for ``storage_uri``, removed at the end of the ``with`` block."""
+        """A further service for the model at ``storage_uri``, deleted at the end of the ``with`` block."""
 
 
 class PipelineClient(Protocol):
@@ -154,7 +155,7 @@ class PipelineClient(Protocol):
 
     @property
     def main_run(self) -> PipelineRun:
-        """The run that produced the hand-off."""
+        """The run that made the hand-off."""
 
     def run(
         self,
@@ -162,9 +163,9 @@ class PipelineClient(Protocol):
         environment: Mapping[str, str] | None = None,
         pipeline: Path | None = None,
     ) -> PipelineRun:
-        """Run the example pipeline once more, with other arguments or other environment variables.
+        """Run the example pipeline again, with other arguments or environment variables.
 
-        ``pipeline`` is a Python file with another KFP pipeline, called ``pipeline``, that takes the example's arguments.
+        ``pipeline`` is a Python file with another KFP pipeline, called ``pipeline``, that takes the same arguments as the example.
         """
 
 
@@ -176,54 +177,54 @@ class RuntimeClient(Protocol):
 
 
 class Refused(PlatformError):
-    """The API server, or a webhook behind it, refused an object; the message holds its own words."""
+    """The API server or an admission webhook rejected an object; the message has its error."""
 
 
 class ClusterClient(Protocol):
-    """The cluster itself, as far as the session's own namespaces go. What is made through it goes away with the session.
+    """The session's namespaces of the cluster. Objects that are created with this client are deleted when the session ends.
 
-    Kinds are named as kubectl takes them: ``inferenceservice``, ``pod``, ``revision.serving.knative.dev`` …; ``namespace`` is the serving
-    namespace unless another one is named.
+    Kinds are named as in kubectl: ``inferenceservice``, ``pod``, ``revision.serving.knative.dev`` … The default of ``namespace`` is the
+    serving namespace.
     """
 
     @property
     def namespace(self) -> str:
-        """The serving namespace: where InferenceServices live, with the store's credentials on its default service account."""
+        """The namespace of InferenceServices; its default service account has the store's credentials."""
 
     @property
     def pipeline_namespace(self) -> str:
-        """Where pipelines run and train."""
+        """The namespace of pipelines and training."""
 
     @property
     def images(self) -> Mapping[str, str]:
-        """Role → image of the session's own pods."""
+        """Role → image of the session's pods."""
 
     @property
     def paths(self) -> Sequence[NetworkPath]:
-        """The paths through the network that the platform needs, and those that it forbids, as far as this target knows them."""
+        """The network paths that the platform needs, and those that it must block, as far as this target knows them."""
 
     def apply(self, document: Mapping[str, Any], *, strict: bool = True, dry_run: bool = False) -> Mapping[str, Any]:
-        """Apply an object and return it as the API server stored it (or would, with ``dry_run``). Raises Refused.
+        """Apply an object and return it as stored by the API server (with ``dry_run``, as it would be stored). Raises Refused.
 
-        ``strict`` false asks as the Python clients do by default: unknown fields are dropped without a word.
+        With ``strict=False``, unknown fields are dropped silently, as by default in the Python clients.
         """
 
     def get(self, kind: str, name: str = "", *, namespace: str = "", selector: str = "") -> Mapping[str, Any] | None:
-        """One object, or None when it is not there; without a name a ``List`` of those that ``selector`` finds."""
+        """One object, or None when it does not exist; without a name, a ``List`` of the objects that ``selector`` matches."""
 
     def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str = "") -> Mapping[str, Any]:
-        """A JSON merge patch; the object as stored. Raises Refused."""
+        """Apply a JSON merge patch; returns the object as stored. Raises Refused."""
 
     def delete(self, kind: str, name: str, *, namespace: str = "") -> None:
-        """Delete an object; it is gone when this returns. One that is not there is fine."""
+        """Delete an object and wait until it is removed. An object that does not exist is not an error."""
 
     def execute(
         self, pod: str, command: Sequence[str], *, container: str = "", namespace: str = "", seconds: float = 30.0
     ) -> tuple[int, str]:
-        """Run a command in a pod: its exit status, and standard output followed by standard error."""
+        """Run a command in a pod; returns its exit status, and standard output followed by standard error."""
 
     def pod_get(self, pod: str, port: int, path: str, *, namespace: str = "") -> HttpExchange:
-        """GET a path of a pod's port through the API server's proxy, which adds 502 and 503 of its own when nothing answers."""
+        """GET a path of a pod's port through the API server's proxy, which returns 502 or 503 itself when the pod does not respond."""
 
     def events(self, namespace: str = "") -> Sequence[Mapping[str, Any]]:
         """The events of a namespace, oldest first."""
@@ -233,26 +234,26 @@ class ClusterClient(Protocol):
 
 
 class MetricsClient(Protocol):
-    """Prometheus of the platform."""
+    """The platform's Prometheus."""
 
     def query(self, promql: str) -> list[tuple[Mapping[str, str], float]]:
-        """An instant query now: labels and value of each series. Raises CannotTell when it is not answered."""
+        """An instant query at the current time: labels and value of each series. Raises CannotTell when Prometheus does not respond."""
 
     def range(
         self, promql: str, *, begin: float, end: float, step: float = 5.0
     ) -> list[tuple[Mapping[str, str], list[tuple[float, float]]]]:
-        """A range query, in seconds since the epoch: labels and (time, value) points of each series. Raises CannotTell."""
+        """A range query (times in seconds since the epoch): labels and (time, value) points of each series. Raises CannotTell."""
 
 
 class Background(Protocol):
-    """Requests that are under way at a steady rate."""
+    """Requests that are sent at a constant rate in the background."""
 
     def mark(self, name: str) -> float:
-        """Name this moment (``time.monotonic``) and return it."""
+        """Record a mark at the current time and return the time (``time.monotonic``)."""
 
     @property
     def answers(self) -> Sequence[Answer]:
-        """What was answered, or lost, so far, in the order in which it was due; everything once the block has ended."""
+        """The answered and lost requests so far, ordered by the time at which they were due; all of them after the block."""
 
     @property
     def stream(self) -> Stream:
@@ -260,73 +261,76 @@ class Background(Protocol):
 
 
 class TrafficClient(Protocol):
-    """Clients of an InferenceService of the serving namespace, by name, through the ingress."""
+    """Load on an InferenceService of the serving namespace, through the ingress."""
 
     def send(
-        self, service: str, request: Mapping[str, Any], *, times: int, at_once: int = 4, timeout: float = 30.0
+        self, service: str, request: Mapping[str, Any], *, times: int, concurrency: int = 4, timeout: float = 30.0
     ) -> list[Answer]:
-        """``times`` requests, ``at_once`` of them under way at any moment."""
+        """Send ``times`` requests, ``concurrency`` of them in flight at a time. ``timeout`` is in seconds."""
 
     def background(
         self, service: str, request: Mapping[str, Any], *, rate: float, timeout: float = 60.0
     ) -> AbstractContextManager[Background]:
-        """``rate`` requests per second until the end of the block, each sent when it is due, however slow the answers are.
+        """Send ``rate`` requests per second until the end of the block (open loop: each is sent when it is due, however slow the responses
+        are).
 
-        Leaving the block waits for what is under way.
+        Leaving the block waits for requests in flight.
         """
 
 
 class FaultInjector(Protocol):
-    """What changes the platform for a fault. Each change is in a journal on disk, with the command that undoes it, before it is made, and
-    only what the fault said that it touches is changed at all. Namespaces are named by their role (``trivet.model.fault``)."""
+    """Makes the changes of a fault. Each change is written to a journal on disk, with the command that reverts it, before it is made, and
+    only the fault's declared affected objects can be changed. Namespaces are named by their role (``trivet.model.fault``).
+    """
 
     @property
     def namespaces(self) -> Mapping[str, str]:
         """Role → namespace."""
 
     def get(self, kind: str, name: str, *, namespace: str) -> Mapping[str, Any] | None:
-        """One object, or None when it is not there."""
+        """One object, or None when it does not exist."""
 
     def find(self, kind: str, *, namespace: str, selector: str = "") -> Sequence[Mapping[str, Any]]:
-        """The objects that ``selector`` finds."""
+        """The objects that ``selector`` matches."""
 
     def create(self, document: Mapping[str, Any]) -> None:
-        """Make an object; its namespace is given by role. Raises UsageError when there is one of that name already."""
+        """Create an object; its ``metadata.namespace`` is a role. Raises UsageError when an object of that name already exists."""
 
     def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str) -> None:
-        """Change an object by a JSON merge patch; what it held before is put back."""
+        """Change an object with a JSON merge patch; the revert restores the previous values of its fields."""
 
-    def replace(self, pod: str, *, namespace: str) -> None:
-        """Delete a pod, which its controller makes again. Raises UsageError for a pod that nothing would bring back."""
+    def delete_pod(self, pod: str, *, namespace: str) -> None:
+        """Delete a pod, which its controller creates again. Raises UsageError for a pod without a controller."""
 
     def crash(self, pod: str, container: str, *, namespace: str) -> None:
-        """Kill what the first process of a container started; where that ends too, the kubelet starts the container again."""
+        """Kill the child processes of a container's first process. When that process exits too, the kubelet restarts the container."""
 
-    def own(self, what: str, change: Callable[[], object], back: Callable[[], object]) -> None:
-        """Change something that the scenario made itself and that is no object of Kubernetes', such as an alias of its model.
+    def change(self, what: str, apply: Callable[[], object], revert: Callable[[], object]) -> None:
+        """Change something that the scenario created and that is not a Kubernetes object, such as an alias of its model.
 
-        ``back``, which may run twice, undoes it. It is in no journal and needs no touch: a killed run leaves it, with what it is a part of.
+        ``revert`` may run twice. The change is not in the journal and needs no declared affected object: after a kill it remains, with the
+        scenario's model.
         """
 
     def execute(
         self, pod: str, command: Sequence[str], *, namespace: str, container: str = "", seconds: float = 30.0
     ) -> tuple[int, str]:
-        """Run a command in a pod: its exit status, and standard output followed by standard error."""
+        """Run a command in a pod; returns its exit status, and standard output followed by standard error."""
 
 
 class RevertibleInjector(FaultInjector, Protocol):
-    """Hands as the engine holds them: it can also let go."""
+    """A fault injector with the revert, for the engine."""
 
     @property
     def changed_objects(self) -> Sequence[str]:
-        """What was changed so far, in words."""
+        """A description of each change so far."""
 
     def revert(self) -> Sequence[tuple[str, str]]:
-        """Undo every change, the last one first. Returns what is left behind: why, and the command that removes it."""
+        """Revert every change, the last one first. Returns the changes that remain: the reason, and the command that reverts it."""
 
 
 class FaultClient(Protocol):
-    """The way to faults on a cluster."""
+    """Faults on a cluster: the lease, and fault injectors."""
 
     @property
     def owned(self) -> bool:
@@ -338,13 +342,13 @@ class FaultClient(Protocol):
 
     @property
     def namespaces(self) -> Mapping[str, str]:
-        """Role → namespace, for the roles that faults may touch on this cluster."""
+        """Role → namespace, for the roles that faults may affect on this cluster."""
 
     def lease(self, wait: float = 0.0) -> AbstractContextManager[None]:
-        """Hold the cluster's one lease for scenarios during the block.
+        """Hold the cluster's lease for scenarios during the block; there is one per cluster.
 
         Raises UsageError when another run still holds it after ``wait`` seconds.
         """
 
     def injector(self, affected_objects: Sequence[AffectedObject]) -> RevertibleInjector:
-        """Hands that may change what ``affected_objects`` say."""
+        """A fault injector that can change only ``affected_objects``."""

@@ -1,4 +1,4 @@
-"""The events that the engine and a target emit while they work. Writers consume them."""
+"""The events that engine and targets emit during a run, for writers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trivet.model.scenario import ScenarioReport, ScenarioResult, VariantResult
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted:
-    """A run begins: which stack on which target, and the ids of every contract that the report will hold."""
+    """A run starts: its stack and target, and the ids of all contracts that the report will have."""
 
     stack: str
     target: str
@@ -22,14 +22,14 @@ class RunStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseStarted:
-    """A target begins a named stretch of work, such as ``tracking server``. Phases overlap."""
+    """A phase of a target's work starts, such as ``tracking server``. Phases overlap."""
 
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseEnded:
-    """A phase is over. ``failure`` is empty, or says in one line why it did not succeed."""
+    """A phase ends. ``failure`` is the reason in one line, empty when it succeeded."""
 
     name: str
     seconds: float
@@ -38,14 +38,14 @@ class PhaseEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class ContractStarted:
-    """The check of a contract begins."""
+    """The check of a contract starts."""
 
     id: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContractEnded:
-    """A contract has come to its outcome."""
+    """The check of a contract has ended with its outcome."""
 
     result: ContractResult
 
@@ -59,7 +59,7 @@ class RunEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class ScenariosStarted:
-    """Playing begins: ``variants`` are all that will be played, as ``id[variant]``."""
+    """A run of scenarios starts; ``variants`` are all that it will play, as ``id[variant]``."""
 
     stack: str
     target: str
@@ -68,7 +68,7 @@ class ScenariosStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class VariantStarted:
-    """A variant of a scenario is being set up."""
+    """The set-up of a variant of a scenario starts."""
 
     id: str
     variant: str
@@ -76,7 +76,7 @@ class VariantStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class VariantEnded:
-    """A variant has come to its verdict, and its fault is reverted."""
+    """A variant has its verdict, and its fault is reverted."""
 
     id: str
     result: VariantResult
@@ -84,7 +84,7 @@ class VariantEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioEnded:
-    """All variants of a scenario were played."""
+    """All variants of a scenario have been played."""
 
     result: ScenarioResult
 
@@ -114,7 +114,7 @@ Emit = Callable[[Event], None]
 
 @contextmanager
 def phase(emit: Emit, name: str) -> Iterator[Callable[[str], None]]:
-    """Tell that a phase begins and ends. The block gets a function that marks the phase as failed without raising."""
+    """Emit the start and the end of a phase. The block gets a function that marks the phase as failed without an exception."""
     failure = ""
 
     def failed(reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The hand-off that was driven: what training left behind and what serving was given."""
+"""The hand-off of a run: the model that training logged, and the storage URI and InferenceService that serving got."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedModel:
-    """A model in MLflow, as the client that wrote it reports it.
+    """A model in MLflow, as reported by the client that logged it.
 
-    ``artifact_path`` is the name below the run (``model``); ``version`` and ``registered_name`` are empty when it was not
-    registered; ``model_id`` is MLflow 3's ``m-…``, empty under MLflow 2.
+    ``artifact_path`` is its path below the run (``model``); ``version`` and ``registered_name`` are empty when it is not registered;
+    ``model_id`` is MLflow 3's ``m-…``, empty with MLflow 2.
     """
 
     run_id: str
@@ -27,8 +27,8 @@ class LoggedModel:
 class Handover:
     """One model on its way from KFP through MLflow to KServe.
 
-    ``storage_uri`` is what the core library resolved and ``service`` the InferenceService that it built; ``artifact_root``
-    is the store behind the tracking server, as a URI; ``alias`` points at the version.
+    ``storage_uri`` was resolved, and the InferenceService ``service`` built, by the core library. ``artifact_root`` is the root of the
+    tracking server's artifacts, as a URI; ``alias`` points to the model version.
     """
 
     tracking_uri: str
@@ -41,7 +41,7 @@ class Handover:
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """What the storage initializer left in an empty directory: relative path → SHA-256, and its own log."""
+    """A download of the storage initializer into an empty directory: relative path → SHA-256 of its files, and the initializer's log."""
 
     directory: Path
     files: Mapping[str, str]
@@ -50,7 +50,7 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpExchange:
-    """One request and its answer. ``body`` is the parsed JSON, or the text when the answer was not JSON. ``seconds`` is wall time."""
+    """One request and its response. ``body`` is the parsed JSON, or the text when it is not JSON. ``seconds`` is wall-clock time."""
 
     method: str
     url: str
@@ -62,9 +62,10 @@ class HttpExchange:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineRun:
-    """One run of a pipeline. ``outputs`` maps task → output name → value, for the tasks that really ran.
+    """One run of a pipeline. ``outputs`` maps task → output name → value, for the tasks that ran.
 
-    ``refused`` is what the backend said when it does not run conditions: the branch then ran as a pipeline of its own.
+    ``refused`` is the error of a backend that does not support conditions, empty otherwise; the conditional branch then ran as a separate
+    pipeline.
     """
 
     succeeded: bool

@@ -1,4 +1,4 @@
-"""Paths through a cluster's network: the ones that the platform needs, and the ones that it forbids."""
+"""Network paths in a cluster that the platform needs or must block."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPath:
-    """From the pods that ``selector`` finds in ``namespace`` to ``host``:``port``, over TCP; open or closed by the platform's rules.
+    """A TCP path from the pods that ``selector`` matches in ``namespace`` to ``host``:``port``; ``allowed`` says whether it must be open.
 
-    ``container`` is one that has Python, which the probe runs in; empty for the pod's default.
+    ``container`` has Python and runs the probe; empty for the pod's default container.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A roll-out that was driven: a second model beside the first, promoted and rolled back, with the answers that clients got meanwhile."""
+"""The record of a canary roll-out: a second model beside the first, promoted and rolled back, with the answers that clients got."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ RESTORED = "rollback by a new revision"
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutModel:
-    """One of the two models of a roll-out. ``answer`` is what the trainer says that it answers to the roll-out's request; no other model
-    answers that."""
+    """One of the two models of a roll-out. ``answer`` is the trainer's prediction for the roll-out's request, different for each model."""
 
     name: str
     storage_uri: str
@@ -29,10 +28,10 @@ class RolloutModel:
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutStep:
-    """One change of the service.
+    """One change of the InferenceService.
 
-    It was sent at ``began``; at ``settled`` the service's status agreed with it (None: not before the deadline), and ``service`` is the
-    InferenceService then. Traffic went on until ``ended``. Times are of ``time.monotonic``.
+    The change was sent at ``began``. At ``settled`` the status reflected it (None: not before the timeout); ``service`` is the
+    InferenceService at that time. Traffic continued until ``ended``. Times are of ``time.monotonic``.
     """
 
     name: str
@@ -45,12 +44,13 @@ class RolloutStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """What was done to one InferenceService, in order, and what came of it.
+    """The changes of one InferenceService in order, and what was observed.
 
-    ``ready`` is the time at which it first said ``Ready=True``, and ``first`` the answers to the requests sent from then on. ``split`` are
-    answers while the canary had ``percent`` % of the traffic, ``split_service`` the InferenceService after the last of them. ``stream`` ran
-    from before the first step to after the last one. ``uris`` maps a revision to the storage URI that its pods were made with. ``trouble``
-    says why steps are missing before ``last``, the one to end with. After a rollback that needed a new revision there are no further ones.
+    ``ready`` is the time of its first ``Ready=True``, ``first`` are the answers to the requests sent from then on. ``split`` are the
+    answers while the canary had ``percent`` % of the traffic, ``split_service`` is the InferenceService after the last of them. ``stream``
+    is the traffic from before the first step until after the last one. ``uris`` maps a revision to the storage URI of its pods. ``last`` is
+    the final step; when steps before it are missing, ``failure`` says why. After a rollback that needed a new revision there are no more
+    steps.
     """
 
     stable: RolloutModel
@@ -65,8 +65,8 @@ class Rollout:
     split_service: Mapping[str, Any] | None = None
     stream: Stream | None = None
     uris: Mapping[str, str]
-    trouble: str = ""
+    failure: str = ""
 
     def step(self, name: str) -> RolloutStep | None:
-        """The step of that name, if it was come to."""
+        """The step of that name; None when it was not reached."""
         return next((step for step in self.steps if step.name == name), None)

@@ -1,4 +1,4 @@
-"""A stack: the component versions in force and one hashed lock per role."""
+"""A stack: component versions and one hashed lock per role."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 ROLES = ("trainer", "tracking", "initializer", "runtime")
 SDK = "sdk"
-"""The role beside :data:`ROLES` that no process of the platform has: the KServe SDK that ``kserve_api.json`` is generated from."""
+"""A role beside :data:`ROLES` without a process on the platform: the KServe SDK that ``kserve_api.json`` is generated from."""
 
 COMPONENTS = ("kfp", "mlflow", "kserve", "runtime", "knative", "kubernetes", "store", "prometheus")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """A process of the platform with an environment of its own.
+    """A process of the platform with its own Python environment.
 
-    ``python`` is the version that the environment is made with, ``image_python`` the one inside the published image where
-    there is one. ``constraints`` hold versions without asking for the packages. ``pins`` maps normalised distribution names to
-    the versions that the lock holds for this machine. ``title`` is what messages call it; without one, the role of the lock's stack.
+    ``python`` is the Python version of the environment, ``image_python`` the one in the published image, empty when there is none.
+    ``constraints`` limit versions without requiring the packages. ``pins`` maps normalised distribution names to the lock's versions for
+    this machine. ``title`` is the role's name in messages; when empty, it is derived from the lock's stack.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Role:
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """Component versions, roles and the digest over everything that decides behaviour (``stack.toml``, locks, API fields)."""
+    """Component versions, roles, and the digest over everything that affects behaviour (``stack.toml``, locks, API fields)."""
 
     name: str
     title: str
@@ -48,6 +48,6 @@ class Stack:
     digest: str
     kserve_api: Path
     platform: str = ""
-    """The platform that clusters of this stack consist of: a shipped one's name or a folder relative to ``folder``; empty for none."""
+    """The platform of this stack's clusters: the name of a shipped one, or a folder relative to ``folder``; empty for none."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Tables of ``stack.toml`` that belong to one target or contract, such as ``[serving]``; read where they are used."""
+    """Tables of ``stack.toml`` for single targets or contracts, such as ``[serving]``."""

@@ -1,4 +1,4 @@
-"""The static subjects of a check: one file or directory each, with what is needed to name a place in it."""
+"""The static subjects of a check, one file or directory each, with a function to locate a value in it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Keys = tuple[str | int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """One InferenceService out of a YAML or JSON stream. ``line(keys)`` is the 1-based line of a nested value, or of its nearest parent."""
+    """One InferenceService from a YAML or JSON stream. ``line(keys)`` is the 1-based line of a nested value, or of its nearest parent."""
 
     file: str
     document: Mapping[str, Any]
     line: Callable[[Keys], int]
 
     def at(self, *keys: str | int) -> Location:
-        """Where ``document[keys[0]][keys[1]]…`` stands."""
+        """The location of ``document[keys[0]][keys[1]]…``."""
         name = (
             self.document.get("metadata", {}).get("name", "")
             if isinstance(self.document.get("metadata"), Mapping)
@@ -39,18 +39,18 @@ class CompiledPipeline:
     line: Callable[[Keys], int]
 
     def at(self, *keys: str | int) -> Location:
-        """Where ``document[keys[0]][keys[1]]…`` stands."""
+        """The location of ``document[keys[0]][keys[1]]…``."""
         return Location(file=self.file, line=self.line(keys))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDirectory:
-    """A directory that holds an MLflow model, with its parsed ``MLmodel``, whose ``flavors`` are a mapping."""
+    """A directory with an MLflow model, and its parsed ``MLmodel`` (``flavors`` is a mapping)."""
 
     path: Path
     mlmodel: Mapping[str, Any]
     line: Callable[[Keys], int]
 
     def at(self, *keys: str | int) -> Location:
-        """Where a key of ``MLmodel`` stands."""
+        """The location of a key in ``MLmodel``."""
         return Location(file=str(self.path / "MLmodel"), line=self.line(keys))

@@ -1,4 +1,4 @@
-"""A target and the session that it starts, as protocols. The session gives clients by name (``trivet.model.clients``)."""
+"""The protocols of a target and of the session that it starts. A session returns clients by name (``trivet.model.clients``)."""
 
 from __future__ import annotations
 
@@ -13,28 +13,27 @@ from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
 
 
 class Session(Protocol):
-    """A stack that runs on a target. Clients come into being side by side; asking for one waits until it is there.
+    """A stack that runs on a target. Clients are created in parallel; requesting one waits until it is available.
 
-    ``client`` raises NotOffered when the target has none of that name (SKIPPED), CannotTell when it could not be had this
-    time (INCONCLUSIVE).
+    ``client`` raises NotOffered when the target does not offer the client (SKIPPED), CannotTell when its creation failed (INCONCLUSIVE).
     """
 
     def client(self, name: str) -> Any:
-        """The client called ``name``, one of those that the target offers."""
+        """The client called ``name``."""
 
     def subjects(self, kind: str) -> Sequence[Manifest | ModelDirectory | CompiledPipeline]:
-        """What the hand-off made that static contracts read."""
+        """The subjects of this kind from the hand-off, for static contracts."""
 
     def features(self) -> Mapping[str, str]:
         """Feature name → how it was measured."""
 
     def describe(self) -> Mapping[str, str]:
-        """The hand-off in words, for the report."""
+        """A description of the hand-off, for the report."""
 
     def documents(self, everything: bool = False) -> Mapping[str, Path]:
-        """The texts that the hand-off made, by the names that the report gives them: ``inferenceservice.yaml`` …
+        """File name in the report → text file of the hand-off: ``inferenceservice.yaml`` …
 
-        ``everything`` is asked for when something did not pass: what explains it beyond the hand-off, collected now.
+        With ``everything``, for runs in which a contract did not pass, also evidence that explains why, collected now.
         """
 
 
@@ -45,13 +44,13 @@ class Target(Protocol):
 
     @property
     def clients(self) -> Collection[str]:
-        """The names of the clients that its sessions offer: some of ``trivet.model.clients.CLIENTS``, to which ``declare_client`` adds.
+        """The names of the clients that its sessions offer, a subset of ``trivet.model.clients.CLIENTS`` (see ``declare_client``).
 
-        A contract that asks for another one is SKIPPED on this target.
+        A contract that requests another client is SKIPPED on this target.
         """
 
     def plan(self, stack: Stack) -> Sequence[str]:
-        """What ``start`` would do, a line each, without doing it."""
+        """The steps of ``start``, one line each; does nothing."""
 
     def start(self, stack: Stack, emit: Emit) -> AbstractContextManager[Session]:
-        """Bring the stack up; leaving the block stops everything that was started, on every way out."""
+        """Start the stack for the block. Everything that was started is stopped afterwards, also after an exception or a signal."""

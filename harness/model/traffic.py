@@ -1,4 +1,4 @@
-"""Requests sent to a service over time, and slices of them around a mark: what losing no request is judged by."""
+"""Requests sent to a service over time, with marks: the data for judging whether a request was lost."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from textwrap import shorten
 from typing import Any
 
 QUOTED = 160
-"""Characters of an answer's body that are quoted at most, cut off at a word."""
+"""Maximum number of characters quoted from a body, truncated at a word."""
 VALUES = 5
-"""Values of an output that are quoted at most."""
+"""Maximum number of values quoted from an output."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What became of one request.
+    """The result of one request.
 
-    ``at`` is the time at which it was due (``time.monotonic``), and ``seconds`` counts from there, so that waiting for a stalled service
-    is not hidden. ``status`` is 0, and ``error`` says why, when there was no answer at all.
+    ``at`` is the time at which it was due (``time.monotonic``). ``seconds`` counts from there, so that waiting for a stalled service is
+    included. Without a response, ``status`` is 0 and ``error`` is the reason.
     """
 
     at: float
@@ -29,12 +29,12 @@ class Answer:
     error: str = ""
 
     def __str__(self) -> str:
-        said = self.error or f"HTTP {self.status}: {_in_words(self.body)}"
-        return f"{said} after {self.seconds:.1f} s"
+        result = self.error or f"HTTP {self.status}: {_summary(self.body)}"
+        return f"{result} after {self.seconds:.1f} s"
 
 
-def _in_words(body: Any) -> str:
-    """What a body says: the message of an error, the values of the V2 protocol's outputs, or the body itself, each shortened."""
+def _summary(body: Any) -> str:
+    """A summary of a body: the message of an error, the values of the V2 protocol's outputs, or the body itself, each shortened."""
     if isinstance(body, Mapping):
         if isinstance(body.get("error"), str):
             return _shortened(body["error"])
@@ -54,7 +54,7 @@ def _values(data: Any) -> str:
 
 def _shortened(text: str) -> str:
     flat = " ".join(text.split())
-    # A text without a space within reach would be shortened to nothing.
+    # textwrap.shorten returns only the placeholder for a text whose first word is too long.
     return (
         shorten(flat, QUOTED, placeholder=" …") if " " in flat[:QUOTED] else flat[:QUOTED] + "…" * (len(flat) > QUOTED)
     )
@@ -62,7 +62,9 @@ def _shortened(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Requests that were due at a steady rate, in the order in which they were due. ``marks`` are names of moments in the same time."""
+    """Requests at a constant rate (per second), ordered by the time at which they were due. ``marks`` maps names to times on the same
+    clock.
+    """
 
     request: Mapping[str, Any]
     rate: float

@@ -1,1 +1,1 @@
-"""Targets: where a stack runs. Each offers the same clients, or says that it cannot."""
+"""Targets: where a stack runs. Each declares the clients that its sessions offer."""

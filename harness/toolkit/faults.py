@@ -146,7 +146,7 @@ def restarted(selector: str, *, names: str, namespace: str, count: int = 1, drai
         ]
         for pod in running[:count]:
             deleted[pod["metadata"]["name"]] = pod["metadata"]["uid"]
-            injector.replace(pod["metadata"]["name"], namespace=namespace)
+            injector.delete_pod(pod["metadata"]["name"], namespace=namespace)
         if not deleted:
             raise PlatformError(f"cannot delete a pod of {selector} in the {namespace} namespace: there is none")
 

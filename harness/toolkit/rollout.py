@@ -121,13 +121,13 @@ def drive(
         services.append(alter(built))
     with deployed(cluster, services[0]) as stable:
         ready = time.monotonic()
-        first = traffic.send(name, request, times=FIRST, at_once=1)
+        first = traffic.send(name, request, times=FIRST, concurrency=1)
         with traffic.background(name, request, rate=RATE) as background:
             run = _Run(cluster, traffic, background, name, services[1], stable, take_back, last)
             try:
                 run.go(request)
             except TrivetError as error:
-                run.trouble = run.trouble or error.message
+                run.failure = run.failure or error.message
         return Rollout(
             stable=models[0],
             canary=models[1],
@@ -141,7 +141,7 @@ def drive(
             split_service=run.split_service,
             stream=background.stream,
             uris=_uris(cluster, name),
-            trouble=run.trouble,
+            failure=run.failure,
         )
 
 
@@ -203,7 +203,7 @@ class _Run:
         self.steps: list[RolloutStep] = []
         self.split: list[Any] = []
         self.split_service: Service | None = None
-        self.trouble = ""
+        self.failure = ""
 
     def go(self, request: Service) -> None:
         old = newest_revision(self._stable)

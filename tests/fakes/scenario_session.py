@@ -54,14 +54,14 @@ class FakeInjector:
         self._faults.objects[key] = _merged(before, patch)
         self.changed_objects.append(f"patch {name}")
 
-    def replace(self, pod: str, *, namespace: str) -> None:
+    def delete_pod(self, pod: str, *, namespace: str) -> None:
         self._faults.objects.pop(("pod", namespace, pod))
         self.changed_objects.append(f"delete {pod}")
 
-    def own(self, what: str, change: Callable[[], object], back: Callable[[], object]) -> None:
-        self._undo.append(lambda: back() and None)
+    def change(self, what: str, apply: Callable[[], object], revert: Callable[[], object]) -> None:
+        self._undo.append(lambda: revert() and None)
         self.changed_objects.append(what)
-        change()
+        apply()
 
     def crash(self, pod: str, container: str, *, namespace: str) -> None:
         key = ("pod", namespace, pod)

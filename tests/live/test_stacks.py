@@ -315,7 +315,7 @@ def test_a_requirement_by_address_is_refused(tiny_stack: Path, tmp_path: Path) -
         ),
         encoding="utf-8",
     )
-    with pytest.raises(UsageError, match="would be locked to an address"):
+    with pytest.raises(UsageError, match=r"cannot lock the trainer of stack .* to a URL"):
         lock_stack(tiny_stack, roles=["trainer"])
 
 

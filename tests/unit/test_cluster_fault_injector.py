@@ -120,12 +120,12 @@ def test_what_the_scenario_made_itself_is_put_back_with_everything_else_and_told
 
     with Run() as run:
         injector = faults(run, tmp_path).injector(())
-        injector.own("alias → 2", lambda: alias.append("2"), lambda: alias.remove("2"))
+        injector.change("alias → 2", lambda: alias.append("2"), lambda: alias.remove("2"))
         assert alias == ["1", "2"]
         assert injector.changed_objects == ("alias → 2",)
         assert injector.revert() == ()
         assert alias == ["1"]
-        injector.own("alias → 3", lambda: None, away)
+        injector.change("alias → 3", lambda: None, away)
         assert injector.revert() == (("alias → 3: MLflow does not answer", ""),)
 
 
@@ -137,7 +137,7 @@ def test_a_change_whose_way_back_breaks_does_not_keep_the_others_from_theirs(clu
     with Run() as run:
         injector = faults(run, tmp_path).injector(TOUCHES)
         injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
-        injector.own("move the alias", lambda: None, broken)
+        injector.change("move the alias", lambda: None, broken)
         assert injector.revert() == (("move the alias: ValueError: no such alias", ""),)
     assert everything(cluster) == before
 
@@ -219,8 +219,8 @@ def test_a_pod_that_nothing_would_bring_back_is_not_deleted(cluster: Path, tmp_p
     fake_kubectl.store(fake_kubectl.place("pod", "features-y", "serving"), owned)
     with Run() as run:
         with pytest.raises(UsageError, match="nothing would bring it back"):
-            faults(run, tmp_path).injector(TOUCHES).replace("features-x", namespace=SERVING)
-        faults(run, tmp_path).injector(TOUCHES).replace("features-y", namespace=SERVING)
+            faults(run, tmp_path).injector(TOUCHES).delete_pod("features-x", namespace=SERVING)
+        faults(run, tmp_path).injector(TOUCHES).delete_pod("features-y", namespace=SERVING)
     assert [path for path in everything(cluster) if "/pod/" in path] == ["serving/pod/features-x.json"]
 
 

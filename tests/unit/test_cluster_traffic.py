@@ -53,7 +53,7 @@ def traffic() -> Iterator[Traffic]:
 
 
 def test_a_number_of_requests_is_answered_in_their_order(traffic: Traffic) -> None:
-    answers = traffic.send("m", {"x": 1}, times=8, at_once=3)
+    answers = traffic.send("m", {"x": 1}, times=8, concurrency=3)
     assert [answer.status for answer in answers] == [200] * 8
     assert answers[0].body == {"x": 1}
     assert Answering.hosts == ["m.example.com"] * 8

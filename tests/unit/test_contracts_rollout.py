@@ -70,7 +70,7 @@ def test_a_roll_out_in_which_nothing_was_asked_is_never_a_pass(contract: Contrac
 @pytest.mark.parametrize("contract", ALL[1:], ids=lambda contract: contract.id)
 def test_a_roll_out_that_got_stuck_is_no_answer_and_says_where(contract: Contract) -> None:
     with pytest.raises(CannotTell, match=r"did not get to its step .*: no room for a pod"):
-        judged(contract, replace(sound(), steps=(), split=(), trouble="no room for a pod"))
+        judged(contract, replace(sound(), steps=(), split=(), failure="no room for a pod"))
 
 
 def test_a_request_that_is_answered_too_early_by_a_model_not_loaded_is_found() -> None:
@@ -109,7 +109,7 @@ def test_a_slice_of_a_few_requests_shows_nothing() -> None:
 
 
 def test_a_promotion_that_never_came_about_is_no_lossless_one() -> None:
-    rollout = replace(with_step(sound(), PROMOTED, settled=None), trouble="within 180 s nothing moved")
+    rollout = replace(with_step(sound(), PROMOTED, settled=None), failure="within 180 s nothing moved")
     outcome, message = judged(promotion_loses_no_request, rollout)
     assert (outcome, message) == (Outcome.INCONCLUSIVE, "promotion did not come about: within 180 s nothing moved")
 
@@ -157,7 +157,7 @@ def test_a_revision_whose_model_is_not_known_is_not_taken_for_the_right_one() ->
 
 def test_a_roll_out_that_ended_before_its_last_step_is_no_answer() -> None:
     rollout = sound()
-    cut = replace(rollout, steps=rollout.steps[:-1], trouble="no room for a pod")
+    cut = replace(rollout, steps=rollout.steps[:-1], failure="no room for a pod")
     with pytest.raises(CannotTell, match="rollback by a new revision"):
         judged(rollback_loses_no_request, cut)
 

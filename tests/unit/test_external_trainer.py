@@ -59,12 +59,12 @@ def made(tmp_path: Path, workers: list[FakeWorker] | None = None) -> ExternalTra
 
 def test_requirements_are_resolved_once_for_each_day(index: FakeIndex, tmp_path: Path) -> None:
     external_trainer = made(tmp_path)
-    today = external_trainer.built(["mlflow"])
+    today = external_trainer.unlocked(["mlflow"])
 
-    assert external_trainer.built(["mlflow"]) is today
+    assert external_trainer.unlocked(["mlflow"]) is today
     assert today.pins == {"mlflow": "3.17.2"}
     assert today.lock.read_text() == LOCK
-    assert external_trainer.built(["mlflow"], cutoff="2024-11-15").lock != today.lock
+    assert external_trainer.unlocked(["mlflow"], cutoff="2024-11-15").lock != today.lock
     assert index.days[1:] == ["2024-11-15"]
 
 
@@ -72,7 +72,7 @@ def test_without_a_package_index_nothing_is_known(index: FakeIndex, tmp_path: Pa
     index.away = True
 
     with pytest.raises(CannotTell, match="could not resolve it"):
-        made(tmp_path).built(["mlflow"])
+        made(tmp_path).unlocked(["mlflow"])
 
 
 def test_a_trainer_is_started_once_and_saves_each_model_in_a_directory_of_its_own(

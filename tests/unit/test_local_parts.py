@@ -15,23 +15,23 @@ from trivet.host.processes import Processes, free_ports
 from trivet.host.staging import PARTS, stage
 from trivet.model.handover import Download
 from trivet.stacks.read import load_stack
-from trivet.targets.common.clients import LocalStore, cause, checksums
-from trivet.targets.common.session import came_to_be
+from trivet.targets.common.clients import DirectoryStore, checksums, first_exception
+from trivet.targets.common.session import result_or_none
 from trivet.targets.local.servers import runtime_environment
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
+def store(tmp_path: Path) -> DirectoryStore:
     root = tmp_path / "artifacts"
     root.mkdir()
-    return LocalStore(root, fetch=_not_asked)
+    return DirectoryStore(root, fetch=_not_asked)
 
 
 def _not_asked(storage_uri: str) -> Download:
     raise AssertionError(storage_uri)
 
 
-def test_what_is_written_to_the_store_is_found_under_its_uri(store: LocalStore) -> None:
+def test_what_is_written_to_the_store_is_found_under_its_uri(store: DirectoryStore) -> None:
     uri = store.write("a b/ü%20", {"MLmodel": b"one", "data/x": b"two"})
     assert uri == f"{store.root}/a b/ü%20"
     assert store.files(uri) == {
@@ -40,17 +40,17 @@ def test_what_is_written_to_the_store_is_found_under_its_uri(store: LocalStore) 
     }
 
 
-def test_the_store_holds_nothing_where_nothing_was_written(store: LocalStore) -> None:
+def test_the_store_holds_nothing_where_nothing_was_written(store: DirectoryStore) -> None:
     assert store.files(f"{store.root}/nowhere/") == {}
 
 
 @pytest.mark.parametrize("relative", ["../outside", "/etc"])
-def test_the_store_refuses_to_write_outside_itself(store: LocalStore, relative: str) -> None:
+def test_the_store_refuses_to_write_outside_itself(store: DirectoryStore, relative: str) -> None:
     with pytest.raises(UsageError, match="outside the store"):
         store.write(relative, {"x": b""})
 
 
-def test_the_store_refuses_uris_of_other_stores(store: LocalStore) -> None:
+def test_the_store_refuses_uris_of_other_stores(store: DirectoryStore) -> None:
     with pytest.raises(UsageError, match="s3://bucket/model"):
         store.files("s3://bucket/model")
 
@@ -76,7 +76,7 @@ def test_checksums_follow_the_links_that_the_initializer_makes(tmp_path: Path) -
     ],
 )
 def test_the_cause_in_a_log_is_its_first_exception_else_its_last_line(log: str, line: str) -> None:
-    assert cause(log) == line
+    assert first_exception(log) == line
 
 
 @pytest.mark.parametrize("name", ["2024.11", "2024.11-fixed", "current"])
@@ -132,4 +132,4 @@ def test_a_part_that_failed_unexpectedly_has_not_come_to_be() -> None:
     broken.set_exception(KeyError("Output"))
     whole: Future[str] = Future()
     whole.set_result("here")
-    assert (came_to_be(broken), came_to_be(whole)) == (None, "here")
+    assert (result_or_none(broken), result_or_none(whole)) == (None, "here")

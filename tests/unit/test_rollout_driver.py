@@ -89,7 +89,7 @@ class Controller:
 
 
 class Clients:
-    def send(self, service: str, request: Mapping[str, Any], *, times: int, at_once: int = 4) -> list[Answer]:
+    def send(self, service: str, request: Mapping[str, Any], *, times: int, concurrency: int = 4) -> list[Answer]:
         return [Answer(at=time.monotonic(), seconds=0.01, status=200)] * times
 
     @contextmanager
@@ -128,7 +128,7 @@ def names(rollout: Rollout) -> list[str]:
 def test_a_revision_that_still_runs_is_gone_back_to_and_then_the_other_way_is_taken() -> None:
     rollout = driven(Controller())
     assert names(rollout) == [CANARY, ABORTED, RESUMED, PROMOTED, ROLLED_BACK, REPEATED, RESTORED]
-    assert not rollout.trouble
+    assert not rollout.failure
     assert all(step.settled for step in rollout.steps)
     assert rollout.uris == {"c-1": "s3://1/", "c-2": "s3://2/", "c-3": "s3://1/"}
 
@@ -148,7 +148,7 @@ def test_a_step_that_does_not_come_about_is_recorded_with_the_reason_and_the_ser
     rollout = driven(cluster)
     (step,) = rollout.steps
     assert (step.name, step.settled) == (CANARY, None)
-    assert "waiting for InferenceService rolling-classifier to show the effect of: canary begins" in rollout.trouble
+    assert "waiting for InferenceService rolling-classifier to show the effect of: canary begins" in rollout.failure
     assert cluster.deleted == ["rolling-classifier"]
 
 

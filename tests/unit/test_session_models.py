@@ -57,7 +57,7 @@ class Session(HandoverSession):
     def _serve(self) -> Any:
         return None
 
-    def _given(self, role: str, path: Path) -> str:
+    def _job_path(self, role: str, path: Path) -> str:
         return str(path)
 
     def _outputs(self, driver: Any) -> str:

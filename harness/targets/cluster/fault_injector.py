@@ -174,7 +174,7 @@ class ClusterFaultInjector:
         arguments = ("patch", kind, name, "-n", place, "--type=merge", "--patch-file=/dev/stdin")
         self._change(change, arguments, stdin=json.dumps(patch))
 
-    def replace(self, pod: str, *, namespace: str) -> None:
+    def delete_pod(self, pod: str, *, namespace: str) -> None:
         """Delete a pod, which its controller makes again. Raises UsageError for a pod that nothing would bring back."""
         self._permit(Verb.REPLACE, "pod", pod, namespace)
         place = self._place(namespace)
@@ -190,11 +190,11 @@ class ClusterFaultInjector:
         self._kubectl.delete("pod", pod, namespace=place, wait=False)
 
     @uninterruptible
-    def own(self, what: str, change: Callable[[], object], back: Callable[[], object]) -> None:
+    def change(self, what: str, apply: Callable[[], object], revert: Callable[[], object]) -> None:
         """Change something that the scenario made itself and that is no object of Kubernetes'."""
-        self._changes.append(OwnChange(what=what, back=back))
+        self._changes.append(OwnChange(what=what, back=revert))
         self._touched.append(what)
-        change()
+        apply()
 
     def crash(self, pod: str, container: str, *, namespace: str) -> None:
         """Kill what the first process of a container started; where that ends too, the kubelet starts the container again."""

@@ -20,7 +20,7 @@ from trivet.targets.cluster.evidence import EvidenceCollector
 from trivet.targets.cluster.pods import container_state
 from trivet.targets.cluster.proxy import ApiProxy
 from trivet.targets.cluster.traffic import Address
-from trivet.targets.common.clients import HttpServing, cause
+from trivet.targets.common.clients import HttpServing, first_exception
 from trivet.toolkit.readiness import conditions, describe_conditions, service_pods
 from trivet.toolkit.waiting import last_answer
 
@@ -154,7 +154,7 @@ class Services:
                 if one.get("restartCount", 0) >= limits.RESTARTS.get(one["name"], math.inf):
                     text = self.log(name) if one["name"] == CONTAINER else ""
                     text = text or self._said(pod, one["name"])
-                    return f"{one['name']} restarted {one['restartCount']} times: {cause(text) or container_state(one)}"
+                    return f"{one['name']} restarted {one['restartCount']} times: {first_exception(text) or container_state(one)}"
         return ""
 
     def _said(self, pod: Mapping[str, Any], container: str) -> str:
@@ -166,7 +166,7 @@ class Services:
             status = pod.get("status") or {}
             for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
                 if not one.get("ready") and one["name"] in (INITIALIZER, CONTAINER):
-                    said = cause(self._said(pod, one["name"]))
+                    said = first_exception(self._said(pod, one["name"]))
                     return f"not Ready within {limits.READY:g} s; {one['name']} is {container_state(one)}: {said}"
             if unscheduled := conditions(pod).get("PodScheduled", {}).get("message"):
                 return f"not Ready within {limits.READY:g} s; its pod is not scheduled: {unscheduled}"

@@ -41,8 +41,8 @@ from trivet.targets.cluster.reader import ApiReader
 from trivet.targets.cluster.serving import KNATIVE_MODES, STANDARD_MODES, Services
 from trivet.targets.cluster.store import ClusterStore
 from trivet.targets.cluster.traffic import Traffic
-from trivet.targets.common.clients import HttpServing, LocalRuntime
-from trivet.targets.common.session import SERVICE, HandoverSession, Tracking, came_to_be
+from trivet.targets.common.clients import HttpServing, WorkerRuntime
+from trivet.targets.common.session import SERVICE, HandoverSession, Tracking, result_or_none
 from trivet.toolkit.rollout import drive
 
 ROLES = ("trainer", "initializer", "runtime")
@@ -117,7 +117,7 @@ class ClusterSession(HandoverSession):
 
     def features(self) -> Mapping[str, str]:
         """What is installed, whether NetworkPolicies were seen to be enforced, and what the pipeline's runner did."""
-        enforced = came_to_be(self._policies)
+        enforced = result_or_none(self._policies)
         measured = {feature.NETWORK_POLICY_ENFORCED: enforced} if enforced else {}
         return {**self._installed, **measured, **super().features()}
 
@@ -216,11 +216,11 @@ class ClusterSession(HandoverSession):
     def _worker(self, role: str, name: str, job: str, *, background: bool = False) -> Worker:
         return PodWorker(self._processes, name, self._pods[role].result(), job)
 
-    def _runtime_client(self) -> LocalRuntime:
+    def _runtime_client(self) -> WorkerRuntime:
         self._pods["runtime"].result()
         return self._runtime
 
-    def _given(self, role: str, path: Path) -> str:
+    def _job_path(self, role: str, path: Path) -> str:
         if path == self._data:
             return f"{HOME}/{DATA}"
         return self._pods[role].result().given(path)

@@ -39,11 +39,11 @@ class Traffic:
         self._address = address
 
     def send(
-        self, service: str, request: Mapping[str, Any], *, times: int, at_once: int = 4, timeout: float = 30.0
+        self, service: str, request: Mapping[str, Any], *, times: int, concurrency: int = 4, timeout: float = 30.0
     ) -> list[Answer]:
-        """``times`` requests, ``at_once`` of them under way at any moment."""
+        """``times`` requests, ``concurrency`` of them under way at any moment."""
         client = _Client(self._address(service), request, timeout)
-        with ThreadPoolExecutor(at_once, thread_name_prefix="trivet-traffic") as pool:
+        with ThreadPoolExecutor(concurrency, thread_name_prefix="trivet-traffic") as pool:
             return list(pool.map(lambda _: client.ask(time.monotonic()), range(times)))
 
     @contextmanager

@@ -1,1 +1,1 @@
-"""What the targets share: the session that drives one hand-off, and the clients over workers and HTTP."""
+"""What the targets share: the session that runs one hand-off, and the clients that use workers and HTTP."""

@@ -1,4 +1,4 @@
-"""The local target's clients: each satisfies a protocol of ``trivet.model.clients`` with processes and files of this machine."""
+"""Clients that work over workers, files and HTTP; each implements a protocol of ``trivet.model.clients``."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineR
 from trivet.targets.common import limits
 
 
-class LocalTrainer:
-    """The trainer's job (``trivet.fixtures.jobs.trainer``)."""
+class WorkerTrainer:
+    """The trainer client over the trainer's job (``trivet.fixtures.jobs.trainer``)."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
     def log_model(self, **variation: Any) -> LoggedModel:
-        """Train and log a model; the job's ``log_model`` lists the variations."""
+        """Train and log a model. The job's ``log_model`` documents the variations."""
         return LoggedModel(**self._worker.call("log_model", **variation))
 
     def predict(self, model_uri: str, rows: Rows) -> list[Any]:
-        """The predictions, one per row. Raises PlatformError with MLflow's words when the model refuses the rows."""
+        """The predictions, one per row. Raises PlatformError with MLflow's error when the model rejects the rows."""
         return list(self._worker.call("predict", model_uri=model_uri, rows=[dict(row) for row in rows]))
 
     def artifacts(self, uri: str) -> Mapping[str, str]:
-        """Relative path → SHA-256; for a registered version this holds MLflow's own ``registered_model_meta`` too."""
+        """Relative path → SHA-256. For a registered version this includes MLflow's ``registered_model_meta``."""
         return dict(self._worker.call("artifacts", uri=uri))
 
     def call(self, operation: str, **arguments: Any) -> Any:
@@ -49,8 +49,8 @@ class LocalTrainer:
         return self._worker.call(operation, **arguments)
 
 
-class LocalRuntime:
-    """The runtime's job (``trivet.fixtures.jobs.runtime``), started when it is first asked."""
+class WorkerRuntime:
+    """The runtime client over the runtime's job (``trivet.fixtures.jobs.runtime``), which is started at the first call."""
 
     def __init__(self, start: Callable[[], Worker]) -> None:
         self._start = start
@@ -66,7 +66,7 @@ class LocalRuntime:
 
 
 class Downloads:
-    """KServe's storage initializer (``trivet.fixtures.jobs.initializer``), and a directory with a fresh one in it for each download."""
+    """Downloads with KServe's storage initializer (``trivet.fixtures.jobs.initializer``), each into a new directory below ``directory``."""
 
     def __init__(self, directory: Path, initializer: Worker) -> None:
         self._directory = directory
@@ -74,9 +74,9 @@ class Downloads:
         self._numbers = count()
 
     def fetch(self, storage_uri: str) -> Download:
-        """Have KServe's code fetch exactly ``storage_uri``. Raises DownloadFailed with its text when it refuses.
+        """Download exactly ``storage_uri`` with KServe's code. Raises DownloadFailed with its error when it fails.
 
-        The initializer links what lies on the same file system instead of copying it (kserve, storage.py, ``_download_local``).
+        The initializer links files of the same file system and does not copy them (kserve, storage.py, ``_download_local``).
         """
         directory = make_below(self._directory.parent, f"{self._directory.name}/{next(self._numbers):03d}")
         before = len(self._initializer.process.text())
@@ -89,8 +89,8 @@ class Downloads:
         return Download(directory=directory, files=checksums(directory), log=self._initializer.process.text()[before:])
 
 
-class LocalStore:
-    """The artefact store as a directory of this machine; ``fetch`` is the storage initializer in front of it."""
+class DirectoryStore:
+    """The store client for a directory on this machine; ``fetch`` downloads with the storage initializer."""
 
     def __init__(self, directory: Path, fetch: Callable[[str], Download]) -> None:
         self._directory = directory
@@ -98,15 +98,15 @@ class LocalStore:
 
     @property
     def root(self) -> str:
-        """The store's root as a ``file://`` URI, as it stands: KServe's initializer decodes no percent signs."""
+        """The store's root as a ``file://`` URI, not percent-encoded, because KServe's initializer does not decode it."""
         return f"file://{self._directory}"
 
     def files(self, storage_uri: str) -> Mapping[str, str]:
-        """Relative path → SHA-256 of the files below ``storage_uri``; of nothing when there is no such place."""
+        """Relative path → SHA-256 of the files below ``storage_uri``; empty when it does not exist."""
         return checksums(self._path(storage_uri))
 
     def write(self, relative: str, files: Mapping[str, bytes]) -> str:
-        """Write files, by their paths relative to the new directory ``relative`` below the root; returns its storage URI."""
+        """Write files (path → content) to the new directory ``relative`` below the root; returns the directory's storage URI."""
         directory = self._inside(self._directory / relative)
         for name, content in files.items():
             path = directory / name
@@ -115,22 +115,22 @@ class LocalStore:
         return f"file://{directory}"
 
     def download(self, storage_uri: str) -> Download:
-        """Have KServe's code fetch exactly ``storage_uri``. Raises DownloadFailed with its text when it refuses."""
+        """Download exactly ``storage_uri`` with KServe's code. Raises DownloadFailed with its error when it fails."""
         return self._fetch(storage_uri)
 
     def _path(self, storage_uri: str) -> Path:
         if urlsplit(storage_uri).scheme not in ("", "file"):
-            raise UsageError(f"{storage_uri!r} is not in this store", remedy=f"give a URI below its root, {self.root}")
+            raise UsageError(f"{storage_uri!r} is not in this store", remedy=f"use a URI below its root, {self.root}")
         return Path(storage_uri.removeprefix("file://"))
 
     def _inside(self, path: Path) -> Path:
         if not path.resolve().is_relative_to(self._directory.resolve()):
-            raise UsageError(f"{path} lies outside the store", remedy="give a path relative to the store's root")
+            raise UsageError(f"{path} is outside the store", remedy="use a path relative to the store's root")
         return path
 
 
 class S3Store:
-    """The artefact store as an S3 bucket or a directory of one, seen by its own job (``trivet.fixtures.jobs.store``)."""
+    """The store client for an S3 bucket or a prefix in one, over its job (``trivet.fixtures.jobs.store``)."""
 
     def __init__(self, root: str, job: Worker, fetch: Callable[[str], Download]) -> None:
         self._root = root
@@ -139,31 +139,34 @@ class S3Store:
 
     @property
     def root(self) -> str:
-        """The store's root as an ``s3://`` URI, without a slash at its end."""
+        """The store's root as an ``s3://`` URI, without a trailing slash."""
         return self._root
 
     def files(self, storage_uri: str) -> Mapping[str, str]:
-        """Relative path → SHA-256 of the objects below ``storage_uri``; of nothing when there is no such place."""
+        """Relative path → SHA-256 of the objects below ``storage_uri``; empty when there are none."""
         if not f"{storage_uri}/".startswith(f"{self._root}/"):
-            raise UsageError(f"{storage_uri!r} is not in this store", remedy=f"give a URI below its root, {self._root}")
+            raise UsageError(f"{storage_uri!r} is not in this store", remedy=f"use a URI below its root, {self._root}")
         return dict(self._job.call("files", uri=storage_uri))
 
     def write(self, relative: str, files: Mapping[str, bytes]) -> str:
-        """Write files, by their paths relative to the new directory ``relative`` below the root; returns its storage URI."""
+        """Write files (path → content) to the new directory ``relative`` below the root; returns the directory's storage URI."""
         if relative.startswith("/") or ".." in relative.split("/"):
-            raise UsageError(f"{relative!r} lies outside the store", remedy="give a path relative to the store's root")
+            raise UsageError(f"{relative!r} is outside the store", remedy="use a path relative to the store's root")
         uri = f"{self._root}/{relative}"
         encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
         self._job.call("write", uri=uri, files=encoded)
         return uri
 
     def download(self, storage_uri: str) -> Download:
-        """Have KServe's code fetch exactly ``storage_uri``. Raises DownloadFailed with its text when it refuses."""
+        """Download exactly ``storage_uri`` with KServe's code. Raises DownloadFailed with its error when it fails."""
         return self._fetch(storage_uri)
 
 
 class HttpServing:
-    """A model behind an HTTP server at ``url``; ``headers`` go with every request, ``log`` gives the runtime's log so far."""
+    """The serving client for an HTTP server at ``url``. ``headers`` are sent with every request, ``log`` returns the runtime's log so far.
+
+    ``failure`` is empty when the model is ready.
+    """
 
     def __init__(
         self,
@@ -189,16 +192,16 @@ class HttpServing:
 
     @property
     def ready(self) -> bool:
-        """Whether the model answered ready before the deadline."""
+        """Whether the model was ready before the timeout."""
         return not self._failure
 
     @property
     def failure(self) -> str:
-        """Why it is not ready, in one line; empty when it is."""
+        """Why the model is not ready, in one line; empty when it is ready."""
         return self._failure
 
     def infer(self, request: Mapping[str, Any]) -> HttpExchange:
-        """POST to the model's ``infer``. Raises CannotTell, with the cause out of the runtime's log, when it never got ready."""
+        """POST to the model's ``infer``. Raises CannotTell, with the cause from the runtime's log, when the model never became ready."""
         return self._exchange("POST", f"/v2/models/{self._name}/infer", request)
 
     def get(self, path: str) -> HttpExchange:
@@ -210,36 +213,36 @@ class HttpServing:
         return self._log()
 
     def deploy(self, storage_uri: str) -> contextlib.AbstractContextManager[HttpServing]:
-        """A further service for what the initializer fetches from ``storage_uri``."""
+        """A further service for the model at ``storage_uri``, downloaded by the storage initializer."""
         return self._deploy(storage_uri)
 
     def _exchange(self, method: str, path: str, body: Any) -> HttpExchange:
         if self._failure:
-            raise CannotTell(f"the model was never ready: {self._failure}")
+            raise CannotTell(f"the model never became ready: {self._failure}")
         url = f"{self._url}{path}"
         started = time.monotonic()
         with requests.Session() as session:
             session.trust_env = False
             try:
-                answer = session.request(method, url, json=body, headers=self._headers, timeout=limits.INFER)
+                response = session.request(method, url, json=body, headers=self._headers, timeout=limits.INFER)
             except requests.RequestException as error:
-                raise CannotTell(f"{method} {url} was not answered: {error}; {cause(self.log())}") from error
+                raise CannotTell(f"no response to {method} {url}: {error}; {first_exception(self.log())}") from error
         try:
-            parsed: Any = answer.json()
+            parsed: Any = response.json()
         except ValueError:
-            parsed = answer.text
+            parsed = response.text
         return HttpExchange(
             method=method,
             url=url,
             request=body,
-            status=answer.status_code,
+            status=response.status_code,
             body=parsed,
             seconds=time.monotonic() - started,
         )
 
 
-class LocalPipelines:
-    """The example pipeline under the stack's KFP SDK."""
+class DriverPipelines:
+    """The pipeline client over the pipeline driver, a job with the stack's KFP SDK."""
 
     def __init__(
         self,
@@ -258,7 +261,7 @@ class LocalPipelines:
 
     @property
     def main_run(self) -> PipelineRun:
-        """The run that produced the hand-off; waits for it."""
+        """The run that made the hand-off; waits until it has ended."""
         return self._main_run()
 
     def run(
@@ -267,47 +270,49 @@ class LocalPipelines:
         environment: Mapping[str, str] | None = None,
         pipeline: Path | None = None,
     ) -> PipelineRun:
-        """One more run. Without ``registered_name`` among the arguments it gets a name of its own, and so disturbs no other check."""
+        """One more run. Without ``registered_name`` in ``arguments`` it registers under a new name, so that it does not affect other
+        checks.
+        """
         return self._run(arguments, environment or {}, pipeline)
 
 
-def serve(
+def start_serving(
     name: str,
     start: Callable[[], tuple[Process, str]],
     deploy: Callable[[str], contextlib.AbstractContextManager[HttpServing]],
 ) -> tuple[HttpServing, Process]:
-    """A serving client for the runtime that ``start`` starts, whether or not its model ever gets ready, and the runtime's process."""
+    """A serving client for the runtime that ``start`` starts, and the runtime's process. The model may never become ready."""
     try:
         process, url = start()
         failure = ""
     except ServerFailed as error:
         process, url = error.process, ""
-        failure = cause(process.text()) or error.message
+        failure = first_exception(process.text()) or error.message
     return HttpServing(name, url=url, failure=failure, log=process.text, deploy=deploy), process
 
 
 @contextlib.contextmanager
-def stopped_afterwards(serving: HttpServing, process: Process) -> Iterator[HttpServing]:
-    """``serving``, whose ``process`` ends with the block."""
+def stopping(serving: HttpServing, process: Process) -> Iterator[HttpServing]:
+    """``serving`` for the block; its ``process`` is stopped afterwards."""
     try:
         yield serving
     finally:
         process.stop()
 
 
-def cause(log: str) -> str:
-    """The first exception in a log, in one line; else its last line with a word. What follows the first one is mostly its consequence."""
-    found = re.search(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)(?:: .*)?$", log, re.MULTILINE)
-    if found:
-        return str(found.group(0)).strip()
+def first_exception(log: str) -> str:
+    """The first exception in a log, in one line; without one, the last line with a word. Later exceptions are mostly consequences."""
+    match = re.search(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)(?:: .*)?$", log, re.MULTILINE)
+    if match:
+        return str(match.group(0)).strip()
     return next((line.strip() for line in reversed(log.splitlines()) if re.search(r"\w", line)), "")
 
 
 def checksums(directory: Path) -> dict[str, str]:
-    """Relative path → SHA-256 of every file below ``directory``, links followed."""
-    found = {}
+    """Relative path → SHA-256 of every file below ``directory``; links are followed."""
+    digests = {}
     for folder, _, names in os.walk(directory, followlinks=True):
         for name in names:
             path = Path(folder) / name
-            found[path.relative_to(directory).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return dict(sorted(found.items()))
+            digests[path.relative_to(directory).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return dict(sorted(digests.items()))

@@ -1,4 +1,4 @@
-"""Trainers beside the platform: environments of this machine that save models as nobody on the platform would have made them."""
+"""External trainers: environments on this machine with other versions than the stack under test, which save models."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ PYTHON = "3.11"
 
 
 class ExternalTrainer:
-    """Satisfies ``trivet.model.clients.ExternalTrainerClient``. ``start`` makes a trainer's job out of its interpreter."""
+    """Implements ``trivet.model.clients.ExternalTrainerClient``. ``start`` starts the trainer's job with an interpreter."""
 
     def __init__(self, directory: Path, start: Callable[[Role, Path], Worker], stop: threading.Event) -> None:
         self._directory = directory
         self._start = start
         self._stop = stop
-        self._built: dict[tuple[tuple[str, ...], str], Role] = {}
+        self._unlocked: dict[tuple[tuple[str, ...], str], Role] = {}
         self._workers: dict[Path, Worker] = {}
         self._numbers = count(1)
         self._lock = threading.Lock()
 
     def of_stack(self, name: str) -> Role:
-        """The trainer of a shipped stack, as its lock has it."""
+        """The trainer of a shipped stack, from its lock."""
         return load_stack(name).roles["trainer"]
 
-    def built(self, requires: Sequence[str], *, cutoff: str = "") -> Role:
-        """A trainer with what ``requires`` resolve to, resolved once in a session."""
+    def unlocked(self, requires: Sequence[str], *, cutoff: str = "") -> Role:
+        """A trainer with the packages that ``requires`` resolve to. Equal arguments are resolved once per session."""
         with self._lock:
             key = (tuple(requires), cutoff)
-            if key not in self._built:
-                self._built[key] = self._resolved(tuple(requires), cutoff)
-            return self._built[key]
+            if key not in self._unlocked:
+                self._unlocked[key] = self._resolved(tuple(requires), cutoff)
+            return self._unlocked[key]
 
     def save_model(self, trainer: Role, **variation: Any) -> Path:
-        """The directory of a model that ``trainer`` fitted and saved."""
+        """The directory of a model that ``trainer`` trained and saved."""
         with self._lock:
             worker = self._worker(trainer)
             directory = self._directory / f"model-{next(self._numbers)}"
@@ -55,18 +55,18 @@ class ExternalTrainer:
         return directory
 
     def predict(self, trainer: Role, directory: Path, rows: Rows) -> list[Any]:
-        """The trainer's own predictions by a model that it saved."""
+        """The trainer's predictions with a model that it saved."""
         with self._lock:
             worker = self._worker(trainer)
         return list(worker.call("predict", model_uri=str(directory), rows=[dict(row) for row in rows]))
 
     def _resolved(self, requires: tuple[str, ...], cutoff: str) -> Role:
-        # An image built without a lock takes what there is: without a day, no day that has been is the last one.
+        # Without a cut-off date, the newest versions: tomorrow excludes nothing.
         day = cutoff or (date.today() + timedelta(days=1)).isoformat()
-        with _as_cannot_tell():
+        with _errors_as_cannot_tell():
             text = resolve("trainer", {"requires": requires, "python": PYTHON}, day, "unlocked")
-        built = f"{self._directory.name}/built-{len(self._built) + 1}"
-        lock = make_below(self._directory.parent, built) / "trainer.lock"
+        unlocked = f"{self._directory.name}/built-{len(self._unlocked) + 1}"
+        lock = make_below(self._directory.parent, unlocked) / "trainer.lock"
         lock.write_text(text, encoding="utf-8")
         return Role(
             name="trainer", python=PYTHON, requires=requires, cutoff=day, lock=lock, pins=pins_of(text, PYTHON, lock)
@@ -74,15 +74,15 @@ class ExternalTrainer:
 
     def _worker(self, trainer: Role) -> Worker:
         if trainer.lock not in self._workers:
-            with _as_cannot_tell():
+            with _errors_as_cannot_tell():
                 python = build_environment(trainer, stop=self._stop).python
             self._workers[trainer.lock] = self._start(trainer, python)
         return self._workers[trainer.lock]
 
 
 @contextmanager
-def _as_cannot_tell() -> Iterator[None]:
-    """Without a package index nothing is known of what it would have given."""
+def _errors_as_cannot_tell() -> Iterator[None]:
+    """Turn a failed resolution or build into CannotTell: without a package index the check has no result."""
     try:
         yield
     except PlatformError as error:

@@ -1,4 +1,4 @@
-"""Deadlines that the sessions of all targets share, in seconds. Running into one is an error with the log's tail."""
+"""Timeouts that the sessions of all targets share, in seconds. An error at a timeout has the tail of the log."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The hand-off of one stack, whatever it runs on: which parts there are, which waits for which, and the clients that come out of it.
+"""The session that runs the hand-off of one stack: its parts, their dependencies, and the clients that they provide.
 
-Every part is a future; a part that needs another waits for it, so that what can overlap does, and only the hand-off itself
-(pipeline → download → runtime) is a chain. How a part comes to be (processes, pods) is the targets' own.
+Every part is a future that waits for the parts that it needs. Parts run in parallel where possible; only the hand-off itself (pipeline →
+download → runtime) is a chain. The targets implement how a part is created: as a process or as a pod.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from trivet.model.handover import Download, Handover, LoggedModel, PipelineRun
 from trivet.model.stack import Role, Stack
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
 from trivet.targets.common import limits
-from trivet.targets.common.clients import LocalPipelines, LocalRuntime, LocalTrainer, cause
+from trivet.targets.common.clients import DriverPipelines, WorkerRuntime, WorkerTrainer, first_exception
 from trivet.targets.common.external_trainer import ExternalTrainer
 from trivet.toolkit.models import ModelMaker
 from trivet.toolkit.subjects import KINDS, ReadResult, read_file, read_model_directory
@@ -44,18 +44,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking:
-    """The tracking server: ``uri`` as steps of a pipeline reach it, ``url`` as this machine does."""
+    """The tracking server: ``uri`` is for pipeline steps, ``url`` for this machine."""
 
     uri: str
     url: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Driven:
-    """A pipeline run with what the protocol's PipelineRun has no room for.
-
-    ``error`` is what the SDK raised; empty when it raised nothing.
-    """
+class PipelineExecution:
+    """A pipeline run, the arguments that it was started with, and the exception of the SDK as text, empty when there was none."""
 
     run: PipelineRun
     arguments: Mapping[str, Any]
@@ -63,18 +60,18 @@ class Driven:
 
 
 class HandoverSession(ABC):
-    """What the sessions of all targets have in common. A target's session begins its own parts in :meth:`_prepare`."""
+    """The base of all targets' sessions. A target's session submits its own parts in :meth:`_prepare`."""
 
     target: str
-    """What messages call the target."""
+    """The target's name in messages."""
     artifact_root: str
-    """The store behind the tracking server, as a URI."""
+    """The root of the tracking server's artifacts, as a URI."""
     service = SERVICE
     """The name of the InferenceService."""
     registered = SERVICE
-    """What the names of the session's registered models begin with."""
+    """The prefix of the names of the session's registered models."""
     experiment = ""
-    """What the names of the session's MLflow experiments begin with; empty where no other session shares the server."""
+    """The prefix of the names of the session's MLflow experiments; empty when no other session uses the tracking server."""
     CLIENTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "stack": lambda session: session._stack,
         "tracking": lambda session: TrackingApi(session._tracking.result().url),
@@ -87,83 +84,83 @@ class HandoverSession(ABC):
         "runtime": lambda session: session._runtime_client(),
         "handover": lambda session: session._handover.result(),
     }
-    """How a session makes each client that its target offers."""
+    """Client → the function that returns it for a session."""
 
     def __init__(self, stack: Stack, run: Run, processes: Processes, emit: Emit) -> None:
         self._stack = stack
         self._run = run
         self.directory = run.directory
-        """Everything that the session writes on this machine; removed at its end."""
+        """The folder for everything that the session writes on this machine; deleted when the session ends."""
         self._processes = processes
-        self._emit_unsafely = emit
+        self._unlocked_emit = emit
         self._emit_lock = threading.Lock()
         self._numbers = count(1)
         self._pool = ThreadPoolExecutor(32, thread_name_prefix=f"trivet-{self.target}")
         self._staged = stage(run.directory / "python")
         self._data = write_dataset(self.directory / "recommendation.csv")
         self._prepare()
-        begin = self._pool.submit
-        self._tracking = begin(self._start_tracking)
-        self._driver = begin(self._start_driver)
-        self._compiled = begin(self._compile)
-        self._main_run = begin(self._run_pipeline)
-        self._handover = begin(self._hand_over)
-        self._service_file = begin(self._write_service)
-        self._store: Future[StoreClient] = begin(self._make_store)
-        self._download = begin(self._fetch)
-        self._serving: Future[ServingClient] = begin(self._serve)
-        self._trainer = begin(self._start_trainer)
-        self._models = begin(self._make_models)
-        self._runtime = LocalRuntime(lambda: self._worker("runtime", "runtime job", "runtime"))
+        submit = self._pool.submit
+        self._tracking = submit(self._start_tracking)
+        self._driver = submit(self._start_driver)
+        self._compiled = submit(self._compile)
+        self._main_run = submit(self._run_pipeline)
+        self._handover = submit(self._hand_over)
+        self._service_file = submit(self._write_service)
+        self._store: Future[StoreClient] = submit(self._make_store)
+        self._download = submit(self._fetch)
+        self._serving: Future[ServingClient] = submit(self._serve)
+        self._trainer = submit(self._start_trainer)
+        self._models = submit(self._make_models)
+        self._runtime = WorkerRuntime(lambda: self._worker("runtime", "runtime job", "runtime"))
         self._external_trainer = ExternalTrainer(
             self.directory / "external-trainers", self._start_external_trainer, processes.closed
         )
 
-    # -- what a target has of its own
+    # -- what a target implements
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Begin the parts that only this target has; the common ones wait for them."""
+        """Submit the parts that only this target has; the common parts wait for them."""
 
     @abstractmethod
     def _worker(self, role: str, name: str, job: str, *, background: bool = False) -> Worker:
-        """The job ``job`` of ``trivet.fixtures.jobs``, started in the environment of ``role``."""
+        """A worker with the job ``job`` of ``trivet.fixtures.jobs``, started in the environment of ``role``."""
 
     @abstractmethod
     def _start_tracking(self) -> Tracking:
-        """The tracking server, once it answers."""
+        """The tracking server, once it responds."""
 
     @abstractmethod
     def _make_store(self) -> StoreClient:
-        """The store's client."""
+        """The store client."""
 
     @abstractmethod
     def _serve(self) -> ServingClient:
-        """The runtime with the model that was handed over."""
+        """The serving client for the runtime with the model of the hand-off."""
 
     @abstractmethod
-    def _given(self, role: str, path: Path) -> str:
-        """A file of this machine as a path that jobs of ``role`` can read."""
+    def _job_path(self, role: str, path: Path) -> str:
+        """The path under which jobs of ``role`` can read a file of this machine."""
 
     @abstractmethod
     def _outputs(self, driver: Worker) -> str:
-        """A directory for the outputs of one pipeline run, as the driver sees it."""
+        """A directory for the outputs of one pipeline run, as a path for the driver."""
 
     def _deployment(self) -> Mapping[str, Any]:
-        """Arguments of the pipeline that say how to deploy on this target."""
+        """Arguments of the pipeline's deployment step that depend on the target."""
         return {}
 
     # -- the session
 
     def client(self, name: str) -> Any:
-        """The client called ``name``, once it is there. Raises CannotTell with the reason when its part failed."""
+        """The client called ``name``; waits until it is available. Raises CannotTell with the reason when its part failed."""
         if name not in self.CLIENTS:
             raise NotOffered(f"the {self.target} target has no client {name!r}; it has: {', '.join(self.CLIENTS)}")
-        with as_cannot_tell():
+        with errors_as_cannot_tell():
             return self.CLIENTS[name](self)
 
     def subjects(self, kind: str) -> Sequence[Manifest | ModelDirectory | CompiledPipeline]:
-        """What the hand-off made: the InferenceService, the downloaded model directory, or the compiled pipeline."""
+        """The static subjects of the hand-off: the InferenceService, the downloaded model directory, or the compiled pipeline."""
         readers: dict[str, Callable[[], ReadResult]] = {
             "manifest": lambda: read_file(self._service_file.result()),
             "model_directory": lambda: read_model_directory(self._download.result().directory),
@@ -173,24 +170,24 @@ class HandoverSession(ABC):
             raise NotOffered(
                 f"the {self.target} target has no subjects of the kind {kind!r}; it has: {', '.join(readers)}"
             )
-        with as_cannot_tell():
-            found = readers[kind]()
-            if found.errors:
-                raise found.errors[0]
-            return [subject for subject in found.subjects if KINDS[type(subject)] == kind]
+        with errors_as_cannot_tell():
+            result = readers[kind]()
+            if result.errors:
+                raise result.errors[0]
+            return [subject for subject in result.subjects if KINDS[type(subject)] == kind]
 
     def features(self) -> Mapping[str, str]:
-        """``ConditionalPipeline`` when the SDK's local runner ran the pipeline's condition itself."""
-        main = came_to_be(self._main_run)
+        """``ConditionalPipeline`` when the SDK's local runner evaluated the pipeline's condition."""
+        main = result_or_none(self._main_run)
         if main and main.run.succeeded and not main.run.refused and "deploy" in main.run.outputs:
             return {
-                "ConditionalPipeline": "the gate's output was 'true', and the task behind dsl.If left its outputs in the same run"
+                "ConditionalPipeline": "the gate's output was 'true', and the task under dsl.If has outputs in the same run"
             }
         return {}
 
     def describe(self) -> Mapping[str, str]:
-        """The hand-off in words; what did not come to be is left out."""
-        handover, main = came_to_be(self._handover), came_to_be(self._main_run)
+        """A description of the hand-off for the report; parts that failed are omitted."""
+        handover, main = result_or_none(self._handover), result_or_none(self._main_run)
         if not handover:
             return {}
         found = {
@@ -203,18 +200,18 @@ class HandoverSession(ABC):
         }
         if main and main.run.refused:
             found["condition"] = (
-                f"run as a pipeline of its own, because the SDK's local runner refused it: {main.run.refused}"
+                f"run as a separate pipeline, because the SDK's local runner refused it: {main.run.refused}"
             )
         return found
 
     def documents(self, everything: bool = False) -> Mapping[str, Path]:
-        """The InferenceService, the compiled pipeline and the texts of the model directory, as far as they came to be."""
+        """The InferenceService, the compiled pipeline and the text files of the model directory; parts that failed are omitted."""
         found: dict[str, Path] = {}
-        if pipeline := came_to_be(self._compiled):
+        if pipeline := result_or_none(self._compiled):
             found["pipeline.yaml"] = pipeline
-        if service := came_to_be(self._service_file):
+        if service := result_or_none(self._service_file):
             found["inferenceservice.yaml"] = service
-        if download := came_to_be(self._download):
+        if download := result_or_none(self._download):
             texts = (
                 path
                 for path in sorted(download.directory.iterdir())
@@ -224,7 +221,7 @@ class HandoverSession(ABC):
         return found
 
     def close(self) -> None:
-        """Wait for the threads, whose processes have ended by now."""
+        """Wait for the session's threads; their processes have ended already."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     # -- workers
@@ -232,16 +229,16 @@ class HandoverSession(ABC):
     def _start_driver(self) -> Worker:
         return self._worker("trainer", "pipeline driver", "pipeline")
 
-    def _start_trainer(self) -> LocalTrainer:
+    def _start_trainer(self) -> WorkerTrainer:
         worker = self._worker("trainer", "trainer job", "trainer", background=True)
         tracking = self._tracking.result()
         with self._phase("trainer job"):
             environment = self._tracking_environment(tracking.uri)
             if self.experiment:
-                # One of its own: MLflow's set_experiment asks and then creates, and fails when the pipeline has created it in between.
+                # A separate experiment: MLflow's set_experiment is not atomic, and fails when the pipeline creates the same one meanwhile.
                 environment["MLFLOW_EXPERIMENT_NAME"] = f"{self.experiment}-jobs"
             worker.call("connect", environment=environment)
-        return LocalTrainer(worker)
+        return WorkerTrainer(worker)
 
     def _make_models(self) -> ModelMaker:
         return ModelMaker(self._trainer.result(), TrackingApi(self._tracking.result().url), self.artifact_root)
@@ -256,14 +253,14 @@ class HandoverSession(ABC):
         )
 
     def _tracking_environment(self, uri: str) -> dict[str, str]:
-        # An unreachable server must fail a step within seconds; MLflow's own defaults retry for one to twenty minutes.
+        # A step must fail within seconds when the server is unreachable; with MLflow's defaults it retries for one to twenty minutes.
         return {
             "MLFLOW_TRACKING_URI": uri,
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
         }
 
-    def _runtime_client(self) -> LocalRuntime:
+    def _runtime_client(self) -> WorkerRuntime:
         return self._runtime
 
     # -- the pipeline
@@ -275,37 +272,37 @@ class HandoverSession(ABC):
             path.write_text(driver.call("compile"), encoding="utf-8")
             return path
 
-    def _run_pipeline(self) -> Driven:
+    def _run_pipeline(self) -> PipelineExecution:
         driver, tracking = self._driver.result(), self._tracking.result()
         self._compiled.result()
         with self._phase("pipeline") as failed:
-            driven = self._drive(driver, tracking.uri, self._names(""), {})
-            if not driven.run.succeeded:
-                failed(cause(driven.run.log))
-            return driven
+            execution = self._execute(driver, tracking.uri, self._names(""), {})
+            if not execution.run.succeeded:
+                failed(first_exception(execution.run.log))
+            return execution
 
     def _names(self, suffix: str) -> dict[str, str]:
-        """The names in MLflow of one run, so that no run disturbs another."""
+        """The names of one run's registered model and experiment in MLflow, different for each run."""
         experiment = "-".join(part for part in (self.experiment, suffix and f"run{suffix}") if part)
         return {"registered_name": f"{self.registered}{suffix}", **({"experiment": experiment} if experiment else {})}
 
-    def _drive(
+    def _execute(
         self,
         driver: Worker,
         uri: str,
         arguments: Mapping[str, Any],
         environment: Mapping[str, str],
         pipeline: Path | None = None,
-    ) -> Driven:
-        given = {"data_path": self._given("trainer", self._data), "service_name": self.service, **self._deployment()}
-        whole = {**given, **arguments}
+    ) -> PipelineExecution:
+        defaults = {"data_path": self._job_path("trainer", self._data), "service_name": self.service}
+        all_arguments = {**defaults, **self._deployment(), **arguments}
         answer = driver.call(
             "run",
             seconds=limits.PIPELINE,
-            arguments=whole,
+            arguments=all_arguments,
             root=self._outputs(driver),
             environment={**self._tracking_environment(uri), **environment},
-            file=self._given("trainer", pipeline) if pipeline else "",
+            file=self._job_path("trainer", pipeline) if pipeline else "",
         )
         run = PipelineRun(
             succeeded=answer["succeeded"],
@@ -313,10 +310,10 @@ class HandoverSession(ABC):
             log=driver.process.text(),
             refused=answer["refused"],
         )
-        return Driven(run=run, arguments=whole, error=answer["error"])
+        return PipelineExecution(run=run, arguments=all_arguments, error=answer["error"])
 
-    def _pipelines(self) -> LocalPipelines:
-        return LocalPipelines(self._compiled.result(), lambda: self._main_run.result().run, self._run_again)
+    def _pipelines(self) -> DriverPipelines:
+        return DriverPipelines(self._compiled.result(), lambda: self._main_run.result().run, self._run_again)
 
     def _run_again(
         self, arguments: Mapping[str, Any], environment: Mapping[str, str], pipeline: Path | None
@@ -324,8 +321,8 @@ class HandoverSession(ABC):
         number = next(self._numbers)
         driver = self._worker("trainer", f"pipeline driver {number}", "pipeline")
         try:
-            whole = {**self._names(f"-{number}"), **arguments}
-            return self._drive(driver, self._tracking.result().uri, whole, environment, pipeline).run
+            named = {**self._names(f"-{number}"), **arguments}
+            return self._execute(driver, self._tracking.result().uri, named, environment, pipeline).run
         finally:
             driver.process.stop()
 
@@ -333,10 +330,12 @@ class HandoverSession(ABC):
         main = self._main_run.result()
         outputs = main.run.outputs
         if not main.run.succeeded:
-            raise CannotTell(f"the pipeline failed: {main.error}; {cause(main.run.log)}")
+            raise CannotTell(f"the pipeline failed: {main.error}; {first_exception(main.run.log)}")
         if "deploy" not in outputs:
             gate = outputs.get("quality-gate", {})
-            raise CannotTell(f"nothing was handed over: the pipeline ran no deployment; its quality gate said {gate}")
+            raise CannotTell(
+                f"there is no hand-off: the pipeline did not deploy; the output of its quality gate is {gate}"
+            )
         trained = outputs["train"]
         service = json.loads(outputs["deploy"]["Output"])
         model_uri = str(trained["model_uri"])
@@ -348,7 +347,7 @@ class HandoverSession(ABC):
                 artifact_path="model",
                 registered_name=main.arguments["registered_name"],
                 version=trained["version"],
-                # MLflow 3 names a logged model by its id, MLflow 2 by its run and path.
+                # MLflow 3 refers to a logged model by its id, MLflow 2 by its run and path.
                 model_id=model_uri.removeprefix("models:/") if model_uri.startswith("models:/") else "",
             ),
             alias="production",
@@ -371,24 +370,24 @@ class HandoverSession(ABC):
     # -- events
 
     def _phase(self, name: str) -> contextlib.AbstractContextManager[Callable[[str], None]]:
-        """A phase of this session; the block gets a function that marks it as failed without raising."""
+        """A phase of this session; the block gets a function that marks the phase as failed without an exception."""
         return phase(self._emit, name)
 
     def _emit(self, event: Event) -> None:
         with self._emit_lock:
-            self._emit_unsafely(event)
+            self._unlocked_emit(event)
 
 
-def came_to_be(future: Future[T]) -> T | None:
-    """The result, waited for; None when its part failed, however it did: whoever asked for a client of it was told why."""
+def result_or_none(future: Future[T]) -> T | None:
+    """The future's result, waited for; None when its part failed. Callers of its client get the reason."""
     with contextlib.suppress(Exception):
         return future.result()
     return None
 
 
 @contextlib.contextmanager
-def as_cannot_tell() -> Iterator[None]:
-    """A part that failed leaves the questions to it without an answer: INCONCLUSIVE, not an error of ours."""
+def errors_as_cannot_tell() -> Iterator[None]:
+    """Turn the failure of a part into CannotTell: a check that needs the part is INCONCLUSIVE, not an ERROR."""
     try:
         yield
     except (CannotTell, NotOffered):
@@ -397,5 +396,6 @@ def as_cannot_tell() -> Iterator[None]:
         raise CannotTell(error.message, remedy=error.remedy) from error
     except OSError as error:
         raise CannotTell(
-            f"this machine did not allow it: {error}", remedy="see to its disk space and limits"
+            f"an operation of this machine failed: {error}",
+            remedy="check disk space and limits (ulimit) of this machine",
         ) from error

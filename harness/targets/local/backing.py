@@ -28,7 +28,7 @@ from trivet.provision.images.build import build
 from trivet.provision.images.progress import steps_as_phases
 from trivet.provision.images.pulled import mirrored
 from trivet.provision.images.recipes import images_of
-from trivet.targets.common.clients import LocalStore, S3Store
+from trivet.targets.common.clients import DirectoryStore, S3Store
 from trivet.targets.local.servers import answers
 
 BUCKET = "mlflow"
@@ -111,7 +111,7 @@ class Directory:
         return {}
 
     def client(self, job: Callable[[], Worker], fetch: Callable[[str], Download]) -> StoreClient:
-        return LocalStore(self._directory, fetch)
+        return DirectoryStore(self._directory, fetch)
 
 
 class S3Bucket:

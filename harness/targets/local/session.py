@@ -15,8 +15,8 @@ from trivet.model.clients import StoreClient
 from trivet.model.events import Emit
 from trivet.model.stack import Stack
 from trivet.stacks.environments import build_environment
-from trivet.targets.common.clients import Downloads, HttpServing, LocalRuntime, serve, stopped_afterwards
-from trivet.targets.common.session import HandoverSession, Tracking, came_to_be
+from trivet.targets.common.clients import Downloads, HttpServing, WorkerRuntime, start_serving, stopping
+from trivet.targets.common.session import HandoverSession, Tracking, result_or_none
 from trivet.targets.local.backing import Artifacts, Database
 from trivet.targets.local.servers import start_runtime, start_tracking
 
@@ -47,7 +47,7 @@ class LocalSession(HandoverSession):
     def describe(self) -> Mapping[str, str]:
         """The hand-off in words, and the Python that really serves; what did not come to be is left out."""
         found = dict(super().describe())
-        if version := came_to_be(self._runtime_python):
+        if version := result_or_none(self._runtime_python):
             role = self._stack.roles["runtime"]
             image = f"; the image {role.image} has {role.image_python}" if role.image and role.image_python else ""
             found["runtime Python"] = f"{version}{image}"
@@ -79,11 +79,11 @@ class LocalSession(HandoverSession):
     def _start_initializer(self) -> Worker:
         return self._worker("initializer", "storage initializer", "initializer", background=True)
 
-    def _runtime_client(self) -> LocalRuntime:
+    def _runtime_client(self) -> WorkerRuntime:
         self._python["runtime"].result()
         return self._runtime
 
-    def _given(self, role: str, path: Path) -> str:
+    def _job_path(self, role: str, path: Path) -> str:
         return str(path)
 
     def _outputs(self, driver: Worker) -> str:
@@ -142,8 +142,8 @@ class LocalSession(HandoverSession):
                 label=label,
             )
 
-        return serve(self.service, start, self._deploy)
+        return start_serving(self.service, start, self._deploy)
 
     def _deploy(self, storage_uri: str) -> contextlib.AbstractContextManager[HttpServing]:
         directory = self._store.result().download(storage_uri).directory
-        return stopped_afterwards(*self._start_serving(f"runtime {next(self._numbers)}", directory))
+        return stopping(*self._start_serving(f"runtime {next(self._numbers)}", directory))
