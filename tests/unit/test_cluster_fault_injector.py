@@ -253,6 +253,24 @@ def test_who_has_patience_gets_the_lease_when_the_other_gives_it_back(cluster: P
             assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "second"
 
 
+def test_a_lease_that_is_given_back_before_it_is_read_is_taken(
+    cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Kubectl.get
+    with Run() as run, Run() as other:
+        first = faults(run, tmp_path, "first").lease()
+        first.__enter__()
+
+        def given_back(self: Kubectl, *arguments: Any, **more: Any) -> Any:
+            first.__exit__(None, None, None)
+            monkeypatch.setattr(Kubectl, "get", look)
+            return look(self, *arguments, **more)
+
+        monkeypatch.setattr(Kubectl, "get", given_back)
+        with faults(other, tmp_path, "second").lease():
+            assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "second"
+
+
 def test_an_interrupt_while_the_lease_is_taken_gives_it_back(
     cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,13 +70,16 @@ def _wait(kubectl: Kubectl, namespace: str, holder: str, wait: float) -> None:
 @uninterruptible
 def _take(kubectl: Kubectl, namespace: str, holder: str) -> None:
     wanted = _lease(namespace, holder)
-    try:
-        kubectl.run("create", "-f", "-", stdin=json.dumps(wanted))
-        return
-    except KubectlError as error:
-        if error.reason != "AlreadyExists":
-            raise
-    present = kubectl.get("lease", NAME, namespace=namespace) or {}
+    present: Mapping[str, Any] | None = None
+    # The one that exists may be given back before it is read.
+    while present is None:
+        try:
+            kubectl.run("create", "-f", "-", stdin=json.dumps(wanted))
+            return
+        except KubectlError as error:
+            if error.reason != "AlreadyExists":
+                raise
+        present = kubectl.get("lease", NAME, namespace=namespace)
     if not expired(present, datetime.now(UTC)):
         theirs = (present.get("spec") or {}).get("holderIdentity")
         raise UsageError(
