@@ -1,4 +1,4 @@
-"""Contracts as a pipeline's gate: asked about what a scenario has made, before that is deployed."""
+"""Contracts as a gate before a deployment."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from trivet.model.stack import Stack
 
 
 def refusal(path: Path, stack: Stack, pattern: str) -> str:
-    """What the first MUST among the static contracts that match ``pattern`` (shell-style, of ids) has against what lies at ``path``.
+    """The first MUST that fails on ``path``, with its reason, of the static contracts whose ids match ``pattern`` (shell-style).
 
-    Empty when they have nothing against it. Raises CannotTell when none of them could judge.
+    Empty when none fails. Raises CannotTell when one of them cannot judge, or none applies.
     """
     chosen = [one for name, one in Registry().contracts.items() if fnmatchcase(name, pattern) and one.static]
     judged = [one for one in lint([path], chosen, stack).report.contracts if one.level is Level.MUST]
-    told = {one.outcome: f"{one.id}: {one.reason}" for one in reversed(judged)}
-    if Outcome.FAILED in told:
-        return told[Outcome.FAILED]
-    if unsure := told.get(Outcome.ERROR) or told.get(Outcome.INCONCLUSIVE):
-        raise CannotTell(unsure)
-    if Outcome.PASSED not in told:
-        raise CannotTell(f"none of the contracts {pattern} could judge {path}")
+    first = {one.outcome: f"{one.id}: {one.reason}" for one in reversed(judged)}
+    if Outcome.FAILED in first:
+        return first[Outcome.FAILED]
+    if unknown := first.get(Outcome.ERROR) or first.get(Outcome.INCONCLUSIVE):
+        raise CannotTell(unknown)
+    if Outcome.PASSED not in first:
+        raise CannotTell(f"no contract that matches {pattern} applies to {path}")
     return ""
