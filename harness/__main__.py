@@ -1,4 +1,4 @@
-"""The command ``trivet``, which is installed with the core library too, and says then what is missing."""
+"""The command ``trivet``. It is installed with the core library too, and then reports that the harness is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trivet.installation import require_harness
 
 
 def main() -> None:
-    """The command line, or one line that says how to install it and exit code 3."""
+    """Run the command line; without the harness print how to install it and exit with 3."""
     try:
         require_harness("the command line")
     except UsageError as error:
@@ -21,10 +21,10 @@ def main() -> None:
 
         cli.main()
     except KeyboardInterrupt:
-        # Before the command line handles signals, while it is imported, nothing has begun.
+        # During the import, before the command line handles signals, nothing has started.
         sys.exit(128 + signal.SIGINT)
     finally:
-        # Everything is stopped and said; what comes now would only spoil the exit code.
+        # Everything is stopped and printed; a later signal would only change the exit code.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""What trivet itself registers through its hooks: its targets and its report writers."""
+"""The targets and report writers that trivet itself registers through its hooks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def trivet_targets(settings: Settings) -> Mapping[str, Target]:
-    """The targets that come with trivet."""
+    """The targets of trivet."""
     from trivet.targets.existing.target import existing_target
     from trivet.targets.kind import kind_target
     from trivet.targets.local import Backing, LocalTarget
@@ -30,7 +30,7 @@ def trivet_targets(settings: Settings) -> Mapping[str, Target]:
 
 @hookimpl
 def trivet_writers() -> Mapping[str, Writer]:
-    """The report formats that come with trivet."""
+    """The report writers of trivet."""
     from trivet.render.builtin import writers
 
     return writers()

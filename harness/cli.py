@@ -1,6 +1,6 @@
-"""The command line. Parses, calls one function of the library, prints; decides nothing else.
+"""The command line: each command parses its options, calls one function of the library and prints the result.
 
-Exit codes: 0 conformant · 1 a contract failed · 2 could not tell · 3 wrong usage or refused.
+Exit codes: 0 conformant · 1 a contract failed · 2 inconclusive · 3 usage error, or refused by a guard.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Group(click.Group):
-    """A group that turns every way out into text and exit code: usage errors and names that do not exist are 3, and 1 is nothing
-    but a failed contract."""
+    """A group that maps every exception to a message and an exit code: usage errors and unknown names are 3; only a failed contract
+    is 1."""
 
     group_class = type
 
@@ -54,11 +54,11 @@ class _Group(click.Group):
         except click.Abort as abort:
             code = _interrupted(abort.__cause__)
         except SystemExit:
-            # Click's way out when nobody reads the output any more.
+            # Click exits this way when the reader of a pipe has closed it.
             code = 128 + signal.SIGPIPE
         except Exception:
             click.echo(
-                f"{traceback.format_exc()}trivet: this is a fault of trivet itself; nothing was judged", err=True
+                f"{traceback.format_exc()}trivet: internal error (a bug in trivet); nothing was judged", err=True
             )
             code = TrivetError.exit_code
         return code if isinstance(code, int) else 0
@@ -71,7 +71,7 @@ class _Group(click.Group):
 
 
 def _interrupted(interrupt: BaseException | None) -> int:
-    """Say that a signal ended the command; the exit code."""
+    """Report that a signal ended the command; returns the exit code."""
     click.echo("trivet: interrupted; everything that was started is stopped", err=True)
     return 128 + int(getattr(interrupt, "number", signal.SIGINT))
 
@@ -81,18 +81,18 @@ def _interrupted(interrupt: BaseException | None) -> int:
 def main() -> None:
     """Check that Kubeflow Pipelines, MLflow and KServe still fit together.
 
-    Exit codes: 0 conformant, 1 a contract failed, 2 could not tell, 3 wrong usage.
+    Exit codes: 0 conformant, 1 a contract failed, 2 inconclusive, 3 usage error.
     """
 
 
 def _stack_options(function: Function) -> Function:
-    """Options that every command with a stack has."""
+    """Options of every command that needs a stack."""
 
-    @click.option("--stack", help="A shipped stack or the folder of one (default: current).")
+    @click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
     @click.option(
-        "--profile", help="Which contracts: core (default on local), cluster (all; default elsewhere) or static."
+        "--profile", help="The contracts to judge: core (default on local), cluster (all; default elsewhere) or static."
     )
-    @click.option("--plugin", "plugins", multiple=True, help="A module with further contracts; may be repeated.")
+    @click.option("--plugin", "plugins", multiple=True, help="A module with additional contracts; repeatable.")
     @wraps(function)
     def wrapped(**options: Any) -> Any:
         return function(**options)
@@ -101,16 +101,16 @@ def _stack_options(function: Function) -> Function:
 
 
 def _target_options(function: Function) -> Function:
-    """Options that every command with a target has, beside those of its stack."""
+    """Options of every command that needs a target, including those of the stack."""
 
     @_stack_options
     @click.option("--target", help="Where the stack runs: local (default), kind or existing.")
-    @click.option("--context", metavar="NAME", help="The context of the kubeconfig, for the target existing.")
-    @click.option("--store", help="What local keeps artefacts in: files (default), or s3 in a container.")
+    @click.option("--context", metavar="NAME", help="The kubeconfig context, for the target existing.")
+    @click.option("--store", help="The artifact store of the target local: files (default), or s3 in a container.")
     @click.option(
-        "--database", help="What local keeps MLflow's records in: sqlite (default), or postgresql in a container."
+        "--database", help="MLflow's database on the target local: sqlite (default), or postgresql in a container."
     )
-    @click.option("--images", help="Where images of containers come from: pull (default), or build from packages.")
+    @click.option("--images", help="How to get container images: pull (default), or build from packages.")
     @wraps(function)
     def wrapped(**options: Any) -> Any:
         return function(**options)
@@ -133,12 +133,12 @@ def _target(registry: Any, name: str) -> Any:
 @main.command()
 @_target_options
 @click.option(
-    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; may be repeated."
+    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
-@click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif there.")
-@click.option("--format", "formats", multiple=True, help="Print a further format to standard output, such as github.")
+@click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
+@click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
 def run(contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
-    """Run a stack and judge every contract on it: the main job."""
+    """Run a stack on a target and judge every contract."""
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.engine.run import run as engine_run
@@ -173,7 +173,7 @@ def _writers(registry: Any, formats: Sequence[str]) -> list[Any]:
 
 
 def _report_directory(name: str) -> Path | None:
-    """The directory for reports, made now: a run of half a minute must not end in 'cannot write'."""
+    """The directory for reports, created before the run, so that an unwritable directory does not waste a run."""
     if not name:
         return None
     directory = Path(name)
@@ -181,17 +181,17 @@ def _report_directory(name: str) -> Path | None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"--report {name!r}: {error.strerror}", remedy="name a directory that can be created or written"
+            f"--report {name!r}: {error.strerror}", remedy="pass a directory that can be created or written"
         ) from error
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise UsageError(f"--report {name!r} is not writable", remedy="name a directory that can be created or written")
+        raise UsageError(f"--report {name!r} is not writable", remedy="pass a directory that can be created or written")
     return directory
 
 
 def _cluster_options(function: Function) -> Function:
-    """Options of the commands that make and remove clusters."""
+    """Options of the commands that create and delete clusters."""
 
-    @click.option("--stack", help="A shipped stack or the folder of one (default: current).")
+    @click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
     @click.option("--images", help="pull: images from their registries (default). build: from packages, by recipes.")
     @wraps(function)
     def wrapped(**options: Any) -> Any:
@@ -202,9 +202,9 @@ def _cluster_options(function: Function) -> Function:
 
 @main.command()
 @_cluster_options
-@click.option("--mirror", metavar="URL", help="A registry that stands before all others when images are pulled.")
+@click.option("--mirror", metavar="URL", help="A registry to pull images from before all others.")
 def up(**flags: Any) -> None:
-    """Make a stack's kind cluster with everything on it, or complete the one that is there."""
+    """Create a stack's kind cluster with all its components, or complete an existing one."""
     from trivet.provision.kind.up import ImageSource
     from trivet.provision.kind.up import up as bring_up
     from trivet.render.phases import Stopwatch, timetable
@@ -217,16 +217,18 @@ def up(**flags: Any) -> None:
         stopwatch = Stopwatch(emit)
         access = bring_up(stack, stopwatch, ImageSource(kind=settings.images, mirror=settings.mirror))
     click.echo(timetable(stopwatch.phases, stopwatch.seconds))
-    click.echo(f"the cluster of stack {stack.name} is up")
+    click.echo(f"the cluster of stack {stack.name} is ready")
     click.echo(f"  kubectl      --kubeconfig {access.kubectl.kubeconfig} --context {access.kubectl.context}")
-    click.echo(f"  ingress      {access.ingress}, with the host name of an InferenceService as Host header")
+    click.echo(f"  ingress      {access.ingress}, with the host name of an InferenceService in the Host header")
     click.echo(f"  MLflow       {access.tracking_url}")
     click.echo(f"  Prometheus   {access.prometheus_url}")
 
 
 @main.command()
 @_cluster_options
-@click.option("--all", "everything", is_flag=True, help="Every cluster of trivet, and the image store's container.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Delete every cluster of trivet, and the container of the image store."
+)
 def down(everything: bool, **flags: Any) -> None:
     """Delete a stack's kind cluster. Built images stay in the cache."""
     from trivet.provision.kind import up as kind
@@ -236,16 +238,16 @@ def down(everything: bool, **flags: Any) -> None:
     settings = _settings(**flags)
     with watch(sys.stdout) as emit:
         gone = kind.down_all(emit) if everything else kind.down(load_stack(settings.stack), emit)
-    click.echo("\n".join(f"deleted {name}" for name in gone) or "there was nothing to delete")
+    click.echo("\n".join(f"deleted {name}" for name in gone) or "nothing to delete")
 
 
 @main.command()
 @_target_options
 @click.option(
-    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; may be repeated."
+    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
 def plan(contracts: Sequence[str], **flags: Any) -> None:
-    """Show what a run would start and judge, and start nothing."""
+    """Show what a run would start and judge, without starting anything."""
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.render.catalogue import planned
@@ -273,7 +275,7 @@ def list_(**flags: Any) -> None:
 @click.argument("identifier", metavar="ID")
 @click.option("--plugin", "plugins", multiple=True, help="A module with further contracts; may be repeated.")
 def explain(identifier: str, **flags: Any) -> None:
-    """Explain one contract: what must hold, why, what to do, and where that comes from."""
+    """Explain one contract: what it requires, why, its remedy and its sources."""
     from trivet.engine.registry import Registry
     from trivet.render.catalogue import explain as explanation
 
@@ -282,15 +284,15 @@ def explain(identifier: str, **flags: Any) -> None:
 
 @main.command()
 @_stack_options
-# What cannot be read is lint's own finding, beside the others; click would refuse them all.
+# Lint reports an unreadable path and judges the others; click would reject the whole command.
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="PATH…")
 @click.option(
-    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; may be repeated."
+    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
-@click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif there.")
-@click.option("--format", "formats", multiple=True, help="Print a further format to standard output, such as github.")
+@click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
+@click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
 def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
-    """Check InferenceService manifests, compiled pipelines and model directories, starting nothing."""
+    """Judge InferenceService manifests, compiled pipelines and model directories, without starting anything."""
     from trivet.engine.lint import lint as engine_lint
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
@@ -300,7 +302,7 @@ def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str]
 
     if Path("-") in paths:
         raise UsageError(
-            "'-' is no path: lint reads files", remedy="pipe into `trivet lint /dev/stdin`, or name a file"
+            "'-' is not a path: lint reads files", remedy="pipe into `trivet lint /dev/stdin`, or pass a file"
         )
     settings = _settings(**{**flags, "profile": flags["profile"] or "static"})
     registry = Registry(settings.plugins, settings=settings)
@@ -322,12 +324,12 @@ def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str]
 
 @main.group()
 def stack() -> None:
-    """The stacks: list them, lock their roles anew."""
+    """List stacks, and lock their roles."""
 
 
 @stack.command("list")
 def stack_list() -> None:
-    """List the stacks that come with trivet."""
+    """List the stacks shipped with trivet."""
     from trivet.render.inventory import stacks
     from trivet.stacks.read import load_stack, shipped_stacks
 
@@ -336,29 +338,31 @@ def stack_list() -> None:
 
 @stack.command("lock")
 @click.argument("folder", metavar="STACK")
-@click.option("--cutoff", metavar="YYYY-MM-DD", help="Take nothing published after this day; written into stack.toml.")
-@click.option("--role", "roles", multiple=True, help="Lock only this role; may be repeated.")
+@click.option(
+    "--cutoff", metavar="YYYY-MM-DD", help="Ignore packages published after this day; written into stack.toml."
+)
+@click.option("--role", "roles", multiple=True, help="Lock only this role; repeatable.")
 def stack_lock(folder: str, cutoff: str | None, roles: Sequence[str]) -> None:
-    """Resolve a stack's roles into hashed locks and generate what is known of its KServe API."""
+    """Resolve a stack's roles into hashed locks, and generate the data of its KServe version."""
     from trivet.render.inventory import lock_changes
     from trivet.stacks.lock import lock_stack
     from trivet.stacks.read import stack_folder
 
     changes = lock_stack(
-        stack_folder(folder), cutoff=cutoff, roles=roles or None, progress=lambda said: click.echo(said, err=True)
+        stack_folder(folder), cutoff=cutoff, roles=roles or None, progress=lambda text: click.echo(text, err=True)
     )
     click.echo(lock_changes(changes))
 
 
 @main.group()
 def images() -> None:
-    """The container images of a stack, as built from packages: list, build, carry them to another machine, remove old ones."""
+    """The container images of a stack, built from packages: list, build, save, load and prune them."""
 
 
 @images.command("list")
-@click.option("--stack", help="A shipped stack or the folder of one (default: current).")
+@click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
 def images_list(**flags: Any) -> None:
-    """List the images of a stack: which are built, and how large they are."""
+    """List the images of a stack, with their sizes and whether they are built."""
     from trivet.provision.images.build import image_states
     from trivet.render.images import images_table
 
@@ -367,9 +371,9 @@ def images_list(**flags: Any) -> None:
 
 @images.command("build")
 @click.argument("names", nargs=-1, metavar="[IMAGE]…")
-@click.option("--stack", help="A shipped stack or the folder of one (default: current).")
+@click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
 def images_build(names: Sequence[str], **flags: Any) -> None:
-    """Build the images of a stack that are not built yet: all, or those named by path, such as kindest/node."""
+    """Build the missing images of a stack: all, or those given by path, such as kindest/node."""
     from trivet.provision.images.build import build
     from trivet.render.images import step_line
 
@@ -380,9 +384,9 @@ def images_build(names: Sequence[str], **flags: Any) -> None:
 
 @images.command("save")
 @click.argument("archive", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
-@click.option("--stack", help="A shipped stack or the folder of one (default: current).")
+@click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
 def images_save(archive: Path, **flags: Any) -> None:
-    """Write all images of a stack to one archive, for a machine that cannot build them."""
+    """Save all images of a stack to one archive, for a machine that cannot build them."""
     from trivet.provision.images.archive import save
     from trivet.render.images import step_line
 
@@ -393,7 +397,7 @@ def images_save(archive: Path, **flags: Any) -> None:
 @images.command("load")
 @click.argument("archive", type=click.Path(path_type=Path), metavar="FILE")
 def images_load(archive: Path) -> None:
-    """Put the images of an archive where `trivet images build` would have put them."""
+    """Load the images of an archive into the image store."""
     from trivet.provision.images.archive import load
     from trivet.render.images import step_line
 
@@ -402,12 +406,10 @@ def images_load(archive: Path) -> None:
 
 
 @images.command("prune")
-@click.option(
-    "--stack", "stacks", multiple=True, help="The folder of a stack of yours whose images stay too; may be repeated."
-)
-@click.option("--dry-run", is_flag=True, help="Show what would go and how much that is, and remove nothing.")
+@click.option("--stack", "stacks", multiple=True, help="The folder of another stack whose images to keep; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and its size, without removing it.")
 def images_prune(stacks: Sequence[str], dry_run: bool) -> None:
-    """Remove what neither the shipped stacks, nor the one in the settings, nor a cluster that there is needs any more."""
+    """Remove images that neither the shipped stacks, nor the stack in the settings, nor an existing cluster needs."""
     from trivet.provision.prune import prune
     from trivet.render.images import pruned
     from trivet.stacks.read import load_stack, shipped_stacks
@@ -425,15 +427,19 @@ def _images(flags: Any) -> Any:
 
 @main.group()
 def scenario() -> None:
-    """Incidents made executable: list them, show what they would touch, play them on a cluster."""
+    """Executable incidents: list scenarios, plan them, run them on a cluster."""
 
 
 def _scenario_options(function: Function) -> Function:
-    """Options of the commands that choose scenarios."""
+    """Options of the commands that select scenarios."""
 
     @click.argument("patterns", nargs=-1, metavar="[ID…]")
     @_target_options
-    @click.option("--allow-faults", is_flag=True, help="Disturb a cluster that is not trivet's own; needs --context.")
+    @click.option(
+        "--allow-faults",
+        is_flag=True,
+        help="Allow fault injection on a cluster that trivet did not create; needs --context.",
+    )
     @wraps(function)
     def wrapped(**options: Any) -> Any:
         return function(**options)
@@ -442,7 +448,7 @@ def _scenario_options(function: Function) -> Function:
 
 
 @scenario.command("list")
-@click.option("--plugin", "plugins", multiple=True, help="A module with further scenarios; may be repeated.")
+@click.option("--plugin", "plugins", multiple=True, help="A module with additional scenarios; repeatable.")
 def scenario_list(**flags: Any) -> None:
     """List every scenario and its variants."""
     from trivet.engine.registry import Registry
@@ -452,7 +458,7 @@ def scenario_list(**flags: Any) -> None:
 
 
 def _records_option(function: Function) -> Function:
-    """The option of the commands that read records of scenarios."""
+    """Options of the commands that read records of scenarios."""
 
     @click.option(
         "--records",
@@ -460,9 +466,9 @@ def _records_option(function: Function) -> Function:
         default="scenarios/records",
         show_default=True,
         metavar="DIR",
-        help="Where the records are, one file per scenario.",
+        help="The folder of the records, one file per scenario.",
     )
-    @click.option("--plugin", "plugins", multiple=True, help="A module with further scenarios; may be repeated.")
+    @click.option("--plugin", "plugins", multiple=True, help="A module with additional scenarios; repeatable.")
     @wraps(function)
     def wrapped(**options: Any) -> Any:
         return function(**options)
@@ -479,12 +485,12 @@ def _records_option(function: Function) -> Function:
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     multiple=True,
-    help="What `trivet scenario run --report DIR` wrote: put it into the records first. May be repeated.",
+    help="A directory written by `trivet scenario run --report DIR`, to merge into the records first; repeatable.",
 )
 def scenario_pages(directory: Path, records: Path, reports: Sequence[Path], **flags: Any) -> None:
     """Write the catalogue as pages below DIR: one per scenario, and the ledger of published claims.
 
-    Of a --report exactly the variants that it played are replaced in the records, with their drawings below DIR.
+    A --report replaces the records of exactly those variants that it contains, with their charts below DIR.
     """
     from trivet.engine.registry import Registry
     from trivet.render import scenario_json
@@ -500,8 +506,8 @@ def scenario_pages(directory: Path, records: Path, reports: Sequence[Path], **fl
         try:
             report = scenario_json.read(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            remedy = "name the directory that `trivet scenario run` was given as --report"
-            raise UsageError(f"{path} cannot be read: {error}", remedy=remedy) from error
+            remedy = "pass the directory that `trivet scenario run --report` wrote"
+            raise UsageError(f"cannot read {path}: {error}", remedy=remedy) from error
         kept = merged(kept, report, scenarios)
         drawn |= {f"{DRAWINGS}/{name}": text for name, text in drawings(report).items()}
         played |= {result.id for result in report.scenarios}
@@ -513,9 +519,9 @@ def scenario_pages(directory: Path, records: Path, reports: Sequence[Path], **fl
 @scenario.command("stale")
 @_records_option
 def scenario_stale(records: Path, **flags: Any) -> None:
-    """List the variants to play again: those whose record the code would word otherwise today, and those without one.
+    """List stale variants: those whose record has messages that the code no longer has, and those without a record.
 
-    One a line, for `trivet scenario stale | xargs -r trivet scenario run --target kind --report DIR`; the reasons go to standard error.
+    One per line, for `trivet scenario stale | xargs -r trivet scenario run --target kind --report DIR`; reasons go to standard error.
     """
     from trivet.engine.registry import Registry
     from trivet.render.records import read_all, stale
@@ -526,9 +532,7 @@ def scenario_stale(records: Path, **flags: Any) -> None:
         click.echo(f"{one}: {one.reason}", err=True)
     minutes = sum(one.seconds for one in found) / 60
     click.echo(
-        f"{len(found)} to play again; those that were played before took {minutes:.0f} minutes"
-        if found
-        else "no record is stale",
+        f"{len(found)} stale; those with a record took {minutes:.0f} minutes" if found else "no record is stale",
         err=True,
     )
 
@@ -536,9 +540,9 @@ def scenario_stale(records: Path, **flags: Any) -> None:
 @scenario.command("plan")
 @_scenario_options
 def scenario_plan(patterns: Sequence[str], allow_faults: bool, **flags: Any) -> None:
-    """Show what scenarios would play and touch, and whether a guard refuses; start nothing.
+    """Show the variants and affected objects of scenarios, and whether a guard refuses them, without starting anything.
 
-    An ID may be a shell-style pattern, or one variant: ID[VARIANT].
+    An ID may be a glob pattern, or one variant: ID[VARIANT].
     """
     _plan_scenarios(_settings(**flags), patterns, allow_faults)
 
@@ -559,17 +563,19 @@ def _plan_scenarios(settings: Any, patterns: Sequence[str], allow_faults: bool) 
 
 @scenario.command("run")
 @_scenario_options
-@click.option("--dry-run", is_flag=True, help="Show what would be touched, and touch nothing.")
-@click.option("--require", "required", type=click.Choice(["protected"]), help="Exit with 1 when the incident happens.")
-@click.option("--report", metavar="DIR", help="Write scenarios.json and scenarios.html there.")
+@click.option("--dry-run", is_flag=True, help="Show the affected objects, without changing them.")
+@click.option(
+    "--require", "required", type=click.Choice(["protected"]), help="Exit with 1 if the platform is vulnerable."
+)
+@click.option("--report", metavar="DIR", help="Write scenarios.json and scenarios.html to DIR.")
 def scenario_run(
     patterns: Sequence[str], allow_faults: bool, dry_run: bool, required: str | None, **flags: Any
 ) -> int | None:
-    """Play scenarios on a cluster: all of them, or those named.
+    """Run scenarios on a cluster: all of them, or those given.
 
-    An ID may be a shell-style pattern, or one variant: ID[VARIANT]. Further variants are played only then; '*[*]' are all that there are.
+    An ID may be a glob pattern, or one variant: ID[VARIANT]. Extended variants run only if their pattern names variants; '*[*]' runs all.
 
-    Exit codes: 0 everything was shown, 1 not as required or not as the catalogue says, 2 could not tell, 3 refused.
+    Exit codes: 0 every verdict is as expected and required, 1 one is not, 2 inconclusive, 3 refused by a guard.
     """
     from trivet.engine.registry import Registry
     from trivet.engine.scenarios.choose import choose
@@ -605,18 +611,18 @@ def scenario_run(
 
 
 @main.command()
-@click.option("--clean", is_flag=True, help="Remove what killed runs and half-made environments left behind.")
+@click.option("--clean", is_flag=True, help="Remove leftovers of killed runs, and incomplete environments.")
 @click.option(
     "--target",
-    help="kind: check what a cluster of trivet's own needs, too. existing: check the cluster that [tool.trivet.existing] names, too.",
+    help="kind: also check the requirements of a kind cluster. existing: also check the cluster of [tool.trivet.existing].",
 )
 @click.option("--images", help="For the target kind: pull or build.")
-@click.option("--context", metavar="NAME", help="The context of the kubeconfig, for the target existing.")
-@click.option("--rbac", is_flag=True, help="Print what must be granted there as a manifest, and check nothing.")
+@click.option("--context", metavar="NAME", help="The kubeconfig context, for the target existing.")
+@click.option("--rbac", is_flag=True, help="Print the RBAC manifest that the target existing needs, and exit.")
 def doctor(clean: bool, rbac: bool, **flags: Any) -> int:
-    """Check this machine: what a run needs, and what an interrupted one left behind."""
+    """Check this machine for the requirements of a run, and for leftovers of interrupted runs."""
     from trivet.engine.doctor import examine
-    from trivet.render.inventory import symptoms
+    from trivet.render.inventory import doctor_checks
 
     settings = _settings(**flags)
     if rbac:
@@ -624,10 +630,10 @@ def doctor(clean: bool, rbac: bool, **flags: Any) -> int:
 
         click.echo(manifest_for(settings.existing))
         return 0
-    seen = examine(
+    checks = examine(
         clean=clean,
         existing=settings.existing if settings.target == "existing" else None,
         images=settings.images if settings.target == "kind" else "",
     )
-    click.echo(symptoms(seen))
-    return 0 if all(symptom.well for symptom in seen) else 2
+    click.echo(doctor_checks(checks))
+    return 0 if all(check.ok for check in checks) else 2

@@ -1,6 +1,6 @@
-"""The hooks that third parties implement, and that trivet's own contracts, targets and renderers use too.
+"""The hooks for plugins of third parties; trivet's own contracts, targets and writers use them too.
 
-A distribution offers its implementations under the entry point group ``trivet``; a repository without a distribution names
+A distribution registers its implementations in the entry point group ``trivet``; a repository without a distribution lists
 modules under ``plugins`` in ``[tool.trivet]``, or implements the hooks in its ``conftest.py``.
 """
 
@@ -23,17 +23,17 @@ hookimpl = pluggy.HookimplMarker("trivet")
 
 @hookspec
 def trivet_contracts() -> Iterable[ModuleType]:  # type: ignore[empty-body]
-    """Modules whose attributes made by ``@contract`` join the registry."""
+    """Modules whose ``@contract`` functions to register."""
 
 
 @hookspec
 def trivet_scenarios() -> Iterable[ModuleType]:  # type: ignore[empty-body]
-    """Modules whose attributes made by ``@scenario`` join the catalogue."""
+    """Modules whose ``@scenario`` functions to register."""
 
 
 @hookspec
 def trivet_targets(settings: Settings) -> Mapping[str, Target]:  # type: ignore[empty-body]
-    """Targets by name, for what the user asked for. A name that exists already is an error; ``settings`` may be left out."""
+    """Targets by name, built from the settings. A name that exists already is an error; an implementation may omit ``settings``."""
 
 
 @hookspec

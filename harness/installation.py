@@ -1,4 +1,4 @@
-"""What of trivet is installed: the core library alone, which needs ``requests`` only, or the harness with it."""
+"""Detects which parts of trivet are installed: only the core library, which needs ``requests``, or also the harness."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INSTALL = "pip install 'trivet[harness]'"
 
 
 def missing(extra: str = "harness") -> list[str]:
-    """The distributions that ``extra`` names and that this environment does not have, as trivet's own metadata lists them."""
+    """The distributions of ``extra``, by trivet's metadata, that are not installed in this environment."""
     wanted = (
         re.match(rf"([\w.-]+).*; extra == ['\"]{extra}['\"]$", line) for line in distribution("trivet").requires or ()
     )
@@ -19,7 +19,8 @@ def missing(extra: str = "harness") -> list[str]:
 
 
 def require_harness(user: str) -> None:
-    """Raise UsageError, with the command that installs the harness, unless ``user`` (such as "the command line") can be used."""
+    """Raise UsageError, with the command that installs the harness, if the harness is missing; ``user`` is what needs it, such as "the
+    command line"."""
     if absent := missing():
         raise UsageError(f"{user} needs the harness: {INSTALL} (missing: {', '.join(absent)})")
 

@@ -1,9 +1,9 @@
-"""The pytest plugin: options, fixtures, and contracts and variants of scenarios as test items.
+"""The pytest plugin: options, fixtures, and test items for contracts and for variants of scenarios.
 
-Loaded into every pytest run of an environment that has trivet, the core library alone included: it imports nothing of trivet's before
-it is needed, says then what is missing, and runs with every pytest from 7.0 on.
-Contract and scenario modules are claimed here and imported under their canonical name: in a checkout pytest would otherwise import
-``contracts/paths.py`` a second time as ``contracts.paths``.
+Every pytest run in an environment with trivet loads it, also with the core library alone: it imports nothing of trivet before it is
+needed, then reports what is missing, and supports pytest from 7.0 on.
+The plugin collects contract and scenario modules itself and imports them under their canonical names: in a checkout pytest would
+otherwise import ``contracts/paths.py`` a second time as ``contracts.paths``.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 CONTRACT_PACKAGE, SCENARIO_PACKAGE = "trivet.contracts", "trivet.scenarios"
 
 TURN = 3600.0
-"""Seconds for which a worker of pytest-xdist waits for its turn on the cluster, which one variant disturbs at a time."""
+"""Seconds that a worker of pytest-xdist waits for the cluster, on which one variant runs at a time."""
 
 OPTIONS = {
     "stack": "the stack to judge: a shipped name (see `trivet stack list`) or a folder",
     "target": "where the stack runs: local (default), kind or existing",
-    "context": "the context of the kubeconfig, for the target existing",
-    "profile": "which contracts (default: core on local; elsewhere cluster: all)",
-    "store": "what the local target keeps artefacts in: files (default) or s3",
-    "database": "what the local target keeps MLflow's records in: sqlite (default) or postgresql",
-    "images": "where images of containers come from: pull (default) or build",
-    "report": "write report.json, junit.xml, report.html and report.sarif into this directory",
+    "context": "the kubeconfig context, for the target existing",
+    "profile": "the contracts to judge (default: core on local; elsewhere cluster: all)",
+    "store": "the artifact store of the target local: files (default) or s3",
+    "database": "MLflow's database on the target local: sqlite (default) or postgresql",
+    "images": "how to get container images: pull (default) or build",
+    "report": "write report.json, junit.xml, report.html and report.sarif to this directory",
 }
 
 
@@ -51,9 +51,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("trivet", "trivet: do KFP, MLflow and KServe still fit together")
     for name, text in OPTIONS.items():
         group.addoption(f"--trivet-{name}", default=None, help=text)
-    text = "let scenarios disturb a cluster that is not trivet's own; needs --trivet-context"
+    text = "allow fault injection on a cluster that trivet did not create; needs --trivet-context"
     group.addoption("--trivet-allow-faults", action="store_true", help=text)
-    text = "play those variants of scenarios too that take long or show a detail"
+    text = "also run the extended variants of scenarios, which take long or show a detail"
     group.addoption("--trivet-every", action="store_true", help=text)
 
 
@@ -62,23 +62,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class ContractFailed(Exception):
-    """A MUST did not hold."""
+    """A contract at level MUST failed."""
 
 
-class ContractUndecided(Exception):
-    """A contract could not be judged."""
+class ContractInconclusive(Exception):
+    """A contract at level MUST is INCONCLUSIVE, or a contract is an ERROR."""
 
 
 class ScenarioContradicted(Exception):
-    """A variant came to another verdict than the catalogue says."""
+    """The verdict of a variant differs from the expected one."""
 
 
-class ScenarioUndecided(Exception):
-    """A variant could not be shown, or its fault was left behind."""
+class ScenarioInconclusive(Exception):
+    """The verdict of a variant is INCONCLUSIVE or ERROR, for example because its fault could not be reverted."""
 
 
 class WrongUsage(pytest.Collector.CollectError):
-    """Wrong usage of trivet: pytest shows its message, without a traceback."""
+    """Wrong usage of trivet; pytest shows the message without a traceback."""
 
 
 # -- the run behind the items -----------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def _run(config: pytest.Config) -> IncrementalRun:
                 emit=lambda event: None,
                 command="pytest",
             )
-        # Also when an interrupt keeps pytest from finishing its session.
+        # Also if an interrupt prevents pytest from finishing its session.
         config.add_cleanup(config.stash[_RUN].close)
     return config.stash[_RUN]
 
@@ -168,7 +168,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class ContractModule(pytest.File):
-    """A module of contracts under its canonical name."""
+    """A module of contracts, imported under its canonical name."""
 
     module_name: str
 
@@ -181,7 +181,7 @@ class ContractModule(pytest.File):
 
 
 class ContractItem(pytest.Item):
-    """One contract on the stack and target in force."""
+    """One contract on the configured stack and target."""
 
     def __init__(self, *, contract: Contract, **rest: Any) -> None:
         super().__init__(**rest)
@@ -192,7 +192,7 @@ class ContractItem(pytest.Item):
         raise_for(_run(self.config).judge(self.contract))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, ContractFailed | ContractUndecided):
+        if isinstance(excinfo.value, ContractFailed | ContractInconclusive):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
@@ -201,20 +201,20 @@ class ContractItem(pytest.Item):
 
 
 def raise_for(result: ContractResult) -> None:
-    """Tell pytest what a contract came to: advice that failed or is open as xfail, so that it stays visible and fails nothing."""
+    """Report the outcome of a contract to pytest. A SHOULD that failed or is inconclusive becomes xfail: visible, but no failure."""
     __tracebackhide__ = True
     from trivet.model.outcome import Outcome
 
     if result.blocks:
-        raise (ContractFailed if result.outcome is Outcome.FAILED else ContractUndecided)(_tell(result))
+        raise (ContractFailed if result.outcome is Outcome.FAILED else ContractInconclusive)(_message(result))
     if result.outcome is Outcome.SKIPPED:
         pytest.skip(result.reason)
     if result.outcome.deviates:
-        word = "advice" if result.outcome is Outcome.FAILED else "advice, could not tell"
+        word = "advice" if result.outcome is Outcome.FAILED else "advice, inconclusive"
         pytest.xfail(f"{word}: {result.reason}")
 
 
-def _tell(result: ContractResult) -> str:
+def _message(result: ContractResult) -> str:
     lines = [f"{result.id} {result.outcome}: {result.title}"]
     for finding in result.findings:
         if finding.outcome is result.outcome:
@@ -227,7 +227,7 @@ def _tell(result: ContractResult) -> str:
 
 
 class ScenarioModule(pytest.File):
-    """A module of scenarios under its canonical name."""
+    """A module of scenarios, imported under its canonical name."""
 
     module_name: str
 
@@ -245,7 +245,7 @@ class ScenarioModule(pytest.File):
 
 
 class VariantItem(pytest.Item):
-    """One variant of a scenario on the stack and target in force."""
+    """One variant of a scenario on the configured stack and target."""
 
     def __init__(self, *, scenario: Scenario, variant: Variant, **rest: Any) -> None:
         super().__init__(**rest)
@@ -260,14 +260,14 @@ class VariantItem(pytest.Item):
             result = _playing(self.config).play(self.scenario, self.variant)
         if result.verdict is Verdict.SKIPPED:
             pytest.skip(result.reason)
-        said = f"{self.scenario.id}[{result.name}] {result.verdict}: {result.reason}"
+        message = f"{self.scenario.id}[{result.name}] {result.verdict}: {result.reason}"
         if result.contradicted:
-            raise ScenarioContradicted(f"{said}\n  the catalogue says {result.expected}")
+            raise ScenarioContradicted(f"{message}\n  expected verdict: {result.expected}")
         if not result.verdict.conclusive:
-            raise ScenarioUndecided(said + (f"\n  clean up: {result.cleanup}" if result.cleanup else ""))
+            raise ScenarioInconclusive(message + (f"\n  clean up: {result.cleanup}" if result.cleanup else ""))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, ScenarioContradicted | ScenarioUndecided | WrongUsage):
+        if isinstance(excinfo.value, ScenarioContradicted | ScenarioInconclusive | WrongUsage):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
@@ -298,11 +298,11 @@ def _finish_playing(config: pytest.Config) -> None:
         write_files(play.report(), Path(directory))
 
 
-# -- claiming modules -------------------------------------------------------------------------------------------------
+# -- collecting modules -----------------------------------------------------------------------------------------------
 
 
 def _canonical(path: Path) -> str | None:
-    """The canonical name of a contract or scenario module at ``path``, without importing anything but trivet itself."""
+    """The canonical name of a contract or scenario module at ``path``; imports nothing but trivet itself."""
     for package in (CONTRACT_PACKAGE, SCENARIO_PACKAGE):
         if path.parent == _folder(package) and path.suffix == ".py" and path.name != "__init__.py":
             return f"{package}.{path.stem}"
@@ -327,17 +327,17 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Col
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     name = _canonical(file_path)
     if name is None or parent.session.isinitpath(file_path):
-        return None  # a path given on the command line comes through pytest_pycollect_makemodule
-    return _claim(file_path, parent, name)
+        return None  # pytest_pycollect_makemodule handles a path of the command line
+    return _module(file_path, parent, name)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Any:
     name = _canonical(module_path)
-    return _claim(module_path, parent, name) if name else None
+    return _module(module_path, parent, name) if name else None
 
 
-def _claim(path: Path, parent: pytest.Collector, name: str) -> ContractModule | ScenarioModule:
+def _module(path: Path, parent: pytest.Collector, name: str) -> ContractModule | ScenarioModule:
     kind = ScenarioModule if name.startswith(f"{SCENARIO_PACKAGE}.") else ContractModule
     module: ContractModule | ScenarioModule = kind.from_parent(parent, path=path)
     module.module_name = name
@@ -356,7 +356,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def trivet_stack(request: pytest.FixtureRequest) -> Stack:
-    """The stack in force: component versions, roles, digest."""
+    """The configured stack: component versions, roles, digest."""
     return _run(request.config).stack
 
 
@@ -368,7 +368,7 @@ def trivet_session(request: pytest.FixtureRequest) -> Session:
 
 @pytest.fixture(scope="session")
 def trivet_judge(request: pytest.FixtureRequest) -> Any:
-    """A function that judges a contract, or the id of one, and tells pytest what it came to."""
+    """A function that judges a contract, given as a contract or as its id, and reports the outcome to pytest."""
 
     def judge(contract: Contract | str) -> None:
         __tracebackhide__ = True

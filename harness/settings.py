@@ -1,4 +1,4 @@
-"""What the user asked for, from wherever they said it: defaults < ``[tool.trivet]`` < environment < flag."""
+"""Settings, in order of precedence: flags, environment variables, ``[tool.trivet]``, defaults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trivet.errors import UsageError, choices
 from trivet.model.settings import Existing, Settings
 
 PROFILE_ELSEWHERE = "cluster"
-"""The profile on every target but ``local``: all that is registered, for only what a target offers is judged there."""
+"""The default profile on every target but ``local``: every registered contract, of which those that the target supports are judged."""
 BACKING_OF_TARGET = {
     "kind": {
         "store": "its cluster has an S3 store of its own",
@@ -24,42 +24,42 @@ BACKING_OF_TARGET = {
         "database": "MLflow on your cluster has a database already",
     },
 }
-"""Why a target leaves no choice of what only local can be told."""
+"""Why the settings store and database apply to the target ``local`` only: target → setting → reason."""
 
 
 def load_settings(start: Path, environment: Mapping[str, str] | None = None, **flags: Any) -> Settings:
-    """The settings in force in ``start``. Flags that are None or empty were not given.
+    """The settings that apply in the folder ``start``. Flags that are None or empty count as not given.
 
-    Raises UsageError for what it cannot read, and for a flag of which the target takes no notice.
+    Raises UsageError for an unreadable file, an unknown key, a wrong type, and a flag that the target ignores.
     """
     known = [one.name for one in fields(Settings)]
-    said: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if found := _table(start):
         path, table = found
         for key, value in table.items():
             if key not in known:
                 raise UsageError(f"{path}: [tool.trivet] has no key {key!r}", remedy=choices(key, known))
-            said[key] = _typed(f"{path}: tool.trivet.{key}", key, value)
+            values[key] = _typed(f"{path}: tool.trivet.{key}", key, value)
     variables = os.environ if environment is None else environment
     for key in known:
         if key != "existing" and (value := variables.get(f"TRIVET_{key.upper()}")):
-            said[key] = tuple(value.split(",")) if key == "plugins" else value
+            values[key] = tuple(value.split(",")) if key == "plugins" else value
     theirs = {
         key.name: value for key in fields(Existing) if (value := variables.get(f"TRIVET_EXISTING_{key.name.upper()}"))
     }
     if context := flags.pop("context", None):
         theirs["context"] = context
-    said["existing"] = replace(said.get("existing", Existing()), **theirs)
-    said |= {key: tuple(value) if key == "plugins" else value for key, value in flags.items() if value}
-    for key, reason in BACKING_OF_TARGET.get(said.get("target", Settings.target), {}).items():
+    values["existing"] = replace(values.get("existing", Existing()), **theirs)
+    values |= {key: tuple(value) if key == "plugins" else value for key, value in flags.items() if value}
+    for key, reason in BACKING_OF_TARGET.get(values.get("target", Settings.target), {}).items():
         if value := flags.get(key):
             raise UsageError(
-                f"{key} {value!r} cannot be had on the target {said['target']}: {reason}",
-                remedy=f"leave the option {key} out, or take the target local",
+                f"{key} {value!r} is not supported on the target {values['target']}: {reason}",
+                remedy=f"omit the option {key}, or use the target local",
             )
-    local = said.get("target", Settings.target) == Settings.target
-    said.setdefault("profile", Settings.profile if local else PROFILE_ELSEWHERE)
-    return Settings(**said)
+    local = values.get("target", Settings.target) == Settings.target
+    values.setdefault("profile", Settings.profile if local else PROFILE_ELSEWHERE)
+    return Settings(**values)
 
 
 def _table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
@@ -71,12 +71,12 @@ def _table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
             tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
         except OSError as error:
             raise UsageError(
-                f"{path} cannot be read: {error.strerror}",
-                remedy="allow this user to read it; settings are read from it",
+                f"cannot read {path}: {error.strerror}",
+                remedy="make it readable for this user; trivet reads its settings from it",
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(
-                f"{path} is not valid TOML: {error}", remedy="correct the file; settings are read from it"
+                f"{path} is not valid TOML: {error}", remedy="correct the file; trivet reads its settings from it"
             ) from error
         table = tool.get("trivet") if isinstance(tool, dict) else None
         if table is None:
@@ -103,9 +103,9 @@ def _existing(place: str, value: Any) -> Existing:
     known = [one.name for one in fields(Existing)]
     if not isinstance(value, dict):
         raise UsageError(f"{place} is {value!r}, not a table", remedy="write [tool.trivet.existing]")
-    for key, said in value.items():
+    for key, text in value.items():
         if key not in known:
             raise UsageError(f"{place} has no key {key!r}", remedy=choices(key, known))
-        if not isinstance(said, str):
-            raise UsageError(f"{place}.{key} is {said!r}", remedy="write a string")
+        if not isinstance(text, str):
+            raise UsageError(f"{place}.{key} is {text!r}", remedy="write a string")
     return Existing(**value)

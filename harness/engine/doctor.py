@@ -1,4 +1,4 @@
-"""Examining this machine: what a local run needs, and what an interrupted one left behind. Changes nothing unless asked to clean."""
+"""Checks this machine for the requirements of a run, and for leftovers of interrupted runs. Changes nothing unless told to clean."""
 
 from __future__ import annotations
 
@@ -31,105 +31,107 @@ ROOM_NEEDED = 6 * 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Symptom:
-    """One thing looked at: whether it is well, what was seen, and the remedy when it is not."""
+class DoctorCheck:
+    """The result of one check: whether it passed, what was observed, and the remedy if it failed."""
 
     name: str
-    well: bool
-    seen: str
+    ok: bool
+    observed: str
     remedy: str = ""
 
 
-def examine(*, clean: bool = False, existing: Existing | None = None, images: str = "") -> list[Symptom]:
-    """Everything that a local run depends on, the user's own cluster when ``existing`` names it, and what a kind cluster needs when
-    ``images`` names where its images come from.
+def examine(*, clean: bool = False, existing: Existing | None = None, images: str = "") -> list[DoctorCheck]:
+    """Check the requirements of a local run, of the user's cluster if ``existing`` is given, and of a kind cluster if ``images`` (pull or
+    build) is given.
 
-    With ``clean``, leftovers and half-made environments are removed on the way.
+    With ``clean``, leftovers and incomplete environments are removed.
     """
     theirs = _cluster(existing) if existing else ()
     ours = _kind(images) if images else ()
     return [*_tools(), *_room(), *_stacks(), *_environments(clean), *_leftovers(clean), *theirs, *ours]
 
 
-def _kind(images: str) -> Iterator[Symptom]:
+def _kind(images: str) -> Iterator[DoctorCheck]:
     for one in check_health(images):
-        yield Symptom(name=one.name, well=not one.remedy, seen=one.observed, remedy=one.remedy)
+        yield DoctorCheck(name=one.name, ok=not one.remedy, observed=one.observed, remedy=one.remedy)
 
 
-def _tools() -> Iterator[Symptom]:
-    yield Symptom(
-        name="python", well=True, seen=f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+def _tools() -> Iterator[DoctorCheck]:
+    yield DoctorCheck(
+        name="python", ok=True, observed=f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     )
     try:
-        yield Symptom(name="uv", well=True, seen=uv_version())
+        yield DoctorCheck(name="uv", ok=True, observed=uv_version())
     except TrivetError as error:
-        yield Symptom(name="uv", well=False, seen=error.message, remedy=error.remedy)
+        yield DoctorCheck(name="uv", ok=False, observed=error.message, remedy=error.remedy)
 
 
-def _room() -> Iterator[Symptom]:
+def _room() -> Iterator[DoctorCheck]:
     folder = cache_directory()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        yield Symptom(
-            name="cache", well=False, seen=f"{folder}: {error}", remedy="set TRIVET_CACHE to a writable directory"
+        yield DoctorCheck(
+            name="cache", ok=False, observed=f"{folder}: {error}", remedy="set TRIVET_CACHE to a writable directory"
         )
         return
     writable = os.access(folder, os.W_OK)
     room = f"{folder}: {free / 2**30:.1f} GiB free"
     if not writable:
-        yield Symptom(
+        yield DoctorCheck(
             name="cache",
-            well=False,
-            seen=f"{folder} is not writable",
+            ok=False,
+            observed=f"{folder} is not writable",
             remedy="set TRIVET_CACHE to a writable directory",
         )
     elif free < ROOM_NEEDED:
         remedy = f"free some space (a stack needs up to {ROOM_NEEDED // 2**30} GiB) or set TRIVET_CACHE to another disk"
-        yield Symptom(name="cache", well=False, seen=room, remedy=remedy)
+        yield DoctorCheck(name="cache", ok=False, observed=room, remedy=remedy)
     else:
-        yield Symptom(name="cache", well=True, seen=room)
+        yield DoctorCheck(name="cache", ok=True, observed=room)
 
 
-def _stacks() -> Iterator[Symptom]:
+def _stacks() -> Iterator[DoctorCheck]:
     wanted: set[str] = set()
     for name in shipped_stacks():
         try:
             stack = load_stack(name)
         except TrivetError as error:
-            yield Symptom(name=f"stack {name}", well=False, seen=error.message, remedy=error.remedy)
+            yield DoctorCheck(name=f"stack {name}", ok=False, observed=error.message, remedy=error.remedy)
         else:
-            yield Symptom(name=f"stack {name}", well=True, seen=f"readable, digest {stack.digest[:12]}")
+            yield DoctorCheck(name=f"stack {name}", ok=True, observed=f"readable, digest {stack.digest[:12]}")
             wanted |= {role.python for role in stack.roles.values()}
     for version in sorted(wanted):
         try:
-            yield Symptom(name=f"python {version}", well=True, seen=f"for the stacks' roles: {find_python(version)}")
+            yield DoctorCheck(
+                name=f"python {version}", ok=True, observed=f"for the stacks' roles: {find_python(version)}"
+            )
         except PlatformError:
-            yield Symptom(
+            yield DoctorCheck(
                 name=f"python {version}",
-                well=False,
-                seen="the stacks' roles need it, and it is not on this machine",
+                ok=False,
+                observed="the stacks' roles need it, and it is not on this machine",
                 remedy=f"install Python {version}, or `uv python install {version}` where the network allows it",
             )
 
 
-def _environments(clean: bool) -> Iterator[Symptom]:
+def _environments(clean: bool) -> Iterator[DoctorCheck]:
     for folder in incomplete_environments():
         if clean:
             remove_environment(folder)
-            yield Symptom(name="environment", well=True, seen=f"removed the half-made {folder}")
+            yield DoctorCheck(name="environment", ok=True, observed=f"removed the incomplete {folder}")
         else:
-            yield Symptom(
+            yield DoctorCheck(
                 name="environment",
-                well=False,
-                seen=f"{folder} is half-made",
+                ok=False,
+                observed=f"{folder} is incomplete",
                 remedy="trivet doctor --clean, or run again",
             )
-    yield Symptom(name="environments", well=True, seen=f"{len(environments())} complete")
+    yield DoctorCheck(name="environments", ok=True, observed=f"{len(environments())} complete")
 
 
-def _cluster(existing: Existing) -> Iterator[Symptom]:
+def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
     """The cluster that the target existing would run on: reached, and each permission that is lacking."""
     try:
         kubectl = kubectl_of(existing)
@@ -142,35 +144,39 @@ def _cluster(existing: Existing) -> Iterator[Symptom]:
             )
         denied = lacking(kubectl, namespaces)
     except TrivetError as error:
-        yield Symptom(name="cluster", well=False, seen=error.message, remedy=error.remedy)
+        yield DoctorCheck(name="cluster", ok=False, observed=error.message, remedy=error.remedy)
         return
-    yield Symptom(name="cluster", well=True, seen=f"{existing.context}: Kubernetes {json.loads(answer)['gitVersion']}")
+    yield DoctorCheck(
+        name="cluster", ok=True, observed=f"{existing.context}: Kubernetes {json.loads(answer)['gitVersion']}"
+    )
     for line in denied:
-        yield Symptom(
+        yield DoctorCheck(
             name="permission",
-            well=False,
-            seen=f"lacking: {line}",
+            ok=False,
+            observed=f"lacking: {line}",
             remedy="apply what `trivet doctor --target existing --rbac` prints",
         )
     if not denied:
-        yield Symptom(name="permissions", well=True, seen=f"all that is needed in {' and '.join(namespaces)}")
+        yield DoctorCheck(name="permissions", ok=True, observed=f"all that is needed in {' and '.join(namespaces)}")
 
 
-def _leftovers(clean: bool) -> Iterator[Symptom]:
+def _leftovers(clean: bool) -> Iterator[DoctorCheck]:
     if clean:
         remove_remains()
     found = leftovers()
     for leftover in found:
         if clean and (trouble := clean_leftover(leftover)):
-            yield Symptom(
+            yield DoctorCheck(
                 name="leftover",
-                well=False,
-                seen=f"{leftover}; not all of it could be removed: {trouble}",
+                ok=False,
+                observed=f"{leftover}; not all of it could be removed: {trouble}",
                 remedy="see to what is named, and run trivet doctor --clean again",
             )
         elif clean:
-            yield Symptom(name="leftover", well=True, seen=f"cleaned {leftover}")
+            yield DoctorCheck(name="leftover", ok=True, observed=f"cleaned {leftover}")
         else:
-            yield Symptom(name="leftover", well=False, seen=str(leftover), remedy="trivet doctor --clean, or run again")
+            yield DoctorCheck(
+                name="leftover", ok=False, observed=str(leftover), remedy="trivet doctor --clean, or run again"
+            )
     if not found:
-        yield Symptom(name="leftovers", well=True, seen="none of an earlier run")
+        yield DoctorCheck(name="leftovers", ok=True, observed="none of an earlier run")

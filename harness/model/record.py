@@ -1,4 +1,4 @@
-"""Records of scenarios: what each variant came to when it was played last, on what, and worded by which messages. Kept in a repository."""
+"""Records of scenarios: the last measured verdict of each variant, its origin and its message templates. Kept in the repository."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trivet.model.scenario import Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What a variant was measured on. What is not known is empty; ``started`` is an RFC 3339 time in UTC."""
+    """Where and when a variant was measured. Unknown fields are empty; ``started`` is an RFC 3339 time in UTC."""
 
     target: str
     stack: str
@@ -20,16 +20,16 @@ class Origin:
     python: str = ""
     platform: str = ""
     started: str = ""
-    place: Mapping[str, str] = field(default_factory=dict)
-    """The cluster: its context, and where its images came from."""
+    cluster: Mapping[str, str] = field(default_factory=dict)
+    """Context of the cluster and origin of its images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariantRecord:
-    """One variant, as it was measured last; the texts are those of its VariantResult.
+    """The last measurement of one variant, with the texts of its VariantResult.
 
-    ``symptom`` is empty where it is the reason. ``seconds`` is how long it took to play. ``drawing`` is the SHA-256 of its drawing, in
-    hexadecimal, and empty when there was nothing to draw. ``wording`` holds the templates of its messages.
+    ``symptom`` is empty if it equals the reason. ``seconds`` is its duration. ``drawing`` is the SHA-256 of its chart in hexadecimal,
+    empty without a chart. ``message_templates`` are the templates of its messages.
     """
 
     verdict: Verdict
@@ -43,12 +43,12 @@ class VariantRecord:
     changed_objects: tuple[str, ...] = ()
     seconds: float = 0.0
     drawing: str = ""
-    wording: tuple[str, ...] = ()
+    message_templates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What is known of a scenario: its variants, by their names."""
+    """The record of a scenario: its variants by name."""
 
     scenario: str
     variants: Mapping[str, VariantRecord]

@@ -1,4 +1,4 @@
-"""The report: stack, target, every contract of the profile exactly once, provenance."""
+"""The conformance report: stack, target, the result of every contract of the profile, provenance."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from trivet.model.outcome import Level, Outcome, blocks
 API_VERSION = "trivet.dev/v1alpha2"
 KIND = "ConformanceReport"
 
-VERDICTS = ("conformant", "not conformant", "could not tell")
-"""The word for each exit code of a report."""
+VERDICTS = ("conformant", "not conformant", "inconclusive")
+"""The verdict by exit code."""
 
 STATIC = "static"
-"""The target of a report over files (``trivet lint``)."""
+"""The target of a report on files (``trivet lint``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContractResult:
-    """What one contract came to. ``reason`` says in one sentence why; it is never empty unless the contract passed."""
+    """The outcome of one contract. ``reason`` explains it in one sentence; it is empty only if the contract passed."""
 
     id: str
     title: str
@@ -35,13 +35,13 @@ class ContractResult:
 
     @property
     def blocks(self) -> bool:
-        """Whether this result alone keeps the report from being conformant."""
+        """Whether this result alone makes the report not conformant."""
         return blocks(self.outcome, self.level)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackSummary:
-    """The stack as it was when judged."""
+    """The stack at the time of the run."""
 
     name: str
     title: str
@@ -51,7 +51,7 @@ class StackSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """Where the time went: a named stretch of the run, in seconds from its start."""
+    """A named part of the run: its start, in seconds since the start of the run, and its duration."""
 
     name: str
     started: float
@@ -60,7 +60,7 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Who judged, when and on what. ``started`` is an RFC 3339 time in UTC."""
+    """Version and environment of trivet, time and command of the run. ``started`` is an RFC 3339 time in UTC."""
 
     trivet: str
     python: str
@@ -72,7 +72,7 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class ConformanceReport:
-    """A whole judgement. Conformant means that every applicable MUST passed, and that there was at least one."""
+    """The results of one run. Conformant means that every applicable MUST passed, and that there is at least one."""
 
     target: str
     profile: str
@@ -80,20 +80,20 @@ class ConformanceReport:
     contracts: tuple[ContractResult, ...]
     provenance: Provenance
     features: Mapping[str, str] = field(default_factory=dict)
-    """What the target can do: feature name → how that was measured."""
+    """The features of the target: name → how the feature was measured."""
     handover: Mapping[str, str] = field(default_factory=dict)
-    """The hand-off that was driven: run id, model version, storage URI …"""
+    """The handover of the run: run id, model version, storage URI …"""
     documents: Mapping[str, str] = field(default_factory=dict)
-    """What the hand-off made, redacted: file name → text, such as the InferenceService that would be applied."""
+    """The documents of the handover, redacted: file name → text, such as the InferenceService to apply."""
     phases: tuple[Phase, ...] = ()
     apiVersion: str = API_VERSION  # noqa: N815 - the Kubernetes API convention for versioned objects
     kind: str = KIND
 
     @property
     def exit_code(self) -> int:
-        """0 conformant · 1 a MUST failed · 2 could not tell.
+        """0 conformant · 1 a MUST failed · 2 inconclusive.
 
-        On files a passed MUST is not asked for: many a sound one has nothing about it but advice. Something must have been judged.
+        A report on files needs no passed MUST, because only SHOULD contracts may apply to a file; it needs at least one judged contract.
         """
         blocking = {result.outcome for result in self.contracts if result.blocks}
         if blocking:
@@ -106,9 +106,9 @@ class ConformanceReport:
 
     @property
     def verdict(self) -> str:
-        """The exit code as a word."""
+        """The verdict that belongs to the exit code."""
         return VERDICTS[self.exit_code]
 
     def count(self, outcome: Outcome, level: Level | None = None) -> int:
-        """How many contracts came to ``outcome`` (at ``level``, if given)."""
+        """The number of contracts with ``outcome`` (and ``level``, if given)."""
         return sum(1 for r in self.contracts if r.outcome is outcome and level in (None, r.level))

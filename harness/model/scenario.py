@@ -193,14 +193,14 @@ class Scenario:
 
 @dataclass(frozen=True, kw_only=True)
 class TrafficBucket:
-    """The requests that were due in one second. ``typical`` and ``slowest`` are the median and maximum seconds until they were answered or
-    lost; ``answers`` counts the correct ones by model."""
+    """The requests that were due in one second. ``median_seconds`` and ``max_seconds`` are the median and maximum time until they
+    were answered or lost; ``answers`` counts the correct ones by model."""
 
     at: int
     requests: int
     lost: int
-    typical: float
-    slowest: float
+    median_seconds: float
+    max_seconds: float
     answers: Mapping[str, int]
 
 
@@ -226,7 +226,7 @@ class Timeline:
 
     rate: float
     client_timeout: float
-    seconds: tuple[TrafficBucket, ...]
+    buckets: tuple[TrafficBucket, ...]
     marks: tuple[Mark, ...]
     gauges: tuple[Gauge, ...] = ()
 
@@ -252,7 +252,7 @@ class VariantResult:
     changed_objects: tuple[str, ...] = ()
     measured: Mapping[str, int | float | str] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
-    wording: tuple[str, ...] = ()
+    message_templates: tuple[str, ...] = ()
     """The templates of the messages above, as the code had them (``engine.scenarios.templates``)."""
     timeline: Timeline | None = None
     evidence: tuple[Evidence, ...] = ()
@@ -293,8 +293,8 @@ class ScenarioReport:
     provenance: Provenance
     required: str = ""
     features: Mapping[str, str] = field(default_factory=dict)
-    place: Mapping[str, str] = field(default_factory=dict)
-    """Where it was played: context, namespaces, versions."""
+    cluster: Mapping[str, str] = field(default_factory=dict)
+    """The cluster of the run: context, namespaces, versions."""
     apiVersion: str = API_VERSION  # noqa: N815 - the Kubernetes API convention for versioned objects
     kind: str = KIND
 

@@ -1,4 +1,4 @@
-"""Contracts before a run: the list, the plan, and one contract explained. All at most 100 columns wide, without control characters."""
+"""Contracts as text: the list, the plan, and the explanation of one. At most 100 columns wide, without control characters."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LEVEL = 6
 
 
 def explain(contract: Contract) -> str:
-    """Everything that a contract says about itself."""
+    """The declaration of a contract in full."""
     applies = ", ".join(f"{NAMES.get(name, name)} {given}" for name, given in contract.versions.items())
     observes = ", ".join(name.replace("_", " ") for name in contract.wants)
-    said = [
+    rows = [
         line(Span(fit(contract.id, COLUMNS), "bold")),
         *(line(text) for text in wrap(contract.title, COLUMNS)),
         line(),
@@ -28,28 +28,28 @@ def explain(contract: Contract) -> str:
         *(entry("needs", ", ".join(contract.features)) if contract.features else []),
         *entry(
             "lint",
-            "yes: read from a file, without starting anything" if contract.static else "no: needs a running stack",
+            "yes: judges files, without starting anything" if contract.static else "no: needs a running stack",
         ),
         *entry("since", contract.since),
         *entry("error", contract.unrunnable),
     ]
     for label, text in (("why", contract.rationale), ("remedy", contract.remedy)):
-        said += [line(), *entry(label, text)]
-    said += [line()] if contract.sources else []
+        rows += [line(), *entry(label, text)]
+    rows += [line()] if contract.sources else []
     for number, source in enumerate(contract.sources):
-        said += entry("" if number else "sources", source)
-    return plain(said)
+        rows += entry("" if number else "sources", source)
+    return plain(rows)
 
 
 def listing(contracts: Sequence[Contract]) -> str:
-    """The contracts by seam: level, id, title, and a mark on those that ``trivet lint`` can run."""
+    """The contracts by seam: level, id, title, and a mark on those that ``trivet lint`` can judge."""
     return plain(
-        [*_table(contracts, {}), line(), line(f"{_number(contracts)}; * runs under trivet lint, from files alone")]
+        [*_table(contracts, {}), line(), line(f"{_number(contracts)}; * also judged by trivet lint, from files")]
     )
 
 
 def planned(plan: Plan, stack: Stack, starts: Sequence[str] = ()) -> str:
-    """What a run would start, then judge: as :func:`listing`, with the reason for each contract that will be skipped."""
+    """What a run would start and judge: as :func:`listing`, with the reason for each contract that will be skipped."""
     components = " · ".join(f"{NAMES.get(name, name)} {version}" for name, version in stack.components.items())
     name = fit(stack.name, COLUMNS // 2)
     head = [line(Span(name, "bold"), "  ", fit(stack.title, COLUMNS // 2 - 2))]
@@ -61,7 +61,7 @@ def planned(plan: Plan, stack: Stack, starts: Sequence[str] = ()) -> str:
     )
     broken = sum(bool(contract.unrunnable) for contract in plan.contracts)
     judged = len(plan.contracts) - len(plan.not_applicable) - broken
-    foot = f"{_number(plan.contracts)}: {judged} to judge, {len(plan.not_applicable)} that will be skipped"
+    foot = f"{_number(plan.contracts)}: {judged} to judge, {len(plan.not_applicable)} to skip"
     foot += f", {broken} that cannot run" if broken else ""
     return plain([*head, line(), *_table(plan.contracts, plan.not_applicable), line(), line(foot)])
 
@@ -82,8 +82,8 @@ def _table(contracts: Sequence[Contract], skipped: Mapping[str, str]) -> list[Li
             mark = "*" if contract.static else " "
             rows.append(line(f"{mark} {pad(contract.level.value, _LEVEL)}  ", fit(contract.id, COLUMNS - _LEVEL - 4)))
             if contract.unrunnable:
-                said = f"cannot run: {contract.unrunnable}"
+                text = f"cannot run: {contract.unrunnable}"
             else:
-                said = f"skipped: {skipped[contract.id]}" if contract.id in skipped else contract.title
-            rows += [line(" " * (_LEVEL + 4), Span(text, "dim")) for text in wrap(said, COLUMNS - _LEVEL - 4)]
+                text = f"skipped: {skipped[contract.id]}" if contract.id in skipped else contract.title
+            rows += [line(" " * (_LEVEL + 4), Span(one, "dim")) for one in wrap(text, COLUMNS - _LEVEL - 4)]
     return rows

@@ -1,7 +1,7 @@
-"""GitHub workflow commands: an annotation per deviation, at its file and line where one is known.
+"""GitHub workflow commands: an annotation per deviation, at its file and line if known.
 
-Errors are what keeps the report from being conformant, warnings are advice. GitHub shows the first ten errors and the first ten
-warnings of a step, so the findings come worst first. Escaping: ``packages/core/src/command.ts`` of actions/toolkit.
+Errors make the report not conformant; warnings are advice. GitHub shows the first ten errors and the first ten warnings of a step, so
+the worst findings come first. Escaping: ``packages/core/src/command.ts`` of actions/toolkit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ filename = "github-annotations.txt"
 
 
 def write(report: ConformanceReport) -> str:
-    """One command per line; the last says the verdict."""
+    """One command per line; the last one states the verdict."""
     results = sorted(report.contracts, key=lambda result: STANDINGS.index(standing_of(result)))
     lines = [line for result in results for line in _annotations(result)]
     command = "error" if report.exit_code else "notice"

@@ -1,4 +1,4 @@
-"""report.html: one self-contained page. It asks the network for nothing, runs no script but its own, and reads well without it."""
+"""report.html: one self-contained page. It makes no network requests, runs only its own script, and is readable without it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ filename = "report.html"
 
 
 def write(report: ConformanceReport) -> str:
-    """The whole page. All text of the report is escaped; characters that no page may hold are replaced."""
+    """The whole page. All text of the report is escaped; characters that HTML does not allow are replaced."""
     templates = environment()
     templates.filters["sha256"] = _sha256
     templates.globals |= {
@@ -46,7 +46,7 @@ def write(report: ConformanceReport) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A phase on the timeline: where its bar begins and how long it is, in percent of the whole."""
+    """A phase on the timeline: the start and the width of its bar, in percent of the whole."""
 
     phase: Phase
     left: float
@@ -79,5 +79,5 @@ def _bars(report: ConformanceReport, span: float) -> list[Bar]:
 
 
 def _sha256(script: str) -> str:
-    """The hash by which a content security policy allows exactly this script."""
+    """The hash with which the content security policy allows exactly this script."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,10 +1,10 @@
-"""Small tables for the command line: stacks, changed pins, and what the doctor saw."""
+"""Small tables for the command line: stacks, changed pins, and the checks of `trivet doctor`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trivet.engine.doctor import Symptom
+from trivet.engine.doctor import DoctorCheck
 from trivet.model.stack import Stack
 from trivet.stacks.lock import LockChange
 
@@ -20,18 +20,18 @@ def stacks(found: Sequence[Stack]) -> str:
 def lock_changes(changes: Sequence[LockChange]) -> str:
     """One line per pin that changed."""
     if not changes:
-        return "the locks are as they were"
+        return "the locks are unchanged"
     return "\n".join(
         f"{change.role:<12} {change.package:<32} {change.before or '-':>12} → {change.after or '-'}"
         for change in changes
     )
 
 
-def symptoms(seen: Sequence[Symptom]) -> str:
-    """One line per thing that was examined, with the remedy below what is not well."""
+def doctor_checks(checks: Sequence[DoctorCheck]) -> str:
+    """One line per check, with the remedy below each that failed."""
     lines = []
-    for symptom in seen:
-        lines.append(f"{'ok ' if symptom.well else 'BAD'}  {symptom.name:<22} {symptom.seen}")
-        if not symptom.well:
-            lines.append(f"     {'':<22} remedy: {symptom.remedy}")
+    for check in checks:
+        lines.append(f"{'ok ' if check.ok else 'BAD'}  {check.name:<22} {check.observed}")
+        if not check.ok:
+            lines.append(f"     {'':<22} remedy: {check.remedy}")
     return "\n".join(lines)

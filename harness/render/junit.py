@@ -1,8 +1,8 @@
-"""junit.xml as CI systems read it: red exactly when the report is not conformant.
+"""junit.xml for CI systems: it has failures or errors exactly when the report is not conformant.
 
-A suite per seam, a case per contract, named by its id. FAILED is a failure when the contract is a MUST. A SHOULD that FAILED or is
-INCONCLUSIVE does not decide conformance, and JUnit has no word for advice, so it is a skipped case whose message begins with
-``advice:``. SKIPPED is skipped; INCONCLUSIVE (of a MUST) and ERROR are errors, with the outcome as their type.
+A suite per seam and a case per contract, named by its id. FAILED is a failure if the contract is a MUST. A SHOULD that FAILED or is
+INCONCLUSIVE does not decide conformance, and JUnit has no advice, so it is a skipped case whose message begins with ``advice:``.
+SKIPPED is skipped; INCONCLUSIVE (of a MUST) and ERROR are errors, with the outcome as their type.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ filename = "junit.xml"
 
 
 def write(report: ConformanceReport) -> str:
-    """The whole file. A report that is not conformant for want of contracts gets a case ``verdict`` that says so."""
+    """The whole file. A report that is not conformant because it has no contracts gets a case ``verdict`` that states it."""
     root = ET.Element("testsuites", name=printable(f"trivet {report.stack.name} on {report.target}"))
     for seam, results in by_seam(report).items():
         suite = _suite(root, seam_name(seam), report, [_case(result) for result in results])
@@ -72,7 +72,7 @@ def _case(result: ContractResult) -> ET.Element:
     elif result.outcome is Outcome.FAILED:
         ET.SubElement(case, "skipped", message=f"advice: {reason}")
     elif result.outcome is Outcome.INCONCLUSIVE:
-        ET.SubElement(case, "skipped", message=f"advice: could not tell: {reason}")
+        ET.SubElement(case, "skipped", message=f"advice: inconclusive: {reason}")
     elif result.outcome is Outcome.SKIPPED:
         ET.SubElement(case, "skipped", message=reason)
     if output := "\n".join(_observed(result)):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 COLUMNS = 100
-"""The widest line that trivet prints, which is also the width where no terminal says otherwise."""
+"""The maximum width of a line, and the default width without a terminal."""
 
 STYLES = {
     "failed": "bold red",
@@ -25,7 +25,7 @@ STYLES = {
     "passed": "green",
     "skipped": "dim",
 }
-"""A rich style by the name of a standing."""
+"""A rich style by the name of an outcome's wording."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,22 @@ def line(*parts: Span | str) -> Line:
 
 
 def fit(text: str, columns: int) -> str:
-    """``text`` on one line, cut with an ellipsis where it is wider than ``columns``."""
+    """``text`` on one line, cut with an ellipsis if it is wider than ``columns``."""
     return cut(" ".join(printable(text).split()), columns)
 
 
 def cut(text: str, columns: int) -> str:
-    """A line as it is, but for an ellipsis where it is wider than ``columns``."""
+    """A line, cut with an ellipsis if it is wider than ``columns``."""
     return text if cell_len(text) <= columns else set_cell_size(text, columns - 1).rstrip() + "…"
 
 
 def pad(text: str, columns: int) -> str:
-    """``text`` with spaces up to ``columns``; wider text stays whole."""
+    """``text`` padded with spaces to ``columns``; wider text is not cut."""
     return text + " " * max(0, columns - cell_len(text))
 
 
 def wrap(text: str, columns: int, most: int | None = None) -> list[str]:
-    """``text`` over lines of at most ``columns``; its own line breaks stay. More than ``most`` lines end in an ellipsis."""
+    """``text`` wrapped at ``columns``, keeping its own line breaks. More than ``most`` lines are cut with an ellipsis."""
     lines = [wrapped for one in printable(text).expandtabs(4).splitlines() for wrapped in _wrapped(one, columns)]
     if most is not None and len(lines) > most:
         lines = [*lines[: most - 1], fit(f"{lines[most - 1]} … (cut; the whole text is in the report)", columns)]
@@ -84,7 +84,7 @@ def _wrapped(text: str, columns: int) -> Iterator[str]:
 def entry(
     label: str, text: str, *, indent: int = 2, width: int = 10, columns: int = COLUMNS, most: int | None = None
 ) -> list[Line]:
-    """``label`` and beside it ``text`` with a hanging indent; nothing when there is no text."""
+    """``label`` followed by ``text`` with a hanging indent; empty without text."""
     wrapped = wrap(text, columns - indent - width, most)
     return [
         line(" " * indent, Span(pad(label if number == 0 else "", width), "dim"), one)
@@ -93,7 +93,7 @@ def entry(
 
 
 def plain(lines: Sequence[Line]) -> str:
-    """The lines as text without any control character but the newline."""
+    """The lines as text, without control characters but the newline."""
     return "".join("".join(span.text for span in one).rstrip() + "\n" for one in lines)
 
 
@@ -115,7 +115,7 @@ _TELLING = re.compile(
 
 
 def telling(text: str, about: str, most: int = 2) -> list[str]:
-    """The lines of an evidence that say most ``about`` a finding's message: those that share its words or name an error."""
+    """The most relevant lines of an evidence for a finding's message: those that share its words or name an error."""
     words = {word.lower() for word in re.findall(r"[\w.-]{4,}", about)}
 
     def weight(candidate: str) -> int:

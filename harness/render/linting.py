@@ -1,4 +1,4 @@
-"""What lint prints: one line per deviation, with the place first so that editors can follow it; then what was seen and the verdict."""
+"""The output of lint: one line per deviation, with its location first so that editors can jump to it; then a summary and the verdict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trivet.render.wording import printable, verdict_sentence
 
 
 def lint_text(result: LintResult) -> str:
-    """The whole output, sorted by place; without control characters."""
+    """The whole output, sorted by location, without control characters."""
     report = result.report
     deviations = [
         (finding, contract)
@@ -19,12 +19,14 @@ def lint_text(result: LintResult) -> str:
         if finding.outcome.deviates
     ]
     lines = [_line(finding, contract) for finding, contract in sorted(deviations, key=_order)]
-    seen = ", ".join(f"{number:,} × {name}" for name, number in result.counts.items()) or "nothing"
+    subjects = ", ".join(f"{number:,} × {name}" for name, number in result.counts.items()) or "nothing"
     judged = sum(1 for contract in report.contracts if contract.outcome is not Outcome.SKIPPED)
-    lines.append(f"seen: {seen}; {judged} of {len(report.contracts)} contracts apply, on stack {report.stack.name}")
+    lines.append(
+        f"found: {subjects}; {judged} of {len(report.contracts)} contracts apply, on stack {report.stack.name}"
+    )
     if result.errors:
         lines.append(
-            f"not everything could be read: {len(result.errors)} problem{'s' if len(result.errors) > 1 else ''}, told below"
+            f"incomplete: {len(result.errors)} error{'s' if len(result.errors) > 1 else ''} while reading, listed below"
         )
     else:
         lines.append(verdict_sentence(report))
@@ -48,5 +50,5 @@ def _line(finding: Finding, contract: ContractResult) -> str:
     if blocks(finding.outcome, contract.level):
         word = finding.outcome.value
     else:
-        word = "advice" if finding.outcome is Outcome.FAILED else "advice, could not tell"
+        word = "advice" if finding.outcome is Outcome.FAILED else "advice, inconclusive"
     return f"{where}{word}: {finding.message} [{contract.id}]\n    remedy: {finding.remedy or contract.remedy}"

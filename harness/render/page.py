@@ -1,4 +1,4 @@
-"""What trivet's HTML pages have in common: one way to render a template, and one look (look.css)."""
+"""Shared by trivet's HTML pages: the template environment and the style sheet (look.css)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def environment() -> jinja2.Environment:
-    """The environment of this package's templates. All text is escaped; characters that no page may hold are replaced."""
+    """The environment of this package's templates. All text is escaped; characters that HTML does not allow are replaced."""
     import jinja2
 
     return jinja2.Environment(

@@ -1,4 +1,4 @@
-"""Where the time of something that was brought up went: a table of phases with bars, since phases overlap."""
+"""The phases of creating a cluster, as a table with bars, because phases overlap."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from trivet.model.events import Emit, Event, PhaseEnded
 
 WIDTH = 40
 SHORTEST = 0.5
-"""Seconds below which a phase is not worth a line."""
+"""Seconds; shorter phases are not shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A phase that is over; seconds since the start of the whole."""
+    """A finished phase; times are seconds since the start."""
 
     name: str
     began: float
@@ -23,7 +23,7 @@ class Phase:
 
 
 class Stopwatch:
-    """Passes events on and keeps when phases began and ended."""
+    """Passes events on and records when phases began and ended."""
 
     def __init__(self, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
         self._emit = emit
@@ -39,12 +39,12 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Since the start of the whole."""
+        """Seconds since the start."""
         return self._clock() - self._began
 
 
 def timetable(phases: Sequence[Phase], total: float) -> str:
-    """One line per phase, in the order in which they began: seconds, name, and a bar from its beginning to its end."""
+    """One line per phase, in the order of their starts: seconds, name, and a bar from its start to its end."""
     shown = sorted(
         (one for one in phases if one.ended - one.began >= SHORTEST), key=lambda one: (one.began, -one.ended)
     )
@@ -57,4 +57,4 @@ def timetable(phases: Sequence[Phase], total: float) -> str:
         lines.append(
             f"{one.ended - one.began:7.1f} s  {one.name:<{width}}  {'.' * before}{bar}"[: 13 + width + WIDTH + 1]
         )
-    return "\n".join([*lines, f"{total:7.1f} s  in all"])
+    return "\n".join([*lines, f"{total:7.1f} s  total"])

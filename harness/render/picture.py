@@ -1,4 +1,4 @@
-"""The hand-off as a picture: where each component and each seam stands, in pixels. Draws nothing; the page's template does."""
+"""The handover as a diagram: the position of each component and seam in pixels. The page's template draws it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trivet.render.wording import NAMES, OutcomeWording, by_seam, printable, sea
 
 _WIDTH, _HEIGHT = 132, 54
 _ACROSS, _DOWN = 148, 62
-"""The gap between two neighbours, in a row and in a column."""
+"""The gap between neighbouring components, in a row and in a column."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A component, with the corner that its box begins at."""
+    """A component, with the upper left corner of its box."""
 
     name: str
     version: str
@@ -26,7 +26,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """A seam: an SVG path with its arrow head, and where its label stands (``anchor`` as in SVG)."""
+    """A seam: an SVG path with its arrow head, and the position of its label (``anchor`` as in SVG)."""
 
     seam: str
     standing: OutcomeWording
@@ -40,7 +40,7 @@ class Edge:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One orientation of the picture. Boxes are :data:`width` by :data:`height`, the whole is ``extent``."""
+    """One orientation of the diagram. Boxes are :data:`width` by :data:`height`, the diagram is ``extent``."""
 
     nodes: Sequence[Node]
     edges: Sequence[Edge]
@@ -50,9 +50,9 @@ class Picture:
 
 
 def picture(report: ConformanceReport, *, upright: bool) -> Picture:
-    """Components in a row (or, ``upright``, in a column for narrow screens) and an arrow per seam.
+    """Components in a row (or, if ``upright``, in a column for narrow screens), with an arrow per seam.
 
-    Neighbours are joined directly, others by a curve beside the row; a seam of a component with itself is a label at its box.
+    A straight arrow joins neighbours, a curve other components; a seam within one component is a label at its box.
     """
     seams = by_seam(report)
     present = dict.fromkeys(component for seam in seams for component in seam)

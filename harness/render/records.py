@@ -1,4 +1,4 @@
-"""Records of scenarios as files, one per scenario: reading, writing, putting reports into them, and finding those that are stale."""
+"""Records of scenarios as files, one per scenario: reads and writes them, merges reports into them, and finds stale ones."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from trivet.model.scenario import Scenario, ScenarioReport, Timeline, VariantRes
 from trivet.render.timeline import svg
 
 FOLDER = "scenarios/records"
-"""Where records lie, below the root of a repository."""
-_PLACE = ("context", "images", "platform")
-"""What is kept of a report's place; the rest names what the run itself made."""
+"""The folder of the records, below the root of a repository."""
+_CLUSTER = ("context", "images", "platform")
+"""The fields of a report's ``cluster`` that a record keeps; the others name objects of the run."""
 
 Records = Mapping[str, Record]
 """By the ids of their scenarios."""
 
 
 def write(record: Record) -> str:
-    """The record as JSON: sorted keys, one line per field, nothing that is empty."""
+    """The record as JSON: sorted keys, one line per field, without empty fields."""
     import msgspec
 
     fields: dict[str, Any] = msgspec.to_builtins(record)
@@ -44,18 +44,18 @@ def read(text: str) -> Record:
     except msgspec.DecodeError as error:
         raise UsageError(
             f"not the record of a scenario: {error}",
-            remedy="restore the file, or remove it and play the scenario again",
+            remedy="restore the file, or remove it and run the scenario again",
         ) from error
 
 
 def read_all(folder: Path) -> Records:
-    """The records in ``folder``, none when there is no such folder. Raises UsageError for a file that is none, or has another's name."""
+    """The records in ``folder``; empty without such a folder. Raises UsageError for an invalid file and for a wrong file name."""
     found = {}
     for path in sorted(folder.glob("*.json")):
         try:
             record = read(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path} cannot be read: {error}", remedy="make it readable, or remove it") from error
+            raise UsageError(f"cannot read {path}: {error}", remedy="make it readable, or remove it") from error
         except UsageError as error:
             raise UsageError(f"{path}: {error.message}", remedy=error.remedy) from error
         if path.stem != record.scenario:
@@ -67,10 +67,10 @@ def read_all(folder: Path) -> Records:
 
 
 def merged(records: Records, report: ScenarioReport, scenarios: Mapping[str, Scenario]) -> Records:
-    """``records`` with what ``report`` measured in place of what they had of the same variants.
+    """``records`` with the variants of ``report`` added or replaced.
 
-    A variant that was skipped, or that trivet could not play (ERROR), measured nothing and replaces nothing. Variants that the scenario no
-    longer has are dropped from the records that change. Raises UsageError for a scenario or variant that is not among ``scenarios``.
+    A SKIPPED or ERROR variant has no measurement and replaces nothing. Changed records lose variants that their scenario no longer has.
+    Raises UsageError for a scenario or variant that is not in ``scenarios``.
     """
     found = dict(records)
     for result in report.scenarios:
@@ -90,7 +90,7 @@ def merged(records: Records, report: ScenarioReport, scenarios: Mapping[str, Sce
 
 
 def drawings(report: ScenarioReport) -> Mapping[str, str]:
-    """The drawings of what ``report`` measured: file name → SVG."""
+    """The charts of the variants of ``report``: file name → SVG."""
     return {
         drawing_name(result.id, variant.name): drawn
         for result in report.scenarios
@@ -100,18 +100,18 @@ def drawings(report: ScenarioReport) -> Mapping[str, str]:
 
 
 def drawing_name(identifier: str, variant: str) -> str:
-    """The file of a variant's drawing."""
+    """The file name of a variant's chart."""
     return f"{identifier}.{variant}.svg"
 
 
 def digest(drawn: str) -> str:
-    """What a record keeps of a drawing."""
+    """The SHA-256 of a chart, which the record keeps."""
     return hashlib.sha256(drawn.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stale:
-    """A variant that is to be played again, and why. ``seconds`` is how long it took the last time; 0 when it was never played."""
+    """A variant to run again, and the reason. ``seconds`` is its last duration; 0 without a record."""
 
     scenario: str
     variant: str
@@ -123,7 +123,7 @@ class Stale:
 
 
 def stale(scenarios: Sequence[Scenario], records: Records) -> Iterator[Stale]:
-    """The variants whose record the code words otherwise today, and those with an expected verdict that have no record."""
+    """The variants whose record has messages that the code no longer has, and those with an expected verdict but without a record."""
     for scenario in scenarios:
         known = templates(scenario.stage.__module__, PLAYER)
         record = records.get(scenario.id)
@@ -131,15 +131,13 @@ def stale(scenarios: Sequence[Scenario], records: Records) -> Iterator[Stale]:
             measured = record.variants.get(variant.name) if record else None
             if measured is None:
                 if variant.expected is not None:
-                    reason = f"expected to be {variant.expected.value}, and not played yet"
+                    reason = f"expected to be {variant.expected.value}, without a record"
                     yield Stale(scenario=scenario.id, variant=variant.name, reason=reason)
                 continue
-            gone = [template for template in measured.wording if template not in known]
-            if gone or not measured.wording:
+            gone = [template for template in measured.message_templates if template not in known]
+            if gone or not measured.message_templates:
                 reason = (
-                    f"the code has this message no longer: {gone[0]!r}"
-                    if gone
-                    else "its record does not hold the templates of its messages"
+                    f"the code no longer has the message {gone[0]!r}" if gone else "its record has no message templates"
                 )
                 yield Stale(scenario=scenario.id, variant=variant.name, reason=reason, seconds=measured.seconds)
 
@@ -158,7 +156,7 @@ def _recorded(identifier: str, result: VariantResult, origin: Origin) -> Variant
         changed_objects=result.changed_objects,
         seconds=round(sum(phase.seconds for phase in result.phases), 1),
         drawing=digest(drawn) if drawn else "",
-        wording=result.wording,
+        message_templates=result.message_templates,
     )
 
 
@@ -172,12 +170,12 @@ def _origin(report: ScenarioReport) -> Origin:
         python=report.provenance.python,
         platform=report.provenance.platform,
         started=report.provenance.started,
-        place={name: report.place[name] for name in _PLACE if name in report.place},
+        cluster={name: report.cluster[name] for name in _CLUSTER if name in report.cluster},
     )
 
 
 def _drawn(identifier: str, result: VariantResult) -> str:
-    """The variant over time; empty when neither a request nor a sample would be in it."""
+    """The chart of a variant; empty without requests and samples."""
     line = result.timeline
     if line is None or not _shows_something(line):
         return ""
@@ -185,7 +183,7 @@ def _drawn(identifier: str, result: VariantResult) -> str:
 
 
 def _shows_something(line: Timeline) -> bool:
-    return bool(line.seconds) or any(gauge.points for gauge in line.gauges)
+    return bool(line.buckets) or any(gauge.points for gauge in line.gauges)
 
 
 def _without_empty(fields: Mapping[str, Any]) -> dict[str, Any]:

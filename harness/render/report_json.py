@@ -1,8 +1,8 @@
-"""report.json: the whole report as a versioned API object, its JSON Schema, and the way back."""
+"""report.json: writes and reads the whole report as a versioned API object, and derives its JSON Schema."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from trivet.errors import UsageError
 from trivet.model.outcome import Outcome
@@ -11,11 +11,19 @@ from trivet.model.report import API_VERSION, KIND, VERDICTS, ConformanceReport
 filename = "report.json"
 
 SCHEMA_FILE = "conformance-report.schema.json"
-"""The published schema, beside this module; :func:`schema` makes it."""
+"""The published schema, in the folder of this module; :func:`schema` generates it."""
+
+CHANGES = (
+    "Changes from trivet.dev/v1alpha1: the verdict of exit code 2 is 'inconclusive' ('could not tell' before), and reports of "
+    "scenarios have other fields; docs/reports.md lists them."
+)
+"""What the version of the schema changed."""
+
+Report = TypeVar("Report")
 
 
 def write(report: ConformanceReport) -> str:
-    """The report with what is computed from it (``verdict``, ``exitCode``, ``summary``) in front, indented."""
+    """The report as indented JSON, with the computed fields ``verdict``, ``exitCode`` and ``summary`` first."""
     import msgspec
 
     fields = encodable(msgspec.to_builtins(report))
@@ -30,25 +38,39 @@ def write(report: ConformanceReport) -> str:
 
 
 def read(text: str) -> ConformanceReport:
-    """The report that :func:`write` wrote; computed fields are computed anew. Raises UsageError for anything else."""
+    """The report that :func:`write` wrote. Raises UsageError for anything else, naming both versions if the version differs."""
+    return decode(text, ConformanceReport, KIND, filename)
+
+
+def decode(text: str, type: type[Report], kind: str, name: str) -> Report:
+    """A report of ``kind`` as an object of the dataclass ``type``; ``name`` is the file's name, for messages.
+
+    The version is compared before the fields are, since another version has other fields. Raises UsageError.
+    """
     import msgspec
 
+    remedy = f"pass a {name} that trivet wrote"
     try:
-        report = msgspec.json.decode(text, type=ConformanceReport)
+        head = msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError as error:
+        raise UsageError(f"not a {kind}: {error}", remedy=remedy) from error
+    found = (head.get("kind"), head.get("apiVersion"))
+    if found[0] != kind or not isinstance(found[1], str):
+        raise UsageError(f"not a {kind}: its kind is {found[0]!r} and its apiVersion {found[1]!r}", remedy=remedy)
+    if found[1] != API_VERSION:
         raise UsageError(
-            f"not a {KIND}: {error}", remedy="name a report.json that trivet wrote; its schema is published with trivet"
-        ) from error
-    if (report.apiVersion, report.kind) != (API_VERSION, KIND):
-        raise UsageError(
-            f"the report is a {report.kind} of {report.apiVersion}",
-            remedy=f"this trivet reads {KIND} of {API_VERSION}; write the report anew",
+            f"the {kind} has apiVersion {found[1]}, and this version of trivet reads {API_VERSION}",
+            remedy="write the report again with this version of trivet, or read it with the version that wrote it; "
+            "docs/reports.md lists the differences",
         )
-    return report
+    try:
+        return msgspec.json.decode(text, type=type)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"not a valid {kind} of {API_VERSION}: {error}", remedy=remedy) from error
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of what :func:`write` writes, derived from the dataclasses."""
+    """The JSON Schema (2020-12) of report.json, derived from the dataclasses."""
     import msgspec
 
     definitions: dict[str, Any]
@@ -56,21 +78,22 @@ def schema() -> dict[str, Any]:
     root: dict[str, Any] = definitions.pop(reference["$ref"].rpartition("/")[2])
     count = {"type": "integer", "minimum": 0}
     computed = {
-        "verdict": {"enum": list(VERDICTS), "description": "Follows from exitCode."},
+        "verdict": {"enum": list(VERDICTS), "description": "The verdict that belongs to exitCode."},
         "exitCode": {
             "enum": [0, 1, 2],
-            "description": "0 conformant: every applicable MUST passed, and there was one. 1 a MUST failed. 2 could not tell.",
+            "description": "0 conformant: every applicable MUST passed, and there is at least one. 1 a MUST failed. 2 inconclusive.",
         },
         "summary": {
             "type": "object",
-            "description": "How many contracts the report holds, and how many came to each outcome.",
+            "description": "The number of contracts, in total and by outcome.",
             "properties": dict.fromkeys(("contracts", *Outcome), count),
             "required": ["contracts", *Outcome],
         },
     }
+    root["description"] = f"{root['description']} {CHANGES}"
     root["properties"] |= {"apiVersion": {"const": API_VERSION}, "kind": {"const": KIND}} | computed
     for definition in (root, *definitions.values()):
-        # The writer leaves no field out, whether or not the dataclass has a default for it.
+        # The writer writes every field, also those for which the dataclass has a default.
         if "properties" in definition:
             definition["required"] = list(definition["properties"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | root | {"$defs": definitions}
@@ -84,8 +107,8 @@ def schema_text() -> str:
 
 
 def encodable(value: Any) -> Any:
-    """``value`` with text that any UTF-8 file can hold."""
-    # Logs that were decoded with "surrogateescape" hold halves of pairs, which no UTF-8 file can.
+    """``value`` with text that is valid UTF-8."""
+    # Logs decoded with "surrogateescape" contain lone surrogates, which UTF-8 cannot encode.
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
 """report.sarif, SARIF 2.1.0, for code scanning: contracts as rules, deviations as results.
 
-FAILED findings are results: ``error`` for a MUST, ``warning`` for a SHOULD. What could not be judged (INCONCLUSIVE, ERROR) is no
-statement about the code, so it stands under the invocation's ``toolExecutionNotifications``. Section numbers: SARIF 2.1.0, OASIS.
+FAILED findings are results: ``error`` for a MUST, ``warning`` for a SHOULD. INCONCLUSIVE and ERROR do not describe the code, so they are
+``toolExecutionNotifications`` of the invocation. Section numbers: SARIF 2.1.0, OASIS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ filename = "report.sarif"
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 ROOT = "%SRCROOT%"
-"""The base that paths below the working directory are relative to (§3.14.14)."""
+"""The base of paths below the working directory (§3.14.14)."""
 
 
 def write(report: ConformanceReport) -> str:
@@ -126,14 +126,14 @@ def _location(location: Location) -> dict[str, Any]:
 
 
 def _artifact(file: str) -> dict[str, str]:
-    path = Path(os.path.abspath(printable(file)))  # noqa: PTH100 - Path.resolve would follow links away from the name that the user knows
+    path = Path(os.path.abspath(printable(file)))  # noqa: PTH100 - Path.resolve would follow links, and change the path that the user passed
     if path.is_relative_to(Path.cwd()):
         return {"uri": quote(path.relative_to(Path.cwd()).as_posix()), "uriBaseId": ROOT}
     return {"uri": path.as_uri()}
 
 
 def _stable(contract: str, finding: Finding) -> str:
-    """The same for the same deviation in another run: no line, and nothing in the message that is counted or drawn anew."""
+    """A fingerprint that is stable across runs: it ignores the line, and numbers and hashes in the message."""
     place = finding.location or Location()
     file = _artifact(place.file)["uri"] if place.file else ""
     message = re.sub(r"[0-9a-f]{8,}|\d+", "#", finding.message)

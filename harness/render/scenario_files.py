@@ -1,4 +1,4 @@
-"""The files of a report of scenarios: scenarios.json, scenarios.html, and each timeline as an SVG of its own."""
+"""The files of a report of scenarios: scenarios.json, scenarios.html, and an SVG per timeline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trivet.render.timeline import svg
 
 
 def write_files(report: ScenarioReport, directory: Path) -> list[Path]:
-    """Write them below ``directory``, made if need be. Raises UsageError when writing fails."""
+    """Write the files to ``directory``, which is created if missing. Raises UsageError when writing fails."""
     texts = {writer.filename: writer.write(report) for writer in (scenario_json, scenario_html)}
     for result in report.scenarios:
         for variant in result.variants:
@@ -23,7 +23,7 @@ def write_files(report: ScenarioReport, directory: Path) -> list[Path]:
 
 
 def write_texts(texts: Mapping[str, str], directory: Path) -> list[Path]:
-    """Write files, by their paths below ``directory``, made if need be. Raises UsageError when writing fails."""
+    """Write ``texts`` by their paths below ``directory``, which is created if missing. Raises UsageError when writing fails."""
     written = []
     try:
         for name, text in texts.items():
@@ -34,6 +34,6 @@ def write_texts(texts: Mapping[str, str], directory: Path) -> list[Path]:
     except OSError as error:
         raise UsageError(
             f"cannot write the report to {str(directory)!r}: {error.strerror}",
-            remedy="name a writable directory with some room",
+            remedy="pass a writable directory with enough space",
         ) from error
     return written

@@ -1,4 +1,4 @@
-"""scenarios.html: one self-contained page that runs no script: what happened to the platform, second by second, and what protects it."""
+"""scenarios.html: one self-contained page without scripts: the effects of each incident over time, and the remedies against it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ filename = "scenarios.html"
 
 
 def write(report: ScenarioReport) -> str:
-    """The whole page. All text of the report is escaped; characters that no page may hold are replaced."""
+    """The whole page. All text of the report is escaped; characters that HTML does not allow are replaced."""
     from markupsafe import Markup
 
     def drawn(variant: VariantResult) -> Markup:
         assert variant.timeline is not None
-        # The drawing escapes its own text.
+        # svg() escapes its text.
         return Markup(svg(variant.timeline, f"{variant.name}: {variant.verdict.value}"))
 
     templates = environment()
@@ -34,7 +34,7 @@ def write(report: ScenarioReport) -> str:
 
 
 def _tone(report: ScenarioReport) -> str:
-    """The colour of the whole: how the platform stands, which the exit code does not say where the incident was to be expected."""
+    """The colour of the page: of the worst verdict, which the exit code does not show if the incident is expected."""
     if any(result.verdict is Verdict.VULNERABLE for result in report.scenarios):
         return mood(Verdict.VULNERABLE)
     return ("passed", "failed", "inconclusive")[report.exit_code]

@@ -1,17 +1,15 @@
-"""scenarios.json: a report of scenarios as a versioned API object, and the way back."""
+"""scenarios.json: writes and reads a report of scenarios as a versioned API object."""
 
 from __future__ import annotations
 
-from trivet.errors import UsageError
-from trivet.model.report import API_VERSION
 from trivet.model.scenario import KIND, ScenarioReport
-from trivet.render.report_json import encodable
+from trivet.render.report_json import decode, encodable
 
 filename = "scenarios.json"
 
 
 def write(report: ScenarioReport) -> str:
-    """The report with what is computed from it (``exitCode``, and each scenario's ``verdict``) beside it, indented."""
+    """The report as indented JSON, with the computed fields ``exitCode`` and, of each scenario, ``verdict``."""
     import msgspec
 
     fields = encodable(msgspec.to_builtins(report))
@@ -22,16 +20,5 @@ def write(report: ScenarioReport) -> str:
 
 
 def read(text: str) -> ScenarioReport:
-    """The report that :func:`write` wrote; computed fields are computed anew. Raises UsageError for anything else."""
-    import msgspec
-
-    try:
-        report = msgspec.json.decode(text, type=ScenarioReport)
-    except msgspec.DecodeError as error:
-        raise UsageError(f"not a {KIND}: {error}", remedy="name a scenarios.json that trivet wrote") from error
-    if (report.apiVersion, report.kind) != (API_VERSION, KIND):
-        raise UsageError(
-            f"the report is a {report.kind} of {report.apiVersion}",
-            remedy=f"this trivet reads {KIND} of {API_VERSION}; play the scenarios anew",
-        )
-    return report
+    """The report that :func:`write` wrote. Raises UsageError for anything else, naming both versions if the version differs."""
+    return decode(text, ScenarioReport, KIND, filename)

@@ -1,4 +1,4 @@
-"""The catalogue as pages in Markdown: one per scenario, an index, and the ledger of published claims. Generated; the tests compare them."""
+"""The catalogue as Markdown pages: one per scenario, an index, and the ledger of published claims. Tests compare the generated pages."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from trivet.render.records import FOLDER, Records, drawing_name
 from trivet.render.wording import printable
 
 COMMAND = "trivet scenario pages docs"
-"""What makes the pages of this repository anew."""
+"""The command that generates the pages of this repository."""
 DRAWINGS = "scenarios"
-"""Where the drawings lie, below the pages' folder."""
+"""The folder of the charts, below the folder of the pages."""
 
 
 def pages(scenarios: Sequence[Scenario], records: Records) -> Mapping[str, str]:
-    """Path below ``docs`` → text. Where there is no record the pages say what is expected, and nothing of what was measured."""
+    """Path below ``docs`` → text. Without a record a page shows only the expected verdict."""
     found = {"scenarios/README.md": _index(scenarios), "claims.md": _ledger(scenarios, records)}
     for scenario in scenarios:
         found[f"scenarios/{scenario.id}.md"] = _page(scenario, _measured(scenario, records))
@@ -27,7 +27,7 @@ _Measured = Mapping[str, VariantRecord]
 
 
 def _measured(scenario: Scenario, records: Records) -> _Measured:
-    """The records of the variants that the scenario has, in their order."""
+    """The records of the scenario's variants, in their order."""
     kept = records[scenario.id].variants if scenario.id in records else {}
     return {variant.name: kept[variant.name] for variant in scenario.variants if variant.name in kept}
 
@@ -41,8 +41,8 @@ def _index(scenarios: Sequence[Scenario]) -> str:
     return _text(
         "# Scenarios",
         _generated("the scenarios' sources"),
-        "Incidents made executable. `trivet scenario run ID --target kind` plays one on a cluster of trivet's own, `trivet scenario plan` "
-        "shows what it would touch. Which published claims about them hold is in [the ledger](../claims.md).",
+        "Executable incidents. `trivet scenario run ID --target kind` runs one on a kind cluster of trivet's, `trivet scenario plan` shows "
+        "the affected objects. [The ledger](../claims.md) states which published claims about the incidents hold.",
         "\n".join(["| incident | id | variants |", "|---|---|---|", *rows]),
     )
 
@@ -53,7 +53,7 @@ def _page(scenario: Scenario, measured: _Measured) -> str:
     for variant in scenario.variants:
         record = measured.get(variant.name)
         expected = variant.expected.value.lower() if variant.expected else "depends"
-        seen = f"{record.verdict.value.lower()}: {record.reason}" if record else "not yet"
+        seen = f"{record.verdict.value.lower()}: {record.reason}" if record else "not measured yet"
         kind = "remedy" if variant.remedy else ""
         rows.append(f"| `{variant.name}` | {_cell(variant.text)} | {kind} | {expected} | {_cell(seen)} |")
         if record and record.drawing:
@@ -74,7 +74,7 @@ def _page(scenario: Scenario, measured: _Measured) -> str:
         table,
         *drawn,
         *(["## Published claims", claims] if claims else []),
-        "## What it touches",
+        "## Affected objects",
         "\n".join(f"* {touch}" for touch in scenario.affected_objects) or "No object of the cluster.",
         "## Sources",
         "\n".join(f"* {source}" for source in scenario.sources),
@@ -94,18 +94,19 @@ def _ledger(scenarios: Sequence[Scenario], records: Records) -> str:
             parts += [
                 f"## “{claim.text}”",
                 f"{_verdict(claim.holds).capitalize()}: {claim.found}. See [{scenario.title}](scenarios/{scenario.id}.md).",
-                "\n".join(observed) or "No run has shown it yet.",
+                "\n".join(observed) or "Not measured yet.",
             ]
     return _text(
         "# Published claims, and what was measured",
         _generated("the scenarios' sources", f"the records in `{FOLDER}`"),
-        "What is said about incidents, and the runs that show whether it is so. On what each was measured is on its scenario's page.",
+        "Published claims about incidents, and the measurements that confirm or refute them. The page of each scenario states "
+        "where and when it was measured.",
         *parts,
     )
 
 
 def _origins(measured: _Measured) -> Iterator[str]:
-    """On what the variants were measured: a sentence for each combination of stack, target and day."""
+    """Where and when the variants were measured: a sentence per combination of stack, target and day."""
     groups: dict[str, list[str]] = {}
     for name, record in measured.items():
         groups.setdefault(_origin(record.origin), []).append(f"`{name}`")
@@ -114,7 +115,7 @@ def _origins(measured: _Measured) -> Iterator[str]:
 
 
 def _origin(origin: Origin) -> str:
-    when = f"on {origin.started[:10]}" if origin.started else "at a time that was not recorded"
+    when = f"on {origin.started[:10]}" if origin.started else "on an unrecorded date"
     trivet = f" by trivet {origin.trivet}" if origin.trivet else ""
     components = ", ".join(f"{name} {version}" for name, version in origin.components.items())
     return f"{when}, target {origin.target}, stack {origin.stack} ({components}){trivet}"

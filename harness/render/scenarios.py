@@ -1,4 +1,4 @@
-"""Scenarios on the terminal: the list, the plan, and what became of them. At most 100 columns wide, without control characters."""
+"""Scenarios as text: the list, the plan, and the results. At most 100 columns wide, without control characters."""
 
 from __future__ import annotations
 
@@ -19,74 +19,74 @@ _WIDTH = max(len(verdict) for verdict in Verdict)
 
 
 def listing(scenarios: Sequence[Scenario]) -> str:
-    """Every scenario with its variants; those with a remedy are marked."""
-    said: list[Line] = []
+    """Every scenario and its variants; variants with a remedy are marked."""
+    rows: list[Line] = []
     for scenario in scenarios:
-        said += [line(Span(fit(scenario.id, COLUMNS), "bold")), *entry("", scenario.title, width=0)]
+        rows += [line(Span(fit(scenario.id, COLUMNS), "bold")), *entry("", scenario.title, width=0)]
         for variant in scenario.variants:
             mark = "+" if variant.remedy else " "
-            text = f"{variant.text} (further)" if variant.extended else variant.text
-            said += entry(f"{mark} {variant.name}", text, indent=2, width=30)
-        said.append(line())
+            text = f"{variant.text} (extended)" if variant.extended else variant.text
+            rows += entry(f"{mark} {variant.name}", text, indent=2, width=30)
+        rows.append(line())
     variants = [variant for scenario in scenarios for variant in scenario.variants]
     remedies = sum(variant.remedy for variant in variants)
     count = f"{len(scenarios)} scenario{'' if len(scenarios) == 1 else 's'}"
-    return plain([*said, line(f"{count}, {len(variants)} variants, {remedies} of them with a remedy (+)")])
+    return plain([*rows, line(f"{count}, {len(variants)} variants, {remedies} of them with a remedy (+)")])
 
 
 def planned(chosen: Chosen, namespaces: Mapping[str, str], words: Sequence[str] = ()) -> str:
-    """What would be played and touched: every object by verb, kind and name. ``namespaces`` are shown where they are known."""
-    said: list[Line] = [line(text) for word in words for text in wrap(word, COLUMNS)]
+    """The variants to run, and every affected object by verb, kind and name. ``namespaces`` are shown if known."""
+    rows: list[Line] = [line(text) for word in words for text in wrap(word, COLUMNS)]
     for scenario, variants in chosen:
         budgets = scenario.budgets
-        said += [line(), line(Span(fit(scenario.id, COLUMNS), "bold")), *entry("", scenario.title, width=0)]
+        rows += [line(), line(Span(fit(scenario.id, COLUMNS), "bold")), *entry("", scenario.title, width=0)]
         for number, variant in enumerate(variants):
-            said += entry("" if number else "variants", f"{variant.name}: {variant.text}", width=12)
+            rows += entry("" if number else "variants", f"{variant.name}: {variant.text}", width=12)
         for number, touch in enumerate(scenario.affected_objects):
             named = f" ({namespaces[touch.namespace]})" if touch.namespace in namespaces else ""
-            said += entry("" if number else "touches", f"{touch}{named}", width=12)
+            rows += entry("" if number else "affects", f"{touch}{named}", width=12)
         if not scenario.affected_objects:
-            said += entry("touches", "no object of the cluster", width=12)
-        said += entry(
+            rows += entry("affects", "no object of the cluster", width=12)
+        rows += entry(
             "budgets",
-            f"for each variant {budgets.steady_state:g} s until its steady state, {budgets.symptom:g} s for the symptom, "
+            f"per variant {budgets.steady_state:g} s for the steady state, {budgets.symptom:g} s for the symptom, "
             f"{budgets.recovery:g} s for the recovery",
             width=12,
         )
         if scenario.features:
-            said += entry("needs", ", ".join(scenario.features), width=12)
-    return plain(said)
+            rows += entry("needs", ", ".join(scenario.features), width=12)
+    return plain(rows)
 
 
 def summary(report: ScenarioReport) -> list[Line]:
-    """What became of every variant, why, and what that says."""
-    said: list[Line] = []
+    """The verdict of every variant with its reason, and the total."""
+    rows: list[Line] = []
     for result in report.scenarios:
         head = Span(pad(result.verdict.value, _WIDTH), STYLES[result.verdict])
-        said += [line(head, "  ", Span(fit(result.id, 60), "bold"), f"  {result.seconds:.0f} s")]
-        said += entry("", result.title, width=0)
+        rows += [line(head, "  ", Span(fit(result.id, 60), "bold"), f"  {result.seconds:.0f} s")]
+        rows += entry("", result.title, width=0)
         for variant in result.variants:
-            said += _variant(variant)
-        said.append(line())
-    return [*said, line(sentence(report)), line(f"exit code {report.exit_code}")]
+            rows += _variant(variant)
+        rows.append(line())
+    return [*rows, line(sentence(report)), line(f"exit code {report.exit_code}")]
 
 
 def _variant(variant: VariantResult) -> list[Line]:
     mark = "+" if variant.remedy else " "
-    said = [
+    rows = [
         line(
             f"  {mark} ",
             Span(pad(variant.verdict.value, _WIDTH), STYLES[variant.verdict]),
             f"  {fit(variant.name, 60)}",
         )
     ]
-    said += entry("", variant.reason, indent=18, width=0, most=5)
+    rows += entry("", variant.reason, indent=18, width=0, most=5)
     if variant.contradicted:
         expected = variant.expected.value if variant.expected else ""
-        said += entry("", f"the catalogue says {expected}", indent=18, width=0)
+        rows += entry("", f"expected: {expected}", indent=18, width=0)
     if variant.cleanup:
-        said += entry("clean up", variant.cleanup, indent=18, width=10)
-    return said
+        rows += entry("clean up", variant.cleanup, indent=18, width=10)
+    return rows
 
 
 def sentence(report: ScenarioReport) -> str:
@@ -97,11 +97,11 @@ def sentence(report: ScenarioReport) -> str:
     good = sum(variant.verdict is Verdict.PROTECTED for variant in remedies)
     count = f"{len(verdicts)} scenario{'' if len(verdicts) == 1 else 's'}"
     tail = f"; {good} of {len(remedies)} remedies protect" if remedies else ""
-    return f"{count}: {', '.join(parts) or 'nothing was played'}{tail}"
+    return f"{count}: {', '.join(parts) or 'none was run'}{tail}"
 
 
 def mood(verdict: Verdict) -> str:
-    """A verdict as the class of its colours."""
+    """The CSS class of a verdict."""
     return {
         Verdict.VULNERABLE: "failed",
         Verdict.PROTECTED: "passed",
@@ -112,7 +112,7 @@ def mood(verdict: Verdict) -> str:
 
 
 def symbol(verdict: Verdict) -> str:
-    """A sign that tells verdicts apart without colour."""
+    """A symbol that distinguishes verdicts without colour."""
     return {
         Verdict.VULNERABLE: "✕",
         Verdict.PROTECTED: "✓",
@@ -123,5 +123,5 @@ def symbol(verdict: Verdict) -> str:
 
 
 def worst_first(results: Sequence[ScenarioResult]) -> list[ScenarioResult]:
-    """The results in the order in which somebody should look at them."""
+    """The results, worst first."""
     return sorted(results, key=lambda result: SEVERITY.index(result.verdict))

@@ -1,4 +1,4 @@
-"""The final report in words: one line per contract, a block for each that needs attention, the verdict last."""
+"""The summary of a report as text: one line per contract, a block for each that needs attention, the verdict last."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from trivet.render.wording import (
 
 _OUTCOME = max(len(outcome) for outcome in Outcome)
 _ID = 44
-"""The widest column of ids that reasons are lined up behind."""
+"""The maximum width of the column of ids."""
 _REASON = 16
-"""The narrowest room in which a reason says anything."""
+"""The minimum width of a useful reason."""
 _REASON_LINES = 8
 _SHARED_LINES = 24
-"""Of a reason that stands for many: the cause, which tools tell last, must not be cut off."""
+"""The maximum of lines of a reason shared by many contracts: tools print the cause last, and it must not be cut."""
 
 
 def summary(report: ConformanceReport) -> str:
-    """The whole text, at most :data:`~trivet.render.layout.COLUMNS` wide and without control characters."""
+    """The whole text, at most :data:`~trivet.render.layout.COLUMNS` wide, without control characters."""
     return plain(list(lines(report)))
 
 
@@ -83,7 +83,7 @@ def _overview(result: ContractResult, width: int, columns: int) -> Line:
 
 
 def _blocks(results: Iterable[ContractResult]) -> list[list[ContractResult]]:
-    """One block each, but one for all that could not be told for the same reason: forty times the same error hides it."""
+    """A block per contract, but one for all contracts that are inconclusive for the same reason."""
     blocks: dict[tuple[str, ...], list[ContractResult]] = {}
     for result in results:
         key = ("", result.reason) if result.outcome is Outcome.INCONCLUSIVE else (result.id,)
@@ -92,7 +92,7 @@ def _blocks(results: Iterable[ContractResult]) -> list[list[ContractResult]]:
 
 
 def _shared_block(results: Sequence[ContractResult], columns: int) -> Iterator[Line]:
-    head = f"{len(results)} contracts for one reason"
+    head = f"{len(results)} contracts for the same reason"
     yield line(_word(results[0]), "  ", Span(head, "bold"))
     yield from entry("reason", results[0].reason, columns=columns, most=_SHARED_LINES)
     if len({result.remedy for result in results}) == 1:

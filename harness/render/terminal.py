@@ -1,4 +1,4 @@
-"""A run on the terminal while it happens, and its summary at the end: live where a person looks, plain lines everywhere else."""
+"""Progress of a run on the terminal, and its summary at the end: live on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ _OUTCOME = max(len(outcome) for outcome in Outcome)
 @contextmanager
 @uninterruptible
 def watch(stream: TextIO, *, clock: Clock = time.monotonic) -> Iterator[Emit]:
-    """The function to hand to the engine as ``emit``, for any number of threads; at RunEnded it prints the summary.
+    """The ``emit`` function for the engine, callable from any thread; it prints the summary at RunEnded.
 
-    ``stream`` decides: a terminal that can move its cursor gets live progress, anything else a line per event. NO_COLOR takes
-    the colours from both. ``clock`` counts seconds.
+    A ``stream`` that is a terminal with cursor movement gets live progress, any other a line per event. NO_COLOR disables colours.
+    ``clock`` returns seconds.
     """
     if not live(stream, os.environ):
         yield _Plain(stream, clock)
@@ -57,12 +57,12 @@ def watch(stream: TextIO, *, clock: Clock = time.monotonic) -> Iterator[Emit]:
 
 
 def live(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether ``stream`` is a terminal on which lines can be drawn over."""
+    """Whether ``stream`` is a terminal on which lines can be overwritten."""
     return stream.isatty() and environment.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def show(report: ConformanceReport, stream: TextIO) -> None:
-    """Print the summary of a finished report, in colour where ``stream`` is a terminal."""
+    """Print the summary of a finished report, in colour if ``stream`` is a terminal."""
     if live(stream, os.environ):
         _print_styled(report, _console(stream))
     else:
@@ -70,7 +70,7 @@ def show(report: ConformanceReport, stream: TextIO) -> None:
 
 
 def write_plain(stream: TextIO, text: Sequence[Line]) -> None:
-    """Write lines without control characters, in whatever encoding ``stream`` has."""
+    """Write lines without control characters, in the encoding of ``stream``."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         plain(text).encode(encoding)
@@ -90,12 +90,12 @@ def _console(stream: TextIO) -> Console:
 
 
 def _print_styled(report: ConformanceReport, console: Console) -> None:
-    # One column stays free: a terminal that wraps at its last column would double the line breaks.
+    # The last column stays empty: a terminal that wraps at its last column would double the line breaks.
     console.print(styled(list(lines(report, min(COLUMNS, max(40, console.width - 1))))), end="", soft_wrap=True)
 
 
 class _Progress:
-    """What has begun and not ended, kept from events that come from several threads."""
+    """The phases and checks in progress, by the events of several threads."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -107,11 +107,11 @@ class _Progress:
         self.checks: dict[str, float] = {}
 
     def elapsed(self, since: float | None = None) -> float:
-        """Seconds since the run, or since a moment of the clock."""
+        """Seconds since the start of the run, or since a reading of the clock."""
         return self._clock() - (self._began if since is None else since)
 
     def note(self, event: Event) -> list[Line]:
-        """Take an event in; what it is worth saying for good."""
+        """Update the progress by an event; returns the lines to keep on the terminal."""
         match event:
             case RunStarted():
                 self.total = len(event.contracts)
@@ -143,7 +143,9 @@ class _Progress:
             case ScenariosStarted():
                 self.total, self.noun = len(event.variants), "variants"
                 number = f"{self.total} variant{'' if self.total == 1 else 's'}"
-                return [line(f"playing on the stack {fit(event.stack, 40)} on {fit(event.target, 20)}: {number}")]
+                return [
+                    line(f"running scenarios on the stack {fit(event.stack, 40)} on {fit(event.target, 20)}: {number}")
+                ]
             case VariantStarted():
                 self.checks[f"{event.id}[{event.variant}]"] = self._clock()
                 return []
@@ -158,7 +160,7 @@ class _Progress:
 
 
 class _Plain:
-    """A line per thing that happened, with the seconds since the start."""
+    """A line per event, with the seconds since the start."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream = stream
@@ -167,10 +169,10 @@ class _Plain:
 
     def __call__(self, event: Event) -> None:
         with self._lock:
-            said = self._progress.note(event)
+            kept = self._progress.note(event)
             if isinstance(event, PhaseStarted):
-                said = [line(fit(event.name, 60), " …")]
-            write_plain(self._stream, [line(f"{self._progress.elapsed():6.1f} s  ", *one) for one in said])
+                kept = [line(fit(event.name, 60), " …")]
+            write_plain(self._stream, [line(f"{self._progress.elapsed():6.1f} s  ", *one) for one in kept])
             if isinstance(event, RunEnded):
                 write_plain(self._stream, [line(), *lines(event.report)])
             elif isinstance(event, ScenariosEnded):
@@ -178,7 +180,7 @@ class _Plain:
 
 
 class _Live:
-    """Finished phases and what did not pass stay; below them, what runs now is drawn anew several times a second."""
+    """Finished phases and contracts that did not pass stay; below them, the work in progress is redrawn several times a second."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
         from rich.live import Live
@@ -186,8 +188,8 @@ class _Live:
         self._console = console
         self._progress = _Progress(clock)
         self._lock = Lock()
-        # One more, because drawing takes the other while it has the console.
-        self._telling = Lock()
+        # A second lock, because drawing takes the first one while it holds the console.
+        self._printing = Lock()
         self._live = Live(get_renderable=self._now, console=console, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Emit:
@@ -198,16 +200,16 @@ class _Live:
         self._live.stop()
 
     def _emit(self, event: Event) -> None:
-        with self._telling:
-            self._tell(event)
+        with self._printing:
+            self._print(event)
 
-    def _tell(self, event: Event) -> None:
+    def _print(self, event: Event) -> None:
         with self._lock:
-            said = self._progress.note(event)
+            kept = self._progress.note(event)
         if isinstance(event, ContractEnded) and not event.result.outcome.deviates:
-            said = []
-        if said:
-            self._console.print(styled(said), end="", soft_wrap=True)
+            kept = []
+        if kept:
+            self._console.print(styled(kept), end="", soft_wrap=True)
         if isinstance(event, RunEnded):
             self._live.stop()
             self._console.print()

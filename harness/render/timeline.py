@@ -1,6 +1,6 @@
-"""A variant over time as one SVG: what became of the requests of each second, how long answers took, gauges, and the marks through all.
+"""A variant over time as an SVG: requests per second by outcome, latency, gauges and marks.
 
-It stands alone as a file and inside a page, whose colours it takes where they are named as the report's are.
+The SVG works as a file and inside a page, whose CSS colours it uses if they have the report's names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WIDTH = 900
 LEFT, RIGHT = 128, 18
 TALL, LOW, GAP = 96, 76, 34
 MARKS = 20
-"""Height of one line of mark names."""
+"""Height of one row of names of marks, in pixels."""
 
 _COLOURS = ("#2f6fb3", "#3a9a78", "#b07aa1", "#e0a030", "#76848f", "#8a5a2b")
 _STYLE = """
@@ -29,15 +29,15 @@ text{font:12px system-ui,sans-serif;fill:var(--ink,#1b2330)}.quiet{fill:var(--qu
 
 
 def svg(timeline: Timeline, title: str) -> str:
-    """The drawing of a timeline; ``title`` is what it says to who cannot see it. Text is escaped."""
+    """The chart of a timeline; ``title`` is its text for screen readers. Text is escaped."""
     span = _span(timeline)
     rows = _rows(timeline, span)
     top = 6 + MARKS * (max((row for _, _, row in rows), default=0) + 1 if rows else 0) + 8
     parts: list[str] = []
     bottom = top
-    if timeline.seconds:
-        # A line of its own for what was lost, since columns may fill the whole panel.
-        bottom += 18 if any(second.lost for second in timeline.seconds) else 0
+    if timeline.buckets:
+        # A separate row for the number of lost requests, because columns may fill the whole panel.
+        bottom += 18 if any(bucket.lost for bucket in timeline.buckets) else 0
         parts += _requests(timeline, span, bottom)
         bottom += TALL + GAP
         parts += _latency(timeline, span, bottom)
@@ -58,7 +58,7 @@ def svg(timeline: Timeline, title: str) -> str:
 
 
 def _span(timeline: Timeline) -> float:
-    ends = [second.at + 1.0 for second in timeline.seconds[-1:]]
+    ends = [bucket.at + 1.0 for bucket in timeline.buckets[-1:]]
     ends += [mark.at + 1 for mark in timeline.marks]
     ends += [at for gauge in timeline.gauges for at, _ in gauge.points[-1:]]
     return max([*ends, 1.0])
@@ -69,25 +69,25 @@ def _x(at: float, span: float) -> float:
 
 
 def _requests(timeline: Timeline, span: float, top: int) -> Iterator[str]:
-    """A column per second: good answers by the model that gave them, and what was lost above them."""
-    most = max([second.requests for second in timeline.seconds] + [1])
-    # In the order of the models, not of their first answers: the revisions in the gauges are in it too, and share its colours.
-    named = dict.fromkeys(name for second in timeline.seconds for name in second.answers)
-    models = [name for name in named if any(second.answers.get(name) for second in timeline.seconds)]
+    """A column per bucket: correct answers by model, and lost requests on top."""
+    most = max([bucket.requests for bucket in timeline.buckets] + [1])
+    # In the order of the models, not of their first answers, as in the gauges, so that both use the same colours.
+    named = dict.fromkeys(name for bucket in timeline.buckets for name in bucket.answers)
+    models = [name for name in named if any(bucket.answers.get(name) for bucket in timeline.buckets)]
     yield from _frame("requests/s", most, top, TALL)
-    lost = [second for second in timeline.seconds if second.lost]
+    lost = [bucket for bucket in timeline.buckets if bucket.lost]
     if lost:
         begin, end = _x(lost[0].at, span), _x(lost[-1].at + 1, span)
         yield f'<rect class="band" x="{begin}" y="{top}" width="{round(end - begin, 1)}" height="{TALL}"/>'
-        number = sum(second.lost for second in timeline.seconds)
-        total = sum(second.requests for second in timeline.seconds)
+        number = sum(bucket.lost for bucket in timeline.buckets)
+        total = sum(bucket.requests for bucket in timeline.buckets)
         text = f"{number} of {total} requests lost, over {lost[-1].at + 1 - lost[0].at} s"
         middle = min(max((begin + end) / 2, LEFT + 3.5 * len(text)), WIDTH - RIGHT - 3.5 * len(text))
         yield _label(middle, top - 6, text, "outage", "middle")
     width = max(1.0, round((WIDTH - LEFT - RIGHT) / span - 0.6, 2))
-    for second in timeline.seconds:
-        x, y = _x(second.at, span), float(top + TALL)
-        for name, count in [*((model, second.answers.get(model, 0)) for model in models), ("lost", second.lost)]:
+    for bucket in timeline.buckets:
+        x, y = _x(bucket.at, span), float(top + TALL)
+        for name, count in [*((model, bucket.answers.get(model, 0)) for model in models), ("lost", bucket.lost)]:
             if not count:
                 continue
             height = round(TALL * count / most, 1)
@@ -99,7 +99,7 @@ def _requests(timeline: Timeline, span: float, top: int) -> Iterator[str]:
 
 
 def _latency(timeline: Timeline, span: float, top: int) -> Iterator[str]:
-    most = max([second.slowest for second in timeline.seconds] + [0.1])
+    most = max([bucket.max_seconds for bucket in timeline.buckets] + [0.1])
     yield from _frame("answer after, s", most, top, LOW)
     if timeline.client_timeout and timeline.client_timeout <= most:
         y = _y(timeline.client_timeout, most, top, LOW)
@@ -108,18 +108,18 @@ def _latency(timeline: Timeline, span: float, top: int) -> Iterator[str]:
     for look in ("slow", "typical"):
         points = [
             (
-                _x(second.at + 0.5, span),
-                _y(second.slowest if look == "slow" else second.typical, most, top, LOW),
+                _x(bucket.at + 0.5, span),
+                _y(bucket.max_seconds if look == "slow" else bucket.median_seconds, most, top, LOW),
             )
-            for second in timeline.seconds
-            if second.requests
+            for bucket in timeline.buckets
+            if bucket.requests
         ]
         yield f'<polyline class="{look}" points="{" ".join(f"{x},{y}" for x, y in points)}"/>'
     yield from _legend([("slowest", "var(--failed,#b3261e)"), ("typical", "var(--accent,#2f5fb3)")], top + LOW)
 
 
 def _gauge(gauge: Gauge, span: float, top: int) -> Iterator[str]:
-    """Steps: a value holds until the next sample."""
+    """A step chart: a value holds until the next sample."""
     series = list(dict.fromkeys(name for _, values in gauge.points for name in values))
     most = max([value for _, values in gauge.points for value in values.values()] + [1.0])
     yield from _frame(gauge.name, most, top, LOW)
@@ -127,7 +127,7 @@ def _gauge(gauge: Gauge, span: float, top: int) -> Iterator[str]:
         path, before = "", None
         for at, values in gauge.points:
             x, y = _x(at, span), _y(values.get(name, 0.0), most, top, LOW)
-            # Lines of equal height would hide each other.
+            # Shifted, because lines of equal height would cover each other.
             y = round(y - 2.5 * number, 1)
             path += f"M{x} {y}" if before is None else f"H{x}" + (f"V{y}" if y != before else "")
             before = y
@@ -136,7 +136,7 @@ def _gauge(gauge: Gauge, span: float, top: int) -> Iterator[str]:
 
 
 def _rows(timeline: Timeline, span: float) -> list[tuple[float, str, int]]:
-    """The marks, each with the line that its name stands on, so that no two names overlap."""
+    """The marks, each with the row of its name, so that names do not overlap."""
     ends: list[float] = []
     rows = []
     for mark in sorted(timeline.marks, key=lambda mark: mark.at):

@@ -1,4 +1,4 @@
-"""What every format says the same way: names, order, the verdict's sentence, and text that is safe to print anywhere."""
+"""Wording shared by every report format: names, order, the verdict sentence, and text that is safe to print."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ NAMES: Mapping[str, str] = {
     "store": "Store",
     "prometheus": "Prometheus",
 }
-"""Components as their projects write themselves; others keep the stack's spelling."""
+"""Display names of components; others keep the stack's spelling."""
 
-EXIT_MEANING = ("conformant", "a MUST failed", "could not tell", "wrong usage, or refused by a guard")
-"""By exit code."""
+EXIT_MEANING = ("conformant", "a MUST failed", "inconclusive", "usage error, or refused by a guard")
+"""The meaning of each exit code."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeWording:
-    """How a contract's outcome weighs for a reader. ``symbol`` tells it apart without colour, ``word`` follows a number."""
+    """How a report displays an outcome. ``symbol`` distinguishes it without colour; ``word`` follows a number."""
 
     name: str
     symbol: str
@@ -52,32 +52,32 @@ STANDINGS: tuple[OutcomeWording, ...] = (
     _ADVICE,
     *(_WORDINGS[outcome] for outcome in SEVERITY if not outcome.deviates),
 )
-"""Worst first. They are the five outcomes, with FAILED split: of a MUST it decides the verdict, of a SHOULD it is advice."""
+"""The five outcomes, worst first, with FAILED split: of a MUST it decides the verdict, of a SHOULD it is advice."""
 
 
 def standing(outcome: Outcome, level: Level) -> OutcomeWording:
-    """The standing of an outcome at a level."""
+    """The wording of an outcome at a level."""
     return _ADVICE if outcome is Outcome.FAILED and not blocks(outcome, level) else _WORDINGS[outcome]
 
 
 def standing_of(result: ContractResult) -> OutcomeWording:
-    """The standing of one contract."""
+    """The wording of the outcome of one contract."""
     return standing(result.outcome, result.level)
 
 
 def worst(results: Iterable[ContractResult]) -> OutcomeWording:
-    """The worst standing among ``results``, of which there is at least one."""
+    """The worst outcome among ``results``, of which there is at least one."""
     return min((standing_of(result) for result in results), key=STANDINGS.index)
 
 
 def tally(results: Iterable[ContractResult]) -> dict[OutcomeWording, int]:
-    """How many of ``results`` have each standing, worst first, without zeros."""
+    """The number of ``results`` by outcome, worst first, without zeros."""
     found = [standing_of(result) for result in results]
     return {one: found.count(one) for one in STANDINGS if one in found}
 
 
 def by_seam(report: ConformanceReport) -> dict[tuple[str, str], list[ContractResult]]:
-    """The contracts by seam, seams as they come in the report, the worst of each seam first."""
+    """The contracts by seam, in the order of the report; within a seam the worst first."""
     groups: dict[tuple[str, str], list[ContractResult]] = {}
     for result in report.contracts:
         groups.setdefault(result.seam, []).append(result)
@@ -88,7 +88,7 @@ def by_seam(report: ConformanceReport) -> dict[tuple[str, str], list[ContractRes
 
 
 def seam_name(seam: tuple[str, str]) -> str:
-    """``MLflow → KServe``; one name for a seam of a component with itself."""
+    """``MLflow → KServe``; a single name for a seam within one component."""
     first, second = (NAMES.get(component, component) for component in seam)
     return first if first == second else f"{first} → {second}"
 
@@ -101,7 +101,7 @@ def counts(report: ConformanceReport) -> str:
 
 
 def verdict_sentence(report: ConformanceReport) -> str:
-    """The verdict and what decided it: ``2024.11 is not conformant: 3 MUST failed, 1 advice``; of files, whether they fit the stack."""
+    """The verdict and its causes: ``2024.11 is not conformant: 3 MUST failed, 1 advice``; for files, whether they fit the stack."""
     must = {outcome: report.count(outcome, Level.MUST) for outcome in Outcome}
     errors, advice = report.count(Outcome.ERROR), report.count(Outcome.FAILED, Level.SHOULD)
     causes = [
@@ -115,9 +115,13 @@ def verdict_sentence(report: ConformanceReport) -> str:
     ]
     name = printable(report.stack.name)
     if report.target == STATIC:
-        opening = (f"the files fit {name}", f"the files do not fit {name}", f"cannot tell whether the files fit {name}")
+        opening = (
+            f"the files fit {name}",
+            f"the files do not fit {name}",
+            f"it is inconclusive whether the files fit {name}",
+        )
     else:
-        opening = (f"{name} is conformant", f"{name} is not conformant", f"cannot tell whether {name} is conformant")
+        opening = (f"{name} is conformant", f"{name} is not conformant", f"{name} is inconclusive")
     return f"{opening[report.exit_code]}: {', '.join(cause for cause in causes if cause)}"
 
 
@@ -129,12 +133,12 @@ def exit_sentence(report: ConformanceReport) -> str:
 _TERMINAL_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and newline
-    "\u202a-\u202e\u2066-\u2069"  # bidirectional overrides, which make text read as what it is not
-    "\ud800-\udfff\ufffe\uffff]"  # halves of pairs and what XML forbids
+    "\u202a-\u202e\u2066-\u2069"  # bidirectional overrides, which disguise text
+    "\ud800-\udfff\ufffe\uffff]"  # lone surrogates, and characters that XML forbids
 )
 
 
 def printable(text: str) -> str:
-    """``text`` without terminal sequences, and with U+FFFD for what XML, a terminal or UTF-8 would choke on."""
+    """``text`` without terminal sequences, and with U+FFFD for characters that XML, a terminal or UTF-8 does not allow."""
     text = _TERMINAL_SEQUENCES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,4 +1,4 @@
-"""Writing a report in every format that is registered."""
+"""Writes a report in every registered format."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from trivet.model.writer import Writer
 
 
 def write_files(report: ConformanceReport, directory: Path, writers: Mapping[str, Writer]) -> list[Path]:
-    """Write every format's file below ``directory``, made if need be, and the report's documents below ``handover``.
+    """Write the file of every format to ``directory``, which is created if missing, and the report's documents to ``handover`` in it.
 
-    The answer names the formats' files. Raises UsageError when writing fails.
+    Returns the files of the formats. Raises UsageError when writing fails.
     """
     written = []
     try:
@@ -29,6 +29,6 @@ def write_files(report: ConformanceReport, directory: Path, writers: Mapping[str
     except OSError as error:
         raise UsageError(
             f"cannot write the report to {str(directory)!r}: {error.strerror}",
-            remedy="name a writable directory with some room",
+            remedy="pass a writable directory with enough space",
         ) from error
     return written

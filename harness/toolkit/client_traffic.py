@@ -109,33 +109,33 @@ def timeline(
 
     Seconds without a request have a bucket too, so that a gap in the traffic shows.
     """
-    buckets: dict[int, list[Answer]] = {}
+    by_second: dict[int, list[Answer]] = {}
     for answer in answers:
-        buckets.setdefault(math.floor(answer.at - began), []).append(answer)
-    seconds = []
-    if workload and buckets:
-        for at in range(min(buckets), max(buckets) + 1):
-            due = buckets.get(at, [])
+        by_second.setdefault(math.floor(answer.at - began), []).append(answer)
+    buckets = []
+    if workload and by_second:
+        for at in range(min(by_second), max(by_second) + 1):
+            due = by_second.get(at, [])
             good = Counter(
                 name
                 for answer in due
                 if (name := answered_by(answer, workload.models)) and not is_lost(answer, workload)
             )
             took = [answer.seconds for answer in due] or [0.0]
-            seconds.append(
+            buckets.append(
                 TrafficBucket(
                     at=at,
                     requests=len(due),
                     lost=sum(is_lost(answer, workload) for answer in due),
-                    typical=round(median(took), 3),
-                    slowest=round(max(took), 3),
+                    median_seconds=round(median(took), 3),
+                    max_seconds=round(max(took), 3),
                     answers={name: good[name] for name in workload.models or good},
                 )
             )
     return Timeline(
         rate=workload.rate if workload else 0.0,
         client_timeout=workload.client_timeout if workload else 0.0,
-        seconds=tuple(seconds),
+        buckets=tuple(buckets),
         marks=tuple(Mark(at=round(at - began, 3), name=name) for name, at in marks.items() if at <= ended),
         gauges=tuple(
             Gauge(name=name, points=tuple((round(at - began, 3), dict(values)) for at, values in points))

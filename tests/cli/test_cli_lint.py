@@ -60,7 +60,7 @@ def test_what_cannot_be_read_exits_3_and_the_others_are_judged(here: Path, conte
     said = lint(".")
     assert said.code == 3
     assert words in said.err
-    assert "seen: 1 × InferenceService" in said.out
+    assert "found: 1 × InferenceService" in said.out
 
 
 def test_a_yaml_bomb_is_refused_before_it_goes_off(here: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_hundred_thousand_lines_take_seconds(here: Path, text: str) -> None:
         ("just words\n", "1 document that is no mapping"),
     ],
 )
-def test_nothing_to_lint_could_not_tell(here: Path, text: str, seen: str) -> None:
+def test_nothing_to_lint_is_inconclusive(here: Path, text: str, seen: str) -> None:
     (here / "file.yaml").write_text(text)
     said = lint("file.yaml")
     assert said.code == 2
@@ -129,7 +129,7 @@ def test_paths_that_lead_nowhere_or_in_circles_are_named(here: Path) -> None:
     assert said.err.count("Too many levels of symbolic links") == 3
     assert "lost.yaml does not exist" in said.err
     assert "absent.yaml does not exist" in said.err
-    assert "seen: 1 × InferenceService" in said.out
+    assert "found: 1 × InferenceService" in said.out
 
 
 @pytest.mark.processes

@@ -107,9 +107,9 @@ def test_a_half_made_environment_is_found_cleaned_and_made_again(tmp_path: Path)
     marker.unlink()
     seen = run("doctor", TRIVET_CACHE=str(cache))
     assert seen.code == 2
-    assert f"BAD  environment            {made} is half-made" in seen.out
+    assert f"BAD  environment            {made} is incomplete" in seen.out
     assert "remedy: trivet doctor --clean, or run again" in seen.out
-    assert f"removed the half-made {made}" in run("doctor", "--clean", TRIVET_CACHE=str(cache)).out
+    assert f"removed the incomplete {made}" in run("doctor", "--clean", TRIVET_CACHE=str(cache)).out
     assert not made.exists()
     assert build() == made
     marker.unlink()

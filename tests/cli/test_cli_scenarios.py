@@ -87,11 +87,11 @@ def test_pages_without_a_report_leave_the_records_as_they_are(tmp_path: Path) ->
 
 def test_a_report_that_is_not_there_is_named(tmp_path: Path) -> None:
     said = refused("scenario", "pages", tmp_path, "--records", tmp_path, "--report", tmp_path / "nowhere")
-    assert "nowhere/scenarios.json cannot be read" in said
+    assert "cannot read nowhere/scenarios.json" in said
 
 
 def test_what_is_to_be_played_again_is_listed_by_its_name_with_the_reason_beside(tmp_path: Path) -> None:
     said = call("scenario", "stale", "--records", tmp_path)
     assert said.code == 0
     assert "rollback.revision_at_zero[percent-zero]" in said.out.splitlines()
-    assert "rollback.revision_at_zero[percent-zero]: expected to be VULNERABLE, and not played yet" in said.err
+    assert "rollback.revision_at_zero[percent-zero]: expected to be VULNERABLE, without a record" in said.err

@@ -46,9 +46,12 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
         ("lint -", "/dev/stdin"),
         (
             "run --target kind --store s3",
-            "store 's3' cannot be had on the target kind: its cluster has an S3 store of its own\n  remedy: leave",
+            "store 's3' is not supported on the target kind: its cluster has an S3 store of its own\n  remedy: omit",
         ),
-        ("plan --target existing --database sqlite", "database 'sqlite' cannot be had on the target existing: MLflow"),
+        (
+            "plan --target existing --database sqlite",
+            "database 'sqlite' is not supported on the target existing: MLflow",
+        ),
     ],
 )
 def test_an_unknown_name_lists_what_there_is(command: str, words: str) -> None:
@@ -185,7 +188,7 @@ def test_what_may_not_be_touched_is_said(here: Path) -> None:
     assert lint().code == 0
     said = lint("secret.yaml")
     assert said.code == 3
-    assert "seen: 1 × InferenceService" in said.out, "the other file is judged all the same"
+    assert "found: 1 × InferenceService" in said.out, "the other file is judged all the same"
     assert said.err.startswith("trivet: secret.yaml cannot be read: Permission denied\n  remedy: ")
     assert "--report 'closed' is not writable" in lint("--report", "closed").err
 

@@ -78,7 +78,7 @@ def test_a_cluster_killed_at_every_stage_comes_up_all_the_same(stack: str) -> No
     assert stage(stack) == CREATED
     said = trivet("up", "--stack", stack, "--images", "build")
     assert stage(stack) == READY
-    assert re.search(r"\d s  in all", said)
+    assert re.search(r"\d s  total", said)
 
 
 def test_a_complete_cluster_is_found_again_without_installing_anything(stack: str) -> None:

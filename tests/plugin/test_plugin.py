@@ -60,7 +60,7 @@ def test_advice_that_could_not_be_told_is_visible_and_fails_nothing(project: pyt
         + "@hookimpl\ndef trivet_contracts():\n    return []\n"
     )
     result = project.runpytest("-rx", "-k", "thick", "--trivet-target=unweighed", "--trivet-stack=2024.11-fixed")
-    result.stdout.fnmatch_lines(["XFAIL*advice, could not tell: no scales"])
+    result.stdout.fnmatch_lines(["XFAIL*advice, inconclusive: no scales"])
     result.assert_outcomes(xfailed=1)
     assert result.ret == 0
 
@@ -111,7 +111,7 @@ def test_a_run_without_trivet_items_imports_nothing_of_trivet_but_the_plugin(pyt
 def test_a_store_that_the_target_cannot_have_is_told_without_a_traceback(project: pytest.Pytester) -> None:
     result = project.runpytest("--trivet-target=kind", "--trivet-store=s3", "--trivet-stack=2024.11-fixed")
     result.stdout.fnmatch_lines(
-        ["*store 's3' cannot be had on the target kind: its cluster has an S3 store of its own"]
+        ["*store 's3' is not supported on the target kind: its cluster has an S3 store of its own"]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
     result.assert_outcomes(errors=1)

@@ -108,7 +108,7 @@ def not_conformant() -> ConformanceReport:
     )
 
 
-def could_not_tell() -> ConformanceReport:
+def inconclusive() -> ConformanceReport:
     """No MUST failed, but one could not be judged."""
     return _report(
         "current",
@@ -163,7 +163,7 @@ def hostile() -> ConformanceReport:
 SAMPLES = {
     "conformant": conformant,
     "not_conformant": not_conformant,
-    "could_not_tell": could_not_tell,
+    "inconclusive": inconclusive,
     "empty": empty,
     "hostile": hostile,
 }

@@ -91,5 +91,5 @@ def report() -> ScenarioReport:
         provenance=Provenance(
             trivet="0.1.0", python="3.11.7", platform="linux", started="2026-11-25T01:00:00+00:00", seconds=130.0
         ),
-        place={"context": "kind-trivet"},
+        cluster={"context": "kind-trivet"},
     )

@@ -188,7 +188,7 @@ class Local:
         process = self.start()
         kill(one, process, began, self.left)
         text = self._log.read_text(errors="replace")
-        complaint = "Traceback" in text or "ignored in" in text or "fault of trivet" in text
+        complaint = "Traceback" in text or "ignored in" in text or "internal error" in text
         if one.in_time and "SIGKILL" not in one.signal:
             # Before Python has read the command line's module nothing has begun, and a signal does what it does to any process.
             number = signal.Signals[one.signal.partition(" ")[0]]

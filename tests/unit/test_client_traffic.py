@@ -60,15 +60,15 @@ def test_an_answer_tells_whose_it_is_by_its_values() -> None:
 
 def test_a_timeline_counts_each_second_by_what_became_of_its_requests() -> None:
     line = stalled()
-    assert len(line.seconds) == 60
+    assert len(line.buckets) == 60
     # In the order of the models, in which their revisions are too: on the plot they share a colour.
-    assert list(line.seconds[3].answers.items()) == [("version 1", 0), ("version 2", 5)]
-    assert (line.seconds[12].lost, line.seconds[12].slowest) == (5, 10.1)
-    assert line.seconds[40].answers == {"version 1": 5, "version 2": 0}
+    assert list(line.buckets[3].answers.items()) == [("version 1", 0), ("version 2", 5)]
+    assert (line.buckets[12].lost, line.buckets[12].max_seconds) == (5, 10.1)
+    assert line.buckets[40].answers == {"version 1": 5, "version 2": 0}
     assert [mark.name for mark in line.marks] == ["fault", "injected", "revert", "recovered"]
     assert line.gauges[0].points[30] == (30.0, {"revision 1": 1.0, "revision 2": 1.0})
 
 
 def test_a_gap_in_the_traffic_shows_as_seconds_without_requests() -> None:
     line = timeline([good(0.1, 1), good(4.2, 1)], FLOW, began=0.0, ended=5.0, marks={}, gauges={})
-    assert [second.requests for second in line.seconds] == [1, 0, 0, 0, 1]
+    assert [bucket.requests for bucket in line.buckets] == [1, 0, 0, 0, 1]

@@ -249,5 +249,5 @@ def test_the_timetable_shows_where_the_time_went() -> None:
     assert timetable(stopwatch.phases, stopwatch.seconds).splitlines() == [
         "   10.0 s  cluster    ####################",
         "    5.0 s  install a  ..............................##########",
-        "   20.0 s  in all",
+        "   20.0 s  total",
     ]

@@ -114,6 +114,14 @@ def test_reading_a_report_of_another_version_names_both_versions() -> None:
         report_json.read(text)
 
 
+def test_an_older_report_is_refused_for_its_version_even_where_its_fields_differ() -> None:
+    text = json.dumps({"apiVersion": "trivet.dev/v1alpha1", "kind": "ConformanceReport", "place": {}})
+    with pytest.raises(
+        UsageError, match=r"apiVersion trivet\.dev/v1alpha1, and this version of trivet reads .*v1alpha2"
+    ):
+        report_json.read(text)
+
+
 # junit.xml
 
 

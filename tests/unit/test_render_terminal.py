@@ -67,7 +67,7 @@ def test_the_summary_fits_narrower_terminals(sample: Sample, columns: int) -> No
             not_conformant,
             "2024.11 is not conformant: 2 MUST failed, 1 MUST inconclusive, 1 error, 1 advice\nexit code 1: a MUST failed\n",
         ),
-        (empty, "cannot tell whether current is conformant: no contract was judged\nexit code 2: could not tell\n"),
+        (empty, "current is inconclusive: no contract was judged\nexit code 2: inconclusive\n"),
     ],
 )
 def test_the_verdict_stands_last_with_its_cause_and_exit_code(sample: Sample, verdict: str) -> None:

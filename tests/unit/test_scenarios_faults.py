@@ -101,7 +101,7 @@ def test_a_case_without_a_flow_may_send_requests_under_the_fault() -> None:
     line = watch.timeline()
     assert line is not None
     assert line.rate == FLOW.rate
-    assert sum(second.requests for second in line.seconds) == watch.outage().requests
+    assert sum(bucket.requests for bucket in line.buckets) == watch.outage().requests
 
 
 def test_without_any_requests_nothing_is_known_of_clients() -> None:

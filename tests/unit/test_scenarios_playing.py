@@ -109,8 +109,8 @@ def only(report: ScenarioReport) -> VariantResult:
 
 def test_a_result_holds_the_templates_of_its_messages() -> None:
     result = only(played(made(lambda watch: symptom_observed(f"it hurts {1 + 1} times")))[0])
-    assert {"it hurts {} times", "{} {} has 0 replicas and no pod"} <= set(result.wording)
-    assert "with a plaster" not in result.wording
+    assert {"it hurts {} times", "{} {} has 0 replicas and no pod"} <= set(result.message_templates)
+    assert "with a plaster" not in result.message_templates
 
 
 def test_an_incident_that_happens_makes_the_platform_vulnerable() -> None:
@@ -341,7 +341,7 @@ def test_traffic_runs_throughout_and_the_outage_is_counted_from_the_fault_on() -
     assert result.measured["lost"] > 3
     assert result.timeline
     assert [mark.name for mark in result.timeline.marks] == ["fault", "injected", "revert", "recovered"]
-    assert sum(second.lost for second in result.timeline.seconds) >= result.measured["lost"]
+    assert sum(bucket.lost for bucket in result.timeline.buckets) >= result.measured["lost"]
 
 
 def test_no_request_in_the_slice_is_inconclusive() -> None:

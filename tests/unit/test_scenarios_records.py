@@ -115,11 +115,11 @@ def test_a_record_is_stale_once_the_code_words_a_message_otherwise() -> None:
         known,
     )
     assert wording
-    sound = replace(BARE, wording=wording)
+    sound = replace(BARE, message_templates=wording)
     assert f"{ID}[percent-zero]" not in names(record(sound))
     (found,) = [
         one
-        for one in stale([SCENARIOS[ID]], record(replace(sound, wording=(*wording, "{} was not so in {} s"))))
+        for one in stale([SCENARIOS[ID]], record(replace(sound, message_templates=(*wording, "{} was not so in {} s"))))
         if one.variant == "percent-zero"
     ]
     assert "{} was not so in {} s" in found.reason
@@ -127,7 +127,7 @@ def test_a_record_is_stale_once_the_code_words_a_message_otherwise() -> None:
 
 
 def test_a_record_that_keeps_no_messages_is_stale() -> None:
-    assert f"{ID}[percent-zero]" in names(record(replace(BARE, wording=())))
+    assert f"{ID}[percent-zero]" in names(record(replace(BARE, message_templates=())))
 
 
 def test_what_is_expected_and_was_never_played_is_to_be_played() -> None:

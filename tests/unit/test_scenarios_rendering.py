@@ -99,8 +99,8 @@ def test_marks_close_to_each_other_stand_on_lines_of_their_own() -> None:
 
 def test_a_timeline_without_requests_is_drawn_with_its_marks() -> None:
     line = stalled()
-    ElementTree.fromstring(svg(Timeline(rate=0.0, client_timeout=0.0, seconds=(), marks=line.marks), "t"))
-    ElementTree.fromstring(svg(Timeline(rate=0.0, client_timeout=0.0, seconds=(), marks=()), "t"))
+    ElementTree.fromstring(svg(Timeline(rate=0.0, client_timeout=0.0, buckets=(), marks=line.marks), "t"))
+    ElementTree.fromstring(svg(Timeline(rate=0.0, client_timeout=0.0, buckets=(), marks=()), "t"))
 
 
 def test_the_files_hold_each_drawing_too(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_files_hold_each_drawing_too(tmp_path: Path) -> None:
 
 def test_the_summary_names_every_variant_and_what_contradicts_the_catalogue() -> None:
     text = plain(summary(report()))
-    assert "the catalogue says PROTECTED" in text
+    assert "expected: PROTECTED" in text
     assert "1 scenario: 1 vulnerable; 1 of 2 remedies protect" in text
     assert max(len(line) for line in text.splitlines()) <= COLUMNS
 
@@ -168,10 +168,10 @@ def test_a_page_says_of_each_variant_on_what_it_was_measured() -> None:
     page = pages([scenarios[result.id]], merged(merged({}, first, scenarios), later, scenarios))
     text = page[f"scenarios/{result.id}.md"]
     assert "Measured on 2026-11-25, target kind, stack 2024.11 (kserve 0.14.1) by trivet 0.1.0: `percent-zero`." in text
-    assert "Measured at a time that was not recorded, target existing" in text
+    assert "Measured on an unrecorded date, target existing" in text
 
 
 def test_a_scenario_without_a_record_claims_nothing() -> None:
     text = pages(SCENARIOS[:1], {})[f"scenarios/{SCENARIOS[0].id}.md"]
-    assert "| not yet |" in text
+    assert "| not measured yet |" in text
     assert "Measured" not in text

@@ -71,8 +71,8 @@ def test_a_backing_that_is_asked_for_on_a_cluster_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(UsageError) as caught:
         load_settings(write(tmp_path, f'[tool.trivet]\ntarget = "{target}"\n'), {}, **{key: value})
-    assert caught.value.message.startswith(f"{key} {value!r} cannot be had on the target {target}: ")
-    assert "take the target local" in caught.value.remedy
+    assert caught.value.message.startswith(f"{key} {value!r} is not supported on the target {target}: ")
+    assert "use the target local" in caught.value.remedy
 
 
 def test_a_backing_in_the_file_or_the_environment_is_for_local_and_harms_no_cluster(tmp_path: Path) -> None:

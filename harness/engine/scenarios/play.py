@@ -109,7 +109,7 @@ def reported(
         scenarios=tuple(results),
         required=required,
         features=dict(session.features()),
-        place=dict(session.describe()),
+        cluster=dict(session.describe()),
         provenance=Provenance(
             trivet=version("trivet"),
             python=platform.python_version(),
@@ -373,7 +373,7 @@ class _Playing:
             changed_objects=tuple(self._changed_objects),
             measured=dict(self._measured),
             phases=tuple(self._phases),
-            wording=used((reason, *self._observations.values(), *marks), self._templates),
+            message_templates=used((reason, *self._observations.values(), *marks), self._templates),
             timeline=timeline,
             evidence=(*self._evidence, *self._collected, *proof),
             **self._observations,
