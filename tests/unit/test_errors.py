@@ -25,4 +25,4 @@ def test_a_failed_lookup_names_the_nearest_and_lists_what_there_is() -> None:
     assert str(unknown("stack", "curent", ["current", "2024.11"])) == (
         "unknown stack 'curent'\n  remedy: did you mean 'current'? choose one of: 2024.11, current"
     )
-    assert str(unknown("stack", "x", [])) == "unknown stack 'x'\n  remedy: there is no stack at all"
+    assert str(unknown("stack", "x", [])) == "unknown stack 'x'\n  remedy: there is no stack to choose from"
