@@ -200,6 +200,13 @@ def clean(leftover: Leftover) -> str:
         return "; ".join(trouble)
 
 
+def clean_up(run: str) -> None:
+    """Clean the leftover of one run, if there is one. What cannot be removed now stays for the next attempt."""
+    for leftover in leftovers():
+        if leftover.run == run:
+            clean(leftover)
+
+
 def marked(run: str) -> list[psutil.Process]:
     """The living processes that carry the mark of ``run``, this one excepted."""
     found = []

@@ -31,7 +31,7 @@ def held(
 ) -> Iterator[None]:
     """Hold the lease during the block, renewing it. Raises UsageError when another run holds it for longer than ``wait`` seconds.
 
-    An interrupt at any moment gives it back, at the latest by who cleans up after the run. ``gone_with``: see ``Run.undo``.
+    An interrupt at any moment gives it back, at the latest by who cleans up after the run. ``gone_with``: see ``Run.add_cleanup``.
     """
     number = run.add_cleanup(
         f"the lease {NAME} in {namespace}",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
 
 from trivet.errors import PlatformError
-from trivet.host.journal import Run, clean, leftovers, remove_remains
+from trivet.host.journal import Run, clean, clean_up, leftovers, remove_remains
 from trivet.host.processes import Processes
 from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.events import Emit
@@ -46,8 +47,15 @@ class ClusterTarget:
         Raises PlatformError when the cluster does not allow it, or when a fault that was left behind cannot be reverted.
         """
         _clean_leftovers()
-        with self._open(stack, emit) as access, Run() as run, closing(Processes(run)) as processes:
+        with (
+            self._open(stack, emit) as opened,
+            ExitStack() as afterwards,
+            Run() as run,
+            closing(Processes(run)) as processes,
+        ):
             session: ClusterSession | None = None
+            # Out of reach of the terminal's Ctrl-C: the second one would otherwise end the kubectl that cleans up after the first.
+            access = replace(opened, kubectl=replace(opened.kubectl, mark=run.id))
             try:
                 try:
                     session = ClusterSession(stack, run, processes, emit, access, self.name)
@@ -58,9 +66,10 @@ class ClusterTarget:
                     ) from error
                 yield session
             except BaseException:
-                # What the journal says is removed by the leftover's own commands when not even the session came to be.
+                # When not even the session came to be, what it made is removed by the commands in the journal.
                 if session is None:
                     run.keep()
+                    afterwards.callback(clean_up, run.id)
                 raise
             finally:
                 if session is not None:
