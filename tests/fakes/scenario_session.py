@@ -100,7 +100,7 @@ class FakeFaultClient:
     @contextmanager
     def lease(self, client_timeout: float = 0.0) -> Iterator[None]:
         if self.leased:
-            raise UsageError("another run disturbs this cluster")
+            raise UsageError("another run plays scenarios on this cluster")
         self.leased += 1
         yield
         self.leased -= 1

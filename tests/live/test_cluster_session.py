@@ -240,7 +240,7 @@ def test_an_account_with_the_printed_permissions_runs_a_whole_session(theirs: Ex
     access.kubectl.apply(foreign, pod)
     with existing_target(theirs).start(load_stack(STACK), lambda event: None) as session:
         served_equals_trained(session)
-        with pytest.raises(UsageError, match="was not made by this session"):
+        with pytest.raises(UsageError, match="this session did not create it"):
             session.client("cluster").delete("pod", "foreign")
         identifier, tracking = session.namespaces.id, session.client("tracking")
         registered = session.client("handover").model.registered_name

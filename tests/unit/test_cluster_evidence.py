@@ -64,7 +64,7 @@ def test_without_redaction_the_credential_would_be_there() -> None:
 
 
 def test_what_the_session_knows_to_be_secret_is_in_no_file(evidence: EvidenceCollector) -> None:
-    evidence.applied({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"note": f"it is {PLANTED}!"}})
+    evidence.record_applied({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"note": f"it is {PLANTED}!"}})
     (text,) = texts(evidence).values()
     assert PLANTED not in text
     assert "it is [redacted]!" in text
@@ -72,7 +72,7 @@ def test_what_the_session_knows_to_be_secret_is_in_no_file(evidence: EvidenceCol
 
 def test_every_application_is_kept_by_itself(evidence: EvidenceCollector) -> None:
     for replicas in (1, 2):
-        evidence.applied({"kind": "InferenceService", "metadata": {"name": "m"}, "spec": {"replicas": replicas}})
+        evidence.record_applied({"kind": "InferenceService", "metadata": {"name": "m"}, "spec": {"replicas": replicas}})
     assert list(texts(evidence)) == [
         "cluster/applied/InferenceService-m.1.yaml",
         "cluster/applied/InferenceService-m.2.yaml",
@@ -85,13 +85,13 @@ def test_conditions_are_kept_once_per_change(evidence: EvidenceCollector) -> Non
         return {"kind": "InferenceService", "metadata": {"name": "m"}, "status": {"conditions": conditions}}
 
     for status in ("Unknown", "Unknown", "True"):
-        evidence.glimpse(service(status))
+        evidence.record_conditions(service(status))
     (text,) = texts(evidence).values()
     assert text.count("Ready Unknown") == 1
     assert text.index("Ready Unknown") < text.index("Ready True")
 
 
 def test_a_cluster_that_does_not_answer_leaves_what_was_kept(evidence: EvidenceCollector) -> None:
-    evidence.applied({"kind": "Pod", "metadata": {"name": "x"}})
+    evidence.record_applied({"kind": "Pod", "metadata": {"name": "x"}})
     evidence.collect()
     assert list(texts(evidence)) == ["cluster/applied/Pod-x.1.yaml"]

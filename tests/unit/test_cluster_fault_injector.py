@@ -274,13 +274,13 @@ def test_a_lease_that_is_given_back_before_it_is_read_is_taken(
 def test_an_interrupt_while_the_lease_is_taken_gives_it_back(
     cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = lease._take
+    taken = lease._acquire
 
     def interrupted(*arguments: Any) -> None:
         taken(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lease, "_take", interrupted)
+    monkeypatch.setattr(lease, "_acquire", interrupted)
     before = everything(cluster)
     with Run() as run, suppress(KeyboardInterrupt), faults(run, tmp_path).lease():
         pytest.fail("the block is not entered")

@@ -40,14 +40,14 @@ def access(**changes: Any) -> ClusterAccess:
 
 
 def test_a_document_goes_to_the_serving_namespace_with_the_sessions_label() -> None:
-    marked = OURS.marked({"kind": "Pod", "metadata": {"name": "x", "labels": {"a": "b"}}})
-    assert marked["metadata"] == {"name": "x", "namespace": "s", "labels": {"a": "b", "trivet.dev/run": "abc"}}
-    assert OURS.marked({"metadata": {"namespace": "p"}})["metadata"]["namespace"] == "p"
+    labelled = OURS.labelled({"kind": "Pod", "metadata": {"name": "x", "labels": {"a": "b"}}})
+    assert labelled["metadata"] == {"name": "x", "namespace": "s", "labels": {"a": "b", "trivet.dev/run": "abc"}}
+    assert OURS.labelled({"metadata": {"namespace": "p"}})["metadata"]["namespace"] == "p"
 
 
 def test_nothing_is_written_to_namespaces_of_others() -> None:
-    with pytest.raises(UsageError, match="is not this session's"):
-        OURS.marked({"metadata": {"name": "x", "namespace": "kube-system"}})
+    with pytest.raises(UsageError, match="is not a namespace of this session"):
+        OURS.labelled({"metadata": {"name": "x", "namespace": "kube-system"}})
 
 
 def test_what_removes_namespaces_is_on_disk_before_they_are_made(

@@ -101,7 +101,7 @@ def test_a_log_that_is_not_there_is_empty(reader: ApiReader) -> None:
 
 
 def test_a_kind_that_is_not_served_is_named(reader: ApiReader) -> None:
-    with pytest.raises(ApiError, match="nothing called 'inferenceservice'"):
+    with pytest.raises(ApiError, match="has no kind 'inferenceservice'"):
         reader.objects("inferenceservice", namespace="n")
 
 
@@ -112,5 +112,5 @@ def test_discovery_is_asked_once(reader: ApiReader) -> None:
 
 
 def test_an_api_server_that_is_away_is_told() -> None:
-    with pytest.raises(ApiError, match="does not answer"):
+    with pytest.raises(ApiError, match="does not respond"):
         ApiReader(Fixed("http://127.0.0.1:9")).get("pod", "x", namespace="n")

@@ -60,7 +60,7 @@ def pod(*containers: Mapping[str, Any], **status: Any) -> dict[str, Any]:
 def test_a_runtime_that_restarts_is_stuck_with_the_first_exception_of_its_log() -> None:
     crashing = {"name": "kserve-container", "restartCount": 2, "ready": False, "state": {"running": {}}}
     log = "INFO start\nValueError: MT19937 is not a known BitGenerator module\nlater\n"
-    told = services(Seen({}, pod(crashing), kserve_container=log))._stuck("m")
+    told = services(Seen({}, pod(crashing), kserve_container=log))._repeated_restarts("m")
     assert told == "kserve-container restarted 2 times: ValueError: MT19937 is not a known BitGenerator module"
 
 
@@ -69,23 +69,23 @@ def test_a_runtime_that_restarts_is_stuck_with_the_first_exception_of_its_log() 
 )
 def test_a_restart_or_two_of_what_may_recover_is_waited_out(container: str, restarts: int) -> None:
     one = {"name": container, "restartCount": restarts, "ready": False, "state": {"running": {}}}
-    assert services(Seen({}, pod(one)))._stuck("m") == ""
+    assert services(Seen({}, pod(one)))._repeated_restarts("m") == ""
 
 
 def test_a_service_that_is_never_ready_is_told_with_its_containers_state() -> None:
     waiting = {"name": "kserve-container", "ready": False, "state": {"waiting": {"reason": "ImagePullBackOff"}}}
-    assert "kserve-container is waiting ImagePullBackOff" in services(Seen({}, pod(waiting)))._why("m", {})
+    assert "kserve-container waiting ImagePullBackOff" in services(Seen({}, pod(waiting)))._not_ready_reason("m", {})
 
 
 def test_a_pod_without_a_node_is_told_with_the_schedulers_words() -> None:
     conditions = [{"type": "PodScheduled", "status": "False", "message": "1 Insufficient cpu"}]
-    assert "1 Insufficient cpu" in services(Seen({}, pod(conditions=conditions)))._why("m", {})
+    assert "1 Insufficient cpu" in services(Seen({}, pod(conditions=conditions)))._not_ready_reason("m", {})
 
 
 def test_a_service_without_pods_is_told_with_its_own_conditions() -> None:
     found = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NoRuntime"}]}}
-    assert "Ready=False (NoRuntime)" in services(Seen(found))._why("m", found)
-    assert "no conditions" in services(Seen({}))._why("m", {"metadata": {}})
+    assert "Ready=False (NoRuntime)" in services(Seen(found))._not_ready_reason("m", found)
+    assert "no conditions" in services(Seen({}))._not_ready_reason("m", {"metadata": {}})
 
 
 def test_a_knative_service_is_asked_through_the_ingress_by_its_host_name() -> None:

@@ -1,1 +1,1 @@
-"""A stack on a Kubernetes cluster: the session and clients that the targets ``kind`` and ``existing`` share."""
+"""A stack on a Kubernetes cluster: the session and the clients of the targets ``kind`` and ``existing``."""

@@ -1,4 +1,4 @@
-"""The cluster as contracts see it: objects of the session's namespaces, commands in its pods, and nothing beyond."""
+"""The cluster client: objects in the session's namespaces, and commands in its pods."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INFERENCE_SERVICES = ("inferenceservice", "inferenceservices", "isvc", "inferenc
 
 
 class Cluster:
-    """Satisfies ``trivet.model.clients.ClusterClient`` with kubectl."""
+    """Implements ``trivet.model.clients.ClusterClient`` with kubectl."""
 
     def __init__(
         self,
@@ -50,65 +50,65 @@ class Cluster:
 
     @property
     def pipeline_namespace(self) -> str:
-        """Where pipelines run and train."""
+        """The namespace of pipelines and training."""
         return self._namespaces.pipelines
 
     @property
     def images(self) -> Mapping[str, str]:
-        """Role → image of the session's own pods."""
+        """Role → image of the session's pods."""
         return self._access.images
 
     @property
     def paths(self) -> Sequence[NetworkPath]:
-        """The paths that the platform needs, and those that it forbids; waits for the pods that some of them start from."""
+        """The network paths that the platform needs or must block; waits for the pods that are the sources of some paths."""
         return self._paths()
 
     def apply(self, document: Mapping[str, Any], *, strict: bool = True, dry_run: bool = False) -> Mapping[str, Any]:
-        """Apply an object and return it as stored (or as it would be). Raises Refused."""
-        marked = self._namespaces.marked(document)
+        """Apply an object and return it as stored (with ``dry_run``, as it would be stored). Raises Refused."""
+        labelled = self._namespaces.labelled(document)
         if not dry_run:
-            self._check_ours(str(marked["kind"]), str(marked["metadata"]["name"]), marked["metadata"]["namespace"])
-            self._evidence.applied(marked)
+            self._check_own(str(labelled["kind"]), str(labelled["metadata"]["name"]), labelled["metadata"]["namespace"])
+            self._evidence.record_applied(labelled)
         try:
             if strict:
-                return self._kubectl.apply(marked, dry_run=dry_run, force=True)[0]
-            return self._put(marked, dry_run)
+                return self._kubectl.apply(labelled, dry_run=dry_run, force=True)[0]
+            return self._put(labelled, dry_run)
         except KubectlError as error:
             raise Refused(error.message, remedy=error.remedy) from error
 
     def get(self, kind: str, name: str = "", *, namespace: str = "", selector: str = "") -> Mapping[str, Any] | None:
-        """One object, or None; without a name a List of those that ``selector`` finds. Any namespace that this account may read."""
-        where = namespace or self.namespace
+        """One object, or None; without a name, a List of the objects that ``selector`` matches. Any namespace that the account can read."""
+        namespace = namespace or self.namespace
         if name:
-            return self._reader.get(kind, name, namespace=where)
-        found = self._reader.objects(kind, namespace=where, selector=selector)
-        return {"apiVersion": "v1", "kind": "List", "items": found}
+            return self._reader.get(kind, name, namespace=namespace)
+        items = self._reader.objects(kind, namespace=namespace, selector=selector)
+        return {"apiVersion": "v1", "kind": "List", "items": items}
 
     def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str = "") -> Mapping[str, Any]:
-        """A JSON merge patch; the object as stored. Raises Refused."""
-        where = self._namespaces.known(namespace)
-        self._check_ours(kind, name, where)
+        """Apply a JSON merge patch and return the object as stored. Raises Refused."""
+        namespace = self._namespaces.own_namespace(namespace)
+        self._check_own(kind, name, namespace)
         try:
-            said = self._kubectl.run(
-                *("patch", kind, name, "-n", where, "--type=merge", "-p", json.dumps(patch), "-o", "json")
+            output = self._kubectl.run(
+                *("patch", kind, name, "-n", namespace, "--type=merge", "-p", json.dumps(patch), "-o", "json")
             )
         except KubectlError as error:
             raise Refused(error.message, remedy=error.remedy) from error
-        return dict(json.loads(said))
+        return dict(json.loads(output))
 
     def delete(self, kind: str, name: str, *, namespace: str = "") -> None:
-        """Delete an object; it is gone when this returns. Of a service that is not ready the evidence is collected first."""
-        where = self._namespaces.known(namespace)
-        found = self._check_ours(kind, name, where)
-        if found and kind.lower() in INFERENCE_SERVICES and not is_ready(found):
-            self._evidence.glimpse(found)
+        """Delete an object and wait until it is removed. Evidence of an InferenceService that is not ready is collected first."""
+        namespace = self._namespaces.own_namespace(namespace)
+        existing = self._check_own(kind, name, namespace)
+        if existing and kind.lower() in INFERENCE_SERVICES and not is_ready(existing):
+            self._evidence.record_conditions(existing)
             self._evidence.collect(name=name)
-        self._kubectl.delete(kind, name, namespace=where, seconds=limits.DELETED)
+        self._kubectl.delete(kind, name, namespace=namespace, seconds=limits.DELETED)
 
     def execute(
         self, pod: str, command: Sequence[str], *, container: str = "", namespace: str = "", seconds: float = 30.0
     ) -> tuple[int, str]:
-        """Run a command in a pod: its exit status, and standard output followed by standard error."""
+        """Run a command in a pod; returns its exit status, and standard output followed by standard error."""
         arguments = self._kubectl.exec_arguments(
             pod, command, namespace=namespace or self.namespace, container=container, interactive=False
         )
@@ -121,36 +121,36 @@ class Cluster:
 
     def events(self, namespace: str = "") -> Sequence[Mapping[str, Any]]:
         """The events of a namespace, oldest first."""
-        found = self._reader.objects("events", namespace=namespace or self.namespace)
-        return sorted(found, key=lambda event: str(event["metadata"].get("creationTimestamp")))
+        events = self._reader.objects("events", namespace=namespace or self.namespace)
+        return sorted(events, key=lambda event: str(event["metadata"].get("creationTimestamp")))
 
     def log(self, pod: str, container: str, *, previous: bool = False, namespace: str = "") -> str:
         """A container's log; empty when there is none."""
         return self._reader.log(pod, namespace=namespace or self.namespace, container=container, previous=previous)
 
-    def _check_ours(self, kind: str, name: str, namespace: str) -> Mapping[str, Any] | None:
-        """The object, if it is there. Raises UsageError for one that this session did not make, in namespaces that are not its own."""
-        found = self._reader.get(kind, name, namespace=namespace)
-        if found is None or self._access.owned:
-            return found
-        labels = found["metadata"].get("labels") or {}
+    def _check_own(self, kind: str, name: str, namespace: str) -> Mapping[str, Any] | None:
+        """The object, or None when it does not exist. Raises UsageError for an object in a user's namespace without the session's label."""
+        existing = self._reader.get(kind, name, namespace=namespace)
+        if existing is None or self._access.owned:
+            return existing
+        labels = existing["metadata"].get("labels") or {}
         if not labels.items() >= self._namespaces.label.items():
             raise UsageError(
-                f"{kind} {name} in namespace {namespace} was not made by this session, so it is not touched",
-                remedy="give the serving namespace to trivet alone, or choose another one",
+                f"cannot change {kind} {name} in namespace {namespace}: this session did not create it",
+                remedy="use a serving namespace that only trivet uses",
             )
-        return found
+        return existing
 
     def _put(self, document: Mapping[str, Any], dry_run: bool) -> Mapping[str, Any]:
-        """Create or replace without asking for strict validation. Server-side apply would refuse an unknown field by itself."""
+        """Create or replace the object without strict validation; server-side apply would reject unknown fields."""
         metadata = document["metadata"]
-        present = self._reader.get(str(document["kind"]), metadata["name"], namespace=metadata["namespace"])
-        verb = "replace" if present else "create"
-        if present:
-            version = present["metadata"]["resourceVersion"]
+        existing = self._reader.get(str(document["kind"]), metadata["name"], namespace=metadata["namespace"])
+        verb = "replace" if existing else "create"
+        if existing:
+            version = existing["metadata"]["resourceVersion"]
             document = {**document, "metadata": {**metadata, "resourceVersion": version}}
-        said = self._kubectl.run(
+        output = self._kubectl.run(
             *(verb, "--validate=ignore", *(["--dry-run=server"] if dry_run else []), "-o", "json", "-f", "-"),
             stdin=json.dumps(document),
         )
-        return dict(json.loads(said))
+        return dict(json.loads(output))

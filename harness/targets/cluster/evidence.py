@@ -1,7 +1,7 @@
-"""What a failure on a cluster needs, collected before anything is removed: manifests as applied and as stored, conditions over time,
-events, and every container's current and previous log.
+"""Collects evidence of failures on a cluster before objects are deleted: manifests as applied and as stored, conditions over time, events,
+and the current and previous log of every container.
 
-Secrets are never read; what looks like a credential in a manifest's environment is replaced here, the rest by the report.
+Secrets are never read. Values that look like credentials in a manifest are redacted here, the rest by the report.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SECRET = re.compile(r"(?i)password|passwd|secret|token|api_?key|access_?key|cre
 
 
 class EvidenceCollector:
-    """Collects into ``directory``, a file per piece; ``literals`` are secrets that the session knows, which no text may hold."""
+    """Collects evidence into files below ``directory``. ``literals`` are the session's secrets, which are redacted from every text."""
 
     def __init__(
         self, directory: Path, reader: ApiReader, namespaces: Namespaces, *, literals: Iterable[str], knative: bool
@@ -46,25 +46,25 @@ class EvidenceCollector:
         self._stored = STORED + (KNATIVE if knative else ())
         self._lock = threading.Lock()
         self._files: dict[str, Path] = {}
-        self._seen: dict[str, tuple[Any, ...]] = {}
+        self._last_conditions: dict[str, tuple[Any, ...]] = {}
 
-    def applied(self, document: Mapping[str, Any]) -> None:
-        """Keep a manifest as it is sent."""
+    def record_applied(self, document: Mapping[str, Any]) -> None:
+        """Record a manifest as it is sent."""
         metadata = document.get("metadata") or {}
         name = f"{document.get('kind')}-{metadata.get('name')}"
         with self._lock:
             number = sum(key.startswith(f"applied/{name}") for key in self._files) + 1
         self._write(f"applied/{name}.{number}.yaml", dump(document))
 
-    def glimpse(self, document: Mapping[str, Any]) -> None:
-        """Keep the conditions of an object when they are others than the last time."""
+    def record_conditions(self, document: Mapping[str, Any]) -> None:
+        """Record the conditions of an object when they have changed."""
         name = f"{document['kind']}-{document['metadata']['name']}"
         conditions = (document.get("status") or {}).get("conditions") or ()
         now = tuple((c.get("type"), c.get("status"), c.get("reason"), c.get("message")) for c in conditions)
         with self._lock:
-            if self._seen.get(name) == now:
+            if self._last_conditions.get(name) == now:
                 return
-            self._seen[name] = now
+            self._last_conditions[name] = now
         at = time.strftime("%H:%M:%S", time.gmtime())
         lines = "".join(f"  {' '.join(str(part) for part in one if part)}\n" for one in now) or "  no conditions\n"
         self._write(
@@ -74,14 +74,14 @@ class EvidenceCollector:
         )
 
     def watch(self, stop: threading.Event) -> None:
-        """Glimpse every InferenceService of the session until ``stop`` is set."""
+        """Record the conditions of every InferenceService of the session until ``stop`` is set."""
         while not stop.wait(limits.WATCH):
             with contextlib.suppress(PlatformError):
                 for document in self._reader.objects(self._stored[0], namespace=self._namespaces.serving):
-                    self.glimpse(document)
+                    self.record_conditions(document)
 
     def collect(self, *, name: str = "") -> None:
-        """Events, stored objects and logs of the session's namespaces as they are now; of one service only when ``name`` is given."""
+        """Collect events, stored objects and logs of the session's namespaces now; with ``name``, objects and logs of one service only."""
         for namespace in dict.fromkeys((self._namespaces.serving, self._namespaces.pipelines)):
             with contextlib.suppress(PlatformError):
                 events = sorted(self._reader.objects("events", namespace=namespace), key=_when)
@@ -94,20 +94,20 @@ class EvidenceCollector:
             list(pool.map(self._log, _containers(pods)))
 
     def documents(self, everything: bool = False) -> Mapping[str, Path]:
-        """What was kept so far, by the names that the report gives it."""
+        """File name in the report → file, for the evidence so far."""
         with self._lock:
             return {f"cluster/{name}": path for name, path in sorted(self._files.items())}
 
     def _objects(self, kind: str, name: str) -> list[dict[str, Any]]:
-        found = []
+        documents = []
         for namespace in dict.fromkeys((self._namespaces.serving, self._namespaces.pipelines)):
             with contextlib.suppress(PlatformError):
-                found += [
+                documents += [
                     document
                     for document in self._reader.objects(kind, namespace=namespace)
-                    if _ours(document, self._namespaces) and (not name or _belongs(document, name))
+                    if _of_session(document, self._namespaces) and (not name or _of_service(document, name))
                 ]
-        return found
+        return documents
 
     def _log(self, container: tuple[str, str, str]) -> None:
         namespace, pod, name = container
@@ -128,7 +128,7 @@ class EvidenceCollector:
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """A manifest as YAML, without managed fields and without the values of credentials."""
+    """A manifest as YAML, without managed fields, and with redacted credentials."""
     return str(yaml.safe_dump(_without_secrets(document), sort_keys=False, allow_unicode=True, width=140))
 
 
@@ -148,14 +148,14 @@ def _without_secrets(value: Any) -> Any:
     return value
 
 
-def _ours(document: Mapping[str, Any], namespaces: Namespaces) -> bool:
-    """Whether it is of this session; in namespaces that others use too, only what bears the label is."""
+def _of_session(document: Mapping[str, Any], namespaces: Namespaces) -> bool:
+    """Whether the object belongs to this session: it is in the session's own namespaces, or has the session's label."""
     metadata = document["metadata"]
     labels = metadata.get("labels") or {}
     return metadata.get("namespace", "").endswith(namespaces.id) or labels.items() >= namespaces.label.items()
 
 
-def _belongs(document: Mapping[str, Any], name: str) -> bool:
+def _of_service(document: Mapping[str, Any], name: str) -> bool:
     metadata = document["metadata"]
     return name in (metadata["name"], (metadata.get("labels") or {}).get("serving.kserve.io/inferenceservice"))
 
@@ -172,7 +172,7 @@ def _when(event: Mapping[str, Any]) -> str:
 
 
 def _event(event: Mapping[str, Any]) -> str:
-    about = event.get("involvedObject") or {}
-    head = f"{_when(event)} {event.get('type')} {about.get('kind')}/{about.get('name')}"
+    involved = event.get("involvedObject") or {}
+    head = f"{_when(event)} {event.get('type')} {involved.get('kind')}/{involved.get('name')}"
     times = f" (×{event['count']})" if (event.get("count") or 1) > 1 else ""
     return f"{head} {event.get('reason')}: {event.get('message')}{times}"

@@ -21,7 +21,7 @@ from trivet.host.signals import uninterruptible
 from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject, Verb
 from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster import limits
-from trivet.targets.cluster.lease import held
+from trivet.targets.cluster.lease import hold_lease
 from trivet.targets.cluster.namespaces import Namespaces
 from trivet.toolkit.merge_patch import holds, reverse
 
@@ -73,7 +73,7 @@ class ClusterFaults:
     def lease(self, wait: float = 0.0) -> AbstractContextManager[None]:
         """Hold the cluster's lease for scenarios during the block. Raises UsageError when another run holds it after ``wait`` s."""
         where = self.namespaces.get(PLATFORM, self.namespaces[SERVING])
-        return held(
+        return hold_lease(
             self._kubectl,
             self._run,
             namespace=where,

@@ -1,4 +1,4 @@
-"""What a cluster can do, found out by trying it or by asking what it says of itself; each with how that was seen."""
+"""Detects the features of a cluster by experiment or from its API, each with the observation that shows it."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ PORT = 8099
 _LISTEN = "import http.server; http.server.ThreadingHTTPServer(('', {port}), http.server.BaseHTTPRequestHandler).serve_forever()"
 
 
-def of_components(kubectl: Kubectl, prometheus: str) -> dict[str, str]:
-    """The features that follow from what is installed and how it is set up."""
-    found: dict[str, str] = {}
+def installed_features(kubectl: Kubectl, prometheus: str) -> dict[str, str]:
+    """The features that follow from the installed components and their configuration."""
+    features: dict[str, str] = {}
     if has_knative(kubectl):
-        found[feature.KNATIVE] = "the API serves services.serving.knative.dev"
-        found[feature.CANARY_TRAFFIC] = "KServe runs in Knative mode there, where the ingress splits by percent"
+        features[feature.KNATIVE] = "the API server serves services.serving.knative.dev"
+        features[feature.CANARY_TRAFFIC] = (
+            "KServe uses its Knative mode, in which the ingress splits traffic by percent"
+        )
         settings = _data(kubectl, "config-autoscaler")
         if settings is not None and settings.get("enable-scale-to-zero", "true").lower() == "true":
-            found[feature.SCALE_TO_ZERO] = "Knative's config-autoscaler does not switch scaling to zero off"
+            features[feature.SCALE_TO_ZERO] = "Knative's config-autoscaler does not disable scale-to-zero"
         hpa = _object(kubectl, "deployment", "autoscaler-hpa")
         if hpa and (hpa.get("status") or {}).get("availableReplicas"):
-            found[feature.CPU_AUTOSCALING] = "Deployment knative-serving/autoscaler-hpa has an available replica"
+            features[feature.CPU_AUTOSCALING] = "Deployment knative-serving/autoscaler-hpa has an available replica"
     if prometheus and Prometheus(prometheus).ready():
-        found[feature.PROMETHEUS] = f"{prometheus}/-/ready answered 200"
-    return found
+        features[feature.PROMETHEUS] = f"{prometheus}/-/ready returned 200"
+    return features
 
 
 def has_knative(kubectl: Kubectl) -> bool:
-    """Whether the API server serves Knative's services; any account may ask that."""
+    """Whether the API server serves Knative Services; every account can read this."""
     try:
         listed = json.loads(kubectl.raw("/apis/serving.knative.dev/v1"))
     except (PlatformError, ValueError):
@@ -49,10 +51,11 @@ def has_knative(kubectl: Kubectl) -> bool:
     return any(resource.get("name") == "services" for resource in listed.get("resources", ()))
 
 
-def network_policy(kubectl: Kubectl, namespaces: Namespaces, source: JobPod, listener: JobPod) -> str:
-    """How it was seen that NetworkPolicies are enforced; empty when a denied connection came about all the same.
+def enforced_network_policy(kubectl: Kubectl, namespaces: Namespaces, source: JobPod, listener: JobPod) -> str:
+    """The observation that NetworkPolicies are enforced; empty when a denied connection was open.
 
-    ``listener`` listens, ``source`` connects: open, then closed once a policy allows nothing in, then open again without it.
+    ``source`` connects to ``listener``: the connection must be open, then blocked by a policy without ingress rules, then open again
+    without the policy. Raises PlatformError when the connection is not open without the policy.
     """
     pod = kubectl.get("pod", listener.name, namespace=listener.namespace)
     address = str(((pod or {}).get("status") or {}).get("podIP") or "")
@@ -63,8 +66,8 @@ def network_policy(kubectl: Kubectl, namespaces: Namespaces, source: JobPod, lis
         interactive=False,
     )
     kubectl.run(*listening)
-    if (how := _observed(source, address, is_open=True)) is not Connection.OPEN:
-        raise PlatformError(f"the probe did not even connect without a policy: {how}")
+    if (state := _observed(source, address, is_open=True)) is not Connection.OPEN:
+        raise PlatformError(f"the connection of the NetworkPolicy probe is {state} before the policy is applied")
     policy: dict[str, Any] = {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -82,38 +85,38 @@ def network_policy(kubectl: Kubectl, namespaces: Namespaces, source: JobPod, lis
     began = time.monotonic()
     kubectl.apply(policy)
     try:
-        how = _observed(source, address, is_open=False)
+        state = _observed(source, address, is_open=False)
         seconds = time.monotonic() - began
     finally:
         kubectl.delete("networkpolicy", policy["metadata"]["name"], namespace=listener.namespace)
-    if how is Connection.OPEN:
+    if state is Connection.OPEN:
         return ""
-    if (again := _observed(source, address, is_open=True)) is not Connection.OPEN:
-        raise PlatformError(f"the probe stayed closed after the policy was gone: {again}")
-    return f"a connection between two pods was {how} {seconds:.1f} s after a policy that allows none, and open before and after"
+    if (after := _observed(source, address, is_open=True)) is not Connection.OPEN:
+        raise PlatformError(f"the connection of the NetworkPolicy probe is {after} after the policy was deleted")
+    return f"a connection between two pods was {state} {seconds:.1f} s after a policy that denies it, and open before and after"
 
 
 def probe_from(pod: JobPod, host: str, port: int) -> Connection:
-    """What becomes of a TCP connection from one of the session's pods."""
+    """The state of a TCP connection from one of the session's pods."""
     return read_probe(pod.run(*probe_command(host, port, timeout=2.0)).decode())
 
 
 def _observed(source: JobPod, address: str, *, is_open: bool) -> Connection:
-    """The connection once it is open, or closed, as asked for; as it still is when POLICY seconds are over."""
+    """The state of the connection: as soon as it is open (``is_open``) or not, or the last one after POLICY seconds."""
     return last_answer(
         lambda: probe_from(source, address, PORT),
-        until=lambda seen: (seen is Connection.OPEN) is is_open,
+        until=lambda state: (state is Connection.OPEN) is is_open,
         timeout=limits.POLICY,
     )
 
 
 def _data(kubectl: Kubectl, name: str) -> Mapping[str, str] | None:
-    found = _object(kubectl, "configmap", name)
-    return None if found is None else (found.get("data") or {})
+    config_map = _object(kubectl, "configmap", name)
+    return None if config_map is None else (config_map.get("data") or {})
 
 
 def _object(kubectl: Kubectl, kind: str, name: str) -> dict[str, Any] | None:
-    """An object of Knative's own; None also when this account may not see it."""
+    """An object in Knative's namespace; None when it does not exist or the account cannot read it."""
     try:
         return kubectl.get(kind, name, namespace=KNATIVE_NAMESPACE)
     except PlatformError:

@@ -1,4 +1,4 @@
-"""One lease per cluster, as a Kubernetes Lease: two runs that disturb a platform at the same time would each see the other's faults."""
+"""The lease for scenarios, a Kubernetes Lease with one holder per cluster: concurrent runs would observe each other's faults."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from trivet.targets.cluster.namespaces import RUN_LABEL
 
 NAME = "trivet-scenarios"
 DURATION = 60
-"""Seconds after which a lease that its holder no longer renews may be taken: the holder was killed."""
-RENEWED = 15.0
+"""Seconds after which a lease that is not renewed can be acquired by another run: its holder was killed."""
+RENEW_INTERVAL = 15.0
 POLL = 2.0
 
 
 @contextmanager
 @uninterruptible
-def held(
+def hold_lease(
     kubectl: Kubectl, run: Run, *, namespace: str, holder: str, wait: float = 0.0, gone_with: Path | None = None
 ) -> Iterator[None]:
-    """Hold the lease during the block, renewing it. Raises UsageError when another run holds it for longer than ``wait`` seconds.
+    """Hold the lease during the block, and renew it. Raises UsageError when another run still holds it after ``wait`` seconds.
 
-    An interrupt at any moment gives it back, at the latest by who cleans up after the run. ``gone_with``: see ``Run.add_cleanup``.
+    The lease is released after an interrupt at any moment, at the latest by the clean-up of the run. ``gone_with``: see
+    ``Run.add_cleanup``.
     """
     number = run.add_cleanup(
         f"the lease {NAME} in {namespace}",
@@ -39,16 +40,16 @@ def held(
         required=True,
         gone_with=gone_with,
     )
-    ended = threading.Event()
+    released = threading.Event()
     renewing = threading.Thread(
-        target=_renew, args=(kubectl, namespace, ended), name="trivet-scenario-lease", daemon=True
+        target=_renew, args=(kubectl, namespace, released), name="trivet-scenario-lease", daemon=True
     )
     try:
         _wait(kubectl, namespace, holder, wait)
         renewing.start()
         yield
     finally:
-        ended.set()
+        released.set()
         if renewing.is_alive():
             renewing.join()
         kubectl.run("delete", "lease", "-n", namespace, "-l", f"{RUN_LABEL}={holder}", "--ignore-not-found")
@@ -60,7 +61,7 @@ def _wait(kubectl: Kubectl, namespace: str, holder: str, wait: float) -> None:
     deadline = time.monotonic() + wait
     while True:
         try:
-            return _take(kubectl, namespace, holder)
+            return _acquire(kubectl, namespace, holder)
         except UsageError:
             if time.monotonic() > deadline:
                 raise
@@ -68,43 +69,43 @@ def _wait(kubectl: Kubectl, namespace: str, holder: str, wait: float) -> None:
 
 
 @uninterruptible
-def _take(kubectl: Kubectl, namespace: str, holder: str) -> None:
-    wanted = _lease(namespace, holder)
-    present: Mapping[str, Any] | None = None
-    # The one that exists may be given back before it is read.
-    while present is None:
+def _acquire(kubectl: Kubectl, namespace: str, holder: str) -> None:
+    lease = _lease(namespace, holder)
+    current: Mapping[str, Any] | None = None
+    # An existing lease may be released before it is read.
+    while current is None:
         try:
-            kubectl.run("create", "-f", "-", stdin=json.dumps(wanted))
+            kubectl.run("create", "-f", "-", stdin=json.dumps(lease))
             return
         except KubectlError as error:
             if error.reason != "AlreadyExists":
                 raise
-        present = kubectl.get("lease", NAME, namespace=namespace)
-    if not expired(present, datetime.now(UTC)):
-        theirs = (present.get("spec") or {}).get("holderIdentity")
+        current = kubectl.get("lease", NAME, namespace=namespace)
+    if not expired(current, datetime.now(UTC)):
+        other = (current.get("spec") or {}).get("holderIdentity")
         raise UsageError(
-            f"another run of trivet disturbs this cluster: {theirs or 'its name is not known'} holds the lease {namespace}/{NAME}",
-            remedy=f"wait until it has ended; a killed run's lease is free after {DURATION} s, or at once by trivet doctor --clean",
+            f"another run of trivet plays scenarios on this cluster: {other or 'an unknown holder'} holds the lease {namespace}/{NAME}",
+            remedy=f"wait until it has ended; the lease of a killed run expires after {DURATION} s; trivet doctor --clean deletes it",
         )
-    # With the version that was read: of two who find it expired, one is refused.
-    version = present["metadata"]["resourceVersion"]
+    # With the resourceVersion that was read, only one of two runs that find the lease expired can replace it.
+    version = current["metadata"]["resourceVersion"]
     kubectl.run(
         "replace",
         "-f",
         "-",
-        stdin=json.dumps({**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}),
+        stdin=json.dumps({**lease, "metadata": {**lease["metadata"], "resourceVersion": version}}),
     )
 
 
-def _renew(kubectl: Kubectl, namespace: str, ended: threading.Event) -> None:
-    while not ended.wait(RENEWED):
+def _renew(kubectl: Kubectl, namespace: str, released: threading.Event) -> None:
+    while not released.wait(RENEW_INTERVAL):
         with suppress(PlatformError):
             renewed = json.dumps({"spec": {"renewTime": _time(datetime.now(UTC))}})
             kubectl.run("patch", "lease", NAME, "-n", namespace, "--type=merge", "-p", renewed)
 
 
 def expired(lease: Mapping[str, Any], now: datetime) -> bool:
-    """Whether nobody holds it any more: not renewed for as long as it lasts. One without a time was never held."""
+    """Whether the lease has expired: it was not renewed for its duration, or has no time of renewal."""
     spec = lease.get("spec") or {}
     if not spec.get("renewTime"):
         return True
@@ -122,6 +123,6 @@ def _lease(namespace: str, holder: str) -> dict[str, Any]:
     }
 
 
-def _time(moment: datetime) -> str:
-    """As Kubernetes' MicroTime."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _time(time: datetime) -> str:
+    """A time as Kubernetes' MicroTime."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,8 +1,8 @@
-"""The two namespaces of one session, and the promise that nothing of the session outlives it.
+"""The two namespaces of one session, and the deletion of everything that the session creates in them.
 
-On a cluster of trivet's own they are made for the session and vanish with it. On the user's they exist already: there the session marks
-what it makes with its label, and removes what bears that label and nothing else. Either way the removing commands are in the run's journal
-before anything is made.
+On a cluster of trivet's own, the session creates its namespaces and deletes them at its end. On a user's cluster they exist already; the
+session labels every object that it creates, and deletes only objects with its label. In both cases the commands for the deletion are in
+the run's journal before the first object is created.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ ROLE_LABEL = "trivet.dev/role"
 PIPELINES, SERVING = "pipelines", "serving"
 SECRET = "trivet-store"
 
-SWEPT = "inferenceservices.serving.kserve.io,pods,networkpolicies.networking.k8s.io"
-"""The kinds that a session makes in namespaces that are not its own, all of them marked with its label."""
+LABELLED_KINDS = "inferenceservices.serving.kserve.io,pods,networkpolicies.networking.k8s.io"
+"""The kinds of objects that a session creates in a user's namespaces, all with its label."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Namespaces:
-    """The namespaces of the session ``id``: where pipelines run, and where services live."""
+    """The namespaces of the session ``id``: ``pipelines`` for pipelines and training, ``serving`` for InferenceServices."""
 
     id: str
     pipelines: str
@@ -36,40 +36,41 @@ class Namespaces:
 
     @property
     def label(self) -> dict[str, str]:
-        """What everything of the session bears."""
+        """The label of every object of the session."""
         return {RUN_LABEL: self.id}
 
     @property
     def selector(self) -> str:
-        """The same for kubectl."""
+        """The label as a selector for kubectl."""
         return f"{RUN_LABEL}={self.id}"
 
-    def known(self, namespace: str) -> str:
-        """``namespace``, the serving namespace when empty. Raises UsageError for one that is not the session's."""
+    def own_namespace(self, namespace: str) -> str:
+        """``namespace``; the serving namespace when it is empty. Raises UsageError for a namespace that is not the session's."""
         if namespace in ("", self.serving):
             return self.serving
         if namespace == self.pipelines:
             return namespace
         raise UsageError(
-            f"namespace {namespace!r} is not this session's, and nothing is changed there",
+            f"cannot change objects in namespace {namespace!r}: it is not a namespace of this session",
             remedy=f"use {self.serving} or {self.pipelines}",
         )
 
-    def marked(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """``document`` with the session's label, in one of its namespaces."""
+    def labelled(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """``document`` with the session's label, and with one of its namespaces. Raises UsageError for another namespace."""
         metadata = dict(document.get("metadata") or {})
-        metadata["namespace"] = self.known(str(metadata.get("namespace") or ""))
+        metadata["namespace"] = self.own_namespace(str(metadata.get("namespace") or ""))
         metadata["labels"] = {**(metadata.get("labels") or {}), **self.label}
         return {**document, "metadata": metadata}
 
 
 def make_namespaces(access: ClusterAccess, run: Run) -> Namespaces:
-    """The session's namespaces, journalled and then made; with the store's credentials where the access has them."""
+    """The session's namespaces, first recorded in the journal, then created; with the store's credentials when ``access`` has them."""
     identifier = uuid4().hex[:8]
     if not access.owned:
         namespaces = Namespaces(id=identifier, pipelines=access.pipeline_namespace, serving=access.serving_namespace)
         for namespace in dict.fromkeys((namespaces.pipelines, namespaces.serving)):
-            run.add_cleanup(f"objects of trivet in namespace {namespace}", _sweep(access, namespaces, namespace))
+            command = access.kubectl.argv(*_delete_arguments(namespaces, namespace))
+            run.add_cleanup(f"objects of trivet in namespace {namespace}", command)
         return namespaces
     namespaces = Namespaces(
         id=identifier, pipelines=f"trivet-pipelines-{identifier}", serving=f"trivet-serving-{identifier}"
@@ -85,7 +86,7 @@ def make_namespaces(access: ClusterAccess, run: Run) -> Namespaces:
         "apiVersion": "v1",
         "kind": "ServiceAccount",
         "metadata": {"name": "default", "namespace": namespaces.serving},
-        # The core library's services name no account: KServe takes the store's credentials from the default one.
+        # InferenceServices of the core library have no serviceAccountName, so KServe uses the credentials of the default account.
         "secrets": [{"name": SECRET}],
     }
     access.kubectl.apply(
@@ -97,24 +98,24 @@ def make_namespaces(access: ClusterAccess, run: Run) -> Namespaces:
 
 
 def remove_namespaces(access: ClusterAccess, namespaces: Namespaces) -> str:
-    """Remove what the session made. Returns why not, or an empty string: what is left then is in the journal."""
-    kubectl, trouble = access.kubectl, []
+    """Delete everything that the session created. Returns the errors, or an empty string; the journal has what remains."""
+    kubectl, errors = access.kubectl, []
     if access.owned:
         commands: Sequence[Sequence[str]] = [("delete", "namespace", "-l", namespaces.selector, "--wait=false")]
     else:
         both = dict.fromkeys((namespaces.pipelines, namespaces.serving))
-        commands = [_sweep(access, namespaces, namespace, bare=True) for namespace in both]
+        commands = [_delete_arguments(namespaces, namespace) for namespace in both]
     for command in commands:
         try:
             kubectl.run(*command, seconds=limits.DELETED)
         except PlatformError as error:
-            trouble.append(error.message)
-    return "; ".join(trouble)
+            errors.append(error.message)
+    return "; ".join(errors)
 
 
-def _sweep(access: ClusterAccess, namespaces: Namespaces, namespace: str, *, bare: bool = False) -> list[str]:
-    command = ["delete", SWEPT, "-n", namespace, "-l", namespaces.selector, "--ignore-not-found", "--wait=false"]
-    return command if bare else access.kubectl.argv(*command)
+def _delete_arguments(namespaces: Namespaces, namespace: str) -> list[str]:
+    selection = ["-n", namespace, "-l", namespaces.selector]
+    return ["delete", LABELLED_KINDS, *selection, "--ignore-not-found", "--wait=false"]
 
 
 def _namespace(name: str, role: str, namespaces: Namespaces) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _namespace(name: str, role: str, namespaces: Namespaces) -> dict[str, Any]:
 
 
 def _secret(access: ClusterAccess, namespaces: Namespaces, namespace: str) -> dict[str, Any]:
-    """The store's credentials as KServe reads them (kserve 0.14.1 and 0.20.0 pkg/credentials/s3/s3_secret.go)."""
+    """A Secret with the store's credentials, as KServe reads it (kserve 0.14.1 and 0.20.0 pkg/credentials/s3/s3_secret.go)."""
     store = access.store
     annotations = {"serving.kserve.io/s3-region": store.region}
     if store.endpoint:

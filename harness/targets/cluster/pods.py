@@ -1,4 +1,4 @@
-"""The session's own pods, one per role: idle containers in which jobs are started by ``kubectl exec`` and spoken to over its streams."""
+"""The session's pods, one per role: idle containers in which ``kubectl exec`` starts jobs; its streams carry the jobs' requests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from trivet.integration import is_ready
 from trivet.targets.cluster import limits
 
 HOME = "/trivet"
-"""An empty volume of each pod; staged code and data lie here."""
+"""The mount path of an empty volume in each pod, for staged code and data."""
 CODE = f"{HOME}/python"
 CONTAINER = "job"
 
 _EXTRACT = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall(sys.argv[1])"
 _PATHS = ("directory", "model_uri")
-"""Arguments of jobs that may name a directory of this machine."""
+"""Arguments of jobs that may be a directory of this machine."""
 
 _numbers = count(1)
 
@@ -39,7 +39,7 @@ def pod_document(
     secret: str,
     pull_policy: str,
 ) -> dict[str, Any]:
-    """A pod that does nothing until something is started in it. ``secret`` becomes environment variables; none when empty."""
+    """The manifest of an idle pod. The keys of the Secret ``secret`` become environment variables; empty for none."""
     own = {"HOME": HOME, "USER": "trivet", "PYTHONPATH": CODE, "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "true"}
     container = {
         "name": CONTAINER,
@@ -75,7 +75,7 @@ def pod_document(
 
 
 class JobPod:
-    """One such pod, running."""
+    """A running job pod."""
 
     def __init__(self, kubectl: Kubectl, name: str, namespace: str) -> None:
         self.kubectl = kubectl
@@ -83,7 +83,7 @@ class JobPod:
         self.namespace = namespace
 
     def wait(self, stop: Event) -> None:
-        """Return once its container runs. Raises PlatformError with the pod's state and events when it does not in time."""
+        """Wait until the pod is Ready. Raises PlatformError with the pod's state and events at a timeout, or when ``stop`` is set."""
 
         def look() -> bool | None:
             return is_ready(self.kubectl.get("pod", self.name, namespace=self.namespace) or {}) or None
@@ -97,22 +97,22 @@ class JobPod:
         )
 
     def run(self, *command: str, stdin: bytes | None = None, seconds: float = limits.STAGE) -> bytes:
-        """Standard output of a command in the pod. Raises KubectlError when it fails."""
+        """Standard output of a command in the pod. Raises KubectlError when the command fails."""
         return self.kubectl.exec(self.name, command, namespace=self.namespace, stdin=stdin, seconds=seconds)
 
     def put(self, entries: Iterable[tuple[Path, str]], directory: str = HOME) -> None:
-        """Copy files and directories of this machine to their names below ``directory`` in the pod."""
+        """Copy files and directories of this machine to paths below ``directory`` in the pod. ``entries`` are (source, path) pairs."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w", dereference=True) as tar:
             for path, name in entries:
                 tar.add(path, arcname=name, filter=_anonymous)
         self.run("python", "-c", _EXTRACT, directory, stdin=buffer.getvalue())
 
-    def given(self, path: Path) -> str:
-        """A file or directory of this machine, copied to a fresh place in the pod; its path there."""
-        place = f"given/{next(_numbers):04d}/{path.name}"
-        self.put([(path, place)])
-        return f"{HOME}/{place}"
+    def upload(self, path: Path) -> str:
+        """Copy a file or directory of this machine to a new path in the pod; returns that path."""
+        target = f"uploads/{next(_numbers):04d}/{path.name}"
+        self.put([(path, target)])
+        return f"{HOME}/{target}"
 
     def command(self, job: str) -> list[str]:
         """The command line on this machine that starts a job in the pod."""
@@ -121,29 +121,29 @@ class JobPod:
 
 
 class PodWorker(Worker):
-    """A job in a pod. Directories of this machine among its arguments are copied there first."""
+    """A job in a pod. Directories of this machine in its arguments are copied to the pod first."""
 
     def __init__(self, processes: Processes, name: str, pod: JobPod, job: str) -> None:
         self._pod = pod
         super().__init__(processes, name, pod.command(job), environment=streaming_environment())
 
     def call(self, operation: str, **arguments: Any) -> Any:
-        """As a worker's call."""
-        return super().call(operation, **{key: self._inside(key, value) for key, value in arguments.items()})
+        """:meth:`Worker.call`."""
+        return super().call(operation, **{key: self._uploaded(key, value) for key, value in arguments.items()})
 
-    def _inside(self, key: str, value: Any) -> Any:
+    def _uploaded(self, key: str, value: Any) -> Any:
         if key in _PATHS and isinstance(value, str) and value.startswith("/") and Path(value).is_dir():
-            return self._pod.given(Path(value))
+            return self._pod.upload(Path(value))
         return value
 
 
 def streaming_environment() -> dict[str, str]:
-    """What a long-running kubectl needs of the user's environment, which processes of a run are otherwise cleared of."""
+    """The variables of the user's environment that a long-running kubectl needs; other variables are not passed to a run's processes."""
     return {name: os.environ[name] for name in ("NO_PROXY", "no_proxy") if name in os.environ}
 
 
 def pod_state(kubectl: Kubectl, name: str, namespace: str) -> str:
-    """Phase, containers and events of a pod, a line each, for messages."""
+    """Phase, containers and recent events of a pod, one line each, for messages."""
     pod = kubectl.get("pod", name, namespace=namespace)
     if pod is None:
         return f"there is no pod {name}"
@@ -152,16 +152,16 @@ def pod_state(kubectl: Kubectl, name: str, namespace: str) -> str:
     for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         lines.append(f"container {one['name']}: {container_state(one)}, {one.get('restartCount', 0)} restarts")
     events = kubectl.objects("events", namespace=namespace)
-    about = [event for event in events if (event.get("involvedObject") or {}).get("name") == name]
-    lines += [f"{event.get('reason')}: {event.get('message')}" for event in about[-5:]]
+    of_pod = [event for event in events if (event.get("involvedObject") or {}).get("name") == name]
+    lines += [f"{event.get('reason')}: {event.get('message')}" for event in of_pod[-5:]]
     return "\n".join(lines)
 
 
 def container_state(status: Mapping[str, Any]) -> str:
-    """The state of a container in a few words."""
+    """The state of a container in a few words, such as ``waiting ImagePullBackOff``."""
     for kind, detail in (status.get("state") or {}).items():
-        said: Sequence[str] = [str(detail[key]) for key in ("reason", "exitCode", "message") if key in detail]
-        return " ".join((kind, *said))
+        details: Sequence[str] = [str(detail[key]) for key in ("reason", "exitCode", "message") if key in detail]
+        return " ".join((kind, *details))
     return "unknown"
 
 

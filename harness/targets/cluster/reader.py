@@ -1,7 +1,6 @@
-"""Reading objects and logs over one lasting connection to the API server: what is looked at every second must not start a kubectl
-each time.
+"""Reads objects and logs over a persistent connection to the API server, so that polling does not start a kubectl process each time.
 
-Kinds are found by the API's own discovery and may be named as kubectl takes them. Nothing is written here.
+Kinds are resolved by API discovery and can be named as in kubectl. Writes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from trivet.targets.cluster.proxy import ApiProxy
 
 
 class ApiError(PlatformError):
-    """The API server answered with an error; ``status`` is HTTP's, 0 when it did not answer at all."""
+    """The API server returned an error; ``status`` is the HTTP status, 0 when there was no response."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -29,7 +28,7 @@ class ApiError(PlatformError):
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One kind of objects: where the API serves it, and by which names it is called."""
+    """One kind of objects: its path in the API, and the names for it (kind, plural, singular, short names; with and without group)."""
 
     base: str
     plural: str
@@ -39,16 +38,16 @@ class Resource:
 
 
 class ApiReader:
-    """Reads through ``proxy``; discovery is asked once, for the first kind that is named."""
+    """Reads through ``proxy``. The API is discovered at the first use, and again for an unknown kind."""
 
     def __init__(self, proxy: ApiProxy) -> None:
         self._proxy = proxy
         self._lock = threading.Lock()
-        self._known: list[Resource] = []
-        self._own = threading.local()
+        self._resources: list[Resource] = []
+        self._thread = threading.local()
 
     def get(self, kind: str, name: str, *, namespace: str) -> dict[str, Any] | None:
-        """One object, or None when it is not there."""
+        """One object, or None when it does not exist."""
         try:
             return self._json(f"{self._path(self._resource(kind), namespace)}/{quote(name)}")
         except ApiError as error:
@@ -57,67 +56,67 @@ class ApiReader:
             raise
 
     def objects(self, kind: str, *, namespace: str, selector: str = "") -> list[dict[str, Any]]:
-        """The objects of one kind in a namespace, each with its kind and version."""
+        """The objects of one kind in a namespace, each with ``apiVersion`` and ``kind``."""
         resource = self._resource(kind)
-        found = self._json(self._path(resource, namespace), **({"labelSelector": selector} if selector else {}))
-        own = {"apiVersion": found["apiVersion"], "kind": resource.kind}
-        return [{**own, **item} for item in found["items"]]
+        listed = self._json(self._path(resource, namespace), **({"labelSelector": selector} if selector else {}))
+        types = {"apiVersion": listed["apiVersion"], "kind": resource.kind}
+        return [{**types, **item} for item in listed["items"]]
 
     def log(self, pod: str, *, namespace: str, container: str, previous: bool = False, tail: int = -1) -> str:
-        """A container's log; empty when there is none (yet)."""
+        """A container's log; empty when the API server has none, for example because the container has not started."""
         parameters = {"container": container, "previous": str(previous).lower()}
         if tail >= 0:
             parameters["tailLines"] = str(tail)
         try:
-            return self._ask(f"/api/v1/namespaces/{namespace}/pods/{quote(pod)}/log", parameters).text
+            return self._get(f"/api/v1/namespaces/{namespace}/pods/{quote(pod)}/log", parameters).text
         except ApiError:
             return ""
 
     def _path(self, resource: Resource, namespace: str) -> str:
-        where = f"/namespaces/{namespace}" if resource.namespaced else ""
-        return f"{resource.base}{where}/{resource.plural}"
+        scope = f"/namespaces/{namespace}" if resource.namespaced else ""
+        return f"{resource.base}{scope}/{resource.plural}"
 
     def _resource(self, kind: str) -> Resource:
-        wanted = kind.lower()
+        name = kind.lower()
         with self._lock:
-            if not self._known:
-                self._known = list(self._discover())
-            for resource in self._known:
-                if wanted in resource.names:
+            if not self._resources:
+                self._resources = list(self._discover())
+            for resource in self._resources:
+                if name in resource.names:
                     return resource
-            # It may have been installed since.
-            self._known = list(self._discover())
-            for resource in self._known:
-                if wanted in resource.names:
+            # Its CRD may have been installed since the discovery.
+            self._resources = list(self._discover())
+            for resource in self._resources:
+                if name in resource.names:
                     return resource
-        raise ApiError(f"the API server serves nothing called {kind!r}", 404)
+        raise ApiError(f"the API server has no kind {kind!r}", 404)
 
     def _discover(self) -> Iterator[Resource]:
-        """Core kinds first, so that a bare name means the same as for kubectl."""
+        """All kinds, core kinds first, so that a name without a group has the same meaning as in kubectl."""
         yield from _resources("/api/v1", "", self._json("/api/v1"))
         for group in self._json("/apis")["groups"]:
             version = group["preferredVersion"]["groupVersion"]
             try:
                 listed = self._json(f"/apis/{version}")
             except ApiError:
-                continue  # an aggregated API whose server is away takes no other kind with it
+                continue  # the server of an aggregated API may be unavailable
             yield from _resources(f"/apis/{version}", group["name"], listed)
 
     def _json(self, path: str, **parameters: str) -> dict[str, Any]:
-        return dict(self._ask(path, parameters).json())
+        return dict(self._get(path, parameters).json())
 
-    def _ask(self, path: str, parameters: Mapping[str, str]) -> requests.Response:
-        session = getattr(self._own, "session", None)
+    def _get(self, path: str, parameters: Mapping[str, str]) -> requests.Response:
+        session = getattr(self._thread, "session", None)
         if session is None:
-            session = self._own.session = requests.Session()
+            session = self._thread.session = requests.Session()
             session.trust_env = False
         try:
-            answer = session.get(f"{self._proxy.url}{path}", params=dict(parameters), timeout=limits.PROXY)
+            response = session.get(f"{self._proxy.url}{path}", params=dict(parameters), timeout=limits.PROXY)
         except requests.RequestException as error:
-            raise ApiError(f"GET {path}: the API server does not answer: {error}", 0) from error
-        if not answer.ok:
-            raise ApiError(f"GET {path}: HTTP {answer.status_code}: {answer.text[:300]}", answer.status_code)
-        return answer
+            raise ApiError(f"GET {path}: the API server does not respond: {error}", 0) from error
+        if not response.ok:
+            raise ApiError(f"GET {path}: HTTP {response.status_code}: {response.text[:300]}", response.status_code)
+        return response
 
 
 def _resources(base: str, group: str, listed: Mapping[str, Any]) -> Iterator[Resource]:

@@ -1,4 +1,4 @@
-"""InferenceServices on a cluster: applied, waited for, asked through the ingress or the API server, and taken away."""
+"""Deploys InferenceServices, waits until their models are ready, and returns serving clients for them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONTAINER = "kserve-container"
 INITIALIZER = "storage-initializer"
 KNATIVE_MODES = ("Knative", "Serverless")
 STANDARD_MODES = ("Standard", "RawDeployment")
-"""KServe's two ways to deploy, each with its newer name first: from 0.16 on the webhook writes the newer one over the older one."""
+"""KServe's two deployment modes, each with its newer name first; from 0.16 on, the webhook replaces the older name by the newer one."""
 MODE = "serving.kserve.io/deploymentMode"
 
 
@@ -54,7 +54,7 @@ class Services:
         self._logs: dict[str, str] = {}
 
     def serve(self, document: Mapping[str, Any]) -> HttpServing:
-        """Apply an InferenceService; a client for it once its model answers, or once it is plain that it will not."""
+        """Apply an InferenceService, and wait until its model is ready or has failed; returns a client for it."""
         name = str(document["metadata"]["name"])
         self._cluster.apply(document)
         failure = self._wait(name)
@@ -70,7 +70,7 @@ class Services:
 
     @contextlib.contextmanager
     def deploy(self, storage_uri: str) -> Iterator[HttpServing]:
-        """A further service for ``storage_uri``, removed at the end of the block."""
+        """A further InferenceService for the model at ``storage_uri``, deleted at the end of the block."""
         document = self._build("", storage_uri)
         try:
             yield self.serve(document)
@@ -78,26 +78,26 @@ class Services:
             self._cluster.delete("inferenceservice", document["metadata"]["name"])
 
     def address(self, name: str) -> Address:
-        """The base URL of a service, and the headers that lead there. Raises CannotTell when it has no URL (yet)."""
-        found = self._cluster.get("inferenceservice", name)
-        if found is None:
+        """The base URL of an InferenceService, and the headers that route to it. Raises CannotTell when it has no URL yet."""
+        service = self._cluster.get("inferenceservice", name)
+        if service is None:
             raise CannotTell(f"there is no InferenceService {name}")
-        if (found["metadata"].get("annotations") or {}).get(MODE) in STANDARD_MODES:
+        if (service["metadata"].get("annotations") or {}).get(MODE) in STANDARD_MODES:
             return Address(url=self._proxy.service(self._cluster.namespace, f"{name}-predictor", 80), headers={})
-        url = str((found.get("status") or {}).get("url") or "")
+        url = str((service.get("status") or {}).get("url") or "")
         if not url:
-            raise CannotTell(f"InferenceService {name} has no URL: {describe_conditions(found)}")
+            raise CannotTell(f"InferenceService {name} has no URL: {describe_conditions(service)}")
         return Address(
             url=self._access.ingress.rstrip("/"), headers={"Host": url.partition("://")[2].partition("/")[0]}
         )
 
     def infer_address(self, name: str) -> Address:
-        """As ``address``, for the model's ``infer``."""
+        """The address of the model's ``infer``; as :meth:`address`."""
         base = self.address(name)
         return Address(url=f"{base.url}/v2/models/{name}/infer", headers=base.headers)
 
     def log(self, name: str) -> str:
-        """The runtime's log: of every pod of the service, what its container said before a restart first; the last that was seen."""
+        """The runtime's logs of all pods of the service, with the log before a restart first; the last known log when there is no pod."""
         texts = []
         for pod in service_pods(self._cluster, name):
             for previous in (True, False):
@@ -107,67 +107,71 @@ class Services:
         return self._logs.get(name, "")
 
     def _wait(self, name: str) -> str:
-        """Why the service does not get ready; empty once its model answers ready by the way that clients take."""
+        """Why the service is not ready; empty once its model is ready through the ingress."""
         deadline = time.monotonic() + limits.READY
         while True:
             with contextlib.suppress(PlatformError):
-                found = self._cluster.get("inferenceservice", name) or {}
-                if found:
-                    self._evidence.glimpse(found)
-                if is_ready(found):
-                    return self._routed(name)
-                if failure := self._stuck(name):
+                service = self._cluster.get("inferenceservice", name) or {}
+                if service:
+                    self._evidence.record_conditions(service)
+                if is_ready(service):
+                    return self._wait_for_route(name)
+                if failure := self._repeated_restarts(name):
                     return failure
             if time.monotonic() > deadline:
-                return self._why(name, found)
+                return self._not_ready_reason(name, service)
             if self._stop.wait(limits.WATCH):
-                raise PlatformError(f"InferenceService {name} was not ready when the session ended")
+                raise PlatformError(f"the session ended while waiting for InferenceService {name} to be Ready")
 
-    def _routed(self, name: str) -> str:
-        """Ready by its status: wait until the model itself says so through the ingress, which may learn of it later."""
+    def _wait_for_route(self, name: str) -> str:
+        """Why the model of a Ready service is not ready through the ingress, which gets the route later; empty once it is."""
 
-        def trouble() -> str:
+        def error_of_probe() -> str:
             try:
                 address = self.address(name)
                 with requests.Session() as session:
                     session.trust_env = False
                     url = f"{address.url}/v2/models/{name}/ready"
-                    answer = session.get(url, headers=dict(address.headers), timeout=10)
+                    response = session.get(url, headers=dict(address.headers), timeout=10)
             except CannotTell as error:
                 return error.message
             except requests.RequestException as error:
                 return str(error)
-            return "" if answer.status_code == 200 else f"HTTP {answer.status_code} {answer.text[:200]}".strip()
+            return "" if response.status_code == 200 else f"HTTP {response.status_code} {response.text[:200]}".strip()
 
-        seen = last_answer(trouble, until=lambda seen: not seen, timeout=limits.ROUTED, poll=0.3, stop=self._stop)
+        error = last_answer(
+            error_of_probe, until=lambda error: not error, timeout=limits.ROUTED, poll=0.3, stop=self._stop
+        )
         return (
-            f"Ready=True, and after {limits.ROUTED:g} s GET /v2/models/{name}/ready still does not answer 200: {seen}"
-            if seen
+            f"Ready=True, but timed out after {limits.ROUTED:g} s waiting for GET /v2/models/{name}/ready to return 200: "
+            f"last seen {error}"
+            if error
             else ""
         )
 
-    def _stuck(self, name: str) -> str:
-        """The cause when a container has restarted too often to come to anything."""
+    def _repeated_restarts(self, name: str) -> str:
+        """The cause when a container has restarted more often than ``limits.RESTARTS`` allows; empty otherwise."""
         for pod in service_pods(self._cluster, name):
             status = pod.get("status") or {}
             for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
                 if one.get("restartCount", 0) >= limits.RESTARTS.get(one["name"], math.inf):
                     text = self.log(name) if one["name"] == CONTAINER else ""
-                    text = text or self._said(pod, one["name"])
+                    text = text or self._container_log(pod, one["name"])
                     return f"{one['name']} restarted {one['restartCount']} times: {first_exception(text) or container_state(one)}"
         return ""
 
-    def _said(self, pod: Mapping[str, Any], container: str) -> str:
+    def _container_log(self, pod: Mapping[str, Any], container: str) -> str:
         name = pod["metadata"]["name"]
         return "".join(self._cluster.log(name, container, previous=previous) for previous in (True, False))
 
-    def _why(self, name: str, found: Mapping[str, Any]) -> str:
+    def _not_ready_reason(self, name: str, service: Mapping[str, Any]) -> str:
+        timed_out = f"timed out after {limits.READY:g} s waiting for InferenceService {name} to be Ready: last seen"
         for pod in service_pods(self._cluster, name):
             status = pod.get("status") or {}
             for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
                 if not one.get("ready") and one["name"] in (INITIALIZER, CONTAINER):
-                    said = first_exception(self._said(pod, one["name"]))
-                    return f"not Ready within {limits.READY:g} s; {one['name']} is {container_state(one)}: {said}"
+                    error = first_exception(self._container_log(pod, one["name"]))
+                    return f"{timed_out} {one['name']} {container_state(one)}" + (f": {error}" if error else "")
             if unscheduled := conditions(pod).get("PodScheduled", {}).get("message"):
-                return f"not Ready within {limits.READY:g} s; its pod is not scheduled: {unscheduled}"
-        return f"not Ready within {limits.READY:g} s: {describe_conditions(found)}"
+                return f"{timed_out} its pod is not scheduled: {unscheduled}"
+        return f"{timed_out} {describe_conditions(service)}"

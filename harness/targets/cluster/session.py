@@ -1,7 +1,7 @@
-"""One stack on a cluster: the session's pods, and the clients that reach into them.
+"""The session of a stack on a cluster: its pods, and its clients.
 
-The pipeline runs in a pod of the pipeline namespace, its steps as real KFP components under the SDK's local runner. What its deploying step
-hands over is applied as it is; KServe's controller, webhook, storage initializer, runtime and ingress do the rest.
+The pipeline runs in a pod of the pipeline namespace; its steps are KFP components under the SDK's local runner. The InferenceService from
+its deployment step is applied unchanged; KServe's controller, webhook, storage initializer, runtime and ingress do the rest.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from trivet.targets.cluster.fault_injector import ClusterFaults
 from trivet.targets.cluster.metrics import Prometheus
 from trivet.targets.cluster.namespaces import Namespaces, make_namespaces, remove_namespaces
 from trivet.targets.cluster.pods import HOME, JobPod, PodWorker, pod_document
-from trivet.targets.cluster.proxy import ApiProxy, forwarded
+from trivet.targets.cluster.proxy import ApiProxy, start_forwarding
 from trivet.targets.cluster.reader import ApiReader
 from trivet.targets.cluster.serving import KNATIVE_MODES, STANDARD_MODES, Services
 from trivet.targets.cluster.store import ClusterStore
@@ -51,7 +51,7 @@ CODE, DATA = "python", "data/recommendation.csv"
 
 
 class ClusterSession(HandoverSession):
-    """A stack on the cluster behind ``access``. Made by ClusterTarget, which also ends it."""
+    """A session on the cluster of ``access``. ClusterTarget creates and ends it."""
 
     CLIENTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         **HandoverSession.CLIENTS,
@@ -79,7 +79,7 @@ class ClusterSession(HandoverSession):
         kubectl = self.access.kubectl
         self._folders = count(1)
         self._pods: dict[str, Future[JobPod]] = {role: self._pool.submit(self._start_pod, role) for role in ROLES}
-        self._installed = features.of_components(kubectl, self.access.prometheus_url)
+        self._installed = features.installed_features(kubectl, self.access.prometheus_url)
         self._proxy = ApiProxy(self._processes, kubectl)
         reader = ApiReader(self._proxy)
         self._evidence = EvidenceCollector(
@@ -116,13 +116,13 @@ class ClusterSession(HandoverSession):
     # -- what a session offers
 
     def features(self) -> Mapping[str, str]:
-        """What is installed, whether NetworkPolicies were seen to be enforced, and what the pipeline's runner did."""
+        """The features of the installed components, of NetworkPolicies, and of the pipeline's runner."""
         enforced = result_or_none(self._policies)
         measured = {feature.NETWORK_POLICY_ENFORCED: enforced} if enforced else {}
         return {**self._installed, **measured, **super().features()}
 
     def describe(self) -> Mapping[str, str]:
-        """The hand-off in words, and the cluster that it happened on."""
+        """A description of the hand-off and of the cluster, for the report."""
         return {
             **super().describe(),
             "context": self.access.kubectl.context,
@@ -131,13 +131,13 @@ class ClusterSession(HandoverSession):
         }
 
     def documents(self, everything: bool = False) -> Mapping[str, Path]:
-        """What the hand-off made; with ``everything`` also events, logs, manifests and conditions, collected now."""
+        """The files of the hand-off; with ``everything`` also events, logs, manifests and conditions, collected now."""
         if everything:
             self._evidence.collect()
         return {**super().documents(everything), **(self._evidence.documents() if everything else {})}
 
     def service_document(self, name: str, storage_uri: str) -> dict[str, Any]:
-        """The core library's InferenceService for a model that was not handed over by the pipeline; a fresh name when empty."""
+        """The core library's InferenceService for another model than the pipeline's; a generated name when ``name`` is empty."""
         deployment = dict(self._deployment())
         deployment["cpu_target"] = deployment["cpu_target"] or None
         return build_inference_service(
@@ -150,12 +150,12 @@ class ClusterSession(HandoverSession):
             **deployment,
         )
 
-    def forget(self) -> None:
-        """Remove what the session left in MLflow and in the store of a cluster that is not trivet's own, as far as that works."""
+    def delete_artifacts(self) -> None:
+        """Delete the session's experiments, models and objects from the MLflow and the store of a user's cluster; errors are ignored."""
         if self.access.owned:
             return
         with suppress(Exception):
-            self._trainer.result(timeout=0).call("forget", experiments=self.experiment)
+            self._trainer.result(timeout=0).call("delete_artifacts", experiments=self.experiment)
         with suppress(Exception):
             store = self._store.result(timeout=0)
             assert isinstance(store, ClusterStore)
@@ -169,7 +169,7 @@ class ClusterSession(HandoverSession):
     def _start_pod(self, role: str) -> JobPod:
         access = self.access
         if role not in access.images:
-            raise NotOffered(f"no image is named for the role {role}, so it has no pod on this cluster")
+            raise NotOffered(f"there is no pod of the role {role} on this cluster: no image is configured for it")
         name = f"trivet-{role}-{self.namespaces.id}"
         document = pod_document(
             name,
@@ -191,7 +191,7 @@ class ClusterSession(HandoverSession):
             return pod
 
     def _secret(self, role: str) -> str:
-        """The Secret with the store's credentials for a job pod; the runtime needs none."""
+        """The name of the Secret with the store's credentials for a job pod; empty for the runtime, which needs none."""
         if role == "runtime":
             return ""
         if self.access.owned:
@@ -199,11 +199,11 @@ class ClusterSession(HandoverSession):
         return self.access.store.secret
 
     def _store_environment(self) -> dict[str, str]:
-        """How boto3, MLflow and KServe's code find the store: the variables that KServe's controller sets, and MLflow's own."""
+        """Variables with the store's address for boto3, MLflow and KServe's code: those of KServe's controller, and MLflow's."""
         store = self.access.store
-        found = {"AWS_DEFAULT_REGION": store.region}
+        environment = {"AWS_DEFAULT_REGION": store.region}
         if store.endpoint:
-            found |= {
+            environment |= {
                 "AWS_ENDPOINT_URL": store.endpoint,
                 "MLFLOW_S3_ENDPOINT_URL": store.endpoint,
                 "S3_ENDPOINT": store.endpoint.partition("://")[2],
@@ -211,7 +211,7 @@ class ClusterSession(HandoverSession):
                 "S3_VERIFY_SSL": "1",
                 "awsAnonymousCredential": "false",
             }
-        return found
+        return environment
 
     def _worker(self, role: str, name: str, job: str, *, background: bool = False) -> Worker:
         return PodWorker(self._processes, name, self._pods[role].result(), job)
@@ -223,7 +223,7 @@ class ClusterSession(HandoverSession):
     def _job_path(self, role: str, path: Path) -> str:
         if path == self._data:
             return f"{HOME}/{DATA}"
-        return self._pods[role].result().given(path)
+        return self._pods[role].result().upload(path)
 
     def _outputs(self, driver: Worker) -> str:
         return f"{HOME}/outputs/{next(self._folders):04d}"
@@ -238,7 +238,7 @@ class ClusterSession(HandoverSession):
             "namespace": self.namespaces.serving,
             "deployment_mode": next((mode for mode in names if mode in known), names[-1]),
             "min_replicas": 1,
-            # Without Knative's HPA extension nobody would look at an autoscaler of its class, and the revision would never be ready.
+            # Without Knative's HPA extension no controller handles a PodAutoscaler of its class, and the revision never becomes ready.
             "cpu_target": 70 if feature.CPU_AUTOSCALING in self._installed or not knative else 0,
         }
 
@@ -253,7 +253,7 @@ class ClusterSession(HandoverSession):
             return None
 
         self.access.kubectl.wait_for(
-            f"the tracking server to answer at {url}/health",
+            f"the tracking server to respond at {url}/health",
             look,
             timeout=limits.TRACKING,
             stop=self._processes.closed,
@@ -261,16 +261,16 @@ class ClusterSession(HandoverSession):
         return Tracking(uri=uri, url=url)
 
     def _forward_tracking(self) -> str:
-        """A port of this machine that leads to the tracking server's Service."""
+        """The URL of a local port that is forwarded to the tracking server's Service."""
         host, port = urlsplit(self.access.tracking_uri).hostname or "", urlsplit(self.access.tracking_uri).port or 80
-        found = re.fullmatch(r"([\w-]+)\.([\w-]+)(\.svc(\..+)?)?", host)
-        if not found:
+        match = re.fullmatch(r"([\w-]+)\.([\w-]+)(\.svc(\..+)?)?", host)
+        if not match:
             raise PlatformError(
-                f"this machine does not know how to reach {self.access.tracking_uri}, which names no Service",
-                remedy="say by which URL this machine reaches it: tracking_url in [tool.trivet.existing]",
+                f"cannot forward a port to {self.access.tracking_uri}: its host is not that of a Service",
+                remedy="set the URL for this machine: tracking_url in [tool.trivet.existing]",
             )
-        command = self.access.kubectl.argv("port-forward", "-n", found[2], f"service/{found[1]}", f":{port}")
-        _, url = forwarded(self._processes, "tracking port", command, r"Forwarding from (127\.0\.0\.1:\d+)")
+        command = self.access.kubectl.argv("port-forward", "-n", match[2], f"service/{match[1]}", f":{port}")
+        _, url = start_forwarding(self._processes, "tracking port", command, r"Forwarding from (127\.0\.0\.1:\d+)")
         return url
 
     def _make_store(self) -> ClusterStore:
@@ -296,16 +296,16 @@ class ClusterSession(HandoverSession):
 
     def _metrics(self) -> Prometheus:
         if not self.access.prometheus_url:
-            raise NotOffered("no Prometheus is known on this cluster")
+            raise NotOffered("no Prometheus is configured for this cluster")
         return Prometheus(self.access.prometheus_url)
 
     def _measure_policies(self) -> str:
         source, listener = self._pods["initializer"].result(), self._pods["runtime"].result()
         with self._phase("network policies"):
-            return features.network_policy(self.access.kubectl, self.namespaces, source, listener)
+            return features.enforced_network_policy(self.access.kubectl, self.namespaces, source, listener)
 
     def _driven_rollout(self) -> Rollout:
-        """The one roll-out of the session, driven when it is first asked for; whoever asks meanwhile waits for the same one."""
+        """The session's roll-out, started at the first call; all callers get the same one."""
         with self._rollout_lock:
             if self._rollout is None:
                 self._rollout = self._pool.submit(self._drive_rollout)
@@ -324,23 +324,23 @@ class ClusterSession(HandoverSession):
             )
 
     def _paths(self) -> Sequence[NetworkPath]:
-        """From the session's pods to the platform, and the platform's own."""
+        """The network paths from the session's pods to the platform, and those between the platform's pods."""
         access = self.access
         trainer, initializer = self._pods["trainer"].result(), self._pods["initializer"].result()
-        ends = {
-            "MLflow": _end(access.tracking_uri),
-            "the store": _end(access.store.endpoint),
-            "the database": _end(f"//{access.database}") if access.database else None,
+        destinations = {
+            "MLflow": _host_and_port(access.tracking_uri),
+            "the store": _host_and_port(access.store.endpoint),
+            "the database": _host_and_port(f"//{access.database}") if access.database else None,
         }
 
-        def path(pod: JobPod, what: str, end: str, allowed: bool) -> Iterator[NetworkPath]:
-            if found := ends[end]:
+        def path(pod: JobPod, source: str, destination: str, allowed: bool) -> Iterator[NetworkPath]:
+            if address := destinations[destination]:
                 yield NetworkPath(
-                    name=f"{what} to {end}",
+                    name=f"{source} to {destination}",
                     namespace=pod.namespace,
                     selector={POD_LABEL: pod.name},
-                    host=found[0],
-                    port=found[1],
+                    host=address[0],
+                    port=address[1],
                     allowed=allowed,
                 )
 
@@ -355,11 +355,11 @@ class ClusterSession(HandoverSession):
         )
 
     def remove(self) -> str:
-        """Remove what the session made on the cluster. Returns why not all of it went, or an empty string."""
+        """Delete everything that the session created on the cluster. Returns the errors, or an empty string."""
         return remove_namespaces(self.access, self.namespaces)
 
 
-def _end(url: str) -> tuple[str, int] | None:
+def _host_and_port(url: str) -> tuple[str, int] | None:
     parts = urlsplit(url)
     if not parts.hostname:
         return None

@@ -1,4 +1,4 @@
-"""The artefact store of a cluster: read and written by a job in a pod, fetched from by KServe's own code there."""
+"""The store client of a cluster: a job in a pod reads and writes, and KServe's code in a pod downloads."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from trivet.targets.common.clients import checksums
 
 
 class ClusterStore:
-    """An S3 store behind the tracking server, and the storage initializer in front of the runtime.
+    """The S3 store of the tracking server's artifacts, and downloads from it with the storage initializer.
 
-    ``artifact_root`` is the whole store, ``root`` the part of it that this session may write.
+    ``artifact_root`` is the root of the store, ``root`` the prefix that this session writes to.
     """
 
     def __init__(self, *, artifact_root: str, root: str, downloads: Path, store: Worker, initializer: Worker) -> None:
@@ -37,22 +37,22 @@ class ClusterStore:
 
     @property
     def root(self) -> str:
-        """Where this session may write."""
+        """The URI of the prefix that this session writes to."""
         return self._root
 
     def files(self, storage_uri: str) -> Mapping[str, str]:
-        """Relative path → SHA-256 of the objects below ``storage_uri``; of nothing when there is no such place."""
+        """Relative path → SHA-256 of the objects below ``storage_uri``; empty when there are none."""
         if not f"{storage_uri}/".startswith(f"{self._artifact_root}/"):
             raise UsageError(
-                f"{storage_uri!r} is not in this store", remedy=f"give a URI below its root, {self._artifact_root}"
+                f"{storage_uri!r} is not in this store", remedy=f"use a URI below its root, {self._artifact_root}"
             )
         return dict(self._store.call("files", uri=storage_uri))
 
     def write(self, relative: str, files: Mapping[str, bytes]) -> str:
-        """Write files, by their paths relative to the new directory ``relative`` below the root; returns its storage URI."""
+        """Write files (path → content) to the new directory ``relative`` below the root; returns the directory's storage URI."""
         for name in (relative, *files):
             if name.startswith("/") or ".." in name.split("/"):
-                raise UsageError(f"{name} lies outside the store", remedy="give a path relative to the store's root")
+                raise UsageError(f"{name} is outside the store", remedy="use a path relative to the store's root")
         uri = f"{self._root}/{posixpath.normpath(relative)}"
         self._store.call(
             "write", uri=uri, files={name: base64.b64encode(data).decode() for name, data in files.items()}
@@ -60,7 +60,7 @@ class ClusterStore:
         return uri
 
     def download(self, storage_uri: str) -> Download:
-        """Have KServe's code fetch exactly ``storage_uri`` in its pod, and bring what it left here. Raises DownloadFailed."""
+        """Download exactly ``storage_uri`` with KServe's code in its pod, and copy the files to this machine. Raises DownloadFailed."""
         with self._lock:
             directory = make_below(self._downloads.parent, f"{self._downloads.name}/{next(self._numbers):03d}")
             before = len(self._initializer.process.text())
@@ -74,5 +74,5 @@ class ClusterStore:
         return Download(directory=directory, files=checksums(directory), log=log)
 
     def remove(self) -> None:
-        """Delete what the session wrote below its root."""
+        """Delete everything below the session's prefix."""
         self._store.call("delete", uri=self._root)

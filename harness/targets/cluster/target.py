@@ -1,4 +1,4 @@
-"""A target on a cluster: opening the way to it, a session there, and on every way out the end of everything that the session made."""
+"""A target on a cluster: opens the access, starts a session, and deletes everything that the session created."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Open = Callable[[Stack, Emit], AbstractContextManager[ClusterAccess]]
 
 
 class ClusterTarget:
-    """The target ``name``; ``open_access`` brings the cluster up, or finds it, and ``steps`` says what it would do, a line each."""
+    """The target ``name``. ``open_access`` creates or finds the cluster; ``steps`` describes that, one line per step."""
 
     clients = frozenset(ClusterSession.CLIENTS)
 
@@ -29,22 +29,22 @@ class ClusterTarget:
         self._steps = steps
 
     def plan(self, stack: Stack) -> Sequence[str]:
-        """The cluster first, then the session's namespaces, pods and service."""
+        """The steps of the cluster, then those of the session, one line each."""
         parts = stack.components
         return (
             *self._steps(stack),
             "trainer pod, initializer pod and runtime pod, from the images of these roles",
             f"pipeline: the example pipeline under the KFP SDK {parts['kfp']}, in the trainer pod",
             f"InferenceService: what the pipeline handed over, under KServe {parts['kserve']}",
-            "at the end: everything that the session made on the cluster is removed",
+            "at the end: everything that the session created on the cluster is deleted",
         )
 
     @contextmanager
     @uninterruptible
     def start(self, stack: Stack, emit: Emit) -> Iterator[ClusterSession]:
-        """A session on ``stack``. Cleans first what a killed run left behind.
+        """A session on ``stack``, after a clean-up of what killed runs left behind.
 
-        Raises PlatformError when the cluster does not allow it, or when a fault that was left behind cannot be reverted.
+        Raises PlatformError when the session cannot be started, or when a fault of a killed run cannot be reverted.
         """
         _clean_leftovers()
         with (
@@ -54,26 +54,26 @@ class ClusterTarget:
             closing(Processes(run)) as processes,
         ):
             session: ClusterSession | None = None
-            # Out of reach of the terminal's Ctrl-C: the second one would otherwise end the kubectl that cleans up after the first.
+            # In a session of its own, so that a second Ctrl-C does not end the kubectl that cleans up after the first.
             access = replace(opened, kubectl=replace(opened.kubectl, mark=run.id))
             try:
                 try:
                     session = ClusterSession(stack, run, processes, emit, access, self.name)
                 except OSError as error:
                     raise PlatformError(
-                        f"the session could not be prepared in {run.directory}: {error}",
-                        remedy="free some disk space; TRIVET_CACHE names another place",
+                        f"cannot prepare the session in {run.directory}: {error}",
+                        remedy="free some disk space, or set TRIVET_CACHE to another disk",
                     ) from error
                 yield session
             except BaseException:
-                # When not even the session came to be, what it made is removed by the commands in the journal.
+                # Without a session, the commands of the journal delete what was created.
                 if session is None:
                     run.keep()
                     afterwards.callback(clean_up, run.id)
                 raise
             finally:
                 if session is not None:
-                    session.forget()
+                    session.delete_artifacts()
                     processes.close()
                     session.close()
                     if session.remove():
@@ -83,9 +83,9 @@ class ClusterTarget:
 @interruptible
 def _clean_leftovers() -> None:
     for leftover in leftovers():
-        if (trouble := clean(leftover)) and leftover.required:
+        if (failure := clean(leftover)) and leftover.required:
             raise PlatformError(
-                f"a fault that run {leftover.run} left behind cannot be reverted: {trouble}",
-                remedy=f"make its cluster reachable; if there is no such cluster any more, remove {leftover.directory}",
+                f"cannot revert a fault that run {leftover.run} left behind: {failure}",
+                remedy=f"make its cluster reachable; if the cluster no longer exists, delete {leftover.directory}",
             )
     remove_remains()

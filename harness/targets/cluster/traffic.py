@@ -1,7 +1,7 @@
-"""Clients of a service on a cluster, through the ingress: at a steady rate in the background, or a few at once up to a number.
+"""Sends requests to an InferenceService through the ingress: a number of them, or at a constant rate in the background.
 
-The background client is open-loop: what is due is sent, whether or not earlier requests were answered, and the time of each counts from
-when it was due. A client that waits for its answers sends nothing during a stall, and so does not see it.
+The background client is open-loop: each request is sent when it is due, whether or not earlier ones have a response, and its time counts
+from when it was due. A closed-loop client sends nothing during a stall, and therefore does not measure it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from trivet.errors import UsageError
 from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.traffic import Answer, Stream
 
-AT_ONCE = 128
-"""Requests of a background client that may be under way; more would wait, which shows in their times."""
+MAX_CONCURRENCY = 128
+"""Maximum number of requests of a background client in flight; further ones wait, which their times include."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where a model is asked: the URL of its ``infer``, and the headers that lead there."""
+    """The URL of a model's ``infer``, and the headers that route to it."""
 
     url: str
     headers: Mapping[str, str]
 
 
 class Traffic:
-    """Clients of services, by name; ``address`` finds where one is asked."""
+    """The traffic client. ``address`` maps the name of an InferenceService to its address."""
 
     def __init__(self, address: Callable[[str], Address]) -> None:
         self._address = address
@@ -41,48 +41,48 @@ class Traffic:
     def send(
         self, service: str, request: Mapping[str, Any], *, times: int, concurrency: int = 4, timeout: float = 30.0
     ) -> list[Answer]:
-        """``times`` requests, ``concurrency`` of them under way at any moment."""
+        """Send ``times`` requests, ``concurrency`` of them in flight at a time."""
         client = _Client(self._address(service), request, timeout)
         with ThreadPoolExecutor(concurrency, thread_name_prefix="trivet-traffic") as pool:
-            return list(pool.map(lambda _: client.ask(time.monotonic()), range(times)))
+            return list(pool.map(lambda _: client.send(time.monotonic()), range(times)))
 
     @contextmanager
     @uninterruptible
     def background(
         self, service: str, request: Mapping[str, Any], *, rate: float, timeout: float = 60.0
     ) -> Iterator[BackgroundTraffic]:
-        """``rate`` requests per second until the end of the block, which waits for what is under way."""
+        """Send ``rate`` requests per second until the end of the block, which waits for requests in flight."""
         if rate <= 0:
-            raise UsageError(f"a rate of {rate:g} requests per second", remedy="give a rate above 0")
-        flow = BackgroundTraffic(_Client(self._address(service), request, timeout), rate)
-        flow.start()
+            raise UsageError(f"the rate is {rate:g} requests per second", remedy="use a rate above 0")
+        traffic = BackgroundTraffic(_Client(self._address(service), request, timeout), rate)
+        traffic.start()
         try:
-            yield flow
+            yield traffic
         finally:
-            flow.stop()
+            traffic.stop()
 
 
 class BackgroundTraffic:
-    """Requests under way at a steady rate."""
+    """Requests that are sent at a constant rate in the background."""
 
     def __init__(self, client: _Client, rate: float) -> None:
         self._client = client
         self._rate = rate
         self._marks: dict[str, float] = {}
-        self._asked: list[Future[Answer]] = []
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="trivet-traffic")
-        self._ended = threading.Event()
+        self._futures: list[Future[Answer]] = []
+        self._pool = ThreadPoolExecutor(MAX_CONCURRENCY, thread_name_prefix="trivet-traffic")
+        self._stopped = threading.Event()
         self._clock = threading.Thread(target=self._tick, name="trivet-traffic-clock", daemon=True)
 
     def mark(self, name: str) -> float:
-        """Name this moment and return it."""
+        """Record a mark at the current time and return the time."""
         self._marks[name] = time.monotonic()
         return self._marks[name]
 
     @property
     def answers(self) -> list[Answer]:
-        """What was answered, or lost, so far, in the order in which it was due."""
-        return [asked.result() for asked in list(self._asked) if asked.done() and not asked.cancelled()]
+        """The answered and lost requests so far, ordered by the time at which they were due."""
+        return [future.result() for future in list(self._futures) if future.done() and not future.cancelled()]
 
     @property
     def stream(self) -> Stream:
@@ -92,20 +92,20 @@ class BackgroundTraffic:
         )
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._clock.start()
 
     @interruptible
     def stop(self) -> None:
-        """Send nothing more, and wait for what is under way."""
-        self._ended.set()
+        """Stop sending, and wait for requests in flight."""
+        self._stopped.set()
         self._clock.join()
         self._pool.shutdown(wait=True)
 
     def _tick(self) -> None:
         due = time.monotonic()
-        while not self._ended.wait(max(0.0, due - time.monotonic())):
-            self._asked.append(self._pool.submit(self._client.ask, due))
+        while not self._stopped.wait(max(0.0, due - time.monotonic())):
+            self._futures.append(self._pool.submit(self._client.send, due))
             due += 1 / self._rate
 
 
@@ -114,22 +114,22 @@ class _Client:
         self.request = request
         self._address = address
         self._timeout = timeout
-        self._own = threading.local()
+        self._thread = threading.local()
 
-    def ask(self, due: float) -> Answer:
-        """The answer to the request that was due at ``due``, whatever it was. Each thread keeps its connection, as real clients do."""
-        session = getattr(self._own, "session", None)
+    def send(self, due: float) -> Answer:
+        """Send the request that is due at ``due`` and return its result, also without a response. Each thread keeps its connection."""
+        session = getattr(self._thread, "session", None)
         if session is None:
-            session = self._own.session = requests.Session()
+            session = self._thread.session = requests.Session()
             session.trust_env = False
         try:
-            got = session.post(
+            response = session.post(
                 self._address.url, json=self.request, headers=dict(self._address.headers), timeout=self._timeout
             )
         except requests.RequestException as error:
             return Answer(at=due, seconds=time.monotonic() - due, status=0, error=f"{type(error).__name__}: {error}")
         try:
-            body: Any = got.json()
+            body: Any = response.json()
         except ValueError:
-            body = got.text
-        return Answer(at=due, seconds=time.monotonic() - due, status=got.status_code, body=body)
+            body = response.text
+        return Answer(at=due, seconds=time.monotonic() - due, status=response.status_code, body=body)
