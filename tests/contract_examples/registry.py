@@ -5,7 +5,7 @@ contract does not make an answer up.
 
 A control is a pytest test that returns the findings of the contract's check on its twin::
 
-    @broken("manifests.fields_are_known", because="containerSpec", at="containerSpec: {readinessProbe: {}}")
+    @failing("manifests.fields_are_known", because="containerSpec", at="containerSpec: {readinessProbe: {}}")
     def test_unknown_field() -> list[Finding]: ...
 
 A finding of the outcome must say ``because`` in its message and, for a static contract, point to the line ``at`` of the twin.

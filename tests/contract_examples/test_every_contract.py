@@ -1,4 +1,4 @@
-"""No contract without a broken twin and a sound one."""
+"""No contract without a failing example and a passing one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_every_contract_has_controls() -> None:
         importlib.import_module(f"contract_examples.{file.stem}")
     contracts = Registry().contracts
     lacking = [
-        f"{identifier} has no {kind} twin"
+        f"{identifier} has no {kind} example: add a test with @{kind}({identifier!r}) beside {Path(__file__).name}"
         for identifier in contracts
         for kind in ("failing", "passing")
         if kind not in CONTROLS[identifier]

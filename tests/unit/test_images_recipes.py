@@ -201,6 +201,10 @@ def test_a_stack_without_a_platform_is_told_which_there_are() -> None:
             "differ only in the registry",
         ),
         (
+            '[[image]]\nname = "a:1"\nfiles = ["f"]\n[[image]]\nname = "a:1"\nfiles = ["f"]\n[[files.f]]\npath = "/x"',
+            "library/a:1 is there twice, counting what the file includes",
+        ),
+        (
             '[[image]]\nname = "a:1"\nwheel = "w"\n'
             '[wheel.w]\nrequirement = "w==1"\nsha256 = {pdp11 = "00"}\nfiles = {a = "/a"}',
             "has no sha256 for",
@@ -209,6 +213,12 @@ def test_a_stack_without_a_platform_is_told_which_there_are() -> None:
 )
 def test_a_broken_recipe_is_refused_with_its_place(text: str, words: str, write: Callable[[str], Stack]) -> None:
     assert re.search(words, refusal(write(text)))
+
+
+def test_an_image_that_two_tags_could_be_is_refused(write: Callable[[str], Stack]) -> None:
+    text = '[[image]]\nname = "a:1"\nfiles = ["f"]\n[[image]]\nname = "a:2"\nfiles = ["f"]\n[[files.f]]\npath = "/x"'
+    with pytest.raises(UsageError, match=r"2 images 'library/a': docker.io/library/a:1, docker.io/library/a:2"):
+        load_images(write(text)).image("library/a")
 
 
 def test_a_role_of_another_python_cannot_be_put_on_debian_s(write: Callable[[str], Stack]) -> None:

@@ -32,7 +32,11 @@ def measured(scenario: Scenario) -> dict[str, VariantRecord]:
 def test_it_was_seen_to_happen_and_a_remedy_to_protect(scenario: Scenario) -> None:
     kept = measured(scenario)
     found = {(one.remedy, kept[one.name].verdict) for one in scenario.variants if one.name in kept}
-    assert {(False, Verdict.VULNERABLE), (True, Verdict.PROTECTED)} <= found
+    assert {(False, Verdict.VULNERABLE), (True, Verdict.PROTECTED)} <= found, (
+        f"the record of {scenario.id} needs a variant without a remedy that was VULNERABLE and one with a remedy that was PROTECTED; "
+        f"it has {sorted((one.name, kept[one.name].verdict.value) for one in scenario.variants if one.name in kept)}. Play them: "
+        f"trivet scenario run '{scenario.id}[*]' --target kind --report out; trivet scenario pages docs --report out"
+    )
 
 
 @each

@@ -201,10 +201,16 @@ class ImageSet:
     images: tuple[Image, ...]
 
     def image(self, path: str) -> Image:
-        """The image whose path is ``path``, such as ``kindest/node``. Raises UsageError when there is none."""
-        for image in self.images:
-            if image.reference.path == path:
-                return image
+        """The image whose path is ``path``, such as ``kindest/node``. Raises UsageError when there is none, and when there are two."""
+        found = [image for image in self.images if image.reference.path == path]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UsageError(
+                f"the platform of stack {self.stack} has {len(found)} images {path!r}: "
+                + ", ".join(str(image.reference) for image in found),
+                remedy="keep one; to replace an image of an included platform, copy its tables instead of including it",
+            )
         raise UsageError(
             f"the platform of stack {self.stack} has no image {path!r}",
             remedy="add an [[image]] of that name; it has " + ", ".join(image.reference.path for image in self.images),
@@ -226,7 +232,9 @@ def load_images(stack: Stack, platform: Platform | None = None) -> ImageSet:
         place = f"{image.reference.path}:{image.reference.tag}"
         if other := places.get(place):
             raise UsageError(
-                f"{file}: {image.reference} and {other} differ only in the registry",
+                f"{file}: {image.reference} and {other} differ only in the registry"
+                if other != str(image.reference)
+                else f"{file}: {image.reference} is there twice, counting what the file includes",
                 remedy="remove one: the image store can hold only one of them",
             )
         places[place] = str(image.reference)
