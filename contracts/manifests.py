@@ -277,7 +277,6 @@ def no_canary_on_first_deployment(manifest: Manifest, stack: Stack) -> Iterator[
     }
     if not percentages:
         yield passed("no canary percentage", location=manifest.at())
-        return
     mode, _ = _mode(manifest, stack)
     for component, percent in percentages.items():
         where = manifest.at("spec", component, "canaryTrafficPercent")
@@ -389,12 +388,12 @@ def _is_port_name(port: Any) -> bool:
     ),
 )
 def format_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
-    model = _served_model(manifest, stack)
+    model = _map(_served_model(manifest, stack))
     serving = stack.settings["serving"]
-    form = _map(_map(model).get("modelFormat"))
+    form = _map(model.get("modelFormat"))
     version, known = form.get("version"), serving["model_format_versions"]
     where = manifest.at("spec", "predictor", "model", "modelFormat", "version")
-    if model is None or form.get("name") != serving["model_format"]:
+    if form.get("name") != serving["model_format"]:
         yield not_applicable(_NOT_OURS, location=manifest.at("spec", "predictor"))
     elif model.get("runtime"):
         yield not_applicable("the runtime is named, and KServe need not look for one", location=where)
