@@ -1,4 +1,4 @@
-"""The contracts: one module per seam, one ``@contract`` function per statement."""
+"""The contracts: one module per topic, one ``@contract`` function per requirement."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""kfp → kserve, live: what the API server and KServe's webhooks do with an InferenceService before anything is deployed.
+"""kfp → kserve, live: admission of an InferenceService by the API server and KServe's webhooks.
 
-Everything is a server-side dry run: it goes through conversion, defaulting, validation and pruning, and nothing is stored.
+Every request is a server-side dry run: conversion, defaulting, validation and pruning apply, and nothing is stored.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from trivet.model.handover import Handover
 SEAM = ("kfp", "kserve")
 
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
-"""The oldest versions whose behaviour was run for these statements."""
+"""The oldest versions that these contracts were run with."""
 
 NAME = "trivet-admission"
 UNREACHABLE = "failed calling webhook"
-"""How the API server begins when it refuses because a webhook did not answer: that says nothing about the webhook's rules."""
+"""The beginning of the API server's error if a webhook did not answer, which says nothing about the rules of the webhook."""
 ANSWERED = 45.0
-"""Seconds in which a webhook must have answered: KServe gives it 10 for one request, which an overloaded node may need."""
+"""Seconds within which a webhook must answer: KServe allows 10 for one request, which may be too short on an overloaded node."""
 
 _VALIDATION = (
     "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/inference_service_validation.go and component.go, Validate"
@@ -38,41 +38,40 @@ _VALIDATION = (
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "A field that the API server drops, or that a webhook overwrites, configures nothing: a probe that is not there, limits that "
-        "do not hold."
+        "A field that the API server drops, or that a webhook overwrites, has no effect: the probe is missing, the limits do not apply."
     ),
-    remedy="Compare the version of KServe's CRDs on the cluster with the stack's; correct the field, or install the CRDs that have it.",
+    remedy="Compare the version of KServe's CRDs on the cluster with the stack's; correct the field, or install CRDs that have it.",
     sources=(
         "Kubernetes: CRD structural schemas, field pruning",
-        "KServe's Python client asks for no strict validation",
+        "KServe's Python client does not request strict validation",
     ),
 )
 def nothing_applied_vanishes(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
     applied = _renamed(handover)
-    # As the Python clients do it: whatever would vanish, vanishes here.
+    # Not strict, like the Python clients, so that dropped fields show.
     stored = cluster.apply(applied, strict=False, dry_run=True)
     proof = (evidence("as applied", "manifest", applied), evidence("as stored", "manifest", stored))
     lost = list(_differences(applied, stored, ""))
     for difference in lost:
-        yield failed(f"what was applied is not what is stored: {difference}", location=_place(), evidence=proof)
+        yield failed(f"the stored object differs from the applied one: {difference}", location=_place(), evidence=proof)
     if not lost:
         yield passed(
-            f"all {_leaves(applied)} values that were applied are stored as they were",
+            f"all {_leaves(applied)} applied values are stored unchanged",
             location=_place(),
             evidence=proof,
         )
 
 
 @contract(
-    title="A field that KServe's API does not have must be refused, by name, when validation is strict",
+    title="Strict validation must reject an unknown field by its name",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "Without strict validation the field is dropped and what it was to configure keeps its default, while everything looks applied."
+        "Without strict validation the field is dropped and the setting keeps its default, while the manifest seems applied."
     ),
     remedy=(
-        "Apply with kubectl (strict by default), or with fieldValidation=Strict on the request; judge manifests with `trivet lint` before."
+        "Apply with kubectl (strict by default), or with fieldValidation=Strict on the request; run `trivet lint` on manifests before."
     ),
     sources=(
         "Kubernetes 1.25 and later: fieldValidation, kubectl --validate=strict",
@@ -81,52 +80,57 @@ def nothing_applied_vanishes(cluster: ClusterClient, handover: Handover) -> Iter
 )
 def unknown_field_is_refused(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
     service = _renamed(handover)
-    cluster.apply(service, dry_run=True)  # the service itself is sound, or what follows would show nothing
+    cluster.apply(service, dry_run=True)  # the service without the unknown field must be valid
     service["spec"]["predictor"]["containerSpec"] = {"readinessProbe": {"periodSeconds": 5}}
     try:
         stored = cluster.apply(service, dry_run=True)
     except Refused as refusal:
         if "containerSpec" in refusal.message:
-            yield passed(f"refused by name: {_short(refusal)}", location=_place())
+            yield passed(f"rejected by name: {_short(refusal)}", location=_place())
         else:
-            yield failed(f"refused, but not for its unknown field: {_short(refusal)}", location=_place())
+            yield failed(f"rejected, but not for its unknown field: {_short(refusal)}", location=_place())
         return
     kept = "containerSpec" in stored["spec"]["predictor"]
     yield failed(
-        f"spec.predictor.containerSpec, which no version of the API has, is {'stored' if kept else 'accepted and dropped without a word'}",
+        f"spec.predictor.containerSpec, which no version of the API has, is {'stored' if kept else 'accepted and silently dropped'}",
         location=_place(),
         evidence=(evidence("as stored", "manifest", stored),),
     )
 
 
 @contract(
-    title="KServe must refuse an InferenceService that contradicts itself",
+    title="KServe must reject an inconsistent InferenceService",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
-    rationale="A webhook that is not called, or not for this namespace, lets everything through; then it fails later, or never says so.",
+    rationale="If the webhook is not called, or not for this namespace, everything is admitted; it then fails later, or silently.",
     remedy=(
-        "See that the validating webhook inferenceservice.serving.kserve.io exists, covers the namespace, and that its service answers."
+        "Check that the validating webhook inferenceservice.serving.kserve.io exists and covers the namespace, and that its service "
+        "answers."
     ),
     sources=(_VALIDATION,),
 )
 def contradictions_are_refused(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
     cases: tuple[tuple[str, Mapping[str, Any], str], ...] = (
-        ("a name that begins with a digit", {"metadata": {"name": "1st-classifier"}}, "must start with alphabetical"),
+        ("a name that starts with a digit", {"metadata": {"name": "1st-classifier"}}, "must start with alphabetical"),
         (
-            "a container of one's own beside the model",
+            "a custom container in addition to the model",
             {"spec": {"predictor": {"containers": [{"name": "kserve-container", "image": "example/own:1"}]}}},
             "exactly one of",
         ),
         (
-            "more replicas at least than at most",
+            "minReplicas greater than maxReplicas",
             {"spec": {"predictor": {"minReplicas": 3, "maxReplicas": 2}}},
             "cannot be greater than MaxReplicas",
         ),
-        ("fewer replicas than none", {"spec": {"predictor": {"minReplicas": -1}}}, "cannot be less than 0"),
-        ("a negative concurrency", {"spec": {"predictor": {"containerConcurrency": -1}}}, "cannot be less than 0"),
+        ("a negative minReplicas", {"spec": {"predictor": {"minReplicas": -1}}}, "cannot be less than 0"),
         (
-            "an autoscaler class that does not exist",
+            "a negative containerConcurrency",
+            {"spec": {"predictor": {"containerConcurrency": -1}}},
+            "cannot be less than 0",
+        ),
+        (
+            "an unknown autoscaler class",
             {"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "vertical"}}},
             "not a supported autoscaler class",
         ),
@@ -135,15 +139,15 @@ def contradictions_are_refused(cluster: ClusterClient, handover: Handover) -> It
 
 
 @contract(
-    title="KServe should refuse an InferenceService that it cannot deploy as it says",
+    title="KServe should reject an InferenceService that it cannot deploy as specified",
     level=SHOULD,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "What is admitted and then fails in the controller, or is ignored, looks deployed to whoever applied it. KServe's webhooks do not "
-        "look at percentages, storage URIs or the autoscaler of another mode, and replace a model by what stands beside it."
+        "A manifest that is admitted and then fails in the controller, or is partly ignored, looks deployed. KServe's webhooks do not "
+        "validate percentages, storage URIs or the autoscaler of another mode, and replace a model by a framework field next to it."
     ),
-    remedy="Build with trivet.integration.build_inference_service, which refuses these, or judge the manifest with `trivet lint`.",
+    remedy="Build with trivet.integration.build_inference_service, which rejects these, or run `trivet lint` on the manifest.",
     sources=(
         _VALIDATION + ": no rule for canaryTrafficPercent",
         "kserve 0.14.1 and 0.20.0 inference_service_defaults.go, assignSKLearnRuntime: replaces spec.predictor.model before validation",
@@ -154,7 +158,7 @@ def contradictions_are_refused(cluster: ClusterClient, handover: Handover) -> It
 def what_cannot_be_deployed_is_refused(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
     cases: tuple[tuple[str, Mapping[str, Any], str], ...] = (
         (
-            "a second predictor in the older spelling, which takes the place of the model",
+            "a framework field in addition to the model, which replaces the model",
             {"spec": {"predictor": {"sklearn": {"storageUri": handover.storage_uri}}}},
             "exactly one of",
         ),
@@ -183,14 +187,16 @@ def what_cannot_be_deployed_is_refused(cluster: ClusterClient, handover: Handove
 def _refusals(
     cluster: ClusterClient, handover: Handover, cases: tuple[tuple[str, Mapping[str, Any], str], ...]
 ) -> Iterator[Finding]:
-    """Each case must be refused for its reason, and the service without it admitted."""
-    sound = _renamed(handover)
+    """Each case must be rejected for its reason, and the service without it admitted."""
+    valid = _renamed(handover)
     try:
-        _dry_run(cluster, sound)
+        _dry_run(cluster, valid)
     except Refused as refusal:
-        raise CannotTell(f"the sound service is refused too, so refusals show nothing: {_short(refusal)}") from refusal
+        raise CannotTell(
+            f"the valid service is rejected too, so rejections show nothing: {_short(refusal)}"
+        ) from refusal
     for what, change, because in cases:
-        document = _merged(sound, change)
+        document = _merged(valid, change)
         place = Location(object=f"InferenceService/{document['metadata']['name']}")
         proof = (evidence(what, "manifest", document),)
         try:
@@ -199,15 +205,17 @@ def _refusals(
             if UNREACHABLE in refusal.message:
                 yield inconclusive(f"{what}: the webhook did not answer: {_short(refusal)}", location=place)
             elif because in refusal.message:
-                yield passed(f"{what} is refused: {_short(refusal)}", location=place)
+                yield passed(f"{what} is rejected: {_short(refusal)}", location=place)
             else:
-                yield failed(f"{what} is refused for another reason: {_short(refusal)}", location=place, evidence=proof)
+                yield failed(
+                    f"{what} is rejected for another reason: {_short(refusal)}", location=place, evidence=proof
+                )
         else:
             yield failed(f"{what} is admitted", location=place, evidence=proof)
 
 
 def _dry_run(cluster: ClusterClient, document: Mapping[str, Any]) -> None:
-    """Raises Refused; when a webhook did not answer, only after ANSWERED seconds of asking again."""
+    """Raises Refused; if a webhook does not answer, only after retries for ANSWERED seconds."""
     deadline = time.monotonic() + ANSWERED
     while True:
         try:
@@ -221,7 +229,7 @@ def _dry_run(cluster: ClusterClient, document: Mapping[str, Any]) -> None:
 
 
 def _renamed(handover: Handover) -> dict[str, Any]:
-    """The service that was handed over, under a name that nothing has."""
+    """The service of the handover under an unused name."""
     service = deepcopy(dict(handover.service))
     service["metadata"]["name"] = NAME
     service.pop("status", None)
@@ -236,16 +244,16 @@ def _merged(document: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str,
 
 
 def _differences(applied: Any, stored: Any, place: str) -> Iterator[str]:
-    """What ``applied`` says and ``stored`` does not; what the server adds is no difference."""
+    """The values of ``applied`` that differ in ``stored``; values that the server adds are not differences."""
     if isinstance(applied, Mapping) and isinstance(stored, Mapping):
         for key, value in applied.items():
             here = f"{place}.{key}" if place else str(key)
             if key in stored:
                 yield from _differences(value, stored[key], here)
             else:
-                yield f"{here} is gone"
+                yield f"{here} is missing"
     elif applied != stored:
-        yield f"{place} is {stored!r}, and was {applied!r}"
+        yield f"{place} is {stored!r}, applied was {applied!r}"
 
 
 def _leaves(document: Any) -> int:

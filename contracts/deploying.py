@@ -1,4 +1,4 @@
-"""Services of their own, for contracts that must not disturb the one that was handed over. Not a contract module."""
+"""Separate services for contracts that must not disturb the service of the handover. Not a contract module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trivet.toolkit.rollout import FRUGAL
 
 
 def service_like(handover: Handover, name: str, **changes: Any) -> dict[str, Any]:
-    """The core library's service ``name`` for the model that was handed over, deployed in the same way but for ``changes``."""
+    """The core library's service ``name`` for the model of the handover, deployed in the same way except for ``changes``."""
     metadata, predictor = handover.service["metadata"], handover.service["spec"]["predictor"]
     deployment = {
         "deployment_mode": metadata.get("annotations", {}).get(MODE, "Serverless"),

@@ -1,4 +1,4 @@
-"""mlflow → kserve, live: the other way to deploy. Without Knative, KServe makes Deployments; the model must answer there as well."""
+"""mlflow → kserve, live: the standard deployment mode. Without Knative KServe creates Deployments; the model must work there too."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from trivet.toolkit.comparison import same_values
 from trivet.toolkit.rollout import deployed
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.14"}
-"""The oldest versions whose behaviour was run for these statements."""
+"""The oldest versions that these contracts were run with."""
 
 STANDARD = "standard-classifier"
 REQUESTS = 5
 
 
 def standard_mode(stack: Stack) -> str:
-    """What the stack's KServe calls the mode without Knative, by its newer name where it has two; empty when it has none."""
+    """The name of the mode without Knative in the stack's KServe, the newer of two names; empty if it has none."""
     return next((name for name in reversed(RAW_MODES) if name in stack.settings["serving"]["deployment_modes"]), "")
 
 
 @contract(
-    title="A service in standard mode (RawDeployment) must answer correctly from the moment it says Ready",
+    title="A service in standard mode (RawDeployment) must answer correctly as soon as it is Ready",
     level=MUST,
     seam=("mlflow", "kserve"),
     versions=VERSIONS,
     rationale=(
-        "Clusters without Knative deploy in this mode, and where both are used a model moves between them. The way to the pod is another "
-        "one: no activator waits for it, and Ready follows from the Deployment."
+        "Clusters without Knative deploy in this mode, and with both modes a model may move between them. The path to the pod differs: "
+        "no activator waits for it, and Ready depends on the Deployment."
     ),
-    remedy="Build the service with trivet.integration.build_inference_service(deployment_mode=…), whose probe asks for the model itself.",
+    remedy="Build the service with trivet.integration.build_inference_service(deployment_mode=…), whose probe requests the model itself.",
     sources=("kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/reconcilers/raw",),
 )
 def standard_mode_answers_too(
@@ -69,10 +69,10 @@ def standard_mode_answers_too(
         except PlatformError:
             wrong.append(answer)
     if deployment is None:
-        yield failed(f"in mode {mode} there is no Deployment {STANDARD}-predictor", location=place, evidence=proof)
+        yield failed(f"there is no Deployment {STANDARD}-predictor in mode {mode}", location=place, evidence=proof)
     elif wrong:
         yield failed(
-            f"{len(wrong)} of the first {len(answers)} requests after Ready=True in mode {mode} went wrong: {wrong[0]}",
+            f"{len(wrong)} of the first {len(answers)} requests after Ready=True in mode {mode} failed: {wrong[0]}",
             location=place,
             evidence=proof,
         )

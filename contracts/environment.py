@@ -1,4 +1,4 @@
-"""mlflow → runtime: what a model was saved with fits what the serving runtime has. MLflow itself only warns here."""
+"""mlflow → runtime: the packages that a model was saved with are compatible with the serving runtime. MLflow itself only warns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SKOPS_SINCE = Version("3.9.0")
 PICKLES = ("pickle", "cloudpickle")
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
-"""The oldest versions whose behaviour was read or run for these statements."""
+"""The oldest versions that these contracts were verified with, by reading or running them."""
 
 
 @contract(
@@ -36,12 +36,11 @@ VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "A pickle holds the names of private classes of the packages that wrote it. scikit-learn promises no loading"
-        " across versions, and NumPy 1 "
-        "does not know the random generators that NumPy 2 pickles; the runtime then fails to load the model, or "
-        "loads it and answers wrongly."
+        "A pickle contains names of private classes of the packages that wrote it. scikit-learn does not support loading "
+        "across versions, and NumPy 1 does not have the random generators that NumPy 2 pickles; the runtime then fails to "
+        "load the model, or loads it and predicts wrong values."
     ),
-    remedy="Train with the versions in the runtime's lock, or serve with a runtime that has the trainer's.",
+    remedy="Train with the versions in the runtime's lock, or serve with a runtime that has the trainer's versions.",
     sources=(
         "scikit-learn, model persistence: loading a model saved with another version is entirely unsupported "
         "(InconsistentVersionWarning)",
@@ -56,38 +55,40 @@ def dependencies_fit_the_runtime(model_directory: ModelDirectory, stack: Stack) 
     packages = _pickled_packages(model_directory)
     opaque = not _flavor(model_directory, "sklearn")
     if not packages:
-        reason = "the model is no pickle of scikit-learn's or NumPy's objects, as far as it says"
+        reason = "according to its files the model does not pickle objects of scikit-learn or NumPy"
         yield not_applicable(reason, location=model_directory.at("flavors"))
     for saved in packages:
         served = runtime.pins.get(saved.name)
         if served is None:
-            yield inconclusive(f"the runtime's lock {runtime.lock.name} holds no {saved.name}", location=saved.location)
+            yield inconclusive(f"the runtime's lock {runtime.lock.name} has no {saved.name}", location=saved.location)
         elif (reason := _unreadable(saved, Version(served))) and opaque:
             yield inconclusive(
-                f"saved with {saved.name} {saved.version}, and the runtime has {served}: {reason}, and nothing tells "
-                "whether the pickled Python model holds such objects",
+                f"saved with {saved.name} {saved.version}, but the runtime has {served}: {reason}, and it is unknown "
+                "whether the pickled Python model contains such objects",
                 location=saved.location,
             )
         elif reason:
             yield failed(
-                f"saved with {saved.name} {saved.version}, and the runtime has {served}: {reason}",
+                f"saved with {saved.name} {saved.version}, but the runtime has {served}: {reason}",
                 remedy=f"train with {_beside(runtime)}, or serve with a runtime that has {saved.name} {saved.version}",
                 location=saved.location,
             )
         else:
-            yield passed(f"{saved.name} {saved.version} is read by the runtime's {served}", location=saved.location)
+            yield passed(
+                f"the runtime's {saved.name} {served} reads models of {saved.name} {saved.version}",
+                location=saved.location,
+            )
 
 
 @contract(
-    title="A model should have been saved with the very versions that the serving runtime has",
+    title="A model should have been saved with the same versions that the serving runtime has",
     level=SHOULD,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "Other differences than those known to break loading go unnoticed until a prediction differs; MLflow logs a "
-        "warning that nobody reads."
+        "Differences that do not break loading go unnoticed until a prediction differs; MLflow only logs a warning."
     ),
-    remedy="Hold the trainer to the runtime's lock for every package that the model uses.",
+    remedy="Pin every package that the model uses in the trainer to the version in the runtime's lock.",
     sources=("mlflow 2.10.2 and 2.19.0 mlflow/pyfunc/__init__.py, _warn_dependency_requirement_mismatches",),
 )
 def versions_are_the_same(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
@@ -95,17 +96,18 @@ def versions_are_the_same(model_directory: ModelDirectory, stack: Stack) -> Iter
     stated = _stated(model_directory)
     if not stated:
         yield inconclusive(
-            "no requirements.txt or conda.yaml states a version", location=Location(file=str(model_directory.path))
+            "neither requirements.txt nor conda.yaml has a version", location=Location(file=str(model_directory.path))
         )
     for saved in stated:
         served = runtime.pins.get(saved.name)
         if served is None:
             yield failed(
-                f"saved with {saved.name} {saved.version}, and the runtime's lock holds none", location=saved.location
+                f"saved with {saved.name} {saved.version}, but the runtime's lock has no {saved.name}",
+                location=saved.location,
             )
         elif Version(served) != saved.version:
             yield failed(
-                f"saved with {saved.name} {saved.version}, and the runtime has {served}", location=saved.location
+                f"saved with {saved.name} {saved.version}, but the runtime has {served}", location=saved.location
             )
         else:
             yield passed(f"{saved.name} {saved.version} in both", location=saved.location)
@@ -117,10 +119,10 @@ def versions_are_the_same(model_directory: ModelDirectory, stack: Stack) -> Iter
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "cloudpickle stores byte code of whatever is defined in a script or notebook, and byte code is not portable "
-        "between Python's minor versions."
+        "cloudpickle stores the byte code of everything defined in a script or notebook, and byte code is not portable "
+        "between minor versions of Python."
     ),
-    remedy="Train with the runtime's Python, or keep everything that the model refers to in installed modules.",
+    remedy="Train with the runtime's Python, or define everything that the model refers to in installed modules.",
     sources=(
         "cloudpickle README: only between the exact same version of Python",
         "the stack's runtime image, image_python",
@@ -131,11 +133,11 @@ def python_fits_the_runtime(model_directory: ModelDirectory, stack: Stack) -> It
     served = runtime.image_python or runtime.python
     saved, where = _python(model_directory)
     if not saved:
-        yield inconclusive("neither MLmodel nor python_env.yaml names the Python that wrote the model", location=where)
+        yield inconclusive("neither MLmodel nor python_env.yaml has the Python version of the model", location=where)
     elif _minor(saved) == _minor(served):
-        yield passed(f"Python {saved} and the runtime's {served}", location=where)
+        yield passed(f"saved with Python {saved}, and the runtime has {served}", location=where)
     else:
-        yield failed(f"saved with Python {saved}, and the runtime's image has Python {served}", location=where)
+        yield failed(f"saved with Python {saved}, but the runtime's image has Python {served}", location=where)
 
 
 @contract(
@@ -144,8 +146,8 @@ def python_fits_the_runtime(model_directory: ModelDirectory, stack: Stack) -> It
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "MLflow 3.14 and later saves scikit-learn models as model.skops by default; MLflow before 3.9 knows no such "
-        "format and refuses the model."
+        "MLflow 3.14 and later saves scikit-learn models as model.skops by default; MLflow before 3.9 does not support "
+        "that format and rejects the model."
     ),
     remedy=(
         'Log the model with serialization_format="cloudpickle", or serve with an MLflow that reads skops and has the'
@@ -164,22 +166,22 @@ def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> 
     mlflow = runtime.pins.get("mlflow") or runtime.pins.get("mlflow-skinny")
     if not flavor:
         yield passed(
-            "no flavor of this model comes in formats of which some are newer than the runtime's MLflow",
+            "the model has no flavor with a format that older versions of MLflow cannot read",
             location=model_directory.at("flavors"),
         )
     elif form in PICKLES:
-        yield passed(f"every MLflow reads the format {form}", location=where)
+        yield passed(f"every version of MLflow reads the format {form}", location=where)
     elif form != "skops":
-        yield inconclusive(f"nothing is known of the format {form!r}", location=where)
+        yield inconclusive(f"unknown serialization format {form!r}", location=where)
     elif mlflow is None:
-        yield inconclusive(f"the runtime's lock {runtime.lock.name} holds no mlflow", location=where)
+        yield inconclusive(f"the runtime's lock {runtime.lock.name} has no mlflow", location=where)
     elif Version(mlflow) < SKOPS_SINCE:
         yield failed(
-            f"the model is in skops format, which the runtime's MLflow {mlflow} cannot read (from {SKOPS_SINCE} on)",
+            f"the model is in skops format, which the runtime's MLflow {mlflow} cannot read (it needs {SKOPS_SINCE})",
             location=where,
         )
     elif "skops" not in runtime.pins:
-        yield failed("the model is in skops format, and the runtime's lock holds no skops", location=where)
+        yield failed("the model is in skops format, but the runtime's lock has no skops", location=where)
     else:
         yield passed(f"the runtime has MLflow {mlflow} and skops {runtime.pins['skops']}", location=where)
 
@@ -190,8 +192,7 @@ def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> 
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "What a model was saved with cannot be compared with a runtime, nor built again, from a requirement without "
-        "a version."
+        "Without exact versions the environment of a model can neither be compared with a runtime nor be rebuilt."
     ),
     remedy="Log the model with pip_requirements=trivet.integration.pinned_requirements([...]).",
     sources=("mlflow: pip_requirements of log_model; requirements.txt in the model's directory",),
@@ -200,26 +201,26 @@ def requirements_are_pinned(model_directory: ModelDirectory) -> Iterator[Finding
     lines = list(_requirement_lines(model_directory.path))
     if not lines:
         yield failed(
-            "the model lists no requirements at all",
+            "the model lists no requirements",
             location=Location(file=str(model_directory.path / "requirements.txt")),
         )
     for text, where in lines:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            continue  # an option of pip's, or the path of a wheel that lies in the model's directory
+            continue  # an option of pip's, or the path of a wheel in the model's directory
         if requirement.url or _exact(requirement) is not None:
             yield passed(f"{text} is exact", location=where)
         else:
-            yield failed(f"{text!r} takes whatever version there is on the day", location=where)
+            yield failed(f"{text!r} is not pinned to an exact version", location=where)
 
 
-# -- what a model directory says --------------------------------------------------------------------------------------
+# -- the model directory ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """A package that a model was saved with, and where that is said."""
+    """A package that a model was saved with, and the location of that information."""
 
     name: str
     version: Version
@@ -227,7 +228,7 @@ class Saved:
 
 
 def _pickled_packages(model: ModelDirectory) -> list[Saved]:
-    """The packages on whose versions loading depends: those of scikit-learn estimators and of pickled Python models."""
+    """The packages whose versions affect loading: of scikit-learn estimators and of pickled Python models."""
     sklearn = _flavor(model, "sklearn")
     custom = "python_model" in _flavor(model, "python_function")
     wanted = set()
@@ -240,7 +241,7 @@ def _pickled_packages(model: ModelDirectory) -> list[Saved]:
 
 def _unreadable(saved: Saved, served: Version) -> str:
     if saved.name == "scikit-learn" and saved.version.release[:2] != served.release[:2]:
-        return "scikit-learn does not support loading a model that another minor version saved"
+        return "scikit-learn does not support loading a model saved with another minor version"
     if saved.name == "numpy" and saved.version.major > served.major:
         return f"NumPy {served.major} cannot read the random generators that NumPy {saved.version.major} pickles"
     return ""
@@ -252,7 +253,7 @@ def _beside(runtime: Role) -> str:
 
 
 def _stated(model: ModelDirectory) -> list[Saved]:
-    """Every package whose exact version the model states, the flavor's own word first."""
+    """Every package whose exact version the model states; the flavor's version takes precedence."""
     stated: dict[str, Saved] = {}
 
     def add(name: str, version: Any, location: Location) -> None:
@@ -272,7 +273,7 @@ def _stated(model: ModelDirectory) -> list[Saved]:
 
 
 def _requirement_lines(directory: Path) -> Iterator[tuple[str, Location]]:
-    """The lines of requirements.txt, or where there is none the entries below ``pip:`` in conda.yaml."""
+    """The lines of requirements.txt, or without that file the entries below ``pip:`` in conda.yaml."""
     for name, pattern in (
         ("requirements.txt", r"\s*(?P<text>[^#\s-].*?)\s*(\s#.*)?"),
         ("conda.yaml", r"\s*-\s+(?P<quote>['\"]?)(?P<text>[\w.\[\],-]+\s*[=<>~!]{2}.+?)(?P=quote)\s*(\s#.*)?"),

@@ -1,4 +1,4 @@
-"""kfp → mlflow → kserve: from a served answer back to the run that made it, and forward again."""
+"""kfp → mlflow → kserve: lineage from a prediction back to the run of its model, and from the run to its services."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from trivet.model.subjects import Manifest, ModelDirectory
 _LABELS = "kubernetes.io/docs/concepts/overview/working-with-objects/labels: at most 63 of [A-Za-z0-9._-], alphanumeric at both ends"
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
-"""The oldest versions whose behaviour was read or run for these statements."""
+"""The oldest versions that these contracts were verified with, by reading or running them."""
 
 
 @contract(
@@ -39,8 +39,8 @@ VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
     seam=("kfp", "kserve"),
     versions=VERSIONS,
     rationale=(
-        "The API server refuses the whole InferenceService for one label, and names of pipelines and models are free"
-        " text elsewhere."
+        "The API server rejects the whole InferenceService for one invalid label, while names of pipelines and models are "
+        "free text elsewhere."
     ),
     remedy="Build labels with trivet.integration.label_value, and keep the original in an annotation.",
     sources=(_LABELS,),
@@ -49,7 +49,7 @@ def labels_are_valid(manifest: Manifest) -> Iterator[Finding]:
     metadata = manifest.document.get("metadata")
     labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
     if not isinstance(labels, Mapping):
-        yield passed("no labels, hence no invalid one")
+        yield passed("there are no labels")
         return
     wrong = {key: value for key, value in labels.items() if not isinstance(value, str) or not is_label_value(value)}
     for key, value in wrong.items():
@@ -57,7 +57,7 @@ def labels_are_valid(manifest: Manifest) -> Iterator[Finding]:
         if isinstance(value, str):
             yield failed(
                 f"label {key}: {value!r} is not valid",
-                remedy=f"write {label_value(value)!r}, and the original into an annotation",
+                remedy=f"use {label_value(value)!r}, and put the original into an annotation",
                 location=place,
             )
         else:
@@ -69,30 +69,30 @@ def labels_are_valid(manifest: Manifest) -> Iterator[Finding]:
 
 
 @contract(
-    title="A served answer must lead back to the run that made its model",
+    title="A prediction must be traceable to the run that trained its model",
     level=MUST,
     seam=("mlflow", "kserve"),
     versions=VERSIONS,
     rationale=(
-        "Whoever investigates a wrong prediction starts from the service, and needs the data, code and parameters of"
-        " its run."
+        "The investigation of a wrong prediction starts from the service, and needs the data, code and parameters of the "
+        "run."
     ),
     remedy=(
-        "Build the InferenceService with trivet.integration.build_inference_service, which writes run, pipeline, "
-        "model and version on it."
+        "Build the InferenceService with trivet.integration.build_inference_service, which labels it with run, pipeline, "
+        "model and version."
     ),
-    sources=("reference platform: the service carries the run id and the pipeline as labels",),
+    sources=("reference platform: the service has the run id and the pipeline as labels",),
 )
 def answer_leads_to_its_run(
     handover: Handover, serving: ServingClient, tracking: TrackingApi, model_directory: ModelDirectory
 ) -> Iterator[Finding]:
     answer = serving.infer(v2_request(read_signature(model_directory.mlmodel), example_rows(model_directory)))
     if answer.status != 200 or not isinstance(answer.body, Mapping):
-        yield inconclusive(f"HTTP {answer.status} to the model's own example: there is no answer to trace")
+        yield inconclusive(f"HTTP {answer.status} to the model's input example: there is no prediction to trace")
         return
     served, name = answer.body.get("model_name"), handover.service["metadata"]["name"]
     if served != name:
-        yield failed(f"the answer is of model {served!r}, and no InferenceService has that name but {name!r}")
+        yield failed(f"the answer names model {served!r}, but the InferenceService is {name!r}")
         return
     try:
         lineage = trace_service(handover.service, tracking)
@@ -102,13 +102,14 @@ def answer_leads_to_its_run(
     proof = (evidence("lineage", "table", vars(lineage) | {"link": vars(lineage.link)}),)
     if lineage.run is None or lineage.version is None:
         lost = "run" if lineage.run is None else "registered version"
-        yield failed(f"the {lost} that {name} names is not in MLflow: {lineage.link.run_id}", evidence=proof)
+        yield failed(f"the {lost} that {name} states is not in MLflow: {lineage.link.run_id}", evidence=proof)
     elif lineage.link.run_id != handover.model.run_id:
         yield failed(
-            f"{name} names run {lineage.link.run_id}, its model is of run {handover.model.run_id}", evidence=proof
+            f"{name} states run {lineage.link.run_id}, but its model belongs to run {handover.model.run_id}",
+            evidence=proof,
         )
     elif not lineage.pipeline:
-        yield failed(f"{name} does not say which pipeline made its model", evidence=proof)
+        yield failed(f"{name} does not state the pipeline of its model", evidence=proof)
     elif problems := verify_link(
         handover.service, tracking, alias=handover.alias, artifact_root=handover.artifact_root
     ):
@@ -116,18 +117,18 @@ def answer_leads_to_its_run(
             yield failed(f"{name}: {problem}", evidence=proof)
     else:
         yield passed(
-            f"answer of {name} → InferenceService → run {lineage.link.run_id} of pipeline {lineage.pipeline}; "
-            "version, alias, storage URI and run agree",
+            f"prediction of {name} → InferenceService → run {lineage.link.run_id} of pipeline {lineage.pipeline}; "
+            "version, alias, storage URI and run are consistent",
             evidence=proof,
         )
 
 
 @contract(
-    title="A run must lead forward to every service that serves its model",
+    title="A run must be traceable to every service that serves its model",
     level=MUST,
     seam=("mlflow", "kserve"),
     versions=VERSIONS,
-    rationale="A run found to be wrong (leaked labels, poisoned data) must be followed to everything that serves it.",
+    rationale="When a run turns out to be wrong (leaked labels, poisoned data), every service of its model must be found.",
     remedy="Record each deployment with trivet.integration.link_service, in the step that deploys.",
     sources=("MLflow REST: model-versions/set-tag",),
 )
@@ -137,10 +138,10 @@ def run_leads_to_its_services(handover: Handover, tracking: TrackingApi) -> Iter
     proof = (evidence("services of the run", "table", [vars(found) for found in links]),)
     ours = [found for found in links if found.service == wanted]
     if not ours:
-        yield failed(f"run {handover.model.run_id} does not lead to InferenceService {wanted}", evidence=proof)
+        yield failed(f"run {handover.model.run_id} is not linked to InferenceService {wanted}", evidence=proof)
     elif ours[0].storage_uri != handover.storage_uri:
         yield failed(
-            f"the run says that {wanted} serves {ours[0].storage_uri}, it serves {handover.storage_uri}", evidence=proof
+            f"by the link {wanted} serves {ours[0].storage_uri}, but it serves {handover.storage_uri}", evidence=proof
         )
     else:
         yield passed(
@@ -149,17 +150,17 @@ def run_leads_to_its_services(handover: Handover, tracking: TrackingApi) -> Iter
 
 
 @contract(
-    title="A deleted run must be noticed",
+    title="A deleted run must be detected",
     level=MUST,
     seam=("mlflow", "kserve"),
     versions=VERSIONS,
     rationale=(
-        "MLflow deletes softly and garbage collection removes the artefacts later: the next pod of the service then "
-        "has no model."
+        "MLflow marks a run as deleted, and garbage collection removes its artifacts later: the next pod of the service "
+        "then has no model."
     ),
     remedy=(
-        "Verify links regularly with trivet.integration.verify_link; restore the run, or deploy another version, "
-        "before artefacts are collected."
+        "Verify links regularly with trivet.integration.verify_link; restore the run, or deploy another version, before "
+        "its artifacts are removed."
     ),
     sources=("MLflow REST: runs/delete sets lifecycle_stage; mlflow gc removes",),
 )
@@ -183,14 +184,11 @@ def deleted_run_is_noticed(handover: Handover, tracking: TrackingApi, trainer: T
 
 
 @contract(
-    title="An alias that moved away from what is served must be noticed",
+    title="An alias that no longer names the served version must be detected",
     level=MUST,
     seam=("mlflow", "kserve"),
     versions=VERSIONS,
-    rationale=(
-        "KServe does not follow the registry: after a promotion in MLflow the old version is still the one that "
-        "answers."
-    ),
+    rationale=("KServe does not follow the registry: after a promotion in MLflow it still serves the old version."),
     remedy=(
         "Verify links with trivet.integration.verify_link(service, tracking, alias=…), and deploy in the same step "
         "that moves the alias."
@@ -217,21 +215,21 @@ def moved_alias_is_noticed(handover: Handover, tracking: TrackingApi, trainer: T
         verify=lambda: verify_link(service, tracking, alias=alias, artifact_root=handover.artifact_root),
         change=lambda: point_at(newer.version),
         revert=lambda: point_at(logged.version),
-        reads=f"the version of {name!r} that alias {alias!r} points at",
+        reads=f"the version of {name!r} with the alias {alias!r}",
         read=version,
         changed=newer.version,
     )
 
 
 def _own(name: str) -> str:
-    """A registered name that no other session on the same tracking server takes."""
+    """A name of a registered model that is unique on the tracking server."""
     return f"{name}-{uuid4().hex[:8]}"
 
 
 def _deployed(
     handover: Handover, tracking: TrackingApi, trainer: TrainerClient, name: str, *, alias: str = ""
 ) -> tuple[LoggedModel, dict[str, Any]]:
-    """A model of its own, registered as ``name``, and the InferenceService that would serve it."""
+    """A new model registered as ``name``, and the InferenceService that would serve it."""
     logged = trainer.log_model(estimator="logistic-regression", register_as=name, alias=alias)
     uri = resolve_storage_uri(
         f"models:/{name}/{logged.version}", tracking=tracking, artifact_root=handover.artifact_root
@@ -259,29 +257,29 @@ def _noticed(
     read: Callable[[], str],
     changed: str,
 ) -> Iterator[Finding]:
-    """Change what a link rests on, verify the link, and put it back. INCONCLUSIVE when the change did not happen.
+    """Change a run or an alias, verify the link, and revert the change. INCONCLUSIVE if the change did not happen.
 
-    ``read`` reads back what is changed, and comes to ``changed`` when that happened; ``reads`` says in words what it
-    reads. It goes through MLflow's own client: what ``verify`` reads is what is under test. A problem that mentions
-    ``name`` is one about the change. Raises CannotTell when the link did not hold before.
+    ``read`` returns the changed value, which is ``changed`` if the change happened; ``reads`` describes that value. It
+    uses MLflow's own client, because the core library's is under test. A problem that mentions ``name`` is about the
+    change. Raises CannotTell if the link was inconsistent before.
     """
     if problems := verify():
-        raise CannotTell(f"the link did not hold before the change: {problems[0]}")
+        raise CannotTell(f"the link was inconsistent before the change: {problems[0]}")
     before, observed = read(), None
     change()
     try:
         observed = read()
         problems = verify()
     finally:
-        if observed != before:  # MLflow refuses to restore a run that is not deleted
+        if observed != before:  # MLflow rejects restoring a run that is not deleted
             revert()
     if observed != changed:
         yield inconclusive(
-            f"MLflow acknowledged the change, and {reads} is {observed!r}, expected {changed!r}: "
-            f"whether {what} is noticed cannot be told",
-            remedy="look at the tracking server's log, and for a proxy or a cache in front of it",
+            f"MLflow acknowledged the change, but {reads} is {observed!r}, expected {changed!r}: "
+            f"it is unknown whether {what} would be detected",
+            remedy="read the log of the tracking server, and check for a proxy or a cache in front of it",
         )
     elif about := [problem for problem in problems if name in problem]:
-        yield passed(f"{what} is noticed: {about[0]}")
+        yield passed(f"{what} is detected: {about[0]}")
     else:
-        yield failed(f"{what} goes unnoticed: verify_link reports {'; '.join(problems) or 'no problem'}")
+        yield failed(f"{what} is not detected: verify_link reports {'; '.join(problems) or 'no problem'}")

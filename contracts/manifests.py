@@ -1,4 +1,4 @@
-"""kfp → kserve: the InferenceService that the deploy step applies. Static; nothing here needs a cluster."""
+"""kfp → kserve: the InferenceService that the deploying step applies. Static: no cluster is needed."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ FRAMEWORKS = (
     "lightgbm",
     "paddle",
 )
-"""The predictor's older spelling of a model format (kserve pkg/apis/serving/v1beta1/predictor.go)."""
+"""The predictor's older fields for model formats (kserve pkg/apis/serving/v1beta1/predictor.go)."""
 
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.12"}
-"""The oldest versions whose behaviour was read or run for these statements."""
+"""The oldest versions that these contracts were verified with, by reading or running them."""
 
 
 @contract(
@@ -47,10 +47,10 @@ VERSIONS: Mapping[str, str] = {"kserve": ">=0.12"}
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "KServe's Python client and `kubectl apply --validate=ignore` drop an unknown field without a word: what it "
-        "was to configure keeps its default."
+        "KServe's Python client and `kubectl apply --validate=ignore` silently drop an unknown field: the setting keeps "
+        "its default."
     ),
-    remedy="Correct the field's name, or move it to where the API has it.",
+    remedy="Correct the name of the field, or move it to its place in the API.",
     sources=(
         "the stack's kserve_api.json, generated from the KServe SDK",
         "Kubernetes: CRD structural schemas, field pruning",
@@ -73,13 +73,13 @@ def fields_are_known(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
 
 
 @contract(
-    title="An InferenceService must have a name that KServe admits",
+    title="An InferenceService must have a valid name",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "KServe's webhook refuses other names, and a predictor's Service cannot be made when its name gets longer "
-        "than a DNS label."
+        "KServe's webhook rejects other names, and a predictor's Service cannot be created if its name is longer than a "
+        "DNS label."
     ),
     remedy="Use lower case letters, digits and '-', beginning with a letter, of at most 53 characters.",
     sources=(
@@ -92,9 +92,9 @@ def name_is_admitted(manifest: Manifest) -> Iterator[Finding]:
     name = metadata.get("name")
     where = manifest.at("metadata", "name")
     if name is None and metadata.get("generateName"):
-        yield not_applicable("the API server makes up the name", location=where)
+        yield not_applicable("the API server generates the name", location=where)
     elif not isinstance(name, str) or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
-        yield failed(f"the name {name!r} is refused: it must match [a-z]([-a-z0-9]*[a-z0-9])?", location=where)
+        yield failed(f"KServe rejects the name {name!r}: it must match [a-z]([-a-z0-9]*[a-z0-9])?", location=where)
     elif len(name) > 53:
         yield failed(
             f"the name has {len(name)} characters: {name}-predictor is longer than the 63 of a DNS label",
@@ -105,13 +105,13 @@ def name_is_admitted(manifest: Manifest) -> Iterator[Finding]:
 
 
 @contract(
-    title="An InferenceService must ask for a deployment mode that KServe has",
+    title="An InferenceService must have a deployment mode that KServe supports",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "KServe ignores a mode that it does not know and takes the cluster's default: the service is deployed in "
-        "another way than it says."
+        "KServe ignores an unknown mode and uses the cluster's default: the service is deployed in another mode than its "
+        "manifest states."
     ),
     remedy=(
         "Use one of the stack's modes. KServe calls Serverless Knative and RawDeployment Standard since 0.16; "
@@ -124,28 +124,28 @@ def deployment_mode_is_known(manifest: Manifest, stack: Stack) -> Iterator[Findi
     known = stack.settings["serving"]["deployment_modes"]
     where = manifest.at("metadata", "annotations", MODE)
     if mode is None:
-        yield not_applicable("no deployment mode is stated; the cluster's default applies", location=where)
+        yield not_applicable("no deployment mode; the cluster's default applies", location=where)
     elif mode in known:
-        yield passed(f"KServe has the deployment mode {mode}", location=where)
+        yield passed(f"KServe supports the deployment mode {mode}", location=where)
     else:
         default = stack.settings["serving"]["default_deployment_mode"]
         yield failed(
-            f"deployment mode {mode!r} is unknown and ignored: {default} applies; there are {', '.join(known)}",
+            f"deployment mode {mode!r} is unknown and ignored: {default} applies; use one of {', '.join(known)}",
             location=where,
         )
 
 
 @contract(
-    title="An autoscaler must be one that works in the deployment mode",
+    title="An autoscaler must work in the deployment mode",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "Knative scales by its own autoscaler whatever serving.kserve.io/autoscalerClass says: `hpa` is admitted "
-        "there and never made."
+        "Knative uses its own autoscaler whatever serving.kserve.io/autoscalerClass is: `hpa` is admitted there, and no "
+        "HPA is created."
     ),
     remedy=(
-        "State the deployment mode. For CPU or memory take RawDeployment (Standard), or annotate "
+        "State the deployment mode. For CPU or memory use RawDeployment (Standard), or annotate "
         "autoscaling.knative.dev/class: hpa.autoscaling.knative.dev; otherwise scale by concurrency or rps."
     ),
     sources=(
@@ -164,7 +164,7 @@ def autoscaler_fits_deployment_mode(manifest: Manifest, stack: Stack) -> Iterato
     found = [*_class_deviations(manifest, stack, mode, stated), *_metric_deviations(manifest, mode)]
     yield from found
     if not found:
-        yield passed(f"what it says about scaling has an effect in {mode} mode", location=manifest.at())
+        yield passed(f"its scaling settings have an effect in {mode} mode", location=manifest.at())
 
 
 def _class_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> Iterator[Finding]:
@@ -174,7 +174,7 @@ def _class_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool)
     if scaler is None:
         return
     if scaler not in known:
-        yield failed(f"KServe refuses the autoscaler class {scaler!r}; it has {', '.join(known)}", location=where)
+        yield failed(f"KServe rejects the autoscaler class {scaler!r}; use one of {', '.join(known)}", location=where)
     elif mode in KNATIVE_MODES:
         because = f"in {mode} mode" if stated else f"without a deployment mode, since {mode} is the stack's default"
         yield failed(
@@ -194,11 +194,11 @@ def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Finding]:
         if metric is not None and mode in RAW_MODES and external:
             if annotations[AUTOSCALER] == "keda":
                 yield failed(
-                    "KServe refuses scaleMetric with the autoscaler class keda: use autoScaling.metrics", location=where
+                    "KServe rejects scaleMetric with the autoscaler class keda: use autoScaling.metrics", location=where
                 )
         elif metric is not None and metric not in allowed:
             yield failed(
-                f"scaleMetric {metric!r} does not work here: in {mode} mode it is {' or '.join(allowed)}",
+                f"scaleMetric {metric!r} does not work: in {mode} mode use {' or '.join(allowed)}",
                 location=where,
             )
         if "autoScaling" in settings and mode in KNATIVE_MODES:
@@ -208,14 +208,13 @@ def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Finding]:
 
 
 @contract(
-    title="A model must ask for a protocol that its runtime serves",
+    title="A model must have a protocolVersion that its runtime serves",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "KServe takes a model without protocolVersion for v1 when it chooses the runtime; the runtime for MLflow "
-        "models serves v2 only, so that "
-        "no runtime is found and nothing is deployed."
+        "KServe assumes v1 for a model without protocolVersion when it selects the runtime; the runtime for MLflow models "
+        "serves only v2, so KServe finds no runtime and deploys nothing."
     ),
     remedy="Set spec.predictor.model.protocolVersion: v2.",
     sources=(
@@ -252,17 +251,17 @@ def protocol_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Fin
 
 
 @contract(
-    title="A canary percentage should not be given to a first deployment",
+    title="A first deployment should not have a canary percentage",
     level=SHOULD,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "Without an earlier revision KServe sends all traffic to the new one: the model that was to be tried on a "
-        "part of it gets everything."
+        "Without an earlier revision KServe sends all traffic to the new one: the model that should get a part of the "
+        "traffic gets all of it."
     ),
     remedy=(
-        "Leave canaryTrafficPercent out when the service is created, and set it when it is patched. It has an effect"
-        " in Serverless (Knative) mode only."
+        "Omit canaryTrafficPercent when the service is created, and set it when it is patched. It has an effect only in "
+        "Serverless (Knative) mode."
     ),
     sources=(
         "kserve 0.14.1 and 0.20.0 reconcilers/knative/ksvc_reconciler.go, createKnativeService: needs "
@@ -286,14 +285,14 @@ def no_canary_on_first_deployment(manifest: Manifest, stack: Stack) -> Iterator[
                 location=where,
             )
         elif percent == 100:
-            yield passed("all traffic goes to the new revision, whether or not there is an earlier one", location=where)
+            yield passed("all traffic goes to the new revision, with or without an earlier one", location=where)
         elif (earlier := _earlier_revision(manifest, component)) is None:
             yield inconclusive(
-                f"on a first deployment canaryTrafficPercent {percent} is ignored, and nothing in the file tells whether this is one",
+                f"on a first deployment canaryTrafficPercent {percent} is ignored, and the file does not show whether this is one",
                 location=where,
             )
         elif earlier:
-            yield passed(f"{percent} % beside the earlier revision {earlier}", location=where)
+            yield passed(f"{percent} % for the canary, the rest for the earlier revision {earlier}", location=where)
         else:
             yield failed(
                 f"canaryTrafficPercent {percent} is ignored: no earlier revision has been rolled out", location=where
@@ -301,7 +300,7 @@ def no_canary_on_first_deployment(manifest: Manifest, stack: Stack) -> Iterator[
 
 
 def _earlier_revision(manifest: Manifest, component: str) -> str | None:
-    """The revision that has traffic, an empty string where there is certainly none, None where the file does not tell."""
+    """The revision that has traffic; empty if there is certainly none, None if the file does not show it."""
     metadata = _map(manifest.document.get("metadata"))
     if "status" in manifest.document:
         components = _map(_map(manifest.document["status"]).get("components"))
@@ -310,23 +309,22 @@ def _earlier_revision(manifest: Manifest, component: str) -> str | None:
 
 
 @contract(
-    title="The readiness of a service must follow from its model's",
+    title="The readiness of a service must depend on the readiness of its model",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "MLServer listens before it loads, and KServe's runtime for it has no readiness probe: the InferenceService "
-        "is Ready while every request "
-        "is answered 400, traffic moves to a revision that serves nothing, and a model that cannot be loaded looks "
-        "deployed."
+        "MLServer listens before it loads the model, and KServe's runtime for it has no readiness probe: the "
+        "InferenceService is Ready while every request gets HTTP 400, traffic moves to a revision that serves nothing, and "
+        "a model that cannot be loaded looks deployed."
     ),
     remedy="Add spec.predictor.model.readinessProbe with httpGet on /v2/models/<name of the service>/ready, port 8080.",
     sources=(
         "kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml: no readinessProbe; "
         "test/e2e/predictor/test_mlflow.py sets one",
         "MLServer 1.5.0 and 1.7.1 mlserver/server.py, start: servers first, then models",
-        "MLServer 1.5.0 and 1.7.1 mlserver/handlers/dataplane.py, ready: all models that are registered, which they "
-        "are before they load (mlserver/registry.py, _load_model)",
+        "MLServer 1.5.0 and 1.7.1 mlserver/handlers/dataplane.py, ready: all registered models, and a model is registered "
+        "before it loads (mlserver/registry.py, _load_model)",
         "measured with KServe 0.14.1: HTTP 400 after Ready=True without the probe, 344 requests without failure with"
         " it",
     ),
@@ -348,25 +346,23 @@ def model_readiness_is_probed(manifest: Manifest, stack: Stack) -> Iterator[Find
         )
     elif "tcpSocket" in probe or path in ("/v2/health/live", "/v2", "/"):
         yield failed(
-            f"the readinessProbe asks whether MLServer listens ({path or 'tcpSocket'}), not whether the model is loaded",
+            f"the readinessProbe checks whether MLServer listens ({path or 'tcpSocket'}), not whether the model is loaded",
             location=where,
         )
     elif asked and name and asked[1] != name and not _renamed(model):
         yield failed(
-            f"the readinessProbe asks for the model {asked[1]!r}, and MLServer knows it as {name!r}", location=where
+            f"the readinessProbe requests the model {asked[1]!r}, but its name in MLServer is {name!r}", location=where
         )
     elif not asked and path != "/v2/health/ready":
-        yield inconclusive(
-            f"nothing is known of what the readinessProbe asks for: {path or ', '.join(probe)}", location=where
-        )
+        yield inconclusive(f"the meaning of the readinessProbe is unknown: {path or ', '.join(probe)}", location=where)
     elif str(port) != str(stack.settings["serving"]["http_port"]) and not _is_port_name(port):
         yield inconclusive(
-            f"the readinessProbe asks on port {port}, and {stack.settings['serving']['runtime']} answers HTTP on "
+            f"the readinessProbe uses port {port}, but {stack.settings['serving']['runtime']} serves HTTP on "
             f"{stack.settings['serving']['http_port']}",
             location=where,
         )
     else:
-        yield passed(f"{path} is probed", location=where)
+        yield passed(f"the readinessProbe requests {path}", location=where)
 
 
 def _is_port_name(port: Any) -> bool:
@@ -374,15 +370,15 @@ def _is_port_name(port: Any) -> bool:
 
 
 @contract(
-    title="A model must ask for a version of its format that the runtime declares",
+    title="A model format version must be one that the runtime declares",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "KServe chooses a runtime by the format's version where one is given; the version is the runtime's own label "
-        "and not MLflow's, and for one that no runtime declares nothing is deployed."
+        "KServe selects the runtime by the format version if there is one; it is a label of the runtime, not MLflow's "
+        "version, and for a version that no runtime declares nothing is deployed."
     ),
-    remedy="Leave spec.predictor.model.modelFormat.version out, or give one that the runtime declares.",
+    remedy="Omit spec.predictor.model.modelFormat.version, or use one that the runtime declares.",
     sources=(
         'kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml, supportedModelFormats: mlflow "1" and "2"',
     ),
@@ -396,9 +392,9 @@ def format_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Findi
     if form.get("name") != serving["model_format"]:
         yield not_applicable(_NOT_OURS, location=manifest.at("spec", "predictor"))
     elif model.get("runtime"):
-        yield not_applicable("the runtime is named, and KServe need not look for one", location=where)
+        yield not_applicable("the manifest names the runtime, so KServe does not select one", location=where)
     elif version is None:
-        yield passed(f"no version of {serving['model_format']} is asked for", location=where)
+        yield passed(f"no version of {serving['model_format']} is required", location=where)
     elif str(version) in known:
         yield passed(f"{serving['runtime']} declares {serving['model_format']} {version}", location=where)
     else:
@@ -410,13 +406,13 @@ def format_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Findi
 
 
 @contract(
-    title="A predictor should state its CPU and memory",
+    title="A predictor should set CPU and memory resources",
     level=SHOULD,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "What is left out comes from the runtime or from KServe's configuration (1 CPU and 2 GiB as shipped), "
-        "whatever the model needs; too little ends in an OOM kill."
+        "Omitted values come from the runtime or from KServe's configuration (1 CPU and 2 GiB by default), whatever the "
+        "model needs; too little memory causes an OOM kill."
     ),
     remedy="Set resources.requests and resources.limits with cpu and memory on the predictor.",
     sources=(
@@ -430,23 +426,25 @@ def resources_are_set(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
         return
     containers = list(_containers(manifest))
     if not containers:
-        yield not_applicable("no container of the predictor is described", location=manifest.at("spec", "predictor"))
+        yield not_applicable(
+            "the manifest describes no container of the predictor", location=manifest.at("spec", "predictor")
+        )
     for keys, container in containers:
         resources = _map(container.get("resources"))
         stated = {*_map(resources.get("requests")), *_map(resources.get("limits"))}
         missing = [name for name in ("cpu", "memory") if name not in stated]
         where = manifest.at(*keys, "resources")
         if missing:
-            yield failed(f"{'.'.join(map(str, keys))} states no {' and no '.join(missing)}", location=where)
+            yield failed(f"{'.'.join(map(str, keys))} sets no {' and no '.join(missing)}", location=where)
         else:
-            yield passed(f"{'.'.join(map(str, keys))} states cpu and memory", location=where)
+            yield passed(f"{'.'.join(map(str, keys))} sets cpu and memory", location=where)
 
 
-_NOT_OURS = "the model is not served by the stack's runtime for MLflow models"
+_NOT_OURS = "the stack's runtime for MLflow models does not serve this model"
 
 
 def _served_model(manifest: Manifest, stack: Stack) -> Mapping[str, Any] | None:
-    """``spec.predictor.model`` where the stack's runtime serves it: by name, or as the one that KServe finds for the format."""
+    """``spec.predictor.model`` if the stack's runtime serves it: by name, or selected by KServe for the format."""
     serving = stack.settings["serving"]
     if _mode(manifest, stack)[0] == "ModelMesh":
         return None
@@ -464,7 +462,7 @@ def _renamed(model: Mapping[str, Any]) -> bool:
 
 
 def _containers(manifest: Manifest) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
-    """The container that serves the model: a model or framework spec is one, and a custom predictor lists its own."""
+    """The container that serves the model: of the model or framework spec, or of a custom predictor."""
     predictor = _map(_spec(manifest).get("predictor"))
     for name in ("model", *FRAMEWORKS):
         if isinstance(predictor.get(name), Mapping):
@@ -478,7 +476,7 @@ def _containers(manifest: Manifest) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
 
 
 def _mode(manifest: Manifest, stack: Stack) -> tuple[str, bool]:
-    """The deployment mode in force, and whether the manifest states it. The stack says what KServe ships as the default."""
+    """The effective deployment mode, and whether the manifest states it; the stack defines KServe's default."""
     serving = stack.settings["serving"]
     mode = str(_annotations(manifest).get(MODE))
     stated = mode in serving["deployment_modes"]
@@ -500,7 +498,7 @@ def _map(value: Any) -> Mapping[str, Any]:
 # -- fields -----------------------------------------------------------------------------------------------------------
 
 _QUANTITIES = frozenset({"requests", "limits", "sizeLimit", "divisor"})
-"""Fields that the SDK declares as strings and that take numbers too: Kubernetes' resource quantities."""
+"""Fields that the SDK declares as strings and that accept numbers too: Kubernetes' resource quantities."""
 
 _SCALARS: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
@@ -520,7 +518,7 @@ _KINDS = {
 
 
 Api = Mapping[str, Mapping[str, str]]
-"""Type → JSON field → type of its value; a type that is missing has no fields that are known (trivet.stacks.kserve_api)."""
+"""Type → JSON field → type of its value; the fields of a missing type are unknown (trivet.stacks.kserve_api)."""
 
 
 @lru_cache(maxsize=8)
@@ -529,7 +527,7 @@ def _api(file: Path) -> Api:
 
 
 def _deviations(api: Api, value: Any, declared: str, keys: Keys, found: list[tuple[Keys, str]]) -> None:
-    """Add to ``found`` where ``value`` is not of the ``declared`` type, and which of its fields the API does not have."""
+    """Add to ``found`` the places where ``value`` has another type than ``declared``, and fields that the API does not have."""
     outer, inner = _shape(declared)
     if value is None:
         return
@@ -586,7 +584,7 @@ def _unknown_field(api: Api, keys: Keys, fields: Mapping[str, str], siblings: Ma
     elif close:
         hint = f"; did you mean {close[0]!r}?"
     else:
-        hint = f"; there are {', '.join(sorted(fields))}" if len(fields) <= 12 else ""
+        hint = f"; available: {', '.join(sorted(fields))}" if len(fields) <= 12 else ""
     return f"the API has no field {_path(keys)}{hint}"
 
 

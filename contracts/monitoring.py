@@ -1,4 +1,4 @@
-"""runtime → prometheus, live: what alert rules and the judgement of a canary count is there, and counts what happened."""
+"""runtime → prometheus, live: the metrics that alert rules and canary judgements use exist, and count the requests correctly."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from trivet.toolkit.waiting import last_answer
 SEAM = ("runtime", "prometheus")
 
 VERSIONS: Mapping[str, str] = {"runtime": ">=1.5"}
-"""The oldest version of MLServer whose metrics were read for these statements."""
+"""The oldest version of MLServer whose metrics these contracts were verified with."""
 
 GOOD = 25
 BAD = 5
 SCRAPED = 60.0
-"""Seconds in which Prometheus must have found the pod and scraped it; and in which the counts must not go on growing afterwards."""
+"""Seconds within which Prometheus must discover and scrape the pod."""
 STILL = 12.0
+"""Seconds that the counts must then stay constant."""
 
 PORT, PATH = "prometheus.kserve.io/port", "prometheus.kserve.io/path"
 
@@ -42,15 +43,15 @@ PORT, PATH = "prometheus.kserve.io/port", "prometheus.kserve.io/path"
     versions=VERSIONS,
     features=(PROMETHEUS,),
     rationale=(
-        "Alerts and canaries are judged by these numbers. A metric that does not exist makes an alert that never fires; one that counts "
-        "probes as well makes errors out of every roll-out."
+        "Alerts and canary judgements rely on these numbers. An alert on a missing metric never fires; a metric that also counts probes "
+        "shows errors during every roll-out."
     ),
     remedy=(
-        "Query with trivet.integration.monitoring; scrape the predictor's pods on port 8082 (MLServer), whatever their annotation says."
+        "Use the queries of trivet.integration.monitoring; scrape the predictor's pods on port 8082 (MLServer), not the annotated port."
     ),
     sources=(
         "MLServer 1.5.0 and 1.7.1 mlserver/rest/app.py: PrometheusMiddleware, prefix rest_server",
-        "measured (MLServer 1.5.0): the label path is the route's, /v2/models/{model_name}/infer, and names no model",
+        "measured (MLServer 1.5.0): the label path holds the route, /v2/models/{model_name}/infer, not the name of the model",
         "MLServer 1.5.0 and 1.7.1 mlserver/settings.py: metrics_port 8082",
         "measured (KServe 0.14.1): there is no kserve_request_total",
     ),
@@ -64,10 +65,10 @@ def requests_are_counted(
 ) -> Iterator[Finding]:
     rows = example_rows(model_directory)
     if not rows:
-        raise CannotTell("the model was saved without an input example to ask with")
+        raise CannotTell("the model was saved without an input example to send")
     request = v2_request(read_signature(model_directory.mlmodel), rows)
     wrong = {**request, "inputs": request["inputs"][1:]}
-    # A name that no service had before: Prometheus goes on telling of what is gone for five minutes.
+    # A new name, because Prometheus returns series of a deleted service for five minutes.
     name = f"measured-{uuid4().hex[:8]}"
     with deployed(cluster, service_like(handover, name, min_replicas=1, max_replicas=1)):
         sent = traffic.send(name, request, times=GOOD)
@@ -77,7 +78,7 @@ def requests_are_counted(
         )
         if odd:
             raise CannotTell(
-                f"the requests did not go as intended, so there is nothing to compare the counts with: {odd}"
+                f"a request had an unexpected result, so that there is nothing to compare the counts with: {odd}"
             )
         expected = {
             "requests": (requests_total_query(name, cluster.namespace), GOOD + BAD),
@@ -88,35 +89,35 @@ def requests_are_counted(
         counted = _counted(metrics, expected)
         ready = f'namespace="{cluster.namespace}",inferenceservice="{name}",path=~".*/ready"'
         probes = f"sum({REQUESTS}{{{ready}}})"
-        beside = _value(metrics, probes)
+        probed = _value(metrics, probes)
     proof = (evidence("counted", "table", {query: counted[what] for what, (query, _) in expected.items()}),)
     for what, (query, number) in expected.items():
         if counted[what] is None:
             yield failed(f"{what}: Prometheus has no such series: {query}", evidence=proof)
         elif counted[what] != number:
-            yield failed(f"{what}: {number} were sent, {counted[what]:g} are counted by {query}", evidence=proof)
+            yield failed(f"{what}: {number} sent, but {counted[what]:g} counted by {query}", evidence=proof)
         else:
             yield passed(f"{what}: {number} sent and counted", evidence=proof)
-    if beside is None:
+    if probed is None:
         yield inconclusive(
-            "no readiness probe was counted, so nothing shows that the queries leave them out", evidence=proof
+            "no readiness probe was counted, so it is unknown whether the queries exclude probes", evidence=proof
         )
     else:
-        yield passed(f"{beside:g} readiness probes beside them are in none of these numbers", evidence=proof)
+        yield passed(f"the queries exclude {probed:g} readiness probes", evidence=proof)
 
 
 @contract(
-    title="The port that a predictor's pods are annotated with for Prometheus should have metrics",
+    title="The port in the Prometheus annotation of a predictor's pods should serve metrics",
     level=SHOULD,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "Who lets Prometheus find its targets by annotations scrapes what they name. Where that is not the metrics' port, every alert "
-        "on the predictor is silent."
+        "If Prometheus discovers its targets by annotations, it scrapes the annotated port. If that is not the port of the metrics, no "
+        "alert on the predictor fires."
     ),
     remedy=(
-        "Set MLSERVER_METRICS_PORT to the annotated port, correct the annotation in the ServingRuntime, or scrape port 8082 by a rule of "
-        "your own."
+        "Set MLSERVER_METRICS_PORT to the annotated port, correct the annotation in the ServingRuntime, or scrape port 8082 with a "
+        "scrape configuration of your own."
     ),
     sources=(
         "kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml: prometheus.kserve.io/port 8080",
@@ -126,10 +127,10 @@ def requests_are_counted(
 def annotated_port_has_metrics(cluster: ClusterClient, handover: Handover, serving: ServingClient) -> Iterator[Finding]:
     name = handover.service["metadata"]["name"]
     if not serving.ready:
-        raise CannotTell(f"{name} never became ready: {serving.failure}")
+        raise CannotTell(f"{name} did not become ready: {serving.failure}")
     pods = service_pods(cluster, name)
     if not pods:
-        raise CannotTell(f"{name} has no pod to look at")
+        raise CannotTell(f"{name} has no pod")
     pod = pods[0]["metadata"]
     place = Location(object=f"Pod/{pod['name']}")
     annotations = pod.get("annotations") or {}
@@ -140,19 +141,19 @@ def annotated_port_has_metrics(cluster: ClusterClient, handover: Handover, servi
     answer = cluster.pod_get(pod["name"], port, path)
     proof = (evidence("the answer", "http", vars(answer)),)
     if answer.status == 200 and REQUESTS in str(answer.body):
-        yield passed(f"port {port}, path {path} has {REQUESTS}", location=place, evidence=proof)
+        yield passed(f"port {port}, path {path} serves {REQUESTS}", location=place, evidence=proof)
     elif answer.status == 200:
-        yield failed(f"port {port}, path {path} answers, and has no {REQUESTS}", location=place, evidence=proof)
+        yield failed(f"port {port}, path {path} answers, but without {REQUESTS}", location=place, evidence=proof)
     else:
         yield failed(
-            f"port {port}, path {path}, which the pod is annotated with, answers HTTP {answer.status}",
+            f"the annotated port {port}, path {path} returns HTTP {answer.status}",
             location=place,
             evidence=proof,
         )
 
 
 def _counted(metrics: MetricsClient, expected: Mapping[str, tuple[str, int]]) -> dict[str, float | None]:
-    """What Prometheus says to each query, once all are as expected and stay so, or at the end of SCRAPED seconds."""
+    """The result of each query, once all are as expected and stay constant, or after SCRAPED seconds."""
 
     def look() -> dict[str, float | None]:
         return {what: _value(metrics, query) for what, (query, _) in expected.items()}
@@ -162,12 +163,12 @@ def _counted(metrics: MetricsClient, expected: Mapping[str, tuple[str, int]]) ->
 
     seen = last_answer(look, until=fits, timeout=SCRAPED, poll=2.0)
     if fits(seen):
-        time.sleep(STILL)  # two scrapes: what counts too much goes on counting
+        time.sleep(STILL)  # two scrapes: a metric that also counts probes keeps growing
         seen = look()
     return seen
 
 
 def _value(metrics: MetricsClient, query: str) -> float | None:
-    """The one value of a query; None when there is no such series."""
+    """The value of a query; None without a series."""
     found = metrics.query(query)
     return found[0][1] if found else None

@@ -1,7 +1,7 @@
-"""kubernetes → mlflow, live: connections that the platform lives on get through, and those that it forbids do not.
+"""kubernetes → mlflow, live: connections that the platform needs are open, and connections that it forbids are closed.
 
-A closed path is refused (kube-router rejects) or times out (kindnet and most others drop): both count as closed. Whether
-it is closed by a policy, and not from a server that is down, is shown by a path to the same place that is open.
+A closed path is refused (kube-router rejects) or times out (kindnet and most others drop): both count as closed. An open
+path to the same server shows that a policy closes it, and not a server that is down.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from trivet.toolkit.waiting import eventually, last_answer
 SEAM = ("kubernetes", "mlflow")
 
 VERSIONS: Mapping[str, str] = {"kubernetes": ">=1.30"}
-"""The oldest version on which these statements were run."""
+"""The oldest version that these contracts were run with."""
 
 CLOSED = (Connection.REFUSED, Connection.TIMED_OUT)
 
 PREPARED = 90.0
 EFFECT = 30.0
-"""Seconds that the probe's pods may take to run, and a policy to come into force or out of it."""
+"""Seconds until the probe's pods must run, and until a policy must take or lose effect."""
 PORT = 8000
 
 
 @contract(
-    title="A NetworkPolicy that denies a connection must keep it out",
+    title="A NetworkPolicy that denies a connection must block it",
     level=MUST,
     seam=("kubernetes", "kubernetes"),
     versions=VERSIONS,
     rationale=(
-        "The API server accepts NetworkPolicies whether or not anything enforces them. Where nothing does, every rule is a wish, and a "
-        "green check of forbidden paths would prove nothing."
+        "The API server accepts NetworkPolicies even if nothing enforces them. Without enforcement policies have no effect, and a passed "
+        "check of forbidden paths would prove nothing."
     ),
     remedy="Install a network plugin that enforces policies (kube-router, Calico, Cilium, kindnet of kind 0.24 or later).",
     sources=(
@@ -69,9 +69,7 @@ def policies_are_enforced(cluster: ClusterClient) -> Iterator[Finding]:
 
         before = _settled(seen, (Connection.OPEN,))
         if before != Connection.OPEN:
-            yield inconclusive(
-                f"without any policy the connection was {before} already, so that denying it shows nothing"
-            )
+            yield inconclusive(f"without a policy the connection is already {before}, so that denying it shows nothing")
             return
         cluster.apply(_deny_all(policy, server))
         began = time.monotonic()
@@ -85,9 +83,15 @@ def policies_are_enforced(cluster: ClusterClient) -> Iterator[Finding]:
             cluster.delete("pod", name)
     place = Location(object=f"NetworkPolicy/{policy}")
     if during not in CLOSED:
-        yield failed(f"{took:.0f} s after a policy denied it, the connection was still {during}", location=place)
+        yield failed(
+            f"timed out after {took:.0f} s waiting for the policy to block the connection: last seen {during}",
+            location=place,
+        )
     elif after != Connection.OPEN:
-        yield inconclusive(f"the connection was {during} under the policy, and {after} after it too", location=place)
+        yield inconclusive(
+            f"the connection was {during} under the policy, and still {after} after the policy was deleted",
+            location=place,
+        )
     else:
         yield passed(
             f"open before, {during} {took:.1f} s after the policy was applied, open after it was deleted",
@@ -101,14 +105,14 @@ def policies_are_enforced(cluster: ClusterClient) -> Iterator[Finding]:
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "A pipeline that does not reach MLflow blocks for minutes and, where logging is wrapped in try/except, ends green without a run; a "
-        "predictor that does not reach the store never loads its model."
+        "A pipeline that cannot reach MLflow blocks for minutes and, if logging is wrapped in try/except, succeeds without a run; a "
+        "predictor that cannot reach the store does not load its model."
     ),
-    remedy="Allow the path in the NetworkPolicies of both namespaces, and name the server by its cluster-internal name.",
-    sources=("reference platform, incident 1: a NetworkPolicy kept the pipeline namespace from MLflow",),
+    remedy="Allow the path in the NetworkPolicies of both namespaces, and use the cluster-internal name of the server.",
+    sources=("reference platform, incident 1: a NetworkPolicy blocked MLflow from the pipeline namespace",),
 )
 def needed_paths_are_open(cluster: ClusterClient, trainer: TrainerClient, serving: ServingClient) -> Iterator[Finding]:
-    del trainer  # wanted, as serving is, so that the pods are there at which the paths begin
+    del trainer  # requested, like serving, so that the pods exist from which the paths start
     answer = serving.get(f"/v2/models/{serving.name}/ready")
     if answer.status == 200:
         yield passed(f"ingress → predictor: {answer.url} answers", location=Location(object=answer.url))
@@ -128,8 +132,8 @@ def needed_paths_are_open(cluster: ClusterClient, trainer: TrainerClient, servin
     versions=VERSIONS,
     features=(NETWORK_POLICY_ENFORCED,),
     rationale=(
-        "A model is code from outside: whatever a predictor or a training step reaches beyond its needs, a poisoned model reaches too, "
-        "MLflow's database above all."
+        "A model is untrusted code: everything that a predictor or a training step can reach, a poisoned model can reach too, such as "
+        "MLflow's database."
     ),
     remedy="Deny by default in the namespaces of the platform's services, and allow each path by the labels of its source.",
     sources=("kubernetes.io/docs/concepts/services-networking/network-policies, default policies",),
@@ -137,19 +141,19 @@ def needed_paths_are_open(cluster: ClusterClient, trainer: TrainerClient, servin
 def forbidden_paths_are_closed(
     cluster: ClusterClient, trainer: TrainerClient, serving: ServingClient
 ) -> Iterator[Finding]:
-    del trainer, serving  # wanted, so that the pods are there at which the paths begin
+    del trainer, serving  # requested, so that the pods exist from which the paths start
     forbidden = [path for path in cluster.paths if not path.allowed]
     if not forbidden:
-        yield not_applicable("this target states no path that is forbidden")
+        yield not_applicable("the target declares no forbidden path")
     alive: dict[tuple[str, int], str] = {}
     for path in cluster.paths:
         if path.allowed and any((path.host, path.port) == (one.host, one.port) for one in forbidden):
             alive[path.host, path.port] = _probed(cluster, path)
     for path in forbidden:
-        control = alive.get((path.host, path.port), "not known to be there")
+        control = alive.get((path.host, path.port), "not known to be reachable")
         if control != Connection.OPEN:
             yield inconclusive(
-                f"{path.name}: {path.host}:{path.port} is {control} for who may reach it, so that being closed would show nothing",
+                f"{path.name}: {path.host}:{path.port} is {control} also for allowed clients, so that a closed path would show nothing",
                 location=_object(path),
             )
         else:
@@ -162,16 +166,16 @@ def _judged(cluster: ClusterClient, path: NetworkPath) -> Finding:
     if seen in (Connection.OPEN, *CLOSED):
         fits = (seen == Connection.OPEN) is path.allowed
         return (passed if fits else failed)(
-            words if fits else f"{words}, and the platform {'needs' if path.allowed else 'forbids'} it",
+            words if fits else f"{words}, but the platform {'needs' if path.allowed else 'forbids'} it",
             location=_object(path),
         )
     if path.allowed and seen == Connection.UNRESOLVED:
-        return failed(f"{words}: the name is not known where it is used", location=_object(path))
+        return failed(f"{words}: the host name does not resolve in the pod", location=_object(path))
     return inconclusive(words, location=_object(path))
 
 
 def _probed(cluster: ClusterClient, path: NetworkPath) -> str:
-    """What a connection along ``path`` comes to: one of ``Connection``, or in other words why that was not seen."""
+    """The state of a connection along ``path``: a ``Connection``, or the reason why it was not probed."""
     selector = selector_of(path.selector)
     found = cluster.get("pod", namespace=path.namespace, selector=selector) or {}
     running = ready_pods(found.get("items") or ())
@@ -189,7 +193,7 @@ def _probe(cluster: ClusterClient, pod: str, host: str, port: int, *, container:
 
 
 def _settled(look: Callable[[], str], wanted: Sequence[str]) -> str:
-    """What ``look`` says once it is as ``wanted`` twice in a row, or after EFFECT seconds: a rule takes a moment to be in force."""
+    """The result of ``look`` once it is in ``wanted`` twice in a row, or after EFFECT seconds: a policy takes effect with a delay."""
     last = ""
 
     def twice(seen: str) -> bool:

@@ -20,24 +20,24 @@ from trivet.model.subjects import Keys, Manifest
 SEAM = ("mlflow", "kserve")
 
 EXAMPLES = 60
-"""Directory names that are drawn for ``any_directory_name_arrives_or_is_refused``."""
+"""Number of directory names to generate for ``any_directory_name_arrives_or_is_refused``."""
 
 MODEL_FILES = {"MLmodel": b"flavors: {}\n", "data/model.bin": bytes(range(256)), "code/util.py": b"pass\n"}
-"""A directory in the shape of a model: nested, with a file of every byte."""
+"""A directory like a model's: nested, with a file of all byte values."""
 
 EMPTY_FILE = "code/__init__.py"
-"""What a model with code of its own has beside it."""
+"""A file that a model with its own code has."""
 
 ADDED_BY_MLFLOW = ("registered_model_meta",)
-"""What MLflow's client writes into the directory of a registered version when it downloads or loads it, which is the store itself when
-that is on the same machine (mlflow/store/artifact/models_artifact_repo.py, _add_registered_model_meta_file)."""
+"""Files that MLflow's client adds to the directory of a registered version when it downloads or loads it; on the same machine that
+directory is the store itself (mlflow/store/artifact/models_artifact_repo.py, _add_registered_model_meta_file)."""
 
-_NO_URI = "the manifest names no storage URI"
+_NO_URI = "the manifest has no storage URI"
 
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
-"""The oldest versions whose behaviour was read or run for these statements."""
+"""The oldest versions that these contracts were verified with, by reading or running them."""
 
 
 @contract(
@@ -46,11 +46,10 @@ VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "MLflow names models by URIs that only its own client understands (runs:/, models:/, mlflow-artifacts:/). "
-        "KServe refuses them, or the "
-        "pod waits for a download that never comes."
+        "MLflow identifies models by URIs that only its own client understands (runs:/, models:/, mlflow-artifacts:/). "
+        "KServe rejects them, or the pod waits for a download that never completes."
     ),
-    remedy="Resolve the model with trivet.integration.resolve_storage_uri and name the directory that holds MLmodel.",
+    remedy="Resolve the model with trivet.integration.resolve_storage_uri, and use the directory that holds MLmodel.",
     sources=(
         "kserve 0.14.1 and 0.20.0 config/storagecontainers/default.yaml, supportedUriFormats",
         "kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/utils/utils.go, "
@@ -63,7 +62,7 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack) -> Iterator[Findi
         yield not_applicable(_NO_URI, location=manifest.at("spec", "predictor"))
     for uri, model_format, where in uris:
         if _PLACEHOLDER.search(uri):
-            yield inconclusive(f"{uri} has a placeholder that something else fills in", location=where)
+            yield inconclusive(f"{uri} has a placeholder, whose value is not in the file", location=where)
             continue
         problems = [problem for problem in check_storage_uri(uri, model_format=model_format) if not problem.advice]
         for problem in problems:
@@ -89,9 +88,8 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack) -> Iterator[Findi
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "The initializer lists S3 by prefix: without the slash siblings such as model_v2/ are downloaded into the "
-        "same directory. KServe 0.11 to "
-        "0.14 moreover moves files whose names begin with the directory's out of their place."
+        "The initializer lists S3 by prefix: without the slash siblings such as model_v2/ are downloaded into the same "
+        "directory. KServe 0.11 to 0.14 also misplaces files whose names begin with the directory's name."
     ),
     remedy="End the URI with a slash.",
     sources=(
@@ -111,13 +109,13 @@ def storage_uri_ends_with_slash(manifest: Manifest) -> Iterator[Finding]:
         for problem in advice:
             yield failed(problem.message, remedy=problem.remedy, location=where)
         if uri.endswith("/"):
-            yield passed(f"nothing but {uri} is fetched", location=where)
+            yield passed(f"only {uri} is fetched", location=where)
         elif not advice:
-            yield not_applicable("a single file, or a format that is served from one", location=where)
+            yield not_applicable("a single file, or a format that is served from a single file", location=where)
 
 
 def _supported(uri: str, stack: Stack) -> bool:
-    """As the controller decides: a URI without a scheme is a path inside the container."""
+    """The controller's rule; a URI without a scheme is a path inside the container."""
     storage = stack.settings["serving"]["storage"]
     return (
         not re.match(r"\w+?://", uri)
@@ -127,7 +125,7 @@ def _supported(uri: str, stack: Stack) -> bool:
 
 
 def _uris(manifest: Manifest) -> Iterator[tuple[str, str, Location]]:
-    """Each storage URI with its model format and place."""
+    """Each storage URI with its model format and location."""
     spec = _map(manifest.document.get("spec"))
     for component in ("predictor", "transformer", "explainer"):
         for keys, settings, model_format in _holders(_map(spec.get(component)), component):
@@ -138,7 +136,7 @@ def _uris(manifest: Manifest) -> Iterator[tuple[str, str, Location]]:
 
 
 def _holders(component: Mapping[str, Any], name: str) -> Iterator[tuple[Keys, Mapping[str, Any], str]]:
-    """What may have a ``storageUri``: the model, or a framework, which has no model format of its own."""
+    """The fields that may have a ``storageUri``: the model, or a framework, which has no model format."""
     for key, value in component.items():
         if isinstance(value, Mapping):
             yield ("spec", name, key), value, str(_map(value.get("modelFormat")).get("name"))
@@ -172,11 +170,11 @@ def _map(value: Any) -> Mapping[str, Any]:
     versions=VERSIONS,
     rationale=(
         "The published convention artifact_uri + '/model' is MLflow 2's; under MLflow 3 that directory is empty, "
-        "and MLflow's client hides it by listing the files all the same."
+        "and MLflow's client hides that by listing the files nevertheless."
     ),
     remedy=(
-        "Take the URI from trivet.integration.resolve_storage_uri, or from MLflow's get-download-uri, never by "
-        "concatenation."
+        "Get the URI from trivet.integration.resolve_storage_uri, or from MLflow's get-download-uri; never concatenate "
+        "it."
     ),
     sources=("MLflow 3 mlflow/store/artifact/runs_artifact_repo.py", "MLflow REST: model-versions/get-download-uri"),
 )
@@ -193,7 +191,7 @@ def storage_uri_names_the_model_directory(handover: Handover, store: StoreClient
         yield passed(f"{uri} holds MLmodel among {len(files)} files", evidence=listing)
     elif nested:
         yield failed(
-            f"{uri} is too high: MLmodel lies in {', '.join(nested)}",
+            f"{uri} is too high: MLmodel is in {', '.join(nested)}",
             remedy=f"end the URI in {nested[0].removesuffix('MLmodel')}",
             evidence=listing,
         )
@@ -202,13 +200,12 @@ def storage_uri_names_the_model_directory(handover: Handover, store: StoreClient
 
 
 @contract(
-    title="Every documented way to name the model must lead to the same bytes",
+    title="Every documented URI of the model must resolve to the same files",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "Registry, run and alias are used by different people; when they disagree, what is reviewed is not what is "
-        "served."
+        "Different people use registry, run and alias; when these differ, the reviewed model is not the served one."
     ),
     remedy=(
         "Compare the URIs in the evidence; resolve names with trivet.integration.resolve_storage_uri, and register "
@@ -233,17 +230,17 @@ def every_name_leads_to_the_same_bytes(
         try:
             uri = resolve_storage_uri(name, tracking=tracking, artifact_root=handover.artifact_root)
         except UsageError as error:
-            yield failed(f"{name} leads nowhere: {error.message}", remedy=error.remedy)
+            yield failed(f"{name} does not resolve: {error.message}", remedy=error.remedy)
             continue
         theirs = _written(trainer.artifacts(name))
         proof = (evidence(name, "table", {"storage URI": uri, "files": theirs}),)
         if _written(store.files(uri)) != served:
-            yield failed(f"{name} resolves to {uri}, which differs from what is served", evidence=proof)
+            yield failed(f"{name} resolves to {uri}, whose files differ from the served ones", evidence=proof)
         elif theirs != served:
             different = sorted({path for path, _ in theirs.items() ^ served.items()})
-            yield failed(f"MLflow downloads something else for {name}: {', '.join(different)}", evidence=proof)
+            yield failed(f"MLflow downloads other files for {name}: {', '.join(different)}", evidence=proof)
         else:
-            yield passed(f"{name} leads to the {len(served)} files that are served", evidence=proof)
+            yield passed(f"{name} resolves to the {len(served)} served files", evidence=proof)
 
 
 @contract(
@@ -252,7 +249,7 @@ def every_name_leads_to_the_same_bytes(
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "What the initializer flattens, leaves out or refuses fails in the runtime, with an error about something else."
+        "Files that the initializer flattens, omits or rejects cause failures in the runtime, with misleading errors."
     ),
     remedy="Read the initializer's log in the evidence; use a scheme that it supports, and end the URI in '/'.",
     sources=("KServe Storage.download; S3 flattening in 0.11.1–0.14.1: kserve/kserve#3899, #4112",),
@@ -269,22 +266,22 @@ def download_is_byte_identical(handover: Handover, store: StoreClient) -> Iterat
     if different:
         yield failed(f"{len(different)} files differ after the download: {', '.join(different[:5])}", evidence=proof)
     elif not kept:
-        yield failed(f"there is nothing at {handover.storage_uri}", evidence=proof)
+        yield failed(f"there are no files at {handover.storage_uri}", evidence=proof)
     else:
         yield passed(f"{len(kept)} files arrive byte for byte", evidence=proof)
 
 
 @contract(
-    title="A directory of the store must arrive whole however it is named, or be refused before deployment",
+    title="A directory with any name must be downloaded completely, or be rejected before deployment",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "Spaces, percent signs and glob characters survive some of the libraries on the way and not others; half a "
-        "model is the worst case."
+        "Some of the libraries on the way handle spaces, percent signs and glob characters, others do not; the worst case "
+        "is an incomplete model."
     ),
     remedy=(
-        "Keep to letters, digits, '.', '_' and '-' in model and directory names, and resolve them with "
+        "Use only letters, digits, '.', '_' and '-' in model and directory names, and resolve them with "
         "trivet.integration.resolve_storage_uri."
     ),
     sources=("KServe Storage._download_local globs the path; MLflow percent-encodes it",),
@@ -306,7 +303,7 @@ def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: Track
         try:
             got = dict(store.download(uri).files)
         except DownloadFailed as error:
-            return f"{uri!r} was resolved, and the initializer does not fetch it: {error.message}"
+            return f"{uri!r} was resolved, but the initializer does not fetch it: {error.message}"
         expected = {path: hashlib.sha256(content).hexdigest() for path, content in MODEL_FILES.items()}
         return "" if got == expected else f"{uri!r} arrives as {sorted(got) or 'nothing'}"
 
@@ -315,24 +312,24 @@ def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: Track
     if found:
         yield failed(found, evidence=proof)
     elif tried < EXAMPLES or len(refused) > tried // 2:
-        yield inconclusive(f"of {tried} names {len(refused)} were refused, too many to say anything", evidence=proof)
+        yield inconclusive(f"{len(refused)} of {tried} names were rejected, too many for a conclusion", evidence=proof)
     else:
         yield passed(
-            f"{tried} names: {tried - len(refused)} arrive byte for byte, {len(refused)} are refused with a word",
+            f"{tried} names: {tried - len(refused)} arrive byte for byte, {len(refused)} are rejected with an error",
             evidence=proof,
         )
 
 
 @contract(
-    title="Empty files of a model should arrive too",
+    title="Empty files of a model should be downloaded too",
     level=SHOULD,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "A model with code of its own (code_paths) has an empty __init__.py in most of its packages; without it Python finds another "
-        "package of that name first, or none."
+        "A model with its own code (code_paths) has an empty __init__.py in most of its packages; without it Python imports another "
+        "package of that name, or none."
     ),
-    remedy="Write a comment into files that would be empty, __init__.py above all, before the model is logged.",
+    remedy="Write a comment into empty files, such as __init__.py, before logging the model.",
     sources=(
         "kserve_storage 0.20.0 kserve_storage.py, _download_s3: skips objects with size 0; kserve 0.14.1 storage.py does not",
         "measured: versitygw 1.8.0 behind both",
@@ -347,23 +344,26 @@ def empty_files_arrive(store: StoreClient) -> Iterator[Finding]:
         return
     proof = (evidence("initializer log", "log", got.log),)
     if not set(got.files) >= set(MODEL_FILES):
-        yield inconclusive(f"of {uri} only {sorted(got.files) or 'nothing'} arrived, empty or not", evidence=proof)
+        yield inconclusive(
+            f"of {uri} only {sorted(got.files) or 'nothing'} arrived, so non-empty files are missing too",
+            evidence=proof,
+        )
     elif EMPTY_FILE in got.files:
         yield passed(f"{EMPTY_FILE}, which is empty, arrived with the {len(MODEL_FILES)} other files", evidence=proof)
     else:
-        yield failed(f"the storage initializer left out {EMPTY_FILE}, because it is empty", evidence=proof)
+        yield failed(f"the storage initializer omits {EMPTY_FILE}, because it is empty", evidence=proof)
 
 
 @contract(
-    title="A name one level too high or too deep must be refused before deployment, naming the right directory",
+    title="A URI one level too high or too deep must be rejected before deployment, with the right directory in the error",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "The InferenceService of a wrong level is admitted and looks healthy for up to a minute, and the container's"
-        " error names a local path."
+        "An InferenceService with such a URI is admitted and looks healthy for up to a minute, and the container's error "
+        "names a local path."
     ),
-    remedy="Resolve with trivet.integration.resolve_storage_uri, which asks the tracking server where MLmodel lies.",
+    remedy="Resolve with trivet.integration.resolve_storage_uri, which asks the tracking server for the location of MLmodel.",
     sources=('reference incident: Could not find an "MLmodel" configuration file',),
 )
 def wrong_level_is_refused(handover: Handover, tracking: TrackingApi) -> Iterator[Finding]:
@@ -381,13 +381,13 @@ def wrong_level_is_refused(handover: Handover, tracking: TrackingApi) -> Iterato
             uri = resolve_storage_uri(name, tracking=tracking, artifact_root=handover.artifact_root)
         except UsageError as error:
             if any(named in error.remedy for named in right):
-                yield passed(f"{case} is refused: {error.remedy}")
+                yield passed(f"{case} is rejected: {error.remedy}")
             else:
-                yield failed(f"{case} is refused without naming the right directory: {error.message}; {error.remedy}")
+                yield failed(f"{case} is rejected without the right directory: {error.message}; {error.remedy}")
         else:
-            yield failed(f"{case}, {name}, is taken for {uri}")
+            yield failed(f"{case}, {name}, resolves to {uri}")
 
 
 def _written(files: Mapping[str, str]) -> dict[str, str]:
-    """``files`` without what MLflow's client adds on reading."""
+    """``files`` without those that MLflow's client adds on reading."""
     return {path: digest for path, digest in files.items() if path not in ADDED_BY_MLFLOW}

@@ -1,4 +1,4 @@
-"""kfp → mlflow: a step records its run where it is told to, really runs, and has bounds."""
+"""kfp → mlflow: a step records its run on the configured tracking server, runs, and has resource limits."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SEAM = ("kfp", "mlflow")
 VARIABLE = "MLFLOW_TRACKING_URI"
 
 UNBEATABLE = 0.999
-"""Weighted F1 that production is given for ``gate_compares_with_production``: no candidate of the example reaches it."""
+"""Weighted F1 of the version in production in ``gate_compares_with_production``: no candidate of the example reaches it."""
 
 VERSIONS: Mapping[str, str] = {"kfp": ">=2.0"}
-"""The oldest versions whose behaviour was read or run for these statements."""
+"""The oldest versions that these contracts were verified with, by reading or running them."""
 
 LIVE_VERSIONS: Mapping[str, str] = {"kfp": ">=2.7", "mlflow": ">=2.12"}
 """Whole pipelines run locally since kfp 2.7 (sdk/RELEASE.md)."""
@@ -36,16 +36,16 @@ LIVE_VERSIONS: Mapping[str, str] = {"kfp": ">=2.7", "mlflow": ">=2.12"}
 
 
 @contract(
-    title="The tracking server's address must not be written in a step's code",
+    title="The tracking server's address must not be hard-coded in a step",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "A server's address in a step's code survives every move of the server and every copy to another cluster: "
-        "runs go to the old place, or nowhere."
+        "A hard-coded address stays the same when the server moves or the pipeline is copied to another cluster: "
+        "runs go to the old server, or are lost."
     ),
     remedy=(
-        f"Take the URI out of the code; set {VARIABLE} on the task (set_env_variable, a ConfigMap or Secret) or pass it "
+        f"Remove the URI from the code; set {VARIABLE} on the task (set_env_variable, a ConfigMap or Secret) or pass it "
         "as a pipeline parameter."
     ),
     sources=(
@@ -56,40 +56,42 @@ LIVE_VERSIONS: Mapping[str, str] = {"kfp": ">=2.7", "mlflow": ">=2.12"}
 def tracking_uri_is_injected(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
     recording = False
     sound = True
-    untold: list[str] = []
+    unset: list[str] = []
     for step in _steps(compiled_pipeline):
         for place in step.program.literals:
             sound = False
             yield failed(f"step {step.name}: {place}", location=compiled_pipeline.at(*step.program_keys))
         recording |= step.program.uses_mlflow
-        if step.program.uses_mlflow and not _is_told(step, compiled_pipeline):
-            untold.append(step.name)
+        if step.program.uses_mlflow and not _has_tracking_uri(step, compiled_pipeline):
+            unset.append(step.name)
     for keys, task, parameter, value in _defaults_in_force(compiled_pipeline):
         sound = False
         yield failed(
-            f"task {task} is given no {parameter}, and its component's default is {value!r}",
+            f"task {task} does not set {parameter}, and the default of its component is {value!r}",
             location=compiled_pipeline.at(*keys),
         )
     if not recording and sound:
-        yield not_applicable("no step names mlflow in its code", location=compiled_pipeline.at())
-    elif sound and untold:
+        yield not_applicable("no step uses mlflow in its code", location=compiled_pipeline.at())
+    elif sound and unset:
         yield passed(
-            f"no step's code names a tracking server; the pipeline gives {', '.join(untold)} none either, so the "
-            f"platform is expected to inject {VARIABLE}, by a PodDefault or pod template for instance",
+            f"no step hard-codes a tracking server; the pipeline sets none for {', '.join(unset)} either, so the "
+            f"platform must inject {VARIABLE}, for example with a PodDefault or pod template",
             location=compiled_pipeline.at(),
         )
     elif sound:
-        yield passed("no step's code and no default in force names a tracking server", location=compiled_pipeline.at())
+        yield passed(
+            "no step's code and no effective default hard-codes a tracking server", location=compiled_pipeline.at()
+        )
 
 
 @contract(
-    title="Every step should have limits for its CPU and memory",
+    title="Every step should have CPU and memory limits",
     level=SHOULD,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "A step without limits takes what the node has: the tracking server or the predictor beside it is evicted or"
-        " killed first."
+        "A step without limits can use all resources of the node: the tracking server or a predictor on it is then "
+        "evicted or OOM-killed."
     ),
     remedy=(
         "Call set_cpu_limit and set_memory_limit on every task; for accelerators set_accelerator_type and "
@@ -119,9 +121,9 @@ def resources_are_limited(compiled_pipeline: CompiledPipeline) -> Iterator[Findi
         if missing:
             yield failed(f"step {step.name} has no limit for {' and '.join(missing)}", location=where)
         elif accelerator and not (accelerator.get("type") or accelerator.get("resourceType")):
-            yield failed(f"step {step.name} asks for accelerators without saying of which type", location=where)
+            yield failed(f"step {step.name} requests accelerators without a type", location=where)
         elif accelerator and not (accelerator.get("count") or accelerator.get("resourceCount")):
-            yield failed(f"step {step.name} names an accelerator and asks for none", location=where)
+            yield failed(f"step {step.name} names an accelerator type and requests none", location=where)
         else:
             yield passed(f"step {step.name} has limits for CPU and memory", location=where)
 
@@ -132,8 +134,8 @@ def resources_are_limited(compiled_pipeline: CompiledPipeline) -> Iterator[Findi
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "On a cache hit KFP copies the outputs of an earlier execution: the pipeline is green, and MLflow has no "
-        "run, metrics or model for it."
+        "On a cache hit KFP copies the outputs of an earlier execution: the pipeline succeeds, and MLflow has no "
+        "run, metrics or model of it."
     ),
     remedy="Call set_caching_options(False) on the task.",
     sources=("kfp IR 2.1.0: PipelineTaskSpec.cachingOptions.enableCache, true unless switched off",),
@@ -151,7 +153,7 @@ def recording_step_is_not_cached(compiled_pipeline: CompiledPipeline) -> Iterato
             yield passed(f"task {keys[-1]} is not cached", location=where)
 
 
-# -- what a step's code says ------------------------------------------------------------------------------------------
+# -- the code of a step -----------------------------------------------------------------------------------------------
 
 _LITERAL = re.compile(r"[a-zA-Z][\w+.-]*:/|databricks")
 _IN_SHELL = re.compile(rf"{VARIABLE}\s*=\s*[\"']?([a-zA-Z][\w+.-]*:/[^\s\"';]+)")
@@ -161,7 +163,7 @@ _FROM_ENVIRONMENT = ("get", "getenv", "setdefault", "putenv")
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What a step's code was found to do. ``literals`` are sentences, one for each tracking URI that is written down."""
+    """What the code of a step does with MLflow. ``literals`` are sentences, one per hard-coded tracking URI."""
 
     literals: tuple[str, ...] = ()
     uses_mlflow: bool = False
@@ -170,7 +172,7 @@ class Program:
 
 @dataclass(frozen=True, kw_only=True)
 class _Step:
-    """An executor that runs a container, under the name of the component that it belongs to."""
+    """An executor that runs a container, with the name of its component."""
 
     name: str
     component: str
@@ -209,7 +211,7 @@ def _steps(pipeline: CompiledPipeline) -> Iterator[_Step]:
 
 @lru_cache(maxsize=256)
 def read_program(text: str) -> Program:
-    """What Python code does with MLflow; of code in another language only whether it sets the tracking URI to a literal."""
+    """What Python code does with MLflow; for other languages only whether it sets the tracking URI to a literal."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -232,7 +234,7 @@ def read_program(text: str) -> Program:
 
 
 def _names_from_mlflow(nodes: list[ast.AST]) -> set[str]:
-    """The names that stand for mlflow, for something imported from it, or for what a call of such a thing returned."""
+    """The names bound to mlflow, to an import from it, or to the result of calling one of these."""
     names: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -246,7 +248,7 @@ def _names_from_mlflow(nodes: list[ast.AST]) -> set[str]:
 
 
 def _literals(node: ast.AST, constants: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence where ``node`` writes a tracking URI down."""
+    """A sentence if ``node`` hard-codes a tracking URI."""
     uri = None
     if isinstance(node, ast.Call):
         called = _called(node.func)
@@ -271,7 +273,7 @@ def _literals(node: ast.AST, constants: Mapping[str, Any]) -> Iterator[str]:
             if _literal_text(key, constants) == VARIABLE:
                 uri = _literal(value, constants)
     if uri:
-        yield f"its code names the tracking server: {called} {uri!r} (line {getattr(node, 'lineno', 0)} of the code)"
+        yield f"its code hard-codes the tracking server: {called} {uri!r} (line {getattr(node, 'lineno', 0)} of the code)"
 
 
 def _literal_text(node: ast.AST | None, constants: Mapping[str, Any]) -> str:
@@ -281,7 +283,7 @@ def _literal_text(node: ast.AST | None, constants: Mapping[str, Any]) -> str:
 
 def _literal(node: ast.AST | None, constants: Mapping[str, Any]) -> str:
     if isinstance(node, ast.JoinedStr) and node.values:
-        # A host that the expression itself takes from the environment comes from outside.
+        # An expression that reads the host from the environment is not hard-coded.
         whole = ast.unparse(node)
         begins = _LITERAL.match(_literal_text(node.values[0], constants))
         return whole if begins and not re.search(r"environ|getenv", whole) else ""
@@ -299,8 +301,8 @@ def _root(function: ast.AST) -> str:
     return getattr(function, "id", "")
 
 
-def _is_told(step: _Step, pipeline: CompiledPipeline) -> bool:
-    """Whether the container has an entry for the URI, or the component a parameter that could carry it."""
+def _has_tracking_uri(step: _Step, pipeline: CompiledPipeline) -> bool:
+    """Whether the container sets the variable, or the component has a parameter for the URI."""
     env = step.container.get("env")
     if isinstance(env, list) and any(_map(entry).get("name") == VARIABLE for entry in env):
         return True
@@ -310,11 +312,11 @@ def _is_told(step: _Step, pipeline: CompiledPipeline) -> bool:
     )
 
 
-# -- what a compiled pipeline says ------------------------------------------------------------------------------------
+# -- the compiled pipeline --------------------------------------------------------------------------------------------
 
 
 def _tasks(pipeline: CompiledPipeline) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
-    """Every task with its place, those of conditions and loops included."""
+    """Every task with its keys, including those in conditions and loops."""
     places: list[tuple[Keys, Any]] = [(("root",), pipeline.document.get("root"))]
     places += [(("components", name), each) for name, each in _map(pipeline.document.get("components")).items()]
     for keys, owner in places:
@@ -327,7 +329,7 @@ def _component_of(task: Mapping[str, Any]) -> str:
 
 
 def _defaults_in_force(pipeline: CompiledPipeline) -> Iterator[tuple[Keys, str, str, str]]:
-    """Literal tracking URIs that are defaults of a step's parameter and that the task does not replace."""
+    """Hard-coded tracking URIs in defaults of a step's parameters that the task does not override."""
     components = _map(pipeline.document.get("components"))
     for keys, task in _tasks(pipeline):
         name = _component_of(task)
@@ -351,7 +353,7 @@ def _map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-# -- live: what a run leaves behind ------------------------------------------------------------------------------------
+# -- live: the results of a pipeline run ------------------------------------------------------------------------------
 
 
 @contract(
@@ -360,8 +362,8 @@ def _map(value: Any) -> Mapping[str, Any]:
     seam=SEAM,
     versions=LIVE_VERSIONS,
     rationale=(
-        "A green pipeline is taken as proof that a model was trained and recorded; autologging, caching and except "
-        "clauses make it green without."
+        "A successful pipeline is taken as proof that a model was trained and recorded; autologging, caching and except "
+        "clauses let it succeed without."
     ),
     remedy=(
         "Let errors of MLflow's client fail the step; do not cache the step that records; check the run in the step "
@@ -377,14 +379,12 @@ def success_means_a_recorded_run(pipelines: PipelineClient, tracking: TrackingAp
         return
     run_id = main.outputs.get("train", {}).get("run_id")
     if not run_id:
-        yield failed("the pipeline succeeded and its training step handed no run id on", evidence=log)
+        yield failed("the pipeline succeeded, but its training step has no output run_id", evidence=log)
         return
     try:
         run = tracking.get_run(run_id)
     except TrackingError as error:
-        yield failed(
-            f"the pipeline succeeded, and MLflow does not know its run {run_id}: {error.message}", evidence=log
-        )
+        yield failed(f"the pipeline succeeded, but MLflow has no run {run_id}: {error.message}", evidence=log)
         return
     data, status = run.get("data", {}), run["info"]["status"]
     versions = tracking.search_model_versions(f"run_id = '{run_id}'")
@@ -394,7 +394,7 @@ def success_means_a_recorded_run(pipelines: PipelineClient, tracking: TrackingAp
     if lacking:
         yield failed(f"run {run_id} has no {', no '.join(lacking)}", evidence=proof)
     elif status != "FINISHED":
-        yield failed(f"run {run_id} is {status}, and the pipeline succeeded", evidence=proof)
+        yield failed(f"the pipeline succeeded, but run {run_id} is {status}", evidence=proof)
     else:
         count = f"{len(data['params'])} parameters, {len(data['metrics'])} metrics, version {versions[0]['version']}"
         yield passed(f"run {run_id} is FINISHED with {count}", evidence=proof)
@@ -406,11 +406,12 @@ def success_means_a_recorded_run(pipelines: PipelineClient, tracking: TrackingAp
     seam=SEAM,
     versions=LIVE_VERSIONS,
     rationale=(
-        "When a NetworkPolicy or an outage cuts MLflow off, a green pipeline hides for days that nothing is recorded."
+        "When a NetworkPolicy or an outage makes MLflow unreachable, a successful pipeline hides for days that nothing is "
+        "recorded."
     ),
     remedy=(
-        "No try/except and no autologging around what must be recorded; set MLFLOW_HTTP_REQUEST_MAX_RETRIES and "
-        "_TIMEOUT so that the step fails in time."
+        "Use no try/except and no autologging around required recording; set MLFLOW_HTTP_REQUEST_MAX_RETRIES and "
+        "_TIMEOUT so that the step fails early."
     ),
     sources=(
         "MLflow mlflow/utils/autologging_utils: errors are logged and swallowed",
@@ -419,7 +420,7 @@ def success_means_a_recorded_run(pipelines: PipelineClient, tracking: TrackingAp
 )
 def unrecorded_run_fails_the_pipeline(pipelines: PipelineClient) -> Iterator[Finding]:
     with socket.socket() as closed:
-        # Bound and not listening: nothing else can take the port, and connections are refused.
+        # Bound but not listening: no other process can use the port, and connections are refused.
         closed.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
         run = pipelines.run({}, {"MLFLOW_TRACKING_URI": nowhere, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
@@ -429,23 +430,23 @@ def unrecorded_run_fails_the_pipeline(pipelines: PipelineClient) -> Iterator[Fin
     elif "Max retries exceeded" not in run.log:
         yield inconclusive(f"the pipeline failed, but not because of MLflow: {_last_line(run.log)}", evidence=log)
     elif "deploy" in run.outputs:
-        yield failed("the pipeline failed, and had deployed before that", evidence=log)
+        yield failed("the pipeline failed, but only after it had deployed", evidence=log)
     else:
         yield passed("the pipeline fails with MLflow's own error, and deploys nothing", evidence=log)
 
 
 @contract(
-    title="Run id and model URI must travel as outputs, and the run id as the model's metadata",
+    title="The training step must output run id and model URI, and put the run id into the model's metadata",
     level=MUST,
     seam=SEAM,
     versions=LIVE_VERSIONS,
     rationale=(
-        "Without them the deploying step looks the newest version up by name, and two pipelines at once deploy each "
-        "other's models."
+        "Without them the deploying step must look up the newest version by name, and two concurrent pipelines deploy "
+        "each other's models."
     ),
     remedy=(
         "Return run_id and model_uri as string parameters, and set model.metadata['mlflow_run_id']; not Input[Model]"
-        " with a runs:/ URI, which the launcher refuses."
+        " with a runs:/ URI, which the launcher rejects."
     ),
     sources=("kubeflow/pipelines backend/src/v2/objectstore/config.go", "reference platform: metadata mlflow_run_id"),
 )
@@ -454,35 +455,36 @@ def run_id_and_model_uri_travel(
 ) -> Iterator[Finding]:
     outputs = pipelines.main_run.outputs.get("train", {})
     if not outputs:
-        yield inconclusive("the training step left no outputs (pipelines.success_means_a_recorded_run)")
+        yield inconclusive("the training step has no outputs (pipelines.success_means_a_recorded_run)")
         return
     proof = (evidence("outputs of the training step", "table", outputs),)
     run_id, uri = outputs.get("run_id"), outputs.get("model_uri")
     metadata = (outputs.get("model") or {}).get("metadata") or {}
     if not run_id or not uri:
-        yield failed(f"the training step hands on no {'run_id' if not run_id else 'model_uri'}", evidence=proof)
+        yield failed(f"the training step has no output {'run_id' if not run_id else 'model_uri'}", evidence=proof)
     elif metadata.get("mlflow_run_id") != run_id:
         yield failed(
-            f"the model's metadata names run {metadata.get('mlflow_run_id')!r}, the output {run_id!r}", evidence=proof
+            f"the model's metadata has run {metadata.get('mlflow_run_id')!r}, the output run_id {run_id!r}",
+            evidence=proof,
         )
     else:
         try:
             place = resolve_storage_uri(uri, tracking=tracking, artifact_root=handover.artifact_root)
         except UsageError as error:
-            yield failed(f"{uri} travels, and leads nowhere: {error.message}", remedy=error.remedy, evidence=proof)
+            yield failed(f"the output {uri} does not resolve: {error.message}", remedy=error.remedy, evidence=proof)
         else:
-            yield passed(f"run_id {run_id} and {uri} travel, and resolve to {place}", evidence=proof)
+            yield passed(f"the step outputs run_id {run_id} and {uri}, which resolve to {place}", evidence=proof)
 
 
 @contract(
-    title="What passed the gate must be deployed, and the deploying step must really have run",
+    title="A model that passed the gate must be deployed: the deploying step must have run",
     level=MUST,
     seam=("kfp", "kserve"),
     versions=LIVE_VERSIONS,
-    rationale="kfp.local 2.16 and 2.17 skip a condition on a named output without a word and report success.",
+    rationale="kfp.local 2.16 and 2.17 silently skip a condition on a named output and report success.",
     remedy=(
-        "Condition on a single unnamed output (dsl.If(gate.output == 'true')), and judge a run by the outputs of its"
-        " tasks."
+        "Use a condition on a single unnamed output (dsl.If(gate.output == 'true')), and check the outputs of a run's "
+        "tasks."
     ),
     sources=("kfp 2.17.0 kfp/local/orchestrator/enhanced_dag_orchestrator.py",),
 )
@@ -490,39 +492,39 @@ def passed_gate_leads_to_deployment(
     pipelines: PipelineClient, compiled_pipeline: CompiledPipeline
 ) -> Iterator[Finding]:
     run = pipelines.main_run
-    said = run.outputs.get("quality-gate", {}).get("Output")
+    decision = run.outputs.get("quality-gate", {}).get("Output")
     deployed = "deploy" in run.outputs
-    if said is None:
-        yield inconclusive("the quality gate left no output (pipelines.success_means_a_recorded_run)")
-    elif said != "true":
+    if decision is None:
+        yield inconclusive("the quality gate has no output (pipelines.success_means_a_recorded_run)")
+    elif decision != "true":
         if deployed:
-            yield failed(f"the gate said {said!r}, and the deploying step ran all the same")
+            yield failed(f"the gate returned {decision!r}, but the deploying step ran")
         else:
-            yield inconclusive(f"the gate said {said!r}, so that nothing was to be deployed")
+            yield inconclusive(f"the gate returned {decision!r}, so that there is no deployment to judge")
     elif not deployed:
-        yield failed("the gate said 'true', and the deploying step did not run; the pipeline reported success")
+        yield failed("the gate returned 'true', but the deploying step did not run; the pipeline reported success")
     elif not run.refused:
-        yield passed("the gate said 'true', and the step behind the pipeline's own condition left its outputs")
+        yield passed("the gate returned 'true', and the step inside the pipeline's condition has its outputs")
     else:
         yield from _condition_compiled(run.refused, compiled_pipeline)
 
 
 def _condition_compiled(refused: str, compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
-    """What can be said when the backend runs no conditions: that the condition is in the compiled pipeline, around the deployment."""
+    """The check for a backend that does not run conditions: the compiled pipeline has the condition around the deployment."""
     document = compiled_pipeline.document
-    told = f"the local runner refuses conditions ({refused}), so the branch ran as a pipeline of its own"
+    note = f"the local runner does not support conditions ({refused}), so the branch ran as a separate pipeline"
     for name, task in document["root"]["dag"]["tasks"].items():
         condition = task.get("triggerPolicy", {}).get("condition", "")
         inner = document["components"].get(task["componentRef"]["name"], {}).get("dag", {}).get("tasks", {})
         if "quality-gate" in condition and "deploy" in inner:
             where = compiled_pipeline.at("root", "dag", "tasks", name, "triggerPolicy")
-            yield passed(f"{told}; the compiled pipeline has it behind {condition}", location=where)
+            yield passed(f"{note}; the compiled pipeline has it under the condition {condition}", location=where)
             return
-    yield failed(f"{told}; in the compiled pipeline no condition on the gate stands before the deployment")
+    yield failed(f"{note}; the compiled pipeline has no condition on the gate around the deployment")
 
 
 @contract(
-    title="The quality gate must block a model that is worse than the one in production, however good by itself",
+    title="The quality gate must block a model that is worse than the one in production, however good it is",
     level=MUST,
     seam=SEAM,
     versions=LIVE_VERSIONS,
@@ -531,22 +533,22 @@ def _condition_compiled(refused: str, compiled_pipeline: CompiledPipeline) -> It
     sources=("reference platform: no more than 0.02 below the version in production",),
 )
 def gate_compares_with_production(pipelines: PipelineClient, trainer: TrainerClient) -> Iterator[Finding]:
-    # A name of its own: sessions may share a tracking server, and this one has an alias put on it.
+    # A unique name: sessions may share a tracking server, and this contract sets an alias.
     name = f"trivet-better-in-production-{uuid4().hex[:8]}"
     better = trainer.log_model(estimator="logistic-regression", register_as=name, alias="production")
     metric = {"run_id": better.run_id, "key": "f1_weighted_mean", "value": UNBEATABLE}
     trainer.call("client", method="log_metric", arguments=metric)
     run = pipelines.run({"registered_name": name})
     candidate = run.outputs.get("train", {}).get("f1_weighted")
-    said = run.outputs.get("quality-gate", {}).get("Output")
+    decision = run.outputs.get("quality-gate", {}).get("Output")
     log = (evidence("pipeline log", "log", run.log),)
-    if candidate is None or said is None:
-        yield inconclusive(f"the pipeline did not come to its gate: {_last_line(run.log)}", evidence=log)
+    if candidate is None or decision is None:
+        yield inconclusive(f"the pipeline did not reach its gate: {_last_line(run.log)}", evidence=log)
     elif not 0.80 <= candidate < UNBEATABLE - 0.02:
         yield inconclusive(
             f"the candidate's {candidate:.3f} is not between the constant 0.80 and production", evidence=log
         )
-    elif said != "false" or "deploy" in run.outputs:
+    elif decision != "false" or "deploy" in run.outputs:
         yield failed(f"a candidate of {candidate:.3f} passes although production has {UNBEATABLE}", evidence=log)
     else:
         yield passed(

@@ -1,4 +1,4 @@
-"""kserve → knative, live: a roll-out by the core library's plans, as clients saw it. All statements read one roll-out."""
+"""kserve → knative, live: a roll-out by the core library's plans, as observed by clients. All contracts judge one roll-out."""
 
 from __future__ import annotations
 
@@ -33,40 +33,40 @@ SEAM = ("kserve", "knative")
 FEATURES = (CANARY_TRAFFIC,)
 
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
-"""The oldest versions whose behaviour was run for these statements."""
+"""The oldest versions that these contracts were run with."""
 
 ALPHA = 0.001
 POWER = 0.99
-"""One run in a thousand may accuse a right split; what is seen with this power is in every message."""
+"""One run in a thousand may fail a correct split; every message states the deviation that is detected with this power."""
 
 BEFORE = 2.0
-"""Seconds before a change that its slice begins."""
+"""Seconds before a change at which its window begins."""
 FEWEST = 20
-"""Requests in a slice below which it shows nothing: about four seconds of the roll-out's traffic."""
-PATIENCE = 8.0
-"""Seconds after which an answer comes too late: clients of predictions have given up by then. Measured on two busy cores: up to 5 s
-while pods start beside, and stalls of 9 s and more where traffic goes to a revision that was scaled to zero."""
+"""Minimum number of requests in a window: about four seconds of the roll-out's traffic."""
+CLIENT_TIMEOUT = 8.0
+"""Seconds after which an answer counts as lost. Measured on two busy cores: up to 5 s while pods start, and stalls of 9 s and more if
+traffic goes to a revision at zero."""
 RACE = re.compile(
     r"tcp 127\.0\.0\.1:\d+->127\.0\.0\.1:\d+: .*(closed network connection|connection reset|broken pipe)|EOF"
 )
 RACES = 0.01
-"""Inside each pod the queue-proxy keeps connections to the runtime, which closes idle ones after 5 s (uvicorn's timeout_keep_alive). A
-request that is sent at that very moment gets HTTP 502, whether or not anything changes: seen once in 3000. Such losses are told, and count
-against a change when they are more than this part of its slice."""
+"""In each pod the queue-proxy keeps connections to the runtime, which closes idle ones after 5 s (uvicorn's timeout_keep_alive). A request
+sent at that moment gets HTTP 502, with or without a change: measured once in 3000. The message states such losses; they count against a
+change if they are more than this fraction of its window."""
 LAG = 2.0
-"""Seconds after a status came to agree in which single answers may still be of the other revision: requests that were under way."""
+"""Seconds after the status shows a change in which single answers may still be of the other revision: requests in flight."""
 
 
 @contract(
-    title="A service that says Ready must answer its first request correctly",
+    title="A service that is Ready must answer its first request correctly",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "Deployments, canaries and clients act on Ready=True. Where it only means that a port is open, the first requests of every "
+        "Deployments, canaries and clients rely on Ready=True. If it only means that a port is open, the first requests of every "
         "roll-out and of every new pod fail."
     ),
-    remedy="Build the service with trivet.integration.build_inference_service, whose readiness probe asks for the model itself.",
+    remedy="Build the service with trivet.integration.build_inference_service, whose readiness probe requests the model itself.",
     sources=(
         "measured: MLServer 1.5.0 under KServe 0.14.1 without a readinessProbe answers 400 'Model … is not ready yet.' after Ready=True",
         "kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml: no readinessProbe",
@@ -74,19 +74,19 @@ LAG = 2.0
 )
 def ready_means_loaded(rollout: Rollout) -> Iterator[Finding]:
     if not rollout.first:
-        yield inconclusive("no request was sent when the service said Ready")
+        yield inconclusive("no request was sent when the service became Ready")
         return
     wrong = [answer for answer in rollout.first if not _is_of(answer, rollout.stable)]
     waited = rollout.first[0].at - rollout.ready
     proof = (_answers("the first answers", rollout.first),)
     if wrong:
         yield failed(
-            f"{len(wrong)} of the first {len(rollout.first)} requests after Ready=True went wrong: {wrong[0]}",
+            f"{len(wrong)} of the first {len(rollout.first)} requests after Ready=True failed: {wrong[0]}",
             evidence=proof,
         )
     else:
         yield passed(
-            f"the first request, {waited:.1f} s after Ready=True was seen, and the {len(rollout.first) - 1} after it were answered "
+            f"the first request, {waited:.1f} s after Ready=True, and the next {len(rollout.first) - 1} were answered with "
             f"{rollout.stable.answer}",
             evidence=proof,
         )
@@ -99,10 +99,10 @@ def ready_means_loaded(rollout: Rollout) -> Iterator[Finding]:
     versions=VERSIONS,
     features=FEATURES,
     rationale=(
-        "A canary is judged by the part of the users that it may hurt. A split that is only in the status, or is another one than asked "
-        "for, exposes everybody or nobody."
+        "A canary limits the number of users that a bad model affects. A split that exists only in the status, or differs from the "
+        "requested one, exposes all users or none."
     ),
-    remedy="Look at the route of the service (its HTTPRoute or VirtualService) and at the ingress's own configuration.",
+    remedy="Inspect the route of the service (its HTTPRoute or VirtualService) and the configuration of the ingress.",
     sources=(
         "kserve 0.14.1 and 0.20.0 reconcilers/knative/ksvc_reconciler.go, createKnativeService: canaryTrafficPercent to the newest "
         "revision, the rest to latestRolledoutRevision",
@@ -119,25 +119,25 @@ def split_is_what_was_asked_for(rollout: Rollout) -> Iterator[Finding]:
     strange = [answer for answer in rollout.split if not _whose(answer, rollout)]
     if strange:
         yield inconclusive(
-            f"{len(strange)} of {len(rollout.split)} answers are of neither model, so that the shares are not known: {strange[0]}",
+            f"{len(strange)} of {len(rollout.split)} answers are of neither model, so that the split is unknown: {strange[0]}",
             evidence=proof,
         )
         return
     fits = plan.accepts(count, len(rollout.split))
     observed = f"{count} of {SPLIT} answers ({100 * count / SPLIT:.1f} %) are the canary's"
     if fits:
-        yield passed(f"{observed}, {rollout.percent} % were asked for ({plan})", evidence=proof)
+        yield passed(f"{observed}, {rollout.percent} % were requested ({plan})", evidence=proof)
     else:
-        yield failed(f"{observed}, and {rollout.percent} % were asked for ({plan})", evidence=proof)
+        yield failed(f"{observed}, but {rollout.percent} % were requested ({plan})", evidence=proof)
 
 
 @contract(
-    title="Beginning a canary and promoting it must lose no request",
+    title="Starting and promoting a canary must lose no request",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     features=FEATURES,
-    rationale="A model is rolled out many times a day, under traffic. What is lost each time is lost to users.",
+    rationale="Models are rolled out often, under traffic, and each lost request affects a user.",
     remedy=(
         "Change nothing but the percentage (trivet.integration.canary_patch, promotion_patch), and let readiness depend on the model: "
         "traffic must not move to a pod that has not loaded it."
@@ -154,7 +154,7 @@ def promotion_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
 
 
 @contract(
-    title="Taking a canary back, and rolling back after a promotion, must lose no request",
+    title="Rolling back a canary, or a promotion, must lose no request",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
@@ -168,8 +168,8 @@ def promotion_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
         "new revision."
     ),
     sources=(
-        "measured (KServe 0.14.1, Knative 1.15): canaryTrafficPercent 0 after a promotion brought a stall of 10 s and 15 s of HTTP 400, "
-        "the service staying Ready=True",
+        "measured (KServe 0.14.1, Knative 1.15): canaryTrafficPercent 0 after a promotion caused a stall of 10 s and 15 s of HTTP 400, "
+        "while the service stayed Ready=True",
         "knative.dev/serving pkg/reconciler/autoscaling: min-scale holds for reachable revisions only",
         "measured (KServe 0.14.1, Knative 1.15, readiness probe on the model): 14 s after a promotion the earlier revision's pod ends, "
         "and percentage 0 then stalls 9 s; with the HPA class the pod stays, and percentage 0 takes 2 to 10 s",
@@ -181,13 +181,13 @@ def rollback_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
 
 
 @contract(
-    title="The status of an InferenceService must name the revisions that really answer",
+    title="The status of an InferenceService must name the revisions that serve the traffic",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     features=FEATURES,
     rationale=(
-        "Who is called because of wrong answers looks into the status to learn which model gives them; a rollback starts from it as well."
+        "During an incident with wrong answers the status shows which model gives them; a rollback is planned from it too."
     ),
     remedy="Compare status.components.predictor.traffic with the route of the Knative service and with the ingress.",
     sources=("kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/inference_service_status.go, PropagateStatus",),
@@ -199,36 +199,39 @@ def status_names_who_answers(rollout: Rollout) -> Iterator[Finding]:
         if step.settled is None:
             yield inconclusive(f"{name}: {rollout.failure}")
         else:
-            tail = _slice(rollout, step.settled + LAG, step.ended)
+            tail = _window(rollout, step.settled + LAG, step.ended)
             yield _named(rollout, f"after {name}", step.service, tail)
 
 
 def _named(rollout: Rollout, when: str, service: Mapping[str, Any], answers: Sequence[Answer]) -> Finding:
-    said = traffic_shares(service)
+    shares = traffic_shares(service)
     proof = (
         evidence(
-            "traffic by the status", "table", {name: f"{said[name]} % {rollout.uris.get(name, '')}" for name in said}
+            "traffic by the status",
+            "table",
+            {name: f"{shares[name]} % {rollout.uris.get(name, '')}" for name in shares},
         ),
         _answers("answers", answers),
     )
-    models = {contender.storage_uri: contender.name for contender in (rollout.stable, rollout.canary)}
-    named = {models.get(rollout.uris.get(revision, ""), revision) for revision in said}
+    models = {model.storage_uri: model.name for model in (rollout.stable, rollout.canary)}
+    named = {models.get(rollout.uris.get(revision, ""), revision) for revision in shares}
     answering = {_whose(answer, rollout) or "neither model" for answer in answers}
-    if not said or not answers:
-        return inconclusive(f"{when} there is {'no answer' if said else 'no traffic in the status'}", evidence=proof)
+    if not shares or not answers:
+        return inconclusive(f"{when} there is {'no answer' if shares else 'no traffic in the status'}", evidence=proof)
     if named != answering:
         return failed(
-            f"{when} the status names {_list(named)} ({_list(said)}), and {_list(answering)} answered", evidence=proof
+            f"{when} the status names {_list(named)} ({_list(shares)}), but {_list(answering)} answered", evidence=proof
         )
     return passed(
-        f"{when} the status names {_list(said)}, of {_list(named)}, and so say {len(answers)} answers", evidence=proof
+        f"{when} the status names {_list(shares)}, of {_list(named)}, which {len(answers)} answers confirm",
+        evidence=proof,
     )
 
 
 def _lossless(rollout: Rollout, step: RolloutStep) -> Finding:
-    """Hold the slice around a step to the rule: every request is answered in time, by one of the two models."""
-    answers = _slice(rollout, step.began - BEFORE, step.ended)
-    lost = [answer for answer in answers if not _whose(answer, rollout) or answer.seconds > PATIENCE]
+    """Judge the window around a step: one of the two models must answer every request within the client timeout."""
+    answers = _window(rollout, step.began - BEFORE, step.ended)
+    lost = [answer for answer in answers if not _whose(answer, rollout) or answer.seconds > CLIENT_TIMEOUT]
     races = [answer for answer in lost if answer.status == 502 and RACE.search(str(answer.body))]
     if len(races) <= max(1, RACES * len(answers)):
         lost = [answer for answer in lost if answer not in races]
@@ -242,18 +245,16 @@ def _lossless(rollout: Rollout, step: RolloutStep) -> Finding:
     if lost:
         first, last = lost[0].at - step.began, lost[-1].at - step.began
         return failed(
-            f"{len(lost)} of {len(answers)} requests in the {span} were lost, due {first:+.1f} s to {last:+.1f} s from it; the first: "
-            f"{lost[0]}",
+            f"{len(lost)} of {len(answers)} requests in the {span} were lost, sent from {first:+.1f} s to {last:+.1f} s relative to it; "
+            f"the first: {lost[0]}",
             evidence=proof,
         )
     if len(answers) < FEWEST:
-        return inconclusive(
-            f"only {len(answers)} requests were due in the {span}: too few to show anything", evidence=proof
-        )
+        return inconclusive(f"only {len(answers)} requests in the {span}, fewer than {FEWEST}", evidence=proof)
     if step.settled is None:
-        return inconclusive(f"{step.name} did not come about: {rollout.failure}", evidence=proof)
+        return inconclusive(f"{step.name} did not complete: {rollout.failure}", evidence=proof)
     slowest = max(answer.seconds for answer in answers)
-    aside = f", {len(races)} more met a connection that the runtime was closing" if races else ""
+    aside = f", {len(races)} more hit a connection that the runtime was closing" if races else ""
     return passed(
         f"{len(answers) - len(races)} requests in the {span} were answered, the slowest after {slowest:.1f} s{aside}; the change took "
         f"{step.settled - step.began:.1f} s",
@@ -262,24 +263,24 @@ def _lossless(rollout: Rollout, step: RolloutStep) -> Finding:
 
 
 def _ran_on(rollout: Rollout) -> bool:
-    """Whether the first rollback was to a revision that still ran, so that the roll-out went on to the other way back."""
+    """Whether the first rollback was to a running revision, so that the roll-out went on to test a rollback to an earlier model."""
     back = rollout.step(ROLLED_BACK)
     return back is not None and back.change == canary_patch(0) and rollout.last == RESTORED
 
 
-def _slice(rollout: Rollout, begin: float, end: float) -> list[Answer]:
+def _window(rollout: Rollout, begin: float, end: float) -> list[Answer]:
     return rollout.stream.between(begin, end) if rollout.stream else []
 
 
 def _step(rollout: Rollout, name: str) -> RolloutStep:
     step = rollout.step(name)
     if step is None:
-        raise CannotTell(f"the roll-out did not get to its step {name!r}: {rollout.failure or 'it was not taken'}")
+        raise CannotTell(f"the roll-out did not reach its step {name!r}: {rollout.failure or 'the step was skipped'}")
     return step
 
 
 def _whose(answer: Answer, rollout: Rollout) -> str:
-    """The model that gave an answer; empty when it is neither's."""
+    """The model that gave an answer; empty if neither did."""
     return next((model.name for model in (rollout.stable, rollout.canary) if _is_of(answer, model)), "")
 
 

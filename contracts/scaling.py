@@ -1,5 +1,4 @@
-"""kserve → knative, live: numbers of replicas. What minReplicas says is there, and a service that may go down to nothing does, and comes
-back."""
+"""kserve → knative, live: replicas. A service has minReplicas ready pods; with minReplicas 0 it scales to zero and back."""
 
 from __future__ import annotations
 
@@ -25,34 +24,31 @@ from trivet.toolkit.waiting import last_answer
 SEAM = ("kserve", "knative")
 
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
-"""The oldest versions whose behaviour was run for these statements."""
+"""The oldest versions that these contracts were run with."""
 
 KEPT = "kept-classifier"
 IDLE = "idle-classifier"
 
 REACHED = 120.0
-"""Seconds after Ready=True in which the last replica may still be starting."""
+"""Seconds after Ready=True until the last replica must be ready."""
 WATCHED = 15.0
 EVERY = 3.0
 TO_ZERO = 150.0
-"""Seconds without traffic after which a pod must be gone: Knative's shortest window (6 s), its grace period (30 s) and a pod's own end."""
+"""Seconds without traffic until the pods must be gone: Knative's shortest window (6 s), its grace period (30 s) and the termination."""
 COLD_START = 120.0
-"""Seconds that the first request may wait for a pod; how many it waited is in the finding."""
+"""Seconds that the first request may wait for a pod; the finding states the measured time."""
 
 WINDOW = {"autoscaling.knative.dev/window": "6s"}
-"""Knative's shortest: the default of 60 s shows nothing else and takes ten times as long."""
+"""Knative's shortest window: the default of 60 s would take ten times as long for the same result."""
 
 
 @contract(
-    title="A service must have the replicas that minReplicas asks for",
+    title="A service must have as many ready pods as minReplicas",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
-    rationale="Replicas that are only written down neither carry load nor survive the loss of a pod.",
-    remedy=(
-        "Look at the pods that are missing (kubectl describe: room on the nodes, quota) and at the autoscaler that is in force for the "
-        "service."
-    ),
+    rationale="Replicas that exist only in the manifest neither serve requests nor survive the loss of a pod.",
+    remedy="Inspect the missing pods (kubectl describe: capacity of the nodes, quota) and the effective autoscaler of the service.",
     sources=(
         "kserve 0.14.1 reconcilers/knative/ksvc_reconciler.go: minReplicas becomes autoscaling.knative.dev/min-scale",
         "knative.dev/serving pkg/reconciler/autoscaling/hpa: min-scale becomes the HPA's minReplicas",
@@ -79,28 +75,28 @@ def minimum_is_kept(cluster: ClusterClient, handover: Handover) -> Iterator[Find
                 ready()
     place = Location(object=f"InferenceService/{KEPT}")
     if min(counts) < wanted:
-        yield failed(f"minReplicas is {wanted}, and the ready pods were {counts}", location=place)
+        yield failed(f"minReplicas is {wanted}, but the numbers of ready pods were {counts}", location=place)
     else:
         yield passed(
-            f"{min(counts)} ready pods for minReplicas {wanted}, {reached:.0f} s after Ready=True and at each of {len(counts)} looks over "
+            f"{min(counts)} ready pods for minReplicas {wanted}, {reached:.0f} s after Ready=True and at each of {len(counts)} checks over "
             f"{WATCHED:.0f} s",
             location=place,
         )
 
 
 @contract(
-    title="A service with minReplicas 0 must go down to no pod, and answer the next request correctly",
+    title="A service with minReplicas 0 must scale to zero, and answer the next request correctly",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     features=(SCALE_TO_ZERO,),
     rationale=(
-        "Scaling to zero pays where pods really go, and hurts where the first request is lost. How long that request waits decides "
-        "where it may be used at all."
+        "Scaling to zero saves resources only if the pods terminate, and is unusable if the first request is lost. The wait of that "
+        "request decides where it can be used."
     ),
     remedy=(
-        "Deploy with min_replicas=0 and cpu_target=None (the HPA class does not scale to zero); look at the activator and at the readiness "
-        "probe when the first request fails."
+        "Deploy with min_replicas=0 and cpu_target=None (the HPA class does not scale to zero); inspect the activator and the readiness "
+        "probe if the first request fails."
     ),
     sources=(
         "knative.dev/docs/serving/autoscaling/scale-to-zero: window, scale-to-zero-grace-period (30 s)",
@@ -116,7 +112,7 @@ def zero_and_back(
 ) -> Iterator[Finding]:
     rows = example_rows(model_directory)
     if not rows:
-        raise CannotTell("the model was saved without an input example to ask with")
+        raise CannotTell("the model was saved without an input example to send")
     right = trainer.predict(f"models:/{handover.model.registered_name}/{handover.model.version}", rows)
     service = service_like(handover, IDLE, min_replicas=0, max_replicas=1, cpu_target=None)
     service["metadata"]["annotations"] |= WINDOW
@@ -127,7 +123,8 @@ def zero_and_back(
         gone = time.monotonic() - began
         if left:
             yield failed(
-                f"{gone:.0f} s after Ready=True and without a request there is still {', '.join(left)}", location=place
+                f"timed out after {gone:.0f} s without requests waiting for {IDLE} to scale to zero: last seen {', '.join(left)}",
+                location=place,
             )
             return
         (answer,) = traffic.send(
@@ -136,21 +133,23 @@ def zero_and_back(
         proof = (evidence("the first request", "http", vars(answer)),)
         if answer.status != 200:
             yield failed(
-                f"no pod after {gone:.0f} s, and the first request was lost: {answer}", location=place, evidence=proof
+                f"scaled to zero after {gone:.0f} s, and the first request was lost: {answer}",
+                location=place,
+                evidence=proof,
             )
         elif not same_values(v2_values(answer.body), right):
             yield failed(
-                f"the first request got {v2_values(answer.body)}, the trainer says {right}",
+                f"the first request got {v2_values(answer.body)}, the trainer predicts {right}",
                 location=place,
                 evidence=proof,
             )
         elif not _running(cluster):
             yield inconclusive(
-                "the first request was answered, and there is no pod: something else answered it", location=place
+                "the first request was answered although there is no pod, so something else answered it", location=place
             )
         else:
             yield passed(
-                f"no pod {gone:.0f} s after Ready=True; the first request after that was answered correctly, after a cold start of "
+                f"scaled to zero {gone:.0f} s after Ready=True; the next request was answered correctly after a cold start of "
                 f"{answer.seconds:.1f} s",
                 location=place,
                 evidence=proof,
@@ -158,5 +157,5 @@ def zero_and_back(
 
 
 def _running(cluster: ClusterClient) -> list[str]:
-    """The names of the idle service's pods that are not ending."""
+    """The names of the idle service's pods that are not terminating."""
     return [pod["metadata"]["name"] for pod in service_pods(cluster, IDLE) if not is_terminating(pod)]

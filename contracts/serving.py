@@ -1,4 +1,4 @@
-"""mlflow → runtime, live: the model that was handed over is the model that answers."""
+"""mlflow → runtime, live: the runtime serves the model of the handover."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from trivet.model.subjects import ModelDirectory
 from trivet.toolkit.comparison import same_values
 
 EXAMPLES = 30
-"""Batches of predictions that are compared, of 1 to 12 rows each."""
+"""Number of batches of predictions to compare, of 1 to 12 rows each."""
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
-"""The oldest versions whose behaviour was read or run for these statements."""
+"""The oldest versions that these contracts were verified with, by reading or running them."""
 
 
 @contract(
-    title="The serving runtime must load the model that training handed over",
+    title="The serving runtime must load the model that training produced",
     level=MUST,
     seam=("mlflow", "runtime"),
     versions=VERSIONS,
     rationale=(
-        "A runtime that cannot load the model crashes or answers errors, while KServe may report Ready for tens of "
-        "seconds."
+        "A runtime that cannot load the model crashes or returns errors, while KServe may report Ready for tens of seconds."
     ),
     remedy=(
-        "Read the runtime's log in the evidence; hold the trainer's packages to the runtime's, or serve with "
-        "a runtime built for them."
+        "Read the runtime's log in the evidence; pin the trainer's packages to the runtime's versions, or serve with a "
+        "runtime built for them."
     ),
     sources=("KServe 0.14.1 config/runtimes/kserve-mlserver.yaml", "MLServer: GET /v2/models/{name}/ready"),
 )
@@ -40,7 +39,7 @@ def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
     if serving.ready:
         yield passed(f"GET /v2/models/{serving.name}/ready answered 200", evidence=(log,))
     else:
-        yield failed(f"the model {serving.name} never became ready: {serving.failure}", evidence=(log,))
+        yield failed(f"the model {serving.name} did not become ready: {serving.failure}", evidence=(log,))
 
 
 @contract(
@@ -49,8 +48,8 @@ def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
     seam=("mlflow", "runtime"),
     versions=VERSIONS,
     rationale=(
-        "HTTP 200 says nothing about the value: a wrong model, another column order or a lossy conversion answers "
-        "200 as well."
+        "HTTP 200 does not show that the value is right: a wrong model, another column order or a lossy conversion returns "
+        "200 too."
     ),
     remedy=(
         "Compare the packages of trainer and runtime (environment.*), the column order of the request, and the "
@@ -65,7 +64,7 @@ def predictions_equal_the_trainers(
 
     signature = read_signature(model_directory.mlmodel)
     if signature is None:
-        yield inconclusive("the model has no signature to draw inputs from")
+        yield inconclusive("the model has no signature to generate inputs from")
         return
     uri = f"models:/{handover.model.registered_name}/{handover.model.version}"
     compared: list[dict[str, Any]] = []
@@ -78,15 +77,17 @@ def predictions_equal_the_trainers(
         compared.extend(
             {"row": row, "served": got, "trainer": own} for row, got, own in zip(rows, served, expected, strict=False)
         )
-        return "" if same_values(served, expected) else f"served {served}, the trainer says {expected}; rows {rows}"
+        return "" if same_values(served, expected) else f"served {served}, the trainer predicts {expected}; rows {rows}"
 
     tried, found = counter_example(rows_of(signature), deviation, examples=EXAMPLES)
     table = evidence("predictions compared", "table", compared[-20:])
     if found:
         yield failed(found, evidence=(table,))
     elif len({str(pair["served"]) for pair in compared}) < 2:
-        yield inconclusive(f"all {len(compared)} predictions have one value: equality says little", evidence=(table,))
+        yield inconclusive(
+            f"all {len(compared)} predictions have the same value, so that equality shows little", evidence=(table,)
+        )
     else:
         yield passed(
-            f"{len(compared)} predictions in {tried} batches drawn from the signature are equal", evidence=(table,)
+            f"{len(compared)} predictions in {tried} batches generated from the signature are equal", evidence=(table,)
         )

@@ -1,4 +1,4 @@
-"""mlflow → runtime: what a model says of its inputs and outputs, and what the runtime makes of requests that disregard it."""
+"""mlflow → runtime: the signature of a model, and the runtime's responses to requests that violate it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from trivet.toolkit.subjects import read_model_directory
 _OPEN_INFERENCE = "Open Inference Protocol v2: a request that the model cannot take is the client's error (4xx)"
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
-"""The oldest versions whose behaviour was read or run for these statements."""
+"""The oldest versions that these contracts were verified with, by reading or running them."""
 
 
 @contract(
@@ -39,7 +39,7 @@ VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
     versions=VERSIONS,
     rationale=(
         "Without a signature nothing is checked and V2 requests without a content type fail; with inputs only, "
-        "MLServer 1.5.0 and 1.7.1 do not load the model; a type that the reader does not know stops it from loading."
+        "MLServer 1.5.0 and 1.7.1 do not load the model; a type that the reader does not support prevents loading."
     ),
     remedy=(
         "Log the model with signature=infer_signature(X, predictions), or with input_example, and only with types "
@@ -63,12 +63,12 @@ def signature_is_complete(model_directory: ModelDirectory, stack: Stack) -> Iter
 
 
 @contract(
-    title="Every registered version of the model must carry a signature with inputs and outputs",
+    title="Every registered version of the model must have a signature with inputs and outputs",
     level=MUST,
     seam=("kfp", "mlflow"),
     versions=VERSIONS,
-    rationale="A promotion or a rollback can put any registered version into service, not only the newest.",
-    remedy="Log and register the version anew with a signature; delete the versions that lack one.",
+    rationale="A promotion or a rollback can deploy any registered version, not only the newest.",
+    remedy="Log and register the version again with a signature; delete versions without one.",
     sources=("MLflow REST: GET /api/2.0/mlflow/model-versions/search",),
 )
 def every_version_has_a_signature(handover: Handover, tracking: TrackingApi, store: StoreClient) -> Iterator[Finding]:
@@ -78,7 +78,7 @@ def every_version_has_a_signature(handover: Handover, tracking: TrackingApi, sto
         try:
             place = resolve_storage_uri(uri, tracking=tracking, artifact_root=handover.artifact_root)
         except UsageError as error:
-            yield failed(f"{uri} has no model any more: {error.message}", remedy=error.remedy)
+            yield failed(f"the model of {uri} no longer exists: {error.message}", remedy=error.remedy)
             continue
         try:
             found = read_model_directory(store.download(place).directory)
@@ -98,11 +98,11 @@ def every_version_has_a_signature(handover: Handover, tracking: TrackingApi, sto
 
 
 @contract(
-    title="The input example must satisfy the signature, and the model must answer it",
+    title="The input example must satisfy the signature, and the model must accept it",
     level=MUST,
     seam=("kfp", "mlflow"),
     versions=VERSIONS,
-    rationale="The example is what clients copy; one that the model refuses teaches them a request that fails.",
+    rationale="Clients copy the example; one that the model rejects gives them a request that fails.",
     remedy="Take the input example from the training data, with the types that the signature declares.",
     sources=("MLflow mlflow/models/utils.py, _enforce_schema",),
 )
@@ -121,9 +121,9 @@ def input_example_satisfies_the_signature(
     uri = f"models:/{handover.model.registered_name}/{handover.model.version}"
     answer = trainer.call("try_predict", model_uri=uri, rows=rows)
     if error := answer["error"]:
-        yield failed(f"the model refuses its own input example: {error}")
+        yield failed(f"the model rejects its own input example: {error}")
     else:
-        yield passed(f"the model answers the {len(rows)} rows of its example with {answer['predictions']}")
+        yield passed(f"the model predicts {answer['predictions']} for the {len(rows)} rows of its example")
 
 
 @contract(
@@ -135,38 +135,38 @@ def input_example_satisfies_the_signature(
         "MLflow up to 2.9 cannot read a signature of 2.10 or later, and 2.18 or later cannot read optional columns "
         "of 2.6 to 2.9."
     ),
-    remedy="Take a runtime with a newer MLflow, or write the signature with types that the runtime's version knows.",
+    remedy="Use a runtime with a newer MLflow, or a signature with types that the runtime's version supports.",
     sources=("MLflow mlflow/types/schema.py, ColSpec.from_json_dict", "kserve/kserve#4077"),
 )
 def runtime_reads_the_signature(runtime: RuntimeClient, model_directory: ModelDirectory) -> Iterator[Finding]:
     reader = runtime.call("versions")["mlflow"]
     answer = runtime.call("try_read_signature", directory=str(model_directory.path))
     if answer["error"]:
-        yield failed(f"MLflow {reader} of the runtime cannot read the signature: {answer['type']}: {answer['error']}")
+        yield failed(f"the runtime's MLflow {reader} cannot read the signature: {answer['type']}: {answer['error']}")
         return
     read = [column.get("name") for column in answer["signature"]["inputs"]]
     written = [column.name for column in _signature(model_directory).columns]
     if read != written:
-        yield failed(f"MLflow {reader} of the runtime reads the inputs {read}, the trainer wrote {written}")
+        yield failed(f"the runtime's MLflow {reader} reads the inputs {read}, but the trainer wrote {written}")
     else:
-        yield passed(f"MLflow {reader} of the runtime reads the inputs {', '.join(written)}")
+        yield passed(f"the runtime's MLflow {reader} reads the inputs {', '.join(written)}")
 
 
 # -- what MLflow itself enforces ---------------------------------------------------------------------------------------
 
 
 @contract(
-    title="MLflow should refuse to register a model without a signature",
+    title="MLflow should reject registering a model without a signature",
     level=SHOULD,
     seam=("kfp", "mlflow"),
     versions=VERSIONS,
     rationale=(
-        "It is widely published that MLflow does so since 2.16. Who relies on it finds models without signatures in "
+        "It is widely published that MLflow does so since 2.16. Relying on it leads to models without signatures in "
         "production."
     ),
     remedy=(
-        "Do not rely on MLflow: gate on signatures.every_version_has_a_signature. (The open-source registry has no "
-        "such switch.)"
+        "Do not rely on MLflow: gate on signatures.every_version_has_a_signature. (The open-source registry has no such "
+        "option.)"
     ),
     sources=(
         "MLflow mlflow/models/model.py, Model.log: a warning, no error",
@@ -184,17 +184,17 @@ def registry_demands_a_signature(trainer: TrainerClient, stack: Stack) -> Iterat
     except Exception as error:
         if "signature" not in str(error).lower():
             raise
-        yield passed(f"MLflow {version} refused: {str(error).splitlines()[0][:200]}")
+        yield passed(f"MLflow {version} rejected it: {str(error).splitlines()[0][:200]}")
         return
     yield failed(f"MLflow {version} registered version {logged.version} of a model without a signature")
 
 
 @contract(
-    title="MLflow should refuse inputs that contradict the signature",
+    title="MLflow should reject inputs that violate the signature",
     level=SHOULD,
     seam=("kfp", "mlflow"),
     versions=VERSIONS,
-    rationale="What MLflow accepts silently reaches the model as something that it was not trained on.",
+    rationale="Inputs that MLflow accepts silently reach the model as data that it was not trained on.",
     remedy=(
         "Convert inputs to the declared types before predicting; declare numeric columns as double when clients send"
         " integers."
@@ -210,7 +210,7 @@ def mlflow_enforces_the_signature(
     number = _column(signature, "double", "float")
     cases = {
         "a missing column": [_without(row, number) for row in rows],
-        "a text that is no number for a number": [row | {number: "not a number"} for row in rows],
+        "a text that is not a number for a number": [row | {number: "not a number"} for row in rows],
         "a number as text": [row | {number: str(row[number])} for row in rows],
     }
     for case, deviating in cases.items():
@@ -218,17 +218,15 @@ def mlflow_enforces_the_signature(
         detail = (evidence(case, "text", answer),)
         mlflow = f"MLflow {stack.components['mlflow']}"
         if answer["type"] == "MlflowException":
-            yield passed(f"{mlflow} refuses {case}", evidence=detail)
+            yield passed(f"{mlflow} rejects {case}", evidence=detail)
         elif answer["type"]:
             raised = f"{answer['type']}: {str(answer['error'])[:200]}"
-            yield failed(
-                f"{mlflow} accepts {case}: it comes through to the model, which raises {raised}", evidence=detail
-            )
+            yield failed(f"{mlflow} accepts {case}: it reaches the model, which raises {raised}", evidence=detail)
         else:
             yield failed(f"{mlflow} accepts {case} silently", evidence=detail)
 
 
-# -- what the runtime answers to requests that disregard the signature --------------------------------------------------
+# -- the runtime's responses to requests that violate the signature ---------------------------------------------------
 
 
 @contract(
@@ -236,10 +234,10 @@ def mlflow_enforces_the_signature(
     level=SHOULD,
     seam=("mlflow", "runtime"),
     versions=VERSIONS,
-    rationale="HTTP 500 for a client's mistake makes a canary that is judged on 5xx roll back a good model.",
+    rationale="HTTP 500 for a client's mistake makes a canary judgement by 5xx roll back a good model.",
     remedy=(
-        "Leave client mistakes out of the error rate (validate requests in front of the runtime), until the runtime "
-        "answers 4xx."
+        "Exclude client mistakes from the error rate (validate requests in front of the runtime), until the runtime "
+        "returns 4xx."
     ),
     sources=(_OPEN_INFERENCE, "MLServer 1.5.0 and 1.7.1 answer 500"),
 )
@@ -251,17 +249,11 @@ def missing_column_is_refused(serving: ServingClient, model_directory: ModelDire
 
 
 @contract(
-    title=(
-        "A request with a column that the signature does not have should be refused, or answered as if it were not "
-        "there"
-    ),
+    title=("A request with a column that is not in the signature should be rejected, or answered as without it"),
     level=SHOULD,
     seam=("mlflow", "runtime"),
     versions=VERSIONS,
-    rationale=(
-        "A client that sends more than the model takes may believe that it has an effect; it must not change the "
-        "answer."
-    ),
+    rationale=("A client that sends an extra column may believe that it has an effect; it must not change the answer."),
     remedy="Validate requests against the signature in front of the runtime.",
     sources=(_OPEN_INFERENCE, "MLflow mlflow/models/utils.py: extra columns are dropped"),
 )
@@ -270,7 +262,7 @@ def extra_column_changes_nothing(serving: ServingClient, model_directory: ModelD
     request = v2_request(signature, rows)
     right = serving.infer(request)
     if right.status != 200:
-        raise CannotTell(f"the sound request itself got HTTP {right.status}: {str(right.body)[:200]}")
+        raise CannotTell(f"the valid request got HTTP {right.status}: {str(right.body)[:200]}")
     request["inputs"] = [*request["inputs"], dict(request["inputs"][0], name="trivet_extra")]
     yield _refusal(serving.infer(request), "a request with an extra column", right=v2_values(right.body))
 
@@ -281,8 +273,8 @@ def extra_column_changes_nothing(serving: ServingClient, model_directory: ModelD
     seam=("mlflow", "runtime"),
     versions=VERSIONS,
     rationale=(
-        "A value of another type is a client's mistake; 500 hides that, and an answer would rest on a conversion "
-        "nobody asked for."
+        "A value of another type is a client's mistake; 500 hides that, and an answer would be based on an unintended "
+        "conversion."
     ),
     remedy="Validate requests against the signature in front of the runtime.",
     sources=(_OPEN_INFERENCE,),
@@ -300,7 +292,7 @@ def mistyped_column_is_refused(serving: ServingClient, model_directory: ModelDir
     seam=("mlflow", "runtime"),
     versions=VERSIONS,
     rationale=(
-        "Integers have no null: pandas turns the column into floats, and MLflow then refuses it or the model sees "
+        "Integers have no null: pandas converts the column to floats, and MLflow then rejects it or the model gets "
         "another type."
     ),
     remedy="Declare columns that may be absent as double; validate requests in front of the runtime.",
@@ -319,7 +311,7 @@ def null_in_an_integer_column_is_refused(serving: ServingClient, model_directory
     level=SHOULD,
     seam=("mlflow", "runtime"),
     versions=VERSIONS,
-    rationale="Rows that are filled up or cut off silently give answers to questions nobody asked.",
+    rationale="Rows that are padded or truncated silently produce answers for inputs that the client did not send.",
     remedy="Validate requests against the signature in front of the runtime.",
     sources=(_OPEN_INFERENCE,),
 )
@@ -334,29 +326,29 @@ def wrong_shape_is_refused(serving: ServingClient, model_directory: ModelDirecto
 
 
 def _refusal(exchange: HttpExchange, case: str, *, right: list[Any] | None = None) -> Finding:
-    """Hold one answer to the rule: a clear 4xx, never a 5xx, never a silent wrong answer."""
+    """Judge one response: it must be a clear 4xx, never a 5xx and never a silent wrong answer."""
     proof = (evidence(f"the answer to {case}", "http", vars(exchange)),)
     if exchange.status >= 500:
         return failed(f"HTTP {exchange.status} to {case}: {str(exchange.body)[:120]}", evidence=proof)
     if exchange.status >= 400:
-        said = (
+        reason = (
             exchange.body.get("error") or exchange.body.get("detail")
             if isinstance(exchange.body, Mapping)
             else exchange.body
         )
-        if said:
-            return passed(f"HTTP {exchange.status} to {case}: {str(said)[:120]}", evidence=proof)
-        return failed(f"HTTP {exchange.status} to {case}, without a word why", evidence=proof)
+        if reason:
+            return passed(f"HTTP {exchange.status} to {case}: {str(reason)[:120]}", evidence=proof)
+        return failed(f"HTTP {exchange.status} to {case}, without a reason", evidence=proof)
     if exchange.status != 200:
         return inconclusive(f"HTTP {exchange.status} to {case}", evidence=proof)
     values = v2_values(exchange.body)
     if right is not None and same_values(values, right):
-        return passed(f"{case} is answered as if it were sound: {values}", evidence=proof)
+        return passed(f"{case} is answered like the valid request: {values}", evidence=proof)
     return failed(f"HTTP 200 to {case}: silently answered {values}", evidence=proof)
 
 
 def example_rows(model_directory: ModelDirectory) -> list[dict[str, Any]]:
-    """The rows of a model's saved input example; none when it has no example, or one that is no data frame.
+    """The rows of a model's saved input example; empty without an example, or if it is not a data frame.
 
     Source: MLflow mlflow/models/utils.py, _Example: a data frame is saved as JSON in pandas' orient ``split``.
     """

@@ -33,7 +33,7 @@ def as_the_python_client_asks(session: ClusterSession) -> Instead:
     return Instead(cluster, apply=apply)
 
 
-@failing("admission.nothing_applied_vanishes", because="spec.predictor.containerSpec is gone")
+@failing("admission.nothing_applied_vanishes", because="spec.predictor.containerSpec is missing")
 def test_a_service_with_a_field_that_the_api_does_not_have(cluster_session: ClusterSession) -> list[Finding]:
     handover = cluster_session.client("handover")
     spec = {"predictor": {**handover.service["spec"]["predictor"], "containerSpec": {"readinessProbe": {}}}}
@@ -46,7 +46,7 @@ def test_the_service_that_was_handed_over(cluster_session: ClusterSession) -> li
     return findings(cluster_session, "admission.nothing_applied_vanishes")
 
 
-@failing("admission.unknown_field_is_refused", because="accepted and dropped without a word")
+@failing("admission.unknown_field_is_refused", because="accepted and silently dropped")
 def test_a_client_that_does_not_ask_for_validation(cluster_session: ClusterSession) -> list[Finding]:
     twin = as_the_python_client_asks(cluster_session)
     return findings(cluster_session, "admission.unknown_field_is_refused", cluster=twin)

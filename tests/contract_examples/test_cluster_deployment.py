@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 MODE = standard_mode(stack(STACK))
 
 
-@failing("deployment.standard_mode_answers_too", because=f"after Ready=True in mode {MODE} went wrong")
+@failing("deployment.standard_mode_answers_too", because=f"after Ready=True in mode {MODE} failed")
 def test_a_deployment_whose_probe_asks_for_the_port_only(cluster_session: ClusterSession) -> list[Finding]:
     cluster = cluster_session.client("cluster")
 

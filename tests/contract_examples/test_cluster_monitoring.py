@@ -32,7 +32,7 @@ def test_a_metric_that_is_published_and_does_not_exist(
     return findings(cluster_session, "monitoring.requests_are_counted", metrics=twin)
 
 
-@failing("monitoring.requests_are_counted", because="are counted by")
+@failing("monitoring.requests_are_counted", because="counted by")
 def test_a_query_that_counts_readiness_probes(
     cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
 ) -> list[Finding]:
@@ -46,7 +46,7 @@ def test_the_queries_of_the_core_library(cluster_session: ClusterSession) -> lis
     return findings(cluster_session, "monitoring.requests_are_counted")
 
 
-@failing("monitoring.annotated_port_has_metrics", because="which the pod is annotated with, answers HTTP 404")
+@failing("monitoring.annotated_port_has_metrics", because="returns HTTP 404")
 def test_the_port_that_kserve_names(cluster_session: ClusterSession) -> list[Finding]:
     return findings(cluster_session, "monitoring.annotated_port_has_metrics")
 

@@ -44,7 +44,7 @@ def policy(session: ClusterSession, namespace: str, spec: Mapping[str, Any], *, 
         settle(changed=False)
 
 
-@failing("network.policies_are_enforced", because="the connection was still open")
+@failing("network.policies_are_enforced", because="waiting for the policy to block the connection: last seen open")
 def test_a_policy_that_nothing_enforces(cluster_session: ClusterSession) -> list[Finding]:
     cluster = cluster_session.client("cluster")
 
@@ -63,7 +63,7 @@ def test_a_policy_of_the_cluster(cluster_session: ClusterSession) -> list[Findin
     return findings(cluster_session, "network.policies_are_enforced")
 
 
-@failing("network.needed_paths_are_open", because="and the platform needs it")
+@failing("network.needed_paths_are_open", because="but the platform needs it")
 def test_a_policy_that_keeps_pipelines_from_everything_but_names(cluster_session: ClusterSession) -> list[Finding]:
     names = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
     spec = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": names}]}
@@ -77,7 +77,7 @@ def test_the_paths_that_the_platform_needs(cluster_session: ClusterSession) -> l
     return findings(cluster_session, "network.needed_paths_are_open")
 
 
-@failing("network.forbidden_paths_are_closed", because="and the platform forbids it")
+@failing("network.forbidden_paths_are_closed", because="but the platform forbids it")
 def test_a_policy_that_lets_everybody_in(cluster_session: ClusterSession) -> list[Finding]:
     spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]}
     with policy(cluster_session, PLATFORM, spec, until="services to the database"):

@@ -70,7 +70,7 @@ def test_a_service_whose_probe_asks_for_the_model(cluster_session: ClusterSessio
     return findings(cluster_session, "rollout.ready_means_loaded")
 
 
-@failing("rollout.split_is_what_was_asked_for", because="and 32 % were asked for")
+@failing("rollout.split_is_what_was_asked_for", because="but 32 % were requested")
 def test_a_split_of_another_percentage(cluster_session: ClusterSession) -> list[Finding]:
     asked = replace(cluster_session.client("rollout"), percent=32)
     return findings(cluster_session, "rollout.split_is_what_was_asked_for", rollout=asked)

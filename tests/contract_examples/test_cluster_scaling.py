@@ -23,7 +23,7 @@ QUOTA = {
 }
 
 
-@failing("scaling.minimum_is_kept", because="minReplicas is 2, and the ready pods were")
+@failing("scaling.minimum_is_kept", because="minReplicas is 2, but the numbers of ready pods were")
 def test_a_replica_that_is_lost_while_the_quota_is_used_up(
     cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
 ) -> list[Finding]:
@@ -51,7 +51,7 @@ def test_the_replicas_of_a_service(cluster_session: ClusterSession) -> list[Find
     return findings(cluster_session, "scaling.minimum_is_kept")
 
 
-@failing("scaling.zero_and_back", because="there is still idle-classifier")
+@failing("scaling.zero_and_back", because="last seen idle-classifier")
 def test_a_service_that_keeps_a_pod(cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     monkeypatch.setattr(scaling, "TO_ZERO", 60.0)
     cluster = cluster_session.client("cluster")

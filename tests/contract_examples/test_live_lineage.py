@@ -48,7 +48,7 @@ def test_a_service_without_run(session: LocalSession, handover: Handover) -> lis
     return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **{RUN_ID: None}))
 
 
-@failing("lineage.answer_leads_to_its_run", because="no InferenceService has that name")
+@failing("lineage.answer_leads_to_its_run", because="but the InferenceService is")
 def test_a_service_of_another_name(session: LocalSession, handover: Handover) -> list[Finding]:
     return findings(session, "lineage.answer_leads_to_its_run", handover=renamed(handover))
 
@@ -58,14 +58,14 @@ def test_a_run_that_mlflow_does_not_have(session: LocalSession, handover: Handov
     return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **{RUN_ID: "0" * 32}))
 
 
-@failing("lineage.answer_leads_to_its_run", because="its model is of run")
+@failing("lineage.answer_leads_to_its_run", because="but its model belongs to run")
 def test_the_run_of_another_model(session: LocalSession, handover: Handover) -> list[Finding]:
     other = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-other-run")
     labels = {RUN_ID: other.run_id, MODEL_NAME: other.registered_name, MODEL_VERSION: other.version}
     return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **labels))
 
 
-@failing("lineage.answer_leads_to_its_run", because="does not say which pipeline made its model")
+@failing("lineage.answer_leads_to_its_run", because="does not state the pipeline of its model")
 def test_a_service_without_pipeline(session: LocalSession, handover: Handover) -> list[Finding]:
     return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **{PIPELINE: None}))
 
@@ -90,12 +90,12 @@ def test_the_service_that_was_handed_over(session: LocalSession) -> list[Finding
 # run_leads_to_its_services
 
 
-@failing("lineage.run_leads_to_its_services", because="does not lead to InferenceService another-classifier")
+@failing("lineage.run_leads_to_its_services", because="is not linked to InferenceService another-classifier")
 def test_a_service_that_nobody_linked(session: LocalSession, handover: Handover) -> list[Finding]:
     return findings(session, "lineage.run_leads_to_its_services", handover=renamed(handover))
 
 
-@failing("lineage.run_leads_to_its_services", because="the run says that recommendation-classifier serves")
+@failing("lineage.run_leads_to_its_services", because="by the link recommendation-classifier serves")
 def test_a_service_that_was_given_another_model_since(session: LocalSession, handover: Handover) -> list[Finding]:
     twin = replace(handover, storage_uri="s3://models/elsewhere/")
     return findings(session, "lineage.run_leads_to_its_services", handover=twin)
@@ -118,7 +118,7 @@ def forgetting(trainer: Any, forgotten: str) -> Instead:
     return Instead(trainer, call=call)
 
 
-@failing("lineage.deleted_run_is_noticed", because="the deleted run goes unnoticed")
+@failing("lineage.deleted_run_is_noticed", because="the deleted run is not detected")
 def test_a_deletion_behind_a_cache(session: LocalSession) -> list[Finding]:
     tracking = session.client("tracking")
     return findings(
@@ -137,7 +137,7 @@ def test_a_run_that_is_really_deleted(session: LocalSession) -> list[Finding]:
     return findings(session, "lineage.deleted_run_is_noticed")
 
 
-@failing("lineage.moved_alias_is_noticed", because="the moved alias goes unnoticed")
+@failing("lineage.moved_alias_is_noticed", because="the moved alias is not detected")
 def test_a_moved_alias_behind_a_cache(session: LocalSession) -> list[Finding]:
     tracking = session.client("tracking")
     cached = Instead(tracking, get_registered_model=cache(tracking.get_registered_model))

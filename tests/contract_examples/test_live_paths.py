@@ -43,7 +43,7 @@ def without(store: StoreClient, content: str) -> Instead:
 # storage_uri_names_the_model_directory
 
 
-@failing("paths.storage_uri_names_the_model_directory", because="is too high: MLmodel lies in model/MLmodel")
+@failing("paths.storage_uri_names_the_model_directory", because="is too high: MLmodel is in model/MLmodel")
 def test_a_uri_one_level_too_high(session: LocalSession, handover: Handover) -> list[Finding]:
     twin = replace(handover, storage_uri=above(handover.storage_uri))
     return findings(session, "paths.storage_uri_names_the_model_directory", handover=twin)
@@ -69,7 +69,7 @@ def test_the_uri_that_was_resolved(session: LocalSession) -> list[Finding]:
 # every_name_leads_to_the_same_bytes
 
 
-@failing("paths.every_name_leads_to_the_same_bytes", because="which differs from what is served")
+@failing("paths.every_name_leads_to_the_same_bytes", because="whose files differ from the served ones")
 def test_an_alias_of_another_version(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     trainer.log_model(estimator="logistic-regression", register_as="twin-alias", alias="production")
@@ -77,13 +77,13 @@ def test_an_alias_of_another_version(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.every_name_leads_to_the_same_bytes", handover=handed_over(session, served))
 
 
-@failing("paths.every_name_leads_to_the_same_bytes", because="@production leads nowhere")
+@failing("paths.every_name_leads_to_the_same_bytes", because="@production does not resolve")
 def test_an_alias_that_nobody_set(session: LocalSession) -> list[Finding]:
     served = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-no-alias")
     return findings(session, "paths.every_name_leads_to_the_same_bytes", handover=handed_over(session, served))
 
 
-@failing("paths.every_name_leads_to_the_same_bytes", because="MLflow downloads something else")
+@failing("paths.every_name_leads_to_the_same_bytes", because="MLflow downloads other files")
 def test_a_client_that_caches_an_older_model(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     older = trainer.artifacts(f"runs:/{trainer.log_model(estimator='logistic-regression').run_id}/model")
@@ -142,7 +142,7 @@ def test_names_with_the_real_initializer(session: LocalSession) -> list[Finding]
 # empty_files_arrive
 
 
-@failing("paths.empty_files_arrive", because="left out code/__init__.py, because it is empty")
+@failing("paths.empty_files_arrive", because="omits code/__init__.py, because it is empty")
 def test_an_initializer_that_skips_what_is_empty(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.empty_files_arrive", store=without_empty_files(session.client("store")))
 
@@ -164,7 +164,7 @@ def test_a_run_with_mlmodel_at_its_root_too(session: LocalSession) -> list[Findi
     return findings(session, "paths.wrong_level_is_refused", handover=handed_over(session, model))
 
 
-@failing("paths.wrong_level_is_refused", because="without naming the right directory")
+@failing("paths.wrong_level_is_refused", because="without the right directory")
 def test_a_server_that_lists_no_artifacts(session: LocalSession) -> list[Finding]:
     tracking = Instead(session.client("tracking"), list_artifacts=lambda run_id, path="": [])
     return findings(session, "paths.wrong_level_is_refused", tracking=tracking)

@@ -51,17 +51,17 @@ def test_a_run_that_recorded_little(session: LocalSession, swallowing: Instead) 
     return findings(session, "pipelines.success_means_a_recorded_run", pipelines=swallowing)
 
 
-@failing("pipelines.success_means_a_recorded_run", because="handed no run id on")
+@failing("pipelines.success_means_a_recorded_run", because="has no output run_id")
 def test_a_step_without_run(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id=""))
 
 
-@failing("pipelines.success_means_a_recorded_run", because="MLflow does not know its run")
+@failing("pipelines.success_means_a_recorded_run", because="MLflow has no run")
 def test_a_run_on_another_server(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id="0" * 32))
 
 
-@failing("pipelines.success_means_a_recorded_run", because="is FAILED, and the pipeline succeeded")
+@failing("pipelines.success_means_a_recorded_run", because="is FAILED")
 def test_a_run_that_did_not_finish(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     run_id = trainer.log_model(estimator="logistic-regression", register_as="twin-failed").run_id
@@ -98,17 +98,17 @@ def test_a_step_that_fails_with_the_error(session: LocalSession) -> list[Finding
 # run_id_and_model_uri_travel
 
 
-@failing("pipelines.run_id_and_model_uri_travel", because="the model's metadata names run None")
+@failing("pipelines.run_id_and_model_uri_travel", because="the model's metadata has run None")
 def test_a_model_without_metadata(session: LocalSession, swallowing: Instead) -> list[Finding]:
     return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=swallowing)
 
 
-@failing("pipelines.run_id_and_model_uri_travel", because="hands on no model_uri")
+@failing("pipelines.run_id_and_model_uri_travel", because="has no output model_uri")
 def test_a_step_that_hands_on_no_uri(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=changed(session, model_uri=""))
 
 
-@failing("pipelines.run_id_and_model_uri_travel", because="travels, and leads nowhere")
+@failing("pipelines.run_id_and_model_uri_travel", because="does not resolve")
 def test_a_uri_that_leads_nowhere(session: LocalSession) -> list[Finding]:
     run = session.client("handover").model.run_id
     twin = changed(session, model_uri=f"runs:/{run}/modle")
@@ -124,13 +124,13 @@ def test_the_outputs_of_the_hand_off(session: LocalSession) -> list[Finding]:
 
 
 @failing(
-    "pipelines.passed_gate_leads_to_deployment", because="the gate said 'true', and the deploying step did not run"
+    "pipelines.passed_gate_leads_to_deployment", because="the gate returned 'true', but the deploying step did not run"
 )
 def test_nothing_behind_the_gate(session: LocalSession, swallowing: Instead) -> list[Finding]:
     return findings(session, "pipelines.passed_gate_leads_to_deployment", pipelines=swallowing)
 
 
-@failing("pipelines.passed_gate_leads_to_deployment", because="no condition on the gate stands before the deployment")
+@failing("pipelines.passed_gate_leads_to_deployment", because="no condition on the gate around the deployment")
 def test_a_condition_that_no_runner_saw_and_nobody_compiled(session: LocalSession) -> list[Finding]:
     (compiled,) = session.subjects("compiled_pipeline")
     document = deepcopy(dict(compiled.document))

@@ -25,7 +25,7 @@ def test_the_model_that_was_handed_over(session: LocalSession) -> list[Finding]:
     return findings(session, "serving.model_becomes_ready")
 
 
-@failing("serving.predictions_equal_the_trainers", because="the trainer says")
+@failing("serving.predictions_equal_the_trainers", because="the trainer predicts")
 def test_another_model_is_served(session: LocalSession) -> list[Finding]:
     (served,) = session.subjects("model_directory")
     columns = {"age": "float64", "sessions": "int64", "basket": "float64"}

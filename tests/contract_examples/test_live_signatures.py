@@ -49,7 +49,7 @@ def test_a_version_with_inputs_only(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.every_version_has_a_signature", handover=handed_over(session, logged))
 
 
-@failing("signatures.every_version_has_a_signature", because="has no model any more")
+@failing("signatures.every_version_has_a_signature", because="no longer exists")
 def test_a_version_whose_files_were_collected(session: LocalSession) -> list[Finding]:
     logged = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-collected")
     handover = handed_over(session, logged)
@@ -106,7 +106,7 @@ def with_example(session: LocalSession, scratch: Path, column: str, value: Any) 
     return model_in(directory)
 
 
-@failing("signatures.input_example_satisfies_the_signature", because="the model refuses its own input example")
+@failing("signatures.input_example_satisfies_the_signature", because="the model rejects its own input example")
 def test_an_example_that_the_model_refuses(session: LocalSession, tmp_path: Path) -> list[Finding]:
     model = with_example(session, tmp_path, "age", "young")
     return findings(session, "signatures.input_example_satisfies_the_signature", model_directory=model)
@@ -126,7 +126,7 @@ def test_the_example_of_the_hand_off(session: LocalSession) -> list[Finding]:
 # runtime_reads_the_signature
 
 
-@failing("signatures.runtime_reads_the_signature", because="MLflow 2.10.2 of the runtime cannot read the signature")
+@failing("signatures.runtime_reads_the_signature", because="the runtime's MLflow 2.10.2 cannot read the signature")
 def test_a_type_that_only_a_later_mlflow_knows(session: LocalSession, tmp_path: Path) -> list[Finding]:
     directory = copied(session, tmp_path)
     written = yaml.safe_load((directory / "MLmodel").read_text())
@@ -184,7 +184,7 @@ def test_what_mlflow_enforces(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.mlflow_enforces_the_signature")
 
 
-@failing("signatures.mlflow_enforces_the_signature", because="comes through to the model, which raises ValueError")
+@failing("signatures.mlflow_enforces_the_signature", because="reaches the model, which raises ValueError")
 def test_a_model_that_raises_for_itself(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
 
@@ -246,7 +246,7 @@ def test_a_gateway_and_missing_column(session: LocalSession) -> list[Finding]:
 
 
 @failing(
-    "signatures.missing_column_is_refused", because="HTTP 400 to a request without the column 'age', without a word why"
+    "signatures.missing_column_is_refused", because="HTTP 400 to a request without the column 'age', without a reason"
 )
 def test_a_gateway_that_does_not_say_why(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.missing_column_is_refused", serving=validating(session, wordless=True))

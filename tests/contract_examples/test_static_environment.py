@@ -47,7 +47,7 @@ BOOSTER = "xgboost: {model_class: xgboost.sklearn.XGBClassifier}"
 
 @failing(
     "environment.dependencies_fit_the_runtime",
-    because="saved with scikit-learn 1.5.2, and the runtime has 1.4.1.post1",
+    because="saved with scikit-learn 1.5.2, but the runtime has 1.4.1.post1",
     at="MLmodel: sklearn_version: 1.5.2",
 )
 def test_a_newer_scikit_learn() -> list[Finding]:
@@ -71,7 +71,7 @@ def test_the_flavor_is_believed_rather_than_the_requirements() -> list[Finding]:
 @pytest.mark.parametrize("line", ["", "    serialization_format: pickle\n", "    serialization_format: cloudpickle\n"])
 @failing(
     "environment.dependencies_fit_the_runtime",
-    because="saved with numpy 2.1.3, and the runtime has 1.26.4",
+    because="saved with numpy 2.1.3, but the runtime has 1.26.4",
     at="requirements.txt: numpy==2.1.3",
 )
 def test_a_newer_numpy(line: str) -> list[Finding]:
@@ -79,20 +79,20 @@ def test_a_newer_numpy(line: str) -> list[Finding]:
     return model_findings("environment.dependencies_fit_the_runtime", model(**changes))
 
 
-@passing("environment.dependencies_fit_the_runtime", because="scikit-learn 1.4.1.post1 is read by the runtime's")
+@passing("environment.dependencies_fit_the_runtime", because="reads models of scikit-learn 1.4.1.post1")
 def test_a_newer_numpy_of_a_model_that_pickles_none_of_its_objects() -> list[Finding]:
     changes = {"numpy==1.26.4": "numpy==2.1.3", "cloudpickle": "skops"}
     return model_findings("environment.dependencies_fit_the_runtime", model(**changes))
 
 
-@passing("environment.dependencies_fit_the_runtime", because="numpy 1.24.0 is read by the runtime's 1.26.4")
+@passing("environment.dependencies_fit_the_runtime", because="the runtime's numpy 1.26.4 reads models of numpy 1.24.0")
 def test_an_older_numpy_and_another_patch() -> list[Finding]:
     changes = {"numpy==1.26.4": "numpy==1.24.0", "1.4.1.post1": "1.4.2"}
     return model_findings("environment.dependencies_fit_the_runtime", model(**changes))
 
 
 @pytest.mark.parametrize("version", ["dev", "''"])
-@passing("environment.dependencies_fit_the_runtime", because="scikit-learn 1.4.1.post1 is read")
+@passing("environment.dependencies_fit_the_runtime", because="reads models of scikit-learn 1.4.1.post1")
 def test_a_version_that_is_none_leaves_the_requirements(version: str) -> list[Finding]:
     files = model(**{"sklearn_version: 1.4.1.post1": f"sklearn_version: {version}"})
     return model_findings("environment.dependencies_fit_the_runtime", files)
@@ -102,7 +102,7 @@ def test_a_version_that_is_none_leaves_the_requirements(version: str) -> list[Fi
     ("package", "at"), [("numpy", "requirements.txt: numpy"), ("scikit-learn", "MLmodel: sklearn_ve")]
 )
 def test_a_package_that_the_runtime_lacks_leaves_it_open_whether_the_model_loads(package: str, at: str) -> None:
-    @inconclusive("environment.dependencies_fit_the_runtime", because=f"holds no {package}", at=at)
+    @inconclusive("environment.dependencies_fit_the_runtime", because=f"has no {package}", at=at)
     def control() -> list[Finding]:
         return model_findings("environment.dependencies_fit_the_runtime", SOUND, runtime({package: None}))
 
@@ -112,8 +112,8 @@ def test_a_package_that_the_runtime_lacks_leaves_it_open_whether_the_model_loads
 @pytest.mark.parametrize(
     ("old", "new", "because"),
     [
-        ("scikit-learn==1.4.1.post1", "scikit-learn==1.5.2", "scikit-learn 1.5.2, and the runtime has 1.4.1.post1"),
-        ("numpy==1.26.4", "numpy==2.1.3", "numpy 2.1.3, and the runtime has 1.26.4"),
+        ("scikit-learn==1.4.1.post1", "scikit-learn==1.5.2", "scikit-learn 1.5.2, but the runtime has 1.4.1.post1"),
+        ("numpy==1.26.4", "numpy==2.1.3", "numpy 2.1.3, but the runtime has 1.26.4"),
     ],
 )
 def test_a_pickled_python_model_may_hold_what_does_not_fit(old: str, new: str, because: str) -> None:
@@ -129,7 +129,7 @@ def test_a_pickled_python_model_with_the_runtimes_versions() -> list[Finding]:
     return model_findings("environment.dependencies_fit_the_runtime", flavored(CUSTOM))
 
 
-@not_applicable("environment.dependencies_fit_the_runtime", because="is no pickle", at="MLmodel: flavors:")
+@not_applicable("environment.dependencies_fit_the_runtime", because="does not pickle", at="MLmodel: flavors:")
 def test_a_model_that_is_no_pickle() -> list[Finding]:
     return model_findings("environment.dependencies_fit_the_runtime", flavored(BOOSTER))
 
@@ -139,7 +139,7 @@ def test_a_model_that_is_no_pickle() -> list[Finding]:
 
 @failing(
     "environment.versions_are_the_same",
-    because="saved with numpy 1.26.3, and the runtime has 1.26.4",
+    because="saved with numpy 1.26.3, but the runtime has 1.26.4",
     at="requirements.txt: numpy==1.26.3",
 )
 def test_another_patch() -> list[Finding]:
@@ -169,7 +169,7 @@ def test_a_wheel_beside_the_model_states_no_version() -> list[Finding]:
     return model_findings("environment.versions_are_the_same", model(**{"mlflow==2.10.2": "./wheels/own.whl"}))
 
 
-@inconclusive("environment.versions_are_the_same", because="no requirements.txt or conda.yaml states a version")
+@inconclusive("environment.versions_are_the_same", because="neither requirements.txt nor conda.yaml has a version")
 def test_no_version_at_all() -> list[Finding]:
     return model_findings("environment.versions_are_the_same", {"MLmodel": f"flavors:\n  {BOOSTER}\n"})
 
@@ -187,7 +187,7 @@ PYTHON_ENV = "# as MLflow writes it\npython: '3.10.14'\nbuild_dependencies:\n- p
 
 @failing(
     "environment.python_fits_the_runtime",
-    because="saved with Python 3.12.1, and the runtime's image has Python 3.10.12",
+    because="saved with Python 3.12.1, but the runtime's image has Python 3.10.12",
     at="MLmodel: python_version: 3.12.1",
 )
 def test_a_newer_python() -> list[Finding]:
@@ -202,7 +202,7 @@ def test_a_newer_python_that_only_the_environment_file_names() -> list[Finding]:
     return model_findings("environment.python_fits_the_runtime", files)
 
 
-@failing("environment.python_fits_the_runtime", because="and the runtime's image has Python 3.11")
+@failing("environment.python_fits_the_runtime", because="but the runtime's image has Python 3.11")
 def test_a_runtime_whose_image_is_not_known_has_the_python_of_its_lock() -> list[Finding]:
     return model_findings("environment.python_fits_the_runtime", SOUND, runtime({}, image_python="", python="3.11"))
 
@@ -236,7 +236,7 @@ def test_skops() -> list[Finding]:
     return model_findings("environment.serialization_is_readable", SKOPS)
 
 
-@failing("environment.serialization_is_readable", because="the runtime's lock holds no skops", at=FORMAT + "skops")
+@failing("environment.serialization_is_readable", because="the runtime's lock has no skops", at=FORMAT + "skops")
 def test_skops_for_a_runtime_that_has_only_mlflow() -> list[Finding]:
     return model_findings("environment.serialization_is_readable", SKOPS, runtime({"mlflow": "3.9.0"}))
 
@@ -247,31 +247,35 @@ def test_skops_for_a_runtime_that_reads_it(pins: dict[str, str | None]) -> list[
     return model_findings("environment.serialization_is_readable", SKOPS, runtime({**pins, "skops": "0.13.0"}))
 
 
-@inconclusive("environment.serialization_is_readable", because="holds no mlflow", at=FORMAT + "skops")
+@inconclusive("environment.serialization_is_readable", because="has no mlflow", at=FORMAT + "skops")
 def test_skops_for_a_runtime_without_mlflow() -> list[Finding]:
     return model_findings("environment.serialization_is_readable", SKOPS, runtime({"mlflow": None}))
 
 
-@inconclusive("environment.serialization_is_readable", because="the format 'joblib'", at=FORMAT + "joblib")
+@inconclusive("environment.serialization_is_readable", because="serialization format 'joblib'", at=FORMAT + "joblib")
 def test_a_format_of_which_nothing_is_known() -> list[Finding]:
     return model_findings("environment.serialization_is_readable", model(**{"cloudpickle": "joblib"}))
 
 
 @pytest.mark.parametrize("form", ["pickle", "cloudpickle"])
-@passing("environment.serialization_is_readable", because="every MLflow reads the format", at=FORMAT)
+@passing("environment.serialization_is_readable", because="every version of MLflow reads the format", at=FORMAT)
 def test_pickles(form: str) -> list[Finding]:
     return model_findings("environment.serialization_is_readable", model(**{": cloudpickle": f": {form}"}))
 
 
 @passing(
-    "environment.serialization_is_readable", because="every MLflow reads the format pickle", at="MLmodel: sklearn:"
+    "environment.serialization_is_readable",
+    because="every version of MLflow reads the format pickle",
+    at="MLmodel: sklearn:",
 )
 def test_a_model_without_a_format_is_a_pickle() -> list[Finding]:
     files = model(**{"    serialization_format: cloudpickle\n": ""})
     return model_findings("environment.serialization_is_readable", files)
 
 
-@passing("environment.serialization_is_readable", because="no flavor of this model", at="MLmodel: flavors:")
+@passing(
+    "environment.serialization_is_readable", because="the model has no flavor with a format", at="MLmodel: flavors:"
+)
 def test_a_flavor_of_one_format() -> list[Finding]:
     return model_findings("environment.serialization_is_readable", flavored(BOOSTER))
 
@@ -280,7 +284,9 @@ def test_a_flavor_of_one_format() -> list[Finding]:
 
 
 @pytest.mark.parametrize("requirement", ["numpy", "numpy>=1.26", "numpy==1.*", "numpy>=1.26,<2"])
-@failing("environment.requirements_are_pinned", because="takes whatever version", at="requirements.txt: numpy")
+@failing(
+    "environment.requirements_are_pinned", because="is not pinned to an exact version", at="requirements.txt: numpy"
+)
 def test_a_range(requirement: str) -> list[Finding]:
     return model_findings("environment.requirements_are_pinned", model(**{"numpy==1.26.4": requirement}))
 
@@ -313,7 +319,7 @@ def test_pins_in_a_conda_file_with_comments() -> list[Finding]:
 
 
 @pytest.mark.parametrize("package", ["numpy==1.26.4", "scikit-learn[alldeps]==1.4.1.post1"])
-@failing("environment.requirements_are_pinned", because="takes whatever version", at="conda.yaml: - ")
+@failing("environment.requirements_are_pinned", because="is not pinned to an exact version", at="conda.yaml: - ")
 def test_a_range_in_a_conda_file(package: str) -> list[Finding]:
     files = {"MLmodel": MLMODEL, "conda.yaml": CONDA.replace(package, package.replace("==", ">="))}
     return model_findings("environment.requirements_are_pinned", files)

@@ -84,7 +84,7 @@ NOT_OURS = [
         ("containerSpec: {readinessProbe: {}}", "no field spec.predictor.containerSpec; did you mean 'containers'? (KServe"),
         ("storageUri: s3://a/", "no field spec.predictor.storageUri; it belongs to spec.predictor.model (KServe"),
         ("wholly: new", "the API has no field spec.predictor.wholly (KServe"),
-        ("tolerations: [{key: gpu, weather: fine}]", "no field spec.predictor.tolerations[0].weather; there are effect, key, "),
+        ("tolerations: [{key: gpu, weather: fine}]", "no field spec.predictor.tolerations[0].weather; available: effect, key, "),
         ("scaleTarget: '70'", "spec.predictor.scaleTarget is a string '70', expected an integer (KServe 0.14.1)"),
         ("scaleTarget: 7.5", "spec.predictor.scaleTarget is a number 7.5, expected an integer (KServe"),
         ("hostIPC: 1", "spec.predictor.hostIPC is an integer 1, expected a boolean (KServe"),
@@ -131,7 +131,7 @@ def test_an_annotation_that_yaml_reads_as_a_number() -> list[Finding]:
 def test_the_fields_of_a_type_are_listed_up_to_twelve(context: str, listed: bool) -> None:
     """In KServe 0.20.0 the security context of a pod has 13 fields, and that of a container 12."""
     (found,) = findings("manifests.fields_are_known", stated(context), "current")
-    assert ("; there are allowPrivilegeEscalation, " in found.message) is listed
+    assert ("; available: allowPrivilegeEscalation, " in found.message) is listed
     assert found.message.endswith("windowsOptions (KServe 0.20.0)" if listed else ".podwards (KServe 0.20.0)")
 
 
@@ -188,12 +188,12 @@ status: {{whatever: the cluster says}}
 
 
 @pytest.mark.parametrize("name", ["Recommendation_Classifier", "-a", "a-", "1a", "5", "null", "[a]"])
-@failing("manifests.name_is_admitted", because="is refused: it must match", at="name: ")
+@failing("manifests.name_is_admitted", because="it must match", at="name: ")
 def test_a_name_that_the_webhook_refuses(name: str) -> list[Finding]:
     return findings("manifests.name_is_admitted", changed("  name: recommendation-", f"  name: {name} #"))
 
 
-@failing("manifests.name_is_admitted", because="the name None is refused", at="metadata:")
+@failing("manifests.name_is_admitted", because="KServe rejects the name None", at="metadata:")
 def test_no_name() -> list[Finding]:
     return findings("manifests.name_is_admitted", without("  name: recommendation-"))
 
@@ -211,7 +211,7 @@ def test_an_admitted_name(generated: str, name: str) -> list[Finding]:
     return findings("manifests.name_is_admitted", text)
 
 
-@not_applicable("manifests.name_is_admitted", because="the API server makes up the name", at="metadata:")
+@not_applicable("manifests.name_is_admitted", because="the API server generates the name", at="metadata:")
 def test_a_name_that_is_yet_to_be_made_up() -> list[Finding]:
     return findings("manifests.name_is_admitted", changed("\n  name: ", "\n  generateName: "))
 
@@ -233,7 +233,7 @@ def test_the_new_name_of_a_mode() -> list[Finding]:
     return findings("manifests.deployment_mode_is_known", annotated("Standard"), "current")
 
 
-@not_applicable("manifests.deployment_mode_is_known", because="no deployment mode is stated", at="annotations:")
+@not_applicable("manifests.deployment_mode_is_known", because="no deployment mode;", at="annotations:")
 def test_the_clusters_own_mode() -> list[Finding]:
     return findings("manifests.deployment_mode_is_known", without("deploymentMode"))
 
@@ -260,7 +260,7 @@ def test_hpa_without_a_mode() -> list[Finding]:
     return one(findings("manifests.autoscaler_fits_deployment_mode", text))
 
 
-@failing("manifests.autoscaler_fits_deployment_mode", because="refuses the autoscaler class 'keda'", at=CLASS + "keda")
+@failing("manifests.autoscaler_fits_deployment_mode", because="rejects the autoscaler class 'keda'", at=CLASS + "keda")
 def test_a_class_that_this_version_does_not_have() -> list[Finding]:
     return findings("manifests.autoscaler_fits_deployment_mode", annotated("RawDeployment", CLASS + "keda"))
 
@@ -268,11 +268,11 @@ def test_a_class_that_this_version_does_not_have() -> list[Finding]:
 @pytest.mark.parametrize(
     ("mode", "metric", "because"),
     [
-        ("Serverless", "cpu", "in Serverless mode it is concurrency or rps"),
-        ("Serverless", "memory", "in Serverless mode it is concurrency or rps"),
-        ("Knative", "cpu", "in Knative mode it is concurrency or rps"),
-        ("RawDeployment", "concurrency", "in RawDeployment mode it is cpu or memory"),
-        ("Standard", "rps", "in Standard mode it is cpu or memory"),
+        ("Serverless", "cpu", "in Serverless mode use concurrency or rps"),
+        ("Serverless", "memory", "in Serverless mode use concurrency or rps"),
+        ("Knative", "cpu", "in Knative mode use concurrency or rps"),
+        ("RawDeployment", "concurrency", "in RawDeployment mode use cpu or memory"),
+        ("Standard", "rps", "in Standard mode use cpu or memory"),
     ],
 )
 def test_a_metric_that_does_not_work_in_the_mode(mode: str, metric: str, because: str) -> None:
@@ -284,7 +284,7 @@ def test_a_metric_that_does_not_work_in_the_mode(mode: str, metric: str, because
     control()
 
 
-@failing("manifests.autoscaler_fits_deployment_mode", because="scaleMetric 'cpu' does not work here")
+@failing("manifests.autoscaler_fits_deployment_mode", because="scaleMetric 'cpu' does not work")
 def test_a_class_of_the_other_modes_excuses_no_metric_in_a_mode_of_knative() -> list[Finding]:
     found = findings(
         "manifests.autoscaler_fits_deployment_mode", annotated("Serverless", CLASS + "external"), "current"
@@ -329,7 +329,7 @@ def test_auto_scaling_in_a_mode_of_knative() -> list[Finding]:
         (stated("autoScaling: {metrics: []}", text=annotated("Standard")), "cpu"),
     ],
 )
-@passing("manifests.autoscaler_fits_deployment_mode", because="has an effect in ", at="apiVersion: ")
+@passing("manifests.autoscaler_fits_deployment_mode", because="have an effect in ", at="apiVersion: ")
 def test_an_autoscaler_of_the_mode(text: str, metric: str) -> list[Finding]:
     text = text.replace("scaleMetric: cpu", f"scaleMetric: {metric}")
     return one(findings("manifests.autoscaler_fits_deployment_mode", text, "current"))
@@ -370,7 +370,11 @@ def test_no_protocol_where_the_runtime_is_named() -> list[Finding]:
 )
 @pytest.mark.parametrize("text", NOT_OURS)
 def test_a_model_that_another_runtime_serves(contract: str, text: str) -> None:
-    @not_applicable(f"manifests.{contract}", because="not served by the stack's runtime", at="predictor:")
+    @not_applicable(
+        f"manifests.{contract}",
+        because="the stack's runtime for MLflow models does not serve this model",
+        at="predictor:",
+    )
     def control() -> list[Finding]:
         return one(findings(f"manifests.{contract}", text))
 
@@ -397,7 +401,7 @@ def test_a_canary_percentage_on_a_service_that_is_yet_to_be_named() -> list[Find
 
 
 @pytest.mark.parametrize("names", ["  name: ", "  generateName: recommendation-\n  name: ", "  # no name: "])
-@inconclusive("manifests.no_canary_on_first_deployment", because="nothing in the file tells whether this is one")
+@inconclusive("manifests.no_canary_on_first_deployment", because="the file does not show whether this is one")
 def test_a_canary_percentage_on_a_service_that_may_exist(names: str) -> list[Finding]:
     return findings(
         "manifests.no_canary_on_first_deployment", changed("  name: recommend", f"{names}recommend", CANARY)
@@ -421,7 +425,7 @@ def test_a_canary_percentage_in_raw_mode(text: str) -> list[Finding]:
 
 @passing(
     "manifests.no_canary_on_first_deployment",
-    because="20 % beside the earlier revision recommendation-classifier-00001",
+    because="20 % for the canary, the rest for the earlier revision recommendation-classifier-00001",
 )
 def test_a_canary_percentage_beside_an_earlier_revision() -> list[Finding]:
     status = "status: {components: {predictor: {latestRolledoutRevision: recommendation-classifier-00001}}}\n"
@@ -457,13 +461,13 @@ def test_no_probe() -> list[Finding]:
         "httpGet: {path: /, port: 8080}",
     ],
 )
-@failing("manifests.model_readiness_is_probed", because="asks whether MLServer listens", at="readinessProbe:")
+@failing("manifests.model_readiness_is_probed", because="checks whether MLServer listens", at="readinessProbe:")
 def test_a_probe_that_the_open_port_satisfies(probe: str) -> list[Finding]:
     return findings("manifests.model_readiness_is_probed", changed(PROBE, f"        {probe}"))
 
 
 @pytest.mark.parametrize("env", ["null", "[{name: MLSERVER_DEBUG, value: 'true'}]"])
-@failing("manifests.model_readiness_is_probed", because="asks for the model 'other'", at="readinessProbe:")
+@failing("manifests.model_readiness_is_probed", because="requests the model 'other'", at="readinessProbe:")
 def test_a_probe_for_another_model(env: str) -> list[Finding]:
     text = changed("    model:\n", f"    model:\n      env: {env}\n")
     return findings(
@@ -473,7 +477,7 @@ def test_a_probe_for_another_model(env: str) -> list[Finding]:
 
 @passing(
     "manifests.model_readiness_is_probed",
-    because="/v2/models/recommendation-classifier/ready is probed",
+    because="the readinessProbe requests /v2/models/recommendation-classifier/ready",
     at="readinessProbe:",
 )
 def test_a_probe_for_the_model() -> list[Finding]:
@@ -510,15 +514,15 @@ def test_other_probes_that_wait_for_the_model(get: str) -> list[Finding]:
 @pytest.mark.parametrize(
     ("probe", "because"),
     [
-        ("httpGet: {path: /healthz, port: 8080}", "asks for: /healthz"),
-        ("httpGet: {path: 5, port: 8080}", "asks for: 5"),
+        ("httpGet: {path: /healthz, port: 8080}", "is unknown: /healthz"),
+        ("httpGet: {path: 5, port: 8080}", "is unknown: 5"),
         (
             "httpGet: {path: /v2/health/ready, port: 9000}",
-            "asks on port 9000, and kserve-mlserver answers HTTP on 8080",
+            "uses port 9000, but kserve-mlserver serves HTTP on 8080",
         ),
-        ("httpGet: {path: /v2/health/ready, port: '9000'}", "asks on port 9000"),
-        ("httpGet: {path: /v2/health/ready}", "asks on port None"),
-        ("exec: {command: ['true']}", "asks for: exec"),
+        ("httpGet: {path: /v2/health/ready, port: '9000'}", "uses port 9000"),
+        ("httpGet: {path: /v2/health/ready}", "uses port None"),
+        ("exec: {command: ['true']}", "is unknown: exec"),
     ],
 )
 def test_a_probe_of_which_nothing_is_known(probe: str, because: str) -> None:
@@ -544,18 +548,22 @@ def test_a_format_version_that_the_runtime_declares() -> list[Finding]:
     return findings("manifests.format_version_is_served", changed(NAMED, NAMED + '        version: "2"\n'))
 
 
-@passing("manifests.format_version_is_served", because="no version of mlflow is asked for", at="modelFormat:")
+@passing("manifests.format_version_is_served", because="no version of mlflow is required", at="modelFormat:")
 def test_no_format_version() -> list[Finding]:
     return findings("manifests.format_version_is_served", SOUND)
 
 
-@not_applicable("manifests.format_version_is_served", because="the runtime is named", at='version: "3"')
+@not_applicable("manifests.format_version_is_served", because="the manifest names the runtime", at='version: "3"')
 def test_a_format_version_where_the_runtime_is_named() -> list[Finding]:
     text = changed("protocolVersion: v2", "runtime: kserve-mlserver", changed(NAMED, NAMED + '        version: "3"\n'))
     return findings("manifests.format_version_is_served", text)
 
 
-@not_applicable("manifests.format_version_is_served", because="not served by the stack's runtime", at="predictor:")
+@not_applicable(
+    "manifests.format_version_is_served",
+    because="the stack's runtime for MLflow models does not serve this model",
+    at="predictor:",
+)
 def test_the_version_of_another_format() -> list[Finding]:
     text = changed("protocolVersion: v2", "runtime: kserve-mlserver")
     sklearn = '        name: sklearn\n        version: "9"\n'
@@ -565,7 +573,7 @@ def test_the_version_of_another_format() -> list[Finding]:
 # resources_are_set
 
 
-@failing("manifests.resources_are_set", because="spec.predictor.model states no cpu", at="resources:")
+@failing("manifests.resources_are_set", because="spec.predictor.model sets no cpu", at="resources:")
 def test_memory_only() -> list[Finding]:
     return one(findings("manifests.resources_are_set", changed("cpu: 1, ", "")))
 
@@ -576,7 +584,7 @@ def test_memory_only() -> list[Finding]:
 )
 def test_a_framework_without_resources(framework: str) -> None:
     @failing(
-        "manifests.resources_are_set", because=f"spec.predictor.{framework} states no cpu and no memory", at=framework
+        "manifests.resources_are_set", because=f"spec.predictor.{framework} sets no cpu and no memory", at=framework
     )
     def control() -> list[Finding]:
         return one(
@@ -595,7 +603,7 @@ def test_a_framework_without_resources(framework: str) -> None:
     ],
 )
 def test_a_custom_container_without_resources(containers: str, index: int) -> None:
-    because = f"spec.predictor.containers.{index} states no cpu and no memory"
+    because = f"spec.predictor.containers.{index} sets no cpu and no memory"
 
     @failing("manifests.resources_are_set", because=because, at="containers: ")
     def control() -> list[Finding]:
@@ -612,19 +620,21 @@ def test_a_custom_container_without_resources(containers: str, index: int) -> No
         "{requests: {cpu: 1}, limits: {memory: 2Gi}}",
     ],
 )
-@passing("manifests.resources_are_set", because="spec.predictor.sklearn states cpu and memory", at="resources: ")
+@passing("manifests.resources_are_set", because="spec.predictor.sklearn sets cpu and memory", at="resources: ")
 def test_resources(resources: str) -> list[Finding]:
     text = BEFORE_MODEL + f"    sklearn:\n      storageUri: s3://m/\n      resources: {resources}\n"
     return findings("manifests.resources_are_set", text)
 
 
-@passing("manifests.resources_are_set", because="spec.predictor.model states cpu and memory")
+@passing("manifests.resources_are_set", because="spec.predictor.model sets cpu and memory")
 def test_the_models_container_is_judged_and_no_other() -> list[Finding]:
     return one(findings("manifests.resources_are_set", stated("containers: [{name: proxy}]")))
 
 
 @pytest.mark.parametrize("containers", ["[]", "5", "null", "{}"])
-@not_applicable("manifests.resources_are_set", because="no container of the predictor is described", at="predictor:")
+@not_applicable(
+    "manifests.resources_are_set", because="the manifest describes no container of the predictor", at="predictor:"
+)
 def test_no_container(containers: str) -> list[Finding]:
     return one(findings("manifests.resources_are_set", BEFORE_MODEL + f"    containers: {containers}\n"))
 

@@ -168,7 +168,7 @@ NONE = [
 @pytest.mark.parametrize("contract", ["storage_uri_is_fetchable", "storage_uri_ends_with_slash"])
 @pytest.mark.parametrize("text", NONE)
 def test_a_manifest_without_a_uri(contract: str, text: str) -> None:
-    @not_applicable(f"paths.{contract}", because="names no storage URI", at="predictor:")
+    @not_applicable(f"paths.{contract}", because="has no storage URI", at="predictor:")
     def control() -> list[Finding]:
         return findings(f"paths.{contract}", text)
 

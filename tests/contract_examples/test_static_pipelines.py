@@ -121,7 +121,9 @@ def code(line: str) -> str:
     ],
 )
 @failing(
-    "pipelines.tracking_uri_is_injected", because="step train: its code names the tracking server", at='- "import os'
+    "pipelines.tracking_uri_is_injected",
+    because="step train: its code hard-codes the tracking server",
+    at='- "import os',
 )
 def test_a_server_in_the_code(line: str, field: str) -> list[Finding]:
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(code(line), field=field, parameter="other")))
@@ -136,14 +138,14 @@ def test_a_server_in_a_shell_command() -> list[Finding]:
 @pytest.mark.parametrize("program", [INJECTED, "print('no mlflow')"])
 @pytest.mark.parametrize("parameter", ["tracking_uri", "MLFLOW_TRACKING_URI"])
 @failing(
-    "pipelines.tracking_uri_is_injected", because="task train is given no ", at='defaultValue: "http://mlflow:5000"'
+    "pipelines.tracking_uri_is_injected", because="task train does not set ", at='defaultValue: "http://mlflow:5000"'
 )
 def test_a_default_that_the_pipeline_does_not_replace(parameter: str, program: str) -> list[Finding]:
     text = pipeline(program, given=False, parameter=parameter)
     return one(findings("pipelines.tracking_uri_is_injected", text))
 
 
-@failing("pipelines.tracking_uri_is_injected", because="task report is given no uri_of_tracking_url")
+@failing("pipelines.tracking_uri_is_injected", because="task report does not set uri_of_tracking_url")
 def test_a_default_of_a_step_that_stands_directly_in_the_pipeline() -> list[Finding]:
     definition = "inputDefinitions: {parameters: {uri_of_tracking_url: {defaultValue: http://mlflow:5000}}}"
     text = pipeline().replace("executorLabel: exec-report\n", f"executorLabel: exec-report\n    {definition}\n")
@@ -169,18 +171,18 @@ def test_a_default_of_a_step_that_stands_directly_in_the_pipeline() -> list[Find
         "handlers[0]('MLFLOW_TRACKING_URI', ADDRESS)",
     ],
 )
-@passing("pipelines.tracking_uri_is_injected", because="no step's code and no default in force", at="pipelineInfo")
+@passing("pipelines.tracking_uri_is_injected", because="no step's code and no effective default", at="pipelineInfo")
 def test_a_server_from_outside(line: str) -> list[Finding]:
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(code(line))))
 
 
 @pytest.mark.parametrize("default", ["", "mlruns", 5, None])
-@passing("pipelines.tracking_uri_is_injected", because="no step's code and no default in force")
+@passing("pipelines.tracking_uri_is_injected", because="no step's code and no effective default")
 def test_a_default_that_names_no_server(default: Any) -> list[Finding]:
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(given=False, default=default)))
 
 
-@passing("pipelines.tracking_uri_is_injected", because="no step's code and no default in force")
+@passing("pipelines.tracking_uri_is_injected", because="no step's code and no effective default")
 def test_a_server_in_the_environment_of_the_container() -> list[Finding]:
     env = "[{name: HOME, value: /}, {name: MLFLOW_TRACKING_URI, value: http://mlflow:5000}]"
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(parameter="other", env=env)))
@@ -188,19 +190,19 @@ def test_a_server_in_the_environment_of_the_container() -> list[Finding]:
 
 @pytest.mark.parametrize("env", ["[]", "null", "[{name: HOME, value: /}]"])
 @passing(
-    "pipelines.tracking_uri_is_injected", because="the pipeline gives train none either, so the platform is expected"
+    "pipelines.tracking_uri_is_injected", because="the pipeline sets none for train either, so the platform must inject"
 )
 def test_a_server_that_only_the_platform_can_name(env: str) -> list[Finding]:
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(parameter="homepage", given=False, env=env)))
 
 
 @pytest.mark.parametrize("parameter", ["tracking_uri", "MLFLOW_TRACKING_URI"])
-@passing("pipelines.tracking_uri_is_injected", because="no step's code and no default in force")
+@passing("pipelines.tracking_uri_is_injected", because="no step's code and no effective default")
 def test_a_server_in_a_parameter(parameter: str) -> list[Finding]:
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(parameter=parameter)))
 
 
-@not_applicable("pipelines.tracking_uri_is_injected", because="no step names mlflow", at="pipelineInfo")
+@not_applicable("pipelines.tracking_uri_is_injected", because="no step uses mlflow", at="pipelineInfo")
 def test_steps_that_have_nothing_to_do_with_mlflow() -> list[Finding]:
     return one(findings("pipelines.tracking_uri_is_injected", pipeline("print('done')")))
 
@@ -225,14 +227,14 @@ def test_an_executor_of_no_component_goes_by_its_own_name() -> list[Finding]:
 
 
 @pytest.mark.parametrize("field", ["count", "resourceCount"])
-@failing("pipelines.resources_are_limited", because="accelerators without saying of which type")
+@failing("pipelines.resources_are_limited", because="requests accelerators without a type")
 def test_an_accelerator_without_type(field: str) -> list[Finding]:
     resources = f"{{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {{{field}: '1'}}}}"
     return findings("pipelines.resources_are_limited", pipeline(resources=resources))
 
 
 @pytest.mark.parametrize("field", ["type", "resourceType"])
-@failing("pipelines.resources_are_limited", because="names an accelerator and asks for none")
+@failing("pipelines.resources_are_limited", because="names an accelerator type and requests none")
 def test_an_accelerator_without_count(field: str) -> list[Finding]:
     resources = f"{{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {{{field}: nvidia.com/gpu}}}}"
     return findings("pipelines.resources_are_limited", pipeline(resources=resources))

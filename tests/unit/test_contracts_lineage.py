@@ -49,7 +49,7 @@ def judged(
 def test_a_change_that_verify_reports_is_noticed_and_put_back() -> None:
     run = Run()
     found = judged(run)
-    assert (found.outcome, found.message) == (Outcome.PASSED, "the deleted run is noticed: run r1 is deleted")
+    assert (found.outcome, found.message) == (Outcome.PASSED, "the deleted run is detected: run r1 is deleted")
     assert (run.stage, run.restored) == ("active", 1)
 
 
@@ -58,7 +58,7 @@ def test_a_change_that_verify_does_not_report_goes_unnoticed_and_is_put_back(pro
     run = Run()
     found = judged(run, verify=lambda: [] if run.stage == "active" else problem)
     assert found.outcome is Outcome.FAILED
-    assert found.message == f"the deleted run goes unnoticed: verify_link reports {reported}"
+    assert found.message == f"the deleted run is not detected: verify_link reports {reported}"
     assert (run.stage, run.restored) == ("active", 1)
 
 
@@ -80,7 +80,7 @@ def test_a_change_to_something_else_says_nothing_and_is_put_back() -> None:
 
 def test_a_link_that_did_not_hold_before_is_not_touched() -> None:
     run = Run()
-    with pytest.raises(CannotTell, match="did not hold before the change: the version is gone"):
+    with pytest.raises(CannotTell, match="was inconsistent before the change: the version is gone"):
         judged(run, verify=lambda: ["the version is gone"])
     assert (run.stage, run.restored) == ("active", 0)
 

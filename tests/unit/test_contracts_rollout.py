@@ -69,7 +69,7 @@ def test_a_roll_out_in_which_nothing_was_asked_is_never_a_pass(contract: Contrac
 
 @pytest.mark.parametrize("contract", ALL[1:], ids=lambda contract: contract.id)
 def test_a_roll_out_that_got_stuck_is_no_answer_and_says_where(contract: Contract) -> None:
-    with pytest.raises(CannotTell, match=r"did not get to its step .*: no room for a pod"):
+    with pytest.raises(CannotTell, match=r"did not reach its step .*: no room for a pod"):
         judged(contract, replace(sound(), steps=(), split=(), failure="no room for a pod"))
 
 
@@ -77,7 +77,7 @@ def test_a_request_that_is_answered_too_early_by_a_model_not_loaded_is_found() -
     first = [answer(-4.8, 0, status=400), *sound().first[1:]]
     outcome, message = judged(ready_means_loaded, replace(sound(), first=first))
     assert outcome is Outcome.FAILED
-    assert "1 of the first 10 requests after Ready=True went wrong: HTTP 400" in message
+    assert "1 of the first 10 requests after Ready=True failed: HTTP 400" in message
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,9 @@ def test_a_request_that_is_answered_too_early_by_a_model_not_loaded_is_found() -
 def test_one_request_lost_in_the_slice_of_a_promotion_is_a_failure(lost: Answer, said: str) -> None:
     outcome, message = judged(promotion_loses_no_request, with_answers(sound(), lost))
     assert outcome is Outcome.FAILED
-    assert "1 of 45 requests in the 11 s around promotion were lost, due +1.0 s to +1.0 s from it" in message
+    assert (
+        "1 of 45 requests in the 11 s around promotion were lost, sent from +1.0 s to +1.0 s relative to it" in message
+    )
     assert said in message
 
 
@@ -105,13 +107,13 @@ def test_what_is_lost_outside_of_a_slice_is_another_statements_matter() -> None:
 def test_a_slice_of_a_few_requests_shows_nothing() -> None:
     rollout = with_step(sound(), PROMOTED, ended=PROMOTION + 1)
     outcome, message = judged(promotion_loses_no_request, rollout)
-    assert (outcome, "only 13 requests were due in the 3 s around promotion" in message) == (Outcome.INCONCLUSIVE, True)
+    assert (outcome, "only 13 requests in the 3 s around promotion" in message) == (Outcome.INCONCLUSIVE, True)
 
 
 def test_a_promotion_that_never_came_about_is_no_lossless_one() -> None:
     rollout = replace(with_step(sound(), PROMOTED, settled=None), failure="within 180 s nothing moved")
     outcome, message = judged(promotion_loses_no_request, rollout)
-    assert (outcome, message) == (Outcome.INCONCLUSIVE, "promotion did not come about: within 180 s nothing moved")
+    assert (outcome, message) == (Outcome.INCONCLUSIVE, "promotion did not complete: within 180 s nothing moved")
 
 
 @pytest.mark.parametrize("canaries", [0, 120, 280, 1000])
@@ -120,7 +122,7 @@ def test_another_split_than_asked_for_is_found(canaries: int) -> None:
     outcome, message = judged(split_is_what_was_asked_for, replace(sound(), split=split))
     assert outcome is Outcome.FAILED
     assert f"{canaries} of 1000 answers" in message
-    assert "20 % were asked for (n = 1000, accepted 159 to 243, α ≤ 0.001; 7.7 points off" in message
+    assert "20 % were requested (n = 1000, accepted 159 to 243, α ≤ 0.001; 7.7 points off" in message
 
 
 def test_fewer_answers_than_planned_are_not_judged_at_all() -> None:
@@ -138,7 +140,7 @@ def test_a_status_that_names_the_new_model_while_the_old_one_answers_is_found() 
     tail = [answer(PROMOTION + 4 + quarter / 4, OLD.answer[0]) for quarter in range(24)]
     outcome, message = judged(status_names_who_answers, with_answers(sound(), *tail))
     assert outcome is Outcome.FAILED
-    assert message == "after promotion the status names version 2 (c-00002 at 100 %), and version 1 answered"
+    assert message == "after promotion the status names version 2 (c-00002 at 100 %), but version 1 answered"
 
 
 def test_a_status_without_traffic_names_nobody() -> None:
@@ -152,7 +154,7 @@ def test_a_status_without_traffic_names_nobody() -> None:
 def test_a_revision_whose_model_is_not_known_is_not_taken_for_the_right_one() -> None:
     outcome, message = judged(status_names_who_answers, replace(sound(), uris={}))
     assert outcome is Outcome.FAILED
-    assert f"and {OLD.name} and {NEW.name} answered" in message
+    assert f"but {OLD.name} and {NEW.name} answered" in message
 
 
 def test_a_roll_out_that_ended_before_its_last_step_is_no_answer() -> None:
@@ -178,7 +180,7 @@ def test_a_single_connection_that_was_just_closed_is_told_and_several_are_a_loss
     outcome, message = judged(promotion_loses_no_request, with_answers(sound(), race(PROMOTION + 1)))
     assert outcome is Outcome.PASSED
     assert "44 requests in the 11 s around promotion were answered" in message
-    assert "1 more met a connection that the runtime was closing" in message
+    assert "1 more hit a connection that the runtime was closing" in message
     outcome, message = judged(
         promotion_loses_no_request, with_answers(sound(), race(PROMOTION + 1), race(PROMOTION + 1.25))
     )
