@@ -23,7 +23,7 @@ from trivet.stacks.environments import (
     uv_version,
 )
 from trivet.stacks.read import load_stack, shipped_stacks
-from trivet.targets.existing.rbac import lacking
+from trivet.targets.existing.rbac import missing_permissions
 from trivet.targets.existing.target import kubectl_of
 
 ROOM_NEEDED = 6 * 2**30
@@ -142,7 +142,7 @@ def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
                 "no namespaces are named",
                 remedy="name pipeline_namespace and serving_namespace in [tool.trivet.existing]",
             )
-        denied = lacking(kubectl, namespaces)
+        denied = missing_permissions(kubectl, namespaces)
     except TrivetError as error:
         yield DoctorCheck(name="cluster", ok=False, observed=error.message, remedy=error.remedy)
         return

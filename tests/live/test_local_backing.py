@@ -76,7 +76,7 @@ def test_every_contract_holds_on_s3_and_postgresql(images: str, tmp_path: Path) 
     assert outcomes["paths.storage_uri_ends_with_slash"] == "PASSED"
     assert set(outcomes.values()) == {"PASSED", "FAILED"}
     phases = {phase["name"] for phase in report["phases"]}
-    assert {"database: PostgreSQL", "artefact store: S3"} <= phases
+    assert {"database: PostgreSQL", "artifact store: S3"} <= phases
     assert "s3://mlflow/" in (tmp_path / "report.json").read_text(encoding="utf-8")
 
 

@@ -22,7 +22,7 @@ from trivet.model.handover import Download
 from trivet.stacks.read import load_stack
 from trivet.targets.common.clients import S3Store
 from trivet.targets.local import backing
-from trivet.targets.local.backing import Backing, Postgresql, S3Bucket, s3_environment, speaks_postgresql
+from trivet.targets.local.backing import Backing, Postgresql, S3Bucket, accepts_postgresql_clients, s3_environment
 from trivet.targets.local.target import LocalTarget
 
 
@@ -217,8 +217,8 @@ def test_the_plan_names_the_containers_and_the_database() -> None:
     stack = load_stack("2024.11-fixed")
     lines = LocalTarget(Backing(store="s3", database="postgresql")).plan(stack)
     assert [line for line in lines if line.startswith("container: ")] == [
-        "container: docker.io/library/postgres:15, pulled unless it is there",
-        "container: docker.io/versity/versitygw:v1.8.0, pulled unless it is there",
+        "container: docker.io/library/postgres:15, pulled if missing",
+        "container: docker.io/versity/versitygw:v1.8.0, pulled if missing",
     ]
     assert any("on PostgreSQL" in line for line in lines)
     assert not [line for line in LocalTarget().plan(stack) if line.startswith("container: ")]
@@ -301,14 +301,14 @@ def test_a_database_is_ready_when_it_answers_in_its_own_protocol(answer: bytes, 
 
         thread = threading.Thread(target=serve)
         thread.start()
-        assert speaks_postgresql(f"127.0.0.1:{server.getsockname()[1]}") is ready
+        assert accepts_postgresql_clients(f"127.0.0.1:{server.getsockname()[1]}") is ready
         thread.join()
 
 
 def test_a_database_that_nobody_serves_is_not_ready() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert not speaks_postgresql(f"127.0.0.1:{port}")
+    assert not accepts_postgresql_clients(f"127.0.0.1:{port}")
 
 
 class FakeJob:

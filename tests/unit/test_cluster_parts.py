@@ -127,7 +127,7 @@ def test_the_store_refuses_to_write_outside_the_sessions_part(store: ClusterStor
 def test_existing_says_what_it_needs_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trivet.targets.existing.target.contexts", lambda kubeconfig: ["prod", "test"])
     stack = load_stack("2024.11-fixed")
-    with pytest.raises(UsageError, match="never in whatever is the current one") as caught:
+    with pytest.raises(UsageError, match="never uses the current context") as caught:
         existing_access(Existing(), stack)
     assert "prod, test" in caught.value.remedy
     with pytest.raises(UsageError, match="serving_namespace, tracking_uri"):
@@ -147,7 +147,7 @@ def test_existing_says_what_it_needs_to_be_told(monkeypatch: pytest.MonkeyPatch)
 def test_existing_can_be_planned_without_touching_anything() -> None:
     target: ClusterTarget = existing_target(Existing(context="c", pipeline_namespace="p", serving_namespace="s"))
     lines = target.plan(load_stack("2024.11-fixed"))
-    assert "context c: nothing is installed there" in lines[0]
+    assert "context c: nothing is installed" in lines[0]
     assert "p and s" in lines[1]
 
 

@@ -1,1 +1,1 @@
-"""The target ``existing``: a cluster of the user's, in a context and two namespaces that the user names. Nothing there is guessed."""
+"""The target ``existing``: a user's cluster, in the context and the two namespaces of the settings."""

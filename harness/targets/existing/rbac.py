@@ -1,4 +1,4 @@
-"""What the target needs to be allowed to do on a cluster that is not trivet's: asked of the API server, and written as a manifest."""
+"""The permissions that trivet needs on a user's cluster: checks them with the API server, and writes a manifest that grants them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACCOUNT = "trivet"
 
 @dataclass(frozen=True, kw_only=True)
 class Permission:
-    """Verbs on one resource (``pods/exec``: a subresource) in one of the namespaces, and what they are needed for."""
+    """Verbs on a resource (``pods/exec``: a subresource), and their purpose."""
 
     group: str
     resource: str
@@ -31,38 +31,36 @@ BOTH: tuple[Permission, ...] = (
         group="",
         resource="pods",
         verbs=("get", "list", "watch", "create", "patch", "delete", "deletecollection"),
-        purpose="the session's own pods, and looking at the predictors'",
+        purpose="the session's pods, and reading predictors' pods",
     ),
-    Permission(group="", resource="pods/exec", verbs=("get", "create"), purpose="jobs inside the session's pods"),
+    Permission(group="", resource="pods/exec", verbs=("get", "create"), purpose="jobs in the session's pods"),
     Permission(group="", resource="pods/log", verbs=("get",), purpose="logs as evidence"),
     Permission(group="", resource="events", verbs=("get", "list"), purpose="events as evidence"),
     Permission(
         group="networking.k8s.io",
         resource="networkpolicies",
         verbs=("get", "list", "create", "patch", "delete", "deletecollection"),
-        purpose="measuring whether policies are enforced",
+        purpose="testing whether NetworkPolicies are enforced",
     ),
     Permission(
         group="serving.kserve.io",
         resource="inferenceservices",
         verbs=("get", "list", "watch", "create", "patch", "update", "delete", "deletecollection"),
-        purpose="the services that are judged, and removing them again",
+        purpose="the services under test, and their deletion",
     ),
 )
 """Needed in the pipeline and in the serving namespace."""
 
 SERVING: tuple[Permission, ...] = (
     Permission(group="", resource="pods/proxy", verbs=("get",), purpose="metrics of the predictors' pods"),
-    Permission(group="", resource="services/proxy", verbs=("get", "create"), purpose="services that have no ingress"),
+    Permission(group="", resource="services/proxy", verbs=("get", "create"), purpose="services without an ingress"),
     Permission(
         group="serving.knative.dev",
         resource="services",
         verbs=("get", "list"),
-        purpose="which revisions there are",
+        purpose="listing revisions",
     ),
-    Permission(
-        group="serving.knative.dev", resource="revisions", verbs=("get", "list"), purpose="which revisions there are"
-    ),
+    Permission(group="serving.knative.dev", resource="revisions", verbs=("get", "list"), purpose="listing revisions"),
     Permission(
         group="autoscaling.internal.knative.dev",
         resource="podautoscalers",
@@ -73,32 +71,32 @@ SERVING: tuple[Permission, ...] = (
 """Needed in the serving namespace only."""
 
 
-def needed(namespaces: tuple[str, str]) -> dict[str, list[Permission]]:
-    """Namespace → what is needed there, for the pipeline namespace and the serving namespace."""
+def needed_permissions(namespaces: tuple[str, str]) -> dict[str, list[Permission]]:
+    """Namespace → needed permissions. ``namespaces`` are the pipeline namespace and the serving namespace; they may be the same."""
     pipelines, serving = namespaces
-    found: dict[str, list[Permission]] = {pipelines: list(BOTH)}
-    found.setdefault(serving, list(BOTH))
-    found[serving] += SERVING
-    return found
+    permissions: dict[str, list[Permission]] = {pipelines: list(BOTH)}
+    permissions.setdefault(serving, list(BOTH))
+    permissions[serving] += SERVING
+    return permissions
 
 
-def lacking(kubectl: Kubectl, namespaces: tuple[str, str]) -> list[str]:
-    """What the account in use is not allowed, a line each. One question to the API server; anybody may ask it."""
-    asked = [
+def missing_permissions(kubectl: Kubectl, namespaces: tuple[str, str]) -> list[str]:
+    """The permissions that the current account lacks, one line each. One request to the API server, which every account may make."""
+    checks = [
         (namespace, permission, verb)
-        for namespace, permissions in needed(namespaces).items()
+        for namespace, permissions in needed_permissions(namespaces).items()
         for permission in permissions
         for verb in permission.verbs
     ]
-    reviews = [_review(namespace, permission, verb) for namespace, permission, verb in asked]
-    said = kubectl.run(
+    reviews = [_review(namespace, permission, verb) for namespace, permission, verb in checks]
+    output = kubectl.run(
         *("create", "-f", "-", "-o", "json"),
         stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": reviews}),
     )
-    answers = json_documents(said)
+    results = json_documents(output)
     denied: dict[tuple[str, str, str], list[str]] = {}
-    for (namespace, permission, verb), answer in zip(asked, answers, strict=True):
-        if not (answer.get("status") or {}).get("allowed"):
+    for (namespace, permission, verb), result in zip(checks, results, strict=True):
+        if not (result.get("status") or {}).get("allowed"):
             name = f"{permission.resource}.{permission.group}" if permission.group else permission.resource
             denied.setdefault((namespace, name, permission.purpose), []).append(verb)
     return [
@@ -108,12 +106,12 @@ def lacking(kubectl: Kubectl, namespaces: tuple[str, str]) -> list[str]:
 
 
 def manifest(namespaces: tuple[str, str]) -> str:
-    """ServiceAccount, Roles and RoleBindings that grant what is needed and nothing else, as YAML."""
+    """ServiceAccount, Roles and RoleBindings that grant exactly the needed permissions, as YAML."""
     subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespaces[0]}
     documents: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": namespaces[0]}}
     ]
-    for namespace, permissions in needed(namespaces).items():
+    for namespace, permissions in needed_permissions(namespaces).items():
         metadata = {"name": ACCOUNT, "namespace": namespace}
         reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
         documents += [
@@ -131,22 +129,22 @@ def manifest(namespaces: tuple[str, str]) -> str:
                 "subjects": [subject],
             },
         ]
-    return yaml.dump_all(documents, Dumper=_Plain, sort_keys=False)
+    return yaml.dump_all(documents, Dumper=_NoAnchors, sort_keys=False)
 
 
 def manifest_for(settings: Existing) -> str:
-    """The manifest for the namespaces that the user named. Raises UsageError when none are."""
+    """The manifest for the namespaces in the settings. Raises UsageError when the settings have none."""
     namespaces = (settings.pipeline_namespace, settings.serving_namespace)
     if not all(namespaces):
         raise UsageError(
-            "permissions are granted per namespace, and none is named",
-            remedy="name pipeline_namespace and serving_namespace under [tool.trivet.existing]",
+            "permissions are granted per namespace, and the settings have no namespaces",
+            remedy="set pipeline_namespace and serving_namespace in [tool.trivet.existing]",
         )
     return manifest(namespaces)
 
 
-class _Plain(yaml.SafeDumper):
-    """Without anchors, which readers of a manifest do not expect."""
+class _NoAnchors(yaml.SafeDumper):
+    """Writes no anchors and aliases, which are unusual in manifests."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

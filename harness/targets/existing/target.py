@@ -1,4 +1,4 @@
-"""From the user's settings to the way into the user's cluster. Makes nothing there; a session does, within the two named namespaces."""
+"""The target ``existing``: access to a user's cluster from the settings. Only a session creates objects there, in the two namespaces."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from trivet.model.settings import Existing
 from trivet.model.stack import Stack
 from trivet.provision.access import ClusterAccess, StoreAccess
 from trivet.targets.cluster.target import ClusterTarget
-from trivet.targets.existing.rbac import lacking
+from trivet.targets.existing.rbac import missing_permissions
 
 REQUIRED = ("context", "pipeline_namespace", "serving_namespace", "tracking_uri", "artifact_root", "ingress")
 
 
 def existing_target(settings: Existing) -> ClusterTarget:
-    """The target ``existing`` for what the user named. Nothing is looked at before a session starts."""
+    """The target ``existing`` for these settings. The cluster is first accessed when a session starts."""
 
     @contextmanager
     def opened(stack: Stack, emit: Emit) -> Iterator[ClusterAccess]:
@@ -29,22 +29,22 @@ def existing_target(settings: Existing) -> ClusterTarget:
 
     def steps(stack: Stack) -> Sequence[str]:
         return (
-            f"context {settings.context or '(none named)'}: nothing is installed there, and nothing changed that a session did not make",
-            f"namespaces {settings.pipeline_namespace or '(none named)'} and {settings.serving_namespace or '(none named)'}",
+            f"context {settings.context or '(not set)'}: nothing is installed, and only objects that a session created are changed",
+            f"namespaces {settings.pipeline_namespace or '(not set)'} and {settings.serving_namespace or '(not set)'}",
         )
 
     return ClusterTarget("existing", opened, steps)
 
 
 def kubectl_of(settings: Existing) -> Kubectl:
-    """kubectl for the named context. Raises UsageError when none is named, or one that the kubeconfig does not have."""
+    """kubectl for the context in the settings. Raises UsageError when there is none, or the kubeconfig does not have it."""
     kubeconfig = Path(settings.kubeconfig).expanduser().absolute() if settings.kubeconfig else None
     present = contexts(kubeconfig)
     known = f"the kubeconfig has: {', '.join(present)}" if present else "the kubeconfig has none"
     if not settings.context:
         raise UsageError(
-            "the target existing works in a named context only, never in whatever is the current one",
-            remedy=f"say --context NAME, or context in [tool.trivet.existing]; {known}",
+            "the target existing needs the name of a context; it never uses the current context",
+            remedy=f"set --context NAME, or context in [tool.trivet.existing]; {known}",
         )
     if settings.context not in present:
         raise unknown("context of the kubeconfig", settings.context, present)
@@ -53,20 +53,20 @@ def kubectl_of(settings: Existing) -> Kubectl:
 
 @interruptible
 def existing_access(settings: Existing, stack: Stack) -> ClusterAccess:
-    """The way into the named cluster. Raises UsageError for what is not named, PlatformError for what is not allowed there."""
+    """The access to the cluster in the settings. Raises UsageError for missing settings, PlatformError for missing permissions."""
     if missing := [key for key in REQUIRED if not getattr(settings, key)]:
         if "context" in missing:
             kubectl_of(settings)
         raise UsageError(
-            f"the target existing needs to be told: {', '.join(missing)}",
-            remedy="write them under [tool.trivet.existing] in pyproject.toml",
+            f"the target existing needs these settings: {', '.join(missing)}",
+            remedy="set them in [tool.trivet.existing] of pyproject.toml",
         )
     kubectl = kubectl_of(settings)
     version = json.loads(kubectl.raw("/version"))["gitVersion"]
-    if denied := lacking(kubectl, (settings.pipeline_namespace, settings.serving_namespace)):
+    if denied := missing_permissions(kubectl, (settings.pipeline_namespace, settings.serving_namespace)):
         raise PlatformError(
             f"this account may not {denied[0]}" + (f", and {len(denied) - 1} more" if len(denied) > 1 else ""),
-            remedy="apply what `trivet doctor --target existing --rbac` prints, as somebody who may",
+            remedy="let a cluster administrator apply the output of `trivet doctor --target existing --rbac`",
         )
     return ClusterAccess(
         kubectl=kubectl,
@@ -91,15 +91,15 @@ def existing_access(settings: Existing, stack: Stack) -> ClusterAccess:
 
 def _images(settings: Existing, stack: Stack) -> dict[str, str]:
     runtime = stack.roles["runtime"].image
-    found = {
+    images = {
         "trainer": settings.trainer_image,
         "initializer": settings.initializer_image
         or f"docker.io/kserve/storage-initializer:v{stack.components['kserve']}",
         "runtime": settings.runtime_image or runtime,
     }
-    if missing := [role for role, image in found.items() if not image]:
+    if missing := [role for role, image in images.items() if not image]:
         raise UsageError(
-            f"no image is published for the role {missing[0]}, so one must be named",
-            remedy=f"build it with `trivet images build`, push it, and name it as {missing[0]}_image in [tool.trivet.existing]",
+            f"the target existing needs an image for the role {missing[0]}: none is published",
+            remedy=f"build it with `trivet images build`, push it, and set {missing[0]}_image in [tool.trivet.existing]",
         )
-    return found
+    return images

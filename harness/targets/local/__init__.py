@@ -1,4 +1,4 @@
-"""The local target: a stack as processes on this machine, without a cluster, and without Docker unless the user wants it."""
+"""The local target: a stack as processes on this machine, without a cluster; Docker is optional."""
 
 from trivet.targets.local.backing import Backing
 from trivet.targets.local.target import LocalTarget

@@ -1,6 +1,6 @@
-"""What a session's tracking server and artefact store keep things in: this machine's files, or servers in containers.
+"""The storage backends of a local session: files on this machine, or a database and an S3 server in containers.
 
-Each kind of database and of store is one class here, chosen by name. The containers run what a cluster of the same stack runs.
+Each kind of database and of store is one class, selected by name. The containers use the same images as a cluster of the stack.
 """
 
 from __future__ import annotations
@@ -29,38 +29,38 @@ from trivet.provision.images.progress import steps_as_phases
 from trivet.provision.images.pulled import mirrored
 from trivet.provision.images.recipes import images_of
 from trivet.targets.common.clients import DirectoryStore, S3Store
-from trivet.targets.local.servers import answers
+from trivet.targets.local.servers import responds_ok
 
 BUCKET = "mlflow"
 REGION = "us-east-1"
 
 
 class Database(Protocol):
-    """Where MLflow keeps its records. ``image`` is the path of the image that it runs from; empty when it is no server."""
+    """MLflow's database. ``image`` is the path of the server's image; empty when there is no server."""
 
     title: str
     image: str
 
     def start(self) -> str:
-        """Start it, if it is a server, and return its SQLAlchemy URL."""
+        """Start the server, if there is one; returns the SQLAlchemy URL."""
 
 
 class Artifacts(Protocol):
-    """Where artefacts are kept. ``root`` is its root as a URI."""
+    """The artifact store. ``root`` is its root as a URI; ``image`` as in :class:`Database`."""
 
     title: str
     image: str
     root: str
 
     def start(self) -> Mapping[str, str]:
-        """Start it, if it is a server, and return the environment variables by which MLflow's clients and KServe reach it."""
+        """Start the server, if there is one; returns the environment variables with which MLflow's clients and KServe access it."""
 
     def client(self, job: Callable[[], Worker], fetch: Callable[[str], Download]) -> StoreClient:
-        """The store's client; ``job`` starts ``trivet.fixtures.jobs.store``, ``fetch`` is the storage initializer."""
+        """The store client. ``job`` starts ``trivet.fixtures.jobs.store``; ``fetch`` downloads with the storage initializer."""
 
 
 class Sqlite:
-    """A file."""
+    """A SQLite file."""
 
     title = "SQLite"
     image = ""
@@ -73,7 +73,7 @@ class Sqlite:
 
 
 class Postgresql:
-    """A server, with its data in memory."""
+    """A PostgreSQL server with its data in memory."""
 
     title = "PostgreSQL"
     image = "library/postgres"
@@ -87,17 +87,17 @@ class Postgresql:
             name="database",
             image=self.image,
             port=5432,
-            # Nothing of it outlives the run, so that nothing need be flushed to a disk.
+            # The data is deleted with the run, so fsync is not needed.
             command=("postgres", "-c", "fsync=off"),
             environment={"POSTGRES_USER": "mlflow", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "mlflow"},
             memory=("/var/lib/postgresql/data",),
-            ready=speaks_postgresql,
+            ready=accepts_postgresql_clients,
         )
         return f"postgresql+psycopg2://mlflow:{password}@{self._containers.start(service)}/mlflow"
 
 
 class Directory:
-    """A directory of this machine."""
+    """A directory on this machine."""
 
     title = "a directory"
     image = ""
@@ -115,7 +115,7 @@ class Directory:
 
 
 class S3Bucket:
-    """An S3 server with one bucket, kept in memory."""
+    """An S3 server with one bucket in memory."""
 
     title = "S3"
     image = "versity/versitygw"
@@ -135,9 +135,9 @@ class S3Bucket:
                 *("posix", "--sidecar", "/sidecar", "/data"),
             ),
             environment={"ROOT_ACCESS_KEY_ID": key, "ROOT_SECRET_ACCESS_KEY": secret},
-            # The gateway takes every directory in /data for a bucket, so that this makes ours.
+            # versitygw serves every directory in /data as a bucket, so this mount creates the bucket.
             memory=(f"/data/{BUCKET}", "/sidecar"),
-            ready=lambda address: answers(f"http://{address}/health"),
+            ready=lambda address: responds_ok(f"http://{address}/health"),
         )
         return s3_environment(self._containers.start(service), key, secret)
 
@@ -149,11 +149,11 @@ DATABASES: Mapping[str, type[Sqlite] | type[Postgresql]] = {"sqlite": Sqlite, "p
 STORES: Mapping[str, type[Directory] | type[S3Bucket]] = {"files": Directory, "s3": S3Bucket}
 
 
-def speaks_postgresql(address: str) -> bool:
-    """Whether a server that takes clients answers there, with one of the two letters that its protocol has for a request for TLS.
+def accepts_postgresql_clients(address: str) -> bool:
+    """Whether a PostgreSQL server at ``host:port`` accepts clients: it responds to an SSLRequest with ``N`` or ``S``.
 
-    The server that sets the database up in a fresh container takes none over the network, and Docker accepts connections before any
-    does. Source: PostgreSQL 15, "Frontend/Backend Protocol", SSLRequest.
+    A successful connect is not enough: Docker accepts connections before the server does, and the server that initialises the database in
+    a new container accepts none over the network. Source: PostgreSQL 15, "Frontend/Backend Protocol", SSLRequest.
     """
     host, _, port = address.rpartition(":")
     try:
@@ -165,12 +165,12 @@ def speaks_postgresql(address: str) -> bool:
 
 
 def s3_environment(address: str, key: str, secret: str) -> dict[str, str]:
-    """What KServe injects into the storage initializer for an S3 secret with an endpoint without TLS.
+    """The variables that KServe sets in the storage initializer for an S3 secret with an endpoint without TLS.
 
-    Beside that MLflow's own variable for the endpoint, and what keeps the user's settings for other stores and for proxies away.
+    In addition MLflow's variable for the endpoint, and variables that disable the user's settings for other stores and for proxies.
     Source: kserve 0.14.1 and 0.20.0, pkg/credentials/s3: ``BuildSecretEnvs``, ``BuildS3EnvVars``.
     """
-    proxied_never = f"127.0.0.1,localhost,{address.rpartition(':')[0]}"
+    no_proxy = f"127.0.0.1,localhost,{address.rpartition(':')[0]}"
     return {
         "AWS_ACCESS_KEY_ID": key,
         "AWS_SECRET_ACCESS_KEY": secret,
@@ -179,19 +179,20 @@ def s3_environment(address: str, key: str, secret: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL": f"http://{address}",
         "AWS_DEFAULT_REGION": REGION,
         "MLFLOW_S3_ENDPOINT_URL": f"http://{address}",
-        # A pod has no such files; the user's may name another place or a profile.
+        # A pod has no such files; the user's may set another endpoint or a profile.
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": proxied_never,
-        "no_proxy": proxied_never,
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
     }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backing:
-    """What the user chose: a database and a store by name, and where the images of those in containers come from.
+    """The names of database and store, and the source of images for those in containers.
 
-    ``images`` is ``pull`` or ``build``; ``mirror`` is the URL of a registry to pull them from instead of their own, empty for none.
+    ``images`` is ``pull`` or ``build``; ``mirror`` is the URL of a mirror to pull images from, empty for none. Raises UsageError for an
+    unknown name.
     """
 
     store: str = "files"
@@ -210,16 +211,16 @@ class Backing:
             return ()
         images = images_of(stack)
         source = "built from packages" if self.images == "build" else "pulled"
-        return [f"container: {images.image(path).reference}, {source} unless it is there" for path in paths]
+        return [f"container: {images.image(path).reference}, {source} if missing" for path in paths]
 
     @contextmanager
     @uninterruptible
     def open(self, stack: Stack, run: Run, stop: threading.Event, emit: Emit) -> Iterator[tuple[Database, Artifacts]]:
-        """Both, not started yet; what they start in containers is removed at the end of the block.
+        """Database and store, not started yet; their containers are removed at the end of the block.
 
-        Raises PlatformError when there is no Docker to start them, or an image is not to be had.
+        Raises PlatformError when they need containers and Docker is not available, or an image cannot be built or pulled.
         """
-        names = self._in_docker(stack, stop, emit) if self._paths() else {}
+        names = self._ensure_images(stack, stop, emit) if self._paths() else {}
         with Containers(run, names, stop) as containers:
             yield (
                 DATABASES[self.database](run.directory, containers),
@@ -227,21 +228,21 @@ class Backing:
             )
 
     def _paths(self) -> list[str]:
-        return [chosen.image for chosen in (DATABASES[self.database], STORES[self.store]) if chosen.image]
+        return [backend.image for backend in (DATABASES[self.database], STORES[self.store]) if backend.image]
 
     @interruptible
-    def _in_docker(self, stack: Stack, stop: threading.Event, emit: Emit) -> dict[str, str]:
-        """Path → the name under which Docker has the image, once it has them all."""
+    def _ensure_images(self, stack: Stack, stop: threading.Event, emit: Emit) -> dict[str, str]:
+        """Path → the image's name in Docker, after it has been built or pulled."""
         require_docker()
         images = images_of(stack)
-        wanted = {path: images.image(path) for path in self._paths()}
+        needed = {path: images.image(path) for path in self._paths()}
         if self.images == "build":
-            store = build(images, only=list(wanted.values()), on_step=steps_as_phases(emit), stop=stop)
-            place = f"127.0.0.1:{store.port}/{images.key}"
-            names = {path: f"{place}/{path}:{image.reference.tag}" for path, image in wanted.items()}
+            store = build(images, only=list(needed.values()), on_step=steps_as_phases(emit), stop=stop)
+            repository = f"127.0.0.1:{store.port}/{images.key}"
+            names = {path: f"{repository}/{path}:{image.reference.tag}" for path, image in needed.items()}
         else:
             names = {
-                path: mirrored(image.pull, self.mirror) if self.mirror else image.pull for path, image in wanted.items()
+                path: mirrored(image.pull, self.mirror) if self.mirror else image.pull for path, image in needed.items()
             }
         for path, name in names.items():
             with phase(emit, f"image {path}"):

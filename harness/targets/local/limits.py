@@ -1,8 +1,8 @@
-"""Deadlines of the local target, in seconds. Running into one is an error with the log's tail."""
+"""Timeouts of the local target in seconds. An error at a timeout has the tail of the log."""
 
 from __future__ import annotations
 
 TRACKING_SERVER = 120.0
 RUNTIME = 90.0
 ATTEMPTS = 3
-"""Starts of a server whose free port somebody else took in the meantime."""
+"""Attempts to start a server, when another process takes its free port in the meantime."""

@@ -1,4 +1,4 @@
-"""The two servers of the local target: ``mlflow server``, and MLServer as KServe's serving runtime starts it."""
+"""Starts the two servers of the local target: ``mlflow server``, and MLServer as KServe's serving runtime starts it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trivet.targets.local import limits
 def start_tracking(
     processes: Processes, python: Path, *, environment: Mapping[str, str], database: str, root: str
 ) -> tuple[Process, str]:
-    """A tracking server on ``database``, an SQLAlchemy URL, whose clients write to ``root`` themselves; and its URL.
+    """The process of a tracking server, and its URL. ``database`` is an SQLAlchemy URL; clients write artifacts directly to ``root``.
 
-    Artifacts are not proxied: no storage initializer fetches the ``mlflow-artifacts:/`` URIs that a proxying server hands out.
+    Artifacts are not proxied, because the storage initializer does not support the ``mlflow-artifacts:/`` URIs of a proxying server.
     """
 
     def command(ports: Sequence[int]) -> list[str | Path]:
@@ -35,9 +35,9 @@ def start_tracking(
         command,
         lambda ports: {
             **environment,
-            # Not on the command line, which everybody on this machine can read: it may hold a password.
+            # Not on the command line, which all users of this machine can read: the URL may have a password.
             "MLFLOW_BACKEND_STORE_URI": database,
-            # The job executor of MLflow 3 starts a process per job type and takes 2.5 GiB when idle.
+            # The job executor of MLflow 3 starts a process per job type and uses 2.5 GiB when idle.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         },
         count=1,
@@ -50,9 +50,9 @@ def start_tracking(
 def start_runtime(
     processes: Processes, python: Path, stack: Stack, *, name: str, directory: Path, label: str = "runtime"
 ) -> tuple[Process, str]:
-    """MLServer with the command and environment of KServe's ClusterServingRuntime, on free ports, serving ``directory``; and its URL.
+    """The process of MLServer with the model in ``directory``, and its URL, started as by KServe's ClusterServingRuntime but on free ports.
 
-    Returns when the model answers ready. Raises ServerFailed, with the process and its log, when that never happens.
+    Returns once the model is ready. Raises ServerFailed, with the process and its log, when it does not become ready.
     """
     process, ports = _start(
         processes,
@@ -67,21 +67,21 @@ def start_runtime(
 
 
 def runtime_environment(stack: Stack, *, name: str, directory: Path, ports: Sequence[int]) -> dict[str, str]:
-    """The published runtime's environment, with the model's directory and the ports (HTTP, gRPC, metrics) of this machine."""
+    """The environment of the ClusterServingRuntime, with the model's directory and ports (HTTP, gRPC, metrics) on this machine."""
     serving = stack.settings["serving"]
     published = [str(serving[key]) for key in ("http_port", "grpc_port", "metrics_port")]
     free = dict(zip(published, map(str, ports), strict=True))
-    given = {
+    variables = {
         key: free.get(value, value.replace("{name}", name).replace(serving["model_mount"], str(directory)))
         for key, value in {**stack.roles["runtime"].environment, **serving["environment"]}.items()
     }
-    # A container leaves the metrics port at its default; two servers on one machine cannot share it.
-    own = {"MLSERVER_METRICS_PORT": str(ports[2]), "MLSERVER_HOST": "127.0.0.1"}
-    return {**given, **own}
+    # In a container the metrics port keeps its default; two servers on one machine need different ones.
+    local = {"MLSERVER_METRICS_PORT": str(ports[2]), "MLSERVER_HOST": "127.0.0.1"}
+    return {**variables, **local}
 
 
-def answers(url: str) -> bool:
-    """Whether a GET of ``url`` is answered with 200 at this moment."""
+def responds_ok(url: str) -> bool:
+    """Whether GET ``url`` returns 200 now."""
     with requests.Session() as session:
         session.trust_env = False
         try:
@@ -100,14 +100,14 @@ def _start(
     path: str,
     seconds: float,
 ) -> tuple[Process, list[int]]:
-    """Start a server on ``count`` free ports and wait until it is the one that answers ``path`` on the first of them."""
+    """Start a server on ``count`` free ports, and wait until GET ``path`` on the first port returns 200 and the server has that port."""
     for attempt in range(1, limits.ATTEMPTS + 1):
         ports = free_ports(count)
         process = processes.start(name, command(ports), environment=environment(ports))
         try:
             processes.wait(
                 process,
-                lambda: answers(f"http://127.0.0.1:{ports[0]}{path}") and process.listens_on(ports[0]),  # noqa: B023
+                lambda: responds_ok(f"http://127.0.0.1:{ports[0]}{path}") and process.listens_on(ports[0]),  # noqa: B023
                 timeout=seconds,
                 what=f"answering on port {ports[0]}",
             )

@@ -1,4 +1,4 @@
-"""One stack running as processes of this machine: what is started in which order is in ``targets.session``, what it consists of is here."""
+"""The session of a stack as processes on this machine. Order and dependencies of the parts are in ``targets.common.session``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trivet.targets.local.servers import start_runtime, start_tracking
 
 
 class LocalSession(HandoverSession):
-    """A stack as processes of this machine. Made by LocalTarget, which also ends it."""
+    """A session with processes on this machine. LocalTarget creates and ends it."""
 
     target = "local"
 
@@ -35,38 +35,38 @@ class LocalSession(HandoverSession):
         super().__init__(stack, run, processes, emit)
 
     def _prepare(self) -> None:
-        begin = self._pool.submit
-        self._database_url = begin(self._start_database)
-        self._store_environment = begin(self._start_artifacts)
+        submit = self._pool.submit
+        self._database_url = submit(self._start_database)
+        self._store_environment = submit(self._start_artifacts)
         self._python: dict[str, Future[Path]] = {
-            name: begin(self._realise, name) for name in ("tracking", "trainer", "initializer", "runtime")
+            name: submit(self._build_environment, name) for name in ("tracking", "trainer", "initializer", "runtime")
         }
-        self._runtime_python = begin(self._ask_runtime_python)
-        self._initializer = begin(self._start_initializer)
+        self._runtime_python = submit(self._runtime_python_version)
+        self._initializer = submit(self._start_initializer)
 
     def describe(self) -> Mapping[str, str]:
-        """The hand-off in words, and the Python that really serves; what did not come to be is left out."""
-        found = dict(super().describe())
+        """A description of the hand-off and of the runtime's Python, for the report; parts that failed are omitted."""
+        description = dict(super().describe())
         if version := result_or_none(self._runtime_python):
             role = self._stack.roles["runtime"]
             image = f"; the image {role.image} has {role.image_python}" if role.image and role.image_python else ""
-            found["runtime Python"] = f"{version}{image}"
-        return found
+            description["runtime Python"] = f"{version}{image}"
+        return description
 
     # -- environments and workers
 
-    def _realise(self, role: str) -> Path:
+    def _build_environment(self, role: str) -> Path:
         with self._phase(f"{role} environment"):
             return Path(build_environment(self._stack.roles[role], stop=self._processes.closed).python)
 
-    def _ask_runtime_python(self) -> str:
+    def _runtime_python_version(self) -> str:
         python = self._python["runtime"].result()
         program = "import platform; print(platform.python_version())"
-        asked = subprocess.run([python, "-I", "-c", program], capture_output=True, check=True, text=True, timeout=60)
-        return asked.stdout.strip()
+        done = subprocess.run([python, "-I", "-c", program], capture_output=True, check=True, text=True, timeout=60)
+        return done.stdout.strip()
 
     def _worker(self, role: str, name: str, job: str, *, background: bool = False) -> Worker:
-        # A cluster gives the runtime no way to the store either.
+        # As on a cluster, the runtime has no access to the store.
         store = {} if role == "runtime" else self._store_environment.result()
         return Worker(
             self._processes,
@@ -96,11 +96,11 @@ class LocalSession(HandoverSession):
             return self._database.start()
 
     def _start_artifacts(self) -> Mapping[str, str]:
-        with self._container_phase("artefact store", self._artifacts):
+        with self._container_phase("artifact store", self._artifacts):
             return self._artifacts.start()
 
     def _container_phase(self, name: str, part: Database | Artifacts) -> contextlib.AbstractContextManager[object]:
-        """Files are there at once; only a container takes time."""
+        """A phase for a container; files need no time."""
         return self._phase(f"{name}: {part.title}") if part.image else contextlib.nullcontext()
 
     def _start_tracking(self) -> Tracking:

@@ -1,4 +1,4 @@
-"""The local target itself: starting a session and, on every way out, ending everything that it started."""
+"""The local target: starts a session, and ends everything that the session started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trivet.targets.local.session import LocalSession
 
 
 class LocalTarget:
-    """A stack as processes on this machine: needs no cluster, and no Docker unless ``backing`` says so."""
+    """A stack as processes on this machine, without a cluster; Docker is needed only for containers of ``backing``."""
 
     name = "local"
     clients = frozenset(LocalSession.CLIENTS)
@@ -25,7 +25,7 @@ class LocalTarget:
         self._backing = backing
 
     def plan(self, stack: Stack) -> Sequence[str]:
-        """The role environments and the processes, in the order in which they come to be."""
+        """The role environments and the processes, in the order in which they are started."""
         parts = stack.components
         return (
             *self._backing.plan(stack),
@@ -42,11 +42,11 @@ class LocalTarget:
     @contextmanager
     @uninterruptible
     def start(self, stack: Stack, emit: Emit) -> Iterator[LocalSession]:
-        """A session on ``stack``. Cleans first what a killed run left behind. Raises PlatformError when the machine does not allow it."""
+        """A session on ``stack``, after a clean-up of what killed runs left behind. Raises PlatformError when it cannot be started."""
         _clean_leftovers()
         with (
             Run() as run,
-            # The store of a session has its own address and keys; what the user has for another one must not mix with them.
+            # The session's store has its own address and keys; the user's variables for other stores must not apply.
             closing(Processes(run, foreign=("AWS_", "S3_", "awsAnonymousCredential"))) as processes,
             self._backing.open(stack, run, processes.closed, emit) as (database, artifacts),
         ):
@@ -54,8 +54,8 @@ class LocalTarget:
                 session = LocalSession(stack, run, processes, emit, database=database, artifacts=artifacts)
             except OSError as error:
                 raise PlatformError(
-                    f"the session could not be prepared in {run.directory}: {error}",
-                    remedy="free some disk space; TRIVET_CACHE names another place",
+                    f"cannot prepare the session in {run.directory}: {error}",
+                    remedy="free some disk space, or set TRIVET_CACHE to another disk",
                 ) from error
             try:
                 yield session
