@@ -29,15 +29,17 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import importlib._bootstrap
+import importlib
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, TypeVar
+
+from trivet.errors import DeclarationError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -48,15 +50,27 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REMINDED = 0.02
 """Seconds between two attempts to raise a signal that is held."""
 
-_held_in: set[CodeType] = {
-    contextlib._GeneratorContextManager.__exit__.__code__,
-    contextlib.ExitStack.__exit__.__code__,
-    contextlib.closing.__exit__.__code__,
-    subprocess.Popen.__init__.__code__,
-    importlib._bootstrap._find_and_load.__code__,  # type: ignore[attr-defined]
-    threading.Condition._release_save.__code__,  # type: ignore[attr-defined]
-    threading.Condition._acquire_restore.__code__,  # type: ignore[attr-defined]
-}
+_HELD_IN = (
+    (contextlib, "_GeneratorContextManager.__exit__"),
+    (contextlib, "ExitStack.__exit__"),
+    (contextlib, "closing.__exit__"),
+    (subprocess, "Popen.__init__"),
+    (importlib, "_bootstrap._find_and_load"),
+    (threading, "Condition._release_save"),
+    (threading, "Condition._acquire_restore"),
+)
+"""Functions of the standard library in which signals are held. Some are private: a Python without one has one more open window."""
+
+
+def _code_of(module: ModuleType, name: str) -> CodeType | None:
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    code = getattr(found, "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+_held_in: set[CodeType] = {code for module, name in _HELD_IN if (code := _code_of(module, name))}
 _raised_in: set[CodeType] = set()
 _OWN_CODE = ("__enter__", "__exit__")
 
@@ -71,14 +85,25 @@ class Signalled(KeyboardInterrupt):
 
 def uninterruptible(function: Function) -> Function:
     """Mark a function: signals are held until it has returned, or a generator function: while it runs between two yields."""
-    _held_in.add(function.__code__)
+    _held_in.add(_own_code(function, "uninterruptible"))
     return function
 
 
 def interruptible(function: Function) -> Function:
     """Mark a function that waits long and may be left at any point: signals are raised in it, even below one that is uninterruptible."""
-    _raised_in.add(function.__code__)
+    _raised_in.add(_own_code(function, "interruptible"))
     return function
+
+
+def _own_code(function: Callable[..., Any], mark: str) -> CodeType:
+    # The code of a wrapper is shared by all that one decorator makes.
+    if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
+        name = getattr(function, "__qualname__", repr(function))
+        raise DeclarationError(
+            f"@{mark} marks {name}, which is not the function itself but what a decorator made of it",
+            remedy=f"put @{mark} directly before `def`, below @contextmanager and other decorators",
+        )
+    return function.__code__
 
 
 @contextlib.contextmanager
@@ -164,7 +189,11 @@ class _Ending:
         if not self._reminding:
             self._reminding = True
             # Not a threading.Thread: the main thread may be anywhere, also inside a lock that starting one takes.
-            _thread.start_new_thread(self._send_what_is_held, ())
+            try:
+                _thread.start_new_thread(self._send_what_is_held, ())
+            except RuntimeError:
+                # No thread can be started: the next signal raises the one that is held, or the end of the block passes it on.
+                self._reminding = False
 
     def _send_what_is_held(self) -> None:
         while not self._closed:
@@ -191,6 +220,6 @@ def _glues(frame: FrameType) -> bool:
     """Whether it hands what was entered, a process that was started, or a lock that was let go, to who leaves, ends or takes it."""
     code = frame.f_code
     if code is threading.Condition.wait.__code__:
-        # The first thing in its ``try`` statement is that ``gotit`` was made.
-        return "gotit" not in frame.f_locals
+        # ``gotit`` is assigned just before its ``try`` statement. A Python that has no such variable is not held here at all.
+        return "gotit" in code.co_varnames and "gotit" not in frame.f_locals
     return code.co_filename == contextlib.contextmanager.__code__.co_filename or code is subprocess.run.__code__

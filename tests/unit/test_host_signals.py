@@ -19,6 +19,8 @@ from fakes.target import STACK, FakeTarget
 from interrupts import interrupted
 
 from trivet.engine.incremental import IncrementalRun
+from trivet.errors import DeclarationError
+from trivet.host import signals
 from trivet.host.signals import NUMBERS, Signalled, interruptible, uninterruptible, unwinding_on_signals
 
 pytestmark = pytest.mark.usefixtures("default_signals")
@@ -260,6 +262,43 @@ def test_signals_are_handled_while_a_session_is_open_and_as_before_afterwards() 
         assert run.session
         assert not set(map(id, handlers())) & set(map(id, before))
     assert handlers() == before
+
+
+def test_this_python_has_every_function_of_the_standard_library_in_which_signals_are_held() -> None:
+    assert {name for module, name in signals._HELD_IN if signals._code_of(module, name) is None} == set()
+    assert "gotit" in threading.Condition.wait.__code__.co_varnames
+
+
+def test_a_function_that_another_python_does_not_have_is_left_out() -> None:
+    assert signals._code_of(threading, "Condition._no_such_function") is None
+    assert signals._code_of(threading, "_NoSuchClass.wait") is None
+
+
+@pytest.mark.parametrize("mark", [uninterruptible, interruptible])
+def test_a_mark_above_another_decorator_is_refused(mark: Callable[[object], object]) -> None:
+    @contextmanager
+    def wrapped() -> Iterator[None]:
+        yield
+
+    with pytest.raises(DeclarationError, match=r"marks .*wrapped.*\n  remedy: put @\w+ directly before `def`"):
+        mark(wrapped)
+    with pytest.raises(DeclarationError, match="marks"):
+        mark(property(lambda self: None))
+
+
+def test_a_signal_that_is_held_where_no_thread_can_be_started_is_raised_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(signals._thread, "start_new_thread", refuse)
+
+    def work() -> None:
+        uninterruptible(lambda: send(signal.SIGTERM))()
+        send(signal.SIGINT)
+
+    assert ended_by(work) == signal.SIGTERM
 
 
 def test_a_session_of_another_thread_leaves_signals_alone() -> None:
