@@ -189,10 +189,13 @@ class ContractItem(pytest.Item):
         self.add_marker("trivet")
 
     def runtest(self) -> None:
-        raise_for(_run(self.config).judge(self.contract))
+        __tracebackhide__ = True
+        with _usage():
+            result = _run(self.config).judge(self.contract)
+        raise_for(result)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, ContractFailed | ContractInconclusive):
+        if isinstance(excinfo.value, ContractFailed | ContractInconclusive | WrongUsage):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 

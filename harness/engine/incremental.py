@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from functools import cached_property
 
 from trivet.engine.run import Recorder, judge
+from trivet.errors import TrivetError
 from trivet.host.signals import uninterruptible, unwinding_on_signals
 from trivet.model.contract import Contract
 from trivet.model.events import Emit
@@ -25,12 +26,22 @@ class IncrementalRun:
         self._recorder = Recorder(emit)
         self._exit = ExitStack()
         self._results: dict[str, ContractResult] = {}
+        self._failure: TrivetError | None = None
 
     @cached_property
     def session(self) -> Session:
-        """The running stack. While it runs, SIGTERM and SIGHUP unwind the process as Ctrl-C does, so that it is stopped."""
+        """The running stack. While it runs, SIGTERM and SIGHUP unwind the process as Ctrl-C does, so that it is stopped.
+
+        Like a pytest fixture, it is started once: when that fails, the target's TrivetError is raised again by later calls.
+        """
+        if self._failure:
+            raise self._failure
         self._exit.enter_context(unwinding_on_signals())
-        return self._exit.enter_context(self.target.start(self.stack, self._recorder))
+        try:
+            return self._exit.enter_context(self.target.start(self.stack, self._recorder))
+        except TrivetError as error:
+            self._failure = error
+            raise
 
     def judge(self, contract: Contract) -> ContractResult:
         """The result for ``contract``, observed once per run."""

@@ -49,6 +49,30 @@ def test_a_failed_must_fails_with_rationale_and_remedy_and_without_a_traceback(p
     result.assert_outcomes(failed=1)
 
 
+def test_a_stack_that_does_not_start_fails_every_contract_with_the_reason_and_without_a_traceback(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.syspathinsert(__import__("pathlib").Path(__file__).parents[1])
+    pytester.makeconftest(
+        FAKE
+        + "import fakes.target\n"
+        + "from trivet.errors import PlatformError\n"
+        + "from trivet.hookspecs import hookimpl\n"
+        + "class Broken(fakes.target.FakeTarget):\n"
+        + "    def start(self, stack, emit):\n        raise PlatformError('no room', remedy='free some')\n"
+        + "@hookimpl\ndef trivet_targets():\n    return {'broken': Broken(colour='white')}\n"
+    )
+    result = pytester.runpytest(
+        "--pyargs", "trivet.contracts.paths", "--trivet-target=broken", "--trivet-stack=2024.11-fixed"
+    )
+    result.stdout.fnmatch_lines(["trivet: no room", "  remedy: free some"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*PlatformError(*")
+    outcomes = result.parseoutcomes()
+    assert outcomes["failed"] > 1
+    assert not {"passed", "errors", "skipped", "xfailed"} & set(outcomes)
+
+
 def test_advice_that_could_not_be_told_is_visible_and_fails_nothing(project: pytest.Pytester) -> None:
     project.makepyfile(
         conftest=FAKE

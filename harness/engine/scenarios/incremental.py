@@ -43,12 +43,15 @@ class IncrementalScenarioRun:
         try:
             faults = self._faults
         except NotOffered as error:
-            result = not_played(scenario, variant, error)
-        else:
-            guards.check_cluster([scenario], faults, allow_faults=self._allow_faults)
-            with faults.lease(self._lease_timeout):
-                result = play(scenario, variant, self._run.session, faults, lambda event: None, blocked=self._blocked)
-            self._blocked = self._blocked or not_reverted(scenario, result)
+            return self._kept(scenario, not_played(scenario, variant, error), began)
+        guards.check_cluster([scenario], faults, allow_faults=self._allow_faults)
+        with faults.lease(self._lease_timeout):
+            result = play(scenario, variant, self._run.session, faults, lambda event: None, blocked=self._blocked)
+            # Before the lease is released, which fails too when the cluster is unreachable.
+            return self._kept(scenario, result, began)
+
+    def _kept(self, scenario: Scenario, result: VariantResult, began: float) -> VariantResult:
+        self._blocked = self._blocked or not_reverted(scenario, result)
         _, before, seconds = self._results.get(scenario.id, (scenario, [], 0.0))
         self._results[scenario.id] = (scenario, [*before, result], seconds + time.monotonic() - began)
         return result
