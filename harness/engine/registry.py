@@ -139,7 +139,7 @@ class Registry:
         for one in getattr(self._manager.hook, hook).get_hookimpls():
             declared = Declaration(f"{hook} of {one.plugin_name}", place_of(one.function))
             give = partial(one.function, *(arguments[name] for name in one.argnames))
-            yield one.plugin_name, declared, _loaded(declared.what, give, "correct that plugin")
+            yield one.plugin_name, declared, _loaded(declared.what, give, "correct that plugin", failure="failed")
 
     def _made(self, what: str, kind: type[Named], function: Callable[[Named], Callable[..., Any]]) -> dict[str, Named]:
         """What the decorator of a kind made in the modules that the hooks name and in those that are registered, in this order and each
@@ -197,14 +197,14 @@ class Registry:
         return merged
 
 
-def _loaded(origin: str, load: Callable[[], Any], remedy: str) -> Any:
-    """What ``load`` returns. It runs code of a plugin's author, so any error may come up: it raises UsageError then."""
+def _loaded(origin: str, load: Callable[[], Any], remedy: str, *, failure: str = "does not import") -> Any:
+    """What ``load`` returns. It runs a plugin author's code, any exception of which becomes a UsageError that says ``failure``."""
     try:
         return load()
     except TrivetError as error:
         raise UsageError(f"{origin}: {error.message}", remedy=error.remedy) from error
     except Exception as error:
-        raise UsageError(f"{origin} does not import: {type(error).__name__}: {error}", remedy=remedy) from error
+        raise UsageError(f"{origin} {failure}: {type(error).__name__}: {error}", remedy=remedy) from error
 
 
 def _has(declared: Declaration, what: str, value: object, attributes: Sequence[str]) -> None:

@@ -90,7 +90,7 @@ def test_a_crash_is_among_what_was_touched_and_only_of_what_was_said(cluster: Pa
         assert "features-1" in injector.changed_objects[-1]
         with pytest.raises(UsageError, match="more objects"):
             injector.crash("features-2", "a", namespace=SERVING)
-        with pytest.raises(UsageError, match="did not say"):
+        with pytest.raises(UsageError, match="does not declare that it would replace pod/other-1"):
             injector.crash("other-1", "a", namespace=SERVING)
         assert injector.revert() == ()
 
@@ -188,7 +188,7 @@ def test_what_the_fault_did_not_say_is_refused_and_nothing_changes(cluster: Path
     before = everything(cluster)
     with Run() as run:
         injector = faults(run, tmp_path).injector(TOUCHES[:1])
-        with pytest.raises(UsageError, match="did not say"):
+        with pytest.raises(UsageError, match="does not declare that it would create NetworkPolicy/cut"):
             injector.create(POLICY)
         with pytest.raises(UsageError, match="no fault may touch"):
             faults(run, tmp_path).injector(

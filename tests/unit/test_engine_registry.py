@@ -121,6 +121,16 @@ def test_what_a_hook_gives_is_refused_with_the_hook_and_its_line(name: str, valu
         assert str(caught.value).startswith(f"{name} of acme")
 
 
+def test_a_hook_that_raises_is_refused_with_its_error() -> None:
+    class Acme:
+        @hookimpl
+        def trivet_targets(self) -> dict[str, Any]:
+            raise KeyError("rack")
+
+    with pytest.raises(UsageError, match=r"trivet_targets of .* failed: KeyError: 'rack'"):
+        _ = Registry(modules=[Acme()]).targets
+
+
 def test_a_hook_without_its_mark_and_one_that_there_is_not_are_refused() -> None:
     with pytest.raises(UsageError, match=r"trivet_targets of acme is not marked as a hook\n  remedy: put @hookimpl"):
         Registry(modules=[plugin(trivet_targets=lambda: {})])

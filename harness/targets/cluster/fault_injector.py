@@ -1,7 +1,8 @@
-"""The hands that make faults on a cluster, and take them back.
+"""Makes and reverts faults on a cluster.
 
-How a change is undone is written into the run's journal before the change is made, as a kubectl command that may run twice: a made object
-is deleted, a patched one gets by a patch what the fields held before. So a killed run's faults are reverted by whoever cleans up after it.
+How a change is reverted is written to the run's journal before the change is made, as a kubectl command that may run twice: a created
+object is deleted, a patched one gets the previous values of its fields by a patch. So the next run, or ``trivet doctor --clean``, reverts
+the faults of a killed run.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ PLATFORM_NAMESPACE = "trivet-platform"
 """Where trivet's own clusters have MLflow, the store and the database."""
 
 _KILL = 'for each in /proc/[0-9]*; do case "${each#/proc/}" in 1|$$) ;; *) kill -9 "${each#/proc/}" ;; esac; done'
-"""From inside nobody can kill a container's first process."""
+"""Kills every process of a container but the first, which cannot be killed from inside."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A change that was made, or was about to be: how to see that it is undone, and how to undo it (arguments of kubectl)."""
+    """A change that was made or is about to be made. ``undo`` are the arguments of kubectl that revert it."""
 
     what: str
     verb: Verb
@@ -44,12 +45,12 @@ class Change:
     undo: tuple[str, ...]
     number: int
     back: Any = None
-    """The merge patch that puts back what was there before."""
+    """The merge patch that restores the previous values; None for a created object."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnChange:
-    """A change of what the scenario made itself, outside Kubernetes."""
+    """A change of something that the scenario created itself, outside Kubernetes."""
 
     what: str
     back: Callable[[], object]
@@ -83,7 +84,7 @@ class ClusterFaults:
         )
 
     def injector(self, affected_objects: Sequence[AffectedObject]) -> ClusterFaultInjector:
-        """Hands that may change what ``affected_objects`` say."""
+        """An injector that can change ``affected_objects`` and nothing else."""
         return ClusterFaultInjector(
             self._kubectl, self._run, self.namespaces, self._own.label, affected_objects, owned=self.owned
         )
@@ -103,19 +104,19 @@ class ClusterFaultInjector:
         owned: bool = False,
     ) -> None:
         self.namespaces = namespaces
-        # A cluster of trivet's own goes with its kubeconfig; somebody else's may only be out of reach.
-        self._place_of_all = kubectl.kubeconfig if owned else None
+        # When the kubeconfig of trivet's own cluster is gone, so is the cluster; another cluster may only be unreachable.
+        self._gone_with = kubectl.kubeconfig if owned else None
         self._kubectl = kubectl
         self._run = run
         self._label = label
-        self._touches = {touch: touch.count for touch in affected_objects}
+        self._remaining = {one: one.count for one in affected_objects}
         self._changes: list[Change | OwnChange] = []
-        self._touched: list[str] = []
+        self._changed_objects: list[str] = []
 
     @property
     def changed_objects(self) -> Sequence[str]:
-        """What was changed so far, in words."""
-        return tuple(self._touched)
+        """A description of each change so far."""
+        return tuple(self._changed_objects)
 
     def get(self, kind: str, name: str, *, namespace: str) -> Mapping[str, Any] | None:
         """One object, or None when it is not there."""
@@ -186,21 +187,21 @@ class ClusterFaultInjector:
                 f"pod {pod} has no controller, so that nothing would bring it back",
                 remedy="name a pod of a Deployment or StatefulSet",
             )
-        self._touched.append(f"delete pod/{pod} in {place}, which its controller makes again")
+        self._changed_objects.append(f"delete pod/{pod} in {place}, which its controller makes again")
         self._kubectl.delete("pod", pod, namespace=place, wait=False)
 
     @uninterruptible
     def change(self, what: str, apply: Callable[[], object], revert: Callable[[], object]) -> None:
         """Change something that the scenario made itself and that is no object of Kubernetes'."""
         self._changes.append(OwnChange(what=what, back=revert))
-        self._touched.append(what)
+        self._changed_objects.append(what)
         apply()
 
     def crash(self, pod: str, container: str, *, namespace: str) -> None:
         """Kill what the first process of a container started; where that ends too, the kubelet starts the container again."""
         self._permit(Verb.REPLACE, "pod", pod, namespace)
         place = self._place(namespace)
-        self._touched.append(
+        self._changed_objects.append(
             f"kill the processes of {container} in pod/{pod} in {place}, which the kubelet starts again"
         )
         # The shell that does it may end with its container: its status says nothing.
@@ -260,7 +261,7 @@ class ClusterFaultInjector:
     def _note(self, verb: Verb, kind: str, name: str, place: str, undo: tuple[str, ...], back: Any = None) -> Change:
         what = f"{verb} {kind}/{name} in {place}"
         number = self._run.add_cleanup(
-            f"a fault: {what}", self._kubectl.argv(*undo), required=True, gone_with=self._place_of_all
+            f"a fault: {what}", self._kubectl.argv(*undo), required=True, gone_with=self._gone_with
         )
         change = Change(
             what=what, verb=verb, kind=kind, name=name, namespace=place, undo=undo, number=number, back=back
@@ -269,28 +270,28 @@ class ClusterFaultInjector:
         return change
 
     def _change(self, change: Change, arguments: Sequence[str], *, stdin: str) -> None:
-        self._touched.append(change.what)
+        self._changed_objects.append(change.what)
         self._kubectl.run(*arguments, stdin=stdin)
 
     def _place(self, role: str) -> str:
         if role not in self.namespaces:
             raise UsageError(
-                f"no fault may touch the namespace {role!r} on this cluster",
+                f"no fault may change the namespace {role!r} on this cluster",
                 remedy=f"use one of the roles {', '.join(self.namespaces)}",
             )
         return self.namespaces[role]
 
     def _permit(self, verb: Verb, kind: str, name: str, role: str) -> None:
-        """Count a change against what the fault said. Raises UsageError for one that it did not say, or one too many."""
-        said = next((touch for touch in self._touches if touch.covers(verb, kind, name, role)), None)
-        if said is None:
+        """Count a change against the declared affected objects. Raises UsageError for an object that is not declared, or one too many."""
+        declared = next((one for one in self._remaining if one.covers(verb, kind, name, role)), None)
+        if declared is None:
             raise UsageError(
-                f"the fault did not say that it would {verb} {kind}/{name} in the {role} namespace",
-                remedy="name it among the fault's touches, where `trivet scenario plan` shows it",
+                f"the fault does not declare that it would {verb} {kind}/{name} in the {role} namespace",
+                remedy="add an AffectedObject to its affected_objects, which `trivet scenario plan` shows",
             )
-        if not self._touches[said]:
+        if not self._remaining[declared]:
             raise UsageError(
-                f"the fault touches more objects than it said: {said}, and {kind}/{name} would be one more",
-                remedy="state the right count in the touch, or narrow the selector",
+                f"the fault changes more objects than it declares: {declared}, and {kind}/{name} would be one more",
+                remedy="correct the count of this AffectedObject, or narrow the selector",
             )
-        self._touches[said] -= 1
+        self._remaining[declared] -= 1
