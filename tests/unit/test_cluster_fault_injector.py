@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -190,13 +190,13 @@ def test_what_the_fault_did_not_say_is_refused_and_nothing_changes(cluster: Path
         injector = faults(run, tmp_path).injector(TOUCHES[:1])
         with pytest.raises(UsageError, match="does not declare that it would create NetworkPolicy/cut"):
             injector.create(POLICY)
-        with pytest.raises(UsageError, match="no fault may touch"):
+        with pytest.raises(UsageError, match="no fault may change the namespace"):
             faults(run, tmp_path).injector(
                 [AffectedObject(verb=Verb.PATCH, kind="deployment", name="x", namespace="platform")]
             ).patch("deployment", "x", {}, namespace="platform")
         for _ in range(2):
             injector.patch("deployment", "features", {"spec": {"replicas": 2}}, namespace=SERVING)
-        with pytest.raises(UsageError, match="more objects than it said"):
+        with pytest.raises(UsageError, match="more objects than it declares"):
             injector.patch("deployment", "features", {"spec": {"replicas": 2}}, namespace=SERVING)
     assert everything(cluster) == before
 
@@ -294,6 +294,27 @@ def test_a_lease_that_nobody_renews_is_taken_over(cluster: Path, tmp_path: Path)
     fake_kubectl.store(fake_kubectl.place("lease", NAME, "serving"), dead)
     with Run() as run, faults(run, tmp_path, "next").lease():
         assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "next"
+
+
+def test_of_two_runs_that_find_a_lease_expired_one_is_refused_by_the_name_of_the_other(
+    cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Kubectl.get
+    long_ago = "2020-01-01T00:00:00.000000Z"
+    dead = {"kind": "Lease", "metadata": {"name": NAME, "resourceVersion": "7"}, "spec": {"renewTime": long_ago}}
+    fake_kubectl.store(fake_kubectl.place("lease", NAME, "serving"), dead)
+    with Run() as run, Run() as other, ExitStack() as stack:
+
+        def overtaken(self: Kubectl, *arguments: Any, **more: Any) -> Any:
+            monkeypatch.setattr(Kubectl, "get", look)
+            found = look(self, *arguments, **more)
+            stack.enter_context(faults(run, tmp_path, "first").lease())
+            return found
+
+        monkeypatch.setattr(Kubectl, "get", overtaken)
+        with pytest.raises(UsageError, match="first holds the lease"), faults(other, tmp_path, "second").lease():
+            pass
+        assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "first"
 
 
 def test_a_lease_expires_when_it_was_not_renewed_for_as_long_as_it_lasts() -> None:

@@ -71,9 +71,7 @@ def _wait(kubectl: Kubectl, namespace: str, holder: str, wait: float) -> None:
 @uninterruptible
 def _acquire(kubectl: Kubectl, namespace: str, holder: str) -> None:
     lease = _lease(namespace, holder)
-    current: Mapping[str, Any] | None = None
-    # An existing lease may be released before it is read.
-    while current is None:
+    while True:
         try:
             kubectl.run("create", "-f", "-", stdin=json.dumps(lease))
             return
@@ -81,20 +79,22 @@ def _acquire(kubectl: Kubectl, namespace: str, holder: str) -> None:
             if error.reason != "AlreadyExists":
                 raise
         current = kubectl.get("lease", NAME, namespace=namespace)
-    if not expired(current, datetime.now(UTC)):
-        other = (current.get("spec") or {}).get("holderIdentity")
-        raise UsageError(
-            f"another run of trivet plays scenarios on this cluster: {other or 'an unknown holder'} holds the lease {namespace}/{NAME}",
-            remedy=f"wait until it has ended; the lease of a killed run expires after {DURATION} s; trivet doctor --clean deletes it",
-        )
-    # With the resourceVersion that was read, only one of two runs that find the lease expired can replace it.
-    version = current["metadata"]["resourceVersion"]
-    kubectl.run(
-        "replace",
-        "-f",
-        "-",
-        stdin=json.dumps({**lease, "metadata": {**lease["metadata"], "resourceVersion": version}}),
-    )
+        if current is None:
+            continue
+        if not expired(current, datetime.now(UTC)):
+            other = (current.get("spec") or {}).get("holderIdentity")
+            raise UsageError(
+                f"another run of trivet plays scenarios on this cluster: {other or 'an unknown holder'} holds the lease {namespace}/{NAME}",
+                remedy=f"wait until it has ended; the lease of a killed run expires after {DURATION} s; trivet doctor --clean deletes it",
+            )
+        # With the resourceVersion that was read, only one of two runs that find the lease expired can replace it.
+        metadata = {**lease["metadata"], "resourceVersion": current["metadata"]["resourceVersion"]}
+        try:
+            kubectl.run("replace", "-f", "-", stdin=json.dumps({**lease, "metadata": metadata}))
+            return
+        except KubectlError as error:
+            if error.reason not in ("Conflict", "NotFound"):
+                raise
 
 
 def _renew(kubectl: Kubectl, namespace: str, released: threading.Event) -> None:
