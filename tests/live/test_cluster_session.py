@@ -100,7 +100,7 @@ def test_unknown_fields_are_refused_when_asked_strictly_and_vanish_otherwise(ses
 
 
 def test_nothing_outside_the_sessions_namespaces_can_be_changed(session: ClusterSession) -> None:
-    with pytest.raises(UsageError, match="is not this session's"):
+    with pytest.raises(UsageError, match="it is not a namespace of this session"):
         session.client("cluster").delete("pod", "whatever", namespace="kube-system")
 
 
@@ -255,10 +255,10 @@ def test_an_account_with_the_printed_permissions_runs_a_whole_session(theirs: Ex
 
 
 def test_a_lacking_permission_is_named_before_anything_is_made(theirs: Existing, access: ClusterAccess) -> None:
-    cleanups = replace(theirs, serving_namespace="default")
+    forbidden = replace(theirs, serving_namespace="default")
     with (
         pytest.raises(PlatformError, match=r"this account may not .* in namespace default") as caught,
-        existing_target(cleanups).start(load_stack(STACK), lambda event: None),
+        existing_target(forbidden).start(load_stack(STACK), lambda event: None),
     ):
         pass
     assert "--rbac" in caught.value.remedy

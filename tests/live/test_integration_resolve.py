@@ -175,7 +175,7 @@ def test_a_link_notices_each_thing_that_stops_being_true(server: Server) -> None
     def problems(changed: dict[str, Any], alias: str = "prod") -> list[str]:
         return verify_link(changed, server.tracking, alias=alias, artifact_root=server.artifact_root)
 
-    assert any("does not know that default/classifier serves it" in text for text in problems(service))
+    assert any("has no tag for the service default/classifier" in text for text in problems(service))
     link_service(service, server.tracking)
     assert problems(service) == []
     assert trace_service(service, server.tracking).pipeline == "training"
@@ -187,8 +187,8 @@ def test_a_link_notices_each_thing_that_stops_being_true(server: Server) -> None
 
     foreign = json.loads(json.dumps(service))
     foreign["metadata"]["labels"]["trivet.dev/run-id"] = other["run"]
-    assert any("is of run" in text for text in problems(foreign))
-    with pytest.raises(UsageError, match="is of run"):
+    assert any("belongs to run" in text for text in problems(foreign))
+    with pytest.raises(UsageError, match="belongs to run"):
         link_service(foreign, server.tracking)
 
     server.tracking.delete_run(model["run"])
