@@ -79,6 +79,6 @@ def _wait_for(uri: str, server: psutil.Popen, log: Path) -> None:
         try:
             if requests.get(f"{uri}/health", timeout=2).ok:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.3)
     pytest.fail(f"the tracking server did not answer: {log.read_text()[-2000:]}")
