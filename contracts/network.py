@@ -109,7 +109,7 @@ def policies_are_enforced(cluster: ClusterClient) -> Iterator[Finding]:
         "predictor that cannot reach the store does not load its model."
     ),
     remedy="Allow the path in the NetworkPolicies of both namespaces, and use the cluster-internal name of the server.",
-    sources=("reference platform, incident 1: a NetworkPolicy blocked MLflow from the pipeline namespace",),
+    sources=("reference platform, incident 1: a NetworkPolicy blocked connections from the pipeline namespace to MLflow",),
 )
 def needed_paths_are_open(cluster: ClusterClient, trainer: TrainerClient, serving: ServingClient) -> Iterator[Finding]:
     del trainer  # requested, like serving, so that the pods exist from which the paths start

@@ -1,4 +1,4 @@
-"""Detours: what stands before a service behaves as it is told, and the fault that sends clients there is seen, and taken back."""
+"""Fault proxies: the proxy behaves as configured, and the fault that sends clients to it is verified and reverted."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ FAULTS = pytest.mark.parametrize(
 
 
 @FAULTS
-def test_a_detour_is_in_force_when_a_client_meets_it_and_is_taken_back(fault: Fault, well: str, ill: str) -> None:
+def test_a_fault_proxy_is_verified_when_a_client_gets_its_answer_and_is_reverted(
+    fault: Fault, well: str, ill: str
+) -> None:
     faults = cluster()
     before = dict(faults.objects)
     faults.connection = lambda: ill if "trivet.dev/fault" in json.dumps(selector(faults)) else well
@@ -81,7 +83,7 @@ def test_a_detour_is_in_force_when_a_client_meets_it_and_is_taken_back(fault: Fa
 
 
 @FAULTS
-def test_a_detour_that_silently_does_nothing_is_never_in_force(fault: Fault, well: str, ill: str) -> None:
+def test_a_fault_proxy_that_does_nothing_is_never_verified(fault: Fault, well: str, ill: str) -> None:
     faults = cluster()
     faults.connection = lambda: well
     injector = faults.injector(fault.affected_objects)
@@ -90,7 +92,7 @@ def test_a_detour_that_silently_does_nothing_is_never_in_force(fault: Fault, wel
     assert not injector.changed_objects
 
 
-def test_an_error_that_is_not_the_detour_s_own_shows_nothing() -> None:
+def test_an_error_that_is_not_the_proxy_s_own_verifies_nothing() -> None:
     faults = cluster()
     faults.connection = lambda: met(503, 0.1, "")
     assert not FAILING.verify_injected(faults.injector(FAILING.affected_objects))
@@ -207,7 +209,7 @@ def test_a_silent_listener_is_met_as_a_network_that_drops(tmp_path: Path) -> Non
 
 def test_what_a_get_from_a_pod_meets_is_told(tmp_path: Path) -> None:
     class Here:
-        """Hands whose pods are this machine."""
+        """An injector whose pods are this machine."""
 
         def execute(self, pod: str, command: list[str], **_: Any) -> tuple[int, str]:
             done = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True, check=False)
