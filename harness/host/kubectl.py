@@ -24,6 +24,9 @@ from trivet.toolkit.waiting import POLL, eventually
 FIELD_MANAGER = "trivet"
 CALL = 60.0
 """Default timeout of one call in seconds."""
+STARTS = 3
+"""How often kubectl is started when a signal ends it. One that comes before the child has its own session ends it before it executes
+kubectl. More of them are meant for kubectl: a run that closes ends every process with its mark."""
 
 Json = Mapping[str, Any]
 T = TypeVar("T")
@@ -108,7 +111,7 @@ class Kubectl:
         """:meth:`run` with any exit status. Raises PlatformError when kubectl is missing or times out."""
         content = stdin.encode() if isinstance(stdin, str) else stdin
         try:
-            while True:
+            for _ in range(STARTS):
                 done = subprocess.run(
                     self.argv(*arguments),
                     input=content,
@@ -119,9 +122,9 @@ class Kubectl:
                     # Ctrl-C in a terminal signals the whole process group; it must not interrupt a change or its revert halfway.
                     start_new_session=bool(self.mark),
                 )
-                # A signal before the child had its own session ended it before it executed kubectl: start it again.
                 if not self.mark or -done.returncode not in NUMBERS:
-                    return done
+                    break
+            return done
         except FileNotFoundError as error:
             raise PlatformError(
                 f"there is no {self.binary} on this machine", remedy="install kubectl and put it on the PATH"

@@ -36,6 +36,16 @@ def test_kubeconfig_and_context_are_named_in_every_call(tmp_path: Path) -> None:
     ]
 
 
+def test_a_kubectl_that_a_signal_ends_is_started_again_and_not_for_ever(tmp_path: Path) -> None:
+    ended = "import os, signal; os.kill(os.getpid(), signal.SIGTERM); time.sleep(5)"
+    once = script(tmp_path, f"if open({str(tmp_path / 'asked')!r}).read().count('ready') < 2: {ended}\nprint('well')")
+    assert Kubectl(context="c", binary=once, mark="run").run("get", "ready").strip() == "well"
+    always = Kubectl(context="c", binary=script(tmp_path, ended), mark="run")
+    with pytest.raises(KubectlError):
+        always.run("get", "never")
+    assert sum("never" in call for call in asked(tmp_path)) == 3
+
+
 def test_the_current_context_is_never_taken_by_accident() -> None:
     with pytest.raises(ValueError, match="needs the name of a context"):
         Kubectl(context="")
