@@ -109,7 +109,9 @@ class Recorder:
             contracts=tuple(_located(result, names) for result in results),
             features=dict(session.features()) if session else {},
             handover=dict(session.describe()) if session else {},
-            documents={name: redact(path.read_text(encoding="utf-8")) for name, path in documents.items()},
+            documents={
+                name: redact(path.read_text(encoding="utf-8", errors="replace")) for name, path in documents.items()
+            },
             phases=tuple(self._phases),
             provenance=Provenance(
                 trivet=version("trivet"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.target import STACK, FakeTarget
+from fakes.target import STACK, FakeSession, FakeTarget
 
 from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.engine.run import run
@@ -165,3 +167,18 @@ def test_the_target_is_stopped_when_a_check_is_interrupted() -> None:
     with pytest.raises(KeyboardInterrupt):
         judged(made(interrupted), target=target)
     assert target.stopped
+
+
+def test_a_document_that_is_not_utf_8_does_not_lose_the_report(tmp_path: Path) -> None:
+    class Session(FakeSession):
+        def documents(self, everything: bool = False) -> Mapping[str, Path]:
+            return {"model/notes.txt": tmp_path / "notes.txt"}
+
+    class Target(FakeTarget):
+        @contextmanager
+        def start(self, stack: Stack, emit: Any) -> Iterator[FakeSession]:
+            yield Session({})
+
+    (tmp_path / "notes.txt").write_bytes("gr\xfcn".encode("latin-1"))
+    report, _ = judged(made(holds), target=Target())
+    assert report.documents == {"model/notes.txt": "gr\ufffdn"}

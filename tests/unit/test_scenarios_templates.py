@@ -84,6 +84,14 @@ def test_a_module_that_there_is_not_has_no_templates() -> None:
     assert templates("trivet_that_is_not.there") == frozenset()
 
 
+def test_a_module_whose_source_is_being_edited_has_no_templates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "half_written.py").write_text("def half(:\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert templates("half_written") == frozenset()
+
+
 def test_a_text_holds_a_template_whose_parts_occur_in_order() -> None:
     known = ("none of {} requests lost", "{} lost of all {}", "{} connects to {}", "another sentence")
     text = "a connects to b:1; none of 40 requests lost"

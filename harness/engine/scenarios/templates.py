@@ -73,7 +73,7 @@ class _Source:
 
 @cache
 def _read(module: str) -> _Source | None:
-    """The source of a module; None where there is no Python source."""
+    """The source of a module; None where there is no Python source that can be read."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
@@ -81,7 +81,11 @@ def _read(module: str) -> _Source | None:
         return None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return None
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    try:
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        # Removed, or being edited, since it was imported.
+        return None
     names = {
         alias.asname or alias.name: (node.module, alias.name)
         for node in ast.walk(tree)
