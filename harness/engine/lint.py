@@ -45,7 +45,7 @@ class LintResult:
 
     @property
     def exit_code(self) -> int:
-        """0 conformant · 1 a MUST failed · 2 could not tell, or nothing to lint · 3 a file could not be read."""
+        """0 conformant · 1 a MUST failed · 2 inconclusive, or nothing to lint · 3 a file could not be read."""
         return max((error.exit_code for error in self.errors), default=self.report.exit_code)
 
 

@@ -44,7 +44,7 @@ def run(
     record = Recorder(emit)
     record(RunStarted(stack=stack.name, target=target.name, contracts=tuple(c.id for c in contracts)))
     # A thread per contract, since most wait for their clients first. On an interrupt the session ends before the pool: checks
-    # that wait for it then fail at once, instead of keeping the user waiting for a hand-off that nobody wants any more.
+    # that wait for it then fail at once, instead of keeping the user waiting for a handover that nobody wants any more.
     with (
         ThreadPoolExecutor(len(contracts), thread_name_prefix="trivet-check") as pool,
         target.start(stack, record) as session,

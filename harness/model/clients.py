@@ -20,14 +20,14 @@ CLIENTS = Vocabulary(
     "client",
     {
         "stack": "the stack under test: component versions, roles and the pins of their locks",
-        "handover": "the hand-off of this run: MLflow run, registered version, storage URI and InferenceService",
+        "handover": "the handover of this run: MLflow run, registered version, storage URI and InferenceService",
         "tracking": "MLflow's REST API",
         "trainer": "the MLflow client of the trainer role: logs models, predicts, downloads",
         "models": "models trained by the trainer, with their storage URIs and expected answers; resolves MLflow URIs",
         "external_trainer": "trainers that are not part of the stack under test",
         "store": "the artifact store, and downloads from it with KServe's storage initializer",
         "serving": "the deployed model over the V2 protocol; deploys further models",
-        "pipelines": "the compiled pipeline, the run that made the hand-off, and further runs",
+        "pipelines": "the compiled pipeline, the run that made the handover, and further runs",
         "runtime": "the Python environment of the serving runtime",
         "cluster": "objects, commands and ports of the session's own namespaces",
         "traffic": "requests to an InferenceService through the ingress, a number of them or at a constant rate",
@@ -155,7 +155,7 @@ class PipelineClient(Protocol):
 
     @property
     def main_run(self) -> PipelineRun:
-        """The run that made the hand-off."""
+        """The run that made the handover."""
 
     def run(
         self,

@@ -1,4 +1,4 @@
-"""The hand-off of a run: the model that training logged, and the storage URI and InferenceService that serving got."""
+"""The handover of a run: the model that training logged, and the storage URI and InferenceService that serving got."""
 
 from __future__ import annotations
 

@@ -22,16 +22,16 @@ class Session(Protocol):
         """The client called ``name``."""
 
     def subjects(self, kind: str) -> Sequence[Manifest | ModelDirectory | CompiledPipeline]:
-        """The subjects of this kind from the hand-off, for static contracts."""
+        """The subjects of this kind from the handover, for static contracts."""
 
     def features(self) -> Mapping[str, str]:
         """Feature name → how it was measured."""
 
     def describe(self) -> Mapping[str, str]:
-        """A description of the hand-off, for the report."""
+        """A description of the handover, for the report."""
 
     def documents(self, everything: bool = False) -> Mapping[str, Path]:
-        """File name in the report → text file of the hand-off: ``inferenceservice.yaml`` …
+        """File name in the report → text file of the handover: ``inferenceservice.yaml`` …
 
         With ``everything``, for runs in which a contract did not pass, also evidence that explains why, collected now.
         """

@@ -1,7 +1,7 @@
 """Drives one roll-out by the core library's plans, under traffic: deploy, canary, take back, resume, promote, roll back; where the earlier
 revision still ran then, promote once more and roll back as if it did not.
 
-It records and judges nothing: several contracts read one record, as they read one hand-off. The two models answer the same request with
+It records and judges nothing: several contracts read one record, as they read one handover. The two models answer the same request with
 different values, so that an answer tells which of them gave it.
 """
 

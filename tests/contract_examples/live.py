@@ -63,7 +63,7 @@ def model_in(directory: Path) -> ModelDirectory:
 
 
 def handed_over(session: LocalSession, model: LoggedModel, **changes: Any) -> Handover:
-    """The session's hand-off, as if it had been of another registered model."""
+    """The session's handover, as if it had been of another registered model."""
     handover: Handover = session.client("handover")
     uri = session.client("tracking").get_download_uri(model.registered_name, model.version)
     return replace(handover, **{"model": model, "storage_uri": f"{uri}/", **changes})

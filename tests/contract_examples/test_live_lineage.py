@@ -20,7 +20,7 @@ pytestmark = pytest.mark.processes
 
 
 def relabelled(handover: Handover, **labels: str | None) -> Handover:
-    """The hand-off with another InferenceService: its labels changed, or taken away where the value is None."""
+    """The handover with another InferenceService: its labels changed, or taken away where the value is None."""
     service: dict[str, Any] = deepcopy(dict(handover.service))
     for key, value in labels.items():
         service["metadata"]["labels"].pop(key)
@@ -30,7 +30,7 @@ def relabelled(handover: Handover, **labels: str | None) -> Handover:
 
 
 def renamed(handover: Handover) -> Handover:
-    """The hand-off with an InferenceService of another name."""
+    """The handover with an InferenceService of another name."""
     service: dict[str, Any] = deepcopy(dict(handover.service))
     service["metadata"]["name"] = "another-classifier"
     return replace(handover, service=service)

@@ -34,7 +34,7 @@ _STATEMENTS = (
     (WRITER, "paths.names_lead_to_the_same_bytes", "Every documented name of a model must lead to the same bytes"),
     (WRITER, "paths.scheme_is_supported", "The storage initializer must support the URI's scheme"),
     (WRITER, "paths.download_is_identical", "What the initializer leaves must be byte-identical to the store"),
-    (WRITER, "paths.odd_names_survive", "Spaces, unicode and percent signs in a path must survive the hand-off"),
+    (WRITER, "paths.odd_names_survive", "Spaces, unicode and percent signs in a path must survive the handover"),
     (
         WRITER,
         "signatures.present_on_every_version",

@@ -122,7 +122,7 @@ class ClusterSession(HandoverSession):
         return {**self._installed, **measured, **super().features()}
 
     def describe(self) -> Mapping[str, str]:
-        """A description of the hand-off and of the cluster, for the report."""
+        """A description of the handover and of the cluster, for the report."""
         return {
             **super().describe(),
             "context": self.access.kubectl.context,
@@ -131,7 +131,7 @@ class ClusterSession(HandoverSession):
         }
 
     def documents(self, everything: bool = False) -> Mapping[str, Path]:
-        """The files of the hand-off; with ``everything`` also events, logs, manifests and conditions, collected now."""
+        """The files of the handover; with ``everything`` also events, logs, manifests and conditions, collected now."""
         if everything:
             self._evidence.collect()
         return {**super().documents(everything), **(self._evidence.documents() if everything else {})}

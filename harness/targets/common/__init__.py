@@ -1,1 +1,1 @@
-"""What the targets share: the session that runs one hand-off, and the clients that use workers and HTTP."""
+"""What the targets share: the session that runs one handover, and the clients that use workers and HTTP."""

@@ -261,7 +261,7 @@ class DriverPipelines:
 
     @property
     def main_run(self) -> PipelineRun:
-        """The run that made the hand-off; waits until it has ended."""
+        """The run that made the handover; waits until it has ended."""
         return self._main_run()
 
     def run(

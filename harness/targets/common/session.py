@@ -1,6 +1,6 @@
-"""The session that runs the hand-off of one stack: its parts, their dependencies, and the clients that they provide.
+"""The session that runs the handover of one stack: its parts, their dependencies, and the clients that they provide.
 
-Every part is a future that waits for the parts that it needs. Parts run in parallel where possible; only the hand-off itself (pipeline →
+Every part is a future that waits for the parts that it needs. Parts run in parallel where possible; only the handover itself (pipeline →
 download → runtime) is a chain. The targets implement how a part is created: as a process or as a pod.
 """
 
@@ -136,7 +136,7 @@ class HandoverSession(ABC):
 
     @abstractmethod
     def _serve(self) -> ServingClient:
-        """The serving client for the runtime with the model of the hand-off."""
+        """The serving client for the runtime with the model of the handover."""
 
     @abstractmethod
     def _job_path(self, role: str, path: Path) -> str:
@@ -160,7 +160,7 @@ class HandoverSession(ABC):
             return self.CLIENTS[name](self)
 
     def subjects(self, kind: str) -> Sequence[Manifest | ModelDirectory | CompiledPipeline]:
-        """The static subjects of the hand-off: the InferenceService, the downloaded model directory, or the compiled pipeline."""
+        """The static subjects of the handover: the InferenceService, the downloaded model directory, or the compiled pipeline."""
         readers: dict[str, Callable[[], ReadResult]] = {
             "manifest": lambda: read_file(self._service_file.result()),
             "model_directory": lambda: read_model_directory(self._download.result().directory),
@@ -186,7 +186,7 @@ class HandoverSession(ABC):
         return {}
 
     def describe(self) -> Mapping[str, str]:
-        """A description of the hand-off for the report; parts that failed are omitted."""
+        """A description of the handover for the report; parts that failed are omitted."""
         handover, main = result_or_none(self._handover), result_or_none(self._main_run)
         if not handover:
             return {}
@@ -334,7 +334,7 @@ class HandoverSession(ABC):
         if "deploy" not in outputs:
             gate = outputs.get("quality-gate", {})
             raise CannotTell(
-                f"there is no hand-off: the pipeline did not deploy; the output of its quality gate is {gate}"
+                f"there is no handover: the pipeline did not deploy; the output of its quality gate is {gate}"
             )
         trained = outputs["train"]
         service = json.loads(outputs["deploy"]["Output"])

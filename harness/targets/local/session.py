@@ -45,7 +45,7 @@ class LocalSession(HandoverSession):
         self._initializer = submit(self._start_initializer)
 
     def describe(self) -> Mapping[str, str]:
-        """A description of the hand-off and of the runtime's Python, for the report; parts that failed are omitted."""
+        """A description of the handover and of the runtime's Python, for the report; parts that failed are omitted."""
         description = dict(super().describe())
         if version := result_or_none(self._runtime_python):
             role = self._stack.roles["runtime"]
