@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
-from trivet.errors import CannotTell, TrivetError
+from trivet.errors import TrivetError
 from trivet.integration import (
     RollbackPlan,
     TrackingApi,
@@ -40,6 +40,8 @@ from trivet.model.rollout import (
     RolloutModel,
     RolloutStep,
 )
+from trivet.toolkit.readiness import SERVICE_LABEL, describe_conditions, ready_pods
+from trivet.toolkit.waiting import eventually
 
 SERVICE = "rolling-classifier"
 ROWS = [{"a": 0.5, "b": -0.25, "c": 1.5}]
@@ -147,9 +149,9 @@ def drive(
 
 @contextlib.contextmanager
 def deployed(cluster: ClusterClient, service: Service, *, seconds: float = READY) -> Iterator[Service]:
-    """``service`` applied, as the API server has it when it says Ready; deleted at the end of the block.
+    """``service`` applied, as the API server has it when it is Ready; deleted at the end of the block.
 
-    Raises CannotTell with the conditions when it does not get ready within ``seconds``.
+    Raises CannotTell with the conditions when it is not Ready within ``seconds``.
     """
     name = service["metadata"]["name"]
     try:
@@ -166,16 +168,14 @@ def wait_for(
 
     Raises CannotTell, with its conditions, after ``seconds``.
     """
-    deadline = time.monotonic() + seconds
-    while True:
-        observed = cluster.get("inferenceservice", name) or {}
-        if holds(observed):
-            return observed
-        if time.monotonic() > deadline:
-            raise CannotTell(
-                f"timed out after {seconds:g} s waiting for InferenceService {name} {what}: last seen {_told(observed)}"
-            )
-        time.sleep(0.3)
+    return eventually(
+        f"InferenceService {name} {what}",
+        lambda: cluster.get("inferenceservice", name) or {},
+        until=holds,
+        describe=lambda seen: describe_conditions(seen or {}),
+        timeout=seconds,
+        poll=0.3,
+    )
 
 
 class _Run:
@@ -236,16 +236,10 @@ class _Run:
             self._step(RESTORED, anew.patch, lambda seen: _is_back(seen, anew, new))
 
     def _as_pods_allow(self, observed: Service, previous: Service) -> RollbackPlan:
-        """The core library's plan, told whether the earlier revision has a pod that is ready and not ending."""
+        """The core library's plan, which depends on whether the earlier revision has a ready pod that is not terminating."""
         old = newest_revision(previous)
         found = self._cluster.get("pod", selector=f"serving.knative.dev/revision={old}") or {}
-        warm = any(
-            "deletionTimestamp" not in pod["metadata"]
-            and condition.get("type") == "Ready"
-            and condition["status"] == "True"
-            for pod in found.get("items") or ()
-            for condition in (pod.get("status") or {}).get("conditions") or ()
-        )
+        warm = bool(ready_pods(found.get("items") or ()))
         return plan_rollback(observed, previous=previous, previous_is_warm=warm)
 
     def _step(self, name: str, change: Service, holds: Callable[[Service], bool], *, apply: bool = False) -> Service:
@@ -282,20 +276,8 @@ def _rolled_out(observed: Service) -> str:
 
 
 def _uris(cluster: ClusterClient, name: str) -> dict[str, str]:
-    found = cluster.get("revision.serving.knative.dev", selector=f"serving.kserve.io/inferenceservice={name}") or {}
+    found = cluster.get("revision.serving.knative.dev", selector=f"{SERVICE_LABEL}={name}") or {}
     return {
         item["metadata"]["name"]: str((item["metadata"].get("annotations") or {}).get(SOURCE_URI, ""))
         for item in found.get("items") or ()
     }
-
-
-def _told(observed: Service) -> str:
-    """The conditions that are not true, in a line."""
-    conditions = (observed.get("status") or {}).get("conditions") or ()
-    told = [
-        f"{condition['type']}={condition['status']}"
-        + (f" ({condition.get('reason', '')}: {condition.get('message', '')})" if condition.get("message") else "")
-        for condition in conditions
-        if condition.get("status") != "True"
-    ]
-    return "; ".join(told) or ("all conditions are true" if conditions else "no status")

@@ -253,7 +253,7 @@ def test_a_client_may_be_told_the_address_of_the_service() -> None:
     assert platform.asked[0]["MLFLOW_TRACKING_URI"] == "http://10.9.9.9:5000"
 
 
-def test_the_last_thing_that_the_client_error_is_found() -> None:
+def test_the_last_error_of_the_client_is_found() -> None:
     log = "a\nMax retries exceeded with url: 1\nRun Id r: Failed to log run data: Exception: x\ntrivet-training {}\n"
     assert _training_runs.client_error(log) == "Run Id r: Failed to log run data: Exception: x"
     assert _training_runs.client_error("well\n") == ""
