@@ -91,10 +91,7 @@ class Run:
 
     def write(self, **entry: Any) -> None:
         """Append one line to the journal, on disk before this returns."""
-        with (self.directory / "journal.jsonl").open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps({"at": time.time(), **entry}) + "\n")
-            journal.flush()
-            os.fsync(journal.fileno())
+        _append(self.directory, json.dumps({"at": time.time(), **entry}) + "\n")
 
     @uninterruptible
     def add_cleanup(
@@ -194,7 +191,12 @@ def clean(leftover: Leftover) -> str:
         if not orphaned:
             return ""
         end_all(leftover.run)
-        trouble = [failure for entry in reversed(_undone(leftover.directory)) if (failure := _undo(entry))]
+        trouble = []
+        for entry in reversed(_undone(leftover.directory)):
+            if failure := _undo(entry):
+                trouble.append(failure)
+            else:
+                _note_done(leftover.directory, entry)
         if not trouble:
             _remove(leftover.directory)
         return "; ".join(trouble)
@@ -339,6 +341,21 @@ def _undone(directory: Path) -> list[dict[str, Any]]:
                 elif entry.get("event") == "cleanup_done":
                     found = [one for one in found if one.get("number") != entry["number"]]
     return found
+
+
+def _append(directory: Path, text: str) -> None:
+    with (directory / "journal.jsonl").open("a", encoding="utf-8") as journal:
+        journal.write(text)
+        journal.flush()
+        os.fsync(journal.fileno())
+
+
+def _note_done(directory: Path, entry: dict[str, Any]) -> None:
+    """Note that a command need not run again, when others fail: it would then change what others made since."""
+    done = {"at": time.time(), "event": "cleanup_done", "number": entry.get("number")}
+    with contextlib.suppress(OSError):
+        # The last line of a killed writer may be half a line.
+        _append(directory, f"\n{json.dumps(done)}\n")
 
 
 def _undo(entry: dict[str, Any]) -> str:

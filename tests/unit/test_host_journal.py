@@ -93,6 +93,22 @@ def test_a_leftover_stays_while_what_it_made_elsewhere_cannot_be_removed() -> No
     assert leftovers() == [found]
 
 
+def test_what_was_reverted_is_not_reverted_again_because_something_else_could_not_be(tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    with Run() as run:
+        run.add_cleanup("unreachable", ["sh", "-c", "echo no connection >&2; exit 1"])
+        run.add_cleanup("fault", ["sh", "-c", f"echo once >> {count}"], required=True)
+        with (run.directory / "journal.jsonl").open("a", encoding="utf-8") as journal:
+            journal.write('{"half a line of a killed wri')
+        run.keep()
+    for _ in range(2):
+        (found,) = leftovers()
+        assert clean(found) == "unreachable: no connection"
+    assert count.read_text() == "once\n"
+    (found,) = leftovers()
+    assert (found.cleanups, found.required) == (("unreachable",), ())
+
+
 def test_a_place_that_is_gone_has_nothing_left_to_remove() -> None:
     _orphan_with(["sh", "-c", "echo 'error: context \"kind-x\" does not exist' >&2; exit 1"])
     (found,) = leftovers()
