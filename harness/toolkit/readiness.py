@@ -46,18 +46,18 @@ def _words(condition: Object) -> str:
 
 
 def is_terminating(pod: Object) -> bool:
-    """Whether a pod was told to end; until it has, it may go on answering."""
+    """Whether a pod is terminating; it may serve until its grace period ends."""
     return "deletionTimestamp" in pod["metadata"]
 
 
 def service_pods(cluster: ClusterClient, service: str) -> list[Object]:
-    """The pods of an InferenceService, those that are ending included."""
+    """The pods of an InferenceService, including those that are terminating."""
     found = cluster.get("pod", selector=f"{SERVICE_LABEL}={service}") or {}
     return list(found.get("items") or ())
 
 
 def ready_pods(pods: Sequence[Object]) -> list[Object]:
-    """Those of ``pods`` that are Ready and not ending."""
+    """Those of ``pods`` that are Ready and not terminating."""
     return [pod for pod in pods if is_ready(pod) and not is_terminating(pod)]
 
 

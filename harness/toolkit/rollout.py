@@ -232,8 +232,8 @@ class _Run:
                 promotion_patch(),
                 lambda seen: traffic_shares(seen) == {new: 100} and _rolled_out(seen) == new,
             )
-            anew = plan_rollback(promoted, previous=self._stable)
-            self._step(RESTORED, anew.patch, lambda seen: _is_back(seen, anew, new))
+            redeploy = plan_rollback(promoted, previous=self._stable)
+            self._step(RESTORED, redeploy.patch, lambda seen: _is_back(seen, redeploy, new))
 
     def _as_pods_allow(self, observed: Service, previous: Service) -> RollbackPlan:
         """The core library's plan, which depends on whether the earlier revision has a ready pod that is not terminating."""

@@ -65,7 +65,7 @@ def last_answer(
 ) -> T:
     """What ``look`` answers last: the first answer of which ``until`` is true, or the one when ``timeout`` seconds are over.
 
-    For whoever judges what there is then. Raises PlatformError at once when ``stop`` is set.
+    For a caller that judges the last answer. Raises PlatformError at once when ``stop`` is set.
     """
     deadline = time.monotonic() + timeout
     while not until(found := look()) and time.monotonic() <= deadline:

@@ -1,4 +1,4 @@
-"""Running a contract on the shared live session, with some of what it observes replaced by a twin."""
+"""Running a contract on the shared live session, with some of what it observes replaced."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ STACK = "2024.11-fixed"
 """The stack of the shared session."""
 
 
-def findings(session: Session, identifier: str, **twins: Any) -> list[Finding]:
-    """The findings of a contract; what it wants comes from ``twins``, and what is not there from the session."""
+def findings(session: Session, identifier: str, **replaced: Any) -> list[Finding]:
+    """The findings of a contract; what it wants comes from ``replaced``, and what is not there from the session."""
     judged = contract(identifier)
-    assert set(twins) <= set(judged.wants), f"{identifier} wants {judged.wants}"
-    given = {name: twins[name] if name in twins else _real(session, name) for name in judged.wants}
+    assert set(replaced) <= set(judged.wants), f"{identifier} wants {judged.wants}"
+    given = {name: replaced[name] if name in replaced else _real(session, name) for name in judged.wants}
     return list(judged.check(**given))
 
 

@@ -1,15 +1,15 @@
-"""Controls: every contract is run on a broken twin, where it must fail for the right reason, and on a sound one, where it must pass.
+"""Examples: every contract is run on a failing example, where it must fail for the right reason, and on a passing one.
 
-Where what is observed gives no answer, or the statement does not concern it, ``inconclusive`` and ``not_applicable`` controls show that the
+Where what is observed gives no answer, or the statement does not concern it, ``inconclusive`` and ``not_applicable`` examples show that the
 contract does not make an answer up.
 
-A control is a pytest test that returns the findings of the contract's check on its twin::
+An example is a pytest test that returns the findings of the contract's check::
 
     @failing("manifests.fields_are_known", because="containerSpec", at="containerSpec: {readinessProbe: {}}")
     def test_unknown_field() -> list[Finding]: ...
 
-A finding of the outcome must say ``because`` in its message and, for a static contract, point to the line ``at`` of the twin.
-Its parameters are pytest fixtures, so that a live control can ask for a running session. ``test_every_contract.py`` fails for
+A finding of the outcome must say ``because`` in its message and, for a static contract, point to the line ``at`` of the example.
+Its parameters are pytest fixtures, so that a live example can ask for a running session. ``test_every_contract.py`` fails for
 a contract that lacks either kind.
 """
 
@@ -25,13 +25,13 @@ from contract_examples.static import place
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome, combine
 
-Control = Callable[..., Iterable[Finding]]
+Example = Callable[..., Iterable[Finding]]
 
-CONTROLS: dict[str, set[str]] = defaultdict(set)
-"""Contract id → which kinds of controls it has, named as the decorators are."""
+EXAMPLES: dict[str, set[str]] = defaultdict(set)
+"""Contract id → which kinds of examples it has, named as the decorators are."""
 
 
-def failing(identifier: str, *, because: str, at: str = "") -> Callable[[Control], Callable[..., None]]:
+def failing(identifier: str, *, because: str, at: str = "") -> Callable[[Example], Callable[..., None]]:
     """The contract must come to FAILED, and must not confirm a place that it finds fault with."""
 
     def check(findings: list[Finding]) -> None:
@@ -44,54 +44,54 @@ def failing(identifier: str, *, because: str, at: str = "") -> Callable[[Control
             }
             for outcome in (Outcome.FAILED, Outcome.PASSED)
         )
-        assert not failed & passed, f"both right and wrong:\n{_told(findings)}"
+        assert not failed & passed, f"both right and wrong:\n{_described(findings)}"
 
-    return _control(identifier, "failing", check)
+    return _example(identifier, "failing", check)
 
 
-def passing(identifier: str, *, because: str = "", at: str = "") -> Callable[[Control], Callable[..., None]]:
+def passing(identifier: str, *, because: str = "", at: str = "") -> Callable[[Example], Callable[..., None]]:
     """The contract must come to PASSED, and must not say beside it that it does not apply."""
 
     def check(findings: list[Finding]) -> None:
         _comes_to(Outcome.PASSED, because, at, findings)
-        assert all(finding.outcome is Outcome.PASSED for finding in findings), _told(findings)
+        assert all(finding.outcome is Outcome.PASSED for finding in findings), _described(findings)
 
-    return _control(identifier, "passing", check)
+    return _example(identifier, "passing", check)
 
 
-def inconclusive(identifier: str, *, because: str, at: str = "") -> Callable[[Control], Callable[..., None]]:
+def inconclusive(identifier: str, *, because: str, at: str = "") -> Callable[[Example], Callable[..., None]]:
     """The contract must come to INCONCLUSIVE."""
-    return _control(identifier, "inconclusive", lambda findings: _comes_to(Outcome.INCONCLUSIVE, because, at, findings))
+    return _example(identifier, "inconclusive", lambda findings: _comes_to(Outcome.INCONCLUSIVE, because, at, findings))
 
 
-def not_applicable(identifier: str, *, because: str, at: str = "") -> Callable[[Control], Callable[..., None]]:
+def not_applicable(identifier: str, *, because: str, at: str = "") -> Callable[[Example], Callable[..., None]]:
     """The contract must say of every subject that it does not concern it."""
-    return _control(identifier, "not_applicable", lambda findings: _comes_to(Outcome.SKIPPED, because, at, findings))
+    return _example(identifier, "not_applicable", lambda findings: _comes_to(Outcome.SKIPPED, because, at, findings))
 
 
 def _comes_to(outcome: Outcome, because: str, at: str, findings: list[Finding]) -> None:
-    assert combine(finding.outcome for finding in findings) is outcome, _told(findings)
+    assert combine(finding.outcome for finding in findings) is outcome, _described(findings)
     assert any(
         finding.outcome is outcome and because in finding.message and at in place(finding.location)
         for finding in findings
-    ), f"none says {because!r} of {at!r}:\n{_told(findings)}"
+    ), f"none says {because!r} of {at!r}:\n{_described(findings)}"
 
 
-def _control(
+def _example(
     identifier: str, kind: str, check: Callable[[list[Finding]], None]
-) -> Callable[[Control], Callable[..., None]]:
-    def decorate(control: Control) -> Callable[..., None]:
-        CONTROLS[identifier].add(kind)
+) -> Callable[[Example], Callable[..., None]]:
+    def decorate(function: Example) -> Callable[..., None]:
+        EXAMPLES[identifier].add(kind)
 
-        @functools.wraps(control)
+        @functools.wraps(function)
         def test(*arguments: Any, **fixtures: Any) -> None:
-            check(list(control(*arguments, **fixtures)))
+            check(list(function(*arguments, **fixtures)))
 
         return test
 
     return decorate
 
 
-def _told(findings: Iterable[Finding]) -> str:
+def _described(findings: Iterable[Finding]) -> str:
     lines = [f"{finding.outcome} {finding.message} [{place(finding.location)}]" for finding in findings]
     return "\n".join(lines) or "no finding"

@@ -30,11 +30,11 @@ def contract(identifier: str) -> Contract:
 
 
 _TEXTS: dict[str, str] = {}
-"""What stood in the files of twins, which are gone when their findings are looked at."""
+"""What stood in the files of examples, which are gone when their findings are looked at."""
 
 
 def place(location: Location | None) -> str:
-    """Where a finding points to: in a twin's file its name and the line, such as ``MLmodel: mlflow_version: 2.10.2``."""
+    """Where a finding points to: in an example's file its name and the line, such as ``MLmodel: mlflow_version: 2.10.2``."""
     if location is None or location.file is None or location.line is None or location.file not in _TEXTS:
         return str(location)
     return f"{Path(location.file).name}: {_TEXTS[location.file].splitlines()[location.line - 1].strip()}"
@@ -43,7 +43,7 @@ def place(location: Location | None) -> str:
 def findings(identifier: str, text: str, under: Stack | str = "2024.11") -> list[Finding]:
     """The findings of a contract on every subject in ``text``, a YAML stream, under a stack or a shipped one of that name."""
     with TemporaryDirectory() as scratch:
-        file = Path(scratch) / "twin.yaml"
+        file = Path(scratch) / "example.yaml"
         _write(file, text)
         return _judged(identifier, read_file(file), under)
 
@@ -77,6 +77,6 @@ def _judged(identifier: str, found: ReadResult, under: Stack | str) -> list[Find
     under = stack(under) if isinstance(under, str) else under
     assert not found.errors, found.errors
     subjects = [subject for subject in found.subjects if KINDS[type(subject)] == judged.subject]
-    assert subjects, f"no {judged.subject} in the twin"
+    assert subjects, f"no {judged.subject} in the example"
     given = [{judged.subject: subject, "stack": under} for subject in subjects]
     return [finding for each in given for finding in judged.check(**{name: each[name] for name in judged.wants})]

@@ -1,4 +1,4 @@
-"""A broken twin of the example pipeline, after the way in which such pipelines are mostly written.
+"""A failing variant of the example pipeline, after the way in which such pipelines are mostly written.
 
 Its training step swallows the errors of MLflow's client, its quality gate knows a constant and not what is in production, and
 nothing stands behind the gate.

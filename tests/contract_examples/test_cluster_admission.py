@@ -1,4 +1,4 @@
-"""Controls of the contracts over what the API server and KServe's webhooks admit."""
+"""Examples of the contracts over what the API server and KServe's webhooks admit."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def as_the_python_client_asks(session: ClusterSession) -> Instead:
 def test_a_service_with_a_field_that_the_api_does_not_have(cluster_session: ClusterSession) -> list[Finding]:
     handover = cluster_session.client("handover")
     spec = {"predictor": {**handover.service["spec"]["predictor"], "containerSpec": {"readinessProbe": {}}}}
-    twin = replace(handover, service={**handover.service, "spec": spec})
-    return findings(cluster_session, "admission.nothing_applied_vanishes", handover=twin)
+    example = replace(handover, service={**handover.service, "spec": spec})
+    return findings(cluster_session, "admission.nothing_applied_vanishes", handover=example)
 
 
 @passing("admission.nothing_applied_vanishes")
@@ -48,8 +48,8 @@ def test_the_service_that_was_handed_over(cluster_session: ClusterSession) -> li
 
 @failing("admission.unknown_field_is_refused", because="accepted and silently dropped")
 def test_a_client_that_does_not_ask_for_validation(cluster_session: ClusterSession) -> list[Finding]:
-    twin = as_the_python_client_asks(cluster_session)
-    return findings(cluster_session, "admission.unknown_field_is_refused", cluster=twin)
+    example = as_the_python_client_asks(cluster_session)
+    return findings(cluster_session, "admission.unknown_field_is_refused", cluster=example)
 
 
 @passing("admission.unknown_field_is_refused")
@@ -88,7 +88,7 @@ def test_the_webhook_of_kserve(cluster_session: ClusterSession) -> list[Finding]
     return findings(cluster_session, "admission.contradictions_are_refused")
 
 
-# KServe itself is the broken twin, and what the remedy says the sound one.
+# KServe itself is the failing example, and what the remedy says the passing one.
 
 
 @failing("admission.what_cannot_be_deployed_is_refused", because="a canary of 150 % is admitted")
@@ -113,5 +113,5 @@ def test_a_gateway_that_looks_at_manifests_before_kserve_does(cluster_session: C
         stored: Mapping[str, Any] = cluster.apply(document, dry_run=dry_run)
         return stored
 
-    twin = Instead(cluster, apply=apply)
-    return findings(cluster_session, "admission.what_cannot_be_deployed_is_refused", cluster=twin)
+    example = Instead(cluster, apply=apply)
+    return findings(cluster_session, "admission.what_cannot_be_deployed_is_refused", cluster=example)

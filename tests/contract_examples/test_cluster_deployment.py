@@ -1,4 +1,4 @@
-"""Controls of the contract over the deployment mode without Knative."""
+"""Examples of the contract over the deployment mode without Knative."""
 
 from __future__ import annotations
 

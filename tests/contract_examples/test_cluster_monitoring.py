@@ -1,4 +1,4 @@
-"""Controls of the contracts over metrics: queries as they are published, and the port that KServe names."""
+"""Examples of the contracts over metrics: queries as they are published, and the port that KServe names."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_a_metric_that_is_published_and_does_not_exist(
     cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
 ) -> list[Finding]:
     monkeypatch.setattr(monitoring, "SCRAPED", 20.0)
-    twin = asking(cluster_session, lambda promql: promql.replace(REQUESTS, "kserve_request_total"))
-    return findings(cluster_session, "monitoring.requests_are_counted", metrics=twin)
+    example = asking(cluster_session, lambda promql: promql.replace(REQUESTS, "kserve_request_total"))
+    return findings(cluster_session, "monitoring.requests_are_counted", metrics=example)
 
 
 @failing("monitoring.requests_are_counted", because="counted by")
@@ -37,8 +37,8 @@ def test_a_query_that_counts_readiness_probes(
     cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
 ) -> list[Finding]:
     monkeypatch.setattr(monitoring, "SCRAPED", 20.0)
-    twin = asking(cluster_session, lambda promql: promql.replace(INFER, ".*"))
-    return findings(cluster_session, "monitoring.requests_are_counted", metrics=twin)
+    example = asking(cluster_session, lambda promql: promql.replace(INFER, ".*"))
+    return findings(cluster_session, "monitoring.requests_are_counted", metrics=example)
 
 
 @passing("monitoring.requests_are_counted")

@@ -1,4 +1,4 @@
-"""Controls of the contracts over paths through the network: real policies make the broken twins."""
+"""Examples of the contracts over paths through the network: real policies make the failing examples."""
 
 from __future__ import annotations
 

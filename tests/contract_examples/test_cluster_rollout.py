@@ -1,4 +1,4 @@
-"""Controls of the contracts over a roll-out: the core library's own, and one with what upstream does by default."""
+"""Examples of the contracts over a roll-out: the core library's own, and one with what upstream does by default."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trivet.toolkit.rollout import drive
 pytestmark = pytest.mark.cluster
 
 LOADING = 15.0
-"""Seconds that the twin's models take to load: what a service answers meanwhile must not hang on the speed of the machine."""
+"""Seconds that the example's models take to load: what a service answers meanwhile must not hang on the speed of the machine."""
 
 
 def bare(service: dict[str, Any]) -> dict[str, Any]:

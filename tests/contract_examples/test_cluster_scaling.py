@@ -1,4 +1,4 @@
-"""Controls of the contracts over numbers of replicas."""
+"""Examples of the contracts over numbers of replicas."""
 
 from __future__ import annotations
 

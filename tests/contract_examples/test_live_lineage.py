@@ -1,4 +1,4 @@
-"""Controls of the contracts over the way from a served answer to its run, and back."""
+"""Examples of the contracts over the way from a served answer to its run, and back."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_run_that_mlflow_does_not_have(session: LocalSession, handover: Handov
 
 @failing("lineage.answer_leads_to_its_run", because="but its model belongs to run")
 def test_the_run_of_another_model(session: LocalSession, handover: Handover) -> list[Finding]:
-    other = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-other-run")
+    other = session.client("trainer").log_model(estimator="logistic-regression", register_as="example-other-run")
     labels = {RUN_ID: other.run_id, MODEL_NAME: other.registered_name, MODEL_VERSION: other.version}
     return findings(session, "lineage.answer_leads_to_its_run", handover=relabelled(handover, **labels))
 
@@ -97,8 +97,8 @@ def test_a_service_that_nobody_linked(session: LocalSession, handover: Handover)
 
 @failing("lineage.run_leads_to_its_services", because="by the link recommendation-classifier serves")
 def test_a_service_that_was_given_another_model_since(session: LocalSession, handover: Handover) -> list[Finding]:
-    twin = replace(handover, storage_uri="s3://models/elsewhere/")
-    return findings(session, "lineage.run_leads_to_its_services", handover=twin)
+    example = replace(handover, storage_uri="s3://models/elsewhere/")
+    return findings(session, "lineage.run_leads_to_its_services", handover=example)
 
 
 @passing("lineage.run_leads_to_its_services")

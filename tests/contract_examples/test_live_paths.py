@@ -1,4 +1,4 @@
-"""Controls of the contracts over the way of a model from the registry through the store to the runtime."""
+"""Examples of the contracts over the way of a model from the registry through the store to the runtime."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def without(store: StoreClient, content: str) -> Instead:
 
 @failing("paths.storage_uri_names_the_model_directory", because="is too high: MLmodel is in model/MLmodel")
 def test_a_uri_one_level_too_high(session: LocalSession, handover: Handover) -> list[Finding]:
-    twin = replace(handover, storage_uri=above(handover.storage_uri))
-    return findings(session, "paths.storage_uri_names_the_model_directory", handover=twin)
+    example = replace(handover, storage_uri=above(handover.storage_uri))
+    return findings(session, "paths.storage_uri_names_the_model_directory", handover=example)
 
 
 @failing("paths.storage_uri_names_the_model_directory", because="holds 0 files and no MLmodel")
 def test_a_uri_of_nothing(session: LocalSession, handover: Handover) -> list[Finding]:
-    twin = replace(handover, storage_uri=f"{above(handover.storage_uri)}modle/")
-    return findings(session, "paths.storage_uri_names_the_model_directory", handover=twin)
+    example = replace(handover, storage_uri=f"{above(handover.storage_uri)}modle/")
+    return findings(session, "paths.storage_uri_names_the_model_directory", handover=example)
 
 
 @failing("paths.storage_uri_names_the_model_directory", because="is not in this store")
 def test_a_uri_that_leads_to_the_tracking_server(session: LocalSession, handover: Handover) -> list[Finding]:
-    twin = replace(handover, storage_uri=PROXIED)
-    return findings(session, "paths.storage_uri_names_the_model_directory", handover=twin)
+    example = replace(handover, storage_uri=PROXIED)
+    return findings(session, "paths.storage_uri_names_the_model_directory", handover=example)
 
 
 @passing("paths.storage_uri_names_the_model_directory")
@@ -72,14 +72,14 @@ def test_the_uri_that_was_resolved(session: LocalSession) -> list[Finding]:
 @failing("paths.every_name_leads_to_the_same_bytes", because="whose files differ from the served ones")
 def test_an_alias_of_another_version(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
-    trainer.log_model(estimator="logistic-regression", register_as="twin-alias", alias="production")
-    served = trainer.log_model(estimator="logistic-regression", seed=8, register_as="twin-alias")
+    trainer.log_model(estimator="logistic-regression", register_as="example-alias", alias="production")
+    served = trainer.log_model(estimator="logistic-regression", seed=8, register_as="example-alias")
     return findings(session, "paths.every_name_leads_to_the_same_bytes", handover=handed_over(session, served))
 
 
 @failing("paths.every_name_leads_to_the_same_bytes", because="@production does not resolve")
 def test_an_alias_that_nobody_set(session: LocalSession) -> list[Finding]:
-    served = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-no-alias")
+    served = session.client("trainer").log_model(estimator="logistic-regression", register_as="example-no-alias")
     return findings(session, "paths.every_name_leads_to_the_same_bytes", handover=handed_over(session, served))
 
 
@@ -108,16 +108,16 @@ def test_a_uri_that_the_initializer_refuses(session: LocalSession, handover: Han
 @failing("paths.download_is_byte_identical", because="1 files differ after the download: code/__init__.py")
 def test_an_initializer_that_leaves_out_empty_files(session: LocalSession, handover: Handover) -> list[Finding]:
     store = session.client("store")
-    twin = replace(handover, storage_uri=store.write("twin-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""}))
-    return findings(session, "paths.download_is_byte_identical", handover=twin, store=without_empty_files(store))
+    example = replace(handover, storage_uri=store.write("example-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""}))
+    return findings(session, "paths.download_is_byte_identical", handover=example, store=without_empty_files(store))
 
 
 @passing("paths.download_is_byte_identical")
 def test_an_initializer_that_fetches_empty_files(session: LocalSession, handover: Handover) -> list[Finding]:
-    twin = replace(
-        handover, storage_uri=session.client("store").write("twin-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""})
+    example = replace(
+        handover, storage_uri=session.client("store").write("example-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""})
     )
-    return findings(session, "paths.download_is_byte_identical", handover=twin)
+    return findings(session, "paths.download_is_byte_identical", handover=example)
 
 
 @passing("paths.download_is_byte_identical")
@@ -158,7 +158,7 @@ def test_an_initializer_that_skips_nothing(session: LocalSession) -> list[Findin
 @failing("paths.wrong_level_is_refused", because="one level too high, runs:/")
 def test_a_run_with_mlmodel_at_its_root_too(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
-    model = trainer.log_model(estimator="logistic-regression", register_as="twin-two-levels")
+    model = trainer.log_model(estimator="logistic-regression", register_as="example-two-levels")
     stray = {"run_id": model.run_id, "text": "flavors: {}\n", "artifact_file": "MLmodel"}
     trainer.call("client", method="log_text", arguments=stray)
     return findings(session, "paths.wrong_level_is_refused", handover=handed_over(session, model))

@@ -1,4 +1,4 @@
-"""Controls of the contracts over what a pipeline run leaves behind. Broken runs are those of ``swallowing.py``."""
+"""Examples of the contracts over what a pipeline run leaves behind. Broken runs are those of ``swallowing.py``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_run_on_another_server(session: LocalSession) -> list[Finding]:
 @failing("pipelines.success_means_a_recorded_run", because="is FAILED")
 def test_a_run_that_did_not_finish(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
-    run_id = trainer.log_model(estimator="logistic-regression", register_as="twin-failed").run_id
+    run_id = trainer.log_model(estimator="logistic-regression", register_as="example-failed").run_id
     calls: dict[str, dict[str, Any]] = {
         "log_param": {"key": "folds", "value": 3},
         "log_metric": {"key": "f1_weighted_mean", "value": 0.9},
@@ -111,8 +111,8 @@ def test_a_step_that_hands_on_no_uri(session: LocalSession) -> list[Finding]:
 @failing("pipelines.run_id_and_model_uri_travel", because="does not resolve")
 def test_a_uri_that_leads_nowhere(session: LocalSession) -> list[Finding]:
     run = session.client("handover").model.run_id
-    twin = changed(session, model_uri=f"runs:/{run}/modle")
-    return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=twin)
+    example = changed(session, model_uri=f"runs:/{run}/modle")
+    return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=example)
 
 
 @passing("pipelines.run_id_and_model_uri_travel")
@@ -136,8 +136,8 @@ def test_a_condition_that_no_runner_saw_and_nobody_compiled(session: LocalSessio
     document = deepcopy(dict(compiled.document))
     for task in document["root"]["dag"]["tasks"].values():
         task.pop("triggerPolicy", None)
-    twin = replace(compiled, document=document)
-    return findings(session, "pipelines.passed_gate_leads_to_deployment", compiled_pipeline=twin)
+    example = replace(compiled, document=document)
+    return findings(session, "pipelines.passed_gate_leads_to_deployment", compiled_pipeline=example)
 
 
 @passing("pipelines.passed_gate_leads_to_deployment")

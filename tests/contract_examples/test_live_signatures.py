@@ -1,4 +1,4 @@
-"""Controls of the contracts over signatures in the registry, and over requests that disregard them."""
+"""Examples of the contracts over signatures in the registry, and over requests that disregard them."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def copied(session: LocalSession, scratch: Path) -> Path:
 @failing("signatures.every_version_has_a_signature", because="/1: the model has no signature")
 def test_an_older_version_without_signature(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
-    trainer.log_model(estimator="logistic-regression", signature="none", register_as="twin-versions")
-    newest = trainer.log_model(estimator="logistic-regression", register_as="twin-versions")
+    trainer.log_model(estimator="logistic-regression", signature="none", register_as="example-versions")
+    newest = trainer.log_model(estimator="logistic-regression", register_as="example-versions")
     return findings(session, "signatures.every_version_has_a_signature", handover=handed_over(session, newest))
 
 
 @failing("signatures.every_version_has_a_signature", because="the signature has no outputs")
 def test_a_version_with_inputs_only(session: LocalSession) -> list[Finding]:
     logged = session.client("trainer").log_model(
-        estimator="logistic-regression", signature="inputs-only", register_as="twin-inputs-only"
+        estimator="logistic-regression", signature="inputs-only", register_as="example-inputs-only"
     )
     return findings(session, "signatures.every_version_has_a_signature", handover=handed_over(session, logged))
 
 
 @failing("signatures.every_version_has_a_signature", because="no longer exists")
 def test_a_version_whose_files_were_collected(session: LocalSession) -> list[Finding]:
-    logged = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-collected")
+    logged = session.client("trainer").log_model(estimator="logistic-regression", register_as="example-collected")
     handover = handed_over(session, logged)
     shutil.rmtree(handover.storage_uri.removeprefix("file://"))
     return findings(session, "signatures.every_version_has_a_signature", handover=handover)
@@ -59,7 +59,7 @@ def test_a_version_whose_files_were_collected(session: LocalSession) -> list[Fin
 
 @failing("signatures.every_version_has_a_signature", because="is not an MLmodel")
 def test_a_version_whose_mlmodel_is_broken(session: LocalSession) -> list[Finding]:
-    logged = session.client("trainer").log_model(estimator="logistic-regression", register_as="twin-broken")
+    logged = session.client("trainer").log_model(estimator="logistic-regression", register_as="example-broken")
     handover = handed_over(session, logged)
     (Path(handover.storage_uri.removeprefix("file://")) / "MLmodel").write_text("no mapping")
     return findings(session, "signatures.every_version_has_a_signature", handover=handover)
@@ -85,7 +85,7 @@ def test_the_versions_of_the_hand_off(session: LocalSession) -> list[Finding]:
 @failing("signatures.input_example_satisfies_the_signature", because="saved without an input example")
 def test_a_model_without_example(session: LocalSession) -> list[Finding]:
     logged = session.client("trainer").log_model(
-        estimator="logistic-regression", input_example=False, register_as="twin-no-example"
+        estimator="logistic-regression", input_example=False, register_as="example-no-example"
     )
     handover = handed_over(session, logged)
     model = model_in(session.client("store").download(handover.storage_uri).directory)
@@ -155,7 +155,7 @@ def test_the_signature_of_the_hand_off(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.runtime_reads_the_signature")
 
 
-# what MLflow enforces: the real MLflow is the broken twin
+# what MLflow enforces: the real MLflow is the failing example
 
 
 @failing("signatures.registry_demands_a_signature", because="registered version")
@@ -210,7 +210,7 @@ def test_a_model_that_checks_its_rows(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.mlflow_enforces_the_signature", trainer=Instead(trainer, call=call))
 
 
-# requests that disregard the signature: MLServer itself is the broken twin, and what the remedy says the sound one
+# requests that disregard the signature: MLServer itself is the failing example, and what the remedy says the passing one
 
 
 def validating(session: LocalSession, *, wordless: bool = False) -> Instead:

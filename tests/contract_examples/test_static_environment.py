@@ -1,4 +1,4 @@
-"""Controls of the contracts over a model directory and the runtime's lock (2024.11: scikit-learn 1.4.1.post1, NumPy 1.26.4)."""
+"""Examples of the contracts over a model directory and the runtime's lock (2024.11: scikit-learn 1.4.1.post1, NumPy 1.26.4)."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ def test_a_version_that_is_none_leaves_the_requirements(version: str) -> list[Fi
 )
 def test_a_package_that_the_runtime_lacks_leaves_it_open_whether_the_model_loads(package: str, at: str) -> None:
     @inconclusive("environment.dependencies_fit_the_runtime", because=f"has no {package}", at=at)
-    def control() -> list[Finding]:
+    def example() -> list[Finding]:
         return model_findings("environment.dependencies_fit_the_runtime", SOUND, runtime({package: None}))
 
-    control()
+    example()
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_a_package_that_the_runtime_lacks_leaves_it_open_whether_the_model_loads
 )
 def test_a_pickled_python_model_may_hold_what_does_not_fit(old: str, new: str, because: str) -> None:
     @inconclusive("environment.dependencies_fit_the_runtime", because=because, at=f"requirements.txt: {new}")
-    def control() -> list[Finding]:
+    def example() -> list[Finding]:
         return model_findings("environment.dependencies_fit_the_runtime", flavored(CUSTOM, **{old: new}))
 
-    control()
+    example()
 
 
 @passing("environment.dependencies_fit_the_runtime")

@@ -1,4 +1,4 @@
-"""Controls of the contract over the labels of a manifest."""
+"""Examples of the contract over the labels of a manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Controls of the contracts over InferenceService manifests."""
+"""Examples of the contracts over InferenceService manifests."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ NOT_OURS = [
 )  # fmt: skip
 def test_a_field_that_the_api_does_not_have_so(line: str, because: str) -> None:
     @failing("manifests.fields_are_known", because=because, at=line)
-    def control() -> list[Finding]:
+    def example() -> list[Finding]:
         return one(findings("manifests.fields_are_known", stated(line, text=without("scaleTarget"))))
 
-    control()
+    example()
 
 
 @failing("manifests.fields_are_known", because="metadata.creationTimestamp is an integer 5", at="creationTimestamp: 5")
@@ -247,11 +247,11 @@ HPA_OF_KNATIVE = "autoscaling.knative.dev/class: hpa.autoscaling.knative.dev"
 @pytest.mark.parametrize("mode", ["Serverless", "Knative"])
 def test_hpa_in_a_mode_of_knative(mode: str) -> None:
     @failing("manifests.autoscaler_fits_deployment_mode", because=f"'hpa' is ignored in {mode} mode", at=CLASS + "hpa")
-    def control() -> list[Finding]:
+    def example() -> list[Finding]:
         text = annotated(mode, CLASS + "hpa", HPA_OF_KNATIVE)
         return one(findings("manifests.autoscaler_fits_deployment_mode", text, "current"))
 
-    control()
+    example()
 
 
 @failing("manifests.autoscaler_fits_deployment_mode", because="Serverless is the stack's default", at=CLASS + "hpa")
@@ -277,11 +277,11 @@ def test_a_class_that_this_version_does_not_have() -> list[Finding]:
 )
 def test_a_metric_that_does_not_work_in_the_mode(mode: str, metric: str, because: str) -> None:
     @failing("manifests.autoscaler_fits_deployment_mode", because=because, at=f"scaleMetric: {metric}")
-    def control() -> list[Finding]:
+    def example() -> list[Finding]:
         text = annotated(mode).replace("scaleMetric: cpu", f"scaleMetric: {metric}")
         return one(findings("manifests.autoscaler_fits_deployment_mode", text, "current"))
 
-    control()
+    example()
 
 
 @failing("manifests.autoscaler_fits_deployment_mode", because="scaleMetric 'cpu' does not work")
@@ -375,10 +375,10 @@ def test_a_model_that_another_runtime_serves(contract: str, text: str) -> None:
         because="the stack's runtime for MLflow models does not serve this model",
         at="predictor:",
     )
-    def control() -> list[Finding]:
+    def example() -> list[Finding]:
         return one(findings(f"manifests.{contract}", text))
 
-    control()
+    example()
 
 
 # no_canary_on_first_deployment
@@ -527,10 +527,10 @@ def test_other_probes_that_wait_for_the_model(get: str) -> list[Finding]:
 )
 def test_a_probe_of_which_nothing_is_known(probe: str, because: str) -> None:
     @inconclusive("manifests.model_readiness_is_probed", because=because, at="readinessProbe:")
-    def control() -> list[Finding]:
+    def example() -> list[Finding]:
         return one(findings("manifests.model_readiness_is_probed", changed(PROBE, f"        {probe}")))
 
-    control()
+    example()
 
 
 # format_version_is_served
@@ -586,12 +586,12 @@ def test_a_framework_without_resources(framework: str) -> None:
     @failing(
         "manifests.resources_are_set", because=f"spec.predictor.{framework} sets no cpu and no memory", at=framework
     )
-    def control() -> list[Finding]:
+    def example() -> list[Finding]:
         return one(
             findings("manifests.resources_are_set", BEFORE_MODEL + f"    {framework}: {{storageUri: s3://m/}}\n")
         )
 
-    control()
+    example()
 
 
 @pytest.mark.parametrize(
@@ -606,10 +606,10 @@ def test_a_custom_container_without_resources(containers: str, index: int) -> No
     because = f"spec.predictor.containers.{index} sets no cpu and no memory"
 
     @failing("manifests.resources_are_set", because=because, at="containers: ")
-    def control() -> list[Finding]:
+    def example() -> list[Finding]:
         return one(findings("manifests.resources_are_set", BEFORE_MODEL + f"    containers: {containers}\n"))
 
-    control()
+    example()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Controls of the contracts over a manifest's storage URI."""
+"""Examples of the contracts over a manifest's storage URI."""
 
 from __future__ import annotations
 
@@ -169,10 +169,10 @@ NONE = [
 @pytest.mark.parametrize("text", NONE)
 def test_a_manifest_without_a_uri(contract: str, text: str) -> None:
     @not_applicable(f"paths.{contract}", because="has no storage URI", at="predictor:")
-    def control() -> list[Finding]:
+    def example() -> list[Finding]:
         return findings(f"paths.{contract}", text)
 
-    control()
+    example()
 
 
 # storage_uri_ends_with_slash

@@ -1,4 +1,4 @@
-"""Controls of the contracts over compiled pipelines: IR as SDK 2.9 and 2.17 write it."""
+"""Examples of the contracts over compiled pipelines: IR as SDK 2.9 and 2.17 write it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pipeline(
 ) -> str:
     """A pipeline of one conditional training step, and beside it one that has nothing to do with MLflow, and one without a container."""
     return f"""\
-pipelineInfo: {{name: twin}}
+pipelineInfo: {{name: example}}
 schemaVersion: 2.1.0
 sdkVersion: kfp-2.9.0
 root:

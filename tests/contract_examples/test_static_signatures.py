@@ -1,4 +1,4 @@
-"""Controls of the contract over the signature in a model directory (the runtime of 2024.11 has MLflow 2.10.2)."""
+"""Examples of the contract over the signature in a model directory (the runtime of 2024.11 has MLflow 2.10.2)."""
 
 from __future__ import annotations
 

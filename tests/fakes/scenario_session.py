@@ -1,4 +1,4 @@
-"""A cluster in memory and a session on it, for tests of the scenario engine: what its hands change is plain to see."""
+"""A cluster in memory and a session on it, for tests of the scenario engine: what its injector changes is visible."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Objects(dict[tuple[str, str, str], Mapping[str, Any]]):
 
 
 class FakeCluster:
-    """A cluster client over the objects that hands change too. ``log`` is that of a container that ended, once a model did not load."""
+    """A cluster client over the objects that injectors change too. ``log`` is that of a container that ended, once a model did not load."""
 
     namespace = SERVING
 

@@ -35,8 +35,10 @@ def idling(scenario: Scenario) -> Scenario:
     [pytest.param(name, marks=pytest.mark.cluster if name in ALWAYS else pytest.mark.catalogue) for name in SCENARIOS],
 )
 def test_a_fault_that_silently_does_nothing_is_inconclusive(cluster_session: ClusterSession, name: str) -> None:
-    twin = idling(SCENARIOS[name])
-    (result,) = play_all([(twin, twin.variants[:1])], cluster_session, lambda event: None, allow_faults=False)
+    idle_scenario = idling(SCENARIOS[name])
+    (result,) = play_all(
+        [(idle_scenario, idle_scenario.variants[:1])], cluster_session, lambda event: None, allow_faults=False
+    )
     (variant,) = result.variants
     assert variant.verdict is Verdict.INCONCLUSIVE, variant.reason
     assert "waiting for the fault to be verified" in variant.reason
