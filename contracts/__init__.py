@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from importlib import import_module
 from types import ModuleType
 
-from trivet.hookspecs import hookimpl
+from trivet.authoring import (
+    hookimpl,
+)
 
 MODULES = (
     "paths",

@@ -10,11 +10,21 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from trivet.authoring.contracts import MUST, SHOULD, contract
-from trivet.errors import CannotTell
-from trivet.model.clients import ClusterClient, Refused
-from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, passed
-from trivet.model.handover import Handover
+from trivet.authoring import (
+    MUST,
+    SHOULD,
+    CannotTell,
+    ClusterClient,
+    Finding,
+    Handover,
+    Location,
+    Refused,
+    contract,
+    evidence,
+    failed,
+    inconclusive,
+    passed,
+)
 
 SEAM = ("kfp", "kserve")
 

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from trivet.contracts.manifests import MODE
-from trivet.integration import build_inference_service
-from trivet.model.handover import Handover
-from trivet.toolkit.rollout import FRUGAL
+from trivet.authoring import (
+    Handover,
+    ServableModel,
+    minimal_service,
+)
+from trivet.integration.inference_service import DEPLOYMENT_MODE
 
 
 def service_like(handover: Handover, name: str, **changes: Any) -> dict[str, Any]:
     """The core library's service ``name`` for the model of the handover, deployed in the same way except for ``changes``."""
     metadata, predictor = handover.service["metadata"], handover.service["spec"]["predictor"]
-    deployment = {
-        "deployment_mode": metadata.get("annotations", {}).get(MODE, "Serverless"),
-        "cpu_target": predictor.get("scaleTarget"),
-        "max_replicas": 2,
-        "resources": FRUGAL,
-    }
-    return build_inference_service(
+    model = ServableModel(
         name=name,
-        namespace=metadata.get("namespace", "default"),
         storage_uri=handover.storage_uri,
+        answer=(),
+        registered=handover.model.registered_name,
+        version=handover.model.version,
         run_id=handover.model.run_id,
-        pipeline="trivet",
-        model_name=handover.model.registered_name,
-        model_version=handover.model.version,
-        **{**deployment, **changes},
     )
+    deployment = {
+        "namespace": metadata.get("namespace", "default"),
+        "deployment_mode": metadata.get("annotations", {}).get(DEPLOYMENT_MODE, "Serverless"),
+        "cpu_target": predictor.get("scaleTarget"),
+    }
+    return minimal_service(name, model, **{**deployment, **changes})

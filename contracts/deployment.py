@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from trivet.authoring.contracts import MUST, contract
+from trivet.authoring import (
+    MUST,
+    CannotTell,
+    ClusterClient,
+    Finding,
+    Handover,
+    Location,
+    ModelDirectory,
+    PlatformError,
+    Stack,
+    TrafficClient,
+    TrainerClient,
+    contract,
+    deployed,
+    evidence,
+    failed,
+    passed,
+    same_values,
+)
 from trivet.contracts.deploying import service_like
-from trivet.contracts.manifests import RAW_MODES
 from trivet.contracts.signatures import example_rows
-from trivet.errors import CannotTell, PlatformError
 from trivet.integration import read_signature, v2_request, v2_values
-from trivet.model.clients import ClusterClient, TrafficClient, TrainerClient
-from trivet.model.finding import Finding, Location, evidence, failed, passed
-from trivet.model.handover import Handover
-from trivet.model.stack import Stack
-from trivet.model.subjects import ModelDirectory
-from trivet.toolkit.comparison import same_values
-from trivet.toolkit.rollout import deployed
+from trivet.integration.inference_service import STANDARD_MODES
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.14"}
 """The oldest versions that these contracts were run with."""
@@ -27,7 +37,9 @@ REQUESTS = 5
 
 def standard_mode(stack: Stack) -> str:
     """The name of the mode without Knative in the stack's KServe, the newer of two names; empty if it has none."""
-    return next((name for name in reversed(RAW_MODES) if name in stack.settings["serving"]["deployment_modes"]), "")
+    return next(
+        (name for name in reversed(STANDARD_MODES) if name in stack.settings["serving"]["deployment_modes"]), ""
+    )
 
 
 @contract(

@@ -13,11 +13,21 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from trivet.authoring.contracts import MUST, SHOULD, contract
-from trivet.errors import CannotTell
-from trivet.model.finding import Finding, Location, failed, inconclusive, not_applicable, passed
-from trivet.model.stack import Role, Stack
-from trivet.model.subjects import ModelDirectory
+from trivet.authoring import (
+    MUST,
+    SHOULD,
+    CannotTell,
+    Finding,
+    Location,
+    ModelDirectory,
+    Role,
+    Stack,
+    contract,
+    failed,
+    inconclusive,
+    not_applicable,
+    passed,
+)
 
 SEAM = ("mlflow", "runtime")
 

@@ -6,9 +6,24 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
-from trivet.authoring.contracts import MUST, contract
+from trivet.authoring import (
+    MUST,
+    CannotTell,
+    Finding,
+    Handover,
+    LoggedModel,
+    Manifest,
+    ModelDirectory,
+    ServingClient,
+    TrainerClient,
+    UsageError,
+    contract,
+    evidence,
+    failed,
+    inconclusive,
+    passed,
+)
 from trivet.contracts.signatures import example_rows
-from trivet.errors import CannotTell, UsageError
 from trivet.integration import (
     TrackingApi,
     build_inference_service,
@@ -22,10 +37,6 @@ from trivet.integration import (
     v2_request,
     verify_link,
 )
-from trivet.model.clients import ServingClient, TrainerClient
-from trivet.model.finding import Finding, evidence, failed, inconclusive, passed
-from trivet.model.handover import Handover, LoggedModel
-from trivet.model.subjects import Manifest, ModelDirectory
 
 _LABELS = "kubernetes.io/docs/concepts/overview/working-with-objects/labels: at most 63 of [A-Za-z0-9._-], alphanumeric at both ends"
 
@@ -110,9 +121,7 @@ def answer_leads_to_its_run(
         )
     elif not lineage.pipeline:
         yield failed(f"{name} does not state the pipeline of its model", evidence=proof)
-    elif problems := verify_link(
-        handover.service, tracking, alias=handover.alias, artifact_root=handover.artifact_root
-    ):
+    elif problems := verify_link(handover.service, tracking, alias=handover.alias):
         for problem in problems:
             yield failed(f"{name}: {problem}", evidence=proof)
     else:
@@ -174,7 +183,7 @@ def deleted_run_is_noticed(handover: Handover, tracking: TrackingApi, trainer: T
     yield from _noticed(
         "the deleted run",
         logged.run_id,
-        verify=lambda: verify_link(service, tracking, artifact_root=handover.artifact_root),
+        verify=lambda: verify_link(service, tracking),
         change=lambda: tracking.delete_run(logged.run_id),
         revert=lambda: tracking.restore_run(logged.run_id),
         reads=f"lifecycle_stage of run {logged.run_id}",
@@ -212,7 +221,7 @@ def moved_alias_is_noticed(handover: Handover, tracking: TrackingApi, trainer: T
     yield from _noticed(
         "the moved alias",
         alias,
-        verify=lambda: verify_link(service, tracking, alias=alias, artifact_root=handover.artifact_root),
+        verify=lambda: verify_link(service, tracking, alias=alias),
         change=lambda: point_at(newer.version),
         revert=lambda: point_at(logged.version),
         reads=f"the version of {name!r} with the alias {alias!r}",
@@ -231,9 +240,7 @@ def _deployed(
 ) -> tuple[LoggedModel, dict[str, Any]]:
     """A new model registered as ``name``, and the InferenceService that would serve it."""
     logged = trainer.log_model(estimator="logistic-regression", register_as=name, alias=alias)
-    uri = resolve_storage_uri(
-        f"models:/{name}/{logged.version}", tracking=tracking, artifact_root=handover.artifact_root
-    )
+    uri = resolve_storage_uri(f"models:/{name}/{logged.version}", tracking=tracking)
     service = build_inference_service(
         name=name,
         storage_uri=uri,

@@ -9,19 +9,26 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from trivet.authoring.contracts import MUST, SHOULD, contract
-from trivet.model.finding import Finding, failed, inconclusive, not_applicable, passed
-from trivet.model.stack import Stack
-from trivet.model.subjects import Keys, Manifest
+from trivet.authoring import (
+    MUST,
+    SHOULD,
+    Finding,
+    Keys,
+    Manifest,
+    Stack,
+    contract,
+    failed,
+    inconclusive,
+    not_applicable,
+    passed,
+)
+from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 from trivet.stacks.kserve_api import ROOT, load_api
 
 SEAM = ("kfp", "kserve")
 
-MODE = "serving.kserve.io/deploymentMode"
 AUTOSCALER = "serving.kserve.io/autoscalerClass"
 KNATIVE_CLASS = "autoscaling.knative.dev/class"
-KNATIVE_MODES = ("Serverless", "Knative")
-RAW_MODES = ("RawDeployment", "Standard")
 COMPONENTS = ("predictor", "transformer", "explainer")
 FRAMEWORKS = (
     "sklearn",
@@ -120,9 +127,9 @@ def name_is_admitted(manifest: Manifest) -> Iterator[Finding]:
     sources=("kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/utils/utils.go, GetDeploymentMode",),
 )
 def deployment_mode_is_known(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
-    mode = _annotations(manifest).get(MODE)
+    mode = _annotations(manifest).get(DEPLOYMENT_MODE)
     known = stack.settings["serving"]["deployment_modes"]
-    where = manifest.at("metadata", "annotations", MODE)
+    where = manifest.at("metadata", "annotations", DEPLOYMENT_MODE)
     if mode is None:
         yield not_applicable("no deployment mode; the cluster's default applies", location=where)
     elif mode in known:
@@ -184,14 +191,14 @@ def _class_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool)
 
 def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Finding]:
     annotations = _annotations(manifest)
-    by_resource = mode in RAW_MODES or annotations.get(KNATIVE_CLASS) == "hpa.autoscaling.knative.dev"
+    by_resource = mode in STANDARD_MODES or annotations.get(KNATIVE_CLASS) == "hpa.autoscaling.knative.dev"
     allowed = ("cpu", "memory") if by_resource else ("concurrency", "rps")
     external = annotations.get(AUTOSCALER) in ("external", "none", "keda")
     for component in COMPONENTS:
         settings = _map(_spec(manifest).get(component))
         metric = settings.get("scaleMetric")
         where = manifest.at("spec", component, "scaleMetric")
-        if metric is not None and mode in RAW_MODES and external:
+        if metric is not None and mode in STANDARD_MODES and external:
             if annotations[AUTOSCALER] == "keda":
                 yield failed(
                     "KServe rejects scaleMetric with the autoscaler class keda: use autoScaling.metrics", location=where
@@ -478,7 +485,7 @@ def _containers(manifest: Manifest) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
 def _mode(manifest: Manifest, stack: Stack) -> tuple[str, bool]:
     """The effective deployment mode, and whether the manifest states it; the stack defines KServe's default."""
     serving = stack.settings["serving"]
-    mode = str(_annotations(manifest).get(MODE))
+    mode = str(_annotations(manifest).get(DEPLOYMENT_MODE))
     stated = mode in serving["deployment_modes"]
     return (mode if stated else str(serving["default_deployment_mode"])), stated
 

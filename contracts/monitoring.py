@@ -6,20 +6,33 @@ import time
 from collections.abc import Iterator, Mapping
 from uuid import uuid4
 
-from trivet.authoring.contracts import MUST, SHOULD, contract
+from trivet.authoring import (
+    MUST,
+    PROMETHEUS,
+    SHOULD,
+    CannotTell,
+    ClusterClient,
+    Finding,
+    Handover,
+    Location,
+    MetricsClient,
+    ModelDirectory,
+    ServingClient,
+    TrafficClient,
+    contract,
+    deployed,
+    evidence,
+    failed,
+    inconclusive,
+    last_answer,
+    not_applicable,
+    passed,
+    service_pods,
+)
 from trivet.contracts.deploying import service_like
 from trivet.contracts.signatures import example_rows
-from trivet.errors import CannotTell
 from trivet.integration import read_signature, v2_request
 from trivet.integration.monitoring import REQUESTS, durations_total_query, requests_total_query
-from trivet.model.clients import ClusterClient, MetricsClient, ServingClient, TrafficClient
-from trivet.model.feature import PROMETHEUS
-from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, not_applicable, passed
-from trivet.model.handover import Handover
-from trivet.model.subjects import ModelDirectory
-from trivet.toolkit.readiness import service_pods
-from trivet.toolkit.rollout import deployed
-from trivet.toolkit.waiting import last_answer
 
 SEAM = ("runtime", "prometheus")
 

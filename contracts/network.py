@@ -11,15 +11,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from trivet.authoring.contracts import MUST, contract
-from trivet.errors import PlatformError
-from trivet.model.clients import ClusterClient, ServingClient, TrainerClient
-from trivet.model.feature import NETWORK_POLICY_ENFORCED
-from trivet.model.finding import Finding, Location, failed, inconclusive, not_applicable, passed
-from trivet.model.network import NetworkPath
-from trivet.toolkit.readiness import is_ready, ready_pods, selector_of
-from trivet.toolkit.tcp_probe import Connection, probe_tcp
-from trivet.toolkit.waiting import eventually, last_answer
+from trivet.authoring import (
+    MUST,
+    NETWORK_POLICY_ENFORCED,
+    ClusterClient,
+    Connection,
+    Finding,
+    Location,
+    NetworkPath,
+    PlatformError,
+    ServingClient,
+    TrainerClient,
+    contract,
+    eventually,
+    failed,
+    inconclusive,
+    is_ready,
+    last_answer,
+    not_applicable,
+    passed,
+    probe_tcp,
+    ready_pods,
+    selector_of,
+)
 
 SEAM = ("kubernetes", "mlflow")
 
@@ -109,7 +123,9 @@ def policies_are_enforced(cluster: ClusterClient) -> Iterator[Finding]:
         "predictor that cannot reach the store does not load its model."
     ),
     remedy="Allow the path in the NetworkPolicies of both namespaces, and use the cluster-internal name of the server.",
-    sources=("reference platform, incident 1: a NetworkPolicy blocked connections from the pipeline namespace to MLflow",),
+    sources=(
+        "reference platform, incident 1: a NetworkPolicy blocked connections from the pipeline namespace to MLflow",
+    ),
 )
 def needed_paths_are_open(cluster: ClusterClient, trainer: TrainerClient, serving: ServingClient) -> Iterator[Finding]:
     del trainer  # requested, like serving, so that the pods exist from which the paths start

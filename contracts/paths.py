@@ -8,14 +8,27 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.authoring.contracts import MUST, SHOULD, contract
-from trivet.errors import UsageError
+from trivet.authoring import (
+    MUST,
+    SHOULD,
+    DownloadFailed,
+    Finding,
+    Handover,
+    Keys,
+    Location,
+    Manifest,
+    Stack,
+    StoreClient,
+    TrainerClient,
+    UsageError,
+    contract,
+    evidence,
+    failed,
+    inconclusive,
+    not_applicable,
+    passed,
+)
 from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, uri_scheme
-from trivet.model.clients import DownloadFailed, StoreClient, TrainerClient
-from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, not_applicable, passed
-from trivet.model.handover import Handover
-from trivet.model.stack import Stack
-from trivet.model.subjects import Keys, Manifest
 
 SEAM = ("mlflow", "kserve")
 
@@ -228,7 +241,7 @@ def every_name_leads_to_the_same_bytes(
     served = _written(store.files(handover.storage_uri))
     for name in names:
         try:
-            uri = resolve_storage_uri(name, tracking=tracking, artifact_root=handover.artifact_root)
+            uri = resolve_storage_uri(name, tracking=tracking)
         except UsageError as error:
             yield failed(f"{name} does not resolve: {error.message}", remedy=error.remedy)
             continue
@@ -287,7 +300,7 @@ def download_is_byte_identical(handover: Handover, store: StoreClient) -> Iterat
     sources=("KServe Storage._download_local globs the path; MLflow percent-encodes it",),
 )
 def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: TrackingApi) -> Iterator[Finding]:
-    from trivet.toolkit.drawing import counter_example, directory_names_and_endings
+    from trivet.authoring import counter_example, directory_names_and_endings
 
     refused: list[str] = []
     numbers = itertools.count()
@@ -378,7 +391,7 @@ def wrong_level_is_refused(handover: Handover, tracking: TrackingApi) -> Iterato
     }
     for case, name in wrong.items():
         try:
-            uri = resolve_storage_uri(name, tracking=tracking, artifact_root=handover.artifact_root)
+            uri = resolve_storage_uri(name, tracking=tracking)
         except UsageError as error:
             if any(named in error.remedy for named in right):
                 yield passed(f"{case} is rejected: {error.remedy}")

@@ -11,13 +11,24 @@ from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
-from trivet.authoring.contracts import MUST, SHOULD, contract
-from trivet.errors import UsageError
+from trivet.authoring import (
+    MUST,
+    SHOULD,
+    CompiledPipeline,
+    Finding,
+    Handover,
+    Keys,
+    PipelineClient,
+    TrainerClient,
+    UsageError,
+    contract,
+    evidence,
+    failed,
+    inconclusive,
+    not_applicable,
+    passed,
+)
 from trivet.integration import TrackingApi, TrackingError, resolve_storage_uri
-from trivet.model.clients import PipelineClient, TrainerClient
-from trivet.model.finding import Finding, evidence, failed, inconclusive, not_applicable, passed
-from trivet.model.handover import Handover
-from trivet.model.subjects import CompiledPipeline, Keys
 
 SEAM = ("kfp", "mlflow")
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -469,7 +480,7 @@ def run_id_and_model_uri_travel(
         )
     else:
         try:
-            place = resolve_storage_uri(uri, tracking=tracking, artifact_root=handover.artifact_root)
+            place = resolve_storage_uri(uri, tracking=tracking)
         except UsageError as error:
             yield failed(f"the output {uri} does not resolve: {error.message}", remedy=error.remedy, evidence=proof)
         else:

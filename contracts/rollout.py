@@ -7,27 +7,28 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trivet.authoring.contracts import MUST, contract
-from trivet.errors import CannotTell, PlatformError
-from trivet.integration import canary_patch, traffic_shares, v2_values
-from trivet.model.feature import CANARY_TRAFFIC
-from trivet.model.finding import Evidence, Finding, evidence, failed, inconclusive, passed
-from trivet.model.rollout import (
-    ABORTED,
-    CANARY,
-    PROMOTED,
-    REPEATED,
-    RESTORED,
-    RESUMED,
-    ROLLED_BACK,
+from trivet.authoring import (
+    CANARY_TRAFFIC,
+    MUST,
+    SPLIT,
+    Answer,
+    CannotTell,
+    Evidence,
+    Finding,
+    PlatformError,
     Rollout,
-    RolloutModel,
+    RolloutChange,
     RolloutStep,
+    ServableModel,
+    contract,
+    evidence,
+    failed,
+    inconclusive,
+    passed,
+    plan_share,
+    same_values,
 )
-from trivet.model.traffic import Answer
-from trivet.toolkit.comparison import same_values
-from trivet.toolkit.rollout import SPLIT
-from trivet.toolkit.statistics import plan_share
+from trivet.integration import canary_patch, traffic_shares, v2_values
 
 SEAM = ("kserve", "knative")
 FEATURES = (CANARY_TRAFFIC,)
@@ -110,7 +111,7 @@ def ready_means_loaded(rollout: Rollout) -> Iterator[Finding]:
     ),
 )
 def split_is_what_was_asked_for(rollout: Rollout) -> Iterator[Finding]:
-    _step(rollout, CANARY)
+    _step(rollout, RolloutChange.CANARY)
     asked = rollout.percent / 100
     plan = plan_share(asked, n=SPLIT, alpha=ALPHA, power=POWER)
     counted = Counter(_whose(answer, rollout) for answer in rollout.split)
@@ -148,7 +149,12 @@ def split_is_what_was_asked_for(rollout: Rollout) -> Iterator[Finding]:
     ),
 )
 def promotion_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
-    names = (CANARY, RESUMED, PROMOTED, *((REPEATED,) if _ran_on(rollout) else ()))
+    names = (
+        RolloutChange.CANARY,
+        RolloutChange.RESUMED,
+        RolloutChange.PROMOTED,
+        *((RolloutChange.REPEATED,) if _ran_on(rollout) else ()),
+    )
     for name in names:
         yield _lossless(rollout, _step(rollout, name))
 
@@ -176,7 +182,11 @@ def promotion_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
     ),
 )
 def rollback_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
-    for name in (ABORTED, ROLLED_BACK, *((RESTORED,) if _ran_on(rollout) else ())):
+    for name in (
+        RolloutChange.ABORTED,
+        RolloutChange.ROLLED_BACK,
+        *((RolloutChange.RESTORED,) if _ran_on(rollout) else ()),
+    ):
         yield _lossless(rollout, _step(rollout, name))
 
 
@@ -194,7 +204,12 @@ def rollback_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
 )
 def status_names_who_answers(rollout: Rollout) -> Iterator[Finding]:
     yield _named(rollout, f"at {rollout.percent} %", rollout.split_service or {}, rollout.split)
-    for name in (ABORTED, PROMOTED, ROLLED_BACK, *((RESTORED,) if _ran_on(rollout) else ())):
+    for name in (
+        RolloutChange.ABORTED,
+        RolloutChange.PROMOTED,
+        RolloutChange.ROLLED_BACK,
+        *((RolloutChange.RESTORED,) if _ran_on(rollout) else ()),
+    ):
         step = _step(rollout, name)
         if step.settled is None:
             yield inconclusive(f"{name}: {rollout.failure}")
@@ -264,15 +279,15 @@ def _lossless(rollout: Rollout, step: RolloutStep) -> Finding:
 
 def _ran_on(rollout: Rollout) -> bool:
     """Whether the first rollback was to a running revision, so that the roll-out went on to test a rollback to an earlier model."""
-    back = rollout.step(ROLLED_BACK)
-    return back is not None and back.change == canary_patch(0) and rollout.last == RESTORED
+    back = rollout.step(RolloutChange.ROLLED_BACK)
+    return back is not None and back.change == canary_patch(0) and rollout.last == RolloutChange.RESTORED
 
 
 def _window(rollout: Rollout, begin: float, end: float) -> list[Answer]:
     return rollout.stream.between(begin, end) if rollout.stream else []
 
 
-def _step(rollout: Rollout, name: str) -> RolloutStep:
+def _step(rollout: Rollout, name: RolloutChange) -> RolloutStep:
     step = rollout.step(name)
     if step is None:
         raise CannotTell(f"the roll-out did not reach its step {name!r}: {rollout.failure or 'the step was skipped'}")
@@ -284,7 +299,7 @@ def _whose(answer: Answer, rollout: Rollout) -> str:
     return next((model.name for model in (rollout.stable, rollout.canary) if _is_of(answer, model)), "")
 
 
-def _is_of(answer: Answer, model: RolloutModel) -> bool:
+def _is_of(answer: Answer, model: ServableModel) -> bool:
     if answer.status != 200:
         return False
     try:

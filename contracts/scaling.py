@@ -5,21 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 
-from trivet.authoring.contracts import MUST, contract
+from trivet.authoring import (
+    MUST,
+    SCALE_TO_ZERO,
+    CannotTell,
+    ClusterClient,
+    Finding,
+    Handover,
+    Location,
+    ModelDirectory,
+    TrafficClient,
+    TrainerClient,
+    contract,
+    deployed,
+    evidence,
+    failed,
+    inconclusive,
+    is_terminating,
+    last_answer,
+    passed,
+    ready_pods,
+    same_values,
+    service_pods,
+)
 from trivet.contracts.deploying import service_like
 from trivet.contracts.signatures import example_rows
-from trivet.errors import CannotTell
 from trivet.integration import read_signature, v2_request, v2_values
 from trivet.integration.inference_service import MIN_REPLICAS
-from trivet.model.clients import ClusterClient, TrafficClient, TrainerClient
-from trivet.model.feature import SCALE_TO_ZERO
-from trivet.model.finding import Finding, Location, evidence, failed, inconclusive, passed
-from trivet.model.handover import Handover
-from trivet.model.subjects import ModelDirectory
-from trivet.toolkit.comparison import same_values
-from trivet.toolkit.readiness import is_terminating, ready_pods, service_pods
-from trivet.toolkit.rollout import deployed
-from trivet.toolkit.waiting import last_answer
 
 SEAM = ("kserve", "knative")
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.authoring.contracts import MUST, contract
+from trivet.authoring import (
+    MUST,
+    Finding,
+    Handover,
+    ModelDirectory,
+    ServingClient,
+    TrainerClient,
+    contract,
+    evidence,
+    failed,
+    inconclusive,
+    passed,
+    same_values,
+)
 from trivet.integration import read_signature, v2_request, v2_values
-from trivet.model.clients import ServingClient, TrainerClient
-from trivet.model.finding import Finding, evidence, failed, inconclusive, passed
-from trivet.model.handover import Handover
-from trivet.model.subjects import ModelDirectory
-from trivet.toolkit.comparison import same_values
 
 EXAMPLES = 30
 """Number of batches of predictions to compare, of 1 to 12 rows each."""
@@ -60,7 +68,7 @@ def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
 def predictions_equal_the_trainers(
     handover: Handover, serving: ServingClient, trainer: TrainerClient, model_directory: ModelDirectory
 ) -> Iterator[Finding]:
-    from trivet.toolkit.drawing import counter_example, rows_of
+    from trivet.authoring import counter_example, rows_of
 
     signature = read_signature(model_directory.mlmodel)
     if signature is None:

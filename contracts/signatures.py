@@ -6,8 +6,29 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.authoring.contracts import MUST, SHOULD, contract
-from trivet.errors import CannotTell, UsageError
+from trivet.authoring import (
+    MUST,
+    SHOULD,
+    CannotTell,
+    DownloadFailed,
+    Finding,
+    Handover,
+    HttpExchange,
+    ModelDirectory,
+    RuntimeClient,
+    ServingClient,
+    Stack,
+    StoreClient,
+    TrainerClient,
+    UsageError,
+    contract,
+    evidence,
+    failed,
+    inconclusive,
+    passed,
+    read_model_directory,
+    same_values,
+)
 from trivet.integration import (
     Signature,
     TrackingApi,
@@ -18,13 +39,6 @@ from trivet.integration import (
     v2_request,
     v2_values,
 )
-from trivet.model.clients import DownloadFailed, RuntimeClient, ServingClient, StoreClient, TrainerClient
-from trivet.model.finding import Finding, evidence, failed, inconclusive, passed
-from trivet.model.handover import Handover, HttpExchange
-from trivet.model.stack import Stack
-from trivet.model.subjects import ModelDirectory
-from trivet.toolkit.comparison import same_values
-from trivet.toolkit.subjects import read_model_directory
 
 _OPEN_INFERENCE = "Open Inference Protocol v2: a request that the model cannot take is the client's error (4xx)"
 
@@ -76,7 +90,7 @@ def every_version_has_a_signature(handover: Handover, tracking: TrackingApi, sto
     for version in tracking.search_model_versions(f"name = '{name}'"):
         uri = f"models:/{name}/{version['version']}"
         try:
-            place = resolve_storage_uri(uri, tracking=tracking, artifact_root=handover.artifact_root)
+            place = resolve_storage_uri(uri, tracking=tracking)
         except UsageError as error:
             yield failed(f"the model of {uri} no longer exists: {error.message}", remedy=error.remedy)
             continue

@@ -12,7 +12,6 @@ from uuid import uuid4
 
 from trivet.authoring import (
     DEFAULT_ROWS,
-    FRUGAL,
     REVERT,
     SERVING,
     AffectedObject,
@@ -35,11 +34,12 @@ from trivet.authoring import (
     Workload,
     answered_by,
     describe_conditions,
+    minimal_service,
     ready_pods,
     service_pods,
     symptom_not_observed,
 )
-from trivet.integration import build_inference_service, revision_url
+from trivet.integration import revision_url
 
 Document = dict[str, Any]
 
@@ -85,7 +85,9 @@ def externally_trained_model(
     files = {one.relative_to(directory).as_posix(): one.read_bytes() for one in directory.rglob("*") if one.is_file()}
     uri = store.write(f"external-{uuid4().hex[:8]}/model", files)
     answer = external_trainer.predict(trainer, directory, DEFAULT_ROWS)
-    model = ServableModel(name=name, registered="external", version="1", storage_uri=f"{uri}/", answer=answer)
+    model = ServableModel(
+        name=name, storage_uri=f"{uri}/", answer=answer, registered="external", version="1", run_id="external"
+    )
     return model, directory
 
 
@@ -96,18 +98,11 @@ def service(name: str, model: ServableModel, cluster: ClusterClient, **changes: 
     """
     arguments: dict[str, Any] = {
         "namespace": cluster.namespace,
-        "storage_uri": model.storage_uri,
-        "run_id": "scenario",
-        "pipeline": "trivet",
-        "model_name": model.registered,
-        "model_version": model.version,
         "exists": cluster.get("inferenceservice", name) is not None,
         "min_replicas": 1,
-        "max_replicas": 2,
         "cpu_target": None,
-        "resources": FRUGAL,
     }
-    return build_inference_service(name=name, **{**arguments, **changes})
+    return minimal_service(name, model, **{**arguments, **changes})
 
 
 def without_probe(document: Document) -> Document:

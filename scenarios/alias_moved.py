@@ -109,7 +109,7 @@ def alias_moved_while_deploying(
             )
 
         document = _document(cluster, tracking, models, first, pinned=variant == "pinned", meanwhile=move)
-        if variant == "verified" and (problems := verify_link(document, tracking, artifact_root=models.artifact_root)):
+        if variant == "verified" and (problems := verify_link(document, tracking)):
             mismatch = problems[0]
             document = _document(cluster, tracking, models, first)
         injector.create({**document, "metadata": {**document["metadata"], "namespace": SERVING}})
@@ -137,7 +137,7 @@ def alias_moved_while_deploying(
             message = (
                 f"verify_link failed before the deployment: {mismatch}; after resolving the alias again, {message}"
             )
-        problems = verify_link(document, tracking, artifact_root=models.artifact_root) or ["no problem"]
+        problems = verify_link(document, tracking) or ["no problem"]
         result = symptom_not_observed if version == labelled else symptom_observed
         return result(message, labelled=labelled, served=version, verify_link=problems[0])
 

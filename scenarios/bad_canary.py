@@ -41,7 +41,7 @@ from trivet.authoring import (
     symptom_not_observed,
     symptom_observed,
     unprotected,
-    wait_for,
+    wait_for_service,
 )
 from trivet.integration import (
     CanaryAspect,
@@ -292,12 +292,12 @@ def follow(cluster: ClusterClient, decision: CanaryDecision, new: str, before: s
         (promotion_patch(), new) if decision is CanaryDecision.PROMOTE else (plan_rollback(observed).patch, before)
     )
     cluster.patch("inferenceservice", NAME, patch)
-    wait_for(
+    wait_for_service(
         cluster,
         NAME,
-        lambda found: traffic_shares(found) == {revision: 100},
         f"to give {revision} all traffic",
-        seconds=SETTLED,
+        lambda found: traffic_shares(found) == {revision: 100},
+        timeout=SETTLED,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from trivet.authoring import (
-    FRUGAL,
+    MINIMAL_RESOURCES,
     SERVING,
     AffectedObject,
     Budgets,
@@ -203,7 +203,7 @@ def _service(handover: Handover, uri: str, variant: str) -> dict[str, Any]:
         min_replicas=1,
         max_replicas=1,
         cpu_target=None,
-        resources=FRUGAL,
+        resources=MINIMAL_RESOURCES,
     )
     document["metadata"]["namespace"] = SERVING
     # The core library refuses some of these URIs; a manifest written by hand is not checked.

@@ -8,7 +8,7 @@ from typing import Any
 
 from trivet.authoring import (
     DEFAULT_ROWS,
-    FRUGAL,
+    MINIMAL_RESOURCES,
     SERVING,
     AffectedObject,
     Answer,
@@ -234,7 +234,7 @@ def service(cluster: ClusterClient, model: ServableModel, variant: str, replicas
 
 def limited(memory: str) -> Mapping[str, Mapping[str, str]]:
     """Small resource requests and the memory limit."""
-    return {"requests": FRUGAL["requests"], "limits": {**FRUGAL["limits"], "memory": memory}}
+    return {"requests": MINIMAL_RESOURCES["requests"], "limits": {**MINIMAL_RESOURCES["limits"], "memory": memory}}
 
 
 def large_batch(traffic: TrafficClient, batch: list[Answer]) -> Fault:

@@ -36,7 +36,7 @@ from trivet.authoring import (
     symptom_not_observed,
     symptom_observed,
     unprotected,
-    wait_for,
+    wait_for_service,
 )
 from trivet.integration import (
     canary_patch,
@@ -200,27 +200,27 @@ def revision_at_zero(
 
     try:
         cluster.apply(service(cluster, old, variant))
-        stable = wait_for(cluster, NAME, is_ready, "to be Ready=True", seconds=READY)
+        stable = wait_for_service(cluster, NAME, "to be Ready", is_ready, timeout=READY)
         before = newest_revision(stable)
         cluster.apply(service(cluster, new, variant))
-        wait_for(
+        wait_for_service(
             cluster,
             NAME,
-            lambda observed: newest_revision(observed) not in ("", before),
             "to have a second ready revision",
-            seconds=READY,
+            lambda observed: newest_revision(observed) not in ("", before),
+            timeout=READY,
         )
         keep = canary_patch(99) if variant == "canary-share" else promotion_patch()
         cluster.patch("inferenceservice", NAME, keep)
         share = {before: 1} if variant == "canary-share" else {}
-        wait_for(
+        wait_for_service(
             cluster,
             NAME,
+            "to give the second revision its traffic",
             lambda observed: (
                 traffic_shares(observed) == {newest_revision(observed): 100 - sum(share.values()), **share}
             ),
-            "to give the second revision its traffic",
-            seconds=SETTLED,
+            timeout=SETTLED,
         )
         if variant not in REDEPLOYING:
             _await_scale_down(cluster, before, variant)

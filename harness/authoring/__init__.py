@@ -69,11 +69,11 @@ from trivet.model.finding import (
     not_applicable,
     passed,
 )
-from trivet.model.handover import Download, Handover, HttpExchange, LoggedModel, PipelineRun
+from trivet.model.handover import Download, Handover, HttpExchange, LoggedModel, PipelineRun, ServableModel
 from trivet.model.network import NetworkPath
 from trivet.model.outcome import Level, Outcome
 from trivet.model.probe import NotYet, Probed, last_seen
-from trivet.model.rollout import Rollout, RolloutModel, RolloutStep
+from trivet.model.rollout import Rollout, RolloutChange, RolloutStep
 from trivet.model.scenario import Budgets, Case, Claim, Observation, Scenario, Variant, Verdict, Workload
 from trivet.model.settings import Settings
 from trivet.model.stack import Role, Stack
@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from trivet.authoring.gates import refusal
     from trivet.integration import TrackingApi, TrackingError
     from trivet.toolkit.client_traffic import Outage, answered_by, is_lost
+    from trivet.toolkit.comparison import same_values
     from trivet.toolkit.drawing import counter_example, directory_names_and_endings, rows_of
     from trivet.toolkit.fault_proxy import failing, fault_proxy_objects, http_get, slowed, unanswered
     from trivet.toolkit.faults import (
@@ -100,13 +101,23 @@ if TYPE_CHECKING:
         secret_changed,
         stopped,
     )
-    from trivet.toolkit.models import DEFAULT_ROWS, ModelMaker, ServableModel
-    from trivet.toolkit.readiness import SERVICE_LABEL, describe_conditions, is_terminating, ready_pods, service_pods
-    from trivet.toolkit.rollout import FRUGAL, deployed, drive, wait_for
+    from trivet.toolkit.models import DEFAULT_ROWS, ModelMaker
+    from trivet.toolkit.readiness import (
+        SERVICE_LABEL,
+        conditions,
+        describe_conditions,
+        is_ready,
+        is_terminating,
+        ready_pods,
+        selector_of,
+        service_pods,
+    )
+    from trivet.toolkit.rollout import SPLIT, drive
+    from trivet.toolkit.services import MINIMAL_RESOURCES, deployed, minimal_service, wait_for_service
     from trivet.toolkit.statistics import ShareTest, plan_share
     from trivet.toolkit.subjects import read_model_directory
     from trivet.toolkit.tcp_probe import Connection, probe_tcp
-    from trivet.toolkit.waiting import eventually
+    from trivet.toolkit.waiting import eventually, last_answer
     from trivet.toolkit.watch import FAULT, INJECTED, RECOVERED, REVERT, Watch
 
 __all__ = [  # noqa: RUF022 - grouped by what the names are for
@@ -188,7 +199,6 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "FaultClient",
     "FaultInjector",
     "MetricsClient",
-    "ModelMaker",
     "PipelineClient",
     "RevertibleInjector",
     "RuntimeClient",
@@ -211,7 +221,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "PipelineRun",
     "Role",
     "Rollout",
-    "RolloutModel",
+    "RolloutChange",
     "RolloutStep",
     "ServableModel",
     "Stack",
@@ -236,37 +246,48 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "interruptible",
     "phase",
     "uninterruptible",
-    # the toolkit
-    "Connection",
-    "DEFAULT_ROWS",
-    "FRUGAL",
-    "SERVICE_LABEL",
-    "Outage",
-    "ShareTest",
-    "answered_by",
-    "counter_example",
-    "deployed",
-    "describe_conditions",
-    "directory_names_and_endings",
-    "drive",
+    # the toolkit: waiting and readiness
     "eventually",
-    "is_lost",
-    "is_terminating",
+    "last_answer",
     "last_seen",
-    "plan_share",
-    "probe_tcp",
-    "read_model_directory",
+    "wait_for_service",
+    "SERVICE_LABEL",
+    "conditions",
+    "describe_conditions",
+    "is_ready",
+    "is_terminating",
     "ready_pods",
-    "refusal",
-    "rows_of",
+    "selector_of",
     "service_pods",
-    "wait_for",
+    # the toolkit: probes, services, models, traffic
+    "Connection",
+    "probe_tcp",
+    "MINIMAL_RESOURCES",
+    "minimal_service",
+    "deployed",
+    "DEFAULT_ROWS",
+    "ModelMaker",
+    "read_model_directory",
+    "refusal",
+    "Outage",
+    "answered_by",
+    "is_lost",
+    "same_values",
+    # the toolkit: roll-outs, statistics, drawn inputs
+    "SPLIT",
+    "drive",
+    "ShareTest",
+    "plan_share",
+    "counter_example",
+    "directory_names_and_endings",
+    "rows_of",
 ]
 
 _LATER = {
     "trivet.authoring.gates": ("refusal",),
     "trivet.integration": ("TrackingApi", "TrackingError"),
     "trivet.toolkit.client_traffic": ("Outage", "answered_by", "is_lost"),
+    "trivet.toolkit.comparison": ("same_values",),
     "trivet.toolkit.drawing": ("counter_example", "directory_names_and_endings", "rows_of"),
     "trivet.toolkit.fault_proxy": ("failing", "fault_proxy_objects", "http_get", "slowed", "unanswered"),
     "trivet.toolkit.faults": (
@@ -282,19 +303,23 @@ _LATER = {
         "secret_changed",
         "stopped",
     ),
-    "trivet.toolkit.models": ("DEFAULT_ROWS", "ModelMaker", "ServableModel"),
+    "trivet.toolkit.models": ("DEFAULT_ROWS", "ModelMaker"),
     "trivet.toolkit.readiness": (
         "SERVICE_LABEL",
+        "conditions",
         "describe_conditions",
+        "is_ready",
         "is_terminating",
         "ready_pods",
+        "selector_of",
         "service_pods",
     ),
-    "trivet.toolkit.rollout": ("FRUGAL", "deployed", "drive", "wait_for"),
+    "trivet.toolkit.rollout": ("SPLIT", "drive"),
+    "trivet.toolkit.services": ("MINIMAL_RESOURCES", "deployed", "minimal_service", "wait_for_service"),
     "trivet.toolkit.statistics": ("ShareTest", "plan_share"),
     "trivet.toolkit.subjects": ("read_model_directory",),
     "trivet.toolkit.tcp_probe": ("Connection", "probe_tcp"),
-    "trivet.toolkit.waiting": ("eventually",),
+    "trivet.toolkit.waiting": ("eventually", "last_answer"),
     "trivet.toolkit.watch": ("FAULT", "INJECTED", "RECOVERED", "REVERT", "Watch"),
 }
 """What is imported when it is first used, by its module: the same names as under ``TYPE_CHECKING``."""

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from trivet.errors import PlatformError
 from trivet.host.journal import MARK
 from trivet.host.signals import NUMBERS
-from trivet.toolkit.waiting import POLL, eventually
+from trivet.toolkit.waiting import eventually
 
 FIELD_MANAGER = "trivet"
 CALL = 60.0
@@ -240,7 +240,7 @@ class Kubectl:
         *,
         timeout: float,
         status: Callable[[], str] = lambda: "",
-        poll: float = POLL,
+        poll: float | None = None,
         stop: Event | None = None,
     ) -> T:
         """The first result of ``look`` that is not None (:func:`trivet.toolkit.waiting.eventually`).

@@ -98,18 +98,17 @@ def check_storage_uri(uri: str, *, model_format: str = "mlflow") -> list[UriProb
     return problems
 
 
-def resolve_storage_uri(model: str, *, tracking: TrackingApi, artifact_root: str = "") -> str:
+def resolve_storage_uri(model: str, *, tracking: TrackingApi) -> str:
     """The storage URI of an MLflow model, for the ``storageUri`` of an InferenceService.
 
     ``model`` is ``runs:/RUN_ID/PATH``, ``models:/NAME/VERSION``, ``models:/NAME@ALIAS``, ``models:/NAME/latest`` (or
     a stage), ``models:/m-ID`` (MLflow 3), MLflow's download URI, or the URI or absolute path of the directory itself.
-    ``artifact_root`` is the server's ``--artifacts-destination``; it is required when the server proxies artifacts,
-    because no API returns it.
+    When the server proxies artifacts, ``tracking`` needs its ``artifact_root``.
 
     Raises UsageError when the URI does not resolve to a directory with ``MLmodel`` (the remedy lists those that exist)
     or to a store that the storage initializer can fetch from, and TrackingError when the server cannot answer.
     """
-    resolver = _Resolver(tracking, artifact_root)
+    resolver = _Resolver(tracking)
     scheme = uri_scheme(model)
     if scheme == "runs":
         return resolver.run(model)
@@ -161,9 +160,9 @@ class _Tree:
 
 
 class _Resolver:
-    def __init__(self, tracking: TrackingApi, artifact_root: str) -> None:
+    def __init__(self, tracking: TrackingApi) -> None:
         self.tracking = tracking
-        self.artifact_root = artifact_root
+        self.artifact_root = tracking.artifact_root
 
     def run(self, model: str) -> str:
         run_id, _, path = model.partition(":/")[2].strip("/").partition("/")
@@ -364,7 +363,7 @@ def _spellings(uri: str, artifact_root: str) -> list[str]:
         if not artifact_root:
             raise UsageError(
                 f"{uri!r} points to the tracking server's artifact proxy, which no storage initializer fetches from",
-                remedy="pass artifact_root, the URI of the store behind the proxy (the server's --artifacts-destination), "
+                remedy="pass artifact_root to TrackingApi, the URI of the store behind the proxy (the server's --artifacts-destination), "
                 "or run the server with --no-serve-artifacts --default-artifact-root s3://…",
             )
         path = unquote(urlsplit(uri).path).strip("/").removeprefix(_PROXY_API)

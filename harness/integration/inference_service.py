@@ -28,8 +28,11 @@ SMALL_RESOURCES: Mapping[str, Mapping[str, str]] = {
 """KServe's own default is a request of 1 CPU and 2 GiB, which leaves small nodes without room for a canary's second
 revision."""
 
-_KNATIVE_MODES = ("Serverless", "Knative")
-_STANDARD_MODES = ("RawDeployment", "Standard")
+DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"
+KNATIVE_MODES = ("Serverless", "Knative")
+STANDARD_MODES = ("RawDeployment", "Standard")
+"""The annotation, and its values for KServe's two ways to deploy: each with its newer name last, which the webhook writes
+over the older one from 0.16 on."""
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # kserve, pkg/apis/serving/v1beta1/inference_service_validation.go
 _LONGEST_NAME = 53  # KServe appends suffixes such as -predictor, and a DNS label has at most 63 characters
 
@@ -80,13 +83,13 @@ def build_inference_service(
             f"min_replicas is {min_replicas} and max_replicas is {max_replicas}",
             remedy="use 0 <= min_replicas <= max_replicas, and max_replicas >= 1",
         )
-    if deployment_mode not in _KNATIVE_MODES + _STANDARD_MODES:
-        raise unknown("deployment mode", deployment_mode, _KNATIVE_MODES + _STANDARD_MODES)
+    if deployment_mode not in KNATIVE_MODES + STANDARD_MODES:
+        raise unknown("deployment mode", deployment_mode, KNATIVE_MODES + STANDARD_MODES)
     for problem in check_storage_uri(storage_uri):
         if not problem.advice:
             raise UsageError(problem.message, remedy=problem.remedy)
-    knative = deployment_mode in _KNATIVE_MODES
-    annotations = {"serving.kserve.io/deploymentMode": deployment_mode}
+    knative = deployment_mode in KNATIVE_MODES
+    annotations = {DEPLOYMENT_MODE: deployment_mode}
     labels = {}
     for key, value in {
         RUN_ID: run_id,

@@ -112,12 +112,10 @@ def services_of_run(run_id: str, tracking: TrackingApi) -> list[ServiceLink]:
     ]
 
 
-def verify_link(
-    inference_service: Mapping[str, Any], tracking: TrackingApi, *, alias: str = "", artifact_root: str = ""
-) -> list[str]:
+def verify_link(inference_service: Mapping[str, Any], tracking: TrackingApi, *, alias: str = "") -> list[str]:
     """The inconsistencies between a service, its run and its version; empty when there are none.
 
-    ``alias`` is an alias that should name the served version; ``artifact_root`` is as in ``resolve_storage_uri``.
+    ``alias`` is an alias that should name the served version. When the server proxies artifacts, ``tracking`` needs its ``artifact_root``.
     """
     lineage = trace_service(inference_service, tracking)
     stated = lineage.link
@@ -142,9 +140,7 @@ def verify_link(
     if alias:
         problems += _check_alias(stated, alias, tracking)
     try:
-        resolved = resolve_storage_uri(
-            f"models:/{stated.model_name}/{stated.model_version}", tracking=tracking, artifact_root=artifact_root
-        )
+        resolved = resolve_storage_uri(f"models:/{stated.model_name}/{stated.model_version}", tracking=tracking)
     except UsageError as error:
         return [*problems, f"{served} does not resolve to a storage URI: {error.message}"]
     if resolved != stated.storage_uri:

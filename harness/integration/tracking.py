@@ -37,13 +37,15 @@ class TrackingError(PlatformError):
 class TrackingApi:
     """MLflow's tracking server and registry at ``uri`` (``http://…`` or ``https://…``).
 
+    ``artifact_root`` is the store that the server was started with as ``--artifacts-destination``: where it proxies artifacts, storage URIs
+    cannot be resolved without it, and no API tells it.
     ``timeout`` is in seconds for connecting and for each read; a request is tried at most ``retries + 1`` times, with
     pauses of 0, 1, 2 … s, when the server cannot be reached or answers 429, 502, 503 or 504. Credentials come from
     ``MLFLOW_TRACKING_TOKEN``, else from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``, as for
     MLflow's own client. Every method raises :class:`TrackingError`.
     """
 
-    def __init__(self, uri: str, *, timeout: float = 10.0, retries: int = 2) -> None:
+    def __init__(self, uri: str, *, artifact_root: str = "", timeout: float = 10.0, retries: int = 2) -> None:
         if not uri.startswith(("http://", "https://")):
             raise UsageError(
                 f"tracking URI {uri!r} is not an HTTP address",
@@ -55,6 +57,7 @@ class TrackingApi:
         from requests.adapters import HTTPAdapter, Retry
 
         self.uri = uri.rstrip("/")
+        self.artifact_root = artifact_root
         self._timeout = timeout
         self._session = requests.Session()
         retry = Retry(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,39 @@ class LoggedModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServableModel:
+    """A model that can be served.
+
+    ``name`` is what messages call it. ``storage_uri`` is where a storage initializer finds it. ``answer`` is the trainer's own prediction
+    for the rows that the model was made with, by which an answer of a service shows which model gave it; empty for a model whose
+    predictions raise. The version that it is registered as, and its run, are empty for a model that MLflow does not have.
+    """
+
+    name: str
+    storage_uri: str
+    answer: Sequence[Any]
+    registered: str = ""
+    version: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Handover:
     """One model on its way from KFP through MLflow to KServe.
 
-    ``storage_uri`` was resolved, and the InferenceService ``service`` built, by the core library. ``artifact_root`` is the root of the
-    tracking server's artifacts, as a URI; ``alias`` points to the model version.
+    The InferenceService ``service`` was built by the core library, for the storage URI that it resolved; ``alias`` points to the model
+    version.
     """
 
     tracking_uri: str
-    artifact_root: str
     model: LoggedModel
     alias: str
-    storage_uri: str
     service: Mapping[str, Any]
+
+    @property
+    def storage_uri(self) -> str:
+        """The storage URI that is served."""
+        return str(self.service["spec"]["predictor"]["model"]["storageUri"])
 
 
 @dataclass(frozen=True, kw_only=True)

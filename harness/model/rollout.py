@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
+from trivet.model.handover import ServableModel
 from trivet.model.traffic import Answer, Stream
 
-CANARY = "canary begins"
-ABORTED = "canary taken back"
-RESUMED = "canary resumes"
-PROMOTED = "promotion"
-ROLLED_BACK = "rollback"
-REPEATED = "second promotion"
-RESTORED = "rollback by a new revision"
 
+class RolloutChange(StrEnum):
+    """The changes of a roll-out, in their order."""
 
-@dataclass(frozen=True, kw_only=True)
-class RolloutModel:
-    """One of the two models of a roll-out. ``answer`` is the trainer's prediction for the roll-out's request, different for each model."""
-
-    name: str
-    storage_uri: str
-    answer: Sequence[Any]
+    CANARY = "canary begins"
+    ABORTED = "canary taken back"
+    RESUMED = "canary resumes"
+    PROMOTED = "promotion"
+    ROLLED_BACK = "rollback"
+    REPEATED = "second promotion"
+    RESTORED = "rollback by a new revision"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,7 @@ class RolloutStep:
     InferenceService at that time. Traffic continued until ``ended``. Times are of ``time.monotonic``.
     """
 
-    name: str
+    name: RolloutChange
     change: Mapping[str, Any]
     began: float
     settled: float | None
@@ -44,7 +41,7 @@ class RolloutStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """The changes of one InferenceService in order, and what was observed.
+    """The changes of one InferenceService in order, and what was observed. The answers of the two models differ.
 
     ``ready`` is the time of its first ``Ready=True``, ``first`` are the answers to the requests sent from then on. ``split`` are the
     answers while the canary had ``percent`` % of the traffic, ``split_service`` is the InferenceService after the last of them. ``stream``
@@ -53,13 +50,13 @@ class Rollout:
     steps.
     """
 
-    stable: RolloutModel
-    canary: RolloutModel
+    stable: ServableModel
+    canary: ServableModel
     applied: Mapping[str, Any]
     ready: float
     first: Sequence[Answer]
     steps: Sequence[RolloutStep] = ()
-    last: str = RESTORED
+    last: RolloutChange = RolloutChange.RESTORED
     percent: int = 0
     split: Sequence[Answer] = ()
     split_service: Mapping[str, Any] | None = None
@@ -67,6 +64,6 @@ class Rollout:
     uris: Mapping[str, str]
     failure: str = ""
 
-    def step(self, name: str) -> RolloutStep | None:
+    def step(self, name: RolloutChange) -> RolloutStep | None:
         """The step of that name; None when it was not reached."""
         return next((step for step in self.steps if step.name == name), None)

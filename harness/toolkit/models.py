@@ -1,46 +1,28 @@
 """Models for one check: trained, registered, and resolved to the storage URI that a storage initializer fetches.
 
-The resolver is bound to the tracking server and the artefact root of a session, so that nobody has to wait for a pipeline run to know them.
+The maker is bound to the trainer and the tracking server of a session, so that nobody has to wait for a pipeline run.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 from uuid import uuid4
 
 from trivet.integration import TrackingApi, resolve_storage_uri
 from trivet.model.clients import TrainerClient
+from trivet.model.handover import ServableModel
 
 DEFAULT_ROWS = [{"a": 0.5, "b": -0.25, "c": 1.5}]
 """The default request, in the columns that the trainer's job fits by default."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServableModel:
-    """A registered model version that can be served.
-
-    ``name`` is what messages call it. ``storage_uri`` is where a storage initializer finds it. ``answer`` is the trainer's own prediction
-    for the rows that the model was made with, by which an answer of a service shows which model gave it; empty for a model whose
-    predictions raise.
-    """
-
-    name: str
-    registered: str
-    version: str
-    storage_uri: str
-    answer: Sequence[Any]
-
-
 class ModelMaker:
-    """Makes models by the trainer, and resolves MLflow's URIs, for one tracking server and artefact root."""
+    """Makes models by the trainer, and resolves MLflow's URIs, for one tracking server."""
 
-    def __init__(self, trainer: TrainerClient, tracking: TrackingApi, artifact_root: str) -> None:
-        self.artifact_root = artifact_root
-        """The store behind the tracking server, as a URI."""
+    def __init__(self, trainer: TrainerClient, tracking: TrackingApi) -> None:
         self._trainer = trainer
         self._tracking = tracking
         self._registered = f"trivet-model-{uuid4().hex[:8]}"
@@ -52,7 +34,7 @@ class ModelMaker:
 
         Raises UsageError for a URI that does not lead to a model in the store, TrackingError when the server does not answer.
         """
-        return resolve_storage_uri(model_uri, tracking=self._tracking, artifact_root=self.artifact_root)
+        return resolve_storage_uri(model_uri, tracking=self._tracking)
 
     def make(
         self, name: str, *, rows: Sequence[Mapping[str, Any]] = DEFAULT_ROWS, register_as: str = "", **variation: Any
@@ -75,6 +57,7 @@ class ModelMaker:
                     name=name,
                     registered=registered,
                     version=logged.version,
+                    run_id=logged.run_id,
                     storage_uri=self.resolve(model_uri),
                     answer=() if variation.get("predict_fails") else self._trainer.predict(model_uri, rows),
                 )

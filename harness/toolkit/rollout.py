@@ -7,44 +7,30 @@ different values, so that an answer tells which of them gave it.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from trivet.errors import TrivetError
 from trivet.integration import (
     RollbackPlan,
-    TrackingApi,
-    build_inference_service,
     canary_patch,
-    is_ready,
     newest_revision,
     plan_rollback,
     promotion_patch,
-    resolve_storage_uri,
     traffic_shares,
     v2_request,
 )
-from trivet.model.clients import Background, ClusterClient, TrafficClient, TrainerClient
-from trivet.model.rollout import (
-    ABORTED,
-    CANARY,
-    PROMOTED,
-    REPEATED,
-    RESTORED,
-    RESUMED,
-    ROLLED_BACK,
-    Rollout,
-    RolloutModel,
-    RolloutStep,
-)
-from trivet.toolkit.readiness import SERVICE_LABEL, describe_conditions, ready_pods
-from trivet.toolkit.waiting import eventually
+from trivet.model.clients import Background, ClusterClient, TrafficClient
+from trivet.model.handover import ServableModel
+from trivet.model.rollout import Rollout, RolloutChange, RolloutStep
+from trivet.toolkit.models import DEFAULT_ROWS, ModelMaker
+from trivet.toolkit.readiness import SERVICE_LABEL, ready_pods
+from trivet.toolkit.services import Service, deployed, minimal_service, wait_for_service
 
 SERVICE = "rolling-classifier"
-ROWS = [{"a": 0.5, "b": -0.25, "c": 1.5}]
 
 RATE = 5.0
 """Requests per second in the background: enough to see a gap of a second, little beside what the models can answer."""
@@ -56,20 +42,12 @@ LEAD = 3.0
 HOLD = 5.0
 """Seconds of traffic before the first step, and after each one."""
 
-READY = 240.0
 SETTLED = 180.0
-"""Seconds that a service may take to become ready, and a change to come about. A pod starts in 20 to 40 on two busy cores."""
+"""Seconds that a change may take to come about. A pod starts in 20 to 40 on two busy cores."""
 
 SOURCE_URI = "internal.serving.kserve.io/storage-initializer-sourceuri"
 """The annotation by which KServe tells its pod webhook what to fetch (kserve 0.14.1 and 0.20.0 pkg/constants/constants.go)."""
 
-FRUGAL: Mapping[str, Mapping[str, str]] = {
-    "requests": {"cpu": "25m", "memory": "256Mi"},
-    "limits": {"cpu": "1", "memory": "2Gi"},
-}
-"""Resources of services that are there for a check only: a node of two cores has little to promise beside the platform itself."""
-
-Service = Mapping[str, Any]
 TakeBack = Callable[[Service, Service], RollbackPlan]
 """The plan to go back, from the service as it is and as it was before the roll-out."""
 
@@ -78,14 +56,12 @@ def drive(
     *,
     cluster: ClusterClient,
     traffic: TrafficClient,
-    trainer: TrainerClient,
-    tracking: TrackingApi,
-    artifact_root: str,
+    models: ModelMaker,
     deployment: Mapping[str, Any] | None = None,
     name: str = SERVICE,
     alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda service: service,
     take_back: TakeBack | None = None,
-    last: str = RESTORED,
+    last: RolloutChange = RolloutChange.RESTORED,
     load_seconds: float = 0.0,
 ) -> Rollout:
     """Deploy a model, roll a second one out beside it and back, and remove the service again.
@@ -95,29 +71,20 @@ def drive(
     not what the core library would do. ``last`` is the step to end with, and the models take ``load_seconds`` longer to load than they
     would. Raises CannotTell when not even the first model gets ready.
     """
-    request = v2_request(None, ROWS)
+    request = v2_request(None, DEFAULT_ROWS)
     registered = f"trivet-{name}-{uuid4().hex[:8]}"
-    models: list[RolloutModel] = []
+    made: list[ServableModel] = []
     services: list[dict[str, Any]] = []
     for offset in (0, 10):
-        logged = trainer.log_model(
-            estimator="logistic-regression", label_offset=offset, load_seconds=load_seconds, register_as=registered
+        model = models.make(
+            f"model with labels from {offset}", register_as=registered, label_offset=offset, load_seconds=load_seconds
         )
-        model_uri = f"models:/{registered}/{logged.version}"
-        uri = resolve_storage_uri(model_uri, tracking=tracking, artifact_root=artifact_root)
-        models.append(
-            RolloutModel(name=f"version {logged.version}", storage_uri=uri, answer=trainer.predict(model_uri, ROWS))
-        )
-        built = build_inference_service(
-            name=name,
-            storage_uri=uri,
-            run_id=logged.run_id,
-            pipeline="trivet",
-            model_name=registered,
-            model_version=logged.version,
+        made.append(replace(model, name=f"version {model.version}"))
+        built = minimal_service(
+            name,
+            model,
             exists=bool(services),
             canary_percent=PERCENT if services else None,
-            resources=FRUGAL,
             **{**(deployment or {}), "namespace": cluster.namespace, "min_replicas": 1, "max_replicas": 1},
         )
         services.append(alter(built))
@@ -131,8 +98,8 @@ def drive(
             except TrivetError as error:
                 run.failure = run.failure or error.message
         return Rollout(
-            stable=models[0],
-            canary=models[1],
+            stable=made[0],
+            canary=made[1],
             applied=services[1],
             ready=ready,
             first=first,
@@ -147,37 +114,6 @@ def drive(
         )
 
 
-@contextlib.contextmanager
-def deployed(cluster: ClusterClient, service: Service, *, seconds: float = READY) -> Iterator[Service]:
-    """``service`` applied, as the API server has it when it is Ready; deleted at the end of the block.
-
-    Raises CannotTell with the conditions when it is not Ready within ``seconds``.
-    """
-    name = service["metadata"]["name"]
-    try:
-        cluster.apply(service)
-        yield wait_for(cluster, name, is_ready, "to be Ready=True", seconds=seconds)
-    finally:
-        cluster.delete("inferenceservice", name)
-
-
-def wait_for(
-    cluster: ClusterClient, name: str, holds: Callable[[Service], bool], what: str, *, seconds: float
-) -> Service:
-    """The InferenceService ``name`` once ``holds`` is true of it; ``what`` completes "waiting for the InferenceService to …".
-
-    Raises CannotTell, with its conditions, after ``seconds``.
-    """
-    return eventually(
-        f"InferenceService {name} {what}",
-        lambda: cluster.get("inferenceservice", name) or {},
-        until=holds,
-        describe=lambda seen: describe_conditions(seen or {}),
-        timeout=seconds,
-        poll=0.3,
-    )
-
-
 class _Run:
     """The steps of one roll-out, recorded as far as they come."""
 
@@ -190,7 +126,7 @@ class _Run:
         candidate: Service,
         stable: Service,
         take_back: TakeBack | None,
-        last: str,
+        last: RolloutChange,
     ) -> None:
         self._cluster = cluster
         self._traffic = traffic
@@ -209,7 +145,7 @@ class _Run:
         old = newest_revision(self._stable)
         time.sleep(LEAD)
         observed = self._step(
-            CANARY,
+            RolloutChange.CANARY,
             self._candidate,
             lambda seen: traffic_shares(seen).get(newest_revision(seen), 0) == PERCENT,
             apply=True,
@@ -217,23 +153,29 @@ class _Run:
         new = newest_revision(observed)
         self.split = self._traffic.send(self._name, request, times=SPLIT)
         self.split_service = self._cluster.get("inferenceservice", self._name)
-        self._step(ABORTED, plan_rollback(observed).patch, lambda seen: traffic_shares(seen) == {old: 100})
         self._step(
-            RESUMED, canary_patch(PERCENT), lambda seen: traffic_shares(seen) == {new: PERCENT, old: 100 - PERCENT}
+            RolloutChange.ABORTED, plan_rollback(observed).patch, lambda seen: traffic_shares(seen) == {old: 100}
+        )
+        self._step(
+            RolloutChange.RESUMED,
+            canary_patch(PERCENT),
+            lambda seen: traffic_shares(seen) == {new: PERCENT, old: 100 - PERCENT},
         )
         promoted = self._step(
-            PROMOTED, promotion_patch(), lambda seen: traffic_shares(seen) == {new: 100} and _rolled_out(seen) == new
+            RolloutChange.PROMOTED,
+            promotion_patch(),
+            lambda seen: traffic_shares(seen) == {new: 100} and _rolled_out(seen) == new,
         )
         plan = self._take_back(promoted, self._stable)
-        self._step(ROLLED_BACK, plan.patch, lambda seen: _is_back(seen, plan, new))
-        if plan.revision and self._last == RESTORED:
+        self._step(RolloutChange.ROLLED_BACK, plan.patch, lambda seen: _is_back(seen, plan, new))
+        if plan.revision and self._last == RolloutChange.RESTORED:
             self._step(
-                REPEATED,
+                RolloutChange.REPEATED,
                 promotion_patch(),
                 lambda seen: traffic_shares(seen) == {new: 100} and _rolled_out(seen) == new,
             )
             redeploy = plan_rollback(promoted, previous=self._stable)
-            self._step(RESTORED, redeploy.patch, lambda seen: _is_back(seen, redeploy, new))
+            self._step(RolloutChange.RESTORED, redeploy.patch, lambda seen: _is_back(seen, redeploy, new))
 
     def _as_pods_allow(self, observed: Service, previous: Service) -> RollbackPlan:
         """The core library's plan, which depends on whether the earlier revision has a ready pod that is not terminating."""
@@ -242,7 +184,9 @@ class _Run:
         warm = bool(ready_pods(found.get("items") or ()))
         return plan_rollback(observed, previous=previous, previous_is_warm=warm)
 
-    def _step(self, name: str, change: Service, holds: Callable[[Service], bool], *, apply: bool = False) -> Service:
+    def _step(
+        self, name: RolloutChange, change: Service, holds: Callable[[Service], bool], *, apply: bool = False
+    ) -> Service:
         began = self._background.mark(name)
         if apply:
             self._cluster.apply(change)
@@ -251,7 +195,9 @@ class _Run:
         observed: Service = {}
         settled: float | None = None
         try:
-            observed = wait_for(self._cluster, self._name, holds, f"to show the effect of: {name}", seconds=SETTLED)
+            observed = wait_for_service(
+                self._cluster, self._name, f"to show the effect of: {name}", holds, timeout=SETTLED
+            )
             settled = self._background.mark(f"{name}: settled")
             time.sleep(HOLD)
         finally:

@@ -25,7 +25,7 @@ def eventually(
     tolerate: type[TrivetError] | tuple[type[TrivetError], ...] = (),
     raises: type[TrivetError] = CannotTell,
     remedy: str = "",
-    poll: float = POLL,
+    poll: float | None = None,
     stop: Event | None = None,
 ) -> T:
     """The first answer of ``look`` of which ``until`` is true; None is never one.
@@ -33,7 +33,7 @@ def eventually(
     After ``timeout`` seconds raises ``raises``: "timed out after 45 s waiting for InferenceService x to be Ready: last seen …", where
     ``what`` completes "waiting for" and ``describe`` words the last answer, None included (a text describes itself). An error among
     ``tolerate`` counts as "not yet"; where it comes last it is in the message too, and its cause. Looks once at least, then every ``poll``
-    seconds. Raises PlatformError at once when ``stop`` is set.
+    seconds (default: POLL). Raises PlatformError at once when ``stop`` is set.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -60,7 +60,7 @@ def last_answer(
     *,
     until: Callable[[T], object],
     timeout: float,
-    poll: float = POLL,
+    poll: float | None = None,
     stop: Event | None = None,
 ) -> T:
     """What ``look`` answers last: the first answer of which ``until`` is true, or the one when ``timeout`` seconds are over.
@@ -73,7 +73,8 @@ def last_answer(
     return found
 
 
-def _pause(what: str, seconds: float, stop: Event | None) -> None:
+def _pause(what: str, poll: float | None, stop: Event | None) -> None:
+    seconds = POLL if poll is None else poll
     if stop is None:
         time.sleep(seconds)
     elif stop.wait(seconds):

@@ -13,7 +13,7 @@ from trivet.model.clients import Background, TrafficClient
 from trivet.model.scenario import Case, Timeline, Workload
 from trivet.model.traffic import Answer
 from trivet.toolkit.client_traffic import Outage, all_known, outage, timeline
-from trivet.toolkit.waiting import POLL, eventually
+from trivet.toolkit.waiting import eventually
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class Watch:
         describe: Callable[[T | None], str] | None = None,
     ) -> T:
         """``trivet.toolkit.waiting.eventually`` within what is left of the symptom's budget, or ``timeout`` seconds if that is less."""
-        return eventually(what, look, timeout=min(self.left, timeout), until=until, describe=describe, poll=POLL)
+        return eventually(what, look, timeout=min(self.left, timeout), until=until, describe=describe)
 
     @contextmanager
     def sending(self, traffic: TrafficClient, workload: Workload) -> Iterator[None]:
@@ -119,7 +119,6 @@ class Watch:
             lambda: self._sent_all or all_known(self._all(), workload, ends),
             timeout=max(0.0, ends + _timeout(workload) + SAMPLED - self._clock()),
             describe=lambda _: f"{sum(answer.at < ends for answer in self._all())} requests",
-            poll=POLL,
         )
 
     def timeline(self) -> Timeline | None:

@@ -11,9 +11,9 @@ import pytest
 from contract_examples.live import findings
 from contract_examples.registry import failing, passing
 
-from trivet.integration import RollbackPlan, TrackingApi, canary_patch, newest_revision
+from trivet.integration import RollbackPlan, canary_patch, newest_revision
 from trivet.model.finding import Finding
-from trivet.model.rollout import ROLLED_BACK, Rollout
+from trivet.model.rollout import Rollout, RolloutChange
 from trivet.targets.cluster.session import ClusterSession
 from trivet.toolkit.rollout import drive
 
@@ -36,8 +36,7 @@ def bare(service: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def by_default(cluster_session: ClusterSession) -> Rollout:
     """A roll-out of bare services, taken back by its percentage when the earlier revision is down to no pod."""
-    cluster, tracking = cluster_session.client("cluster"), cluster_session.client("tracking")
-    assert isinstance(tracking, TrackingApi)
+    cluster = cluster_session.client("cluster")
 
     def take_back(observed: Mapping[str, Any], previous: Mapping[str, Any]) -> RollbackPlan:
         old, deadline = newest_revision(previous), time.monotonic() + 180
@@ -49,13 +48,11 @@ def by_default(cluster_session: ClusterSession) -> Rollout:
     return drive(
         cluster=cluster,
         traffic=cluster_session.client("traffic"),
-        trainer=cluster_session.client("trainer"),
-        tracking=tracking,
-        artifact_root=cluster_session.artifact_root,
+        models=cluster_session.client("models"),
         name="bare-classifier",
         alter=bare,
         take_back=take_back,
-        last=ROLLED_BACK,
+        last=RolloutChange.ROLLED_BACK,
         load_seconds=LOADING,
     )
 

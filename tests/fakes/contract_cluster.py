@@ -11,15 +11,19 @@ from trivet.model.network import NetworkPath
 
 HANDOVER = Handover(
     tracking_uri="http://mlflow:5000",
-    artifact_root="s3://mlflow",
     model=LoggedModel(run_id="0123", artifact_path="model", registered_name="classifier", version="1"),
     alias="production",
-    storage_uri="s3://mlflow/1/0123/artifacts/model/",
     service={
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
         "metadata": {"name": "classifier", "namespace": "serving"},
-        "spec": {"predictor": {"minReplicas": 2, "maxReplicas": 3, "model": {"storageUri": "s3://mlflow/1/"}}},
+        "spec": {
+            "predictor": {
+                "minReplicas": 2,
+                "maxReplicas": 3,
+                "model": {"storageUri": "s3://mlflow/1/0123/artifacts/model/"},
+            }
+        },
     },
 )
 

@@ -65,11 +65,10 @@ MLFLOW_2_ONLY = ["a/b/model", "50% off", "100%25 sure"]
 @dataclass(frozen=True)
 class Server:
     tracking: TrackingApi
-    artifact_root: str
     models: list[dict[str, Any]]
 
     def resolve(self, model: str) -> str:
-        return resolve_storage_uri(model, tracking=self.tracking, artifact_root=self.artifact_root)
+        return resolve_storage_uri(model, tracking=self.tracking)
 
 
 @pytest.fixture(
@@ -89,7 +88,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     names = PLAIN + (MLFLOW_2_ONLY if stack.components["mlflow"].startswith("2.") else [])
     with tracking_server(stack, folder / "server", *option, root) as uri:
         printed = in_trainer(stack, LOG_MODELS, folder, MLFLOW_TRACKING_URI=uri, NAMES=json.dumps(names))
-        yield Server(TrackingApi(uri), root if way == "proxied" else "", json.loads(printed.splitlines()[-1]))
+        yield Server(
+            TrackingApi(uri, artifact_root=root if way == "proxied" else ""), json.loads(printed.splitlines()[-1])
+        )
 
 
 def test_every_way_to_name_a_model_leads_to_the_same_directory_with_mlmodel(server: Server) -> None:
@@ -173,7 +174,7 @@ def test_a_link_notices_each_thing_that_stops_being_true(server: Server) -> None
     )
 
     def problems(changed: dict[str, Any], alias: str = "prod") -> list[str]:
-        return verify_link(changed, server.tracking, alias=alias, artifact_root=server.artifact_root)
+        return verify_link(changed, server.tracking, alias=alias)
 
     assert any("has no tag for the service default/classifier" in text for text in problems(service))
     link_service(service, server.tracking)

@@ -6,31 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trivet.integration import canary_patch, promotion_patch
-from trivet.model.rollout import (
-    ABORTED,
-    CANARY,
-    PROMOTED,
-    REPEATED,
-    RESTORED,
-    RESUMED,
-    ROLLED_BACK,
-    Rollout,
-    RolloutModel,
-    RolloutStep,
-)
+from trivet.model.handover import ServableModel
+from trivet.model.rollout import Rollout, RolloutChange, RolloutStep
 from trivet.model.traffic import Answer, Stream
 
-OLD = RolloutModel(name="version 1", storage_uri="s3://models/1/", answer=[1])
-NEW = RolloutModel(name="version 2", storage_uri="s3://models/2/", answer=[11])
+OLD = ServableModel(name="version 1", storage_uri="s3://models/1/", answer=[1])
+NEW = ServableModel(name="version 2", storage_uri="s3://models/2/", answer=[11])
 URIS = {"c-00001": OLD.storage_uri, "c-00002": NEW.storage_uri, "c-00003": OLD.storage_uri}
 STEPS: tuple[tuple[str, Mapping[str, Any], Mapping[str, int]], ...] = (
-    (CANARY, {}, {"c-00001": 80, "c-00002": 20}),
-    (ABORTED, canary_patch(0), {"c-00001": 100}),
-    (RESUMED, canary_patch(20), {"c-00001": 80, "c-00002": 20}),
-    (PROMOTED, promotion_patch(), {"c-00002": 100}),
-    (ROLLED_BACK, canary_patch(0), {"c-00001": 100}),
-    (REPEATED, promotion_patch(), {"c-00002": 100}),
-    (RESTORED, {}, {"c-00003": 100}),
+    (RolloutChange.CANARY, {}, {"c-00001": 80, "c-00002": 20}),
+    (RolloutChange.ABORTED, canary_patch(0), {"c-00001": 100}),
+    (RolloutChange.RESUMED, canary_patch(20), {"c-00001": 80, "c-00002": 20}),
+    (RolloutChange.PROMOTED, promotion_patch(), {"c-00002": 100}),
+    (RolloutChange.ROLLED_BACK, canary_patch(0), {"c-00001": 100}),
+    (RolloutChange.REPEATED, promotion_patch(), {"c-00002": 100}),
+    (RolloutChange.RESTORED, {}, {"c-00003": 100}),
 )
 LENGTH = 10.0
 """Seconds from one step to the next; a step settles after 4 and ends after 9."""

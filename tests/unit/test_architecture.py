@@ -19,7 +19,7 @@ GROUND = ("trivet.errors", "trivet.hookspecs", "trivet.host.signals")
 
 AUTHORS: Mapping[str, tuple[str, ...]] = {
     "authoring": ("model", "integration", "toolkit", "stacks", "engine", "authoring"),
-    "contracts": ("authoring", "integration", "stacks", "contracts", "model", "toolkit"),
+    "contracts": ("authoring", "integration", "stacks", "contracts"),
     "scenarios": ("authoring", "integration", "scenarios"),
 }
 """What stands beside the layers, and what each may import."""

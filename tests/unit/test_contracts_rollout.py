@@ -18,7 +18,7 @@ from trivet.contracts.rollout import (
 from trivet.errors import CannotTell
 from trivet.model.contract import Contract
 from trivet.model.outcome import Outcome, combine
-from trivet.model.rollout import PROMOTED, ROLLED_BACK, Rollout, RolloutStep
+from trivet.model.rollout import Rollout, RolloutChange, RolloutStep
 from trivet.model.traffic import Answer, Stream
 
 ALL = (
@@ -105,13 +105,13 @@ def test_what_is_lost_outside_of_a_slice_is_another_statements_matter() -> None:
 
 
 def test_a_slice_of_a_few_requests_shows_nothing() -> None:
-    rollout = with_step(sound(), PROMOTED, ended=PROMOTION + 1)
+    rollout = with_step(sound(), RolloutChange.PROMOTED, ended=PROMOTION + 1)
     outcome, message = judged(promotion_loses_no_request, rollout)
     assert (outcome, "only 13 requests in the 3 s around promotion" in message) == (Outcome.INCONCLUSIVE, True)
 
 
 def test_a_promotion_that_never_came_about_is_no_lossless_one() -> None:
-    rollout = replace(with_step(sound(), PROMOTED, settled=None), failure="within 180 s nothing moved")
+    rollout = replace(with_step(sound(), RolloutChange.PROMOTED, settled=None), failure="within 180 s nothing moved")
     outcome, message = judged(promotion_loses_no_request, rollout)
     assert (outcome, message) == (Outcome.INCONCLUSIVE, "promotion did not complete: within 180 s nothing moved")
 
@@ -144,7 +144,7 @@ def test_a_status_that_names_the_new_model_while_the_old_one_answers_is_found() 
 
 
 def test_a_status_without_traffic_names_nobody() -> None:
-    rollout = with_step(sound(), PROMOTED, service=service({}))
+    rollout = with_step(sound(), RolloutChange.PROMOTED, service=service({}))
     assert judged(status_names_who_answers, rollout) == (
         Outcome.INCONCLUSIVE,
         "after promotion there is no traffic in the status",
@@ -166,7 +166,7 @@ def test_a_roll_out_that_ended_before_its_last_step_is_no_answer() -> None:
 
 def test_a_rollback_by_a_new_revision_needs_no_second_one() -> None:
     rollout = sound()
-    short = with_step(replace(rollout, steps=rollout.steps[:-2]), ROLLED_BACK, change={"spec": {}})
+    short = with_step(replace(rollout, steps=rollout.steps[:-2]), RolloutChange.ROLLED_BACK, change={"spec": {}})
     assert judged(rollback_loses_no_request, short)[0] is Outcome.PASSED
 
 

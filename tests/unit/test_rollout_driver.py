@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from trivet.errors import CannotTell
-from trivet.model.rollout import ABORTED, CANARY, PROMOTED, REPEATED, RESTORED, RESUMED, ROLLED_BACK, Rollout
+from trivet.model.rollout import Rollout, RolloutChange
 from trivet.model.traffic import Answer, Stream
+from trivet.toolkit import models
 from trivet.toolkit import rollout as driver
-from trivet.toolkit.rollout import SOURCE_URI, deployed, drive
+from trivet.toolkit.rollout import SOURCE_URI, drive
+from trivet.toolkit.services import deployed
 
 
 class Controller:
@@ -113,12 +115,14 @@ class Trainer:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr(driver, "SETTLED", 0.01)
-    monkeypatch.setattr(driver, "resolve_storage_uri", lambda uri, **_: f"s3://{uri.rpartition('/')[2]}/")
+    monkeypatch.setattr(models, "resolve_storage_uri", lambda uri, **_: f"s3://{uri.rpartition('/')[2]}/")
 
 
 def driven(cluster: Controller, **changes: Any) -> Rollout:
-    clients: Any = {"cluster": cluster, "traffic": Clients(), "trainer": Trainer(), "tracking": None}
-    return drive(**clients, artifact_root="s3://", **changes)
+    trainer: Any = Trainer()
+    tracking: Any = None
+    clients: Any = {"cluster": cluster, "traffic": Clients(), "models": models.ModelMaker(trainer, tracking)}
+    return drive(**clients, **changes)
 
 
 def names(rollout: Rollout) -> list[str]:
@@ -127,7 +131,15 @@ def names(rollout: Rollout) -> list[str]:
 
 def test_a_revision_that_still_runs_is_gone_back_to_and_then_the_other_way_is_taken() -> None:
     rollout = driven(Controller())
-    assert names(rollout) == [CANARY, ABORTED, RESUMED, PROMOTED, ROLLED_BACK, REPEATED, RESTORED]
+    assert names(rollout) == [
+        RolloutChange.CANARY,
+        RolloutChange.ABORTED,
+        RolloutChange.RESUMED,
+        RolloutChange.PROMOTED,
+        RolloutChange.ROLLED_BACK,
+        RolloutChange.REPEATED,
+        RolloutChange.RESTORED,
+    ]
     assert not rollout.failure
     assert all(step.settled for step in rollout.steps)
     assert rollout.uris == {"c-1": "s3://1/", "c-2": "s3://2/", "c-3": "s3://1/"}
@@ -135,19 +147,19 @@ def test_a_revision_that_still_runs_is_gone_back_to_and_then_the_other_way_is_ta
 
 def test_a_revision_that_is_gone_is_made_anew() -> None:
     rollout = driven(Controller(warm=False))
-    assert names(rollout)[-1] == ROLLED_BACK
+    assert names(rollout)[-1] == RolloutChange.ROLLED_BACK
     assert rollout.steps[-1].change["spec"]["predictor"]["model"] == {"storageUri": "s3://1/"}
 
 
 def test_a_roll_out_ends_where_it_is_told_to() -> None:
-    assert names(driven(Controller(), last=ROLLED_BACK))[-1] == ROLLED_BACK
+    assert names(driven(Controller(), last=RolloutChange.ROLLED_BACK))[-1] == RolloutChange.ROLLED_BACK
 
 
 def test_a_step_that_does_not_come_about_is_recorded_with_the_reason_and_the_service_goes() -> None:
     cluster = Controller(stuck="s3://2/")
     rollout = driven(cluster)
     (step,) = rollout.steps
-    assert (step.name, step.settled) == (CANARY, None)
+    assert (step.name, step.settled) == (RolloutChange.CANARY, None)
     assert "waiting for InferenceService rolling-classifier to show the effect of: canary begins" in rollout.failure
     assert cluster.deleted == ["rolling-classifier"]
 
@@ -162,6 +174,6 @@ def test_a_service_that_never_gets_ready_is_removed_and_its_conditions_are_told(
     cluster.get = get  # type: ignore[method-assign]
     service = {"metadata": {"name": "c"}, "spec": {"predictor": {"model": {"storageUri": "s3://1/"}}}}
     with pytest.raises(CannotTell, match=r"PredictorReady=False \(RevisionFailed: Insufficient cpu\)"):  # noqa: SIM117
-        with deployed(cluster, service, seconds=0):  # type: ignore[arg-type]
+        with deployed(cluster, service, timeout=0):  # type: ignore[arg-type]
             pass
     assert cluster.deleted == ["c"]

@@ -11,7 +11,6 @@ from trivet.errors import CannotTell, PlatformError
 from trivet.integration import is_ready
 from trivet.model.fault import PLATFORM, SERVING
 from trivet.model.scenario import Case, Workload
-from trivet.toolkit import watch as watching_module
 from trivet.toolkit.faults import applied, in_turn, restarted, stopped
 from trivet.toolkit.watch import FAULT, watching
 
@@ -21,7 +20,7 @@ FLOW = Workload(service="c", request={}, models={"one": [1]}, rate=50.0)
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching_module, "POLL", 0.01)
+    monkeypatch.setattr("trivet.toolkit.waiting.POLL", 0.01)
 
 
 def pod(name: str, **metadata: Any) -> dict[str, Any]:

@@ -42,8 +42,7 @@ WELL, HURT, UNKNOWN = Verdict.PROTECTED, Verdict.VULNERABLE, Verdict.INCONCLUSIV
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playing, "LEAD", 0.05)
-    monkeypatch.setattr(playing, "POLL", 0.01)
-    monkeypatch.setattr("trivet.toolkit.watch.POLL", 0.01)
+    monkeypatch.setattr("trivet.toolkit.waiting.POLL", 0.01)
     monkeypatch.setattr("trivet.toolkit.watch.Watch.wait", lambda self, seconds: time.sleep(0.5))
     monkeypatch.setattr(environment_skew, "OBSERVED", 1.5)
     monkeypatch.setattr(environment_skew, "AFTER_FAILURE", 1.0)
@@ -65,7 +64,7 @@ def _resolved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def models(trainer: FakeTrainer, tracking: Any = None) -> ModelMaker:
-    return ModelMaker(trainer, tracking, ROOT)
+    return ModelMaker(trainer, tracking)
 
 
 def played(scenario: Scenario, variant: str, faults: FakeFaultClient, **clients: Any) -> VariantResult:

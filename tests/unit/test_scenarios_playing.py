@@ -42,7 +42,7 @@ AWAY = stopped("features", namespace=SERVING)
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playing, "LEAD", 0.02)
-    monkeypatch.setattr(playing, "POLL", 0.01)
+    monkeypatch.setattr("trivet.toolkit.waiting.POLL", 0.01)
 
 
 def there(replicas: int = 1) -> dict[str, Any]:

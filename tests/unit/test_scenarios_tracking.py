@@ -14,7 +14,6 @@ import pytest
 from fakes.scenario_session import FakeFaultClient, FakeSession, FakeTarget
 from fakes.target import STACK
 
-from trivet.engine.scenarios import play as playing
 from trivet.engine.scenarios.play import run
 from trivet.errors import CannotTell
 from trivet.integration import TrackingError
@@ -42,8 +41,7 @@ POD = {
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(playing, "POLL", 0.01)
-    monkeypatch.setattr("trivet.toolkit.watch.POLL", 0.01)
+    monkeypatch.setattr("trivet.toolkit.waiting.POLL", 0.01)
 
 
 class Platform:

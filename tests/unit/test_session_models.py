@@ -68,7 +68,7 @@ class Session(HandoverSession):
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     monkeypatch.setattr(
         "trivet.toolkit.models.resolve_storage_uri",
-        lambda uri, *, tracking, artifact_root: f"{artifact_root}/{uri.removeprefix('models:/')}/",
+        lambda uri, *, tracking: f"{tracking.artifact_root}/{uri.removeprefix('models:/')}/",
     )
     ended = threading.Event()
     made = Session(tmp_path, ended)

@@ -51,7 +51,7 @@ from trivet.model.scenario import (
 )
 from trivet.model.stack import Stack
 from trivet.model.target import Session, Target
-from trivet.toolkit.waiting import POLL, eventually
+from trivet.toolkit.waiting import eventually
 from trivet.toolkit.watch import FAULT, INJECTED, RECOVERED, REVERT, Watch, watching
 
 LEAD = 3.0
@@ -439,7 +439,6 @@ def _wait(what: str, probe: Callable[[], Probed], timeout: float) -> str:
         until=met,
         describe=lambda found: last_seen(found[0]) if found else "",
         tolerate=TrivetError,
-        poll=POLL,
     )
     return str(found[0])
 

@@ -13,6 +13,7 @@ import requests
 
 from trivet.errors import CannotTell, PlatformError
 from trivet.integration import is_ready
+from trivet.integration.inference_service import DEPLOYMENT_MODE, STANDARD_MODES
 from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster import limits
 from trivet.targets.cluster.client import Cluster
@@ -26,10 +27,6 @@ from trivet.toolkit.waiting import last_answer
 
 CONTAINER = "kserve-container"
 INITIALIZER = "storage-initializer"
-KNATIVE_MODES = ("Knative", "Serverless")
-STANDARD_MODES = ("Standard", "RawDeployment")
-"""KServe's two deployment modes, each with its newer name first; from 0.16 on, the webhook replaces the older name by the newer one."""
-MODE = "serving.kserve.io/deploymentMode"
 
 
 class Services:
@@ -82,7 +79,7 @@ class Services:
         service = self._cluster.get("inferenceservice", name)
         if service is None:
             raise CannotTell(f"there is no InferenceService {name}")
-        if (service["metadata"].get("annotations") or {}).get(MODE) in STANDARD_MODES:
+        if (service["metadata"].get("annotations") or {}).get(DEPLOYMENT_MODE) in STANDARD_MODES:
             return Address(url=self._proxy.service(self._cluster.namespace, f"{name}-predictor", 80), headers={})
         url = str((service.get("status") or {}).get("url") or "")
         if not url:

@@ -22,7 +22,8 @@ from trivet.errors import NotOffered, PlatformError
 from trivet.host.journal import Run
 from trivet.host.processes import Processes
 from trivet.host.worker import Worker
-from trivet.integration import TrackingApi, build_inference_service
+from trivet.integration import build_inference_service
+from trivet.integration.inference_service import KNATIVE_MODES, STANDARD_MODES
 from trivet.model import feature
 from trivet.model.events import Emit
 from trivet.model.network import NetworkPath
@@ -38,7 +39,7 @@ from trivet.targets.cluster.namespaces import Namespaces, make_namespaces, remov
 from trivet.targets.cluster.pods import HOME, JobPod, PodWorker, pod_document
 from trivet.targets.cluster.proxy import ApiProxy, start_forwarding
 from trivet.targets.cluster.reader import ApiReader
-from trivet.targets.cluster.serving import KNATIVE_MODES, STANDARD_MODES, Services
+from trivet.targets.cluster.serving import Services
 from trivet.targets.cluster.store import ClusterStore
 from trivet.targets.cluster.traffic import Traffic
 from trivet.targets.common.clients import HttpServing, WorkerRuntime
@@ -233,10 +234,10 @@ class ClusterSession(HandoverSession):
     def _deployment(self) -> Mapping[str, Any]:
         knative = feature.KNATIVE in self._installed
         known = self._stack.settings["serving"]["deployment_modes"]
-        names = KNATIVE_MODES if knative else STANDARD_MODES
+        modes = KNATIVE_MODES if knative else STANDARD_MODES
         return {
             "namespace": self.namespaces.serving,
-            "deployment_mode": next((mode for mode in names if mode in known), names[-1]),
+            "deployment_mode": next((mode for mode in reversed(modes) if mode in known), modes[0]),
             "min_replicas": 1,
             # Without Knative's HPA extension no controller handles a PodAutoscaler of its class, and the revision never becomes ready.
             "cpu_target": 70 if feature.CPU_AUTOSCALING in self._installed or not knative else 0,
@@ -312,15 +313,12 @@ class ClusterSession(HandoverSession):
         return self._rollout.result()
 
     def _drive_rollout(self) -> Rollout:
-        tracking = TrackingApi(self._tracking.result().url)
-        trainer = self._trainer.result()
+        models = self._models.result()
         with self._phase("canary roll-out"):
             return drive(
                 cluster=self._cluster,
                 traffic=self._traffic,
-                trainer=trainer,
-                tracking=tracking,
-                artifact_root=self.artifact_root,
+                models=models,
             )
 
     def _paths(self) -> Sequence[NetworkPath]:

@@ -74,7 +74,7 @@ class HandoverSession(ABC):
     """The prefix of the names of the session's MLflow experiments; empty when no other session uses the tracking server."""
     CLIENTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "stack": lambda session: session._stack,
-        "tracking": lambda session: TrackingApi(session._tracking.result().url),
+        "tracking": lambda session: session._tracking_api(),
         "trainer": lambda session: session._trainer.result(),
         "models": lambda session: session._models.result(),
         "external_trainer": lambda session: session._external_trainer,
@@ -241,7 +241,10 @@ class HandoverSession(ABC):
         return WorkerTrainer(worker)
 
     def _make_models(self) -> ModelMaker:
-        return ModelMaker(self._trainer.result(), TrackingApi(self._tracking.result().url), self.artifact_root)
+        return ModelMaker(self._trainer.result(), self._tracking_api())
+
+    def _tracking_api(self) -> TrackingApi:
+        return TrackingApi(self._tracking.result().url, artifact_root=self.artifact_root)
 
     def _start_external_trainer(self, trainer: Role, python: Path) -> Worker:
         return Worker(
@@ -341,7 +344,6 @@ class HandoverSession(ABC):
         model_uri = str(trained["model_uri"])
         return Handover(
             tracking_uri=self._tracking.result().uri,
-            artifact_root=self.artifact_root,
             model=LoggedModel(
                 run_id=trained["run_id"],
                 artifact_path="model",
@@ -351,7 +353,6 @@ class HandoverSession(ABC):
                 model_id=model_uri.removeprefix("models:/") if model_uri.startswith("models:/") else "",
             ),
             alias="production",
-            storage_uri=service["spec"]["predictor"]["model"]["storageUri"],
             service=service,
         )
 
