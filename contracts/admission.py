@@ -56,7 +56,7 @@ _VALIDATION = (
         "KServe's Python client does not request strict validation",
     ),
 )
-def nothing_applied_vanishes(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
+def applied_fields_are_stored(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
     applied = _renamed(handover)
     # Not strict, like the Python clients, so that dropped fields show.
     stored = cluster.apply(applied, strict=False, dry_run=True)
@@ -88,7 +88,7 @@ def nothing_applied_vanishes(cluster: ClusterClient, handover: Handover) -> Iter
         'measured (KServe 0.14.1): unknown field "spec.predictor.containerSpec"',
     ),
 )
-def unknown_field_is_refused(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
+def unknown_field_is_rejected(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
     service = _renamed(handover)
     cluster.apply(service, dry_run=True)  # the service without the unknown field must be valid
     service["spec"]["predictor"]["containerSpec"] = {"readinessProbe": {"periodSeconds": 5}}
@@ -120,7 +120,7 @@ def unknown_field_is_refused(cluster: ClusterClient, handover: Handover) -> Iter
     ),
     sources=(_VALIDATION,),
 )
-def contradictions_are_refused(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
+def inconsistent_service_is_rejected(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
     cases: tuple[tuple[str, Mapping[str, Any], str], ...] = (
         ("a name that starts with a digit", {"metadata": {"name": "1st-classifier"}}, "must start with alphabetical"),
         (
@@ -165,7 +165,7 @@ def contradictions_are_refused(cluster: ClusterClient, handover: Handover) -> It
         "measured (KServe 0.14.1): autoscalerClass hpa in Serverless mode is admitted and ignored",
     ),
 )
-def what_cannot_be_deployed_is_refused(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
+def undeployable_service_is_rejected(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
     cases: tuple[tuple[str, Mapping[str, Any], str], ...] = (
         (
             "a framework field in addition to the model, which replaces the model",

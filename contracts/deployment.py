@@ -54,7 +54,7 @@ def standard_mode(stack: Stack) -> str:
     remedy="Build the service with trivet.integration.build_inference_service(deployment_mode=…), whose probe requests the model itself.",
     sources=("kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/reconcilers/raw",),
 )
-def standard_mode_answers_too(
+def standard_mode_answers_when_ready(
     cluster: ClusterClient,
     traffic: TrafficClient,
     handover: Handover,

@@ -94,7 +94,7 @@ def labels_are_valid(manifest: Manifest) -> Iterator[Finding]:
     ),
     sources=("reference platform: the service has the run id and the pipeline as labels",),
 )
-def answer_leads_to_its_run(
+def prediction_is_traceable_to_its_run(
     handover: Handover, serving: ServingClient, tracking: TrackingApi, model_directory: ModelDirectory
 ) -> Iterator[Finding]:
     answer = serving.infer(v2_request(read_signature(model_directory.mlmodel), example_rows(model_directory)))
@@ -141,7 +141,7 @@ def answer_leads_to_its_run(
     remedy="Record each deployment with trivet.integration.link_service, in the step that deploys.",
     sources=("MLflow REST: model-versions/set-tag",),
 )
-def run_leads_to_its_services(handover: Handover, tracking: TrackingApi) -> Iterator[Finding]:
+def run_is_traceable_to_its_services(handover: Handover, tracking: TrackingApi) -> Iterator[Finding]:
     links = services_of_run(handover.model.run_id, tracking)
     wanted = handover.service["metadata"]["name"]
     proof = (evidence("services of the run", "table", [vars(found) for found in links]),)
@@ -173,7 +173,7 @@ def run_leads_to_its_services(handover: Handover, tracking: TrackingApi) -> Iter
     ),
     sources=("MLflow REST: runs/delete sets lifecycle_stage; mlflow gc removes",),
 )
-def deleted_run_is_noticed(handover: Handover, tracking: TrackingApi, trainer: TrainerClient) -> Iterator[Finding]:
+def deleted_run_is_detected(handover: Handover, tracking: TrackingApi, trainer: TrainerClient) -> Iterator[Finding]:
     logged, service = _deployed(handover, tracking, trainer, _own("trivet-deleted-run"))
 
     def lifecycle_stage() -> str:
@@ -204,7 +204,7 @@ def deleted_run_is_noticed(handover: Handover, tracking: TrackingApi, trainer: T
     ),
     sources=("MLflow REST: registered-models/alias",),
 )
-def moved_alias_is_noticed(handover: Handover, tracking: TrackingApi, trainer: TrainerClient) -> Iterator[Finding]:
+def moved_alias_is_detected(handover: Handover, tracking: TrackingApi, trainer: TrainerClient) -> Iterator[Finding]:
     name, alias = _own("trivet-moved-alias"), "production"
     logged, service = _deployed(handover, tracking, trainer, name, alias=alias)
     newer = trainer.log_model(estimator="logistic-regression", seed=8, register_as=name)

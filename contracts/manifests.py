@@ -94,7 +94,7 @@ def fields_are_known(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
         "kserve 0.14.1 pkg/constants/constants.go, PredictorServiceName; RFC 1123 (63 octets)",
     ),
 )
-def name_is_admitted(manifest: Manifest) -> Iterator[Finding]:
+def name_is_valid(manifest: Manifest) -> Iterator[Finding]:
     metadata = _map(manifest.document.get("metadata"))
     name = metadata.get("name")
     where = manifest.at("metadata", "name")
@@ -126,7 +126,7 @@ def name_is_admitted(manifest: Manifest) -> Iterator[Finding]:
     ),
     sources=("kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/utils/utils.go, GetDeploymentMode",),
 )
-def deployment_mode_is_known(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+def deployment_mode_is_supported(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
     mode = _annotations(manifest).get(DEPLOYMENT_MODE)
     known = stack.settings["serving"]["deployment_modes"]
     where = manifest.at("metadata", "annotations", DEPLOYMENT_MODE)

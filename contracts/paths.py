@@ -33,7 +33,7 @@ from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_u
 SEAM = ("mlflow", "kserve")
 
 EXAMPLES = 60
-"""Number of directory names to generate for ``any_directory_name_arrives_or_is_refused``."""
+"""Number of directory names to generate for ``any_directory_name_is_downloaded_or_rejected``."""
 
 MODEL_FILES = {"MLmodel": b"flavors: {}\n", "data/model.bin": bytes(range(256)), "code/util.py": b"pass\n"}
 """A directory like a model's: nested, with a file of all byte values."""
@@ -226,7 +226,7 @@ def storage_uri_names_the_model_directory(handover: Handover, store: StoreClient
     ),
     sources=("MLflow docs: runs:/, models:/name/version, models:/name@alias, models:/m-… (3.x)",),
 )
-def every_name_leads_to_the_same_bytes(
+def every_uri_resolves_to_the_same_files(
     handover: Handover, store: StoreClient, tracking: TrackingApi, trainer: TrainerClient
 ) -> Iterator[Finding]:
     model = handover.model
@@ -299,7 +299,7 @@ def download_is_byte_identical(handover: Handover, store: StoreClient) -> Iterat
     ),
     sources=("KServe Storage._download_local globs the path; MLflow percent-encodes it",),
 )
-def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: TrackingApi) -> Iterator[Finding]:
+def any_directory_name_is_downloaded_or_rejected(store: StoreClient, tracking: TrackingApi) -> Iterator[Finding]:
     from trivet.authoring import counter_example, directory_names_and_endings
 
     refused: list[str] = []
@@ -348,7 +348,7 @@ def any_directory_name_arrives_or_is_refused(store: StoreClient, tracking: Track
         "measured: versitygw 1.8.0 behind both",
     ),
 )
-def empty_files_arrive(store: StoreClient) -> Iterator[Finding]:
+def empty_files_are_downloaded(store: StoreClient) -> Iterator[Finding]:
     uri = store.write("trivet-empty-file", {**MODEL_FILES, EMPTY_FILE: b""}).rstrip("/") + "/"
     try:
         got = store.download(uri)
@@ -379,7 +379,7 @@ def empty_files_arrive(store: StoreClient) -> Iterator[Finding]:
     remedy="Resolve with trivet.integration.resolve_storage_uri, which asks the tracking server for the location of MLmodel.",
     sources=('reference incident: Could not find an "MLmodel" configuration file',),
 )
-def wrong_level_is_refused(handover: Handover, tracking: TrackingApi) -> Iterator[Finding]:
+def wrong_directory_level_is_rejected(handover: Handover, tracking: TrackingApi) -> Iterator[Finding]:
     model = handover.model
     run, place = f"runs:/{model.run_id}", handover.storage_uri.rstrip("/")
     right = (f"{run}/{model.artifact_path}", place)

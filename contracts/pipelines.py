@@ -382,7 +382,7 @@ def _map(value: Any) -> Mapping[str, Any]:
     ),
     sources=("MLflow REST: runs/get", "reference incident: pipeline green, no MLflow run"),
 )
-def success_means_a_recorded_run(pipelines: PipelineClient, tracking: TrackingApi) -> Iterator[Finding]:
+def successful_pipeline_has_a_recorded_run(pipelines: PipelineClient, tracking: TrackingApi) -> Iterator[Finding]:
     main = pipelines.main_run
     log = (evidence("pipeline log", "log", main.log),)
     if not main.succeeded:
@@ -461,12 +461,12 @@ def unrecorded_run_fails_the_pipeline(pipelines: PipelineClient) -> Iterator[Fin
     ),
     sources=("kubeflow/pipelines backend/src/v2/objectstore/config.go", "reference platform: metadata mlflow_run_id"),
 )
-def run_id_and_model_uri_travel(
+def run_id_and_model_uri_are_outputs(
     handover: Handover, pipelines: PipelineClient, tracking: TrackingApi
 ) -> Iterator[Finding]:
     outputs = pipelines.main_run.outputs.get("train", {})
     if not outputs:
-        yield inconclusive("the training step has no outputs (pipelines.success_means_a_recorded_run)")
+        yield inconclusive("the training step has no outputs (pipelines.successful_pipeline_has_a_recorded_run)")
         return
     proof = (evidence("outputs of the training step", "table", outputs),)
     run_id, uri = outputs.get("run_id"), outputs.get("model_uri")
@@ -499,14 +499,14 @@ def run_id_and_model_uri_travel(
     ),
     sources=("kfp 2.17.0 kfp/local/orchestrator/enhanced_dag_orchestrator.py",),
 )
-def passed_gate_leads_to_deployment(
+def model_that_passed_the_gate_is_deployed(
     pipelines: PipelineClient, compiled_pipeline: CompiledPipeline
 ) -> Iterator[Finding]:
     run = pipelines.main_run
     decision = run.outputs.get("quality-gate", {}).get("Output")
     deployed = "deploy" in run.outputs
     if decision is None:
-        yield inconclusive("the quality gate has no output (pipelines.success_means_a_recorded_run)")
+        yield inconclusive("the quality gate has no output (pipelines.successful_pipeline_has_a_recorded_run)")
     elif decision != "true":
         if deployed:
             yield failed(f"the gate returned {decision!r}, but the deploying step ran")

@@ -110,7 +110,7 @@ def ready_means_loaded(rollout: Rollout) -> Iterator[Finding]:
         "exact two-sided binomial test, planned before and run once",
     ),
 )
-def split_is_what_was_asked_for(rollout: Rollout) -> Iterator[Finding]:
+def traffic_split_matches_the_request(rollout: Rollout) -> Iterator[Finding]:
     _step(rollout, RolloutChange.CANARY)
     asked = rollout.percent / 100
     plan = plan_share(asked, n=SPLIT, alpha=ALPHA, power=POWER)
@@ -202,7 +202,7 @@ def rollback_loses_no_request(rollout: Rollout) -> Iterator[Finding]:
     remedy="Compare status.components.predictor.traffic with the route of the Knative service and with the ingress.",
     sources=("kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/inference_service_status.go, PropagateStatus",),
 )
-def status_names_who_answers(rollout: Rollout) -> Iterator[Finding]:
+def status_names_the_serving_revisions(rollout: Rollout) -> Iterator[Finding]:
     yield _named(rollout, f"at {rollout.percent} %", rollout.split_service or {}, rollout.split)
     for name in (
         RolloutChange.ABORTED,

@@ -66,7 +66,7 @@ WINDOW = {"autoscaling.knative.dev/window": "6s"}
         "knative.dev/serving pkg/reconciler/autoscaling/hpa: min-scale becomes the HPA's minReplicas",
     ),
 )
-def minimum_is_kept(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
+def min_replicas_are_ready(cluster: ClusterClient, handover: Handover) -> Iterator[Finding]:
     service = service_like(handover, KEPT, min_replicas=MIN_REPLICAS)
     wanted = service["spec"]["predictor"]["minReplicas"]
     with deployed(cluster, service):
@@ -115,7 +115,7 @@ def minimum_is_kept(cluster: ClusterClient, handover: Handover) -> Iterator[Find
         "the activator holds requests until a pod is ready",
     ),
 )
-def zero_and_back(
+def scales_to_zero_and_back(
     cluster: ClusterClient,
     traffic: TrafficClient,
     handover: Handover,

@@ -187,7 +187,7 @@ def runtime_reads_the_signature(runtime: RuntimeClient, model_directory: ModelDi
         "MLflow mlflow/store/_unity_catalog: refuses",
     ),
 )
-def registry_demands_a_signature(trainer: TrainerClient, stack: Stack) -> Iterator[Finding]:
+def registry_requires_a_signature(trainer: TrainerClient, stack: Stack) -> Iterator[Finding]:
     version = stack.components["mlflow"]
     try:
         logged = trainer.log_model(
@@ -255,7 +255,7 @@ def mlflow_enforces_the_signature(
     ),
     sources=(_OPEN_INFERENCE, "MLServer 1.5.0 and 1.7.1 answer 500"),
 )
-def missing_column_is_refused(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
+def missing_column_is_rejected(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
     rows, signature = _example(model_directory), _signature(model_directory)
     request = v2_request(signature, rows)
     request["inputs"] = request["inputs"][1:]
@@ -293,7 +293,7 @@ def extra_column_changes_nothing(serving: ServingClient, model_directory: ModelD
     remedy="Validate requests against the signature in front of the runtime.",
     sources=(_OPEN_INFERENCE,),
 )
-def mistyped_column_is_refused(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
+def mistyped_column_is_rejected(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
     rows, signature = _example(model_directory), _signature(model_directory)
     name = _column(signature, "double", "float", "long", "integer")
     texts = {"datatype": "BYTES", "data": ["not a number"] * len(rows), "parameters": {"content_type": "str"}}
@@ -312,7 +312,7 @@ def mistyped_column_is_refused(serving: ServingClient, model_directory: ModelDir
     remedy="Declare columns that may be absent as double; validate requests in front of the runtime.",
     sources=(_OPEN_INFERENCE, "MLflow mlflow/models/utils.py: hint on integer columns with missing values"),
 )
-def null_in_an_integer_column_is_refused(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
+def null_in_an_integer_column_is_rejected(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
     rows, signature = _example(model_directory), _signature(model_directory)
     name = _column(signature, "long", "integer")
     request = v2_request(signature, rows)
@@ -329,7 +329,7 @@ def null_in_an_integer_column_is_refused(serving: ServingClient, model_directory
     remedy="Validate requests against the signature in front of the runtime.",
     sources=(_OPEN_INFERENCE,),
 )
-def wrong_shape_is_refused(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
+def wrong_shape_is_rejected(serving: ServingClient, model_directory: ModelDirectory) -> Iterator[Finding]:
     rows, signature = _example(model_directory), _signature(model_directory)
     request = v2_request(signature, [*rows, *rows])
     first = request["inputs"][0]

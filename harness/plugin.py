@@ -54,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     text = "allow fault injection on a cluster that trivet did not create; needs --trivet-context"
     group.addoption("--trivet-allow-faults", action="store_true", help=text)
     text = "also run the extended variants of scenarios, which take long or show a detail"
-    group.addoption("--trivet-every", action="store_true", help=text)
+    group.addoption("--trivet-extended", action="store_true", help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -241,7 +241,7 @@ class ScenarioModule(pytest.File):
         for scenario in known.values():
             if scenario.stage.__module__ == self.module_name:
                 for variant in scenario.variants:
-                    if variant.extended and not self.config.getoption("trivet_every"):
+                    if variant.extended and not self.config.getoption("trivet_extended"):
                         continue
                     name = f"{scenario.id.partition('.')[2]}[{variant.name}]"
                     yield VariantItem.from_parent(self, name=name, scenario=scenario, variant=variant)

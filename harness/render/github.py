@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 from trivet.model.finding import Location
 from trivet.model.report import ConformanceReport, ContractResult
-from trivet.render.wording import STANDINGS, printable, standing_of, verdict_sentence
+from trivet.render.wording import OUTCOME_WORDINGS, printable, verdict_sentence, wording_of
 
 filename = "github-annotations.txt"
 
 
 def write(report: ConformanceReport) -> str:
     """One command per line; the last one states the verdict."""
-    results = sorted(report.contracts, key=lambda result: STANDINGS.index(standing_of(result)))
+    results = sorted(report.contracts, key=lambda result: OUTCOME_WORDINGS.index(wording_of(result)))
     lines = [line for result in results for line in _annotations(result)]
     command = "error" if report.exit_code else "notice"
     lines.append(_command(command, "trivet", verdict_sentence(report), None))

@@ -13,15 +13,15 @@ from trivet.render.page import environment
 from trivet.render.picture import picture
 from trivet.render.wording import (
     NAMES,
-    STANDINGS,
+    OUTCOME_WORDINGS,
     by_seam,
     counts,
     exit_sentence,
     seam_name,
-    standing,
-    standing_of,
     tally,
     verdict_sentence,
+    wording,
+    wording_of,
     worst,
 )
 
@@ -34,10 +34,10 @@ def write(report: ConformanceReport) -> str:
     templates.filters["sha256"] = _sha256
     templates.globals |= {
         "names": NAMES,
-        "standings": STANDINGS,
+        "outcome_wordings": OUTCOME_WORDINGS,
         "seam_name": seam_name,
-        "standing": standing,
-        "standing_of": standing_of,
+        "wording": wording,
+        "wording_of": wording_of,
         "worst": worst,
         "tally": tally,
     }
@@ -54,7 +54,7 @@ class Bar:
 
 
 def _content(report: ConformanceReport) -> Mapping[str, Any]:
-    ranked = sorted(report.contracts, key=lambda result: STANDINGS.index(standing_of(result)))
+    ranked = sorted(report.contracts, key=lambda result: OUTCOME_WORDINGS.index(wording_of(result)))
     span = max([report.provenance.seconds, *(phase.started + phase.seconds for phase in report.phases)]) or 1.0
     return {
         "report": report,

@@ -29,7 +29,7 @@ class Edge:
     """A seam: an SVG path with its arrow head, and the position of its label (``anchor`` as in SVG)."""
 
     seam: str
-    standing: OutcomeWording
+    outcome: OutcomeWording
     label: str
     path: str
     head: str
@@ -120,7 +120,7 @@ def _edge(
     word = "unclear" if bad.word == "inconclusive" else bad.word  # what fits between two boxes
     return Edge(
         seam=printable(seam_name(seam)),
-        standing=bad,
+        outcome=bad,
         label=f"{bad.symbol} {of} {word}",
         path=path,
         head=head,

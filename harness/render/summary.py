@@ -12,13 +12,13 @@ from trivet.model.report import ConformanceReport, ContractResult
 from trivet.render.layout import COLUMNS, STYLES, Line, Span, cut, entry, fit, line, pad, plain, telling, wrap
 from trivet.render.wording import (
     NAMES,
-    STANDINGS,
+    OUTCOME_WORDINGS,
     by_seam,
     counts,
     exit_sentence,
     seam_name,
-    standing_of,
     verdict_sentence,
+    wording_of,
 )
 
 _OUTCOME = max(len(outcome) for outcome in Outcome)
@@ -45,7 +45,7 @@ def lines(report: ConformanceReport, columns: int = COLUMNS) -> Iterator[Line]:
         yield line(Span(fit(seam_name(seam), columns), "bold"))
         for result in results:
             yield _overview(result, width, columns)
-    ranked = sorted(report.contracts, key=lambda result: STANDINGS.index(standing_of(result)))
+    ranked = sorted(report.contracts, key=lambda result: OUTCOME_WORDINGS.index(wording_of(result)))
     for block in _blocks(result for result in ranked if result.outcome is not Outcome.PASSED):
         yield line()
         yield from _block(block[0], columns) if len(block) == 1 else _shared_block(block, columns)
@@ -70,7 +70,7 @@ def _header(report: ConformanceReport, columns: int) -> Iterator[Line]:
 
 
 def _word(result: ContractResult) -> Span:
-    return Span(pad(result.outcome.value, _OUTCOME), STYLES[standing_of(result).name])
+    return Span(pad(result.outcome.value, _OUTCOME), STYLES[wording_of(result).name])
 
 
 def _overview(result: ContractResult, width: int, columns: int) -> Line:
@@ -78,7 +78,7 @@ def _overview(result: ContractResult, width: int, columns: int) -> Line:
     room = columns - _OUTCOME - max(width, cell_len(name)) - 6
     if result.outcome is Outcome.PASSED or room < _REASON:
         return line("  ", _word(result), "  ", name)
-    advice = "advice: " if standing_of(result).name == "advice" else ""
+    advice = "advice: " if wording_of(result).name == "advice" else ""
     return line("  ", _word(result), "  ", pad(name, width), "  ", Span(fit(advice + result.reason, room), "dim"))
 
 
@@ -101,9 +101,9 @@ def _shared_block(results: Sequence[ContractResult], columns: int) -> Iterator[L
 
 
 def _block(result: ContractResult, columns: int) -> Iterator[Line]:
-    level = f"{result.level} (advice)" if standing_of(result).name == "advice" else result.level.value
+    level = f"{result.level} (advice)" if wording_of(result).name == "advice" else result.level.value
     head = fit(f"{result.id} · {seam_name(result.seam)} · {level}", columns - _OUTCOME - 2)
-    yield line(Span(result.outcome.value, STYLES[standing_of(result).name]), "  ", Span(head, "bold"))
+    yield line(Span(result.outcome.value, STYLES[wording_of(result).name]), "  ", Span(head, "bold"))
     yield from (line("  ", text) for text in wrap(result.title, columns - 2))
     yield from entry("reason", result.reason, columns=columns, most=_REASON_LINES)
     if result.outcome is Outcome.SKIPPED:

@@ -30,7 +30,7 @@ from trivet.render.layout import COLUMNS, STYLES, Line, Span, fit, line, pad, pl
 from trivet.render.scenarios import STYLES as VERDICTS
 from trivet.render.scenarios import summary
 from trivet.render.summary import lines
-from trivet.render.wording import standing_of
+from trivet.render.wording import wording_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -135,10 +135,10 @@ class _Progress:
             case ContractEnded():
                 self.checks.pop(event.result.id, None)
                 self.done += 1
-                standing = standing_of(event.result).name
-                word = Span(pad(event.result.outcome.value, _OUTCOME), STYLES[standing])
+                outcome = wording_of(event.result).name
+                word = Span(pad(event.result.outcome.value, _OUTCOME), STYLES[outcome])
                 count = f"{self.done:>{len(str(self.total))}}/{self.total}"
-                advice = " (advice)" if standing == "advice" else ""
+                advice = " (advice)" if outcome == "advice" else ""
                 return [line(count, "  ", word, "  ", fit(event.result.id, 60), advice)]
             case ScenariosStarted():
                 self.total, self.noun = len(event.variants), "variants"

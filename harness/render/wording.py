@@ -47,7 +47,7 @@ _WORDINGS = {
 }
 _ADVICE = OutcomeWording(name="advice", symbol="△", word="advice")
 
-STANDINGS: tuple[OutcomeWording, ...] = (
+OUTCOME_WORDINGS: tuple[OutcomeWording, ...] = (
     *(_WORDINGS[outcome] for outcome in SEVERITY if outcome.deviates),
     _ADVICE,
     *(_WORDINGS[outcome] for outcome in SEVERITY if not outcome.deviates),
@@ -55,25 +55,25 @@ STANDINGS: tuple[OutcomeWording, ...] = (
 """The five outcomes, worst first, with FAILED split: of a MUST it decides the verdict, of a SHOULD it is advice."""
 
 
-def standing(outcome: Outcome, level: Level) -> OutcomeWording:
+def wording(outcome: Outcome, level: Level) -> OutcomeWording:
     """The wording of an outcome at a level."""
     return _ADVICE if outcome is Outcome.FAILED and not blocks(outcome, level) else _WORDINGS[outcome]
 
 
-def standing_of(result: ContractResult) -> OutcomeWording:
+def wording_of(result: ContractResult) -> OutcomeWording:
     """The wording of the outcome of one contract."""
-    return standing(result.outcome, result.level)
+    return wording(result.outcome, result.level)
 
 
 def worst(results: Iterable[ContractResult]) -> OutcomeWording:
     """The worst outcome among ``results``, of which there is at least one."""
-    return min((standing_of(result) for result in results), key=STANDINGS.index)
+    return min((wording_of(result) for result in results), key=OUTCOME_WORDINGS.index)
 
 
 def tally(results: Iterable[ContractResult]) -> dict[OutcomeWording, int]:
     """The number of ``results`` by outcome, worst first, without zeros."""
-    found = [standing_of(result) for result in results]
-    return {one: found.count(one) for one in STANDINGS if one in found}
+    found = [wording_of(result) for result in results]
+    return {one: found.count(one) for one in OUTCOME_WORDINGS if one in found}
 
 
 def by_seam(report: ConformanceReport) -> dict[tuple[str, str], list[ContractResult]]:
@@ -82,7 +82,7 @@ def by_seam(report: ConformanceReport) -> dict[tuple[str, str], list[ContractRes
     for result in report.contracts:
         groups.setdefault(result.seam, []).append(result)
     return {
-        seam: sorted(results, key=lambda result: STANDINGS.index(standing_of(result)))
+        seam: sorted(results, key=lambda result: OUTCOME_WORDINGS.index(wording_of(result)))
         for seam, results in groups.items()
     }
 

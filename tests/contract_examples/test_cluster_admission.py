@@ -33,28 +33,28 @@ def as_the_python_client_asks(session: ClusterSession) -> Instead:
     return Instead(cluster, apply=apply)
 
 
-@failing("admission.nothing_applied_vanishes", because="spec.predictor.containerSpec is missing")
+@failing("admission.applied_fields_are_stored", because="spec.predictor.containerSpec is missing")
 def test_a_service_with_a_field_that_the_api_does_not_have(cluster_session: ClusterSession) -> list[Finding]:
     handover = cluster_session.client("handover")
     spec = {"predictor": {**handover.service["spec"]["predictor"], "containerSpec": {"readinessProbe": {}}}}
     example = replace(handover, service={**handover.service, "spec": spec})
-    return findings(cluster_session, "admission.nothing_applied_vanishes", handover=example)
+    return findings(cluster_session, "admission.applied_fields_are_stored", handover=example)
 
 
-@passing("admission.nothing_applied_vanishes")
+@passing("admission.applied_fields_are_stored")
 def test_the_service_that_was_handed_over(cluster_session: ClusterSession) -> list[Finding]:
-    return findings(cluster_session, "admission.nothing_applied_vanishes")
+    return findings(cluster_session, "admission.applied_fields_are_stored")
 
 
-@failing("admission.unknown_field_is_refused", because="accepted and silently dropped")
+@failing("admission.unknown_field_is_rejected", because="accepted and silently dropped")
 def test_a_client_that_does_not_ask_for_validation(cluster_session: ClusterSession) -> list[Finding]:
     example = as_the_python_client_asks(cluster_session)
-    return findings(cluster_session, "admission.unknown_field_is_refused", cluster=example)
+    return findings(cluster_session, "admission.unknown_field_is_rejected", cluster=example)
 
 
-@passing("admission.unknown_field_is_refused")
+@passing("admission.unknown_field_is_rejected")
 def test_a_client_that_asks_for_validation(cluster_session: ClusterSession) -> list[Finding]:
-    return findings(cluster_session, "admission.unknown_field_is_refused")
+    return findings(cluster_session, "admission.unknown_field_is_rejected")
 
 
 @contextmanager
@@ -77,26 +77,26 @@ def webhook_looking_away(session: ClusterSession) -> Iterator[None]:
         kubectl.run("label", "namespace", namespace, f"{UNWATCHED}-")
 
 
-@failing("admission.contradictions_are_refused", because="is admitted")
+@failing("admission.inconsistent_service_is_rejected", because="is admitted")
 def test_a_webhook_that_does_not_cover_the_namespace(cluster_session: ClusterSession) -> list[Finding]:
     with webhook_looking_away(cluster_session):
-        return findings(cluster_session, "admission.contradictions_are_refused")
+        return findings(cluster_session, "admission.inconsistent_service_is_rejected")
 
 
-@passing("admission.contradictions_are_refused")
+@passing("admission.inconsistent_service_is_rejected")
 def test_the_webhook_of_kserve(cluster_session: ClusterSession) -> list[Finding]:
-    return findings(cluster_session, "admission.contradictions_are_refused")
+    return findings(cluster_session, "admission.inconsistent_service_is_rejected")
 
 
 # KServe itself is the failing example, and what the remedy says the passing one.
 
 
-@failing("admission.what_cannot_be_deployed_is_refused", because="a canary of 150 % is admitted")
+@failing("admission.undeployable_service_is_rejected", because="a canary of 150 % is admitted")
 def test_what_kserve_admits(cluster_session: ClusterSession) -> list[Finding]:
-    return findings(cluster_session, "admission.what_cannot_be_deployed_is_refused")
+    return findings(cluster_session, "admission.undeployable_service_is_rejected")
 
 
-@passing("admission.what_cannot_be_deployed_is_refused")
+@passing("admission.undeployable_service_is_rejected")
 def test_a_gateway_that_looks_at_manifests_before_kserve_does(cluster_session: ClusterSession) -> list[Finding]:
     cluster = cluster_session.client("cluster")
 
@@ -114,4 +114,4 @@ def test_a_gateway_that_looks_at_manifests_before_kserve_does(cluster_session: C
         return stored
 
     example = Instead(cluster, apply=apply)
-    return findings(cluster_session, "admission.what_cannot_be_deployed_is_refused", cluster=example)
+    return findings(cluster_session, "admission.undeployable_service_is_rejected", cluster=example)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 MODE = standard_mode(stack(STACK))
 
 
-@failing("deployment.standard_mode_answers_too", because=f"after Ready=True in mode {MODE} failed")
+@failing("deployment.standard_mode_answers_when_ready", because=f"after Ready=True in mode {MODE} failed")
 def test_a_deployment_whose_probe_asks_for_the_port_only(cluster_session: ClusterSession) -> list[Finding]:
     cluster = cluster_session.client("cluster")
 
@@ -31,9 +31,11 @@ def test_a_deployment_whose_probe_asks_for_the_port_only(cluster_session: Cluste
         stored: Mapping[str, Any] = cluster.apply({**document, "spec": {"predictor": {**predictor, "model": model}}})
         return stored
 
-    return findings(cluster_session, "deployment.standard_mode_answers_too", cluster=Instead(cluster, apply=apply))
+    return findings(
+        cluster_session, "deployment.standard_mode_answers_when_ready", cluster=Instead(cluster, apply=apply)
+    )
 
 
-@passing("deployment.standard_mode_answers_too")
+@passing("deployment.standard_mode_answers_when_ready")
 def test_a_deployment_whose_probe_asks_for_the_model(cluster_session: ClusterSession) -> list[Finding]:
-    return findings(cluster_session, "deployment.standard_mode_answers_too")
+    return findings(cluster_session, "deployment.standard_mode_answers_when_ready")

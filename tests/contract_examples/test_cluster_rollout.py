@@ -67,15 +67,15 @@ def test_a_service_whose_probe_asks_for_the_model(cluster_session: ClusterSessio
     return findings(cluster_session, "rollout.ready_means_loaded")
 
 
-@failing("rollout.split_is_what_was_asked_for", because="but 32 % were requested")
+@failing("rollout.traffic_split_matches_the_request", because="but 32 % were requested")
 def test_a_split_of_another_percentage(cluster_session: ClusterSession) -> list[Finding]:
     asked = replace(cluster_session.client("rollout"), percent=32)
-    return findings(cluster_session, "rollout.split_is_what_was_asked_for", rollout=asked)
+    return findings(cluster_session, "rollout.traffic_split_matches_the_request", rollout=asked)
 
 
-@passing("rollout.split_is_what_was_asked_for")
+@passing("rollout.traffic_split_matches_the_request")
 def test_the_split_that_was_asked_for(cluster_session: ClusterSession) -> list[Finding]:
-    return findings(cluster_session, "rollout.split_is_what_was_asked_for")
+    return findings(cluster_session, "rollout.traffic_split_matches_the_request")
 
 
 @failing("rollout.promotion_loses_no_request", because="is not ready yet")
@@ -98,13 +98,13 @@ def test_rollbacks_by_the_core_library(cluster_session: ClusterSession) -> list[
     return findings(cluster_session, "rollout.rollback_loses_no_request")
 
 
-@failing("rollout.status_names_who_answers", because="neither model answered")
+@failing("rollout.status_names_the_serving_revisions", because="neither model answered")
 def test_a_status_that_names_a_revision_before_it_answers(
     cluster_session: ClusterSession, by_default: Rollout
 ) -> list[Finding]:
-    return findings(cluster_session, "rollout.status_names_who_answers", rollout=by_default)
+    return findings(cluster_session, "rollout.status_names_the_serving_revisions", rollout=by_default)
 
 
-@passing("rollout.status_names_who_answers")
+@passing("rollout.status_names_the_serving_revisions")
 def test_the_status_of_a_roll_out(cluster_session: ClusterSession) -> list[Finding]:
-    return findings(cluster_session, "rollout.status_names_who_answers")
+    return findings(cluster_session, "rollout.status_names_the_serving_revisions")

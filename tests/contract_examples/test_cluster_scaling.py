@@ -23,7 +23,7 @@ QUOTA = {
 }
 
 
-@failing("scaling.minimum_is_kept", because="minReplicas is 2, but the numbers of ready pods were")
+@failing("scaling.min_replicas_are_ready", because="minReplicas is 2, but the numbers of ready pods were")
 def test_a_replica_that_is_lost_while_the_quota_is_used_up(
     cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
 ) -> list[Finding]:
@@ -41,17 +41,17 @@ def test_a_replica_that_is_lost_while_the_quota_is_used_up(
         return found
 
     try:
-        return findings(cluster_session, "scaling.minimum_is_kept", cluster=Instead(cluster, get=get))
+        return findings(cluster_session, "scaling.min_replicas_are_ready", cluster=Instead(cluster, get=get))
     finally:
         cluster.delete("resourcequota", QUOTA["metadata"]["name"])  # type: ignore[index]
 
 
-@passing("scaling.minimum_is_kept")
+@passing("scaling.min_replicas_are_ready")
 def test_the_replicas_of_a_service(cluster_session: ClusterSession) -> list[Finding]:
-    return findings(cluster_session, "scaling.minimum_is_kept")
+    return findings(cluster_session, "scaling.min_replicas_are_ready")
 
 
-@failing("scaling.zero_and_back", because="last seen idle-classifier")
+@failing("scaling.scales_to_zero_and_back", because="last seen idle-classifier")
 def test_a_service_that_keeps_a_pod(cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     monkeypatch.setattr(scaling, "TO_ZERO", 60.0)
     cluster = cluster_session.client("cluster")
@@ -61,9 +61,9 @@ def test_a_service_that_keeps_a_pod(cluster_session: ClusterSession, monkeypatch
         stored: Mapping[str, Any] = cluster.apply({**document, "spec": {"predictor": predictor}})
         return stored
 
-    return findings(cluster_session, "scaling.zero_and_back", cluster=Instead(cluster, apply=apply))
+    return findings(cluster_session, "scaling.scales_to_zero_and_back", cluster=Instead(cluster, apply=apply))
 
 
-@passing("scaling.zero_and_back")
+@passing("scaling.scales_to_zero_and_back")
 def test_a_service_that_goes_and_comes_back(cluster_session: ClusterSession) -> list[Finding]:
-    return findings(cluster_session, "scaling.zero_and_back")
+    return findings(cluster_session, "scaling.scales_to_zero_and_back")

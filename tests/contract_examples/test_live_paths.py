@@ -66,35 +66,35 @@ def test_the_uri_that_was_resolved(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.storage_uri_names_the_model_directory")
 
 
-# every_name_leads_to_the_same_bytes
+# every_uri_resolves_to_the_same_files
 
 
-@failing("paths.every_name_leads_to_the_same_bytes", because="whose files differ from the served ones")
+@failing("paths.every_uri_resolves_to_the_same_files", because="whose files differ from the served ones")
 def test_an_alias_of_another_version(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     trainer.log_model(estimator="logistic-regression", register_as="example-alias", alias="production")
     served = trainer.log_model(estimator="logistic-regression", seed=8, register_as="example-alias")
-    return findings(session, "paths.every_name_leads_to_the_same_bytes", handover=handed_over(session, served))
+    return findings(session, "paths.every_uri_resolves_to_the_same_files", handover=handed_over(session, served))
 
 
-@failing("paths.every_name_leads_to_the_same_bytes", because="@production does not resolve")
+@failing("paths.every_uri_resolves_to_the_same_files", because="@production does not resolve")
 def test_an_alias_that_nobody_set(session: LocalSession) -> list[Finding]:
     served = session.client("trainer").log_model(estimator="logistic-regression", register_as="example-no-alias")
-    return findings(session, "paths.every_name_leads_to_the_same_bytes", handover=handed_over(session, served))
+    return findings(session, "paths.every_uri_resolves_to_the_same_files", handover=handed_over(session, served))
 
 
-@failing("paths.every_name_leads_to_the_same_bytes", because="MLflow downloads other files")
+@failing("paths.every_uri_resolves_to_the_same_files", because="MLflow downloads other files")
 def test_a_client_that_caches_an_older_model(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     older = trainer.artifacts(f"runs:/{trainer.log_model(estimator='logistic-regression').run_id}/model")
     return findings(
-        session, "paths.every_name_leads_to_the_same_bytes", trainer=Instead(trainer, artifacts=lambda uri: older)
+        session, "paths.every_uri_resolves_to_the_same_files", trainer=Instead(trainer, artifacts=lambda uri: older)
     )
 
 
-@passing("paths.every_name_leads_to_the_same_bytes")
+@passing("paths.every_uri_resolves_to_the_same_files")
 def test_the_names_of_the_hand_off(session: LocalSession) -> list[Finding]:
-    return findings(session, "paths.every_name_leads_to_the_same_bytes")
+    return findings(session, "paths.every_uri_resolves_to_the_same_files")
 
 
 # download_is_byte_identical
@@ -125,51 +125,51 @@ def test_the_model_that_was_handed_over(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.download_is_byte_identical")
 
 
-# any_directory_name_arrives_or_is_refused
+# any_directory_name_is_downloaded_or_rejected
 
 
-@failing("paths.any_directory_name_arrives_or_is_refused", because="arrives as ['MLmodel', 'code/util.py']")
+@failing("paths.any_directory_name_is_downloaded_or_rejected", because="arrives as ['MLmodel', 'code/util.py']")
 def test_names_with_an_initializer_that_leaves_out_a_file(session: LocalSession) -> list[Finding]:
     store = without(session.client("store"), hashlib.sha256(MODEL_FILES["data/model.bin"]).hexdigest())
-    return findings(session, "paths.any_directory_name_arrives_or_is_refused", store=store)
+    return findings(session, "paths.any_directory_name_is_downloaded_or_rejected", store=store)
 
 
-@passing("paths.any_directory_name_arrives_or_is_refused")
+@passing("paths.any_directory_name_is_downloaded_or_rejected")
 def test_names_with_the_real_initializer(session: LocalSession) -> list[Finding]:
-    return findings(session, "paths.any_directory_name_arrives_or_is_refused")
+    return findings(session, "paths.any_directory_name_is_downloaded_or_rejected")
 
 
-# empty_files_arrive
+# empty_files_are_downloaded
 
 
-@failing("paths.empty_files_arrive", because="omits code/__init__.py, because it is empty")
+@failing("paths.empty_files_are_downloaded", because="omits code/__init__.py, because it is empty")
 def test_an_initializer_that_skips_what_is_empty(session: LocalSession) -> list[Finding]:
-    return findings(session, "paths.empty_files_arrive", store=without_empty_files(session.client("store")))
+    return findings(session, "paths.empty_files_are_downloaded", store=without_empty_files(session.client("store")))
 
 
-@passing("paths.empty_files_arrive")
+@passing("paths.empty_files_are_downloaded")
 def test_an_initializer_that_skips_nothing(session: LocalSession) -> list[Finding]:
-    return findings(session, "paths.empty_files_arrive")
+    return findings(session, "paths.empty_files_are_downloaded")
 
 
-# wrong_level_is_refused
+# wrong_directory_level_is_rejected
 
 
-@failing("paths.wrong_level_is_refused", because="one level too high, runs:/")
+@failing("paths.wrong_directory_level_is_rejected", because="one level too high, runs:/")
 def test_a_run_with_mlmodel_at_its_root_too(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     model = trainer.log_model(estimator="logistic-regression", register_as="example-two-levels")
     stray = {"run_id": model.run_id, "text": "flavors: {}\n", "artifact_file": "MLmodel"}
     trainer.call("client", method="log_text", arguments=stray)
-    return findings(session, "paths.wrong_level_is_refused", handover=handed_over(session, model))
+    return findings(session, "paths.wrong_directory_level_is_rejected", handover=handed_over(session, model))
 
 
-@failing("paths.wrong_level_is_refused", because="without the right directory")
+@failing("paths.wrong_directory_level_is_rejected", because="without the right directory")
 def test_a_server_that_lists_no_artifacts(session: LocalSession) -> list[Finding]:
     tracking = Instead(session.client("tracking"), list_artifacts=lambda run_id, path="": [])
-    return findings(session, "paths.wrong_level_is_refused", tracking=tracking)
+    return findings(session, "paths.wrong_directory_level_is_rejected", tracking=tracking)
 
 
-@passing("paths.wrong_level_is_refused")
+@passing("paths.wrong_directory_level_is_rejected")
 def test_wrong_levels_of_the_hand_off(session: LocalSession) -> list[Finding]:
-    return findings(session, "paths.wrong_level_is_refused")
+    return findings(session, "paths.wrong_directory_level_is_rejected")

@@ -43,25 +43,27 @@ def changed(session: LocalSession, **outputs: Any) -> Instead:
     return Instead(pipelines, main_run=replace(main, outputs={**main.outputs, "train": trained}))
 
 
-# success_means_a_recorded_run
+# successful_pipeline_has_a_recorded_run
 
 
-@failing("pipelines.success_means_a_recorded_run", because="has no parameters, no registered version")
+@failing("pipelines.successful_pipeline_has_a_recorded_run", because="has no parameters, no registered version")
 def test_a_run_that_recorded_little(session: LocalSession, swallowing: Instead) -> list[Finding]:
-    return findings(session, "pipelines.success_means_a_recorded_run", pipelines=swallowing)
+    return findings(session, "pipelines.successful_pipeline_has_a_recorded_run", pipelines=swallowing)
 
 
-@failing("pipelines.success_means_a_recorded_run", because="has no output run_id")
+@failing("pipelines.successful_pipeline_has_a_recorded_run", because="has no output run_id")
 def test_a_step_without_run(session: LocalSession) -> list[Finding]:
-    return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id=""))
+    return findings(session, "pipelines.successful_pipeline_has_a_recorded_run", pipelines=changed(session, run_id=""))
 
 
-@failing("pipelines.success_means_a_recorded_run", because="MLflow has no run")
+@failing("pipelines.successful_pipeline_has_a_recorded_run", because="MLflow has no run")
 def test_a_run_on_another_server(session: LocalSession) -> list[Finding]:
-    return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id="0" * 32))
+    return findings(
+        session, "pipelines.successful_pipeline_has_a_recorded_run", pipelines=changed(session, run_id="0" * 32)
+    )
 
 
-@failing("pipelines.success_means_a_recorded_run", because="is FAILED")
+@failing("pipelines.successful_pipeline_has_a_recorded_run", because="is FAILED")
 def test_a_run_that_did_not_finish(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
     run_id = trainer.log_model(estimator="logistic-regression", register_as="example-failed").run_id
@@ -72,12 +74,14 @@ def test_a_run_that_did_not_finish(session: LocalSession) -> list[Finding]:
     }
     for method, arguments in calls.items():
         trainer.call("client", method=method, arguments={"run_id": run_id, **arguments})
-    return findings(session, "pipelines.success_means_a_recorded_run", pipelines=changed(session, run_id=run_id))
+    return findings(
+        session, "pipelines.successful_pipeline_has_a_recorded_run", pipelines=changed(session, run_id=run_id)
+    )
 
 
-@passing("pipelines.success_means_a_recorded_run")
+@passing("pipelines.successful_pipeline_has_a_recorded_run")
 def test_the_run_of_the_hand_off(session: LocalSession) -> list[Finding]:
-    return findings(session, "pipelines.success_means_a_recorded_run")
+    return findings(session, "pipelines.successful_pipeline_has_a_recorded_run")
 
 
 # unrecorded_run_fails_the_pipeline
@@ -95,54 +99,55 @@ def test_a_step_that_fails_with_the_error(session: LocalSession) -> list[Finding
     return findings(session, "pipelines.unrecorded_run_fails_the_pipeline")
 
 
-# run_id_and_model_uri_travel
+# run_id_and_model_uri_are_outputs
 
 
-@failing("pipelines.run_id_and_model_uri_travel", because="the model's metadata has run None")
+@failing("pipelines.run_id_and_model_uri_are_outputs", because="the model's metadata has run None")
 def test_a_model_without_metadata(session: LocalSession, swallowing: Instead) -> list[Finding]:
-    return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=swallowing)
+    return findings(session, "pipelines.run_id_and_model_uri_are_outputs", pipelines=swallowing)
 
 
-@failing("pipelines.run_id_and_model_uri_travel", because="has no output model_uri")
+@failing("pipelines.run_id_and_model_uri_are_outputs", because="has no output model_uri")
 def test_a_step_that_hands_on_no_uri(session: LocalSession) -> list[Finding]:
-    return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=changed(session, model_uri=""))
+    return findings(session, "pipelines.run_id_and_model_uri_are_outputs", pipelines=changed(session, model_uri=""))
 
 
-@failing("pipelines.run_id_and_model_uri_travel", because="does not resolve")
+@failing("pipelines.run_id_and_model_uri_are_outputs", because="does not resolve")
 def test_a_uri_that_leads_nowhere(session: LocalSession) -> list[Finding]:
     run = session.client("handover").model.run_id
     example = changed(session, model_uri=f"runs:/{run}/modle")
-    return findings(session, "pipelines.run_id_and_model_uri_travel", pipelines=example)
+    return findings(session, "pipelines.run_id_and_model_uri_are_outputs", pipelines=example)
 
 
-@passing("pipelines.run_id_and_model_uri_travel")
+@passing("pipelines.run_id_and_model_uri_are_outputs")
 def test_the_outputs_of_the_hand_off(session: LocalSession) -> list[Finding]:
-    return findings(session, "pipelines.run_id_and_model_uri_travel")
+    return findings(session, "pipelines.run_id_and_model_uri_are_outputs")
 
 
-# passed_gate_leads_to_deployment
+# model_that_passed_the_gate_is_deployed
 
 
 @failing(
-    "pipelines.passed_gate_leads_to_deployment", because="the gate returned 'true', but the deploying step did not run"
+    "pipelines.model_that_passed_the_gate_is_deployed",
+    because="the gate returned 'true', but the deploying step did not run",
 )
 def test_nothing_behind_the_gate(session: LocalSession, swallowing: Instead) -> list[Finding]:
-    return findings(session, "pipelines.passed_gate_leads_to_deployment", pipelines=swallowing)
+    return findings(session, "pipelines.model_that_passed_the_gate_is_deployed", pipelines=swallowing)
 
 
-@failing("pipelines.passed_gate_leads_to_deployment", because="no condition on the gate around the deployment")
+@failing("pipelines.model_that_passed_the_gate_is_deployed", because="no condition on the gate around the deployment")
 def test_a_condition_that_no_runner_saw_and_nobody_compiled(session: LocalSession) -> list[Finding]:
     (compiled,) = session.subjects("compiled_pipeline")
     document = deepcopy(dict(compiled.document))
     for task in document["root"]["dag"]["tasks"].values():
         task.pop("triggerPolicy", None)
     example = replace(compiled, document=document)
-    return findings(session, "pipelines.passed_gate_leads_to_deployment", compiled_pipeline=example)
+    return findings(session, "pipelines.model_that_passed_the_gate_is_deployed", compiled_pipeline=example)
 
 
-@passing("pipelines.passed_gate_leads_to_deployment")
+@passing("pipelines.model_that_passed_the_gate_is_deployed")
 def test_the_deployment_of_the_hand_off(session: LocalSession) -> list[Finding]:
-    return findings(session, "pipelines.passed_gate_leads_to_deployment")
+    return findings(session, "pipelines.model_that_passed_the_gate_is_deployed")
 
 
 # gate_compares_with_production

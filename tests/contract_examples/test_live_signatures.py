@@ -158,12 +158,12 @@ def test_the_signature_of_the_hand_off(session: LocalSession) -> list[Finding]:
 # what MLflow enforces: the real MLflow is the failing example
 
 
-@failing("signatures.registry_demands_a_signature", because="registered version")
+@failing("signatures.registry_requires_a_signature", because="registered version")
 def test_the_open_source_registry(session: LocalSession) -> list[Finding]:
-    return findings(session, "signatures.registry_demands_a_signature")
+    return findings(session, "signatures.registry_requires_a_signature")
 
 
-@passing("signatures.registry_demands_a_signature")
+@passing("signatures.registry_requires_a_signature")
 def test_a_registry_that_refuses_in_unity_catalogs_words(session: LocalSession) -> list[Finding]:
     trainer = session.client("trainer")
 
@@ -176,7 +176,7 @@ def test_a_registry_that_refuses_in_unity_catalogs_words(session: LocalSession) 
             )
         return trainer.log_model(**variation)
 
-    return findings(session, "signatures.registry_demands_a_signature", trainer=Instead(trainer, log_model=log_model))
+    return findings(session, "signatures.registry_requires_a_signature", trainer=Instead(trainer, log_model=log_model))
 
 
 @failing("signatures.mlflow_enforces_the_signature", because="accepts a number as text silently")
@@ -235,24 +235,24 @@ def validating(session: LocalSession, *, wordless: bool = False) -> Instead:
     return Instead(serving, infer=infer)
 
 
-@failing("signatures.missing_column_is_refused", because="HTTP 500")
+@failing("signatures.missing_column_is_rejected", because="HTTP 500")
 def test_mlserver_and_missing_column(session: LocalSession) -> list[Finding]:
-    return findings(session, "signatures.missing_column_is_refused")
+    return findings(session, "signatures.missing_column_is_rejected")
 
 
-@passing("signatures.missing_column_is_refused")
+@passing("signatures.missing_column_is_rejected")
 def test_a_gateway_and_missing_column(session: LocalSession) -> list[Finding]:
-    return findings(session, "signatures.missing_column_is_refused", serving=validating(session))
+    return findings(session, "signatures.missing_column_is_rejected", serving=validating(session))
 
 
 @failing(
-    "signatures.missing_column_is_refused", because="HTTP 400 to a request without the column 'age', without a reason"
+    "signatures.missing_column_is_rejected", because="HTTP 400 to a request without the column 'age', without a reason"
 )
 def test_a_gateway_that_does_not_say_why(session: LocalSession) -> list[Finding]:
-    return findings(session, "signatures.missing_column_is_refused", serving=validating(session, wordless=True))
+    return findings(session, "signatures.missing_column_is_rejected", serving=validating(session, wordless=True))
 
 
-@failing("signatures.missing_column_is_refused", because="silently answered")
+@failing("signatures.missing_column_is_rejected", because="silently answered")
 def test_a_gateway_that_fills_up_what_is_missing(session: LocalSession) -> list[Finding]:
     serving = session.client("serving")
 
@@ -261,37 +261,37 @@ def test_a_gateway_that_fills_up_what_is_missing(session: LocalSession) -> list[
         exchange: HttpExchange = serving.infer({**request, "inputs": [age, *request["inputs"]]})
         return exchange
 
-    return findings(session, "signatures.missing_column_is_refused", serving=Instead(serving, infer=infer))
+    return findings(session, "signatures.missing_column_is_rejected", serving=Instead(serving, infer=infer))
 
 
-@failing("signatures.mistyped_column_is_refused", because="HTTP 500")
+@failing("signatures.mistyped_column_is_rejected", because="HTTP 500")
 def test_mlserver_and_text_for_a_number(session: LocalSession) -> list[Finding]:
-    return findings(session, "signatures.mistyped_column_is_refused")
+    return findings(session, "signatures.mistyped_column_is_rejected")
 
 
-@passing("signatures.mistyped_column_is_refused")
+@passing("signatures.mistyped_column_is_rejected")
 def test_a_gateway_and_text_for_a_number(session: LocalSession) -> list[Finding]:
-    return findings(session, "signatures.mistyped_column_is_refused", serving=validating(session))
+    return findings(session, "signatures.mistyped_column_is_rejected", serving=validating(session))
 
 
-@failing("signatures.null_in_an_integer_column_is_refused", because="HTTP 500")
+@failing("signatures.null_in_an_integer_column_is_rejected", because="HTTP 500")
 def test_mlserver_and_null_in_an_integer_column(session: LocalSession) -> list[Finding]:
-    return findings(session, "signatures.null_in_an_integer_column_is_refused")
+    return findings(session, "signatures.null_in_an_integer_column_is_rejected")
 
 
-@passing("signatures.null_in_an_integer_column_is_refused")
+@passing("signatures.null_in_an_integer_column_is_rejected")
 def test_a_gateway_and_null_in_an_integer_column(session: LocalSession) -> list[Finding]:
-    return findings(session, "signatures.null_in_an_integer_column_is_refused", serving=validating(session))
+    return findings(session, "signatures.null_in_an_integer_column_is_rejected", serving=validating(session))
 
 
-@failing("signatures.wrong_shape_is_refused", because="HTTP 500")
+@failing("signatures.wrong_shape_is_rejected", because="HTTP 500")
 def test_mlserver_and_columns_of_different_lengths(session: LocalSession) -> list[Finding]:
-    return findings(session, "signatures.wrong_shape_is_refused")
+    return findings(session, "signatures.wrong_shape_is_rejected")
 
 
-@passing("signatures.wrong_shape_is_refused")
+@passing("signatures.wrong_shape_is_rejected")
 def test_a_gateway_and_columns_of_different_lengths(session: LocalSession) -> list[Finding]:
-    return findings(session, "signatures.wrong_shape_is_refused", serving=validating(session))
+    return findings(session, "signatures.wrong_shape_is_rejected", serving=validating(session))
 
 
 @failing("signatures.extra_column_changes_nothing", because="silently answered")

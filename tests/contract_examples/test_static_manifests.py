@@ -184,58 +184,58 @@ status: {{whatever: the cluster says}}
     )
 
 
-# name_is_admitted
+# name_is_valid
 
 
 @pytest.mark.parametrize("name", ["Recommendation_Classifier", "-a", "a-", "1a", "5", "null", "[a]"])
-@failing("manifests.name_is_admitted", because="it must match", at="name: ")
+@failing("manifests.name_is_valid", because="it must match", at="name: ")
 def test_a_name_that_the_webhook_refuses(name: str) -> list[Finding]:
-    return findings("manifests.name_is_admitted", changed("  name: recommendation-", f"  name: {name} #"))
+    return findings("manifests.name_is_valid", changed("  name: recommendation-", f"  name: {name} #"))
 
 
-@failing("manifests.name_is_admitted", because="KServe rejects the name None", at="metadata:")
+@failing("manifests.name_is_valid", because="KServe rejects the name None", at="metadata:")
 def test_no_name() -> list[Finding]:
-    return findings("manifests.name_is_admitted", without("  name: recommendation-"))
+    return findings("manifests.name_is_valid", without("  name: recommendation-"))
 
 
-@failing("manifests.name_is_admitted", because="longer than the 63", at="name: aaa")
+@failing("manifests.name_is_valid", because="longer than the 63", at="name: aaa")
 def test_a_name_that_leaves_no_room_for_the_service() -> list[Finding]:
-    return findings("manifests.name_is_admitted", changed("  name: recommendation-", f"  name: {'a' * 54} #"))
+    return findings("manifests.name_is_valid", changed("  name: recommendation-", f"  name: {'a' * 54} #"))
 
 
 @pytest.mark.parametrize("name", ["recommendation-classifier", "a", "a" * 53])
 @pytest.mark.parametrize("generated", ["", "  generateName: Recommendation-\n"])
-@passing("manifests.name_is_admitted", because="KServe admits the name", at="name: ")
+@passing("manifests.name_is_valid", because="KServe admits the name", at="name: ")
 def test_an_admitted_name(generated: str, name: str) -> list[Finding]:
     text = changed("  name: recommendation-classifier", f"{generated}  name: {name}")
-    return findings("manifests.name_is_admitted", text)
+    return findings("manifests.name_is_valid", text)
 
 
-@not_applicable("manifests.name_is_admitted", because="the API server generates the name", at="metadata:")
+@not_applicable("manifests.name_is_valid", because="the API server generates the name", at="metadata:")
 def test_a_name_that_is_yet_to_be_made_up() -> list[Finding]:
-    return findings("manifests.name_is_admitted", changed("\n  name: ", "\n  generateName: "))
+    return findings("manifests.name_is_valid", changed("\n  name: ", "\n  generateName: "))
 
 
-# deployment_mode_is_known
+# deployment_mode_is_supported
 
 
 @failing(
-    "manifests.deployment_mode_is_known",
+    "manifests.deployment_mode_is_supported",
     because="'Standard' is unknown and ignored: Serverless applies",
     at="serving.kserve.io/deploymentMode: Standard",
 )
 def test_the_new_name_of_a_mode_on_an_old_kserve() -> list[Finding]:
-    return findings("manifests.deployment_mode_is_known", annotated("Standard"), "2024.11")
+    return findings("manifests.deployment_mode_is_supported", annotated("Standard"), "2024.11")
 
 
-@passing("manifests.deployment_mode_is_known", at="serving.kserve.io/deploymentMode: Standard")
+@passing("manifests.deployment_mode_is_supported", at="serving.kserve.io/deploymentMode: Standard")
 def test_the_new_name_of_a_mode() -> list[Finding]:
-    return findings("manifests.deployment_mode_is_known", annotated("Standard"), "current")
+    return findings("manifests.deployment_mode_is_supported", annotated("Standard"), "current")
 
 
-@not_applicable("manifests.deployment_mode_is_known", because="no deployment mode;", at="annotations:")
+@not_applicable("manifests.deployment_mode_is_supported", because="no deployment mode;", at="annotations:")
 def test_the_clusters_own_mode() -> list[Finding]:
-    return findings("manifests.deployment_mode_is_known", without("deploymentMode"))
+    return findings("manifests.deployment_mode_is_supported", without("deploymentMode"))
 
 
 # autoscaler_fits_deployment_mode

@@ -70,7 +70,7 @@ def test_what_is_stored_as_applied_passes_though_the_server_adds_to_it() -> None
     def admit(document: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**document, "metadata": {**document["metadata"], "uid": "1"}}
 
-    outcome, message = judged(admission.nothing_applied_vanishes, cluster=FakeCluster(admit=admit), handover=HANDOVER)
+    outcome, message = judged(admission.applied_fields_are_stored, cluster=FakeCluster(admit=admit), handover=HANDOVER)
     assert (outcome, message) == (Outcome.PASSED, "all 7 applied values are stored unchanged")
 
 
@@ -78,26 +78,29 @@ def test_a_value_that_is_gone_or_another_one_is_named() -> None:
     def admit(document: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**document, "spec": {"predictor": {"minReplicas": 1, "model": {}, "maxReplicas": 3}}}
 
-    outcome, message = judged(admission.nothing_applied_vanishes, cluster=FakeCluster(admit=admit), handover=HANDOVER)
+    outcome, message = judged(admission.applied_fields_are_stored, cluster=FakeCluster(admit=admit), handover=HANDOVER)
     assert outcome is Outcome.FAILED
     assert "spec.predictor.minReplicas is 1, applied was 2" in message
     assert "spec.predictor.model.storageUri is missing" in message
 
 
 def test_an_unknown_field_that_is_dropped_silently_is_found() -> None:
-    outcome, message = judged(admission.unknown_field_is_refused, cluster=FakeCluster(), handover=HANDOVER)
+    outcome, message = judged(admission.unknown_field_is_rejected, cluster=FakeCluster(), handover=HANDOVER)
     assert (outcome, message.rpartition(" is ")[2]) == (Outcome.FAILED, "stored")
 
 
 def test_a_refusal_for_another_reason_is_no_refusal_of_the_unknown_field() -> None:
     cluster = FakeCluster(admit=refusing("quota exceeded"))
-    outcome, message = judged(admission.unknown_field_is_refused, cluster=cluster, handover=HANDOVER)
+    outcome, message = judged(admission.unknown_field_is_rejected, cluster=cluster, handover=HANDOVER)
     assert (outcome, message) == (Outcome.FAILED, "rejected, but not for its unknown field: quota exceeded")
 
 
 def test_a_webhook_that_does_not_answer_is_no_webhook_that_refuses() -> None:
     cluster = FakeCluster(admit=refusing('failed calling webhook "x": connection refused'))
-    assert judged(admission.contradictions_are_refused, cluster=cluster, handover=HANDOVER)[0] is Outcome.INCONCLUSIVE
+    assert (
+        judged(admission.inconsistent_service_is_rejected, cluster=cluster, handover=HANDOVER)[0]
+        is Outcome.INCONCLUSIVE
+    )
 
 
 def test_a_refusal_of_everything_shows_nothing() -> None:
@@ -105,11 +108,11 @@ def test_a_refusal_of_everything_shows_nothing() -> None:
         return refusing("no")({**document, "spec": {}})
 
     with pytest.raises(CannotTell, match="the valid service is rejected too"):
-        judged(admission.contradictions_are_refused, cluster=FakeCluster(admit=admit), handover=HANDOVER)
+        judged(admission.inconsistent_service_is_rejected, cluster=FakeCluster(admit=admit), handover=HANDOVER)
 
 
 def test_a_contradiction_that_is_admitted_is_named() -> None:
-    outcome, message = judged(admission.contradictions_are_refused, cluster=FakeCluster(), handover=HANDOVER)
+    outcome, message = judged(admission.inconsistent_service_is_rejected, cluster=FakeCluster(), handover=HANDOVER)
     assert (outcome, "a negative containerConcurrency is admitted" in message) == (Outcome.FAILED, True)
 
 
@@ -197,7 +200,7 @@ def test_a_target_that_forbids_nothing_is_skipped_and_not_passed() -> None:
 
 def test_replicas_that_are_there_at_every_look_pass_and_one_that_goes_missing_is_found() -> None:
     def found(*pods: Mapping[str, Any]) -> tuple[Outcome, str]:
-        return judged(scaling.minimum_is_kept, cluster=FakeCluster(pods=[pods]), handover=HANDOVER)
+        return judged(scaling.min_replicas_are_ready, cluster=FakeCluster(pods=[pods]), handover=HANDOVER)
 
     assert found(pod("a"), pod("b"))[0] is Outcome.PASSED
     assert found(pod("a"), pod("b", deletionTimestamp="now"))[0] is Outcome.FAILED
@@ -241,7 +244,7 @@ def test_a_service_must_be_gone_and_come_back_with_the_right_answer(
     pods: Sequence[Sequence[Mapping[str, Any]]], first: Answer, outcome: Outcome, said: str, model: ModelDirectory
 ) -> None:
     seen, message = judged(
-        scaling.zero_and_back,
+        scaling.scales_to_zero_and_back,
         cluster=FakeCluster(pods=pods),
         traffic=Traffic(first),
         handover=HANDOVER,

@@ -12,8 +12,8 @@ from trivet.contracts.rollout import (
     promotion_loses_no_request,
     ready_means_loaded,
     rollback_loses_no_request,
-    split_is_what_was_asked_for,
-    status_names_who_answers,
+    status_names_the_serving_revisions,
+    traffic_split_matches_the_request,
 )
 from trivet.errors import CannotTell
 from trivet.model.contract import Contract
@@ -23,10 +23,10 @@ from trivet.model.traffic import Answer, Stream
 
 ALL = (
     ready_means_loaded,
-    split_is_what_was_asked_for,
+    traffic_split_matches_the_request,
     promotion_loses_no_request,
     rollback_loses_no_request,
-    status_names_who_answers,
+    status_names_the_serving_revisions,
 )
 PROMOTION = 3 * LENGTH
 
@@ -119,7 +119,7 @@ def test_a_promotion_that_never_came_about_is_no_lossless_one() -> None:
 @pytest.mark.parametrize("canaries", [0, 120, 280, 1000])
 def test_another_split_than_asked_for_is_found(canaries: int) -> None:
     split = [answer(5.0, 11 if number < canaries else 1) for number in range(1000)]
-    outcome, message = judged(split_is_what_was_asked_for, replace(sound(), split=split))
+    outcome, message = judged(traffic_split_matches_the_request, replace(sound(), split=split))
     assert outcome is Outcome.FAILED
     assert f"{canaries} of 1000 answers" in message
     assert "20 % were requested (n = 1000, accepted 159 to 243, α ≤ 0.001; 7.7 points off" in message
@@ -127,32 +127,32 @@ def test_another_split_than_asked_for_is_found(canaries: int) -> None:
 
 def test_fewer_answers_than_planned_are_not_judged_at_all() -> None:
     with pytest.raises(CannotTell, match="planned for 1000 events, and there were 990"):
-        judged(split_is_what_was_asked_for, replace(sound(), split=sound().split[:990]))
+        judged(traffic_split_matches_the_request, replace(sound(), split=sound().split[:990]))
 
 
 def test_errors_count_for_neither_side_of_a_split() -> None:
     split = [answer(5.0, 0, status=400), *sound().split[1:]]
-    outcome, message = judged(split_is_what_was_asked_for, replace(sound(), split=split))
+    outcome, message = judged(traffic_split_matches_the_request, replace(sound(), split=split))
     assert (outcome, "1 of 1000 answers are of neither model" in message) == (Outcome.INCONCLUSIVE, True)
 
 
 def test_a_status_that_names_the_new_model_while_the_old_one_answers_is_found() -> None:
     tail = [answer(PROMOTION + 4 + quarter / 4, OLD.answer[0]) for quarter in range(24)]
-    outcome, message = judged(status_names_who_answers, with_answers(sound(), *tail))
+    outcome, message = judged(status_names_the_serving_revisions, with_answers(sound(), *tail))
     assert outcome is Outcome.FAILED
     assert message == "after promotion the status names version 2 (c-00002 at 100 %), but version 1 answered"
 
 
 def test_a_status_without_traffic_names_nobody() -> None:
     rollout = with_step(sound(), RolloutChange.PROMOTED, service=service({}))
-    assert judged(status_names_who_answers, rollout) == (
+    assert judged(status_names_the_serving_revisions, rollout) == (
         Outcome.INCONCLUSIVE,
         "after promotion there is no traffic in the status",
     )
 
 
 def test_a_revision_whose_model_is_not_known_is_not_taken_for_the_right_one() -> None:
-    outcome, message = judged(status_names_who_answers, replace(sound(), uris={}))
+    outcome, message = judged(status_names_the_serving_revisions, replace(sound(), uris={}))
     assert outcome is Outcome.FAILED
     assert f"but {OLD.name} and {NEW.name} answered" in message
 

@@ -28,7 +28,7 @@ from trivet.model.scenario import SEVERITY as VERDICTS
 from trivet.model.scenario import Case, VariantResult, Verdict
 from trivet.model.subjects import Manifest
 from trivet.plugin import raise_for
-from trivet.render.wording import STANDINGS, standing
+from trivet.render.wording import OUTCOME_WORDINGS, wording
 from trivet.stacks.read import load_stack
 
 SERVICE = "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata: {name: churn}\n"
@@ -211,9 +211,9 @@ def test_every_outcome_has_its_place_in_the_one_order_of_severity() -> None:
 
 def test_what_deviates_stands_before_what_does_not() -> None:
     assert [outcome.deviates for outcome in SEVERITY] == [True, True, True, False, False]
-    order = [standing(outcome, Level.MUST) for outcome in SEVERITY]
-    assert [one for one in STANDINGS if one.name != "advice"] == order
-    assert STANDINGS.index(standing(Outcome.FAILED, Level.SHOULD)) == 3
+    order = [wording(outcome, Level.MUST) for outcome in SEVERITY]
+    assert [one for one in OUTCOME_WORDINGS if one.name != "advice"] == order
+    assert OUTCOME_WORDINGS.index(wording(Outcome.FAILED, Level.SHOULD)) == 3
 
 
 def test_a_deviation_from_a_must_blocks_and_an_error_always_does() -> None:

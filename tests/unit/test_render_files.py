@@ -332,9 +332,9 @@ def test_the_page_is_well_formed_and_asks_the_network_for_nothing(sample: Sample
 
 
 @every_sample
-def test_the_page_holds_every_contract_once_with_its_standing(sample: Sample) -> None:
+def test_the_page_holds_every_contract_once_with_its_outcome(sample: Sample) -> None:
     page = _Page(html.write(sample()))
-    cards = {card["id"]: card["data-standing"] for card in page.all("details", "contract")}
+    cards = {card["id"]: card["data-outcome"] for card in page.all("details", "contract")}
     assert sorted(cards) == sorted(result.id for result in sample().contracts)
     for result in sample().contracts:
         advice = result.outcome is Outcome.FAILED and result.level == "SHOULD"
