@@ -1,7 +1,6 @@
-"""Containers that back a run: started by testcontainers, marked and journalled as the run's, removed on every way out.
+"""Starts the containers of a run with testcontainers, labels them and records them in the run's journal, and removes them.
 
-The reaper that testcontainers would start beside them is switched off: it is a further image from the network, and the run's journal
-does its work, also after kill -9.
+testcontainers' reaper is disabled: it needs another image from the network, and the run's journal does its work, also after kill -9.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from trivet.host.signals import uninterruptible
 from trivet.toolkit.waiting import eventually
 
 LABEL = "dev.trivet.run"
-"""The label that every container of a run carries, with the run's id."""
+"""The label of every container of a run; its value is the run's id."""
 
 WITHOUT = "run without --store and --database (files and SQLite need no Docker)"
-"""The remedy that is always there."""
+"""The remedy that always applies."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What runs in one container.
+    """A service in one container.
 
-    ``image`` is the image's path among those of the stack, such as ``library/postgres``; ``command`` are the arguments for its own entry
-    point. ``memory`` are directories that are kept in memory and made where they are missing. ``ready(address)`` says whether it serves,
-    ``address`` being ``host:port`` as this machine reaches it.
+    ``image`` is the path of an image of the stack, such as ``library/postgres``; ``command`` are the arguments of its entry point.
+    ``memory`` are directories to mount as tmpfs. ``ready(address)`` says whether the service is ready; ``address`` is its ``host:port`` for
+    this machine.
     """
 
     name: str
@@ -46,9 +45,9 @@ class Service:
 
 
 class Containers:
-    """The containers of one run, removed at the end of the ``with`` block, which must be left when nobody starts any more.
+    """The containers of one run, removed at the end of the ``with`` block; no container may be started after that.
 
-    ``images`` says under which name Docker has the image of each path.
+    ``images`` maps the path of an image to its name in Docker.
     """
 
     def __init__(self, run: Run, images: Mapping[str, str], stop: threading.Event) -> None:
@@ -63,30 +62,30 @@ class Containers:
     @uninterruptible
     def __exit__(self, *_: object) -> None:
         for container in self._started:
-            # Docker's client raises a lot; what it leaves is in the journal, and then the next run's to remove.
+            # Docker's client raises many exceptions. The journal has what remains, and the next run removes it.
             with suppress(Exception):
                 container.stop()
 
     def start(self, service: Service) -> str:
         """Start ``service`` and wait until it is ready; returns its address, ``host:port``.
 
-        Raises PlatformError with the container's last words when it does not get ready.
+        Raises PlatformError with the tail of the container's log when it does not become ready.
         """
         container = self._container(service)
         with _docker_errors(f"prepare the container of the {service.name}"):
-            here = _daemon_is_here(container.get_docker_client())
-        # Other machines have no business with it, where it need not be reached over a network.
-        container.ports[f"{service.port}/tcp"] = ("127.0.0.1",) if here else None
+            local = _is_local(container.get_docker_client())
+        # With a local daemon, the port is not published to other machines.
+        container.ports[f"{service.port}/tcp"] = ("127.0.0.1",) if local else None
         if self._stop.is_set():
-            raise PlatformError(f"the container of the {service.name} was not started: the session is ending")
+            raise PlatformError(f"cannot start the container of the {service.name}: the session is ending")
         name = f"trivet-{self._run.id}-{service.name.replace(' ', '-')}"
         self._run.add_cleanup(f"container {name}", [*_docker(), "rm", "--force", "--volumes", name])
         self._started.append(container)
         with _docker_errors(f"start the container of the {service.name}"):
             container.with_name(name).start()
-            host = "127.0.0.1" if here else container.get_container_host_ip()
+            host = "127.0.0.1" if local else container.get_container_host_ip()
             address = f"{host}:{container.get_exposed_port(service.port)}"
-        self._await(service, container, address)
+        self._wait_until_ready(service, container, address)
         return address
 
     def _container(self, service: Service) -> Any:
@@ -103,7 +102,7 @@ class Containers:
             container.with_tmpfs_mount(directory)
         return container
 
-    def _await(self, service: Service, container: Any, address: str) -> None:
+    def _wait_until_ready(self, service: Service, container: Any, address: str) -> None:
         def log_tail() -> str:
             with _docker_errors(f"read the log of the {service.name}"):
                 log = b"".join(container.get_logs()).decode(errors="replace")
@@ -112,10 +111,10 @@ class Containers:
         def ready() -> bool:
             if service.ready(address):
                 return True
-            with _docker_errors(f"look at the container of the {service.name}"):
+            with _docker_errors(f"inspect the container of the {service.name}"):
                 container.reload()
             if container.status != "running":
-                raise PlatformError(f"the container of the {service.name} ended; {log_tail()}")
+                raise PlatformError(f"the container of the {service.name} exited; {log_tail()}")
             return False
 
         eventually(
@@ -130,22 +129,22 @@ class Containers:
 
 
 def require_docker() -> None:
-    """Raise PlatformError, with what to do, where no containers can be started: no testcontainers, no Docker, a daemon that is stopped."""
+    """Raise PlatformError with a remedy when containers cannot be started: no testcontainers, no Docker, or no running daemon."""
     try:
         from testcontainers.core.docker_client import DockerClient
     except ImportError as error:
         raise PlatformError(
-            f"backing services in containers need testcontainers, and it does not import: {error}",
+            f"services in containers need testcontainers, and its import fails: {error}",
             remedy=f"pip install 'trivet[containers]', or {WITHOUT}",
         ) from error
-    with _docker_errors("talk to Docker"):
+    with _docker_errors("connect to Docker"):
         client = DockerClient().client
         client.ping()
         client.close()
 
 
 def pull(name: str) -> None:
-    """Have Docker fetch the image ``name``, unless it has it. Raises PlatformError when it is not to be had."""
+    """Pull the image ``name``, unless Docker has it. Raises PlatformError when the pull fails."""
     from docker.errors import DockerException, ImageNotFound
     from testcontainers.core.docker_client import DockerClient
 
@@ -157,9 +156,9 @@ def pull(name: str) -> None:
         client.images.pull(name)
     except DockerException as error:
         raise PlatformError(
-            f"the image {name} is not to be had: {_words(error)}",
-            remedy="see that this machine reaches its registry, or load the image (docker load); "
-            f'with the setting images = "build" it is made from packages; or {WITHOUT}',
+            f"cannot pull the image {name}: {_message(error)}",
+            remedy="check that this machine can reach the registry, or load the image (docker load), "
+            f'or set images = "build" to build it from packages; or {WITHOUT}',
         ) from error
     finally:
         client.close()
@@ -167,50 +166,50 @@ def pull(name: str) -> None:
 
 @contextmanager
 def _docker_errors(what: str) -> Iterator[None]:
-    """Turn what Docker's client raises in the block into a PlatformError; ``what`` completes "could not …"."""
+    """Turn exceptions of Docker's client in the block into PlatformError; ``what`` completes its "cannot …"."""
     from docker.errors import DockerException
 
     try:
         yield
     except (DockerException, OSError, RuntimeError) as error:
-        raise explained(what, _words(error)) from error
+        raise docker_error(what, _message(error)) from error
 
 
-def explained(what: str, words: str) -> PlatformError:
-    """The error for "could not ``what``", by the ``words`` of Docker's client."""
-    if "Permission denied" in words:
+def docker_error(what: str, message: str) -> PlatformError:
+    """The error "cannot ``what``" for a ``message`` of Docker's client, with a remedy."""
+    if "Permission denied" in message:
         return PlatformError(
-            f"could not {what}: this user may not use it ({words})",
+            f"cannot {what}: this user has no access to the Docker daemon ({message})",
             remedy=f"add the user to the group `docker`, or set DOCKER_HOST; or {WITHOUT}",
         )
-    if not any(sign in words for sign in ("Connection aborted", "Connection refused", "Max retries exceeded")):
-        return PlatformError(f"could not {what}: {words}", remedy=f"see Docker's own words; or {WITHOUT}")
-    reason = re.search(r"No such file or directory|Connection refused|timed out|(?<=\] )[\w ]+", words)
+    if not any(pattern in message for pattern in ("Connection aborted", "Connection refused", "Max retries exceeded")):
+        return PlatformError(f"cannot {what}: {message}", remedy=f"see Docker's message; or {WITHOUT}")
+    reason = re.search(r"No such file or directory|Connection refused|timed out|(?<=\] )[\w ]+", message)
     if shutil.which("docker") is None:
         return PlatformError(
-            f"could not {what}: there is none on this machine",
-            remedy=f"install it (https://docs.docker.com/engine/install); or {WITHOUT}",
+            f"cannot {what}: there is no Docker on this machine",
+            remedy=f"install Docker (https://docs.docker.com/engine/install); or {WITHOUT}",
         )
     return PlatformError(
-        f"could not {what}: its daemon does not answer ({reason[0] if reason else words})",
-        remedy=f"start it (systemctl start docker, or Docker Desktop); or {WITHOUT}",
+        f"cannot {what}: the Docker daemon does not respond ({reason[0] if reason else message})",
+        remedy=f"start the Docker daemon (systemctl start docker, or Docker Desktop); or {WITHOUT}",
     )
 
 
-def _words(error: Exception) -> str:
-    """What the daemon said where it said something, else what its client did."""
+def _message(error: Exception) -> str:
+    """The daemon's explanation, or the client's message when there is none."""
     return str(getattr(error, "explanation", None) or error)
 
 
-def _daemon_is_here(client: Any) -> bool:
-    """Whether what the daemon publishes on 127.0.0.1 is there for us: it is on this machine, and we are in no container ourselves."""
+def _is_local(client: Any) -> bool:
+    """Whether this process can connect to ports that the daemon publishes on 127.0.0.1: both run on this machine, outside containers."""
     from testcontainers.core.config import ConnectionMode
 
     return client.get_connection_mode() is ConnectionMode.docker_host and client.host() in ("localhost", "127.0.0.1")
 
 
 def _docker() -> list[str]:
-    """Docker's command for the daemon that testcontainers speaks to."""
+    """The docker command for the daemon that testcontainers uses."""
     from testcontainers.core.docker_client import get_docker_host
 
     host = get_docker_host()

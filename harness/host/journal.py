@@ -1,9 +1,9 @@
-"""What a session started, on disk, so that a killed trivet leaves nothing that the next one does not find and clean.
+"""The journal of a run on disk, with which the next run cleans up after a killed one.
 
-A session owns ``<cache>/runs/<id>/`` (journal, logs, scratch) and holds the lock ``<cache>/runs/<id>.lock`` for as long as its
-process lives; the kernel lets go of the lock however the process ends. A run directory whose lock can be had is therefore a
-leftover. Every process of the run carries ``TRIVET_RUN=<id>`` in its environment, children of children included. What a run made
-elsewhere (containers, namespaces) is in the journal as the command that removes it, written before it is made.
+A run owns ``<cache>/runs/<id>/`` (journal, logs, temporary files) and holds the lock ``<cache>/runs/<id>.lock`` while its process lives;
+the kernel releases the lock however the process ends. A run directory whose lock is free is therefore a leftover. Every process of the run,
+including children of children, has ``TRIVET_RUN=<id>`` in its environment. For everything that a run creates elsewhere (containers,
+namespaces), the journal has the command that removes it, written before the creation.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from trivet.host.signals import uninterruptible
 from trivet.stacks.environments import cache_directory
 
 MARK = "TRIVET_RUN"
-"""The environment variable that every process of a run carries."""
+"""The environment variable of every process of a run; its value is the run's id."""
 
 ROUNDS = 10
-"""Looks at what still lives. What starts others is gone after the first, and the last two see nothing, so that three are the rule."""
+"""Maximum number of searches for processes of a run. Usually three are needed: the first ends them, and the last two find none."""
 
 
 def runs_directory() -> Path:
-    """Where run directories live."""
+    """The folder of the run directories."""
     return cache_directory() / "runs"
 
 
 class Run:
-    """The directory, the lock and the journal of one session. Use it in a ``with`` block; leaving it removes the directory.
+    """The directory, the lock and the journal of one run. The directory exists in the ``with`` block and is deleted afterwards.
 
-    Raises PlatformError when the directory cannot be made (no disk, no permission).
+    Entering raises PlatformError when the directory cannot be created (disk full, no permission).
     """
 
     def __init__(self) -> None:
@@ -63,11 +63,11 @@ class Run:
             self.directory.parent.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self.directory.parent).free
             if free < limits.ROOM:
-                raise OSError(f"only {free / 2**20:.1f} MiB are free, and a run takes up to {limits.ROOM // 2**20}")
-            # The lock comes first: a run directory without a held lock is taken for a leftover.
+                raise OSError(f"only {free / 2**20:.1f} MiB are free, and a run needs up to {limits.ROOM // 2**20}")
+            # The lock is acquired first, because a run directory with a free lock counts as a leftover.
             self._lock.acquire()
             while not Path(self._lock.lock_file).exists():
-                # Removed by who took it for a lock that was left, in the moment between its making and its taking.
+                # Another process deleted the new lock file as a leftover before it was acquired.
                 self._lock.release()
                 self._lock.acquire()
             self.directory.mkdir()
@@ -75,8 +75,8 @@ class Run:
         except OSError as error:
             self._discard()
             raise PlatformError(
-                f"the run directory {self.directory} cannot be made: {error.strerror or error}",
-                remedy="free some disk space or make the directory writable; TRIVET_CACHE names another place",
+                f"cannot create the run directory {self.directory}: {error.strerror or error}",
+                remedy="free some disk space, make the directory writable, or set TRIVET_CACHE to another disk",
             ) from error
         return self
 
@@ -90,42 +90,43 @@ class Run:
             self._discard()
 
     def write(self, **entry: Any) -> None:
-        """Append one line to the journal, on disk before this returns."""
+        """Append a line to the journal; it is on disk when this returns."""
         _append(self.directory, json.dumps({"at": time.time(), **entry}) + "\n")
 
     @uninterruptible
     def add_cleanup(
         self, what: str, command: Sequence[str], *, required: bool = False, gone_with: Path | None = None
     ) -> int:
-        """Note the ``command`` that removes ``what``, before it is made. It runs only when this process cannot clean up itself.
+        """Record the ``command`` that removes ``what``, before its creation. It runs only when this process cannot clean up itself.
 
-        The command must succeed when there is nothing to remove. Returns the number that ``cleanup_done`` takes. A ``required`` cleanup
-        keeps the directory as a leftover until it is done, on every way out; that its object cannot be reached does not count as
-        done, unless the file ``gone_with`` does not exist any more.
+        The command must succeed when there is nothing to remove. Returns the number for ``cleanup_done``. A ``required`` cleanup keeps the
+        directory as a leftover until it is done. An object that cannot be reached does not count as removed, unless the file ``gone_with``
+        no longer exists.
         """
         number = next(self._numbers)
         if required:
             self._required.add(number)
-        place = {"kubeconfig": _absolute(found)} if (found := os.environ.get(KUBECONFIG)) else {}
-        within = {"gone_with": str(gone_with)} if gone_with else {}
-        self.write(
-            event="cleanup", what=what, command=list(command), number=number, required=required, **place, **within
-        )
+        optional: dict[str, str] = {}
+        if paths := os.environ.get(KUBECONFIG):
+            optional["kubeconfig"] = _absolute(paths)
+        if gone_with:
+            optional["gone_with"] = str(gone_with)
+        self.write(event="cleanup", what=what, command=list(command), number=number, required=required, **optional)
         return number
 
     @uninterruptible
     def cleanup_done(self, number: int) -> None:
-        """Note that there is nothing left to undo of ``number``: its command would now change what others made since."""
+        """Record that the cleanup ``number`` is done; its command must not run any more, because it could change newer objects."""
         self.write(event="cleanup_done", number=number)
         self._required.discard(number)
 
     def keep(self) -> None:
-        """Leave the directory as a leftover, since something could not be removed: the next run, or doctor, tries again."""
+        """Keep the directory as a leftover, because something could not be removed; the next run or `trivet doctor --clean` tries again."""
         self._kept = True
 
     def _discard(self) -> None:
-        # Locked until the directory is gone, so that nobody takes it for a leftover meanwhile.
-        if _remove(self.directory):
+        # The lock is held until the directory is deleted, so that it does not count as a leftover.
+        if _remove_directory(self.directory):
             with contextlib.suppress(OSError):
                 Path(self._lock.lock_file).unlink()
         self._lock.release()
@@ -133,38 +134,38 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Leftover:
-    """A run whose owner is gone: its directory, the processes of it that still live, as pid → command line, and what it made elsewhere."""
+    """A run whose process has ended: its directory, its remaining processes (pid → command line), and its pending cleanups."""
 
     run: str
     directory: Path
     processes: dict[int, str]
     cleanups: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
-    """What of it is in force for others until it is undone: faults."""
+    """The pending cleanups that are faults: they affect others until they are reverted."""
 
     def __str__(self) -> str:
-        """One line: the run, where it lies, the pids that still live, and what it may have left elsewhere."""
-        living = (
+        """One line: the run, the pids of its processes, its pending cleanups, and its directory."""
+        processes = (
             f"{len(self.processes)} processes ({', '.join(map(str, self.processes))})"
             if self.processes
             else "no process"
         )
-        made = "".join(f", {what}" for what in self.cleanups)
-        return f"run {self.run}, whose trivet is gone: {living}{made}, {self.directory}"
+        cleanups = "".join(f", {what}" for what in self.cleanups)
+        return f"run {self.run}, which was killed: {processes}{cleanups}, {self.directory}"
 
 
 def leftovers() -> list[Leftover]:
-    """Every run under :func:`runs_directory` whose owner is gone."""
+    """Every run under :func:`runs_directory` whose process has ended."""
     found = []
     for directory in sorted(runs_directory().glob("*/")):
         with _orphaned(directory) as orphaned:
             if orphaned:
-                entries = _undone(directory)
+                entries = _pending_cleanups(directory)
                 found.append(
                     Leftover(
                         run=directory.name,
                         directory=directory,
-                        processes={process.pid: _command(process) for process in marked(directory.name)},
+                        processes={process.pid: _command_line(process) for process in marked_processes(directory.name)},
                         cleanups=tuple(entry["what"] for entry in entries),
                         required=tuple(entry["what"] for entry in entries if entry.get("required")),
                     )
@@ -172,8 +173,8 @@ def leftovers() -> list[Leftover]:
     return found
 
 
-def under_way() -> bool:
-    """Whether some trivet has a run at the moment."""
+def run_in_progress() -> bool:
+    """Whether any trivet process has a run now."""
     for directory in runs_directory().glob("*/"):
         with _orphaned(directory) as orphaned:
             if not orphaned and directory.is_dir():
@@ -182,35 +183,35 @@ def under_way() -> bool:
 
 
 def clean(leftover: Leftover) -> str:
-    """End the processes of a leftover, remove what it made elsewhere and its directory.
+    """End the processes of a leftover, run its pending cleanups, and delete its directory.
 
-    Returns why something could not be removed, and keeps the directory then, for the next attempt; an empty string otherwise. Does nothing
-    when another trivet cleans it, or has.
+    Returns the errors of cleanups that failed, and keeps the directory for the next attempt; returns an empty string on success. Does
+    nothing when another trivet process cleans it or has cleaned it.
     """
     with _orphaned(leftover.directory) as orphaned:
         if not orphaned:
             return ""
-        end_all(leftover.run)
-        trouble = []
-        for entry in reversed(_undone(leftover.directory)):
-            if failure := _undo(entry):
-                trouble.append(failure)
+        end_marked_processes(leftover.run)
+        errors = []
+        for entry in reversed(_pending_cleanups(leftover.directory)):
+            if error := _run_cleanup(entry):
+                errors.append(error)
             else:
-                _note_done(leftover.directory, entry)
-        if not trouble:
-            _remove(leftover.directory)
-        return "; ".join(trouble)
+                _record_done(leftover.directory, entry)
+        if not errors:
+            _remove_directory(leftover.directory)
+        return "; ".join(errors)
 
 
 def clean_up(run: str) -> None:
-    """Clean the leftover of one run, if there is one. What cannot be removed now stays for the next attempt."""
+    """Clean the leftover of one run, if there is one. Cleanups that fail are tried again at the next attempt."""
     for leftover in leftovers():
         if leftover.run == run:
             clean(leftover)
 
 
-def marked(run: str) -> list[psutil.Process]:
-    """The living processes that carry the mark of ``run``, this one excepted."""
+def marked_processes(run: str) -> list[psutil.Process]:
+    """The running processes with the mark of ``run``, without this one."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -219,14 +220,14 @@ def marked(run: str) -> list[psutil.Process]:
     return found
 
 
-def end_all(run: str) -> None:
-    """End every process that carries the mark of ``run``, those included that one of them started while it was being ended."""
-    # One look may miss a process that is just being replaced by the program that it starts: it has no environment for a moment.
+def end_marked_processes(run: str) -> None:
+    """End every process with the mark of ``run``, including those that are started meanwhile."""
+    # A search may miss a process during exec, when it has no environment for a moment.
     empty = 0
     for _ in range(ROUNDS):
-        if processes := marked(run):
+        if processes := marked_processes(run):
             empty = 0
-            end(processes)
+            end_processes(processes)
         else:
             empty += 1
             if empty == 2:
@@ -234,19 +235,19 @@ def end_all(run: str) -> None:
             time.sleep(limits.POLL)
 
 
-def end(processes: Sequence[psutil.Process], grace: float = limits.GRACE) -> None:
-    """Ask all of them to end at once; kill those that live on after ``grace`` seconds."""
-    for ask in (psutil.Process.terminate, psutil.Process.kill):
+def end_processes(processes: Sequence[psutil.Process], grace: float = limits.GRACE) -> None:
+    """Send SIGTERM to all processes, and SIGKILL to those that still run after ``grace`` seconds."""
+    for send in (psutil.Process.terminate, psutil.Process.kill):
         for process in processes:
             with contextlib.suppress(psutil.Error):
-                ask(process)
+                send(process)
         deadline = time.monotonic() + grace
-        while (processes := [process for process in processes if _lives(process)]) and time.monotonic() < deadline:
+        while (processes := [process for process in processes if _is_alive(process)]) and time.monotonic() < deadline:
             time.sleep(limits.POLL)
 
 
-def _lives(process: psutil.Process) -> bool:
-    """Whether it still runs. A zombie does not; it only waits for its parent, which may never look."""
+def _is_alive(process: psutil.Process) -> bool:
+    """Whether the process still runs. A zombie does not; its parent may never wait for it."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -255,7 +256,7 @@ def _lives(process: psutil.Process) -> bool:
 
 @contextlib.contextmanager
 def _orphaned(directory: Path) -> Iterator[bool]:
-    """Whether the owner of ``directory`` is gone; when it is, nobody else cleans it during the block."""
+    """Whether the owner of ``directory`` has ended. If so, no other process cleans it during the block."""
     lock = FileLock(f"{directory}.lock", timeout=0, thread_local=False)
     try:
         lock.acquire()
@@ -271,9 +272,9 @@ def _orphaned(directory: Path) -> Iterator[bool]:
 
 
 def make_below(root: Path, relative: Path | str) -> Path:
-    """Make ``root / relative`` with the directories in between, but not ``root``, and return it. It may be there.
+    """Create ``root / relative`` and its parents below ``root``, if missing, and return the path.
 
-    Raises FileNotFoundError when ``root`` is gone: a thread that outlives its session must not make the run's directory anew.
+    Raises FileNotFoundError when ``root`` does not exist: a thread that outlives its session must not create the run's directory again.
     """
     path = root
     for part in Path(relative).parts:
@@ -282,34 +283,34 @@ def make_below(root: Path, relative: Path | str) -> Path:
     return path
 
 
-def _remove(directory: Path) -> bool:
-    """Remove a run's directory; whether it is gone.
+def _remove_directory(directory: Path) -> bool:
+    """Delete a run's directory; returns whether it has been deleted.
 
-    It is moved away first. A thread that outlives its session, and writes by the directory's path, would fill it as fast as it is emptied.
+    It is moved away first, so that a thread that outlives its session and writes to the directory's path cannot fill it again.
     """
-    gone = _removed() / directory.name
+    moved = _removal_folder() / directory.name
     with contextlib.suppress(OSError):
-        gone.parent.mkdir(exist_ok=True)
-        directory.rename(gone)
+        moved.parent.mkdir(exist_ok=True)
+        directory.rename(moved)
     deadline = time.monotonic() + limits.GRACE
     while True:
-        for path in (directory, gone):
+        for path in (directory, moved):
             shutil.rmtree(path, ignore_errors=True)
-        if not directory.exists() and not gone.exists():
+        if not directory.exists() and not moved.exists():
             return True
         if time.monotonic() > deadline:
             return not directory.exists()
         time.sleep(limits.POLL)
 
 
-def _removed() -> Path:
-    """Where directories of runs are moved to be removed. What is there belongs to nobody."""
+def _removal_folder() -> Path:
+    """The folder to which run directories are moved for deletion; no process uses its content."""
     return cache_directory() / "removed"
 
 
 def remove_remains() -> None:
-    """Finish what was killed while it removed a run's directory, and remove lock files of runs that have none."""
-    for path in _removed().glob("*"):
+    """Finish interrupted deletions of run directories, and delete lock files without a run directory."""
+    for path in _removal_folder().glob("*"):
         shutil.rmtree(path, ignore_errors=True)
     for path in runs_directory().glob("*.lock"):
         if not path.with_suffix("").exists():
@@ -317,20 +318,20 @@ def remove_remains() -> None:
                 pass
 
 
-_GONE = re.compile(
+_NOTHING_TO_REMOVE = re.compile(
     r"(?i)no such file or directory|context \S+ does not exist|no such (container|network|volume)|not found"
 )
-"""What a removing command says when there is nothing to remove any more, not even the place where it was."""
+"""Errors of a cleanup command when there is nothing to remove, because the object or its cluster, daemon or context no longer exists."""
 
 _NOT_FOUND = "Error from server (NotFound)"
-"""What kubectl says when the API server itself knows nothing of an object or of its namespace."""
+"""kubectl's error when the API server responds that an object or its namespace does not exist."""
 
 KUBECONFIG = "KUBECONFIG"
-"""A kubectl that names no kubeconfig reads these files: who cleans up may have others."""
+"""kubectl's variable for the paths of kubeconfigs; the process that cleans up may have another value."""
 
 
-def _undone(directory: Path) -> list[dict[str, Any]]:
-    """The journal's undo entries that were not taken back. The last line of a killed writer may be half a line."""
+def _pending_cleanups(directory: Path) -> list[dict[str, Any]]:
+    """The journal's cleanup entries that are not done. The last line may be incomplete after a kill."""
     found: list[dict[str, Any]] = []
     with contextlib.suppress(OSError):
         for line in (directory / "journal.jsonl").read_text(encoding="utf-8").splitlines():
@@ -350,16 +351,16 @@ def _append(directory: Path, text: str) -> None:
         os.fsync(journal.fileno())
 
 
-def _note_done(directory: Path, entry: dict[str, Any]) -> None:
-    """Note that a command need not run again, when others fail: it would then change what others made since."""
+def _record_done(directory: Path, entry: dict[str, Any]) -> None:
+    """Record that a cleanup is done, for the case that others fail: a second run of its command could change newer objects."""
     done = {"at": time.time(), "event": "cleanup_done", "number": entry.get("number")}
     with contextlib.suppress(OSError):
-        # The last line of a killed writer may be half a line.
+        # The last line may be incomplete after a kill, so this one starts with a line break.
         _append(directory, f"\n{json.dumps(done)}\n")
 
 
-def _undo(entry: dict[str, Any]) -> str:
-    """Run one removing command; why it failed, or an empty string."""
+def _run_cleanup(entry: dict[str, Any]) -> str:
+    """Run the command of a cleanup; returns the error, or an empty string."""
     try:
         done = subprocess.run(
             entry["command"],
@@ -370,26 +371,26 @@ def _undo(entry: dict[str, Any]) -> str:
             env=os.environ | ({KUBECONFIG: entry["kubeconfig"]} if "kubeconfig" in entry else {}),
         )
     except FileNotFoundError:
-        return f"{entry['what']}: there is no {entry['command'][0]} any more to remove it with"
+        return f"{entry['what']}: cannot remove it, because there is no {entry['command'][0]} on this machine"
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{entry['what']}: {error}"
-    if done.returncode == 0 or _gone(entry, done.stderr):
+    if done.returncode == 0 or _nothing_to_remove(entry, done.stderr):
         return ""
-    return f"{entry['what']}: {done.stderr.strip() or 'could not be removed'}"
+    return f"{entry['what']}: {done.stderr.strip() or f'cleanup failed with status {done.returncode}'}"
 
 
-def _gone(entry: dict[str, Any], said: str) -> bool:
-    """Whether a removing command failed for want of anything to remove."""
+def _nothing_to_remove(entry: dict[str, Any], error: str) -> bool:
+    """Whether a cleanup command failed because there is nothing to remove."""
     if entry.get("required"):
-        return _NOT_FOUND in said or ("gone_with" in entry and not Path(entry["gone_with"]).exists())
-    return bool(_GONE.search(said))
+        return _NOT_FOUND in error or ("gone_with" in entry and not Path(entry["gone_with"]).exists())
+    return bool(_NOTHING_TO_REMOVE.search(error))
 
 
 def _absolute(paths: str) -> str:
     return os.pathsep.join(str(Path(path).absolute()) for path in paths.split(os.pathsep) if path)
 
 
-def _command(process: psutil.Process) -> str:
+def _command_line(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.Error):
         return " ".join(process.cmdline())
     return "?"

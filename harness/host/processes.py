@@ -1,4 +1,4 @@
-"""Starting, watching and stopping the processes of one run. Knows nothing about what they do."""
+"""Starts, watches and stops the processes of one run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import psutil
 
 from trivet.errors import PlatformError
 from trivet.host import limits
-from trivet.host.journal import MARK, Run, end, end_all
+from trivet.host.journal import MARK, Run, end_marked_processes, end_processes
 from trivet.host.signals import uninterruptible
 from trivet.toolkit.waiting import eventually
 
 _FOREIGN = ("PYTHON", "MLFLOW", "MLSERVER", "KFP", "_KFP", "GUNICORN", "UVICORN", "VIRTUAL_ENV", "CONDA", "PIP_", "UV_")
-"""What the variables of the user's shell begin with that would change how the software under test behaves."""
+"""Prefixes of the user's environment variables that would change how the software under test behaves."""
 
 
 class Process:
-    """One started process: its own process group, its output in a log file."""
+    """A started process in its own process group, with its output in a log file."""
 
     def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path) -> None:
         self.name = name
@@ -35,21 +35,21 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it has not exited yet."""
         return self.popen.poll() is None
 
     def text(self) -> str:
-        """Everything that it has written so far."""
+        """Its log so far."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
     def tail(self, lines: int = 15) -> str:
-        """The last lines of its log, for an error message."""
-        return "\n".join(self.text().rstrip().splitlines()[-lines:]) or "(it wrote nothing)"
+        """The last lines of its log, for error messages."""
+        return "\n".join(self.text().rstrip().splitlines()[-lines:]) or "(empty)"
 
     def listens_on(self, port: int) -> bool:
-        """Whether it, or a process that it started, is the one that listens on ``port``.
+        """Whether it, or one of its child processes, listens on ``port``.
 
-        An answer on a port proves nothing by itself: another run's server may have taken a port that was free a moment ago.
+        A response on the port is not enough: another run's server may have taken the port after it was free.
         """
         with contextlib.suppress(psutil.Error):
             parent = psutil.Process(self.popen.pid)
@@ -63,15 +63,15 @@ class Process:
 
     @uninterruptible
     def stop(self) -> None:
-        """End it and every process that it started."""
+        """End it and all of its child processes."""
         family = []
         with contextlib.suppress(psutil.Error):
             parent = psutil.Process(self.popen.pid)
             family = [*parent.children(recursive=True), parent]
         with contextlib.suppress(OSError):
             os.killpg(self.popen.pid, signal.SIGTERM)
-        end(family)
-        # What left the family in the meantime is still in the group.
+        end_processes(family)
+        # Processes that were reparented in the meantime are still in the process group.
         with contextlib.suppress(OSError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -79,7 +79,7 @@ class Process:
 
 
 class ServerFailed(PlatformError):
-    """A server that never answered as it must; ``process`` is what was started, its log included."""
+    """A server did not become ready; ``process`` is the started process, with its log."""
 
     def __init__(self, message: str, process: Process) -> None:
         super().__init__(message)
@@ -87,10 +87,10 @@ class ServerFailed(PlatformError):
 
 
 class Processes:
-    """All processes of one run. After :meth:`close` none can be started any more.
+    """All processes of one run. After :meth:`close`, none can be started.
 
-    Of the user's environment they are not given what would change the software under test; ``foreign`` begins the names of further
-    variables that they are not given.
+    They inherit the user's environment without the variables that would change the software under test; ``foreign`` has prefixes of further
+    variables to exclude.
     """
 
     def __init__(self, run: Run, *, foreign: Sequence[str] = ()) -> None:
@@ -117,15 +117,15 @@ class Processes:
         stdout: int | IO[bytes] | None = None,
         background: bool = False,
     ) -> Process:
-        """Start ``command`` in a directory of its own, journalled before it runs; its output goes to a log file there.
+        """Start ``command`` in a new directory with its output in a log file there. The journal is written before the start.
 
-        ``stdout`` keeps standard output out of the log; ``background`` gives way to other processes. Raises PlatformError when it
-        does not start.
+        With ``stdout``, standard output does not go to the log. ``background`` lowers its priority. Raises PlatformError when the start
+        fails.
         """
         with self._lock:
             if self._closed.is_set():
-                raise PlatformError(f"{name} was not started: the session is ending")
-            # Numbered, because a process of the same name may be started again.
+                raise PlatformError(f"cannot start {name}: the session is ending")
+            # Numbered, because several processes may have the same name.
             folder = self._run.directory / f"{len(self._started):02d}-{name.replace(' ', '-')}"
             try:
                 self._scratch.mkdir(exist_ok=True)
@@ -144,9 +144,9 @@ class Processes:
                     )
             except OSError as error:
                 raise PlatformError(
-                    f"{name} does not start: {error}",
-                    remedy="if a file is missing, the role's environment is half-made: remove it, and it is made again; "
-                    "otherwise see to the disk space and the process limits of this machine",
+                    f"cannot start {name}: {error}",
+                    remedy="if a file is missing, delete the role's incomplete environment, and it is built again; "
+                    "otherwise check disk space and process limits (ulimit) of this machine",
                 ) from error
             process = Process(name, popen, log)
             self._started.append(process)
@@ -157,15 +157,15 @@ class Processes:
         return process
 
     def wait(self, process: Process, condition: Callable[[], bool], *, timeout: float, what: str) -> None:
-        """Wait until ``condition()``; ``what`` completes "to be". Raises PlatformError with the log's tail when the process ends or
-        after ``timeout`` seconds."""
+        """Wait until ``condition()`` is true; ``what`` completes "to be …". Raises PlatformError with the tail of the log when the process
+        exits, and after ``timeout`` seconds."""
 
         def look() -> bool:
             if condition():
                 return True
             if not process.running:
                 raise PlatformError(
-                    f"{process.name} ended with status {process.popen.returncode} before it was {what}; log tail:\n{process.tail()}"
+                    f"{process.name} exited with status {process.popen.returncode} before it was {what}; log tail:\n{process.tail()}"
                 )
             return False
 
@@ -181,10 +181,10 @@ class Processes:
 
     @uninterruptible
     def close(self) -> None:
-        """End everything that was started, and what those processes started, all at once."""
+        """End all processes of the run, including child processes, at the same time."""
         with self._lock:
             self._closed.set()
-        end_all(self._run.id)
+        end_marked_processes(self._run.id)
         for process in self._started:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.popen.wait(limits.GRACE)
@@ -193,12 +193,12 @@ class Processes:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(self._foreign)}
         return {
             **kept,
-            # `mlflow server` and MLServer look for their helpers on the path.
+            # `mlflow server` and MLServer start further programs from the PATH.
             "PATH": f"{program.parent}{os.pathsep}{kept.get('PATH', '')}",
             "PYTHONUNBUFFERED": "1",
-            # KFP's steps leave a temporary directory each; here it goes with the run.
+            # Every KFP step leaves a temporary directory; here it is deleted with the run.
             "TMPDIR": str(self._scratch),
-            # MLflow 3 reports its use over the network otherwise.
+            # Disables MLflow 3's telemetry.
             "DO_NOT_TRACK": "true",
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
@@ -206,7 +206,7 @@ class Processes:
 
 
 def free_ports(count: int) -> list[int]:
-    """``count`` different TCP ports that nobody listens on at this moment; somebody may a moment later."""
+    """``count`` different TCP ports that are free now; another process may take one before it is used."""
     with contextlib.ExitStack() as stack:
         ports = []
         for _ in range(count):
@@ -217,5 +217,5 @@ def free_ports(count: int) -> list[int]:
 
 
 def port_was_taken(process: Process) -> bool:
-    """Whether its log says that somebody else has the port."""
+    """Whether its log says that its port is already in use."""
     return bool(re.search(r"(?i)address already in use|connection in use|errno 98|errno 48", process.text()))

@@ -1,27 +1,27 @@
-"""Ending on a signal: SIGINT, SIGTERM and SIGHUP unwind the process, so that every ``with`` block cleans up what it started.
+"""Terminates on signals: SIGINT, SIGTERM and SIGHUP unwind the process, so that every ``with`` block cleans up what it started.
 
 A signal becomes an exception in the main thread, wherever it is. That is right for code that waits, and wrong where it would lose what was
-just started or break off its clean-up. There the signal is held, and raised within milliseconds once the main thread is out:
+just started or interrupt a clean-up. There the signal is held, and raised within milliseconds once the main thread has left the code:
 
-* in a function marked :func:`uninterruptible` and in all that it calls, except for what is marked :func:`interruptible` within, such as the
-  long waits of a start. The marks count while they are on the stack. So a generator is held while it runs, not while it is suspended: a
-  context manager made of one is protected, and the block under it is interruptible.
-* in all that runs when a context manager of ``contextlib`` is left, ``ExitStack`` included, and in finalizers;
-* in ``__enter__``, ``__exit__`` and ``contextlib`` themselves, though not in what they call: what was entered is certain to be left;
-* while a module is imported, by Python or by its C code, which makes other exceptions of one;
-* while ``subprocess`` starts a process: what was started is known;
-* where ``threading`` has let go of a lock and not begun to wait, or has waited and not taken it again.
+* in a function marked :func:`uninterruptible` and in everything that it calls, except for functions marked :func:`interruptible` below it,
+  such as the long waits of a start. The marks count while they are on the stack. A generator is therefore held while it runs, not while it
+  is suspended: a context manager made from one is protected, and the block under it is interruptible.
+* in everything that runs when a context manager of ``contextlib`` exits, including ``ExitStack``, and in finalizers;
+* in ``__enter__``, ``__exit__`` and ``contextlib`` themselves, though not in what they call: every entered context is exited;
+* while a module is imported, by Python or by its C code, which turns the exception into another one;
+* while ``subprocess`` starts a process: every started process is known;
+* where ``threading`` has released a lock and not started to wait, or has waited and not acquired the lock again.
 
-An exception is raised once. What Python swallows ("Exception ignored in …", from finalizers and callbacks) is raised again; but once the
-process unwinds, further signals change nothing, because cleaning up takes seconds and must not be broken off.
+The exception is raised once. When Python ignores it ("Exception ignored in …", from finalizers and callbacks), it is raised again. Once the
+process unwinds, further signals are ignored, because clean-up takes seconds and must not be interrupted.
 
-Windows that stay open, and what finishes the work there:
+Windows that remain, and what completes the work there:
 
-* Before the handlers are set, from exec to the end of the imports, a signal does what it does to any process: nothing was started yet.
-  After they are taken away everything is stopped.
-* CPython looks for signals before a blocking call and when one interrupts it, not in between. A signal that comes in between is noticed
-  when the call ends. Waits of the main thread have deadlines or look again, so that this is a delay and no loss.
-* SIGKILL, a crash of the machine: the run's journal (``host.journal``) says what was started. The next run, or
+* Before the handlers are set, from exec to the end of the imports, a signal has its default effect: nothing has been started yet.
+  After they are removed, everything has been stopped.
+* CPython checks for signals before a blocking call and when one interrupts it, not in between. A signal in between is noticed when the
+  call ends. Waits of the main thread have timeouts or poll, so that the signal is delayed and not lost.
+* SIGKILL, a crash of the machine: the run's journal (``host.journal``) has what was started. The next run, or
   ``trivet doctor --clean``, removes it.
 """
 
@@ -43,8 +43,8 @@ from trivet.errors import DeclarationError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-ENDING = threading.Event()
-"""Set while a signal that asked this process to end unwinds it: what waits for a tool in another thread gives up."""
+TERMINATING = threading.Event()
+"""Set while a signal unwinds this process: threads that wait for a tool stop waiting."""
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REMINDED = 0.02
@@ -76,31 +76,31 @@ _OWN_CODE = ("__enter__", "__exit__")
 
 
 class Signalled(KeyboardInterrupt):
-    """A signal that asked the process to end, by its number. Unwinds like Ctrl-C."""
+    """A signal (``number``) that terminates the process. Unwinds like Ctrl-C."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"{signal.Signals(number).name} asked for the end")
+        super().__init__(f"terminated by {signal.Signals(number).name}")
         self.number = number
 
 
 def uninterruptible(function: Function) -> Function:
-    """Mark a function: signals are held until it has returned, or a generator function: while it runs between two yields."""
+    """Mark a function: signals are held until it returns. In a generator function they are held while it runs between two yields."""
     _held_in.add(_own_code(function, "uninterruptible"))
     return function
 
 
 def interruptible(function: Function) -> Function:
-    """Mark a function that waits long and may be left at any point: signals are raised in it, even below one that is uninterruptible."""
+    """Mark a function that waits long and may be interrupted anywhere: signals are raised in it, even below an uninterruptible one."""
     _raised_in.add(_own_code(function, "interruptible"))
     return function
 
 
 def _own_code(function: Callable[..., Any], mark: str) -> CodeType:
-    # The code of a wrapper is shared by all that one decorator makes.
+    # All wrappers made by one decorator share one code object.
     if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
         name = getattr(function, "__qualname__", repr(function))
         raise DeclarationError(
-            f"@{mark} marks {name}, which is not the function itself but what a decorator made of it",
+            f"@{mark} marks {name}, which is the wrapper of a decorator and not the function itself",
             remedy=f"put @{mark} directly before `def`, below @contextmanager and other decorators",
         )
     return function.__code__
@@ -108,40 +108,40 @@ def _own_code(function: Callable[..., Any], mark: str) -> CodeType:
 
 @contextlib.contextmanager
 def unwinding_on_signals() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP raise Signalled in the block, once; at its end they do again what they did before.
+    """SIGINT, SIGTERM and SIGHUP raise Signalled in the block, once; after the block the previous handlers are restored.
 
-    A signal that is held until the end of the block is passed on to who handled it before. One that is ignored from outside, such as by
-    nohup, stays ignored. Outside the main thread, which alone may handle signals, this does nothing.
+    A signal that is still held at the end of the block is passed to the previous handler. A signal that the process was started to ignore,
+    as with nohup, stays ignored. Outside the main thread, the only one that can handle signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in NUMBERS}
-    heard = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
-    ending = _Ending(sys.unraisablehook)
-    handle, swallowed = ending.handle, ending.swallowed
+    handled = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    state = _SignalState(sys.unraisablehook)
+    handle, ignored = state.handle, state.ignored
     try:
-        sys.unraisablehook = swallowed
-        for number in heard:
+        sys.unraisablehook = ignored
+        for number in handled:
             signal.signal(number, handle)
         yield
     finally:
-        ending.close()
-        for number in heard:
+        state.close()
+        for number in handled:
             if signal.getsignal(number) is handle:
                 signal.signal(number, before[number])
-        if sys.unraisablehook is swallowed:
-            sys.unraisablehook = ending.hook
-        ENDING.clear()
-        if ending.held is not None:
-            signal.raise_signal(ending.held)
+        if sys.unraisablehook is ignored:
+            sys.unraisablehook = state.hook
+        TERMINATING.clear()
+        if state.held is not None:
+            signal.raise_signal(state.held)
 
 
 uninterruptible(unwinding_on_signals.__wrapped__)  # type: ignore[attr-defined]
 
 
-class _Ending:
-    """The first signal that came, and what became of it."""
+class _SignalState:
+    """The first signal that was received, and whether it was raised."""
 
     def __init__(self, hook: Callable[[sys.UnraisableHookArgs], object]) -> None:
         self.hook = hook
@@ -153,11 +153,11 @@ class _Ending:
 
     @property
     def held(self) -> int | None:
-        """The signal that came and was not raised."""
+        """The signal that was received and is not raised yet."""
         return None if self._raised else self._number
 
     def close(self) -> None:
-        """Raise nothing any more, and send no reminder."""
+        """Raise no further exception, and send no further signal."""
         with self._sending:
             self._closed = True
 
@@ -173,12 +173,12 @@ class _Ending:
             self._remind()
             return
         self._raised = True
-        ENDING.set()
+        TERMINATING.set()
         raise Signalled(self._number)
 
     @uninterruptible
-    def swallowed(self, unraisable: sys.UnraisableHookArgs) -> None:
-        """Python's hook for exceptions that nobody can catch."""
+    def ignored(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """``sys.unraisablehook``: raise the signal again when Python ignored its exception."""
         if isinstance(unraisable.exc_value, Signalled) and not self._closed:
             self._raised = False
             self._remind()
@@ -188,11 +188,11 @@ class _Ending:
     def _remind(self) -> None:
         if not self._reminding:
             self._reminding = True
-            # Not a threading.Thread: the main thread may be anywhere, also inside a lock that starting one takes.
+            # Not a threading.Thread: its start acquires locks that the interrupted main thread may hold.
             try:
                 _thread.start_new_thread(self._send_what_is_held, ())
             except RuntimeError:
-                # No thread can be started: the next signal raises the one that is held, or the end of the block passes it on.
+                # No thread can be started: the next signal raises the held one, or the end of the block passes it on.
                 self._reminding = False
 
     def _send_what_is_held(self) -> None:
@@ -205,7 +205,7 @@ class _Ending:
 
 def is_held(frame: FrameType | None) -> bool:
     """Whether a signal that interrupts ``frame`` is held."""
-    if frame is not None and (frame.f_code.co_name in _OWN_CODE or _glues(frame)):
+    if frame is not None and (frame.f_code.co_name in _OWN_CODE or _hands_over(frame)):
         return True
     while frame is not None:
         if frame.f_code in _raised_in:
@@ -216,10 +216,10 @@ def is_held(frame: FrameType | None) -> bool:
     return False
 
 
-def _glues(frame: FrameType) -> bool:
-    """Whether it hands what was entered, a process that was started, or a lock that was let go, to who leaves, ends or takes it."""
+def _hands_over(frame: FrameType) -> bool:
+    """Whether the code hands an entered context, a started process or a released lock to the code that exits, ends or acquires it."""
     code = frame.f_code
     if code is threading.Condition.wait.__code__:
-        # ``gotit`` is assigned just before its ``try`` statement. A Python that has no such variable is not held here at all.
+        # ``gotit`` is assigned just before the ``try`` statement. In a Python without this variable, signals are not held here.
         return "gotit" in code.co_varnames and "gotit" not in frame.f_locals
     return code.co_filename == contextlib.contextmanager.__code__.co_filename or code is subprocess.run.__code__

@@ -1,4 +1,4 @@
-"""Talking to a job that runs inside a role's environment (see ``trivet.fixtures.jobs.wire`` for the other side)."""
+"""Calls a job in a role's environment. The other side of the protocol is ``trivet.fixtures.jobs.wire``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trivet.host.signals import uninterruptible
 
 
 class OperationFailed(PlatformError):
-    """The job answered with an error: the operation's own exception, by ``type`` and ``text``, with its ``traceback``."""
+    """An operation of a job raised an exception: its ``type``, message (``text``) and ``traceback``."""
 
     def __init__(self, worker: str, operation: str, error: Mapping[str, str]) -> None:
         super().__init__(f"{worker}: {operation}: {error['type']}: {error['message']}")
@@ -30,7 +30,7 @@ class OperationFailed(PlatformError):
 
 
 class Worker:
-    """A job that keeps its imports: ``command`` started once, then asked as often as needed, one question at a time."""
+    """A long-running job: ``command`` is started once, and handles one request at a time, so that its imports are done once."""
 
     def __init__(
         self,
@@ -51,56 +51,59 @@ class Worker:
         )
         self._lock = threading.Lock()
         self._numbers = count(1)
-        self._answers: SimpleQueue[bytes] = SimpleQueue()
-        threading.Thread(target=self._listen, name=f"trivet-{name}", daemon=True).start()
+        self._responses: SimpleQueue[bytes] = SimpleQueue()
+        threading.Thread(target=self._read_responses, name=f"trivet-{name}", daemon=True).start()
 
     def call(self, operation: str, *, seconds: float = limits.WORKER_CALL, **arguments: Any) -> Any:
-        """What ``operation`` returns. Raises OperationFailed when it raises, PlatformError when the job dies or is stuck."""
+        """The result of ``operation``. Raises OperationFailed when the operation raises, PlatformError when the job dies or times out."""
         with self._lock:
             if not self.process.running:
-                raise self._lost(operation, f"has ended with status {self.process.popen.returncode}")
+                raise self._worker_error(operation, f"has exited with status {self.process.popen.returncode}")
             number = next(self._numbers)
             try:
-                self._ask({"number": number, "operation": operation, "arguments": arguments})
-                answer = self._answer(number, seconds)
+                self._send({"number": number, "operation": operation, "arguments": arguments})
+                response = self._receive(number, seconds)
             except OSError:
-                answer = None
+                response = None
             except Empty:
-                # The answer may still come; it must not be taken for the next question's.
+                # Its late response must not be read as the response to the next request.
                 self.process.stop()
-                raise self._lost(operation, f"gave no answer within {seconds:g} s and was stopped") from None
-            if answer is None:
+                raise PlatformError(
+                    f"timed out after {seconds:g} s waiting for {self.process.name} to respond to {operation}; it was stopped; "
+                    f"log tail:\n{self.process.tail()}"
+                ) from None
+            if response is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.popen.wait(limits.GRACE)
-                raise self._lost(operation, f"died with status {self.process.popen.returncode}")
-        if "error" in answer:
-            raise OperationFailed(self.process.name, operation, answer["error"])
-        return answer["result"]
+                raise self._worker_error(operation, f"died with status {self.process.popen.returncode}")
+        if "error" in response:
+            raise OperationFailed(self.process.name, operation, response["error"])
+        return response["result"]
 
     @uninterruptible
-    def _ask(self, question: Mapping[str, Any]) -> None:
-        # Whole, whatever comes meanwhile: half a line would spoil the next one.
+    def _send(self, request: Mapping[str, Any]) -> None:
+        # Uninterruptible, because a partial line would corrupt the next request.
         stdin = self.process.popen.stdin
         assert stdin is not None
-        stdin.write((json.dumps(question) + "\n").encode())
+        stdin.write((json.dumps(request) + "\n").encode())
         stdin.flush()
 
-    def _answer(self, number: int, seconds: float) -> dict[str, Any] | None:
-        """The answer to the question ``number``, None when the job has ended. Raises Empty after ``seconds``."""
+    def _receive(self, number: int, seconds: float) -> dict[str, Any] | None:
+        """The response to the request ``number``; None when the job has exited. Raises Empty after ``seconds``."""
         deadline = time.monotonic() + seconds
-        while line := self._answers.get(timeout=max(0.0, deadline - time.monotonic())):
-            answer: dict[str, Any] = json.loads(line)
-            # An answer to an earlier question is of one whose asker was interrupted.
-            if answer["number"] == number:
-                return answer
+        while line := self._responses.get(timeout=max(0.0, deadline - time.monotonic())):
+            response: dict[str, Any] = json.loads(line)
+            # A response to an earlier request belongs to a call that was interrupted.
+            if response["number"] == number:
+                return response
         return None
 
-    def _listen(self) -> None:
+    def _read_responses(self) -> None:
         stdout = self.process.popen.stdout
         assert stdout is not None
         for line in stdout:
-            self._answers.put(line)
-        self._answers.put(b"")
+            self._responses.put(line)
+        self._responses.put(b"")
 
-    def _lost(self, operation: str, how: str) -> PlatformError:
-        return PlatformError(f"{self.process.name} {how} (asked: {operation}); its last words:\n{self.process.tail()}")
+    def _worker_error(self, operation: str, how: str) -> PlatformError:
+        return PlatformError(f"{self.process.name} {how} (operation: {operation}); log tail:\n{self.process.tail()}")

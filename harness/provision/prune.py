@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from trivet.host.journal import under_way
+from trivet.host.journal import run_in_progress
 from trivet.model.stack import Stack
 from trivet.provision.images.prune import Garbage, Needed, find_garbage, remove, take_inventory
 from trivet.provision.images.recipes import images_of
@@ -24,7 +24,7 @@ def prune(stacks: Sequence[Stack], *, dry_run: bool = False) -> Garbage:
     Raises PlatformError, before anything is removed, when another process uses the image store or a cluster, or Docker is not available.
     """
     with _exclusive_use():
-        garbage = find_garbage(take_inventory(run_under_way=under_way()), needed(stacks, cluster_sets()))
+        garbage = find_garbage(take_inventory(run_under_way=run_in_progress()), needed(stacks, cluster_sets()))
         if not dry_run:
             remove(garbage)
     return garbage

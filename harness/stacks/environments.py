@@ -20,7 +20,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from trivet.errors import PlatformError, UsageError
-from trivet.host.signals import ENDING
+from trivet.host.signals import TERMINATING
 from trivet.model.stack import Role
 from trivet.stacks.uv import TIMEOUT, run_uv
 
@@ -77,7 +77,7 @@ def build_environment(
     built = False
     if not _complete(folder):
         try:
-            built = _build_once(role, folder, progress, stop or ENDING)
+            built = _build_once(role, folder, progress, stop or TERMINATING)
         except OSError as error:
             raise PlatformError(
                 f"cannot build the environment of {_name(role)} in {folder}: {error}",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trivet.errors import PlatformError
-from trivet.host.signals import ENDING
+from trivet.host.signals import TERMINATING
 from trivet.stacks.subprocesses import wait_for_exit
 
 TIMEOUT = 1800.0
@@ -85,7 +85,7 @@ def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None, stop
         output, errors = wait_for_exit(
             uv,
             what=what,
-            stop=stop or ENDING,
+            stop=stop or TERMINATING,
             timeout=TIMEOUT,
             remedy="check that the package registry is reachable and fast enough",
             end=uv.kill,

@@ -67,7 +67,7 @@ def test_doctor_finds_and_cleans_what_kill_9_left(cache: str, moment: str) -> No
     seen = run("doctor", TRIVET_CACHE=cache)
     assert seen.code == 2
     (line,) = [line for line in seen.out.splitlines() if line.startswith("BAD")]
-    assert "whose trivet is gone" in line
+    assert "which was killed" in line
     assert names[0] in line
     assert run("doctor", "--clean", TRIVET_CACHE=cache).code == 0
     assert (living(names), runs(cache)) == ([], [])

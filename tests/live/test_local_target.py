@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from trivet.errors import CannotTell, NotOffered, PlatformError
-from trivet.host.journal import Run, clean, leftovers, marked
+from trivet.host.journal import Run, clean, leftovers, marked_processes
 from trivet.host.processes import Processes
 from trivet.host.worker import Worker
 from trivet.integration import read_signature, v2_request, v2_values
@@ -145,7 +145,7 @@ def test_another_model_is_served_beside_the_first_and_stopped_afterwards(session
         assert other.ready, other.log()
         metadata = other.get(f"/v2/models/{other.name}").body
         assert [tensor["name"] for tensor in metadata["inputs"]] == ["a", "n"]
-    with pytest.raises(CannotTell, match="not answered"):
+    with pytest.raises(CannotTell, match="no response to GET"):
         other.get("/v2/health/live")
     assert session.client("serving").get("/v2/health/live").status == 200
 
@@ -187,14 +187,14 @@ def test_a_second_session_beside_the_first_disturbs_nothing_and_an_exception_end
             other = second.client("handover")
             assert other.tracking_uri != handover.tracking_uri
             assert other.model.run_id != handover.model.run_id
-            assert marked(second.directory.name)
+            assert marked_processes(second.directory.name)
             seen.append(second.directory)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail_in_the_middle()
     (directory,) = seen
-    assert not marked(directory.name)
+    assert not marked_processes(directory.name)
     assert not directory.exists()
     assert session.directory.exists()
     assert session.client("serving").get("/v2/health/live").status == 200
@@ -237,7 +237,7 @@ def test_a_killed_trivet_leaves_nothing_that_the_next_one_does_not_clean() -> No
     assert any("mlflow" in command for command in left.processes.values())
     clean(left)
     assert not directory.exists()
-    assert not marked(directory.name)
+    assert not marked_processes(directory.name)
     assert directory not in [leftover.directory for leftover in leftovers()]
 
 
@@ -245,7 +245,7 @@ def test_a_killed_trivet_leaves_nothing_that_the_next_one_does_not_clean() -> No
 def test_ctrl_c_in_the_middle_leaves_nothing() -> None:
     directory = _signalled_in_the_pipeline(signal.SIGINT)
     assert not directory.exists()
-    assert not marked(directory.name)
+    assert not marked_processes(directory.name)
 
 
 def test_a_port_that_somebody_took_in_the_meantime_is_survived(
@@ -278,8 +278,8 @@ def test_a_port_that_somebody_took_in_the_meantime_is_survived(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("import time; print('thinking', flush=True); time.sleep(60)", r"no answer within 0\.5 s(.|\n)*thinking"),
-        ("raise SystemExit('out of luck')", r"(died|ended) with status 1(.|\n)*out of luck"),
+        ("import time; print('thinking', flush=True); time.sleep(60)", r"timed out after 0\.5 s(.|\n)*thinking"),
+        ("raise SystemExit('out of luck')", r"(died|exited) with status 1(.|\n)*out of luck"),
     ],
 )
 def test_a_worker_that_is_stuck_or_dies_is_an_error_with_its_last_words(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from contract_examples.live import STACK
 
-from trivet.host.journal import leftovers, marked
+from trivet.host.journal import leftovers, marked_processes
 
 pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("default_signals")]
 
@@ -37,13 +37,13 @@ def test_pytest_asked_to_end_in_the_middle_leaves_nothing(tmp_path: Path, number
                 assert time.monotonic() < deadline, "it never came to a session"
                 time.sleep(0.05)
             directory = Path(told.read_text())
-            assert marked(directory.name), "nothing runs that could be left"
+            assert marked_processes(directory.name), "nothing runs that could be left"
             run.send_signal(number)
             out, _ = run.communicate(timeout=30)
         finally:
             run.kill()
     assert run.returncode == pytest.ExitCode.INTERRUPTED, out
-    assert f"Signalled: {number.name} asked for the end" in out
-    assert marked(directory.name) == []
+    assert f"Signalled: terminated by {number.name}" in out
+    assert marked_processes(directory.name) == []
     assert not directory.exists()
     assert directory not in [leftover.directory for leftover in leftovers()]

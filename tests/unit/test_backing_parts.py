@@ -15,7 +15,7 @@ import pytest
 
 from trivet.errors import PlatformError, UsageError
 from trivet.host import containers
-from trivet.host.containers import Containers, Service, explained, require_docker
+from trivet.host.containers import Containers, Service, docker_error, require_docker
 from trivet.host.journal import Run
 from trivet.host.processes import Processes
 from trivet.model.handover import Download
@@ -77,7 +77,7 @@ def containers_of(
     run: Run, monkeypatch: pytest.MonkeyPatch, fake: FakeContainer, *, here: bool = True, stop: bool = False
 ) -> Containers:
     monkeypatch.setattr(Containers, "_container", lambda self, service: fake)
-    monkeypatch.setattr(containers, "_daemon_is_here", lambda client: here)
+    monkeypatch.setattr(containers, "_is_local", lambda client: here)
     event = threading.Event()
     if stop:
         event.set()
@@ -119,7 +119,7 @@ def test_a_container_that_may_exist_half_is_removed_and_in_the_journal(
 def test_a_container_that_ends_is_an_error_with_its_log_tail(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         containers_of(run, monkeypatch, FakeContainer([], status="exited")) as started,
-        pytest.raises(PlatformError, match=r"container of the store ended; log tail:\nhello\nno such table"),
+        pytest.raises(PlatformError, match=r"container of the store exited; log tail:\nhello\nno such table"),
     ):
         started.start(service(ready=lambda address: False))
 
@@ -154,30 +154,35 @@ def test_nothing_is_started_once_the_session_ends(run: Run, monkeypatch: pytest.
         (
             "('Connection aborted.', FileNotFoundError(2, 'No such file or directory'))",
             None,
-            "there is none",
-            "install it",
+            "there is no Docker on this machine",
+            "install Docker",
         ),
         (
             "('Connection aborted.', FileNotFoundError(2, 'No such file or directory'))",
             "/usr/bin/docker",
-            "daemon does not answer (No such file or directory)",
-            "start it",
+            "daemon does not respond (No such file or directory)",
+            "start the Docker daemon",
         ),
         (
             "HTTPConnectionPool: Max retries exceeded (Caused by [Errno 111] Connection refused)",
             "/usr/bin/docker",
-            "daemon does not answer (Connection refused)",
-            "start it",
+            "daemon does not respond (Connection refused)",
+            "start the Docker daemon",
         ),
-        ("('Connection aborted.', PermissionError(13, 'Permission denied'))", None, "may not use it", "group `docker`"),
-        ("no space left on device", None, "no space left on device", "Docker's own words"),
+        (
+            "('Connection aborted.', PermissionError(13, 'Permission denied'))",
+            None,
+            "no access to the Docker daemon",
+            "group `docker`",
+        ),
+        ("no space left on device", None, "no space left on device", "Docker's message"),
     ],
 )
 def test_why_docker_is_not_to_be_had_is_said_with_what_to_do(
     monkeypatch: pytest.MonkeyPatch, words: str, docker: str | None, message: str, remedy: str
 ) -> None:
     monkeypatch.setattr(containers.shutil, "which", lambda name: docker)
-    error = explained("talk to Docker", words)
+    error = docker_error("talk to Docker", words)
     assert message in error.message
     assert error.remedy.startswith(remedy) or remedy in error.remedy
     assert error.remedy.endswith(containers.WITHOUT)

@@ -267,7 +267,7 @@ def test_a_signal_ends_the_installation_of_hypothesis_too(tmp_path: Path) -> Non
                 _, complaint = run.communicate(timeout=10)
                 assert not uv.is_running()
     assert "no inputs can be drawn: cannot install Hypothesis: the run is stopping" in complaint
-    assert "SIGTERM asked for the end" in complaint
+    assert "terminated by SIGTERM" in complaint
 
 
 def drawing_processes(parent: int) -> list[psutil.Process]:

@@ -63,7 +63,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path, m
     occupied = tmp_path / "a-file"
     occupied.write_text("")
     monkeypatch.setenv("TRIVET_CACHE", str(occupied))
-    with pytest.raises(PlatformError, match=r"run directory .*a-file.* cannot be made") as caught, Run():
+    with pytest.raises(PlatformError, match=r"cannot create the run directory .*a-file") as caught, Run():
         pass
     assert "TRIVET_CACHE" in caught.value.remedy
 

@@ -98,9 +98,9 @@ def test_a_program_that_is_not_there_is_named_with_the_environment_as_the_suspec
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
-    with Run() as run, pytest.raises(PlatformError, match="trainer job does not start") as caught:
+    with Run() as run, pytest.raises(PlatformError, match="cannot start trainer job") as caught:
         Processes(run).start("trainer job", [tmp_path / "bin/python"])
-    assert "half-made" in caught.value.remedy
+    assert "incomplete environment" in caught.value.remedy
 
 
 def test_nothing_starts_after_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
