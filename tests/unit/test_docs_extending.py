@@ -1,4 +1,4 @@
-"""``docs/extending.md`` shows the third-party modules that the tests run, word for word, and they are as short as it says."""
+"""The documentation shows the third-party modules that the tests run, word for word, and they are as short as it says."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 THIRD_PARTY = ROOT / "tests" / "thirdparty"
 
 
-@pytest.mark.parametrize(("name", "lines"), [("acme_contracts", 25), ("acme_scenarios", 40)])
+@pytest.mark.parametrize(
+    ("page", "name", "lines"),
+    [("extending", "acme_contracts", 25), ("extending", "acme_scenarios", 40), ("targets", "acme_target", 90)],
+)
 def test_the_page_shows_the_module_that_runs_and_it_is_short_and_has_one_import_of_trivet(
-    name: str, lines: int
+    page: str, name: str, lines: int
 ) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     source = (THIRD_PARTY / f"{name}.py").read_text(encoding="utf-8")
-    assert source.rstrip() in re.findall(r"```python\n(.*?)\n```", PAGE, re.DOTALL)
+    assert source.rstrip() in re.findall(r"```python\n(.*?)\n```", text, re.DOTALL)
     assert len(source.splitlines()) <= lines
     imports = [
         ast.unparse(node) for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.Import, ast.ImportFrom))
