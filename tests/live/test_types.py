@@ -1,4 +1,4 @@
-"""The whole of the library under mypy --strict, laid out under its import names."""
+"""The whole of the library, and what third parties write against it, under mypy --strict, laid out under its import names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.processes
-def test_the_library_type_checks_strictly(tmp_path: Path) -> None:
+def test_the_library_and_third_party_modules_type_check_strictly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mypy import api
 
     package = tmp_path / "trivet"
@@ -19,7 +21,8 @@ def test_the_library_type_checks_strictly(tmp_path: Path) -> None:
         (package / child.name).symlink_to(child)
     for folder in ("contracts", "scenarios", "fixtures"):
         (package / folder).symlink_to(ROOT / folder)
-    out, err, status = api.run(
-        ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache"), str(package)]
-    )
+    monkeypatch.setenv("MYPYPATH", str(tmp_path))
+    third_party = sorted(map(str, (ROOT / "tests" / "thirdparty").glob("*.py")))
+    options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
+    out, err, status = api.run([*options, str(package), *third_party])
     assert status == 0, out + err
