@@ -204,7 +204,7 @@ def _cluster_options(function: Function) -> Function:
 @_cluster_options
 @click.option("--mirror", metavar="URL", help="A registry to pull images from before all others.")
 def up(**flags: Any) -> None:
-    """Create a stack's kind cluster with all its components, or complete an existing one."""
+    """Create or complete a stack's kind cluster."""
     from trivet.provision.kind.up import ImageSource
     from trivet.provision.kind.up import up as bring_up
     from trivet.render.phases import Stopwatch, timetable
@@ -247,7 +247,7 @@ def down(everything: bool, **flags: Any) -> None:
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
 def plan(contracts: Sequence[str], **flags: Any) -> None:
-    """Show what a run would start and judge, without starting anything."""
+    """Show what a run would start and judge."""
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.render.catalogue import planned
@@ -275,7 +275,7 @@ def list_(**flags: Any) -> None:
 @click.argument("identifier", metavar="ID")
 @click.option("--plugin", "plugins", multiple=True, help="A module with further contracts; may be repeated.")
 def explain(identifier: str, **flags: Any) -> None:
-    """Explain one contract: what it requires, why, its remedy and its sources."""
+    """Explain a contract: reason, remedy, sources."""
     from trivet.engine.registry import Registry
     from trivet.render.catalogue import explain as explanation
 
@@ -292,7 +292,10 @@ def explain(identifier: str, **flags: Any) -> None:
 @click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
 @click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
 def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
-    """Judge InferenceService manifests, compiled pipelines and model directories, without starting anything."""
+    """Judge files, without starting anything.
+
+    Files are InferenceService manifests, compiled pipelines and model directories.
+    """
     from trivet.engine.lint import lint as engine_lint
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
@@ -356,7 +359,7 @@ def stack_lock(folder: str, cutoff: str | None, roles: Sequence[str]) -> None:
 
 @main.group()
 def images() -> None:
-    """The container images of a stack, built from packages: list, build, save, load and prune them."""
+    """List, build, save, load and prune images."""
 
 
 @images.command("list")
@@ -427,7 +430,7 @@ def _images(flags: Any) -> Any:
 
 @main.group()
 def scenario() -> None:
-    """Executable incidents: list scenarios, plan them, run them on a cluster."""
+    """List, plan and run scenarios of incidents."""
 
 
 def _scenario_options(function: Function) -> Function:
@@ -488,9 +491,10 @@ def _records_option(function: Function) -> Function:
     help="A directory written by `trivet scenario run --report DIR`, to merge into the records first; repeatable.",
 )
 def scenario_pages(directory: Path, records: Path, reports: Sequence[Path], **flags: Any) -> None:
-    """Write the catalogue as pages below DIR: one per scenario, and the ledger of published claims.
+    """Write the pages of the catalogue below DIR.
 
-    A --report replaces the records of exactly those variants that it contains, with their charts below DIR.
+    There is a page per scenario, and the ledger of published claims. A --report replaces the records of exactly those variants that
+    it contains, with their charts below DIR.
     """
     from trivet.engine.registry import Registry
     from trivet.render import scenario_json
@@ -519,9 +523,10 @@ def scenario_pages(directory: Path, records: Path, reports: Sequence[Path], **fl
 @scenario.command("stale")
 @_records_option
 def scenario_stale(records: Path, **flags: Any) -> None:
-    """List stale variants: those whose record has messages that the code no longer has, and those without a record.
+    """List the variants with a stale record.
 
-    One per line, for `trivet scenario stale | xargs -r trivet scenario run --target kind --report DIR`; reasons go to standard error.
+    A record is stale if the code no longer has one of its messages; variants without a record are listed too. One per line, for
+    `trivet scenario stale | xargs -r trivet scenario run --target kind --report DIR`; reasons go to standard error.
     """
     from trivet.engine.registry import Registry
     from trivet.render.records import read_all, stale
@@ -540,9 +545,9 @@ def scenario_stale(records: Path, **flags: Any) -> None:
 @scenario.command("plan")
 @_scenario_options
 def scenario_plan(patterns: Sequence[str], allow_faults: bool, **flags: Any) -> None:
-    """Show the variants and affected objects of scenarios, and whether a guard refuses them, without starting anything.
+    """Show variants and affected objects of scenarios.
 
-    An ID may be a glob pattern, or one variant: ID[VARIANT].
+    It starts nothing, and also shows whether a guard refuses the scenarios. An ID may be a glob pattern, or one variant: ID[VARIANT].
     """
     _plan_scenarios(_settings(**flags), patterns, allow_faults)
 
@@ -620,7 +625,7 @@ def scenario_run(
 @click.option("--context", metavar="NAME", help="The kubeconfig context, for the target existing.")
 @click.option("--rbac", is_flag=True, help="Print the RBAC manifest that the target existing needs, and exit.")
 def doctor(clean: bool, rbac: bool, **flags: Any) -> int:
-    """Check this machine for the requirements of a run, and for leftovers of interrupted runs."""
+    """Check this machine and leftovers of runs."""
     from trivet.engine.doctor import examine
     from trivet.render.inventory import doctor_checks
 

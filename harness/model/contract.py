@@ -1,4 +1,4 @@
-"""A contract: a normative statement about a seam, with everything that a reader of its failure needs."""
+"""A contract: a requirement on a seam, with the text that explains its failure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from trivet.model.finding import Finding
 from trivet.model.outcome import Level
 
 STATIC_SUBJECTS = ("manifest", "model_directory", "compiled_pipeline")
-"""Parameters of a check that stand for one file under ``trivet lint``; a check with one of them runs once per such subject."""
+"""Parameters of a check for one file or directory; a check with one of them runs once per subject, also under ``trivet lint``."""
 
 Check = Callable[..., Iterable[Finding]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """One statement about a seam and the check that observes whether it holds.
+    """A requirement on a seam and the check that judges it.
 
     ``wants`` are the names of the check's parameters: at most one of :data:`STATIC_SUBJECTS`, ``stack``, and names of clients that a
-    target offers. ``versions`` maps a component to a PEP 440 specifier outside of which the statement does not apply, and ``features``
-    are those without which a target cannot show it. ``unrunnable`` says why no target can judge it: it is an ERROR wherever it is
-    judged.
+    target offers. ``versions`` maps a component to the PEP 440 specifier of the versions that the contract applies to; ``features``
+    are the features that it needs of a target. ``unrunnable`` is the reason if no target can judge it, which makes it an ERROR.
     """
 
     id: str
@@ -40,15 +39,15 @@ class Contract:
 
     @property
     def subject(self) -> str | None:
-        """The static subject that the check reads one at a time, if any."""
+        """The static subject of the check, or None."""
         return next((name for name in self.wants if name in STATIC_SUBJECTS), None)
 
     @property
     def clients(self) -> tuple[str, ...]:
-        """The clients that the check asks for; the stack, which is there without any target, is none."""
+        """The clients that the check requests; the stack is not a client, because it needs no target."""
         return tuple(name for name in self.wants if name not in (*STATIC_SUBJECTS, "stack"))
 
     @property
     def static(self) -> bool:
-        """Whether ``trivet lint`` can run it: it wants a static subject and, beside that, only the stack."""
+        """Whether ``trivet lint`` can judge it: it requests a static subject and otherwise only the stack."""
         return self.subject is not None and not self.clients and not self.features

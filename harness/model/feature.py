@@ -1,4 +1,4 @@
-"""Features: what a target can do beyond the clients that every target has. A contract that needs one is skipped where it is missing."""
+"""Features: capabilities of a target beyond its clients. A contract that needs a missing feature is SKIPPED."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ FEATURES = Vocabulary(
     {
         KNATIVE: "KServe deploys InferenceServices as Knative services",
         CANARY_TRAFFIC: "the ingress splits the traffic of one InferenceService between two of its revisions",
-        SCALE_TO_ZERO: "a service without traffic may go down to no pod, and comes back when a request arrives",
-        NETWORK_POLICY_ENFORCED: "what a NetworkPolicy denies does not get through",
+        SCALE_TO_ZERO: "a service without traffic may scale to zero, and scales up when a request arrives",
+        NETWORK_POLICY_ENFORCED: "NetworkPolicies are enforced",
         PROMETHEUS: "a Prometheus scrapes the predictors' pods and answers queries",
         CPU_AUTOSCALING: "Knative's HPA extension runs, so that a Knative service may scale by CPU",
         CONDITIONAL_PIPELINE: "the pipeline runner runs conditions itself",
@@ -27,12 +27,12 @@ FEATURES = Vocabulary(
 """Feature → its meaning in one sentence."""
 
 
-OWN_FEATURE = "a feature of a target of your own is declared before, with declare_feature"
+OWN_FEATURE = "declare a feature of your own target first, with declare_feature"
 
 
 def declare_feature(name: str, meaning: str) -> None:
-    """Add a feature that a target of your own can measure. Call it where its module is imported, before contracts name it.
+    """Add a feature that your own target measures. Call it when the target's module is imported, before contracts that use it are declared.
 
-    Raises DeclarationError for a name that is no identifier, or that has another meaning already.
+    Raises DeclarationError for a name that is not an identifier, or that already has another meaning.
     """
     FEATURES.declare(name, meaning)

@@ -1,4 +1,4 @@
-"""What a check observed: one confirmation or deviation, with where it was seen, what proves it and what to do."""
+"""Findings: the observations of a check, each with an outcome, and optionally a location, evidence and a remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trivet.model.redaction import redact
 
 @dataclass(frozen=True, kw_only=True)
 class Location:
-    """A place in a file (1-based line) or an object of the platform, such as ``InferenceService/recommendation-classifier``."""
+    """A line of a file (1-based) or an object of the platform, such as ``InferenceService/recommendation-classifier``."""
 
     file: str | None = None
     line: int | None = None
@@ -36,7 +36,7 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One confirmation or deviation of one contract. The engine fills in ``contract``."""
+    """One observation of a check. The engine sets ``contract``."""
 
     outcome: Outcome
     message: str
@@ -47,26 +47,26 @@ class Finding:
 
 
 def passed(message: str, *, location: Location | None = None, evidence: tuple[Evidence, ...] = ()) -> Finding:
-    """A confirmation. Say what was observed, with numbers where there are some."""
+    """A confirmation; ``message`` states the observation, with its numbers."""
     return Finding(outcome=Outcome.PASSED, message=message, location=location, evidence=evidence)
 
 
 def failed(
     message: str, *, remedy: str = "", location: Location | None = None, evidence: tuple[Evidence, ...] = ()
 ) -> Finding:
-    """A deviation. ``remedy`` where it is more exact than the contract's own."""
+    """A deviation; ``remedy`` replaces the contract's if it is more specific."""
     return Finding(outcome=Outcome.FAILED, message=message, remedy=remedy, location=location, evidence=evidence)
 
 
 def inconclusive(
     message: str, *, location: Location | None = None, evidence: tuple[Evidence, ...] = (), remedy: str = ""
 ) -> Finding:
-    """The observation gives no answer; ``message`` says why."""
+    """An observation that neither confirms nor deviates; ``message`` is the reason."""
     return Finding(outcome=Outcome.INCONCLUSIVE, message=message, location=location, evidence=evidence, remedy=remedy)
 
 
 def not_applicable(message: str, *, location: Location | None = None) -> Finding:
-    """The statement does not concern this subject; ``message`` says why."""
+    """The contract does not apply to the subject; ``message`` is the reason."""
     return Finding(outcome=Outcome.SKIPPED, message=message, location=location)
 
 
@@ -76,5 +76,5 @@ def evidence(name: str, kind: str, content: Any, *, limit: int = 20_000) -> Evid
         content = json.dumps(content, indent=2, default=str, ensure_ascii=False)
     text = redact(content)
     if len(text) > limit:
-        text = f"[… {len(text) - limit} characters left out]\n{text[-limit:]}"
+        text = f"[… {len(text) - limit} characters omitted]\n{text[-limit:]}"
     return Evidence(name=name, kind=kind, text=text, sha256=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest())

@@ -25,11 +25,11 @@ class LoggedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class ServableModel:
-    """A model that can be served.
+    """A model for serving.
 
-    ``name`` is what messages call it. ``storage_uri`` is where a storage initializer finds it. ``answer`` is the trainer's own prediction
-    for the rows that the model was made with, by which an answer of a service shows which model gave it; empty for a model whose
-    predictions raise. The version that it is registered as, and its run, are empty for a model that MLflow does not have.
+    ``name`` is its name in messages. ``answer`` is the trainer's own prediction for the rows that the model was created with, which
+    attributes an answer of a service to its model; empty for a model whose predictions raise. Registered version and run are empty for
+    a model that is not in MLflow.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Handover:
 
     @property
     def storage_uri(self) -> str:
-        """The storage URI that is served."""
+        """The storage URI of the service."""
         return str(self.service["spec"]["predictor"]["model"]["storageUri"])
 
 

@@ -1,4 +1,4 @@
-"""The five outcomes, the two levels, and what follows from them: which is worse, and which keeps a report from being conformant."""
+"""The five outcomes and the two levels, their order of severity, and which of them make a report not conformant."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What a check came to. ERROR means that trivet could not do its job; it is never the platform's failure."""
+    """The outcome of a finding or contract. ERROR means that trivet failed; it is never a failure of the platform."""
 
     PASSED = "PASSED"
     FAILED = "FAILED"
@@ -17,7 +17,7 @@ class Outcome(StrEnum):
 
     @property
     def deviates(self) -> bool:
-        """Whether somebody should look at it: neither PASSED nor SKIPPED."""
+        """Whether it needs attention: neither PASSED nor SKIPPED."""
         return self not in (Outcome.PASSED, Outcome.SKIPPED)
 
 
@@ -33,14 +33,14 @@ SEVERITY = (Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE, Outcome.PASSED,
 
 
 def combine(outcomes: Iterable[Outcome]) -> Outcome:
-    """One outcome for several findings of one contract: the worst, and INCONCLUSIVE for none at all (empty is never green)."""
+    """The outcome of a contract by those of its findings: the worst; INCONCLUSIVE without findings."""
     found = set(outcomes)
     return next((outcome for outcome in SEVERITY if outcome in found), Outcome.INCONCLUSIVE)
 
 
 def blocks(outcome: Outcome, level: Level) -> bool:
-    """Whether a contract's outcome alone keeps the report from being conformant: what must turn a CI red.
+    """Whether a contract's outcome alone makes the report not conformant, and so fails CI.
 
-    A deviation from a MUST does, and so does an ERROR at any level: trivet did not do its job.
+    A deviation from a MUST does, and so does an ERROR at any level, because trivet failed.
     """
     return outcome is Outcome.ERROR or (level is Level.MUST and outcome.deviates)

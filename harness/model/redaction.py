@@ -1,4 +1,4 @@
-"""Redaction of what looks like credentials, in texts that get into a report."""
+"""Redaction of credentials in the texts of reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECRETS = (
 
 
 def redact(text: str) -> str:
-    """``text`` with the values of what looks like credentials replaced."""
+    """``text`` with values that look like credentials replaced."""
     folded = text.casefold()
     for hints, pattern in _SECRETS:
         if any(hint in folded for hint in hints):

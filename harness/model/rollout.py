@@ -14,9 +14,9 @@ from trivet.model.traffic import Answer, Stream
 class RolloutChange(StrEnum):
     """The changes of a roll-out, in their order."""
 
-    CANARY = "canary begins"
-    ABORTED = "canary taken back"
-    RESUMED = "canary resumes"
+    CANARY = "canary start"
+    ABORTED = "canary rollback"
+    RESUMED = "canary resumption"
     PROMOTED = "promotion"
     ROLLED_BACK = "rollback"
     REPEATED = "second promotion"

@@ -1,4 +1,4 @@
-"""A scenario: an incident made executable, in variants that differ in how the platform is protected; and the result of each."""
+"""Scenarios: incidents that can be reproduced, in variants with and without protection; and their results."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from trivet.model.report import API_VERSION, Phase, Provenance, StackSummary
 KIND = "ScenarioReport"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 IN_CLUSTER = "cluster/"
-"""Prefix of the names of evidence that the cluster holds: objects, conditions, events and logs."""
+"""Prefix of the names of evidence from the cluster: objects, conditions, events and logs."""
 
 
 class Verdict(StrEnum):
     """The verdict of a variant.
 
     VULNERABLE: the incident happened. PROTECTED: the fault was injected and the incident did not happen. INCONCLUSIVE: neither was shown.
-    ERROR: trivet failed, above all when a fault could not be reverted. SKIPPED: the target cannot play it.
+    ERROR: trivet failed, for example because a fault could not be reverted. SKIPPED: the target does not support it.
     """
 
     VULNERABLE = "VULNERABLE"
@@ -35,7 +35,7 @@ class Verdict(StrEnum):
 
     @property
     def conclusive(self) -> bool:
-        """Whether it says how the platform stands against the incident."""
+        """Whether it is VULNERABLE or PROTECTED."""
         return self in (Verdict.VULNERABLE, Verdict.PROTECTED)
 
 
@@ -164,7 +164,7 @@ class Budgets:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """An incident made executable. ``stage`` sets a variant up, yields its Case once, and removes what it set up.
+    """An incident that can be reproduced. ``stage`` sets up a variant, yields its Case once, and removes what it set up.
 
     ``wants`` are the names of its parameters: ``variant`` and clients of the target. ``affected_objects`` is everything that any of its
     faults changes. ``unrunnable`` says why no target can show it: every variant is an ERROR then.
@@ -187,7 +187,7 @@ class Scenario:
 
     @property
     def clients(self) -> tuple[str, ...]:
-        """The clients that it asks for."""
+        """The clients that it requests."""
         return tuple(name for name in self.wants if name != "variant")
 
 
@@ -278,14 +278,14 @@ class ScenarioResult:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the variants without a remedy; of all when none of those was played. INCONCLUSIVE when none was played."""
+        """The worst of the variants without a remedy; of all if none of those was run. INCONCLUSIVE if none was run."""
         found = {one.verdict for one in self.variants if not one.remedy} or {one.verdict for one in self.variants}
         return next((verdict for verdict in SEVERITY if verdict in found), Verdict.INCONCLUSIVE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioReport:
-    """All that was played. ``required`` is the verdict that the user requires of every scenario; none when empty."""
+    """The results of a run of scenarios. ``required`` is the verdict that the user requires of every scenario; empty for none."""
 
     target: str
     stack: StackSummary

@@ -1,4 +1,4 @@
-"""What the user asks for, as data. Reading it from files and the environment is ``trivet.settings``' work."""
+"""Settings as data. ``trivet.settings`` reads them from files and the environment."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Existing:
     """``[tool.trivet.existing]``: the user's own cluster, for the target ``existing``. The environment variable of a key is
     ``TRIVET_EXISTING_`` and the key in capitals.
 
-    ``context`` is never guessed, ``kubeconfig`` is where kubectl looks when empty. Both namespaces exist; ``service_account`` is what
-    services run as there (empty: the namespace's default), ``store_secret`` a Secret in both with AWS_ACCESS_KEY_ID and
-    AWS_SECRET_ACCESS_KEY. ``tracking_uri`` and ``store_endpoint`` are as pods reach them (the latter empty for AWS itself); ``ingress``,
-    ``tracking_url`` and ``prometheus_url`` as this machine does: without a tracking URL a port is forwarded, without Prometheus there are
-    no metrics. Images are by default the stack's own where upstream publishes one.
+    ``context`` is required; an empty ``kubeconfig`` means kubectl's default. Both namespaces must exist; ``service_account`` is that of the
+    services (empty: the namespace's default), ``store_secret`` a Secret in both namespaces with AWS_ACCESS_KEY_ID and
+    AWS_SECRET_ACCESS_KEY. ``tracking_uri`` and ``store_endpoint`` are addresses for pods (the latter empty for AWS itself); ``ingress``,
+    ``tracking_url`` and ``prometheus_url`` are addresses for this machine: without a tracking URL trivet forwards a port, without
+    Prometheus there are no metrics. Images default to those that upstream publishes for the stack.
     """
 
     context: str = ""
@@ -44,10 +44,10 @@ class Settings:
     """One field per key of ``[tool.trivet]``; the environment variable is ``TRIVET_`` and the key in capitals.
 
     ``stack`` is the name of a shipped stack or the path of a stack's folder; ``plugins`` are importable module names;
-    ``report`` is the directory that reports are written to, none when empty. ``profile``, where nothing names one, follows the target.
-    ``store`` and ``database`` say what the local target keeps artefacts and MLflow's records in: ``files`` or ``s3``, ``sqlite`` or
-    ``postgresql``; other targets have their own and take no notice. ``images`` says where container images come from: ``pull`` from
-    their registries, or ``build`` from recipes; ``mirror`` is the URL of a registry that stands before all others when they are pulled.
+    ``report`` is the directory of the reports; empty for none. The default of ``profile`` depends on the target.
+    ``store`` is the artifact store of the local target, ``files`` or ``s3``, and ``database`` MLflow's database there, ``sqlite`` or
+    ``postgresql``; other targets have their own and ignore them. ``images`` is the source of container images: ``pull`` from
+    their registries, or ``build`` from recipes; ``mirror`` is the URL of a registry to pull from before all others.
     """
 
     stack: str = "current"

@@ -1,4 +1,4 @@
-"""What a report writer is."""
+"""The protocol of a report writer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from trivet.model.report import ConformanceReport
 
 
 class Writer(Protocol):
-    """Turns a finished report into the text of one file, called ``filename`` below ``--report DIR``.
+    """Converts a report to the text of one file, ``filename`` in ``--report DIR``.
 
-    Any object with these two names will do; trivet's own writers are modules.
+    Any object with these two attributes is a writer; trivet's own writers are modules.
     """
 
     filename: str

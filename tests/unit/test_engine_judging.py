@@ -121,7 +121,9 @@ def test_a_feature_that_the_target_lacks_skips_the_contract_before_any_client_is
     )(asks)
     (result,) = judged(needing, target=FakeTarget(serving=CannotTell("never there")))[0].contracts
     assert result.outcome is Outcome.SKIPPED
-    assert result.reason.startswith("the target lacks the feature ScaleToZero: a service without traffic may go down")
+    assert result.reason.startswith(
+        "the target lacks the feature ScaleToZero: a service without traffic may scale to zero"
+    )
 
 
 def manifests(*names: str) -> tuple[Manifest, ...]:

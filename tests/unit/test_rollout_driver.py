@@ -160,7 +160,7 @@ def test_a_step_that_does_not_come_about_is_recorded_with_the_reason_and_the_ser
     rollout = driven(cluster)
     (step,) = rollout.steps
     assert (step.name, step.settled) == (RolloutChange.CANARY, None)
-    assert "waiting for InferenceService rolling-classifier to show the effect of: canary begins" in rollout.failure
+    assert "waiting for InferenceService rolling-classifier to show the effect of: canary start" in rollout.failure
     assert cluster.deleted == ["rolling-classifier"]
 
 
