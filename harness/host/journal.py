@@ -331,16 +331,24 @@ KUBECONFIG = "KUBECONFIG"
 
 
 def _pending_cleanups(directory: Path) -> list[dict[str, Any]]:
-    """The journal's cleanup entries that are not done. The last line may be incomplete after a kill."""
+    """The journal's cleanup entries that are not done. The last line may be incomplete after a kill.
+
+    An event of another version of trivet is an entry without a command, so that nothing that it stands for is forgotten.
+    """
     found: list[dict[str, Any]] = []
     with contextlib.suppress(OSError):
         for line in (directory / "journal.jsonl").read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError):
                 entry = json.loads(line)
-                if entry.get("event") == "cleanup":
-                    found.append(entry)
-                elif entry.get("event") == "cleanup_done":
-                    found = [one for one in found if one.get("number") != entry["number"]]
+                match entry.get("event"):
+                    case "cleanup":
+                        found.append(entry)
+                    case "cleanup_done":
+                        found = [one for one in found if one.get("number") != entry["number"]]
+                    case "owner" | "start" | "started":
+                        pass
+                    case unknown:
+                        found.append({"what": f"the unknown journal event {unknown!r}", "required": True})
     return found
 
 
@@ -361,6 +369,8 @@ def _record_done(directory: Path, entry: dict[str, Any]) -> None:
 
 def _run_cleanup(entry: dict[str, Any]) -> str:
     """Run the command of a cleanup; returns the error, or an empty string."""
+    if "command" not in entry:
+        return f"{entry['what']} is of another version of trivet: run its `trivet doctor --clean`, or remove the directory by hand"
     try:
         done = subprocess.run(
             entry["command"],

@@ -109,6 +109,18 @@ def test_what_was_reverted_is_not_reverted_again_because_something_else_could_no
     assert (found.cleanups, found.required) == (("unreachable",), ())
 
 
+def test_a_journal_of_another_version_is_kept_with_what_it_stands_for() -> None:
+    orphan = runs_directory() / "20240101-000000-1-abcdef00"
+    orphan.mkdir(parents=True)
+    (orphan / "journal.jsonl").write_text(
+        '{"event": "owner", "pid": 1}\n{"event": "undo", "what": "a fault", "owed": true}\n'
+    )
+    (found,) = leftovers()
+    assert found.required == ("the unknown journal event 'undo'",)
+    assert "another version of trivet" in clean(found)
+    assert leftovers() == [found]
+
+
 def test_a_place_that_is_gone_has_nothing_left_to_remove() -> None:
     _orphan_with(["sh", "-c", "echo 'error: context \"kind-x\" does not exist' >&2; exit 1"])
     (found,) = leftovers()
