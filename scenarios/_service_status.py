@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trivet.authoring import FAULT, ClusterClient, Evidence, Watch, evidence, is_terminating, service_pods
+from trivet.authoring import (
+    FAULT,
+    ClusterClient,
+    Evidence,
+    Watch,
+    conditions,
+    evidence,
+    is_terminating,
+    service_pods,
+)
 from trivet.integration import is_ready
 
 SERVER = "kserve-container"
@@ -152,7 +161,7 @@ def watch_loading(
 def summarize_status(service: Mapping[str, Any]) -> str:
     """The status of an InferenceService in a line: Ready with its reason, and the state of its model."""
     status = service.get("status") or {}
-    ready: Mapping[str, Any] = next((one for one in status.get("conditions") or () if one.get("type") == "Ready"), {})
+    ready = conditions(service).get("Ready", {})
     model = status.get("modelStatus") or {}
     failure = model.get("lastFailureInfo") or {}
     parts = [

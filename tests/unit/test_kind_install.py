@@ -133,7 +133,7 @@ def test_what_a_controller_makes_is_waited_for_too(server: Server) -> None:
     server.stuck = {"gateway"}
     with pytest.raises(
         PlatformError,
-        match=r"install a: timed out after .* waiting for workloads to be ready.*\n.*n/Deployment/envoy: not found",
+        match=r"timed out after .* s waiting for the workloads of a to be ready: last seen [\s\S]*n/Deployment/envoy: not found",
     ):
         install([step("a", ready=["n/Deployment/envoy"])], {"a": simple("a")})
 

@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from trivet.errors import PlatformError
 from trivet.provision.docker import DockerError, docker
 from trivet.provision.images.registry import ImageRegistry
 from trivet.stacks.environments import cache_directory
+from trivet.toolkit.waiting import last_answer
 
 NETWORK = "kind"
 LAYERS = "trivet/layers"
@@ -163,18 +163,18 @@ def _start_existing() -> Store | None:
             # Its creation was interrupted, or its network was deleted: the caller creates it again.
             _remove()
             return None
-    deadline = time.monotonic() + _START_TIMEOUT
-    while True:
-        published = docker(["port", container_name(), "5000/tcp"], what="find the image store's port")
-        port = int(published.splitlines()[0].rsplit(":", 1)[1])
-        registry = ImageRegistry(f"http://127.0.0.1:{port}")
-        if registry.responds():
-            return Store(registry=registry, port=port, inside=f"{container_name()}:5000")
-        if time.monotonic() > deadline:
-            # After the Docker daemon was killed, the container may be unreachable on its old network. Its data is kept.
-            _remove()
-            return None
-        time.sleep(0.2)
+    store = last_answer(_responding, until=bool, timeout=_START_TIMEOUT, poll=0.2)
+    if store is None:
+        # After the Docker daemon was killed, the container may be unreachable on its old network. Its data is kept.
+        _remove()
+    return store
+
+
+def _responding() -> Store | None:
+    published = docker(["port", container_name(), "5000/tcp"], what="find the image store's port")
+    port = int(published.splitlines()[0].rsplit(":", 1)[1])
+    registry = ImageRegistry(f"http://127.0.0.1:{port}")
+    return Store(registry=registry, port=port, inside=f"{container_name()}:5000") if registry.responds() else None
 
 
 def _inputs_label() -> str:

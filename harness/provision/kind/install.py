@@ -20,6 +20,7 @@ from trivet.model.events import Emit, phase
 from trivet.provision.kind import limits, manifests
 from trivet.provision.kind.manifests import KubernetesObject
 from trivet.provision.kind.steps import InstallStep
+from trivet.toolkit.waiting import eventually
 
 _FIRST = ("Namespace", "CustomResourceDefinition")
 _WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet")
@@ -131,17 +132,25 @@ class Installation:
         if not names:
             return
         namespaces = sorted({one.partition("/")[0] for one in names})
-        deadline = time.monotonic() + limits.READY
-        while not_ready := self._workloads.not_ready(names, self._stop):
-            if self._stop.is_set():
+
+        def not_ready() -> Mapping[str, str]:
+            found = self._workloads.not_ready(names, self._stop)
+            if found and self._stop.is_set():
                 raise PlatformError(f"install {step.name}: cancelled, because another step failed")
-            if time.monotonic() > deadline:
-                reasons = "\n".join(f"  {name}: {reason}" for name, reason in not_ready.items())
-                raise PlatformError(
-                    f"install {step.name}: timed out after {limits.READY:.0f} s waiting for workloads to be ready: last seen\n"
-                    f"{reasons}\n{diagnose(self._kubectl, namespaces)}",
-                    remedy="find out why the pods do not start; `trivet up` continues the installation",
-                )
+            return found
+
+        eventually(
+            f"the workloads of {step.name} to be ready",
+            not_ready,
+            until=lambda found: not found,
+            timeout=limits.READY,
+            describe=lambda found: "\n".join(
+                [*(f"{name}: {reason}" for name, reason in (found or {}).items()), diagnose(self._kubectl, namespaces)]
+            ),
+            raises=PlatformError,
+            remedy="find out why the pods do not start; `trivet up` continues the installation",
+            poll=0.0,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
