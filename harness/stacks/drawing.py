@@ -1,4 +1,4 @@
-"""The environment in which Hypothesis draws inputs: part of no stack, and locked and built as a role's is."""
+"""The environment in which Hypothesis draws inputs. It is not part of a stack; it is locked and built as the environment of a role."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from trivet.model.stack import Role
 from trivet.stacks.read import read_pins
 
 JOB = Path(jobs.__path__[0]) / "drawing.py"
-"""The script that is run in it, by its path: it needs nothing of trivet."""
+"""The script that runs in it, by its path; it needs nothing of trivet."""
 
 
 def drawing_role() -> Role:
-    """Hypothesis by the lock beside :data:`JOB`, on the Python that runs trivet."""
+    """A role with Hypothesis, from the lock in the folder of :data:`JOB`, and with the Python that runs trivet."""
     lock = JOB.with_suffix(".lock")
     return Role(
         name="drawing",

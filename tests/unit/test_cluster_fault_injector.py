@@ -179,7 +179,7 @@ def test_a_change_that_others_undo_differently_is_told_with_the_command(cluster:
         injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
         fake_kubectl.place("deployment", "features", "serving").unlink()
         ((why, command),) = injector.revert()
-        assert "there is no deployment features any more" in why
+        assert "deployment features no longer exists" in why
         assert "patch deployment features -n serving --type=merge" in command
     assert leftovers(), "the journal stays, for the next run to try again"
 
@@ -206,7 +206,7 @@ def test_an_object_that_is_there_already_is_not_taken_for_the_faults_own(cluster
     fake_kubectl.store(path, POLICY)
     with Run() as run:
         injector = faults(run, tmp_path).injector(TOUCHES)
-        with pytest.raises(UsageError, match="there is a NetworkPolicy cut in serving already"):
+        with pytest.raises(UsageError, match="NetworkPolicy cut for the fault: it already exists in serving"):
             injector.create(POLICY)
         assert injector.revert() == ()
     assert path.exists()
@@ -218,7 +218,7 @@ def test_a_pod_that_nothing_would_bring_back_is_not_deleted(cluster: Path, tmp_p
     owned = {"kind": "Pod", "metadata": {"name": "features-y", "ownerReferences": [{"controller": True}]}}
     fake_kubectl.store(fake_kubectl.place("pod", "features-y", "serving"), owned)
     with Run() as run:
-        with pytest.raises(UsageError, match="nothing would bring it back"):
+        with pytest.raises(UsageError, match="has no controller that creates it again"):
             faults(run, tmp_path).injector(TOUCHES).delete_pod("features-x", namespace=SERVING)
         faults(run, tmp_path).injector(TOUCHES).delete_pod("features-y", namespace=SERVING)
     assert [path for path in everything(cluster) if "/pod/" in path] == ["serving/pod/features-x.json"]

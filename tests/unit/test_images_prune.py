@@ -47,7 +47,7 @@ STATE = ClusterState(stage=READY, digest="d", source="build", ingress=1, trackin
 
 
 def linked(repository: str, digest: str, tag: str = "") -> RegistryLink:
-    return RegistryLink(place=Path(repository, tag or digest), repository=repository, digest=digest, tag=tag)
+    return RegistryLink(path=Path(repository, tag or digest), repository=repository, digest=digest, tag=tag)
 
 
 HELD = Inventory(
@@ -199,9 +199,9 @@ def content(engine: Docker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Content
 def laid_out(content: Content) -> None:
     """Write what a registry holds as docker-registry does."""
 
-    def put(place: Path, raw: bytes, name: str = "link") -> None:
-        place.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(raw)
+    def put(path: Path, raw: bytes, name: str = "link") -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(raw)
 
     base = registry_folder()
     for (where, digest), blob in content.blobs.items():
@@ -210,8 +210,8 @@ def laid_out(content: Content) -> None:
     for (where, tag), raw in content.manifests.items():
         digest = hashlib.sha256(raw).hexdigest()
         manifests = base / "repositories" / where / "_manifests"
-        for place in (f"revisions/sha256/{digest}", f"tags/{tag}/current", f"tags/{tag}/index/sha256/{digest}"):
-            put(manifests / place, f"sha256:{digest}".encode())
+        for path in (f"revisions/sha256/{digest}", f"tags/{tag}/current", f"tags/{tag}/index/sha256/{digest}"):
+            put(manifests / path, f"sha256:{digest}".encode())
         put(base / "blobs/sha256" / digest[:2] / digest, raw, "data")
 
 
@@ -260,10 +260,10 @@ def test_a_prune_that_was_interrupted_is_finished_by_the_next(
     needed, deleted = Needed(sets=[NOW]), prune._delete
     left = iter(range(3))
 
-    def interrupted(place: Path) -> None:
+    def interrupted(path: Path) -> None:
         if next(left, None) is None:
             raise KeyboardInterrupt
-        deleted(place)
+        deleted(path)
 
     gone = find_garbage(take_inventory(run_under_way=False), needed)
     with monkeypatch.context() as broken:
@@ -275,8 +275,8 @@ def test_a_prune_that_was_interrupted_is_finished_by_the_next(
 
 
 def test_what_may_not_be_removed_is_named_with_a_remedy(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(place: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(place))
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(prune, "_delete", refuse)
     with pytest.raises(PlatformError, match=r"cannot remove .*small-old: Permission denied") as caught:

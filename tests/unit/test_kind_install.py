@@ -12,11 +12,12 @@ import pytest
 from trivet.errors import PlatformError
 from trivet.host.kubectl import Kubectl, KubectlError
 from trivet.model.events import Event, PhaseEnded
+from trivet.model.report import Phase
 from trivet.provision.kind import limits
 from trivet.provision.kind.install import Installation, diagnose, not_ready_reason
 from trivet.provision.kind.manifests import KubernetesObject, render, split_stream
 from trivet.provision.kind.steps import InstallStep
-from trivet.render.phases import Phase, Stopwatch, timetable
+from trivet.render.phases import Stopwatch, timetable
 
 
 def workload(name: str, kind: str = "Deployment") -> dict[str, Any]:
@@ -245,7 +246,7 @@ def test_the_timetable_shows_where_the_time_went() -> None:
     stopwatch(PhaseEnded(name="install a", seconds=5.0))
     stopwatch(PhaseEnded(name="nothing", seconds=0.1))
     assert len(seen) == 3
-    assert stopwatch.phases[1] == Phase(name="install a", began=15.0, ended=20.0)
+    assert stopwatch.phases[1] == Phase(name="install a", started=15.0, seconds=5.0)
     assert timetable(stopwatch.phases, stopwatch.seconds).splitlines() == [
         "   10.0 s  cluster    ####################",
         "    5.0 s  install a  ..............................##########",

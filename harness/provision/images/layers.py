@@ -97,8 +97,8 @@ def _program(package: str) -> str:
 def _go(layer: GoLayer, archive: Path, context: BuildContext) -> Mapping[str, str]:
     built = compile_programs(layer, context.folder, log=context.log, stop=context.stop)
     with tars.open_layer(archive) as tar:
-        for package, place in sorted(layer.programs.items(), key=lambda item: item[1]):
-            tar.file(place, built[package], mode=0o755)
+        for package, target in sorted(layer.programs.items(), key=lambda item: item[1]):
+            tar.file(target, built[package], mode=0o755)
     return {"go": _output(["go", "env", "GOVERSION"])}
 
 
@@ -138,21 +138,21 @@ def _role(layer: RoleLayer, archive: Path, context: BuildContext) -> Mapping[str
     folder = build_environment(layer.role, progress=context.progress, stop=context.stop).folder
     with tars.open_layer(archive) as tar:
         for path in _walk(folder):
-            inside = path.relative_to(folder)
-            place = f"{ROLE_PATH}/{inside}"
-            if str(inside) in _SKIPPED or path.match("bin/activate*"):
+            relative = path.relative_to(folder)
+            target = f"{ROLE_PATH}/{relative}"
+            if str(relative) in _SKIPPED or path.match("bin/activate*"):
                 continue
             if path.is_symlink():
-                interpreter = inside.parent == Path("bin") and inside.name.startswith("python")
-                tar.link(place, ROLE_PYTHON if interpreter else str(path.readlink()))
-            elif inside == Path("pyvenv.cfg"):
-                tar.text(place, f"home = {Path(ROLE_PYTHON).parent}\n".encode(), mode=0o644)
-            elif inside.parent == Path("bin"):
-                tar.text(place, path.read_bytes().replace(str(folder).encode(), ROLE_PATH.encode()), mode=0o755)
+                interpreter = relative.parent == Path("bin") and relative.name.startswith("python")
+                tar.link(target, ROLE_PYTHON if interpreter else str(path.readlink()))
+            elif relative == Path("pyvenv.cfg"):
+                tar.text(target, f"home = {Path(ROLE_PYTHON).parent}\n".encode(), mode=0o644)
+            elif relative.parent == Path("bin"):
+                tar.text(target, path.read_bytes().replace(str(folder).encode(), ROLE_PATH.encode()), mode=0o755)
             else:
                 status = path.stat()
                 mode = 0o755 if status.st_mode & 0o100 else 0o644
-                tar.file(place, path, mode=mode, mtime=int(status.st_mtime))
+                tar.file(target, path, mode=mode, mtime=int(status.st_mtime))
     return {"uv": run_uv(["--version"], what="get the version of uv").strip()}
 
 
@@ -168,12 +168,12 @@ def _wheel(layer: WheelLayer, archive: Path, context: BuildContext) -> Mapping[s
         stop=context.stop,
     )
     with tars.open_layer(archive) as tar:
-        for name, place in sorted(layer.files.items()):
+        for name, target in sorted(layer.files.items()):
             if not (content / name).is_file():
                 raise PlatformError(
                     f"the wheel of {layer.requirement} has no file {name}", remedy="correct `files` of that wheel"
                 )
-            tar.file(place, content / name, mode=0o755)
+            tar.file(target, content / name, mode=0o755)
     return {"wheel": f"{layer.requirement} sha256:{layer.sha256}"}
 
 
@@ -182,9 +182,9 @@ def _module(layer: ModuleLayer, archive: Path, context: BuildContext) -> Mapping
     source = module / layer.source
     with tars.open_layer(archive) as tar:
         for path in _walk(source):
-            inside = str(path.relative_to(source))
-            executable = any(fnmatch.fnmatch(inside, pattern) for pattern in layer.executable)
-            tar.file(f"{layer.target}/{inside}", path, mode=0o755 if executable else 0o644)
+            relative = str(path.relative_to(source))
+            executable = any(fnmatch.fnmatch(relative, pattern) for pattern in layer.executable)
+            tar.file(f"{layer.target}/{relative}", path, mode=0o755 if executable else 0o644)
     return {"module": module.name}
 
 

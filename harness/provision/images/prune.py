@@ -29,7 +29,7 @@ Name = TypeVar("Name")
 class RegistryLink:
     """A link folder of the registry, with which a repository refers to a blob. ``tag`` is set when the tag points to this blob now."""
 
-    place: Path
+    path: Path
     repository: str
     digest: str
     tag: str = ""
@@ -139,7 +139,7 @@ def take_inventory(*, run_under_way: bool) -> Inventory:
     """Everything that exists now. Raises DockerError when Docker is not available, PlatformError for unreadable files."""
     try:
         links = list(_links(registry_folder() / "repositories"))
-        manifests = {link.digest for link in links if "_manifests" in link.place.parts}
+        manifests = {link.digest for link in links if "_manifests" in link.path.parts}
         home = images_home()
         return Inventory(
             links=links,
@@ -172,12 +172,12 @@ def remove(garbage: Garbage) -> None:
     try:
         for key in garbage.sets:
             _delete(registry_folder() / "repositories" / key)
-        for place in (*(link.place for link in garbage.links), *garbage.uploads):
-            _delete(place)
+        for path in (*(link.path for link in garbage.links), *garbage.uploads):
+            _delete(path)
         for inputs in garbage.records:
             (images_home() / "layers" / f"{inputs}.json").unlink(missing_ok=True)
-        for place in (*map(_blob, garbage.blobs), *garbage.work, *garbage.programs):
-            _delete(place)
+        for path in (*map(_blob, garbage.blobs), *garbage.work, *garbage.programs):
+            _delete(path)
         if garbage.images:
             docker(["rmi", *garbage.images], what="remove images that no stack needs")
         for folder in garbage.environments:
@@ -206,7 +206,7 @@ def _links(repositories: Path) -> Iterator[RegistryLink]:
             case _:
                 continue
         digest = file.read_text(encoding="ascii").strip()
-        yield RegistryLink(place=file.parent, repository="/".join(repository), digest=digest, tag=tag)
+        yield RegistryLink(path=file.parent, repository="/".join(repository), digest=digest, tag=tag)
 
 
 def _blobs_of(manifest: Path) -> frozenset[str]:
@@ -233,23 +233,23 @@ def _docker_images() -> dict[str, int]:
     return dict(zip(names, map(int, sizes), strict=True))
 
 
-def _sizes(places: Iterator[Path] | Sequence[Path]) -> dict[Path, int]:
-    return {place: _size(place) for place in places}
+def _sizes(paths: Iterator[Path] | Sequence[Path]) -> dict[Path, int]:
+    return {path: _size(path) for path in paths}
 
 
-def _size(place: Path) -> int:
-    """Bytes that deleting ``place`` frees. A file with further hard links, such as into uv's cache, frees none."""
-    if place.is_dir() and not place.is_symlink():
-        return sum(_size(one) for one in place.iterdir())
-    status = place.lstat()
+def _size(path: Path) -> int:
+    """Bytes that deleting ``path`` frees. A file with further hard links, such as into uv's cache, frees none."""
+    if path.is_dir() and not path.is_symlink():
+        return sum(_size(one) for one in path.iterdir())
+    status = path.lstat()
     return status.st_size if status.st_nlink == 1 else 0
 
 
-def _delete(place: Path) -> None:
-    if place.is_dir():
-        shutil.rmtree(place)
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
     else:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _access_error(verb: str, error: OSError) -> PlatformError:

@@ -142,8 +142,8 @@ class ModuleLayer:
 
     @property
     def digest_inputs(self) -> Mapping[str, Any]:
-        place = {"module": self.module, "from": self.source, "to": self.target, "executable": self.executable}
-        return {"sums": _sums(self.folder), **place}
+        location = {"module": self.module, "from": self.source, "to": self.target, "executable": self.executable}
+        return {"sums": _sums(self.folder), **location}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,17 +227,17 @@ def load_images(stack: Stack, platform: Platform | None = None) -> ImageSet:
             "\n".join(f"{file}: {sentence}" for sentence in wrong), remedy="compare it with a shipped platform"
         )
     images = tuple(_image(entry, known, stack, file) for entry in known["image"])
-    places: dict[str, str] = {}
+    locations: dict[str, str] = {}
     for image in images:
-        place = f"{image.reference.path}:{image.reference.tag}"
-        if other := places.get(place):
+        location = f"{image.reference.path}:{image.reference.tag}"
+        if other := locations.get(location):
             raise UsageError(
                 f"{file}: {image.reference} and {other} differ only in the registry"
                 if other != str(image.reference)
                 else f"{file}: {image.reference} is there twice, counting what the file includes",
                 remedy="remove one: the image store can hold only one of them",
             )
-        places[place] = str(image.reference)
+        locations[location] = str(image.reference)
     key = _digest([[str(image.reference), image.inputs] for image in images])[:12]
     name = "".join(letter if letter.isalnum() else "-" for letter in stack.name.lower()).strip("-")
     return ImageSet(stack=stack.name, key=f"{name}-{key}", images=images)
@@ -258,7 +258,7 @@ def title_of(layer: Layer) -> str:
     """The layer's name in progress and in errors."""
     match layer:
         case GoLayer():
-            return f"{layer.name}: {', '.join(place.rsplit('/', 1)[1] for place in layer.programs.values())} (Go)"
+            return f"{layer.name}: {', '.join(location.rsplit('/', 1)[1] for location in layer.programs.values())} (Go)"
         case RootfsLayer():
             return f"{layer.name} (Debian {layer.suite})"
         case RoleLayer():
@@ -302,12 +302,12 @@ def _image(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, fi
     )
 
 
-def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, place: str) -> Iterator[Layer]:
+def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, location: str) -> Iterator[Layer]:
     def table(kind: str, name: str) -> Any:
         if name not in tables.get(kind, {}):
             known = ", ".join(sorted(tables.get(kind, {}))) or "none"
             raise UsageError(
-                f"{place}: there is no [{kind}.{name}]", remedy=f"add it, or name another {kind}; there are: {known}"
+                f"{location}: there is no [{kind}.{name}]", remedy=f"add it, or name another {kind}; there are: {known}"
             )
         return tables[kind][name]
 
@@ -320,7 +320,7 @@ def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, p
         here = machine.machine()
         if here not in found["sha256"]:
             raise UsageError(
-                f"{place}: [wheel.{name}] has no sha256 for {here}",
+                f"{location}: [wheel.{name}] has no sha256 for {here}",
                 remedy=f"build on a machine with {', '.join(found['sha256']) or 'another architecture'}",
             )
         yield WheelLayer(
@@ -329,12 +329,12 @@ def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, p
     if name := entry.get("role"):
         if name not in stack.roles:
             raise UsageError(
-                f"{place}: stack {stack.name} has no role {name!r}", remedy=f"name one of {', '.join(stack.roles)}"
+                f"{location}: stack {stack.name} has no role {name!r}", remedy=f"name one of {', '.join(stack.roles)}"
             )
         role = stack.roles[name]
         if not role.python.startswith("3.11"):
             raise UsageError(
-                f"{place}: role {name} of stack {stack.name} needs Python {role.python}, and images have Debian's 3.11",
+                f"{location}: role {name} of stack {stack.name} needs Python {role.python}, and images have Debian's 3.11",
                 remedy='set its python to "3.11", or use the image source `pull`',
             )
         yield RoleLayer(name=name, role=role)

@@ -171,11 +171,11 @@ def _located(where: str, error: UsageError) -> UsageError:
     return UsageError(f"{where}: {error.message}", remedy=error.remedy)
 
 
-def _for_source(step: InstallStep, source: str, gone: set[str]) -> InstallStep:
+def _for_source(step: InstallStep, source: str, omitted: set[str]) -> InstallStep:
     """The step without the patches and dependencies of other image sources."""
     return replace(
         step,
         patches=[patch for patch in step.patches if patch.source in ("", source)],
-        after=[name for name in step.after if name not in gone],
-        needs=[name for name in step.needs if name not in gone],
+        after=[name for name in step.after if name not in omitted],
+        needs=[name for name in step.needs if name not in omitted],
     )

@@ -27,7 +27,7 @@ from trivet.targets.cluster.namespaces import Namespaces
 from trivet.toolkit.merge_patch import holds, reverse
 
 PLATFORM_NAMESPACE = "trivet-platform"
-"""Where trivet's own clusters have MLflow, the store and the database."""
+"""The namespace of MLflow, the store and the database on trivet's own clusters."""
 
 _KILL = 'for each in /proc/[0-9]*; do case "${each#/proc/}" in 1|$$) ;; *) kill -9 "${each#/proc/}" ;; esac; done'
 """Kills every process of a container but the first, which cannot be killed from inside."""
@@ -49,7 +49,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnChange:
+class CustomChange:
     """A change of something that the scenario created itself, outside Kubernetes."""
 
     what: str
@@ -57,7 +57,7 @@ class OwnChange:
 
 
 class ClusterFaults:
-    """Satisfies ``trivet.model.clients.FaultClient``."""
+    """Implements ``trivet.model.clients.FaultClient``."""
 
     def __init__(self, access: ClusterAccess, namespaces: Namespaces, run: Run) -> None:
         self.owned = access.owned
@@ -72,12 +72,12 @@ class ClusterFaults:
         self._run = run
 
     def lease(self, wait: float = 0.0) -> AbstractContextManager[None]:
-        """Hold the cluster's lease for scenarios during the block. Raises UsageError when another run holds it after ``wait`` s."""
-        where = self.namespaces.get(PLATFORM, self.namespaces[SERVING])
+        """Hold the cluster's lease for scenarios during the block. Raises UsageError when another run still holds it after ``wait`` s."""
+        namespace = self.namespaces.get(PLATFORM, self.namespaces[SERVING])
         return hold_lease(
             self._kubectl,
             self._run,
-            namespace=where,
+            namespace=namespace,
             holder=self._own.id,
             wait=wait,
             gone_with=self._kubectl.kubeconfig if self.owned else None,
@@ -91,7 +91,7 @@ class ClusterFaults:
 
 
 class ClusterFaultInjector:
-    """Satisfies ``trivet.model.clients.RevertibleInjector``."""
+    """Implements ``trivet.model.clients.RevertibleInjector``."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class ClusterFaultInjector:
         self._run = run
         self._label = label
         self._remaining = {one: one.count for one in affected_objects}
-        self._changes: list[Change | OwnChange] = []
+        self._changes: list[Change | CustomChange] = []
         self._changed_objects: list[str] = []
 
     @property
@@ -119,51 +119,51 @@ class ClusterFaultInjector:
         return tuple(self._changed_objects)
 
     def get(self, kind: str, name: str, *, namespace: str) -> Mapping[str, Any] | None:
-        """One object, or None when it is not there."""
-        return self._kubectl.get(kind, name, namespace=self._place(namespace))
+        """One object, or None when it does not exist."""
+        return self._kubectl.get(kind, name, namespace=self._namespace(namespace))
 
     def find(self, kind: str, *, namespace: str, selector: str = "") -> Sequence[Mapping[str, Any]]:
-        """The objects that ``selector`` finds."""
-        return self._kubectl.objects(kind, namespace=self._place(namespace), selector=selector)
+        """The objects that ``selector`` matches."""
+        return self._kubectl.objects(kind, namespace=self._namespace(namespace), selector=selector)
 
     def execute(
         self, pod: str, command: Sequence[str], *, namespace: str, container: str = "", seconds: float = 30.0
     ) -> tuple[int, str]:
-        """Run a command in a pod: its exit status, and standard output followed by standard error."""
+        """Run a command in a pod; returns its exit status, and standard output followed by standard error."""
         arguments = self._kubectl.exec_arguments(
-            pod, command, namespace=self._place(namespace), container=container, interactive=False
+            pod, command, namespace=self._namespace(namespace), container=container, interactive=False
         )
         done = self._kubectl.attempt(*arguments, seconds=seconds)
         return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
 
     @uninterruptible
     def create(self, document: Mapping[str, Any]) -> None:
-        """Make an object; its namespace is given by role. Raises UsageError when there is one of that name already."""
+        """Create an object; its ``metadata.namespace`` is a role. Raises UsageError when an object of that name already exists."""
         kind, metadata = str(document["kind"]), document["metadata"]
         name, role = metadata["name"], metadata["namespace"]
         self._permit(Verb.CREATE, kind, name, role)
-        place = self._place(role)
+        place = self._namespace(role)
         if self._kubectl.get(kind, name, namespace=place) is not None:
             raise UsageError(
-                f"there is a {kind} {name} in {place} already, so that the fault cannot make one",
-                remedy=f"remove it, if nobody needs it: kubectl delete {kind} {name} -n {place}",
+                f"cannot create {kind} {name} for the fault: it already exists in {place}",
+                remedy=f"delete it, if nobody needs it: kubectl delete {kind} {name} -n {place}",
             )
         undo = ("delete", kind, name, "-n", place, "--ignore-not-found")
-        change = self._note(Verb.CREATE, kind, name, place, undo)
+        change = self._record(Verb.CREATE, kind, name, place, undo)
         labels = {**(metadata.get("labels") or {}), **self._label}
-        marked = {**document, "metadata": {**metadata, "namespace": place, "labels": labels}}
-        self._change(change, ("create", "--validate=strict", "-f", "-"), stdin=json.dumps(marked))
+        labelled = {**document, "metadata": {**metadata, "namespace": place, "labels": labels}}
+        self._change(change, ("create", "--validate=strict", "-f", "-"), stdin=json.dumps(labelled))
 
     @uninterruptible
     def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str) -> None:
-        """Change an object by a JSON merge patch; what it held before is put back."""
+        """Change an object with a JSON merge patch; the revert restores the previous values of its fields."""
         self._permit(Verb.PATCH, kind, name, namespace)
-        place = self._place(namespace)
+        place = self._namespace(namespace)
         before = self._kubectl.get(kind, name, namespace=place)
         if before is None:
-            raise PlatformError(f"there is no {kind} {name} in {place} to change")
+            raise PlatformError(f"cannot patch {kind} {name}: it does not exist in {place}")
         back = reverse(patch, before)
-        # In a file that only this user reads, since a patch may hold a secret, and a command line is seen by everybody.
+        # In a file that only this user can read: a patch may have a secret, and command lines are visible to all users.
         path = self._run.directory / f"undo-{len(self._changes)}-{os.urandom(4).hex()}.json"
         path.touch(mode=0o600, exist_ok=False)
         with path.open("w", encoding="utf-8") as file:
@@ -171,75 +171,75 @@ class ClusterFaultInjector:
             file.flush()
             os.fsync(file.fileno())
         undo = ("patch", kind, name, "-n", place, "--type=merge", f"--patch-file={path}")
-        change = self._note(Verb.PATCH, kind, name, place, undo, back)
+        change = self._record(Verb.PATCH, kind, name, place, undo, back)
         arguments = ("patch", kind, name, "-n", place, "--type=merge", "--patch-file=/dev/stdin")
         self._change(change, arguments, stdin=json.dumps(patch))
 
     def delete_pod(self, pod: str, *, namespace: str) -> None:
-        """Delete a pod, which its controller makes again. Raises UsageError for a pod that nothing would bring back."""
+        """Delete a pod, which its controller creates again. Raises UsageError for a pod without a controller."""
         self._permit(Verb.REPLACE, "pod", pod, namespace)
-        place = self._place(namespace)
-        found = self._kubectl.get("pod", pod, namespace=place)
-        if found is None:
-            raise PlatformError(f"there is no pod {pod} in {place}")
-        if not any(owner.get("controller") for owner in found["metadata"].get("ownerReferences") or ()):
+        place = self._namespace(namespace)
+        existing = self._kubectl.get("pod", pod, namespace=place)
+        if existing is None:
+            raise PlatformError(f"cannot delete pod {pod}: it does not exist in {place}")
+        if not any(owner.get("controller") for owner in existing["metadata"].get("ownerReferences") or ()):
             raise UsageError(
-                f"pod {pod} has no controller, so that nothing would bring it back",
+                f"cannot delete pod {pod} for the fault: it has no controller that creates it again",
                 remedy="name a pod of a Deployment or StatefulSet",
             )
-        self._changed_objects.append(f"delete pod/{pod} in {place}, which its controller makes again")
+        self._changed_objects.append(f"delete pod/{pod} in {place}, which its controller creates again")
         self._kubectl.delete("pod", pod, namespace=place, wait=False)
 
     @uninterruptible
     def change(self, what: str, apply: Callable[[], object], revert: Callable[[], object]) -> None:
-        """Change something that the scenario made itself and that is no object of Kubernetes'."""
-        self._changes.append(OwnChange(what=what, back=revert))
+        """Change something that the scenario created and that is not a Kubernetes object."""
+        self._changes.append(CustomChange(what=what, back=revert))
         self._changed_objects.append(what)
         apply()
 
     def crash(self, pod: str, container: str, *, namespace: str) -> None:
-        """Kill what the first process of a container started; where that ends too, the kubelet starts the container again."""
+        """Kill the child processes of a container's first process. When that process exits too, the kubelet restarts the container."""
         self._permit(Verb.REPLACE, "pod", pod, namespace)
-        place = self._place(namespace)
+        place = self._namespace(namespace)
         self._changed_objects.append(
-            f"kill the processes of {container} in pod/{pod} in {place}, which the kubelet starts again"
+            f"kill the processes of {container} in pod/{pod} in {place}, which the kubelet restarts"
         )
-        # The shell that does it may end with its container: its status says nothing.
+        # The exit status is not reliable, because the shell may be killed with its container.
         self.execute(pod, ["sh", "-c", _KILL], namespace=namespace, container=container)
 
     @uninterruptible
     def revert(self) -> Sequence[tuple[str, str]]:
-        """Undo every change, the last one first. Returns what is left behind: why, and the command that removes it."""
-        left: list[tuple[Change | OwnChange, str]] = []
+        """Revert every change, the last one first. Returns the changes that remain: the reason, and the command that reverts it."""
+        remaining: list[tuple[Change | CustomChange, str]] = []
         interrupt: KeyboardInterrupt | None = None
         for change in reversed(self._changes):
             try:
-                trouble = self._undo(change)
-            except KeyboardInterrupt as heard:
-                # Whoever asks for the end is heard once, and then nothing breaks this off (trivet.host.signals).
-                interrupt = heard
-                trouble = self._undo(change)
-            if trouble:
-                left.append((change, trouble))
-        self._changes = [change for change, _ in reversed(left)]
+                failure = self._revert_change(change)
+            except KeyboardInterrupt as error:
+                # An interrupt is raised once; after that, nothing interrupts the reverts (trivet.host.signals).
+                interrupt = error
+                failure = self._revert_change(change)
+            if failure:
+                remaining.append((change, failure))
+        self._changes = [change for change, _ in reversed(remaining)]
         if interrupt:
             raise interrupt
         return tuple(
             (
-                f"{change.what}: {trouble}",
+                f"{change.what}: {failure}",
                 shlex.join(self._kubectl.argv(*change.undo)) if isinstance(change, Change) else "",
             )
-            for change, trouble in left
+            for change, failure in remaining
         )
 
-    def _undo(self, change: Change | OwnChange) -> str:
-        """Undo one change; why not, or an empty string. Raises no Exception, since the others are to be undone too."""
+    def _revert_change(self, change: Change | CustomChange) -> str:
+        """Revert one change; returns the error, or an empty string. Raises no Exception, so that the other changes are reverted too."""
         try:
-            if isinstance(change, OwnChange):
+            if isinstance(change, CustomChange):
                 change.back()
                 return ""
-            if trouble := self._undone(change):
-                return trouble
+            if failure := self._revert_object(change):
+                return failure
             self._run.cleanup_done(change.number)
         except TrivetError as error:
             return error.message
@@ -247,18 +247,18 @@ class ClusterFaultInjector:
             return f"{type(error).__name__}: {error}"
         return ""
 
-    def _undone(self, change: Change) -> str:
-        """Undo a change of an object and look whether it is undone; why not, or an empty string. Raises PlatformError."""
+    def _revert_object(self, change: Change) -> str:
+        """Revert a change of an object and verify the revert; returns the error, or an empty string. Raises PlatformError."""
         now = self._kubectl.get(change.kind, change.name, namespace=change.namespace)
         if now is None:
-            return "" if change.verb is Verb.CREATE else f"there is no {change.kind} {change.name} any more"
+            return "" if change.verb is Verb.CREATE else f"{change.kind} {change.name} no longer exists"
         self._kubectl.run(*change.undo, seconds=limits.DELETED)
         now = self._kubectl.get(change.kind, change.name, namespace=change.namespace)
         if change.verb is Verb.CREATE:
-            return "" if now is None else "it is still there"
-        return "" if now is not None and holds(now, change.back) else "it does not hold what it did before"
+            return "" if now is None else "it still exists"
+        return "" if now is not None and holds(now, change.back) else "its fields do not have their previous values"
 
-    def _note(self, verb: Verb, kind: str, name: str, place: str, undo: tuple[str, ...], back: Any = None) -> Change:
+    def _record(self, verb: Verb, kind: str, name: str, place: str, undo: tuple[str, ...], back: Any = None) -> Change:
         what = f"{verb} {kind}/{name} in {place}"
         number = self._run.add_cleanup(
             f"a fault: {what}", self._kubectl.argv(*undo), required=True, gone_with=self._gone_with
@@ -273,7 +273,7 @@ class ClusterFaultInjector:
         self._changed_objects.append(change.what)
         self._kubectl.run(*arguments, stdin=stdin)
 
-    def _place(self, role: str) -> str:
+    def _namespace(self, role: str) -> str:
         if role not in self.namespaces:
             raise UsageError(
                 f"no fault may change the namespace {role!r} on this cluster",
