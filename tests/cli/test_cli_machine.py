@@ -80,7 +80,7 @@ def test_a_registry_out_of_reach_is_told_once_with_its_remedy(tmp_path: Path) ->
         UV_HTTP_RETRIES="0",
     )
     assert f"Failed to fetch: {index}/six/" in could_not_tell(said)
-    assert "remedy    see that the package registry is reachable; a mirror is named by UV_DEFAULT_INDEX" in said.out
+    assert "remedy    check that the package registry is reachable; set a mirror with UV_DEFAULT_INDEX" in said.out
     assert list((tmp_path / "cache" / "environments").glob("*/")) == []
 
 

@@ -341,4 +341,4 @@ def test_evidence_keeps_what_is_no_secret() -> None:
 
 def test_long_evidence_keeps_its_end_and_says_what_is_missing() -> None:
     kept = evidence("log", "log", "x" * 50 + "the cause", limit=9)
-    assert kept.text == "[… 50 characters left out]\nthe cause"
+    assert kept.text == "[… 50 characters omitted]\nthe cause"
