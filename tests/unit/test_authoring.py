@@ -149,13 +149,13 @@ def test_a_check_that_cannot_run_is_refused_when_it_is_declared(check: Any, word
 def test_a_parameter_may_be_a_client_that_was_declared_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CLIENTS, "_names", dict(CLIENTS))
 
-    def asks(feature_store: object) -> Iterator[Finding]:
+    def asks(price_list: object) -> Iterator[Finding]:
         yield passed("")
 
     assert "declare_client" in refused(lambda: contract(**SOUND)(asks))
-    declare_client("feature_store", "values of features")
-    declare_client("feature_store", "values of features")
-    assert contract(**SOUND)(asks).clients == ("feature_store",)
+    declare_client("price_list", "values of features")
+    declare_client("price_list", "values of features")
+    assert contract(**SOUND)(asks).clients == ("price_list",)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_parameter_may_be_a_client_that_was_declared_before(monkeypatch: pytes
         ("manifest", "m", "client 'manifest' (.*): that name cannot be used"),
         ("variant", "m", "that name cannot be used"),
         ("feature-store", "m", "that name cannot be used"),
-        ("feature_store", "", "meaning is ''"),
+        ("price_list", "", "meaning is ''"),
     ],
 )
 def test_a_client_is_declared_once_and_under_a_name_that_a_parameter_can_have(
