@@ -1,4 +1,4 @@
-"""A session on a real cluster: what it answers, what it leaves behind, and what an account with only the printed permissions can do."""
+"""A session on a real cluster: its clients, its clean-up, and an account with only the printed permissions."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_directory_of_this_machine_reaches_jobs_in_pods(session: ClusterSessio
     assert session.client("runtime").call("load", directory=str(model.path))["loaded"]
 
 
-def test_unknown_fields_are_refused_when_asked_strictly_and_vanish_otherwise(session: ClusterSession) -> None:
+def test_unknown_fields_are_refused_when_strict_and_dropped_otherwise(session: ClusterSession) -> None:
     cluster = session.client("cluster")
     document = session.service_document("", session.client("handover").storage_uri)
     document["spec"]["predictor"]["containerSpec"] = {"x": 1}
@@ -166,12 +166,12 @@ def test_what_a_killed_session_left_is_removed_by_the_next(access: ClusterAccess
     assert left.run not in {one.run for one in leftovers()}
 
 
-# -- the target existing, on a cluster that it is told about -------------------------------------------------------------
+# -- the target existing -------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def theirs(access: ClusterAccess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Existing]:
-    """Two namespaces of a user who owns the cluster, with the store's credentials, and an account with the printed permissions only."""
+    """Two namespaces with the store's credentials, and an account with only the printed permissions."""
     identifier = uuid4().hex[:6]
     pipelines, serving = f"team-pipelines-{identifier}", f"team-models-{identifier}"
     kubectl, store = access.kubectl, access.store
@@ -254,7 +254,7 @@ def test_an_account_with_the_printed_permissions_runs_a_whole_session(theirs: Ex
         time.sleep(2)
 
 
-def test_a_lacking_permission_is_named_before_anything_is_made(theirs: Existing, access: ClusterAccess) -> None:
+def test_a_missing_permission_is_named_before_anything_is_created(theirs: Existing, access: ClusterAccess) -> None:
     forbidden = replace(theirs, serving_namespace="default")
     with (
         pytest.raises(PlatformError, match=r"this account may not .* in namespace default") as caught,

@@ -1,4 +1,4 @@
-"""Images of a real stack in the real store: nothing is built twice, and what is inside is what the stack says."""
+"""Images of a real stack in the real store: nothing is built twice, and their content matches the stack."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def images(stack: Stack) -> ImageSet:
 
 @pytest.fixture(scope="module")
 def store(images: ImageSet) -> Store:
-    """The store with every image of the stack, built now if need be."""
+    """The store with every image of the stack, built when missing."""
     return build(images)
 
 
 @pytest.fixture
 def inside(images: ImageSet, store: Store) -> Inside:
-    """Runs a command in a container of an image of the set and gives what it printed."""
+    """A function that runs a command in a container of an image of the set, and returns its output."""
 
     def run(path: str, *command: str) -> str:
         name = f"127.0.0.1:{store.port}/{images.key}/{path}:{images.image(path).reference.tag}"

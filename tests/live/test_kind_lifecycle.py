@@ -1,4 +1,4 @@
-"""A real cluster's life: killed at every stage it comes up all the same, is found again at once, and leaves nothing when it is taken down.
+"""The lifecycle of a real cluster: its creation survives a kill at every stage, it is reused at once, and its deletion leaves nothing.
 
 Of a stack of its own, so that nobody else's cluster is touched. Needs Docker and the images of `trivet images build`.
 """
@@ -41,7 +41,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def trivet(*arguments: str, until: str = "") -> str:
-    """What trivet prints; killed with -9 once a line matches ``until``."""
+    """The output of trivet, which is killed with SIGKILL once a line matches ``until``."""
     command = [str(Path(sys.executable).with_name("trivet")), *arguments]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -107,7 +107,7 @@ def test_a_node_that_was_stopped_is_started_again(stack: str) -> None:
 
 
 def answers(access: ClusterAccess) -> bool:
-    """Whether MLflow does; a pod that was only just started again may need some seconds."""
+    """Whether MLflow responds; a restarted pod may need some seconds."""
     for _ in range(60):
         try:
             return bool(get(f"{access.tracking_url}/api/2.0/mlflow/experiments/search?max_results=1"))
@@ -116,7 +116,7 @@ def answers(access: ClusterAccess) -> bool:
     return False
 
 
-def test_nobody_deletes_it_while_it_is_in_use(stack: str) -> None:
+def test_a_cluster_is_not_deleted_while_it_is_in_use(stack: str) -> None:
     with open_cluster(load_stack(stack), lambda event: None, BUILD), pytest.raises(PlatformError, match="in use"):
         down(load_stack(stack), lambda event: None)
 

@@ -1,4 +1,4 @@
-"""The local target on S3 and PostgreSQL in containers, for real: every contract, the transfer itself, and what a killed run leaves."""
+"""The local target with S3 and PostgreSQL in real containers: every contract, the transfer, and clean-up after a kill."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CHOSEN = ("--stack", STACK, "--store", "s3", "--database", "postgresql")
 
 @pytest.fixture(scope="module", autouse=True)
 def images() -> str:
-    """Where images come from: as the environment says, else built where the builder's tools are."""
+    """The image source: from the environment, otherwise `build` when its tools are installed."""
     try:
         require_docker()
     except PlatformError as error:
@@ -114,7 +114,7 @@ def test_the_containers_of_a_killed_run_are_found_and_removed(images: str) -> No
 
 @dataclass(frozen=True)
 class S3:
-    """A store, what it was started with, and its job."""
+    """A store, its settings, and its job."""
 
     store: StoreClient
     job: Worker
@@ -123,7 +123,7 @@ class S3:
 
 @pytest.fixture(scope="module", params=["2024.11-fixed", "current"])
 def s3(request: pytest.FixtureRequest, images: str) -> Iterator[S3]:
-    """An S3 server alone, with the storage initializer of one stack in front of it."""
+    """An S3 server only, with the storage initializer of one stack."""
     stack = load_stack(request.param)
     python = build_environment(stack.roles["initializer"]).python
     chosen = Backing(store="s3", images=images)
@@ -157,7 +157,7 @@ def test_what_is_written_is_read_back_and_transferred_whole(s3: S3, name: str) -
     assert not [path for path in got.directory.rglob("*") if path.is_symlink()]
 
 
-def test_a_sibling_is_no_part_of_a_directory_and_no_place_is_empty(s3: S3) -> None:
+def test_a_sibling_is_not_part_of_a_directory_and_a_missing_directory_is_empty(s3: S3) -> None:
     uri = s3.store.write("sibling/model", {"x": b"1"})
     s3.store.write("sibling/model_v2", {"y": b"2"})
     assert list(s3.store.files(uri)) == ["x"]
@@ -166,7 +166,7 @@ def test_a_sibling_is_no_part_of_a_directory_and_no_place_is_empty(s3: S3) -> No
         s3.store.files("s3://elsewhere/model/")
 
 
-def test_what_is_deleted_is_gone_and_its_siblings_are_not(s3: S3) -> None:
+def test_a_directory_is_deleted_without_its_siblings(s3: S3) -> None:
     uri = s3.store.write("deleted", FILES)
     sibling = s3.store.write("deleted too", FILES)
     assert s3.job.call("delete", uri=uri) == len(FILES)

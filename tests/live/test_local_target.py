@@ -1,4 +1,4 @@
-"""The local target on real software: one session that most tests share, and the ways in which a session ends."""
+"""The local target with real software: one session that most tests share, and the ways in which a session ends."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_another_model_is_served_beside_the_first_and_stopped_afterwards(session
     assert session.client("serving").get("/v2/health/live").status == 200
 
 
-def test_a_model_that_does_not_load_is_never_ready_and_says_why(session: LocalSession) -> None:
+def test_a_model_that_does_not_load_is_not_ready_and_the_failure_has_the_reason(session: LocalSession) -> None:
     uri = session.client("store").write("broken", {"notes.txt": b"no model"})
     with session.client("serving").deploy(uri) as broken:
         assert not broken.ready
@@ -158,7 +158,7 @@ def test_a_model_that_does_not_load_is_never_ready_and_says_why(session: LocalSe
             broken.infer({"inputs": []})
 
 
-def test_what_the_initializer_cannot_fetch_is_an_error_in_its_own_words(session: LocalSession) -> None:
+def test_a_failed_download_is_an_error_with_the_initializer_s_message(session: LocalSession) -> None:
     with pytest.raises(PlatformError, match="does not exist"):
         session.client("store").download(f"{session.client('store').root}/nowhere/")
 
@@ -202,8 +202,8 @@ def test_a_second_session_beside_the_first_disturbs_nothing_and_an_exception_end
 
 
 def _signalled_in_the_pipeline(number: signal.Signals) -> Path:
-    """Start a session in a process of its own, send it a signal while its pipeline runs, and return the session's directory."""
-    # os.write, since print writes a line in pieces and several threads tell of phases.
+    """Start a session in another process, send it a signal while its pipeline runs, and return the session's directory."""
+    # os.write, because print is not atomic, and several threads report phases.
     program = f"""
 import os
 from trivet.model.events import PhaseStarted
@@ -231,7 +231,7 @@ with LocalTarget().start(load_stack({STACK!r}), emit) as session:
     return directory
 
 
-def test_a_killed_trivet_leaves_nothing_that_the_next_one_does_not_clean() -> None:
+def test_the_next_run_cleans_up_after_a_killed_one() -> None:
     directory = _signalled_in_the_pipeline(signal.SIGKILL)
     (left,) = [leftover for leftover in leftovers() if leftover.directory == directory]
     assert any("mlflow" in command for command in left.processes.values())
@@ -248,11 +248,11 @@ def test_ctrl_c_in_the_middle_leaves_nothing() -> None:
     assert not marked_processes(directory.name)
 
 
-def test_a_port_that_somebody_took_in_the_meantime_is_survived(
+def test_a_server_starts_on_another_port_when_its_port_is_taken(
     tracking_python: Path, processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Health(http.server.BaseHTTPRequestHandler):
-        """A stranger that answers 200 to everything, as another run's tracking server would."""
+        """Another server that responds to everything with 200, like the tracking server of another run."""
 
         def do_GET(self) -> None:
             self.send_response(200)
@@ -282,7 +282,7 @@ def test_a_port_that_somebody_took_in_the_meantime_is_survived(
         ("raise SystemExit('out of luck')", r"(died|exited) with status 1(.|\n)*out of luck"),
     ],
 )
-def test_a_worker_that_is_stuck_or_dies_is_an_error_with_its_last_words(
+def test_a_worker_that_times_out_or_dies_is_an_error_with_the_log_tail(
     processes: Processes, tmp_path: Path, body: str, words: str
 ) -> None:
     (tmp_path / "job.py").write_text(f"import sys; sys.stdout = sys.stderr; {body}")
@@ -293,7 +293,7 @@ def test_a_worker_that_is_stuck_or_dies_is_an_error_with_its_last_words(
 
 
 @pytest.mark.usefixtures("default_signals")
-def test_an_answer_whose_asker_was_interrupted_is_not_taken_for_the_next_one(
+def test_the_response_of_an_interrupted_call_is_not_used_for_the_next_one(
     processes: Processes, session: LocalSession, tmp_path: Path
 ) -> None:
     (tmp_path / "job.py").write_text(

@@ -1,4 +1,4 @@
-"""Locking and realising stacks with the real uv, on a lock of one tiny package."""
+"""Locking stacks and building their environments with uv, with a lock of one tiny package."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ TINY = {"python": "3.11", "cutoff": "2024-11-15", "requires": ["six==1.16.0"]}
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of environments of the test's own."""
+    """A separate cache of environments for the test."""
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture(scope="session")
 def tiny_lock() -> str:
-    """The text of a lock that holds six 1.16.0 and nothing else."""
+    """The text of a lock with six 1.16.0 only."""
     return resolve("trainer", TINY, "2024-11-15", "tiny")
 
 
@@ -67,7 +67,7 @@ def six_version(python: Path) -> str:
 
 @pytest.fixture
 def no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """uv with an empty cache and an index on a loopback port where nobody listens."""
+    """uv with an empty cache and an index on a loopback port without a listener."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
@@ -102,7 +102,7 @@ def test_another_lock_gets_another_environment(role: Role, tmp_path: Path, tiny_
     assert build_environment(role).folder != build_environment(other).folder
 
 
-def test_an_environment_left_half_made_is_found_and_built_anew(role: Role) -> None:
+def test_an_incomplete_environment_is_found_and_built_again(role: Role) -> None:
     environment = build_environment(role)
     (environment.folder / MARKER).unlink()
     shutil.rmtree(next(environment.folder.rglob("six-*.dist-info")))
@@ -114,7 +114,7 @@ def test_an_environment_left_half_made_is_found_and_built_anew(role: Role) -> No
     assert incomplete_environments() == []
 
 
-def test_an_environment_without_its_interpreter_is_built_anew(role: Role) -> None:
+def test_an_environment_without_its_interpreter_is_built_again(role: Role) -> None:
     environment = build_environment(role)
     environment.python.unlink()
     assert build_environment(role).built
@@ -137,7 +137,7 @@ print(build_environment(role).built)
 """
 
 
-def test_of_processes_side_by_side_one_builds_and_all_get_it(role: Role) -> None:
+def test_of_concurrent_processes_one_builds_and_all_get_the_environment(role: Role) -> None:
     running = [
         subprocess.Popen([sys.executable, "-c", REALISE, role.lock], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
@@ -147,13 +147,13 @@ def test_of_processes_side_by_side_one_builds_and_all_get_it(role: Role) -> None
     assert sorted(said) == ["False", "False", "True"]
 
 
-def test_of_threads_side_by_side_one_builds(role: Role) -> None:
+def test_of_concurrent_threads_one_builds(role: Role) -> None:
     with ThreadPoolExecutor(3) as pool:
         built = [environment.built for environment in pool.map(build_environment, [role] * 3)]
     assert sorted(built) == [False, False, True]
 
 
-def test_a_builder_killed_in_the_middle_leaves_nothing_that_the_next_one_trips_over(role: Role, cache: Path) -> None:
+def test_a_killed_build_does_not_affect_the_next_one(role: Role, cache: Path) -> None:
     builder = subprocess.Popen([sys.executable, "-c", REALISE, role.lock], start_new_session=True)
     deadline = time.monotonic() + 60
     while not list(cache.glob("environments/*/bin")):
@@ -167,7 +167,7 @@ def test_a_builder_killed_in_the_middle_leaves_nothing_that_the_next_one_trips_o
     assert six_version(environment.python) == "1.16.0"
 
 
-def test_the_uv_of_a_killed_builder_is_ended_before_its_environment_is_built_anew(role: Role, tmp_path: Path) -> None:
+def test_the_uv_of_a_killed_build_is_ended_before_the_environment_is_built_again(role: Role, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         mute.settimeout(60)
         environment = {
@@ -186,7 +186,7 @@ def test_the_uv_of_a_killed_builder_is_ended_before_its_environment_is_built_ane
             assert not uv.is_running()
 
 
-def test_an_environment_that_is_being_built_is_not_half_made(role: Role) -> None:
+def test_an_environment_that_is_being_built_does_not_count_as_incomplete(role: Role) -> None:
     from filelock import FileLock
 
     folder = build_environment(role).folder
@@ -216,7 +216,9 @@ def test_without_a_registry_the_error_names_role_stack_and_remedy(role: Role, no
     assert "registry is reachable" in error.value.remedy
 
 
-def test_a_build_ends_soon_when_it_is_told_to(role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_of_an_environment_stops_when_its_stop_event_is_set(
+    role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute, ThreadPoolExecutor(1) as pool:
         mute.settimeout(60)
         monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{mute.getsockname()[1]}/simple")
@@ -231,14 +233,18 @@ def test_a_build_ends_soon_when_it_is_told_to(role: Role, tmp_path: Path, monkey
     assert incomplete_environments() == []
 
 
-def test_a_python_that_is_not_there_is_told(tmp_path: Path, tiny_lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_python_is_an_error_with_a_remedy(
+    tmp_path: Path, tiny_lock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
     with pytest.raises(PlatformError, match=r"Python 3\.99 for the trainer of stack tiny") as error:
         build_environment(tiny_role(tmp_path / "tiny", tiny_lock, python="3.99"))
     assert "install that Python" in error.value.remedy
 
 
-def test_a_cache_that_cannot_be_written_is_told(role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_an_error_with_a_remedy(
+    role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "file"))
     with pytest.raises(PlatformError, match="cannot build the environment of the trainer of stack tiny") as error:
@@ -261,7 +267,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_locking_a_role_writes_its_pins_as_of_the_cutoff_and_tells_what_changed(tiny_stack: Path) -> None:
+def test_locking_a_role_writes_its_pins_as_of_the_cutoff_and_returns_the_changes(tiny_stack: Path) -> None:
     before = contents(tiny_stack)
     changes = lock_stack(tiny_stack, roles=["trainer"])
     assert "six" not in {change.package for change in changes}, "it was 1.16.0 before"
@@ -304,7 +310,7 @@ def test_locking_without_a_registry_is_a_platform_error(tiny_stack: Path) -> Non
     assert "registry is reachable" in error.value.remedy
 
 
-def test_a_requirement_by_address_is_refused(tiny_stack: Path, tmp_path: Path) -> None:
+def test_a_requirement_by_url_is_refused(tiny_stack: Path, tmp_path: Path) -> None:
     package = tmp_path / "local"
     package.mkdir()
     (package / "pyproject.toml").write_text('[project]\nname = "local"\nversion = "1"\n', encoding="utf-8")
@@ -326,7 +332,7 @@ def test_locking_the_sdk_generates_the_api_that_is_shipped(tiny_stack: Path) -> 
     assert load_api(tiny_stack / "kserve_api.json") == load_api(shipped.kserve_api)
 
 
-def test_an_sdk_role_without_the_kserve_sdk_is_told(role: Role) -> None:
+def test_an_sdk_role_without_the_kserve_sdk_is_an_error(role: Role) -> None:
     with pytest.raises(PlatformError, match="No module named 'kserve'") as error:
         generate_api(role)
     assert "the packages kserve and kubernetes" in error.value.remedy

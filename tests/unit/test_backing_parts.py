@@ -1,4 +1,4 @@
-"""What backs the local target: which kinds there are, what is started when, and what is said where there is no Docker."""
+"""The storage backends of the local target: kinds, starts, and errors without Docker."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trivet.targets.local.target import LocalTarget
 
 
 class FakeContainer:
-    """testcontainers' container, as far as it is used; what happens to it is in ``history``."""
+    """A fake of testcontainers' container; ``history`` has the calls."""
 
     def __init__(self, history: list[str], *, status: str = "running", refuses: bool = False) -> None:
         self.history = history
@@ -103,7 +103,7 @@ def test_a_container_is_journalled_started_and_removed(
     assert undo["command"][-4:] == ["rm", "--force", "--volumes", name]
 
 
-def test_a_container_that_may_exist_half_is_removed_and_in_the_journal(
+def test_a_container_whose_start_failed_is_removed_and_in_the_journal(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeContainer([], refuses=True)
@@ -124,9 +124,7 @@ def test_a_container_that_ends_is_an_error_with_its_log_tail(run: Run, monkeypat
         started.start(service(ready=lambda address: False))
 
 
-def test_a_container_that_never_gets_ready_is_not_waited_for_for_ever(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_for_a_container_has_a_timeout(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers.limits, "CONTAINER", 0.05)
     with (
         containers_of(run, monkeypatch, FakeContainer([])) as started,
@@ -178,7 +176,7 @@ def test_nothing_is_started_once_the_session_ends(run: Run, monkeypatch: pytest.
         ("no space left on device", None, "no space left on device", "Docker's message"),
     ],
 )
-def test_why_docker_is_not_to_be_had_is_said_with_what_to_do(
+def test_errors_of_the_docker_client_get_a_remedy(
     monkeypatch: pytest.MonkeyPatch, words: str, docker: str | None, message: str, remedy: str
 ) -> None:
     monkeypatch.setattr(containers.shutil, "which", lambda name: docker)
@@ -200,13 +198,13 @@ def test_a_missing_testcontainers_is_named_with_the_extra_that_brings_it(monkeyp
 @pytest.mark.parametrize(
     ("chosen", "said"), [({"store": "s4"}, "unknown store 's4'"), ({"database": "mysql"}, "unknown database 'mysql'")]
 )
-def test_an_unknown_kind_is_refused_with_those_that_there_are(chosen: dict[str, str], said: str) -> None:
+def test_an_unknown_backend_is_refused_with_the_known_ones(chosen: dict[str, str], said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         Backing(**chosen)
     assert "choose one of: " in caught.value.remedy
 
 
-def test_files_and_sqlite_ask_for_no_docker(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_and_sqlite_need_no_docker(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backing, "require_docker", lambda: pytest.fail("asked for Docker"))
     with Backing().open(load_stack("2024.11-fixed"), run, threading.Event(), lambda event: None) as (
         database,
@@ -248,7 +246,7 @@ def test_an_image_is_pulled_from_its_registry_or_from_the_mirror(
 
 
 def started_by(kind: type[S3Bucket] | type[Postgresql], tmp_path: Path) -> tuple[Any, Service]:
-    """What ``start`` of a kind returned, and the service that it asked for."""
+    """The result of a backend's ``start``, and the service that it started."""
 
     class Recorder:
         def start(self, service: Service) -> str:
@@ -267,7 +265,7 @@ def test_the_address_of_the_database_holds_the_password_that_the_server_was_give
     assert password != started_by(Postgresql, tmp_path)[1].environment["POSTGRES_PASSWORD"]
 
 
-def test_the_store_is_reached_by_what_kserve_injects(tmp_path: Path) -> None:
+def test_the_store_is_accessed_with_the_variables_that_kserve_sets(tmp_path: Path) -> None:
     environment, asked = started_by(S3Bucket, tmp_path)
     secret = asked.environment["ROOT_SECRET_ACCESS_KEY"]
     assert environment == s3_environment("192.0.2.7:71", "trivet", secret)
@@ -295,7 +293,7 @@ def test_settings_for_other_stores_do_not_reach_the_processes(run: Run, monkeypa
 
 
 @pytest.mark.parametrize(("answer", "ready"), [(b"N", True), (b"S", True), (b"", False), (b"H", False)])
-def test_a_database_is_ready_when_it_answers_in_its_own_protocol(answer: bytes, ready: bool) -> None:
+def test_a_database_is_ready_when_it_responds_in_its_protocol(answer: bytes, ready: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -310,14 +308,14 @@ def test_a_database_is_ready_when_it_answers_in_its_own_protocol(answer: bytes, 
         thread.join()
 
 
-def test_a_database_that_nobody_serves_is_not_ready() -> None:
+def test_a_database_without_a_server_is_not_ready() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert not accepts_postgresql_clients(f"127.0.0.1:{port}")
 
 
 class FakeJob:
-    """The store's job, which remembers what it was asked."""
+    """A fake of the store's job that records its calls."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -340,7 +338,7 @@ def store(job: FakeJob) -> S3Store:
     return S3Store("s3://mlflow", job, fetch)  # type: ignore[arg-type]
 
 
-def test_what_is_written_to_s3_goes_to_its_job_as_it_is(store: S3Store, job: FakeJob) -> None:
+def test_files_for_s3_are_passed_to_the_job_unchanged(store: S3Store, job: FakeJob) -> None:
     assert store.write("a b/ü%20?", {"data/x": bytes(range(256))}) == "s3://mlflow/a b/ü%20?"
     ((operation, arguments),) = job.asked
     assert (operation, arguments["uri"]) == ("write", "s3://mlflow/a b/ü%20?")
@@ -348,13 +346,13 @@ def test_what_is_written_to_s3_goes_to_its_job_as_it_is(store: S3Store, job: Fak
 
 
 @pytest.mark.parametrize("uri", ["s3://mlflow", "s3://mlflow/", "s3://mlflow/1/model/"])
-def test_what_lies_in_the_bucket_is_read(store: S3Store, uri: str) -> None:
+def test_files_in_the_bucket_are_read(store: S3Store, uri: str) -> None:
     found: Mapping[str, str] = store.files(uri)
     assert found == {"MLmodel": "digest"}
 
 
 @pytest.mark.parametrize("uri", ["s3://mlflow-other/model/", "file:///mlflow/model", "mlflow/model"])
-def test_what_lies_elsewhere_is_refused(store: S3Store, uri: str) -> None:
+def test_uris_outside_the_bucket_are_refused(store: S3Store, uri: str) -> None:
     with pytest.raises(UsageError, match="not in this store"):
         store.files(uri)
 

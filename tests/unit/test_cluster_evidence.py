@@ -1,4 +1,4 @@
-"""What evidence of a cluster may hold: never a credential, wherever it stands, and conditions once per change."""
+"""Evidence of a cluster: no credentials anywhere, and conditions once per change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLANTED = "wJalrXUtnFEMI-K7MDENG"
 
 
 class Away(ApiReader):
-    """An API server that does not answer."""
+    """An API server that does not respond."""
 
     def __init__(self) -> None:
         pass
@@ -63,14 +63,14 @@ def test_without_redaction_the_credential_would_be_there() -> None:
     assert "planted" in redact(dump(harmless)), "what is no credential stays readable"
 
 
-def test_what_the_session_knows_to_be_secret_is_in_no_file(evidence: EvidenceCollector) -> None:
+def test_secrets_of_the_session_are_in_no_file(evidence: EvidenceCollector) -> None:
     evidence.record_applied({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"note": f"it is {PLANTED}!"}})
     (text,) = texts(evidence).values()
     assert PLANTED not in text
     assert "it is [redacted]!" in text
 
 
-def test_every_application_is_kept_by_itself(evidence: EvidenceCollector) -> None:
+def test_every_applied_manifest_is_a_separate_file(evidence: EvidenceCollector) -> None:
     for replicas in (1, 2):
         evidence.record_applied({"kind": "InferenceService", "metadata": {"name": "m"}, "spec": {"replicas": replicas}})
     assert list(texts(evidence)) == [
@@ -79,7 +79,7 @@ def test_every_application_is_kept_by_itself(evidence: EvidenceCollector) -> Non
     ]
 
 
-def test_conditions_are_kept_once_per_change(evidence: EvidenceCollector) -> None:
+def test_conditions_are_recorded_once_per_change(evidence: EvidenceCollector) -> None:
     def service(status: str) -> dict[str, Any]:
         conditions = [{"type": "Ready", "status": status}]
         return {"kind": "InferenceService", "metadata": {"name": "m"}, "status": {"conditions": conditions}}
@@ -91,7 +91,7 @@ def test_conditions_are_kept_once_per_change(evidence: EvidenceCollector) -> Non
     assert text.index("Ready Unknown") < text.index("Ready True")
 
 
-def test_a_cluster_that_does_not_answer_leaves_what_was_kept(evidence: EvidenceCollector) -> None:
+def test_evidence_is_kept_when_the_api_server_does_not_respond(evidence: EvidenceCollector) -> None:
     evidence.record_applied({"kind": "Pod", "metadata": {"name": "x"}})
     evidence.collect()
     assert list(texts(evidence)) == ["cluster/applied/Pod-x.1.yaml"]

@@ -1,6 +1,6 @@
-"""Hands on a cluster: each change is journalled before it is made, taken back exactly, and only made when it was said before.
+"""The fault injector: each change is declared, is in the journal before it is made, and is reverted exactly.
 
-kubectl is one of a fake, whose cluster is a directory.
+kubectl is a fake, whose cluster is a directory.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def everything(root: Path) -> dict[str, Any]:
     return {str(path.relative_to(root)): json.loads(path.read_text()) for path in root.rglob("*.json")}
 
 
-def test_a_crash_is_among_what_was_touched_and_only_of_what_was_said(cluster: Path, tmp_path: Path) -> None:
+def test_a_crash_is_a_declared_change(cluster: Path, tmp_path: Path) -> None:
     with Run() as run:
         injector = faults(run, tmp_path).injector(TOUCHES)
         injector.crash("features-1", "a", namespace=SERVING)
@@ -95,7 +95,7 @@ def test_a_crash_is_among_what_was_touched_and_only_of_what_was_said(cluster: Pa
         assert injector.revert() == ()
 
 
-def test_what_was_changed_is_as_it_was_after_the_revert(cluster: Path, tmp_path: Path) -> None:
+def test_a_revert_restores_every_changed_object(cluster: Path, tmp_path: Path) -> None:
     before = everything(cluster)
     with Run() as run:
         injector = faults(run, tmp_path).injector(TOUCHES)
@@ -110,9 +110,7 @@ def test_what_was_changed_is_as_it_was_after_the_revert(cluster: Path, tmp_path:
     assert not leftovers()
 
 
-def test_what_the_scenario_made_itself_is_put_back_with_everything_else_and_told_when_it_is_not(
-    cluster: Path, tmp_path: Path
-) -> None:
+def test_custom_changes_are_reverted_and_a_failed_revert_is_reported(cluster: Path, tmp_path: Path) -> None:
     alias = ["1"]
 
     def away() -> None:
@@ -129,7 +127,7 @@ def test_what_the_scenario_made_itself_is_put_back_with_everything_else_and_told
         assert injector.revert() == (("alias → 3: MLflow does not answer", ""),)
 
 
-def test_a_change_whose_way_back_breaks_does_not_keep_the_others_from_theirs(cluster: Path, tmp_path: Path) -> None:
+def test_a_failed_revert_does_not_prevent_the_others(cluster: Path, tmp_path: Path) -> None:
     def broken() -> None:
         raise ValueError("no such alias")
 
@@ -142,9 +140,7 @@ def test_a_change_whose_way_back_breaks_does_not_keep_the_others_from_theirs(clu
     assert everything(cluster) == before
 
 
-def test_a_killed_run_leaves_a_journal_by_which_the_next_one_takes_its_faults_back(
-    cluster: Path, tmp_path: Path
-) -> None:
+def test_the_next_run_reverts_the_faults_of_a_killed_run_from_its_journal(cluster: Path, tmp_path: Path) -> None:
     before = everything(cluster)
     run = Run()
     run.__enter__()
@@ -159,7 +155,7 @@ def test_a_killed_run_leaves_a_journal_by_which_the_next_one_takes_its_faults_ba
     assert not leftovers()
 
 
-def test_what_was_taken_back_is_not_taken_back_again_by_a_later_cleaning(cluster: Path, tmp_path: Path) -> None:
+def test_a_reverted_fault_is_not_reverted_again_by_a_later_clean_up(cluster: Path, tmp_path: Path) -> None:
     run = Run()
     run.__enter__()
     injector = faults(run, tmp_path).injector(TOUCHES)
@@ -173,7 +169,7 @@ def test_what_was_taken_back_is_not_taken_back_again_by_a_later_cleaning(cluster
     assert everything(cluster)["serving/deployment/features.json"] == theirs
 
 
-def test_a_change_that_others_undo_differently_is_told_with_the_command(cluster: Path, tmp_path: Path) -> None:
+def test_a_change_that_cannot_be_reverted_is_reported_with_the_command(cluster: Path, tmp_path: Path) -> None:
     with Run() as run:
         injector = faults(run, tmp_path).injector(TOUCHES)
         injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
@@ -184,7 +180,7 @@ def test_a_change_that_others_undo_differently_is_told_with_the_command(cluster:
     assert leftovers(), "the journal stays, for the next run to try again"
 
 
-def test_what_the_fault_did_not_say_is_refused_and_nothing_changes(cluster: Path, tmp_path: Path) -> None:
+def test_an_undeclared_change_is_refused_and_changes_nothing(cluster: Path, tmp_path: Path) -> None:
     before = everything(cluster)
     with Run() as run:
         injector = faults(run, tmp_path).injector(TOUCHES[:1])
@@ -201,7 +197,7 @@ def test_what_the_fault_did_not_say_is_refused_and_nothing_changes(cluster: Path
     assert everything(cluster) == before
 
 
-def test_an_object_that_is_there_already_is_not_taken_for_the_faults_own(cluster: Path, tmp_path: Path) -> None:
+def test_an_existing_object_is_not_treated_as_the_fault_s(cluster: Path, tmp_path: Path) -> None:
     path = fake_kubectl.place("networkpolicy", "cut", "serving")
     fake_kubectl.store(path, POLICY)
     with Run() as run:
@@ -212,7 +208,7 @@ def test_an_object_that_is_there_already_is_not_taken_for_the_faults_own(cluster
     assert path.exists()
 
 
-def test_a_pod_that_nothing_would_bring_back_is_not_deleted(cluster: Path, tmp_path: Path) -> None:
+def test_a_pod_without_a_controller_is_not_deleted(cluster: Path, tmp_path: Path) -> None:
     pod = {"kind": "Pod", "metadata": {"name": "features-x", "namespace": "serving"}}
     fake_kubectl.store(fake_kubectl.place("pod", "features-x", "serving"), pod)
     owned = {"kind": "Pod", "metadata": {"name": "features-y", "ownerReferences": [{"controller": True}]}}
@@ -224,7 +220,7 @@ def test_a_pod_that_nothing_would_bring_back_is_not_deleted(cluster: Path, tmp_p
     assert [path for path in everything(cluster) if "/pod/" in path] == ["serving/pod/features-x.json"]
 
 
-def test_a_patch_of_a_secret_is_kept_where_only_this_user_reads_it(cluster: Path, tmp_path: Path) -> None:
+def test_a_patch_of_a_secret_is_stored_in_a_file_that_only_this_user_can_read(cluster: Path, tmp_path: Path) -> None:
     with Run() as run:
         injector = faults(run, tmp_path).injector(TOUCHES)
         injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
@@ -233,7 +229,7 @@ def test_a_patch_of_a_secret_is_kept_where_only_this_user_reads_it(cluster: Path
         injector.revert()
 
 
-def test_one_run_at_a_time_holds_the_lease_and_gives_it_back(cluster: Path, tmp_path: Path) -> None:
+def test_one_run_at_a_time_holds_the_lease_and_releases_it(cluster: Path, tmp_path: Path) -> None:
     lease = fake_kubectl.place("lease", NAME, "serving")
     with Run() as run, Run() as other:
         with faults(run, tmp_path, "first").lease():
@@ -244,7 +240,7 @@ def test_one_run_at_a_time_holds_the_lease_and_gives_it_back(cluster: Path, tmp_
         assert not lease.exists()
 
 
-def test_who_has_patience_gets_the_lease_when_the_other_gives_it_back(cluster: Path, tmp_path: Path) -> None:
+def test_a_run_that_waits_gets_the_lease_after_its_release(cluster: Path, tmp_path: Path) -> None:
     with Run() as run, Run() as other:
         first = faults(run, tmp_path, "first").lease()
         first.__enter__()
@@ -253,7 +249,7 @@ def test_who_has_patience_gets_the_lease_when_the_other_gives_it_back(cluster: P
             assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "second"
 
 
-def test_a_lease_that_is_given_back_before_it_is_read_is_taken(
+def test_a_lease_that_is_released_before_it_is_read_is_acquired(
     cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = Kubectl.get
@@ -271,7 +267,7 @@ def test_a_lease_that_is_given_back_before_it_is_read_is_taken(
             assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "second"
 
 
-def test_an_interrupt_while_the_lease_is_taken_gives_it_back(
+def test_an_interrupt_during_the_acquisition_releases_the_lease(
     cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = lease._acquire
@@ -288,7 +284,7 @@ def test_an_interrupt_while_the_lease_is_taken_gives_it_back(
     assert leftovers() == []
 
 
-def test_a_lease_that_nobody_renews_is_taken_over(cluster: Path, tmp_path: Path) -> None:
+def test_a_lease_that_is_not_renewed_is_acquired_by_another_run(cluster: Path, tmp_path: Path) -> None:
     long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     dead = {"kind": "Lease", "metadata": {"name": NAME, "resourceVersion": "7"}, "spec": {"renewTime": long_ago}}
     fake_kubectl.store(fake_kubectl.place("lease", NAME, "serving"), dead)

@@ -1,4 +1,4 @@
-"""The wrapper around kubectl: what is asked, and what is made of its answers and errors. A script stands in for the program."""
+"""The wrapper around kubectl: its command lines, results and errors. A script replaces kubectl."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_kubectl_that_a_signal_ends_is_started_again_and_not_for_ever(tmp_path
     assert sum("never" in call for call in asked(tmp_path)) == 3
 
 
-def test_the_current_context_is_never_taken_by_accident() -> None:
+def test_the_current_context_is_never_used_by_accident() -> None:
     with pytest.raises(ValueError, match="needs the name of a context"):
         Kubectl(context="")
 
@@ -71,7 +71,7 @@ def test_applying_is_strict_and_on_the_servers_side(tmp_path: Path) -> None:
         ("", "", ""),
     ],
 )
-def test_errors_carry_kubectls_words_and_a_remedy(tmp_path: Path, stderr: str, reason: str, remedy: str) -> None:
+def test_errors_have_kubectl_s_message_and_a_remedy(tmp_path: Path, stderr: str, reason: str, remedy: str) -> None:
     binary = script(tmp_path, f"sys.stderr.write({stderr!r}); sys.exit(1)")
     with pytest.raises(KubectlError) as caught:
         Kubectl(context="c", binary=binary).run("get", "pods")
@@ -80,18 +80,18 @@ def test_errors_carry_kubectls_words_and_a_remedy(tmp_path: Path, stderr: str, r
     assert remedy in caught.value.remedy
 
 
-def test_a_missing_program_and_a_stuck_one_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_kubectl_and_a_timeout_are_different_errors(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match="there is no"):
         Kubectl(context="c", binary=str(tmp_path / "none")).run("version")
     with pytest.raises(PlatformError, match=r"timed out after 0\.3 s"):
         Kubectl(context="c", binary=script(tmp_path, "time.sleep(5)")).run("version", seconds=0.3)
 
 
-def test_an_object_that_is_not_there_is_none(tmp_path: Path) -> None:
+def test_an_object_that_does_not_exist_is_none(tmp_path: Path) -> None:
     assert Kubectl(context="c", binary=script(tmp_path, "")).get("pod", "x", namespace="n") is None
 
 
-def test_waiting_that_runs_out_shows_the_state_and_the_last_error() -> None:
+def test_a_timeout_has_the_last_state_and_the_last_error() -> None:
     def look() -> bool | None:
         raise KubectlError("kubectl get pod", "connection refused")
 

@@ -45,12 +45,12 @@ def test_a_document_goes_to_the_serving_namespace_with_the_sessions_label() -> N
     assert OURS.labelled({"metadata": {"namespace": "p"}})["metadata"]["namespace"] == "p"
 
 
-def test_nothing_is_written_to_namespaces_of_others() -> None:
+def test_objects_in_other_namespaces_are_refused() -> None:
     with pytest.raises(UsageError, match="is not a namespace of this session"):
         OURS.labelled({"metadata": {"name": "x", "namespace": "kube-system"}})
 
 
-def test_what_removes_namespaces_is_on_disk_before_they_are_made(
+def test_the_cleanup_of_namespaces_is_in_the_journal_before_they_are_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
@@ -63,7 +63,7 @@ def test_what_removes_namespaces_is_on_disk_before_they_are_made(
     assert any(part.startswith("trivet.dev/run=") for part in undo["command"])
 
 
-def test_in_the_users_namespaces_only_what_bears_the_label_is_removed(
+def test_in_a_user_s_namespaces_only_labelled_objects_are_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
@@ -98,7 +98,7 @@ def test_a_job_pod_is_admitted_where_pods_are_restricted() -> None:
     assert {"name": "A", "value": "b"} in container["env"]
 
 
-def test_the_state_of_a_container_is_told_with_its_reason() -> None:
+def test_the_state_of_a_container_has_its_reason() -> None:
     waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     assert container_state(waiting) == "waiting ImagePullBackOff no such image"
     assert container_state({}) == "unknown"
@@ -124,7 +124,7 @@ def test_the_store_refuses_to_write_outside_the_sessions_part(store: ClusterStor
         store.write(relative, {})
 
 
-def test_existing_says_what_it_needs_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_lists_its_missing_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trivet.targets.existing.target.contexts", lambda kubeconfig: ["prod", "test"])
     stack = load_stack("2024.11-fixed")
     with pytest.raises(UsageError, match="never uses the current context") as caught:
@@ -144,7 +144,7 @@ def test_existing_says_what_it_needs_to_be_told(monkeypatch: pytest.MonkeyPatch)
         existing_access(whole, stack)
 
 
-def test_existing_can_be_planned_without_touching_anything() -> None:
+def test_existing_can_be_planned_without_access_to_the_cluster() -> None:
     target: ClusterTarget = existing_target(Existing(context="c", pipeline_namespace="p", serving_namespace="s"))
     lines = target.plan(load_stack("2024.11-fixed"))
     assert "context c: nothing is installed" in lines[0]

@@ -1,4 +1,4 @@
-"""Reading over the API: kinds by the names that kubectl takes, and what an answer that is no answer comes to. A small API stands in."""
+"""Reading over the API: kinds as named in kubectl, and errors. A small HTTP server replaces the API server."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def reader() -> Iterator[ApiReader]:
 
 
 @pytest.mark.parametrize("kind", ["pod", "pods", "po", "Pod"])
-def test_a_kind_may_be_named_as_kubectl_takes_it(reader: ApiReader, kind: str) -> None:
+def test_kinds_can_be_named_as_in_kubectl(reader: ApiReader, kind: str) -> None:
     assert reader.objects(kind, namespace="n", selector="a=b") == [
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}}
     ]
@@ -91,12 +91,12 @@ def test_kinds_of_the_whole_cluster_have_no_namespace(reader: ApiReader) -> None
     assert reader.objects("nodes", namespace="n") == []
 
 
-def test_an_object_that_is_not_there_is_none(reader: ApiReader) -> None:
+def test_an_object_that_does_not_exist_is_none(reader: ApiReader) -> None:
     assert reader.get("pod", "y", namespace="n") is None
     assert reader.get("pod", "x", namespace="n") == ANSWERS["/api/v1/namespaces/n/pods/x"]
 
 
-def test_a_log_that_is_not_there_is_empty(reader: ApiReader) -> None:
+def test_a_log_that_does_not_exist_is_empty(reader: ApiReader) -> None:
     assert reader.log("x", namespace="n", container="c") == ""
 
 
@@ -105,12 +105,12 @@ def test_a_kind_that_is_not_served_is_named(reader: ApiReader) -> None:
         reader.objects("inferenceservice", namespace="n")
 
 
-def test_discovery_is_asked_once(reader: ApiReader) -> None:
+def test_the_api_is_discovered_once(reader: ApiReader) -> None:
     for _ in range(3):
         reader.objects("pods", namespace="n")
     assert Api.asked.count("/apis") == 1
 
 
-def test_an_api_server_that_is_away_is_told() -> None:
+def test_an_api_server_that_does_not_respond_is_an_error() -> None:
     with pytest.raises(ApiError, match="does not respond"):
         ApiReader(Fixed("http://127.0.0.1:9")).get("pod", "x", namespace="n")

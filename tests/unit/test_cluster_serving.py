@@ -1,4 +1,4 @@
-"""Why a service does not get ready, told from what its pods say of themselves."""
+"""Why a service is not ready, from the status of its pods."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def pod(*containers: Mapping[str, Any], **status: Any) -> dict[str, Any]:
     return {"metadata": {"name": "p"}, "status": {"containerStatuses": list(containers), **status}}
 
 
-def test_a_runtime_that_restarts_is_stuck_with_the_first_exception_of_its_log() -> None:
+def test_repeated_restarts_are_reported_with_the_first_exception_of_the_log() -> None:
     crashing = {"name": "kserve-container", "restartCount": 2, "ready": False, "state": {"running": {}}}
     log = "INFO start\nValueError: MT19937 is not a known BitGenerator module\nlater\n"
     told = services(Seen({}, pod(crashing), kserve_container=log))._repeated_restarts("m")
@@ -67,41 +67,41 @@ def test_a_runtime_that_restarts_is_stuck_with_the_first_exception_of_its_log() 
 @pytest.mark.parametrize(
     ("container", "restarts"), [("kserve-container", 1), ("storage-initializer", 2), ("queue-proxy", 9)]
 )
-def test_a_restart_or_two_of_what_may_recover_is_waited_out(container: str, restarts: int) -> None:
+def test_a_few_restarts_are_tolerated(container: str, restarts: int) -> None:
     one = {"name": container, "restartCount": restarts, "ready": False, "state": {"running": {}}}
     assert services(Seen({}, pod(one)))._repeated_restarts("m") == ""
 
 
-def test_a_service_that_is_never_ready_is_told_with_its_containers_state() -> None:
+def test_a_service_that_is_not_ready_is_reported_with_the_state_of_its_containers() -> None:
     waiting = {"name": "kserve-container", "ready": False, "state": {"waiting": {"reason": "ImagePullBackOff"}}}
     assert "kserve-container waiting ImagePullBackOff" in services(Seen({}, pod(waiting)))._not_ready_reason("m", {})
 
 
-def test_a_pod_without_a_node_is_told_with_the_schedulers_words() -> None:
+def test_an_unscheduled_pod_is_reported_with_the_scheduler_s_message() -> None:
     conditions = [{"type": "PodScheduled", "status": "False", "message": "1 Insufficient cpu"}]
     assert "1 Insufficient cpu" in services(Seen({}, pod(conditions=conditions)))._not_ready_reason("m", {})
 
 
-def test_a_service_without_pods_is_told_with_its_own_conditions() -> None:
+def test_a_service_without_pods_is_reported_with_its_conditions() -> None:
     found = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NoRuntime"}]}}
     assert "Ready=False (NoRuntime)" in services(Seen(found))._not_ready_reason("m", found)
     assert "no conditions" in services(Seen({}))._not_ready_reason("m", {"metadata": {}})
 
 
-def test_a_knative_service_is_asked_through_the_ingress_by_its_host_name() -> None:
+def test_a_knative_service_is_called_through_the_ingress_with_its_host_name() -> None:
     service = {"metadata": {}, "status": {"url": "http://m.s.example.com"}}
     address = services(Seen(service)).infer_address("m")
     assert (address.url, address.headers) == ("http://127.0.0.1:80/v2/models/m/infer", {"Host": "m.s.example.com"})
 
 
 @pytest.mark.parametrize("mode", ["RawDeployment", "Standard"])
-def test_a_standard_service_is_asked_through_the_api_servers_proxy(mode: str) -> None:
+def test_a_standard_service_is_called_through_the_api_server_s_proxy(mode: str) -> None:
     service = {"metadata": {"annotations": {"serving.kserve.io/deploymentMode": mode}}, "status": {}}
     address = services(Seen(service)).address("m")
     assert (address.url, address.headers) == ("http://proxy/s/m-predictor/80", {})
 
 
-def test_a_service_without_an_address_cannot_be_asked() -> None:
+def test_a_service_without_a_url_cannot_be_called() -> None:
     with pytest.raises(CannotTell, match="has no URL"):
         services(Seen({"metadata": {}, "status": {}})).address("m")
     with pytest.raises(CannotTell, match="there is no InferenceService"):

@@ -1,4 +1,4 @@
-"""Starting on a cluster: not beside a fault that an earlier run left, and nothing stays of a start that failed."""
+"""Starting on a cluster: refused while a fault of an earlier run remains, and a failed start leaves nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_nothing_starts_beside_a_fault_that_cannot_be_reverted(tmp_path: Path, m
     assert str(run.directory) in caught.value.remedy
 
 
-def test_what_a_session_made_that_did_not_come_to_be_is_removed_at_once(
+def test_objects_of_a_session_whose_start_failed_are_deleted_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = tmp_path / "asked"

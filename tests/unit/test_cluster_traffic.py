@@ -1,4 +1,4 @@
-"""The background client: it keeps its rate whatever the server does, and loses and hides nothing."""
+"""The background client keeps its rate whatever the server does, and reports every request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trivet.targets.cluster.traffic import Address, Traffic
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
-    """Answers each request with its body; the first one only after ``stall`` seconds, every one whose body says so with 503."""
+    """Responds to each request with its body; to the first one after ``stall`` seconds, and with 503 when the body asks for it."""
 
     protocol_version = "HTTP/1.1"
     stall = 0.0
@@ -73,7 +73,7 @@ def test_a_stall_delays_no_later_request_and_is_seen_in_its_own_time(traffic: Tr
     assert background.stream.marks == {"now": mark}
 
 
-def test_refusals_and_lost_connections_are_answers_too(traffic: Traffic) -> None:
+def test_errors_and_lost_connections_are_results_too(traffic: Traffic) -> None:
     (refused,) = traffic.send("m", {"x": "fail"}, times=1)
     assert (refused.status, refused.body) == (503, json.loads('{"x": "fail"}'))
     nowhere = Traffic(lambda service: Address(url="http://127.0.0.1:9/infer", headers={}))
@@ -82,7 +82,7 @@ def test_refusals_and_lost_connections_are_answers_too(traffic: Traffic) -> None
     assert "ConnectionError" in lost.error
 
 
-def test_leaving_the_block_waits_for_what_is_under_way(traffic: Traffic) -> None:
+def test_leaving_the_block_waits_for_requests_in_flight(traffic: Traffic) -> None:
     Answering.stall = 0.5
     with traffic.background("m", {"x": 1}, rate=5) as background:
         time.sleep(0.1)
@@ -90,6 +90,6 @@ def test_leaving_the_block_waits_for_what_is_under_way(traffic: Traffic) -> None
     assert background.answers
 
 
-def test_a_rate_of_nothing_is_refused(traffic: Traffic) -> None:
+def test_a_rate_of_zero_is_refused(traffic: Traffic) -> None:
     with pytest.raises(UsageError, match="above 0"), traffic.background("m", {}, rate=0):
         pass

@@ -1,4 +1,4 @@
-"""Trainers beside the platform: what they are resolved to, how often, and what is known when the package index is away."""
+"""External trainers: the resolution of their requirements, and its failure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCK = "mlflow==3.17.2 \\\n    --hash=sha256:00\n"
 
 
 class FakeIndex:
-    """Resolves to one lock, and keeps the days that it was asked for."""
+    """Resolves to one lock, and records the cut-off dates."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.days: list[str] = []
@@ -68,7 +68,7 @@ def test_requirements_are_resolved_once_for_each_day(index: FakeIndex, tmp_path:
     assert index.days[1:] == ["2024-11-15"]
 
 
-def test_without_a_package_index_nothing_is_known(index: FakeIndex, tmp_path: Path) -> None:
+def test_a_failed_resolution_is_cannot_tell(index: FakeIndex, tmp_path: Path) -> None:
     index.away = True
 
     with pytest.raises(CannotTell, match="could not resolve it"):

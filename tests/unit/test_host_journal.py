@@ -1,4 +1,4 @@
-"""Run directories: whose they are, when they count as left behind, and how they go away."""
+"""Run directories: ownership, leftovers, and clean-up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
 
 
-def test_a_run_whose_owner_lives_is_no_leftover() -> None:
+def test_a_run_whose_process_runs_is_not_a_leftover() -> None:
     with Run() as run:
         assert run.directory.is_dir()
         assert leftovers() == []
@@ -31,7 +31,7 @@ def test_a_run_leaves_neither_directory_nor_lock() -> None:
     assert list(run.directory.parent.iterdir()) == []
 
 
-def test_a_directory_whose_lock_nobody_holds_is_a_leftover_and_can_be_cleaned() -> None:
+def test_a_directory_with_a_free_lock_is_a_leftover_and_can_be_cleaned() -> None:
     orphan = runs_directory() / "20240101-000000-1-abcdef00"
     (orphan / "deep").mkdir(parents=True)
     found = leftovers()
@@ -41,7 +41,7 @@ def test_a_directory_whose_lock_nobody_holds_is_a_leftover_and_can_be_cleaned() 
     assert list(runs_directory().iterdir()) == []
 
 
-def test_cleaning_spares_a_run_whose_owner_lives() -> None:
+def test_cleaning_does_not_affect_a_run_whose_process_runs() -> None:
     with Run() as run:
         stale = next(iter(leftovers()), None)
         assert stale is None
@@ -75,7 +75,7 @@ def _orphan_with(command: list[str], what: str = "container x") -> None:
     (orphan / "journal.jsonl").write_text(json.dumps(entry) + '\n{"event": "und')
 
 
-def test_what_a_killed_run_made_elsewhere_is_removed_by_its_own_command(tmp_path: Path) -> None:
+def test_clean_up_runs_the_commands_of_a_killed_run(tmp_path: Path) -> None:
     made = tmp_path / "made-elsewhere"
     made.touch()
     _orphan_with(["rm", str(made)])
@@ -86,7 +86,7 @@ def test_what_a_killed_run_made_elsewhere_is_removed_by_its_own_command(tmp_path
     assert leftovers() == []
 
 
-def test_a_leftover_stays_while_what_it_made_elsewhere_cannot_be_removed() -> None:
+def test_a_leftover_is_kept_while_a_cleanup_fails() -> None:
     _orphan_with(["sh", "-c", "echo no connection >&2; exit 1"])
     (found,) = leftovers()
     assert clean(found) == "container x: no connection"
@@ -121,14 +121,14 @@ def test_a_journal_of_another_version_is_kept_with_what_it_stands_for() -> None:
     assert leftovers() == [found]
 
 
-def test_a_place_that_is_gone_has_nothing_left_to_remove() -> None:
+def test_a_cleanup_in_a_deleted_cluster_is_done() -> None:
     _orphan_with(["sh", "-c", "echo 'error: context \"kind-x\" does not exist' >&2; exit 1"])
     (found,) = leftovers()
     assert clean(found) == ""
     assert leftovers() == []
 
 
-def test_a_fault_that_cannot_be_reached_is_not_taken_for_reverted(
+def test_a_fault_that_cannot_be_reached_does_not_count_as_reverted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", "staging")
@@ -166,7 +166,7 @@ def test_a_lock_without_a_directory_is_removed_unless_a_run_holds_it() -> None:
         assert run.directory.with_name(f"{run.id}.lock").exists(), "a run that has not made its directory yet"
 
 
-def test_who_outlives_a_run_does_not_make_its_directory_anew() -> None:
+def test_a_thread_that_outlives_a_run_does_not_create_its_directory_again() -> None:
     with Run() as run:
         assert make_below(run.directory, "store/a/b") == run.directory / "store/a/b"
         assert make_below(run.directory, "store/a").is_dir()
@@ -175,7 +175,7 @@ def test_who_outlives_a_run_does_not_make_its_directory_anew() -> None:
     assert not run.directory.exists()
 
 
-def test_a_run_directory_goes_while_somebody_still_writes_into_it() -> None:
+def test_a_run_directory_is_deleted_while_another_thread_writes_to_it() -> None:
     ended = threading.Event()
 
     def write() -> None:
@@ -196,7 +196,7 @@ def test_a_run_directory_goes_while_somebody_still_writes_into_it() -> None:
     assert list((runs_directory().parent / "removed").iterdir()) == []
 
 
-def test_what_was_killed_while_it_removed_a_run_is_removed() -> None:
+def test_an_interrupted_deletion_of_a_run_directory_is_completed() -> None:
     half = runs_directory().parent / "removed" / "20240101-000000-1-abcdef00"
     (half / "deep").mkdir(parents=True)
     remove_remains()

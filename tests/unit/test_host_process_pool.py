@@ -1,4 +1,4 @@
-"""Work that is shared among processes comes to what it comes to in one."""
+"""Work in several processes has the same results as in one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_results_come_in_order_from_several_processes() -> None:
 
 
 @forks
-def test_nothing_goes_on_when_nobody_wants_the_rest() -> None:
+def test_closing_the_iterator_ends_the_processes() -> None:
     with closing(map_in_processes(lambda item: item, range(1000))) as results:
         assert next(results) == 0
         assert active_children()
@@ -56,13 +56,13 @@ def test_nothing_goes_on_when_nobody_wants_the_rest() -> None:
 
 
 @forks
-def test_a_process_that_vanishes_is_an_error_and_not_an_empty_result() -> None:
+def test_a_process_that_dies_is_an_error_and_not_an_empty_result() -> None:
     with pytest.raises(PlatformError, match="a worker process died"):
         list(map_in_processes(lambda item: os._exit(0) if item == 7 else item, range(20)))
     assert not active_children()
 
 
-def test_a_thread_keeps_the_work_in_this_process() -> None:
+def test_with_other_threads_the_work_runs_in_this_process() -> None:
     end = threading.Event()
     thread = threading.Thread(target=end.wait)
     thread.start()
@@ -73,7 +73,7 @@ def test_a_thread_keeps_the_work_in_this_process() -> None:
         thread.join()
 
 
-def test_lint_says_the_same_however_the_files_are_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lint_has_the_same_result_with_any_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     service = "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata: {{name: '{}'}}\n"
     for number in range(40):
         (tmp_path / f"{number:02}.yaml").write_text(service.format(number))

@@ -1,4 +1,4 @@
-"""Signals that ask the process to end: raised where it waits, held where it would lose something, never lost themselves."""
+"""Signals that terminate the process are raised where it waits, held where it would lose something, and never lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Building images: what exists is not built again, what was interrupted does not count, and what fails names itself."""
+"""Building images: existing layers are reused, interrupted work is discarded, and errors name the failed step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ A, B = small_layer("a"), small_layer("b")
 
 
 class Kept:
-    """A store that is there, its content, and what the builder told."""
+    """An existing store, its content, and the events of builds."""
 
     def __init__(self, client: ImageRegistry, content: Content) -> None:
         self.store = Store(registry=client, port=1, inside="store:5000")
@@ -37,7 +37,7 @@ class Kept:
         self.events: list[StepStarted | StepEnded | StepNote] = []
 
     def build(self, images: ImageSet) -> list[str]:
-        """Build, and name the steps that were finished."""
+        """Build; the names of the finished steps."""
         self.events.clear()
         build.build(images, on_step=self.events.append)
         return [said.name for said in self.events if isinstance(said, StepEnded)]
@@ -54,7 +54,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
         yield made
 
 
-def test_a_second_build_makes_nothing(kept: Kept) -> None:
+def test_a_second_build_builds_nothing(kept: Kept) -> None:
     images = small_set(small_image("one/a:1", A), small_image("one/ab:1", A, B))
     assert not any(state.present for state in build.image_states(images))
     assert set(kept.build(images)) >= {"a (files)", "b (files)", "docker.io/one/a:1", "docker.io/one/ab:1"}
@@ -62,19 +62,19 @@ def test_a_second_build_makes_nothing(kept: Kept) -> None:
     assert all(state.present for state in build.image_states(images))
 
 
-def test_layers_that_images_share_are_made_and_kept_once(kept: Kept) -> None:
+def test_shared_layers_are_built_and_stored_once(kept: Kept) -> None:
     kept.build(small_set(small_image("one/a:1", A), small_image("one/ab:1", A, B)))
     assert [said.name for said in kept.events if isinstance(said, StepStarted)].count("a (files)") == 1
     assert len({digest for where, digest in kept.content.blobs if where == LAYERS}) == 3
 
 
-def test_an_image_with_one_changed_layer_is_made_anew_and_the_others_are_only_put_together(kept: Kept) -> None:
+def test_a_changed_layer_is_built_again_and_only_its_images_are_assembled(kept: Kept) -> None:
     kept.build(small_set(small_image("one/a:1", A), small_image("one/ab:1", A, B)))
     steps = kept.build(small_set(small_image("one/a:1", A), small_image("one/ab:1", A, small_layer("b", "other"))))
     assert steps == ["b (files)", "docker.io/one/ab:1"]
 
 
-def test_a_manifest_says_what_it_was_made_from_and_in_which_order(kept: Kept) -> None:
+def test_a_manifest_has_the_digests_of_its_inputs_in_order(kept: Kept) -> None:
     image = small_image("one/ab:1", A, B)
     kept.build(small_set(image))
     manifest = json.loads(kept.content.manifests["small-0123/one/ab", "1"])
@@ -88,14 +88,14 @@ def test_a_manifest_says_what_it_was_made_from_and_in_which_order(kept: Kept) ->
     assert config["config"] == {"Cmd": ["x"]}
 
 
-def test_only_what_is_named_is_built(kept: Kept) -> None:
+def test_only_named_images_are_built(kept: Kept) -> None:
     images = small_set(small_image("one/a:1", A), small_image("one/b:1", B))
     build.build(images, only=[images.image("one/b")], on_step=kept.events.append)
     assert ("small-0123/one/b", "1") in kept.content.manifests
     assert ("small-0123/one/a", "1") not in kept.content.manifests
 
 
-def test_a_layer_that_the_registry_lost_is_made_again(kept: Kept) -> None:
+def test_a_layer_that_the_registry_lost_is_built_again(kept: Kept) -> None:
     images = small_set(small_image("one/a:1", A))
     kept.build(images)
     kept.content.blobs.clear()
@@ -103,7 +103,7 @@ def test_a_layer_that_the_registry_lost_is_made_again(kept: Kept) -> None:
     assert "a (files)" in kept.build(images)
 
 
-def test_what_a_killed_builder_left_half_made_is_not_taken(kept: Kept) -> None:
+def test_unfinished_work_of_a_killed_build_is_not_used(kept: Kept) -> None:
     work = images_home() / "work"
     (work / inputs_digest(A)).mkdir(parents=True)
     (work / inputs_digest(A) / "layer.tar").write_bytes(b"half")
@@ -114,7 +114,7 @@ def test_what_a_killed_builder_left_half_made_is_not_taken(kept: Kept) -> None:
     assert list(work.iterdir()) == []
 
 
-def test_an_archive_that_was_finished_but_not_stored_is_not_made_twice(
+def test_an_archive_that_was_finished_but_not_pushed_is_not_built_twice(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = small_set(small_image("one/a:1", A))
@@ -130,7 +130,7 @@ def test_an_archive_that_was_finished_but_not_stored_is_not_made_twice(
     assert kept.content.manifests.keys() >= {("small-0123/one/a", "1")}
 
 
-def test_a_step_that_fails_names_itself_and_ends_the_build_and_the_rest_is_kept(kept: Kept) -> None:
+def test_a_failed_step_stops_the_build_and_finished_layers_are_kept(kept: Kept) -> None:
     broken = FilesLayer(name="broken", files=(File(path="/x", mode="not octal"),))
     images = small_set(small_image("one/a:1", A), small_image("one/broken:1", broken))
     with pytest.raises(ValueError, match="not octal"):
@@ -141,7 +141,7 @@ def test_a_step_that_fails_names_itself_and_ends_the_build_and_the_rest_is_kept(
     assert list((images_home() / "layers").glob("*.json"))
 
 
-def test_two_builders_at_once_make_each_layer_once(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_concurrent_builds_build_each_layer_once(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     images = small_set(*(small_image(f"one/{name}:1", small_layer(name)) for name in "abcdef"))
     made: list[str] = []
 
@@ -160,7 +160,7 @@ def test_two_builders_at_once_make_each_layer_once(kept: Kept, monkeypatch: pyte
     assert all(state.present for state in build.image_states(images))
 
 
-def test_a_build_that_is_told_to_stop_stops(kept: Kept) -> None:
+def test_a_build_stops_when_its_stop_event_is_set(kept: Kept) -> None:
     stop = threading.Event()
     stop.set()
     with pytest.raises(PlatformError, match="the run is stopping"):
@@ -168,7 +168,7 @@ def test_a_build_that_is_told_to_stop_stops(kept: Kept) -> None:
     assert kept.content.manifests == {}
 
 
-def test_images_travel_in_an_archive_and_are_known_by_their_inputs_where_they_arrive(
+def test_loaded_images_keep_the_digests_of_their_inputs(
     kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = small_set(small_image("one/a:1", A), small_image("one/ab:1", A, B))
@@ -188,14 +188,14 @@ def test_images_travel_in_an_archive_and_are_known_by_their_inputs_where_they_ar
         assert kept.build(images) == []
 
 
-def test_what_is_not_built_is_not_saved(kept: Kept, tmp_path: Path) -> None:
+def test_images_that_are_not_built_cannot_be_saved(kept: Kept, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="2 of 2 images are not built"):
         archive.save(small_set(small_image("one/a:1", A)), tmp_path / "images.tar")
     assert list(tmp_path.glob("images*")) == []
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
-def test_a_cut_off_archive_is_refused(kept: Kept, tmp_path: Path, share: float) -> None:
+def test_a_truncated_archive_is_refused(kept: Kept, tmp_path: Path, share: float) -> None:
     images = small_set(small_image("one/a:1", small_layer("a", "x" * 100_000)))
     kept.build(images)
     whole = tmp_path / "images.tar"
@@ -211,7 +211,7 @@ def test_a_cut_off_archive_is_refused(kept: Kept, tmp_path: Path, share: float) 
         archive.load(tmp_path / "none.tar")
 
 
-def test_the_nodes_find_a_set_under_upstream_names_at_the_store(kept: Kept) -> None:
+def test_hosts_toml_redirects_upstream_names_to_the_set_in_the_store(kept: Kept) -> None:
     text = hosts_toml("small-0123")
     assert ":5000/v2/small-0123" in text
     assert "override_path = true" in text
@@ -223,7 +223,7 @@ def context(tmp_path: Path) -> BuildContext:
     return BuildContext(folder=folder, log=tmp_path / "log", progress=lambda _: None, stop=threading.Event())
 
 
-def test_a_layer_s_bytes_depend_on_nothing_but_its_content(tmp_path: Path) -> None:
+def test_layers_are_reproducible(tmp_path: Path) -> None:
     files = FilesLayer(name="f", files=(File(path="/etc/x", text="1"), File(path="/tmp/", mode="1777", owner="7")))
     one, _ = make_layer(files, context(tmp_path))
     first = one.read_bytes()
@@ -240,7 +240,7 @@ def test_a_layer_s_bytes_depend_on_nothing_but_its_content(tmp_path: Path) -> No
         ]
 
 
-def test_a_role_s_environment_is_turned_to_its_place_in_the_image(
+def test_the_paths_of_a_role_s_environment_are_those_in_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "environment"
@@ -272,7 +272,7 @@ def test_a_role_s_environment_is_turned_to_its_place_in_the_image(
     assert not names & {f"opt/role/{MARKER}", "opt/role/bin/activate"}
 
 
-def test_a_tool_s_failure_holds_its_last_words_and_the_log_s_path(tmp_path: Path) -> None:
+def test_the_error_of_a_failed_tool_has_the_log_tail_and_the_path_of_the_log(tmp_path: Path) -> None:
     log = tmp_path / "step.log"
     program = "import sys; print('\\n'.join(map(str, range(99)))); sys.exit('boom')"
     with pytest.raises(PlatformError) as error:
@@ -285,12 +285,12 @@ def test_a_tool_s_failure_holds_its_last_words_and_the_log_s_path(tmp_path: Path
     assert "\n9\n" in log.read_text(encoding="utf-8")
 
 
-def test_a_tool_that_is_not_installed_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_tool_that_is_not_installed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match="no surely-no-such-tool on this machine"):
         run_logged(["surely-no-such-tool"], what="x", log=tmp_path / "log", stop=threading.Event())
 
 
-def test_stopping_ends_a_tool_with_all_that_it_started(tmp_path: Path) -> None:
+def test_stopping_ends_a_tool_and_its_child_processes(tmp_path: Path) -> None:
     import psutil
 
     stop, log = threading.Event(), tmp_path / "log"
@@ -317,7 +317,9 @@ def test_stopping_ends_a_tool_with_all_that_it_started(tmp_path: Path) -> None:
         ("write /x: no space left on device", "free some disk space"),
     ],
 )
-def test_docker_s_words_get_a_remedy(words: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_docker_get_a_remedy(
+    words: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = tmp_path / "docker"
     fake.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n", encoding="utf-8")
     fake.chmod(0o755)
@@ -328,7 +330,7 @@ def test_docker_s_words_get_a_remedy(words: str, remedy: str, tmp_path: Path, mo
     assert remedy in error.value.remedy
 
 
-def test_a_machine_without_docker_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_docker_command_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PlatformError, match="no docker command on this machine"):
         docker(["info"], what="look")

@@ -1,4 +1,4 @@
-"""Pruning: what no stack and no cluster needs goes, from the registry's folder, the cache and Docker; nothing else does."""
+"""Pruning: exactly what no stack and no cluster needs is removed from the registry's folder, the cache and Docker."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ HELD = Inventory(
 )
 
 
-def test_a_set_that_no_stack_has_goes_with_what_it_alone_has() -> None:
+def test_a_set_of_no_stack_is_removed_with_its_own_blobs() -> None:
     gone = find_garbage(HELD, Needed(sets=[NOW]))
     assert gone.sets == ["small-old"]
     assert gone.blobs == {"bc": 1, "config bc": 1, "c": 400}
@@ -74,17 +74,17 @@ def test_a_set_that_no_stack_has_goes_with_what_it_alone_has() -> None:
     assert gone.size == 402
 
 
-def test_what_is_needed_stays_as_a_whole() -> None:
+def test_needed_sets_are_kept() -> None:
     gone = find_garbage(HELD, Needed(sets=[NOW, OLD]))
     assert (gone.sets, gone.links, gone.blobs, gone.records, gone.size) == ([], [], {}, [], 0)
 
 
-def test_the_set_of_a_cluster_stays_though_no_recipe_makes_it_any_more() -> None:
+def test_the_set_of_a_cluster_is_kept_without_a_recipe() -> None:
     gone = find_garbage(HELD, Needed(sets=[NOW], keys={"small-old"}))
     assert (gone.sets, gone.links, gone.blobs, gone.records) == ([], [], {}, [])
 
 
-def test_layers_of_a_set_that_is_not_put_together_yet_stay() -> None:
+def test_layers_of_a_set_without_manifests_are_kept() -> None:
     half = replace(HELD, links=[link for link in HELD.links if link.repository == LAYERS], manifests={})
     gone = find_garbage(half, Needed(sets=[NOW]))
     assert gone.blobs.keys() == {"ab", "config ab", "bc", "config bc", "c"}
@@ -92,7 +92,7 @@ def test_layers_of_a_set_that_is_not_put_together_yet_stay() -> None:
     assert gone.records == [inputs_digest(C)]
 
 
-def test_what_a_tag_of_a_needed_set_stood_for_before_goes() -> None:
+def test_previous_manifests_of_a_tag_are_removed() -> None:
     before = replace(
         HELD,
         links=[*HELD.links, *(linked("small-now/one/ab", digest) for digest in ("before", "lost"))],
@@ -105,17 +105,17 @@ def test_what_a_tag_of_a_needed_set_stood_for_before_goes() -> None:
     assert gone.blobs == {"before": 1, "lost": 800}
 
 
-def test_a_blob_that_nothing_names_goes() -> None:
+def test_unreferenced_blobs_are_removed() -> None:
     gone = find_garbage(replace(HELD, blobs={**HELD.blobs, "stray": 7}), Needed(sets=[NOW, OLD]))
     assert gone.blobs == {"stray": 7}
 
 
-def test_a_record_that_cannot_be_read_goes_unless_its_layer_is_needed() -> None:
+def test_an_unreadable_record_is_removed_unless_its_layer_is_needed() -> None:
     broken = Inventory(records={inputs_digest(A): "", inputs_digest(C): ""})
     assert find_garbage(broken, Needed(sets=[NOW])).records == [inputs_digest(C)]
 
 
-def test_docker_s_images_stay_where_a_stack_names_them_or_a_container_was_made_from_them() -> None:
+def test_docker_images_of_stacks_and_containers_are_kept() -> None:
     needed = replace(NOW, images=(*NOW.images, small_image("docker.io/kindest/node:v1", A)))
     node, store_image = (
         f"trivet/{name}:{needed.image(path).inputs[:12]}"
@@ -127,7 +127,7 @@ def test_docker_s_images_stay_where_a_stack_names_them_or_a_container_was_made_f
     assert find_garbage(inventory, Needed(sets=[needed])).images == {"trivet/node:old": 4}
 
 
-def test_work_programs_and_environments_stay_where_they_are_needed() -> None:
+def test_needed_work_programs_and_environments_are_kept() -> None:
     (tool, *_) = provision_prune.needed([load_stack("current")]).programs
     inventory = Inventory(
         work={Path(f"{inputs_digest(A)}.tar"): 1, Path(f"{inputs_digest(C)}.tar"): 2, Path("load-12.blob"): 4},
@@ -153,11 +153,11 @@ def test_the_shipped_stacks_need_their_own_sets_tools_and_environments() -> None
     assert needed.environments == {environment_folder(role) for role in roles}
 
 
-# On disk: the registry's folder, as Debian's docker-registry lays it out.
+# On disk: the registry's folder in the layout of Debian's docker-registry.
 
 
 class Docker:
-    """Docker as far as pruning asks it."""
+    """A fake of the docker command for pruning."""
 
     def __init__(self) -> None:
         self.images = {"trivet/node:old": 5, "trivet/node:used": 7}
@@ -186,7 +186,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
 
 @pytest.fixture
 def content(engine: Docker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Content]:
-    """A store that both sets were built into."""
+    """A store with both sets."""
     with registry() as (client, content):
         store = Store(registry=client, port=1, inside="store:5000")
         monkeypatch.setattr(build, "open_store", lambda inputs, make: store)
@@ -197,7 +197,7 @@ def content(engine: Docker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Content
 
 
 def laid_out(content: Content) -> None:
-    """Write what a registry holds as docker-registry does."""
+    """Write the content of a registry in the layout of docker-registry."""
 
     def put(path: Path, raw: bytes, name: str = "link") -> None:
         path.mkdir(parents=True, exist_ok=True)
@@ -216,7 +216,7 @@ def laid_out(content: Content) -> None:
 
 
 def blobs_of(images: ImageSet, content: Content) -> set[str]:
-    """The digests that a set's images are made of, their manifests included."""
+    """The digests of a set's blobs and manifests."""
     found = set()
     for (where, _), raw in content.manifests.items():
         if where.startswith(f"{images.key}/"):
@@ -226,7 +226,7 @@ def blobs_of(images: ImageSet, content: Content) -> set[str]:
     return found
 
 
-def test_after_pruning_the_folder_holds_the_needed_set_and_nothing_else(content: Content) -> None:
+def test_after_a_prune_the_registry_has_only_the_needed_set(content: Content) -> None:
     needed = Needed(sets=[NOW])
     remove(find_garbage(take_inventory(run_under_way=False), needed))
     left = take_inventory(run_under_way=False)
@@ -237,12 +237,12 @@ def test_after_pruning_the_folder_holds_the_needed_set_and_nothing_else(content:
     assert (again.size, again.links, again.records) == (0, [], [])
 
 
-def test_nothing_goes_of_a_store_whose_sets_are_all_needed(content: Content) -> None:
+def test_nothing_is_removed_when_all_sets_are_needed(content: Content) -> None:
     gone = find_garbage(take_inventory(run_under_way=False), Needed(sets=[NOW, OLD]))
     assert (gone.sets, gone.links, gone.blobs, gone.records) == ([], [], {}, [])
 
 
-def test_what_killed_builders_left_goes(content: Content) -> None:
+def test_unfinished_files_of_killed_builds_are_removed(content: Content) -> None:
     upload = registry_folder() / "repositories" / LAYERS / "_uploads" / "one"
     upload.mkdir(parents=True)
     (upload / "data").write_bytes(b"half a layer")
@@ -254,9 +254,7 @@ def test_what_killed_builders_left_goes(content: Content) -> None:
     assert list((images_home() / "work").iterdir()) == []
 
 
-def test_a_prune_that_was_interrupted_is_finished_by_the_next(
-    content: Content, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_prune_is_completed_by_the_next(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
     needed, deleted = Needed(sets=[NOW]), prune._delete
     left = iter(range(3))
 
@@ -274,7 +272,9 @@ def test_a_prune_that_was_interrupted_is_finished_by_the_next(
     assert take_inventory(run_under_way=False).blobs.keys() == blobs_of(NOW, content)
 
 
-def test_what_may_not_be_removed_is_named_with_a_remedy(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_removed_is_named_with_a_remedy(
+    content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -284,7 +284,7 @@ def test_what_may_not_be_removed_is_named_with_a_remedy(content: Content, monkey
     assert "give this user access" in caught.value.remedy
 
 
-def test_a_file_that_another_cache_has_too_frees_nothing(engine: Docker) -> None:
+def test_a_hard_link_into_another_cache_frees_nothing(engine: Docker) -> None:
     role = load_stack("current").roles["trainer"]
     folder = environment_folder(role)
     (folder / "bin").mkdir(parents=True)
@@ -296,10 +296,10 @@ def test_a_file_that_another_cache_has_too_frees_nothing(engine: Docker) -> None
     assert not folder.exists()
 
 
-# Who is at it at the same time.
+# Concurrent processes.
 
 
-def test_while_somebody_builds_nothing_is_pruned(engine: Docker) -> None:
+def test_a_prune_during_a_build_is_refused(engine: Docker) -> None:
     with (
         shared_lock(),
         pytest.raises(PlatformError, match="another trivet process is building, saving or loading images"),
@@ -308,7 +308,7 @@ def test_while_somebody_builds_nothing_is_pruned(engine: Docker) -> None:
     assert "trivet/node:old" in engine.images
 
 
-def test_a_builder_waits_for_the_end_of_a_prune(content: Content) -> None:
+def test_a_build_waits_for_the_end_of_a_prune(content: Content) -> None:
     builder = threading.Thread(target=build.build, args=(NOW,), daemon=True)
     with exclusive_lock():
         builder.start()
@@ -318,7 +318,7 @@ def test_a_builder_waits_for_the_end_of_a_prune(content: Content) -> None:
     assert not builder.is_alive()
 
 
-def test_while_a_cluster_is_brought_up_or_down_nothing_is_pruned(engine: Docker) -> None:
+def test_a_prune_during_the_creation_or_deletion_of_a_cluster_is_refused(engine: Docker) -> None:
     with cluster_folder("trivet-a").locked(), pytest.raises(Busy, match="creating or deleting the cluster trivet-a"):
         provision_prune.prune([])
     assert "trivet/node:old" in engine.images
@@ -335,12 +335,12 @@ def test_the_set_that_a_cluster_pulls_from_is_kept(content: Content) -> None:
     assert take_inventory(run_under_way=False).blobs.keys() == blobs_of(OLD, content)
 
 
-def test_a_mirror_of_the_user_s_names_no_set(engine: Docker) -> None:
+def test_a_user_s_mirror_has_no_set_key(engine: Docker) -> None:
     assert set_key_of(hosts_toml("small-0123")) == "small-0123"
     assert set_key_of('[host."https://mirror.example/v2/docker"]\n') == ""
 
 
-def test_while_a_run_is_under_way_no_environment_goes(engine: Docker) -> None:
+def test_environments_are_kept_during_a_run(engine: Docker) -> None:
     folder = environment_folder(load_stack("current").roles["trainer"])
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").touch()
@@ -352,10 +352,10 @@ def test_while_a_run_is_under_way_no_environment_goes(engine: Docker) -> None:
     assert not folder.exists()
 
 
-# What is told.
+# Output.
 
 
-def test_a_dry_run_tells_what_would_go_and_removes_nothing(content: Content, engine: Docker) -> None:
+def test_a_dry_run_lists_the_garbage_and_removes_nothing(content: Content, engine: Docker) -> None:
     before = take_inventory(run_under_way=False)
     said = CliRunner().invoke(main, ["images", "prune", "--dry-run"], catch_exceptions=False)
     assert said.exit_code == 0
@@ -366,7 +366,7 @@ def test_a_dry_run_tells_what_would_go_and_removes_nothing(content: Content, eng
     assert "trivet/node:old" in engine.images
 
 
-def test_what_went_is_told_with_its_size_and_the_sum() -> None:
+def test_the_result_of_a_prune_has_sizes_and_the_total() -> None:
     gone = Garbage(
         sets=["small-old"],
         links=[],
@@ -390,6 +390,6 @@ def test_what_went_is_told_with_its_size_and_the_sum() -> None:
     ]
 
 
-def test_where_everything_is_needed_that_is_told(engine: Docker) -> None:
+def test_a_prune_without_garbage_says_so(engine: Docker) -> None:
     engine.images.clear()
     assert pruned(provision_prune.prune([]), dry_run=False) == "nothing to remove"

@@ -1,4 +1,4 @@
-"""Recipes of images: what the shipped platforms hold, how tables are merged, and what a broken recipe is told."""
+"""Recipes of images: the shipped platforms, the merging of tables, and the errors of invalid recipes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sets() -> dict[str, ImageSet]:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Stack]:
-    """A stack whose platform is the given text."""
+    """A stack with this text as its platform."""
 
     def made(text: str) -> Stack:
         (tmp_path / "mine").mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ def test_a_shipped_stack_has_an_image_of_every_role_the_node_and_the_store(
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_images_are_of_the_versions_that_the_stack_names(name: str, sets: dict[str, ImageSet]) -> None:
+def test_images_have_the_versions_of_the_stack(name: str, sets: dict[str, ImageSet]) -> None:
     stack = load_stack(name)
     tags = {image.reference.path: image.reference.tag for image in sets[name].images}
     for part in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", NODE):
@@ -102,7 +102,7 @@ def test_stacks_on_one_platform_share_every_layer_but_their_own_roles(sets: dict
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_pull_source_has_upstream_images_and_puts_those_roles_onto_one_that_upstream_has_no_image_of(
+def test_the_pull_source_uses_upstream_images_and_builds_missing_roles_on_a_base_image(
     name: str, sets: dict[str, ImageSet]
 ) -> None:
     for image in sets[name].images:
@@ -121,7 +121,7 @@ def test_the_pull_source_has_upstream_images_and_puts_those_roles_onto_one_that_
         ("docker.io/kindest/node:v1@sha256:ab", "mirror.example/proxy/kindest/node:v1@sha256:ab"),
     ],
 )
-def test_a_mirror_stands_in_the_place_of_the_registry(image: str, expected: str) -> None:
+def test_a_mirror_replaces_the_registry_of_an_image(image: str, expected: str) -> None:
     assert mirrored(image, "https://mirror.example/proxy/") == expected
 
 
@@ -134,7 +134,7 @@ def test_a_mirror_stands_in_the_place_of_the_registry(image: str, expected: str)
         ("localhost:5000/a/b:c", "localhost:5000", "a/b", "c"),
     ],
 )
-def test_a_reference_is_read_as_containerd_does(text: str, registry: str, path: str, tag: str) -> None:
+def test_references_are_parsed_as_in_containerd(text: str, registry: str, path: str, tag: str) -> None:
     found = parse_reference(text)
     assert (found.registry, found.path, found.tag) == (registry, path, tag)
 
@@ -145,7 +145,7 @@ def test_a_reference_needs_a_tag(text: str) -> None:
         parse_reference(text)
 
 
-def test_included_tables_lie_under_our_own_and_lists_come_first(tmp_path: Path) -> None:
+def test_included_tables_are_overridden_and_included_lists_come_first(tmp_path: Path) -> None:
     for name, text in {
         "below": 'title = "below"\n[[image]]\nname = "a:1"\n[rootfs.x]\nsuite = "old"\npackages = []\n[go.tool]\n',
         "above": 'include = "../below"\ntitle = "above"\n[[image]]\nname = "b:1"\n[rootfs.x]\nsuite = "new"\n',
@@ -179,7 +179,7 @@ def test_a_platform_s_digest_is_over_every_file_of_it_and_of_what_it_includes(tm
         before = after
 
 
-def test_a_stack_without_a_platform_is_told_which_there_are() -> None:
+def test_a_stack_without_a_platform_gets_the_list_of_platforms() -> None:
     with pytest.raises(UsageError, match=r"stack 2024.11 has no platform(.|\n)*2024.11, current"):
         load_platform(replace(load_stack("2024.11"), platform=""))
     with pytest.raises(UsageError, match=r"unknown platform 'nope'"):
@@ -211,7 +211,7 @@ def test_a_stack_without_a_platform_is_told_which_there_are() -> None:
         ),
     ],
 )
-def test_a_broken_recipe_is_refused_with_its_place(text: str, words: str, write: Callable[[str], Stack]) -> None:
+def test_an_invalid_recipe_is_refused_with_its_location(text: str, words: str, write: Callable[[str], Stack]) -> None:
     assert re.search(words, refusal(write(text)))
 
 
@@ -221,7 +221,7 @@ def test_an_image_that_two_tags_could_be_is_refused(write: Callable[[str], Stack
         load_images(write(text)).image("library/a")
 
 
-def test_a_role_of_another_python_cannot_be_put_on_debian_s(write: Callable[[str], Stack]) -> None:
+def test_a_role_with_another_python_than_debian_s_is_refused(write: Callable[[str], Stack]) -> None:
     stack = write('[[image]]\nname = "a:1"\nrole = "trainer"')
     trainer = replace(stack.roles["trainer"], python="3.12")
     assert "needs Python 3.12" in refusal(replace(stack, roles={**stack.roles, "trainer": trainer}))

@@ -1,4 +1,4 @@
-"""The image store's container: found, started, replaced or made, whatever an interruption or a change left of it."""
+"""The image store's container is reused, started, replaced or created, depending on the state it was left in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trivet.stacks.read import load_stack
 
 
 class Docker:
-    """Docker as far as the store asks it: one container, whose port is that of a registry in this process."""
+    """A fake of the docker command for the store: one container, whose port is that of a registry in this process."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -84,7 +84,7 @@ def opened(engine: Docker, inputs: str = "abc") -> store.Store:
     return store.open_store(inputs, engine.images.add)
 
 
-def test_a_store_is_made_from_nothing_and_then_found(engine: Docker) -> None:
+def test_a_store_is_created_once(engine: Docker) -> None:
     assert store.running_store() is None
     made = opened(engine)
     assert made.inside == f"{store.container_name()}:5000"
@@ -100,7 +100,7 @@ def test_a_stopped_store_is_started(engine: Docker) -> None:
     assert (engine.count("run"), engine.count("start")) == (1, 1)
 
 
-def test_a_store_that_cannot_be_started_is_made_anew(engine: Docker) -> None:
+def test_a_store_that_cannot_be_started_is_created_again(engine: Docker) -> None:
     opened(engine)
     engine.containers[store.container_name()] = (False, "abc")
     engine.startable = False
@@ -115,7 +115,7 @@ def test_a_store_of_another_image_is_replaced(engine: Docker) -> None:
     assert engine.count("run") == 2
 
 
-def test_each_cache_directory_has_a_store_of_its_own(
+def test_each_cache_directory_has_its_own_store(
     engine: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = store.container_name()
@@ -135,7 +135,9 @@ def test_the_node_of_the_pull_source_is_pulled_once_and_through_the_mirror(engin
     assert engine.count("pull") == 2
 
 
-def test_roles_without_an_upstream_image_are_put_onto_one_once(engine: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_roles_without_an_upstream_image_are_built_on_a_base_image_once(
+    engine: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def make_layer(layer: Layer, context: BuildContext) -> tuple[Path, dict[str, str]]:
         archive = context.folder / "layer.tar"
         archive.write_bytes(b"content")
@@ -146,7 +148,7 @@ def test_roles_without_an_upstream_image_are_put_onto_one_once(engine: Docker, m
     names = pulled.local_images(images, "https://mirror.example")
     assert names == ["docker.io/trivet/trainer:2024.11", "ghcr.io/mlflow/mlflow:v2.17.2"]
     assert "create mirror.example/library/python:3.11-slim-bookworm" in engine.asked
-    # For each of the two: what Debian's Python has and upstream's lacks, and the role.
+    # For each of the two images: the files that upstream's Python image lacks, and the role.
     assert engine.count("cp -") == 4
     (trainer, _) = [asked for asked in engine.asked if asked.startswith("commit")]
     assert "ENV PATH=/opt/role/bin:" in trainer

@@ -1,4 +1,4 @@
-"""A cluster's life: what each thing found on disk and in Docker leads to, and what the user is told when it cannot be."""
+"""The lifecycle of a cluster: the effect of each state on disk and in Docker, and the errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NODE = NodeContainer(name="trivet-a-control-plane", state="running")
 
 
 class Machine:
-    """Docker's nodes and kind as fakes. ``fails`` is what the next calls of kind say, one each; ``answers`` whether the API server does."""
+    """Fakes of nodes and kind. ``fails`` are the errors of the next calls of kind; ``answers``: whether the API server responds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.nodes: list[NodeContainer] = []
@@ -91,14 +91,14 @@ def there(spec: ClusterSpec, machine: Machine, state: ClusterState) -> None:
     machine.nodes = [NODE]
 
 
-def test_where_there_is_nothing_a_cluster_is_made(spec: ClusterSpec, machine: Machine) -> None:
+def test_a_missing_cluster_is_created(spec: ClusterSpec, machine: Machine) -> None:
     state = brought_up(spec)
     assert machine.calls == ["create cluster"]
     assert (state.stage, state.digest) == (CREATED, "d")
     assert spec.folder.read() == state
 
 
-def test_a_cluster_that_runs_as_wanted_is_taken_as_it_is(spec: ClusterSpec, machine: Machine) -> None:
+def test_a_running_cluster_as_specified_is_reused(spec: ClusterSpec, machine: Machine) -> None:
     there(spec, machine, STATE)
     assert brought_up(spec) == STATE
     assert machine.calls == [f"start {NODE.name}"]
@@ -107,7 +107,7 @@ def test_a_cluster_that_runs_as_wanted_is_taken_as_it_is(spec: ClusterSpec, mach
 @pytest.mark.parametrize(
     "state", [replace(STATE, stage=CREATING), replace(STATE, stage=DELETING), replace(STATE, digest="other")]
 )
-def test_one_that_was_half_made_half_deleted_or_is_another_is_made_anew(
+def test_an_incomplete_or_different_cluster_is_created_again(
     spec: ClusterSpec, machine: Machine, state: ClusterState
 ) -> None:
     there(spec, machine, state)
@@ -115,18 +115,18 @@ def test_one_that_was_half_made_half_deleted_or_is_another_is_made_anew(
     assert machine.calls == ["remove", "create cluster"]
 
 
-def test_one_whose_nodes_are_gone_is_made_anew(spec: ClusterSpec, machine: Machine) -> None:
+def test_a_cluster_without_nodes_is_created_again(spec: ClusterSpec, machine: Machine) -> None:
     spec.folder.write(STATE)
     assert brought_up(spec).stage == CREATED
 
 
-def test_one_whose_api_server_does_not_come_back_is_made_anew(spec: ClusterSpec, machine: Machine) -> None:
+def test_a_cluster_whose_api_server_does_not_become_ready_is_created_again(spec: ClusterSpec, machine: Machine) -> None:
     there(spec, machine, STATE)
     machine.answers = False
     assert brought_up(spec).stage == CREATED
 
 
-def test_a_cluster_of_that_name_that_is_not_ours_is_left_alone(spec: ClusterSpec, machine: Machine) -> None:
+def test_a_cluster_that_trivet_did_not_create_is_not_changed(spec: ClusterSpec, machine: Machine) -> None:
     machine.nodes = [NODE]
     for attempt in (brought_up, lambda spec: delete_cluster(spec.folder)):
         with pytest.raises(PlatformError, match="'trivet-a' that trivet did not create") as caught:
@@ -135,15 +135,13 @@ def test_a_cluster_of_that_name_that_is_not_ours_is_left_alone(spec: ClusterSpec
     assert machine.calls == []
 
 
-def test_ports_that_were_taken_meanwhile_are_chosen_anew(spec: ClusterSpec, machine: Machine) -> None:
+def test_ports_that_are_taken_meanwhile_are_replaced(spec: ClusterSpec, machine: Machine) -> None:
     machine.fails = ["Bind for 127.0.0.1:1 failed: port is already allocated"]
     assert brought_up(spec).stage == CREATED
     assert machine.calls == ["create cluster"] * 2
 
 
-def test_a_creation_that_fails_leaves_a_state_that_the_next_one_understands(
-    spec: ClusterSpec, machine: Machine
-) -> None:
+def test_a_failed_creation_is_repeated_by_the_next_one(spec: ClusterSpec, machine: Machine) -> None:
     machine.fails = ["kind create failed: no"]
     with pytest.raises(PlatformError, match="no"):
         brought_up(spec)
@@ -161,7 +159,7 @@ def test_deleting_removes_nodes_and_folder(spec: ClusterSpec, machine: Machine) 
     assert not delete_cluster(spec.folder)
 
 
-def test_a_cluster_in_use_is_neither_deleted_nor_made_anew(spec: ClusterSpec, machine: Machine) -> None:
+def test_a_cluster_in_use_is_neither_deleted_nor_created_again(spec: ClusterSpec, machine: Machine) -> None:
     there(spec, machine, STATE)
     with spec.folder.shared_use(), spec.folder.shared_use():
         assert brought_up(spec) == STATE
@@ -172,7 +170,7 @@ def test_a_cluster_in_use_is_neither_deleted_nor_made_anew(spec: ClusterSpec, ma
     assert delete_cluster(spec.folder)
 
 
-def test_the_kind_of_a_killed_trivet_is_ended_before_its_cluster_is_deleted(
+def test_kind_processes_of_a_killed_run_are_ended_before_the_cluster_is_deleted(
     spec: ClusterSpec, machine: Machine, tmp_path: Path
 ) -> None:
     there(spec, machine, replace(STATE, stage=CREATING))
@@ -193,7 +191,7 @@ def test_the_kind_of_a_killed_trivet_is_ended_before_its_cluster_is_deleted(
             process.wait()
 
 
-def test_a_state_file_that_was_cut_off_counts_as_a_half_made_cluster(spec: ClusterSpec) -> None:
+def test_a_truncated_state_file_counts_as_an_interrupted_creation(spec: ClusterSpec) -> None:
     spec.folder.path.mkdir(parents=True)
     (spec.folder.path / "state.json").write_text('{"stage": "rea')
     state = spec.folder.read()
@@ -201,13 +199,13 @@ def test_a_state_file_that_was_cut_off_counts_as_a_half_made_cluster(spec: Clust
     assert state.stage == CREATING
 
 
-def test_the_state_is_for_its_owner_only(spec: ClusterSpec) -> None:
+def test_the_state_file_is_readable_by_its_owner_only(spec: ClusterSpec) -> None:
     spec.folder.write(STATE)
     assert (spec.folder.path / "state.json").stat().st_mode & 0o077 == 0
     assert "secret='s'" not in repr(STATE)
 
 
-def test_the_second_who_wants_the_cluster_waits_for_the_first(spec: ClusterSpec) -> None:
+def test_a_second_process_waits_for_the_lock_of_the_cluster(spec: ClusterSpec) -> None:
     with spec.folder.locked():
         with pytest.raises(Busy, match="another trivet"), spec.folder.locked(0.05):
             raise AssertionError
@@ -233,7 +231,7 @@ def test_clusters_are_named_by_their_stack_and_found_again(tmp_path: Path, monke
     assert known_clusters() == [folder]
 
 
-def test_the_node_gets_its_ports_its_images_and_what_its_parts_ask_for(spec: ClusterSpec, machine: Machine) -> None:
+def test_the_node_has_ports_mirrors_and_cpu_requests_as_specified(spec: ClusterSpec, machine: Machine) -> None:
     brought_up(replace(spec, hosts="[host]\n", kubelet={"failCgroupV1": False}, control_plane={"etcd": "50m"}))
     folder = spec.folder.path
     made = yaml.safe_load((folder / "kind.yaml").read_text())
@@ -270,7 +268,7 @@ def test_a_pulled_node_has_kinds_own_network_and_no_mirror(spec: ClusterSpec) ->
         ("http://10.0.0.1:5000", "http://10.0.0.1:5000", None),
     ],
 )
-def test_a_mirror_stands_before_every_registry(mirror: str, host: str, override: bool | None) -> None:
+def test_a_mirror_applies_to_every_registry(mirror: str, host: str, override: bool | None) -> None:
     table = tomllib.loads(mirror_hosts(mirror))["host"]
     assert list(table) == [host]
     assert table[host]["capabilities"] == ["pull", "resolve"]
@@ -301,7 +299,7 @@ def test_a_stopped_daemon_gets_one_clear_message(tmp_path: Path, monkeypatch: py
     assert "start the Docker daemon" in caught.value.remedy
 
 
-def test_what_docker_has_too_little_of_is_named_with_numbers() -> None:
+def test_shortages_of_docker_are_reported_with_numbers() -> None:
     ((memory, more), (disk, free)) = shortages(2 * 2**30, 3 * 2**30)
     assert "2.0 GiB of memory" in memory
     assert "give Docker more memory" in more
@@ -310,7 +308,7 @@ def test_what_docker_has_too_little_of_is_named_with_numbers() -> None:
     assert shortages(limits.MEMORY, None) == []
 
 
-def test_a_machine_that_is_too_small_is_refused_unless_the_cluster_is_there(
+def test_a_machine_that_is_too_small_is_refused_unless_the_cluster_exists(
     spec: ClusterSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(up, "docker_info", lambda: {"MemTotal": 2**30, "DockerRootDir": "/nowhere"})
@@ -328,7 +326,7 @@ def test_an_old_kind_gets_one_clear_message(output: str) -> None:
     assert "install a newer kind" in caught.value.remedy
 
 
-def test_a_new_kind_is_taken() -> None:
+def test_a_new_kind_is_accepted() -> None:
     tools.check_kind_version("/bin/kind", "kind v0.30.0 go1.24.2 linux/amd64")
 
 
@@ -337,7 +335,7 @@ def test_an_unknown_source_of_images_is_refused() -> None:
         up.ImageSource(kind="guess")
 
 
-def test_kind_says_why_it_failed_and_where_its_log_is(tmp_path: Path) -> None:
+def test_the_error_of_kind_has_its_error_line_and_the_path_of_its_log(tmp_path: Path) -> None:
     kind = tmp_path / "kind"
     kind.write_text("#!/bin/sh\necho 'Creating …'\necho 'ERROR: failed to create cluster: no such image' >&2\nexit 1\n")
     kind.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Installing: the order is kept, what is not ready is waited for, and a failure says what there is."""
+"""The installation: order of steps, waiting for workloads, and errors with the last observed state."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def step(name: str, **given: Any) -> InstallStep:
     return InstallStep(name=name, files={}, **given)
 
 
-def test_steps_follow_the_order_that_they_ask_for(server: Server) -> None:
+def test_steps_are_applied_in_the_order_of_their_dependencies(server: Server) -> None:
     events: list[Event] = []
     steps = [step("a"), step("b", after=["a"]), step("c", needs=["b"])]
     ready = install(steps, {name: simple(name) for name in "abc"}, events)
@@ -110,7 +110,7 @@ def test_steps_follow_the_order_that_they_ask_for(server: Server) -> None:
     ]
 
 
-def test_definitions_are_established_before_what_needs_them(server: Server) -> None:
+def test_crds_are_established_before_their_objects_are_applied(server: Server) -> None:
     definition = render({"kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"}})
     namespace = render({"kind": "Namespace", "metadata": {"name": "n"}})
     install([step("a")], {"a": [*simple("a"), definition, namespace]})
@@ -122,7 +122,7 @@ def test_definitions_are_established_before_what_needs_them(server: Server) -> N
     ]
 
 
-def test_a_definition_that_is_too_new_to_be_waited_for_is_asked_again(server: Server) -> None:
+def test_waiting_for_a_crd_without_conditions_is_repeated(server: Server) -> None:
     left = iter([".status.conditions accessor error: <nil> is of the type <nil>, expected []interface{}"])
     server.waiting = lambda: next(left, "")
     definition = render({"kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"}})
@@ -130,7 +130,7 @@ def test_a_definition_that_is_too_new_to_be_waited_for_is_asked_again(server: Se
     assert server.applied[-1] == "established crd/things.example.com"
 
 
-def test_what_a_controller_makes_is_waited_for_too(server: Server) -> None:
+def test_workloads_of_controllers_are_waited_for(server: Server) -> None:
     server.stuck = {"gateway"}
     with pytest.raises(
         PlatformError,
@@ -139,14 +139,14 @@ def test_what_a_controller_makes_is_waited_for_too(server: Server) -> None:
         install([step("a", ready=["n/Deployment/envoy"])], {"a": simple("a")})
 
 
-def test_a_webhook_that_is_not_up_yet_is_waited_for(server: Server) -> None:
+def test_a_webhook_that_is_not_ready_yet_is_waited_for(server: Server) -> None:
     left = iter(['failed calling webhook "x": no endpoints available for service'] * 3)
     server.refuse = lambda identifier: next(left, "")
     install([step("a")], {"a": simple("a")})
     assert server.applied == ["Deployment/a"]
 
 
-def test_what_waiting_does_not_change_fails_at_once(server: Server) -> None:
+def test_a_permanent_error_fails_at_once(server: Server) -> None:
     asked: list[str] = []
 
     def refuse(identifier: str) -> str:
@@ -168,7 +168,7 @@ def test_a_failure_names_what_is_not_ready_and_shows_the_pods(server: Server) ->
     assert "continues the installation" in caught.value.remedy
 
 
-def test_the_first_failure_is_told_and_the_others_are_given_up(server: Server) -> None:
+def test_the_first_failure_is_raised_and_other_steps_are_cancelled(server: Server) -> None:
     server.refuse = lambda identifier: "Error from server (Invalid): no" if identifier == "Deployment/a" else ""
     server.stuck = {"c"}
     with pytest.raises(PlatformError, match="install a"):
@@ -176,7 +176,7 @@ def test_the_first_failure_is_told_and_the_others_are_given_up(server: Server) -
     assert "Deployment/b" not in server.applied
 
 
-def test_documents_that_cannot_be_made_fail_their_step(server: Server) -> None:
+def test_objects_that_cannot_be_read_fail_their_step(server: Server) -> None:
     def make(_: InstallStep) -> list[KubernetesObject]:
         raise PlatformError("the module cannot be had")
 
@@ -212,7 +212,7 @@ def test_a_daemon_set_must_be_scheduled_somewhere() -> None:
     assert not_ready_reason(one) == ""
 
 
-def test_trouble_shows_reason_log_and_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diagnosis_has_reasons_log_tails_and_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     pod = {
         "metadata": {"name": "p", "namespace": "n"},
         "status": {

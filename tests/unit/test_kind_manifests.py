@@ -1,4 +1,4 @@
-"""Upstream manifests: split, chosen and changed by data; whatever does not fit is an error that names it."""
+"""Upstream manifests are split, selected and patched from data; whatever does not match is an error that names it."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ def test_a_stream_is_split_into_its_objects_with_kind_name_and_namespace() -> No
     ]
 
 
-def test_a_document_whose_head_is_unusual_is_parsed_for_its_name() -> None:
+def test_an_object_with_an_unusual_layout_is_parsed_for_its_name() -> None:
     assert one('{"kind": "Service", "metadata": {"name": "odd", "namespace": "n"}}').id == "Service/odd"
 
 
-def test_a_document_without_a_name_is_refused() -> None:
+def test_an_object_without_a_name_is_refused() -> None:
     with pytest.raises(UsageError, match="without kind or name"):
         split_stream("kind: Deployment\nspec: {}\n")
 
 
-def test_documents_are_chosen_by_patterns_of_kind_and_name() -> None:
+def test_objects_are_selected_by_patterns_of_kind_and_name() -> None:
     found = split_stream(f"{DEPLOYMENT}---\n{CONFIG}")
     assert [document.id for document in select(found, only=["Deployment/*"])] == ["Deployment/activator"]
     assert [document.id for document in select(found, drop=["*/activ*"])] == ["ConfigMap/settings"]
@@ -90,14 +90,14 @@ def test_import_paths_become_image_names_and_nothing_else_changes() -> None:
     assert named.text.replace("gcr.io/releases/", "ko://").replace(":v1.2.3", "") == DEPLOYMENT
 
 
-def test_what_no_patch_concerns_stays_the_text_that_upstream_wrote() -> None:
+def test_objects_without_a_patch_keep_upstream_s_text() -> None:
     found = split_stream(f"{DEPLOYMENT}---\n{CONFIG}")
     changed = apply_patches(found, [Patch(on=["ConfigMap/*"], set={"/data/x": "y"})])
     assert changed[0] is found[0]
     assert parse(changed[1])["data"]["x"] == "y"
 
 
-def test_set_replaces_and_makes_missing_parents() -> None:
+def test_set_replaces_and_creates_missing_parents() -> None:
     found = changed(DEPLOYMENT, set={"/spec/replicas": 1, "/metadata/annotations/a~1b": "c"})
     assert found["spec"]["replicas"] == 1
     assert found["metadata"]["annotations"] == {"a/b": "c"}
@@ -115,12 +115,12 @@ def test_json_inside_a_text_is_merged() -> None:
     assert json.loads(found["data"]["ingress"]) == {"a": 1, "b": 3, "c": True}
 
 
-def test_append_adds_what_is_not_there_yet() -> None:
+def test_append_adds_missing_items() -> None:
     found = changed(DEPLOYMENT, append={"/spec/template/spec/containers/activator/args": ["--a", "--b"]})
     assert found["spec"]["template"]["spec"]["containers"][0]["args"] == ["--a", "--b"]
 
 
-def test_remove_takes_a_field_away() -> None:
+def test_remove_deletes_a_field() -> None:
     found = changed(DEPLOYMENT, remove=["/spec/template/spec/containers/proxy"])
     assert [item["name"] for item in found["spec"]["template"]["spec"]["containers"]] == ["activator"]
 
@@ -134,17 +134,17 @@ def test_remove_takes_a_field_away() -> None:
         {"json": {"/metadata/name": {"a": 1}}},
     ],
 )
-def test_a_patch_that_does_not_fit_names_the_document(change: dict[str, Any]) -> None:
+def test_a_patch_that_cannot_be_applied_names_the_object(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="cannot apply a patch to Deployment/activator"):
         changed(DEPLOYMENT, **change)
 
 
-def test_a_patch_on_nothing_is_an_error() -> None:
+def test_a_patch_without_a_matching_object_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"no object matches the pattern 'DaemonSet/\*' of a patch"):
         apply_patches([one(DEPLOYMENT)], [Patch(on=["DaemonSet/*"])])
 
 
-def test_a_stream_of_documents_reads_back() -> None:
+def test_a_stream_of_objects_can_be_split_again() -> None:
     found = split_stream(f"{DEPLOYMENT}---\n{CONFIG}")
     assert [document.id for document in split_stream(join_stream(found))] == [document.id for document in found]
 
@@ -175,6 +175,6 @@ def test_a_certificate_names_its_service_and_signs_itself() -> None:
     read.verify_directly_issued_by(read)
 
 
-def test_a_certificate_is_made_once(tmp_path: Any) -> None:
+def test_a_certificate_is_created_once(tmp_path: Any) -> None:
     assert cached_certificate(tmp_path / "c", "s", "n") == cached_certificate(tmp_path / "c", "s", "n")
     assert (tmp_path / "c/s.key").stat().st_mode & 0o077 == 0

@@ -1,4 +1,4 @@
-"""The installation as data: the shipped tables fit together, and tables that do not are refused by name."""
+"""The installation as data: the shipped tables are consistent, and inconsistent tables are refused by name."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_every_step_of_a_shipped_platform_comes_after_what_it_waits_for(name: st
 
 
 @pytest.mark.parametrize("name", shipped_platforms())
-def test_our_own_manifests_have_every_value_and_leave_no_mark(name: str) -> None:
+def test_trivet_s_manifests_have_every_template_value(name: str) -> None:
     shipped = read_platform(SHIPPED / name)
     own = [step for step in read_steps(shipped, "build") if set(step.files) == {kind_steps.OWN_MANIFESTS}]
     assert {"database", "store", "tracking", "prometheus"} <= {step.name for step in own}
@@ -53,7 +53,7 @@ def test_our_own_manifests_have_every_value_and_leave_no_mark(name: str) -> None
             assert "${" not in document.text
 
 
-def test_an_unknown_key_is_named_with_those_that_there_are() -> None:
+def test_an_unknown_key_is_named_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"install\.a: unknown key 'file'") as caught:
         read_steps(platform({"a": {"file": []}}), "build")
     assert "files" in caught.value.remedy
@@ -74,7 +74,7 @@ def test_steps_that_wait_for_each_other_are_refused() -> None:
         read_steps(platform({"a": {"files": {}, "needs": ["b"]}, "b": {"files": {}, "after": ["a"]}}), "build")
 
 
-def test_a_step_of_another_source_is_left_out_and_nobody_waits_for_it() -> None:
+def test_a_step_of_another_image_source_is_omitted_from_dependencies() -> None:
     install = {
         "a": {"files": {}, "source": "build"},
         "b": {"files": {}, "needs": ["a"], "patches": [{"on": ["*"], "source": "build"}, {"on": ["x"]}]},
@@ -83,13 +83,13 @@ def test_a_step_of_another_source_is_left_out_and_nobody_waits_for_it() -> None:
     assert (step.name, step.needs, [patch.on for patch in step.patches]) == ("b", [], [["x"]])
 
 
-def test_a_value_that_a_manifest_misses_is_named() -> None:
+def test_a_missing_template_value_is_named() -> None:
     step = InstallStep(name="store", files={"trivet": ["store.yaml"]})
     with pytest.raises(UsageError, match=r"\$\{image\}"):
         objects_of(step, platform({}), TemplateValues())
 
 
-def test_a_patch_that_does_not_fit_names_platform_and_step() -> None:
+def test_a_patch_that_cannot_be_applied_names_platform_and_step() -> None:
     step = InstallStep(name="s", files={"trivet": ["coredns.yaml"]}, patches=[Patch(on=["Job/*"])])
     with pytest.raises(UsageError, match=r"platform test, install\.s: no object matches the pattern 'Job/\*'"):
         objects_of(step, platform({}), TemplateValues())
@@ -119,7 +119,7 @@ def test_a_machine_without_go_gets_one_clear_message(tmp_path: Path, monkeypatch
     assert "install Go" in caught.value.remedy
 
 
-def test_what_go_says_of_a_module_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_go_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go = tmp_path / "go"
     go.write_text("""#!/bin/sh\necho '{"Path": "example.com/m", "Error": "checksum mismatch"}'\nexit 1\n""")
     go.chmod(0o755)
@@ -128,7 +128,7 @@ def test_what_go_says_of_a_module_is_passed_on(tmp_path: Path, monkeypatch: pyte
         module_folder(tmp_path, "example.com/m")
 
 
-def test_a_certificate_goes_to_the_step_that_asks_for_it() -> None:
+def test_a_step_gets_the_certificate_that_it_declares() -> None:
     step = InstallStep(
         name="s",
         files={"trivet": ["coredns.yaml"]},

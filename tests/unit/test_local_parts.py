@@ -40,7 +40,7 @@ def test_what_is_written_to_the_store_is_found_under_its_uri(store: DirectorySto
     }
 
 
-def test_the_store_holds_nothing_where_nothing_was_written(store: DirectoryStore) -> None:
+def test_a_directory_that_does_not_exist_has_no_files(store: DirectoryStore) -> None:
     assert store.files(f"{store.root}/nowhere/") == {}
 
 
@@ -55,7 +55,7 @@ def test_the_store_refuses_uris_of_other_stores(store: DirectoryStore) -> None:
         store.files("s3://bucket/model")
 
 
-def test_checksums_follow_the_links_that_the_initializer_makes(tmp_path: Path) -> None:
+def test_checksums_follow_links(tmp_path: Path) -> None:
     (tmp_path / "there/data").mkdir(parents=True)
     (tmp_path / "there/data/x").write_bytes(b"x")
     (tmp_path / "here").mkdir()
@@ -75,7 +75,7 @@ def test_checksums_follow_the_links_that_the_initializer_makes(tmp_path: Path) -
         ("", ""),
     ],
 )
-def test_the_cause_in_a_log_is_its_first_exception_else_its_last_line(log: str, line: str) -> None:
+def test_the_first_exception_of_a_log_is_its_cause_otherwise_its_last_line(log: str, line: str) -> None:
     assert first_exception(log) == line
 
 
@@ -94,7 +94,7 @@ def test_free_ports_differ() -> None:
     assert len(set(free_ports(20))) == 20
 
 
-def test_a_program_that_is_not_there_is_named_with_the_environment_as_the_suspect(
+def test_a_missing_program_is_an_error_with_a_remedy_for_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
@@ -103,7 +103,7 @@ def test_a_program_that_is_not_there_is_named_with_the_environment_as_the_suspec
     assert "incomplete environment" in caught.value.remedy
 
 
-def test_nothing_starts_after_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_starts_after_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
     with Run() as run:
         processes = Processes(run)
@@ -127,7 +127,7 @@ def test_staging_copies_every_part_and_nothing_that_needs_trivets_dependencies(t
     assert not (root / "trivet/engine").exists()
 
 
-def test_a_part_that_failed_unexpectedly_has_not_come_to_be() -> None:
+def test_the_result_of_a_failed_part_is_none() -> None:
     broken: Future[str] = Future()
     broken.set_exception(KeyError("Output"))
     whole: Future[str] = Future()

@@ -41,7 +41,7 @@ def test_an_answer_is_quoted_in_words(body: Any, expected: str) -> None:
 
 
 @pytest.mark.parametrize("body", [{"error": SCHEMA}, SCHEMA, "x" * 500, {"error": "x" * 500}])
-def test_what_is_long_ends_in_an_ellipsis(body: Any) -> None:
+def test_long_bodies_are_shortened(body: Any) -> None:
     quoted = quote(body, 500).removeprefix("HTTP 500: ").removesuffix(" after 0.1 s")
     assert QUOTED / 2 < len(quoted) <= QUOTED + 1
     assert quoted.endswith("…")

@@ -1,4 +1,4 @@
-"""What is known of KServe's API in each shipped stack."""
+"""The fields of KServe's API in each shipped stack."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_type_strings_of_all_sdks_are_written_in_one_way(declared: str, describe
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", json.dumps({"source": {}, "types": {}}), '{"source": {}, "types": 3}']
 )
-def test_a_file_without_the_fields_is_told_with_the_command(tmp_path: Path, content: str) -> None:
+def test_an_invalid_api_file_is_an_error_with_the_command(tmp_path: Path, content: str) -> None:
     file = tmp_path / "kserve_api.json"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match=f"trivet stack lock {tmp_path}"):

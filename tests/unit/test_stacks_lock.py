@@ -1,4 +1,4 @@
-"""Locking a stack, as far as no resolver is needed."""
+"""Locking a stack: the parts that need no resolver."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_new_cutoff_replaces_that_of_the_named_roles_and_nothing_else() -> Non
 
 
 @pytest.mark.parametrize("cutoff", ["yesterday", "2024-13-01", "20241115", "2024-11-15T00:00:00Z", ""])
-def test_a_cutoff_that_is_not_a_day_is_refused_before_anything_is_resolved(tmp_path: Path, cutoff: str) -> None:
+def test_a_cutoff_that_is_not_a_date_is_refused_before_the_resolution(tmp_path: Path, cutoff: str) -> None:
     folder = Path(shutil.copytree(stack_folder("current"), tmp_path / "mine"))
     with pytest.raises(UsageError, match="write it as YYYY-MM-DD"):
         lock_stack(folder, cutoff=cutoff)

@@ -1,4 +1,4 @@
-"""Reading stacks: what a sound folder yields, and what each kind of broken one is told."""
+"""Reading stacks: valid folders, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_constraints_of_a_runtime_are_met_by_its_lock() -> None:
         assert len(set(runtime.pins) - set(held)) < 8, "packages of which the image's lock says nothing"
 
 
-def test_a_stack_of_ones_own_is_read_from_its_folder_and_from_its_file(folder: Path) -> None:
+def test_a_user_s_stack_is_read_from_its_folder_and_from_its_file(folder: Path) -> None:
     by_folder, by_file = load_stack(str(folder)), load_stack(str(folder / "stack.toml"))
     assert by_folder == by_file
     assert by_folder.name == "mine"
@@ -114,13 +114,13 @@ def test_a_folder_without_stack_toml_is_not_a_stack(tmp_path: Path) -> None:
     assert "it has no stack.toml" in refusal(tmp_path)
 
 
-def test_broken_toml_is_told_with_file_and_line(folder: Path) -> None:
+def test_invalid_toml_is_an_error_with_file_and_line(folder: Path) -> None:
     replace_in(folder / "stack.toml", 'kfp = "2.9.0"', "kfp 2.9.0")
     line = next(n for n, text in enumerate((folder / "stack.toml").read_text().splitlines(), 1) if text == "kfp 2.9.0")
     assert f"{folder / 'stack.toml'}:{line}: invalid TOML" in refusal(folder)
 
 
-def test_a_file_that_is_not_text_is_told(folder: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_an_error(folder: Path) -> None:
     (folder / "stack.toml").write_bytes(b"\xff\xfe\x00")
     assert "cannot read" in refusal(folder)
 
@@ -170,7 +170,7 @@ def test_missing_api_fields_name_the_command(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["numpy>=1.26", "numpy", "six @ file:///x/six.whl", "-e .", "<<<<<<< HEAD"])
-def test_a_lock_that_holds_anything_but_pins_is_told_with_its_line(folder: Path, line: str) -> None:
+def test_a_line_of_a_lock_that_is_not_a_pin_is_an_error(folder: Path, line: str) -> None:
     lock = folder / "trainer.lock"
     lock.write_text(f"# a remark\nsix==1.16.0 \\\n    --hash=sha256:00\n{line}\n", encoding="utf-8")
     assert f"{lock}:4: {line!r} is not a pin" in refusal(folder)
