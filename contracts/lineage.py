@@ -180,7 +180,7 @@ def deleted_run_is_detected(handover: Handover, tracking: TrackingApi, trainer: 
         run = trainer.call("client", method="get_run", arguments={"run_id": logged.run_id})
         return str(run["info"]["lifecycle_stage"])
 
-    yield from _noticed(
+    yield from _detected(
         "the deleted run",
         logged.run_id,
         verify=lambda: verify_link(service, tracking),
@@ -218,7 +218,7 @@ def moved_alias_is_detected(handover: Handover, tracking: TrackingApi, trainer: 
         found = trainer.call("client", method="get_model_version_by_alias", arguments={"name": name, "alias": alias})
         return str(found["version"])
 
-    yield from _noticed(
+    yield from _detected(
         "the moved alias",
         alias,
         verify=lambda: verify_link(service, tracking, alias=alias),
@@ -253,7 +253,7 @@ def _deployed(
     return logged, service
 
 
-def _noticed(
+def _detected(
     what: str,
     name: str,
     *,

@@ -54,7 +54,7 @@ TESTS = {
 }
 """Module of contracts/ → the fast tests that cover it, below tests/."""
 
-ALSO = {"lineage": {"_noticed"}}
+ALSO = {"lineage": {"_detected"}}
 """What these tests cover beside the static contracts."""
 
 SUBJECTS = {"manifest", "compiled_pipeline", "model_directory", "stack"}

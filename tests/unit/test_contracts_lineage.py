@@ -1,4 +1,4 @@
-"""How a change to what a link rests on is judged: only one that was read back says anything, and whatever happened is put back."""
+"""How a change to what a link rests on is judged: only one that was read back says anything, and whatever happened is reverted."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from trivet.contracts.lineage import _noticed
+from trivet.contracts.lineage import _detected
 from trivet.errors import CannotTell
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
 
 
 class Run:
-    """A run's stage, and how often it was put back."""
+    """A run's stage, and how often it was restored."""
 
     def __init__(self) -> None:
         self.stage = "active"
@@ -33,7 +33,7 @@ class Run:
 def judged(
     run: Run, verify: Callable[[], list[str]] | None = None, change: Callable[[], None] | None = None
 ) -> Finding:
-    (finding,) = _noticed(
+    (finding,) = _detected(
         "the deleted run",
         "r1",
         verify=verify or run.problems,
@@ -46,7 +46,7 @@ def judged(
     return finding
 
 
-def test_a_change_that_verify_reports_is_noticed_and_put_back() -> None:
+def test_a_change_that_verify_reports_is_detected_and_reverted() -> None:
     run = Run()
     found = judged(run)
     assert (found.outcome, found.message) == (Outcome.PASSED, "the deleted run is detected: run r1 is deleted")
@@ -54,7 +54,9 @@ def test_a_change_that_verify_reports_is_noticed_and_put_back() -> None:
 
 
 @pytest.mark.parametrize(("problem", "reported"), [([], "no problem"), (["run r2 is deleted"], "run r2 is deleted")])
-def test_a_change_that_verify_does_not_report_goes_unnoticed_and_is_put_back(problem: list[str], reported: str) -> None:
+def test_a_change_that_verify_does_not_report_is_not_detected_and_is_reverted(
+    problem: list[str], reported: str
+) -> None:
     run = Run()
     found = judged(run, verify=lambda: [] if run.stage == "active" else problem)
     assert found.outcome is Outcome.FAILED
@@ -62,7 +64,7 @@ def test_a_change_that_verify_does_not_report_goes_unnoticed_and_is_put_back(pro
     assert (run.stage, run.restored) == ("active", 1)
 
 
-def test_a_change_that_did_not_happen_says_nothing_and_is_not_put_back() -> None:
+def test_a_change_that_did_not_happen_is_inconclusive_and_is_not_reverted() -> None:
     run = Run()
     found = judged(run, change=lambda: None)
     assert found.outcome is Outcome.INCONCLUSIVE
@@ -71,7 +73,7 @@ def test_a_change_that_did_not_happen_says_nothing_and_is_not_put_back() -> None
     assert run.restored == 0
 
 
-def test_a_change_to_something_else_says_nothing_and_is_put_back() -> None:
+def test_a_change_to_something_else_is_inconclusive_and_is_reverted() -> None:
     run = Run()
     found = judged(run, change=lambda: setattr(run, "stage", "archived"))
     assert (found.outcome, run.restored) == (Outcome.INCONCLUSIVE, 1)
@@ -85,7 +87,7 @@ def test_a_link_that_did_not_hold_before_is_not_touched() -> None:
     assert (run.stage, run.restored) == ("active", 0)
 
 
-def test_a_change_is_put_back_when_verifying_it_breaks() -> None:
+def test_a_change_is_reverted_when_verifying_it_breaks() -> None:
     run = Run()
 
     def verify() -> list[str]:
