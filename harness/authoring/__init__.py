@@ -3,8 +3,9 @@
 What is for what, in the order of ``__all__``:
 
 * **a contract**: ``@contract`` in front of a generator function that yields ``passed``, ``failed``, ``inconclusive`` or ``not_applicable``;
-* **a scenario**: ``@scenario`` in front of a generator function that yields one ``Case``, with a ``Fault`` (ready-made ones are functions
-  named by what happens: ``stopped``, ``patched``, ``network_cut`` …) and a symptom that reads a ``Watch``;
+* **a scenario**: ``@scenario`` in front of a generator function that yields one ``Case``, with a ``Fault`` and a symptom that reads a
+  ``Watch``;
+* **faults**: functions that return a ``Fault``, named by what happens: ``stopped``, ``patched``, ``network_cut`` …;
 * **registering**: a module named under ``plugins`` in ``[tool.trivet]``, by an entry point of the group ``trivet``, or a ``conftest.py``
   offers every contract and scenario that is made in it; ``hookimpl`` marks the hooks of whoever offers more (``trivet.hookspecs``);
 * **errors** to raise, and those that clients raise;
@@ -12,10 +13,10 @@ What is for what, in the order of ``__all__``:
 * **data** that these hand over, and names of features;
 * **a target**: an object with ``name``, ``clients``, ``plan`` and ``start``, which yields a ``Session``; ``declare_client`` and
   ``declare_feature`` add names that are not trivet's own;
-* **the toolkit**: waiting, readiness, probes, deployed services, comparison, statistics.
+* **the toolkit**: waiting, readiness, probes, deployed services, models, traffic, comparison, roll-outs, statistics, drawn inputs.
 
-Importing this package imports ``trivet.model`` and the decorators. The toolkit and what needs ``requests`` or Hypothesis are imported when
-a name of theirs is first used.
+Importing this package imports ``trivet.model``, the decorators and the marks for signals. The toolkit and what needs ``requests`` are
+imported when a name of theirs is first used.
 """
 
 from __future__ import annotations
