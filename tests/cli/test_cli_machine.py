@@ -43,7 +43,7 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
 def test_a_disk_too_small_for_a_run_is_told_before_it_starts(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "4m") as small:
         said = run("run", "--stack", tiny_stack(tmp_path / "tiny"), TRIVET_CACHE=str(small))
-        assert "only 4.0 MiB are free, and a run takes up to 64" in could_not_tell(said)
+        assert "only 4.0 MiB are free, and a run needs up to 64" in could_not_tell(said)
         assert "remedy: free some disk space" in said.err
         seen = run("doctor", TRIVET_CACHE=str(small))
         assert seen.code == 2
@@ -91,7 +91,7 @@ def test_a_lock_with_a_wrong_hash_is_told(tmp_path: Path) -> None:
         (stack / f"{role}.lock").write_text(wrong)
     said = run("run", "--stack", stack, TRIVET_CACHE=str(tmp_path / "cache"))
     assert "Hash mismatch for `six==1.16.0`" in could_not_tell(said)
-    assert "remedy    the registry serves other files than the lock was made from" in said.out
+    assert "remedy    the registry serves other files than those the lock was made from" in said.out
 
 
 def test_a_half_made_environment_is_found_cleaned_and_made_again(tmp_path: Path) -> None:
