@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,4 +67,11 @@ def handed_over(session: LocalSession, model: LoggedModel, **changes: Any) -> Ha
     """The session's handover, as if it had been of another registered model."""
     handover: Handover = session.client("handover")
     uri = session.client("tracking").get_download_uri(model.registered_name, model.version)
-    return replace(handover, **{"model": model, "storage_uri": f"{uri}/", **changes})
+    return replace(served_from(handover, f"{uri}/"), **{"model": model, **changes})
+
+
+def served_from(handover: Handover, storage_uri: str) -> Handover:
+    """A handover whose service has another storage URI."""
+    service = deepcopy(dict(handover.service))
+    service["spec"]["predictor"]["model"]["storageUri"] = storage_uri
+    return replace(handover, service=service)

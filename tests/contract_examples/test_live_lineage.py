@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from contract_examples.live import Instead, findings
+from contract_examples.live import Instead, findings, served_from
 from contract_examples.registry import failing, inconclusive, passing
 
 from trivet.integration.inference_service import MODEL_NAME, MODEL_VERSION, PIPELINE, RUN_ID
@@ -103,7 +103,7 @@ def test_a_service_that_nobody_linked(session: LocalSession, handover: Handover)
 
 @failing("lineage.run_is_traceable_to_its_services", because="by the link recommendation-classifier serves")
 def test_a_service_that_was_given_another_model_since(session: LocalSession, handover: Handover) -> list[Finding]:
-    example = replace(handover, storage_uri="s3://models/elsewhere/")
+    example = served_from(handover, "s3://models/elsewhere/")
     return findings(session, "lineage.run_is_traceable_to_its_services", handover=example)
 
 

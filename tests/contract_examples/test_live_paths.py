@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from contract_examples.live import Instead, findings, handed_over
+from contract_examples.live import Instead, findings, handed_over, served_from
 from contract_examples.registry import failing, passing
 
 from trivet.contracts.paths import EMPTY_FILE, MODEL_FILES
@@ -45,19 +45,19 @@ def without(store: StoreClient, content: str) -> Instead:
 
 @failing("paths.storage_uri_names_the_model_directory", because="is too high: MLmodel is in model/MLmodel")
 def test_a_uri_one_level_too_high(session: LocalSession, handover: Handover) -> list[Finding]:
-    example = replace(handover, storage_uri=above(handover.storage_uri))
+    example = served_from(handover, above(handover.storage_uri))
     return findings(session, "paths.storage_uri_names_the_model_directory", handover=example)
 
 
 @failing("paths.storage_uri_names_the_model_directory", because="holds 0 files and no MLmodel")
 def test_a_uri_of_nothing(session: LocalSession, handover: Handover) -> list[Finding]:
-    example = replace(handover, storage_uri=f"{above(handover.storage_uri)}modle/")
+    example = served_from(handover, f"{above(handover.storage_uri)}modle/")
     return findings(session, "paths.storage_uri_names_the_model_directory", handover=example)
 
 
 @failing("paths.storage_uri_names_the_model_directory", because="is not in this store")
 def test_a_uri_that_leads_to_the_tracking_server(session: LocalSession, handover: Handover) -> list[Finding]:
-    example = replace(handover, storage_uri=PROXIED)
+    example = served_from(handover, PROXIED)
     return findings(session, "paths.storage_uri_names_the_model_directory", handover=example)
 
 
@@ -93,7 +93,7 @@ def test_a_client_that_caches_an_older_model(session: LocalSession) -> list[Find
 
 
 @passing("paths.every_uri_resolves_to_the_same_files")
-def test_the_names_of_the_hand_off(session: LocalSession) -> list[Finding]:
+def test_the_names_of_the_handover(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.every_uri_resolves_to_the_same_files")
 
 
@@ -102,20 +102,20 @@ def test_the_names_of_the_hand_off(session: LocalSession) -> list[Finding]:
 
 @failing("paths.download_is_byte_identical", because="the storage initializer does not fetch mlflow-artifacts:/")
 def test_a_uri_that_the_initializer_refuses(session: LocalSession, handover: Handover) -> list[Finding]:
-    return findings(session, "paths.download_is_byte_identical", handover=replace(handover, storage_uri=PROXIED))
+    return findings(session, "paths.download_is_byte_identical", handover=served_from(handover, PROXIED))
 
 
 @failing("paths.download_is_byte_identical", because="1 files differ after the download: code/__init__.py")
 def test_an_initializer_that_leaves_out_empty_files(session: LocalSession, handover: Handover) -> list[Finding]:
     store = session.client("store")
-    example = replace(handover, storage_uri=store.write("example-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""}))
+    example = served_from(handover, store.write("example-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""}))
     return findings(session, "paths.download_is_byte_identical", handover=example, store=without_empty_files(store))
 
 
 @passing("paths.download_is_byte_identical")
 def test_an_initializer_that_fetches_empty_files(session: LocalSession, handover: Handover) -> list[Finding]:
-    example = replace(
-        handover, storage_uri=session.client("store").write("example-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""})
+    example = served_from(
+        handover, session.client("store").write("example-with-empty-file", {**MODEL_FILES, EMPTY_FILE: b""})
     )
     return findings(session, "paths.download_is_byte_identical", handover=example)
 
