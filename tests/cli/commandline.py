@@ -47,22 +47,22 @@ six==1.16.0 \\
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a call came to."""
+class CommandOutput:
+    """Exit code, standard output and standard error of a call."""
 
     code: int
     out: str
     err: str
 
 
-def call(*arguments: str | Path) -> Said:
-    """Call the command line in this process. An exception that is not turned into words is raised."""
+def call(*arguments: str | Path) -> CommandOutput:
+    """Call the command line in this process. An exception without an error message is raised."""
     done = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-    return Said(done.exit_code, done.stdout, done.stderr)
+    return CommandOutput(done.exit_code, done.stdout, done.stderr)
 
 
 def refused(*arguments: str | Path) -> str:
-    """The words of a call that must be wrong usage: exit code 3, words and remedy on standard error only, no traceback."""
+    """The error of a call with wrong usage: exit code 3, message and remedy on standard error only, no traceback."""
     said = call(*arguments)
     assert said.code == 3, said
     assert said.out == ""
@@ -76,7 +76,7 @@ def environment(**more: str) -> Mapping[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("TRIVET_")} | more
 
 
-def run(*arguments: str | Path, cwd: Path | None = None, timeout: float = 240, **more: str) -> Said:
+def run(*arguments: str | Path, cwd: Path | None = None, timeout: float = 240, **more: str) -> CommandOutput:
     """Run the command line as a process with ``more`` in its environment."""
     done = subprocess.run(
         [str(PROGRAM), *map(str, arguments)],
@@ -86,7 +86,7 @@ def run(*arguments: str | Path, cwd: Path | None = None, timeout: float = 240, *
         text=True,
         timeout=timeout,
     )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return CommandOutput(done.returncode, done.stdout, done.stderr)
 
 
 def tiny_stack(folder: Path, lock: str = SIX) -> Path:

@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from commandline import ADVICE, BAD, GOOD, PROGRAM, Said, call, run
+from commandline import ADVICE, BAD, GOOD, PROGRAM, CommandOutput, call, run
 
 CONTENT = "the files fit current: "
 
 
-def lint(*arguments: str | Path) -> Said:
+def lint(*arguments: str | Path) -> CommandOutput:
     return call("lint", *arguments)
 
 

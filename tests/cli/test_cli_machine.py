@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from commandline import GOOD, SIX, Said, run, tiny_stack
+from commandline import GOOD, SIX, CommandOutput, run, tiny_stack
 
 from trivet.stacks.environments import cache_directory
 
 pytestmark = pytest.mark.processes
 
 
-def could_not_tell(said: Said) -> str:
+def could_not_tell(said: CommandOutput) -> str:
     """What a run printed that must have come to no verdict, and must have said so once."""
     assert said.code == 2, said
     assert "Traceback" not in said.err

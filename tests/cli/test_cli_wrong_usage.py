@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commandline import GOOD, PROGRAM, Said, call, environment, refused, run
+from commandline import GOOD, PROGRAM, CommandOutput, call, environment, refused, run
 
 from trivet.stacks.read import stack_folder
 
@@ -175,7 +175,7 @@ def test_what_may_not_be_touched_is_said(here: Path) -> None:
     if as_others and not shutil.which("setpriv"):
         pytest.skip("running as root, and there is no setpriv")
 
-    def lint(*more: str) -> Said:
+    def lint(*more: str) -> CommandOutput:
         done = subprocess.run(
             [*as_others, PROGRAM, "lint", "good.yaml", *more],
             env=environment(),
@@ -183,7 +183,7 @@ def test_what_may_not_be_touched_is_said(here: Path) -> None:
             text=True,
             timeout=60,
         )
-        return Said(done.returncode, done.stdout, done.stderr)
+        return CommandOutput(done.returncode, done.stdout, done.stderr)
 
     assert lint().code == 0
     said = lint("secret.yaml")

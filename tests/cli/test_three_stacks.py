@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from commandline import Said, run
+from commandline import CommandOutput, run
 
 from trivet.engine.plan import make_plan
 from trivet.engine.registry import Registry
@@ -23,7 +23,9 @@ EXIT_CODES = {"2024.11": 1, "2024.11-fixed": 0, "current": 0}
 
 
 @pytest.fixture(scope="module", params=EXIT_CODES)
-def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Said, dict[str, Any]]:
+def ran(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, CommandOutput, dict[str, Any]]:
     """A stack, what its run said, and the report."""
     folder = tmp_path_factory.mktemp("report")
     # The first run on a machine builds the environments.
@@ -35,7 +37,7 @@ def test_every_shipped_stack_is_run() -> None:
     assert sorted(EXIT_CODES) == shipped_stacks()
 
 
-def test_the_exit_code_is_the_reports_and_the_one_expected(ran: tuple[str, Said, dict[str, Any]]) -> None:
+def test_the_exit_code_is_the_reports_and_the_one_expected(ran: tuple[str, CommandOutput, dict[str, Any]]) -> None:
     stack, said, report = ran
     assert said.code == EXIT_CODES[stack], said.out[-3000:]
     assert report["exitCode"] == said.code
@@ -44,7 +46,9 @@ def test_the_exit_code_is_the_reports_and_the_one_expected(ran: tuple[str, Said,
     assert f"exit code {said.code}: " in said.out
 
 
-def test_the_report_keeps_its_schema_and_holds_every_contract_once(ran: tuple[str, Said, dict[str, Any]]) -> None:
+def test_the_report_keeps_its_schema_and_holds_every_contract_once(
+    ran: tuple[str, CommandOutput, dict[str, Any]],
+) -> None:
     stack, _, report = ran
     schema = json.loads(files("trivet.render").joinpath("conformance-report.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(report)
@@ -58,7 +62,7 @@ def test_the_report_keeps_its_schema_and_holds_every_contract_once(ran: tuple[st
         assert phase in {each["name"] for each in report["phases"]}
 
 
-def test_a_conformant_stack_has_judged_every_must(ran: tuple[str, Said, dict[str, Any]]) -> None:
+def test_a_conformant_stack_has_judged_every_must(ran: tuple[str, CommandOutput, dict[str, Any]]) -> None:
     stack, said, report = ran
     if said.code:
         pytest.skip(f"{stack} is not conformant")
@@ -68,7 +72,7 @@ def test_a_conformant_stack_has_judged_every_must(ran: tuple[str, Said, dict[str
     assert musts["environment.dependencies_fit_the_runtime"] == "PASSED"
 
 
-def test_what_does_not_fit_is_found_in_the_files_and_live(ran: tuple[str, Said, dict[str, Any]]) -> None:
+def test_what_does_not_fit_is_found_in_the_files_and_live(ran: tuple[str, CommandOutput, dict[str, Any]]) -> None:
     stack, said, report = ran
     if said.code == 0:
         pytest.skip(f"{stack} is conformant")

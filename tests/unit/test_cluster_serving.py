@@ -25,7 +25,7 @@ ACCESS = ClusterAccess(
 )
 
 
-class Seen:
+class ServingCluster:
     """A cluster on which ``service`` has ``pods``, and a container's log is ``logs[container, previous]``."""
 
     namespace = "s"
@@ -42,7 +42,7 @@ class Seen:
         return "" if previous else self._logs.get(container.replace("-", "_"), "")
 
 
-def services(seen: Seen) -> Services:
+def services(seen: ServingCluster) -> Services:
     class Proxy:
         def service(self, namespace: str, name: str, port: int) -> str:
             return f"http://proxy/{namespace}/{name}/{port}"
@@ -60,7 +60,7 @@ def pod(*containers: Mapping[str, Any], **status: Any) -> dict[str, Any]:
 def test_repeated_restarts_are_reported_with_the_first_exception_of_the_log() -> None:
     crashing = {"name": "kserve-container", "restartCount": 2, "ready": False, "state": {"running": {}}}
     log = "INFO start\nValueError: MT19937 is not a known BitGenerator module\nlater\n"
-    told = services(Seen({}, pod(crashing), kserve_container=log))._repeated_restarts("m")
+    told = services(ServingCluster({}, pod(crashing), kserve_container=log))._repeated_restarts("m")
     assert told == "kserve-container restarted 2 times: ValueError: MT19937 is not a known BitGenerator module"
 
 
@@ -69,40 +69,42 @@ def test_repeated_restarts_are_reported_with_the_first_exception_of_the_log() ->
 )
 def test_a_few_restarts_are_tolerated(container: str, restarts: int) -> None:
     one = {"name": container, "restartCount": restarts, "ready": False, "state": {"running": {}}}
-    assert services(Seen({}, pod(one)))._repeated_restarts("m") == ""
+    assert services(ServingCluster({}, pod(one)))._repeated_restarts("m") == ""
 
 
 def test_a_service_that_is_not_ready_is_reported_with_the_state_of_its_containers() -> None:
     waiting = {"name": "kserve-container", "ready": False, "state": {"waiting": {"reason": "ImagePullBackOff"}}}
-    assert "kserve-container waiting ImagePullBackOff" in services(Seen({}, pod(waiting)))._not_ready_reason("m", {})
+    assert "kserve-container waiting ImagePullBackOff" in services(ServingCluster({}, pod(waiting)))._not_ready_reason(
+        "m", {}
+    )
 
 
 def test_an_unscheduled_pod_is_reported_with_the_scheduler_s_message() -> None:
     conditions = [{"type": "PodScheduled", "status": "False", "message": "1 Insufficient cpu"}]
-    assert "1 Insufficient cpu" in services(Seen({}, pod(conditions=conditions)))._not_ready_reason("m", {})
+    assert "1 Insufficient cpu" in services(ServingCluster({}, pod(conditions=conditions)))._not_ready_reason("m", {})
 
 
 def test_a_service_without_pods_is_reported_with_its_conditions() -> None:
     found = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NoRuntime"}]}}
-    assert "Ready=False (NoRuntime)" in services(Seen(found))._not_ready_reason("m", found)
-    assert "no conditions" in services(Seen({}))._not_ready_reason("m", {"metadata": {}})
+    assert "Ready=False (NoRuntime)" in services(ServingCluster(found))._not_ready_reason("m", found)
+    assert "no conditions" in services(ServingCluster({}))._not_ready_reason("m", {"metadata": {}})
 
 
 def test_a_knative_service_is_called_through_the_ingress_with_its_host_name() -> None:
     service = {"metadata": {}, "status": {"url": "http://m.s.example.com"}}
-    address = services(Seen(service)).infer_address("m")
+    address = services(ServingCluster(service)).infer_address("m")
     assert (address.url, address.headers) == ("http://127.0.0.1:80/v2/models/m/infer", {"Host": "m.s.example.com"})
 
 
 @pytest.mark.parametrize("mode", ["RawDeployment", "Standard"])
 def test_a_standard_service_is_called_through_the_api_server_s_proxy(mode: str) -> None:
     service = {"metadata": {"annotations": {"serving.kserve.io/deploymentMode": mode}}, "status": {}}
-    address = services(Seen(service)).address("m")
+    address = services(ServingCluster(service)).address("m")
     assert (address.url, address.headers) == ("http://proxy/s/m-predictor/80", {})
 
 
 def test_a_service_without_a_url_cannot_be_called() -> None:
     with pytest.raises(CannotTell, match="has no URL"):
-        services(Seen({"metadata": {}, "status": {}})).address("m")
+        services(ServingCluster({"metadata": {}, "status": {}})).address("m")
     with pytest.raises(CannotTell, match="there is no InferenceService"):
-        services(Seen(None)).address("m")
+        services(ServingCluster(None)).address("m")

@@ -28,7 +28,7 @@ from trivet.stacks.environments import MARKER, RoleEnvironment
 A, B = small_layer("a"), small_layer("b")
 
 
-class Kept:
+class BuildFixture:
     """An existing store, its content, and the events of builds."""
 
     def __init__(self, client: ImageRegistry, content: Content) -> None:
@@ -44,17 +44,17 @@ class Kept:
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BuildFixture]:
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
     with registry() as (client, content):
-        made = Kept(client, content)
+        made = BuildFixture(client, content)
         for module in (build, archive):
             monkeypatch.setattr(module, "open_store", lambda inputs, make: made.store)
         monkeypatch.setattr(build, "running_store", lambda: made.store)
         yield made
 
 
-def test_a_second_build_builds_nothing(kept: Kept) -> None:
+def test_a_second_build_builds_nothing(kept: BuildFixture) -> None:
     images = small_set(small_image("one/a:1", A), small_image("one/ab:1", A, B))
     assert not any(state.present for state in build.image_states(images))
     assert set(kept.build(images)) >= {"a (files)", "b (files)", "docker.io/one/a:1", "docker.io/one/ab:1"}
@@ -62,19 +62,19 @@ def test_a_second_build_builds_nothing(kept: Kept) -> None:
     assert all(state.present for state in build.image_states(images))
 
 
-def test_shared_layers_are_built_and_stored_once(kept: Kept) -> None:
+def test_shared_layers_are_built_and_stored_once(kept: BuildFixture) -> None:
     kept.build(small_set(small_image("one/a:1", A), small_image("one/ab:1", A, B)))
     assert [said.name for said in kept.events if isinstance(said, StepStarted)].count("a (files)") == 1
     assert len({digest for where, digest in kept.content.blobs if where == LAYERS}) == 3
 
 
-def test_a_changed_layer_is_built_again_and_only_its_images_are_assembled(kept: Kept) -> None:
+def test_a_changed_layer_is_built_again_and_only_its_images_are_assembled(kept: BuildFixture) -> None:
     kept.build(small_set(small_image("one/a:1", A), small_image("one/ab:1", A, B)))
     steps = kept.build(small_set(small_image("one/a:1", A), small_image("one/ab:1", A, small_layer("b", "other"))))
     assert steps == ["b (files)", "docker.io/one/ab:1"]
 
 
-def test_a_manifest_has_the_digests_of_its_inputs_in_order(kept: Kept) -> None:
+def test_a_manifest_has_the_digests_of_its_inputs_in_order(kept: BuildFixture) -> None:
     image = small_image("one/ab:1", A, B)
     kept.build(small_set(image))
     manifest = json.loads(kept.content.manifests["small-0123/one/ab", "1"])
@@ -88,14 +88,14 @@ def test_a_manifest_has_the_digests_of_its_inputs_in_order(kept: Kept) -> None:
     assert config["config"] == {"Cmd": ["x"]}
 
 
-def test_only_named_images_are_built(kept: Kept) -> None:
+def test_only_named_images_are_built(kept: BuildFixture) -> None:
     images = small_set(small_image("one/a:1", A), small_image("one/b:1", B))
     build.build(images, only=[images.image("one/b")], on_step=kept.events.append)
     assert ("small-0123/one/b", "1") in kept.content.manifests
     assert ("small-0123/one/a", "1") not in kept.content.manifests
 
 
-def test_a_layer_that_the_registry_lost_is_built_again(kept: Kept) -> None:
+def test_a_layer_that_the_registry_lost_is_built_again(kept: BuildFixture) -> None:
     images = small_set(small_image("one/a:1", A))
     kept.build(images)
     kept.content.blobs.clear()
@@ -103,7 +103,7 @@ def test_a_layer_that_the_registry_lost_is_built_again(kept: Kept) -> None:
     assert "a (files)" in kept.build(images)
 
 
-def test_unfinished_work_of_a_killed_build_is_not_used(kept: Kept) -> None:
+def test_unfinished_work_of_a_killed_build_is_not_used(kept: BuildFixture) -> None:
     work = images_home() / "work"
     (work / inputs_digest(A)).mkdir(parents=True)
     (work / inputs_digest(A) / "layer.tar").write_bytes(b"half")
@@ -115,7 +115,7 @@ def test_unfinished_work_of_a_killed_build_is_not_used(kept: Kept) -> None:
 
 
 def test_an_archive_that_was_finished_but_not_pushed_is_not_built_twice(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch
+    kept: BuildFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = small_set(small_image("one/a:1", A))
 
@@ -130,7 +130,7 @@ def test_an_archive_that_was_finished_but_not_pushed_is_not_built_twice(
     assert kept.content.manifests.keys() >= {("small-0123/one/a", "1")}
 
 
-def test_a_failed_step_stops_the_build_and_finished_layers_are_kept(kept: Kept) -> None:
+def test_a_failed_step_stops_the_build_and_finished_layers_are_kept(kept: BuildFixture) -> None:
     broken = FilesLayer(name="broken", files=(File(path="/x", mode="not octal"),))
     images = small_set(small_image("one/a:1", A), small_image("one/broken:1", broken))
     with pytest.raises(ValueError, match="not octal"):
@@ -141,7 +141,7 @@ def test_a_failed_step_stops_the_build_and_finished_layers_are_kept(kept: Kept) 
     assert list((images_home() / "layers").glob("*.json"))
 
 
-def test_two_concurrent_builds_build_each_layer_once(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_concurrent_builds_build_each_layer_once(kept: BuildFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     images = small_set(*(small_image(f"one/{name}:1", small_layer(name)) for name in "abcdef"))
     made: list[str] = []
 
@@ -160,7 +160,7 @@ def test_two_concurrent_builds_build_each_layer_once(kept: Kept, monkeypatch: py
     assert all(state.present for state in build.image_states(images))
 
 
-def test_a_build_stops_when_its_stop_event_is_set(kept: Kept) -> None:
+def test_a_build_stops_when_its_stop_event_is_set(kept: BuildFixture) -> None:
     stop = threading.Event()
     stop.set()
     with pytest.raises(PlatformError, match="the run is stopping"):
@@ -169,7 +169,7 @@ def test_a_build_stops_when_its_stop_event_is_set(kept: Kept) -> None:
 
 
 def test_loaded_images_keep_the_digests_of_their_inputs(
-    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: BuildFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = small_set(small_image("one/a:1", A), small_image("one/ab:1", A, B))
     kept.build(images)
@@ -188,14 +188,14 @@ def test_loaded_images_keep_the_digests_of_their_inputs(
         assert kept.build(images) == []
 
 
-def test_images_that_are_not_built_cannot_be_saved(kept: Kept, tmp_path: Path) -> None:
+def test_images_that_are_not_built_cannot_be_saved(kept: BuildFixture, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="2 of 2 images are not built"):
         archive.save(small_set(small_image("one/a:1", A)), tmp_path / "images.tar")
     assert list(tmp_path.glob("images*")) == []
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
-def test_a_truncated_archive_is_refused(kept: Kept, tmp_path: Path, share: float) -> None:
+def test_a_truncated_archive_is_refused(kept: BuildFixture, tmp_path: Path, share: float) -> None:
     images = small_set(small_image("one/a:1", small_layer("a", "x" * 100_000)))
     kept.build(images)
     whole = tmp_path / "images.tar"
@@ -211,7 +211,7 @@ def test_a_truncated_archive_is_refused(kept: Kept, tmp_path: Path, share: float
         archive.load(tmp_path / "none.tar")
 
 
-def test_hosts_toml_redirects_upstream_names_to_the_set_in_the_store(kept: Kept) -> None:
+def test_hosts_toml_redirects_upstream_names_to_the_set_in_the_store(kept: BuildFixture) -> None:
     text = hosts_toml("small-0123")
     assert ":5000/v2/small-0123" in text
     assert "override_path = true" in text
