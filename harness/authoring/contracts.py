@@ -40,7 +40,7 @@ def contract(
 
     def make(check: Check) -> Contract:
         if not inspect.isfunction(check):
-            Declaration("a contract").refuse(f"@contract stands before {check!r}", "put it before a function")
+            Declaration("a contract").refuse(f"@contract decorates {check!r}", "decorate a function with it")
         identifier = f"{check.__module__.rpartition('.')[2]}.{check.__name__}"
         declared = Declaration(f"contract {identifier}", place_of(check))
         declared.texts(title=title, rationale=rationale, remedy=remedy, since=since)
@@ -85,7 +85,7 @@ def _specifier(declared: Declaration, component: str, specifier: object) -> None
     except InvalidSpecifier:
         pass
     declared.refuse(
-        f"the versions of {component} are {specifier!r}, which is no version specifier",
+        f"the versions of {component} are {specifier!r}, which is not a version specifier",
         "write one of PEP 440, such as '>=2.12,<4'",
     )
 

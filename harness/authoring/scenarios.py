@@ -38,7 +38,7 @@ def scenario(
 
     def make(stage: Stage) -> Scenario:
         if not inspect.isfunction(stage):
-            Declaration("a scenario").refuse(f"@scenario stands before {stage!r}", "put it before a function")
+            Declaration("a scenario").refuse(f"@scenario decorates {stage!r}", "decorate a function with it")
         identifier = f"{stage.__module__.rpartition('.')[2]}.{stage.__name__}"
         declared = Declaration(f"scenario {identifier}", place_of(stage))
         declared.texts(title=title, happens=happens, recognise=recognise, remedy=remedy)
@@ -46,7 +46,7 @@ def scenario(
         names = [variant.name for variant in variants]
         if not any(not variant.remedy for variant in variants) or len(set(names)) < len(names):
             declared.refuse(
-                f"its variants are {', '.join(names) or 'none at all'}",
+                f"its variants are {', '.join(names) or 'empty'}",
                 "give it at least one without a remedy, and each a name of its own",
             )
         declared.sequence("affected_objects", affected_objects, AffectedObject)
@@ -64,7 +64,8 @@ def scenario(
             declared.known("parameter", name, ("variant", *CLIENTS), otherwise=OWN_CLIENT)
         if not inspect.isgeneratorfunction(stage):
             declared.refuse(
-                "it is no generator function", "set the variant up, `yield Case(…)` once, and clean up after the yield"
+                "it is not a generator function",
+                "set up the variant, `yield Case(…)` once, and clean up after the yield",
             )
         return Scenario(
             id=identifier,

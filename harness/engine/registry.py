@@ -44,9 +44,9 @@ def offers(plugin: object) -> bool:
 class Registry:
     """Everything registered for one run. ``plugins`` are module names beyond the installed entry points.
 
-    A registered module offers the contracts and scenarios that are made in it; its hooks name other modules that do. Targets are made
-    for ``settings``, the defaults where none are given. Whatever is wrong about a plugin raises UsageError: it does not import, declares
-    what cannot be, or gives what is no contract, scenario, target or writer.
+    A registered module provides the contracts and scenarios defined in it; its hooks name further modules. Targets are built for
+    ``settings``, by default for the default settings. An invalid plugin raises UsageError: one that cannot be imported, has a wrong
+    declaration, or returns something other than contracts, scenarios, targets or writers.
     """
 
     def __init__(

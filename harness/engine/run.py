@@ -61,7 +61,7 @@ def run(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         report = record.report(results, session, target=target.name, stack=stack, profile=profile, command=command)
-    # Built inside the session, whose documents vanish with it; told when everything is stopped.
+    # The report is built while the session and its documents exist, and emitted after everything is stopped.
     emit(RunEnded(report=report))
     return report
 
@@ -83,7 +83,7 @@ class Recorder:
         self._emit(event)
 
     def silence(self) -> None:
-        """Pass nothing on any more: what fails because it is being stopped is no news."""
+        """Emit no further events: parts that fail because they are being stopped are not reported."""
         self._emit = lambda event: None
 
     def report(

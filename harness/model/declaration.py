@@ -1,4 +1,4 @@
-"""Checking what authors declare, where they declare it: errors name the value, whose it is, file and line, and what is allowed."""
+"""Validates declarations of authors: errors name the value, the declaration, file and line, and the allowed values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from trivet.errors import DeclarationError, choices
 
 _LIBRARY = ("trivet.model", "trivet.authoring", "trivet.toolkit", "dataclasses")
-"""Modules whose functions declare on behalf of whoever calls them."""
+"""Modules whose functions declare on behalf of their callers."""
 
 
 class Declaration:
@@ -26,34 +26,34 @@ class Declaration:
         self._place = place
 
     def refuse(self, problem: str, remedy: str) -> NoReturn:
-        """Say that the declaration is wrong."""
+        """Raise DeclarationError for the declaration."""
         raise DeclarationError(f"{self.what} ({self._place or _caller()}): {problem}", remedy=remedy)
 
     def texts(self, **values: object) -> None:
-        """Each value is a string that says something."""
+        """Each value must be a string that is not blank."""
         for name, value in values.items():
             if not isinstance(value, str) or not value.strip():
                 self.refuse(f"{name} is {value!r}", "write a string that is not empty")
 
     def positive(self, **values: object) -> None:
-        """Each value is a finite number greater than 0."""
+        """Each value must be a finite number greater than 0."""
         for name, value in values.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 self.refuse(f"{name} is {value!r}", "give a number greater than 0")
 
     def callables(self, **values: object) -> None:
-        """Each value can be called."""
+        """Each value must be callable."""
         for name, value in values.items():
             if not callable(value):
                 self.refuse(f"{name} is {value!r}", "give a function")
 
     def instance(self, name: str, value: object, kind: type, *, optional: bool = False) -> None:
-        """The value is a ``kind``, or None where that is allowed."""
+        """The value must be a ``kind``, or None if ``optional``."""
         if not (isinstance(value, kind) or (optional and value is None)):
             self.refuse(f"{name} is {value!r}", f"give a {kind.__name__}{' or None' if optional else ''}")
 
     def sequence(self, name: str, values: object, kind: type) -> None:
-        """The value is a list or tuple of ``kind``."""
+        """The value must be a list or tuple of ``kind``."""
         if isinstance(values, str) or not isinstance(values, Sequence):
             self.refuse(f"{name} is {values!r}", f"write a list or tuple of {kind.__name__}")
         for value in values:
@@ -61,7 +61,7 @@ class Declaration:
                 self.refuse(f"{name} holds {value!r}", f"write a list or tuple of {kind.__name__}")
 
     def known(self, kind: str, value: object, available: Iterable[str], *, otherwise: str = "") -> None:
-        """The value is one of the names that are ``available``; ``otherwise`` says how to add one, if that is possible."""
+        """The value must be one of the ``available`` names; ``otherwise`` explains how to add one, if that is possible."""
         names = [str(name) for name in available]
         if value not in names:
             self.refuse(f"unknown {kind} {value!r}", f"{choices(value, names)}{f'; {otherwise}' if otherwise else ''}")
@@ -80,7 +80,7 @@ def parameters(declared: Declaration, function: Callable[..., Any]) -> tuple[str
 
 
 def place_of(function: Callable[..., Any]) -> str:
-    """Where a function stands, as ``file:line``; a decorated one begins at its decorators."""
+    """The location of a function as ``file:line``; a decorated one begins at its decorators."""
     code = function.__code__
     return f"{code.co_filename}:{code.co_firstlineno}"
 

@@ -69,7 +69,7 @@ def test_a_check_over_a_file_that_needs_a_feature_is_not_static() -> None:
         ({"seam": ("mlflow", "kserv")}, "unknown component of a seam 'kserv'\n  remedy: did you mean 'kserve'?"),
         ({"seam": ("mlflow",)}, "seam is ('mlflow',)"),
         ({"seam": "mlflow"}, "seam is 'mlflow'"),
-        ({"versions": {"mlflow": "2.x"}}, "the versions of mlflow are '2.x', which is no version specifier"),
+        ({"versions": {"mlflow": "2.x"}}, "the versions of mlflow are '2.x', which is not a version specifier"),
         ({"versions": {"mlflow": "2.12"}}, "the versions of mlflow are '2.12'"),
         ({"versions": {"mlflow": ""}}, "the versions of mlflow are ''"),
         ({"versions": {"mlflow": 2}}, "the versions of mlflow are 2"),
@@ -134,8 +134,8 @@ async def waits_and_yields(manifest: object) -> AsyncIterator[Finding]:
         (waits, "the check is asynchronous"),
         (waits_and_yields, "the check is asynchronous"),
         (passed, None),
-        (len, "@contract stands before <built-in function len>"),
-        (contract(**SOUND)(yields), "@contract stands before Contract("),
+        (len, "@contract decorates <built-in function len>"),
+        (contract(**SOUND)(yields), "@contract decorates Contract("),
     ],
 )
 def test_a_check_that_cannot_run_is_refused_when_it_is_declared(check: Any, words: str | None) -> None:
@@ -209,7 +209,7 @@ def stage(variant: str, cluster: object) -> Iterator[Case]:
         ({"happens": None}, "happens is None"),
         ({"recognise": ""}, "recognise is ''"),
         ({"remedy": 3}, "remedy is 3"),
-        ({"variants": []}, "its variants are none at all"),
+        ({"variants": []}, "its variants are empty"),
         ({"variants": [MENDED]}, "give it at least one without a remedy"),
         ({"variants": [BARE, BARE]}, "each a name of its own"),
         ({"variants": ["bare"]}, "variants holds 'bare'"),
@@ -248,8 +248,8 @@ def returning_stage(variant: str) -> Iterator[Case]:
     [
         (misspelt_stage, "unknown parameter 'clustr'\n  remedy: did you mean 'cluster'?"),
         (static_stage, "unknown parameter 'manifest'"),
-        (returning_stage, "it is no generator function"),
-        (3, "@scenario stands before 3"),
+        (returning_stage, "it is not a generator function"),
+        (3, "@scenario decorates 3"),
     ],
 )
 def test_a_stage_that_cannot_be_played_is_refused_when_it_is_declared(function: Any, words: str) -> None:
