@@ -73,12 +73,13 @@ from trivet.model.finding import (
 from trivet.model.handover import Download, Handover, HttpExchange, LoggedModel, PipelineRun, ServableModel
 from trivet.model.network import NetworkPath
 from trivet.model.outcome import Level, Outcome
+from trivet.model.platform_config import PlatformConfig
 from trivet.model.probe import NotYet, Probed, last_seen
 from trivet.model.rollout import Rollout, RolloutChange, RolloutStep
 from trivet.model.scenario import Budgets, Case, Claim, Observation, Scenario, Variant, Verdict, Workload
 from trivet.model.settings import Settings
 from trivet.model.stack import Role, Stack
-from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory
+from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory, Resource
 from trivet.model.target import Session, Target
 from trivet.model.traffic import Answer, Stream
 
@@ -220,6 +221,8 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "ModelDirectory",
     "NetworkPath",
     "PipelineRun",
+    "PlatformConfig",
+    "Resource",
     "Role",
     "Rollout",
     "RolloutChange",

@@ -16,15 +16,18 @@ from trivet.host.process_pool import map_in_processes
 from trivet.model.contract import Contract
 from trivet.model.finding import Finding, not_applicable
 from trivet.model.outcome import Outcome
+from trivet.model.platform_config import PlatformConfig, platform_of
 from trivet.model.report import STATIC, ConformanceReport, ContractResult
 from trivet.model.stack import Stack
-from trivet.toolkit.subjects import KINDS, Place, places, read
+from trivet.model.subjects import Resource
+from trivet.toolkit.subjects import KINDS, RESOURCES, Place, Subject, places, read
 
 PIECE = 64
 """Files that are judged in one go; more of them are shared among processes."""
 
 _NAMES = {
     "manifest": "InferenceService",
+    "resource": "Kubernetes object",
     "model_directory": "model directory",
     "compiled_pipeline": "compiled pipeline",
 }
@@ -50,9 +53,16 @@ class LintResult:
 
 
 def lint(
-    paths: Iterable[Path], contracts: Sequence[Contract], stack: Stack, *, command: str = "trivet lint"
+    paths: Iterable[Path],
+    contracts: Sequence[Contract],
+    stack: Stack,
+    platform: PlatformConfig | None = None,
+    *,
+    command: str = "trivet lint",
 ) -> LintResult:
     """Judge everything lintable below ``paths`` by those of ``contracts`` that are static.
+
+    ``platform`` is what is known of the platform that the files are applied to; by default the one that trivet installs for ``stack``.
 
     Contracts outside the stack's versions, and those whose kind of subject does not occur, are SKIPPED with their reason; those that no
     target can run are an ERROR. Raises UsageError when none of the contracts is static.
@@ -67,11 +77,14 @@ def lint(
     found = list(places(paths))
     pieces = [found[start : start + PIECE] for start in range(0, len(found), PIECE)]
     whole = _Part()
-    with closing(map_in_processes(lambda piece: _judged(piece, applying, stack), pieces)) as parts:
+    with closing(
+        map_in_processes(lambda piece: _judged(piece, applying, stack, platform or platform_of(stack)), pieces)
+    ) as parts:
         for part in parts:
             whole.add(part)
-    seen = {name: whole.counts[name] for name in [*_NAMES.values(), *whole.counts] if whole.counts[name]}
-    if not whole.errors and not any(name in seen for name in _NAMES.values()):
+    lintable = [*_NAMES.values(), *RESOURCES["serving.kserve.io"]]
+    seen = {name: whole.counts[name] for name in [*lintable, *whole.counts] if whole.counts[name]}
+    if not whole.errors and not any(name in seen for name in lintable):
         whole.errors.append(_nothing(paths, seen))
     report = recorder.report(
         [_result(contract, whole.tallies.get(contract.id, _Tally()), reasons[contract.id]) for contract in static],
@@ -124,24 +137,29 @@ class _Part:
         self.errors += later.errors
 
 
-def _judged(piece: Iterable[Place], contracts: Sequence[Contract], stack: Stack) -> _Part:
+def _judged(piece: Iterable[Place], contracts: Sequence[Contract], stack: Stack, platform: PlatformConfig) -> _Part:
     part = _Part(tallies={contract.id: _Tally() for contract in contracts})
-    by_kind = {kind: [(c, part.tallies[c.id]) for c in contracts if c.subject == kind] for kind in _NAMES}
+    by_type = {
+        kind: [(contract, part.tallies[contract.id]) for contract in contracts if contract.subject in names]
+        for kind, names in KINDS.items()
+    }
+    declared = {"stack": stack, "platform": platform}
     for found in map(read, piece):
         part.errors += found.errors
         part.counts.update(found.others)
         for subject in found.subjects:
-            kind = KINDS[type(subject)]
-            part.counts[_NAMES[kind]] += 1
-            alone = {kind: subject}
-            with_stack = {kind: subject, "stack": stack}
-            for contract, tally in by_kind[kind]:
+            part.counts[_name(subject)] += 1
+            for contract, tally in by_type[type(subject)]:
                 began = time.perf_counter()
-                given = with_stack if "stack" in contract.wants else alone
+                given = {name: declared.get(name, subject) for name in contract.wants}
                 for finding in observed(contract, given, subject.at):
                     tally.note(finding)
                 tally.seconds += time.perf_counter() - began
     return part
+
+
+def _name(subject: Subject) -> str:
+    return subject.kind if isinstance(subject, Resource) else _NAMES[KINDS[type(subject)][0]]
 
 
 def _result(contract: Contract, tally: _Tally, outside: str) -> ContractResult:

@@ -25,6 +25,7 @@ from trivet.model.events import ContractEnded, ContractStarted, Emit, Event, Pha
 from trivet.model.feature import FEATURES
 from trivet.model.finding import Finding
 from trivet.model.outcome import Level, Outcome, combine
+from trivet.model.platform_config import platform_of
 from trivet.model.redaction import redact
 from trivet.model.report import ConformanceReport, ContractResult, Phase, Provenance, StackSummary
 from trivet.model.stack import Stack
@@ -235,7 +236,7 @@ def _observe(
             emit(ContractStarted(id=contract.id))
             began = time.monotonic()
             for subject in subjects:
-                available = {"stack": stack, contract.subject: subject} | clients
+                available = {"stack": stack, "platform": platform_of(stack), contract.subject: subject} | clients
                 given = {name: available[name] for name in contract.wants}
                 findings += observed(contract, given, subject.at if contract.subject else None)
     except Exception as error:

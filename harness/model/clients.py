@@ -20,6 +20,7 @@ CLIENTS = Vocabulary(
     "client",
     {
         "stack": "the stack under test: component versions, roles and the pins of their locks",
+        "platform": "what is known of the platform's configuration: default deployment mode, domain, runtimes, accompanying objects",
         "handover": "the handover of this run: MLflow run, registered version, storage URI and InferenceService",
         "tracking": "MLflow's REST API",
         "trainer": "the MLflow client of the trainer role: logs models, predicts, downloads",

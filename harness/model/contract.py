@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from trivet.model.finding import Finding
 from trivet.model.outcome import Level
 
-STATIC_SUBJECTS = ("manifest", "model_directory", "compiled_pipeline")
-"""Parameters of a check for one file or directory; a check with one of them runs once per subject, also under ``trivet lint``."""
+STATIC_SUBJECTS = ("manifest", "resource", "model_directory", "compiled_pipeline")
+"""Parameters of a check for one object, file or directory; a check with one of them runs once per subject, also under ``trivet lint``."""
+DECLARED = ("stack", "platform")
+"""Parameters of a check for what is declared and needs no target: the stack, and what is known of the platform's configuration."""
 
 Check = Callable[..., Iterable[Finding]]
 
@@ -18,9 +20,9 @@ Check = Callable[..., Iterable[Finding]]
 class Contract:
     """A requirement on a seam and the check that judges it.
 
-    ``wants`` are the names of the check's parameters: at most one of :data:`STATIC_SUBJECTS`, ``stack``, and names of clients that a
-    target offers. ``versions`` maps a component to the PEP 440 specifier of the versions that the contract applies to; ``features``
-    are the features that it needs of a target. ``unrunnable`` is the reason if no target can judge it, which makes it an ERROR.
+    ``wants`` are the names of the check's parameters: at most one of :data:`STATIC_SUBJECTS`, those of :data:`DECLARED`, and names of
+    clients that a target offers. ``versions`` maps a component to the PEP 440 specifier of the versions that the contract applies to;
+    ``features`` are the features that it needs of a target. ``unrunnable`` is why no target can judge it, which makes it an ERROR.
     """
 
     id: str
@@ -44,10 +46,10 @@ class Contract:
 
     @property
     def clients(self) -> tuple[str, ...]:
-        """The clients that the check requests; the stack is not a client, because it needs no target."""
-        return tuple(name for name in self.wants if name not in (*STATIC_SUBJECTS, "stack"))
+        """The clients that the check requests; what is declared is not a client, because it needs no target."""
+        return tuple(name for name in self.wants if name not in (*STATIC_SUBJECTS, *DECLARED))
 
     @property
     def static(self) -> bool:
-        """Whether ``trivet lint`` can judge it: it requests a static subject and otherwise only the stack."""
+        """Whether ``trivet lint`` can judge it: it requests a static subject and otherwise only what is declared."""
         return self.subject is not None and not self.clients and not self.features

@@ -13,21 +13,44 @@ Keys = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """One InferenceService from a YAML or JSON stream. ``line(keys)`` is the 1-based line of a nested value, or of its nearest parent."""
+class Resource:
+    """One Kubernetes object from a YAML or JSON stream, of a kind that KServe defines or that stands beside an InferenceService.
+
+    ``line(keys)`` is the 1-based line of a nested value, or of its nearest parent.
+    """
 
     file: str
     document: Mapping[str, Any]
     line: Callable[[Keys], int]
 
+    @property
+    def kind(self) -> str:
+        """The object's kind, such as ``ServingRuntime``."""
+        return str(self.document.get("kind") or "")
+
+    @property
+    def name(self) -> str:
+        """``metadata.name``; empty if there is none."""
+        return str(self._metadata.get("name") or "")
+
+    @property
+    def namespace(self) -> str:
+        """``metadata.namespace``; empty if the file leaves it to whoever applies it."""
+        return str(self._metadata.get("namespace") or "")
+
+    @property
+    def _metadata(self) -> Mapping[str, Any]:
+        metadata = self.document.get("metadata")
+        return metadata if isinstance(metadata, Mapping) else {}
+
     def at(self, *keys: str | int) -> Location:
         """The location of ``document[keys[0]][keys[1]]…``."""
-        name = (
-            self.document.get("metadata", {}).get("name", "")
-            if isinstance(self.document.get("metadata"), Mapping)
-            else ""
-        )
-        return Location(file=self.file, line=self.line(keys), object=f"InferenceService/{name}")
+        return Location(file=self.file, line=self.line(keys), object=f"{self.kind}/{self.name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Resource):
+    """One InferenceService."""
 
 
 @dataclass(frozen=True, kw_only=True)

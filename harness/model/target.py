@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from trivet.model.events import Emit
 from trivet.model.stack import Stack
-from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
+from trivet.model.subjects import CompiledPipeline, ModelDirectory, Resource
 
 
 class Session(Protocol):
@@ -21,7 +21,7 @@ class Session(Protocol):
     def client(self, name: str) -> Any:
         """The client called ``name``."""
 
-    def subjects(self, kind: str) -> Sequence[Manifest | ModelDirectory | CompiledPipeline]:
+    def subjects(self, kind: str) -> Sequence[Resource | ModelDirectory | CompiledPipeline]:
         """The subjects of this kind from the handover, for static contracts."""
 
     def features(self) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trivet.errors import UsageError
-from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory
+from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory, Resource
 from trivet.toolkit.documents import BrokenDocument, Document, documents
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -20,17 +20,30 @@ MLMODEL = "MLmodel"
 MAX_BYTES = 64 * 1024 * 1024
 """A larger file is refused: it is not a manifest, and etcd takes no object beyond 1.5 MiB."""
 
-Subject = Manifest | CompiledPipeline | ModelDirectory
+Subject = Resource | CompiledPipeline | ModelDirectory
 
 Place = Path | UsageError
 """A file or a model directory, or why there is none to read."""
 
-KINDS: Mapping[type[Subject], str] = {
-    Manifest: "manifest",
-    CompiledPipeline: "compiled_pipeline",
-    ModelDirectory: "model_directory",
+KINDS: Mapping[type[Subject], tuple[str, ...]] = {
+    Manifest: ("manifest", "resource"),
+    Resource: ("resource",),
+    CompiledPipeline: ("compiled_pipeline",),
+    ModelDirectory: ("model_directory",),
 }
-"""The name under which a check wants each subject."""
+"""The names under which a check wants each subject."""
+
+RESOURCES: Mapping[str, tuple[str, ...]] = {
+    "serving.kserve.io": (
+        "ServingRuntime",
+        "ClusterServingRuntime",
+        "ClusterStorageContainer",
+        "InferenceGraph",
+        "TrainedModel",
+    ),
+    "": ("Secret", "ServiceAccount", "PersistentVolumeClaim", "ConfigMap"),
+}
+"""API group → kinds of the objects that are subjects beside InferenceServices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,12 +220,20 @@ def _subjects(document: Document, value: Any, keys: Keys, file: str) -> Iterator
             yield from _subjects(document, item, (*keys, "items", index), file)
     elif kind == "InferenceService" and str(value.get("apiVersion")).partition("/")[0] == "serving.kserve.io":
         yield Manifest(file=file, document=value, line=_below(document, keys))
+    elif isinstance(kind, str) and kind in RESOURCES.get(_group(value.get("apiVersion")), ()):
+        yield Resource(file=file, document=value, line=_below(document, keys))
     elif isinstance(value.get("pipelineInfo"), dict) and ("root" in value or "deploymentSpec" in value):
         yield CompiledPipeline(file=file, document=value, line=_below(document, keys))
     elif isinstance(value.get("platforms"), dict):
         yield "platform spec"
     else:
         yield kind if isinstance(kind, str) and kind else "document without a kind"
+
+
+def _group(api_version: Any) -> str:
+    """The API group of an ``apiVersion``; empty for the core group ``v1``, and the whole text where there is no group."""
+    group, slash, version = str(api_version).rpartition("/")
+    return group if slash else version.removeprefix("v1")
 
 
 def _misshapen(pipeline: CompiledPipeline) -> list[UsageError]:

@@ -12,7 +12,9 @@ from typing import Any
 from trivet.engine.registry import Registry
 from trivet.model.contract import Contract
 from trivet.model.finding import Finding, Location
+from trivet.model.platform_config import PlatformConfig, indexed, platform_of
 from trivet.model.stack import Stack
+from trivet.model.subjects import Resource
 from trivet.stacks.read import load_stack
 from trivet.toolkit.subjects import KINDS, ReadResult, read_file, read_model_directory
 
@@ -40,12 +42,17 @@ def place(location: Location | None) -> str:
     return f"{Path(location.file).name}: {_TEXTS[location.file].splitlines()[location.line - 1].strip()}"
 
 
-def findings(identifier: str, text: str, under: Stack | str = "2024.11") -> list[Finding]:
-    """The findings of a contract on every subject in ``text``, a YAML stream, under a stack or a shipped one of that name."""
+def findings(
+    identifier: str, text: str, under: Stack | str = "2024.11", platform: PlatformConfig | None = None
+) -> list[Finding]:
+    """The findings of a contract on every subject in ``text``, a YAML stream, under a stack or a shipped one of that name.
+
+    ``platform`` is by default the one that trivet installs for the stack; the objects in ``text`` are applied together.
+    """
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / "example.yaml"
         _write(file, text)
-        return _judged(identifier, read_file(file), under)
+        return _judged(identifier, read_file(file), under, platform)
 
 
 def model_findings(identifier: str, files: Mapping[str, str | bytes], under: Stack | str = "2024.11") -> list[Finding]:
@@ -72,11 +79,15 @@ def _write(file: Path, content: str | bytes) -> None:
         _TEXTS[str(file)] = content
 
 
-def _judged(identifier: str, found: ReadResult, under: Stack | str) -> list[Finding]:
+def _judged(
+    identifier: str, found: ReadResult, under: Stack | str, platform: PlatformConfig | None = None
+) -> list[Finding]:
     judged = contract(identifier)
     under = stack(under) if isinstance(under, str) else under
     assert not found.errors, found.errors
-    subjects = [subject for subject in found.subjects if KINDS[type(subject)] == judged.subject]
+    subjects = [subject for subject in found.subjects if judged.subject in KINDS[type(subject)]]
     assert subjects, f"no {judged.subject} in the example"
-    given = [{judged.subject: subject, "stack": under} for subject in subjects]
+    resources = indexed(subject for subject in found.subjects if isinstance(subject, Resource))
+    platform = replace(platform or platform_of(under), resources=resources)
+    given = [{judged.subject: subject, "stack": under, "platform": platform} for subject in subjects]
     return [finding for each in given for finding in judged.check(**{name: each[name] for name in judged.wants})]

@@ -57,7 +57,7 @@ TESTS = {
 ALSO = {"lineage": {"_detected"}}
 """What these tests cover beside the static contracts."""
 
-SUBJECTS = {"manifest", "compiled_pipeline", "model_directory", "stack"}
+SUBJECTS = {"manifest", "resource", "compiled_pipeline", "model_directory", "stack", "platform"}
 
 SURVIVED, NOT_LOADED = 0, 99
 NOTHING_RUN = (4, 5, NOT_LOADED)

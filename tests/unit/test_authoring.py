@@ -124,7 +124,7 @@ async def waits_and_yields(manifest: object) -> AsyncIterator[Finding]:
     [
         (
             two_files,
-            "it reads more than one of manifest, model_directory, compiled_pipeline: manifest, model_directory",
+            "it reads more than one of manifest, resource, model_directory, compiled_pipeline: manifest, model_directory",
         ),
         (misspelt, "unknown parameter 'manfest'\n  remedy: did you mean 'manifest'? choose one of: manifest, "),
         (of_a_scenario, "unknown parameter 'variant'"),

@@ -12,18 +12,20 @@ from contract_examples.test_static_manifests import SOUND
 from contract_examples.test_static_pipelines import pipeline
 
 from trivet.engine.registry import Registry
-from trivet.model.contract import Contract
+from trivet.model.contract import DECLARED, Contract
 from trivet.model.finding import Finding
+from trivet.model.platform_config import platform_of
 from trivet.model.subjects import CompiledPipeline, Keys, Manifest
 from trivet.stacks.read import load_stack
 
 SHAPES = ({"a": "b"}, [{"a": "b"}], [[1]], "text", 7, None, True)
-DOCUMENTS = {"manifest": SOUND, "compiled_pipeline": pipeline(cached=True).partition("---")[0]}
+DOCUMENTS = {"manifest": SOUND, "resource": SOUND, "compiled_pipeline": pipeline(cached=True).partition("---")[0]}
 STACK = load_stack("2024.11")
+GIVEN = {"stack": STACK, "platform": platform_of(STACK)}
 CONTRACTS = [
     contract
     for contract in Registry().contracts.values()
-    if contract.subject in DOCUMENTS and {*contract.wants} <= {contract.subject, "stack"}
+    if contract.subject in DOCUMENTS and {*contract.wants} <= {contract.subject, *DECLARED}
 ]
 
 
@@ -47,9 +49,9 @@ def with_shape(document: Any, keys: Keys, shape: Any) -> Any:
 
 def judged(contract: Contract, document: Any) -> list[Finding]:
     """What ``contract`` finds in ``document``."""
-    kind = Manifest if contract.subject == "manifest" else CompiledPipeline
+    kind = CompiledPipeline if contract.subject == "compiled_pipeline" else Manifest
     subject = kind(file="file.yaml", document=document, line=lambda keys: 1)
-    return list(contract.check(*(STACK if name == "stack" else subject for name in contract.wants)))
+    return list(contract.check(*(GIVEN.get(name, subject) for name in contract.wants)))
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.id)

@@ -29,8 +29,9 @@ from trivet.integration import TrackingApi
 from trivet.model.clients import ServingClient, StoreClient
 from trivet.model.events import Emit, Event, phase
 from trivet.model.handover import Download, Handover, LoggedModel, PipelineRun
+from trivet.model.platform_config import platform_of
 from trivet.model.stack import Role, Stack
-from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
+from trivet.model.subjects import CompiledPipeline, ModelDirectory, Resource
 from trivet.targets.common import limits
 from trivet.targets.common.clients import DriverPipelines, WorkerRuntime, WorkerTrainer, first_exception
 from trivet.targets.common.external_trainer import ExternalTrainer
@@ -74,6 +75,7 @@ class HandoverSession(ABC):
     """The prefix of the names of the session's MLflow experiments; empty when no other session uses the tracking server."""
     CLIENTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "stack": lambda session: session._stack,
+        "platform": lambda session: platform_of(session._stack),
         "tracking": lambda session: session._tracking_api(),
         "trainer": lambda session: session._trainer.result(),
         "models": lambda session: session._models.result(),
@@ -159,10 +161,11 @@ class HandoverSession(ABC):
         with errors_as_cannot_tell():
             return self.CLIENTS[name](self)
 
-    def subjects(self, kind: str) -> Sequence[Manifest | ModelDirectory | CompiledPipeline]:
+    def subjects(self, kind: str) -> Sequence[Resource | ModelDirectory | CompiledPipeline]:
         """The static subjects of the handover: the InferenceService, the downloaded model directory, or the compiled pipeline."""
         readers: dict[str, Callable[[], ReadResult]] = {
             "manifest": lambda: read_file(self._service_file.result()),
+            "resource": lambda: read_file(self._service_file.result()),
             "model_directory": lambda: read_model_directory(self._download.result().directory),
             "compiled_pipeline": lambda: read_file(self._compiled.result()),
         }
@@ -174,7 +177,7 @@ class HandoverSession(ABC):
             result = readers[kind]()
             if result.errors:
                 raise result.errors[0]
-            return [subject for subject in result.subjects if KINDS[type(subject)] == kind]
+            return [subject for subject in result.subjects if kind in KINDS[type(subject)]]
 
     def features(self) -> Mapping[str, str]:
         """``ConditionalPipeline`` when the SDK's local runner evaluated the pipeline's condition."""

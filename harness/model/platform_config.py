@@ -1,0 +1,45 @@
+"""What is known of the configuration of the platform that manifests are applied to. Reads nothing; empty means unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trivet.model.stack import Stack
+from trivet.model.subjects import Resource
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformConfig:
+    """What a check may know of the platform besides the versions in the stack.
+
+    ``default_deployment_mode`` is the value in KServe's ConfigMap ``inferenceservice-config``, and ``ingress_domain`` the domain there;
+    each is empty if it is unknown. ``resources`` are the other objects that are applied with the manifest, or exist on the cluster.
+    ``runtimes`` are the names of the platform's own ClusterServingRuntimes and ServingRuntimes beside those of KServe's release.
+    """
+
+    default_deployment_mode: str = ""
+    ingress_domain: str = ""
+    runtimes: tuple[str, ...] = ()
+    resources: Mapping[tuple[str, str], tuple[Resource, ...]] = field(default_factory=dict)
+
+    def find(self, kind: str, name: str, namespace: str = "") -> Resource | None:
+        """The object of this kind and name. An object or a manifest without a namespace matches every namespace."""
+        found = self.resources.get((kind, name), ())
+        return next((one for one in found if not namespace or one.namespace in ("", namespace)), None)
+
+
+def indexed(resources: Iterable[Resource]) -> Mapping[tuple[str, str], tuple[Resource, ...]]:
+    """``resources`` by kind and name, as :class:`PlatformConfig` has them."""
+    found: dict[tuple[str, str], tuple[Resource, ...]] = {}
+    for one in resources:
+        key = (one.kind, one.name)
+        found[key] = (*found.get(key, ()), one)
+    return found
+
+
+def platform_of(stack: Stack) -> PlatformConfig:
+    """The platform that trivet installs for ``stack``: KServe's release with its own configuration."""
+    serving: Mapping[str, Any] = stack.settings.get("serving", {})
+    return PlatformConfig(default_deployment_mode=str(serving.get("default_deployment_mode", "")))
