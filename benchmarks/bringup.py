@@ -17,6 +17,7 @@ from statistics import median
 from sides import spread, table
 
 from trivet.model.events import Event, PhaseEnded
+from trivet.model.stack import Stack
 from trivet.provision.kind import up as kind
 from trivet.provision.kind.steps import InstallStep
 from trivet.stacks.read import load_stack
@@ -54,12 +55,12 @@ def measure(scratch: Path, rounds: int) -> str:
         rows.append([side, spread([one.seconds for one in taken], 0), f"{ratio:.2f}"])
     longest = [["phase of `trivet up`", "takes s"]]
     for name in first[0].phases:
-        if (taken := median(one.phases.get(name, 0.0) for one in first)) >= SHOWN:
-            longest.append([name, f"{taken:.0f}"])
+        if (seconds := median(one.phases.get(name, 0.0) for one in first)) >= SHOWN:
+            longest.append([name, f"{seconds:.0f}"])
     return f"a cluster of {STACK} from nothing, images there, {rounds} rounds\n{table(rows)}\n\n{table(longest)}"
 
 
-def turn(stack: kind.Stack, source: kind.ImageSource) -> Turn:
+def turn(stack: Stack, source: kind.ImageSource) -> Turn:
     """One cluster from nothing."""
     phases: dict[str, float] = {}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from contract_examples.live import STACK
@@ -22,7 +23,10 @@ from trivet.targets.local.session import LocalSession
 @pytest.fixture
 def default_signals() -> Iterator[None]:
     """SIGINT and SIGHUP do what they do by default: under nohup or in a shell's background they are ignored, which children inherit."""
-    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    defaults: dict[signal.Signals, Callable[..., Any] | signal.Handlers] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
     before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
     yield
     for number, handler in before.items():

@@ -52,11 +52,15 @@ def test_an_output_that_is_full_is_no_verdict() -> None:
     assert "No space left on device" in done.stderr
 
 
-@pytest.mark.parametrize("more", [{"TERM": "xterm-256color", "COLUMNS": "20"}, {"LC_ALL": "C"}])
-def test_there_are_no_control_characters_where_no_terminal_is(here: Path, more: dict[str, str]) -> None:
+@pytest.mark.parametrize("variables", [{"TERM": "xterm-256color", "COLUMNS": "20"}, {"LC_ALL": "C"}])
+def test_there_are_no_control_characters_where_no_terminal_is(
+    here: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     (here / "bad.yaml").write_text(BAD)
     for command in ("list", "lint bad.yaml", "doctor"):
-        said = run(*command.split(), **more)
+        said = run(*command.split())
         assert [char for char in said.out + said.err if not char.isprintable() and char != "\n"] == []
 
 

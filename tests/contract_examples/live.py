@@ -49,7 +49,7 @@ class Instead:
         return getattr(self._real, name)
 
 
-def served_model(session: LocalSession) -> ModelDirectory:
+def served_model(session: Session) -> ModelDirectory:
     """What the storage initializer fetched for the session's runtime."""
     (model,) = session.subjects("model_directory")
     assert isinstance(model, ModelDirectory)
@@ -63,11 +63,11 @@ def model_in(directory: Path) -> ModelDirectory:
     return model
 
 
-def handed_over(session: LocalSession, model: LoggedModel, **changes: Any) -> Handover:
+def handed_over(session: LocalSession, model: LoggedModel) -> Handover:
     """The session's handover, as if it had been of another registered model."""
     handover: Handover = session.client("handover")
     uri = session.client("tracking").get_download_uri(model.registered_name, model.version)
-    return replace(served_from(handover, f"{uri}/"), **{"model": model, **changes})
+    return replace(served_from(handover, f"{uri}/"), model=model)
 
 
 def served_from(handover: Handover, storage_uri: str) -> Handover:

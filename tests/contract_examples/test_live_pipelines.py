@@ -14,6 +14,7 @@ from contract_examples.registry import failing, passing
 
 from trivet.model.finding import Finding
 from trivet.model.handover import PipelineRun
+from trivet.model.subjects import CompiledPipeline
 from trivet.targets.local.session import LocalSession
 
 pytestmark = pytest.mark.processes
@@ -138,6 +139,7 @@ def test_nothing_behind_the_gate(session: LocalSession, swallowing: Instead) -> 
 @failing("pipelines.model_that_passed_the_gate_is_deployed", because="no condition on the gate around the deployment")
 def test_a_condition_that_no_runner_saw_and_nobody_compiled(session: LocalSession) -> list[Finding]:
     (compiled,) = session.subjects("compiled_pipeline")
+    assert isinstance(compiled, CompiledPipeline)
     document = deepcopy(dict(compiled.document))
     for task in document["root"]["dag"]["tasks"].values():
         task.pop("triggerPolicy", None)

@@ -47,7 +47,7 @@ class DisturbedCluster:
 
     def __init__(self, folder: Path, *, in_process: bool = False) -> None:
         self._root = folder / "cluster"
-        os.environ["PAPER_CLUSTER"] = str(self._root)
+        os.environ["FAKE_CLUSTER"] = str(self._root)
         fake_kubectl.ROOT = self._root
         for document in OBJECTS:
             name = document["metadata"]["name"]

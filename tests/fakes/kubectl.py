@@ -1,6 +1,6 @@
 """A kubectl whose cluster is a directory: one JSON file per object. As much of it as faults need, with the same words and exit statuses.
 
-Run it by path; ``PAPER_CLUSTER`` names the directory. It writes a file whole or not at all, as an API server stores an object.
+Run it by path; ``FAKE_CLUSTER`` names the directory. It writes a file whole or not at all, as an API server stores an object.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(os.environ.get("PAPER_CLUSTER", "/nonexistent"))
+ROOT = Path(os.environ.get("FAKE_CLUSTER", "/nonexistent"))
 
 
 def place(kind: str, name: str, namespace: str) -> Path:
     return ROOT / namespace / kind.lower().removesuffix("s") / f"{name}.json"
 
 
-def store(path: Path, document: dict) -> None:
+def store(path: Path, document: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{uuid.uuid4().hex}")
     beside.write_text(json.dumps(document))
     beside.rename(path)
 
 
-def merged(now: object, patch: object) -> object:
+def merged(now: Any, patch: Any) -> Any:
     if not isinstance(patch, dict):
         return patch
     result = dict(now) if isinstance(now, dict) else {}
@@ -58,10 +59,10 @@ def main(arguments: list[str]) -> None:
             plain.append(argument)
     verb, *rest = plain
     namespace = options.get("-n", "")
-    time.sleep(float(os.environ.get("PAPER_SECONDS", "0")))
+    time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
     if verb == "get":
         if len(rest) == 2:
-            path = place(*rest, namespace)
+            path = place(rest[0], rest[1], namespace)
             if path.exists():
                 print(path.read_text())
             return

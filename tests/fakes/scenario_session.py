@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from trivet.authoring.scenarios import symptom_not_observed
 from trivet.errors import NotOffered, PlatformError, UsageError
+from trivet.model.events import Emit
 from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject
 from trivet.model.scenario import Case, Workload
+from trivet.model.stack import Stack
 from trivet.model.traffic import Answer, Stream
 from trivet.toolkit.faults import stopped
 from trivet.toolkit.merge_patch import reverse
@@ -21,14 +24,14 @@ REQUEST: Mapping[str, Any] = {"inputs": []}
 
 
 class FakeInjector:
-    """Hands that keep what they did; ``stuck`` lets a change stand that cannot be undone."""
+    """Keeps what it changed; ``stuck`` leaves a change that cannot be reverted."""
 
     def __init__(self, faults: FakeFaultClient, affected_objects: Sequence[AffectedObject]) -> None:
         self._faults = faults
         self.namespaces = faults.namespaces
         self.affected_objects = affected_objects
         self.changed_objects: list[str] = []
-        self._undo: list[Callable[[], None]] = []
+        self._reverts: list[Callable[[], object]] = []
 
     def get(self, kind: str, name: str, *, namespace: str) -> Mapping[str, Any] | None:
         return self._faults.objects.get((kind.lower(), namespace, name))
@@ -42,7 +45,7 @@ class FakeInjector:
     def create(self, document: Mapping[str, Any]) -> None:
         metadata = document["metadata"]
         key = (str(document["kind"]).lower(), metadata["namespace"], metadata["name"])
-        self._undo.append(lambda: self._faults.objects.pop(key, None) and None)
+        self._reverts.append(lambda: self._faults.objects.pop(key, None))
         self._faults.objects[key] = document
         self.changed_objects.append(f"create {key[2]}")
 
@@ -50,7 +53,7 @@ class FakeInjector:
         key = (kind.lower(), namespace, name)
         before = self._faults.objects[key]
         back = reverse(patch, before)
-        self._undo.append(lambda: self._faults.objects.__setitem__(key, _merged(self._faults.objects[key], back)))
+        self._reverts.append(lambda: self._faults.objects.__setitem__(key, _merged(self._faults.objects[key], back)))
         self._faults.objects[key] = _merged(before, patch)
         self.changed_objects.append(f"patch {name}")
 
@@ -59,7 +62,7 @@ class FakeInjector:
         self.changed_objects.append(f"delete {pod}")
 
     def change(self, what: str, apply: Callable[[], object], revert: Callable[[], object]) -> None:
-        self._undo.append(lambda: revert() and None)
+        self._reverts.append(revert)
         self.changed_objects.append(what)
         apply()
 
@@ -72,14 +75,14 @@ class FakeInjector:
     def revert(self) -> Sequence[tuple[str, str]]:
         if self._faults.stuck:
             return (("it does not go", "kubectl delete it"),)
-        for undo in reversed(self._undo):
-            undo()
-        self._undo.clear()
+        for revert in reversed(self._reverts):
+            revert()
+        self._reverts.clear()
         return ()
 
 
 class FakeFaultClient:
-    """The way to faults; ``objects`` maps (kind, namespace's role, name) to what there is."""
+    """Fault injectors for a cluster whose ``objects`` are (kind, namespace's role, name) → object."""
 
     def __init__(
         self, objects: dict[tuple[str, str, str], Mapping[str, Any]] | None = None, *, owned: bool = True
@@ -98,7 +101,7 @@ class FakeFaultClient:
         self.connection: Callable[[], str] = lambda: "open"
 
     @contextmanager
-    def lease(self, client_timeout: float = 0.0) -> Iterator[None]:
+    def lease(self, wait: float = 0.0) -> Iterator[None]:
         if self.leased:
             raise UsageError("another run plays scenarios on this cluster")
         self.leased += 1
@@ -117,8 +120,15 @@ class FakeTraffic:
     def __init__(self, answer: Callable[[float], Answer]) -> None:
         self._answer = answer
 
+    def send(
+        self, service: str, request: Mapping[str, Any], *, times: int, concurrency: int = 4, timeout: float = 30.0
+    ) -> list[Answer]:
+        return [self._answer(0.0) for _ in range(times)]
+
     @contextmanager
-    def background(self, service: str, request: Any, *, rate: float, timeout: float = 60.0) -> Iterator[FakeBackground]:
+    def background(
+        self, service: str, request: Mapping[str, Any], *, rate: float, timeout: float = 60.0
+    ) -> Iterator[FakeBackground]:
         workload = FakeBackground(self._answer, rate)
         ticking = threading.Thread(target=workload.run)
         ticking.start()
@@ -160,6 +170,9 @@ class FakeSession:
             raise self.clients[name]
         return self.clients[name]
 
+    def subjects(self, kind: str) -> Sequence[Any]:
+        return ()
+
     def features(self) -> Mapping[str, str]:
         return {"Knative": "fake"}
 
@@ -177,8 +190,11 @@ class FakeTarget:
         self.clients = frozenset(session.clients)
         self.started = False
 
+    def plan(self, stack: Stack) -> Sequence[str]:
+        return ()
+
     @contextmanager
-    def start(self, stack: Any, emit: Any) -> Iterator[FakeSession]:
+    def start(self, stack: Stack, emit: Emit) -> Iterator[FakeSession]:
         self.started = True
         yield self.session
 
@@ -195,8 +211,10 @@ def bad(at: float, seconds: float = 0.01) -> Answer:
 
 
 def watched(answer: Callable[[float], Answer], workload: Workload, seconds: float = 0.2) -> Watch:
-    """What there is to go by after ``seconds`` of traffic that began under a fault."""
-    case = Case(fault=stopped("x", namespace=SERVING), steady_state=lambda: "", symptom=lambda watch: None)  # type: ignore[arg-type,return-value]
+    """The watch after ``seconds`` of traffic that began under a fault."""
+    case = Case(
+        fault=stopped("x", namespace=SERVING), steady_state=lambda: "", symptom=lambda watch: symptom_not_observed("")
+    )
     with watching(case, None) as watch:
         watch.mark(FAULT)
         with watch.sending(FakeTraffic(answer), workload):

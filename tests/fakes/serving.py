@@ -91,9 +91,6 @@ class FakeClients(FakeTraffic):
         value = self._answers(uri) if uri else None
         return bad(at) if value is None else good(at, value)
 
-    def send(self, service: str, request: Any, *, times: int, **_: Any) -> list[Answer]:
-        return [self._one(0.0) for _ in range(times)]
-
 
 class FakeTrainer:
     """Logs versions, whose answer is their label's offset, and moves aliases."""
@@ -112,5 +109,9 @@ class FakeTrainer:
     def predict(self, model_uri: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         return [self.logged[int(model_uri.rpartition("/")[2]) - 1].get("label_offset", 0)]
 
-    def call(self, operation: str, method: str, arguments: Mapping[str, str]) -> None:
-        self.aliases[arguments["alias"]] = arguments["version"]
+    def artifacts(self, uri: str) -> Mapping[str, str]:
+        return {}
+
+    def call(self, operation: str, **arguments: Any) -> None:
+        """``set_registered_model_alias``, whatever the operation."""
+        self.aliases[arguments["arguments"]["alias"]] = arguments["arguments"]["version"]

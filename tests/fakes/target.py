@@ -46,7 +46,8 @@ class FakeSession:
         return self.clients[name]
 
     def subjects(self, kind: str) -> Sequence[Any]:
-        return self.clients.get(kind, ())
+        found: Sequence[Any] = self.clients.get(kind, ())
+        return found
 
     def features(self) -> Mapping[str, str]:
         return {}

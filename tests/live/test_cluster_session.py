@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 import yaml
+from contract_examples.live import served_model
 
 from trivet.errors import PlatformError, UsageError
 from trivet.host.journal import clean, leftovers
@@ -63,8 +64,8 @@ def namespaces_of(kubectl: Kubectl, identifier: str) -> list[str]:
 
 
 def served_equals_trained(session: ClusterSession) -> None:
-    (model,) = session.subjects("model_directory")
-    handover, signature = session.client("handover"), read_signature(model.mlmodel)
+    handover, signature = session.client("handover"), read_signature(served_model(session).mlmodel)
+    assert signature is not None
     rows = [
         {column.name: number if column.type == "long" else number / 3 - 1 for column in signature.columns}
         for number in range(8)
@@ -86,8 +87,8 @@ def test_network_policies_are_found_to_be_enforced_by_trying(session: ClusterSes
 
 
 def test_a_directory_of_this_machine_reaches_jobs_in_pods(session: ClusterSession) -> None:
-    (model,) = session.subjects("model_directory")
-    assert session.client("runtime").call("load", directory=str(model.path))["loaded"]
+    directory = str(served_model(session).path)
+    assert session.client("runtime").call("load", directory=directory)["loaded"]
 
 
 def test_unknown_fields_are_refused_when_strict_and_dropped_otherwise(session: ClusterSession) -> None:

@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pytest
 import requests
+from contract_examples.live import served_model
 
 from trivet.errors import CannotTell, NotOffered, PlatformError
 from trivet.host.journal import Run, clean, leftovers, marked_processes
-from trivet.host.processes import Processes
+from trivet.host.processes import Processes, free_ports
 from trivet.host.worker import Worker
 from trivet.integration import read_signature, v2_request, v2_values
 from trivet.model.events import Event, PhaseEnded, PhaseStarted
 from trivet.model.handover import Handover
+from trivet.model.subjects import CompiledPipeline, Manifest
 from trivet.stacks.environments import build_environment
 from trivet.stacks.read import load_stack
 from trivet.targets.local import LocalTarget, servers
@@ -50,7 +52,7 @@ def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proce
 
 
 def test_served_predictions_equal_the_trainers(session: LocalSession, handover: Handover) -> None:
-    (model,) = session.subjects("model_directory")
+    model = served_model(session)
     signature = read_signature(model.mlmodel)
     assert signature is not None
     source = random.Random(1)
@@ -92,6 +94,8 @@ def test_every_task_of_the_pipeline_left_its_outputs(session: LocalSession, hand
 def test_the_hand_off_leaves_a_subject_of_each_static_kind(session: LocalSession, handover: Handover) -> None:
     (manifest,) = session.subjects("manifest")
     (pipeline,) = session.subjects("compiled_pipeline")
+    assert isinstance(manifest, Manifest)
+    assert isinstance(pipeline, CompiledPipeline)
     assert manifest.document["spec"]["predictor"]["model"]["storageUri"] == handover.storage_uri
     assert Path(manifest.file).read_text().splitlines()[manifest.line(("spec",)) - 1] == "spec:"
     resources = pipeline.document["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]
@@ -164,7 +168,7 @@ def test_a_failed_download_is_an_error_with_the_initializer_s_message(session: L
 
 
 def test_the_runtimes_environment_reads_what_the_trainer_wrote(session: LocalSession) -> None:
-    (model,) = session.subjects("model_directory")
+    model = served_model(session)
     runtime = session.client("runtime")
     assert runtime.call("load", directory=str(model.path)) == {"loaded": True, "type": "", "error": ""}
     read = runtime.call("try_read_signature", directory=str(model.path))
@@ -260,7 +264,7 @@ def test_a_server_starts_on_another_port_when_its_port_is_taken(
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Health) as stranger:
         threading.Thread(target=stranger.serve_forever, daemon=True).start()
-        really_free = servers.free_ports
+        really_free = free_ports
         answers = iter([[stranger.server_port]])
         monkeypatch.setattr(servers, "free_ports", lambda count: next(answers, None) or really_free(count))
         _, uri = servers.start_tracking(

@@ -30,8 +30,8 @@ POINTS = 60
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DisturbedCluster:
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PAPER_CLUSTER", "")
-    monkeypatch.setenv("PAPER_SECONDS", "0.01")
+    monkeypatch.setenv("FAKE_CLUSTER", "")
+    monkeypatch.setenv("FAKE_SECONDS", "0.01")
     return DisturbedCluster(tmp_path)
 
 
@@ -96,7 +96,7 @@ def test_interrupted_at_any_point_of_the_code_it_takes_everything_back_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PAPER_CLUSTER", "")
+    monkeypatch.setenv("FAKE_CLUSTER", "")
     cluster = DisturbedCluster(tmp_path, in_process=True)
     code = ("/harness/engine/scenarios/play.py", "/harness/host/", "/harness/targets/", "contextlib.py", "threading.py")
     interrupted(cluster.play, -1, code)

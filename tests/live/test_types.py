@@ -1,4 +1,4 @@
-"""The whole of the library, and what third parties write against it, under mypy --strict, laid out under its import names."""
+"""The whole of the repository's code under mypy --strict: the library laid out under its import names, and its tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.processes
-def test_the_library_and_third_party_modules_type_check_strictly(
+def test_the_library_its_tests_and_third_party_modules_type_check_strictly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mypy import api
@@ -21,8 +21,11 @@ def test_the_library_and_third_party_modules_type_check_strictly(
         (package / child.name).symlink_to(child)
     for folder in ("contracts", "scenarios", "fixtures"):
         (package / folder).symlink_to(ROOT / folder)
-    monkeypatch.setenv("MYPYPATH", str(tmp_path))
-    third_party = sorted(map(str, (ROOT / "tests" / "thirdparty").glob("*.py")))
+    top_level = tmp_path / "top_level"
+    top_level.mkdir()
+    (top_level / "conftest.py").symlink_to(ROOT / "conftest.py")  # beside tests/conftest.py, two modules of one name
+    tests = ROOT / "tests"
+    monkeypatch.setenv("MYPYPATH", f"{tmp_path}:{tests}")
     options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
-    out, err, status = api.run([*options, str(package), *third_party])
+    out, err, status = api.run([*options, str(package), str(top_level), str(tests)])
     assert status == 0, out + err

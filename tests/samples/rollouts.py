@@ -13,7 +13,7 @@ from trivet.model.traffic import Answer, Stream
 OLD = ServableModel(name="version 1", storage_uri="s3://models/1/", answer=[1])
 NEW = ServableModel(name="version 2", storage_uri="s3://models/2/", answer=[11])
 URIS = {"c-00001": OLD.storage_uri, "c-00002": NEW.storage_uri, "c-00003": OLD.storage_uri}
-STEPS: tuple[tuple[str, Mapping[str, Any], Mapping[str, int]], ...] = (
+STEPS: tuple[tuple[RolloutChange, Mapping[str, Any], Mapping[str, int]], ...] = (
     (RolloutChange.CANARY, {}, {"c-00001": 80, "c-00002": 20}),
     (RolloutChange.ABORTED, canary_patch(0), {"c-00001": 100}),
     (RolloutChange.RESUMED, canary_patch(20), {"c-00001": 80, "c-00002": 20}),

@@ -263,7 +263,7 @@ class Faults:
         self.cache, self.temporary = folder / "cache", folder / "tmp"
         self.cache.mkdir()
         self.temporary.mkdir()
-        os.environ["PAPER_SECONDS"] = "0.01"
+        os.environ["FAKE_SECONDS"] = "0.01"
         self._cluster = DisturbedCluster(folder)
         self._log = folder / "log"
 

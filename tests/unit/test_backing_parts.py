@@ -125,7 +125,7 @@ def test_a_container_that_ends_is_an_error_with_its_log_tail(run: Run, monkeypat
 
 
 def test_waiting_for_a_container_has_a_timeout(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers.limits, "CONTAINER", 0.05)
+    monkeypatch.setattr("trivet.host.limits.CONTAINER", 0.05)
     with (
         containers_of(run, monkeypatch, FakeContainer([])) as started,
         pytest.raises(
@@ -179,7 +179,7 @@ def test_nothing_is_started_once_the_session_ends(run: Run, monkeypatch: pytest.
 def test_errors_of_the_docker_client_get_a_remedy(
     monkeypatch: pytest.MonkeyPatch, words: str, docker: str | None, message: str, remedy: str
 ) -> None:
-    monkeypatch.setattr(containers.shutil, "which", lambda name: docker)
+    monkeypatch.setattr("shutil.which", lambda name: docker)
     error = docker_error("talk to Docker", words)
     assert message in error.message
     assert error.remedy.startswith(remedy) or remedy in error.remedy

@@ -49,7 +49,7 @@ TOUCHES = (
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of a cluster with one Deployment; the cache is elsewhere too."""
     root = tmp_path / "cluster"
-    monkeypatch.setenv("PAPER_CLUSTER", str(root))
+    monkeypatch.setenv("FAKE_CLUSTER", str(root))
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fake_kubectl, "ROOT", root)
     fake_kubectl.store(fake_kubectl.place("deployment", "features", "serving"), DEPLOYMENT)

@@ -43,7 +43,12 @@ def test_a_deviation_that_repeats_comes_out_at_its_smallest() -> None:
 
 def test_no_deviation_is_no_text_and_every_example_tried() -> None:
     tried: list[int] = []
-    assert search(NUMBERS, lambda n: str(tried.append(n) or ""), examples=50) == ("", True)
+
+    def conforming(value: int) -> str:
+        tried.append(value)
+        return ""
+
+    assert search(NUMBERS, conforming, examples=50) == ("", True)
     assert len(tried) == 50
 
 
@@ -129,7 +134,11 @@ def test_the_same_values_are_drawn_every_time_and_survive_the_way(strategy: draw
     seen: list[list[Any]] = [[], [], []]
 
     def noting(into: list[Any]) -> Callable[[Any], str]:
-        return lambda value: str(into.append(value) or "")
+        def deviation(value: Any) -> str:
+            into.append(value)
+            return ""
+
+        return deviation
 
     counter_example(strategy, noting(seen[0]), examples=30)
     counter_example(strategy, noting(seen[1]), examples=30)

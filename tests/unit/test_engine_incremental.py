@@ -74,9 +74,9 @@ def test_a_fault_that_is_left_behind_is_known_although_the_lease_cannot_be_relea
     faults.stuck = True
     with open_run(FakeCluster(FakeSession(faults=faults))) as run:
         playing = IncrementalScenarioRun(run)
-        for variant in incident.variants:  # type: ignore[attr-defined]
+        for variant in incident.variants:
             with pytest.raises(PlatformError, match="cannot be reached"):
-                playing.play(incident, variant)  # type: ignore[arg-type]
+                playing.play(incident, variant)
         (result,) = playing.report().scenarios
     first, second = result.variants
     assert (first.verdict, bool(first.cleanup)) == (Verdict.ERROR, True)

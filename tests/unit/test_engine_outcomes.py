@@ -111,7 +111,7 @@ def played(error: Exception) -> VariantResult:
         yield
 
     target = FakeCluster(FakeSession(faults=FakeFaultClient()))
-    report = play([(incident, incident.variants)], target=target, stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    report = play([(incident, incident.variants)], target=target, stack=STACK, emit=lambda event: None)
     (variant,) = report.scenarios[0].variants
     return variant
 

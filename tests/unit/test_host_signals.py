@@ -292,7 +292,7 @@ def test_a_signal_that_is_held_where_no_thread_can_be_started_is_raised_by_the_n
     def refuse(*_: object) -> int:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(signals._thread, "start_new_thread", refuse)
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
 
     def work() -> None:
         uninterruptible(lambda: send(signal.SIGTERM))()

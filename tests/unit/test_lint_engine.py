@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from trivet.authoring.contracts import MUST, SHOULD, contract
 from trivet.engine.lint import LintResult, lint
 from trivet.engine.registry import Registry
 from trivet.errors import CannotTell, UsageError
-from trivet.model.contract import Contract
+from trivet.model.contract import Check, Contract
 from trivet.model.finding import Finding, failed, passed
 from trivet.model.outcome import Level, Outcome
 from trivet.model.stack import Stack
@@ -24,7 +24,7 @@ STACK = load_stack("2024.11")
 NAMED = "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata: {{name: {}}}\n"
 
 
-def rule(level: Level = MUST, **more: Any) -> Any:
+def rule(level: Level = MUST, **more: Any) -> Callable[[Check], Contract]:
     return contract(title="X must Y", level=level, seam=("kfp", "kserve"), rationale="because", remedy="do", **more)
 
 

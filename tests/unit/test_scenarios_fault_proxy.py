@@ -43,7 +43,7 @@ class Kubelet(dict[tuple[str, str, str], Mapping[str, Any]]):
 
 def cluster() -> FakeFaultClient:
     objects = Kubelet({("service", PLATFORM, "mlflow"): SERVICE, ("pod", PLATFORM, "mlflow-1"): SERVER})
-    return FakeFaultClient(objects)  # type: ignore[arg-type]
+    return FakeFaultClient(objects)
 
 
 def met(status: int, seconds: float, via: str = "1.0 trivet-fault-proxy") -> str:

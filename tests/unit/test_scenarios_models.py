@@ -19,6 +19,7 @@ from trivet.authoring.scenarios import symptom_not_observed
 from trivet.engine.scenarios import play as playing
 from trivet.engine.scenarios.play import run
 from trivet.errors import CannotTell, NotOffered
+from trivet.integration import Signature
 from trivet.model.fault import SERVING
 from trivet.model.scenario import Budgets, Case, Observation, Scenario, VariantResult, Verdict, Workload
 from trivet.model.traffic import Answer
@@ -55,7 +56,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def _resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     """The core library's resolving without a server: a version lies in a directory of its number."""
 
-    def resolve(uri: str, *, tracking: Any, **_: Any) -> str:
+    def resolve(uri: str, *, tracking: Any, **options: Any) -> str:
         name, _, version = uri.removeprefix("models:/").partition("/")
         return f"{ROOT}/{version or tracking.get_model_version_by_alias(*name.split('@'))['version']}/"
 
@@ -71,7 +72,7 @@ def played(scenario: Scenario, variant: str, faults: FakeFaultClient, **clients:
     chosen = [one for one in scenario.variants if one.name == variant]
     session = FakeSession(faults=faults, **clients)
     session.features = lambda: dict.fromkeys(scenario.features, "fake")  # type: ignore[method-assign]
-    report = run([(scenario, chosen)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    report = run([(scenario, chosen)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)
     return report.scenarios[0].variants[0]
 
 
@@ -177,7 +178,7 @@ def signed(monkeypatch: pytest.MonkeyPatch, variant: str, *, new_fails: bool) ->
     columns = {f"{ROOT}/1/": ["a", "b", "c"], f"{ROOT}/2/": ["a", "b", "c", "d"]}
 
     def written(store: Any, of: Any) -> Any:
-        return signature_changed.Signature(
+        return Signature(
             inputs=tuple(_column(name) for name in columns[of.storage_uri]), outputs=(_column("label"),), params={}
         )
 

@@ -20,7 +20,7 @@ from trivet.engine.scenarios.play import run
 from trivet.errors import CannotTell, PlatformError, UsageError
 from trivet.model.events import PhaseStarted
 from trivet.model.fault import SERVING, AffectedObject, Fault, Verb
-from trivet.model.probe import NotYet
+from trivet.model.probe import NotYet, Probed
 from trivet.model.scenario import (
     IN_CLUSTER,
     Budgets,
@@ -53,7 +53,7 @@ def made(
     symptom: Callable[[Watch], Observation],
     *,
     fault: Fault = AWAY,
-    steady_state: Callable[[FakeFaultClient], str] = lambda faults: (
+    steady_state: Callable[[FakeFaultClient], Probed] = lambda faults: (
         "well" if faults.objects[KEY]["spec"]["replicas"] else ""
     ),
     remedies: bool = False,
@@ -97,7 +97,7 @@ def played(
 ) -> tuple[ScenarioReport, FakeFaultClient]:
     faults = faults or FakeFaultClient({KEY: there()})
     target = FakeTarget(FakeSession(documents, faults=faults, **clients))
-    report = run([(one, one.variants)], target=target, stack=STACK, emit=lambda event: None, required=required)  # type: ignore[arg-type]
+    report = run([(one, one.variants)], target=target, stack=STACK, emit=lambda event: None, required=required)
     return report, faults
 
 
@@ -264,7 +264,7 @@ def test_a_fault_is_taken_back_though_nobody_listens_any_more() -> None:
     faults = FakeFaultClient({KEY: there()})
     one = made(lambda watch: symptom_not_observed("fine"))
     with suppress(BrokenPipeError):
-        run([(one, one.variants)], target=FakeTarget(FakeSession(faults=faults)), stack=STACK, emit=emit)  # type: ignore[arg-type]
+        run([(one, one.variants)], target=FakeTarget(FakeSession(faults=faults)), stack=STACK, emit=emit)
     assert faults.objects[KEY] == there()
 
 
@@ -317,7 +317,7 @@ def test_an_interrupt_goes_through_with_the_fault_taken_back_and_no_time_spent_o
     session = FakeSession(faults=faults)
     one = made(interrupted, after=lambda: gone.append(1))
     with pytest.raises(KeyboardInterrupt):
-        run([(one, one.variants)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+        run([(one, one.variants)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)
     assert faults.objects[KEY] == there()
     assert gone
     assert not session.collected
@@ -375,7 +375,7 @@ def test_a_fault_that_touches_what_the_scenario_does_not_name_is_refused() -> No
 
 def test_a_target_without_faults_skips_and_shows_nothing() -> None:
     one = made(lambda watch: symptom_observed("x"))
-    report = run([(one, one.variants)], target=FakeTarget(FakeSession()), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    report = run([(one, one.variants)], target=FakeTarget(FakeSession()), stack=STACK, emit=lambda event: None)
     assert only(report).verdict is Verdict.SKIPPED
     assert report.exit_code == 2
 

@@ -37,7 +37,7 @@ def test_a_record_goes_to_json_and_back() -> None:
 
 def test_a_record_has_one_line_for_each_field_in_a_fixed_order() -> None:
     kept = record(BARE, LIBRARY)[ID]
-    other = Record(scenario=ID, variants=dict(reversed(kept.variants.items())))
+    other = Record(scenario=ID, variants=dict(reversed(list(kept.variants.items()))))
     assert write(kept) == write(other)
     assert all(line.count('": ') <= 1 or line.strip().startswith('"reason"') for line in write(kept).splitlines())
 

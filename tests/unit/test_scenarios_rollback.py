@@ -10,10 +10,10 @@ from fakes.scenario_session import FakeFaultClient, FakeInjector
 
 from trivet.errors import CannotTell
 from trivet.model.fault import SERVING
+from trivet.model.handover import ServableModel
 from trivet.model.scenario import Workload
 from trivet.scenarios import rollback
 from trivet.scenarios.rollback import NAME, _await_scale_down, _rolled_back, service
-from trivet.toolkit.models import ServableModel
 
 OLD = ServableModel(name="earlier model", registered="m", version="1", storage_uri="s3://models/1/", answer=[1])
 FLOW = Workload(service=NAME, request={}, models={"earlier model": [1]})

@@ -11,11 +11,11 @@ import pytest
 from fakes.scenario_session import FakeFaultClient, bad, good, watched
 
 from trivet.errors import CannotTell
+from trivet.model.handover import ServableModel
 from trivet.model.scenario import Verdict, Workload
 from trivet.model.traffic import Answer
 from trivet.scenarios import out_of_memory, ready_not_loaded, store_outage
 from trivet.scenarios._service_status import StatusLog, container_failures, unready_containers
-from trivet.toolkit.models import ServableModel
 
 FLOW = Workload(service="c", request={}, models={"one": [1]}, rate=50.0)
 
@@ -46,7 +46,8 @@ def test_a_batch_is_in_force_when_the_server_was_reached() -> None:
     for status, reached in ((0, False), (500, True), (200, True)):
         batch: list[Answer] = []
         answers = [Answer(at=0.0, seconds=0.1, status=status)] * 2
-        fault = out_of_memory.large_batch(SimpleNamespace(send=lambda *_, found=answers, **__: found), batch)  # type: ignore[arg-type]
+        traffic: Any = SimpleNamespace(send=lambda *_, found=answers, **__: found)
+        fault = out_of_memory.large_batch(traffic, batch)
         injector = FakeFaultClient({}).injector(fault.affected_objects)
         assert not fault.verify_injected(injector), "nothing was asked yet"
         fault.inject(injector)
@@ -185,10 +186,11 @@ def test_while_no_new_pod_has_failed_the_outage_of_the_store_shows_nothing() -> 
 
 def test_a_service_is_probed_as_its_variant_has_it() -> None:
     model = ServableModel(name="m", registered="r", version="1", storage_uri="s3://b/m/", answer=[1])
+    cluster: Any = Cluster()
     probes = {
-        variant.name: ready_not_loaded.service(Cluster(), model, variant.name)["spec"]["predictor"]["model"].get(
+        variant.name: ready_not_loaded.service(cluster, model, variant.name)["spec"]["predictor"]["model"].get(
             "readinessProbe"
-        )  # type: ignore[arg-type]
+        )
         for variant in ready_not_loaded.answers_not_ready.variants
     }
     assert probes["runtime-default"] is None

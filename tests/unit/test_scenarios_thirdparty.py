@@ -51,7 +51,7 @@ def played(scenario: Scenario, *, tolerant: bool) -> Verdict:
         return bad(at) if away and not tolerant else good(at)
 
     session = FakeSession(faults=faults, cluster=FakeCluster(faults), traffic=FakeTraffic(answer))
-    report = run([(scenario, scenario.variants)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    report = run([(scenario, scenario.variants)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)
     (result,) = report.scenarios
     return result.verdict
 

@@ -134,7 +134,7 @@ def played(scenario: Scenario, variant: str, platform: Platform, *, control: boo
     chosen = [one for one in scenario.variants if one.name == variant]
     session = FakeSession(faults=platform.faults, cluster=platform, pipelines=platform, tracking=platform)
     session.features = lambda: {"NetworkPolicyEnforced": "fake"}  # type: ignore[method-assign]
-    report = run([(scenario, chosen)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)  # type: ignore[arg-type]
+    report = run([(scenario, chosen)], target=FakeTarget(session), stack=STACK, emit=lambda event: None)
     (result,) = report.scenarios
     (one,) = result.variants
     return one

@@ -71,17 +71,17 @@ def refused(*arguments: str | Path) -> str:
     return said.err
 
 
-def environment(**more: str) -> Mapping[str, str]:
-    """This process's environment without what is said about trivet in it, and with ``more``."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TRIVET_")} | more
+def environment(**variables: str) -> Mapping[str, str]:
+    """This process's environment without trivet's variables, and with ``variables``."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TRIVET_")} | variables
 
 
-def run(*arguments: str | Path, cwd: Path | None = None, timeout: float = 240, **more: str) -> CommandOutput:
-    """Run the command line as a process with ``more`` in its environment."""
+def run(*arguments: str | Path, cwd: Path | None = None, timeout: float = 240, **variables: str) -> CommandOutput:
+    """Run the command line as a process with ``variables`` in its environment."""
     done = subprocess.run(
         [str(PROGRAM), *map(str, arguments)],
         cwd=cwd,
-        env=environment(**more),
+        env=environment(**variables),
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -29,7 +29,7 @@ def tracking_server(stack: Stack, folder: Path, *options: str) -> Iterator[str]:
     (port,) = free_ports(1)
     uri = f"http://127.0.0.1:{port}"
     folder.mkdir(parents=True)
-    command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", *options]
     with (folder / "server.log").open("wb") as log:
         environment = {"PATH": f"{python.parent}:/usr/bin:/bin", "HOME": str(folder), **role.environment}
