@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -33,12 +34,13 @@ class _Group(click.Group):
             with unwinding_on_signals():
                 code = self._code(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
-            code = _interrupted(interrupt)
+            click.echo("\n".join(["trivet: interrupted", *_left_by_this_process()]), err=True)
+            code = 128 + int(getattr(interrupt, "number", signal.SIGINT))
         sys.exit(code)
 
     @interruptible
     def _code(self, *args: Any, **kwargs: Any) -> int:
-        """Run a command, print its errors, and return the exit code."""
+        """Run a command, print its errors, and return the exit code. Raises KeyboardInterrupt when a signal ends the command."""
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.NoSuchOption as error:
@@ -52,15 +54,16 @@ class _Group(click.Group):
             click.echo(f"trivet: {error}", err=True)
             code = error.exit_code
         except click.Abort as abort:
-            code = _interrupted(abort.__cause__)
+            # Click raises it for KeyboardInterrupt, for the end of the input at a prompt, and for an EOFError that a command raises.
+            cause = abort.__cause__ or abort.__context__
+            if isinstance(cause, KeyboardInterrupt):
+                raise cause from None
+            code = _internal_error()
         except SystemExit:
             # Click exits this way when the reader of a pipe has closed it.
             code = 128 + signal.SIGPIPE
         except Exception:
-            click.echo(
-                f"{traceback.format_exc()}trivet: internal error (a bug in trivet); nothing was judged", err=True
-            )
-            code = TrivetError.exit_code
+            code = _internal_error()
         return code if isinstance(code, int) else 0
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -70,10 +73,22 @@ class _Group(click.Group):
         return command
 
 
-def _interrupted(interrupt: BaseException | None) -> int:
-    """Report that a signal ended the command; returns the exit code."""
-    click.echo("trivet: interrupted; everything that was started is stopped", err=True)
-    return 128 + int(getattr(interrupt, "number", signal.SIGINT))
+def _internal_error() -> int:
+    """Print the exception that is being handled; returns the exit code."""
+    click.echo(f"{traceback.format_exc()}trivet: internal error (a bug in trivet); nothing was judged", err=True)
+    return TrivetError.exit_code
+
+
+def _left_by_this_process() -> Iterator[str]:
+    """A line for each run of this process that could not be cleaned up."""
+    # A command that has not imported it has started nothing.
+    if "trivet.host.journal" in sys.modules:
+        from trivet.host.journal import leftovers
+
+        with suppress(OSError):
+            for leftover in leftovers():
+                if leftover.owner == os.getpid():
+                    yield f"  left behind: {leftover}; remedy: trivet doctor --clean"
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

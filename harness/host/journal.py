@@ -143,6 +143,12 @@ class Leftover:
     required: tuple[str, ...] = ()
     """The pending cleanups that are faults: they affect others until they are reverted."""
 
+    @property
+    def owner(self) -> int:
+        """The pid of the process that had the run, as in its id; 0 for a directory that is not named so."""
+        parts = self.run.split("-")
+        return int(parts[2]) if len(parts) == 4 and parts[2].isdecimal() else 0
+
     def __str__(self) -> str:
         """One line: the run, the pids of its processes, its pending cleanups, and its directory."""
         processes = (

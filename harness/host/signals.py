@@ -12,8 +12,10 @@ just started or interrupt a clean-up. There the signal is held, and raised withi
 * while ``subprocess`` starts a process: every started process is known;
 * where ``threading`` has released a lock and not started to wait, or has waited and not acquired the lock again.
 
-The exception is raised once. When Python ignores it ("Exception ignored in …", from finalizers and callbacks), it is raised again. Once the
-process unwinds, further signals are ignored, because clean-up takes seconds and must not be interrupted.
+The exception is raised once. When Python ignores it ("Exception ignored in …", from finalizers and callbacks), it is raised again. While it
+unwinds the process, further signals are ignored, because clean-up takes seconds and must not be interrupted: as long as the exception
+object exists, which every block that it passes, and every exception that is raised from it, refers to. When it no longer exists, somebody
+caught it and went on (a debugger, ``except KeyboardInterrupt``), and the next signal is raised as the first one was.
 
 Windows that remain, and what completes the work there:
 
@@ -21,6 +23,8 @@ Windows that remain, and what completes the work there:
   After they are removed, everything has been stopped.
 * CPython checks for signals before a blocking call and when one interrupts it, not in between. A signal in between is noticed when the
   call ends. Waits of the main thread have timeouts or poll, so that the signal is delayed and not lost.
+* Code that catches the exception and keeps it, in a variable or in a reference cycle, looks like code that is being unwound: signals are
+  ignored until the object is deleted. SIGKILL ends such a process.
 * SIGKILL, a crash of the machine: the run's journal (``host.journal``) has what was started. The next run, or
   ``trivet doctor --clean``, removes it.
 """
@@ -35,6 +39,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, TypeVar
@@ -44,7 +49,7 @@ from trivet.errors import DeclarationError
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 TERMINATING = threading.Event()
-"""Set while a signal unwinds this process: threads that wait for a tool stop waiting."""
+"""Set from the moment a signal is raised to the end of the block: threads that wait for a tool stop waiting."""
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REMINDED = 0.02
@@ -108,7 +113,7 @@ def _own_code(function: Callable[..., Any], mark: str) -> CodeType:
 
 @contextlib.contextmanager
 def unwinding_on_signals() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP raise Signalled in the block, once; after the block the previous handlers are restored.
+    """SIGINT, SIGTERM and SIGHUP raise Signalled in the block, unless it is being unwound; after it the previous handlers are restored.
 
     A signal that is still held at the end of the block is passed to the previous handler. A signal that the process was started to ignore,
     as with nohup, stays ignored. Outside the main thread, the only one that can handle signals, this does nothing.
@@ -141,20 +146,16 @@ uninterruptible(unwinding_on_signals.__wrapped__)  # type: ignore[attr-defined]
 
 
 class _SignalState:
-    """The first signal that was received, and whether it was raised."""
+    """The signal that is held, and the exception that was raised last."""
 
     def __init__(self, hook: Callable[[sys.UnraisableHookArgs], object]) -> None:
         self.hook = hook
-        self._number: int | None = None
-        self._raised = False
+        self.held: int | None = None
+        """The first signal that was received and is not raised yet."""
+        self._raised: weakref.ref[Signalled] | None = None
         self._reminding = False
         self._closed = False
         self._sending = threading.Lock()
-
-    @property
-    def held(self) -> int | None:
-        """The signal that was received and is not raised yet."""
-        return None if self._raised else self._number
 
     def close(self) -> None:
         """Raise no further exception, and send no further signal."""
@@ -164,23 +165,28 @@ class _SignalState:
     @uninterruptible
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal that interrupted ``frame``."""
-        if self._raised:
+        if self._raised and self._raised():
             return
-        self._number = number if self._number is None else self._number
+        self.held = number if self.held is None else self.held
         if self._closed:
             return
         if is_held(frame):
             self._remind()
             return
-        self._raised = True
         TERMINATING.set()
-        raise Signalled(self._number)
+        raise self._exception()
+
+    def _exception(self) -> Signalled:
+        # Made here, because a variable of a frame in the exception's traceback would keep the exception alive.
+        error = Signalled(self.held or signal.SIGINT)
+        self._raised, self.held = weakref.ref(error), None
+        return error
 
     @uninterruptible
     def ignored(self, unraisable: sys.UnraisableHookArgs) -> None:
         """``sys.unraisablehook``: raise the signal again when Python ignored its exception."""
         if isinstance(unraisable.exc_value, Signalled) and not self._closed:
-            self._raised = False
+            self._raised, self.held = None, unraisable.exc_value.number
             self._remind()
         else:
             self.hook(unraisable)
@@ -199,8 +205,8 @@ class _SignalState:
         while not self._closed:
             time.sleep(REMINDED)
             with self._sending:
-                if not self._closed and self.held is not None:
-                    signal.pthread_kill(threading.main_thread().ident or 0, self.held)
+                if not self._closed and (number := self.held) is not None:
+                    signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 def is_held(frame: FrameType | None) -> bool:

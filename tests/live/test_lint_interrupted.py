@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("default_signals")]
 
-INTERRUPTED = "trivet: interrupted; everything that was started is stopped"
+INTERRUPTED = "trivet: interrupted"
 
 SLOW = """\
 import sys

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -179,6 +179,52 @@ def test_further_signals_change_nothing() -> None:
             done.append("cleaned up")
 
     assert ended_by(work) == signal.SIGTERM
+    assert done == ["cleaned up"]
+
+
+def test_after_a_signal_that_somebody_caught_and_dropped_the_next_one_has_an_effect_again() -> None:
+    def work() -> None:
+        with suppress(KeyboardInterrupt):
+            send(signal.SIGINT)
+        send(signal.SIGTERM)
+        time.sleep(LONG)
+
+    assert ended_by(work) == signal.SIGTERM
+
+
+def test_after_a_signal_that_somebody_dropped_clean_up_is_still_not_broken_off() -> None:
+    done: list[str] = []
+
+    @uninterruptible
+    def clean_up() -> None:
+        send(signal.SIGTERM)
+        done.append("all of it")
+
+    def work() -> None:
+        with suppress(KeyboardInterrupt):
+            send(signal.SIGINT)
+        clean_up()
+        time.sleep(LONG)
+
+    assert ended_by(work) == signal.SIGTERM
+    assert done == ["all of it"]
+
+
+def test_a_process_is_still_unwound_when_its_interrupt_became_another_exception() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        try:
+            try:
+                send(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise ValueError("another") from None
+        finally:
+            send(signal.SIGTERM)
+            done.append("cleaned up")
+
+    with pytest.raises(ValueError, match="another"), unwinding_on_signals():
+        work()
     assert done == ["cleaned up"]
 
 
