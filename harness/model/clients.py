@@ -330,6 +330,14 @@ class RevertibleInjector(FaultInjector, Protocol):
         """Revert every change, the last one first. Returns the changes that remain: the reason, and the command that reverts it."""
 
 
+class Lease(Protocol):
+    """The lease of a cluster, held."""
+
+    @property
+    def lost(self) -> str:
+        """Why this run no longer holds it, such as that another run does; empty while it holds it."""
+
+
 class FaultClient(Protocol):
     """Faults on a cluster: the lease, and fault injectors."""
 
@@ -345,10 +353,10 @@ class FaultClient(Protocol):
     def namespaces(self) -> Mapping[str, str]:
         """Role → namespace, for the roles that faults may affect on this cluster."""
 
-    def lease(self, wait: float = 0.0) -> AbstractContextManager[None]:
+    def lease(self, wait: float = 0.0) -> AbstractContextManager[Lease]:
         """Hold the cluster's lease for scenarios during the block; there is one per cluster.
 
-        Raises UsageError when another run still holds it after ``wait`` seconds.
+        Raises UsageError when another run still holds it after ``wait`` seconds, and PlatformError when it cannot be released.
         """
 
     def injector(self, affected_objects: Sequence[AffectedObject]) -> RevertibleInjector:

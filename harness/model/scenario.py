@@ -295,15 +295,17 @@ class ScenarioReport:
     features: Mapping[str, str] = field(default_factory=dict)
     cluster: Mapping[str, str] = field(default_factory=dict)
     """The cluster of the run: context, namespaces, versions."""
+    errors: tuple[str, ...] = ()
+    """What failed after the scenarios were played, such as the release of the lease."""
     apiVersion: str = API_VERSION  # noqa: N815 - the Kubernetes API convention for versioned objects
     kind: str = KIND
 
     @property
     def exit_code(self) -> int:
-        """0 every verdict is as expected and required · 1 one is not · 2 ERROR, INCONCLUSIVE, or no verdict at all."""
+        """0 every verdict is as expected and required · 1 one is not · 2 ERROR, INCONCLUSIVE, no verdict at all, or ``errors``."""
         played = [one for result in self.scenarios for one in result.variants]
         verdicts = {one.verdict for one in played}
-        if Verdict.ERROR in verdicts:
+        if Verdict.ERROR in verdicts or self.errors:
             return 2
         if any(one.contradicted for one in played):
             return 1

@@ -68,6 +68,8 @@ def summary(report: ScenarioReport) -> list[Line]:
         for variant in result.variants:
             rows += _variant(variant)
         rows.append(line())
+    for error in report.errors:
+        rows += entry("error", error, width=8)
     return [*rows, line(sentence(report)), line(f"exit code {report.exit_code}")]
 
 

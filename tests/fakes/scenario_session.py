@@ -97,15 +97,16 @@ class FakeFaultClient:
         }
         self.stuck = False
         self.leased = 0
+        self.lost = ""
         self.taken: list[FakeInjector] = []
         self.connection: Callable[[], str] = lambda: "open"
 
     @contextmanager
-    def lease(self, wait: float = 0.0) -> Iterator[None]:
+    def lease(self, wait: float = 0.0) -> Iterator[FakeFaultClient]:
         if self.leased:
             raise UsageError("another run plays scenarios on this cluster")
         self.leased += 1
-        yield
+        yield self
         self.leased -= 1
 
     def injector(self, affected_objects: Sequence[AffectedObject]) -> FakeInjector:

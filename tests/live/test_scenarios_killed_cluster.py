@@ -172,8 +172,8 @@ def disturbing(session: ClusterSession, fault: Fault) -> int:
 
         with unwinding_on_signals(), Run() as run:
             client = ClusterFaults(session.access, session.namespaces, run)
-            with client.lease():
-                result = play(killed, killed.variants[0], session, client, lambda event: None)
+            with client.lease() as lease:
+                result = play(killed, killed.variants[0], session, client, lambda event: None, lease=lease)
             status = result.verdict is not Verdict.PROTECTED
     finally:
         os._exit(status)

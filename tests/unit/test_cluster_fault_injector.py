@@ -20,7 +20,7 @@ from fakes import kubectl as fake_kubectl
 from trivet.errors import PlatformError, UsageError
 from trivet.host import journal
 from trivet.host.journal import Run, clean, leftovers
-from trivet.host.kubectl import Kubectl
+from trivet.host.kubectl import Kubectl, KubectlError
 from trivet.model.fault import SERVING, AffectedObject, Verb
 from trivet.provision.access import ClusterAccess, StoreAccess
 from trivet.targets.cluster import lease
@@ -38,6 +38,7 @@ DEPLOYMENT: dict[str, Any] = {
     },
 }
 POLICY: dict[str, Any] = {"kind": "NetworkPolicy", "metadata": {"name": "cut", "namespace": SERVING}, "spec": {}}
+LEASE = f"serving/lease/{NAME}.json"
 TOUCHES = (
     AffectedObject(verb=Verb.PATCH, kind="deployment", name="features", namespace=SERVING, count=2),
     AffectedObject(verb=Verb.CREATE, kind="networkpolicy", name="cut", namespace=SERVING),
@@ -311,6 +312,100 @@ def test_of_two_runs_that_find_a_lease_expired_one_is_refused_by_the_name_of_the
         with pytest.raises(UsageError, match="first holds the lease"), faults(other, tmp_path, "second").lease():
             pass
         assert everything(cluster)[f"serving/lease/{NAME}.json"]["spec"]["holderIdentity"] == "first"
+
+
+def test_a_renewal_keeps_the_lease(cluster: Path, tmp_path: Path) -> None:
+    with Run() as run, faults(run, tmp_path).lease() as held:
+        first = everything(cluster)[LEASE]["spec"]
+        held.renew()
+        second = everything(cluster)[LEASE]["spec"]
+        assert second["renewTime"] > first["renewTime"]
+        assert {**second, "renewTime": ""} == {**first, "renewTime": ""}
+        assert held.lost == ""
+
+
+def test_a_renewal_notices_that_another_run_holds_the_lease_and_leaves_it_to_that_run(
+    cluster: Path, tmp_path: Path
+) -> None:
+    with Run() as run:
+        with faults(run, tmp_path, "first").lease() as held:
+            stored = everything(cluster)[LEASE]
+            stored["metadata"]["labels"] = {"trivet.dev/run": "second"}
+            theirs = {**stored, "spec": {**stored["spec"], "holderIdentity": "second"}}
+            fake_kubectl.store(cluster / LEASE, theirs)
+            held.renew()
+            assert held.lost == f"this run lost the lease serving/{NAME}: second holds it"
+        assert everything(cluster)[LEASE] == theirs
+
+
+def test_a_renewal_notices_that_the_lease_was_deleted(cluster: Path, tmp_path: Path) -> None:
+    with Run() as run, faults(run, tmp_path).lease() as held:
+        (cluster / LEASE).unlink()
+        held.renew()
+        assert held.lost == f"this run lost the lease serving/{NAME}: it no longer exists"
+
+
+def test_a_renewal_does_not_overwrite_a_run_that_acquires_the_lease_at_that_moment(
+    cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Kubectl.get
+
+    def overtaken(self: Kubectl, *arguments: Any, **more: Any) -> Any:
+        found = look(self, *arguments, **more)
+        stored = {**found, "metadata": {**found["metadata"], "resourceVersion": "8"}}
+        fake_kubectl.store(cluster / LEASE, {**stored, "spec": {**stored["spec"], "holderIdentity": "second"}})
+        return found
+
+    with Run() as run, faults(run, tmp_path, "first").lease() as held:
+        monkeypatch.setattr(Kubectl, "get", overtaken)
+        with pytest.raises(KubectlError, match="Conflict"):
+            held.renew()
+        monkeypatch.setattr(Kubectl, "get", look)
+        held.renew()
+        assert "second holds it" in held.lost
+
+
+def test_a_lost_lease_is_renewed_no_longer(cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEW_INTERVAL", 0.01)
+    with Run() as run, faults(run, tmp_path).lease() as held:
+        (cluster / LEASE).unlink()
+        held._thread.join(5)
+        assert not held._thread.is_alive()
+        assert held.lost
+
+
+def test_a_lease_that_other_runs_change_at_every_attempt_is_given_up(
+    cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "POLL", 0.0)
+    monkeypatch.setattr(Kubectl, "get", lambda *_, **__: None)
+    fake_kubectl.store(cluster / LEASE, {"kind": "Lease", "metadata": {"name": NAME}})
+    with (
+        Run() as run,
+        pytest.raises(PlatformError, match="changed it during each of 5 attempts"),
+        faults(run, tmp_path).lease(),
+    ):
+        pass
+
+
+def test_a_lease_that_cannot_be_released_is_an_error_with_a_remedy_unless_the_block_raised(
+    cluster: Path, tmp_path: Path
+) -> None:
+    def use(run: Run, ending: type[BaseException] | None = None) -> None:
+        (cluster / LEASE).unlink(missing_ok=True)
+        with faults(run, tmp_path).lease():
+            (tmp_path / "kubectl").write_text("#!/bin/sh\necho no route to host >&2; exit 1\n")
+            if ending:
+                raise ending
+
+    with Run() as run:
+        with pytest.raises(PlatformError, match=f"cannot release the lease serving/{NAME}: .*no route") as caught:
+            use(run)
+        assert "trivet doctor --clean deletes it" in caught.value.remedy
+        with pytest.raises(KeyboardInterrupt):
+            use(run, KeyboardInterrupt)
+    (left,) = leftovers()
+    assert len(left.required) == 2
 
 
 def test_a_lease_expires_when_it_was_not_renewed_for_as_long_as_it_lasts() -> None:

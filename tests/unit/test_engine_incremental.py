@@ -47,8 +47,8 @@ class UnreachableCluster(FakeFaultClient):
     """Nothing can be reverted any more, and the lease cannot be released."""
 
     @contextmanager
-    def lease(self, wait: float = 0.0) -> Iterator[None]:
-        yield
+    def lease(self, wait: float = 0.0) -> Iterator[FakeFaultClient]:
+        yield self
         raise PlatformError("the cluster cannot be reached")
 
 

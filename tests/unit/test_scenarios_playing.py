@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ from trivet.model.scenario import (
     Verdict,
     Workload,
 )
+from trivet.render import scenario_html
+from trivet.render.layout import plain
+from trivet.render.scenarios import summary
 from trivet.toolkit.faults import crashed, idle, stopped
 from trivet.toolkit.watch import Watch
 
@@ -394,6 +397,41 @@ def test_the_lease_is_held_while_playing_and_asked_for_before_anything_is_touche
     with pytest.raises(UsageError, match="another run"):
         played(made(symptom), faults)
     assert len(faults.taken) == 1
+
+
+class StuckLease(FakeFaultClient):
+    """The lease cannot be released."""
+
+    @contextmanager
+    def lease(self, wait: float = 0.0) -> Iterator[FakeFaultClient]:
+        yield self
+        raise PlatformError("cannot release the lease: no route to host", remedy="wait")
+
+
+def test_a_lease_that_cannot_be_released_loses_no_result_and_is_reported() -> None:
+    report, _ = played(made(lambda watch: symptom_observed("it hurts")), StuckLease({KEY: there()}))
+    assert (only(report).verdict, only(report).reason) == (Verdict.VULNERABLE, "it hurts")
+    assert report.errors == ("cannot release the lease: no route to host; remedy: wait",)
+    assert report.exit_code == 2
+    assert "error   cannot release the lease" in plain(summary(report))
+    assert "cannot release the lease" in scenario_html.write(report)
+
+
+def test_a_variant_during_which_another_run_acquired_the_lease_is_an_error_and_no_further_fault_is_injected() -> None:
+    faults = FakeFaultClient({KEY: there()})
+
+    def symptom(watch: Watch) -> Observation:
+        faults.lost = "this run lost the lease: other holds it"
+        return symptom_observed("it hurts")
+
+    report, _ = played(made(symptom, remedies=True), faults)
+    first, second = report.scenarios[0].variants
+    assert (first.verdict, second.verdict) == (Verdict.ERROR, Verdict.ERROR)
+    assert "this run lost the lease: other holds it, and another run may have disturbed" in first.reason
+    assert "observed: it hurts; remedy: play it again" in first.reason
+    assert "this run lost the lease: other holds it" in second.reason
+    assert len(faults.taken) == 1
+    assert faults.objects[KEY] == there()
 
 
 @pytest.mark.parametrize(

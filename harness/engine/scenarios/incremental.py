@@ -45,8 +45,16 @@ class IncrementalScenarioRun:
         except NotOffered as error:
             return self._kept(scenario, not_played(scenario, variant, error), began)
         guards.check_cluster([scenario], faults, allow_faults=self._allow_faults)
-        with faults.lease(self._lease_timeout):
-            result = play(scenario, variant, self._run.session, faults, lambda event: None, blocked=self._blocked)
+        with faults.lease(self._lease_timeout) as lease:
+            result = play(
+                scenario,
+                variant,
+                self._run.session,
+                faults,
+                lambda event: None,
+                lease=lease,
+                blocked=self._blocked,
+            )
             # Before the lease is released, which fails too when the cluster is unreachable.
             return self._kept(scenario, result, began)
 

@@ -20,9 +20,9 @@ from trivet.engine.outcomes import finding_of
 from trivet.engine.run import lacking
 from trivet.engine.scenarios import guards
 from trivet.engine.scenarios.templates import PLAYER, templates, used
-from trivet.errors import CannotTell, DeclarationError, NotOffered, TrivetError
+from trivet.errors import CannotTell, DeclarationError, NotOffered, PlatformError, TrivetError
 from trivet.host.signals import interruptible, uninterruptible
-from trivet.model.clients import FaultClient, RevertibleInjector
+from trivet.model.clients import FaultClient, Lease, RevertibleInjector
 from trivet.model.declaration import Declaration, place_of
 from trivet.model.events import (
     Emit,
@@ -58,6 +58,11 @@ LEAD = 3.0
 """Seconds of traffic before the fault and after recovery, for comparison on the plot."""
 EVIDENCE = 12_000
 """Characters kept of each text that explains a verdict."""
+LEASE_LOST = (
+    "play it again when no other run plays scenarios on this cluster; a lease is lost when it is not renewed in time, "
+    "as when this machine sleeps or the API server does not respond"
+)
+"""The remedy for a lost lease."""
 
 
 def run(
@@ -76,7 +81,16 @@ def run(
     began, started = time.monotonic(), datetime.now(UTC)
     emit(ScenariosStarted(stack=stack.name, target=target.name, variants=tuple(names(chosen))))
     with target.start(stack, emit) as session:
-        results = tuple(play_all(chosen, session, emit, allow_faults=allow_faults))
+        results: list[ScenarioResult] = []
+        errors: list[str] = []
+        try:
+            for result in play_all(chosen, session, emit, allow_faults=allow_faults):
+                results.append(result)
+        except TrivetError as error:
+            # When everything is played, only the lease is left to release: what was observed holds.
+            if len(results) < len(chosen):
+                raise
+            errors.append(redact(f"{error.message}; remedy: {error.remedy}" if error.remedy else error.message))
         report = reported(
             results,
             session,
@@ -86,6 +100,7 @@ def run(
             started=started,
             required=required,
             command=command,
+            errors=errors,
         )
     emit(ScenariosEnded(report=report))
     return report
@@ -101,6 +116,7 @@ def reported(
     started: datetime,
     required: str = "",
     command: str = "",
+    errors: Sequence[str] = (),
 ) -> ScenarioReport:
     """The report over what was played since ``began`` (``time.monotonic``), which was the moment ``started``."""
     return ScenarioReport(
@@ -108,6 +124,7 @@ def reported(
         stack=StackSummary(name=stack.name, title=stack.title, digest=stack.digest, components=dict(stack.components)),
         scenarios=tuple(results),
         required=required,
+        errors=tuple(errors),
         features=dict(session.features()),
         cluster=dict(session.describe()),
         provenance=Provenance(
@@ -131,7 +148,11 @@ def names(chosen: Sequence[tuple[Scenario, Sequence[Variant]]]) -> Iterator[str]
 def play_all(
     chosen: Sequence[tuple[Scenario, Sequence[Variant]]], session: Session, emit: Emit, *, allow_faults: bool
 ) -> Iterator[ScenarioResult]:
-    """Play on a running session, holding the cluster's lease. Raises UsageError when a guard refuses, before anything is changed."""
+    """Play on a running session, holding the cluster's lease.
+
+    Raises UsageError when a guard refuses, before anything is changed, and PlatformError when the lease cannot be released, after the last
+    result.
+    """
     try:
         faults: FaultClient = session.client("faults")
     except NotOffered as error:
@@ -139,13 +160,13 @@ def play_all(
             yield collected(scenario, [not_played(scenario, variant, error) for variant in variants], 0.0)
         return
     guards.check_cluster([scenario for scenario, _ in chosen], faults, allow_faults=allow_faults)
-    with faults.lease():
+    with faults.lease() as lease:
         blocked = ""
         for scenario, variants in chosen:
             began = time.monotonic()
             played = []
             for variant in variants:
-                played.append(play(scenario, variant, session, faults, emit, blocked=blocked))
+                played.append(play(scenario, variant, session, faults, emit, lease=lease, blocked=blocked))
                 blocked = blocked or not_reverted(scenario, played[-1])
             result = collected(scenario, played, time.monotonic() - began)
             emit(ScenarioEnded(result=result))
@@ -158,20 +179,31 @@ def not_reverted(scenario: Scenario, result: VariantResult) -> str:
 
 
 def play(
-    scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit, *, blocked: str = ""
+    scenario: Scenario,
+    variant: Variant,
+    session: Session,
+    faults: FaultClient,
+    emit: Emit,
+    *,
+    lease: Lease,
+    blocked: str = "",
 ) -> VariantResult:
     """Play one variant. Never raises an Exception; an interrupt passes through, with the fault reverted.
 
-    ``blocked`` says which earlier fault is not reverted, in which case the variant is INCONCLUSIVE and not played.
+    A variant during which ``lease`` was lost is an ERROR: another run may have disturbed it. ``blocked`` says which earlier fault is not
+    reverted, in which case the variant is INCONCLUSIVE and not played.
     """
     emit(VariantStarted(id=scenario.id, variant=variant.name))
-    playing = _Playing(scenario, variant, session, faults, emit)
+    playing = _Playing(scenario, variant, session, faults, emit, lease)
     try:
         if blocked:
             raise CannotTell(blocked)
         result = playing.through()
     except Exception as error:
         result = playing.result(*_judged(error))
+    if lease.lost and not blocked and result.verdict is not Verdict.ERROR:
+        reason = f"{lease.lost}, and another run may have disturbed this one; observed: {result.reason}; remedy: {LEASE_LOST}"
+        result = replace(result, verdict=Verdict.ERROR, reason=reason)
     if playing.left:
         why = "; ".join(reason for reason, _ in playing.left)
         result = replace(
@@ -222,13 +254,22 @@ def _redacted(result: VariantResult) -> VariantResult:
 class _Playing:
     """One variant while it is played; keeps what was observed, so that a result can be made wherever it ends."""
 
-    def __init__(self, scenario: Scenario, variant: Variant, session: Session, faults: FaultClient, emit: Emit) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        variant: Variant,
+        session: Session,
+        faults: FaultClient,
+        emit: Emit,
+        lease: Lease,
+    ) -> None:
         self._scenario = scenario
         self._declared = Declaration(f"scenario {scenario.id}", place_of(scenario.stage))
         self._variant = variant
         self._session = session
         self._faults = faults
         self._emit = emit
+        self._lease = lease
         self._began, self._clock = time.monotonic(), time.time()
         self._phases: list[Phase] = []
         self._observations: dict[str, str] = {}
@@ -247,6 +288,7 @@ class _Playing:
             raise DeclarationError(scenario.unrunnable)
         if reason := lacking(scenario.features, session.features() if scenario.features else {}):
             raise NotOffered(reason)
+        self._require_lease()
         given: dict[str, Any] = {name: session.client(name) for name in scenario.wants if name != "variant"}
         if "variant" in scenario.wants:
             given["variant"] = self._variant.name
@@ -277,7 +319,12 @@ class _Playing:
         self._collected.clear()
         return self.result(Verdict.PROTECTED, observation.message)
 
+    def _require_lease(self) -> None:
+        if self._lease.lost:
+            raise PlatformError(self._lease.lost, remedy=LEASE_LOST)
+
     def _under_fault(self, case: Case, watch: Watch) -> Observation:
+        self._require_lease()
         injector: RevertibleInjector = self._faults.injector(_declared(case, self._scenario))
         plain = False
         try:

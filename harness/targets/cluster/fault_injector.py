@@ -22,7 +22,7 @@ from trivet.host.signals import uninterruptible
 from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject, Verb
 from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster import limits
-from trivet.targets.cluster.lease import hold_lease
+from trivet.targets.cluster.lease import HeldLease, hold_lease
 from trivet.targets.cluster.namespaces import Namespaces
 from trivet.toolkit.merge_patch import holds, reverse
 
@@ -71,7 +71,7 @@ class ClusterFaults:
         self._own = namespaces
         self._run = run
 
-    def lease(self, wait: float = 0.0) -> AbstractContextManager[None]:
+    def lease(self, wait: float = 0.0) -> AbstractContextManager[HeldLease]:
         """Hold the cluster's lease for scenarios during the block. Raises UsageError when another run still holds it after ``wait`` s."""
         namespace = self.namespaces.get(PLATFORM, self.namespaces[SERVING])
         return hold_lease(

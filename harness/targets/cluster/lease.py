@@ -24,44 +24,98 @@ RENEW_INTERVAL = 15.0
 POLL = 2.0
 
 
+ATTEMPTS = 5
+"""Attempts to acquire a lease that other runs release or acquire at the same moment."""
+
+
+class HeldLease:
+    """Implements ``trivet.model.clients.Lease``: renews the lease of ``holder`` in a thread until it is stopped or lost."""
+
+    def __init__(self, kubectl: Kubectl, namespace: str, holder: str) -> None:
+        self.lost = ""
+        self._kubectl = kubectl
+        self._namespace = namespace
+        self._holder = holder
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._renew_until_stopped, name="trivet-scenario-lease", daemon=True)
+
+    def start(self) -> None:
+        """Start to renew it."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Renew it no longer."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _renew_until_stopped(self) -> None:
+        while not self.lost and not self._stopped.wait(RENEW_INTERVAL):
+            # An API server that does not respond may do so before the lease expires.
+            with suppress(PlatformError):
+                self.renew()
+
+    def renew(self) -> None:
+        """Renew it once, or set ``lost`` when it has another holder or none. Raises PlatformError when kubectl fails."""
+        current = self._kubectl.get("lease", NAME, namespace=self._namespace)
+        found = ((current or {}).get("spec") or {}).get("holderIdentity")
+        if current is None or found != self._holder:
+            now = "it no longer exists" if current is None else f"{found or 'an unknown holder'} holds it"
+            self.lost = f"this run lost the lease {self._namespace}/{NAME}: {now}"
+            return
+        # With the resourceVersion that was read: when another run acquires it meanwhile, this fails, and the next renewal finds that run.
+        renewed = {**current, "spec": {**current["spec"], "renewTime": _time(datetime.now(UTC))}}
+        self._kubectl.run("replace", "-f", "-", stdin=json.dumps(renewed))
+
+
 @contextmanager
 @uninterruptible
 def hold_lease(
     kubectl: Kubectl, run: Run, *, namespace: str, holder: str, wait: float = 0.0, gone_with: Path | None = None
-) -> Iterator[None]:
+) -> Iterator[HeldLease]:
     """Hold the lease during the block, and renew it. Raises UsageError when another run still holds it after ``wait`` seconds.
 
-    The lease is released after an interrupt at any moment, at the latest by the clean-up of the run. ``gone_with``: see
-    ``Run.add_cleanup``.
+    The lease is released after an interrupt at any moment, at the latest by the clean-up of the run. Raises PlatformError when it cannot be
+    released, unless the block raised already. ``gone_with``: see ``Run.add_cleanup``.
     """
+    delete = ("delete", "lease", "-n", namespace, "-l", f"{RUN_LABEL}={holder}", "--ignore-not-found")
     number = run.add_cleanup(
-        f"the lease {NAME} in {namespace}",
-        kubectl.argv("delete", "lease", "-n", namespace, "-l", f"{RUN_LABEL}={holder}", "--ignore-not-found"),
-        required=True,
-        gone_with=gone_with,
+        f"the lease {NAME} in {namespace}", kubectl.argv(*delete), required=True, gone_with=gone_with
     )
-    released = threading.Event()
-    renewing = threading.Thread(
-        target=_renew, args=(kubectl, namespace, released), name="trivet-scenario-lease", daemon=True
-    )
+    lease = HeldLease(kubectl, namespace, holder)
+    failed = True
     try:
         _wait(kubectl, namespace, holder, wait)
-        renewing.start()
-        yield
+        lease.start()
+        yield lease
+        failed = False
     finally:
-        released.set()
-        if renewing.is_alive():
-            renewing.join()
-        kubectl.run("delete", "lease", "-n", namespace, "-l", f"{RUN_LABEL}={holder}", "--ignore-not-found")
-        run.cleanup_done(number)
+        lease.stop()
+        try:
+            kubectl.run(*delete)
+            run.cleanup_done(number)
+        except PlatformError as error:
+            if not failed:
+                raise PlatformError(
+                    f"cannot release the lease {namespace}/{NAME}: {error.message}",
+                    remedy=f"it expires after {DURATION} s; trivet doctor --clean deletes it",
+                ) from error
 
 
 @interruptible
 def _wait(kubectl: Kubectl, namespace: str, holder: str, wait: float) -> None:
     deadline = time.monotonic() + wait
+    contested = 0
     while True:
         try:
-            return _acquire(kubectl, namespace, holder)
+            if _acquire(kubectl, namespace, holder):
+                return
+            contested += 1
+            if contested == ATTEMPTS:
+                raise PlatformError(
+                    f"cannot acquire the lease {namespace}/{NAME}: other runs changed it during each of {ATTEMPTS} attempts",
+                    remedy="wait until they have ended, and run again",
+                )
         except UsageError:
             if time.monotonic() > deadline:
                 raise
@@ -69,39 +123,34 @@ def _wait(kubectl: Kubectl, namespace: str, holder: str, wait: float) -> None:
 
 
 @uninterruptible
-def _acquire(kubectl: Kubectl, namespace: str, holder: str) -> None:
+def _acquire(kubectl: Kubectl, namespace: str, holder: str) -> bool:
+    """Acquire the lease if it does not exist or has expired; False when another run changed it meanwhile. Raises UsageError when it is
+    held."""
     lease = _lease(namespace, holder)
-    while True:
-        try:
-            kubectl.run("create", "-f", "-", stdin=json.dumps(lease))
-            return
-        except KubectlError as error:
-            if error.reason != "AlreadyExists":
-                raise
-        current = kubectl.get("lease", NAME, namespace=namespace)
-        if current is None:
-            continue
-        if not expired(current, datetime.now(UTC)):
-            other = (current.get("spec") or {}).get("holderIdentity")
-            raise UsageError(
-                f"another run of trivet plays scenarios on this cluster: {other or 'an unknown holder'} holds the lease {namespace}/{NAME}",
-                remedy=f"wait until it has ended; the lease of a killed run expires after {DURATION} s; trivet doctor --clean deletes it",
-            )
-        # With the resourceVersion that was read, only one of two runs that find the lease expired can replace it.
-        metadata = {**lease["metadata"], "resourceVersion": current["metadata"]["resourceVersion"]}
-        try:
-            kubectl.run("replace", "-f", "-", stdin=json.dumps({**lease, "metadata": metadata}))
-            return
-        except KubectlError as error:
-            if error.reason not in ("Conflict", "NotFound"):
-                raise
-
-
-def _renew(kubectl: Kubectl, namespace: str, released: threading.Event) -> None:
-    while not released.wait(RENEW_INTERVAL):
-        with suppress(PlatformError):
-            renewed = json.dumps({"spec": {"renewTime": _time(datetime.now(UTC))}})
-            kubectl.run("patch", "lease", NAME, "-n", namespace, "--type=merge", "-p", renewed)
+    try:
+        kubectl.run("create", "-f", "-", stdin=json.dumps(lease))
+        return True
+    except KubectlError as error:
+        if error.reason != "AlreadyExists":
+            raise
+    current = kubectl.get("lease", NAME, namespace=namespace)
+    if current is None:
+        return False
+    if not expired(current, datetime.now(UTC)):
+        other = (current.get("spec") or {}).get("holderIdentity")
+        raise UsageError(
+            f"another run of trivet plays scenarios on this cluster: {other or 'an unknown holder'} holds the lease {namespace}/{NAME}",
+            remedy=f"wait until it has ended; the lease of a killed run expires after {DURATION} s; trivet doctor --clean deletes it",
+        )
+    # With the resourceVersion that was read, only one of two runs that find the lease expired can replace it.
+    metadata = {**lease["metadata"], "resourceVersion": current["metadata"]["resourceVersion"]}
+    try:
+        kubectl.run("replace", "-f", "-", stdin=json.dumps({**lease, "metadata": metadata}))
+        return True
+    except KubectlError as error:
+        if error.reason not in ("Conflict", "NotFound"):
+            raise
+        return False
 
 
 def expired(lease: Mapping[str, Any], now: datetime) -> bool:
