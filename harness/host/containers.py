@@ -62,9 +62,11 @@ class Containers:
     @uninterruptible
     def __exit__(self, *_: object) -> None:
         for container in self._started:
-            # Docker's client raises many exceptions. The journal has what remains, and the next run removes it.
-            with suppress(Exception):
+            try:
                 container.stop()
+            except Exception:
+                # Docker's client raises many exceptions. The journal has the container, and the next run removes it.
+                self._run.keep()
 
     def start(self, service: Service) -> str:
         """Start ``service`` and wait until it is ready; returns its address, ``host:port``.

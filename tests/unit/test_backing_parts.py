@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ import pytest
 from trivet.errors import PlatformError, UsageError
 from trivet.host import containers
 from trivet.host.containers import Containers, Service, docker_error, require_docker
-from trivet.host.journal import Run
+from trivet.host.journal import Run, leftovers
 from trivet.host.processes import Processes
 from trivet.model.handover import Download
 from trivet.stacks.read import load_stack
 from trivet.targets.common.clients import S3Store
 from trivet.targets.local import backing
 from trivet.targets.local.backing import Backing, Postgresql, S3Bucket, accepts_postgresql_clients, s3_environment
+from trivet.targets.local.session import LocalSession
 from trivet.targets.local.target import LocalTarget
 
 
@@ -114,6 +116,43 @@ def test_a_container_whose_start_failed_is_removed_and_in_the_journal(
         started.start(service())
     assert fake.history[-1] == "removed"
     assert [entry["event"] for entry in journal(run)] == ["owner", "cleanup"]
+
+
+def test_a_container_that_cannot_be_removed_stays_in_the_journal_for_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: FakeContainer) -> None:
+        raise RuntimeError("no daemon")
+
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
+    monkeypatch.setattr(FakeContainer, "stop", stop)
+    with Run() as run, containers_of(run, monkeypatch, FakeContainer([])) as started:
+        started.start(service())
+    (left,) = leftovers()
+    assert left.cleanups == (f"container trivet-{run.id}-store",)
+
+
+def test_a_session_whose_start_fails_has_ended_its_parts_before_containers_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def prepare(self: LocalSession) -> None:
+        def part() -> None:
+            self._processes.closed.wait(5)
+            time.sleep(0.05)
+            order.append("part ended")
+
+        self._pool.submit(part)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
+    monkeypatch.setattr(LocalSession, "_prepare", prepare)
+    monkeypatch.setattr(Containers, "__exit__", lambda *_: order.append("containers removed"))
+    with pytest.raises(RuntimeError, match="new thread"):
+        LocalTarget().start(load_stack("current"), lambda event: None).__enter__()
+    assert order == ["part ended", "containers removed"]
+    assert leftovers() == []
 
 
 def test_a_container_that_ends_is_an_error_with_its_log_tail(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

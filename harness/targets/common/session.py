@@ -98,7 +98,16 @@ class HandoverSession(ABC):
         self._emit_lock = threading.Lock()
         self._numbers = count(1)
         self._pool = ThreadPoolExecutor(32, thread_name_prefix=f"trivet-{self.target}")
-        self._staged = stage(run.directory / "python")
+        try:
+            self._start_parts()
+        except BaseException:
+            # A part that still starts something would outlive the blocks that stop and remove what was started.
+            processes.close()
+            self.close()
+            raise
+
+    def _start_parts(self) -> None:
+        self._staged = stage(self.directory / "python")
         self._data = write_dataset(self.directory / "recommendation.csv")
         self._prepare()
         submit = self._pool.submit
@@ -115,7 +124,7 @@ class HandoverSession(ABC):
         self._models = submit(self._make_models)
         self._runtime = WorkerRuntime(lambda: self._worker("runtime", "runtime job", "runtime"))
         self._external_trainer = ExternalTrainer(
-            self.directory / "external-trainers", self._start_external_trainer, processes.closed
+            self.directory / "external-trainers", self._start_external_trainer, self._processes.closed
         )
 
     # -- what a target implements
