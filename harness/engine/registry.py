@@ -138,7 +138,7 @@ class Registry:
         """What each plugin's implementation of a hook returns, in the order of registration. Raises UsageError when one breaks."""
         for one in getattr(self._manager.hook, hook).get_hookimpls():
             declared = Declaration(f"{hook} of {one.plugin_name}", place_of(one.function))
-            give = partial(one.function, *(arguments[name] for name in one.argnames))
+            give = partial(_given_by, one.function, *(arguments[name] for name in one.argnames))
             yield one.plugin_name, declared, _loaded(declared.what, give, "correct that plugin", failure="failed")
 
     def _made(self, what: str, kind: type[Named], function: Callable[[Named], Callable[..., Any]]) -> dict[str, Named]:
@@ -205,6 +205,14 @@ def _loaded(origin: str, load: Callable[[], Any], remedy: str, *, failure: str =
         raise UsageError(f"{origin}: {error.message}", remedy=error.remedy) from error
     except Exception as error:
         raise UsageError(f"{origin} {failure}: {type(error).__name__}: {error}", remedy=remedy) from error
+
+
+def _given_by(hook: Callable[..., Any], *arguments: Any) -> Any:
+    """What a hook returns, read to its end: a generator runs the plugin's code too."""
+    value = hook(*arguments)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
 def _has(declared: Declaration, what: str, value: object, attributes: Sequence[str]) -> None:

@@ -191,8 +191,8 @@ def run_in_progress() -> bool:
 def clean(leftover: Leftover) -> str:
     """End the processes of a leftover, run its pending cleanups, and delete its directory.
 
-    Returns the errors of cleanups that failed, and keeps the directory for the next attempt; returns an empty string on success. Does
-    nothing when another trivet process cleans it or has cleaned it.
+    Returns the errors of what failed, and keeps the directory for the next attempt; returns an empty string on success. Does nothing when
+    another trivet process cleans it or has cleaned it.
     """
     with _orphaned(leftover.directory) as orphaned:
         if not orphaned:
@@ -204,8 +204,8 @@ def clean(leftover: Leftover) -> str:
                 errors.append(error)
             else:
                 _record_done(leftover.directory, entry)
-        if not errors:
-            _remove_directory(leftover.directory)
+        if not errors and not _remove_directory(leftover.directory):
+            errors.append(f"cannot delete {leftover.directory}: check its permissions, and what still writes to it")
         return "; ".join(errors)
 
 

@@ -29,7 +29,7 @@ def map_in_processes(work: Callable[[Item], Result], items: Sequence[Item]) -> G
     The processes inherit ``work``, so only results must be picklable; state that ``work`` keeps between items is not shared. Closing the
     iterator ends the processes, and they end by themselves when their pipe has no reader. Runs in this process when there is one item or
     processor, when other threads run (a fork would copy their locks), and on other systems than Linux (macOS's libraries are not
-    fork-safe). Raises PlatformError when a process dies.
+    fork-safe). Raises PlatformError when a process cannot be started, and when one dies.
     """
     number = min(len(items), len(os.sched_getaffinity(0)), MAX_PROCESSES) if sys.platform == "linux" else 1
     if number < 2 or threading.active_count() > 1:
@@ -46,9 +46,15 @@ def _in_processes(work: Callable[[Item], Result], items: Sequence[Item], number:
     workers = []
     try:
         for index in range(number):
-            reader, writer = Pipe(duplex=False)
-            worker = context.Process(target=_send, args=(reader, writer, work, items[index::number]), daemon=True)
-            worker.start()
+            try:
+                reader, writer = Pipe(duplex=False)
+                worker = context.Process(target=_send, args=(reader, writer, work, items[index::number]), daemon=True)
+                worker.start()
+            except OSError as error:
+                raise PlatformError(
+                    f"cannot start a worker process: {error}",
+                    remedy="check this machine's memory and its limits of processes and open files (ulimit -u, ulimit -n)",
+                ) from error
             writer.close()
             workers.append((worker, reader))
         for index in range(len(items)):

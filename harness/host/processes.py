@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import socket
 import subprocess
 import threading
@@ -26,12 +25,17 @@ _FOREIGN = ("PYTHON", "MLFLOW", "MLSERVER", "KFP", "_KFP", "GUNICORN", "UVICORN"
 
 
 class Process:
-    """A started process in its own process group, with its output in a log file."""
+    """A started process of the run ``run``, in its own process group, with its output in a log file."""
 
-    def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path, run: str) -> None:
         self.name = name
         self.popen = popen
         self.log = log
+        self._run = run
+        self._leader: psutil.Process | None = None
+        # While it is not waited for, the pid is its own. psutil compares start times, and signals no other process that gets the pid later.
+        with contextlib.suppress(psutil.Error):
+            self._leader = psutil.Process(popen.pid)
 
     @property
     def running(self) -> bool:
@@ -64,18 +68,32 @@ class Process:
     @uninterruptible
     def stop(self) -> None:
         """End it and all of its child processes."""
-        family = []
-        with contextlib.suppress(psutil.Error):
-            parent = psutil.Process(self.popen.pid)
-            family = [*parent.children(recursive=True), parent]
-        with contextlib.suppress(OSError):
-            os.killpg(self.popen.pid, signal.SIGTERM)
-        end_processes(family)
-        # Processes that were reparented in the meantime are still in the process group.
-        with contextlib.suppress(OSError):
-            os.killpg(self.popen.pid, signal.SIGKILL)
+        end_processes([*self._family(), *self._group()])
+        # Processes that were started in the meantime.
+        for process in self._group():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.wait(limits.GRACE)
+
+    def _family(self) -> list[psutil.Process]:
+        """The process and its descendants, while it runs."""
+        with contextlib.suppress(psutil.Error):
+            if self._leader:
+                return [*self._leader.children(recursive=True), self._leader]
+        return []
+
+    def _group(self) -> list[psutil.Process]:
+        """The processes of its process group, such as descendants whose parent has exited.
+
+        Only those with the mark of the run: when the group is empty, its number can become that of another one.
+        """
+        found = []
+        for pid in psutil.pids():
+            with contextlib.suppress(psutil.Error, OSError):
+                if os.getpgid(pid) == self.popen.pid and (one := psutil.Process(pid)).environ().get(MARK) == self._run:
+                    found.append(one)
+        return found
 
 
 class ServerFailed(PlatformError):
@@ -148,7 +166,7 @@ class Processes:
                     remedy="if a file is missing, delete the role's incomplete environment, and it is built again; "
                     "otherwise check disk space and process limits (ulimit) of this machine",
                 ) from error
-            process = Process(name, popen, log)
+            process = Process(name, popen, log, self._run.id)
             self._started.append(process)
             self._run.write(event="started", name=name, pid=popen.pid)
         if background:

@@ -16,7 +16,6 @@ from typing import Any
 from trivet.errors import PlatformError
 from trivet.host import limits
 from trivet.host.processes import Process, Processes
-from trivet.host.signals import uninterruptible
 
 
 class OperationFailed(PlatformError):
@@ -51,8 +50,10 @@ class Worker:
         )
         self._lock = threading.Lock()
         self._numbers = count(1)
+        self._requests: SimpleQueue[bytes] = SimpleQueue()
         self._responses: SimpleQueue[bytes] = SimpleQueue()
-        threading.Thread(target=self._read_responses, name=f"trivet-{name}", daemon=True).start()
+        for work in (self._write_requests, self._read_responses):
+            threading.Thread(target=work, name=f"trivet-{name}", daemon=True).start()
 
     def call(self, operation: str, *, seconds: float = limits.WORKER_CALL, **arguments: Any) -> Any:
         """The result of ``operation``. Raises OperationFailed when the operation raises, PlatformError when the job dies or times out."""
@@ -61,10 +62,9 @@ class Worker:
                 raise self._worker_error(operation, f"has exited with status {self.process.popen.returncode}")
             number = next(self._numbers)
             try:
-                self._send({"number": number, "operation": operation, "arguments": arguments})
+                request = {"number": number, "operation": operation, "arguments": arguments}
+                self._requests.put((json.dumps(request) + "\n").encode())
                 response = self._receive(number, seconds)
-            except OSError:
-                response = None
             except Empty:
                 # Its late response must not be read as the response to the next request.
                 self.process.stop()
@@ -80,14 +80,6 @@ class Worker:
             raise OperationFailed(self.process.name, operation, response["error"])
         return response["result"]
 
-    @uninterruptible
-    def _send(self, request: Mapping[str, Any]) -> None:
-        # Uninterruptible, because a partial line would corrupt the next request.
-        stdin = self.process.popen.stdin
-        assert stdin is not None
-        stdin.write((json.dumps(request) + "\n").encode())
-        stdin.flush()
-
     def _receive(self, number: int, seconds: float) -> dict[str, Any] | None:
         """The response to the request ``number``; None when the job has exited. Raises Empty after ``seconds``."""
         deadline = time.monotonic() + seconds
@@ -98,12 +90,25 @@ class Worker:
                 return response
         return None
 
+    def _write_requests(self) -> None:
+        # In a thread: a job that does not read must not block its caller, and an interrupted call must not leave half a line.
+        stdin = self.process.popen.stdin
+        assert stdin is not None
+        while line := self._requests.get():
+            try:
+                stdin.write(line)
+                stdin.flush()
+            except OSError:
+                self._responses.put(b"")
+                return
+
     def _read_responses(self) -> None:
         stdout = self.process.popen.stdout
         assert stdout is not None
         for line in stdout:
             self._responses.put(line)
         self._responses.put(b"")
+        self._requests.put(b"")
 
     def _worker_error(self, operation: str, how: str) -> PlatformError:
         return PlatformError(f"{self.process.name} {how} (operation: {operation}); log tail:\n{self.process.tail()}")

@@ -131,6 +131,28 @@ def test_a_hook_that_raises_is_refused_with_its_error() -> None:
         _ = Registry(modules=[Acme()]).targets
 
 
+def test_a_hook_that_raises_while_it_is_read_is_refused_with_its_error() -> None:
+    def lazy() -> Iterator[ModuleType]:
+        yield plugin()
+        raise ValueError("no more")
+
+    class Lazy(Mapping[str, Any]):
+        def __iter__(self) -> Iterator[str]:
+            raise ValueError("no keys")
+
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, key: str) -> Any:
+            raise KeyError(key)
+
+    for name, value, words in (("trivet_contracts", lazy(), "no more"), ("trivet_writers", Lazy(), "no keys")):
+        registry = Registry(modules=[plugin(**{name: hook(name, value)})])
+        with pytest.raises(UsageError, match=f"{name} of acme failed: ValueError: {words}") as caught:
+            _ = registry.contracts, registry.writers
+        assert caught.value.remedy == "correct that plugin"
+
+
 def test_a_hook_without_its_mark_and_one_that_there_is_not_are_refused() -> None:
     with pytest.raises(UsageError, match=r"trivet_targets of acme is not marked as a hook\n  remedy: put @hookimpl"):
         Registry(modules=[plugin(trivet_targets=lambda: {})])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from trivet.errors import PlatformError
+from trivet.host import journal
 from trivet.host.journal import Run, clean, leftovers, make_below, remove_remains, runs_directory
 
 
@@ -91,6 +92,13 @@ def test_a_leftover_is_kept_while_a_cleanup_fails() -> None:
     (found,) = leftovers()
     assert clean(found) == "container x: no connection"
     assert leftovers() == [found]
+
+
+def test_a_directory_that_cannot_be_deleted_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    _orphan_with(["true"])
+    (found,) = leftovers()
+    monkeypatch.setattr(journal, "_remove_directory", lambda directory: False)
+    assert clean(found).startswith(f"cannot delete {found.directory}: check its permissions")
 
 
 def test_what_was_reverted_is_not_reverted_again_because_something_else_could_not_be(tmp_path: Path) -> None:

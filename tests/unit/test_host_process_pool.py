@@ -62,6 +62,17 @@ def test_a_process_that_dies_is_an_error_and_not_an_empty_result() -> None:
     assert not active_children()
 
 
+@forks
+def test_a_process_that_cannot_be_started_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(PlatformError, match=r"cannot start a worker process: .*temporarily unavailable") as caught:
+        list(map_in_processes(lambda item: item, range(20)))
+    assert "ulimit -u" in caught.value.remedy
+
+
 def test_with_other_threads_the_work_runs_in_this_process() -> None:
     end = threading.Event()
     thread = threading.Thread(target=end.wait)

@@ -72,7 +72,9 @@ def run_logged(
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM first: mmdebstrap has to unmount file systems."""
+    """SIGTERM first: mmdebstrap has to unmount file systems. After the tool has been waited for, its pid can be that of another process."""
+    if process.poll() is not None:
+        return
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
