@@ -467,12 +467,16 @@ def _scenario_options(function: Function) -> Function:
 
 @scenario.command("list")
 @click.option("--plugin", "plugins", multiple=True, help="A module with additional scenarios; repeatable.")
+@click.option("--target", help="Also show which scenarios this target cannot play: local, kind or existing.")
 def scenario_list(**flags: Any) -> None:
     """List every scenario and its variants."""
     from trivet.engine.registry import Registry
     from trivet.render.scenarios import listing
 
-    click.echo(listing(list(Registry(_settings(**flags).plugins).scenarios.values())), nl=False)
+    settings = _settings(**flags)
+    registry = Registry(settings.plugins, settings=settings)
+    target = _target(registry, flags["target"]) if flags["target"] else None
+    click.echo(listing(list(registry.scenarios.values()), target), nl=False)
 
 
 def _records_option(function: Function) -> Function:
@@ -576,9 +580,9 @@ def _plan_scenarios(settings: Any, patterns: Sequence[str], allow_faults: bool) 
 
     registry = Registry(settings.plugins, settings=settings)
     target = _target(registry, settings.target)
-    check_target(settings.target, allow_faults=allow_faults, context=settings.existing.context)
+    check_target(target, allow_faults=allow_faults, context=settings.existing.context)
     chosen = choose(registry.scenarios, patterns)
-    click.echo(planned(chosen, {}, target.plan(load_stack(settings.stack))), nl=False)
+    click.echo(planned(chosen, {}, target.plan(load_stack(settings.stack)), target), nl=False)
 
 
 @scenario.command("run")
@@ -597,7 +601,7 @@ def scenario_run(
 
     Exit codes: 0 every verdict is as expected and required, 1 one is not, 2 inconclusive, 3 refused by a guard.
     """
-    from trivet.engine.registry import Registry
+    from trivet.engine.registry import Registry, use_registry
     from trivet.engine.scenarios.choose import choose
     from trivet.engine.scenarios.play import run as play
     from trivet.render.scenario_files import write_files
@@ -613,7 +617,7 @@ def scenario_run(
     chosen = choose(registry.scenarios, patterns)
     stack = load_stack(settings.stack)
     directory = _report_directory(settings.report)
-    with watch(sys.stdout) as emit:
+    with use_registry(registry), watch(sys.stdout) as emit:
         report = play(
             chosen,
             target=target,

@@ -257,9 +257,10 @@ class VariantItem(pytest.Item):
 
     def runtest(self) -> None:
         __tracebackhide__ = True
+        from trivet.engine.registry import use_registry
         from trivet.model.scenario import Verdict
 
-        with _usage():
+        with _usage(), use_registry(_registry(self.config)):
             result = _playing(self.config).play(self.scenario, self.variant)
         if result.verdict is Verdict.SKIPPED:
             pytest.skip(result.reason)

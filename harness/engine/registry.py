@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from importlib.metadata import entry_points
@@ -195,6 +196,24 @@ class Registry:
                     )
                 merged[name] = value
         return merged
+
+
+_in_use: list[Registry] = []
+
+
+@contextmanager
+def use_registry(registry: Registry) -> Iterator[None]:
+    """Make ``registry`` the one of :func:`registry_in_use` during the block."""
+    _in_use.append(registry)
+    try:
+        yield
+    finally:
+        _in_use.remove(registry)
+
+
+def registry_in_use() -> Registry:
+    """The registry of the run that plays scenarios, with its plugins; outside one, what the installed distributions register."""
+    return _in_use[-1] if _in_use else Registry()
 
 
 def _loaded(origin: str, load: Callable[[], Any], remedy: str, *, failure: str = "does not import") -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -196,7 +196,7 @@ def outside_versions(contract: Contract, stack: Stack) -> str:
     return ""
 
 
-def not_offered(wants: Sequence[str], target: Target) -> str:
+def not_offered(wants: Iterable[str], target: Target) -> str:
     """The clients among ``wants`` that ``target`` does not offer, with what they give; empty when it offers all."""
     missing = [name for name in wants if name not in target.clients]
     return "; ".join(

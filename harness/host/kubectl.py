@@ -61,16 +61,17 @@ _REMEDIES = (
 
 
 class KubectlError(PlatformError):
-    """kubectl failed. ``stderr`` is its standard error, ``reason`` the API's reason (``NotFound``, ``Forbidden`` …), empty when it has
-    none.
+    """kubectl failed with the exit status ``status``, negative for a signal. ``stderr`` is its standard error, ``reason`` the API's reason
+    (``NotFound``, ``Forbidden`` …), empty when it has none.
     """
 
-    def __init__(self, command: str, stderr: str) -> None:
+    def __init__(self, command: str, stderr: str, status: int = 1) -> None:
         self.stderr = stderr.strip()
         match = re.search(r"Error from server \((\w+)\)", stderr)
         self.reason = match[1] if match else ""
         remedy = next((text for pattern, text in _REMEDIES if re.search(pattern, stderr)), "")
-        super().__init__(f"{command}: {self.stderr or 'failed with no output'}", remedy=remedy)
+        how = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
+        super().__init__(f"{command}: {self.stderr or f'{how} and wrote no error'}", remedy=remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,7 @@ class Kubectl:
         """:meth:`run` for binary output."""
         done = self.attempt(*arguments, stdin=stdin, seconds=seconds)
         if done.returncode:
-            raise KubectlError(_command(arguments), done.stderr.decode("utf-8", "replace"))
+            raise KubectlError(_command(arguments), done.stderr.decode("utf-8", "replace"), done.returncode)
         return done.stdout
 
     def attempt(
@@ -126,9 +127,7 @@ class Kubectl:
                     break
             return done
         except FileNotFoundError as error:
-            raise PlatformError(
-                f"there is no {self.binary} on this machine", remedy="install kubectl and put it on the PATH"
-            ) from error
+            raise missing_kubectl(self.binary) from error
         except OSError as error:
             raise PlatformError(f"cannot start {_command(arguments)}: {error}") from error
         except subprocess.TimeoutExpired as error:
@@ -265,7 +264,15 @@ def find_kubectl(binary: str = "kubectl") -> str:
     """The path of ``binary``. Raises PlatformError when it is not on this machine."""
     if found := shutil.which(binary):
         return found
-    raise PlatformError(f"there is no {binary} on this machine", remedy="install kubectl and put it on the PATH")
+    raise missing_kubectl(binary)
+
+
+def missing_kubectl(binary: str = "kubectl", *, otherwise: str = "") -> PlatformError:
+    """The error that there is no ``binary``; ``otherwise`` completes its remedy."""
+    return PlatformError(
+        f"there is no {binary} on this machine",
+        remedy=f"install kubectl (https://kubernetes.io/docs/tasks/tools) and put it on the PATH{otherwise}",
+    )
 
 
 def contexts(kubeconfig: Path | None = None, binary: str = "kubectl") -> list[str]:

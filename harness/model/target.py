@@ -38,7 +38,11 @@ class Session(Protocol):
 
 
 class Target(Protocol):
-    """Where a stack runs."""
+    """Where a stack runs.
+
+    A target that creates its cluster for trivet alone can have the attribute ``owns_cluster = True``: scenarios inject faults there without
+    ``--allow-faults``.
+    """
 
     name: str
 

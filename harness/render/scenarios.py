@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from trivet.engine.run import not_offered
 from trivet.engine.scenarios.choose import Chosen
 from trivet.model.scenario import SEVERITY, Scenario, ScenarioReport, ScenarioResult, VariantResult, Verdict
+from trivet.model.target import Target
 from trivet.render.layout import COLUMNS, Line, Span, entry, fit, line, pad, plain, wrap
 
 STYLES: Mapping[Verdict, str] = {
@@ -18,8 +20,8 @@ STYLES: Mapping[Verdict, str] = {
 _WIDTH = max(len(verdict) for verdict in Verdict)
 
 
-def listing(scenarios: Sequence[Scenario]) -> str:
-    """Every scenario and its variants; variants with a remedy are marked."""
+def listing(scenarios: Sequence[Scenario], target: Target | None = None) -> str:
+    """Every scenario and its variants; variants with a remedy are marked. With a ``target``, also why it cannot play a scenario."""
     rows: list[Line] = []
     for scenario in scenarios:
         rows += [line(Span(fit(scenario.id, COLUMNS), "bold")), *entry("", scenario.title, width=0)]
@@ -27,15 +29,20 @@ def listing(scenarios: Sequence[Scenario]) -> str:
             mark = "+" if variant.remedy else " "
             text = f"{variant.text} (extended)" if variant.extended else variant.text
             rows += entry(f"{mark} {variant.name}", text, indent=2, width=30)
-        rows.append(line())
+        rows += [*_skipped(scenario, target), line()]
     variants = [variant for scenario in scenarios for variant in scenario.variants]
     remedies = sum(variant.remedy for variant in variants)
     count = f"{len(scenarios)} scenario{'' if len(scenarios) == 1 else 's'}"
     return plain([*rows, line(f"{count}, {len(variants)} variants, {remedies} of them with a remedy (+)")])
 
 
-def planned(chosen: Chosen, namespaces: Mapping[str, str], words: Sequence[str] = ()) -> str:
-    """The variants to run, and every affected object by verb, kind and name. ``namespaces`` are shown if known."""
+def planned(
+    chosen: Chosen, namespaces: Mapping[str, str], words: Sequence[str] = (), target: Target | None = None
+) -> str:
+    """The variants to run, and every affected object by verb, kind and name. ``namespaces`` are shown if known.
+
+    With a ``target``, also why it cannot play a scenario.
+    """
     rows: list[Line] = [line(text) for word in words for text in wrap(word, COLUMNS)]
     for scenario, variants in chosen:
         budgets = scenario.budgets
@@ -55,7 +62,15 @@ def planned(chosen: Chosen, namespaces: Mapping[str, str], words: Sequence[str] 
         )
         if scenario.features:
             rows += entry("needs", ", ".join(scenario.features), width=12)
+        rows += _skipped(scenario, target)
     return plain(rows)
+
+
+def _skipped(scenario: Scenario, target: Target | None) -> list[Line]:
+    reason = not_offered(dict.fromkeys(("faults", *scenario.clients)), target) if target else ""
+    if scenario.unrunnable:
+        return entry("ERROR", scenario.unrunnable, width=12)
+    return entry("SKIPPED", reason, width=12) if reason else []
 
 
 def summary(report: ScenarioReport) -> list[Line]:

@@ -31,4 +31,4 @@ def kind_target(images: str, mirror: str) -> ClusterTarget:
             f"MLflow {parts['mlflow']} on PostgreSQL with an S3 store, Prometheus",
         )
 
-    return ClusterTarget("kind", opened, steps)
+    return ClusterTarget("kind", opened, steps, owns_cluster=True)

@@ -45,6 +45,13 @@ def test_a_cluster_that_is_not_ours_is_refused_without_the_word(command: tuple[s
     assert "--allow-faults" in said
 
 
+def test_a_list_says_which_scenarios_a_target_cannot_play() -> None:
+    reason = "SKIPPED     the target local does not offer the client faults"
+    assert reason in call("scenario", "list", "--target", "local").out
+    assert "SKIPPED" not in call("scenario", "list", "--target", "kind").out
+    assert "choose one of: existing, kind, local" in refused("scenario", "list", "--target", "knid")
+
+
 def test_an_unknown_scenario_or_variant_lists_those_that_there_are() -> None:
     assert "rollback.revision_at_zero" in refused("scenario", "plan", "nothing", *KIND)
     assert "rollback.revision_at_zero[library]" in refused("scenario", "plan", "rollback*[nothing]", *KIND)

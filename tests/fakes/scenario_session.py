@@ -187,7 +187,7 @@ class FakeSession:
 
 class FakeTarget:
     def __init__(self, session: FakeSession, name: str = "kind") -> None:
-        self.session, self.name = session, name
+        self.session, self.name, self.owns_cluster = session, name, name == "kind"
         self.clients = frozenset(session.clients)
         self.started = False
 

@@ -75,7 +75,7 @@ def test_errors_have_kubectl_s_message_and_a_remedy(tmp_path: Path, stderr: str,
     binary = script(tmp_path, f"sys.stderr.write({stderr!r}); sys.exit(1)")
     with pytest.raises(KubectlError) as caught:
         Kubectl(context="c", binary=binary).run("get", "pods")
-    assert (stderr or "failed with no output") in caught.value.message
+    assert (stderr or "kubectl get pods: exited with status 1 and wrote no error") in caught.value.message
     assert caught.value.reason == reason
     assert remedy in caught.value.remedy
 

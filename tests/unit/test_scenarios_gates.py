@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from trivet.authoring.contracts import MUST, contract
 from trivet.authoring.gates import refusal
-from trivet.errors import CannotTell
+from trivet.engine.registry import Registry, use_registry
+from trivet.errors import CannotTell, UsageError
+from trivet.model.finding import Finding, failed
+from trivet.model.subjects import ModelDirectory
 from trivet.stacks.read import load_stack
 
 STACK = load_stack("2024.11-fixed")
@@ -33,6 +39,21 @@ def test_a_model_of_newer_packages_is_refused_in_the_contract_s_words(tmp_path: 
 
 def test_advice_refuses_nothing(tmp_path: Path) -> None:
     assert refusal(model(tmp_path, "1.4.2", "1.26.3"), STACK, "environment.*") == ""
+
+
+@contract(title="A must B", level=MUST, seam=("kfp", "kserve"), rationale="because", remedy="do C")
+def model_is_signed_off(model_directory: ModelDirectory) -> Iterator[Finding]:
+    yield failed("nobody signed it off", location=model_directory.at())
+
+
+def test_contracts_of_the_run_s_plugins_refuse_too(tmp_path: Path) -> None:
+    directory = model(tmp_path, "1.4.2", "1.26.4")
+    plugin = sys.modules[__name__]
+    with use_registry(Registry(modules=[plugin])):
+        refused = refusal(directory, STACK, "test_scenarios_gates.*")
+    assert refused == "test_scenarios_gates.model_is_signed_off: nobody signed it off"
+    with pytest.raises(UsageError, match="none of the chosen contracts"):
+        refusal(directory, STACK, "test_scenarios_gates.*")
 
 
 def test_what_no_contract_could_judge_is_not_let_through(tmp_path: Path) -> None:

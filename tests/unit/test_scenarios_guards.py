@@ -10,7 +10,9 @@ from fakes.scenario_session import FakeFaultClient, FakeSession, FakeTarget
 from fakes.target import STACK
 
 from trivet.authoring.scenarios import scenario, unprotected
+from trivet.engine.registry import Registry
 from trivet.engine.scenarios.choose import choose
+from trivet.engine.scenarios.guards import check_target
 from trivet.engine.scenarios.play import run
 from trivet.errors import UsageError
 from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject, Verb
@@ -49,6 +51,16 @@ def refused(one: Scenario, faults: FakeFaultClient, target: str = "kind", **opti
 def test_a_cluster_that_is_not_ours_needs_the_word_and_the_context() -> None:
     assert "--allow-faults" in refused(harmless(), FakeFaultClient(owned=False), "existing")
     assert "no context is named" in refused(harmless(), FakeFaultClient(owned=False), "existing", allow_faults=True)
+
+
+def test_a_target_declares_that_its_cluster_is_trivets_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = FakeTarget(FakeSession(), "acme")
+    with pytest.raises(UsageError, match="the target 'acme' is not a cluster of trivet's own"):
+        check_target(target, allow_faults=False, context="")  # type: ignore[arg-type]
+    target.owns_cluster = True
+    check_target(target, allow_faults=False, context="")  # type: ignore[arg-type]
+    own = {name: getattr(one, "owns_cluster", False) for name, one in Registry().targets.items()}
+    assert own == {"local": False, "kind": True, "existing": False}
 
 
 def test_a_cluster_that_turns_out_not_to_be_ours_needs_the_word() -> None:

@@ -8,20 +8,19 @@ from trivet.errors import UsageError
 from trivet.model.clients import FaultClient
 from trivet.model.fault import PLATFORM
 from trivet.model.scenario import Scenario
+from trivet.model.target import Target
 
-OWN_TARGETS = ("kind",)
-"""Targets whose cluster is trivet's own."""
 MOST_OBJECTS = 10
 """Objects that one scenario may change."""
 
 
-def check_target(target: str, *, allow_faults: bool, context: str) -> None:
+def check_target(target: Target, *, allow_faults: bool, context: str) -> None:
     """Refuse a cluster that is not trivet's own, unless faults are allowed and its context is named. Raises UsageError."""
-    if target in OWN_TARGETS:
+    if getattr(target, "owns_cluster", False):
         return
     if not allow_faults:
         raise UsageError(
-            f"the target {target!r} is not a cluster of trivet's own, and scenarios inject faults",
+            f"the target {target.name!r} is not a cluster of trivet's own, and scenarios inject faults",
             remedy="use --target kind, or pass --allow-faults and name the context",
         )
     if not context:

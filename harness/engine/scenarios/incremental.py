@@ -33,7 +33,7 @@ class IncrementalScenarioRun:
 
     @cached_property
     def _faults(self) -> FaultClient:
-        guards.check_target(self._run.target.name, allow_faults=self._allow_faults, context=self._context)
+        guards.check_target(self._run.target, allow_faults=self._allow_faults, context=self._context)
         faults: FaultClient = self._run.session.client("faults")
         return faults
 

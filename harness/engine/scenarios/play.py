@@ -77,7 +77,7 @@ def run(
     command: str = "",
 ) -> ScenarioReport:
     """Start ``stack`` on ``target``, play every chosen variant, and stop. Raises UsageError when a guard refuses."""
-    guards.check_target(target.name, allow_faults=allow_faults, context=context)
+    guards.check_target(target, allow_faults=allow_faults, context=context)
     began, started = time.monotonic(), datetime.now(UTC)
     emit(ScenariosStarted(stack=stack.name, target=target.name, variants=tuple(names(chosen))))
     with target.start(stack, emit) as session:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from trivet.errors import PlatformError
+from trivet.host.kubectl import missing_kubectl
 from trivet.provision.go_modules import find_go
 from trivet.provision.images.recipes import GoLayer
 from trivet.provision.kind import limits
@@ -62,10 +63,7 @@ def find_kubectl(platform: Platform, source: str) -> Path:
         return Path(found)
     if source == "build":
         return built_tool("kubectl", platform)
-    raise PlatformError(
-        "there is no kubectl command on this machine",
-        remedy="install kubectl (https://kubernetes.io/docs/tasks/tools), or build everything: --images build",
-    )
+    raise missing_kubectl(otherwise=", or build everything: --images build")
 
 
 def built_tool(name: str, platform: Platform) -> Path:

@@ -19,12 +19,18 @@ Open = Callable[[Stack, Emit], AbstractContextManager[ClusterAccess]]
 
 
 class ClusterTarget:
-    """The target ``name``. ``open_access`` creates or finds the cluster; ``steps`` describes that, one line per step."""
+    """The target ``name``. ``open_access`` creates or finds the cluster; ``steps`` describes that, one line per step.
+
+    ``owns_cluster``: whether trivet creates the cluster, for itself alone.
+    """
 
     clients = frozenset(ClusterSession.CLIENTS)
 
-    def __init__(self, name: str, open_access: Open, steps: Callable[[Stack], Sequence[str]]) -> None:
+    def __init__(
+        self, name: str, open_access: Open, steps: Callable[[Stack], Sequence[str]], *, owns_cluster: bool = False
+    ) -> None:
         self.name = name
+        self.owns_cluster = owns_cluster
         self._open = open_access
         self._steps = steps
 
