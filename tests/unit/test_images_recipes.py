@@ -195,6 +195,11 @@ def test_a_stack_without_a_platform_gets_the_list_of_platforms() -> None:
         ('[[image]]\nname = "a:1"\nbase = "x"', r"`image\[0\].base` is unknown"),
         ('[[image]]\nname = "a"\nfiles = ["f"]\n[[files.f]]\npath = "/x"', "not an image reference with a tag"),
         ('[[image]]\nname = "a:1"\nrole = "cook"', "no role 'cook'"),
+        ('[[image]]\nname = "a:1"\nrole = "trainers"', "no role 'trainers'\n  remedy: did you mean 'trainer'?"),
+        (
+            '[[image]]\nname = "a:1"\nfiles = ["confg"]\n[[files.config]]\npath = "/x"',
+            r"there is no \[files.confg\]\n  remedy: did you mean 'config'\? choose one of: config; or add it",
+        ),
         (
             '[[image]]\nname = "one.example/a:1"\nfiles = ["f"]\n[[image]]\nname = "two.example/a:1"\nfiles = ["f"]\n'
             '[[files.f]]\npath = "/x"',
@@ -213,6 +218,12 @@ def test_a_stack_without_a_platform_gets_the_list_of_platforms() -> None:
 )
 def test_an_invalid_recipe_is_refused_with_its_location(text: str, words: str, write: Callable[[str], Stack]) -> None:
     assert re.search(words, refusal(write(text)))
+
+
+def test_an_unknown_image_has_the_nearest_path(sets: dict[str, ImageSet]) -> None:
+    with pytest.raises(UsageError, match="has no image 'kindest/nod'") as caught:
+        sets["current"].image("kindest/nod")
+    assert caught.value.remedy.startswith("did you mean 'kindest/node'? choose one of: ")
 
 
 def test_an_image_that_two_tags_could_be_is_refused(write: Callable[[str], Stack]) -> None:

@@ -139,9 +139,20 @@ def test_a_patch_that_cannot_be_applied_names_the_object(change: dict[str, Any])
         changed(DEPLOYMENT, **change)
 
 
+@pytest.mark.parametrize(
+    ("pointer", "near"),
+    [("/spec/templat", "template"), ("/spec/template/spec/containers/activater/image", "activator")],
+)
+def test_a_patch_of_an_unknown_field_has_the_nearest_name(pointer: str, near: str) -> None:
+    with pytest.raises(UsageError, match=f"there is no '.*'; did you mean '{near}'"):
+        changed(DEPLOYMENT, remove=[pointer])
+
+
 def test_a_patch_without_a_matching_object_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"no object matches the pattern 'DaemonSet/\*' of a patch"):
         apply_patches([one(DEPLOYMENT)], [Patch(on=["DaemonSet/*"])])
+    with pytest.raises(UsageError, match="did you mean 'Deployment/activator'"):
+        apply_patches([one(DEPLOYMENT)], [Patch(on=["Deployment/activater"])])
 
 
 def test_a_stream_of_objects_can_be_split_again() -> None:

@@ -85,8 +85,9 @@ def test_a_step_of_another_image_source_is_omitted_from_dependencies() -> None:
 
 def test_a_missing_template_value_is_named() -> None:
     step = InstallStep(name="store", files={"trivet": ["store.yaml"]})
-    with pytest.raises(UsageError, match=r"\$\{image\}"):
-        objects_of(step, platform({}), TemplateValues())
+    with pytest.raises(UsageError, match=r"\$\{image\}") as caught:
+        objects_of(step, platform({}), TemplateValues(values={"images": "x"}))
+    assert caught.value.remedy == "did you mean 'images'? choose one of: images"
 
 
 def test_a_patch_that_cannot_be_applied_names_platform_and_step() -> None:

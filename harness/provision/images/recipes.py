@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trivet.errors import UsageError
+from trivet.errors import UsageError, choices
 from trivet.model.stack import Role, Stack
 from trivet.provision.images.names import Reference, parse_reference
 from trivet.stacks.platform import PLATFORM_FILE, Platform, common_platform, load_platform
@@ -213,7 +213,8 @@ class ImageSet:
             )
         raise UsageError(
             f"the platform of stack {self.stack} has no image {path!r}",
-            remedy="add an [[image]] of that name; it has " + ", ".join(image.reference.path for image in self.images),
+            remedy=choices(path, (image.reference.path for image in self.images))
+            + "; or add an [[image]] of that name",
         )
 
 
@@ -305,9 +306,10 @@ def _image(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, fi
 def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, location: str) -> Iterator[Layer]:
     def table(kind: str, name: str) -> Any:
         if name not in tables.get(kind, {}):
-            known = ", ".join(sorted(tables.get(kind, {}))) or "none"
+            known = sorted(tables.get(kind, {}))
             raise UsageError(
-                f"{location}: there is no [{kind}.{name}]", remedy=f"add it, or name another {kind}; there are: {known}"
+                f"{location}: there is no [{kind}.{name}]",
+                remedy=f"{choices(name, known)}; or add it" if known else f"add it; there is no {kind} to choose from",
             )
         return tables[kind][name]
 
@@ -328,9 +330,7 @@ def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, l
         )
     if name := entry.get("role"):
         if name not in stack.roles:
-            raise UsageError(
-                f"{location}: stack {stack.name} has no role {name!r}", remedy=f"name one of {', '.join(stack.roles)}"
-            )
+            raise UsageError(f"{location}: stack {stack.name} has no role {name!r}", remedy=choices(name, stack.roles))
         role = stack.roles[name]
         if not role.python.startswith("3.11"):
             raise UsageError(

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from trivet.errors import UsageError
+from trivet.errors import UsageError, choices, nearest
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -105,7 +105,7 @@ def apply_patches(objects: Sequence[KubernetesObject], patches: Sequence[Patch])
             if not any(matches(one.id, [pattern]) for one in objects):
                 raise UsageError(
                     f"no object matches the pattern {pattern!r} of a patch",
-                    remedy=f"name one of: {', '.join(sorted({one.id for one in objects}))}",
+                    remedy=choices(pattern, sorted({one.id for one in objects})),
                 )
     return [_patched(one, [patch for patch in patches if matches(one.id, patch.on)]) for one in objects]
 
@@ -221,4 +221,6 @@ def _keys(parent: Any, segment: str, pointer: str, create: bool) -> Iterator[Any
     elif isinstance(parent, dict) and (create or segment in parent):
         yield segment
         return
-    raise LookupError(f"{pointer}: there is no {segment!r}")
+    items = [item.get("name") for item in parent if isinstance(item, dict)] if isinstance(parent, list) else parent
+    near = nearest(segment, [str(name) for name in items]) if isinstance(items, list | dict) else ""
+    raise LookupError(f"{pointer}: there is no {segment!r}{f'; did you mean {near!r}?' if near else ''}")

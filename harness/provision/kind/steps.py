@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from trivet.errors import UsageError, unknown
+from trivet.errors import UsageError, choices, unknown
 from trivet.provision.go_modules import module_folder
 from trivet.provision.kind import manifests
 from trivet.provision.kind.certificates import Certificate, with_certificate
@@ -134,7 +134,7 @@ def _own_manifests(step: InstallStep, patterns: Sequence[str], values: Mapping[s
     except KeyError as error:
         raise UsageError(
             f"install.{step.name}: its manifests use the unknown value ${{{error.args[0]}}}",
-            remedy=f"use one of: {', '.join(sorted(values))}",
+            remedy=choices(error.args[0], sorted(values)),
         ) from error
 
 
