@@ -352,6 +352,7 @@ def test_a_renewal_does_not_overwrite_a_run_that_acquires_the_lease_at_that_mome
 
     def overtaken(self: Kubectl, *arguments: Any, **more: Any) -> Any:
         found = look(self, *arguments, **more)
+        assert found
         stored = {**found, "metadata": {**found["metadata"], "resourceVersion": "8"}}
         fake_kubectl.store(cluster / LEASE, {**stored, "spec": {**stored["spec"], "holderIdentity": "second"}})
         return found

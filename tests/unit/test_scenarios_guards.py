@@ -53,12 +53,12 @@ def test_a_cluster_that_is_not_ours_needs_the_word_and_the_context() -> None:
     assert "no context is named" in refused(harmless(), FakeFaultClient(owned=False), "existing", allow_faults=True)
 
 
-def test_a_target_declares_that_its_cluster_is_trivets_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_declares_that_its_cluster_is_trivets_own() -> None:
     target = FakeTarget(FakeSession(), "acme")
     with pytest.raises(UsageError, match="the target 'acme' is not a cluster of trivet's own"):
-        check_target(target, allow_faults=False, context="")  # type: ignore[arg-type]
+        check_target(target, allow_faults=False, context="")
     target.owns_cluster = True
-    check_target(target, allow_faults=False, context="")  # type: ignore[arg-type]
+    check_target(target, allow_faults=False, context="")
     own = {name: getattr(one, "owns_cluster", False) for name, one in Registry().targets.items()}
     assert own == {"local": False, "kind": True, "existing": False}
 
