@@ -46,7 +46,7 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
         ("lint -", "/dev/stdin"),
         (
             "run --target kind --store s3",
-            "store 's3' is not supported on the target kind: its cluster has an S3 store of its own\n  remedy: omit",
+            "store 's3' is not supported on the target kind: its cluster has an S3 store of its own\n  remedy: omit the option",
         ),
         (
             "plan --target existing --database sqlite",
@@ -189,7 +189,8 @@ def test_what_may_not_be_touched_is_said(here: Path) -> None:
     said = lint("secret.yaml")
     assert said.code == 3
     assert "found: 1 × InferenceService" in said.out, "the other file is judged all the same"
-    assert said.err.startswith("trivet: secret.yaml cannot be read: Permission denied\n  remedy: ")
+    assert said.err.startswith("trivet: secret.yaml cannot be read: Permission denied\n")
+    assert said.err.splitlines()[1].startswith("  remedy: ")
     assert "--report 'closed' is not writable" in lint("--report", "closed").err
 
 

@@ -93,7 +93,7 @@ def _read(module: str) -> _Source | None:
         for alias in node.names
     }
     modules = {(alias.name, "") for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    return _Source(templates=frozenset(_templates(tree)), imports=frozenset({*modules, *names.values()}), names=names)
+    return _Source(templates=frozenset(_sentences(tree)), imports=frozenset({*modules, *names.values()}), names=names)
 
 
 def _home(module: str, name: str) -> str:
@@ -110,7 +110,8 @@ def _home(module: str, name: str) -> str:
     return module
 
 
-def _templates(tree: ast.Module) -> Iterator[str]:
+def literals(tree: ast.Module) -> Iterator[str]:
+    """The string literals of a module and the templates of its f-strings, with SLOT for each value; docstrings are left out."""
     parts: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr):
@@ -120,19 +121,18 @@ def _templates(tree: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.JoinedStr):
             parts |= {id(part) for part in node.values}
             parts |= {id(part.format_spec) for part in node.values if isinstance(part, ast.FormattedValue)}
-            yield from _sentence(
-                "".join(str(part.value) if isinstance(part, ast.Constant) else SLOT for part in node.values)
-            )
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else SLOT for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield from _sentence(node.value)
+            yield node.value
 
 
-def _sentence(text: str) -> Iterator[str]:
-    """The text as a template, unless it is a name: a path, an identifier or a single word."""
-    flat = _flat(text)
-    fixed = flat.replace(SLOT, "")
-    if " " in fixed.strip() and len(_WORD.findall(fixed)) >= WORDS:
-        yield flat
+def _sentences(tree: ast.Module) -> Iterator[str]:
+    """The literals of a module as templates, without names: paths, identifiers and single words."""
+    for text in literals(tree):
+        flat = _flat(text)
+        fixed = flat.replace(SLOT, "")
+        if " " in fixed.strip() and len(_WORD.findall(fixed)) >= WORDS:
+            yield flat
 
 
 def _flat(text: str) -> str:
