@@ -23,6 +23,7 @@ from trivet.provision.images.layers import BuildContext, make_layer
 from trivet.provision.images.recipes import File, FilesLayer, ImageSet, RoleLayer, inputs_digest
 from trivet.provision.images.registry import ImageRegistry
 from trivet.provision.images.store import LAYERS, Store, hosts_toml, images_home
+from trivet.provision.images.tars import Descriptor
 from trivet.stacks.environments import MARKER, RoleEnvironment
 
 A, B = small_layer("a"), small_layer("b")
@@ -119,8 +120,13 @@ def test_an_archive_that_was_finished_but_not_pushed_is_not_built_twice(
 ) -> None:
     images = small_set(small_image("one/a:1", A))
 
-    def refuse(*_: object) -> None:
-        raise PlatformError("no store")
+    push_blob = ImageRegistry.push_blob
+
+    def refuse(self: ImageRegistry, repository: str, file: Path, descriptor: Descriptor) -> None:
+        # Only this layer's: a refused push stops the build of the other layers, finished or not.
+        if file.stem == inputs_digest(A):
+            raise PlatformError("no store")
+        push_blob(self, repository, file, descriptor)
 
     with monkeypatch.context() as broken:
         broken.setattr(ImageRegistry, "push_blob", refuse)
