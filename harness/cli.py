@@ -9,18 +9,25 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 
+from trivet.cli_options import (
+    Function,
+    report_directory,
+    settings_of,
+    target_of,
+    target_options,
+    writers_of,
+)
 from trivet.errors import TrivetError, UsageError, unknown
 from trivet.host.signals import interruptible, unwinding_on_signals
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from trivet.lint_command import lint
 
 
 class _Group(click.Group):
@@ -100,53 +107,8 @@ def main() -> None:
     """
 
 
-def _stack_options(function: Function) -> Function:
-    """Options of every command that needs a stack."""
-
-    @click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
-    @click.option(
-        "--profile", help="The contracts to judge: core (default on local), cluster (all; default elsewhere) or static."
-    )
-    @click.option("--plugin", "plugins", multiple=True, help="A module with additional contracts; repeatable.")
-    @wraps(function)
-    def wrapped(**options: Any) -> Any:
-        return function(**options)
-
-    return wrapped  # type: ignore[return-value]
-
-
-def _target_options(function: Function) -> Function:
-    """Options of every command that needs a target, including those of the stack."""
-
-    @_stack_options
-    @click.option("--target", help="Where the stack runs: local (default), kind or existing.")
-    @click.option("--context", metavar="NAME", help="The kubeconfig context, for the target existing.")
-    @click.option("--store", help="The artifact store of the target local: files (default), or s3 in a container.")
-    @click.option(
-        "--database", help="MLflow's database on the target local: sqlite (default), or postgresql in a container."
-    )
-    @click.option("--images", help="How to get container images: pull (default), or build from packages.")
-    @wraps(function)
-    def wrapped(**options: Any) -> Any:
-        return function(**options)
-
-    return wrapped  # type: ignore[return-value]
-
-
-def _settings(**flags: Any) -> Any:
-    from trivet.settings import load_settings
-
-    return load_settings(Path.cwd(), **flags)
-
-
-def _target(registry: Any, name: str) -> Any:
-    if name not in registry.targets:
-        raise unknown("target", name, registry.targets)
-    return registry.targets[name]
-
-
 @main.command()
-@_target_options
+@target_options
 @click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
@@ -161,13 +123,13 @@ def run(contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
     from trivet.render.writers import write_files
     from trivet.stacks.read import load_stack
 
-    settings = _settings(**flags)
+    settings = settings_of(**flags)
     registry = Registry(settings.plugins, settings=settings)
-    writers = _writers(registry, formats)
-    target = _target(registry, settings.target)
+    writers = writers_of(registry, formats)
+    target = target_of(registry, settings.target)
     stack = load_stack(settings.stack)
     plan = make_plan(registry, profile=settings.profile, stack=stack, target=target, patterns=contracts)
-    directory = _report_directory(settings.report)
+    directory = report_directory(settings.report)
     with watch(sys.stdout) as emit:
         report = engine_run(
             plan.contracts, target=target, stack=stack, profile=plan.profile, emit=emit, command="trivet run"
@@ -178,29 +140,6 @@ def run(contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
     for writer in writers:
         click.echo(writer.write(report))
     return report.exit_code
-
-
-def _writers(registry: Any, formats: Sequence[str]) -> list[Any]:
-    for name in formats:
-        if name not in registry.writers:
-            raise unknown("report format", name, registry.writers)
-    return [registry.writers[name] for name in formats]
-
-
-def _report_directory(name: str) -> Path | None:
-    """The directory for reports, created before the run, so that an unwritable directory does not waste a run."""
-    if not name:
-        return None
-    directory = Path(name)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"--report {name!r}: {error.strerror}", remedy="pass a directory that can be created or written"
-        ) from error
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise UsageError(f"--report {name!r} is not writable", remedy="pass a directory that can be created or written")
-    return directory
 
 
 def _cluster_options(function: Function) -> Function:
@@ -226,7 +165,7 @@ def up(**flags: Any) -> None:
     from trivet.render.terminal import watch
     from trivet.stacks.read import load_stack
 
-    settings = _settings(**flags)
+    settings = settings_of(**flags)
     stack = load_stack(settings.stack)
     with watch(sys.stdout) as emit:
         stopwatch = Stopwatch(emit)
@@ -250,14 +189,14 @@ def down(everything: bool, **flags: Any) -> None:
     from trivet.render.terminal import watch
     from trivet.stacks.read import load_stack
 
-    settings = _settings(**flags)
+    settings = settings_of(**flags)
     with watch(sys.stdout) as emit:
         gone = kind.down_all(emit) if everything else kind.down(load_stack(settings.stack), emit)
     click.echo("\n".join(f"deleted {name}" for name in gone) or "nothing to delete")
 
 
 @main.command()
-@_target_options
+@target_options
 @click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
@@ -268,9 +207,9 @@ def plan(contracts: Sequence[str], **flags: Any) -> None:
     from trivet.render.catalogue import planned
     from trivet.stacks.read import load_stack
 
-    settings = _settings(**flags)
+    settings = settings_of(**flags)
     registry = Registry(settings.plugins, settings=settings)
-    target = _target(registry, settings.target)
+    target = target_of(registry, settings.target)
     stack = load_stack(settings.stack)
     made = make_plan(registry, profile=settings.profile, stack=stack, target=target, patterns=contracts)
     click.echo(planned(made, stack, target.plan(stack)))
@@ -283,7 +222,7 @@ def list_(**flags: Any) -> None:
     from trivet.engine.registry import Registry
     from trivet.render.catalogue import listing
 
-    click.echo(listing(list(Registry(_settings(**flags).plugins).contracts.values())))
+    click.echo(listing(list(Registry(settings_of(**flags).plugins).contracts.values())))
 
 
 @main.command()
@@ -294,50 +233,10 @@ def explain(identifier: str, **flags: Any) -> None:
     from trivet.engine.registry import Registry
     from trivet.render.catalogue import explain as explanation
 
-    click.echo(explanation(Registry(_settings(**flags).plugins).contract(identifier)))
+    click.echo(explanation(Registry(settings_of(**flags).plugins).contract(identifier)))
 
 
-@main.command()
-@_stack_options
-# Lint reports an unreadable path and judges the others; click would reject the whole command.
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="PATH…")
-@click.option(
-    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
-)
-@click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
-@click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
-def lint(paths: Sequence[Path], contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
-    """Judge files, without starting anything.
-
-    Files are InferenceService manifests, compiled pipelines and model directories.
-    """
-    from trivet.engine.lint import lint as engine_lint
-    from trivet.engine.plan import make_plan
-    from trivet.engine.registry import Registry
-    from trivet.render.linting import lint_text
-    from trivet.render.writers import write_files
-    from trivet.stacks.read import load_stack
-
-    if Path("-") in paths:
-        raise UsageError(
-            "'-' is not a path: lint reads files", remedy="pipe into `trivet lint /dev/stdin`, or pass a file"
-        )
-    settings = _settings(**{**flags, "profile": flags["profile"] or "static"})
-    registry = Registry(settings.plugins, settings=settings)
-    writers = _writers(registry, formats)
-    stack = load_stack(settings.stack)
-    made = make_plan(registry, profile=settings.profile, stack=stack, patterns=contracts)
-    directory = _report_directory(settings.report)
-    result = engine_lint(paths, made.contracts, stack)
-    click.echo(lint_text(result))
-    for error in result.errors:
-        click.echo(f"trivet: {error}", err=True)
-    if directory:
-        for path in write_files(result.report, directory, registry.writers):
-            click.echo(f"wrote {path}")
-    for writer in writers:
-        click.echo(writer.write(result.report))
-    return result.exit_code
+main.add_command(lint)
 
 
 @main.group()
@@ -432,7 +331,7 @@ def images_prune(stacks: Sequence[str], dry_run: bool) -> None:
     from trivet.render.images import pruned
     from trivet.stacks.read import load_stack, shipped_stacks
 
-    names = dict.fromkeys((*shipped_stacks(), _settings().stack, *stacks))
+    names = dict.fromkeys((*shipped_stacks(), settings_of().stack, *stacks))
     click.echo(pruned(prune([load_stack(name) for name in names], dry_run=dry_run), dry_run=dry_run))
 
 
@@ -440,7 +339,7 @@ def _images(flags: Any) -> Any:
     from trivet.provision.images.recipes import load_images
     from trivet.stacks.read import load_stack
 
-    return load_images(load_stack(_settings(**flags).stack))
+    return load_images(load_stack(settings_of(**flags).stack))
 
 
 @main.group()
@@ -452,7 +351,7 @@ def _scenario_options(function: Function) -> Function:
     """Options of the commands that select scenarios."""
 
     @click.argument("patterns", nargs=-1, metavar="[ID…]")
-    @_target_options
+    @target_options
     @click.option(
         "--allow-faults",
         is_flag=True,
@@ -473,9 +372,9 @@ def scenario_list(**flags: Any) -> None:
     from trivet.engine.registry import Registry
     from trivet.render.scenarios import listing
 
-    settings = _settings(**flags)
+    settings = settings_of(**flags)
     registry = Registry(settings.plugins, settings=settings)
-    target = _target(registry, flags["target"]) if flags["target"] else None
+    target = target_of(registry, flags["target"]) if flags["target"] else None
     click.echo(listing(list(registry.scenarios.values()), target), nl=False)
 
 
@@ -521,7 +420,7 @@ def scenario_pages(directory: Path, records: Path, reports: Sequence[Path], **fl
     from trivet.render.scenario_files import write_texts
     from trivet.render.scenario_pages import DRAWINGS, pages
 
-    scenarios = Registry(_settings(**flags).plugins).scenarios
+    scenarios = Registry(settings_of(**flags).plugins).scenarios
     kept = read_all(records)
     drawn: dict[str, str] = {}
     played: set[str] = set()
@@ -550,7 +449,7 @@ def scenario_stale(records: Path, **flags: Any) -> None:
     from trivet.engine.registry import Registry
     from trivet.render.records import read_all, stale
 
-    found = list(stale(list(Registry(_settings(**flags).plugins).scenarios.values()), read_all(records)))
+    found = list(stale(list(Registry(settings_of(**flags).plugins).scenarios.values()), read_all(records)))
     for one in found:
         click.echo(str(one))
         click.echo(f"{one}: {one.reason}", err=True)
@@ -568,7 +467,7 @@ def scenario_plan(patterns: Sequence[str], allow_faults: bool, **flags: Any) -> 
 
     It starts nothing, and also shows whether a guard refuses the scenarios. An ID may be a glob pattern, or one variant: ID[VARIANT].
     """
-    _plan_scenarios(_settings(**flags), patterns, allow_faults)
+    _plan_scenarios(settings_of(**flags), patterns, allow_faults)
 
 
 def _plan_scenarios(settings: Any, patterns: Sequence[str], allow_faults: bool) -> None:
@@ -579,7 +478,7 @@ def _plan_scenarios(settings: Any, patterns: Sequence[str], allow_faults: bool) 
     from trivet.stacks.read import load_stack
 
     registry = Registry(settings.plugins, settings=settings)
-    target = _target(registry, settings.target)
+    target = target_of(registry, settings.target)
     check_target(target, allow_faults=allow_faults, context=settings.existing.context)
     chosen = choose(registry.scenarios, patterns)
     click.echo(planned(chosen, {}, target.plan(load_stack(settings.stack)), target), nl=False)
@@ -608,15 +507,15 @@ def scenario_run(
     from trivet.render.terminal import watch
     from trivet.stacks.read import load_stack
 
-    settings = _settings(**flags)
+    settings = settings_of(**flags)
     if dry_run:
         _plan_scenarios(settings, patterns, allow_faults)
         return None
     registry = Registry(settings.plugins, settings=settings)
-    target = _target(registry, settings.target)
+    target = target_of(registry, settings.target)
     chosen = choose(registry.scenarios, patterns)
     stack = load_stack(settings.stack)
-    directory = _report_directory(settings.report)
+    directory = report_directory(settings.report)
     with use_registry(registry), watch(sys.stdout) as emit:
         report = play(
             chosen,
@@ -648,7 +547,7 @@ def doctor(clean: bool, rbac: bool, **flags: Any) -> int:
     from trivet.engine.doctor import examine
     from trivet.render.inventory import doctor_checks
 
-    settings = _settings(**flags)
+    settings = settings_of(**flags)
     if rbac:
         from trivet.targets.existing.rbac import manifest_for
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from trivet.errors import UsageError, choices
-from trivet.model.settings import Existing, Settings
+from trivet.model.settings import Existing, Lint, Settings
+
+Table = TypeVar("Table")
 
 PROFILE_ELSEWHERE = "cluster"
 """The default profile on every target but ``local``: every registered contract, of which those that the target supports are judged."""
@@ -32,24 +34,17 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
 
     Raises UsageError for an unreadable file, an unknown key, a wrong type, and a flag that the target ignores.
     """
-    known = [one.name for one in fields(Settings)]
     values: dict[str, Any] = {}
     if found := _table(start):
         path, table = found
-        for key, value in table.items():
-            if key not in known:
-                raise UsageError(f"{path}: [tool.trivet] has no key {key!r}", remedy=choices(key, known))
-            values[key] = _typed(f"{path}: tool.trivet.{key}", key, value)
+        values = _values(Settings, str(path), "tool.trivet", table)
     variables = os.environ if environment is None else environment
-    for key in known:
-        if key != "existing" and (value := variables.get(f"TRIVET_{key.upper()}")):
-            values[key] = tuple(value.split(",")) if key == "plugins" else value
-    theirs = {
-        key.name: value for key in fields(Existing) if (value := variables.get(f"TRIVET_EXISTING_{key.name.upper()}"))
-    }
+    values |= _from_environment(Settings, "TRIVET_", variables)
+    for key, kind in (("existing", Existing), ("lint", Lint)):
+        theirs = _from_environment(kind, f"TRIVET_{key.upper()}_", variables)
+        values[key] = replace(values.get(key, kind()), **theirs)
     if context := flags.pop("context", None):
-        theirs["context"] = context
-    values["existing"] = replace(values.get("existing", Existing()), **theirs)
+        values["existing"] = replace(values["existing"], context=context)
     values |= {key: tuple(value) if key == "plugins" else value for key, value in flags.items() if value}
     for key, reason in BACKING_OF_TARGET.get(values.get("target", Settings.target), {}).items():
         if value := flags.get(key):
@@ -60,6 +55,24 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
     local = values.get("target", Settings.target) == Settings.target
     values.setdefault("profile", Settings.profile if local else PROFILE_ELSEWHERE)
     return Settings(**values)
+
+
+def settings_folder(start: Path) -> Path:
+    """The folder of the ``pyproject.toml`` that :func:`load_settings` reads, to which patterns in it are relative; else ``start``."""
+    found = _table(start)
+    return found[0].parent if found else start
+
+
+def _from_environment(kind: type, prefix: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    """The values of the texts and lists of texts among the fields of ``kind``; a list's items are separated by commas."""
+    values: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        if value := variables.get(f"{prefix}{name.upper()}"):
+            if hint is str:
+                values[name] = value
+            elif hint == tuple[str, ...]:
+                values[name] = tuple(value.split(","))
+    return values
 
 
 def _table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
@@ -87,25 +100,46 @@ def _table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
     return None
 
 
-def _typed(place: str, key: str, value: Any) -> Any:
-    if key == "existing":
-        return _existing(place, value)
-    if key == "plugins":
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise UsageError(f"{place} is {value!r}", remedy="write a list of module names")
-    if isinstance(value, str):
-        return value
-    raise UsageError(f"{place} is {value!r}", remedy="write a string")
+def _read(kind: type[Table], file: str, place: str, table: Any) -> Table:
+    """The dataclass ``kind`` from a table of the file; ``place`` is its name, such as ``tool.trivet.lint``."""
+    if not isinstance(table, dict):
+        raise UsageError(f"{file}: {place} is {table!r}, not a table", remedy=f"write [{place}]")
+    values = _values(kind, file, place, table)
+    for one in fields(kind):  # type: ignore[arg-type]
+        if one.default is MISSING and one.default_factory is MISSING and one.name not in values:
+            raise UsageError(f"{file}: {place} lacks the key {one.name!r}", remedy=f"write {one.name} = '…' in it")
+    try:
+        return kind(**values)
+    except UsageError as error:
+        raise UsageError(f"{file}: {place}: {error.message}", remedy=error.remedy) from error
 
 
-def _existing(place: str, value: Any) -> Existing:
-    known = [one.name for one in fields(Existing)]
-    if not isinstance(value, dict):
-        raise UsageError(f"{place} is {value!r}, not a table", remedy="write [tool.trivet.existing]")
-    for key, text in value.items():
+def _values(kind: type, file: str, place: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a table by the fields of ``kind``, with their types checked."""
+    known = {one.name: one for one in fields(kind)}
+    hints = get_type_hints(kind)
+    shown = f"[{place}]" if place == "tool.trivet" else place
+    for key in table:
         if key not in known:
-            raise UsageError(f"{place} has no key {key!r}", remedy=choices(key, known))
-        if not isinstance(text, str):
-            raise UsageError(f"{place}.{key} is {text!r}", remedy="write a string")
-    return Existing(**value)
+            raise UsageError(f"{file}: {shown} has no key {key!r}", remedy=choices(key, known))
+    return {key: _typed(file, f"{place}.{key}", known[key], hints[key], value) for key, value in table.items()}
+
+
+def _typed(file: str, place: str, declared: Field[Any], hint: Any, value: Any) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _read(hint, file, place, value)
+    if get_origin(hint) is tuple:
+        item = get_args(hint)[0]
+        if is_dataclass(item) and isinstance(item, type):
+            if isinstance(value, list):
+                return tuple(_read(item, file, place, one) for one in value)
+            raise UsageError(f"{file}: {place} is {value!r}, not an array of tables", remedy=f"write [[{place}]]")
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            return tuple(value)
+        raise UsageError(
+            f"{file}: {place} is {value!r}", remedy=f"write a list of {declared.metadata.get('items', 'strings')}"
+        )
+    kind, remedy = (int, "write a number from 0 on") if hint is int else (str, "write a string")
+    if isinstance(value, kind) and not isinstance(value, bool) and (isinstance(value, str) or value >= 0):
+        return value
+    raise UsageError(f"{file}: {place} is {value!r}", remedy=remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,15 +15,20 @@ from trivet.errors import DeclarationError, TrivetError, UsageError
 from trivet.host.process_pool import map_in_processes
 from trivet.model.contract import Contract
 from trivet.model.finding import Finding, not_applicable
-from trivet.model.outcome import Outcome
-from trivet.model.platform_config import PlatformConfig, platform_of
+from trivet.model.outcome import Outcome, blocks
+from trivet.model.platform_config import PlatformConfig, indexed, platform_of
+from trivet.model.redaction import redact
 from trivet.model.report import STATIC, ConformanceReport, ContractResult
 from trivet.model.stack import Stack
 from trivet.model.subjects import Resource
-from trivet.toolkit.subjects import KINDS, RESOURCES, Place, Subject, places, read
+from trivet.toolkit.subjects import KINDS, RESOURCES, ReadResult, Subject, companions, read
+from trivet.toolkit.walking import Found, PathPatterns, Place, Stream, places
 
 PIECE = 64
 """Files that are judged in one go; more of them are shared among processes."""
+
+SAMPLES = 3
+"""Paths that are named of those that are skipped for one reason."""
 
 _NAMES = {
     "manifest": "InferenceService",
@@ -32,90 +37,186 @@ _NAMES = {
     "compiled_pipeline": "compiled pipeline",
 }
 
+Deviation = tuple[Finding, Contract]
+"""A finding that is neither PASSED nor SKIPPED, redacted, and its contract."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedPaths:
+    """How many paths were skipped for one reason, and the first of them."""
+
+    number: int = 0
+    samples: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class LintResult:
     """What linting came to.
 
-    ``counts`` says what was seen: subjects by name, and documents that are none by their kind. ``errors`` are the files that
-    could not be read, and that there was nothing to lint. Each contract's findings are its deviations; confirmations are
-    counted in one finding, so that ten thousand sound files do not make a report of ten thousand findings.
+    ``counts`` says what was seen: subjects by name, and documents that are none by their kind; ``stacks`` how many subjects were judged by
+    each stack. ``skipped`` are the paths that were not judged, by reason. ``errors`` are the files that could not be read, and that there
+    was nothing to lint. Each contract's findings are its deviations; confirmations are counted in one finding, so that ten thousand sound
+    files do not make a report of ten thousand findings.
     """
 
     report: ConformanceReport
     counts: Mapping[str, int]
+    stacks: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, SkippedPaths] = field(default_factory=dict)
     errors: tuple[TrivetError, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 conformant · 1 a MUST failed · 2 inconclusive, or nothing to lint · 3 a file could not be read."""
+        """0 conformant · 1 a MUST failed, whatever else happened · 2 inconclusive, or nothing to lint · 3 a file could not be read."""
+        if self.report.exit_code == 1:
+            return 1
         return max((error.exit_code for error in self.errors), default=self.report.exit_code)
 
 
 def lint(
-    paths: Iterable[Path],
+    paths: Iterable[Path | Stream],
     contracts: Sequence[Contract],
     stack: Stack,
     platform: PlatformConfig | None = None,
     *,
+    stacks: Sequence[tuple[PathPatterns, Stack]] = (),
+    exclude: PathPatterns | None = None,
+    gitignore: bool = True,
+    emit: Callable[[Sequence[Deviation]], None] = lambda deviations: None,
     command: str = "trivet lint",
 ) -> LintResult:
     """Judge everything lintable below ``paths`` by those of ``contracts`` that are static.
 
-    ``platform`` is what is known of the platform that the files are applied to; by default the one that trivet installs for ``stack``.
+    ``platform`` is what is known of the platform that the files are applied to, by default the one that trivet installs for the stack;
+    objects among the files are added to its resources. Files that match patterns in ``stacks`` are judged by that stack, of several by
+    the last; the report is that of ``stack``. ``exclude`` and ``gitignore`` are those of :func:`trivet.toolkit.walking.places`.
+    ``emit`` gets the deviations of each few files as they are judged, in the order of the files and within a file by line.
 
     Contracts outside the stack's versions, and those whose kind of subject does not occur, are SKIPPED with their reason; those that no
     target can run are an ERROR. Raises UsageError when none of the contracts is static.
     """
     recorder = Recorder(lambda event: None)
-    static = [contract for contract in contracts if contract.static or contract.unrunnable]
+    static = {contract.id: contract for contract in contracts if contract.static or contract.unrunnable}
     if not static:
         raise UsageError("none of the chosen contracts is static", remedy="`trivet list` marks those that lint can run")
-    reasons = {contract.id: outside_versions(contract, stack) for contract in static}
-    applying = [contract for contract in static if contract.static and not reasons[contract.id]]
     paths = list(paths)
-    found = list(places(paths))
+    found = list(places(paths, exclude=exclude, gitignore=gitignore))
     pieces = [found[start : start + PIECE] for start in range(0, len(found), PIECE)]
+    beside = _companions(pieces) if any("platform" in contract.wants for contract in static.values()) else []
+    judges = [
+        _Judge(one, static.values(), _with(platform or platform_of(one), beside))
+        for one in (stack, *(other for _, other in stacks))
+    ]
+    patterns = [one for one, _ in stacks]
     whole = _Part()
-    with closing(
-        map_in_processes(lambda piece: _judged(piece, applying, stack, platform or platform_of(stack)), pieces)
-    ) as parts:
+    unrunnable = {name: _unrunnable(contract) for name, contract in static.items() if contract.unrunnable}
+    emit([(finding, static[name]) for name, finding in unrunnable.items()])
+    with closing(map_in_processes(lambda piece: _judged(piece, judges, patterns), pieces)) as parts:
         for part in parts:
             whole.add(part)
+            if part.deviations:
+                emit([(finding, static[finding.contract]) for finding in part.deviations])
     lintable = [*_NAMES.values(), *RESOURCES["serving.kserve.io"]]
     seen = {name: whole.counts[name] for name in [*lintable, *whole.counts] if whole.counts[name]}
     if not whole.errors and not any(name in seen for name in lintable):
-        whole.errors.append(_nothing(paths, seen))
+        whole.errors.append(_nothing(paths, seen, whole.skipped))
+    deviations: dict[str, list[Finding]] = {}
+    for finding in (*unrunnable.values(), *whole.deviations):
+        deviations.setdefault(finding.contract, []).append(finding)
     report = recorder.report(
-        [_result(contract, whole.tallies.get(contract.id, _Tally()), reasons[contract.id]) for contract in static],
+        [
+            _result(contract, deviations.get(contract.id, []), whole.tallies.get(contract.id, _Tally()), judges)
+            for contract in static.values()
+        ],
         target=STATIC,
         stack=stack,
         profile="static",
         command=command,
     )
-    return LintResult(report=report, counts=seen, errors=tuple(whole.errors))
+    return LintResult(
+        report=report, counts=seen, stacks=dict(whole.stacks), skipped=whole.skipped, errors=tuple(whole.errors)
+    )
+
+
+def _companions(pieces: Sequence[Sequence[Place]]) -> list[Resource]:
+    """The objects among the files that can stand beside an InferenceService."""
+    with closing(
+        map_in_processes(lambda piece: [one for place in piece for one in companions(place)], pieces)
+    ) as parts:
+        return [one for part in parts for one in part]
+
+
+def _with(platform: PlatformConfig, beside: Iterable[Resource]) -> PlatformConfig:
+    """``platform`` with the objects ``beside`` the manifests before its own."""
+    known = (one for each in platform.resources.values() for one in each)
+    return replace(platform, resources=indexed([*beside, *known]))
+
+
+class _Judge:
+    """The contracts that apply under one stack."""
+
+    def __init__(self, stack: Stack, contracts: Iterable[Contract], platform: PlatformConfig) -> None:
+        self.stack = stack
+        self.reasons = {contract.id: outside_versions(contract, stack) for contract in contracts}
+        applying = [contract for contract in contracts if contract.static and not self.reasons[contract.id]]
+        self._by_type = {
+            kind: [contract for contract in applying if contract.subject in names] for kind, names in KINDS.items()
+        }
+        self._declared = {"stack": stack, "platform": platform}
+
+    def judge(self, found: ReadResult, part: _Part) -> None:
+        """Add what the contracts find in what one place holds."""
+        deviations: list[Deviation] = []
+        for subject in found.subjects:
+            part.counts[_name(subject)] += 1
+            part.stacks[self.stack.name] += 1
+            for contract in self._by_type[type(subject)]:
+                began = time.perf_counter()
+                tally = part.tallies.setdefault(contract.id, _Tally())
+                given = {name: self._declared.get(name, subject) for name in contract.wants}
+                for finding in observed(contract, given, subject.at):
+                    if finding.outcome.deviates:
+                        deviations.append((_redacted(finding, contract), contract))
+                    else:
+                        tally.note(finding)
+                tally.seconds += time.perf_counter() - began
+        part.deviations += [finding for finding, _ in sorted(deviations, key=_order)]
+
+
+def _unrunnable(contract: Contract) -> Finding:
+    return _redacted(finding_of(DeclarationError(contract.unrunnable)), contract)
+
+
+def _redacted(finding: Finding, contract: Contract) -> Finding:
+    return replace(finding, contract=contract.id, message=redact(finding.message), remedy=redact(finding.remedy))
+
+
+def _order(deviation: Deviation) -> tuple[str, int, bool, str]:
+    finding, contract = deviation
+    place = finding.location
+    return (
+        (place and place.file) or "",
+        (place and place.line) or 0,
+        not blocks(finding.outcome, contract.level),
+        contract.id,
+    )
 
 
 @dataclass
 class _Tally:
-    """One contract's observations: deviations kept, confirmations and exemptions counted, with the first of each."""
+    """One contract's confirmations and exemptions: their number, and the first of each."""
 
-    deviations: list[Finding] = field(default_factory=list)
     samples: dict[Outcome, Finding] = field(default_factory=dict)
     numbers: Counter[Outcome] = field(default_factory=Counter)
     seconds: float = 0.0
 
     def note(self, finding: Finding) -> None:
         """Take up one finding."""
-        if finding.outcome.deviates:
-            self.deviations.append(finding)
-        else:
-            self.samples.setdefault(finding.outcome, finding)
-            self.numbers[finding.outcome] += 1
+        self.samples.setdefault(finding.outcome, finding)
+        self.numbers[finding.outcome] += 1
 
     def add(self, later: _Tally) -> None:
         """Take up what was observed after this."""
-        self.deviations += later.deviations
         self.samples |= {outcome: sample for outcome, sample in later.samples.items() if outcome not in self.samples}
         self.numbers += later.numbers
         self.seconds += later.seconds
@@ -123,38 +224,48 @@ class _Tally:
 
 @dataclass
 class _Part:
-    """What some of the files came to. ``tallies`` by the contract's id."""
+    """What some of the files came to. ``tallies`` by the contract's id; ``deviations`` in the order of the files."""
 
+    deviations: list[Finding] = field(default_factory=list)
     tallies: dict[str, _Tally] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    stacks: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, SkippedPaths] = field(default_factory=dict)
     errors: list[TrivetError] = field(default_factory=list)
 
     def add(self, later: _Part) -> None:
         """Take up what the files after these came to."""
+        self.deviations += later.deviations
         for identifier, tally in later.tallies.items():
             self.tallies.setdefault(identifier, _Tally()).add(tally)
         self.counts.update(later.counts)
+        self.stacks.update(later.stacks)
+        for reason, paths in later.skipped.items():
+            self.skip(reason, paths)
         self.errors += later.errors
 
+    def skip(self, reason: str, paths: SkippedPaths) -> None:
+        """Take up paths that are skipped for one reason."""
+        before = self.skipped.get(reason, SkippedPaths())
+        self.skipped[reason] = SkippedPaths(
+            number=before.number + paths.number, samples=(*before.samples, *paths.samples)[:SAMPLES]
+        )
 
-def _judged(piece: Iterable[Place], contracts: Sequence[Contract], stack: Stack, platform: PlatformConfig) -> _Part:
-    part = _Part(tallies={contract.id: _Tally() for contract in contracts})
-    by_type = {
-        kind: [(contract, part.tallies[contract.id]) for contract in contracts if contract.subject in names]
-        for kind, names in KINDS.items()
-    }
-    declared = {"stack": stack, "platform": platform}
-    for found in map(read, piece):
+
+def _judged(piece: Iterable[Place], judges: Sequence[_Judge], patterns: Sequence[PathPatterns]) -> _Part:
+    """What one piece of the files came to. The first of ``judges`` is for what none of ``patterns`` matches, the others for one each."""
+    part = _Part()
+    for place in piece:
+        found = read(place)
         part.errors += found.errors
         part.counts.update(found.others)
-        for subject in found.subjects:
-            part.counts[_name(subject)] += 1
-            for contract, tally in by_type[type(subject)]:
-                began = time.perf_counter()
-                given = {name: declared.get(name, subject) for name in contract.wants}
-                for finding in observed(contract, given, subject.at):
-                    tally.note(finding)
-                tally.seconds += time.perf_counter() - began
+        for skipped in found.skipped:
+            part.skip(skipped.reason, SkippedPaths(number=1, samples=(skipped.path,)))
+        if found.subjects:
+            matching = [
+                index for index, one in enumerate(patterns, 1) if isinstance(place, Found) and one.match(place.path)
+            ]
+            judges[matching[-1] if matching else 0].judge(found, part)
     return part
 
 
@@ -162,15 +273,18 @@ def _name(subject: Subject) -> str:
     return subject.kind if isinstance(subject, Resource) else _NAMES[KINDS[type(subject)][0]]
 
 
-def _result(contract: Contract, tally: _Tally, outside: str) -> ContractResult:
+def _result(
+    contract: Contract, deviations: Sequence[Finding], tally: _Tally, judges: Sequence[_Judge]
+) -> ContractResult:
     """The contract's one line in the report."""
-    findings = tally.deviations + [
-        _counted(sample, tally.numbers[outcome]) for outcome, sample in tally.samples.items()
+    findings = [
+        *deviations,
+        *(_counted(sample, tally.numbers[outcome]) for outcome, sample in tally.samples.items()),
     ]
-    if contract.unrunnable:
-        findings = [finding_of(DeclarationError(contract.unrunnable))]
-    elif not findings:
-        findings = [not_applicable(outside or f"no {_NAMES[contract.subject or '']} among the files")]
+    reasons = [judge.reasons[contract.id] for judge in judges]
+    if not findings:
+        missing = f"no {_NAMES[contract.subject or '']} among the files"
+        findings = [not_applicable(reasons[0] if all(reasons) else missing)]
     return fold(contract, findings, tally.seconds)
 
 
@@ -178,9 +292,13 @@ def _counted(sample: Finding, number: int) -> Finding:
     return replace(sample, message=f"{sample.message} (and {number - 1:,} more)") if number > 1 else sample
 
 
-def _nothing(paths: Sequence[Path], seen: Mapping[str, int]) -> TrivetError:
-    others = ", ".join(f"{number} {name}" for name, number in seen.items()) or "no YAML or JSON document at all"
+def _nothing(
+    paths: Sequence[Path | Stream], seen: Mapping[str, int], skipped: Mapping[str, SkippedPaths]
+) -> TrivetError:
+    numbers = [*seen.items(), *((reason, one.number) for reason, one in skipped.items())]
+    others = ", ".join(f"{number} {name}" for name, number in numbers) or "no YAML or JSON document at all"
+    names = ", ".join(one.name if isinstance(one, Stream) else str(one) for one in paths)
     return TrivetError(
-        f"nothing to lint under {', '.join(map(str, paths))}: seen were {others}",
+        f"nothing to lint under {names}: seen were {others}",
         remedy="name InferenceService manifests, pipelines compiled with KFP, or directories that hold an MLmodel",
     )

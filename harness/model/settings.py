@@ -1,12 +1,19 @@
-"""Settings as data. ``trivet.settings`` reads them from files and the environment."""
+"""Settings as data. ``trivet.settings`` reads them from files and the environment.
+
+The metadata of a field has what a reader needs beyond its type: ``choices``, the allowed values, and ``items``, what a list is of.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from trivet.errors import unknown
 
 IMAGE_SOURCES = ("pull", "build")
+
+DEPLOYMENT_MODES = ("Serverless", "RawDeployment", "ModelMesh", "Knative", "Standard")
+"""KServe 0.14.1 and 0.20.0, pkg/constants/constants.go: Knative and Standard are the names of Serverless and RawDeployment since 0.16."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,36 @@ class Existing:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LintPath:
+    """``[[tool.trivet.lint.paths]]``: files whose path matches ``glob``, in the syntax of ``.gitignore``, are judged by ``stack``."""
+
+    glob: str
+    stack: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lint:
+    """``[tool.trivet.lint]``: what ``trivet lint`` knows of the platform that files are applied to, and which files it reads. The
+    environment variable of a text is ``TRIVET_LINT_`` and the key in capitals.
+
+    ``default_deployment_mode`` and ``ingress_domain`` are those in KServe's ConfigMap ``inferenceservice-config``; empty means unknown.
+    ``runtimes`` are the names of the platform's own ServingRuntimes and ClusterServingRuntimes. ``exclude`` are patterns in the syntax of
+    ``.gitignore``, relative to the folder of this file, as those of ``paths`` are; the last of ``paths`` that matches a file wins.
+    ``max_advice`` is the number of advice lines that are printed.
+    """
+
+    default_deployment_mode: str = field(default="", metadata={"choices": DEPLOYMENT_MODES})
+    ingress_domain: str = ""
+    runtimes: tuple[str, ...] = field(default=(), metadata={"items": "names of runtimes"})
+    exclude: tuple[str, ...] = field(default=(), metadata={"items": "patterns"})
+    paths: tuple[LintPath, ...] = ()
+    max_advice: int = 20
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """One field per key of ``[tool.trivet]``; the environment variable is ``TRIVET_`` and the key in capitals.
 
@@ -53,14 +90,25 @@ class Settings:
     stack: str = "current"
     target: str = "local"
     profile: str = "core"
-    plugins: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = field(default=(), metadata={"items": "module names"})
     report: str = ""
     store: str = "files"
     database: str = "sqlite"
-    images: str = "pull"
+    images: str = field(default="pull", metadata={"choices": IMAGE_SOURCES})
     mirror: str = ""
     existing: Existing = field(default_factory=Existing)
+    lint: Lint = field(default_factory=Lint)
 
     def __post_init__(self) -> None:
-        if self.images not in IMAGE_SOURCES:
-            raise unknown("source of images", self.images, IMAGE_SOURCES)
+        _check_choices(self)
+
+
+_KINDS = {"images": "source of images", "default_deployment_mode": "deployment mode"}
+
+
+def _check_choices(settings: Any) -> None:
+    """Raise UsageError for a value that is not among the choices of its field; a default is always allowed."""
+    for one in fields(settings):
+        value, allowed = getattr(settings, one.name), one.metadata.get("choices")
+        if allowed and value not in allowed and value != one.default:
+            raise unknown(_KINDS[one.name], value, allowed)

@@ -2,53 +2,79 @@
 
 from __future__ import annotations
 
-from trivet.engine.lint import LintResult
+from collections import Counter
+from collections.abc import Sequence
+
+from trivet.engine.lint import Deviation, LintResult, SkippedPaths
+from trivet.model.contract import Contract
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome, blocks
-from trivet.model.report import ContractResult
 from trivet.render.wording import printable, verdict_sentence
 
 
-def lint_text(result: LintResult) -> str:
-    """The whole output, sorted by location, without control characters."""
-    report = result.report
-    deviations = [
-        (finding, contract)
-        for contract in report.contracts
-        for finding in contract.findings
-        if finding.outcome.deviates
-    ]
-    lines = [_line(finding, contract) for finding, contract in sorted(deviations, key=_order)]
-    subjects = ", ".join(f"{number:,} × {name}" for name, number in result.counts.items()) or "nothing"
-    judged = sum(1 for contract in report.contracts if contract.outcome is not Outcome.SKIPPED)
-    lines.append(
-        f"found: {subjects}; {judged} of {len(report.contracts)} contracts apply, on stack {report.stack.name}"
-    )
-    if result.errors:
-        lines.append(
-            f"incomplete: {len(result.errors)} error{'s' if len(result.errors) > 1 else ''} while reading, listed below"
-        )
-    else:
-        lines.append(verdict_sentence(report))
-    return printable("\n".join(lines))
+class LintText:
+    """The text of one call of lint, without control characters. It remembers what it has printed.
 
+    ``quiet`` leaves out everything but what fails; of advice at most ``max_advice`` lines are printed, the rest is counted. The remedy of
+    advice stands where it comes first.
+    """
 
-def _order(entry: tuple[Finding, ContractResult]) -> tuple[str, int, bool, str]:
-    finding, contract = entry
-    place = finding.location
-    return (
-        (place and place.file) or "",
-        (place and place.line) or 0,
-        not blocks(finding.outcome, contract.level),
-        contract.id,
-    )
+    def __init__(self, *, quiet: bool = False, max_advice: int = 20) -> None:
+        self._quiet = quiet
+        self._left = 0 if quiet else max_advice
+        self._omitted: Counter[str] = Counter()
+        self._remedies: set[tuple[str, str]] = set()
 
+    def lines(self, deviations: Sequence[Deviation]) -> str:
+        """The lines of some deviations, in their order; empty when there is nothing to print."""
+        return printable("\n".join(line for finding, contract in deviations for line in self._lines(finding, contract)))
 
-def _line(finding: Finding, contract: ContractResult) -> str:
-    place = finding.location
-    where = f"{place.file}:{place.line or 1}: " if place and place.file else ""
-    if blocks(finding.outcome, contract.level):
-        word = finding.outcome.value
-    else:
+    def summary(self, result: LintResult) -> str:
+        """What was found and skipped, and the verdict; when quiet, only a verdict that is not conformant."""
+        report = result.report
+        subjects = ", ".join(f"{number:,} × {name}" for name, number in result.counts.items()) or "nothing"
+        judged = sum(1 for contract in report.contracts if contract.outcome is not Outcome.SKIPPED)
+        lines = [f"found: {subjects}; {judged} of {len(report.contracts)} contracts apply, on {_stacks(result)}"]
+        if result.skipped:
+            lines.append(f"skipped: {', '.join(_skipped(*one) for one in result.skipped.items())}")
+        if self._omitted:
+            omitted = ", ".join(f"{number:,} × {name}" for name, number in self._omitted.most_common())
+            lines.append(f"advice not shown: {omitted}; --max-advice N shows more")
+        if self._quiet:
+            lines = []
+        if result.errors:
+            lines.append(
+                f"incomplete: {len(result.errors)} error{'s' if len(result.errors) > 1 else ''} while reading, listed below"
+            )
+        if (not result.errors or result.exit_code == 1) and (result.exit_code or not self._quiet):
+            lines.append(verdict_sentence(report))
+        return printable("\n".join(lines))
+
+    def _lines(self, finding: Finding, contract: Contract) -> list[str]:
+        place = finding.location
+        where = f"{place.file}:{place.line or 1}: " if place and place.file else ""
+        remedy = finding.remedy or contract.remedy
+        line = f"{finding.message} [{contract.id}]"
+        if blocks(finding.outcome, contract.level):
+            return [f"{where}{finding.outcome.value}: {line}", f"    remedy: {remedy}"]
+        if not self._left:
+            self._omitted[contract.id] += 1
+            return []
+        self._left -= 1
         word = "advice" if finding.outcome is Outcome.FAILED else "advice, inconclusive"
-    return f"{where}{word}: {finding.message} [{contract.id}]\n    remedy: {finding.remedy or contract.remedy}"
+        lines = [f"{where}{word}: {line}"]
+        if (contract.id, remedy) not in self._remedies:
+            self._remedies.add((contract.id, remedy))
+            lines.append(f"    remedy: {remedy}")
+        return lines
+
+
+def _stacks(result: LintResult) -> str:
+    if len(result.stacks) < 2:
+        return f"stack {next(iter(result.stacks), result.report.stack.name)}"
+    return "stacks " + ", ".join(f"{name} ({number:,})" for name, number in result.stacks.items())
+
+
+def _skipped(reason: str, paths: SkippedPaths) -> str:
+    names = ", ".join(paths.samples) + (", …" if paths.number > len(paths.samples) else "")
+    return f"{paths.number:,} × {reason} ({names})"

@@ -1,29 +1,44 @@
-"""The static target: files and directories as the subjects of static contracts. Starts nothing and judges nothing.
+"""The static target: files, directories and streams as the subjects of static contracts. Starts nothing and judges nothing.
 
-Every problem with a file is collected as a UsageError that names it; the other files are read all the same.
+Every problem with a file is collected as a UsageError that names it; the other files are read all the same. A file that was found in a
+directory, cannot be read, and shows no sign of KServe or KFP is skipped: a repository holds templates and other people's formats.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from trivet.errors import UsageError
 from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory, Resource
 from trivet.toolkit.documents import BrokenDocument, Document, documents
+from trivet.toolkit.walking import MLMODEL, Found, Place, Skipped, Stream, is_model_directory
 
-SUFFIXES = (".yaml", ".yml", ".json")
-MLMODEL = "MLmodel"
 MAX_BYTES = 64 * 1024 * 1024
 """A larger file is refused: it is not a manifest, and etcd takes no object beyond 1.5 MiB."""
 
-Subject = Resource | CompiledPipeline | ModelDirectory
+MAX_OBJECT = 2 * 1024 * 1024
+"""A longer document is no object of a cluster."""
 
-Place = Path | UsageError
-"""A file or a model directory, or why there is none to read."""
+TEMPLATE = "template"
+NO_YAML = "file that is no YAML or JSON"
+NO_TEXT = "file that is no text in UTF-8"
+TOO_LARGE = "large file without a sign of KServe or KFP"
+"""Why a file in a directory is skipped, as a noun that can be counted."""
+
+_SIGNS = re.compile(rb"serving\.kserve\.io|InferenceService|pipelineInfo")
+"""What a manifest or pipeline that is broken still shows."""
+_TEMPLATE = re.compile(r"\{\{(?!\$\.)|\{%")
+"""Helm's and Jinja's templates, without the placeholders of compiled pipelines: ``{{$.inputs.parameters['x']}}``."""
+_HELM = re.compile(r"\{\{-?\s*(?:\.Values|\.Release|\.Chart|include|template)\b")
+"""What no other templates have: runtimes of KServe hold ``{{.Name}}``."""
+
+Subject = Resource | CompiledPipeline | ModelDirectory
 
 KINDS: Mapping[type[Subject], tuple[str, ...]] = {
     Manifest: ("manifest", "resource"),
@@ -45,6 +60,11 @@ RESOURCES: Mapping[str, tuple[str, ...]] = {
 }
 """API group → kinds of the objects that are subjects beside InferenceServices."""
 
+_COMPANION = re.compile(
+    rb"""kind["']?\s*:\s*["']?(?:%s)\b""" % "|".join(name for names in RESOURCES.values() for name in names).encode()
+)
+_DOCUMENT_START = re.compile(rb"^(?=---\s)", re.MULTILINE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadResult:
@@ -53,44 +73,101 @@ class ReadResult:
     subjects: tuple[Subject, ...] = ()
     others: tuple[str, ...] = ()
     errors: tuple[UsageError, ...] = ()
-
-
-def places(paths: Iterable[Path]) -> Iterator[Place]:
-    """Everything to read below ``paths``, each file once, in the order given and sorted within a directory.
-
-    A directory is walked for YAML and JSON files; one that holds an ``MLmodel`` is a model directory and not walked further.
-    Hidden directories and links to directories are not followed. A file that is named is read whatever it is called.
-    """
-    given = list(paths)
-    seen: set[str] = set()
-    for path in given:
-        for place in _below_path(path):
-            if len(given) > 1 and isinstance(place, Path):
-                if (key := os.path.realpath(place)) in seen:
-                    continue
-                seen.add(key)
-            yield place
+    skipped: tuple[Skipped, ...] = ()
 
 
 def read(place: Place) -> ReadResult:
     """What stands at one of the ``places``."""
     if isinstance(place, UsageError):
         return ReadResult(errors=(place,))
-    return read_model_directory(place) if _is_model_directory(place) else read_file(place)
+    if isinstance(place, Skipped):
+        return ReadResult(skipped=(place,))
+    if isinstance(place, Stream):
+        return _read_bytes(place.name, place.content, named=True)
+    if is_model_directory(place.path):
+        return read_model_directory(place.path)
+    return read_file(place.path, named=place.named)
 
 
-def read_file(path: Path) -> ReadResult:
-    """The subjects in a YAML or JSON stream. A broken document ends it; what stood before is kept."""
+def read_file(path: Path, *, named: bool = True) -> ReadResult:
+    """The subjects in a YAML or JSON stream. A broken document ends it; what stood before is kept.
+
+    Unless the file is ``named`` by the user, it is skipped when it is a template, and when it cannot be read and shows no sign of KServe
+    or KFP.
+    """
+    try:
+        content = _bytes(path)
+    except _TooLarge as error:
+        return ReadResult(errors=(error,)) if named else ReadResult(skipped=(Skipped(str(path), TOO_LARGE),))
+    except UsageError as error:
+        return ReadResult(errors=(error,))
+    return _read_bytes(str(path), content, named=named)
+
+
+def companions(place: Place) -> list[Resource]:
+    """The objects at one of the ``places`` that can stand beside an InferenceService, for judging others; what is broken is left out.
+
+    Each knows the line of its beginning only. Costs little where there is none: no other document is parsed.
+    """
+    if isinstance(place, Stream):
+        name, content = place.name, place.content
+    elif isinstance(place, Found) and not is_model_directory(place.path):
+        name = str(place.path)
+        try:
+            content = _bytes(place.path)
+        except UsageError:
+            return []
+    else:
+        return []
+    if not _COMPANION.search(content):
+        return []
+    found: list[Resource] = []
+    line = 0
+    # A line that begins with --- ends a document, also within a block of text (YAML 1.2.2, 9.1.2).
+    for part in _DOCUMENT_START.split(content):
+        if len(part) <= MAX_OBJECT and _COMPANION.search(part):
+            found += _companions(name, part, line)
+        line += part.count(b"\n")
+    return found
+
+
+def _companions(name: str, part: bytes, before: int) -> Iterator[Resource]:
+    try:
+        for document in documents(part.decode("utf-8-sig")):
+            for subject in _subjects(document, document.value, (), name):
+                if isinstance(subject, Resource) and not isinstance(subject, Manifest):
+                    line = before + subject.line(())
+                    yield Resource(file=name, document=subject.document, line=partial(_same_line, line))
+    except (BrokenDocument, UnicodeDecodeError):
+        return
+
+
+def _same_line(line: int, keys: Keys) -> int:
+    return line
+
+
+def _read_bytes(name: str, content: bytes, *, named: bool) -> ReadResult:
     subjects: list[Subject] = []
     others: list[str] = []
     errors: list[UsageError] = []
+
+    def refused(error: UsageError, reason: str) -> ReadResult:
+        if named or subjects or _SIGNS.search(content.replace(b"\0", b"")):
+            errors.append(error)
+            return ReadResult(subjects=tuple(subjects), others=tuple(others), errors=tuple(errors))
+        return ReadResult(skipped=(Skipped(name, reason),))
+
+    if len(content) > MAX_OBJECT and not named and not _SIGNS.search(content):
+        return ReadResult(skipped=(Skipped(name, TOO_LARGE),))
     try:
-        text = _text(path)
+        text = _text(name, content)
     except UsageError as error:
-        return ReadResult(errors=(error,))
+        return refused(error, NO_TEXT)
+    if not named and _HELM.search(text):
+        return ReadResult(skipped=(Skipped(name, TEMPLATE),))
     try:
         for document in documents(text):
-            for subject in _subjects(document, document.value, (), str(path)):
+            for subject in _subjects(document, document.value, (), name):
                 if isinstance(subject, str):
                     others.append(subject)
                 elif isinstance(subject, CompiledPipeline) and (wrong := _misshapen(subject)):
@@ -98,7 +175,9 @@ def read_file(path: Path) -> ReadResult:
                 else:
                     subjects.append(subject)
     except BrokenDocument as broken:
-        errors.append(_broken(path, broken, text))
+        if not named and _TEMPLATE.search(text):
+            return ReadResult(subjects=tuple(subjects), others=tuple(others), skipped=(Skipped(name, TEMPLATE),))
+        return refused(_broken(name, broken, text), NO_YAML)
     return ReadResult(subjects=tuple(subjects), others=tuple(others), errors=tuple(errors))
 
 
@@ -107,13 +186,13 @@ def read_model_directory(path: Path) -> ReadResult:
     directory = path.parent if path.name == MLMODEL else path
     file = directory / MLMODEL
     try:
-        text = _text(file)
+        text = _text(str(file), _bytes(file))
     except UsageError as error:
         return ReadResult(errors=(error,))
     try:
         content = list(documents(text))
     except BrokenDocument as broken:
-        return ReadResult(errors=(_broken(file, broken, text),))
+        return ReadResult(errors=(_broken(str(file), broken, text),))
     if (
         len(content) != 1
         or not isinstance(content[0].value, dict)
@@ -130,56 +209,29 @@ def read_model_directory(path: Path) -> ReadResult:
     return ReadResult(subjects=(ModelDirectory(path=directory, mlmodel=content[0].value, line=content[0].line),))
 
 
-def _below_path(path: Path) -> Iterator[Place]:
-    if not path.is_dir() or _is_model_directory(path):
-        yield path
-    else:
-        yield from _walk(path)
+def read_stream(name: str, stream: BinaryIO) -> Stream:
+    """What is left to read in ``stream``. Raises UsageError when that is too large."""
+    content = stream.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise _TooLarge(name)
+    return Stream(name, content)
 
 
-def _walk(directory: Path) -> Iterator[Place]:
-    try:
-        with os.scandir(directory) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
-    except OSError as error:
-        yield UsageError(
-            f"{directory} cannot be listed: {error.strerror}", remedy="allow this user to read it, or leave it out"
+class _TooLarge(UsageError):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} has more than {MAX_BYTES:,} bytes, and no manifest, pipeline or MLmodel has",
+            remedy="leave the file out, or split it",
         )
-        return
-    if any(entry.name == MLMODEL for entry in entries):
-        yield directory
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            if not entry.name.startswith("."):
-                yield from _walk(directory / entry.name)
-        elif entry.name.endswith(SUFFIXES) and _is_read(entry):
-            yield directory / entry.name
 
 
-def _is_read(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, or a link that leads nowhere, which is worth an error. A pipe would never end."""
+def _bytes(path: Path) -> bytes:
     try:
-        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
-    except OSError:
-        return True
-
-
-def _is_model_directory(path: Path) -> bool:
-    return path.name == MLMODEL or os.path.lexists(path / MLMODEL)
-
-
-def _text(path: Path) -> str:
-    try:
-        # Not by the size that the file system tells: a pipe or a device has none.
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise UsageError(
-                f"{path} has more than {MAX_BYTES:,} bytes, and no manifest, pipeline or MLmodel has",
-                remedy="leave the file out, or split it",
-            )
-        return content.decode("utf-8-sig")
+            # A pipe or a device has no size: it is read up to the limit.
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise _TooLarge(str(path))
+            return read_stream(str(path), file).content
     except IsADirectoryError:
         raise UsageError(f"{path} is a directory, expected a file", remedy="name the directory that holds it") from None
     except FileNotFoundError:
@@ -190,20 +242,25 @@ def _text(path: Path) -> str:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", remedy="allow this user to read it, or leave it out"
         ) from error
+
+
+def _text(name: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path} is not a text file in UTF-8: byte {error.start} is {error.object[error.start]:#04x}",
+            f"{name} is not a text file in UTF-8: byte {error.start} is {error.object[error.start]:#04x}",
             remedy="name YAML or JSON files, or a directory that holds them",
         ) from error
 
 
-def _broken(path: Path, broken: BrokenDocument, text: str) -> UsageError:
+def _broken(name: str, broken: BrokenDocument, text: str) -> UsageError:
     remedy = "mend that place; whatever follows it in the file was not read"
     if "{{" in text:
         remedy = (
             "this looks like a template: render it first (`helm template`, `kustomize build`), then lint the result"
         )
-    return UsageError(f"{path}:{broken.line}:{broken.column}: {broken.problem}", remedy=remedy)
+    return UsageError(f"{name}:{broken.line}:{broken.column}: {broken.problem}", remedy=remedy)
 
 
 def _subjects(document: Document, value: Any, keys: Keys, file: str) -> Iterator[Subject | str]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from commandline import ADVICE, BAD, GOOD, PROGRAM, CommandOutput, call, run
+from click.testing import CliRunner
+from commandline import ADVICE, BAD, GOOD, PROGRAM, CommandOutput, call, refused, run
+
+from trivet.cli import main
+from trivet.toolkit.walking import EXCLUDED, IGNORED
 
 CONTENT = "the files fit current: "
 
@@ -54,13 +61,187 @@ def test_findings_decide_the_exit_code(here: Path, text: str, code: int, words: 
     ],
     ids=["utf-16", "latin-1", "binary", "tabs", "duplicate key", "template", "deep", "broken"],
 )
-def test_what_cannot_be_read_exits_3_and_the_others_are_judged(here: Path, content: bytes, words: str) -> None:
+def test_a_named_file_that_cannot_be_read_exits_3_and_the_others_are_judged(
+    here: Path, content: bytes, words: str
+) -> None:
     (here / "file.yaml").write_bytes(content)
     (here / "good.yaml").write_text(GOOD)
-    said = lint(".")
+    said = lint("file.yaml", "good.yaml")
     assert said.code == 3
     assert words in said.err
     assert "found: 1 × InferenceService" in said.out
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "reason"),
+    [
+        (GOOD.encode("utf-16"), 3, ""),
+        (GOOD.replace("churn", "schön").encode("latin-1"), 3, ""),
+        (GOOD.replace("  predictor", "\tpredictor").encode(), 3, ""),
+        (bytes(range(256)), 0, "1 × file that is no text in UTF-8 (file.yaml)"),
+        (GOOD.replace("name: churn", "name: {{ .Values.name }}").encode(), 0, "1 × template (file.yaml)"),
+        (GOOD.replace("name: churn", "name: '{{ .Values.name }}'").encode(), 0, "1 × template (file.yaml)"),
+        (b"[" * 100_000, 0, "1 × file that is no YAML or JSON (file.yaml)"),
+        (b'// a comment\n{"compilerOptions": {}}', 0, "1 × file that is no YAML or JSON (file.yaml)"),
+        (b"a: 1\n" * 500_000, 0, "1 × large file without a sign of KServe or KFP (file.yaml)"),
+    ],
+    ids=["utf-16", "latin-1", "tabs", "binary", "template", "quoted template", "deep", "tsconfig", "large"],
+)
+def test_a_file_in_a_directory_that_cannot_be_read_matters_only_if_it_shows_a_manifest(
+    here: Path, content: bytes, code: int, reason: str
+) -> None:
+    (here / "file.yaml").write_bytes(content)
+    (here / "good.yaml").write_text(GOOD)
+    said = lint(".")
+    assert said.code == code
+    assert (f"skipped: {reason}\n" in said.out) if reason else ("file.yaml" in said.err)
+    assert "found: 1 × InferenceService" in said.out
+
+
+def test_a_failed_must_outranks_a_file_that_cannot_be_read(here: Path) -> None:
+    (here / "file.yaml").write_text("a: [1\n")
+    (here / "bad.yaml").write_text(BAD)
+    said = lint("file.yaml", "bad.yaml")
+    assert said.code == 1
+    assert "incomplete: 1 error while reading, listed below\nthe files do not fit current" in said.out
+    assert "file.yaml:2:1: " in said.err
+
+
+def test_a_huge_file_takes_no_memory(here: Path) -> None:
+    with (here / "huge.json").open("wb") as file:
+        file.truncate(1 << 30)
+    (here / "good.yaml").write_text(GOOD)
+    said = lint(".")
+    assert said.code == 0
+    assert "skipped: 1 × large file without a sign of KServe or KFP (huge.json)" in said.out
+    said = lint("huge.json", "good.yaml")
+    assert said.code == 3
+    assert "huge.json has more than 67,108,864 bytes" in said.err
+
+
+def standard_input(text: str, *arguments: str) -> CommandOutput:
+    done = CliRunner().invoke(main, ["lint", *arguments], input=text, catch_exceptions=False)
+    return CommandOutput(done.exit_code, done.stdout, done.stderr)
+
+
+def test_standard_input_is_judged_beside_files(here: Path) -> None:
+    (here / "good.yaml").write_text(GOOD)
+    said = standard_input(BAD, "-", "good.yaml")
+    assert said.code == 1
+    assert said.out.startswith("<stdin>:7: FAILED: ")
+    assert "found: 2 × InferenceService" in said.out
+    said = standard_input("a: [1\n", "-")
+    assert said.code == 3
+    assert "<stdin>:2:1: " in said.err
+
+
+@pytest.mark.parametrize(("name", "read"), [("json", json.loads), ("sarif", json.loads), ("junit", ET.fromstring)])
+@pytest.mark.parametrize(("text", "code"), [(GOOD, 0), (BAD, 1)])
+def test_a_machine_format_is_all_that_is_printed(
+    here: Path, name: str, read: Callable[[str], object], text: str, code: int
+) -> None:
+    (here / "file.yaml").write_text(text)
+    said = lint("file.yaml", "--format", name, "--report", "out")
+    assert (said.code, said.err) == (code, "")
+    read(said.out)
+    written = {"json": "report.json", "sarif": "report.sarif", "junit": "junit.xml"}[name]
+    assert said.out == (here / "out" / written).read_text()
+
+
+def test_githubs_annotations_are_all_that_is_printed(here: Path) -> None:
+    (here / "bad.yaml").write_text(BAD)
+    said = lint("bad.yaml", "--format", "github")
+    assert (said.code, said.err) == (1, "")
+    assert {line[:2] for line in said.out.splitlines()} == {"::"}
+
+
+def test_an_unknown_format_is_refused_with_those_that_there_are(here: Path) -> None:
+    assert "unknown report format 'sarf'\n  remedy: did you mean 'sarif'?" in refused("lint", ".", "--format", "sarf")
+
+
+# which files
+
+
+def test_paths_that_git_ignores_or_a_pattern_excludes_are_skipped_with_a_count(here: Path) -> None:
+    for name in ("a/one.yaml", "a/two.yaml", "build/three.yaml", "legacy/four.yaml", "good.yaml"):
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_text(GOOD if name == "good.yaml" else BAD)
+    (here / ".gitignore").write_text("build/\n!\n")
+    (here / "a" / ".gitignore").write_text("one.yaml\n")
+    (here / "pyproject.toml").write_text('[tool.trivet.lint]\nexclude = ["/a/t*.yaml"]\n')
+    said = lint(".", "--exclude", "legacy")
+    assert said.code == 0
+    assert "found: 1 × InferenceService" in said.out
+    assert f"2 × {IGNORED} (a/one.yaml, build)" in said.out
+    assert f"2 × {EXCLUDED} (a/two.yaml, legacy)" in said.out
+    assert lint(".", "--exclude", "legacy", "--no-gitignore").code == 1
+    assert lint("build").code == 1, "a directory that is named is walked"
+    assert lint("a/one.yaml").code == 1, "a file that is named is read"
+
+
+def test_ignore_files_above_count_within_the_repository(here: Path) -> None:
+    (here / ".git").mkdir()
+    (here / "deploy" / "local").mkdir(parents=True)
+    (here / ".gitignore").write_text("local/\n/deploy/secret.yaml\n")
+    for name in ("good.yaml", "secret.yaml", "local/bad.yaml"):
+        (here / "deploy" / name).write_text(GOOD if name == "good.yaml" else BAD)
+    assert lint("deploy").code == 0
+    assert lint("deploy/local").code == 1
+
+
+def test_a_pattern_that_is_none_is_refused(here: Path) -> None:
+    assert "invalid pattern '!'" in refused("lint", ".", "--exclude", "!")
+
+
+# how much
+
+
+def test_advice_beyond_a_number_is_counted_and_its_remedy_stands_once(here: Path) -> None:
+    (here / "advice.yaml").write_text(
+        "---\n".join([ADVICE.replace("churn", f"churn-{number}") for number in range(30)])
+    )
+    said = lint("advice.yaml")
+    assert said.code == 0
+    assert said.out.count(": advice: ") == 20
+    assert said.out.count("    remedy: ") == 1
+    assert "advice not shown: 10 × manifests.resources_are_set; --max-advice N shows more" in said.out
+    assert lint("advice.yaml", "--max-advice", "40").out.count(": advice: ") == 30
+    (here / "pyproject.toml").write_text("[tool.trivet.lint]\nmax_advice = 0\n")
+    assert ": advice: " not in lint("advice.yaml").out
+
+
+def test_quiet_prints_only_what_fails(here: Path) -> None:
+    (here / "advice.yaml").write_text(ADVICE)
+    assert lint("advice.yaml", "--quiet") == CommandOutput(0, "", "")
+    (here / "bad.yaml").write_text(BAD)
+    said = lint(".", "--quiet")
+    assert said.code == 1
+    assert [line.partition(": ")[0] for line in said.out.splitlines() if not line.startswith(" ")] == [
+        "bad.yaml:7",
+        "bad.yaml:11",
+        "the files do not fit current",
+    ]
+
+
+# the platform
+
+
+def test_a_stack_per_path_is_loaded_and_named(here: Path) -> None:
+    (here / "old").mkdir()
+    for name in ("old/a.yaml", "b.yaml"):
+        (here / name).write_text(GOOD)
+    (here / "pyproject.toml").write_text('[[tool.trivet.lint.paths]]\nglob = "old/"\nstack = "2024.11"\n')
+    assert "on stacks current (1), 2024.11 (1)\n" in lint(".").out
+    (here / "pyproject.toml").write_text('[[tool.trivet.lint.paths]]\nglob = "old/"\nstack = "2024.1"\n')
+    assert "2024.11" in refused("lint", ".")
+
+
+def test_a_context_that_is_not_there_is_an_error_of_kubectl(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(here))
+    (here / "good.yaml").write_text(GOOD)
+    said = lint("good.yaml", "--context", "prod")
+    assert (said.code, said.out) == (2, "")
+    assert "there is no kubectl on this machine" in said.err
 
 
 def test_a_yaml_bomb_is_refused_before_it_goes_off(here: Path) -> None:

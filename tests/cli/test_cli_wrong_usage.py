@@ -43,7 +43,6 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
         ("lint --contract serving.* .", "choose one of: "),
         ("stack lock current --cutoff tomorrow", "cut-off 'tomorrow' is not a date"),
         ("stack lock current --role nope", "choose one of: initializer, runtime, sdk, tracking, trainer"),
-        ("lint -", "/dev/stdin"),
         (
             "run --target kind --store s3",
             "store 's3' is not supported on the target kind: its cluster has an S3 store of its own\n  remedy: omit the option",

@@ -94,7 +94,7 @@ def wrong_command(line: str) -> str:
     known = {"--help", "-h", *(option for parameter in command.params for option in parameter.opts)}
     for word in words:
         option = word.partition("=")[0]
-        if option.startswith("-") and option not in known:
+        if option.startswith("-") and option != "-" and option not in known:
             return f"{command.name} has no option {option}{_nearest(option, known)}"
     return ""
 

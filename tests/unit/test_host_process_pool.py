@@ -88,8 +88,8 @@ def test_lint_has_the_same_result_with_any_number_of_processes(tmp_path: Path, m
     service = "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata: {{name: '{}'}}\n"
     for number in range(40):
         (tmp_path / f"{number:02}.yaml").write_text(service.format(number))
-    (tmp_path / "13.yaml").write_text("a: [")
-    (tmp_path / "27.yaml").write_text("a: ]")
+    (tmp_path / "13.yaml").write_text("kind: InferenceService\na: [")
+    (tmp_path / "27.yaml").write_text("kind: InferenceService\na: ]")
     (tmp_path / "31.yaml").write_text("kind: ConfigMap")
 
     def lint(item: int) -> engine.LintResult:

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 
 from trivet.authoring.contracts import MUST, SHOULD, contract
+from trivet.engine import lint as engine
 from trivet.engine.lint import LintResult, lint
 from trivet.engine.registry import Registry
 from trivet.errors import CannotTell, UsageError
 from trivet.model.contract import Check, Contract
 from trivet.model.finding import Finding, failed, passed
 from trivet.model.outcome import Level, Outcome
+from trivet.model.platform_config import PlatformConfig, indexed
 from trivet.model.stack import Stack
-from trivet.model.subjects import CompiledPipeline, Manifest
+from trivet.model.subjects import CompiledPipeline, Manifest, Resource
 from trivet.stacks.read import load_stack
+from trivet.toolkit.walking import PathPatterns, Stream
 
 STACK = load_stack("2024.11")
 
@@ -99,12 +102,118 @@ def test_nothing_to_lint_exits_2_and_says_what_was_seen(tmp_path: Path) -> None:
     assert "seen were 2 ConfigMap" in str(result.errors[0])
 
 
-def test_a_broken_file_exits_3_and_the_others_are_judged(tmp_path: Path) -> None:
-    result = run(tmp_path, is_good, a="a: [1\n", b=NAMED.format("bad"), c="{")
+def test_a_broken_manifest_exits_3_and_the_others_are_judged(tmp_path: Path) -> None:
+    broken = NAMED.format("[")
+    result = run(tmp_path, is_good, a=broken, b=NAMED.format("good"), c=broken)
     assert result.exit_code == 3
     assert [type(error) for error in result.errors] == [UsageError, UsageError]
-    assert result.report.contracts[0].outcome is Outcome.FAILED
+    assert result.report.contracts[0].outcome is Outcome.PASSED
     assert result.counts == {"InferenceService": 1}
+
+
+def test_a_failed_must_outranks_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    result = run(tmp_path, is_good, a=NAMED.format("["), b=NAMED.format("bad"))
+    assert len(result.errors) == 1
+    assert result.exit_code == 1
+
+
+def test_what_cannot_be_read_and_is_no_manifest_is_skipped_with_a_count(tmp_path: Path) -> None:
+    template = NAMED.format("{{ .Values.name }}")
+    files = {"a": "a: [1\n", "b": NAMED.format("good"), "c": "{", "d": template, "e": "{% if x %}\na: b\n"}
+    result = run(tmp_path, is_good, **files)
+    assert result.exit_code == 0
+    assert {reason: one.number for reason, one in result.skipped.items()} == {
+        "file that is no YAML or JSON": 2,
+        "template": 2,
+    }
+    assert result.skipped["template"].samples == (str(tmp_path / "d.yaml"), str(tmp_path / "e.yaml"))
+
+
+def test_deviations_are_emitted_as_they_are_judged_in_the_order_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "PIECE", 2)
+    for number in range(5):
+        (tmp_path / f"{number}.yaml").write_text(NAMED.format(f"n{number}"))
+    emitted: list[list[str]] = []
+    lint(
+        [tmp_path],
+        [is_good],
+        STACK,
+        emit=lambda deviations: emitted.append([finding.message for finding, _ in deviations]),
+    )
+    assert [one for one in emitted if one] == [
+        ["n0 is not good", "n1 is not good"],
+        ["n2 is not good", "n3 is not good"],
+        ["n4 is not good"],
+    ]
+
+
+def test_a_stream_is_judged_like_a_file(tmp_path: Path) -> None:
+    result = lint([Stream("<stdin>", NAMED.format("bad").encode())], [is_good], STACK)
+    assert result.exit_code == 1
+    assert str(result.report.contracts[0].findings[0].location) == "<stdin>:3 InferenceService/bad"
+
+
+def test_files_are_judged_by_the_stack_of_the_last_pattern_that_matches(tmp_path: Path) -> None:
+    @rule(SHOULD)
+    def names_its_stack(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+        yield failed(f"{manifest.name} on {stack.name}")
+
+    for name in ("old/a", "old/new", "b"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_text(NAMED.format(Path(name).name))
+    current = load_stack("current")
+    stacks = [
+        (PathPatterns(["old/"], tmp_path), load_stack("2024.11-fixed")),
+        (PathPatterns(["new.yaml"], tmp_path), current),
+    ]
+    result = lint([tmp_path], [names_its_stack], STACK, stacks=stacks)
+    assert [finding.message for finding in result.report.contracts[0].findings] == [
+        "b on 2024.11",
+        "a on 2024.11-fixed",
+        "new on current",
+    ]
+    assert result.stacks == {"2024.11": 1, "2024.11-fixed": 1, "current": 1}
+
+
+# the platform and the objects beside a manifest
+
+
+@rule()
+def is_accompanied(manifest: Manifest, platform: PlatformConfig) -> Iterator[Finding]:
+    secret = platform.find("Secret", f"{manifest.name}-secret")
+    where = secret.at("data", "key") if secret else None
+    yield passed("found", location=where) if secret else failed(f"no secret for {manifest.name}")
+
+
+SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {{name: {}-secret}}\ndata:\n  key: a2V5\n"
+
+
+def test_objects_in_the_same_paths_are_known_wherever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PIECE", 1)
+    first = f"# a comment\n---\n{NAMED.format('one')}--- # two\n{SECRET.format('one')}---\na: [1"
+    listed = '{"kind": "List", "apiVersion": "v1", "items": [{"kind":"Secret","apiVersion":"v1","metadata":{"name":"two-secret"}}]}'
+    result = run(tmp_path, is_accompanied, a=first, b=listed, c=NAMED.format("two"), d=NAMED.format("three"))
+    assert [finding.message for finding in result.report.contracts[0].findings] == [
+        "no secret for three",
+        "found (and 1 more)",
+    ]
+    assert str(result.report.contracts[0].findings[1].location) == f"{tmp_path / 'a.yaml'}:7 Secret/one-secret"
+
+
+def test_files_come_before_the_clusters_objects(tmp_path: Path) -> None:
+    on_cluster = Resource(
+        file="context prod",
+        document={"kind": "Secret", "metadata": {"name": "one-secret"}},
+        line=lambda keys: 1,
+    )
+    (tmp_path / "a.yaml").write_text(NAMED.format("one"))
+    platform = PlatformConfig(resources=indexed([on_cluster]))
+    for file in ("context prod:1", f"{tmp_path / 'b.yaml'}:1"):
+        (finding,) = lint([tmp_path], [is_accompanied], STACK, platform).report.contracts[0].findings
+        assert str(finding.location) == f"{file} Secret/one-secret"
+        (tmp_path / "b.yaml").write_text(SECRET.format("one"))
 
 
 @pytest.mark.parametrize(

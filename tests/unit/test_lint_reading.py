@@ -10,7 +10,8 @@ import pytest
 
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
 from trivet.toolkit.documents import MAX_DEPTH, BrokenDocument, documents
-from trivet.toolkit.subjects import ReadResult, places, read
+from trivet.toolkit.subjects import ReadResult, read
+from trivet.toolkit.walking import places
 
 SERVICE = """\
 apiVersion: serving.kserve.io/v1beta1

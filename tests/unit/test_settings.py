@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from trivet.errors import UsageError
-from trivet.settings import load_settings
+from trivet.model.settings import Lint, LintPath
+from trivet.render import settings_schema
+from trivet.settings import load_settings, settings_folder
 from trivet.stacks.environments import cache_directory
 
 
@@ -43,12 +47,99 @@ def test_a_folder_below_finds_the_file_above(tmp_path: Path) -> None:
         ('[tool.trivet]\nplugins = "acme"\n', "write a list of module names"),
         ("[tool.trivet\n", "is not valid TOML"),
         ('[tool]\ntrivet = "current"\n', "not a table"),
+        ("[tool.trivet]\nlint = 3\n", "tool.trivet.lint is 3, not a table\n  remedy: write [tool.trivet.lint]"),
+        (
+            "[tool.trivet.lint]\nexlude = []\n",
+            "tool.trivet.lint has no key 'exlude'\n  remedy: did you mean 'exclude'?",
+        ),
+        ('[tool.trivet.lint]\nexclude = "a"\n', "write a list of patterns"),
+        ("[tool.trivet.lint]\nmax_advice = -1\n", "write a number from 0 on"),
+        ('[tool.trivet.lint]\nmax_advice = "9"\n', "write a number from 0 on"),
+        ("[tool.trivet.lint]\nmax_advice = true\n", "write a number from 0 on"),
+        ("[tool.trivet.lint.paths]\nglob = 3\n", "not an array of tables\n  remedy: write [[tool.trivet.lint.paths]]"),
+        ('[[tool.trivet.lint.paths]]\nglob = "a"\n', "tool.trivet.lint.paths lacks the key 'stack'"),
+        ('[[tool.trivet.lint.paths]]\nglobb = "a"\n', "has no key 'globb'\n  remedy: did you mean 'glob'?"),
+        (
+            '[tool.trivet.lint]\ndefault_deployment_mode = "Raw"\n',
+            "tool.trivet.lint: unknown deployment mode 'Raw'\n  remedy: choose one of: Knative, ModelMesh, RawDeployment",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_file(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UsageError, match=r"pyproject\.toml") as caught:
         load_settings(write(tmp_path, text), {})
     assert said in str(caught.value)
+
+
+def test_the_settings_of_lint_are_read_from_the_file_and_the_environment(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        """
+        [tool.trivet.lint]
+        default_deployment_mode = "RawDeployment"
+        runtimes = ["triton-24"]
+        [[tool.trivet.lint.paths]]
+        glob = "legacy/"
+        stack = "2024.11"
+        """,
+    )
+    lint = load_settings(tmp_path, {"TRIVET_LINT_EXCLUDE": "a,b", "TRIVET_LINT_INGRESS_DOMAIN": "example.com"}).lint
+    assert lint == Lint(
+        default_deployment_mode="RawDeployment",
+        ingress_domain="example.com",
+        runtimes=("triton-24",),
+        exclude=("a", "b"),
+        paths=(LintPath(glob="legacy/", stack="2024.11"),),
+    )
+    with pytest.raises(UsageError, match="unknown deployment mode 'raw'"):
+        load_settings(tmp_path, {"TRIVET_LINT_DEFAULT_DEPLOYMENT_MODE": "raw"})
+
+
+def test_patterns_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
+    assert settings_folder(tmp_path / "deep") == tmp_path / "deep"
+    write(tmp_path, "[tool.trivet]\n")
+    assert settings_folder(tmp_path / "deep") == tmp_path
+
+
+def test_the_published_schema_of_the_settings_is_current() -> None:
+    published = Path(settings_schema.__file__).with_name(settings_schema.FILE).read_text(encoding="utf-8")
+    assert published == settings_schema.schema_text(), "write settings_schema.schema_text() to the file anew"
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("", True),
+        (
+            'stack = "current"\nplugins = ["a"]\nimages = "build"\n[lint]\nmax_advice = 3\n[existing]\ncontext = "a"',
+            True,
+        ),
+        ('[[lint.paths]]\nglob = "a"\nstack = "b"\n[lint]\ndefault_deployment_mode = "Standard"', True),
+        ("stak = 'x'", False),
+        ("stack = 3", False),
+        ("images = 'bake'", False),
+        ("plugins = 'a'", False),
+        ("[lint]\nexlude = []", False),
+        ("[lint]\nmax_advice = -1", False),
+        ("[lint]\ndefault_deployment_mode = 'Raw'", False),
+        ("[[lint.paths]]\nglob = 'a'", False),
+        ("[existing]\nnames = 1", False),
+    ],
+)
+def test_editors_accept_what_trivet_accepts(tmp_path: Path, text: str, valid: bool) -> None:
+    table = tomllib.loads(text)
+    schema = settings_schema.schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert jsonschema.Draft202012Validator(schema).is_valid(table) == valid
+    write(
+        tmp_path,
+        "[tool.trivet]\n" + text.replace("[lint", "[tool.trivet.lint").replace("[existing", "[tool.trivet.existing"),
+    )
+    if valid:
+        load_settings(tmp_path, {})
+    else:
+        with pytest.raises(UsageError):
+            load_settings(tmp_path, {})
 
 
 def test_the_profile_follows_the_target_unless_it_is_named(tmp_path: Path) -> None:

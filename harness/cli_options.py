@@ -1,0 +1,86 @@
+"""Options that several commands have, and what becomes of them. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from trivet.errors import UsageError, unknown
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def stack_options(function: Function) -> Function:
+    """Options of every command that needs a stack."""
+
+    @click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
+    @click.option(
+        "--profile", help="The contracts to judge: core (default on local), cluster (all; default elsewhere) or static."
+    )
+    @click.option("--plugin", "plugins", multiple=True, help="A module with additional contracts; repeatable.")
+    @wraps(function)
+    def wrapped(**options: Any) -> Any:
+        return function(**options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def target_options(function: Function) -> Function:
+    """Options of every command that needs a target, including those of the stack."""
+
+    @stack_options
+    @click.option("--target", help="Where the stack runs: local (default), kind or existing.")
+    @click.option("--context", metavar="NAME", help="The kubeconfig context, for the target existing.")
+    @click.option("--store", help="The artifact store of the target local: files (default), or s3 in a container.")
+    @click.option(
+        "--database", help="MLflow's database on the target local: sqlite (default), or postgresql in a container."
+    )
+    @click.option("--images", help="How to get container images: pull (default), or build from packages.")
+    @wraps(function)
+    def wrapped(**options: Any) -> Any:
+        return function(**options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def settings_of(**flags: Any) -> Any:
+    """The settings that apply in the working directory, with the options of a command."""
+    from trivet.settings import load_settings
+
+    return load_settings(Path.cwd(), **flags)
+
+
+def target_of(registry: Any, name: str) -> Any:
+    """The registered target called ``name``."""
+    if name not in registry.targets:
+        raise unknown("target", name, registry.targets)
+    return registry.targets[name]
+
+
+def writers_of(registry: Any, formats: Sequence[str]) -> list[Any]:
+    """The registered writers of ``formats``."""
+    for name in formats:
+        if name not in registry.writers:
+            raise unknown("report format", name, registry.writers)
+    return [registry.writers[name] for name in formats]
+
+
+def report_directory(name: str) -> Path | None:
+    """The directory for reports, created before the run, so that an unwritable directory does not waste a run."""
+    if not name:
+        return None
+    directory = Path(name)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"--report {name!r}: {error.strerror}", remedy="pass a directory that can be created or written"
+        ) from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise UsageError(f"--report {name!r} is not writable", remedy="pass a directory that can be created or written")
+    return directory

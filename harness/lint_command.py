@@ -1,0 +1,119 @@
+"""The command ``trivet lint``: its options, where its output goes, and its exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trivet.cli_options import report_directory, settings_of, stack_options, writers_of
+
+if TYPE_CHECKING:
+    from trivet.model.platform_config import PlatformConfig
+    from trivet.model.settings import Settings
+
+STDIN = Path("-")
+
+
+@click.command()
+@stack_options
+# Lint reports an unreadable path and judges the others; click would reject the whole command.
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="PATH…")
+@click.option(
+    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
+)
+@click.option(
+    "--exclude", multiple=True, metavar="PATTERN", help="Leave out paths that match, as in a .gitignore; repeatable."
+)
+@click.option("--no-gitignore", is_flag=True, help="Also read files that .gitignore names.")
+@click.option("--context", metavar="NAME", help="Ask this cluster for KServe's configuration and runtimes; read only.")
+@click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
+@click.option(
+    "--format",
+    "output",
+    default="text",
+    help="Print text (default), or nothing but this format: json, junit, sarif, github or html.",
+)
+@click.option("--quiet", is_flag=True, help="Print only what fails.")
+@click.option(
+    "--max-advice", type=click.IntRange(0), metavar="N", help="Print at most this many advice lines (default: 20)."
+)
+def lint(
+    paths: Sequence[Path],
+    contracts: Sequence[str],
+    exclude: Sequence[str],
+    no_gitignore: bool,
+    context: str | None,
+    output: str,
+    quiet: bool,
+    max_advice: int | None,
+    **flags: Any,
+) -> int:
+    """Judge files, without starting anything.
+
+    Files are InferenceService manifests and the objects beside them, compiled pipelines and model directories; - is standard input.
+
+    Exit codes: 0 conformant, 1 a contract failed, 2 inconclusive, 3 a file could not be read or wrong usage.
+    """
+    from trivet.engine.lint import Deviation
+    from trivet.engine.lint import lint as engine_lint
+    from trivet.engine.plan import make_plan
+    from trivet.engine.registry import Registry
+    from trivet.render.linting import LintText
+    from trivet.render.writers import write_files
+    from trivet.settings import settings_folder
+    from trivet.stacks.read import load_stack
+    from trivet.toolkit.subjects import read_stream
+    from trivet.toolkit.walking import PathPatterns
+
+    settings = settings_of(**{**flags, "profile": flags["profile"] or "static"})
+    registry = Registry(settings.plugins, settings=settings)
+    (writer,) = [None] if output == "text" else writers_of(registry, [output])
+    stack = load_stack(settings.stack)
+    made = make_plan(registry, profile=settings.profile, stack=stack, patterns=contracts)
+    directory = report_directory(settings.report)
+    folder = settings_folder(Path.cwd())
+    text = LintText(quiet=quiet, max_advice=settings.lint.max_advice if max_advice is None else max_advice)
+
+    def echo(lines: str) -> None:
+        if lines and not writer:
+            click.echo(lines)
+
+    def emit(deviations: Sequence[Deviation]) -> None:
+        echo(text.lines(deviations))
+
+    result = engine_lint(
+        [read_stream("<stdin>", sys.stdin.buffer) if path == STDIN else path for path in paths],
+        made.contracts,
+        stack,
+        _platform(settings, context),
+        stacks=[(PathPatterns([one.glob], folder), load_stack(one.stack)) for one in settings.lint.paths],
+        exclude=PathPatterns((*settings.lint.exclude, *exclude), folder),
+        gitignore=not no_gitignore,
+        emit=emit,
+    )
+    echo(text.summary(result))
+    for error in result.errors:
+        click.echo(f"trivet: {error}", err=True)
+    if directory:
+        for path in write_files(result.report, directory, registry.writers):
+            if not quiet:
+                echo(f"wrote {path}")
+    if writer:
+        click.echo(writer.write(result.report), nl=False)
+    return result.exit_code
+
+
+def _platform(settings: Settings, context: str | None) -> PlatformConfig:
+    from trivet.engine.lint_platform import configured, of_cluster
+    from trivet.host.kubectl import Kubectl, find_kubectl
+
+    if not context:
+        return configured(settings.lint)
+    kubeconfig = settings.existing.kubeconfig
+    return of_cluster(
+        Kubectl(context=context, kubeconfig=Path(kubeconfig) if kubeconfig else None, binary=find_kubectl())
+    )

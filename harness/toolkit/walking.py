@@ -1,0 +1,187 @@
+"""Finding what to lint below paths: files, model directories and streams, without those that are excluded or ignored. Reads no manifest.
+
+Ignore files follow git: those of a directory and of its parents up to the root of the repository, the nearest first
+(https://git-scm.com/docs/gitignore).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+from trivet.errors import UsageError
+
+SUFFIXES = (".yaml", ".yml", ".json")
+MLMODEL = "MLmodel"
+GITIGNORE = ".gitignore"
+
+EXCLUDED = "path excluded by a pattern"
+IGNORED = "path ignored by .gitignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file or a model directory to read. ``named``: the user named it, rather than a directory above it."""
+
+    path: Path
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A text that is no file by itself, such as standard input. ``name`` is what findings show as its file."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A path that is not judged, and why not: a noun that can be counted, such as ``path ignored by .gitignore``."""
+
+    path: str
+    reason: str
+
+
+Place = Found | Stream | Skipped | UsageError
+"""What there is to read, what is skipped, or why there is nothing to read."""
+
+
+class PathPatterns:
+    """Patterns in the syntax of ``.gitignore`` for paths below ``root``.
+
+    Paths elsewhere match by their absolute path, so that only patterns without a slash, such as ``*.tmp.yaml``, can match them.
+    Raises UsageError for an invalid pattern.
+    """
+
+    def __init__(self, patterns: Iterable[str], root: Path) -> None:
+        patterns = list(patterns)
+        try:
+            self._spec = GitIgnoreSpec.from_lines(patterns)
+        except ValueError as error:
+            wrong = next((one for one in patterns if not _valid(one)), "")
+            raise UsageError(f"invalid pattern {wrong!r}", remedy="write it as in a .gitignore") from error
+        self._root = os.path.abspath(root)  # noqa: PTH100 - Path.resolve would follow links, and change the path that the user passed
+
+    def match(self, path: Path, *, directory: bool = False) -> bool | None:
+        """Whether the last pattern that matches ``path`` includes it; None if none does."""
+        absolute = os.path.abspath(path)  # noqa: PTH100
+        below = absolute.startswith(f"{self._root.rstrip(os.sep)}{os.sep}")
+        name = os.path.relpath(absolute, self._root) if below else absolute.lstrip(os.sep)
+        return self._spec.check_file(f"{name}/" if directory else name).include
+
+
+def places(
+    paths: Iterable[Path | Stream], *, exclude: PathPatterns | None = None, gitignore: bool = True
+) -> Iterator[Place]:
+    """Everything to read below ``paths``, each file once, in the order given and sorted within a directory.
+
+    A directory is walked for YAML and JSON files; one that holds an ``MLmodel`` is a model directory and not walked further.
+    Hidden directories and links to directories are not followed. A file that is named is read whatever it is called and whatever
+    ``.gitignore`` says; ``exclude`` holds for it too.
+    """
+    given = list(paths)
+    walk = _Walk(exclude or PathPatterns((), Path()), gitignore)
+    seen: set[str] = set()
+    for path in given:
+        for place in walk.below(path) if isinstance(path, Path) else (path,):
+            if len(given) > 1 and isinstance(place, Found):
+                if (key := os.path.realpath(place.path)) in seen:
+                    continue
+                seen.add(key)
+            yield place
+
+
+def is_model_directory(path: Path) -> bool:
+    """Whether it is an ``MLmodel``, or a directory that holds one."""
+    return path.name == MLMODEL or os.path.lexists(path / MLMODEL)
+
+
+class _Walk:
+    """``ignores`` are the ignore files that apply in a directory, the outermost first."""
+
+    def __init__(self, exclude: PathPatterns, gitignore: bool) -> None:
+        self._exclude = exclude
+        self._gitignore = gitignore
+
+    def below(self, path: Path) -> Iterator[Place]:
+        directory = path.is_dir()
+        if self._exclude.match(path, directory=directory):
+            yield Skipped(str(path), EXCLUDED)
+        elif not directory or is_model_directory(path):
+            yield Found(path, named=True)
+        else:
+            above = _ignores_above(path) if self._gitignore else []
+            # A directory that is named is walked, also if git ignores it; what git ignores in it by other patterns is still ignored.
+            yield from self._directory(path, [] if _ignored(above, path, directory=True) else above)
+
+    def _directory(self, directory: Path, ignores: Sequence[PathPatterns]) -> Iterator[Place]:
+        try:
+            with os.scandir(directory) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            yield UsageError(
+                f"{directory} cannot be listed: {error.strerror}", remedy="allow this user to read it, or leave it out"
+            )
+            return
+        if any(entry.name == MLMODEL for entry in entries):
+            yield Found(directory)
+            return
+        if self._gitignore and any(entry.name == GITIGNORE for entry in entries):
+            ignores = [*ignores, *_ignore_file(directory)]
+        for entry in entries:
+            path = directory / entry.name
+            is_directory = entry.is_dir(follow_symlinks=False)
+            if entry.name.startswith(".") if is_directory else not (entry.name.endswith(SUFFIXES) and _is_read(entry)):
+                continue
+            if self._exclude.match(path, directory=is_directory):
+                yield Skipped(str(path), EXCLUDED)
+            elif _ignored(ignores, path, directory=is_directory):
+                yield Skipped(str(path), IGNORED)
+            elif is_directory:
+                yield from self._directory(path, ignores)
+            else:
+                yield Found(path)
+
+
+def _ignored(ignores: Sequence[PathPatterns], path: Path, *, directory: bool) -> bool:
+    said = (each.match(path, directory=directory) for each in reversed(ignores))
+    return bool(next((one for one in said if one is not None), False))
+
+
+def _ignores_above(path: Path) -> list[PathPatterns]:
+    """The ignore files of the directories above ``path``, within its repository; none outside a repository."""
+    above = Path(os.path.abspath(path)).parents  # noqa: PTH100
+    if (path / ".git").exists():
+        return []
+    root = next((number for number, folder in enumerate(above) if (folder / ".git").exists()), None)
+    return [] if root is None else [one for folder in reversed(above[: root + 1]) for one in _ignore_file(folder)]
+
+
+def _ignore_file(folder: Path) -> list[PathPatterns]:
+    try:
+        lines = (folder / GITIGNORE).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # as git does: there is none, or it cannot be read
+        return []
+    return [PathPatterns(filter(_valid, lines), folder)]
+
+
+def _valid(pattern: str) -> bool:
+    """Whether git knows the pattern; it ignores others in a ``.gitignore``, such as a lone ``!``."""
+    try:
+        GitIgnoreSpec.from_lines([pattern])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_read(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link that leads nowhere, which is worth an error. A pipe would never end."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:
+        return True
