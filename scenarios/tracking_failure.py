@@ -74,8 +74,8 @@ _INCOMPLETE = re.compile(r"MLflow holds \d+ of \d+ rounds")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The fault (see ``_fault``), how the training records (see ``fixtures/pipelines/rounds``), and the retries of its client."""
+class Setup:
+    """A variant: its fault (see ``_fault``), how its training records (see ``fixtures/pipelines/rounds``), the retries of its client."""
 
     fault: str
     training: str
@@ -83,19 +83,19 @@ class Plan:
     rounds: int = 24
 
 
-PLANS = {
-    "outage": Plan(fault="outage", training="try-except"),
-    "outage-asynchronous": Plan(fault="outage", training="asynchronous"),
-    "crash": Plan(fault="crash", training="try-except"),
-    "slow": Plan(fault="slow", training="plain", rounds=32),
-    "database": Plan(fault="database", training="try-except", rounds=60),
-    "outage-default-retries": Plan(fault="outage", training="plain", client=DEFAULT_RETRIES),
-    "outage-buffered": Plan(fault="outage", training="buffered"),
-    "slow-buffered": Plan(fault="slow", training="buffered", rounds=48),
-    "flaky": Plan(fault="flaky", training="plain"),
-    "deleted": Plan(fault="deleted", training="plain", rounds=60),
-    "stopped-raising": Plan(fault="stopped", training="plain", rounds=60),
-    "stopped-buffered": Plan(fault="stopped", training="buffered", rounds=60),
+SETUPS = {
+    "outage": Setup(fault="outage", training="try-except"),
+    "outage-asynchronous": Setup(fault="outage", training="asynchronous"),
+    "crash": Setup(fault="crash", training="try-except"),
+    "slow": Setup(fault="slow", training="plain", rounds=32),
+    "database": Setup(fault="database", training="try-except", rounds=60),
+    "outage-default-retries": Setup(fault="outage", training="plain", client=DEFAULT_RETRIES),
+    "outage-buffered": Setup(fault="outage", training="buffered"),
+    "slow-buffered": Setup(fault="slow", training="buffered", rounds=48),
+    "flaky": Setup(fault="flaky", training="plain"),
+    "deleted": Setup(fault="deleted", training="plain", rounds=60),
+    "stopped-raising": Setup(fault="stopped", training="plain", rounds=60),
+    "stopped-buffered": Setup(fault="stopped", training="buffered", rounds=60),
 }
 
 
@@ -172,10 +172,10 @@ PLANS = {
 def tracking_fails_during_training(
     cluster: ClusterClient, pipelines: PipelineClient, tracking: TrackingApi, variant: str
 ) -> Iterator[Case]:
-    plan = PLANS[variant]
+    setup = SETUPS[variant]
     path, pod = path_to_tracking(cluster)
     name = f"trivet-failure-{uuid4().hex[:8]}"
-    environment = {**plan.client, "TRIVET_TRAINING": plan.training, "TRIVET_ROUNDS": str(plan.rounds)}
+    environment = {**setup.client, "TRIVET_TRAINING": setup.training, "TRIVET_ROUNDS": str(setup.rounds)}
     training = BackgroundTraining(
         pipelines, {"experiment": name, "registered_name": name}, environment, source("rounds")
     )
@@ -201,25 +201,25 @@ def tracking_fails_during_training(
             raise CannotTell("the training ended before the fault was injected")
         run = watch.eventually("the training to end", training.ended)
         watch.mark("pipeline ends")
-        return _ended(run, plan, before)
+        return _ended(run, setup, before)
 
     def afterwards(watch: Watch, observation: Observation) -> Observation:
         versions = len(tracking.search_model_versions(f"name = '{name}'"))
         status = ", ".join(run["info"]["status"] for run in runs_of(tracking, name))
-        return judged(observation, plan, values(), versions, status)
+        return judged(observation, setup, values(), versions, status)
 
     with training:
         yield Case(
-            fault=_fault(plan, path, pod, cluster.images["trainer"]),
+            fault=_fault(setup, path, pod, cluster.images["trainer"]),
             steady_state=steady_state,
             symptom=symptom,
             afterwards=afterwards,
             # Sampling would add to the requests of which every second one fails.
-            gauges={} if plan.fault == "flaky" else {"rounds in MLflow": lambda: {"values": float(values())}},
+            gauges={} if setup.fault == "flaky" else {"rounds in MLflow": lambda: {"values": float(values())}},
         )
 
 
-def _ended(run: PipelineRun, plan: Plan, before: float) -> Observation:
+def _ended(run: PipelineRun, setup: Setup, before: float) -> Observation:
     """What shows once the training has ended; at most ``before`` of its rounds were before the fault was injected."""
     step = training_summary(run.log)
     if not step:
@@ -229,7 +229,7 @@ def _ended(run: PipelineRun, plan: Plan, before: float) -> Observation:
     require_mlflow_cause(run, error or (incomplete.group(0) if incomplete else ""))
     state = SUCCEEDED if run.succeeded else "failed"
     return symptom_not_observed(
-        f"the pipeline {state} after {step['produced']} of {plan.rounds} rounds, which waited {step['waited']:.0f} s for "
+        f"the pipeline {state} after {step['produced']} of {setup.rounds} rounds, which waited {step['waited']:.0f} s for "
         f"MLflow, at most {step['longest']:.0f} s at a time",
         evidence=(evidence("log of the pipeline", "log", run.log, limit=8000),),
         pipeline=state,
@@ -242,7 +242,7 @@ def _ended(run: PipelineRun, plan: Plan, before: float) -> Observation:
     )
 
 
-def judged(observation: Observation, plan: Plan, values: int, versions: int, status: str) -> Observation:
+def judged(observation: Observation, setup: Setup, values: int, versions: int, status: str) -> Observation:
     """The incident is a loss in a pipeline that succeeds, or rounds under the fault that take ``SLOWDOWN`` times as long.
 
     Raises CannotTell where MLflow was slow, nothing was lost, and too few rounds were under the fault to show a slowdown.
@@ -254,7 +254,7 @@ def judged(observation: Observation, plan: Plan, values: int, versions: int, sta
     lost = succeeded and (values < rounds or not versions)
     held = f"{values} of {rounds} values and {versions or 'no'} version of the model"
     message = f"{observation.message}; MLflow has {held}, and the run is {status}"
-    if plan.fault == "slow" and succeeded and not lost and after < MIN_ROUNDS:
+    if setup.fault == "slow" and succeeded and not lost and after < MIN_ROUNDS:
         raise CannotTell(f"only {after} rounds were under the fault, at least {MIN_ROUNDS} are needed: {message}")
     return replace(
         observation,
@@ -264,19 +264,19 @@ def judged(observation: Observation, plan: Plan, values: int, versions: int, sta
     )
 
 
-def _fault(plan: Plan, path: NetworkPath, pod: str, image: str) -> Fault:
+def _fault(setup: Setup, path: NetworkPath, pod: str, image: str) -> Fault:
     probe: dict[str, Any] = {"host": path.host, "port": path.port, "pod": pod}
-    if plan.fault == "slow":
+    if setup.fault == "slow":
         return slowed(SERVICE, path="/health", seconds=LATENCY, image=image, **probe)
-    if plan.fault == "outage":
+    if setup.fault == "outage":
         return failing(SERVICE, path="/health", status=503, image=image, lasts=OUTAGE, **probe)
-    if plan.fault == "flaky":
+    if setup.fault == "flaky":
         return failing(SERVICE, path="/health", status=503, image=image, every=2, **probe)
-    if plan.fault == "crash":
+    if setup.fault == "crash":
         return crashed(SELECTOR, "mlflow", names="mlflow-", namespace=PLATFORM)
-    if plan.fault == "deleted":
+    if setup.fault == "deleted":
         return restarted(SELECTOR, names="mlflow-", namespace=PLATFORM)
-    if plan.fault == "stopped":
+    if setup.fault == "stopped":
         return stopped(SERVICE, namespace=PLATFORM)
     return replace(stopped(DATABASE, namespace=PLATFORM), verify_injected=lambda injector: _fails(injector, path, pod))
 

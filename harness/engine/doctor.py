@@ -165,12 +165,12 @@ def _leftovers(clean: bool) -> Iterator[DoctorCheck]:
         remove_remains()
     found = leftovers()
     for leftover in found:
-        if clean and (trouble := clean_leftover(leftover)):
+        if clean and (errors := clean_leftover(leftover)):
             yield DoctorCheck(
                 name="leftover",
                 ok=False,
-                observed=f"{leftover}; not all of it could be removed: {trouble}",
-                remedy="see to what is named, and run trivet doctor --clean again",
+                observed=f"{leftover}; not all of it could be removed: {errors}",
+                remedy="correct what is named, and run trivet doctor --clean again",
             )
         elif clean:
             yield DoctorCheck(name="leftover", ok=True, observed=f"cleaned {leftover}")

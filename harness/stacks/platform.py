@@ -7,7 +7,6 @@ the included ones. ``install.toml`` in the same folder has further tables. Each 
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,12 +23,11 @@ SHIPPED = "trivet.fixtures"
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """A platform's merged table, and the digest over every file of its folder and of the folders that it includes."""
+    """A platform's folder and merged table."""
 
     name: str
     folder: Path
     table: Mapping[str, Any]
-    digest: str
 
 
 def shipped_platforms() -> list[str]:
@@ -68,14 +66,10 @@ def common_platform() -> Platform:
 def read_platform(folder: Path) -> Platform:
     """The platform in ``folder``. Raises UsageError as :func:`load_platform` does."""
     folder = folder.resolve()
-    digest = hashlib.sha256()
     table: dict[str, Any] = {}
     for one, content in reversed(list(_include_chain(folder))):
         table = _merged(table, _with_module_folders(content, one))
-        for file in sorted(path for path in one.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
-            line = f"{one.name}/{file.relative_to(one)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
-            digest.update(line.encode())
-    return Platform(name=folder.name, folder=folder, table=table, digest=digest.hexdigest())
+    return Platform(name=folder.name, folder=folder, table=table)
 
 
 def _include_chain(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""What Kubernetes objects say of their state: conditions, readiness, and the pods of a service that are ready."""
+"""Reads the state of Kubernetes objects: conditions, readiness, and the ready pods of an InferenceService."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = [
 ]
 
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
-"""The label by which KServe marks the pods and revisions of an InferenceService; its value is the name of that."""
+"""KServe's label on the pods and revisions of an InferenceService; its value is the name of the service."""
 
 Object = Mapping[str, Any]
 
 
 def conditions(observed: Object) -> dict[str, Object]:
-    """Type → condition (``status``, ``reason``, ``message`` …) of an object's ``status.conditions``; of none when it has no status yet."""
+    """An object's ``status.conditions`` by type (``status``, ``reason``, ``message`` …); empty when it has no status yet."""
     return {str(one.get("type")): one for one in (observed.get("status") or {}).get("conditions") or ()}
 
 

@@ -1,4 +1,4 @@
-"""Drives one roll-out by the core library's plans, under traffic: deploy, canary, take back, resume, promote, roll back; where the earlier
+"""Drives one roll-out by the core library's plans, under traffic: deploy, canary, abort, resume, promote, roll back; where the earlier
 revision still ran then, promote once more and roll back as if it did not.
 
 It records and judges nothing: several contracts read one record, as they read one handover. The two models answer the same request with
@@ -43,13 +43,13 @@ HOLD = 5.0
 """Seconds of traffic before the first step, and after each one."""
 
 SETTLED = 180.0
-"""Seconds that a change may take to come about. A pod starts in 20 to 40 on two busy cores."""
+"""Seconds within which the service must show a change. A pod starts in 20 to 40 on two busy cores."""
 
 SOURCE_URI = "internal.serving.kserve.io/storage-initializer-sourceuri"
 """The annotation by which KServe tells its pod webhook what to fetch (kserve 0.14.1 and 0.20.0 pkg/constants/constants.go)."""
 
-TakeBack = Callable[[Service, Service], RollbackPlan]
-"""The plan to go back, from the service as it is and as it was before the roll-out."""
+RollbackPlanner = Callable[[Service, Service], RollbackPlan]
+"""Plans a rollback from the service as it is and as it was before the roll-out."""
 
 
 def drive(
@@ -60,14 +60,14 @@ def drive(
     deployment: Mapping[str, Any] | None = None,
     name: str = SERVICE,
     alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda service: service,
-    take_back: TakeBack | None = None,
+    rollback: RollbackPlanner | None = None,
     last: RolloutChange = RolloutChange.RESTORED,
     load_seconds: float = 0.0,
 ) -> Rollout:
     """Deploy a model, roll a second one out beside it and back, and remove the service again.
 
     ``deployment`` is what the platform at hand needs of ``build_inference_service`` (mode, autoscaler). ``alter`` changes each
-    InferenceService before it is applied, and ``take_back`` plans the rollback after the promotion: where they are given, what happens is
+    InferenceService before it is applied, and ``rollback`` plans the rollback after the promotion: where they are given, what happens is
     not what the core library would do. ``last`` is the step to end with, and the models take ``load_seconds`` longer to load than they
     would. Raises CannotTell when not even the first model gets ready.
     """
@@ -92,7 +92,7 @@ def drive(
         ready = time.monotonic()
         first = traffic.send(name, request, times=FIRST, concurrency=1)
         with traffic.background(name, request, rate=RATE) as background:
-            run = _Run(cluster, traffic, background, name, services[1], stable, take_back, last)
+            run = _Run(cluster, traffic, background, name, services[1], stable, rollback, last)
             try:
                 run.go(request)
             except TrivetError as error:
@@ -115,7 +115,7 @@ def drive(
 
 
 class _Run:
-    """The steps of one roll-out, recorded as far as they come."""
+    """The steps of one roll-out, recorded as far as it gets."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class _Run:
         name: str,
         candidate: Service,
         stable: Service,
-        take_back: TakeBack | None,
+        rollback: RollbackPlanner | None,
         last: RolloutChange,
     ) -> None:
         self._cluster = cluster
@@ -134,7 +134,7 @@ class _Run:
         self._name = name
         self._candidate = candidate
         self._stable = stable
-        self._take_back = take_back or self._as_pods_allow
+        self._plan_rollback = rollback or self._plan_by_pods
         self._last = last
         self.steps: list[RolloutStep] = []
         self.split: list[Any] = []
@@ -166,7 +166,7 @@ class _Run:
             promotion_patch(),
             lambda seen: traffic_shares(seen) == {new: 100} and _rolled_out(seen) == new,
         )
-        plan = self._take_back(promoted, self._stable)
+        plan = self._plan_rollback(promoted, self._stable)
         self._step(RolloutChange.ROLLED_BACK, plan.patch, lambda seen: _is_back(seen, plan, new))
         if plan.revision and self._last == RolloutChange.RESTORED:
             self._step(
@@ -177,7 +177,7 @@ class _Run:
             redeploy = plan_rollback(promoted, previous=self._stable)
             self._step(RolloutChange.RESTORED, redeploy.patch, lambda seen: _is_back(seen, redeploy, new))
 
-    def _as_pods_allow(self, observed: Service, previous: Service) -> RollbackPlan:
+    def _plan_by_pods(self, observed: Service, previous: Service) -> RollbackPlan:
         """The core library's plan, which depends on whether the earlier revision has a ready pod that is not terminating."""
         old = newest_revision(previous)
         found = self._cluster.get("pod", selector=f"serving.knative.dev/revision={old}") or {}

@@ -1,4 +1,4 @@
-"""A TCP connection tried from inside a pod, and the four things that may become of it."""
+"""Probes a TCP connection from inside a pod: open, refused, timed out, or the name is unresolved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 from trivet.errors import PlatformError
 
 TIMEOUT = 4.0
-"""Seconds without an answer after which a connection counts as timed out; within a cluster an open one takes milliseconds."""
+"""Seconds after which a connection attempt times out; within a cluster an open connection takes milliseconds."""
 
 _CONNECT = """\
 import socket, sys
@@ -28,10 +28,10 @@ except OSError:
 
 
 class Connection(StrEnum):
-    """What became of a TCP connection.
+    """The result of a connection attempt.
 
-    REFUSED: it was answered by a reset or an unreachable, as by a closed port or a policy that rejects. TIMED_OUT: nothing answered, as
-    under a policy that drops packets. UNRESOLVED: the name has no address.
+    REFUSED: the answer was a reset or "unreachable", as from a closed port or a policy that rejects. TIMED_OUT: there was no answer, as
+    under a policy that drops packets. UNRESOLVED: the host name has no address.
     """
 
     OPEN = "open"
@@ -59,7 +59,7 @@ def probe_tcp(
     container: str = "",
     timeout: float = TIMEOUT,
 ) -> Connection:
-    """What becomes of a TCP connection to ``host``:``port`` from a container that has Python (default: the pod's default container).
+    """Try a TCP connection to ``host``:``port`` from a container that has Python (default: the pod's default container).
 
     ``namespace`` is as the client takes it: a name for ``ClusterClient``, a role for ``FaultInjector``. Raises PlatformError when the probe
     did not run.
@@ -73,12 +73,12 @@ def probe_tcp(
 
 
 def probe_command(host: str, port: int, timeout: float = TIMEOUT) -> list[str]:
-    """The command that tries the connection, for a container that has Python."""
+    """The command of the probe, for a container that has Python."""
     return ["python3", "-c", _CONNECT, host, str(port), f"{timeout:g}"]
 
 
 def read_probe(output: str) -> Connection:
-    """What the command's output says, whatever kubectl writes beside it. Raises PlatformError when it says nothing."""
+    """The result in the output of :func:`probe_command`, which may have lines of kubectl too. Raises PlatformError when there is none."""
     found = re.search(r"^probe: (.*)$", output, re.MULTILINE)
     if not found:
         raise PlatformError(f"the TCP probe wrote no result: {' '.join(output.split())[-200:]}")

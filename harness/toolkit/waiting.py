@@ -1,4 +1,4 @@
-"""Waiting: one loop for everything that becomes so after a while, with one message for what did not in time."""
+"""Polls a condition until it is met or times out; the error of a timeout says what was awaited and what was seen last."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trivet.errors import CannotTell, PlatformError, TrivetError
 T = TypeVar("T")
 
 POLL = 0.5
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 
 
 def eventually(
@@ -28,30 +28,31 @@ def eventually(
     poll: float | None = None,
     stop: Event | None = None,
 ) -> T:
-    """The first answer of ``look`` of which ``until`` is true; None is never one.
+    """Poll ``look`` until ``until`` is true of its result, and return that result; None never counts as one.
 
-    After ``timeout`` seconds raises ``raises``: "timed out after 45 s waiting for InferenceService x to be Ready: last seen …", where
-    ``what`` completes "waiting for" and ``describe`` words the last answer, None included (a text describes itself). An error among
-    ``tolerate`` counts as "not yet"; where it comes last it is in the message too, and its cause. Looks once at least, then every ``poll``
-    seconds (default: POLL). Raises PlatformError at once when ``stop`` is set.
+    ``look`` is called at least once, then every ``poll`` seconds (default: POLL). After ``timeout`` seconds raises ``raises``: "timed out
+    after 45 s waiting for InferenceService x to be Ready: last seen …". ``what`` completes "waiting for"; ``describe`` gives the text of
+    the last result, which may be None (by default a string is its own text, and other results have none). An error in ``tolerate`` counts
+    as a result of None; when the last poll raised one, it is in the message too, and its cause. Raises PlatformError at once when ``stop``
+    is set.
     """
     deadline = time.monotonic() + timeout
     while True:
         found: T | None = None
-        trouble: TrivetError | None = None
+        failure: TrivetError | None = None
         try:
             found = look()
         except tolerate as error:
-            trouble = error
+            failure = error
         if found is not None and until(found):
             return found
         if time.monotonic() > deadline:
-            seen = [one for one in (_described(found, describe), trouble.message if trouble else "") if one]
+            seen = [one for one in (_described(found, describe), failure.message if failure else "") if one]
             text = "\n".join(seen) if any("\n" in one for one in seen) else "; ".join(seen)
             raise raises(
                 f"timed out after {_seconds(timeout)} s waiting for {what}" + (f": last seen {text}" if text else ""),
                 remedy=remedy,
-            ) from trouble
+            ) from failure
         _pause(what, poll, stop)
 
 
@@ -63,9 +64,9 @@ def last_answer(
     poll: float | None = None,
     stop: Event | None = None,
 ) -> T:
-    """What ``look`` answers last: the first answer of which ``until`` is true, or the one when ``timeout`` seconds are over.
+    """Poll ``look`` until ``until`` is true of its result or ``timeout`` seconds have passed, and return the last result in both cases.
 
-    For a caller that judges the last answer. Raises PlatformError at once when ``stop`` is set.
+    For a caller that judges the last result. Raises PlatformError at once when ``stop`` is set.
     """
     deadline = time.monotonic() + timeout
     while not until(found := look()) and time.monotonic() <= deadline:

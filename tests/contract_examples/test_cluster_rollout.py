@@ -38,7 +38,7 @@ def by_default(cluster_session: ClusterSession) -> Rollout:
     """A roll-out of bare services, taken back by its percentage when the earlier revision is down to no pod."""
     cluster = cluster_session.client("cluster")
 
-    def take_back(observed: Mapping[str, Any], previous: Mapping[str, Any]) -> RollbackPlan:
+    def rollback(observed: Mapping[str, Any], previous: Mapping[str, Any]) -> RollbackPlan:
         old, deadline = newest_revision(previous), time.monotonic() + 180
         while cluster.get("pod", selector=f"serving.knative.dev/revision={old}")["items"]:
             assert time.monotonic() < deadline, f"{old} is not scaled to zero"
@@ -51,7 +51,7 @@ def by_default(cluster_session: ClusterSession) -> Rollout:
         models=cluster_session.client("models"),
         name="bare-classifier",
         alter=bare,
-        take_back=take_back,
+        rollback=rollback,
         last=RolloutChange.ROLLED_BACK,
         load_seconds=LOADING,
     )

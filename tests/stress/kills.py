@@ -138,9 +138,9 @@ def kill(kill: Kill, process: subprocess.Popen[bytes] | Forked, began: float, le
 
 def cleaned(left: Callable[[], list[str]], pid: int) -> list[str]:
     """What is left after a cleaning."""
-    trouble = [why for leftover in leftovers() if (why := clean(leftover))]
+    errors = [why for leftover in leftovers() if (why := clean(leftover))]
     remove_remains()
-    return [*trouble, *marked(pid), *left()]
+    return [*errors, *marked(pid), *left()]
 
 
 # -- local runs -------------------------------------------------------------------------------------------------------

@@ -100,9 +100,9 @@ def test_a_container_is_journalled_started_and_removed(
         assert fake.ports == {"70/tcp": ("127.0.0.1",) if here else None}
     name = f"trivet-{run.id}-store"
     assert fake.history == [f"named {name}", "started", "removed"]
-    (undo,) = [entry for entry in journal(run) if entry["event"] == "cleanup"]
-    assert undo["command"][0] == "docker"
-    assert undo["command"][-4:] == ["rm", "--force", "--volumes", name]
+    (cleanup,) = [entry for entry in journal(run) if entry["event"] == "cleanup"]
+    assert cleanup["command"][0] == "docker"
+    assert cleanup["command"][-4:] == ["rm", "--force", "--volumes", name]
 
 
 def test_a_container_whose_start_failed_is_removed_and_in_the_journal(

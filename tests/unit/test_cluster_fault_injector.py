@@ -225,7 +225,7 @@ def test_a_patch_of_a_secret_is_stored_in_a_file_that_only_this_user_can_read(cl
     with Run() as run:
         injector = faults(run, tmp_path).injector(TOUCHES)
         injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
-        (kept,) = run.directory.glob("undo-*.json")
+        (kept,) = run.directory.glob("revert-*.json")
         assert kept.stat().st_mode & 0o077 == 0
         injector.revert()
 

@@ -58,9 +58,9 @@ def test_the_cleanup_of_namespaces_is_in_the_journal_before_they_are_created(
         with pytest.raises(PlatformError, match="there is no /nothing/kubectl"):
             make_namespaces(access(), run)
         entries = [json.loads(line) for line in (run.directory / "journal.jsonl").read_text().splitlines()]
-    (undo,) = [entry for entry in entries if entry["event"] == "cleanup"]
-    assert undo["command"][:5] == ["/nothing/kubectl", "--context", "c", "delete", "namespace"]
-    assert any(part.startswith("trivet.dev/run=") for part in undo["command"])
+    (cleanup,) = [entry for entry in entries if entry["event"] == "cleanup"]
+    assert cleanup["command"][:5] == ["/nothing/kubectl", "--context", "c", "delete", "namespace"]
+    assert any(part.startswith("trivet.dev/run=") for part in cleanup["command"])
 
 
 def test_in_a_user_s_namespaces_only_labelled_objects_are_deleted(

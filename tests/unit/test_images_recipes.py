@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -164,19 +163,6 @@ def test_a_platform_that_includes_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / PLATFORM_FILE).write_text('include = "."\n', encoding="utf-8")
     with pytest.raises(UsageError, match="includes itself"):
         read_platform(tmp_path)
-
-
-def test_a_platform_s_digest_is_over_every_file_of_it_and_of_what_it_includes(tmp_path: Path) -> None:
-    source = load_platform(load_stack("2024.11")).folder.parent
-    folder = Path(shutil.copytree(source, tmp_path / "platforms"))
-    before = read_platform(folder / "2024.11").digest
-    assert before == load_platform(load_stack("2024.11")).digest
-    for file in ("2024.11/go/etcd/go.sum", "common/platform.toml"):
-        with (folder / file).open("a", encoding="utf-8") as opened:
-            opened.write("\n")
-        after = read_platform(folder / "2024.11").digest
-        assert after != before
-        before = after
 
 
 def test_a_stack_without_a_platform_gets_the_list_of_platforms() -> None:

@@ -29,7 +29,7 @@ VALUES = {
 
 
 def platform(install: dict[str, Any], folder: Path = Path("/nowhere")) -> Platform:
-    return Platform(name="test", folder=folder, table={"install": install, "go": {}}, digest="")
+    return Platform(name="test", folder=folder, table={"install": install, "go": {}})
 
 
 @pytest.mark.parametrize("name", shipped_platforms())

@@ -167,8 +167,8 @@ def slowly(before: float, waited: float) -> Observation:
     """A training of 60 rounds that lost nothing, ``before`` of them when MLflow became slow."""
     step = {"produced": 60, "refused": 0, "waited": waited, "longest": 1.0, "error": ""}
     run = PipelineRun(succeeded=True, outputs={}, log=f"trivet-training {json.dumps(step)}\n", refused="")
-    plan = tracking_failure.PLANS["slow"]
-    return tracking_failure.judged(tracking_failure._ended(run, plan, before), plan, 60, 1, "FINISHED")
+    setup = tracking_failure.SETUPS["slow"]
+    return tracking_failure.judged(tracking_failure._ended(run, setup, before), setup, 60, 1, "FINISHED")
 
 
 def test_a_pace_is_that_of_the_rounds_under_the_fault() -> None:
@@ -242,7 +242,7 @@ def test_what_runs_have_shown_of_a_loud_component_shows_that_it_was_for_mlflow(v
 
 
 def test_every_plan_is_a_variant_s() -> None:
-    assert set(tracking_failure.PLANS) == {variant.name for variant in TROUBLE.variants}
+    assert set(tracking_failure.SETUPS) == {variant.name for variant in TROUBLE.variants}
 
 
 def test_a_client_may_be_told_the_address_of_the_service() -> None:

@@ -35,16 +35,16 @@ _KILL = 'for each in /proc/[0-9]*; do case "${each#/proc/}" in 1|$$) ;; *) kill 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A change that was made or is about to be made. ``undo`` are the arguments of kubectl that revert it."""
+    """A change that was made or is about to be made. ``revert`` are the arguments of kubectl that revert it."""
 
     what: str
     verb: Verb
     kind: str
     name: str
     namespace: str
-    undo: tuple[str, ...]
+    revert: tuple[str, ...]
     number: int
-    back: Any = None
+    restore: Any = None
     """The merge patch that restores the previous values; None for a created object."""
 
 
@@ -53,7 +53,7 @@ class CustomChange:
     """A change of something that the scenario created itself, outside Kubernetes."""
 
     what: str
-    back: Callable[[], object]
+    revert: Callable[[], object]
 
 
 class ClusterFaults:
@@ -148,8 +148,8 @@ class ClusterFaultInjector:
                 f"cannot create {kind} {name} for the fault: it already exists in {place}",
                 remedy=f"delete it, if nobody needs it: kubectl delete {kind} {name} -n {place}",
             )
-        undo = ("delete", kind, name, "-n", place, "--ignore-not-found")
-        change = self._record(Verb.CREATE, kind, name, place, undo)
+        revert = ("delete", kind, name, "-n", place, "--ignore-not-found")
+        change = self._record(Verb.CREATE, kind, name, place, revert)
         labels = {**(metadata.get("labels") or {}), **self._label}
         labelled = {**document, "metadata": {**metadata, "namespace": place, "labels": labels}}
         self._change(change, ("create", "--validate=strict", "-f", "-"), stdin=json.dumps(labelled))
@@ -162,16 +162,16 @@ class ClusterFaultInjector:
         before = self._kubectl.get(kind, name, namespace=place)
         if before is None:
             raise PlatformError(f"cannot patch {kind} {name}: it does not exist in {place}")
-        back = reverse(patch, before)
+        restore = reverse(patch, before)
         # In a file that only this user can read: a patch may have a secret, and command lines are visible to all users.
-        path = self._run.directory / f"undo-{len(self._changes)}-{os.urandom(4).hex()}.json"
+        path = self._run.directory / f"revert-{len(self._changes)}-{os.urandom(4).hex()}.json"
         path.touch(mode=0o600, exist_ok=False)
         with path.open("w", encoding="utf-8") as file:
-            json.dump(back, file)
+            json.dump(restore, file)
             file.flush()
             os.fsync(file.fileno())
-        undo = ("patch", kind, name, "-n", place, "--type=merge", f"--patch-file={path}")
-        change = self._record(Verb.PATCH, kind, name, place, undo, back)
+        revert = ("patch", kind, name, "-n", place, "--type=merge", f"--patch-file={path}")
+        change = self._record(Verb.PATCH, kind, name, place, revert, restore)
         arguments = ("patch", kind, name, "-n", place, "--type=merge", "--patch-file=/dev/stdin")
         self._change(change, arguments, stdin=json.dumps(patch))
 
@@ -193,7 +193,7 @@ class ClusterFaultInjector:
     @uninterruptible
     def change(self, what: str, apply: Callable[[], object], revert: Callable[[], object]) -> None:
         """Change something that the scenario created and that is not a Kubernetes object."""
-        self._changes.append(CustomChange(what=what, back=revert))
+        self._changes.append(CustomChange(what=what, revert=revert))
         self._changed_objects.append(what)
         apply()
 
@@ -227,7 +227,7 @@ class ClusterFaultInjector:
         return tuple(
             (
                 f"{change.what}: {failure}",
-                shlex.join(self._kubectl.argv(*change.undo)) if isinstance(change, Change) else "",
+                shlex.join(self._kubectl.argv(*change.revert)) if isinstance(change, Change) else "",
             )
             for change, failure in remaining
         )
@@ -236,7 +236,7 @@ class ClusterFaultInjector:
         """Revert one change; returns the error, or an empty string. Raises no Exception, so that the other changes are reverted too."""
         try:
             if isinstance(change, CustomChange):
-                change.back()
+                change.revert()
                 return ""
             if failure := self._revert_object(change):
                 return failure
@@ -252,19 +252,21 @@ class ClusterFaultInjector:
         now = self._kubectl.get(change.kind, change.name, namespace=change.namespace)
         if now is None:
             return "" if change.verb is Verb.CREATE else f"{change.kind} {change.name} no longer exists"
-        self._kubectl.run(*change.undo, seconds=limits.DELETED)
+        self._kubectl.run(*change.revert, seconds=limits.DELETED)
         now = self._kubectl.get(change.kind, change.name, namespace=change.namespace)
         if change.verb is Verb.CREATE:
             return "" if now is None else "it still exists"
-        return "" if now is not None and holds(now, change.back) else "its fields do not have their previous values"
+        return "" if now is not None and holds(now, change.restore) else "its fields do not have their previous values"
 
-    def _record(self, verb: Verb, kind: str, name: str, place: str, undo: tuple[str, ...], back: Any = None) -> Change:
+    def _record(
+        self, verb: Verb, kind: str, name: str, place: str, revert: tuple[str, ...], restore: Any = None
+    ) -> Change:
         what = f"{verb} {kind}/{name} in {place}"
         number = self._run.add_cleanup(
-            f"a fault: {what}", self._kubectl.argv(*undo), required=True, gone_with=self._gone_with
+            f"a fault: {what}", self._kubectl.argv(*revert), required=True, gone_with=self._gone_with
         )
         change = Change(
-            what=what, verb=verb, kind=kind, name=name, namespace=place, undo=undo, number=number, back=back
+            what=what, verb=verb, kind=kind, name=name, namespace=place, revert=revert, number=number, restore=restore
         )
         self._changes.append(change)
         return change
