@@ -45,8 +45,8 @@ BEFORE = 2.0
 FEWEST = 20
 """Minimum number of requests in a window: about four seconds of the roll-out's traffic."""
 CLIENT_TIMEOUT = 8.0
-"""Seconds after which an answer counts as lost. Measured on two busy cores: up to 5 s while pods start, and stalls of 9 s and more if
-traffic goes to a revision at zero."""
+"""Seconds after which an answer counts as lost, because clients of predictions have given up. It lies between what was measured on two
+busy cores: up to 5 s while pods start, and stalls of 9 s and more if traffic goes to a revision at zero."""
 RACE = re.compile(
     r"tcp 127\.0\.0\.1:\d+->127\.0\.0\.1:\d+: .*(closed network connection|connection reset|broken pipe)|EOF"
 )

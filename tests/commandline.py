@@ -63,12 +63,12 @@ def call(*arguments: str | Path) -> CommandOutput:
 
 def refused(*arguments: str | Path) -> str:
     """The error of a call with wrong usage: exit code 3, message and remedy on standard error only, no traceback."""
-    said = call(*arguments)
-    assert said.code == 3, said
-    assert said.out == ""
-    assert "Traceback" not in said.err
-    assert "remedy: " in said.err
-    return said.err
+    result = call(*arguments)
+    assert result.code == 3, result
+    assert result.out == ""
+    assert "Traceback" not in result.err
+    assert "remedy: " in result.err
+    return result.err
 
 
 def environment(**variables: str) -> Mapping[str, str]:

@@ -109,7 +109,7 @@ class TrackingApi:
         self._post("runs/delete", run_id=run_id)
 
     def restore_run(self, run_id: str) -> None:
-        """Undo :meth:`delete_run`."""
+        """Restore a run that :meth:`delete_run` deleted."""
         self._post("runs/restore", run_id=run_id)
 
     def list_artifacts(self, run_id: str, path: str = "") -> list[Json]:

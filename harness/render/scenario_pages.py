@@ -61,6 +61,7 @@ def _page(scenario: Scenario, measured: _Measured) -> str:
                 f"![{variant.name} over time]({drawing_name(scenario.id, variant.name)})\n\n`{variant.name}`: {_cell(record.reason)}"
             )
     table = "\n".join(["| variant | what | | expected | measured |", "|---|---|---|---|---|", *rows])
+    sources = "\n".join(f"* {source}" for source in scenario.sources)
     claims = "\n".join(f"* “{claim.text}” {_verdict(claim.holds)}: {claim.found}." for claim in scenario.claims)
     return _text(
         f"# {scenario.title}",
@@ -75,9 +76,8 @@ def _page(scenario: Scenario, measured: _Measured) -> str:
         *drawn,
         *(["## Published claims", claims] if claims else []),
         "## Affected objects",
-        "\n".join(f"* {touch}" for touch in scenario.affected_objects) or "No object of the cluster.",
-        "## Sources",
-        "\n".join(f"* {source}" for source in scenario.sources),
+        "\n".join(f"* {affected}" for affected in scenario.affected_objects) or "No object of the cluster.",
+        *(["## Sources", sources] if sources else []),
     )
 
 

@@ -49,9 +49,9 @@ def planned(
         rows += [line(), line(Span(fit(scenario.id, COLUMNS), "bold")), *entry("", scenario.title, width=0)]
         for number, variant in enumerate(variants):
             rows += entry("" if number else "variants", f"{variant.name}: {variant.text}", width=12)
-        for number, touch in enumerate(scenario.affected_objects):
-            named = f" ({namespaces[touch.namespace]})" if touch.namespace in namespaces else ""
-            rows += entry("" if number else "affects", f"{touch}{named}", width=12)
+        for number, affected in enumerate(scenario.affected_objects):
+            named = f" ({namespaces[affected.namespace]})" if affected.namespace in namespaces else ""
+            rows += entry("" if number else "affects", f"{affected}{named}", width=12)
         if not scenario.affected_objects:
             rows += entry("affects", "no object of the cluster", width=12)
         rows += entry(

@@ -126,6 +126,6 @@ def test_two_runs_side_by_side_are_both_conformant(cache: str) -> None:
         )
         for _ in range(2)
     ]
-    said = [trivet.communicate(timeout=240)[0] for trivet in both]
-    assert [trivet.returncode for trivet in both] == [0, 0], said
+    result = [trivet.communicate(timeout=240)[0] for trivet in both]
+    assert [trivet.returncode for trivet in both] == [0, 0], result
     assert runs(cache) == []

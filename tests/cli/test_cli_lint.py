@@ -41,10 +41,10 @@ def lint(*arguments: str | Path) -> CommandOutput:
 )
 def test_findings_decide_the_exit_code(here: Path, text: str, code: int, words: str) -> None:
     (here / "file.yaml").write_bytes(text.encode())
-    said = lint("file.yaml")
-    assert (said.code, said.err) == (code, "")
-    assert words in said.out
-    assert [char for char in said.out if not char.isprintable() and char != "\n"] == []
+    result = lint("file.yaml")
+    assert (result.code, result.err) == (code, "")
+    assert words in result.out
+    assert [char for char in result.out if not char.isprintable() and char != "\n"] == []
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_a_named_file_that_cannot_be_read_exits_3_and_the_others_are_judged(
 ) -> None:
     (here / "file.yaml").write_bytes(content)
     (here / "good.yaml").write_text(GOOD)
-    said = lint("file.yaml", "good.yaml")
-    assert said.code == 3
-    assert words in said.err
-    assert "found: 1 × InferenceService" in said.out
+    result = lint("file.yaml", "good.yaml")
+    assert result.code == 3
+    assert words in result.err
+    assert "found: 1 × InferenceService" in result.out
 
 
 @pytest.mark.parametrize(
@@ -92,31 +92,31 @@ def test_a_file_in_a_directory_that_cannot_be_read_matters_only_if_it_shows_a_ma
 ) -> None:
     (here / "file.yaml").write_bytes(content)
     (here / "good.yaml").write_text(GOOD)
-    said = lint(".")
-    assert said.code == code
-    assert (f"skipped: {reason}\n" in said.out) if reason else ("file.yaml" in said.err)
-    assert "found: 1 × InferenceService" in said.out
+    result = lint(".")
+    assert result.code == code
+    assert (f"skipped: {reason}\n" in result.out) if reason else ("file.yaml" in result.err)
+    assert "found: 1 × InferenceService" in result.out
 
 
 def test_a_failed_must_outranks_a_file_that_cannot_be_read(here: Path) -> None:
     (here / "file.yaml").write_text("a: [1\n")
     (here / "bad.yaml").write_text(BAD)
-    said = lint("file.yaml", "bad.yaml")
-    assert said.code == 1
-    assert "incomplete: 1 error while reading, listed below\nthe files do not fit current" in said.out
-    assert "file.yaml:2:1: " in said.err
+    result = lint("file.yaml", "bad.yaml")
+    assert result.code == 1
+    assert "incomplete: 1 error while reading, listed below\nthe files do not fit current" in result.out
+    assert "file.yaml:2:1: " in result.err
 
 
 def test_a_huge_file_takes_no_memory(here: Path) -> None:
     with (here / "huge.json").open("wb") as file:
         file.truncate(1 << 30)
     (here / "good.yaml").write_text(GOOD)
-    said = lint(".")
-    assert said.code == 0
-    assert "skipped: 1 × large file without a sign of KServe or KFP (huge.json)" in said.out
-    said = lint("huge.json", "good.yaml")
-    assert said.code == 3
-    assert "huge.json has more than 67,108,864 bytes" in said.err
+    result = lint(".")
+    assert result.code == 0
+    assert "skipped: 1 × large file without a sign of KServe or KFP (huge.json)" in result.out
+    result = lint("huge.json", "good.yaml")
+    assert result.code == 3
+    assert "huge.json has more than 67,108,864 bytes" in result.err
 
 
 def standard_input(text: str, *arguments: str) -> CommandOutput:
@@ -126,13 +126,13 @@ def standard_input(text: str, *arguments: str) -> CommandOutput:
 
 def test_standard_input_is_judged_beside_files(here: Path) -> None:
     (here / "good.yaml").write_text(GOOD)
-    said = standard_input(BAD, "-", "good.yaml")
-    assert said.code == 1
-    assert said.out.startswith("<stdin>:7: FAILED: ")
-    assert "found: 2 × InferenceService" in said.out
-    said = standard_input("a: [1\n", "-")
-    assert said.code == 3
-    assert "<stdin>:2:1: " in said.err
+    result = standard_input(BAD, "-", "good.yaml")
+    assert result.code == 1
+    assert result.out.startswith("<stdin>:7: FAILED: ")
+    assert "found: 2 × InferenceService" in result.out
+    result = standard_input("a: [1\n", "-")
+    assert result.code == 3
+    assert "<stdin>:2:1: " in result.err
 
 
 @pytest.mark.parametrize(("name", "read"), [("json", json.loads), ("sarif", json.loads), ("junit", ET.fromstring)])
@@ -141,18 +141,18 @@ def test_a_machine_format_is_all_that_is_printed(
     here: Path, name: str, read: Callable[[str], object], text: str, code: int
 ) -> None:
     (here / "file.yaml").write_text(text)
-    said = lint("file.yaml", "--format", name, "--report", "out")
-    assert (said.code, said.err) == (code, "")
-    read(said.out)
+    result = lint("file.yaml", "--format", name, "--report", "out")
+    assert (result.code, result.err) == (code, "")
+    read(result.out)
     written = {"json": "report.json", "sarif": "report.sarif", "junit": "junit.xml"}[name]
-    assert said.out == (here / "out" / written).read_text()
+    assert result.out == (here / "out" / written).read_text()
 
 
 def test_githubs_annotations_are_all_that_is_printed(here: Path) -> None:
     (here / "bad.yaml").write_text(BAD)
-    said = lint("bad.yaml", "--format", "github")
-    assert (said.code, said.err) == (1, "")
-    assert {line[:2] for line in said.out.splitlines()} == {"::"}
+    result = lint("bad.yaml", "--format", "github")
+    assert (result.code, result.err) == (1, "")
+    assert {line[:2] for line in result.out.splitlines()} == {"::"}
 
 
 def test_an_unknown_format_is_refused_with_those_that_there_are(here: Path) -> None:
@@ -169,11 +169,11 @@ def test_paths_that_git_ignores_or_a_pattern_excludes_are_skipped_with_a_count(h
     (here / ".gitignore").write_text("build/\n!\n")
     (here / "a" / ".gitignore").write_text("one.yaml\n")
     (here / "pyproject.toml").write_text('[tool.trivet.lint]\nexclude = ["/a/t*.yaml"]\n')
-    said = lint(".", "--exclude", "legacy")
-    assert said.code == 0
-    assert "found: 1 × InferenceService" in said.out
-    assert f"2 × {IGNORED} (a/one.yaml, build)" in said.out
-    assert f"2 × {EXCLUDED} (a/two.yaml, legacy)" in said.out
+    result = lint(".", "--exclude", "legacy")
+    assert result.code == 0
+    assert "found: 1 × InferenceService" in result.out
+    assert f"2 × {IGNORED} (a/one.yaml, build)" in result.out
+    assert f"2 × {EXCLUDED} (a/two.yaml, legacy)" in result.out
     assert lint(".", "--exclude", "legacy", "--no-gitignore").code == 1
     assert lint("build").code == 1, "a directory that is named is walked"
     assert lint("a/one.yaml").code == 1, "a file that is named is read"
@@ -200,11 +200,11 @@ def test_advice_beyond_a_number_is_counted_and_its_remedy_stands_once(here: Path
     (here / "advice.yaml").write_text(
         "---\n".join([ADVICE.replace("churn", f"churn-{number}") for number in range(30)])
     )
-    said = lint("advice.yaml")
-    assert said.code == 0
-    assert said.out.count(": advice: ") == 20
-    assert said.out.count("    remedy: ") == 1
-    assert "advice not shown: 10 × manifests.resources_are_set; --max-advice N shows more" in said.out
+    result = lint("advice.yaml")
+    assert result.code == 0
+    assert result.out.count(": advice: ") == 20
+    assert result.out.count("    remedy: ") == 1
+    assert "advice not shown: 10 × manifests.resources_are_set; --max-advice N shows more" in result.out
     assert lint("advice.yaml", "--max-advice", "40").out.count(": advice: ") == 30
     (here / "pyproject.toml").write_text("[tool.trivet.lint]\nmax_advice = 0\n")
     assert ": advice: " not in lint("advice.yaml").out
@@ -214,9 +214,9 @@ def test_quiet_prints_only_what_fails(here: Path) -> None:
     (here / "advice.yaml").write_text(ADVICE)
     assert lint("advice.yaml", "--quiet") == CommandOutput(0, "", "")
     (here / "bad.yaml").write_text(BAD)
-    said = lint(".", "--quiet")
-    assert said.code == 1
-    assert [line.partition(": ")[0] for line in said.out.splitlines() if not line.startswith(" ")] == [
+    result = lint(".", "--quiet")
+    assert result.code == 1
+    assert [line.partition(": ")[0] for line in result.out.splitlines() if not line.startswith(" ")] == [
         "bad.yaml:7",
         "bad.yaml:11",
         "the files do not fit current",
@@ -239,9 +239,9 @@ def test_a_stack_per_path_is_loaded_and_named(here: Path) -> None:
 def test_a_context_that_is_not_there_is_an_error_of_kubectl(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(here))
     (here / "good.yaml").write_text(GOOD)
-    said = lint("good.yaml", "--context", "prod")
-    assert (said.code, said.out) == (2, "")
-    assert "there is no kubectl on this machine" in said.err
+    result = lint("good.yaml", "--context", "prod")
+    assert (result.code, result.out) == (2, "")
+    assert "there is no kubectl on this machine" in result.err
 
 
 def test_a_yaml_bomb_is_refused_before_it_goes_off(here: Path) -> None:
@@ -249,9 +249,9 @@ def test_a_yaml_bomb_is_refused_before_it_goes_off(here: Path) -> None:
     lines += [f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in pairwise("abcdefghij")]
     (here / "bomb.yaml").write_text("\n".join(lines))
     began = time.monotonic()
-    said = lint("bomb.yaml")
-    assert said.code == 3
-    assert "bomb.yaml:7:1: more than 2,000,000 values once its aliases are written out" in said.err
+    result = lint("bomb.yaml")
+    assert result.code == 3
+    assert "bomb.yaml:7:1: more than 2,000,000 values once its aliases are written out" in result.err
     assert time.monotonic() - began < 5
 
 
@@ -283,10 +283,10 @@ def test_a_hundred_thousand_lines_take_seconds(here: Path, text: str) -> None:
 )
 def test_nothing_to_lint_is_inconclusive(here: Path, text: str, seen: str) -> None:
     (here / "file.yaml").write_text(text)
-    said = lint("file.yaml")
-    assert said.code == 2
-    assert f"seen were {seen}" in said.err
-    assert "conformant" not in said.out
+    result = lint("file.yaml")
+    assert result.code == 2
+    assert f"seen were {seen}" in result.err
+    assert "conformant" not in result.out
 
 
 def test_an_empty_directory_has_nothing_to_lint(here: Path) -> None:
@@ -295,9 +295,9 @@ def test_an_empty_directory_has_nothing_to_lint(here: Path) -> None:
 
 def test_a_model_directory_that_is_a_file_is_refused(here: Path) -> None:
     (here / "MLmodel").write_text("not a model")
-    said = lint(".")
-    assert said.code == 3
-    assert "is not an MLmodel: expected one mapping with the key 'flavors'" in said.err
+    result = lint(".")
+    assert result.code == 3
+    assert "is not an MLmodel: expected one mapping with the key 'flavors'" in result.err
 
 
 def test_paths_that_lead_nowhere_or_in_circles_are_named(here: Path) -> None:
@@ -305,12 +305,12 @@ def test_paths_that_lead_nowhere_or_in_circles_are_named(here: Path) -> None:
         (here / name).symlink_to(target)
     (here / "lost.yaml").symlink_to("nowhere")
     (here / "good.yaml").write_text(GOOD)
-    said = lint(".", "absent.yaml")
-    assert said.code == 3
-    assert said.err.count("Too many levels of symbolic links") == 3
-    assert "lost.yaml does not exist" in said.err
-    assert "absent.yaml does not exist" in said.err
-    assert "found: 1 × InferenceService" in said.out
+    result = lint(".", "absent.yaml")
+    assert result.code == 3
+    assert result.err.count("Too many levels of symbolic links") == 3
+    assert "lost.yaml does not exist" in result.err
+    assert "absent.yaml does not exist" in result.err
+    assert "found: 1 × InferenceService" in result.out
 
 
 @pytest.mark.processes
@@ -320,16 +320,16 @@ def test_pipes_sockets_and_endless_files_do_not_hang(here: Path) -> None:
         listening.bind("socket.yaml")
         (here / "good.yaml").write_text(GOOD)
         assert run("lint", ".", timeout=30).code == 0
-    said = run("lint", "/dev/zero", timeout=60)
-    assert said.code == 3
-    assert "/dev/zero has more than 67,108,864 bytes" in said.err
+    result = run("lint", "/dev/zero", timeout=60)
+    assert result.code == 3
+    assert "/dev/zero has more than 67,108,864 bytes" in result.err
 
 
 @pytest.mark.processes
 def test_a_pipe_that_is_named_is_read(here: Path) -> None:
     (here / "bad.yaml").write_text(BAD)
-    assert os.waitstatus_to_exitcode(os.system(f"cat bad.yaml | {PROGRAM} lint /dev/stdin > said.txt")) == 1
-    assert (here / "said.txt").read_text().startswith("/dev/stdin:7: FAILED: ")
+    assert os.waitstatus_to_exitcode(os.system(f"cat bad.yaml | {PROGRAM} lint /dev/stdin > result.txt")) == 1
+    assert (here / "result.txt").read_text().startswith("/dev/stdin:7: FAILED: ")
 
 
 def test_paths_with_spaces_and_letters_beyond_ascii(here: Path) -> None:
@@ -350,9 +350,9 @@ def test_paths_with_spaces_and_letters_beyond_ascii(here: Path) -> None:
 )
 def test_a_manifest_of_the_wrong_types_fails_and_breaks_no_check(here: Path, text: str) -> None:
     (here / "odd.yaml").write_text(f"apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\n{text}")
-    said = lint("odd.yaml")
-    assert said.code == 1
-    assert "ERROR" not in said.out
+    result = lint("odd.yaml")
+    assert result.code == 1
+    assert "ERROR" not in result.out
 
 
 @pytest.mark.parametrize(
@@ -369,6 +369,6 @@ def test_a_manifest_of_the_wrong_types_fails_and_breaks_no_check(here: Path, tex
 def test_a_model_directory_of_the_wrong_types_breaks_no_check(here: Path, mlmodel: str, requirements: bytes) -> None:
     (here / "MLmodel").write_text(mlmodel)
     (here / "requirements.txt").write_bytes(requirements)
-    said = lint(".")
-    assert said.code == 1
-    assert "ERROR" not in said.out
+    result = lint(".")
+    assert result.code == 1
+    assert "ERROR" not in result.out

@@ -16,13 +16,13 @@ from trivet.stacks.environments import cache_directory
 pytestmark = pytest.mark.processes
 
 
-def could_not_tell(said: CommandOutput) -> str:
-    """What a run printed that must have come to no verdict, and must have said so once."""
-    assert said.code == 2, said
-    assert "Traceback" not in said.err
-    assert said.out.count("INCONCLUSIVE  ") < 120
-    assert len(said.out.splitlines()) < 240
-    return said.out + said.err
+def could_not_tell(result: CommandOutput) -> str:
+    """The output of a run that must be inconclusive, and must state the reason once."""
+    assert result.code == 2, result
+    assert "Traceback" not in result.err
+    assert result.out.count("INCONCLUSIVE  ") < 120
+    assert len(result.out.splitlines()) < 240
+    return result.out + result.err
 
 
 @contextmanager
@@ -40,37 +40,37 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_a_disk_too_small_for_a_run_is_told_before_it_starts(tmp_path: Path) -> None:
+def test_a_disk_too_small_for_a_run_is_reported_before_it_starts(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "4m") as small:
-        said = run("run", "--stack", tiny_stack(tmp_path / "tiny"), TRIVET_CACHE=str(small))
-        assert "only 4.0 MiB are free, and a run needs up to 64" in could_not_tell(said)
-        assert "remedy: free some disk space" in said.err
+        result = run("run", "--stack", tiny_stack(tmp_path / "tiny"), TRIVET_CACHE=str(small))
+        assert "only 4.0 MiB are free, and a run needs up to 64" in could_not_tell(result)
+        assert "remedy: free some disk space" in result.err
         seen = run("doctor", TRIVET_CACHE=str(small))
         assert seen.code == 2
         assert f"BAD  cache                  {small}: 0.0 GiB free" in seen.out
 
 
-def test_a_disk_too_small_for_an_environment_is_told(tmp_path: Path) -> None:
+def test_a_disk_too_small_for_an_environment_is_reported(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "80m") as small:
-        said = run("run", "--stack", "2024.11-fixed", timeout=1800, TRIVET_CACHE=str(small))
-        assert "No space left on device" in could_not_tell(said)
-        assert "remedy    free some disk space, or set TRIVET_CACHE" in said.out
+        result = run("run", "--stack", "2024.11-fixed", timeout=1800, TRIVET_CACHE=str(small))
+        assert "No space left on device" in could_not_tell(result)
+        assert "remedy    free some disk space, or set TRIVET_CACHE" in result.out
         assert list((small / "environments").glob("*/bin")) == [], "nothing half-made is left to fill the disk"
 
 
-def test_a_report_on_a_full_disk_is_told(here: Path, tmp_path: Path) -> None:
+def test_a_report_on_a_full_disk_is_an_error(here: Path, tmp_path: Path) -> None:
     (here / "good.yaml").write_text(GOOD)
     with disk(tmp_path / "disk", "16k") as small:
-        said = run("lint", "good.yaml", "--report", small)
-        assert said.code == 3
-        assert f"cannot write the report to '{small}': No space left on device" in said.err
+        result = run("lint", "good.yaml", "--report", small)
+        assert result.code == 3
+        assert f"cannot write the report to '{small}': No space left on device" in result.err
 
 
-def test_a_registry_out_of_reach_is_told_once_with_its_remedy(tmp_path: Path) -> None:
+def test_an_unreachable_registry_is_reported_once_with_its_remedy(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         index = f"http://127.0.0.1:{closed.getsockname()[1]}/simple"
-    said = run(
+    result = run(
         "run",
         "--stack",
         tiny_stack(tmp_path / "tiny"),
@@ -79,19 +79,19 @@ def test_a_registry_out_of_reach_is_told_once_with_its_remedy(tmp_path: Path) ->
         UV_DEFAULT_INDEX=index,
         UV_HTTP_RETRIES="0",
     )
-    assert f"Failed to fetch: {index}/six/" in could_not_tell(said)
-    assert "remedy    check that the package registry is reachable; set a mirror with UV_DEFAULT_INDEX" in said.out
+    assert f"Failed to fetch: {index}/six/" in could_not_tell(result)
+    assert "remedy    check that the package registry is reachable; set a mirror with UV_DEFAULT_INDEX" in result.out
     assert list((tmp_path / "cache" / "environments").glob("*/")) == []
 
 
-def test_a_lock_with_a_wrong_hash_is_told(tmp_path: Path) -> None:
+def test_a_lock_with_a_wrong_hash_is_reported(tmp_path: Path) -> None:
     stack = tiny_stack(tmp_path / "tiny")
     wrong = "\n".join(line[:30] + "0" * 8 + line[38:] if "sha256" in line else line for line in SIX.splitlines())
     for role in ("trainer", "tracking", "initializer", "runtime"):
         (stack / f"{role}.lock").write_text(wrong)
-    said = run("run", "--stack", stack, TRIVET_CACHE=str(tmp_path / "cache"))
-    assert "Hash mismatch for `six==1.16.0`" in could_not_tell(said)
-    assert "remedy    the registry serves other files than those the lock was made from" in said.out
+    result = run("run", "--stack", stack, TRIVET_CACHE=str(tmp_path / "cache"))
+    assert "Hash mismatch for `six==1.16.0`" in could_not_tell(result)
+    assert "remedy    the registry serves other files than those the lock was made from" in result.out
 
 
 def test_a_half_made_environment_is_found_cleaned_and_made_again(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_run_lives_in_its_cache_alone_however_long_and_foreign_its_path(tmp_pa
     (folder / "environments").symlink_to(environments)
     # A relative path is meant from where the user stands.
     relative = str(folder.relative_to(tmp_path))
-    said = run("run", "--stack", "current", cwd=tmp_path, timeout=1800, TRIVET_CACHE=relative, TMPDIR=str(scratch))
-    assert said.code == 0, said.out[-3000:]
+    result = run("run", "--stack", "current", cwd=tmp_path, timeout=1800, TRIVET_CACHE=relative, TMPDIR=str(scratch))
+    assert result.code == 0, result.out[-3000:]
     assert list((folder / "runs").iterdir()) == []
     assert list(scratch.iterdir()) == []

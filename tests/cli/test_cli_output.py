@@ -27,9 +27,9 @@ pytestmark = pytest.mark.processes
 def test_whole_outputs(here: Path, name: str, command: str) -> None:
     for file, text in {"good": GOOD, "bad": BAD, "advice": ADVICE}.items():
         (here / f"{file}.yaml").write_text(text)
-    said = call(*command.split())
-    assert said.err == ""
-    same_as_file(SNAPSHOTS / f"{name}.txt", said.out)
+    result = call(*command.split())
+    assert result.err == ""
+    same_as_file(SNAPSHOTS / f"{name}.txt", result.out)
 
 
 @pytest.mark.parametrize("command", ["list", "lint many.yaml --format json"])
@@ -60,8 +60,8 @@ def test_there_are_no_control_characters_where_no_terminal_is(
         monkeypatch.setenv(name, value)
     (here / "bad.yaml").write_text(BAD)
     for command in ("list", "lint bad.yaml", "doctor"):
-        said = run(*command.split())
-        assert [char for char in said.out + said.err if not char.isprintable() and char != "\n"] == []
+        result = run(*command.split())
+        assert [char for char in result.out + result.err if not char.isprintable() and char != "\n"] == []
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,6 @@ def test_there_are_no_control_characters_where_no_terminal_is(
     ["", "run", "plan", "list", "explain", "lint", "stack", "stack lock", "images", "images prune", "doctor"],
 )
 def test_every_command_has_help(command: str) -> None:
-    said = call(*command.split(), "--help")
-    assert said.code == 0
-    assert said.out.startswith("Usage: ")
+    result = call(*command.split(), "--help")
+    assert result.code == 0
+    assert result.out.startswith("Usage: ")

@@ -38,9 +38,9 @@ def test_it_is_listed_planned_and_explained(named: list[str]) -> None:
 
 def test_it_is_linted(here: Path, named: list[str]) -> None:
     (here / "service.yaml").write_text(GOOD)
-    said = call("lint", "service.yaml", *named)
-    assert said.code == 1
-    assert said.out.startswith(f"service.yaml:3: FAILED: the label acme.example/team is missing [{ID}]\n")
+    result = call("lint", "service.yaml", *named)
+    assert result.code == 1
+    assert result.out.startswith(f"service.yaml:3: FAILED: the label acme.example/team is missing [{ID}]\n")
     (here / "service.yaml").write_text(
         GOOD.replace("  name: churn\n", "  name: churn\n  labels: {acme.example/team: a}\n")
     )
@@ -73,9 +73,9 @@ def test_a_plugin_that_does_not_import_is_named_with_its_error(
 ) -> None:
     monkeypatch.syspath_prepend(here)
     (here / "broken_plugin.py").write_text(source)
-    said = refused("list", "--plugin", "broken_plugin")
-    assert "plugin 'broken_plugin' does not import: " in said
-    assert words in said
+    result = refused("list", "--plugin", "broken_plugin")
+    assert "plugin 'broken_plugin' does not import: " in result
+    assert words in result
 
 
 @pytest.mark.parametrize("name", ["absent", "", ".relative", "no module/at all"])
@@ -92,8 +92,8 @@ def test_two_contracts_of_one_id_are_refused_with_both_modules(here: Path, monke
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "acme_contracts.py").write_text((THIRD_PARTY / "acme_contracts.py").read_text())
-    said = refused("list", "--plugin", "acme_contracts", "--plugin", "vendored.acme_contracts")
-    assert f"two contracts have the id {ID!r}: in acme_contracts and vendored.acme_contracts" in said
+    result = refused("list", "--plugin", "acme_contracts", "--plugin", "vendored.acme_contracts")
+    assert f"two contracts have the id {ID!r}: in acme_contracts and vendored.acme_contracts" in result
 
 
 RULE = """
@@ -125,9 +125,9 @@ def test_a_wrong_declaration_is_wrong_usage_with_file_and_line(
     monkeypatch.delitem(sys.modules, "acme_rule", raising=False)
     (here / "service.yaml").write_text(GOOD)
     (here / "acme_rule.py").write_text(RULE.replace(right, wrong, 1))
-    said = refused(*command, "--plugin", "acme_rule")
-    assert f"trivet: plugin 'acme_rule': contract acme_rule.rule ({here / 'acme_rule.py'}:4): {words}" in said
-    assert "Traceback" not in said
+    result = refused(*command, "--plugin", "acme_rule")
+    assert f"trivet: plugin 'acme_rule': contract acme_rule.rule ({here / 'acme_rule.py'}:4): {words}" in result
+    assert "Traceback" not in result
 
 
 def test_a_check_that_returns_a_finding_is_an_error_under_lint(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,10 +135,10 @@ def test_a_check_that_returns_a_finding_is_an_error_under_lint(here: Path, monke
     monkeypatch.delitem(sys.modules, "acme_rule", raising=False)
     (here / "service.yaml").write_text(GOOD)
     (here / "acme_rule.py").write_text(RULE.replace("yield", "return"))
-    said = call("lint", "service.yaml", "--plugin", "acme_rule")
-    assert said.code == 2
-    assert f"ERROR: contract acme_rule.rule ({here / 'acme_rule.py'}:4): the check returned a Finding" in said.out
-    assert "remedy: write `yield` in place of `return`" in said.out
+    result = call("lint", "service.yaml", "--plugin", "acme_rule")
+    assert result.code == 2
+    assert f"ERROR: contract acme_rule.rule ({here / 'acme_rule.py'}:4): the check returned a Finding" in result.out
+    assert "remedy: write `yield` in place of `return`" in result.out
 
 
 def test_a_contract_whose_client_no_target_offers_is_an_error_everywhere(
@@ -153,7 +153,7 @@ def test_a_contract_whose_client_no_target_offers_is_an_error_everywhere(
         reason = "no registered target offers the client acme_store (values of features)"
         for command in (("list",), ("plan",)):
             assert f"cannot run: {reason}" in " ".join(call(*command, "--plugin", "acme_rule").out.split())
-        said = call("lint", "service.yaml", "--plugin", "acme_rule")
-        assert (said.code, f"ERROR: {reason}" in said.out) == (2, True)
+        result = call("lint", "service.yaml", "--plugin", "acme_rule")
+        assert (result.code, f"ERROR: {reason}" in result.out) == (2, True)
     finally:
         CLIENTS._names.pop("acme_store")

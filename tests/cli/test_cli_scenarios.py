@@ -23,26 +23,26 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_scenario_is_listed_with_its_variants() -> None:
-    said = call("scenario", "list").out
-    assert "rollback.revision_at_zero" in said
-    assert "+ library" in said
-    assert ID not in said
+    result = call("scenario", "list").out
+    assert "rollback.revision_at_zero" in result
+    assert "+ library" in result
+    assert ID not in result
     assert ID in call("scenario", "list", "--plugin", "acme_scenarios").out
 
 
 @pytest.mark.parametrize("command", [("plan",), ("run", "--dry-run")])
-def test_a_plan_shows_what_would_be_touched_and_starts_nothing(command: tuple[str, ...]) -> None:
-    said = call("scenario", *command, "tracking_unreachable*[autologging]", *KIND)
-    assert said.code == 0
-    assert "create NetworkPolicy/trivet-fault-cut in the pipelines namespace" in said.out
-    assert "autologging" in said.out
-    assert "try-except" not in said.out
+def test_a_plan_shows_the_affected_objects_and_starts_nothing(command: tuple[str, ...]) -> None:
+    result = call("scenario", *command, "tracking_unreachable*[autologging]", *KIND)
+    assert result.code == 0
+    assert "create NetworkPolicy/trivet-fault-cut in the pipelines namespace" in result.out
+    assert "autologging" in result.out
+    assert "try-except" not in result.out
 
 
 @pytest.mark.parametrize("command", [("plan",), ("run",), ("run", "--dry-run")])
 def test_a_cluster_that_is_not_ours_is_refused_without_the_word(command: tuple[str, ...]) -> None:
-    said = refused("scenario", *command, "--target", "existing", "--context", "theirs")
-    assert "--allow-faults" in said
+    result = refused("scenario", *command, "--target", "existing", "--context", "theirs")
+    assert "--allow-faults" in result
 
 
 def test_a_list_says_which_scenarios_a_target_cannot_play() -> None:
@@ -86,19 +86,19 @@ def test_a_report_is_put_into_the_records_and_its_drawings_beside_the_pages(tmp_
 
 
 def test_pages_without_a_report_leave_the_records_as_they_are(tmp_path: Path) -> None:
-    said = call("scenario", "pages", tmp_path / "docs", "--records", tmp_path / "records")
-    assert said.code == 0
-    assert str(tmp_path / "records") not in said.out
+    result = call("scenario", "pages", tmp_path / "docs", "--records", tmp_path / "records")
+    assert result.code == 0
+    assert str(tmp_path / "records") not in result.out
     assert not (tmp_path / "records").exists()
 
 
 def test_a_report_that_is_not_there_is_named(tmp_path: Path) -> None:
-    said = refused("scenario", "pages", tmp_path, "--records", tmp_path, "--report", tmp_path / "nowhere")
-    assert f"cannot read {tmp_path}/nowhere/scenarios.json" in said
+    result = refused("scenario", "pages", tmp_path, "--records", tmp_path, "--report", tmp_path / "nowhere")
+    assert f"cannot read {tmp_path}/nowhere/scenarios.json" in result
 
 
 def test_what_is_to_be_played_again_is_listed_by_its_name_with_the_reason_beside(tmp_path: Path) -> None:
-    said = call("scenario", "stale", "--records", tmp_path)
-    assert said.code == 0
-    assert "rollback.revision_at_zero[percent-zero]" in said.out.splitlines()
-    assert "rollback.revision_at_zero[percent-zero]: expected to be VULNERABLE, without a record" in said.err
+    result = call("scenario", "stale", "--records", tmp_path)
+    assert result.code == 0
+    assert "rollback.revision_at_zero[percent-zero]" in result.out.splitlines()
+    assert "rollback.revision_at_zero[percent-zero]: expected to be VULNERABLE, without a record" in result.err

@@ -59,9 +59,9 @@ def test_an_unknown_name_lists_what_there_is(command: str, words: str) -> None:
 
 @pytest.mark.parametrize("command", ["", "stack", "lint", "explain", "explain a b", "stack lock"])
 def test_an_incomplete_command_shows_its_usage(command: str) -> None:
-    said = call(*command.split())
-    assert said.code == 3
-    assert "Usage: " in said.err
+    result = call(*command.split())
+    assert result.code == 3
+    assert "Usage: " in result.err
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(here: Path, mon
 )
 def test_broken_settings_name_the_file(here: Path, text: str, words: str) -> None:
     (here / "pyproject.toml").write_text(text)
-    said = refused("plan")
-    assert words in said
-    assert "pyproject.toml" in said or "plugins" in said
+    result = refused("plan")
+    assert words in result
+    assert "pyproject.toml" in result or "plugins" in result
 
 
 @pytest.mark.parametrize("text", ['[project]\nname = "other"\n', "[tool.black]\nline-length = 9\n", "tool = 3\n", ""])
@@ -164,7 +164,7 @@ def test_a_report_that_cannot_be_written_is_refused_at_once(here: Path, command:
 
 
 @pytest.mark.processes
-def test_what_may_not_be_touched_is_said(here: Path) -> None:
+def test_a_path_without_permission_is_named(here: Path) -> None:
     (here / "secret.yaml").write_text(GOOD)
     (here / "secret.yaml").chmod(0)
     (here / "good.yaml").write_text(GOOD)
@@ -185,11 +185,11 @@ def test_what_may_not_be_touched_is_said(here: Path) -> None:
         return CommandOutput(done.returncode, done.stdout, done.stderr)
 
     assert lint().code == 0
-    said = lint("secret.yaml")
-    assert said.code == 3
-    assert "found: 1 × InferenceService" in said.out, "the other file is judged all the same"
-    assert said.err.startswith("trivet: secret.yaml cannot be read: Permission denied\n")
-    assert said.err.splitlines()[1].startswith("  remedy: ")
+    result = lint("secret.yaml")
+    assert result.code == 3
+    assert "found: 1 × InferenceService" in result.out, "the other file is judged all the same"
+    assert result.err.startswith("trivet: secret.yaml cannot be read: Permission denied\n")
+    assert result.err.splitlines()[1].startswith("  remedy: ")
     assert "--report 'closed' is not writable" in lint("--report", "closed").err
 
 
@@ -197,20 +197,20 @@ def test_what_may_not_be_touched_is_said(here: Path) -> None:
 @pytest.mark.parametrize("path", ["a b", "a:b", "a'b", "a%20b", "a#b"])
 @pytest.mark.parametrize("command", ["run", "doctor"])
 def test_a_cache_path_that_breaks_the_software_is_refused(tmp_path: Path, command: str, path: str) -> None:
-    said = run(command, TRIVET_CACHE=str(tmp_path / path))
-    assert said.code == 3
-    assert "cannot use the cache directory" in said.err
-    assert "remedy: set TRIVET_CACHE to" in said.err
+    result = run(command, TRIVET_CACHE=str(tmp_path / path))
+    assert result.code == 3
+    assert "cannot use the cache directory" in result.err
+    assert "remedy: set TRIVET_CACHE to" in result.err
     assert not (tmp_path / path).exists()
 
 
 @pytest.mark.processes
-def test_a_cache_that_cannot_be_made_is_told_by_run_and_doctor(here: Path) -> None:
+def test_a_cache_that_cannot_be_made_is_reported_by_run_and_doctor(here: Path) -> None:
     (here / "file").write_text("in the way")
-    said = run("run", TRIVET_CACHE="file")
-    assert (said.code, said.err.count("\n")) == (2, 2)
-    assert f"the run directory {here}/file/runs" in said.err
-    said = run("doctor", TRIVET_CACHE="file")
-    assert said.code == 2
-    assert f"BAD  cache                  {here}/file: " in said.out
-    assert "remedy: set TRIVET_CACHE to a writable directory" in said.out
+    result = run("run", TRIVET_CACHE="file")
+    assert (result.code, result.err.count("\n")) == (2, 2)
+    assert f"the run directory {here}/file/runs" in result.err
+    result = run("doctor", TRIVET_CACHE="file")
+    assert result.code == 2
+    assert f"BAD  cache                  {here}/file: " in result.out
+    assert "remedy: set TRIVET_CACHE to a writable directory" in result.out

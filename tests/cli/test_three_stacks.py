@@ -26,11 +26,11 @@ EXIT_CODES = {"2024.11": 1, "2024.11-fixed": 0, "current": 0}
 def ran(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, CommandOutput, dict[str, Any]]:
-    """A stack, what its run said, and the report."""
+    """A stack, the output of its run, and the report."""
     folder = tmp_path_factory.mktemp("report")
     # The first run on a machine builds the environments.
-    said = run("run", "--stack", request.param, "--report", folder, cwd=folder, timeout=1800)
-    return request.param, said, json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    result = run("run", "--stack", request.param, "--report", folder, cwd=folder, timeout=1800)
+    return request.param, result, json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
 def test_every_shipped_stack_is_run() -> None:
@@ -38,12 +38,12 @@ def test_every_shipped_stack_is_run() -> None:
 
 
 def test_the_exit_code_is_the_reports_and_the_one_expected(ran: tuple[str, CommandOutput, dict[str, Any]]) -> None:
-    stack, said, report = ran
-    assert said.code == EXIT_CODES[stack], said.out[-3000:]
-    assert report["exitCode"] == said.code
-    assert report["verdict"] == ("conformant", "not conformant")[said.code]
-    assert said.err == ""
-    assert f"exit code {said.code}: " in said.out
+    stack, result, report = ran
+    assert result.code == EXIT_CODES[stack], result.out[-3000:]
+    assert report["exitCode"] == result.code
+    assert report["verdict"] == ("conformant", "not conformant")[result.code]
+    assert result.err == ""
+    assert f"exit code {result.code}: " in result.out
 
 
 def test_the_report_keeps_its_schema_and_holds_every_contract_once(
@@ -63,8 +63,8 @@ def test_the_report_keeps_its_schema_and_holds_every_contract_once(
 
 
 def test_a_conformant_stack_has_judged_every_must(ran: tuple[str, CommandOutput, dict[str, Any]]) -> None:
-    stack, said, report = ran
-    if said.code:
+    stack, result, report = ran
+    if result.code:
         pytest.skip(f"{stack} is not conformant")
     musts = {contract["id"]: contract["outcome"] for contract in report["contracts"] if contract["level"] == "MUST"}
     assert set(musts.values()) <= {"PASSED", "SKIPPED"}
@@ -73,8 +73,8 @@ def test_a_conformant_stack_has_judged_every_must(ran: tuple[str, CommandOutput,
 
 
 def test_what_does_not_fit_is_found_in_the_files_and_live(ran: tuple[str, CommandOutput, dict[str, Any]]) -> None:
-    stack, said, report = ran
-    if said.code == 0:
+    stack, result, report = ran
+    if result.code == 0:
         pytest.skip(f"{stack} is conformant")
     contracts = {contract["id"]: contract for contract in report["contracts"]}
     static, live = contracts["environment.dependencies_fit_the_runtime"], contracts["serving.model_becomes_ready"]
@@ -92,5 +92,5 @@ def test_what_does_not_fit_is_found_in_the_files_and_live(ran: tuple[str, Comman
         assert finding["location"]["file"] in report["documents"] or finding["location"]["file"].startswith("model/")
         assert finding["location"]["line"] > 0
         assert finding["remedy"] or static["remedy"]
-        assert f"{package} {written}" in said.out
+        assert f"{package} {written}" in result.out
     assert "No module named '_loss'" in live["reason"]

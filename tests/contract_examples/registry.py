@@ -1,7 +1,7 @@
 """Examples: every contract is run on a failing example, where it must fail for the right reason, and on a passing one.
 
-Where what is observed gives no answer, or the statement does not concern it, ``inconclusive`` and ``not_applicable`` examples show that the
-contract does not make an answer up.
+Where what is observed is no evidence either way, or the statement does not apply to it, ``inconclusive`` and ``not_applicable``
+examples show that the contract does not decide.
 
 An example is a pytest test that returns the findings of the contract's check::
 
@@ -32,7 +32,7 @@ EXAMPLES: dict[str, set[str]] = defaultdict(set)
 
 
 def failing(identifier: str, *, because: str, at: str = "") -> Callable[[Example], Callable[..., None]]:
-    """The contract must come to FAILED, and must not confirm a place that it finds fault with."""
+    """The contract must be FAILED, and must not have a PASSED finding for the line of a FAILED one."""
 
     def check(findings: list[Finding]) -> None:
         _comes_to(Outcome.FAILED, because, at, findings)
@@ -50,7 +50,7 @@ def failing(identifier: str, *, because: str, at: str = "") -> Callable[[Example
 
 
 def passing(identifier: str, *, because: str = "", at: str = "") -> Callable[[Example], Callable[..., None]]:
-    """The contract must come to PASSED, and must not say beside it that it does not apply."""
+    """The contract must be PASSED, by PASSED findings only."""
 
     def check(findings: list[Finding]) -> None:
         _comes_to(Outcome.PASSED, because, at, findings)
@@ -60,12 +60,12 @@ def passing(identifier: str, *, because: str = "", at: str = "") -> Callable[[Ex
 
 
 def inconclusive(identifier: str, *, because: str, at: str = "") -> Callable[[Example], Callable[..., None]]:
-    """The contract must come to INCONCLUSIVE."""
+    """The contract must be INCONCLUSIVE."""
     return _example(identifier, "inconclusive", lambda findings: _comes_to(Outcome.INCONCLUSIVE, because, at, findings))
 
 
 def not_applicable(identifier: str, *, because: str, at: str = "") -> Callable[[Example], Callable[..., None]]:
-    """The contract must say of every subject that it does not concern it."""
+    """The contract must be SKIPPED for every subject."""
     return _example(identifier, "not_applicable", lambda findings: _comes_to(Outcome.SKIPPED, because, at, findings))
 
 

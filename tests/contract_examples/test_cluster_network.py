@@ -23,7 +23,7 @@ PLATFORM = "trivet-platform"
 
 @contextmanager
 def policy(session: ClusterSession, namespace: str, spec: Mapping[str, Any], *, until: str) -> Iterator[None]:
-    """A further NetworkPolicy, in force: the first path of that name is no longer as the platform has it."""
+    """A further NetworkPolicy in effect: the first path of that name is no longer as the platform has it."""
     kubectl, cluster = session.access.kubectl, session.client("cluster")
     (path,) = [path for path in cluster.paths if path.name == until]
 

@@ -35,7 +35,7 @@ def bare(service: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def by_default(cluster_session: ClusterSession) -> Rollout:
-    """A roll-out of bare services, taken back by its percentage when the earlier revision is down to no pod."""
+    """A roll-out of services without a readiness probe, rolled back by its percentage when the earlier revision is at zero."""
     cluster = cluster_session.client("cluster")
 
     def rollback(observed: Mapping[str, Any], previous: Mapping[str, Any]) -> RollbackPlan:

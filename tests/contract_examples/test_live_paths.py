@@ -171,5 +171,5 @@ def test_a_server_that_lists_no_artifacts(session: LocalSession) -> list[Finding
 
 
 @passing("paths.wrong_directory_level_is_rejected")
-def test_wrong_levels_of_the_hand_off(session: LocalSession) -> list[Finding]:
+def test_wrong_levels_of_the_handover(session: LocalSession) -> list[Finding]:
     return findings(session, "paths.wrong_directory_level_is_rejected")

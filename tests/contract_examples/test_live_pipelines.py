@@ -81,7 +81,7 @@ def test_a_run_that_did_not_finish(session: LocalSession) -> list[Finding]:
 
 
 @passing("pipelines.successful_pipeline_has_a_recorded_run")
-def test_the_run_of_the_hand_off(session: LocalSession) -> list[Finding]:
+def test_the_run_of_the_handover(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.successful_pipeline_has_a_recorded_run")
 
 
@@ -109,7 +109,7 @@ def test_a_model_without_metadata(session: LocalSession, swallowing: Instead) ->
 
 
 @failing("pipelines.run_id_and_model_uri_are_outputs", because="has no output model_uri")
-def test_a_step_that_hands_on_no_uri(session: LocalSession) -> list[Finding]:
+def test_a_step_that_returns_no_uri(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.run_id_and_model_uri_are_outputs", pipelines=changed(session, model_uri=""))
 
 
@@ -121,7 +121,7 @@ def test_a_uri_that_leads_nowhere(session: LocalSession) -> list[Finding]:
 
 
 @passing("pipelines.run_id_and_model_uri_are_outputs")
-def test_the_outputs_of_the_hand_off(session: LocalSession) -> list[Finding]:
+def test_the_outputs_of_the_handover(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.run_id_and_model_uri_are_outputs")
 
 
@@ -148,7 +148,7 @@ def test_a_condition_that_no_runner_saw_and_nobody_compiled(session: LocalSessio
 
 
 @passing("pipelines.model_that_passed_the_gate_is_deployed")
-def test_the_deployment_of_the_hand_off(session: LocalSession) -> list[Finding]:
+def test_the_deployment_of_the_handover(session: LocalSession) -> list[Finding]:
     return findings(session, "pipelines.model_that_passed_the_gate_is_deployed")
 
 

@@ -75,7 +75,7 @@ def test_a_version_that_the_initializer_does_not_fetch(session: LocalSession) ->
 
 
 @passing("signatures.every_version_has_a_signature")
-def test_the_versions_of_the_hand_off(session: LocalSession) -> list[Finding]:
+def test_the_versions_of_the_handover(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.every_version_has_a_signature")
 
 
@@ -119,7 +119,7 @@ def test_an_example_that_the_model_takes_by_chance(session: LocalSession, tmp_pa
 
 
 @passing("signatures.input_example_satisfies_the_signature")
-def test_the_example_of_the_hand_off(session: LocalSession) -> list[Finding]:
+def test_the_example_of_the_handover(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.input_example_satisfies_the_signature")
 
 
@@ -151,7 +151,7 @@ def test_a_runtime_that_reads_less_than_was_written(session: LocalSession) -> li
 
 
 @passing("signatures.runtime_reads_the_signature")
-def test_the_signature_of_the_hand_off(session: LocalSession) -> list[Finding]:
+def test_the_signature_of_the_handover(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.runtime_reads_the_signature")
 
 

@@ -212,7 +212,7 @@ def test_an_admitted_name(generated: str, name: str) -> list[Finding]:
 
 
 @not_applicable("manifests.name_is_valid", because="the API server generates the name", at="metadata:")
-def test_a_name_that_is_yet_to_be_made_up() -> list[Finding]:
+def test_a_name_that_the_api_server_generates() -> list[Finding]:
     return findings("manifests.name_is_valid", changed("\n  name: ", "\n  generateName: "))
 
 

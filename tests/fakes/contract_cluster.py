@@ -1,4 +1,4 @@
-"""Clients of a fake cluster: they say what a test has written on them. For the logic of checks, never as a control."""
+"""Clients of a fake cluster, which answer what a test gives them. For the logic of checks, never as an example of a contract."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class FakeCluster:
     def execute(
         self, pod: str, command: Sequence[str], *, container: str = "", namespace: str = "", seconds: float = 30.0
     ) -> tuple[int, str]:
-        said = self.reach(self, pod, command[3])
-        return (0, f"Defaulted container\nprobe: {said}\n") if said else (127, "python3: not found")
+        reached = self.reach(self, pod, command[3])
+        return (0, f"Defaulted container\nprobe: {reached}\n") if reached else (127, "python3: not found")
 
 
 def refusing(words: str) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:

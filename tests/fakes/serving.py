@@ -1,4 +1,4 @@
-"""Fake services: an InferenceService whose status follows its storage URI at once, and clients that are answered by what lies there."""
+"""Fake services: an InferenceService whose status follows its storage URI at once, and clients that its model answers."""
 
 from __future__ import annotations
 

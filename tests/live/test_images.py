@@ -60,8 +60,8 @@ def test_a_second_build_does_nothing_within_seconds(images: ImageSet, store: Sto
 def test_docker_has_the_node_with_the_binaries_of_its_version(images: ImageSet, store: Store) -> None:
     name = node_image(images, store, images.image(NODE))
     command = ["docker", "run", "--rm", "--entrypoint", "kubelet", name, "--version"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    assert said.split()[-1] == images.image(NODE).reference.tag
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert output.split()[-1] == images.image(NODE).reference.tag
 
 
 def test_role_images_hold_the_versions_of_the_stack_s_locks(stack: Stack, inside: Inside) -> None:

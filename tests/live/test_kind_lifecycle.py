@@ -1,6 +1,6 @@
 """The lifecycle of a real cluster: its creation survives a kill at every stage, it is reused at once, and its deletion leaves nothing.
 
-Of a stack of its own, so that nobody else's cluster is touched. Needs Docker and the images of `trivet images build`.
+Of a stack of its own, so that nobody else's cluster is changed. Needs Docker and the images of `trivet images build`.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def trivet(*arguments: str, until: str = "") -> str:
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
-    said = ""
+    output = ""
     assert process.stdout
     for line in process.stdout:
-        said += line
+        output += line
         if until and re.search(until, line):
             # Into the work that the line announces.
             time.sleep(2)
@@ -57,8 +57,8 @@ def trivet(*arguments: str, until: str = "") -> str:
             break
     process.wait()
     if not until:
-        assert process.returncode == 0, said
-    return said
+        assert process.returncode == 0, output
+    return output
 
 
 def stage(stack: str) -> str:
@@ -76,14 +76,14 @@ def test_a_cluster_killed_at_every_stage_comes_up_all_the_same(stack: str) -> No
     assert stage(stack) == CREATING
     trivet("up", "--stack", stack, "--images", "build", until=r"install kserve …")
     assert stage(stack) == CREATED
-    said = trivet("up", "--stack", stack, "--images", "build")
+    output = trivet("up", "--stack", stack, "--images", "build")
     assert stage(stack) == READY
-    assert re.search(r"\d s  total", said)
+    assert re.search(r"\d s  total", output)
 
 
 def test_a_complete_cluster_is_found_again_without_installing_anything(stack: str) -> None:
-    said = trivet("up", "--stack", stack, "--images", "build")
-    assert "install" not in said
+    output = trivet("up", "--stack", stack, "--images", "build")
+    assert "install" not in output
 
 
 def test_what_is_installed_answers(stack: str) -> None:

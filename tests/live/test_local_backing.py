@@ -63,13 +63,13 @@ def soon(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
 
 
 def test_every_contract_holds_on_s3_and_postgresql(images: str, tmp_path: Path) -> None:
-    said = subprocess.run(
+    done = subprocess.run(
         [TRIVET, "run", *CHOSEN, "--images", images, "--report", tmp_path],
         capture_output=True,
         text=True,
         timeout=1800,
     )
-    assert said.returncode == 0, said.stdout[-3000:] + said.stderr
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     outcomes = {contract["id"]: contract["outcome"] for contract in report["contracts"]}
     # On files this one has nothing to look at.
@@ -107,8 +107,8 @@ def test_the_containers_of_a_killed_run_are_found_and_removed(images: str) -> No
         leftover for leftover in leftovers() if leftover.run not in ended_before and f"-{trivet.pid}-" in leftover.run
     ]
     assert sorted(left.cleanups) == [f"container {name}" for name in sorted(containers_of(left.run))]
-    said = subprocess.run([TRIVET, "doctor", "--clean"], capture_output=True, text=True)
-    assert f"cleaned run {left.run}" in said.stdout
+    done = subprocess.run([TRIVET, "doctor", "--clean"], capture_output=True, text=True)
+    assert f"cleaned run {left.run}" in done.stdout
     assert containers_of(left.run) == []
 
 

@@ -70,7 +70,7 @@ def test_served_predictions_equal_the_trainers(session: LocalSession, handover: 
     assert set(expected) == {0, 1}
 
 
-def test_the_download_is_what_lies_in_the_store_and_what_mlflow_downloads(
+def test_the_download_equals_the_files_in_the_store_and_what_mlflow_downloads(
     session: LocalSession, handover: Handover
 ) -> None:
     store, trainer = session.client("store"), session.client("trainer")
@@ -91,7 +91,7 @@ def test_every_task_of_the_pipeline_left_its_outputs(session: LocalSession, hand
     assert session.client("tracking").get_run(handover.model.run_id)["info"]["status"] == "FINISHED"
 
 
-def test_the_hand_off_leaves_a_subject_of_each_static_kind(session: LocalSession, handover: Handover) -> None:
+def test_the_handover_leaves_a_subject_of_each_static_kind(session: LocalSession, handover: Handover) -> None:
     (manifest,) = session.subjects("manifest")
     (pipeline,) = session.subjects("compiled_pipeline")
     assert isinstance(manifest, Manifest)

@@ -27,16 +27,16 @@ def test_pytest_asked_to_end_in_the_middle_leaves_nothing(tmp_path: Path, number
         "    trivet_session.client('serving')\n"
         "    raise AssertionError('it came to the end')\n"
     )
-    told = tmp_path / "directory"
+    note = tmp_path / "directory"
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--trivet-stack={STACK}", "test_platform.py"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         try:
             deadline = time.monotonic() + 60
-            while not told.exists():
+            while not note.exists():
                 assert run.poll() is None, "it never came to a session"
                 assert time.monotonic() < deadline, "it never came to a session"
                 time.sleep(0.05)
-            directory = Path(told.read_text())
+            directory = Path(note.read_text())
             assert marked_processes(directory.name), "nothing runs that could be left"
             run.send_signal(number)
             out, _ = run.communicate(timeout=30)

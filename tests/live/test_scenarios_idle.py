@@ -1,4 +1,4 @@
-"""The control of every scenario on a cluster: with a fault that silently does nothing it shows nothing, and says so."""
+"""Every scenario on a cluster with a fault that silently does nothing: no verdict, and the reason."""
 
 from __future__ import annotations
 

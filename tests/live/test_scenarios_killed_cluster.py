@@ -135,7 +135,7 @@ def makers() -> set[str]:
 
 
 def stored(session: ClusterSession) -> dict[str, Any]:
-    """Every object of the namespaces that faults may touch, without what is counted, and without what controllers make of it."""
+    """Every object of the namespaces that faults may affect, without counters, and without what controllers create for it."""
     found: dict[str, Any] = {}
     own = session.namespaces
     for namespace in (own.pipelines, own.serving, "trivet-platform"):

@@ -78,10 +78,10 @@ def no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_an_environment_holds_the_lock_and_is_built_once(role: Role) -> None:
-    said: list[str] = []
-    first = build_environment(role, progress=said.append)
-    second = build_environment(role, progress=said.append)
-    assert said == ["building the trainer of stack tiny, 1 packages"]
+    messages: list[str] = []
+    first = build_environment(role, progress=messages.append)
+    second = build_environment(role, progress=messages.append)
+    assert messages == ["building the trainer of stack tiny, 1 packages"]
     assert first.built
     assert not second.built
     assert first.python == second.python
@@ -142,9 +142,9 @@ def test_of_concurrent_processes_one_builds_and_all_get_the_environment(role: Ro
         subprocess.Popen([sys.executable, "-c", REALISE, role.lock], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    said = [process.communicate(timeout=120)[0].strip() for process in running]
+    messages = [process.communicate(timeout=120)[0].strip() for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
-    assert sorted(said) == ["False", "False", "True"]
+    assert sorted(messages) == ["False", "False", "True"]
 
 
 def test_of_concurrent_threads_one_builds(role: Role) -> None:

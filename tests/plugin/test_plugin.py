@@ -73,7 +73,7 @@ def test_a_stack_that_does_not_start_fails_every_contract_with_the_reason_and_wi
     assert not {"passed", "errors", "skipped", "xfailed"} & set(outcomes)
 
 
-def test_advice_that_could_not_be_told_is_visible_and_fails_nothing(project: pytest.Pytester) -> None:
+def test_inconclusive_advice_is_visible_and_fails_nothing(project: pytest.Pytester) -> None:
     project.makepyfile(
         conftest=FAKE
         + "import fakes.target\n"
@@ -107,10 +107,10 @@ def test_a_single_contract_can_be_judged_from_a_test_of_ones_own(project: pytest
 def test_an_unknown_stack_is_a_usage_error_that_lists_the_known(project: pytest.Pytester) -> None:
     result = project.runpytest("--trivet-target=fake", "--trivet-stack=2019.01")
     assert result.ret in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR)
-    told = result.stdout.str() + result.stderr.str()
-    assert "unknown stack '2019.01'" in told
-    assert "2024.11-fixed" in told
-    assert "plugin.py" not in told
+    output = result.stdout.str() + result.stderr.str()
+    assert "unknown stack '2019.01'" in output
+    assert "2024.11-fixed" in output
+    assert "plugin.py" not in output
 
 
 def test_the_contracts_package_is_collected_under_canonical_names(pytester: pytest.Pytester) -> None:
@@ -132,7 +132,7 @@ def test_a_run_without_trivet_items_imports_nothing_of_trivet_but_the_plugin(pyt
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_a_store_that_the_target_cannot_have_is_told_without_a_traceback(project: pytest.Pytester) -> None:
+def test_a_store_that_the_target_cannot_have_is_an_error_without_a_traceback(project: pytest.Pytester) -> None:
     result = project.runpytest("--trivet-target=kind", "--trivet-store=s3", "--trivet-stack=2024.11-fixed")
     result.stdout.fnmatch_lines(
         ["*store 's3' is not supported on the target kind: its cluster has an S3 store of its own"]

@@ -1,4 +1,4 @@
-"""Roll-outs made up for tests: what a driver would record of a sound one, second by second, to be spoilt."""
+"""Roll-outs for tests: what the driver would record of a sound one, second by second, for tests to spoil."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report of scenarios made up for tests: a rollback that lost requests, and the same with a remedy."""
+"""A report of scenarios for tests: a rollback that lost requests, and the same with a remedy."""
 
 from __future__ import annotations
 

@@ -82,9 +82,9 @@ def test_a_check_over_a_file_that_needs_a_feature_is_not_static() -> None:
     ],
 )
 def test_a_contract_is_refused_with_the_value_and_what_is_allowed(wrong: dict[str, Any], words: str) -> None:
-    said = refused(lambda: contract(**SOUND | wrong)(yields))
-    assert said.startswith("contract test_authoring.yields (")
-    assert words in said
+    message = refused(lambda: contract(**SOUND | wrong)(yields))
+    assert message.startswith("contract test_authoring.yields (")
+    assert words in message
 
 
 def two_files(manifest: object, model_directory: object) -> Iterator[Finding]:
@@ -226,9 +226,9 @@ def stage(variant: str, cluster: object) -> Iterator[Case]:
     ],
 )
 def test_a_scenario_is_refused_with_the_value_and_what_is_allowed(wrong: dict[str, Any], words: str) -> None:
-    said = refused(lambda: scenario(**INCIDENT | wrong)(stage))
-    assert said.startswith("scenario test_authoring.stage (")
-    assert words in said
+    message = refused(lambda: scenario(**INCIDENT | wrong)(stage))
+    assert message.startswith("scenario test_authoring.stage (")
+    assert words in message
 
 
 def misspelt_stage(clustr: object) -> Iterator[Case]:

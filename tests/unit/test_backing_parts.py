@@ -235,10 +235,11 @@ def test_a_missing_testcontainers_is_named_with_the_extra_that_brings_it(monkeyp
 
 
 @pytest.mark.parametrize(
-    ("chosen", "said"), [({"store": "s4"}, "unknown store 's4'"), ({"database": "mysql"}, "unknown database 'mysql'")]
+    ("chosen", "message"),
+    [({"store": "s4"}, "unknown store 's4'"), ({"database": "mysql"}, "unknown database 'mysql'")],
 )
-def test_an_unknown_backend_is_refused_with_the_known_ones(chosen: dict[str, str], said: str) -> None:
-    with pytest.raises(UsageError, match=said) as caught:
+def test_an_unknown_backend_is_refused_with_the_known_ones(chosen: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
         Backing(**chosen)
     assert "choose one of: " in caught.value.remedy
 

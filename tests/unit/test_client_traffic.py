@@ -46,11 +46,11 @@ def test_an_empty_slice_is_no_outage_of_zero_seconds() -> None:
     ],
     ids=["all", "one stalls", "the last one stalls", "no more", "one stalls later", "nothing later", "nothing"],
 )
-def test_a_request_that_is_under_way_is_a_gap_before_a_later_one(due: list[float], known: bool) -> None:
+def test_a_request_in_flight_is_a_gap_before_a_later_one(due: list[float], known: bool) -> None:
     assert all_known([good(at) for at in due], FLOW, 0.5) is known
 
 
-def test_an_answer_tells_whose_it_is_by_its_values() -> None:
+def test_an_answer_is_attributed_to_a_model_by_its_values() -> None:
     assert answered_by(good(0.0, 11), FLOW.models) == "version 2"
     assert answered_by(good(0.0, 3), FLOW.models) == ""
     assert answered_by(good(0.0, 3), {}) == "service"

@@ -39,7 +39,7 @@ DEPLOYMENT: dict[str, Any] = {
 }
 POLICY: dict[str, Any] = {"kind": "NetworkPolicy", "metadata": {"name": "cut", "namespace": SERVING}, "spec": {}}
 LEASE = f"serving/lease/{NAME}.json"
-TOUCHES = (
+AFFECTED = (
     AffectedObject(verb=Verb.PATCH, kind="deployment", name="features", namespace=SERVING, count=2),
     AffectedObject(verb=Verb.CREATE, kind="networkpolicy", name="cut", namespace=SERVING),
     AffectedObject(verb=Verb.REPLACE, kind="pod", name="features-*", namespace=SERVING),
@@ -86,7 +86,7 @@ def everything(root: Path) -> dict[str, Any]:
 
 def test_a_crash_is_a_declared_change(cluster: Path, tmp_path: Path) -> None:
     with Run() as run:
-        injector = faults(run, tmp_path).injector(TOUCHES)
+        injector = faults(run, tmp_path).injector(AFFECTED)
         injector.crash("features-1", "a", namespace=SERVING)
         assert "features-1" in injector.changed_objects[-1]
         with pytest.raises(UsageError, match="more objects"):
@@ -99,7 +99,7 @@ def test_a_crash_is_a_declared_change(cluster: Path, tmp_path: Path) -> None:
 def test_a_revert_restores_every_changed_object(cluster: Path, tmp_path: Path) -> None:
     before = everything(cluster)
     with Run() as run:
-        injector = faults(run, tmp_path).injector(TOUCHES)
+        injector = faults(run, tmp_path).injector(AFFECTED)
         injector.create(POLICY)
         injector.patch("deployment", "features", {"spec": {"replicas": 0, "paused": True}}, namespace=SERVING)
         injector.patch("deployment", "features", {"metadata": {"labels": {"app": None, "new": "x"}}}, namespace=SERVING)
@@ -134,7 +134,7 @@ def test_a_failed_revert_does_not_prevent_the_others(cluster: Path, tmp_path: Pa
 
     before = everything(cluster)
     with Run() as run:
-        injector = faults(run, tmp_path).injector(TOUCHES)
+        injector = faults(run, tmp_path).injector(AFFECTED)
         injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
         injector.change("move the alias", lambda: None, broken)
         assert injector.revert() == (("move the alias: ValueError: no such alias", ""),)
@@ -145,7 +145,7 @@ def test_the_next_run_reverts_the_faults_of_a_killed_run_from_its_journal(cluste
     before = everything(cluster)
     run = Run()
     run.__enter__()
-    injector = faults(run, tmp_path).injector(TOUCHES)
+    injector = faults(run, tmp_path).injector(AFFECTED)
     injector.create(POLICY)
     injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
     run._lock.release()
@@ -159,7 +159,7 @@ def test_the_next_run_reverts_the_faults_of_a_killed_run_from_its_journal(cluste
 def test_a_reverted_fault_is_not_reverted_again_by_a_later_clean_up(cluster: Path, tmp_path: Path) -> None:
     run = Run()
     run.__enter__()
-    injector = faults(run, tmp_path).injector(TOUCHES)
+    injector = faults(run, tmp_path).injector(AFFECTED)
     injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
     injector.revert()
     theirs = {**DEPLOYMENT, "spec": {"replicas": 7}}
@@ -172,7 +172,7 @@ def test_a_reverted_fault_is_not_reverted_again_by_a_later_clean_up(cluster: Pat
 
 def test_a_change_that_cannot_be_reverted_is_reported_with_the_command(cluster: Path, tmp_path: Path) -> None:
     with Run() as run:
-        injector = faults(run, tmp_path).injector(TOUCHES)
+        injector = faults(run, tmp_path).injector(AFFECTED)
         injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
         fake_kubectl.place("deployment", "features", "serving").unlink()
         ((why, command),) = injector.revert()
@@ -184,7 +184,7 @@ def test_a_change_that_cannot_be_reverted_is_reported_with_the_command(cluster: 
 def test_an_undeclared_change_is_refused_and_changes_nothing(cluster: Path, tmp_path: Path) -> None:
     before = everything(cluster)
     with Run() as run:
-        injector = faults(run, tmp_path).injector(TOUCHES[:1])
+        injector = faults(run, tmp_path).injector(AFFECTED[:1])
         with pytest.raises(UsageError, match="does not declare that it would create NetworkPolicy/cut"):
             injector.create(POLICY)
         with pytest.raises(UsageError, match="no fault may change the namespace"):
@@ -202,7 +202,7 @@ def test_an_existing_object_is_not_treated_as_the_fault_s(cluster: Path, tmp_pat
     path = fake_kubectl.place("networkpolicy", "cut", "serving")
     fake_kubectl.store(path, POLICY)
     with Run() as run:
-        injector = faults(run, tmp_path).injector(TOUCHES)
+        injector = faults(run, tmp_path).injector(AFFECTED)
         with pytest.raises(UsageError, match="NetworkPolicy cut for the fault: it already exists in serving"):
             injector.create(POLICY)
         assert injector.revert() == ()
@@ -216,14 +216,14 @@ def test_a_pod_without_a_controller_is_not_deleted(cluster: Path, tmp_path: Path
     fake_kubectl.store(fake_kubectl.place("pod", "features-y", "serving"), owned)
     with Run() as run:
         with pytest.raises(UsageError, match="has no controller that creates it again"):
-            faults(run, tmp_path).injector(TOUCHES).delete_pod("features-x", namespace=SERVING)
-        faults(run, tmp_path).injector(TOUCHES).delete_pod("features-y", namespace=SERVING)
+            faults(run, tmp_path).injector(AFFECTED).delete_pod("features-x", namespace=SERVING)
+        faults(run, tmp_path).injector(AFFECTED).delete_pod("features-y", namespace=SERVING)
     assert [path for path in everything(cluster) if "/pod/" in path] == ["serving/pod/features-x.json"]
 
 
 def test_a_patch_of_a_secret_is_stored_in_a_file_that_only_this_user_can_read(cluster: Path, tmp_path: Path) -> None:
     with Run() as run:
-        injector = faults(run, tmp_path).injector(TOUCHES)
+        injector = faults(run, tmp_path).injector(AFFECTED)
         injector.patch("deployment", "features", {"spec": {"replicas": 0}}, namespace=SERVING)
         (kept,) = run.directory.glob("revert-*.json")
         assert kept.stat().st_mode & 0o077 == 0

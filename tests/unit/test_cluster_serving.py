@@ -60,8 +60,8 @@ def pod(*containers: Mapping[str, Any], **status: Any) -> dict[str, Any]:
 def test_repeated_restarts_are_reported_with_the_first_exception_of_the_log() -> None:
     crashing = {"name": "kserve-container", "restartCount": 2, "ready": False, "state": {"running": {}}}
     log = "INFO start\nValueError: MT19937 is not a known BitGenerator module\nlater\n"
-    told = services(ServingCluster({}, pod(crashing), kserve_container=log))._repeated_restarts("m")
-    assert told == "kserve-container restarted 2 times: ValueError: MT19937 is not a known BitGenerator module"
+    reason = services(ServingCluster({}, pod(crashing), kserve_container=log))._repeated_restarts("m")
+    assert reason == "kserve-container restarted 2 times: ValueError: MT19937 is not a known BitGenerator module"
 
 
 @pytest.mark.parametrize(

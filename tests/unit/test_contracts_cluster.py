@@ -133,7 +133,7 @@ def test_a_policy_that_rejects_or_drops_is_enforced(how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reach", "outcome", "said"),
+    ("reach", "outcome", "words"),
     [
         (denied("open"), Outcome.FAILED, "last seen open"),
         (lambda *_: "refused", Outcome.INCONCLUSIVE, "already refused"),
@@ -141,10 +141,10 @@ def test_a_policy_that_rejects_or_drops_is_enforced(how: str) -> None:
     ],
 )
 def test_a_policy_without_effect_is_found_and_a_probe_that_cannot_see_is_no_proof(
-    reach: Callable[..., str], outcome: Outcome, said: str
+    reach: Callable[..., str], outcome: Outcome, words: str
 ) -> None:
     seen, message = judged(network.policies_are_enforced, cluster=FakeCluster(reach=reach))
-    assert (seen, said in message) == (outcome, True)
+    assert (seen, words in message) == (outcome, True)
 
 
 def paths_judged(contract: Contract, seen: Mapping[str, str], *paths: NetworkPath) -> tuple[Outcome, str]:
@@ -231,7 +231,7 @@ class Traffic:
 
 
 @pytest.mark.parametrize(
-    ("pods", "first", "outcome", "said"),
+    ("pods", "first", "outcome", "words"),
     [
         ([[pod("a")], [], [pod("b")]], answer(0, 1, seconds=9.5), Outcome.PASSED, "after a cold start of 9.5 s"),
         ([[pod("a")]], answer(0, 1), Outcome.FAILED, "last seen a"),
@@ -241,7 +241,7 @@ class Traffic:
     ],
 )
 def test_a_service_must_be_gone_and_come_back_with_the_right_answer(
-    pods: Sequence[Sequence[Mapping[str, Any]]], first: Answer, outcome: Outcome, said: str, model: ModelDirectory
+    pods: Sequence[Sequence[Mapping[str, Any]]], first: Answer, outcome: Outcome, words: str, model: ModelDirectory
 ) -> None:
     seen, message = judged(
         scaling.scales_to_zero_and_back,
@@ -251,7 +251,7 @@ def test_a_service_must_be_gone_and_come_back_with_the_right_answer(
         trainer=Trainer(),
         model_directory=model,
     )
-    assert (seen, said in message) == (outcome, True), message
+    assert (seen, words in message) == (outcome, True), message
 
 
 # monitoring
@@ -278,7 +278,7 @@ class Metrics:
 
 
 @pytest.mark.parametrize(
-    ("metrics", "outcome", "said"),
+    ("metrics", "outcome", "words"),
     [
         (Metrics(25, 5), Outcome.PASSED, "requests: 30 sent and counted"),
         (Metrics(None, None), Outcome.FAILED, "Prometheus has no such series"),
@@ -288,7 +288,7 @@ class Metrics:
     ],
 )
 def test_counts_must_be_equal_to_what_was_sent_and_no_series_is_no_zero(
-    metrics: Metrics, outcome: Outcome, said: str, model: ModelDirectory
+    metrics: Metrics, outcome: Outcome, words: str, model: ModelDirectory
 ) -> None:
     seen, message = judged(
         monitoring.requests_are_counted,
@@ -298,7 +298,7 @@ def test_counts_must_be_equal_to_what_was_sent_and_no_series_is_no_zero(
         handover=HANDOVER,
         model_directory=model,
     )
-    assert (seen, said in message) == (outcome, True), message
+    assert (seen, words in message) == (outcome, True), message
 
 
 def test_requests_that_did_not_go_as_intended_leave_nothing_to_compare(model: ModelDirectory) -> None:

@@ -1,4 +1,4 @@
-"""How a change to what a link rests on is judged: only one that was read back says anything, and whatever happened is reverted."""
+"""How a change to a linked object is judged: only one that was read back counts, and it is reverted in every case."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_change_to_something_else_is_inconclusive_and_is_reverted() -> None:
     assert "is 'archived', expected 'deleted'" in found.message
 
 
-def test_a_link_that_did_not_hold_before_is_not_touched() -> None:
+def test_a_link_that_did_not_hold_before_is_not_changed() -> None:
     run = Run()
     with pytest.raises(CannotTell, match="was inconsistent before the change: the version is gone"):
         judged(run, verify=lambda: ["the version is gone"])

@@ -68,7 +68,7 @@ def test_a_roll_out_in_which_nothing_was_asked_is_never_a_pass(contract: Contrac
 
 
 @pytest.mark.parametrize("contract", ALL[1:], ids=lambda contract: contract.id)
-def test_a_roll_out_that_got_stuck_is_no_answer_and_says_where(contract: Contract) -> None:
+def test_a_roll_out_that_got_stuck_is_inconclusive_and_names_the_step(contract: Contract) -> None:
     with pytest.raises(CannotTell, match=r"did not reach its step .*: no room for a pod"):
         judged(contract, replace(sound(), steps=(), split=(), failure="no room for a pod"))
 
@@ -81,7 +81,7 @@ def test_a_request_that_is_answered_too_early_by_a_model_not_loaded_is_found() -
 
 
 @pytest.mark.parametrize(
-    ("lost", "said"),
+    ("lost", "words"),
     [
         (answer(PROMOTION + 1, 0, status=503), "HTTP 503"),
         (answer(PROMOTION + 1, 5), "HTTP 200"),
@@ -90,13 +90,13 @@ def test_a_request_that_is_answered_too_early_by_a_model_not_loaded_is_found() -
         (Answer(at=PROMOTION + 1, seconds=0.1, status=200, body="<html>"), "<html>"),
     ],
 )
-def test_one_request_lost_in_the_slice_of_a_promotion_is_a_failure(lost: Answer, said: str) -> None:
+def test_one_request_lost_in_the_window_of_a_promotion_is_a_failure(lost: Answer, words: str) -> None:
     outcome, message = judged(promotion_loses_no_request, with_answers(sound(), lost))
     assert outcome is Outcome.FAILED
     assert (
         "1 of 45 requests in the 11 s around promotion were lost, sent from +1.0 s to +1.0 s relative to it" in message
     )
-    assert said in message
+    assert words in message
 
 
 def test_what_is_lost_outside_of_a_slice_is_another_statements_matter() -> None:
@@ -176,7 +176,7 @@ def race(at: float) -> Answer:
     return Answer(at=at, seconds=0.1, status=502, body=body)
 
 
-def test_a_single_connection_that_was_just_closed_is_told_and_several_are_a_loss() -> None:
+def test_a_single_connection_that_was_just_closed_is_stated_and_several_are_a_loss() -> None:
     outcome, message = judged(promotion_loses_no_request, with_answers(sound(), race(PROMOTION + 1)))
     assert outcome is Outcome.PASSED
     assert "44 requests in the 11 s around promotion were answered" in message

@@ -52,7 +52,7 @@ def test_no_deviation_is_no_text_and_every_example_tried() -> None:
     assert len(tried) == 50
 
 
-def test_a_deviation_that_occurs_once_is_given_and_said_not_to_repeat() -> None:
+def test_a_deviation_that_occurs_once_is_returned_as_one_that_does_not_repeat() -> None:
     seen: list[int] = []
 
     def deviation(number: int) -> str:
@@ -149,7 +149,7 @@ def test_the_same_values_are_drawn_every_time_and_survive_the_way(strategy: draw
 
 
 @conversation
-def test_a_deviation_that_occurs_once_is_told_with_that_word() -> None:
+def test_a_deviation_that_occurs_once_is_reported_with_that_word() -> None:
     calls: list[int] = []
 
     def deviation(batch: list[dict[str, Any]]) -> str:
@@ -162,7 +162,7 @@ def test_a_deviation_that_occurs_once_is_told_with_that_word() -> None:
 
 
 @conversation
-def test_what_cannot_be_told_ends_the_search_at_once_and_is_raised_as_it_is() -> None:
+def test_cannot_tell_ends_the_search_at_once_and_is_raised_unchanged() -> None:
     reason = CannotTell("the server is gone")
     calls = 0
 
@@ -197,7 +197,7 @@ def test_a_deviation_stands_although_the_search_could_not_go_on() -> None:
 
 
 @conversation
-def test_a_process_that_ends_in_the_middle_cannot_tell_and_says_how_it_ended() -> None:
+def test_a_process_that_ends_early_is_cannot_tell_with_its_exit_status() -> None:
     def deviation(batch: list[dict[str, Any]]) -> str:
         for child in drawing_processes(os.getpid()):
             child.kill()
@@ -227,7 +227,7 @@ def test_an_environment_that_cannot_be_built_is_a_reason_with_its_remedy(monkeyp
 
 @conversation
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_process_ends_with_whoever_asked_it(number: signal.Signals, tmp_path: Path) -> None:
+def test_the_process_ends_with_its_caller(number: signal.Signals, tmp_path: Path) -> None:
     script = (
         "import time\n"
         "from trivet.toolkit.drawing import counter_example, directory_names_and_endings\n"

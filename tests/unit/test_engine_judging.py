@@ -67,7 +67,7 @@ def test_outcome_and_exit_code_follow_the_findings(
     assert report.exit_code == code
 
 
-def test_a_failure_outweighs_being_unable_to_tell() -> None:
+def test_a_failure_outweighs_an_inconclusive_finding() -> None:
     report, _ = judged(made(breaks), made(observes_nothing))
     assert (report.exit_code, report.verdict) == (1, "not conformant")
 
@@ -151,7 +151,7 @@ def test_the_finding_of_the_worst_outcome_gives_reason_and_remedy() -> None:
     assert (report.contracts[0].reason, report.contracts[0].remedy) == ("not so", "do D")
 
 
-def test_every_contract_is_in_the_report_once_and_in_order_and_was_told_once() -> None:
+def test_every_contract_is_in_the_report_once_and_in_order_and_was_emitted_once() -> None:
     contracts = [made(holds), made(breaks), made(observes_nothing), made(lambda: [inconclusive("who knows")])]
     report, events = judged(*contracts)
     assert [result.id for result in report.contracts] == [c.id for c in contracts]

@@ -198,7 +198,7 @@ def test_messages_remedies_and_reasons_are_redacted(judged: Callable[[Contract],
 
 
 @pytest.mark.parametrize("error", [CannotTell("token=hunter2", remedy="password=hunter2"), ValueError("token=hunter2")])
-def test_what_a_scenario_says_is_redacted(error: Exception) -> None:
+def test_messages_of_a_scenario_are_redacted(error: Exception) -> None:
     assert "hunter2" not in repr(played(error))
 
 

@@ -152,11 +152,11 @@ def test_a_fault_that_cannot_be_reached_does_not_count_as_reverted(
     assert leftovers() == [found]
 
 
-@pytest.mark.parametrize("said", ['Error from server (NotFound): namespaces "x" not found', "error: no such file"])
-def test_a_fault_is_gone_with_its_object_and_with_the_cluster_that_trivet_made(said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("output", ['Error from server (NotFound): namespaces "x" not found', "error: no such file"])
+def test_a_fault_is_gone_with_its_object_and_with_the_cluster_that_trivet_made(output: str, tmp_path: Path) -> None:
     with Run() as run:
         run.add_cleanup(
-            "a fault", ["sh", "-c", f"echo '{said}' >&2; exit 1"], required=True, gone_with=tmp_path / "kubeconfig"
+            "a fault", ["sh", "-c", f"echo '{output}' >&2; exit 1"], required=True, gone_with=tmp_path / "kubeconfig"
         )
     (found,) = leftovers()
     assert clean(found) == ""

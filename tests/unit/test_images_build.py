@@ -41,7 +41,7 @@ class BuildFixture:
         """Build; the names of the finished steps."""
         self.events.clear()
         build.build(images, on_step=self.events.append)
-        return [said.name for said in self.events if isinstance(said, StepEnded)]
+        return [event.name for event in self.events if isinstance(event, StepEnded)]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_second_build_builds_nothing(kept: BuildFixture) -> None:
 
 def test_shared_layers_are_built_and_stored_once(kept: BuildFixture) -> None:
     kept.build(small_set(small_image("one/a:1", A), small_image("one/ab:1", A, B)))
-    assert [said.name for said in kept.events if isinstance(said, StepStarted)].count("a (files)") == 1
+    assert [event.name for event in kept.events if isinstance(event, StepStarted)].count("a (files)") == 1
     assert len({digest for where, digest in kept.content.blobs if where == LAYERS}) == 3
 
 
@@ -141,7 +141,7 @@ def test_a_failed_step_stops_the_build_and_finished_layers_are_kept(kept: BuildF
     images = small_set(small_image("one/a:1", A), small_image("one/broken:1", broken))
     with pytest.raises(ValueError, match="not octal"):
         kept.build(images)
-    (failed,) = [said for said in kept.events if isinstance(said, StepEnded) and said.failure]
+    (failed,) = [event for event in kept.events if isinstance(event, StepEnded) and event.failure]
     assert failed.name == "broken (files)"
     assert ("small-0123/one/broken", "1") not in kept.content.manifests
     assert list((images_home() / "layers").glob("*.json"))

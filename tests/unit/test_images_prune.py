@@ -357,11 +357,11 @@ def test_environments_are_kept_during_a_run(engine: Docker) -> None:
 
 def test_a_dry_run_lists_the_garbage_and_removes_nothing(content: Content, engine: Docker) -> None:
     before = take_inventory(run_under_way=False)
-    said = CliRunner().invoke(main, ["images", "prune", "--dry-run"], catch_exceptions=False)
-    assert said.exit_code == 0
-    assert "image set small-now\n" in said.stdout
-    assert "Docker image trivet/node:old\n" in said.stdout
-    assert said.stdout.rstrip().endswith("would be freed; nothing was removed")
+    result = CliRunner().invoke(main, ["images", "prune", "--dry-run"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "image set small-now\n" in result.stdout
+    assert "Docker image trivet/node:old\n" in result.stdout
+    assert result.stdout.rstrip().endswith("would be freed; nothing was removed")
     assert take_inventory(run_under_way=False) == before
     assert "trivet/node:old" in engine.images
 

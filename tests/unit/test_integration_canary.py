@@ -132,7 +132,7 @@ def test_errors_that_both_revisions_have_are_not_held_against_the_canary() -> No
     assert "both revisions exceed 2.0%" in reason
 
 
-def test_a_canary_much_worse_than_a_stable_revision_that_is_bad_too_is_taken_back() -> None:
+def test_a_canary_much_worse_than_a_stable_revision_that_is_bad_too_is_rolled_back() -> None:
     assert only_reason(replace(GOOD, errors=200), replace(STABLE, errors=150))[::2] == (CheckOutcome.FAILED, True)
 
 

@@ -41,7 +41,7 @@ def test_a_refused_connection_names_its_cause_and_a_remedy() -> None:
     assert failure.value.status == 0
 
 
-def test_a_name_that_does_not_resolve_is_told_apart_from_a_closed_port() -> None:
+def test_a_name_that_does_not_resolve_is_distinguished_from_a_closed_port() -> None:
     with pytest.raises(TrackingError) as failure:
         TrackingApi("http://mlflow.ml-platform.invalid:5000", retries=0, timeout=5).get_run("abc")
 

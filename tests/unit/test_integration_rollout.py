@@ -84,18 +84,18 @@ def test_a_promotion_takes_the_percentage_away_and_makes_no_new_revision() -> No
     assert promoted == PROMOTED
 
 
-def test_a_canary_is_taken_back_by_its_percentage() -> None:
+def test_a_canary_is_rolled_back_by_its_percentage() -> None:
     plan = plan_rollback(CANARY, previous=PREVIOUS)
     assert (plan.patch, plan.revision) == (canary_patch(0), "c-00001")
 
 
-def test_a_canary_that_never_got_ready_is_taken_back_too() -> None:
+def test_a_canary_that_never_got_ready_is_rolled_back_too() -> None:
     starting = deepcopy(CANARY)
     starting["status"]["components"]["predictor"] |= {"latestReadyRevision": "c-00001", "traffic": []}
     assert plan_rollback(starting).revision == "c-00001"
 
 
-def test_after_a_promotion_the_earlier_model_is_deployed_anew() -> None:
+def test_after_a_promotion_the_earlier_model_is_deployed_again() -> None:
     plan = plan_rollback(PROMOTED, previous=PREVIOUS)
     restored = merged(PROMOTED, plan.patch)
     assert plan.revision == ""
@@ -103,7 +103,7 @@ def test_after_a_promotion_the_earlier_model_is_deployed_anew() -> None:
     assert restored["metadata"] == PREVIOUS["metadata"]
 
 
-def test_what_the_new_model_brought_along_goes_away_again() -> None:
+def test_fields_that_the_new_model_added_are_removed_by_the_rollback() -> None:
     observed = deepcopy(PROMOTED)
     observed["spec"]["predictor"]["model"]["env"] = [{"name": "NEW", "value": "1"}]
     observed["spec"]["predictor"]["canaryTrafficPercent"] = 100

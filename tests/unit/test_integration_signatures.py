@@ -75,7 +75,7 @@ def signature(*inputs: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "rows", "said"),
+    ("inputs", "rows", "words"),
     [
         ([column("a")], [], "no rows"),
         ([column("a")], [{}], "missing from 1 of 1"),
@@ -93,11 +93,13 @@ def signature(*inputs: dict[str, Any]) -> Any:
         ([TENSOR], [[1.0, "x", 3.0]], "'x' is not of type float32"),
     ],
 )
-def test_rows_that_break_the_signature_are_told_apart(inputs: list[dict[str, Any]], rows: list[Any], said: str) -> None:
+def test_rows_that_break_the_signature_are_reported_by_their_problem(
+    inputs: list[dict[str, Any]], rows: list[Any], words: str
+) -> None:
     problems = check_rows(signature(*inputs), rows)
 
     assert len(problems) == 1
-    assert said in problems[0]
+    assert words in problems[0]
 
 
 def test_rows_that_satisfy_it_pass() -> None:
@@ -194,7 +196,7 @@ def test_an_answer_without_predictions_is_never_an_empty_list(body: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("successor", "current", "said"),
+    ("successor", "current", "words"),
     [
         ([column("a")], [column("a")], None),
         ([column("a"), column("b")], [column("a")], "column 'b' is required"),
@@ -217,12 +219,12 @@ def test_an_answer_without_predictions_is_never_an_empty_list(body: Any) -> None
         ([{**TENSOR, "tensor-spec": {"dtype": "float32", "shape": [-1, -1]}}], [TENSOR], None),
     ],
 )
-def test_a_successor_that_breaks_clients_is_told_from_one_that_does_not(
-    successor: list[dict[str, Any]], current: list[dict[str, Any]], said: str | None
+def test_a_successor_that_breaks_clients_is_distinguished_from_one_that_does_not(
+    successor: list[dict[str, Any]], current: list[dict[str, Any]], words: str | None
 ) -> None:
     problems = check_successor(signature(*successor), signature(*current))
 
-    assert (said is None and not problems) or (said is not None and said in problems[0]), problems
+    assert (words is None and not problems) or (words is not None and words in problems[0]), problems
 
 
 def test_without_a_signature_nobody_knows_whether_clients_break() -> None:

@@ -85,8 +85,8 @@ def install(
     split_stream: Mapping[str, Sequence[KubernetesObject]],
     events: list[Event] | None = None,
 ) -> list[str]:
-    told: list[Event] = [] if events is None else events
-    return Installation(Kubectl(context="c"), lambda step: split_stream[step.name], told.append).run(steps)
+    emitted: list[Event] = [] if events is None else events
+    return Installation(Kubectl(context="c"), lambda step: split_stream[step.name], emitted.append).run(steps)
 
 
 def simple(name: str) -> list[KubernetesObject]:

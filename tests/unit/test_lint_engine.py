@@ -1,4 +1,4 @@
-"""What lint comes to: outcomes over all files, counts, errors and exit codes."""
+"""The result of lint: outcomes over all files, counts, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -319,10 +319,10 @@ def test_no_must_is_held_against_other_formats_and_mlflow_3s_layout(tmp_path: Pa
     for name, text in LOGGED_BY_MLFLOW_3.items():
         (tmp_path / "m-0123" / "artifacts" / name).write_text(text)
     result = lint([tmp_path], list(Registry().contracts.values()), load_stack(stack))
-    told = [
+    findings = [
         (each.id, each.reason)
         for each in result.report.contracts
         if each.outcome not in (Outcome.PASSED, Outcome.SKIPPED)
     ]
-    assert [each for each in told if not each[0].startswith("environment.versions_are_the_same")] == []
+    assert [each for each in findings if not each[0].startswith("environment.versions_are_the_same")] == []
     assert result.exit_code == 0

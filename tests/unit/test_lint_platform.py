@@ -24,7 +24,7 @@ Store = Callable[[str, dict[str, Any]], None]
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A function that stores an object under a kind, on the cluster that :func:`kubectl` talks to."""
-    monkeypatch.setenv("PAPER_CLUSTER", str(tmp_path / "cluster"))
+    monkeypatch.setenv("FAKE_CLUSTER", str(tmp_path / "cluster"))
 
     def put(kind: str, document: dict[str, Any], namespace: str = "") -> None:
         file = tmp_path / "cluster" / namespace / kind / f"{document['metadata']['name']}.json"

@@ -136,14 +136,14 @@ def two(document, words):
         run(document)
     with pytest.raises(Error, match=re.escape("a (literal) text")):
         run()
-    assert f"removed the old {folder} from there" in said
-    assert "no such text" not in said
-    assert NOT_THERE in said
-    assert said.startswith("begins like this")
+    assert f"removed the old {folder} from there" in output
+    assert "no such text" not in output
+    assert NOT_THERE in output
+    assert output.startswith("begins like this")
     for line in ("in a loop", "word"):
-        assert line in said
+        assert line in output
     words = "another words"
-    assert said == "compared as a whole"
+    assert output == "compared as a whole"
 """
     lines = {
         Pinned(2, "does not exist"),

@@ -158,7 +158,7 @@ def test_junit_gives_each_outcome_its_element() -> None:
     assert error.get("type") == "INCONCLUSIVE"
 
 
-def test_junit_tells_advice_as_a_skipped_case() -> None:
+def test_junit_reports_advice_as_a_skipped_case() -> None:
     skipped = _cases(conformant())["serving.missing_column_is_a_4xx"].find("skipped")
     assert skipped is not None
     assert skipped.get("message", "").startswith("advice: a request without the column")
@@ -185,8 +185,8 @@ def test_sarif_refers_only_to_rules_that_it_defines(sample: Sample) -> None:
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
         assert result["message"]["text"]
-    for told in run["invocations"][0]["toolExecutionNotifications"]:
-        assert rules[told["associatedRule"]["index"]]["id"] == told["associatedRule"]["id"]
+    for notification in run["invocations"][0]["toolExecutionNotifications"]:
+        assert rules[notification["associatedRule"]["index"]]["id"] == notification["associatedRule"]["id"]
 
 
 def test_sarif_has_a_result_for_each_failed_finding_and_a_notification_for_what_could_not_be_judged() -> None:
@@ -196,7 +196,7 @@ def test_sarif_has_a_result_for_each_failed_finding_and_a_notification_for_what_
     assert ("serving.missing_column_is_a_4xx", "warning") in levels
     assert len(levels) == sum(f.outcome is Outcome.FAILED for r in not_conformant().contracts for f in r.findings)
     invocation = run["invocations"][0]
-    assert [told["level"] for told in invocation["toolExecutionNotifications"]] == ["error", "error"]
+    assert [notification["level"] for notification in invocation["toolExecutionNotifications"]] == ["error", "error"]
     assert (invocation["exitCode"], invocation["executionSuccessful"]) == (1, False)
 
 
@@ -273,7 +273,7 @@ def test_github_reads_back_what_was_escaped() -> None:
     assert "]]> & %0A\nendless" in message
 
 
-def test_github_tells_advice_as_a_warning() -> None:
+def test_github_reports_advice_as_a_warning() -> None:
     (warning,) = [one for one in _commands(github.write(conformant())) if one[0] == "warning"]
     assert warning[1]["title"] == "serving.missing_column_is_a_4xx FAILED (advice)"
 

@@ -140,9 +140,9 @@ def test_a_terminal_shows_what_runs_and_ends_with_the_same_summary(terminal: Scr
             assert time.monotonic() < deadline, "nothing was drawn"
             time.sleep(0.01)
         events(not_conformant(), emit)
-    said = terminal.getvalue()
-    assert "tracking server done in 5.1 s" in Text.from_ansi(said).plain
-    shown = "".join(Text.from_ansi(one).plain.rstrip() + "\n" for one in said.split("\n"))
+    output = terminal.getvalue()
+    assert "tracking server done in 5.1 s" in Text.from_ansi(output).plain
+    shown = "".join(Text.from_ansi(one).plain.rstrip() + "\n" for one in output.split("\n"))
     assert summary(not_conformant()) in shown
 
 

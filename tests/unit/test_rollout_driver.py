@@ -145,17 +145,17 @@ def test_a_revision_that_still_runs_is_gone_back_to_and_then_the_other_way_is_ta
     assert rollout.uris == {"c-1": "s3://1/", "c-2": "s3://2/", "c-3": "s3://1/"}
 
 
-def test_a_revision_that_is_gone_is_made_anew() -> None:
+def test_a_revision_that_is_gone_is_created_again() -> None:
     rollout = driven(Controller(warm=False))
     assert names(rollout)[-1] == RolloutChange.ROLLED_BACK
     assert rollout.steps[-1].change["spec"]["predictor"]["model"] == {"storageUri": "s3://1/"}
 
 
-def test_a_roll_out_ends_where_it_is_told_to() -> None:
+def test_a_roll_out_ends_after_the_given_step() -> None:
     assert names(driven(Controller(), last=RolloutChange.ROLLED_BACK))[-1] == RolloutChange.ROLLED_BACK
 
 
-def test_a_step_that_does_not_come_about_is_recorded_with_the_reason_and_the_service_goes() -> None:
+def test_a_step_that_fails_is_recorded_with_the_reason_and_the_service_is_removed() -> None:
     cluster = Controller(stuck="s3://2/")
     rollout = driven(cluster)
     (step,) = rollout.steps
@@ -164,7 +164,7 @@ def test_a_step_that_does_not_come_about_is_recorded_with_the_reason_and_the_ser
     assert cluster.deleted == ["rolling-classifier"]
 
 
-def test_a_service_that_never_gets_ready_is_removed_and_its_conditions_are_told() -> None:
+def test_a_service_that_never_gets_ready_is_removed_and_its_conditions_are_in_the_error() -> None:
     cluster = Controller()
     condition = {"type": "PredictorReady", "status": "False", "reason": "RevisionFailed", "message": "Insufficient cpu"}
 

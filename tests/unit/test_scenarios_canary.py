@@ -1,4 +1,4 @@
-"""The scenario of a bad canary: what its two judges make of the same metrics, and what their decisions come to."""
+"""The scenario of a bad canary: what its two judges decide by the same metrics, and the verdicts on their decisions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_bad_canary_that_is_promoted_is_the_incident() -> None:
     assert judged(NO_TRAFFIC, decided(CanaryDecision.PROMOTE), ILL, FLOW, 24.0).observed
 
 
-def test_the_right_decision_with_clients_that_are_well_is_none() -> None:
+def test_the_right_decision_is_no_incident() -> None:
     assert not judged(
         WRONG, decided(CanaryDecision.ROLL_BACK, CanaryAspect.LATENCY, CanaryAspect.VALUES), WELL, FLOW, 6.0
     ).observed
@@ -60,12 +60,12 @@ def test_the_right_decision_for_another_fault_than_the_canary_s_shows_nothing(fa
         judged(TRIALS["constants"], decided(CanaryDecision.ROLL_BACK, *failed), WELL, FLOW, 24.0)
 
 
-def test_a_bad_canary_that_should_be_inconclusive_and_is_taken_back_is_no_incident() -> None:
+def test_a_bad_canary_that_should_be_inconclusive_and_is_rolled_back_is_no_incident() -> None:
     with pytest.raises(CannotTell, match="neither the right decision nor the incident"):
         judged(NO_TRAFFIC, decided(CanaryDecision.ROLL_BACK, CanaryAspect.LATENCY), WELL, FLOW, 24.0)
 
 
-def test_a_sound_canary_that_is_taken_back_is_no_protection() -> None:
+def test_a_sound_canary_that_is_rolled_back_is_no_protection() -> None:
     assert judged(TRIALS["sound"], decided(CanaryDecision.ROLL_BACK), WELL, FLOW, 24.0).observed
 
 
@@ -80,7 +80,7 @@ def test_what_shows_nothing_is_neither(decision: CanaryDecision, answers: Sequen
 
 
 class Pods:
-    """A cluster client in whose pods a command says what it is told to."""
+    """A cluster client in whose pods every command prints the given text."""
 
     namespace = "ns"
 

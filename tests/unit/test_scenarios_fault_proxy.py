@@ -98,7 +98,7 @@ def test_an_error_that_is_not_the_proxy_s_own_verifies_nothing() -> None:
     assert not FAILING.verify_injected(faults.injector(FAILING.affected_objects))
 
 
-def test_without_a_ready_pod_there_is_nothing_to_stand_before() -> None:
+def test_without_a_ready_pod_there_is_nothing_to_proxy() -> None:
     faults = cluster()
     del faults.objects[("pod", PLATFORM, "mlflow-1")]
     with pytest.raises(PlatformError, match="no ready pod for the fault proxy"):
@@ -207,7 +207,7 @@ def test_a_silent_listener_is_met_as_a_network_that_drops(tmp_path: Path) -> Non
                 connect(port)
 
 
-def test_what_a_get_from_a_pod_meets_is_told(tmp_path: Path) -> None:
+def test_the_result_of_a_get_from_a_pod_is_reported(tmp_path: Path) -> None:
     class Here:
         """An injector whose pods are this machine."""
 

@@ -31,7 +31,7 @@ def store(replicas: int) -> dict[str, Any]:
     return {"metadata": {"name": "store"}, "spec": {"replicas": 1}, "status": {"replicas": replicas}}
 
 
-def test_of_faults_in_turn_the_second_is_made_when_the_first_is_in_force() -> None:
+def test_of_faults_in_turn_the_second_is_injected_when_the_first_is_verified() -> None:
     faults = FakeFaultClient({STORE: store(0), ("pod", SERVING, "c-predictor-1"): pod("c-predictor-1")})
     both = in_turn(stopped("store", namespace=PLATFORM), restarted("c", names="c-predictor-", namespace=SERVING))
     injector = faults.injector(both.affected_objects)
@@ -42,10 +42,10 @@ def test_of_faults_in_turn_the_second_is_made_when_the_first_is_in_force() -> No
     assert isinstance(verified, str)
     assert "0 replicas" in verified
     assert "c-predictor-1" in verified
-    assert [touch.name for touch in both.affected_objects] == ["store", "c-predictor-*"]
+    assert [affected.name for affected in both.affected_objects] == ["store", "c-predictor-*"]
 
 
-def test_of_faults_in_turn_the_second_is_not_made_when_the_first_does_nothing() -> None:
+def test_of_faults_in_turn_the_second_is_not_injected_when_the_first_does_nothing() -> None:
     faults = FakeFaultClient({STORE: store(1), ("pod", SERVING, "c-predictor-1"): pod("c-predictor-1")})
     first = stopped("store", namespace=PLATFORM, budget=0.05)
     both = in_turn(first, restarted("c", names="c-predictor-", namespace=SERVING))
@@ -57,7 +57,7 @@ def test_of_faults_in_turn_the_second_is_not_made_when_the_first_does_nothing() 
     assert faults.objects[STORE] == store(1)
 
 
-def test_no_more_pods_are_deleted_than_was_said_and_an_ending_one_is_gone_where_it_drains() -> None:
+def test_no_more_pods_are_deleted_than_requested_and_a_terminating_one_counts_where_it_drains() -> None:
     keys = {("pod", SERVING, name): pod(name) for name in ("c-1", "c-2")}
     ending = {("pod", SERVING, "c-0"): pod("c-0", deletionTimestamp="now")}
     faults = FakeFaultClient({**ending, **keys})
@@ -80,7 +80,7 @@ def test_without_a_pod_nothing_can_be_deleted() -> None:
         fault.inject(FakeFaultClient({}).injector(fault.affected_objects))
 
 
-def test_an_object_is_in_force_when_it_says_what_is_waited_for() -> None:
+def test_a_created_object_is_verified_by_its_own_condition() -> None:
     document = {"kind": "InferenceService", "metadata": {"name": "c", "namespace": SERVING}}
     fault = applied(document, name="a service", shows="is Ready=True", when=is_ready)
     faults = FakeFaultClient({})

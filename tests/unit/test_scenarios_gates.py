@@ -1,4 +1,4 @@
-"""Contracts as a gate: what they refuse, what they let through, and that what nobody could judge is neither."""
+"""Contracts as a gate: what they refuse, what they let through, and that an inconclusive one does neither."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def model(directory: Path, scikit_learn: str, numpy: str) -> Path:
 
 
 def test_a_model_of_newer_packages_is_refused_in_the_contract_s_words(tmp_path: Path) -> None:
-    said = refusal(model(tmp_path, "1.5.2", "2.1.3"), STACK, "environment.*")
+    message = refusal(model(tmp_path, "1.5.2", "2.1.3"), STACK, "environment.*")
 
-    assert said.startswith("environment.dependencies_fit_the_runtime: saved with scikit-learn 1.5.2")
+    assert message.startswith("environment.dependencies_fit_the_runtime: saved with scikit-learn 1.5.2")
 
 
 def test_advice_refuses_nothing(tmp_path: Path) -> None:

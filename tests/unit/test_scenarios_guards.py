@@ -1,4 +1,4 @@
-"""What refuses scenarios before anything is touched."""
+"""What refuses scenarios before anything is changed."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def test_a_cluster_that_turns_out_not_to_be_ours_needs_the_word() -> None:
     assert "is not trivet's own" in refused(harmless(), FakeFaultClient(owned=False))
 
 
-def test_the_shared_services_of_a_cluster_that_is_not_ours_are_never_touched() -> None:
+def test_the_shared_services_of_a_cluster_that_is_not_ours_are_never_changed() -> None:
     platform = AffectedObject(verb=Verb.PATCH, kind="Deployment", name="mlflow", namespace=PLATFORM)
-    said = refused(harmless(platform), FakeFaultClient(owned=False), "existing", allow_faults=True, context="theirs")
-    assert "the shared services" in said
+    message = refused(harmless(platform), FakeFaultClient(owned=False), "existing", allow_faults=True, context="theirs")
+    assert "the shared services" in message
 
 
-def test_a_namespace_that_the_cluster_has_no_role_for_is_never_touched() -> None:
+def test_a_namespace_that_the_cluster_has_no_role_for_is_never_changed() -> None:
     faults = FakeFaultClient()
     faults.namespaces = {PIPELINES: "p"}
     assert "the role 'serving'" in refused(harmless(OWN), faults)

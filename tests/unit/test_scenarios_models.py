@@ -148,7 +148,7 @@ def test_requests_that_stalled_beside_a_deployment_that_works_show_nothing_of_it
     assert not completed(Stalling(range(0)), harmless=True).observed
 
 
-def test_while_requests_are_under_way_that_were_due_under_the_fault_nothing_is_known() -> None:
+def test_while_requests_due_under_the_fault_are_in_flight_nothing_is_known() -> None:
     with pytest.raises(
         CannotTell, match="waiting for every request that was due before mark 'revert' to be answered or lost"
     ):
@@ -206,7 +206,7 @@ def _column(name: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("variant", "new_fails", "verdict", "said"),
+    ("variant", "new_fails", "verdict", "words"),
     [
         ("added-column", True, HURT, "requests lost"),
         ("optional-column", False, WELL, "none of"),
@@ -214,11 +214,11 @@ def _column(name: str) -> Any:
     ],
 )
 def test_a_new_signature_hurts_clients_unless_it_is_compared_first(
-    monkeypatch: pytest.MonkeyPatch, variant: str, new_fails: bool, verdict: Verdict, said: str
+    monkeypatch: pytest.MonkeyPatch, variant: str, new_fails: bool, verdict: Verdict, words: str
 ) -> None:
     result = signed(monkeypatch, variant, new_fails=new_fails)
 
-    assert (result.verdict, said in result.reason) == (verdict, True), result.reason
+    assert (result.verdict, words in result.reason) == (verdict, True), result.reason
     assert bool(result.changed_objects) is (variant != "checked")
 
 
@@ -247,7 +247,7 @@ class FakeRegistry:
 
 
 @pytest.mark.parametrize(
-    ("variant", "verdict", "said"),
+    ("variant", "verdict", "words"),
     [
         ("resolved-twice", HURT, "the labels name version 1, and 20 of 20 answers are of version 2"),
         ("pinned", WELL, "the labels name version 1, and 20 of 20 answers are of version 1"),
@@ -255,7 +255,7 @@ class FakeRegistry:
     ],
 )
 def test_an_alias_that_moves_makes_a_service_lie_unless_it_is_resolved_once_or_verified(
-    monkeypatch: pytest.MonkeyPatch, variant: str, verdict: Verdict, said: str
+    monkeypatch: pytest.MonkeyPatch, variant: str, verdict: Verdict, words: str
 ) -> None:
     trainer = FakeTrainer()
     registry = FakeRegistry(trainer)
@@ -272,7 +272,7 @@ def test_an_alias_that_moves_makes_a_service_lie_unless_it_is_resolved_once_or_v
         models=models(trainer, registry),
     )
 
-    assert (result.verdict, said in result.reason) == (verdict, True), result.reason
+    assert (result.verdict, words in result.reason) == (verdict, True), result.reason
     assert trainer.aliases == {alias_moved.ALIAS: "1"}, "the alias is put back"
     assert (SERVICES, SERVING, alias_moved.NAME) not in faults.objects
     assert ("resolves to" in str(result.measured["verify_link"])) is (variant == "resolved-twice")
@@ -319,7 +319,7 @@ class FakeExternalTrainer:
 
 
 @pytest.mark.parametrize(
-    ("log", "loads", "verdict", "said"),
+    ("log", "loads", "verdict", "words"),
     [
         (NO_MODULE, False, HURT, NO_MODULE),
         ("", True, WELL, "3 of 3 answers"),
@@ -328,7 +328,7 @@ class FakeExternalTrainer:
     ids=["not loaded", "loaded", "killed for its memory"],
 )
 def test_a_rebuilt_image_is_judged_by_what_the_server_says_of_its_model(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: str, loads: bool, verdict: Verdict, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: str, loads: bool, verdict: Verdict, words: str
 ) -> None:
     monkeypatch.setattr(unlocked_image, "STATUS_TIMEOUT", 0.1)
     monkeypatch.setattr(
@@ -354,7 +354,7 @@ def test_a_rebuilt_image_is_judged_by_what_the_server_says_of_its_model(
         stack=load_stack("2024.11-fixed"),
     )
 
-    assert (result.verdict, said in result.reason) == (verdict, True), result.reason
+    assert (result.verdict, words in result.reason) == (verdict, True), result.reason
     if verdict is not UNKNOWN:
         assert result.measured["before_deployment"] == "unknown: no contract could judge"
 
@@ -366,7 +366,7 @@ class FakeStore:
 
 
 @pytest.mark.parametrize(
-    ("variant", "log", "stays", "answered", "verdict", "said"),
+    ("variant", "log", "stays", "answered", "verdict", "words"),
     [
         ("runtime-default", NO_MODULE, False, [], HURT, "requests lost"),
         ("model-probe", NO_MODULE, True, [], WELL, "none of"),
@@ -378,7 +378,7 @@ class FakeStore:
     ],
     ids=["hurt", "kept from traffic", "slow", "slow to answer", "loads", "loads late", "refused"],
 )
-def test_a_model_of_an_external_trainer_hurts_where_traffic_goes_to_what_is_not_loaded(
+def test_a_model_of_an_external_trainer_is_an_incident_where_traffic_goes_to_what_is_not_loaded(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     variant: str,
@@ -386,7 +386,7 @@ def test_a_model_of_an_external_trainer_hurts_where_traffic_goes_to_what_is_not_
     stays: bool,
     answered: list[int | None],
     verdict: Verdict,
-    said: str,
+    words: str,
 ) -> None:
     """``stays`` is whether traffic stays with the earlier model; ``answered`` what the new one answers, the last one for ever."""
     answers = list(answered)
@@ -411,4 +411,4 @@ def test_a_model_of_an_external_trainer_hurts_where_traffic_goes_to_what_is_not_
         stack=load_stack("2024.11-fixed"),
     )
 
-    assert (result.verdict, said in result.reason) == (verdict, True), result.reason
+    assert (result.verdict, words in result.reason) == (verdict, True), result.reason

@@ -54,12 +54,12 @@ def pod(container: str, exit_code: int, **metadata: Any) -> dict[str, Any]:
         ([pod("kserve-container", 1, deletionTimestamp="2026-11-25T00:00:00Z")], False),
     ],
 )
-def test_the_cause_is_in_the_log_of_a_container_that_failed_and_is_not_on_its_way_out(
+def test_the_cause_is_in_the_log_of_a_container_that_failed_and_is_not_terminating(
     pods: list[dict[str, Any]], named: bool
 ) -> None:
-    told = [str(one) for one in container_failures(FakePods(*pods), "one")]  # type: ignore[arg-type]
+    causes = [str(one) for one in container_failures(FakePods(*pods), "one")]  # type: ignore[arg-type]
 
-    assert told == (["kserve-container: ModuleNotFoundError: No module named '_loss'"] if named else [])
+    assert causes == (["kserve-container: ModuleNotFoundError: No module named '_loss'"] if named else [])
 
 
 def test_a_container_that_runs_again_has_its_cause_in_the_log_before() -> None:
@@ -69,7 +69,7 @@ def test_a_container_that_runs_again_has_its_cause_in_the_log_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("container", "said", "refused"),
+    ("container", "error", "refused"),
     [
         ("kserve-container", "ModuleNotFoundError: No module named '_loss'", True),
         ("kserve-container", "OOMKilled, exit status 137", False),
@@ -81,20 +81,20 @@ def test_a_container_that_runs_again_has_its_cause_in_the_log_before() -> None:
         ("storage-initializer", "EndpointConnectionError: Could not connect to the endpoint URL", False),
     ],
 )
-def test_a_server_refused_a_model_that_it_had_and_had_memory_for(container: str, said: str, refused: bool) -> None:
-    assert is_load_error(ContainerFailure(container=container, error=said)) is refused
+def test_a_server_refused_a_model_that_it_had_and_had_memory_for(container: str, error: str, refused: bool) -> None:
+    assert is_load_error(ContainerFailure(container=container, error=error)) is refused
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("error", "not_found"),
     [
         ("RuntimeError: Failed to fetch model. No model found in 1/artifacts/model.", True),
         ('storage.initializer ERROR Could not connect to the endpoint URL: "http://store:7070/mlflow"', False),
         ("OOMKilled, exit status 137", False),
     ],
 )
-def test_a_model_is_not_found_only_where_it_was_looked_for(said: str, told: bool) -> None:
-    assert is_not_found(ContainerFailure(container="storage-initializer", error=said)) is told
+def test_a_model_is_not_found_only_where_it_was_looked_for(error: str, not_found: bool) -> None:
+    assert is_not_found(ContainerFailure(container="storage-initializer", error=error)) is not_found
 
 
 class FakeService(FakePods):
@@ -111,20 +111,20 @@ class FakeService(FakePods):
         return {"status": {"conditions": [{"type": "Ready", "status": "False" if self._looks else "True"}]}}
 
 
-def test_a_cause_that_does_not_count_ends_no_look_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cause_that_does_not_count_does_not_end_the_wait_and_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_service_status, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
     watch = watched(good, Workload(service="one", request={}), seconds=0.0)
     hiccup = pod("storage-initializer", 1)
 
-    def told(ready: int, **options: Any) -> _service_status.LoadResult:
+    def loaded(ready: int, **options: Any) -> _service_status.LoadResult:
         return _service_status.watch_loading(FakeService(hiccup, ready=ready), watch, "one", timeout=0.0, **options)  # type: ignore[arg-type]
 
-    assert told(50, counts=is_load_error).ready_after is not None
-    assert told(10_000).failure == ContainerFailure(
+    assert loaded(50, counts=is_load_error).ready_after is not None
+    assert loaded(10_000).failure == ContainerFailure(
         container="storage-initializer", error="ModuleNotFoundError: No module named '_loss'"
     )
     watch.deadline = time.monotonic() + 5.05
-    slow = told(10**9, counts=is_load_error)
+    slow = loaded(10**9, counts=is_load_error)
     assert (slow.ready_after, slow.failure, slow.failed) == (None, None, False)
     assert "another error: storage-initializer: ModuleNotFoundError" in slow.message
 
@@ -144,20 +144,20 @@ class FickleService(FakePods):
         return {"status": {"conditions": conditions, "modelStatus": {"transitionStatus": transition}}}
 
 
-def test_a_failure_that_the_service_takes_back_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_that_the_service_no_longer_reports_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_service_status, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
     watch = watched(good, Workload(service="one", request={}), seconds=0.0)
     blocked, going = ("Unknown", "BlockedByFailedLoad"), ("Unknown", "InProgress")
 
-    def told(*states: tuple[str, str]) -> _service_status.LoadResult:
+    def loaded(*states: tuple[str, str]) -> _service_status.LoadResult:
         watch.deadline = time.monotonic() + 5.05
         return _service_status.watch_loading(FickleService(*states), watch, "one")  # type: ignore[arg-type]
 
-    up = told(blocked, going, ("True", "UpToDate"))
+    up = loaded(blocked, going, ("True", "UpToDate"))
     assert (up.ready_after is not None, up.failed) == (True, False)
     assert "before that the InferenceService reported a failed load after 0 s and then withdrew it" in up.message
-    assert not told(blocked, going).failed
-    assert told(going, blocked).failed
+    assert not loaded(blocked, going).failed
+    assert loaded(going, blocked).failed
 
 
 def test_what_a_service_says_of_itself_is_one_line() -> None:
@@ -170,22 +170,22 @@ def test_what_a_service_says_of_itself_is_one_line() -> None:
     assert summarize_status({}) == "Ready=unset"
 
 
-def test_a_log_without_an_error_tells_nothing() -> None:
+def test_a_log_without_an_error_has_no_error_line() -> None:
     assert error_line("all is well\n") == ""
 
 
-def test_a_line_that_calls_itself_an_error_is_told() -> None:
-    said = (
+def test_a_line_that_calls_itself_an_error_is_the_error_line() -> None:
+    line = (
         "storage.initializer ERROR [initializer-entrypoint:<module>():28] Storage initialization failed: No model found"
     )
-    assert error_line(f"storage.initializer INFO Initializing\n{said}\n") == said
+    assert error_line(f"storage.initializer INFO Initializing\n{line}\n") == line
 
 
-def test_a_bare_exception_is_told_too() -> None:
-    said = "Exception: Cannot recognize storage type for models:/one/1"
+def test_a_bare_exception_is_an_error_line_too() -> None:
+    line = "Exception: Cannot recognize storage type for models:/one/1"
     assert (
         error_line(
-            f"Traceback (most recent call last):\n{said}\n'gs://', 's3://' are the current available storage type.\n"
+            f"Traceback (most recent call last):\n{line}\n'gs://', 's3://' are the current available storage type.\n"
         )
-        == said
+        == line
     )

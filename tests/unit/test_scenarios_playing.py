@@ -1,4 +1,4 @@
-"""The engine of scenarios: what a variant comes to, and that its fault is taken back on every way out."""
+"""The engine of scenarios: the verdict of a variant, and that its fault is reverted whatever happens."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_an_incident_that_does_not_happen_under_the_fault_makes_it_protected() -
     assert report.exit_code == 1, "the catalogue says that a platform as it is found is vulnerable"
 
 
-def test_what_only_shows_once_all_is_well_again_completes_the_symptom() -> None:
+def test_what_only_shows_after_the_recovery_completes_the_symptom() -> None:
     replicas: list[int] = []
     faults = FakeFaultClient({KEY: there()})
 
@@ -174,7 +174,7 @@ def test_what_is_still_ending_is_not_stopped() -> None:
     assert fault.verify_injected(injector) == "deployment features has 0 replicas and no pod"
 
 
-def test_a_crash_is_in_force_when_the_kubelet_has_seen_it() -> None:
+def test_a_crash_is_verified_when_the_kubelet_has_seen_it() -> None:
     fault = crashed("app=features", "a", names="features-", namespace=SERVING)
     faults = FakeFaultClient({("pod", SERVING, "features-1"): {"metadata": {"name": "features-1"}}})
     injector = faults.injector(fault.affected_objects)
@@ -197,7 +197,7 @@ def test_a_fault_that_silently_does_nothing_is_inconclusive() -> None:
     assert faults.objects[KEY] == there()
 
 
-def test_without_a_steady_state_nothing_is_touched() -> None:
+def test_without_a_steady_state_nothing_is_changed() -> None:
     report, faults = played(made(lambda watch: symptom_observed("x"), steady_state=lambda faults: ""))
     assert only(report).verdict is Verdict.INCONCLUSIVE
     assert not faults.taken
@@ -259,7 +259,7 @@ def test_what_the_cluster_says_under_the_fault_is_kept_for_a_symptom_that_shows_
     assert not result(False).evidence
 
 
-def test_a_fault_is_taken_back_though_nobody_listens_any_more() -> None:
+def test_a_fault_is_reverted_when_the_output_is_closed() -> None:
     def emit(event: object) -> None:
         if isinstance(event, PhaseStarted) and event.name.endswith("revert"):
             raise BrokenPipeError
@@ -271,7 +271,7 @@ def test_a_fault_is_taken_back_though_nobody_listens_any_more() -> None:
     assert faults.objects[KEY] == there()
 
 
-def test_nothing_is_told_of_a_platform_on_which_a_fault_was_left_behind() -> None:
+def test_nothing_is_judged_on_a_platform_on_which_a_fault_was_left_behind() -> None:
     faults = FakeFaultClient({KEY: there()})
     faults.stuck = True
     report, _ = played(made(lambda watch: symptom_observed("lost"), remedies=True), faults)
@@ -299,7 +299,7 @@ def test_a_fault_left_behind_is_an_error_with_the_command_that_removes_it() -> N
         (ZeroDivisionError("mine"), Verdict.ERROR),
     ],
 )
-def test_whatever_a_symptom_raises_the_fault_is_taken_back(error: Exception, verdict: Verdict) -> None:
+def test_whatever_a_symptom_raises_the_fault_is_reverted(error: Exception, verdict: Verdict) -> None:
     def breaks(watch: Watch) -> Observation:
         raise error
 
@@ -311,7 +311,7 @@ def test_whatever_a_symptom_raises_the_fault_is_taken_back(error: Exception, ver
     assert gone, "what the scenario set up is taken away too"
 
 
-def test_an_interrupt_goes_through_with_the_fault_taken_back_and_no_time_spent_on_evidence() -> None:
+def test_an_interrupt_is_raised_after_the_revert_and_without_collecting_evidence() -> None:
     def interrupted(watch: Watch) -> Observation:
         raise KeyboardInterrupt
 
@@ -366,7 +366,7 @@ def test_the_verdict_is_that_of_the_platform_as_it_is_and_each_remedy_has_its_ow
     assert report.exit_code == 0
 
 
-def test_a_fault_that_touches_what_the_scenario_does_not_name_is_refused() -> None:
+def test_a_fault_that_affects_what_the_scenario_does_not_name_is_refused() -> None:
     sly = replace(
         AWAY, affected_objects=(AffectedObject(verb=Verb.PATCH, kind="deployment", name="other", namespace=SERVING),)
     )
@@ -383,7 +383,7 @@ def test_a_target_without_faults_skips_and_shows_nothing() -> None:
     assert report.exit_code == 2
 
 
-def test_the_lease_is_held_while_playing_and_asked_for_before_anything_is_touched() -> None:
+def test_the_lease_is_held_while_playing_and_acquired_before_anything_is_changed() -> None:
     held: list[int] = []
     faults = FakeFaultClient({KEY: there()})
 

@@ -1,4 +1,4 @@
-"""The reports of scenarios: JSON and back, the page, the drawing, and what the terminal says."""
+"""The reports of scenarios: JSON and back, the page, the drawing, and the terminal."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_contradicted_remedy_decides_the_exit_code() -> None:
     assert replace(sound, scenarios=()).exit_code == 2, "empty is never green"
 
 
-def test_the_page_runs_nothing_and_escapes_what_it_is_told() -> None:
+def test_the_page_runs_nothing_and_escapes_messages() -> None:
     page = scenario_html.write(report())
     assert "<script" not in page
     assert "&lt;script&gt;" in page
@@ -61,8 +61,8 @@ def test_the_page_runs_nothing_and_escapes_what_it_is_told() -> None:
 def test_what_the_cluster_said_is_folded_into_one() -> None:
     (result,) = report().scenarios
     pieces = tuple(replace(result.variants[0].evidence[0], name=f"cluster/events/{number}.txt") for number in range(3))
-    told = replace(result.variants[0], evidence=(*result.variants[0].evidence, *pieces))
-    page = scenario_html.write(replace(report(), scenarios=(replace(result, variants=(told,)),)))
+    variant = replace(result.variants[0], evidence=(*result.variants[0].evidence, *pieces))
+    page = scenario_html.write(replace(report(), scenarios=(replace(result, variants=(variant,)),)))
     assert "3 texts" in page
     assert page.index("Evidence: events ") < page.index("3 texts") < page.index("cluster/events/0.txt")
 
@@ -115,7 +115,7 @@ def test_the_summary_names_every_variant_and_what_contradicts_the_catalogue() ->
     assert max(len(line) for line in text.splitlines()) <= COLUMNS
 
 
-def test_the_terminal_tells_each_variant_as_it_ends() -> None:
+def test_the_terminal_shows_each_variant_as_it_ends() -> None:
     stream = io.StringIO()
     (result,) = report().scenarios
     with watch(stream, clock=lambda: 0.0) as emit:
@@ -175,3 +175,11 @@ def test_a_scenario_without_a_record_claims_nothing() -> None:
     text = pages(SCENARIOS[:1], {})[f"scenarios/{SCENARIOS[0].id}.md"]
     assert "| not measured yet |" in text
     assert "Measured" not in text
+
+
+def test_a_page_of_a_scenario_without_sources_or_claims_has_no_heading_for_them() -> None:
+    scenario = replace(SCENARIOS[0], sources=(), claims=())
+    text = pages([scenario], {})[f"scenarios/{scenario.id}.md"]
+    assert "## Sources" not in text
+    assert "## Published claims" not in text
+    assert text.rstrip().split("\n")[-1].startswith("* "), "affected objects are last"

@@ -59,7 +59,7 @@ class Cluster:
 
 
 def going_back(variant: str, cluster: Cluster) -> FakeInjector:
-    """The hands that went back as the variant has it."""
+    """The injector after the rollback of the variant."""
     faults = FakeFaultClient({("inferenceservice", SERVING, NAME): PROMOTED})
     fault = _rolled_back(cluster, variant, STABLE, OLD, "c-1", FLOW)  # type: ignore[arg-type]
     injector = faults.injector(fault.affected_objects)
@@ -86,7 +86,7 @@ def test_the_other_ways_deploy_the_earlier_model_again(variant: str) -> None:
     assert stored(going_back(variant, Cluster()))["model"]["storageUri"] == "s3://models/1/"
 
 
-def test_who_warms_up_with_a_slice_moves_the_rest_when_there_is_a_pod() -> None:
+def test_a_rollback_that_warms_up_with_a_share_moves_the_rest_when_there_is_a_pod() -> None:
     assert len(going_back("share-first", Cluster(ready=True)).changed_objects) == 2
 
 

@@ -42,7 +42,7 @@ def ended(status: int, reason: str = "Error", restarts: int = 0, *, before: bool
     return {**now, "restartCount": restarts}
 
 
-def test_a_batch_is_in_force_when_the_server_was_reached() -> None:
+def test_a_batch_is_verified_when_the_server_was_reached() -> None:
     for status, reached in ((0, False), (500, True), (200, True)):
         batch: list[Answer] = []
         answers = [Answer(at=0.0, seconds=0.1, status=status)] * 2
@@ -57,7 +57,7 @@ def test_a_batch_is_in_force_when_the_server_was_reached() -> None:
 # -- what pods and control groups say
 
 
-def test_containers_that_are_not_well_are_told_with_how_they_ended() -> None:
+def test_containers_that_are_not_ready_are_reported_with_how_they_ended() -> None:
     well = pod("a", server={"ready": True, "state": {"running": {}}})
     assert unready_containers(well) == ""
     crashing = pod("a", init=ended(1, restarts=2, before=True))
@@ -74,7 +74,7 @@ def test_an_initializer_has_failed_when_it_ended_with_a_status_now_or_before() -
     assert not store_outage.initializer_failed(pod("a", init={"state": {"running": {}}}))
 
 
-def test_a_killed_server_is_told_by_its_pod_now_or_before() -> None:
+def test_a_killed_server_is_recognised_by_the_current_or_the_last_state_of_its_pod() -> None:
     assert out_of_memory.oom_killed(pod("a", server=ended(137, "OOMKilled"))) == "OOMKilled 137"
     assert out_of_memory.oom_killed(pod("a", server=ended(0, "OOMKilled", 3, before=True))) == "OOMKilled 0"
     assert not out_of_memory.oom_killed(pod("a", server=ended(0, "Completed")))
@@ -82,27 +82,27 @@ def test_a_killed_server_is_told_by_its_pod_now_or_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "found"),
+    ("counters", "found"),
     [
         ("1073741824\nlow 0\nhigh 0\nmax 9\noom 2\noom_kill 2\noom_group_kill 0\n", (1024.0, 2)),
         ("536870912\noom_kill_disable 0\nunder_oom 0\noom_kill 0\n", (512.0, 0)),
     ],
 )
-def test_both_versions_of_control_groups_are_read(told: str, found: tuple[float, int]) -> None:
-    assert out_of_memory.parse_counters(told) == found
+def test_both_versions_of_control_groups_are_read(counters: str, found: tuple[float, int]) -> None:
+    assert out_of_memory.parse_counters(counters) == found
 
 
-@pytest.mark.parametrize("told", ["", "max\n", "12\n", "cat: not found\noom_kill 1"])
-def test_a_control_group_that_says_something_else_shows_nothing(told: str) -> None:
+@pytest.mark.parametrize("counters", ["", "max\n", "12\n", "cat: not found\noom_kill 1"])
+def test_a_control_group_with_other_content_is_an_error(counters: str) -> None:
     with pytest.raises(CannotTell, match="memory counters of the container's cgroup are"):
-        out_of_memory.parse_counters(told)
+        out_of_memory.parse_counters(counters)
 
 
-def test_a_log_has_an_entry_whenever_something_else_is_said() -> None:
+def test_a_log_has_an_entry_for_each_change() -> None:
     log = StatusLog(time.monotonic())
-    for said in ("a", "a", "b", "a"):
-        log.record(said)
-    assert [said for _, said in log.entries] == ["a", "b", "a"]
+    for status in ("a", "a", "b", "a"):
+        log.record(status)
+    assert [status for _, status in log.entries] == ["a", "b", "a"]
 
 
 # -- what is shown, and when nothing is
@@ -164,12 +164,12 @@ def test_requests_lost_to_something_else_show_nothing_of_memory(monkeypatch: pyt
         after_a_batch(Cluster(pod("a")), 500, 500, answer=bad, monkeypatch=monkeypatch)
 
 
-def test_a_service_without_a_pod_says_nothing_of_its_memory() -> None:
+def test_the_memory_of_a_service_without_a_pod_is_unknown() -> None:
     with pytest.raises(CannotTell, match="no container of c"):
         out_of_memory.memory(Cluster(), "c")  # type: ignore[arg-type]
 
 
-def test_a_killed_container_is_the_cause_that_is_told() -> None:
+def test_a_killed_container_is_the_cause() -> None:
     cluster = Cluster(pod("a", server=ended(137, "OOMKilled", before=True)))
     assert [str(one) for one in container_failures(cluster, "c")] == ["kserve-container: OOMKilled, exit status 137"]  # type: ignore[arg-type]
     worker = Cluster(pod("a", server=ended(0, "Completed")), log=KILLED)

@@ -16,7 +16,7 @@ import json
 NAME = "a-name-and-no-sentence"
 
 
-def said(lost, of, name):
+def message(lost, of, name):
     """Nor is a function's."""
     if not lost:
         return f"none of {of:>3} requests " f"lost by {name!r}"

@@ -57,7 +57,7 @@ class Platform:
         self.longest = longest
         self.early = 2
         self.refused = 1
-        self.said = "API request to http://mlflow failed with exception"
+        self.last_line = "API request to http://mlflow failed with exception"
         self.versions = 1
         self.runs = 1
         self.over = False
@@ -79,14 +79,14 @@ class Platform:
         self.asked.append(environment)
         while not self.struck.is_set() and not (self.faults.taken and self.faults.taken[-1].changed_objects):
             time.sleep(0.01)
-        told = {
+        measured = {
             "produced": self.rounds,
             "refused": self.refused,
             "waited": self.waited,
             "longest": self.longest,
             "error": "",
         }
-        log = f"x\n    trivet-training {json.dumps(told)}\n{self.said}\n"
+        log = f"x\n    trivet-training {json.dumps(measured)}\n{self.last_line}\n"
         self.over = True
         return PipelineRun(succeeded=self.green, outputs={}, log=log, refused="")
 
@@ -220,7 +220,7 @@ def test_a_green_pipeline_without_a_run_is_the_incident(runs: int, green: bool, 
 @pytest.mark.parametrize(("scenario", "variant"), [(TROUBLE, "stopped-raising"), (CUT, "component")])
 def test_a_pipeline_that_is_red_for_something_else_shows_nothing(scenario: Scenario, variant: str) -> None:
     platform = Platform(green=False, values=50)
-    platform.said = "MemoryError: 7 GiB"
+    platform.last_line = "MemoryError: 7 GiB"
     platform.runs = int(scenario is TROUBLE)
     result = played(scenario, variant, platform)
     assert result.verdict is Verdict.INCONCLUSIVE
@@ -229,7 +229,7 @@ def test_a_pipeline_that_is_red_for_something_else_shows_nothing(scenario: Scena
 
 def test_a_training_that_counts_too_few_values_in_the_end_is_red_for_mlflow() -> None:
     platform = Platform(green=False, values=50)
-    platform.said = "RuntimeError: MLflow holds 50 of 60 rounds"
+    platform.last_line = "RuntimeError: MLflow holds 50 of 60 rounds"
     assert played(TROUBLE, "stopped-buffered", platform).verdict is Verdict.PROTECTED
 
 
@@ -237,7 +237,7 @@ def test_a_training_that_counts_too_few_values_in_the_end_is_red_for_mlflow() ->
 def test_what_runs_have_shown_of_a_loud_component_shows_that_it_was_for_mlflow(variant: str) -> None:
     kept = read((RECORDS / f"{CUT.id}.json").read_text(encoding="utf-8")).variants[variant]
     platform = Platform(green=False)
-    platform.runs, platform.said = 0, str(kept.measured["client_error"])
+    platform.runs, platform.last_line = 0, str(kept.measured["client_error"])
     assert kept.verdict is played(CUT, variant, platform).verdict is Verdict.PROTECTED
 
 
@@ -245,7 +245,7 @@ def test_every_plan_is_a_variant_s() -> None:
     assert set(tracking_failure.SETUPS) == {variant.name for variant in TROUBLE.variants}
 
 
-def test_a_client_may_be_told_the_address_of_the_service() -> None:
+def test_a_client_may_be_given_the_address_of_the_service() -> None:
     platform = Platform()
     played(CUT, "address", platform)
     assert platform.asked[0]["MLFLOW_TRACKING_URI"] == "http://10.9.9.9:5000"

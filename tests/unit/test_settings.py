@@ -1,4 +1,4 @@
-"""Where settings come from, and what is said of those that cannot be read."""
+"""Where settings come from, and the errors of those that cannot be read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_folder_below_finds_the_file_above(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ('[tool.trivet]\nstak = "current"\n', "has no key 'stak'"),
         ("[tool.trivet]\nstack = 3\n", "tool.trivet.stack is 3"),
@@ -65,10 +65,10 @@ def test_a_folder_below_finds_the_file_above(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_read_is_named_with_its_file(tmp_path: Path, text: str, said: str) -> None:
+def test_what_cannot_be_read_is_named_with_its_file(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(UsageError, match=r"pyproject\.toml") as caught:
         load_settings(write(tmp_path, text), {})
-    assert said in str(caught.value)
+    assert words in str(caught.value)
 
 
 def test_the_settings_of_lint_are_read_from_the_file_and_the_environment(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_file_that_is_not_utf_8_is_an_error(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "words"),
     [
         (
             'cutoff = "2024-11-15"',
@@ -150,11 +150,13 @@ def test_a_file_that_is_not_utf_8_is_an_error(folder: Path) -> None:
         ("[serving.storage]\n", "[serving.storage]\nschemes = []\n", "`serving.storage.schemes` is unknown"),
     ],
 )
-def test_a_key_that_is_missing_unknown_or_of_another_type_is_named(folder: Path, old: str, new: str, told: str) -> None:
+def test_a_key_that_is_missing_unknown_or_of_another_type_is_named(
+    folder: Path, old: str, new: str, words: str
+) -> None:
     replace_in(folder / "stack.toml", old, new)
     message = refusal(folder)
     assert str(folder / "stack.toml") in message
-    assert told in message
+    assert words in message
 
 
 def test_a_missing_lock_names_the_role_and_the_command(folder: Path) -> None:

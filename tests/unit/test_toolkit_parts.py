@@ -62,7 +62,7 @@ def probed(host: str, port: int) -> Connection:
 
 
 @pytest.mark.processes
-def test_the_probe_tells_open_refused_timed_out_and_unresolved_apart() -> None:
+def test_the_probe_distinguishes_open_refused_timed_out_and_unresolved() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
