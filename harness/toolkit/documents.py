@@ -6,7 +6,9 @@ brackets end the process, and a line of each value is had for one more dictionar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -77,13 +79,16 @@ class _Open:
     merges: list[tuple[Any, Place]] = field(default_factory=list)
 
 
-def documents(text: str) -> Iterator[Document]:
-    """Every document of a stream, in order. Raises BrokenDocument at the first that is broken or refused."""
+def documents(text: str, scalar: Callable[[str], Any] | None = None) -> Iterator[Document]:
+    """Every document of a stream, in order. Raises BrokenDocument at the first that is broken or refused.
+
+    ``scalar`` makes a value of a scalar without quotes and tag: :func:`kubernetes_scalar` by default, or :func:`pyyaml_scalar`.
+    """
     try:
         parser = _Loader(text)
         while (event := parser.get_event()) is not None:
             if type(event) is yaml.DocumentStartEvent:
-                yield _document(parser)
+                yield _document(parser, scalar or kubernetes_scalar)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
@@ -97,7 +102,7 @@ def documents(text: str) -> Iterator[Document]:
         ) from error
 
 
-def _document(parser: Any) -> Document:
+def _document(parser: Any, scalar: Callable[[str], Any]) -> Document:
     anchors: dict[str, tuple[Any, Any, int, int]] = {}
     enclosing: list[_Open] = []
     top: _Open | None = None
@@ -111,7 +116,7 @@ def _document(parser: Any) -> Document:
             if top is not None and top.is_map and top.key is None:
                 _name(top, event.value, line)
                 continue
-            value, members, values = _plain(event.value) if event.implicit[0] else _tagged(event), None, 1
+            value, members, values = scalar(event.value) if event.implicit[0] else _tagged(event), None, 1
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             if top is not None and top.is_map and top.key is None:
                 raise BrokenDocument("a mapping or list stands where a key is expected", line + 1)
@@ -178,13 +183,46 @@ def _tagged(event: yaml.ScalarEvent) -> Any:
     return _typed(event.tag, event.value)
 
 
+_WORDS: dict[str, Any] = {
+    **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
+    **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+    **{f"{sign}.{inf}": float(f"{sign}inf") for sign in ("", "+", "-") for inf in ("inf", "Inf", "INF")},
+}
+_INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]*|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+
 @lru_cache(maxsize=4096)
-def _plain(text: str) -> Any:
+def kubernetes_scalar(text: str) -> Any:
+    """What kubectl and the API server make of a scalar without quotes: ``y`` is true, ``1e3`` a number, a date a text.
+
+    Source: sigs.k8s.io/yaml 1.4.0 goyaml.v2/resolve.go, resolve; a date becomes text in decode.go, scalar.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[:1] not in "+-.0123456789":
+        return text
+    digits = text if text[0] == "." else text.replace("_", "")
+    if _INTEGER.fullmatch(digits) and len(digits) <= 66:
+        base = 0 if digits.lstrip("+-")[1:2] in tuple("xXbBoO") else 8 if digits.lstrip("+-")[0] == "0" else 10
+        number = int(digits, base)
+        if -(2**63) <= number < 2**64:
+            return number
+    if _FLOAT.fullmatch(digits) and not math.isinf(value := float(digits)):
+        return value
+    return text
+
+
+@lru_cache(maxsize=4096)
+def pyyaml_scalar(text: str) -> Any:
+    """What PyYAML makes of a scalar without quotes, save that dates are texts."""
     return _typed(_RESOLVER.resolve(yaml.ScalarNode, text, (True, False)), text)
 
 
 def _typed(tag: str, text: str) -> Any:
-    """What Kubernetes makes of a scalar. Dates and numbers to the base of 60 are texts there (sigs.k8s.io/yaml, goyaml.v2 resolve.go)."""
+    """The value of a scalar by its tag; dates and numbers to the base of 60 are texts."""
     kind = tag.removeprefix(_TAG)
     if kind not in ("null", "bool", "int", "float") or ":" in text:
         return text

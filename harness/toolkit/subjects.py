@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from trivet.errors import UsageError
 from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory, Resource
-from trivet.toolkit.documents import BrokenDocument, Document, documents
+from trivet.toolkit.documents import BrokenDocument, Document, documents, pyyaml_scalar
 from trivet.toolkit.walking import MLMODEL, Found, Place, Skipped, Stream, is_model_directory
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -190,7 +190,7 @@ def read_model_directory(path: Path) -> ReadResult:
     except UsageError as error:
         return ReadResult(errors=(error,))
     try:
-        content = list(documents(text))
+        content = list(documents(text, pyyaml_scalar))
     except BrokenDocument as broken:
         return ReadResult(errors=(_broken(str(file), broken, text),))
     if (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
 from trivet.toolkit.documents import MAX_DEPTH, BrokenDocument, documents
-from trivet.toolkit.subjects import ReadResult, read
+from trivet.toolkit.subjects import ReadResult, read, read_model_directory
 from trivet.toolkit.walking import places
 
 SERVICE = """\
@@ -53,6 +54,41 @@ def test_values_are_those_that_kubernetes_reads() -> None:
     assert document.value["none"] is None
     assert document.value["quoted"] == "1"
     assert document.value["huge"] == "9" * 6000
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("y", True),
+        ("N", False),
+        ("12345e67", 12345e67),
+        ("1e400", "1e400"),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("-017", -15),
+        ("08", 8.0),
+        ("1_000", 1000),
+        ("+1", 1),
+        (".5", 0.5),
+        ("-0b11", -3),
+        ("1.5.0", "1.5.0"),
+        ("18446744073709551616", 18446744073709551616.0),
+        ("1Gi", "1Gi"),
+        ("0.5", 0.5),
+        (".inf", math.inf),
+    ],
+)
+def test_a_scalar_without_quotes_is_what_kubectl_reads(text: str, value: object) -> None:
+    (document,) = documents(f"value: {text}")
+    assert document.value == {"value": value}
+    assert type(document.value["value"]) is type(value)
+
+
+def test_what_mlflow_wrote_is_read_as_mlflow_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text("flavors: {}\nrun_id: 12345e67\nutc_time_created: 2024-11-15\n", encoding="utf-8")
+    (model,) = read_model_directory(tmp_path).subjects
+    assert isinstance(model, ModelDirectory)
+    assert model.mlmodel == {"flavors": {}, "run_id": "12345e67", "utc_time_created": "2024-11-15"}
 
 
 def test_what_a_mapping_says_wins_over_what_it_merges() -> None:
