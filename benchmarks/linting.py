@@ -2,7 +2,7 @@
 
 check-jsonschema comes from the package index into a throw-away environment; kubeconform is built with ``go install`` where there
 is Go. Both get the schema of InferenceService from KServe's own CRD (the Go module of the stack's version), made strict as
-kubeconform's documentation does it: no fields but the known ones. Without Go the schema is made from the stack's kserve_api.json.
+kubeconform's documentation does it: no fields but the known ones.
 Every tool runs as a whole process as users would call it: trivet and kubeconform on every processor, check-jsonschema on one.
 """
 
@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -25,7 +24,7 @@ from sides import interleaved, spend, spread, table
 from uv import find_uv_bin
 
 from trivet.model.stack import Stack
-from trivet.stacks.kserve_api import ROOT, load_api
+from trivet.stacks.go_modules import download_module
 from trivet.stacks.read import load_stack
 
 TRIVET = "trivet lint"
@@ -154,10 +153,8 @@ def quiet(*command: str, **environment: str) -> str:
 def strict_schema(stack: Stack) -> tuple[dict[str, Any], str]:
     """The JSON Schema of InferenceService v1beta1, and where it came from."""
     version = stack.components["kserve"]
-    if not shutil.which("go"):
-        return schema_of_api(stack), "kserve_api.json"
-    module = json.loads(quiet("go", "mod", "download", "-json", f"github.com/kserve/kserve@v{version}"))
-    crd = yaml.load((Path(module["Dir"]) / CRD).read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    file = download_module("github.com/kserve/kserve", f"v{version}") / CRD
+    crd = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     (served,) = [each for each in crd["spec"]["versions"] if each["name"] == "v1beta1"]
     return strict(served["schema"]["openAPIV3Schema"]), f"the CRD of KServe {version}"
 
@@ -174,29 +171,3 @@ def strict(schema: Any) -> Any:
     if "properties" in plain and not schema.get("x-kubernetes-preserve-unknown-fields"):
         plain.setdefault("additionalProperties", False)
     return plain
-
-
-def schema_of_api(stack: Stack) -> dict[str, Any]:
-    """The same from what the stack knows of KServe's API."""
-    api = load_api(stack.kserve_api)
-    scalars: Mapping[str, Any] = {
-        "str": ["string", "number"],
-        "int": "integer",
-        "bool": "boolean",
-        "datetime": "string",
-    }
-
-    def of(declared: str) -> Any:
-        if found := re.fullmatch(r"list\[(.+)\]", declared):
-            return {"type": "array", "items": of(found[1])}
-        if found := re.fullmatch(r"dict\(str, (.+)\)", declared):
-            return {"type": "object", "additionalProperties": of(found[1])}
-        if declared in scalars:
-            return {"type": scalars[declared]}
-        return {"$ref": f"#/definitions/{declared}"} if declared in api.types else {}
-
-    definitions = {
-        name: {"type": "object", "properties": {f: of(t) for f, t in fields.items()}, "additionalProperties": False}
-        for name, fields in api.types.items()
-    }
-    return {"$ref": f"#/definitions/{ROOT}", "definitions": definitions}

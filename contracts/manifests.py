@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from trivet.authoring import (
@@ -15,6 +12,7 @@ from trivet.authoring import (
     Finding,
     Keys,
     Manifest,
+    Resource,
     Stack,
     contract,
     failed,
@@ -22,8 +20,8 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
+from trivet.contracts._schema import api_of, broken_rules, has_schema, kind_of, unknown_fields, wrong_api
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
-from trivet.stacks.kserve_api import ROOT, load_api
 
 SEAM = ("kfp", "kserve")
 
@@ -49,34 +47,84 @@ VERSIONS: Mapping[str, str] = {"kserve": ">=0.12"}
 
 
 @contract(
-    title="An InferenceService must use only fields that KServe's API has",
+    title="An object must have an apiVersion and a kind that the cluster serves",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale="The API server has no such resource: the object is refused, and nothing is deployed.",
+    remedy="Write the apiVersion and the kind as the message says; both are case-sensitive.",
+    sources=(
+        "the stack's api_schemas.json: served versions of KServe's CustomResourceDefinitions",
+        "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/v1beta1.go: group serving.kserve.io since 0.7, "
+        "serving.kubeflow.org before",
+    ),
+)
+def api_version_is_served(resource: Resource, stack: Stack) -> Iterator[Finding]:
+    if wrong := wrong_api(resource.document, stack):
+        keys, sentence = wrong
+        yield failed(f"{sentence} (KServe {stack.components['kserve']})", location=resource.at(*keys))
+    else:
+        yield passed(
+            f"{resource.document['apiVersion']} has {resource.kind} (KServe {stack.components['kserve']})",
+            location=resource.at("apiVersion"),
+        )
+
+
+@contract(
+    title="An object must use only fields that its API has",
     level=MUST,
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
         "KServe's Python client and `kubectl apply --validate=ignore` silently drop an unknown field: the setting keeps "
-        "its default."
+        "its default. kubectl's default is to refuse the object."
     ),
     remedy="Correct the name of the field, or move it to its place in the API.",
     sources=(
-        "the stack's kserve_api.json, generated from the KServe SDK",
+        "the stack's api_schemas.json: KServe's CustomResourceDefinitions and Kubernetes' OpenAPI",
         "Kubernetes: CRD structural schemas, field pruning",
     ),
 )
-def fields_are_known(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
-    version = manifest.document.get("apiVersion")
-    if version != "serving.kserve.io/v1beta1":
-        yield failed(
-            f"apiVersion {version!r} has no InferenceService in KServe {stack.components['kserve']}; it has serving.kserve.io/v1beta1",
-            location=manifest.at("apiVersion"),
-        )
+def fields_are_known(resource: Resource, stack: Stack) -> Iterator[Finding]:
+    if not has_schema(resource, stack):
+        yield not_applicable(f"the stack has no schema of {kind_of(resource)}", location=resource.at("apiVersion"))
         return
-    found: list[tuple[Keys, str]] = []
-    _deviations(_api(stack.kserve_api), manifest.document, ROOT, (), found)
-    for keys, sentence in found:
-        yield failed(f"{sentence} (KServe {stack.components['kserve']})", location=manifest.at(*keys))
+    api, found = api_of(resource, stack), False
+    for keys, sentence in unknown_fields(resource, stack):
+        found = True
+        yield failed(f"{sentence} ({api})", location=resource.at(*keys))
     if not found:
-        yield passed(f"every field is in the API of KServe {stack.components['kserve']}", location=manifest.at())
+        yield passed(f"every field is in the API of {api}", location=resource.at())
+
+
+@contract(
+    title="An object must have the fields that its API requires, with values that it allows",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "The API server or KServe's webhook refuses a value of another type, outside an enumeration or a range. What is "
+        "missing in an InferenceService the webhook fills with an empty value, and then no pod can be made of it."
+    ),
+    remedy="Correct the value as the message says, or add the missing field.",
+    sources=(
+        "the stack's api_schemas.json: KServe's CustomResourceDefinitions and Kubernetes' OpenAPI",
+        "k8s.io/apiextensions-apiserver pkg/apiserver/schema (defaulting, listtype); k8s.io/apimachinery "
+        "pkg/api/resource/quantity.go, ParseQuantity",
+        "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/*_custom.go, Default: the first container's name",
+        "measured with Kubernetes 1.30.14 and KServe 0.14.1: dry runs of each rule",
+    ),
+)
+def schema_is_met(resource: Resource, stack: Stack) -> Iterator[Finding]:
+    if not has_schema(resource, stack):
+        yield not_applicable(f"the stack has no schema of {kind_of(resource)}", location=resource.at("apiVersion"))
+        return
+    api, found = api_of(resource, stack), False
+    for keys, sentence in broken_rules(resource, stack):
+        found = True
+        yield failed(f"{sentence} ({api})", location=resource.at(*keys))
+    if not found:
+        yield passed(f"every value is one that the API of {api} allows", location=resource.at())
 
 
 @contract(
@@ -500,100 +548,3 @@ def _spec(manifest: Manifest) -> Mapping[str, Any]:
 
 def _map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-# -- fields -----------------------------------------------------------------------------------------------------------
-
-_QUANTITIES = frozenset({"requests", "limits", "sizeLimit", "divisor"})
-"""Fields that the SDK declares as strings and that accept numbers too: Kubernetes' resource quantities."""
-
-_SCALARS: Mapping[str, tuple[type, ...]] = {
-    "str": (str,),
-    "datetime": (str,),
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-}
-_KINDS = {
-    str: "a string",
-    int: "an integer",
-    float: "a number",
-    bool: "a boolean",
-    dict: "a mapping",
-    list: "a list",
-}
-
-
-Api = Mapping[str, Mapping[str, str]]
-"""Type → JSON field → type of its value; the fields of a missing type are unknown (trivet.stacks.kserve_api)."""
-
-
-@lru_cache(maxsize=8)
-def _api(file: Path) -> Api:
-    return load_api(file).types
-
-
-def _deviations(api: Api, value: Any, declared: str, keys: Keys, found: list[tuple[Keys, str]]) -> None:
-    """Add to ``found`` the places where ``value`` has another type than ``declared``, and fields that the API does not have."""
-    outer, inner = _shape(declared)
-    if value is None:
-        return
-    if outer == "list":
-        if not isinstance(value, list):
-            found.append((keys, _wrong_kind(keys, value, "a list")))
-            return
-        for index, item in enumerate(value):
-            _deviations(api, item, inner, (*keys, index), found)
-    elif outer == "dict":
-        if not isinstance(value, dict):
-            found.append((keys, _wrong_kind(keys, value, "a mapping")))
-        elif keys[-1] not in _QUANTITIES:
-            for name, item in value.items():
-                _deviations(api, item, inner, (*keys, name), found)
-    elif outer in _SCALARS:
-        kind = type(value)
-        fits = kind in _SCALARS[outer] or (keys[-1] in _QUANTITIES and kind in (int, float))
-        if not fits:
-            found.append((keys, _wrong_kind(keys, value, _KINDS[_SCALARS[outer][-1]])))
-    elif fields := api.get(outer):
-        if not isinstance(value, dict):
-            found.append((keys, _wrong_kind(keys, value, "a mapping")))
-            return
-        for name, item in value.items():
-            if name not in fields:
-                found.append(((*keys, name), _unknown_field(api, (*keys, name), fields, value)))
-            elif not (name == "status" and outer == ROOT):
-                _deviations(api, item, fields[name], (*keys, name), found)
-
-
-@lru_cache(maxsize=1024)
-def _shape(declared: str) -> tuple[str, str]:
-    """``list[V1EnvVar]`` as ("list", "V1EnvVar"), ``dict(str, str)`` as ("dict", "str"), anything else as itself."""
-    if declared.startswith("list["):
-        return "list", declared[5:-1]
-    if declared.startswith("dict("):
-        return "dict", declared.removesuffix(")").partition(", ")[2]
-    return declared, ""
-
-
-def _wrong_kind(keys: Keys, value: Any, expected: str) -> str:
-    shown = f" {value!r}" if not isinstance(value, dict | list) else ""
-    hint = ": put it in quotes" if expected == _KINDS[str] and shown else ""
-    return f"{_path(keys)} is {_KINDS[type(value)]}{shown}, expected {expected}{hint}"
-
-
-def _unknown_field(api: Api, keys: Keys, fields: Mapping[str, str], siblings: Mapping[str, Any]) -> str:
-    name = str(keys[-1])
-    below = [each for each in siblings if name in api.get(_shape(fields.get(each, ""))[0], {})]
-    close = difflib.get_close_matches(name, fields, 1)
-    if below:
-        hint = f"; it belongs to {_path((*keys[:-1], below[0]))}"
-    elif close:
-        hint = f"; did you mean {close[0]!r}?"
-    else:
-        hint = f"; available: {', '.join(sorted(fields))}" if len(fields) <= 12 else ""
-    return f"the API has no field {_path(keys)}{hint}"
-
-
-def _path(keys: Keys) -> str:
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")

@@ -93,7 +93,7 @@ def tiny_stack(folder: Path, lock: str = SIX) -> Path:
     """A stack each of whose roles is one tiny package: it can be built in a second, and can serve nothing."""
     folder.mkdir()
     shipped = stack_folder("2024.11-fixed")
-    for name in ("stack.toml", "kserve_api.json"):
+    for name in ("stack.toml", "api_schemas.json"):
         shutil.copyfile(shipped / name, folder / name)
     for role in shipped.glob("*.lock"):
         (folder / role.name).write_text(lock, encoding="utf-8")

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 ROLES = ("trainer", "tracking", "initializer", "runtime")
-SDK = "sdk"
-"""A role beside :data:`ROLES` without a process on the platform: the KServe SDK that ``kserve_api.json`` is generated from."""
-
 COMPONENTS = ("kfp", "mlflow", "kserve", "runtime", "knative", "kubernetes", "store", "prometheus")
 
 
@@ -38,7 +35,7 @@ class Role:
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """Component versions, roles, and the digest over everything that affects behaviour (``stack.toml``, locks, API fields)."""
+    """Component versions, roles, and the digest over everything that affects behaviour (``stack.toml``, locks, API schemas)."""
 
     name: str
     title: str
@@ -46,7 +43,7 @@ class Stack:
     components: Mapping[str, str]
     roles: Mapping[str, Role]
     digest: str
-    kserve_api: Path
+    api_schemas: Path
     platform: str = ""
     """The platform of this stack's clusters: the name of a shipped one, or a folder relative to ``folder``; empty for none."""
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Locks a stack: resolves each role's requirements into pins with hashes, and generates the fields of KServe's API."""
+"""Locks a stack: resolves each role's requirements into pins with hashes, and generates the schemas of its API."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from trivet.errors import PlatformError, UsageError, unknown
-from trivet.model.stack import SDK, Role
-from trivet.stacks.kserve_api import generate_api
-from trivet.stacks.read import API_FILE, STACK_FILE, pins_of, read_table
+from trivet.stacks.api_generator import generate_schemas
+from trivet.stacks.read import SCHEMAS_FILE, STACK_FILE, pins_of, read_table
 from trivet.stacks.uv import run_uv
 
 
@@ -37,10 +36,11 @@ def lock_stack(
     """Resolve the roles of the stack in ``stack_folder`` (all, or ``roles``), write their locks and return the changed pins.
 
     ``cutoff`` (YYYY-MM-DD: packages published after that day are excluded) replaces the cut-off dates of those roles in ``stack.toml``.
-    Locks are valid for every platform and contain no registry URL. With the role ``sdk``, ``kserve_api.json`` is generated too. Nothing is
+    Locks are valid for every platform and contain no registry URL. Without ``roles``, ``api_schemas.json`` is generated too. Nothing is
     written unless every role resolves. Raises UsageError for invalid input, PlatformError with uv's output when uv fails.
     """
-    settings = read_table(stack_folder)["roles"]
+    table = read_table(stack_folder)
+    settings = table["roles"]
     chosen = tuple(roles or settings)
     for name in chosen:
         if name not in settings:
@@ -57,10 +57,8 @@ def lock_stack(
         texts[lock] = resolve(name, settings[name], cutoff or settings[name]["cutoff"], stack_folder.name)
         before = pins_of(lock.read_text(encoding="utf-8"), settings[name]["python"], lock) if lock.is_file() else {}
         changes += _changes(name, before, pins_of(texts[lock], settings[name]["python"], lock))
-    if SDK in chosen:
-        texts[stack_folder / API_FILE] = _api(
-            settings[SDK], texts[stack_folder / f"{SDK}.lock"], stack_folder, progress
-        )
+    if not roles:
+        texts[stack_folder / SCHEMAS_FILE] = generate_schemas(table["components"], progress=progress)
     _write({**texts, stack_folder / STACK_FILE: description})
     return changes
 
@@ -116,23 +114,6 @@ def _changes(role: str, before: Mapping[str, str], after: Mapping[str, str]) -> 
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     ]
-
-
-def _api(settings: Mapping[str, Any], lock_text: str, stack_folder: Path, progress: Callable[[str], None]) -> str:
-    """``kserve_api.json`` for a lock that is not written yet."""
-    with tempfile.TemporaryDirectory() as scratch:
-        lock = Path(scratch) / stack_folder.name / f"{SDK}.lock"
-        lock.parent.mkdir()
-        lock.write_text(lock_text, encoding="utf-8")
-        role = Role(
-            name=SDK,
-            python=settings["python"],
-            requires=tuple(settings["requires"]),
-            cutoff=settings["cutoff"],
-            lock=lock,
-            pins=pins_of(lock_text, settings["python"], lock),
-        )
-        return generate_api(role, progress=progress)
 
 
 def _write(texts: Mapping[Path, str]) -> None:

@@ -1,4 +1,4 @@
-"""Reads a stack from its folder: ``stack.toml``, one lock per role, ``kserve_api.json``. Resolves and installs nothing."""
+"""Reads a stack from its folder: ``stack.toml``, one lock per role, ``api_schemas.json``. Resolves and installs nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trivet.model.stack import Role, Stack
 from trivet.stacks.schema import STACK, schema_errors
 
 STACK_FILE = "stack.toml"
-API_FILE = "kserve_api.json"
+SCHEMAS_FILE = "api_schemas.json"
 SHIPPED = "trivet.fixtures.stacks"
 
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)\s*(?:;\s*(?P<marker>.*?))?\s*\\?$")
@@ -56,17 +56,19 @@ def load_stack(name_or_path: str) -> Stack:
     folder = stack_folder(name_or_path)
     table = read_table(folder)
     roles = {name: _role(name, settings, folder) for name, settings in table["roles"].items()}
-    api = folder / API_FILE
-    if not api.is_file():
-        raise UsageError(f"{folder.name} has no {API_FILE}", remedy=f"generate it: trivet stack lock {name_or_path}")
+    schemas = folder / SCHEMAS_FILE
+    if not schemas.is_file():
+        raise UsageError(
+            f"{folder.name} has no {SCHEMAS_FILE}", remedy=f"generate it: trivet stack lock {name_or_path}"
+        )
     return Stack(
         name=folder.resolve().name,
         title=table["title"],
         folder=folder,
         components=table["components"],
         roles=roles,
-        digest=_digest([folder / STACK_FILE, *(role.lock for role in roles.values()), api]),
-        kserve_api=api,
+        digest=_digest([folder / STACK_FILE, *(role.lock for role in roles.values()), schemas]),
+        api_schemas=schemas,
         platform=table.get("platform", ""),
         settings={"serving": table["serving"]},
     )

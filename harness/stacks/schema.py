@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trivet.errors import nearest
-from trivet.model.stack import COMPONENTS, ROLES, SDK
+from trivet.model.stack import COMPONENTS, ROLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ STACK = Table(
             required=dict.fromkeys(("kfp", "mlflow", "kserve", "runtime"), _VERSION),
             optional=dict.fromkeys(COMPONENTS, _VERSION),
         ),
-        "roles": Table(required=dict.fromkeys((*ROLES, SDK), _ROLE)),
+        "roles": Table(required=dict.fromkeys(ROLES, _ROLE)),
         "serving": _SERVING,
     },
     optional={"platform": _ANY},

@@ -42,7 +42,7 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
         ("lint --format nope .", "choose one of: github, html, json, junit, sarif"),
         ("lint --contract serving.* .", "choose one of: "),
         ("stack lock current --cutoff tomorrow", "cut-off 'tomorrow' is not a date"),
-        ("stack lock current --role nope", "choose one of: initializer, runtime, sdk, tracking, trainer"),
+        ("stack lock current --role nope", "choose one of: initializer, runtime, tracking, trainer"),
         (
             "run --target kind --store s3",
             "store 's3' is not supported on the target kind: its cluster has an S3 store of its own\n  remedy: omit the option",

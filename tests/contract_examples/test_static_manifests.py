@@ -75,7 +75,57 @@ NOT_OURS = [
 """Models that another runtime than the stack's serves."""
 
 
+# api_version_is_served
+
+
+@failing(
+    "manifests.api_version_is_served",
+    because="'serving.kserve.io/v1alpha1' has no InferenceService, expected serving.kserve.io/v1beta1 (KServe 0.14.1)",
+    at="apiVersion: ",
+)
+def test_an_api_version_that_the_kind_does_not_have() -> list[Finding]:
+    lines = SOUND.replace("io/v1beta1", "io/v1alpha1").splitlines()
+    return one(findings("manifests.api_version_is_served", "\n".join([*lines[1:], lines[0]])))
+
+
+@passing("manifests.api_version_is_served", because="serving.kserve.io/v1beta1 has InferenceService", at="apiVersion: ")
+def test_an_api_version_that_the_kind_has() -> list[Finding]:
+    return findings("manifests.api_version_is_served", SOUND)
+
+
 # fields_are_known
+
+RUNTIME = """\
+apiVersion: serving.kserve.io/v1alpha1
+kind: ServingRuntime
+metadata: {name: own}
+spec:
+  supportedModelFormats: [{name: mlflow, version: "2", autoSelect: true}]
+  containers:
+  - name: kserve-container
+    image: registry.example/own:1
+    env: [{name: MODELS_DIR, value: /mnt/models}]
+    ports: [{containerPort: 8080}]
+    resources:
+      requests: {cpu: "1", memory: 2Gi}
+"""
+SECRET = """\
+apiVersion: v1
+kind: Secret
+metadata: {name: store, annotations: {serving.kserve.io/s3-endpoint: store.example}}
+data:
+  AWS_ACCESS_KEY_ID: bWU=
+"""
+CLAIM = """\
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: models}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources:
+    requests:
+      storage: 10Gi
+"""
 
 
 @pytest.mark.parametrize(
@@ -85,21 +135,6 @@ NOT_OURS = [
         ("storageUri: s3://a/", "no field spec.predictor.storageUri; it belongs to spec.predictor.model (KServe"),
         ("wholly: new", "the API has no field spec.predictor.wholly (KServe"),
         ("tolerations: [{key: gpu, weather: fine}]", "no field spec.predictor.tolerations[0].weather; available: effect, key, "),
-        ("scaleTarget: '70'", "spec.predictor.scaleTarget is a string '70', expected an integer (KServe 0.14.1)"),
-        ("scaleTarget: 7.5", "spec.predictor.scaleTarget is a number 7.5, expected an integer (KServe"),
-        ("hostIPC: 1", "spec.predictor.hostIPC is an integer 1, expected a boolean (KServe"),
-        ("hostname: 5", "spec.predictor.hostname is an integer 5, expected a string: put it in quotes (KServe"),
-        ("hostname: true", "spec.predictor.hostname is a boolean True, expected a string: put it in quotes (KServe"),
-        ("hostname: [a]", "spec.predictor.hostname is a list, expected a string (KServe"),
-        ("hostname: {a: b}", "spec.predictor.hostname is a mapping, expected a string (KServe"),
-        ("tolerations: {key: gpu}", "spec.predictor.tolerations is a mapping, expected a list (KServe"),
-        ("tolerations: 5", "spec.predictor.tolerations is an integer 5, expected a list (KServe"),
-        ("tolerations: [gpu]", "spec.predictor.tolerations[0] is a string 'gpu', expected a mapping (KServe"),
-        ("nodeSelector: [ssd]", "spec.predictor.nodeSelector is a list, expected a mapping (KServe"),
-        ("nodeSelector: {disk: 5}", "spec.predictor.nodeSelector.disk is an integer 5, expected a string: put it in quotes"),
-        ("affinity: near", "spec.predictor.affinity is a string 'near', expected a mapping (KServe"),
-        ("volumes: [{name: shm, emptyDir: {sizeLimit: true}}]", "emptyDir.sizeLimit is a boolean True, expected a string"),
-        ("volumes: [{name: shm, emptyDir: {sizeLimit: [1]}}]", "emptyDir.sizeLimit is a list, expected a string (KServe"),
     ],
 )  # fmt: skip
 def test_a_field_that_the_api_does_not_have_so(line: str, because: str) -> None:
@@ -110,18 +145,28 @@ def test_a_field_that_the_api_does_not_have_so(line: str, because: str) -> None:
     example()
 
 
-@failing("manifests.fields_are_known", because="metadata.creationTimestamp is an integer 5", at="creationTimestamp: 5")
-def test_a_time_that_is_none() -> list[Finding]:
-    return one(findings("manifests.fields_are_known", changed("metadata:\n", "metadata:\n  creationTimestamp: 5\n")))
+@pytest.mark.parametrize(
+    ("text", "because", "at"),
+    [
+        (changed("    image:", "    storageUri: s3://a/\n    image:", RUNTIME), "spec.containers[0].storageUri (KServe", "storageUri: "),
+        (changed("  supported", "  multimodel: true\n  supported", RUNTIME), "spec.multimodel; did you mean 'multiModel'?", "multimodel: "),
+        (changed("\ndata:", "\nstringdata:", SECRET), "no field stringdata; did you mean 'stringData'? (Kubernetes 1.30)", "stringdata:"),
+        (changed("      storage: 10Gi", "      storage: 10Gi\n    request: {}", CLAIM), "spec.resources.request; did you", "request: {}"),
+        (changed("metadata: {name: models}", "metadata: {name: models, lables: {}}", CLAIM), "metadata.lables; did you mean", "metadata: "),
+    ],
+)  # fmt: skip
+def test_a_field_that_another_object_does_not_have(text: str, because: str, at: str) -> None:
+    @failing("manifests.fields_are_known", because=because, at=at)
+    def example() -> list[Finding]:
+        return one(findings("manifests.fields_are_known", text))
+
+    example()
 
 
-@failing(
-    "manifests.fields_are_known",
-    because="annotations.autoscaling.knative.dev/target is an integer 5, expected a string: put it in quotes",
-    at="autoscaling.knative.dev/target: 5",
-)
-def test_an_annotation_that_yaml_reads_as_a_number() -> list[Finding]:
-    return one(findings("manifests.fields_are_known", annotated("Serverless", "autoscaling.knative.dev/target: 5")))
+@pytest.mark.parametrize("text", [RUNTIME, RUNTIME.replace("kind: ", "kind: Cluster"), SECRET, CLAIM])
+@passing("manifests.fields_are_known")
+def test_the_known_fields_of_other_objects(text: str) -> list[Finding]:
+    return findings("manifests.fields_are_known", text)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +178,6 @@ def test_the_fields_of_a_type_are_listed_up_to_twelve(context: str, listed: bool
     (found,) = findings("manifests.fields_are_known", stated(context), "current")
     assert ("; available: allowPrivilegeEscalation, " in found.message) is listed
     assert found.message.endswith("windowsOptions (KServe 0.20.0)" if listed else ".podwards (KServe 0.20.0)")
-
-
-@failing("manifests.fields_are_known", because="apiVersion 'serving.kserve.io/v1alpha2'", at="apiVersion: ")
-def test_an_api_version_that_is_gone() -> list[Finding]:
-    lines = SOUND.replace("io/v1beta1", "io/v1alpha2").splitlines()
-    return one(findings("manifests.fields_are_known", "\n".join([*lines[1:], lines[0]])))
 
 
 @failing("manifests.fields_are_known", because="spec.predictor.autoScaling")
@@ -182,6 +221,139 @@ spec:
 status: {{whatever: the cluster says}}
 """,
     )
+
+
+# schema_is_met
+
+
+@pytest.mark.parametrize(
+    ("line", "because"),
+    [
+        ("scaleTarget: '70'", "spec.predictor.scaleTarget is a string '70', expected an integer (KServe 0.14.1)"),
+        ("scaleTarget: 7.5", "spec.predictor.scaleTarget is a number 7.5, expected an integer (KServe"),
+        ("hostIPC: 1", "spec.predictor.hostIPC is an integer 1, expected a boolean (KServe"),
+        ("hostname: 5", "spec.predictor.hostname is an integer 5, expected a string: put it in quotes (KServe"),
+        ("hostname: true", "spec.predictor.hostname is a boolean True, expected a string: put it in quotes (KServe"),
+        ("hostname: [a]", "spec.predictor.hostname is a list, expected a string (KServe"),
+        ("hostname: {a: b}", "spec.predictor.hostname is a mapping, expected a string (KServe"),
+        ("tolerations: {key: gpu}", "spec.predictor.tolerations is a mapping, expected a list (KServe"),
+        ("tolerations: 5", "spec.predictor.tolerations is an integer 5, expected a list (KServe"),
+        ("tolerations: [gpu]", "spec.predictor.tolerations[0] is a string 'gpu', expected a mapping (KServe"),
+        ("tolerations: [null]", "spec.predictor.tolerations[0] is empty, expected a mapping (KServe"),
+        ("nodeSelector: [ssd]", "spec.predictor.nodeSelector is a list, expected a mapping (KServe"),
+        ("nodeSelector: {disk: 5}", "spec.predictor.nodeSelector.disk is an integer 5, expected a string: put it in quotes"),
+        ("affinity: near", "spec.predictor.affinity is a string 'near', expected a mapping (KServe"),
+        ("volumes: [{name: shm, emptyDir: {sizeLimit: true}}]", "emptyDir.sizeLimit is a boolean True, expected a quantity, s"),
+        ("volumes: [{name: shm, emptyDir: {sizeLimit: [1]}}]", "emptyDir.sizeLimit is a list, expected a quantity, such as"),
+        ("volumes: [{name: shm, emptyDir: {sizeLimit: 1gb}}]", "sizeLimit is a string '1gb', expected a quantity, such as 50"),
+        ("volumes: [{name: shm, emptyDir: {sizeLimit: 1e}}]", "sizeLimit is a string '1e', expected a quantity, such as 50"),
+        ("volumes: [{name: shm, emptyDir: {sizeLimit: ''}}]", "sizeLimit is a string '', expected a quantity, such as 50"),
+        ("volumes: [{emptyDir: {}}]", "spec.predictor.volumes[0] has no 'name', which the API requires (KServe 0.14.1)"),
+        ("volumes: [{name: , emptyDir: {}}]", "spec.predictor.volumes[0].name is empty, expected a string (KServe 0.14.1)"),
+        ("scaleMetric: CPU", "is 'CPU', expected one of 'cpu', 'memory', 'concurrency', 'rps' (KServe 0.14.1)"),
+        ("scaleMetric: memroy", "'concurrency', 'rps'; did you mean 'memory'? (KServe 0.14.1)"),
+        ("initContainers: [{name: a, ports: [{containerPort: 2147483648}]}]", "2147483648, expected at most 2147483647"),
+        ("initContainers: [{name: a, livenessProbe: {tcpSocket: {port: 8.5}}}]", "8.5, expected an integer or a string"),
+        ("initContainers: [{name: a, env: [{name: A}, {name: A}]}]", "env[1] has the name 'A' of an earlier item, and items"),
+        (
+            "initContainers: [{name: a, ports: [{containerPort: 80}, {containerPort: 80, protocol: TCP}]}]",
+            "ports[1] has the containerPort 80, protocol 'TCP' of an earlier item, and items of this list must differ",
+        ),
+    ],
+)  # fmt: skip
+def test_a_value_that_the_schema_does_not_allow(line: str, because: str) -> None:
+    @failing("manifests.schema_is_met", because=because, at=line)
+    def example() -> list[Finding]:
+        text = without("scaleMetric", without("scaleTarget"))
+        return one(findings("manifests.schema_is_met", stated(line, text=text)))
+
+    example()
+
+
+@failing("manifests.schema_is_met", because="metadata.creationTimestamp is an integer 5", at="creationTimestamp: 5")
+def test_a_time_that_is_none() -> list[Finding]:
+    return one(findings("manifests.schema_is_met", changed("metadata:\n", "metadata:\n  creationTimestamp: 5\n")))
+
+
+@failing("manifests.schema_is_met", because="is 'now', expected a time such as '2024", at="creationTimestamp: now")
+def test_a_text_that_is_no_time() -> list[Finding]:
+    return one(findings("manifests.schema_is_met", changed("metadata:\n", "metadata:\n  creationTimestamp: now\n")))
+
+
+@failing(
+    "manifests.schema_is_met",
+    because="annotations.autoscaling.knative.dev/target is an integer 5, expected a string: put it in quotes",
+    at="autoscaling.knative.dev/target: 5",
+)
+def test_an_annotation_that_yaml_reads_as_a_number() -> list[Finding]:
+    return one(findings("manifests.schema_is_met", annotated("Serverless", "autoscaling.knative.dev/target: 5")))
+
+
+@pytest.mark.parametrize(
+    ("text", "because", "at"),
+    [
+        (changed("- name: kserve-container\n    image: ", "- image: ", RUNTIME), "spec.containers[0] has no 'name'", "- image: "),
+        (changed("autoSelect: true", "priority: 0", RUNTIME), "supportedModelFormats[0].priority is 0, expected at least 1", "supported"),
+        (changed('cpu: "1"', "cpu: 0.5", RUNTIME), "requests.cpu is a number 0.5, expected a quantity", "requests:"),
+        (changed("bWU=", "me", SECRET), "data.AWS_ACCESS_KEY_ID is not base64: encode it, or put the plain", "AWS_ACCESS_KEY_ID"),
+        (changed("bWU=", "12345", SECRET), "AWS_ACCESS_KEY_ID is an integer, expected a string: put it in quotes", "AWS_ACCESS_KEY_ID"),
+        (changed("10Gi", "10GB", CLAIM), "spec.resources.requests.storage is a string '10GB', expected a quantity", "storage: "),
+        (changed("[ReadWriteOnce]", "ReadWriteOnce", CLAIM), "spec.accessModes is a string 'ReadWriteOnce', exp", "accessModes: "),
+    ],
+)  # fmt: skip
+def test_a_value_that_the_schema_of_another_object_does_not_allow(text: str, because: str, at: str) -> None:
+    @failing("manifests.schema_is_met", because=because, at=at)
+    def example() -> list[Finding]:
+        return one(findings("manifests.schema_is_met", text))
+
+    example()
+
+
+def test_the_values_of_a_secret_are_not_shown() -> None:
+    for field in ("data: {key: 5401}", "data: {key: '5401.'}", "stringData: {key: 5401}", "data: {key: [5401]}"):
+        text = changed("data:\n  AWS_ACCESS_KEY_ID: bWU=", field, SECRET)
+        (found,) = findings("manifests.schema_is_met", text)
+        assert "5401" not in found.message, found.message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "scaleTarget: 70.0",
+        "scaleTarget: null",
+        "canaryTrafficPercent: ",
+        "overhead: {cpu: 0.1, memory: ' 1Gi ', storage: 1e3, pods: .5, other: +1.}",
+        "initContainers: [{name: a, args: [null], ports: [{containerPort: 80}, {containerPort: 80, protocol: UDP}]}]",
+        "containers: [{image: a}]",
+        "initContainers: [{name: a, livenessProbe: {tcpSocket: {port: http}}}]",
+    ],
+)
+@passing(
+    "manifests.schema_is_met", because="every value is one that the API of KServe 0.14.1 allows", at="apiVersion: "
+)
+def test_a_value_that_the_api_server_reads_as_one_that_it_allows(line: str) -> list[Finding]:
+    return findings("manifests.schema_is_met", stated(line, text=without("scaleTarget")))
+
+
+@pytest.mark.parametrize("text", [RUNTIME, RUNTIME.replace("kind: ", "kind: Cluster"), SECRET, CLAIM])
+@passing("manifests.schema_is_met")
+def test_the_allowed_values_of_other_objects(text: str) -> list[Finding]:
+    return findings("manifests.schema_is_met", text)
+
+
+@passing("manifests.schema_is_met")
+def test_line_breaks_in_base64_and_an_empty_value() -> list[Finding]:
+    return findings("manifests.schema_is_met", changed("bWU=", "|\n    bWVt\n    bWU=\n  OTHER:", SECRET))
+
+
+@not_applicable("manifests.schema_is_met", because="the stack has no schema of serving.kserve.io/v1/TrainedModel")
+def test_a_version_without_a_schema() -> list[Finding]:
+    return findings("manifests.schema_is_met", "apiVersion: serving.kserve.io/v1\nkind: TrainedModel\nspec: {}\n")
+
+
+@not_applicable("manifests.fields_are_known", because="the stack has no schema of serving.kserve.io/v1/TrainedModel")
+def test_the_fields_of_a_version_without_a_schema() -> list[Finding]:
+    return findings("manifests.fields_are_known", "apiVersion: serving.kserve.io/v1\nkind: TrainedModel\nspec: {}\n")
 
 
 # name_is_valid

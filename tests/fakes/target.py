@@ -30,7 +30,7 @@ STACK = Stack(
     components={"mlflow": "2.17.2"},
     roles={},
     digest="0" * 64,
-    kserve_api=Path(),
+    api_schemas=Path(),
 )
 
 

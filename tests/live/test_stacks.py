@@ -18,6 +18,7 @@ import pytest
 
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
+from trivet.stacks.api_generator import generate_schemas
 from trivet.stacks.environments import (
     MARKER,
     build_environment,
@@ -25,7 +26,6 @@ from trivet.stacks.environments import (
     incomplete_environments,
     remove_environment,
 )
-from trivet.stacks.kserve_api import generate_api, load_api
 from trivet.stacks.lock import LockChange, lock_stack, resolve
 from trivet.stacks.read import load_stack, stack_folder
 
@@ -325,14 +325,7 @@ def test_a_requirement_by_url_is_refused(tiny_stack: Path, tmp_path: Path) -> No
         lock_stack(tiny_stack, roles=["trainer"])
 
 
-def test_locking_the_sdk_generates_the_api_that_is_shipped(tiny_stack: Path) -> None:
-    shipped = load_stack("2024.11")
-    (tiny_stack / "kserve_api.json").unlink()
-    assert lock_stack(tiny_stack, roles=["sdk"]) == []
-    assert load_api(tiny_stack / "kserve_api.json") == load_api(shipped.kserve_api)
-
-
-def test_an_sdk_role_without_the_kserve_sdk_is_an_error(role: Role) -> None:
-    with pytest.raises(PlatformError, match="No module named 'kserve'") as error:
-        generate_api(role)
-    assert "the packages kserve and kubernetes" in error.value.remedy
+@pytest.mark.parametrize("name", ["2024.11", "current"])
+def test_the_schemas_that_are_shipped_are_those_that_locking_generates(name: str) -> None:
+    stack = load_stack(name)
+    assert generate_schemas(stack.components) == stack.api_schemas.read_text(encoding="utf-8")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from trivet.errors import PlatformError, UsageError
-from trivet.provision.go_modules import module_folder
 from trivet.provision.kind import steps as kind_steps
 from trivet.provision.kind.certificates import make_certificate
 from trivet.provision.kind.manifests import Patch, parse, read_files
 from trivet.provision.kind.steps import InstallStep, TemplateValues, objects_of, read_steps
+from trivet.stacks.go_modules import module_folder
 from trivet.stacks.platform import Platform, read_platform, shipped_platforms
 
 SHIPPED = Path(kind_steps.__file__).parents[3] / "fixtures" / "platforms"

@@ -228,7 +228,7 @@ def test_planned() -> None:
         components={"kfp": "2.9.0", "kserve": "0.14.1"},
         roles={},
         digest="",
-        kserve_api=Path(),
+        api_schemas=Path(),
     )
     skipped = {canary_has_a_predecessor.id: "applies to kfp<2; the stack has 2.9.0"}
     text = planned(Plan(profile="core", contracts=CONTRACTS, not_applicable=skipped), stack)

@@ -38,5 +38,5 @@ def test_a_cutoff_that_is_not_a_date_is_refused_before_the_resolution(tmp_path: 
 
 
 def test_an_unknown_role_lists_the_roles() -> None:
-    with pytest.raises(UsageError, match=r"unknown role 'trainr'\n.*initializer, runtime, sdk, tracking, trainer"):
+    with pytest.raises(UsageError, match=r"unknown role 'trainr'\n.*initializer, runtime, tracking, trainer"):
         lock_stack(stack_folder("current"), roles=["trainr"])

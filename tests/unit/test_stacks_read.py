@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trivet.errors import UsageError
-from trivet.model.stack import ROLES, SDK
+from trivet.model.stack import ROLES
 from trivet.stacks.read import load_stack, pins_of, shipped_stacks, stack_folder
 
 SHIPPED = ("2024.11", "2024.11-fixed", "current")
@@ -43,13 +43,12 @@ def test_the_shipped_stacks_are_these() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_stack_has_every_role_and_a_lock_that_meets_its_components(name: str) -> None:
     stack = load_stack(name)
-    assert set(stack.roles) == {*ROLES, SDK}
+    assert set(stack.roles) == {*ROLES}
     trainer, runtime = stack.roles["trainer"].pins, stack.roles["runtime"].pins
     assert trainer["kfp"] == stack.components["kfp"]
     assert trainer["mlflow"] == stack.roles["tracking"].pins["mlflow"] == stack.components["mlflow"]
     assert runtime["mlserver"] == runtime["mlserver-mlflow"] == stack.components["runtime"]
     assert stack.roles["runtime"].image.endswith(f":{stack.components['runtime']}")
-    assert stack.roles[SDK].pins["kserve"] == stack.components["kserve"]
     initializer = stack.roles["initializer"].pins
     assert initializer.get("kserve-storage", initializer.get("kserve")) == stack.components["kserve"]
 
@@ -142,7 +141,11 @@ def test_a_file_that_is_not_utf_8_is_an_error(folder: Path) -> None:
         ('kfp = "2.9.0"', 'kpf = "2.9.0"', "`components.kfp` is missing, expected a version"),
         ('mlflow = "2.17.2"', 'mlflow = "latest"', "`components.mlflow` is 'latest', expected a version"),
         ("[roles.tracking]", "[roles.server]", "`roles.tracking` is missing, expected a table"),
-        ("[roles.tracking]", "[roles.server]", "`roles.server` is unknown, expected one of: initializer, runtime, sdk"),
+        (
+            "[roles.tracking]",
+            "[roles.server]",
+            "`roles.server` is unknown, expected one of: initializer, runtime, tracking",
+        ),
         ('    "kfp==2.9.0",', "    29,", "`roles.trainer.requires` is ['mlflow==2.17.2', 29"),
         ("http_port = 8080", 'http_port = "8080"', "`serving.http_port` is '8080', expected a port number"),
         ("[serving]", "[sreving]", "`serving.runtime` is missing, expected a string"),
@@ -166,8 +169,8 @@ def test_a_missing_lock_names_the_role_and_the_command(folder: Path) -> None:
     assert f"trivet stack lock {folder}" in message
 
 
-def test_missing_api_fields_name_the_command(folder: Path) -> None:
-    (folder / "kserve_api.json").unlink()
+def test_missing_api_schemas_name_the_command(folder: Path) -> None:
+    (folder / "api_schemas.json").unlink()
     assert f"trivet stack lock {folder}" in refusal(folder)
 
 
@@ -188,7 +191,7 @@ def test_pins_have_normalised_names_and_only_those_that_hold_for_the_python() ->
     assert pins_of(text, "3.11", Path("x.lock")) == {"foo-bar-baz": "1.0.post1", "new": "2", "plain": "3"}
 
 
-@pytest.mark.parametrize("changed", ["stack.toml", "trainer.lock", "sdk.lock", "kserve_api.json"])
+@pytest.mark.parametrize("changed", ["stack.toml", "trainer.lock", "api_schemas.json"])
 def test_the_digest_changes_with_everything_that_decides_behaviour(folder: Path, changed: str) -> None:
     before = load_stack(str(folder)).digest
     assert before == load_stack("2024.11").digest, "where the folder lies decides nothing"

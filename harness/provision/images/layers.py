@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trivet.errors import PlatformError
-from trivet.provision.go_modules import module_folder
 from trivet.provision.images import tars
 from trivet.provision.images.layer_tools import run_logged
 from trivet.provision.images.recipes import (
@@ -29,6 +28,7 @@ from trivet.provision.images.recipes import (
     title_of,
 )
 from trivet.stacks.environments import MARKER, build_environment
+from trivet.stacks.go_modules import module_folder
 from trivet.stacks.uv import run_uv
 
 MIRROR = "TRIVET_DEBIAN_MIRROR"

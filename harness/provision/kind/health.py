@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from trivet.errors import PlatformError
-from trivet.provision.go_modules import find_go
 from trivet.provision.kind import limits
 from trivet.provision.kind.machine import capacity, docker_info, shortages
 from trivet.provision.kind.nodes import node_containers
 from trivet.provision.kind.state import CREATING, DELETING, READY, Busy, known_clusters
 from trivet.provision.kind.tools import kind_on_path
+from trivet.stacks.go_modules import find_go
 
 
 @dataclass(frozen=True, kw_only=True)

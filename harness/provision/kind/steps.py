@@ -14,10 +14,10 @@ from string import Template
 from typing import Any
 
 from trivet.errors import UsageError, choices, unknown
-from trivet.provision.go_modules import module_folder
 from trivet.provision.kind import manifests
 from trivet.provision.kind.certificates import Certificate, with_certificate
 from trivet.provision.kind.manifests import KubernetesObject, Patch, read_files
+from trivet.stacks.go_modules import module_folder
 from trivet.stacks.platform import Platform
 
 OWN_MANIFESTS = "trivet"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from trivet.errors import PlatformError
 from trivet.host.kubectl import missing_kubectl
-from trivet.provision.go_modules import find_go
 from trivet.provision.images.recipes import GoLayer
 from trivet.provision.kind import limits
+from trivet.stacks.go_modules import find_go
 from trivet.stacks.platform import Platform
 
 PACKAGES = {"kind": ("kind", "sigs.k8s.io/kind"), "kubectl": ("kubernetes", "k8s.io/kubernetes/cmd/kubectl")}

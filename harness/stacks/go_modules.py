@@ -38,6 +38,28 @@ def module_folder(wrapper: Path, module: str) -> Path:
 
     Raises PlatformError with Go's error when the download fails.
     """
+    return _downloaded(
+        module,
+        wrapper,
+        f"the Go module {module} required by {wrapper / 'go.mod'}",
+        "check that the module proxy responds (go env GOPROXY), and that the module is in that go.mod",
+    )
+
+
+def download_module(module: str, version: str) -> Path:
+    """The folder of ``module`` at ``version`` (``v0.20.0``), downloaded when it is not in Go's module cache.
+
+    Raises PlatformError with Go's error when the download fails.
+    """
+    return _downloaded(
+        f"{module}@{version}",
+        None,
+        f"the Go module {module} {version}",
+        "check that the module proxy responds (go env GOPROXY), and that the version exists",
+    )
+
+
+def _downloaded(module: str, wrapper: Path | None, what: str, remedy: str) -> Path:
     command = [find_go(), "mod", "download", "-json", module]
     try:
         done = subprocess.run(
@@ -55,7 +77,7 @@ def module_folder(wrapper: Path, module: str) -> Path:
     if done.returncode or "Dir" not in answer:
         reason = answer.get("Error") or done.stderr.strip() or f"exit status {done.returncode}, no output"
         raise PlatformError(
-            f"cannot download the Go module {module} required by {wrapper / 'go.mod'}: {reason}",
-            remedy="check that the module proxy responds (go env GOPROXY), and that the module is in that go.mod",
+            f"cannot download {what}: {reason}",
+            remedy=remedy,
         )
     return Path(answer["Dir"])

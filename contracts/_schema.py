@@ -1,0 +1,184 @@
+"""What the schema contracts of ``manifests`` say about an object's deviations: one sentence each, with the place that it is about."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trivet.authoring import Keys, Resource, Stack
+from trivet.stacks.api_schemas import ApiSchemas, Node, Violation, load_schemas, violations
+
+GROUP = "serving.kserve.io"
+SECRET_FIELDS = ("data", "stringData")
+DEFAULTED_NAMES = tuple(("spec", component, "containers", 0) for component in ("predictor", "transformer", "explainer"))
+"""Containers that KServe names kserve-container when they have no name (0.14.1, 0.20.0 pkg/apis/serving/v1beta1/*_custom.go, Default)."""
+
+_KINDS: Mapping[type, str] = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "a boolean",
+    dict: "a mapping",
+    list: "a list",
+    type(None): "empty",
+}
+_TYPES: Mapping[str, str] = {
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "a boolean",
+    "object": "a mapping",
+    "array": "a list",
+}
+_QUANTITY = "a quantity, such as 500m or 2Gi"
+
+
+def kind_of(resource: Resource) -> str:
+    """``group/version/Kind`` as the stack's schemas name it."""
+    return f"{resource.document.get('apiVersion')}/{resource.kind}"
+
+
+def has_schema(resource: Resource, stack: Stack) -> bool:
+    """Whether the stack knows the schema of this kind in this version."""
+    return kind_of(resource) in load_schemas(stack.api_schemas).kinds
+
+
+def api_of(resource: Resource, stack: Stack) -> str:
+    """Whose API the kind is of, such as ``KServe 0.20.0``."""
+    source = load_schemas(stack.api_schemas).source
+    core = resource.document.get("apiVersion") == "v1"
+    return f"Kubernetes {source['kubernetes']}" if core else f"KServe {source['kserve']}"
+
+
+def wrong_api(document: Mapping[str, Any], stack: Stack) -> tuple[Keys, str] | None:
+    """What is wrong with the ``apiVersion`` and ``kind`` of an object that looks meant for KServe, and where; None if nothing is."""
+    schemas = load_schemas(stack.api_schemas)
+    version, kind = document.get("apiVersion"), document.get("kind")
+    core = {where.rpartition("/")[2] for where in schemas.kinds if where.startswith("v1/")}
+    served = {name: [f"{GROUP}/{each}" for each in versions] for name, versions in schemas.versions.items()}
+    served |= {name: ["v1"] for name in core}
+    if kind in served and version in served[kind]:
+        return None
+    stated = "apiVersion" if "apiVersion" in document else "kind"
+    if not kind:
+        meant = _meant_kind(document, version, served)
+        return ("apiVersion",), f"the object has no kind, expected {meant}"
+    near = kind if kind in served else _nearest(kind, served)
+    if near is None:
+        kinds = ", ".join(sorted(schemas.versions))
+        return ("kind",), f"{version} has no kind {kind!r}; it has {kinds}"
+    expected = " or ".join(served[near])
+    if near != kind:
+        return ("kind",), f"{version} has no kind {kind!r}; did you mean {near!r} of {expected}?"
+    if "apiVersion" not in document:
+        instead = ", and 'api_version' is not read" if "api_version" in document else ""
+        return (stated,), f"{kind} has no apiVersion, expected {expected}{instead}"
+    return ("apiVersion",), f"apiVersion {version!r} has no {kind}, expected {expected}"
+
+
+def _nearest(kind: Any, served: Mapping[str, Any]) -> str | None:
+    """The served kind that ``kind`` is meant to be: the same in another case, or the nearest."""
+    folded = {name.lower(): name for name in served}
+    found = difflib.get_close_matches(str(kind).lower(), folded, 1, 0.8)
+    return folded[found[0]] if found else None
+
+
+def _meant_kind(document: Mapping[str, Any], version: Any, served: Mapping[str, list[str]]) -> str:
+    """Which kinds an object without one can be: by its ``spec.predictor``, or by its ``apiVersion``."""
+    spec = document.get("spec")
+    if isinstance(spec, Mapping) and "predictor" in spec:
+        return "InferenceService"
+    return ", ".join(sorted(kind for kind, versions in served.items() if version in versions)) or "InferenceService"
+
+
+def unknown_fields(resource: Resource, stack: Stack) -> Iterator[tuple[Keys, str]]:
+    """Each field that the API does not have, with where it belongs or the nearest name."""
+    schemas, kind = load_schemas(stack.api_schemas), kind_of(resource)
+    for each in violations(stack.api_schemas, kind, resource.document):
+        if each.rule == "additionalProperties":
+            yield each.keys, _unknown_field(schemas, kind, each.keys, resource.document)
+
+
+def broken_rules(resource: Resource, stack: Stack) -> Iterator[tuple[Keys, str]]:
+    """Each value that the schema does not allow, and each field that it requires and that is missing."""
+    schemas, kind = load_schemas(stack.api_schemas), kind_of(resource)
+    for each in violations(stack.api_schemas, kind, resource.document):
+        if each.rule == "additionalProperties" or (each.limit == "name" and each.keys in DEFAULTED_NAMES):
+            continue
+        yield each.keys, _broken_rule(each, schemas.at(kind, each.keys), secret=_is_secret(resource, each.keys))
+
+
+def _is_secret(resource: Resource, keys: Keys) -> bool:
+    return resource.kind == "Secret" and keys[:1] in {(field,) for field in SECRET_FIELDS}
+
+
+def _broken_rule(found: Violation, schema: Node, *, secret: bool) -> str:
+    where = _path(found.keys)
+    shown = "" if secret else repr(found.value)
+    match found.rule, schema.get("format"):
+        case "required", _:
+            return f"{where or 'the object'} has no {found.limit!r}, which the API requires"
+        case "type" | "pattern", "quantity":
+            return f"{where} {_described(found.value, secret)}, expected {_QUANTITY}"
+        case "type", "int-or-string":
+            return f"{where} {_described(found.value, secret)}, expected an integer or a string"
+        case "type", _:
+            expected = _TYPES[schema["type"]]
+            hint = (
+                ": put it in quotes" if schema["type"] == "string" and type(found.value) in (int, float, bool) else ""
+            )
+            return f"{where} {_described(found.value, secret)}, expected {expected}{hint}"
+        case "enum", _:
+            near = difflib.get_close_matches(str(found.value), schema["enum"], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            return f"{where} is {shown}, expected one of {', '.join(map(repr, schema['enum']))}{hint}"
+        case "uniqueItems", _:
+            same = ", ".join(f"{name} {_of(found.value, name, default)!r}" for name, default in found.limit.items())
+            return f"{where} has the {same or shown} of an earlier item, and items of this list must differ in that"
+        case "format", "byte":
+            return f"{where} is not base64: encode it, or put the plain text under stringData"
+        case "format", _:
+            return f"{where} is {shown}, expected a time such as '2024-11-15T12:00:00Z'"
+        case "pattern", _:
+            return f"{where} is {shown}, expected text that matches {schema['pattern']}"
+        case "minimum" | "maximum" as rule, _:
+            return f"{where} is {shown}, expected at {'least' if rule == 'minimum' else 'most'} {found.limit}"
+        case rule, _:
+            size = len(found.value)
+            unit = "items" if isinstance(found.value, list) else "characters"
+            return (
+                f"{where} has {size} {unit}, expected at {'least' if rule.startswith('min') else 'most'} {found.limit}"
+            )
+
+
+def _of(item: Any, name: str, default: Any) -> Any:
+    return default if item.get(name) is None else item[name]
+
+
+def _described(value: Any, secret: bool) -> str:
+    plain = secret or isinstance(value, dict | list | None)
+    return f"is {_KINDS[type(value)]}{'' if plain else f' {value!r}'}"
+
+
+def _unknown_field(schemas: ApiSchemas, kind: str, keys: Keys, document: Mapping[str, Any]) -> str:
+    name = str(keys[-1])
+    fields = schemas.at(kind, keys[:-1]).get("properties", {})
+    siblings: Any = document
+    for key in keys[:-1]:
+        siblings = siblings[key]
+    below = [
+        each for each in siblings if name in schemas.node(fields.get(each, {})).get("properties", {}) and each != name
+    ]
+    close = difflib.get_close_matches(name, fields, 1)
+    if below:
+        hint = f"; it belongs to {_path((*keys[:-1], below[0]))}"
+    elif close:
+        hint = f"; did you mean {close[0]!r}?"
+    else:
+        hint = f"; available: {', '.join(sorted(fields))}" if 0 < len(fields) <= 12 else ""
+    return f"the API has no field {_path(keys)}{hint}"
+
+
+def _path(keys: Keys) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")

@@ -1,0 +1,224 @@
+"""Generates ``api_schemas.json``: the schemas of KServe's objects and of the plain objects beside them, at a stack's versions.
+
+KServe's come from the CustomResourceDefinitions of its release (Go module github.com/kserve/kserve, ``config/crd/full``), those of
+Kubernetes' own kinds from the OpenAPI of k8s.io/kubernetes (``api/openapi-spec/v3/api__v1_openapi.json``). Descriptions are left out, and
+``status``, which the API server ignores when an object is created. ``trivet.stacks.api_schemas`` documents the file and reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trivet.errors import PlatformError, UsageError
+from trivet.stacks.go_modules import download_module
+
+KSERVE = "github.com/kserve/kserve"
+CRDS = "config/crd/full"
+GROUP = "serving.kserve.io"
+KUBERNETES = "k8s.io/kubernetes"
+OPENAPI = "api/openapi-spec/v3/api__v1_openapi.json"
+
+CUSTOM_KINDS = (
+    "ClusterServingRuntime",
+    "ClusterStorageContainer",
+    "InferenceGraph",
+    "InferenceService",
+    "ServingRuntime",
+    "TrainedModel",
+)
+CORE_KINDS = ("ConfigMap", "PersistentVolumeClaim", "Secret", "ServiceAccount")
+
+_KEPT = frozenset(
+    {
+        *("type", "format", "properties", "required", "additionalProperties", "items", "enum", "pattern", "default"),
+        *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
+        *("x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-preserve-unknown-fields"),
+    }
+)
+_DROPPED = frozenset(
+    {
+        *("description", "x-kubernetes-map-type", "x-kubernetes-group-version-kind"),
+        *("x-kubernetes-patch-strategy", "x-kubernetes-patch-merge-key"),
+    }
+)
+_NOT_FOR_GO_TYPES = frozenset({"default", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"})
+"""What the API server applies to custom resources only: it decodes other objects into Go types, whose lists may repeat a key."""
+
+_QUANTITY = "([KMGTPE]i)|[numkMGTPE]"
+"""Part of the pattern that controller-gen writes for every resource.Quantity."""
+
+_SHORT, _LONG = 60, 400
+"""Characters of JSON: up to the first a schema is repeated wherever it stands, from the second on it has a definition in any case."""
+
+Node = dict[str, Any]
+
+
+def generate_schemas(components: Mapping[str, str], *, progress: Callable[[str], None] = lambda _: None) -> str:
+    """The text of ``api_schemas.json`` for the versions of KServe and Kubernetes in ``components``.
+
+    Raises UsageError when ``components`` has no Kubernetes, PlatformError when a module cannot be downloaded or its schemas cannot be read.
+    """
+    if "kubernetes" not in components:
+        raise UsageError(
+            "the stack names no version of Kubernetes, and the schemas of Secret, ConfigMap and others depend on it",
+            remedy='add `kubernetes = "1.34"`, or another version, to [components] in its stack.toml',
+        )
+    kserve, kubernetes = components["kserve"], components["kubernetes"]
+    progress(f"reading the API of KServe {kserve} and Kubernetes {kubernetes}")
+    versions, roots = _custom_kinds(download_module(KSERVE, f"v{kserve}") / CRDS)
+    core = _core_schemas(download_module(KUBERNETES, f"v{_release(kubernetes)}") / OPENAPI)
+    roots |= {f"v1/{kind}": core(f"io.k8s.api.core.v1.{kind}") for kind in CORE_KINDS}
+    metadata = core("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
+    for root in roots.values():
+        root["properties"] = dict(sorted({**root["properties"], "metadata": metadata, "status": {}}.items()))
+    return _text({"kserve": kserve, "kubernetes": kubernetes}, versions, roots)
+
+
+def _release(version: str) -> str:
+    """The first release of a minor version: patches do not change its schemas."""
+    return version if version.count(".") > 1 else f"{version}.0"
+
+
+def _custom_kinds(folder: Path) -> tuple[dict[str, list[str]], dict[str, Node]]:
+    """Every kind of KServe's group with its served versions, and ``group/version/kind`` → schema of :data:`CUSTOM_KINDS`."""
+    versions: dict[str, list[str]] = {}
+    roots: dict[str, Node] = {}
+    for file in sorted(folder.rglob(f"{GROUP}_*.yaml")):
+        definition = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["spec"]
+        kind = definition["names"]["kind"]
+        served = [version for version in definition["versions"] if version["served"]]
+        versions[kind] = [version["name"] for version in served]
+        for version in served if kind in CUSTOM_KINDS else ():
+            where = f"{GROUP}/{version['name']}/{kind}"
+            roots[where] = _cleaned(_without_status(version["schema"]["openAPIV3Schema"]), where)
+    if missing := sorted({*CUSTOM_KINDS} - {*versions}):
+        raise PlatformError(
+            f"{folder} has no CustomResourceDefinition of {', '.join(missing)}",
+            remedy="look up where this version of KServe keeps them, and adapt trivet.stacks.api_generator",
+        )
+    return dict(sorted(versions.items())), dict(sorted(roots.items()))
+
+
+def _core_schemas(file: Path) -> Callable[[str], Node]:
+    """A function from the name of a schema in Kubernetes' OpenAPI to that schema, with references resolved."""
+    schemas = json.loads(file.read_bytes())["components"]["schemas"]
+
+    def resolved(name: str) -> Node:
+        match name.rpartition(".")[2]:
+            case "Quantity":
+                return {"format": "quantity"}
+            case "FieldsV1":
+                return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        return _cleaned(inline(_without_status(schemas[name])), name, _NOT_FOR_GO_TYPES)
+
+    def inline(value: Any) -> Any:
+        if isinstance(value, list):
+            return [inline(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        reference = value["allOf"][0] if "allOf" in value else value
+        if "$ref" in reference:
+            return resolved(reference["$ref"].rpartition("/")[2])
+        return {key: inline(each) for key, each in value.items()}
+
+    return resolved
+
+
+def _without_status(root: Node) -> Node:
+    return {**root, "properties": {**root.get("properties", {}), "status": {}}} if _is_object(root) else root
+
+
+def _is_object(root: Node) -> bool:
+    return {"apiVersion", "kind", "status"} <= {*root.get("properties", {})}
+
+
+def _cleaned(node: Node, where: str, left_out: frozenset[str] = frozenset()) -> Node:
+    """A schema without what judging does not need. Raises PlatformError for a keyword whose meaning is not known here."""
+    kept = {key: value for key, value in node.items() if key in _KEPT - left_out}
+    unknown = {*node} - _KEPT - _DROPPED
+    if node.get("x-kubernetes-int-or-string"):
+        unknown -= {"x-kubernetes-int-or-string", "anyOf"}
+        kept["format"] = "int-or-string"
+        if _QUANTITY in kept.pop("pattern", ""):
+            kept["format"] = "quantity"
+    if unknown:
+        raise PlatformError(
+            f"the schema of {where} has the keyword {min(unknown)!r}, whose meaning is not known",
+            remedy="handle it in trivet.stacks.api_schemas, and add it to trivet.stacks.api_generator",
+        )
+    if kept.get("x-kubernetes-list-type") == "atomic":
+        del kept["x-kubernetes-list-type"]
+    for key in ("items", "additionalProperties"):
+        if isinstance(kept.get(key), dict):
+            kept[key] = _cleaned(kept[key], f"{where}.{key}", left_out)
+    if "properties" in kept:
+        kept["properties"] = {
+            name: _cleaned(each, f"{where}.{name}", left_out) for name, each in sorted(kept["properties"].items())
+        }
+    return kept
+
+
+class _Definitions:
+    """Gives each schema that stands more than once, or is long, one definition, named after the field where it stands first."""
+
+    def __init__(self, roots: Mapping[str, Node]) -> None:
+        self.texts: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._uses: Counter[str] = Counter()
+        for root in roots.values():
+            self._count(root)
+
+    def reference(self, node: Node, name: str) -> Node:
+        """``node`` with definitions in place of what it shares, or a reference to its own."""
+        whole = json.dumps(node, sort_keys=True)
+        if whole in self._names:
+            return {"$ref": f"#/$defs/{self._names[whole]}"}
+        short = {key: self._within(key, value, name) for key, value in node.items()}
+        text = json.dumps(short)
+        if len(text) < _SHORT or (self._uses[whole] < 2 and len(text) < _LONG):
+            return short
+        number = 1
+        while (free := name if number == 1 else f"{name}-{number}") in self.texts:
+            number += 1
+        self._names[whole] = free
+        self.texts[free] = text
+        return {"$ref": f"#/$defs/{free}"}
+
+    def _within(self, key: str, value: Any, name: str) -> Any:
+        if key == "properties":
+            return {field: self.reference(each, field) for field, each in value.items()}
+        if key in ("items", "additionalProperties") and isinstance(value, dict):
+            return self.reference(value, f"{name}.{'item' if key == 'items' else 'value'}")
+        return value
+
+    def _count(self, node: Node) -> None:
+        whole = json.dumps(node, sort_keys=True)
+        self._uses[whole] += 1
+        if self._uses[whole] > 1:
+            return
+        for each in (*node.get("properties", {}).values(), node.get("items"), node.get("additionalProperties")):
+            if isinstance(each, dict):
+                self._count(each)
+
+
+def _text(source: Mapping[str, str], versions: Mapping[str, list[str]], roots: Mapping[str, Node]) -> str:
+    """One line per kind and definition, so that a new version gives a short diff."""
+    definitions = _Definitions(roots)
+    kinds = {where: definitions.reference(root, where.rpartition("/")[2]) for where, root in roots.items()}
+    tables = {
+        "versions": {kind: json.dumps(names) for kind, names in versions.items()},
+        "kinds": {where: json.dumps(root) for where, root in kinds.items()},
+        "$defs": dict(sorted(definitions.texts.items())),
+    }
+    lines = {
+        name: ",\n".join(f"    {json.dumps(key)}: {text}" for key, text in table.items())
+        for name, table in tables.items()
+    }
+    body = ",\n".join(f'  "{name}": {{\n{text}\n  }}' for name, text in lines.items())
+    return f'{{\n  "source": {json.dumps(source)},\n{body}\n}}\n'
