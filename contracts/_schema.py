@@ -55,6 +55,7 @@ def wrong_api(document: Mapping[str, Any], stack: Stack) -> tuple[Keys, str] | N
     """What is wrong with the ``apiVersion`` and ``kind`` of an object that looks meant for KServe, and where; None if nothing is."""
     schemas = load_schemas(stack.api_schemas)
     version, kind = document.get("apiVersion"), document.get("kind")
+    kind = kind if isinstance(kind, str) else ""
     core = {where.rpartition("/")[2] for where in schemas.kinds if where.startswith("v1/")}
     served = {name: [f"{GROUP}/{each}" for each in versions] for name, versions in schemas.versions.items()}
     served |= {name: ["v1"] for name in core}

@@ -106,18 +106,20 @@ def violations(path: Path, kind: str, document: Mapping[str, Any]) -> Iterator[V
         return
     for error in validator.iter_errors(document):
         keys = tuple(error.instance_path)
+        value: Any = error.instance
+        limit: Any = error.kind.value
         match error.kind.name:
             case "additionalProperties":
-                for name in error.kind.unexpected:
+                for name in limit:
                     yield Violation(keys=(*keys, name), rule="additionalProperties", limit=None, value=name)
-            case "required":
-                yield Violation(keys=keys, rule="required", limit=error.kind.property, value=None)
             case "uniqueKeys":
-                fields = json.loads(error.kind.message)
-                for index in _repeated(error.instance, fields):
-                    yield Violation(keys=(*keys, index), rule="uniqueItems", limit=fields, value=error.instance[index])
+                fields = json.loads(limit)
+                for index in _repeated(value, fields):
+                    yield Violation(keys=(*keys, index), rule="uniqueItems", limit=fields, value=value[index])
+            case "required":
+                yield Violation(keys=keys, rule="required", limit=limit, value=None)
             case rule:
-                yield Violation(keys=keys, rule=rule, limit=error.kind.value, value=error.instance)
+                yield Violation(keys=keys, rule=rule, limit=limit, value=value)
 
 
 def is_base64(text: str) -> bool:
