@@ -21,8 +21,7 @@ FAST = {"unit", "plugin"}
 """Folders of tests that the fast layer runs, and which therefore notice a reworded message themselves."""
 
 DECLARED = {
-    # other software: Python and KFP's SDK
-    "No module named {}",
+    # other software: KFP's SDK
     "not supported by local pipeline execution",
     # plugins, programs and errors that the tests write themselves
     "create a feature store in this process",
