@@ -150,7 +150,7 @@ def test_a_field_that_the_api_does_not_have_so(line: str, because: str) -> None:
     [
         (changed("    image:", "    storageUri: s3://a/\n    image:", RUNTIME), "spec.containers[0].storageUri (KServe", "storageUri: "),
         (changed("  supported", "  multimodel: true\n  supported", RUNTIME), "spec.multimodel; did you mean 'multiModel'?", "multimodel: "),
-        (changed("\ndata:", "\nstringdata:", SECRET), "stringdata; did you mean 'stringData'? (Kubernetes 1.30)", "stringdata:"),
+        (changed("\ndata:", "\nstringdata:", SECRET), "did you mean 'stringData'?", "stringdata:"),
         (changed("      storage: 10Gi", "      storage: 10Gi\n    request: {}", CLAIM), "spec.resources.request; did you", "request: {}"),
         (changed("metadata: {name: models}", "metadata: {name: models, lables: {}}", CLAIM), "metadata.lables; did you mean", "metadata: "),
     ],
