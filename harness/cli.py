@@ -216,7 +216,7 @@ def plan(contracts: Sequence[str], **flags: Any) -> None:
 
 
 @main.command("list")
-@click.option("--plugin", "plugins", multiple=True, help="A module with further contracts; may be repeated.")
+@click.option("--plugin", "plugins", multiple=True, help="A module with additional contracts; repeatable.")
 def list_(**flags: Any) -> None:
     """List every contract: id, level, seam, title."""
     from trivet.engine.registry import Registry
@@ -227,7 +227,7 @@ def list_(**flags: Any) -> None:
 
 @main.command()
 @click.argument("identifier", metavar="ID")
-@click.option("--plugin", "plugins", multiple=True, help="A module with further contracts; may be repeated.")
+@click.option("--plugin", "plugins", multiple=True, help="A module with additional contracts; repeatable.")
 def explain(identifier: str, **flags: Any) -> None:
     """Explain a contract: reason, remedy, sources."""
     from trivet.engine.registry import Registry
@@ -417,8 +417,8 @@ def scenario_pages(directory: Path, records: Path, reports: Sequence[Path], **fl
     from trivet.engine.registry import Registry
     from trivet.render import scenario_json
     from trivet.render.records import drawings, merged, read_all, write
-    from trivet.render.scenario_files import write_texts
     from trivet.render.scenario_pages import DRAWINGS, pages
+    from trivet.render.writers import write_texts
 
     scenarios = Registry(settings_of(**flags).plugins).scenarios
     kept = read_all(records)

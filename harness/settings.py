@@ -22,7 +22,7 @@ BACKING_OF_TARGET = {
         "database": "MLflow on its cluster has a PostgreSQL of its own",
     },
     "existing": {
-        "store": "artefacts are in the store of your cluster, at artifact_root in [tool.trivet.existing]",
+        "store": "artifacts are in the store of your cluster, at artifact_root in [tool.trivet.existing]",
         "database": "MLflow on your cluster has a database already",
     },
 }

@@ -23,6 +23,7 @@ from trivet.authoring import (
     TrackingError,
     TrivetError,
     probe_tcp,
+    selector_of,
 )
 
 ONE_RETRY = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
@@ -117,7 +118,7 @@ def path_to_tracking(cluster: ClusterClient) -> tuple[NetworkPath, str]:
     path = next((one for one in cluster.paths if one.name == "pipelines to MLflow"), None)
     if path is None:
         raise CannotTell("the target declares no network path 'pipelines to MLflow'")
-    selector = ",".join(f"{key}={value}" for key, value in path.selector.items())
+    selector = selector_of(path.selector)
     found = (cluster.get("pod", namespace=path.namespace, selector=selector) or {}).get("items") or ()
     if not found:
         raise CannotTell(f"no pod in {path.namespace} has the labels {selector}, from which MLflow would be reached")

@@ -334,7 +334,6 @@ def judged(
 
 def _canary_started(canary: ServableModel, before: str) -> Fault:
     """The model rolled out as a canary."""
-    patch = {"spec": {"predictor": {"model": {"storageUri": canary.storage_uri}}}}
 
     def verify_injected(injector: FaultInjector) -> Probed:
         found = injector.get("inferenceservice", NAME, namespace=SERVING) or {}
@@ -347,7 +346,9 @@ def _canary_started(canary: ServableModel, before: str) -> Fault:
     return Fault(
         name=f"a canary with a {canary.name}",
         affected_objects=(SERVICE,),
-        inject=lambda injector: injector.patch("inferenceservice", NAME, patch, namespace=SERVING),
+        inject=lambda injector: injector.patch(
+            "inferenceservice", NAME, _deployments.model_patch(canary), namespace=SERVING
+        ),
         verify_injected=verify_injected,
         budget=SETTLED,
     )

@@ -288,7 +288,7 @@ def _rolled_back(
     observed = cluster.get("inferenceservice", NAME) or {}
     current = newest_revision(observed)
     if variant == "uri-swap":
-        patch: Mapping[str, Any] = {"spec": {"predictor": {"model": {"storageUri": old.storage_uri}}}}
+        patch: Mapping[str, Any] = _deployments.model_patch(old)
     elif variant == "reapply":
         patch = {key: stable[key] for key in ("spec",)}
     elif variant == "library":

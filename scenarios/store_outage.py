@@ -1,4 +1,4 @@
-"""An outage of the artefact store when a new pod is needed: every pod fetches its model from there."""
+"""An outage of the artifact store when a new pod is needed: every pod fetches its model from there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a contract is written with: the ``@contract`` decorator, which refuses a declaration that cannot be meant."""
+"""What a contract is written with: the ``@contract`` decorator, which refuses an invalid declaration."""
 
 from __future__ import annotations
 

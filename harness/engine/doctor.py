@@ -1,4 +1,4 @@
-"""Checks this machine for the requirements of a run, and for leftovers of interrupted runs. Changes nothing unless told to clean."""
+"""Checks this machine for the requirements of a run, and for leftovers of interrupted runs. Changes nothing unless asked to clean up."""
 
 from __future__ import annotations
 

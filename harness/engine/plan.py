@@ -37,7 +37,7 @@ def make_plan(
 ) -> Plan:
     """The contracts of ``profile`` whose id matches one of ``patterns`` (shell-style; all when empty), and what ``target`` will skip.
 
-    Raises UsageError for a profile or a pattern that matches nothing: an empty plan would be judged conformant by nobody.
+    Raises UsageError for a profile or a pattern that matches nothing: an empty plan proves nothing.
     """
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)

@@ -1,4 +1,4 @@
-"""Finding what is registered: contracts, scenarios, targets and report writers, ours and other people's, through the same hooks."""
+"""Finds the registered contracts, scenarios, targets and report writers, trivet's own and those of plugins, through the same hooks."""
 
 from __future__ import annotations
 

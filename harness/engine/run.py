@@ -97,7 +97,7 @@ class Recorder:
         profile: str,
         command: str = "",
     ) -> ConformanceReport:
-        """The report over ``results``, with this run's provenance and with what ``session`` has to tell."""
+        """The report over ``results``, with this run's provenance and the documents of ``session``."""
         deviation = any(result.outcome.deviates and result.level is Level.MUST for result in results)
         documents = session.documents(everything=deviation) if session else {}
         names = {str(path): name for name, path in documents.items()}

@@ -38,7 +38,7 @@ class TrackingApi:
     """MLflow's tracking server and registry at ``uri`` (``http://…`` or ``https://…``).
 
     ``artifact_root`` is the store that the server was started with as ``--artifacts-destination``: where it proxies artifacts, storage URIs
-    cannot be resolved without it, and no API tells it.
+    cannot be resolved without it, and no API returns it.
     ``timeout`` is in seconds for connecting and for each read; a request is tried at most ``retries + 1`` times, with
     pauses of 0, 1, 2 … s, when the server cannot be reached or answers 429, 502, 503 or 504. Credentials come from
     ``MLFLOW_TRACKING_TOKEN``, else from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``, as for

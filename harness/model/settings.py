@@ -10,7 +10,7 @@ from typing import Any
 
 from trivet.errors import unknown
 
-IMAGE_SOURCES = ("pull", "build")
+PULL, BUILD = IMAGE_SOURCES = "pull", "build"
 
 DEPLOYMENT_MODES = ("Serverless", "RawDeployment", "ModelMesh", "Knative", "Standard")
 """KServe 0.14.1 and 0.20.0, pkg/constants/constants.go: Knative and Standard are the names of Serverless and RawDeployment since 0.16."""

@@ -24,7 +24,7 @@ def prune(stacks: Sequence[Stack], *, dry_run: bool = False) -> Garbage:
     Raises PlatformError, before anything is removed, when another process uses the image store or a cluster, or Docker is not available.
     """
     with _exclusive_use():
-        garbage = find_garbage(take_inventory(run_under_way=run_in_progress()), needed(stacks, cluster_sets()))
+        garbage = find_garbage(take_inventory(run_in_progress=run_in_progress()), needed(stacks, cluster_sets()))
         if not dry_run:
             remove(garbage)
     return garbage

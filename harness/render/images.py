@@ -44,7 +44,7 @@ def pruned(garbage: Garbage, *, dry_run: bool) -> str:
         lines.append(f"{_megabytes(garbage.size):>12}  {total}")
     else:
         lines.append("nothing to remove")
-    if garbage.run_under_way:
+    if garbage.run_in_progress:
         lines.append("environments and programs were kept: a run is in progress")
     return "\n".join(lines)
 

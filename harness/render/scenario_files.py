@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from trivet.errors import UsageError
 from trivet.model.scenario import ScenarioReport
 from trivet.render import scenario_html, scenario_json
 from trivet.render.timeline import svg
+from trivet.render.writers import write_texts
 
 
 def write_files(report: ScenarioReport, directory: Path) -> list[Path]:
@@ -20,20 +19,3 @@ def write_files(report: ScenarioReport, directory: Path) -> list[Path]:
                 title = f"{result.id} {variant.name}: {variant.verdict.value}"
                 texts[f"timelines/{result.id}.{variant.name}.svg"] = svg(variant.timeline, title)
     return write_texts(texts, directory)
-
-
-def write_texts(texts: Mapping[str, str], directory: Path) -> list[Path]:
-    """Write ``texts`` by their paths below ``directory``, which is created if missing. Raises UsageError when writing fails."""
-    written = []
-    try:
-        for name, text in texts.items():
-            path = directory / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            written.append(path)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the report to {str(directory)!r}: {error.strerror}",
-            remedy="pass a writable directory with enough space",
-        ) from error
-    return written

@@ -61,14 +61,6 @@ def live(stream: TextIO, environment: Mapping[str, str]) -> bool:
     return stream.isatty() and environment.get("TERM", "") not in ("", "dumb", "unknown")
 
 
-def show(report: ConformanceReport, stream: TextIO) -> None:
-    """Print the summary of a finished report, in colour if ``stream`` is a terminal."""
-    if live(stream, os.environ):
-        _print_styled(report, _console(stream))
-    else:
-        write_plain(stream, list(lines(report)))
-
-
 def write_plain(stream: TextIO, text: Sequence[Line]) -> None:
     """Write lines without control characters, in the encoding of ``stream``."""
     encoding = getattr(stream, "encoding", None) or "utf-8"

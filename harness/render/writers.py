@@ -1,4 +1,4 @@
-"""Writes a report in every registered format."""
+"""Writes reports to files: one in every registered format, and texts by their paths."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ def write_files(report: ConformanceReport, directory: Path, writers: Mapping[str
     Returns the files of the formats. Raises UsageError when writing fails.
     """
     written = []
+    for writer in writers.values():
+        written += write_texts({writer.filename: writer.write(report)}, directory)
+    write_texts({f"handover/{name}": text for name, text in report.documents.items()}, directory)
+    return written
+
+
+def write_texts(texts: Mapping[str, str], directory: Path) -> list[Path]:
+    """Write ``texts`` by their paths below ``directory``, which is created if missing. Raises UsageError when writing fails."""
+    written = []
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for writer in writers.values():
-            path = directory / writer.filename
-            path.write_text(writer.write(report), encoding="utf-8")
-            written.append(path)
-        for name, text in report.documents.items():
-            path = directory / "handover" / name
+        for name, text in texts.items():
+            path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
+            written.append(path)
     except OSError as error:
         raise UsageError(
             f"cannot write the report to {str(directory)!r}: {error.strerror}",

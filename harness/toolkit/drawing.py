@@ -60,8 +60,8 @@ def counter_example(strategy: Strategy[T], deviation: Callable[[T], str], *, exa
     """
     tried = 0
     first = ""
-    with _hypothesis() as tell:
-        answer = tell({"strategy": strategy.name, "arguments": strategy.arguments, "examples": examples})
+    with _hypothesis() as ask:
+        answer = ask({"strategy": strategy.name, "arguments": strategy.arguments, "examples": examples})
         while "value" in answer:
             tried += 1
             try:
@@ -71,7 +71,7 @@ def counter_example(strategy: Strategy[T], deviation: Callable[[T], str], *, exa
                     raise
                 return tried, f"{first} (after that the search ended: {error})"
             first = first or found
-            answer = tell({"deviation": found})
+            answer = ask({"deviation": found})
     if not answer["repeats"]:
         return tried, f"{first} (once: on the same input it did not repeat)"
     return tried, answer["deviation"]
@@ -103,7 +103,7 @@ def _hypothesis() -> Iterator[Callable[[Mapping[str, Any]], dict[str, Any]]]:
         assert questions is not None
         assert answers is not None
 
-        def tell(request: Mapping[str, Any]) -> dict[str, Any]:
+        def ask(request: Mapping[str, Any]) -> dict[str, Any]:
             try:
                 questions.write(json.dumps(request) + "\n")
                 questions.flush()
@@ -120,7 +120,7 @@ def _hypothesis() -> Iterator[Callable[[Mapping[str, Any]], dict[str, Any]]]:
             return answer
 
         try:
-            yield tell
+            yield ask
         finally:
             process.kill()
             with suppress(OSError):

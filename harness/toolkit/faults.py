@@ -86,7 +86,7 @@ def applied(
 
 
 def patched(
-    kind: str, name: str, patch: Mapping[str, Any], *, namespace: str, says: str, budget: float = 30.0
+    kind: str, name: str, patch: Mapping[str, Any], *, namespace: str, title: str, budget: float = 30.0
 ) -> Fault:
     """A changed object. Verified when the API server holds the patched fields and the object's controller, if any, has observed them."""
 
@@ -101,7 +101,7 @@ def patched(
         return f"{kind} {name} holds {json.dumps(patch)}" + (", and its controller has observed it" if observed else "")
 
     return Fault(
-        name=says,
+        name=title,
         affected_objects=(AffectedObject(verb=Verb.PATCH, kind=kind, name=name, namespace=namespace),),
         inject=lambda injector: injector.patch(kind, name, patch, namespace=namespace),
         verify_injected=verify_injected,

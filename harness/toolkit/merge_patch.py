@@ -1,4 +1,4 @@
-"""JSON merge patches (RFC 7396) as faults need them: taken back, and looked for."""
+"""JSON merge patches (RFC 7396) as faults need them: reversed, and checked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def reverse(patch: Any, before: Any) -> Any:
-    """The patch that takes back ``patch`` on an object that was ``before``: it names the same fields and no other."""
+    """The patch that reverses ``patch`` on an object that was ``before``: it names the same fields and no other."""
     if not isinstance(patch, Mapping) or not isinstance(before, Mapping):
         return before
     return {key: reverse(value, before[key]) if key in before else None for key, value in patch.items()}

@@ -42,7 +42,7 @@ class ModelMaker:
         """A model that the trainer logs with ``variation`` (``trivet.fixtures.jobs.trainer``, ``log_model``).
 
         The same arguments give the same model throughout a session. Models are versions of one registered model, unless
-        ``register_as`` names another one. ``rows`` are what its ``answer`` is the answer to. A ``label_offset`` of its own makes a
+        ``register_as`` names another one. ``answer`` has its predictions for ``rows``. A ``label_offset`` of its own makes a
         model's answers differ from those of others.
         """
         identity = (register_as, name, json.dumps([rows, variation], sort_keys=True))

@@ -29,7 +29,7 @@ class ShareTest:
     visible: float
 
     def accepts(self, count: int, n: int) -> bool:
-        """Judge ``count`` of ``n`` events. Raises CannotTell when it is another number of events than planned: none, above all."""
+        """Judge ``count`` of ``n`` events. Raises CannotTell when ``n`` is not the planned number of events, for example 0."""
         if n != self.n:
             raise CannotTell(f"the test was planned for {self.n} events, and there were {n}")
         return self.low <= count <= self.high

@@ -104,7 +104,7 @@ def faults(session: ClusterSession) -> Mapping[str, Fault]:
         "network_cut": network_cut(pod=pod, host=path.host, port=path.port, namespace=PIPELINES),
         "applied": applied(shelf, name="a shelf too many"),
         "patched": patched(
-            "service", WAREHOUSE, {"spec": {"selector": {"app": "nobody"}}}, namespace=SERVING, says="nobody serves"
+            "service", WAREHOUSE, {"spec": {"selector": {"app": "nobody"}}}, namespace=SERVING, title="nobody serves"
         ),
         "secret_changed": secret_changed(WAREHOUSE, {"key": "wrong", "more": "x"}, namespace=SERVING),
         "environment_changed": environment_changed(WAREHOUSE, "keeper", {"SHELVES": "0", "X": "1"}, namespace=SERVING),

@@ -140,7 +140,7 @@ def test_needed_work_programs_and_environments_are_kept() -> None:
     assert gone.programs == {Path("old"): 16}
     assert gone.environments == {Path("then"): 64}
     assert gone.size == 2 + 4 + 16 + 64
-    spared = find_garbage(replace(inventory, run_under_way=True), needed)
+    spared = find_garbage(replace(inventory, run_in_progress=True), needed)
     assert (spared.programs, spared.environments, spared.size) == ({}, {}, 6)
 
 
@@ -228,8 +228,8 @@ def blobs_of(images: ImageSet, content: Content) -> set[str]:
 
 def test_after_a_prune_the_registry_has_only_the_needed_set(content: Content) -> None:
     needed = Needed(sets=[NOW])
-    remove(find_garbage(take_inventory(run_under_way=False), needed))
-    left = take_inventory(run_under_way=False)
+    remove(find_garbage(take_inventory(run_in_progress=False), needed))
+    left = take_inventory(run_in_progress=False)
     assert left.blobs.keys() == blobs_of(NOW, content)
     assert left.records.keys() == needed.layers
     assert {path.name for path in (registry_folder() / "repositories").iterdir()} == {"small-now", "trivet"}
@@ -238,7 +238,7 @@ def test_after_a_prune_the_registry_has_only_the_needed_set(content: Content) ->
 
 
 def test_nothing_is_removed_when_all_sets_are_needed(content: Content) -> None:
-    gone = find_garbage(take_inventory(run_under_way=False), Needed(sets=[NOW, OLD]))
+    gone = find_garbage(take_inventory(run_in_progress=False), Needed(sets=[NOW, OLD]))
     assert (gone.sets, gone.links, gone.blobs, gone.records) == ([], [], {}, [])
 
 
@@ -247,7 +247,7 @@ def test_unfinished_files_of_killed_builds_are_removed(content: Content) -> None
     upload.mkdir(parents=True)
     (upload / "data").write_bytes(b"half a layer")
     (images_home() / "work" / "load-1.blob").write_bytes(b"unpacked")
-    gone = find_garbage(take_inventory(run_under_way=False), Needed(sets=[NOW, OLD]))
+    gone = find_garbage(take_inventory(run_in_progress=False), Needed(sets=[NOW, OLD]))
     assert gone.size == len(b"half a layerunpacked") + 5
     remove(gone)
     assert not upload.exists()
@@ -263,13 +263,13 @@ def test_an_interrupted_prune_is_completed_by_the_next(content: Content, monkeyp
             raise KeyboardInterrupt
         deleted(path)
 
-    gone = find_garbage(take_inventory(run_under_way=False), needed)
+    gone = find_garbage(take_inventory(run_in_progress=False), needed)
     with monkeypatch.context() as broken:
         broken.setattr(prune, "_delete", interrupted)
         with pytest.raises(KeyboardInterrupt):
             remove(gone)
-    remove(find_garbage(take_inventory(run_under_way=False), needed))
-    assert take_inventory(run_under_way=False).blobs.keys() == blobs_of(NOW, content)
+    remove(find_garbage(take_inventory(run_in_progress=False), needed))
+    assert take_inventory(run_in_progress=False).blobs.keys() == blobs_of(NOW, content)
 
 
 def test_a_file_that_cannot_be_removed_is_named_with_a_remedy(
@@ -280,7 +280,7 @@ def test_a_file_that_cannot_be_removed_is_named_with_a_remedy(
 
     monkeypatch.setattr(prune, "_delete", refuse)
     with pytest.raises(PlatformError, match=r"cannot remove .*small-old: Permission denied") as caught:
-        remove(find_garbage(take_inventory(run_under_way=False), Needed(sets=[NOW])))
+        remove(find_garbage(take_inventory(run_in_progress=False), Needed(sets=[NOW])))
     assert "give this user access" in caught.value.remedy
 
 
@@ -291,8 +291,8 @@ def test_a_hard_link_into_another_cache_frees_nothing(engine: Docker) -> None:
     (folder / "bin" / "python").write_bytes(b"12345")
     (folder / MARKER).write_bytes(b"{}")
     (cache_directory() / "uv").hardlink_to(folder / "bin" / "python")
-    assert take_inventory(run_under_way=False).environments == {folder: 2}
-    remove(find_garbage(take_inventory(run_under_way=False), Needed()))
+    assert take_inventory(run_in_progress=False).environments == {folder: 2}
+    remove(find_garbage(take_inventory(run_in_progress=False), Needed()))
     assert not folder.exists()
 
 
@@ -332,7 +332,7 @@ def test_the_set_that_a_cluster_pulls_from_is_kept(content: Content) -> None:
     hosts.write_text(hosts_toml(OLD.key), encoding="utf-8")
     assert provision_prune.cluster_sets() == {OLD.key}
     provision_prune.prune([])
-    assert take_inventory(run_under_way=False).blobs.keys() == blobs_of(OLD, content)
+    assert take_inventory(run_in_progress=False).blobs.keys() == blobs_of(OLD, content)
 
 
 def test_a_user_s_mirror_has_no_set_key(engine: Docker) -> None:
@@ -346,7 +346,7 @@ def test_environments_are_kept_during_a_run(engine: Docker) -> None:
     (folder / "bin" / "python").touch()
     (folder / MARKER).write_bytes(b"{}")
     with Run():
-        assert provision_prune.prune([]).run_under_way
+        assert provision_prune.prune([]).run_in_progress
     assert folder.is_dir()
     provision_prune.prune([])
     assert not folder.exists()
@@ -356,13 +356,13 @@ def test_environments_are_kept_during_a_run(engine: Docker) -> None:
 
 
 def test_a_dry_run_lists_the_garbage_and_removes_nothing(content: Content, engine: Docker) -> None:
-    before = take_inventory(run_under_way=False)
+    before = take_inventory(run_in_progress=False)
     result = CliRunner().invoke(main, ["images", "prune", "--dry-run"], catch_exceptions=False)
     assert result.exit_code == 0
     assert "image set small-now\n" in result.stdout
     assert "Docker image trivet/node:old\n" in result.stdout
     assert result.stdout.rstrip().endswith("would be freed; nothing was removed")
-    assert take_inventory(run_under_way=False) == before
+    assert take_inventory(run_in_progress=False) == before
     assert "trivet/node:old" in engine.images
 
 
@@ -377,7 +377,7 @@ def test_the_result_of_a_prune_has_sizes_and_the_total() -> None:
         uploads={Path("u"): 1_000_000},
         work={Path("w"): 2_000_000},
         programs={},
-        run_under_way=True,
+        run_in_progress=True,
     )
     assert pruned(gone, dry_run=False).splitlines() == [
         "              image set small-old",

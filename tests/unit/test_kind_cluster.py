@@ -331,7 +331,7 @@ def test_a_new_kind_is_accepted() -> None:
 
 
 def test_an_unknown_source_of_images_is_refused() -> None:
-    with pytest.raises(UsageError, match="unknown image source 'guess'"):
+    with pytest.raises(UsageError, match="unknown source of images 'guess'"):
         up.ImageSource(kind="guess")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from threading import Thread
+from typing import TextIO
 
 import pytest
 from rich.cells import cell_len
@@ -25,7 +26,7 @@ from trivet.model.stack import Stack
 from trivet.render.catalogue import explain, listing, planned
 from trivet.render.layout import COLUMNS, telling, wrap
 from trivet.render.summary import lines, summary
-from trivet.render.terminal import live, show, watch
+from trivet.render.terminal import live, watch
 
 SNAPSHOTS = Path(__file__).parent / "__snapshots__"
 
@@ -112,6 +113,12 @@ def test_a_stream_that_knows_only_ascii_gets_ascii() -> None:
     stream = io.TextIOWrapper(raw, encoding="ascii")
     show(not_conformant(), stream)
     assert "MLflow -> KServe" in raw.getvalue().decode("ascii")
+
+
+def show(report: ConformanceReport, stream: TextIO) -> None:
+    """Print the summary, as a run does at its end."""
+    with watch(stream) as emit:
+        emit(RunEnded(report=report))
 
 
 class Screen(io.StringIO):

@@ -53,7 +53,7 @@ class Inventory:
     images: Mapping[str, int] = field(default_factory=dict)
     used: Collection[str] = ()
     environments: Mapping[Path, int] = field(default_factory=dict)
-    run_under_way: bool = False
+    run_in_progress: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Garbage:
     uploads: Mapping[Path, int]
     work: Mapping[Path, int]
     programs: Mapping[Path, int]
-    run_under_way: bool
+    run_in_progress: bool
 
     @property
     def size(self) -> int:
@@ -123,19 +123,19 @@ def find_garbage(inventory: Inventory, needed: Needed) -> Garbage:
             if inputs not in layers and digest not in kept[LAYERS]
         ],
         images=_without(inventory.images, named | set(inventory.used)),
-        environments={} if inventory.run_under_way else _without(inventory.environments, needed.environments),
+        environments={} if inventory.run_in_progress else _without(inventory.environments, needed.environments),
         uploads=inventory.uploads,
         work={path: size for path, size in inventory.work.items() if path.name.partition(".")[0] not in layers},
         programs={
             path: size
             for path, size in inventory.programs.items()
-            if path.name not in programs and not inventory.run_under_way
+            if path.name not in programs and not inventory.run_in_progress
         },
-        run_under_way=inventory.run_under_way,
+        run_in_progress=inventory.run_in_progress,
     )
 
 
-def take_inventory(*, run_under_way: bool) -> Inventory:
+def take_inventory(*, run_in_progress: bool) -> Inventory:
     """Everything that exists now. Raises DockerError when Docker is not available, PlatformError for unreadable files."""
     try:
         links = list(_links(registry_folder() / "repositories"))
@@ -158,7 +158,7 @@ def take_inventory(*, run_under_way: bool) -> Inventory:
             images=_docker_images(),
             used=set(docker(["ps", "--all", "--format", "{{.Image}}"], what="list containers").splitlines()),
             environments=_sizes(environments()),
-            run_under_way=run_under_way,
+            run_in_progress=run_in_progress,
         )
     except OSError as error:
         raise _access_error("read", error) from error

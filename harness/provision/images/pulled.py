@@ -11,10 +11,9 @@ from collections.abc import Mapping
 
 from trivet.errors import UsageError
 from trivet.provision.docker import DockerError, docker
-from trivet.provision.images.build import OnStep, delete_archive, layer_archive, layer_lock, report_step
+from trivet.provision.images.build import INPUTS, OnStep, delete_archive, layer_archive, layer_lock, report_step
 from trivet.provision.images.recipes import NODE, ROLE_PYTHON, File, FilesLayer, Image, ImageSet, Layer, RoleLayer
 
-_INPUTS = "dev.trivet.inputs"
 _HOME = "/home/role"
 _BASE_FILES = FilesLayer(
     name="python-image",
@@ -81,7 +80,7 @@ def _build_on_base(image: Image, base: str, on_step: OnStep, stop: threading.Eve
                 *(f"ENV {one}" for one in (*image.config["Env"], f"HOME={_HOME}")),
                 f"USER {image.config.get('User', 'root')}",
                 f"WORKDIR {image.config['WorkingDir']}",
-                f"LABEL {_INPUTS}={image.inputs}",
+                f"LABEL {INPUTS}={image.inputs}",
             ]
             flags = [word for change in changes for word in ("--change", change)]
             docker(["commit", *flags, container, str(image.reference)], what=f"commit {image.reference}")
@@ -101,7 +100,7 @@ def _copy_into(container: str, layer: Layer, on_step: OnStep, stop: threading.Ev
 
 def _inputs_label(image: Image) -> str:
     """The digest of the inputs of Docker's image of this name; empty when Docker does not have it."""
-    template = f'{{{{index .Config.Labels "{_INPUTS}"}}}}'
+    template = f'{{{{index .Config.Labels "{INPUTS}"}}}}'
     try:
         arguments = ["image", "inspect", "--format", template, str(image.reference)]
         return docker(arguments, what=f"inspect image {image.reference}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -16,6 +15,7 @@ import yaml
 
 from trivet.errors import PlatformError
 from trivet.host.kubectl import Kubectl
+from trivet.host.processes import free_ports
 from trivet.host.signals import interruptible, uninterruptible
 from trivet.provision.kind import limits
 from trivet.provision.kind.nodes import delete_nodes, node_containers, start_node
@@ -162,7 +162,7 @@ def _starts(folder: ClusterFolder, kubectl: Kubectl) -> bool:
 
 def _create(spec: ClusterSpec, kind: Path) -> ClusterState:
     for attempt in range(1, limits.PORT_ATTEMPTS + 1):
-        ports = dict(zip((INGRESS, TRACKING, PROMETHEUS), _free_ports(3), strict=True))
+        ports = dict(zip((INGRESS, TRACKING, PROMETHEUS), free_ports(3), strict=True))
         state = ClusterState(
             stage=CREATING,
             digest=spec.digest,
@@ -264,11 +264,3 @@ def _end_orphans(folder: ClusterFolder) -> None:
             with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
                 process.kill()
                 process.wait(timeout=10)
-
-
-def _free_ports(number: int) -> list[int]:
-    with ExitStack() as open_sockets:
-        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]

@@ -21,8 +21,9 @@ from trivet.host.kubectl import Kubectl
 from trivet.host.signals import interruptible
 from trivet.model.events import Emit, Event, phase
 from trivet.model.network import NetworkPath
+from trivet.model.settings import BUILD, IMAGE_SOURCES
 from trivet.model.stack import Stack
-from trivet.provision.access import ClusterAccess, StoreAccess
+from trivet.provision.access import PLATFORM_NAMESPACE, ClusterAccess, StoreAccess
 from trivet.provision.docker import docker
 from trivet.provision.images import pulled
 from trivet.provision.images.build import build, node_image, role_images
@@ -41,17 +42,13 @@ from trivet.provision.kind.steps import SHIPPED, InstallStep, TemplateValues, ob
 from trivet.provision.kind.tools import find_kind, find_kubectl
 from trivet.stacks.platform import Platform, load_platform
 
-BUILD, PULL = "build", "pull"
-
 POD_NETWORK = "10.244.0.0/16"
 """kind's default; the pod network in the built node image is a part of it."""
 
 ACCESS_KEY = "trivet"
-PLATFORM = "trivet-platform"
-"""The namespace of MLflow, its database and store, and Prometheus; as in trivet's own manifests."""
-TRACKING = f"http://mlflow.{PLATFORM}:5000"
-STORE = f"http://store.{PLATFORM}:7070"
-DATABASE = f"database.{PLATFORM}:5432"
+TRACKING = f"http://mlflow.{PLATFORM_NAMESPACE}:5000"
+STORE = f"http://store.{PLATFORM_NAMESPACE}:7070"
+DATABASE = f"database.{PLATFORM_NAMESPACE}:5432"
 ROOT = "s3://mlflow"
 
 
@@ -66,8 +63,8 @@ class ImageSource:
     mirror: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in (BUILD, PULL):
-            raise unknown("image source", self.kind, (BUILD, PULL))
+        if self.kind not in IMAGE_SOURCES:
+            raise unknown("source of images", self.kind, IMAGE_SOURCES)
 
 
 def up(stack: Stack, emit: Emit, source: ImageSource) -> ClusterAccess:
@@ -253,7 +250,7 @@ def _path(name: str, address: str) -> NetworkPath:
     host, _, port = address.rpartition("/")[2].partition(":")
     return NetworkPath(
         name=name,
-        namespace=PLATFORM,
+        namespace=PLATFORM_NAMESPACE,
         selector={"app.kubernetes.io/name": "mlflow"},
         host=host,
         port=int(port),

@@ -20,14 +20,11 @@ from trivet.host.journal import Run
 from trivet.host.kubectl import Kubectl
 from trivet.host.signals import uninterruptible
 from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject, Verb
-from trivet.provision.access import ClusterAccess
+from trivet.provision.access import PLATFORM_NAMESPACE, ClusterAccess
 from trivet.targets.cluster import limits
 from trivet.targets.cluster.lease import HeldLease, hold_lease
 from trivet.targets.cluster.namespaces import Namespaces
 from trivet.toolkit.merge_patch import holds, reverse
-
-PLATFORM_NAMESPACE = "trivet-platform"
-"""The namespace of MLflow, the store and the database on trivet's own clusters."""
 
 _KILL = 'for each in /proc/[0-9]*; do case "${each#/proc/}" in 1|$$) ;; *) kill -9 "${each#/proc/}" ;; esac; done'
 """Kills every process of a container but the first, which cannot be killed from inside."""

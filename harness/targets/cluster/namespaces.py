@@ -14,12 +14,12 @@ from uuid import uuid4
 
 from trivet.errors import PlatformError, UsageError
 from trivet.host.journal import Run
+from trivet.model.fault import PIPELINES, SERVING
 from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster import limits
 
 RUN_LABEL = "trivet.dev/run"
 ROLE_LABEL = "trivet.dev/role"
-PIPELINES, SERVING = "pipelines", "serving"
 SECRET = "trivet-store"
 
 LABELLED_KINDS = "inferenceservices.serving.kserve.io,pods,networkpolicies.networking.k8s.io"

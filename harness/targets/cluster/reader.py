@@ -27,7 +27,7 @@ class ApiError(PlatformError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resource:
+class ApiResource:
     """One kind of objects: its path in the API, and the names for it (kind, plural, singular, short names; with and without group)."""
 
     base: str
@@ -43,7 +43,7 @@ class ApiReader:
     def __init__(self, proxy: ApiProxy) -> None:
         self._proxy = proxy
         self._lock = threading.Lock()
-        self._resources: list[Resource] = []
+        self._resources: list[ApiResource] = []
         self._thread = threading.local()
 
     def get(self, kind: str, name: str, *, namespace: str) -> dict[str, Any] | None:
@@ -72,11 +72,11 @@ class ApiReader:
         except ApiError:
             return ""
 
-    def _path(self, resource: Resource, namespace: str) -> str:
+    def _path(self, resource: ApiResource, namespace: str) -> str:
         scope = f"/namespaces/{namespace}" if resource.namespaced else ""
         return f"{resource.base}{scope}/{resource.plural}"
 
-    def _resource(self, kind: str) -> Resource:
+    def _resource(self, kind: str) -> ApiResource:
         name = kind.lower()
         with self._lock:
             if not self._resources:
@@ -91,7 +91,7 @@ class ApiReader:
                     return resource
         raise ApiError(f"the API server has no kind {kind!r}", 404)
 
-    def _discover(self) -> Iterator[Resource]:
+    def _discover(self) -> Iterator[ApiResource]:
         """All kinds, core kinds first, so that a name without a group has the same meaning as in kubectl."""
         yield from _resources("/api/v1", "", self._json("/api/v1"))
         for group in self._json("/apis")["groups"]:
@@ -119,13 +119,13 @@ class ApiReader:
         return response
 
 
-def _resources(base: str, group: str, listed: Mapping[str, Any]) -> Iterator[Resource]:
+def _resources(base: str, group: str, listed: Mapping[str, Any]) -> Iterator[ApiResource]:
     for one in listed.get("resources", ()):
         plural = one["name"]
         if "/" in plural:
             continue
         bare = {plural, one.get("singularName") or one["kind"].lower(), one["kind"].lower(), *one.get("shortNames", ())}
         names = bare | ({f"{name}.{group}" for name in bare} if group else set())
-        yield Resource(
+        yield ApiResource(
             base=base, plural=plural, kind=one["kind"], namespaced=bool(one["namespaced"]), names=frozenset(names)
         )

@@ -35,7 +35,7 @@ from trivet.targets.cluster.client import Cluster
 from trivet.targets.cluster.evidence import EvidenceCollector
 from trivet.targets.cluster.fault_injector import ClusterFaults
 from trivet.targets.cluster.metrics import Prometheus
-from trivet.targets.cluster.namespaces import Namespaces, make_namespaces, remove_namespaces
+from trivet.targets.cluster.namespaces import SECRET, Namespaces, make_namespaces, remove_namespaces
 from trivet.targets.cluster.pods import HOME, JobPod, PodWorker, pod_document
 from trivet.targets.cluster.proxy import ApiProxy, start_forwarding
 from trivet.targets.cluster.reader import ApiReader
@@ -196,7 +196,7 @@ class ClusterSession(HandoverSession):
         if role == "runtime":
             return ""
         if self.access.owned:
-            return "trivet-store"
+            return SECRET
         return self.access.store.secret
 
     def _store_environment(self) -> dict[str, str]:
