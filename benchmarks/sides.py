@@ -1,4 +1,4 @@
-"""Measuring whole processes side by side: turns are interleaved, so that a busy minute hits every side, and medians told."""
+"""Measuring whole processes side by side: turns are interleaved, so that a busy minute hits every side, and the medians compared."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Spent:
 
 def spend(command: Sequence[str], cwd: Path, codes: Sequence[int] = (0,)) -> Spent:
     """Run a command to its end. Raises SystemExit when it exits with none of ``codes``."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         began = time.perf_counter()
-        process = subprocess.Popen(command, cwd=cwd, env=_environment(), stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=cwd, env=_environment(), stdout=file, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        said = output.read()
+        file.seek(0)
+        output = file.read()
     if process.returncode not in codes:
-        raise SystemExit(f"{command[0]} exited {process.returncode}:\n{said[-2000:]}")
-    return Spent(wall, used.ru_utime + used.ru_stime, process.returncode, said)
+        raise SystemExit(f"{command[0]} exited {process.returncode}:\n{output[-2000:]}")
+    return Spent(wall, used.ru_utime + used.ru_stime, process.returncode, output)
 
 
 def _environment() -> dict[str, str]:
