@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -28,10 +25,26 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
+from trivet.contracts.credentials import credential_assigned_in, credential_in, is_credential, masked
+from trivet.contracts.ir_schema import DEPLOYMENT, NEWEST, SPEC, misfits
+from trivet.contracts.pipeline_ir import (
+    Step,
+    component_of,
+    components,
+    definitions,
+    executors,
+    is_cloud_pipeline,
+    mapping,
+    steps,
+    tasks,
+)
+from trivet.contracts.pipeline_references import Deviation, dangling, unfit_arguments
+from trivet.contracts.quantities import effective, resource_problems
+from trivet.contracts.step_code import THIS_PYTHON, VARIABLE, syntax_error
 from trivet.integration import TrackingApi, TrackingError, resolve_storage_uri
 
 SEAM = ("kfp", "mlflow")
-VARIABLE = "MLFLOW_TRACKING_URI"
+CLOUD = "the pipeline has prebuilt components of Google Cloud, and is made for Vertex AI Pipelines"
 
 UNBEATABLE = 0.999
 """Weighted F1 of the version in production in ``gate_compares_with_production``: no candidate of the example reaches it."""
@@ -44,6 +57,155 @@ LIVE_VERSIONS: Mapping[str, str] = {"kfp": ">=2.7", "mlflow": ">=2.12"}
 
 
 # -- static: the compiled pipeline ------------------------------------------------------------------------------------
+
+
+@contract(
+    title="The API server must be able to read the compiled pipeline",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "The API server refuses a pipeline with an unknown field or a value of another type when it is uploaded. Unknown fields of "
+        "an executor are ignored silently: a limit or a variable with a misspelt name is not there when the step runs."
+    ),
+    remedy="Correct the field, or compile the pipeline again: the SDK writes no others.",
+    sources=(
+        "kfp-pipeline-spec 2.17.3 pipeline_spec.proto, PipelineSpec and PipelineDeploymentConfig",
+        "kubeflow/pipelines 2.17.0 and 2.0.5 backend/src/apiserver/template/v2_template.go, NewV2SpecTemplate: protojson, schema 2.1.0, "
+        "name, root",
+        "kubeflow/pipelines 2.17.0 backend/src/v2/compiler/visitor.go, GetDeploymentConfig: DiscardUnknown",
+    ),
+)
+def spec_is_valid(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
+    if is_cloud_pipeline(compiled_pipeline):
+        yield not_applicable(CLOUD, location=compiled_pipeline.at())
+        return
+    sound = True
+    document = compiled_pipeline.document
+    newer = _is_newer(document.get("sdkVersion"))
+    found = [(each, "the API server refuses the pipeline") for each in misfits(document, SPEC)]
+    if isinstance(document.get("deploymentSpec"), dict):
+        found += [
+            (each, "KFP silently ignores it" if each.unknown else "KFP cannot run the pipeline")
+            for each in misfits(document["deploymentSpec"], DEPLOYMENT, ("deploymentSpec",))
+        ]
+    for each, effect in found:
+        sound = False
+        name, where = ".".join(map(str, each.keys)), compiled_pipeline.at(*each.keys)
+        if each.unknown and newer:
+            yield inconclusive(
+                f"{name} is not a field of KFP {'.'.join(map(str, NEWEST))}, and the pipeline is of {document['sdkVersion']}",
+                location=where,
+            )
+        else:
+            yield failed(f"{name} {each.problem}: {effect}", location=where)
+    for keys, problem in _refused(document):
+        sound = False
+        yield failed(f"{problem}: the API server refuses the pipeline", location=compiled_pipeline.at(*keys))
+    if sound:
+        yield passed("every field is known and has a value of its type", location=compiled_pipeline.at())
+
+
+def _is_newer(sdk_version: object) -> bool:
+    found = re.match(r"kfp-(\d+)\.(\d+)", str(sdk_version))
+    return found is not None and (int(found[1]), int(found[2])) > NEWEST
+
+
+def _refused(document: Mapping[str, Any]) -> Iterator[tuple[Keys, str]]:
+    """What NewV2SpecTemplate asks of a pipeline beside its fields."""
+    name, schema = mapping(document.get("pipelineInfo")).get("name"), document.get("schemaVersion")
+    if not name:
+        yield ("pipelineInfo",), "pipelineInfo.name is empty"
+    elif isinstance(name, str) and not re.search("[a-z0-9]", name):
+        yield (
+            ("pipelineInfo", "name"),
+            f"pipelineInfo.name is {name!r}, expected lower-case letters, digits, '-' and '.'",
+        )
+    if not document.get("root"):
+        yield ("root",), "there is no root: no task would run"
+    if str(schema) != "2.1.0":
+        yield ("schemaVersion",), f"schemaVersion is {schema}, expected 2.1.0" if schema else "schemaVersion is missing"
+
+
+@contract(
+    title="Every component, task, executor and output that a pipeline refers to must exist",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "KFP looks a reference up when the run is created or when the task starts. A reference to nothing fails there, after the "
+        "steps before it have run, or leaves a task waiting for ever."
+    ),
+    remedy="Correct the name, or compile the pipeline again: the SDK writes references to what there is.",
+    sources=(
+        "kubeflow/pipelines 2.17.0 and 2.0.5 backend/src/v2/compiler/visitor.go, dfs: components and executors",
+        "kubeflow/pipelines 2.17.0 backend/src/v2/compiler/argocompiler/dag.go, addImplicitDependencies: unknown producer task",
+        "kubeflow/pipelines 2.17.0 backend/src/v2/driver/resolve.go: inputs of the parent, outputs of tasks; util.go: placeholders",
+    ),
+)
+def references_resolve(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
+    yield from _deviations(compiled_pipeline, dangling(compiled_pipeline), "every reference resolves")
+
+
+@contract(
+    title="Every task must give its component the inputs that it requires, of their types",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "The driver fails a task whose required input is missing or has another type. It does not look at inputs that the component "
+        "does not have: with a misspelt name the step runs with its default."
+    ),
+    remedy="Correct the name or the value of the input, or compile the pipeline again.",
+    sources=(
+        "kubeflow/pipelines 2.17.0 backend/src/v2/driver/resolve.go, handleParamTypeValidationAndConversion and its TODO for inputs "
+        "beyond the definition; 2.0.5 backend/src/v2/driver/driver.go, resolveInputs",
+    ),
+)
+def inputs_fit_their_component(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
+    yield from _deviations(
+        compiled_pipeline, unfit_arguments(compiled_pipeline), "every task gives what its component requires"
+    )
+
+
+def _deviations(pipeline: CompiledPipeline, found: Iterable[Deviation], sound: str) -> Iterator[Finding]:
+    deviations = list(found)
+    for each in deviations:
+        yield failed(each.text, location=pipeline.at(*each.keys))
+    if not deviations:
+        yield passed(sound, location=pipeline.at())
+
+
+@contract(
+    title="The source code of a step must be Python",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale="The SDK puts the function's source into the pipeline as a text; nothing reads it before the step runs, and fails.",
+    remedy="Correct the component's function, and compile the pipeline again.",
+    sources=("kfp 2.9.0 and 2.17.0 kfp/dsl/component_factory.py, _get_command_and_args_for_lightweight_component",),
+)
+def step_source_is_python(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
+    sound = 0
+    for step in steps(compiled_pipeline):
+        for text in step.texts:
+            if not text.source:
+                continue
+            where = compiled_pipeline.at(*text.keys)
+            error, newer = syntax_error(text.text)
+            if not error:
+                sound += 1
+                yield passed(f"step {step.name}: its source is Python", location=where)
+            elif newer:
+                yield inconclusive(
+                    f"step {step.name}: its source is not {THIS_PYTHON}: {error}; a later Python may read it",
+                    location=where,
+                    remedy="Run trivet with the Python of the step's image.",
+                )
+            else:
+                yield failed(f"step {step.name}: its source is not Python: {error}", location=where)
+    if not any(text.source for step in steps(compiled_pipeline) for text in step.texts):
+        yield not_applicable("no step has source code of its own", location=compiled_pipeline.at())
 
 
 @contract(
@@ -68,17 +230,17 @@ def tracking_uri_is_injected(compiled_pipeline: CompiledPipeline) -> Iterator[Fi
     recording = False
     sound = True
     unset: list[str] = []
-    for step in _steps(compiled_pipeline):
-        for place in step.program.literals:
+    for step in steps(compiled_pipeline):
+        for keys, place in _hard_coded(step):
             sound = False
-            yield failed(f"step {step.name}: {place}", location=compiled_pipeline.at(*step.program_keys))
-        recording |= step.program.uses_mlflow
-        if step.program.uses_mlflow and not _has_tracking_uri(step, compiled_pipeline):
+            yield failed(f"step {step.name}: {place}", location=compiled_pipeline.at(*keys))
+        recording |= step.uses_mlflow
+        if step.uses_mlflow and not _has_tracking_uri(step, compiled_pipeline):
             unset.append(step.name)
     for keys, task, parameter, value in _defaults_in_force(compiled_pipeline):
         sound = False
         yield failed(
-            f"task {task} does not set {parameter}, and the default of its component is {value!r}",
+            f"task {task} does not set {parameter}, and the default of its component is {masked(value)!r}",
             location=compiled_pipeline.at(*keys),
         )
     if not recording and sound:
@@ -93,6 +255,132 @@ def tracking_uri_is_injected(compiled_pipeline: CompiledPipeline) -> Iterator[Fi
         yield passed(
             "no step's code and no effective default hard-codes a tracking server", location=compiled_pipeline.at()
         )
+
+
+def _hard_coded(step: Step) -> Iterator[tuple[Keys, str]]:
+    """Tracking servers in the code and in the arguments of a step."""
+    option = ""
+    for text in step.texts:
+        for sentence in text.program.literals:
+            yield text.keys, sentence
+        name, equals, value = text.text.partition("=")
+        if _OPTION.fullmatch(option) and _ADDRESS.match(text.text):
+            yield text.keys, f"its arguments set {option} to {masked(text.text)!r}"
+        elif equals and _OPTION.fullmatch(name) and _ADDRESS.match(value):
+            yield text.keys, f"its arguments set {name} to {masked(value)!r}"
+        option = text.text
+
+
+_OPTION = re.compile(r"--?(mlflow[-_])?(tracking|registry)[-_](uri|url|server)")
+_ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*:/|databricks")
+
+
+@contract(
+    title="A pipeline must not contain credentials",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "KFP stores a pipeline, shows it to everybody who sees the run, and puts it into the Workflow and the pod: whoever can read "
+        "one of them has the password of the tracking server or of the artifact store."
+    ),
+    remedy=(
+        "Take it from a Secret (kfp.kubernetes.use_secret_as_env or use_secret_as_volume), remove it here, and replace it where it "
+        "is valid: whoever had the file knows it."
+    ),
+    sources=(
+        "kubeflow/pipelines 2.17.0 backend/src/v2/compiler/argocompiler/argo.go, saveProtoToArguments: container and component are "
+        "arguments of the Workflow",
+        "kfp-kubernetes 2.17.0 kfp/kubernetes/secret.py, use_secret_as_env",
+        "mlflow 2.17.2 mlflow/environment_variables.py: MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN",
+    ),
+)
+def credentials_are_injected(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
+    sound = True
+    for keys, place in _credentials(compiled_pipeline):
+        sound = False
+        yield failed(place, location=compiled_pipeline.at(*keys))
+    if sound:
+        yield passed("no code, variable, argument or default contains a credential", location=compiled_pipeline.at())
+
+
+def _credentials(pipeline: CompiledPipeline) -> Iterator[tuple[Keys, str]]:
+    """The places with a credential, each with a sentence that does not quote it."""
+    for step in steps(pipeline):
+        env = step.container.get("env")
+        for index, entry in enumerate(env if isinstance(env, list) else ()):
+            name, value = str(mapping(entry).get("name")), mapping(entry).get("value")
+            keys: Keys = (*step.keys, "env", index, "value")
+            if is_credential(name, value):
+                yield keys, f"step {step.name}: its environment variable {name} is a literal credential"
+            elif isinstance(value, str) and (found := credential_in(value)):
+                yield keys, f"step {step.name}: its environment variable {name} contains {found}"
+        option = ""
+        for text in step.texts:
+            if text.source:
+                yield from ((text.keys, f"step {step.name}: {sentence}") for sentence in text.program.secrets)
+            elif option.startswith("--") and is_credential(option, text.text):
+                yield text.keys, f"step {step.name}: its arguments set {option} to a literal"
+            elif name := credential_assigned_in(text.text):
+                yield text.keys, f"step {step.name}: its command sets {name} to a literal"
+            elif found := credential_in(text.text):
+                yield text.keys, f"step {step.name}: its command contains {found}"
+            option = text.text
+    for keys, name, value in _values(pipeline):
+        if is_credential(name, value):
+            yield keys, f"the parameter {name} is a literal credential"
+        elif isinstance(value, str) and (found := credential_in(value)):
+            yield keys, f"the parameter {name} contains {found}"
+
+
+def _values(pipeline: CompiledPipeline) -> Iterator[tuple[Keys, str, Any]]:
+    """Every default and constant of a parameter."""
+    owners: list[tuple[Keys, Mapping[str, Any]]] = [(("root",), mapping(pipeline.document.get("root")))]
+    owners += [(("components", name), component) for name, component in components(pipeline).items()]
+    for keys, component in owners:
+        for name, settings in definitions(component, "input", "parameters").items():
+            yield (*keys, "inputDefinitions", "parameters", name, "defaultValue"), name, settings.get("defaultValue")
+    for keys, task in tasks(pipeline):
+        for name, source in mapping(mapping(task.get("inputs")).get("parameters")).items():
+            constant = mapping(mapping(source).get("runtimeValue")).get("constant")
+            yield (*keys, "inputs", "parameters", name, "runtimeValue", "constant"), name, constant
+
+
+@contract(
+    title="A step's resources must be quantities that Kubernetes accepts",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "The driver fails on a text that is no quantity, Kubernetes refuses a request above its limit or an unknown type of "
+        "accelerator, and an accelerator without type or count is dropped: the step then trains without one."
+    ),
+    remedy=(
+        "Use quantities such as 500m, 2, 512Mi or 4Gi, requests up to the limits, and set_accelerator_type('nvidia.com/gpu') together "
+        "with set_accelerator_limit."
+    ),
+    sources=(
+        "kubeflow/pipelines 2.17.0 backend/src/v2/driver/driver.go, getPodResource and initPodSpecPatch; 2.0.5 the same for numbers",
+        "k8s.io/apimachinery v0.30 pkg/api/resource/quantity.go, ParseQuantity",
+        "k8s.io/kubernetes v1.30 pkg/apis/core/validation, ValidateResourceRequirements and validateContainerResourceName",
+        "kfp IR 2.1.0: PipelineContainerSpec.ResourceSpec; cpuLimit and memoryLimit until SDK 2.9, resourceCpuLimit and "
+        "resourceMemoryLimit beside them since",
+    ),
+)
+def resources_are_valid(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
+    judged = sound = 0
+    for step in steps(compiled_pipeline):
+        resources = mapping(step.container.get("resources"))
+        judged += bool(resources)
+        problems = list(resource_problems(resources))
+        sound += bool(resources) and not problems
+        for problem in problems:
+            where = compiled_pipeline.at(*step.keys, "resources", problem.field)
+            yield failed(f"step {step.name}: its {problem.field} {problem.text}", location=where)
+    if not judged:
+        yield not_applicable("no step sets resources", location=compiled_pipeline.at())
+    elif sound == judged:
+        yield passed(f"the resources of {_steps(sound)} are valid", location=compiled_pipeline.at())
 
 
 @contract(
@@ -111,32 +399,42 @@ def tracking_uri_is_injected(compiled_pipeline: CompiledPipeline) -> Iterator[Fi
     sources=(
         "kfp IR 2.1.0: PipelineContainerSpec.ResourceSpec; cpuLimit and memoryLimit until SDK 2.9, resourceCpuLimit "
         "and resourceMemoryLimit beside them since",
+        "kubeflow/pipelines 2.17.0 and 2.0.5, dummyImages: the driver runs createpvc and deletepvc without a pod",
     ),
 )
 def resources_are_limited(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
-    steps = list(_steps(compiled_pipeline))
-    if not steps:
-        yield not_applicable("no step runs a container", location=compiled_pipeline.at())
-    for step in steps:
-        resources = _map(step.container.get("resources"))
-        where = compiled_pipeline.at(*step.keys, "container", "resources")
-        missing = [
-            name
-            for name, fields in (
-                ("CPU", ("cpuLimit", "resourceCpuLimit")),
-                ("memory", ("memoryLimit", "resourceMemoryLimit")),
-            )
-            if not any(resources.get(field) for field in fields)
-        ]
-        accelerator = _map(resources.get("accelerator"))
+    judged = list(steps(compiled_pipeline))
+    if not judged:
+        yield not_applicable("no step runs a container of its own", location=compiled_pipeline.at())
+        return
+    lacking: dict[str, list[str]] = {}
+    first: Step | None = None
+    for step in judged:
+        resources = mapping(step.container.get("resources"))
+        missing = [name for name in ("CPU", "memory") if not effective(resources, f"{name.capitalize()}Limit")[0]]
         if missing:
-            yield failed(f"step {step.name} has no limit for {' and '.join(missing)}", location=where)
-        elif accelerator and not (accelerator.get("type") or accelerator.get("resourceType")):
-            yield failed(f"step {step.name} requests accelerators without a type", location=where)
-        elif accelerator and not (accelerator.get("count") or accelerator.get("resourceCount")):
-            yield failed(f"step {step.name} names an accelerator type and requests none", location=where)
-        else:
-            yield passed(f"step {step.name} has limits for CPU and memory", location=where)
+            first = first or step
+            lacking.setdefault(" and ".join(missing), []).append(step.name)
+    if first is None:
+        yield passed(
+            f"{_steps(len(judged))} {'has' if len(judged) == 1 else 'have'} limits for CPU and memory",
+            location=compiled_pipeline.at(),
+        )
+        return
+    parts = [
+        f"{len(names)} of {_steps(len(judged))} {'has' if len(names) == 1 else 'have'} no limit for {what}: {_listed(names)}"
+        for what, names in lacking.items()
+    ]
+    yield failed("; ".join(parts), location=compiled_pipeline.at(*first.keys, "resources"))
+
+
+def _steps(number: int) -> str:
+    return "1 step" if number == 1 else f"{number} steps"
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 @contract(
@@ -152,216 +450,95 @@ def resources_are_limited(compiled_pipeline: CompiledPipeline) -> Iterator[Findi
     sources=("kfp IR 2.1.0: PipelineTaskSpec.cachingOptions.enableCache, true unless switched off",),
 )
 def recording_step_is_not_cached(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
-    recording = {step.component for step in _steps(compiled_pipeline) if step.program.records}
-    tasks = [(keys, task) for keys, task in _tasks(compiled_pipeline) if _component_of(task) in recording]
-    if not tasks:
+    recording = {step.component for step in steps(compiled_pipeline) if step.records}
+    found = [(keys, task) for keys, task in tasks(compiled_pipeline) if component_of(task) in recording]
+    if not found:
         yield not_applicable("no step records a run in its code", location=compiled_pipeline.at())
-    for keys, task in tasks:
+    for keys, task in found:
         where = compiled_pipeline.at(*keys, "cachingOptions")
-        if _map(task.get("cachingOptions")).get("enableCache"):
+        if mapping(task.get("cachingOptions")).get("enableCache"):
             yield failed(f"task {keys[-1]} records a run and is cached", location=where)
         else:
             yield passed(f"task {keys[-1]} is not cached", location=where)
 
 
-# -- the code of a step -----------------------------------------------------------------------------------------------
-
-_LITERAL = re.compile(r"[a-zA-Z][\w+.-]*:/|databricks")
-_IN_SHELL = re.compile(rf"{VARIABLE}\s*=\s*[\"']?([a-zA-Z][\w+.-]*:/[^\s\"';]+)")
-_RECORDS = re.compile(r"(start_run|create_run|autolog|log_\w+|set_tags?|register_model|create_model_version)$")
-_FROM_ENVIRONMENT = ("get", "getenv", "setdefault", "putenv")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """What the code of a step does with MLflow. ``literals`` are sentences, one per hard-coded tracking URI."""
-
-    literals: tuple[str, ...] = ()
-    uses_mlflow: bool = False
-    records: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Step:
-    """An executor that runs a container, with the name of its component."""
-
-    name: str
-    component: str
-    keys: Keys
-    container: Mapping[str, Any]
-    program: Program
-    program_keys: Keys
-
-
-def _steps(pipeline: CompiledPipeline) -> Iterator[_Step]:
-    components = _map(pipeline.document.get("components"))
-    labels = {name: _map(settings).get("executorLabel") for name, settings in components.items()}
-    owners = {label: name for name, label in labels.items() if isinstance(label, str)}
-    executors = _map(_map(pipeline.document.get("deploymentSpec")).get("executors"))
-    for label, executor in executors.items():
-        container = _map(executor).get("container")
-        if not isinstance(container, Mapping):
+@contract(
+    title="An importer must name an artifact that KFP can fetch",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "KFP's launcher opens object stores only. An importer of MLflow's runs:/ or models:/ URI fails, or, before KFP 2.3, succeeds "
+        "and the step that takes the artifact fails before its code starts."
+    ),
+    remedy=(
+        "Resolve the URI first (trivet.integration.resolve_storage_uri in the training step) and import that, or pass MLflow's URI as "
+        "a string parameter."
+    ),
+    sources=(
+        "kubeflow/pipelines 2.17.0 and 2.0.5 backend/src/v2/objectstore/config.go, ParseBucketConfigForArtifactURI: gs, s3, minio, mem",
+        "kubeflow/pipelines 2.17.0 backend/src/v2/component/launcher_v2.go: oci, since 2.5.0",
+    ),
+)
+def imported_artifact_is_fetchable(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
+    judged = False
+    for label, executor in executors(compiled_pipeline).items():
+        importer = mapping(executor.get("importer"))
+        uri = mapping(importer.get("artifactUri")).get("constant")
+        title = str(mapping(importer.get("typeSchema")).get("schemaTitle"))
+        if not isinstance(uri, str) or not uri or title.startswith("google."):
             continue
-        keys: Keys = ("deploymentSpec", "executors", label)
-        program, place = Program(), keys
-        for field in ("command", "args"):
-            values = container.get(field)
-            for index, text in enumerate(values if isinstance(values, list) else ()):
-                if isinstance(text, str) and "mlflow" in text.lower() and (read := read_program(text)) != Program():
-                    program, place = read, (*keys, "container", field, index)
-        component = owners.get(label, "")
-        yield _Step(
-            name=component.removeprefix("comp-") or label,
-            component=component,
-            keys=keys,
-            container=container,
-            program=program,
-            program_keys=place,
-        )
+        judged = True
+        where = compiled_pipeline.at("deploymentSpec", "executors", label, "importer", "artifactUri")
+        if re.match(r"(gs|s3|minio|mem|oci)://[^/?]", uri):
+            yield passed(
+                f"importer {label.removeprefix('exec-')}: {masked(uri)} is in a store that KFP opens", location=where
+            )
+        else:
+            yield failed(
+                f"importer {label.removeprefix('exec-')}: KFP cannot fetch {masked(uri)!r}, expected gs://, s3://, minio:// or oci://",
+                location=where,
+            )
+    if not judged:
+        yield not_applicable("no importer names its artifact in the pipeline", location=compiled_pipeline.at())
 
 
-@lru_cache(maxsize=256)
-def read_program(text: str) -> Program:
-    """What Python code does with MLflow; for other languages only whether it sets the tracking URI to a literal."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return Program(literals=tuple(f"its command sets {VARIABLE} to {uri!r}" for uri in _IN_SHELL.findall(text)))
-    nodes = list(ast.walk(tree))
-    names = _names_from_mlflow(nodes)
-    constants = {
-        target.id: node.value.value
-        for node in nodes
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    calls = [node for node in nodes if isinstance(node, ast.Call)]
-    return Program(
-        literals=tuple(sentence for node in nodes for sentence in _literals(node, constants)),
-        uses_mlflow=bool(names),
-        records=any(_root(call.func) in names and _RECORDS.match(_called(call.func)) for call in calls),
-    )
-
-
-def _names_from_mlflow(nodes: list[ast.AST]) -> set[str]:
-    """The names bound to mlflow, to an import from it, or to the result of calling one of these."""
-    names: set[str] = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            names |= {a.asname or "mlflow" for a in node.names if a.name.partition(".")[0] == "mlflow"}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "mlflow":
-            names |= {a.asname or a.name for a in node.names}
-    for node in nodes:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _root(node.value.func) in names:
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    return names
-
-
-def _literals(node: ast.AST, constants: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence if ``node`` hard-codes a tracking URI."""
-    uri = None
-    if isinstance(node, ast.Call):
-        called = _called(node.func)
-        given = {keyword.arg: keyword.value for keyword in node.keywords}
-        first = node.args[0] if node.args else None
-        if VARIABLE in given:  # environ.update(…), dict(…)
-            uri = _literal(given[VARIABLE], constants)
-        elif called in ("set_tracking_uri", "set_registry_uri"):
-            uri = _literal(given.get("uri", first), constants)
-        elif called == "MlflowClient":
-            uri = _literal(given.get("tracking_uri", first), constants)
-        elif called in _FROM_ENVIRONMENT and len(node.args) == 2 and _literal_text(first, constants) == VARIABLE:
-            uri = _literal(node.args[1], constants)
-    elif isinstance(node, ast.Assign) and any(
-        isinstance(target, ast.Subscript) and _literal_text(target.slice, constants) == VARIABLE
-        for target in node.targets
-    ):
-        called, uri = f"environ[{VARIABLE!r}] =", _literal(node.value, constants)
-    elif isinstance(node, ast.Dict):
-        called = f"{VARIABLE!r}:"
-        for key, value in zip(node.keys, node.values, strict=True):
-            if _literal_text(key, constants) == VARIABLE:
-                uri = _literal(value, constants)
-    if uri:
-        yield f"its code hard-codes the tracking server: {called} {uri!r} (line {getattr(node, 'lineno', 0)} of the code)"
-
-
-def _literal_text(node: ast.AST | None, constants: Mapping[str, Any]) -> str:
-    value = constants.get(node.id) if isinstance(node, ast.Name) else getattr(node, "value", None)
-    return value if isinstance(value, str) else ""
-
-
-def _literal(node: ast.AST | None, constants: Mapping[str, Any]) -> str:
-    if isinstance(node, ast.JoinedStr) and node.values:
-        # An expression that reads the host from the environment is not hard-coded.
-        whole = ast.unparse(node)
-        begins = _LITERAL.match(_literal_text(node.values[0], constants))
-        return whole if begins and not re.search(r"environ|getenv", whole) else ""
-    text = _literal_text(node, constants)
-    return text if _LITERAL.match(text) else ""
-
-
-def _called(function: ast.AST) -> str:
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-
-
-def _root(function: ast.AST) -> str:
-    while isinstance(function, ast.Attribute | ast.Call):
-        function = function.value if isinstance(function, ast.Attribute) else function.func
-    return getattr(function, "id", "")
-
-
-def _has_tracking_uri(step: _Step, pipeline: CompiledPipeline) -> bool:
+def _has_tracking_uri(step: Step, pipeline: CompiledPipeline) -> bool:
     """Whether the container sets the variable, or the component has a parameter for the URI."""
     env = step.container.get("env")
-    if isinstance(env, list) and any(_map(entry).get("name") == VARIABLE for entry in env):
+    if isinstance(env, list) and any(mapping(entry).get("name") == VARIABLE for entry in env):
         return True
-    component = _map(_map(pipeline.document.get("components")).get(step.component))
-    return any(
-        "tracking_ur" in name.lower() for name in _map(_map(component.get("inputDefinitions")).get("parameters"))
+    declared = definitions(components(pipeline).get(step.component, {}), "input", "parameters")
+    return any(_becomes_the_uri(name, step) for name in declared)
+
+
+def _becomes_the_uri(parameter: str, step: Step) -> bool:
+    """By the parameter's name, or because the code makes it the tracking URI."""
+    return "tracking_ur" in parameter.lower() or any(
+        parameter in text.program.tracking_parameters for text in step.texts
     )
-
-
-# -- the compiled pipeline --------------------------------------------------------------------------------------------
-
-
-def _tasks(pipeline: CompiledPipeline) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
-    """Every task with its keys, including those in conditions and loops."""
-    places: list[tuple[Keys, Any]] = [(("root",), pipeline.document.get("root"))]
-    places += [(("components", name), each) for name, each in _map(pipeline.document.get("components")).items()]
-    for keys, owner in places:
-        for name, task in _map(_map(_map(owner).get("dag")).get("tasks")).items():
-            yield (*keys, "dag", "tasks", name), _map(task)
-
-
-def _component_of(task: Mapping[str, Any]) -> str:
-    return str(_map(task.get("componentRef")).get("name", ""))
 
 
 def _defaults_in_force(pipeline: CompiledPipeline) -> Iterator[tuple[Keys, str, str, str]]:
     """Hard-coded tracking URIs in defaults of a step's parameters that the task does not override."""
-    components = _map(pipeline.document.get("components"))
-    for keys, task in _tasks(pipeline):
-        name = _component_of(task)
-        component = _map(components.get(name))
-        if "executorLabel" not in component:
+    by_component = {step.component: step for step in steps(pipeline)}
+    known = components(pipeline)
+    for keys, task in tasks(pipeline):
+        name = component_of(task)
+        step = by_component.get(name)
+        if step is None or name not in known:
             continue
-        given = _map(_map(task.get("inputs")).get("parameters"))
-        for parameter, settings in _map(_map(component.get("inputDefinitions")).get("parameters")).items():
-            value = _map(settings).get("defaultValue")
+        given = mapping(mapping(task.get("inputs")).get("parameters"))
+        for parameter, settings in definitions(known[name], "input", "parameters").items():
+            value = settings.get("defaultValue")
             if (
                 parameter not in given
-                and "tracking_ur" in parameter.lower()
+                and _becomes_the_uri(parameter, step)
                 and isinstance(value, str)
-                and _LITERAL.match(value)
+                and _ADDRESS.match(value)
             ):
                 where: Keys = ("components", name, "inputDefinitions", "parameters", parameter, "defaultValue")
                 yield where, str(keys[-1]), parameter, value
-
-
-def _map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 # -- live: the results of a pipeline run ------------------------------------------------------------------------------

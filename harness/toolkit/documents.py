@@ -82,7 +82,8 @@ class _Open:
 def documents(text: str, scalar: Callable[[str], Any] | None = None) -> Iterator[Document]:
     """Every document of a stream, in order. Raises BrokenDocument at the first that is broken or refused.
 
-    ``scalar`` makes a value of a scalar without quotes and tag: :func:`kubernetes_scalar` by default, or :func:`pyyaml_scalar`.
+    ``scalar`` makes a value of a scalar without quotes and tag: :func:`kubernetes_scalar` by default, :func:`kfp_scalar` or
+    :func:`pyyaml_scalar`.
     """
     try:
         parser = _Loader(text)
@@ -213,6 +214,15 @@ def kubernetes_scalar(text: str) -> Any:
     if _FLOAT.fullmatch(digits) and not math.isinf(value := float(digits)):
         return value
     return text
+
+
+def kfp_scalar(text: str) -> Any:
+    """What KFP's API server makes of a scalar without quotes: as ``kubernetes_scalar``, but of words only true and false are booleans.
+
+    Source: gopkg.in/yaml.v3 3.0.1 resolve.go, by which backend/src/apiserver/template/v2_template.go of KFP 2.17.0 and 2.0.5 reads.
+    """
+    value = kubernetes_scalar(text)
+    return text if isinstance(value, bool) and text.casefold() not in ("true", "false") else value
 
 
 @lru_cache(maxsize=4096)

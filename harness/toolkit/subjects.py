@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from trivet.errors import UsageError
 from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory, Resource
-from trivet.toolkit.documents import BrokenDocument, Document, documents, pyyaml_scalar
+from trivet.toolkit.documents import BrokenDocument, Document, documents, kfp_scalar, pyyaml_scalar
 from trivet.toolkit.walking import MLMODEL, Found, Place, Skipped, Stream, is_model_directory
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -33,6 +33,8 @@ TOO_LARGE = "large file without a sign of KServe or KFP"
 
 _SIGNS = re.compile(rb"serving\.kserve\.io|InferenceService|pipelineInfo")
 """What a manifest or pipeline that is broken still shows."""
+_PIPELINE = re.compile(r"^(pipelineInfo|[{\s]*\"pipelineInfo\")\s*:", re.MULTILINE)
+"""What a stream with a compiled pipeline has at its top."""
 _TEMPLATE = re.compile(r"\{\{(?!\$\.)|\{%")
 """Helm's and Jinja's templates, without the placeholders of compiled pipelines: ``{{$.inputs.parameters['x']}}``."""
 _HELM = re.compile(r"\{\{-?\s*(?:\.Values|\.Release|\.Chart|include|template)\b")
@@ -166,12 +168,10 @@ def _read_bytes(name: str, content: bytes, *, named: bool) -> ReadResult:
     if not named and _HELM.search(text):
         return ReadResult(skipped=(Skipped(name, TEMPLATE),))
     try:
-        for document in documents(text):
+        for document in documents(text, kfp_scalar if _PIPELINE.search(text) else None):
             for subject in _subjects(document, document.value, (), name):
                 if isinstance(subject, str):
                     others.append(subject)
-                elif isinstance(subject, CompiledPipeline) and (wrong := _misshapen(subject)):
-                    errors += wrong
                 else:
                     subjects.append(subject)
     except BrokenDocument as broken:
@@ -256,7 +256,7 @@ def _text(name: str, content: bytes) -> str:
 
 def _broken(name: str, broken: BrokenDocument, text: str) -> UsageError:
     remedy = "mend that place; whatever follows it in the file was not read"
-    if "{{" in text:
+    if _TEMPLATE.search(text):
         remedy = (
             "this looks like a template: render it first (`helm template`, `kustomize build`), then lint the result"
         )
@@ -291,48 +291,6 @@ def _group(api_version: Any) -> str:
     """The API group of an ``apiVersion``; empty for the core group ``v1``, and the whole text where there is no group."""
     group, slash, version = str(api_version).rpartition("/")
     return group if slash else version.removeprefix("v1")
-
-
-def _misshapen(pipeline: CompiledPipeline) -> list[UsageError]:
-    """An error for each place where the IR has the name of another of its parts and the file has something else.
-
-    kfp IR 2.1.0, pipeline_spec.proto: ``ComponentSpec.executor_label`` is a string, ``PipelineTaskSpec.dependent_tasks`` are strings.
-    """
-    found: list[tuple[Keys, str]] = []
-    components = _mapping(pipeline.document.get("components"))
-    for name, component in components.items():
-        label = _mapping(component).get("executorLabel", "")
-        if not isinstance(label, str):
-            found.append(
-                (("components", name, "executorLabel"), f"is {_kind(label)}, expected the name of an executor")
-            )
-    owners: list[tuple[Keys, Any]] = [(("root",), pipeline.document.get("root"))]
-    for owner, dag in owners + [(("components", name), component) for name, component in components.items()]:
-        for name, task in _mapping(_mapping(_mapping(dag).get("dag")).get("tasks")).items():
-            before = _mapping(task).get("dependentTasks", [])
-            if not isinstance(before, list):
-                wrong = f"is {_kind(before)}"
-            else:
-                wrong = next((f"holds {_kind(each)}" for each in before if not isinstance(each, str)), "")
-            if wrong:
-                found.append(((*owner, "dag", "tasks", name, "dependentTasks"), f"{wrong}, expected names of tasks"))
-    return [
-        UsageError(
-            f"{pipeline.file}:{pipeline.line(keys)}: {'.'.join(map(str, keys))} {what}",
-            remedy="compile the pipeline again: KFP cannot run it as it is",
-        )
-        for keys, what in found
-    ]
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "empty"
-    return {dict: "a mapping", list: "a list", bool: "a truth value"}.get(type(value), "a number")
 
 
 def _below(document: Document, parents: Keys) -> Callable[[Keys], int]:

@@ -9,7 +9,7 @@ import pytest
 from contract_examples.registry import failing, not_applicable, passing
 from contract_examples.static import findings
 
-from trivet.contracts.pipelines import Program, read_program
+from trivet.contracts.step_code import Program, read_program
 from trivet.model.finding import Finding
 
 INJECTED = """
@@ -118,6 +118,39 @@ def code(line: str) -> str:
         "os.environ.update(MLFLOW_TRACKING_URI='http://mlflow:5000')",
         "subprocess.run(['train'], env=dict(MLFLOW_TRACKING_URI='http://mlflow:5000'))",
         "mlflow.set_tracking_uri(f'http://{host}:5000')",
+        "mlflow.set_tracking_uri('http://' + 'mlflow' + ':5000')",
+        "mlflow.set_tracking_uri('http://{}:{port}'.format('mlflow', port=5000))",
+        "mlflow.set_tracking_uri('http://%s:%d' % ('mlflow', 5000))",
+        "host = 'mlflow'; mlflow.set_tracking_uri(f'http://{host}:5000')",
+        "mlflow.set_tracking_uri(':'.join(['http', '//mlflow', '5000']))",
+        "mlflow.set_tracking_uri(os.environ.get('SERVER', ADDRESS))",
+        "mlflow.set_tracking_uri(os.environ.get('SERVER') or ADDRESS)",
+        "mlflow.set_tracking_uri(f\"http://{os.environ.get('HOST', 'mlflow')}:5000\")",
+        "mlflow.set_tracking_uri(ADDRESS if os.environ.get('CI') else os.environ['SERVER'])",
+        "settings = {'uri': ADDRESS}; mlflow.set_tracking_uri(settings['uri'])",
+        "settings = dict(uri=ADDRESS); mlflow.set_tracking_uri(settings['uri'])",
+        "servers = [ADDRESS]; mlflow.set_tracking_uri(servers[0])",
+        "class Settings: URI = ADDRESS\nmlflow.set_tracking_uri(Settings.URI)",
+        "scheme, host = 'http', 'mlflow'; mlflow.set_tracking_uri(scheme + '://' + host)",
+        "uri = 'http://'; uri += 'mlflow'; mlflow.set_tracking_uri(uri)",
+        "def uri():\n    return ADDRESS\nmlflow.set_tracking_uri(uri())",
+        "def connect(uri=ADDRESS):\n    mlflow.set_tracking_uri(uri)\nconnect()",
+        "def connect(uri):\n    mlflow.set_tracking_uri(uri)\nconnect(ADDRESS)",
+        "for uri in (ADDRESS,): mlflow.set_tracking_uri(uri)",
+        "import base64; mlflow.set_tracking_uri(base64.b64decode('aHR0cDovL21sZmxvdzo1MDAw').decode())",
+        "mlflow.set_tracking_uri(str(ADDRESS).rstrip('/'))",
+        "from urllib.parse import urljoin; mlflow.set_tracking_uri(urljoin(ADDRESS, 'path'))",
+        "from mlflow import set_tracking_uri as connect; connect(ADDRESS)",
+        "connect = mlflow.set_tracking_uri; connect(ADDRESS)",
+        "getattr(mlflow, 'set_tracking_uri')(ADDRESS)",
+        "client = MlflowClient(registry_uri=ADDRESS)",
+        "NAME = 'MLFLOW_TRACKING_URI'; os.environ[NAME] = ADDRESS",
+        "os.environ |= {'MLFLOW_TRACKING_URI': ADDRESS}",
+        "os.environ.update([('MLFLOW_TRACKING_URI', ADDRESS)])",
+        "os.system('MLFLOW_TRACKING_URI=http://mlflow:5000 python train.py')",
+        "subprocess.run(['sh', '-c', 'export MLFLOW_TRACKING_URI=http://mlflow:5000; train'])",
+        "requests.post(ADDRESS + '/api/2.0/mlflow/runs/create')",
+        "exec('mlflow.set_tracking_uri(\\'http://mlflow:5000\\')')",
     ],
 )
 @failing(
@@ -133,6 +166,31 @@ def test_a_server_in_the_code(line: str, field: str) -> list[Finding]:
 def test_a_server_in_a_shell_command() -> list[Finding]:
     shell = "export MLFLOW_TRACKING_URI=http://tracking:5000; python train.py"
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(shell)))
+
+
+@pytest.mark.parametrize("argument", ["--tracking-uri", "--mlflow_tracking_uri", "--registry-url"])
+@pytest.mark.parametrize("form", ['"{}", "http://mlflow:5000"', '"{}=http://mlflow:5000"'])
+@failing("pipelines.tracking_uri_is_injected", because="step report: its arguments set --", at="command: [train, ")
+def test_a_server_in_the_arguments_of_a_container(argument: str, form: str) -> list[Finding]:
+    text = pipeline("print('done')").replace("[python, -c, \"print('done')\"]", f"[train, {form.format(argument)}]")
+    return one(findings("pipelines.tracking_uri_is_injected", text))
+
+
+@failing("pipelines.tracking_uri_is_injected", because="'http://[redacted]@mlflow:5000'")
+def test_the_password_of_a_hard_coded_server_is_not_quoted() -> list[Finding]:
+    found = one(
+        findings(
+            "pipelines.tracking_uri_is_injected", pipeline(code("mlflow.set_tracking_uri('http://u:p4ss@mlflow:5000')"))
+        )
+    )
+    assert "p4ss" not in found[0].message
+    return found
+
+
+@failing("pipelines.tracking_uri_is_injected", because="task train does not set server", at='defaultValue: "http://')
+def test_a_default_that_the_code_makes_the_tracking_uri() -> list[Finding]:
+    program = "import mlflow\ndef train(server: str = 'http://mlflow:5000'):\n    mlflow.set_tracking_uri(server)\n"
+    return one(findings("pipelines.tracking_uri_is_injected", pipeline(program, given=False, parameter="server")))
 
 
 @pytest.mark.parametrize("program", [INJECTED, "print('no mlflow')"])
@@ -169,6 +227,18 @@ def test_a_default_of_a_step_that_stands_directly_in_the_pipeline() -> list[Find
         "print('see http://mlflow:5000')",
         "print('MLFLOW_TRACKING_URI', ADDRESS)",
         "handlers[0]('MLFLOW_TRACKING_URI', ADDRESS)",
+        "mlflow.set_tracking_uri(os.environ['SCHEME'] + '://mlflow')",
+        "mlflow.set_tracking_uri('http://' + os.environ['HOST'] + ':5000')",
+        "mlflow.set_tracking_uri('http://{}:5000'.format(os.environ['HOST']))",
+        "def f(host):\n    mlflow.set_tracking_uri(f'http://{host}:5000')",
+        "def f(path):\n    mlflow.set_tracking_uri(f'sqlite:///{path}/db')",
+        "import json; mlflow.set_tracking_uri(json.load(open('/etc/settings.json'))['uri'])",
+        "from settings import URI; mlflow.set_tracking_uri(URI)",
+        "def uri():\n    return os.environ['SERVER']\nmlflow.set_tracking_uri(uri())",
+        "settings = {'home': ADDRESS, 'uri': os.environ['SERVER']}; mlflow.set_tracking_uri(settings['uri'])",
+        "requests.get('https://mlflow.org/docs/latest')",
+        "requests.post(os.environ['SERVER'] + '/api/2.0/mlflow/runs/create')",
+        "uri = uri or os.environ['SERVER']; mlflow.set_tracking_uri(uri)",
     ],
 )
 @passing("pipelines.tracking_uri_is_injected", because="no step's code and no effective default", at="pipelineInfo")
@@ -210,34 +280,41 @@ def test_steps_that_have_nothing_to_do_with_mlflow() -> list[Finding]:
 # resources_are_limited
 
 
-@failing("pipelines.resources_are_limited", because="step train has no limit for memory", at="resources: {cpuLimit")
+@failing(
+    "pipelines.resources_are_limited",
+    because="1 of 2 steps has no limit for memory: train",
+    at="resources: {cpuLimit: 1.0, resource",
+)
 def test_no_memory_limit() -> list[Finding]:
-    return findings("pipelines.resources_are_limited", pipeline(resources="{cpuLimit: 1.0, resourceCpuLimit: '1'}"))
+    return one(
+        findings("pipelines.resources_are_limited", pipeline(resources="{cpuLimit: 1.0, resourceCpuLimit: '1'}"))
+    )
 
 
-@failing("pipelines.resources_are_limited", because="step train has no limit for CPU and memory", at="resources: {}")
-def test_no_limits() -> list[Finding]:
-    return findings("pipelines.resources_are_limited", pipeline(resources="{}"))
+@pytest.mark.parametrize("resources", ["{}", "null", "{cpuLimit: 0.0, resourceMemoryLimit: ''}"])
+@failing(
+    "pipelines.resources_are_limited", because="1 of 2 steps has no limit for CPU and memory: train", at="resources: "
+)
+def test_no_limits(resources: str) -> list[Finding]:
+    return one(findings("pipelines.resources_are_limited", pipeline(resources=resources)))
 
 
-@failing("pipelines.resources_are_limited", because="step exec-train has no limit for CPU and memory")
+@failing("pipelines.resources_are_limited", because="1 of 2 steps has no limit for CPU and memory: exec-train")
 def test_an_executor_of_no_component_goes_by_its_own_name() -> list[Finding]:
     text = pipeline(resources="{}").replace("executorLabel: exec-train", "executorLabel: exec-other")
-    return findings("pipelines.resources_are_limited", text)
+    return one(findings("pipelines.resources_are_limited", text))
 
 
-@pytest.mark.parametrize("field", ["count", "resourceCount"])
-@failing("pipelines.resources_are_limited", because="requests accelerators without a type")
-def test_an_accelerator_without_type(field: str) -> list[Finding]:
-    resources = f"{{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {{{field}: '1'}}}}"
-    return findings("pipelines.resources_are_limited", pipeline(resources=resources))
-
-
-@pytest.mark.parametrize("field", ["type", "resourceType"])
-@failing("pipelines.resources_are_limited", because="names an accelerator type and requests none")
-def test_an_accelerator_without_count(field: str) -> list[Finding]:
-    resources = f"{{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {{{field}: nvidia.com/gpu}}}}"
-    return findings("pipelines.resources_are_limited", pipeline(resources=resources))
+@failing(
+    "pipelines.resources_are_limited",
+    because="6 of 8 steps have no limit for CPU and memory: a, b, c, d, e and 1 more; "
+    "1 of 8 steps has no limit for CPU: train",
+)
+def test_what_many_steps_lack_is_one_finding() -> list[Finding]:
+    more = "".join(f"    exec-{name}: {{container: {{image: example/{name}:1}}}}\n" for name in "abcdef")
+    owned = "".join(f"  comp-{name}: {{executorLabel: exec-{name}}}\n" for name in "abcdef")
+    text = pipeline(resources="{memoryLimit: 2.0}").replace("    exec-import:", f"{more}    exec-import:")
+    return one(findings("pipelines.resources_are_limited", text.replace("deploymentSpec:", f"{owned}deploymentSpec:")))
 
 
 @pytest.mark.parametrize(
@@ -246,19 +323,102 @@ def test_an_accelerator_without_count(field: str) -> list[Finding]:
         "{cpuLimit: 1.0, memoryLimit: 2.0}",
         "{resourceCpuLimit: '{{$.inputs.parameters[''cpu'']}}', resourceMemoryLimit: 2Gi}",
         "{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {resourceCount: '1', resourceType: nvidia.com/gpu}}",
-        "{cpuLimit: 1.0, memoryLimit: 2.0, accelerator: {count: '1', type: nvidia.com/gpu}}",
     ],
 )
-@passing("pipelines.resources_are_limited", because="step train has limits", at="resources: {")
+@passing("pipelines.resources_are_limited", because="2 steps have limits for CPU and memory", at="pipelineInfo")
 def test_limits(resources: str) -> list[Finding]:
-    found = findings("pipelines.resources_are_limited", pipeline(resources=resources))
-    assert len(found) == 2
-    return found
+    return one(findings("pipelines.resources_are_limited", pipeline(resources=resources)))
+
+
+@pytest.mark.parametrize(
+    ("image", "outputs"),
+    [
+        ("argostub/createpvc", "{}"),
+        ("argostub/deletepvc", "{}"),
+        ("gcr.io/ml-pipeline/google-cloud-pipeline-components:2.22.0", "{}"),
+        ("us-docker.pkg.dev/vertex-ai/automl-tabular/kfp-v2-base:1", "{}"),
+        ("example/trainer:1", "{parameters: {gcp_resources: {parameterType: STRING}}}"),
+    ],
+)
+@passing("pipelines.resources_are_limited", because="1 step has limits for CPU and memory")
+def test_a_step_without_a_pod_of_its_own_needs_no_limits(image: str, outputs: str) -> list[Finding]:
+    text = pipeline(resources="{}").replace("image: example/trainer:1", f"image: {image}")
+    outputs = f"executorLabel: exec-train\n    outputDefinitions: {outputs}\n"
+    return one(findings("pipelines.resources_are_limited", text.replace("executorLabel: exec-train\n", outputs)))
 
 
 @not_applicable("pipelines.resources_are_limited", because="no step runs a container", at="pipelineInfo")
 def test_no_containers() -> list[Finding]:
     return findings("pipelines.resources_are_limited", pipeline().replace("      container:", "      importer:"))
+
+
+# resources_are_valid
+
+
+@pytest.mark.parametrize(
+    ("resources", "because"),
+    [
+        ("{resourceMemoryLimit: 4GB}", "its resourceMemoryLimit is '4GB', which is not a Kubernetes quantity"),
+        ("{resourceMemoryLimit: 4 Gi}", "is '4 Gi', which is not a Kubernetes quantity"),
+        ("{resourceMemoryRequest: 512m}", "its resourceMemoryRequest is 512m: 0.512 bytes"),
+        ("{resourceCpuLimit: two}", "its resourceCpuLimit is 'two', which is not a Kubernetes quantity"),
+        ("{resourceCpuLimit: '-1'}", "its resourceCpuLimit is negative (-1)"),
+        ("{cpuLimit: -0.5}", "its cpuLimit is negative (-0.5)"),
+        ("{cpuLimit: 1.0, cpuRequest: 2.0}", "its cpuRequest is 2, more than the limit of 1"),
+        (
+            "{memoryLimit: 4.294967296, memoryRequest: 8.0}",
+            "its memoryRequest is 8G, more than the limit of 4.294967296G",
+        ),
+        (
+            "{memoryLimit: 2.0, resourceMemoryRequest: 2Gi}",
+            "its resourceMemoryRequest is 2Gi, more than the limit of 2G",
+        ),
+        (
+            "{resourceCpuLimit: 500m, resourceCpuRequest: '1'}",
+            "its resourceCpuRequest is 1, more than the limit of 500m",
+        ),
+        ("{accelerator: {count: '1'}}", "its accelerator requests accelerators without a type"),
+        ("{accelerator: {resourceCount: '1'}}", "its accelerator requests accelerators without a type"),
+        ("{accelerator: {type: nvidia.com/gpu}}", "its accelerator names an accelerator type and requests none"),
+        (
+            "{accelerator: {resourceType: nvidia.com/gpu}}",
+            "its accelerator names an accelerator type and requests none",
+        ),
+        ("{accelerator: {type: NVIDIA_TESLA_T4, count: '1'}}", "has the type 'NVIDIA_TESLA_T4', expected the name of"),
+        ("{accelerator: {type: nvidia.com/gpu, resourceCount: '0.5'}}", "has the count '0.5', expected a whole number"),
+        ("{accelerator: {type: nvidia.com/gpu, resourceCount: '-1'}}", "has the count '-1', expected a whole number"),
+        ("{accelerator: {type: nvidia.com/gpu, resourceCount: one}}", "has the count 'one', expected a whole number"),
+    ],
+)
+@failing("pipelines.resources_are_valid", because="step train: its ", at="resources: {")
+def test_resources_that_the_cluster_refuses_or_drops(resources: str, because: str) -> list[Finding]:
+    found = one(findings("pipelines.resources_are_valid", pipeline(resources=resources)))
+    assert because in found[0].message
+    return found
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        "{cpuLimit: 0.25, cpuRequest: 0.25, memoryLimit: 2.0, memoryRequest: 1.5}",
+        "{resourceCpuLimit: 1500m, resourceCpuRequest: '1.5', resourceMemoryLimit: 1Gi, resourceMemoryRequest: 1000Mi}",
+        "{resourceMemoryLimit: 1e9, resourceCpuLimit: .5}",
+        "{resourceCpuLimit: '{{$.inputs.parameters[''cpu'']}}', cpuRequest: 4.0}",
+        "{memoryLimit: 1.0, resourceMemoryLimit: 4Gi, resourceMemoryRequest: 2Gi}",
+        "{accelerator: {resourceCount: '1', resourceType: nvidia.com/gpu}}",
+        "{accelerator: {count: '2', type: amd.com/gpu}}",
+        "{accelerator: {resourceCount: '{{$.inputs.parameters[''n'']}}', resourceType: '{{$.inputs.parameters[''t'']}}'}}",
+    ],
+)
+@passing("pipelines.resources_are_valid", because="the resources of 2 steps are valid", at="pipelineInfo")
+def test_resources_that_a_pod_can_have(resources: str) -> list[Finding]:
+    return one(findings("pipelines.resources_are_valid", pipeline(resources=resources)))
+
+
+@not_applicable("pipelines.resources_are_valid", because="no step sets resources", at="pipelineInfo")
+def test_no_resources() -> list[Finding]:
+    text = pipeline(resources="{}").replace("resources: {cpuLimit: 1.0, memoryLimit: 2.0}", "resources: {}")
+    return one(findings("pipelines.resources_are_valid", text))
 
 
 # recording_step_is_not_cached

@@ -49,13 +49,23 @@ TESTS = {
     "lineage": ["contract_examples/test_static_lineage.py", "unit/test_contracts_lineage.py"],
     "manifests": ["contract_examples/test_static_manifests.py"],
     "paths": ["contract_examples/test_static_paths.py"],
-    "pipelines": ["contract_examples/test_static_pipelines.py"],
+    **dict.fromkeys(
+        ("pipelines", "pipeline_references", "ir_schema", "quantities", "credentials", "step_code"),
+        ("contract_examples/test_static_pipelines.py", "contract_examples/test_static_pipeline_spec.py"),
+    ),
     "signatures": ["contract_examples/test_static_signatures.py"],
 }
 """Module of contracts/ → the fast tests that cover it, below tests/."""
 
-ALSO = {"lineage": {"_detected"}}
-"""What these tests cover beside the static contracts."""
+ALSO = {
+    "lineage": {"_detected"},
+    "pipeline_references": {"dangling", "unfit_arguments"},
+    "ir_schema": {"misfits"},
+    "quantities": {"parse_quantity", "resource_problems", "effective"},
+    "credentials": {"is_credential", "credential_in", "credential_assigned_in", "masked"},
+    "step_code": {"read_program", "syntax_error"},
+}
+"""What these tests cover beside the static contracts: in modules that have none, what contracts call."""
 
 SUBJECTS = {"manifest", "resource", "compiled_pipeline", "model_directory", "stack", "platform"}
 

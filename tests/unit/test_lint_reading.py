@@ -142,40 +142,6 @@ def test_a_pipeline_is_recognised_whatever_its_file_is_called(tmp_path: Path) ->
     assert found.others == ("platform spec",)
 
 
-@pytest.mark.parametrize(
-    ("where", "value", "complaint"),
-    [
-        ("executorLabel: exec-train", "executorLabel: {a: b}", "2: components.comp-train.executorLabel is a mapping"),
-        (
-            "executorLabel: exec-train",
-            "executorLabel: [exec-train]",
-            "2: components.comp-train.executorLabel is a list",
-        ),
-        (
-            "[first]",
-            "[{name: first}]",
-            "4: root.dag.tasks.train.dependentTasks holds a mapping, expected names of tasks",
-        ),
-        ("[first]", "[first, 1]", "4: root.dag.tasks.train.dependentTasks holds a number, expected names of tasks"),
-        ("[first]", "{first: true}", "4: root.dag.tasks.train.dependentTasks is a mapping, expected names of tasks"),
-        ("[first]", "~", "4: root.dag.tasks.train.dependentTasks is empty, expected names of tasks"),
-    ],
-)
-def test_a_pipeline_that_names_a_part_by_no_name_is_an_error_with_its_place(
-    tmp_path: Path, where: str, value: str, complaint: str
-) -> None:
-    text = (
-        "pipelineInfo: {name: p}\n"
-        "components: {comp-train: {executorLabel: exec-train}}\n"
-        "root: {dag: {tasks: {\n"
-        "  train: {dependentTasks: [first]}}}}\n"
-    )
-    assert read_text(tmp_path, text).errors == ()
-    found = read_text(tmp_path, text.replace(where, value) + "---\n" + SERVICE)
-    assert f"file.yaml:{complaint}" in str(found.errors[0])
-    assert [type(subject) for subject in found.subjects] == [Manifest]
-
-
 def test_a_directory_is_walked_in_order_and_a_model_directory_is_not(tmp_path: Path) -> None:
     for name in ("b.yml", "a/z.json", "a/.hidden/no.yaml", "model/requirements.yaml", "notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
