@@ -16,6 +16,7 @@ MODULES = (
     "signatures",
     "pipelines",
     "manifests",
+    "validation",
     "serving",
     "lineage",
     "admission",

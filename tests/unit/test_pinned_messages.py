@@ -26,7 +26,6 @@ DECLARED = {
     # plugins, programs and errors that the tests write themselves
     "create a feature store in this process",
     "cutoff = {} # before {}",
-    "no such bucket",
     "ours: True",
     "out of luck",
     "Whoever is on call must know whom to wake.",

@@ -1,0 +1,297 @@
+"""What KServe's webhooks and Kubernetes refuse of the objects beside an InferenceService.
+
+Read at KServe 0.14.1 and 0.20.0, and Kubernetes 1.30.14.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trivet.contracts._kubernetes_names import (
+    data_key_problem,
+    label_problem,
+    qualified_problem,
+    quantity,
+    subdomain_problem,
+)
+from trivet.contracts._rules import Companion, Rules, Violation, each, integer, mapping, path, text
+
+COMPANIONS = Rules("kserve", "kserve")
+
+_GRAPH = "pkg/apis/serving/v1alpha1/inference_graph_validation.go"
+_RUNTIME = "pkg/webhook/admission/servingruntime/servingruntime_webhook.go"
+_RUNTIMES = ("ServingRuntime", "ClusterServingRuntime")
+_CORE = "k8s.io/kubernetes pkg/apis/core/validation/validation.go"
+_MODEL_SCHEMES = ("s3://", "gs://", "https://", "http://")
+_TEMPLATE = re.compile(r"\{\{(.*?)\}\}")
+
+
+@COMPANIONS.rule(f"{_CORE}, ValidateObjectMeta; apimachinery pkg/api/validation")
+def metadata(companion: Companion) -> Iterator[Violation]:
+    name = companion.metadata.get("name")
+    if isinstance(name, str) and companion.resource.kind != "InferenceGraph" and (why := subdomain_problem(name)):
+        yield Violation(("metadata", "name"), f"the name {name!r} is not valid: {why}")
+    if name is None and not companion.metadata.get("generateName"):
+        yield Violation(("metadata",), f"the {companion.resource.kind} has no metadata.name")
+    namespace = companion.metadata.get("namespace")
+    if isinstance(namespace, str) and (why := label_problem(namespace)):
+        yield Violation(("metadata", "namespace"), f"the namespace {namespace!r} is not valid: {why}")
+    for kind in ("labels", "annotations"):
+        for key in mapping(companion.metadata.get(kind)):
+            if why := qualified_problem(str(key).lower() if kind == "annotations" else str(key)):
+                yield Violation(("metadata", kind, key), f"{kind[:-1]} {key!r} has no valid key: {why}")
+
+
+@COMPANIONS.rule(f"{_GRAPH}, validateInferenceGraph")
+def inference_graph(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind != "InferenceGraph":
+        return
+    name = companion.metadata.get("name")
+    if isinstance(name, str) and not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
+        yield Violation(
+            ("metadata", "name"), f"KServe rejects the name {name!r}: it must match [a-z]([-a-z0-9]*[a-z0-9])?"
+        )
+    nodes = companion.spec.get("nodes")
+    if not isinstance(nodes, dict):
+        return
+    if "root" not in nodes:
+        yield Violation(
+            ("spec", "nodes"), f"the graph has no node named root, only {', '.join(map(str, nodes)) or 'none'}"
+        )
+    for node, settings in nodes.items():
+        yield from _graph_node(("spec", "nodes", node), mapping(settings), nodes)
+
+
+def _graph_node(keys: Any, node: Mapping[str, Any], nodes: Mapping[str, Any]) -> Iterator[Violation]:
+    steps = list(each(node.get("steps"), (*keys, "steps")))
+    names: set[str] = set()
+    for at, step in steps:
+        name = text(step.get("name"))
+        if name and name in names:
+            yield Violation((*at, "name"), f"two steps of {path(keys)} are named {name!r}")
+        names.add(name)
+        targets = [field for field in ("nodeName", "serviceName", "serviceUrl") if step.get(field)]
+        if len(targets) != 1:
+            yield Violation(
+                at,
+                f"{path(at)} must have one of nodeName, serviceName and serviceUrl, not {' and '.join(targets) or 'none'}",
+            )
+        target = step.get("nodeName")
+        if isinstance(target, str) and target and target not in nodes:
+            yield Violation(
+                (*at, "nodeName"),
+                f"{path(at)}.nodeName {target!r} is no node of the graph; there are {', '.join(map(str, nodes))}",
+            )
+    if node.get("routerType") == "Splitter" and steps:
+        weights = [integer(step.get("weight")) for _, step in steps]
+        for (at, _), weight in zip(steps, weights, strict=True):
+            if weight is None:
+                yield Violation(at, f"{path(at)} has no weight, which every step of a Splitter has")
+        if None not in weights and (total := sum(weight or 0 for weight in weights)) != 100:
+            yield Violation(keys, f"the weights of the Splitter {path(keys)} sum up to {total}, not 100")
+
+
+@COMPANIONS.rule("pkg/apis/serving/v1alpha1/trainedmodel_webhook.go, validateTrainedModel")
+def trained_model(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind != "TrainedModel":
+        return
+    uri = mapping(companion.spec.get("model")).get("storageUri")
+    if isinstance(uri, str) and not uri.startswith(_MODEL_SCHEMES):
+        yield Violation(
+            ("spec", "model", "storageUri"),
+            f"a TrainedModel's storageUri must begin with {', '.join(_MODEL_SCHEMES)}, not {uri!r}",
+        )
+
+
+@COMPANIONS.rule(f"{_RUNTIME}, validateModelFormatPrioritySame")
+def runtime_priorities(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind not in _RUNTIMES or companion.spec.get("disabled") is True:
+        return
+    priorities: dict[str, int] = {}
+    for keys, form in each(companion.spec.get("supportedModelFormats"), ("spec", "supportedModelFormats")):
+        name, priority = text(form.get("name")), integer(form.get("priority"))
+        if form.get("autoSelect") is not True or priority is None:
+            continue
+        if priorities.setdefault(name, priority) != priority:
+            yield Violation(
+                (*keys, "priority"),
+                f"the format {name} has the priorities {priorities[name]} and {priority}, and one runtime has one for a format",
+            )
+
+
+@COMPANIONS.rule("pkg/controller/v1beta1/inferenceservice/components/predictor.go: no kserve-container, no deployment")
+def runtime_containers(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind not in _RUNTIMES or companion.spec.get("multiModel") is True:
+        return
+    containers = list(each(companion.spec.get("containers"), ("spec", "containers")))
+    names = [text(one.get("name")) for _, one in containers]
+    if containers and "kserve-container" not in names:
+        yield Violation(
+            ("spec", "containers"),
+            f"none of the runtime's containers {', '.join(names)} is named kserve-container, into which KServe merges the model",
+        )
+    for keys, one in containers:
+        if names.count(text(one.get("name"))) > 1:
+            yield Violation((*keys, "name"), f"two containers of the runtime are named {one.get('name')!r}")
+            break
+
+
+@COMPANIONS.rule(
+    "pkg/controller/v1beta1/inferenceservice/utils/utils.go, ReplacePlaceholders: Go templates over the service's metadata"
+)
+def runtime_placeholders(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind not in _RUNTIMES:
+        return
+    for keys, container in each(companion.spec.get("containers"), ("spec", "containers")):
+        values = [
+            ((*keys, "args", index), value)
+            for index, value in enumerate(container.get("args") or ())
+            if isinstance(value, str)
+        ]
+        values += [
+            ((*at, "value"), text(variable.get("value"))) for at, variable in each(container.get("env"), (*keys, "env"))
+        ]
+        for at, value in values:
+            for inner in _TEMPLATE.findall(value):
+                if re.fullmatch(r"\s*\.(\w+)\s*", inner) and inner.strip(" .") not in _METADATA:
+                    yield Violation(
+                        at,
+                        f"{path(at)} refers to {{{{{inner}}}}}, and metadata has {', '.join(f'.{name}' for name in _METADATA)}",
+                    )
+
+
+_METADATA = (
+    "Name",
+    "GenerateName",
+    "Namespace",
+    "SelfLink",
+    "UID",
+    "ResourceVersion",
+    "Generation",
+    "CreationTimestamp",
+    "Labels",
+    "Annotations",
+)
+
+
+@COMPANIONS.rule("pkg/validation/env_policy.go, DefaultBlockedEnvVars", versions=">=0.18")
+def runtime_blocked_environment(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind in _RUNTIMES and companion.spec.get("disabled") is not True:
+        for keys, container in each(companion.spec.get("containers"), ("spec", "containers")):
+            for at, variable in each(container.get("env"), (*keys, "env")):
+                if variable.get("name") == "PYTHONPATH":
+                    yield Violation(at, f"{path(keys)} sets PYTHONPATH, which KServe blocks")
+
+
+@COMPANIONS.rule(
+    "k8s.io/kubernetes pkg/apis/core/validation/validation.go, ValidateResourceRequirements, on the pod that the runtime is merged into"
+)
+def runtime_resources(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind not in _RUNTIMES:
+        return
+    for keys, container in each(companion.spec.get("containers"), ("spec", "containers")):
+        resources = mapping(container.get("resources"))
+        limits = mapping(resources.get("limits"))
+        for name, asked in mapping(resources.get("requests")).items():
+            at = (*keys, "resources", "requests", name)
+            low, high = quantity(asked), quantity(limits.get(name))
+            if low is None and isinstance(asked, str):
+                yield Violation(at, f"{path(at)} {asked!r} is no quantity; write 500m, 2 or 4Gi")
+            if low is not None and high is not None and low > high:
+                yield Violation(at, f"{path(at)}: the request of {asked} {name} is over the limit of {limits[name]}")
+
+
+@COMPANIONS.rule("pkg/apis/serving/v1alpha1/storage_container_types.go, IsStorageUriSupported")
+def storage_container(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind != "ClusterStorageContainer":
+        return
+    for keys, form in each(companion.spec.get("supportedUriFormats"), ("spec", "supportedUriFormats")):
+        expression = form.get("regex")
+        if isinstance(expression, str) and not form.get("prefix"):
+            try:
+                re.compile(expression)
+            except re.error as error:
+                yield Violation(
+                    (*keys, "regex"), f"{path(keys)}.regex {expression!r} is no regular expression: {error}"
+                )
+
+
+@COMPANIONS.rule(f"{_CORE}, ValidateSecret")
+def secret(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind != "Secret":
+        return
+    document = companion.resource.document
+    data, plain = mapping(document.get("data")), mapping(document.get("stringData"))
+    for field, entries in (("data", data), ("stringData", plain)):
+        for key in entries:
+            if why := data_key_problem(str(key)):
+                yield Violation((field, key), f"the key {key!r} is not valid: {why}")
+    for key, value in data.items():
+        if isinstance(value, str) and not _is_base64(value):
+            yield Violation(("data", key), f"data.{key} is not base64: put plain text under stringData")
+    required = _REQUIRED.get(text(document.get("type")), ())
+    missing = [key for key in required if key not in data and key not in plain]
+    if missing:
+        yield Violation(("type",), f"a Secret of type {document['type']} must have {' and '.join(missing)}")
+
+
+_REQUIRED = {
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+
+
+def _is_base64(value: str) -> bool:
+    try:
+        base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
+@COMPANIONS.rule(f"{_CORE}, ValidateConfigMap")
+def config_map(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind != "ConfigMap":
+        return
+    data, binary = (
+        mapping(companion.resource.document.get("data")),
+        mapping(companion.resource.document.get("binaryData")),
+    )
+    for field, entries in (("data", data), ("binaryData", binary)):
+        for key in entries:
+            if why := data_key_problem(str(key)):
+                yield Violation((field, key), f"the key {key!r} is not valid: {why}")
+    for key in data:
+        if key in binary:
+            yield Violation(("binaryData", key), f"the key {key} stands under data and binaryData")
+
+
+@COMPANIONS.rule(f"{_CORE}, ValidatePersistentVolumeClaimSpec")
+def claim(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind != "PersistentVolumeClaim":
+        return
+    modes = companion.spec.get("accessModes")
+    if not isinstance(modes, list) or not modes:
+        yield Violation(
+            ("spec", "accessModes"),
+            "a claim needs at least one of accessModes: ReadWriteOnce, ReadOnlyMany, ReadWriteMany, ReadWriteOncePod",
+        )
+    else:
+        for index, mode in enumerate(modes):
+            if mode not in ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"):
+                yield Violation(
+                    ("spec", "accessModes", index),
+                    f"the access mode {mode!r} is not one of ReadWriteOnce, ReadOnlyMany, ReadWriteMany, ReadWriteOncePod",
+                )
+    size = mapping(mapping(companion.spec.get("resources")).get("requests")).get("storage")
+    at = ("spec", "resources", "requests", "storage")
+    if size is None:
+        yield Violation(("spec", "resources"), "a claim needs resources.requests.storage")
+    elif (number := quantity(size)) is None or number <= 0:
+        yield Violation(at, f"spec.resources.requests.storage {size!r} is no positive quantity; write 10Gi")

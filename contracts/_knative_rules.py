@@ -1,0 +1,437 @@
+"""What Knative's webhook refuses of the Knative Service that KServe makes of a component in Knative (Serverless) mode.
+
+Read at Knative Serving 0.42.2 (Knative 1.15) and 0.48.1 (Knative 1.21); what differs carries the version in which it came. KServe's own
+containers are injected into the pods, which Knative's webhook does not see.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trivet.contracts._rules import KNATIVE, Pod, Rules, Service, Violation, integer, mapping, path, text
+
+REVISION = Rules("knative", "knative serving")
+
+_SPEC = "pkg/apis/serving/k8s_validation.go"
+_MASK = "pkg/apis/serving/fieldmask.go"
+_ANNOTATIONS = "pkg/apis/autoscaling/annotation_validation.go"
+_MODES = (KNATIVE,)
+
+_FEATURES_MAP = "config-features"
+
+_NEVER = (
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+    "activeDeadlineSeconds",
+    "nodeName",
+    "hostname",
+    "subdomain",
+    "priority",
+    "readinessGates",
+    "overhead",
+    "preemptionPolicy",
+    "setHostnameAsFQDN",
+    "os",
+    "hostUsers",
+    "schedulingGates",
+    "resourceClaims",
+)
+"""Fields of a pod that Knative admits under no setting."""
+
+_ON_REQUEST = {
+    "affinity": "kubernetes.podspec-affinity",
+    "topologySpreadConstraints": "kubernetes.podspec-topologyspreadconstraints",
+    "hostAliases": "kubernetes.podspec-hostaliases",
+    "nodeSelector": "kubernetes.podspec-nodeselector",
+    "runtimeClassName": "kubernetes.podspec-runtimeclassname",
+    "tolerations": "kubernetes.podspec-tolerations",
+    "securityContext": "kubernetes.podspec-securitycontext",
+    "shareProcessNamespace": "kubernetes.podspec-shareprocessnamespace",
+    "priorityClassName": "kubernetes.podspec-priorityclassname",
+    "schedulerName": "kubernetes.podspec-schedulername",
+    "initContainers": "kubernetes.podspec-init-containers",
+    "dnsPolicy": "kubernetes.podspec-dnspolicy",
+    "dnsConfig": "kubernetes.podspec-dnsconfig",
+}
+"""Fields of a pod that Knative admits when an administrator enables the feature, which none is by default."""
+
+_HOST = {
+    "hostIPC": "kubernetes.podspec-hostipc",
+    "hostPID": "kubernetes.podspec-hostpid",
+    "hostNetwork": "kubernetes.podspec-hostnetwork",
+}
+"""The same since Knative 1.16; before it, Knative admits them under no setting."""
+
+_VOLUMES = {
+    "persistentVolumeClaim": ("kubernetes.podspec-persistent-volume-claim", "0"),
+    "hostPath": ("kubernetes.podspec-volumes-hostpath", "1.17"),
+    "csi": ("kubernetes.podspec-volumes-csi", "1.18"),
+    "image": ("kubernetes.podspec-volumes-image", "1.19"),
+}
+"""Volumes beyond those that are always admitted: feature, and the version of Knative that has it."""
+
+_RESERVED_PORTS = (8008, 8012, 8013, 8022, 9090, 9091)
+_RESERVED_ENVIRONMENT = ("PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION")
+_RESERVED_PATHS = ("/", "/dev", "/dev/log")
+
+_DURATION = re.compile(r"([+-]?)((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+|0")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_GROUP = "autoscaling.knative.dev"
+
+
+def _setting(service: Service, feature: str) -> str | None:
+    """What would settle whether a feature is enabled; None if it is, empty if it is not."""
+    found = service.platform.find("ConfigMap", _FEATURES_MAP, "knative-serving")
+    if found is None:
+        return (
+            f"the feature {feature} in the ConfigMap {_FEATURES_MAP} of Knative, which is disabled by default: "
+            "put the ConfigMap among the paths"
+        )
+    value = mapping(found.document.get("data")).get(feature)
+    return None if str(value).lower() in ("enabled", "allowed") else ""
+
+
+def _on_request(service: Service, keys: Any, what: str, feature: str) -> Iterator[Violation]:
+    setting = _setting(service, feature)
+    if setting is not None:
+        yield Violation(keys, f"Knative rejects {what} without the feature {feature}", setting)
+
+
+@REVISION.rule(f"{_MASK}, PodSpecMask", modes=_MODES)
+def pod_fields(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for name in _NEVER:
+            if name in pod.settings:
+                yield Violation((*pod.keys, name), f"Knative rejects {path(pod.keys)}.{name}")
+        if pod.settings.get("automountServiceAccountToken") is True:
+            yield Violation(
+                (*pod.keys, "automountServiceAccountToken"),
+                f"Knative admits {path(pod.keys)}.automountServiceAccountToken only as false",
+            )
+
+
+@REVISION.rule(f"{_MASK}, PodSpecMask: features; pkg/apis/config/features.go", modes=_MODES)
+def pod_fields_on_request(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for name, feature in (_ON_REQUEST | _HOST).items():
+            if not pod.settings.get(name):
+                continue
+            if name in _HOST and not service.since("1.16", "knative"):
+                yield Violation((*pod.keys, name), f"Knative rejects {path(pod.keys)}.{name}")
+            else:
+                yield from _on_request(service, (*pod.keys, name), f"{path(pod.keys)}.{name}", feature)
+
+
+@REVISION.rule(f"{_MASK}, VolumeSourceMask", modes=_MODES)
+def volumes(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        mounted = {
+            mount.get("name")
+            for container in (*pod.containers, *pod.init_containers)
+            for _, mount in container.each("volumeMounts")
+        }
+        for keys, volume in pod.each("volumes"):
+            for source in volume:
+                if source in ("name", "secret", "configMap", "projected", "emptyDir"):
+                    continue
+                where = f"a volume of {source} ({path(keys)})"
+                feature, since = _VOLUMES.get(source, ("", ""))
+                if feature and service.since(since, "knative"):
+                    yield from _on_request(service, (*keys, source), where, feature)
+                else:
+                    yield Violation((*keys, source), f"Knative rejects {where}")
+            claim = volume.get("persistentVolumeClaim")
+            if isinstance(claim, dict) and claim.get("readOnly") is not True:
+                yield from _on_request(
+                    service,
+                    (*keys, "persistentVolumeClaim"),
+                    f"a claim that is not readOnly ({path(keys)})",
+                    "kubernetes.podspec-persistent-volume-write",
+                )
+            medium = mapping(volume.get("emptyDir")).get("medium")
+            if medium not in (None, "", "Memory"):
+                yield Violation((*keys, "emptyDir", "medium"), f"{path(keys)}.emptyDir.medium {medium!r} is not Memory")
+            if volume.get("name") not in mounted and _no_other_mounts(service, pod):
+                yield Violation(
+                    (*keys, "name"), f"Knative rejects the volume {volume.get('name')!r}, which no container mounts"
+                )
+
+
+def _no_other_mounts(service: Service, pod: Pod) -> bool:
+    """Whether only the manifest's containers have mounts; a runtime of the platform's own may mount what the manifest defines."""
+    runtime = mapping(service.predictor.get("model")).get("runtime")
+    return pod.whole or not runtime
+
+
+@REVISION.rule(f"{_SPEC}, validateVolumeMounts", modes=_MODES)
+def volume_mounts(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        sources = {volume.get("name"): volume for _, volume in pod.each("volumes")}
+        for container in (*pod.containers, *pod.init_containers):
+            for keys, mount in container.each("volumeMounts"):
+                if re.sub(r"(?<=.)/+$", "", text(mount.get("mountPath"))) in _RESERVED_PATHS:
+                    yield Violation(
+                        (*keys, "mountPath"), f"{path(keys)}.mountPath {mount['mountPath']!r} is reserved by Knative"
+                    )
+                source = sources.get(mount.get("name"))
+                if source is None:
+                    continue
+                writable = mount.get("readOnly") is not True
+                if writable and not {"emptyDir", "persistentVolumeClaim"} & set(source):
+                    yield Violation(
+                        keys,
+                        f"{path(keys)} must be readOnly: Knative rejects writable mounts of "
+                        f"{mount['name']!r}, which is no emptyDir or claim",
+                    )
+                elif writable and mapping(source.get("persistentVolumeClaim")).get("readOnly") is True:
+                    yield Violation(keys, f"{path(keys)} must be readOnly, since the claim of {mount['name']!r} is")
+
+
+@REVISION.rule(f"{_MASK}, VolumeMountMask; {_SPEC}, validateVolumeMounts", modes=_MODES)
+def mount_propagation(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        for keys, mount in container.each("volumeMounts"):
+            at = (*keys, "mountPropagation")
+            if "mountPropagation" not in mount:
+                continue
+            if not service.since("1.18", "knative"):
+                yield Violation(at, f"Knative rejects {path(at)}")
+            else:
+                yield from _on_request(service, at, path(at), "kubernetes.podspec-volumes-mount-propagation")
+
+
+@REVISION.rule(
+    f"{_SPEC}, validateContainersPorts, validateContainerPorts, validateContainerPortBasic; {_MASK}, ContainerPortMask",
+    modes=_MODES,
+)
+def ports(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        listed = [(keys, port) for container in pod.containers for keys, port in container.each("ports")]
+        if len(listed) > 1:
+            yield Violation(
+                listed[1][0], f"{path(pod.keys)} has {len(listed)} container ports, and Knative admits one in a pod"
+            )
+        if not listed and pod.whole and len(pod.containers) > 1:
+            yield Violation(
+                (*pod.keys, "containers"),
+                f"{path(pod.keys)} has {len(pod.containers)} containers and no port: Knative needs one to know which serves",
+            )
+        for keys, port in listed:
+            yield from _port(keys, port)
+
+
+def _port(keys: Any, port: Mapping[str, Any]) -> Iterator[Violation]:
+    name, number = port.get("name"), integer(port.get("containerPort"))
+    if isinstance(name, str) and name not in ("", "h2c", "http1"):
+        yield Violation(
+            (*keys, "name"), f"the port name {name!r} is rejected by Knative: use h2c (gRPC, HTTP/2), http1 or none"
+        )
+    if port.get("protocol") not in (None, "", "TCP"):
+        yield Violation(
+            (*keys, "protocol"),
+            f"{path(keys)}.protocol {port['protocol']!r} is rejected by Knative: only TCP is admitted",
+        )
+    if number in _RESERVED_PORTS:
+        yield Violation(
+            (*keys, "containerPort"),
+            f"port {number} is reserved by Knative, as are {', '.join(map(str, _RESERVED_PORTS))}",
+        )
+    for field in ("hostPort", "hostIP"):
+        if port.get(field):
+            yield Violation((*keys, field), f"Knative rejects {path(keys)}.{field}")
+
+
+@REVISION.rule(f"{_MASK}, ContainerMask, SecurityContextMask", modes=_MODES)
+def container_fields(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        for name in ("lifecycle", "stdin", "stdinOnce", "tty", "volumeDevices", "resizePolicy", "restartPolicy"):
+            if container.spec.get(name):
+                yield Violation((*container.keys, name), f"Knative rejects {path(container.keys)}.{name}")
+        context = mapping(container.spec.get("securityContext"))
+        for name in ("privileged", "seLinuxOptions", "procMount", "windowsOptions"):
+            if context.get(name):
+                yield Violation(
+                    (*container.keys, "securityContext", name),
+                    f"Knative rejects {path(container.keys)}.securityContext.{name}",
+                )
+
+
+@REVISION.rule(f"{_SPEC}, validate: reserved names; validateEnvVar", modes=_MODES)
+def reserved_names(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        if container.spec.get("name") == "queue-proxy":
+            yield Violation((*container.keys, "name"), "the container name queue-proxy is reserved by Knative")
+        for keys, variable in container.each("env"):
+            if variable.get("name") in _RESERVED_ENVIRONMENT:
+                yield Violation((*keys, "name"), f"Knative sets {variable['name']} itself and rejects it in env")
+            source = mapping(variable.get("valueFrom"))
+            for kind in ("fieldRef", "resourceFieldRef"):
+                if kind in source:
+                    yield from _on_request(
+                        service,
+                        (*keys, "valueFrom", kind),
+                        f"env from {kind} ({path(keys)})",
+                        "kubernetes.podspec-fieldref",
+                    )
+
+
+@REVISION.rule(f"{_SPEC}, validateProbe, validateReadinessProbe, validateSidecarContainer", modes=_MODES)
+def probes(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        names = [text(port.get("name")) for container in pod.containers for _, port in container.each("ports")]
+        name = (names[-1] if names else "") or "http"
+        for container in pod.containers:
+            sidecar = len(pod.containers) > 1 and not container.merged and not container.spec.get("ports")
+            for kind in ("livenessProbe", "readinessProbe"):
+                probe = container.spec.get(kind)
+                keys = (*container.keys, kind)
+                if not isinstance(probe, dict):
+                    continue
+                if sidecar and pod.whole:
+                    yield from _on_request(
+                        service, keys, f"{path(keys)} of a container without ports", "multi-container-probing"
+                    )
+                    continue
+                yield from _probe(keys, kind, probe, "" if container.merged and not names else name)
+
+
+def _probe(keys: Any, kind: str, probe: Mapping[str, Any], port_name: str) -> Iterator[Violation]:
+    for handler in ("httpGet", "tcpSocket"):
+        port = mapping(probe.get(handler)).get("port")
+        if isinstance(port, str) and port and port_name and port != port_name:
+            yield Violation(
+                (*keys, handler, "port"),
+                f"{path(keys)}.{handler}.port {port!r} is not the container's port, which is named {port_name}",
+            )
+    if kind == "readinessProbe" and probe.get("periodSeconds") == 0:
+        for name in ("failureThreshold", "timeoutSeconds"):
+            if probe.get(name):
+                yield Violation((*keys, name), f"{path(keys)}.{name} is rejected by Knative with periodSeconds 0")
+
+
+@REVISION.rule(f"{_SPEC}, validateInitContainer", modes=_MODES)
+def init_containers(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for container in pod.init_containers:
+            for name in ("livenessProbe", "readinessProbe", "startupProbe"):
+                if name in container.spec:
+                    yield Violation(
+                        (*container.keys, name), f"Knative rejects {path(container.keys)}.{name} in an init container"
+                    )
+
+
+@REVISION.rule(
+    "pkg/apis/serving/v1/revision_validation.go, validateTimeoutSeconds; "
+    "pkg/apis/serving/metadata_validation.go, ValidateContainerConcurrency",
+    modes=_MODES,
+)
+def limits(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        for name, most, setting in (
+            ("timeout", 600, "max-revision-timeout-seconds"),
+            ("containerConcurrency", 1000, "container-concurrency-max-limit"),
+        ):
+            number = integer(settings.get(name))
+            where = (*keys, name)
+            if number is not None and number < 0 and name == "timeout":
+                yield Violation(where, f"{path(where)} {number} is negative")
+            elif number is not None and number > most:
+                yield from _over_limit(service, where, number, most, setting)
+
+
+def _over_limit(service: Service, keys: Any, number: int, most: int, setting: str) -> Iterator[Violation]:
+    found = service.platform.find("ConfigMap", "config-defaults", "knative-serving")
+    message = f"{path(keys)} {number} is over Knative's limit"
+    if found is None:
+        yield Violation(
+            keys,
+            f"{message} of {most}",
+            f"{setting} in the ConfigMap config-defaults of Knative, {most} by default: put the ConfigMap among the paths",
+        )
+        return
+    stated = str(mapping(found.document.get("data")).get(setting, most))
+    if not stated.isdigit() or number > int(stated):
+        yield Violation(keys, f"{message} {setting} of {stated}")
+
+
+@REVISION.rule(f"{_ANNOTATIONS}, ValidateAnnotations", modes=_MODES)
+def autoscaling_annotations(service: Service) -> Iterator[Violation]:
+    places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
+    places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
+    for keys, holder in places:
+        given = {
+            str(key).partition("/")[2]: (key, value)
+            for key, value in holder.items()
+            if str(key).startswith(f"{_GROUP}/") and isinstance(value, str)
+        }
+        for names, check in _CHECKS.items():
+            for name in names:
+                if name in given and (why := check(given[name][1])):
+                    key, value = given[name]
+                    yield Violation((*keys, key), f"{key} {value!r} {why}")
+        if (
+            (known := given.get("class"))
+            and known[1].endswith(_GROUP)
+            and known[1] not in (f"kpa.{_GROUP}", f"hpa.{_GROUP}")
+        ):
+            yield Violation((*keys, known[0]), f"{known[0]} {known[1]!r} is not kpa.{_GROUP} or hpa.{_GROUP}")
+        for name, (key, _) in given.items():
+            close = difflib.get_close_matches(name, _KNOWN, 1, cutoff=0.75)
+            if name not in _KNOWN and close:
+                yield Violation(
+                    (*keys, key), f"Knative ignores {key}: it has no such annotation; did you mean {_GROUP}/{close[0]}?"
+                )
+
+
+def _number(low: float, high: float = float("inf"), *, whole: bool = False, also: float | None = None) -> Any:
+    bounds = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+    kind = "an integer" if whole else "a number"
+
+    def check(value: str) -> str:
+        try:
+            number = float(int(value)) if whole else float(value)
+        except ValueError:
+            return f"is not {kind} {bounds}"
+        return "" if low <= number <= high or number == also else f"is not {kind} {bounds}"
+
+    return check
+
+
+def _duration(low: float, high: float, *, seconds: bool = True) -> Any:
+    def check(value: str) -> str:
+        if not _DURATION.fullmatch(value):
+            return "is not a duration such as 30s or 1m30s"
+        total = sum(
+            float(number) * _SECONDS[unit]
+            for number, _, unit in re.findall(r"(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", value)
+        )
+        total = -total if value.startswith("-") else total
+        if not low <= total <= high:
+            return f"is not a duration from {low:g}s to {high:g}s"
+        return "has a fraction of a second" if seconds and total != int(total) else ""
+
+    return check
+
+
+_CHECKS: Mapping[tuple[str, ...], Any] = {
+    ("min-scale", "minScale", "max-scale", "maxScale"): _number(0, 2**31 - 1, whole=True),
+    ("initial-scale", "initialScale"): _number(0, whole=True),
+    ("activation-scale",): _number(2, 2**31 - 1, whole=True),
+    ("target",): _number(0.01),
+    ("target-utilization-percentage", "targetUtilizationPercentage"): _number(1, 100),
+    ("target-burst-capacity", "targetBurstCapacity"): _number(0, also=-1),
+    ("panic-window-percentage", "panicWindowPercentage"): _number(1, 100),
+    ("panic-threshold-percentage", "panicThresholdPercentage"): _number(110, 1000),
+    ("window",): _duration(6, 3600),
+    ("scale-down-delay", "scaleDownDelay"): _duration(0, 3600),
+    ("scale-to-zero-pod-retention-period", "scaleToZeroPodRetentionPeriod"): _duration(0, 3600, seconds=False),
+}
+_KNOWN = {name for names in _CHECKS for name in names} | {
+    "class",
+    "metric",
+    "metric-aggregation-algorithm",
+    "metricAggregationAlgorithm",
+}

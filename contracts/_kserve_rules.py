@@ -1,0 +1,593 @@
+"""What KServe's webhook and controller refuse of an InferenceService.
+
+Read at KServe 0.14.1, 0.15 to 0.19 as far as a rule begins or ends there, and 0.20.0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from trivet.contracts._kubernetes_names import quantity
+from trivet.contracts._rules import (
+    FRAMEWORKS,
+    KNATIVE,
+    MODELMESH,
+    STANDARD,
+    Rules,
+    Service,
+    Violation,
+    each,
+    integer,
+    mapping,
+    path,
+    text,
+)
+
+KSERVE = Rules("kserve", "kserve")
+
+_V1BETA1 = "pkg/apis/serving/v1beta1"
+_VALIDATION = f"{_V1BETA1}/inference_service_validation.go"
+_COMPONENT = f"{_V1BETA1}/component.go"
+
+_PREDICTORS = ("model", *FRAMEWORKS)
+_MULTI_NODE_URIS = ("pvc", "oci")
+_GPU_TYPES = ("nvidia.com/gpu", "amd.com/gpu", "intel.com/gpu", "habana.ai/gaudi")
+_BASIC_RESOURCES = ("cpu", "memory", "storage", "ephemeral-storage")
+_KBS = re.compile(r"kbs:///[a-zA-Z0-9_.-]+/[a-zA-Z0-9_.-]+/[a-zA-Z0-9_.-]+")
+
+
+@KSERVE.rule(
+    f"{_COMPONENT}, validateExactlyOneImplementation; predictor.go, transformer.go, explainer.go: GetImplementations"
+)
+def exactly_one_implementation(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        containers = settings.get("containers")
+        own = len(containers) if isinstance(containers, list) else 0
+        where = path(keys)
+        if keys[-1] == "predictor":
+            yield from _implementations_of_predictor(service, own)
+        elif keys[-1] == "explainer" and settings.get("art") is not None and own:
+            yield Violation(keys, f"{where} has both art and containers, and exactly one is admitted")
+        elif not own and settings.get("art") is None:
+            yield Violation(keys, f"{where} has no containers: KServe rejects it without an implementation")
+
+
+def _implementations_of_predictor(service: Service, own: int) -> Iterator[Violation]:
+    keys = ("spec", "predictor")
+    formats = [name for name in _PREDICTORS if service.predictor.get(name) is not None]
+    if service.since("0.15"):
+        named = [
+            at
+            for at, each_one in each(service.predictor.get("containers"), ())
+            if each_one.get("name") == "kserve-container"
+        ]
+        implementations = len(formats) + len(named)
+        if not implementations and own:
+            implementations = 1
+        containers = "a container named kserve-container"
+    else:
+        implementations = len(formats) + bool(own)
+        containers = "containers"
+    replaced = len(formats) == 2 and formats[0] == "model" and service.mode != MODELMESH
+    if not implementations:
+        yield Violation(
+            keys, "spec.predictor has no model, framework or containers: KServe rejects it without an implementation"
+        )
+    elif replaced and implementations == 2:
+        yield Violation(
+            (*keys, "model"),
+            f"spec.predictor has model and {formats[1]}: KServe drops model and serves {formats[1]}",
+        )
+    elif implementations > 1:
+        given = [*formats, *([containers] if implementations > len(formats) else [])]
+        yield Violation(
+            (*keys, given[-1] if given[-1] in formats else "containers"),
+            f"spec.predictor has {' and '.join(given)}, and KServe admits exactly one of them",
+        )
+
+
+@KSERVE.rule(f"{_COMPONENT}, validateReplicas")
+def replicas(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        least, most = pod.settings.get("minReplicas"), pod.settings.get("maxReplicas")
+        for name, value in (("minReplicas", least), ("maxReplicas", most)):
+            if (number := integer(value)) is not None and number < 0:
+                yield Violation((*pod.keys, name), f"{path(pod.keys)}.{name} {number} is negative")
+        low, high = integer(1 if least is None else least), integer(most)
+        if low is not None and high and high > 0 and low > high:
+            stated = "minReplicas, 1 by default," if least is None else f"minReplicas {low}"
+            yield Violation(
+                (*pod.keys, "minReplicas"), f"{path(pod.keys)}: {stated} is greater than maxReplicas {high}"
+            )
+
+
+@KSERVE.rule(f"{_COMPONENT}, validateContainerConcurrency")
+def container_concurrency(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        number = integer(settings.get("containerConcurrency"))
+        if number is not None and number < 0:
+            yield Violation((*keys, "containerConcurrency"), f"{path(keys)}.containerConcurrency {number} is negative")
+
+
+@KSERVE.rule(f"{_COMPONENT}, validateLogger")
+def logger_mode(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        logger = settings.get("logger")
+        if isinstance(logger, dict) and logger.get("mode") not in ("all", "request", "response"):
+            stated = f"mode {logger['mode']!r}" if logger.get("mode") else "no mode"
+            yield Violation(
+                (*keys, "logger", "mode"), f"{path(keys)}.logger has {stated}; KServe admits all, request or response"
+            )
+
+
+@KSERVE.rule(
+    "cmd/agent/main.go, startLogger; pkg/logger/worker.go: the sink gets CloudEvents over HTTP", versions="<0.16"
+)
+def logger_url_before_storage(service: Service) -> Iterator[Violation]:
+    yield from _logger_url(service, ("http", "https"))
+
+
+@KSERVE.rule("pkg/logger/store.go, GetStorageStrategy", versions=">=0.16")
+def logger_url(service: Service) -> Iterator[Violation]:
+    yield from _logger_url(service, ("http", "https", "s3", "s3a", "gs", "abfs", "abfss"))
+
+
+def _logger_url(service: Service, schemes: tuple[str, ...]) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        url = mapping(settings.get("logger")).get("url")
+        if isinstance(url, str) and not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            yield Violation(
+                (*keys, "logger", "url"),
+                f"{path(keys)}.logger.url {url!r} names no sink: it must begin with {' or '.join(f'{each}://' for each in schemes)}",
+            )
+
+
+@KSERVE.rule(f"{_COMPONENT}, validateLogger: storage", versions=">=0.16")
+def logger_storage(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        storage = mapping(settings.get("logger")).get("storage")
+        if isinstance(storage, dict):
+            missing = [name for name in ("path", "parameters", "key") if storage.get(name) is None]
+            if missing:
+                yield Violation(
+                    (*keys, "logger", "storage"),
+                    f"{path(keys)}.logger.storage lacks {' and '.join(missing)}, which KServe requires",
+                )
+
+
+@KSERVE.rule(f"{_VALIDATION}, validateAutoscalerTargetUtilizationPercentage", versions="<0.15")
+def target_utilization_percentage(service: Service) -> Iterator[Violation]:
+    key = "serving.kserve.io/targetUtilizationPercentage"
+    value = service.annotations.get(key)
+    if isinstance(value, str) and not (re.fullmatch(r"[+-]?\d+", value) and 1 <= int(value) <= 100):
+        yield Violation(("metadata", "annotations", key), f"{key} {value!r} is no integer from 1 to 100")
+
+
+@KSERVE.rule(f"{_VALIDATION}, validateInferenceServiceAutoscaler: validateHPAMetrics", versions="<0.15")
+def metric_annotation(service: Service) -> Iterator[Violation]:
+    key = "serving.kserve.io/metrics"
+    value = service.annotations.get(key)
+    if service.annotations.get("serving.kserve.io/autoscalerClass") == "hpa" and value not in (None, "cpu", "memory"):
+        yield Violation(("metadata", "annotations", key), f"{key} {value!r} is no metric of an HPA: use cpu or memory")
+
+
+@KSERVE.rule(f"{_VALIDATION}, validateScalingHPACompExtension, validateScalingKPACompExtension")
+def scale_target(service: Service) -> Iterator[Violation]:
+    by_hpa = service.annotations.get("autoscaling.knative.dev/class") == "hpa.autoscaling.knative.dev"
+    standard = service.mode == STANDARD and (
+        not service.since("0.15") or service.annotations.get("serving.kserve.io/autoscalerClass") in (None, "hpa")
+    )
+    for keys, settings in service.components:
+        target = integer(settings.get("scaleTarget"))
+        metric = settings.get("scaleMetric")
+        where = (*keys, "scaleTarget")
+        if target is None:
+            continue
+        if standard or by_hpa:
+            if metric == "memory" and target < 1:
+                yield Violation(where, f"{path(where)} {target} is less than 1 MiB of memory")
+            elif metric in (None, "cpu") and not 1 <= target <= 100:
+                yield Violation(where, f"{path(where)} {target} is no CPU utilization from 1 to 100 percent")
+            elif metric == "memory" and target > 100:
+                yield Violation(where, f"{path(where)} {target} is over 100, which KServe rejects for memory too")
+        elif metric == "rps" and target < 1:
+            yield Violation(where, f"{path(where)} {target} is less than 1 request per second")
+
+
+@KSERVE.rule(f"{_VALIDATION}, validateScalingKPACompExtension: deploymentStrategy", modes=(KNATIVE,))
+def deployment_strategy(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        if settings.get("deploymentStrategy") is not None:
+            yield Violation(
+                (*keys, "deploymentStrategy"),
+                f"{path(keys)}.deploymentStrategy is rejected: it is for Standard (RawDeployment) mode only",
+            )
+
+
+@KSERVE.rule(
+    "k8s.io/kubernetes pkg/apis/apps/validation, ValidateDeploymentStrategy, on the Deployment that KServe makes",
+    modes=(STANDARD,),
+)
+def deployment_strategy_type(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        strategy = settings.get("deploymentStrategy")
+        if (
+            isinstance(strategy, dict)
+            and strategy.get("type") == "Recreate"
+            and strategy.get("rollingUpdate") is not None
+        ):
+            where = (*keys, "deploymentStrategy", "rollingUpdate")
+            yield Violation(where, f"{path(where)} may not be specified with the type Recreate")
+
+
+@KSERVE.rule(
+    f"{_VALIDATION}, validateScalingKedaCompExtension, validateScaleTarget", versions=">=0.15", modes=(STANDARD,)
+)
+def keda_metrics(service: Service) -> Iterator[Violation]:
+    if service.annotations.get("serving.kserve.io/autoscalerClass") != "keda":
+        return
+    for component, settings in service.components:
+        metrics = mapping(settings.get("autoScaling")).get("metrics")
+        for keys, metric in each(metrics, (*component, "autoScaling", "metrics")):
+            yield from _keda_metric(keys, metric)
+
+
+def _keda_metric(keys: Any, metric: Any) -> Iterator[Violation]:
+    kind = metric.get("type")
+    names = {"Resource": "resource", "External": "external", "PodMetric": "podmetric"}
+    where = path(keys)
+    if kind not in names:
+        return
+    source = metric.get(names[kind])
+    if not isinstance(source, dict):
+        yield Violation(keys, f"{where} is of type {kind} and has no {names[kind]}")
+        return
+    target = mapping(source.get("target"))
+    if kind == "Resource":
+        allowed = {"cpu": ("Utilization",), "memory": ("AverageValue", "Utilization")}.get(text(source.get("name")))
+        if allowed and target.get("type") not in allowed:
+            yield Violation(
+                (*keys, "resource", "target"),
+                f"{where}.resource.target.type must be {' or '.join(allowed)} for {source['name']}",
+            )
+            return
+        if source.get("name") == "memory" and target.get("type") == "AverageValue":
+            value = quantity(target.get("averageValue"))
+            if value is not None and value < 1024**2:
+                yield Violation(
+                    (*keys, "resource", "target"), f"{where}.resource.target.averageValue is less than 1 MiB"
+                )
+    else:
+        if not mapping(source.get("metric")).get("query"):
+            yield Violation((*keys, names[kind]), f"{where}.{names[kind]}.metric.query is empty")
+        if target.get("value") is None:
+            yield Violation((*keys, names[kind]), f"{where}.{names[kind]}.target has no value")
+            return
+    field = {"Utilization": "averageUtilization", "AverageValue": "averageValue", "Value": "value"}.get(
+        text(target.get("type"))
+    )
+    at = (*keys, names[kind], "target")
+    if field and target.get(field) is None:
+        yield Violation(at, f"{path(at)} is of type {target['type']} and has no {field}")
+    elif field == "averageUtilization" and (number := integer(target[field])) is not None and not 1 <= number <= 100:
+        yield Violation(at, f"{path(at)}.averageUtilization {number} is no percentage from 1 to 100")
+
+
+@KSERVE.rule(f"{_VALIDATION}, validateScalingHPACompExtension: autoScaling", versions=">=0.15", modes=(STANDARD,))
+def hpa_metrics(service: Service) -> Iterator[Violation]:
+    if service.annotations.get("serving.kserve.io/autoscalerClass") != "hpa":
+        return
+    for component, settings in service.components:
+        metrics = mapping(settings.get("autoScaling")).get("metrics")
+        for keys, metric in each(metrics, (*component, "autoScaling", "metrics")):
+            if metric.get("type") in ("External", "PodMetric"):
+                yield Violation(
+                    (*keys, "type"),
+                    f"{path(keys)}.type {metric['type']} is rejected: an HPA has only Resource metrics, keda has the others",
+                )
+            elif metric.get("type") == "Resource" and metric.get("resource") is None:
+                yield Violation(keys, f"{path(keys)} is of type Resource and has no resource")
+
+
+@KSERVE.rule(f"{_VALIDATION}, validateCollocationStorageURI")
+def storage_uri_of_transformer(service: Service) -> Iterator[Violation]:
+    for keys, container in each(service.predictor.get("containers"), ("spec", "predictor", "containers")):
+        if container.get("name") == "transformer-container":
+            for at, variable in each(container.get("env"), (*keys, "env")):
+                if variable.get("name") == "STORAGE_URI":
+                    yield Violation(
+                        at,
+                        f"{path(keys)}: the transformer-container must not have STORAGE_URI; the kserve-container has it",
+                    )
+
+
+@KSERVE.rule(f"{_V1BETA1}/predictor_custom.go, validateCustomProtocol")
+def custom_protocol(service: Service) -> Iterator[Violation]:
+    if any(service.predictor.get(name) is not None for name in _PREDICTORS):
+        return
+    for keys, container in each(service.predictor.get("containers"), ("spec", "predictor", "containers")):
+        for at, variable in each(container.get("env"), (*keys, "env")):
+            if variable.get("name") == "PROTOCOL" and variable.get("value") not in ("v1", "v2"):
+                yield Violation(
+                    (*at, "value"),
+                    f"{path(at)}: PROTOCOL {variable.get('value')!r} is rejected; a custom predictor has v1 or v2",
+                )
+        return
+
+
+@KSERVE.rule(
+    f"{_V1BETA1}/predictor_custom.go, GetContainer: nothing is deployed without a kserve-container", versions=">=0.15"
+)
+def kserve_container_is_named(service: Service) -> Iterator[Violation]:
+    containers = service.predictor.get("containers")
+    if (
+        any(service.predictor.get(name) is not None for name in _PREDICTORS)
+        or not isinstance(containers, list)
+        or len(containers) < 2
+    ):
+        return
+    names = [mapping(container).get("name") for container in containers]
+    if names[0] and "kserve-container" not in names:
+        keys = ("spec", "predictor", "containers")
+        yield Violation(
+            keys,
+            f"none of the predictor's containers {', '.join(map(str, names))} is named kserve-container, which is the one that serves",
+        )
+
+
+@KSERVE.rule(f"{_COMPONENT}, validateStorageSpec; explainer.go, Validate")
+def explainer_storage(service: Service) -> Iterator[Violation]:
+    for keys, implementation in (
+        (("spec", "explainer", "art"), mapping(mapping(service.spec.get("explainer")).get("art"))),
+    ):
+        uri = implementation.get("storageUri")
+        if (
+            isinstance(implementation.get("storage"), dict)
+            and isinstance(uri, str)
+            and not uri.startswith(("s3://", "hdfs://", "webhdfs://"))
+        ):
+            yield Violation(
+                (*keys, "storageUri"),
+                f"{path(keys)} has storage, so its storageUri must be s3://, hdfs:// or webhdfs://",
+            )
+
+
+@KSERVE.rule("pkg/controller/v1beta1/inferenceservice/components/predictor.go: only one of storageUri and storage.path")
+def one_place_of_the_model(service: Service) -> Iterator[Violation]:
+    for name in _PREDICTORS:
+        model = service.predictor.get(name)
+        if (
+            isinstance(model, dict)
+            and model.get("storageUri") is not None
+            and mapping(model.get("storage")).get("path") is not None
+        ):
+            keys = ("spec", "predictor", name, "storage", "path")
+            yield Violation(
+                keys, f"spec.predictor.{name} has storageUri and storage.path: KServe deploys nothing with both"
+            )
+
+
+@KSERVE.rule("pkg/credentials/service_account_credentials.go, CreateStorageSpecSecretEnvs")
+def storage_type(service: Service) -> Iterator[Violation]:
+    for name in _PREDICTORS:
+        storage = mapping(mapping(service.predictor.get(name)).get("storage"))
+        parameters = mapping(storage.get("parameters"))
+        kind = parameters.get("type")
+        keys = ("spec", "predictor", name, "storage")
+        if kind == "s3" and "bucket" not in parameters and storage.get("path") and not storage.get("key"):
+            yield Violation(
+                (*keys, "parameters"),
+                f"{path(keys)} is of type s3 without parameters.bucket",
+                "the key default_s3 of the Secret storage-config, which may name the bucket",
+            )
+        elif isinstance(kind, str) and kind not in ("s3", "hdfs", "webhdfs"):
+            yield Violation(
+                (*keys, "parameters", "type"), f"{path(keys)}.parameters.type {kind!r} is not one of s3, hdfs, webhdfs"
+            )
+
+
+@KSERVE.rule("pkg/batcher/handler.go, ServeHTTP: only paths that end in :predict are batched")
+def batcher_protocol(service: Service) -> Iterator[Violation]:
+    model = mapping(service.predictor.get("model"))
+    if service.predictor.get("batcher") is not None and model.get("protocolVersion") in ("v2", "grpc-v2", "grpc-v1"):
+        yield Violation(
+            ("spec", "predictor", "batcher"),
+            f"spec.predictor.batcher has no effect with protocolVersion {model['protocolVersion']}: it "
+            "batches requests of v1 (:predict) only",
+        )
+
+
+@KSERVE.rule("pkg/batcher/handler.go, Consume: a value that is not positive is replaced by the default")
+def batcher_values(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        for name in ("maxBatchSize", "maxLatency"):
+            number = integer(mapping(settings.get("batcher")).get(name))
+            if number is not None and number <= 0:
+                yield Violation(
+                    (*keys, "batcher", name), f"{path(keys)}.batcher.{name} {number} is ignored: it must be positive"
+                )
+
+
+@KSERVE.rule(f"{_VALIDATION}, validatePredictor", versions=">=0.16")
+def name_of_model_container(service: Service) -> Iterator[Violation]:
+    for name in _PREDICTORS:
+        if mapping(service.predictor.get(name)).get("name"):
+            yield Violation(
+                ("spec", "predictor", name, "name"),
+                f"spec.predictor.{name}.name is rejected: KServe names the container itself",
+            )
+
+
+@KSERVE.rule("pkg/validation/env_policy.go, DefaultBlockedEnvVars", versions=">=0.18")
+def blocked_environment(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        for keys, variable in container.each("env"):
+            if variable.get("name") == "PYTHONPATH":
+                yield Violation(keys, f"{path(container.keys)} sets PYTHONPATH, which KServe blocks")
+
+
+@KSERVE.rule(f"{_VALIDATION}, validateMultiNodeVariables", versions=">=0.15")
+def worker_spec(service: Service) -> Iterator[Violation]:
+    worker = service.predictor.get("workerSpec")
+    if not isinstance(worker, dict):
+        return
+    keys = ("spec", "predictor", "workerSpec")
+    if isinstance(worker.get("containers"), list) and len(worker["containers"]) > 1:
+        yield Violation(
+            (*keys, "containers"), f"workerSpec has {len(worker['containers'])} containers, and KServe admits one"
+        )
+    for name in ("pipelineParallelSize", "tensorParallelSize"):
+        if (number := integer(worker.get(name))) is not None and number < 1:
+            yield Violation((*keys, name), f"workerSpec.{name} {number} is less than 1")
+    for at, container in each(worker.get("containers"), (*keys, "containers")):
+        yield from _gpu_types(service, at, container)
+    model = service.predictor.get("model")
+    if isinstance(model, dict):
+        yield from _multi_node_model(service, model)
+
+
+def _multi_node_model(service: Service, model: Any) -> Iterator[Violation]:
+    keys = ("spec", "predictor", "model")
+    for at, variable in each(model.get("env"), (*keys, "env")):
+        if variable.get("name") in ("PIPELINE_PARALLEL_SIZE", "TENSOR_PARALLEL_SIZE"):
+            yield Violation(at, f"{variable['name']} is set from workerSpec, and KServe rejects it in env")
+    yield from _gpu_types(service, keys, model)
+    uri = model.get("storageUri")
+    if uri is None:
+        yield Violation(keys, "a model with workerSpec must have a storageUri")
+    elif isinstance(uri, str) and uri.partition("://")[0] not in _MULTI_NODE_URIS:
+        yield Violation(
+            (*keys, "storageUri"), f"a model with workerSpec must have a storageUri of pvc:// or oci://, not {uri!r}"
+        )
+    scaler = service.annotations.get("serving.kserve.io/autoscalerClass")
+    if scaler != "none":
+        stated = f"not {scaler!r}" if scaler else "which it lacks"
+        yield Violation(
+            ("metadata", "annotations", "serving.kserve.io/autoscalerClass"),
+            f"a service with workerSpec must have the annotation serving.kserve.io/autoscalerClass: none, {stated}",
+        )
+
+
+def _gpu_types(service: Service, keys: Any, container: Any) -> Iterator[Violation]:
+    if service.annotations.get("serving.kserve.io/gpu-resource-types"):
+        return
+    resources = mapping(container.get("resources"))
+    for list_name in ("requests", "limits"):
+        for name in mapping(resources.get(list_name)):
+            if name not in (*_BASIC_RESOURCES, *_GPU_TYPES) and not str(name).startswith("nvidia.com/mig"):
+                yield Violation(
+                    (*keys, "resources", list_name, name),
+                    f"{path(keys)}: KServe does not know the GPU resource {name}; annotate serving.kserve.io/gpu-resource-types",
+                )
+
+
+@KSERVE.rule(f"{_VALIDATION}, validateMultipleStorageURIs, validateStorageURISpec", versions=">=0.16")
+def storage_uris(service: Service) -> Iterator[Violation]:
+    for component, settings in service.components:
+        listed = settings.get("storageUris")
+        if not isinstance(listed, list):
+            continue
+        implementations = [settings[name] for name in (*_PREDICTORS, "art") if isinstance(settings.get(name), dict)]
+        if any(each_one.get("storageUri") is not None for each_one in implementations):
+            yield Violation(
+                (*component, "storageUris"),
+                f"{path(component)} has storageUri and storageUris, and KServe admits one of them",
+            )
+        fetched: list[str] = []
+        claimed: list[str] = []
+        for keys, entry in each(listed, (*component, "storageUris")):
+            mount = entry.get("mountPath", "/mnt/models")
+            if not isinstance(mount, str):
+                continue
+            if mount == "/" or ".." in mount or not mount.startswith("/"):
+                yield Violation(
+                    (*keys, "mountPath"),
+                    f"{path(keys)}.mountPath {mount!r} must be an absolute path below / without '..'",
+                )
+            (claimed if text(entry.get("uri")).startswith("pvc://") else fetched).append(mount)
+        at = (*component, "storageUris")
+        if len(fetched) > 1 and len({mount.strip("/").split("/")[0] for mount in fetched}) > 1:
+            yield Violation(at, f"{path(at)}: {', '.join(fetched)} have no common parent directory but /")
+        if len(fetched) > 1 and len(set(claimed)) < len(claimed):
+            yield Violation(at, f"{path(at)}: claims must have different mount paths")
+
+
+@KSERVE.rule(f"{_VALIDATION}, validateConfidential; pkg/validation/confidential.go", versions=">=0.20")
+def confidential(service: Service) -> Iterator[Violation]:
+    for name in _PREDICTORS:
+        model = mapping(service.predictor.get(name))
+        settings = mapping(model.get("confidential"))
+        keys = ("spec", "predictor", name, "confidential")
+        if settings.get("enabled") is not True:
+            continue
+        if not model.get("storageUri"):
+            yield Violation(keys, f"{path(keys)} needs a storageUri")
+        resource = settings.get("resourceId")
+        if isinstance(resource, str) and resource and not _KBS.fullmatch(resource):
+            yield Violation(
+                (*keys, "resourceId"), f"{path(keys)}.resourceId {resource!r} is not kbs:///<repository>/<type>/<tag>"
+            )
+
+
+@KSERVE.rule(f"{_VALIDATION}, validateCanarySpecs", versions=">=0.20")
+def canary(service: Service) -> Iterator[Violation]:
+    listed = service.spec.get("canary")
+    if not isinstance(listed, list) or not listed:
+        return
+    at = ("spec", "canary")
+    stated = service.annotations.get("serving.kserve.io/deploymentMode")
+    if service.mode and service.mode != STANDARD:
+        yield Violation(at, f"spec.canary is admitted in Standard mode only, not in {stated or service.mode}")
+    if service.predictor.get("model") is None:
+        yield Violation(at, "spec.canary needs a stable spec.predictor.model")
+    names: list[str] = []
+    total = 0
+    for keys, entry in each(listed, at):
+        settings = mapping(entry.get("predictor"))
+        name = text(settings.get("name"))
+        if not name:
+            yield Violation((*keys, "predictor"), f"{path(keys)}.predictor has no name")
+        elif name in names:
+            yield Violation((*keys, "predictor", "name"), f"two canaries are named {name!r}")
+        elif name == service.predictor.get("name"):
+            yield Violation((*keys, "predictor", "name"), f"the canary {name!r} has the name of the stable predictor")
+        names.append(name)
+        percent = integer(entry.get("trafficPercent")) or 0
+        total += percent
+        if not 0 <= percent <= 100:
+            yield Violation((*keys, "trafficPercent"), f"{path(keys)}.trafficPercent {percent} is not from 0 to 100")
+        for field in ("workerSpec", "maxReplicas", "scaleTarget", "scaleMetric", "autoScaling"):
+            if settings.get(field):
+                yield Violation(
+                    (*keys, "predictor", field),
+                    f"{path(keys)}.predictor.{field} is rejected: a canary has fixed replicas",
+                )
+        least, stable = integer(settings.get("minReplicas")), integer(service.predictor.get("minReplicas", 1))
+        if least is not None and stable is not None and least > stable:
+            yield Violation(
+                (*keys, "predictor", "minReplicas"),
+                f"{path(keys)}.predictor.minReplicas {least} is more than the stable predictor's {stable}",
+            )
+    if total > 100:
+        yield Violation(at, f"the canaries' trafficPercent sum up to {total}, more than 100")
+
+
+@KSERVE.rule(
+    "pkg/controller/v1beta1/inferenceservice/reconcilers/ingress/domain.go, GenerateDomainName; kserve/kserve#3485, #4807",
+    modes=(STANDARD,),
+)
+def host_label(service: Service) -> Iterator[Violation]:
+    """KServe's default template of a host is ``{name}-{namespace}.{domain}``, also for the component ``{name}-predictor``."""
+    name, namespace = text(service.metadata.get("name")), text(service.metadata.get("namespace"))
+    if not name or not namespace:
+        return
+    for keys, _ in service.components:
+        label = f"{name}-{keys[-1]}-{namespace}"
+        if len(label) > 63:
+            yield Violation(
+                ("metadata", "name"),
+                f"name and namespace are too long together: the host label {label} has {len(label)} characters, and 63 are allowed",
+            )
+            return

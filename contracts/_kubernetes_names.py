@@ -1,0 +1,100 @@
+"""Kubernetes' syntax of names, labels and quantities (apimachinery 0.30.14 and 0.35.0, pkg/util/validation and pkg/api/resource)."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Any
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+_ENV = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+_PORT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+_QUANTITY = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]?|[eE][+-]?\d+)")
+
+_BINARY = {f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", 1)}
+_DECIMAL = {letter: Fraction(10) ** (3 * power) for letter, power in zip("num kMGTPE", range(-3, 7), strict=True)}
+
+
+def label_problem(value: str) -> str:
+    """Why ``value`` is no DNS label (RFC 1123), such as the name of a container; empty if it is one."""
+    if len(value) > 63:
+        return f"it has {len(value)} characters, and a DNS label at most 63"
+    return "" if _LABEL.fullmatch(value) else "it must consist of a-z, 0-9 and '-', alphanumeric at both ends"
+
+
+def subdomain_problem(value: str) -> str:
+    """Why ``value`` is no DNS subdomain (RFC 1123), such as the name of a ServiceAccount; empty if it is one."""
+    if len(value) > 253:
+        return f"it has {len(value)} characters, and a DNS name at most 253"
+    return "" if _SUBDOMAIN.fullmatch(value) else "it must consist of a-z, 0-9, '-' and '.', alphanumeric at both ends"
+
+
+def qualified_problem(key: str) -> str:
+    """Why ``key`` is no key of a label or annotation; empty if it is one."""
+    prefix, slash, name = key.rpartition("/")
+    if slash and subdomain_problem(prefix):
+        return f"its prefix {prefix!r} is no DNS name"
+    if len(name) > 63:
+        return f"its name has {len(name)} characters, and at most 63 are allowed"
+    return (
+        ""
+        if _NAME.fullmatch(name)
+        else f"its name {name!r} must consist of A-Z, a-z, 0-9, '-', '_' and '.', alphanumeric at both ends"
+    )
+
+
+def label_value_problem(value: str) -> str:
+    """Why ``value`` is no value of a label; empty if it is one."""
+    if len(value) > 63:
+        return f"it has {len(value)} characters, and at most 63 are allowed"
+    return (
+        ""
+        if not value or _NAME.fullmatch(value)
+        else "it must consist of A-Z, a-z, 0-9, '-', '_' and '.', alphanumeric at both ends"
+    )
+
+
+def env_problem(name: str) -> str:
+    """Why ``name`` is no name of an environment variable; empty if it is one."""
+    if name in (".", "..") or name.startswith(".."):
+        return "it must not be '.' or begin with '..'"
+    return (
+        ""
+        if _ENV.fullmatch(name)
+        else "it must consist of letters, digits, '_', '-' and '.', and not begin with a digit"
+    )
+
+
+def port_name_problem(name: str) -> str:
+    """Why ``name`` is no name of a port (IANA service name); empty if it is one."""
+    if len(name) > 15:
+        return f"it has {len(name)} characters, and at most 15 are allowed"
+    fits = _PORT.fullmatch(name) and "--" not in name and re.search("[a-z]", name)
+    return "" if fits else "it must consist of a-z, 0-9 and single '-', with a letter"
+
+
+def data_key_problem(key: str) -> str:
+    """Why ``key`` is no key of a Secret or ConfigMap; empty if it is one."""
+    if key in (".", "..") or key.startswith("..") or len(key) > 253:
+        return "it must not be '.', begin with '..' or have more than 253 characters"
+    return "" if _KEY.fullmatch(key) else "it must consist of letters, digits, '-', '_' and '.'"
+
+
+def quantity(value: Any) -> Fraction | None:
+    """The number that a resource quantity stands for; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    found = _QUANTITY.fullmatch(str(value))
+    if not found:
+        return None
+    sign, number, suffix = found.groups()
+    factor = _BINARY.get(suffix) or _DECIMAL.get(suffix or " ")
+    if factor is None:
+        exponent = int(suffix[1:])
+        if abs(exponent) > 30:
+            return None
+        factor = Fraction(10) ** exponent
+    return Fraction(number.rstrip(".") if number != "." else "0") * factor * (-1 if sign == "-" else 1)

@@ -1,0 +1,513 @@
+"""What Kubernetes refuses of the names, labels and pods that KServe makes of an InferenceService.
+
+Read at Kubernetes 1.30.14 and 1.34; KServe's resource, which the API server validates first, holds the same fields.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from trivet.contracts._kubernetes_names import (
+    data_key_problem,
+    env_problem,
+    label_problem,
+    label_value_problem,
+    port_name_problem,
+    qualified_problem,
+    quantity,
+    subdomain_problem,
+)
+from trivet.contracts._rules import STANDARD, Container, Rules, Service, Violation, each, integer, mapping, path, text
+from trivet.contracts._runtimes import merged_resources
+
+PODS = Rules("kubernetes", "kubernetes")
+
+_VALIDATION = "pkg/apis/core/validation/validation.go"
+_META = "apimachinery pkg/api/validation/objectmeta.go"
+_LISTS = "kserve config/crd/full/serving.kserve.io_inferenceservices.yaml, x-kubernetes-list-map-keys"
+
+_STANDARD_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+_FIELD_PATHS = (
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+)
+_RESOURCE_FIELDS = tuple(f"{kind}.{name}" for kind in ("limits", "requests") for name in _STANDARD_RESOURCES)
+_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
+_HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+
+
+@PODS.rule(
+    f"{_META}, ValidateObjectMetaAccessor: labels and annotations; apimachinery pkg/apis/meta/v1/validation, ValidateLabels"
+)
+def labels_and_annotations(service: Service) -> Iterator[Violation]:
+    places = [(("metadata",), service.metadata), *((pod.keys, pod.settings) for pod in service.pods)]
+    for keys, holder in places:
+        for kind in ("labels", "annotations"):
+            for key, value in mapping(holder.get(kind)).items():
+                at = (*keys, kind, key)
+                name = str(key).lower() if kind == "annotations" else str(key)
+                if why := qualified_problem(name):
+                    yield Violation(at, f"{kind[:-1]} {key!r} has no valid key: {why}")
+                elif (
+                    kind == "labels"
+                    and keys != ("metadata",)
+                    and isinstance(value, str)
+                    and (why := label_value_problem(value))
+                ):
+                    yield Violation(at, f"label {key}: {value!r} is not valid: {why}")
+
+
+@PODS.rule(f"{_META}, ValidateObjectMetaAccessor: namespace; ValidateNamespaceName")
+def namespace(service: Service) -> Iterator[Violation]:
+    name = service.metadata.get("namespace")
+    if isinstance(name, str) and (why := label_problem(name)):
+        yield Violation(("metadata", "namespace"), f"the namespace {name!r} is not valid: {why}")
+
+
+@PODS.rule(f"{_VALIDATION}, ValidatePodSpec: names of other objects")
+def names_of_other_objects(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        names = [
+            ((*pod.keys, field), pod.settings.get(field))
+            for field in ("serviceAccountName", "priorityClassName", "runtimeClassName")
+        ]
+        names += [((*keys, "name"), secret.get("name")) for keys, secret in pod.each("imagePullSecrets")]
+        for keys, volume in pod.each("volumes"):
+            for source, field in (
+                ("secret", "secretName"),
+                ("configMap", "name"),
+                ("persistentVolumeClaim", "claimName"),
+            ):
+                if isinstance(volume.get(source), dict):
+                    names.append(((*keys, source, field), volume[source].get(field)))
+        for keys, name in names:
+            if isinstance(name, str) and name and (why := subdomain_problem(name)):
+                yield Violation(keys, f"{path(keys)} {name!r} is no name of an object: {why}")
+
+
+@PODS.rule(f"{_VALIDATION}, validateContainers; {_LISTS}")
+def container_names(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        own = [one for one in (*pod.containers, *pod.init_containers) if not one.merged]
+        for container in own:
+            name = container.spec.get("name")
+            if isinstance(name, str) and (why := label_problem(name)):
+                yield Violation((*container.keys, "name"), f"the container name {name!r} is not valid: {why}")
+        yield from _duplicates([(one.keys, text(one.spec.get("name"))) for one in own], "containers are named")
+
+
+@PODS.rule(f"{_VALIDATION}, ValidateVolumes; {_LISTS}")
+def volume_names(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        volumes = list(pod.each("volumes"))
+        for keys, volume in volumes:
+            if isinstance(volume.get("name"), str) and (why := label_problem(volume["name"])):
+                yield Violation((*keys, "name"), f"the volume name {volume['name']!r} is not valid: {why}")
+            sources = [name for name in volume if name != "name"]
+            if len(sources) > 1:
+                yield Violation(
+                    keys, f"{path(keys)} has {len(sources)} sources, {' and '.join(sources)}, and Kubernetes admits one"
+                )
+        yield from _duplicates([(keys, text(volume.get("name"))) for keys, volume in volumes], "volumes are named")
+
+
+@PODS.rule(f"{_VALIDATION}, ValidateEnv; {_LISTS}")
+def duplicate_environment(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        yield from _duplicates(
+            [(keys, text(item.get("name"))) for keys, item in container.each("env")], "environment variables are named"
+        )
+
+
+def _duplicates(names: list[tuple[Any, str]], what: str) -> Iterator[Violation]:
+    counts = Counter(name for _, name in names if name)
+    seen: set[str] = set()
+    for keys, name in names:
+        if counts[name] > 1 and name in seen:
+            yield Violation((*keys, "name"), f"{counts[name]} {what} {name!r}, and a name must be unique")
+        seen.add(name)
+
+
+@PODS.rule(f"{_VALIDATION}, ValidateEnv: names", versions="<1.32")
+def environment_names(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        for keys, variable in container.each("env"):
+            name = variable.get("name")
+            if isinstance(name, str) and (why := env_problem(name)):
+                yield Violation((*keys, "name"), f"the environment variable {name!r} has no valid name: {why}")
+
+
+@PODS.rule(f"{_VALIDATION}, validateEnvVarValueFrom, validateSecretKeySelector, validateObjectFieldSelector")
+def environment_sources(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        for keys, variable in container.each("env"):
+            source = variable.get("valueFrom")
+            if isinstance(source, dict):
+                yield from _environment_source((*keys, "valueFrom"), variable, source)
+        for keys, source in container.each("envFrom"):
+            given = [name for name in ("configMapRef", "secretRef") if source.get(name) is not None]
+            if len(given) != 1:
+                yield Violation(
+                    keys,
+                    f"{path(keys)} must have one of configMapRef and secretRef, not {' and '.join(given) or 'none'}",
+                )
+
+
+def _environment_source(keys: Any, variable: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Violation]:
+    given = [name for name in _SOURCES if source.get(name) is not None]
+    if not given:
+        yield Violation(keys, f"{path(keys)} must have one of {', '.join(_SOURCES[:4])}")
+    elif variable.get("value"):
+        yield Violation(keys, f"{path(keys)} stands beside a value, and Kubernetes admits one of them")
+    elif len(given) > 1:
+        yield Violation(keys, f"{path(keys)} has {' and '.join(given)}, and Kubernetes admits one of them")
+    for name in ("configMapKeyRef", "secretKeyRef"):
+        reference = source.get(name)
+        if isinstance(reference, dict):
+            at = (*keys, name)
+            if not reference.get("name"):
+                yield Violation(at, f"{path(at)} names no {'Secret' if name == 'secretKeyRef' else 'ConfigMap'}")
+            key = reference.get("key")
+            if not key or (isinstance(key, str) and data_key_problem(key)):
+                yield Violation(
+                    (*at, "key"),
+                    f"{path(at)}.key {key!r} is no key: {data_key_problem(str(key or '')) if key else 'it is empty'}",
+                )
+    field = text(mapping(source.get("fieldRef")).get("fieldPath"))
+    if field and field not in _FIELD_PATHS and not field.startswith(("metadata.labels['", "metadata.annotations['")):
+        yield Violation(
+            (*keys, "fieldRef", "fieldPath"),
+            f"{path(keys)}.fieldRef.fieldPath {field!r} is not one of {', '.join(_FIELD_PATHS)}",
+        )
+    resource = text(mapping(source.get("resourceFieldRef")).get("resource"))
+    if resource and resource not in _RESOURCE_FIELDS and ".hugepages-" not in resource:
+        yield Violation(
+            (*keys, "resourceFieldRef", "resource"),
+            f"{path(keys)}.resourceFieldRef.resource {resource!r} is not one of {', '.join(_RESOURCE_FIELDS)}",
+        )
+
+
+@PODS.rule(f"{_VALIDATION}, validateContainerPorts; {_LISTS}")
+def container_ports(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        names: list[tuple[Any, str]] = []
+        numbers: Counter[tuple[Any, Any]] = Counter()
+        for keys, port in container.each("ports"):
+            name, number = port.get("name"), integer(port.get("containerPort"))
+            if isinstance(name, str) and name and (why := port_name_problem(name)):
+                yield Violation((*keys, "name"), f"the port name {name!r} is not valid: {why}")
+            if number is not None and not 1 <= number <= 65535:
+                yield Violation((*keys, "containerPort"), f"{path(keys)}.containerPort {number} is not from 1 to 65535")
+            if port.get("protocol") not in (None, "TCP", "UDP", "SCTP"):
+                yield Violation(
+                    (*keys, "protocol"), f"{path(keys)}.protocol {port['protocol']!r} is not TCP, UDP or SCTP"
+                )
+            names.append((keys, text(name)))
+            numbers[number, port.get("protocol", "TCP")] += 1
+            if number is not None and numbers[number, port.get("protocol", "TCP")] == 2:
+                yield Violation(keys, f"the port {number} is listed twice in {path(container.keys)}")
+        yield from _duplicates(names, "ports are named")
+
+
+@PODS.rule(f"{_VALIDATION}, validateContainerCommon: image")
+def images(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        image = container.spec.get("image")
+        if image is None and not container.merged:
+            yield Violation(container.keys, f"{path(container.keys)} has no image")
+        elif isinstance(image, str) and (
+            image != image.strip() or " " in image or (not image and not container.merged)
+        ):
+            yield Violation(
+                (*container.keys, "image"), f"{path(container.keys)}.image {image!r} is no reference of an image"
+            )
+        elif (
+            isinstance(image, str)
+            and image
+            and any(letter.isupper() for letter in image.partition("@")[0].rpartition("/")[2].partition(":")[0])
+        ):
+            yield Violation(
+                (*container.keys, "image"),
+                f"{path(container.keys)}.image {image!r} is no reference of an image: a repository is in lower case",
+            )
+
+
+@PODS.rule(f"{_VALIDATION}, validateProbe, validateHandler, validateLivenessProbe, validateHTTPGetAction")
+def probes(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        for kind in _PROBES:
+            probe = container.spec.get(kind)
+            if isinstance(probe, dict):
+                yield from _probe((*container.keys, kind), kind, probe, container)
+
+
+def _probe(keys: Any, kind: str, probe: Mapping[str, Any], container: Container) -> Iterator[Violation]:
+    handlers = [name for name in _HANDLERS if probe.get(name) is not None]
+    where = path(keys)
+    if len(handlers) > 1:
+        yield Violation(keys, f"{where} has {' and '.join(handlers)}, and Kubernetes admits one of them")
+    elif not handlers and not container.merged:
+        yield Violation(keys, f"{where} has none of {', '.join(_HANDLERS)}")
+    for name in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
+        if (number := integer(probe.get(name))) is not None and number < 0:
+            yield Violation((*keys, name), f"{where}.{name} {number} is negative")
+    if kind != "readinessProbe" and (integer(probe.get("successThreshold")) or 1) != 1:
+        yield Violation((*keys, "successThreshold"), f"{where}.successThreshold must be 1, as of every {kind}")
+    names = {port.get("name") for _, port in container.each("ports")}
+    for handler in ("httpGet", "tcpSocket"):
+        action = probe.get(handler)
+        if not isinstance(action, dict):
+            continue
+        at = (*keys, handler, "port")
+        port = action.get("port")
+        if (number := integer(port)) is not None and not 1 <= number <= 65535:
+            yield Violation(at, f"{path(at)} {number} is not from 1 to 65535")
+        elif isinstance(port, str) and port and not port.isdigit() and (why := port_name_problem(port)):
+            yield Violation(at, f"{path(at)} {port!r} is no name of a port: {why}")
+        elif isinstance(port, str) and port and not port.isdigit() and names and port not in names:
+            yield Violation(
+                at, f"{path(at)} {port!r} is none of the container's ports {', '.join(sorted(map(str, names)))}"
+            )
+        if handler == "httpGet" and action.get("scheme") not in (None, "HTTP", "HTTPS"):
+            yield Violation(
+                (*keys, handler, "scheme"), f"{where}.httpGet.scheme {action['scheme']!r} is not HTTP or HTTPS"
+            )
+
+
+@PODS.rule(f"{_VALIDATION}, ValidateVolumeMounts")
+def volume_mounts(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        volumes = {volume.get("name") for _, volume in pod.each("volumes")}
+        runtime = mapping(service.predictor.get("model")).get("runtime")
+        for container in (*pod.containers, *pod.init_containers):
+            seen: set[str] = set()
+            for keys, mount in container.each("volumeMounts"):
+                name, where = mount.get("name"), mount.get("mountPath")
+                if name and name not in volumes and (pod.whole or not runtime) and name not in _INJECTED:
+                    known = ", ".join(sorted(map(str, volumes))) or "none"
+                    yield Violation(
+                        (*keys, "name"),
+                        f"{path(keys)} mounts {name!r}, and the pod has no such volume (volumes: {known})",
+                    )
+                if isinstance(where, str) and where:
+                    if where in seen:
+                        yield Violation((*keys, "mountPath"), f"{path(container.keys)} mounts two volumes at {where}")
+                    seen.add(where)
+                    if not where.startswith("/"):
+                        yield Violation((*keys, "mountPath"), f"{path(keys)}.mountPath {where!r} is not absolute")
+                for field in ("subPath", "subPathExpr"):
+                    below = text(mount.get(field))
+                    if below.startswith("/") or ".." in below.split("/"):
+                        yield Violation(
+                            (*keys, field), f"{path(keys)}.{field} {below!r} must be relative, without '..'"
+                        )
+
+
+_INJECTED = ("kserve-provision-location", "kserve-pvc-source", "devshm", "shm")
+"""Volumes that KServe and its shipped runtimes add."""
+
+
+@PODS.rule(f"{_VALIDATION}, ValidateResourceRequirements, validateContainerResourceName, ValidateResourceQuantityValue")
+def resources(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        stated = mapping(container.spec.get("resources"))
+        for kind in ("requests", "limits"):
+            for name, value in mapping(stated.get(kind)).items():
+                at = (*container.keys, "resources", kind, name)
+                if why := _resource_name_problem(str(name)):
+                    yield Violation(at, f"{path(at)}: {name!r} is no resource of a container: {why}")
+                    continue
+                number = quantity(value)
+                if number is None:
+                    if isinstance(value, str):
+                        yield Violation(at, f"{path(at)} {value!r} is no quantity; write 500m, 2 or 4Gi")
+                elif number < 0:
+                    yield Violation(at, f"{path(at)} {value} is negative")
+                elif "/" in str(name) and number.denominator != 1:
+                    yield Violation(at, f"{path(at)} {value} is not an integer, as an extended resource must be")
+
+
+def _resource_name_problem(name: str) -> str:
+    prefix, slash, _ = name.rpartition("/")
+    if why := qualified_problem(name):
+        return why
+    if not slash:
+        fits = name in _STANDARD_RESOURCES or name.startswith("hugepages-")
+        return (
+            ""
+            if fits
+            else f"without a domain there are only {', '.join(_STANDARD_RESOURCES)} and hugepages; a GPU is nvidia.com/gpu"
+        )
+    return f"{prefix} is reserved" if prefix.startswith("requests.") else ""
+
+
+@PODS.rule(f"{_VALIDATION}, ValidateResourceRequirements: requests and limits")
+def requests_within_limits(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        first = True
+        for container in (*pod.containers, *pod.init_containers):
+            added, whose = merged_resources(service, pod, container, first=first)
+            first = False
+            yield from _requests_within_limits(container, added, whose)
+
+
+def _requests_within_limits(
+    container: Container, added: Mapping[str, Mapping[str, Any]], whose: str
+) -> Iterator[Violation]:
+    stated = mapping(container.spec.get("resources"))
+    requests, limits = mapping(stated.get("requests")), mapping(stated.get("limits"))
+    for name in {**requests, **limits}:
+        at = (*container.keys, "resources", "requests" if name in requests else "limits", name)
+        request = requests.get(name, added.get("requests", {}).get(name))
+        limit = limits.get(name, added.get("limits", {}).get(name))
+        asked, most = quantity(request), quantity(limit)
+        of_request = "" if name in requests or name not in added.get("requests", {}) else f" {whose}"
+        of_limit = "" if name in limits or limit is None else f" {whose}"
+        if "/" in str(name) or str(name).startswith("hugepages-"):
+            if request is not None and limit is None:
+                yield Violation(
+                    at, f"{path(at)}: the extended resource {name} needs a limit too, equal to the request {request}"
+                )
+            elif asked is not None and most is not None and asked != most:
+                yield Violation(
+                    at,
+                    f"{path(at)}: the request {request} of the extended resource {name} must equal its limit {limit}",
+                )
+        elif asked is not None and most is not None and asked > most:
+            yield Violation(
+                at, f"{path(at)}: the request of {request} {name}{of_request} is over the limit of {limit}{of_limit}"
+            )
+
+
+@PODS.rule(f"{_VALIDATION}, ValidateTolerations, validateTaintEffect")
+def tolerations(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for keys, toleration in pod.each("tolerations"):
+            operator, effect = toleration.get("operator") or "Equal", toleration.get("effect") or ""
+            where = path(keys)
+            if operator not in ("Equal", "Exists", "Lt", "Gt"):
+                yield Violation((*keys, "operator"), f"{where}.operator {operator!r} is not Equal or Exists")
+            elif operator == "Exists" and toleration.get("value"):
+                yield Violation((*keys, "value"), f"{where} has a value, which the operator Exists excludes")
+            elif not toleration.get("key") and operator != "Exists":
+                yield Violation(keys, f"{where} has no key, so its operator must be Exists")
+            if effect and effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
+                yield Violation(
+                    (*keys, "effect"), f"{where}.effect {effect!r} is not NoSchedule, PreferNoSchedule or NoExecute"
+                )
+            if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
+                yield Violation((*keys, "tolerationSeconds"), f"{where}.tolerationSeconds needs the effect NoExecute")
+
+
+@PODS.rule(f"{_VALIDATION}, ValidatePodSpec: nodeSelector")
+def node_selector(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for key, value in mapping(pod.settings.get("nodeSelector")).items():
+            why = qualified_problem(str(key)) or (label_value_problem(value) if isinstance(value, str) else "")
+            if why:
+                yield Violation(
+                    (*pod.keys, "nodeSelector", key),
+                    f"{path(pod.keys)}.nodeSelector {key}: {value!r} is no label: {why}",
+                )
+
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "dnsPolicy": ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"),
+    "imagePullPolicy": ("Always", "IfNotPresent", "Never"),
+    "terminationMessagePolicy": ("File", "FallbackToLogsOnError"),
+    "preemptionPolicy": ("PreemptLowerPriority", "Never"),
+}
+
+
+@PODS.rule(f"{_VALIDATION}, validateDNSPolicy, validatePullPolicy, validateContainerCommon")
+def choices(service: Service) -> Iterator[Violation]:
+    holders = [(pod.keys, pod.settings) for pod in service.pods] + [(one.keys, one.spec) for one in service.containers]
+    for keys, holder in holders:
+        for name, allowed in _CHOICES.items():
+            value = holder.get(name)
+            if isinstance(value, str) and value and value not in allowed:
+                yield Violation((*keys, name), f"{path(keys)}.{name} {value!r} is not one of {', '.join(allowed)}")
+
+
+@PODS.rule("pkg/apis/apps/validation/validation.go, ValidatePodTemplateSpecForReplicaSet", modes=(STANDARD,))
+def pod_of_a_deployment(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for name, admits in _OF_A_DEPLOYMENT.items():
+            value = pod.settings.get(name)
+            if value is not None and not admits(value):
+                yield Violation((*pod.keys, name), f"{path(pod.keys)}.{name} {value!r} is not admitted in a Deployment")
+
+
+_OF_A_DEPLOYMENT: Mapping[str, Callable[[Any], bool]] = {
+    "restartPolicy": lambda value: value == "Always",
+    "activeDeadlineSeconds": lambda value: False,
+    "terminationGracePeriodSeconds": lambda value: (integer(value) or 0) >= 0,
+}
+
+
+@PODS.rule(f"{_VALIDATION}, validatePodSpecSecurityContext, ValidateSecurityContext")
+def security_contexts(service: Service) -> Iterator[Violation]:
+    holders = [(pod.keys, pod.settings) for pod in service.pods] + [(one.keys, one.spec) for one in service.containers]
+    for keys, holder in holders:
+        context = mapping(holder.get("securityContext"))
+        at = (*keys, "securityContext")
+        for name in ("runAsUser", "runAsGroup", "fsGroup"):
+            if (number := integer(context.get(name))) is not None and not 0 <= number <= 2**31 - 1:
+                yield Violation((*at, name), f"{path(at)}.{name} {number} is not from 0 to {2**31 - 1}")
+        if context.get("privileged") is True and context.get("allowPrivilegeEscalation") is False:
+            yield Violation((*at, "privileged"), f"{path(at)}: privileged excludes allowPrivilegeEscalation: false")
+        if context.get("runAsNonRoot") is True and context.get("runAsUser") == 0:
+            yield Violation(
+                (*at, "runAsUser"),
+                f"{path(at)}: runAsUser 0 is root, which runAsNonRoot excludes: the kubelet does not start the container",
+            )
+
+
+@PODS.rule(
+    "pkg/apis/core/validation/validation.go, ValidateNodeSelectorRequirement, validatePodAffinityTerm, ValidateTopologySpreadConstraint"
+)
+def affinity(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        node = mapping(mapping(pod.settings.get("affinity")).get("nodeAffinity"))
+        at = (
+            *pod.keys,
+            "affinity",
+            "nodeAffinity",
+            "requiredDuringSchedulingIgnoredDuringExecution",
+            "nodeSelectorTerms",
+        )
+        terms = mapping(node.get("requiredDuringSchedulingIgnoredDuringExecution")).get("nodeSelectorTerms")
+        for keys, term in each(terms, at):
+            for where, expression in each(term.get("matchExpressions"), (*keys, "matchExpressions")):
+                yield from _expression(where, expression)
+        for keys, constraint in pod.each("topologySpreadConstraints"):
+            if (skew := integer(constraint.get("maxSkew"))) is not None and skew < 1:
+                yield Violation((*keys, "maxSkew"), f"{path(keys)}.maxSkew {skew} is less than 1")
+            when = constraint.get("whenUnsatisfiable")
+            if isinstance(when, str) and when not in ("DoNotSchedule", "ScheduleAnyway"):
+                yield Violation(
+                    (*keys, "whenUnsatisfiable"),
+                    f"{path(keys)}.whenUnsatisfiable {when!r} is not DoNotSchedule or ScheduleAnyway",
+                )
+
+
+def _expression(keys: Any, expression: Mapping[str, Any]) -> Iterator[Violation]:
+    operator, values = expression.get("operator"), expression.get("values")
+    if operator not in ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"):
+        yield Violation(
+            (*keys, "operator"), f"{path(keys)}.operator {operator!r} is not In, NotIn, Exists, DoesNotExist, Gt or Lt"
+        )
+    elif operator in ("In", "NotIn") and not values:
+        yield Violation(keys, f"{path(keys)} has no values, which the operator {operator} needs")
+    elif operator in ("Exists", "DoesNotExist") and values:
+        yield Violation((*keys, "values"), f"{path(keys)} has values, which the operator {operator} excludes")

@@ -1,0 +1,320 @@
+"""Rules of admission: one rule per statement of a webhook, a controller or Kubernetes, and how a contract judges an object by them.
+
+A rule is a function that yields a :class:`Violation` for each place that breaks it; its ``source`` is the upstream function that it was
+read from, and ``versions`` the versions of that project that have it. Rules judge what an object says, never types and required fields,
+which are the schema's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+from packaging.specifiers import SpecifierSet
+
+from trivet.authoring import Finding, Keys, Manifest, PlatformConfig, Resource, Stack, failed, inconclusive, passed
+from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
+
+COMPONENTS = ("predictor", "transformer", "explainer")
+FRAMEWORKS = (
+    "sklearn",
+    "xgboost",
+    "tensorflow",
+    "pytorch",
+    "triton",
+    "onnx",
+    "huggingface",
+    "pmml",
+    "lightgbm",
+    "paddle",
+)
+"""The predictor's older fields for model formats (kserve pkg/apis/serving/v1beta1/predictor.go)."""
+
+KNATIVE = "Knative"
+STANDARD = "Standard"
+MODELMESH = "ModelMesh"
+MODE_SETTING = (
+    f"annotate {DEPLOYMENT_MODE}, or set `[tool.trivet.lint] default_deployment_mode` to the platform's default"
+)
+
+
+class Violation(NamedTuple):
+    """A place that breaks a rule. ``setting`` names what would settle whether it does, where that depends on the platform."""
+
+    keys: Keys
+    message: str
+    setting: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One statement. ``modes`` are the deployment modes that it applies in, empty for all; ``source`` is project, file and function."""
+
+    id: str
+    source: str
+    component: str
+    versions: str
+    modes: tuple[str, ...]
+    find: Callable[[Any], Iterable[Violation]]
+
+    def applies(self, stack: Stack) -> bool:
+        """Whether the stack's version of the rule's component has it; a stack without that component is taken to."""
+        version = stack.components.get(self.component)
+        return version is None or _specifier(self.versions).contains(version, prereleases=True)
+
+
+@lru_cache(maxsize=64)
+def _specifier(versions: str) -> SpecifierSet:
+    return SpecifierSet(versions)
+
+
+class Rules:
+    """The rules of one component, such as KServe's webhook, in the order in which they are judged."""
+
+    def __init__(self, component: str, title: str) -> None:
+        self.component = component
+        self.title = title
+        self.rules: list[Rule] = []
+
+    def rule(
+        self, source: str, *, versions: str = ">=0", modes: tuple[str, ...] = ()
+    ) -> Callable[[Callable[[Any], Iterable[Violation]]], Rule]:
+        """Make a function a rule; its name is the rule's id."""
+
+        def add(find: Callable[[Any], Iterable[Violation]]) -> Rule:
+            made = Rule(
+                id=find.__name__,
+                source=f"{self.title} {source}",
+                component=self.component,
+                versions=versions,
+                modes=modes,
+                find=find,
+            )
+            self.rules.append(made)
+            return made
+
+        return add
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where the rules were read, each once."""
+        return tuple(dict.fromkeys(rule.source for rule in self.rules))
+
+
+class Container(NamedTuple):
+    """A container of a pod: where it stands, what it says, and whether KServe merges a runtime's container into it."""
+
+    keys: Keys
+    spec: Mapping[str, Any]
+    merged: bool = False
+
+    def each(self, name: str) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
+        """The mappings of one of its lists, such as ``env``."""
+        yield from each(self.spec.get(name), (*self.keys, name))
+
+
+class Pod(NamedTuple):
+    """A pod template of a service: of a component, of its workers or of a canary. ``settings`` are its fields and the component's."""
+
+    keys: Keys
+    settings: Mapping[str, Any]
+    containers: tuple[Container, ...]
+
+    @property
+    def init_containers(self) -> tuple[Container, ...]:
+        """Its init containers."""
+        return tuple(
+            Container(keys, spec)
+            for keys, spec in each(self.settings.get("initContainers"), (*self.keys, "initContainers"))
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether the manifest shows the whole pod: no runtime's containers, mounts and volumes are merged into it."""
+        return not any(container.merged for container in self.containers)
+
+    def each(self, name: str) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
+        """The mappings of one of its lists, such as ``volumes``."""
+        yield from each(self.settings.get(name), (*self.keys, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """An InferenceService as rules see it."""
+
+    manifest: Manifest
+    stack: Stack
+    platform: PlatformConfig
+
+    @cached_property
+    def spec(self) -> Mapping[str, Any]:
+        """``spec``; empty if it is no mapping."""
+        return mapping(self.manifest.document.get("spec"))
+
+    @cached_property
+    def metadata(self) -> Mapping[str, Any]:
+        """``metadata``; empty if it is no mapping."""
+        return mapping(self.manifest.document.get("metadata"))
+
+    @cached_property
+    def annotations(self) -> Mapping[str, Any]:
+        """The service's annotations."""
+        return mapping(self.metadata.get("annotations"))
+
+    @cached_property
+    def mode(self) -> str:
+        """KNATIVE, STANDARD or MODELMESH; empty if neither manifest nor platform states it."""
+        return kind_of_mode(deployment_mode(self.manifest, self.stack, self.platform)[0])
+
+    @cached_property
+    def predictor(self) -> Mapping[str, Any]:
+        """``spec.predictor``."""
+        return mapping(self.spec.get("predictor"))
+
+    @cached_property
+    def components(self) -> tuple[tuple[Keys, Mapping[str, Any]], ...]:
+        """Predictor, transformer and explainer, as far as there are any."""
+        return tuple((("spec", name), self.spec[name]) for name in COMPONENTS if isinstance(self.spec.get(name), dict))
+
+    @cached_property
+    def pods(self) -> tuple[Pod, ...]:
+        """The pod templates: of each component, of the predictor's workers and of each canary."""
+        found = [_pod(keys, settings) for keys, settings in self.components]
+        if isinstance(worker := self.predictor.get("workerSpec"), dict):
+            found.append(_pod(("spec", "predictor", "workerSpec"), worker))
+        found += [
+            _pod((*keys, "predictor"), canary["predictor"])
+            for keys, canary in each(self.spec.get("canary"), ("spec", "canary"))
+            if isinstance(canary.get("predictor"), dict)
+        ]
+        return tuple(found)
+
+    @property
+    def containers(self) -> Iterator[Container]:
+        """Every container of every pod, init containers last."""
+        for pod in self.pods:
+            yield from pod.containers
+            yield from pod.init_containers
+
+    def since(self, version: str, component: str = "kserve") -> bool:
+        """Whether the stack's component is at least of this version; a stack without it is taken to be."""
+        present = self.stack.components.get(component)
+        return present is None or _specifier(f">={version}").contains(present, prereleases=True)
+
+
+def _pod(keys: Keys, settings: Mapping[str, Any]) -> Pod:
+    models = [
+        Container((*keys, name), settings[name], merged=True)
+        for name in ("model", *FRAMEWORKS, "art")
+        if isinstance(settings.get(name), dict)
+    ]
+    own = [Container(at, spec) for at, spec in each(settings.get("containers"), (*keys, "containers"))]
+    return Pod(keys, settings, (*models, *own))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Companion:
+    """An object beside an InferenceService as rules see it."""
+
+    resource: Resource
+    stack: Stack
+    platform: PlatformConfig
+
+    @cached_property
+    def spec(self) -> Mapping[str, Any]:
+        """``spec``; empty if it is no mapping."""
+        return mapping(self.resource.document.get("spec"))
+
+    @cached_property
+    def metadata(self) -> Mapping[str, Any]:
+        """``metadata``; empty if it is no mapping."""
+        return mapping(self.resource.document.get("metadata"))
+
+
+def deployment_mode(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> tuple[str, bool]:
+    """The effective deployment mode, empty if unknown, and whether the manifest states it.
+
+    KServe ignores a value that it does not know and uses the platform's default.
+    """
+    metadata = mapping(manifest.document.get("metadata"))
+    mode = str(mapping(metadata.get("annotations")).get(DEPLOYMENT_MODE))
+    if mode in stack.settings["serving"]["deployment_modes"]:
+        return mode, True
+    return platform.default_deployment_mode, False
+
+
+def kind_of_mode(mode: str) -> str:
+    """A deployment mode by one name, whichever of its names a manifest or a platform uses."""
+    if mode in KNATIVE_MODES:
+        return KNATIVE
+    return STANDARD if mode in STANDARD_MODES else mode
+
+
+def judged(rules: Iterable[Rule], subject: Service | Companion, confirmation: str) -> Iterator[Finding]:
+    """A failed finding per violation that depends on nothing unknown; one passed finding if there is none."""
+    found = False
+    for _, violation in _violations(rules, subject, known=True):
+        found = True
+        yield failed(violation.message, location=_at(subject, violation))
+    if not found:
+        yield passed(confirmation, location=_at(subject, Violation((), "")))
+
+
+def undecided(rules: Iterable[Rule], subject: Service | Companion) -> Iterator[Finding]:
+    """An inconclusive finding, with the setting that would settle it, per violation that depends on what is not known of the platform."""
+    for rule, violation in _violations(rules, subject, known=False):
+        if violation.setting:
+            yield inconclusive(
+                f"{violation.message}: this depends on {violation.setting}", location=_at(subject, violation)
+            )
+        else:
+            yield inconclusive(
+                f"in {' or '.join(rule.modes)} mode {violation.message}",
+                location=_at(subject, violation),
+                remedy=MODE_SETTING,
+            )
+
+
+def _violations(
+    rules: Iterable[Rule], subject: Service | Companion, *, known: bool
+) -> Iterator[tuple[Rule, Violation]]:
+    mode = subject.mode if isinstance(subject, Service) else ""
+    for rule in rules:
+        if not rule.applies(subject.stack) or (rule.modes and mode and mode not in rule.modes):
+            continue
+        decided = not rule.modes or bool(mode)
+        for violation in rule.find(subject):
+            if (decided and not violation.setting) is known:
+                yield rule, violation
+
+
+def _at(subject: Service | Companion, violation: Violation) -> Any:
+    return (subject.manifest if isinstance(subject, Service) else subject.resource).at(*violation.keys)
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """``value`` if it is a mapping, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def each(value: Any, keys: Keys) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
+    """The mappings in a list, with their places."""
+    if isinstance(value, list):
+        yield from (((*keys, index), item) for index, item in enumerate(value) if isinstance(item, dict))
+
+
+def integer(value: Any) -> int | None:
+    """``value`` if it is an integer; another type is the schema's to refuse."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def text(value: Any) -> str:
+    """``value`` if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def path(keys: Keys) -> str:
+    """Where a value stands, such as ``spec.predictor.containers[0].env``."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")

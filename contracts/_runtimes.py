@@ -1,0 +1,245 @@
+"""Which serving runtime KServe takes for a model: those of KServe's release, and those among the objects that are applied with it.
+
+The tables hold ``config/runtimes`` of KServe 0.14.1 and 0.20.0 as far as its ``kustomization.yaml`` lists them. Every container there that
+serves a single node requests and is limited to 1 CPU and 2 GiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from packaging.specifiers import SpecifierSet
+
+from trivet.contracts._rules import FRAMEWORKS, MODELMESH, Container, Pod, Service, each, mapping, text
+
+ONE_CPU_TWO_GIB: Mapping[str, Mapping[str, Any]] = {
+    "requests": {"cpu": "1", "memory": "2Gi"},
+    "limits": {"cpu": "1", "memory": "2Gi"},
+}
+_MULTI_NODE: Mapping[str, Mapping[str, Any]] = {
+    "requests": {"cpu": "2", "memory": "6Gi"},
+    "limits": {"cpu": "4", "memory": "12Gi"},
+}
+
+
+class Format(NamedTuple):
+    """A model format that a runtime declares; only those with ``automatic`` count where the service names no runtime."""
+
+    name: str
+    version: str | None
+    automatic: bool = True
+
+
+class Runtime(NamedTuple):
+    """A serving runtime, as far as its selection depends on it.
+
+    No ``protocols`` means all of them, and None for ``formats`` that nothing is known but the name.
+    """
+
+    name: str
+    protocols: tuple[str, ...] = ()
+    formats: tuple[Format, ...] | None = ()
+    multi_node: bool = False
+    multi_model: bool = False
+    disabled: bool = False
+    resources: Mapping[str, Mapping[str, Any]] = ONE_CPU_TWO_GIB
+
+    def declares(self, name: str, version: str | None, *, named: bool) -> bool:
+        """Whether it declares the format; ``named`` if the service names the runtime."""
+        return any(
+            one.name == name and (named or one.automatic) and (version is None or one.version == version)
+            for one in self.formats or ()
+        )
+
+    def serves(self, protocol: str) -> bool:
+        """Whether it serves the protocol."""
+        return not self.protocols or protocol in self.protocols
+
+
+def _formats(declared: str) -> tuple[Format, ...]:
+    """``sklearn:0 pytorch:1-`` as formats; a minus for those that are not selected automatically."""
+    pairs = (one.partition(":") for one in declared.split())
+    return tuple(Format(name, version.rstrip("-") or None, not version.endswith("-")) for name, _, version in pairs)
+
+
+def _shipped(lines: str, *more: Runtime) -> Mapping[str, Runtime]:
+    rows = [line.split("|") for line in lines.strip().splitlines()]
+    shipped = [Runtime(name.strip(), tuple(protocols.split()), _formats(formats)) for name, protocols, formats in rows]
+    return {runtime.name: runtime for runtime in (*shipped, *more)}
+
+
+SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
+    ">=0.14,<0.15": _shipped("""
+        kserve-huggingfaceserver   | v2 v1         | huggingface:1
+        kserve-lgbserver           | v1 v2         | lightgbm:3
+        kserve-mlserver            | v2            | sklearn:0 sklearn:1 xgboost:1 xgboost:2 lightgbm:3 lightgbm:4 mlflow:1 mlflow:2
+        kserve-paddleserver        | v1 v2         | paddle:2
+        kserve-pmmlserver          | v1 v2         | pmml:3 pmml:4
+        kserve-sklearnserver       | v1 v2         | sklearn:1
+        kserve-tensorflow-serving  | v1 grpc-v1    | tensorflow:1 tensorflow:2
+        kserve-torchserve          | v1 v2 grpc-v2 | pytorch:1
+        kserve-tritonserver        | v2 grpc-v2    | tensorrt:8 tensorflow:1 tensorflow:2 onnx:1 pytorch:1- triton:2
+        kserve-xgbserver           | v1 v2         | xgboost:1
+    """),
+    ">=0.20,<0.21": _shipped(
+        """
+        kserve-autogluonserver     | v1 v2         | autogluon:1
+        kserve-huggingfaceserver   | v2 v1         | huggingface:1
+        kserve-lgbserver           | v1 v2         | lightgbm:4
+        kserve-mlserver            | v2            | sklearn:0 sklearn:1 xgboost:1 xgboost:2 lightgbm:3 lightgbm:4 mlflow:1 mlflow:2
+        kserve-paddleserver        | v1 v2         | paddle:2
+        kserve-pmmlserver          | v1 v2         | pmml:3 pmml:4
+        kserve-predictiveserver    | v1 v2         | sklearn:1- xgboost:2- lightgbm:4-
+        kserve-sklearnserver       | v1 v2         | sklearn:1
+        kserve-tensorflow-serving  | v1 grpc-v1    | tensorflow:1 tensorflow:2
+        kserve-torchserve          | v1 v2 grpc-v2 | pytorch:1
+        kserve-tritonserver        | v2 grpc-v2    | tensorrt:8 tensorflow:1 tensorflow:2 onnx:1 pytorch:1- triton:2
+        kserve-vllmserver          |               | vLLM:1
+        kserve-xgbserver           | v1 v2         | xgboost:2
+        """,
+        Runtime(
+            "kserve-huggingfaceserver-multinode",
+            ("v2", "v1"),
+            _formats("huggingface:1"),
+            multi_node=True,
+            resources=_MULTI_NODE,
+        ),
+    ),
+}
+
+
+def shipped(service: Service) -> Mapping[str, Runtime] | None:
+    """The ClusterServingRuntimes of the stack's KServe release by name; None for a version whose table is missing."""
+    version = service.stack.components["kserve"]
+    return next(
+        (table for versions, table in SHIPPED.items() if SpecifierSet(versions).contains(version, prereleases=True)),
+        None,
+    )
+
+
+def applied(service: Service) -> Iterator[Runtime]:
+    """The runtimes among the objects that are applied with the service, and those that the platform has by name only."""
+    namespace = text(service.metadata.get("namespace"))
+    for (kind, _), found in service.platform.resources.items():
+        for one in found:
+            if kind == "ClusterServingRuntime" or (
+                kind == "ServingRuntime" and (not namespace or one.namespace in ("", namespace))
+            ):
+                yield _read(one.name, mapping(one.document.get("spec")))
+    for name in service.platform.runtimes:
+        yield Runtime(name, formats=None)
+
+
+def _read(name: str, spec: Mapping[str, Any]) -> Runtime:
+    formats = tuple(
+        Format(
+            text(one.get("name")),
+            None if one.get("version") is None else str(one["version"]),
+            one.get("autoSelect") is True,
+        )
+        for _, one in each(spec.get("supportedModelFormats"), ())
+    )
+    protocols = spec.get("protocolVersions")
+    containers = [one for _, one in each(spec.get("containers"), ()) if one.get("name") == "kserve-container"]
+    resources = mapping(containers[0].get("resources")) if containers else {}
+    return Runtime(
+        name,
+        tuple(map(str, protocols)) if isinstance(protocols, list) else (),
+        formats,
+        multi_node=spec.get("workerSpec") is not None,
+        multi_model=spec.get("multiModel") is True,
+        disabled=spec.get("disabled") is True,
+        resources={kind: mapping(resources.get(kind)) for kind in ("requests", "limits")},
+    )
+
+
+class Wanted(NamedTuple):
+    """What a service asks of a runtime: place, the fields of the model, format and version, protocol, and the runtime that it names."""
+
+    keys: tuple[str | int, ...]
+    model: Mapping[str, Any]
+    format: str
+    version: str | None
+    protocol: str
+    runtime: str
+
+
+_PROTOCOL_V2 = ("triton", "onnx", "huggingface")
+"""Formats whose older fields KServe gives protocol v2 (inference_service_defaults.go); of ``model`` only triton."""
+
+
+def wanted(service: Service) -> Wanted | None:
+    """What the predictor asks of a runtime; None for a custom predictor and in ModelMesh mode."""
+    if service.mode == MODELMESH:
+        return None
+    for name in (*FRAMEWORKS, "model"):
+        model = service.predictor.get(name)
+        if not isinstance(model, dict):
+            continue
+        form = mapping(model.get("modelFormat"))
+        kind = text(form.get("name")) if name == "model" else name
+        version = None if name != "model" or form.get("version") is None else str(form["version"])
+        default = "v2" if kind == "triton" or name in _PROTOCOL_V2 else "v1"
+        runtime = text(model.get("runtime")) if name == "model" else ""
+        return Wanted(
+            ("spec", "predictor", name), model, kind, version, text(model.get("protocolVersion")) or default, runtime
+        )
+    return None
+
+
+def candidates(service: Service) -> tuple[list[Runtime], bool]:
+    """The runtimes to select from, those applied with the service first, and whether these are all of which something is known."""
+    table = shipped(service)
+    own = list(applied(service))
+    known = {runtime.name for runtime in own if runtime.formats is not None}
+    names_only = [runtime for runtime in own if runtime.formats is None and runtime.name not in known]
+    return [
+        *(runtime for runtime in own if runtime.formats is not None),
+        *(runtime for name, runtime in (table or {}).items() if name not in known),
+    ], table is not None and not names_only
+
+
+def merged_resources(
+    service: Service, pod: Pod, container: Container, *, first: bool
+) -> tuple[Mapping[str, Mapping[str, Any]], str]:
+    """The requests and limits that KServe adds to a container where it states none, and whose they are, for a message.
+
+    A runtime's container is merged into a model's; a custom component's first container gets KServe's defaults, 1 CPU and 2 GiB
+    (inference_service_defaults.go, setResourceRequirementDefaults; configurable since KServe 0.15).
+    """
+    if pod.keys == ("spec", "predictor") and container.merged:
+        asked = wanted(service)
+        found, complete = candidates(service)
+        if asked is None or asked.keys != container.keys:
+            return {}, ""
+        if asked.runtime:
+            runtime = next((one for one in found if one.name == asked.runtime), None)
+        else:
+            runtime = selected(service, asked, found) if complete else None
+        return (runtime.resources, f"of the runtime {runtime.name}") if runtime else ({}, "")
+    if (
+        first
+        and not container.merged
+        and pod.keys[-1] in ("predictor", "transformer", "explainer")
+        and len(pod.keys) == 2
+    ):
+        return ONE_CPU_TWO_GIB, "that KServe adds by default"
+    return {}, ""
+
+
+def selected(service: Service, asked: Wanted, found: list[Runtime]) -> Runtime | None:
+    """The first runtime that KServe may select where the service names none."""
+    multi_node = isinstance(service.predictor.get("workerSpec"), dict)
+    return next(
+        (
+            one
+            for one in found
+            if not one.disabled
+            and not one.multi_model
+            and one.declares(asked.format, asked.version, named=False)
+            and one.serves(asked.protocol)
+            and one.multi_node == multi_node
+        ),
+        None,
+    )

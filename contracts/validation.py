@@ -1,0 +1,311 @@
+"""kfp → kserve: what the chain behind an InferenceService refuses: webhooks, controllers, Kubernetes. Static: no cluster is needed.
+
+Each contract stands for one link of the chain and judges by rules, which are listed with their sources by ``trivet explain``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+
+from trivet.authoring import (
+    MUST,
+    SHOULD,
+    Finding,
+    Manifest,
+    PlatformConfig,
+    Resource,
+    Stack,
+    contract,
+    failed,
+    inconclusive,
+    not_applicable,
+    passed,
+)
+from trivet.contracts._companion_rules import COMPANIONS
+from trivet.contracts._knative_rules import REVISION
+from trivet.contracts._kserve_rules import KSERVE
+from trivet.contracts._pod_rules import PODS
+from trivet.contracts._rules import (
+    KNATIVE,
+    MODE_SETTING,
+    MODELMESH,
+    STANDARD,
+    Companion,
+    Rule,
+    Service,
+    judged,
+    undecided,
+)
+from trivet.contracts._runtimes import Runtime, Wanted, candidates, selected, wanted
+
+SEAM = ("kfp", "kserve")
+
+VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
+"""The oldest version that these contracts were verified with, by reading and by the API server's dry run."""
+
+SERVICE_RULES: tuple[Rule, ...] = (*KSERVE.rules, *REVISION.rules, *PODS.rules)
+
+
+@contract(
+    title="An InferenceService must keep the rules of KServe's webhook and controller",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "The schema admits what the webhook then rejects, and what the webhook admits the controller may "
+        "refuse later: kubectl says created, "
+        "and nothing is deployed."
+    ),
+    remedy="Change the field as the message says.",
+    sources=KSERVE.sources,
+)
+def kserve_admits_the_service(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    service = Service(manifest=manifest, stack=stack, platform=platform)
+    if service.mode == MODELMESH:
+        yield not_applicable("ModelMesh deploys it by rules of its own", location=manifest.at())
+        return
+    yield from judged(KSERVE.rules, service, f"it keeps the {len(KSERVE.rules)} rules of KServe")
+
+
+@contract(
+    title="An InferenceService in Knative mode must keep the rules of Knative's webhook",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "KServe makes a Knative Service of each component, and Knative admits less than Kubernetes does. The "
+        "InferenceService is admitted, and the "
+        "reconciliation fails for good."
+    ),
+    remedy="Change the field as the message says, or deploy in Standard (RawDeployment) mode.",
+    sources=REVISION.sources,
+)
+def knative_admits_the_revision(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    service = Service(manifest=manifest, stack=stack, platform=platform)
+    if service.mode != KNATIVE:
+        reason = f"in {service.mode} mode Knative is not used" if service.mode else "the deployment mode is not known"
+        yield not_applicable(reason, location=manifest.at())
+        return
+    yield from judged(REVISION.rules, service, f"it keeps the {len(REVISION.rules)} rules of Knative")
+
+
+@contract(
+    title="The pods of an InferenceService must keep the rules of Kubernetes",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale="KServe passes most fields of a pod on unchecked: what Kubernetes then refuses shows in a ReplicaSet's events only.",
+    remedy="Change the field as the message says.",
+    sources=PODS.sources,
+)
+def kubernetes_admits_the_pods(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    service = Service(manifest=manifest, stack=stack, platform=platform)
+    yield from judged(PODS.rules, service, f"its pods keep the {len(PODS.rules)} rules of Kubernetes")
+
+
+@contract(
+    title="An object beside an InferenceService must keep the rules of KServe and Kubernetes",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale="A runtime, graph, Secret or claim that is rejected, or admitted and unusable, shows first in "
+    "a service that never becomes ready.",
+    remedy="Change the field as the message says.",
+    sources=COMPANIONS.sources,
+)
+def companion_is_admitted(resource: Resource, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    if resource.kind == "InferenceService":
+        yield not_applicable("it is the InferenceService itself", location=resource.at())
+        return
+    companion = Companion(resource=resource, stack=stack, platform=platform)
+    yield from judged(COMPANIONS.rules, companion, f"the {resource.kind} keeps the rules for it")
+
+
+@contract(
+    title="What a manifest leaves to the platform should be known",
+    level=SHOULD,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "Whether a field is admitted can depend on the default deployment mode, on Knative's features or on "
+        "runtimes of the platform's own: lint "
+        "names what it cannot decide instead of assuming it."
+    ),
+    remedy=MODE_SETTING,
+    sources=(
+        "kserve 0.14.1 and 0.20.0 config/configmap/inferenceservice.yaml, data.deploy",
+        "knative serving 0.42.2 and 0.48.1 pkg/apis/config/features.go",
+    ),
+)
+def platform_is_known(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    service = Service(manifest=manifest, stack=stack, platform=platform)
+    found = False
+    if service.mode != MODELMESH:
+        for finding in (*undecided(SERVICE_RULES, service), *_unknown_runtime(service)):
+            found = True
+            yield finding
+    if not found:
+        yield passed("nothing in it depends on what is not known of the platform", location=manifest.at())
+
+
+@contract(
+    title="A model must have a serving runtime",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "KServe takes the runtime that the service names, or one that declares format, version and protocol. "
+        "Without one the InferenceService is "
+        "admitted, and nothing is deployed (NoSupportingRuntime, RuntimeNotRecognized)."
+    ),
+    remedy="Use a format, version and protocol that a runtime declares, or put the ServingRuntime among the paths.",
+    sources=(
+        "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/predictor_model.go, GetSupportingRuntimes, RuntimeSupportsModel",
+        "kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/components/predictor.go",
+        "kserve 0.14.1 and 0.20.0 config/runtimes",
+    ),
+)
+def runtime_serves_the_model(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    service = Service(manifest=manifest, stack=stack, platform=platform)
+    asked = wanted(service)
+    if asked is None or not asked.format:
+        yield not_applicable("KServe selects no runtime for it", location=manifest.at("spec", "predictor"))
+        return
+    found, complete = candidates(service)
+    if asked.runtime:
+        yield from _named(manifest, asked, found, service)
+        return
+    runtime = selected(service, asked, found)
+    where = manifest.at(*asked.keys, "modelFormat")
+    if runtime:
+        yield passed(f"{runtime.name} declares {_format(asked)} for {asked.protocol}", location=where)
+    elif not complete or _is_the_stacks(stack, asked):
+        yield not_applicable(
+            "other contracts judge it, or a runtime of the platform's own may serve it", location=where
+        )
+    else:
+        yield failed(_no_runtime(asked, found), location=where)
+
+
+def _is_the_stacks(stack: Stack, asked: Wanted) -> bool:
+    """Whether manifests.protocol_version_is_served and format_version_is_served judge it."""
+    return asked.keys[-1] == "model" and asked.format == stack.settings["serving"]["model_format"]
+
+
+def _format(asked: Wanted) -> str:
+    return f"{asked.format} {asked.version}" if asked.version else asked.format
+
+
+def _no_runtime(asked: Wanted, found: list[Runtime]) -> str:
+    declaring = [one for one in found if one.declares(asked.format, None, named=False)]
+    formats = sorted({form.name for one in found for form in one.formats or () if form.automatic})
+    if not declaring:
+        named = [one.name for one in found if one.declares(asked.format, None, named=True)]
+        hint = _nearest(asked.format, formats) or f"; declared are {', '.join(formats)}"
+        if named:
+            hint = f"; {' and '.join(named)} has it where the service names the runtime"
+        return f"no runtime declares the model format {asked.format!r}{hint}"
+    versions = sorted(
+        {form.version for one in declaring for form in one.formats or () if form.name == asked.format and form.version}
+    )
+    if asked.version and asked.version not in versions:
+        return f"no runtime declares {_format(asked)}; declared are the versions {', '.join(versions)}"
+    served = sorted({protocol for one in declaring for protocol in one.protocols})
+    usable = [one for one in declaring if not one.disabled and not one.multi_model]
+    if not usable:
+        return f"{' and '.join(one.name for one in declaring)} declares {_format(asked)}, and is disabled or serves several models"
+    names = " and ".join(one.name for one in usable)
+    return f"no runtime for {_format(asked)} serves protocol {asked.protocol}; {names} serves {', '.join(served)}"
+
+
+def _named(manifest: Manifest, asked: Wanted, found: list[Runtime], service: Service) -> Iterator[Finding]:
+    where = manifest.at(*asked.keys, "runtime")
+    runtime = next((one for one in found if one.name == asked.runtime), None)
+    own = service.platform.runtimes
+    if runtime is None and own and asked.runtime not in own:
+        names = [*own, *(one.name for one in found)]
+        yield failed(f"the platform has no runtime {asked.runtime!r}{_nearest(asked.runtime, names)}", location=where)
+        return
+    if runtime is None:
+        yield not_applicable(f"nothing is known of the runtime {asked.runtime} but its name", location=where)
+        return
+    stated = asked.model.get("protocolVersion")
+    if runtime.disabled:
+        yield failed(f"the runtime {runtime.name} is disabled", location=where)
+    elif stated and not runtime.serves(str(stated)) and runtime.name != service.stack.settings["serving"]["runtime"]:
+        yield failed(
+            f"the runtime {runtime.name} does not serve protocol {stated}, only {', '.join(runtime.protocols)}",
+            location=manifest.at(*asked.keys, "protocolVersion"),
+        )
+    elif not runtime.declares(asked.format, asked.version, named=True):
+        declared = sorted(
+            {f"{form.name} {form.version}" if form.version else form.name for form in runtime.formats or ()}
+        )
+        yield failed(
+            f"the runtime {runtime.name} does not declare {_format(asked)}; it declares {', '.join(declared)}",
+            location=where,
+        )
+    else:
+        yield passed(f"{runtime.name} declares {_format(asked)}", location=where)
+
+
+RUNTIMES_SETTING = "put the ServingRuntime among the paths, or list its name under `[tool.trivet.lint] runtimes`"
+
+
+def _unknown_runtime(service: Service) -> Iterator[Finding]:
+    """Of a runtime that is neither KServe's nor among the objects applied with the service, where the platform's own are not known."""
+    asked = wanted(service)
+    if asked is None or not asked.runtime or service.platform.runtimes:
+        return
+    names = [one.name for one in candidates(service)[0]]
+    if asked.runtime in names:
+        return
+    kserve = f"KServe {service.stack.components['kserve']}"
+    where = service.manifest.at(*asked.keys, "runtime")
+    message = f"the runtime {asked.runtime!r} is neither of {kserve} nor among the paths"
+    if close := _nearest(asked.runtime, names):
+        yield failed(message + close, location=where, remedy=RUNTIMES_SETTING)
+    else:
+        yield inconclusive(message, location=where, remedy=RUNTIMES_SETTING)
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, 1, cutoff=0.75)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+@contract(
+    title="A canary of spec.canary must get traffic",
+    level=MUST,
+    seam=SEAM,
+    versions={"kserve": ">=0.20,<0.21"},
+    rationale=(
+        "KServe 0.20.0 admits spec.canary in Standard mode, deploys its pods and reports trafficPercent in the "
+        "status, and its ingress refers to the "
+        "stable predictor only: the canary is Ready and no request reaches it."
+    ),
+    remedy=(
+        "Deploy in Knative mode with canaryTrafficPercent, or deploy the new model as an InferenceService of its "
+        "own, and split the traffic before both."
+    ),
+    sources=(
+        "kserve 0.20.0 pkg/controller/v1beta1/inferenceservice/components/predictor.go, "
+        "reconcileCanaryDeployments; nothing under reconcilers/ingress "
+        "reads Spec.Canary",
+        "kserve/kserve#5912, merged after 0.20.0, adds weighted backends for canaries to reconcilers/ingress/httproute_reconciler.go",
+    ),
+)
+def canary_gets_traffic(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    service = Service(manifest=manifest, stack=stack, platform=platform)
+    listed = service.spec.get("canary")
+    where = manifest.at("spec", "canary")
+    if not isinstance(listed, list) or not listed:
+        yield passed("there is no spec.canary", location=manifest.at())
+    elif service.mode not in (STANDARD, ""):
+        yield not_applicable(f"KServe rejects spec.canary in {service.mode} mode", location=where)
+    else:
+        yield failed(
+            f"KServe {stack.components['kserve']} deploys spec.canary and routes no traffic to it, whatever trafficPercent says",
+            location=where,
+        )

@@ -1,0 +1,348 @@
+"""Examples of the contracts over the rules of admission: for each rule a manifest that breaks it and one that keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from contract_examples.registry import failing, inconclusive, not_applicable, passing
+from contract_examples.static import findings
+
+from trivet.contracts._companion_rules import COMPANIONS
+from trivet.contracts._knative_rules import REVISION
+from trivet.contracts._kserve_rules import KSERVE
+from trivet.contracts._pod_rules import PODS
+from trivet.contracts._rules import Rules
+from trivet.model.finding import Finding
+from trivet.model.platform_config import PlatformConfig
+
+
+class Row(NamedTuple):
+    """A rule, what is laid over a sound object to break it, what the message says then, and what is laid over it to keep the rule."""
+
+    rule: str
+    broken: Mapping[str, Any]
+    because: str
+    kept: Mapping[str, Any]
+    mode: str = "Serverless"
+    stack: str = "2024.11"
+    base: str = "service"
+
+    def laid(self, change: Any) -> str:
+        """The row's base in its mode, with a change laid over it."""
+        return laid(change, self.mode, self.base)
+
+
+TABLE = yaml.load(Path(__file__).with_name("validation_rules.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+RULES: Mapping[str, Rules] = {
+    "validation.kserve_admits_the_service": KSERVE,
+    "validation.knative_admits_the_revision": REVISION,
+    "validation.kubernetes_admits_the_pods": PODS,
+    "validation.companion_is_admitted": COMPANIONS,
+}
+
+
+def laid(change: Any, mode: str = "Serverless", base: str = "service") -> str:
+    """A sound object in a deployment mode with a change laid over it; null removes a field."""
+    document = yaml.load(TABLE["bases"][base].replace("MODE", mode), yaml.CSafeLoader)
+    return str(yaml.dump(_merged(document, change), Dumper=yaml.CSafeDumper, sort_keys=False))
+
+
+def _merged(base: Any, change: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(change, dict):
+        return change
+    merged = dict(base)
+    for key, value in change.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), value)
+    return merged
+
+
+def broken(contract: str, row: Row) -> Callable[..., None]:
+    """The failing example of a row."""
+    return failing(contract, because=row.because)(lambda: findings(contract, row.laid(row.broken), row.stack))
+
+
+def kept(contract: str, row: Row) -> Callable[..., None]:
+    """The passing example of a row."""
+    return passing(contract)(lambda: findings(contract, row.laid(row.kept), row.stack))
+
+
+ROWS = [
+    pytest.param(contract, Row(**fields), id=f"{contract.partition('.')[2]}-{fields['rule']}-{number}")
+    for contract, rows in TABLE["rules"].items()
+    for number, fields in enumerate(rows)
+]
+BROKEN = [pytest.param(*one.values, broken(*one.values), id=one.id) for one in ROWS]
+KEPT = [pytest.param(kept(*one.values), id=one.id) for one in ROWS]
+
+
+@pytest.mark.parametrize(("contract", "row", "example"), BROKEN)
+def test_a_rule_that_is_broken(
+    contract: str, row: Row, example: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example()
+    others = [rule for rule in RULES[contract].rules if rule.id != row.rule]
+    monkeypatch.setattr(RULES[contract], "rules", others)
+    found = findings(contract, row.laid(row.broken), row.stack)
+    assert not any(row.because in finding.message for finding in found), f"another rule than {row.rule} says it"
+
+
+@pytest.mark.parametrize("example", KEPT)
+def test_a_rule_that_is_kept(example: Callable[..., None]) -> None:
+    example()
+
+
+@pytest.mark.parametrize("contract", RULES)
+def test_every_rule_has_an_example(contract: str) -> None:
+    assert {row["rule"] for row in TABLE["rules"][contract]} == {rule.id for rule in RULES[contract].rules}
+
+
+@pytest.mark.parametrize("contract", RULES)
+def test_the_rules_of_a_contract_have_different_names(contract: str) -> None:
+    names = [rule.id for rule in RULES[contract].rules]
+    assert len(names) == len(set(names))
+
+
+@not_applicable(
+    "validation.kserve_admits_the_service", because="ModelMesh deploys it by rules of its own", at="apiVersion: "
+)
+def test_the_service_of_modelmesh() -> list[Finding]:
+    return findings("validation.kserve_admits_the_service", laid({}, "ModelMesh"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "platform", "because"),
+    [
+        ("RawDeployment", None, "in Standard mode Knative is not used"),
+        ("", PlatformConfig(), "the deployment mode is not known"),
+    ],
+)
+def test_a_service_that_knative_does_not_deploy(mode: str, platform: PlatformConfig | None, because: str) -> None:
+    @not_applicable("validation.knative_admits_the_revision", because=because, at="apiVersion: ")
+    def example() -> list[Finding]:
+        return findings("validation.knative_admits_the_revision", laid({}, mode), "2024.11", platform)
+
+    example()
+
+
+@not_applicable("validation.companion_is_admitted", because="the InferenceService itself")
+def test_the_service_is_no_companion() -> list[Finding]:
+    return findings("validation.companion_is_admitted", laid({}))
+
+
+# platform_is_known
+
+HTTP = {"spec": {"predictor": {"model": {"ports": [{"containerPort": 8080, "name": "http"}]}}}}
+SELECTED = {"spec": {"predictor": {"nodeSelector": {"disk": "ssd"}}}}
+FEATURES = """\
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: config-features, namespace: knative-serving}
+data: {kubernetes.podspec-nodeselector: FLAG}
+"""
+
+
+@inconclusive(
+    "validation.platform_is_known", because="in Knative mode the port name 'http' is rejected", at="name: http"
+)
+def test_a_port_where_the_mode_is_not_known() -> list[Finding]:
+    return findings("validation.platform_is_known", laid(HTTP, ""), "2024.11", PlatformConfig())
+
+
+@inconclusive("validation.platform_is_known", because="the feature kubernetes.podspec-nodeselector", at="nodeSelector:")
+def test_a_field_that_a_feature_admits() -> list[Finding]:
+    return findings("validation.platform_is_known", laid(SELECTED))
+
+
+@failing(
+    "validation.platform_is_known",
+    because="'kserve-mlservr' is neither of KServe 0.14.1 nor among the paths; did you mean",
+)
+def test_a_runtime_whose_name_is_nearly_that_of_another() -> list[Finding]:
+    return findings("validation.platform_is_known", laid(model(runtime="kserve-mlservr")))
+
+
+@inconclusive(
+    "validation.platform_is_known", because="'own' is neither of KServe 0.14.1 nor among the paths", at="runtime: own"
+)
+def test_a_runtime_of_which_nothing_is_known() -> list[Finding]:
+    return findings("validation.platform_is_known", laid(model(runtime="own")))
+
+
+@failing(
+    "validation.knative_admits_the_revision",
+    because="without the feature kubernetes.podspec-nodeselector",
+    at="nodeSelector:",
+)
+def test_a_field_of_a_feature_that_is_disabled() -> list[Finding]:
+    text = laid(SELECTED) + FEATURES.replace("FLAG", "disabled")
+    return findings("validation.knative_admits_the_revision", text)
+
+
+@pytest.mark.parametrize("contract", ["knative_admits_the_revision", "platform_is_known"])
+def test_a_field_of_a_feature_that_is_enabled(contract: str) -> None:
+    @passing(f"validation.{contract}")
+    def example() -> list[Finding]:
+        return findings(f"validation.{contract}", laid(SELECTED) + FEATURES.replace("FLAG", "Enabled"))
+
+    example()
+
+
+@passing("validation.platform_is_known", because="nothing in it depends on what is not known", at="apiVersion: ")
+def test_nothing_that_depends_on_the_platform() -> list[Finding]:
+    return findings("validation.platform_is_known", laid({}, ""), "2024.11", PlatformConfig())
+
+
+@passing("validation.platform_is_known")
+def test_a_runtime_that_the_platform_has_by_name() -> list[Finding]:
+    text = laid({"spec": {"predictor": {"model": {"runtime": "my-runtime"}}}})
+    platform = PlatformConfig(default_deployment_mode="Serverless", runtimes=("my-runtime",))
+    return findings("validation.platform_is_known", text, "2024.11", platform)
+
+
+# canary_gets_traffic
+
+CANARY = {"spec": {"canary": [{"predictor": {"name": "next"}, "trafficPercent": 10}]}}
+
+
+@failing(
+    "validation.canary_gets_traffic", because="KServe 0.20.0 deploys spec.canary and routes no traffic", at="canary:"
+)
+def test_a_canary_without_traffic() -> list[Finding]:
+    return findings("validation.canary_gets_traffic", laid(CANARY, "Standard"), "current")
+
+
+@not_applicable("validation.canary_gets_traffic", because="KServe rejects spec.canary in Knative mode", at="canary:")
+def test_a_canary_that_is_rejected() -> list[Finding]:
+    return findings("validation.canary_gets_traffic", laid(CANARY, "Knative"), "current")
+
+
+@passing("validation.canary_gets_traffic", because="there is no spec.canary")
+def test_no_canary() -> list[Finding]:
+    return findings("validation.canary_gets_traffic", laid({}, "Standard"), "current")
+
+
+# runtime_serves_the_model
+
+
+@failing(
+    "validation.runtime_serves_the_model", because="the platform has no runtime 'my-runtim'; did you mean my-runtime?"
+)
+def test_a_runtime_that_the_platform_does_not_have() -> list[Finding]:
+    platform = PlatformConfig(default_deployment_mode="Serverless", runtimes=("my-runtime",))
+    return findings("validation.runtime_serves_the_model", laid(model(runtime="my-runtim")), "2024.11", platform)
+
+
+def model(**fields: Any) -> dict[str, Any]:
+    return {"spec": {"predictor": {"model": fields}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "because"),
+    [
+        ({"modelFormat": {"name": "sklern"}}, "no runtime declares the model format 'sklern'; did you mean sklearn?"),
+        ({"modelFormat": {"name": "orange"}}, "declared are huggingface, lightgbm, mlflow"),
+        (
+            {"modelFormat": {"name": "sklearn", "version": "7"}},
+            "no runtime declares sklearn 7; declared are the versions 0, 1",
+        ),
+        ({"protocolVersion": "grpc-v2"}, "no runtime for sklearn serves protocol grpc-v2"),
+        (
+            {"runtime": "kserve-xgbserver"},
+            "the runtime kserve-xgbserver does not declare sklearn; it declares xgboost 1",
+        ),
+        (
+            {"runtime": "kserve-sklearnserver", "protocolVersion": "grpc-v2"},
+            "does not serve protocol grpc-v2, only v1, v2",
+        ),
+    ],
+)
+def test_a_model_without_a_runtime(fields: dict[str, Any], because: str) -> None:
+    @failing("validation.runtime_serves_the_model", because=because)
+    def example() -> list[Finding]:
+        return findings("validation.runtime_serves_the_model", laid(model(**fields)))
+
+    example()
+
+
+OWN = """\
+---
+apiVersion: serving.kserve.io/v1alpha1
+kind: ServingRuntime
+metadata: {name: own, namespace: shop}
+spec:
+  supportedModelFormats: [{name: catboost, autoSelect: true}]
+  containers: [{name: kserve-container, image: a, resources: {limits: {memory: 1Gi}}}]
+"""
+
+
+@passing("validation.runtime_serves_the_model", because="own declares catboost")
+def test_a_format_of_a_runtime_among_the_paths() -> list[Finding]:
+    return findings("validation.runtime_serves_the_model", laid(model(modelFormat={"name": "catboost"})) + OWN)
+
+
+@failing(
+    "validation.runtime_serves_the_model", because="own declares catboost, and is disabled or serves several models"
+)
+def test_a_format_of_a_runtime_that_is_disabled() -> list[Finding]:
+    text = laid(model(modelFormat={"name": "catboost"})) + OWN + "  disabled: true\n"
+    return findings("validation.runtime_serves_the_model", text)
+
+
+@failing("validation.runtime_serves_the_model", because="the runtime own is disabled", at="runtime: own")
+def test_a_runtime_that_is_disabled() -> list[Finding]:
+    text = laid(model(modelFormat={"name": "catboost"}, runtime="own")) + OWN + "  disabled: true\n"
+    return findings("validation.runtime_serves_the_model", text)
+
+
+@failing("validation.runtime_serves_the_model", because="own has it where the service names the runtime")
+def test_a_format_that_is_not_selected_automatically() -> list[Finding]:
+    text = laid(model(modelFormat={"name": "catboost"})) + OWN.replace(", autoSelect: true", "")
+    return findings("validation.runtime_serves_the_model", text)
+
+
+@failing("validation.kubernetes_admits_the_pods", because="over the limit of 1Gi of the runtime own")
+def test_a_request_over_the_limit_of_a_runtime_among_the_paths() -> list[Finding]:
+    fields = model(modelFormat={"name": "catboost"}, resources={"requests": {"memory": "2Gi"}})
+    return findings("validation.kubernetes_admits_the_pods", laid(fields) + OWN)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"spec": {"predictor": {"model": None, "onnx": {"storageUri": "s3://a/"}}}}, model(runtime="kserve-mlserver")],
+)
+@passing("validation.runtime_serves_the_model")
+def test_a_model_with_a_runtime(change: Any) -> list[Finding]:
+    return findings("validation.runtime_serves_the_model", laid(change))
+
+
+@pytest.mark.parametrize(
+    ("mode", "change"),
+    [
+        ("ModelMesh", {}),
+        ("Serverless", {"spec": {"predictor": {"model": None, "containers": [{"name": "a", "image": "a"}]}}}),
+        ("Serverless", model(modelFormat={"name": "mlflow"})),
+        ("Serverless", model(runtime="of-ones-own")),
+    ],
+)
+def test_a_model_whose_runtime_is_judged_elsewhere_or_unknown(mode: str, change: Any) -> None:
+    @not_applicable("validation.runtime_serves_the_model", because="")
+    def example() -> list[Finding]:
+        return findings("validation.runtime_serves_the_model", laid(change, mode))
+
+    example()
+
+
+@not_applicable("validation.runtime_serves_the_model", because="a runtime of the platform's own may serve it")
+def test_a_format_that_a_runtime_of_the_platform_may_serve() -> list[Finding]:
+    platform = PlatformConfig(default_deployment_mode="Serverless", runtimes=("my-runtime",))
+    return findings(
+        "validation.runtime_serves_the_model", laid(model(modelFormat={"name": "catboost"})), "2024.11", platform
+    )
