@@ -14,6 +14,11 @@ SECRET_FIELDS = ("data", "stringData")
 DEFAULTED_NAMES = tuple(("spec", component, "containers", 0) for component in ("predictor", "transformer", "explainer"))
 """Containers that KServe names kserve-container when they have no name (0.14.1, 0.20.0 pkg/apis/serving/v1beta1/*_custom.go, Default)."""
 
+KINDS_OF_OTHER_VERSIONS = frozenset(
+    {"LLMInferenceService", "LLMInferenceServiceConfig", "LocalModelCache", "LocalModelNamespaceCache"}
+)
+"""Kinds that releases of KServe between 0.11 and 0.20 have and others do not, and that no kind of the others is meant by."""
+
 _KINDS: Mapping[type, str] = {
     str: "a string",
     int: "an integer",
@@ -52,45 +57,44 @@ def api_of(resource: Resource, stack: Stack) -> str:
 
 
 def wrong_api(document: Mapping[str, Any], stack: Stack) -> tuple[Keys, str] | None:
-    """What is wrong with the ``apiVersion`` and ``kind`` of an object that looks meant for KServe, and where; None if nothing is."""
+    """What is wrong with the ``apiVersion`` or the ``kind`` of an object that looks meant for KServe, and where; None if nothing is."""
     schemas = load_schemas(stack.api_schemas)
-    version, kind = document.get("apiVersion"), document.get("kind")
-    kind = kind if isinstance(kind, str) else ""
-    core = {where.rpartition("/")[2] for where in schemas.kinds if where.startswith("v1/")}
     served = {name: [f"{GROUP}/{each}" for each in versions] for name, versions in schemas.versions.items()}
-    served |= {name: ["v1"] for name in core}
-    if kind in served and version in served[kind]:
-        return None
-    stated = "apiVersion" if "apiVersion" in document else "kind"
-    if not kind:
-        meant = _meant_kind(document, version, served)
-        return ("apiVersion",), f"the object has no kind, expected {meant}"
+    served |= {where.removeprefix("v1/"): ["v1"] for where in schemas.kinds if where.startswith("v1/")}
+    version, kind = document.get("apiVersion"), document.get("kind")
+    if not isinstance(kind, str) or not kind:
+        return ("apiVersion",), f"the object has no kind, expected {_expected_kinds(document, served)}"
     near = kind if kind in served else _nearest(kind, served)
     if near is None:
-        kinds = ", ".join(sorted(schemas.versions))
-        return ("kind",), f"{version} has no kind {kind!r}; it has {kinds}"
+        return ("kind",), f"{GROUP} has no kind {kind!r}; it has {', '.join(sorted(schemas.versions))}"
     expected = " or ".join(served[near])
     if near != kind:
-        return ("kind",), f"{version} has no kind {kind!r}; did you mean {near!r} of {expected}?"
-    if "apiVersion" not in document:
-        instead = ", and 'api_version' is not read" if "api_version" in document else ""
-        return (stated,), f"{kind} has no apiVersion, expected {expected}{instead}"
+        return ("kind",), f"{version or 'the API'} has no kind {kind!r}; did you mean {near!r} of {expected}?"
+    if version in served[kind]:
+        return None
+    if "apiVersion" not in document and "api_version" in document:
+        return ("api_version",), f"{kind} has no apiVersion but an api_version, expected apiVersion: {expected}"
+    if not version:
+        return ("apiVersion" if "apiVersion" in document else "kind",), f"{kind} has no apiVersion, expected {expected}"
     return ("apiVersion",), f"apiVersion {version!r} has no {kind}, expected {expected}"
 
 
-def _nearest(kind: Any, served: Mapping[str, Any]) -> str | None:
+def _nearest(kind: str, served: Mapping[str, Any]) -> str | None:
     """The served kind that ``kind`` is meant to be: the same in another case, or the nearest."""
+    if kind in KINDS_OF_OTHER_VERSIONS:
+        return None
     folded = {name.lower(): name for name in served}
-    found = difflib.get_close_matches(str(kind).lower(), folded, 1, 0.8)
+    found = difflib.get_close_matches(kind.lower(), folded, 1, 0.8)
     return folded[found[0]] if found else None
 
 
-def _meant_kind(document: Mapping[str, Any], version: Any, served: Mapping[str, list[str]]) -> str:
-    """Which kinds an object without one can be: by its ``spec.predictor``, or by its ``apiVersion``."""
-    spec = document.get("spec")
-    if isinstance(spec, Mapping) and "predictor" in spec:
+def _expected_kinds(document: Mapping[str, Any], served: Mapping[str, list[str]]) -> str:
+    """The kinds that an object without one can be: by its ``spec.predictor``, or by its ``apiVersion``."""
+    spec, version = document.get("spec"), document.get("apiVersion")
+    possible = sorted(kind for kind, versions in served.items() if version in versions)
+    if (isinstance(spec, Mapping) and "predictor" in spec) or not possible:
         return "InferenceService"
-    return ", ".join(sorted(kind for kind, versions in served.items() if version in versions)) or "InferenceService"
+    return f"one of {', '.join(possible)}"
 
 
 def unknown_fields(resource: Resource, stack: Stack) -> Iterator[tuple[Keys, str]]:

@@ -55,8 +55,8 @@ VERSIONS: Mapping[str, str] = {"kserve": ">=0.12"}
     remedy="Write the apiVersion and the kind as the message says; both are case-sensitive.",
     sources=(
         "the stack's api_schemas.json: served versions of KServe's CustomResourceDefinitions",
-        "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/v1beta1.go: group serving.kserve.io since 0.7, "
-        "serving.kubeflow.org before",
+        "kserve 0.14.1 and 0.20.0 pkg/constants/constants.go, KServeAPIGroupName",
+        "kserve 0.14.1 python/kserve/kserve/models/v1beta1_inference_service.py, to_dict: api_version",
     ),
 )
 def api_version_is_served(resource: Resource, stack: Stack) -> Iterator[Finding]:

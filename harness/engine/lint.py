@@ -21,7 +21,7 @@ from trivet.model.redaction import redact
 from trivet.model.report import STATIC, ConformanceReport, ContractResult
 from trivet.model.stack import Stack
 from trivet.model.subjects import Resource
-from trivet.toolkit.subjects import KINDS, RESOURCES, ReadResult, Subject, companions, read
+from trivet.toolkit.subjects import KINDS, RESOURCES, WITHOUT_KIND, ReadResult, Subject, companions, read
 from trivet.toolkit.walking import Found, PathPatterns, Place, Stream, places
 
 PIECE = 64
@@ -118,7 +118,7 @@ def lint(
                 emit([(finding, static[finding.contract]) for finding in part.deviations])
     lintable = [*_NAMES.values(), *RESOURCES["serving.kserve.io"]]
     seen = {name: whole.counts[name] for name in [*lintable, *whole.counts] if whole.counts[name]}
-    if not whole.errors and not any(name in seen for name in lintable):
+    if not whole.errors and not whole.deviations and not any(name in seen for name in lintable):
         whole.errors.append(_nothing(paths, seen, whole.skipped))
     deviations: dict[str, list[Finding]] = {}
     for finding in (*unrunnable.values(), *whole.deviations):
@@ -270,7 +270,7 @@ def _judged(piece: Iterable[Place], judges: Sequence[_Judge], patterns: Sequence
 
 
 def _name(subject: Subject) -> str:
-    return subject.kind if isinstance(subject, Resource) else _NAMES[KINDS[type(subject)][0]]
+    return (subject.kind or WITHOUT_KIND) if isinstance(subject, Resource) else _NAMES[KINDS[type(subject)][0]]
 
 
 def _result(

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from trivet.errors import UsageError
 from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory, Resource
+from trivet.toolkit.addressing import CORE_KINDS, GROUP, KSERVE_KINDS, is_misaddressed
 from trivet.toolkit.documents import BrokenDocument, Document, documents, kfp_scalar, pyyaml_scalar
 from trivet.toolkit.walking import MLMODEL, Found, Place, Skipped, Stream, is_model_directory
 
@@ -51,16 +52,12 @@ KINDS: Mapping[type[Subject], tuple[str, ...]] = {
 """The names under which a check wants each subject."""
 
 RESOURCES: Mapping[str, tuple[str, ...]] = {
-    "serving.kserve.io": (
-        "ServingRuntime",
-        "ClusterServingRuntime",
-        "ClusterStorageContainer",
-        "InferenceGraph",
-        "TrainedModel",
-    ),
-    "": ("Secret", "ServiceAccount", "PersistentVolumeClaim", "ConfigMap"),
+    GROUP: tuple(kind for kind in KSERVE_KINDS if kind != "InferenceService"),
+    "": CORE_KINDS,
 }
 """API group → kinds of the objects that are subjects beside InferenceServices."""
+
+WITHOUT_KIND = "document without a kind"
 
 _COMPANION = re.compile(
     rb"""kind["']?\s*:\s*["']?(?:%s)\b""" % "|".join(name for names in RESOURCES.values() for name in names).encode()
@@ -270,6 +267,9 @@ def _subjects(document: Document, value: Any, keys: Keys, file: str) -> Iterator
     if not isinstance(value, dict):
         yield "document that is no mapping"
         return
+    if "$patch" in value:
+        yield "strategic merge patch"
+        return
     kind = value.get("kind")
     items = value.get("items")
     if isinstance(kind, str) and kind.endswith("List") and isinstance(items, list):
@@ -283,8 +283,10 @@ def _subjects(document: Document, value: Any, keys: Keys, file: str) -> Iterator
         yield CompiledPipeline(file=file, document=value, line=_below(document, keys))
     elif isinstance(value.get("platforms"), dict):
         yield "platform spec"
+    elif is_misaddressed(value):
+        yield Resource(file=file, document=value, line=_below(document, keys))
     else:
-        yield kind if isinstance(kind, str) and kind else "document without a kind"
+        yield kind if isinstance(kind, str) and kind else WITHOUT_KIND
 
 
 def _group(api_version: Any) -> str:

@@ -75,26 +75,6 @@ NOT_OURS = [
 """Models that another runtime than the stack's serves."""
 
 
-# api_version_is_served
-
-
-@failing(
-    "manifests.api_version_is_served",
-    because="'serving.kserve.io/v1alpha1' has no InferenceService, expected serving.kserve.io/v1beta1 (KServe 0.14.1)",
-    at="apiVersion: ",
-)
-def test_an_api_version_that_the_kind_does_not_have() -> list[Finding]:
-    lines = SOUND.replace("io/v1beta1", "io/v1alpha1").splitlines()
-    return one(findings("manifests.api_version_is_served", "\n".join([*lines[1:], lines[0]])))
-
-
-@passing("manifests.api_version_is_served", because="serving.kserve.io/v1beta1 has InferenceService", at="apiVersion: ")
-def test_an_api_version_that_the_kind_has() -> list[Finding]:
-    return findings("manifests.api_version_is_served", SOUND)
-
-
-# fields_are_known
-
 RUNTIME = """\
 apiVersion: serving.kserve.io/v1alpha1
 kind: ServingRuntime
@@ -126,6 +106,71 @@ spec:
     requests:
       storage: 10Gi
 """
+
+
+# api_version_is_served
+
+
+@failing(
+    "manifests.api_version_is_served",
+    because="'serving.kserve.io/v1alpha1' has no InferenceService, expected serving.kserve.io/v1beta1 (KServe 0.14.1)",
+    at="apiVersion: ",
+)
+def test_an_api_version_that_the_kind_does_not_have() -> list[Finding]:
+    lines = SOUND.replace("io/v1beta1", "io/v1alpha1").splitlines()
+    return one(findings("manifests.api_version_is_served", "\n".join([*lines[1:], lines[0]])))
+
+
+@pytest.mark.parametrize(
+    ("text", "because", "at"),
+    [
+        (changed("kserve.io/v1beta1", "kubeflow.org/v1beta1"), "kubeflow.org/v1beta1' has no InferenceService, expected serving", "apiV"),
+        (changed("kserve.io/v1beta1", "kserv.io/v1beta1"), "'serving.kserv.io/v1beta1' has no InferenceService, expected serving", "apiV"),
+        (changed("serving.kserve.io/v1beta1", "v1beta1"), "apiVersion 'v1beta1' has no InferenceService, expected serving", "apiV"),
+        (changed("apiVersion: ", "api_version: "), "has no apiVersion but an api_version, expected apiVersion: serving", "api_version: "),
+        (without("apiVersion"), "InferenceService has no apiVersion, expected serving.kserve.io/v1beta1", "kind: "),
+        (changed("apiVersion: serving.kserve.io/v1beta1", "apiVersion:"), "InferenceService has no apiVersion, expected serving", "apiV"),
+        (without("kind: "), "the object has no kind, expected InferenceService (KServe 0.14.1)", "apiVersion: "),
+        ("apiVersion: serving.kserve.io/v1alpha1\n", "the object has no kind, expected one of ClusterServingRuntime, ", "apiV"),
+        (changed("kind: I", "kind: i"), "has no kind 'inferenceService'; did you mean 'InferenceService' of serving", "kind: "),
+        (changed("Service\n", "Servise\n"), "has no kind 'InferenceServise'; did you mean 'InferenceService' of ", "kind: "),
+        (changed("Runtime\n", "Runtimes\n", RUNTIME), "no kind 'ServingRuntimes'; did you mean 'ServingRuntime' of serving", "kind: "),
+        (changed("v1alpha1", "v1beta1", RUNTIME), "'serving.kserve.io/v1beta1' has no ServingRuntime, expected serving", "apiV"),
+        (changed("kind: ", "kind: LLM"), "has no kind 'LLMInferenceService'; it has ClusterServingRuntime, ", "kind: "),
+        (changed("InferenceService", "Deployment"), "has no kind 'Deployment'; it has ClusterServingRuntime, ", "kind: "),
+        (changed("apiVersion: v1", "apiVersion: v1beta1", SECRET), "apiVersion 'v1beta1' has no Secret, expected v1 (KServe", "apiV"),
+        (changed("kind: Secret", "kind: secret", SECRET), "has no kind 'secret'; did you mean 'Secret' of v1?", "kind: "),
+        (without("apiVersion", CLAIM), "PersistentVolumeClaim has no apiVersion, expected v1", "kind: "),
+    ],
+)  # fmt: skip
+def test_an_object_with_a_wrong_address(text: str, because: str, at: str) -> None:
+    @failing("manifests.api_version_is_served", because=because, at=at)
+    def example() -> list[Finding]:
+        return one(findings("manifests.api_version_is_served", text))
+
+    example()
+
+
+@pytest.mark.parametrize("text", [RUNTIME, SECRET, CLAIM])
+@passing("manifests.api_version_is_served", at="apiVersion: ")
+def test_another_object_with_its_api_version(text: str) -> list[Finding]:
+    return findings("manifests.api_version_is_served", text)
+
+
+@passing(
+    "manifests.api_version_is_served", because="serving.kserve.io/v1alpha1 has LLMInferenceService (KServe 0.20.0)"
+)
+def test_a_kind_that_only_a_later_version_has() -> list[Finding]:
+    text = "apiVersion: serving.kserve.io/v1alpha1\nkind: LLMInferenceService\nmetadata: {name: a}\n"
+    return findings("manifests.api_version_is_served", text, "current")
+
+
+@passing("manifests.api_version_is_served", because="serving.kserve.io/v1beta1 has InferenceService", at="apiVersion: ")
+def test_an_api_version_that_the_kind_has() -> list[Finding]:
+    return findings("manifests.api_version_is_served", SOUND)
+
+
+# fields_are_known
 
 
 @pytest.mark.parametrize(

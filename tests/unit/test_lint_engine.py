@@ -96,6 +96,14 @@ def test_a_contract_outside_the_stacks_versions_is_skipped(tmp_path: Path) -> No
     assert result.exit_code == 0
 
 
+def test_a_wrong_address_is_a_failed_must_and_not_nothing_to_lint(tmp_path: Path) -> None:
+    text = NAMED.format("good").replace("kserve.io", "kubeflow.org")
+    result = run(tmp_path, Registry().contract("manifests.api_version_is_served"), a=text)
+    (only,) = result.report.contracts
+    assert (result.exit_code, only.outcome, result.errors) == (1, Outcome.FAILED, ())
+    assert str(only.findings[0].location) == f"{tmp_path / 'a.yaml'}:1 InferenceService/good"
+
+
 def test_nothing_to_lint_exits_2_and_says_what_was_seen(tmp_path: Path) -> None:
     result = run(tmp_path, is_good, a="kind: ConfigMap\n---\nkind: ConfigMap\n")
     assert result.exit_code == 2

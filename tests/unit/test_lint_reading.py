@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory
+from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory, Resource
 from trivet.toolkit.documents import MAX_DEPTH, BrokenDocument, documents
 from trivet.toolkit.subjects import ReadResult, read, read_model_directory
 from trivet.toolkit.walking import places
@@ -133,6 +133,18 @@ def test_a_service_of_another_project_is_none_of_ours(tmp_path: Path) -> None:
     found = read_text(tmp_path, SERVICE.replace("serving.kserve.io", "serving.example.com"))
     assert found.subjects == ()
     assert found.others == ("InferenceService",)
+
+
+def test_a_patch_that_deletes_an_object_is_no_object(tmp_path: Path) -> None:
+    found = read_text(tmp_path, "$patch: delete\n" + SERVICE)
+    assert found.subjects == ()
+    assert found.others == ("strategic merge patch",)
+
+
+def test_a_document_that_looks_meant_for_kserve_is_a_subject_whatever_its_address(tmp_path: Path) -> None:
+    found = read_text(tmp_path, SERVICE.replace("serving.kserve.io", "serving.kubeflow.org"))
+    assert [type(subject) for subject in found.subjects] == [Resource]
+    assert found.others == ()
 
 
 def test_a_pipeline_is_recognised_whatever_its_file_is_called(tmp_path: Path) -> None:
