@@ -19,6 +19,7 @@ NEWEST = (2, 17)
 """Minor version of the SDK that the table was taken from. A later one may write fields that are not in it."""
 
 SPEC = "PipelineSpec"
+PLATFORM = "PlatformSpec"
 DEPLOYMENT = "PipelineDeploymentConfig"
 
 _TABLE = """
@@ -64,6 +65,7 @@ ParameterIterator: items ParameterItems, itemInput string
 ParameterItems: raw string |kind, inputParameter string |kind
 RetryPolicy: maxRetryCount integer, backoffDuration Duration, backoffFactor number, backoffMaxDuration Duration
 IteratorPolicy: parallelismLimit integer
+PlatformSpec: platforms map SinglePlatformSpec
 SinglePlatformSpec: deploymentSpec PlatformDeployment, platform string, config Struct, pipelineConfig PipelineConfig
 PlatformDeployment: executors map Struct
 PipelineConfig: resourceTtlOnCompletion integer, workspace Workspace, resourceTtlOnSuccess integer, resourceTtlOnFailure integer,

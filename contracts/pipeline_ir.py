@@ -95,6 +95,13 @@ def executors(pipeline: CompiledPipeline) -> Mapping[str, Mapping[str, Any]]:
     return {label: mapping(executor) for label, executor in found.items()}
 
 
+def platform_executors(pipeline: CompiledPipeline) -> Mapping[str, Mapping[str, Any]]:
+    """What the platform spec configures on Kubernetes, by the label of the executor (kfp-kubernetes 2.17.0 writes it)."""
+    kubernetes = mapping(mapping(pipeline.platform.get("platforms")).get("kubernetes"))
+    found = mapping(mapping(kubernetes.get("deploymentSpec")).get("executors"))
+    return {label: mapping(config) for label, config in found.items()}
+
+
 def dags(pipeline: CompiledPipeline) -> Iterator[Dag]:
     """The root, and the DAGs of components: conditions, loops, exit handlers and nested pipelines."""
     yield Dag(name="root", keys=("root",), component=mapping(pipeline.document.get("root")))

@@ -101,7 +101,7 @@ def _executor_of(
     elif not isinstance(label, str) or label not in labels:
         yield Deviation(
             keys=("components", name, "executorLabel"),
-            text=f"{name} names the executor {label!r}, and deploymentSpec has none of that name{_nearest(label, labels)}",
+            text=f"{name} names the executor {label!r}, and deploymentSpec has none of that name{nearest(label, labels)}",
         )
     elif not {"container", "importer", "resolver", "customJob"} & set(labels[label]):
         yield Deviation(
@@ -119,7 +119,7 @@ def _executor_of(
                 if wanted not in declared and not (side == "inputs" and wanted in given):
                     yield Deviation(
                         keys=place,
-                        text=f"{name} uses {side}.{kind}[{wanted!r}], which it does not declare{_nearest(wanted, declared)}",
+                        text=f"{name} uses {side}.{kind}[{wanted!r}], which it does not declare{nearest(wanted, declared)}",
                     )
 
 
@@ -148,14 +148,14 @@ def _dangling_in(dag: Dag, known: Mapping[str, Mapping[str, Any]]) -> Iterator[D
         elif reference not in known:
             yield Deviation(
                 keys=(*keys, "componentRef"),
-                text=f"task {name} is of the component {reference}, which the pipeline does not have{_nearest(reference, known)}",
+                text=f"task {name} is of the component {reference}, which the pipeline does not have{nearest(reference, known)}",
             )
         before = task.get("dependentTasks")
         after[name] = {each for each in before if isinstance(each, str)} if isinstance(before, list) else set()
         for other in sorted(after[name] - set(tasks)):
             yield Deviation(
                 keys=(*keys, "dependentTasks"),
-                text=f"task {name} depends on {other}, and {dag.name} has no such task{_nearest(other, tasks)}",
+                text=f"task {name} depends on {other}, and {dag.name} has no such task{nearest(other, tasks)}",
             )
         for kind in ("parameters", "artifacts"):
             for argument, source in mapping(mapping(task.get("inputs")).get(kind)).items():
@@ -173,7 +173,7 @@ def _dangling_in(dag: Dag, known: Mapping[str, Mapping[str, Any]]) -> Iterator[D
                 if side == "inputs" and wanted not in given:
                     yield Deviation(
                         keys=(*keys, "inputs", "parameters", argument),
-                        text=f"task {name} builds {argument} of its input {wanted!r}, which it does not get{_nearest(wanted, given)}",
+                        text=f"task {name} builds {argument} of its input {wanted!r}, which it does not get{nearest(wanted, given)}",
                     )
     yield from _cycle(dag, after)
     yield from _outputs(dag, known)
@@ -189,7 +189,7 @@ def _source(
         declared = definitions(dag.component, "input", kind)
         if outer not in declared:
             yield (
-                f"task {task} passes the {singular} {outer!r}, and {dag.name} has no such input{_nearest(outer, declared)}",
+                f"task {task} passes the {singular} {outer!r}, and {dag.name} has no such input{nearest(outer, declared)}",
                 "",
             )
         return
@@ -200,7 +200,7 @@ def _source(
         return
     if producer not in dag.tasks:
         yield (
-            f"task {task} takes {argument} from task {producer}, and {dag.name} has none{_nearest(producer, dag.tasks)}",
+            f"task {task} takes {argument} from task {producer}, and {dag.name} has none{nearest(producer, dag.tasks)}",
             "",
         )
         return
@@ -211,7 +211,7 @@ def _source(
         declared = definitions(made_by, "output", kind)
         if key not in declared:
             yield (
-                f"task {task} takes {argument} from {producer}, which has no output {singular} {key!r}{_nearest(key, declared)}",
+                f"task {task} takes {argument} from {producer}, which has no output {singular} {key!r}{nearest(key, declared)}",
                 "",
             )
 
@@ -225,14 +225,14 @@ def _own_inputs(dag: Dag, name: str, task: Mapping[str, Any]) -> Iterator[Deviat
         if wanted not in given:
             yield Deviation(
                 keys=(*keys, "triggerPolicy"),
-                text=f"the condition of task {name} uses the input {wanted!r}, which the task does not get{_nearest(wanted, given)}",
+                text=f"the condition of task {name} uses the input {wanted!r}, which the task does not get{nearest(wanted, given)}",
             )
     items = mapping(mapping(task.get("parameterIterator")).get("items"))
     wanted, raw = name_in(items, "inputParameter"), items.get("raw")
     if wanted is not None and wanted not in given:
         yield Deviation(
             keys=(*keys, "parameterIterator"),
-            text=f"task {name} iterates over the input {wanted!r}, which it does not get{_nearest(wanted, given)}",
+            text=f"task {name} iterates over the input {wanted!r}, which it does not get{nearest(wanted, given)}",
         )
     if isinstance(raw, str):
         try:
@@ -265,14 +265,14 @@ def _outputs(dag: Dag, known: Mapping[str, Mapping[str, Any]]) -> Iterator[Devia
                 if task not in dag.tasks:
                     yield Deviation(
                         keys=keys,
-                        text=f"{dag.name} outputs {output} of task {task}, which it does not have{_nearest(task, dag.tasks)}",
+                        text=f"{dag.name} outputs {output} of task {task}, which it does not have{nearest(task, dag.tasks)}",
                     )
                 elif (made_by := known.get(component_of(dag.tasks[task]))) is not None:
                     declared = definitions(made_by, "output", kind)
                     if key not in declared:
                         yield Deviation(
                             keys=keys,
-                            text=f"{dag.name} outputs {output} of {task}, which has no output {singular} {key!r}{_nearest(key, declared)}",
+                            text=f"{dag.name} outputs {output} of {task}, which has no output {singular} {key!r}{nearest(key, declared)}",
                         )
 
 
@@ -384,10 +384,9 @@ def _type_of(dag: Dag, source: Mapping[str, Any], known: Mapping[str, Mapping[st
     return str(declared.get("parameterType"))
 
 
-def _nearest(name: Any, names: Iterable[str]) -> str:
+def nearest(name: Any, names: Iterable[str]) -> str:
     """The nearest name, or all of them if they are few; for the end of a sentence."""
     there = sorted(names)
-    nearest = get_close_matches(str(name), there, n=1)
-    if nearest:
-        return f"; did you mean {nearest[0]}?"
+    if near := get_close_matches(str(name), there, n=1):
+        return f"; did you mean {near[0]}?"
     return f" (there are {', '.join(there)})" if 0 < len(there) <= 6 else ""

@@ -15,6 +15,7 @@ from trivet.authoring import (
     Finding,
     Handover,
     Keys,
+    Outcome,
     PipelineClient,
     TrainerClient,
     UsageError,
@@ -26,7 +27,7 @@ from trivet.authoring import (
     passed,
 )
 from trivet.contracts.credentials import credential_assigned_in, credential_in, is_credential, masked
-from trivet.contracts.ir_schema import DEPLOYMENT, NEWEST, SPEC, misfits
+from trivet.contracts.ir_schema import DEPLOYMENT, NEWEST, PLATFORM, SPEC, misfits
 from trivet.contracts.pipeline_ir import (
     Step,
     component_of,
@@ -35,10 +36,11 @@ from trivet.contracts.pipeline_ir import (
     executors,
     is_cloud_pipeline,
     mapping,
+    platform_executors,
     steps,
     tasks,
 )
-from trivet.contracts.pipeline_references import Deviation, dangling, unfit_arguments
+from trivet.contracts.pipeline_references import Deviation, dangling, nearest, unfit_arguments
 from trivet.contracts.quantities import effective, resource_problems
 from trivet.contracts.step_code import THIS_PYTHON, VARIABLE, syntax_error
 from trivet.integration import TrackingApi, TrackingError, resolve_storage_uri
@@ -99,6 +101,12 @@ def spec_is_valid(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
             )
         else:
             yield failed(f"{name} {each.problem}: {effect}", location=where)
+    for each in misfits(compiled_pipeline.platform, PLATFORM):
+        sound = False
+        yield failed(
+            f"platform spec: {'.'.join(map(str, each.keys))} {each.problem}: KFP silently ignores the whole document",
+            location=compiled_pipeline.at_platform(*each.keys),
+        )
     for keys, problem in _refused(document):
         sound = False
         yield failed(f"{problem}: the API server refuses the pipeline", location=compiled_pipeline.at(*keys))
@@ -144,7 +152,16 @@ def _refused(document: Mapping[str, Any]) -> Iterator[tuple[Keys, str]]:
     ),
 )
 def references_resolve(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
-    yield from _deviations(compiled_pipeline, dangling(compiled_pipeline), "every reference resolves")
+    lost = [label for label in platform_executors(compiled_pipeline) if label not in executors(compiled_pipeline)]
+    for label in lost:
+        keys = ("platforms", "kubernetes", "deploymentSpec", "executors", label)
+        yield failed(
+            f"the platform spec configures the executor {label}, and deploymentSpec has none of that name"
+            f"{nearest(label, executors(compiled_pipeline))}: KFP silently ignores its secrets, volumes and tolerations",
+            location=compiled_pipeline.at_platform(*keys),
+        )
+    found = _deviations(compiled_pipeline, dangling(compiled_pipeline), "every reference resolves")
+    yield from (finding for finding in found if not (lost and finding.outcome is Outcome.PASSED))
 
 
 @contract(
@@ -454,12 +471,17 @@ def recording_step_is_not_cached(compiled_pipeline: CompiledPipeline) -> Iterato
     found = [(keys, task) for keys, task in tasks(compiled_pipeline) if component_of(task) in recording]
     if not found:
         yield not_applicable("no step records a run in its code", location=compiled_pipeline.at())
-    for keys, task in found:
-        where = compiled_pipeline.at(*keys, "cachingOptions")
-        if mapping(task.get("cachingOptions")).get("enableCache"):
-            yield failed(f"task {keys[-1]} records a run and is cached", location=where)
-        else:
-            yield passed(f"task {keys[-1]} is not cached", location=where)
+        return
+    cached = [keys for keys, task in found if mapping(task.get("cachingOptions")).get("enableCache")]
+    names = [str(keys[-1]) for keys in cached or [keys for keys, _ in found]]
+    tasks_are = f"task {names[0]}" if len(names) == 1 else f"{len(names)} tasks ({_listed(names)})"
+    where = compiled_pipeline.at(*(cached or [found[0][0]])[0], "cachingOptions")
+    if len(cached) == 1:
+        yield failed(f"{tasks_are} records a run and is cached", location=where)
+    elif cached:
+        yield failed(f"{tasks_are} record a run and are cached", location=where)
+    else:
+        yield passed(f"{tasks_are} {'is' if len(names) == 1 else 'are'} not cached", location=where)
 
 
 @contract(
@@ -504,12 +526,20 @@ def imported_artifact_is_fetchable(compiled_pipeline: CompiledPipeline) -> Itera
 
 
 def _has_tracking_uri(step: Step, pipeline: CompiledPipeline) -> bool:
-    """Whether the container sets the variable, or the component has a parameter for the URI."""
+    """Whether the container, a Secret or a ConfigMap sets the variable, or the component has a parameter for the URI."""
     env = step.container.get("env")
     if isinstance(env, list) and any(mapping(entry).get("name") == VARIABLE for entry in env):
         return True
+    kubernetes = platform_executors(pipeline).get(str(step.keys[2]), {})
+    sources = [*_maps(kubernetes.get("secretAsEnv")), *_maps(kubernetes.get("configMapAsEnv"))]
+    if any(each.get("envVar") == VARIABLE for source in sources for each in _maps(source.get("keyToEnv"))):
+        return True
     declared = definitions(components(pipeline).get(step.component, {}), "input", "parameters")
     return any(_becomes_the_uri(name, step) for name in declared)
+
+
+def _maps(value: object) -> list[Mapping[str, Any]]:
+    return [mapping(each) for each in value] if isinstance(value, list) else []
 
 
 def _becomes_the_uri(parameter: str, step: Step) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +55,21 @@ class Manifest(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledPipeline:
-    """A KFP v2 pipeline in IR YAML."""
+    """A KFP v2 pipeline in IR YAML. ``platform`` is the platform spec that follows it in its stream, empty if none does."""
 
     file: str
     document: Mapping[str, Any]
     line: Callable[[Keys], int]
+    platform: Mapping[str, Any] = field(default_factory=dict)
+    platform_line: Callable[[Keys], int] = lambda keys: 1
 
     def at(self, *keys: str | int) -> Location:
         """The location of ``document[keys[0]][keys[1]]…``."""
         return Location(file=self.file, line=self.line(keys))
+
+    def at_platform(self, *keys: str | int) -> Location:
+        """The location of ``platform[keys[0]][keys[1]]…``."""
+        return Location(file=self.file, line=self.platform_line(keys))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +26,7 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_OBJECT = 2 * 1024 * 1024
 """A longer document is no object of a cluster."""
 
+PLATFORM_SPEC = "platform spec"
 TEMPLATE = "template"
 NO_YAML = "file that is no YAML or JSON"
 NO_TEXT = "file that is no text in UTF-8"
@@ -169,6 +170,8 @@ def _read_bytes(name: str, content: bytes, *, named: bool) -> ReadResult:
             for subject in _subjects(document, document.value, (), name):
                 if isinstance(subject, str):
                     others.append(subject)
+                    if subject == PLATFORM_SPEC and subjects and isinstance(subjects[-1], CompiledPipeline):
+                        subjects[-1] = replace(subjects[-1], platform=document.value, platform_line=document.line)
                 else:
                     subjects.append(subject)
     except BrokenDocument as broken:
@@ -282,7 +285,7 @@ def _subjects(document: Document, value: Any, keys: Keys, file: str) -> Iterator
     elif isinstance(value.get("pipelineInfo"), dict) and ("root" in value or "deploymentSpec" in value):
         yield CompiledPipeline(file=file, document=value, line=_below(document, keys))
     elif isinstance(value.get("platforms"), dict):
-        yield "platform spec"
+        yield PLATFORM_SPEC
     elif is_misaddressed(value):
         yield Resource(file=file, document=value, line=_below(document, keys))
     else:

@@ -258,6 +258,15 @@ def test_a_server_in_the_environment_of_the_container() -> list[Finding]:
     return one(findings("pipelines.tracking_uri_is_injected", pipeline(parameter="other", env=env)))
 
 
+@pytest.mark.parametrize("source", ["secretAsEnv", "configMapAsEnv"])
+@passing("pipelines.tracking_uri_is_injected", because="no step's code and no effective default")
+def test_a_server_from_an_object_of_the_cluster(source: str) -> list[Finding]:
+    config = f"{{{source}: [{{keyToEnv: [{{envVar: MLFLOW_TRACKING_URI}}]}}]}}"
+    platform = f"platforms: {{kubernetes: {{deploymentSpec: {{executors: {{exec-train: {config}}}}}}}}}"
+    text = pipeline(parameter="other", given=False, default="").replace("platforms: {kubernetes: {}}", platform)
+    return one(findings("pipelines.tracking_uri_is_injected", text))
+
+
 @pytest.mark.parametrize("env", ["[]", "null", "[{name: HOME, value: /}]"])
 @passing(
     "pipelines.tracking_uri_is_injected", because="the pipeline sets none for train either, so the platform must inject"
@@ -441,6 +450,24 @@ def test_a_cached_recording_step() -> list[Finding]:
 def test_a_cached_recording_step_that_stands_directly_in_the_pipeline() -> list[Finding]:
     text = pipeline("print('done')").replace("print('done')\"]", 'import mlflow; mlflow.start_run()"]')
     return one(findings("pipelines.recording_step_is_not_cached", text))
+
+
+@failing(
+    "pipelines.recording_step_is_not_cached",
+    because="2 tasks (report, train) record a run and are cached",
+    at="cachingOptions: {enableCache: true}",
+)
+def test_cached_recording_steps_are_one_finding() -> list[Finding]:
+    text = pipeline(cached=True).replace("print('done')\"]", 'import mlflow; mlflow.start_run()"]')
+    return one(findings("pipelines.recording_step_is_not_cached", text))
+
+
+@passing("pipelines.recording_step_is_not_cached", because="2 tasks (report, train) are not cached")
+def test_recording_steps_that_always_run() -> list[Finding]:
+    text = pipeline().replace("print('done')\"]", 'import mlflow; mlflow.start_run()"]')
+    return one(
+        findings("pipelines.recording_step_is_not_cached", text.replace("enableCache: true", "enableCache: false"))
+    )
 
 
 @passing("pipelines.recording_step_is_not_cached", because="task train is not cached", at="cachingOptions: {}")
