@@ -37,6 +37,12 @@ STDIN = Path("-")
     default="text",
     help="Print text (default), or nothing but this format: json, junit, sarif, github or html.",
 )
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Ignore the findings in this report.json of lint: only what is new fails.",
+)
 @click.option("--quiet", is_flag=True, help="Print only what fails.")
 @click.option(
     "--max-advice", type=click.IntRange(0), metavar="N", help="Print at most this many advice lines (default: 20)."
@@ -48,6 +54,7 @@ def lint(
     no_gitignore: bool,
     context: str | None,
     output: str,
+    baseline: Path | None,
     quiet: bool,
     max_advice: int | None,
     **flags: Any,
@@ -62,6 +69,7 @@ def lint(
     from trivet.engine.lint import lint as engine_lint
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
+    from trivet.render.baseline import read_baseline
     from trivet.render.linting import LintText
     from trivet.render.writers import write_files
     from trivet.settings import settings_folder
@@ -93,6 +101,8 @@ def lint(
         stacks=[(PathPatterns([one.glob], folder), load_stack(one.stack)) for one in settings.lint.paths],
         exclude=PathPatterns((*settings.lint.exclude, *exclude), folder),
         gitignore=not no_gitignore,
+        baseline=read_baseline(baseline) if baseline else None,
+        known=registry.contracts.keys(),
         emit=emit,
     )
     echo(text.summary(result))

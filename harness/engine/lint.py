@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from trivet.engine.ignored import BY_BASELINE, BY_COMMENT, COMMENTS, ignored_by, problems
 from trivet.engine.outcomes import finding_of, observed
 from trivet.engine.run import Recorder, fold, outside_versions
 from trivet.errors import DeclarationError, TrivetError, UsageError
 from trivet.host.process_pool import map_in_processes
 from trivet.model.contract import Contract
 from trivet.model.finding import Finding, not_applicable
+from trivet.model.fingerprint import fingerprint
 from trivet.model.outcome import Outcome, blocks
 from trivet.model.platform_config import PlatformConfig, indexed, platform_of
 from trivet.model.redaction import redact
 from trivet.model.report import STATIC, ConformanceReport, ContractResult
 from trivet.model.stack import Stack
 from trivet.model.subjects import Resource
+from trivet.toolkit.ignore_comments import IgnoreComment
+from trivet.toolkit.kustomize import without_patches
 from trivet.toolkit.subjects import KINDS, RESOURCES, WITHOUT_KIND, ReadResult, Subject, companions, read
 from trivet.toolkit.walking import Found, PathPatterns, Place, Stream, places
 
@@ -55,7 +59,8 @@ class LintResult:
 
     ``counts`` says what was seen: subjects by name, and documents that are none by their kind; ``stacks`` how many subjects were judged by
     each stack. ``skipped`` are the paths that were not judged, by reason. ``errors`` are the files that could not be read, and that there
-    was nothing to lint. Each contract's findings are its deviations; confirmations are counted in one finding, so that ten thousand sound
+    was nothing to lint. ``ignored`` counts the findings that comments or the baseline ignore, and ``stale`` what the baseline has and is
+    gone. Each contract's findings are its deviations; confirmations are counted in one finding, so that ten thousand sound
     files do not make a report of ten thousand findings.
     """
 
@@ -64,6 +69,8 @@ class LintResult:
     stacks: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, SkippedPaths] = field(default_factory=dict)
     errors: tuple[TrivetError, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    stale: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -82,6 +89,8 @@ def lint(
     stacks: Sequence[tuple[PathPatterns, Stack]] = (),
     exclude: PathPatterns | None = None,
     gitignore: bool = True,
+    baseline: Mapping[str, int] | None = None,
+    known: Collection[str] = (),
     emit: Callable[[Sequence[Deviation]], None] = lambda deviations: None,
     command: str = "trivet lint",
 ) -> LintResult:
@@ -90,7 +99,9 @@ def lint(
     ``platform`` is what is known of the platform that the files are applied to, by default the one that trivet installs for the stack;
     objects among the files are added to its resources. Files that match patterns in ``stacks`` are judged by that stack, of several by
     the last; the report is that of ``stack``. ``exclude`` and ``gitignore`` are those of :func:`trivet.toolkit.walking.places`.
-    ``emit`` gets the deviations of each few files as they are judged, in the order of the files and within a file by line.
+    ``baseline`` has the number of findings to ignore by fingerprint (:mod:`trivet.model.fingerprint`), and ``known`` the ids that a comment
+    in a file may ignore, by default those of ``contracts``. ``emit`` gets the deviations of each few files as they are judged, in the order
+    of the files and within a file by line.
 
     Contracts outside the stack's versions, and those whose kind of subject does not occur, are SKIPPED with their reason; those that no
     target can run are an ERROR. Raises UsageError when none of the contracts is static.
@@ -100,22 +111,25 @@ def lint(
     if not static:
         raise UsageError("none of the chosen contracts is static", remedy="`trivet list` marks those that lint can run")
     paths = list(paths)
-    found = list(places(paths, exclude=exclude, gitignore=gitignore))
+    found = without_patches(places(paths, exclude=exclude, gitignore=gitignore))
     pieces = [found[start : start + PIECE] for start in range(0, len(found), PIECE)]
     beside = _companions(pieces) if any("platform" in contract.wants for contract in static.values()) else []
     judges = [
-        _Judge(one, static.values(), _with(platform or platform_of(one), beside))
+        _Judge(one, static.values(), _with(platform or platform_of(one), beside), known or static)
         for one in (stack, *(other for _, other in stacks))
     ]
     patterns = [one for one, _ in stacks]
     whole = _Part()
+    accepted = Counter(baseline or {})
+    reported = {**static, COMMENTS.id: COMMENTS}
     unrunnable = {name: _unrunnable(contract) for name, contract in static.items() if contract.unrunnable}
     emit([(finding, static[name]) for name, finding in unrunnable.items()])
     with closing(map_in_processes(lambda piece: _judged(piece, judges, patterns), pieces)) as parts:
         for part in parts:
+            _accept(part, accepted)
             whole.add(part)
             if part.deviations:
-                emit([(finding, static[finding.contract]) for finding in part.deviations])
+                emit([(finding, reported[finding.contract]) for finding in part.deviations])
     lintable = [*_NAMES.values(), *RESOURCES["serving.kserve.io"]]
     seen = {name: whole.counts[name] for name in [*lintable, *whole.counts] if whole.counts[name]}
     if not whole.errors and not whole.deviations and not any(name in seen for name in lintable):
@@ -123,19 +137,43 @@ def lint(
     deviations: dict[str, list[Finding]] = {}
     for finding in (*unrunnable.values(), *whole.deviations):
         deviations.setdefault(finding.contract, []).append(finding)
+    results = [
+        _result(contract, deviations.get(contract.id, []), whole.tallies.get(contract.id, _Tally()), judges)
+        for contract in static.values()
+    ]
+    if COMMENTS.id in deviations:
+        results.append(fold(COMMENTS, deviations[COMMENTS.id]))
     report = recorder.report(
-        [
-            _result(contract, deviations.get(contract.id, []), whole.tallies.get(contract.id, _Tally()), judges)
-            for contract in static.values()
-        ],
+        results,
         target=STATIC,
         stack=stack,
         profile="static",
         command=command,
     )
     return LintResult(
-        report=report, counts=seen, stacks=dict(whole.stacks), skipped=whole.skipped, errors=tuple(whole.errors)
+        report=report,
+        counts=seen,
+        stacks=dict(whole.stacks),
+        skipped=whole.skipped,
+        errors=tuple(whole.errors),
+        ignored=dict(whole.ignored),
+        stale=accepted.total(),
     )
+
+
+def _accept(part: _Part, accepted: Counter[str]) -> None:
+    """Take the deviations that a baseline has out of ``part``, and out of ``accepted``. An ERROR is never accepted: nothing was judged."""
+    if not accepted.total():
+        return
+    left: list[Finding] = []
+    for finding in part.deviations:
+        key = fingerprint(finding.contract, finding)
+        if accepted[key] > 0 and finding.outcome is not Outcome.ERROR:
+            accepted[key] -= 1
+            part.ignore(finding.contract, BY_BASELINE)
+        else:
+            left.append(finding)
+    part.deviations = left
 
 
 def _companions(pieces: Sequence[Sequence[Place]]) -> list[Resource]:
@@ -153,9 +191,11 @@ def _with(platform: PlatformConfig, beside: Iterable[Resource]) -> PlatformConfi
 
 
 class _Judge:
-    """The contracts that apply under one stack."""
+    """The contracts that apply under one stack. ``known`` are the ids that comments may ignore."""
 
-    def __init__(self, stack: Stack, contracts: Iterable[Contract], platform: PlatformConfig) -> None:
+    def __init__(
+        self, stack: Stack, contracts: Iterable[Contract], platform: PlatformConfig, known: Collection[str]
+    ) -> None:
         self.stack = stack
         self.reasons = {contract.id: outside_versions(contract, stack) for contract in contracts}
         applying = [contract for contract in contracts if contract.static and not self.reasons[contract.id]]
@@ -163,23 +203,35 @@ class _Judge:
             kind: [contract for contract in applying if contract.subject in names] for kind, names in KINDS.items()
         }
         self._declared = {"stack": stack, "platform": platform}
+        self._known = known
 
     def judge(self, found: ReadResult, part: _Part) -> None:
         """Add what the contracts find in what one place holds."""
         deviations: list[Deviation] = []
+        used: set[tuple[IgnoreComment, str]] = set()
+        judged: set[str] = set()
         for subject in found.subjects:
             part.counts[_name(subject)] += 1
             part.stacks[self.stack.name] += 1
+            first_line = subject.line(())
             for contract in self._by_type[type(subject)]:
                 began = time.perf_counter()
                 tally = part.tallies.setdefault(contract.id, _Tally())
                 given = {name: self._declared.get(name, subject) for name in contract.wants}
+                judged.add(contract.id)
                 for finding in observed(contract, given, subject.at):
-                    if finding.outcome.deviates:
-                        deviations.append((_redacted(finding, contract), contract))
-                    else:
+                    if not finding.outcome.deviates:
                         tally.note(finding)
+                    elif comment := ignored_by(found.ignores, finding, contract, first_line):
+                        used.add((comment, contract.id))
+                        part.ignore(contract.id, BY_COMMENT)
+                    else:
+                        deviations.append((_redacted(finding, contract), contract))
                 tally.seconds += time.perf_counter() - began
+        if found.ignores:
+            file = found.subjects[0].at().file or ""
+            wrong = problems(found.ignores, used, file=file, judged=judged, known=self._known)
+            deviations += [(_redacted(one, COMMENTS), COMMENTS) for one in wrong]
         part.deviations += [finding for finding, _ in sorted(deviations, key=_order)]
 
 
@@ -204,10 +256,11 @@ def _order(deviation: Deviation) -> tuple[str, int, bool, str]:
 
 @dataclass
 class _Tally:
-    """One contract's confirmations and exemptions: their number, and the first of each."""
+    """One contract's confirmations and exemptions: their number, and the first of each; and how many deviations are ignored."""
 
     samples: dict[Outcome, Finding] = field(default_factory=dict)
     numbers: Counter[Outcome] = field(default_factory=Counter)
+    ignored: int = 0
     seconds: float = 0.0
 
     def note(self, finding: Finding) -> None:
@@ -219,6 +272,7 @@ class _Tally:
         """Take up what was observed after this."""
         self.samples |= {outcome: sample for outcome, sample in later.samples.items() if outcome not in self.samples}
         self.numbers += later.numbers
+        self.ignored += later.ignored
         self.seconds += later.seconds
 
 
@@ -231,6 +285,7 @@ class _Part:
     counts: Counter[str] = field(default_factory=Counter)
     stacks: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, SkippedPaths] = field(default_factory=dict)
+    ignored: Counter[str] = field(default_factory=Counter)
     errors: list[TrivetError] = field(default_factory=list)
 
     def add(self, later: _Part) -> None:
@@ -242,7 +297,13 @@ class _Part:
         self.stacks.update(later.stacks)
         for reason, paths in later.skipped.items():
             self.skip(reason, paths)
+        self.ignored.update(later.ignored)
         self.errors += later.errors
+
+    def ignore(self, identifier: str, how: str) -> None:
+        """Count a deviation of a contract that is ignored."""
+        self.tallies.setdefault(identifier, _Tally()).ignored += 1
+        self.ignored[how] += 1
 
     def skip(self, reason: str, paths: SkippedPaths) -> None:
         """Take up paths that are skipped for one reason."""
@@ -284,6 +345,8 @@ def _result(
     reasons = [judge.reasons[contract.id] for judge in judges]
     if not findings:
         missing = f"no {_NAMES[contract.subject or '']} among the files"
+        if tally.ignored:
+            missing = f"every deviation is ignored: {tally.ignored:,} by comments or the baseline"
         findings = [not_applicable(reasons[0] if all(reasons) else missing)]
     return fold(contract, findings, tally.seconds)
 

@@ -37,6 +37,12 @@ class LintText:
         lines = [f"found: {subjects}; {judged} of {len(report.contracts)} contracts apply, on {_stacks(result)}"]
         if result.skipped:
             lines.append(f"skipped: {', '.join(_skipped(*one) for one in result.skipped.items())}")
+        if result.ignored or result.stale:
+            counts = [f"{number:,} × {how}" for how, number in result.ignored.items()]
+            gone = (
+                [f"{result.stale:,} × finding in the baseline that these paths no longer have"] if result.stale else []
+            )
+            lines.append(f"ignored: {', '.join(counts + gone)}")
         if self._omitted:
             omitted = ", ".join(f"{number:,} × {name}" for name, number in self._omitted.most_common())
             lines.append(f"advice not shown: {omitted}; --max-advice N shows more")

@@ -6,16 +6,14 @@ FAILED findings are results: ``error`` for a MUST, ``warning`` for a SHOULD. INC
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from trivet.model.finding import Finding, Location
+from trivet.model.fingerprint import file_uri, fingerprint, relative_uri
 from trivet.model.outcome import Outcome, blocks
 from trivet.model.report import ConformanceReport, ContractResult
 from trivet.render.wording import printable, seam_name
@@ -86,7 +84,7 @@ def _rule(result: ContractResult) -> dict[str, Any]:
 
 def _result(index: int, result: ContractResult, finding: Finding, seen: Counter[str]) -> dict[str, Any]:
     remedy = finding.remedy or result.remedy
-    key = _stable(result.id, finding)
+    key = fingerprint(result.id, finding)
     seen[key] += 1
     body: dict[str, Any] = {
         "ruleId": result.id,
@@ -126,20 +124,9 @@ def _location(location: Location) -> dict[str, Any]:
 
 
 def _artifact(file: str) -> dict[str, str]:
-    path = Path(os.path.abspath(printable(file)))  # noqa: PTH100 - Path.resolve would follow links, and change the path that the user passed
-    if path.is_relative_to(Path.cwd()):
-        return {"uri": quote(path.relative_to(Path.cwd()).as_posix()), "uriBaseId": ROOT}
-    return {"uri": path.as_uri()}
-
-
-def _stable(contract: str, finding: Finding) -> str:
-    """A fingerprint that is stable across runs: it ignores the line, and numbers and hashes in the message."""
-    place = finding.location or Location()
-    file = _artifact(place.file)["uri"] if place.file else ""
-    message = re.sub(r"[0-9a-f]{8,}|\d+", "#", finding.message)
-    return hashlib.sha256(
-        "\n".join((contract, file, place.object or "", message)).encode("utf-8", "replace")
-    ).hexdigest()[:32]
+    if below := relative_uri(printable(file)):
+        return {"uri": below, "uriBaseId": ROOT}
+    return {"uri": file_uri(printable(file))}
 
 
 def _markdown(text: str) -> str:

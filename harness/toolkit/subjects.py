@@ -18,6 +18,8 @@ from trivet.errors import UsageError
 from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory, Resource
 from trivet.toolkit.addressing import CORE_KINDS, GROUP, KSERVE_KINDS, is_misaddressed
 from trivet.toolkit.documents import BrokenDocument, Document, documents, kfp_scalar, pyyaml_scalar
+from trivet.toolkit.ignore_comments import IgnoreComment, ignore_comments
+from trivet.toolkit.kustomize import PATCH, is_patch
 from trivet.toolkit.walking import MLMODEL, Found, Place, Skipped, Stream, is_model_directory
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -74,6 +76,7 @@ class ReadResult:
     others: tuple[str, ...] = ()
     errors: tuple[UsageError, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    ignores: tuple[IgnoreComment, ...] = ()
 
 
 def read(place: Place) -> ReadResult:
@@ -151,10 +154,21 @@ def _read_bytes(name: str, content: bytes, *, named: bool) -> ReadResult:
     others: list[str] = []
     errors: list[UsageError] = []
 
+    text = ""
+
+    def result(*skipped: Skipped) -> ReadResult:
+        return ReadResult(
+            subjects=tuple(subjects),
+            others=tuple(others),
+            errors=tuple(errors),
+            skipped=skipped,
+            ignores=ignore_comments(text),
+        )
+
     def refused(error: UsageError, reason: str) -> ReadResult:
         if named or subjects or _SIGNS.search(content.replace(b"\0", b"")):
             errors.append(error)
-            return ReadResult(subjects=tuple(subjects), others=tuple(others), errors=tuple(errors))
+            return result()
         return ReadResult(skipped=(Skipped(name, reason),))
 
     if len(content) > MAX_OBJECT and not named and not _SIGNS.search(content):
@@ -167,6 +181,9 @@ def _read_bytes(name: str, content: bytes, *, named: bool) -> ReadResult:
         return ReadResult(skipped=(Skipped(name, TEMPLATE),))
     try:
         for document in documents(text, kfp_scalar if _PIPELINE.search(text) else None):
+            if "$patch" in text and is_patch(document.value):
+                others.append(PATCH)
+                continue
             for subject in _subjects(document, document.value, (), name):
                 if isinstance(subject, str):
                     others.append(subject)
@@ -176,9 +193,9 @@ def _read_bytes(name: str, content: bytes, *, named: bool) -> ReadResult:
                     subjects.append(subject)
     except BrokenDocument as broken:
         if not named and _TEMPLATE.search(text):
-            return ReadResult(subjects=tuple(subjects), others=tuple(others), skipped=(Skipped(name, TEMPLATE),))
+            return result(Skipped(name, TEMPLATE))
         return refused(_broken(name, broken, text), NO_YAML)
-    return ReadResult(subjects=tuple(subjects), others=tuple(others), errors=tuple(errors))
+    return result()
 
 
 def read_model_directory(path: Path) -> ReadResult:
@@ -206,7 +223,8 @@ def read_model_directory(path: Path) -> ReadResult:
                 ),
             )
         )
-    return ReadResult(subjects=(ModelDirectory(path=directory, mlmodel=content[0].value, line=content[0].line),))
+    model = ModelDirectory(path=directory, mlmodel=content[0].value, line=content[0].line)
+    return ReadResult(subjects=(model,), ignores=ignore_comments(text))
 
 
 def read_stream(name: str, stream: BinaryIO) -> Stream:

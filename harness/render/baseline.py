@@ -1,0 +1,32 @@
+"""Reads a baseline: a report of lint whose findings are accepted. Any report.json of lint is one; nothing else is written for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from trivet.errors import UsageError
+from trivet.model.fingerprint import fingerprint
+from trivet.model.report import STATIC
+from trivet.render import report_json
+
+
+def read_baseline(path: Path) -> Counter[str]:
+    """The number of deviations in the report at ``path``, by fingerprint. Raises UsageError for anything but a report of lint."""
+    remedy = f"write it with `trivet lint PATH… --format json > {path}`"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the baseline {path}: {error}", remedy=remedy) from error
+    try:
+        report = report_json.read(text)
+    except UsageError as error:
+        raise UsageError(f"the baseline {path} is {error.message}", remedy=remedy) from error
+    if report.target != STATIC:
+        raise UsageError(f"the baseline {path} is the report of a run on {report.target}, not of lint", remedy=remedy)
+    return Counter(
+        fingerprint(contract.id, finding)
+        for contract in report.contracts
+        for finding in contract.findings
+        if finding.outcome.deviates
+    )
