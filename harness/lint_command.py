@@ -21,7 +21,7 @@ STDIN = Path("-")
 @click.command()
 @stack_options
 # Lint reports an unreadable path and judges the others; click would reject the whole command.
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="PATH…")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="PATH…")
 @click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
@@ -29,6 +29,23 @@ STDIN = Path("-")
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out paths that match, as in a .gitignore; repeatable."
 )
 @click.option("--no-gitignore", is_flag=True, help="Also read files that .gitignore names.")
+@click.option("--markdown", is_flag=True, help="Also read the code blocks of Markdown pages in directories.")
+@click.option(
+    "--kustomize",
+    "kustomizations",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Judge what kustomize, or kubectl, builds from DIR; repeatable.",
+)
+@click.option(
+    "--helm",
+    "charts",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="CHART",
+    help="Judge what helm renders from CHART with its default values; repeatable.",
+)
 @click.option("--context", metavar="NAME", help="Ask this cluster for KServe's configuration and runtimes; read only.")
 @click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
 @click.option(
@@ -52,6 +69,9 @@ def lint(
     contracts: Sequence[str],
     exclude: Sequence[str],
     no_gitignore: bool,
+    markdown: bool,
+    kustomizations: Sequence[Path],
+    charts: Sequence[Path],
     context: str | None,
     output: str,
     baseline: Path | None,
@@ -69,14 +89,17 @@ def lint(
     from trivet.engine.lint import lint as engine_lint
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
+    from trivet.host.renderers import helm_template, kustomize_build
     from trivet.render.baseline import read_baseline
     from trivet.render.linting import LintText
     from trivet.render.writers import write_files
     from trivet.settings import settings_folder
     from trivet.stacks.read import load_stack
     from trivet.toolkit.subjects import read_stream
-    from trivet.toolkit.walking import PathPatterns
+    from trivet.toolkit.walking import PathPatterns, Stream
 
+    if not (paths or kustomizations or charts):
+        raise click.UsageError("Missing argument 'PATH…'.", click.get_current_context())
     settings = settings_of(**{**flags, "profile": flags["profile"] or "static"})
     registry = Registry(settings.plugins, settings=settings)
     (writer,) = [None] if output == "text" else writers_of(registry, [output])
@@ -93,14 +116,18 @@ def lint(
     def emit(deviations: Sequence[Deviation]) -> None:
         echo(text.lines(deviations))
 
+    inputs = [read_stream("<stdin>", sys.stdin.buffer) if path == STDIN else path for path in paths]
+    inputs += [Stream(f"<kustomize {path}>", kustomize_build(path)) for path in kustomizations]
+    inputs += [Stream(f"<helm {path}>", helm_template(path)) for path in charts]
     result = engine_lint(
-        [read_stream("<stdin>", sys.stdin.buffer) if path == STDIN else path for path in paths],
+        inputs,
         made.contracts,
         stack,
         _platform(settings, context),
         stacks=[(PathPatterns([one.glob], folder), load_stack(one.stack)) for one in settings.lint.paths],
         exclude=PathPatterns((*settings.lint.exclude, *exclude), folder),
         gitignore=not no_gitignore,
+        markdown=markdown,
         baseline=read_baseline(baseline) if baseline else None,
         known=registry.contracts.keys(),
         emit=emit,

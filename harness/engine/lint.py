@@ -89,6 +89,7 @@ def lint(
     stacks: Sequence[tuple[PathPatterns, Stack]] = (),
     exclude: PathPatterns | None = None,
     gitignore: bool = True,
+    markdown: bool = False,
     baseline: Mapping[str, int] | None = None,
     known: Collection[str] = (),
     emit: Callable[[Sequence[Deviation]], None] = lambda deviations: None,
@@ -98,7 +99,8 @@ def lint(
 
     ``platform`` is what is known of the platform that the files are applied to, by default the one that trivet installs for the stack;
     objects among the files are added to its resources. Files that match patterns in ``stacks`` are judged by that stack, of several by
-    the last; the report is that of ``stack``. ``exclude`` and ``gitignore`` are those of :func:`trivet.toolkit.walking.places`.
+    the last; the report is that of ``stack``. ``exclude``, ``gitignore`` and ``markdown`` are those of
+    :func:`trivet.toolkit.walking.places`.
     ``baseline`` has the number of findings to ignore by fingerprint (:mod:`trivet.model.fingerprint`), and ``known`` the ids that a comment
     in a file may ignore, by default those of ``contracts``. ``emit`` gets the deviations of each few files as they are judged, in the order
     of the files and within a file by line.
@@ -111,7 +113,7 @@ def lint(
     if not static:
         raise UsageError("none of the chosen contracts is static", remedy="`trivet list` marks those that lint can run")
     paths = list(paths)
-    found = without_patches(places(paths, exclude=exclude, gitignore=gitignore))
+    found = without_patches(places(paths, exclude=exclude, gitignore=gitignore, markdown=markdown))
     pieces = [found[start : start + PIECE] for start in range(0, len(found), PIECE)]
     beside = _companions(pieces) if any("platform" in contract.wants for contract in static.values()) else []
     judges = [
@@ -226,13 +228,20 @@ class _Judge:
                         used.add((comment, contract.id))
                         part.ignore(contract.id, BY_COMMENT)
                     else:
-                        deviations.append((_redacted(finding, contract), contract))
+                        deviations.append((_redacted(_sourced(finding, found), contract), contract))
                 tally.seconds += time.perf_counter() - began
         if found.ignores:
             file = found.subjects[0].at().file or ""
             wrong = problems(found.ignores, used, file=file, judged=judged, known=self._known)
             deviations += [(_redacted(one, COMMENTS), COMMENTS) for one in wrong]
         part.deviations += [finding for finding, _ in sorted(deviations, key=_order)]
+
+
+def _sourced(finding: Finding, found: ReadResult) -> Finding:
+    """``finding`` with the template that its line was rendered from."""
+    line = finding.location.line if finding.location else None
+    source = found.source(line) if line and found.sources else ""
+    return replace(finding, message=f"{finding.message} (rendered from {source})") if source else finding
 
 
 def _unrunnable(contract: Contract) -> Finding:

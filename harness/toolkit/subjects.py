@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +21,8 @@ from trivet.toolkit.addressing import CORE_KINDS, GROUP, KSERVE_KINDS, is_misadd
 from trivet.toolkit.documents import BrokenDocument, Document, documents, kfp_scalar, pyyaml_scalar
 from trivet.toolkit.ignore_comments import IgnoreComment, ignore_comments
 from trivet.toolkit.kustomize import PATCH, is_patch
-from trivet.toolkit.walking import MLMODEL, Found, Place, Skipped, Stream, is_model_directory
+from trivet.toolkit.markdown import code_blocks
+from trivet.toolkit.walking import MARKDOWN, MLMODEL, Found, Place, Skipped, Stream, is_model_directory
 
 MAX_BYTES = 64 * 1024 * 1024
 """A larger file is refused: it is not a manifest, and etcd takes no object beyond 1.5 MiB."""
@@ -65,6 +67,7 @@ WITHOUT_KIND = "document without a kind"
 _COMPANION = re.compile(
     rb"""kind["']?\s*:\s*["']?(?:%s)\b""" % "|".join(name for names in RESOURCES.values() for name in names).encode()
 )
+_SOURCE = b"# Source: "
 _DOCUMENT_START = re.compile(rb"^(?=---\s)", re.MULTILINE)
 
 
@@ -77,6 +80,13 @@ class ReadResult:
     errors: tuple[UsageError, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     ignores: tuple[IgnoreComment, ...] = ()
+    sources: tuple[tuple[int, str], ...] = ()
+    """In a rendered stream: the lines from which on it comes from a template, and the template's path."""
+
+    def source(self, line: int) -> str:
+        """The template that a line of a rendered stream comes from; empty if that is unknown."""
+        index = bisect_right(self.sources, line, key=lambda one: one[0])
+        return self.sources[index - 1][1] if index else ""
 
 
 def read(place: Place) -> ReadResult:
@@ -86,7 +96,7 @@ def read(place: Place) -> ReadResult:
     if isinstance(place, Skipped):
         return ReadResult(skipped=(place,))
     if isinstance(place, Stream):
-        return _read_bytes(place.name, place.content, named=True)
+        return replace(_read_bytes(place.name, place.content, named=True), sources=_sources(place.content))
     if is_model_directory(place.path):
         return read_model_directory(place.path)
     return read_file(place.path, named=place.named)
@@ -104,7 +114,31 @@ def read_file(path: Path, *, named: bool = True) -> ReadResult:
         return ReadResult(errors=(error,)) if named else ReadResult(skipped=(Skipped(str(path), TOO_LARGE),))
     except UsageError as error:
         return ReadResult(errors=(error,))
-    return _read_bytes(str(path), content, named=named)
+    if path.suffix != MARKDOWN:
+        return _read_bytes(str(path), content, named=named)
+    found = [_read_bytes(str(path), block, named=False) for block in _blocks(content)]
+    return ReadResult(
+        **{one.name: tuple(item for each in found for item in getattr(each, one.name)) for one in fields(ReadResult)}
+    )
+
+
+def _blocks(content: bytes) -> list[bytes]:
+    """The code blocks of a Markdown page; none if it is larger than a page that somebody reads."""
+    if len(content) > MAX_OBJECT:
+        return []
+    return [block.encode() for block in code_blocks(content.decode("utf-8", "replace"))]
+
+
+def _sources(content: bytes) -> tuple[tuple[int, str], ...]:
+    """The comments by which helm names the template of a document (helm 3, pkg/action/action.go: ``# Source: %s``)."""
+    if _SOURCE not in content:
+        return ()
+    lines = enumerate(content.splitlines(), 1)
+    return tuple(
+        (number, line[len(_SOURCE) :].decode("utf-8", "replace").strip())
+        for number, line in lines
+        if line.startswith(_SOURCE)
+    )
 
 
 def companions(place: Place) -> list[Resource]:
@@ -125,12 +159,13 @@ def companions(place: Place) -> list[Resource]:
     if not _COMPANION.search(content):
         return []
     found: list[Resource] = []
-    line = 0
-    # A line that begins with --- ends a document, also within a block of text (YAML 1.2.2, 9.1.2).
-    for part in _DOCUMENT_START.split(content):
-        if len(part) <= MAX_OBJECT and _COMPANION.search(part):
-            found += _companions(name, part, line)
-        line += part.count(b"\n")
+    for text in _blocks(content) if name.endswith(MARKDOWN) else [content]:
+        line = 0
+        # A line that begins with --- ends a document, also within a block of text (YAML 1.2.2, 9.1.2).
+        for part in _DOCUMENT_START.split(text):
+            if len(part) <= MAX_OBJECT and _COMPANION.search(part):
+                found += _companions(name, part, line)
+            line += part.count(b"\n")
     return found
 
 

@@ -16,6 +16,7 @@ from pathspec import GitIgnoreSpec
 from trivet.errors import UsageError
 
 SUFFIXES = (".yaml", ".yml", ".json")
+MARKDOWN = ".md"
 MLMODEL = "MLmodel"
 GITIGNORE = ".gitignore"
 
@@ -76,16 +77,21 @@ class PathPatterns:
 
 
 def places(
-    paths: Iterable[Path | Stream], *, exclude: PathPatterns | None = None, gitignore: bool = True
+    paths: Iterable[Path | Stream],
+    *,
+    exclude: PathPatterns | None = None,
+    gitignore: bool = True,
+    markdown: bool = False,
 ) -> Iterator[Place]:
     """Everything to read below ``paths``, each file once, in the order given and sorted within a directory.
 
-    A directory is walked for YAML and JSON files; one that holds an ``MLmodel`` is a model directory and not walked further.
-    Hidden directories and links to directories are not followed. A file that is named is read whatever it is called and whatever
-    ``.gitignore`` says; ``exclude`` holds for it too.
+    A directory is walked for YAML and JSON files, and with ``markdown`` for Markdown pages; one that holds an ``MLmodel`` is a model
+    directory and not walked further. Hidden directories and links to directories are not followed. A file that is named is read whatever it
+    is called and whatever ``.gitignore`` says; ``exclude`` holds for it too.
     """
     given = list(paths)
-    walk = _Walk(exclude or PathPatterns((), Path()), gitignore)
+    suffixes = (*SUFFIXES, MARKDOWN) if markdown else SUFFIXES
+    walk = _Walk(exclude or PathPatterns((), Path()), gitignore, suffixes)
     seen: set[str] = set()
     for path in given:
         for place in walk.below(path) if isinstance(path, Path) else (path,):
@@ -102,11 +108,12 @@ def is_model_directory(path: Path) -> bool:
 
 
 class _Walk:
-    """``ignores`` are the ignore files that apply in a directory, the outermost first."""
+    """The walk of directories; ``ignores`` are the ignore files that apply in a directory, the outermost first."""
 
-    def __init__(self, exclude: PathPatterns, gitignore: bool) -> None:
+    def __init__(self, exclude: PathPatterns, gitignore: bool, suffixes: tuple[str, ...]) -> None:
         self._exclude = exclude
         self._gitignore = gitignore
+        self._suffixes = suffixes
 
     def below(self, path: Path) -> Iterator[Place]:
         directory = path.is_dir()
@@ -136,7 +143,11 @@ class _Walk:
         for entry in entries:
             path = directory / entry.name
             is_directory = entry.is_dir(follow_symlinks=False)
-            if entry.name.startswith(".") if is_directory else not (entry.name.endswith(SUFFIXES) and _is_read(entry)):
+            if (
+                entry.name.startswith(".")
+                if is_directory
+                else not (entry.name.endswith(self._suffixes) and _is_read(entry))
+            ):
                 continue
             if self._exclude.match(path, directory=is_directory):
                 yield Skipped(str(path), EXCLUDED)

@@ -223,6 +223,45 @@ def test_quiet_prints_only_what_fails(here: Path) -> None:
     ]
 
 
+# what is known and accepted
+
+
+def test_a_baseline_accepts_what_was_there_and_a_comment_one_finding(here: Path) -> None:
+    (here / "bad.yaml").write_text(BAD)
+    (here / "baseline.json").write_text(lint("bad.yaml", "--format", "json").out)
+    said = lint("bad.yaml", "--baseline", "baseline.json")
+    assert said.code == 0
+    assert "ignored: 2 × finding in the baseline\n" in said.out
+    (here / "new.yaml").write_text(BAD.replace("churn", "other"))
+    said = lint("bad.yaml", "new.yaml", "--baseline", "baseline.json")
+    assert said.code == 1
+    assert "bad.yaml" not in said.out
+    assert "cannot read the baseline absent.json" in refused("lint", "bad.yaml", "--baseline", "absent.json")
+    comment = "    # trivet: ignore[manifests.fields_are_known] read by our own webhook\n    containerSpec"
+    (here / "new.yaml").write_text(BAD.replace("    containerSpec", comment))
+    said = lint("new.yaml")
+    assert "ignored: 1 × finding by a comment\n" in said.out
+    assert "containerSpec" not in said.out
+    assert "manifests.protocol_version_is_served" in said.out
+
+
+# what is rendered
+
+
+def test_code_blocks_and_rendered_streams_are_judged(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "page.md").write_text(f"# A page\n\n```yaml\n{BAD}```\n")
+    (here / "good.yaml").write_text(GOOD)
+    assert lint(".").code == 0
+    said = lint(".", "--markdown")
+    assert said.code == 1
+    assert said.out.startswith("page.md:10: FAILED: ")
+    monkeypatch.setenv("PATH", str(here))
+    said = lint("--helm", "chart")
+    assert (said.code, said.out) == (2, "")
+    assert "there is no helm on this machine to render chart" in said.err
+    assert "Missing argument 'PATH…'" in call("lint").err
+
+
 # the platform
 
 
