@@ -97,12 +97,14 @@ def _expected_kinds(document: Mapping[str, Any], served: Mapping[str, list[str]]
     return f"one of {', '.join(possible)}"
 
 
-def unknown_fields(resource: Resource, stack: Stack) -> Iterator[tuple[Keys, str]]:
-    """Each field that the API does not have, with where it belongs or the nearest name."""
+def unknown_fields(resource: Resource, stack: Stack) -> Iterator[tuple[Keys, str, str]]:
+    """Each field that the API does not have, with where it belongs or the nearest name; and the name that it is certainly meant to be:
+    the only near one, of a field that is not set already. That is empty if there is none."""
     schemas, kind = load_schemas(stack.api_schemas), kind_of(resource)
     for each in violations(stack.api_schemas, kind, resource.document):
         if each.rule == "additionalProperties":
-            yield each.keys, _unknown_field(schemas, kind, each.keys, resource.document)
+            sentence, meant = _unknown_field(schemas, kind, each.keys, resource.document)
+            yield each.keys, sentence, meant
 
 
 def broken_rules(resource: Resource, stack: Stack) -> Iterator[tuple[Keys, str]]:
@@ -166,7 +168,7 @@ def _described(value: Any, secret: bool) -> str:
     return f"is {_KINDS[type(value)]}{'' if plain else f' {value!r}'}"
 
 
-def _unknown_field(schemas: ApiSchemas, kind: str, keys: Keys, document: Mapping[str, Any]) -> str:
+def _unknown_field(schemas: ApiSchemas, kind: str, keys: Keys, document: Mapping[str, Any]) -> tuple[str, str]:
     name = str(keys[-1])
     fields = schemas.at(kind, keys[:-1]).get("properties", {})
     siblings: Any = document
@@ -175,14 +177,17 @@ def _unknown_field(schemas: ApiSchemas, kind: str, keys: Keys, document: Mapping
     below = [
         each for each in siblings if name in schemas.node(fields.get(each, {})).get("properties", {}) and each != name
     ]
-    close = difflib.get_close_matches(name, fields, 1)
+    close = difflib.get_close_matches(name, fields, 2)
+    certain = difflib.get_close_matches(name, fields, 2, cutoff=0.9) or close
+    meant = ""
     if below:
         hint = f"; it belongs to {_path((*keys[:-1], below[0]))}"
     elif close:
         hint = f"; did you mean {close[0]!r}?"
+        meant = certain[0] if len(certain) == 1 and certain[0] not in siblings else ""
     else:
         hint = f"; available: {', '.join(sorted(fields))}" if 0 < len(fields) <= 12 else ""
-    return f"the API has no field {_path(keys)}{hint}"
+    return f"the API has no field {_path(keys)}{hint}", meant
 
 
 def _path(keys: Keys) -> str:

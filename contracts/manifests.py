@@ -12,6 +12,7 @@ from trivet.authoring import (
     Finding,
     Keys,
     Manifest,
+    Replacement,
     Resource,
     Stack,
     contract,
@@ -90,9 +91,10 @@ def fields_are_known(resource: Resource, stack: Stack) -> Iterator[Finding]:
         yield not_applicable(f"the stack has no schema of {kind_of(resource)}", location=resource.at("apiVersion"))
         return
     api, found = api_of(resource, stack), False
-    for keys, sentence in unknown_fields(resource, stack):
+    for keys, sentence, meant in unknown_fields(resource, stack):
         found = True
-        yield failed(f"{sentence} ({api})", location=resource.at(*keys))
+        fix = Replacement(str(keys[-1]), meant) if meant else None
+        yield failed(f"{sentence} ({api})", location=resource.at(*keys), fix=fix)
     if not found:
         yield passed(f"every field is in the API of {api}", location=resource.at())
 

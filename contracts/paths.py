@@ -17,6 +17,7 @@ from trivet.authoring import (
     Keys,
     Location,
     Manifest,
+    Replacement,
     Stack,
     StoreClient,
     TrainerClient,
@@ -120,7 +121,8 @@ def storage_uri_ends_with_slash(manifest: Manifest) -> Iterator[Finding]:
             continue
         advice = [problem for problem in check_storage_uri(uri, model_format=model_format) if problem.advice]
         for problem in advice:
-            yield failed(problem.message, remedy=problem.remedy, location=where)
+            fix = None if uri.endswith("/") else Replacement(uri, f"{uri}/")
+            yield failed(problem.message, remedy=problem.remedy, location=where, fix=fix)
         if uri.endswith("/"):
             yield passed(f"only {uri} is fetched", location=where)
         elif not advice:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from trivet.cli_options import report_directory, settings_of, stack_options, writers_of
+from trivet.errors import UsageError
 
 if TYPE_CHECKING:
     from trivet.model.platform_config import PlatformConfig
@@ -47,6 +49,8 @@ STDIN = Path("-")
     help="Judge what helm renders from CHART with its default values; repeatable.",
 )
 @click.option("--context", metavar="NAME", help="Ask this cluster for KServe's configuration and runtimes; read only.")
+@click.option("--fix", is_flag=True, help="Correct files where the remedy is mechanical, then judge them again.")
+@click.option("--diff", is_flag=True, help="Print what --fix would change, and nothing else.")
 @click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
 @click.option(
     "--format",
@@ -73,6 +77,8 @@ def lint(
     kustomizations: Sequence[Path],
     charts: Sequence[Path],
     context: str | None,
+    fix: bool,
+    diff: bool,
     output: str,
     baseline: Path | None,
     quiet: bool,
@@ -85,19 +91,21 @@ def lint(
 
     Exit codes: 0 conformant, 1 a contract failed, 2 inconclusive, 3 a file could not be read or wrong usage.
     """
-    from trivet.engine.lint import Deviation
+    from trivet.engine.fixes import fixes
     from trivet.engine.lint import lint as engine_lint
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.host.renderers import helm_template, kustomize_build
     from trivet.render.baseline import read_baseline
-    from trivet.render.linting import LintText
+    from trivet.render.linting import LintText, difference, fixed_lines
     from trivet.render.writers import write_files
     from trivet.settings import settings_folder
     from trivet.stacks.read import load_stack
     from trivet.toolkit.subjects import read_stream
-    from trivet.toolkit.walking import PathPatterns, Stream
+    from trivet.toolkit.walking import PathPatterns, TextStream
 
+    if diff and output != "text":
+        raise UsageError(f"--diff and --format {output} exclude each other", remedy="omit one of them")
     if not (paths or kustomizations or charts):
         raise click.UsageError("Missing argument 'PATH…'.", click.get_current_context())
     settings = settings_of(**{**flags, "profile": flags["profile"] or "static"})
@@ -113,13 +121,11 @@ def lint(
         if lines and not writer:
             click.echo(lines)
 
-    def emit(deviations: Sequence[Deviation]) -> None:
-        echo(text.lines(deviations))
-
     inputs = [read_stream("<stdin>", sys.stdin.buffer) if path == STDIN else path for path in paths]
-    inputs += [Stream(f"<kustomize {path}>", kustomize_build(path)) for path in kustomizations]
-    inputs += [Stream(f"<helm {path}>", helm_template(path)) for path in charts]
-    result = engine_lint(
+    inputs += [TextStream(f"<kustomize {path}>", kustomize_build(path)) for path in kustomizations]
+    inputs += [TextStream(f"<helm {path}>", helm_template(path)) for path in charts]
+    judge = partial(
+        engine_lint,
         inputs,
         made.contracts,
         stack,
@@ -130,8 +136,17 @@ def lint(
         markdown=markdown,
         baseline=read_baseline(baseline) if baseline else None,
         known=registry.contracts.keys(),
-        emit=emit,
     )
+    if fix or diff:
+        before = judge()
+        corrected = fixes(finding for one in before.report.contracts for finding in one.findings)
+        if diff:
+            click.echo(difference(corrected), nl=False)
+            return before.exit_code
+        for one in corrected:
+            one.write()
+            echo(fixed_lines(one))
+    result = judge(emit=lambda deviations: echo(text.lines(deviations)))
     echo(text.summary(result))
     for error in result.errors:
         click.echo(f"trivet: {error}", err=True)

@@ -65,6 +65,7 @@ from trivet.model.finding import (
     Evidence,
     Finding,
     Location,
+    Replacement,
     evidence,
     failed,
     inconclusive,
@@ -139,6 +140,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "Level",
     "Location",
     "Outcome",
+    "Replacement",
     # a scenario
     "scenario",
     "unprotected",

@@ -26,7 +26,7 @@ from trivet.model.subjects import Resource
 from trivet.toolkit.ignore_comments import IgnoreComment
 from trivet.toolkit.kustomize import without_patches
 from trivet.toolkit.subjects import KINDS, RESOURCES, WITHOUT_KIND, ReadResult, Subject, companions, read
-from trivet.toolkit.walking import Found, PathPatterns, Place, Stream, places
+from trivet.toolkit.walking import Found, PathPatterns, Place, TextStream, places
 
 PIECE = 64
 """Files that are judged in one go; more of them are shared among processes."""
@@ -81,7 +81,7 @@ class LintResult:
 
 
 def lint(
-    paths: Iterable[Path | Stream],
+    paths: Iterable[Path | TextStream],
     contracts: Sequence[Contract],
     stack: Stack,
     platform: PlatformConfig | None = None,
@@ -365,11 +365,11 @@ def _counted(sample: Finding, number: int) -> Finding:
 
 
 def _nothing(
-    paths: Sequence[Path | Stream], seen: Mapping[str, int], skipped: Mapping[str, SkippedPaths]
+    paths: Sequence[Path | TextStream], seen: Mapping[str, int], skipped: Mapping[str, SkippedPaths]
 ) -> TrivetError:
     numbers = [*seen.items(), *((reason, one.number) for reason, one in skipped.items())]
     others = ", ".join(f"{number} {name}" for name, number in numbers) or "no YAML or JSON document at all"
-    names = ", ".join(one.name if isinstance(one, Stream) else str(one) for one in paths)
+    names = ", ".join(one.name if isinstance(one, TextStream) else str(one) for one in paths)
     return TrivetError(
         f"nothing to lint under {names}: seen were {others}",
         remedy="name InferenceService manifests, pipelines compiled with KFP, or directories that hold an MLmodel",

@@ -34,9 +34,17 @@ class Evidence:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """A mechanical remedy: on the line of the finding the word ``old``, which stands there once, becomes ``new``."""
+
+    old: str
+    new: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One observation of a check. The engine sets ``contract``."""
+    """One observation of a check. The engine sets ``contract``; ``fix`` is what ``trivet lint --fix`` may do about it."""
 
     outcome: Outcome
     message: str
@@ -44,6 +52,7 @@ class Finding:
     location: Location | None = None
     evidence: tuple[Evidence, ...] = ()
     remedy: str = ""
+    fix: Replacement | None = None
 
 
 def passed(message: str, *, location: Location | None = None, evidence: tuple[Evidence, ...] = ()) -> Finding:
@@ -52,10 +61,17 @@ def passed(message: str, *, location: Location | None = None, evidence: tuple[Ev
 
 
 def failed(
-    message: str, *, remedy: str = "", location: Location | None = None, evidence: tuple[Evidence, ...] = ()
+    message: str,
+    *,
+    remedy: str = "",
+    location: Location | None = None,
+    evidence: tuple[Evidence, ...] = (),
+    fix: Replacement | None = None,
 ) -> Finding:
     """A deviation; ``remedy`` replaces the contract's if it is more specific."""
-    return Finding(outcome=Outcome.FAILED, message=message, remedy=remedy, location=location, evidence=evidence)
+    return Finding(
+        outcome=Outcome.FAILED, message=message, remedy=remedy, location=location, evidence=evidence, fix=fix
+    )
 
 
 def inconclusive(

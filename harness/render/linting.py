@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import unified_diff
 
+from trivet.engine.fixes import FixedFile
 from trivet.engine.lint import Deviation, LintResult, SkippedPaths
 from trivet.model.contract import Contract
 from trivet.model.finding import Finding
@@ -73,6 +75,22 @@ class LintText:
             self._remedies.add((contract.id, remedy))
             lines.append(f"    remedy: {remedy}")
         return lines
+
+
+def fixed_lines(fixed: FixedFile) -> str:
+    """A line for each change to a file."""
+    return printable("\n".join(f"{fixed.path}:{number}: fixed: {one.old} → {one.new}" for number, one in fixed.lines))
+
+
+def difference(files: Iterable[FixedFile]) -> str:
+    """The changes as a unified diff that ``patch -p0`` applies; empty when there are none."""
+    return "".join(
+        line
+        for one in files
+        for line in unified_diff(
+            one.before.splitlines(keepends=True), one.after.splitlines(keepends=True), str(one.path), str(one.path)
+        )
+    )
 
 
 def _stacks(result: LintResult) -> str:

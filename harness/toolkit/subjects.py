@@ -22,7 +22,7 @@ from trivet.toolkit.documents import BrokenDocument, Document, documents, kfp_sc
 from trivet.toolkit.ignore_comments import IgnoreComment, ignore_comments
 from trivet.toolkit.kustomize import PATCH, is_patch
 from trivet.toolkit.markdown import code_blocks
-from trivet.toolkit.walking import MARKDOWN, MLMODEL, Found, Place, Skipped, Stream, is_model_directory
+from trivet.toolkit.walking import MARKDOWN, MLMODEL, Found, Place, Skipped, TextStream, is_model_directory
 
 MAX_BYTES = 64 * 1024 * 1024
 """A larger file is refused: it is not a manifest, and etcd takes no object beyond 1.5 MiB."""
@@ -95,7 +95,7 @@ def read(place: Place) -> ReadResult:
         return ReadResult(errors=(place,))
     if isinstance(place, Skipped):
         return ReadResult(skipped=(place,))
-    if isinstance(place, Stream):
+    if isinstance(place, TextStream):
         return replace(_read_bytes(place.name, place.content, named=True), sources=_sources(place.content))
     if is_model_directory(place.path):
         return read_model_directory(place.path)
@@ -146,7 +146,7 @@ def companions(place: Place) -> list[Resource]:
 
     Each knows the line of its beginning only. Costs little where there is none: no other document is parsed.
     """
-    if isinstance(place, Stream):
+    if isinstance(place, TextStream):
         name, content = place.name, place.content
     elif isinstance(place, Found) and not is_model_directory(place.path):
         name = str(place.path)
@@ -262,12 +262,12 @@ def read_model_directory(path: Path) -> ReadResult:
     return ReadResult(subjects=(model,), ignores=ignore_comments(text))
 
 
-def read_stream(name: str, stream: BinaryIO) -> Stream:
+def read_stream(name: str, stream: BinaryIO) -> TextStream:
     """What is left to read in ``stream``. Raises UsageError when that is too large."""
     content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise _TooLarge(name)
-    return Stream(name, content)
+    return TextStream(name, content)
 
 
 class _TooLarge(UsageError):

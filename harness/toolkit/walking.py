@@ -33,7 +33,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class TextStream:
     """A text that is no file by itself, such as standard input. ``name`` is what findings show as its file."""
 
     name: str
@@ -48,7 +48,7 @@ class Skipped:
     reason: str
 
 
-Place = Found | Stream | Skipped | UsageError
+Place = Found | TextStream | Skipped | UsageError
 """What there is to read, what is skipped, or why there is nothing to read."""
 
 
@@ -77,7 +77,7 @@ class PathPatterns:
 
 
 def places(
-    paths: Iterable[Path | Stream],
+    paths: Iterable[Path | TextStream],
     *,
     exclude: PathPatterns | None = None,
     gitignore: bool = True,

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from commandline import ADVICE, BAD, GOOD, PROGRAM, CommandOutput, call, refused, run
 
 from trivet.cli import main
+from trivet.engine.ignored import BY_BASELINE, BY_COMMENT
 from trivet.toolkit.walking import EXCLUDED, IGNORED
 
 CONTENT = "the files fit current: "
@@ -231,7 +232,7 @@ def test_a_baseline_accepts_what_was_there_and_a_comment_one_finding(here: Path)
     (here / "baseline.json").write_text(lint("bad.yaml", "--format", "json").out)
     said = lint("bad.yaml", "--baseline", "baseline.json")
     assert said.code == 0
-    assert "ignored: 2 × finding in the baseline\n" in said.out
+    assert f"ignored: 2 × {BY_BASELINE}\n" in said.out
     (here / "new.yaml").write_text(BAD.replace("churn", "other"))
     said = lint("bad.yaml", "new.yaml", "--baseline", "baseline.json")
     assert said.code == 1
@@ -240,7 +241,7 @@ def test_a_baseline_accepts_what_was_there_and_a_comment_one_finding(here: Path)
     comment = "    # trivet: ignore[manifests.fields_are_known] read by our own webhook\n    containerSpec"
     (here / "new.yaml").write_text(BAD.replace("    containerSpec", comment))
     said = lint("new.yaml")
-    assert "ignored: 1 × finding by a comment\n" in said.out
+    assert f"ignored: 1 × {BY_COMMENT}\n" in said.out
     assert "containerSpec" not in said.out
     assert "manifests.protocol_version_is_served" in said.out
 

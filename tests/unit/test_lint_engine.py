@@ -20,7 +20,7 @@ from trivet.model.platform_config import PlatformConfig, indexed
 from trivet.model.stack import Stack
 from trivet.model.subjects import CompiledPipeline, Manifest, Resource
 from trivet.stacks.read import load_stack
-from trivet.toolkit.walking import PathPatterns, Stream
+from trivet.toolkit.walking import PathPatterns, TextStream
 
 STACK = load_stack("2024.11")
 
@@ -158,7 +158,7 @@ def test_deviations_are_emitted_as_they_are_judged_in_the_order_of_the_files(
 
 
 def test_a_stream_is_judged_like_a_file(tmp_path: Path) -> None:
-    result = lint([Stream("<stdin>", NAMED.format("bad").encode())], [is_good], STACK)
+    result = lint([TextStream("<stdin>", NAMED.format("bad").encode())], [is_good], STACK)
     assert result.exit_code == 1
     assert str(result.report.contracts[0].findings[0].location) == "<stdin>:3 InferenceService/bad"
 

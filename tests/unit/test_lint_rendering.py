@@ -16,7 +16,7 @@ from trivet.host.renderers import helm_template, kustomize_build
 from trivet.model.finding import Finding, failed
 from trivet.model.subjects import Manifest
 from trivet.stacks.read import load_stack
-from trivet.toolkit.walking import Stream
+from trivet.toolkit.walking import TextStream
 
 SERVICE = "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata: {name: one}\n"
 
@@ -42,7 +42,7 @@ def install(folder: Path, name: str, script: str) -> None:
 
 def test_findings_in_a_rendered_stream_name_the_template() -> None:
     text = f"---\n# Source: churn/templates/a.yaml\n{SERVICE}---\n# Source: churn/templates/b.yaml\n{SERVICE}"
-    stream = Stream("<helm churn>", f"{SERVICE}{text}".encode())
+    stream = TextStream("<helm churn>", f"{SERVICE}{text}".encode())
     (only,) = lint([stream], [fails], load_stack("current")).report.contracts
     assert [(finding.message, str(finding.location)) for finding in only.findings] == [
         ("no", "<helm churn>:3 InferenceService/one"),
@@ -90,5 +90,7 @@ def test_what_cannot_be_rendered_is_an_error_with_the_programs_words(
 def test_kubectl_builds_a_kustomization(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(SERVICE)
     (tmp_path / "kustomization.yaml").write_text("resources: [base.yaml]\nnamePrefix: prod-\n")
-    (only,) = lint([Stream("<kustomize>", kustomize_build(tmp_path))], [fails], load_stack("current")).report.contracts
+    (only,) = lint(
+        [TextStream("<kustomize>", kustomize_build(tmp_path))], [fails], load_stack("current")
+    ).report.contracts
     assert str(only.findings[0].location) == "<kustomize>:3 InferenceService/prod-one"
