@@ -101,7 +101,7 @@ def lint(
     from trivet.render.writers import write_files
     from trivet.settings import settings_folder
     from trivet.stacks.read import load_stack
-    from trivet.toolkit.subjects import read_stream
+    from trivet.toolkit.subjects import read_once, read_stream
     from trivet.toolkit.walking import PathPatterns, TextStream
 
     if diff and output != "text":
@@ -121,7 +121,7 @@ def lint(
         if lines and not writer:
             click.echo(lines)
 
-    inputs = [read_stream("<stdin>", sys.stdin.buffer) if path == STDIN else path for path in paths]
+    inputs = [read_stream("<stdin>", sys.stdin.buffer) if path == STDIN else read_once(path) for path in paths]
     inputs += [TextStream(f"<kustomize {path}>", kustomize_build(path)) for path in kustomizations]
     inputs += [TextStream(f"<helm {path}>", helm_template(path)) for path in charts]
     judge = partial(

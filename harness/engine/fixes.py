@@ -59,7 +59,8 @@ def _fixed(path: Path, wanted: Iterable[tuple[int, Replacement]]) -> FixedFile |
             # Not within a longer name, path or URI.
             pattern = re.compile(rf"(?<![\w./:-]){re.escape(one.old)}(?![\w./-])")
             if len(pattern.findall(lines[number - 1])) == 1:
-                lines[number - 1] = pattern.sub(lambda _, new=one.new: new, lines[number - 1])
+                before_it, after_it = pattern.split(lines[number - 1])
+                lines[number - 1] = f"{before_it}{one.new}{after_it}"
                 done.append((number, one))
     after = "".join(lines)
     return (

@@ -81,7 +81,7 @@ class LintResult:
 
 
 def lint(
-    paths: Iterable[Path | TextStream],
+    paths: Iterable[Path | TextStream | UsageError],
     contracts: Sequence[Contract],
     stack: Stack,
     platform: PlatformConfig | None = None,
@@ -95,7 +95,7 @@ def lint(
     emit: Callable[[Sequence[Deviation]], None] = lambda deviations: None,
     command: str = "trivet lint",
 ) -> LintResult:
-    """Judge everything lintable below ``paths`` by those of ``contracts`` that are static.
+    """Judge everything lintable below ``paths`` by those of ``contracts`` that are static. An error among them is one of the result's.
 
     ``platform`` is what is known of the platform that the files are applied to, by default the one that trivet installs for the stack;
     objects among the files are added to its resources. Files that match patterns in ``stacks`` are judged by that stack, of several by
@@ -365,7 +365,7 @@ def _counted(sample: Finding, number: int) -> Finding:
 
 
 def _nothing(
-    paths: Sequence[Path | TextStream], seen: Mapping[str, int], skipped: Mapping[str, SkippedPaths]
+    paths: Sequence[Path | TextStream | UsageError], seen: Mapping[str, int], skipped: Mapping[str, SkippedPaths]
 ) -> TrivetError:
     numbers = [*seen.items(), *((reason, one.number) for reason, one in skipped.items())]
     others = ", ".join(f"{number} {name}" for name, number in numbers) or "no YAML or JSON document at all"

@@ -148,7 +148,7 @@ def companions(place: Place) -> list[Resource]:
     """
     if isinstance(place, TextStream):
         name, content = place.name, place.content
-    elif isinstance(place, Found) and not is_model_directory(place.path):
+    elif isinstance(place, Found) and place.path.is_file() and not is_model_directory(place.path):
         name = str(place.path)
         try:
             content = _bytes(place.path)
@@ -268,6 +268,16 @@ def read_stream(name: str, stream: BinaryIO) -> TextStream:
     if len(content) > MAX_BYTES:
         raise _TooLarge(name)
     return TextStream(name, content)
+
+
+def read_once(path: Path) -> Path | TextStream | UsageError:
+    """``path``, or what it holds if it can be read only once, such as ``/dev/stdin``; or why that cannot be read."""
+    if not path.exists() or path.is_file() or path.is_dir():
+        return path
+    try:
+        return TextStream(str(path), _bytes(path))
+    except UsageError as error:
+        return error
 
 
 class _TooLarge(UsageError):

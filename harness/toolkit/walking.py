@@ -77,7 +77,7 @@ class PathPatterns:
 
 
 def places(
-    paths: Iterable[Path | TextStream],
+    paths: Iterable[Path | TextStream | UsageError],
     *,
     exclude: PathPatterns | None = None,
     gitignore: bool = True,
