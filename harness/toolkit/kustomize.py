@@ -14,6 +14,7 @@ KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """kustomize 5.4, api/konfig/general.go, RecognizedKustomizationFileNames."""
 
 PATCH = "kustomize patch"
+STRATEGIC_MERGE_PATCH = "strategic merge patch"
 
 MAX_BYTES = 2 * 1024 * 1024
 

@@ -20,7 +20,7 @@ from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirecto
 from trivet.toolkit.addressing import CORE_KINDS, GROUP, KSERVE_KINDS, is_misaddressed
 from trivet.toolkit.documents import BrokenDocument, Document, documents, kfp_scalar, pyyaml_scalar
 from trivet.toolkit.ignore_comments import IgnoreComment, ignore_comments
-from trivet.toolkit.kustomize import PATCH, is_patch
+from trivet.toolkit.kustomize import STRATEGIC_MERGE_PATCH, is_patch
 from trivet.toolkit.markdown import code_blocks
 from trivet.toolkit.walking import MARKDOWN, MLMODEL, Found, Place, Skipped, TextStream, is_model_directory
 
@@ -217,7 +217,7 @@ def _read_bytes(name: str, content: bytes, *, named: bool) -> ReadResult:
     try:
         for document in documents(text, kfp_scalar if _PIPELINE.search(text) else None):
             if "$patch" in text and is_patch(document.value):
-                others.append(PATCH)
+                others.append(STRATEGIC_MERGE_PATCH)
                 continue
             for subject in _subjects(document, document.value, (), name):
                 if isinstance(subject, str):
@@ -332,9 +332,6 @@ def _subjects(document: Document, value: Any, keys: Keys, file: str) -> Iterator
         return
     if not isinstance(value, dict):
         yield "document that is no mapping"
-        return
-    if "$patch" in value:
-        yield "strategic merge patch"
         return
     kind = value.get("kind")
     items = value.get("items")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trivet.toolkit.kustomize import PATCH, without_patches
+from trivet.toolkit.kustomize import PATCH, STRATEGIC_MERGE_PATCH, without_patches
 from trivet.toolkit.subjects import read_file
 from trivet.toolkit.walking import Found, Skipped, places
 
@@ -80,5 +80,5 @@ def test_a_document_with_a_directive_is_a_patch(tmp_path: Path) -> None:
     mentioned = SERVICE + "spec: {predictor: {containers: [{name: $patch}]}}\n"
     (tmp_path / "a.yaml").write_text(f"{deleted}---\n{nested}---\n{mentioned}")
     found = read_file(tmp_path / "a.yaml")
-    assert found.others == (PATCH, PATCH)
+    assert found.others == (STRATEGIC_MERGE_PATCH, STRATEGIC_MERGE_PATCH)
     assert len(found.subjects) == 1
