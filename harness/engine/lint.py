@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from trivet.toolkit.subjects import KINDS, RESOURCES, WITHOUT_KIND, ReadResult, 
 from trivet.toolkit.walking import Found, PathPatterns, Place, TextStream, places
 
 PIECE = 64
-"""Files that are judged in one go; more of them are shared among processes."""
+"""Files that are judged in one go; more of them are shared among processes. The first pieces are smaller, for a first finding soon."""
 
 SAMPLES = 3
 """Paths that are named of those that are skipped for one reason."""
@@ -114,7 +114,7 @@ def lint(
         raise UsageError("none of the chosen contracts is static", remedy="`trivet list` marks those that lint can run")
     paths = list(paths)
     found = without_patches(places(paths, exclude=exclude, gitignore=gitignore, markdown=markdown))
-    pieces = [found[start : start + PIECE] for start in range(0, len(found), PIECE)]
+    pieces = list(_pieces(found))
     beside = _companions(pieces) if any("platform" in contract.wants for contract in static.values()) else []
     judges = [
         _Judge(one, static.values(), _with(platform or platform_of(one), beside), known or static)
@@ -176,6 +176,13 @@ def _accept(part: _Part, accepted: Counter[str]) -> None:
         else:
             left.append(finding)
     part.deviations = left
+
+
+def _pieces(found: Sequence[Place]) -> Iterator[Sequence[Place]]:
+    start, size = 0, max(1, PIECE // 16)
+    while start < len(found):
+        yield found[start : start + size]
+        start, size = start + size, min(PIECE, size * 2)
 
 
 def _companions(pieces: Sequence[Sequence[Place]]) -> list[Resource]:

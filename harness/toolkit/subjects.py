@@ -22,7 +22,7 @@ from trivet.toolkit.documents import BrokenDocument, Document, documents, kfp_sc
 from trivet.toolkit.ignore_comments import IgnoreComment, ignore_comments
 from trivet.toolkit.kustomize import STRATEGIC_MERGE_PATCH, is_patch
 from trivet.toolkit.markdown import code_blocks
-from trivet.toolkit.walking import MARKDOWN, MLMODEL, Found, Place, Skipped, TextStream, is_model_directory
+from trivet.toolkit.walking import MARKDOWN, MLMODEL, Found, Place, Skipped, TextStream
 
 MAX_BYTES = 64 * 1024 * 1024
 """A larger file is refused: it is not a manifest, and etcd takes no object beyond 1.5 MiB."""
@@ -97,7 +97,7 @@ def read(place: Place) -> ReadResult:
         return ReadResult(skipped=(place,))
     if isinstance(place, TextStream):
         return replace(_read_bytes(place.name, place.content, named=True), sources=_sources(place.content))
-    if is_model_directory(place.path):
+    if place.model:
         return read_model_directory(place.path)
     return read_file(place.path, named=place.named)
 
@@ -148,7 +148,7 @@ def companions(place: Place) -> list[Resource]:
     """
     if isinstance(place, TextStream):
         name, content = place.name, place.content
-    elif isinstance(place, Found) and place.path.is_file() and not is_model_directory(place.path):
+    elif isinstance(place, Found) and not place.model and (not place.named or place.path.is_file()):
         name = str(place.path)
         try:
             content = _bytes(place.path)

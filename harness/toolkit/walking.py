@@ -26,10 +26,11 @@ IGNORED = "path ignored by .gitignore"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file or a model directory to read. ``named``: the user named it, rather than a directory above it."""
+    """A file to read, or the directory or ``MLmodel`` of a ``model``. ``named``: the user named it, rather than a directory above it."""
 
     path: Path
     named: bool = False
+    model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,6 @@ def places(
             yield place
 
 
-def is_model_directory(path: Path) -> bool:
-    """Whether it is an ``MLmodel``, or a directory that holds one."""
-    return path.name == MLMODEL or os.path.lexists(path / MLMODEL)
-
-
 class _Walk:
     """The walk of directories; ``ignores`` are the ignore files that apply in a directory, the outermost first."""
 
@@ -119,7 +115,9 @@ class _Walk:
         directory = path.is_dir()
         if self._exclude.match(path, directory=directory):
             yield Skipped(str(path), EXCLUDED)
-        elif not directory or is_model_directory(path):
+        elif _is_model(path):
+            yield Found(path, named=True, model=True)
+        elif not directory:
             yield Found(path, named=True)
         else:
             above = _ignores_above(path) if self._gitignore else []
@@ -127,6 +125,21 @@ class _Walk:
             yield from self._directory(path, [] if _ignored(above, path, directory=True) else above)
 
     def _directory(self, directory: Path, ignores: Sequence[PathPatterns]) -> Iterator[Place]:
+        # Not by recursion: directories can be nested more deeply than Python's calls.
+        stack = [self._entries(directory, ignores)]
+        while stack:
+            place = next(stack[-1], None)
+            if place is None:
+                stack.pop()
+            elif isinstance(place, tuple):
+                stack.append(self._entries(*place))
+            else:
+                yield place
+
+    def _entries(
+        self, directory: Path, ignores: Sequence[PathPatterns]
+    ) -> Iterator[Place | tuple[Path, Sequence[PathPatterns]]]:
+        """What is in a directory; for a directory in it, what this method is called with."""
         try:
             with os.scandir(directory) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
@@ -136,7 +149,7 @@ class _Walk:
             )
             return
         if any(entry.name == MLMODEL for entry in entries):
-            yield Found(directory)
+            yield Found(directory, model=True)
             return
         if self._gitignore and any(entry.name == GITIGNORE for entry in entries):
             ignores = [*ignores, *_ignore_file(directory)]
@@ -154,9 +167,14 @@ class _Walk:
             elif _ignored(ignores, path, directory=is_directory):
                 yield Skipped(str(path), IGNORED)
             elif is_directory:
-                yield from self._directory(path, ignores)
+                yield path, ignores
             else:
                 yield Found(path)
+
+
+def _is_model(path: Path) -> bool:
+    """Whether it is an ``MLmodel``, or a directory that holds one."""
+    return path.name == MLMODEL or os.path.lexists(path / MLMODEL)
 
 
 def _ignored(ignores: Sequence[PathPatterns], path: Path, *, directory: bool) -> bool:

@@ -151,9 +151,9 @@ def test_deviations_are_emitted_as_they_are_judged_in_the_order_of_the_files(
         emit=lambda deviations: emitted.append([finding.message for finding, _ in deviations]),
     )
     assert [one for one in emitted if one] == [
-        ["n0 is not good", "n1 is not good"],
-        ["n2 is not good", "n3 is not good"],
-        ["n4 is not good"],
+        ["n0 is not good"],
+        ["n1 is not good", "n2 is not good"],
+        ["n3 is not good", "n4 is not good"],
     ]
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory, Resource
 from trivet.toolkit.documents import MAX_DEPTH, BrokenDocument, documents
-from trivet.toolkit.subjects import ReadResult, read, read_model_directory
-from trivet.toolkit.walking import places
+from trivet.toolkit.subjects import ReadResult, companions, read, read_model_directory
+from trivet.toolkit.walking import Found, places
 
 SERVICE = """\
 apiVersion: serving.kserve.io/v1beta1
@@ -173,6 +173,43 @@ def test_an_mlmodel_names_its_directory(tmp_path: Path) -> None:
     (model,) = found.subjects
     assert isinstance(model, ModelDirectory)
     assert str(model.at("flavors", "python_function")) == f"{tmp_path / 'MLmodel'}:2"
+
+
+def test_directories_may_be_nested_more_deeply_than_calls(tmp_path: Path) -> None:
+    nested = [tmp_path]
+    for _ in range(1500):
+        nested.append(nested[-1] / "d")
+        nested[-1].mkdir()
+    (nested[-1] / "a.yaml").write_text(SERVICE)
+    try:
+        (place,) = places([tmp_path])
+        assert len(read(place).subjects) == 1
+    finally:  # pytest's own removal of it recurses
+        (nested[-1] / "a.yaml").unlink()
+        for folder in reversed(nested[1:]):
+            folder.rmdir()
+
+
+def test_a_file_that_goes_or_shrinks_between_finding_and_reading_is_read_as_it_is(tmp_path: Path) -> None:
+    for name in ("gone", "shrinking", "directory"):
+        (tmp_path / f"{name}.yaml").write_text(SERVICE)
+    directory, gone, shrinking = places([tmp_path])
+    (tmp_path / "gone.yaml").unlink()
+    (tmp_path / "shrinking.yaml").write_text(SERVICE[:-30])
+    (tmp_path / "directory.yaml").unlink()
+    (tmp_path / "directory.yaml").mkdir()
+    assert "gone.yaml does not exist" in str(read(gone).errors[0])
+    assert "directory.yaml is a directory, expected a file" in str(read(directory).errors[0])
+    assert len(read(shrinking).subjects) + len(read(shrinking).errors) == 1
+    assert companions(gone) == companions(directory) == []
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "one.yaml").write_text(SERVICE)
+    assert list(places([tmp_path])) == [Found(tmp_path / "a" / "one.yaml")]
+    assert len(list(places([tmp_path / "a" / "up"]))) == 1, "a link that is named is followed once"
 
 
 # what is refused
