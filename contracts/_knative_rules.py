@@ -379,8 +379,7 @@ def autoscaling_annotations(service: Service) -> Iterator[Violation]:
         ):
             yield Violation((*keys, known[0]), f"{known[0]} {known[1]!r} is not kpa.{_GROUP} or hpa.{_GROUP}")
         for name, (key, _) in given.items():
-            close = difflib.get_close_matches(name, _KNOWN, 1, cutoff=0.75)
-            if name not in _KNOWN and close:
+            if name not in _KNOWN and (close := difflib.get_close_matches(name, _KNOWN, 1, cutoff=0.75)):
                 yield Violation(
                     (*keys, key), f"Knative ignores {key}: it has no such annotation; did you mean {_GROUP}/{close[0]}?"
                 )

@@ -62,12 +62,12 @@ class Rule:
     def applies(self, stack: Stack) -> bool:
         """Whether the stack's version of the rule's component has it; a stack without that component is taken to."""
         version = stack.components.get(self.component)
-        return version is None or _specifier(self.versions).contains(version, prereleases=True)
+        return version is None or _contains(self.versions, version)
 
 
-@lru_cache(maxsize=64)
-def _specifier(versions: str) -> SpecifierSet:
-    return SpecifierSet(versions)
+@lru_cache(maxsize=512)
+def _contains(versions: str, version: str) -> bool:
+    return SpecifierSet(versions).contains(version, prereleases=True)
 
 
 class Rules:
@@ -201,7 +201,7 @@ class Service:
     def since(self, version: str, component: str = "kserve") -> bool:
         """Whether the stack's component is at least of this version; a stack without it is taken to be."""
         present = self.stack.components.get(component)
-        return present is None or _specifier(f">={version}").contains(present, prereleases=True)
+        return present is None or _contains(f">={version}", present)
 
 
 def _pod(keys: Keys, settings: Mapping[str, Any]) -> Pod:

@@ -19,12 +19,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any
 
 from trivet.errors import UsageError
 from trivet.model.subjects import Keys
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 QUANTITY = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?"
 """resource.Quantity as text (k8s.io/apimachinery pkg/api/resource/quantity.go, ParseQuantity)."""
@@ -158,6 +159,8 @@ def _repeated(items: list[Any], fields: Mapping[str, Any]) -> Iterator[int]:
 
 @lru_cache(maxsize=32)
 def _validator(path: Path, kind: str) -> jsonschema_rs.Draft202012Validator:
+    import jsonschema_rs  # 20 ms, which commands that judge no object need not spend
+
     schemas = load_schemas(path)
     strict = _Strict(mutated=kind == MUTATED, typed=kind.startswith("v1/"), definitions=schemas.definitions)
     return jsonschema_rs.Draft202012Validator(
