@@ -12,6 +12,7 @@ from trivet.authoring import (
 
 MODULES = (
     "paths",
+    "model_files",
     "environment",
     "signatures",
     "pipelines",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -16,17 +15,35 @@ from packaging.version import InvalidVersion, Version
 from trivet.authoring import (
     MUST,
     SHOULD,
-    CannotTell,
     Finding,
+    Keys,
     Location,
     ModelDirectory,
+    PickleContent,
     Role,
     Stack,
     contract,
+    evidence,
     failed,
     inconclusive,
     not_applicable,
     passed,
+    read_pickle,
+)
+from trivet.contracts._model_directories import (
+    OWN_ENVIRONMENT,
+    PYFUNC,
+    StatedVersion,
+    brings_its_environment,
+    exact,
+    flavor,
+    image,
+    in_the_image,
+    named_paths,
+    requirement_lines,
+    runtime,
+    stated_pythons,
+    stated_versions,
 )
 
 SEAM = ("mlflow", "runtime")
@@ -35,6 +52,52 @@ SKOPS_SINCE = Version("3.9.0")
 """The first MLflow that reads ``model.skops`` (mlflow/sklearn/__init__.py: 3.8.0 has no skops, 3.9.0 has)."""
 
 PICKLES = ("pickle", "cloudpickle")
+
+SERIALIZED = ("sklearn", "lightgbm")
+"""Flavors with a ``serialization_format`` (mlflow 3.17.2 mlflow/sklearn and mlflow/lightgbm)."""
+
+MOST_NAMED = 12
+"""Packages that a message names; the evidence has all."""
+
+PICKLE_SUFFIXES = (".pkl", ".pickle", ".joblib")
+
+CODE_SINCE = Version("3.11")
+"""The first Python whose code objects have 18 fields, where 3.8 to 3.10 have 16 (cpython Objects/codeobject.c, code_new_impl)."""
+
+XGBOOST_BASE_SCORE_SINCE = Version("3.1")
+"""The first XGBoost whose ``base_score`` is a list, which earlier versions load and do not apply (measured: 3.1 in 2.0.3 and 2.1.2)."""
+
+BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+"""numpy 2.1.3 numpy/random/_pickle.py, BitGenerators."""
+
+COMPILED = {"_loss": "scikit-learn"}
+"""Compiled modules that pickles contain by their bare name, and the distribution that brings them (measured: 1.5 and later)."""
+
+MODULES_OF = {
+    "sklearn": "scikit-learn",
+    "imblearn": "imbalanced-learn",
+    "cv2": "opencv-python",
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+}
+"""Module → distribution, where the names differ in more than case and separators."""
+
+STATE: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("sklearn.tree._tree", "Tree"): ("missing_go_to_left", "1.3"),
+    ("sklearn.tree._classes", "DecisionTreeClassifier"): ("monotonic_cst", "1.4"),
+    ("sklearn.tree._classes", "DecisionTreeRegressor"): ("monotonic_cst", "1.4"),
+    ("sklearn.ensemble._hist_gradient_boosting.gradient_boosting", "HistGradientBoostingClassifier"): (
+        "_preprocessor",
+        "1.4",
+    ),
+    ("sklearn.ensemble._hist_gradient_boosting.gradient_boosting", "HistGradientBoostingRegressor"): (
+        "_preprocessor",
+        "1.4",
+    ),
+    ("sklearn.impute._base", "SimpleImputer"): ("keep_empty_features", "1.2"),
+    ("sklearn.preprocessing._encoders", "OneHotEncoder"): ("_drop_idx_after_grouping", "1.2"),
+}
+"""Class → the attribute or field in its pickle without which scikit-learn from that version on fails (measured, see the contract)."""
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
 """The oldest versions that these contracts were verified with, by reading or running them."""
@@ -46,48 +109,85 @@ VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "A pickle contains names of private classes of the packages that wrote it. scikit-learn does not support loading "
-        "across versions, and NumPy 1 does not have the random generators that NumPy 2 pickles; the runtime then fails to "
-        "load the model, or loads it and predicts wrong values."
+        "A pickle contains names of private classes of the packages that wrote it, and the attributes of their objects. Where the "
+        "runtime's packages do not have such a name, or need an attribute that is not there, the model does not load, or fails at its "
+        "first request. XGBoost's files of 3.1 and later load in earlier versions and predict other values."
     ),
     remedy="Train with the versions in the runtime's lock, or serve with a runtime that has the trainer's versions.",
     sources=(
-        "scikit-learn, model persistence: loading a model saved with another version is entirely unsupported "
-        "(InconsistentVersionWarning)",
+        "measured: 26 estimators of scikit-learn 1.1.3, 1.2.2, 1.3.2, 1.5.2, 1.6.1 and 1.7.2 loaded and asked in the runtimes of MLServer "
+        "1.5.0 (1.4.1.post1, NumPy 1.26.4) and 1.7.1 (1.5.2, NumPy 1.26.4)",
         "numpy 1.26.4 numpy/random/_pickle.py, __bit_generator_ctor: takes a name, and 2.x pickles the class "
         "('MT19937 is not a known BitGenerator module')",
-        "measured: gradient boosting saved with scikit-learn 1.5.2 and NumPy 2.1.3 does not load in MLServer 1.5.0 "
-        "(1.4.1.post1, 1.26.4)",
+        "numpy 2.1.3 numpy/_core/numeric.py, _frombuffer: arrays under pickle protocol 5, which cloudpickle uses "
+        "(No module named 'numpy._core.numeric' in 1.26.4); under protocol 4, as MLflow writes models of scikit-learn, arrays load",
+        "cpython 3.11 Objects/codeobject.c, code_new_impl: two fields more than in 3.10",
+        "measured: base_score of XGBoost 3.1 in 2.0.3 and 2.1.2",
+        "the stack's runtime_image.json: the names in NumPy and scikit-learn of the runtime",
     ),
 )
 def dependencies_fit_the_runtime(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
-    runtime = _runtime(stack)
-    packages = _pickled_packages(model_directory)
-    opaque = not _flavor(model_directory, "sklearn")
-    if not packages:
+    pickles = _pickles(model_directory)
+    if brings_its_environment(model_directory):
+        yield _own_environment(model_directory)
+        return
+    boosted = list(_incompatible_xgboost(model_directory, stack))
+    if not pickles and not boosted:
         reason = "according to its files the model does not pickle objects of scikit-learn or NumPy"
         yield not_applicable(reason, location=model_directory.at("flavors"))
-    for saved in packages:
-        served = runtime.pins.get(saved.name)
-        if served is None:
-            yield inconclusive(f"the runtime's lock {runtime.lock.name} has no {saved.name}", location=saved.location)
-        elif (reason := _unreadable(saved, Version(served))) and opaque:
-            yield inconclusive(
-                f"saved with {saved.name} {saved.version}, but the runtime has {served}: {reason}, and it is unknown "
-                "whether the pickled Python model contains such objects",
-                location=saved.location,
-            )
-        elif reason:
-            yield failed(
-                f"saved with {saved.name} {saved.version}, but the runtime has {served}: {reason}",
-                remedy=f"train with {_beside(runtime)}, or serve with a runtime that has {saved.name} {saved.version}",
-                location=saved.location,
-            )
-        else:
+    yield from boosted
+    for pickle in pickles:
+        if pickle.content is None:
+            yield inconclusive(f"{pickle.path} cannot be examined: {pickle.problem}", location=pickle.location)
+            continue
+        breaks = list(_breaks(pickle, model_directory, stack))
+        for each in breaks:
+            yield _broken(each, pickle, model_directory, stack)
+        if not breaks:
+            pins = in_the_image(stack)
+            known = ", ".join(f"{name} {pins[name]}" for name in ("scikit-learn", "numpy") if pins.get(name))
             yield passed(
-                f"the runtime's {saved.name} {served} reads models of {saved.name} {saved.version}",
+                f"nothing in {pickle.path} is known to fail in the runtime ({known})", location=pickle.location
+            )
+
+
+@contract(
+    title="A model should be loaded only by versions for which its libraries support it",
+    level=SHOULD,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "Most models load in a neighbouring version and predict the same, though no library promises it: scikit-learn supports no "
+        "other version than the one that wrote the model, NumPy no older major version, XGBoost no older version."
+    ),
+    remedy="Train with the versions in the runtime's lock, or compare predictions of the deployed model with the trainer's.",
+    sources=(
+        "scikit-learn, model persistence: loading a model saved with another version is entirely unsupported "
+        "(InconsistentVersionWarning)",
+        "XGBoost, introduction to model IO: models load in later versions, not in earlier ones",
+    ),
+)
+def loading_is_supported(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
+    if brings_its_environment(model_directory):
+        yield _own_environment(model_directory)
+        return
+    pickles = [each for each in _pickles(model_directory) if each.content is not None]
+    broken = {one.package for each in pickles for one in _breaks(each, model_directory, stack)}
+    doubts = 0
+    for saved in _unsupported(pickles, model_directory, stack):
+        if saved.name not in broken and not any(_incompatible_xgboost(model_directory, stack)):
+            doubts += 1
+            yield failed(
+                f"unsupported upstream, but nothing seen that breaks: saved with {saved.name} {saved.version}, and the runtime "
+                f"has {in_the_image(stack)[saved.name]}",
                 location=saved.location,
             )
+    for pickle in pickles:
+        for reason in _unknown(pickle, model_directory, stack):
+            doubts += 1
+            yield inconclusive(reason, location=pickle.location)
+    if not doubts:
+        yield passed("no library is known not to support loading it", location=model_directory.at("flavors"))
 
 
 @contract(
@@ -102,25 +202,26 @@ def dependencies_fit_the_runtime(model_directory: ModelDirectory, stack: Stack) 
     sources=("mlflow 2.10.2 and 2.19.0 mlflow/pyfunc/__init__.py, _warn_dependency_requirement_mismatches",),
 )
 def versions_are_the_same(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
-    runtime = _runtime(stack)
-    stated = _stated(model_directory)
+    served = in_the_image(stack)
+    stated = [versions[0] for versions in stated_versions(model_directory).values()]
+    other = [each for each in stated if _other(each, served)]
+    absent = [each for each in stated if each.name not in served]
+    same = [each for each in stated if each not in other and each not in absent]
+    if brings_its_environment(model_directory):
+        yield _own_environment(model_directory)
+        return
     if not stated:
         yield inconclusive(
             "neither requirements.txt nor conda.yaml has a version", location=Location(file=str(model_directory.path))
         )
-    for saved in stated:
-        served = runtime.pins.get(saved.name)
-        if served is None:
-            yield failed(
-                f"saved with {saved.name} {saved.version}, but the runtime's lock has no {saved.name}",
-                location=saved.location,
-            )
-        elif Version(served) != saved.version:
-            yield failed(
-                f"saved with {saved.name} {saved.version}, but the runtime has {served}", location=saved.location
-            )
-        else:
-            yield passed(f"{saved.name} {saved.version} in both", location=saved.location)
+    if other or absent:
+        yield failed(
+            "; ".join(filter(None, (_listed_others(other, served), _listed_absent(absent, stack)))),
+            location=(other or absent)[0].location,
+            evidence=(evidence("versions", "table", _table([*other, *absent], served)),),
+        )
+    if same and not other and not absent:
+        yield passed(f"{', '.join(f'{each.name} {each.version}' for each in same)} in both", location=same[0].location)
 
 
 @contract(
@@ -139,10 +240,12 @@ def versions_are_the_same(model_directory: ModelDirectory, stack: Stack) -> Iter
     ),
 )
 def python_fits_the_runtime(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
-    runtime = _runtime(stack)
-    served = runtime.image_python or runtime.python
-    saved, where = _python(model_directory)
-    if not saved:
+    role = runtime(stack)
+    served = role.image_python or role.python
+    saved, where = next(iter(stated_pythons(model_directory)), ("", model_directory.at("flavors")))
+    if brings_its_environment(model_directory):
+        yield _own_environment(model_directory)
+    elif not saved:
         yield inconclusive("neither MLmodel nor python_env.yaml has the Python version of the model", location=where)
     elif _minor(saved) == _minor(served):
         yield passed(f"saved with Python {saved}, and the runtime has {served}", location=where)
@@ -169,12 +272,12 @@ def python_fits_the_runtime(model_directory: ModelDirectory, stack: Stack) -> It
     ),
 )
 def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
-    runtime = _runtime(stack)
-    flavor = _flavor(model_directory, "sklearn")
-    where = model_directory.at("flavors", "sklearn", "serialization_format")
-    form = flavor.get("serialization_format", "pickle")
-    mlflow = runtime.pins.get("mlflow") or runtime.pins.get("mlflow-skinny")
-    if not flavor:
+    role = runtime(stack)
+    name = next((name for name in SERIALIZED if flavor(model_directory, name)), "")
+    where = model_directory.at("flavors", name, "serialization_format")
+    form = flavor(model_directory, name).get("serialization_format", "pickle")
+    mlflow = role.pins.get("mlflow") or role.pins.get("mlflow-skinny")
+    if not name:
         yield passed(
             "the model has no flavor with a format that older versions of MLflow cannot read",
             location=model_directory.at("flavors"),
@@ -184,16 +287,16 @@ def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> 
     elif form != "skops":
         yield inconclusive(f"unknown serialization format {form!r}", location=where)
     elif mlflow is None:
-        yield inconclusive(f"the runtime's lock {runtime.lock.name} has no mlflow", location=where)
+        yield inconclusive(f"the runtime's lock {role.lock.name} has no mlflow", location=where)
     elif Version(mlflow) < SKOPS_SINCE:
         yield failed(
             f"the model is in skops format, which the runtime's MLflow {mlflow} cannot read (it needs {SKOPS_SINCE})",
             location=where,
         )
-    elif "skops" not in runtime.pins:
+    elif "skops" not in in_the_image(stack):
         yield failed("the model is in skops format, but the runtime's lock has no skops", location=where)
     else:
-        yield passed(f"the runtime has MLflow {mlflow} and skops {runtime.pins['skops']}", location=where)
+        yield passed(f"the runtime has MLflow {mlflow} and skops {in_the_image(stack)['skops']}", location=where)
 
 
 @contract(
@@ -208,7 +311,7 @@ def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> 
     sources=("mlflow: pip_requirements of log_model; requirements.txt in the model's directory",),
 )
 def requirements_are_pinned(model_directory: ModelDirectory) -> Iterator[Finding]:
-    lines = list(_requirement_lines(model_directory.path))
+    lines = requirement_lines(model_directory.path)
     if not lines:
         yield failed(
             "the model lists no requirements",
@@ -219,116 +322,346 @@ def requirements_are_pinned(model_directory: ModelDirectory) -> Iterator[Finding
             requirement = Requirement(text)
         except InvalidRequirement:
             continue  # an option of pip's, or the path of a wheel in the model's directory
-        if requirement.url or _exact(requirement) is not None:
+        if requirement.url or exact(requirement) is not None:
             yield passed(f"{text} is exact", location=where)
         else:
             yield failed(f"{text!r} is not pinned to an exact version", location=where)
 
 
-# -- the model directory ----------------------------------------------------------------------------------------------
+# -- what a pickle holds ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saved:
-    """A package that a model was saved with, and the location of that information."""
+class _Pickle:
+    """A pickle of the model; MLflow itself unpickles those that are ``strict``. Without ``content`` there is a ``problem``."""
 
-    name: str
-    version: Version
+    path: str
     location: Location
+    strict: bool
+    content: PickleContent | None = None
+    problem: str = ""
 
 
-def _pickled_packages(model: ModelDirectory) -> list[Saved]:
-    """The packages whose versions affect loading: of scikit-learn estimators and of pickled Python models."""
-    sklearn = _flavor(model, "sklearn")
-    custom = "python_model" in _flavor(model, "python_function")
-    wanted = set()
-    if sklearn or custom:
-        wanted.add("scikit-learn")
-    if custom or (sklearn and sklearn.get("serialization_format", "pickle") in PICKLES):
-        wanted.add("numpy")
-    return [saved for saved in _stated(model) if saved.name in wanted]
+@dataclass(frozen=True, kw_only=True)
+class _Break:
+    """Why a pickle does not load or fails at its first request: what the runtime's ``package`` (empty for none) makes of it."""
+
+    package: str
+    reason: str
 
 
-def _unreadable(saved: Saved, served: Version) -> str:
-    if saved.name == "scikit-learn" and saved.version.release[:2] != served.release[:2]:
-        return "scikit-learn does not support loading a model saved with another minor version"
-    if saved.name == "numpy" and saved.version.major > served.major:
-        return f"NumPy {served.major} cannot read the random generators that NumPy {saved.version.major} pickles"
-    return ""
-
-
-def _beside(runtime: Role) -> str:
-    names = ("scikit-learn", "numpy", "scipy", "joblib", "cloudpickle")
-    return " ".join(f"{name}=={runtime.pins[name]}" for name in names if name in runtime.pins)
-
-
-def _stated(model: ModelDirectory) -> list[Saved]:
-    """Every package whose exact version the model states; the flavor's version takes precedence."""
-    stated: dict[str, Saved] = {}
-
-    def add(name: str, version: Any, location: Location) -> None:
-        with suppress(InvalidVersion):  # which None is too
-            stated.setdefault(name, Saved(name=name, version=Version(str(version)), location=location))
-
-    sklearn = _flavor(model, "sklearn").get("sklearn_version")
-    add("scikit-learn", sklearn, model.at("flavors", "sklearn", "sklearn_version"))
-    add("mlflow", model.mlmodel.get("mlflow_version"), model.at("mlflow_version"))
-    for text, where in _requirement_lines(model.path):
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
+def _pickles(model: ModelDirectory) -> list[_Pickle]:
+    """The named files that are unpickled when the model is loaded; those that MLflow itself does not open only if they exist."""
+    found = []
+    sklearn = flavor(model, "sklearn")
+    skops = sklearn.get("serialization_format", "pickle") not in PICKLES
+    for named in named_paths(model):
+        strict = _is_strict(named.keys, sklearn=bool(sklearn))
+        file = model.path / named.path
+        if (strict and skops and named.keys[-1] != "python_model") or not (strict or file.suffix in PICKLE_SUFFIXES):
             continue
-        add(canonicalize_name(requirement.name), _exact(requirement), where)
-    return list(stated.values())
+        content, problem = _examined(file)
+        if content is not None or strict:
+            place = model.at(*named.keys)
+            found.append(_Pickle(path=named.path, location=place, strict=strict, content=content, problem=problem))
+    return found
 
 
-def _requirement_lines(directory: Path) -> Iterator[tuple[str, Location]]:
-    """The lines of requirements.txt, or without that file the entries below ``pip:`` in conda.yaml."""
-    for name, pattern in (
-        ("requirements.txt", r"\s*(?P<text>[^#\s-].*?)\s*(\s#.*)?"),
-        ("conda.yaml", r"\s*-\s+(?P<quote>['\"]?)(?P<text>[\w.\[\],-]+\s*[=<>~!]{2}.+?)(?P=quote)\s*(\s#.*)?"),
-    ):
-        file = directory / name
+def _is_strict(keys: Keys, *, sklearn: bool) -> bool:
+    """Whether MLflow itself opens this file with pickle or cloudpickle."""
+    return keys[-1] == "python_model" or (
+        sklearn and keys[-1] in ("pickled_model", "model_path", "data") and len(keys) == 3
+    )
+
+
+def _examined(file: Path) -> tuple[PickleContent | None, str]:
+    try:
+        status = file.stat()
         if not file.is_file():
-            continue
-        for number, line in enumerate(_read(file).splitlines(), 1):
-            if found := re.fullmatch(pattern, line):
-                yield found["text"], Location(file=str(file), line=number)
+            return None, "it is a directory"
+        if not status.st_size:
+            return None, "it is empty"
+        with file.open("rb") as opened:
+            if opened.read(8) in (b"version ", b"/annex/o"):
+                return None, "it is a pointer to a file that is not there"
+        return _read(file, status.st_mtime_ns, status.st_size), ""
+    except FileNotFoundError:
+        return None, "it is not in the model's directory"
+    except OSError as error:
+        return None, f"it cannot be read ({error.strerror})"
+
+
+@lru_cache(maxsize=16)
+def _read(file: Path, modified: int, size: int) -> PickleContent:
+    """The content of a pickle, read once for all contracts; ``modified`` and ``size`` tell files of one path apart."""
+    return read_pickle(file, strings={attribute for attribute, _ in STATE.values()})
+
+
+def _breaks(pickle: _Pickle, model: ModelDirectory, stack: Stack) -> Iterator[_Break]:
+    """One break for each package, with all of its reasons."""
+    content = pickle.content
+    assert content is not None
+    pins = in_the_image(stack)
+    reasons: dict[str, list[str]] = {}
+    for each in (
+        *(
+            [_Break(package="", reason=f"is no complete pickle: {content.broken}")]
+            if content.broken and pickle.strict
+            else []
+        ),
+        *_lacking(content, stack),
+        *_numpy_2(content, pins),
+        *_outdated_state(content, _saved("scikit-learn", [pickle], model), pins),
+        *_not_importable(content, model, stack),
+        *_code_of_another_python(content, model, stack),
+    ):
+        reasons.setdefault(each.package, []).append(each.reason)
+    for package, found in reasons.items():
+        yield _Break(package=package, reason="; ".join(found))
+
+
+def _lacking(content: PickleContent, stack: Stack) -> Iterator[_Break]:
+    """Names of NumPy and scikit-learn that the runtime does not have."""
+    if (held := image(stack)) is None:
         return
+    lacking: dict[str, list[str]] = {}
+    for module, name in sorted(content.names):
+        if (module in COMPILED and module not in held.names) or held.lacks(module, name):
+            package = COMPILED.get(module) or _distribution(module.partition(".")[0])
+            lacking.setdefault(package, []).append(f"{module}.{name}")
+    for package, names in lacking.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield _Break(
+            package=package, reason=f"contains {names[0]}{more}, which {package} {held.packages[package]} does not have"
+        )
 
 
-def _exact(requirement: Requirement) -> str | None:
-    specifiers = list(requirement.specifier)
-    exact = len(specifiers) == 1 and specifiers[0].operator in ("==", "===") and not specifiers[0].version.endswith("*")
-    return specifiers[0].version if exact else None
+def _numpy_2(content: PickleContent, pins: Mapping[str, str | None]) -> Iterator[_Break]:
+    served = pins.get("numpy")
+    by_class = any(module.startswith("numpy.random.") and name in BIT_GENERATORS for module, name in content.names)
+    if served and Version(served).major < 2 and by_class:
+        yield _Break(
+            package="numpy",
+            reason=f"contains a random generator by its class, as NumPy 2 pickles it; NumPy {served} knows them by name",
+        )
 
 
-def _python(model: ModelDirectory) -> tuple[str, Location]:
-    version = _flavor(model, "python_function").get("python_version")
-    if version is not None:
-        return str(version), model.at("flavors", "python_function", "python_version")
-    file = model.path / "python_env.yaml"
-    for number, line in enumerate(_read(file).splitlines() if file.is_file() else (), 1):
-        if found := re.match(r"python:\s*['\"]?([\d.]+)", line):
-            return found[1], Location(file=str(file), line=number)
-    return "", model.at("flavors")
+def _outdated_state(
+    content: PickleContent, saved: StatedVersion | None, pins: Mapping[str, str | None]
+) -> Iterator[_Break]:
+    """Objects of an earlier scikit-learn without an attribute that the runtime's needs."""
+    served = pins.get("scikit-learn")
+    for (module, name), (attribute, since) in STATE.items():
+        needed = saved is not None and served is not None and saved.version < Version(since) <= Version(served)
+        if needed and (module, name) in content.names and attribute not in content.strings:
+            yield _Break(
+                package="scikit-learn",
+                reason=f"contains a {name} without {attribute}, which scikit-learn {since} and later need",
+            )
+
+
+def _not_importable(content: PickleContent, model: ModelDirectory, stack: Stack) -> Iterator[_Break]:
+    """Names of the training script, and of packages that the model requires and the image does not have."""
+    for top, name in _foreign(content, model, stack).items():
+        if top == "__main__":
+            yield _Break(
+                package="",
+                reason=f"contains {name}, which was defined in the script or notebook that trained the model",
+            )
+        elif package := _required_and_absent(top, model, stack):
+            yield _Break(package=package, reason=f"contains {name}, and the runtime's image has no {package}")
+
+
+def _code_of_another_python(content: PickleContent, model: ModelDirectory, stack: Stack) -> Iterator[_Break]:
+    by_value = any(module.startswith("cloudpickle.") and name == "_make_function" for module, name in content.names)
+    role = runtime(stack)
+    served = role.image_python or role.python
+    for saved, _ in stated_pythons(model)[:1] if by_value else ():
+        try:
+            differ = (Version(saved) >= CODE_SINCE) != (Version(served) >= CODE_SINCE)
+        except InvalidVersion:
+            continue
+        if differ:
+            yield _Break(
+                package="",
+                reason=f"contains byte code of Python {saved}, whose form the image's Python {served} does not read",
+            )
+
+
+def _unknown(pickle: _Pickle, model: ModelDirectory, stack: Stack) -> Iterator[str]:
+    """What cannot be told about a pickle."""
+    content = pickle.content
+    assert content is not None
+    if content.unread:
+        yield f"{pickle.path} was not examined to its end: {content.unread}"
+    unknown = [
+        name
+        for top, name in _foreign(content, model, stack).items()
+        if top != "__main__" and not _required_and_absent(top, model, stack)
+    ]
+    if unknown:
+        yield (
+            f"{pickle.path} contains {', '.join(unknown[:3])}{' …' if len(unknown) > 3 else ''}, and it is unknown whether the runtime "
+            "has it: no package there has that name, the model brings no such code, and its requirements do not name it"
+        )
+
+
+def _foreign(content: PickleContent, model: ModelDirectory, stack: Stack) -> dict[str, str]:
+    """Top-level module → its first name, for modules of the pickle that neither Python, the image nor the model's code is known to have."""
+    if (held := image(stack)) is None:
+        return {}
+    found: dict[str, str] = {}
+    code = _code_modules(model)
+    for module, name in sorted(content.names):
+        top = module.partition(".")[0]
+        known = top in sys.stdlib_module_names or top in _OF_PYTHON_2 or top in COMPILED or top in held.names
+        if top == "__main__" or not (known or top in code or _has_package(top, held.packages)):
+            found.setdefault(top, f"{module}.{name}")
+    return found
+
+
+_OF_PYTHON_2 = ("__builtin__", "copy_reg")
+"""Names that unpickling maps (cpython Lib/_compat_pickle.py)."""
+
+
+def _required_and_absent(top: str, model: ModelDirectory, stack: Stack) -> str:
+    """The distribution that the model requires for a module, and that the image does not have; empty when none is known."""
+    held = image(stack)
+    loaders = held.loaders.values() if held else ()
+    required = {canonicalize_name(text) for text in loaders if text} | _requirement_names(model.path)
+    wanted = _distribution(top)
+    return next((name for name in sorted(required) if name == wanted or name.startswith(f"{wanted}-")), "")
+
+
+def _requirement_names(directory: Path) -> set[str]:
+    found: set[str] = set()
+    for text, _ in requirement_lines(directory):
+        try:
+            found.add(canonicalize_name(Requirement(text).name))
+        except InvalidRequirement:
+            continue  # an option of pip's, or the path of a wheel
+    return found
+
+
+def _has_package(top: str, packages: Mapping[str, str | None]) -> bool:
+    wanted = _distribution(top)
+    return wanted in packages or any(name.startswith(f"{wanted}-") for name in packages)
+
+
+def _distribution(top: str) -> str:
+    return MODULES_OF.get(top, canonicalize_name(top))
+
+
+def _code_modules(model: ModelDirectory) -> set[str]:
+    """The modules that the model brings as code."""
+    code = flavor(model, PYFUNC).get("code")
+    folder = model.path / code if isinstance(code, str) and code else None
+    return {entry.name.removesuffix(".py") for entry in folder.iterdir()} if folder and folder.is_dir() else set()
+
+
+# -- what the versions say --------------------------------------------------------------------------------------------
+
+
+def _broken(each: _Break, pickle: _Pickle, model: ModelDirectory, stack: Stack) -> Finding:
+    saved = _saved(each.package, [pickle], model)
+    served = in_the_image(stack).get(each.package)
+    if saved and served and str(saved.version) != served:
+        return failed(
+            f"saved with {saved.name} {saved.version}, but the runtime has {served}: {pickle.path} {each.reason}",
+            remedy=f"train with {_beside(runtime(stack))}, or serve with a runtime that has {saved.name} {saved.version}",
+            location=saved.location,
+        )
+    return failed(f"{pickle.path} {each.reason}", location=pickle.location)
+
+
+def _saved(package: str, pickles: list[_Pickle], model: ModelDirectory) -> StatedVersion | None:
+    """The version of a package that the model was saved with: as its files state it, or as its estimators do."""
+    if stated := stated_versions(model).get(package):
+        return stated[0]
+    written = [
+        (each, each.content.sklearn_versions) for each in pickles if each.content and each.content.sklearn_versions
+    ]
+    if package != "scikit-learn" or not written:
+        return None
+    pickle, versions = written[0]
+    return StatedVersion(name=package, version=max(map(Version, versions)), location=pickle.location)
+
+
+def _unsupported(pickles: list[_Pickle], model: ModelDirectory, stack: Stack) -> Iterator[StatedVersion]:
+    """The versions that a library does not support to be loaded by the runtime's."""
+    pins = in_the_image(stack)
+    named = {module.partition(".")[0] for each in pickles if each.content for module, _ in each.content.names}
+    candidates = {
+        "scikit-learn": "sklearn" in named,
+        "numpy": "numpy" in named,
+        "xgboost": bool(flavor(model, "xgboost")),
+    }
+    for package, concerned in candidates.items():
+        saved, served = _saved(package, pickles, model), pins.get(package)
+        if not (concerned and saved and served):
+            continue
+        there = Version(served)
+        if (
+            (package == "scikit-learn" and saved.version.release[:2] != there.release[:2])
+            or (package == "numpy" and saved.version.major > there.major)
+            or (package == "xgboost" and saved.version.release[:2] > there.release[:2])
+        ):
+            yield saved
+
+
+def _incompatible_xgboost(model: ModelDirectory, stack: Stack) -> Iterator[Finding]:
+    saved, served = _saved("xgboost", [], model), in_the_image(stack).get("xgboost")
+    changed = XGBOOST_BASE_SCORE_SINCE
+    if flavor(model, "xgboost") and saved and served and saved.version >= changed > Version(served):
+        yield failed(
+            f"saved with xgboost {saved.version}, but the runtime has {served}: it loads the file and predicts other values, since "
+            f"base_score is written in another form from {changed} on",
+            location=saved.location,
+        )
+
+
+def _other(saved: StatedVersion, served: Mapping[str, str | None]) -> bool:
+    version = served.get(saved.name)
+    return version is not None and Version(version) != saved.version
+
+
+def _listed_others(saved: list[StatedVersion], served: Mapping[str, str | None]) -> str:
+    each = [f"{one.name} {one.version}, but the runtime has {served[one.name]}" for one in saved]
+    return f"saved with {_first(each)}" if each else ""
+
+
+def _listed_absent(saved: list[StatedVersion], stack: Stack) -> str:
+    whose = "the runtime's image" if image(stack) else "the runtime's lock"
+    return (
+        f"saved with {_first([f'{one.name} {one.version}' for one in saved])}, which {whose} does not have"
+        if saved
+        else ""
+    )
+
+
+def _first(texts: list[str]) -> str:
+    more = f" and {len(texts) - MOST_NAMED} more packages" if len(texts) > MOST_NAMED else ""
+    return f"{'; '.join(texts[:MOST_NAMED])}{more}"
+
+
+def _table(saved: list[StatedVersion], served: Mapping[str, str | None]) -> dict[str, dict[str, str | None]]:
+    return {
+        one.name: {"saved": str(one.version), "runtime": served.get(one.name), "stated in": str(one.location)}
+        for one in saved
+    }
+
+
+def _beside(role: Role) -> str:
+    names = ("scikit-learn", "numpy", "scipy", "joblib", "cloudpickle")
+    return " ".join(f"{name}=={role.pins[name]}" for name in names if name in role.pins)
+
+
+def _own_environment(model: ModelDirectory) -> Finding:
+    return not_applicable(
+        f"the model brings its own environment, {OWN_ENVIRONMENT}",
+        location=Location(file=str(model.path / OWN_ENVIRONMENT)),
+    )
 
 
 def _minor(version: str) -> tuple[str, ...]:
     return tuple(version.split(".")[:2])
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CannotTell(f"{file} cannot be read: {error}") from error
-
-
-def _flavor(model: ModelDirectory, name: str) -> Mapping[str, Any]:
-    found = model.mlmodel["flavors"].get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _runtime(stack: Stack) -> Role:
-    return stack.roles["runtime"]

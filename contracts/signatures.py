@@ -25,6 +25,7 @@ from trivet.authoring import (
     evidence,
     failed,
     inconclusive,
+    not_applicable,
     passed,
     read_model_directory,
     same_values,
@@ -47,24 +48,31 @@ VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
 
 
 @contract(
-    title="An MLflow model must have a signature with inputs and outputs that the runtime's MLflow can read",
+    title="The signature of an MLflow model must have inputs and outputs that the serving runtime can read",
     level=MUST,
     seam=("mlflow", "runtime"),
     versions=VERSIONS,
     rationale=(
-        "Without a signature nothing is checked and V2 requests without a content type fail; with inputs only, "
-        "MLServer 1.5.0 and 1.7.1 do not load the model; a type that the reader does not support prevents loading."
+        "The runtime parses the signature when it loads the model, and refuses the model for a type that its MLflow does not know. "
+        "With inputs only, MLServer 1.5.0 and 1.7.1 do not load the model either."
     ),
     remedy=(
         "Log the model with signature=infer_signature(X, predictions), or with input_example, and only with types "
         "that the runtime's MLflow reads."
     ),
-    sources=("MLflow mlflow/models/signature.py", "MLServer 1.5.0 runtimes/mlflow/mlserver_mlflow/metadata.py"),
+    sources=(
+        "mlflow 2.10.2 and 2.19.0 mlflow/models/model.py, Model.from_dict, and mlflow/types/schema.py",
+        "MLServer 1.5.0 and 1.7.1 runtimes/mlflow/mlserver_mlflow/runtime.py, _sync_metadata: returns without a signature, and reads "
+        "its inputs and outputs otherwise; metadata.py, to_metadata_tensors",
+    ),
 )
 def signature_is_complete(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
     place = model_directory.at("signature")
     reader = stack.roles["runtime"].pins.get("mlflow")
-    problems = check_signature(model_directory.mlmodel, reader=reader)
+    if not model_directory.mlmodel.get("signature"):
+        yield not_applicable("the model has no signature (signatures.model_has_a_signature)", location=place)
+        return
+    problems = check_signature(model_directory.mlmodel, reader=reader, server=stack.components["runtime"])
     for problem in problems:
         yield failed(problem, location=place)
     if not problems:
@@ -72,6 +80,32 @@ def signature_is_complete(model_directory: ModelDirectory, stack: Stack) -> Iter
         assert signature is not None
         yield passed(
             f"{len(signature.inputs)} inputs and {len(signature.outputs)} outputs, readable by MLflow {reader}",
+            location=place,
+        )
+
+
+@contract(
+    title="An MLflow model should have a signature",
+    level=SHOULD,
+    seam=("mlflow", "runtime"),
+    versions=VERSIONS,
+    rationale=(
+        "A model without a signature loads, and nothing checks its inputs: values of another type reach the model, and V2 requests that "
+        "do not say the content type `pd` fail."
+    ),
+    remedy="Log the model with signature=infer_signature(X, predictions), or with input_example.",
+    sources=(
+        "MLServer 1.5.0 and 1.7.1 runtimes/mlflow/mlserver_mlflow/runtime.py, _sync_metadata: returns without a signature",
+        "MLflow mlflow/pyfunc/__init__.py, predict: enforces the schema of a model that has one",
+    ),
+)
+def model_has_a_signature(model_directory: ModelDirectory) -> Iterator[Finding]:
+    place = model_directory.at("signature")
+    if model_directory.mlmodel.get("signature"):
+        yield passed("the model has a signature", location=place)
+    else:
+        yield failed(
+            "the model has no signature: inputs are not checked, and V2 requests fail without a content type",
             location=place,
         )
 

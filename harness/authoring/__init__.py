@@ -106,6 +106,7 @@ if TYPE_CHECKING:
         stopped,
     )
     from trivet.toolkit.models import DEFAULT_ROWS, ModelMaker
+    from trivet.toolkit.pickles import PickleContent, read_pickle
     from trivet.toolkit.readiness import (
         SERVICE_LABEL,
         conditions,
@@ -276,6 +277,8 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "DEFAULT_ROWS",
     "ModelMaker",
     "read_model_directory",
+    "PickleContent",
+    "read_pickle",
     "refusal",
     "Outage",
     "answered_by",
@@ -312,6 +315,7 @@ _LATER = {
         "stopped",
     ),
     "trivet.toolkit.models": ("DEFAULT_ROWS", "ModelMaker"),
+    "trivet.toolkit.pickles": ("PickleContent", "read_pickle"),
     "trivet.toolkit.readiness": (
         "SERVICE_LABEL",
         "conditions",

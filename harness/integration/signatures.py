@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trivet.errors import PlatformError, UsageError
+from trivet.integration.signature_reader import reading_problems
 
 V2_DATATYPES = {
     "boolean": ("BOOL", ""),
@@ -36,17 +36,6 @@ _V2_OF_DTYPE = {
     **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
 
-# The first and last MLflow (major, minor) whose ModelSignature.from_dict reads a column with this trait. Executed with
-# 2.3.2, 2.9.2, 2.10.2, 2.11.3, 2.15.1, 2.16.2, 2.17.2, 2.18.0, 2.19.0 and 3.17.2; 2.12 for map is from 2.12.2.
-_READABLE = {
-    "required": ((2, 10), None),
-    "optional": ((2, 6), (2, 17)),
-    "array": ((2, 10), None),
-    "object": ((2, 10), None),
-    "map": ((2, 12), None),
-    "sparkml_vector": ((2, 16), None),
-    "any": ((2, 19), None),
-}
 _WHOLE = {"integer": 32, "long": 64}
 _WIDER = {("integer", "long"), ("integer", "double"), ("float", "double")}
 """MLflow accepts a value of the first type in a column of the second (mlflow 2.10.2, ``mlflow/models/utils.py``,
@@ -106,26 +95,28 @@ def read_signature(mlmodel: Mapping[str, Any]) -> Signature | None:
     )
 
 
-def check_signature(mlmodel: Mapping[str, Any], *, reader: str | None = None) -> list[str]:
+def check_signature(mlmodel: Mapping[str, Any], *, reader: str | None = None, server: str | None = None) -> list[str]:
     """The problems that a model's signature causes in serving; empty when there are none.
 
-    ``reader`` is the MLflow version of the serving runtime (``2.10.2``): a signature that it cannot parse prevents the
-    model from loading.
+    ``reader`` is the MLflow version of the serving runtime (``2.10.2``), ``server`` its MLServer's: a signature that one of them cannot
+    read prevents the model from loading.
     """
+    written = mlmodel.get("signature")
+    if isinstance(written, Mapping) and written and reader is not None:
+        problems = reading_problems(written, mlflow=reader, mlserver=server)
+        if problems:
+            return problems
     try:
         signature = read_signature(mlmodel)
     except UsageError as error:
         return [error.message]
     if signature is None:
         return ["the model has no signature: inputs are not checked, and V2 requests fail without a content type"]
-    problems = [
+    return [
         f"the signature has no {side}: MLServer cannot load the model ('NoneType' object has no attribute 'inputs')"
         for side in ("inputs", "outputs")
         if not getattr(signature, side)
     ]
-    if reader is not None:
-        problems += _unreadable(signature, reader)
-    return problems
 
 
 def check_rows(signature: Signature, rows: Sequence[Any]) -> list[str]:
@@ -291,26 +282,6 @@ def _broken(text: Any) -> UsageError:
     )
 
 
-def _unreadable(signature: Signature, reader: str) -> list[str]:
-    found = re.match(r"(\d+)\.(\d+)", reader)
-    if not found:
-        raise UsageError(f"{reader!r} is not a version of MLflow", remedy="use a version such as 2.10.2")
-    version = (int(found[1]), int(found[2]))
-    problems = []
-    for entry in (*signature.inputs, *signature.outputs):
-        for trait in _traits(entry.spec) if isinstance(entry, Column) else []:
-            first, last = _READABLE[trait]
-            if version < first:
-                problems.append(
-                    f"{_described(entry)}: mlflow {reader} cannot read {trait!r}, which needs {_dotted(first)} or later"
-                )
-            elif last is not None and version > last:
-                problems.append(
-                    f"{_described(entry)}: mlflow {reader} cannot read {trait!r}, which versions after {_dotted(last)} do not support"
-                )
-    return problems
-
-
 def _described(entry: Column | Tensor) -> str:
     what = "column" if isinstance(entry, Column) else "tensor"
     return f"{what} {entry.name!r}" if entry.name else f"an unnamed {what}"
@@ -331,23 +302,6 @@ def _takes(wanted: Column | Tensor, given: Column | Tensor) -> bool:
         return False
     fits = all(want in (-1, have) for want, have in zip(wanted.shape, given.shape, strict=False))
     return wanted.dtype == given.dtype and len(wanted.shape) == len(given.shape) and fits
-
-
-def _dotted(version: tuple[int, int]) -> str:
-    return f"{version[0]}.{version[1]}"
-
-
-def _traits(spec: Mapping[str, Any]) -> list[str]:
-    """The keys and types that a reader must support to read a column, with nested ones, without duplicates."""
-    found = [key for key in ("required", "optional") if key in spec]
-    if spec.get("type") in _READABLE:
-        found.append(spec["type"])
-    properties = spec.get("properties")
-    nested = [spec.get("items"), spec.get("values"), *(properties.values() if isinstance(properties, Mapping) else [])]
-    for inner in nested:
-        if isinstance(inner, Mapping):
-            found += [trait for trait in _traits(inner) if trait not in ("required", "optional")]
-    return list(dict.fromkeys(found))
 
 
 def _has(row: Any, key: str | int) -> bool:

@@ -35,7 +35,7 @@ class Role:
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """Component versions, roles, and the digest over everything that affects behaviour (``stack.toml``, locks, API schemas)."""
+    """Component versions, roles, and the digest over everything that affects behaviour (``stack.toml``, locks, tables)."""
 
     name: str
     title: str
@@ -44,6 +44,8 @@ class Stack:
     roles: Mapping[str, Role]
     digest: str
     api_schemas: Path
+    runtime_image: Path | None = None
+    """The table of what the runtime's image holds (``trivet.stacks.runtime_image``); None for a stack without one."""
     platform: str = ""
     """The platform of this stack's clusters: the name of a shipped one, or a folder relative to ``folder``; empty for none."""
     settings: Mapping[str, Any] = field(default_factory=dict)

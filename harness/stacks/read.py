@@ -1,4 +1,4 @@
-"""Reads a stack from its folder: ``stack.toml``, one lock per role, ``api_schemas.json``. Resolves and installs nothing."""
+"""Reads a stack from its folder: ``stack.toml``, one lock per role, and its tables. Resolves and installs nothing."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from trivet.stacks.schema import STACK, schema_errors
 
 STACK_FILE = "stack.toml"
 SCHEMAS_FILE = "api_schemas.json"
+IMAGE_FILE = "runtime_image.json"
 SHIPPED = "trivet.fixtures.stacks"
 
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)\s*(?:;\s*(?P<marker>.*?))?\s*\\?$")
@@ -56,7 +57,7 @@ def load_stack(name_or_path: str) -> Stack:
     folder = stack_folder(name_or_path)
     table = read_table(folder)
     roles = {name: _role(name, settings, folder) for name, settings in table["roles"].items()}
-    schemas = folder / SCHEMAS_FILE
+    schemas, image = folder / SCHEMAS_FILE, folder / IMAGE_FILE
     if not schemas.is_file():
         raise UsageError(
             f"{folder.name} has no {SCHEMAS_FILE}", remedy=f"generate it: trivet stack lock {name_or_path}"
@@ -67,8 +68,16 @@ def load_stack(name_or_path: str) -> Stack:
         folder=folder,
         components=table["components"],
         roles=roles,
-        digest=_digest([folder / STACK_FILE, *(role.lock for role in roles.values()), schemas]),
+        digest=_digest(
+            [
+                folder / STACK_FILE,
+                *(role.lock for role in roles.values()),
+                schemas,
+                *([image] if image.is_file() else []),
+            ]
+        ),
         api_schemas=schemas,
+        runtime_image=image if image.is_file() else None,
         platform=table.get("platform", ""),
         settings={"serving": table["serving"]},
     )

@@ -56,10 +56,14 @@ def findings(
 
 
 def model_findings(identifier: str, files: Mapping[str, str | bytes], under: Stack | str = "2024.11") -> list[Finding]:
-    """The findings of a contract on a model directory made of ``files``, under a stack or a shipped one of that name."""
+    """The findings of a contract on a model directory made of ``files`` (a name that ends in a slash is a directory), under a stack or a
+    shipped one of that name."""
     with TemporaryDirectory() as scratch:
         for name, content in files.items():
-            _write(Path(scratch) / name, content)
+            if name.endswith("/"):
+                (Path(scratch) / name).mkdir(parents=True)
+            else:
+                _write(Path(scratch) / name, content)
         return _judged(identifier, read_model_directory(Path(scratch)), under)
 
 
@@ -72,6 +76,7 @@ def runtime(pins: Mapping[str, str | None], **changes: Any) -> Stack:
 
 
 def _write(file: Path, content: str | bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, bytes):
         file.write_bytes(content)
     else:

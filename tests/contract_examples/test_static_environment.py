@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from contract_examples.pickles import LINEAR, pickled
 from contract_examples.registry import failing, inconclusive, not_applicable, passing
 from contract_examples.static import model_findings, runtime
 
@@ -22,19 +25,24 @@ flavors:
 mlflow_version: 2.10.2
 """
 REQUIREMENTS = "mlflow==2.10.2\nnumpy==1.26.4\nscikit-learn==1.4.1.post1\n"
-SOUND = {"MLmodel": MLMODEL, "requirements.txt": REQUIREMENTS}
+TEXTS = {"MLmodel": MLMODEL, "requirements.txt": REQUIREMENTS}
+
+Files = dict[str, str | bytes]
 
 
-def model(**changes: str) -> dict[str, str]:
-    """The sound model with the MLmodel's or the requirements' words changed: ``{"1.4.1": "1.5.2"}`` and so on."""
-    files = dict(SOUND)
+def model(pickle: bytes | None = LINEAR, /, **changes: str) -> Files:
+    """The sound model with the MLmodel's or the requirements' words changed (``{"1.4.1": "1.5.2"}``), and with another pickle or none."""
+    texts = dict(TEXTS)
     for old, new in changes.items():
-        assert any(old in text for text in files.values()), old
-        files = {name: text.replace(old, new) for name, text in files.items()}
-    return files
+        assert any(old in text for text in texts.values()), old
+        texts = {name: text.replace(old, new) for name, text in texts.items()}
+    return {**texts, **({"model.pkl": pickle} if pickle is not None else {})}
 
 
-def flavored(flavor: str, **changes: str) -> dict[str, str]:
+SOUND = model()
+
+
+def flavored(flavor: str, **changes: str) -> Files:
     """The sound model's requirements beside an MLmodel of another flavor, which states neither Python nor MLflow."""
     return model(**changes) | {"MLmodel": f"artifact_path: model\nflavors:\n  {flavor}\n"}
 
@@ -44,94 +52,287 @@ BOOSTER = "xgboost: {model_class: xgboost.sklearn.XGBClassifier}"
 
 # dependencies_fit_the_runtime
 
+FITS = "environment.dependencies_fit_the_runtime"
+BOOSTING = pickled("sklearn.ensemble._gb:GradientBoostingClassifier", "_loss:CyHalfBinomialLoss", sklearn="1.5.2")
+GENERATOR = pickled("numpy.random._pickle:__bit_generator_ctor", "numpy.random._mt19937:MT19937")
+GENERATOR_OF_NUMPY_1 = pickled("numpy.random._pickle:__bit_generator_ctor", strings=("MT19937",))
+ARRAY = pickled("numpy._core.numeric:_frombuffer")
+OLD_TREE = pickled(
+    "sklearn.tree._classes:DecisionTreeClassifier", "sklearn.tree._tree:Tree", sklearn="1.2.2", strings=("left_child",)
+)
+TREE = pickled(
+    "sklearn.tree._classes:DecisionTreeClassifier",
+    "sklearn.tree._tree:Tree",
+    sklearn="1.3.2",
+    strings=("missing_go_to_left", "monotonic_cst"),
+)
+
 
 @failing(
-    "environment.dependencies_fit_the_runtime",
-    because="saved with scikit-learn 1.5.2, but the runtime has 1.4.1.post1",
+    FITS,
+    because="saved with scikit-learn 1.5.2, but the runtime has 1.4.1.post1: model.pkl contains _loss.CyHalfBinomialLoss",
     at="MLmodel: sklearn_version: 1.5.2",
 )
-def test_a_newer_scikit_learn() -> list[Finding]:
-    return model_findings("environment.dependencies_fit_the_runtime", model(**{"1.4.1.post1": "1.5.2"}))
+def test_a_class_that_only_a_newer_scikit_learn_has() -> list[Finding]:
+    return model_findings(FITS, model(BOOSTING, **{"1.4.1.post1": "1.5.2"}))
 
 
-@failing(
-    "environment.dependencies_fit_the_runtime", because="scikit-learn 1.5.2", at="requirements.txt: scikit-learn==1.5.2"
-)
+@failing(FITS, because="sklearn.ensemble._gb_losses.BinomialDeviance and 1 more, which", at="sklearn_version: 1.3.2")
+def test_classes_that_only_an_older_scikit_learn_has() -> list[Finding]:
+    old = pickled("sklearn.ensemble._gb_losses:BinomialDeviance", "sklearn.ensemble._gb_losses:LossFunction")
+    return model_findings(FITS, model(old, **{"1.4.1.post1": "1.3.2"}))
+
+
+@failing(FITS, because="scikit-learn 1.5.2", at="requirements.txt: scikit-learn==1.5.2")
 def test_a_newer_scikit_learn_that_only_the_requirements_name() -> list[Finding]:
-    files = model(**{"    sklearn_version: 1.4.1.post1\n": "", "1.4.1.post1": "1.5.2"})
-    return model_findings("environment.dependencies_fit_the_runtime", files)
+    return model_findings(FITS, model(BOOSTING, **{"    sklearn_version: 1.4.1.post1\n": "", "1.4.1.post1": "1.5.2"}))
 
 
-@failing("environment.dependencies_fit_the_runtime", because="scikit-learn 1.5.2", at="MLmodel: sklearn_version: 1.5.2")
+@failing(FITS, because="scikit-learn 1.5.2", at="MLmodel: sklearn_version: 1.5.2")
 def test_the_flavor_is_believed_rather_than_the_requirements() -> list[Finding]:
-    files = model(**{"sklearn_version: 1.4.1.post1": "sklearn_version: 1.5.2"})
-    return model_findings("environment.dependencies_fit_the_runtime", files)
+    files = model(BOOSTING, **{"sklearn_version: 1.4.1.post1": "sklearn_version: 1.5.2"})
+    return model_findings(FITS, files)
+
+
+@failing(FITS, because="saved with scikit-learn 1.5.2, but the runtime has 1.4.1.post1", at="MLmodel: pickled_model")
+def test_a_version_that_only_the_estimators_in_the_pickle_state() -> list[Finding]:
+    files = model(BOOSTING, **{"    sklearn_version: 1.4.1.post1\n": "", "scikit-learn==1.4.1.post1\n": ""})
+    return model_findings(FITS, files)
+
+
+@failing(FITS, because="model.pkl contains _loss.CyHalfBinomialLoss", at="MLmodel: pickled_model")
+def test_files_that_state_the_runtime_s_versions_and_a_pickle_that_has_others() -> list[Finding]:
+    return model_findings(FITS, model(BOOSTING))
 
 
 @pytest.mark.parametrize("line", ["", "    serialization_format: pickle\n", "    serialization_format: cloudpickle\n"])
 @failing(
-    "environment.dependencies_fit_the_runtime",
-    because="saved with numpy 2.1.3, but the runtime has 1.26.4",
+    FITS,
+    because="saved with numpy 2.1.3, but the runtime has 1.26.4: model.pkl contains a random generator by its class",
     at="requirements.txt: numpy==2.1.3",
 )
-def test_a_newer_numpy(line: str) -> list[Finding]:
+def test_a_random_generator_of_numpy_2(line: str) -> list[Finding]:
     changes = {"numpy==1.26.4": "numpy==2.1.3", "    serialization_format: cloudpickle\n": line}
-    return model_findings("environment.dependencies_fit_the_runtime", model(**changes))
+    return model_findings(FITS, model(GENERATOR, **changes))
 
 
-@passing("environment.dependencies_fit_the_runtime", because="reads models of scikit-learn 1.4.1.post1")
-def test_a_newer_numpy_of_a_model_that_pickles_none_of_its_objects() -> list[Finding]:
-    changes = {"numpy==1.26.4": "numpy==2.1.3", "cloudpickle": "skops"}
-    return model_findings("environment.dependencies_fit_the_runtime", model(**changes))
+@failing(FITS, because="numpy._core.numeric._frombuffer, which numpy 1.26.4 does not have", at="numpy==2.1.3")
+def test_an_array_of_numpy_2_under_protocol_5() -> list[Finding]:
+    files = flavored(CUSTOM, **{"numpy==1.26.4": "numpy==2.1.3"}) | {"python_model.pkl": ARRAY}
+    return model_findings(FITS, files)
 
 
-@passing("environment.dependencies_fit_the_runtime", because="the runtime's numpy 1.26.4 reads models of numpy 1.24.0")
-def test_an_older_numpy_and_another_patch() -> list[Finding]:
-    changes = {"numpy==1.26.4": "numpy==1.24.0", "1.4.1.post1": "1.4.2"}
-    return model_findings("environment.dependencies_fit_the_runtime", model(**changes))
+@passing(FITS, because="nothing in model.pkl is known to fail", at="MLmodel: pickled_model")
+def test_a_random_generator_of_numpy_1() -> list[Finding]:
+    return model_findings(FITS, model(GENERATOR_OF_NUMPY_1))
+
+
+@passing(FITS, because="numpy 2.1.0")
+def test_a_random_generator_of_numpy_2_for_a_runtime_with_numpy_2() -> list[Finding]:
+    return model_findings(FITS, model(GENERATOR, **{"1.26.4": "2.1.3"}), runtime({"numpy": "2.1.0"}))
+
+
+@passing(FITS, because="nothing in model.pkl is known to fail")
+def test_newer_packages_of_a_model_whose_names_the_runtime_has() -> list[Finding]:
+    changes = {"numpy==1.26.4": "numpy==2.1.3", "1.4.1.post1": "1.5.2"}
+    arrays = pickled("sklearn.linear_model._logistic:LogisticRegression", "numpy._core.multiarray:_reconstruct")
+    return model_findings(FITS, model(arrays, **changes))
+
+
+@failing(FITS, because="contains a Tree without missing_go_to_left, which scikit-learn 1.3 and later need")
+def test_a_tree_of_an_older_scikit_learn() -> list[Finding]:
+    return model_findings(FITS, model(OLD_TREE, **{"1.4.1.post1": "1.2.2"}))
+
+
+@pytest.mark.parametrize("version", ["1.3.2", "1.4.0"])
+@passing(FITS)
+def test_a_tree_with_what_the_runtime_needs(version: str) -> list[Finding]:
+    return model_findings(FITS, model(TREE if version == "1.3.2" else OLD_TREE, **{"1.4.1.post1": version}))
+
+
+@failing(FITS, because="model.pkl is no complete pickle", at="MLmodel: pickled_model")
+def test_a_pickle_that_is_cut_off() -> list[Finding]:
+    return model_findings(FITS, model(LINEAR[:40]))
+
+
+@failing(FITS, because="__main__.Scaler, which was defined in the script or notebook", at="MLmodel: pickled_model")
+def test_a_class_of_the_training_script() -> list[Finding]:
+    return model_findings(FITS, model(pickled("__main__:Scaler")))
+
+
+@pytest.mark.parametrize(
+    ("name", "requirement", "package"),
+    [
+        ("prophet.forecaster:Prophet", "", "prophet"),
+        ("category_encoders.ordinal:OrdinalEncoder", "category-encoders==2.6.3\n", "category-encoders"),
+        ("azureml.automl:Featurizer", "azureml-core==1.5\n", "azureml-core"),
+    ],
+)
+def test_a_package_that_the_image_does_not_have(name: str, requirement: str, package: str) -> None:
+    @failing(FITS, because=f"contains {name.replace(':', '.')}, and the runtime's image has no {package}")
+    def example() -> list[Finding]:
+        return model_findings(FITS, model(pickled(name), **{"mlflow==2.10.2\n": f"mlflow==2.10.2\n{requirement}"}))
+
+    example()
+
+
+@pytest.mark.parametrize("name", ["lightgbm.sklearn:LGBMClassifier", "xgboost.core:Booster", "collections:OrderedDict"])
+@passing(FITS)
+def test_packages_that_the_image_has_beside_the_lock(name: str) -> list[Finding]:
+    return model_findings(FITS, model(pickled(name)))
+
+
+BY_VALUE = pickled("cloudpickle.cloudpickle:_make_function", "cloudpickle.cloudpickle:_builtin_type")
+
+
+@failing(FITS, because="byte code of Python 3.12.1, whose form the image's Python 3.10.12 does not read")
+def test_byte_code_of_a_python_with_other_code_objects() -> list[Finding]:
+    files = flavored(f"{CUSTOM[:-1]}, python_version: 3.12.1}}") | {"python_model.pkl": BY_VALUE}
+    return model_findings(FITS, files)
+
+
+@pytest.mark.parametrize(("python", "content"), [("3.10.4", BY_VALUE), ("3.12.1", LINEAR), ("unknown", BY_VALUE)])
+@passing(FITS)
+def test_byte_code_of_the_same_python_and_none(python: str, content: bytes) -> list[Finding]:
+    files = flavored(f"{CUSTOM[:-1]}, python_version: {python}}}") | {"python_model.pkl": content}
+    return model_findings(FITS, files)
+
+
+@failing(
+    FITS, because="saved with xgboost 3.1.2, but the runtime has 2.0.3: it loads the file and predicts other values"
+)
+def test_a_model_of_an_xgboost_that_writes_its_base_score_otherwise() -> list[Finding]:
+    return model_findings(FITS, flavored("xgboost: {data: model.ubj, xgb_version: 3.1.2}"))
+
+
+@not_applicable(FITS, because="does not pickle")
+def test_a_model_of_an_earlier_xgboost() -> list[Finding]:
+    return model_findings(FITS, flavored("xgboost: {data: model.ubj, xgb_version: 3.0.5}"))
+
+
+@pytest.mark.parametrize(
+    ("content", "because"),
+    [
+        (None, "it is not in the model's directory"),
+        (b"", "it is empty"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "it is a pointer to a file that is not there",
+        ),
+    ],
+)
+def test_a_pickle_that_is_not_there_leaves_it_open_whether_it_loads(content: bytes | None, because: str) -> None:
+    @inconclusive(FITS, because=f"model.pkl cannot be examined: {because}", at="MLmodel: pickled_model")
+    def example() -> list[Finding]:
+        return model_findings(FITS, model(content))
+
+    example()
+
+
+@passing(FITS, because="nothing in python_model.pkl is known to fail")
+def test_a_pickled_python_model_with_the_runtimes_versions() -> list[Finding]:
+    return model_findings(FITS, flavored(CUSTOM) | {"python_model.pkl": LINEAR})
+
+
+@failing(FITS, because="encoder.pkl contains _loss.CyHalfBinomialLoss", at="path: artifacts/encoder.pkl")
+def test_a_pickle_among_the_artifacts_of_a_python_model() -> list[Finding]:
+    artifact = "python_function:\n    python_model: python_model.pkl\n    artifacts:\n      encoder:\n        path: artifacts/encoder.pkl"
+    return model_findings(FITS, flavored(artifact) | {"python_model.pkl": LINEAR, "artifacts/encoder.pkl": BOOSTING})
+
+
+@passing(FITS)
+def test_an_artifact_of_joblib_is_read_as_far_as_it_is_a_pickle() -> list[Finding]:
+    artifact = f"{CUSTOM[:-1]}, artifacts: {{encoder: {{path: encoder.joblib}}}}}}"
+    return model_findings(FITS, flavored(artifact) | {"python_model.pkl": LINEAR, "encoder.joblib": LINEAR[:40]})
+
+
+@not_applicable(FITS, because="does not pickle", at="MLmodel: flavors:")
+def test_a_model_that_is_no_pickle() -> list[Finding]:
+    return model_findings(FITS, flavored(BOOSTER))
+
+
+@not_applicable(FITS, because="does not pickle", at="MLmodel: flavors:")
+def test_a_model_in_skops_format_is_no_pickle() -> list[Finding]:
+    return model_findings(FITS, model(BOOSTING, **{"cloudpickle": "skops"}))
+
+
+@pytest.mark.parametrize("identifier", [FITS, "environment.loading_is_supported", "environment.versions_are_the_same"])
+def test_a_model_that_brings_its_environment_is_not_compared_with_the_image(identifier: str) -> None:
+    @not_applicable(identifier, because="brings its own environment", at="environment.tar.gz")
+    def example() -> list[Finding]:
+        files = model(BOOSTING, **{"1.4.1.post1": "1.5.2"}) | {"environment.tar.gz": b"packed"}
+        return model_findings(identifier, files)
+
+    example()
+
+
+@failing(FITS, because="numpy 1.26.4 knows them by name".replace("numpy", "NumPy"))
+def test_a_stack_without_a_table_of_its_image() -> list[Finding]:
+    return model_findings(FITS, model(GENERATOR, **{"1.26.4": "2.1.3"}), replace(runtime({}), runtime_image=None))
+
+
+# loading_is_supported
+
+SUPPORTED = "environment.loading_is_supported"
+
+
+@failing(
+    SUPPORTED,
+    because="unsupported upstream, but nothing seen that breaks: saved with scikit-learn 1.5.2, and the runtime has 1.4.1",
+    at="MLmodel: sklearn_version: 1.5.2",
+)
+def test_a_newer_scikit_learn_whose_names_the_runtime_has() -> list[Finding]:
+    return model_findings(SUPPORTED, model(**{"1.4.1.post1": "1.5.2"}))
+
+
+@failing(SUPPORTED, because="nothing seen that breaks: saved with numpy 2.1.3", at="requirements.txt: numpy==2.1.3")
+def test_a_newer_numpy_whose_names_the_runtime_has() -> list[Finding]:
+    return model_findings(SUPPORTED, model(**{"numpy==1.26.4": "numpy==2.1.3"}))
+
+
+@failing(SUPPORTED, because="nothing seen that breaks: saved with xgboost 2.1.4", at="MLmodel: xgboost")
+def test_a_newer_xgboost() -> list[Finding]:
+    return model_findings(SUPPORTED, flavored("xgboost: {data: model.ubj, xgb_version: 2.1.4}"))
+
+
+@passing(SUPPORTED)
+def test_the_versions_in_the_runtime() -> list[Finding]:
+    return model_findings(SUPPORTED, SOUND)
+
+
+@pytest.mark.parametrize(("old", "new"), [("numpy==1.26.4", "numpy==1.24.0"), ("1.4.1.post1", "1.4.2")])
+@passing(SUPPORTED)
+def test_an_older_numpy_and_another_patch(old: str, new: str) -> list[Finding]:
+    return model_findings(SUPPORTED, model(**{old: new}))
+
+
+@passing(SUPPORTED)
+def test_what_breaks_is_not_called_unsupported_too() -> list[Finding]:
+    return model_findings(SUPPORTED, model(BOOSTING, **{"1.4.1.post1": "1.5.2"}))
+
+
+@passing(SUPPORTED)
+def test_an_xgboost_that_breaks_is_not_called_unsupported_too() -> list[Finding]:
+    return model_findings(SUPPORTED, flavored("xgboost: {data: model.ubj, xgb_version: 3.1.2}"))
 
 
 @pytest.mark.parametrize("version", ["dev", "''"])
-@passing("environment.dependencies_fit_the_runtime", because="reads models of scikit-learn 1.4.1.post1")
+@passing(SUPPORTED)
 def test_a_version_that_is_none_leaves_the_requirements(version: str) -> list[Finding]:
-    files = model(**{"sklearn_version: 1.4.1.post1": f"sklearn_version: {version}"})
-    return model_findings("environment.dependencies_fit_the_runtime", files)
+    return model_findings(SUPPORTED, model(**{"sklearn_version: 1.4.1.post1": f"sklearn_version: {version}"}))
 
 
-@pytest.mark.parametrize(
-    ("package", "at"), [("numpy", "requirements.txt: numpy"), ("scikit-learn", "MLmodel: sklearn_ve")]
+@inconclusive(
+    SUPPORTED, because="model.pkl contains steps.clean.Cleaner, and it is unknown whether", at="pickled_model"
 )
-def test_a_package_that_the_runtime_lacks_leaves_it_open_whether_the_model_loads(package: str, at: str) -> None:
-    @inconclusive("environment.dependencies_fit_the_runtime", because=f"has no {package}", at=at)
-    def example() -> list[Finding]:
-        return model_findings("environment.dependencies_fit_the_runtime", SOUND, runtime({package: None}))
-
-    example()
+def test_a_module_of_which_nothing_is_known() -> list[Finding]:
+    return model_findings(SUPPORTED, model(pickled("steps.clean:Cleaner")))
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "because"),
-    [
-        ("scikit-learn==1.4.1.post1", "scikit-learn==1.5.2", "scikit-learn 1.5.2, but the runtime has 1.4.1.post1"),
-        ("numpy==1.26.4", "numpy==2.1.3", "numpy 2.1.3, but the runtime has 1.26.4"),
-    ],
-)
-def test_a_pickled_python_model_may_hold_what_does_not_fit(old: str, new: str, because: str) -> None:
-    @inconclusive("environment.dependencies_fit_the_runtime", because=because, at=f"requirements.txt: {new}")
-    def example() -> list[Finding]:
-        return model_findings("environment.dependencies_fit_the_runtime", flavored(CUSTOM, **{old: new}))
-
-    example()
-
-
-@passing("environment.dependencies_fit_the_runtime")
-def test_a_pickled_python_model_with_the_runtimes_versions() -> list[Finding]:
-    return model_findings("environment.dependencies_fit_the_runtime", flavored(CUSTOM))
-
-
-@not_applicable("environment.dependencies_fit_the_runtime", because="does not pickle", at="MLmodel: flavors:")
-def test_a_model_that_is_no_pickle() -> list[Finding]:
-    return model_findings("environment.dependencies_fit_the_runtime", flavored(BOOSTER))
+@passing(SUPPORTED)
+def test_a_module_that_the_model_brings_as_code() -> list[Finding]:
+    files = model(pickled("steps.clean:Cleaner"), **{"    python_version": "    code: code\n    python_version"})
+    return model_findings(SUPPORTED, files | {"code/steps/clean.py": "class Cleaner: ...\n"})
 
 
 # versions_are_the_same
@@ -152,14 +353,47 @@ def test_another_patch_of_mlflow() -> list[Finding]:
     return model_findings("environment.versions_are_the_same", files)
 
 
-@failing(
-    "environment.versions_are_the_same", because="saved with lightgbm 4.0.0", at="requirements.txt: lightgbm==4.0.0"
-)
+@failing("environment.versions_are_the_same", because="saved with prophet 1.1.5", at="requirements.txt: prophet==1.1.5")
 def test_a_package_that_the_runtime_lacks() -> list[Finding]:
-    return model_findings("environment.versions_are_the_same", model(**{"mlflow==": "lightgbm==4.0.0\nmlflow=="}))
+    return model_findings("environment.versions_are_the_same", model(**{"mlflow==": "prophet==1.1.5\nmlflow=="}))
 
 
-@passing("environment.versions_are_the_same", because="mlflow 2.10.2 in both", at="MLmodel: mlflow_version")
+@failing(
+    "environment.versions_are_the_same",
+    because="saved with mlflow 2.10.1, but the runtime has 2.10.2; numpy 1.26.3, but the runtime has 1.26.4; "
+    "saved with prophet 1.1.5, which the runtime's image does not have",
+    at="MLmodel: mlflow_version: 2.10.1",
+)
+def test_all_other_versions_of_a_model_are_one_finding() -> list[Finding]:
+    changes = {"mlflow_version: 2.10.2": "mlflow_version: 2.10.1", "numpy==1.26.4": "numpy==1.26.3\nprophet==1.1.5"}
+    found = model_findings("environment.versions_are_the_same", model(**changes))
+    assert len(found) == 1
+    assert "requirements.txt:3" in found[0].evidence[0].text
+    return found
+
+
+@failing("environment.versions_are_the_same", because="and 3 more packages", at="requirements.txt: p0==1")
+def test_a_message_names_the_first_packages_and_the_evidence_all() -> list[Finding]:
+    lines = "".join(f"p{number}==1\n" for number in range(15))
+    found = model_findings(
+        "environment.versions_are_the_same", model(**{"mlflow==2.10.2\n": f"mlflow==2.10.2\n{lines}"})
+    )
+    assert "p14" in found[0].evidence[0].text
+    return found
+
+
+@passing("environment.versions_are_the_same")
+def test_a_package_that_only_the_image_has() -> list[Finding]:
+    return model_findings("environment.versions_are_the_same", model(**{"mlflow==": "lightgbm==4.3.0\nmlflow=="}))
+
+
+@failing("environment.versions_are_the_same", because="lightgbm 4.3.0, which the runtime's lock does not have")
+def test_a_package_that_the_lock_of_a_stack_without_a_table_lacks() -> list[Finding]:
+    files = model(**{"mlflow==": "lightgbm==4.3.0\nmlflow=="})
+    return model_findings("environment.versions_are_the_same", files, replace(runtime({}), runtime_image=None))
+
+
+@passing("environment.versions_are_the_same", because="mlflow 2.10.2", at="MLmodel: ")
 def test_the_runtimes_versions() -> list[Finding]:
     return model_findings("environment.versions_are_the_same", SOUND)
 
@@ -175,7 +409,7 @@ def test_no_version_at_all() -> list[Finding]:
 
 
 def test_requirements_that_are_no_text_cannot_be_judged() -> None:
-    files: dict[str, str | bytes] = {"MLmodel": MLMODEL, "requirements.txt": b"numpy==1.26.4 # \xff"}
+    files: Files = {"MLmodel": MLMODEL, "requirements.txt": b"numpy==1.26.4 # \xff"}
     with pytest.raises(CannotTell, match=r"requirements\.txt cannot be read: .*utf-8"):
         model_findings("environment.versions_are_the_same", files)
 
@@ -270,6 +504,12 @@ def test_pickles(form: str) -> list[Finding]:
 )
 def test_a_model_without_a_format_is_a_pickle() -> list[Finding]:
     files = model(**{"    serialization_format: cloudpickle\n": ""})
+    return model_findings("environment.serialization_is_readable", files)
+
+
+@failing("environment.serialization_is_readable", because="MLflow 2.10.2 cannot read", at="MLmodel: lightgbm")
+def test_a_model_of_lightgbm_in_skops_format() -> list[Finding]:
+    files = flavored("lightgbm: {data: model.skops, serialization_format: skops, lgb_version: 4.3.0}")
     return model_findings("environment.serialization_is_readable", files)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from contract_examples.registry import failing, passing
+from contract_examples.registry import failing, not_applicable, passing
 from contract_examples.static import model_findings
 
 from trivet.model.finding import Finding
@@ -20,8 +20,18 @@ def model(inputs: list[dict[str, Any]], outputs: list[dict[str, Any]] | None) ->
     return {"MLmodel": f"flavors: {{}}\nsignature: {json.dumps(signature)}\n"}
 
 
-@failing("signatures.signature_is_complete", because="the model has no signature")
+@failing("signatures.model_has_a_signature", because="the model has no signature", at="MLmodel: flavors")
 def test_no_signature() -> list[Finding]:
+    return model_findings("signatures.model_has_a_signature", {"MLmodel": "flavors: {}\n"})
+
+
+@passing("signatures.model_has_a_signature", at="MLmodel: signature: ")
+def test_a_signature() -> list[Finding]:
+    return model_findings("signatures.model_has_a_signature", model([COLUMN], [TENSOR]))
+
+
+@not_applicable("signatures.signature_is_complete", because="has no signature")
+def test_a_model_without_a_signature_loads() -> list[Finding]:
     return model_findings("signatures.signature_is_complete", {"MLmodel": "flavors: {}\n"})
 
 
@@ -36,7 +46,25 @@ def test_a_type_that_only_a_later_mlflow_knows() -> list[Finding]:
     return model_findings("signatures.signature_is_complete", model([COLUMN, prices], [TENSOR]))
 
 
-@failing("signatures.signature_is_complete", because="cannot be parsed")
+@failing(
+    "signatures.signature_is_complete", because="column 'age': mlflow 2.10.2 has no type 'float64', which is 'double'"
+)
+def test_a_type_by_its_name_in_numpy() -> list[Finding]:
+    return model_findings("signatures.signature_is_complete", model([COLUMN | {"type": "float64"}], [TENSOR]))
+
+
+@failing("signatures.signature_is_complete", because="MLServer 1.5.0 has no datatype for columns of the type 'array'")
+def test_a_type_that_mlflow_reads_and_mlserver_does_not() -> list[Finding]:
+    words = {"type": "array", "items": {"type": "string"}, "name": "words", "required": True}
+    return model_findings("signatures.signature_is_complete", model([words], [TENSOR]))
+
+
+@failing("signatures.signature_is_complete", because="cannot be parsed", at="MLmodel: signature: ")
+def test_a_signature_that_is_a_text() -> list[Finding]:
+    return model_findings("signatures.signature_is_complete", {"MLmodel": "flavors: {}\nsignature: '{}'\n"})
+
+
+@failing("signatures.signature_is_complete", because="inputs: '[{' is no JSON")
 def test_a_signature_that_is_no_json() -> list[Finding]:
     broken_off = {"MLmodel": "flavors: {}\nsignature: {inputs: '[{', outputs: '[]'}\n"}
     return model_findings("signatures.signature_is_complete", broken_off)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import pytest
 
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
+from trivet.stacks import runtime_names
 from trivet.stacks.api_generator import generate_schemas
 from trivet.stacks.environments import (
     MARKER,
@@ -28,6 +30,7 @@ from trivet.stacks.environments import (
 )
 from trivet.stacks.lock import LockChange, lock_stack, resolve
 from trivet.stacks.read import load_stack, stack_folder
+from trivet.stacks.runtime_image import load_runtime_image
 
 pytestmark = pytest.mark.processes
 
@@ -329,3 +332,19 @@ def test_a_requirement_by_url_is_refused(tiny_stack: Path, tmp_path: Path) -> No
 def test_the_schemas_that_are_shipped_are_those_that_locking_generates(name: str) -> None:
     stack = load_stack(name)
     assert generate_schemas(stack.components) == stack.api_schemas.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["2024.11", "current"])
+def test_the_names_of_the_runtime_are_those_that_are_shipped(name: str, tmp_path: Path) -> None:
+    stack = load_stack(name)
+    assert stack.runtime_image is not None
+    image = load_runtime_image(stack.runtime_image)
+    output = tmp_path / "names.json"
+    subprocess.run(
+        [build_environment(stack.roles["runtime"]).python, "-I", runtime_names.__file__, output],
+        check=True,
+        timeout=300,
+    )
+    listed = json.loads(output.read_text(encoding="utf-8"))
+    assert listed["loaders"] == image.loaders
+    assert {module: frozenset(names) for module, names in listed["names"].items()} == image.names

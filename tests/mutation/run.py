@@ -48,6 +48,7 @@ TESTS = {
     "environment": ["contract_examples/test_static_environment.py"],
     "lineage": ["contract_examples/test_static_lineage.py", "unit/test_contracts_lineage.py"],
     "manifests": ["contract_examples/test_static_manifests.py"],
+    "model_files": ["contract_examples/test_static_model_files.py"],
     "paths": ["contract_examples/test_static_paths.py"],
     **dict.fromkeys(
         ("pipelines", "pipeline_references", "ir_schema", "quantities", "credentials", "step_code"),

@@ -317,13 +317,16 @@ signature:
   outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]'
 """,
     "requirements.txt": "mlflow==3.17.2\nnumpy==2.3.0\ntorch==2.9.0\n",
+    "conda.yaml": "dependencies:\n- python=3.10.14\n- pip:\n  - mlflow==3.17.2\n",
+    "python_env.yaml": "python: 3.10.14\n",
+    "data/model.pth": "PK",
 }
 
 
 @pytest.mark.parametrize("stack", ["2024.11", "2024.11-fixed", "current"])
 def test_no_must_is_held_against_other_formats_and_mlflow_3s_layout(tmp_path: Path, stack: str) -> None:
     (tmp_path / "services.yaml").write_text(SOUND_ELSEWHERE)
-    (tmp_path / "m-0123" / "artifacts").mkdir(parents=True)
+    (tmp_path / "m-0123" / "artifacts" / "data").mkdir(parents=True)
     for name, text in LOGGED_BY_MLFLOW_3.items():
         (tmp_path / "m-0123" / "artifacts" / name).write_text(text)
     result = lint([tmp_path], list(Registry().contracts.values()), load_stack(stack))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from contract_examples.pickles import pickled
 
 from trivet.authoring.contracts import MUST, contract
 from trivet.authoring.gates import refusal
@@ -25,14 +26,16 @@ mlflow_version: 2.17.2
 """
 
 
-def model(directory: Path, scikit_learn: str, numpy: str) -> Path:
+def model(directory: Path, scikit_learn: str, numpy: str, *names: str) -> Path:
+    """A model that these versions saved; its pickle contains ``names``."""
     (directory / "MLmodel").write_text(MLMODEL % scikit_learn)
+    (directory / "model.pkl").write_bytes(pickled(*names, sklearn=scikit_learn))
     (directory / "requirements.txt").write_text(f"scikit-learn=={scikit_learn}\nnumpy=={numpy}\n")
     return directory
 
 
 def test_a_model_of_newer_packages_is_refused_in_the_contract_s_words(tmp_path: Path) -> None:
-    message = refusal(model(tmp_path, "1.5.2", "2.1.3"), STACK, "environment.*")
+    message = refusal(model(tmp_path, "1.5.2", "2.1.3", "_loss:CyHalfBinomialLoss"), STACK, "environment.*")
 
     assert message.startswith("environment.dependencies_fit_the_runtime: saved with scikit-learn 1.5.2")
 
@@ -54,6 +57,12 @@ def test_contracts_of_the_run_s_plugins_refuse_too(tmp_path: Path) -> None:
     assert refused == "test_scenarios_gates.model_is_signed_off: nobody signed it off"
     with pytest.raises(UsageError, match="none of the chosen contracts"):
         refusal(directory, STACK, "test_scenarios_gates.*")
+
+
+def test_a_model_without_its_pickle_is_not_let_through(tmp_path: Path) -> None:
+    (model(tmp_path, "1.4.2", "1.26.4") / "model.pkl").unlink()
+    with pytest.raises(CannotTell, match=r"model\.pkl cannot be examined"):
+        refusal(tmp_path, STACK, "environment.*")
 
 
 def test_what_no_contract_could_judge_is_not_let_through(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from contract_examples.pickles import pickled
 from fakes.scenario_session import FakeFaultClient, FakeSession, FakeTarget, bad, good, watched
 from fakes.serving import SERVICES, FakeClients, FakeCluster, FakeTrainer, Objects
 from fakes.target import STACK
@@ -308,9 +309,14 @@ class FakeExternalTrainer:
     def save_model(self, trainer: Any, **_: Any) -> Path:
         versions = {"scikit-learn": trainer.pins["scikit-learn"], "numpy": trainer.pins["numpy"]}
         flavors = (
-            f"flavors: {{sklearn: {{serialization_format: cloudpickle, sklearn_version: {versions['scikit-learn']}}}}}"
+            "flavors: {python_function: {loader_module: mlflow.sklearn, model_path: model.pkl}, "
+            "sklearn: {pickled_model: model.pkl, serialization_format: cloudpickle, "
+            f"sklearn_version: {versions['scikit-learn']}}}}}"
         )
         (self._directory / "MLmodel").write_text(f"{flavors}\n")
+        (self._directory / "model.pkl").write_bytes(
+            pickled("_loss:CyHalfBinomialLoss", sklearn=versions["scikit-learn"])
+        )
         (self._directory / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in versions.items()))
         return self._directory
 

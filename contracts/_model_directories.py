@@ -1,0 +1,217 @@
+"""What the contracts over model directories share: flavors, named files, stated versions, and what the runtime has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from trivet.authoring import CannotTell, Keys, Location, ModelDirectory, Role, Stack
+from trivet.stacks.runtime_image import RuntimeImage, load_runtime_image
+
+PYFUNC = "python_function"
+PYFUNC_MODEL = ("mlflow.pyfunc.model", "mlflow.pyfunc.loaders.chat_model", "mlflow.pyfunc.loaders.code_model")
+"""Loaders of models that are written in Python themselves (mlflow 2.19.0 mlflow/pyfunc)."""
+
+OWN_ENVIRONMENT = "environment.tar.gz"
+"""MLServer 1.5.0 and 1.7.1 Dockerfile, MLSERVER_ENV_TARBALL: a packed environment in the model's directory, which serves instead of the
+image's."""
+
+LISTED_OF = ("mlflow", "mlserver", "numpy", "scikit-learn")
+"""The packages whose versions decide what a table of an image says."""
+
+VERSION_KEYS: Mapping[str, tuple[str, str]] = {
+    "catboost": ("catboost_version", "catboost"),
+    "h2o": ("h2o_version", "h2o"),
+    "keras": ("keras_version", "keras"),
+    "lightgbm": ("lgb_version", "lightgbm"),
+    "onnx": ("onnx_version", "onnx"),
+    "pmdarima": ("pmdarima_version", "pmdarima"),
+    "prophet": ("prophet_version", "prophet"),
+    "python_function": ("cloudpickle_version", "cloudpickle"),
+    "pytorch": ("pytorch_version", "torch"),
+    "sklearn": ("sklearn_version", "scikit-learn"),
+    "spacy": ("spacy_version", "spacy"),
+    "spark": ("pyspark_version", "pyspark"),
+    "statsmodels": ("statsmodels_version", "statsmodels"),
+    "transformers": ("transformers_version", "transformers"),
+    "xgboost": ("xgb_version", "xgboost"),
+}
+"""Flavor → the key that states a version, and the distribution (mlflow 2.19.0, ``add_flavor`` of each flavor)."""
+
+_FILE_KEYS = (
+    "data",
+    "model_path",
+    "model_data",
+    "model_code_path",
+    "pickled_model",
+    "python_model",
+    "saved_model_dir",
+    "parameters_path",
+    "code",
+)
+"""Keys of flavors whose values are paths in the model's directory (mlflow 2.10.2 and 2.19.0, ``add_flavor`` and ``add_to_model``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatedVersion:
+    """A version of a package that a file of the model states, and where."""
+
+    name: str
+    version: Version
+    location: Location
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedPath:
+    """A path that MLmodel names, with the keys that it stands under."""
+
+    keys: Keys
+    path: str
+
+
+def flavor(model: ModelDirectory, name: str) -> Mapping[str, Any]:
+    """The flavor ``name``; empty when the model has none, or none that is a mapping."""
+    found = model.mlmodel["flavors"].get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def loader(model: ModelDirectory) -> str:
+    """The module that loads the model for MLServer; empty when MLmodel names none."""
+    return str(flavor(model, PYFUNC).get("loader_module") or "")
+
+
+def loaded_flavor(model: ModelDirectory) -> str:
+    """The flavor beside ``python_function`` whose files the loader reads, such as ``sklearn``; empty for a loader of the user's own."""
+    package, _, rest = loader(model).partition(".")
+    name = rest.partition(".")[0]
+    return name if package == "mlflow" and name != "pyfunc" else ""
+
+
+def runtime(stack: Stack) -> Role:
+    """The role of the serving runtime."""
+    return stack.roles["runtime"]
+
+
+def image(stack: Stack) -> RuntimeImage | None:
+    """What the runtime's image holds, with the versions of the runtime's lock; None without a table of it that has the lock's versions."""
+    if stack.runtime_image is None:
+        return None
+    found, pins = load_runtime_image(stack.runtime_image), runtime(stack).pins
+    if any(found.source.get(name) != pins.get(name) for name in LISTED_OF):
+        return None
+    return replace(found, packages={**found.packages, **pins})
+
+
+def in_the_image(stack: Stack) -> Mapping[str, str | None]:
+    """Distribution → version, as far as it is known of the runtime: its image's, or without a table its lock's."""
+    found = image(stack)
+    return found.packages if found else dict(runtime(stack).pins)
+
+
+def brings_its_environment(model: ModelDirectory) -> bool:
+    """Whether MLServer activates an environment of the model's own, so that what the image holds does not matter."""
+    return (model.path / OWN_ENVIRONMENT).is_file()
+
+
+def named_paths(model: ModelDirectory) -> list[NamedPath]:
+    """The paths that MLmodel names and that MLServer reads: those of ``python_function`` and of the flavor that its loader loads."""
+    found: list[NamedPath] = []
+    for name in filter(None, (PYFUNC, loaded_flavor(model))):
+        settings = flavor(model, name)
+        for key in _FILE_KEYS:
+            if isinstance(path := settings.get(key), str) and path:
+                keys: Keys = ("flavors", name, key)
+                found.append(NamedPath(keys=keys, path=_in_directory(path) if key == "model_code_path" else path))
+        artifacts = settings.get("artifacts")
+        for artifact, entry in artifacts.items() if isinstance(artifacts, Mapping) else ():
+            if isinstance(entry, Mapping) and isinstance(path := entry.get("path"), str):
+                found.append(NamedPath(keys=("flavors", name, "artifacts", str(artifact), "path"), path=path))
+    unique = {each.path: each for each in reversed(found)}
+    return [each for each in found if unique[each.path] is each]
+
+
+def _in_directory(path: str) -> str:
+    """mlflow 2.19.0 mlflow/pyfunc/model.py, _load_context_model_and_signature: only the file's name is used, without its directories."""
+    return PurePosixPath(path).name
+
+
+def stated_versions(model: ModelDirectory) -> dict[str, list[StatedVersion]]:
+    """Package → its exact versions as the model's files state them: MLmodel first, then requirements.txt, then conda.yaml."""
+    stated: dict[str, list[StatedVersion]] = {}
+
+    def add(name: str, version: Any, location: Location) -> None:
+        with suppress(InvalidVersion):  # which None is too
+            entry = StatedVersion(name=name, version=Version(str(version)), location=location)
+            stated.setdefault(name, []).append(entry)
+
+    for name, (key, distribution) in VERSION_KEYS.items():
+        add(distribution, flavor(model, name).get(key), model.at("flavors", name, key))
+    add("mlflow", model.mlmodel.get("mlflow_version"), model.at("mlflow_version"))
+    for file in ("requirements.txt", "conda.yaml"):
+        for text, where in lines_of(model.path / file):
+            with suppress(InvalidRequirement):
+                requirement = Requirement(text)
+                add(canonicalize_name(requirement.name), exact(requirement), where)
+    return stated
+
+
+def requirement_lines(directory: Path) -> list[tuple[str, Location]]:
+    """The lines of requirements.txt, or without that file the entries below ``pip:`` in conda.yaml."""
+    for name in ("requirements.txt", "conda.yaml"):
+        if (directory / name).is_file():
+            return list(lines_of(directory / name))
+    return []
+
+
+def lines_of(file: Path) -> Iterator[tuple[str, Location]]:
+    """The requirements in a requirements.txt or a conda.yaml; none when there is no such file."""
+    pattern = (
+        r"\s*(?P<text>[^#\s-].*?)\s*(\s#.*)?"
+        if file.name == "requirements.txt"
+        else r"\s*-\s+(?P<quote>['\"]?)(?P<text>[\w.\[\],-]+\s*[=<>~!]{2}.+?)(?P=quote)\s*(\s#.*)?"
+    )
+    for number, line in enumerate(text_of(file).splitlines() if file.is_file() else (), 1):
+        if found := re.fullmatch(pattern, line):
+            yield found["text"], Location(file=str(file), line=number)
+
+
+def exact(requirement: Requirement) -> str | None:
+    """The version that a requirement pins; None for a range."""
+    specifiers = list(requirement.specifier)
+    pinned = (
+        len(specifiers) == 1 and specifiers[0].operator in ("==", "===") and not specifiers[0].version.endswith("*")
+    )
+    return specifiers[0].version if pinned else None
+
+
+def stated_pythons(model: ModelDirectory) -> list[tuple[str, Location]]:
+    """The Python versions that MLmodel, python_env.yaml and conda.yaml state, in this order."""
+    found: list[tuple[str, Location]] = []
+    version = flavor(model, PYFUNC).get("python_version")
+    if version is not None:
+        found.append((str(version), model.at("flavors", PYFUNC, "python_version")))
+    for name, pattern in (
+        ("python_env.yaml", r"python:\s*['\"]?([\d.]+).*"),
+        ("conda.yaml", r"\s*-\s+['\"]?python=+([\d.]+).*"),
+    ):
+        file = model.path / name
+        for number, line in enumerate(text_of(file).splitlines() if file.is_file() else (), 1):
+            if match := re.fullmatch(pattern, line):
+                found.append((match[1], Location(file=str(file), line=number)))
+    return found
+
+
+def text_of(file: Path) -> str:
+    """The text of a file beside MLmodel. Raises CannotTell when it is none."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotTell(f"{file} cannot be read: {error}") from error
