@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import pickletools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -10,6 +12,9 @@ from typing import Any, BinaryIO
 
 MAX_OPCODES = 3_000_000
 """A pickle is read up to here, in some seconds. Arrays are one opcode each, so that a forest of 500 trees has some 100,000."""
+
+LARGE = 1024 * 1024
+"""Bytes that are not copied when they are one value."""
 
 _VERSION = "_sklearn_version"
 """scikit-learn sklearn/base.py, BaseEstimator.__getstate__: each estimator's state has the version that wrote it."""
@@ -44,7 +49,7 @@ def read_pickle(path: Path, *, strings: Collection[str] = ()) -> PickleContent:
     broken = unread = ""
     with path.open("rb") as file:
         try:
-            for number, (kind, fact) in enumerate(_facts(file, frozenset(strings))):
+            for number, (kind, fact) in enumerate(_facts(_Bounded(file), frozenset(strings))):
                 if number == MAX_OPCODES:
                     unread = f"it has more than {MAX_OPCODES:,} opcodes"
                     break
@@ -61,7 +66,29 @@ def read_pickle(path: Path, *, strings: Collection[str] = ()) -> PickleContent:
     )
 
 
-def _facts(file: BinaryIO, strings: frozenset[str]) -> Iterator[tuple[str, Any]]:
+class _Bounded:
+    """A file of which large values are views, and none is larger than the file: an opcode may claim 2**60 bytes.
+
+    pickletools copies a bytearray, so that a NumPy array under protocol 5 still takes its size in memory, one at a time.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
+        self.readline = file.readline
+        self.tell = file.tell
+
+    def read(self, count: int) -> bytes | memoryview:
+        """Up to ``count`` bytes."""
+        if count <= LARGE:
+            return self._file.read(count)
+        start = self._file.tell()
+        end = min(start + count, len(self._content))
+        self._file.seek(end)
+        return memoryview(self._content)[start:end]
+
+
+def _facts(file: Any, strings: frozenset[str]) -> Iterator[tuple[str, Any]]:
     """For each opcode what it shows: ``("name", (module, name))``, ``("string", text)``, ``("version", version)`` or ``("", None)``.
 
     The stack is followed as far as names need it: both operands of STACK_GLOBAL are strings that were pushed right before.

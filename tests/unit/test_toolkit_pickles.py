@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,16 @@ def test_a_name_whose_parts_are_taken_from_the_memo(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"\r\n", b"no pickle", LINEAR[:-1], LINEAR[:30], b"PK\x03\x04zip", b"\x80\x04\x8c\xffshort"]
+    "content",
+    [
+        b"\r\n",
+        b"no pickle",
+        LINEAR[:-1],
+        LINEAR[:30],
+        b"PK\x03\x04zip",
+        b"\x80\x04\x8c\xffshort",
+        b"\x96" + b"\xff" * 6 + b"\x00\x01",
+    ],
 )
 def test_what_is_no_complete_pickle_is_broken(tmp_path: Path, content: bytes) -> None:
     assert read(tmp_path, content).broken
@@ -57,6 +67,20 @@ def test_a_pickle_that_is_too_long_is_read_in_part(tmp_path: Path, monkeypatch: 
     content = read(tmp_path, pickled("a:B", "c:D", "e:F"))
     assert content.names == {("a", "B")}
     assert content.unread == "it has more than 8 opcodes"
+
+
+def test_a_large_array_is_passed_over_without_a_copy(tmp_path: Path) -> None:
+    size = 64 * pickles.LARGE
+    value = [b"\0" * size, collections.OrderedDict()]
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(value, 5))
+    del value
+    tracemalloc.start()
+    content = read_pickle(tmp_path / "model.pkl")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ("collections", "OrderedDict") in content.names
+    assert not content.broken
+    assert peak < 4 * pickles.LARGE
 
 
 def test_a_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
