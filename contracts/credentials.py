@@ -20,13 +20,15 @@ _FORMS: Mapping[str, re.Pattern[str]] = MappingProxyType(
         "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30}"),
         "a Google API key": re.compile(r"\bAIza[\w-]{35}"),
         "a Databricks token": re.compile(r"\bdapi[0-9a-f]{32}"),
-        "a JSON web token": re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
+        "a JSON web token": re.compile(r"\beyJ[\w-]{10,500}\.eyJ[\w-]{10,5000}\.[\w-]{10}"),
     }
 )
 """Forms that the providers document; GitHub's secret scanning lists the same prefixes."""
 
-_USER_INFO = re.compile(r"\b([a-zA-Z][\w+.-]*://[^\s/:@'\"{}$<>%]*):([^\s/@'\"]+)@(?=[\w.\[-])")
-_ASSIGNED = re.compile(r"(?:(?:^|(?<=[\s;&?]))-{0,2}([A-Za-z][\w-]*)=|(?<=--)([a-z][\w-]*)\s+)[\"']?([^\s\"';&]+)")
+_USER_INFO = re.compile(r"\b([a-zA-Z][\w+.-]{0,20}://[^\s/:@'\"{}$<>%]*):([^\s/@'\"]+)@(?=[\w.\[-])")
+_ASSIGNED = re.compile(
+    r"(?:(?:^|(?<=[\s;&?]))-{0,2}([A-Za-z][\w-]{0,60})=|(?<=--)([a-z][\w-]{0,60})\s+)[\"']?([^\s\"';&]+)"
+)
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PASSWORDS = ("password", "passwd", "passphrase", "pwd")
@@ -81,9 +83,9 @@ def is_credential(name: str, value: object) -> bool:
             return False
     if not value or re.search(r"\s", value) or _PLACEHOLDER.fullmatch(value) or _REFERENCE.fullmatch(value):
         return False
-    if kind == "password":
+    if kind == "password" or (kind == "key" and not name.endswith("Key")):
         return True
-    # Names of a Secret's keys, ``secretKey: password``, stand under the same names.
+    # In Kubernetes, the name of a Secret's key stands under such a name: ``secretKey: password``.
     return len(value) >= (12 if kind == "token" else 6) and any(character.isdigit() for character in value)
 
 

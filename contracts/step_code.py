@@ -57,6 +57,12 @@ DEPTH = 25
 """Steps over which a value is followed."""
 ALTERNATIVES = 12
 """Values of one expression that are looked at."""
+BOUND = 50
+"""Values that one name is bound to, and calls of one function, that are looked at."""
+PARTS = 100
+"""Parts of one text that are joined."""
+WORK = 100_000
+"""Look-ups in one program, after which what is left is taken to come from outside; the largest step in KFP's repository needs 16,400."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +129,7 @@ class _Scope:
     outer: _Scope | None = None
     function: ast.FunctionDef | ast.AsyncFunctionDef | None = None
     names: dict[str, list[ast.expr | None]] = field(default_factory=lambda: defaultdict(list))
+    returned: list[ast.expr | None] = field(default_factory=list)
 
 
 class _Code:
@@ -140,6 +147,7 @@ class _Code:
         self.from_mlflow = self._names_from_mlflow()
         self._busy: set[int] = set()
         self._found: dict[int, list[_Text]] = {}
+        self._left = WORK
 
     def program(self) -> Program:
         """The answer."""
@@ -210,8 +218,10 @@ class _Code:
                 scope.names[node.name].append(None)
             case ast.ExceptHandler() if node.name:
                 scope.names[node.name].append(None)
-            case ast.Call():
-                self.calls[_called(node.func)].append((node, scope))
+            case ast.Return():
+                scope.returned.append(node.value)
+            case ast.Call() if len(calls := self.calls[_called(node.func)]) < BOUND:
+                calls.append((node, scope))
 
     def _assign(self, target: ast.expr, value: ast.expr | None, scope: _Scope) -> None:
         match target:
@@ -251,7 +261,8 @@ class _Code:
 
     def texts(self, node: ast.expr | None, scope: _Scope, depth: int = DEPTH) -> list[_Text]:
         """The texts that an expression can have, at least one."""
-        if node is None or not depth or id(node) in self._busy:
+        self._left -= 1
+        if node is None or not depth or id(node) in self._busy or self._left < 0:
             return [_OUTSIDE]
         if (known := self._found.get(id(node))) is None:
             self._busy.add(id(node))
@@ -291,7 +302,7 @@ class _Code:
                 bound = self.attributes.get(node.attr)
                 if not bound:
                     return [(_Outside(node.attr),)]
-                return [t for each in bound for t in self.texts(each, self._scope(each, scope), depth)]
+                return [t for each in bound[:BOUND] for t in self.texts(each, self._scope(each, scope), depth)]
             case ast.Subscript():
                 return [
                     t
@@ -309,7 +320,9 @@ class _Code:
         where: _Scope | None = scope
         while where is not None:
             if name in where.names:
-                return [t for each in where.names[name] for t in self.texts(each, self._scope(each, where), depth)]
+                return [
+                    t for each in where.names[name][:BOUND] for t in self.texts(each, self._scope(each, where), depth)
+                ]
             if where.function is not None and name in _parameters(where.function):
                 return self._parameter(where.function, name, depth)
             where = where.outer
@@ -338,6 +351,7 @@ class _Code:
         found: list[tuple[ast.expr | None, _Scope]] = []
         for each, where in self._expressions(container, scope, depth):
             if isinstance(each, ast.Dict):
+                self._left -= len(each.keys)
                 found += [
                     (value, where)
                     for name, value in zip(each.keys, each.values, strict=True)
@@ -370,7 +384,7 @@ class _Code:
             ]
         return [
             pair
-            for each in bound
+            for each in bound[:BOUND]
             if each is not None
             for pair in (
                 self._expressions(each, self._scope(each, scope), depth - 1)
@@ -417,8 +431,7 @@ class _Code:
             return [(decoded,) for text in of(first) if (decoded := _decoded(text))] or [_OUTSIDE]
         if called in self.functions:
             inner = self.functions[called][1]
-            returned = [each.value for each, where in self.nodes if isinstance(each, ast.Return) and where is inner]
-            return [t for each in returned for t in self.texts(each, inner, depth)] or [_OUTSIDE]
+            return [t for each in inner.returned for t in self.texts(each, inner, depth)] or [_OUTSIDE]
         return [_OUTSIDE]
 
     def _format(self, templates: list[_Text], node: ast.Call, scope: _Scope, depth: int) -> list[_Text]:
@@ -595,6 +608,8 @@ def _text(literal: str) -> list[_Text]:
 
 def _joined(parts: Sequence[list[_Text]]) -> list[_Text]:
     """Every way to join one alternative of each part, up to the limit; neighbouring strings become one."""
+    if len(parts) > PARTS:
+        return [_OUTSIDE]
     found: list[_Text] = [()]
     for alternatives in parts:
         found = [_merged(before + after) for before, after in product(found, alternatives)][:ALTERNATIVES]

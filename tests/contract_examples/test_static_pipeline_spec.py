@@ -688,6 +688,8 @@ SECRET = "hunter2-9f8e7d6c5b4a"
         f"os.environ.update(MLFLOW_TRACKING_TOKEN='{SECRET}')",
         f"os.environ.setdefault('AWS_SECRET_ACCESS_KEY', '{SECRET}')",
         f"password = os.getenv('DB_PASSWORD', '{SECRET}')",
+        "os.environ['AWS_SECRET_ACCESS_KEY'] = 'minioadmin'",
+        "client = Minio('store:9000', access_key='minio', secret_key='minioadmin')",
         f"value = os.getenv('DB_PASSWORD', '{SECRET}')",
         f"settings = {{'password': '{SECRET}'}}",
         f"self.api_key = '{SECRET}'",

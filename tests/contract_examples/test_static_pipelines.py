@@ -9,6 +9,8 @@ import pytest
 from contract_examples.registry import failing, not_applicable, passing
 from contract_examples.static import findings
 
+from trivet.contracts.credentials import credential_assigned_in, credential_in
+from trivet.contracts.quantities import parse_quantity
 from trivet.contracts.step_code import Program, read_program
 from trivet.model.finding import Finding
 
@@ -506,3 +508,24 @@ def test_a_cached_step_that_only_reads() -> list[Finding]:
 )
 def test_what_a_program_does_with_mlflow(program: str, uses: bool, records: bool) -> None:
     assert read_program(program) == Program(literals=(), uses_mlflow=uses, records=records)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = " + " + ".join(["'http://mlflow'"] * 300),
+        "x = '" + "{}" * 2000 + "'.format(" + ", ".join(["a or 'b'"] * 2000) + ")",
+        "x = 'a'\n" + "x = x + 'b'\n" * 2000,
+        "def f(a):\n    return f(a + a)\nx = f('a')",
+        "x = x + x",
+    ],
+)
+def test_a_program_is_followed_only_so_far(line: str) -> None:
+    assert read_program(f"import mlflow\n{line}\nmlflow.set_tracking_uri(x)\n").secrets == ()
+
+
+@pytest.mark.parametrize("piece", ["-eyJ", "a.", "--a", "http://a:", "a=", "-----BEGIN PRIVATE KEY-----", "9"])
+def test_a_long_text_is_searched_in_linear_time(piece: str) -> None:
+    text = piece * 5_000 + "."
+    assert credential_in(text) == credential_assigned_in(text) == ""
+    assert parse_quantity(text + "x") is None
