@@ -5,8 +5,7 @@ Read at KServe 0.14.1 and 0.20.0, and Kubernetes 1.30.14.
 
 from __future__ import annotations
 
-import base64
-import binascii
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -199,8 +198,6 @@ def runtime_resources(companion: Companion) -> Iterator[Violation]:
         for name, asked in mapping(resources.get("requests")).items():
             at = (*keys, "resources", "requests", name)
             low, high = quantity(asked), quantity(limits.get(name))
-            if low is None and isinstance(asked, str):
-                yield Violation(at, f"{path(at)} {asked!r} is no quantity; write 500m, 2 or 4Gi")
             if low is not None and high is not None and low > high:
                 yield Violation(at, f"{path(at)}: the request of {asked} {name} is over the limit of {limits[name]}")
 
@@ -230,9 +227,6 @@ def secret(companion: Companion) -> Iterator[Violation]:
         for key in entries:
             if why := data_key_problem(str(key)):
                 yield Violation((field, key), f"the key {key!r} is not valid: {why}")
-    for key, value in data.items():
-        if isinstance(value, str) and not _is_base64(value):
-            yield Violation(("data", key), f"data.{key} is not base64: put plain text under stringData")
     required = _REQUIRED.get(text(document.get("type")), ())
     missing = [key for key in required if key not in data and key not in plain]
     if missing:
@@ -247,12 +241,69 @@ _REQUIRED = {
 }
 
 
-def _is_base64(value: str) -> bool:
-    try:
-        base64.b64decode("".join(value.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return True
+_S3 = "pkg/credentials/s3/s3_secret.go, pkg/credentials/s3/utils.go"
+_S3_ANNOTATIONS = (
+    "s3-endpoint",
+    "s3-region",
+    "s3-verifyssl",
+    "s3-usehttps",
+    "s3-usevirtualbucket",
+    "s3-useaccelerate",
+    "s3-useanoncredential",
+    "s3-cabundle-configmap",
+    "s3-cabundle",
+)
+_S3_KEYS = ("awsAccessKeyID", "awsSecretAccessKey")
+_GROUP = "serving.kserve.io"
+
+
+@COMPANIONS.rule(f"{_S3}: annotations")
+def s3_annotations(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind not in ("Secret", "ServiceAccount"):
+        return
+    annotations = mapping(companion.metadata.get("annotations"))
+    known = [f"{_GROUP}/{name}" for name in _S3_ANNOTATIONS]
+    for key, value in annotations.items():
+        at = ("metadata", "annotations", key)
+        group, _, name = str(key).rpartition("/")
+        if key not in known and (name.startswith("s3-") or (group == _GROUP and "s3" in name)):
+            close = difflib.get_close_matches(f"{_GROUP}/{name}", known, 1, cutoff=0.5)
+            hint = f"did you mean {close[0]}?" if close else f"it reads {', '.join(known)}"
+            yield Violation(at, f"KServe does not read the annotation {key}; {hint}")
+        elif name == "s3-usehttps" and value not in ("0", "1"):
+            yield Violation(
+                at, f'{key} is {value!r}: only the string "0" makes the initializer use HTTP, anything else HTTPS'
+            )
+
+
+@COMPANIONS.rule(f"{_S3}: the endpoint is put behind https:// or http://", versions="<0.17")
+def s3_endpoint(companion: Companion) -> Iterator[Violation]:
+    key = f"{_GROUP}/s3-endpoint"
+    value = mapping(companion.metadata.get("annotations")).get(key)
+    if companion.resource.kind in ("Secret", "ServiceAccount") and isinstance(value, str) and "://" in value:
+        yield Violation(
+            ("metadata", "annotations", key),
+            f"{key} {value!r} has a scheme, and KServe puts another before it: write {value.partition('://')[2]} and s3-usehttps",
+        )
+
+
+@COMPANIONS.rule(
+    "pkg/credentials/service_account_credentials.go, mountSecretCredential; pkg/credentials/s3/s3_secret.go, BuildSecretEnvs"
+)
+def s3_keys(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind != "Secret":
+        return
+    document = companion.resource.document
+    keys = [*mapping(document.get("data")), *mapping(document.get("stringData"))]
+    meant = [key for key in keys if re.sub(r"[^a-z]", "", str(key).lower()) in ("awsaccesskeyid", "awssecretaccesskey")]
+    annotated = any(str(key).startswith(f"{_GROUP}/s3-") for key in mapping(companion.metadata.get("annotations")))
+    missing = [key for key in _S3_KEYS if key not in keys]
+    if missing and keys and (annotated or set(meant) & set(_S3_KEYS) or meant):
+        at = ("data", meant[0]) if meant and meant[0] in mapping(document.get("data")) else ("stringData",)
+        yield Violation(
+            at,
+            f"the Secret has no {' and no '.join(missing)}, which KServe reads S3 credentials from; it has {', '.join(map(str, keys))}",
+        )
 
 
 @COMPANIONS.rule(f"{_CORE}, ValidateConfigMap")
@@ -293,5 +344,5 @@ def claim(companion: Companion) -> Iterator[Violation]:
     at = ("spec", "resources", "requests", "storage")
     if size is None:
         yield Violation(("spec", "resources"), "a claim needs resources.requests.storage")
-    elif (number := quantity(size)) is None or number <= 0:
-        yield Violation(at, f"spec.resources.requests.storage {size!r} is no positive quantity; write 10Gi")
+    elif (number := quantity(size)) is not None and number <= 0:
+        yield Violation(at, f"spec.resources.requests.storage {size} is not positive")

@@ -115,10 +115,9 @@ def container_concurrency(service: Service) -> Iterator[Violation]:
 def logger_mode(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
         logger = settings.get("logger")
-        if isinstance(logger, dict) and logger.get("mode") not in ("all", "request", "response"):
-            stated = f"mode {logger['mode']!r}" if logger.get("mode") else "no mode"
+        if isinstance(logger, dict) and not logger.get("mode"):
             yield Violation(
-                (*keys, "logger", "mode"), f"{path(keys)}.logger has {stated}; KServe admits all, request or response"
+                (*keys, "logger"), f"{path(keys)}.logger has no mode; KServe requires all, request or response"
             )
 
 
@@ -385,6 +384,20 @@ def storage_type(service: Service) -> Iterator[Violation]:
         elif isinstance(kind, str) and kind not in ("s3", "hdfs", "webhdfs"):
             yield Violation(
                 (*keys, "parameters", "type"), f"{path(keys)}.parameters.type {kind!r} is not one of s3, hdfs, webhdfs"
+            )
+
+
+@KSERVE.rule(
+    "pkg/webhook/admission/pod/storage_initializer_injector.go, InjectModelcar; config/configmap/inferenceservice.yaml, enableModelcar",
+    versions="<0.16",
+)
+def image_as_model(service: Service) -> Iterator[Violation]:
+    for name in _PREDICTORS:
+        if text(mapping(service.predictor.get(name)).get("storageUri")).startswith("oci://"):
+            yield Violation(
+                ("spec", "predictor", name, "storageUri"),
+                f"spec.predictor.{name}.storageUri oci:// is not fetched without enableModelcar",
+                "enableModelcar in storageInitializer of the ConfigMap inferenceservice-config, which is false by default",
             )
 
 

@@ -121,14 +121,6 @@ def volume_names(service: Service) -> Iterator[Violation]:
         yield from _duplicates([(keys, text(volume.get("name"))) for keys, volume in volumes], "volumes are named")
 
 
-@PODS.rule(f"{_VALIDATION}, ValidateEnv; {_LISTS}")
-def duplicate_environment(service: Service) -> Iterator[Violation]:
-    for container in service.containers:
-        yield from _duplicates(
-            [(keys, text(item.get("name"))) for keys, item in container.each("env")], "environment variables are named"
-        )
-
-
 def _duplicates(names: list[tuple[Any, str]], what: str) -> Iterator[Violation]:
     counts = Counter(name for _, name in names if name)
     seen: set[str] = set()
@@ -201,7 +193,6 @@ def _environment_source(keys: Any, variable: Mapping[str, Any], source: Mapping[
 def container_ports(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         names: list[tuple[Any, str]] = []
-        numbers: Counter[tuple[Any, Any]] = Counter()
         for keys, port in container.each("ports"):
             name, number = port.get("name"), integer(port.get("containerPort"))
             if isinstance(name, str) and name and (why := port_name_problem(name)):
@@ -213,9 +204,6 @@ def container_ports(service: Service) -> Iterator[Violation]:
                     (*keys, "protocol"), f"{path(keys)}.protocol {port['protocol']!r} is not TCP, UDP or SCTP"
                 )
             names.append((keys, text(name)))
-            numbers[number, port.get("protocol", "TCP")] += 1
-            if number is not None and numbers[number, port.get("protocol", "TCP")] == 2:
-                yield Violation(keys, f"the port {number} is listed twice in {path(container.keys)}")
         yield from _duplicates(names, "ports are named")
 
 
@@ -293,7 +281,12 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
             seen: set[str] = set()
             for keys, mount in container.each("volumeMounts"):
                 name, where = mount.get("name"), mount.get("mountPath")
-                if name and name not in volumes and (pod.whole or not runtime) and name not in _INJECTED:
+                if (
+                    name
+                    and name not in volumes
+                    and (pod.whole or not runtime)
+                    and name not in (_OF_RUNTIMES if container.merged else _OF_KSERVE)
+                ):
                     known = ", ".join(sorted(map(str, volumes))) or "none"
                     yield Violation(
                         (*keys, "name"),
@@ -313,8 +306,11 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
                         )
 
 
-_INJECTED = ("kserve-provision-location", "kserve-pvc-source", "devshm", "shm")
-"""Volumes that KServe and its shipped runtimes add."""
+_OF_KSERVE = ("kserve-provision-location", "kserve-pvc-source")
+"""Volumes that KServe adds to every pod with a model."""
+
+_OF_RUNTIMES = (*_OF_KSERVE, "devshm", "shm")
+"""Those and the volumes of KServe's runtimes, 0.14.1 and 0.20.0 config/runtimes."""
 
 
 @PODS.rule(f"{_VALIDATION}, ValidateResourceRequirements, validateContainerResourceName, ValidateResourceQuantityValue")
@@ -328,12 +324,9 @@ def resources(service: Service) -> Iterator[Violation]:
                     yield Violation(at, f"{path(at)}: {name!r} is no resource of a container: {why}")
                     continue
                 number = quantity(value)
-                if number is None:
-                    if isinstance(value, str):
-                        yield Violation(at, f"{path(at)} {value!r} is no quantity; write 500m, 2 or 4Gi")
-                elif number < 0:
+                if number is not None and number < 0:
                     yield Violation(at, f"{path(at)} {value} is negative")
-                elif "/" in str(name) and number.denominator != 1:
+                elif number is not None and "/" in str(name) and number.denominator != 1:
                     yield Violation(at, f"{path(at)} {value} is not an integer, as an extended resource must be")
 
 
@@ -371,6 +364,8 @@ def _requests_within_limits(
         request = requests.get(name, added.get("requests", {}).get(name))
         limit = limits.get(name, added.get("limits", {}).get(name))
         asked, most = quantity(request), quantity(limit)
+        if (most is not None and most < 0) or (asked is not None and asked < 0):
+            continue
         of_request = "" if name in requests or name not in added.get("requests", {}) else f" {whose}"
         of_limit = "" if name in limits or limit is None else f" {whose}"
         if "/" in str(name) or str(name).startswith("hugepages-"):

@@ -12,6 +12,7 @@ from trivet.authoring import (
     Finding,
     Keys,
     Manifest,
+    PlatformConfig,
     Replacement,
     Resource,
     Stack,
@@ -21,6 +22,7 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
+from trivet.contracts._rules import COMPONENTS, FRAMEWORKS, MODE_SETTING, deployment_mode
 from trivet.contracts._schema import api_of, broken_rules, has_schema, kind_of, unknown_fields, wrong_api
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
@@ -28,21 +30,6 @@ SEAM = ("kfp", "kserve")
 
 AUTOSCALER = "serving.kserve.io/autoscalerClass"
 KNATIVE_CLASS = "autoscaling.knative.dev/class"
-COMPONENTS = ("predictor", "transformer", "explainer")
-FRAMEWORKS = (
-    "sklearn",
-    "xgboost",
-    "tensorflow",
-    "pytorch",
-    "triton",
-    "onnx",
-    "huggingface",
-    "pmml",
-    "lightgbm",
-    "paddle",
-)
-"""The predictor's older fields for model formats (kserve pkg/apis/serving/v1beta1/predictor.go)."""
-
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.12"}
 """The oldest versions that these contracts were verified with, by reading or running them."""
 
@@ -135,10 +122,10 @@ def schema_is_met(resource: Resource, stack: Stack) -> Iterator[Finding]:
     seam=SEAM,
     versions=VERSIONS,
     rationale=(
-        "KServe's webhook rejects other names, and a predictor's Service cannot be created if its name is longer than a "
+        "KServe's webhook rejects other names, and the Service of a component cannot be created if its name is longer than a "
         "DNS label."
     ),
-    remedy="Use lower case letters, digits and '-', beginning with a letter, of at most 53 characters.",
+    remedy="Use lower case letters, digits and '-', beginning with a letter, of at most 53 characters, and 51 with a transformer.",
     sources=(
         "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/inference_service_validation.go, IsvcNameFmt",
         "kserve 0.14.1 pkg/constants/constants.go, PredictorServiceName; RFC 1123 (63 octets)",
@@ -152,13 +139,25 @@ def name_is_valid(manifest: Manifest) -> Iterator[Finding]:
         yield not_applicable("the API server generates the name", location=where)
     elif not isinstance(name, str) or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
         yield failed(f"KServe rejects the name {name!r}: it must match [a-z]([-a-z0-9]*[a-z0-9])?", location=where)
-    elif len(name) > 53:
+    elif too_long := [made for made in _service_names(manifest, name) if len(made) > 63]:
         yield failed(
-            f"the name has {len(name)} characters: {name}-predictor is longer than the 63 of a DNS label",
+            f"the name has {len(name)} characters: {too_long[0]} is longer than the 63 of a DNS label",
             location=where,
         )
     else:
         yield passed(f"KServe admits the name {name!r}", location=where)
+
+
+def _service_names(manifest: Manifest, name: str) -> Iterator[str]:
+    """The names of the Services that KServe makes: of each component, and of each canary."""
+    spec = _spec(manifest)
+    for component in COMPONENTS:
+        if component == "predictor" or component in spec:
+            stated = _map(spec.get(component)).get("name") if component == "predictor" else None
+            yield f"{name}-{stated}-{component}" if isinstance(stated, str) and stated else f"{name}-{component}"
+    canaries = spec.get("canary")
+    for canary in canaries if isinstance(canaries, list) else ():
+        yield f"{name}-{_map(_map(canary).get('predictor')).get('name')}-predictor"
 
 
 @contract(
@@ -176,7 +175,7 @@ def name_is_valid(manifest: Manifest) -> Iterator[Finding]:
     ),
     sources=("kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/utils/utils.go, GetDeploymentMode",),
 )
-def deployment_mode_is_supported(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+def deployment_mode_is_supported(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
     mode = _annotations(manifest).get(DEPLOYMENT_MODE)
     known = stack.settings["serving"]["deployment_modes"]
     where = manifest.at("metadata", "annotations", DEPLOYMENT_MODE)
@@ -185,7 +184,7 @@ def deployment_mode_is_supported(manifest: Manifest, stack: Stack) -> Iterator[F
     elif mode in known:
         yield passed(f"KServe supports the deployment mode {mode}", location=where)
     else:
-        default = stack.settings["serving"]["default_deployment_mode"]
+        default = platform.default_deployment_mode or "the platform's default"
         yield failed(
             f"deployment mode {mode!r} is unknown and ignored: {default} applies; use one of {', '.join(known)}",
             location=where,
@@ -213,33 +212,59 @@ def deployment_mode_is_supported(manifest: Manifest, stack: Stack) -> Iterator[F
         "reconcilers/hpa/hpa_reconciler.go, getHPAMetrics",
     ),
 )
-def autoscaler_fits_deployment_mode(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
-    mode, stated = _mode(manifest, stack)
+def autoscaler_fits_deployment_mode(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    mode, stated = deployment_mode(manifest, stack, platform)
     if mode == "ModelMesh":
         yield not_applicable("ModelMesh scales its own pods", location=manifest.at())
         return
-    found = [*_class_deviations(manifest, stack, mode, stated), *_metric_deviations(manifest, mode)]
-    yield from found
-    if not found:
-        yield passed(f"its scaling settings have an effect in {mode} mode", location=manifest.at())
-
-
-def _class_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> Iterator[Finding]:
-    scaler = _annotations(manifest).get(AUTOSCALER)
-    known = stack.settings["serving"]["autoscaler_classes"]
-    where = manifest.at("metadata", "annotations", AUTOSCALER)
-    if scaler is None:
-        return
-    if scaler not in known:
-        yield failed(f"KServe rejects the autoscaler class {scaler!r}; use one of {', '.join(known)}", location=where)
-    elif mode in KNATIVE_MODES:
-        because = f"in {mode} mode" if stated else f"without a deployment mode, since {mode} is the stack's default"
-        yield failed(
-            f"autoscaler class {scaler!r} is ignored {because}: Knative's autoscaler scales the service", location=where
+    found, depending = scaling_deviations(manifest, stack, mode, stated)
+    for keys, message in found:
+        yield failed(message, location=manifest.at(*keys))
+    if not found and depending:
+        yield not_applicable("it depends on the deployment mode, which is not known", location=manifest.at())
+    elif not found:
+        yield passed(
+            f"its scaling settings have an effect in {mode} mode"
+            if mode
+            else "its scaling settings have an effect in every mode",
+            location=manifest.at(),
         )
 
 
-def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Finding]:
+Deviation = tuple[Keys, str]
+
+
+def scaling_deviations(
+    manifest: Manifest, stack: Stack, mode: str, stated: bool
+) -> tuple[list[Deviation], list[Deviation]]:
+    """The scaling settings without an effect in ``mode``; where it is unknown those of every mode, and those of some mode."""
+    if mode:
+        return _scaling_deviations(manifest, stack, mode, stated), []
+    by_mode = {each: _scaling_deviations(manifest, stack, each, True) for each in (KNATIVE_MODES[0], STANDARD_MODES[0])}
+    everywhere = set.intersection(*({keys for keys, _ in found} for found in by_mode.values()))
+    every = [deviation for found in by_mode.values() for deviation in found]
+    certain = {keys: message for keys, message in every if keys in everywhere}
+    return list(certain.items()), [(keys, message) for keys, message in every if keys not in everywhere]
+
+
+def _scaling_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> list[Deviation]:
+    return [*_class_deviations(manifest, stack, mode, stated), *_metric_deviations(manifest, mode)]
+
+
+def _class_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> Iterator[Deviation]:
+    scaler = _annotations(manifest).get(AUTOSCALER)
+    known = stack.settings["serving"]["autoscaler_classes"]
+    where = ("metadata", "annotations", AUTOSCALER)
+    if scaler is None:
+        return
+    if scaler not in known:
+        yield where, f"KServe rejects the autoscaler class {scaler!r}; use one of {', '.join(known)}"
+    elif mode in KNATIVE_MODES:
+        because = f"in {mode} mode" if stated else f"without a deployment mode, since {mode} is the platform's default"
+        yield where, f"autoscaler class {scaler!r} is ignored {because}: Knative's autoscaler scales the service"
+
+
+def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Deviation]:
     annotations = _annotations(manifest)
     by_resource = mode in STANDARD_MODES or annotations.get(KNATIVE_CLASS) == "hpa.autoscaling.knative.dev"
     allowed = ("cpu", "memory") if by_resource else ("concurrency", "rps")
@@ -247,21 +272,14 @@ def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Finding]:
     for component in COMPONENTS:
         settings = _map(_spec(manifest).get(component))
         metric = settings.get("scaleMetric")
-        where = manifest.at("spec", component, "scaleMetric")
+        where = ("spec", component, "scaleMetric")
         if metric is not None and mode in STANDARD_MODES and external:
             if annotations[AUTOSCALER] == "keda":
-                yield failed(
-                    "KServe rejects scaleMetric with the autoscaler class keda: use autoScaling.metrics", location=where
-                )
+                yield where, "KServe rejects scaleMetric with the autoscaler class keda: use autoScaling.metrics"
         elif metric is not None and metric not in allowed:
-            yield failed(
-                f"scaleMetric {metric!r} does not work: in {mode} mode use {' or '.join(allowed)}",
-                location=where,
-            )
+            yield where, f"scaleMetric {metric!r} does not work: in {mode} mode use {' or '.join(allowed)}"
         if "autoScaling" in settings and mode in KNATIVE_MODES:
-            yield failed(
-                f"autoScaling is ignored in {mode} mode", location=manifest.at("spec", component, "autoScaling")
-            )
+            yield ("spec", component, "autoScaling"), f"autoScaling is ignored in {mode} mode"
 
 
 @contract(
@@ -281,8 +299,8 @@ def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Finding]:
         "kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml, protocolVersions",
     ),
 )
-def protocol_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
-    model = _served_model(manifest, stack)
+def protocol_version_is_served(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    model = _served_model(manifest, stack, platform)
     if model is None:
         yield not_applicable(_NOT_OURS, location=manifest.at("spec", "predictor"))
         return
@@ -325,7 +343,7 @@ def protocol_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Fin
         "status.latestRolledoutRevision",
     ),
 )
-def no_canary_on_first_deployment(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+def no_canary_on_first_deployment(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
     percentages = {
         component: settings["canaryTrafficPercent"]
         for component in COMPONENTS
@@ -333,10 +351,16 @@ def no_canary_on_first_deployment(manifest: Manifest, stack: Stack) -> Iterator[
     }
     if not percentages:
         yield passed("no canary percentage", location=manifest.at())
-    mode, _ = _mode(manifest, stack)
+    mode, _ = deployment_mode(manifest, stack, platform)
     for component, percent in percentages.items():
         where = manifest.at("spec", component, "canaryTrafficPercent")
-        if mode not in KNATIVE_MODES:
+        if not mode:
+            yield inconclusive(
+                f"canaryTrafficPercent {percent} has an effect in Knative (Serverless) mode only, and the mode is not known",
+                location=where,
+                remedy=MODE_SETTING,
+            )
+        elif mode not in KNATIVE_MODES:
             yield failed(
                 f"canaryTrafficPercent {percent} is ignored in {mode} mode: all traffic goes to the new pods",
                 location=where,
@@ -386,8 +410,8 @@ def _earlier_revision(manifest: Manifest, component: str) -> str | None:
         " it",
     ),
 )
-def model_readiness_is_probed(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
-    model = _served_model(manifest, stack)
+def model_readiness_is_probed(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    model = _served_model(manifest, stack, platform)
     if model is None:
         yield not_applicable(_NOT_OURS, location=manifest.at("spec", "predictor"))
         return
@@ -440,8 +464,8 @@ def _is_port_name(port: Any) -> bool:
         'kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml, supportedModelFormats: mlflow "1" and "2"',
     ),
 )
-def format_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
-    model = _map(_served_model(manifest, stack))
+def format_version_is_served(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    model = _map(_served_model(manifest, stack, platform))
     serving = stack.settings["serving"]
     form = _map(model.get("modelFormat"))
     version, known = form.get("version"), serving["model_format_versions"]
@@ -477,8 +501,8 @@ def format_version_is_served(manifest: Manifest, stack: Stack) -> Iterator[Findi
         "kserve 0.14.1 and 0.20.0 config/runtimes/*.yaml, resources",
     ),
 )
-def resources_are_set(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
-    if _mode(manifest, stack)[0] == "ModelMesh":
+def resources_are_set(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    if deployment_mode(manifest, stack, platform)[0] == "ModelMesh":
         yield not_applicable("ModelMesh sizes the runtime's pods, not the model's", location=manifest.at())
         return
     containers = list(_containers(manifest))
@@ -500,10 +524,10 @@ def resources_are_set(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
 _NOT_OURS = "the stack's runtime for MLflow models does not serve this model"
 
 
-def _served_model(manifest: Manifest, stack: Stack) -> Mapping[str, Any] | None:
+def _served_model(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Mapping[str, Any] | None:
     """``spec.predictor.model`` if the stack's runtime serves it: by name, or selected by KServe for the format."""
     serving = stack.settings["serving"]
-    if _mode(manifest, stack)[0] == "ModelMesh":
+    if deployment_mode(manifest, stack, platform)[0] == "ModelMesh":
         return None
     model = _map(_map(_spec(manifest).get("predictor")).get("model"))
     runtime = model.get("runtime")
@@ -530,14 +554,6 @@ def _containers(manifest: Manifest) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
         named = [i for i, each in enumerate(containers) if _map(each).get("name") == "kserve-container"]
         index = named[0] if named else 0
         yield ("spec", "predictor", "containers", index), _map(containers[index])
-
-
-def _mode(manifest: Manifest, stack: Stack) -> tuple[str, bool]:
-    """The effective deployment mode, and whether the manifest states it; the stack defines KServe's default."""
-    serving = stack.settings["serving"]
-    mode = str(_annotations(manifest).get(DEPLOYMENT_MODE))
-    stated = mode in serving["deployment_modes"]
-    return (mode if stated else str(serving["default_deployment_mode"])), stated
 
 
 def _annotations(manifest: Manifest) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from trivet.authoring import (
     Keys,
     Location,
     Manifest,
+    PlatformConfig,
     Replacement,
     Stack,
     StoreClient,
@@ -29,6 +30,7 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
+from trivet.contracts._uri_rules import form_problem
 from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, uri_scheme
 
 SEAM = ("mlflow", "kserve")
@@ -68,9 +70,11 @@ VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
         "kserve 0.14.1 and 0.20.0 config/storagecontainers/default.yaml, supportedUriFormats",
         "kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/utils/utils.go, "
         "SupportedStorageURIPrefixList",
+        "kserve 0.14.1 python/kserve/kserve/storage/storage.py and 0.20.0 "
+        "python/storage/kserve_storage/kserve_storage.py, Storage.download",
     ),
 )
-def storage_uri_is_fetchable(manifest: Manifest, stack: Stack) -> Iterator[Finding]:
+def storage_uri_is_fetchable(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
     uris = list(_uris(manifest))
     if not uris:
         yield not_applicable(_NO_URI, location=manifest.at("spec", "predictor"))
@@ -78,10 +82,15 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack) -> Iterator[Findi
         if _PLACEHOLDER.search(uri):
             yield inconclusive(f"{uri} has a placeholder, whose value is not in the file", location=where)
             continue
+        if container := _own_container(uri, platform):
+            yield passed(f"the ClusterStorageContainer {container} fetches {uri}", location=where)
+            continue
         problems = [problem for problem in check_storage_uri(uri, model_format=model_format) if not problem.advice]
         for problem in problems:
             yield failed(problem.message, remedy=problem.remedy, location=where)
-        if not problems and not _supported(uri, stack):
+        if not problems and (form := form_problem(uri)):
+            yield failed(form, location=where)
+        elif not problems and not _supported(uri, stack):
             known = stack.settings["serving"]["storage"]
             offered = sorted({*known["prefixes"], *known["controller_prefixes"]})
             yield failed(
@@ -127,6 +136,27 @@ def storage_uri_ends_with_slash(manifest: Manifest) -> Iterator[Finding]:
             yield passed(f"only {uri} is fetched", location=where)
         elif not advice:
             yield not_applicable("a single file, or a format that is served from a single file", location=where)
+
+
+def _own_container(uri: str, platform: PlatformConfig) -> str:
+    """The name of a ClusterStorageContainer among the objects applied with the service that fetches ``uri``; empty if there is none."""
+    for (kind, name), found in platform.resources.items():
+        if kind != "ClusterStorageContainer":
+            continue
+        for form in _list(_map(found[0].document.get("spec")).get("supportedUriFormats")):
+            prefix, expression = _map(form).get("prefix"), _map(form).get("regex")
+            if isinstance(prefix, str) and prefix and uri.startswith(prefix):
+                return name
+            if isinstance(expression, str) and not prefix and _searches(expression, uri):
+                return name
+    return ""
+
+
+def _searches(expression: str, uri: str) -> bool:
+    try:
+        return re.search(expression, uri) is not None
+    except re.error:
+        return False
 
 
 def _supported(uri: str, stack: Stack) -> bool:

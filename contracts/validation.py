@@ -12,6 +12,7 @@ from trivet.authoring import (
     MUST,
     SHOULD,
     Finding,
+    Keys,
     Manifest,
     PlatformConfig,
     Resource,
@@ -23,6 +24,7 @@ from trivet.authoring import (
     passed,
 )
 from trivet.contracts._companion_rules import COMPANIONS
+from trivet.contracts._credentials import CREDENTIALS
 from trivet.contracts._knative_rules import REVISION
 from trivet.contracts._kserve_rules import KSERVE
 from trivet.contracts._pod_rules import PODS
@@ -35,16 +37,19 @@ from trivet.contracts._rules import (
     Rule,
     Service,
     judged,
+    mapping,
+    text,
     undecided,
 )
 from trivet.contracts._runtimes import Runtime, Wanted, candidates, selected, wanted
+from trivet.contracts.manifests import scaling_deviations
 
 SEAM = ("kfp", "kserve")
 
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
 """The oldest version that these contracts were verified with, by reading and by the API server's dry run."""
 
-SERVICE_RULES: tuple[Rule, ...] = (*KSERVE.rules, *REVISION.rules, *PODS.rules)
+SERVICE_RULES: tuple[Rule, ...] = (*KSERVE.rules, *REVISION.rules, *PODS.rules, *CREDENTIALS.rules)
 
 
 @contract(
@@ -123,6 +128,94 @@ def companion_is_admitted(resource: Resource, stack: Stack, platform: PlatformCo
 
 
 @contract(
+    title="The storage initializer must get its credentials",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "KServe reads credentials by fixed keys from the Secrets that the service's ServiceAccount lists, or "
+        "from a storage key. A Secret that it "
+        "does not recognise is skipped in silence, and the download fails in every pod."
+    ),
+    remedy="List the Secret in the ServiceAccount's secrets, with the keys that KServe reads, and name "
+    "the ServiceAccount in the component.",
+    sources=CREDENTIALS.sources,
+)
+def credentials_reach_the_initializer(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    service = Service(manifest=manifest, stack=stack, platform=platform)
+    if service.mode == MODELMESH:
+        yield not_applicable("ModelMesh pulls models itself", location=manifest.at())
+        return
+    yield from judged(CREDENTIALS.rules, service, "nothing among the paths shows that credentials are missing")
+
+
+@contract(
+    title="An object that a service names should be there under that name",
+    level=SHOULD,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "A ServiceAccount, Secret, ConfigMap or claim of another name or namespace than the applied one keeps "
+        "the pods from being created, or the "
+        "model from being fetched."
+    ),
+    remedy="Write the name, and namespace, of the object that is applied with the service.",
+    sources=(
+        "kserve 0.14.1 and 0.20.0 pkg/credentials/service_account_credentials.go; "
+        "pkg/webhook/admission/pod/storage_initializer_injector.go",
+        "k8s.io/kubernetes pkg/kubelet: a container with a missing Secret or ConfigMap is not started",
+    ),
+)
+def named_objects_are_applied(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    service = Service(manifest=manifest, stack=stack, platform=platform)
+    namespace = service.metadata.get("namespace")
+    found = False
+    for keys, kind, name in _references(service):
+        same_kind = [other for (of_kind, other) in platform.resources if of_kind == kind]
+        if platform.find(kind, name, namespace if isinstance(namespace, str) else ""):
+            continue
+        elsewhere = platform.find(kind, name)
+        close = _nearest(name, same_kind)
+        if elsewhere:
+            found = True
+            yield failed(
+                f"the {kind} {name} is applied in the namespace {elsewhere.namespace}, and the service in {namespace}",
+                location=manifest.at(*keys),
+            )
+        elif close:
+            found = True
+            yield failed(f"no {kind} {name!r} is among the paths{close}", location=manifest.at(*keys))
+    if not found:
+        yield passed("no object that it names is applied under another name or namespace", location=manifest.at())
+
+
+def _references(service: Service) -> Iterator[tuple[Keys, str, str]]:
+    """The objects that a service names: place, kind and name."""
+    for pod in service.pods:
+        if account := text(pod.settings.get("serviceAccountName")):
+            yield (*pod.keys, "serviceAccountName"), "ServiceAccount", account
+        for keys, volume in pod.each("volumes"):
+            for source, field, kind in _VOLUMES:
+                if name := text(mapping(volume.get(source)).get(field)):
+                    yield (*keys, source, field), kind, name
+        for container in (*pod.containers, *pod.init_containers):
+            uri = text(container.spec.get("storageUri"))
+            if uri.startswith("pvc://") and (claim := uri.removeprefix("pvc://").partition("/")[0]):
+                yield (*container.keys, "storageUri"), "PersistentVolumeClaim", claim
+            for keys, variable in container.each("env"):
+                for field, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
+                    if name := text(mapping(mapping(variable.get("valueFrom")).get(field)).get("name")):
+                        yield (*keys, "valueFrom", field, "name"), kind, name
+
+
+_VOLUMES = (
+    ("secret", "secretName", "Secret"),
+    ("configMap", "name", "ConfigMap"),
+    ("persistentVolumeClaim", "claimName", "PersistentVolumeClaim"),
+)
+
+
+@contract(
     title="What a manifest leaves to the platform should be known",
     level=SHOULD,
     seam=SEAM,
@@ -142,7 +235,7 @@ def platform_is_known(manifest: Manifest, stack: Stack, platform: PlatformConfig
     service = Service(manifest=manifest, stack=stack, platform=platform)
     found = False
     if service.mode != MODELMESH:
-        for finding in (*undecided(SERVICE_RULES, service), *_unknown_runtime(service)):
+        for finding in (*undecided(SERVICE_RULES, service), *_unknown_runtime(service), *_scaling(service)):
             found = True
             yield finding
     if not found:
@@ -248,6 +341,13 @@ def _named(manifest: Manifest, asked: Wanted, found: list[Runtime], service: Ser
         )
     else:
         yield passed(f"{runtime.name} declares {_format(asked)}", location=where)
+
+
+def _scaling(service: Service) -> Iterator[Finding]:
+    """Of scaling settings that have no effect in one mode, where the mode is not known."""
+    if not service.mode:
+        for keys, message in scaling_deviations(service.manifest, service.stack, "", False)[1]:
+            yield inconclusive(message, location=service.manifest.at(*keys), remedy=MODE_SETTING)
 
 
 RUNTIMES_SETTING = "put the ServingRuntime among the paths, or list its name under `[tool.trivet.lint] runtimes`"

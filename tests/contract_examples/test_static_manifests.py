@@ -420,6 +420,18 @@ def test_a_name_that_leaves_no_room_for_the_service() -> list[Finding]:
     return findings("manifests.name_is_valid", changed("  name: recommendation-", f"  name: {'a' * 54} #"))
 
 
+@failing("manifests.name_is_valid", because="-transformer is longer than the 63", at="name: aaa")
+def test_a_name_that_leaves_no_room_for_the_transformer() -> list[Finding]:
+    text = changed("  name: recommendation-", f"  name: {'a' * 52} #")
+    return findings("manifests.name_is_valid", text + "  transformer: {containers: [{name: a, image: b}]}\n")
+
+
+@failing("manifests.name_is_valid", because="-candidate-predictor is longer than the 63", at="name: aaa")
+def test_a_name_that_leaves_no_room_for_a_canary() -> list[Finding]:
+    text = changed("  name: recommendation-", f"  name: {'a' * 44} #")
+    return findings("manifests.name_is_valid", text + "  canary: [{predictor: {name: candidate}}]\n", "current")
+
+
 @pytest.mark.parametrize("name", ["recommendation-classifier", "a", "a" * 53])
 @pytest.mark.parametrize("generated", ["", "  generateName: Recommendation-\n"])
 @passing("manifests.name_is_valid", because="KServe admits the name", at="name: ")
@@ -471,7 +483,7 @@ def test_hpa_in_a_mode_of_knative(mode: str) -> None:
     example()
 
 
-@failing("manifests.autoscaler_fits_deployment_mode", because="Serverless is the stack's default", at=CLASS + "hpa")
+@failing("manifests.autoscaler_fits_deployment_mode", because="Serverless is the platform's default", at=CLASS + "hpa")
 def test_hpa_without_a_mode() -> list[Finding]:
     text = annotated("", CLASS + "hpa", HPA_OF_KNATIVE)
     return one(findings("manifests.autoscaler_fits_deployment_mode", text))

@@ -85,6 +85,74 @@ def test_a_scheme_that_no_storage_container_has() -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", manifest("ftp://models/1/model/"))
 
 
+@pytest.mark.parametrize(
+    ("uri", "because"),
+    [
+        ("s3:/models/iris", "has no scheme: write s3://"),
+        ("models/iris", "names a path in the storage initializer's container"),
+        ("/models/iris", "names a path in the storage initializer's container"),
+        ("s3://models/my iris/", "has white space in it"),
+        ("s3:///iris/", "names no bucket"),
+        ("s3://my%20models/iris/", "'my%20models' in"),
+        ("gs:///iris/", "names no bucket"),
+        ("gs://models", "does not fetch a whole bucket from gs://"),
+        ("pvc:///iris", "names no claim: write pvc://<claim>/<directory>"),
+        ("pvc://My_Claim/iris", "'My_Claim' in 'pvc://My_Claim/iris' is no name of a claim"),
+        ("hf://bloom", "is not hf://<owner>/<model>"),
+        ("hf://a/b/c", "is not hf://<owner>/<model>"),
+        ("oci://", "names no image"),
+        ("oci://Example/Model", "is no reference of an image"),
+        ("https://account.blob.core.windows.net/models", "names no path in a container"),
+        ("https://account.file.core.windows.net/models", "names no path in a share"),
+        ("https://example.com/models/", "names no file: over HTTP"),
+        ("https://example.com/model.rar", "does not unpack model.rar"),
+        ("hdfs://", "names no path"),
+    ],
+)  # fmt: skip
+def test_a_form_that_the_initializer_refuses(uri: str, because: str) -> None:
+    @failing("paths.storage_uri_is_fetchable", because=because, at="storageUri: ")
+    def example() -> list[Finding]:
+        found = findings("paths.storage_uri_is_fetchable", manifest(uri, "sklearn"))
+        assert len(found) == 1
+        return found
+
+    example()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://models",
+        "gs://models/iris",
+        "pvc://claim",
+        "hf://owner/model:rev",
+        "oci://example.com:5000/model:1",
+        "https://account.blob.core.windows.net/models/iris",
+        "https://example.com/model.tar.gz",
+        "https://example.com/model.joblib?token=a",
+        "hdfs://models/iris",
+    ],
+)
+@passing("paths.storage_uri_is_fetchable")
+def test_a_form_that_the_initializer_fetches(uri: str) -> list[Finding]:
+    return findings("paths.storage_uri_is_fetchable", manifest(uri, "sklearn"))
+
+
+@pytest.mark.parametrize("form", ["prefix: 'registry://'", "regex: '^registry://.+'"])
+@passing(
+    "paths.storage_uri_is_fetchable", because="the ClusterStorageContainer registry fetches registry://models/iris"
+)
+def test_a_scheme_of_a_storage_container_among_the_paths(form: str) -> list[Finding]:
+    container = f"""\
+---
+apiVersion: serving.kserve.io/v1alpha1
+kind: ClusterStorageContainer
+metadata: {{name: registry}}
+spec: {{supportedUriFormats: [{{{form}}}]}}
+"""
+    return findings("paths.storage_uri_is_fetchable", manifest("registry://models/iris") + container)
+
+
 @failing("paths.storage_uri_is_fetchable", because="no storage initializer fetches")
 def test_one_fault_is_reported_once() -> list[Finding]:
     found = findings("paths.storage_uri_is_fetchable", manifest("models://recommendation/3"))

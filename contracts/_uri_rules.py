@@ -1,0 +1,114 @@
+"""Forms of storage URIs that KServe admits by their scheme and its storage initializer cannot fetch.
+
+Read at ``python/kserve/kserve/storage/storage.py`` of KServe 0.14.1 and ``python/storage/kserve_storage/kserve_storage.py`` of 0.20.0, and
+the pod mutator's ``parsePvcURI``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from trivet.contracts._kubernetes_names import subdomain_problem
+
+MODEL_MOUNT = "/mnt/models"
+
+_BUCKET = re.compile(r"[a-zA-Z0-9.\-_]{1,255}")  # botocore handlers.py, VALID_BUCKET
+_IMAGE = re.compile(r"[a-z0-9]([a-z0-9._:/-]*[a-z0-9])?(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
+_AZURE = re.compile(
+    r"https://(.+?)\.((blob|file)\.core\.windows\.net|z[0-9]{1,2}\.(blob|file)\.storage\.azure\.net)(/|$)"
+)
+_PACKED = (".rar", ".7z", ".gz", ".bz2", ".xz", ".zst")
+_UNPACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
+
+def form_problem(uri: str) -> str:
+    """Why the storage initializer cannot fetch ``uri``, by its text alone; empty if the text shows nothing."""
+    if re.search(r"\s", uri):
+        return f"{uri!r} has white space in it"
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return _without_scheme(uri)
+    check = _FORMS.get(scheme)
+    return check(uri, rest) if check else ""
+
+
+def _without_scheme(uri: str) -> str:
+    if found := re.match(r"([a-zA-Z][a-zA-Z0-9+]*):/*", uri):
+        return f"{uri!r} has no scheme: write {found[1].lower()}://"
+    if uri.startswith(MODEL_MOUNT):
+        return ""
+    return f"{uri!r} names a path in the storage initializer's container, which holds no models: write a scheme such as s3:// or pvc://"
+
+
+def _s3(uri: str, rest: str) -> str:
+    bucket = rest.partition("/")[0]
+    if not bucket:
+        return f"{uri!r} names no bucket"
+    return "" if _BUCKET.fullmatch(bucket) else f"{bucket!r} in {uri!r} is no name of a bucket"
+
+
+def _gs(uri: str, rest: str) -> str:
+    bucket, _, directory = rest.partition("/")
+    if not bucket:
+        return f"{uri!r} names no bucket"
+    return (
+        ""
+        if directory.strip("/")
+        else f"{uri!r} names no directory, and the initializer does not fetch a whole bucket from gs://"
+    )
+
+
+def _pvc(uri: str, rest: str) -> str:
+    claim = rest.partition("/")[0]
+    if not claim:
+        return f"{uri!r} names no claim: write pvc://<claim>/<directory>"
+    why = subdomain_problem(claim)
+    return f"{claim!r} in {uri!r} is no name of a claim: {why}" if why else ""
+
+
+def _hf(uri: str, rest: str) -> str:
+    parts = rest.split("/")
+    if len(parts) != 2 or not parts[0] or not parts[1].partition(":")[0]:
+        return f"{uri!r} is not hf://<owner>/<model>, with :<revision> at most: the initializer takes exactly one '/'"
+    return ""
+
+
+def _oci(uri: str, rest: str) -> str:
+    if not rest:
+        return f"{uri!r} names no image"
+    return "" if _IMAGE.fullmatch(rest) else f"{rest!r} in {uri!r} is no reference of an image"
+
+
+def _https(uri: str, rest: str) -> str:
+    if azure := _AZURE.match(uri):
+        container, _, prefix = urlsplit(uri).path.lstrip("/").partition("/")
+        if not container or not prefix:
+            kind = "share" if "file" in azure[2] else "container"
+            return f"{uri!r} names no path in a {kind}: write https://{azure[1]}.{azure[2]}/<{kind}>/<directory>"
+        return ""
+    path = urlsplit(uri).path
+    if not rest.partition("/")[0] or not path.rpartition("/")[2]:
+        return f"{uri!r} names no file: over HTTP the initializer fetches one file, not a directory"
+    if path.endswith(_PACKED) and not path.endswith(_UNPACKED):
+        return f"the initializer does not unpack {path.rpartition('/')[2]}: it unpacks .zip, .tar, .tar.gz and .tgz"
+    return ""
+
+
+def _any_path(uri: str, rest: str) -> str:
+    return "" if rest.strip("/") else f"{uri!r} names no path"
+
+
+_FORMS: Mapping[str, Callable[[str, str], str]] = {
+    "s3": _s3,
+    "gs": _gs,
+    "pvc": _pvc,
+    "hf": _hf,
+    "oci": _oci,
+    "https": _https,
+    "http": _https,
+    "hdfs": _any_path,
+    "webhdfs": _any_path,
+    "file": _any_path,
+}
