@@ -176,17 +176,12 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
                     yield Violation(
                         (*keys, "mountPath"), f"{path(keys)}.mountPath {mount['mountPath']!r} is reserved by Knative"
                     )
-                source = sources.get(mount.get("name"))
-                if source is None:
-                    continue
-                writable = mount.get("readOnly") is not True
-                if writable and not {"emptyDir", "persistentVolumeClaim"} & set(source):
+                elif text(mount.get("mountPath")) and not mount["mountPath"].startswith("/"):
                     yield Violation(
-                        keys,
-                        f"{path(keys)} must be readOnly: Knative rejects writable mounts of "
-                        f"{mount['name']!r}, which is no emptyDir or claim",
+                        (*keys, "mountPath"), f"{path(keys)}.mountPath {mount['mountPath']!r} is not absolute"
                     )
-                elif writable and mapping(source.get("persistentVolumeClaim")).get("readOnly") is True:
+                claim = mapping(mapping(sources.get(mount.get("name"))).get("persistentVolumeClaim"))
+                if claim.get("readOnly") is True and mount.get("readOnly") is not True:
                     yield Violation(keys, f"{path(keys)} must be readOnly, since the claim of {mount['name']!r} is")
 
 

@@ -207,7 +207,7 @@ def container_ports(service: Service) -> Iterator[Violation]:
         yield from _duplicates(names, "ports are named")
 
 
-@PODS.rule(f"{_VALIDATION}, validateContainerCommon: image")
+@PODS.rule(f"{_VALIDATION}, validateContainerCommon: image; pkg/kubelet/images/image_manager.go: InvalidImageName")
 def images(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         image = container.spec.get("image")
@@ -296,8 +296,6 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
                     if where in seen:
                         yield Violation((*keys, "mountPath"), f"{path(container.keys)} mounts two volumes at {where}")
                     seen.add(where)
-                    if not where.startswith("/"):
-                        yield Violation((*keys, "mountPath"), f"{path(keys)}.mountPath {where!r} is not absolute")
                 for field in ("subPath", "subPathExpr"):
                     below = text(mount.get(field))
                     if below.startswith("/") or ".." in below.split("/"):
@@ -450,7 +448,9 @@ _OF_A_DEPLOYMENT: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-@PODS.rule(f"{_VALIDATION}, validatePodSpecSecurityContext, ValidateSecurityContext")
+@PODS.rule(
+    f"{_VALIDATION}, validatePodSpecSecurityContext; pkg/kubelet/kuberuntime/security_context.go, verifyRunAsNonRoot"
+)
 def security_contexts(service: Service) -> Iterator[Violation]:
     holders = [(pod.keys, pod.settings) for pod in service.pods] + [(one.keys, one.spec) for one in service.containers]
     for keys, holder in holders:

@@ -397,7 +397,8 @@ def _earlier_revision(manifest: Manifest, component: str) -> str | None:
     rationale=(
         "MLServer listens before it loads the model, and KServe's runtime for it has no readiness probe: the "
         "InferenceService is Ready while every request gets HTTP 400, traffic moves to a revision that serves nothing, and "
-        "a model that cannot be loaded looks deployed."
+        "a model that cannot be loaded looks deployed. Measured after Ready=True: 59 of 101 requests failed over 11.8 s without "
+        "the probe, and none with it (scenario ready_not_loaded.answers_not_ready)."
     ),
     remedy="Add spec.predictor.model.readinessProbe with httpGet on /v2/models/<name of the service>/ready, port 8080.",
     sources=(
