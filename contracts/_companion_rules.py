@@ -106,7 +106,7 @@ def trained_model(companion: Companion) -> Iterator[Violation]:
         )
 
 
-@COMPANIONS.rule(f"{_RUNTIME}, validateModelFormatPrioritySame")
+@COMPANIONS.rule(f"{_RUNTIME}, validateModelFormatPrioritySame, once there is another runtime")
 def runtime_priorities(companion: Companion) -> Iterator[Violation]:
     if companion.resource.kind not in _RUNTIMES or companion.spec.get("disabled") is True:
         return
