@@ -146,9 +146,10 @@ def runtime_placeholders(companion: Companion) -> Iterator[Violation]:
     if companion.resource.kind not in _RUNTIMES:
         return
     for keys, container in each(companion.spec.get("containers"), ("spec", "containers")):
+        args = container.get("args")
         values = [
             ((*keys, "args", index), value)
-            for index, value in enumerate(container.get("args") or ())
+            for index, value in enumerate(args if isinstance(args, list) else ())
             if isinstance(value, str)
         ]
         values += [

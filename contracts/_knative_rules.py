@@ -129,7 +129,7 @@ def pod_fields_on_request(service: Service) -> Iterator[Violation]:
 def volumes(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         mounted = {
-            mount.get("name")
+            text(mount.get("name"))
             for container in (*pod.containers, *pod.init_containers)
             for _, mount in container.each("volumeMounts")
         }
@@ -154,7 +154,7 @@ def volumes(service: Service) -> Iterator[Violation]:
             medium = mapping(volume.get("emptyDir")).get("medium")
             if medium not in (None, "", "Memory"):
                 yield Violation((*keys, "emptyDir", "medium"), f"{path(keys)}.emptyDir.medium {medium!r} is not Memory")
-            if volume.get("name") not in mounted and _no_other_mounts(service, pod):
+            if text(volume.get("name")) not in mounted and _no_other_mounts(service, pod):
                 yield Violation(
                     (*keys, "name"), f"Knative rejects the volume {volume.get('name')!r}, which no container mounts"
                 )
@@ -169,7 +169,7 @@ def _no_other_mounts(service: Service, pod: Pod) -> bool:
 @REVISION.rule(f"{_SPEC}, validateVolumeMounts", modes=_MODES)
 def volume_mounts(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        sources = {volume.get("name"): volume for _, volume in pod.each("volumes")}
+        sources = {text(volume.get("name")): volume for _, volume in pod.each("volumes")}
         for container in (*pod.containers, *pod.init_containers):
             for keys, mount in container.each("volumeMounts"):
                 if re.sub(r"(?<=.)/+$", "", text(mount.get("mountPath"))) in _RESERVED_PATHS:
@@ -180,7 +180,7 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
                     yield Violation(
                         (*keys, "mountPath"), f"{path(keys)}.mountPath {mount['mountPath']!r} is not absolute"
                     )
-                claim = mapping(mapping(sources.get(mount.get("name"))).get("persistentVolumeClaim"))
+                claim = mapping(mapping(sources.get(text(mount.get("name")))).get("persistentVolumeClaim"))
                 if claim.get("readOnly") is True and mount.get("readOnly") is not True:
                     yield Violation(keys, f"{path(keys)} must be readOnly, since the claim of {mount['name']!r} is")
 

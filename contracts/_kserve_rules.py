@@ -234,7 +234,7 @@ def keda_metrics(service: Service) -> Iterator[Violation]:
 
 
 def _keda_metric(keys: Any, metric: Any) -> Iterator[Violation]:
-    kind = metric.get("type")
+    kind = text(metric.get("type"))
     names = {"Resource": "resource", "External": "external", "PodMetric": "podmetric"}
     where = path(keys)
     if kind not in names:

@@ -251,7 +251,7 @@ def _probe(keys: Any, kind: str, probe: Mapping[str, Any], container: Container)
             yield Violation((*keys, name), f"{where}.{name} {number} is negative")
     if kind != "readinessProbe" and (integer(probe.get("successThreshold")) or 1) != 1:
         yield Violation((*keys, "successThreshold"), f"{where}.successThreshold must be 1, as of every {kind}")
-    names = {port.get("name") for _, port in container.each("ports")}
+    names = {text(port.get("name")) for _, port in container.each("ports")}
     for handler in ("httpGet", "tcpSocket"):
         action = probe.get(handler)
         if not isinstance(action, dict):
@@ -263,9 +263,7 @@ def _probe(keys: Any, kind: str, probe: Mapping[str, Any], container: Container)
         elif isinstance(port, str) and port and not port.isdigit() and (why := port_name_problem(port)):
             yield Violation(at, f"{path(at)} {port!r} is no name of a port: {why}")
         elif isinstance(port, str) and port and not port.isdigit() and names and port not in names:
-            yield Violation(
-                at, f"{path(at)} {port!r} is none of the container's ports {', '.join(sorted(map(str, names)))}"
-            )
+            yield Violation(at, f"{path(at)} {port!r} is none of the container's ports {', '.join(sorted(names))}")
         if handler == "httpGet" and action.get("scheme") not in (None, "HTTP", "HTTPS"):
             yield Violation(
                 (*keys, handler, "scheme"), f"{where}.httpGet.scheme {action['scheme']!r} is not HTTP or HTTPS"
@@ -275,12 +273,12 @@ def _probe(keys: Any, kind: str, probe: Mapping[str, Any], container: Container)
 @PODS.rule(f"{_VALIDATION}, ValidateVolumeMounts")
 def volume_mounts(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        volumes = {volume.get("name") for _, volume in pod.each("volumes")}
+        volumes = {text(volume.get("name")) for _, volume in pod.each("volumes")}
         runtime = mapping(service.predictor.get("model")).get("runtime")
         for container in (*pod.containers, *pod.init_containers):
             seen: set[str] = set()
             for keys, mount in container.each("volumeMounts"):
-                name, where = mount.get("name"), mount.get("mountPath")
+                name, where = text(mount.get("name")), mount.get("mountPath")
                 if (
                     name
                     and name not in volumes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,6 +108,43 @@ def test_a_rule_that_is_broken(
 @pytest.mark.parametrize("example", KEPT)
 def test_a_rule_that_is_kept(example: Callable[..., None]) -> None:
     example()
+
+
+ODD = (None, 5, True, "x", [], {}, [5], [{}], {"a": None}, [{"name": ["x"]}], {5: "a"})
+
+
+def places_in(value: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the values of a document stand."""
+    if keys:
+        yield keys
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places_in(item, (*keys, key))
+
+
+@pytest.mark.parametrize("contract", RULES)
+def test_values_of_other_types_stop_no_rule(contract: str) -> None:
+    """They are the schema's to refuse; the rules run all the same."""
+    odd = itertools.cycle(ODD)
+    documents: list[Any] = []
+    for fields in TABLE["rules"][contract]:
+        row = Row(**fields)
+        whole = yaml.load(row.laid(row.broken), yaml.CSafeLoader)
+        for keys in places_in(row.broken):
+            changed = copy.deepcopy(whole)
+            holder = changed
+            try:
+                for key in keys[:-1]:
+                    holder = holder[key]
+                holder[keys[-1]] = next(odd)
+            except (KeyError, TypeError):
+                continue  # the row removes it
+            documents.append(changed)
+    kind = "InferenceService" if contract != "validation.companion_is_admitted" else ""
+    text = yaml.dump_all(
+        [one for one in documents if not kind or one.get("kind") == kind], Dumper=yaml.CSafeDumper, sort_keys=False
+    )
+    assert len(findings(contract, text)) > len(TABLE["rules"][contract])
 
 
 @pytest.mark.parametrize("contract", RULES)
