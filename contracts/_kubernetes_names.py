@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -87,7 +88,12 @@ def quantity(value: Any) -> Fraction | None:
     """The number that a resource quantity stands for; None if it is none."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    found = _QUANTITY.fullmatch(str(value))
+    return _quantity(str(value))
+
+
+@lru_cache(maxsize=1024)
+def _quantity(value: str) -> Fraction | None:
+    found = _QUANTITY.fullmatch(value)
     if not found:
         return None
     sign, number, suffix = found.groups()

@@ -61,13 +61,12 @@ class Rule:
 
     def applies(self, stack: Stack) -> bool:
         """Whether the stack's version of the rule's component has it; a stack without that component is taken to."""
-        version = stack.components.get(self.component)
-        return version is None or _contains(self.versions, version)
+        return _contains(self.versions, stack.components.get(self.component))
 
 
-@lru_cache(maxsize=512)
-def _contains(versions: str, version: str) -> bool:
-    return SpecifierSet(versions).contains(version, prereleases=True)
+@lru_cache(maxsize=1024)
+def _contains(versions: str, version: str | None) -> bool:
+    return version is None or SpecifierSet(versions).contains(version, prereleases=True)
 
 
 class Rules:
@@ -198,10 +197,19 @@ class Service:
             yield from pod.containers
             yield from pod.init_containers
 
+    def broken(self, rule: Rule) -> tuple[Violation, ...]:
+        """What breaks a rule; found once, though several contracts ask."""
+        if rule.find not in self._broken:
+            self._broken[rule.find] = tuple(rule.find(self))
+        return self._broken[rule.find]
+
+    @cached_property
+    def _broken(self) -> dict[Callable[[Any], Iterable[Violation]], tuple[Violation, ...]]:
+        return {}
+
     def since(self, version: str, component: str = "kserve") -> bool:
         """Whether the stack's component is at least of this version; a stack without it is taken to be."""
-        present = self.stack.components.get(component)
-        return present is None or _contains(f">={version}", present)
+        return _contains(f">={version}", self.stack.components.get(component))
 
 
 def _pod(keys: Keys, settings: Mapping[str, Any]) -> Pod:
@@ -231,6 +239,19 @@ class Companion:
     def metadata(self) -> Mapping[str, Any]:
         """``metadata``; empty if it is no mapping."""
         return mapping(self.resource.document.get("metadata"))
+
+
+_last: list[Service] = []
+
+
+def service_of(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Service:
+    """The service as rules see it. The last one is kept, since the contracts ask for the same one in turn."""
+    kept = _last[0] if _last else None
+    if kept and kept.manifest is manifest and kept.stack is stack and kept.platform is platform:
+        return kept
+    service = Service(manifest=manifest, stack=stack, platform=platform)
+    _last[:] = [service]
+    return service
 
 
 def deployment_mode(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> tuple[str, bool]:
@@ -285,7 +306,7 @@ def _violations(
         if not rule.applies(subject.stack) or (rule.modes and mode and mode not in rule.modes):
             continue
         decided = not rule.modes or bool(mode)
-        for violation in rule.find(subject):
+        for violation in subject.broken(rule) if isinstance(subject, Service) else rule.find(subject):
             if (decided and not violation.setting) is known:
                 yield rule, violation
 

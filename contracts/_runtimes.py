@@ -7,6 +7,7 @@ serves a single node requests and is limited to 1 CPU and 2 GiB.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from packaging.specifiers import SpecifierSet
@@ -111,7 +112,11 @@ SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
 
 def shipped(service: Service) -> Mapping[str, Runtime] | None:
     """The ClusterServingRuntimes of the stack's KServe release by name; None for a version whose table is missing."""
-    version = service.stack.components["kserve"]
+    return _table(service.stack.components["kserve"])
+
+
+@lru_cache(maxsize=16)
+def _table(version: str) -> Mapping[str, Runtime] | None:
     return next(
         (table for versions, table in SHIPPED.items() if SpecifierSet(versions).contains(version, prereleases=True)),
         None,

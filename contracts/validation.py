@@ -38,6 +38,7 @@ from trivet.contracts._rules import (
     Service,
     judged,
     mapping,
+    service_of,
     text,
     undecided,
 )
@@ -66,7 +67,7 @@ SERVICE_RULES: tuple[Rule, ...] = (*KSERVE.rules, *REVISION.rules, *PODS.rules, 
     sources=KSERVE.sources,
 )
 def kserve_admits_the_service(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    service = Service(manifest=manifest, stack=stack, platform=platform)
+    service = service_of(manifest, stack, platform)
     if service.mode == MODELMESH:
         yield not_applicable("ModelMesh deploys it by rules of its own", location=manifest.at())
         return
@@ -87,7 +88,7 @@ def kserve_admits_the_service(manifest: Manifest, stack: Stack, platform: Platfo
     sources=REVISION.sources,
 )
 def knative_admits_the_revision(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    service = Service(manifest=manifest, stack=stack, platform=platform)
+    service = service_of(manifest, stack, platform)
     if service.mode != KNATIVE:
         reason = f"in {service.mode} mode Knative is not used" if service.mode else "the deployment mode is not known"
         yield not_applicable(reason, location=manifest.at())
@@ -105,7 +106,7 @@ def knative_admits_the_revision(manifest: Manifest, stack: Stack, platform: Plat
     sources=PODS.sources,
 )
 def kubernetes_admits_the_pods(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    service = Service(manifest=manifest, stack=stack, platform=platform)
+    service = service_of(manifest, stack, platform)
     yield from judged(PODS.rules, service, f"its pods keep the {len(PODS.rules)} rules of Kubernetes")
 
 
@@ -142,7 +143,7 @@ def companion_is_admitted(resource: Resource, stack: Stack, platform: PlatformCo
     sources=CREDENTIALS.sources,
 )
 def credentials_reach_the_initializer(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    service = Service(manifest=manifest, stack=stack, platform=platform)
+    service = service_of(manifest, stack, platform)
     if service.mode == MODELMESH:
         yield not_applicable("ModelMesh pulls models itself", location=manifest.at())
         return
@@ -167,7 +168,7 @@ def credentials_reach_the_initializer(manifest: Manifest, stack: Stack, platform
     ),
 )
 def named_objects_are_applied(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    service = Service(manifest=manifest, stack=stack, platform=platform)
+    service = service_of(manifest, stack, platform)
     namespace = service.metadata.get("namespace")
     found = False
     for keys, kind, name in _references(service):
@@ -232,7 +233,7 @@ _VOLUMES = (
     ),
 )
 def platform_is_known(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    service = Service(manifest=manifest, stack=stack, platform=platform)
+    service = service_of(manifest, stack, platform)
     found = False
     if service.mode != MODELMESH:
         for finding in (*undecided(SERVICE_RULES, service), *_unknown_runtime(service), *_scaling(service)):
@@ -260,7 +261,7 @@ def platform_is_known(manifest: Manifest, stack: Stack, platform: PlatformConfig
     ),
 )
 def runtime_serves_the_model(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    service = Service(manifest=manifest, stack=stack, platform=platform)
+    service = service_of(manifest, stack, platform)
     asked = wanted(service)
     if asked is None or not asked.format:
         yield not_applicable("KServe selects no runtime for it", location=manifest.at("spec", "predictor"))
@@ -397,7 +398,7 @@ def _nearest(name: str, names: Sequence[str]) -> str:
     ),
 )
 def canary_gets_traffic(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    service = Service(manifest=manifest, stack=stack, platform=platform)
+    service = service_of(manifest, stack, platform)
     listed = service.spec.get("canary")
     where = manifest.at("spec", "canary")
     if not isinstance(listed, list) or not listed:
