@@ -533,7 +533,7 @@ def test_a_claim_of_nearly_the_name() -> list[Finding]:
     return findings(OBJECTS, laid(model(storageUri="pvc://models-claim/iris")) + CLAIM)
 
 
-@failing(OBJECTS, because="the ServiceAccount s3-reader is applied in the namespace other, and the service in shop")
+@failing(OBJECTS, because="is applied in the namespace other, and the service in")
 def test_an_account_of_another_namespace() -> list[Finding]:
     return findings(OBJECTS, laid(NAMED) + ACCOUNT.replace("namespace: shop", "namespace: other"))
 
