@@ -215,8 +215,9 @@ def _read_bytes(name: str, content: bytes, *, named: bool) -> ReadResult:
     if not named and _HELM.search(text):
         return ReadResult(skipped=(Skipped(name, TEMPLATE),))
     try:
+        may_be_patch = "$patch" in text
         for document in documents(text, kfp_scalar if _PIPELINE.search(text) else None):
-            if "$patch" in text and is_patch(document.value):
+            if may_be_patch and is_patch(document.value):
                 others.append(STRATEGIC_MERGE_PATCH)
                 continue
             for subject in _subjects(document, document.value, (), name):
