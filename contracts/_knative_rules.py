@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trivet.authoring import Replacement
 from trivet.contracts._rules import KNATIVE, Pod, Rules, Service, Violation, integer, mapping, path, text
 
 REVISION = Rules("knative", "knative serving")
@@ -374,9 +375,12 @@ def autoscaling_annotations(service: Service) -> Iterator[Violation]:
         ):
             yield Violation((*keys, known[0]), f"{known[0]} {known[1]!r} is not kpa.{_GROUP} or hpa.{_GROUP}")
         for name, (key, _) in given.items():
-            if name not in _KNOWN and (close := difflib.get_close_matches(name, _KNOWN, 1, cutoff=0.75)):
+            if name not in _KNOWN and (close := difflib.get_close_matches(name, _KNOWN, 2, cutoff=0.75)):
+                certain = difflib.get_close_matches(name, _KNOWN, 2, cutoff=0.9) or close
                 yield Violation(
-                    (*keys, key), f"Knative ignores {key}: it has no such annotation; did you mean {_GROUP}/{close[0]}?"
+                    (*keys, key),
+                    f"Knative ignores {key}: it has no such annotation; did you mean {_GROUP}/{close[0]}?",
+                    fix=Replacement(key, f"{_GROUP}/{certain[0]}") if len(certain) == 1 else None,
                 )
 
 

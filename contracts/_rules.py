@@ -14,7 +14,18 @@ from typing import Any, NamedTuple
 
 from packaging.specifiers import SpecifierSet
 
-from trivet.authoring import Finding, Keys, Manifest, PlatformConfig, Resource, Stack, failed, inconclusive, passed
+from trivet.authoring import (
+    Finding,
+    Keys,
+    Manifest,
+    PlatformConfig,
+    Replacement,
+    Resource,
+    Stack,
+    failed,
+    inconclusive,
+    passed,
+)
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
 COMPONENTS = ("predictor", "transformer", "explainer")
@@ -41,11 +52,13 @@ MODE_SETTING = (
 
 
 class Violation(NamedTuple):
-    """A place that breaks a rule. ``setting`` names what would settle whether it does, where that depends on the platform."""
+    """A place that breaks a rule. ``setting`` names what would settle whether it does, where that depends on the platform; ``fix`` is the
+    mechanical remedy, if there is one."""
 
     keys: Keys
     message: str
     setting: str = ""
+    fix: Replacement | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,7 +291,7 @@ def judged(rules: Iterable[Rule], subject: Service | Companion, confirmation: st
     found = False
     for _, violation in _violations(rules, subject, known=True):
         found = True
-        yield failed(violation.message, location=_at(subject, violation))
+        yield failed(violation.message, location=_at(subject, violation), fix=violation.fix)
     if not found:
         yield passed(confirmation, location=_at(subject, Violation((), "")))
 

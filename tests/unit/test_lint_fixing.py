@@ -107,6 +107,14 @@ def test_misspelt_fields_and_missing_slashes_are_fixed_once(tmp_path: Path, monk
     assert path.read_text() == after
 
 
+def test_a_misspelt_annotation_of_knative_is_fixed(tmp_path: Path) -> None:
+    path = tmp_path / "service.yaml"
+    annotations = "  annotations: {serving.kserve.io/deploymentMode: Knative, autoscaling.knative.dev/targetUtilizationPercentag: '70'}\n"
+    path.write_text(GOOD.replace("spec:\n", f"{annotations}spec:\n", 1))
+    call("lint", path, "--fix")
+    assert path.read_text().count("autoscaling.knative.dev/targetUtilizationPercentage: '70'") == 1
+
+
 def test_what_could_mean_two_fields_or_stands_there_already_is_not_fixed(tmp_path: Path) -> None:
     path = tmp_path / "service.yaml"
     both = "    minReplicas: 1\n    minReplica: 2\n"
