@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import unified_diff
 
 from trivet.engine.fixes import FixedFile
@@ -12,6 +12,9 @@ from trivet.model.contract import Contract
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome, blocks
 from trivet.render.wording import printable, verdict_sentence
+
+KINDS = 9
+"""Kinds of documents that are named among those that were found."""
 
 
 class LintText:
@@ -34,7 +37,7 @@ class LintText:
     def summary(self, result: LintResult) -> str:
         """What was found and skipped, and the verdict; when quiet, only a verdict that is not conformant."""
         report = result.report
-        subjects = ", ".join(f"{number:,} × {name}" for name, number in result.counts.items()) or "nothing"
+        subjects = ", ".join(_found(result.counts)) or "nothing"
         judged = sum(1 for contract in report.contracts if contract.outcome is not Outcome.SKIPPED)
         lines = [f"found: {subjects}; {judged} of {len(report.contracts)} contracts apply, on {_stacks(result)}"]
         if result.skipped:
@@ -91,6 +94,14 @@ def difference(files: Iterable[FixedFile]) -> str:
             one.before.splitlines(keepends=True), one.after.splitlines(keepends=True), str(one.path), str(one.path)
         )
     )
+
+
+def _found(counts: Mapping[str, int]) -> Iterator[str]:
+    """What was seen, subjects first; of many kinds the first, and the sum of the others."""
+    kinds = list(counts.items())
+    yield from (f"{number:,} × {name}" for name, number in kinds[:KINDS])
+    if others := kinds[KINDS:]:
+        yield f"{sum(number for _, number in others):,} × document of {len(others)} other kinds"
 
 
 def _stacks(result: LintResult) -> str:

@@ -211,6 +211,13 @@ def test_advice_beyond_a_number_is_counted_and_its_remedy_stands_once(here: Path
     assert ": advice: " not in lint("advice.yaml").out
 
 
+def test_of_many_kinds_the_first_are_named(here: Path) -> None:
+    others = "".join(f"---\nkind: Kind{number}\n" * number for number in range(1, 13))
+    (here / "all.yaml").write_text(GOOD + others)
+    assert "found: 1 × InferenceService, 1 × Kind1, 2 × Kind2" in lint("all.yaml").out
+    assert "42 × document of 4 other kinds" in lint("all.yaml").out
+
+
 def test_quiet_prints_only_what_fails(here: Path) -> None:
     (here / "advice.yaml").write_text(ADVICE)
     assert lint("advice.yaml", "--quiet") == CommandOutput(0, "", "")

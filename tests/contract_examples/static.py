@@ -14,7 +14,7 @@ from trivet.model.contract import Contract
 from trivet.model.finding import Finding, Location
 from trivet.model.platform_config import PlatformConfig, indexed, platform_of
 from trivet.model.stack import Stack
-from trivet.model.subjects import Resource
+from trivet.model.subjects import Manifest, Resource
 from trivet.stacks.read import load_stack
 from trivet.toolkit.subjects import KINDS, ReadResult, read_file, read_model_directory
 
@@ -92,7 +92,8 @@ def _judged(
     assert not found.errors, found.errors
     subjects = [subject for subject in found.subjects if judged.subject in KINDS[type(subject)]]
     assert subjects, f"no {judged.subject} in the example"
-    resources = indexed(subject for subject in found.subjects if isinstance(subject, Resource))
+    beside = (one for one in found.subjects if isinstance(one, Resource) and not isinstance(one, Manifest))
+    resources = indexed(beside)
     platform = replace(platform or platform_of(under), resources=resources)
     given = [{judged.subject: subject, "stack": under, "platform": platform} for subject in subjects]
     return [finding for each in given for finding in judged.check(**{name: each[name] for name in judged.wants})]
