@@ -230,10 +230,12 @@ def list_(**flags: Any) -> None:
 @click.option("--plugin", "plugins", multiple=True, help="A module with additional contracts; repeatable.")
 def explain(identifier: str, **flags: Any) -> None:
     """Explain a contract: reason, remedy, sources."""
+    from trivet.engine.ignored import COMMENTS
     from trivet.engine.registry import Registry
     from trivet.render.catalogue import explain as explanation
 
-    click.echo(explanation(Registry(settings_of(**flags).plugins).contract(identifier)))
+    registry = Registry(settings_of(**flags).plugins)
+    click.echo(explanation(COMMENTS if identifier == COMMENTS.id else registry.contract(identifier)))
 
 
 main.add_command(lint)

@@ -20,10 +20,11 @@ COMMENTS = Contract(
     seam=("kserve", "kserve"),
     rationale="A comment without a reason cannot be reviewed, and one that ignores nothing hides the next deviation.",
     remedy="Remove the comment, or write # trivet: ignore[ID] reason behind the value, before it, or before the object.",
-    check=lambda: (),
-    wants=(),
+    check=lambda resource: (),
+    wants=("resource",),
 )
-"""The contract of findings about comments. It is part of lint, not of a profile: only lint knows which comments were used."""
+"""The contract of findings about comments. It is part of lint, not of a profile, and its check is never called: only lint knows which
+comments were used."""
 
 
 def ignored_by(

@@ -253,6 +253,12 @@ def test_a_baseline_accepts_what_was_there_and_a_comment_one_finding(here: Path)
     assert "manifests.protocol_version_is_served" in said.out
 
 
+def test_the_contract_of_comments_is_explained() -> None:
+    said = call("explain", "lint.ignore_comments_are_used")
+    assert said.code == 0
+    assert "A comment that ignores findings must give its reason, and ignore one" in said.out
+
+
 # what is rendered
 
 
