@@ -254,8 +254,10 @@ _S3_ANNOTATIONS = (
     "s3-cabundle-configmap",
     "s3-cabundle",
 )
-_S3_KEYS = ("awsAccessKeyID", "awsSecretAccessKey")
+_S3_KEYS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("awsAccessKeyID", "awsSecretAccessKey"))
+"""The names in KServe's release (config/configmap/inferenceservice.yaml, credentials), and those where the platform configures none."""
 _GROUP = "serving.kserve.io"
+_ANONYMOUS = f"{_GROUP}/s3-useanoncredential"
 
 
 @COMPANIONS.rule(f"{_S3}: annotations")
@@ -296,14 +298,18 @@ def s3_keys(companion: Companion) -> Iterator[Violation]:
         return
     document = companion.resource.document
     keys = [*mapping(document.get("data")), *mapping(document.get("stringData"))]
-    meant = [key for key in keys if re.sub(r"[^a-z]", "", str(key).lower()) in ("awsaccesskeyid", "awssecretaccesskey")]
+    squeezed = {re.sub(r"[^a-z]", "", str(key).lower()) for key in keys}
+    meant = bool(
+        squeezed & {"awsaccesskeyid", "awssecretaccesskey", "accesskey", "secretkey", "accesskeyid", "secretaccesskey"}
+    )
     annotated = any(str(key).startswith(f"{_GROUP}/s3-") for key in mapping(companion.metadata.get("annotations")))
-    missing = [key for key in _S3_KEYS if key not in keys]
-    if missing and keys and (annotated or set(meant) & set(_S3_KEYS) or meant):
-        at = ("data", meant[0]) if meant and meant[0] in mapping(document.get("data")) else ("stringData",)
+    if keys and (annotated or meant) and not any(set(names) <= set(keys) for names in _S3_KEYS):
+        if annotated and _ANONYMOUS in mapping(companion.metadata.get("annotations")):
+            return
         yield Violation(
-            at,
-            f"the Secret has no {' and no '.join(missing)}, which KServe reads S3 credentials from; it has {', '.join(map(str, keys))}",
+            ("stringData",) if "stringData" in document else ("data",),
+            f"the Secret lacks {' or '.join(_S3_KEYS[0])}, from which KServe reads S3 credentials; it has "
+            f"{', '.join(map(str, keys))}",
         )
 
 

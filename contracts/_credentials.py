@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from trivet.authoring import Resource
@@ -20,6 +21,7 @@ CREDENTIALS = Rules("kserve", "kserve")
 _SOURCE = "pkg/credentials/service_account_credentials.go"
 
 _KINDS = {
+    "AWS_SECRET_ACCESS_KEY": "s3",
     "awsSecretAccessKey": "s3",
     "gcloud-application-credentials.json": "gs",
     "AZ_CLIENT_ID": "azure",
@@ -30,7 +32,11 @@ _KINDS = {
     "HDFS_NAMENODE": "hdfs",
     "HF_TOKEN": "hf",
 }
-"""The key by which KServe recognises a Secret's credentials, in its order, and the scheme that they are for."""
+"""The key by which KServe recognises a Secret's credentials, in its order, and the scheme that they are for.
+
+The two names of the S3 key: that of KServe's release (config/configmap/inferenceservice.yaml, s3SecretAccessKeyName), and the built-in one,
+which counts where the platform's configuration names none.
+"""
 
 _TYPES = ("s3", "hdfs", "webhdfs")
 
@@ -42,6 +48,29 @@ def _keys(secret: Resource) -> Mapping[str, Any]:
 def _kind(secret: Resource) -> str:
     keys = _keys(secret)
     return next((kind for key, kind in _KINDS.items() if key in keys), "")
+
+
+def _meant_for_s3(secret: Resource) -> bool:
+    """Whether a Secret is meant to hold S3 credentials, by its annotations and keys."""
+    annotations = mapping(mapping(secret.document.get("metadata")).get("annotations"))
+    squeezed = ["".join(letter for letter in str(key).lower() if letter.isalpha()) for key in _keys(secret)]
+    return any(str(key).startswith("serving.kserve.io/s3-") for key in annotations) or any(
+        "accesskey" in key or "secretkey" in key for key in squeezed
+    )
+
+
+def _applied_with(service: Service, kind: str, name: str) -> Resource | None:
+    """The object of this name that is applied with the service: from its directory, or of its stated namespace; None if not just one is.
+
+    A tree can hold the objects of many platforms under the same names.
+    """
+    namespace, directory = text(service.metadata.get("namespace")), Path(service.manifest.file).parent
+    found = [
+        one
+        for one in service.platform.resources.get((kind, name), ())
+        if (one.namespace == namespace if one.namespace and namespace else Path(one.file).parent == directory)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _uris(settings: Mapping[str, Any]) -> list[str]:
@@ -58,46 +87,60 @@ def _uris(settings: Mapping[str, Any]) -> list[str]:
 
 @CREDENTIALS.rule(f"{_SOURCE}, CreateSecretVolumeAndEnv, mountSecretCredential")
 def secrets_of_the_service_account(service: Service) -> Iterator[Violation]:
-    namespace = text(service.metadata.get("namespace"))
     for keys, settings in service.components:
-        uris = _uris(settings)
-        account = service.platform.find(
-            "ServiceAccount", text(settings.get("serviceAccountName")) or "default", namespace
-        )
-        if not uris or account is None:
+        uri = next(iter(_uris(settings)), "")
+        account = _applied_with(service, "ServiceAccount", text(settings.get("serviceAccountName")) or "default")
+        if not uri.startswith("s3://") or account is None:
+            continue
+        listed = [text(entry.get("name")) for _, entry in each(account.document.get("secrets"), ())]
+        found = [one for name in listed if (one := _applied_with(service, "Secret", name))]
+        annotations = mapping(mapping(account.document.get("metadata")).get("annotations"))
+        if len(found) < len(listed) or any(_kind(one) == "s3" for one in found) or _ROLE in annotations:
             continue
         where = (*keys, "serviceAccountName")
-        listed = [text(entry.get("name")) for _, entry in each(account.document.get("secrets"), ())]
-        found = [
-            one for name in listed if (one := service.platform.find("Secret", name, namespace or account.namespace))
-        ]
-        for secret in found:
-            if not _kind(secret):
-                yield Violation(
-                    where,
-                    f"the Secret {secret.name}, which the ServiceAccount {account.name} lists, has none of the keys that KServe reads "
-                    f"({', '.join(_KINDS)}), only {', '.join(map(str, _keys(secret))) or 'none'}",
-                )
-        scheme = uris[0].partition("://")[0]
-        others = _with_credentials(service, scheme, listed)
-        if len(found) == len(listed) and not any(_kind(one) == scheme for one in found) and others:
+        meant = next((one for one in found if not _kind(one) and _meant_for_s3(one)), None)
+        other = next(iter(_with_credentials(service, "s3", listed)), "")
+        if meant:
+            yield Violation(
+                where,
+                f"the Secret {meant.name}, which the ServiceAccount {account.name} lists, has none of the keys that KServe reads "
+                f"(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), only {', '.join(map(str, _keys(meant))) or 'none'}",
+            )
+        elif other:
             lists = f"lists {', '.join(listed)}" if listed else "lists no secrets"
-            if not mapping(mapping(account.document.get("metadata")).get("annotations")).get(
-                "eks.amazonaws.com/role-arn"
-            ):
-                yield Violation(
-                    where,
-                    f"the ServiceAccount {account.name} {lists}, and not {others[0]}, which has the credentials for {uris[0]}",
-                )
+            yield Violation(
+                where,
+                f"the ServiceAccount {account.name} {lists}, and not {other}, which has the credentials for {uri}",
+            )
+
+
+_ROLE = "eks.amazonaws.com/role-arn"
 
 
 def _with_credentials(service: Service, scheme: str, but: list[str]) -> list[str]:
-    """The Secrets among the applied objects with credentials for a scheme."""
+    """The Secrets that are applied with the service and have credentials for a scheme."""
     return [
         name
-        for (kind, name), found in service.platform.resources.items()
-        if kind == "Secret" and name not in but and _kind(found[0]) == scheme
+        for (kind, name) in service.platform.resources
+        if kind == "Secret"
+        and name not in but
+        and (one := _applied_with(service, "Secret", name))
+        and _kind(one) == scheme
     ]
+
+
+@CREDENTIALS.rule(f"{_SOURCE}, mountSecretCredential; config/configmap/inferenceservice.yaml, s3SecretAccessKeyName")
+def names_of_s3_keys(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        account = _applied_with(service, "ServiceAccount", text(settings.get("serviceAccountName")) or "default")
+        for _, entry in each(account.document.get("secrets"), ()) if account else ():
+            secret = _applied_with(service, "Secret", text(entry.get("name")))
+            if secret and "awsSecretAccessKey" in _keys(secret) and "AWS_SECRET_ACCESS_KEY" not in _keys(secret):
+                yield Violation(
+                    (*keys, "serviceAccountName"),
+                    f"the Secret {secret.name} has awsSecretAccessKey, and KServe's release reads AWS_SECRET_ACCESS_KEY",
+                    "s3SecretAccessKeyName under credentials of the ConfigMap inferenceservice-config",
+                )
 
 
 @CREDENTIALS.rule(f"{_SOURCE}, CreateSecretVolumeAndEnv: the ServiceAccount default is taken where none is named")
@@ -113,30 +156,26 @@ def service_account_is_named(service: Service) -> Iterator[Violation]:
         scheme = uris[0].partition("://")[0]
         accounts = [
             (name, entry.get("name"))
-            for (kind, name), found in service.platform.resources.items()
-            if kind == "ServiceAccount" and name != "default" and _same_namespace(service, found[0])
-            for _, entry in each(found[0].document.get("secrets"), ())
+            for (kind, name) in service.platform.resources
+            if kind == "ServiceAccount" and name != "default" and (account := _applied_with(service, kind, name))
+            for _, entry in each(account.document.get("secrets"), ())
         ]
         for secret in _with_credentials(service, scheme, []):
-            account = next((name for name, listed in accounts if listed == secret), None)
-            if account:
+            unused = next((name for name, listed in accounts if listed == secret), None)
+            if unused:
                 yield Violation(
                     keys,
-                    f"{path(keys)} names no serviceAccountName, so the ServiceAccount {account} with the "
+                    f"{path(keys)} names no serviceAccountName, so the ServiceAccount {unused} with the "
                     f"credentials for {uris[0]} is not used",
                     f"whether the ServiceAccount default of the namespace lists the Secret {secret} too",
                 )
                 break
 
 
-def _same_namespace(service: Service, resource: Resource) -> bool:
-    return text(service.metadata.get("namespace")) in ("", resource.namespace) or not resource.namespace
-
-
 @CREDENTIALS.rule(f"{_SOURCE}, CreateStorageSpecSecretEnvs")
 def storage_key(service: Service) -> Iterator[Violation]:
     name = text(service.annotations.get("serving.kserve.io/storageSecretName")) or "storage-config"
-    secret = service.platform.find("Secret", name, text(service.metadata.get("namespace")))
+    secret = _applied_with(service, "Secret", name)
     if secret is None:
         return
     for component in ("model", *FRAMEWORKS):

@@ -219,7 +219,8 @@ def merged_resources(
         if asked is None or asked.keys != container.keys:
             return {}, ""
         if asked.runtime:
-            runtime = next((one for one in found if one.name == asked.runtime), None)
+            named = [one for one in found if one.name == asked.runtime]
+            runtime = named[0] if len(named) == 1 else None
         else:
             runtime = selected(service, asked, found) if complete else None
         return (runtime.resources, f"of the runtime {runtime.name}") if runtime else ({}, "")

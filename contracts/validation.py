@@ -315,33 +315,40 @@ def _no_runtime(asked: Wanted, found: list[Runtime]) -> str:
 
 def _named(manifest: Manifest, asked: Wanted, found: list[Runtime], service: Service) -> Iterator[Finding]:
     where = manifest.at(*asked.keys, "runtime")
-    runtime = next((one for one in found if one.name == asked.runtime), None)
+    named = [one for one in found if one.name == asked.runtime]
     own = service.platform.runtimes
-    if runtime is None and own and asked.runtime not in own:
+    if not named and own and asked.runtime not in own:
         names = [*own, *(one.name for one in found)]
         yield failed(f"the platform has no runtime {asked.runtime!r}{_nearest(asked.runtime, names)}", location=where)
         return
-    if runtime is None:
+    if not named:
         yield not_applicable(f"nothing is known of the runtime {asked.runtime} but its name", location=where)
         return
+    problems = [_problem_of(asked, one, service) for one in named]
+    if None in problems or problems[0] is None:
+        yield passed(f"{asked.runtime} declares {_format(asked)}", location=where)
+    else:
+        key, message = problems[0]
+        yield failed(message, location=manifest.at(*asked.keys, key))
+
+
+def _problem_of(asked: Wanted, runtime: Runtime, service: Service) -> tuple[str, str] | None:
+    """Why a runtime that the service names does not serve it, and of which field that is; None if it does."""
     stated = asked.model.get("protocolVersion")
     if runtime.disabled:
-        yield failed(f"the runtime {runtime.name} is disabled", location=where)
-    elif stated and not runtime.serves(str(stated)) and runtime.name != service.stack.settings["serving"]["runtime"]:
-        yield failed(
-            f"the runtime {runtime.name} does not serve protocol {stated}, only {', '.join(runtime.protocols)}",
-            location=manifest.at(*asked.keys, "protocolVersion"),
+        return "runtime", f"the runtime {runtime.name} is disabled"
+    if stated and not runtime.serves(str(stated)) and runtime.name != service.stack.settings["serving"]["runtime"]:
+        return "protocolVersion", (
+            f"the runtime {runtime.name} does not serve protocol {stated}, only {', '.join(runtime.protocols)}"
         )
-    elif not runtime.declares(asked.format, asked.version, named=True):
+    if not runtime.declares(asked.format, asked.version, named=True):
         declared = sorted(
             {f"{form.name} {form.version}" if form.version else form.name for form in runtime.formats or ()}
         )
-        yield failed(
-            f"the runtime {runtime.name} does not declare {_format(asked)}; it declares {', '.join(declared)}",
-            location=where,
+        return "runtime", (
+            f"the runtime {runtime.name} does not declare {_format(asked)}; it declares {', '.join(declared)}"
         )
-    else:
-        yield passed(f"{runtime.name} declares {_format(asked)}", location=where)
+    return None
 
 
 def _scaling(service: Service) -> Iterator[Finding]:
