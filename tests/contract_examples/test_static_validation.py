@@ -84,12 +84,12 @@ def kept(contract: str, row: Row) -> Callable[..., None]:
 
 
 ROWS = [
-    pytest.param(contract, Row(**fields), id=f"{contract.partition('.')[2]}-{fields['rule']}-{number}")
+    (contract, Row(**fields), f"{contract.partition('.')[2]}-{fields['rule']}-{number}")
     for contract, rows in TABLE["rules"].items()
     for number, fields in enumerate(rows)
 ]
-BROKEN = [pytest.param(*one.values, broken(*one.values), id=one.id) for one in ROWS]
-KEPT = [pytest.param(kept(*one.values), id=one.id) for one in ROWS]
+BROKEN = [pytest.param(contract, row, broken(contract, row), id=name) for contract, row, name in ROWS]
+KEPT = [pytest.param(kept(contract, row), id=name) for contract, row, name in ROWS]
 
 
 @pytest.mark.parametrize(("contract", "row", "example"), BROKEN)
@@ -110,7 +110,7 @@ def test_a_rule_that_is_kept(example: Callable[..., None]) -> None:
     example()
 
 
-ODD = (None, 5, True, "x", [], {}, [5], [{}], {"a": None}, [{"name": ["x"]}], {5: "a"})
+ODD: tuple[Any, ...] = (None, 5, True, "x", [], {}, [5], [{}], {"a": None}, [{"name": ["x"]}], {5: "a"})
 
 
 def places_in(value: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
