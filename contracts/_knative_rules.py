@@ -39,8 +39,9 @@ _NEVER = (
     "hostUsers",
     "schedulingGates",
     "resourceClaims",
+    "serviceAccount",
 )
-"""Fields of a pod that Knative admits under no setting."""
+"""Fields of a pod that Knative's CRD does not have (config/core/300-resources/service.yaml): the API server drops them."""
 
 _ON_REQUEST = {
     "affinity": "kubernetes.podspec-affinity",
@@ -59,12 +60,15 @@ _ON_REQUEST = {
 }
 """Fields of a pod that Knative admits when an administrator enables the feature, which none is by default."""
 
+_NOT_EVEN_EMPTY = ("affinity", "dnsConfig")
+"""Those of them that Knative rejects as empty mappings too."""
+
 _HOST = {
     "hostIPC": "kubernetes.podspec-hostipc",
     "hostPID": "kubernetes.podspec-hostpid",
     "hostNetwork": "kubernetes.podspec-hostnetwork",
 }
-"""The same since Knative 1.16; before it, Knative admits them under no setting."""
+"""The same since Knative 1.16; before it, they are dropped."""
 
 _VOLUMES = {
     "persistentVolumeClaim": ("kubernetes.podspec-persistent-volume-claim", "0"),
@@ -105,8 +109,8 @@ def _on_request(service: Service, keys: Any, what: str, feature: str) -> Iterato
 def pod_fields(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for name in _NEVER:
-            if name in pod.settings:
-                yield Violation((*pod.keys, name), f"Knative rejects {path(pod.keys)}.{name}")
+            if pod.settings.get(name) not in (None, ""):
+                yield Violation((*pod.keys, name), f"Knative has no field for {path(pod.keys)}.{name}: it is dropped")
         if pod.settings.get("automountServiceAccountToken") is True:
             yield Violation(
                 (*pod.keys, "automountServiceAccountToken"),
@@ -118,10 +122,11 @@ def pod_fields(service: Service) -> Iterator[Violation]:
 def pod_fields_on_request(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for name, feature in (_ON_REQUEST | _HOST).items():
-            if not pod.settings.get(name):
+            value = pod.settings.get(name)
+            if value is None or (not value and name not in _NOT_EVEN_EMPTY):
                 continue
             if name in _HOST and not service.since("1.16", "knative"):
-                yield Violation((*pod.keys, name), f"Knative rejects {path(pod.keys)}.{name}")
+                yield Violation((*pod.keys, name), f"Knative has no field for {path(pod.keys)}.{name}: it is dropped")
             else:
                 yield from _on_request(service, (*pod.keys, name), f"{path(pod.keys)}.{name}", feature)
 
@@ -144,6 +149,8 @@ def volumes(service: Service) -> Iterator[Violation]:
                     yield from _on_request(service, (*keys, source), where, feature)
                 else:
                     yield Violation((*keys, source), f"Knative rejects {where}")
+            if not any(value is not None for source, value in volume.items() if source != "name"):
+                yield Violation(keys, f"Knative rejects {path(keys)}, which has no source such as emptyDir")
             claim = volume.get("persistentVolumeClaim")
             if isinstance(claim, dict) and claim.get("readOnly") is not True:
                 yield from _on_request(
@@ -245,13 +252,15 @@ def container_fields(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         for name in ("lifecycle", "stdin", "stdinOnce", "tty", "volumeDevices", "resizePolicy", "restartPolicy"):
             if container.spec.get(name):
-                yield Violation((*container.keys, name), f"Knative rejects {path(container.keys)}.{name}")
+                yield Violation(
+                    (*container.keys, name), f"Knative has no field for {path(container.keys)}.{name}: it is dropped"
+                )
         context = mapping(container.spec.get("securityContext"))
         for name in ("privileged", "seLinuxOptions", "procMount", "windowsOptions"):
             if context.get(name):
                 yield Violation(
                     (*container.keys, "securityContext", name),
-                    f"Knative rejects {path(container.keys)}.securityContext.{name}",
+                    f"Knative does not pass on {path(container.keys)}.securityContext.{name}",
                 )
 
 
@@ -272,6 +281,34 @@ def reserved_names(service: Service) -> Iterator[Violation]:
                         f"env from {kind} ({path(keys)})",
                         "kubernetes.podspec-fieldref",
                     )
+
+
+@REVISION.rule(
+    "pkg/apis/serving/k8s_validation.go, validate: image; github.com/google/go-containerregistry pkg/name", modes=_MODES
+)
+def images(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        image = container.spec.get("image")
+        if isinstance(image, str) and image and not _is_image(image):
+            yield Violation(
+                (*container.keys, "image"),
+                f"{path(container.keys)}.image {image!r} is no reference of an image to Knative",
+            )
+
+
+def _is_image(reference: str) -> bool:
+    """Whether name.ParseReference with WeakValidation accepts it: [registry/]repository[:tag][@digest]."""
+    name, at, digest = reference.partition("@")
+    if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        return False
+    base, colon, tag = name.rpartition(":")
+    if colon and "/" not in tag:
+        if not re.fullmatch(r"[-\w.]{1,128}", tag, re.ASCII):
+            return False
+        name = base
+    first, slash, rest = name.partition("/")
+    repository = rest if slash and ("." in first or ":" in first or first == "localhost") else name
+    return re.fullmatch(r"[-a-z0-9_./]{2,255}", repository) is not None
 
 
 @REVISION.rule(f"{_SPEC}, validateProbe, validateReadinessProbe, validateSidecarContainer", modes=_MODES)
@@ -357,12 +394,18 @@ def _over_limit(service: Service, keys: Any, number: int, most: int, setting: st
 def autoscaling_annotations(service: Service) -> Iterator[Violation]:
     places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
     places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
+    overridden = {
+        name
+        for field, name in _OVERRIDING.items()
+        if all(settings.get(field) is not None for _, settings in service.components)
+    }
     for keys, holder in places:
         given = {
             str(key).partition("/")[2]: (key, value)
             for key, value in holder.items()
             if str(key).startswith(f"{_GROUP}/") and isinstance(value, str)
         }
+        given = {name: one for name, one in given.items() if name not in overridden and name != "min-scale"}
         for names, check in _CHECKS.items():
             for name in names:
                 if name in given and (why := check(given[name][1])):
@@ -413,6 +456,9 @@ def _duration(low: float, high: float, *, seconds: bool = True) -> Any:
 
     return check
 
+
+_OVERRIDING = {"maxReplicas": "max-scale", "scaleTarget": "target", "scaleMetric": "metric"}
+"""Field of a component → annotation that KServe overwrites by it; min-scale it always overwrites (ksvc_reconciler.go)."""
 
 _CHECKS: Mapping[tuple[str, ...], Any] = {
     ("min-scale", "minScale", "max-scale", "maxScale"): _number(0, 2**31 - 1, whole=True),

@@ -441,6 +441,16 @@ def blocked_environment(service: Service) -> Iterator[Violation]:
                 yield Violation(keys, f"{path(container.keys)} sets PYTHONPATH, which KServe blocks")
 
 
+@KSERVE.rule(
+    "pkg/apis/serving/v1beta1/predictor.go: WorkerSpec, which nothing in pkg/controller uses", versions="<0.15"
+)
+def worker_spec_without_workers(service: Service) -> Iterator[Violation]:
+    if service.predictor.get("workerSpec") is not None:
+        yield Violation(
+            ("spec", "predictor", "workerSpec"), "spec.predictor.workerSpec has no effect before KServe 0.15"
+        )
+
+
 @KSERVE.rule(f"{_VALIDATION}, validateMultiNodeVariables", versions=">=0.15")
 def worker_spec(service: Service) -> Iterator[Violation]:
     worker = service.predictor.get("workerSpec")

@@ -88,7 +88,7 @@ def quantity(value: Any) -> Fraction | None:
     """The number that a resource quantity stands for; None if it is none."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    return _quantity(str(value))
+    return _quantity(str(value).strip())
 
 
 @lru_cache(maxsize=1024)

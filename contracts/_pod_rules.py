@@ -5,6 +5,7 @@ Read at Kubernetes 1.30.14 and 1.34; KServe's resource, which the API server val
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,8 +20,21 @@ from trivet.contracts._kubernetes_names import (
     quantity,
     subdomain_problem,
 )
-from trivet.contracts._rules import STANDARD, Container, Rules, Service, Violation, each, integer, mapping, path, text
-from trivet.contracts._runtimes import merged_resources
+from trivet.contracts._rules import (
+    KNATIVE,
+    STANDARD,
+    Container,
+    Pod,
+    Rules,
+    Service,
+    Violation,
+    each,
+    integer,
+    mapping,
+    path,
+    text,
+)
+from trivet.contracts._runtimes import merged_resources, runtime_of
 
 PODS = Rules("kubernetes", "kubernetes")
 
@@ -43,6 +57,7 @@ _FIELD_PATHS = (
 _RESOURCE_FIELDS = tuple(f"{kind}.{name}" for kind in ("limits", "requests") for name in _STANDARD_RESOURCES)
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 _HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
+_HEADER = re.compile(r"[-A-Za-z0-9]+")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
@@ -90,6 +105,11 @@ def names_of_other_objects(service: Service) -> Iterator[Violation]:
             ):
                 if isinstance(volume.get(source), dict):
                     names.append(((*keys, source, field), volume[source].get(field)))
+                    if not volume[source].get(field):
+                        yield Violation((*keys, source), f"{path(keys)}.{source} has no {field}")
+            size = quantity(mapping(volume.get("emptyDir")).get("sizeLimit"))
+            if size is not None and size < 0:
+                yield Violation((*keys, "emptyDir", "sizeLimit"), f"{path(keys)}.emptyDir.sizeLimit is negative")
         for keys, name in names:
             if isinstance(name, str) and name and (why := subdomain_problem(name)):
                 yield Violation(keys, f"{path(keys)} {name!r} is no name of an object: {why}")
@@ -99,11 +119,25 @@ def names_of_other_objects(service: Service) -> Iterator[Violation]:
 def container_names(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         own = [one for one in (*pod.containers, *pod.init_containers) if not one.merged]
-        for container in own:
-            name = container.spec.get("name")
-            if isinstance(name, str) and (why := label_problem(name)):
-                yield Violation((*container.keys, "name"), f"the container name {name!r} is not valid: {why}")
-        yield from _duplicates([(one.keys, text(one.spec.get("name"))) for one in own], "containers are named")
+        names = [(one.keys, _container_name(service, pod, one)) for one in own]
+        merged = [(one.keys, text(one.spec.get("name")) or None) for one in pod.containers if one.merged]
+        for keys, name in (*merged, *names):
+            if name is not None and (why := label_problem(name)):
+                yield Violation((*keys, "name"), f"the container name {name!r} is not valid: {why}")
+        yield from _duplicates([(keys, name or "") for keys, name in names], "containers are named")
+
+
+def _container_name(service: Service, pod: Pod, container: Container) -> str | None:
+    """The name that KServe's defaulting webhook leaves a container; None if it is no text.
+
+    It names the first one kserve-container (pkg/apis/serving/v1beta1/*_custom.go, Default), since 0.15 only an unnamed or a single one.
+    """
+    name = container.spec.get("name")
+    own = [one for one in pod.containers if not one.merged]
+    first = bool(own) and container.keys == own[0].keys and len(pod.keys) == 2 and own == list(pod.containers)
+    if first and (not name or len(own) == 1 or not service.since("0.15")):
+        return "kserve-container"
+    return name if isinstance(name, str) else None
 
 
 @PODS.rule(f"{_VALIDATION}, ValidateVolumes; {_LISTS}")
@@ -130,6 +164,21 @@ def _duplicates(names: list[tuple[Any, str]], what: str) -> Iterator[Violation]:
         seen.add(name)
 
 
+@PODS.rule(f"{_VALIDATION}, validateKeyToPath, validateLocalNonReservedPath")
+def volume_items(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for volume_keys, volume in pod.each("volumes"):
+            for source in ("configMap", "secret"):
+                items = mapping(volume.get(source)).get("items")
+                for keys, item in each(items, (*volume_keys, source, "items")):
+                    for field in ("key", "path"):
+                        if item.get(field) == "":
+                            yield Violation((*keys, field), f"{path(keys)}.{field} is empty")
+                    where = text(item.get("path"))
+                    if where.startswith("/") or ".." in where.split("/"):
+                        yield Violation((*keys, "path"), f"{path(keys)}.path {where!r} must be relative, without '..'")
+
+
 @PODS.rule(f"{_VALIDATION}, ValidateEnv: names", versions="<1.32")
 def environment_names(service: Service) -> Iterator[Violation]:
     for container in service.containers:
@@ -153,6 +202,14 @@ def environment_sources(service: Service) -> Iterator[Violation]:
                     keys,
                     f"{path(keys)} must have one of configMapRef and secretRef, not {' and '.join(given) or 'none'}",
                 )
+            prefix = source.get("prefix")
+            if isinstance(prefix, str) and prefix and (why := env_problem(prefix)):
+                yield Violation(
+                    (*keys, "prefix"), f"{path(keys)}.prefix {prefix!r} begins no name of a variable: {why}"
+                )
+            for name in given:
+                if not mapping(source[name]).get("name"):
+                    yield Violation((*keys, name), f"{path((*keys, name))} has no name")
 
 
 def _environment_source(keys: Any, variable: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Violation]:
@@ -167,8 +224,7 @@ def _environment_source(keys: Any, variable: Mapping[str, Any], source: Mapping[
         reference = source.get(name)
         if isinstance(reference, dict):
             at = (*keys, name)
-            if not reference.get("name"):
-                yield Violation(at, f"{path(at)} names no {'Secret' if name == 'secretKeyRef' else 'ConfigMap'}")
+            yield from _reference(at, reference)
             key = reference.get("key")
             if not key or (isinstance(key, str) and data_key_problem(key)):
                 yield Violation(
@@ -189,6 +245,16 @@ def _environment_source(keys: Any, variable: Mapping[str, Any], source: Mapping[
         )
 
 
+def _reference(keys: Any, reference: Any) -> Iterator[Violation]:
+    """Of a reference to a Secret or ConfigMap by name."""
+    kind = "Secret" if keys[-1].startswith("secret") else "ConfigMap"
+    name = mapping(reference).get("name")
+    if not name:
+        yield Violation(keys, f"{path(keys)} names no {kind}")
+    elif isinstance(name, str) and (why := subdomain_problem(name)):
+        yield Violation((*keys, "name"), f"{path(keys)}.name {name!r} is no name of a {kind}: {why}")
+
+
 @PODS.rule(f"{_VALIDATION}, validateContainerPorts; {_LISTS}")
 def container_ports(service: Service) -> Iterator[Violation]:
     for container in service.containers:
@@ -199,7 +265,7 @@ def container_ports(service: Service) -> Iterator[Violation]:
                 yield Violation((*keys, "name"), f"the port name {name!r} is not valid: {why}")
             if number is not None and not 1 <= number <= 65535:
                 yield Violation((*keys, "containerPort"), f"{path(keys)}.containerPort {number} is not from 1 to 65535")
-            if port.get("protocol") not in (None, "TCP", "UDP", "SCTP"):
+            if port.get("protocol") not in (None, "", "TCP", "UDP", "SCTP"):
                 yield Violation(
                     (*keys, "protocol"), f"{path(keys)}.protocol {port['protocol']!r} is not TCP, UDP or SCTP"
                 )
@@ -236,33 +302,59 @@ def probes(service: Service) -> Iterator[Violation]:
         for kind in _PROBES:
             probe = container.spec.get(kind)
             if isinstance(probe, dict):
-                yield from _probe((*container.keys, kind), kind, probe, container)
+                # Knative gives these a port of its own for 0.
+                least = 0 if service.mode == KNATIVE and kind != "startupProbe" else 1
+                yield from _probe((*container.keys, kind), kind, probe, container, least)
+                if not any(probe.get(name) is not None for name in _HANDLERS) and not _brings(service, container, kind):
+                    yield Violation(
+                        (*container.keys, kind), f"{path(container.keys)}.{kind} has none of {', '.join(_HANDLERS)}"
+                    )
 
 
-def _probe(keys: Any, kind: str, probe: Mapping[str, Any], container: Container) -> Iterator[Violation]:
+def _brings(service: Service, container: Container, kind: str) -> bool:
+    """Whether a runtime may bring the handler of a probe, or Knative does, which probes the port for readiness by default."""
+    if service.mode != STANDARD and kind == "readinessProbe":
+        return True
+    runtime = runtime_of(service, container)
+    return container.merged and (runtime is None or kind in runtime.probes)
+
+
+def _probe(
+    keys: Any, kind: str, probe: Mapping[str, Any], container: Container, least_port: int
+) -> Iterator[Violation]:
     handlers = [name for name in _HANDLERS if probe.get(name) is not None]
     where = path(keys)
     if len(handlers) > 1:
         yield Violation(keys, f"{where} has {' and '.join(handlers)}, and Kubernetes admits one of them")
-    elif not handlers and not container.merged:
-        yield Violation(keys, f"{where} has none of {', '.join(_HANDLERS)}")
     for name in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
         if (number := integer(probe.get(name))) is not None and number < 0:
             yield Violation((*keys, name), f"{where}.{name} {number} is negative")
     if kind != "readinessProbe" and (integer(probe.get("successThreshold")) or 1) != 1:
         yield Violation((*keys, "successThreshold"), f"{where}.successThreshold must be 1, as of every {kind}")
     names = {text(port.get("name")) for _, port in container.each("ports")}
+    if isinstance(probe.get("exec"), dict) and not probe["exec"].get("command"):
+        yield Violation((*keys, "exec"), f"{where}.exec has no command")
+    number = integer(mapping(probe.get("grpc")).get("port"))
+    if number is not None and not 1 <= number <= 65535:
+        yield Violation((*keys, "grpc", "port"), f"{where}.grpc.port {number} is not from 1 to 65535")
+    for at, header in each(mapping(probe.get("httpGet")).get("httpHeaders"), (*keys, "httpGet", "httpHeaders")):
+        if not _HEADER.fullmatch(text(header.get("name"))):
+            yield Violation((*at, "name"), f"{path(at)}.name {header.get('name')!r} is no name of an HTTP header")
     for handler in ("httpGet", "tcpSocket"):
         action = probe.get(handler)
         if not isinstance(action, dict):
             continue
         at = (*keys, handler, "port")
         port = action.get("port")
-        if (number := integer(port)) is not None and not 1 <= number <= 65535:
+        if (number := integer(port)) is not None and not least_port <= number <= 65535:
             yield Violation(at, f"{path(at)} {number} is not from 1 to 65535")
-        elif isinstance(port, str) and port and not port.isdigit() and (why := port_name_problem(port)):
+        elif isinstance(port, str) and port.isdigit():
+            yield Violation(
+                at, f"{path(at)} is the text {port!r}, which Kubernetes takes for a name: write it without quotes"
+            )
+        elif isinstance(port, str) and port and (why := port_name_problem(port)):
             yield Violation(at, f"{path(at)} {port!r} is no name of a port: {why}")
-        elif isinstance(port, str) and port and not port.isdigit() and names and port not in names:
+        elif isinstance(port, str) and port and names and port not in names:
             yield Violation(at, f"{path(at)} {port!r} is none of the container's ports {', '.join(sorted(names))}")
         if handler == "httpGet" and action.get("scheme") not in (None, "HTTP", "HTTPS"):
             yield Violation(
@@ -316,6 +408,8 @@ def resources(service: Service) -> Iterator[Violation]:
         for kind in ("requests", "limits"):
             for name, value in mapping(stated.get(kind)).items():
                 at = (*container.keys, "resources", kind, name)
+                if value is None:
+                    continue
                 if why := _resource_name_problem(str(name)):
                     yield Violation(at, f"{path(at)}: {name!r} is no resource of a container: {why}")
                     continue
@@ -439,8 +533,54 @@ def pod_of_a_deployment(service: Service) -> Iterator[Violation]:
                 yield Violation((*pod.keys, name), f"{path(pod.keys)}.{name} {value!r} is not admitted in a Deployment")
 
 
+@PODS.rule(f"{_VALIDATION}, validateContainers: restartPolicy", modes=(STANDARD,))
+def restart_policy_of_a_container(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        if container.keys[-2] != "initContainers" and container.spec.get("restartPolicy"):
+            where = (*container.keys, "restartPolicy")
+            yield Violation(where, f"{path(where)} is for init containers only")
+
+
+@PODS.rule("pkg/apis/apps/validation/validation.go, ValidateRollingUpdateDeployment", modes=(STANDARD,))
+def rolling_update(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        strategy = mapping(pod.settings.get("deploymentStrategy"))
+        if strategy.get("type") not in (None, "", "RollingUpdate", "Recreate"):
+            where = (*pod.keys, "deploymentStrategy", "type")
+            yield Violation(where, f"{path(where)} {strategy['type']!r} is not RollingUpdate or Recreate")
+        rolling = mapping(strategy.get("rollingUpdate"))
+        keys = (*pod.keys, "deploymentStrategy", "rollingUpdate")
+        for name in ("maxSurge", "maxUnavailable"):
+            value = rolling.get(name)
+            if isinstance(value, str) and not re.fullmatch(r"\d+%", value):
+                yield Violation((*keys, name), f"{path(keys)}.{name} {value!r} is no percentage such as 25%")
+            elif (number := integer(value)) is not None and number < 0:
+                yield Violation((*keys, name), f"{path(keys)}.{name} {number} is negative")
+        most = rolling.get("maxUnavailable")
+        if isinstance(most, str) and re.fullmatch(r"\d+%", most) and int(most[:-1]) > 100:
+            yield Violation((*keys, "maxUnavailable"), f"{path(keys)}.maxUnavailable {most} is over 100%")
+        if all(rolling.get(name) in (0, "0%") for name in ("maxSurge", "maxUnavailable")):
+            yield Violation(keys, f"{path(keys)}: maxSurge and maxUnavailable may not both be 0")
+
+
+@PODS.rule(
+    "kserve pkg/controller/v1beta1/inferenceservice/reconcilers/deployment: the label app is isvc.NAME-COMPONENT",
+    modes=(STANDARD,),
+)
+def label_of_a_deployment(service: Service) -> Iterator[Violation]:
+    name = text(service.metadata.get("name"))
+    for keys, _ in service.components:
+        label = f"isvc.{name}-{keys[-1]}"
+        if len(label) > 63:
+            yield Violation(
+                ("metadata", "name"),
+                f"the name is too long: the label {label} of its pods has {len(label)} characters, and 63 are allowed",
+            )
+            return
+
+
 _OF_A_DEPLOYMENT: Mapping[str, Callable[[Any], bool]] = {
-    "restartPolicy": lambda value: value == "Always",
+    "restartPolicy": lambda value: value in ("", "Always"),
     "activeDeadlineSeconds": lambda value: False,
     "terminationGracePeriodSeconds": lambda value: (integer(value) or 0) >= 0,
 }
@@ -459,6 +599,17 @@ def security_contexts(service: Service) -> Iterator[Violation]:
                 yield Violation((*at, name), f"{path(at)}.{name} {number} is not from 0 to {2**31 - 1}")
         if context.get("privileged") is True and context.get("allowPrivilegeEscalation") is False:
             yield Violation((*at, "privileged"), f"{path(at)}: privileged excludes allowPrivilegeEscalation: false")
+        profile = mapping(context.get("seccompProfile"))
+        kind = profile.get("type")
+        if kind == "Localhost" and not profile.get("localhostProfile"):
+            yield Violation(
+                (*at, "seccompProfile"), f"{path(at)}.seccompProfile of type Localhost has no localhostProfile"
+            )
+        elif isinstance(kind, str) and kind not in ("Localhost", "RuntimeDefault", "Unconfined"):
+            yield Violation(
+                (*at, "seccompProfile", "type"),
+                f"{path(at)}.seccompProfile.type {kind!r} is not Localhost, RuntimeDefault or Unconfined",
+            )
         if context.get("runAsNonRoot") is True and context.get("runAsUser") == 0:
             yield Violation(
                 (*at, "runAsUser"),
@@ -483,6 +634,8 @@ def affinity(service: Service) -> Iterator[Violation]:
         for keys, term in each(terms, at):
             for where, expression in each(term.get("matchExpressions"), (*keys, "matchExpressions")):
                 yield from _expression(where, expression)
+        for kind in ("podAffinity", "podAntiAffinity"):
+            yield from _pod_affinity((*pod.keys, "affinity", kind), mapping(pod.settings.get("affinity")).get(kind))
         for keys, constraint in pod.each("topologySpreadConstraints"):
             if (skew := integer(constraint.get("maxSkew"))) is not None and skew < 1:
                 yield Violation((*keys, "maxSkew"), f"{path(keys)}.maxSkew {skew} is less than 1")
@@ -492,6 +645,20 @@ def affinity(service: Service) -> Iterator[Violation]:
                     (*keys, "whenUnsatisfiable"),
                     f"{path(keys)}.whenUnsatisfiable {when!r} is not DoNotSchedule or ScheduleAnyway",
                 )
+
+
+def _pod_affinity(keys: Any, affinity: Any) -> Iterator[Violation]:
+    required, preferred = (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("required", "preferred"))
+    terms = list(each(mapping(affinity).get(required), (*keys, required)))
+    for at, weighted in each(mapping(affinity).get(preferred), (*keys, preferred)):
+        if (weight := integer(weighted.get("weight"))) is not None and not 1 <= weight <= 100:
+            yield Violation((*at, "weight"), f"{path(at)}.weight {weight} is not from 1 to 100")
+        terms.append(((*at, "podAffinityTerm"), mapping(weighted.get("podAffinityTerm"))))
+    for at, term in terms:
+        if why := qualified_problem(text(term.get("topologyKey"))):
+            yield Violation(
+                (*at, "topologyKey"), f"{path(at)}.topologyKey {term.get('topologyKey')!r} is no label: {why}"
+            )
 
 
 def _expression(keys: Any, expression: Mapping[str, Any]) -> Iterator[Violation]:

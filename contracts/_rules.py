@@ -172,8 +172,8 @@ class Service:
 
     @cached_property
     def annotations(self) -> Mapping[str, Any]:
-        """The service's annotations."""
-        return mapping(self.metadata.get("annotations"))
+        """The service's annotations; one that is null is read as an empty text."""
+        return {key: "" if value is None else value for key, value in mapping(self.metadata.get("annotations")).items()}
 
     @cached_property
     def mode(self) -> str:
@@ -192,9 +192,9 @@ class Service:
 
     @cached_property
     def pods(self) -> tuple[Pod, ...]:
-        """The pod templates: of each component, of the predictor's workers and of each canary."""
+        """The pod templates: of each component, of the predictor's workers (KServe 0.14 makes none) and of each canary."""
         found = [_pod(keys, settings) for keys, settings in self.components]
-        if isinstance(worker := self.predictor.get("workerSpec"), dict):
+        if isinstance(worker := self.predictor.get("workerSpec"), dict) and self.since("0.15"):
             found.append(_pod(("spec", "predictor", "workerSpec"), worker))
         found += [
             _pod((*keys, "predictor"), canary["predictor"])

@@ -23,6 +23,8 @@ _MULTI_NODE: Mapping[str, Mapping[str, Any]] = {
     "limits": {"cpu": "4", "memory": "12Gi"},
 }
 
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+
 
 class Format(NamedTuple):
     """A model format that a runtime declares; only those with ``automatic`` count where the service names no runtime."""
@@ -35,7 +37,7 @@ class Format(NamedTuple):
 class Runtime(NamedTuple):
     """A serving runtime, as far as its selection depends on it.
 
-    No ``protocols`` means all of them, and None for ``formats`` that nothing is known but the name.
+    No ``protocols`` means all of them, and None for ``formats`` that nothing is known but the name. ``probes`` are those of its container.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Runtime(NamedTuple):
     multi_model: bool = False
     disabled: bool = False
     resources: Mapping[str, Mapping[str, Any]] = ONE_CPU_TWO_GIB
+    probes: tuple[str, ...] = ()
 
     def declares(self, name: str, version: str | None, *, named: bool) -> bool:
         """Whether it declares the format; ``named`` if the service names the runtime."""
@@ -66,9 +69,15 @@ def _formats(declared: str) -> tuple[Format, ...]:
 
 def _shipped(lines: str, *more: Runtime) -> Mapping[str, Runtime]:
     rows = [line.split("|") for line in lines.strip().splitlines()]
-    shipped = [Runtime(name.strip(), tuple(protocols.split()), _formats(formats)) for name, protocols, formats in rows]
+    shipped = [
+        Runtime(name.strip(), tuple(protocols.split()), _formats(formats), probes=_PROBED.get(name.strip(), ()))
+        for name, protocols, formats in rows
+    ]
     return {runtime.name: runtime for runtime in (*shipped, *more)}
 
+
+_PROBED = {"kserve-vllmserver": PROBES}
+"""Runtimes of KServe's release whose container has probes."""
 
 SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
     ">=0.14,<0.15": _shipped("""
@@ -105,6 +114,7 @@ SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
             _formats("huggingface:1"),
             multi_node=True,
             resources=_MULTI_NODE,
+            probes=PROBES,
         ),
     ),
 }
@@ -156,6 +166,7 @@ def _read(name: str, spec: Mapping[str, Any]) -> Runtime:
         multi_model=spec.get("multiModel") is True,
         disabled=spec.get("disabled") is True,
         resources={kind: mapping(resources.get(kind)) for kind in ("requests", "limits")},
+        probes=tuple(kind for kind in PROBES if containers and containers[0].get(kind)),
     )
 
 
@@ -214,15 +225,7 @@ def merged_resources(
     (inference_service_defaults.go, setResourceRequirementDefaults; configurable since KServe 0.15).
     """
     if pod.keys == ("spec", "predictor") and container.merged:
-        asked = wanted(service)
-        found, complete = candidates(service)
-        if asked is None or asked.keys != container.keys:
-            return {}, ""
-        if asked.runtime:
-            named = [one for one in found if one.name == asked.runtime]
-            runtime = named[0] if len(named) == 1 else None
-        else:
-            runtime = selected(service, asked, found) if complete else None
+        runtime = runtime_of(service, container)
         return (runtime.resources, f"of the runtime {runtime.name}") if runtime else ({}, "")
     if (
         first
@@ -232,6 +235,18 @@ def merged_resources(
     ):
         return ONE_CPU_TWO_GIB, "that KServe adds by default"
     return {}, ""
+
+
+def runtime_of(service: Service, container: Container) -> Runtime | None:
+    """The runtime whose container KServe merges into a predictor's ``container``; None if it is unknown."""
+    asked = wanted(service)
+    if asked is None or asked.keys != container.keys:
+        return None
+    found, complete = candidates(service)
+    if asked.runtime:
+        named = [one for one in found if one.name == asked.runtime]
+        return named[0] if len(named) == 1 else None
+    return selected(service, asked, found) if complete else None
 
 
 def selected(service: Service, asked: Wanted, found: list[Runtime]) -> Runtime | None:

@@ -135,7 +135,18 @@ def name_is_valid(manifest: Manifest) -> Iterator[Finding]:
     metadata = _map(manifest.document.get("metadata"))
     name = metadata.get("name")
     where = manifest.at("metadata", "name")
-    if name is None and metadata.get("generateName"):
+    prefix = metadata.get("generateName")
+    if not name and isinstance(prefix, str) and prefix and not re.fullmatch(r"[a-z][-a-z0-9]*", prefix):
+        yield failed(
+            f"KServe rejects the names that begin with {prefix!r}: they must match [a-z]([-a-z0-9]*[a-z0-9])?",
+            location=manifest.at("metadata", "generateName"),
+        )
+    elif not name and isinstance(prefix, str) and len(prefix) > 48:
+        yield failed(
+            f"the generateName has {len(prefix)} characters, and a name 5 more: NAME-predictor is longer than the 63 of a DNS label",
+            location=manifest.at("metadata", "generateName"),
+        )
+    elif not name and prefix:
         yield not_applicable("the API server generates the name", location=where)
     elif not isinstance(name, str) or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
         yield failed(f"KServe rejects the name {name!r}: it must match [a-z]([-a-z0-9]*[a-z0-9])?", location=where)

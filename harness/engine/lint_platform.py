@@ -15,6 +15,8 @@ from trivet.model.subjects import Keys, Resource
 CONFIG = "inferenceservice-config"
 NAMESPACE = "kserve"
 """The namespace of KServe's release; other distributions have another, which is then looked for."""
+KNATIVE_CONFIGS = ("config-features", "config-defaults")
+"""ConfigMaps of Knative Serving, in the namespace ``knative-serving``, that decide what its webhook admits."""
 RUNTIMES = ("clusterservingruntimes.serving.kserve.io", "servingruntimes.serving.kserve.io")
 
 
@@ -29,17 +31,19 @@ def configured(settings: Lint) -> PlatformConfig:
 
 def of_cluster(kubectl: Kubectl) -> PlatformConfig:
     """The platform as the cluster has it: KServe's ConfigMap ``inferenceservice-config`` (keys ``deploy`` and ``ingress``, kserve 0.14.1
-    pkg/apis/serving/v1beta1/configmap.go) and the runtimes of all namespaces.
+    pkg/apis/serving/v1beta1/configmap.go), the runtimes of all namespaces, and Knative's ConfigMaps where there are any.
 
     Raises PlatformError when kubectl fails, or the cluster has no such ConfigMap or an invalid one.
     """
     data = _config(kubectl)
     runtimes = [one for kind in RUNTIMES for one in kubectl.objects(kind)]
-    resources = [Resource(file=f"context {kubectl.context}", document=one, line=_first_line) for one in runtimes]
+    configs = [kubectl.get("configmap", name, namespace="knative-serving") for name in KNATIVE_CONFIGS]
+    documents = [*runtimes, *(one for one in configs if one)]
+    resources = [Resource(file=f"context {kubectl.context}", document=one, line=_first_line) for one in documents]
     return PlatformConfig(
         default_deployment_mode=_value(data, "deploy", "defaultDeploymentMode"),
         ingress_domain=_value(data, "ingress", "ingressDomain"),
-        runtimes=tuple(dict.fromkeys(one.name for one in resources)),
+        runtimes=tuple(dict.fromkeys(one["metadata"]["name"] for one in runtimes)),
         resources=indexed(resources),
     )
 

@@ -2,7 +2,8 @@
 
 KServe's come from the CustomResourceDefinitions of its release (Go module github.com/kserve/kserve, ``config/crd/full``), those of
 Kubernetes' own kinds from the OpenAPI of k8s.io/kubernetes (``api/openapi-spec/v3/api__v1_openapi.json``). Descriptions are left out, and
-``status``, which the API server ignores when an object is created. ``trivet.stacks.api_schemas`` documents the file and reads it.
+what ``status`` requires: when an object is created, the API server decodes its status and drops it. ``trivet.stacks.api_schemas``
+documents the file and reads it.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ _DROPPED = frozenset(
 _NOT_FOR_GO_TYPES = frozenset({"default", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"})
 """What the API server applies to custom resources only: it decodes other objects into Go types, whose lists may repeat a key."""
 
+_NOT_FOR_STATUS = _NOT_FOR_GO_TYPES | {"required"}
+
 _QUANTITY = "([KMGTPE]i)|[numkMGTPE]"
 """Part of the pattern that controller-gen writes for every resource.Quantity."""
 
@@ -76,7 +79,7 @@ def generate_schemas(components: Mapping[str, str], *, progress: Callable[[str],
     roots |= {f"v1/{kind}": core(f"io.k8s.api.core.v1.{kind}") for kind in CORE_KINDS}
     metadata = core("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
     for root in roots.values():
-        root["properties"] = dict(sorted({**root["properties"], "metadata": metadata, "status": {}}.items()))
+        root["properties"] = dict(sorted({**root["properties"], "metadata": metadata}.items()))
     return _text({"kserve": kserve, "kubernetes": kubernetes}, versions, roots)
 
 
@@ -96,7 +99,7 @@ def _custom_kinds(folder: Path) -> tuple[dict[str, list[str]], dict[str, Node]]:
         versions[kind] = [version["name"] for version in served]
         for version in served if kind in CUSTOM_KINDS else ():
             where = f"{GROUP}/{version['name']}/{kind}"
-            roots[where] = _cleaned(_without_status(version["schema"]["openAPIV3Schema"]), where)
+            roots[where] = _cleaned(version["schema"]["openAPIV3Schema"], where)
     if missing := sorted({*CUSTOM_KINDS} - {*versions}):
         raise PlatformError(
             f"{folder} has no CustomResourceDefinition of {', '.join(missing)}",
@@ -115,7 +118,7 @@ def _core_schemas(file: Path) -> Callable[[str], Node]:
                 return {"format": "quantity"}
             case "FieldsV1":
                 return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        return _cleaned(inline(_without_status(schemas[name])), name, _NOT_FOR_GO_TYPES)
+        return _cleaned(inline(schemas[name]), name, _NOT_FOR_GO_TYPES)
 
     def inline(value: Any) -> Any:
         if isinstance(value, list):
@@ -128,14 +131,6 @@ def _core_schemas(file: Path) -> Callable[[str], Node]:
         return {key: inline(each) for key, each in value.items()}
 
     return resolved
-
-
-def _without_status(root: Node) -> Node:
-    return {**root, "properties": {**root.get("properties", {}), "status": {}}} if _is_object(root) else root
-
-
-def _is_object(root: Node) -> bool:
-    return {"apiVersion", "kind", "status"} <= {*root.get("properties", {})}
 
 
 def _cleaned(node: Node, where: str, left_out: frozenset[str] = frozenset()) -> Node:
@@ -158,8 +153,12 @@ def _cleaned(node: Node, where: str, left_out: frozenset[str] = frozenset()) -> 
         if isinstance(kept.get(key), dict):
             kept[key] = _cleaned(kept[key], f"{where}.{key}", left_out)
     if "properties" in kept:
+        root = {"apiVersion", "kind", "status"} <= {*kept["properties"]}
         kept["properties"] = {
-            name: _cleaned(each, f"{where}.{name}", left_out) for name, each in sorted(kept["properties"].items())
+            name: _cleaned(
+                each, f"{where}.{name}", left_out | _NOT_FOR_STATUS if root and name == "status" else left_out
+            )
+            for name, each in sorted(kept["properties"].items())
         }
     return kept
 

@@ -6,7 +6,8 @@ formats ``quantity`` and ``int-or-string`` too. ``trivet.stacks.api_generator`` 
 
 What the API server makes of a schema (k8s.io/apiextensions-apiserver pkg/apiserver/schema: pruning, defaulting, listtype; measured on
 Kubernetes 1.30): fields that it does not name are dropped or refused, a null counts as absent, a default satisfies ``required``, 1.0 is an
-integer. An InferenceService passes KServe's defaulting webhook first, which decodes it into Go types: there a quantity may be any number.
+integer, and a ``status`` is dropped before it is judged. An InferenceService passes KServe's defaulting webhook first, which decodes it
+into Go types, its status too: there a quantity may be any number.
 """
 
 from __future__ import annotations
@@ -201,6 +202,8 @@ class _Strict:
                 return {"type": ["integer", "string"] + ["null"] * null}
         strict: dict[str, Any] = self._format(node["format"]) if "format" in node else {}
         strict |= {key: node[key] for key in _PLAIN if key in node}
+        if node.get("type") == "integer" and self._decoded and "format" not in node:
+            strict = self._format("int64") | strict
         if "type" in node:
             strict["type"] = [node["type"], "null"] if null else node["type"]
         if null and "enum" in node:
@@ -218,6 +221,8 @@ class _Strict:
 
     def _object(self, node: Node) -> dict[str, Any]:
         fields = node.get("properties", {})
+        if not self._decoded and {"apiVersion", "kind", "status"} <= {*fields}:
+            fields = {**fields, "status": {}}
         required = [name for name in node.get("required", ()) if "default" not in fields.get(name, {})]
         strict: dict[str, Any] = {
             "properties": {name: self.schema(each, null=name not in required) for name, each in fields.items()},

@@ -193,6 +193,8 @@ def test_a_field_that_the_api_does_not_have_so(line: str, because: str) -> None:
 @pytest.mark.parametrize(
     ("text", "because", "at"),
     [
+        (f"{SECRET}status: {{}}\n", "no field status", "status: {}"),
+        (f"{CLAIM}status: {{faze: Bound}}\n", "no field status.faze", "status: {faze: Bound}"),
         (changed("    image:", "    storageUri: s3://a/\n    image:", RUNTIME), "spec.containers[0].storageUri (KServe", "storageUri: "),
         (changed("  supported", "  multimodel: true\n  supported", RUNTIME), "spec.multimodel; did you mean 'multiModel'?", "multimodel: "),
         (changed("\ndata:", "\nstringdata:", SECRET), "did you mean 'stringData'?", "stringdata:"),
@@ -274,6 +276,7 @@ status: {{whatever: the cluster says}}
 @pytest.mark.parametrize(
     ("line", "because"),
     [
+        ("scaleTarget: 9223372036854775808", "spec.predictor.scaleTarget is 9223372036854775808, expected at most 9223372036854775807"),
         ("scaleTarget: '70'", "spec.predictor.scaleTarget is a string '70', expected an integer (KServe 0.14.1)"),
         ("scaleTarget: 7.5", "spec.predictor.scaleTarget is a number 7.5, expected an integer (KServe"),
         ("hostIPC: 1", "spec.predictor.hostIPC is an integer 1, expected a boolean (KServe"),
@@ -337,6 +340,7 @@ def test_an_annotation_that_yaml_reads_as_a_number() -> list[Finding]:
 @pytest.mark.parametrize(
     ("text", "because", "at"),
     [
+        (f"{SOUND}status: {{url: 1}}\n", "status.url is an integer 1, expected a string", "status: {url: 1}"),
         (changed("- name: kserve-container\n    image: ", "- image: ", RUNTIME), "spec.containers[0] has no 'name'", "- image: "),
         (changed("autoSelect: true", "priority: 0", RUNTIME), "supportedModelFormats[0].priority is 0, expected at least 1", "supported"),
         (changed('cpu: "1"', "cpu: 0.5", RUNTIME), "requests.cpu is a number 0.5, expected a quantity", "requests:"),
@@ -378,6 +382,13 @@ def test_the_values_of_a_secret_are_not_shown() -> None:
 )
 def test_a_value_that_the_api_server_reads_as_one_that_it_allows(line: str) -> list[Finding]:
     return findings("manifests.schema_is_met", stated(line, text=without("scaleTarget")))
+
+
+@passing("manifests.schema_is_met")
+def test_a_status_as_the_cluster_has_it() -> list[Finding]:
+    return findings(
+        "manifests.schema_is_met", f"{SOUND}status: {{conditions: [{{status: 'True'}}], url: 'http://a'}}\n"
+    )
 
 
 @pytest.mark.parametrize("text", [RUNTIME, RUNTIME.replace("kind: ", "kind: Cluster"), SECRET, CLAIM])
@@ -438,6 +449,22 @@ def test_a_name_that_leaves_no_room_for_a_canary() -> list[Finding]:
 def test_an_admitted_name(generated: str, name: str) -> list[Finding]:
     text = changed("  name: recommendation-classifier", f"{generated}  name: {name}")
     return findings("manifests.name_is_valid", text)
+
+
+@pytest.mark.parametrize("prefix", ["A-", "a_", "1a"])
+@failing("manifests.name_is_valid", because="the names that begin with", at="generateName: ")
+def test_generated_names_that_the_webhook_refuses(prefix: str) -> list[Finding]:
+    return findings("manifests.name_is_valid", changed("  name: recommendation-", f"  generateName: {prefix} #"))
+
+
+@failing("manifests.name_is_valid", because="and a name 5 more", at="generateName: ")
+def test_a_generated_name_that_leaves_no_room_for_the_service() -> list[Finding]:
+    return findings("manifests.name_is_valid", changed("  name: recommendation-", f"  generateName: {'a' * 49} #"))
+
+
+@not_applicable("manifests.name_is_valid", because="the API server generates the name", at="metadata:")
+def test_a_prefix_that_leaves_room_for_the_service() -> list[Finding]:
+    return findings("manifests.name_is_valid", changed("  name: recommendation-", f"  generateName: {'a' * 48} #"))
 
 
 @not_applicable("manifests.name_is_valid", because="the API server generates the name", at="metadata:")
