@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from itertools import pairwise
@@ -24,6 +23,11 @@ CONTENT = "the files fit current: "
 
 def lint(*arguments: str | Path) -> CommandOutput:
     return call("lint", *arguments)
+
+
+def cpu_seconds() -> float:
+    """What this process and its ended children have used: other work on the machine does not count."""
+    return sum(os.times()[:4])
 
 
 @pytest.mark.parametrize(
@@ -301,11 +305,11 @@ def test_a_yaml_bomb_is_refused_before_it_goes_off(here: Path) -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in pairwise("abcdefghij")]
     (here / "bomb.yaml").write_text("\n".join(lines))
-    began = time.monotonic()
+    began = cpu_seconds()
     result = lint("bomb.yaml")
     assert result.code == 3
     assert "bomb.yaml:7:1: more than 2,000,000 values once its aliases are written out" in result.err
-    assert time.monotonic() - began < 5
+    assert cpu_seconds() - began < 5
 
 
 @pytest.mark.processes
@@ -320,9 +324,9 @@ def test_a_yaml_bomb_is_refused_before_it_goes_off(here: Path) -> None:
 def test_a_hundred_thousand_lines_take_seconds(here: Path, text: str) -> None:
     assert text.count("\n") > 100_000
     (here / "long.yaml").write_text(text)
-    began = time.monotonic()
+    began = cpu_seconds()
     assert lint("long.yaml").code == 0
-    assert time.monotonic() - began < 30
+    assert cpu_seconds() - began < 30
 
 
 @pytest.mark.parametrize(
