@@ -1,0 +1,220 @@
+"""When the API server and ``trivet lint`` agree on a manifest.
+
+* The API server rejects it (with strict validation), or Knative's webhook or Kubernetes rejects what KServe's controller makes of it
+  (``children``) or drops a field of it: a MUST of :data:`COMPARED` failed, or lint cannot read the file. If the API server names a field
+  of the manifest, one of these findings is at that field, below it, or at the mapping or list that should hold it.
+* None of them rejects or drops anything: no MUST of :data:`COMPARED` failed.
+
+What other contracts find (a runtime that cannot serve the model, a setting without effect) no dry run shows, and is not compared.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from differential.children import children
+from differential.judges import ApiServer, Lint, LintVerdict, ServerVerdict
+from differential.mutations import text
+from trivet.model.subjects import Keys
+from trivet.toolkit.documents import BrokenDocument, documents
+
+_LATER = (
+    "is ignored: it must|has no effect|KServe drops|names no sink|deploys nothing with both|parameters.type"
+    "|without parameters.bucket|host label"
+)
+"""What KServe's controller, agent, batcher and storage initializer make of an admitted service."""
+
+_OF_A_COMPANION_LATER = (
+    "two containers of the runtime|none of the runtime|the Secret (has no|lacks) (aws|AWS)|serving.k|is over the limit"
+)
+"""What shows in a service that uses an object."""
+
+COMPARED: Mapping[str, str] = {
+    "manifests.api_version_is_served": "",
+    "manifests.fields_are_known": "",
+    "manifests.schema_is_met": "",
+    "manifests.name_is_valid": "",
+    "lineage.labels_are_valid": "",
+    "manifests.autoscaler_fits_deployment_mode": r"KServe rejects|does not work",
+    "validation.kserve_admits_the_service": rf"^(?!.*({_LATER}))",
+    "validation.knative_admits_the_revision": "",
+    "validation.kubernetes_admits_the_pods": "",
+    "validation.companion_is_admitted": rf"^(?!.*({_OF_A_COMPANION_LATER}))",
+}
+"""Contracts over what KServe's and Knative's webhooks and Kubernetes reject, with a pattern of those of their messages that say so."""
+
+MISSED, FALSE_ALARM, MISPLACED = "missed", "false alarm", "misplaced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """One difference between the judges; ``kind`` is MISSED, FALSE_ALARM or MISPLACED, and ``layer`` who judged on the server's side."""
+
+    kind: str
+    layer: str
+    manifest: str
+    server: ServerVerdict
+    lint: LintVerdict
+
+    @property
+    def signature(self) -> str:
+        """What is the same for manifests with the same difference: its kind and the message without names and values."""
+        said = (
+            self.lint.failures[0][0] + str(self.lint)
+            if self.kind == FALSE_ALARM and self.lint.failures
+            else str(self.server)
+        )
+        return f"{self.kind} ({self.layer}): {_without_values(said)}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} ({self.layer})\n{self.manifest}\nthe API server: {self.server}\nlint: {self.lint}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A difference that is meant to be: ``reason`` says why; ``server`` and ``lint`` are patterns of what the two say."""
+
+    reason: str
+    kind: str
+    server: str = ""
+    lint: str = ""
+
+    def explains(self, found: Disagreement) -> bool:
+        """Whether ``found`` is this difference, and all that lint says is explained by it."""
+        return (
+            found.kind == self.kind
+            and re.search(self.server, str(found.server)) is not None
+            and all(re.search(self.lint, f"{contract}: {message}") for contract, _, message in found.lint.failures)
+        )
+
+
+KNOWN: tuple[Known, ...] = (
+    Known(
+        reason=(
+            "KServe's webhook writes the zero value of Go for what is missing or null in an InferenceService: an empty name of a model "
+            "format, or of a container of workerSpec, which KServe 0.14 does not use. Nothing else reads it, and nobody means it."
+        ),
+        kind=FALSE_ALARM,
+        lint=r"schema_is_met: spec\.predictor\.(model\.modelFormat|workerSpec\.containers\[\d+\])[.\w]* (has no|is empty)",
+    ),
+    Known(
+        reason="A null port of a probe becomes 0, for which Knative takes the container's port.",
+        kind=FALSE_ALARM,
+        lint=r"schema_is_met: .*Probe\.(httpGet|tcpSocket)\.port is empty",
+    ),
+    Known(
+        reason="The ports of the container that a runtime brings, one of which Knative wants a probe to name, are not known to lint.",
+        kind=MISSED,
+        server="Probe port must match container port",
+    ),
+    Known(
+        reason="Knative's queue-proxy executes readiness probes, and nobody validates their port before.",
+        kind=FALSE_ALARM,
+        lint=r"readinessProbe\.(grpc|httpGet|tcpSocket)\.port \S+ is not from 1 to 65535",
+    ),
+    Known(
+        reason="A null in a list of names is read as an empty name, which the API server does not look at.",
+        kind=FALSE_ALARM,
+        lint=r"schema_is_met: (secrets|imagePullSecrets|spec\.\w+\.imagePullSecrets)\[\d+\] is empty",
+    ),
+    Known(
+        reason="A quantity without digits is read as 0 (apimachinery ParseQuantity), and nobody means it.",
+        kind=FALSE_ALARM,
+        lint=r"'([KMGTPE]i|[numkMGTPE])'(, expected a quantity| is no quantity)",
+    ),
+    Known(
+        reason="Lint takes the runtimes of KServe's release to be installed; the cluster has one of them, kserve-mlserver.",
+        kind=FALSE_ALARM,
+        lint=r"of the runtime kserve-(?!mlserver)",
+    ),
+)
+"""Differences that are meant to be."""
+
+
+class Comparison:
+    """Both judges over a document. ``runtime`` is the platform's one runtime (``children``)."""
+
+    def __init__(self, server: ApiServer, lint: Lint, runtime: Mapping[str, Any]) -> None:
+        self.server = server
+        self.lint = lint
+        self._runtime = runtime
+
+    def disagreement(self, document: Mapping[str, Any]) -> Disagreement | None:
+        """The first difference that no :data:`KNOWN` explains."""
+        return next(
+            (one for one in self.differences(document) if not any(known.explains(one) for known in KNOWN)), None
+        )
+
+    def differences(self, document: Mapping[str, Any]) -> Iterator[Disagreement]:
+        """Every difference between the judges."""
+        manifest = text(document)
+        kind = str(document["kind"])
+        said = self.admission(document)
+        verdict = self.lint.judge(manifest).of(COMPARED)
+        rejected = list(self.rejected_children(said)) if kind == "InferenceService" and not said.rejects else []
+        for layer, rejection in [(kind, said)] if said.rejects else rejected:
+            if not verdict.rejects:
+                yield Disagreement(kind=MISSED, layer=layer, manifest=manifest, server=rejection, lint=verdict)
+            elif rejection is said and not _at_the_place(manifest, said, verdict):
+                yield Disagreement(kind=MISPLACED, layer=layer, manifest=manifest, server=said, lint=verdict)
+        if verdict.rejects and not said.rejects and not rejected:
+            yield Disagreement(kind=FALSE_ALARM, layer=kind, manifest=manifest, server=said, lint=verdict)
+
+    def admission(self, document: Mapping[str, Any]) -> ServerVerdict:
+        """What the API server says of a document itself."""
+        return self.server.judge(str(document["kind"]), text(document))
+
+    def rejected_children(self, admitted: ServerVerdict) -> Iterator[tuple[str, ServerVerdict]]:
+        """What is rejected of the objects that the controller makes of an admitted InferenceService: (kind, verdict)."""
+        assert admitted.stored is not None
+        for kind, child in children(admitted.stored, self._runtime):
+            judged = self.server.judge(kind, json.dumps(child))
+            if judged.rejects:  # the controller does not ask for strict validation, and what is dropped has no effect
+                yield kind, judged
+
+
+def _without_values(message: str) -> str:
+    return re.sub(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|`[^`]*`|-?\d[\d.]*', "…", message)[:200]
+
+
+def _at_the_place(manifest: str, said: ServerVerdict, verdict: LintVerdict) -> bool:
+    """Whether a finding is at a field that the server names, below it, or at what should hold it."""
+    if not said.fields or verdict.errors:
+        return True
+    try:
+        (document,) = documents(manifest)
+    except BrokenDocument:
+        return True
+    lines = {line for _, line, _ in verdict.failures}
+    everything = list(_places(document.value))
+    for field in said.fields:
+        names = _names(field)
+        while names:
+            places = [keys for keys in everything if _plain(keys)[: len(names)] == names]
+            if places:
+                break
+            names = names[:-1]
+        parents = [keys[:-1] for keys in everything if _plain(keys) == names]
+        if lines & {document.line(keys) for keys in (*(places if names else ((),)), *parents)}:
+            return True
+    return False
+
+
+def _places(value: Any, keys: Keys = ()) -> Iterator[Keys]:
+    yield keys
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield from _places(member, (*keys, key))
+
+
+def _names(field: str) -> tuple[str, ...]:
+    """A dotted path without indices and without keys that hold dots, which end it."""
+    return tuple(part for part in re.sub(r"\[[^\]]*\].*|\[\d+\]", "", field).split(".") if part)
+
+
+def _plain(keys: Keys) -> tuple[str, ...]:
+    return tuple(key for key in keys if isinstance(key, str))

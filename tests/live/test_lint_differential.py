@@ -1,0 +1,163 @@
+"""``trivet lint`` against a real API server with KServe's and Knative's webhooks, on generated manifests: both say the same.
+
+``differential.agreement`` defines what that means, and lists the differences that are meant to be. More manifests, or others:
+``TRIVET_DIFFERENTIAL_EXAMPLES=20000 TRIVET_DIFFERENTIAL_SEED=7 pytest --layer catalogue tests/live/test_lint_differential.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from differential.agreement import MISSED, Comparison
+from differential.creation import no_pods_namespace
+from differential.judges import ApiServer, Lint
+from differential.mutations import manifests, text
+from differential.sound import SOUND
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from trivet.engine.lint_platform import of_cluster
+from trivet.engine.registry import Registry
+from trivet.model.contract import Contract
+from trivet.provision.access import ClusterAccess
+from trivet.provision.kind.up import ImageSource, up
+from trivet.settings import load_settings
+from trivet.stacks.read import load_stack
+
+STACK = "2024.11-fixed"
+NAMESPACE = "default"
+RUNTIME = "apis/serving.kserve.io/v1alpha1/clusterservingruntimes/kserve-mlserver"
+
+FEW = 400
+CREATED = int(os.environ.get("TRIVET_DIFFERENTIAL_CREATED", "25"))
+MANY = int(os.environ.get("TRIVET_DIFFERENTIAL_EXAMPLES", "5000"))
+SEED = int(os.environ.get("TRIVET_DIFFERENTIAL_SEED", "1"))
+
+
+@pytest.fixture(scope="module")
+def access() -> ClusterAccess:
+    configured = load_settings(Path.cwd())
+    return up(load_stack(STACK), lambda event: None, ImageSource(kind=configured.images, mirror=configured.mirror))
+
+
+@pytest.fixture(scope="module")
+def api_server(access: ClusterAccess) -> Iterator[ApiServer]:
+    command = access.kubectl.argv("proxy", "--port=0")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as proxy:
+        assert proxy.stdout is not None
+        try:
+            match = re.search(r"127\.0\.0\.1:\d+", proxy.stdout.readline())
+            assert match is not None
+            yield ApiServer(f"http://{match[0]}", NAMESPACE)
+        finally:
+            proxy.terminate()
+
+
+@pytest.fixture(scope="module")
+def both(access: ClusterAccess, api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return comparison(access, api_server, tmp_path_factory.mktemp("lint"), list(Registry().contracts.values()))
+
+
+def comparison(
+    access: ClusterAccess, api_server: ApiServer, scratch: Path, contracts: Sequence[Contract]
+) -> Comparison:
+    """Both judges; lint knows the platform as ``trivet lint --context`` does."""
+    lint = Lint(scratch / "generated.yaml", contracts, load_stack(STACK), of_cluster(access.kubectl))
+    return Comparison(api_server, lint, api_server.object(RUNTIME))
+
+
+class Disagreed(AssertionError):
+    """A difference between the judges; one class per signature, so that Hypothesis shrinks and reports each of them."""
+
+
+@cache
+def _kind_of(signature: str) -> type[Disagreed]:
+    return type("Disagreed", (Disagreed,), {"__doc__": signature})
+
+
+def compare(both: Comparison, examples: int, number: int, *, shrink: bool = True) -> None:
+    """Raises Disagreed, or a group of them, for ``examples`` manifests of the seed ``number``."""
+    phases = (Phase.generate, Phase.shrink) if shrink else (Phase.generate,)
+
+    @seed(number)
+    @settings(
+        max_examples=examples,
+        phases=phases,
+        database=None,
+        deadline=None,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(manifests())
+    def agree(document: dict[str, object]) -> None:
+        found = both.disagreement(document)
+        if found is not None:
+            raise _kind_of(found.signature)(f"seed {number}: {found}")
+
+    agree()
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("document", SOUND, ids=lambda one: f"{one['kind']}-{SOUND.index(one)}")
+def test_both_admit_the_manifests_that_generated_ones_are_made_of(document: dict[str, Any], both: Comparison) -> None:
+    assert [str(one) for one in both.differences(document)] == []
+
+
+@pytest.mark.cluster
+def test_lint_says_what_the_api_server_says(both: Comparison) -> None:
+    compare(both, FEW, 0)
+
+
+@pytest.mark.cluster
+def test_a_lint_without_a_contract_is_noticed(access: ClusterAccess, api_server: ApiServer, tmp_path: Path) -> None:
+    contracts = [one for one in Registry().contracts.values() if one.id != "manifests.schema_is_met"]
+    with pytest.raises(Disagreed, match=MISSED):
+        compare(comparison(access, api_server, tmp_path, contracts), FEW, 0, shrink=False)
+
+
+@pytest.mark.catalogue
+def test_lint_says_what_the_api_server_says_of_thousands(both: Comparison) -> None:
+    compare(both, MANY, SEED)
+
+
+@pytest.mark.catalogue
+def test_what_the_controller_refuses_is_foretold_by_the_dry_run_of_its_objects_or_by_lint(
+    access: ClusterAccess, both: Comparison
+) -> None:
+    wrong: list[str] = []
+    with no_pods_namespace(access.kubectl) as namespace:
+        for document in admitted_services(both, CREATED, SEED):
+            refusal = namespace.refused(text(document))
+            foretold = [str(verdict) for _, verdict in both.rejected_children(both.admission(document))]
+            verdict = both.lint.judge(text(document))
+            if bool(refusal) != bool(foretold) and not (refusal and verdict.rejects):
+                said = f"the controller: {refusal or 'created'}\nforetold: {foretold}\nlint: {verdict}"
+                wrong.append(f"{text(document)}\n{said}")
+    assert not wrong, "\n\n".join(wrong)
+
+
+def admitted_services(both: Comparison, number: int, seed_: int) -> list[dict[str, Any]]:
+    """The first generated InferenceServices that the API server admits."""
+    found: list[dict[str, Any]] = []
+
+    @seed(seed_)
+    @settings(
+        max_examples=20 * number,
+        phases=(Phase.generate,),
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(manifests())
+    def collect(document: dict[str, Any]) -> None:
+        if len(found) < number and document["kind"] == "InferenceService" and not both.admission(document).rejects:
+            found.append(document)
+
+    collect()
+    return found

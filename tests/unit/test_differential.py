@@ -1,0 +1,79 @@
+"""The generator of manifests and the comparison of verdicts, without a cluster."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from differential.agreement import KNOWN, _at_the_place
+from differential.judges import LintVerdict, ServerVerdict, _named_in, _warnings
+from differential.mutations import Again, Plain, manifests, text
+from hypothesis import HealthCheck, given, settings
+
+MANIFEST = """apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: iris
+spec:
+  predictor:
+    minReplicas: 1
+    containers:
+    - name: kserve-container
+      image: 1
+"""
+
+
+def failing_at(*lines: int) -> LintVerdict:
+    return LintVerdict(failures=tuple(("manifests.any", line, "wrong") for line in lines))
+
+
+def test_plain_scalars_have_no_quotes_and_keys_can_stand_twice() -> None:
+    assert text({"a": Plain("yes"), Again("b"): "1", "b": "yes"}) == "a: yes\nb: '1'\nb: 'yes'\n"
+
+
+@given(manifests())
+@settings(max_examples=50, database=None, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_every_generated_manifest_is_yaml_of_one_object_of_its_kind(document: dict[str, object]) -> None:
+    read = yaml.safe_load(text(document))
+    assert (read["apiVersion"], read["kind"]) == (document["apiVersion"], document["kind"])
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        ('strict decoding error: unknown field "spec.predictor.x", unknown field "y"', ["spec.predictor.x", "y"]),
+        (
+            "json: cannot unmarshal number into Go struct field EnvVar.spec.a.env.name of type string",
+            ["spec.a.env.name"],
+        ),
+        ("json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string", ["metadata.labels"]),
+        ("'MinReplicas' cannot be less than 0", []),
+    ],
+)
+def test_fields_that_the_api_server_names(message: str, fields: list[str]) -> None:
+    assert _named_in(message) == fields
+
+
+def test_warnings_of_one_header() -> None:
+    assert _warnings('299 - "unknown field \\"a\\"", 299 - "two"') == ['unknown field "a"', "two"]
+
+
+@pytest.mark.parametrize(
+    ("field", "line", "agrees"),
+    [
+        ("spec.predictor.minReplicas", 7, True),
+        ("spec.predictor.minReplicas", 4, False),
+        ("spec.predictor.containers.image", 10, True),
+        ("spec.predictor.containers[0].ports[1]", 9, True),
+        ("spec.predictor", 10, True),
+        ("metadata.labels", 3, True),
+        ("metadata.labels", 7, False),
+    ],
+)
+def test_a_finding_is_at_the_field_that_the_server_names_below_it_or_where_it_is_missing(
+    field: str, line: int, agrees: bool
+) -> None:
+    assert _at_the_place(MANIFEST, ServerVerdict(error="wrong", fields=(field,)), failing_at(line)) is agrees
+
+
+def test_known_differences_have_reasons_and_patterns() -> None:
+    assert all(known.reason and (known.server or known.lint) for known in KNOWN)
