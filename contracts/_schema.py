@@ -97,6 +97,12 @@ def _expected_kinds(document: Mapping[str, Any], served: Mapping[str, list[str]]
     return f"one of {', '.join(possible)}"
 
 
+def not_judged(resource: Resource, stack: Stack) -> str:
+    """What of the schema is not judged, as the end of a sentence; empty if all of it is."""
+    number = load_schemas(stack.api_schemas).expressions.get(kind_of(resource))
+    return f"; its {number} validation expressions (CEL) are not judged" if number else ""
+
+
 def unknown_fields(resource: Resource, stack: Stack) -> Iterator[tuple[Keys, str, str]]:
     """Each field that the API does not have, with where it belongs or the nearest name; and the name that it is certainly meant to be:
     the only near one, of a field that is not set already. That is empty if there is none."""
@@ -153,7 +159,7 @@ def _broken_rule(found: Violation, schema: Node, *, secret: bool) -> str:
             return f"{where} is {shown}, expected at {'least' if rule == 'minimum' else 'most'} {found.limit}"
         case rule, _:
             size = len(found.value)
-            unit = "items" if isinstance(found.value, list) else "characters"
+            unit = {list: "items", dict: "fields"}.get(type(found.value), "characters")
             return (
                 f"{where} has {size} {unit}, expected at {'least' if rule.startswith('min') else 'most'} {found.limit}"
             )

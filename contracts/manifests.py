@@ -23,7 +23,7 @@ from trivet.authoring import (
     passed,
 )
 from trivet.contracts._rules import COMPONENTS, FRAMEWORKS, MODE_SETTING, deployment_mode
-from trivet.contracts._schema import api_of, broken_rules, has_schema, kind_of, unknown_fields, wrong_api
+from trivet.contracts._schema import api_of, broken_rules, has_schema, kind_of, not_judged, unknown_fields, wrong_api
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
 SEAM = ("kfp", "kserve")
@@ -113,7 +113,8 @@ def schema_is_met(resource: Resource, stack: Stack) -> Iterator[Finding]:
         found = True
         yield failed(f"{sentence} ({api})", location=resource.at(*keys))
     if not found:
-        yield passed(f"every value is one that the API of {api} allows", location=resource.at())
+        unjudged = not_judged(resource, stack)
+        yield passed(f"every value is one that the API of {api} allows{unjudged}", location=resource.at())
 
 
 @contract(

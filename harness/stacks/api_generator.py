@@ -33,21 +33,26 @@ CUSTOM_KINDS = (
     "ServingRuntime",
     "TrainedModel",
 )
+LATER_KINDS = ("LLMInferenceService",)
+"""Kinds that are taken from the releases that have them."""
+
 CORE_KINDS = ("ConfigMap", "PersistentVolumeClaim", "Secret", "ServiceAccount")
 
 _KEPT = frozenset(
     {
         *("type", "format", "properties", "required", "additionalProperties", "items", "enum", "pattern", "default"),
-        *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
+        *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"),
         *("x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-preserve-unknown-fields"),
     }
 )
 _DROPPED = frozenset(
     {
         *("description", "x-kubernetes-map-type", "x-kubernetes-group-version-kind"),
-        *("x-kubernetes-patch-strategy", "x-kubernetes-patch-merge-key"),
+        *("x-kubernetes-patch-strategy", "x-kubernetes-patch-merge-key", "x-kubernetes-validations"),
     }
 )
+"""Expressions (``x-kubernetes-validations``) are counted instead, so that nobody takes them for judged."""
+
 _NOT_FOR_GO_TYPES = frozenset({"default", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"})
 """What the API server applies to custom resources only: it decodes other objects into Go types, whose lists may repeat a key."""
 
@@ -74,13 +79,13 @@ def generate_schemas(components: Mapping[str, str], *, progress: Callable[[str],
         )
     kserve, kubernetes = components["kserve"], components["kubernetes"]
     progress(f"reading the API of KServe {kserve} and Kubernetes {kubernetes}")
-    versions, roots = _custom_kinds(download_module(KSERVE, f"v{kserve}") / CRDS)
+    versions, roots, expressions = _custom_kinds(download_module(KSERVE, f"v{kserve}") / CRDS)
     core = _core_schemas(download_module(KUBERNETES, f"v{_release(kubernetes)}") / OPENAPI)
     roots |= {f"v1/{kind}": core(f"io.k8s.api.core.v1.{kind}") for kind in CORE_KINDS}
     metadata = core("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
     for root in roots.values():
         root["properties"] = dict(sorted({**root["properties"], "metadata": metadata}.items()))
-    return _text({"kserve": kserve, "kubernetes": kubernetes}, versions, roots)
+    return _text({"kserve": kserve, "kubernetes": kubernetes}, versions, expressions, roots)
 
 
 def _release(version: str) -> str:
@@ -88,24 +93,37 @@ def _release(version: str) -> str:
     return version if version.count(".") > 1 else f"{version}.0"
 
 
-def _custom_kinds(folder: Path) -> tuple[dict[str, list[str]], dict[str, Node]]:
-    """Every kind of KServe's group with its served versions, and ``group/version/kind`` → schema of :data:`CUSTOM_KINDS`."""
+def _custom_kinds(folder: Path) -> tuple[dict[str, list[str]], dict[str, Node], dict[str, int]]:
+    """Every kind of KServe's group with its served versions; ``group/version/kind`` → schema, and number of expressions."""
     versions: dict[str, list[str]] = {}
     roots: dict[str, Node] = {}
+    expressions: dict[str, int] = {}
     for file in sorted(folder.rglob(f"{GROUP}_*.yaml")):
         definition = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["spec"]
         kind = definition["names"]["kind"]
         served = [version for version in definition["versions"] if version["served"]]
         versions[kind] = [version["name"] for version in served]
-        for version in served if kind in CUSTOM_KINDS else ():
+        for version in served if kind in (*CUSTOM_KINDS, *LATER_KINDS) else ():
             where = f"{GROUP}/{version['name']}/{kind}"
-            roots[where] = _cleaned(version["schema"]["openAPIV3Schema"], where)
+            whole = version["schema"]["openAPIV3Schema"]
+            roots[where] = _cleaned(whole, where)
+            if number := _expressions(whole):
+                expressions[where] = number
     if missing := sorted({*CUSTOM_KINDS} - {*versions}):
         raise PlatformError(
             f"{folder} has no CustomResourceDefinition of {', '.join(missing)}",
             remedy="look up where this version of KServe keeps them, and adapt trivet.stacks.api_generator",
         )
-    return dict(sorted(versions.items())), dict(sorted(roots.items()))
+    return dict(sorted(versions.items())), dict(sorted(roots.items())), dict(sorted(expressions.items()))
+
+
+def _expressions(node: Any) -> int:
+    """How many validation expressions (CEL) a schema has."""
+    if isinstance(node, list):
+        return sum(map(_expressions, node))
+    if not isinstance(node, dict):
+        return 0
+    return len(node.get("x-kubernetes-validations", ())) + sum(map(_expressions, node.values()))
 
 
 def _core_schemas(file: Path) -> Callable[[str], Node]:
@@ -206,7 +224,12 @@ class _Definitions:
                 self._count(each)
 
 
-def _text(source: Mapping[str, str], versions: Mapping[str, list[str]], roots: Mapping[str, Node]) -> str:
+def _text(
+    source: Mapping[str, str],
+    versions: Mapping[str, list[str]],
+    expressions: Mapping[str, int],
+    roots: Mapping[str, Node],
+) -> str:
     """One line per kind and definition, so that a new version gives a short diff."""
     definitions = _Definitions(roots)
     kinds = {where: definitions.reference(root, where.rpartition("/")[2]) for where, root in roots.items()}
@@ -220,4 +243,4 @@ def _text(source: Mapping[str, str], versions: Mapping[str, list[str]], roots: M
         for name, table in tables.items()
     }
     body = ",\n".join(f'  "{name}": {{\n{text}\n  }}' for name, text in lines.items())
-    return f'{{\n  "source": {json.dumps(source)},\n{body}\n}}\n'
+    return f'{{\n  "source": {json.dumps(source)},\n  "expressions": {json.dumps(expressions)},\n{body}\n}}\n'

@@ -1,12 +1,13 @@
 """The schemas of Kubernetes objects at a stack's versions: reads ``api_schemas.json``, and judges objects by it as the API server does.
 
-The file has ``source`` (component → version), ``versions`` (every kind of KServe's group → its served versions), ``kinds``
-(``group/version/Kind`` or ``v1/Kind`` → schema) and ``$defs`` that schemas refer to. A schema is a CRD's, with the
-formats ``quantity`` and ``int-or-string`` too. ``trivet.stacks.api_generator`` writes it.
+The file has ``source`` (component → version), ``expressions`` (kind → number of validation expressions, which are not judged),
+``versions`` (every kind of KServe's group → its served versions), ``kinds`` (``group/version/Kind`` or ``v1/Kind`` → schema) and ``$defs``
+that schemas refer to. A schema is a CRD's, with the formats ``quantity`` and ``int-or-string`` too. The file is written by
+``trivet.stacks.api_generator``.
 
 What the API server makes of a schema (k8s.io/apiextensions-apiserver pkg/apiserver/schema: pruning, defaulting, listtype; measured on
 Kubernetes 1.30): fields that it does not name are dropped or refused, a null counts as absent, a default satisfies ``required``, 1.0 is an
-integer, and a ``status`` is dropped before it is judged. An InferenceService passes KServe's defaulting webhook first, which decodes it
+integer, and a ``status`` is dropped before it is judged. What :data:`MUTATED` names passes a webhook of KServe first, which decodes it
 into Go types, its status too: there a quantity may be any number.
 """
 
@@ -31,11 +32,23 @@ if TYPE_CHECKING:
 QUANTITY = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?"
 """resource.Quantity as text (k8s.io/apimachinery pkg/api/resource/quantity.go, ParseQuantity)."""
 
-MUTATED = "serving.kserve.io/v1beta1/InferenceService"
-"""The kind that a mutating webhook decodes into Go types before its schema is applied."""
+INFERENCE_SERVICE = "serving.kserve.io/v1beta1/InferenceService"
+MUTATED = ("InferenceService", "LLMInferenceService")
+"""Kinds that a mutating webhook decodes into Go types before their schema is applied (kserve 0.14.1 and 0.20.0 config/webhook)."""
 
 _BOUNDS = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
-_PLAIN = ("enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern")
+_PLAIN = (
+    "enum",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+    "pattern",
+)
 
 Node = Mapping[str, Any]
 
@@ -60,6 +73,7 @@ class ApiSchemas:
     """The content of an ``api_schemas.json``."""
 
     source: Mapping[str, str]
+    expressions: Mapping[str, int]
     versions: Mapping[str, tuple[str, ...]]
     kinds: Mapping[str, Node]
     definitions: Mapping[str, Node]
@@ -87,8 +101,9 @@ def load_schemas(path: Path) -> ApiSchemas:
         content = json.loads(path.read_bytes())
         return ApiSchemas(
             source=content["source"],
+            expressions=content["expressions"],
             versions={kind: tuple(names) for kind, names in content["versions"].items()},
-            kinds={MUTATED: content["kinds"][MUTATED], **content["kinds"]},
+            kinds={INFERENCE_SERVICE: content["kinds"][INFERENCE_SERVICE], **content["kinds"]},
             definitions=content["$defs"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -163,7 +178,9 @@ def _validator(path: Path, kind: str) -> jsonschema_rs.Draft202012Validator:
     import jsonschema_rs  # 20 ms, which commands that judge no object need not spend
 
     schemas = load_schemas(path)
-    strict = _Strict(mutated=kind == MUTATED, typed=kind.startswith("v1/"), definitions=schemas.definitions)
+    strict = _Strict(
+        mutated=kind.rpartition("/")[2] in MUTATED, typed=kind.startswith("v1/"), definitions=schemas.definitions
+    )
     return jsonschema_rs.Draft202012Validator(
         strict.schema(schemas.kinds[kind]) | {"$defs": strict.needed},
         formats={"byte": is_base64},

@@ -402,6 +402,26 @@ def test_line_breaks_in_base64_and_an_empty_value() -> list[Finding]:
     return findings("manifests.schema_is_met", changed("bWU=", "|\n    bWVt\n    bWU=\n  OTHER:", SECRET))
 
 
+LLM = """\
+apiVersion: serving.kserve.io/v1alpha1
+kind: LLMInferenceService
+metadata: {name: a}
+spec:
+  model: {uri: hf://a/b, name: b}
+  replicas: 2
+"""
+
+
+@passing("manifests.schema_is_met", because="validation expressions (CEL) are not judged", at="apiVersion: ")
+def test_what_is_not_judged_of_a_later_kind_is_stated() -> list[Finding]:
+    return findings("manifests.schema_is_met", LLM, "current")
+
+
+@failing("manifests.schema_is_met", because="spec.replicas is a string 'two', expected an integer", at="replicas: two")
+def test_a_value_of_a_later_kind() -> list[Finding]:
+    return one(findings("manifests.schema_is_met", changed("replicas: 2", "replicas: two", LLM), "current"))
+
+
 @not_applicable("manifests.schema_is_met", because="the stack has no schema of serving.kserve.io/v1/TrainedModel")
 def test_a_version_without_a_schema() -> list[Finding]:
     return findings("manifests.schema_is_met", "apiVersion: serving.kserve.io/v1\nkind: TrainedModel\nspec: {}\n")

@@ -11,7 +11,7 @@ import pytest
 from trivet.errors import PlatformError, UsageError
 from trivet.stacks import api_generator
 from trivet.stacks.api_generator import generate_schemas
-from trivet.stacks.api_schemas import MUTATED, is_base64, load_schemas, violations
+from trivet.stacks.api_schemas import INFERENCE_SERVICE, is_base64, load_schemas, violations
 from trivet.stacks.read import load_stack, shipped_stacks
 from trivet.toolkit.subjects import RESOURCES
 
@@ -24,13 +24,15 @@ def test_the_schemas_are_of_the_stacks_versions_and_of_every_kind_that_lint_judg
     schemas = load_schemas(stack.api_schemas)
     assert schemas.source == {component: stack.components[component] for component in ("kserve", "kubernetes")}
     kinds = {where.rpartition("/")[2] for where in schemas.kinds}
-    assert kinds == {"InferenceService", *RESOURCES["serving.kserve.io"], *RESOURCES[""]}
+    later = {"LLMInferenceService"} & {*schemas.versions}
+    assert kinds == {"InferenceService", *RESOURCES["serving.kserve.io"], *RESOURCES[""], *later}
+    assert {where.rpartition("/")[2] for where in schemas.expressions} == later
 
 
 def test_later_kinds_and_fields_are_known_in_the_later_stack_only() -> None:
     old, new = (load_schemas(load_stack(name).api_schemas) for name in ("2024.11", "current"))
-    assert "autoScaling" in new.at(MUTATED, ("spec", "predictor"))["properties"]
-    assert "autoScaling" not in old.at(MUTATED, ("spec", "predictor"))["properties"]
+    assert "autoScaling" in new.at(INFERENCE_SERVICE, ("spec", "predictor"))["properties"]
+    assert "autoScaling" not in old.at(INFERENCE_SERVICE, ("spec", "predictor"))["properties"]
     assert new.versions["LLMInferenceService"] == ("v1alpha1", "v1alpha2")
     assert "LLMInferenceService" not in old.versions
 
@@ -46,10 +48,12 @@ def test_every_definition_is_used_and_every_reference_is_defined(name: str) -> N
 
 def test_a_place_in_an_object_has_its_schema() -> None:
     schemas = load_schemas(CURRENT)
-    assert schemas.at(MUTATED, ("metadata", "labels", "team"))["type"] == "string"
-    assert schemas.at(MUTATED, ("spec", "predictor", "containers", 0, "env", 3, "name")) == {"type": "string"}
-    assert schemas.at(MUTATED, ("spec", "predictor", "model", "resources", "limits", "cpu")) == {"format": "quantity"}
-    assert schemas.at(MUTATED, ("status", "anything")) == {}
+    assert schemas.at(INFERENCE_SERVICE, ("metadata", "labels", "team"))["type"] == "string"
+    assert schemas.at(INFERENCE_SERVICE, ("spec", "predictor", "containers", 0, "env", 3, "name")) == {"type": "string"}
+    assert schemas.at(INFERENCE_SERVICE, ("spec", "predictor", "model", "resources", "limits", "cpu")) == {
+        "format": "quantity"
+    }
+    assert schemas.at(INFERENCE_SERVICE, ("status", "anything")) == {}
 
 
 @pytest.mark.parametrize(
@@ -102,5 +106,5 @@ def test_a_stack_without_a_version_of_kubernetes_has_no_schemas() -> None:
 
 
 def test_a_keyword_of_a_later_release_is_refused_until_it_is_handled() -> None:
-    with pytest.raises(PlatformError, match=r"the schema of a\.b has the keyword 'x-kubernetes-validations'"):
-        api_generator._cleaned({"type": "object", "properties": {"b": {"x-kubernetes-validations": []}}}, "a")
+    with pytest.raises(PlatformError, match=r"the schema of a\.b has the keyword 'x-kubernetes-embedded-resource'"):
+        api_generator._cleaned({"type": "object", "properties": {"b": {"x-kubernetes-embedded-resource": True}}}, "a")
