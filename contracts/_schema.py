@@ -36,6 +36,9 @@ _TYPES: Mapping[str, str] = {
     "object": "a mapping",
     "array": "a list",
 }
+_LONGEST = 60
+"""Characters of a value that a message shows."""
+
 _QUANTITY = "a quantity, such as 500m or 2Gi"
 
 
@@ -128,7 +131,7 @@ def _is_secret(resource: Resource, keys: Keys) -> bool:
 
 def _broken_rule(found: Violation, schema: Node, *, secret: bool) -> str:
     where = _path(found.keys)
-    shown = "" if secret else repr(found.value)
+    shown = "" if secret else _shown(found.value)
     match found.rule, schema.get("format"):
         case "required", _:
             return f"{where or 'the object'} has no {found.limit!r}, which the API requires"
@@ -159,7 +162,9 @@ def _broken_rule(found: Violation, schema: Node, *, secret: bool) -> str:
             return f"{where} is {shown}, expected at {'least' if rule == 'minimum' else 'most'} {found.limit}"
         case rule, _:
             size = len(found.value)
-            unit = {list: "items", dict: "fields"}.get(type(found.value), "characters")
+            unit = (
+                "characters" if isinstance(found.value, str) else "items" if isinstance(found.value, list) else "fields"
+            )
             return (
                 f"{where} has {size} {unit}, expected at {'least' if rule.startswith('min') else 'most'} {found.limit}"
             )
@@ -171,7 +176,11 @@ def _of(item: Any, name: str, default: Any) -> Any:
 
 def _described(value: Any, secret: bool) -> str:
     plain = secret or isinstance(value, dict | list | None)
-    return f"is {_KINDS[type(value)]}{'' if plain else f' {value!r}'}"
+    return f"is {_KINDS[type(value)]}{'' if plain else f' {_shown(value)}'}"
+
+
+def _shown(value: Any) -> str:
+    return value if len(value := repr(value)) <= _LONGEST else f"{value[:_LONGEST]}…"
 
 
 def _unknown_field(schemas: ApiSchemas, kind: str, keys: Keys, document: Mapping[str, Any]) -> tuple[str, str]:

@@ -358,6 +358,12 @@ def test_a_value_that_the_schema_of_another_object_does_not_allow(text: str, bec
     example()
 
 
+def test_a_long_value_is_shown_in_part() -> None:
+    (found,) = findings("manifests.schema_is_met", stated(f"affinity: {'near ' * 100}"))
+    assert found.message.count("near") < 20
+    assert len(found.message) < 160
+
+
 def test_the_values_of_a_secret_are_not_shown() -> None:
     for field in ("data: {key: 5401}", "data: {key: '5401.'}", "stringData: {key: 5401}", "data: {key: [5401]}"):
         text = changed("data:\n  AWS_ACCESS_KEY_ID: bWU=", field, SECRET)
