@@ -348,6 +348,10 @@ def claim(companion: Companion) -> Iterator[Violation]:
                     ("spec", "accessModes", index),
                     f"the access mode {mode!r} is not one of ReadWriteOnce, ReadOnlyMany, ReadWriteMany, ReadWriteOncePod",
                 )
+    if companion.spec.get("volumeMode") not in (None, "Filesystem", "Block"):
+        yield Violation(
+            ("spec", "volumeMode"), f"spec.volumeMode {companion.spec['volumeMode']!r} is not Filesystem or Block"
+        )
     size = mapping(mapping(companion.spec.get("resources")).get("requests")).get("storage")
     at = ("spec", "resources", "requests", "storage")
     if size is None:

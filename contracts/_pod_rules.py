@@ -305,6 +305,16 @@ def probes(service: Service) -> Iterator[Violation]:
                 # Knative gives these a port of its own for 0.
                 least = 0 if service.mode == KNATIVE and kind != "startupProbe" else 1
                 yield from _probe((*container.keys, kind), kind, probe, container, least)
+                for handler in ("httpGet", "tcpSocket"):
+                    action = probe.get(handler)
+                    if (
+                        isinstance(action, dict)
+                        and action.get("port") is None
+                        and least
+                        and not _brings(service, container, kind)
+                    ):
+                        keys = (*container.keys, kind, handler)
+                        yield Violation(keys, f"{path(keys)} has no port")
                 if not any(probe.get(name) is not None for name in _HANDLERS) and not _brings(service, container, kind):
                     yield Violation(
                         (*container.keys, kind), f"{path(container.keys)}.{kind} has none of {', '.join(_HANDLERS)}"
