@@ -1,4 +1,4 @@
-"""Separate services for contracts that must not disturb the service of the handover. Not a contract module."""
+"""Separate services for contracts that must not disturb the service of the handover."""
 
 from __future__ import annotations
 

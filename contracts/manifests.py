@@ -22,8 +22,8 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
-from trivet.contracts._rules import COMPONENTS, FRAMEWORKS, MODE_SETTING, deployment_mode
-from trivet.contracts._schema import api_of, broken_rules, has_schema, kind_of, not_judged, unknown_fields, wrong_api
+from trivet.contracts.rules.rule import COMPONENTS, FRAMEWORKS, MODE_SETTING, deployment_mode
+from trivet.contracts.rules.schema import api_of, broken_rules, has_schema, kind_of, not_judged, unknown_fields, wrong_api
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
 SEAM = ("kfp", "kserve")

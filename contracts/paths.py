@@ -30,7 +30,7 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
-from trivet.contracts._uri_rules import form_problem
+from trivet.contracts.rules.uris import form_problem
 from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, uri_scheme
 
 SEAM = ("mlflow", "kserve")

@@ -26,9 +26,9 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
-from trivet.contracts.credentials import credential_assigned_in, credential_in, is_credential, masked
-from trivet.contracts.ir_schema import DEPLOYMENT, NEWEST, PLATFORM, SPEC, misfits
-from trivet.contracts.pipeline_ir import (
+from trivet.contracts.ir.credentials import credential_assigned_in, credential_in, is_credential, masked
+from trivet.contracts.ir.messages import DEPLOYMENT, NEWEST, PLATFORM, SPEC, misfits
+from trivet.contracts.ir.parts import (
     Step,
     component_of,
     components,
@@ -40,9 +40,9 @@ from trivet.contracts.pipeline_ir import (
     steps,
     tasks,
 )
-from trivet.contracts.pipeline_references import Deviation, dangling, nearest, unfit_arguments
-from trivet.contracts.quantities import effective, resource_problems
-from trivet.contracts.step_code import THIS_PYTHON, VARIABLE, syntax_error
+from trivet.contracts.ir.references import Deviation, dangling, nearest, unfit_arguments
+from trivet.contracts.ir.resources import effective, resource_problems
+from trivet.contracts.ir.step_code import THIS_PYTHON, VARIABLE, syntax_error
 from trivet.integration import TrackingApi, TrackingError, resolve_storage_uri
 
 SEAM = ("kfp", "mlflow")

@@ -23,12 +23,13 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
-from trivet.contracts._companion_rules import COMPANIONS
-from trivet.contracts._credentials import CREDENTIALS
-from trivet.contracts._knative_rules import REVISION
-from trivet.contracts._kserve_rules import KSERVE
-from trivet.contracts._pod_rules import PODS
-from trivet.contracts._rules import (
+from trivet.contracts.manifests import scaling_deviations
+from trivet.contracts.rules.companions import COMPANIONS
+from trivet.contracts.rules.credentials import CREDENTIALS
+from trivet.contracts.rules.knative import REVISION
+from trivet.contracts.rules.kserve import KSERVE
+from trivet.contracts.rules.pods import PODS
+from trivet.contracts.rules.rule import (
     KNATIVE,
     MODE_SETTING,
     MODELMESH,
@@ -42,8 +43,7 @@ from trivet.contracts._rules import (
     text,
     undecided,
 )
-from trivet.contracts._runtimes import Runtime, Wanted, candidates, selected, wanted
-from trivet.contracts.manifests import scaling_deviations
+from trivet.contracts.rules.runtimes import Runtime, Wanted, candidates, selected, wanted
 
 SEAM = ("kfp", "kserve")
 

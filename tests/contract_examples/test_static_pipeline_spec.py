@@ -8,9 +8,9 @@ import pytest
 from contract_examples.registry import failing, inconclusive, not_applicable, passing
 from contract_examples.static import findings, place
 
-from trivet.contracts.ir_schema import SCHEMA
-from trivet.contracts.quantities import parse_quantity
-from trivet.contracts.step_code import syntax_error
+from trivet.contracts.ir.messages import SCHEMA
+from trivet.contracts.ir.resources import parse_quantity
+from trivet.contracts.ir.step_code import syntax_error
 from trivet.model.finding import Finding
 
 SOURCE = "import os\n\ndef train(rows: int) -> str:\n    return os.environ['MLFLOW_TRACKING_PASSWORD'] and 'run'\n"

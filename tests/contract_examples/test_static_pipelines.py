@@ -9,9 +9,9 @@ import pytest
 from contract_examples.registry import failing, not_applicable, passing
 from contract_examples.static import findings
 
-from trivet.contracts.credentials import credential_assigned_in, credential_in
-from trivet.contracts.quantities import parse_quantity
-from trivet.contracts.step_code import Program, read_program
+from trivet.contracts.ir.credentials import credential_assigned_in, credential_in
+from trivet.contracts.ir.resources import parse_quantity
+from trivet.contracts.ir.step_code import Program, read_program
 from trivet.model.finding import Finding
 
 INJECTED = """

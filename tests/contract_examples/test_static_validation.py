@@ -13,12 +13,12 @@ import yaml
 from contract_examples.registry import failing, inconclusive, not_applicable, passing
 from contract_examples.static import findings
 
-from trivet.contracts._companion_rules import COMPANIONS
-from trivet.contracts._credentials import CREDENTIALS as CREDENTIAL_RULES
-from trivet.contracts._knative_rules import REVISION
-from trivet.contracts._kserve_rules import KSERVE
-from trivet.contracts._pod_rules import PODS
-from trivet.contracts._rules import Rules
+from trivet.contracts.rules.companions import COMPANIONS
+from trivet.contracts.rules.credentials import CREDENTIALS as CREDENTIAL_RULES
+from trivet.contracts.rules.knative import REVISION
+from trivet.contracts.rules.kserve import KSERVE
+from trivet.contracts.rules.pods import PODS
+from trivet.contracts.rules.rule import Rules
 from trivet.model.finding import Finding
 from trivet.model.platform_config import PlatformConfig
 

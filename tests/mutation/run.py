@@ -51,7 +51,7 @@ TESTS = {
     "model_files": ["contract_examples/test_static_model_files.py"],
     "paths": ["contract_examples/test_static_paths.py"],
     **dict.fromkeys(
-        ("pipelines", "pipeline_references", "ir_schema", "quantities", "credentials", "step_code"),
+        ("pipelines", "ir.references", "ir.messages", "ir.resources", "ir.credentials", "ir.step_code"),
         ("contract_examples/test_static_pipelines.py", "contract_examples/test_static_pipeline_spec.py"),
     ),
     "signatures": ["contract_examples/test_static_signatures.py"],
@@ -60,11 +60,11 @@ TESTS = {
 
 ALSO = {
     "lineage": {"_detected"},
-    "pipeline_references": {"dangling", "unfit_arguments"},
-    "ir_schema": {"misfits"},
-    "quantities": {"parse_quantity", "resource_problems", "effective"},
-    "credentials": {"is_credential", "credential_in", "credential_assigned_in", "masked"},
-    "step_code": {"read_program", "syntax_error"},
+    "ir.references": {"dangling", "unfit_arguments"},
+    "ir.messages": {"misfits"},
+    "ir.resources": {"parse_quantity", "resource_problems", "effective"},
+    "ir.credentials": {"is_credential", "credential_in", "credential_assigned_in", "masked"},
+    "ir.step_code": {"read_program", "syntax_error"},
 }
 """What these tests cover beside the static contracts: in modules that have none, what contracts call."""
 
@@ -99,7 +99,7 @@ def main() -> int:
         reasons = {mutant: each["because"] for each in explained.get(module, ()) for mutant in each["mutants"]}
         tallies[module] = tally = _run(module, options.function, reasons)
         for mutant in tally.survived:
-            print(f"contracts/{module}.py:{mutant.line}: survived: {mutant.id}", flush=True)
+            print(f"{module}:{mutant.line}: survived: {mutant.id}", flush=True)
         stale += [f"explained.toml, {module}: no mutant that survives is called {each!r}" for each in reasons]
     print(f"\n{'module':<14}{'mutants':>8}{'killed':>8}{'timed out':>11}{'explained':>11}{'survived':>10}")
     for module, one in tallies.items():
@@ -111,7 +111,7 @@ def main() -> int:
 
 def _run(module: str, function: str | None, reasons: dict[str, str]) -> Tally:
     """Try every mutant of a module. What is explained and survives is taken out of ``reasons``."""
-    tree = ast.parse((ROOT / "contracts" / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "contracts" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
     found = [one for one in mutants(tree, _mutated(tree, module)) if function in (None, one.function)]
     seconds = _warm(module)
     tally = Tally(mutants=len(found))

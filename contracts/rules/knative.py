@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring import Replacement
-from trivet.contracts._rules import KNATIVE, Pod, Rules, Service, Violation, integer, mapping, path, text
+from trivet.contracts.rules.rule import KNATIVE, Pod, Rules, Service, Violation, integer, mapping, path, text
 
 REVISION = Rules("knative", "knative serving")
 

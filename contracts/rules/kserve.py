@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from trivet.contracts._kubernetes_names import quantity
-from trivet.contracts._rules import (
+from trivet.contracts.rules.names import quantity
+from trivet.contracts.rules.rule import (
     FRAMEWORKS,
     KNATIVE,
     MODELMESH,

@@ -1,4 +1,4 @@
-"""Which texts are credentials, by their name or by their form. Not a contract module.
+"""Which texts are credentials, by their name or by their form.
 
 A name alone says little: ``secret_name``, ``pad_token`` and ``password_file`` hold none. So a name counts with its last words and with a
 value that can be a credential; forms that providers document count under any name.

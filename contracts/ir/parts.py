@@ -1,4 +1,4 @@
-"""The parts of a compiled pipeline: its DAGs, tasks and container steps, with the keys where they stand. Not a contract module."""
+"""The parts of a compiled pipeline: its DAGs, tasks and container steps, with the keys where they stand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from trivet.authoring import CompiledPipeline, Keys
-from trivet.contracts.step_code import Program, read_program
+from trivet.contracts.ir.step_code import Program, read_program
 
 STUB_IMAGES = ("argostub/createpvc", "argostub/deletepvc")
 """Steps that the driver runs itself, without a pod (kubeflow/pipelines 2.17.0 argocompiler/argo.go and 2.0.5 driver.go, dummyImages)."""

@@ -1,4 +1,4 @@
-"""What the parts of a compiled pipeline say of one another, and what of that does not hold. Not a contract module.
+"""What the parts of a compiled pipeline say of one another, and what of that does not hold.
 
 Read as KFP's backend reads it: backend/src/v2/compiler/visitor.go and argocompiler/dag.go refuse when the run is created,
 backend/src/v2/driver/resolve.go when a task starts (both at 2.17.0; the same at 2.0.5 in driver.go).
@@ -16,8 +16,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from trivet.authoring import CompiledPipeline, Keys
-from trivet.contracts.ir_schema import described
-from trivet.contracts.pipeline_ir import Dag, component_of, components, dags, definitions, executors, mapping, name_in
+from trivet.contracts.ir.messages import described
+from trivet.contracts.ir.parts import Dag, component_of, components, dags, definitions, executors, mapping, name_in
 
 _PLACEHOLDER = re.compile(r"\{\{\$\.(inputs|outputs)\.(parameters|artifacts)\['([^']+)'\]")
 _CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\]")

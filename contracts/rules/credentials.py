@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trivet.authoring import Resource
-from trivet.contracts._rules import FRAMEWORKS, Rules, Service, Violation, each, mapping, path, text
+from trivet.contracts.rules.rule import FRAMEWORKS, Rules, Service, Violation, each, mapping, path, text
 
 CREDENTIALS = Rules("kserve", "kserve")
 

@@ -1,4 +1,4 @@
-"""The messages of KFP's pipeline spec as a table, and what in a compiled pipeline does not fit them. Not a contract module.
+"""The messages of KFP's pipeline spec as a table, and what in a compiled pipeline does not fit them.
 
 The table is that of kfp-pipeline-spec 2.17.3 (kfp/pipeline_spec/pipeline_spec.proto), which has every field of the releases before it.
 Values are read as the API server reads them, with Go's protojson: it refuses unknown fields in the spec, and drops them in

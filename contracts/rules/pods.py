@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from trivet.contracts._kubernetes_names import (
+from trivet.contracts.rules.names import (
     data_key_problem,
     env_problem,
     label_problem,
@@ -20,7 +20,7 @@ from trivet.contracts._kubernetes_names import (
     quantity,
     subdomain_problem,
 )
-from trivet.contracts._rules import (
+from trivet.contracts.rules.rule import (
     KNATIVE,
     STANDARD,
     Container,
@@ -34,7 +34,7 @@ from trivet.contracts._rules import (
     path,
     text,
 )
-from trivet.contracts._runtimes import merged_resources, runtime_of
+from trivet.contracts.rules.runtimes import merged_resources, runtime_of
 
 PODS = Rules("kubernetes", "kubernetes")
 

@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.contracts._kubernetes_names import (
+from trivet.contracts.rules.names import (
     data_key_problem,
     label_problem,
     qualified_problem,
     quantity,
     subdomain_problem,
 )
-from trivet.contracts._rules import Companion, Rules, Violation, each, integer, mapping, path, text
+from trivet.contracts.rules.rule import Companion, Rules, Violation, each, integer, mapping, path, text
 
 COMPANIONS = Rules("kserve", "kserve")
 

@@ -1,4 +1,4 @@
-"""What the code of a pipeline's step does with MLflow and with credentials, read from its syntax tree. Not a contract module.
+"""What the code of a pipeline's step does with MLflow and with credentials, read from its syntax tree.
 
 Nothing is executed. Values are followed through names, attributes, dictionaries, concatenation, formatting, branches and calls of the
 code's own functions, whatever the order of the statements is. What comes from the environment, a parameter, a file or another package is
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 
-from trivet.contracts.credentials import credential_in, is_credential, masked
+from trivet.contracts.ir.credentials import credential_in, is_credential, masked
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 

@@ -1,4 +1,4 @@
-"""Kubernetes' quantities, as KFP's driver writes them into a pod. Not a contract module."""
+"""Kubernetes' quantities, as KFP's driver writes them into a pod."""
 
 from __future__ import annotations
 

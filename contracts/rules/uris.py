@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from trivet.contracts._kubernetes_names import subdomain_problem
+from trivet.contracts.rules.names import subdomain_problem
 
 MODEL_MOUNT = "/mnt/models"
 
