@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
-_QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(n|u|m|k|[MGTPE]i?|Ki|[eE][+-]?\d{1,3})?")
-_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+from trivet.contracts.quantities import quantity
 
 PLACEHOLDER = "{{$"
 """What a field starts with or holds that the driver fills in from an input (``resourceCpuLimit`` from SDK 2.10 on)."""
@@ -19,17 +17,6 @@ SMALLEST_MEMORY = 1024 * 1024
 """Bytes with which no container starts, so that fewer are another unit than was meant, such as ``512m`` for ``512Mi``."""
 
 _EXTENDED = re.compile(r"(?:[a-z0-9]([a-z0-9.-]*[a-z0-9])?)/[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?")
-
-
-def parse_quantity(text: str) -> Decimal | None:
-    """The number that a quantity stands for, None if it is none (k8s.io/apimachinery v0.30 pkg/api/resource/quantity.go, ParseQuantity)."""
-    found = _QUANTITY.fullmatch(text)
-    if not found:
-        return None
-    number, suffix = Decimal(found[1]), found[2] or ""
-    if suffix in _BINARY:
-        return number * Decimal(1024) ** _BINARY[suffix]
-    return number.scaleb(_DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,20 +30,18 @@ class Problem:
 def resource_problems(resources: Mapping[str, Any]) -> Iterator[Problem]:
     """What the driver or Kubernetes refuses or ignores in ``resources`` of a container of the IR."""
     for resource in ("Cpu", "Memory"):
-        amounts: dict[str, Decimal] = {}
+        amounts: dict[str, Fraction] = {}
         for bound in ("Limit", "Request"):
             field, written = effective(resources, f"{resource}{bound}")
             if not field or PLACEHOLDER in written:
                 continue
-            amount = parse_quantity(written)
+            amount = quantity(written)
             if amount is None:
                 yield Problem(field=field, text=f"is {written!r}, which is not a Kubernetes quantity")
             elif amount < 0:
                 yield Problem(field=field, text=f"is negative ({written})")
             elif resource == "Memory" and 0 < amount < SMALLEST_MEMORY:
-                yield Problem(
-                    field=field, text=f"is {written}: {amount.normalize():f} bytes, with which nothing starts"
-                )
+                yield Problem(field=field, text=f"is {written}: {float(amount):.12g} bytes, with which nothing starts")
             else:
                 amounts[bound] = amount
                 if bound == "Request" and amount > amounts.get("Limit", amount):
@@ -102,6 +87,6 @@ def _accelerator_problems(accelerator: Any) -> Iterator[Problem]:
             text=f"has the type {kind!r}, expected the name of a resource of Kubernetes such as nvidia.com/gpu",
         )
     if count and PLACEHOLDER not in count:
-        amount = parse_quantity(count)
-        if amount is None or amount < 0 or amount != amount.to_integral_value():
+        amount = quantity(count)
+        if amount is None or amount < 0 or amount.denominator != 1:
             yield Problem(field="accelerator", text=f"has the count {count!r}, expected a whole number")

@@ -10,13 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.contracts.rules.names import (
-    data_key_problem,
-    label_problem,
-    qualified_problem,
-    quantity,
-    subdomain_problem,
-)
+from trivet.contracts.quantities import quantity
+from trivet.contracts.rules.names import data_key_problem, label_problem, qualified_problem, subdomain_problem
 from trivet.contracts.rules.rule import Companion, Rules, Violation, each, integer, mapping, path, text
 
 COMPANIONS = Rules("kserve", "kserve")

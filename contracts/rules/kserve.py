@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from trivet.contracts.rules.names import quantity
+from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.rule import (
     FRAMEWORKS,
     KNATIVE,

@@ -1,11 +1,8 @@
-"""Kubernetes' syntax of names, labels and quantities (apimachinery 0.30.14 and 0.35.0, pkg/util/validation and pkg/api/resource)."""
+"""Kubernetes' syntax of names and labels (apimachinery 0.30.14 and 0.35.0, pkg/util/validation)."""
 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
-from functools import lru_cache
-from typing import Any
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -13,10 +10,6 @@ _NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _ENV = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _PORT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _KEY = re.compile(r"[-._a-zA-Z0-9]+")
-_QUANTITY = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]?|[eE][+-]?\d+)")
-
-_BINARY = {f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", 1)}
-_DECIMAL = {letter: Fraction(10) ** (3 * power) for letter, power in zip("num kMGTPE", range(-3, 7), strict=True)}
 
 
 def label_problem(value: str) -> str:
@@ -82,25 +75,3 @@ def data_key_problem(key: str) -> str:
     if key in (".", "..") or key.startswith("..") or len(key) > 253:
         return "it must not be '.', begin with '..' or have more than 253 characters"
     return "" if _KEY.fullmatch(key) else "it must consist of letters, digits, '-', '_' and '.'"
-
-
-def quantity(value: Any) -> Fraction | None:
-    """The number that a resource quantity stands for; None if it is none."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    return _quantity(str(value).strip())
-
-
-@lru_cache(maxsize=1024)
-def _quantity(value: str) -> Fraction | None:
-    found = _QUANTITY.fullmatch(value)
-    if not found:
-        return None
-    sign, number, suffix = found.groups()
-    factor = _BINARY.get(suffix) or _DECIMAL.get(suffix or " ")
-    if factor is None:
-        exponent = int(suffix[1:])
-        if abs(exponent) > 30:
-            return None
-        factor = Fraction(10) ** exponent
-    return Fraction(number.rstrip(".") if number != "." else "0") * factor * (-1 if sign == "-" else 1)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.names import (
     data_key_problem,
     env_problem,
@@ -17,7 +18,6 @@ from trivet.contracts.rules.names import (
     label_value_problem,
     port_name_problem,
     qualified_problem,
-    quantity,
     subdomain_problem,
 )
 from trivet.contracts.rules.rule import (

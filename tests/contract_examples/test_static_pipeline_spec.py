@@ -9,8 +9,8 @@ from contract_examples.registry import failing, inconclusive, not_applicable, pa
 from contract_examples.static import findings, place
 
 from trivet.contracts.ir.messages import SCHEMA
-from trivet.contracts.ir.resources import parse_quantity
 from trivet.contracts.ir.step_code import syntax_error
+from trivet.contracts.quantities import quantity
 from trivet.model.finding import Finding
 
 SOURCE = "import os\n\ndef train(rows: int) -> str:\n    return os.environ['MLFLOW_TRACKING_PASSWORD'] and 'run'\n"
@@ -889,7 +889,7 @@ def test_importers_that_are_told_at_run_time(pair: tuple[str, str]) -> list[Find
     ],
 )
 def test_a_quantity_of_kubernetes(text: str, number: float) -> None:
-    found = parse_quantity(text)
+    found = quantity(text)
     assert found is not None
     assert float(found) == number
 
@@ -898,4 +898,4 @@ def test_a_quantity_of_kubernetes(text: str, number: float) -> None:
     "text", ["", "4GB", "4 Gi", "4gi", "1K", "1mi", "two", "1,5", "0x10", "NaN", "1e", "--1", "1.2.3"]
 )
 def test_no_quantity_of_kubernetes(text: str) -> None:
-    assert parse_quantity(text) is None
+    assert quantity(text) is None

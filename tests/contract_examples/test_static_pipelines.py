@@ -10,8 +10,8 @@ from contract_examples.registry import failing, not_applicable, passing
 from contract_examples.static import findings
 
 from trivet.contracts.ir.credentials import credential_assigned_in, credential_in
-from trivet.contracts.ir.resources import parse_quantity
 from trivet.contracts.ir.step_code import Program, read_program
+from trivet.contracts.quantities import quantity
 from trivet.model.finding import Finding
 
 INJECTED = """
@@ -528,4 +528,4 @@ def test_a_program_is_followed_only_so_far(line: str) -> None:
 def test_a_long_text_is_searched_in_linear_time(piece: str) -> None:
     text = piece * 5_000 + "."
     assert credential_in(text) == credential_assigned_in(text) == ""
-    assert parse_quantity(text + "x") is None
+    assert quantity(text + "x") is None

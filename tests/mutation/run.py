@@ -62,7 +62,7 @@ ALSO = {
     "lineage": {"_detected"},
     "ir.references": {"dangling", "unfit_arguments"},
     "ir.messages": {"misfits"},
-    "ir.resources": {"parse_quantity", "resource_problems", "effective"},
+    "ir.resources": {"resource_problems", "effective"},
     "ir.credentials": {"is_credential", "credential_in", "credential_assigned_in", "masked"},
     "ir.step_code": {"read_program", "syntax_error"},
 }
