@@ -23,7 +23,15 @@ from trivet.authoring import (
     passed,
 )
 from trivet.contracts.rules.rule import COMPONENTS, FRAMEWORKS, MODE_SETTING, deployment_mode
-from trivet.contracts.rules.schema import api_of, broken_rules, has_schema, kind_of, not_judged, unknown_fields, wrong_api
+from trivet.contracts.rules.schema import (
+    api_of,
+    broken_rules,
+    has_schema,
+    kind_of,
+    not_judged,
+    unknown_fields,
+    wrong_api,
+)
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
 SEAM = ("kfp", "kserve")
