@@ -74,7 +74,12 @@ def test_every_contract_holds_on_s3_and_postgresql(images: str, tmp_path: Path) 
     outcomes = {contract["id"]: contract["outcome"] for contract in report["contracts"]}
     # On files this one has nothing to look at.
     assert outcomes["paths.storage_uri_ends_with_slash"] == "PASSED"
-    assert set(outcomes.values()) == {"PASSED", "FAILED"}
+    # The handover has no importer, no object beside its InferenceService, and a KServe without spec.canary.
+    assert {name for name, outcome in outcomes.items() if outcome not in ("PASSED", "FAILED")} == {
+        "pipelines.imported_artifact_is_fetchable",
+        "validation.companion_is_admitted",
+        "validation.canary_gets_traffic",
+    }
     phases = {phase["name"] for phase in report["phases"]}
     assert {"database: PostgreSQL", "artifact store: S3"} <= phases
     assert "s3://mlflow/" in (tmp_path / "report.json").read_text(encoding="utf-8")
