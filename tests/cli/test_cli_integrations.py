@@ -98,6 +98,15 @@ def test_the_action_annotates_and_fails(here: Path) -> None:
 
 
 @pytest.mark.processes
+def test_paths_and_options_of_the_action_may_stand_on_lines_of_their_own(here: Path) -> None:
+    (here / "good.yaml").write_text(GOOD)
+    (here / "bad.yaml").write_text(BAD)
+    done = act(here, paths="good.yaml\nbad.yaml\n", options="--stack 2024.11\n--quiet\n")
+    assert done.returncode == 1
+    assert done.stdout.startswith("::error file=bad.yaml,line=7,")
+
+
+@pytest.mark.processes
 def test_an_input_of_the_action_is_no_command(here: Path) -> None:
     (here / "good.yaml").write_text(GOOD)
     done = act(here, paths="good.yaml $(touch${IFS}pwned) --help", options="--quiet")
