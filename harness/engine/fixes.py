@@ -48,9 +48,11 @@ def fixes(findings: Iterable[Finding]) -> list[FixedFile]:
 
 
 def _fixed(path: Path, wanted: Iterable[tuple[int, Replacement]]) -> FixedFile | None:
+    if not path.is_file():  # a stream, or a pipe, which would be waited for
+        return None
     try:
         before = _read(path)
-    except (OSError, UnicodeDecodeError):  # a stream, or what another process has taken away
+    except (OSError, UnicodeDecodeError):  # what another process has taken away
         return None
     lines = before.splitlines(keepends=True)
     done: list[tuple[int, Replacement]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,11 @@ def test_streams_and_files_that_are_gone_are_left_out(tmp_path: Path) -> None:
     assert (
         fixes([finding(Path("<stdin>"), 1, "a", "b"), finding(tmp_path / "gone.yaml", 1, "a", "b"), failed("no")]) == []
     )
+
+
+def test_a_pipe_is_not_opened_again(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    assert fixes([finding(tmp_path / "pipe.yaml", 1, "a", "b")]) == []
 
 
 def test_a_file_that_changes_meanwhile_is_not_written(tmp_path: Path) -> None:
