@@ -79,31 +79,33 @@ class _Open:
     merges: list[tuple[Any, Place]] = field(default_factory=list)
 
 
-def documents(text: str, scalar: Callable[[str], Any] | None = None) -> Iterator[Document]:
+def documents(text: str, scalar: Callable[[str], Any] | None = None, *, before: int = 0) -> Iterator[Document]:
     """Every document of a stream, in order. Raises BrokenDocument at the first that is broken or refused.
 
     ``scalar`` makes a value of a scalar without quotes and tag: :func:`kubernetes_scalar` by default, :func:`kfp_scalar` or
-    :func:`pyyaml_scalar`.
+    :func:`pyyaml_scalar`. ``before`` is the number of lines before ``text``, in a file that holds more.
     """
     try:
         parser = _Loader(text)
         while (event := parser.get_event()) is not None:
             if type(event) is yaml.DocumentStartEvent:
-                yield _document(parser, scalar or kubernetes_scalar)
+                yield _document(parser, scalar or kubernetes_scalar, before)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
-        raise BrokenDocument(problem, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1) from error
+        raise BrokenDocument(
+            problem, before + (mark.line + 1 if mark else 1), mark.column + 1 if mark else 1
+        ) from error
     except yaml.reader.ReaderError as error:
-        before = text[: error.position]
+        read = text[: error.position]
         raise BrokenDocument(
             f"the character U+{error.character:04X} is not allowed in YAML",
-            before.count("\n") + 1,
-            len(before) - before.rfind("\n"),
+            before + read.count("\n") + 1,
+            len(read) - read.rfind("\n"),
         ) from error
 
 
-def _document(parser: Any, scalar: Callable[[str], Any]) -> Document:
+def _document(parser: Any, scalar: Callable[[str], Any], before: int) -> Document:
     anchors: dict[str, tuple[Any, Any, int, int]] = {}
     enclosing: list[_Open] = []
     top: _Open | None = None
@@ -112,7 +114,7 @@ def _document(parser: Any, scalar: Callable[[str], Any]) -> Document:
     while True:
         event = parser.get_event()
         kind = type(event)
-        line = at = event.start_mark.line
+        line = at = before + event.start_mark.line
         if kind is yaml.ScalarEvent:
             if top is not None and top.is_map and top.key is None:
                 _name(top, event.value, line)

@@ -24,8 +24,11 @@ class IgnoreComment:
     whole: bool
 
 
-def ignore_comments(text: str) -> tuple[IgnoreComment, ...]:
-    """The comments in a YAML stream, in order. One that no value follows is about its own line."""
+def ignore_comments(text: str, *, before: int = 0) -> tuple[IgnoreComment, ...]:
+    """The comments in a YAML stream, in order. One that no value follows is about its own line.
+
+    ``before`` is the number of lines before ``text``, in a file that holds more.
+    """
     if MARK not in text:
         return ()
     found: list[IgnoreComment] = []
@@ -39,8 +42,8 @@ def ignore_comments(text: str) -> tuple[IgnoreComment, ...]:
                 IgnoreComment(
                     ids=tuple(filter(None, (one.strip() for one in (match["ids"] or "").split(",")))),
                     reason=match["reason"].strip(" :\t"),
-                    line=number,
-                    target=(following or number) if alone else number,
+                    line=before + number,
+                    target=before + ((following or number) if alone else number),
                     whole=alone,
                 )
             )

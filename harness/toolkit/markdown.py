@@ -12,10 +12,10 @@ _HERE_DOCUMENT = re.compile(
 )
 
 
-def code_blocks(text: str) -> Iterator[str]:
-    """The text of each block of YAML or JSON, and of each here-document in a block for a shell (``kubectl apply -f - <<EOF``).
+def code_blocks(text: str) -> Iterator[tuple[int, str]]:
+    """Each block of YAML or JSON, and each here-document in a block for a shell (``kubectl apply -f - <<EOF``).
 
-    Empty lines stand before it, so that its lines have the numbers that they have in the page.
+    The number of lines of the page before its first, and its text.
     """
     from markdown_it import MarkdownIt  # loaded where there is a page
 
@@ -25,7 +25,7 @@ def code_blocks(text: str) -> Iterator[str]:
         language = re.split(r"[\s{,:]", token.info.strip().lower())[0]
         before = token.map[0] + 1
         if language in YAML:
-            yield "\n" * before + token.content
+            yield before, token.content
         elif language in SHELL:
             for match in _HERE_DOCUMENT.finditer(token.content):
-                yield "\n" * (before + token.content.count("\n", 0, match.start("text"))) + match["text"]
+                yield before + token.content.count("\n", 0, match.start("text")), match["text"]

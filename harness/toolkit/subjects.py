@@ -39,7 +39,7 @@ TOO_LARGE = "large file without a sign of KServe or KFP"
 
 _SIGNS = re.compile(rb"serving\.kserve\.io|InferenceService|pipelineInfo")
 """What a manifest or pipeline that is broken still shows."""
-_PIPELINE = re.compile(r"^(pipelineInfo|[{\s]*\"pipelineInfo\")\s*:", re.MULTILINE)
+_PIPELINE = re.compile(r"(?:^pipelineInfo|^[ \t{]*\"pipelineInfo\"|\A[{\s]*\"pipelineInfo\")\s*:", re.MULTILINE)
 """What a stream with a compiled pipeline has at its top."""
 _TEMPLATE = re.compile(r"\{\{(?!\$\.)|\{%")
 """Helm's and Jinja's templates, without the placeholders of compiled pipelines: ``{{$.inputs.parameters['x']}}``."""
@@ -116,17 +116,18 @@ def read_file(path: Path, *, named: bool = True) -> ReadResult:
         return ReadResult(errors=(error,))
     if path.suffix != MARKDOWN:
         return _read_bytes(str(path), content, named=named)
-    found = [_read_bytes(str(path), block, named=False) for block in _blocks(content)]
+    found = [_read_bytes(str(path), block, named=False, before=before) for before, block in _blocks(content)]
     return ReadResult(
         **{one.name: tuple(item for each in found for item in getattr(each, one.name)) for one in fields(ReadResult)}
     )
 
 
-def _blocks(content: bytes) -> list[bytes]:
-    """The code blocks of a Markdown page; none if it is larger than a page that somebody reads."""
+def _blocks(content: bytes) -> list[tuple[int, bytes]]:
+    """The code blocks of a Markdown page, each with the number of lines before it; none if the page is larger than one that somebody
+    reads."""
     if len(content) > MAX_OBJECT:
         return []
-    return [block.encode() for block in code_blocks(content.decode("utf-8", "replace"))]
+    return [(before, block.encode()) for before, block in code_blocks(content.decode("utf-8", "replace"))]
 
 
 def _sources(content: bytes) -> tuple[tuple[int, str], ...]:
@@ -159,8 +160,7 @@ def companions(place: Place) -> list[Resource]:
     if not _COMPANION.search(content):
         return []
     found: list[Resource] = []
-    for text in _blocks(content) if name.endswith(MARKDOWN) else [content]:
-        line = 0
+    for line, text in _blocks(content) if name.endswith(MARKDOWN) else [(0, content)]:
         # A line that begins with --- ends a document, also within a block of text (YAML 1.2.2, 9.1.2).
         for part in _DOCUMENT_START.split(text):
             if len(part) <= MAX_OBJECT and _COMPANION.search(part):
@@ -184,7 +184,8 @@ def _same_line(line: int, keys: Keys) -> int:
     return line
 
 
-def _read_bytes(name: str, content: bytes, *, named: bool) -> ReadResult:
+def _read_bytes(name: str, content: bytes, *, named: bool, before: int = 0) -> ReadResult:
+    """What ``content`` holds; ``before`` is the number of lines before it in the file."""
     subjects: list[Subject] = []
     others: list[str] = []
     errors: list[UsageError] = []
@@ -197,7 +198,7 @@ def _read_bytes(name: str, content: bytes, *, named: bool) -> ReadResult:
             others=tuple(others),
             errors=tuple(errors),
             skipped=skipped,
-            ignores=ignore_comments(text),
+            ignores=ignore_comments(text, before=before),
         )
 
     def refused(error: UsageError, reason: str) -> ReadResult:
@@ -216,7 +217,7 @@ def _read_bytes(name: str, content: bytes, *, named: bool) -> ReadResult:
         return ReadResult(skipped=(Skipped(name, TEMPLATE),))
     try:
         may_be_patch = "$patch" in text
-        for document in documents(text, kfp_scalar if _PIPELINE.search(text) else None):
+        for document in documents(text, kfp_scalar if _PIPELINE.search(text) else None, before=before):
             if may_be_patch and is_patch(document.value):
                 others.append(STRATEGIC_MERGE_PATCH)
                 continue

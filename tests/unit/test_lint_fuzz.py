@@ -106,8 +106,8 @@ def test_any_file_is_read(content: bytes) -> None:
 def test_any_page_has_blocks_and_comments_with_lines(content: bytes) -> None:
     text = content.decode("utf-8", "replace")
     lines = re.split(r"\r\n|\n|\r", text)  # what ends a line in CommonMark
-    for block in code_blocks(text):
-        assert block.count("\n") <= len(lines)
+    for before, block in code_blocks(text):
+        assert before + block.count("\n") <= len(lines)
     for comment in ignore_comments(text):
         assert 1 <= comment.line <= len(text.splitlines())
         assert 1 <= comment.target <= len(text.splitlines())

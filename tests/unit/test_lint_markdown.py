@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,22 @@ def test_a_broken_block_matters_only_if_it_shows_a_manifest(
 
 @pytest.mark.parametrize("text", ["", "```", "```yaml", "```sh\ncat <<EOF\nno end\n```", "\x00\ud800"])
 def test_pages_that_hold_nothing_hold_no_block(text: str) -> None:
-    assert [block.strip() for block in code_blocks(text) if block.strip()] == []
+    assert [block for _, block in code_blocks(text) if block.strip()] == []
+
+
+def test_comments_and_broken_places_have_the_lines_of_the_page(tmp_path: Path) -> None:
+    block = "# trivet: ignore[x] y\nkind: InferenceService\nkind: again\n"
+    (tmp_path / "page.md").write_text(f"one\n\n```yaml\n{block}```\n")
+    found = read(Found(tmp_path / "page.md"))
+    assert [(one.line, one.target) for one in found.ignores] == [(4, 5)]
+    assert "page.md:6:1: the key 'kind' stands here a second time, after line 5" in str(found.errors[0])
+
+
+def test_blocks_far_down_a_page_cost_no_more_than_those_at_its_top(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("\n" * 50_000 + "```yaml\na: 1\n```\n" * 1_000)
+    began = time.process_time()
+    assert len(read(Found(tmp_path / "page.md")).others) == 1_000
+    assert time.process_time() - began < 10
 
 
 def test_a_page_larger_than_anybody_reads_is_not_read(tmp_path: Path) -> None:

@@ -40,6 +40,23 @@ def error(tmp_path: Path, text: str) -> str:
     return str(only)
 
 
+def test_empty_lines_cost_no_more_than_others(tmp_path: Path) -> None:
+    began = time.process_time()
+    found = read_text(tmp_path, f"{chr(10) * 200_000}kind: A\n")
+    assert time.process_time() - began < 5
+    assert found.others == ("A",)
+
+
+@pytest.mark.parametrize("name", ["pipelineInfo", '"pipelineInfo"', '{"pipelineInfo"', '{\r\n\r\n  "pipelineInfo"'])
+def test_the_scalars_of_a_pipeline_are_those_of_kfp(tmp_path: Path, name: str) -> None:
+    end = "}" if name.startswith("{") else ""
+    comma = ", " if end else "\n"
+    key = "root" if not end else '"root"'
+    (subject,) = read_text(tmp_path, f"{name}: {{a: yes}}{comma}{key}: {{b: yes}}{end}\n").subjects
+    assert isinstance(subject, CompiledPipeline)
+    assert subject.document["root"] == {"b": "yes"}
+
+
 # values
 
 
