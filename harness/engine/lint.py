@@ -74,10 +74,8 @@ class LintResult:
 
     @property
     def exit_code(self) -> int:
-        """0 conformant · 1 a MUST failed, whatever else happened · 2 inconclusive, or nothing to lint · 3 a file could not be read."""
-        if self.report.exit_code == 1:
-            return 1
-        return max((error.exit_code for error in self.errors), default=self.report.exit_code)
+        """That of the report."""
+        return self.report.exit_code
 
 
 def lint(
@@ -151,6 +149,7 @@ def lint(
         stack=stack,
         profile="static",
         command=command,
+        errors=whole.errors,
     )
     return LintResult(
         report=report,

@@ -18,7 +18,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from trivet.engine.outcomes import NOTHING, finding_of, observed
-from trivet.errors import DeclarationError, NotOffered
+from trivet.errors import DeclarationError, NotOffered, TrivetError
 from trivet.model.clients import CLIENTS
 from trivet.model.contract import Contract
 from trivet.model.events import ContractEnded, ContractStarted, Emit, Event, PhaseEnded, RunEnded, RunStarted
@@ -27,7 +27,7 @@ from trivet.model.finding import Finding
 from trivet.model.outcome import Level, Outcome, combine
 from trivet.model.platform_config import platform_of
 from trivet.model.redaction import redact
-from trivet.model.report import ConformanceReport, ContractResult, Phase, Provenance, StackSummary
+from trivet.model.report import ConformanceReport, ContractResult, InputError, Phase, Provenance, StackSummary
 from trivet.model.stack import Stack
 from trivet.model.target import Session, Target
 
@@ -96,8 +96,9 @@ class Recorder:
         stack: Stack,
         profile: str,
         command: str = "",
+        errors: Iterable[TrivetError] = (),
     ) -> ConformanceReport:
-        """The report over ``results``, with this run's provenance and the documents of ``session``."""
+        """The report over ``results``, with this run's provenance, the documents of ``session``, and the ``errors`` while reading."""
         deviation = any(result.outcome.deviates and result.level is Level.MUST for result in results)
         documents = session.documents(everything=deviation) if session else {}
         names = {str(path): name for name, path in documents.items()}
@@ -114,6 +115,10 @@ class Recorder:
                 name: redact(path.read_text(encoding="utf-8", errors="replace")) for name, path in documents.items()
             },
             phases=tuple(self._phases),
+            errors=tuple(
+                InputError(message=redact(one.message), remedy=redact(one.remedy), exit_code=one.exit_code)
+                for one in errors
+            ),
             provenance=Provenance(
                 trivet=version("trivet"),
                 python=platform.python_version(),

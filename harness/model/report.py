@@ -12,7 +12,7 @@ API_VERSION = "trivet.dev/v1alpha2"
 KIND = "ConformanceReport"
 
 VERDICTS = ("conformant", "not conformant", "inconclusive")
-"""The verdict by exit code."""
+"""The verdict by exit code. 3 is inconclusive too: a file could not be read."""
 
 STATIC = "static"
 """The target of a report on files (``trivet lint``)."""
@@ -71,6 +71,15 @@ class Provenance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InputError:
+    """A file that could not be read, or another reason why something is not judged. ``exit_code`` is 2, or 3 for wrong usage."""
+
+    message: str
+    remedy: str = ""
+    exit_code: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConformanceReport:
     """The results of one run. Conformant means that every applicable MUST passed, and that there is at least one."""
 
@@ -86,18 +95,24 @@ class ConformanceReport:
     documents: Mapping[str, str] = field(default_factory=dict)
     """The documents of the handover, redacted: file name → text, such as the InferenceService to apply."""
     phases: tuple[Phase, ...] = ()
+    errors: tuple[InputError, ...] = ()
+    """What could not be read, and is not judged; empty for a run."""
     apiVersion: str = API_VERSION  # noqa: N815 - the Kubernetes API convention for versioned objects
     kind: str = KIND
 
     @property
     def exit_code(self) -> int:
-        """0 conformant · 1 a MUST failed · 2 inconclusive.
+        """0 conformant · 1 a MUST failed, whatever else happened · 2 inconclusive · 3 a file could not be read.
 
         A report on files needs no passed MUST, because only SHOULD contracts may apply to a file; it needs at least one judged contract.
         """
         blocking = {result.outcome for result in self.contracts if result.blocks}
+        if Outcome.FAILED in blocking:
+            return 1
+        if self.errors:
+            return max(error.exit_code for error in self.errors)
         if blocking:
-            return 1 if Outcome.FAILED in blocking else 2
+            return 2
         if self.target == STATIC:
             judged = self.count(Outcome.PASSED) + self.count(Outcome.FAILED)
         else:
@@ -107,7 +122,7 @@ class ConformanceReport:
     @property
     def verdict(self) -> str:
         """The verdict that belongs to the exit code."""
-        return VERDICTS[self.exit_code]
+        return VERDICTS[min(self.exit_code, 2)]
 
     def count(self, outcome: Outcome, level: Level | None = None) -> int:
         """The number of contracts with ``outcome`` (and ``level``, if given)."""

@@ -19,6 +19,7 @@ def write(report: ConformanceReport) -> str:
     """One command per line; the last one states the verdict."""
     results = sorted(report.contracts, key=lambda result: OUTCOME_WORDINGS.index(wording_of(result)))
     lines = [line for result in results for line in _annotations(result)]
+    lines += [_command("error", "trivet: not judged", _text(one.message, one.remedy), None) for one in report.errors]
     command = "error" if report.exit_code else "notice"
     lines.append(_command(command, "trivet", verdict_sentence(report), None))
     return "\n".join(lines) + "\n"
@@ -32,10 +33,13 @@ def _annotations(result: ContractResult) -> Iterator[str]:
     found = [finding for finding in result.findings if finding.outcome is result.outcome]
     for finding in found:
         remedy = finding.remedy or result.remedy
-        text = f"{finding.message}\nremedy: {remedy}" if remedy else finding.message
-        yield _command(command, title, text, finding.location)
+        yield _command(command, title, _text(finding.message, remedy), finding.location)
     if not found:
         yield _command(command, title, result.reason, None)
+
+
+def _text(message: str, remedy: str) -> str:
+    return f"{message}\nremedy: {remedy}" if remedy else message
 
 
 def _command(command: str, title: str, message: str, location: Location | None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trivet.model.report import ConformanceReport, Phase
+from trivet.model.report import VERDICTS, ConformanceReport, Phase
 from trivet.render.page import environment
 from trivet.render.picture import picture
 from trivet.render.wording import (
@@ -67,7 +67,7 @@ def _content(report: ConformanceReport) -> Mapping[str, Any]:
         "sentence": verdict_sentence(report),
         "counts": counts(report),
         "exit_sentence": exit_sentence(report),
-        "mood": ("passed", "failed", "inconclusive")[report.exit_code],
+        "mood": ("passed", "failed", "inconclusive")[VERDICTS.index(report.verdict)],
     }
 
 

@@ -11,14 +11,17 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from trivet.model.outcome import Outcome
-from trivet.model.report import ConformanceReport, ContractResult
+from trivet.model.report import ConformanceReport, ContractResult, InputError
 from trivet.render.wording import by_seam, printable, seam_name, verdict_sentence
 
 filename = "junit.xml"
 
 
 def write(report: ConformanceReport) -> str:
-    """The whole file. A report that is not conformant because it has no contracts gets a case ``verdict`` that states it."""
+    """The whole file. What could not be read is a case ``input`` with an error each.
+
+    A report that is not conformant without any such case, because it has no contracts, gets a case ``verdict`` that states it.
+    """
     root = ET.Element("testsuites", name=printable(f"trivet {report.stack.name} on {report.target}"))
     for seam, results in by_seam(report).items():
         suite = _suite(root, seam_name(seam), report, [_case(result) for result in results])
@@ -30,7 +33,9 @@ def write(report: ConformanceReport) -> str:
         }.items():
             ET.SubElement(properties, "property", name=printable(name), value=printable(value))
         suite.insert(0, properties)
-    if report.exit_code and not any(result.blocks for result in report.contracts):
+    if report.errors:
+        _suite(root, "input", report, [_input(error) for error in report.errors])
+    elif report.exit_code and not any(result.blocks for result in report.contracts):
         case = ET.Element("testcase", name="verdict", classname="trivet", time="0.000")
         ET.SubElement(case, "error", type="INCONCLUSIVE", message=printable(verdict_sentence(report)))
         _suite(root, "verdict", report, [case])
@@ -49,6 +54,13 @@ def _suite(root: ET.Element, name: str, report: ConformanceReport, cases: Sequen
     suite.set("timestamp", printable(report.provenance.started))
     suite.extend(cases)
     return suite
+
+
+def _input(error: InputError) -> ET.Element:
+    case = ET.Element("testcase", name="input", classname="trivet", time="0.000")
+    child = ET.SubElement(case, "error", type="ERROR", message=printable(error.message))
+    child.text = printable(f"{error.message}\n\nremedy: {error.remedy}")
+    return case
 
 
 def _case(result: ContractResult) -> ET.Element:

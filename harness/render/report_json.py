@@ -80,8 +80,9 @@ def schema() -> dict[str, Any]:
     computed = {
         "verdict": {"enum": list(VERDICTS), "description": "The verdict that belongs to exitCode."},
         "exitCode": {
-            "enum": [0, 1, 2],
-            "description": "0 conformant: every applicable MUST passed, and there is at least one. 1 a MUST failed. 2 inconclusive.",
+            "enum": [0, 1, 2, 3],
+            "description": "0 conformant: every applicable MUST passed, and there is at least one. 1 a MUST failed. 2 inconclusive. "
+            "3 a file could not be read.",
         },
         "summary": {
             "type": "object",

@@ -1,7 +1,7 @@
 """report.sarif, SARIF 2.1.0, for code scanning: contracts as rules, deviations as results.
 
 FAILED findings are results: ``error`` for a MUST, ``warning`` for a SHOULD. INCONCLUSIVE and ERROR do not describe the code, so they are
-``toolExecutionNotifications`` of the invocation. Section numbers: SARIF 2.1.0, OASIS.
+``toolExecutionNotifications`` of the invocation, and so are files that could not be read. Section numbers: SARIF 2.1.0, OASIS.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ def write(report: ConformanceReport) -> str:
         for index, result in enumerate(report.contracts)
         if result.outcome.deviates and result.outcome is not Outcome.FAILED
     ]
+    notifications += [
+        {"level": "error", "message": {"text": f"{one.message}\nRemedy: {one.remedy}"}} for one in report.errors
+    ]
     run = {
         "tool": {
             "driver": {
@@ -51,7 +54,7 @@ def write(report: ConformanceReport) -> str:
         "originalUriBaseIds": {ROOT: {"uri": Path.cwd().as_uri().rstrip("/") + "/"}},
         "invocations": [
             {
-                "executionSuccessful": not report.count(Outcome.ERROR),
+                "executionSuccessful": not report.count(Outcome.ERROR) and not report.errors,
                 "exitCode": report.exit_code,
                 "toolExecutionNotifications": notifications,
             }

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
-from trivet.model.report import ConformanceReport, ContractResult
+from trivet.model.report import VERDICTS, ConformanceReport, ContractResult
 from trivet.render.layout import COLUMNS, STYLES, Line, Span, cut, entry, fit, line, pad, plain, telling, wrap
 from trivet.render.wording import (
     NAMES,
@@ -51,8 +51,10 @@ def lines(report: ConformanceReport, columns: int = COLUMNS) -> Iterator[Line]:
         yield from _block(block[0], columns) if len(block) == 1 else _shared_block(block, columns)
     yield line()
     yield line(Span("─" * columns, "dim"))
+    for error in report.errors:
+        yield from (line(Span(text, "bold yellow")) for text in wrap(error.message, columns))
     yield from (line(text) for text in wrap(counts(report), columns))
-    style = ("bold green", "bold red", "bold yellow")[report.exit_code]
+    style = ("bold green", "bold red", "bold yellow")[VERDICTS.index(report.verdict)]
     yield from (line(Span(text, style)) for text in wrap(verdict_sentence(report), columns))
     yield line(Span(exit_sentence(report), "dim"))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trivet.model.outcome import SEVERITY, Level, Outcome, blocks
-from trivet.model.report import STATIC, ConformanceReport, ContractResult
+from trivet.model.report import STATIC, VERDICTS, ConformanceReport, ContractResult
 
 NAMES: Mapping[str, str] = {
     "kfp": "KFP",
@@ -104,11 +104,13 @@ def verdict_sentence(report: ConformanceReport) -> str:
     """The verdict and its causes: ``2024.11 is not conformant: 3 MUST failed, 1 advice``; for files, whether they fit the stack."""
     must = {outcome: report.count(outcome, Level.MUST) for outcome in Outcome}
     errors, advice = report.count(Outcome.ERROR), report.count(Outcome.FAILED, Level.SHOULD)
+    unread = len(report.errors)
     causes = [
         f"{must[Outcome.PASSED]} MUST passed" if report.exit_code == 0 and must[Outcome.PASSED] else "",
         f"{must[Outcome.FAILED]} MUST failed" if must[Outcome.FAILED] else "",
         f"{must[Outcome.INCONCLUSIVE]} MUST inconclusive" if must[Outcome.INCONCLUSIVE] else "",
         f"{errors} error{'s' if errors > 1 else ''}" if errors else "",
+        f"{unread} error{'s' if unread > 1 else ''} while reading" if unread else "",
         "no contract was judged" if not report.contracts else "",
         "no MUST passed" if report.contracts and not must[Outcome.PASSED] and report.exit_code == 2 else "",
         f"{advice} advice" if advice else "",
@@ -122,12 +124,13 @@ def verdict_sentence(report: ConformanceReport) -> str:
         )
     else:
         opening = (f"{name} is conformant", f"{name} is not conformant", f"{name} is inconclusive")
-    return f"{opening[report.exit_code]}: {', '.join(cause for cause in causes if cause)}"
+    return f"{opening[VERDICTS.index(report.verdict)]}: {', '.join(cause for cause in causes if cause)}"
 
 
 def exit_sentence(report: ConformanceReport) -> str:
     """``exit code 1: a MUST failed``."""
-    return f"exit code {report.exit_code}: {EXIT_MEANING[report.exit_code]}"
+    meaning = "a file could not be read" if report.exit_code == 3 else EXIT_MEANING[report.exit_code]
+    return f"exit code {report.exit_code}: {meaning}"
 
 
 _TERMINAL_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")

@@ -160,6 +160,25 @@ def test_githubs_annotations_are_all_that_is_printed(here: Path) -> None:
     assert {line[:2] for line in result.out.splitlines()} == {"::"}
 
 
+def test_no_report_is_green_when_a_file_could_not_be_read(here: Path) -> None:
+    (here / "good.yaml").write_text(GOOD)
+    (here / "broken.yaml").write_text("a: [1\n")
+    problem = "broken.yaml:2:1: "
+    for name in ("json", "sarif", "junit", "github", "html"):
+        result = lint("good.yaml", "broken.yaml", "--format", name, "--report", "out")
+        assert (result.code, problem in result.out) == (3, True), name
+    report = json.loads((here / "out" / "report.json").read_text())
+    assert (report["verdict"], report["exitCode"], report["errors"][0]["exit_code"]) == ("inconclusive", 3, 3)
+    (run,) = json.loads((here / "out" / "report.sarif").read_text())["runs"]
+    assert run["invocations"][0]["executionSuccessful"] is False
+    assert ET.parse(here / "out" / "junit.xml").getroot().get("errors") == "1"
+    said = lint("good.yaml", "broken.yaml", "--format", "github").out.splitlines()
+    assert said[-2].startswith("::error title=trivet%3A not judged::broken.yaml:2:1: ")
+    assert said[-1].startswith("::error title=trivet::it is inconclusive whether the files fit current: ")
+    (here / "bad.yaml").write_text(BAD)
+    assert json.loads(lint("bad.yaml", "broken.yaml", "--format", "json").out)["exitCode"] == 1
+
+
 def test_an_unknown_format_is_refused_with_those_that_there_are(here: Path) -> None:
     assert "unknown report format 'sarf'\n  remedy: did you mean 'sarif'?" in refused("lint", ".", "--format", "sarf")
 

@@ -65,7 +65,7 @@ def test_a_report_is_valid_under_the_published_schema(sample: Sample) -> None:
         lambda document: document["contracts"][0].update(outcome="OK"),
         lambda document: document["contracts"][0].pop("remedy"),
         lambda document: document.pop("verdict"),
-        lambda document: document.update(exitCode=3),
+        lambda document: document.update(exitCode=4),
         lambda document: document["summary"].pop("ERROR"),
         lambda document: document.update(apiVersion="trivet.dev/v2"),
     ],
