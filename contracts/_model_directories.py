@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -23,6 +24,9 @@ PYFUNC_MODEL = ("mlflow.pyfunc.model", "mlflow.pyfunc.loaders.chat_model", "mlfl
 OWN_ENVIRONMENT = "environment.tar.gz"
 """MLServer 1.5.0 and 1.7.1 Dockerfile, MLSERVER_ENV_TARBALL: a packed environment in the model's directory, which serves instead of the
 image's."""
+
+MAX_TEXT = 4 * 1024 * 1024
+"""Bytes of a requirements.txt, conda.yaml or python_env.yaml; MLflow writes some hundred."""
 
 LISTED_OF = ("mlflow", "mlserver", "numpy", "scikit-learn")
 """The packages whose versions decide what a table of an image says."""
@@ -71,10 +75,14 @@ class StatedVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class NamedPath:
-    """A path that MLmodel names, with the keys that it stands under."""
+    """A path that MLmodel names, with the keys that it stands under.
+
+    ``file`` is where that is in the model's directory, whether it exists or not; None for what :func:`inside` refuses.
+    """
 
     keys: Keys
     path: str
+    file: Path | None
 
 
 def flavor(model: ModelDirectory, name: str) -> Mapping[str, Any]:
@@ -124,18 +132,48 @@ def brings_its_environment(model: ModelDirectory) -> bool:
 def named_paths(model: ModelDirectory) -> list[NamedPath]:
     """The paths that MLmodel names and that MLServer reads: those of ``python_function`` and of the flavor that its loader loads."""
     found: list[NamedPath] = []
+
+    def add(keys: Keys, path: str) -> None:
+        found.append(NamedPath(keys=keys, path=path, file=inside(model.path, path)))
+
     for name in filter(None, (PYFUNC, loaded_flavor(model))):
         settings = flavor(model, name)
         for key in _FILE_KEYS:
             if isinstance(path := settings.get(key), str) and path:
                 keys: Keys = ("flavors", name, key)
-                found.append(NamedPath(keys=keys, path=_in_directory(path) if key == "model_code_path" else path))
+                add(keys, _in_directory(path) if key == "model_code_path" else path)
         artifacts = settings.get("artifacts")
         for artifact, entry in artifacts.items() if isinstance(artifacts, Mapping) else ():
             if isinstance(entry, Mapping) and isinstance(path := entry.get("path"), str):
-                found.append(NamedPath(keys=("flavors", name, "artifacts", str(artifact), "path"), path=path))
+                add(("flavors", name, "artifacts", str(artifact), "path"), path)
     unique = {each.path: each for each in reversed(found)}
     return [each for each in found if unique[each.path] is each]
+
+
+def inside(directory: Path, name: str) -> Path | None:
+    """Where ``name`` is in a model's directory; None for an absolute name, one with ``..``, one that no path can have (NUL), and one that
+    symbolic links lead out of the directory. A model may come from anybody: its contracts open no file but through this.
+    """
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts:
+        return None
+    try:
+        real = Path(os.path.realpath(directory / name))
+        return directory / name if real.is_relative_to(os.path.realpath(directory)) else None
+    except (OSError, ValueError):
+        return None
+
+
+def code_modules(model: ModelDirectory) -> set[str]:
+    """The top-level modules and packages that the model brings as code; none when ``code`` is not a directory of the model's."""
+    code = flavor(model, PYFUNC).get("code")
+    folder = inside(model.path, code) if isinstance(code, str) and code else None
+    if folder is None or not os.path.isdir(folder):
+        return set()
+    try:
+        return {each.name.removesuffix(".py") for each in folder.iterdir() if each.suffix == ".py" or each.is_dir()}
+    except OSError as error:
+        raise CannotTell(f"{folder} cannot be read: {error}") from error
 
 
 def _in_directory(path: str) -> str:
@@ -210,8 +248,12 @@ def stated_pythons(model: ModelDirectory) -> list[tuple[str, Location]]:
 
 
 def text_of(file: Path) -> str:
-    """The text of a file beside MLmodel. Raises CannotTell when it is none."""
+    """The text of a file beside MLmodel. Raises CannotTell when it is none, has over MAX_TEXT bytes, or is a link out of the directory."""
+    if inside(file.parent, file.name) is None:
+        raise CannotTell(f"{file} is a symbolic link to outside of the model's directory, which is not read")
     try:
+        if (size := file.stat().st_size) > MAX_TEXT:
+            raise CannotTell(f"{file} has {size:,} bytes, and at most {MAX_TEXT:,} are read")
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CannotTell(f"{file} cannot be read: {error}") from error

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -35,6 +35,7 @@ from trivet.contracts._model_directories import (
     PYFUNC,
     StatedVersion,
     brings_its_environment,
+    code_modules,
     exact,
     flavor,
     image,
@@ -357,10 +358,10 @@ def _pickles(model: ModelDirectory) -> list[_Pickle]:
     skops = sklearn.get("serialization_format", "pickle") not in PICKLES
     for named in named_paths(model):
         strict = _is_strict(named.keys, sklearn=bool(sklearn))
-        file = model.path / named.path
-        if (strict and skops and named.keys[-1] != "python_model") or not (strict or file.suffix in PICKLE_SUFFIXES):
+        pickled = strict or PurePosixPath(named.path).suffix in PICKLE_SUFFIXES
+        if (strict and skops and named.keys[-1] != "python_model") or not pickled:
             continue
-        content, problem = _examined(file)
+        content, problem = _examined(named.file) if named.file else (None, "it is outside of the model's directory")
         if content is not None or strict:
             place = model.at(*named.keys)
             found.append(_Pickle(path=named.path, location=place, strict=strict, content=content, problem=problem))
@@ -511,7 +512,7 @@ def _foreign(content: PickleContent, model: ModelDirectory, stack: Stack) -> dic
     if (held := image(stack)) is None:
         return {}
     found: dict[str, str] = {}
-    code = _code_modules(model)
+    code = code_modules(model)
     for module, name in sorted(content.names):
         top = module.partition(".")[0]
         known = top in sys.stdlib_module_names or top in _OF_PYTHON_2 or top in COMPILED or top in held.names
@@ -550,13 +551,6 @@ def _has_package(top: str, packages: Mapping[str, str | None]) -> bool:
 
 def _distribution(top: str) -> str:
     return MODULES_OF.get(top, canonicalize_name(top))
-
-
-def _code_modules(model: ModelDirectory) -> set[str]:
-    """The modules that the model brings as code."""
-    code = flavor(model, PYFUNC).get("code")
-    folder = model.path / code if isinstance(code, str) and code else None
-    return {entry.name.removesuffix(".py") for entry in folder.iterdir()} if folder and folder.is_dir() else set()
 
 
 # -- what the versions say --------------------------------------------------------------------------------------------

@@ -28,8 +28,10 @@ from trivet.contracts._model_directories import (
     PYFUNC,
     NamedPath,
     brings_its_environment,
+    code_modules,
     flavor,
     image,
+    inside,
     loader,
     named_paths,
     runtime,
@@ -73,9 +75,17 @@ def named_files_are_there(model_directory: ModelDirectory) -> Iterator[Finding]:
     named = named_paths(model_directory)
     wrong = 0
     for each in named:
+        where = model_directory.at(*each.keys)
         if reason := _unusable(model_directory.path, each):
             wrong += 1
-            yield failed(reason, location=model_directory.at(*each.keys))
+            yield failed(reason, location=where)
+        elif each.file is None:
+            wrong += 1
+            yield inconclusive(
+                f"{each.path} is a symbolic link to outside of the model's directory, where nothing is read",
+                remedy="put the file itself into the directory",
+                location=where,
+            )
     settings = flavor(model_directory, PYFUNC)
     if loader(model_directory) == "mlflow.sklearn" and not settings.get("data") and not settings.get("model_path"):
         wrong += 1
@@ -186,7 +196,11 @@ def _contradictions(model: ModelDirectory) -> Iterator[tuple[str, Location]]:
         if _differ(pythons[0][0], version):
             yield f"Python is {pythons[0][0]} in {_file(pythons[0][1])}, {version} in {_file(where)}", where
             break
-    absent = [(file, where) for file, where in _environment_files(model) if not (model.path / file).is_file()]
+    absent = [
+        (file, where)
+        for file, where in _environment_files(model)
+        if not ((found := inside(model.path, file)) and os.path.isfile(found))
+    ]
     if absent:
         files = " and ".join(file for file, _ in absent)
         yield f"MLmodel names {files} as the environment, which is not in the directory", absent[0][1]
@@ -200,14 +214,18 @@ def _same(name: str, one: Version, other: Version) -> bool:
 
 
 def _unusable(directory: Path, named: NamedPath) -> str:
-    """Why MLflow cannot read a path that MLmodel names; empty when it can."""
-    key, path = ".".join(str(key) for key in named.keys[1:]), directory / named.path
-    if "\\" in named.path and not path.exists():
+    """Why MLflow cannot read a path that MLmodel names; empty when it can, or when the path is a link that leads out of the directory."""
+    key, path = ".".join(str(key) for key in named.keys[1:]), named.file
+    if "\0" in named.path:
+        return f"{key} names {named.path!r}, which is no path: it has a NUL"
+    if "\\" in named.path and not (path and os.path.exists(path)):
         return f"{key} names {named.path}, as Windows writes paths; on Linux the backslash is part of a file's name"
     if PurePosixPath(named.path).is_absolute() or ".." in PurePosixPath(named.path).parts:
         return f"{key} names {named.path}, which is outside of the model's directory, so that it is not downloaded"
-    if not path.exists():
+    if not os.path.lexists(path or directory / named.path) or (path and not os.path.exists(path)):
         return f"{key} names {named.path}, which is not in the model's directory"
+    if path is None:
+        return ""
     if path.is_file():
         content = _without_content(path)
         return f"{key} names {named.path}, which is {content}" if content else ""
@@ -215,7 +233,7 @@ def _unusable(directory: Path, named: NamedPath) -> str:
     if not files:
         return f"{key} names {named.path}, a directory without files"
     for file in files:
-        if (content := _without_content(file)) and content != _EMPTY:
+        if inside(path, str(file.relative_to(path))) and (content := _without_content(file)) and content != _EMPTY:
             return f"{key} names {named.path}, in which {file.relative_to(path)} is {content}"
     return ""
 
@@ -244,12 +262,11 @@ def _own_loader(
     """The finding about a loader that is not MLflow's: the model brings it as code, or the image has it."""
     top = module.partition(".")[0]
     code = flavor(model, PYFUNC).get("code")
-    folder = model.path / code if isinstance(code, str) and code else None
-    if folder and ((folder / top).is_dir() or (folder / f"{top}.py").is_file()):
+    if top in code_modules(model):
         return passed(f"the model brings the loader {module} in {code}", location=where)
     if canonicalize_name(top) in packages:
         return passed(f"the image of {server} has {top}", location=where)
-    if folder:
+    if isinstance(code, str) and code:
         return failed(
             f"the model's code in {code} has no {top}, and the image of {server} has no package {top}, which loads the model",
             location=where,

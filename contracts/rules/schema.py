@@ -126,7 +126,11 @@ def broken_rules(resource: Resource, stack: Stack) -> Iterator[tuple[Keys, str]]
 
 
 def _is_secret(resource: Resource, keys: Keys) -> bool:
-    return resource.kind == "Secret" and keys[:1] in {(field,) for field in SECRET_FIELDS}
+    """Whether a value may be a credential: data of a Secret or of a ConfigMap, and an environment variable's."""
+    if resource.kind in ("Secret", "ConfigMap") and keys[:1] in {(field,) for field in SECRET_FIELDS}:
+        return True
+    variable = next((number for number, key in enumerate(keys) if key == "env"), None)
+    return variable is not None and keys[variable + 2 : variable + 3] in ((), ("value",))
 
 
 def _broken_rule(found: Violation, schema: Node, *, secret: bool) -> str:

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import re
 
+_TOKEN = (
+    r"(?:gh[opsur]_|github_pat_|glpat-|hf_|dapi|npm_|pypi-|sk-|xox[a-z]-|eyJ)[\w.~%+=-]{8,}"
+    r"|(?<=https://|.http://)(?=[^\s/:@]*\d)(?=[^\s/:@]*[A-Za-z])[\w.~%+=-]{20,}"
+)
+"""Forms of tokens: prefixes of services that mark theirs, and over HTTP long words of letters and digits. Other schemes have names there,
+such as the container of ``abfss://models@account…``."""
+
 _SECRETS = (
     (
         ("passw", "secret", "token", "key"),
@@ -15,9 +22,18 @@ _SECRETS = (
         ("author",),
         re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic)\s+)(\S+)"),
     ),
-    (("@",), re.compile(r"(\w+://[^\s/:@]+:)([^\s/@]+)(?=@)")),
+    (
+        ("sig", "credential"),
+        re.compile(r"(?i)([?&](?:sig|(?:[\w.-]*-)?(?:signature|credential))=)([^\s\"'&#]+)"),
+    ),
+    (("@",), re.compile(rf"(\w+://)({_TOKEN})(?=[:@])")),
+    (("@",), re.compile(r"(\w+://[^\s/:@]*:)([^\s/@]+)(?=@)")),
 )
-"""Patterns, each with what a text that it matches contains one of: looking for that takes a hundredth of the time."""
+"""Patterns, each with what a text that it matches contains one of: looking for that takes a hundredth of the time.
+
+Signatures and tokens of pre-signed URLs: ``sig`` of Azure's SAS, ``X-Amz-Signature``, ``X-Amz-Credential`` and ``X-Amz-Security-Token`` of S3,
+``X-Goog-Signature`` of GCS, ``Signature`` of both before.
+"""
 
 
 def redact(text: str) -> str:

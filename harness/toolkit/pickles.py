@@ -103,7 +103,9 @@ def _facts(file: Any, strings: frozenset[str]) -> Iterator[tuple[str, Any]]:
             memo[len(memo)] = last
         elif name in _PUT:
             memo[int(argument)] = last
-        elif name == "GLOBAL":
+        elif name == "FRAME":
+            pass  # it may stand between any two opcodes, and leaves the stack as it is
+        elif name in ("GLOBAL", "INST"):
             module, _, qualified = argument.partition(" ")
             yield "name", (module, qualified)
             before, last = last, None
