@@ -28,6 +28,9 @@ image's."""
 MAX_TEXT = 4 * 1024 * 1024
 """Bytes of a requirements.txt, conda.yaml or python_env.yaml; MLflow writes some hundred."""
 
+MAX_LINE = 4096
+"""Characters of a requirement; one with a URL and hashes has some hundred."""
+
 LISTED_OF = ("mlflow", "mlserver", "numpy", "scikit-learn")
 """The packages whose versions decide what a table of an image says."""
 
@@ -151,24 +154,28 @@ def named_paths(model: ModelDirectory) -> list[NamedPath]:
 
 
 def inside(directory: Path, name: str) -> Path | None:
-    """Where ``name`` is in a model's directory; None for an absolute name, one with ``..``, one that no path can have (NUL), and one that
-    symbolic links lead out of the directory. A model may come from anybody: its contracts open no file but through this.
+    """Where ``name`` is in a model's directory, whether it exists or not.
+
+    None for an absolute name, one with ``..``, one that no file can have (with a NUL, or too long), and one that symbolic links lead out of
+    the directory. A model may come from anybody, so that its contracts open no file but through this.
     """
-    pure = PurePosixPath(name)
+    pure, path = PurePosixPath(name), directory / name
     if pure.is_absolute() or ".." in pure.parts:
         return None
     try:
-        real = Path(os.path.realpath(directory / name))
-        return directory / name if real.is_relative_to(os.path.realpath(directory)) else None
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
     except (OSError, ValueError):
         return None
+    return path if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(directory)) else None
 
 
 def code_modules(model: ModelDirectory) -> set[str]:
     """The top-level modules and packages that the model brings as code; none when ``code`` is not a directory of the model's."""
     code = flavor(model, PYFUNC).get("code")
     folder = inside(model.path, code) if isinstance(code, str) and code else None
-    if folder is None or not os.path.isdir(folder):
+    if folder is None or not folder.is_dir():
         return set()
     try:
         return {each.name.removesuffix(".py") for each in folder.iterdir() if each.suffix == ".py" or each.is_dir()}
@@ -210,14 +217,15 @@ def requirement_lines(directory: Path) -> list[tuple[str, Location]]:
 
 
 def lines_of(file: Path) -> Iterator[tuple[str, Location]]:
-    """The requirements in a requirements.txt or a conda.yaml; none when there is no such file."""
+    """The requirements in a requirements.txt or a conda.yaml; none when there is no such file. Lines over MAX_LINE are not read."""
     pattern = (
-        r"\s*(?P<text>[^#\s-].*?)\s*(\s#.*)?"
+        r"(?P<text>[^#-].*)"
         if file.name == "requirements.txt"
-        else r"\s*-\s+(?P<quote>['\"]?)(?P<text>[\w.\[\],-]+\s*[=<>~!]{2}.+?)(?P=quote)\s*(\s#.*)?"
+        else r"-\s+(?P<quote>['\"]?)(?P<text>[\w.\[\],-]+\s*[=<>~!]{2}.+)(?P=quote)"
     )
     for number, line in enumerate(text_of(file).splitlines() if file.is_file() else (), 1):
-        if found := re.fullmatch(pattern, line):
+        text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
+        if len(line) <= MAX_LINE and (found := re.fullmatch(pattern, text)):
             yield found["text"], Location(file=str(file), line=number)
 
 

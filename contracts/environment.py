@@ -32,7 +32,6 @@ from trivet.authoring import (
 )
 from trivet.contracts._model_directories import (
     OWN_ENVIRONMENT,
-    PYFUNC,
     StatedVersion,
     brings_its_environment,
     code_modules,
@@ -577,8 +576,16 @@ def _saved(package: str, pickles: list[_Pickle], model: ModelDirectory) -> State
     ]
     if package != "scikit-learn" or not written:
         return None
-    pickle, versions = written[0]
-    return StatedVersion(name=package, version=max(map(Version, versions)), location=pickle.location)
+    pickle, texts = written[0]
+    versions = [each for each in map(_parsed, texts) if each]
+    return StatedVersion(name=package, version=max(versions), location=pickle.location) if versions else None
+
+
+def _parsed(version: str) -> Version | None:
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return None
 
 
 def _unsupported(pickles: list[_Pickle], model: ModelDirectory, stack: Stack) -> Iterator[StatedVersion]:

@@ -199,7 +199,7 @@ def _contradictions(model: ModelDirectory) -> Iterator[tuple[str, Location]]:
     absent = [
         (file, where)
         for file, where in _environment_files(model)
-        if not ((found := inside(model.path, file)) and os.path.isfile(found))
+        if not ((found := inside(model.path, file)) and found.is_file())
     ]
     if absent:
         files = " and ".join(file for file, _ in absent)
@@ -218,11 +218,11 @@ def _unusable(directory: Path, named: NamedPath) -> str:
     key, path = ".".join(str(key) for key in named.keys[1:]), named.file
     if "\0" in named.path:
         return f"{key} names {named.path!r}, which is no path: it has a NUL"
-    if "\\" in named.path and not (path and os.path.exists(path)):
+    if "\\" in named.path and not (path and path.exists()):
         return f"{key} names {named.path}, as Windows writes paths; on Linux the backslash is part of a file's name"
     if PurePosixPath(named.path).is_absolute() or ".." in PurePosixPath(named.path).parts:
         return f"{key} names {named.path}, which is outside of the model's directory, so that it is not downloaded"
-    if not os.path.lexists(path or directory / named.path) or (path and not os.path.exists(path)):
+    if not os.path.lexists(path or directory / named.path) or (path and not path.exists()):
         return f"{key} names {named.path}, which is not in the model's directory"
     if path is None:
         return ""

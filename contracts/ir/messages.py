@@ -217,7 +217,7 @@ def _fits(value: Any, kind: str) -> bool:
         return False
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         return kind == "number" and value in ("NaN", "Infinity", "-Infinity")
-    return kind == "number" or float(value).is_integer()
+    return kind == "number" or isinstance(value, int) or float(value).is_integer()
 
 
 def described(value: Any) -> str:

@@ -63,7 +63,7 @@ def effective(resources: Mapping[str, Any], name: str) -> tuple[str, str]:
     old = resources.get(old_field)
     try:
         number = float(old)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return (old_field, str(old)) if old is not None else ("", "")
     return (
         (old_field, repr(number).removesuffix(".0") + ("G" if name.startswith("Memory") else ""))

@@ -55,6 +55,8 @@ _NEWER_SYNTAX = re.compile(
 
 DEPTH = 25
 """Steps over which a value is followed."""
+LONGEST_INTEGER = 256
+"""Bits of an integer that is read as part of a text."""
 ALTERNATIVES = 12
 """Values of one expression that are looked at."""
 BOUND = 50
@@ -278,6 +280,8 @@ class _Code:
         match node:
             case ast.Constant():
                 value = node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
+                if isinstance(value, int) and value.bit_length() > LONGEST_INTEGER:
+                    return [_OUTSIDE]
                 return [(str(value),)] if isinstance(value, str | int | float) else [_OUTSIDE]
             case ast.JoinedStr():
                 return _joined([of(part) for part in node.values])
@@ -451,7 +455,7 @@ class _Code:
                 if name is None:
                     continue
                 key = re.split(r"[.\[]", name)[0]
-                index = position if not key else int(key) if key.isdigit() else None
+                index = position if not key else int(key) if key.isdecimal() and len(key) < 4 else None
                 position += not key
                 if index is None:
                     parts.append(self.texts(keywords.get(key), scope, depth))

@@ -12,7 +12,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring import Replacement
-from trivet.contracts.rules.rule import KNATIVE, Pod, Rules, Service, Violation, integer, mapping, path, text
+from trivet.contracts.rules.rule import (
+    KNATIVE,
+    Pod,
+    Rules,
+    Service,
+    Violation,
+    integer,
+    mapping,
+    parsed_integer,
+    path,
+    text,
+)
 
 REVISION = Rules("knative", "knative serving")
 
@@ -386,7 +397,8 @@ def _over_limit(service: Service, keys: Any, number: int, most: int, setting: st
         )
         return
     stated = str(mapping(found.document.get("data")).get(setting, most))
-    if not stated.isdigit() or number > int(stated):
+    limit = parsed_integer(stated)
+    if limit is None or limit < 0 or number > limit:
         yield Violation(keys, f"{message} {setting} of {stated}")
 
 
@@ -432,13 +444,19 @@ def _number(low: float, high: float = float("inf"), *, whole: bool = False, also
     kind = "an integer" if whole else "a number"
 
     def check(value: str) -> str:
-        try:
-            number = float(int(value)) if whole else float(value)
-        except ValueError:
+        number = parsed_integer(value) if whole else _parsed_float(value)
+        if number is None:
             return f"is not {kind} {bounds}"
         return "" if low <= number <= high or number == also else f"is not {kind} {bounds}"
 
     return check
+
+
+def _parsed_float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _duration(low: float, high: float, *, seconds: bool = True) -> Any:

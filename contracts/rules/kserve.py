@@ -21,6 +21,7 @@ from trivet.contracts.rules.rule import (
     each,
     integer,
     mapping,
+    parsed_integer,
     path,
     text,
 )
@@ -160,7 +161,7 @@ def logger_storage(service: Service) -> Iterator[Violation]:
 def target_utilization_percentage(service: Service) -> Iterator[Violation]:
     key = "serving.kserve.io/targetUtilizationPercentage"
     value = service.annotations.get(key)
-    if isinstance(value, str) and not (re.fullmatch(r"[+-]?\d+", value) and 1 <= int(value) <= 100):
+    if isinstance(value, str) and not 1 <= (parsed_integer(value) or 0) <= 100:
         yield Violation(("metadata", "annotations", key), f"{key} {value!r} is no integer from 1 to 100")
 
 

@@ -7,6 +7,7 @@ which are the schema's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -342,6 +343,11 @@ def each(value: Any, keys: Keys) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
 def integer(value: Any) -> int | None:
     """``value`` if it is an integer; another type is the schema's to refuse."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def parsed_integer(text: str) -> int | None:
+    """The integer that a text stands for to Go's strconv.Atoi; None for any other text, and for one that no int64 holds."""
+    return number if re.fullmatch(r"[+-]?[0-9]{1,30}", text) and abs(number := int(text)) < 2**63 else None
 
 
 def text(value: Any) -> str:

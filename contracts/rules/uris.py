@@ -82,13 +82,16 @@ def _oci(uri: str, rest: str) -> str:
 
 
 def _https(uri: str, rest: str) -> str:
+    try:
+        path = urlsplit(uri).path
+    except ValueError as error:
+        return f"{uri!r} is no URL: {error}"
     if azure := _AZURE.match(uri):
-        container, _, prefix = urlsplit(uri).path.lstrip("/").partition("/")
+        container, _, prefix = path.lstrip("/").partition("/")
         if not container or not prefix:
             kind = "share" if "file" in azure[2] else "container"
             return f"{uri!r} names no path in a {kind}: write https://{azure[1]}.{azure[2]}/<{kind}>/<directory>"
         return ""
-    path = urlsplit(uri).path
     if not rest.partition("/")[0] or not path.rpartition("/")[2]:
         return f"{uri!r} names no file: over HTTP the initializer fetches one file, not a directory"
     if path.endswith(_PACKED) and not path.endswith(_UNPACKED):

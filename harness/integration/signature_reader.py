@@ -50,6 +50,9 @@ READABLE: Mapping[str, tuple[Version, Version | None]] = {
     "any": ((2, 19), None),
 }
 
+MAX_DEPTH = 100
+"""Mappings and lists within one another that are read; Python's JSON reader, which MLflow uses, ends below 1000."""
+
 MLSERVER_READS_NESTED = (1, 7)
 """The first MLServer that has metadata for columns that are no scalars (1.6.1 has not, 1.7.0 has)."""
 
@@ -120,9 +123,27 @@ def _entries(part: str, text: Any, mlflow: str) -> tuple[list[Mapping[str, Any]]
         entries = json.loads(text)
     except ValueError as error:
         return [], f"{part}: {text[:80]!r} is no JSON: {error}"
+    except RecursionError:
+        return [], f"{part}: the JSON is nested deeper than {MAX_DEPTH} levels"
+    if _is_deeper(entries, MAX_DEPTH):
+        return [], f"{part}: the JSON is nested deeper than {MAX_DEPTH} levels"
     if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
         return [], f"{part}: mlflow {mlflow} reads a list of objects, and this is {text[:80]!r}"
     return entries, ""
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth + 1):
+        if not level:
+            return False
+        level = [
+            member
+            for each in level
+            if isinstance(each, dict | list)
+            for member in (each.values() if isinstance(each, dict) else each)
+        ]
+    return bool(level)
 
 
 def _schema_problems(side: str, text: Any, mlflow: str, reader: Version) -> Iterator[str]:
@@ -157,7 +178,12 @@ def _entry_problems(entry: Mapping[str, Any], mlflow: str, reader: Version) -> I
         yield f"{label}: mlflow {mlflow} needs its `type`"
     elif kind == "tensor":
         yield from _tensor_problems(entry, label, mlflow)
-    elif kind in READABLE and kind not in ("required", "optional") and reader >= READABLE[kind][0]:
+    elif (
+        isinstance(kind, str)
+        and kind in READABLE
+        and kind not in ("required", "optional")
+        and reader >= READABLE[kind][0]
+    ):
         yield from _nested_problems(entry, label, mlflow, reader)
     else:
         allowed = {"type", "name", *(key for key in ("required", "optional") if _reads(key, reader))}

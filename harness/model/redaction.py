@@ -31,8 +31,8 @@ _SECRETS = (
 )
 """Patterns, each with what a text that it matches contains one of: looking for that takes a hundredth of the time.
 
-Signatures and tokens of pre-signed URLs: ``sig`` of Azure's SAS, ``X-Amz-Signature``, ``X-Amz-Credential`` and ``X-Amz-Security-Token`` of S3,
-``X-Goog-Signature`` of GCS, ``Signature`` of both before.
+Signatures and tokens of pre-signed URLs: ``sig`` of Azure's SAS, ``X-Amz-Signature``, ``X-Amz-Credential`` and ``X-Amz-Security-Token`` of
+S3, ``X-Goog-Signature`` of GCS, ``Signature`` of both before.
 """
 
 

@@ -123,7 +123,7 @@ def violations(path: Path, kind: str, document: Mapping[str, Any]) -> Iterator[V
         return
     for error in validator.iter_errors(document):
         keys = tuple(error.instance_path)
-        value: Any = error.instance
+        value = _at(document, keys)
         limit: Any = error.kind.value
         match error.kind.name:
             case "additionalProperties":
@@ -137,6 +137,13 @@ def violations(path: Path, kind: str, document: Mapping[str, Any]) -> Iterator[V
                 yield Violation(keys=keys, rule="required", limit=limit, value=None)
             case rule:
                 yield Violation(keys=keys, rule=rule, limit=limit, value=value)
+
+
+def _at(document: Any, keys: Keys) -> Any:
+    """The value at ``keys``. jsonschema_rs knows only what JSON has, so that a NaN is a null to it."""
+    for key in keys:
+        document = document[key]
+    return document
 
 
 def is_base64(text: str) -> bool:

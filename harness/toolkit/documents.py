@@ -23,6 +23,9 @@ MAX_DEPTH = 100
 MAX_VALUES = 2_000_000
 """Values of one document once its aliases are written out. A manifest of 100,000 lines has about 200,000."""
 
+MAX_BITS = 1000
+"""Of an integer; Python turns larger ones neither into a float (from 1024 on) nor, from 4300 digits on, into a text."""
+
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER: Any = yaml.SafeLoader("")
 _TAG = "tag:yaml.org,2002:"
@@ -234,11 +237,12 @@ def pyyaml_scalar(text: str) -> Any:
 
 
 def _typed(tag: str, text: str) -> Any:
-    """The value of a scalar by its tag; dates and numbers to the base of 60 are texts."""
+    """The value of a scalar by its tag; dates, numbers to the base of 60 and integers that no float holds are texts."""
     kind = tag.removeprefix(_TAG)
     if kind not in ("null", "bool", "int", "float") or ":" in text:
         return text
     try:
-        return getattr(_RESOLVER, f"construct_yaml_{kind}")(yaml.ScalarNode(tag, text))
+        value = getattr(_RESOLVER, f"construct_yaml_{kind}")(yaml.ScalarNode(tag, text))
     except (ValueError, LookupError):  # a tag that the text belies, such as !!int "" and !!bool maybe
         return text
+    return text if kind == "int" and value.bit_length() > MAX_BITS else value

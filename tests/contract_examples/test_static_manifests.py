@@ -298,6 +298,10 @@ status: {{whatever: the cluster says}}
         ("volumes: [{name: shm, emptyDir: {sizeLimit: ''}}]", "sizeLimit is a string '', expected a quantity, such as 50"),
         ("volumes: [{emptyDir: {}}]", "spec.predictor.volumes[0] has no 'name', which the API requires (KServe 0.14.1)"),
         ("volumes: [{name: , emptyDir: {}}]", "spec.predictor.volumes[0].name is empty, expected a string (KServe 0.14.1)"),
+        ("maxReplicas: .inf", "spec.predictor.maxReplicas is a number .inf, expected an integer"),
+        ("maxReplicas: -.inf", "spec.predictor.maxReplicas is a number -.inf, expected an integer"),
+        ("batcher: {timeout: .nan}", "spec.predictor.batcher.timeout is a number .nan, expected an integer"),
+        ("initContainers: [{name: a, env: [{name: A, value: 98765432}]}]", "env[0].value is an integer, expected a string: put it in"),
         ("scaleMetric: CPU", "is 'CPU', expected one of 'cpu', 'memory', 'concurrency', 'rps' (KServe 0.14.1)"),
         ("scaleMetric: memroy", "'concurrency', 'rps'; did you mean 'memory'? (KServe 0.14.1)"),
         ("initContainers: [{name: a, ports: [{containerPort: 2147483648}]}]", "2147483648, expected at most 2147483647"),
@@ -316,6 +320,16 @@ def test_a_value_that_the_schema_does_not_allow(line: str, because: str) -> None
         return one(findings("manifests.schema_is_met", stated(line, text=text)))
 
     example()
+
+
+@failing(
+    "manifests.schema_is_met",
+    because="data.PGPASSWORD is an integer, expected a string: put it in",
+    at="PGPASSWORD: 98765432",
+)
+def test_a_number_in_a_config_map_is_not_shown() -> list[Finding]:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: database}\ndata:\n  PGPASSWORD: 98765432\n"
+    return one(findings("manifests.schema_is_met", text))
 
 
 @failing("manifests.schema_is_met", because="metadata.creationTimestamp is an integer 5", at="creationTimestamp: 5")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from contract_examples.pickles import LINEAR
 from contract_examples.registry import failing, inconclusive, not_applicable, passing
-from contract_examples.static import model_findings, runtime, stack
+from contract_examples.static import contract, model_findings, runtime, stack
 
+from trivet.authoring import CannotTell
+from trivet.contracts._model_directories import MAX_TEXT, inside, lines_of, text_of
 from trivet.model.finding import Finding
+from trivet.model.outcome import Outcome
 from trivet.model.stack import Stack
+from trivet.toolkit.subjects import read_model_directory
 
 Files = dict[str, str | bytes]
 
@@ -99,6 +104,9 @@ def test_an_empty_model_file() -> list[Finding]:
         ("code: code", "code names code"),
         ("data: ../data", "outside of the model's directory"),
         ("data: /models/data", "outside of the model's directory"),
+        ("code: /", "code names /, which is outside of the model's directory"),
+        (f"data: {'x' * 300}", "x, which is not in the model's directory"),
+        ('data: "a\\0b"', "is no path: it has a NUL"),
         ("data: 'artifacts\\model.pkl'", "as Windows writes paths"),
     ],
 )
@@ -108,6 +116,55 @@ def test_each_path_that_python_function_names(settings: str, because: str) -> No
         return model_findings(THERE, pyfunc(f"{CUSTOM}, {settings}"))
 
     example()
+
+
+def linked(directory: Path, *, inside: bool) -> list[Finding]:
+    """The findings on a model whose file is a symbolic link, to a file in its directory or outside of it."""
+    model = directory / "model"
+    (model / "real").mkdir(parents=True)
+    target = model / "real" / "it.pkl" if inside else directory / "it.pkl"
+    target.write_bytes(LFS)
+    (model / "model.pkl").symlink_to(target)
+    (model / "MLmodel").write_text(MLMODEL)
+    (subject,) = read_model_directory(model).subjects
+    return list(contract(THERE).check(model_directory=subject))
+
+
+def test_a_link_out_of_the_directory_is_not_followed_and_one_within_it_is(tmp_path: Path) -> None:
+    (outside,) = linked(tmp_path / "one", inside=False)
+    assert (outside.outcome, outside.message) == (
+        Outcome.INCONCLUSIVE,
+        "model.pkl is a symbolic link to outside of the model's directory, where nothing is read",
+    )
+    (within,) = linked(tmp_path / "two", inside=True)
+    assert within.outcome is Outcome.FAILED
+    assert "a pointer of Git LFS" in within.message
+
+
+def test_nothing_outside_of_the_directory_is_read(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "outside.txt").write_text("secret==1\n")
+    (tmp_path / "model" / "requirements.txt").symlink_to("../outside.txt")
+    for name in ("../outside.txt", "/", str(tmp_path), "requirements.txt", "a\0b", "x" * 300):
+        assert inside(tmp_path / "model", name) is None
+    assert inside(tmp_path / "model", "not/there") == tmp_path / "model" / "not" / "there"
+    with pytest.raises(CannotTell, match="symbolic link to outside"):
+        text_of(tmp_path / "model" / "requirements.txt")
+
+
+def test_a_text_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "requirements.txt").open("wb") as file:
+        file.truncate(MAX_TEXT + 1)
+    with pytest.raises(CannotTell, match="at most 4,194,304 are read"):
+        text_of(tmp_path / "requirements.txt")
+
+
+def test_comments_and_options_are_no_requirements(tmp_path: Path) -> None:
+    text = f"# a\n  a==1 # b\n-r c.txt\nb#c==2\n  # d\n\n{' ' * 1_000_000}#\n{'x' * 5000}\n"
+    (tmp_path / "requirements.txt").write_text(text)
+    assert [found for found, _ in lines_of(tmp_path / "requirements.txt")] == ["a==1", "b#c==2"]
+    (tmp_path / "conda.yaml").write_text("- pip:\n  - 'a==1'  # b\n  - b>=2 # c\n  - c\n  - \"d==1'\n")
+    assert [found for found, _ in lines_of(tmp_path / "conda.yaml")] == ["a==1", "b>=2"]
 
 
 @failing(THERE, because="data, in which model.pth is a pointer of Git LFS", at="python_function")

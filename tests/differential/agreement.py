@@ -4,6 +4,7 @@
   (``children``) or drops a field of it: a MUST of :data:`COMPARED` failed, or lint cannot read the file. If the API server names a field
   of the manifest, one of these findings is at that field, below it, or at the mapping or list that should hold it.
 * None of them rejects or drops anything: no MUST of :data:`COMPARED` failed.
+* No check of lint's raised, whatever the API server says.
 
 What other contracts find (a runtime that cannot serve the model, a setting without effect) no dry run shows, and is not compared.
 """
@@ -47,12 +48,13 @@ COMPARED: Mapping[str, str] = {
 }
 """Contracts over what KServe's and Knative's webhooks and Kubernetes reject, with a pattern of those of their messages that say so."""
 
-MISSED, FALSE_ALARM, MISPLACED = "missed", "false alarm", "misplaced"
+MISSED, FALSE_ALARM, MISPLACED, BROKEN = "missed", "false alarm", "misplaced", "a check of lint raised"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:
-    """One difference between the judges; ``kind`` is MISSED, FALSE_ALARM or MISPLACED, and ``layer`` who judged on the server's side."""
+    """One difference between the judges; ``kind`` is MISSED, FALSE_ALARM, MISPLACED or BROKEN, and ``layer`` who judged on the server's
+    side."""
 
     kind: str
     layer: str
@@ -66,6 +68,8 @@ class Disagreement:
         said = (
             self.lint.failures[0][0] + str(self.lint)
             if self.kind == FALSE_ALARM and self.lint.failures
+            else str(self.lint)
+            if self.kind == BROKEN
             else str(self.server)
         )
         return f"{self.kind} ({self.layer}): {_without_values(said)}"
@@ -168,6 +172,8 @@ class Comparison:
         kind = str(document["kind"])
         said = self.admission(document)
         verdict = self.lint.judge(manifest).of(COMPARED)
+        if verdict.broken:
+            yield Disagreement(kind=BROKEN, layer=kind, manifest=manifest, server=said, lint=verdict)
         rejected = list(self.rejected_children(said)) if kind == "InferenceService" and not said.rejects else []
         for layer, rejection in [(kind, said)] if said.rejects else rejected:
             if not verdict.rejects:

@@ -61,7 +61,10 @@ class NoPodsNamespace:
         raise AssertionError(f"{name}: neither created nor refused within {APPEARS:g} s")
 
     def _revision_refused(self, name: str, components: list[str]) -> str:
-        """What Knative says when Kubernetes rejects the Deployment of a revision; empty when it exists."""
+        """What Knative says when Kubernetes rejects the Deployment of a revision; empty when it exists.
+
+        Raises AssertionError when neither happens for APPEARS.
+        """
         deadline = time.monotonic() + APPEARS
         while time.monotonic() < deadline:
             made = {one["metadata"]["name"] for one in self._kubectl.objects("deployments.apps", namespace=self.name)}
@@ -76,7 +79,7 @@ class NoPodsNamespace:
                     ):
                         return str(condition["message"])
             time.sleep(0.5)
-        return f"no Deployment of {name} within {APPEARS:g} s"
+        raise AssertionError(f"{name}: no Deployment of a revision, and no reason for that, within {APPEARS:g} s")
 
 
 @contextmanager

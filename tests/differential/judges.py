@@ -114,15 +114,19 @@ def _named_in(message: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class LintVerdict:
-    """What lint says: the MUSTs that failed, as (contract, line, message), and files that it cannot read."""
+    """What lint says: the MUSTs that failed, as (contract, line, message), and files that it cannot read.
+
+    ``broken`` are the contracts whose check raised, in the same form: no verdict, but a fault of lint's.
+    """
 
     failures: tuple[tuple[str, int, str], ...] = ()
     errors: tuple[str, ...] = ()
+    broken: tuple[tuple[str, int, str], ...] = ()
 
     def of(self, contracts: Mapping[str, str]) -> LintVerdict:
         """The same with the failures of ``contracts`` only: id → pattern of their messages."""
         kept = [one for one in self.failures if one[0] in contracts and re.search(contracts[one[0]], one[2])]
-        return LintVerdict(failures=tuple(kept), errors=self.errors)
+        return LintVerdict(failures=tuple(kept), errors=self.errors, broken=self.broken)
 
     @property
     def rejects(self) -> bool:
@@ -130,7 +134,7 @@ class LintVerdict:
         return bool(self.failures or self.errors)
 
     def __str__(self) -> str:
-        found = [f"line {line}: {contract}: {message}" for contract, line, message in self.failures]
+        found = [f"line {line}: {contract}: {message}" for contract, line, message in (*self.broken, *self.failures)]
         return "\n".join([*found, *self.errors]) or "no MUST failed"
 
 
@@ -151,11 +155,13 @@ class Lint:
         """What lint says of ``manifest``, YAML of one object."""
         self._file.write_text(manifest, encoding="utf-8", errors="surrogatepass")
         result = lint([self._file], self._contracts, self._stack, self._platform)
-        failures = [
-            (contract.id, (finding.location and finding.location.line) or 0, finding.message)
-            for contract in result.report.contracts
-            for finding in contract.findings
-            if finding.outcome in (Outcome.FAILED, Outcome.ERROR)
-        ]
+        found: dict[Outcome, list[tuple[str, int, str]]] = {Outcome.FAILED: [], Outcome.ERROR: []}
+        for contract in result.report.contracts:
+            for finding in contract.findings:
+                if finding.outcome in found:
+                    line = (finding.location and finding.location.line) or 0
+                    found[finding.outcome].append((contract.id, line, finding.message))
         errors = [error.message for error in result.errors if not error.message.startswith("nothing to lint")]
-        return LintVerdict(failures=tuple(failures), errors=tuple(errors))
+        return LintVerdict(
+            failures=tuple(found[Outcome.FAILED]), errors=tuple(errors), broken=tuple(found[Outcome.ERROR])
+        )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from differential.agreement import MISSED, Comparison
+from differential.agreement import COMPARED, MISSED, Comparison
 from differential.creation import no_pods_namespace
 from differential.judges import ApiServer, Lint
 from differential.mutations import manifests, text
@@ -135,8 +135,8 @@ def test_what_the_controller_refuses_is_foretold_by_the_dry_run_of_its_objects_o
         for document in admitted_services(both, CREATED, SEED):
             refusal = namespace.refused(text(document))
             foretold = [str(verdict) for _, verdict in both.rejected_children(both.admission(document))]
-            verdict = both.lint.judge(text(document))
-            if bool(refusal) != bool(foretold) and not (refusal and verdict.rejects):
+            verdict = both.lint.judge(text(document)).of(COMPARED)
+            if verdict.broken or (bool(refusal) != bool(foretold) and not (refusal and verdict.rejects)):
                 said = f"the controller: {refusal or 'created'}\nforetold: {foretold}\nlint: {verdict}"
                 wrong.append(f"{text(document)}\n{said}")
     assert not wrong, "\n\n".join(wrong)

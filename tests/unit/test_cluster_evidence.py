@@ -49,6 +49,15 @@ def texts(evidence: EvidenceCollector) -> dict[str, str]:
         {"url": "postgresql://mlflow:planted@database:5432/mlflow"},
         {"args": ["--password=planted"]},
         {"annotations": {"note": "Authorization: Bearer planted"}},
+        {"storageUri": "https://a.blob.core.windows.net/m/d?sv=2022-11-02&sp=r&sig=planted%2Fx%3D"},
+        {"storageUri": "https://b.s3.amazonaws.com/m?X-Amz-Date=1&X-Amz-Signature=planted"},
+        {"storageUri": "https://b.s3.amazonaws.com/m?X-Amz-Security-Token=planted&X-Amz-Expires=60"},
+        {"storageUri": "https://storage.googleapis.com/m?X-Goog-Credential=planted"},
+        {"storageUri": "https://h/m.tar?access_token=planted"},
+        {"storageUri": "https://ghp_planted0123456789@github.com/o/r/"},
+        {"storageUri": "https://ghp_planted0123456789:x-oauth-basic@github.com/o/r/"},
+        {"storageUri": "https://planted0123456789abcdef@example.com/m.tar"},
+        {"storageUri": "https://:planted@example.com/m.tar"},
     ],
 )
 def test_a_credential_in_a_manifest_does_not_come_into_the_report(spec: dict[str, Any]) -> None:
@@ -61,6 +70,19 @@ def test_without_redaction_the_credential_would_be_there() -> None:
     assert "planted" in str({"kind": "Pod", "spec": {"env": [{"name": "TOKEN", "value": "planted"}]}})
     harmless = {"env": [{"name": "MLSERVER_MODEL_NAME", "value": "planted"}]}
     assert "planted" in redact(dump(harmless)), "what is no credential stays readable"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://h/m?design=round&version=2&significant=1",
+        "abfss://models-of-production-2024@account.dfs.core.windows.net/m",
+        "https://user@example.com/m",
+        "s3://models/iris/",
+    ],
+)
+def test_a_uri_without_a_credential_stays_readable(uri: str) -> None:
+    assert redact(f"{uri!r} names no path") == f"{uri!r} names no path"
 
 
 def test_secrets_of_the_session_are_in_no_file(evidence: EvidenceCollector) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 import yaml
-from differential.agreement import KNOWN, _at_the_place
-from differential.judges import LintVerdict, ServerVerdict, _named_in, _warnings
+from differential.agreement import BROKEN, COMPARED, KNOWN, Comparison, _at_the_place
+from differential.judges import ApiServer, Lint, LintVerdict, ServerVerdict, _named_in, _warnings
 from differential.mutations import Again, Plain, manifests, text
 from hypothesis import HealthCheck, given, settings
 
@@ -73,6 +75,33 @@ def test_a_finding_is_at_the_field_that_the_server_names_below_it_or_where_it_is
     field: str, line: int, agrees: bool
 ) -> None:
     assert _at_the_place(MANIFEST, ServerVerdict(error="wrong", fields=(field,)), failing_at(line)) is agrees
+
+
+class Says:
+    """A judge with one verdict."""
+
+    def __init__(self, verdict: Any) -> None:
+        self._verdict = verdict
+
+    def judge(self, *manifest: str) -> Any:
+        return self._verdict
+
+
+@pytest.mark.parametrize("server", [ServerVerdict(error="wrong"), ServerVerdict(stored=yaml.safe_load(MANIFEST))])
+def test_a_check_that_raises_is_a_disagreement_whatever_the_server_says(server: ServerVerdict) -> None:
+    raised = LintVerdict(
+        failures=(("manifests.schema_is_met", 1, "wrong"),) if server.rejects else (),
+        broken=(("validation.any", 1, "the check raised ValueError"),),
+    )
+    runtime = {"spec": {"containers": [{"name": "kserve-container", "image": "a"}]}}
+    document = yaml.safe_load(MANIFEST) | {"kind": "Secret"}
+    both = Comparison(cast(ApiServer, Says(server)), cast(Lint, Says(raised)), runtime)
+    found = both.disagreement(document)
+    assert found is not None
+    assert found.kind == BROKEN
+    assert "the check raised ValueError" in found.signature
+    assert not raised.of({}).rejects, "an error is no rejection"
+    assert raised.of(COMPARED).broken == raised.broken
 
 
 def test_known_differences_have_reasons_and_patterns() -> None:

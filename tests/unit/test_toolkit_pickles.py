@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import fractions
 import pickle
 import tracemalloc
 from pathlib import Path
@@ -38,6 +39,16 @@ def test_names_and_versions_are_read_from_every_protocol(tmp_path: Path, protoco
     assert content.sklearn_versions == {"1.5.2"}
     assert content.strings == {"inner"}
     assert (content.broken, content.unread) == ("", "")
+
+
+@pytest.mark.parametrize("length", range(65_480, 65_560))
+def test_a_name_is_read_whose_parts_a_frame_separates(tmp_path: Path, length: int) -> None:
+    content = read(tmp_path, pickle.dumps(["x" * length, collections.OrderedDict, fractions.Fraction], 4))
+    assert content.names == {("collections", "OrderedDict"), ("fractions", "Fraction")}
+
+
+def test_the_class_of_an_old_instance_is_a_name(tmp_path: Path) -> None:
+    assert read(tmp_path, b"(icollections\nOrderedDict\n.").names == {("collections", "OrderedDict")}
 
 
 def test_a_name_whose_parts_are_taken_from_the_memo(tmp_path: Path) -> None:

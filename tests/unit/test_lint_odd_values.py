@@ -1,0 +1,94 @@
+"""Numbers of any length, texts that are nearly URLs and nesting of any depth stop no reader of values."""
+
+from __future__ import annotations
+
+import json
+import sys
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from trivet.contracts.ir.messages import _fits
+from trivet.contracts.ir.resources import resource_problems
+from trivet.contracts.ir.step_code import read_program
+from trivet.contracts.quantities import MAX_LENGTH, quantity
+from trivet.contracts.rules.knative import _number
+from trivet.contracts.rules.rule import parsed_integer
+from trivet.contracts.rules.uris import form_problem
+from trivet.integration.signature_reader import reading_problems
+from trivet.toolkit.documents import documents, pyyaml_scalar
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["9" * 5000, "1e" + "9" * 5000, "1e999", 1e999, float("nan"), 10**400, "1²", "١", ".", "e5", ""],
+)
+def test_what_is_no_quantity(value: Any) -> None:
+    assert quantity(value) is None
+
+
+def test_an_integer_that_no_float_holds_is_read_as_a_text() -> None:
+    large = "0x" + "f" * 5000
+    assert [one.value for one in documents(f"[!!int {large}, {large}, !!int 0x{'f' * 250}]")] == [
+        [large, large, int("f" * 250, 16)]
+    ]
+    assert pyyaml_scalar(large) == large
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [("5.", 5), (".5", Fraction(1, 2)), ("9" * MAX_LENGTH, 10**MAX_LENGTH - 1), (10**99, 10**99)]
+)
+def test_what_is_a_quantity(value: Any, number: Fraction) -> None:
+    assert quantity(value) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("007", 7), ("-1", -1), ("+1", 1), ("9223372036854775807", 2**63 - 1), ("9223372036854775808", None)]
+    + [(text, None) for text in ("9" * 5000, "²", "١", "1_0", " 1", "1\n", "", "1.0", "0x1")],
+)
+def test_an_integer_as_go_reads_it(text: str, number: int | None) -> None:
+    assert parsed_integer(text) == number
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "9" * 5000, "²", "1_0"])
+def test_no_number_of_an_annotation_of_knative(value: str) -> None:
+    assert _number(0, whole=True)(value) == "is not an integer at least 0"
+
+
+def test_a_uri_with_a_broken_host_is_no_url() -> None:
+    assert form_problem("https://[bad/x") == "'https://[bad/x' is no URL: Invalid IPv6 URL"
+
+
+@pytest.mark.parametrize("value", [10**400, "9" * 400])
+def test_resources_of_any_length_are_judged(value: Any) -> None:
+    assert list(resource_problems({"cpuLimit": value, "accelerator": {"type": "nvidia.com/gpu", "count": value}}))
+
+
+def test_an_integer_of_any_length_is_an_integer() -> None:
+    assert _fits(10**400, "integer")
+    assert _fits(2.0, "integer")
+    assert not _fits(2.5, "integer")
+
+
+def test_numbers_in_a_step_s_code_stop_no_reader() -> None:
+    code = (
+        f"import os\ndef step():\n    os.getenv('{{²}}'.format(0x{'f' * 5000}))\n    os.getenv('{{99999}}'.format(1))\n"
+    )
+    read_program(code)
+
+
+@pytest.mark.parametrize("depth", [101, 900, 100_000])
+def test_a_signature_that_is_nested_too_deep_is_refused(depth: int) -> None:
+    nested = '{"type": "array", "items": ' * depth + '{"type": "long"}' + "}" * depth
+    problems = reading_problems({"inputs": f"[{nested}]"}, mlflow="2.19.0", mlserver="1.7.1")
+    assert problems == ["inputs: the JSON is nested deeper than 100 levels"]
+    assert sys.getrecursionlimit() <= 10_000
+
+
+def test_a_type_that_is_no_name_is_refused() -> None:
+    for kind in ([], {}, ["long"]):
+        problems = reading_problems({"inputs": json.dumps([{"type": kind, "name": "a"}])}, mlflow="2.19.0")
+        assert len(problems) == 1
+        assert f"has no type {kind!r}" in problems[0]
