@@ -360,7 +360,7 @@ def _pickles(model: ModelDirectory) -> list[_Pickle]:
         pickled = strict or PurePosixPath(named.path).suffix in PICKLE_SUFFIXES
         if (strict and skops and named.keys[-1] != "python_model") or not pickled:
             continue
-        content, problem = _examined(named.file) if named.file else (None, "it is outside of the model's directory")
+        content, problem = _examined(named.file) if named.file else (None, "it is no path in the model's directory")
         if content is not None or strict:
             place = model.at(*named.keys)
             found.append(_Pickle(path=named.path, location=place, strict=strict, content=content, problem=problem))

@@ -229,6 +229,22 @@ def test_a_pickle_that_is_not_there_leaves_it_open_whether_it_loads(content: byt
     example()
 
 
+@pytest.mark.parametrize("path", ["../outside.pkl", "/etc/outside.pkl", '"a\\0.pkl"', f"{'x' * 300}.pkl"])
+@inconclusive(FITS, because="cannot be examined: it is no path in the model's directory", at="MLmodel: pickled_model")
+def test_a_pickle_outside_of_the_directory_is_not_opened(path: str) -> list[Finding]:
+    return model_findings(FITS, model(BOOSTING, **{"pickled_model: model.pkl": f"pickled_model: {path}"}))
+
+
+@failing(FITS, because="model.pkl contains _loss.CyHalfBinomialLoss", at="MLmodel: pickled_model")
+def test_a_version_in_the_pickle_that_is_none() -> list[Finding]:
+    content = pickled(
+        "sklearn.ensemble._gb:GradientBoostingClassifier", "_loss:CyHalfBinomialLoss", sklearn="1.5.x-mine"
+    )
+    return model_findings(
+        FITS, model(content, **{"    sklearn_version: 1.4.1.post1\n": "", "scikit-learn==1.4.1.post1\n": ""})
+    )
+
+
 @passing(FITS, because="nothing in python_model.pkl is known to fail")
 def test_a_pickled_python_model_with_the_runtimes_versions() -> list[Finding]:
     return model_findings(FITS, flavored(CUSTOM) | {"python_model.pkl": LINEAR})

@@ -254,6 +254,11 @@ def test_a_loader_of_ones_own_without_code() -> list[Finding]:
     return model_findings(LOADS, pyfunc("loader_module: classifier.predict"))
 
 
+@failing(LOADS, because="the model's code in / has no etc, and the image", at="code: /")
+def test_code_outside_of_the_directory_is_not_listed() -> list[Finding]:
+    return model_findings(LOADS, pyfunc("loader_module: etc.hosts, code: /"))
+
+
 @failing(LOADS, because="which loads the model", at="code: code")
 def test_a_loader_of_ones_own_that_is_not_in_the_code() -> list[Finding]:
     return model_findings(LOADS, pyfunc("loader_module: classifier.predict, code: code") | {"code/other.py": "pass\n"})

@@ -88,7 +88,8 @@ def test_a_signature_that_is_nested_too_deep_is_refused(depth: int) -> None:
 
 
 def test_a_type_that_is_no_name_is_refused() -> None:
-    for kind in ([], {}, ["long"]):
+    kinds: list[Any] = [[], {}, ["long"]]
+    for kind in kinds:
         problems = reading_problems({"inputs": json.dumps([{"type": kind, "name": "a"}])}, mlflow="2.19.0")
         assert len(problems) == 1
         assert f"has no type {kind!r}" in problems[0]
