@@ -199,8 +199,11 @@ def _unknown_field(schemas: ApiSchemas, kind: str, keys: Keys, document: Mapping
     below = [
         each for each in siblings if name in schemas.node(fields.get(each, {})).get("properties", {}) and each != name
     ]
-    close = difflib.get_close_matches(name, fields, 2)
-    certain = difflib.get_close_matches(name, fields, 2, cutoff=0.9) or close
+    folded = {each.lower(): each for each in fields}
+    close = [folded[each] for each in difflib.get_close_matches(name.lower(), folded, 2)]
+    certain = [folded[each] for each in difflib.get_close_matches(name.lower(), folded, 2, cutoff=0.9)] or close
+    if name.lower() in folded:
+        certain = close[:1]
     meant = ""
     if below:
         hint = f"; it belongs to {_path((*keys[:-1], below[0]))}"

@@ -121,6 +121,14 @@ def test_a_misspelt_annotation_of_knative_is_fixed(tmp_path: Path) -> None:
     assert path.read_text().count("autoscaling.knative.dev/targetUtilizationPercentage: '70'") == 1
 
 
+def test_a_field_in_another_case_is_fixed(tmp_path: Path) -> None:
+    path = tmp_path / "service.yaml"
+    path.write_text(GOOD.replace("storageUri", "storageURI"))
+    assert "did you mean 'storageUri'?" in call("lint", path).out
+    assert call("lint", path, "--fix").code == 0
+    assert path.read_text() == GOOD
+
+
 def test_what_could_mean_two_fields_or_stands_there_already_is_not_fixed(tmp_path: Path) -> None:
     path = tmp_path / "service.yaml"
     both = "    minReplicas: 1\n    minReplica: 2\n"
