@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
 from trivet.cli_options import report_directory, settings_of, stack_options, writers_of
-from trivet.errors import UsageError
+from trivet.errors import TrivetError, UsageError
 
 if TYPE_CHECKING:
     from trivet.model.platform_config import PlatformConfig
     from trivet.model.settings import Settings
+    from trivet.toolkit.walking import TextStream
 
 STDIN = Path("-")
+
+P = ParamSpec("P")
+
+
+class _InputPath(click.Path):
+    """A path that is not empty: an unset variable of a shell must not mean the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @click.command()
 @stack_options
 # Lint reports an unreadable path and judges the others; click would reject the whole command.
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="PATH…")
+@click.argument("paths", nargs=-1, type=_InputPath(path_type=Path, readable=False), metavar="PATH…")
 @click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
@@ -36,7 +48,7 @@ STDIN = Path("-")
     "--kustomize",
     "kustomizations",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=_InputPath(path_type=Path),
     metavar="DIR",
     help="Judge what kustomize, or kubectl, builds from DIR; repeatable.",
 )
@@ -44,7 +56,7 @@ STDIN = Path("-")
     "--helm",
     "charts",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=_InputPath(path_type=Path),
     metavar="CHART",
     help="Judge what helm renders from CHART with its default values; repeatable.",
 )
@@ -60,7 +72,7 @@ STDIN = Path("-")
 )
 @click.option(
     "--baseline",
-    type=click.Path(path_type=Path),
+    type=_InputPath(path_type=Path),
     metavar="FILE",
     help="Ignore the findings in this report.json of lint: only what is new fails.",
 )
@@ -101,8 +113,8 @@ def lint(
     from trivet.render.writers import write_files
     from trivet.settings import settings_folder
     from trivet.stacks.read import load_stack
-    from trivet.toolkit.subjects import read_once, read_stream
-    from trivet.toolkit.walking import PathPatterns, TextStream
+    from trivet.toolkit.subjects import read_once
+    from trivet.toolkit.walking import PathPatterns
 
     if diff and output != "text":
         raise UsageError(f"--diff and --format {output} exclude each other", remedy="omit one of them")
@@ -121,9 +133,14 @@ def lint(
         if lines and not writer:
             click.echo(lines)
 
-    inputs = [read_stream("<stdin>", sys.stdin.buffer) if path == STDIN else read_once(path) for path in paths]
-    inputs += [TextStream(f"<kustomize {path}>", kustomize_build(path)) for path in kustomizations]
-    inputs += [TextStream(f"<helm {path}>", helm_template(path)) for path in charts]
+    inputs: list[Path | TextStream | TrivetError] = [
+        _or_error(_standard_input) if path == STDIN else read_once(path) for path in paths
+    ]
+    inputs += [_or_error(_rendered, f"<kustomize {path}>", kustomize_build, path) for path in kustomizations]
+    inputs += [_or_error(_rendered, f"<helm {path}>", helm_template, path) for path in charts]
+    errors = [one for one in inputs if isinstance(one, TrivetError)]
+    if len(errors) == len(inputs):
+        raise errors[0]
     judge = partial(
         engine_lint,
         inputs,
@@ -131,7 +148,7 @@ def lint(
         stack,
         _platform(settings, context),
         stacks=[(PathPatterns([one.glob], folder), load_stack(one.stack)) for one in settings.lint.paths],
-        exclude=PathPatterns((*settings.lint.exclude, *exclude), folder),
+        exclude=[PathPatterns(settings.lint.exclude, folder), PathPatterns(exclude, Path.cwd())],
         gitignore=not no_gitignore,
         markdown=markdown,
         baseline=read_baseline(baseline) if baseline else None,
@@ -157,6 +174,28 @@ def lint(
     if writer:
         click.echo(writer.write(result.report), nl=False)
     return result.exit_code
+
+
+def _or_error(read: Callable[P, TextStream], *given: P.args, **named: P.kwargs) -> TextStream | TrivetError:
+    """What ``read`` returns, or the error that it raises, beside which the other inputs are judged."""
+    try:
+        return read(*given, **named)
+    except TrivetError as error:
+        return error
+
+
+def _standard_input() -> TextStream:
+    from trivet.toolkit.subjects import read_stream
+
+    if sys.stdin is None:
+        raise UsageError("standard input is closed", remedy="pipe manifests into the command, or leave out -")
+    return read_stream("<stdin>", sys.stdin.buffer)
+
+
+def _rendered(name: str, render: Callable[[Path], bytes], path: Path) -> TextStream:
+    from trivet.toolkit.walking import TextStream
+
+    return TextStream(name, render(path))
 
 
 def _platform(settings: Settings, context: str | None) -> PlatformConfig:

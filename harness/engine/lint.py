@@ -26,7 +26,7 @@ from trivet.model.subjects import Resource
 from trivet.toolkit.ignore_comments import IgnoreComment
 from trivet.toolkit.kustomize import without_patches
 from trivet.toolkit.subjects import KINDS, RESOURCES, WITHOUT_KIND, ReadResult, Subject, companions, read
-from trivet.toolkit.walking import Found, PathPatterns, Place, TextStream, places
+from trivet.toolkit.walking import MLMODEL, Found, PathPatterns, Place, TextStream, places
 
 PIECE = 64
 """Files that are judged in one go; more of them are shared among processes. The first pieces are smaller, for a first finding soon."""
@@ -79,13 +79,13 @@ class LintResult:
 
 
 def lint(
-    paths: Iterable[Path | TextStream | UsageError],
+    paths: Iterable[Path | TextStream | TrivetError],
     contracts: Sequence[Contract],
     stack: Stack,
     platform: PlatformConfig | None = None,
     *,
     stacks: Sequence[tuple[PathPatterns, Stack]] = (),
-    exclude: PathPatterns | None = None,
+    exclude: Sequence[PathPatterns] = (),
     gitignore: bool = True,
     markdown: bool = False,
     baseline: Mapping[str, int] | None = None,
@@ -339,7 +339,10 @@ def _judged(piece: Iterable[Place], judges: Sequence[_Judge], patterns: Sequence
             part.skip(skipped.reason, SkippedPaths(number=1, samples=(skipped.path,)))
         if found.subjects:
             matching = [
-                index for index, one in enumerate(patterns, 1) if isinstance(place, Found) and one.match(place.path)
+                index
+                for index, one in enumerate(patterns, 1)
+                if isinstance(place, Found)
+                and one.match(place.path, directory=place.model and place.path.name != MLMODEL)
             ]
             judges[matching[-1] if matching else 0].judge(found, part)
     return part
@@ -371,7 +374,7 @@ def _counted(sample: Finding, number: int) -> Finding:
 
 
 def _nothing(
-    paths: Sequence[Path | TextStream | UsageError], seen: Mapping[str, int], skipped: Mapping[str, SkippedPaths]
+    paths: Sequence[Path | TextStream | TrivetError], seen: Mapping[str, int], skipped: Mapping[str, SkippedPaths]
 ) -> TrivetError:
     numbers = [*seen.items(), *((reason, one.number) for reason, one in skipped.items())]
     others = ", ".join(f"{number} {name}" for name, number in numbers) or "no YAML or JSON document at all"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from trivet.toolkit.documents import BrokenDocument, documents
-from trivet.toolkit.walking import Found, Place, Skipped
+from trivet.toolkit.walking import KUSTOMIZATION, Found, Place, Skipped
 
-KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", KUSTOMIZATION)
 """kustomize 5.4, api/konfig/general.go, RecognizedKustomizationFileNames."""
 
 PATCH = "kustomize patch"
@@ -49,7 +49,7 @@ def is_patch(document: Any) -> bool:
 
 
 def _patches(file: Path) -> Iterator[str]:
-    if not file.is_file():
+    if not os.path.isfile(file):  # noqa: PTH113 - Path raises for what may not be looked at
         return
     try:
         with file.open("rb") as opened:

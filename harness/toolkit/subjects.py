@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from trivet.errors import UsageError
+from trivet.errors import TrivetError, UsageError
 from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory, Resource
 from trivet.toolkit.addressing import CORE_KINDS, GROUP, KSERVE_KINDS, is_misaddressed
 from trivet.toolkit.documents import BrokenDocument, Document, documents, kfp_scalar, pyyaml_scalar
@@ -77,7 +77,7 @@ class ReadResult:
 
     subjects: tuple[Subject, ...] = ()
     others: tuple[str, ...] = ()
-    errors: tuple[UsageError, ...] = ()
+    errors: tuple[TrivetError, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     ignores: tuple[IgnoreComment, ...] = ()
     sources: tuple[tuple[int, str], ...] = ()
@@ -91,7 +91,7 @@ class ReadResult:
 
 def read(place: Place) -> ReadResult:
     """What stands at one of the ``places``."""
-    if isinstance(place, UsageError):
+    if isinstance(place, TrivetError):
         return ReadResult(errors=(place,))
     if isinstance(place, Skipped):
         return ReadResult(skipped=(place,))
@@ -149,7 +149,7 @@ def companions(place: Place) -> list[Resource]:
     """
     if isinstance(place, TextStream):
         name, content = place.name, place.content
-    elif isinstance(place, Found) and not place.model and (not place.named or place.path.is_file()):
+    elif isinstance(place, Found) and not place.model and (not place.named or os.path.isfile(place.path)):  # noqa: PTH113
         name = str(place.path)
         try:
             content = _bytes(place.path)
@@ -265,8 +265,13 @@ def read_model_directory(path: Path) -> ReadResult:
 
 
 def read_stream(name: str, stream: BinaryIO) -> TextStream:
-    """What is left to read in ``stream``. Raises UsageError when that is too large."""
-    content = stream.read(MAX_BYTES + 1)
+    """What is left to read in ``stream``. Raises UsageError when that is too large, or cannot be read."""
+    try:
+        content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{name} cannot be read: {error.strerror}", remedy="allow this user to read it, or leave it out"
+        ) from error
     if len(content) > MAX_BYTES:
         raise _TooLarge(name)
     return TextStream(name, content)
@@ -274,7 +279,8 @@ def read_stream(name: str, stream: BinaryIO) -> TextStream:
 
 def read_once(path: Path) -> Path | TextStream | UsageError:
     """``path``, or what it holds if it can be read only once, such as ``/dev/stdin``; or why that cannot be read."""
-    if not path.exists() or path.is_file() or path.is_dir():
+    # os.path answers also for what may not be looked at, where Path raises.
+    if not os.path.exists(path) or os.path.isfile(path) or os.path.isdir(path):  # noqa: PTH110, PTH112, PTH113
         return path
     try:
         return TextStream(str(path), _bytes(path))

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from trivet.errors import UsageError
+from trivet.errors import TrivetError, UsageError
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MARKDOWN = ".md"
 MLMODEL = "MLmodel"
+KUSTOMIZATION = "Kustomization"
 GITIGNORE = ".gitignore"
 
 EXCLUDED = "path excluded by a pattern"
@@ -49,14 +50,15 @@ class Skipped:
     reason: str
 
 
-Place = Found | TextStream | Skipped | UsageError
+Place = Found | TextStream | Skipped | TrivetError
 """What there is to read, what is skipped, or why there is nothing to read."""
 
 
 class PathPatterns:
     """Patterns in the syntax of ``.gitignore`` for paths below ``root``.
 
-    Paths elsewhere match by their absolute path, so that only patterns without a slash, such as ``*.tmp.yaml``, can match them.
+    ``root`` itself matches none. Paths elsewhere match by their name alone, so that only patterns without a slash, such as ``*.tmp.yaml``,
+    can match them.
     Raises UsageError for an invalid pattern.
     """
 
@@ -72,48 +74,57 @@ class PathPatterns:
     def match(self, path: Path, *, directory: bool = False) -> bool | None:
         """Whether the last pattern that matches ``path`` includes it; None if none does."""
         absolute = os.path.abspath(path)  # noqa: PTH100
+        if absolute == self._root:
+            return None
         below = absolute.startswith(f"{self._root.rstrip(os.sep)}{os.sep}")
-        name = os.path.relpath(absolute, self._root) if below else absolute.lstrip(os.sep)
+        name = os.path.relpath(absolute, self._root) if below else f"../{os.path.basename(absolute)}"  # noqa: PTH119
         return self._spec.check_file(f"{name}/" if directory else name).include
 
 
 def places(
-    paths: Iterable[Path | TextStream | UsageError],
+    paths: Iterable[Path | TextStream | TrivetError],
     *,
-    exclude: PathPatterns | None = None,
+    exclude: Sequence[PathPatterns] = (),
     gitignore: bool = True,
     markdown: bool = False,
 ) -> Iterator[Place]:
     """Everything to read below ``paths``, each file once, in the order given and sorted within a directory.
 
     A directory is walked for YAML and JSON files, and with ``markdown`` for Markdown pages; one that holds an ``MLmodel`` is a model
-    directory and not walked further. Hidden directories and links to directories are not followed. A file that is named is read whatever it
-    is called and whatever ``.gitignore`` says; ``exclude`` holds for it too.
+    directory and not walked further. Hidden directories and links to directories are not followed. A file that is named, also beside its
+    directory, is read whatever it is called and whatever ``.gitignore`` says; ``exclude`` holds for it too, of whose patterns the last that
+    matches decides.
     """
     given = list(paths)
     suffixes = (*SUFFIXES, MARKDOWN) if markdown else SUFFIXES
-    walk = _Walk(exclude or PathPatterns((), Path()), gitignore, suffixes)
+    walk = _Walk(exclude, gitignore, suffixes)
+    named = {_key(path) for path in given if isinstance(path, Path) and not os.path.isdir(path)}  # noqa: PTH112
     seen: set[str] = set()
     for path in given:
         for place in walk.below(path) if isinstance(path, Path) else (path,):
-            if len(given) > 1 and isinstance(place, Found):
-                if (key := os.path.realpath(place.path)) in seen:
-                    continue
+            if not isinstance(place, Found):
+                yield place
+            elif (key := _key(place.path)) not in seen:
                 seen.add(key)
-            yield place
+                yield replace(place, named=place.named or key in named)
+
+
+def _key(path: Path) -> str:
+    """What two paths to one file, or to one model directory, have in common."""
+    return os.path.realpath(path.parent if path.name == MLMODEL else path)
 
 
 class _Walk:
     """The walk of directories; ``ignores`` are the ignore files that apply in a directory, the outermost first."""
 
-    def __init__(self, exclude: PathPatterns, gitignore: bool, suffixes: tuple[str, ...]) -> None:
+    def __init__(self, exclude: Sequence[PathPatterns], gitignore: bool, suffixes: tuple[str, ...]) -> None:
         self._exclude = exclude
         self._gitignore = gitignore
         self._suffixes = suffixes
 
     def below(self, path: Path) -> Iterator[Place]:
-        directory = path.is_dir()
-        if self._exclude.match(path, directory=directory):
+        directory = os.path.isdir(path)  # noqa: PTH112 - Path raises for what may not be looked at
+        if _ignored(self._exclude, path, directory=directory):
             yield Skipped(str(path), EXCLUDED)
         elif _is_model(path):
             yield Found(path, named=True, model=True)
@@ -159,10 +170,10 @@ class _Walk:
             if (
                 entry.name.startswith(".")
                 if is_directory
-                else not (entry.name.endswith(self._suffixes) and _is_read(entry))
+                else not ((entry.name.endswith(self._suffixes) or entry.name == KUSTOMIZATION) and _is_read(entry))
             ):
                 continue
-            if self._exclude.match(path, directory=is_directory):
+            if _ignored(self._exclude, path, directory=is_directory):
                 yield Skipped(str(path), EXCLUDED)
             elif _ignored(ignores, path, directory=is_directory):
                 yield Skipped(str(path), IGNORED)

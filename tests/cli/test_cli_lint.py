@@ -140,6 +140,34 @@ def test_standard_input_is_judged_beside_files(here: Path) -> None:
     assert "<stdin>:2:1: " in result.err
 
 
+def test_an_input_that_cannot_be_had_is_an_error_beside_the_others(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "bad.yaml").write_text(BAD)
+    (here / "good.yaml").write_text(GOOD)
+    result = lint("bad.yaml", "--helm", "absent", "--kustomize", "absent")
+    assert result.code == 1
+    assert result.err.count("trivet: ") == 2
+    assert lint("good.yaml", "--format", "json", "--helm", "absent").out.count('"exit_code"') == 1
+    monkeypatch.setattr("trivet.toolkit.subjects.MAX_BYTES", 1000)
+    result = standard_input(GOOD * 5, "-", "bad.yaml")
+    assert (result.code, "<stdin> has more than 1,000 bytes" in result.err) == (1, True)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("redirection", "words"),
+    [("<&-", "standard input is closed"), ("0> nothing.txt", "<stdin> cannot be read: Bad file")],
+)
+def test_a_standard_input_that_cannot_be_read_is_an_error(here: Path, redirection: str, words: str) -> None:
+    assert os.waitstatus_to_exitcode(os.system(f"{PROGRAM} lint - {redirection} 2> result.txt")) == 3
+    assert words in (here / "result.txt").read_text()
+    (here / "good.yaml").write_text(GOOD)
+    assert (
+        os.waitstatus_to_exitcode(os.system(f"{PROGRAM} lint good.yaml - {redirection} > out.txt 2> result.txt")) == 3
+    )
+    assert words in (here / "result.txt").read_text()
+    assert "found: 1 × InferenceService" in (here / "out.txt").read_text()
+
+
 @pytest.mark.parametrize(("name", "read"), [("json", json.loads), ("sarif", json.loads), ("junit", ET.fromstring)])
 @pytest.mark.parametrize(("text", "code"), [(GOOD, 0), (BAD, 1)])
 def test_a_machine_format_is_all_that_is_printed(
@@ -211,6 +239,55 @@ def test_ignore_files_above_count_within_the_repository(here: Path) -> None:
         (here / "deploy" / name).write_text(GOOD if name == "good.yaml" else BAD)
     assert lint("deploy").code == 0
     assert lint("deploy/local").code == 1
+
+
+def test_a_pattern_never_matches_what_is_above_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "build" / "project"
+    project.mkdir(parents=True)
+    (tmp_path / "build" / "other.yaml").write_text(BAD)
+    (project / "bad.yaml").write_text(BAD)
+    (project / "pyproject.toml").write_text('[tool.trivet.lint]\nexclude = ["build", "project"]\n')
+    monkeypatch.chdir(project)
+    assert lint(".").code == 1
+    assert lint(project).code == 1
+    assert lint("../other.yaml").code == 1
+    assert lint("../other.yaml", "--exclude", "other.*").code == 2
+
+
+def test_a_pattern_of_the_command_is_relative_to_the_working_directory(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "deploy" / "old").mkdir(parents=True)
+    (here / "deploy" / "old" / "bad.yaml").write_text(BAD)
+    (here / "deploy" / "good.yaml").write_text(GOOD)
+    (here / "pyproject.toml").write_text("[tool.trivet.lint]\nexclude = []\n")
+    monkeypatch.chdir(here / "deploy")
+    assert lint(".").code == 1
+    assert lint(".", "--exclude", "/old").code == 0
+    (here / "pyproject.toml").write_text('[tool.trivet.lint]\nexclude = ["/deploy/old/"]\n')
+    assert lint(".").code == 0
+    assert lint(".", "--exclude", "!old/").code == 1
+
+
+def test_a_named_file_is_named_whatever_the_order(here: Path) -> None:
+    (here / "d").mkdir()
+    (here / "d" / "broken.yaml").write_text("a: [1\n")
+    (here / "d" / "good.yaml").write_text(GOOD)
+    (here / "d" / "link.yaml").symlink_to("good.yaml")
+    result = lint("d")
+    assert result.code == 0
+    assert "found: 1 × InferenceService" in result.out
+    for paths in (("d", "d/broken.yaml"), ("d/broken.yaml", "d")):
+        result = lint(*paths)
+        assert (result.code, result.err.count("d/broken.yaml:2:1: ")) == (3, 1), paths
+
+
+def test_an_empty_path_is_wrong_usage(here: Path) -> None:
+    (here / "good.yaml").write_text(GOOD)
+    for arguments in (("",), ("good.yaml", "--helm", "")):
+        result = lint(*arguments)
+        assert (result.code, result.out) == (3, "")
+        assert "the path is empty" in result.err
 
 
 def test_a_pattern_that_is_none_is_refused(here: Path) -> None:
@@ -381,8 +458,9 @@ def test_paths_that_lead_nowhere_or_in_circles_are_named(here: Path) -> None:
         (here / name).symlink_to(target)
     (here / "lost.yaml").symlink_to("nowhere")
     (here / "good.yaml").write_text(GOOD)
-    result = lint(".", "absent.yaml")
+    result = lint(".", "absent.yaml", "a" * 300)
     assert result.code == 3
+    assert "cannot be read: File name too long" in result.err
     assert result.err.count("Too many levels of symbolic links") == 3
     assert "lost.yaml does not exist" in result.err
     assert "absent.yaml does not exist" in result.err

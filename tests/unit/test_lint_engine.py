@@ -18,7 +18,7 @@ from trivet.model.finding import Finding, failed, passed
 from trivet.model.outcome import Level, Outcome
 from trivet.model.platform_config import PlatformConfig, indexed
 from trivet.model.stack import Stack
-from trivet.model.subjects import CompiledPipeline, Manifest, Resource
+from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory, Resource
 from trivet.stacks.read import load_stack
 from trivet.toolkit.walking import PathPatterns, TextStream
 
@@ -183,6 +183,18 @@ def test_files_are_judged_by_the_stack_of_the_last_pattern_that_matches(tmp_path
         "new on current",
     ]
     assert result.stacks == {"2024.11": 1, "2024.11-fixed": 1, "current": 1}
+
+
+def test_a_pattern_for_directories_matches_a_model_directory(tmp_path: Path) -> None:
+    @rule(SHOULD)
+    def names_its_stack(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
+        yield failed(f"on {stack.name}")
+
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "MLmodel").write_text("flavors: {}\n")
+    stacks = [(PathPatterns(["old/"], tmp_path), load_stack("current"))]
+    for path in (tmp_path, tmp_path / "old", tmp_path / "old" / "MLmodel"):
+        assert lint([path], [names_its_stack], STACK, stacks=stacks).stacks == {"current": 1}
 
 
 # the platform and the objects beside a manifest

@@ -55,6 +55,11 @@ def test_what_a_kustomization_names_as_its_patches_is_skipped(tree: Path) -> Non
     )
 
 
+def test_a_kustomization_without_an_extension_is_found(tree: Path) -> None:
+    (tree / "prod" / "kustomization.yaml").rename(tree / "prod" / "Kustomization")
+    assert split(tree, tree)[1] == {"prod/replicas.yaml", "prod/json.yaml", "shared/memory.yaml"}
+
+
 def test_a_patch_that_is_named_is_known_by_the_kustomization_beside_or_above_it(tree: Path) -> None:
     assert split(tree, tree / "prod" / "replicas.yaml", tree / "prod" / "base.yaml") == (
         {"prod/base.yaml"},
