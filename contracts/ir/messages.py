@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from trivet.authoring import Keys
+from trivet.authoring import Keys, redact
 
 NEWEST = (2, 17)
 """Minor version of the SDK that the table was taken from. A later one may write fields that are not in it."""
@@ -228,7 +228,10 @@ def described(value: Any) -> str:
         return "a mapping" if isinstance(value, dict) else "a list"
     if isinstance(value, bool):
         return str(value).lower()
-    return repr(value) if len(str(value)) <= 40 else f"{str(value)[:37]!r}…"
+    text = redact(str(value))  # before it is cut: a password is known by the @ behind it
+    if len(text) > 40:
+        return f"{text[:37]!r}…"
+    return repr(text if isinstance(value, str) else value)
 
 
 def _unknown(name: str, message: str) -> str:

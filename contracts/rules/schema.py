@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.authoring import Keys, Resource, Stack
+from trivet.authoring import Keys, Resource, Stack, redact
 from trivet.stacks.api_schemas import ApiSchemas, Node, Violation, load_schemas, violations
 
 GROUP = "serving.kserve.io"
@@ -187,7 +187,8 @@ def _described(value: Any, secret: bool) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    return value if len(value := repr(value)) <= _LONGEST else f"{value[:_LONGEST]}…"
+    text = redact(repr(value))  # before it is cut: a password is known by the @ behind it
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _unknown_field(schemas: ApiSchemas, kind: str, keys: Keys, document: Mapping[str, Any]) -> tuple[str, str]:

@@ -77,6 +77,7 @@ from trivet.model.network import NetworkPath
 from trivet.model.outcome import Level, Outcome
 from trivet.model.platform_config import PlatformConfig
 from trivet.model.probe import NotYet, Probed, last_seen
+from trivet.model.redaction import redact
 from trivet.model.rollout import Rollout, RolloutChange, RolloutStep
 from trivet.model.scenario import Budgets, Case, Claim, Observation, Scenario, Variant, Verdict, Workload
 from trivet.model.settings import Settings
@@ -279,6 +280,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "read_model_directory",
     "PickleContent",
     "read_pickle",
+    "redact",
     "refusal",
     "Outage",
     "answered_by",

@@ -6,7 +6,7 @@ import re
 
 _TOKEN = (
     r"(?:gh[opsur]_|github_pat_|glpat-|hf_|dapi|npm_|pypi-|sk-|xox[a-z]-|eyJ)[\w.~%+=-]{8,}"
-    r"|(?<=https://|.http://)(?=[^\s/:@]*\d)(?=[^\s/:@]*[A-Za-z])[\w.~%+=-]{20,}"
+    r"|(?:(?<=https://)|(?<=http://))(?=[^\s/:@]*\d)(?=[^\s/:@]*[A-Za-z])[\w.~%+=-]{20,}"
 )
 """Forms of tokens: prefixes of services that mark theirs, and over HTTP long words of letters and digits. Other schemes have names there,
 such as the container of ``abfss://models@account…``."""
@@ -37,7 +37,10 @@ S3, ``X-Goog-Signature`` of GCS, ``Signature`` of both before.
 
 
 def redact(text: str) -> str:
-    """``text`` with values that look like credentials replaced."""
+    """``text`` with values that look like credentials replaced.
+
+    Reports are redacted as a whole; a message that cuts a value redacts it before, since the end may be what a credential is known by.
+    """
     folded = text.casefold()
     for hints, pattern in _SECRETS:
         if any(hint in folded for hint in hints):

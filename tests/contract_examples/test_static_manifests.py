@@ -302,6 +302,7 @@ status: {{whatever: the cluster says}}
         ("maxReplicas: -.inf", "spec.predictor.maxReplicas is a number -.inf, expected an integer"),
         ("batcher: {timeout: .nan}", "spec.predictor.batcher.timeout is a number .nan, expected an integer"),
         ("initContainers: [{name: a, env: [{name: A, value: 98765432}]}]", "env[0].value is an integer, expected a string: put it in"),
+        (f"affinity: 'https://me:{'x' * 80}@h/'", "affinity is a string 'https://me:[redacted]@h/', expected a mapping"),
         ("scaleMetric: CPU", "is 'CPU', expected one of 'cpu', 'memory', 'concurrency', 'rps' (KServe 0.14.1)"),
         ("scaleMetric: memroy", "'concurrency', 'rps'; did you mean 'memory'? (KServe 0.14.1)"),
         ("initContainers: [{name: a, ports: [{containerPort: 2147483648}]}]", "2147483648, expected at most 2147483647"),

@@ -72,6 +72,10 @@ def test_without_redaction_the_credential_would_be_there() -> None:
     assert "planted" in redact(dump(harmless)), "what is no credential stays readable"
 
 
+def test_a_token_at_the_very_start_is_redacted() -> None:
+    assert redact("http://planted0123456789abcdef@h/") == "http://[redacted]@h/"
+
+
 @pytest.mark.parametrize(
     "uri",
     [

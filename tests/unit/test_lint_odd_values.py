@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trivet.contracts.ir.messages import _fits
+from trivet.contracts.ir.messages import _fits, described
 from trivet.contracts.ir.resources import resource_problems
 from trivet.contracts.ir.step_code import read_program
 from trivet.contracts.quantities import MAX_LENGTH, quantity
@@ -70,6 +70,12 @@ def test_an_integer_of_any_length_is_an_integer() -> None:
     assert _fits(10**400, "integer")
     assert _fits(2.0, "integer")
     assert not _fits(2.5, "integer")
+
+
+def test_a_password_is_redacted_before_the_value_is_cut() -> None:
+    assert described(f"https://me:{'x' * 80}@h/") == "'https://me:[redacted]@h/'"
+    assert described("x" * 41) == f"'{'x' * 37}'…"
+    assert described(2.5) == "2.5"
 
 
 def test_numbers_in_a_step_s_code_stop_no_reader() -> None:
