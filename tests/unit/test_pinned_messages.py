@@ -23,6 +23,8 @@ FAST = {"unit", "plugin"}
 DECLARED = {
     # other software: KFP's SDK
     "not supported by local pipeline execution",
+    # other software: the operating system, behind a name
+    "<stdin> cannot be read: Bad file",
     # plugins, programs and errors that the tests write themselves
     "create a feature store in this process",
     "cutoff = {} # before {}",
@@ -30,6 +32,7 @@ DECLARED = {
     "out of luck",
     "Whoever is on call must know whom to wake.",
     # joined by code that has no word of its own between them
+    "::error title=trivet%3A not judged::{}:{}:{}:",
     "Signalled: {}",
     "plugin {} does not import:",
     "plugin {}: contract {} (",
