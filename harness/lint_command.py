@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -104,6 +104,7 @@ def lint(
     Exit codes: 0 conformant, 1 a contract failed, 2 inconclusive, 3 a file could not be read or wrong usage.
     """
     from trivet.engine.fixes import fixes
+    from trivet.engine.ignored import COMMENTS
     from trivet.engine.lint import lint as engine_lint
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
@@ -116,16 +117,22 @@ def lint(
     from trivet.toolkit.subjects import read_once
     from trivet.toolkit.walking import PathPatterns
 
-    if diff and output != "text":
-        raise UsageError(f"--diff and --format {output} exclude each other", remedy="omit one of them")
+    others = {f"--format {output}": output != "text", "--fix": fix, "--report": bool(flags["report"])}
+    if diff and (wrong := next((name for name, given in others.items() if given), "")):
+        raise UsageError(f"--diff and {wrong} exclude each other", remedy="omit one of them")
     if not (paths or kustomizations or charts):
         raise click.UsageError("Missing argument 'PATH…'.", click.get_current_context())
+    if COMMENTS.id in contracts:
+        raise UsageError(
+            f"{COMMENTS.id} cannot be chosen: it judges the comments about the contracts that are chosen",
+            remedy="omit it, it is part of every call",
+        )
     settings = settings_of(**{**flags, "profile": flags["profile"] or "static"})
     registry = Registry(settings.plugins, settings=settings)
     (writer,) = [None] if output == "text" else writers_of(registry, [output])
     stack = load_stack(settings.stack)
     made = make_plan(registry, profile=settings.profile, stack=stack, patterns=contracts)
-    directory = report_directory(settings.report)
+    directory = None if diff else report_directory(settings.report)
     folder = settings_folder(Path.cwd())
     text = LintText(quiet=quiet, max_advice=settings.lint.max_advice if max_advice is None else max_advice)
 
@@ -159,14 +166,14 @@ def lint(
         corrected = fixes(finding for one in before.report.contracts for finding in one.findings)
         if diff:
             click.echo(difference(corrected), nl=False)
+            _echo_errors(before.errors)
             return before.exit_code
         for one in corrected:
             one.write()
             echo(fixed_lines(one))
     result = judge(emit=lambda deviations: echo(text.lines(deviations)))
     echo(text.summary(result))
-    for error in result.errors:
-        click.echo(f"trivet: {error}", err=True)
+    _echo_errors(result.errors)
     if directory:
         for path in write_files(result.report, directory, registry.writers):
             if not quiet:
@@ -182,6 +189,11 @@ def _or_error(read: Callable[P, TextStream], *given: P.args, **named: P.kwargs) 
         return read(*given, **named)
     except TrivetError as error:
         return error
+
+
+def _echo_errors(errors: Iterable[TrivetError]) -> None:
+    for error in errors:
+        click.echo(f"trivet: {error}", err=True)
 
 
 def _standard_input() -> TextStream:

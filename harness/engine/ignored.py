@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from trivet.errors import choices
+from trivet.errors import nearest
 from trivet.model.contract import Contract
 from trivet.model.finding import Finding, Location, failed
 from trivet.model.outcome import Level
@@ -60,7 +60,8 @@ def problems(
         else:
             for name in one.ids:
                 if name not in known:
-                    remedy = choices(name, known)
+                    near = nearest(name, known)
+                    remedy = f"did you mean {near!r}?" if near else "`trivet list` shows the contracts that there are"
                     yield failed(f"the comment names an unknown contract {name!r}", location=where, remedy=remedy)
                 elif name in judged and (one, name) not in used:
                     yield failed(f"the comment ignores nothing: {name} does not deviate here", location=where)

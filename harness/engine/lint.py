@@ -59,9 +59,9 @@ class LintResult:
 
     ``counts`` says what was seen: subjects by name, and documents that are none by their kind; ``stacks`` how many subjects were judged by
     each stack. ``skipped`` are the paths that were not judged, by reason. ``errors`` are the files that could not be read, and that there
-    was nothing to lint. ``ignored`` counts the findings that comments or the baseline ignore, and ``stale`` what the baseline has and is
-    gone. Each contract's findings are its deviations; confirmations are counted in one finding, so that ten thousand sound
-    files do not make a report of ten thousand findings.
+    was nothing to lint. ``ignored`` counts the findings that comments or the baseline ignore, and ``stale`` what the baseline has
+    of the contracts that judge and is gone. Each contract's findings are its deviations; confirmations are counted in one finding, so that
+    ten thousand sound files do not make a report of ten thousand findings.
     """
 
     report: ConformanceReport
@@ -88,7 +88,7 @@ def lint(
     exclude: Sequence[PathPatterns] = (),
     gitignore: bool = True,
     markdown: bool = False,
-    baseline: Mapping[str, int] | None = None,
+    baseline: Mapping[tuple[str, str], int] | None = None,
     known: Collection[str] = (),
     emit: Callable[[Sequence[Deviation]], None] = lambda deviations: None,
     command: str = "trivet lint",
@@ -99,9 +99,9 @@ def lint(
     objects among the files are added to its resources. Files that match patterns in ``stacks`` are judged by that stack, of several by
     the last; the report is that of ``stack``. ``exclude``, ``gitignore`` and ``markdown`` are those of
     :func:`trivet.toolkit.walking.places`.
-    ``baseline`` has the number of findings to ignore by fingerprint (:mod:`trivet.model.fingerprint`), and ``known`` the ids that a comment
-    in a file may ignore, by default those of ``contracts``. ``emit`` gets the deviations of each few files as they are judged, in the order
-    of the files and within a file by line.
+    ``baseline`` has the number of findings to ignore by contract and fingerprint (:mod:`trivet.model.fingerprint`), and ``known`` the ids
+    that a comment in a file may ignore, by default those of ``contracts``. ``emit`` gets the deviations of each few files as they are
+    judged, in the order of the files and within a file by line.
 
     Contracts outside the stack's versions, and those whose kind of subject does not occur, are SKIPPED with their reason; those that no
     target can run are an ERROR. Raises UsageError when none of the contracts is static.
@@ -143,6 +143,7 @@ def lint(
     ]
     if COMMENTS.id in deviations:
         results.append(fold(COMMENTS, deviations[COMMENTS.id]))
+    judging = {name for name in static if not all(judge.reasons[name] for judge in judges)} | {COMMENTS.id}
     report = recorder.report(
         results,
         target=STATIC,
@@ -150,6 +151,7 @@ def lint(
         profile="static",
         command=command,
         errors=whole.errors,
+        ignored=whole.ignored.total(),
     )
     return LintResult(
         report=report,
@@ -158,17 +160,17 @@ def lint(
         skipped=whole.skipped,
         errors=tuple(whole.errors),
         ignored=dict(whole.ignored),
-        stale=accepted.total(),
+        stale=sum(number for (name, _), number in accepted.items() if name in judging),
     )
 
 
-def _accept(part: _Part, accepted: Counter[str]) -> None:
+def _accept(part: _Part, accepted: Counter[tuple[str, str]]) -> None:
     """Take the deviations that a baseline has out of ``part``, and out of ``accepted``. An ERROR is never accepted: nothing was judged."""
     if not accepted.total():
         return
     left: list[Finding] = []
     for finding in part.deviations:
-        key = fingerprint(finding.contract, finding)
+        key = (finding.contract, fingerprint(finding.contract, finding))
         if accepted[key] > 0 and finding.outcome is not Outcome.ERROR:
             accepted[key] -= 1
             part.ignore(finding.contract, BY_BASELINE)

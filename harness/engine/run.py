@@ -97,8 +97,12 @@ class Recorder:
         profile: str,
         command: str = "",
         errors: Iterable[TrivetError] = (),
+        ignored: int = 0,
     ) -> ConformanceReport:
-        """The report over ``results``, with this run's provenance, the documents of ``session``, and the ``errors`` while reading."""
+        """The report over ``results``, with this run's provenance, the documents of ``session``, and the ``errors`` while reading.
+
+        ``ignored`` is the number of findings that are ignored.
+        """
         deviation = any(result.outcome.deviates and result.level is Level.MUST for result in results)
         documents = session.documents(everything=deviation) if session else {}
         names = {str(path): name for name, path in documents.items()}
@@ -119,6 +123,7 @@ class Recorder:
                 InputError(message=redact(one.message), remedy=redact(one.remedy), exit_code=one.exit_code)
                 for one in errors
             ),
+            ignored=ignored,
             provenance=Provenance(
                 trivet=version("trivet"),
                 python=platform.python_version(),

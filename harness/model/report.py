@@ -97,6 +97,8 @@ class ConformanceReport:
     phases: tuple[Phase, ...] = ()
     errors: tuple[InputError, ...] = ()
     """What could not be read, and is not judged; empty for a run."""
+    ignored: int = 0
+    """The number of findings that comments or a baseline ignore; 0 for a run."""
     apiVersion: str = API_VERSION  # noqa: N815 - the Kubernetes API convention for versioned objects
     kind: str = KIND
 
@@ -104,7 +106,8 @@ class ConformanceReport:
     def exit_code(self) -> int:
         """0 conformant · 1 a MUST failed, whatever else happened · 2 inconclusive · 3 a file could not be read.
 
-        A report on files needs no passed MUST, because only SHOULD contracts may apply to a file; it needs at least one judged contract.
+        A report on files needs no passed MUST, because only SHOULD contracts may apply to a file; it needs at least one judged contract, or
+        a finding that is ignored.
         """
         blocking = {result.outcome for result in self.contracts if result.blocks}
         if Outcome.FAILED in blocking:
@@ -114,7 +117,7 @@ class ConformanceReport:
         if blocking:
             return 2
         if self.target == STATIC:
-            judged = self.count(Outcome.PASSED) + self.count(Outcome.FAILED)
+            judged = self.count(Outcome.PASSED) + self.count(Outcome.FAILED) + self.ignored
         else:
             judged = self.count(Outcome.PASSED, Level.MUST)
         return 0 if judged else 2

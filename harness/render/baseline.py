@@ -7,12 +7,16 @@ from pathlib import Path
 
 from trivet.errors import UsageError
 from trivet.model.fingerprint import fingerprint
+from trivet.model.outcome import Outcome
 from trivet.model.report import STATIC
 from trivet.render import report_json
 
 
-def read_baseline(path: Path) -> Counter[str]:
-    """The number of deviations in the report at ``path``, by fingerprint. Raises UsageError for anything but a report of lint."""
+def read_baseline(path: Path) -> Counter[tuple[str, str]]:
+    """The number of deviations in the report at ``path``, by contract and fingerprint. An ERROR is none: nothing was judged.
+
+    Raises UsageError for anything but a report of lint.
+    """
     remedy = f"write it with `trivet lint PATH… --format json > {path}`"
     try:
         text = path.read_text(encoding="utf-8")
@@ -25,8 +29,8 @@ def read_baseline(path: Path) -> Counter[str]:
     if report.target != STATIC:
         raise UsageError(f"the baseline {path} is the report of a run on {report.target}, not of lint", remedy=remedy)
     return Counter(
-        fingerprint(contract.id, finding)
+        (contract.id, fingerprint(contract.id, finding))
         for contract in report.contracts
         for finding in contract.findings
-        if finding.outcome.deviates
+        if finding.outcome.deviates and finding.outcome is not Outcome.ERROR
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import unified_diff
+from pathlib import Path
 
 from trivet.engine.fixes import FixedFile
 from trivet.engine.lint import Deviation, LintResult, SkippedPaths
@@ -42,12 +43,10 @@ class LintText:
         lines = [f"found: {subjects}; {judged} of {len(report.contracts)} contracts apply, on {_stacks(result)}"]
         if result.skipped:
             lines.append(f"skipped: {', '.join(_skipped(*one) for one in result.skipped.items())}")
-        if result.ignored or result.stale:
-            counts = [f"{number:,} × {how}" for how, number in result.ignored.items()]
-            gone = (
-                [f"{result.stale:,} × finding in the baseline that these paths no longer have"] if result.stale else []
-            )
-            lines.append(f"ignored: {', '.join(counts + gone)}")
+        if result.ignored:
+            lines.append(f"ignored: {', '.join(f'{number:,} × {how}' for how, number in result.ignored.items())}")
+        if result.stale:
+            lines.append(f"baseline: {result.stale:,} × finding that these paths no longer have; write it anew")
         if self._omitted:
             omitted = ", ".join(f"{number:,} × {name}" for name, number in self._omitted.most_common())
             lines.append(f"advice not shown: {omitted}; --max-advice N shows more")
@@ -58,7 +57,7 @@ class LintText:
                 f"incomplete: {len(result.errors)} error{'s' if len(result.errors) > 1 else ''} while reading, listed below"
             )
         if (not result.errors or result.exit_code == 1) and (result.exit_code or not self._quiet):
-            lines.append(verdict_sentence(report))
+            lines.append(verdict_sentence(report, result.stacks))
         return printable("\n".join(lines))
 
     def _lines(self, finding: Finding, contract: Contract) -> list[str]:
@@ -86,14 +85,17 @@ def fixed_lines(fixed: FixedFile) -> str:
 
 
 def difference(files: Iterable[FixedFile]) -> str:
-    """The changes as a unified diff that ``patch -p0`` applies; empty when there are none."""
-    return "".join(
-        line
-        for one in files
-        for line in unified_diff(
-            one.before.splitlines(keepends=True), one.after.splitlines(keepends=True), str(one.path), str(one.path)
-        )
-    )
+    """The changes as a unified diff that ``patch -p0`` applies in the working directory; empty when there are none."""
+    return "".join(line for one in files for line in _changes(_relative(one.path), one))
+
+
+def _changes(name: str, fixed: FixedFile) -> Iterator[str]:
+    yield from unified_diff(fixed.before.splitlines(keepends=True), fixed.after.splitlines(keepends=True), name, name)
+
+
+def _relative(path: Path) -> str:
+    """The path relative to the working directory, if it is below: patch refuses others."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _found(counts: Mapping[str, int]) -> Iterator[str]:

@@ -100,8 +100,11 @@ def counts(report: ConformanceReport) -> str:
     return f"{total} contract{'' if total == 1 else 's'}{': ' if parts else ''}{parts}"
 
 
-def verdict_sentence(report: ConformanceReport) -> str:
-    """The verdict and its causes: ``2024.11 is not conformant: 3 MUST failed, 1 advice``; for files, whether they fit the stack."""
+def verdict_sentence(report: ConformanceReport, stacks: Iterable[str] = ()) -> str:
+    """The verdict and its causes: ``2024.11 is not conformant: 3 MUST failed, 1 advice``; for files, whether they fit the stack.
+
+    ``stacks`` are those that judged, if they are others than the report's.
+    """
     must = {outcome: report.count(outcome, Level.MUST) for outcome in Outcome}
     errors, advice = report.count(Outcome.ERROR), report.count(Outcome.FAILED, Level.SHOULD)
     unread = len(report.errors)
@@ -115,7 +118,7 @@ def verdict_sentence(report: ConformanceReport) -> str:
         "no MUST passed" if report.contracts and not must[Outcome.PASSED] and report.exit_code == 2 else "",
         f"{advice} advice" if advice else "",
     ]
-    name = printable(report.stack.name)
+    name = printable(" and ".join(stacks) or report.stack.name)
     if report.target == STATIC:
         opening = (
             f"the files fit {name}",

@@ -353,6 +353,12 @@ def test_a_baseline_accepts_what_was_there_and_a_comment_one_finding(here: Path)
     assert "manifests.protocol_version_is_served" in said.out
 
 
+def test_the_contract_of_comments_cannot_be_chosen() -> None:
+    assert "it judges the comments about the contracts that are chosen" in refused(
+        "lint", ".", "--contract", "lint.ignore_comments_are_used"
+    )
+
+
 def test_the_contract_of_comments_is_explained() -> None:
     said = call("explain", "lint.ignore_comments_are_used")
     assert said.code == 0
@@ -384,7 +390,9 @@ def test_a_stack_per_path_is_loaded_and_named(here: Path) -> None:
     for name in ("old/a.yaml", "b.yaml"):
         (here / name).write_text(GOOD)
     (here / "pyproject.toml").write_text('[[tool.trivet.lint.paths]]\nglob = "old/"\nstack = "2024.11"\n')
-    assert "on stacks current (1), 2024.11 (1)\n" in lint(".").out
+    said = lint(".").out
+    assert "on stacks current (1), 2024.11 (1)\n" in said
+    assert "the files fit current and 2024.11: " in said
     (here / "pyproject.toml").write_text('[[tool.trivet.lint.paths]]\nglob = "old/"\nstack = "2024.1"\n')
     assert "2024.11" in refused("lint", ".")
 

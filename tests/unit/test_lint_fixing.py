@@ -140,3 +140,13 @@ def test_what_could_mean_two_fields_or_stands_there_already_is_not_fixed(tmp_pat
 
 def test_a_difference_is_no_format(tmp_path: Path) -> None:
     assert "--diff and --format json exclude each other" in call("lint", tmp_path, "--diff", "--format", "json").err
+    assert "--diff and --fix exclude each other" in call("lint", tmp_path, "--diff", "--fix").err
+    assert "--diff and --report exclude each other" in call("lint", tmp_path, "--diff", "--report", "out").err
+
+
+def test_a_difference_shows_errors_and_applies_with_patch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "service.yaml").write_text(MISSPELT)
+    said = call("lint", tmp_path / "service.yaml", "absent.yaml", "--diff")
+    assert said.out.startswith("--- service.yaml\n+++ service.yaml\n")
+    assert "absent.yaml does not exist" in said.err

@@ -173,6 +173,19 @@ def test_only_what_a_baseline_does_not_have_fails(tmp_path: Path) -> None:
     assert gone.stale == 2
 
 
+def test_only_what_a_baseline_has_of_the_judged_contracts_is_stale(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "baseline.json").write_text(report_json.write(judged(tmp_path / "deploy", SERVICE).report))
+    baseline = read_baseline(tmp_path / "baseline.json")
+    (tmp_path / "deploy" / "file.yaml").write_text(SERVICE.replace("one", "two"))
+    assert lint([tmp_path / "deploy"], [is_specified], STACK, baseline=baseline).stale == 1
+
+
+def test_files_all_of_whose_findings_are_ignored_are_conformant(tmp_path: Path) -> None:
+    result = judged(tmp_path, f"# trivet: ignore[{NAME}, {SPEC}] a test\n{SERVICE}")
+    assert (result.exit_code, result.report.ignored, result.report.verdict) == (0, 2, "conformant")
+
+
 def test_an_error_is_never_accepted(tmp_path: Path) -> None:
     @contract(title="X must Y", level=MUST, seam=("kfp", "kserve"), rationale="because", remedy="do")
     def breaks(manifest: Manifest) -> Iterator[Finding]:
