@@ -30,6 +30,9 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_OBJECT = 2 * 1024 * 1024
 """A longer document is no object of a cluster."""
 
+CHART = "Chart.yaml"
+"""What the folder of a chart holds (helm 3, pkg/chartutil/create.go, ChartfileName)."""
+
 PLATFORM_SPEC = "platform spec"
 TEMPLATE = "template"
 NO_YAML = "file that is no YAML or JSON"
@@ -213,7 +216,7 @@ def _read_bytes(name: str, content: bytes, *, named: bool, before: int = 0) -> R
         text = _text(name, content)
     except UsageError as error:
         return refused(error, NO_TEXT)
-    if not named and _HELM.search(text):
+    if not named and _HELM.search(text) and _is_in_chart(name):
         return ReadResult(skipped=(Skipped(name, TEMPLATE),))
     try:
         may_be_patch = "$patch" in text
@@ -233,6 +236,11 @@ def _read_bytes(name: str, content: bytes, *, named: bool, before: int = 0) -> R
             return result(Skipped(name, TEMPLATE))
         return refused(_broken(name, broken, text), NO_YAML)
     return result()
+
+
+def _is_in_chart(name: str) -> bool:
+    """Whether a chart of Helm holds the file: then it is a template, also if it happens to be YAML."""
+    return any(os.path.isfile(folder / CHART) for folder in Path(os.path.abspath(name)).parents)  # noqa: PTH100, PTH113
 
 
 def read_model_directory(path: Path) -> ReadResult:

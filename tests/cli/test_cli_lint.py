@@ -85,12 +85,11 @@ def test_a_named_file_that_cannot_be_read_exits_3_and_the_others_are_judged(
         (GOOD.replace("  predictor", "\tpredictor").encode(), 3, ""),
         (bytes(range(256)), 0, "1 × file that is no text in UTF-8 (file.yaml)"),
         (GOOD.replace("name: churn", "name: {{ .Values.name }}").encode(), 0, "1 × template (file.yaml)"),
-        (GOOD.replace("name: churn", "name: '{{ .Values.name }}'").encode(), 0, "1 × template (file.yaml)"),
         (b"[" * 100_000, 0, "1 × file that is no YAML or JSON (file.yaml)"),
         (b'// a comment\n{"compilerOptions": {}}', 0, "1 × file that is no YAML or JSON (file.yaml)"),
         (b"a: 1\n" * 500_000, 0, "1 × large file without a sign of KServe or KFP (file.yaml)"),
     ],
-    ids=["utf-16", "latin-1", "tabs", "binary", "template", "quoted template", "deep", "tsconfig", "large"],
+    ids=["utf-16", "latin-1", "tabs", "binary", "template", "deep", "tsconfig", "large"],
 )
 def test_a_file_in_a_directory_that_cannot_be_read_matters_only_if_it_shows_a_manifest(
     here: Path, content: bytes, code: int, reason: str
@@ -101,6 +100,19 @@ def test_a_file_in_a_directory_that_cannot_be_read_matters_only_if_it_shows_a_ma
     assert result.code == code
     assert (f"skipped: {reason}\n" in result.out) if reason else ("file.yaml" in result.err)
     assert "found: 1 × InferenceService" in result.out
+
+
+def test_a_template_that_is_yaml_is_skipped_in_a_chart_and_judged_elsewhere(here: Path) -> None:
+    (here / "deploy").mkdir()
+    (here / "deploy" / "file.yaml").write_text(BAD.replace("name: churn", "name: '{{ .Values.name }}'"))
+    (here / "good.yaml").write_text(GOOD)
+    assert lint(".").code == 1
+    (here / "deploy" / "file.yaml").write_text(f"# not a {{{{ include }}}}\n{BAD}")
+    assert "deploy/file.yaml:8: FAILED: " in lint(".").out
+    (here / "Chart.yaml").write_text("name: churn\n")
+    result = lint(".")
+    assert result.code == 0
+    assert "skipped: 1 × template (deploy/file.yaml)\n" in result.out
 
 
 def test_a_failed_must_outranks_a_file_that_cannot_be_read(here: Path) -> None:
