@@ -12,7 +12,7 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from trivet.authoring import CannotTell, Keys, Location, ModelDirectory, Role, Stack
 from trivet.stacks.runtime_image import RuntimeImage, load_runtime_image
@@ -30,6 +30,9 @@ MAX_TEXT = 4 * 1024 * 1024
 
 MAX_LINE = 4096
 """Characters of a requirement; one with a URL and hashes has some hundred."""
+
+MAX_PARENTHESES = 50
+"""Of a requirement. Its marker may have some; packaging, which descends into each, ends at some hundred."""
 
 LISTED_OF = ("mlflow", "mlserver", "numpy", "scikit-learn")
 """The packages whose versions decide what a table of an image says."""
@@ -193,7 +196,7 @@ def stated_versions(model: ModelDirectory) -> dict[str, list[StatedVersion]]:
     stated: dict[str, list[StatedVersion]] = {}
 
     def add(name: str, version: Any, location: Location) -> None:
-        with suppress(InvalidVersion):  # which None is too
+        with suppress(ValueError):  # no version, as None, or one with a number of over 4300 digits
             entry = StatedVersion(name=name, version=Version(str(version)), location=location)
             stated.setdefault(name, []).append(entry)
 
@@ -217,7 +220,10 @@ def requirement_lines(directory: Path) -> list[tuple[str, Location]]:
 
 
 def lines_of(file: Path) -> Iterator[tuple[str, Location]]:
-    """The requirements in a requirements.txt or a conda.yaml; none when there is no such file. Lines over MAX_LINE are not read."""
+    """The requirements in a requirements.txt or a conda.yaml; none when there is no such file.
+
+    Lines over MAX_LINE or MAX_PARENTHESES are not read.
+    """
     pattern = (
         r"(?P<text>[^#-].*)"
         if file.name == "requirements.txt"
@@ -225,7 +231,8 @@ def lines_of(file: Path) -> Iterator[tuple[str, Location]]:
     )
     for number, line in enumerate(text_of(file).splitlines() if file.is_file() else (), 1):
         text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
-        if len(line) <= MAX_LINE and (found := re.fullmatch(pattern, text)):
+        readable = len(line) <= MAX_LINE and line.count("(") <= MAX_PARENTHESES
+        if readable and (found := re.fullmatch(pattern, text)):
             yield found["text"], Location(file=str(file), line=number)
 
 

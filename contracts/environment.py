@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from trivet.authoring import (
     MUST,
@@ -479,7 +479,7 @@ def _code_of_another_python(content: PickleContent, model: ModelDirectory, stack
     for saved, _ in stated_pythons(model)[:1] if by_value else ():
         try:
             differ = (Version(saved) >= CODE_SINCE) != (Version(served) >= CODE_SINCE)
-        except InvalidVersion:
+        except ValueError:  # no version, or one with a number of over 4300 digits
             continue
         if differ:
             yield _Break(
@@ -584,7 +584,7 @@ def _saved(package: str, pickles: list[_Pickle], model: ModelDirectory) -> State
 def _parsed(version: str) -> Version | None:
     try:
         return Version(version)
-    except InvalidVersion:
+    except ValueError:  # no version, or one with a number of over 4300 digits
         return None
 
 

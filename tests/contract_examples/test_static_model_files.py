@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from contract_examples.pickles import LINEAR
+from contract_examples.pickles import LINEAR, pickled
 from contract_examples.registry import failing, inconclusive, not_applicable, passing
 from contract_examples.static import contract, model_findings, runtime, stack
 
 from trivet.authoring import CannotTell
 from trivet.contracts._model_directories import MAX_TEXT, inside, lines_of, text_of
+from trivet.engine.registry import Registry
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
 from trivet.model.stack import Stack
@@ -383,3 +384,29 @@ def test_the_files_of_one_environment() -> list[Finding]:
 @passing(AGREE)
 def test_less_exact_words_are_no_contradiction(file: str, changes: dict[str, str]) -> list[Finding]:
     return model_findings(AGREE, model(only=file, **changes))
+
+
+STATIC = [one.id for one in Registry().contracts.values() if one.static and one.subject == "model_directory"]
+ODD = ("null", "[[1]]", '"a\\0b"', "9" * 5000)
+ODD_REQUIREMENTS = (
+    *("scikit-learn==" + "9" * 4080, "a" * 4000 + "==1", "numpy==" + "1." * 1500, "numpy; " + "(" * 900),
+    *("numpy" + "[" * 3000, "numpy==\u0661", "\0", "  " * 2000),
+)
+
+
+@pytest.mark.parametrize("identifier", STATIC)
+def test_odd_values_stop_no_contract(identifier: str) -> None:
+    for line in MLMODEL.splitlines():
+        key, separator, value = line.partition(": ")
+        for odd in ODD if separator and value else ():
+            model_findings(identifier, model() | {"MLmodel": MLMODEL.replace(line, f"{key}: {odd}")})
+
+
+@pytest.mark.parametrize("identifier", STATIC)
+def test_odd_requirements_and_versions_in_a_pickle_stop_no_contract(identifier: str) -> None:
+    content = pickled("sklearn.x:Y", "cloudpickle.cloudpickle:_make_function", sklearn="9" * 5000)
+    python = f"python: {'9' * 5000}\n"
+    unversioned = MLMODEL.replace("    sklearn_version: 1.4.1.post1\n", "").replace("    python_version: 3.10.14\n", "")
+    for odd in ODD_REQUIREMENTS:
+        texts = {"MLmodel": unversioned, "requirements.txt": f"{odd}\n", "python_env.yaml": python}
+        model_findings(identifier, {**texts, "model.pkl": content})
