@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 
 YAML = ("yaml", "yml", "json")
 SHELL = ("", "bash", "console", "sh", "shell", "shell-session", "zsh")
-_HERE_DOCUMENT = re.compile(
-    r"""<<-?[ \t]*['"]?(?P<end>\w+)['"]?[^\n]*\n(?P<text>.*?)^[ \t]*(?P=end)[ \t]*$""", re.DOTALL | re.MULTILINE
-)
+_HERE = re.compile(r"""<<-?[ \t]*['"]?(\w+)""")
 
 
 def code_blocks(text: str) -> Iterator[tuple[int, str]]:
@@ -27,5 +26,22 @@ def code_blocks(text: str) -> Iterator[tuple[int, str]]:
         if language in YAML:
             yield before, token.content
         elif language in SHELL:
-            for match in _HERE_DOCUMENT.finditer(token.content):
-                yield before + token.content.count("\n", 0, match.start("text")), match["text"]
+            for number, block in _here_documents(token.content):
+                yield before + number, block
+
+
+def _here_documents(text: str) -> Iterator[tuple[int, str]]:
+    """The number of lines before each here-document, and its text."""
+    lines = text.split("\n")
+    ends: dict[str, list[int]] = {}
+    for number, line in enumerate(lines):
+        ends.setdefault(line.strip(" \t"), []).append(number)
+    number = 0
+    while number < len(lines):
+        for word in _HERE.findall(lines[number]):
+            after = ends.get(word, [])
+            if (index := bisect_right(after, number)) < len(after):
+                yield number + 1, "".join(f"{line}\n" for line in lines[number + 1 : after[index]])
+                number = after[index]
+                break
+        number += 1

@@ -302,6 +302,11 @@ class _TooLarge(UsageError):
             f"{name} has more than {MAX_BYTES:,} bytes, and no manifest, pipeline or MLmodel has",
             remedy="leave the file out, or split it",
         )
+        self._name = name
+
+    def __reduce__(self) -> tuple[type[_TooLarge], tuple[str]]:
+        """As processes send it to one another."""
+        return _TooLarge, (self._name,)
 
 
 def _bytes(path: Path) -> bytes:

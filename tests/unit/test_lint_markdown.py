@@ -99,6 +99,13 @@ def test_blocks_far_down_a_page_cost_no_more_than_those_at_its_top(tmp_path: Pat
     assert time.process_time() - began < 10
 
 
+def test_here_documents_without_an_end_cost_no_more_than_others(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("```sh\n" + "cat <<a\n" * 100_000 + "cat <<EOF | cat\nkind: A\n  EOF\n```\n")
+    began = time.process_time()
+    assert read(Found(tmp_path / "page.md")).others == ("A",)
+    assert time.process_time() - began < 10
+
+
 def test_a_page_larger_than_anybody_reads_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text(PAGE + "x" * 3_000_000)
     assert read(Found(tmp_path / "page.md")).subjects == ()

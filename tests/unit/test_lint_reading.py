@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -38,6 +39,13 @@ def read_text(tmp_path: Path, text: str, name: str = "file.yaml") -> ReadResult:
 def error(tmp_path: Path, text: str) -> str:
     (only,) = read_text(tmp_path, text).errors
     return str(only)
+
+
+def test_the_error_of_a_large_file_passes_between_processes(tmp_path: Path) -> None:
+    with (tmp_path / "file.yaml").open("wb") as file:
+        file.truncate(1 << 27)
+    (found,) = read(Found(tmp_path / "file.yaml", named=True)).errors
+    assert str(pickle.loads(pickle.dumps(found))) == str(found)
 
 
 def test_empty_lines_cost_no_more_than_others(tmp_path: Path) -> None:
