@@ -140,7 +140,7 @@ def named_paths(model: ModelDirectory) -> list[NamedPath]:
     found: list[NamedPath] = []
 
     def add(keys: Keys, path: str) -> None:
-        found.append(NamedPath(keys=keys, path=path, file=inside(model.path, path)))
+        found.append(NamedPath(keys=keys, path=path, file=inside(model, path)))
 
     for name in filter(None, (PYFUNC, loaded_flavor(model))):
         settings = flavor(model, name)
@@ -156,13 +156,13 @@ def named_paths(model: ModelDirectory) -> list[NamedPath]:
     return [each for each in found if unique[each.path] is each]
 
 
-def inside(directory: Path, name: str) -> Path | None:
+def inside(model: ModelDirectory, name: str) -> Path | None:
     """Where ``name`` is in a model's directory, whether it exists or not.
 
     None for an absolute name, one with ``..``, one that no file can have (with a NUL, or too long), and one that symbolic links lead out of
-    the directory. A model may come from anybody, so that its contracts open no file but through this.
+    the model's root. A model may come from anybody, so that its contracts open no file but through this.
     """
-    pure, path = PurePosixPath(name), directory / name
+    pure, path = PurePosixPath(name), model.path / name
     if pure.is_absolute() or ".." in pure.parts:
         return None
     try:
@@ -171,13 +171,13 @@ def inside(directory: Path, name: str) -> Path | None:
         pass
     except (OSError, ValueError):
         return None
-    return path if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(directory)) else None
+    return path if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(model.root)) else None
 
 
 def code_modules(model: ModelDirectory) -> set[str]:
     """The top-level modules and packages that the model brings as code; none when ``code`` is not a directory of the model's."""
     code = flavor(model, PYFUNC).get("code")
-    folder = inside(model.path, code) if isinstance(code, str) and code else None
+    folder = inside(model, code) if isinstance(code, str) and code else None
     if folder is None or not folder.is_dir():
         return set()
     try:
@@ -204,32 +204,33 @@ def stated_versions(model: ModelDirectory) -> dict[str, list[StatedVersion]]:
         add(distribution, flavor(model, name).get(key), model.at("flavors", name, key))
     add("mlflow", model.mlmodel.get("mlflow_version"), model.at("mlflow_version"))
     for file in ("requirements.txt", "conda.yaml"):
-        for text, where in lines_of(model.path / file):
+        for text, where in lines_of(model, file):
             with suppress(InvalidRequirement):
                 requirement = Requirement(text)
                 add(canonicalize_name(requirement.name), exact(requirement), where)
     return stated
 
 
-def requirement_lines(directory: Path) -> list[tuple[str, Location]]:
+def requirement_lines(model: ModelDirectory) -> list[tuple[str, Location]]:
     """The lines of requirements.txt, or without that file the entries below ``pip:`` in conda.yaml."""
     for name in ("requirements.txt", "conda.yaml"):
-        if (directory / name).is_file():
-            return list(lines_of(directory / name))
+        if (model.path / name).is_file():
+            return list(lines_of(model, name))
     return []
 
 
-def lines_of(file: Path) -> Iterator[tuple[str, Location]]:
+def lines_of(model: ModelDirectory, name: str) -> Iterator[tuple[str, Location]]:
     """The requirements in a requirements.txt or a conda.yaml; none when there is no such file.
 
     Lines over MAX_LINE or MAX_PARENTHESES are not read.
     """
+    file = model.path / name
     pattern = (
         r"(?P<text>[^#-].*)"
-        if file.name == "requirements.txt"
+        if name == "requirements.txt"
         else r"-\s+(?P<quote>['\"]?)(?P<text>[\w.\[\],-]+\s*[=<>~!]{2}.+)(?P=quote)"
     )
-    for number, line in enumerate(text_of(file).splitlines() if file.is_file() else (), 1):
+    for number, line in enumerate(text_of(model, name).splitlines() if file.is_file() else (), 1):
         text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
         readable = len(line) <= MAX_LINE and line.count("(") <= MAX_PARENTHESES
         if readable and (found := re.fullmatch(pattern, text)):
@@ -256,15 +257,16 @@ def stated_pythons(model: ModelDirectory) -> list[tuple[str, Location]]:
         ("conda.yaml", r"\s*-\s+['\"]?python=+([\d.]+).*"),
     ):
         file = model.path / name
-        for number, line in enumerate(text_of(file).splitlines() if file.is_file() else (), 1):
+        for number, line in enumerate(text_of(model, name).splitlines() if file.is_file() else (), 1):
             if match := re.fullmatch(pattern, line):
                 found.append((match[1], Location(file=str(file), line=number)))
     return found
 
 
-def text_of(file: Path) -> str:
-    """The text of a file beside MLmodel. Raises CannotTell when it is none, has over MAX_TEXT bytes, or is a link out of the directory."""
-    if inside(file.parent, file.name) is None:
+def text_of(model: ModelDirectory, name: str) -> str:
+    """The text of a file beside MLmodel. Raises CannotTell if it is none, has over MAX_TEXT bytes, or is a link out of the model's root."""
+    file = model.path / name
+    if inside(model, name) is None:
         raise CannotTell(f"{file} is a symbolic link to outside of the model's directory, which is not read")
     try:
         if (size := file.stat().st_size) > MAX_TEXT:

@@ -311,7 +311,7 @@ def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> 
     sources=("mlflow: pip_requirements of log_model; requirements.txt in the model's directory",),
 )
 def requirements_are_pinned(model_directory: ModelDirectory) -> Iterator[Finding]:
-    lines = requirement_lines(model_directory.path)
+    lines = requirement_lines(model_directory)
     if not lines:
         yield failed(
             "the model lists no requirements",
@@ -528,14 +528,14 @@ def _required_and_absent(top: str, model: ModelDirectory, stack: Stack) -> str:
     """The distribution that the model requires for a module, and that the image does not have; empty when none is known."""
     held = image(stack)
     loaders = held.loaders.values() if held else ()
-    required = {canonicalize_name(text) for text in loaders if text} | _requirement_names(model.path)
+    required = {canonicalize_name(text) for text in loaders if text} | _requirement_names(model)
     wanted = _distribution(top)
     return next((name for name in sorted(required) if name == wanted or name.startswith(f"{wanted}-")), "")
 
 
-def _requirement_names(directory: Path) -> set[str]:
+def _requirement_names(model: ModelDirectory) -> set[str]:
     found: set[str] = set()
-    for text, _ in requirement_lines(directory):
+    for text, _ in requirement_lines(model):
         try:
             found.add(canonicalize_name(Requirement(text).name))
         except InvalidRequirement:

@@ -76,7 +76,7 @@ def named_files_are_there(model_directory: ModelDirectory) -> Iterator[Finding]:
     wrong = 0
     for each in named:
         where = model_directory.at(*each.keys)
-        if reason := _unusable(model_directory.path, each):
+        if reason := _unusable(model_directory, each):
             wrong += 1
             yield failed(reason, location=where)
         elif each.file is None:
@@ -199,7 +199,7 @@ def _contradictions(model: ModelDirectory) -> Iterator[tuple[str, Location]]:
     absent = [
         (file, where)
         for file, where in _environment_files(model)
-        if not ((found := inside(model.path, file)) and found.is_file())
+        if not ((found := inside(model, file)) and found.is_file())
     ]
     if absent:
         files = " and ".join(file for file, _ in absent)
@@ -213,7 +213,7 @@ def _same(name: str, one: Version, other: Version) -> bool:
     )
 
 
-def _unusable(directory: Path, named: NamedPath) -> str:
+def _unusable(model: ModelDirectory, named: NamedPath) -> str:
     """Why MLflow cannot read a path that MLmodel names; empty when it can, or when the path is a link that leads out of the directory."""
     key, path = ".".join(str(key) for key in named.keys[1:]), named.file
     if "\0" in named.path:
@@ -222,7 +222,7 @@ def _unusable(directory: Path, named: NamedPath) -> str:
         return f"{key} names {named.path}, as Windows writes paths; on Linux the backslash is part of a file's name"
     if PurePosixPath(named.path).is_absolute() or ".." in PurePosixPath(named.path).parts:
         return f"{key} names {named.path}, which is outside of the model's directory, so that it is not downloaded"
-    if not os.path.lexists(path or directory / named.path) or (path and not path.exists()):
+    if not os.path.lexists(path or model.path / named.path) or (path and not path.exists()):
         return f"{key} names {named.path}, which is not in the model's directory"
     if path is None:
         return ""
@@ -233,7 +233,11 @@ def _unusable(directory: Path, named: NamedPath) -> str:
     if not files:
         return f"{key} names {named.path}, a directory without files"
     for file in files:
-        if inside(path, str(file.relative_to(path))) and (content := _without_content(file)) and content != _EMPTY:
+        if (
+            inside(model, str(file.relative_to(model.path)))
+            and (content := _without_content(file))
+            and content != _EMPTY
+        ):
             return f"{key} names {named.path}, in which {file.relative_to(path)} is {content}"
     return ""
 

@@ -74,9 +74,14 @@ class CompiledPipeline:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDirectory:
-    """A directory with an MLflow model, and its parsed ``MLmodel`` (``flavors`` is a mapping)."""
+    """A directory with an MLflow model, and its parsed ``MLmodel`` (``flavors`` is a mapping).
+
+    Symbolic links in it may lead to anywhere below ``root``, and nothing outside is read: the directory itself, where the files may come
+    from anybody, or the directory of a session whose storage initializer links its artifact store.
+    """
 
     path: Path
+    root: Path
     mlmodel: Mapping[str, Any]
     line: Callable[[Keys], int]
 

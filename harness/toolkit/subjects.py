@@ -243,8 +243,8 @@ def _is_in_chart(name: str) -> bool:
     return any(os.path.isfile(folder / CHART) for folder in Path(os.path.abspath(name)).parents)  # noqa: PTH100, PTH113
 
 
-def read_model_directory(path: Path) -> ReadResult:
-    """An MLflow model, given by its directory or by its ``MLmodel``."""
+def read_model_directory(path: Path, root: Path | None = None) -> ReadResult:
+    """An MLflow model, given by its directory or by its ``MLmodel``. ``root`` is that of the ModelDirectory: its own path by default."""
     directory = path.parent if path.name == MLMODEL else path
     file = directory / MLMODEL
     try:
@@ -268,7 +268,7 @@ def read_model_directory(path: Path) -> ReadResult:
                 ),
             )
         )
-    model = ModelDirectory(path=directory, mlmodel=content[0].value, line=content[0].line)
+    model = ModelDirectory(path=directory, root=root or directory, mlmodel=content[0].value, line=content[0].line)
     return ReadResult(subjects=(model,), ignores=ignore_comments(text))
 
 

@@ -16,6 +16,7 @@ from trivet.engine.registry import Registry
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
 from trivet.model.stack import Stack
+from trivet.model.subjects import ModelDirectory
 from trivet.toolkit.subjects import read_model_directory
 
 Files = dict[str, str | bytes]
@@ -131,6 +132,11 @@ def linked(directory: Path, *, inside: bool) -> list[Finding]:
     return list(contract(THERE).check(model_directory=subject))
 
 
+def model_at(path: Path, root: Path | None = None) -> ModelDirectory:
+    """A directory whose MLmodel does not matter."""
+    return ModelDirectory(path=path, root=root or path, mlmodel={"flavors": {}}, line=lambda keys: 1)
+
+
 def test_a_link_out_of_the_directory_is_not_followed_and_one_within_it_is(tmp_path: Path) -> None:
     (outside,) = linked(tmp_path / "one", inside=False)
     assert (outside.outcome, outside.message) == (
@@ -147,25 +153,32 @@ def test_nothing_outside_of_the_directory_is_read(tmp_path: Path) -> None:
     (tmp_path / "outside.txt").write_text("secret==1\n")
     (tmp_path / "model" / "requirements.txt").symlink_to("../outside.txt")
     for name in ("../outside.txt", "/", str(tmp_path), "requirements.txt", "a\0b", "x" * 300):
-        assert inside(tmp_path / "model", name) is None
-    assert inside(tmp_path / "model", "not/there") == tmp_path / "model" / "not" / "there"
+        assert inside(model_at(tmp_path / "model"), name) is None
+    assert inside(model_at(tmp_path / "model"), "not/there") == tmp_path / "model" / "not" / "there"
     with pytest.raises(CannotTell, match="symbolic link to outside"):
-        text_of(tmp_path / "model" / "requirements.txt")
+        text_of(model_at(tmp_path / "model"), "requirements.txt")
+
+
+def test_a_session_reads_what_its_initializer_linked(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "store.txt").write_text("numpy==1.26.4\n")
+    (tmp_path / "model" / "requirements.txt").symlink_to(tmp_path / "store.txt")
+    assert text_of(model_at(tmp_path / "model", root=tmp_path), "requirements.txt") == "numpy==1.26.4\n"
 
 
 def test_a_text_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "requirements.txt").open("wb") as file:
         file.truncate(MAX_TEXT + 1)
     with pytest.raises(CannotTell, match="at most 4,194,304 are read"):
-        text_of(tmp_path / "requirements.txt")
+        text_of(model_at(tmp_path), "requirements.txt")
 
 
 def test_comments_and_options_are_no_requirements(tmp_path: Path) -> None:
     text = f"# a\n  a==1 # b\n-r c.txt\nb#c==2\n  # d\n\n{' ' * 1_000_000}#\n{'x' * 5000}\n"
     (tmp_path / "requirements.txt").write_text(text)
-    assert [found for found, _ in lines_of(tmp_path / "requirements.txt")] == ["a==1", "b#c==2"]
+    assert [found for found, _ in lines_of(model_at(tmp_path), "requirements.txt")] == ["a==1", "b#c==2"]
     (tmp_path / "conda.yaml").write_text("- pip:\n  - 'a==1'  # b\n  - b>=2 # c\n  - c\n  - \"d==1'\n")
-    assert [found for found, _ in lines_of(tmp_path / "conda.yaml")] == ["a==1", "b>=2"]
+    assert [found for found, _ in lines_of(model_at(tmp_path), "conda.yaml")] == ["a==1", "b>=2"]
 
 
 @failing(THERE, because="data, in which model.pth is a pointer of Git LFS", at="python_function")

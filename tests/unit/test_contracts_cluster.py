@@ -213,7 +213,7 @@ def model(tmp_path: Path) -> ModelDirectory:
     """A model with an example of one row."""
     (tmp_path / "example.json").write_text(json.dumps({"columns": ["a", "b"], "data": [[1.0, 2.0]]}))
     mlmodel = {"saved_input_example_info": {"type": "dataframe", "artifact_path": "example.json"}}
-    return ModelDirectory(path=tmp_path, mlmodel=mlmodel, line=lambda keys: 1)
+    return ModelDirectory(path=tmp_path, root=tmp_path, mlmodel=mlmodel, line=lambda keys: 1)
 
 
 class Trainer:

@@ -175,7 +175,7 @@ class HandoverSession(ABC):
         readers: dict[str, Callable[[], ReadResult]] = {
             "manifest": lambda: read_file(self._service_file.result()),
             "resource": lambda: read_file(self._service_file.result()),
-            "model_directory": lambda: read_model_directory(self._download.result().directory),
+            "model_directory": lambda: read_model_directory(self._download.result().directory, root=self.directory),
             "compiled_pipeline": lambda: read_file(self._compiled.result()),
         }
         if kind not in readers:
