@@ -30,6 +30,7 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
+from trivet.contracts.rules.expressions import is_refused, searches
 from trivet.contracts.rules.uris import form_problem
 from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, uri_scheme
 
@@ -82,7 +83,14 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack, platform: Platfor
         if _PLACEHOLDER.search(uri):
             yield inconclusive(f"{uri} has a placeholder, whose value is not in the file", location=where)
             continue
-        if container := _own_container(uri, platform):
+        container, unread = _own_container(uri, platform)
+        if container and unread:
+            yield inconclusive(
+                f"the ClusterStorageContainer {container} may fetch {uri}, by the regular expression {unread!r}",
+                location=where,
+            )
+            continue
+        if container:
             yield passed(f"the ClusterStorageContainer {container} fetches {uri}", location=where)
             continue
         problems = [problem for problem in check_storage_uri(uri, model_format=model_format) if not problem.advice]
@@ -138,25 +146,24 @@ def storage_uri_ends_with_slash(manifest: Manifest) -> Iterator[Finding]:
             yield not_applicable("a single file, or a format that is served from a single file", location=where)
 
 
-def _own_container(uri: str, platform: PlatformConfig) -> str:
-    """The name of a ClusterStorageContainer among the objects applied with the service that fetches ``uri``; empty if there is none."""
+def _own_container(uri: str, platform: PlatformConfig) -> tuple[str, str]:
+    """The name of a ClusterStorageContainer among the objects applied with the service that fetches ``uri``, empty if there is none; and
+    the expression by which it only may fetch it, since it cannot be judged here."""
+    possible = ("", "")
     for (kind, name), found in platform.resources.items():
         if kind != "ClusterStorageContainer":
             continue
         for form in _list(_map(found[0].document.get("spec")).get("supportedUriFormats")):
             prefix, expression = _map(form).get("prefix"), _map(form).get("regex")
             if isinstance(prefix, str) and prefix and uri.startswith(prefix):
-                return name
-            if isinstance(expression, str) and not prefix and _searches(expression, uri):
-                return name
-    return ""
-
-
-def _searches(expression: str, uri: str) -> bool:
-    try:
-        return re.search(expression, uri) is not None
-    except re.error:
-        return False
+                return name, ""
+            if isinstance(expression, str) and not prefix:
+                match = searches(expression, uri)
+                if match:
+                    return name, ""
+                if match is None and not is_refused(expression):
+                    possible = name, expression
+    return possible
 
 
 def _supported(uri: str, stack: Stack) -> bool:

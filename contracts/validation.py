@@ -26,7 +26,7 @@ from trivet.authoring import (
 from trivet.contracts.manifests import scaling_deviations
 from trivet.contracts.rules.companions import COMPANIONS
 from trivet.contracts.rules.credentials import CREDENTIALS
-from trivet.contracts.rules.knative import REVISION
+from trivet.contracts.rules.knative import DROPPED, REVISION
 from trivet.contracts.rules.kserve import KSERVE
 from trivet.contracts.rules.pods import PODS
 from trivet.contracts.rules.rule import (
@@ -43,14 +43,14 @@ from trivet.contracts.rules.rule import (
     text,
     undecided,
 )
-from trivet.contracts.rules.runtimes import Runtime, Wanted, candidates, selected, wanted
+from trivet.contracts.rules.runtimes import Runtime, Wanted, candidates, is_multi_node, selected, wanted
 
 SEAM = ("kfp", "kserve")
 
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
 """The oldest version that these contracts were verified with, by reading and by the API server's dry run."""
 
-SERVICE_RULES: tuple[Rule, ...] = (*KSERVE.rules, *REVISION.rules, *PODS.rules, *CREDENTIALS.rules)
+SERVICE_RULES: tuple[Rule, ...] = (*KSERVE.rules, *REVISION.rules, *DROPPED.rules, *PODS.rules, *CREDENTIALS.rules)
 
 
 @contract(
@@ -94,6 +94,27 @@ def knative_admits_the_revision(manifest: Manifest, stack: Stack, platform: Plat
         yield not_applicable(reason, location=manifest.at())
         return
     yield from judged(REVISION.rules, service, f"it keeps the {len(REVISION.rules)} rules of Knative")
+
+
+@contract(
+    title="A field that Knative does not have should not be set in Knative mode",
+    level=SHOULD,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "KServe copies the field into a Knative Service, whose CustomResourceDefinition does not have it: the API server drops it. The "
+        "service is deployed and serves, without the grace period, hook or setting that the manifest shows."
+    ),
+    remedy="Remove the field, or deploy in Standard (RawDeployment) mode, where it has effect.",
+    sources=DROPPED.sources,
+)
+def knative_keeps_the_fields(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    service = service_of(manifest, stack, platform)
+    if service.mode != KNATIVE:
+        reason = f"in {service.mode} mode Knative is not used" if service.mode else "the deployment mode is not known"
+        yield not_applicable(reason, location=manifest.at())
+        return
+    yield from judged(DROPPED.rules, service, "Knative has every field that it sets")
 
 
 @contract(
@@ -279,7 +300,7 @@ def runtime_serves_the_model(manifest: Manifest, stack: Stack, platform: Platfor
             "other contracts judge it, or a runtime of the platform's own may serve it", location=where
         )
     else:
-        yield failed(_no_runtime(asked, found), location=where)
+        yield failed(_no_runtime(asked, found, multi_node=is_multi_node(service)), location=where)
 
 
 def _is_the_stacks(stack: Stack, asked: Wanted) -> bool:
@@ -291,7 +312,7 @@ def _format(asked: Wanted) -> str:
     return f"{asked.format} {asked.version}" if asked.version else asked.format
 
 
-def _no_runtime(asked: Wanted, found: list[Runtime]) -> str:
+def _no_runtime(asked: Wanted, found: list[Runtime], *, multi_node: bool) -> str:
     declaring = [one for one in found if one.declares(asked.format, None, named=False)]
     formats = sorted({form.name for one in found for form in one.formats or () if form.automatic})
     if not declaring:
@@ -305,11 +326,15 @@ def _no_runtime(asked: Wanted, found: list[Runtime]) -> str:
     )
     if asked.version and asked.version not in versions:
         return f"no runtime declares {_format(asked)}; declared are the versions {', '.join(versions)}"
-    served = sorted({protocol for one in declaring for protocol in one.protocols})
     usable = [one for one in declaring if not one.disabled and not one.multi_model]
+    fitting = [one for one in usable if one.multi_node == multi_node]
+    if usable and not fitting:
+        nodes = "for a single node, and the service has" if multi_node else "for several nodes, and the service has no"
+        return f"{' and '.join(one.name for one in usable)} declares {_format(asked)} only {nodes} workerSpec"
     if not usable:
         return f"{' and '.join(one.name for one in declaring)} declares {_format(asked)}, and is disabled or serves several models"
-    names = " and ".join(one.name for one in usable)
+    names = " and ".join(one.name for one in fitting)
+    served = sorted({protocol for one in fitting for protocol in one.protocols})
     return f"no runtime for {_format(asked)} serves protocol {asked.protocol}; {names} serves {', '.join(served)}"
 
 

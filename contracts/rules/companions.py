@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.contracts.quantities import quantity
+from trivet.contracts.rules.expressions import is_refused
 from trivet.contracts.rules.names import data_key_problem, label_problem, qualified_problem, subdomain_problem
 from trivet.contracts.rules.rule import Companion, Rules, Violation, each, integer, mapping, path, text
 
@@ -106,15 +107,15 @@ def trained_model(companion: Companion) -> Iterator[Violation]:
 def runtime_priorities(companion: Companion) -> Iterator[Violation]:
     if companion.resource.kind not in _RUNTIMES or companion.spec.get("disabled") is True:
         return
-    priorities: dict[str, int] = {}
+    priorities: dict[str, int | None] = {}
     for keys, form in each(companion.spec.get("supportedModelFormats"), ("spec", "supportedModelFormats")):
         name, priority = text(form.get("name")), integer(form.get("priority"))
-        if form.get("autoSelect") is not True or priority is None:
+        if form.get("autoSelect") is not True:
             continue
-        if priorities.setdefault(name, priority) != priority:
+        if None not in (first := priorities.setdefault(name, priority), priority) and first != priority:
             yield Violation(
                 (*keys, "priority"),
-                f"the format {name} has the priorities {priorities[name]} and {priority}, and one runtime has one for a format",
+                f"the format {name} has the priorities {first} and {priority}, and one runtime has one for a format",
             )
 
 
@@ -205,13 +206,11 @@ def storage_container(companion: Companion) -> Iterator[Violation]:
         return
     for keys, form in each(companion.spec.get("supportedUriFormats"), ("spec", "supportedUriFormats")):
         expression = form.get("regex")
-        if isinstance(expression, str) and not form.get("prefix"):
-            try:
-                re.compile(expression)
-            except re.error as error:
-                yield Violation(
-                    (*keys, "regex"), f"{path(keys)}.regex {expression!r} is no regular expression: {error}"
-                )
+        if isinstance(expression, str) and not form.get("prefix") and is_refused(expression):
+            yield Violation(
+                (*keys, "regex"),
+                f"{path(keys)}.regex {expression!r} is no regular expression of Go (RE2), which has neither lookaround nor backreferences",
+            )
 
 
 @COMPANIONS.rule(f"{_CORE}, ValidateSecret")
@@ -253,6 +252,7 @@ _S3_ANNOTATIONS = (
 _S3_KEYS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("awsAccessKeyID", "awsSecretAccessKey"))
 """The names in KServe's release (config/configmap/inferenceservice.yaml, credentials), and those where the platform configures none."""
 _GROUP = "serving.kserve.io"
+_FORMER_GROUP = "serving.kubeflow.org"
 _ANONYMOUS = f"{_GROUP}/s3-useanoncredential"
 
 
@@ -265,11 +265,12 @@ def s3_annotations(companion: Companion) -> Iterator[Violation]:
     for key, value in annotations.items():
         at = ("metadata", "annotations", key)
         group, _, name = str(key).rpartition("/")
-        if key not in known and (name.startswith("s3-") or (group == _GROUP and "s3" in name)):
+        meant = group in ("", _GROUP, _FORMER_GROUP) or difflib.get_close_matches(group, [_GROUP], cutoff=0.8)
+        if key not in known and meant and (name.startswith("s3-") or (group == _GROUP and "s3" in name)):
             close = difflib.get_close_matches(f"{_GROUP}/{name}", known, 1, cutoff=0.5)
             hint = f"did you mean {close[0]}?" if close else f"it reads {', '.join(known)}"
             yield Violation(at, f"KServe does not read the annotation {key}; {hint}")
-        elif name == "s3-usehttps" and value not in ("0", "1"):
+        elif key == f"{_GROUP}/s3-usehttps" and isinstance(value, str) and value.lower() in ("", "false", "no", "off"):
             yield Violation(
                 at, f'{key} is {value!r}: only the string "0" makes the initializer use HTTP, anything else HTTPS'
             )
@@ -290,18 +291,14 @@ def s3_endpoint(companion: Companion) -> Iterator[Violation]:
     "pkg/credentials/service_account_credentials.go, mountSecretCredential; pkg/credentials/s3/s3_secret.go, BuildSecretEnvs"
 )
 def s3_keys(companion: Companion) -> Iterator[Violation]:
+    """Of a Secret that is KServe's by its annotations; one that a service uses is judged with the service (rules/credentials.py)."""
     if companion.resource.kind != "Secret":
         return
     document = companion.resource.document
     keys = [*mapping(document.get("data")), *mapping(document.get("stringData"))]
-    squeezed = {re.sub(r"[^a-z]", "", str(key).lower()) for key in keys}
-    meant = bool(
-        squeezed & {"awsaccesskeyid", "awssecretaccesskey", "accesskey", "secretkey", "accesskeyid", "secretaccesskey"}
-    )
-    annotated = any(str(key).startswith(f"{_GROUP}/s3-") for key in mapping(companion.metadata.get("annotations")))
-    if keys and (annotated or meant) and not any(set(names) <= set(keys) for names in _S3_KEYS):
-        if annotated and _ANONYMOUS in mapping(companion.metadata.get("annotations")):
-            return
+    annotations = mapping(companion.metadata.get("annotations"))
+    annotated = any(str(key).startswith(f"{_GROUP}/s3-") for key in annotations)
+    if keys and annotated and _ANONYMOUS not in annotations and not any(set(names) <= set(keys) for names in _S3_KEYS):
         yield Violation(
             ("stringData",) if "stringData" in document else ("data",),
             f"the Secret lacks {' or '.join(_S3_KEYS[0])}, from which KServe reads S3 credentials; it has "

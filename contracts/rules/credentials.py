@@ -95,9 +95,15 @@ def secrets_of_the_service_account(service: Service) -> Iterator[Violation]:
         listed = [text(entry.get("name")) for _, entry in each(account.document.get("secrets"), ())]
         found = [one for name in listed if (one := _applied_with(service, "Secret", name))]
         annotations = mapping(mapping(account.document.get("metadata")).get("annotations"))
+        where = (*keys, "serviceAccountName")
+        for one in found:
+            if _kind(one) == "s3" and not {"AWS_ACCESS_KEY_ID", "awsAccessKeyID"} & set(_keys(one)):
+                yield Violation(
+                    where,
+                    f"the Secret {one.name}, which the ServiceAccount {account.name} lists, has a secret key and no AWS_ACCESS_KEY_ID",
+                )
         if len(found) < len(listed) or any(_kind(one) == "s3" for one in found) or _ROLE in annotations:
             continue
-        where = (*keys, "serviceAccountName")
         meant = next((one for one in found if not _kind(one) and _meant_for_s3(one)), None)
         other = next(iter(_with_credentials(service, "s3", listed)), "")
         if meant:
@@ -188,9 +194,8 @@ def storage_key(service: Service) -> Iterator[Violation]:
         if key not in keys:
             yield Violation(at, f"the Secret {name} has no key {key!r}; it has {', '.join(map(str, keys)) or 'none'}")
             continue
-        yield from _storage_entry(
-            at, f"{key} of the Secret {name}", _entry(secret, key), mapping(storage.get("parameters"))
-        )
+        if not mapping(storage.get("parameters")).get("type"):
+            yield from _storage_entry(at, f"{key} of the Secret {name}", _entry(secret, key), storage)
 
 
 def _entry(secret: Resource, key: str) -> Any:
@@ -203,16 +208,17 @@ def _entry(secret: Resource, key: str) -> Any:
         return None
 
 
-def _storage_entry(at: Any, what: str, entry: Any, parameters: Mapping[str, Any]) -> Iterator[Violation]:
+def _storage_entry(at: Any, what: str, entry: Any, storage: Mapping[str, Any]) -> Iterator[Violation]:
+    """Of the JSON of a storage key, which decides where the parameters name no type."""
     if not isinstance(entry, dict):
         yield Violation(at, f'{what} is no JSON object, such as {{"type": "s3", "bucket": …}}')
         return
-    kind = parameters.get("type") or entry.get("type")
+    kind, parameters = entry.get("type"), mapping(storage.get("parameters"))
     if not kind:
         yield Violation(
             at, f"{what} has no type, so that KServe cannot determine the storage type; use one of {', '.join(_TYPES)}"
         )
     elif kind not in _TYPES:
         yield Violation(at, f"{what} is of type {kind!r}; KServe supports {', '.join(_TYPES)}")
-    elif kind == "s3" and not entry.get("bucket") and not parameters.get("bucket"):
+    elif kind == "s3" and storage.get("path") and not entry.get("bucket") and not parameters.get("bucket"):
         yield Violation(at, f"{what} is of type s3 and names no bucket, and neither do the parameters")

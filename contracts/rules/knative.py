@@ -1,4 +1,5 @@
-"""What Knative's webhook refuses of the Knative Service that KServe makes of a component in Knative (Serverless) mode.
+"""What Knative's webhook refuses of the Knative Service that KServe makes of a component in Knative (Serverless) mode, and what its
+CustomResourceDefinition drops.
 
 Read at Knative Serving 0.42.2 (Knative 1.15) and 0.48.1 (Knative 1.21); what differs carries the version in which it came. KServe's own
 containers are injected into the pods, which Knative's webhook does not see.
@@ -11,9 +12,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.authoring import Replacement
+from trivet.authoring import Keys, Replacement
 from trivet.contracts.rules.rule import (
     KNATIVE,
+    Container,
     Pod,
     Rules,
     Service,
@@ -26,9 +28,12 @@ from trivet.contracts.rules.rule import (
 )
 
 REVISION = Rules("knative", "knative serving")
+DROPPED = Rules("knative", "knative serving")
+"""Fields that Knative's CustomResourceDefinition does not have: the API server drops them, and the service is deployed without them."""
 
 _SPEC = "pkg/apis/serving/k8s_validation.go"
 _MASK = "pkg/apis/serving/fieldmask.go"
+_CRD = "config/core/300-resources/service.yaml, spec.template.spec"
 _ANNOTATIONS = "pkg/apis/autoscaling/annotation_validation.go"
 _MODES = (KNATIVE,)
 
@@ -70,6 +75,9 @@ _ON_REQUEST = {
     "dnsConfig": "kubernetes.podspec-dnsconfig",
 }
 """Fields of a pod that Knative admits when an administrator enables the feature, which none is by default."""
+
+_SECURE_DEFAULTS = "secure-pod-defaults"
+"""The feature that admits a pod's securityContext too, as far as ValidatePodSecurityContext goes."""
 
 _NOT_EVEN_EMPTY = ("affinity", "dnsConfig")
 """Those of them that Knative rejects as empty mappings too."""
@@ -116,12 +124,19 @@ def _on_request(service: Service, keys: Any, what: str, feature: str) -> Iterato
         yield Violation(keys, f"Knative rejects {what} without the feature {feature}", setting)
 
 
+@DROPPED.rule(_CRD, modes=_MODES)
+def dropped_pod_fields(service: Service) -> Iterator[Violation]:
+    host = () if service.since("1.16", "knative") else tuple(_HOST)
+    for pod in service.pods:
+        names = [name for name in _NEVER if pod.settings.get(name) not in (None, "")]
+        names += [name for name in host if pod.settings.get(name)]
+        for name in names:
+            yield Violation((*pod.keys, name), f"Knative has no field for {path(pod.keys)}.{name}: it is dropped")
+
+
 @REVISION.rule(f"{_MASK}, PodSpecMask", modes=_MODES)
 def pod_fields(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        for name in _NEVER:
-            if pod.settings.get(name) not in (None, ""):
-                yield Violation((*pod.keys, name), f"Knative has no field for {path(pod.keys)}.{name}: it is dropped")
         if pod.settings.get("automountServiceAccountToken") is True:
             yield Violation(
                 (*pod.keys, "automountServiceAccountToken"),
@@ -132,14 +147,13 @@ def pod_fields(service: Service) -> Iterator[Violation]:
 @REVISION.rule(f"{_MASK}, PodSpecMask: features; pkg/apis/config/features.go", modes=_MODES)
 def pod_fields_on_request(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        for name, feature in (_ON_REQUEST | _HOST).items():
+        for name, feature in (_ON_REQUEST | (_HOST if service.since("1.16", "knative") else {})).items():
             value = pod.settings.get(name)
             if value is None or (not value and name not in _NOT_EVEN_EMPTY):
                 continue
-            if name in _HOST and not service.since("1.16", "knative"):
-                yield Violation((*pod.keys, name), f"Knative has no field for {path(pod.keys)}.{name}: it is dropped")
-            else:
-                yield from _on_request(service, (*pod.keys, name), f"{path(pod.keys)}.{name}", feature)
+            if name == "securityContext" and _setting(service, _SECURE_DEFAULTS) is None:
+                continue
+            yield from _on_request(service, (*pod.keys, name), f"{path(pod.keys)}.{name}", feature)
 
 
 @REVISION.rule(f"{_MASK}, VolumeSourceMask", modes=_MODES)
@@ -258,21 +272,41 @@ def _port(keys: Any, port: Mapping[str, Any]) -> Iterator[Violation]:
             yield Violation((*keys, field), f"Knative rejects {path(keys)}.{field}")
 
 
+_NEVER_OF_A_CONTAINER = ("lifecycle", "stdin", "stdinOnce", "tty", "volumeDevices", "resizePolicy", "restartPolicy")
+_NEVER_OF_A_CONTEXT = ("seLinuxOptions", "procMount", "windowsOptions")
+
+
+def _fields_beyond_knative(service: Service, container: Container) -> Iterator[Keys]:
+    """Fields of a container that Knative does not have; ``privileged`` its CustomResourceDefinition has since 1.17."""
+    context = (*_NEVER_OF_A_CONTEXT, *(() if service.since("1.17", "knative") else ("privileged",)))
+    for name in _NEVER_OF_A_CONTAINER:
+        if container.spec.get(name):
+            yield (*container.keys, name)
+    for name in context:
+        if mapping(container.spec.get("securityContext")).get(name):
+            yield (*container.keys, "securityContext", name)
+
+
+@DROPPED.rule(_CRD, modes=_MODES)
+def dropped_container_fields(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for container in pod.containers:
+            for at in _fields_beyond_knative(service, container):
+                yield Violation(at, f"Knative has no field for {path(at)}: it is dropped")
+
+
 @REVISION.rule(f"{_MASK}, ContainerMask, SecurityContextMask", modes=_MODES)
 def container_fields(service: Service) -> Iterator[Violation]:
-    for container in service.containers:
-        for name in ("lifecycle", "stdin", "stdinOnce", "tty", "volumeDevices", "resizePolicy", "restartPolicy"):
-            if container.spec.get(name):
-                yield Violation(
-                    (*container.keys, name), f"Knative has no field for {path(container.keys)}.{name}: it is dropped"
-                )
-        context = mapping(container.spec.get("securityContext"))
-        for name in ("privileged", "seLinuxOptions", "procMount", "windowsOptions"):
-            if context.get(name):
-                yield Violation(
-                    (*container.keys, "securityContext", name),
-                    f"Knative does not pass on {path(container.keys)}.securityContext.{name}",
-                )
+    """The CustomResourceDefinition keeps every field of an init container, so that the webhook sees and rejects them."""
+    for pod in service.pods:
+        for container in pod.init_containers:
+            for at in _fields_beyond_knative(service, container):
+                yield Violation(at, f"Knative rejects {path(at)}")
+        for container in (*pod.containers, *pod.init_containers):
+            at = (*container.keys, "securityContext", "privileged")
+            privileged = mapping(container.spec.get("securityContext")).get("privileged")
+            if privileged is True and service.since("1.17", "knative"):
+                yield Violation(at, f"Knative admits {path(at)} only as false")
 
 
 @REVISION.rule(f"{_SPEC}, validate: reserved names; validateEnvVar", modes=_MODES)

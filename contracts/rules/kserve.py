@@ -339,19 +339,18 @@ def kserve_container_is_named(service: Service) -> Iterator[Violation]:
 
 @KSERVE.rule(f"{_COMPONENT}, validateStorageSpec; explainer.go, Validate")
 def explainer_storage(service: Service) -> Iterator[Violation]:
-    for keys, implementation in (
-        (("spec", "explainer", "art"), mapping(mapping(service.spec.get("explainer")).get("art"))),
+    keys = ("spec", "explainer", "art")
+    implementation = mapping(mapping(service.spec.get("explainer")).get("art"))
+    uri = implementation.get("storageUri")
+    if (
+        isinstance(implementation.get("storage"), dict)
+        and isinstance(uri, str)
+        and not uri.startswith(("s3://", "hdfs://", "webhdfs://"))
     ):
-        uri = implementation.get("storageUri")
-        if (
-            isinstance(implementation.get("storage"), dict)
-            and isinstance(uri, str)
-            and not uri.startswith(("s3://", "hdfs://", "webhdfs://"))
-        ):
-            yield Violation(
-                (*keys, "storageUri"),
-                f"{path(keys)} has storage, so its storageUri must be s3://, hdfs:// or webhdfs://",
-            )
+        yield Violation(
+            (*keys, "storageUri"),
+            f"{path(keys)} has storage, so its storageUri must be s3://, hdfs:// or webhdfs://",
+        )
 
 
 @KSERVE.rule("pkg/controller/v1beta1/inferenceservice/components/predictor.go: only one of storageUri and storage.path")
@@ -369,22 +368,36 @@ def one_place_of_the_model(service: Service) -> Iterator[Violation]:
             )
 
 
-@KSERVE.rule("pkg/credentials/service_account_credentials.go, CreateStorageSpecSecretEnvs")
-def storage_type(service: Service) -> Iterator[Violation]:
+@KSERVE.rule("pkg/credentials/service_account_credentials.go, CreateStorageSpecSecretEnvs: MissingBucket")
+def storage_bucket(service: Service) -> Iterator[Violation]:
+    """Where the parameters name the type, KServe does not read the storage key for the bucket."""
     for name in _PREDICTORS:
         storage = mapping(mapping(service.predictor.get(name)).get("storage"))
         parameters = mapping(storage.get("parameters"))
-        kind = parameters.get("type")
         keys = ("spec", "predictor", name, "storage")
-        if kind == "s3" and "bucket" not in parameters and storage.get("path") and not storage.get("key"):
+        if parameters.get("type") == "s3" and not parameters.get("bucket") and storage.get("path"):
             yield Violation(
                 (*keys, "parameters"),
-                f"{path(keys)} is of type s3 without parameters.bucket",
-                "the key default_s3 of the Secret storage-config, which may name the bucket",
+                f"{path(keys)}.parameters has the type s3 and no bucket, which KServe then reads nowhere else",
             )
-        elif isinstance(kind, str) and kind not in ("s3", "hdfs", "webhdfs"):
+
+
+@KSERVE.rule(
+    "pkg/credentials/service_account_credentials.go, CreateStorageSpecSecretEnvs: parameters.type is the scheme of the URI; "
+    "python/kserve/kserve/storage/storage.py, Storage.download"
+)
+def storage_type(service: Service) -> Iterator[Violation]:
+    prefixes = service.stack.settings["serving"]["storage"]["prefixes"]
+    schemes = sorted({"file", "http", "https", *(prefix.partition("://")[0] for prefix in prefixes)})
+    for name in _PREDICTORS:
+        keys = ("spec", "predictor", name, "storage", "parameters", "type")
+        storage = mapping(mapping(service.predictor.get(name)).get("storage"))
+        kind = text(mapping(storage.get("parameters")).get("type"))
+        if kind and kind not in schemes and storage.get("path"):
             yield Violation(
-                (*keys, "parameters", "type"), f"{path(keys)}.parameters.type {kind!r} is not one of s3, hdfs, webhdfs"
+                keys,
+                f"{path(keys)} {kind!r} makes a URI {kind}://, and KServe's storage initializer fetches {', '.join(schemes)}",
+                "the image of storageInitializer in the ConfigMap inferenceservice-config",
             )
 
 
@@ -599,19 +612,28 @@ def canary(service: Service) -> Iterator[Violation]:
 
 
 @KSERVE.rule(
-    "pkg/controller/v1beta1/inferenceservice/reconcilers/ingress/domain.go, GenerateDomainName; kserve/kserve#3485, #4807",
+    "pkg/controller/v1beta1/inferenceservice/reconcilers/ingress/domain.go, GenerateDomainName; kube_ingress_reconciler.go, Reconcile; "
+    "kserve/kserve#3485, #4807",
     modes=(STANDARD,),
 )
 def host_label(service: Service) -> Iterator[Violation]:
-    """KServe's default template of a host is ``{name}-{namespace}.{domain}``, also for the component ``{name}-predictor``."""
+    """KServe's default template of a host is ``{name}-{namespace}.{domain}``; an ingress has the component ``{name}-predictor`` too."""
     name, namespace = text(service.metadata.get("name")), text(service.metadata.get("namespace"))
     if not name or not namespace:
         return
-    for keys, _ in service.components:
-        label = f"{name}-{keys[-1]}-{namespace}"
+    local = mapping(service.metadata.get("labels")).get("networking.kserve.io/visibility") == "cluster-local"
+    local = local or service.platform.ingress_domain == "svc.cluster.local"
+    labels = [(f"{name}-{namespace}", "domainTemplate")]
+    if not local:
+        labels += [
+            (f"{name}-{keys[-1]}-{namespace}", "domainTemplate and disableIngressCreation")
+            for keys, _ in service.components
+        ]
+    for label, settings in labels:
         if len(label) > 63:
             yield Violation(
                 ("metadata", "name"),
                 f"name and namespace are too long together: the host label {label} has {len(label)} characters, and 63 are allowed",
+                f"{settings} under ingress of the ConfigMap inferenceservice-config",
             )
             return

@@ -1,4 +1,4 @@
-"""Kubernetes' syntax of names and labels (apimachinery 0.30.14 and 0.35.0, pkg/util/validation)."""
+"""Kubernetes' syntax of names, labels and images (apimachinery 0.30.14 and 0.35.0, pkg/util/validation)."""
 
 from __future__ import annotations
 
@@ -75,3 +75,28 @@ def data_key_problem(key: str) -> str:
     if key in (".", "..") or key.startswith("..") or len(key) > 253:
         return "it must not be '.', begin with '..' or have more than 253 characters"
     return "" if _KEY.fullmatch(key) else "it must consist of letters, digits, '-', '_' and '.'"
+
+
+_DOMAIN = re.compile(
+    r"([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(:[0-9]+)?"
+)
+_REPOSITORY = re.compile(r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)*")
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_DIGEST = re.compile(r"sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128}")
+
+
+def image_problem(reference: str) -> str:
+    """Why the kubelet cannot read the reference of an image; empty if it can (github.com/distribution/reference, ParseNormalizedNamed)."""
+    first, slash, rest = reference.partition("/")
+    has_domain = bool(slash) and (first == "localhost" or "." in first or ":" in first or first != first.lower())
+    if has_domain and not _DOMAIN.fullmatch(first):
+        return f"{first!r} is no host"
+    name, at, digest = (rest if has_domain else reference).partition("@")
+    repository, colon, tag = name.partition(":")
+    if repository != repository.lower():
+        return "a repository is in lower case"
+    if not _REPOSITORY.fullmatch(repository):
+        return f"{repository!r} is no repository"
+    if colon and not _TAG.fullmatch(tag):
+        return f"{tag!r} is no tag"
+    return f"{digest!r} is no digest" if at and not _DIGEST.fullmatch(digest) else ""

@@ -14,6 +14,7 @@ from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.names import (
     data_key_problem,
     env_problem,
+    image_problem,
     label_problem,
     label_value_problem,
     port_name_problem,
@@ -34,7 +35,7 @@ from trivet.contracts.rules.rule import (
     path,
     text,
 )
-from trivet.contracts.rules.runtimes import merged_resources, runtime_of
+from trivet.contracts.rules.runtimes import WITH_USER, merged_resources, runtime_of, shipped
 
 PODS = Rules("kubernetes", "kubernetes")
 
@@ -203,7 +204,8 @@ def environment_sources(service: Service) -> Iterator[Violation]:
                     f"{path(keys)} must have one of configMapRef and secretRef, not {' and '.join(given) or 'none'}",
                 )
             prefix = source.get("prefix")
-            if isinstance(prefix, str) and prefix and (why := env_problem(prefix)):
+            strict = not service.since("1.32", "kubernetes")
+            if strict and isinstance(prefix, str) and prefix and (why := env_problem(prefix)):
                 yield Violation(
                     (*keys, "prefix"), f"{path(keys)}.prefix {prefix!r} begins no name of a variable: {why}"
                 )
@@ -279,20 +281,9 @@ def images(service: Service) -> Iterator[Violation]:
         image = container.spec.get("image")
         if image is None and not container.merged:
             yield Violation(container.keys, f"{path(container.keys)} has no image")
-        elif isinstance(image, str) and (
-            image != image.strip() or " " in image or (not image and not container.merged)
-        ):
+        elif isinstance(image, str) and (image or not container.merged) and (why := image_problem(image)):
             yield Violation(
-                (*container.keys, "image"), f"{path(container.keys)}.image {image!r} is no reference of an image"
-            )
-        elif (
-            isinstance(image, str)
-            and image
-            and any(letter.isupper() for letter in image.partition("@")[0].rpartition("/")[2].partition(":")[0])
-        ):
-            yield Violation(
-                (*container.keys, "image"),
-                f"{path(container.keys)}.image {image!r} is no reference of an image: a repository is in lower case",
+                (*container.keys, "image"), f"{path(container.keys)}.image {image!r} is no reference of an image: {why}"
             )
 
 
@@ -449,13 +440,13 @@ def requests_within_limits(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         first = True
         for container in (*pod.containers, *pod.init_containers):
-            added, whose = merged_resources(service, pod, container, first=first)
+            added, whose, setting = merged_resources(service, pod, container, first=first)
             first = False
-            yield from _requests_within_limits(container, added, whose)
+            yield from _requests_within_limits(container, added, whose, setting)
 
 
 def _requests_within_limits(
-    container: Container, added: Mapping[str, Mapping[str, Any]], whose: str
+    container: Container, added: Mapping[str, Mapping[str, Any]], whose: str, setting: str
 ) -> Iterator[Violation]:
     stated = mapping(container.spec.get("resources"))
     requests, limits = mapping(stated.get("requests")), mapping(stated.get("limits"))
@@ -480,7 +471,9 @@ def _requests_within_limits(
                 )
         elif asked is not None and most is not None and asked > most:
             yield Violation(
-                at, f"{path(at)}: the request of {request} {name}{of_request} is over the limit of {limit}{of_limit}"
+                at,
+                f"{path(at)}: the request of {request} {name}{of_request} is over the limit of {limit}{of_limit}",
+                setting if of_request or of_limit else "",
             )
 
 
@@ -620,11 +613,30 @@ def security_contexts(service: Service) -> Iterator[Violation]:
                 (*at, "seccompProfile", "type"),
                 f"{path(at)}.seccompProfile.type {kind!r} is not Localhost, RuntimeDefault or Unconfined",
             )
-        if context.get("runAsNonRoot") is True and context.get("runAsUser") == 0:
-            yield Violation(
-                (*at, "runAsUser"),
-                f"{path(at)}: runAsUser 0 is root, which runAsNonRoot excludes: the kubelet does not start the container",
-            )
+    for pod in service.pods:
+        for container in (*pod.containers, *pod.init_containers):
+            yield from _root(service, pod, container)
+
+
+def _root(service: Service, pod: Pod, container: Container) -> Iterator[Violation]:
+    """Of a container that runs as root against runAsNonRoot; what it does not state is its pod's.
+
+    Of KServe's runtimes none states that runAsNonRoot is false, and some a runAsUser; of others nothing is known.
+    """
+    own, of_pod = (mapping(holder.get("securityContext")) for holder in (container.spec, pod.settings))
+    stated = {**of_pod, **{name: value for name, value in own.items() if value is not None}}
+    user, non_root = (own.get(name) is not None for name in ("runAsUser", "runAsNonRoot"))
+    runtime = runtime_of(service, container)
+    of_kserve = runtime is not None and runtime is (shipped(service) or {}).get(runtime.name)
+    complete = not container.merged or (
+        (non_root or of_kserve) and (user or (of_kserve and runtime is not None and runtime.name not in WITH_USER))
+    )
+    if stated.get("runAsNonRoot") is True and stated.get("runAsUser") == 0 and complete:
+        at = (*(container.keys if user else pod.keys), "securityContext", "runAsUser")
+        yield Violation(
+            at,
+            f"{path(container.keys)}: runAsUser 0 is root, which runAsNonRoot excludes: the kubelet does not start the container",
+        )
 
 
 @PODS.rule(

@@ -76,8 +76,11 @@ def _shipped(lines: str, *more: Runtime) -> Mapping[str, Runtime]:
     return {runtime.name: runtime for runtime in (*shipped, *more)}
 
 
-_PROBED = {"kserve-vllmserver": PROBES}
+_PROBED = {"kserve-vllmserver": ("readinessProbe", "startupProbe")}
 """Runtimes of KServe's release whose container has probes."""
+
+WITH_USER = ("kserve-tensorflow-serving", "kserve-torchserve", "kserve-tritonserver")
+"""Runtimes of KServe's release whose container has a runAsUser, which is not root."""
 
 SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
     ">=0.14,<0.15": _shipped("""
@@ -218,23 +221,27 @@ def candidates(service: Service) -> tuple[list[Runtime], bool]:
 
 def merged_resources(
     service: Service, pod: Pod, container: Container, *, first: bool
-) -> tuple[Mapping[str, Mapping[str, Any]], str]:
-    """The requests and limits that KServe adds to a container where it states none, and whose they are, for a message.
+) -> tuple[Mapping[str, Mapping[str, Any]], str, str]:
+    """The requests and limits that KServe adds to a container where it states none, whose they are, for a message, and the setting that
+    they depend on.
 
     A runtime's container is merged into a model's; a custom component's first container gets KServe's defaults, 1 CPU and 2 GiB
     (inference_service_defaults.go, setResourceRequirementDefaults; configurable since KServe 0.15).
     """
     if pod.keys == ("spec", "predictor") and container.merged:
         runtime = runtime_of(service, container)
-        return (runtime.resources, f"of the runtime {runtime.name}") if runtime else ({}, "")
+        return (runtime.resources, f"of the runtime {runtime.name}", "") if runtime else ({}, "", "")
     if (
         first
         and not container.merged
         and pod.keys[-1] in ("predictor", "transformer", "explainer")
         and len(pod.keys) == 2
     ):
-        return ONE_CPU_TWO_GIB, "that KServe adds by default"
-    return {}, ""
+        return ONE_CPU_TWO_GIB, "that KServe adds by default", _DEFAULTS if service.since("0.15") else ""
+    return {}, "", ""
+
+
+_DEFAULTS = "resource in the ConfigMap inferenceservice-config"
 
 
 def runtime_of(service: Service, container: Container) -> Runtime | None:
@@ -249,9 +256,14 @@ def runtime_of(service: Service, container: Container) -> Runtime | None:
     return selected(service, asked, found) if complete else None
 
 
+def is_multi_node(service: Service) -> bool:
+    """Whether KServe selects among the runtimes for several nodes."""
+    return isinstance(service.predictor.get("workerSpec"), dict)
+
+
 def selected(service: Service, asked: Wanted, found: list[Runtime]) -> Runtime | None:
     """The first runtime that KServe may select where the service names none."""
-    multi_node = isinstance(service.predictor.get("workerSpec"), dict)
+    multi_node = is_multi_node(service)
     return next(
         (
             one

@@ -10,16 +10,19 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from trivet.contracts.rules.names import subdomain_problem
+from trivet.contracts.rules.names import image_problem, subdomain_problem
 
 MODEL_MOUNT = "/mnt/models"
 
 _BUCKET = re.compile(r"[a-zA-Z0-9.\-_]{1,255}")  # botocore handlers.py, VALID_BUCKET
-_IMAGE = re.compile(r"[a-z0-9]([a-z0-9._:/-]*[a-z0-9])?(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
+_ACCESS_POINT = re.compile(  # botocore handlers.py, VALID_S3_ARN; with '/' for ':' the initializer would take the name for a directory
+    r"arn:aws[^/]*:(s3|s3-object-lambda):[a-z\-0-9]*:[0-9]{12}:accesspoint:[a-zA-Z0-9\-.]{1,63}"
+    r"|arn:aws[^/]*:s3-outposts:[a-z\-0-9]+:[0-9]{12}:outpost:[a-zA-Z0-9\-]{1,63}:accesspoint:[a-zA-Z0-9\-]{1,63}"
+)
 _AZURE = re.compile(
     r"https://(.+?)\.((blob|file)\.core\.windows\.net|z[0-9]{1,2}\.(blob|file)\.storage\.azure\.net)(/|$)"
 )
-_PACKED = (".rar", ".7z", ".gz", ".bz2", ".xz", ".zst")
+_PACKED = (".rar", ".7z", ".bz2", ".xz", ".zst")
 _UNPACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
@@ -46,7 +49,8 @@ def _s3(uri: str, rest: str) -> str:
     bucket = rest.partition("/")[0]
     if not bucket:
         return f"{uri!r} names no bucket"
-    return "" if _BUCKET.fullmatch(bucket) else f"{bucket!r} in {uri!r} is no name of a bucket"
+    fits = _BUCKET.fullmatch(bucket) or _ACCESS_POINT.fullmatch(bucket)
+    return "" if fits else f"{bucket!r} in {uri!r} is no name of a bucket"
 
 
 def _gs(uri: str, rest: str) -> str:
@@ -78,7 +82,8 @@ def _hf(uri: str, rest: str) -> str:
 def _oci(uri: str, rest: str) -> str:
     if not rest:
         return f"{uri!r} names no image"
-    return "" if _IMAGE.fullmatch(rest) else f"{rest!r} in {uri!r} is no reference of an image"
+    why = image_problem(rest)
+    return f"{rest!r} in {uri!r} is no reference of an image: {why}" if why else ""
 
 
 def _https(uri: str, rest: str) -> str:
@@ -94,6 +99,9 @@ def _https(uri: str, rest: str) -> str:
         return ""
     if not rest.partition("/")[0] or not path.rpartition("/")[2]:
         return f"{uri!r} names no file: over HTTP the initializer fetches one file, not a directory"
+    if path.endswith(".gz") and not path.endswith(_UNPACKED):
+        name = path.rpartition("/")[2]
+        return f"the initializer decompresses {name} and stores it as {name}.tar: use the file itself, or .zip, .tar, .tar.gz or .tgz"
     if path.endswith(_PACKED) and not path.endswith(_UNPACKED):
         return f"the initializer does not unpack {path.rpartition('/')[2]}: it unpacks .zip, .tar, .tar.gz and .tgz"
     return ""

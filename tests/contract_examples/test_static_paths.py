@@ -101,7 +101,9 @@ def test_a_scheme_that_no_storage_container_has() -> list[Finding]:
         ("hf://bloom", "is not hf://<owner>/<model>"),
         ("hf://a/b/c", "is not hf://<owner>/<model>"),
         ("oci://", "names no image"),
-        ("oci://Example/Model", "is no reference of an image"),
+        ("oci://Example/Model", "is no reference of an image: a repository is in lower case"),
+        ("https://example.com/model.json.gz", "decompresses model.json.gz and stores it as model.json.gz.tar"),
+        ("s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/models/iris/", "is no name of a bucket"),
         ("https://account.blob.core.windows.net/models", "names no path in a container"),
         ("https://account.file.core.windows.net/models", "names no path in a share"),
         ("https://example.com/models/", "names no file: over HTTP"),
@@ -129,6 +131,9 @@ def test_a_form_that_the_initializer_refuses(uri: str, because: str) -> None:
         "oci://example.com:5000/model:1",
         "https://account.blob.core.windows.net/models/iris",
         "https://example.com/model.tar.gz",
+        "oci://Example.com/model@sha512:" + "0" * 128,
+        "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint:models/iris/",
+        "s3://arn:aws:s3-outposts:eu-west-1:123456789012:outpost:op-1:accesspoint:models/iris/",
         "https://example.com/model.joblib?token=a",
         "hdfs://models/iris",
     ],
@@ -151,6 +156,36 @@ metadata: {{name: registry}}
 spec: {{supportedUriFormats: [{{{form}}}]}}
 """
     return findings("paths.storage_uri_is_fetchable", manifest("registry://models/iris") + container)
+
+
+def of_container(expression: str) -> str:
+    return f"""\
+---
+apiVersion: serving.kserve.io/v1alpha1
+kind: ClusterStorageContainer
+metadata: {{name: registry}}
+spec: {{supportedUriFormats: [{{regex: '{expression}'}}]}}
+"""
+
+
+@failing("paths.storage_uri_is_fetchable", because="no storage container of KServe")
+def test_an_expression_that_keeps_a_backtracking_engine_busy() -> list[Finding]:
+    uri = f"registry://{'a' * 200}!"
+    return findings("paths.storage_uri_is_fetchable", manifest(uri) + of_container("(a+)+$"))
+
+
+@inconclusive(
+    "paths.storage_uri_is_fetchable", because="registry may fetch registry://models/iris, by the regular expression"
+)
+def test_an_expression_that_only_go_reads() -> list[Finding]:
+    return findings(
+        "paths.storage_uri_is_fetchable", manifest("registry://models/iris") + of_container(r"\Qregistry://\E")
+    )
+
+
+@failing("paths.storage_uri_is_fetchable", because="no storage container of KServe")
+def test_an_expression_that_go_refuses() -> list[Finding]:
+    return findings("paths.storage_uri_is_fetchable", manifest("registry://models/iris") + of_container("registry(.+"))
 
 
 @failing("paths.storage_uri_is_fetchable", because="no storage initializer fetches")

@@ -15,7 +15,7 @@ from contract_examples.static import findings
 
 from trivet.contracts.rules.companions import COMPANIONS
 from trivet.contracts.rules.credentials import CREDENTIALS as CREDENTIAL_RULES
-from trivet.contracts.rules.knative import REVISION
+from trivet.contracts.rules.knative import DROPPED, REVISION
 from trivet.contracts.rules.kserve import KSERVE
 from trivet.contracts.rules.pods import PODS
 from trivet.contracts.rules.rule import Rules
@@ -44,6 +44,7 @@ TABLE = yaml.load(Path(__file__).with_name("validation_rules.yaml").read_text(en
 RULES: Mapping[str, Rules] = {
     "validation.kserve_admits_the_service": KSERVE,
     "validation.knative_admits_the_revision": REVISION,
+    "validation.knative_keeps_the_fields": DROPPED,
     "validation.kubernetes_admits_the_pods": PODS,
     "validation.companion_is_admitted": COMPANIONS,
 }
@@ -172,10 +173,13 @@ def test_the_service_of_modelmesh() -> list[Finding]:
         ("", PlatformConfig(), "the deployment mode is not known"),
     ],
 )
-def test_a_service_that_knative_does_not_deploy(mode: str, platform: PlatformConfig | None, because: str) -> None:
-    @not_applicable("validation.knative_admits_the_revision", because=because, at="apiVersion: ")
+@pytest.mark.parametrize("judging", ["validation.knative_admits_the_revision", "validation.knative_keeps_the_fields"])
+def test_a_service_that_knative_does_not_deploy(
+    judging: str, mode: str, platform: PlatformConfig | None, because: str
+) -> None:
+    @not_applicable(judging, because=because, at="apiVersion: ")
     def example() -> list[Finding]:
-        return findings("validation.knative_admits_the_revision", laid({}, mode), "2024.11", platform)
+        return findings(judging, laid({}, mode), "2024.11", platform)
 
     example()
 
@@ -203,6 +207,19 @@ data: {kubernetes.podspec-nodeselector: FLAG}
 )
 def test_a_port_where_the_mode_is_not_known() -> list[Finding]:
     return findings("validation.platform_is_known", laid(HTTP, ""), "2024.11", PlatformConfig())
+
+
+@passing("validation.platform_is_known")
+def test_a_security_context_that_secure_defaults_admit() -> list[Finding]:
+    context = laid({"spec": {"predictor": {"securityContext": {"runAsNonRoot": True}}}})
+    flags = FEATURES.replace("kubernetes.podspec-nodeselector: FLAG", "secure-pod-defaults: enabled")
+    return findings("validation.platform_is_known", context + flags)
+
+
+@passing("validation.kubernetes_admits_the_pods")
+def test_a_prefix_that_kubernetes_admits_since_1_32() -> list[Finding]:
+    changed = laid(model(envFrom=[{"prefix": "1-", "secretRef": {"name": "s"}}]))
+    return findings("validation.kubernetes_admits_the_pods", changed, "current")
 
 
 @inconclusive("validation.platform_is_known", because="the feature kubernetes.podspec-nodeselector", at="nodeSelector:")
@@ -321,6 +338,45 @@ def test_a_model_without_a_runtime(fields: dict[str, Any], because: str) -> None
     example()
 
 
+SEVERAL_NODES = """\
+---
+apiVersion: serving.kserve.io/v1alpha1
+kind: ServingRuntime
+metadata: {name: own, namespace: shop}
+spec:
+  supportedModelFormats: [{name: catboost, autoSelect: true}]
+  protocolVersions: [grpc-v2]
+  containers: [{name: kserve-container, image: a}]
+  workerSpec: {containers: [{name: worker-container, image: a}]}
+"""
+
+
+@failing(
+    "validation.runtime_serves_the_model",
+    because="own declares catboost only for several nodes, and the service has no workerSpec",
+)
+def test_a_runtime_for_several_nodes_and_a_service_of_one() -> list[Finding]:
+    text = laid(model(modelFormat={"name": "catboost"})) + SEVERAL_NODES
+    return findings("validation.runtime_serves_the_model", text, "current")
+
+
+@failing(
+    "validation.runtime_serves_the_model",
+    because="own declares catboost only for a single node, and the service has workerSpec",
+)
+def test_a_runtime_for_one_node_and_a_service_of_several() -> list[Finding]:
+    several = {"spec": {"predictor": {"workerSpec": {}, "model": {"modelFormat": {"name": "catboost"}}}}}
+    return findings("validation.runtime_serves_the_model", laid(several, "Standard") + OWN, "current")
+
+
+@failing("validation.runtime_serves_the_model", because="kserve-huggingfaceserver serves v1, v2")
+def test_only_the_runtimes_for_the_service_s_nodes_are_offered() -> list[Finding]:
+    asked = model(modelFormat={"name": "huggingface"}, protocolVersion="grpc-v2")
+    found = findings("validation.runtime_serves_the_model", laid(asked), "current")
+    assert "multinode" not in found[0].message
+    return found
+
+
 OWN = """\
 ---
 apiVersion: serving.kserve.io/v1alpha1
@@ -432,12 +488,14 @@ def by_key(key: str = "minio", **parameters: str) -> str:
 NO_SECRETS = ACCOUNT.replace("secrets: [{name: s3}]", "")
 OF_ANOTHER = ACCOUNT.replace("name: s3}]", "name: hf}]")
 HF = S3.replace("name: s3,", "name: hf,").replace("AWS_ACCESS_KEY_ID: a, AWS_SECRET_ACCESS_KEY", "HF_TOKEN")
+HALF = S3.replace("AWS_ACCESS_KEY_ID: a, ", "")
 UNKNOWN = S3.replace("AWS_", "MINIO_")
 NO_JSON = STORAGE.replace('{"type": "s3", "bucket": "models"}', "s3")
 CREDENTIAL_ROWS = [
     ("secrets_of_the_service_account", laid(NAMED) + ACCOUNT + UNKNOWN, "which the ServiceAccount s3-reader lists, has none of the keys"),
     ("secrets_of_the_service_account", laid(NAMED) + NO_SECRETS + S3, "s3-reader lists no secrets, and not s3"),
     ("secrets_of_the_service_account", laid(NAMED) + OF_ANOTHER + S3 + HF, "s3-reader lists hf, and not s3"),
+    ("secrets_of_the_service_account", laid(NAMED) + ACCOUNT + HALF, "has a secret key and no AWS_ACCESS_KEY_ID"),
     ("storage_key", by_key("mino") + STORAGE, "the Secret storage-config has no key 'mino'; it has minio"),
     ("storage_key", by_key() + NO_JSON, "minio of the Secret storage-config is no JSON object"),
     ("storage_key", by_key() + STORAGE.replace('"type": "s3", ', ""), "has no type, so that KServe cannot determine the storage type"),
@@ -485,6 +543,8 @@ def test_credentials_of_which_nothing_is_known() -> list[Finding]:
         laid(NAMED) + NO_SECRETS.replace("shop}", "shop, annotations: {eks.amazonaws.com/role-arn: a}}") + S3,
         by_key() + STORAGE,
         by_key(bucket="models") + STORAGE.replace(', "bucket": "models"', ""),
+        by_key(type="s3", bucket="models") + STORAGE.replace(', "bucket": "models"', ""),
+        laid(model(storage={"key": "minio"})) + STORAGE.replace(', "bucket": "models"', ""),
         by_key(),
     ],
 )  # fmt: skip

@@ -24,10 +24,13 @@ from trivet.model.subjects import Keys
 from trivet.toolkit.documents import BrokenDocument, documents
 
 _LATER = (
-    "is ignored: it must|has no effect|KServe drops|names no sink|deploys nothing with both|parameters.type"
-    "|without parameters.bucket|host label"
+    "is ignored: it must|has no effect|KServe drops|names no sink|deploys nothing with both"
+    "|has the type s3 and no bucket"
 )
 """What KServe's controller, agent, batcher and storage initializer make of an admitted service."""
+
+_OF_A_POD_LATER = "is no reference of an image: ('[^' ]+' is no|a repository)"
+"""What the kubelet makes of an admitted pod."""
 
 _OF_A_COMPANION_LATER = (
     "two containers of the runtime|none of the runtime|the Secret (has no|lacks) (aws|AWS)|serving.k|is over the limit"
@@ -43,7 +46,8 @@ COMPARED: Mapping[str, str] = {
     "manifests.autoscaler_fits_deployment_mode": r"KServe rejects|does not work",
     "validation.kserve_admits_the_service": rf"^(?!.*({_LATER}))",
     "validation.knative_admits_the_revision": "",
-    "validation.kubernetes_admits_the_pods": "",
+    "validation.knative_keeps_the_fields": "",
+    "validation.kubernetes_admits_the_pods": rf"^(?!.*({_OF_A_POD_LATER}))",
     "validation.companion_is_admitted": rf"^(?!.*({_OF_A_COMPANION_LATER}))",
 }
 """Contracts over what KServe's and Knative's webhooks and Kubernetes reject, with a pattern of those of their messages that say so."""

@@ -138,6 +138,10 @@ class LintVerdict:
         return "\n".join([*found, *self.errors]) or "no MUST failed"
 
 
+DROPPED = "validation.knative_keeps_the_fields"
+"""The advice that says what Knative's CustomResourceDefinition drops, as the API server's warnings do."""
+
+
 class Lint:
     """``trivet lint`` of one manifest at a time, in the file ``file``, which it writes."""
 
@@ -146,7 +150,9 @@ class Lint:
     ) -> None:
         self._file = file
         self._contracts = [
-            one for one in contracts if one.level is Level.MUST and one.subject in ("manifest", "resource")
+            one
+            for one in contracts
+            if (one.level is Level.MUST or one.id == DROPPED) and one.subject in ("manifest", "resource")
         ]
         self._stack = stack
         self._platform = platform
