@@ -10,8 +10,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-_GO_ONLY = re.compile(r"\\[CQ0-9]|\{|\[.*\[|&&|--|~~")
-"""Go reads these otherwise than Rust: ``\\C``, ``\\Q``, octal escapes, literal braces and larger repetitions, and brackets in a class."""
+_GO_ONLY = re.compile(r"\\[CQ0-9]|\{(?!\d{1,3}(,\d{0,3})?\})|\[\^?\]?(?:\\.|[^\]\\])*(\[|&&|--|~~)")
+"""Go reads these otherwise than Rust: ``\\C``, ``\\Q``, octal escapes, literal braces, repetitions over 999, and some signs in a class."""
 
 
 def searches(expression: str, text: str) -> bool | None:
@@ -21,8 +21,8 @@ def searches(expression: str, text: str) -> bool | None:
 
 
 def is_refused(expression: str) -> bool:
-    """Whether Go refuses ``expression``: it has nothing that only Go reads, and this engine refuses it."""
-    return _compiled(expression) is None and not _GO_ONLY.search(expression)
+    """Whether Go refuses ``expression``: this engine does, for more than the size of its repetitions, and nothing in it is Go's alone."""
+    return _compiled(expression) is None and "{" not in expression and not _GO_ONLY.search(expression)
 
 
 @lru_cache(maxsize=64)

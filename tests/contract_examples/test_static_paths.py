@@ -143,7 +143,7 @@ def test_a_form_that_the_initializer_fetches(uri: str) -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", manifest(uri, "sklearn"))
 
 
-@pytest.mark.parametrize("form", ["prefix: 'registry://'", "regex: '^registry://.+'"])
+@pytest.mark.parametrize("form", ["prefix: 'registry://'", "regex: '^registry://.+'", "regex: '^[a-z]+[:]/{2}'"])
 @passing(
     "paths.storage_uri_is_fetchable", because="the ClusterStorageContainer registry fetches registry://models/iris"
 )
