@@ -32,6 +32,7 @@ from trivet.contracts.rules.schema import (
     unknown_fields,
     wrong_api,
 )
+from trivet.contracts.values import mapping
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
 SEAM = ("kfp", "kserve")
@@ -141,7 +142,7 @@ def schema_is_met(resource: Resource, stack: Stack) -> Iterator[Finding]:
     ),
 )
 def name_is_valid(manifest: Manifest) -> Iterator[Finding]:
-    metadata = _map(manifest.document.get("metadata"))
+    metadata = mapping(manifest.document.get("metadata"))
     name = metadata.get("name")
     where = manifest.at("metadata", "name")
     prefix = metadata.get("generateName")
@@ -173,11 +174,11 @@ def _service_names(manifest: Manifest, name: str) -> Iterator[str]:
     spec = _spec(manifest)
     for component in COMPONENTS:
         if component == "predictor" or component in spec:
-            stated = _map(spec.get(component)).get("name") if component == "predictor" else None
+            stated = mapping(spec.get(component)).get("name") if component == "predictor" else None
             yield f"{name}-{stated}-{component}" if isinstance(stated, str) and stated else f"{name}-{component}"
     canaries = spec.get("canary")
     for canary in canaries if isinstance(canaries, list) else ():
-        yield f"{name}-{_map(_map(canary).get('predictor')).get('name')}-predictor"
+        yield f"{name}-{mapping(mapping(canary).get('predictor')).get('name')}-predictor"
 
 
 @contract(
@@ -290,7 +291,7 @@ def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Deviation]:
     allowed = ("cpu", "memory") if by_resource else ("concurrency", "rps")
     external = annotations.get(AUTOSCALER) in ("external", "none", "keda")
     for component in COMPONENTS:
-        settings = _map(_spec(manifest).get(component))
+        settings = mapping(_spec(manifest).get(component))
         metric = settings.get("scaleMetric")
         where = ("spec", component, "scaleMetric")
         if metric is not None and mode in STANDARD_MODES and external:
@@ -367,7 +368,7 @@ def no_canary_on_first_deployment(manifest: Manifest, stack: Stack, platform: Pl
     percentages = {
         component: settings["canaryTrafficPercent"]
         for component in COMPONENTS
-        if "canaryTrafficPercent" in (settings := _map(_spec(manifest).get(component)))
+        if "canaryTrafficPercent" in (settings := mapping(_spec(manifest).get(component)))
     }
     if not percentages:
         yield passed("no canary percentage", location=manifest.at())
@@ -402,10 +403,10 @@ def no_canary_on_first_deployment(manifest: Manifest, stack: Stack, platform: Pl
 
 def _earlier_revision(manifest: Manifest, component: str) -> str | None:
     """The revision that has traffic; empty if there is certainly none, None if the file does not show it."""
-    metadata = _map(manifest.document.get("metadata"))
+    metadata = mapping(manifest.document.get("metadata"))
     if "status" in manifest.document:
-        components = _map(_map(manifest.document["status"]).get("components"))
-        return str(_map(components.get(component)).get("latestRolledoutRevision") or "")
+        components = mapping(mapping(manifest.document["status"]).get("components"))
+        return str(mapping(components.get(component)).get("latestRolledoutRevision") or "")
     return "" if "generateName" in metadata and "name" not in metadata else None
 
 
@@ -436,9 +437,9 @@ def model_readiness_is_probed(manifest: Manifest, stack: Stack, platform: Platfo
     if model is None:
         yield not_applicable(_NOT_OURS, location=manifest.at("spec", "predictor"))
         return
-    name = _map(manifest.document.get("metadata")).get("name")
-    probe = _map(model.get("readinessProbe"))
-    get = _map(probe.get("httpGet"))
+    name = mapping(manifest.document.get("metadata")).get("name")
+    probe = mapping(model.get("readinessProbe"))
+    get = mapping(probe.get("httpGet"))
     path, port = get.get("path"), get.get("port")
     where = manifest.at("spec", "predictor", "model", "readinessProbe")
     asked = re.fullmatch(r"/v2/models/([^/]+)(/versions/[^/]+)?/ready/?", path) if isinstance(path, str) else None
@@ -486,9 +487,9 @@ def _is_port_name(port: Any) -> bool:
     ),
 )
 def format_version_is_served(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    model = _map(_served_model(manifest, stack, platform))
+    model = mapping(_served_model(manifest, stack, platform))
     serving = stack.settings["serving"]
-    form = _map(model.get("modelFormat"))
+    form = mapping(model.get("modelFormat"))
     version, known = form.get("version"), serving["model_format_versions"]
     where = manifest.at("spec", "predictor", "model", "modelFormat", "version")
     if form.get("name") != serving["model_format"]:
@@ -532,8 +533,8 @@ def resources_are_set(manifest: Manifest, stack: Stack, platform: PlatformConfig
             "the manifest describes no container of the predictor", location=manifest.at("spec", "predictor")
         )
     for keys, container in containers:
-        resources = _map(container.get("resources"))
-        stated = {*_map(resources.get("requests")), *_map(resources.get("limits"))}
+        resources = mapping(container.get("resources"))
+        stated = {*mapping(resources.get("requests")), *mapping(resources.get("limits"))}
         missing = [name for name in ("cpu", "memory") if name not in stated]
         where = manifest.at(*keys, "resources")
         if missing:
@@ -550,40 +551,36 @@ def _served_model(manifest: Manifest, stack: Stack, platform: PlatformConfig) ->
     serving = stack.settings["serving"]
     if deployment_mode(manifest, stack, platform)[0] == "ModelMesh":
         return None
-    model = _map(_map(_spec(manifest).get("predictor")).get("model"))
+    model = mapping(mapping(_spec(manifest).get("predictor")).get("model"))
     runtime = model.get("runtime")
     chosen = runtime == serving["runtime"] or (
-        not runtime and _map(model.get("modelFormat")).get("name") == serving["model_format"]
+        not runtime and mapping(model.get("modelFormat")).get("name") == serving["model_format"]
     )
     return model if chosen else None
 
 
 def _renamed(model: Mapping[str, Any]) -> bool:
     env = model.get("env")
-    return isinstance(env, list) and any(_map(item).get("name") == "MLSERVER_MODEL_NAME" for item in env)
+    return isinstance(env, list) and any(mapping(item).get("name") == "MLSERVER_MODEL_NAME" for item in env)
 
 
 def _containers(manifest: Manifest) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
     """The container that serves the model: of the model or framework spec, or of a custom predictor."""
-    predictor = _map(_spec(manifest).get("predictor"))
+    predictor = mapping(_spec(manifest).get("predictor"))
     for name in ("model", *FRAMEWORKS):
         if isinstance(predictor.get(name), Mapping):
             yield ("spec", "predictor", name), predictor[name]
             return
     containers = predictor.get("containers")
     if isinstance(containers, list) and containers:
-        named = [i for i, each in enumerate(containers) if _map(each).get("name") == "kserve-container"]
+        named = [i for i, each in enumerate(containers) if mapping(each).get("name") == "kserve-container"]
         index = named[0] if named else 0
-        yield ("spec", "predictor", "containers", index), _map(containers[index])
+        yield ("spec", "predictor", "containers", index), mapping(containers[index])
 
 
 def _annotations(manifest: Manifest) -> Mapping[str, Any]:
-    return _map(_map(manifest.document.get("metadata")).get("annotations"))
+    return mapping(mapping(manifest.document.get("metadata")).get("annotations"))
 
 
 def _spec(manifest: Manifest) -> Mapping[str, Any]:
-    return _map(manifest.document.get("spec"))
-
-
-def _map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+    return mapping(manifest.document.get("spec"))

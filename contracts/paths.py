@@ -32,6 +32,7 @@ from trivet.authoring import (
 )
 from trivet.contracts.rules.expressions import is_refused, searches
 from trivet.contracts.rules.uris import form_problem
+from trivet.contracts.values import mapping
 from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, uri_scheme
 
 SEAM = ("mlflow", "kserve")
@@ -153,8 +154,8 @@ def _own_container(uri: str, platform: PlatformConfig) -> tuple[str, str]:
     for (kind, name), found in platform.resources.items():
         if kind != "ClusterStorageContainer":
             continue
-        for form in _list(_map(found[0].document.get("spec")).get("supportedUriFormats")):
-            prefix, expression = _map(form).get("prefix"), _map(form).get("regex")
+        for form in _list(mapping(found[0].document.get("spec")).get("supportedUriFormats")):
+            prefix, expression = mapping(form).get("prefix"), mapping(form).get("regex")
             if isinstance(prefix, str) and prefix and uri.startswith(prefix):
                 return name, ""
             if isinstance(expression, str) and not prefix:
@@ -178,12 +179,12 @@ def _supported(uri: str, stack: Stack) -> bool:
 
 def _uris(manifest: Manifest) -> Iterator[tuple[str, str, Location]]:
     """Each storage URI with its model format and location."""
-    spec = _map(manifest.document.get("spec"))
+    spec = mapping(manifest.document.get("spec"))
     for component in ("predictor", "transformer", "explainer"):
-        for keys, settings, model_format in _holders(_map(spec.get(component)), component):
+        for keys, settings, model_format in _holders(mapping(spec.get(component)), component):
             if isinstance(uri := settings.get("storageUri"), str) and uri:
                 yield uri, model_format, manifest.at(*keys, "storageUri")
-        for keys, uri, model_format in _listed(_map(spec.get(component)), component):
+        for keys, uri, model_format in _listed(mapping(spec.get(component)), component):
             yield uri, model_format, manifest.at(*keys)
 
 
@@ -191,28 +192,24 @@ def _holders(component: Mapping[str, Any], name: str) -> Iterator[tuple[Keys, Ma
     """The fields that may have a ``storageUri``: the model, or a framework, which has no model format."""
     for key, value in component.items():
         if isinstance(value, Mapping):
-            yield ("spec", name, key), value, str(_map(value.get("modelFormat")).get("name"))
+            yield ("spec", name, key), value, str(mapping(value.get("modelFormat")).get("name"))
 
 
 def _listed(component: Mapping[str, Any], name: str) -> Iterator[tuple[Keys, str, str]]:
     """URIs in ``storageUris`` (KServe 0.20) and in ``STORAGE_URI`` of a container, which the webhook reads like ``storageUri``."""
-    model_format = str(_map(_map(component.get("model")).get("modelFormat")).get("name"))
+    model_format = str(mapping(mapping(component.get("model")).get("modelFormat")).get("name"))
     for index, entry in enumerate(_list(component.get("storageUris"))):
-        if isinstance(uri := _map(entry).get("uri"), str) and uri:
+        if isinstance(uri := mapping(entry).get("uri"), str) and uri:
             yield ("spec", name, "storageUris", index, "uri"), uri, model_format
     for number, container in enumerate(_list(component.get("containers"))):
-        for index, entry in enumerate(_list(_map(container).get("env"))):
-            uri = _map(entry).get("value")
-            if _map(entry).get("name") == "STORAGE_URI" and isinstance(uri, str) and uri:
+        for index, entry in enumerate(_list(mapping(container).get("env"))):
+            uri = mapping(entry).get("value")
+            if mapping(entry).get("name") == "STORAGE_URI" and isinstance(uri, str) and uri:
                 yield ("spec", name, "containers", number, "env", index, "value"), uri, "custom"
 
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 @contract(

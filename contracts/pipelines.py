@@ -35,7 +35,6 @@ from trivet.contracts.ir.parts import (
     definitions,
     executors,
     is_cloud_pipeline,
-    mapping,
     platform_executors,
     steps,
     tasks,
@@ -43,6 +42,7 @@ from trivet.contracts.ir.parts import (
 from trivet.contracts.ir.references import Deviation, dangling, nearest, unfit_arguments
 from trivet.contracts.ir.resources import effective, resource_problems
 from trivet.contracts.ir.step_code import THIS_PYTHON, VARIABLE, syntax_error
+from trivet.contracts.values import mapping
 from trivet.integration import TrackingApi, TrackingError, resolve_storage_uri
 
 SEAM = ("kfp", "mlflow")

@@ -38,12 +38,11 @@ from trivet.contracts.rules.rule import (
     Rule,
     Service,
     judged,
-    mapping,
     service_of,
-    text,
     undecided,
 )
 from trivet.contracts.rules.runtimes import Runtime, Wanted, candidates, is_multi_node, selected, wanted
+from trivet.contracts.values import mapping, text
 
 SEAM = ("kfp", "kserve")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from trivet.authoring import CompiledPipeline, Keys
 from trivet.contracts.ir.step_code import Program, read_program
+from trivet.contracts.values import mapping
 
 STUB_IMAGES = ("argostub/createpvc", "argostub/deletepvc")
 """Steps that the driver runs itself, without a pod (kubeflow/pipelines 2.17.0 argocompiler/argo.go and 2.0.5 driver.go, dummyImages)."""
@@ -71,11 +72,6 @@ class Step:
     def records(self) -> bool:
         """Whether its code records a run."""
         return any(text.program.records for text in self.texts)
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """``value`` if it is a mapping, else an empty one."""
-    return value if isinstance(value, dict) else {}
 
 
 def name_in(value: Mapping[str, Any], key: str) -> str | None:

@@ -17,7 +17,8 @@ from typing import Any
 
 from trivet.authoring import CompiledPipeline, Keys
 from trivet.contracts.ir.messages import described
-from trivet.contracts.ir.parts import Dag, component_of, components, dags, definitions, executors, mapping, name_in
+from trivet.contracts.ir.parts import Dag, component_of, components, dags, definitions, executors, name_in
+from trivet.contracts.values import mapping
 
 _PLACEHOLDER = re.compile(r"\{\{\$\.(inputs|outputs)\.(parameters|artifacts)\['([^']+)'\]")
 _CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\]")

@@ -13,7 +13,8 @@ from typing import Any
 from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.expressions import is_refused
 from trivet.contracts.rules.names import data_key_problem, label_problem, qualified_problem, subdomain_problem
-from trivet.contracts.rules.rule import Companion, Rules, Violation, each, integer, mapping, path, text
+from trivet.contracts.rules.rule import Companion, Rules, Violation
+from trivet.contracts.values import each, integer, mapping, path, text
 
 COMPANIONS = Rules("kserve", "kserve")
 

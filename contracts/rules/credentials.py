@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trivet.authoring import Resource
-from trivet.contracts.rules.rule import FRAMEWORKS, Rules, Service, Violation, each, mapping, path, text
+from trivet.contracts.rules.rule import FRAMEWORKS, Rules, Service, Violation
+from trivet.contracts.values import each, mapping, path, text
 
 CREDENTIALS = Rules("kserve", "kserve")
 

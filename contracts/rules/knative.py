@@ -13,19 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring import Keys, Replacement
-from trivet.contracts.rules.rule import (
-    KNATIVE,
-    Container,
-    Pod,
-    Rules,
-    Service,
-    Violation,
-    integer,
-    mapping,
-    parsed_integer,
-    path,
-    text,
-)
+from trivet.contracts.rules.rule import KNATIVE, Container, Pod, Rules, Service, Violation
+from trivet.contracts.values import integer, mapping, parsed_integer, path, text
 
 REVISION = Rules("knative", "knative serving")
 DROPPED = Rules("knative", "knative serving")

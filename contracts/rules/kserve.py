@@ -10,21 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from trivet.contracts.quantities import quantity
-from trivet.contracts.rules.rule import (
-    FRAMEWORKS,
-    KNATIVE,
-    MODELMESH,
-    STANDARD,
-    Rules,
-    Service,
-    Violation,
-    each,
-    integer,
-    mapping,
-    parsed_integer,
-    path,
-    text,
-)
+from trivet.contracts.rules.rule import FRAMEWORKS, KNATIVE, MODELMESH, STANDARD, Rules, Service, Violation
+from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
 
 KSERVE = Rules("kserve", "kserve")
 

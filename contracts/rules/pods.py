@@ -21,21 +21,9 @@ from trivet.contracts.rules.names import (
     qualified_problem,
     subdomain_problem,
 )
-from trivet.contracts.rules.rule import (
-    KNATIVE,
-    STANDARD,
-    Container,
-    Pod,
-    Rules,
-    Service,
-    Violation,
-    each,
-    integer,
-    mapping,
-    path,
-    text,
-)
+from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service, Violation
 from trivet.contracts.rules.runtimes import WITH_USER, merged_resources, runtime_of, shipped
+from trivet.contracts.values import each, integer, mapping, path, text
 
 PODS = Rules("kubernetes", "kubernetes")
 

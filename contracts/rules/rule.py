@@ -7,7 +7,6 @@ which are the schema's.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -27,6 +26,7 @@ from trivet.authoring import (
     inconclusive,
     passed,
 )
+from trivet.contracts.values import each, mapping
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
 COMPONENTS = ("predictor", "transformer", "explainer")
@@ -327,34 +327,3 @@ def _violations(
 
 def _at(subject: Service | Companion, violation: Violation) -> Any:
     return (subject.manifest if isinstance(subject, Service) else subject.resource).at(*violation.keys)
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """``value`` if it is a mapping, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def each(value: Any, keys: Keys) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
-    """The mappings in a list, with their places."""
-    if isinstance(value, list):
-        yield from (((*keys, index), item) for index, item in enumerate(value) if isinstance(item, dict))
-
-
-def integer(value: Any) -> int | None:
-    """``value`` if it is an integer; another type is the schema's to refuse."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def parsed_integer(text: str) -> int | None:
-    """The integer that a text stands for to Go's strconv.Atoi; None for any other text, and for one that no int64 holds."""
-    return number if re.fullmatch(r"[+-]?[0-9]{1,30}", text) and abs(number := int(text)) < 2**63 else None
-
-
-def text(value: Any) -> str:
-    """``value`` if it is a string, else an empty one."""
-    return value if isinstance(value, str) else ""
-
-
-def path(keys: Keys) -> str:
-    """Where a value stands, such as ``spec.predictor.containers[0].env``."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")

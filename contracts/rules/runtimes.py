@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from packaging.specifiers import SpecifierSet
 
-from trivet.contracts.rules.rule import FRAMEWORKS, MODELMESH, Container, Pod, Service, each, mapping, text
+from trivet.contracts.rules.rule import FRAMEWORKS, MODELMESH, Container, Pod, Service
+from trivet.contracts.values import each, mapping, text
 
 ONE_CPU_TWO_GIB: Mapping[str, Mapping[str, Any]] = {
     "requests": {"cpu": "1", "memory": "2Gi"},

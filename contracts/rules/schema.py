@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring import Keys, Resource, Stack, redact
+from trivet.contracts.values import path
 from trivet.stacks.api_schemas import ApiSchemas, Node, Violation, load_schemas, violations
 
 GROUP = "serving.kserve.io"
@@ -135,7 +136,7 @@ def _is_secret(resource: Resource, keys: Keys) -> bool:
 
 
 def _broken_rule(found: Violation, schema: Node, *, secret: bool) -> str:
-    where = _path(found.keys)
+    where = path(found.keys)
     shown = "" if secret else _shown(found.value)
     match found.rule, schema.get("format"):
         case "required", _:
@@ -207,14 +208,10 @@ def _unknown_field(schemas: ApiSchemas, kind: str, keys: Keys, document: Mapping
         certain = close[:1]
     meant = ""
     if below:
-        hint = f"; it belongs to {_path((*keys[:-1], below[0]))}"
+        hint = f"; it belongs to {path((*keys[:-1], below[0]))}"
     elif close:
         hint = f"; did you mean {close[0]!r}?"
         meant = certain[0] if len(certain) == 1 and certain[0] not in siblings else ""
     else:
         hint = f"; available: {', '.join(sorted(fields))}" if 0 < len(fields) <= 12 else ""
-    return f"the API has no field {_path(keys)}{hint}", meant
-
-
-def _path(keys: Keys) -> str:
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
+    return f"the API has no field {path(keys)}{hint}", meant

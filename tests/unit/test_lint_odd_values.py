@@ -14,8 +14,8 @@ from trivet.contracts.ir.resources import resource_problems
 from trivet.contracts.ir.step_code import read_program
 from trivet.contracts.quantities import MAX_LENGTH, quantity
 from trivet.contracts.rules.knative import _number
-from trivet.contracts.rules.rule import parsed_integer
 from trivet.contracts.rules.uris import form_problem
+from trivet.contracts.values import parsed_integer
 from trivet.integration.signature_reader import reading_problems
 from trivet.toolkit.documents import documents, pyyaml_scalar
 
