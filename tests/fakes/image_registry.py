@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
+from fakes.http_server import serving
 from trivet.provision.images.names import parse_reference
 from trivet.provision.images.recipes import STORE, File, FilesLayer, Image, ImageSet, Layer, inputs_digest
 from trivet.provision.images.registry import ImageRegistry
@@ -91,14 +91,8 @@ def registry() -> Iterator[tuple[ImageRegistry, Content]]:
             content.manifests[where, tag] = body
             return self.answer(201)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield ImageRegistry(f"http://127.0.0.1:{server.server_address[1]}"), content
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as server:
+        yield ImageRegistry(f"http://127.0.0.1:{server.server_port}"), content
 
 
 def small_layer(name: str, text: str = "") -> FilesLayer:

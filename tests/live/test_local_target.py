@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 from contract_examples.live import served_model
+from fakes.http_server import serving
 
 from trivet.errors import CannotTell, NotOffered, PlatformError
 from trivet.host.journal import Run, clean, leftovers, marked_processes
@@ -262,8 +263,7 @@ def test_a_server_starts_on_another_port_when_its_port_is_taken(
             self.send_response(200)
             self.end_headers()
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Health) as stranger:
-        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+    with serving(Health) as stranger:
         really_free = free_ports
         answers = iter([[stranger.server_port]])
         monkeypatch.setattr(servers, "free_ports", lambda count: next(answers, None) or really_free(count))
@@ -274,7 +274,6 @@ def test_a_server_starts_on_another_port_when_its_port_is_taken(
             database=f"sqlite:///{tmp_path}/mlflow.db",
             root=f"file://{tmp_path}/artifacts",
         )
-        stranger.shutdown()
     assert uri != f"http://127.0.0.1:{stranger.server_port}"
     assert requests.get(f"{uri}/version", timeout=5).text == "2.17.2"
 

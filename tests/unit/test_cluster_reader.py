@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
+from fakes.http_server import serving
 
 from trivet.targets.cluster.proxy import ApiProxy
 from trivet.targets.cluster.reader import ApiError, ApiReader
@@ -65,13 +65,8 @@ class Fixed(ApiProxy):
 @pytest.fixture
 def reader() -> Iterator[ApiReader]:
     Api.asked.clear()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield ApiReader(Fixed(f"http://127.0.0.1:{server.server_address[1]}"))
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Api) as server:
+        yield ApiReader(Fixed(f"http://127.0.0.1:{server.server_port}"))
 
 
 @pytest.mark.parametrize("kind", ["pod", "pods", "po", "Pod"])

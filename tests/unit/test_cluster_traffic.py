@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
+from fakes.http_server import serving
 
 from trivet.errors import UsageError
 from trivet.targets.cluster.traffic import Address, Traffic
@@ -42,14 +43,9 @@ class Answering(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def traffic() -> Iterator[Traffic]:
     Answering.stall, Answering.hosts = 0.0, []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/infer"
-    try:
+    with serving(Answering) as server:
+        url = f"http://127.0.0.1:{server.server_port}/infer"
         yield Traffic(lambda service: Address(url=url, headers={"Host": f"{service}.example.com"}))
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_a_number_of_requests_is_answered_in_their_order(traffic: Traffic) -> None:

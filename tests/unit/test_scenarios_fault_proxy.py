@@ -6,17 +6,17 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.http_server import serving
 from fakes.scenario_session import FakeFaultClient
 
 from trivet.errors import PlatformError
@@ -133,11 +133,8 @@ def upstream() -> Iterator[tuple[int, list[tuple[str, str, bytes]]]]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1], asked
-    server.shutdown()
-    server.server_close()
+    with serving(Answering) as server:
+        yield server.server_port, asked
 
 
 @contextmanager
