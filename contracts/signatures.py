@@ -222,7 +222,7 @@ def runtime_reads_the_signature(runtime: RuntimeClient, model_directory: ModelDi
     ),
 )
 def registry_requires_a_signature(trainer: TrainerClient, stack: Stack) -> Iterator[Finding]:
-    version = stack.components["mlflow"]
+    version = stack.roles["trainer"].pins["mlflow"]
     try:
         logged = trainer.log_model(
             estimator="logistic-regression", signature="none", register_as="trivet-without-signature"
@@ -264,7 +264,7 @@ def mlflow_enforces_the_signature(
     for case, deviating in cases.items():
         answer = trainer.call("try_predict", model_uri=uri, rows=deviating)
         detail = (evidence(case, "text", answer),)
-        mlflow = f"MLflow {stack.components['mlflow']}"
+        mlflow = f"MLflow {stack.roles['trainer'].pins['mlflow']}"
         if answer["type"] == "MlflowException":
             yield passed(f"{mlflow} rejects {case}", evidence=detail)
         elif answer["type"]:
