@@ -16,7 +16,7 @@ from trivet.host.staging import PARTS, stage
 from trivet.model.handover import Download
 from trivet.stacks.read import load_stack
 from trivet.targets.common.clients import DirectoryStore, checksums, first_exception
-from trivet.targets.common.session import result_or_none
+from trivet.targets.common.parts import Part, result_or_none, start
 from trivet.targets.local.servers import runtime_environment
 
 
@@ -127,9 +127,41 @@ def test_staging_copies_every_part_and_nothing_that_needs_trivets_dependencies(t
     assert not (root / "trivet/engine").exists()
 
 
-def test_the_result_of_a_failed_part_is_none() -> None:
-    broken: Future[str] = Future()
-    broken.set_exception(KeyError("Output"))
-    whole: Future[str] = Future()
-    whole.set_result("here")
-    assert (result_or_none(broken), result_or_none(whole)) == (None, "here")
+@pytest.fixture
+def broken() -> Part[str]:
+    made: Future[str] = Future()
+    made.set_exception(KeyError("Output"))
+    return Part(lambda: made)
+
+
+@pytest.fixture
+def whole() -> Part[str]:
+    made: Future[str] = Future()
+    made.set_result("here")
+    return Part(lambda: made)
+
+
+def test_the_result_of_a_failed_part_is_none(broken: Part[str], whole: Part[str]) -> None:
+    start(broken, whole)
+    assert result_or_none(broken) is None
+    assert result_or_none(whole) == "here"
+
+
+def test_a_part_that_nobody_needed_is_not_made_to_be_described(whole: Part[str]) -> None:
+    assert result_or_none(whole) is None
+    assert not whole.started
+    assert not whole.ended
+
+
+def test_a_part_is_made_once() -> None:
+    made: list[Future[str]] = []
+
+    def submit() -> Future[str]:
+        made.append(Future())
+        made[-1].set_result(f"{len(made)}")
+        return made[-1]
+
+    part = Part(submit)
+    start(part, part)
+    assert (part.result(), part.result(), len(made)) == ("1", "1", 1)
+    assert part.ended

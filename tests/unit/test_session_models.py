@@ -84,4 +84,4 @@ def test_a_model_is_made_and_resolved_while_the_pipeline_still_runs(session: Ses
 
     assert model.storage_uri == f"s3://store/{model.registered}/1/"
     assert model.answer == [11]
-    assert not session._main_run.done(), "nothing waited for the pipeline"
+    assert not session._main_run.ended, "nothing waited for the pipeline"

@@ -43,7 +43,8 @@ from trivet.targets.cluster.serving import Services
 from trivet.targets.cluster.store import ClusterStore
 from trivet.targets.cluster.traffic import Traffic
 from trivet.targets.common.clients import HttpServing, WorkerRuntime
-from trivet.targets.common.session import SERVICE, HandoverSession, Tracking, result_or_none
+from trivet.targets.common.parts import result_or_none
+from trivet.targets.common.session import SERVICE, HandoverSession, Tracking
 from trivet.toolkit.rollout import drive
 
 ROLES = ("trainer", "initializer", "runtime")
@@ -107,7 +108,7 @@ class ClusterSession(HandoverSession):
             stop=self._processes.closed,
         )
         self._traffic = Traffic(self._services.infer_address)
-        self._policies = self._pool.submit(self._measure_policies)
+        self._policies = self._part(self._measure_policies)
         self._rollout: Future[Rollout] | None = None
         self._rollout_lock = Lock()
         Thread(

@@ -11,7 +11,7 @@ import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -35,12 +35,17 @@ from trivet.model.subjects import CompiledPipeline, ModelDirectory, Resource
 from trivet.targets.common import limits
 from trivet.targets.common.clients import DriverPipelines, WorkerRuntime, WorkerTrainer, first_exception
 from trivet.targets.common.external_trainer import ExternalTrainer
+from trivet.targets.common.parts import Part, result_or_none, start
 from trivet.toolkit.models import ModelMaker
 from trivet.toolkit.subjects import KINDS, ReadResult, read_file, read_model_directory
 
 SERVICE = "recommendation-classifier"
 
 T = TypeVar("T")
+
+_TRAINER, _TRACKING, _INITIALIZER, _RUNTIME = (
+    (f"roles.{name}",) for name in ("trainer", "tracking", "initializer", "runtime")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,8 @@ class HandoverSession(ABC):
     """The prefix of the names of the session's registered models."""
     experiment = ""
     """The prefix of the names of the session's MLflow experiments; empty when no other session uses the tracking server."""
+    eager: ClassVar[bool] = True
+    """Whether all parts are made when the session starts, or each when it is first needed."""
     CLIENTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "stack": lambda session: session._stack,
         "platform": lambda session: platform_of(session._stack),
@@ -87,6 +94,27 @@ class HandoverSession(ABC):
         "handover": lambda session: session._handover.result(),
     }
     """Client → the function that returns it for a session."""
+
+    PARTS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "stack": (),
+        "platform": (),
+        "external_trainer": (),
+        "tracking": _TRACKING,
+        "compiled_pipeline": _TRAINER,
+        "trainer": (*_TRAINER, *_TRACKING),
+        "models": (*_TRAINER, *_TRACKING),
+        "pipelines": (*_TRAINER, *_TRACKING),
+        "handover": (*_TRAINER, *_TRACKING),
+        "manifest": (*_TRAINER, *_TRACKING),
+        "resource": (*_TRAINER, *_TRACKING),
+        "features": (*_TRAINER, *_TRACKING),
+        "store": _INITIALIZER,
+        "model_directory": (*_TRAINER, *_TRACKING, *_INITIALIZER),
+        "runtime": _RUNTIME,
+        "serving": (*_TRAINER, *_TRACKING, *_INITIALIZER, *_RUNTIME, "settings.serving"),
+    }
+    """Client, static subject or ``features`` → the parts of the stack behind it (``trivet.stacks.parts``). What a check reads of ``stack``
+    and ``platform`` is recorded when it does."""
 
     def __init__(self, stack: Stack, run: Run, processes: Processes, emit: Emit) -> None:
         self._stack = stack
@@ -110,22 +138,29 @@ class HandoverSession(ABC):
         self._staged = stage(self.directory / "python")
         self._data = write_dataset(self.directory / "recommendation.csv")
         self._prepare()
-        submit = self._pool.submit
-        self._tracking = submit(self._start_tracking)
-        self._driver = submit(self._start_driver)
-        self._compiled = submit(self._compile)
-        self._main_run = submit(self._run_pipeline)
-        self._handover = submit(self._hand_over)
-        self._service_file = submit(self._write_service)
-        self._store: Future[StoreClient] = submit(self._make_store)
-        self._download = submit(self._fetch)
-        self._serving: Future[ServingClient] = submit(self._serve)
-        self._trainer = submit(self._start_trainer)
-        self._models = submit(self._make_models)
+        part = self._part
+        self._tracking = part(self._start_tracking)
+        self._driver = part(self._start_driver)
+        self._compiled = part(self._compile)
+        self._main_run = part(self._run_pipeline)
+        self._handover = part(self._hand_over)
+        self._service_file = part(self._write_service)
+        self._store: Part[StoreClient] = part(self._make_store)
+        self._download = part(self._fetch)
+        self._serving: Part[ServingClient] = part(self._serve)
+        self._trainer = part(self._start_trainer)
+        self._models = part(self._make_models)
         self._runtime = WorkerRuntime(lambda: self._worker("runtime", "runtime job", "runtime"))
         self._external_trainer = ExternalTrainer(
             self.directory / "external-trainers", self._start_external_trainer, self._processes.closed
         )
+
+    def _part(self, make: Callable[..., T], *arguments: Any) -> Part[T]:
+        """A part that ``make`` makes: at once, or when it is needed."""
+        made = Part(lambda: self._pool.submit(make, *arguments))
+        if self.eager:
+            made.start()
+        return made
 
     # -- what a target implements
 
@@ -190,6 +225,7 @@ class HandoverSession(ABC):
 
     def features(self) -> Mapping[str, str]:
         """``ConditionalPipeline`` when the SDK's local runner evaluated the pipeline's condition."""
+        self._main_run.start()
         main = result_or_none(self._main_run)
         if main and main.run.succeeded and not main.run.refused and "deploy" in main.run.outputs:
             return {
@@ -219,6 +255,8 @@ class HandoverSession(ABC):
     def documents(self, everything: bool = False) -> Mapping[str, Path]:
         """The InferenceService, the compiled pipeline and the text files of the model directory; parts that failed are omitted."""
         found: dict[str, Path] = {}
+        if self._handover.started:
+            self._service_file.start()
         if pipeline := result_or_none(self._compiled):
             found["pipeline.yaml"] = pipeline
         if service := result_or_none(self._service_file):
@@ -242,6 +280,7 @@ class HandoverSession(ABC):
         return self._worker("trainer", "pipeline driver", "pipeline")
 
     def _start_trainer(self) -> WorkerTrainer:
+        self._tracking.start()
         worker = self._worker("trainer", "trainer job", "trainer", background=True)
         tracking = self._tracking.result()
         with self._phase("trainer job"):
@@ -288,6 +327,7 @@ class HandoverSession(ABC):
             return path
 
     def _run_pipeline(self) -> PipelineExecution:
+        start(self._driver, self._tracking, self._compiled)
         driver, tracking = self._driver.result(), self._tracking.result()
         self._compiled.result()
         with self._phase("pipeline") as failed:
@@ -376,6 +416,7 @@ class HandoverSession(ABC):
     # -- the store
 
     def _fetch(self) -> Download:
+        self._handover.start()
         store, handover = self._store.result(), self._handover.result()
         with self._phase("storage initializer"):
             return store.download(handover.storage_uri)
@@ -389,13 +430,6 @@ class HandoverSession(ABC):
     def _emit(self, event: Event) -> None:
         with self._emit_lock:
             self._unlocked_emit(event)
-
-
-def result_or_none(future: Future[T]) -> T | None:
-    """The future's result, waited for; None when its part failed. Callers of its client get the reason."""
-    with contextlib.suppress(Exception):
-        return future.result()
-    return None
 
 
 @contextlib.contextmanager

@@ -213,6 +213,18 @@ class Backing:
         source = "built from packages" if self.images == "build" else "pulled"
         return [f"container: {images.image(path).reference}, {source} if missing" for path in paths]
 
+    def options(self, stack: Stack) -> Mapping[str, str]:
+        """Database and store, with the images of those in containers: what results rest on."""
+        return {
+            "database": self._described(DATABASES[self.database], stack),
+            "store": self._described(STORES[self.store], stack),
+        }
+
+    def _described(self, backend: type[Database] | type[Artifacts], stack: Stack) -> str:
+        return (
+            f"{backend.title} in {images_of(stack).image(backend.image).reference}" if backend.image else backend.title
+        )
+
     @contextmanager
     @uninterruptible
     def open(self, stack: Stack, run: Run, stop: threading.Event, emit: Emit) -> Iterator[tuple[Database, Artifacts]]:

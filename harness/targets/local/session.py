@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from collections.abc import Mapping
-from concurrent.futures import Future
 from pathlib import Path
 
 from trivet.host.journal import Run
@@ -16,7 +15,8 @@ from trivet.model.events import Emit
 from trivet.model.stack import Stack
 from trivet.stacks.environments import build_environment
 from trivet.targets.common.clients import Downloads, HttpServing, WorkerRuntime, start_serving, stopping
-from trivet.targets.common.session import HandoverSession, Tracking, result_or_none
+from trivet.targets.common.parts import Part, result_or_none, start
+from trivet.targets.common.session import HandoverSession, Tracking
 from trivet.targets.local.backing import Artifacts, Database
 from trivet.targets.local.servers import start_runtime, start_tracking
 
@@ -25,6 +25,7 @@ class LocalSession(HandoverSession):
     """A session with processes on this machine. LocalTarget creates and ends it."""
 
     target = "local"
+    eager = False
 
     def __init__(
         self, stack: Stack, run: Run, processes: Processes, emit: Emit, *, database: Database, artifacts: Artifacts
@@ -35,14 +36,14 @@ class LocalSession(HandoverSession):
         super().__init__(stack, run, processes, emit)
 
     def _prepare(self) -> None:
-        submit = self._pool.submit
-        self._database_url = submit(self._start_database)
-        self._store_environment = submit(self._start_artifacts)
-        self._python: dict[str, Future[Path]] = {
-            name: submit(self._build_environment, name) for name in ("tracking", "trainer", "initializer", "runtime")
+        part = self._part
+        self._database_url = part(self._start_database)
+        self._store_environment = part(self._start_artifacts)
+        self._python: dict[str, Part[Path]] = {
+            name: part(self._build_environment, name) for name in ("tracking", "trainer", "initializer", "runtime")
         }
-        self._runtime_python = submit(self._runtime_python_version)
-        self._initializer = submit(self._start_initializer)
+        self._runtime_python = part(self._runtime_python_version)
+        self._initializer = part(self._start_initializer)
 
     def describe(self) -> Mapping[str, str]:
         """A description of the handover and of the runtime's Python, for the report; parts that failed are omitted."""
@@ -67,6 +68,7 @@ class LocalSession(HandoverSession):
 
     def _worker(self, role: str, name: str, job: str, *, background: bool = False) -> Worker:
         # As on a cluster, the runtime has no access to the store.
+        self._python[role].start()
         store = {} if role == "runtime" else self._store_environment.result()
         return Worker(
             self._processes,
@@ -80,6 +82,7 @@ class LocalSession(HandoverSession):
         return self._worker("initializer", "storage initializer", "initializer", background=True)
 
     def _runtime_client(self) -> WorkerRuntime:
+        self._runtime_python.start()
         self._python["runtime"].result()
         return self._runtime
 
@@ -104,6 +107,7 @@ class LocalSession(HandoverSession):
         return self._phase(f"{name}: {part.title}") if part.image else contextlib.nullcontext()
 
     def _start_tracking(self) -> Tracking:
+        start(self._python["tracking"], self._database_url, self._store_environment)
         python, database = self._python["tracking"].result(), self._database_url.result()
         environment = {**self._stack.roles["tracking"].environment, **self._store_environment.result()}
         with self._phase("tracking server"):
@@ -124,6 +128,7 @@ class LocalSession(HandoverSession):
         return self._worker("initializer", "store job", "store", background=True)
 
     def _serve(self) -> HttpServing:
+        start(self._python["runtime"], self._runtime_python)
         directory = self._download.result().directory
         with self._phase("runtime") as failed:
             serving, _ = self._start_serving("runtime", directory)

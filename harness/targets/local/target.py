@@ -10,9 +10,22 @@ from trivet.host.journal import Run, clean, leftovers, remove_remains
 from trivet.host.processes import Processes
 from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.events import Emit
+from trivet.model.results import ResultInputs
 from trivet.model.stack import ROLES, Stack
+from trivet.stacks.composed import INITIALIZER
 from trivet.targets.local.backing import DATABASES, Backing
 from trivet.targets.local.session import LocalSession
+
+CODE = (
+    "trivet.integration",
+    "trivet.fixtures.jobs",
+    "trivet.fixtures.pipelines",
+    "trivet.targets.common",
+    "trivet.targets.local",
+    "trivet.toolkit.models",
+    "trivet.toolkit.subjects",
+)
+"""What makes the clients and decides what is started, and what is staged into the roles; not what starts processes and waits."""
 
 
 class LocalTarget:
@@ -27,6 +40,7 @@ class LocalTarget:
     def plan(self, stack: Stack) -> Sequence[str]:
         """The role environments and the processes, in the order in which they are started."""
         parts = stack.components
+        initializer = parts.get(INITIALIZER, parts["kserve"])
         return (
             *self._backing.plan(stack),
             *(
@@ -35,9 +49,13 @@ class LocalTarget:
             ),
             f"tracking server: mlflow server {parts['mlflow']} on {DATABASES[self._backing.database].title}, on a free port of 127.0.0.1",
             f"pipeline: the example pipeline under the KFP SDK {parts['kfp']}",
-            f"storage initializer: the code of KServe {parts['kserve']}, into empty directories",
+            f"storage initializer: the code of KServe {initializer}, into empty directories",
             f"runtime: MLServer {parts['runtime']} as {stack.settings['serving']['runtime']} starts it, on free ports of 127.0.0.1",
         )
+
+    def result_inputs(self, stack: Stack) -> ResultInputs:
+        """What results rest on: the roles behind each client, database and store, and the code that makes the clients."""
+        return ResultInputs(parts=LocalSession.PARTS, options=self._backing.options(stack), code=CODE)
 
     @contextmanager
     @uninterruptible
