@@ -19,7 +19,11 @@ import click
 
 from trivet.cli_options import (
     Function,
+    composed_stack,
+    composition_option,
     report_directory,
+    results_option,
+    results_store,
     settings_of,
     target_of,
     target_options,
@@ -109,30 +113,40 @@ def main() -> None:
 
 @main.command()
 @target_options
+@composition_option
+@results_option
 @click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
 @click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
 @click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
-def run(contracts: Sequence[str], formats: Sequence[str], **flags: Any) -> int:
+def run(
+    contracts: Sequence[str], formats: Sequence[str], parts: Sequence[str], results: str | None, **flags: Any
+) -> int:
     """Run a stack on a target and judge every contract."""
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.engine.run import run as engine_run
     from trivet.render.terminal import watch
     from trivet.render.writers import write_files
-    from trivet.stacks.read import load_stack
 
     settings = settings_of(**flags)
     registry = Registry(settings.plugins, settings=settings)
     writers = writers_of(registry, formats)
     target = target_of(registry, settings.target)
-    stack = load_stack(settings.stack)
+    stack = composed_stack(settings, parts)
     plan = make_plan(registry, profile=settings.profile, stack=stack, target=target, patterns=contracts)
     directory = report_directory(settings.report)
+    store = results_store(results, target, stack)
     with watch(sys.stdout) as emit:
         report = engine_run(
-            plan.contracts, target=target, stack=stack, profile=plan.profile, emit=emit, command="trivet run"
+            plan.contracts,
+            target=target,
+            stack=stack,
+            profile=plan.profile,
+            emit=emit,
+            command="trivet run",
+            results=store,
         )
     if directory:
         for path in write_files(report, directory, registry.writers):
@@ -197,20 +211,20 @@ def down(everything: bool, **flags: Any) -> None:
 
 @main.command()
 @target_options
+@composition_option
 @click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
-def plan(contracts: Sequence[str], **flags: Any) -> None:
+def plan(contracts: Sequence[str], parts: Sequence[str], **flags: Any) -> None:
     """Show what a run would start and judge."""
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.render.catalogue import planned
-    from trivet.stacks.read import load_stack
 
     settings = settings_of(**flags)
     registry = Registry(settings.plugins, settings=settings)
     target = target_of(registry, settings.target)
-    stack = load_stack(settings.stack)
+    stack = composed_stack(settings, parts)
     made = make_plan(registry, profile=settings.profile, stack=stack, target=target, patterns=contracts)
     click.echo(planned(made, stack, target.plan(stack)))
 

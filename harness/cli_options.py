@@ -14,6 +14,12 @@ from trivet.errors import UsageError, unknown
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+CLUSTERS = {
+    "kind": "the images of its cluster are made from the locks of one stack",
+    "existing": "what runs on your cluster is what is installed there",
+}
+"""Why a stack cannot be composed on a target."""
+
 
 def stack_options(function: Function) -> Function:
     """Options of every command that needs a stack."""
@@ -46,6 +52,62 @@ def target_options(function: Function) -> Function:
         return function(**options)
 
     return wrapped  # type: ignore[return-value]
+
+
+def composition_option(function: Function) -> Function:
+    """``--with``, for commands that can start a composed stack."""
+
+    @click.option(
+        "--with",
+        "parts",
+        multiple=True,
+        metavar="ROLE=STACK|VERSION",
+        help="Take one role from another stack, or in another version: trainer, tracking, initializer, runtime, sdk or kserve; repeatable.",
+    )
+    @wraps(function)
+    def wrapped(**options: Any) -> Any:
+        return function(**options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def results_option(function: Function) -> Function:
+    """``--results``, for commands that judge contracts on a target."""
+
+    @click.option(
+        "--results",
+        metavar="DIR",
+        help="Reuse results of the results store in DIR that still hold, and keep new ones there.",
+    )
+    @wraps(function)
+    def wrapped(**options: Any) -> Any:
+        return function(**options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def results_store(name: str | None, target: Any, stack: Any) -> Any:
+    """The results store in a folder, None without one. Raises UsageError when the target's results cannot be kept."""
+    from trivet.engine.results_store import ResultsStore, inputs_of
+
+    if not name:
+        return None
+    inputs_of(target, stack)
+    return ResultsStore(Path(name).expanduser())
+
+
+def composed_stack(settings: Any, parts: Sequence[str]) -> Any:
+    """The stack of the settings, with the ``parts`` that ``--with`` names. Says on standard error what is locked."""
+    from trivet.stacks.composed import compose, read_parts
+    from trivet.stacks.read import load_stack
+
+    given = read_parts(parts)
+    if given and settings.target in CLUSTERS:
+        raise UsageError(
+            f"--with is not supported on the target {settings.target}: {CLUSTERS[settings.target]}",
+            remedy="use the target local, or make a stack of your own with these versions (docs/extending.md)",
+        )
+    return compose(load_stack(settings.stack), given, progress=lambda text: click.echo(text, err=True))
 
 
 def settings_of(**flags: Any) -> Any:

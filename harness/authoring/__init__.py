@@ -78,6 +78,7 @@ from trivet.model.outcome import Level, Outcome
 from trivet.model.platform_config import PlatformConfig
 from trivet.model.probe import NotYet, Probed, last_seen
 from trivet.model.redaction import redact
+from trivet.model.results import ResultInputs
 from trivet.model.rollout import Rollout, RolloutChange, RolloutStep
 from trivet.model.scenario import Budgets, Case, Claim, Observation, Scenario, Variant, Verdict, Workload
 from trivet.model.settings import Settings
@@ -248,6 +249,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "Emit",
     "PhaseEnded",
     "PhaseStarted",
+    "ResultInputs",
     "Session",
     "Settings",
     "Target",

@@ -26,7 +26,8 @@ def finding_of(error: Exception, raised_by: str = "check") -> Finding:
     if isinstance(error, NotOffered):
         return not_applicable(error.message)
     if isinstance(error, CannotTell):
-        return inconclusive(error.message, remedy=error.remedy)
+        # Raised from another error, it is that error's consequence and no observation of the software under test.
+        return replace(inconclusive(error.message, remedy=error.remedy), transient=error.__cause__ is not None)
     if isinstance(error, DeclarationError):
         message, remedy = error.message, error.remedy
     elif isinstance(error, TrivetError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -18,6 +18,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from trivet.engine.outcomes import NOTHING, finding_of, observed
+from trivet.engine.recorded_stack import RecordedStack
+from trivet.engine.results_store import ResultsStore, question
 from trivet.errors import DeclarationError, NotOffered, TrivetError
 from trivet.model.clients import CLIENTS
 from trivet.model.contract import Contract
@@ -39,32 +41,92 @@ CHECKS_AT_ONCE = 4
 
 
 def run(
-    contracts: Sequence[Contract], *, target: Target, stack: Stack, profile: str, emit: Emit, command: str = ""
+    contracts: Sequence[Contract],
+    *,
+    target: Target,
+    stack: Stack,
+    profile: str,
+    emit: Emit,
+    command: str = "",
+    results: ResultsStore | None = None,
 ) -> ConformanceReport:
-    """Start ``stack`` on ``target``, judge every contract once, stop everything, return the report."""
+    """Start ``stack`` on ``target``, judge every contract once, stop everything, return the report.
+
+    Results of the store ``results`` that still hold are taken from it, and new ones are kept in it as soon as they are known. Nothing is
+    started when all of them are there.
+    """
     record = Recorder(emit)
     record(RunStarted(stack=stack.name, target=target.name, contracts=tuple(c.id for c in contracts)))
+    keeper = Keeper(results, contracts, stack, target) if results else None
+    found = dict(keeper.reused()) if keeper else {}
+    for result in found.values():
+        record(ContractEnded(result=result))
+    missing = [contract for contract in contracts if contract.id not in found]
+    if not missing:
+        results_in_order = tuple(found[contract.id] for contract in contracts)
+        report = record.report(results_in_order, target=target.name, stack=stack, profile=profile, command=command)
+        emit(RunEnded(report=report))
+        return report
     # A thread per contract, since most wait for their clients first. On an interrupt the session ends before the pool: checks
     # that wait for it then fail at once, instead of keeping the user waiting for a handover that nobody wants any more.
     with (
-        ThreadPoolExecutor(len(contracts), thread_name_prefix="trivet-check") as pool,
+        ThreadPoolExecutor(len(missing), thread_name_prefix="trivet-check") as pool,
         target.start(stack, record) as session,
     ):
         slots = BoundedSemaphore(CHECKS_AT_ONCE)
+
+        def judged_once(contract: Contract) -> ContractResult:
+            read = RecordedStack(stack)
+            result = judge(contract, session, stack, target, record, slots, read)
+            if keeper and not record.silent:
+                keeper.keep(result, session, read.parts_read)
+            return result
+
         try:
-            judged = [pool.submit(judge, contract, session, stack, target, record, slots) for contract in contracts]
+            judged = [pool.submit(judged_once, contract) for contract in missing]
             # Not for ever: a signal that comes just before a wait begins is seen at its end.
             while wait(judged, timeout=POLL).not_done:
                 pass
-            results = tuple(future.result() for future in judged)
+            found |= {contract.id: future.result() for contract, future in zip(missing, judged, strict=True)}
         except BaseException:
             record.silence()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        report = record.report(results, session, target=target.name, stack=stack, profile=profile, command=command)
+        report = record.report(
+            tuple(found[contract.id] for contract in contracts),
+            session,
+            target=target.name,
+            stack=stack,
+            profile=profile,
+            command=command,
+        )
     # The report is built while the session and its documents exist, and emitted after everything is stopped.
     emit(RunEnded(report=report))
     return report
+
+
+class Keeper:
+    """A results store for the contracts of one run."""
+
+    def __init__(self, store: ResultsStore, contracts: Sequence[Contract], stack: Stack, target: Target) -> None:
+        self._store = store
+        self._questions = {
+            one.id: question(one, stack, target, applies=outside_versions(one, stack))
+            for one in contracts
+            if not one.unrunnable
+        }
+
+    def reused(self) -> Iterator[tuple[str, ContractResult]]:
+        """The kept results that still hold, by contract."""
+        for identifier, asked in self._questions.items():
+            if kept := self._store.find(asked):
+                yield identifier, replace(kept.result, reused=kept.judged)
+
+    def keep(self, result: ContractResult, session: Session, parts_read: Iterable[str]) -> None:
+        """Keep a result, with files named as in a report: those of the session do not outlive it."""
+        if any(finding.location and finding.location.file for finding in result.findings):
+            result = _located(result, {str(path): name for name, path in session.documents().items()})
+        self._store.keep(self._questions[result.id], result, parts_read)
 
 
 class Recorder:
@@ -72,6 +134,8 @@ class Recorder:
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
+        self.silent = False
+        """Whether the run is being interrupted."""
         self._clock = time.monotonic()
         self._started = datetime.now(UTC)
         self._phases: list[Phase] = []
@@ -85,6 +149,7 @@ class Recorder:
 
     def silence(self) -> None:
         """Emit no further events: parts that fail because they are being stopped are not reported."""
+        self.silent = True
         self._emit = lambda event: None
 
     def report(
@@ -142,12 +207,14 @@ def judge(
     target: Target,
     emit: Emit,
     slots: AbstractContextManager[object] | None = None,
+    read: Stack | None = None,
 ) -> ContractResult:
     """Run one contract's check on the session that ``target`` started, and fold its findings into a result. Never raises an Exception.
 
-    The check starts once its clients exist and ``slots`` lets it in; the seconds of the result count from there.
+    The check starts once its clients exist and ``slots`` lets it in; the seconds of the result count from there. It receives ``read`` in
+    place of ``stack``, if given.
     """
-    findings, seconds = _observe(contract, session, stack, target, emit, slots or nullcontext())
+    findings, seconds = _observe(contract, session, stack, target, emit, slots or nullcontext(), read or stack)
     result = fold(contract, findings, seconds)
     emit(ContractEnded(result=result))
     return result
@@ -230,6 +297,7 @@ def _observe(
     target: Target,
     emit: Emit,
     slots: AbstractContextManager[object],
+    read: Stack,
 ) -> tuple[list[Finding], float]:
     findings: list[Finding] = []
     began = time.monotonic()
@@ -242,11 +310,12 @@ def _observe(
             raise NotOffered(reason)
         subjects: Sequence[Any] = session.subjects(contract.subject) if contract.subject else (None,)
         clients = {name: session.client(name) for name in contract.clients}
+        declared = {"stack": read} | ({"platform": platform_of(read)} if "platform" in contract.wants else {})
         with slots:
             emit(ContractStarted(id=contract.id))
             began = time.monotonic()
             for subject in subjects:
-                available = {"stack": stack, "platform": platform_of(stack), contract.subject: subject} | clients
+                available = {contract.subject: subject} | declared | clients
                 given = {name: available[name] for name in contract.wants}
                 findings += observed(contract, given, subject.at if contract.subject else None)
     except Exception as error:

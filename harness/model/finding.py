@@ -44,7 +44,11 @@ class Replacement:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One observation of a check. The engine sets ``contract``; ``fix`` is what ``trivet lint --fix`` may do about it."""
+    """One observation of a check. The engine sets ``contract``; ``fix`` is what ``trivet lint --fix`` may do about it.
+
+    ``transient`` marks what an error of the machine or of a connection caused, such as a full disk: the next run may observe something
+    else.
+    """
 
     outcome: Outcome
     message: str
@@ -53,6 +57,7 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     remedy: str = ""
     fix: Replacement | None = None
+    transient: bool = False
 
 
 def passed(message: str, *, location: Location | None = None, evidence: tuple[Evidence, ...] = ()) -> Finding:

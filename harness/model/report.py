@@ -19,8 +19,21 @@ STATIC = "static"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Judged:
+    """When a result was judged (``at``, an RFC 3339 time in UTC), in which stack, on what machine, and by which version of trivet."""
+
+    at: str
+    stack: str
+    machine: str
+    trivet: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ContractResult:
-    """The outcome of one contract. ``reason`` explains it in one sentence; it is empty only if the contract passed."""
+    """The outcome of one contract. ``reason`` explains it in one sentence; it is empty only if the contract passed.
+
+    ``reused`` says when and where a result of a results store was judged; it is None for a result of this run.
+    """
 
     id: str
     title: str
@@ -32,6 +45,7 @@ class ContractResult:
     remedy: str
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
+    reused: Judged | None = None
 
     @property
     def blocks(self) -> bool:

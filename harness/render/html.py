@@ -17,6 +17,7 @@ from trivet.render.wording import (
     by_seam,
     counts,
     exit_sentence,
+    judged_text,
     seam_name,
     tally,
     verdict_sentence,
@@ -34,6 +35,7 @@ def write(report: ConformanceReport) -> str:
     templates.filters["sha256"] = _sha256
     templates.globals |= {
         "names": NAMES,
+        "judged_text": judged_text,
         "outcome_wordings": OUTCOME_WORDINGS,
         "seam_name": seam_name,
         "wording": wording,

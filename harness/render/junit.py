@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport, ContractResult, InputError
-from trivet.render.wording import by_seam, printable, seam_name, verdict_sentence
+from trivet.render.wording import by_seam, judged_text, printable, seam_name, verdict_sentence
 
 filename = "junit.xml"
 
@@ -93,7 +93,7 @@ def _case(result: ContractResult) -> ET.Element:
 
 
 def _observed(result: ContractResult) -> list[str]:
-    lines = []
+    lines = [f"reused, judged {judged_text(result)}"] if result.reused else []
     for finding in result.findings:
         place = f"{finding.location}: " if finding.location and str(finding.location) else ""
         lines.append(f"{finding.outcome} {place}{finding.message}")

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from trivet.errors import UsageError
 from trivet.model.outcome import Outcome
 from trivet.model.report import API_VERSION, KIND, VERDICTS, ConformanceReport
+from trivet.toolkit.encoding import encodable
 
 filename = "report.json"
 
@@ -105,15 +106,3 @@ def schema_text() -> str:
     import json
 
     return json.dumps(schema(), indent=2) + "\n"
-
-
-def encodable(value: Any) -> Any:
-    """``value`` with text that is valid UTF-8."""
-    # Logs decoded with "surrogateescape" contain lone surrogates, which UTF-8 cannot encode.
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, dict):
-        return {encodable(key): encodable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [encodable(item) for item in value]
-    return value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from trivet.model.scenario import KIND, ScenarioReport
-from trivet.render.report_json import decode, encodable
+from trivet.render.report_json import decode
+from trivet.toolkit.encoding import encodable
 
 filename = "scenarios.json"
 

@@ -16,6 +16,8 @@ from trivet.render.wording import (
     by_seam,
     counts,
     exit_sentence,
+    judged_text,
+    reuse_sentence,
     seam_name,
     verdict_sentence,
     wording_of,
@@ -54,6 +56,7 @@ def lines(report: ConformanceReport, columns: int = COLUMNS) -> Iterator[Line]:
     for error in report.errors:
         yield from (line(Span(text, "bold yellow")) for text in wrap(error.message, columns))
     yield from (line(text) for text in wrap(counts(report), columns))
+    yield from (line(text) for text in wrap(reuse_sentence(report), columns))
     style = ("bold green", "bold red", "bold yellow")[VERDICTS.index(report.verdict)]
     yield from (line(Span(text, style)) for text in wrap(verdict_sentence(report), columns))
     yield line(Span(exit_sentence(report), "dim"))
@@ -108,6 +111,7 @@ def _block(result: ContractResult, columns: int) -> Iterator[Line]:
     yield line(Span(result.outcome.value, STYLES[wording_of(result).name]), "  ", Span(head, "bold"))
     yield from (line("  ", text) for text in wrap(result.title, columns - 2))
     yield from entry("reason", result.reason, columns=columns, most=_REASON_LINES)
+    yield from entry("judged", judged_text(result), columns=columns)
     if result.outcome is Outcome.SKIPPED:
         return
     shown = [finding for finding in result.findings if finding.outcome is result.outcome]

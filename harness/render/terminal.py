@@ -131,7 +131,8 @@ class _Progress:
                 word = Span(pad(event.result.outcome.value, _OUTCOME), STYLES[outcome])
                 count = f"{self.done:>{len(str(self.total))}}/{self.total}"
                 advice = " (advice)" if outcome == "advice" else ""
-                return [line(count, "  ", word, "  ", fit(event.result.id, 60), advice)]
+                reused = " (reused)" if event.result.reused else ""
+                return [line(count, "  ", word, "  ", fit(event.result.id, 60), advice, reused)]
             case ScenariosStarted():
                 self.total, self.noun = len(event.variants), "variants"
                 number = f"{self.total} variant{'' if self.total == 1 else 's'}"

@@ -12,6 +12,8 @@ from trivet.model.report import STATIC, VERDICTS, ConformanceReport, ContractRes
 NAMES: Mapping[str, str] = {
     "kfp": "KFP",
     "mlflow": "MLflow",
+    "mlflow_client": "MLflow client",
+    "storage_initializer": "storage initializer",
     "kserve": "KServe",
     "runtime": "Runtime",
     "knative": "Knative",
@@ -98,6 +100,22 @@ def counts(report: ConformanceReport) -> str:
     total = len(report.contracts)
     parts = ", ".join(f"{number} {one.word}" for one, number in tally(report.contracts).items())
     return f"{total} contract{'' if total == 1 else 's'}{': ' if parts else ''}{parts}"
+
+
+def judged_text(result: ContractResult) -> str:
+    """When and where a reused result was judged; empty for a result of this run."""
+    if not (judged := result.reused):
+        return ""
+    return f"{judged.at}, on {judged.stack}, by trivet {judged.trivet} on {judged.machine}"
+
+
+def reuse_sentence(report: ConformanceReport) -> str:
+    """How many results were not judged in this run, and when they were; empty if all were."""
+    days = sorted(result.reused.at[:10] for result in report.contracts if result.reused)
+    if not days:
+        return ""
+    when = f"on {days[0]}" if days[0] == days[-1] else f"from {days[0]} to {days[-1]}"
+    return f"{len(days)} of {len(report.contracts)} results reused, judged {when}"
 
 
 def verdict_sentence(report: ConformanceReport, stacks: Iterable[str] = ()) -> str:

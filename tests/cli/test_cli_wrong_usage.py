@@ -51,6 +51,10 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
             "plan --target existing --database sqlite",
             "database 'sqlite' is not supported on the target existing: MLflow",
         ),
+        ("run --with trackng=current", "unknown role 'trackng'\n  remedy: did you mean 'tracking'? choose one of: "),
+        ("plan --with tracking=curent", "unknown stack 'curent'\n  remedy: did you mean 'current'? "),
+        ("plan --with runtime=1.6.0", "no shipped stack has the runtime MLServer 1.6.0"),
+        ("run --target kind --with tracking=2024.11", "--with is not supported on the target kind: the images of"),
     ],
 )
 def test_an_unknown_name_lists_what_there_is(command: str, words: str) -> None:

@@ -1,0 +1,237 @@
+"""The results store: a folder that keeps results of contracts by what they rest on, and gives them back when nothing of that changed.
+
+A result is found by two steps. What is known before a check runs (:class:`Question`) is its key: contract and code, the roles behind the
+clients that it requests, the target with its options and code. What the check itself reads of the stack is known afterwards only, and is
+kept with the result: a kept result counts if those parts are equal too. There is one JSON file for each result,
+``<2 hex>/<62 hex>-<16 hex>.json``: the key, and a digest of the parts that were read.
+
+Files are written under another name and renamed, so that any number of processes can use one store; the last one wins. Results that say
+nothing about the software under test are not kept: an ERROR, and what an error of the machine made INCONCLUSIVE.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from trivet.engine.code_digest import code_digest, package_digest
+from trivet.errors import UsageError
+from trivet.model.contract import Contract
+from trivet.model.outcome import Outcome
+from trivet.model.report import ContractResult, Judged
+from trivet.model.results import KEPT_RESULT, RESULTS_STORE, RESULTS_VERSION, KeptResult, ResultInputs
+from trivet.model.stack import Stack
+from trivet.model.target import Target
+from trivet.stacks.parts import digest_of, part_digest
+from trivet.toolkit.encoding import encodable
+
+STORE_FILE = "results-store.json"
+_UNFINISHED = ".unfinished"
+_ABANDONED = 600.0
+"""Seconds after which a file that was not renamed belongs to a writer that was killed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A contract on a stack and a target: ``inputs`` is everything that its result rests on and that is known before its check runs."""
+
+    contract: str
+    inputs: Mapping[str, str]
+    stack: Stack
+
+    @cached_property
+    def key(self) -> str:
+        """The SHA-256 of the inputs."""
+        return digest_of([self.contract, dict(self.inputs)])
+
+
+def question(contract: Contract, stack: Stack, target: Target, *, applies: str = "") -> Question:
+    """What to ask a store for a contract. ``applies`` is why the contract does not apply to the stack's versions, empty if it does.
+
+    Raises UsageError when the target does not say what its results rest on.
+    """
+    inputs = inputs_of(target, stack)
+    wanted = [
+        *contract.clients,
+        *([contract.subject] if contract.subject else []),
+        *(["features"] if contract.features else []),
+    ]
+    found = {
+        "code": code_digest(contract.check.__module__),
+        "machine": f"{sys.platform}-{platform.machine()}",
+        "target": target.name,
+        "applies": applies or "yes",
+        **{f"option {name}": value for name, value in inputs.options.items()},
+        "target code": package_digest(inputs.code) if wanted else "",
+        **{f"part {part}": part_digest(stack, part) for name in wanted for part in inputs.parts.get(name, ())},
+    }
+    return Question(contract=contract.id, inputs=found, stack=stack)
+
+
+def inputs_of(target: Target, stack: Stack) -> ResultInputs:
+    """What the results of a target rest on. Raises UsageError when it does not say so."""
+    declared = getattr(target, "result_inputs", None)
+    if declared is None:
+        raise UsageError(
+            f"results of the target {target.name} cannot be kept: it does not declare what they rest on",
+            remedy="omit --results, or use the target local; a target of your own declares it with result_inputs (docs/targets.md)",
+        )
+    found: ResultInputs = declared(stack)
+    return found
+
+
+class ResultsStore:
+    """The store in ``folder``, which is created if it is missing or empty.
+
+    Raises UsageError for a folder with something else in it, for a store of another version, and for one that cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        head = {"apiVersion": RESULTS_VERSION, "kind": RESULTS_STORE}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / STORE_FILE).exists() and not any(folder.iterdir()):
+                _write(folder / STORE_FILE, head)
+            elif not (folder / STORE_FILE).exists():
+                raise UsageError(
+                    f"{folder} is not a results store: it has no {STORE_FILE}",
+                    remedy="give a new or empty folder, or the folder of a store",
+                )
+            self._check_version(_read(folder / STORE_FILE))
+            self._remove_abandoned()
+        except OSError as error:
+            raise UsageError(
+                f"cannot use the results store {folder}: {error.strerror or error}",
+                remedy="give a folder that can be read and written",
+            ) from error
+
+    def find(self, question: Question) -> KeptResult | None:
+        """The kept result that answers a question; None if there is none. Raises UsageError for a damaged file."""
+        for kept in self._of_key(question.key):
+            if all(part_digest(question.stack, part) == digest for part, digest in kept.read.items()):
+                return kept
+        return None
+
+    def expected(self, question: Question) -> str:
+        """The name of a question's result, if its check reads the same parts as for other stacks: equal names ask for the same result."""
+        kept = next(self._of_key(question.key), None)
+        return _name(question.key, {part: part_digest(question.stack, part) for part in kept.read} if kept else {})
+
+    def keep(self, question: Question, result: ContractResult, parts_read: Iterable[str] = ()) -> KeptResult | None:
+        """Keep a result, with the parts of the stack that its check read. Returns None for a result that is not kept."""
+        if not is_kept(result):
+            return None
+        stack = question.stack
+        kept = KeptResult(
+            contract=question.contract,
+            inputs=dict(question.inputs),
+            read={part: part_digest(stack, part) for part in sorted(parts_read)},
+            components=dict(stack.components),
+            judged=Judged(
+                at=datetime.now(UTC).isoformat(timespec="seconds"),
+                stack=stack.name,
+                machine=f"{platform.node()} ({sys.platform}-{platform.machine()})",
+                trivet=version("trivet"),
+            ),
+            result=replace(result, reused=None),
+        )
+        import msgspec
+
+        try:
+            _write(self.folder / _name(question.key, kept.read), msgspec.to_builtins(kept))
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to the results store {self.folder}: {error.strerror or error}",
+                remedy="free some disk space, or give a folder that can be written",
+            ) from error
+        return kept
+
+    def __iter__(self) -> Iterator[KeptResult]:
+        """Every kept result, sorted by file name. Raises UsageError for a damaged file."""
+        for file in sorted(self.folder.glob("??/*.json")):
+            yield self._read(file)
+
+    def _of_key(self, key: str) -> Iterator[KeptResult]:
+        for file in sorted((self.folder / key[:2]).glob(f"{key[2:]}-*.json")):
+            kept = self._read(file)
+            if digest_of([kept.contract, dict(kept.inputs)]) != key:
+                raise _damaged(file, "its inputs are not those of its name")
+            yield kept
+
+    def _read(self, file: Path) -> KeptResult:
+        import msgspec
+
+        head = _read(file)
+        self._check_version(head)
+        if head["kind"] != KEPT_RESULT:
+            raise _damaged(file, f"its kind is {head['kind']!r}")
+        try:
+            return msgspec.convert(head, KeptResult)
+        except msgspec.ValidationError as error:
+            raise _damaged(file, str(error)) from error
+
+    def _check_version(self, head: Mapping[str, Any]) -> None:
+        found = head.get("apiVersion")
+        if found != RESULTS_VERSION:
+            raise UsageError(
+                f"the results store {self.folder} has the version {found}, and this version of trivet reads {RESULTS_VERSION}",
+                remedy="give a new folder, or use the version of trivet that wrote it",
+            )
+
+    def _remove_abandoned(self) -> None:
+        for file in self.folder.glob(f"**/.*{_UNFINISHED}"):
+            if time.time() - file.stat().st_mtime > _ABANDONED:
+                file.unlink(missing_ok=True)
+
+
+def is_kept(result: ContractResult) -> bool:
+    """Whether a result says something about the software under test, so that it would be the same again."""
+    if result.outcome is Outcome.INCONCLUSIVE:
+        return not any(finding.transient for finding in result.findings)
+    return result.outcome is not Outcome.ERROR
+
+
+def _name(key: str, read: Mapping[str, str]) -> str:
+    return f"{key[:2]}/{key[2:]}-{digest_of(dict(read))[:16]}.json"
+
+
+def _write(file: Path, content: Any) -> None:
+    import msgspec
+
+    file.parent.mkdir(exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.{uuid4().hex}{_UNFINISHED}")
+    with unfinished.open("wb") as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(encodable(content)), indent=2) + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    unfinished.replace(file)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    import msgspec
+
+    try:
+        found = msgspec.json.decode(file.read_bytes())
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _damaged(file, str(error)) from error
+    if not isinstance(found, dict) or "kind" not in found:
+        raise _damaged(file, "it is no object with a kind")
+    return found
+
+
+def _damaged(file: Path, reason: str) -> UsageError:
+    return UsageError(
+        f"the results store has a damaged file, {file}: {reason}",
+        remedy="delete this file, or restore it from version control; its contract is then judged again",
+    )
