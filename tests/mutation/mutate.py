@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 FINDINGS = {"passed": "failed", "failed": "passed", "inconclusive": "failed", "not_applicable": "passed"}
@@ -61,6 +61,19 @@ class Mutant:
         """Stays the same when lines move: function, the text before and after, and which one where several read alike."""
         return f"{self.function}: {self.before} → {self.after}" + (f" (#{self.nth})" if self.nth > 1 else "")
 
+    def lines(self, tree: ast.Module) -> range:
+        """The lines of the innermost statement that it is in, of one with a body those before the body."""
+        node: ast.AST = tree
+        first, last = 0, 0
+        for name, index in self.path:
+            node = getattr(node, name) if index is None else getattr(node, name)[index]
+            if isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
+                start = node.pattern if isinstance(node, ast.match_case) else node
+                body = getattr(node, "body", None)
+                first = start.lineno
+                last = max(first, body[0].lineno - 1) if body else start.end_lineno or first
+        return range(first, last + 1)
+
     def apply(self, tree: ast.Module) -> ast.Module:
         """A copy of the module's tree with this change in it."""
         changed = copy.deepcopy(tree)
@@ -84,7 +97,7 @@ def mutants(tree: ast.Module, names: set[str]) -> list[Mutant]:
 
 def reached(tree: ast.Module, roots: set[str]) -> set[str]:
     """The module's own top-level names that ``roots`` use, directly or through each other, outside decorators and annotations."""
-    bodies = {name: statement for statement in tree.body for name in _defines(statement)}
+    bodies = defined(tree)
     todo, seen = [name for name in roots if name in bodies], set(roots) & set(bodies)
     while todo:
         for _, node, _ in _walk(bodies[todo.pop()], (), None):
@@ -92,6 +105,11 @@ def reached(tree: ast.Module, roots: set[str]) -> set[str]:
                 seen.add(node.id)
                 todo.append(node.id)
     return seen
+
+
+def defined(tree: ast.Module) -> Mapping[str, ast.stmt]:
+    """The module's own top-level names, each with the statement that defines it."""
+    return {name: statement for statement in tree.body for name in _defines(statement)}
 
 
 def _defines(statement: ast.stmt) -> set[str]:

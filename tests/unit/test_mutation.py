@@ -111,6 +111,44 @@ def test_a_mutant_is_applied_to_a_copy() -> None:
     assert ast.dump(tree) == before
 
 
+def test_the_lines_that_a_mutant_is_on_are_those_of_its_statement_without_the_statement_s_body() -> None:
+    source = """\
+A = (
+    'a')
+
+def f(a,
+      b=1):
+    if (a
+            and b):
+        return [
+            a
+            for a in b
+            if a
+        ]
+    elif a is b:
+        b()
+    try:
+        b += a
+    except ValueError:
+        pass
+"""
+    tree = ast.parse(source)
+    lines = {(one.before, *one.lines(tree)) for one in mutants(tree, {"A", "f"})}
+    assert lines == {
+        ("'a'", 1, 2),
+        ("1", 4, 5),
+        ("if a and b:", 6, 7),
+        ("a and b", 6, 7),
+        ("return [a for a in b if a]", *range(8, 13)),
+        ("[a for a in b if a]", *range(8, 13)),
+        ("if a is b:", 13),
+        ("a is b", 13),
+        ("b()", 14),
+        ("b += a", 16),
+        ("except ValueError:", 17),
+    }
+
+
 def test_what_a_root_reaches() -> None:
     source = "A = 1\nB = 2\nC = 3\n\n@d(C)\ndef f(): return g()\n\ndef g(): return A\n\ndef h(): return B\n"
     assert reached(ast.parse(source), {"f"}) == {"f", "g", "A"}
