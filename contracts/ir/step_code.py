@@ -100,7 +100,7 @@ def syntax_error(text: str) -> tuple[str, bool]:
     except SyntaxError as error:
         line = (error.text or "").rstrip("\n")
         newer = bool(_NEWER_SYNTAX.search(error.msg) or _NEWER_SYNTAX.search(line))
-        return f"{error.msg} (line {error.lineno} of the code)", newer
+        return error.msg + (f" (line {error.lineno} of the code)" if error.lineno else ""), newer
     except (ValueError, RecursionError, MemoryError) as error:
         return str(error) or "it is nested too deeply", False
     return "", False

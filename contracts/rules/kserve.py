@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trivet.contracts.quantities import quantity
-from trivet.contracts.rules.rule import FRAMEWORKS, KNATIVE, MODELMESH, STANDARD, Rules, Service, Violation
+from trivet.contracts.rules.rule import FRAMEWORKS, KNATIVE, STANDARD, Rules, Service, Violation
 from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
 
 KSERVE = Rules("kserve", "kserve")
@@ -58,7 +58,7 @@ def _implementations_of_predictor(service: Service, own: int) -> Iterator[Violat
     else:
         implementations = len(formats) + bool(own)
         containers = "containers"
-    replaced = len(formats) == 2 and formats[0] == "model" and service.mode != MODELMESH
+    replaced = len(formats) == 2 and formats[0] == "model"
     if not implementations:
         yield Violation(
             keys, "spec.predictor has no model, framework or containers: KServe rejects it without an implementation"
@@ -84,7 +84,7 @@ def replicas(service: Service) -> Iterator[Violation]:
             if (number := integer(value)) is not None and number < 0:
                 yield Violation((*pod.keys, name), f"{path(pod.keys)}.{name} {number} is negative")
         low, high = integer(1 if least is None else least), integer(most)
-        if low is not None and high and high > 0 and low > high:
+        if low is not None and high is not None and 0 < high < low:
             stated = "minReplicas, 1 by default," if least is None else f"minReplicas {low}"
             yield Violation(
                 (*pod.keys, "minReplicas"), f"{path(pod.keys)}: {stated} is greater than maxReplicas {high}"

@@ -53,7 +53,7 @@ def label_value_problem(value: str) -> str:
 
 def env_problem(name: str) -> str:
     """Why ``name`` is no name of an environment variable; empty if it is one."""
-    if name in (".", "..") or name.startswith(".."):
+    if name == "." or name.startswith(".."):
         return "it must not be '.' or begin with '..'"
     return (
         ""
@@ -72,7 +72,7 @@ def port_name_problem(name: str) -> str:
 
 def data_key_problem(key: str) -> str:
     """Why ``key`` is no key of a Secret or ConfigMap; empty if it is one."""
-    if key in (".", "..") or key.startswith("..") or len(key) > 253:
+    if key == "." or key.startswith("..") or len(key) > 253:
         return "it must not be '.', begin with '..' or have more than 253 characters"
     return "" if _KEY.fullmatch(key) else "it must consist of letters, digits, '-', '_' and '.'"
 
@@ -88,7 +88,7 @@ _DIGEST = re.compile(r"sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{1
 def image_problem(reference: str) -> str:
     """Why the kubelet cannot read the reference of an image; empty if it can (github.com/distribution/reference, ParseNormalizedNamed)."""
     first, slash, rest = reference.partition("/")
-    has_domain = bool(slash) and (first == "localhost" or "." in first or ":" in first or first != first.lower())
+    has_domain = bool(slash) and ("." in first or ":" in first or first != first.lower())
     if has_domain and not _DOMAIN.fullmatch(first):
         return f"{first!r} is no host"
     name, at, digest = (rest if has_domain else reference).partition("@")

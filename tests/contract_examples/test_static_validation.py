@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from contract_examples.registry import failing, inconclusive, not_applicable, passing
-from contract_examples.static import findings
+from contract_examples.static import findings, place
 
 from trivet.contracts.rules.companions import COMPANIONS
 from trivet.contracts.rules.credentials import CREDENTIALS as CREDENTIAL_RULES
@@ -56,19 +56,20 @@ UNDECIDED = "validation.platform_is_known"
 def laid(change: Any, mode: str = "Serverless", base: str = "service") -> str:
     """A sound object in a deployment mode with a change laid over it; null removes a field."""
     document = yaml.load(TABLE["bases"][base].replace("MODE", mode), yaml.CSafeLoader)
-    return str(yaml.dump(_merged(document, change), Dumper=yaml.CSafeDumper, sort_keys=False))
+    return str(yaml.dump(merged(document, change), Dumper=yaml.CSafeDumper, sort_keys=False))
 
 
-def _merged(base: Any, change: Any) -> Any:
+def merged(base: Any, change: Any) -> Any:
+    """A document with a change laid over it; null removes a field."""
     if not isinstance(base, dict) or not isinstance(change, dict):
         return change
-    merged = dict(base)
+    whole = dict(base)
     for key, value in change.items():
         if value is None:
-            merged.pop(key, None)
+            whole.pop(key, None)
         else:
-            merged[key] = _merged(merged.get(key), value)
-    return merged
+            whole[key] = merged(whole.get(key), value)
+    return whole
 
 
 def broken(contract: str, row: Row) -> Callable[..., None]:
@@ -616,6 +617,50 @@ def test_an_account_of_another_namespace() -> list[Finding]:
 def test_a_secret_of_nearly_the_name() -> list[Finding]:
     fields = {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "storage-confg", "key": "a"}}}]}
     return findings(OBJECTS, laid(model(**fields)) + STORAGE)
+
+
+PLACES = """\
+spec:
+  predictor:
+    serviceAccountName: s3-readr
+    volumes:
+    - {name: a, secret: {secretName: s33}}
+    - {name: b, configMap: {name: confg}}
+    - {name: c, persistentVolumeClaim: {claimName: modl-claim}}
+    model:
+      storageUri: pvc://model-clam/iris
+      env:
+      - {name: A, valueFrom: {secretKeyRef: {name: s3s, key: a}}}
+      - {name: B, valueFrom: {configMapKeyRef: {name: conig, key: a}}}
+    initContainers:
+    - {name: i, image: a, env: [{name: A, valueFrom: {secretKeyRef: {name: ss3, key: a}}}]}
+"""
+
+
+def test_every_place_that_names_an_object_is_looked_at() -> None:
+    text = laid(yaml.load(PLACES, yaml.CSafeLoader)) + ACCOUNT + S3 + CLAIM
+    text += "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: config, namespace: shop}\n"
+    found = findings(OBJECTS, text)
+    assert [finding.message.partition(" is among")[0] for finding in found] == [
+        "no ServiceAccount 's3-readr'",
+        "no Secret 's33'",
+        "no ConfigMap 'confg'",
+        "no PersistentVolumeClaim 'modl-claim'",
+        "no PersistentVolumeClaim 'model-clam'",
+        "no Secret 's3s'",
+        "no ConfigMap 'conig'",
+        "no Secret 'ss3'",
+    ]
+    assert [place(finding.location).partition(": ")[2] for finding in found] == [
+        "serviceAccountName: s3-readr",
+        "secretName: s33",
+        "name: confg",
+        "claimName: modl-claim",
+        "storageUri: pvc://model-clam/iris",
+        "name: s3s",
+        "name: conig",
+        "name: ss3",
+    ]
 
 
 @pytest.mark.parametrize(

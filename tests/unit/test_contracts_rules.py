@@ -1,0 +1,74 @@
+"""Rules of admission: to its limits, which places of an object each rule refuses, and that it refuses no others.
+
+``contract_examples/test_static_validation.py`` shows what the contracts then say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from contract_examples.static import stack
+from contract_examples.test_static_validation import TABLE, merged
+
+from trivet.contracts.rules.rule import Companion, Rule, Service
+from trivet.contracts.values import path
+from trivet.model.platform_config import PlatformConfig, indexed
+from trivet.model.subjects import Manifest, Resource
+
+PLACES: Mapping[str, list[dict[str, Any]]] = yaml.load(
+    Path(__file__).with_name("rule_places.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader
+)
+OF_AN_OBJECT = {"metadata", "spec", "data", "stringData", "binaryData", "type"}
+"""Fields of an object; a change of others is one of ``spec.predictor``."""
+
+
+def _groups() -> Iterator[Any]:
+    for name, groups in PLACES.items():
+        for number, group in enumerate(groups):
+            yield pytest.param(name, group, id=f"{name}-{number}")
+
+
+@pytest.mark.parametrize(("name", "group"), list(_groups()))
+def test_a_rule_refuses_these_places_and_no_others(name: str, group: Mapping[str, Any]) -> None:
+    for change, *places in group["cases"]:
+        assert sorted(_refused(name, change, group)) == sorted(_whole(place) for place in places), change
+
+
+def _whole(place: str) -> str:
+    return f"spec.predictor{place}" if place.startswith(".") else place
+
+
+def _refused(name: str, change: Mapping[str, Any], group: Mapping[str, Any]) -> Iterator[str]:
+    """The places that a rule refuses of a sound object with a change laid over it; with a question mark where the platform decides."""
+    module, _, function = name.partition(".")
+    rule: Rule = getattr(import_module(f"trivet.contracts.rules.{module}"), function)
+    under = stack(group.get("stack", "2024.11"))
+    assert rule.applies(under), f"no rule of {under.name}"
+    document = yaml.load(TABLE["bases"][group.get("base", "service")], yaml.CSafeLoader)
+    mode = group.get("mode", "Serverless")
+    if document["kind"] == "InferenceService":
+        document["metadata"]["annotations"] = {"serving.kserve.io/deploymentMode": mode}
+    for each in (group.get("with", {}), change):
+        document = merged(document, each if not each or OF_AN_OBJECT & {*each} else {"spec": {"predictor": each}})
+    beside = [_resource(each) for each in group.get("beside", ())]
+    platform = PlatformConfig(
+        default_deployment_mode=mode, resources=indexed(beside), ingress_domain=group.get("domain", "")
+    )
+    for violation in rule.find(_subject(document, under, platform)):
+        yield path(violation.keys) + ("?" if violation.setting else "")
+
+
+def _subject(document: Any, under: Any, platform: PlatformConfig) -> Service | Companion:
+    if document["kind"] == "InferenceService":
+        manifest = Manifest(file="shop/service.yaml", document=document, line=lambda keys: 1)
+        return Service(manifest=manifest, stack=under, platform=platform)
+    return Companion(resource=_resource(document), stack=under, platform=platform)
+
+
+def _resource(document: Any) -> Resource:
+    return Resource(file=document.get("file", "shop/beside.yaml"), document=document, line=lambda keys: 1)
