@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from contract_examples.live import STACK
+from hypothesis import HealthCheck, settings
 
 from trivet.model.events import Event
 from trivet.model.handover import Handover
@@ -18,6 +19,10 @@ from trivet.targets.cluster.session import ClusterSession
 from trivet.targets.kind import kind_target
 from trivet.targets.local import LocalTarget
 from trivet.targets.local.session import LocalSession
+
+# Another process on the machine makes any test slow: Hypothesis must not fail one for the time that it took.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture
