@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from trivet.errors import UsageError
@@ -19,6 +20,8 @@ CHANGES = (
     "scenarios have other fields; docs/reports.md lists them."
 )
 """What the version of the schema changed."""
+
+COUNT = {"type": "integer", "minimum": 0}
 
 Report = TypeVar("Report")
 
@@ -72,12 +75,6 @@ def decode(text: str, type: type[Report], kind: str, name: str) -> Report:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of report.json, derived from the dataclasses."""
-    import msgspec
-
-    definitions: dict[str, Any]
-    (reference,), definitions = msgspec.json.schema_components([ConformanceReport], ref_template="#/$defs/{name}")
-    root: dict[str, Any] = definitions.pop(reference["$ref"].rpartition("/")[2])
-    count = {"type": "integer", "minimum": 0}
     computed = {
         "verdict": {"enum": list(VERDICTS), "description": "The verdict that belongs to exitCode."},
         "exitCode": {
@@ -88,12 +85,24 @@ def schema() -> dict[str, Any]:
         "summary": {
             "type": "object",
             "description": "The number of contracts, in total and by outcome.",
-            "properties": dict.fromkeys(("contracts", *Outcome), count),
+            "properties": dict.fromkeys(("contracts", *Outcome), COUNT),
             "required": ["contracts", *Outcome],
         },
     }
-    root["description"] = f"{root['description']} {CHANGES}"
-    root["properties"] |= {"apiVersion": {"const": API_VERSION}, "kind": {"const": KIND}} | computed
+    return schema_of(ConformanceReport, KIND, computed, CHANGES)
+
+
+def schema_of(
+    type: type[Any], kind: str, computed: Mapping[str, Any], note: str = "", version: str = API_VERSION
+) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a document of ``kind``, derived from its dataclass. ``computed`` are properties that its writer adds."""
+    import msgspec
+
+    definitions: dict[str, Any]
+    (reference,), definitions = msgspec.json.schema_components([type], ref_template="#/$defs/{name}")
+    root: dict[str, Any] = definitions.pop(reference["$ref"].rpartition("/")[2])
+    root["description"] = f"{root['description']} {note}".strip()
+    root["properties"] |= {"apiVersion": {"const": version}, "kind": {"const": kind}, **computed}
     for definition in (root, *definitions.values()):
         # The writer writes every field, also those for which the dataclass has a default.
         if "properties" in definition:
@@ -101,8 +110,8 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | root | {"$defs": definitions}
 
 
-def schema_text() -> str:
-    """The content of :data:`SCHEMA_FILE`."""
+def schema_text(of: dict[str, Any]) -> str:
+    """The content of the file of a published schema."""
     import json
 
-    return json.dumps(schema(), indent=2) + "\n"
+    return json.dumps(of, indent=2) + "\n"

@@ -228,17 +228,12 @@ def test_the_code_of_a_contract_and_of_a_target_count(fixed: Stack, monkeypatch:
 def test_a_file_has_the_published_schema(store: ResultsStore, fixed: Stack) -> None:
     judge(store, fixed, reads_runtime)
     (file,) = store.folder.glob("??/*.json")
-    schema = json.loads(files("trivet.render").joinpath(results_schema.FILE).read_text(encoding="utf-8"))
+    schema = json.loads(files("trivet.render").joinpath(results_schema.SCHEMA_FILE).read_text(encoding="utf-8"))
     kept = json.loads(file.read_text(encoding="utf-8"))
     jsonschema.validate(kept, schema)
     assert kept["read"].keys() == {"roles.runtime"}
     assert "part roles.trainer" in kept["inputs"]
     assert kept["components"]["mlflow"] == "2.17.2"
-
-
-def test_the_schema_is_up_to_date() -> None:
-    published = files("trivet.render").joinpath(results_schema.FILE).read_text(encoding="utf-8")
-    assert published == results_schema.schema_text(), "write results_schema.schema_text() to the file anew"
 
 
 def test_every_result_can_be_read(store: ResultsStore, fixed: Stack) -> None:
