@@ -13,9 +13,9 @@ from trivet.authoring import (
     Location,
     ModelDirectory,
     PlatformError,
+    PredictorClient,
     Stack,
     TrafficClient,
-    TrainerClient,
     contract,
     deployed,
     evidence,
@@ -58,7 +58,7 @@ def standard_mode_answers_when_ready(
     cluster: ClusterClient,
     traffic: TrafficClient,
     handover: Handover,
-    trainer: TrainerClient,
+    predictor: PredictorClient,
     model_directory: ModelDirectory,
     stack: Stack,
 ) -> Iterator[Finding]:
@@ -66,7 +66,7 @@ def standard_mode_answers_when_ready(
     rows = example_rows(model_directory)
     if not rows or not mode:
         raise CannotTell("the model was saved without an input example" if mode else "the stack names no standard mode")
-    right = trainer.predict(f"models:/{handover.model.registered_name}/{handover.model.version}", rows)
+    right = predictor.predict(rows)
     request = v2_request(read_signature(model_directory.mlmodel), rows)
     place = Location(object=f"InferenceService/{STANDARD}")
     with deployed(cluster, service_like(handover, STANDARD, deployment_mode=mode, min_replicas=1, max_replicas=1)):

@@ -14,8 +14,8 @@ from trivet.authoring import (
     Handover,
     Location,
     ModelDirectory,
+    PredictorClient,
     TrafficClient,
-    TrainerClient,
     contract,
     deployed,
     evidence,
@@ -119,13 +119,13 @@ def scales_to_zero_and_back(
     cluster: ClusterClient,
     traffic: TrafficClient,
     handover: Handover,
-    trainer: TrainerClient,
+    predictor: PredictorClient,
     model_directory: ModelDirectory,
 ) -> Iterator[Finding]:
     rows = example_rows(model_directory)
     if not rows:
         raise CannotTell("the model was saved without an input example to send")
-    right = trainer.predict(f"models:/{handover.model.registered_name}/{handover.model.version}", rows)
+    right = predictor.predict(rows)
     service = service_like(handover, IDLE, min_replicas=0, max_replicas=1, cpu_target=None)
     service["metadata"]["annotations"] |= WINDOW
     place = Location(object=f"InferenceService/{IDLE}")

@@ -8,10 +8,9 @@ from typing import Any
 from trivet.authoring import (
     MUST,
     Finding,
-    Handover,
     ModelDirectory,
+    PredictorClient,
     ServingClient,
-    TrainerClient,
     contract,
     evidence,
     failed,
@@ -66,7 +65,7 @@ def model_becomes_ready(serving: ServingClient) -> Iterator[Finding]:
     sources=("Open Inference Protocol v2, POST /v2/models/{name}/infer",),
 )
 def predictions_equal_the_trainers(
-    handover: Handover, serving: ServingClient, trainer: TrainerClient, model_directory: ModelDirectory
+    serving: ServingClient, predictor: PredictorClient, model_directory: ModelDirectory
 ) -> Iterator[Finding]:
     from trivet.authoring import counter_example, rows_of
 
@@ -74,14 +73,13 @@ def predictions_equal_the_trainers(
     if signature is None:
         yield inconclusive("the model has no signature to generate inputs from")
         return
-    uri = f"models:/{handover.model.registered_name}/{handover.model.version}"
     compared: list[dict[str, Any]] = []
 
     def deviation(rows: list[dict[str, Any]]) -> str:
         answer = serving.infer(v2_request(signature, rows))
         if answer.status != 200:
             return f"HTTP {answer.status} to inputs that satisfy the signature: {str(answer.body)[:200]}; rows {rows}"
-        served, expected = v2_values(answer.body), trainer.predict(uri, rows)
+        served, expected = v2_values(answer.body), predictor.predict(rows)
         compared.extend(
             {"row": row, "served": got, "trainer": own} for row, got, own in zip(rows, served, expected, strict=False)
         )

@@ -15,6 +15,7 @@ from trivet.authoring import (
     Handover,
     HttpExchange,
     ModelDirectory,
+    PredictorClient,
     RuntimeClient,
     ServingClient,
     Stack,
@@ -155,7 +156,7 @@ def every_version_has_a_signature(handover: Handover, tracking: TrackingApi, sto
     sources=("MLflow mlflow/models/utils.py, _enforce_schema",),
 )
 def input_example_satisfies_the_signature(
-    handover: Handover, trainer: TrainerClient, model_directory: ModelDirectory
+    predictor: PredictorClient, model_directory: ModelDirectory
 ) -> Iterator[Finding]:
     signature = _signature(model_directory)
     rows = example_rows(model_directory)
@@ -166,8 +167,7 @@ def input_example_satisfies_the_signature(
         return
     for problem in check_rows(signature, rows):
         yield failed(f"the input example deviates: {problem}", location=model_directory.at("saved_input_example_info"))
-    uri = f"models:/{handover.model.registered_name}/{handover.model.version}"
-    answer = trainer.call("try_predict", model_uri=uri, rows=rows)
+    answer = predictor.try_predict(rows)
     if error := answer["error"]:
         yield failed(f"the model rejects its own input example: {error}")
     else:
@@ -249,11 +249,8 @@ def registry_requires_a_signature(trainer: TrainerClient, stack: Stack) -> Itera
     ),
     sources=("MLflow mlflow/models/utils.py, _enforce_schema",),
 )
-def mlflow_enforces_the_signature(
-    handover: Handover, trainer: TrainerClient, model_directory: ModelDirectory, stack: Stack
-) -> Iterator[Finding]:
+def mlflow_enforces_the_signature(predictor: PredictorClient, model_directory: ModelDirectory) -> Iterator[Finding]:
     signature = _signature(model_directory)
-    uri = f"models:/{handover.model.registered_name}/{handover.model.version}"
     rows = _example(model_directory)
     number = _column(signature, "double", "float")
     cases = {
@@ -262,9 +259,9 @@ def mlflow_enforces_the_signature(
         "a number as text": [row | {number: str(row[number])} for row in rows],
     }
     for case, deviating in cases.items():
-        answer = trainer.call("try_predict", model_uri=uri, rows=deviating)
+        answer = predictor.try_predict(deviating)
         detail = (evidence(case, "text", answer),)
-        mlflow = f"MLflow {stack.roles['trainer'].pins['mlflow']}"
+        mlflow = f"MLflow {model_directory.mlmodel.get('mlflow_version', 'of an unknown version')}"
         if answer["type"] == "MlflowException":
             yield passed(f"{mlflow} rejects {case}", evidence=detail)
         elif answer["type"]:

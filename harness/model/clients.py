@@ -24,6 +24,7 @@ CLIENTS = Vocabulary(
         "handover": "the handover of this run: MLflow run, registered version, storage URI and InferenceService",
         "tracking": "MLflow's REST API",
         "trainer": "the MLflow client of the trainer role: logs models, predicts, downloads",
+        "predictor": "the model of the handover in the environment that it was trained in",
         "models": "models trained by the trainer, with their storage URIs and expected answers; resolves MLflow URIs",
         "external_trainer": "trainers that are not part of the stack under test",
         "store": "the artifact store, and downloads from it with KServe's storage initializer",
@@ -73,6 +74,16 @@ class TrainerClient(Protocol):
 
     def call(self, operation: str, **arguments: Any) -> Any:
         """Any other operation of the trainer's job."""
+
+
+class PredictorClient(Protocol):
+    """The model of the handover, loaded by MLflow in the environment that it was trained in: what its answers should be."""
+
+    def predict(self, rows: Rows) -> list[Any]:
+        """The predictions, one per row. Raises PlatformError with MLflow's error when the model rejects the rows."""
+
+    def try_predict(self, rows: Rows) -> Mapping[str, Any]:
+        """``{"predictions", "type", "error"}``: the predictions, or type and text of the exception; those are empty on success."""
 
 
 class ExternalTrainerClient(Protocol):

@@ -16,7 +16,7 @@ from contract_examples.registry import failing, passing
 
 from trivet.errors import PlatformError
 from trivet.integration import check_rows, read_signature
-from trivet.model.clients import DownloadFailed
+from trivet.model.clients import DownloadFailed, Rows
 from trivet.model.finding import Finding
 from trivet.model.handover import HttpExchange
 from trivet.model.subjects import ModelDirectory
@@ -89,9 +89,7 @@ def test_a_model_without_example(session: LocalSession) -> list[Finding]:
     )
     handover = handed_over(session, logged)
     model = model_in(session.client("store").download(handover.storage_uri).directory)
-    return findings(
-        session, "signatures.input_example_satisfies_the_signature", handover=handover, model_directory=model
-    )
+    return findings(session, "signatures.input_example_satisfies_the_signature", model_directory=model)
 
 
 def with_example(session: LocalSession, scratch: Path, column: str, value: Any) -> ModelDirectory:
@@ -186,28 +184,27 @@ def test_what_mlflow_enforces(session: LocalSession) -> list[Finding]:
 
 @failing("signatures.mlflow_enforces_the_signature", because="reaches the model, which raises ValueError")
 def test_a_model_that_raises_for_itself(session: LocalSession) -> list[Finding]:
-    trainer = session.client("trainer")
+    def try_predict(rows: Rows) -> dict[str, Any]:
+        return {"predictions": None, "type": "ValueError", "error": "could not convert string to float"}
 
-    def call(operation: str, **arguments: Any) -> Any:
-        if operation == "try_predict":
-            return {"predictions": None, "type": "ValueError", "error": "could not convert string to float"}
-        return trainer.call(operation, **arguments)
-
-    return findings(session, "signatures.mlflow_enforces_the_signature", trainer=Instead(trainer, call=call))
+    predictor = Instead(session.client("predictor"), try_predict=try_predict)
+    return findings(session, "signatures.mlflow_enforces_the_signature", predictor=predictor)
 
 
 @passing("signatures.mlflow_enforces_the_signature")
 def test_a_model_that_checks_its_rows(session: LocalSession) -> list[Finding]:
     signature = read_signature(served_model(session).mlmodel)
     assert signature is not None
-    trainer = session.client("trainer")
+    predictor = session.client("predictor")
 
-    def call(operation: str, **arguments: Any) -> Any:
-        if operation == "try_predict" and (problems := check_rows(signature, arguments["rows"])):
+    def try_predict(rows: Rows) -> Any:
+        if problems := check_rows(signature, rows):
             return {"predictions": None, "type": "MlflowException", "error": "; ".join(problems)}
-        return trainer.call(operation, **arguments)
+        return predictor.try_predict(rows)
 
-    return findings(session, "signatures.mlflow_enforces_the_signature", trainer=Instead(trainer, call=call))
+    return findings(
+        session, "signatures.mlflow_enforces_the_signature", predictor=Instead(predictor, try_predict=try_predict)
+    )
 
 
 # requests that disregard the signature: MLServer itself is the failing example, and what the remedy says the passing one

@@ -216,8 +216,8 @@ def model(tmp_path: Path) -> ModelDirectory:
     return ModelDirectory(path=tmp_path, root=tmp_path, mlmodel=mlmodel, line=lambda keys: 1)
 
 
-class Trainer:
-    def predict(self, model_uri: str, rows: Any) -> list[Any]:
+class Predictor:
+    def predict(self, rows: Any) -> list[Any]:
         return [1]
 
 
@@ -248,7 +248,7 @@ def test_a_service_must_be_gone_and_come_back_with_the_right_answer(
         cluster=FakeCluster(pods=pods),
         traffic=Traffic(first),
         handover=HANDOVER,
-        trainer=Trainer(),
+        predictor=Predictor(),
         model_directory=model,
     )
     assert (seen, words in message) == (outcome, True), message

@@ -49,6 +49,25 @@ class WorkerTrainer:
         return self._worker.call(operation, **arguments)
 
 
+class WorkerPredictor:
+    """The predictor client for the model at ``model_uri``, a URI of MLflow's or a directory, over a job that has ``try_predict``."""
+
+    def __init__(self, worker: Worker | WorkerTrainer, model_uri: str) -> None:
+        self._worker = worker
+        self._model_uri = model_uri
+
+    def predict(self, rows: Rows) -> list[Any]:
+        """The predictions, one per row. Raises PlatformError with MLflow's error when the model rejects the rows."""
+        return list(self._call("predict", rows))
+
+    def try_predict(self, rows: Rows) -> Mapping[str, Any]:
+        """``{"predictions", "type", "error"}``: the predictions, or type and text of the exception; those are empty on success."""
+        return dict(self._call("try_predict", rows))
+
+    def _call(self, operation: str, rows: Rows) -> Any:
+        return self._worker.call(operation, model_uri=self._model_uri, rows=[dict(row) for row in rows])
+
+
 class WorkerRuntime:
     """The runtime client over the runtime's job (``trivet.fixtures.jobs.runtime``), which is started at the first call."""
 

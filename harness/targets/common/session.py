@@ -33,7 +33,13 @@ from trivet.model.platform_config import platform_of
 from trivet.model.stack import Role, Stack
 from trivet.model.subjects import CompiledPipeline, ModelDirectory, Resource
 from trivet.targets.common import limits
-from trivet.targets.common.clients import DriverPipelines, WorkerRuntime, WorkerTrainer, first_exception
+from trivet.targets.common.clients import (
+    DriverPipelines,
+    WorkerPredictor,
+    WorkerRuntime,
+    WorkerTrainer,
+    first_exception,
+)
 from trivet.targets.common.external_trainer import ExternalTrainer
 from trivet.targets.common.parts import Part, result_or_none, start
 from trivet.toolkit.models import ModelMaker
@@ -85,6 +91,7 @@ class HandoverSession(ABC):
         "platform": lambda session: platform_of(session._stack),
         "tracking": lambda session: session._tracking_api(),
         "trainer": lambda session: session._trainer.result(),
+        "predictor": lambda session: session._predictor(),
         "models": lambda session: session._models.result(),
         "external_trainer": lambda session: session._external_trainer,
         "store": lambda session: session._store.result(),
@@ -103,6 +110,7 @@ class HandoverSession(ABC):
         "compiled_pipeline": _TRAINER,
         "trainer": (*_TRAINER, *_TRACKING),
         "models": (*_TRAINER, *_TRACKING),
+        "predictor": (*_TRAINER, *_TRACKING),
         "pipelines": (*_TRAINER, *_TRACKING),
         "handover": (*_TRAINER, *_TRACKING),
         "manifest": (*_TRAINER, *_TRACKING),
@@ -290,6 +298,10 @@ class HandoverSession(ABC):
                 environment["MLFLOW_EXPERIMENT_NAME"] = f"{self.experiment}-jobs"
             worker.call("connect", environment=environment)
         return WorkerTrainer(worker)
+
+    def _predictor(self) -> WorkerPredictor:
+        model = self._handover.result().model
+        return WorkerPredictor(self._trainer.result(), f"models:/{model.registered_name}/{model.version}")
 
     def _make_models(self) -> ModelMaker:
         return ModelMaker(self._trainer.result(), self._tracking_api())
