@@ -1,6 +1,6 @@
 """Every benchmark of trivet, side by side with what it is held against. Prints figures and judges none.
 
-Usage: ``python benchmarks/run.py [--only plugin|lint|run|bringup] [--rounds N]``, with the Python that trivet is installed in.
+Usage: ``python benchmarks/run.py [--only plugin|lint|run|fleet|bringup] [--rounds N]``, with the Python that trivet is installed in.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import bringup
+import fleet
 import linting
 import plugin
 import warm
@@ -21,9 +22,13 @@ BENCHMARKS = {
     "plugin": (plugin.measure, 20),
     "lint": (linting.measure, 5),
     "run": (warm.measure, 3),
+    "fleet": (fleet.measure, 3),
     "bringup": (bringup.measure, 3),
 }
-"""What measures, and in how many rounds. ``bringup`` needs Docker, and is measured when asked for by name."""
+"""What measures, and in how many rounds."""
+
+BY_NAME = ("fleet", "bringup")
+"""What is measured when asked for by name: the one takes ten minutes, the other needs Docker."""
 
 
 def main() -> None:
@@ -39,7 +44,7 @@ def main() -> None:
     )
     print(", ".join(f"{name} {version(name)}" for name in ("trivet", "pytest", "pyyaml")))
     for name, (measure, rounds) in BENCHMARKS.items():
-        if asked.only == name or (asked.only is None and name != "bringup"):
+        if asked.only == name or (asked.only is None and name not in BY_NAME):
             with tempfile.TemporaryDirectory(prefix="trivet-benchmark-") as scratch:
                 print(f"\n== {name}: {measure(Path(scratch), asked.rounds or rounds)}", flush=True)
 

@@ -360,8 +360,13 @@ def _pickles(model: ModelDirectory) -> list[_Pickle]:
         pickled = strict or PurePosixPath(named.path).suffix in PICKLE_SUFFIXES
         if (strict and skops and named.keys[-1] != "python_model") or not pickled:
             continue
-        content, problem = _examined(named.file) if named.file else (None, "it is no path in the model's directory")
-        if content is not None or strict:
+        if named.file is None:
+            content, problem = None, "it is no path in the model's directory"
+        elif size := model.left_out.get(named.path):
+            content, problem = None, f"it has {size:,} bytes and was not downloaded"
+        else:
+            content, problem = _examined(named.file)
+        if content is not None or strict or named.path in model.left_out:
             place = model.at(*named.keys)
             found.append(_Pickle(path=named.path, location=place, strict=strict, content=content, problem=problem))
     return found

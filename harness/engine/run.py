@@ -174,9 +174,7 @@ class Recorder:
         return ConformanceReport(
             target=target,
             profile=profile,
-            stack=StackSummary(
-                name=stack.name, title=stack.title, digest=stack.digest, components=dict(stack.components)
-            ),
+            stack=summary_of(stack),
             contracts=tuple(_located(result, names) for result in results),
             features=dict(session.features()) if session else {},
             handover=dict(session.describe()) if session else {},
@@ -189,15 +187,24 @@ class Recorder:
                 for one in errors
             ),
             ignored=ignored,
-            provenance=Provenance(
-                trivet=version("trivet"),
-                python=platform.python_version(),
-                platform=f"{sys.platform}-{platform.machine()}",
-                started=self._started.isoformat(timespec="seconds"),
-                seconds=round(time.monotonic() - self._clock, 3),
-                command=command,
-            ),
+            provenance=self.provenance(command),
         )
+
+    def provenance(self, command: str = "") -> Provenance:
+        """The provenance of a report that is made now."""
+        return Provenance(
+            trivet=version("trivet"),
+            python=platform.python_version(),
+            platform=f"{sys.platform}-{platform.machine()}",
+            started=self._started.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - self._clock, 3),
+            command=command,
+        )
+
+
+def summary_of(stack: Stack) -> StackSummary:
+    """What a report says about its stack."""
+    return StackSummary(name=stack.name, title=stack.title, digest=stack.digest, components=dict(stack.components))
 
 
 def judge(

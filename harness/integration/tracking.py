@@ -7,8 +7,8 @@ client does.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from trivet.errors import PlatformError, UsageError
@@ -138,9 +138,42 @@ class TrackingApi:
         answer: Json = self._get("registered-models/get", name=name)["registered_model"]
         return answer
 
+    def search_registered_models(self, filter_string: str = "") -> Iterator[Json]:
+        """Registered models that match MLflow's filter, such as ``name LIKE '…'``, by name; all by default. Pages are read as needed."""
+        return self._each("registered-models/search", "registered_models", filter=filter_string, max_results="1000")
+
     def search_model_versions(self, filter_string: str) -> list[Json]:
         """Registered versions that match MLflow's filter, such as ``run_id = '…'`` or ``name = '…'``."""
         return self._pages("model-versions/search", "model_versions", filter=filter_string)
+
+    def all_model_versions(self) -> Iterator[Json]:
+        """Every registered version, by name and version. Pages are read as needed.
+
+        The order is stated, since pages are counted from their beginning: by default a version that changes meanwhile moves to the first.
+        """
+        order = ("name ASC", "version_number ASC")
+        return self._each("model-versions/search", "model_versions", order_by=order, max_results="1000")
+
+    def download_model_version_file(self, name: str, version: str, path: str, file: IO[bytes]) -> None:
+        """Write the file ``path`` of a registered version's directory into ``file``, from wherever the server keeps it.
+
+        Source: mlflow 2.12.2 and 3.17.2 mlflow/server/__init__.py, serve_model_version_artifact, which MLflow's own pages use too.
+        """
+        from requests import RequestException
+
+        what = f"GET /model-versions/get-artifact of {path!r} at {self.uri}"
+        parameters = {"name": name, "version": version, "path": path}
+        try:
+            with self._session.get(
+                f"{self.uri}/model-versions/get-artifact", params=parameters, timeout=self._timeout, stream=True
+            ) as response:
+                if not response.ok:
+                    raise _refusal(what, response, _json(response))
+                for part in response.iter_content(2**16):
+                    file.write(part)
+        except RequestException as error:
+            cause, remedy = _explain_connection(error)
+            raise TrackingError(f"{what}: {cause} ({error})", remedy=remedy) from error
 
     def get_download_uri(self, name: str, version: str) -> str:
         """The location of a version's files: correct for the layouts of MLflow 2 and 3, but possibly
@@ -176,19 +209,21 @@ class TrackingApi:
 
     # transport
 
-    def _get(self, endpoint: str, **parameters: str) -> Json:
+    def _get(self, endpoint: str, **parameters: str | Sequence[str]) -> Json:
         return self._request("GET", endpoint, params=parameters)
 
     def _post(self, endpoint: str, **body: Any) -> Json:
         return self._request("POST", endpoint, json=body)
 
     def _pages(self, endpoint: str, key: str, **parameters: str) -> list[Json]:
-        found: list[Json] = []
+        return list(self._each(endpoint, key, **parameters))
+
+    def _each(self, endpoint: str, key: str, **parameters: str | Sequence[str]) -> Iterator[Json]:
         while True:
             page = self._get(endpoint, **parameters)
-            found += page.get(key, [])
+            yield from page.get(key, [])
             if not page.get("next_page_token"):
-                return found
+                return
             parameters["page_token"] = page["next_page_token"]
 
     def _request(self, method: str, endpoint: str, **content: Any) -> Json:
@@ -200,16 +235,23 @@ class TrackingApi:
         except RequestException as error:
             cause, remedy = _explain_connection(error)
             raise TrackingError(f"{what}: {cause} ({error})", remedy=remedy) from error
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if response.ok and isinstance(answer, dict):
+        answer = _json(response)
+        if response.ok and answer is not None:
             return answer
-        raise _refusal(what, response, answer if isinstance(answer, dict) else {})
+        raise _refusal(what, response, answer)
 
 
-def _refusal(what: str, response: requests.Response, answer: Json) -> TrackingError:
+def _json(response: requests.Response) -> Json | None:
+    """The JSON object that a response holds, or None."""
+    try:
+        answer = response.json()
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _refusal(what: str, response: requests.Response, answer: Json | None) -> TrackingError:
+    answer = answer or {}
     text = str(answer.get("message") or response.text.strip()[:500] or response.reason)
     remedy = ""
     if response.status_code == 403 and "Invalid Host header" in text:

@@ -77,13 +77,15 @@ class ModelDirectory:
     """A directory with an MLflow model, and its parsed ``MLmodel`` (``flavors`` is a mapping).
 
     Symbolic links in it may lead to anywhere below ``root``, and nothing outside is read: the directory itself, where the files may come
-    from anybody, or the directory of a session whose storage initializer links its artifact store.
+    from anybody, or the directory of a session whose storage initializer links its artifact store. ``left_out`` are the files that were
+    not downloaded because they are large, by their path, with their size in bytes; files without content stand in for them.
     """
 
     path: Path
     root: Path
     mlmodel: Mapping[str, Any]
     line: Callable[[Keys], int]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def at(self, *keys: str | int) -> Location:
         """The location of a key in ``MLmodel``."""

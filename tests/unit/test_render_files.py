@@ -11,6 +11,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jsonschema
@@ -20,7 +21,7 @@ from samples.reports import HOSTILE, SAMPLES, conformant, empty, hostile, not_co
 from trivet.errors import UsageError
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport
-from trivet.render import github, html, junit, report_json, sarif
+from trivet.render import fleet_json, github, html, junit, report_json, results_schema, sarif
 from trivet.render.builtin import writers
 
 every_sample = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
@@ -47,9 +48,10 @@ def test_listing_the_writers_imports_nothing_heavy() -> None:
 # report.json
 
 
-def test_the_published_schema_is_current() -> None:
-    published = files("trivet.render").joinpath(report_json.SCHEMA_FILE).read_text(encoding="utf-8")
-    assert published == report_json.schema_text(), "write report_json.schema_text() to the file anew"
+@pytest.mark.parametrize("writer", [report_json, fleet_json, results_schema], ids=lambda writer: writer.SCHEMA_FILE)
+def test_the_published_schema_is_current(writer: ModuleType) -> None:
+    published = files("trivet.render").joinpath(writer.SCHEMA_FILE).read_text(encoding="utf-8")
+    assert published == report_json.schema_text(writer.schema()), "write schema_text(schema()) of it to the file anew"
 
 
 @every_sample

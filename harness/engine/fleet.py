@@ -1,0 +1,325 @@
+"""Judging a fleet: the static contracts over every registered version of an MLflow server. Serves no model and executes nothing of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from trivet.engine.outcomes import observed
+from trivet.engine.run import Recorder, outside_versions, summary_of
+from trivet.errors import PlatformError, TrivetError, UsageError, unknown
+from trivet.host.journal import Run
+from trivet.host.process_pool import map_in_processes
+from trivet.integration.model_files import ModelFile, download_file, locate_files
+from trivet.integration.tracking import TrackingApi, TrackingError
+from trivet.model.contract import Contract
+from trivet.model.finding import Finding
+from trivet.model.fleet import FleetReport, JudgedModel, ModelReason, ModelVerdict
+from trivet.model.outcome import Level, Outcome
+from trivet.model.platform_config import platform_of
+from trivet.model.redaction import redact
+from trivet.model.report import InputError
+from trivet.model.stack import Stack
+from trivet.model.subjects import ModelDirectory
+from trivet.toolkit.subjects import read_model_directory
+
+SUPPORTED = "environment.loading_is_supported"
+"""The contract whose failure means that a library does not support loading the model, though nothing is seen that breaks."""
+
+PIECE = 50
+"""Versions that a process judges in one go."""
+
+DOWNLOADS = 8
+"""Files that a process downloads side by side; it waits for the server most of the time."""
+
+DOCUMENTS = (".txt", ".yaml", ".yml", "MLmodel")
+"""Endings of the files that are downloaded first: what the contracts read of any model."""
+
+PLACEHOLDER = 2**30
+"""The largest size of a file that stands in for one that was not downloaded; it takes no room on disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which registered versions to judge: those that match one of ``models`` (shell-style) and have one of ``aliases`` or ``stages`` and
+    all ``tags``; an empty one of these chooses all."""
+
+    models: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A registered version as the server describes it, and its aliases."""
+
+    entry: Mapping[str, Any]
+    aliases: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The chosen versions by name and version, how many the server has, and what could not be listed."""
+
+    chosen: tuple[Registered, ...]
+    total: int
+    errors: tuple[InputError, ...] = ()
+
+
+def judge_fleet(
+    server: str,
+    contracts: Iterable[Contract],
+    stack: Stack,
+    *,
+    selection: Selection,
+    max_bytes: int,
+    emit: Callable[[JudgedModel], None] = lambda model: None,
+) -> FleetReport:
+    """The report on the registered versions of the MLflow server at ``server`` that ``selection`` chooses.
+
+    Of each model at most ``max_bytes`` are downloaded. ``emit`` gets each model as it is judged, in the order of the report. Raises
+    UsageError for a selection that chooses what the server does not have, and when none of ``contracts`` judges a model directory;
+    TrackingError when the server lists nothing.
+    """
+    recorder = Recorder(lambda event: None)
+    connect = partial(TrackingApi, server)
+    listing = list_versions(connect(), selection)
+    judged = []
+    with Run() as run:
+        models = judge_versions(
+            listing.chosen, contracts, stack, connect=connect, max_bytes=max_bytes, directory=run.directory
+        )
+        for model in models:
+            judged.append(model)
+            emit(model)
+    return FleetReport(
+        server=redact(server),
+        stack=summary_of(stack),
+        models=tuple(judged),
+        total=listing.total,
+        errors=listing.errors,
+        provenance=recorder.provenance("trivet fleet"),
+    )
+
+
+def list_versions(tracking: TrackingApi, selection: Selection) -> Listing:
+    """The versions of ``selection``. When the server fails on a later page, what came before is kept and the failure is an error.
+
+    Raises TrackingError when the server cannot list anything, and UsageError for a pattern, alias or stage that no version has.
+    """
+    aliases: dict[tuple[str, str], list[str]] = {}
+    found: list[Registered] = []
+    names: set[str] = set()
+    known: dict[str, set[str]] = {"alias": set(), "stage": set()}
+    error: InputError | None = None
+    total = 0
+    try:
+        for model in tracking.search_registered_models():
+            names.add(str(model["name"]))
+            for each in model.get("aliases", ()):
+                aliases.setdefault((model["name"], str(each["version"])), []).append(str(each["alias"]))
+        for entry in tracking.all_model_versions():
+            total += 1
+            one = Registered(
+                entry=entry, aliases=tuple(sorted(aliases.get((entry["name"], str(entry["version"])), ())))
+            )
+            known["alias"].update(one.aliases)
+            known["stage"].add(str(entry.get("current_stage") or "None"))
+            if _is_chosen(one, selection):
+                found.append(one)
+    except TrackingError as failure:
+        if not total:
+            raise
+        error = InputError(
+            message=f"the server listed {total:,} versions and then failed: {redact(failure.message)}",
+            remedy=failure.remedy or "mend the server, and judge the fleet again",
+            exit_code=PlatformError.exit_code,
+        )
+    if error is None:
+        for pattern in selection.models:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise unknown("registered model", pattern, names)
+        for kind, wanted in (("alias", selection.aliases), ("stage", selection.stages)):
+            for value in wanted:
+                if value not in known[kind]:
+                    raise unknown(kind, value, known[kind])
+    return Listing(chosen=tuple(found), total=total, errors=(error,) if error else ())
+
+
+def _is_chosen(one: Registered, selection: Selection) -> bool:
+    tags = {str(tag["key"]): str(tag.get("value", "")) for tag in one.entry.get("tags", ())}
+    return (
+        (not selection.models or any(fnmatchcase(one.entry["name"], pattern) for pattern in selection.models))
+        and (not selection.aliases or not set(one.aliases).isdisjoint(selection.aliases))
+        and (not selection.stages or str(one.entry.get("current_stage") or "None") in selection.stages)
+        and all(tags.get(key) == value for key, value in selection.tags.items())
+    )
+
+
+def judge_versions(
+    versions: Sequence[Registered],
+    contracts: Iterable[Contract],
+    stack: Stack,
+    *,
+    connect: Callable[[], TrackingApi],
+    max_bytes: int,
+    directory: Path,
+) -> Iterator[JudgedModel]:
+    """Every version with its verdict under ``stack``, in order, by those of ``contracts`` that judge a model directory.
+
+    ``connect`` makes a client for each process. Of each model at most ``max_bytes`` are downloaded, into ``directory``, where nothing is
+    left; a model whose directory is on this machine is read there. Raises UsageError when none of the contracts judges a model directory.
+    """
+    judge = _Judge(contracts, stack, connect, max_bytes, directory)
+    pieces = [versions[start : start + PIECE] for start in range(0, len(versions), PIECE)]
+    with closing(map_in_processes(judge.piece, pieces)) as parts:
+        for part in parts:
+            yield from part
+
+
+class _Judge:
+    """The contracts that apply, and a client of the server that each process makes for itself."""
+
+    def __init__(
+        self,
+        contracts: Iterable[Contract],
+        stack: Stack,
+        connect: Callable[[], TrackingApi],
+        max_bytes: int,
+        directory: Path,
+    ) -> None:
+        static = [contract for contract in contracts if contract.static and contract.subject == "model_directory"]
+        self._contracts = [contract for contract in static if not outside_versions(contract, stack)]
+        if not self._contracts:
+            raise UsageError(
+                "none of the chosen contracts judges a model directory on this stack",
+                remedy="`trivet list` has all; --contract chooses among them",
+            )
+        self._declared = {"stack": stack, "platform": platform_of(stack)}
+        self._connect = connect
+        self._max_bytes = max_bytes
+        self._directory = directory
+
+    def piece(self, versions: Sequence[Registered]) -> list[JudgedModel]:
+        """Judge some versions; what is downloaded for them is removed."""
+        tracking = self._connect()
+        with TemporaryDirectory(dir=self._directory) as scratch, ThreadPoolExecutor(DOWNLOADS) as pool:
+            places = [Path(scratch) / str(number) for number in range(len(versions))]
+            fetched = pool.map(lambda one, place: self._fetched(one, place, tracking), versions, places)
+            return [self._judged(one, model) for one, model in zip(versions, fetched, strict=True)]
+
+    def _fetched(self, one: Registered, place: Path, tracking: TrackingApi) -> ModelDirectory | TrivetError:
+        try:
+            files = locate_files(one.entry, tracking)
+            left_out: dict[str, int] = {}
+            if files.directory is None:
+                place.mkdir()
+                left_out = self._download(one, files.listed, place, tracking)
+            result = read_model_directory(files.directory or place)
+        except TrivetError as error:
+            return error
+        except OSError as error:
+            return PlatformError(f"its files cannot be written to this machine: {error}", remedy="free some disk space")
+        if result.errors:
+            return result.errors[0]
+        (model,) = result.subjects
+        assert isinstance(model, ModelDirectory)
+        return replace(model, left_out=left_out)
+
+    def _download(
+        self, one: Registered, files: Sequence[ModelFile], place: Path, tracking: TrackingApi
+    ) -> dict[str, int]:
+        """Download what fits into the limit, documents first, then by size; the rest is left out, with its size."""
+        left_out: dict[str, int] = {}
+        budget = self._max_bytes
+        for file in sorted(files, key=lambda file: (not file.path.endswith(DOCUMENTS), file.size)):
+            if file.size <= budget:
+                budget -= file.size
+                download_file(one.entry, file, place, tracking)
+                continue
+            left_out[file.path] = file.size
+            stand_in = place / file.path
+            stand_in.parent.mkdir(parents=True, exist_ok=True)
+            stand_in.touch()
+            os.truncate(stand_in, min(file.size, PLACEHOLDER))
+        return left_out
+
+    def _judged(self, one: Registered, model: ModelDirectory | TrivetError) -> JudgedModel:
+        described = JudgedModel(
+            name=str(one.entry["name"]),
+            version=str(one.entry["version"]),
+            verdict=ModelVerdict.UNKNOWN,
+            aliases=one.aliases,
+            stage=str(one.entry.get("current_stage") or ""),
+        )
+        if isinstance(model, TrivetError):
+            reason = ModelReason(
+                contract="",
+                level=Level.MUST,
+                outcome=Outcome.ERROR,
+                message=redact(model.message),
+                remedy=redact(model.remedy),
+            )
+            return replace(described, reasons=(reason,))
+        findings = [
+            (contract, finding)
+            for contract in self._contracts
+            for finding in observed(
+                contract, {name: self._declared.get(name, model) for name in contract.wants}, model.at
+            )
+        ]
+        verdict = _verdict(findings)
+        deciding = [pair for pair in findings if _decides(verdict, *pair)]
+        others = {contract.id: None for contract, finding in findings if finding.outcome.deviates}
+        return replace(
+            described,
+            verdict=verdict,
+            flavors=tuple(map(str, model.mlmodel["flavors"])),
+            writer=str(model.mlmodel.get("mlflow_version") or ""),
+            reasons=tuple(_reason(*pair, model) for pair in deciding),
+            advice=tuple(name for name in others if name not in {contract.id for contract, _ in deciding}),
+        )
+
+
+def _verdict(findings: Sequence[tuple[Contract, Finding]]) -> ModelVerdict:
+    """The worst verdict that a finding decides; without a MUST that passed it is unknown."""
+    for verdict in (ModelVerdict.BREAKS, ModelVerdict.UNKNOWN, ModelVerdict.UNSUPPORTED):
+        if any(_decides(verdict, contract, finding) for contract, finding in findings):
+            return verdict
+    passed = any(contract.level is Level.MUST and finding.outcome is Outcome.PASSED for contract, finding in findings)
+    return ModelVerdict.FINE if passed else ModelVerdict.UNKNOWN
+
+
+def _decides(verdict: ModelVerdict, contract: Contract, finding: Finding) -> bool:
+    """Whether a finding alone makes a model's verdict at least as bad as ``verdict``, and is of that kind."""
+    match verdict:
+        case ModelVerdict.BREAKS:
+            return contract.level is Level.MUST and finding.outcome is Outcome.FAILED
+        case ModelVerdict.UNKNOWN:
+            binding = contract.level is Level.MUST or contract.id == SUPPORTED
+            return finding.outcome is Outcome.ERROR or (binding and finding.outcome is Outcome.INCONCLUSIVE)
+        case ModelVerdict.UNSUPPORTED:
+            return contract.id == SUPPORTED and finding.outcome is Outcome.FAILED
+    return False
+
+
+def _reason(contract: Contract, finding: Finding, model: ModelDirectory) -> ModelReason:
+    prefix = f"{model.path}/"
+    place = str(finding.location) if finding.location else ""
+    return ModelReason(
+        contract=contract.id,
+        level=contract.level,
+        outcome=finding.outcome,
+        message=redact(finding.message.replace(prefix, "")),
+        remedy=redact((finding.remedy or contract.remedy).replace(prefix, "")),
+        place=place.removeprefix(prefix),
+    )

@@ -1,0 +1,91 @@
+"""A fleet as text: a line for each model that is not fine, as it is judged; then how many there are of each verdict, and the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from trivet.model.fleet import FleetReport, JudgedModel, ModelVerdict
+from trivet.render.wording import printable
+
+MOODS = {
+    ModelVerdict.BREAKS: "failed",
+    ModelVerdict.UNKNOWN: "inconclusive",
+    ModelVerdict.UNSUPPORTED: "advice",
+    ModelVerdict.FINE: "passed",
+}
+"""The tone of each verdict on a page (look.css)."""
+
+SYMBOLS = {
+    ModelVerdict.BREAKS: "✕",
+    ModelVerdict.UNKNOWN: "?",
+    ModelVerdict.UNSUPPORTED: "△",
+    ModelVerdict.FINE: "✓",
+}
+
+
+class FleetText:
+    """The text of one call, without control characters. It remembers what it has printed.
+
+    Every model that breaks is printed; of those that are unknown and unsupported at most ``most`` each, the rest is counted.
+    """
+
+    def __init__(self, most: int = 20) -> None:
+        self._most = most
+        self._shown: Counter[ModelVerdict] = Counter()
+
+    def lines(self, model: JudgedModel) -> str:
+        """The lines of one model; empty when there is nothing to print."""
+        if model.verdict is ModelVerdict.FINE:
+            return ""
+        self._shown[model.verdict] += 1
+        if model.verdict is not ModelVerdict.BREAKS and self._shown[model.verdict] > self._most:
+            return ""
+        lines = []
+        for reason in model.reasons:
+            where = f", {reason.place}" if reason.place else ""
+            contract = f" [{reason.contract}]" if reason.contract else ""
+            lines.append(f"{named(model)}{where}: {model.verdict}: {reason.message}{contract}")
+        if not lines:
+            lines.append(f"{named(model)}: {model.verdict}: no MUST applies to it")
+        return printable("\n".join(lines))
+
+    def summary(self, report: FleetReport) -> str:
+        """How many models there are of each verdict, what was not shown, and the verdict."""
+        verdicts = report.verdicts
+        judged = f"{len(report.models):,} of {report.total:,} registered versions at {report.server}"
+        lines = [f"judged: {judged}, on stack {report.stack.name}"]
+        lines += [f"  {number:>9,} {verdict:<12} {MEANING[verdict]}" for verdict, number in verdicts.items() if number]
+        omitted = {one: self._shown[one] - self._most for one in (ModelVerdict.UNKNOWN, ModelVerdict.UNSUPPORTED)}
+        if hidden := [f"{number:,} {verdict}" for verdict, number in omitted.items() if number > 0]:
+            lines.append(f"not shown: {', '.join(hidden)}; --max-lines N shows more, --report DIR has all")
+        lines.append(sentence(report))
+        return printable("\n".join(lines))
+
+
+MEANING = {
+    ModelVerdict.BREAKS: "does not load, or fails or answers wrongly",
+    ModelVerdict.UNKNOWN: "could not be told from its files",
+    ModelVerdict.UNSUPPORTED: "unsupported upstream, but nothing seen that breaks",
+    ModelVerdict.FINE: "nothing seen that breaks",
+}
+
+
+def named(model: JudgedModel) -> str:
+    """``models:/NAME/VERSION``, with the aliases and the stage of the version."""
+    also = [*model.aliases, *([model.stage] if model.stage not in ("", "None") else [])]
+    return f"{model.uri} ({', '.join(also)})" if also else model.uri
+
+
+def sentence(report: FleetReport) -> str:
+    """The verdict and its causes: ``2024.11 breaks 3 of 60 models``."""
+    total, name, verdicts = len(report.models), report.stack.name, report.verdicts
+    causes = ""
+    if report.errors:
+        causes = f"; {len(report.errors)} error{'s' if len(report.errors) > 1 else ''} while reading the server"
+    if not total:
+        return f"no model was judged on {name}{causes}"
+    if breaking := verdicts[ModelVerdict.BREAKS]:
+        return f"{name} breaks {breaking:,} of {total:,} models{causes}"
+    if report.errors or verdicts[ModelVerdict.UNKNOWN]:
+        return f"it is unknown whether {name} serves {verdicts[ModelVerdict.UNKNOWN]:,} of {total:,} models{causes}"
+    return f"nothing is seen that {name} breaks in {total:,} models"

@@ -1,0 +1,191 @@
+"""The verdict on each registered version whose directory is on this machine, and how reports show it. No server is asked."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from contract_examples.pickles import LINEAR, pickled
+from contract_examples.static import model_findings
+from contract_examples.test_static_environment import SOUND, model
+
+from trivet.engine.fleet import Registered, judge_versions
+from trivet.engine.registry import Registry
+from trivet.engine.run import Recorder, summary_of
+from trivet.errors import UsageError
+from trivet.integration import TrackingApi
+from trivet.model.fleet import FleetReport, JudgedModel, ModelVerdict
+from trivet.model.outcome import Outcome
+from trivet.model.report import InputError
+from trivet.model.subjects import ModelDirectory
+from trivet.render import fleet_html, fleet_json, fleet_junit
+from trivet.render.fleet import FleetText, sentence
+from trivet.stacks.read import load_stack
+from trivet.toolkit.subjects import read_model_directory
+
+STACK = load_stack("2024.11")
+BREAKING = pickled("_loss:CyHalfBinomialLoss", sklearn="1.5.2")
+LOADER = "loader_module: mlflow.sklearn"
+SIGNED = """\
+signature:
+  inputs: '[{"type": "double", "name": "x", "required": true}]'
+  outputs: '[{"type": "long", "required": true}]'
+"""
+
+
+def nobody() -> TrackingApi:
+    """A client of port 9 (discard): asking it anything is an error."""
+    return TrackingApi("http://127.0.0.1:9", retries=0)
+
+
+def judged(tmp_path: Path, *models: Mapping[str, str | bytes], **entry: str) -> list[JudgedModel]:
+    versions = []
+    for number, files in enumerate(models, 1):
+        directory = tmp_path / f"model{number}"
+        directory.mkdir()
+        for name, content in files.items():
+            (directory / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        mlmodel = (directory / "MLmodel").read_text().replace(LOADER, f"{LOADER}\n    model_path: model.pkl")
+        (directory / "MLmodel").write_text(mlmodel + SIGNED)
+        known = {"name": "churn", "version": str(number), "source": str(directory), **entry}
+        versions.append(Registered(entry=known, aliases=("production",) if number == 1 else ()))
+    contracts = list(Registry().contracts.values())
+    return list(
+        judge_versions(versions, contracts, STACK, connect=nobody, max_bytes=2**20, directory=tmp_path / "downloads")
+    )
+
+
+@pytest.fixture(autouse=True)
+def downloads(tmp_path: Path) -> Path:
+    (tmp_path / "downloads").mkdir()
+    return tmp_path / "downloads"
+
+
+NEWER = {"1.4.1.post1": "1.5.2"}
+VERDICTS: list[tuple[Mapping[str, str | bytes], ModelVerdict, str]] = [
+    (SOUND, ModelVerdict.FINE, ""),
+    (model(BREAKING, **NEWER), ModelVerdict.BREAKS, "_loss.CyHalfBinomialLoss"),
+    (
+        model(LINEAR, **NEWER),
+        ModelVerdict.UNSUPPORTED,
+        "saved with scikit-learn 1.5.2, and the runtime has 1.4.1.post1",
+    ),
+    (model(pickled("house.secret:Model")), ModelVerdict.UNKNOWN, "house.secret.Model"),
+    (model(None), ModelVerdict.BREAKS, "model.pkl"),
+]
+
+
+@pytest.mark.parametrize(("files", "verdict", "words"), VERDICTS, ids=[str(each[1]) for each in VERDICTS])
+def test_a_verdict_follows_from_the_files_and_names_its_reason(
+    tmp_path: Path, files: Mapping[str, str | bytes], verdict: ModelVerdict, words: str
+) -> None:
+    (one,) = judged(tmp_path, files)
+    assert one.verdict is verdict
+    assert words in " ".join(reason.message for reason in one.reasons)
+    assert bool(one.reasons) == (verdict is not ModelVerdict.FINE)
+    assert str(tmp_path) not in " ".join(reason.place + reason.message + reason.remedy for reason in one.reasons)
+
+
+def test_models_are_judged_in_order_with_what_their_mlmodel_says(tmp_path: Path) -> None:
+    first, second = judged(tmp_path, SOUND, model(BREAKING, **NEWER))
+    assert (first.uri, first.aliases, second.uri, second.aliases) == (
+        "models:/churn/1",
+        ("production",),
+        "models:/churn/2",
+        (),
+    )
+    assert first.flavors == ("python_function", "sklearn")
+    assert first.writer == "2.10.2"
+
+
+def test_a_model_whose_files_cannot_be_found_is_unknown_with_the_reason(tmp_path: Path, downloads: Path) -> None:
+    entry = {"name": "churn", "version": "7", "source": "s3://elsewhere/model", "run_id": ""}
+    contracts = list(Registry().contracts.values())
+    (one,) = judge_versions(
+        [Registered(entry=entry, aliases=())], contracts, STACK, connect=nobody, max_bytes=1, directory=downloads
+    )
+    assert one.verdict is ModelVerdict.UNKNOWN
+    assert "its source 's3://elsewhere/model' is not below no run" in one.reasons[0].message
+    assert list(downloads.iterdir()) == []
+
+
+def test_a_pickle_that_was_not_downloaded_is_not_taken_for_a_broken_one(tmp_path: Path) -> None:
+    for name, content in SOUND.items():
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    (tmp_path / "model.pkl").write_bytes(b"\0" * 100)
+    (subject,) = read_model_directory(tmp_path).subjects
+    assert isinstance(subject, ModelDirectory)
+    contract = Registry().contract("environment.dependencies_fit_the_runtime")
+    (finding,) = contract.check(model_directory=replace(subject, left_out={"model.pkl": 3_000_000_000}), stack=STACK)
+    assert finding.outcome is Outcome.INCONCLUSIVE
+    assert finding.message == "model.pkl cannot be examined: it has 3,000,000,000 bytes and was not downloaded"
+    (broken,) = model_findings(contract.id, {**SOUND, "model.pkl": b"\0" * 100})
+    assert broken.outcome is Outcome.FAILED
+
+
+def test_contracts_that_judge_no_model_directory_are_refused(tmp_path: Path, downloads: Path) -> None:
+    contracts = [Registry().contract("manifests.fields_are_known")]
+    with pytest.raises(UsageError, match="none of the chosen contracts judges a model directory"):
+        list(judge_versions([], contracts, STACK, connect=nobody, max_bytes=1, directory=downloads))
+
+
+def report(*models: JudgedModel, errors: tuple[InputError, ...] = ()) -> FleetReport:
+    return FleetReport(
+        server="https://mlflow.example",
+        stack=summary_of(STACK),
+        models=models,
+        total=len(models),
+        errors=errors,
+        provenance=Recorder(lambda event: None).provenance("trivet fleet"),
+    )
+
+
+def a_model(verdict: ModelVerdict, number: int = 1) -> JudgedModel:
+    return JudgedModel(
+        name="<b>churn</b>", version=str(number), verdict=verdict, aliases=("prod",), flavors=("sklearn",)
+    )
+
+
+FAILURE = InputError(message="the server failed", remedy="mend it", exit_code=2)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "errors", "code", "words"),
+    [
+        ([ModelVerdict.FINE, ModelVerdict.UNSUPPORTED], (), 0, "nothing is seen that 2024.11 breaks in 2 models"),
+        ([ModelVerdict.FINE, ModelVerdict.BREAKS], (FAILURE,), 1, "2024.11 breaks 1 of 2 models; 1 error"),
+        ([ModelVerdict.FINE, ModelVerdict.UNKNOWN], (), 2, "it is unknown whether 2024.11 serves 1 of 2 models"),
+        ([ModelVerdict.FINE], (FAILURE,), 2, "1 error while reading the server"),
+        ([], (), 2, "no model was judged"),
+    ],
+)
+def test_the_exit_code_and_its_sentence(
+    verdicts: list[ModelVerdict], errors: tuple[InputError, ...], code: int, words: str
+) -> None:
+    made = report(*(a_model(verdict, number) for number, verdict in enumerate(verdicts)), errors=errors)
+    assert made.exit_code == code
+    assert words in sentence(made)
+    suite = ET.fromstring(fleet_junit.write(made))
+    assert (int(suite.get("failures", 0)) + int(suite.get("errors", 0)) > 0) == (code != 0)
+
+
+def test_json_is_read_back_whole_and_html_escapes_names() -> None:
+    made = report(*(a_model(verdict) for verdict in ModelVerdict))
+    text = fleet_json.write(made)
+    assert fleet_json.read(text) == made
+    assert json.loads(text)["verdicts"] == {"breaks": 1, "unknown": 1, "unsupported": 1, "fine": 1}
+    page = fleet_html.write(made)
+    assert "<b>churn</b>" not in page
+    assert "&lt;b&gt;churn&lt;/b&gt;" in page
+
+
+def test_of_models_that_are_unsupported_only_the_first_are_printed_and_the_rest_is_counted() -> None:
+    text = FleetText(most=2)
+    models = [a_model(ModelVerdict.UNSUPPORTED, number) for number in range(5)]
+    assert [bool(text.lines(model)) for model in models] == [True, True, False, False, False]
+    assert all(text.lines(a_model(ModelVerdict.BREAKS, number)) for number in range(5))
+    assert "not shown: 3 unsupported; --max-lines N shows more" in text.summary(report(*models))
