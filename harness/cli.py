@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
+from trivet.check_command import check
 from trivet.cli_options import (
     Function,
     composed_stack,
@@ -30,6 +31,7 @@ from trivet.cli_options import (
     writers_of,
 )
 from trivet.errors import TrivetError, UsageError, unknown
+from trivet.fleet_command import fleet
 from trivet.host.signals import interruptible, unwinding_on_signals
 from trivet.lint_command import lint
 
@@ -253,6 +255,8 @@ def explain(identifier: str, **flags: Any) -> None:
 
 
 main.add_command(lint)
+main.add_command(fleet)
+main.add_command(check)
 
 
 @main.group()

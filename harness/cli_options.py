@@ -12,6 +12,8 @@ import click
 
 from trivet.errors import UsageError, unknown
 
+MEBIBYTE = 2**20
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 CLUSTERS = {

@@ -24,6 +24,10 @@ _FOREIGN = ("PYTHON", "MLFLOW", "MLSERVER", "KFP", "_KFP", "GUNICORN", "UVICORN"
 """Prefixes of the user's environment variables that would change how the software under test behaves."""
 
 
+HARMLESS = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""The user's variables that hold no credentials and that programs need."""
+
+
 class Process:
     """A started process of the run ``run``, in its own process group, with its output in a log file."""
 
@@ -108,12 +112,13 @@ class Processes:
     """All processes of one run. After :meth:`close`, none can be started.
 
     They inherit the user's environment without the variables that would change the software under test; ``foreign`` has prefixes of further
-    variables to exclude.
+    variables to exclude. ``strangers`` are code that nobody here wrote: they inherit what :data:`HARMLESS` names, and have an empty home.
     """
 
-    def __init__(self, run: Run, *, foreign: Sequence[str] = ()) -> None:
+    def __init__(self, run: Run, *, foreign: Sequence[str] = (), strangers: bool = False) -> None:
         self._run = run
         self._foreign = (*_FOREIGN, *foreign)
+        self._strangers = strangers
         self._lock = threading.Lock()
         self._started: list[Process] = []
         self._scratch = run.directory / "tmp"
@@ -209,6 +214,8 @@ class Processes:
 
     def _inherited(self, program: Path) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(self._foreign)}
+        if self._strangers:
+            kept = {name: kept[name] for name in HARMLESS if name in kept} | {"HOME": str(self._scratch)}
         return {
             **kept,
             # `mlflow server` and MLServer start further programs from the PATH.

@@ -63,8 +63,11 @@ def lock_stack(
     return changes
 
 
-def resolve(role: str, settings: Mapping[str, Any], cutoff: str, stack: str) -> str:
-    """The text of a lock for a role's ``requires``, under its ``constraints``, Python version and ``cutoff``."""
+def resolve(role: str, settings: Mapping[str, Any], cutoff: str, stack: str, *, build: bool = True) -> str:
+    """The text of a lock for a role's ``requires``, under its ``constraints``, Python version and ``cutoff``.
+
+    Without ``build``, only versions with wheels are taken: the metadata of others can be read by executing their code alone.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for name, lines in (("requires", settings["requires"]), ("constraints", settings.get("constraints", []))):
@@ -74,6 +77,7 @@ def resolve(role: str, settings: Mapping[str, Any], cutoff: str, stack: str) -> 
                 *("pip", "compile", "--quiet", "--universal", "--fork-strategy", "fewest", "--generate-hashes"),
                 *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
                 *("--exclude-newer", cutoff, "--python-version", settings["python"]),
+                *(() if build else ("--no-build",)),
                 *("--constraints", "constraints.in", "requires.in"),
             ],
             what=f"resolve the {role} of stack {stack} as of {cutoff}",

@@ -48,18 +48,31 @@ def start_tracking(
 
 
 def start_runtime(
-    processes: Processes, python: Path, stack: Stack, *, name: str, directory: Path, label: str = "runtime"
+    processes: Processes,
+    python: Path,
+    stack: Stack,
+    *,
+    name: str,
+    directory: Path,
+    label: str = "runtime",
+    environment: Mapping[str, str] | None = None,
+    isolated: Callable[[Sequence[str | Path], int], Sequence[str | Path]] | None = None,
 ) -> tuple[Process, str]:
     """The process of MLServer with the model in ``directory``, and its URL, started as by KServe's ClusterServingRuntime but on free ports.
 
+    ``isolated`` makes of the server's command and HTTP port the command that starts it in a network of its own, which gets the variables in
+    ``environment`` too.
     Returns once the model is ready. Raises ServerFailed, with the process and its log, when it does not become ready.
     """
+    started = isolated or (lambda command, port: command)
     process, ports = _start(
         processes,
         label,
-        lambda ports: [python.with_name("mlserver"), "start", directory],
-        lambda ports: runtime_environment(stack, name=name, directory=directory, ports=ports),
+        lambda ports: started([python.with_name("mlserver"), "start", directory], ports[0]),
+        lambda ports: runtime_environment(stack, name=name, directory=directory, ports=ports) | dict(environment or {}),
         count=3,
+        # Nothing else has a port in a network of its own.
+        exclusive=bool(isolated),
         path=f"/v2/models/{name}/ready",
         seconds=limits.RUNTIME,
     )
@@ -93,21 +106,28 @@ def responds_ok(url: str) -> bool:
 def _start(
     processes: Processes,
     name: str,
-    command: Callable[[Sequence[int]], list[str | Path]],
+    command: Callable[[Sequence[int]], Sequence[str | Path]],
     environment: Callable[[Sequence[int]], Mapping[str, str]],
     *,
     count: int,
     path: str,
     seconds: float,
+    exclusive: bool = False,
 ) -> tuple[Process, list[int]]:
-    """Start a server on ``count`` free ports, and wait until GET ``path`` on the first port returns 200 and the server has that port."""
+    """Start a server on ``count`` free ports, and wait until GET ``path`` on the first port returns 200 and the server has that port.
+
+    With ``exclusive``, only the server can have it.
+    """
     for attempt in range(1, limits.ATTEMPTS + 1):
         ports = free_ports(count)
         process = processes.start(name, command(ports), environment=environment(ports))
         try:
             processes.wait(
                 process,
-                lambda: responds_ok(f"http://127.0.0.1:{ports[0]}{path}") and process.listens_on(ports[0]),  # noqa: B023
+                lambda: (
+                    responds_ok(f"http://127.0.0.1:{ports[0]}{path}")  # noqa: B023
+                    and (exclusive or process.listens_on(ports[0]))  # noqa: B023
+                ),
                 timeout=seconds,
                 what=f"answering on port {ports[0]}",
             )

@@ -61,7 +61,7 @@ class LocalTarget:
     @uninterruptible
     def start(self, stack: Stack, emit: Emit) -> Iterator[LocalSession]:
         """A session on ``stack``, after a clean-up of what killed runs left behind. Raises PlatformError when it cannot be started."""
-        _clean_leftovers()
+        clean_leftovers()
         with (
             Run() as run,
             # The session's store has its own address and keys; the user's variables for other stores must not apply.
@@ -83,7 +83,8 @@ class LocalTarget:
 
 
 @interruptible
-def _clean_leftovers() -> None:
+def clean_leftovers() -> None:
+    """Clean up what killed runs left behind."""
     for leftover in leftovers():
         clean(leftover)
     remove_remains()

@@ -1,0 +1,93 @@
+"""Finds the model that the user names for a check: a directory, a registered version, or a storage URI. Executes nothing of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from trivet.errors import PlatformError, UsageError
+from trivet.host.journal import Run
+from trivet.host.processes import Processes
+from trivet.host.staging import stage
+from trivet.host.worker import Worker
+from trivet.integration import TrackingApi, resolve_storage_uri, uri_scheme
+from trivet.integration.model_files import download_files, locate_files
+from trivet.model.events import Emit, phase
+from trivet.model.stack import Stack
+from trivet.model.subjects import ModelDirectory
+from trivet.stacks.environments import build_environment
+from trivet.targets.common.clients import Downloads
+from trivet.toolkit.subjects import read_model_directory
+
+_REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))/?")
+_OF_MLFLOW = ("models", "runs")
+
+
+@contextmanager
+def model_named(name: str, stack: Stack, emit: Emit, *, server: str, max_bytes: int) -> Iterator[ModelDirectory]:
+    """The model that ``name`` names, for the length of the block: what is downloaded for it is removed afterwards.
+
+    A registered version (``models:/NAME/VERSION``, ``models:/NAME@ALIAS``) comes through the tracking server at ``server``; other URIs of
+    MLflow are resolved there, and like all storage URIs fetched by the storage initializer of ``stack``, with the user's credentials.
+    Raises UsageError for a name that is none of these, and for a registered version of more than ``max_bytes``; PlatformError when it
+    cannot be fetched.
+    """
+    if not uri_scheme(name):
+        yield _read(Path(name))
+        return
+    if uri_scheme(name) in _OF_MLFLOW and not server:
+        raise UsageError(
+            f"{name} is a URI of MLflow, and no tracking server is named",
+            remedy="pass --mlflow https://…, or set MLFLOW_TRACKING_URI as for MLflow itself",
+        )
+    with Run() as run:
+        if found := _REGISTERED.fullmatch(name):
+            with phase(emit, "download"):
+                directory = _registered(found, TrackingApi(server), run.directory / "model", max_bytes)
+        else:
+            uri = resolve_storage_uri(name, tracking=TrackingApi(server)) if uri_scheme(name) in _OF_MLFLOW else name
+            with phase(emit, "storage initializer"):
+                directory = _fetched(uri, stack, run)
+        yield _read(directory)
+
+
+def _registered(found: re.Match[str], tracking: TrackingApi, directory: Path, max_bytes: int) -> Path:
+    """The directory of a registered version, downloaded unless it is on this machine."""
+    if found["alias"]:
+        version = tracking.get_model_version_by_alias(found["name"], found["alias"])
+    else:
+        version = tracking.get_model_version(found["name"], found["version"])
+    files = locate_files(version, tracking)
+    if files.directory:
+        return files.directory
+    if (size := sum(file.size for file in files.listed)) > max_bytes:
+        raise UsageError(
+            f"{found[0]} has {size:,} bytes, and at most {max_bytes:,} are downloaded",
+            remedy=f"pass --max-size {size // 2**20 + 1}, or the directory of the model",
+        )
+    directory.mkdir()
+    download_files(version, files.listed, directory, tracking)
+    return directory
+
+
+def _fetched(uri: str, stack: Stack, run: Run) -> Path:
+    """The directory into which the storage initializer fetched ``uri``."""
+    role = stack.roles["initializer"]
+    with closing(Processes(run)) as processes:
+        python = build_environment(role, stop=processes.closed).python
+        environment = {**role.environment, "PYTHONPATH": str(stage(run.directory / "initializer"))}
+        command: list[str | Path] = [python, "-m", "trivet.fixtures.jobs.initializer"]
+        worker = Worker(processes, "storage initializer", command, environment=environment)
+        return Downloads(run.directory / "downloads", worker).fetch(uri).directory
+
+
+def _read(directory: Path) -> ModelDirectory:
+    result = read_model_directory(directory)
+    if result.errors:
+        raise result.errors[0]
+    (model,) = result.subjects
+    if not isinstance(model, ModelDirectory):
+        raise PlatformError(f"{directory} is no model directory")
+    return model
