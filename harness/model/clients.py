@@ -348,6 +348,9 @@ class Lease(Protocol):
     def lost(self) -> str:
         """Why this run no longer holds it, such as that another run does; empty while it holds it."""
 
+    def verify(self) -> None:
+        """Read it now, and set ``lost`` if this run no longer holds it. Raises PlatformError when it cannot be read."""
+
 
 class FaultClient(Protocol):
     """Faults on a cluster: the lease, and fault injectors."""

@@ -98,6 +98,7 @@ class FakeFaultClient:
         self.stuck = False
         self.leased = 0
         self.lost = ""
+        self.verify: Callable[[], None] = lambda: None
         self.taken: list[FakeInjector] = []
         self.connection: Callable[[], str] = lambda: "open"
 

@@ -324,6 +324,23 @@ def test_a_renewal_keeps_the_lease(cluster: Path, tmp_path: Path) -> None:
         assert held.lost == ""
 
 
+def test_verifying_a_lease_changes_nothing_while_it_is_held_and_notices_that_it_is_lost(
+    cluster: Path, tmp_path: Path
+) -> None:
+    with Run() as run, faults(run, tmp_path, "first").lease() as held:
+        stored = everything(cluster)
+        held.verify()
+        assert (everything(cluster), held.lost) == (stored, "")
+        lease = stored[LEASE]
+        theirs = {**lease, "spec": {**lease["spec"], "holderIdentity": "second"}}
+        fake_kubectl.store(cluster / LEASE, theirs)
+        held.verify()
+        assert held.lost == f"this run lost the lease serving/{NAME}: second holds it"
+        (cluster / LEASE).unlink()
+        held.verify()
+        assert held.lost == f"this run lost the lease serving/{NAME}: it no longer exists"
+
+
 def test_a_renewal_notices_that_another_run_holds_the_lease_and_leaves_it_to_that_run(
     cluster: Path, tmp_path: Path
 ) -> None:

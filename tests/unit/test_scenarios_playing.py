@@ -434,6 +434,32 @@ def test_a_variant_during_which_another_run_acquired_the_lease_is_an_error_and_n
     assert faults.objects[KEY] == there()
 
 
+def test_a_lease_that_is_lost_after_its_last_renewal_is_noticed_before_the_verdict() -> None:
+    faults = FakeFaultClient({KEY: there()})
+
+    def verify() -> None:
+        faults.lost = "this run lost the lease: other holds it"
+
+    faults.verify = verify
+    result = only(played(made(lambda watch: symptom_not_observed("fine")), faults)[0])
+    assert result.verdict is Verdict.ERROR
+    assert result.reason.startswith("this run lost the lease: other holds it, and another run may have disturbed")
+    assert "observed: fine" in result.reason
+
+
+def test_a_variant_whose_lease_cannot_be_read_at_its_end_is_an_error_that_keeps_what_was_observed() -> None:
+    faults = FakeFaultClient({KEY: there()})
+
+    def verify() -> None:
+        raise PlatformError("kubectl get lease: connection refused")
+
+    faults.verify = verify
+    result = only(played(made(lambda watch: symptom_observed("it hurts")), faults)[0])
+    assert result.verdict is Verdict.ERROR
+    assert "still holds the cluster's lease: kubectl get lease: connection refused, and another run" in result.reason
+    assert "observed: it hurts; remedy: play it again" in result.reason
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -190,8 +190,8 @@ def play(
 ) -> VariantResult:
     """Play one variant. Never raises an Exception; an interrupt passes through, with the fault reverted.
 
-    A variant during which ``lease`` was lost is an ERROR: another run may have disturbed it. ``blocked`` says which earlier fault is not
-    reverted, in which case the variant is INCONCLUSIVE and not played.
+    A variant during which ``lease`` was lost, or may have been, is an ERROR: another run may have disturbed it. ``blocked`` says which
+    earlier fault is not reverted, in which case the variant is INCONCLUSIVE and not played.
     """
     emit(VariantStarted(id=scenario.id, variant=variant.name))
     playing = _Playing(scenario, variant, session, faults, emit, lease)
@@ -201,8 +201,9 @@ def play(
         result = playing.through()
     except Exception as error:
         result = playing.result(*_judged(error))
-    if lease.lost and not blocked and result.verdict is not Verdict.ERROR:
-        reason = f"{lease.lost}, and another run may have disturbed this one; observed: {result.reason}; remedy: {LEASE_LOST}"
+    lost = "" if blocked or result.verdict is Verdict.ERROR else _lost(lease)
+    if lost:
+        reason = f"{lost}, and another run may have disturbed this one; observed: {result.reason}; remedy: {LEASE_LOST}"
         result = replace(result, verdict=Verdict.ERROR, reason=reason)
     if playing.left:
         why = "; ".join(reason for reason, _ in playing.left)
@@ -215,6 +216,19 @@ def play(
     result = _redacted(result)
     emit(VariantEnded(id=scenario.id, result=result))
     return result
+
+
+def _lost(lease: Lease) -> str:
+    """Why ``lease`` was not held during the variant that has ended, or may not have been; empty if it was.
+
+    It is read once more, since it may have been lost after its last renewal.
+    """
+    if not lease.lost:
+        try:
+            lease.verify()
+        except PlatformError as error:
+            return f"cannot verify that this run still holds the cluster's lease: {error.message}"
+    return lease.lost
 
 
 def not_played(scenario: Scenario, variant: Variant, error: NotOffered) -> VariantResult:
@@ -420,7 +434,15 @@ class _Playing:
             changed_objects=tuple(self._changed_objects),
             measured=dict(self._measured),
             phases=tuple(self._phases),
-            message_templates=used((reason, *self._observations.values(), *marks), self._templates),
+            message_templates=used(
+                (
+                    reason,
+                    *self._observations.values(),
+                    *(text for text in self._measured.values() if isinstance(text, str)),
+                    *marks,
+                ),
+                self._templates,
+            ),
             timeline=timeline,
             evidence=(*self._evidence, *self._collected, *proof),
             **self._observations,

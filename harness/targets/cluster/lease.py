@@ -57,15 +57,30 @@ class HeldLease:
 
     def renew(self) -> None:
         """Renew it once, or set ``lost`` when it has another holder or none. Raises PlatformError when kubectl fails."""
+        current = self._read()
+        if current is None:
+            return
+        # With the resourceVersion that was read: when another run acquires it meanwhile, this fails, and the next renewal finds that run.
+        renewed = {**current, "spec": {**current["spec"], "renewTime": _time(datetime.now(UTC))}}
+        self._kubectl.run("replace", "-f", "-", stdin=json.dumps(renewed))
+
+    def verify(self) -> None:
+        """Read it once, and set ``lost`` when it has another holder or none. Raises PlatformError when kubectl fails.
+
+        A lease that still has this holder was held since it was acquired, also where it was renewed late: whoever acquires it changes the
+        holder, and whoever releases it deletes it.
+        """
+        self._read()
+
+    def _read(self) -> Mapping[str, Any] | None:
+        """The lease as it is stored; None, with ``lost`` set, when this run does not hold it."""
         current = self._kubectl.get("lease", NAME, namespace=self._namespace)
         found = ((current or {}).get("spec") or {}).get("holderIdentity")
         if current is None or found != self._holder:
             now = "it no longer exists" if current is None else f"{found or 'an unknown holder'} holds it"
             self.lost = f"this run lost the lease {self._namespace}/{NAME}: {now}"
-            return
-        # With the resourceVersion that was read: when another run acquires it meanwhile, this fails, and the next renewal finds that run.
-        renewed = {**current, "spec": {**current["spec"], "renewTime": _time(datetime.now(UTC))}}
-        self._kubectl.run("replace", "-f", "-", stdin=json.dumps(renewed))
+            return None
+        return current
 
 
 @contextmanager
