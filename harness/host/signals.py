@@ -48,8 +48,22 @@ from trivet.errors import DeclarationError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-TERMINATING = threading.Event()
-"""Set from the moment a signal is raised to the end of the block: threads that wait for a tool stop waiting."""
+
+class Termination:
+    """Whether the process is being unwound by a signal, which threads that wait for a tool ask, so that they stop waiting."""
+
+    # Not a threading.Event: it is set in signal handlers and when an exception is freed, where its lock may be held already.
+    def __init__(self) -> None:
+        self.unwinding = False
+        """True from the moment a signal is raised until its exception no longer exists, or until the end of the block."""
+
+    def is_set(self) -> bool:
+        """That of ``unwinding``."""
+        return self.unwinding
+
+
+TERMINATING = Termination()
+"""That of this process. When somebody has caught the exception and gone on, the process no longer terminates."""
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REMINDED = 0.02
@@ -137,7 +151,7 @@ def unwinding_on_signals() -> Iterator[None]:
                 signal.signal(number, before[number])
         if sys.unraisablehook is ignored:
             sys.unraisablehook = state.hook
-        TERMINATING.clear()
+        TERMINATING.unwinding = False
         if state.held is not None:
             signal.raise_signal(state.held)
 
@@ -173,14 +187,19 @@ class _SignalState:
         if is_held(frame):
             self._remind()
             return
-        TERMINATING.set()
         raise self._exception()
 
     def _exception(self) -> Signalled:
         # Made here, because a variable of a frame in the exception's traceback would keep the exception alive.
         error = Signalled(self.held or signal.SIGINT)
-        self._raised, self.held = weakref.ref(error), None
+        self._raised, self.held = weakref.ref(error, self._no_longer_unwinding), None
+        TERMINATING.unwinding = True
         return error
+
+    @uninterruptible
+    def _no_longer_unwinding(self, raised: weakref.ref[Signalled]) -> None:
+        if raised is self._raised:
+            TERMINATING.unwinding = False
 
     @uninterruptible
     def ignored(self, unraisable: sys.UnraisableHookArgs) -> None:

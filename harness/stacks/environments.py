@@ -9,7 +9,6 @@ import platform
 import re
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +21,7 @@ from filelock import FileLock, Timeout
 from trivet.errors import PlatformError, UsageError
 from trivet.host.signals import TERMINATING
 from trivet.model.stack import Role
+from trivet.stacks.subprocesses import StopFlag
 from trivet.stacks.uv import TIMEOUT, run_uv
 
 MARKER = "trivet-environment.json"
@@ -63,7 +63,7 @@ def _user_cache() -> Path:
 
 
 def build_environment(
-    role: Role, *, progress: Callable[[str], None] = lambda _: None, stop: threading.Event | None = None
+    role: Role, *, progress: Callable[[str], None] = lambda _: None, stop: StopFlag | None = None
 ) -> RoleEnvironment:
     """The environment of ``role``, built now unless the cache has one from the same lock and Python version.
 
@@ -115,7 +115,7 @@ def uv_version() -> str:
     return run_uv(["--version"], what="get the version of uv").strip()
 
 
-def _build_once(role: Role, folder: Path, progress: Callable[[str], None], stop: threading.Event) -> bool:
+def _build_once(role: Role, folder: Path, progress: Callable[[str], None], stop: StopFlag) -> bool:
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_lock_file(folder))
     try:
@@ -138,7 +138,7 @@ def _build_once(role: Role, folder: Path, progress: Callable[[str], None], stop:
         lock.release()
 
 
-def _await(lock: FileLock, role: Role, stop: threading.Event) -> None:
+def _await(lock: FileLock, role: Role, stop: StopFlag) -> None:
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
@@ -156,7 +156,7 @@ def _await(lock: FileLock, role: Role, stop: threading.Event) -> None:
                 ) from None
 
 
-def _build(role: Role, folder: Path, stop: threading.Event) -> None:
+def _build(role: Role, folder: Path, stop: StopFlag) -> None:
     started = time.monotonic()
     run_uv(
         ["venv", "--quiet", "--no-project", "--python", role.python, str(folder)],

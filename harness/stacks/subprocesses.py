@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
-from typing import AnyStr
+from typing import AnyStr, Protocol
 
 from trivet.errors import PlatformError
 
 POLL = 0.2
-"""Seconds between two checks of the stop event."""
+"""Seconds between two checks of the stop flag."""
+
+
+class StopFlag(Protocol):
+    """What says that a run is being stopped: a ``threading.Event``, or ``trivet.host.signals.TERMINATING``."""
+
+    def is_set(self) -> bool:
+        """Whether to stop waiting."""
 
 
 def wait_for_exit(
     process: subprocess.Popen[AnyStr],
     *,
     what: str,
-    stop: threading.Event,
+    stop: StopFlag,
     timeout: float,
     remedy: str,
     end: Callable[[], object],

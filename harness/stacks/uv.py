@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trivet.errors import PlatformError
 from trivet.host.signals import TERMINATING
-from trivet.stacks.subprocesses import wait_for_exit
+from trivet.stacks.subprocesses import StopFlag, wait_for_exit
 
 TIMEOUT = 1800.0
 """Seconds that one call of uv may take. A download of the largest role's packages over a slow line takes a fraction of it."""
@@ -64,7 +64,7 @@ def uv_binary() -> str:
         ) from error
 
 
-def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None, stop: threading.Event | None = None) -> str:
+def run_uv(arguments: Sequence[str], *, what: str, cwd: Path | None = None, stop: StopFlag | None = None) -> str:
     """The standard output of uv for ``arguments``. Raises PlatformError with uv's output; ``what`` completes its "cannot …".
 
     The user's settings of uv (index, proxy, cache) apply, from the environment and the user-level ``uv.toml``. Setting ``stop`` ends uv;

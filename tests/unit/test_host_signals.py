@@ -21,7 +21,7 @@ from interrupts import interrupted
 from trivet.engine.incremental import IncrementalRun
 from trivet.errors import DeclarationError
 from trivet.host import signals
-from trivet.host.signals import NUMBERS, Signalled, interruptible, uninterruptible, unwinding_on_signals
+from trivet.host.signals import NUMBERS, TERMINATING, Signalled, interruptible, uninterruptible, unwinding_on_signals
 
 pytestmark = pytest.mark.usefixtures("default_signals")
 
@@ -190,6 +190,42 @@ def test_after_a_signal_that_somebody_caught_and_dropped_the_next_one_has_an_eff
         time.sleep(LONG)
 
     assert ended_by(work) == signal.SIGTERM
+
+
+def test_tools_are_to_stop_while_a_signal_unwinds_the_process_and_no_longer_once_somebody_has_dropped_it() -> None:
+    def work() -> None:
+        with suppress(KeyboardInterrupt):
+            try:
+                send(signal.SIGINT)
+            finally:
+                stopping.append(TERMINATING.is_set())
+        stopping.append(TERMINATING.is_set())
+        try:
+            send(signal.SIGTERM)
+        finally:
+            stopping.append(TERMINATING.is_set())
+
+    stopping: list[bool] = []
+    assert ended_by(work) == signal.SIGTERM
+    assert stopping == [True, False, True]
+    assert not TERMINATING.is_set()
+
+
+def test_an_interrupt_that_became_another_exception_still_stops_tools() -> None:
+    stopping: list[bool] = []
+
+    def work() -> None:
+        try:
+            try:
+                send(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise ValueError("another") from None
+        finally:
+            stopping.append(TERMINATING.is_set())
+
+    with pytest.raises(ValueError, match="another"), unwinding_on_signals():
+        work()
+    assert stopping == [True]
 
 
 def test_after_a_signal_that_somebody_dropped_clean_up_is_still_not_broken_off() -> None:
