@@ -52,6 +52,7 @@ class Worker:
         self._numbers = count(1)
         self._requests: SimpleQueue[bytes] = SimpleQueue()
         self._responses: SimpleQueue[bytes] = SimpleQueue()
+        self._ended = False
         for work in (self._write_requests, self._read_responses):
             threading.Thread(target=work, name=f"trivet-{name}", daemon=True).start()
 
@@ -75,19 +76,24 @@ class Worker:
             if response is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.popen.wait(limits.GRACE)
+                if self.process.running:
+                    # It could answer no later call either.
+                    self.process.stop()
+                    raise self._worker_error(operation, "closed its standard input or output, and was stopped")
                 raise self._worker_error(operation, f"died with status {self.process.popen.returncode}")
         if "error" in response:
             raise OperationFailed(self.process.name, operation, response["error"])
         return response["result"]
 
     def _receive(self, number: int, seconds: float) -> dict[str, Any] | None:
-        """The response to the request ``number``; None when the job has exited. Raises Empty after ``seconds``."""
+        """The response to the request ``number``; None when the job can read or respond no more. Raises Empty after ``seconds``."""
         deadline = time.monotonic() + seconds
-        while line := self._responses.get(timeout=max(0.0, deadline - time.monotonic())):
-            response: dict[str, Any] = json.loads(line)
-            # A response to an earlier request belongs to a call that was interrupted.
-            if response["number"] == number:
-                return response
+        while not (self._ended and self._responses.empty()):
+            if line := self._responses.get(timeout=max(0.0, deadline - time.monotonic())):
+                response: dict[str, Any] = json.loads(line)
+                # A response to an earlier request belongs to a call that was interrupted.
+                if response["number"] == number:
+                    return response
         return None
 
     def _write_requests(self) -> None:
@@ -99,7 +105,7 @@ class Worker:
                 stdin.write(line)
                 stdin.flush()
             except OSError:
-                self._responses.put(b"")
+                self._end()
                 return
 
     def _read_responses(self) -> None:
@@ -107,8 +113,12 @@ class Worker:
         assert stdout is not None
         for line in stdout:
             self._responses.put(line)
-        self._responses.put(b"")
+        self._end()
         self._requests.put(b"")
+
+    def _end(self) -> None:
+        self._ended = True
+        self._responses.put(b"")  # wakes the call that waits
 
     def _worker_error(self, operation: str, how: str) -> PlatformError:
         return PlatformError(f"{self.process.name} {how} (operation: {operation}); log tail:\n{self.process.tail()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -90,6 +91,10 @@ class FakeProcesses:
         os.close(self.respond_end)
 
 
+def no_exit(seconds: float) -> int:
+    raise subprocess.TimeoutExpired("job", seconds)
+
+
 @pytest.fixture
 def job() -> Iterator[FakeProcesses]:
     made = FakeProcesses()
@@ -111,6 +116,27 @@ def test_a_call_of_a_job_that_exits_while_it_reads_its_request_is_an_error(job: 
     threading.Timer(0.05, job.stop).start()
     with pytest.raises(PlatformError, match="job died with status -15"):
         worker.call("write", seconds=5, files="x" * 2**20)
+
+
+def test_a_job_that_has_closed_its_input_is_stopped_and_no_call_waits_for_its_response(job: FakeProcesses) -> None:
+    job.popen.wait = no_exit
+    worker = Worker(job, "job", ["job"], environment={})  # type: ignore[arg-type]
+    os.close(job.read_end)
+    job.read_end = os.open(os.devnull, os.O_RDONLY)
+    with pytest.raises(PlatformError, match="job closed its standard input or output, and was stopped"):
+        worker.call("write", seconds=60)
+    with pytest.raises(PlatformError, match="job has exited with status -15"):
+        worker.call("write", seconds=60)
+
+
+def test_no_call_waits_for_a_job_whose_end_an_interrupted_call_has_seen(job: FakeProcesses) -> None:
+    job.popen.wait = no_exit
+    worker = Worker(job, "job", ["job"], environment={})  # type: ignore[arg-type]
+    os.close(job.respond_end)
+    job.respond_end = os.open(os.devnull, os.O_WRONLY)
+    assert worker._responses.get(timeout=5) == b"", "as a call that is interrupted before it returns"
+    with pytest.raises(PlatformError, match="job closed its standard input or output, and was stopped"):
+        worker.call("write", seconds=60)
 
 
 def test_the_threads_of_a_worker_end_with_its_job(job: FakeProcesses) -> None:
