@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from trivet.authoring import CannotTell, Keys, Location, ModelDirectory, Role, Stack
+from trivet.authoring import CannotTell, Keys, Location, ModelDirectory, Role, Stack, text_lines
 from trivet.stacks.runtime_image import RuntimeImage, load_runtime_image
 
 PYFUNC = "python_function"
@@ -230,7 +230,7 @@ def lines_of(model: ModelDirectory, name: str) -> Iterator[tuple[str, Location]]
         if name == "requirements.txt"
         else r"-\s+(?P<quote>['\"]?)(?P<text>[\w.\[\],-]+\s*[=<>~!]{2}.+)(?P=quote)"
     )
-    for number, line in enumerate(text_of(model, name).splitlines() if file.is_file() else (), 1):
+    for number, line in enumerate(text_lines(text_of(model, name)) if file.is_file() else (), 1):
         text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
         readable = len(line) <= MAX_LINE and line.count("(") <= MAX_PARENTHESES
         if readable and (found := re.fullmatch(pattern, text)):
@@ -257,7 +257,7 @@ def stated_pythons(model: ModelDirectory) -> list[tuple[str, Location]]:
         ("conda.yaml", r"\s*-\s+['\"]?python=+([\d.]+).*"),
     ):
         file = model.path / name
-        for number, line in enumerate(text_of(model, name).splitlines() if file.is_file() else (), 1):
+        for number, line in enumerate(text_lines(text_of(model, name)) if file.is_file() else (), 1):
             if match := re.fullmatch(pattern, line):
                 found.append((match[1], Location(file=str(file), line=number)))
     return found

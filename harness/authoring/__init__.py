@@ -86,6 +86,7 @@ from trivet.model.settings import Settings
 from trivet.model.stack import Role, Stack
 from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory, Resource
 from trivet.model.target import Session, Target
+from trivet.model.text_lines import text_lines
 from trivet.model.traffic import Answer, Stream
 
 if TYPE_CHECKING:
@@ -285,6 +286,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "PickleContent",
     "read_pickle",
     "redact",
+    "text_lines",
     "refusal",
     "Outage",
     "answered_by",

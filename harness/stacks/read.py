@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 from trivet.errors import UsageError, unknown
 from trivet.model.stack import Role, Stack
+from trivet.model.text_lines import text_lines
 from trivet.stacks.schema import STACK, schema_errors
 
 STACK_FILE = "stack.toml"
@@ -124,7 +125,7 @@ def read_pins(lock: Path, python: str) -> dict[str, str]:
 def pins_of(text: str, python: str, lock: Path) -> dict[str, str]:
     """:func:`read_pins` for a lock's text; ``lock`` is used in errors only."""
     pins: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text_lines(text), 1):
         if not line.strip() or line.lstrip().startswith(("#", "--hash=")):
             continue
         pin = _PIN.match(line)

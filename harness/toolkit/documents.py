@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from trivet.model.subjects import Keys
+from trivet.model.text_lines import LINE_ENDS, text_lines
 
 MAX_DEPTH = 100
 """Mappings and lists within one another. An InferenceService with a whole pod template has about 15."""
@@ -29,6 +30,8 @@ MAX_BITS = 1000
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER: Any = yaml.SafeLoader("")
 _TAG = "tag:yaml.org,2002:"
+_YAML_BREAKS = "\x85\u2028\u2029"
+"""What ends a line in YAML 1.1 and not in an editor."""
 
 
 class BrokenDocument(ValueError):
@@ -88,27 +91,41 @@ def documents(text: str, scalar: Callable[[str], Any] | None = None, *, before: 
     ``scalar`` makes a value of a scalar without quotes and tag: :func:`kubernetes_scalar` by default, :func:`kfp_scalar` or
     :func:`pyyaml_scalar`. ``before`` is the number of lines before ``text``, in a file that holds more.
     """
+    numbers = _numbers(text)
     try:
         parser = _Loader(text)
         while (event := parser.get_event()) is not None:
             if type(event) is yaml.DocumentStartEvent:
-                yield _document(parser, scalar or kubernetes_scalar, before)
+                yield _document(parser, scalar or kubernetes_scalar, before, numbers)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
-        raise BrokenDocument(
-            problem, before + (mark.line + 1 if mark else 1), mark.column + 1 if mark else 1
-        ) from error
+        line = 0 if mark is None else mark.line if numbers is None else numbers[mark.line]
+        raise BrokenDocument(problem, before + line + 1, mark.column + 1 if mark else 1) from error
     except yaml.reader.ReaderError as error:
-        read = text[: error.position]
+        # A parser of libyaml counts bytes, one in Python characters.
+        read = text[: error.position] if _Loader is yaml.SafeLoader else text.encode()[: error.position].decode()
+        lines = text_lines(f"{read}?")
         raise BrokenDocument(
-            f"the character U+{error.character:04X} is not allowed in YAML",
-            before + read.count("\n") + 1,
-            len(read) - read.rfind("\n"),
+            f"the character U+{error.character:04X} is not allowed in YAML", before + len(lines), len(lines[-1])
         ) from error
 
 
-def _document(parser: Any, scalar: Callable[[str], Any], before: int) -> Document:
+def _numbers(text: str) -> Sequence[int] | None:
+    """The editor's number of each line that libyaml counts, both from 0; None when they are the same.
+
+    libyaml 0.2.5 yaml_private.h, IS_BREAK: U+0085, U+2028 and U+2029 end a line too.
+    """
+    if not any(one in text for one in _YAML_BREAKS):
+        return None
+    numbers = [0]
+    for found in re.finditer(f"\r\n|[\n\r{_YAML_BREAKS}]", text):
+        numbers.append(numbers[-1] + (found[0] in LINE_ENDS))
+    # The end of the stream begins a line of its own (scanner.c, yaml_parser_fetch_stream_end: Force new line).
+    return [*numbers, numbers[-1] + 1]
+
+
+def _document(parser: Any, scalar: Callable[[str], Any], before: int, numbers: Sequence[int] | None) -> Document:
     anchors: dict[str, tuple[Any, Any, int, int]] = {}
     enclosing: list[_Open] = []
     top: _Open | None = None
@@ -117,7 +134,8 @@ def _document(parser: Any, scalar: Callable[[str], Any], before: int) -> Documen
     while True:
         event = parser.get_event()
         kind = type(event)
-        line = at = before + event.start_mark.line
+        line = event.start_mark.line
+        line = at = before + (line if numbers is None else numbers[line])
         if kind is yaml.ScalarEvent:
             if top is not None and top.is_map and top.key is None:
                 _name(top, event.value, line)

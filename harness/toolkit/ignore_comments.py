@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from trivet.model.text_lines import text_lines
+
 MARK = "trivet:"
 _COMMENT = re.compile(r"(?:^|\s)#\s*trivet:\s*ignore\b\s*(?:\[(?P<ids>[^\]]*)\])?(?P<reason>.*)$")
 _NO_CONTENT = re.compile(r"\s*(?:#.*|---.*)?$")
@@ -33,7 +35,7 @@ def ignore_comments(text: str, *, before: int = 0) -> tuple[IgnoreComment, ...]:
         return ()
     found: list[IgnoreComment] = []
     following = 0
-    lines = text.splitlines()
+    lines = text_lines(text)
     for number in range(len(lines), 0, -1):
         content = lines[number - 1]
         if MARK in content and (match := _COMMENT.search(content)):

@@ -168,7 +168,7 @@ def companions(place: Place) -> list[Resource]:
         for part in _DOCUMENT_START.split(text):
             if len(part) <= MAX_OBJECT and _COMPANION.search(part):
                 found += _companions(name, part, line)
-            line += part.count(b"\n")
+            line += len(part.splitlines())
     return found
 
 

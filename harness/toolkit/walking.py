@@ -14,6 +14,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from trivet.errors import TrivetError, UsageError
+from trivet.model.text_lines import text_lines
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MARKDOWN = ".md"
@@ -204,7 +205,7 @@ def _ignores_above(path: Path) -> list[PathPatterns]:
 
 def _ignore_file(folder: Path) -> list[PathPatterns]:
     try:
-        lines = (folder / GITIGNORE).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = text_lines((folder / GITIGNORE).read_text(encoding="utf-8", errors="replace"))
     except OSError:  # as git does: there is none, or it cannot be read
         return []
     return [PathPatterns(filter(_valid, lines), folder)]

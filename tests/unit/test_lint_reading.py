@@ -143,6 +143,35 @@ def test_a_place_is_that_of_the_nearest_parent_that_exists(tmp_path: Path) -> No
     assert str(manifest.at("metadata", "name")) == f"{tmp_path / 'file.yaml'}:6 InferenceService/one"
 
 
+ODD = "x\u0085y\u2028z\u2029"
+"""What libyaml counts as three line ends, and an editor as none."""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_those_of_an_editor(tmp_path: Path, end: str) -> None:
+    text = f"z: '{ODD}'{end}a: '{ODD}'{end}b: 1{end}---{end}c: 1{end}"
+    first, second = documents(text)
+    assert [first.line(("a",)), first.line(("b",)), second.line(("c",))] == [2, 3, 5]
+    for broken, line in ((f"{text}c: 2{end}", 6), (f"{text}d: [{end}e: }}{end}", 7), (f"{text}d: \x0b{end}", 6)):
+        with pytest.raises(BrokenDocument) as caught:
+            list(documents(broken))
+        assert caught.value.line == line
+
+
+def test_the_place_of_a_character_that_yaml_forbids_is_counted_in_characters() -> None:
+    with pytest.raises(BrokenDocument, match=r"U\+000B") as caught:
+        list(documents("a: üü日本語😀\nb: 1\nc: \x0b\nd: 1\n"))
+    assert (caught.value.line, caught.value.column) == (3, 4)
+
+
+def test_a_companion_knows_its_line_whatever_stands_before_it(tmp_path: Path) -> None:
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"
+    (tmp_path / "a.yaml").write_text(
+        f"kind: Secret\r\na: '{ODD}'\r\n# none\r\n---\n{secret}", encoding="utf-8", newline=""
+    )
+    assert [one.line(()) for one in companions(Found(tmp_path / "a.yaml"))] == [5]
+
+
 # what is recognised
 
 
