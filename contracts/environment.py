@@ -317,6 +317,7 @@ def requirements_are_pinned(model_directory: ModelDirectory) -> Iterator[Finding
             "the model lists no requirements",
             location=Location(file=str(model_directory.path / "requirements.txt")),
         )
+    loose: list[tuple[str, Location]] = []
     for text, where in lines:
         try:
             requirement = Requirement(text)
@@ -325,7 +326,11 @@ def requirements_are_pinned(model_directory: ModelDirectory) -> Iterator[Finding
         if requirement.url or exact(requirement) is not None:
             yield passed(f"{text} is exact", location=where)
         else:
-            yield failed(f"{text!r} is not pinned to an exact version", location=where)
+            loose.append((text, where))
+    if loose:
+        texts = ", ".join(repr(text) for text, _ in loose)
+        wrong = "are not pinned to exact versions" if len(loose) > 1 else "is not pinned to an exact version"
+        yield failed(f"{texts} {wrong}", location=loose[0][1])
 
 
 # -- what a pickle holds ----------------------------------------------------------------------------------------------

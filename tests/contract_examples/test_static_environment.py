@@ -11,6 +11,7 @@ from contract_examples.static import model_findings, runtime
 
 from trivet.errors import CannotTell
 from trivet.model.finding import Finding
+from trivet.model.outcome import Outcome
 
 MLMODEL = """\
 artifact_path: model
@@ -545,6 +546,18 @@ def test_a_flavor_of_one_format() -> list[Finding]:
 )
 def test_a_range(requirement: str) -> list[Finding]:
     return model_findings("environment.requirements_are_pinned", model(**{"numpy==1.26.4": requirement}))
+
+
+@failing(
+    "environment.requirements_are_pinned",
+    because="'numpy', 'scipy>=1.11' are not pinned to exact versions",
+    at="requirements.txt: numpy",
+)
+def test_several_ranges_are_one_finding_that_names_each() -> list[Finding]:
+    requirements = "mlflow==2.10.2\nnumpy\nscikit-learn==1.4.1.post1\nscipy>=1.11\n"
+    found = model_findings("environment.requirements_are_pinned", SOUND | {"requirements.txt": requirements})
+    assert [one.outcome for one in found].count(Outcome.FAILED) == 1
+    return found
 
 
 @pytest.mark.parametrize("files", [{}, {"requirements.txt": "# none\n\n-r other.txt\n"}])
