@@ -238,7 +238,7 @@ def list_(**flags: Any) -> None:
     from trivet.engine.registry import Registry
     from trivet.render.catalogue import listing
 
-    click.echo(listing(list(Registry(settings_of(**flags).plugins).contracts.values())))
+    click.echo(listing(list(Registry(settings_of(**flags).plugins).listed.values())))
 
 
 @main.command()
@@ -246,12 +246,14 @@ def list_(**flags: Any) -> None:
 @click.option("--plugin", "plugins", multiple=True, help="A module with additional contracts; repeatable.")
 def explain(identifier: str, **flags: Any) -> None:
     """Explain a contract: reason, remedy, sources."""
-    from trivet.engine.ignored import COMMENTS
     from trivet.engine.registry import Registry
+    from trivet.errors import unknown
     from trivet.render.catalogue import explain as explanation
 
-    registry = Registry(settings_of(**flags).plugins)
-    click.echo(explanation(COMMENTS if identifier == COMMENTS.id else registry.contract(identifier)))
+    listed = Registry(settings_of(**flags).plugins).listed
+    if identifier not in listed:
+        raise unknown("contract", identifier, listed)
+    click.echo(explanation(listed[identifier]))
 
 
 main.add_command(lint)
@@ -466,10 +468,12 @@ def scenario_stale(records: Path, **flags: Any) -> None:
     A record is stale if the code no longer has one of its messages; variants without a record are listed too. One per line, for
     `trivet scenario stale | xargs -r trivet scenario run --target kind --report DIR`; reasons go to standard error.
     """
-    from trivet.engine.registry import Registry
+    from trivet.engine.registry import Registry, use_registry
     from trivet.render.records import read_all, stale
 
-    found = list(stale(list(Registry(settings_of(**flags).plugins).scenarios.values()), read_all(records)))
+    registry = Registry(settings_of(**flags).plugins)
+    with use_registry(registry):
+        found = list(stale(list(registry.scenarios.values()), read_all(records)))
     for one in found:
         click.echo(str(one))
         click.echo(f"{one}: {one.reason}", err=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 from trivet import hookspecs
+from trivet.engine.ignored import COMMENTS
 from trivet.errors import TrivetError, UsageError, choices, unknown
 from trivet.model.clients import CLIENTS, OWN_CLIENT
 from trivet.model.contract import Contract
@@ -86,6 +87,11 @@ class Registry:
     def contracts(self) -> Mapping[str, Contract]:
         """Every contract by id, in the order of the modules and of their source; ``unrunnable`` where no target can judge it."""
         return self._made("contract", Contract, lambda one: one.check)
+
+    @property
+    def listed(self) -> Mapping[str, Contract]:
+        """The contracts, and the one that lint itself judges and no run can: that comments which ignore findings are used."""
+        return {**self.contracts, COMMENTS.id: COMMENTS}
 
     @cached_property
     def scenarios(self) -> Mapping[str, Scenario]:

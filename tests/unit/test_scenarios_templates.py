@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from trivet.engine.registry import Registry, use_registry
 from trivet.engine.scenarios.templates import templates, used
 
 SOURCE = '''
@@ -78,6 +79,41 @@ def test_a_module_that_is_imported_whole_has_all_that_it_imports(
         user="import whole_of_samples as samples\n",
     )
     assert templates("whole_of_samples.user") == {"what another module says"}
+
+
+CONTRACT = """
+from trivet.authoring import MUST, Manifest, contract, failed
+from judging_of_samples.words import LATER
+
+@contract(title="X must Y", level=MUST, seam=("kfp", "kserve"), rationale="because it is so", remedy="do something")
+def is_good(manifest: Manifest):
+    yield failed(f"{manifest.name} is not good enough")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "seen"),
+    [
+        ("glob", 'refusal(path, stack, "judges.*")', True),
+        ("id", 'refusal(path, stack, pattern="judges.is_good")', True),
+        ("unknown", "refusal(path, stack, PATTERN)", True),
+        ("other", 'refusal(path, stack, "others.*")', False),
+    ],
+)
+def test_the_contracts_that_a_gate_judges_by_are_part_of_a_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: str, seen: bool
+) -> None:
+    words = "LATER = 'what the contract imports'\n"
+    package(tmp_path / "judging_of_samples", monkeypatch, __init__="", judges=CONTRACT, words=words)
+    user = f"from trivet.authoring import refusal\n\ndef stage(path, stack):\n    return {call}\n"
+    package(tmp_path / f"gated_by_{name}", monkeypatch, __init__="", user=user)
+    with use_registry(Registry(["judging_of_samples.judges"])):
+        found = templates(f"gated_by_{name}.user")
+    assert ({"{} is not good enough", "what the contract imports"} <= found) is seen
+
+
+def test_the_messages_of_the_contracts_behind_the_shipped_gate_are_known() -> None:
+    assert "{} {}, but the runtime has {}" in " ".join(templates("trivet.scenarios.environment_skew"))
 
 
 def test_a_module_that_there_is_not_has_no_templates() -> None:

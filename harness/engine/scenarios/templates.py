@@ -11,11 +11,16 @@ import importlib.util
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
+from trivet.engine.registry import registry_in_use
+
 PLAYER = "trivet.engine.scenarios.play"
 """The module with the messages that no scenario has: that the steady state did not return, and the marks."""
+GATE = "refusal"
+"""The function of ``trivet.authoring`` that judges by contracts, whose ids match its argument ``pattern``."""
 SLOT = "{}"
 """Stands in a template for a value that an f-string fills in."""
 WORDS = 2
@@ -27,7 +32,8 @@ def templates(*modules: str) -> frozenset[str]:
     """Every template in the source of ``modules`` and of what these import, directly or not.
 
     Names are dotted and importable. Followed are imports from trivet and from the modules' own packages; a name that a package only
-    re-exports leads to the module that defines it. Docstrings are no templates, and a module without Python source has none.
+    re-exports leads to the module that defines it, and a call of a gate to the contracts that it judges by, of the registry in use.
+    Docstrings are no templates, and a module without Python source has none.
     """
     found: set[str] = set()
     followed = {"trivet", *(name.partition(".")[0] for name in modules)}
@@ -40,6 +46,9 @@ def templates(*modules: str) -> frozenset[str]:
         done.add(name)
         if source := _read(name):
             found |= source.templates
+            gated = _modules_of_contracts(source.gates)
+            followed |= {module.partition(".")[0] for module in gated}
+            ahead += gated
             imported = [(module, of) for module, of in source.imports if module.partition(".")[0] in followed]
             ahead += (_home(module, of) for module, of in imported)
     return frozenset(found)
@@ -63,12 +72,13 @@ def _occurs(template: str, text: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """What the source of one module holds: its templates, its imports as (module, name; empty for the whole module), and the names that
-    it imports, with where they come from."""
+    """What the source of one module holds: its templates, its imports as (module, name; empty for the whole module), the names that it
+    imports, with where they come from, and the patterns of the contracts that its gates judge by."""
 
     templates: frozenset[str]
     imports: frozenset[tuple[str, str]]
     names: Mapping[str, tuple[str, str]]
+    gates: frozenset[str]
 
 
 @cache
@@ -93,7 +103,40 @@ def _read(module: str) -> _Source | None:
         for alias in node.names
     }
     modules = {(alias.name, "") for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    return _Source(templates=frozenset(_sentences(tree)), imports=frozenset({*modules, *names.values()}), names=names)
+    return _Source(
+        templates=frozenset(_sentences(tree)),
+        imports=frozenset({*modules, *names.values()}),
+        names=names,
+        gates=frozenset(_gates(tree, names)),
+    )
+
+
+def _gates(tree: ast.Module, names: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    """The pattern of each call of a gate; every contract where it is not written as a text."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        name = called.attr if isinstance(called, ast.Attribute) else names.get(getattr(called, "id", ""), ("", ""))[1]
+        if name == GATE:
+            named = [word.value for word in node.keywords if word.arg == "pattern"]
+            pattern = next(iter([*node.args[2:3], *named]), None)
+            yield pattern.value if isinstance(pattern, ast.Constant) and isinstance(pattern.value, str) else "*"
+
+
+def _modules_of_contracts(patterns: Iterable[str]) -> list[str]:
+    """The modules of the contracts that a gate judges by."""
+    wanted = list(patterns)
+    if not wanted:
+        return []
+    contracts = registry_in_use().contracts
+    return sorted(
+        {
+            one.check.__module__
+            for name, one in contracts.items()
+            if one.static and any(fnmatchcase(name, pattern) for pattern in wanted)
+        }
+    )
 
 
 def _home(module: str, name: str) -> str:
