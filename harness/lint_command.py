@@ -158,7 +158,7 @@ def lint(
         exclude=[PathPatterns(settings.lint.exclude, folder), PathPatterns(exclude, Path.cwd())],
         gitignore=not no_gitignore,
         markdown=markdown,
-        baseline=read_baseline(baseline) if baseline else None,
+        baseline=read_baseline(baseline) if baseline else (),
         known=registry.contracts.keys(),
     )
     if fix or diff:

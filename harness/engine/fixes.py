@@ -9,18 +9,28 @@ from pathlib import Path
 
 from trivet.errors import UsageError
 from trivet.model.finding import Finding, Replacement
+from trivet.model.text_lines import text_lines
 from trivet.toolkit.documents import BrokenDocument, documents
 from trivet.toolkit.walking import MARKDOWN
 
 
 @dataclass(frozen=True, kw_only=True)
+class Change:
+    """A word of a file that is replaced: its line, and its column in the line as it was, both from 1. A byte order mark has no column."""
+
+    line: int
+    column: int
+    replacement: Replacement
+
+
+@dataclass(frozen=True, kw_only=True)
 class FixedFile:
-    """A file before and after its fixes. ``lines`` are the numbers of the changed lines, each with what was replaced."""
+    """A file before and after its fixes."""
 
     path: Path
     before: str
     after: str
-    lines: tuple[tuple[int, Replacement], ...]
+    changes: tuple[Change, ...]
 
     def write(self) -> None:
         """Write the file. Raises UsageError when that fails, or when the file has changed since it was read."""
@@ -54,19 +64,23 @@ def _fixed(path: Path, wanted: Iterable[tuple[int, Replacement]]) -> FixedFile |
         before = _read(path)
     except (OSError, UnicodeDecodeError):  # what another process has taken away
         return None
-    lines = before.splitlines(keepends=True)
-    done: list[tuple[int, Replacement]] = []
+    lines = text_lines(before, keepends=True)
+    originals = list(lines)
+    done: list[Change] = []
     for number, one in sorted(wanted, key=lambda each: each[0]):
         if number <= len(lines):
             # Not within a longer name, path or URI.
             pattern = re.compile(rf"(?<![\w./:-]){re.escape(one.old)}(?![\w./-])")
-            if len(pattern.findall(lines[number - 1])) == 1:
-                before_it, after_it = pattern.split(lines[number - 1])
-                lines[number - 1] = f"{before_it}{one.new}{after_it}"
-                done.append((number, one))
+            now = [found.span() for found in pattern.finditer(lines[number - 1])]
+            was = [found.start() for found in pattern.finditer(originals[number - 1])]
+            if len(now) == len(was) == 1:
+                (start, end), line = now[0], lines[number - 1]
+                lines[number - 1] = f"{line[:start]}{one.new}{line[end:]}"
+                mark = originals[number - 1].startswith("\ufeff") and number == 1
+                done.append(Change(line=number, column=was[0] + 1 - mark, replacement=one))
     after = "".join(lines)
     return (
-        FixedFile(path=path, before=before, after=after, lines=tuple(done)) if done and _parses(path, after) else None
+        FixedFile(path=path, before=before, after=after, changes=tuple(done)) if done and _parses(path, after) else None
     )
 
 

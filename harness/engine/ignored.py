@@ -12,6 +12,8 @@ from trivet.toolkit.ignore_comments import IgnoreComment
 
 BY_COMMENT = "finding by a comment"
 BY_BASELINE = "finding in the baseline"
+HOW = {"comment": BY_COMMENT, "baseline": BY_BASELINE}
+"""What ignores a finding → the finding, as a noun that can be counted."""
 
 COMMENTS = Contract(
     id="lint.ignore_comments_are_used",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -9,13 +10,13 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from trivet.engine.ignored import BY_BASELINE, BY_COMMENT, COMMENTS, ignored_by, problems
+from trivet.engine.ignored import COMMENTS, HOW, ignored_by, problems
 from trivet.engine.outcomes import finding_of, observed
 from trivet.engine.run import Recorder, fold, outside_versions
 from trivet.errors import DeclarationError, TrivetError, UsageError
 from trivet.host.process_pool import map_in_processes
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding, not_applicable
+from trivet.model.finding import Finding, IgnoredFinding, not_applicable
 from trivet.model.fingerprint import fingerprint
 from trivet.model.outcome import Outcome, blocks
 from trivet.model.platform_config import PlatformConfig, indexed, platform_of
@@ -41,6 +42,9 @@ _NAMES = {
     "compiled_pipeline": "compiled pipeline",
 }
 
+_Key = tuple[str, str]
+"""A contract's id, and the fingerprint of a finding."""
+
 Deviation = tuple[Finding, Contract]
 """A finding that is neither PASSED nor SKIPPED, redacted, and its contract."""
 
@@ -60,8 +64,9 @@ class LintResult:
     ``counts`` says what was seen: subjects by name, and documents that are none by their kind; ``stacks`` how many subjects were judged by
     each stack. ``skipped`` are the paths that were not judged, by reason. ``errors`` are the files that could not be read, and that there
     was nothing to lint. ``ignored`` counts the findings that comments or the baseline ignore, and ``stale`` what the baseline has
-    of the contracts that judge and is gone. Each contract's findings are its deviations; confirmations are counted in one finding, so that
-    ten thousand sound files do not make a report of ten thousand findings.
+    of the contracts and files that were judged and is gone, or of files below the paths that no longer exist. Each contract's findings
+    are its deviations; confirmations are counted in one finding, so that ten thousand sound files do not make a report of ten thousand
+    findings.
     """
 
     report: ConformanceReport
@@ -88,7 +93,7 @@ def lint(
     exclude: Sequence[PathPatterns] = (),
     gitignore: bool = True,
     markdown: bool = False,
-    baseline: Mapping[tuple[str, str], int] | None = None,
+    baseline: Iterable[Finding] = (),
     known: Collection[str] = (),
     emit: Callable[[Sequence[Deviation]], None] = lambda deviations: None,
     command: str = "trivet lint",
@@ -99,12 +104,13 @@ def lint(
     objects among the files are added to its resources. Files that match patterns in ``stacks`` are judged by that stack, of several by
     the last; the report is that of ``stack``. ``exclude``, ``gitignore`` and ``markdown`` are those of
     :func:`trivet.toolkit.walking.places`.
-    ``baseline`` has the number of findings to ignore by contract and fingerprint (:mod:`trivet.model.fingerprint`), and ``known`` the ids
-    that a comment in a file may ignore, by default those of ``contracts``. ``emit`` gets the deviations of each few files as they are
-    judged, in the order of the files and within a file by line.
+    ``baseline`` has the findings to ignore, each as often as it is there and by its fingerprint (:mod:`trivet.model.fingerprint`), and
+    ``known`` the ids that a comment in a file may ignore, by default those of ``contracts``. ``emit`` gets the deviations of each few files
+    as they are judged, in the order of the files and within a file by line.
 
     Contracts outside the stack's versions, and those whose kind of subject does not occur, are SKIPPED with their reason; those that no
-    target can run are an ERROR. Raises UsageError when none of the contracts is static.
+    target can run are an ERROR. Raises UsageError when none of the contracts is static, and for two stacks of one name, which a report
+    could not tell apart.
     """
     recorder = Recorder(lambda event: None)
     static = {contract.id: contract for contract in contracts if contract.static or contract.unrunnable}
@@ -114,14 +120,25 @@ def lint(
     found = without_patches(places(paths, exclude=exclude, gitignore=gitignore, markdown=markdown))
     pieces = list(_pieces(found))
     beside = _companions(pieces) if any("platform" in contract.wants for contract in static.values()) else []
+    by_name = _by_name((stack, *(other for _, other in stacks)))
     judges = [
-        _Judge(one, static.values(), _with(platform or platform_of(one), beside), known or static)
+        _Judge(
+            one,
+            static.values(),
+            _with(platform or platform_of(one), beside),
+            known or static,
+            label=one.name if stacks else "",
+        )
         for one in (stack, *(other for _, other in stacks))
     ]
     patterns = [one for one, _ in stacks]
     whole = _Part()
-    accepted = Counter(baseline or {})
-    reported = {**static, COMMENTS.id: COMMENTS}
+    accepted, files = Counter[_Key](), dict[_Key, str]()
+    for finding in baseline:
+        key = (finding.contract, fingerprint(finding.contract, finding))
+        accepted[key] += 1
+        files[key] = (finding.location and finding.location.file) or ""
+    emitted = {**static, COMMENTS.id: COMMENTS}
     unrunnable = {name: _unrunnable(contract) for name, contract in static.items() if contract.unrunnable}
     emit([(finding, static[name]) for name, finding in unrunnable.items()])
     with closing(map_in_processes(lambda piece: _judged(piece, judges, patterns), pieces)) as parts:
@@ -129,7 +146,7 @@ def lint(
             _accept(part, accepted)
             whole.add(part)
             if part.deviations:
-                emit([(finding, reported[finding.contract]) for finding in part.deviations])
+                emit([(finding, emitted[finding.contract]) for finding in part.deviations])
     lintable = [*_NAMES.values(), *RESOURCES["serving.kserve.io"]]
     seen = {name: whole.counts[name] for name in [*lintable, *whole.counts] if whole.counts[name]}
     if not whole.errors and not whole.deviations and not any(name in seen for name in lintable):
@@ -137,12 +154,18 @@ def lint(
     deviations: dict[str, list[Finding]] = {}
     for finding in (*unrunnable.values(), *whole.deviations):
         deviations.setdefault(finding.contract, []).append(finding)
+    ignored: dict[str, list[IgnoredFinding]] = {}
+    for one in whole.ignored:
+        ignored.setdefault(one.finding.contract, []).append(one)
+    have_judged = [judge for judge in judges if judge.stack.name in whole.stacks] or judges[:1]
     results = [
-        _result(contract, deviations.get(contract.id, []), whole.tallies.get(contract.id, _Tally()), judges)
-        for contract in static.values()
+        _result(
+            contract, deviations.get(name, []), ignored.get(name, []), whole.tallies.get(name, _Tally()), have_judged
+        )
+        for name, contract in static.items()
     ]
-    if COMMENTS.id in deviations:
-        results.append(fold(COMMENTS, deviations[COMMENTS.id]))
+    if COMMENTS.id in deviations or COMMENTS.id in ignored:
+        results.append(_result(COMMENTS, deviations.get(COMMENTS.id, []), ignored.get(COMMENTS.id, []), _Tally(), []))
     judging = {name for name in static if not all(judge.reasons[name] for judge in judges)} | {COMMENTS.id}
     report = recorder.report(
         results,
@@ -151,20 +174,61 @@ def lint(
         profile="static",
         command=command,
         errors=whole.errors,
-        ignored=whole.ignored.total(),
+        stacks=[by_name[name] for name in whole.stacks] if stacks else (),
+        ignored=len(whole.ignored),
     )
+    left = {key: number for key, number in accepted.items() if number and key[0] in judging}
+    asked = _Asked(paths, found, whole.unread) if left else None
     return LintResult(
         report=report,
         counts=seen,
         stacks=dict(whole.stacks),
         skipped=whole.skipped,
         errors=tuple(whole.errors),
-        ignored=dict(whole.ignored),
-        stale=sum(number for (name, _), number in accepted.items() if name in judging),
+        ignored=dict(Counter(HOW[one.by] for one in whole.ignored)),
+        stale=sum(number for key, number in left.items() if asked and asked.has(files[key])),
     )
 
 
-def _accept(part: _Part, accepted: Counter[tuple[str, str]]) -> None:
+def _by_name(stacks: Iterable[Stack]) -> dict[str, Stack]:
+    found: dict[str, Stack] = {}
+    for one in stacks:
+        other = found.setdefault(one.name, one)
+        if other.digest != one.digest:
+            raise UsageError(
+                f"two stacks are called {one.name!r}: {other.folder} and {one.folder}",
+                remedy="rename the folder of one: a report names the stack of each finding",
+            )
+    return found
+
+
+class _Asked:
+    """Which files one call was about."""
+
+    def __init__(
+        self, paths: Iterable[Path | TextStream | TrivetError], found: Iterable[Place], unread: Collection[str]
+    ) -> None:
+        paths = list(paths)
+        self._below = [os.path.abspath(one) for one in paths if isinstance(one, Path)]  # noqa: PTH100 - as file_uri
+        self._streams = {one.name for one in paths if isinstance(one, TextStream)} - set(unread)
+        self._files: set[str] = set()
+        self._models: set[str] = set()
+        for place in found:
+            if isinstance(place, Found) and str(place.path) not in unread:
+                path = place.path.parent if place.model and place.path.name == MLMODEL else place.path
+                (self._models if place.model else self._files).add(os.path.abspath(path))  # noqa: PTH100
+
+    def has(self, file: str) -> bool:
+        """Whether ``file`` was judged, or would have been if it still existed."""
+        if not file or file in self._streams:
+            return True
+        path = Path(os.path.abspath(file))  # noqa: PTH100
+        if str(path) in self._files or not self._models.isdisjoint(map(str, path.parents)):
+            return True
+        return not os.path.lexists(path) and any(path.is_relative_to(one) for one in self._below)
+
+
+def _accept(part: _Part, accepted: Counter[_Key]) -> None:
     """Take the deviations that a baseline has out of ``part``, and out of ``accepted``. An ERROR is never accepted: nothing was judged."""
     if not accepted.total():
         return
@@ -173,7 +237,7 @@ def _accept(part: _Part, accepted: Counter[tuple[str, str]]) -> None:
         key = (finding.contract, fingerprint(finding.contract, finding))
         if accepted[key] > 0 and finding.outcome is not Outcome.ERROR:
             accepted[key] -= 1
-            part.ignore(finding.contract, BY_BASELINE)
+            part.ignored.append(IgnoredFinding(finding=finding, by="baseline"))
         else:
             left.append(finding)
     part.deviations = left
@@ -201,12 +265,19 @@ def _with(platform: PlatformConfig, beside: Iterable[Resource]) -> PlatformConfi
 
 
 class _Judge:
-    """The contracts that apply under one stack. ``known`` are the ids that comments may ignore."""
+    """The contracts that apply under one stack. ``known`` are the ids that comments may ignore, ``label`` its name in findings."""
 
     def __init__(
-        self, stack: Stack, contracts: Iterable[Contract], platform: PlatformConfig, known: Collection[str]
+        self,
+        stack: Stack,
+        contracts: Iterable[Contract],
+        platform: PlatformConfig,
+        known: Collection[str],
+        *,
+        label: str = "",
     ) -> None:
         self.stack = stack
+        self.label = label
         self.reasons = {contract.id: outside_versions(contract, stack) for contract in contracts}
         applying = [contract for contract in contracts if contract.static and not self.reasons[contract.id]]
         self._by_type = {
@@ -229,19 +300,24 @@ class _Judge:
                 tally = part.tallies.setdefault(contract.id, _Tally())
                 given = {name: self._declared.get(name, subject) for name in contract.wants}
                 judged.add(contract.id)
-                for finding in observed(contract, given, subject.at):
+                for seen in observed(contract, given, subject.at):
+                    finding = replace(seen, stack=self.label) if self.label else seen
                     if not finding.outcome.deviates:
                         tally.note(finding)
-                    elif comment := ignored_by(found.ignores, finding, contract, first_line):
+                        continue
+                    redacted = _redacted(_sourced(finding, found), contract)
+                    if comment := ignored_by(found.ignores, finding, contract, first_line):
                         used.add((comment, contract.id))
-                        part.ignore(contract.id, BY_COMMENT)
+                        part.ignored.append(
+                            IgnoredFinding(finding=redacted, by="comment", reason=redact(comment.reason))
+                        )
                     else:
-                        deviations.append((_redacted(_sourced(finding, found), contract), contract))
+                        deviations.append((redacted, contract))
                 tally.seconds += time.perf_counter() - began
         if found.ignores:
             file = found.subjects[0].at().file or ""
             wrong = problems(found.ignores, used, file=file, judged=judged, known=self._known)
-            deviations += [(_redacted(one, COMMENTS), COMMENTS) for one in wrong]
+            deviations += [(_redacted(replace(one, stack=self.label), COMMENTS), COMMENTS) for one in wrong]
         part.deviations += [finding for finding, _ in sorted(deviations, key=_order)]
 
 
@@ -273,37 +349,38 @@ def _order(deviation: Deviation) -> tuple[str, int, bool, str]:
 
 @dataclass
 class _Tally:
-    """One contract's confirmations and exemptions: their number, and the first of each; and how many deviations are ignored."""
+    """One contract's confirmations and exemptions by outcome and stack: their number, and the first of each."""
 
-    samples: dict[Outcome, Finding] = field(default_factory=dict)
-    numbers: Counter[Outcome] = field(default_factory=Counter)
-    ignored: int = 0
+    samples: dict[tuple[Outcome, str], Finding] = field(default_factory=dict)
+    numbers: Counter[tuple[Outcome, str]] = field(default_factory=Counter)
     seconds: float = 0.0
 
     def note(self, finding: Finding) -> None:
         """Take up one finding."""
-        self.samples.setdefault(finding.outcome, finding)
-        self.numbers[finding.outcome] += 1
+        key = finding.outcome, finding.stack
+        self.samples.setdefault(key, finding)
+        self.numbers[key] += 1
 
     def add(self, later: _Tally) -> None:
         """Take up what was observed after this."""
-        self.samples |= {outcome: sample for outcome, sample in later.samples.items() if outcome not in self.samples}
+        self.samples |= {key: sample for key, sample in later.samples.items() if key not in self.samples}
         self.numbers += later.numbers
-        self.ignored += later.ignored
         self.seconds += later.seconds
 
 
 @dataclass
 class _Part:
-    """What some of the files came to. ``tallies`` by the contract's id; ``deviations`` in the order of the files."""
+    """What some of the files came to. ``tallies`` by the contract's id; ``deviations`` in the order of the files; ``unread`` are the names
+    of what could not be read whole, or was skipped."""
 
     deviations: list[Finding] = field(default_factory=list)
     tallies: dict[str, _Tally] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     stacks: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, SkippedPaths] = field(default_factory=dict)
-    ignored: Counter[str] = field(default_factory=Counter)
+    ignored: list[IgnoredFinding] = field(default_factory=list)
     errors: list[TrivetError] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
 
     def add(self, later: _Part) -> None:
         """Take up what the files after these came to."""
@@ -314,13 +391,9 @@ class _Part:
         self.stacks.update(later.stacks)
         for reason, paths in later.skipped.items():
             self.skip(reason, paths)
-        self.ignored.update(later.ignored)
+        self.ignored += later.ignored
         self.errors += later.errors
-
-    def ignore(self, identifier: str, how: str) -> None:
-        """Count a deviation of a contract that is ignored."""
-        self.tallies.setdefault(identifier, _Tally()).ignored += 1
-        self.ignored[how] += 1
+        self.unread |= later.unread
 
     def skip(self, reason: str, paths: SkippedPaths) -> None:
         """Take up paths that are skipped for one reason."""
@@ -339,6 +412,8 @@ def _judged(piece: Iterable[Place], judges: Sequence[_Judge], patterns: Sequence
         part.counts.update(found.others)
         for skipped in found.skipped:
             part.skip(skipped.reason, SkippedPaths(number=1, samples=(skipped.path,)))
+        if (found.errors or found.skipped) and isinstance(place, Found | TextStream):
+            part.unread.add(place.name if isinstance(place, TextStream) else str(place.path))
         if found.subjects:
             matching = [
                 index
@@ -355,20 +430,23 @@ def _name(subject: Subject) -> str:
 
 
 def _result(
-    contract: Contract, deviations: Sequence[Finding], tally: _Tally, judges: Sequence[_Judge]
+    contract: Contract,
+    deviations: Sequence[Finding],
+    ignored: Sequence[IgnoredFinding],
+    tally: _Tally,
+    judges: Sequence[_Judge],
 ) -> ContractResult:
-    """The contract's one line in the report."""
-    findings = [
-        *deviations,
-        *(_counted(sample, tally.numbers[outcome]) for outcome, sample in tally.samples.items()),
-    ]
-    reasons = [judge.reasons[contract.id] for judge in judges]
-    if not findings:
+    """The contract's one line in the report. ``judges`` are those of the stacks that judged."""
+    findings = [*deviations, *(_counted(sample, tally.numbers[key]) for key, sample in tally.samples.items())]
+    reasons = {judge.label: reason for judge in judges if (reason := judge.reasons[contract.id])}
+    # Of a contract that other stacks judge too, and of one that none does.
+    outside = [replace(not_applicable(reason), stack=label) for label, reason in reasons.items()]
+    if not findings and len(outside) < len({judge.label for judge in judges} or {""}):
         missing = f"no {_NAMES[contract.subject or '']} among the files"
-        if tally.ignored:
-            missing = f"every deviation is ignored: {tally.ignored:,} by comments or the baseline"
-        findings = [not_applicable(reasons[0] if all(reasons) else missing)]
-    return fold(contract, findings, tally.seconds)
+        if ignored:
+            missing = f"every deviation is ignored: {len(ignored):,} by comments or the baseline"
+        findings = [not_applicable(missing)]
+    return replace(fold(contract, [*findings, *outside], tally.seconds), ignored=tuple(ignored))
 
 
 def _counted(sample: Finding, number: int) -> Finding:

@@ -162,11 +162,12 @@ class Recorder:
         profile: str,
         command: str = "",
         errors: Iterable[TrivetError] = (),
+        stacks: Iterable[Stack] = (),
         ignored: int = 0,
     ) -> ConformanceReport:
         """The report over ``results``, with this run's provenance, the documents of ``session``, and the ``errors`` while reading.
 
-        ``ignored`` is the number of findings that are ignored.
+        ``stacks`` are those that judged, if others than ``stack`` can have; ``ignored`` is the number of findings that are ignored.
         """
         deviation = any(result.outcome.deviates and result.level is Level.MUST for result in results)
         documents = session.documents(everything=deviation) if session else {}
@@ -186,6 +187,7 @@ class Recorder:
                 InputError(message=redact(one.message), remedy=redact(one.remedy), exit_code=one.exit_code)
                 for one in errors
             ),
+            stacks=tuple(map(summary_of, stacks)),
             ignored=ignored,
             provenance=self.provenance(command),
         )

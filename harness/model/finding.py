@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from trivet.model.outcome import Outcome
 from trivet.model.redaction import redact
@@ -48,6 +48,9 @@ class Finding:
 
     ``transient`` marks what an error of the machine or of a connection caused, such as a full disk: the next run may observe something
     else.
+
+    ``stack`` names the stack that the file was judged by; empty for that of the report, which is the only one unless the settings of lint
+    have a stack per path.
     """
 
     outcome: Outcome
@@ -58,6 +61,16 @@ class Finding:
     remedy: str = ""
     fix: Replacement | None = None
     transient: bool = False
+    stack: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IgnoredFinding:
+    """A deviation that does not count, because a comment in its file or the baseline ignores it. A baseline gives no ``reason``."""
+
+    finding: Finding
+    by: Literal["comment", "baseline"]
+    reason: str = ""
 
 
 def passed(message: str, *, location: Location | None = None, evidence: tuple[Evidence, ...] = ()) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trivet.model.finding import Finding
+from trivet.model.finding import Finding, IgnoredFinding
 from trivet.model.outcome import Level, Outcome, blocks
 
 API_VERSION = "trivet.dev/v1alpha2"
@@ -46,6 +46,8 @@ class ContractResult:
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
     reused: Judged | None = None
+    ignored: tuple[IgnoredFinding, ...] = ()
+    """Deviations that comments or a baseline ignore; empty for a run."""
 
     @property
     def blocks(self) -> bool:
@@ -111,6 +113,8 @@ class ConformanceReport:
     phases: tuple[Phase, ...] = ()
     errors: tuple[InputError, ...] = ()
     """What could not be read, and is not judged; empty for a run."""
+    stacks: tuple[StackSummary, ...] = ()
+    """The stacks by which files were judged, where the settings of lint have a stack per path; each finding then names its own."""
     ignored: int = 0
     """The number of findings that comments or a baseline ignore; 0 for a run."""
     apiVersion: str = API_VERSION  # noqa: N815 - the Kubernetes API convention for versioned objects

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from trivet.errors import UsageError
-from trivet.model.fingerprint import fingerprint
+from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
 from trivet.model.report import STATIC
 from trivet.render import report_json
 
 
-def read_baseline(path: Path) -> Counter[tuple[str, str]]:
-    """The number of deviations in the report at ``path``, by contract and fingerprint. An ERROR is none: nothing was judged.
+def read_baseline(path: Path) -> list[Finding]:
+    """The deviations in the report at ``path``, without those that it ignores. An ERROR is none: nothing was judged.
 
     Raises UsageError for anything but a report of lint.
     """
@@ -28,9 +28,9 @@ def read_baseline(path: Path) -> Counter[tuple[str, str]]:
         raise UsageError(f"the baseline {path} is {error.message}", remedy=remedy) from error
     if report.target != STATIC:
         raise UsageError(f"the baseline {path} is the report of a run on {report.target}, not of lint", remedy=remedy)
-    return Counter(
-        (contract.id, fingerprint(contract.id, finding))
+    return [
+        replace(finding, contract=contract.id)
         for contract in report.contracts
         for finding in contract.findings
         if finding.outcome.deviates and finding.outcome is not Outcome.ERROR
-    )
+    ]

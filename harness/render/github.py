@@ -33,7 +33,8 @@ def _annotations(result: ContractResult) -> Iterator[str]:
     found = [finding for finding in result.findings if finding.outcome is result.outcome]
     for finding in found:
         remedy = finding.remedy or result.remedy
-        yield _command(command, title, _text(finding.message, remedy), finding.location)
+        stack = f" (stack {finding.stack})" if finding.stack else ""
+        yield _command(command, title, _text(f"{finding.message}{stack}", remedy), finding.location)
     if not found:
         yield _command(command, title, result.reason, None)
 

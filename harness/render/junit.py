@@ -10,6 +10,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
+from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport, ContractResult, InputError
 from trivet.render.wording import by_seam, judged_text, printable, seam_name, verdict_sentence
@@ -30,6 +31,7 @@ def write(report: ConformanceReport) -> str:
             "stack": report.stack.name,
             "digest": report.stack.digest,
             **report.stack.components,
+            **({"stacks": ", ".join(one.name for one in report.stacks)} if report.stacks else {}),
         }.items():
             ET.SubElement(properties, "property", name=printable(name), value=printable(value))
         suite.insert(0, properties)
@@ -80,7 +82,9 @@ def _case(result: ContractResult) -> ET.Element:
         child = ET.SubElement(case, "failure" if result.outcome is Outcome.FAILED else "error")
         child.set("type", result.outcome.value)
         child.set("message", reason)
-        child.text = printable(f"{result.title}\n\n{result.reason}\n\nwhy: {result.rationale}\nremedy: {result.remedy}")
+        text = f"{result.title}\n\n{result.reason}\n\nwhy: {result.rationale}\nremedy: {result.remedy}"
+        stacks = dict.fromkeys(f.stack for f in result.findings if f.outcome is result.outcome and f.stack)
+        child.text = printable(f"{text}\nstack: {', '.join(stacks)}" if stacks else text)
     elif result.outcome is Outcome.FAILED:
         ET.SubElement(case, "skipped", message=f"advice: {reason}")
     elif result.outcome is Outcome.INCONCLUSIVE:
@@ -95,8 +99,15 @@ def _case(result: ContractResult) -> ET.Element:
 def _observed(result: ContractResult) -> list[str]:
     lines = [f"reused, judged {judged_text(result)}"] if result.reused else []
     for finding in result.findings:
-        place = f"{finding.location}: " if finding.location and str(finding.location) else ""
-        lines.append(f"{finding.outcome} {place}{finding.message}")
+        lines.append(f"{finding.outcome} {_located(finding)}")
         if finding.outcome is not Outcome.PASSED:
             lines += [f"--- {item.name} (sha256 {item.sha256[:12]})\n{item.text}" for item in finding.evidence]
+    for one in result.ignored:
+        lines.append(f"ignored by {one.by} {_located(one.finding)}{f'; reason: {one.reason}' if one.reason else ''}")
     return lines
+
+
+def _located(finding: Finding) -> str:
+    """The message with its place before it, and with the stack that the file was judged by, if there are several."""
+    place = f"{finding.location}: " if finding.location and str(finding.location) else ""
+    return f"{place}{finding.message}{f' (stack {finding.stack})' if finding.stack else ''}"

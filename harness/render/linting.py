@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import unified_diff
+from io import StringIO
 from pathlib import Path
 
 from trivet.engine.fixes import FixedFile
@@ -57,7 +58,7 @@ class LintText:
                 f"incomplete: {len(result.errors)} error{'s' if len(result.errors) > 1 else ''} while reading, listed below"
             )
         if (not result.errors or result.exit_code == 1) and (result.exit_code or not self._quiet):
-            lines.append(verdict_sentence(report, result.stacks))
+            lines.append(verdict_sentence(report))
         return printable("\n".join(lines))
 
     def _lines(self, finding: Finding, contract: Contract) -> list[str]:
@@ -81,7 +82,8 @@ class LintText:
 
 def fixed_lines(fixed: FixedFile) -> str:
     """A line for each change to a file."""
-    return printable("\n".join(f"{fixed.path}:{number}: fixed: {one.old} → {one.new}" for number, one in fixed.lines))
+    words = ((one.line, one.replacement) for one in fixed.changes)
+    return printable("\n".join(f"{fixed.path}:{line}: fixed: {word.old} → {word.new}" for line, word in words))
 
 
 def difference(files: Iterable[FixedFile]) -> str:
@@ -90,7 +92,10 @@ def difference(files: Iterable[FixedFile]) -> str:
 
 
 def _changes(name: str, fixed: FixedFile) -> Iterator[str]:
-    yield from unified_diff(fixed.before.splitlines(keepends=True), fixed.after.splitlines(keepends=True), name, name)
+    # patch ends a line at a line feed only, and wants to be told where the last line has none.
+    before, after = (StringIO(text, newline="\n").readlines() for text in (fixed.before, fixed.after))
+    for line in unified_diff(before, after, name, name):
+        yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 
 
 def _relative(path: Path) -> str:

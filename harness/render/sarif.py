@@ -1,7 +1,8 @@
 """report.sarif, SARIF 2.1.0, for code scanning: contracts as rules, deviations as results.
 
-FAILED findings are results: ``error`` for a MUST, ``warning`` for a SHOULD. INCONCLUSIVE and ERROR do not describe the code, so they are
-``toolExecutionNotifications`` of the invocation, and so are files that could not be read. Section numbers: SARIF 2.1.0, OASIS.
+FAILED findings are results: ``error`` for a MUST, ``warning`` for a SHOULD; those that a comment or the baseline ignores are suppressed,
+and those that ``trivet lint --fix`` corrects in the files as they are now have a fix. INCONCLUSIVE and ERROR do not describe the code, so
+they are ``toolExecutionNotifications`` of the invocation, and so are files that could not be read. Section numbers: SARIF 2.1.0, OASIS.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trivet.model.finding import Finding, Location
+from trivet.model.finding import Finding, IgnoredFinding, Location, Replacement
 from trivet.model.fingerprint import file_uri, fingerprint, relative_uri
 from trivet.model.outcome import Outcome, blocks
-from trivet.model.report import ConformanceReport, ContractResult
+from trivet.model.report import ConformanceReport, ContractResult, StackSummary
 from trivet.render.wording import printable, seam_name
+
+if TYPE_CHECKING:
+    from trivet.engine.fixes import Change
 
 filename = "report.sarif"
 
@@ -28,11 +33,18 @@ ROOT = "%SRCROOT%"
 def write(report: ConformanceReport) -> str:
     """The whole file. Paths below the working directory become relative to it; others stay absolute."""
     seen: Counter[str] = Counter()
+    changes = _changes(report)
     results = [
-        _result(index, result, finding, seen)
+        _result(index, result, finding, seen) | _fixes(finding, changes)
         for index, result in enumerate(report.contracts)
         for finding in result.findings
         if finding.outcome is Outcome.FAILED
+    ]
+    results += [
+        _result(index, result, one.finding, seen) | {"suppressions": [_suppression(one)]}
+        for index, result in enumerate(report.contracts)
+        for one in result.ignored
+        if one.finding.outcome is Outcome.FAILED
     ]
     notifications = [
         _notification(index, result)
@@ -65,6 +77,7 @@ def write(report: ConformanceReport) -> str:
             "stack": dict(report.stack.components),
             "digest": report.stack.digest,
             "verdict": report.verdict,
+            **({"stacks": {one.name: _stack(one) for one in report.stacks}} if report.stacks else {}),
         },
     }
     document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [_printable(run)]}
@@ -99,7 +112,49 @@ def _result(index: int, result: ContractResult, finding: Finding, seen: Counter[
     }
     if finding.location and (place := _location(finding.location)):
         body["locations"] = [place]
+    if finding.stack:
+        body["properties"] = {"stack": finding.stack}
     return body
+
+
+def _stack(stack: StackSummary) -> dict[str, Any]:
+    return {"components": dict(stack.components), "digest": stack.digest}
+
+
+def _changes(report: ConformanceReport) -> dict[tuple[str, int, Replacement], Change]:
+    """What ``--fix`` changes, by file, line and word."""
+    fixable = [finding for result in report.contracts for finding in result.findings if finding.fix]
+    if not fixable:
+        return {}
+    from trivet.engine.fixes import fixes  # reads YAML, which takes time to load
+
+    return {(str(file.path), one.line, one.replacement): one for file in fixes(fixable) for one in file.changes}
+
+
+def _fixes(finding: Finding, changes: Mapping[tuple[str, int, Replacement], Change]) -> dict[str, Any]:
+    """What ``--fix`` changes for a finding (§3.27.30)."""
+    place, word = finding.location, finding.fix
+    if not (word and place and place.file and place.line):
+        return {}
+    change = changes.get((str(Path(place.file)), place.line, word))
+    if change is None:
+        return {}
+    region = {
+        "startLine": change.line,
+        "startColumn": change.column,
+        "endLine": change.line,
+        "endColumn": change.column + len(word.old),
+    }
+    replacement = {"deletedRegion": region, "insertedContent": {"text": word.new}}
+    artifact = {"artifactLocation": _artifact(place.file), "replacements": [replacement]}
+    return {"fixes": [{"description": {"text": f"replace {word.old} with {word.new}"}, "artifactChanges": [artifact]}]}
+
+
+def _suppression(ignored: IgnoredFinding) -> dict[str, str]:
+    """§3.35. Whoever writes a baseline accepts what is in it."""
+    if ignored.by == "comment":
+        return {"kind": "inSource", "status": "accepted", "justification": ignored.reason}
+    return {"kind": "external", "status": "accepted", "justification": "the baseline has it"}
 
 
 def _notification(index: int, result: ContractResult) -> dict[str, Any]:

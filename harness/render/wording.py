@@ -118,11 +118,8 @@ def reuse_sentence(report: ConformanceReport) -> str:
     return f"{len(days)} of {len(report.contracts)} results reused, judged {when}"
 
 
-def verdict_sentence(report: ConformanceReport, stacks: Iterable[str] = ()) -> str:
-    """The verdict and its causes: ``2024.11 is not conformant: 3 MUST failed, 1 advice``; for files, whether they fit the stack.
-
-    ``stacks`` are those that judged, if they are others than the report's.
-    """
+def verdict_sentence(report: ConformanceReport) -> str:
+    """The verdict and its causes: ``2024.11 is not conformant: 3 MUST failed, 1 advice``; for files, whether they fit the stacks."""
     must = {outcome: report.count(outcome, Level.MUST) for outcome in Outcome}
     errors, advice = report.count(Outcome.ERROR), report.count(Outcome.FAILED, Level.SHOULD)
     unread = len(report.errors)
@@ -136,7 +133,7 @@ def verdict_sentence(report: ConformanceReport, stacks: Iterable[str] = ()) -> s
         "no MUST passed" if report.contracts and not must[Outcome.PASSED] and report.exit_code == 2 else "",
         f"{advice} advice" if advice else "",
     ]
-    name = printable(" and ".join(stacks) or report.stack.name)
+    name = printable(" and ".join(one.name for one in report.stacks) or report.stack.name)
     if report.target == STATIC:
         opening = (
             f"the files fit {name}",

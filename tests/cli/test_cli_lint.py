@@ -375,6 +375,8 @@ def test_the_contract_of_comments_is_explained() -> None:
     said = call("explain", "lint.ignore_comments_are_used")
     assert said.code == 0
     assert "A comment that ignores findings must give its reason, and ignore one" in said.out
+    assert "did you mean 'lint.ignore_comments_are_used'?" in refused("explain", "lint.ignore_comments_are_use")
+    assert "lint.ignore_comments_are_used" in call("list").out
 
 
 # what is rendered
@@ -405,6 +407,8 @@ def test_a_stack_per_path_is_loaded_and_named(here: Path) -> None:
     said = lint(".").out
     assert "on stacks current (1), 2024.11 (1)\n" in said
     assert "the files fit current and 2024.11: " in said
+    report = json.loads(lint(".", "--format", "json").out)
+    assert [one["name"] for one in report["stacks"]] == ["current", "2024.11"]
     (here / "pyproject.toml").write_text('[[tool.trivet.lint.paths]]\nglob = "old/"\nstack = "2024.1"\n')
     assert "2024.11" in refused("lint", ".")
 

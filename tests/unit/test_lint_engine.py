@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,35 @@ def test_files_are_judged_by_the_stack_of_the_last_pattern_that_matches(tmp_path
         "new on current",
     ]
     assert result.stacks == {"2024.11": 1, "2024.11-fixed": 1, "current": 1}
+    assert [finding.stack for finding in result.report.contracts[0].findings] == list(result.stacks)
+    assert [one.name for one in result.report.stacks] == list(result.stacks)
+
+
+def test_of_several_stacks_each_finding_and_each_reason_names_its_own(tmp_path: Path) -> None:
+    @rule(versions={"mlflow": ">=3"})
+    def is_recent(manifest: Manifest) -> Iterator[Finding]:
+        yield passed("recent")
+
+    for name in ("old", "other"):
+        (tmp_path / f"{name}.yaml").write_text(NAMED.format("good"))
+    stacks = [(PathPatterns(["other.yaml"], tmp_path), load_stack("current"))]
+    both, recent = lint([tmp_path], [is_good, is_recent], STACK, stacks=stacks).report.contracts
+    assert [(one.outcome, one.message, one.stack) for one in both.findings] == [
+        (Outcome.PASSED, "good", "2024.11"),
+        (Outcome.PASSED, "good", "current"),
+    ]
+    assert [(one.outcome, one.message, one.stack) for one in recent.findings] == [
+        (Outcome.PASSED, "recent", "current"),
+        (Outcome.SKIPPED, "applies to mlflow>=3; the stack has 2.17.2", "2024.11"),
+    ]
+    (alone,) = lint([tmp_path], [is_good], STACK).report.contracts
+    assert [one.stack for one in alone.findings] == [""]
+
+
+def test_two_stacks_of_one_name_are_refused(tmp_path: Path) -> None:
+    other = replace(STACK, digest="0", folder=tmp_path)
+    with pytest.raises(UsageError, match=r"two stacks are called '2024\.11'"):
+        lint([tmp_path], [is_good], STACK, stacks=[(PathPatterns(["a"], tmp_path), other)])
 
 
 def test_a_pattern_for_directories_matches_a_model_directory(tmp_path: Path) -> None:

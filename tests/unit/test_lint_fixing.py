@@ -36,8 +36,10 @@ def fixed(path: Path, text: str, *wanted: tuple[int, str, str]) -> str:
         ("a:\n  old: old\n", "a:\n  old: old\n"),
         ("a: 1\n", "a: 1\n"),
         ("a:\n  old: [\n", "a:\n  old: [\n"),
+        ("a: {x: '\u0085 \u2028'}\nold: 1\n", "a: {x: '\u0085 \u2028'}\nnew: 1\n"),
+        ("a:\r  old: 1\r", "a:\r  new: 1\r"),
     ],
-    ids=["spacing and line ends", "longer words", "absent", "twice", "no such line", "broken"],
+    ids=["spacing and line ends", "longer words", "absent", "twice", "no such line", "broken", "no line ends", "Mac"],
 )
 def test_one_word_changes_or_nothing_does(tmp_path: Path, before: str, after: str) -> None:
     assert fixed(tmp_path / "a.yaml", before, (2, "old", "new")) == after
@@ -72,6 +74,22 @@ def test_a_file_that_changes_meanwhile_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has changed while it was linted: nothing is fixed in it"):
         one.write()
     assert path.read_text() == "old: 2\n"
+
+
+def test_a_change_has_the_column_of_the_word_in_the_line_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("\ufeffñ: {one: 1, two: 2}\n")
+    (made,) = fixes([finding(path, 1, "one", "longer"), finding(path, 1, "two", "x")])
+    assert [(one.line, one.column) for one in made.changes] == [(1, 5), (1, 13)]
+
+
+def test_the_difference_says_where_the_last_line_has_no_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("# \u2028\nold: 1")
+    none = "\n\\ No newline at end of file\n"
+    assert difference(fixes([finding(path, 2, "old", "new")])) == (
+        f"--- {path}\n+++ {path}\n@@ -1,2 +1,2 @@\n # \u2028\n-old: 1{none}+new: 1{none}"
+    )
 
 
 def test_the_difference_is_a_patch(tmp_path: Path) -> None:

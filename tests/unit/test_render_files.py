@@ -8,6 +8,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from samples.reports import HOSTILE, SAMPLES, conformant, empty, hostile, not_conformant
 
 from trivet.errors import UsageError
+from trivet.model.finding import IgnoredFinding, Location, Replacement, failed, inconclusive
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport
 from trivet.render import fleet_json, github, html, junit, report_json, results_schema, sarif
@@ -233,6 +235,73 @@ def test_sarif_fingerprints_are_distinct_within_a_report_and_do_not_follow_lines
         report_json.write(not_conformant()).replace('"line": 3', '"line": 99').replace("HTTP 500", "HTTP 503")
     )
     assert prints(sarif.write(moved)) == prints(sarif.write(not_conformant()))
+
+
+def _linted(path: Path, **more: Any) -> ConformanceReport:
+    """A report over a file with a misspelt field, one that a comment ignores, and one that the baseline has."""
+    where = {name: Location(file=str(path), line=line) for name, line in {"first": 2, "second": 3, "third": 4}.items()}
+    fixable = replace(failed("no", location=where["first"], fix=Replacement("old", "new")), stack="2024.11")
+    ignored = (
+        IgnoredFinding(finding=failed("meant so", location=where["second"]), by="comment", reason="agreed with ops"),
+        IgnoredFinding(finding=failed("known", location=where["third"]), by="baseline"),
+        IgnoredFinding(finding=inconclusive("who knows"), by="comment", reason="nobody"),
+    )
+    first, *others = not_conformant().contracts
+    contracts = (replace(first, outcome=Outcome.FAILED, findings=(fixable,), ignored=ignored), *others)
+    summary = not_conformant().stack
+    return replace(not_conformant(), contracts=contracts, stacks=(summary, replace(summary, name="current")), **more)
+
+
+def test_sarif_has_the_fix_of_a_finding_at_its_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("# ñ\nñ: {old: 1}\nsecond: 1\nthird: 1\n")
+    first = _run(_linted(Path("./a.yaml")))["results"][0]
+    (fix,) = first["fixes"]
+    assert fix["description"]["text"] == "replace old with new"
+    (change,) = fix["artifactChanges"]
+    assert change["artifactLocation"] == {"uri": "a.yaml", "uriBaseId": "%SRCROOT%"}
+    assert change["replacements"] == [
+        {
+            "deletedRegion": {"startLine": 2, "startColumn": 5, "endLine": 2, "endColumn": 8},
+            "insertedContent": {"text": "new"},
+        }
+    ]
+    Path("a.yaml").write_text("# ñ\nñ: {old: 1, x: old}\n")
+    assert "fixes" not in _run(_linted(Path("a.yaml")))["results"][0], (
+        "--fix leaves a word alone that stands there twice"
+    )
+
+
+def test_sarif_suppresses_what_is_ignored_with_the_reason(tmp_path: Path) -> None:
+    report = _linted(tmp_path / "a.yaml")
+    run = _run(report)
+    suppressed = [one for one in run["results"] if "suppressions" in one]
+    assert [(one["message"]["text"].splitlines()[0], one["suppressions"]) for one in suppressed] == [
+        ("meant so", [{"kind": "inSource", "status": "accepted", "justification": "agreed with ops"}]),
+        ("known", [{"kind": "external", "status": "accepted", "justification": "the baseline has it"}]),
+    ]
+    assert suppressed[0]["locations"][0]["physicalLocation"]["region"] == {"startLine": 3}
+    assert {one["ruleId"] for one in suppressed} == {report.contracts[0].id}
+
+
+def test_every_machine_format_names_the_stack_of_a_finding(tmp_path: Path) -> None:
+    report = _linted(tmp_path / "a.yaml")
+    run = _run(report)
+    assert run["results"][0]["properties"] == {"stack": "2024.11"}
+    assert list(run["properties"]["stacks"]) == [report.stack.name, "current"]
+    case = _cases(report)[report.contracts[0].id]
+    (failure,) = (case.find("failure"),)
+    assert failure is not None
+    assert str(failure.text).endswith("\nstack: 2024.11")
+    assert "no (stack 2024.11)" in str(case.findtext("system-out"))
+    assert "ignored by comment" in str(case.findtext("system-out"))
+    assert f'name="stacks" value="{report.stack.name}, current"' in junit.write(report)
+    assert "no (stack 2024.11)" in github.write(report)
+    assert "stack 2024.11" in html.write(report)
+    document = json.loads(report_json.write(report))
+    assert [one["name"] for one in document["stacks"]] == [report.stack.name, "current"]
+    assert document["contracts"][0]["findings"][0]["stack"] == "2024.11"
+    jsonschema.validate(document, report_json.schema(), jsonschema.Draft202012Validator)
 
 
 # GitHub annotations
