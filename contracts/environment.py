@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -45,6 +46,7 @@ from trivet.contracts._model_directories import (
     stated_pythons,
     stated_versions,
 )
+from trivet.contracts._xgboost_files import xgboost_version
 
 SEAM = ("mlflow", "runtime")
 
@@ -65,7 +67,7 @@ CODE_SINCE = Version("3.11")
 """The first Python whose code objects have 18 fields, where 3.8 to 3.10 have 16 (cpython Objects/codeobject.c, code_new_impl)."""
 
 XGBOOST_BASE_SCORE_SINCE = Version("3.1")
-"""The first XGBoost whose ``base_score`` is a list, which earlier versions load and do not apply (measured: 3.1 in 2.0.3 and 2.1.2)."""
+"""The first XGBoost whose ``base_score`` is a list, which earlier versions load and do not apply (measured, see the contract)."""
 
 BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 """numpy 2.1.3 numpy/random/_pickle.py, BitGenerators."""
@@ -122,7 +124,8 @@ VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "runtime": ">=1.3"}
         "numpy 2.1.3 numpy/_core/numeric.py, _frombuffer: arrays under pickle protocol 5, which cloudpickle uses "
         "(No module named 'numpy._core.numeric' in 1.26.4); under protocol 4, as MLflow writes models of scikit-learn, arrays load",
         "cpython 3.11 Objects/codeobject.c, code_new_impl: two fields more than in 3.10",
-        "measured: base_score of XGBoost 3.1 in 2.0.3 and 2.1.2",
+        "measured: classifiers and regressors of XGBoost 3.1.1, as JSON, as UBJSON and in the pickle of a scikit-learn pipeline, load in "
+        "2.0.3, 2.1.2 and 3.0.2, and each predicts other values; those of 2.0.3, 2.1.2 and 3.0.2 predict the same in each",
         "the stack's runtime_image.json: the names in NumPy and scikit-learn of the runtime",
     ),
 )
@@ -143,7 +146,7 @@ def dependencies_fit_the_runtime(model_directory: ModelDirectory, stack: Stack) 
         breaks = list(_breaks(pickle, model_directory, stack))
         for each in breaks:
             yield _broken(each, pickle, model_directory, stack)
-        if not breaks:
+        if not breaks and not boosted:
             pins = in_the_image(stack)
             known = ", ".join(f"{name} {pins[name]}" for name in ("scikit-learn", "numpy") if pins.get(name))
             yield passed(
@@ -578,7 +581,9 @@ def _broken(each: _Break, pickle: _Pickle, model: ModelDirectory, stack: Stack) 
 
 
 def _saved(package: str, pickles: list[_Pickle], model: ModelDirectory) -> StatedVersion | None:
-    """The version of a package that the model was saved with: as its files state it, or as its estimators do."""
+    """The version of a package that the model was saved with: as a model of XGBoost or its files state it, or as its estimators do."""
+    if package == "xgboost" and (by_xgboost := _written_by_xgboost(model)):
+        return by_xgboost
     if stated := stated_versions(model).get(package):
         return stated[0]
     written = [
@@ -589,6 +594,26 @@ def _saved(package: str, pickles: list[_Pickle], model: ModelDirectory) -> State
     pickle, texts = written[0]
     versions = [each for each in map(_parsed, texts) if each]
     return StatedVersion(name=package, version=max(versions), location=pickle.location) if versions else None
+
+
+def _written_by_xgboost(model: ModelDirectory) -> StatedVersion | None:
+    """What the models of XGBoost among the named files state themselves, which MLmodel and requirements may not."""
+    for file in (named.file for named in named_paths(model) if named.file and named.file.is_file()):
+        if not flavor(model, "xgboost"):
+            content, _ = _examined(file)
+            if not content or all(module.partition(".")[0] != "xgboost" for module, _ in content.names):
+                continue
+        with suppress(OSError):  # what another process has taken away, or may not be read
+            status = file.stat()
+            if version := _written_by(file, status.st_mtime_ns, status.st_size):
+                return StatedVersion(name="xgboost", version=version, location=Location(file=str(file)))
+    return None
+
+
+@lru_cache(maxsize=16)
+def _written_by(file: Path, modified: int, size: int) -> Version | None:
+    """The XGBoost that wrote a file, read once for all contracts; see :func:`_read`."""
+    return xgboost_version(file)
 
 
 def _parsed(version: str) -> Version | None:
@@ -605,7 +630,7 @@ def _unsupported(pickles: list[_Pickle], model: ModelDirectory, stack: Stack) ->
     candidates = {
         "scikit-learn": "sklearn" in named,
         "numpy": "numpy" in named,
-        "xgboost": bool(flavor(model, "xgboost")),
+        "xgboost": bool(flavor(model, "xgboost")) or "xgboost" in named,
     }
     for package, concerned in candidates.items():
         saved, served = _saved(package, pickles, model), pins.get(package)
@@ -623,7 +648,8 @@ def _unsupported(pickles: list[_Pickle], model: ModelDirectory, stack: Stack) ->
 def _incompatible_xgboost(model: ModelDirectory, stack: Stack) -> Iterator[Finding]:
     saved, served = _saved("xgboost", [], model), in_the_image(stack).get("xgboost")
     changed = XGBOOST_BASE_SCORE_SINCE
-    if flavor(model, "xgboost") and saved and served and saved.version >= changed > Version(served):
+    concerned = flavor(model, "xgboost") or _written_by_xgboost(model)
+    if concerned and saved and served and saved.version >= changed > Version(served):
         yield failed(
             f"saved with xgboost {saved.version}, but the runtime has {served}: it loads the file and predicts other values, since "
             f"base_score is written in another form from {changed} on",

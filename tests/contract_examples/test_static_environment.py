@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 
 import pytest
@@ -211,6 +212,58 @@ def test_a_model_of_an_earlier_xgboost() -> list[Finding]:
     return model_findings(FITS, flavored("xgboost: {data: model.ubj, xgb_version: 3.0.5}"))
 
 
+def boosted(file: str, **settings: str) -> Files:
+    """The sound model's requirements beside a model of XGBoost in ``file``, as MLflow logs it."""
+    stated = "".join(f", {key}: {value}" for key, value in settings.items())
+    loader = f"python_function: {{loader_module: mlflow.xgboost, data: {file}}}"
+    return flavored(f"{loader}\n  xgboost: {{data: {file}{stated}}}")
+
+
+def in_ubjson(*version: int) -> bytes:
+    """A model of XGBoost as UBJSON, as far as its version."""
+    key, size = b"L\0\0\0\0\0\0\0", b"[#L\0\0\0\0\0\0\0\x03"
+    numbers = b"".join(b"i" + bytes([number]) for number in version)
+    return b"{" + key + b"\x07learner{}" + key + b"\x07version" + size + numbers + b"}"
+
+
+def in_pickle(*version: int) -> bytes:
+    """A pipeline of scikit-learn with a model of XGBoost, which pickles itself as UBJSON."""
+    model = in_ubjson(*version)
+    names = pickled("sklearn.pipeline:Pipeline", "xgboost.sklearn:XGBClassifier", sklearn="1.4.1.post1")
+    return names[:-2] + b"B" + struct.pack("<I", len(model)) + model + b"0N."
+
+
+@failing(FITS, because="saved with xgboost 3.1.1, but the runtime has 2.0.3", at="model.ubj")
+def test_a_model_whose_file_is_of_another_xgboost_than_mlmodel_says() -> list[Finding]:
+    return model_findings(FITS, boosted("model.ubj", xgb_version="3.0.5") | {"model.ubj": in_ubjson(3, 1, 1)})
+
+
+@failing(FITS, because="saved with xgboost 3.1.1, but the runtime has 2.0.3", at="model.json")
+def test_a_model_in_json_of_which_mlmodel_says_no_version() -> list[Finding]:
+    text = '{"learner": {"version": "mine"}, "version": [3, 1, 1]}'
+    return model_findings(FITS, boosted("model.json") | {"model.json": text})
+
+
+@failing(FITS, because="saved with xgboost 3.1.1, but the runtime has 2.0.3", at="model.pkl")
+def test_a_pipeline_with_a_model_of_an_xgboost_that_writes_its_base_score_otherwise() -> list[Finding]:
+    return model_findings(FITS, model(in_pickle(3, 1, 1)))
+
+
+@passing(FITS, because="nothing in model.pkl is known to fail", at="MLmodel: pickled_model")
+def test_a_pipeline_with_a_model_of_an_earlier_xgboost() -> list[Finding]:
+    return model_findings(FITS, model(in_pickle(3, 0, 2)))
+
+
+@not_applicable(FITS, because="does not pickle")
+def test_a_model_whose_file_is_of_an_earlier_xgboost_than_mlmodel_says() -> list[Finding]:
+    return model_findings(FITS, boosted("model.ubj", xgb_version="3.1.2") | {"model.ubj": in_ubjson(3, 0, 2)})
+
+
+@failing(FITS, because="saved with xgboost 3.1.2", at="MLmodel: xgboost")
+def test_a_file_without_a_version_leaves_that_of_mlmodel() -> list[Finding]:
+    return model_findings(FITS, boosted("model.xgb", xgb_version="3.1.2") | {"model.xgb": b"\0\0\0?\3\0\0\0"})
+
+
 @pytest.mark.parametrize(
     ("content", "because"),
     [
@@ -310,6 +363,11 @@ def test_a_newer_numpy_whose_names_the_runtime_has() -> list[Finding]:
 @failing(SUPPORTED, because="nothing seen that breaks: saved with xgboost 2.1.4", at="MLmodel: xgboost")
 def test_a_newer_xgboost() -> list[Finding]:
     return model_findings(SUPPORTED, flavored("xgboost: {data: model.ubj, xgb_version: 2.1.4}"))
+
+
+@failing(SUPPORTED, because="nothing seen that breaks: saved with xgboost 2.1.2", at="model.pkl")
+def test_a_pipeline_with_a_model_of_a_newer_xgboost() -> list[Finding]:
+    return model_findings(SUPPORTED, model(in_pickle(2, 1, 2)))
 
 
 @passing(SUPPORTED)
