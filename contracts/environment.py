@@ -598,7 +598,8 @@ def _saved(package: str, pickles: list[_Pickle], model: ModelDirectory) -> State
 
 def _written_by_xgboost(model: ModelDirectory) -> StatedVersion | None:
     """What the models of XGBoost among the named files state themselves, which MLmodel and requirements may not."""
-    for file in (named.file for named in named_paths(model) if named.file and named.file.is_file()):
+    here = (named for named in named_paths(model) if named.path not in model.left_out)
+    for file in (named.file for named in here if named.file and named.file.is_file()):
         if not flavor(model, "xgboost"):
             content, _ = _examined(file)
             if not content or all(module.partition(".")[0] != "xgboost" for module, _ in content.names):

@@ -40,6 +40,10 @@ class NotOffered(TrivetError):
     """The target does not offer a client or feature: the contract becomes SKIPPED, with this message as its reason."""
 
 
+MOST_LISTED = 200
+"""Names of a choice; a registry may have ten thousand models."""
+
+
 def unknown(kind: str, value: str, available: Iterable[str]) -> UsageError:
     """A failed lookup, with the nearest name and everything that is available."""
     names = sorted(available)
@@ -49,10 +53,11 @@ def unknown(kind: str, value: str, available: Iterable[str]) -> UsageError:
 
 
 def choices(value: object, available: Iterable[str]) -> str:
-    """The remedy for a ``value`` that is not one of ``available``: the nearest of them, then all in their order."""
+    """The remedy for a ``value`` that is not one of ``available``: the nearest of them, then all in their order, MOST_LISTED at most."""
     names = list(available)
     near = nearest(value, names)
-    return f"{f'did you mean {near!r}? ' if near else ''}choose one of: {', '.join(names)}"
+    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
+    return f"{f'did you mean {near!r}? ' if near else ''}choose one of: {', '.join(names[:MOST_LISTED])}{more}"
 
 
 def nearest(value: object, available: Iterable[str]) -> str:
