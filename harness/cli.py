@@ -20,9 +20,11 @@ import click
 from trivet.check_command import check
 from trivet.cli_options import (
     Function,
+    InputPath,
     composed_stack,
     composition_option,
     report_directory,
+    require_feature_option,
     results_option,
     results_store,
     settings_of,
@@ -30,10 +32,12 @@ from trivet.cli_options import (
     target_options,
     writers_of,
 )
+from trivet.diff_command import diff
 from trivet.errors import TrivetError, UsageError, unknown
 from trivet.fleet_command import fleet
 from trivet.host.signals import interruptible, unwinding_on_signals
 from trivet.lint_command import lint
+from trivet.waivers_command import waivers
 
 
 class _Group(click.Group):
@@ -122,22 +126,47 @@ def main() -> None:
 )
 @click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
 @click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
+@click.option(
+    "--baseline",
+    type=InputPath(path_type=Path),
+    metavar="FILE",
+    help="Accept the findings in this report.json of a run: only what is new fails.",
+)
+@require_feature_option
 def run(
-    contracts: Sequence[str], formats: Sequence[str], parts: Sequence[str], results: str | None, **flags: Any
+    contracts: Sequence[str],
+    formats: Sequence[str],
+    parts: Sequence[str],
+    results: str | None,
+    baseline: Path | None,
+    **flags: Any,
 ) -> int:
     """Run a stack on a target and judge every contract."""
+    from trivet.engine.acceptance import Baseline, acceptance_of
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.engine.run import run as engine_run
+    from trivet.render.baseline import read_baseline
     from trivet.render.terminal import watch
     from trivet.render.writers import write_files
+    from trivet.settings import settings_folder
 
     settings = settings_of(**flags)
     registry = Registry(settings.plugins, settings=settings)
     writers = writers_of(registry, formats)
     target = target_of(registry, settings.target)
     stack = composed_stack(settings, parts)
-    plan = make_plan(registry, profile=settings.profile, stack=stack, target=target, patterns=contracts)
+    plan = make_plan(
+        registry,
+        profile=settings.profile,
+        stack=stack,
+        target=target,
+        patterns=contracts,
+        features=settings.require_features,
+    )
+    known = Baseline(file=str(baseline), findings=read_baseline(baseline, of_run=True)) if baseline else None
+    folder = settings_folder(Path.cwd())
+    acceptance = acceptance_of(settings, registry, folder, stack=stack.name, baseline=known)
     directory = report_directory(settings.report)
     store = results_store(results, target, stack)
     with watch(sys.stdout) as emit:
@@ -149,6 +178,7 @@ def run(
             emit=emit,
             command="trivet run",
             results=store,
+            acceptance=acceptance,
         )
     if directory:
         for path in write_files(report, directory, registry.writers):
@@ -217,6 +247,7 @@ def down(everything: bool, **flags: Any) -> None:
 @click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
+@require_feature_option
 def plan(contracts: Sequence[str], parts: Sequence[str], **flags: Any) -> None:
     """Show what a run would start and judge."""
     from trivet.engine.plan import make_plan
@@ -227,7 +258,14 @@ def plan(contracts: Sequence[str], parts: Sequence[str], **flags: Any) -> None:
     registry = Registry(settings.plugins, settings=settings)
     target = target_of(registry, settings.target)
     stack = composed_stack(settings, parts)
-    made = make_plan(registry, profile=settings.profile, stack=stack, target=target, patterns=contracts)
+    made = make_plan(
+        registry,
+        profile=settings.profile,
+        stack=stack,
+        target=target,
+        patterns=contracts,
+        features=settings.require_features,
+    )
     click.echo(planned(made, stack, target.plan(stack)))
 
 
@@ -247,10 +285,11 @@ def list_(**flags: Any) -> None:
 def explain(identifier: str, **flags: Any) -> None:
     """Explain a contract: reason, remedy, sources."""
     from trivet.engine.registry import Registry
+    from trivet.engine.required import REQUIRED
     from trivet.errors import unknown
     from trivet.render.catalogue import explain as explanation
 
-    listed = Registry(settings_of(**flags).plugins).listed
+    listed = {**Registry(settings_of(**flags).plugins).listed, REQUIRED.id: REQUIRED}
     if identifier not in listed:
         raise unknown("contract", identifier, listed)
     click.echo(explanation(listed[identifier]))
@@ -259,6 +298,8 @@ def explain(identifier: str, **flags: Any) -> None:
 main.add_command(lint)
 main.add_command(fleet)
 main.add_command(check)
+main.add_command(diff)
+main.add_command(waivers)
 
 
 @main.group()

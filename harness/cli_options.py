@@ -23,6 +23,24 @@ CLUSTERS = {
 """Why a stack cannot be composed on a target."""
 
 
+class InputPath(click.Path):
+    """A path that is not empty: an unset variable of a shell must not mean the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+require_feature_option = click.option(
+    "--require-feature",
+    "require_features",
+    multiple=True,
+    metavar="NAME",
+    help="Fail if the target lacks this feature, such as ScaleToZero; repeatable.",
+)
+
+
 def stack_options(function: Function) -> Function:
     """Options of every command that needs a stack."""
 

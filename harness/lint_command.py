@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
-from trivet.cli_options import report_directory, settings_of, stack_options, writers_of
+from trivet.cli_options import InputPath, report_directory, settings_of, stack_options, writers_of
 from trivet.errors import TrivetError, UsageError
 
 if TYPE_CHECKING:
@@ -23,19 +23,10 @@ STDIN = Path("-")
 P = ParamSpec("P")
 
 
-class _InputPath(click.Path):
-    """A path that is not empty: an unset variable of a shell must not mean the working directory."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            self.fail("the path is empty", param, ctx)
-        return super().convert(value, param, ctx)
-
-
 @click.command()
 @stack_options
 # Lint reports an unreadable path and judges the others; click would reject the whole command.
-@click.argument("paths", nargs=-1, type=_InputPath(path_type=Path, readable=False), metavar="PATH…")
+@click.argument("paths", nargs=-1, type=InputPath(path_type=Path, readable=False), metavar="PATH…")
 @click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )
@@ -48,7 +39,7 @@ class _InputPath(click.Path):
     "--kustomize",
     "kustomizations",
     multiple=True,
-    type=_InputPath(path_type=Path),
+    type=InputPath(path_type=Path),
     metavar="DIR",
     help="Judge what kustomize, or kubectl, builds from DIR; repeatable.",
 )
@@ -56,7 +47,7 @@ class _InputPath(click.Path):
     "--helm",
     "charts",
     multiple=True,
-    type=_InputPath(path_type=Path),
+    type=InputPath(path_type=Path),
     metavar="CHART",
     help="Judge what helm renders from CHART with its default values; repeatable.",
 )
@@ -72,7 +63,7 @@ class _InputPath(click.Path):
 )
 @click.option(
     "--baseline",
-    type=_InputPath(path_type=Path),
+    type=InputPath(path_type=Path),
     metavar="FILE",
     help="Ignore the findings in this report.json of lint: only what is new fails.",
 )
@@ -103,6 +94,7 @@ def lint(
 
     Exit codes: 0 conformant, 1 a contract failed, 2 inconclusive, 3 a file could not be read or wrong usage.
     """
+    from trivet.engine.acceptance import Waivers, check_waivers
     from trivet.engine.fixes import fixes
     from trivet.engine.ignored import COMMENTS
     from trivet.engine.lint import lint as engine_lint
@@ -132,6 +124,7 @@ def lint(
     (writer,) = [None] if output == "text" else writers_of(registry, [output])
     stack = load_stack(settings.stack)
     made = make_plan(registry, profile=settings.profile, stack=stack, patterns=contracts)
+    check_waivers(settings.waivers, registry)
     directory = None if diff else report_directory(settings.report)
     folder = settings_folder(Path.cwd())
     text = LintText(quiet=quiet, max_advice=settings.lint.max_advice if max_advice is None else max_advice)
@@ -159,6 +152,7 @@ def lint(
         gitignore=not no_gitignore,
         markdown=markdown,
         baseline=read_baseline(baseline) if baseline else (),
+        waivers=Waivers(settings.waivers, folder),
         known=registry.contracts.keys(),
     )
     if fix or diff:

@@ -122,19 +122,25 @@ def _run(config: pytest.Config) -> IncrementalRun:
     if _RUN not in config.stash:
         settings = _settings(config)
         with _usage():
+            from trivet.engine.acceptance import acceptance_of
             from trivet.engine.incremental import IncrementalRun
             from trivet.errors import unknown
+            from trivet.settings import settings_folder
             from trivet.stacks.read import load_stack
 
             targets = _registry(config).targets
             if settings.target not in targets:
                 raise unknown("target", settings.target, targets)
+            stack = load_stack(settings.stack)
             config.stash[_RUN] = IncrementalRun(
                 target=targets[settings.target],
-                stack=load_stack(settings.stack),
+                stack=stack,
                 profile=settings.profile,
                 emit=lambda event: None,
                 command="pytest",
+                acceptance=acceptance_of(
+                    settings, _registry(config), settings_folder(config.rootpath), stack=stack.name
+                ),
             )
         # Also if an interrupt prevents pytest from finishing its session.
         config.add_cleanup(config.stash[_RUN].close)
@@ -146,8 +152,14 @@ def _planned(config: pytest.Config) -> Sequence[Contract]:
         from trivet.engine.plan import make_plan
 
         run = _run(config)
-        profile = _settings(config).profile
-        return make_plan(_registry(config), profile=profile, stack=run.stack, target=run.target).contracts
+        settings = _settings(config)
+        return make_plan(
+            _registry(config),
+            profile=settings.profile,
+            stack=run.stack,
+            target=run.target,
+            features=settings.require_features,
+        ).contracts
 
 
 @pytest.hookimpl(trylast=True)
@@ -162,6 +174,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             from trivet.render.writers import write_files
 
             write_files(run.report(), Path(directory), _registry(session.config).writers)
+
+
+@pytest.hookimpl
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if _RUN not in config.stash or not config.stash[_RUN].judged:
+        return
+    from trivet.render.wording import waiver_warning
+
+    if texts := [text for use in config.stash[_RUN].waiver_uses if (text := waiver_warning(use))]:
+        terminalreporter.section("trivet: waivers")
+        for text in texts:
+            terminalreporter.write_line(f"warning: {text}", yellow=True)
 
 
 # -- contracts as items -----------------------------------------------------------------------------------------------
@@ -204,24 +228,31 @@ class ContractItem(pytest.Item):
 
 
 def raise_for(result: ContractResult) -> None:
-    """Report the outcome of a contract to pytest. A SHOULD that failed or is inconclusive becomes xfail: visible, but no failure."""
+    """Report the outcome of a contract to pytest. What is visible and no failure is an xfail: a SHOULD that failed or is inconclusive, and
+    what a waiver accepts."""
     __tracebackhide__ = True
     from trivet.model.outcome import Outcome
+    from trivet.render.wording import acceptances
 
     if result.blocks:
         raise (ContractFailed if result.outcome is Outcome.FAILED else ContractInconclusive)(_message(result))
     if result.outcome is Outcome.SKIPPED:
         pytest.skip(result.reason)
+    if result.accepted:
+        pytest.xfail(f"{'; '.join(acceptances(result))}: {result.reason}")
     if result.outcome.deviates:
         word = "advice" if result.outcome is Outcome.FAILED else "advice, inconclusive"
         pytest.xfail(f"{word}: {result.reason}")
 
 
 def _message(result: ContractResult) -> str:
+    from trivet.render.wording import acceptance
+
     lines = [f"{result.id} {result.outcome}: {result.title}"]
     for finding in result.findings:
         if finding.outcome is result.outcome:
             lines.append(f"  {finding.message}" + (f"  [{finding.location}]" if finding.location else ""))
+            lines += [f"    known: {text}"] if (text := acceptance(finding)) else []
             lines += [f"    {line}" for item in finding.evidence for line in item.text.splitlines()[-15:]]
     return "\n".join([*lines, f"  why it matters: {result.rationale}", f"  remedy: {result.remedy}"])
 
@@ -346,6 +377,19 @@ def _module(path: Path, parent: pytest.Collector, name: str) -> ContractModule |
     module: ContractModule | ScenarioModule = kind.from_parent(parent, path=path)
     module.module_name = name
     return module
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # The contract of required features is in no module that is collected.
+    first = next((item for item in items if isinstance(item, ContractItem)), None)
+    if first is None or first.parent is None or not _settings(config).require_features:
+        return
+    from trivet.engine.required import REQUIRED
+
+    (required,) = [contract for contract in _planned(config) if contract.id == REQUIRED.id]
+    name = required.id.partition(".")[2]
+    items.insert(0, ContractItem.from_parent(first.parent, name=name, contract=required))
 
 
 # -- for a team's own tests -------------------------------------------------------------------------------------------

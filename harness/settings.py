@@ -6,11 +6,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from trivet.errors import UsageError, choices
 from trivet.model.settings import Existing, Lint, Settings
+from trivet.model.waiver import Waiver
 
 Table = TypeVar("Table")
 
@@ -45,7 +47,7 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
         values[key] = replace(values.get(key, kind()), **theirs)
     if context := flags.pop("context", None):
         values["existing"] = replace(values["existing"], context=context)
-    values |= {key: tuple(value) if key == "plugins" else value for key, value in flags.items() if value}
+    values |= {key: value if isinstance(value, str) else tuple(value) for key, value in flags.items() if value}
     for key, reason in BACKING_OF_TARGET.get(values.get("target", Settings.target), {}).items():
         if value := flags.get(key):
             raise UsageError(
@@ -54,6 +56,13 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
             )
     local = values.get("target", Settings.target) == Settings.target
     values.setdefault("profile", Settings.profile if local else PROFILE_ELSEWHERE)
+    if named := values.get("waivers_file"):
+        further = _waivers(settings_folder(start) / named)
+        if twice := further.keys() & values.get("waivers", {}).keys():
+            raise UsageError(
+                f"two waivers are called {min(twice)!r}: in {named} and in pyproject.toml", remedy="rename one of them"
+            )
+        values["waivers"] = {**values.get("waivers", {}), **further}
     return Settings(**values)
 
 
@@ -61,6 +70,14 @@ def settings_folder(start: Path) -> Path:
     """The folder of the ``pyproject.toml`` that :func:`load_settings` reads, to which patterns in it are relative; else ``start``."""
     found = _table(start)
     return found[0].parent if found else start
+
+
+def _waivers(path: Path) -> dict[str, Waiver]:
+    """The waivers of a file: a table each."""
+    return {
+        name: _read(Waiver, str(path), name, table)
+        for name, table in _toml(path, "waivers", ", or correct waivers_file").items()
+    }
 
 
 def _from_environment(kind: type, prefix: str, variables: Mapping[str, str]) -> dict[str, Any]:
@@ -80,17 +97,7 @@ def _table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
         path = folder / "pyproject.toml"
         if not path.is_file():
             continue
-        try:
-            tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
-        except OSError as error:
-            raise UsageError(
-                f"cannot read {path}: {error.strerror}",
-                remedy="make it readable for this user; trivet reads its settings from it",
-            ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"{path} is not valid TOML: {error}", remedy="correct the file; trivet reads its settings from it"
-            ) from error
+        tool = _toml(path, "settings").get("tool", {})
         table = tool.get("trivet") if isinstance(tool, dict) else None
         if table is None:
             return None
@@ -100,6 +107,21 @@ def _table(start: Path) -> tuple[Path, Mapping[str, Any]] | None:
     return None
 
 
+def _toml(path: Path, content: str, otherwise: str = "") -> dict[str, Any]:
+    """The document in a TOML file, in which trivet reads ``content``; ``otherwise`` continues the remedy for a file that cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}",
+            remedy=f"make it readable for this user{otherwise}; trivet reads its {content} from it",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} is not valid TOML: {error}", remedy=f"correct the file; trivet reads its {content} from it"
+        ) from error
+
+
 def _read(kind: type[Table], file: str, place: str, table: Any) -> Table:
     """The dataclass ``kind`` from a table of the file; ``place`` is its name, such as ``tool.trivet.lint``."""
     if not isinstance(table, dict):
@@ -107,7 +129,8 @@ def _read(kind: type[Table], file: str, place: str, table: Any) -> Table:
     values = _values(kind, file, place, table)
     for one in fields(kind):  # type: ignore[arg-type]
         if one.default is MISSING and one.default_factory is MISSING and one.name not in values:
-            raise UsageError(f"{file}: {place} lacks the key {one.name!r}", remedy=f"write {one.name} = '…' in it")
+            form = one.metadata.get("form", "…")
+            raise UsageError(f"{file}: {place} lacks the key {one.name!r}", remedy=f"write {one.name} = '{form}' in it")
     try:
         return kind(**values)
     except UsageError as error:
@@ -128,6 +151,12 @@ def _values(kind: type, file: str, place: str, table: Mapping[str, Any]) -> dict
 def _typed(file: str, place: str, declared: Field[Any], hint: Any, value: Any) -> Any:
     if is_dataclass(hint) and isinstance(hint, type):
         return _read(hint, file, place, value)
+    if get_origin(hint) is Mapping:
+        if not isinstance(value, dict):
+            raise UsageError(f"{file}: {place} is {value!r}, not a table", remedy=f"write [{place}.NAME]")
+        return {key: _read(get_args(hint)[1], file, f"{place}.{key}", one) for key, one in value.items()}
+    if hint is date:
+        return _date(file, place, declared, value)
     if get_origin(hint) is tuple:
         item = get_args(hint)[0]
         if is_dataclass(item) and isinstance(item, type):
@@ -143,3 +172,14 @@ def _typed(file: str, place: str, declared: Field[Any], hint: Any, value: Any) -
     if isinstance(value, kind) and not isinstance(value, bool) and (isinstance(value, str) or value >= 0):
         return value
     raise UsageError(f"{file}: {place} is {value!r}", remedy=remedy)
+
+
+def _date(file: str, place: str, declared: Field[Any], value: Any) -> date:
+    """A date of TOML, or a string with one."""
+    try:
+        day = date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        day = None
+    if isinstance(day, date) and not isinstance(day, datetime):
+        return day
+    raise UsageError(f"{file}: {place} is {value!r}, not a date", remedy=f"write '{declared.metadata['form']}'")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import cached_property
 
-from trivet.engine.run import Recorder, judge
+from trivet.engine.acceptance import Acceptance
+from trivet.engine.run import NOTHING_ACCEPTED, Recorder, judge
 from trivet.errors import TrivetError
 from trivet.host.signals import uninterruptible, unwinding_on_signals
 from trivet.model.contract import Contract
@@ -13,16 +14,27 @@ from trivet.model.events import Emit
 from trivet.model.report import ConformanceReport, ContractResult
 from trivet.model.stack import Stack
 from trivet.model.target import Session, Target
+from trivet.model.waiver import WaiverUse
 
 
 class IncrementalRun:
     """Starts the stack when a session is first asked for, and stops it on ``close``. Use as a context manager."""
 
-    def __init__(self, *, target: Target, stack: Stack, profile: str, emit: Emit, command: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        target: Target,
+        stack: Stack,
+        profile: str,
+        emit: Emit,
+        command: str = "",
+        acceptance: Acceptance = NOTHING_ACCEPTED,
+    ) -> None:
         self.target = target
         self.stack = stack
         self._profile = profile
         self._command = command
+        self._acceptance = acceptance
         self._recorder = Recorder(emit)
         self._exit = ExitStack()
         self._results: dict[str, ContractResult] = {}
@@ -46,19 +58,29 @@ class IncrementalRun:
     def judge(self, contract: Contract) -> ContractResult:
         """The result for ``contract``, observed once per run."""
         if contract.id not in self._results:
-            self._results[contract.id] = judge(contract, self.session, self.stack, self.target, self._recorder)
+            self._results[contract.id] = judge(
+                contract, self.session, self.stack, self.target, self._recorder, acceptance=self._acceptance
+            )
         return self._results[contract.id]
 
     def report(self) -> ConformanceReport:
         """The report over what was judged so far. Needs a session that is still open."""
+        results = tuple(self._results.values())
         return self._recorder.report(
-            tuple(self._results.values()),
+            results,
             self.session,
             target=self.target.name,
             stack=self.stack,
             profile=self._profile,
             command=self._command,
+            waivers=self._acceptance.waiver_uses(results),
+            baseline=self._acceptance.baseline_use(results),
         )
+
+    @property
+    def waiver_uses(self) -> tuple[WaiverUse, ...]:
+        """What each waiver did in what was judged so far."""
+        return self._acceptance.waiver_uses(tuple(self._results.values()))
 
     @property
     def judged(self) -> bool:

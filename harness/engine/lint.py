@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from trivet.engine.acceptance import NO_WAIVERS, Waivers, take
 from trivet.engine.ignored import COMMENTS, HOW, ignored_by, problems
 from trivet.engine.outcomes import finding_of, observed
 from trivet.engine.run import Recorder, fold, outside_versions
@@ -94,6 +95,7 @@ def lint(
     gitignore: bool = True,
     markdown: bool = False,
     baseline: Iterable[Finding] = (),
+    waivers: Waivers = NO_WAIVERS,
     known: Collection[str] = (),
     emit: Callable[[Sequence[Deviation]], None] = lambda deviations: None,
     command: str = "trivet lint",
@@ -104,9 +106,9 @@ def lint(
     objects among the files are added to its resources. Files that match patterns in ``stacks`` are judged by that stack, of several by
     the last; the report is that of ``stack``. ``exclude``, ``gitignore`` and ``markdown`` are those of
     :func:`trivet.toolkit.walking.places`.
-    ``baseline`` has the findings to ignore, each as often as it is there and by its fingerprint (:mod:`trivet.model.fingerprint`), and
-    ``known`` the ids that a comment in a file may ignore, by default those of ``contracts``. ``emit`` gets the deviations of each few files
-    as they are judged, in the order of the files and within a file by line.
+    ``baseline`` has the findings to ignore, each as often as it is there and by its fingerprint (:mod:`trivet.model.fingerprint`),
+    ``waivers`` are known failures that do not fail, and ``known`` the ids that a comment in a file may ignore, by default those of
+    ``contracts``. ``emit`` gets the deviations of each few files as they are judged, in the order of the files and within a file by line.
 
     Contracts outside the stack's versions, and those whose kind of subject does not occur, are SKIPPED with their reason; those that no
     target can run are an ERROR. Raises UsageError when none of the contracts is static, and for two stacks of one name, which a report
@@ -127,6 +129,7 @@ def lint(
             static.values(),
             _with(platform or platform_of(one), beside),
             known or static,
+            waivers,
             label=one.name if stacks else "",
         )
         for one in (stack, *(other for _, other in stacks))
@@ -143,7 +146,7 @@ def lint(
     emit([(finding, static[name]) for name, finding in unrunnable.items()])
     with closing(map_in_processes(lambda piece: _judged(piece, judges, patterns), pieces)) as parts:
         for part in parts:
-            _accept(part, accepted)
+            _ignore(part, accepted)
             whole.add(part)
             if part.deviations:
                 emit([(finding, emitted[finding.contract]) for finding in part.deviations])
@@ -176,6 +179,7 @@ def lint(
         errors=whole.errors,
         stacks=[by_name[name] for name in whole.stacks] if stacks else (),
         ignored=len(whole.ignored),
+        waivers=waivers.uses(whole.waived, whole.judged_waivers),
     )
     left = {key: number for key, number in accepted.items() if number and key[0] in judging}
     asked = _Asked(paths, found, whole.unread) if left else None
@@ -228,15 +232,13 @@ class _Asked:
         return not os.path.lexists(path) and any(path.is_relative_to(one) for one in self._below)
 
 
-def _accept(part: _Part, accepted: Counter[_Key]) -> None:
-    """Take the deviations that a baseline has out of ``part``, and out of ``accepted``. An ERROR is never accepted: nothing was judged."""
+def _ignore(part: _Part, accepted: Counter[_Key]) -> None:
+    """Take the deviations that a baseline has out of ``part``, and out of ``accepted``. One that a waiver names stays."""
     if not accepted.total():
         return
     left: list[Finding] = []
     for finding in part.deviations:
-        key = (finding.contract, fingerprint(finding.contract, finding))
-        if accepted[key] > 0 and finding.outcome is not Outcome.ERROR:
-            accepted[key] -= 1
+        if take(accepted, finding.contract, finding) and not finding.waiver:
             part.ignored.append(IgnoredFinding(finding=finding, by="baseline"))
         else:
             left.append(finding)
@@ -273,11 +275,17 @@ class _Judge:
         contracts: Iterable[Contract],
         platform: PlatformConfig,
         known: Collection[str],
+        waivers: Waivers,
         *,
         label: str = "",
     ) -> None:
         self.stack = stack
         self.label = label
+        self._waivers = waivers
+        self._waivers_about = {
+            name: waivers.about(name, stack=stack.name, target=STATIC)
+            for name in (COMMENTS.id, *(contract.id for contract in contracts))
+        }
         self.reasons = {contract.id: outside_versions(contract, stack) for contract in contracts}
         applying = [contract for contract in contracts if contract.static and not self.reasons[contract.id]]
         self._by_type = {
@@ -300,6 +308,11 @@ class _Judge:
                 tally = part.tallies.setdefault(contract.id, _Tally())
                 given = {name: self._declared.get(name, subject) for name in contract.wants}
                 judged.add(contract.id)
+                if about := self._waivers_about[contract.id]:
+                    place = subject.at()
+                    part.judged_waivers.update(
+                        name for name, one in about.items() if self._waivers.covers(name, one, place)
+                    )
                 for seen in observed(contract, given, subject.at):
                     finding = replace(seen, stack=self.label) if self.label else seen
                     if not finding.outcome.deviates:
@@ -312,13 +325,20 @@ class _Judge:
                             IgnoredFinding(finding=redacted, by="comment", reason=redact(comment.reason))
                         )
                     else:
-                        deviations.append((redacted, contract))
+                        deviations.append((self._waived(redacted, part), contract))
                 tally.seconds += time.perf_counter() - began
         if found.ignores:
             file = found.subjects[0].at().file or ""
             wrong = problems(found.ignores, used, file=file, judged=judged, known=self._known)
-            deviations += [(_redacted(replace(one, stack=self.label), COMMENTS), COMMENTS) for one in wrong]
+            redacted_wrong = (_redacted(replace(one, stack=self.label), COMMENTS) for one in wrong)
+            deviations += [(self._waived(one, part), COMMENTS) for one in redacted_wrong]
         part.deviations += [finding for finding, _ in sorted(deviations, key=_order)]
+
+    def _waived(self, finding: Finding, part: _Part) -> Finding:
+        """A deviation with the waiver that matches it."""
+        about = self._waivers_about[finding.contract]
+        part.waived.update(self._waivers.matching(about, finding))
+        return self._waivers.waived(about, finding) if about else finding
 
 
 def _sourced(finding: Finding, found: ReadResult) -> Finding:
@@ -342,7 +362,7 @@ def _order(deviation: Deviation) -> tuple[str, int, bool, str]:
     return (
         (place and place.file) or "",
         (place and place.line) or 0,
-        not blocks(finding.outcome, contract.level),
+        not blocks(finding.outcome, contract.level, accepted=finding.accepted),
         contract.id,
     )
 
@@ -381,6 +401,10 @@ class _Part:
     ignored: list[IgnoredFinding] = field(default_factory=list)
     errors: list[TrivetError] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
+    waived: Counter[str] = field(default_factory=Counter)
+    """The number of deviations by the names of waivers that match them."""
+    judged_waivers: set[str] = field(default_factory=set)
+    """The names of waivers whose contract judged a subject that they are about."""
 
     def add(self, later: _Part) -> None:
         """Take up what the files after these came to."""
@@ -394,6 +418,8 @@ class _Part:
         self.ignored += later.ignored
         self.errors += later.errors
         self.unread |= later.unread
+        self.waived.update(later.waived)
+        self.judged_waivers |= later.judged_waivers
 
     def skip(self, reason: str, paths: SkippedPaths) -> None:
         """Take up paths that are skipped for one reason."""

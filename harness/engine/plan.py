@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from trivet.engine.registry import Registry
+from trivet.engine.required import required_features
 from trivet.engine.run import not_offered, outside_versions
 from trivet.errors import UsageError, unknown
 from trivet.model.contract import Contract
@@ -33,11 +34,18 @@ class Plan:
 
 
 def make_plan(
-    registry: Registry, *, profile: str, stack: Stack, target: Target | None = None, patterns: Sequence[str] = ()
+    registry: Registry,
+    *,
+    profile: str,
+    stack: Stack,
+    target: Target | None = None,
+    patterns: Sequence[str] = (),
+    features: Sequence[str] = (),
 ) -> Plan:
     """The contracts of ``profile`` whose id matches one of ``patterns`` (shell-style; all when empty), and what ``target`` will skip.
 
-    Raises UsageError for a profile or a pattern that matches nothing: an empty plan proves nothing.
+    With ``features`` that are required, the contract that the target has them comes first, whatever the patterns.
+    Raises UsageError for a profile or a pattern that matches nothing, since an empty plan proves nothing, and for an unknown feature.
     """
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
@@ -53,6 +61,8 @@ def make_plan(
         chosen = [contract for contract in chosen if any(fnmatchcase(contract.id, pattern) for pattern in patterns)]
     if not chosen:
         raise UsageError(f"the profile {profile!r} holds no contract", remedy="install or name a plugin that has some")
+    if features:
+        chosen = [required_features(features), *chosen]
     skipped = {contract.id: reason for contract in chosen if (reason := _skips(contract, stack, target))}
     return Plan(profile=profile, contracts=chosen, not_applicable=skipped)
 

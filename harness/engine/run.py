@@ -17,27 +17,39 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from trivet.engine.acceptance import Acceptance
 from trivet.engine.outcomes import NOTHING, finding_of, observed
 from trivet.engine.recorded_stack import RecordedStack
 from trivet.engine.results_store import ResultsStore, question
 from trivet.errors import DeclarationError, NotOffered, TrivetError
 from trivet.model.clients import CLIENTS
-from trivet.model.contract import Contract
+from trivet.model.contract import FEATURES_PARAMETER, Contract
 from trivet.model.events import ContractEnded, ContractStarted, Emit, Event, PhaseEnded, RunEnded, RunStarted
-from trivet.model.feature import FEATURES
+from trivet.model.feature import lacking
 from trivet.model.finding import Finding
 from trivet.model.outcome import Level, Outcome, combine
 from trivet.model.platform_config import platform_of
 from trivet.model.redaction import redact
-from trivet.model.report import ConformanceReport, ContractResult, InputError, Phase, Provenance, StackSummary
+from trivet.model.report import (
+    BaselineUse,
+    ConformanceReport,
+    ContractResult,
+    InputError,
+    Phase,
+    Provenance,
+    StackSummary,
+)
 from trivet.model.stack import Stack
 from trivet.model.target import Session, Target
+from trivet.model.waiver import WaiverUse
 
 POLL = 0.5
 """Seconds between two looks whether all checks have ended."""
 
 CHECKS_AT_ONCE = 4
 """Checks that observe at the same time. They mostly wait for answers, so this is more than the cores of a small machine."""
+
+NOTHING_ACCEPTED = Acceptance()
 
 
 def run(
@@ -49,22 +61,36 @@ def run(
     emit: Emit,
     command: str = "",
     results: ResultsStore | None = None,
+    acceptance: Acceptance = NOTHING_ACCEPTED,
 ) -> ConformanceReport:
     """Start ``stack`` on ``target``, judge every contract once, stop everything, return the report.
 
     Results of the store ``results`` that still hold are taken from it, and new ones are kept in it as soon as they are known. Nothing is
-    started when all of them are there.
+    started when all of them are there. ``acceptance`` has the known failures that do not fail; the store keeps results without it.
     """
     record = Recorder(emit)
     record(RunStarted(stack=stack.name, target=target.name, contracts=tuple(c.id for c in contracts)))
     keeper = Keeper(results, contracts, stack, target) if results else None
-    found = dict(keeper.reused()) if keeper else {}
+    found = dict(keeper.reused(acceptance)) if keeper else {}
     for result in found.values():
         record(ContractEnded(result=result))
+
+    def reported(session: Session | None = None) -> ConformanceReport:
+        judged = tuple(found[contract.id] for contract in contracts)
+        return record.report(
+            judged,
+            session,
+            target=target.name,
+            stack=stack,
+            profile=profile,
+            command=command,
+            waivers=acceptance.waiver_uses(judged),
+            baseline=acceptance.baseline_use(judged),
+        )
+
     missing = [contract for contract in contracts if contract.id not in found]
     if not missing:
-        results_in_order = tuple(found[contract.id] for contract in contracts)
-        report = record.report(results_in_order, target=target.name, stack=stack, profile=profile, command=command)
+        report = reported()
         emit(RunEnded(report=report))
         return report
     # A thread per contract, since most wait for their clients first. On an interrupt the session ends before the pool: checks
@@ -77,9 +103,10 @@ def run(
 
         def judged_once(contract: Contract) -> ContractResult:
             read = RecordedStack(stack)
-            result = judge(contract, session, stack, target, record, slots, read)
+            result = judge(contract, session, stack, target, record, slots, read, acceptance)
             if keeper and not record.silent:
-                keeper.keep(result, session, read.parts_read)
+                plain = fold(contract, result.findings, result.seconds, NOTHING_ACCEPTED)
+                keeper.keep(plain, session, read.parts_read)
             return result
 
         try:
@@ -92,14 +119,7 @@ def run(
             record.silence()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        report = record.report(
-            tuple(found[contract.id] for contract in contracts),
-            session,
-            target=target.name,
-            stack=stack,
-            profile=profile,
-            command=command,
-        )
+        report = reported(session)
     # The report is built while the session and its documents exist, and emitted after everything is stopped.
     emit(RunEnded(report=report))
     return report
@@ -110,23 +130,24 @@ class Keeper:
 
     def __init__(self, store: ResultsStore, contracts: Sequence[Contract], stack: Stack, target: Target) -> None:
         self._store = store
-        self._questions = {
-            one.id: question(one, stack, target, applies=outside_versions(one, stack))
-            for one in contracts
-            if not one.unrunnable
-        }
+        # The check of required features rests on their names, and measures in every run.
+        kept = [one for one in contracts if not one.unrunnable and FEATURES_PARAMETER not in one.wants]
+        self._contracts = {one.id: one for one in kept}
+        self._questions = {one.id: question(one, stack, target, applies=outside_versions(one, stack)) for one in kept}
 
-    def reused(self) -> Iterator[tuple[str, ContractResult]]:
-        """The kept results that still hold, by contract."""
+    def reused(self, acceptance: Acceptance) -> Iterator[tuple[str, ContractResult]]:
+        """The kept results that still hold, by contract, with what is accepted now."""
         for identifier, asked in self._questions.items():
             if kept := self._store.find(asked):
-                yield identifier, replace(kept.result, reused=kept.judged)
+                result = fold(self._contracts[identifier], kept.result.findings, kept.result.seconds, acceptance)
+                yield identifier, replace(result, reused=kept.judged)
 
     def keep(self, result: ContractResult, session: Session, parts_read: Iterable[str]) -> None:
         """Keep a result, with files named as in a report: those of the session do not outlive it."""
         if any(finding.location and finding.location.file for finding in result.findings):
             result = _located(result, {str(path): name for name, path in session.documents().items()})
-        self._store.keep(self._questions[result.id], result, parts_read)
+        if asked := self._questions.get(result.id):
+            self._store.keep(asked, result, parts_read)
 
 
 class Recorder:
@@ -164,10 +185,13 @@ class Recorder:
         errors: Iterable[TrivetError] = (),
         stacks: Iterable[Stack] = (),
         ignored: int = 0,
+        waivers: tuple[WaiverUse, ...] = (),
+        baseline: BaselineUse | None = None,
     ) -> ConformanceReport:
         """The report over ``results``, with this run's provenance, the documents of ``session``, and the ``errors`` while reading.
 
-        ``stacks`` are those that judged, if others than ``stack`` can have; ``ignored`` is the number of findings that are ignored.
+        ``stacks`` are those that judged, if others than ``stack`` can have; ``ignored`` is the number of findings that are ignored,
+        ``waivers`` and ``baseline`` what was accepted.
         """
         deviation = any(result.outcome.deviates and result.level is Level.MUST for result in results)
         documents = session.documents(everything=deviation) if session else {}
@@ -189,6 +213,8 @@ class Recorder:
             ),
             stacks=tuple(map(summary_of, stacks)),
             ignored=ignored,
+            waivers=waivers,
+            baseline=baseline,
             provenance=self.provenance(command),
         )
 
@@ -217,6 +243,7 @@ def judge(
     emit: Emit,
     slots: AbstractContextManager[object] | None = None,
     read: Stack | None = None,
+    acceptance: Acceptance = NOTHING_ACCEPTED,
 ) -> ContractResult:
     """Run one contract's check on the session that ``target`` started, and fold its findings into a result. Never raises an Exception.
 
@@ -224,19 +251,32 @@ def judge(
     place of ``stack``, if given.
     """
     findings, seconds = _observe(contract, session, stack, target, emit, slots or nullcontext(), read or stack)
-    result = fold(contract, findings, seconds)
+    if acceptance.reads_files(contract.id) and any(one.location and one.location.file for one in findings):
+        findings = _named(findings, {str(path): name for name, path in session.documents().items()})
+    result = fold(contract, findings, seconds, acceptance)
     emit(ContractEnded(result=result))
     return result
 
 
-def fold(contract: Contract, findings: Sequence[Finding], seconds: float = 0.0) -> ContractResult:
-    """The findings of one contract as its one line in the report, redacted. No finding at all is INCONCLUSIVE."""
+def fold(
+    contract: Contract,
+    findings: Sequence[Finding],
+    seconds: float = 0.0,
+    acceptance: Acceptance | None = None,
+) -> ContractResult:
+    """The findings of one contract as its one line in the report, redacted. No finding at all is INCONCLUSIVE.
+
+    ``acceptance`` marks those that are accepted, and no others; without it they are as they are marked.
+    """
     findings = [
         replace(finding, contract=contract.id, message=redact(finding.message), remedy=redact(finding.remedy))
         for finding in findings
     ]
-    outcome = combine(finding.outcome for finding in findings)
-    worst = [finding for finding in findings if finding.outcome is outcome]
+    if acceptance:
+        findings = acceptance.marked(contract.id, findings)
+    failing = [finding for finding in findings if finding.outcome.deviates and not finding.accepted]
+    outcome = combine(finding.outcome for finding in failing or findings)
+    worst = [finding for finding in failing or findings if finding.outcome is outcome]
     reason = worst[0].message if worst else NOTHING
     if len(worst) > 1 and outcome is not Outcome.PASSED:
         reason += f" (and {len(worst) - 1} more)"
@@ -257,18 +297,19 @@ def fold(contract: Contract, findings: Sequence[Finding], seconds: float = 0.0) 
 
 def _located(result: ContractResult, names: Mapping[str, str]) -> ContractResult:
     """``result`` with the report's names for files that vanish with the session."""
-    return replace(
-        result,
-        findings=tuple(
-            replace(
-                finding,
-                location=replace(finding.location, file=names.get(finding.location.file or "", finding.location.file)),
-            )
-            if finding.location
-            else finding
-            for finding in result.findings
-        ),
-    )
+    return replace(result, findings=tuple(_named(result.findings, names)))
+
+
+def _named(findings: Iterable[Finding], names: Mapping[str, str]) -> list[Finding]:
+    return [
+        replace(
+            finding,
+            location=replace(finding.location, file=names.get(finding.location.file or "", finding.location.file)),
+        )
+        if finding.location
+        else finding
+        for finding in findings
+    ]
 
 
 def outside_versions(contract: Contract, stack: Stack) -> str:
@@ -288,14 +329,6 @@ def not_offered(wants: Iterable[str], target: Target) -> str:
     return "; ".join(
         f"the target {target.name} does not offer the client {name}: {CLIENTS.get(name, 'see its contract')}"
         for name in missing
-    )
-
-
-def lacking(needed: Sequence[str], present: Mapping[str, str]) -> str:
-    """The features that a target does not have, with what they mean; empty when it has all."""
-    missing = [name for name in needed if name not in present]
-    return "; ".join(
-        f"the target lacks the feature {name}: {FEATURES.get(name, 'see its contract')}" for name in missing
     )
 
 
@@ -320,6 +353,8 @@ def _observe(
         subjects: Sequence[Any] = session.subjects(contract.subject) if contract.subject else (None,)
         clients = {name: session.client(name) for name in contract.clients}
         declared = {"stack": read} | ({"platform": platform_of(read)} if "platform" in contract.wants else {})
+        if FEATURES_PARAMETER in contract.wants:
+            clients[FEATURES_PARAMETER] = session.features()
         with slots:
             emit(ContractStarted(id=contract.id))
             began = time.monotonic()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trivet.errors import PlatformError
-from trivet.model.contract import STATIC_SUBJECTS
+from trivet.model.contract import FEATURES_PARAMETER, STATIC_SUBJECTS
 from trivet.model.fault import AffectedObject
 from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineRun
 from trivet.model.network import NetworkPath
@@ -37,7 +37,7 @@ CLIENTS = Vocabulary(
         "rollout": "a canary roll-out under traffic, with every response",
         "faults": "faults for scenarios: changes to the platform that are reverted afterwards",
     },
-    reserved=(*STATIC_SUBJECTS, "variant"),
+    reserved=(*STATIC_SUBJECTS, FEATURES_PARAMETER, "variant"),
 )
 """Client → its description in one phrase. Contracts and scenarios request a client with a parameter of that name."""
 

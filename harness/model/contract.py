@@ -13,6 +13,9 @@ STATIC_SUBJECTS = ("manifest", "resource", "model_directory", "compiled_pipeline
 DECLARED = ("stack", "platform")
 """Parameters of a check for what is declared and needs no target: the stack, and what is known of the platform's configuration."""
 
+FEATURES_PARAMETER = "features"
+"""Parameter of the check of required features: the features of the target, by name with how each was measured. Not for authors."""
+
 Check = Callable[..., Iterable[Finding]]
 
 
@@ -47,7 +50,7 @@ class Contract:
     @property
     def clients(self) -> tuple[str, ...]:
         """The clients that the check requests; what is declared is not a client, because it needs no target."""
-        return tuple(name for name in self.wants if name not in (*STATIC_SUBJECTS, *DECLARED))
+        return tuple(name for name in self.wants if name not in (*STATIC_SUBJECTS, *DECLARED, FEATURES_PARAMETER))
 
     @property
     def static(self) -> bool:

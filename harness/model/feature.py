@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from trivet.model.vocabulary import Vocabulary
 
 KNATIVE = "Knative"
@@ -36,3 +38,11 @@ def declare_feature(name: str, meaning: str) -> None:
     Raises DeclarationError for a name that is not an identifier, or that already has another meaning.
     """
     FEATURES.declare(name, meaning)
+
+
+def lacking(needed: Sequence[str], present: Mapping[str, str]) -> str:
+    """The features that a target does not have, with what they mean; empty when it has all."""
+    missing = [name for name in needed if name not in present]
+    return "; ".join(
+        f"the target lacks the feature {name}: {FEATURES.get(name, 'see its contract')}" for name in missing
+    )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from trivet.model.outcome import Outcome
 from trivet.model.redaction import redact
+from trivet.model.waiver import FindingWaiver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +45,11 @@ class Replacement:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One observation of a check. The engine sets ``contract``; ``fix`` is what ``trivet lint --fix`` may do about it.
+    """One observation of a check. ``fix`` is what ``trivet lint --fix`` may do about it.
 
     ``transient`` marks what an error of the machine or of a connection caused, such as a full disk: the next run may observe something
-    else.
-
-    ``stack`` names the stack that the file was judged by; empty for that of the report, which is the only one unless the settings of lint
-    have a stack per path.
+    else. ``stack`` names the stack that the file was judged by; empty for that of the report, which is the only one unless the settings
+    of lint have a stack per path. The engine sets ``contract``, the ``waiver`` that matches, and whether the finding is ``in_baseline``.
     """
 
     outcome: Outcome
@@ -62,6 +61,13 @@ class Finding:
     fix: Replacement | None = None
     transient: bool = False
     stack: str = ""
+    waiver: FindingWaiver | None = None
+    in_baseline: bool = False
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a waiver or the baseline accepts it, so that it does not fail. An expired waiver outranks the baseline."""
+        return not self.waiver.expired if self.waiver else self.in_baseline
 
 
 @dataclass(frozen=True, kw_only=True)

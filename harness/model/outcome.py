@@ -38,9 +38,9 @@ def combine(outcomes: Iterable[Outcome]) -> Outcome:
     return next((outcome for outcome in SEVERITY if outcome in found), Outcome.INCONCLUSIVE)
 
 
-def blocks(outcome: Outcome, level: Level) -> bool:
+def blocks(outcome: Outcome, level: Level, *, accepted: bool = False) -> bool:
     """Whether a contract's outcome alone makes the report not conformant, and so fails CI.
 
-    A deviation from a MUST does, and so does an ERROR at any level, because trivet failed.
+    A deviation from a MUST does unless it is ``accepted``, and an ERROR does at any level and in any case, because trivet failed.
     """
-    return outcome is Outcome.ERROR or (level is Level.MUST and outcome.deviates)
+    return outcome is Outcome.ERROR or (level is Level.MUST and outcome.deviates and not accepted)

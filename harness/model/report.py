@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from trivet.model.finding import Finding, IgnoredFinding
 from trivet.model.outcome import Level, Outcome, blocks
+from trivet.model.waiver import WaiverUse
 
 API_VERSION = "trivet.dev/v1alpha2"
 KIND = "ConformanceReport"
@@ -30,8 +31,9 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True)
 class ContractResult:
-    """The outcome of one contract. ``reason`` explains it in one sentence; it is empty only if the contract passed.
+    """The outcome of one contract: the worst of its findings that are not accepted, or if all deviations are, the worst of them.
 
+    ``reason`` explains it in one sentence; it is empty only if the contract passed.
     ``reused`` says when and where a result of a results store was judged; it is None for a result of this run.
     """
 
@@ -50,9 +52,15 @@ class ContractResult:
     """Deviations that comments or a baseline ignore; empty for a run."""
 
     @property
+    def accepted(self) -> bool:
+        """Whether waivers or the baseline accept every deviation in it, of which there is one."""
+        deviations = [finding for finding in self.findings if finding.outcome.deviates]
+        return bool(deviations) and all(finding.accepted for finding in deviations)
+
+    @property
     def blocks(self) -> bool:
         """Whether this result alone makes the report not conformant."""
-        return blocks(self.outcome, self.level)
+        return blocks(self.outcome, self.level, accepted=self.accepted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +95,15 @@ class Provenance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselineUse:
+    """The baseline of a run: its file, the number of findings that it accepts, and of those that it has and the run does not."""
+
+    file: str
+    accepted: int
+    gone: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputError:
     """A file that could not be read, or another reason why something is not judged. ``exit_code`` is 2, or 3 for wrong usage."""
 
@@ -97,7 +114,10 @@ class InputError:
 
 @dataclass(frozen=True, kw_only=True)
 class ConformanceReport:
-    """The results of one run. Conformant means that every applicable MUST passed, and that there is at least one."""
+    """The results of one run.
+
+    Conformant means that every applicable MUST passed, or that its failures are accepted, and that at least one passed.
+    """
 
     target: str
     profile: str
@@ -117,6 +137,10 @@ class ConformanceReport:
     """The stacks by which files were judged, where the settings of lint have a stack per path; each finding then names its own."""
     ignored: int = 0
     """The number of findings that comments or a baseline ignore; 0 for a run."""
+    waivers: tuple[WaiverUse, ...] = ()
+    """Every waiver of the settings, with what it did here."""
+    baseline: BaselineUse | None = None
+    """The baseline of a run; None without one, and for lint, which leaves out what its baseline has and counts it in ``ignored``."""
     apiVersion: str = API_VERSION  # noqa: N815 - the Kubernetes API convention for versioned objects
     kind: str = KIND
 
@@ -124,6 +148,7 @@ class ConformanceReport:
     def exit_code(self) -> int:
         """0 conformant · 1 a MUST failed, whatever else happened · 2 inconclusive · 3 a file could not be read.
 
+        What waivers or the baseline accept does not fail.
         A report on files needs no passed MUST, because only SHOULD contracts may apply to a file; it needs at least one judged contract, or
         a finding that is ignored.
         """
@@ -145,6 +170,10 @@ class ConformanceReport:
         """The verdict that belongs to the exit code."""
         return VERDICTS[min(self.exit_code, 2)]
 
-    def count(self, outcome: Outcome, level: Level | None = None) -> int:
-        """The number of contracts with ``outcome`` (and ``level``, if given)."""
-        return sum(1 for r in self.contracts if r.outcome is outcome and level in (None, r.level))
+    def count(self, outcome: Outcome, level: Level | None = None, *, accepted: bool | None = None) -> int:
+        """The number of contracts with ``outcome`` (and, if given, ``level`` and whether it is ``accepted``)."""
+        return sum(
+            1
+            for one in self.contracts
+            if one.outcome is outcome and level in (None, one.level) and accepted in (None, one.accepted)
+        )

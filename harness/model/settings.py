@@ -1,14 +1,17 @@
 """Settings as data. ``trivet.settings`` reads them from files and the environment.
 
-The metadata of a field has what a reader needs beyond its type: ``choices``, the allowed values, and ``items``, what a list is of.
+The metadata of a field has what a reader needs beyond its type: ``choices``, the allowed values, ``items``, what a list is of, and
+``form``, how a value is written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from trivet.errors import unknown
+from trivet.model.waiver import Waiver
 
 PULL, BUILD = IMAGE_SOURCES = "pull", "build"
 
@@ -85,6 +88,8 @@ class Settings:
     ``store`` is the artifact store of the local target, ``files`` or ``s3``, and ``database`` MLflow's database there, ``sqlite`` or
     ``postgresql``; other targets have their own and ignore them. ``images`` is the source of container images: ``pull`` from
     their registries, or ``build`` from recipes; ``mirror`` is the URL of a registry to pull from before all others.
+    ``require_features`` are the features that the target must have: lacking one fails the run. ``waivers`` are known failures that do not
+    fail, by names of your choice; ``waivers_file`` is a TOML file with more of them, a table each, relative to the folder of this file.
     """
 
     stack: str = "current"
@@ -96,6 +101,9 @@ class Settings:
     database: str = "sqlite"
     images: str = field(default="pull", metadata={"choices": IMAGE_SOURCES})
     mirror: str = ""
+    require_features: tuple[str, ...] = field(default=(), metadata={"items": "names of features"})
+    waivers: Mapping[str, Waiver] = field(default_factory=dict)
+    waivers_file: str = ""
     existing: Existing = field(default_factory=Existing)
     lint: Lint = field(default_factory=Lint)
 

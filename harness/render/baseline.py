@@ -1,23 +1,20 @@
-"""Reads a baseline: a report of lint whose findings are accepted. Any report.json of lint is one; nothing else is written for it."""
+"""Reads a baseline: a report whose findings are accepted. Any report.json of lint, or of a run, is one; nothing else is written for it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
+from trivet.engine.acceptance import deviations
 from trivet.errors import UsageError
 from trivet.model.finding import Finding
-from trivet.model.outcome import Outcome
 from trivet.model.report import STATIC
 from trivet.render import report_json
 
 
-def read_baseline(path: Path) -> list[Finding]:
-    """The deviations in the report at ``path``, without those that it ignores. An ERROR is none: nothing was judged.
-
-    Raises UsageError for anything but a report of lint.
-    """
-    remedy = f"write it with `trivet lint PATH… --format json > {path}`"
+def read_baseline(path: Path, *, of_run: bool = False) -> list[Finding]:
+    """The deviations in the report of lint, or of a run, at ``path``. Raises UsageError for anything else."""
+    writing = f"run --report DIR`, as DIR/{report_json.filename}" if of_run else f"lint PATH… --format json > {path}`"
+    remedy = f"write it with `trivet {writing}"
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -26,11 +23,8 @@ def read_baseline(path: Path) -> list[Finding]:
         report = report_json.read(text)
     except UsageError as error:
         raise UsageError(f"the baseline {path} is {error.message}", remedy=remedy) from error
-    if report.target != STATIC:
+    if report.target != STATIC and not of_run:
         raise UsageError(f"the baseline {path} is the report of a run on {report.target}, not of lint", remedy=remedy)
-    return [
-        replace(finding, contract=contract.id)
-        for contract in report.contracts
-        for finding in contract.findings
-        if finding.outcome.deviates and finding.outcome is not Outcome.ERROR
-    ]
+    if report.target == STATIC and of_run:
+        raise UsageError(f"the baseline {path} is the report of lint, not of a run", remedy=remedy)
+    return deviations(report.contracts)

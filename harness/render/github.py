@@ -1,7 +1,8 @@
 """GitHub workflow commands: an annotation per deviation, at its file and line if known.
 
-Errors make the report not conformant; warnings are advice. GitHub shows the first ten errors and the first ten warnings of a step, so
-the worst findings come first. Escaping: ``packages/core/src/command.ts`` of actions/toolkit.
+Errors make the report not conformant; warnings are advice, or about waivers; notices are what waivers or the baseline accept. GitHub
+shows the first ten errors and the first ten warnings of a step, so the worst findings come first.
+Escaping: ``packages/core/src/command.ts`` of actions/toolkit.
 """
 
 from __future__ import annotations
@@ -9,8 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trivet.model.finding import Location
+from trivet.model.outcome import Outcome, blocks
 from trivet.model.report import ConformanceReport, ContractResult
-from trivet.render.wording import OUTCOME_WORDINGS, printable, verdict_sentence, wording_of
+from trivet.render.wording import (
+    OUTCOME_WORDINGS,
+    acceptance,
+    printable,
+    verdict_sentence,
+    waiver_warnings,
+    wording_of,
+)
 
 filename = "github-annotations.txt"
 
@@ -20,6 +29,7 @@ def write(report: ConformanceReport) -> str:
     results = sorted(report.contracts, key=lambda result: OUTCOME_WORDINGS.index(wording_of(result)))
     lines = [line for result in results for line in _annotations(result)]
     lines += [_command("error", "trivet: not judged", _text(one.message, one.remedy), None) for one in report.errors]
+    lines += [_command("warning", "trivet: waiver", text, None) for text in waiver_warnings(report)]
     command = "error" if report.exit_code else "notice"
     lines.append(_command(command, "trivet", verdict_sentence(report), None))
     return "\n".join(lines) + "\n"
@@ -28,19 +38,27 @@ def write(report: ConformanceReport) -> str:
 def _annotations(result: ContractResult) -> Iterator[str]:
     if not result.outcome.deviates:
         return
-    command = "error" if result.blocks else "warning"
-    title = f"{result.id} {result.outcome}{'' if result.blocks else ' (advice)'}"
-    found = [finding for finding in result.findings if finding.outcome is result.outcome]
-    for finding in found:
-        remedy = finding.remedy or result.remedy
+    found = [finding for finding in result.findings if finding.outcome is result.outcome or finding.accepted]
+    for finding in sorted(found, key=lambda finding: finding.accepted):
         stack = f" (stack {finding.stack})" if finding.stack else ""
-        yield _command(command, title, _text(f"{finding.message}{stack}", remedy), finding.location)
+        text = _text(f"{finding.message}{stack}", finding.remedy or result.remedy, acceptance(finding))
+        yield _command(*_kind(result, finding.outcome, accepted=finding.accepted), text, finding.location)
     if not found:
-        yield _command(command, title, result.reason, None)
+        yield _command(*_kind(result, result.outcome, accepted=False), result.reason, None)
 
 
-def _text(message: str, remedy: str) -> str:
-    return f"{message}\nremedy: {remedy}" if remedy else message
+def _kind(result: ContractResult, outcome: Outcome, *, accepted: bool) -> tuple[str, str]:
+    """The command for a finding, and its title."""
+    if accepted:
+        return "notice", f"{result.id} {outcome} (accepted)"
+    if blocks(outcome, result.level):
+        return "error", f"{result.id} {outcome}"
+    return "warning", f"{result.id} {outcome} (advice)"
+
+
+def _text(message: str, remedy: str, known: str = "") -> str:
+    lines = [message, f"known: {known}" if known else "", f"remedy: {remedy}" if remedy else ""]
+    return "\n".join(line for line in lines if line)
 
 
 def _command(command: str, title: str, message: str, location: Location | None) -> str:

@@ -6,18 +6,24 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from trivet.model.report import VERDICTS, ConformanceReport, Phase
 from trivet.render.page import environment
 from trivet.render.picture import picture
+from trivet.render.waivers import waiver_rows
 from trivet.render.wording import (
     NAMES,
     OUTCOME_WORDINGS,
+    acceptance,
+    acceptances,
+    baseline_sentence,
     by_seam,
     counts,
     exit_sentence,
     judged_text,
+    qualified,
     seam_name,
     tally,
     verdict_sentence,
@@ -40,6 +46,9 @@ def write(report: ConformanceReport) -> str:
         "seam_name": seam_name,
         "wording": wording,
         "wording_of": wording_of,
+        "qualified": qualified,
+        "acceptance": acceptance,
+        "acceptances": acceptances,
         "worst": worst,
         "tally": tally,
     }
@@ -67,6 +76,8 @@ def _content(report: ConformanceReport) -> Mapping[str, Any]:
         "bars": _bars(report, span),
         "span": span,
         "sentence": verdict_sentence(report),
+        "waivers": waiver_rows(report.waivers, date.fromisoformat(report.provenance.started[:10])),
+        "baseline": baseline_sentence(report),
         "counts": counts(report),
         "exit_sentence": exit_sentence(report),
         "mood": ("passed", "failed", "inconclusive")[VERDICTS.index(report.verdict)],

@@ -1,11 +1,15 @@
-"""Small tables for the command line: stacks, changed pins, and the checks of `trivet doctor`."""
+"""Small tables for the command line: stacks, changed pins, waivers, and the checks of `trivet doctor`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 
 from trivet.engine.doctor import DoctorCheck
 from trivet.model.stack import Stack
+from trivet.model.waiver import Waiver
+from trivet.render.layout import Line, Span, entry, line, plain
+from trivet.render.waivers import days_left, scope
 from trivet.stacks.lock import LockChange
 
 
@@ -25,6 +29,18 @@ def lock_changes(changes: Sequence[LockChange]) -> str:
         f"{change.role:<12} {change.package:<32} {change.before or '-':>12} → {change.after or '-'}"
         for change in changes
     )
+
+
+def waivers(found: Mapping[str, Waiver], day: date) -> str:
+    """The waivers on a ``day``, those that expire first before the others, at most 100 columns wide."""
+    if not found:
+        return "there are no waivers\n"
+    rows: list[Line] = []
+    for name, one in sorted(found.items(), key=lambda item: item[1].expires):
+        rows += [line(Span(name, "bold")), *entry("expires", f"{one.expires}: {days_left(one, day)}")]
+        rows += [*entry("accepts", scope(one)), *entry("reason", one.reason), *entry("owner", one.owner), line()]
+    expired = sum(one.expires < day for one in found.values())
+    return plain([*rows, line(f"{len(found)} waiver{'' if len(found) == 1 else 's'}, {expired} expired")])
 
 
 def doctor_checks(checks: Sequence[DoctorCheck]) -> str:

@@ -1,7 +1,9 @@
 """junit.xml for CI systems: it has failures or errors exactly when the report is not conformant.
 
 A suite per seam and a case per contract, named by its id. FAILED is a failure if the contract is a MUST. A SHOULD that FAILED or is
-INCONCLUSIVE does not decide conformance, and JUnit has no advice, so it is a skipped case whose message begins with ``advice:``.
+INCONCLUSIVE does not decide conformance, and JUnit has no advice, so it is a skipped case whose message begins with ``advice:``; what a
+waiver or the baseline accepts is one whose message begins with ``accepted:``. A waiver that is unused or expired is a skipped case of the
+suite ``waivers``.
 SKIPPED is skipped; INCONCLUSIVE (of a MUST) and ERROR are errors, with the outcome as their type.
 """
 
@@ -13,7 +15,16 @@ from collections.abc import Sequence
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport, ContractResult, InputError
-from trivet.render.wording import by_seam, judged_text, printable, seam_name, verdict_sentence
+from trivet.render.wording import (
+    acceptance,
+    acceptances,
+    by_seam,
+    judged_text,
+    printable,
+    seam_name,
+    verdict_sentence,
+    waiver_warning,
+)
 
 filename = "junit.xml"
 
@@ -35,6 +46,8 @@ def write(report: ConformanceReport) -> str:
         }.items():
             ET.SubElement(properties, "property", name=printable(name), value=printable(value))
         suite.insert(0, properties)
+    if warnings := [_warning(use.name, text) for use in report.waivers if (text := waiver_warning(use))]:
+        _suite(root, "waivers", report, warnings)
     if report.errors:
         _suite(root, "input", report, [_input(error) for error in report.errors])
     elif report.exit_code and not any(result.blocks for result in report.contracts):
@@ -65,6 +78,12 @@ def _input(error: InputError) -> ET.Element:
     return case
 
 
+def _warning(name: str, text: str) -> ET.Element:
+    case = ET.Element("testcase", name=printable(name), classname="trivet.waivers", time="0.000")
+    ET.SubElement(case, "skipped", message=printable(f"warning: {text}"))
+    return case
+
+
 def _case(result: ContractResult) -> ET.Element:
     case = ET.Element(
         "testcase",
@@ -82,9 +101,13 @@ def _case(result: ContractResult) -> ET.Element:
         child = ET.SubElement(case, "failure" if result.outcome is Outcome.FAILED else "error")
         child.set("type", result.outcome.value)
         child.set("message", reason)
-        text = f"{result.title}\n\n{result.reason}\n\nwhy: {result.rationale}\nremedy: {result.remedy}"
+        known = "".join(f"\nknown: {text}" for text in acceptances(result))
+        text = f"{result.title}\n\n{result.reason}\n\nwhy: {result.rationale}\nremedy: {result.remedy}{known}"
         stacks = dict.fromkeys(f.stack for f in result.findings if f.outcome is result.outcome and f.stack)
         child.text = printable(f"{text}\nstack: {', '.join(stacks)}" if stacks else text)
+    elif result.accepted:
+        message = printable(f"accepted: {'; '.join(acceptances(result))}: {result.reason}")
+        ET.SubElement(case, "skipped", message=message)
     elif result.outcome is Outcome.FAILED:
         ET.SubElement(case, "skipped", message=f"advice: {reason}")
     elif result.outcome is Outcome.INCONCLUSIVE:
@@ -99,7 +122,8 @@ def _case(result: ContractResult) -> ET.Element:
 def _observed(result: ContractResult) -> list[str]:
     lines = [f"reused, judged {judged_text(result)}"] if result.reused else []
     for finding in result.findings:
-        lines.append(f"{finding.outcome} {_located(finding)}")
+        known = f" [{text}]" if (text := acceptance(finding)) else ""
+        lines.append(f"{finding.outcome} {_located(finding)}{known}")
         if finding.outcome is not Outcome.PASSED:
             lines += [f"--- {item.name} (sha256 {item.sha256[:12]})\n{item.text}" for item in finding.evidence]
     for one in result.ignored:

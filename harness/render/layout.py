@@ -22,6 +22,7 @@ STYLES = {
     "error": "bold magenta",
     "inconclusive": "yellow",
     "advice": "yellow",
+    "accepted": "cyan",
     "passed": "green",
     "skipped": "dim",
 }

@@ -13,7 +13,8 @@ from trivet.engine.lint import Deviation, LintResult, SkippedPaths
 from trivet.model.contract import Contract
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome, blocks
-from trivet.render.wording import printable, verdict_sentence
+from trivet.model.waiver import WaiverStatus
+from trivet.render.wording import acceptance, printable, verdict_sentence, waiver_warnings
 
 KINDS = 9
 """Kinds of documents that are named among those that were found."""
@@ -22,8 +23,8 @@ KINDS = 9
 class LintText:
     """The text of one call of lint, without control characters. It remembers what it has printed.
 
-    ``quiet`` leaves out everything but what fails; of advice at most ``max_advice`` lines are printed, the rest is counted. The remedy of
-    advice stands where it comes first.
+    ``quiet`` leaves out everything but what fails; of advice and of what is waived at most ``max_advice`` lines are printed, the rest is
+    counted. The remedy of advice stands where it comes first.
     """
 
     def __init__(self, *, quiet: bool = False, max_advice: int = 20) -> None:
@@ -46,6 +47,9 @@ class LintText:
             lines.append(f"skipped: {', '.join(_skipped(*one) for one in result.skipped.items())}")
         if result.ignored:
             lines.append(f"ignored: {', '.join(f'{number:,} × {how}' for how, number in result.ignored.items())}")
+        if used := [use for use in report.waivers if use.status is WaiverStatus.USED]:
+            listed = ", ".join(f"{use.findings:,} × finding by {use.name} until {use.waiver.expires}" for use in used)
+            lines.append(f"waived: {listed}")
         if result.stale:
             lines.append(f"baseline: {result.stale:,} × finding that these paths no longer have; write it anew")
         if self._omitted:
@@ -53,6 +57,7 @@ class LintText:
             lines.append(f"advice not shown: {omitted}; --max-advice N shows more")
         if self._quiet:
             lines = []
+        lines += [f"warning: {text}" for text in waiver_warnings(report)]
         if result.errors:
             lines.append(
                 f"incomplete: {len(result.errors)} error{'s' if len(result.errors) > 1 else ''} while reading, listed below"
@@ -66,14 +71,17 @@ class LintText:
         where = f"{place.file}:{place.line or 1}: " if place and place.file else ""
         remedy = finding.remedy or contract.remedy
         line = f"{finding.message} [{contract.id}]"
-        if blocks(finding.outcome, contract.level):
-            return [f"{where}{finding.outcome.value}: {line}", f"    remedy: {remedy}"]
+        known = [f"    known: {text}"] if (text := acceptance(finding)) else []
+        if blocks(finding.outcome, contract.level, accepted=finding.accepted):
+            return [f"{where}{finding.outcome.value}: {line}", *known, f"    remedy: {remedy}"]
         if not self._left:
             self._omitted[contract.id] += 1
             return []
         self._left -= 1
+        if finding.accepted:
+            return [f"{where}waived: {line}", *known]
         word = "advice" if finding.outcome is Outcome.FAILED else "advice, inconclusive"
-        lines = [f"{where}{word}: {line}"]
+        lines = [f"{where}{word}: {line}", *known]
         if (contract.id, remedy) not in self._remedies:
             self._remedies.add((contract.id, remedy))
             lines.append(f"    remedy: {remedy}")

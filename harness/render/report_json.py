@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from trivet.errors import UsageError
@@ -22,6 +23,7 @@ CHANGES = (
 """What the version of the schema changed."""
 
 COUNT = {"type": "integer", "minimum": 0}
+ACCEPTED = "accepted"
 
 Report = TypeVar("Report")
 
@@ -36,7 +38,9 @@ def write(report: ConformanceReport) -> str:
         "kind": fields.pop("kind"),
         "verdict": report.verdict,
         "exitCode": report.exit_code,
-        "summary": {"contracts": len(report.contracts)} | {outcome.value: report.count(outcome) for outcome in Outcome},
+        "summary": {"contracts": len(report.contracts)}
+        | {outcome.value: report.count(outcome) for outcome in Outcome}
+        | {ACCEPTED: sum(result.accepted for result in report.contracts)},
     }
     return msgspec.json.format(msgspec.json.encode(document | fields), indent=2).decode() + "\n"
 
@@ -44,6 +48,19 @@ def write(report: ConformanceReport) -> str:
 def read(text: str) -> ConformanceReport:
     """The report that :func:`write` wrote. Raises UsageError for anything else, naming both versions if the version differs."""
     return decode(text, ConformanceReport, KIND, filename)
+
+
+def read_file(path: Path) -> ConformanceReport:
+    """The report in a file. Raises UsageError, which names the file, for one that cannot be read or is no report of this version."""
+    remedy = f"pass the {filename} that `trivet run --report DIR` or `trivet lint --report DIR` wrote"
+    try:
+        return read(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", remedy=remedy) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not a {KIND}: it is not text in UTF-8", remedy=remedy) from error
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", remedy=error.remedy) from error
 
 
 def decode(text: str, type: type[Report], kind: str, name: str) -> Report:
@@ -79,14 +96,14 @@ def schema() -> dict[str, Any]:
         "verdict": {"enum": list(VERDICTS), "description": "The verdict that belongs to exitCode."},
         "exitCode": {
             "enum": [0, 1, 2, 3],
-            "description": "0 conformant: every applicable MUST passed, and there is at least one. 1 a MUST failed. 2 inconclusive. "
-            "3 a file could not be read.",
+            "description": "0 conformant: every applicable MUST passed or is accepted, and at least one passed. 1 a MUST failed. "
+            "2 inconclusive. 3 a file could not be read.",
         },
         "summary": {
             "type": "object",
-            "description": "The number of contracts, in total and by outcome.",
-            "properties": dict.fromkeys(("contracts", *Outcome), COUNT),
-            "required": ["contracts", *Outcome],
+            "description": "The number of contracts, in total and by outcome; and of those all of whose deviations are accepted.",
+            "properties": dict.fromkeys(("contracts", *Outcome, ACCEPTED), COUNT),
+            "required": ["contracts", *Outcome, ACCEPTED],
         },
     }
     return schema_of(ConformanceReport, KIND, computed, CHANGES)

@@ -1,8 +1,9 @@
 """report.sarif, SARIF 2.1.0, for code scanning: contracts as rules, deviations as results.
 
-FAILED findings are results: ``error`` for a MUST, ``warning`` for a SHOULD; those that a comment or the baseline ignores are suppressed,
-and those that ``trivet lint --fix`` corrects in the files as they are now have a fix. INCONCLUSIVE and ERROR do not describe the code, so
-they are ``toolExecutionNotifications`` of the invocation, and so are files that could not be read. Section numbers: SARIF 2.1.0, OASIS.
+FAILED findings are results: ``error`` for a MUST, ``warning`` for a SHOULD; those that a waiver or the baseline accepts, or that a comment
+or the baseline ignores, are suppressed (§3.35), and those that ``trivet lint --fix`` corrects in the files as they are now have a fix.
+INCONCLUSIVE and ERROR do not describe the code, so they are ``toolExecutionNotifications`` of the invocation, and so are files that could
+not be read; ``toolConfigurationNotifications`` are about waivers. Section numbers: SARIF 2.1.0, OASIS.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from trivet.model.finding import Finding, IgnoredFinding, Location, Replacement
 from trivet.model.fingerprint import file_uri, fingerprint, relative_uri
 from trivet.model.outcome import Outcome, blocks
 from trivet.model.report import ConformanceReport, ContractResult, StackSummary
-from trivet.render.wording import printable, seam_name
+from trivet.render.wording import acceptance, printable, seam_name, waiver_warnings
 
 if TYPE_CHECKING:
     from trivet.engine.fixes import Change
@@ -69,6 +70,9 @@ def write(report: ConformanceReport) -> str:
                 "executionSuccessful": not report.count(Outcome.ERROR) and not report.errors,
                 "exitCode": report.exit_code,
                 "toolExecutionNotifications": notifications,
+                "toolConfigurationNotifications": [
+                    {"level": "warning", "message": {"text": text}} for text in waiver_warnings(report)
+                ],
             }
         ],
         "columnKind": "unicodeCodePoints",
@@ -102,18 +106,22 @@ def _result(index: int, result: ContractResult, finding: Finding, seen: Counter[
     remedy = finding.remedy or result.remedy
     key = fingerprint(result.id, finding)
     seen[key] += 1
+    known = acceptance(finding)
+    lines = [finding.message, f"Known: {known}" if known else "", f"Remedy: {remedy}" if remedy else ""]
     body: dict[str, Any] = {
         "ruleId": result.id,
         "ruleIndex": index,
         "kind": "fail",
         "level": _level(result, Outcome.FAILED),
-        "message": {"text": f"{finding.message}\nRemedy: {remedy}" if remedy else finding.message},
+        "message": {"text": "\n".join(line for line in lines if line)},
         "partialFingerprints": {"trivetFinding/v1": f"{key}:{seen[key]}"},
     }
     if finding.location and (place := _location(finding.location)):
         body["locations"] = [place]
     if finding.stack:
         body["properties"] = {"stack": finding.stack}
+    if finding.accepted:
+        body["suppressions"] = [{"kind": "external", "status": "accepted", "justification": known}]
     return body
 
 
@@ -159,7 +167,7 @@ def _suppression(ignored: IgnoredFinding) -> dict[str, str]:
 
 def _notification(index: int, result: ContractResult) -> dict[str, Any]:
     return {
-        "level": _level(result, result.outcome),
+        "level": "note" if result.accepted else _level(result, result.outcome),
         "message": {"text": f"{result.outcome}: {result.reason}"},
         "associatedRule": {"id": result.id, "index": index},
     }

@@ -8,6 +8,7 @@ from inspect import cleandoc
 from typing import Any
 
 from trivet.model.settings import Existing, Lint, LintPath, Settings
+from trivet.model.waiver import Waiver
 
 FILE = "settings.schema.json"
 """The published schema, in the folder of this module; :func:`schema_text` is its content."""
@@ -19,7 +20,7 @@ def schema() -> dict[str, Any]:
 
     definitions: dict[str, Any]
     (reference,), definitions = msgspec.json.schema_components([Settings], ref_template="#/$defs/{name}")
-    for kind in (Settings, Existing, Lint, LintPath):
+    for kind in (Settings, Existing, Lint, LintPath, Waiver):
         definition = definitions[kind.__name__]
         definition["additionalProperties"] = False
         definition["description"] = cleandoc(definition["description"])

@@ -13,6 +13,8 @@ from trivet.render.layout import COLUMNS, STYLES, Line, Span, cut, entry, fit, l
 from trivet.render.wording import (
     NAMES,
     OUTCOME_WORDINGS,
+    acceptances,
+    baseline_sentence,
     by_seam,
     counts,
     exit_sentence,
@@ -20,6 +22,7 @@ from trivet.render.wording import (
     reuse_sentence,
     seam_name,
     verdict_sentence,
+    waiver_warnings,
     wording_of,
 )
 
@@ -55,6 +58,9 @@ def lines(report: ConformanceReport, columns: int = COLUMNS) -> Iterator[Line]:
     yield line(Span("─" * columns, "dim"))
     for error in report.errors:
         yield from (line(Span(text, "bold yellow")) for text in wrap(error.message, columns))
+    for warning in waiver_warnings(report):
+        yield from (line(Span(text, "yellow")) for text in wrap(f"warning: {warning}", columns))
+    yield from (line(text) for text in wrap(baseline_sentence(report), columns))
     yield from (line(text) for text in wrap(counts(report), columns))
     yield from (line(text) for text in wrap(reuse_sentence(report), columns))
     style = ("bold green", "bold red", "bold yellow")[VERDICTS.index(report.verdict)]
@@ -83,15 +89,16 @@ def _overview(result: ContractResult, width: int, columns: int) -> Line:
     room = columns - _OUTCOME - max(width, cell_len(name)) - 6
     if result.outcome is Outcome.PASSED or room < _REASON:
         return line("  ", _word(result), "  ", name)
-    advice = "advice: " if wording_of(result).name == "advice" else ""
-    return line("  ", _word(result), "  ", pad(name, width), "  ", Span(fit(advice + result.reason, room), "dim"))
+    shown = wording_of(result).name
+    aside = f"{shown}: " if shown in ("advice", "accepted") else ""
+    return line("  ", _word(result), "  ", pad(name, width), "  ", Span(fit(aside + result.reason, room), "dim"))
 
 
 def _blocks(results: Iterable[ContractResult]) -> list[list[ContractResult]]:
-    """A block per contract, but one for all contracts that are inconclusive for the same reason."""
+    """A block per contract, but one for all contracts that are inconclusive for the same reason and do, or do not, fail for it."""
     blocks: dict[tuple[str, ...], list[ContractResult]] = {}
     for result in results:
-        key = ("", result.reason) if result.outcome is Outcome.INCONCLUSIVE else (result.id,)
+        key = ("", result.reason, str(result.accepted)) if result.outcome is Outcome.INCONCLUSIVE else (result.id,)
         blocks.setdefault(key, []).append(result)
     return list(blocks.values())
 
@@ -106,7 +113,8 @@ def _shared_block(results: Sequence[ContractResult], columns: int) -> Iterator[L
 
 
 def _block(result: ContractResult, columns: int) -> Iterator[Line]:
-    level = f"{result.level} (advice)" if wording_of(result).name == "advice" else result.level.value
+    shown = wording_of(result).name
+    level = f"{result.level} ({shown})" if shown in ("advice", "accepted") else result.level.value
     head = fit(f"{result.id} · {seam_name(result.seam)} · {level}", columns - _OUTCOME - 2)
     yield line(Span(result.outcome.value, STYLES[wording_of(result).name]), "  ", Span(head, "bold"))
     yield from (line("  ", text) for text in wrap(result.title, columns - 2))
@@ -114,16 +122,19 @@ def _block(result: ContractResult, columns: int) -> Iterator[Line]:
     yield from entry("judged", judged_text(result), columns=columns)
     if result.outcome is Outcome.SKIPPED:
         return
-    shown = [finding for finding in result.findings if finding.outcome is result.outcome]
-    for finding in shown[:1]:
+    for number, text in enumerate(acceptances(result)[:3]):
+        yield from entry("" if number else "known", text, columns=columns, most=3)
+    found = [finding for finding in result.findings if finding.outcome is result.outcome]
+    found.sort(key=lambda finding: finding.accepted)
+    for finding in found[:1]:
         yield from _place(finding, columns)
-    for finding in shown[1:4]:
+    for finding in found[1:4]:
         where = f" ({finding.location})" if finding.location and str(finding.location) else ""
         yield from entry("also", f"{finding.message}{where}", columns=columns, most=3)
-    if len(shown) > 4:
-        yield from entry("also", f"{len(shown) - 4} more; see the report", columns=columns)
+    if len(found) > 4:
+        yield from entry("also", f"{len(found) - 4} more; see the report", columns=columns)
     yield from entry("remedy", result.remedy, columns=columns, most=_REASON_LINES)
-    for finding in shown[:1]:
+    for finding in found[:1]:
         yield from _evidence(finding, columns)
 
 

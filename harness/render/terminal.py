@@ -129,10 +129,10 @@ class _Progress:
                 self.done += 1
                 outcome = wording_of(event.result).name
                 word = Span(pad(event.result.outcome.value, _OUTCOME), STYLES[outcome])
+                aside = f" ({outcome})" if outcome in ("advice", "accepted") else ""
                 count = f"{self.done:>{len(str(self.total))}}/{self.total}"
-                advice = " (advice)" if outcome == "advice" else ""
                 reused = " (reused)" if event.result.reused else ""
-                return [line(count, "  ", word, "  ", fit(event.result.id, 60), advice, reused)]
+                return [line(count, "  ", word, "  ", fit(event.result.id, 60), aside, reused)]
             case ScenariosStarted():
                 self.total, self.noun = len(event.variants), "variants"
                 number = f"{self.total} variant{'' if self.total == 1 else 's'}"

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from trivet.model.finding import Finding
 from trivet.model.outcome import SEVERITY, Level, Outcome, blocks
 from trivet.model.report import STATIC, VERDICTS, ConformanceReport, ContractResult
+from trivet.model.waiver import WaiverStatus, WaiverUse
 
 NAMES: Mapping[str, str] = {
     "kfp": "KFP",
@@ -48,23 +50,71 @@ _WORDINGS = {
     for outcome in SEVERITY
 }
 _ADVICE = OutcomeWording(name="advice", symbol="△", word="advice")
+_ACCEPTED = OutcomeWording(name="accepted", symbol="◇", word="accepted")
 
 OUTCOME_WORDINGS: tuple[OutcomeWording, ...] = (
     *(_WORDINGS[outcome] for outcome in SEVERITY if outcome.deviates),
     _ADVICE,
+    _ACCEPTED,
     *(_WORDINGS[outcome] for outcome in SEVERITY if not outcome.deviates),
 )
-"""The five outcomes, worst first, with FAILED split: of a MUST it decides the verdict, of a SHOULD it is advice."""
+"""The five outcomes, worst first, with FAILED split: of a MUST it decides the verdict, of a SHOULD it is advice. A deviation that a waiver
+or the baseline accepts is neither."""
 
 
-def wording(outcome: Outcome, level: Level) -> OutcomeWording:
-    """The wording of an outcome at a level."""
+def wording(outcome: Outcome, level: Level, *, accepted: bool = False) -> OutcomeWording:
+    """The wording of an outcome at a level, and of a deviation that is accepted."""
+    if accepted and outcome.deviates:
+        return _ACCEPTED
     return _ADVICE if outcome is Outcome.FAILED and not blocks(outcome, level) else _WORDINGS[outcome]
 
 
 def wording_of(result: ContractResult) -> OutcomeWording:
     """The wording of the outcome of one contract."""
-    return wording(result.outcome, result.level)
+    return wording(result.outcome, result.level, accepted=result.accepted)
+
+
+def qualified(outcome: Outcome, shown: OutcomeWording) -> str:
+    """An outcome, and what it is beside that: ``FAILED · advice``, ``FAILED · accepted``."""
+    return f"{outcome.value} · {shown.name}" if shown in (_ADVICE, _ACCEPTED) else outcome.value
+
+
+def acceptance(finding: Finding) -> str:
+    """Why a finding does not fail, or since when a waiver no longer accepts it; empty for a finding without either."""
+    if waiver := finding.waiver:
+        reason = f"{f'{waiver.owner}: ' if waiver.owner else ''}{waiver.reason}"
+        if waiver.expired:
+            return f"the waiver {waiver.name} expired on {waiver.expires} ({reason})"
+        return f"waived until {waiver.expires} by {waiver.name} ({reason})"
+    return "in the baseline" if finding.in_baseline else ""
+
+
+def acceptances(result: ContractResult) -> list[str]:
+    """Why deviations of a contract do not fail, and which waivers have expired, each once."""
+    return list(dict.fromkeys(text for finding in result.findings if (text := acceptance(finding))))
+
+
+def waiver_warning(use: WaiverUse) -> str:
+    """What is wrong with a waiver, for a person to act on; empty for one that accepts a failure, or may do so elsewhere."""
+    if use.status is WaiverStatus.UNUSED:
+        return f"the waiver {use.name} accepts nothing: no failure of {use.waiver.contract} matches it; remove it"
+    if use.status is WaiverStatus.EXPIRED:
+        number = f"{use.findings} failure{'' if use.findings == 1 else 's'}"
+        return f"the waiver {use.name} expired on {use.waiver.expires}: {number} of {use.waiver.contract} no longer accepted"
+    return ""
+
+
+def waiver_warnings(report: ConformanceReport) -> list[str]:
+    """What is wrong with the waivers of a report."""
+    return [text for use in report.waivers if (text := waiver_warning(use))]
+
+
+def baseline_sentence(report: ConformanceReport) -> str:
+    """What the baseline of a run accepts, and what it has that is gone; empty without one."""
+    if not (use := report.baseline):
+        return ""
+    gone = f"; {use.gone:,} × finding that this run no longer has; write it anew" if use.gone else ""
+    return f"baseline {use.file}: {use.accepted:,} × finding accepted{gone}"
 
 
 def worst(results: Iterable[ContractResult]) -> OutcomeWording:
@@ -120,8 +170,9 @@ def reuse_sentence(report: ConformanceReport) -> str:
 
 def verdict_sentence(report: ConformanceReport) -> str:
     """The verdict and its causes: ``2024.11 is not conformant: 3 MUST failed, 1 advice``; for files, whether they fit the stacks."""
-    must = {outcome: report.count(outcome, Level.MUST) for outcome in Outcome}
-    errors, advice = report.count(Outcome.ERROR), report.count(Outcome.FAILED, Level.SHOULD)
+    must = {outcome: report.count(outcome, Level.MUST, accepted=False) for outcome in Outcome}
+    errors, advice = report.count(Outcome.ERROR), report.count(Outcome.FAILED, Level.SHOULD, accepted=False)
+    accepted = sum(result.accepted for result in report.contracts)
     unread = len(report.errors)
     causes = [
         f"{must[Outcome.PASSED]} MUST passed" if report.exit_code == 0 and must[Outcome.PASSED] else "",
@@ -132,16 +183,18 @@ def verdict_sentence(report: ConformanceReport) -> str:
         "no contract was judged" if not report.contracts else "",
         "no MUST passed" if report.contracts and not must[Outcome.PASSED] and report.exit_code == 2 else "",
         f"{advice} advice" if advice else "",
+        f"{accepted} accepted" if accepted else "",
     ]
     name = printable(" and ".join(one.name for one in report.stacks) or report.stack.name)
+    but = " with accepted failures" if any(one.accepted and one.level is Level.MUST for one in report.contracts) else ""
     if report.target == STATIC:
         opening = (
-            f"the files fit {name}",
+            f"the files fit {name}{but}",
             f"the files do not fit {name}",
             f"it is inconclusive whether the files fit {name}",
         )
     else:
-        opening = (f"{name} is conformant", f"{name} is not conformant", f"{name} is inconclusive")
+        opening = (f"{name} is conformant{but}", f"{name} is not conformant", f"{name} is inconclusive")
     return f"{opening[VERDICTS.index(report.verdict)]}: {', '.join(cause for cause in causes if cause)}"
 
 

@@ -89,6 +89,84 @@ def test_inconclusive_advice_is_visible_and_fails_nothing(project: pytest.Pytest
     assert result.ret == 0
 
 
+def waived(project: pytest.Pytester, contract: str, expires: str, more: str = "") -> None:
+    """Give the project a waiver, and a target on which ``target.white`` fails."""
+    project.makepyfile(
+        conftest=FAKE
+        + "import fakes.target\n"
+        + "from trivet.hookspecs import hookimpl\n"
+        + "@hookimpl\ndef trivet_targets():\n    return {'grey': fakes.target.FakeTarget(colour='grey', grams=90)}\n"
+        + "@hookimpl\ndef trivet_contracts():\n    return []\n"
+    )
+    project.makepyprojecttoml(
+        f"[tool.trivet]\n{more}\n[tool.trivet.waivers.w]\n"
+        f'contract = "{contract}"\nreason = "printed anyway"\nexpires = "{expires}"\n'
+    )
+
+
+ON_GREY = ("-k", "target", "--trivet-target=grey", "--trivet-stack=2024.11-fixed", "-p", "no:cacheprovider")
+
+
+def test_a_waived_failure_is_visible_and_fails_nothing(project: pytest.Pytester) -> None:
+    waived(project, "target.white", "2999-12-31")
+    result = project.runpytest("-rx", "--trivet-report=out", *ON_GREY)
+    result.stdout.fnmatch_lines(["XFAIL*waived until 2999-12-31 by w (printed anyway): the paper is grey"])
+    result.assert_outcomes(passed=1, xfailed=1, skipped=1)
+    assert result.ret == 0
+    report = json.loads((project.path / "out" / "report.json").read_text())
+    assert [(use["name"], use["status"]) for use in report["waivers"]] == [("w", "used")]
+
+
+def test_an_expired_waiver_fails_and_says_since_when(project: pytest.Pytester) -> None:
+    waived(project, "target.white", "2024-12-31")
+    result = project.runpytest(*ON_GREY)
+    result.stdout.fnmatch_lines(
+        [
+            "*target.white FAILED: Paper must be white*",
+            "*known: the waiver w expired on 2024-12-31 (printed anyway)*",
+            "warning: the waiver w expired on 2024-12-31: 1 failure of target.white no longer accepted",
+        ]
+    )
+    assert result.ret == 1
+
+
+def test_an_unused_waiver_is_a_warning(project: pytest.Pytester) -> None:
+    waived(project, "target.thick", "2999-12-31")
+    result = project.runpytest(*ON_GREY)
+    result.stdout.fnmatch_lines(
+        ["warning: the waiver w accepts nothing: no failure of target.thick matches it; remove it"]
+    )
+
+
+def test_a_waiver_of_an_unknown_contract_is_an_error_with_the_nearest(project: pytest.Pytester) -> None:
+    waived(project, "target.whit", "2999-12-31")
+    result = project.runpytest(*ON_GREY)
+    result.stdout.fnmatch_lines(
+        ["*the waiver 'w' names an unknown contract 'target.whit'", "*did you mean 'target.white'?*"]
+    )
+    result.assert_outcomes(errors=1)
+
+
+def test_a_required_feature_that_is_lacking_fails(project: pytest.Pytester) -> None:
+    waived(project, "target.white", "2999-12-31", 'require_features = ["Prometheus"]')
+    result = project.runpytest(*ON_GREY)
+    result.stdout.fnmatch_lines(
+        [
+            "*target.has_the_required_features FAILED: The target must have the features that are required of it*",
+            "*the target lacks the feature Prometheus: *",
+        ]
+    )
+    result.assert_outcomes(passed=1, xfailed=1, skipped=1, failed=1)
+
+
+def test_a_required_feature_is_judged_beside_the_modules_of_contracts_too(pytester: pytest.Pytester) -> None:
+    pytester.makepyprojecttoml('[tool.trivet]\nrequire_features = ["Prometheus"]\n')
+    result = pytester.runpytest(
+        "--pyargs", "trivet.contracts.paths", "--collect-only", "-q", "--trivet-stack=2024.11-fixed"
+    )
+    assert [line for line in result.outlines if line.endswith("::has_the_required_features")]
+
+
 def test_reports_are_written_from_a_pytest_run(project: pytest.Pytester) -> None:
     project.runpytest("-k", "target", "--trivet-report=out", *ON_FAKE)
     report = json.loads((project.path / "out" / "report.json").read_text())

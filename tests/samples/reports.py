@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
+
 from trivet.model.finding import Evidence, Finding, Location, evidence
 from trivet.model.outcome import Level, Outcome, combine
-from trivet.model.report import ConformanceReport, ContractResult, Phase, Provenance, StackSummary
+from trivet.model.report import BaselineUse, ConformanceReport, ContractResult, Phase, Provenance, StackSummary
+from trivet.model.waiver import FindingWaiver, Waiver, WaiverStatus, WaiverUse
 
 PIPELINE, WRITER, SERVER, RUNTIME, LINEAGE = (
     ("kfp", "mlflow"),
@@ -121,6 +125,50 @@ def inconclusive() -> ConformanceReport:
     )
 
 
+def accepted() -> ConformanceReport:
+    """A MUST failed and is waived, an advice is in the baseline, a third contract fails since its waiver expired; one waiver is unused."""
+    waiver = FindingWaiver(
+        name="numpy-pin",
+        reason="retraining is planned",
+        owner="ml@example.com",
+        expires=date(2025, 3, 1),
+        expired=False,
+    )
+    expired = replace(waiver, name="old-runtime", expires=date(2024, 11, 1), expired=True)
+    base = _report(
+        "2024.11",
+        "KFP SDK 2.9, MLflow 2.17, KServe 0.14 as published",
+        {
+            "environment.packages_fit_the_runtime": [replace(finding, waiver=waiver) for finding in _packages()],
+            "environment.runtime_loads_the_model": [
+                replace(finding, waiver=expired, in_baseline=True) for finding in _does_not_load()
+            ],
+            "serving.missing_column_is_a_4xx": [replace(finding, in_baseline=True) for finding in _missing_column()],
+        },
+    )
+    uses = (
+        ("numpy-pin", "environment.packages_fit_the_runtime", waiver.expires, WaiverStatus.USED, 3),
+        ("old-runtime", "environment.runtime_*", expired.expires, WaiverStatus.EXPIRED, 1),
+        ("labels", "lineage.labels_are_valid", waiver.expires, WaiverStatus.UNUSED, 0),
+        ("on-kind", "pipelines.*", waiver.expires, WaiverStatus.UNDECIDED, 0),
+    )
+    return replace(
+        base,
+        waivers=tuple(
+            WaiverUse(
+                name=name,
+                waiver=Waiver(
+                    contract=contract, reason="retraining is planned", owner="ml@example.com", expires=expires
+                ),
+                status=status,
+                findings=findings,
+            )
+            for name, contract, expires, status, findings in uses
+        ),
+        baseline=BaselineUse(file="before/report.json", accepted=1, gone=2),
+    )
+
+
 def empty() -> ConformanceReport:
     """No contract at all, which is not a pass."""
     return _report("current", "The newest that resolves", {}, statements=())
@@ -164,6 +212,7 @@ SAMPLES = {
     "conformant": conformant,
     "not_conformant": not_conformant,
     "inconclusive": inconclusive,
+    "accepted": accepted,
     "empty": empty,
     "hostile": hostile,
 }

@@ -212,8 +212,9 @@ def test_every_outcome_has_its_place_in_the_one_order_of_severity() -> None:
 def test_what_deviates_stands_before_what_does_not() -> None:
     assert [outcome.deviates for outcome in SEVERITY] == [True, True, True, False, False]
     order = [wording(outcome, Level.MUST) for outcome in SEVERITY]
-    assert [one for one in OUTCOME_WORDINGS if one.name != "advice"] == order
+    assert [one for one in OUTCOME_WORDINGS if one.name not in ("advice", "accepted")] == order
     assert OUTCOME_WORDINGS.index(wording(Outcome.FAILED, Level.SHOULD)) == 3
+    assert OUTCOME_WORDINGS.index(wording(Outcome.FAILED, Level.MUST, accepted=True)) == 4
 
 
 def test_a_deviation_from_a_must_blocks_and_an_error_always_does() -> None:
@@ -224,6 +225,11 @@ def test_a_deviation_from_a_must_blocks_and_an_error_always_does() -> None:
         (Outcome.ERROR, Level.MUST),
         (Outcome.ERROR, Level.SHOULD),
     }
+
+
+def test_an_accepted_deviation_does_not_block_but_an_error_does() -> None:
+    blocking = {outcome for outcome in Outcome if blocks(outcome, Level.MUST, accepted=True)}
+    assert blocking == {Outcome.ERROR}
 
 
 @pytest.mark.parametrize(("outcome", "level"), list(product(Outcome, Level)))

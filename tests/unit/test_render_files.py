@@ -17,13 +17,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from samples.reports import HOSTILE, SAMPLES, conformant, empty, hostile, not_conformant
+from samples.reports import HOSTILE, SAMPLES, accepted, conformant, empty, hostile, not_conformant
 
 from trivet.errors import UsageError
 from trivet.model.finding import IgnoredFinding, Location, Replacement, failed, inconclusive
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport
-from trivet.render import fleet_json, github, html, junit, report_json, results_schema, sarif
+from trivet.render import difference_json, fleet_json, github, html, junit, report_json, results_schema, sarif
 from trivet.render.builtin import writers
 
 every_sample = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
@@ -50,7 +50,9 @@ def test_listing_the_writers_imports_nothing_heavy() -> None:
 # report.json
 
 
-@pytest.mark.parametrize("writer", [report_json, fleet_json, results_schema], ids=lambda writer: writer.SCHEMA_FILE)
+@pytest.mark.parametrize(
+    "writer", [report_json, difference_json, fleet_json, results_schema], ids=lambda writer: writer.SCHEMA_FILE
+)
 def test_the_published_schema_is_current(writer: ModuleType) -> None:
     published = files("trivet.render").joinpath(writer.SCHEMA_FILE).read_text(encoding="utf-8")
     assert published == report_json.schema_text(writer.schema()), "write schema_text(schema()) of it to the file anew"
@@ -103,6 +105,7 @@ def test_computed_fields_say_what_the_report_says() -> None:
         "SKIPPED": 1,
         "INCONCLUSIVE": 1,
         "ERROR": 1,
+        "accepted": 0,
     }
 
 
@@ -145,7 +148,8 @@ def test_junit_is_red_exactly_when_the_report_is_not_conformant(sample: Sample) 
 def test_junit_counts_its_cases_and_has_every_contract_once(sample: Sample) -> None:
     root = ET.fromstring(junit.write(sample()))
     assert int(root.get("tests", 0)) == len(list(root.iter("testcase")))
-    names = [case.get("name") for case in root.iter("testcase") if case.get("name") != "verdict"]
+    contracts = (suite for suite in root if suite.get("name") not in ("verdict", "waivers"))
+    names = [case.get("name") for suite in contracts for case in suite.iter("testcase")]
     assert sorted(map(str, names)) == sorted(result.id for result in sample().contracts)
 
 
@@ -166,6 +170,22 @@ def test_junit_reports_advice_as_a_skipped_case() -> None:
     skipped = _cases(conformant())["serving.missing_column_is_a_4xx"].find("skipped")
     assert skipped is not None
     assert skipped.get("message", "").startswith("advice: a request without the column")
+
+
+def test_junit_reports_what_is_accepted_as_skipped_and_why() -> None:
+    cases = _cases(accepted())
+    skipped = cases["environment.packages_fit_the_runtime"].find("skipped")
+    assert skipped is not None
+    assert skipped.get("message", "").startswith(
+        "accepted: waived until 2025-03-01 by numpy-pin (ml@example.com: retraining is planned): numpy: the model was saved with"
+    )
+    failure = cases["environment.runtime_loads_the_model"].find("failure")
+    assert failure is not None
+    assert "known: the waiver old-runtime expired on 2024-11-01 (" in (failure.text or "")
+    unused = cases["labels"].find("skipped")
+    assert unused is not None
+    assert unused.get("message", "").startswith("warning: the waiver labels accepts nothing")
+    assert "on-kind" not in cases
 
 
 def test_junit_names_file_and_line() -> None:
@@ -304,6 +324,31 @@ def test_every_machine_format_names_the_stack_of_a_finding(tmp_path: Path) -> No
     jsonschema.validate(document, report_json.schema(), jsonschema.Draft202012Validator)
 
 
+def test_sarif_suppresses_what_is_accepted_and_warns_of_waivers() -> None:
+    run = _run(accepted())
+    suppressed = {result["ruleId"]: result.get("suppressions") for result in run["results"]}
+    assert suppressed == {
+        "environment.packages_fit_the_runtime": [
+            {
+                "kind": "external",
+                "status": "accepted",
+                "justification": "waived until 2025-03-01 by numpy-pin (ml@example.com: retraining is planned)",
+            }
+        ],
+        "environment.runtime_loads_the_model": None,
+        "serving.missing_column_is_a_4xx": [
+            {"kind": "external", "status": "accepted", "justification": "in the baseline"}
+        ],
+    }
+    (open_one,) = [result for result in run["results"] if result["ruleId"].endswith("loads_the_model")]
+    assert "Known: the waiver old-runtime expired on 2024-11-01" in open_one["message"]["text"]
+    warnings = run["invocations"][0]["toolConfigurationNotifications"]
+    assert [one["message"]["text"].split(":")[0] for one in warnings] == [
+        "the waiver old-runtime expired on 2024-11-01",
+        "the waiver labels accepts nothing",
+    ]
+
+
 # GitHub annotations
 
 
@@ -347,6 +392,21 @@ def test_github_reads_back_what_was_escaped() -> None:
 def test_github_reports_advice_as_a_warning() -> None:
     (warning,) = [one for one in _commands(github.write(conformant())) if one[0] == "warning"]
     assert warning[1]["title"] == "serving.missing_column_is_a_4xx FAILED (advice)"
+
+
+def test_github_reports_what_is_accepted_as_a_notice_and_warns_of_waivers() -> None:
+    commands = _commands(github.write(accepted()))
+    titles = {
+        name: [one["title"] for kind, one, _ in commands if kind == name] for name in ("error", "warning", "notice")
+    }
+    assert titles == {
+        "error": ["environment.runtime_loads_the_model FAILED", "trivet"],
+        "warning": ["trivet: waiver"] * 2,
+        "notice": ["environment.packages_fit_the_runtime FAILED (accepted)"] * 3
+        + ["serving.missing_column_is_a_4xx FAILED (accepted)"],
+    }
+    (known,) = {text.splitlines()[1] for name, _, text in commands if name == "notice" and "saved with" in text}
+    assert known == "known: waived until 2025-03-01 by numpy-pin (ml@example.com: retraining is planned)"
 
 
 # report.html
@@ -409,7 +469,8 @@ def test_the_page_holds_every_contract_once_with_its_outcome(sample: Sample) -> 
     assert sorted(cards) == sorted(result.id for result in sample().contracts)
     for result in sample().contracts:
         advice = result.outcome is Outcome.FAILED and result.level == "SHOULD"
-        assert cards[result.id] == ("advice" if advice else result.outcome.value.lower())
+        shown = "accepted" if result.accepted else "advice" if advice else result.outcome.value.lower()
+        assert cards[result.id] == shown
 
 
 def test_the_page_shows_markup_in_findings_as_text() -> None:
@@ -439,3 +500,13 @@ def test_the_page_opens_what_needs_attention_and_links_to_it() -> None:
     linked = {link["href"].removeprefix("#") for link in page.all("a")}
     assert opened == linked
     assert len(opened) == 5
+
+
+def test_the_page_shows_what_is_accepted_and_every_waiver() -> None:
+    page = _Page(html.write(accepted()))
+    assert "Known" in page.text
+    assert "waived until 2025-03-01 by numpy-pin (ml@example.com: retraining is planned)" in page.text
+    assert "the waiver old-runtime expired on 2024-11-01" in page.text
+    assert "2025-03-01 (98 days left)" in page.text
+    assert "baseline before/report.json: 1 × finding accepted; 2 × finding that this run no longer has" in page.text
+    assert [name for name in ("numpy-pin", "old-runtime", "labels", "on-kind") if name not in page.text] == []

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import pytest
 from fakes.target import FakeTarget
 
 from trivet.authoring.contracts import MUST, contract
+from trivet.engine.acceptance import Acceptance, Waivers
 from trivet.engine.recorded_stack import RecordedStack
+from trivet.engine.required import required_features
 from trivet.engine.results_store import ResultsStore, is_kept, question
 from trivet.engine.run import run
 from trivet.errors import CannotTell, PlatformError, UsageError
@@ -26,6 +29,7 @@ from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport
 from trivet.model.results import ResultInputs
 from trivet.model.stack import Stack
+from trivet.model.waiver import Waiver
 from trivet.render import results_schema
 from trivet.stacks.composed import compose
 from trivet.stacks.read import load_stack
@@ -214,6 +218,35 @@ def test_a_failure_is_kept_with_its_findings(store: ResultsStore, fixed: Stack) 
     assert again.exit_code == 1
     assert again.contracts[0].findings == first.contracts[0].findings
     assert judged == ["of_tracking"]
+
+
+def test_what_is_accepted_is_decided_anew_and_not_kept(store: ResultsStore, fixed: Stack) -> None:
+    def exit_code(expires: date) -> int:
+        waivers = Waivers(
+            {"w": Waiver(contract="*.of_tracking", reason="r", expires=expires)}, Path(), date(2026, 11, 30)
+        )
+        return run(
+            [of_trainer, of_tracking],
+            target=KeepingTarget(grams=70),
+            stack=fixed,
+            profile="core",
+            emit=lambda event: None,
+            results=store,
+            acceptance=Acceptance(waivers=waivers),
+        ).exit_code
+
+    assert [exit_code(date(2027, 1, 1)), exit_code(date(2026, 1, 1)), exit_code(date(2027, 1, 1))] == [0, 1, 0]
+    assert judged.count("of_tracking") == 1
+    assert not any(finding.waiver for kept in store for finding in kept.result.findings)
+
+
+def test_required_features_are_measured_in_every_run(store: ResultsStore, fixed: Stack) -> None:
+    required = required_features(["Prometheus"])
+    for _ in range(2):
+        target = KeepingTarget()
+        report = judge(store, fixed, required, of_trainer, target=target)
+        assert (report.exit_code, target.started) == (1, 1)
+    assert [kept.contract for kept in store] == [of_trainer.id]
 
 
 def test_the_code_of_a_contract_and_of_a_target_count(fixed: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
+from datetime import date
 from pathlib import Path
 
 import jsonschema
@@ -11,9 +13,12 @@ import pytest
 
 from trivet.errors import UsageError
 from trivet.model.settings import Lint, LintPath
+from trivet.model.waiver import Waiver
 from trivet.render import settings_schema
 from trivet.settings import load_settings, settings_folder
 from trivet.stacks.environments import cache_directory
+
+WAIVER = '[tool.trivet.waivers.a]\ncontract = "paths.*"\nreason = "b"\nexpires = "2027-03-01"\n'
 
 
 def write(folder: Path, text: str) -> Path:
@@ -63,6 +68,28 @@ def test_a_folder_below_finds_the_file_above(tmp_path: Path) -> None:
             '[tool.trivet.lint]\ndefault_deployment_mode = "Raw"\n',
             "tool.trivet.lint: unknown deployment mode 'Raw'\n  remedy: choose one of: Knative, ModelMesh, RawDeployment",
         ),
+        (
+            "[tool.trivet]\nwaivers = 3\n",
+            "tool.trivet.waivers is 3, not a table\n  remedy: write [tool.trivet.waivers.NAME]",
+        ),
+        ("[tool.trivet.waivers]\na = 3\n", "tool.trivet.waivers.a is 3, not a table"),
+        (
+            '[tool.trivet.waivers.a]\ncontract = "paths.*"\nexpires = "2027-03-01"\n',
+            "tool.trivet.waivers.a lacks the key 'reason'",
+        ),
+        (
+            '[tool.trivet.waivers.a]\ncontract = "paths.*"\nreason = "b"\n',
+            "tool.trivet.waivers.a lacks the key 'expires'\n  remedy: write expires = 'YYYY-MM-DD' in it",
+        ),
+        (WAIVER.replace('reason = "b"', 'reason = " "'), "tool.trivet.waivers.a: its reason is empty"),
+        (WAIVER.replace("paths.*", ""), "tool.trivet.waivers.a: its contract is empty"),
+        (WAIVER.replace("expires", "expire"), "has no key 'expire'\n  remedy: did you mean 'expires'?"),
+        (WAIVER.replace("2027-03-01", "soon"), "tool.trivet.waivers.a.expires is 'soon', not a date\n  remedy: write "),
+        (WAIVER.replace("2027-03-01", "2027-02-30"), "tool.trivet.waivers.a.expires is '2027-02-30', not a date"),
+        (WAIVER.replace('"2027-03-01"', "2027-03-01T12:00:00Z"), "tool.trivet.waivers.a.expires is datetime"),
+        (WAIVER.replace('"2027-03-01"', "2027"), "tool.trivet.waivers.a.expires is 2027, not a date"),
+        (WAIVER.replace('"2027-03-01"', "2027-02-30"), "is not valid TOML"),
+        ("[tool.trivet]\nrequire_features = 'ScaleToZero'\n", "write a list of names of features"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_file(tmp_path: Path, text: str, words: str) -> None:
@@ -95,6 +122,52 @@ def test_the_settings_of_lint_are_read_from_the_file_and_the_environment(tmp_pat
         load_settings(tmp_path, {"TRIVET_LINT_DEFAULT_DEPLOYMENT_MODE": "raw"})
 
 
+@pytest.mark.parametrize("day", ['"2027-03-01"', "2027-03-01"])
+def test_waivers_are_read_from_the_table_and_from_a_file_beside_it(tmp_path: Path, day: str) -> None:
+    write(
+        tmp_path, f'[tool.trivet]\nwaivers_file = "known.toml"\n{WAIVER.replace(chr(34) + "2027-03-01" + chr(34), day)}'
+    )
+    (tmp_path / "known.toml").write_text(WAIVER.replace("tool.trivet.waivers.a", "b") + 'owner = "ann"\n')
+    (tmp_path / "deep").mkdir()
+    waivers = load_settings(tmp_path / "deep", {}).waivers
+    assert list(waivers) == ["a", "b"]
+    assert waivers["a"] == Waiver(contract="paths.*", reason="b", expires=date(2027, 3, 1))
+    assert waivers["b"].owner == "ann"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[b]\ncontract = "paths.*"\n', "known.toml: b lacks the key 'reason'"),
+        ("b = 1\n", "known.toml: b is 1, not a table"),
+        (
+            WAIVER.replace("tool.trivet.waivers.a", "a"),
+            "two waivers are called 'a': in known.toml and in pyproject.toml",
+        ),
+        ("[b\n", "known.toml is not valid TOML"),
+        (
+            None,
+            "known.toml: No such file or directory\n  remedy: make it readable for this user, or correct waivers_file",
+        ),
+    ],
+)
+def test_a_wrong_file_of_waivers_is_named(tmp_path: Path, text: str | None, words: str) -> None:
+    write(tmp_path, WAIVER)
+    if text is not None:
+        (tmp_path / "known.toml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_settings(tmp_path, {"TRIVET_WAIVERS_FILE": "known.toml"})
+    assert words in str(caught.value)
+
+
+def test_required_features_are_read_from_the_file_the_environment_and_the_flag(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.trivet]\nrequire_features = ["Knative"]\n')
+    assert load_settings(tmp_path, {}).require_features == ("Knative",)
+    environment = {"TRIVET_REQUIRE_FEATURES": "Knative,Prometheus"}
+    assert load_settings(tmp_path, environment).require_features == ("Knative", "Prometheus")
+    assert load_settings(tmp_path, environment, require_features=["ScaleToZero"]).require_features == ("ScaleToZero",)
+
+
 def test_patterns_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
     assert settings_folder(tmp_path / "deep") == tmp_path / "deep"
     write(tmp_path, "[tool.trivet]\n")
@@ -124,6 +197,12 @@ def test_the_published_schema_of_the_settings_is_current() -> None:
         ("[lint]\ndefault_deployment_mode = 'Raw'", False),
         ("[[lint.paths]]\nglob = 'a'", False),
         ("[existing]\nnames = 1", False),
+        ('[waivers.a]\ncontract = "b"\nreason = "c"\nexpires = "2027-03-01"', True),
+        ('require_features = ["Knative"]\nwaivers_file = ""', True),
+        ('[waivers.a]\ncontract = "b"\nreason = "c"', False),
+        ('[waivers.a]\ncontract = "b"\nexpires = "2027-03-01"', False),
+        ('[waivers.a]\ncontract = "b"\nreason = "c"\nexpires = "2027-03-01"\nuntil = "d"', False),
+        ("[waivers]\na = 1", False),
     ],
 )
 def test_editors_accept_what_trivet_accepts(tmp_path: Path, text: str, valid: bool) -> None:
@@ -133,7 +212,7 @@ def test_editors_accept_what_trivet_accepts(tmp_path: Path, text: str, valid: bo
     assert jsonschema.Draft202012Validator(schema).is_valid(table) == valid
     write(
         tmp_path,
-        "[tool.trivet]\n" + text.replace("[lint", "[tool.trivet.lint").replace("[existing", "[tool.trivet.existing"),
+        "[tool.trivet]\n" + re.sub(r"\[(lint|existing|waivers)", r"[tool.trivet.\1", text),
     )
     if valid:
         load_settings(tmp_path, {})

@@ -17,7 +17,6 @@ from importlib.metadata import version
 from typing import Any
 
 from trivet.engine.outcomes import finding_of
-from trivet.engine.run import lacking
 from trivet.engine.scenarios import guards
 from trivet.engine.scenarios.templates import PLAYER, templates, used
 from trivet.errors import CannotTell, DeclarationError, NotOffered, PlatformError, TrivetError
@@ -34,6 +33,7 @@ from trivet.model.events import (
     VariantEnded,
     VariantStarted,
 )
+from trivet.model.feature import lacking
 from trivet.model.finding import Evidence, evidence
 from trivet.model.probe import NotYet, Probed, last_seen
 from trivet.model.redaction import redact

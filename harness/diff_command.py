@@ -1,0 +1,30 @@
+"""The command ``trivet diff``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from trivet.cli_options import InputPath
+from trivet.errors import unknown
+
+
+@click.command()
+@click.argument("old", type=InputPath(path_type=Path), metavar="OLD")
+@click.argument("new", type=InputPath(path_type=Path), metavar="NEW")
+@click.option("--format", "output", default="text", help="Print text (default), json or markdown.")
+def diff(old: Path, new: Path, output: str) -> int:
+    """Compare two reports: OLD and NEW are each a report.json of `trivet run`, or each one of `trivet lint`.
+
+    Exit codes: 0 nothing newly failed, 1 a MUST newly failed, 2 inconclusive, 3 a file is no report of this version.
+    """
+    from trivet.engine.difference import difference
+    from trivet.render.difference import WRITERS
+    from trivet.render.report_json import read_file
+
+    if output not in WRITERS:
+        raise unknown("format", output, WRITERS)
+    found = difference(read_file(old), read_file(new))
+    click.echo(WRITERS[output](found), nl=False)
+    return found.exit_code
