@@ -29,6 +29,7 @@ from trivet.contracts.rules.credentials import CREDENTIALS
 from trivet.contracts.rules.knative import DROPPED, REVISION
 from trivet.contracts.rules.kserve import KSERVE
 from trivet.contracts.rules.pods import PODS
+from trivet.contracts.rules.podspec import POD_FIELDS
 from trivet.contracts.rules.rule import (
     KNATIVE,
     MODE_SETTING,
@@ -49,7 +50,7 @@ SEAM = ("kfp", "kserve")
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
 """The oldest version that these contracts were verified with, by reading and by the API server's dry run."""
 
-SERVICE_RULES: tuple[Rule, ...] = (*KSERVE.rules, *REVISION.rules, *DROPPED.rules, *PODS.rules, *CREDENTIALS.rules)
+SERVICE_RULES: tuple[Rule, ...] = (*KSERVE.rules, *REVISION.rules, *DROPPED.rules, *PODS.rules, *POD_FIELDS.rules, *CREDENTIALS.rules)
 
 
 @contract(
@@ -123,11 +124,12 @@ def knative_keeps_the_fields(manifest: Manifest, stack: Stack, platform: Platfor
     versions=VERSIONS,
     rationale="KServe passes most fields of a pod on unchecked: what Kubernetes then refuses shows in a ReplicaSet's events only.",
     remedy="Change the field as the message says.",
-    sources=PODS.sources,
+    sources=(*PODS.sources, *POD_FIELDS.sources),
 )
 def kubernetes_admits_the_pods(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
     service = service_of(manifest, stack, platform)
-    yield from judged(PODS.rules, service, f"its pods keep the {len(PODS.rules)} rules of Kubernetes")
+    rules = (*PODS.rules, *POD_FIELDS.rules)
+    yield from judged(rules, service, f"its pods keep the {len(rules)} rules of Kubernetes")
 
 
 @contract(

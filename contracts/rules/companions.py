@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.contracts.quantities import quantity
+from trivet.contracts.rules.claims import claim_problems
 from trivet.contracts.rules.expressions import is_refused
+from trivet.contracts.rules.kserve import unknown_gpus
 from trivet.contracts.rules.names import data_key_problem, label_problem, qualified_problem, subdomain_problem
 from trivet.contracts.rules.rule import Companion, Rules, Violation
 from trivet.contracts.values import each, integer, mapping, path, text
@@ -176,6 +178,30 @@ _METADATA = (
 )
 
 
+@COMPANIONS.rule(f"{_RUNTIME}, validateMultiNodeSpec", versions=">=0.15")
+def runtime_worker_spec(companion: Companion) -> Iterator[Violation]:
+    worker = companion.spec.get("workerSpec")
+    if companion.resource.kind not in _RUNTIMES or companion.spec.get("disabled") is True or not isinstance(worker, dict):
+        return
+    keys = ("spec", "workerSpec")
+    containers = list(each(worker.get("containers"), (*keys, "containers")))
+    if len(containers) != 1:
+        yield Violation((*keys, "containers"), f"workerSpec has {len(containers)} containers, and KServe admits one")
+    for name in ("pipelineParallelSize", "tensorParallelSize"):
+        if (number := integer(worker.get(name))) is not None and number < 1:
+            yield Violation((*keys, name), f"workerSpec.{name} {number} is less than 1")
+    annotations = mapping(companion.spec.get("annotations"))
+    for at, container in each(companion.spec.get("containers"), ("spec", "containers")):
+        if container.get("name") == "kserve-container":
+            yield from unknown_gpus(annotations, at, container)
+            for where, variable in each(container.get("env"), (*at, "env")):
+                if variable.get("name") in ("PIPELINE_PARALLEL_SIZE", "TENSOR_PARALLEL_SIZE"):
+                    yield Violation(where, f"{variable['name']} is set from workerSpec, and KServe rejects it in env")
+    for at, container in containers[:1]:
+        if container.get("name") == "worker-container":
+            yield from unknown_gpus(annotations, at, container)
+
+
 @COMPANIONS.rule("pkg/validation/env_policy.go, DefaultBlockedEnvVars", versions=">=0.18")
 def runtime_blocked_environment(companion: Companion) -> Iterator[Violation]:
     if companion.resource.kind in _RUNTIMES and companion.spec.get("disabled") is not True:
@@ -328,26 +354,4 @@ def config_map(companion: Companion) -> Iterator[Violation]:
 def claim(companion: Companion) -> Iterator[Violation]:
     if companion.resource.kind != "PersistentVolumeClaim":
         return
-    modes = companion.spec.get("accessModes")
-    if not isinstance(modes, list) or not modes:
-        yield Violation(
-            ("spec", "accessModes"),
-            "a claim needs at least one of accessModes: ReadWriteOnce, ReadOnlyMany, ReadWriteMany, ReadWriteOncePod",
-        )
-    else:
-        for index, mode in enumerate(modes):
-            if mode not in ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"):
-                yield Violation(
-                    ("spec", "accessModes", index),
-                    f"the access mode {mode!r} is not one of ReadWriteOnce, ReadOnlyMany, ReadWriteMany, ReadWriteOncePod",
-                )
-    if companion.spec.get("volumeMode") not in (None, "Filesystem", "Block"):
-        yield Violation(
-            ("spec", "volumeMode"), f"spec.volumeMode {companion.spec['volumeMode']!r} is not Filesystem or Block"
-        )
-    size = mapping(mapping(companion.spec.get("resources")).get("requests")).get("storage")
-    at = ("spec", "resources", "requests", "storage")
-    if size is None:
-        yield Violation(("spec", "resources"), "a claim needs resources.requests.storage")
-    elif (number := quantity(size)) is not None and number <= 0:
-        yield Violation(at, f"spec.resources.requests.storage {size} is not positive")
+    yield from claim_problems(("spec",), companion.spec)

@@ -6,9 +6,10 @@ Read at KServe 0.14.1, 0.15 to 0.19 as far as a rule begins or ends there, and 0
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trivet.authoring import Keys
 from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.rule import FRAMEWORKS, KNATIVE, STANDARD, Rules, Service, Violation
 from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
@@ -324,6 +325,22 @@ def kserve_container_is_named(service: Service) -> Iterator[Violation]:
         )
 
 
+@KSERVE.rule(
+    "pkg/controller/v1beta1/inferenceservice/components/predictor.go, buildPredictorResources: the container that serves replaces the first",
+    versions=">=0.15",
+)
+def kserve_container_is_first(service: Service) -> Iterator[Violation]:
+    if any(service.predictor.get(name) is not None for name in _PREDICTORS):
+        return
+    names = [one.get("name") for _, one in each(service.predictor.get("containers"), ())]
+    if "kserve-container" in names[1:] and names[0] and names[0] != "kserve-container":
+        keys = ("spec", "predictor", "containers", names.index("kserve-container"))
+        yield Violation(
+            keys,
+            f"kserve-container is not the first of the predictor's containers: KServe replaces {names[0]} by it, and has it twice",
+        )
+
+
 @KSERVE.rule(f"{_COMPONENT}, validateStorageSpec; explainer.go, Validate")
 def explainer_storage(service: Service) -> Iterator[Violation]:
     keys = ("spec", "explainer", "art")
@@ -466,7 +483,7 @@ def worker_spec(service: Service) -> Iterator[Violation]:
         if (number := integer(worker.get(name))) is not None and number < 1:
             yield Violation((*keys, name), f"workerSpec.{name} {number} is less than 1")
     for at, container in each(worker.get("containers"), (*keys, "containers")):
-        yield from _gpu_types(service, at, container)
+        yield from unknown_gpus(service.annotations, at, container)
     model = service.predictor.get("model")
     if isinstance(model, dict):
         yield from _multi_node_model(service, model)
@@ -477,7 +494,7 @@ def _multi_node_model(service: Service, model: Any) -> Iterator[Violation]:
     for at, variable in each(model.get("env"), (*keys, "env")):
         if variable.get("name") in ("PIPELINE_PARALLEL_SIZE", "TENSOR_PARALLEL_SIZE"):
             yield Violation(at, f"{variable['name']} is set from workerSpec, and KServe rejects it in env")
-    yield from _gpu_types(service, keys, model)
+    yield from unknown_gpus(service.annotations, keys, model)
     uri = model.get("storageUri")
     if uri is None:
         yield Violation(keys, "a model with workerSpec must have a storageUri")
@@ -494,8 +511,9 @@ def _multi_node_model(service: Service, model: Any) -> Iterator[Violation]:
         )
 
 
-def _gpu_types(service: Service, keys: Any, container: Any) -> Iterator[Violation]:
-    if service.annotations.get("serving.kserve.io/gpu-resource-types"):
+def unknown_gpus(annotations: Mapping[str, Any], keys: Keys, container: Mapping[str, Any]) -> Iterator[Violation]:
+    """Resources of a container of several nodes that are no GPU to KServe (0.20.0 pkg/utils/utils.go, HasUnknownGpuResourceType)."""
+    if annotations.get("serving.kserve.io/gpu-resource-types"):
         return
     resources = mapping(container.get("resources"))
     for list_name in ("requests", "limits"):

@@ -23,6 +23,7 @@ from trivet.contracts.rules.names import (
 )
 from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service, Violation
 from trivet.contracts.rules.runtimes import WITH_USER, merged_resources, runtime_of, shipped
+from trivet.contracts.rules.selectors import requirement_problems, selector_problems
 from trivet.contracts.values import each, integer, mapping, path, text
 
 PODS = Rules("kubernetes", "kubernetes")
@@ -151,21 +152,6 @@ def _duplicates(names: list[tuple[Any, str]], what: str) -> Iterator[Violation]:
         if counts[name] > 1 and name in seen:
             yield Violation((*keys, "name"), f"{counts[name]} {what} {name!r}, and a name must be unique")
         seen.add(name)
-
-
-@PODS.rule(f"{_VALIDATION}, validateKeyToPath, validateLocalNonReservedPath")
-def volume_items(service: Service) -> Iterator[Violation]:
-    for pod in service.pods:
-        for volume_keys, volume in pod.each("volumes"):
-            for source in ("configMap", "secret"):
-                items = mapping(volume.get(source)).get("items")
-                for keys, item in each(items, (*volume_keys, source, "items")):
-                    for field in ("key", "path"):
-                        if item.get(field) == "":
-                            yield Violation((*keys, field), f"{path(keys)}.{field} is empty")
-                    where = text(item.get("path"))
-                    if where.startswith("/") or ".." in where.split("/"):
-                        yield Violation((*keys, "path"), f"{path(keys)}.path {where!r} must be relative, without '..'")
 
 
 @PODS.rule(f"{_VALIDATION}, ValidateEnv: names", versions="<1.32")
@@ -627,57 +613,77 @@ def _root(service: Service, pod: Pod, container: Container) -> Iterator[Violatio
         )
 
 
-@PODS.rule(
-    "pkg/apis/core/validation/validation.go, ValidateNodeSelectorRequirement, validatePodAffinityTerm, ValidateTopologySpreadConstraint"
-)
+_NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
+_PREFERRED, _REQUIRED = (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("preferred", "required"))
+
+
+@PODS.rule(f"{_VALIDATION}, ValidateNodeSelector, ValidatePreferredSchedulingTerms, validatePodAffinityTerm")
 def affinity(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        node = mapping(mapping(pod.settings.get("affinity")).get("nodeAffinity"))
-        at = (
-            *pod.keys,
-            "affinity",
-            "nodeAffinity",
-            "requiredDuringSchedulingIgnoredDuringExecution",
-            "nodeSelectorTerms",
-        )
-        terms = mapping(node.get("requiredDuringSchedulingIgnoredDuringExecution")).get("nodeSelectorTerms")
-        for keys, term in each(terms, at):
-            for where, expression in each(term.get("matchExpressions"), (*keys, "matchExpressions")):
-                yield from _expression(where, expression)
+        stated, at = mapping(pod.settings.get("affinity")), (*pod.keys, "affinity")
+        yield from _node_affinity((*at, "nodeAffinity"), mapping(stated.get("nodeAffinity")))
         for kind in ("podAffinity", "podAntiAffinity"):
-            yield from _pod_affinity((*pod.keys, "affinity", kind), mapping(pod.settings.get("affinity")).get(kind))
-        for keys, constraint in pod.each("topologySpreadConstraints"):
-            if (skew := integer(constraint.get("maxSkew"))) is not None and skew < 1:
-                yield Violation((*keys, "maxSkew"), f"{path(keys)}.maxSkew {skew} is less than 1")
-            when = constraint.get("whenUnsatisfiable")
-            if isinstance(when, str) and when not in ("DoNotSchedule", "ScheduleAnyway"):
-                yield Violation(
-                    (*keys, "whenUnsatisfiable"),
-                    f"{path(keys)}.whenUnsatisfiable {when!r} is not DoNotSchedule or ScheduleAnyway",
-                )
+            yield from _pod_affinity((*at, kind), mapping(stated.get(kind)))
 
 
-def _pod_affinity(keys: Any, affinity: Any) -> Iterator[Violation]:
-    required, preferred = (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("required", "preferred"))
-    terms = list(each(mapping(affinity).get(required), (*keys, required)))
-    for at, weighted in each(mapping(affinity).get(preferred), (*keys, preferred)):
-        if (weight := integer(weighted.get("weight"))) is not None and not 1 <= weight <= 100:
-            yield Violation((*at, "weight"), f"{path(at)}.weight {weight} is not from 1 to 100")
+def _node_affinity(keys: Any, affinity: Mapping[str, Any]) -> Iterator[Violation]:
+    required = affinity.get(_REQUIRED)
+    at = (*keys, _REQUIRED, "nodeSelectorTerms")
+    listed = mapping(required).get("nodeSelectorTerms")
+    if listed == []:
+        yield Violation(at, f"{path(at)} is empty, and must have at least one term")
+    terms = list(each(listed, at))
+    for where, weighted in each(affinity.get(_PREFERRED), (*keys, _PREFERRED)):
+        yield from _weight(where, weighted)
+        terms.append(((*where, "preference"), mapping(weighted.get("preference"))))
+    for where, term in terms:
+        for expression_keys, expression in each(term.get("matchExpressions"), (*where, "matchExpressions")):
+            yield from requirement_problems(expression_keys, expression, _NODE_OPERATORS)
+
+
+def _pod_affinity(keys: Any, affinity: Mapping[str, Any]) -> Iterator[Violation]:
+    terms = list(each(affinity.get(_REQUIRED), (*keys, _REQUIRED)))
+    for at, weighted in each(affinity.get(_PREFERRED), (*keys, _PREFERRED)):
+        yield from _weight(at, weighted)
         terms.append(((*at, "podAffinityTerm"), mapping(weighted.get("podAffinityTerm"))))
     for at, term in terms:
         if why := qualified_problem(text(term.get("topologyKey"))):
             yield Violation(
                 (*at, "topologyKey"), f"{path(at)}.topologyKey {term.get('topologyKey')!r} is no label: {why}"
             )
+        for name in ("labelSelector", "namespaceSelector"):
+            yield from selector_problems((*at, name), term.get(name))
+        names = term.get("namespaces")
+        for index, name in enumerate(names if isinstance(names, list) else ()):
+            if isinstance(name, str) and (why := label_problem(name)):
+                yield Violation((*at, "namespaces", index), f"{path(at)}.namespaces: {name!r} is no namespace: {why}")
 
 
-def _expression(keys: Any, expression: Mapping[str, Any]) -> Iterator[Violation]:
-    operator, values = expression.get("operator"), expression.get("values")
-    if operator not in ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"):
-        yield Violation(
-            (*keys, "operator"), f"{path(keys)}.operator {operator!r} is not In, NotIn, Exists, DoesNotExist, Gt or Lt"
-        )
-    elif operator in ("In", "NotIn") and not values:
-        yield Violation(keys, f"{path(keys)} has no values, which the operator {operator} needs")
-    elif operator in ("Exists", "DoesNotExist") and values:
-        yield Violation((*keys, "values"), f"{path(keys)} has values, which the operator {operator} excludes")
+def _weight(keys: Any, weighted: Mapping[str, Any]) -> Iterator[Violation]:
+    if (weight := integer(weighted.get("weight"))) is not None and not 1 <= weight <= 100:
+        yield Violation((*keys, "weight"), f"{path(keys)}.weight {weight} is not from 1 to 100")
+
+
+@PODS.rule(f"{_VALIDATION}, validateTopologySpreadConstraints")
+def topology_spread(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for keys, constraint in pod.each("topologySpreadConstraints"):
+            for name in ("maxSkew", "minDomains"):
+                if (number := integer(constraint.get(name))) is not None and number < 1:
+                    yield Violation((*keys, name), f"{path(keys)}.{name} {number} is less than 1")
+            when, key = constraint.get("whenUnsatisfiable"), constraint.get("topologyKey")
+            if isinstance(when, str) and when not in ("DoNotSchedule", "ScheduleAnyway"):
+                yield Violation(
+                    (*keys, "whenUnsatisfiable"),
+                    f"{path(keys)}.whenUnsatisfiable {when!r} is not DoNotSchedule or ScheduleAnyway",
+                )
+            elif when == "ScheduleAnyway" and constraint.get("minDomains") is not None:
+                yield Violation((*keys, "minDomains"), f"{path(keys)}.minDomains needs whenUnsatisfiable DoNotSchedule")
+            if key == "":
+                yield Violation((*keys, "topologyKey"), f"{path(keys)}.topologyKey is empty")
+            for name in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
+                if isinstance(constraint.get(name), str) and constraint[name] not in ("Honor", "Ignore"):
+                    yield Violation(
+                        (*keys, name), f"{path(keys)}.{name} {constraint[name]!r} is not Honor or Ignore"
+                    )
+            yield from selector_problems((*keys, "labelSelector"), constraint.get("labelSelector"))

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from differential.children import children
+from differential.children import KNATIVE_SERVICE, Controller, revision
 from differential.judges import ApiServer, Lint, LintVerdict, ServerVerdict
 from differential.mutations import text
 from trivet.model.subjects import Keys
@@ -102,6 +102,11 @@ class Known:
 
 KNOWN: tuple[Known, ...] = (
     Known(
+        reason="What else the cluster has decides: a namespace that it has not is created before, and lint knows no namespaces.",
+        kind=MISSED,
+        server=r'^namespaces "[^"]+" not found$',
+    ),
+    Known(
         reason=(
             "KServe's webhook writes the zero value of Go for what is missing or null in an InferenceService: an empty name of a model "
             "format, or of a container of workerSpec, which KServe 0.14 does not use. Nothing else reads it, and nobody means it."
@@ -157,12 +162,12 @@ KNOWN: tuple[Known, ...] = (
 
 
 class Comparison:
-    """Both judges over a document. ``runtime`` is the platform's one runtime (``children``)."""
+    """Both judges over a document, and the controller of what the API server admits."""
 
-    def __init__(self, server: ApiServer, lint: Lint, runtime: Mapping[str, Any]) -> None:
+    def __init__(self, server: ApiServer, lint: Lint, controller: Controller) -> None:
         self.server = server
         self.lint = lint
-        self._runtime = runtime
+        self.controller = controller
 
     def disagreement(self, document: Mapping[str, Any]) -> Disagreement | None:
         """The first difference that no :data:`KNOWN` explains."""
@@ -173,7 +178,7 @@ class Comparison:
     def differences(self, document: Mapping[str, Any]) -> Iterator[Disagreement]:
         """Every difference between the judges."""
         manifest = text(document)
-        kind = str(document["kind"])
+        kind = str(document.get("kind"))
         said = self.admission(document)
         verdict = self.lint.judge(manifest).of(COMPARED)
         if verdict.broken:
@@ -188,16 +193,28 @@ class Comparison:
             yield Disagreement(kind=FALSE_ALARM, layer=kind, manifest=manifest, server=said, lint=verdict)
 
     def admission(self, document: Mapping[str, Any]) -> ServerVerdict:
-        """What the API server says of a document itself."""
-        return self.server.judge(str(document["kind"]), text(document))
+        """What the API server says of a document itself, of a kind or version that it has not as kubectl does."""
+        kind, version = document.get("kind"), document.get("apiVersion")
+        if not (isinstance(kind, str) and isinstance(version, str) and kind and version):
+            return ServerVerdict(error="the object has no apiVersion or no kind")
+        if not self.server.serves(version, kind):
+            return ServerVerdict(error=f'no matches for kind "{kind}" in version "{version}"')
+        metadata = document.get("metadata")
+        namespace = metadata.get("namespace") if isinstance(metadata, Mapping) else None
+        return self.server.judge(kind, text(document), namespace=namespace if isinstance(namespace, str) else "")
 
     def rejected_children(self, admitted: ServerVerdict) -> Iterator[tuple[str, ServerVerdict]]:
         """What is rejected of the objects that the controller makes of an admitted InferenceService: (kind, verdict)."""
         assert admitted.stored is not None
-        for kind, child in children(admitted.stored, self._runtime):
+        for kind, child in self.controller.children(admitted.stored):
             judged = self.server.judge(kind, json.dumps(child))
             if judged.rejects:  # the controller does not ask for strict validation, and what is dropped has no effect
                 yield kind, judged
+            if kind == KNATIVE_SERVICE and judged.stored is not None:
+                of_revision, deployment = revision(judged.stored)
+                judged = self.server.judge(of_revision, json.dumps(deployment))
+                if judged.rejects:
+                    yield of_revision, judged
 
 
 def _without_values(message: str) -> str:

@@ -1,101 +1,117 @@
 """The objects that KServe's controller makes of an InferenceService, for dry runs of what Knative and Kubernetes say of them.
 
-Written after kserve 0.14.1 pkg/controller/v1beta1/inferenceservice: components/predictor.go and transformer.go,
-reconcilers/knative/ksvc_reconciler.go (createKnativeService), reconcilers/deployment/deployment_reconciler.go (createRawDeployment) and
-utils/utils.go (MergeRuntimeContainers). Only a sample of services that are really created shows that this is what the controller does.
+Written after kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice: components/predictor.go and transformer.go, utils/utils.go
+(MergeRuntimeContainers), and reconcilers: knative/ksvc_reconciler.go (createKnativeService), deployment/deployment_reconciler.go
+(createRawDeployment), service/service_reconciler.go (createService) and hpa/hpa_reconciler.go (createHPA). Only a sample of services that are
+really created shows that this is what the controller does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from packaging.version import Version
+
+from trivet.integration.inference_service import KNATIVE_MODES, STANDARD_MODES
+from trivet.model.platform_config import PlatformConfig
+from trivet.model.stack import Stack
 
 MODE = "serving.kserve.io/deploymentMode"
 MERGED_BY = {"env": "name", "ports": "containerPort", "volumeMounts": "mountPath", "volumeDevices": "devicePath"}
 """Lists of a container that a strategic merge joins by a key (k8s.io/api core/v1, patchMergeKey)."""
 
+KNATIVE_SERVICE = "Service.serving.knative.dev"
 _POD_META = {"labels", "annotations"}
 _NOT_OF_THE_POD = {
-    *(
-        "minReplicas",
-        "maxReplicas",
-        "scaleTarget",
-        "scaleMetric",
-        "containerConcurrency",
-        "timeout",
-        "canaryTrafficPercent",
-    ),
-    *("logger", "batcher", "deploymentStrategy", "model", "workerSpec", "art"),
+    *("minReplicas", "maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "containerConcurrency", "timeout"),
+    *("canaryTrafficPercent", "logger", "batcher", "deploymentStrategy", "autoScaling", "model", "workerSpec", "art"),
+    *("name", "storageContainerName", "storageUris"),
     *_POD_META,
 }
-_NOT_OF_KNATIVE = {
-    *(
-        "restartPolicy",
-        "terminationGracePeriodSeconds",
-        "activeDeadlineSeconds",
-        "nodeName",
-        "hostNetwork",
-        "hostPID",
-        "hostIPC",
-    ),
-    *(
-        "hostname",
-        "subdomain",
-        "priority",
-        "readinessGates",
-        "overhead",
-        "preemptionPolicy",
-        "setHostnameAsFQDN",
-        "os",
-        "hostUsers",
-    ),
-    *("schedulingGates", "resourceClaims", "serviceAccount"),
-}
-"""Fields of a pod that Knative's CRD does not have and drops."""
 _NOT_OF_THE_CONTAINER = {
-    "modelFormat",
-    "protocolVersion",
-    "runtime",
-    "runtimeVersion",
-    "storageUri",
-    "storage",
-    "type",
-    "config",
+    *("modelFormat", "protocolVersion", "runtime", "runtimeVersion", "storageUri", "storage", "type", "config"),
+    "confidential",
 }
+_NOT_OF_THE_REVISIONS_POD = (
+    *("containerConcurrency", "timeoutSeconds", "responseStartTimeoutSeconds", "idleTimeoutSeconds"),
+)
 _OWN_ANNOTATIONS = {"serving.knative.dev/rolloutDuration", "serving.knative.dev/rollout-duration"}
 
 
-def children(service: Mapping[str, Any], runtime: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What is made of ``service``, as the API server would store it: (kind as in ``judges.RESOURCES``, object).
+@dataclass(frozen=True, kw_only=True)
+class Controller:
+    """KServe's controller at a stack's version, on a ``platform`` with one ``runtime``, a ClusterServingRuntime."""
 
-    ``runtime`` is the one ClusterServingRuntime of the platform. In Knative's mode Knative makes a Deployment of the same pod.
-    """
-    annotations = service["metadata"].get("annotations") or {}
-    mode = annotations.get(MODE)
-    if mode == "ModelMesh":
-        return
+    stack: Stack
+    platform: PlatformConfig
+    runtime: Mapping[str, Any]
+
+    def is_standard(self, service: Mapping[str, Any]) -> bool | None:
+        """Whether a service, as the API server stores it, is deployed without Knative; None if KServe deploys nothing."""
+        annotations = service["metadata"].get("annotations") or {}
+        mode = annotations.get(MODE)
+        if mode not in (*KNATIVE_MODES, *STANDARD_MODES, "ModelMesh"):
+            mode = self.platform.default_deployment_mode
+        stops = Version(self.stack.components["kserve"]) >= Version("0.15")  # pkg/constants, StopAnnotationKey
+        stopped = stops and annotations.get("serving.kserve.io/stop", "").lower() == "true"
+        return None if mode == "ModelMesh" or stopped else mode in STANDARD_MODES
+
+    def children(self, service: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What is made of ``service``, as the API server stores it: (kind as in ``judges.RESOURCES``, object).
+
+        Not the objects of workers and canaries, nor those of the ingress, which depend on the platform's domain.
+        """
+        standard = self.is_standard(service)
+        if standard is None:
+            return
+        annotations = service["metadata"].get("annotations") or {}
+        for component, name in component_names(service):
+            settings = service["spec"][component]
+            containers = _containers(component, settings, self.runtime)
+            if not containers:
+                continue
+            pod = {key: value for key, value in settings.items() if key not in _NOT_OF_THE_POD}
+            pod["containers"] = containers
+            metadata = {
+                "labels": {
+                    **(service["metadata"].get("labels") or {}),
+                    **settings.get("labels", {}),
+                    "component": component,
+                },
+                "annotations": {**annotations, **settings.get("annotations", {})},
+            }
+            if standard:
+                yield "Deployment", _deployment(name, metadata, settings, pod)
+                yield "Service", _service(name, metadata, containers)
+                if metadata["annotations"].get("serving.kserve.io/autoscalerClass", "hpa") == "hpa":
+                    yield "HorizontalPodAutoscaler", _autoscaler(name, metadata, settings)
+            else:
+                yield KNATIVE_SERVICE, _knative_service(name, metadata, settings, pod)
+
+
+def component_names(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The components of a service, and the names of their objects (kserve 0.20.0 pkg/constants, PredictorServiceName)."""
     for component in ("predictor", "transformer", "explainer"):
         settings = service["spec"].get(component)
-        containers = settings and _containers(settings, runtime)
-        if not containers:
-            continue
-        pod = {key: value for key, value in settings.items() if key not in _NOT_OF_THE_POD} | {"containers": containers}
-        name = f"{service['metadata']['name']}-{component}"
-        metadata = {
-            "labels": {
-                **(service["metadata"].get("labels") or {}),
-                **settings.get("labels", {}),
-                "component": component,
-            },
-            "annotations": {**annotations, **settings.get("annotations", {})},
-        }
-        if mode == "RawDeployment":
-            yield "Deployment", _deployment(name, metadata, settings, pod)
-        else:
-            yield "Service.serving.knative.dev", _knative_service(name, metadata, settings, pod)
-            known = {key: value for key, value in pod.items() if key not in _NOT_OF_KNATIVE}
-            known["containers"] = [_as_knative_runs(container) for container in containers]
-            yield "Deployment", _deployment("revision", metadata, {}, known)
+        if settings:
+            stated = settings.get("name") if component == "predictor" else ""
+            middle = f"-{stated}" if stated else ""
+            yield component, f"{service['metadata']['name']}{middle}-{component}"
+
+
+def revision(admitted: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The Deployment that Knative makes of a Knative Service, as the API server stores it.
+
+    Queue-proxy executes its readinessProbe, unless it is a command, and livenessProbes get its port
+    (knative.dev/serving 0.42.2 and 0.48.1 pkg/reconciler/revision/resources/deploy.go).
+    """
+    template = admitted["spec"]["template"]
+    pod = {key: value for key, value in template["spec"].items() if key not in _NOT_OF_THE_REVISIONS_POD}
+    pod["containers"] = [_as_knative_runs(container) for container in pod["containers"]]
+    metadata = {key: template["metadata"].get(key, {}) for key in ("labels", "annotations")}
+    return "Deployment", _deployment("revision", metadata, {}, pod)
 
 
 def _container_of_the_runtime(runtime: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,20 +129,19 @@ def _container_of_the_runtime(runtime: Mapping[str, Any], model: Mapping[str, An
     return {**container, "securityContext": security}
 
 
-def _containers(settings: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[Any]:
+def _containers(component: str, settings: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[Any]:
+    """A model's container and those beside it; of a custom predictor, its own, the first of which KServe replaces by the one that serves."""
     model = settings.get("model") or settings.get("art")
+    listed = list(settings.get("containers") or ())
     if model is None:
-        return list(settings.get("containers") or ())
+        serving = [one for one in listed if one.get("name") == "kserve-container"]
+        return [*serving[:1], *listed[1:]] if component == "predictor" else listed
     own = {key: value for key, value in model.items() if key not in _NOT_OF_THE_CONTAINER}
     base = _container_of_the_runtime(runtime, model)
-    return [{**_merged(base, own), "name": own.get("name") or base["name"]}]
+    return [{**_merged(base, own), "name": own.get("name") or base["name"]}, *listed]
 
 
 def _as_knative_runs(container: Mapping[str, Any]) -> dict[str, Any]:
-    """A container of a revision: queue-proxy executes its readinessProbe, unless it is a command, and livenessProbes get its port.
-
-    knative.dev/serving 0.42.2 pkg/reconciler/revision/resources/deploy.go.
-    """
     changed = {key: value for key, value in container.items() if key not in ("lifecycle", "restartPolicy")}
     if "exec" not in (changed.get("readinessProbe") or {}):
         changed.pop("readinessProbe", None)
@@ -199,4 +214,60 @@ def _deployment(
             "template": {"metadata": {"labels": labels, "annotations": metadata["annotations"]}, "spec": pod},
             **({"strategy": strategy} if strategy else {}),
         },
+    }
+
+
+def _service(name: str, metadata: Mapping[str, Any], containers: list[Any]) -> dict[str, Any]:
+    exposed = next((one for one in containers if one.get("name") == "transformer-container"), containers[0])
+    ports = [
+        {
+            "name": port.get("name", ""),
+            "port": port["containerPort"] if index else 80,
+            "targetPort": port["containerPort"],
+            "protocol": port.get("protocol", "TCP"),
+        }
+        for index, port in enumerate(exposed.get("ports") or ())
+    ]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": metadata["labels"], "annotations": metadata["annotations"]},
+        "spec": {
+            "selector": {"app": f"isvc.{name}"},
+            "ports": ports or [{"name": name, "port": 80, "targetPort": 8080, "protocol": "TCP"}],
+        },
+    }
+
+
+def _autoscaler(name: str, metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    least = max(settings.get("minReplicas", 1), 1)
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name, "labels": metadata["labels"], "annotations": metadata["annotations"]},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": least,
+            "maxReplicas": max(settings.get("maxReplicas", 0), least),
+            "metrics": list(_metrics(metadata["annotations"], settings)),
+        },
+    }
+
+
+def _metrics(annotations: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    if "autoScaling" in settings:
+        for one in settings["autoScaling"].get("metrics", ()):
+            resource = one.get("resource")
+            if resource and resource.get("name") == "cpu":
+                target = {"type": "Utilization", "averageUtilization": resource["target"].get("averageUtilization", 80)}
+                yield {"type": "Resource", "resource": {"name": "cpu", "target": target}}
+            elif resource and resource.get("name") == "memory":
+                yield {"type": "Resource", "resource": {"name": "memory", "target": resource["target"]}}
+        return
+    stated = annotations.get("serving.kserve.io/targetUtilizationPercentage", "80")
+    target = settings.get("scaleTarget", int(stated) if stated.isdigit() else 80)
+    name = settings.get("scaleMetric", "cpu")
+    yield {
+        "type": "Resource",
+        "resource": {"name": name, "target": {"type": "Utilization", "averageUtilization": target}},
     }

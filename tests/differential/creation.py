@@ -1,6 +1,6 @@
 """What really happens to services: creates them in a namespace of their own, in which no pod may start, and reads what KServe says.
 
-A quota of no pods keeps the cluster idle; Knative Services and Deployments are created and validated all the same.
+A quota of no pods keeps the cluster idle; Knative Services, Deployments, Services and autoscalers are created and validated all the same.
 """
 
 from __future__ import annotations
@@ -8,25 +8,64 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import yaml
 
-from differential.children import MODE
+from differential.children import KNATIVE_SERVICE, Controller
+from differential.judges import LintVerdict
 from trivet.host.kubectl import Kubectl
 
 APPEARS = 20.0
 """Seconds within which KServe's controller creates a service's objects or says why it does not."""
+EVERY = 0.3
+"""Seconds between two looks."""
 
 _QUOTA = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-pods"}, "spec": {"hard": {"pods": "0"}}}
+_RESOURCES = {
+    "Deployment": "deployments.apps",
+    "Service": "services",
+    "HorizontalPodAutoscaler": "horizontalpodautoscalers.autoscaling",
+    KNATIVE_SERVICE: "services.serving.knative.dev",
+}
+_REFUSALS = ("InternalError", "NotOwned")
+"""Reasons of a revision whose Deployment Kubernetes rejects. ContainerMissing is about an image that is in no registry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Created:
+    """What became of a service that was created: why the controller refused it, empty if it did not; what the dry runs of its objects had
+    foretold; and what lint says of it."""
+
+    manifest: str
+    refusal: str
+    foretold: tuple[str, ...]
+    lint: LintVerdict
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the judges; empty if nothing is."""
+        if self.lint.broken:
+            return "a check of lint raised"
+        if self.refusal and not self.lint.rejects:
+            return "lint passes what the controller refuses"
+        if self.foretold and not self.refusal:
+            return "the dry runs foretell what does not happen"
+        return ""
+
+    def __str__(self) -> str:
+        said = f"the controller: {self.refusal or 'creates its objects'}\nforetold: {' | '.join(self.foretold) or 'nothing'}"
+        return f"{self.problem or 'agreed'}\n{self.manifest}\n{said}\nlint: {self.lint}\n"
 
 
 class NoPodsNamespace:
     """A namespace without pods, as :func:`no_pods_namespace` makes it."""
 
-    def __init__(self, kubectl: Kubectl, name: str) -> None:
+    def __init__(self, kubectl: Kubectl, controller: Controller, name: str) -> None:
         self._kubectl = kubectl
+        self._controller = controller
         self.name = name
 
     def refused(self, manifest: str) -> str:
@@ -37,58 +76,63 @@ class NoPodsNamespace:
         created = yaml.safe_load(self._kubectl.run("create", "-n", self.name, "-o", "yaml", "-f", "-", stdin=manifest))
         name = created["metadata"]["name"]
         try:
-            return self._outcome(created, name)
+            return self._outcome(created)
         finally:
-            self._kubectl.delete("inferenceservice", name, namespace=self.name)
+            # In the foreground, so that no object of this service is taken for one of the next, which may have its name.
+            self._kubectl.run("delete", "inferenceservice", name, "-n", self.name, "--cascade=foreground", "--wait")
 
-    def _outcome(self, created: Mapping[str, Any], name: str) -> str:
-        mode = (created["metadata"].get("annotations") or {}).get(MODE)
-        kind = "deployments.apps" if mode == "RawDeployment" else "services.serving.knative.dev"
-        components = [one for one in ("predictor", "transformer", "explainer") if created["spec"].get(one)]
+    def _outcome(self, created: Mapping[str, Any]) -> str:
+        expected = [(kind, str(child["metadata"]["name"])) for kind, child in self._controller.children(created)]
         deadline = time.monotonic() + APPEARS
-        while time.monotonic() < deadline:
-            events = self._kubectl.objects("events", namespace=self.name)
-            for event in events:
+        while True:
+            for event in self._kubectl.objects("events", namespace=self.name):
                 if (
                     event["involvedObject"].get("uid") == created["metadata"]["uid"]
                     and event["reason"] == "InternalError"
                 ):
                     return str(event["message"])
-            made = {one["metadata"]["name"] for one in self._kubectl.objects(kind, namespace=self.name)}
-            if made >= {f"{name}-{component}" for component in components}:
-                return self._revision_refused(name, components) if kind != "deployments.apps" else ""
-            time.sleep(0.5)
-        raise AssertionError(f"{name}: neither created nor refused within {APPEARS:g} s")
+            missing = self._missing(expected)
+            if not missing:
+                return self._revision_refused([name for kind, name in expected if kind == KNATIVE_SERVICE])
+            if time.monotonic() > deadline:
+                raise AssertionError(f"neither created nor refused within {APPEARS:g} s: {missing}")
+            time.sleep(EVERY)
 
-    def _revision_refused(self, name: str, components: list[str]) -> str:
+    def _missing(self, expected: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        made = {
+            (kind, one["metadata"]["name"])
+            for kind in {kind for kind, _ in expected}
+            for one in self._kubectl.objects(_RESOURCES[kind], namespace=self.name)
+        }
+        return [one for one in expected if one not in made]
+
+    def _revision_refused(self, services: list[str]) -> str:
         """What Knative says when Kubernetes rejects the Deployment of a revision; empty when it exists.
 
         Raises AssertionError when neither happens for APPEARS.
         """
+        deployments = [("Deployment", f"{name}-00001-deployment") for name in services]
         deadline = time.monotonic() + APPEARS
-        while time.monotonic() < deadline:
-            made = {one["metadata"]["name"] for one in self._kubectl.objects("deployments.apps", namespace=self.name)}
-            if made >= {f"{name}-{component}-00001-deployment" for component in components}:
-                return ""
-            for revision in self._kubectl.objects("revisions.serving.knative.dev", namespace=self.name):
-                for condition in (revision.get("status") or {}).get("conditions", ()):
-                    if condition["status"] == "False" and condition.get("reason") in (
-                        "InternalError",
-                        "NotOwned",
-                        "ContainerMissing",
-                    ):
+        while self._missing(deployments):
+            said = []
+            for one in self._kubectl.objects("revisions.serving.knative.dev", namespace=self.name):
+                for condition in (one.get("status") or {}).get("conditions", ()):
+                    if condition["status"] == "False" and condition.get("reason") in _REFUSALS:
                         return str(condition["message"])
-            time.sleep(0.5)
-        raise AssertionError(f"{name}: no Deployment of a revision, and no reason for that, within {APPEARS:g} s")
+                    said.append(f"{condition['type']}={condition['status']} {condition.get('message', '')}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no Deployment of a revision, and no reason, within {APPEARS:g} s: {said}")
+            time.sleep(EVERY)
+        return ""
 
 
 @contextmanager
-def no_pods_namespace(kubectl: Kubectl) -> Iterator[NoPodsNamespace]:
+def no_pods_namespace(kubectl: Kubectl, controller: Controller) -> Iterator[NoPodsNamespace]:
     """A namespace of its own, deleted at the end."""
     name = f"trivet-differential-{uuid4().hex[:8]}"
     kubectl.run("create", "namespace", name)
     try:
         kubectl.apply(_QUOTA, namespace=name)
-        yield NoPodsNamespace(kubectl, name)
+        yield NoPodsNamespace(kubectl, controller, name)
     finally:
         kubectl.delete("namespace", name)

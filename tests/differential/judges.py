@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import requests
 
@@ -29,6 +30,8 @@ RESOURCES: Mapping[str, str] = {
     "ConfigMap": "api/v1/namespaces/{namespace}/configmaps",
     "Service.serving.knative.dev": "apis/serving.knative.dev/v1/namespaces/{namespace}/services",
     "Deployment": "apis/apps/v1/namespaces/{namespace}/deployments",
+    "Service": "api/v1/namespaces/{namespace}/services",
+    "HorizontalPodAutoscaler": "apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
 }
 """Kind → where the API server takes its objects."""
 
@@ -67,16 +70,17 @@ class ApiServer:
         self._session = requests.Session()
         self._session.trust_env = False
         self.requests = 0
+        self._kinds: dict[str, frozenset[str]] = {}
 
-    def judge(self, kind: str, manifest: str) -> ServerVerdict:
-        """What becomes of creating ``manifest``, YAML of one object of ``kind``.
+    def judge(self, kind: str, manifest: str, *, namespace: str = "") -> ServerVerdict:
+        """What becomes of creating ``manifest``, YAML of one object of ``kind``, in ``namespace`` or the judge's.
 
         Asks with ``fieldValidation=Warn``: unknown and repeated fields come as warnings, all of them and without hiding what is wrong else;
         with ``Strict`` they are errors, with ``Ignore`` they are dropped. The API server reads YAML as kubectl does (sigs.k8s.io/yaml).
         """
         self.requests += 1
         response = self._session.post(
-            f"{self._url}/{RESOURCES[kind].format(namespace=self._namespace)}",
+            f"{self._url}/{RESOURCES[kind].format(namespace=quote(namespace or self._namespace, safe=''))}",
             params={"dryRun": "All", "fieldValidation": "Warn"},
             headers={"Content-Type": "application/yaml", "Accept": "application/json"},
             data=manifest.encode("utf-8", "surrogatepass"),
@@ -90,6 +94,15 @@ class ApiServer:
             response.raise_for_status()
         causes = [cause["field"] for cause in (answer.get("details") or {}).get("causes", ()) if cause.get("field")]
         return ServerVerdict(error=answer["message"], fields=tuple(causes or _named_in(answer["message"])))
+
+    def serves(self, version: str, kind: str) -> bool:
+        """Whether the API has ``kind`` in ``version``, an ``apiVersion``, as kubectl asks before it sends a manifest."""
+        if version not in self._kinds:
+            group = "apis" if "/" in version else "api"
+            response = self._session.get(f"{self._url}/{group}/{quote(version)}", timeout=TIMEOUT)
+            found = response.json().get("resources", ()) if response.ok and version else ()
+            self._kinds[version] = frozenset(one["kind"] for one in found)
+        return kind in self._kinds[version]
 
     def object(self, path: str) -> dict[str, Any]:
         """An object that exists, by its path in the API."""

@@ -1,6 +1,7 @@
 """Hypothesis strategies for manifests: sound ones with a few mistakes that people make.
 
 A generated manifest is YAML text, since what a scalar without quotes is, and a key that stands twice, is part of what is compared.
+Mistakes come from the tables of ``values.yaml``, and fields that the tables do not name from the schemas of the stack.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from differential.sound import OTHERS, SERVICES
+from differential.sound import sound
+from trivet.model.stack import Stack
 from trivet.model.subjects import Keys
+from trivet.stacks.api_schemas import ApiSchemas, Node, load_schemas
 
 
 class Plain(str):
@@ -59,8 +62,16 @@ VALUES: Mapping[str, Sequence[Any]] = _TABLES["values"]
 """Field → values that people write for it, right and wrong."""
 FIELDS: Mapping[str, Mapping[str, Sequence[Any]]] = _TABLES["fields"]
 """Mapping (by its own key; for the items of a list, the list's) → fields that may be added to it, with values."""
+SAME_FIELDS: Mapping[str, str] = _TABLES["same"]
+"""Mapping → another one with the same fields."""
+UNWRITTEN: Mapping[str, Sequence[str]] = _TABLES["unwritten"]
+"""Mapping → fields of the API that nobody writes beside a model, and that are not generated."""
+APIS: Mapping[str, Sequence[Any]] = _TABLES["apis"]
+"""``apiVersion`` and ``kind`` → values."""
 OTHER_TYPES: Sequence[Any] = _TABLES["shared"]["types"]
 PLAINS: Sequence[Any] = _TABLES["shared"]["plains"]
+WORDS: Sequence[str] = _TABLES["shared"]["words"]
+KEYS: Sequence[str] = _TABLES["shared"]["keys"]
 
 _TYPOS: tuple[Callable[[str], str], ...] = (
     lambda key: key[:-1],
@@ -90,8 +101,9 @@ def _get(document: Any, keys: Keys) -> Any:
 
 
 def _named(keys: Keys) -> str:
-    """The name of the field that holds what stands at ``keys``."""
-    return next((key for key in reversed(keys) if isinstance(key, str)), "")
+    """The name of the field that holds what stands at ``keys``, as the tables have it."""
+    name = next((key for key in reversed(keys) if isinstance(key, str)), "")
+    return SAME_FIELDS.get(name, name)
 
 
 def _drop(draw: st.DrawFn, document: Any, keys: Keys) -> None:
@@ -161,25 +173,114 @@ def _move(draw: st.DrawFn, document: Any, keys: Keys) -> None:
         target[keys[-1]] = value
 
 
-_MUTATIONS: tuple[Callable[[st.DrawFn, Any, Keys], None], ...] = (
-    *[_revalue] * 6, *[_add] * 6, _drop, _rename, _retype, _plain, _move, _double,
+def _key(draw: st.DrawFn, document: Any, keys: Keys) -> None:
+    parent = _get(document, keys[:-1])
+    if isinstance(parent, dict):
+        written = draw(st.sampled_from(PLAINS))
+        members = {written if key == keys[-1] else key: value for key, value in parent.items()}
+        parent.clear()
+        parent.update(members)
+
+
+def _api(draw: st.DrawFn, document: Any, keys: Keys) -> None:
+    field = draw(st.sampled_from(sorted(APIS)))
+    value = draw(st.sampled_from(APIS[field]))
+    if value is None:
+        document.pop(field, None)
+    else:
+        document[field] = value
+
+
+def _of_the_api(draw: st.DrawFn, document: Any, keys: Keys, schemas: ApiSchemas) -> None:
+    """Adds a field that the API has and the document has not, of its type and with the fields that it requires."""
+    place = _get(document, keys)
+    try:
+        node = schemas.at(f"{document.get('apiVersion')}/{document.get('kind')}", keys)
+    except KeyError:
+        return
+    if isinstance(place, dict):
+        names = [name for name in _written_fields(_named(keys), node) if name not in place]
+        if names:
+            name = draw(st.sampled_from(names))
+            place[name] = _written(draw, schemas, node["properties"][name], name, 3)
+    elif isinstance(place, list) and "items" in node:
+        place.append(_written(draw, schemas, node["items"], _named(keys), 3))
+
+
+def _written_fields(name: str, node: Node) -> list[str]:
+    return [field for field in sorted(node.get("properties", {})) if field not in UNWRITTEN.get(name, ())]
+
+
+def _written(draw: st.DrawFn, schemas: ApiSchemas, node: Node, name: str, depth: int) -> Any:
+    """A value for the field ``name`` of a schema, ``depth`` mappings deep at most where none is required."""
+    node = schemas.node(node)
+    name = SAME_FIELDS.get(name, name)
+    if "enum" in node:
+        return draw(st.sampled_from(node["enum"]))
+    known = [value for value in VALUES.get(name, ()) if isinstance(value, _PYTHON.get(node.get("type", ""), ()))]
+    if node.get("format") == "quantity":
+        return draw(st.sampled_from(VALUES["memory"][:8]))
+    if known and draw(st.booleans()):
+        return copy.deepcopy(draw(st.sampled_from(known)))
+    match node.get("type"):
+        case "string":
+            return draw(st.sampled_from(WORDS))
+        case "integer" | "number":
+            return draw(st.sampled_from((1, 0, 2, -1, 8080, 100000)))
+        case "boolean":
+            return draw(st.booleans())
+        case "array":
+            size = draw(st.sampled_from((1, 1, 0, 2)))
+            return [_written(draw, schemas, node["items"], name, depth - 1) for _ in range(size)]
+        case "object":
+            return _written_mapping(draw, schemas, node, name, depth)
+    return draw(st.sampled_from(("a", 1)))
+
+
+def _written_mapping(draw: st.DrawFn, schemas: ApiSchemas, node: Node, name: str, depth: int) -> dict[str, Any]:
+    fields = node.get("properties", {})
+    written = {each: _written(draw, schemas, fields[each], each, depth - 1) for each in node.get("required", ())}
+    others = [each for each in _written_fields(name, node) if each not in written]
+    if others and depth > 0:
+        for each in draw(st.lists(st.sampled_from(others), max_size=2, unique=True)):
+            written[each] = _written(draw, schemas, fields[each], each, depth - 1)
+    below = node.get("additionalProperties")
+    if isinstance(below, Mapping) and draw(st.booleans()):
+        written[draw(st.sampled_from(KEYS))] = _written(draw, schemas, below, "", depth - 1)
+    return written
+
+
+_PYTHON = {"string": str, "integer": int, "array": list, "object": dict}
+
+_MUTATIONS: tuple[Callable[..., None], ...] = (
+    *[_revalue] * 6, *[_add] * 6, *[_of_the_api] * 5, _drop, _rename, _retype, _plain, _move, _double, _key, _api,
 )  # fmt: skip
 
 
+def manifests(stack: Stack) -> st.SearchStrategy[Any]:
+    """Manifests that ``stack`` admits, with one to three mutations, as values for :func:`text`: an InferenceService in three of four."""
+    documents = sound(stack)
+    services = [one for one in documents if one["kind"] == "InferenceService"]
+    others = [one for one in documents if one["kind"] != "InferenceService"]
+    return _manifests(services, others, load_schemas(stack.api_schemas))
+
+
 @st.composite
-def manifests(draw: st.DrawFn) -> Any:
-    """A sound manifest with one to three mutations, as a value for :func:`text`: an InferenceService in three cases of four."""
-    document = copy.deepcopy(
-        draw(
-            st.sampled_from(SERVICES) | st.sampled_from(SERVICES) | st.sampled_from(SERVICES) | st.sampled_from(OTHERS)
-        )
-    )
+def _manifests(draw: st.DrawFn, services: Sequence[Any], others: Sequence[Any], schemas: ApiSchemas) -> Any:
+    document = copy.deepcopy(draw(st.sampled_from(draw(st.sampled_from((services, services, services, others))))))
     for _ in range(draw(st.sampled_from((1, 1, 1, 2, 2, 3)))):
         mutate = draw(st.sampled_from(_MUTATIONS))
         paths = [keys for keys in _paths(document) if len(keys) > 1]
-        if mutate is _add:
+        if mutate in (_add, _of_the_api):
             paths = [keys for keys in ((), *paths) if isinstance(_get(document, keys), dict | list)]
             paths = [keys for keys in paths if _named(keys) in FIELDS] * 3 + paths
+        if mutate is _key:
+            paths = [keys for keys in paths if _named(keys[:-1]) in _FREE] or paths
         if paths:
-            mutate(draw, document, draw(st.sampled_from(paths)))
+            keys = draw(st.sampled_from(paths))
+            mutate(draw, document, keys, *([schemas] if mutate is _of_the_api else []))
     return document
+
+
+_FREE = ("labels", "annotations", "nodeSelector", "matchLabels", "data", "stringData", "parameters", "nodes", "limits")
+"""Mappings whose keys are free."""
