@@ -324,10 +324,10 @@ def names_of_the_pod(service: Service) -> Iterator[Violation]:
 @POD_FIELDS.rule(f"{_VALIDATION}, validatePodResourceClaim, ValidateContainerResourceRequirements: claims", modes=(STANDARD,))
 def resource_claims(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        names = set()
+        names: set[str] = set()
         for keys, claim in pod.each("resourceClaims"):
             name = claim.get("name")
-            names.add(name)
+            names.add(text(name))
             if isinstance(name, str) and (why := label_problem(name)):
                 yield Violation((*keys, "name"), f"{path(keys)}.name {name!r} is not valid: {why}")
             holder = claim if service.since("1.31", "kubernetes") else mapping(claim.get("source"))
@@ -340,7 +340,7 @@ def resource_claims(service: Service) -> Iterator[Violation]:
         for container in (*pod.containers, *pod.init_containers):
             claims = mapping(container.spec.get("resources")).get("claims")
             for keys, claim in each(claims, (*container.keys, "resources", "claims")):
-                if claim.get("name") not in names:
+                if text(claim.get("name")) not in names:
                     yield Violation(keys, f"{path(keys)} names {claim.get('name')!r}, which is none of the pod's resourceClaims")
 
 
@@ -434,7 +434,7 @@ def host_ports(service: Service) -> Iterator[Violation]:
                     yield Violation(at, f"{path(at)} {number} is not from 1 to 65535")
                 elif pod.settings.get("hostNetwork") is True and number != port.get("containerPort"):
                     yield Violation(at, f"{path(at)} {number} must be the containerPort where hostNetwork is true")
-                one = (port.get("protocol") or "TCP", port.get("hostIP") or "", number)
+                one = (text(port.get("protocol")) or "TCP", text(port.get("hostIP")), number)
                 if one in taken:
                     yield Violation(at, f"{path(at)} {number} is taken by another port of the pod")
                 taken.add(one)
@@ -451,7 +451,7 @@ def resize_policies(service: Service) -> Iterator[Violation]:
             if policy not in ("NotRequired", "RestartContainer"):
                 at = (*keys, "restartPolicy")
                 yield Violation(at, f"{path(at)} {policy!r} is not NotRequired or RestartContainer")
-            if name in seen:
+            if text(name) in seen:
                 yield Violation((*keys, "resourceName"), f"{path(keys)}.resourceName {name!r} stands twice")
             seen.add(text(name))
 
@@ -475,7 +475,7 @@ def service_ports(service: Service) -> Iterator[Violation]:
                     keys, f"{path(keys)} has no name, and each of the {len(ports)} ports of the Service that KServe makes needs one"
                 )
             number = integer(port.get("containerPort")) if index else 80
-            one = (number, port.get("protocol") or "TCP")
+            one = (number, text(port.get("protocol")) or "TCP")
             if one in taken:
                 yield Violation(keys, f"{path(keys)}: the Service that KServe makes has port {number} already, for the first port")
             taken.add(one)

@@ -27,7 +27,8 @@ def requirement_problems(keys: Keys, expression: Mapping[str, Any], operators: t
     """What Kubernetes refuses of a requirement on labels: key, operator and values."""
     operator, values = expression.get("operator"), expression.get("values")
     if operator not in operators:
-        yield Violation((*keys, "operator"), f"{path(keys)}.operator {operator!r} is not one of {', '.join(operators)}")
+        allowed = f"{', '.join(operators[:-1])} or {operators[-1]}"
+        yield Violation((*keys, "operator"), f"{path(keys)}.operator {operator!r} is not {allowed}")
     elif operator in ("In", "NotIn") and not values:
         yield Violation(keys, f"{path(keys)} has no values, which the operator {operator} needs")
     elif operator in ("Exists", "DoesNotExist") and values:
