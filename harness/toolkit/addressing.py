@@ -42,12 +42,10 @@ _NEAR_GROUP, _NEAR_KIND = 0.85, 0.85
 def is_misaddressed(document: Mapping[str, Any]) -> bool:
     """Whether a document that is no subject of lint by its ``apiVersion`` and ``kind`` looks as if it were meant to be one."""
     version, kind = document.get("apiVersion", document.get("api_version")), document.get("kind")
-    if not isinstance(version, str | None) or not isinstance(kind, str | None):
-        return False
     spec = document.get("spec")
     return _is_meant(
-        version or "",
-        kind or "",
+        version if isinstance(version, str) else "",
+        kind if isinstance(kind, str) else "",
         isinstance(spec, Mapping) and isinstance(spec.get("predictor"), Mapping),
         isinstance(document.get("metadata"), Mapping),
     )
@@ -68,7 +66,7 @@ def _is_meant(version: str, kind: str, has_predictor: bool, has_metadata: bool) 
         return version != "v1" and (bool(version) or has_metadata)
     if has_predictor:
         return not kind or _is_near(kind, KSERVE_KINDS)
-    return version == "v1" and kind not in _OTHER_CORE_KINDS and _is_near(kind, CORE_KINDS)
+    return version == "v1" and kind not in _OTHER_CORE_KINDS and _is_near(kind, (*CORE_KINDS, *KSERVE_KINDS))
 
 
 def _is_like_kserve(group: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -138,7 +139,7 @@ def _document(parser: Any, scalar: Callable[[str], Any], before: int, numbers: S
         line = at = before + (line if numbers is None else numbers[line])
         if kind is yaml.ScalarEvent:
             if top is not None and top.is_map and top.key is None:
-                _name(top, event.value, line)
+                _name(top, _key(event, line) if scalar is kubernetes_scalar else event.value, line)
                 continue
             value, members, values = scalar(event.value) if event.implicit[0] else _tagged(event), None, 1
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
@@ -178,6 +179,36 @@ def _document(parser: Any, scalar: Callable[[str], Any], before: int, numbers: S
             top.value[top.key] = value
             top.members[top.key] = Place(top.key_line, members)
         top.key = None
+
+
+def _key(event: yaml.ScalarEvent, line: int) -> str:
+    """What kubectl and the API server make of a key: ``on`` is ``true``, and ``1e3`` is ``1000``.
+
+    Source: sigs.k8s.io/yaml 1.4.0 yaml.go, convertToJSONableObject.
+    """
+    if not event.implicit[0] or event.value == "<<":
+        return str(event.value)
+    value = kubernetes_scalar(event.value)
+    if value is None or (isinstance(value, int) and value >= 2**63):
+        raise BrokenDocument(f"{event.value!r} stands where a key is expected, and is no text", line + 1)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _float_key(value) if isinstance(value, float) else str(value)
+
+
+def _float_key(value: float) -> str:
+    """The shortest text of a number of 32 bits, as Go's strconv.FormatFloat(value, 'g', -1, 32) writes it."""
+    if not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    try:
+        stored = struct.pack("<f", value)
+    except OverflowError:
+        return ".inf" if value > 0 else "-.inf"
+    digits = next(n for n in range(10) if struct.pack("<f", float(f"{value:.{n}e}")) == stored)
+    mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
+    if -4 <= int(exponent) < 6:
+        return f"{value:.{max(digits - int(exponent), 0)}f}"
+    return f"{mantissa}e{int(exponent):+03d}"
 
 
 def _name(mapping: _Open, key: str, line: int) -> None:

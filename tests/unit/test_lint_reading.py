@@ -72,7 +72,7 @@ def test_values_are_those_that_kubernetes_reads() -> None:
     (document,) = documents(
         "on: yes\ndate: 2024-11-15\nport: 8080\ntime: 1:30\nnone: ~\nquoted: '1'\nhuge: " + "9" * 6000
     )
-    assert document.value["on"] is True
+    assert document.value["true"] is True
     assert document.value["date"] == "2024-11-15"
     assert document.value["port"] == 8080
     assert document.value["time"] == "1:30"
@@ -341,3 +341,41 @@ def test_a_hundred_thousand_lines_are_read(tmp_path: Path) -> None:
     found = read_text(tmp_path, f"{SERVICE}    - env:\n{env}".replace("    - env:\n", "    env:\n"))
     (manifest,) = found.subjects
     assert manifest.line(("spec", "predictor", "env", 49_999, "value")) == 100_010
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("on", "true"),
+        ("'on'", "on"),
+        ("No", "false"),
+        ("+1", "1"),
+        ("0x10", "16"),
+        ("010", "8"),
+        ("1.50", "1.5"),
+        ("0.1", "0.1"),
+        ("1e3", "1000"),
+        ("1e6", "1e+06"),
+        ("123456789.0", "1.2345679e+08"),
+        ("1e-5", "1e-05"),
+        ("1e300", ".inf"),
+        (".NaN", ".nan"),
+        ("!!str 1.50", "1.50"),
+        ("2024-01-01", "2024-01-01"),
+    ],
+)
+def test_a_key_is_read_as_the_api_server_does(written: str, key: str) -> None:
+    (document,) = documents(f"a: 1\n{written}: 2\n")
+    assert document.value == {"a": 1, key: 2}
+    assert document.line((key,)) == 2
+
+
+@pytest.mark.parametrize("key", ["~", "null", "10000000000000000000"])
+def test_a_key_that_is_no_text_to_the_api_server_is_refused(key: str) -> None:
+    with pytest.raises(BrokenDocument, match="stands where a key is expected, and is no text"):
+        list(documents(f"{key}: 1\n"))
+
+
+def test_two_keys_that_the_api_server_reads_alike_stand_twice() -> None:
+    with pytest.raises(BrokenDocument, match="stands here a second time"):
+        list(documents("yes: 1\n'true': 2\n"))

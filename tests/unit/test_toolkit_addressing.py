@@ -43,6 +43,7 @@ def document(version: str | None, kind: str | None, **more: Any) -> dict[str, An
         ("v1", "Configmap"),
         ("v1", "ServiceAcount"),
         ("v1", "PersistantVolumeClaim"),
+        ("v1", "ServingRuntimes"),
     ],
 )
 def test_a_document_with_a_wrong_address_looks_meant_for_kserve(version: str | None, kind: str | None) -> None:
@@ -53,6 +54,11 @@ def test_a_document_with_a_wrong_address_looks_meant_for_kserve(version: str | N
 def test_a_predictor_tells_what_is_meant_without_an_api_version(kind: str | None) -> None:
     assert is_misaddressed(document(None, kind, spec=PREDICTOR))
     assert not is_misaddressed(document(None, kind, spec={"replicas": 1}))
+
+
+@pytest.mark.parametrize("written", [{"apiVersion": 1}, {"kind": 1}])
+def test_a_kind_or_version_that_is_no_text_is_as_none(written: dict[str, Any]) -> None:
+    assert is_misaddressed(document("serving.kserve.io/v1beta1", "InferenceService", spec=PREDICTOR) | written)
 
 
 def test_the_python_names_of_the_sdk_look_meant_for_kserve() -> None:
