@@ -62,7 +62,8 @@ def labels_are_valid(manifest: Manifest) -> Iterator[Finding]:
     if not isinstance(labels, Mapping):
         yield passed("there are no labels")
         return
-    wrong = {key: value for key, value in labels.items() if not isinstance(value, str) or not is_label_value(value)}
+    read = {key: "" if value is None else value for key, value in labels.items()}  # as the API server does
+    wrong = {key: value for key, value in read.items() if not isinstance(value, str) or not is_label_value(value)}
     for key, value in wrong.items():
         place = manifest.at("metadata", "labels", key)
         if isinstance(value, str):

@@ -54,9 +54,10 @@ def inference_graph(companion: Companion) -> Iterator[Violation]:
         yield Violation(
             ("metadata", "name"), f"KServe rejects the name {name!r}: it must match [a-z]([-a-z0-9]*[a-z0-9])?"
         )
-    nodes = companion.spec.get("nodes")
-    if not isinstance(nodes, dict):
+    stated = companion.spec.get("nodes")
+    if not isinstance(stated, dict | None):
         return
+    nodes = {name: node for name, node in (stated or {}).items() if node is not None}  # the API server drops a null
     if "root" not in nodes:
         yield Violation(
             ("spec", "nodes"), f"the graph has no node named root, only {', '.join(map(str, nodes)) or 'none'}"

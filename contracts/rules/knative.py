@@ -48,6 +48,17 @@ _NEVER = (
 )
 """Fields of a pod that Knative's CRD does not have (config/core/300-resources/service.yaml): the API server drops them."""
 
+_OPTIONAL = (
+    "terminationGracePeriodSeconds",
+    "activeDeadlineSeconds",
+    "priority",
+    "preemptionPolicy",
+    "setHostnameAsFQDN",
+    "os",
+    "hostUsers",
+)
+"""Those of them that are a pointer in Go: KServe passes on a zero value too."""
+
 _ON_REQUEST = {
     "affinity": "kubernetes.podspec-affinity",
     "topologySpreadConstraints": "kubernetes.podspec-topologyspreadconstraints",
@@ -117,7 +128,8 @@ def _on_request(service: Service, keys: Any, what: str, feature: str) -> Iterato
 def dropped_pod_fields(service: Service) -> Iterator[Violation]:
     host = () if service.since("1.16", "knative") else tuple(_HOST)
     for pod in service.pods:
-        names = [name for name in _NEVER if pod.settings.get(name) not in (None, "")]
+        given = {name: pod.settings.get(name) for name in _NEVER}
+        names = [name for name, value in given.items() if value or (value is not None and name in _OPTIONAL)]
         names += [name for name in host if pod.settings.get(name)]
         for name in names:
             yield Violation((*pod.keys, name), f"Knative has no field for {path(pod.keys)}.{name}: it is dropped")
@@ -269,10 +281,11 @@ def _fields_beyond_knative(service: Service, container: Container) -> Iterator[K
     """Fields of a container that Knative does not have; ``privileged`` its CustomResourceDefinition has since 1.17."""
     context = (*_NEVER_OF_A_CONTEXT, *(() if service.since("1.17", "knative") else ("privileged",)))
     for name in _NEVER_OF_A_CONTAINER:
-        if container.spec.get(name):
+        value = container.spec.get(name)
+        if value or (value is not None and name in ("lifecycle", "restartPolicy")):
             yield (*container.keys, name)
     for name in context:
-        if mapping(container.spec.get("securityContext")).get(name):
+        if mapping(container.spec.get("securityContext")).get(name) is not None:
             yield (*container.keys, "securityContext", name)
 
 
@@ -292,6 +305,9 @@ def container_fields(service: Service) -> Iterator[Violation]:
             for at in _fields_beyond_knative(service, container):
                 yield Violation(at, f"Knative rejects {path(at)}")
         for container in (*pod.containers, *pod.init_containers):
+            if mapping(container.spec.get("resources")).get("claims"):
+                at = (*container.keys, "resources", "claims")
+                yield Violation(at, f"Knative rejects {path(at)}")
             at = (*container.keys, "securityContext", "privileged")
             privileged = mapping(container.spec.get("securityContext")).get("privileged")
             if privileged is True and service.since("1.17", "knative"):
@@ -407,6 +423,34 @@ def limits(service: Service) -> Iterator[Violation]:
                 yield Violation(where, f"{path(where)} {number} is negative")
             elif number is not None and number > most:
                 yield from _over_limit(service, where, number, most, setting)
+
+
+@REVISION.rule(
+    f"{_ANNOTATIONS}, validateTargets, on the annotation that KServe makes of scaleTarget (ksvc_reconciler.go)", modes=_MODES
+)
+def scale_target(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        target = integer(settings.get("scaleTarget"))
+        if target is not None and target < 1 and settings.get("scaleMetric") in (None, "concurrency"):
+            where = (*keys, "scaleTarget")
+            yield Violation(where, f"{path(where)} {target} is less than 0.01, and Knative rejects it as a target")
+
+
+@REVISION.rule(f"{_ANNOTATIONS}, validateInitialScale; pkg/autoscaler/config, allow-zero-initial-scale", modes=_MODES)
+def initial_scale(service: Service) -> Iterator[Violation]:
+    found = service.platform.find("ConfigMap", "config-autoscaler", "knative-serving")
+    allowed = found and str(mapping(found.document.get("data")).get("allow-zero-initial-scale")).lower() == "true"
+    places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
+    places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
+    for keys, holder in places:
+        for name in ("initial-scale", "initialScale"):
+            key = f"{_GROUP}/{name}"
+            if parsed_integer(text(holder.get(key))) == 0 and not allowed:
+                setting = "" if found else (
+                    "allow-zero-initial-scale in the ConfigMap config-autoscaler of Knative, false by default: "
+                    "put the ConfigMap among the paths"
+                )
+                yield Violation((*keys, key), f"{key} 0 is rejected without allow-zero-initial-scale", setting)
 
 
 def _over_limit(service: Service, keys: Any, number: int, most: int, setting: str) -> Iterator[Violation]:

@@ -316,8 +316,9 @@ def names_of_the_pod(service: Service) -> Iterator[Violation]:
             for keys, gate in pod.each(listed):
                 if isinstance(gate.get(name), str) and (why := qualified_problem(gate[name])):
                     yield Violation((*keys, name), f"{path(keys)}.{name} {gate[name]!r} is not valid: {why}")
-        system = mapping(pod.settings.get("os")).get("name")
-        if isinstance(system, str) and system not in ("linux", "windows"):
+        holder = pod.settings.get("os")
+        system = mapping(holder).get("name") or ""
+        if isinstance(holder, dict) and isinstance(system, str) and system not in ("linux", "windows"):
             yield Violation((*pod.keys, "os", "name"), f"{path(pod.keys)}.os.name {system!r} is not linux or windows")
 
 

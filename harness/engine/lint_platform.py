@@ -15,7 +15,7 @@ from trivet.model.subjects import Keys, Resource
 CONFIG = "inferenceservice-config"
 NAMESPACE = "kserve"
 """The namespace of KServe's release; other distributions have another, which is then looked for."""
-KNATIVE_CONFIGS = ("config-features", "config-defaults")
+KNATIVE_CONFIGS = ("config-features", "config-defaults", "config-autoscaler")
 """ConfigMaps of Knative Serving, in the namespace ``knative-serving``, that decide what its webhook admits."""
 RUNTIMES = ("clusterservingruntimes.serving.kserve.io", "servingruntimes.serving.kserve.io")
 

@@ -226,7 +226,7 @@ class _Strict:
                 return {"type": ["integer", "string"] + ["null"] * null}
         strict: dict[str, Any] = self._format(node["format"]) if "format" in node else {}
         strict |= {key: node[key] for key in _PLAIN if key in node}
-        if node.get("type") == "integer" and self._decoded and "format" not in node:
+        if node.get("type") == "integer" and "format" not in node:
             strict = self._format("int64") | strict
         if "type" in node:
             strict["type"] = [node["type"], "null"] if null else node["type"]

@@ -173,7 +173,9 @@ def _document(parser: Any, scalar: Callable[[str], Any], before: int, numbers: S
         if not top.is_map:
             top.value.append(value)
             top.members.append(Place(at, members))
-        elif top.key == "<<" and isinstance(value, dict | list):
+        elif top.key == "<<":
+            if not isinstance(value, dict | list):
+                raise BrokenDocument("<< takes a mapping or a list of mappings", line + 1)
             top.merges.append((value, Place(at, members)))
         else:
             top.value[top.key] = value

@@ -42,9 +42,9 @@ def test_every_wrong_label_is_reported() -> list[Finding]:
     return found
 
 
-@passing("lineage.labels_are_valid", because="3 labels are valid", at="labels:")
+@passing("lineage.labels_are_valid", because="4 labels are valid", at="labels:")
 def test_valid_labels() -> list[Finding]:
-    labels = ('version: "3"', "run: 0f1e2d3c4b5a69788796a5b4c3d2e1f0", 'empty: ""')
+    labels = ('version: "3"', "run: 0f1e2d3c4b5a69788796a5b4c3d2e1f0", 'empty: ""', "none:")
     return findings("lineage.labels_are_valid", labelled(*labels))
 
 

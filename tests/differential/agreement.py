@@ -29,11 +29,14 @@ _LATER = (
 )
 """What KServe's controller, agent, batcher and storage initializer make of an admitted service."""
 
+_OF_KNATIVE_LATER = "Knative ignores"
+"""What Knative makes of an admitted service."""
+
 _OF_A_POD_LATER = "is no reference of an image: ('[^' ]+' is no|a repository)"
 """What the kubelet makes of an admitted pod."""
 
 _OF_A_COMPANION_LATER = (
-    "two containers of the runtime|none of the runtime|the Secret (has no|lacks) (aws|AWS)|serving.k|is over the limit"
+    "two containers of the runtime|none of the runtime|is no node of the graph|the Secret (has no|lacks) (aws|AWS)|serving.k|is over the limit"
 )
 """What shows in a service that uses an object."""
 
@@ -45,7 +48,7 @@ COMPARED: Mapping[str, str] = {
     "lineage.labels_are_valid": "",
     "manifests.autoscaler_fits_deployment_mode": r"KServe rejects|does not work",
     "validation.kserve_admits_the_service": rf"^(?!.*({_LATER}))",
-    "validation.knative_admits_the_revision": "",
+    "validation.knative_admits_the_revision": rf"^(?!.*({_OF_KNATIVE_LATER}))",
     "validation.knative_keeps_the_fields": "",
     "validation.kubernetes_admits_the_pods": rf"^(?!.*({_OF_A_POD_LATER}))",
     "validation.companion_is_admitted": rf"^(?!.*({_OF_A_COMPANION_LATER}))",
@@ -108,6 +111,14 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         reason=(
+            "A document whose apiVersion or kind is missing, or only near KServe's, may be another project's; lint takes it for KServe's "
+            "when its group or kind is."
+        ),
+        kind=MISSED,
+        server=r'^(the object has no apiVersion or no kind|no matches for kind "[^"]*" in version "(v\d\w*)?")$',
+    ),
+    Known(
+        reason=(
             "KServe's webhook writes the zero value of Go for what is missing or null in an InferenceService: an empty name of a model "
             "format, or of a container of workerSpec, which KServe 0.14 does not use. Nothing else reads it, and nobody means it."
         ),
@@ -138,9 +149,9 @@ KNOWN: tuple[Known, ...] = (
         lint=r"schema_is_met: data\.\S+ is a list, expected a string",
     ),
     Known(
-        reason="Knative's queue-proxy executes readiness probes, and nobody validates their port before.",
+        reason="Knative's queue-proxy executes readiness probes, and nobody validates their port and scheme before.",
         kind=FALSE_ALARM,
-        lint=r"readinessProbe\.(grpc|httpGet|tcpSocket)\.port \S+ is not from 1 to 65535",
+        lint=r"readinessProbe\.(grpc|httpGet|tcpSocket)\.(port \S+ is not from 1 to 65535|scheme \S+ is not HTTP or HTTPS)",
     ),
     Known(
         reason="A null in a list of names is read as an empty name, which the API server does not look at.",
