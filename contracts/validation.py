@@ -50,7 +50,14 @@ SEAM = ("kfp", "kserve")
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
 """The oldest version that these contracts were verified with, by reading and by the API server's dry run."""
 
-SERVICE_RULES: tuple[Rule, ...] = (*KSERVE.rules, *REVISION.rules, *DROPPED.rules, *PODS.rules, *POD_FIELDS.rules, *CREDENTIALS.rules)
+SERVICE_RULES: tuple[Rule, ...] = (
+    *KSERVE.rules,
+    *REVISION.rules,
+    *DROPPED.rules,
+    *PODS.rules,
+    *POD_FIELDS.rules,
+    *CREDENTIALS.rules,
+)
 
 
 @contract(

@@ -19,7 +19,9 @@ def claim_problems(keys: Keys, spec: Mapping[str, Any]) -> Iterator[Violation]:
     """What Kubernetes refuses of the spec of a claim, which stands at ``keys``."""
     modes = spec.get("accessModes")
     if not isinstance(modes, list) or not modes:
-        yield Violation((*keys, "accessModes"), f"a claim needs at least one of accessModes: {', '.join(_ACCESS_MODES)}")
+        yield Violation(
+            (*keys, "accessModes"), f"a claim needs at least one of accessModes: {', '.join(_ACCESS_MODES)}"
+        )
     else:
         for index, mode in enumerate(modes):
             if mode not in _ACCESS_MODES:
@@ -45,7 +47,9 @@ def claim_problems(keys: Keys, spec: Mapping[str, Any]) -> Iterator[Violation]:
         yield from _data_source((*keys, field), spec.get(field))
     own, ref = spec.get("dataSource"), spec.get("dataSourceRef")
     if isinstance(own, dict) and isinstance(ref, dict) and _reference(own) != _reference(ref):
-        yield Violation((*keys, "dataSourceRef"), f"{path(keys)}.dataSource and dataSourceRef must name the same object")
+        yield Violation(
+            (*keys, "dataSourceRef"), f"{path(keys)}.dataSource and dataSourceRef must name the same object"
+        )
 
 
 def _reference(source: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -182,7 +182,11 @@ _METADATA = (
 @COMPANIONS.rule(f"{_RUNTIME}, validateMultiNodeSpec", versions=">=0.15")
 def runtime_worker_spec(companion: Companion) -> Iterator[Violation]:
     worker = companion.spec.get("workerSpec")
-    if companion.resource.kind not in _RUNTIMES or companion.spec.get("disabled") is True or not isinstance(worker, dict):
+    if (
+        companion.resource.kind not in _RUNTIMES
+        or companion.spec.get("disabled") is True
+        or not isinstance(worker, dict)
+    ):
         return
     keys = ("spec", "workerSpec")
     containers = list(each(worker.get("containers"), (*keys, "containers")))

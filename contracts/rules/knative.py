@@ -426,7 +426,8 @@ def limits(service: Service) -> Iterator[Violation]:
 
 
 @REVISION.rule(
-    f"{_ANNOTATIONS}, validateTargets, on the annotation that KServe makes of scaleTarget (ksvc_reconciler.go)", modes=_MODES
+    f"{_ANNOTATIONS}, validateTargets, on the annotation that KServe makes of scaleTarget (ksvc_reconciler.go)",
+    modes=_MODES,
 )
 def scale_target(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
@@ -446,9 +447,13 @@ def initial_scale(service: Service) -> Iterator[Violation]:
         for name in ("initial-scale", "initialScale"):
             key = f"{_GROUP}/{name}"
             if parsed_integer(text(holder.get(key))) == 0 and not allowed:
-                setting = "" if found else (
-                    "allow-zero-initial-scale in the ConfigMap config-autoscaler of Knative, false by default: "
-                    "put the ConfigMap among the paths"
+                setting = (
+                    ""
+                    if found
+                    else (
+                        "allow-zero-initial-scale in the ConfigMap config-autoscaler of Knative, false by default: "
+                        "put the ConfigMap among the paths"
+                    )
                 )
                 yield Violation((*keys, key), f"{key} 0 is rejected without allow-zero-initial-scale", setting)
 

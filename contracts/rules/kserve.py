@@ -326,7 +326,7 @@ def kserve_container_is_named(service: Service) -> Iterator[Violation]:
 
 
 @KSERVE.rule(
-    "pkg/controller/v1beta1/inferenceservice/components/predictor.go, buildPredictorResources: the container that serves replaces the first",
+    "pkg/controller/v1beta1/inferenceservice/components/predictor.go, buildPredictorResources: Containers[0]",
     versions=">=0.15",
 )
 def kserve_container_is_first(service: Service) -> Iterator[Violation]:

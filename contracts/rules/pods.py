@@ -683,7 +683,5 @@ def topology_spread(service: Service) -> Iterator[Violation]:
                 yield Violation((*keys, "topologyKey"), f"{path(keys)}.topologyKey is empty")
             for name in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
                 if isinstance(constraint.get(name), str) and constraint[name] not in ("Honor", "Ignore"):
-                    yield Violation(
-                        (*keys, name), f"{path(keys)}.{name} {constraint[name]!r} is not Honor or Ignore"
-                    )
+                    yield Violation((*keys, name), f"{path(keys)}.{name} {constraint[name]!r} is not Honor or Ignore")
             yield from selector_problems((*keys, "labelSelector"), constraint.get("labelSelector"))

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring import Keys
-from trivet.contracts.rules.names import label_problem, qualified_problem, subdomain_problem
 from trivet.contracts.rules.claims import claim_problems
+from trivet.contracts.rules.names import label_problem, qualified_problem, subdomain_problem
 from trivet.contracts.rules.rule import STANDARD, Pod, Rules, Service, Violation
 from trivet.contracts.values import each, integer, mapping, path, text
 
@@ -74,7 +74,8 @@ def volume_sources(service: Service) -> Iterator[Violation]:
                     yield Violation((*at, "path"), f"{path(at)}.path {host['path']!r} must be a path without '..'")
                 if isinstance(host.get("type"), str) and host["type"] not in _HOST_PATH_TYPES:
                     yield Violation(
-                        (*at, "type"), f"{path(at)}.type {host['type']!r} is not one of {', '.join(_HOST_PATH_TYPES[1:])}"
+                        (*at, "type"),
+                        f"{path(at)}.type {host['type']!r} is not one of {', '.join(_HOST_PATH_TYPES[1:])}",
                     )
             nfs = volume.get("nfs")
             if isinstance(nfs, dict):
@@ -88,7 +89,9 @@ def volume_sources(service: Service) -> Iterator[Violation]:
                 driver = csi.get("driver")
                 if isinstance(driver, str) and (len(driver) > 63 or subdomain_problem(driver.lower())):
                     at = (*keys, "csi", "driver")
-                    yield Violation(at, f"{path(at)} {driver!r} is no name of a driver: a DNS name of at most 63 characters")
+                    yield Violation(
+                        at, f"{path(at)} {driver!r} is no name of a driver: a DNS name of at most 63 characters"
+                    )
             pull = mapping(volume.get("image")).get("pullPolicy")
             if pull not in (None, "", "Always", "IfNotPresent", "Never"):
                 at = (*keys, "image", "pullPolicy")
@@ -224,7 +227,11 @@ def _action(keys: Keys, action: Any) -> Iterator[Violation]:
         return
     port = action.get("port")
     number = int(port) if isinstance(port, str) and port.isdigit() else integer(port)
-    if isinstance(port, str) and not port.isdigit() and (len(port) > 15 or not re.fullmatch(r"[a-z0-9-]*[a-z][a-z0-9-]*", port)):
+    if (
+        isinstance(port, str)
+        and not port.isdigit()
+        and (len(port) > 15 or not re.fullmatch(r"[a-z0-9-]*[a-z][a-z0-9-]*", port))
+    ):
         yield Violation((*keys, "port"), f"{path(keys)}.port {port!r} is no name of a port")
     elif number is not None and not 1 <= number <= 65535:
         yield Violation((*keys, "port"), f"{path(keys)}.port {number} is not from 1 to 65535")
@@ -297,7 +304,9 @@ def _is_ip(value: str) -> bool:
     return "%" not in value
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, ValidatePodSpec: hostname, subdomain, readinessGates, schedulingGates, os", modes=(STANDARD,))
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, ValidatePodSpec: hostname, subdomain, readinessGates, schedulingGates, os", modes=(STANDARD,)
+)
 def names_of_the_pod(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for field in ("hostname", "subdomain"):
@@ -322,7 +331,9 @@ def names_of_the_pod(service: Service) -> Iterator[Violation]:
             yield Violation((*pod.keys, "os", "name"), f"{path(pod.keys)}.os.name {system!r} is not linux or windows")
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, validatePodResourceClaim, ValidateContainerResourceRequirements: claims", modes=(STANDARD,))
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, validatePodResourceClaim, ValidateContainerResourceRequirements: claims", modes=(STANDARD,)
+)
 def resource_claims(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         names: set[str] = set()
@@ -332,7 +343,9 @@ def resource_claims(service: Service) -> Iterator[Violation]:
             if isinstance(name, str) and (why := label_problem(name)):
                 yield Violation((*keys, "name"), f"{path(keys)}.name {name!r} is not valid: {why}")
             holder = claim if service.since("1.31", "kubernetes") else mapping(claim.get("source"))
-            given = [field for field in ("resourceClaimName", "resourceClaimTemplateName") if holder.get(field) is not None]
+            given = [
+                field for field in ("resourceClaimName", "resourceClaimTemplateName") if holder.get(field) is not None
+            ]
             if len(given) != 1:
                 yield Violation(keys, f"{path(keys)} must have one of resourceClaimName and resourceClaimTemplateName")
             for field in given:
@@ -342,7 +355,9 @@ def resource_claims(service: Service) -> Iterator[Violation]:
             claims = mapping(container.spec.get("resources")).get("claims")
             for keys, claim in each(claims, (*container.keys, "resources", "claims")):
                 if text(claim.get("name")) not in names:
-                    yield Violation(keys, f"{path(keys)} names {claim.get('name')!r}, which is none of the pod's resourceClaims")
+                    yield Violation(
+                        keys, f"{path(keys)} names {claim.get('name')!r}, which is none of the pod's resourceClaims"
+                    )
 
 
 @POD_FIELDS.rule(f"{_VALIDATION}, ValidateVolumeDevices, validateMountPropagation, ValidateVolumeMounts: subPathExpr")
@@ -359,7 +374,9 @@ def devices_and_propagation(service: Service) -> Iterator[Violation]:
                     yield Violation((*keys, "name"), f"{path(keys)} names {name!r}, which is no claim")
                 where = device.get("devicePath")
                 if where == "" or ".." in text(where).split("/"):
-                    yield Violation((*keys, "devicePath"), f"{path(keys)}.devicePath {where!r} must be a path without '..'")
+                    yield Violation(
+                        (*keys, "devicePath"), f"{path(keys)}.devicePath {where!r} must be a path without '..'"
+                    )
             privileged = mapping(container.spec.get("securityContext")).get("privileged") is True
             for keys, mount in container.each("volumeMounts"):
                 stated = mount.get("mountPropagation")
@@ -369,10 +386,14 @@ def devices_and_propagation(service: Service) -> Iterator[Violation]:
                 elif stated == "Bidirectional" and not privileged:
                     yield Violation(at, f"{path(at)} Bidirectional is for privileged containers only")
                 if mount.get("subPath") and mount.get("subPathExpr"):
-                    yield Violation((*keys, "subPathExpr"), f"{path(keys)} has subPath and subPathExpr, Kubernetes admits one")
+                    yield Violation(
+                        (*keys, "subPathExpr"), f"{path(keys)} has subPath and subPathExpr, Kubernetes admits one"
+                    )
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, validatePodSpecSecurityContext, ValidateSecurityContext, ValidateAppArmorProfileField, validateSysctls")
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, validatePodSpecSecurityContext, ValidateSecurityContext, ValidateAppArmorProfileField, validateSysctls"
+)
 def security_settings(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         context, at = mapping(pod.settings.get("securityContext")), (*pod.keys, "securityContext")
@@ -380,7 +401,8 @@ def security_settings(service: Service) -> Iterator[Violation]:
         for index, group in enumerate(groups if isinstance(groups, list) else ()):
             if (number := integer(group)) is not None and not 0 <= number <= 2**31 - 1:
                 yield Violation(
-                    (*at, "supplementalGroups", index), f"{path(at)}.supplementalGroups: {number} is not from 0 to {2**31 - 1}"
+                    (*at, "supplementalGroups", index),
+                    f"{path(at)}.supplementalGroups: {number} is not from 0 to {2**31 - 1}",
                 )
         for field, allowed in (
             ("fsGroupChangePolicy", ("Always", "OnRootMismatch")),
@@ -397,16 +419,23 @@ def security_settings(service: Service) -> Iterator[Violation]:
             keys = (*pod.keys, "shareProcessNamespace")
             yield Violation(keys, f"{path(keys)} and hostPID may not both be true")
         host_users = pod.settings.get("hostUsers") is not False
-        for holder_keys, holder in [(at, context), *(
-            ((*one.keys, "securityContext"), mapping(one.spec.get("securityContext")))
-            for one in (*pod.containers, *pod.init_containers)
-        )]:
+        for holder_keys, holder in [
+            (at, context),
+            *(
+                ((*one.keys, "securityContext"), mapping(one.spec.get("securityContext")))
+                for one in (*pod.containers, *pod.init_containers)
+            ),
+        ]:
             yield from _profile((*holder_keys, "appArmorProfile"), holder.get("appArmorProfile"))
             proc = holder.get("procMount")
             if isinstance(proc, str) and proc not in ("Default", "Unmasked"):
-                yield Violation((*holder_keys, "procMount"), f"{path(holder_keys)}.procMount {proc!r} is not Default or Unmasked")
+                yield Violation(
+                    (*holder_keys, "procMount"), f"{path(holder_keys)}.procMount {proc!r} is not Default or Unmasked"
+                )
             elif proc == "Unmasked" and host_users:
-                yield Violation((*holder_keys, "procMount"), f"{path(holder_keys)}.procMount Unmasked needs hostUsers: false")
+                yield Violation(
+                    (*holder_keys, "procMount"), f"{path(holder_keys)}.procMount Unmasked needs hostUsers: false"
+                )
 
 
 def _profile(keys: Keys, profile: Any) -> Iterator[Violation]:
@@ -421,7 +450,10 @@ def _profile(keys: Keys, profile: Any) -> Iterator[Violation]:
         yield Violation((*keys, "localhostProfile"), f"{path(keys)}.localhostProfile is for the type Localhost only")
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, AccumulateUniqueHostPorts, validatePodHostNetworkDeps, validateContainerPorts: hostPort", modes=(STANDARD,))
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, AccumulateUniqueHostPorts, validatePodHostNetworkDeps: hostPort",
+    modes=(STANDARD,),
+)
 def host_ports(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         taken: set[tuple[Any, ...]] = set()
@@ -467,16 +499,21 @@ def service_ports(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         if len(pod.keys) != 2 or not pod.containers:
             continue
-        exposed = next((one for one in pod.containers if one.spec.get("name") == "transformer-container"), pod.containers[0])
+        exposed = next(
+            (one for one in pod.containers if one.spec.get("name") == "transformer-container"), pod.containers[0]
+        )
         ports = list(exposed.each("ports"))
         taken: set[tuple[Any, Any]] = set()
         for index, (keys, port) in enumerate(ports if len(ports) > 1 else ()):
             if not port.get("name"):
                 yield Violation(
-                    keys, f"{path(keys)} has no name, and each of the {len(ports)} ports of the Service that KServe makes needs one"
+                    keys,
+                    f"{path(keys)} has no name, and each of the {len(ports)} ports of the Service that KServe makes needs one",
                 )
             number = integer(port.get("containerPort")) if index else 80
             one = (number, text(port.get("protocol")) or "TCP")
             if one in taken:
-                yield Violation(keys, f"{path(keys)}: the Service that KServe makes has port {number} already, for the first port")
+                yield Violation(
+                    keys, f"{path(keys)}: the Service that KServe makes has port {number} already, for the first port"
+                )
             taken.add(one)

@@ -18,7 +18,9 @@ def selector_problems(keys: Keys, selector: Any) -> Iterator[Violation]:
     for key, value in mapping(mapping(selector).get("matchLabels")).items():
         why = qualified_problem(str(key)) or (label_value_problem(value) if isinstance(value, str) else "")
         if why:
-            yield Violation((*keys, "matchLabels", key), f"{path(keys)}.matchLabels {key}: {value!r} is no label: {why}")
+            yield Violation(
+                (*keys, "matchLabels", key), f"{path(keys)}.matchLabels {key}: {value!r} is no label: {why}"
+            )
     for at, expression in each(mapping(selector).get("matchExpressions"), (*keys, "matchExpressions")):
         yield from requirement_problems(at, expression, _OPERATORS)
 

@@ -36,7 +36,8 @@ _OF_A_POD_LATER = "is no reference of an image: ('[^' ]+' is no|a repository)"
 """What the kubelet makes of an admitted pod."""
 
 _OF_A_COMPANION_LATER = (
-    "two containers of the runtime|none of the runtime|is no node of the graph|the Secret (has no|lacks) (aws|AWS)|serving.k|is over the limit"
+    "two containers of the runtime|none of the runtime|is no node of the graph|the Secret (has no|lacks) (aws|AWS)|serving.k"
+    "|is over the limit"
 )
 """What shows in a service that uses an object."""
 

@@ -2,8 +2,8 @@
 
 Written after kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice: components/predictor.go and transformer.go, utils/utils.go
 (MergeRuntimeContainers), and reconcilers: knative/ksvc_reconciler.go (createKnativeService), deployment/deployment_reconciler.go
-(createRawDeployment), service/service_reconciler.go (createService) and hpa/hpa_reconciler.go (createHPA). Only a sample of services that are
-really created shows that this is what the controller does.
+(createRawDeployment), service/service_reconciler.go (createService) and hpa/hpa_reconciler.go (createHPA). Only a sample of services that
+are really created shows that this is what the controller does.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _container_of_the_runtime(runtime: Mapping[str, Any], model: Mapping[str, An
 
 
 def _containers(component: str, settings: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[Any]:
-    """A model's container and those beside it; of a custom predictor, its own, the first of which KServe replaces by the one that serves."""
+    """A model's container and those beside it, or its own; of a predictor, KServe replaces the first of these by the one that serves."""
     model = settings.get("model") or settings.get("art")
     listed = list(settings.get("containers") or ())
     if model is None:

@@ -242,7 +242,8 @@ def _written_mapping(draw: st.DrawFn, schemas: ApiSchemas, node: Node, name: str
     written = {each: _written(draw, schemas, fields[each], each, depth - 1) for each in node.get("required", ())}
     others = [each for each in _written_fields(name, node) if each not in written]
     if others and depth > 0:
-        for each in draw(st.lists(st.sampled_from(others), max_size=2, unique=True)):
+        names: list[str] = draw(st.lists(st.sampled_from(others), max_size=2, unique=True))
+        for each in names:
             written[each] = _written(draw, schemas, fields[each], each, depth - 1)
     below = node.get("additionalProperties")
     if isinstance(below, Mapping) and draw(st.booleans()):

@@ -18,7 +18,7 @@ def sound(stack: Stack) -> tuple[dict[str, Any], ...]:
 
 @cache
 def _read(stack: str) -> tuple[dict[str, Any], ...]:
-    found = []
+    found: list[dict[str, Any]] = []
     for name in ("sound.yaml", f"sound-{stack}.yaml"):
         found += yaml.safe_load_all((Path(__file__).parent / name).read_text(encoding="utf-8"))
     return tuple(sorted(found, key=lambda one: bool(one["kind"] != "InferenceService")))

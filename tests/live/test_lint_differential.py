@@ -1,6 +1,6 @@
 """``trivet lint`` against a real API server with KServe's and Knative's webhooks, on generated manifests: both say the same.
 
-``differential.agreement`` defines what that means, and lists the differences that are meant to be. More manifests, others, or another stack:
+``differential.agreement`` defines what that means, and lists the differences that are meant to be. More manifests, or another stack:
 ``TRIVET_DIFFERENTIAL_EXAMPLES=20000 TRIVET_DIFFERENTIAL_SEED=7 TRIVET_DIFFERENTIAL_STACK=current pytest --layer catalogue
 tests/live/test_lint_differential.py``.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from differential.agreement import COMPARED, MISSED, Comparison
+from differential.agreement import MISSED, Comparison
 from differential.children import Controller
 from differential.creation import Created, no_pods_namespace
 from differential.judges import ApiServer, Lint
@@ -72,9 +72,7 @@ def comparison(
     """Both judges; lint knows the platform as ``trivet lint --context`` does."""
     platform = of_cluster(access.kubectl)
     lint = Lint(scratch / "generated.yaml", contracts, STACK, platform)
-    return Comparison(
-        api_server, lint, Controller(stack=STACK, platform=platform, runtime=api_server.object(RUNTIME))
-    )
+    return Comparison(api_server, lint, Controller(stack=STACK, platform=platform, runtime=api_server.object(RUNTIME)))
 
 
 class Disagreed(AssertionError):

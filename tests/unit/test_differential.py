@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 import yaml
 from differential.agreement import BROKEN, COMPARED, KNOWN, Comparison, _at_the_place
-from differential.children import Controller, revision
+from differential.children import Controller
 from differential.judges import ApiServer, Lint, LintVerdict, ServerVerdict, _named_in, _warnings
 from differential.mutations import Again, Plain, manifests, text
 from hypothesis import HealthCheck, given, settings
@@ -42,6 +42,7 @@ def test_plain_scalars_have_no_quotes_and_keys_can_stand_twice() -> None:
 @settings(max_examples=50, database=None, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_every_generated_manifest_is_yaml_of_one_object_of_its_kind(document: dict[str, object]) -> None:
     root = yaml.compose(text(document))
+    assert isinstance(root, yaml.MappingNode)
     read = {key.value: value.value for key, value in root.value}
     for field in ("apiVersion", "kind"):
         assert read.get(field) == (str(document[field]) if field in document else None)
