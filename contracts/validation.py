@@ -328,6 +328,8 @@ def _no_runtime(asked: Wanted, found: list[Runtime], *, multi_node: bool) -> str
         hint = _nearest(asked.format, formats) or f"; declared are {', '.join(formats)}"
         if named:
             hint = f"; {' and '.join(named)} has it where the service names the runtime"
+        if not found:
+            hint = ": the platform has no runtimes"
         return f"no runtime declares the model format {asked.format!r}{hint}"
     versions = sorted(
         {form.version for one in declaring for form in one.formats or () if form.name == asked.format and form.version}
@@ -350,7 +352,7 @@ def _named(manifest: Manifest, asked: Wanted, found: list[Runtime], service: Ser
     where = manifest.at(*asked.keys, "runtime")
     named = [one for one in found if one.name == asked.runtime]
     own = service.platform.runtimes
-    if not named and own and asked.runtime not in own:
+    if not named and asked.runtime not in own and (own or service.platform.runtimes_are_known):
         names = [*own, *(one.name for one in found)]
         yield failed(f"the platform has no runtime {asked.runtime!r}{_nearest(asked.runtime, names)}", location=where)
         return

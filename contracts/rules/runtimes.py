@@ -210,7 +210,7 @@ def wanted(service: Service) -> Wanted | None:
 
 def candidates(service: Service) -> tuple[list[Runtime], bool]:
     """The runtimes to select from, those applied with the service first, and whether these are all of which something is known."""
-    table = shipped(service)
+    table: Mapping[str, Runtime] | None = {} if service.platform.runtimes_are_known else shipped(service)
     own = list(applied(service))
     known = {runtime.name for runtime in own if runtime.formats is not None}
     names_only = [runtime for runtime in own if runtime.formats is None and runtime.name not in known]

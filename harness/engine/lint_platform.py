@@ -44,6 +44,7 @@ def of_cluster(kubectl: Kubectl) -> PlatformConfig:
         default_deployment_mode=_value(data, "deploy", "defaultDeploymentMode"),
         ingress_domain=_value(data, "ingress", "ingressDomain"),
         runtimes=tuple(dict.fromkeys(one["metadata"]["name"] for one in runtimes)),
+        runtimes_are_known=True,
         resources=indexed(resources),
     )
 

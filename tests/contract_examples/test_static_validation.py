@@ -310,6 +310,25 @@ def test_a_runtime_that_the_platform_does_not_have() -> list[Finding]:
     return findings("validation.runtime_serves_the_model", laid(model(runtime="my-runtim")), "2024.11", platform)
 
 
+CLUSTER = PlatformConfig(default_deployment_mode="Serverless", runtimes_are_known=True)
+"""A cluster that was asked, and has no runtimes."""
+
+
+@pytest.mark.parametrize(
+    ("fields", "because"),
+    [
+        ({}, "no runtime declares the model format 'sklearn': the platform has no runtimes"),
+        ({"runtime": "kserve-sklearnserver"}, "the platform has no runtime 'kserve-sklearnserver'"),
+    ],
+)
+def test_a_cluster_without_the_runtimes_of_the_release(fields: dict[str, Any], because: str) -> None:
+    @failing("validation.runtime_serves_the_model", because=because)
+    def example() -> list[Finding]:
+        return findings("validation.runtime_serves_the_model", laid(model(**fields)), "2024.11", CLUSTER)
+
+    example()
+
+
 def model(**fields: Any) -> dict[str, Any]:
     return {"spec": {"predictor": {"model": fields}}}
 
@@ -390,6 +409,12 @@ spec:
   supportedModelFormats: [{name: catboost, autoSelect: true}]
   containers: [{name: kserve-container, image: a, resources: {limits: {memory: 1Gi}}}]
 """
+
+
+@passing("validation.runtime_serves_the_model", because="own declares catboost")
+def test_a_runtime_that_a_cluster_has() -> list[Finding]:
+    asked = laid(model(modelFormat={"name": "catboost"})) + OWN
+    return findings("validation.runtime_serves_the_model", asked, "2024.11", CLUSTER)
 
 
 @passing("validation.runtime_serves_the_model", because="own declares catboost")

@@ -64,6 +64,7 @@ def test_a_cluster_is_asked_for_its_configuration_and_runtimes(store: Store, kub
     platform = of_cluster(kubectl)
     assert (platform.default_deployment_mode, platform.ingress_domain) == ("RawDeployment", "models.example")
     assert platform.runtimes == ("shared", "own")
+    assert platform.runtimes_are_known
     runtime_found = platform.find("ServingRuntime", "own", "team")
     assert runtime_found is not None
     assert str(runtime_found.at("spec")) == "context prod:1 ServingRuntime/own"
@@ -89,4 +90,4 @@ def test_a_cluster_without_a_configuration_is_an_error(
 @pytest.mark.processes
 def test_what_the_configuration_leaves_out_is_unknown(store: Store, kubectl: Kubectl) -> None:
     store("configmap", config(ingress="{}"))
-    assert of_cluster(kubectl) == PlatformConfig()
+    assert of_cluster(kubectl) == PlatformConfig(runtimes_are_known=True)
