@@ -21,7 +21,9 @@ def each(value: Any, keys: Keys) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
 
 
 def integer(value: Any) -> int | None:
-    """``value`` if it is an integer; another type is the schema's to refuse."""
+    """The integer that ``value`` is, also as 1.0; another type is the schema's to refuse."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -79,8 +79,8 @@ _ON_REQUEST = {
 _SECURE_DEFAULTS = "secure-pod-defaults"
 """The feature that admits a pod's securityContext too, as far as ValidatePodSecurityContext goes."""
 
-_NOT_EVEN_EMPTY = ("affinity", "dnsConfig")
-"""Those of them that Knative rejects as empty mappings too."""
+_NOT_EVEN_EMPTY = ("affinity", "dnsConfig", "shareProcessNamespace", "runtimeClassName", "securityContext")
+"""Those of them that Knative rejects as empty mappings, as false or as an empty text too: KServe passes these on."""
 
 _HOST = {
     "hostIPC": "kubernetes.podspec-hostipc",
@@ -287,6 +287,16 @@ def _fields_beyond_knative(service: Service, container: Container) -> Iterator[K
     for name in context:
         if mapping(container.spec.get("securityContext")).get(name) is not None:
             yield (*container.keys, "securityContext", name)
+
+
+@DROPPED.rule(f"{_CRD}; {_MASK}, ProbeMask: TerminationGracePeriodSeconds since 1.21", modes=_MODES)
+def dropped_grace_periods(service: Service) -> Iterator[Violation]:
+    for pod in service.pods if not service.since("1.21", "knative") else ():
+        for container in pod.containers:
+            for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
+                if mapping(container.spec.get(kind)).get("terminationGracePeriodSeconds") is not None:
+                    at = (*container.keys, kind, "terminationGracePeriodSeconds")
+                    yield Violation(at, f"Knative has no field for {path(at)}: it is dropped")
 
 
 @DROPPED.rule(_CRD, modes=_MODES)

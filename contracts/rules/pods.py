@@ -186,6 +186,8 @@ def environment_sources(service: Service) -> Iterator[Violation]:
             for name in given:
                 if not mapping(source[name]).get("name"):
                     yield Violation((*keys, name), f"{path((*keys, name))} has no name")
+                else:
+                    yield from _reference((*keys, name), source[name])
 
 
 def _environment_source(keys: Any, variable: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Violation]:

@@ -127,6 +127,11 @@ KNOWN: tuple[Known, ...] = (
         lint=r"schema_is_met: spec\.predictor\.(model\.modelFormat|workerSpec\.containers\[\d+\])[.\w]* (has no|is empty)",
     ),
     Known(
+        reason="A null in a list of ports becomes port 0, for which Knative takes 8080.",
+        kind=FALSE_ALARM,
+        lint=r"schema_is_met: .*ports\[\d+\] is empty",
+    ),
+    Known(
         reason="A null port of a probe becomes 0, for which Knative takes the container's port.",
         kind=FALSE_ALARM,
         lint=r"schema_is_met: .*Probe\.(httpGet|tcpSocket)\.port is empty",
@@ -138,11 +143,16 @@ KNOWN: tuple[Known, ...] = (
     ),
     *(
         Known(
-            reason="Runtimes have no status subresource in KServe's CRD, so that a status of another type is rejected; nobody writes one.",
+            reason="Runtimes have no status subresource in KServe's CRD, so that a wrong status is rejected; nobody writes one.",
             kind=kind,
-            server="status in body must be of type object",
+            server=r"status in body must be of type object|unknown field \"status\.",
         )
         for kind in (MISSED, MISPLACED)
+    ),
+    Known(
+        reason="The API server writes stringData into data before it looks at the keys.",
+        kind=MISPLACED,
+        server=r'^Secret "[^"]*" is invalid: data\[',
     ),
     Known(
         reason="Go's encoding/json reads a list of numbers as bytes, and nobody writes a Secret so.",

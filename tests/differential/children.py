@@ -104,7 +104,7 @@ def component_names(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def revision(admitted: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The Deployment that Knative makes of a Knative Service, as the API server stores it.
 
-    Queue-proxy executes its readinessProbe, unless it is a command, and livenessProbes get its port
+    Queue-proxy executes its readinessProbe, unless it is a command, livenessProbes get its port, and the port of the container is Knative's
     (knative.dev/serving 0.42.2 and 0.48.1 pkg/reconciler/revision/resources/deploy.go).
     """
     template = admitted["spec"]["template"]
@@ -143,6 +143,8 @@ def _containers(component: str, settings: Mapping[str, Any], runtime: Mapping[st
 
 def _as_knative_runs(container: Mapping[str, Any]) -> dict[str, Any]:
     changed = {key: value for key, value in container.items() if key not in ("lifecycle", "restartPolicy")}
+    if "ports" in changed:
+        changed["ports"] = [{"containerPort": port.get("containerPort") or 8080} for port in changed["ports"][:1]]
     if "exec" not in (changed.get("readinessProbe") or {}):
         changed.pop("readinessProbe", None)
     for handler in ("httpGet", "tcpSocket"):
@@ -240,7 +242,7 @@ def _service(name: str, metadata: Mapping[str, Any], containers: list[Any]) -> d
 
 
 def _autoscaler(name: str, metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    least = max(settings.get("minReplicas", 1), 1)
+    least = max(_int32(settings.get("minReplicas", 1)), 1)
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -248,10 +250,15 @@ def _autoscaler(name: str, metadata: Mapping[str, Any], settings: Mapping[str, A
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             "minReplicas": least,
-            "maxReplicas": max(settings.get("maxReplicas", 0), least),
+            "maxReplicas": max(_int32(settings.get("maxReplicas", 0)), least),
             "metrics": list(_metrics(metadata["annotations"], settings)),
         },
     }
+
+
+def _int32(number: int) -> int:
+    """A Go int as int32: KServe 0.14 converts it without a look at its size."""
+    return (number + 2**31) % 2**32 - 2**31
 
 
 def _metrics(annotations: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -138,7 +138,7 @@ def test_what_the_controller_refuses_is_foretold_by_the_dry_run_of_its_objects_o
     created: list[Created] = []
     lint = Lint(tmp_path / "created.yaml", list(Registry().contracts.values()), STACK, of_cluster(access.kubectl))
     with no_pods_namespace(access.kubectl, both.controller) as namespace:
-        for document in admitted_services(both, CREATED, SEED):
+        for document in admitted_services(both, lint, CREATED, SEED):
             created.append(
                 Created(
                     manifest=text(document),
@@ -158,9 +158,13 @@ def foretold(both: Comparison, document: dict[str, Any]) -> tuple[str, ...]:
     return tuple(verdict.error for _, verdict in both.rejected_children(both.admission(document)) if verdict.error)
 
 
-def admitted_services(both: Comparison, number: int, seed_: int) -> list[dict[str, Any]]:
-    """Generated InferenceServices that the API server admits, each once: as many of which it rejects an object as of others."""
-    found: dict[str, tuple[bool, dict[str, Any]]] = {}
+RUNTIME_IS_MISSING, OBJECT_IS_REJECTED, SOUND = "no runtime", "an object is rejected", "sound"
+
+
+def admitted_services(both: Comparison, lint: Lint, number: int, seed_: int) -> list[dict[str, Any]]:
+    """Generated InferenceServices that the API server admits, each once: a third without a runtime, and a third with an object that it
+    rejects."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
 
     @seed(seed_)
     @settings(
@@ -175,10 +179,13 @@ def admitted_services(both: Comparison, number: int, seed_: int) -> list[dict[st
         written = text(document)
         if document.get("kind") != "InferenceService" or written in found or both.admission(document).rejects:
             return
-        refused = bool(foretold(both, document))
-        wanted = sum(refused is kind for kind, _ in found.values()) < number // 2
+        if lint.judge(written).of({"validation.runtime_serves_the_model": ""}).rejects:
+            kind = RUNTIME_IS_MISSING
+        else:
+            kind = OBJECT_IS_REJECTED if foretold(both, document) else SOUND
+        wanted = sum(each == kind for each, _ in found.values()) < number // 3
         if wanted and document["metadata"].get("namespace") is None:
-            found[written] = refused, document
+            found[written] = kind, document
 
     collect()
     return [document for _, document in found.values()]
