@@ -273,7 +273,8 @@ def _scaling_deviations(manifest: Manifest, stack: Stack, mode: str, stated: boo
 
 
 def _class_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> Iterator[Deviation]:
-    scaler = _annotations(manifest).get(AUTOSCALER)
+    annotations = _annotations(manifest)
+    scaler = annotations.get(AUTOSCALER) or ("" if AUTOSCALER in annotations else None)  # a null is an empty text
     known = stack.settings["serving"]["autoscaler_classes"]
     where = ("metadata", "annotations", AUTOSCALER)
     if scaler is None:

@@ -86,7 +86,7 @@ def _graph_node(keys: Any, node: Mapping[str, Any], nodes: Mapping[str, Any]) ->
                 (*at, "nodeName"),
                 f"{path(at)}.nodeName {target!r} is no node of the graph; there are {', '.join(map(str, nodes))}",
             )
-    if node.get("routerType") == "Splitter" and steps:
+    if node.get("routerType") == "Splitter":
         weights = [integer(step.get("weight")) for _, step in steps]
         for (at, _), weight in zip(steps, weights, strict=True):
             if weight is None:

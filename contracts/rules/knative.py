@@ -243,7 +243,7 @@ def ports(service: Service) -> Iterator[Violation]:
             yield Violation(
                 listed[1][0], f"{path(pod.keys)} has {len(listed)} container ports, and Knative admits one in a pod"
             )
-        if not listed and pod.whole and len(pod.containers) > 1:
+        if not any(one.spec.get("ports") for one in pod.containers) and pod.whole and len(pod.containers) > 1:
             yield Violation(
                 (*pod.keys, "containers"),
                 f"{path(pod.keys)} has {len(pod.containers)} containers and no port: Knative needs one to know which serves",
@@ -436,15 +436,20 @@ def limits(service: Service) -> Iterator[Violation]:
 
 
 @REVISION.rule(
-    f"{_ANNOTATIONS}, validateTargets, on the annotation that KServe makes of scaleTarget (ksvc_reconciler.go)",
+    f"{_ANNOTATIONS}, validateTargets, validateMinMaxScale, on what KServe makes of the fields (ksvc_reconciler.go)",
     modes=_MODES,
 )
-def scale_target(service: Service) -> Iterator[Violation]:
+def scaling_fields(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
         target = integer(settings.get("scaleTarget"))
         if target is not None and target < 1 and settings.get("scaleMetric") in (None, "concurrency"):
             where = (*keys, "scaleTarget")
             yield Violation(where, f"{path(where)} {target} is less than 0.01, and Knative rejects it as a target")
+        for name in ("minReplicas", "maxReplicas"):
+            number = integer(settings.get(name))
+            if number is not None and number > 2**31 - 1:
+                where = (*keys, name)
+                yield Violation(where, f"{path(where)} {number} is over {2**31 - 1}, and Knative rejects it as a scale")
 
 
 @REVISION.rule(f"{_ANNOTATIONS}, validateInitialScale; pkg/autoscaler/config, allow-zero-initial-scale", modes=_MODES)
@@ -488,23 +493,21 @@ def _over_limit(service: Service, keys: Any, number: int, most: int, setting: st
 def autoscaling_annotations(service: Service) -> Iterator[Violation]:
     places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
     places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
-    overridden = {
-        name
-        for field, name in _OVERRIDING.items()
-        if all(settings.get(field) is not None for _, settings in service.components)
-    }
-    for keys, holder in places:
+    every = [settings for _, settings in service.components]
+    for (keys, holder), components in zip(places, [every, *([one] for one in every)], strict=True):
+        overridden = _overridden(components)
         given = {
             str(key).partition("/")[2]: (key, value)
             for key, value in holder.items()
             if str(key).startswith(f"{_GROUP}/") and isinstance(value, str)
         }
-        given = {name: one for name, one in given.items() if name not in overridden and name != "min-scale"}
         for names, check in _CHECKS.items():
-            for name in names:
-                if name in given and (why := check(given[name][1])):
-                    key, value = given[name]
-                    yield Violation((*keys, key), f"{key} {value!r} {why}")
+            read = next(
+                (name for name in names if name in given or name in overridden), None
+            )  # knative.dev/pkg kmap, KeyPriority
+            if read in given and read not in overridden and (why := check(given[read][1])):
+                key, value = given[read]
+                yield Violation((*keys, key), f"{key} {value!r} {why}")
         if (
             (known := given.get("class"))
             and known[1].endswith(_GROUP)
@@ -519,6 +522,19 @@ def autoscaling_annotations(service: Service) -> Iterator[Violation]:
                     f"Knative ignores {key}: it has no such annotation; did you mean {_GROUP}/{close[0]}?",
                     fix=Replacement(key, f"{_GROUP}/{certain[0]}") if len(certain) == 1 else None,
                 )
+
+
+def _overridden(components: list[Mapping[str, Any]]) -> set[str]:
+    """The annotations that KServe overwrites in all of ``components``; it takes a maxReplicas of 0 for none."""
+    found = {
+        name
+        for field, name in _OVERRIDING.items()
+        if all(settings.get(field) is not None and settings.get(field) != _UNSET.get(field) for settings in components)
+    }
+    return {*found, "min-scale"}
+
+
+_UNSET = {"maxReplicas": 0}
 
 
 def _number(low: float, high: float = float("inf"), *, whole: bool = False, also: float | None = None) -> Any:
@@ -561,7 +577,7 @@ _OVERRIDING = {"maxReplicas": "max-scale", "scaleTarget": "target", "scaleMetric
 """Field of a component → annotation that KServe overwrites by it; min-scale it always overwrites (ksvc_reconciler.go)."""
 
 _CHECKS: Mapping[tuple[str, ...], Any] = {
-    ("min-scale", "minScale", "max-scale", "maxScale"): _number(0, 2**31 - 1, whole=True),
+    ("max-scale", "maxScale"): _number(0, 2**31 - 1, whole=True),
     ("initial-scale", "initialScale"): _number(0, whole=True),
     ("activation-scale",): _number(2, 2**31 - 1, whole=True),
     ("target",): _number(0.01),
@@ -574,6 +590,8 @@ _CHECKS: Mapping[tuple[str, ...], Any] = {
     ("scale-to-zero-pod-retention-period", "scaleToZeroPodRetentionPeriod"): _duration(0, 3600, seconds=False),
 }
 _KNOWN = {name for names in _CHECKS for name in names} | {
+    "min-scale",
+    "minScale",
     "class",
     "metric",
     "metric-aggregation-algorithm",

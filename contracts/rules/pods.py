@@ -110,7 +110,11 @@ def container_names(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         own = [one for one in (*pod.containers, *pod.init_containers) if not one.merged]
         names = [(one.keys, _container_name(service, pod, one)) for one in own]
-        merged = [(one.keys, text(one.spec.get("name")) or None) for one in pod.containers if one.merged]
+        merged = [
+            (one.keys, text(one.spec.get("name")) or None)
+            for one in pod.containers
+            if one.merged and one.keys[-1] != "art"  # KServe names it (explainer_art.go, Default)
+        ]
         for keys, name in (*merged, *names):
             if name is not None and (why := label_problem(name)):
                 yield Violation((*keys, "name"), f"the container name {name!r} is not valid: {why}")
@@ -187,7 +191,13 @@ def environment_sources(service: Service) -> Iterator[Violation]:
                 if not mapping(source[name]).get("name"):
                     yield Violation((*keys, name), f"{path((*keys, name))} has no name")
                 else:
-                    yield from _reference((*keys, name), source[name])
+                    yield from _reference((*keys, name), _without_last_dash(source[name]))
+
+
+def _without_last_dash(reference: Mapping[str, Any]) -> Mapping[str, Any]:
+    """ValidateSecretName takes the name for a prefix here, which may end in a dash."""
+    name = text(reference.get("name"))
+    return {"name": f"{name[:-1]}a"} if len(name) > 1 and name.endswith("-") else reference
 
 
 def _environment_source(keys: Any, variable: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Violation]:
@@ -241,7 +251,8 @@ def container_ports(service: Service) -> Iterator[Violation]:
             name, number = port.get("name"), integer(port.get("containerPort"))
             if isinstance(name, str) and name and (why := port_name_problem(name)):
                 yield Violation((*keys, "name"), f"the port name {name!r} is not valid: {why}")
-            if number is not None and not 1 <= number <= 65535:
+            by_default = number == 0 and service.mode == KNATIVE and container.keys[-2] != "initContainers"  # 8080
+            if number is not None and not 1 <= number <= 65535 and not by_default:
                 yield Violation((*keys, "containerPort"), f"{path(keys)}.containerPort {number} is not from 1 to 65535")
             if port.get("protocol") not in (None, "", "TCP", "UDP", "SCTP"):
                 yield Violation(
@@ -395,6 +406,13 @@ def resources(service: Service) -> Iterator[Violation]:
                     yield Violation(at, f"{path(at)} {value} is negative")
                 elif number is not None and "/" in str(name) and number.denominator != 1:
                     yield Violation(at, f"{path(at)} {value} is not an integer, as an extended resource must be")
+                elif number is not None and str(name).startswith(_HUGE_PAGES):
+                    page = quantity(str(name).removeprefix(_HUGE_PAGES))
+                    if not page or number % page:
+                        yield Violation(at, f"{path(at)} {value} is no multiple of the size of the pages")
+
+
+_HUGE_PAGES = "hugepages-"
 
 
 def _resource_name_problem(name: str) -> str:
@@ -459,6 +477,11 @@ def tolerations(service: Service) -> Iterator[Violation]:
         for keys, toleration in pod.each("tolerations"):
             operator, effect = toleration.get("operator") or "Equal", toleration.get("effect") or ""
             where = path(keys)
+            if isinstance(key := toleration.get("key"), str) and key and (why := qualified_problem(key)):
+                yield Violation((*keys, "key"), f"{where}.key {key!r} is no label: {why}")
+            value = text(toleration.get("value"))
+            if operator == "Equal" and (why := label_value_problem(value)):
+                yield Violation((*keys, "value"), f"{where}.value {value!r} is no value of a label: {why}")
             if operator not in ("Equal", "Exists", "Lt", "Gt"):
                 yield Violation((*keys, "operator"), f"{where}.operator {operator!r} is not Equal or Exists")
             elif operator == "Exists" and toleration.get("value"):

@@ -332,7 +332,9 @@ def names_of_the_pod(service: Service) -> Iterator[Violation]:
 
 
 @POD_FIELDS.rule(
-    f"{_VALIDATION}, validatePodResourceClaim, ValidateContainerResourceRequirements: claims", modes=(STANDARD,)
+    f"{_VALIDATION}, validatePodResourceClaim, validateResourceClaimNames; before 1.34 the API server drops claims",
+    versions=">=1.34",
+    modes=(STANDARD,),
 )
 def resource_claims(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
@@ -342,15 +344,14 @@ def resource_claims(service: Service) -> Iterator[Violation]:
             names.add(text(name))
             if isinstance(name, str) and (why := label_problem(name)):
                 yield Violation((*keys, "name"), f"{path(keys)}.name {name!r} is not valid: {why}")
-            holder = claim if service.since("1.31", "kubernetes") else mapping(claim.get("source"))
             given = [
-                field for field in ("resourceClaimName", "resourceClaimTemplateName") if holder.get(field) is not None
+                field for field in ("resourceClaimName", "resourceClaimTemplateName") if claim.get(field) is not None
             ]
             if len(given) != 1:
                 yield Violation(keys, f"{path(keys)} must have one of resourceClaimName and resourceClaimTemplateName")
             for field in given:
-                if isinstance(holder[field], str) and (why := subdomain_problem(holder[field])):
-                    yield Violation(keys, f"{path(keys)}: {field} {holder[field]!r} is no name: {why}")
+                if isinstance(claim[field], str) and (why := subdomain_problem(claim[field])):
+                    yield Violation(keys, f"{path(keys)}: {field} {claim[field]!r} is no name: {why}")
         for container in (*pod.containers, *pod.init_containers):
             claims = mapping(container.spec.get("resources")).get("claims")
             for keys, claim in each(claims, (*container.keys, "resources", "claims")):

@@ -17,7 +17,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -122,8 +122,7 @@ def violations(path: Path, kind: str, document: Mapping[str, Any]) -> Iterator[V
     if validator.is_valid(document):
         return
     for error in validator.iter_errors(document):
-        keys = tuple(error.instance_path)
-        value = _at(document, keys)
+        keys, value = _at(document, error.instance_path)
         limit: Any = error.kind.value
         match error.kind.name:
             case "additionalProperties":
@@ -139,11 +138,13 @@ def violations(path: Path, kind: str, document: Mapping[str, Any]) -> Iterator[V
                 yield Violation(keys=keys, rule=rule, limit=limit, value=value)
 
 
-def _at(document: Any, keys: Keys) -> Any:
-    """The value at ``keys``. jsonschema_rs knows only what JSON has, so that a NaN is a null to it."""
-    for key in keys:
-        document = document[key]
-    return document
+def _at(document: Any, place: Iterable[str | int]) -> tuple[Keys, Any]:
+    """The keys to a place and the value there, which for a NaN is a null to jsonschema_rs; and a key of digits is a number to it."""
+    keys: list[str | int] = []
+    for key in place:
+        keys.append(str(key) if isinstance(document, Mapping) else key)
+        document = document[keys[-1]]
+    return tuple(keys), document
 
 
 def is_base64(text: str) -> bool:

@@ -127,6 +127,11 @@ KNOWN: tuple[Known, ...] = (
         lint=r"schema_is_met: spec\.predictor\.(model\.modelFormat|workerSpec\.containers\[\d+\])[.\w]* (has no|is empty)",
     ),
     Known(
+        reason="KServe's webhook writes an empty value for the header of a probe that has none.",
+        kind=FALSE_ALARM,
+        lint=r"schema_is_met: .*httpHeaders\[\d+\] has no 'value'",
+    ),
+    Known(
         reason="A null in a list of ports becomes port 0, for which Knative takes 8080.",
         kind=FALSE_ALARM,
         lint=r"schema_is_met: .*ports\[\d+\] is empty",
