@@ -220,7 +220,8 @@ def _written(draw: st.DrawFn, schemas: ApiSchemas, node: Node, name: str, depth:
     known = [value for value in VALUES.get(name, ()) if isinstance(value, _PYTHON.get(node.get("type", ""), ()))]
     if node.get("format") == "quantity":
         return draw(st.sampled_from(VALUES["memory"][:8]))
-    if known and draw(st.booleans()):
+    from_table: bool = draw(st.booleans())
+    if known and from_table:
         return copy.deepcopy(draw(st.sampled_from(known)))
     match node.get("type"):
         case "string":
