@@ -32,7 +32,9 @@ _LATER = (
 _OF_KNATIVE_LATER = "Knative ignores"
 """What Knative makes of an admitted service."""
 
-_OF_A_POD_LATER = "is no reference of an image: ('[^' ]+' is no|a repository)"
+_OF_A_POD_LATER = (
+    r"is no reference of an image: ('[^' ]+' is no|a repository)|imagePullSecrets\[\d+\]\.name \S+ is no name"
+)
 """What the kubelet makes of an admitted pod."""
 
 _OF_A_COMPANION_LATER = (
@@ -88,10 +90,12 @@ class Disagreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A difference that is meant to be: ``reason`` says why; ``server`` and ``lint`` are patterns of what the two say."""
+    """A difference that is meant to be: ``reason`` says why; ``server`` and ``lint`` are patterns of what the two say, and ``manifest``
+    is one of the manifest."""
 
     reason: str
     kind: str
+    manifest: str = ""
     server: str = ""
     lint: str = ""
 
@@ -100,6 +104,7 @@ class Known:
         return (
             found.kind == self.kind
             and re.search(self.server, str(found.server)) is not None
+            and re.search(self.manifest, found.manifest) is not None
             and all(re.search(self.lint, f"{contract}: {message}") for contract, _, message in found.lint.failures)
         )
 
@@ -127,14 +132,20 @@ KNOWN: tuple[Known, ...] = (
         lint=r"schema_is_met: spec\.predictor\.(model\.modelFormat|workerSpec\.containers\[\d+\])[.\w]* (has no|is empty)",
     ),
     Known(
+        reason="Lint judges no service in ModelMesh mode by KServe's rules: ModelMesh deploys it by rules of its own.",
+        kind=MISSED,
+        manifest=r"deploymentMode: ModelMesh",
+        server="^admission webhook",
+    ),
+    Known(
         reason="KServe's webhook writes an empty value for the header of a probe that has none.",
         kind=FALSE_ALARM,
         lint=r"schema_is_met: .*httpHeaders\[\d+\] has no 'value'",
     ),
     Known(
-        reason="A null in a list of ports becomes port 0, for which Knative takes 8080.",
+        reason="A null in a list of ports, and a port without a containerPort, become port 0, for which Knative takes 8080.",
         kind=FALSE_ALARM,
-        lint=r"schema_is_met: .*ports\[\d+\] is empty",
+        lint=r"schema_is_met: .*ports\[\d+\] (is empty|has no 'containerPort')",
     ),
     Known(
         reason="A null port of a probe becomes 0, for which Knative takes the container's port.",
