@@ -37,6 +37,7 @@ from trivet.errors import TrivetError, UsageError, unknown
 from trivet.fleet_command import fleet
 from trivet.host.signals import interruptible, unwinding_on_signals
 from trivet.lint_command import lint
+from trivet.matrix_command import matrix
 from trivet.waivers_command import waivers
 
 
@@ -300,6 +301,7 @@ main.add_command(fleet)
 main.add_command(check)
 main.add_command(diff)
 main.add_command(waivers)
+main.add_command(matrix)
 
 
 @main.group()

@@ -116,17 +116,23 @@ def results_store(name: str | None, target: Any, stack: Any) -> Any:
     return ResultsStore(Path(name).expanduser())
 
 
+def refuse_composition(target: str) -> None:
+    """Raise UsageError for a target on which a stack cannot be composed."""
+    if target in CLUSTERS:
+        raise UsageError(
+            f"composed stacks are not supported on the target {target}: {CLUSTERS[target]}",
+            remedy="use the target local, or make a stack of your own with these versions (docs/extending.md)",
+        )
+
+
 def composed_stack(settings: Any, parts: Sequence[str]) -> Any:
     """The stack of the settings, with the ``parts`` that ``--with`` names. Says on standard error what is locked."""
     from trivet.stacks.composed import compose, read_parts
     from trivet.stacks.read import load_stack
 
     given = read_parts(parts)
-    if given and settings.target in CLUSTERS:
-        raise UsageError(
-            f"--with is not supported on the target {settings.target}: {CLUSTERS[settings.target]}",
-            remedy="use the target local, or make a stack of your own with these versions (docs/extending.md)",
-        )
+    if given:
+        refuse_composition(settings.target)
     return compose(load_stack(settings.stack), given, progress=lambda text: click.echo(text, err=True))
 
 

@@ -28,10 +28,10 @@ def write(report: ConformanceReport) -> str:
     """One command per line; the last one states the verdict."""
     results = sorted(report.contracts, key=lambda result: OUTCOME_WORDINGS.index(wording_of(result)))
     lines = [line for result in results for line in _annotations(result)]
-    lines += [_command("error", "trivet: not judged", _text(one.message, one.remedy), None) for one in report.errors]
-    lines += [_command("warning", "trivet: waiver", text, None) for text in waiver_warnings(report)]
+    lines += [annotation("error", "trivet: not judged", _text(one.message, one.remedy), None) for one in report.errors]
+    lines += [annotation("warning", "trivet: waiver", text, None) for text in waiver_warnings(report)]
     command = "error" if report.exit_code else "notice"
-    lines.append(_command(command, "trivet", verdict_sentence(report), None))
+    lines.append(annotation(command, "trivet", verdict_sentence(report), None))
     return "\n".join(lines) + "\n"
 
 
@@ -42,9 +42,9 @@ def _annotations(result: ContractResult) -> Iterator[str]:
     for finding in sorted(found, key=lambda finding: finding.accepted):
         stack = f" (stack {finding.stack})" if finding.stack else ""
         text = _text(f"{finding.message}{stack}", finding.remedy or result.remedy, acceptance(finding))
-        yield _command(*_kind(result, finding.outcome, accepted=finding.accepted), text, finding.location)
+        yield annotation(*_kind(result, finding.outcome, accepted=finding.accepted), text, finding.location)
     if not found:
-        yield _command(*_kind(result, result.outcome, accepted=False), result.reason, None)
+        yield annotation(*_kind(result, result.outcome, accepted=False), result.reason, None)
 
 
 def _kind(result: ContractResult, outcome: Outcome, *, accepted: bool) -> tuple[str, str]:
@@ -61,7 +61,8 @@ def _text(message: str, remedy: str, known: str = "") -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _command(command: str, title: str, message: str, location: Location | None) -> str:
+def annotation(command: str, title: str, message: str, location: Location | None) -> str:
+    """One workflow command, escaped."""
     properties = {}
     if location and location.file:
         properties["file"] = location.file

@@ -21,8 +21,8 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
         (
             "nonsense",
             "unknown command 'nonsense'\n"
-            "  remedy: choose one of: check, diff, doctor, down, explain, fleet, images, lint, list, plan, run, scenario, stack, up, "
-            "waivers",
+            "  remedy: choose one of: check, diff, doctor, down, explain, fleet, images, lint, list, matrix, plan, run, scenario, stack, "
+            "up, waivers",
         ),
         ("stack nonsense", "unknown command 'nonsense'\n  remedy: choose one of: list, lock"),
         ("images nonsense", "unknown command 'nonsense'\n  remedy: choose one of: build, list, load, prune, save"),
@@ -55,7 +55,10 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
         ("run --with trackng=current", "unknown role 'trackng'\n  remedy: did you mean 'tracking'? choose one of: "),
         ("plan --with tracking=curent", "unknown stack 'curent'\n  remedy: did you mean 'current'? "),
         ("plan --with runtime=1.6.0", "no shipped stack has the runtime MLServer 1.6.0"),
-        ("run --target kind --with tracking=2024.11", "--with is not supported on the target kind: the images of"),
+        (
+            "run --target kind --with tracking=2024.11",
+            "composed stacks are not supported on the target kind: the images of",
+        ),
     ],
 )
 def test_an_unknown_name_lists_what_there_is(command: str, words: str) -> None:

@@ -1,0 +1,233 @@
+"""The command ``trivet matrix``: its options, the runs of its cells, where its output goes, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trivet.cli_options import refuse_composition, report_directory, settings_of, target_of, target_options
+from trivet.errors import PlatformError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from trivet.engine.matrix import Matrix, PlannedCell
+    from trivet.engine.plan import Plan
+    from trivet.engine.results_store import ResultsStore
+    from trivet.host.child_runs import ChildRuns
+    from trivet.model.report import ConformanceReport
+    from trivet.model.target import Target
+    from trivet.model.writer import Writer
+
+MEMORY = 2 * 2**30
+"""Bytes that must be free for each cell that runs beside others."""
+
+CELLS = "cells"
+"""The folder of the cells' reports in that of the matrix."""
+
+_FORWARDED = ("stack", "profile", "target", "context", "store", "database", "images")
+
+
+@click.command()
+@target_options
+@click.option(
+    "--axis",
+    "axes",
+    multiple=True,
+    metavar="ROLE=V,V,…",
+    help="A role in several versions, or from several stacks, as --with of run takes them; repeatable: the matrix has every combination.",
+)
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A TOML file with the axes, and optionally stack and contracts.",
+)
+@click.option(
+    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
+)
+@click.option(
+    "--results", metavar="DIR", help="The results store (default: one in the cache); what it has is not judged again."
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Cells at a time (default: by this machine's cores and memory)."
+)
+@click.option(
+    "--report", metavar="DIR", help="Write matrix.json, matrix.html, junit.xml, and the report of each cell to DIR."
+)
+@click.option("--format", "output", help="Also print this format to standard output: json, junit, html or github.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show the cells, and how many of their results are missing; start nothing."
+)
+def matrix(
+    axes: Sequence[str],
+    file: Path | None,
+    contracts: Sequence[str],
+    results: str | None,
+    jobs: int | None,
+    output: str | None,
+    dry_run: bool,
+    **flags: Any,
+) -> int:
+    """Judge a stack in several versions: a run for each combination of the axes.
+
+    Results are kept in a results store: an interrupted matrix continues where it was, and a larger one judges only what is new.
+
+    Exit codes: 0 every cell is conformant, 1 a contract failed in a cell, 2 a cell is inconclusive, 3 wrong usage.
+    """
+    from trivet.engine.matrix import Matrix, planned_cells, read_axes, read_matrix_file
+    from trivet.engine.plan import make_plan
+    from trivet.engine.registry import Registry
+    from trivet.engine.results_store import ResultsStore, inputs_of
+    from trivet.engine.run import provenance
+    from trivet.model.matrix import MatrixReport
+    from trivet.render import matrix_text
+    from trivet.render.matrix_writers import WRITERS, write_matrix
+    from trivet.stacks.environments import cache_directory
+    from trivet.stacks.read import load_stack
+
+    if output and output not in WRITERS:
+        raise unknown("format of a matrix", output, WRITERS)
+    if bool(axes) == bool(file):
+        raise UsageError("give axes, with --axis or with --file", remedy="for example --axis tracking=2.12.2,2.17.2")
+    described = read_matrix_file(file) if file else None
+    chosen_axes = described.axes if described else read_axes(axes)
+    if described and described.stack and not flags["stack"]:
+        flags["stack"] = described.stack
+    settings = settings_of(**flags)
+    refuse_composition(settings.target)
+    registry = Registry(settings.plugins, settings=settings)
+    target = target_of(registry, settings.target)
+    base = load_stack(settings.stack)
+    patterns = tuple(contracts) or (described.contracts if described else ())
+    plan = make_plan(registry, profile=settings.profile, stack=base, target=target, patterns=patterns)
+    inputs_of(target, base)
+    directory = report_directory(settings.report)
+    store = ResultsStore(Path(results).expanduser() if results else cache_directory() / "results")
+    cells = planned_cells(base, chosen_axes, lambda text: click.echo(text, err=True))
+    planned = Matrix(cells, plan.contracts, target, store)
+    click.echo(matrix_text.opening(chosen_axes, len(plan.contracts), base.name, target.name, str(store.folder)))
+    if dry_run:
+        click.echo(matrix_text.remaining([(cell, planned.missing(cell)) for cell in cells]))
+        return 0
+    started, clock = datetime.now(UTC), time.monotonic()
+    with _Cells(flags, planned, plan, target, store, directory, registry.writers) as cells_run:
+        progress = matrix_text.Progress(len(cells), click.echo)
+        judged = planned.run(cells_run.judge, jobs or _jobs(len(cells)), progress, cells_run.stop)
+    report = MatrixReport(
+        base=base.name,
+        target=target.name,
+        axes=chosen_axes,
+        contracts=tuple(contract.id for contract in plan.contracts),
+        cells=tuple(
+            replace(cell, report=_folder(cell.values)) if directory and cell.contracts else cell for cell in judged
+        ),
+        provenance=provenance(started, time.monotonic() - clock, "trivet matrix"),
+    )
+    click.echo(matrix_text.summary(report), nl=False)
+    if directory:
+        for path in write_matrix(report, directory):
+            click.echo(f"wrote {path}")
+    if output:
+        click.echo(WRITERS[output].write(report), nl=False)
+    return report.exit_code
+
+
+def _jobs(cells: int) -> int:
+    """Cells at a time: one for each core, as far as memory allows."""
+    import psutil
+
+    cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
+    return max(1, min(cells, cores, int(psutil.virtual_memory().available // MEMORY)))
+
+
+def _folder(values: Mapping[str, str]) -> str:
+    from trivet.engine.matrix import slug
+
+    return f"{CELLS}/{slug(values)}"
+
+
+class _Cells:
+    """Judges cells by runs of trivet in processes of their own, which end with the block."""
+
+    def __init__(
+        self,
+        flags: Mapping[str, Any],
+        matrix: Matrix,
+        plan: Plan,
+        target: Target,
+        store: ResultsStore,
+        directory: Path | None,
+        writers: Mapping[str, Writer],
+    ) -> None:
+        self._flags = flags
+        self._matrix = matrix
+        self._plan = plan
+        self._target = target
+        self._store = store
+        self._directory = directory
+        self._writers = writers
+        self._children: ChildRuns
+
+    def __enter__(self) -> _Cells:
+        from trivet.host.child_runs import ChildRuns
+
+        self._children = ChildRuns().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._children.__exit__(*error)
+
+    def stop(self) -> None:
+        """End the runs of cells."""
+        self._children.close()
+
+    def judge(self, cell: PlannedCell) -> ConformanceReport:
+        """The report of a cell, also written to its folder: made here when the store has every result, else by a run.
+
+        Raises PlatformError when that run ends without a report.
+        """
+        from trivet.render.writers import write_files
+
+        report = self._by_run(cell) if self._matrix.missing(cell) else self._from_store(cell)
+        if self._directory:
+            write_files(report, self._directory / _folder(cell.values), self._writers)
+        return report
+
+    def _from_store(self, cell: PlannedCell) -> ConformanceReport:
+        from trivet.engine.run import run
+
+        assert cell.stack is not None
+        return run(
+            self._plan.contracts,
+            target=self._target,
+            stack=cell.stack,
+            profile=self._plan.profile,
+            emit=lambda event: None,
+            command="trivet matrix",
+            results=self._store,
+        )
+
+    def _by_run(self, cell: PlannedCell) -> ConformanceReport:
+        from trivet.engine.matrix import slug
+        from trivet.render import report_json
+
+        folder = self._children.folder(slug(cell.values))
+        arguments = [
+            "run",
+            *(part for name in _FORWARDED if self._flags[name] for part in (f"--{name}", self._flags[name])),
+            *(part for name in self._flags["plugins"] for part in ("--plugin", name)),
+            *(part for name, value in cell.values.items() for part in ("--with", f"{name}={value}")),
+            *(part for contract in self._plan.contracts for part in ("--contract", contract.id)),
+            *("--results", str(self._store.folder), "--report", str(folder)),
+        ]
+        code, log = self._children.call(arguments, folder)
+        try:
+            return report_json.read((folder / report_json.filename).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise PlatformError(f"the run of this cell ended with exit code {code}: {log}") from None
