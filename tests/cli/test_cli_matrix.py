@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commandline import PROGRAM, call, environment, refused, run
+from commandline import PROGRAM, CommandOutput, call, environment, refused, run
 
 from trivet.stacks.read import stack_folder
 
@@ -34,6 +34,17 @@ def variables(tmp_path: Path) -> Mapping[str, str]:
 @pytest.fixture
 def judged(tmp_path: Path) -> Path:
     return tmp_path / "judged.txt"
+
+
+def matrix(variables: Mapping[str, str], *arguments: str, seconds: str = "0") -> CommandOutput:
+    """A call of the matrix as a process. Its check of both versions takes ``seconds``."""
+    return run(
+        *(*ASKED, *AXES, *arguments),
+        PYTHONPATH=variables["PYTHONPATH"],
+        TRIVET_CACHE=variables["TRIVET_CACHE"],
+        ACME_JUDGED=variables["ACME_JUDGED"],
+        ACME_SECONDS=seconds,
+    )
 
 
 def notes(file: Path) -> list[str]:
@@ -90,7 +101,7 @@ def test_a_target_that_does_not_say_what_results_rest_on_is_refused(tmp_path: Pa
 def test_cells_are_judged_once_and_a_second_matrix_reuses_everything(
     here: Path, variables: Mapping[str, str], judged: Path
 ) -> None:
-    first = run(*ASKED, *AXES, "--report", "out", **variables)
+    first = matrix(variables, "--report", "out")
     assert first.code == 1, first
     assert sorted(notes(judged)) == [
         "both 2.17.2 2.17.2",
@@ -108,7 +119,7 @@ def test_cells_are_judged_once_and_a_second_matrix_reuses_everything(
         report = json.loads((here / "out" / cell["report"] / "report.json").read_text(encoding="utf-8"))
         assert len(report["contracts"]) == 3
         assert (here / "out" / cell["report"] / "report.html").is_file()
-    again = run(*ASKED, *AXES, "--format", "json", **variables)
+    again = matrix(variables, "--format", "json")
     assert (again.code, len(notes(judged))) == (1, 8)
     assert json.loads(again.out[again.out.index("{") :])["judged"] == 0
 
@@ -116,7 +127,7 @@ def test_cells_are_judged_once_and_a_second_matrix_reuses_everything(
 @pytest.mark.processes
 def test_a_cell_whose_run_fails_says_why(here: Path, variables: Mapping[str, str]) -> None:
     (here / "pyproject.toml").write_text("[tool.trivet]\n")
-    done = run(*ASKED, *AXES, **{**variables, "ACME_SECONDS": "soon"})
+    done = matrix(variables, seconds="soon")
     assert done.code == 2
     assert "could not convert string to float" in done.out
 
@@ -140,7 +151,7 @@ def test_an_interrupted_matrix_leaves_nothing_and_continues_where_it_was(
         time.sleep(0.1)
     first.send_signal(number)
     assert first.wait(60) in (-signal.SIGKILL, 128 + number)
-    done = run(*ASKED, *AXES, **variables)
+    done = matrix(variables)
     assert done.code == 1, done
     kept = [line for line in notes(judged) if not line.startswith("both")]
     assert len(kept) == len(set(kept)), "a result that was kept is not judged again"
