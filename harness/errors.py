@@ -6,9 +6,13 @@ from collections.abc import Iterable
 
 
 class TrivetError(Exception):
-    """Base class of trivet's errors. ``exit_code`` is that of the command line (2: inconclusive, 3: usage error)."""
+    """Base class of trivet's errors. ``exit_code`` is that of the command line (2: inconclusive, 3: usage error).
+
+    ``transient`` is False for an error that the software under test itself answered with: it would again.
+    """
 
     exit_code = 2
+    transient = True
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(f"{message}\n  remedy: {remedy}" if remedy else message)

@@ -26,8 +26,9 @@ def finding_of(error: Exception, raised_by: str = "check") -> Finding:
     if isinstance(error, NotOffered):
         return not_applicable(error.message)
     if isinstance(error, CannotTell):
-        # Raised from another error, it is that error's consequence and no observation of the software under test.
-        return replace(inconclusive(error.message, remedy=error.remedy), transient=error.__cause__ is not None)
+        # Raised from another error, it is that error's consequence; else an observation of the software under test.
+        caused = error.__cause__ is not None and getattr(error.__cause__, "transient", True)
+        return replace(inconclusive(error.message, remedy=error.remedy), transient=caused)
     if isinstance(error, DeclarationError):
         message, remedy = error.message, error.remedy
     elif isinstance(error, TrivetError):
@@ -36,7 +37,11 @@ def finding_of(error: Exception, raised_by: str = "check") -> Finding:
         message, remedy = f"the {raised_by} raised {type(error).__name__}: {error}", ""
     trace = "".join(traceback.format_exception(error))
     return Finding(
-        outcome=Outcome.ERROR, message=message, remedy=remedy, evidence=(evidence("traceback", "text", trace),)
+        outcome=Outcome.ERROR,
+        message=message,
+        remedy=remedy,
+        evidence=(evidence("traceback", "text", trace),),
+        transient=getattr(error, "transient", True),
     )
 
 

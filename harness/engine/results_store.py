@@ -6,13 +6,14 @@ kept with the result: a kept result counts if those parts are equal too. There i
 ``<2 hex>/<62 hex>-<16 hex>.json``: the key, and a digest of the parts that were read.
 
 Files are written under another name and renamed, so that any number of processes can use one store; the last one wins. Results that say
-nothing about the software under test are not kept: an ERROR, and what an error of the machine made INCONCLUSIVE.
+nothing about the software under test are not kept: those that an error of the machine decided, and those of a bug in a check.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +28,6 @@ from uuid import uuid4
 from trivet.engine.code_digest import code_digest, package_digest
 from trivet.errors import UsageError
 from trivet.model.contract import Contract
-from trivet.model.outcome import Outcome
 from trivet.model.report import ContractResult, Judged
 from trivet.model.results import KEPT_RESULT, RESULTS_STORE, RESULTS_VERSION, KeptResult, ResultInputs
 from trivet.model.stack import Stack
@@ -36,6 +36,10 @@ from trivet.stacks.parts import digest_of, part_digest
 from trivet.toolkit.encoding import encodable
 
 STORE_FILE = "results-store.json"
+_OF_THE_MACHINE = re.compile(
+    r"(?i)timed? ?out|max retries exceeded|connection (refused|reset|aborted)|no space left|disk quota|too many open files"
+    r"|cannot allocate memory|out of memory|killed"
+)
 _UNFINISHED = ".unfinished"
 _ABANDONED = 600.0
 """Seconds after which a file that was not renamed belongs to a writer that was killed."""
@@ -196,10 +200,14 @@ class ResultsStore:
 
 
 def is_kept(result: ContractResult) -> bool:
-    """Whether a result says something about the software under test, so that it would be the same again."""
-    if result.outcome is Outcome.INCONCLUSIVE:
-        return not any(finding.transient for finding in result.findings)
-    return result.outcome is not Outcome.ERROR
+    """Whether a result says something about the software under test, so that it would be the same again.
+
+    A deviation does not if an error of the machine decided it, or if its message names one: a timeout says as much about the machine.
+    """
+    deciding = [finding for finding in result.findings if finding.outcome is result.outcome]
+    return not result.outcome.deviates or not any(
+        finding.transient or _OF_THE_MACHINE.search(finding.message) for finding in deciding
+    )
 
 
 def _name(key: str, read: Mapping[str, str]) -> str:

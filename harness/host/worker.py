@@ -21,6 +21,8 @@ from trivet.host.processes import Process, Processes
 class OperationFailed(PlatformError):
     """An operation of a job raised an exception: its ``type``, message (``text``) and ``traceback``."""
 
+    transient = False
+
     def __init__(self, worker: str, operation: str, error: Mapping[str, str]) -> None:
         super().__init__(f"{worker}: {operation}: {error['type']}: {error['message']}")
         self.type = error["type"]

@@ -59,6 +59,8 @@ Rows = Sequence[Mapping[str, Any]]
 class DownloadFailed(PlatformError):
     """The storage initializer failed to download a storage URI; the message has its error."""
 
+    transient = False
+
 
 class TrainerClient(Protocol):
     """The MLflow client of the trainer role."""

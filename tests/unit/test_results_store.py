@@ -18,11 +18,13 @@ from fakes.target import FakeTarget
 
 from trivet.authoring.contracts import MUST, contract
 from trivet.engine.acceptance import Acceptance, Waivers
+from trivet.engine.outcomes import finding_of
 from trivet.engine.recorded_stack import RecordedStack
 from trivet.engine.required import required_features
 from trivet.engine.results_store import ResultsStore, is_kept, question
-from trivet.engine.run import run
-from trivet.errors import CannotTell, PlatformError, UsageError
+from trivet.engine.run import fold, run
+from trivet.errors import CannotTell, NotOffered, PlatformError, UsageError
+from trivet.host.worker import OperationFailed
 from trivet.model.contract import Contract
 from trivet.model.finding import Finding, Location, failed, inconclusive, passed
 from trivet.model.outcome import Outcome
@@ -209,6 +211,30 @@ def test_what_says_nothing_about_the_software_is_not_kept(store: ResultsStore, f
     }
     assert sorted(judged) == ["breaks", "breaks", "cannot_connect", "cannot_connect", "sees_too_little"]
     assert [is_kept(result) for result in report.contracts] == [False, True, False]
+
+
+def answered(kind: str, message: str) -> OperationFailed:
+    """The trainer's own error."""
+    return OperationFailed("trainer job", "log_model", {"type": kind, "message": message, "traceback": ""})
+
+
+@pytest.mark.parametrize(
+    ("finding", "kept"),
+    [
+        (failed("HTTP 500 to a missing column"), True),
+        (failed("the model is not ready: timed out after 90 s waiting for the runtime"), False),
+        (failed("the pipeline failed: MlflowException: Max retries exceeded with url"), False),
+        (finding_of(answered("MlflowException", "404 Not Found")), True),
+        (finding_of(answered("ReadTimeout", "Read timed out")), False),
+        (finding_of(CannotTell("the pipeline failed: RuntimeError")), True),
+        (finding_of(PlatformError("no interpreter")), False),
+        (finding_of(ZeroDivisionError()), False),
+        (finding_of(NotOffered("no client")), True),
+        (passed("refused: Max retries exceeded, as it must be"), True),
+    ],
+)
+def test_what_the_software_answers_is_kept_and_trouble_of_the_machine_is_not(finding: Finding, kept: bool) -> None:
+    assert is_kept(fold(of_trainer, [finding])) is kept
 
 
 def test_a_failure_is_kept_with_its_findings(store: ResultsStore, fixed: Stack) -> None:
