@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from trivet.model.target import Target
     from trivet.model.writer import Writer
 
-MEMORY = 2 * 2**30
-"""Bytes that must be free for each cell that runs beside others."""
+MEMORY = 1536 * 2**20
+"""Bytes for each cell that runs beside others: a whole run on the target local takes 1.3 GiB at its peak, measured with MLflow 3.17.2."""
 
 CELLS = "cells"
 """The folder of the cells' reports in that of the matrix."""
@@ -85,6 +85,7 @@ def matrix(
     from trivet.engine.registry import Registry
     from trivet.engine.results_store import ResultsStore, inputs_of
     from trivet.engine.run import provenance
+    from trivet.host.child_runs import ChildRuns
     from trivet.model.matrix import MatrixReport
     from trivet.render import matrix_text
     from trivet.render.matrix_writers import WRITERS, write_matrix
@@ -116,9 +117,10 @@ def matrix(
         click.echo(matrix_text.remaining([(cell, planned.missing(cell)) for cell in cells]))
         return 0
     started, clock = datetime.now(UTC), time.monotonic()
-    with _Cells(flags, planned, plan, target, store, directory, registry.writers) as cells_run:
+    with ChildRuns() as children:
+        cell_runs = _CellRuns(flags, planned, plan, target, store, directory, registry.writers, children)
         progress = matrix_text.Progress(len(cells), click.echo)
-        judged = planned.run(cells_run.judge, jobs or _jobs(len(cells)), progress, cells_run.stop)
+        judged = planned.run(cell_runs.judge, jobs or _jobs(len(cells)), progress, children.close)
     report = MatrixReport(
         base=base.name,
         target=target.name,
@@ -152,40 +154,18 @@ def _folder(values: Mapping[str, str]) -> str:
     return f"{CELLS}/{slug(values)}"
 
 
-class _Cells:
-    """Judges cells by runs of trivet in processes of their own, which end with the block."""
+@dataclass(frozen=True)
+class _CellRuns:
+    """Judges cells by runs of trivet in processes of their own."""
 
-    def __init__(
-        self,
-        flags: Mapping[str, Any],
-        matrix: Matrix,
-        plan: Plan,
-        target: Target,
-        store: ResultsStore,
-        directory: Path | None,
-        writers: Mapping[str, Writer],
-    ) -> None:
-        self._flags = flags
-        self._matrix = matrix
-        self._plan = plan
-        self._target = target
-        self._store = store
-        self._directory = directory
-        self._writers = writers
-        self._children: ChildRuns
-
-    def __enter__(self) -> _Cells:
-        from trivet.host.child_runs import ChildRuns
-
-        self._children = ChildRuns().__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._children.__exit__(*error)
-
-    def stop(self) -> None:
-        """End the runs of cells."""
-        self._children.close()
+    flags: Mapping[str, Any]
+    matrix: Matrix
+    plan: Plan
+    target: Target
+    store: ResultsStore
+    directory: Path | None
+    writers: Mapping[str, Writer]
+    children: ChildRuns
 
     def judge(self, cell: PlannedCell) -> ConformanceReport:
         """The report of a cell, also written to its folder: made here when the store has every result, else by a run.
@@ -194,9 +174,9 @@ class _Cells:
         """
         from trivet.render.writers import write_files
 
-        report = self._by_run(cell) if self._matrix.missing(cell) else self._from_store(cell)
-        if self._directory:
-            write_files(report, self._directory / _folder(cell.values), self._writers)
+        report = self._by_run(cell) if self.matrix.missing(cell) else self._from_store(cell)
+        if self.directory:
+            write_files(report, self.directory / _folder(cell.values), self.writers)
         return report
 
     def _from_store(self, cell: PlannedCell) -> ConformanceReport:
@@ -204,29 +184,29 @@ class _Cells:
 
         assert cell.stack is not None
         return run(
-            self._plan.contracts,
-            target=self._target,
+            self.plan.contracts,
+            target=self.target,
             stack=cell.stack,
-            profile=self._plan.profile,
+            profile=self.plan.profile,
             emit=lambda event: None,
             command="trivet matrix",
-            results=self._store,
+            results=self.store,
         )
 
     def _by_run(self, cell: PlannedCell) -> ConformanceReport:
         from trivet.engine.matrix import slug
         from trivet.render import report_json
 
-        folder = self._children.folder(slug(cell.values))
+        folder = self.children.folder(slug(cell.values))
         arguments = [
             "run",
-            *(part for name in _FORWARDED if self._flags[name] for part in (f"--{name}", self._flags[name])),
-            *(part for name in self._flags["plugins"] for part in ("--plugin", name)),
+            *(part for name in _FORWARDED if self.flags[name] for part in (f"--{name}", self.flags[name])),
+            *(part for name in self.flags["plugins"] for part in ("--plugin", name)),
             *(part for name, value in cell.values.items() for part in ("--with", f"{name}={value}")),
-            *(part for contract in self._plan.contracts for part in ("--contract", contract.id)),
-            *("--results", str(self._store.folder), "--report", str(folder)),
+            *(part for contract in self.plan.contracts for part in ("--contract", contract.id)),
+            *("--results", str(self.store.folder), "--report", str(folder)),
         ]
-        code, log = self._children.call(arguments, folder)
+        code, log = self.children.call(arguments, folder)
         try:
             return report_json.read((folder / report_json.filename).read_text(encoding="utf-8"))
         except FileNotFoundError:

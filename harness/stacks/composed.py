@@ -247,6 +247,15 @@ def _shipped(variation: _Variation) -> Role | None:
     return None
 
 
+SEEDED = ("setuptools",)
+"""What environments of Python up to 3.11 had without being asked (venv, and the images of python.org), and older releases import without
+requiring it: mlflow 2.12.2, ``mlflow/utils/requirements_utils.py``, imports pkg_resources."""
+
+
+def _named(requires: Iterable[str]) -> set[str]:
+    return {canonicalize_name(Requirement(one).name) for one in requires}
+
+
 class Contradiction(UsageError):
     """The requirements of a composed role contradict each other; the message says which."""
 
@@ -258,16 +267,17 @@ class _NoSuchVersion(UsageError):
 def _locked(variation: _Variation, progress: Callable[[str], None]) -> Role:
     """The role with its lock from the cache, or resolved now. The folder's name is a digest of everything that is resolved."""
     role = variation.role
-    folder = cache_directory() / "locks" / digest_of([variation.requires, role.constraints, role.python])[:24]
+    requires = (*variation.requires, *(one for one in SEEDED if one not in _named(variation.requires)))
+    folder = cache_directory() / "locks" / digest_of([requires, role.constraints, role.python])[:24]
     lock, made = folder / f"{role.name}.lock", folder / f"{role.name}.json"
     title = f"the {role.name} with {variation.pin}"
     if not (lock.is_file() and made.is_file()):
         progress(f"locking {title}")
-        _lock(variation, lock, made, title)
+        _lock(replace(variation, requires=requires), lock, made, title)
     text = lock.read_text(encoding="utf-8")
     return replace(
         role,
-        requires=variation.requires,
+        requires=requires,
         cutoff=json.loads(made.read_text(encoding="utf-8"))["cutoff"],
         lock=lock,
         pins=pins_of(text, role.python, lock),

@@ -30,6 +30,7 @@ def test_an_older_tracking_server_is_locked_as_of_its_release() -> None:
     assert (made.components["mlflow"], role.pins["mlflow"]) == ("2.15.1", "2.15.1")
     assert role.cutoff == "2024-08-06"
     assert role.pins["boto3"].startswith("1.34.")
+    assert "setuptools" in role.pins, "mlflow up to 2.12 imports pkg_resources"
     assert "--hash=sha256:" in role.lock.read_text(encoding="utf-8")
 
 

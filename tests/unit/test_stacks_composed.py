@@ -143,7 +143,7 @@ def test_another_version_is_locked_as_of_the_release_of_the_newest_pin(index: Fa
         ("tracking", "2024-05-08T23:59:59Z"),
     ]
     trainer = made.roles["trainer"]
-    assert trainer.requires == ("mlflow==2.12.2", *fixed.roles["trainer"].requires[1:])
+    assert trainer.requires == ("mlflow==2.12.2", *fixed.roles["trainer"].requires[1:], "setuptools")
     assert trainer.cutoff == "2024-09-10"
     assert (trainer.pins["mlflow"], trainer.title) == ("2.12.2", "the trainer with mlflow==2.12.2")
     assert made.components["mlflow"] == "2.12.2"
@@ -176,7 +176,10 @@ def test_the_sdk_is_replaced_within_the_trainer(index: FakeIndex, fixed: Stack) 
 
 def test_an_older_initializer_is_another_distribution(index: FakeIndex, current: Stack) -> None:
     index.missing = {"kserve-storage==0.13.1"}
-    assert compose(current, {"initializer": "0.13.1"}).roles["initializer"].requires == ("kserve[storage]==0.13.1",)
+    assert compose(current, {"initializer": "0.13.1"}).roles["initializer"].requires == (
+        "kserve[storage]==0.13.1",
+        "setuptools",
+    )
 
 
 def test_a_version_that_does_not_exist_is_refused_with_the_nearest(index: FakeIndex, fixed: Stack) -> None:
