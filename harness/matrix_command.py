@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +82,7 @@ def matrix(
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.engine.results_store import ResultsStore, inputs_of
-    from trivet.engine.run import provenance
+    from trivet.engine.run import Recorder
     from trivet.host.child_runs import ChildRuns
     from trivet.model.matrix import MatrixReport
     from trivet.render import matrix_text
@@ -116,7 +114,7 @@ def matrix(
     if dry_run:
         click.echo(matrix_text.remaining([(cell, planned.missing(cell)) for cell in cells]))
         return 0
-    started, clock = datetime.now(UTC), time.monotonic()
+    recorder = Recorder(lambda event: None)
     with ChildRuns() as children:
         cell_runs = _CellRuns(flags, planned, plan, target, store, directory, registry.writers, children)
         progress = matrix_text.Progress(len(cells), click.echo)
@@ -129,7 +127,7 @@ def matrix(
         cells=tuple(
             replace(cell, report=_folder(cell.values)) if directory and cell.contracts else cell for cell in judged
         ),
-        provenance=provenance(started, time.monotonic() - clock, "trivet matrix"),
+        provenance=recorder.provenance("trivet matrix"),
     )
     click.echo(matrix_text.summary(report), nl=False)
     if directory:

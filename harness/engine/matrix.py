@@ -212,7 +212,8 @@ def _cell(planned: PlannedCell, future: Future[ConformanceReport]) -> Cell:
     try:
         report = future.result()
     except TrivetError as error:
-        return Cell(values=planned.values, exit_code=2, stack=summary_of(planned.stack) if planned.stack else None, error=redact(error.message))
+        stack = summary_of(planned.stack) if planned.stack else None
+        return Cell(values=planned.values, exit_code=2, stack=stack, error=redact(error.message))
     judged = any(result.reused is None for result in report.contracts)
     return Cell(
         values=planned.values,

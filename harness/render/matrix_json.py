@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from trivet.model.matrix import MATRIX_REPORT, MATRIX_VERSION, MatrixReport
+from trivet.model.report import VERDICTS
+from trivet.render.report_json import COUNT, schema_of
 from trivet.toolkit.encoding import encodable
 
 filename = "matrix.json"
 
 SCHEMA_FILE = "matrix-report.schema.json"
-"""The published schema, in the folder of this module; :func:`schema_text` is its content."""
-
-_COMPUTED = ("exitCode", "judged", "reused")
+"""The published schema, in the folder of this module; :func:`schema` generates it."""
 
 
 def write(report: MatrixReport) -> str:
@@ -34,25 +33,17 @@ def write(report: MatrixReport) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of matrix.json."""
-    import msgspec
-
-    from trivet.model.report import VERDICTS
-
-    definitions: dict[str, Any]
-    (reference,), definitions = msgspec.json.schema_components([MatrixReport], ref_template="#/$defs/{name}")
-    root: dict[str, Any] = definitions.pop(reference["$ref"].rpartition("/")[2])
-    number = {"type": "integer", "minimum": 0}
-    root["properties"] |= {"apiVersion": {"const": MATRIX_VERSION}, "kind": {"const": MATRIX_REPORT}}
-    root["properties"] |= dict.fromkeys(_COMPUTED, number)
-    definitions["Cell"]["properties"]["verdict"] = {"enum": list(VERDICTS)}
-    for definition in (root, *definitions.values()):
-        # Every field is written, also those for which the dataclass has a default.
-        if "properties" in definition:
-            definition["required"] = list(definition["properties"])
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | root | {"$defs": definitions}
-
-
-def schema_text() -> str:
-    """The content of :data:`SCHEMA_FILE`."""
-    return json.dumps(schema(), indent=2) + "\n"
+    """The JSON Schema (2020-12) of matrix.json, derived from the dataclasses."""
+    computed = {
+        "exitCode": {
+            "enum": [0, 1, 2],
+            "description": "0 every cell is conformant. 1 a MUST failed in a cell. 2 a cell is inconclusive, or there is none.",
+        },
+        "judged": {**COUNT, "description": "The number of results that were judged, in all cells."},
+        "reused": {**COUNT, "description": "The number of results that cells have from the results store."},
+    }
+    schema = schema_of(MatrixReport, MATRIX_REPORT, computed, version=MATRIX_VERSION)
+    cell = schema["$defs"]["Cell"]
+    cell["properties"]["verdict"] = {"enum": list(VERDICTS), "description": "The verdict that belongs to exit_code."}
+    cell["required"].append("verdict")
+    return schema

@@ -8,7 +8,6 @@ import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ import pytest
 from trivet.engine.matrix import Matrix, PlannedCell, planned_cells, read_axes, read_matrix_file, slug
 from trivet.engine.registry import Registry
 from trivet.engine.results_store import ResultsStore
-from trivet.engine.run import provenance, run
+from trivet.engine.run import run
 from trivet.errors import PlatformError, UsageError
 from trivet.model.matrix import Axis, Cell, MatrixReport
-from trivet.model.report import ConformanceReport
+from trivet.model.report import ConformanceReport, Provenance
 from trivet.model.stack import Role, Stack
 from trivet.render import matrix_github, matrix_html, matrix_json, matrix_junit, matrix_text
 from trivet.render.matrix_table import table
@@ -30,6 +29,9 @@ from trivet.stacks.composed import Contradiction
 from trivet.stacks.read import load_stack
 
 GRID = Path(__file__).parents[1] / "thirdparty"
+PROVENANCE = Provenance(
+    trivet="0.1.0", python="3.11.9", platform="linux-x86_64", started="2026-11-30T00:00:00+00:00", seconds=90.0
+)
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ class Grid:
             axes=chosen,
             cells=tuple(cells),
             contracts=tuple(one.id for one in self.contracts),
-            provenance=provenance(datetime(2026, 11, 30, tzinfo=UTC), 90.0, "trivet matrix"),
+            provenance=PROVENANCE,
         )
 
 
@@ -314,11 +316,6 @@ def test_the_json_has_the_published_schema(report: MatrixReport) -> None:
     assert written["cells"][3]["verdict"] == "not conformant"
 
 
-def test_the_schema_is_up_to_date() -> None:
-    published = files("trivet.render").joinpath(matrix_json.SCHEMA_FILE).read_text(encoding="utf-8")
-    assert published == matrix_json.schema_text(), "write matrix_json.schema_text() to the file anew"
-
-
 def test_the_page_links_each_cell_to_its_evidence(report: MatrixReport) -> None:
     page = matrix_html.write(report)
     assert page.count('<a href="cells/trainer-2.0.0_tracking-1.0.0/report.html">✕ 1 of 3</a>') == 1
@@ -356,8 +353,6 @@ def test_github_gets_an_annotation_for_each_failure_and_the_verdict(report: Matr
 
 
 def test_a_matrix_without_cells_is_not_green() -> None:
-    empty = MatrixReport(
-        base="b", target="t", axes=(), cells=(), provenance=provenance(datetime.now(UTC), 0.0, "trivet matrix")
-    )
+    empty = MatrixReport(base="b", target="t", axes=(), cells=(), provenance=PROVENANCE)
     assert empty.exit_code == 2
     assert Cell(values={}, exit_code=3).verdict == "inconclusive"
