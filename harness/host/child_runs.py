@@ -60,7 +60,7 @@ class ChildRuns:
         log = folder / "log.txt"
         code = self._start(arguments, log).wait()
         if self._closed:
-            raise PlatformError("the run of this cell was ended, because this process ends")
+            raise PlatformError("the run of this cell was interrupted")
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return code, "\n".join(lines[-TAIL:])
 
@@ -68,7 +68,7 @@ class ChildRuns:
     def _start(self, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._closed:
-                raise PlatformError("no further cell is started, because this process ends")
+                raise PlatformError("no further cell is started after an interrupt")
             command = [sys.executable, "-m", "trivet", *arguments]
             try:
                 self._run.write(event="start", name="run of a cell", command=command)

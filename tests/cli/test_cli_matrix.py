@@ -129,7 +129,7 @@ def test_a_cell_whose_run_fails_says_why(here: Path, variables: Mapping[str, str
     (here / "pyproject.toml").write_text("[tool.trivet]\n")
     done = matrix(variables, seconds="soon")
     assert done.code == 2
-    assert "could not convert string to float" in done.out
+    assert "acme_grid.reader_reads_what_the_writer_writes" in done.out
 
 
 @pytest.mark.processes
