@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,13 @@ from trivet.cli_options import refuse_composition, report_directory, settings_of
 from trivet.errors import PlatformError, UsageError, unknown
 
 if TYPE_CHECKING:
+    from trivet.engine.acceptance import Acceptance
     from trivet.engine.matrix import Matrix, PlannedCell
     from trivet.engine.plan import Plan
     from trivet.engine.results_store import ResultsStore
     from trivet.host.child_runs import ChildRuns
     from trivet.model.report import ConformanceReport
+    from trivet.model.stack import Stack
     from trivet.model.target import Target
     from trivet.model.writer import Writer
 
@@ -78,6 +80,7 @@ def matrix(
 
     Exit codes: 0 every cell is conformant, 1 a contract failed in a cell, 2 a cell is inconclusive, 3 wrong usage.
     """
+    from trivet.engine.acceptance import acceptance_of
     from trivet.engine.matrix import Matrix, planned_cells, read_axes, read_matrix_file
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
@@ -87,6 +90,7 @@ def matrix(
     from trivet.model.matrix import MatrixReport
     from trivet.render import matrix_text
     from trivet.render.matrix_writers import WRITERS, write_matrix
+    from trivet.settings import settings_folder
     from trivet.stacks.environments import cache_directory
     from trivet.stacks.read import load_stack
 
@@ -104,7 +108,19 @@ def matrix(
     target = target_of(registry, settings.target)
     base = load_stack(settings.stack)
     patterns = tuple(contracts) or (described.contracts if described else ())
-    plan = make_plan(registry, profile=settings.profile, stack=base, target=target, patterns=patterns)
+    plan = make_plan(
+        registry,
+        profile=settings.profile,
+        stack=base,
+        target=target,
+        patterns=patterns,
+        features=settings.require_features,
+    )
+
+    def accepted(stack: Stack) -> Acceptance:
+        return acceptance_of(settings, registry, settings_folder(Path.cwd()), stack=stack.name)
+
+    accepted(base)
     inputs_of(target, base)
     directory = report_directory(settings.report)
     store = ResultsStore(Path(results).expanduser() if results else cache_directory() / "results")
@@ -116,7 +132,7 @@ def matrix(
         return 0
     recorder = Recorder(lambda event: None)
     with ChildRuns() as children:
-        cell_runs = _CellRuns(flags, planned, plan, target, store, directory, registry.writers, children)
+        cell_runs = _CellRuns(flags, planned, plan, target, store, directory, registry.writers, children, accepted)
         progress = matrix_text.Progress(len(cells), click.echo)
         judged = planned.run(cell_runs.judge, jobs or _jobs(len(cells)), progress, children.close)
     report = MatrixReport(
@@ -164,6 +180,8 @@ class _CellRuns:
     directory: Path | None
     writers: Mapping[str, Writer]
     children: ChildRuns
+    accepted: Callable[[Stack], Acceptance]
+    """The known failures that settings accept on a stack, as the runs of cells do by themselves."""
 
     def judge(self, cell: PlannedCell) -> ConformanceReport:
         """The report of a cell, also written to its folder: made here when the store has every result, else by a run.
@@ -189,10 +207,12 @@ class _CellRuns:
             emit=lambda event: None,
             command="trivet matrix",
             results=self.store,
+            acceptance=self.accepted(cell.stack),
         )
 
     def _by_run(self, cell: PlannedCell) -> ConformanceReport:
         from trivet.engine.matrix import slug
+        from trivet.engine.required import REQUIRED
         from trivet.render import report_json
 
         folder = self.children.folder(slug(cell.values))
@@ -201,7 +221,8 @@ class _CellRuns:
             *(part for name in _FORWARDED if self.flags[name] for part in (f"--{name}", self.flags[name])),
             *(part for name in self.flags["plugins"] for part in ("--plugin", name)),
             *(part for name, value in cell.values.items() for part in ("--with", f"{name}={value}")),
-            *(part for contract in self.plan.contracts for part in ("--contract", contract.id)),
+            # What is required of the target is in the settings, and part of every run.
+            *(part for one in self.plan.contracts if one.id != REQUIRED.id for part in ("--contract", one.id)),
             *("--results", str(self.store.folder), "--report", str(folder)),
         ]
         code, log = self.children.call(arguments, folder)

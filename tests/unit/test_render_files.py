@@ -23,7 +23,17 @@ from trivet.errors import UsageError
 from trivet.model.finding import IgnoredFinding, Location, Replacement, failed, inconclusive
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport
-from trivet.render import difference_json, fleet_json, github, html, junit, matrix_json, report_json, results_schema, sarif
+from trivet.render import (
+    difference_json,
+    fleet_json,
+    github,
+    html,
+    junit,
+    matrix_json,
+    report_json,
+    results_schema,
+    sarif,
+)
 from trivet.render.builtin import writers
 
 every_sample = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
@@ -51,7 +61,9 @@ def test_listing_the_writers_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "writer", [report_json, difference_json, fleet_json, matrix_json, results_schema], ids=lambda writer: writer.SCHEMA_FILE
+    "writer",
+    [report_json, difference_json, fleet_json, matrix_json, results_schema],
+    ids=lambda writer: writer.SCHEMA_FILE,
 )
 def test_the_published_schema_is_current(writer: ModuleType) -> None:
     published = files("trivet.render").joinpath(writer.SCHEMA_FILE).read_text(encoding="utf-8")
