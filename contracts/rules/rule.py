@@ -227,11 +227,12 @@ class Service:
 
 
 def _pod(keys: Keys, settings: Mapping[str, Any]) -> Pod:
-    models = [
-        Container((*keys, name), settings[name], merged=True)
-        for name in ("model", *FRAMEWORKS, "art")
-        if isinstance(settings.get(name), dict)
-    ]
+    given = [name for name in ("model", *FRAMEWORKS, "art") if isinstance(settings.get(name), dict)]
+    if len(given) > 1 and given[0] == "model":
+        given = given[
+            1:
+        ]  # KServe drops a model beside an older field (inference_service_defaults.go, setPredictorModelDefaults)
+    models = [Container((*keys, name), settings[name], merged=True) for name in given]
     own = [Container(at, spec) for at, spec in each(settings.get("containers"), (*keys, "containers"))]
     return Pod(keys, settings, (*models, *own))
 

@@ -176,9 +176,10 @@ KNOWN: tuple[Known, ...] = (
         lint=r"schema_is_met: data\.\S+ is a list, expected a string",
     ),
     Known(
-        reason="Knative's queue-proxy executes readiness probes, and nobody validates their port and scheme before.",
+        reason="Knative's queue-proxy executes readiness probes, and nobody validates their port, scheme and headers before.",
         kind=FALSE_ALARM,
-        lint=r"readinessProbe\.(grpc|httpGet|tcpSocket)\.(port \S+ is not from 1 to 65535|scheme \S+ is not HTTP or HTTPS)",
+        lint=r"readinessProbe\.(grpc|httpGet|tcpSocket)\.(port \S+ is not from 1 to 65535|scheme \S+ is not HTTP or HTTPS|"
+        r"httpHeaders\[\d+\]\.name .* is no name)",
     ),
     Known(
         reason="A null in a list of names is read as an empty name, which the API server does not look at.",
