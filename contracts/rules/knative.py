@@ -150,6 +150,10 @@ def pod_fields_on_request(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for name, feature in (_ON_REQUEST | (_HOST if service.since("1.16", "knative") else {})).items():
             value = pod.settings.get(name)
+            if isinstance(value, dict):
+                value = {
+                    key: member for key, member in value.items() if member is not None
+                }  # the API server drops a null
             if value is None or (not value and name not in _NOT_EVEN_EMPTY):
                 continue
             if name == "securityContext" and _setting(service, _SECURE_DEFAULTS) is None:

@@ -132,6 +132,12 @@ KNOWN: tuple[Known, ...] = (
         lint=r"schema_is_met: spec\.predictor\.(model\.modelFormat|workerSpec\.containers\[\d+\])[.\w]* (has no|is empty)",
     ),
     Known(
+        reason="The API server leaves out warnings of unknown fields with a NUL in them, which no HTTP header can have.",
+        kind=FALSE_ALARM,
+        manifest=r"\\u0000",
+        lint="fields_are_known: the API has no field",
+    ),
+    Known(
         reason="Lint judges no service in ModelMesh mode by KServe's rules: ModelMesh deploys it by rules of its own.",
         kind=MISSED,
         manifest=r"deploymentMode: ModelMesh",
