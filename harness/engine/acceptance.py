@@ -7,11 +7,11 @@ before. Nothing accepts an ERROR.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from trivet.engine.registry import Registry
@@ -70,6 +70,8 @@ class Waivers:
         self._waivers = dict(waivers)
         self._day = day or today()
         self._paths = {name: PathPatterns([one.path], folder) for name, one in waivers.items() if one.path}
+        # Many contracts ask in turn for one file.
+        self._has_file = lru_cache(maxsize=1024)(lambda name, file: bool(self._paths[name].match(Path(file))))
 
     def about(self, contract: str, *, stack: str, target: str) -> Mapping[str, Waiver]:
         """The waivers of one contract on a stack and a target, those that have not expired first."""
@@ -85,23 +87,26 @@ class Waivers:
     def covers(self, name: str, waiver: Waiver, place: Location | None) -> bool:
         """Whether a place is one that the waiver is about."""
         file, thing = (place.file or "", place.object or "") if place else ("", "")
-        if name in self._paths and not (file and self._paths[name].match(Path(file))):
+        if name in self._paths and not (file and self._has_file(name, file)):
             return False
         return fnmatchcase(thing, waiver.object or "*")
 
-    def matching(self, about: Mapping[str, Waiver], finding: Finding) -> Iterator[str]:
+    def matching(self, about: Mapping[str, Waiver], finding: Finding) -> list[str]:
         """The names of those of the waivers ``about`` the finding's contract that match it."""
-        if finding.outcome is Outcome.FAILED:
-            for name, one in about.items():
-                if one.message in finding.message and self.covers(name, one, finding.location):
-                    yield name
+        if finding.outcome is not Outcome.FAILED:
+            return []
+        return [
+            name
+            for name, one in about.items()
+            if one.message in finding.message and self.covers(name, one, finding.location)
+        ]
 
-    def waived(self, about: Mapping[str, Waiver], finding: Finding) -> Finding:
-        """``finding`` with the first of the waivers ``about`` its contract that matches."""
-        name = next(self.matching(about, finding), "")
-        if not name:
+    def waived(self, finding: Finding, matching: Sequence[str]) -> Finding:
+        """``finding`` with the first of the waivers of these names, which match it."""
+        if not matching:
             return finding
-        one = about[name]
+        name = matching[0]
+        one = self._waivers[name]
         return replace(
             finding,
             waiver=FindingWaiver(
@@ -159,7 +164,7 @@ class Acceptance:
         for finding in findings:
             known = left.total() > 0 and take(left, contract, finding)
             plain = replace(finding, waiver=None, in_baseline=known)
-            marked.append(self.waivers.waived(about, plain) if about else plain)
+            marked.append(self.waivers.waived(plain, self.waivers.matching(about, plain)))
         return marked
 
     def waiver_uses(self, results: Sequence[ContractResult]) -> tuple[WaiverUse, ...]:

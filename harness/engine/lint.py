@@ -336,9 +336,9 @@ class _Judge:
 
     def _waived(self, finding: Finding, part: _Part) -> Finding:
         """A deviation with the waiver that matches it."""
-        about = self._waivers_about[finding.contract]
-        part.waived.update(self._waivers.matching(about, finding))
-        return self._waivers.waived(about, finding) if about else finding
+        matching = self._waivers.matching(self._waivers_about[finding.contract], finding)
+        part.waived.update(matching)
+        return self._waivers.waived(finding, matching)
 
 
 def _sourced(finding: Finding, found: ReadResult) -> Finding:

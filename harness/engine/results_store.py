@@ -17,6 +17,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -195,8 +196,9 @@ class ResultsStore:
 
     def _remove_abandoned(self) -> None:
         for file in self.folder.glob(f"**/.*{_UNFINISHED}"):
-            if time.time() - file.stat().st_mtime > _ABANDONED:
-                file.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # its writer has renamed it meanwhile
+                if time.time() - file.stat().st_mtime > _ABANDONED:
+                    file.unlink(missing_ok=True)
 
 
 def is_kept(result: ContractResult) -> bool:

@@ -331,6 +331,13 @@ def test_a_file_of_a_killed_writer_is_removed(store: ResultsStore) -> None:
     assert not left.exists()
 
 
+def test_a_file_that_its_writer_renames_meanwhile_disturbs_no_other(
+    store: ResultsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self / "ab" / ".renamed.unfinished"]))
+    ResultsStore(store.folder)
+
+
 def test_a_store_of_another_version_is_refused(store: ResultsStore) -> None:
     (store.folder / "results-store.json").write_text('{"apiVersion": "trivet.dev/results/v9", "kind": "ResultsStore"}')
     with pytest.raises(
