@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -115,19 +115,37 @@ def runtime(stack: Stack) -> Role:
 
 
 def image(stack: Stack) -> RuntimeImage | None:
-    """What the runtime's image holds, with the versions of the runtime's lock; None without a table of it that has the lock's versions."""
+    """What the runtime's image holds, with the versions of the runtime's lock, but for those that the image's build did not pin, which are
+    unknown; None without a table of it that has the lock's versions."""
     if stack.runtime_image is None:
         return None
     found, pins = load_runtime_image(stack.runtime_image), runtime(stack).pins
     if any(found.source.get(name) != pins.get(name) for name in LISTED_OF):
         return None
-    return replace(found, packages={**found.packages, **pins})
+    locked = {name: version for name, version in pins.items() if found.packages.get(name, version) is not None}
+    return replace(found, packages={**found.packages, **locked})
 
 
 def in_the_image(stack: Stack) -> Mapping[str, str | None]:
     """Distribution → version, as far as it is known of the runtime: its image's, or without a table its lock's."""
     found = image(stack)
     return found.packages if found else dict(runtime(stack).pins)
+
+
+class Served(NamedTuple):
+    """The version of a package that a model is judged by. ``known`` if it is the image's: its build pinned it, or the stack's lock is taken
+    for it; else it is the lock's, and the image may have another."""
+
+    version: str
+    known: bool
+
+
+def served_version(stack: Stack, package: str) -> Served | None:
+    """The runtime's version of a package; None if none is known."""
+    if pinned := in_the_image(stack).get(package):
+        return Served(pinned, known=True)
+    locked = runtime(stack).pins.get(package)
+    return Served(locked, known=False) if locked else None
 
 
 def brings_its_environment(model: ModelDirectory) -> bool:

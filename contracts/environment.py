@@ -33,6 +33,7 @@ from trivet.authoring import (
 )
 from trivet.contracts._model_directories import (
     OWN_ENVIRONMENT,
+    Served,
     StatedVersion,
     brings_its_environment,
     code_modules,
@@ -43,6 +44,7 @@ from trivet.contracts._model_directories import (
     named_paths,
     requirement_lines,
     runtime,
+    served_version,
     stated_pythons,
     stated_versions,
 )
@@ -147,8 +149,8 @@ def dependencies_fit_the_runtime(model_directory: ModelDirectory, stack: Stack) 
         for each in breaks:
             yield _broken(each, pickle, model_directory, stack)
         if not breaks and not boosted:
-            pins = in_the_image(stack)
-            known = ", ".join(f"{name} {pins[name]}" for name in ("scikit-learn", "numpy") if pins.get(name))
+            served = {name: served_version(stack, name) for name in ("scikit-learn", "numpy")}
+            known = ", ".join(f"{name} {one.version}" for name, one in served.items() if one)
             yield passed(
                 f"nothing in {pickle.path} is known to fail in the runtime ({known})", location=pickle.location
             )
@@ -185,6 +187,12 @@ def loading_is_supported(model_directory: ModelDirectory, stack: Stack) -> Itera
                 f"has {in_the_image(stack)[saved.name]}",
                 location=saved.location,
             )
+    for saved in _not_pinned(pickles, model_directory, stack):
+        doubts += 1
+        yield inconclusive(
+            f"saved with {saved.name} {saved.version}, and the version in the runtime's image is unknown: its build did not pin it",
+            location=saved.location,
+        )
     for pickle in pickles:
         for reason in _unknown(pickle, model_directory, stack):
             doubts += 1
@@ -209,7 +217,8 @@ def versions_are_the_same(model_directory: ModelDirectory, stack: Stack) -> Iter
     stated = [versions[0] for versions in stated_versions(model_directory).values()]
     other = [each for each in stated if _other(each, served)]
     absent = [each for each in stated if each.name not in served]
-    same = [each for each in stated if each not in other and each not in absent]
+    unknown = [each for each in stated if each.name in served and served[each.name] is None]
+    same = [each for each in stated if each not in other and each not in absent and each not in unknown]
     if brings_its_environment(model_directory):
         yield _own_environment(model_directory)
         return
@@ -223,7 +232,12 @@ def versions_are_the_same(model_directory: ModelDirectory, stack: Stack) -> Iter
             location=(other or absent)[0].location,
             evidence=(evidence("versions", "table", _table([*other, *absent], served)),),
         )
-    if same and not other and not absent:
+    elif unknown:
+        yield inconclusive(
+            f"the versions of {_first([one.name for one in unknown])} in the runtime's image are unknown: its build did not pin them",
+            location=unknown[0].location,
+        )
+    elif same:
         yield passed(f"{', '.join(f'{each.name} {each.version}' for each in same)} in both", location=same[0].location)
 
 
@@ -279,7 +293,7 @@ def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> 
     name = next((name for name in SERIALIZED if flavor(model_directory, name)), "")
     where = model_directory.at("flavors", name, "serialization_format")
     form = flavor(model_directory, name).get("serialization_format", "pickle")
-    mlflow = role.pins.get("mlflow") or role.pins.get("mlflow-skinny")
+    mlflow = served_version(stack, "mlflow") or served_version(stack, "mlflow-skinny")
     if not name:
         yield passed(
             "the model has no flavor with a format that older versions of MLflow cannot read",
@@ -291,15 +305,23 @@ def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> 
         yield inconclusive(f"unknown serialization format {form!r}", location=where)
     elif mlflow is None:
         yield inconclusive(f"the runtime's lock {role.lock.name} has no mlflow", location=where)
-    elif Version(mlflow) < SKOPS_SINCE:
+    elif not mlflow.known and "skops" in in_the_image(stack):
+        yield inconclusive(
+            f"the model is in skops format, which MLflow {SKOPS_SINCE} and later read, and the image's MLflow is unknown: its build did "
+            "not pin it",
+            location=where,
+        )
+    elif Version(mlflow.version) < SKOPS_SINCE and mlflow.known:
         yield failed(
-            f"the model is in skops format, which the runtime's MLflow {mlflow} cannot read (it needs {SKOPS_SINCE})",
+            f"the model is in skops format, which the runtime's MLflow {mlflow.version} cannot read (it needs {SKOPS_SINCE})",
             location=where,
         )
     elif "skops" not in in_the_image(stack):
         yield failed("the model is in skops format, but the runtime's lock has no skops", location=where)
     else:
-        yield passed(f"the runtime has MLflow {mlflow} and skops {in_the_image(stack)['skops']}", location=where)
+        yield passed(
+            f"the runtime has MLflow {mlflow.version} and skops {in_the_image(stack)['skops']}", location=where
+        )
 
 
 @contract(
@@ -351,11 +373,15 @@ class _Pickle:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Break:
-    """Why a pickle does not load or fails at its first request: what the runtime's ``package`` (empty for none) makes of it."""
+class _Incompatibility:
+    """Why a pickle does not load or fails at its first request: what the runtime's ``package`` (empty for none) makes of it.
+
+    ``assumed`` is the version that this depends on, where it is the stack's lock's and that in the image is unknown.
+    """
 
     package: str
     reason: str
+    assumed: str = ""
 
 
 def _pickles(model: ModelDirectory) -> list[_Pickle]:
@@ -410,30 +436,34 @@ def _read(file: Path, modified: int, size: int) -> PickleContent:
     return read_pickle(file, strings={attribute for attribute, _ in STATE.values()})
 
 
-def _breaks(pickle: _Pickle, model: ModelDirectory, stack: Stack) -> Iterator[_Break]:
+def _breaks(pickle: _Pickle, model: ModelDirectory, stack: Stack) -> Iterator[_Incompatibility]:
     """One break for each package, with all of its reasons."""
     content = pickle.content
     assert content is not None
-    pins = in_the_image(stack)
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[tuple[str, str], list[str]] = {}
     for each in (
         *(
-            [_Break(package="", reason=f"is no complete pickle: {content.broken}")]
+            [_Incompatibility(package="", reason=f"is no complete pickle: {content.broken}")]
             if content.broken and pickle.strict
             else []
         ),
         *_lacking(content, stack),
-        *_numpy_2(content, pins),
-        *_outdated_state(content, _saved("scikit-learn", [pickle], model), pins),
+        *_numpy_2(content, stack),
+        *_outdated_state(content, _saved("scikit-learn", [pickle], model), stack),
         *_not_importable(content, model, stack),
         *_code_of_another_python(content, model, stack),
     ):
-        reasons.setdefault(each.package, []).append(each.reason)
-    for package, found in reasons.items():
-        yield _Break(package=package, reason="; ".join(found))
+        reasons.setdefault((each.package, each.assumed), []).append(each.reason)
+    for (package, assumed), found in reasons.items():
+        yield _Incompatibility(package=package, reason="; ".join(found), assumed=assumed)
 
 
-def _lacking(content: PickleContent, stack: Stack) -> Iterator[_Break]:
+def _by_version(package: str, served: Served, reason: str) -> _Incompatibility:
+    """An incompatibility with the version of a package that the runtime has."""
+    return _Incompatibility(package=package, reason=reason, assumed="" if served.known else served.version)
+
+
+def _lacking(content: PickleContent, stack: Stack) -> Iterator[_Incompatibility]:
     """Names of NumPy and scikit-learn that the runtime does not have."""
     if (held := image(stack)) is None:
         return
@@ -444,48 +474,50 @@ def _lacking(content: PickleContent, stack: Stack) -> Iterator[_Break]:
             lacking.setdefault(package, []).append(f"{module}.{name}")
     for package, names in lacking.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield _Break(
-            package=package, reason=f"contains {names[0]}{more}, which {package} {held.packages[package]} does not have"
-        )
+        if served := served_version(stack, package):
+            reason = f"contains {names[0]}{more}, which {package} {served.version} does not have"
+            yield _by_version(package, served, reason)
 
 
-def _numpy_2(content: PickleContent, pins: Mapping[str, str | None]) -> Iterator[_Break]:
-    served = pins.get("numpy")
+def _numpy_2(content: PickleContent, stack: Stack) -> Iterator[_Incompatibility]:
+    served = served_version(stack, "numpy")
     by_class = any(module.startswith("numpy.random.") and name in BIT_GENERATORS for module, name in content.names)
-    if served and Version(served).major < 2 and by_class:
-        yield _Break(
-            package="numpy",
-            reason=f"contains a random generator by its class, as NumPy 2 pickles it; NumPy {served} knows them by name",
+    if served and Version(served.version).major < 2 and by_class:
+        yield _by_version(
+            "numpy",
+            served,
+            f"contains a random generator by its class, as NumPy 2 pickles it; NumPy {served.version} knows them by name",
         )
 
 
-def _outdated_state(
-    content: PickleContent, saved: StatedVersion | None, pins: Mapping[str, str | None]
-) -> Iterator[_Break]:
+def _outdated_state(content: PickleContent, saved: StatedVersion | None, stack: Stack) -> Iterator[_Incompatibility]:
     """Objects of an earlier scikit-learn without an attribute that the runtime's needs."""
-    served = pins.get("scikit-learn")
+    served = served_version(stack, "scikit-learn")
+    if saved is None or served is None:
+        return
     for (module, name), (attribute, since) in STATE.items():
-        needed = saved is not None and served is not None and saved.version < Version(since) <= Version(served)
+        needed = saved.version < Version(since) <= Version(served.version)
         if needed and (module, name) in content.names and attribute not in content.strings:
-            yield _Break(
-                package="scikit-learn",
-                reason=f"contains a {name} without {attribute}, which scikit-learn {since} and later need",
+            yield _by_version(
+                "scikit-learn",
+                served,
+                f"contains a {name} without {attribute}, which scikit-learn {since} and later need",
             )
 
 
-def _not_importable(content: PickleContent, model: ModelDirectory, stack: Stack) -> Iterator[_Break]:
+def _not_importable(content: PickleContent, model: ModelDirectory, stack: Stack) -> Iterator[_Incompatibility]:
     """Names of the training script, and of packages that the model requires and the image does not have."""
     for top, name in _foreign(content, model, stack).items():
         if top == "__main__":
-            yield _Break(
+            yield _Incompatibility(
                 package="",
                 reason=f"contains {name}, which was defined in the script or notebook that trained the model",
             )
         elif package := _required_and_absent(top, model, stack):
-            yield _Break(package=package, reason=f"contains {name}, and the runtime's image has no {package}")
+            yield _Incompatibility(package=package, reason=f"contains {name}, and the runtime's image has no {package}")
 
 
-def _code_of_another_python(content: PickleContent, model: ModelDirectory, stack: Stack) -> Iterator[_Break]:
+def _code_of_another_python(content: PickleContent, model: ModelDirectory, stack: Stack) -> Iterator[_Incompatibility]:
     by_value = any(module.startswith("cloudpickle.") and name == "_make_function" for module, name in content.names)
     role = runtime(stack)
     served = role.image_python or role.python
@@ -495,7 +527,7 @@ def _code_of_another_python(content: PickleContent, model: ModelDirectory, stack
         except ValueError:  # no version, or one with a number of over 4300 digits
             continue
         if differ:
-            yield _Break(
+            yield _Incompatibility(
                 package="",
                 reason=f"contains byte code of Python {saved}, whose form the image's Python {served} does not read",
             )
@@ -568,7 +600,14 @@ def _distribution(top: str) -> str:
 # -- what the versions say --------------------------------------------------------------------------------------------
 
 
-def _broken(each: _Break, pickle: _Pickle, model: ModelDirectory, stack: Stack) -> Finding:
+def _broken(each: _Incompatibility, pickle: _Pickle, model: ModelDirectory, stack: Stack) -> Finding:
+    if each.assumed:
+        return inconclusive(
+            f"{pickle.path} {each.reason}: that is the version of the stack's lock, and the image's is unknown, since its build did not "
+            f"pin {each.package}",
+            location=pickle.location,
+            remedy=f"Train with {_beside(runtime(stack))}, and look into the image for its version.",
+        )
     saved = _saved(each.package, [pickle], model)
     served = in_the_image(stack).get(each.package)
     if saved and served and str(saved.version) != served:
@@ -624,9 +663,8 @@ def _parsed(version: str) -> Version | None:
         return None
 
 
-def _unsupported(pickles: list[_Pickle], model: ModelDirectory, stack: Stack) -> Iterator[StatedVersion]:
-    """The versions that a library does not support to be loaded by the runtime's."""
-    pins = in_the_image(stack)
+def _concerned(pickles: list[_Pickle], model: ModelDirectory) -> Iterator[StatedVersion]:
+    """The versions that a model was saved with, of the libraries that say which versions load it."""
     named = {module.partition(".")[0] for each in pickles if each.content for module, _ in each.content.names}
     candidates = {
         "scikit-learn": "sklearn" in named,
@@ -634,8 +672,22 @@ def _unsupported(pickles: list[_Pickle], model: ModelDirectory, stack: Stack) ->
         "xgboost": bool(flavor(model, "xgboost")) or "xgboost" in named,
     }
     for package, concerned in candidates.items():
-        saved, served = _saved(package, pickles, model), pins.get(package)
-        if not (concerned and saved and served):
+        if concerned and (saved := _saved(package, pickles, model)):
+            yield saved
+
+
+def _not_pinned(pickles: list[_Pickle], model: ModelDirectory, stack: Stack) -> Iterator[StatedVersion]:
+    """Those of them that the image has in an unknown version."""
+    pins = in_the_image(stack)
+    yield from (saved for saved in _concerned(pickles, model) if saved.name in pins and pins[saved.name] is None)
+
+
+def _unsupported(pickles: list[_Pickle], model: ModelDirectory, stack: Stack) -> Iterator[StatedVersion]:
+    """The versions that a library does not support to be loaded by the runtime's."""
+    pins = in_the_image(stack)
+    for saved in _concerned(pickles, model):
+        package, served = saved.name, pins.get(saved.name)
+        if not served:
             continue
         there = Version(served)
         if (

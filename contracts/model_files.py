@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -34,7 +35,7 @@ from trivet.contracts._model_directories import (
     inside,
     loader,
     named_paths,
-    runtime,
+    served_version,
     stated_pythons,
     stated_versions,
 )
@@ -147,13 +148,22 @@ def runtime_loads_the_flavor(model_directory: ModelDirectory, stack: Stack) -> I
         else:
             yield passed(f"the image of {server} has {module}{f' and {package}' if package else ''}", location=where)
     elif module.partition(".")[0] == "mlflow":
-        mlflow = runtime(stack).pins.get("mlflow", held.source.get("mlflow", ""))
+        mlflow = served_version(stack, "mlflow")
         offered = ", ".join(name.removeprefix("mlflow.") for name in held.loaders)
-        yield failed(
-            f"MLflow {mlflow} in the image of {server} has no loader {module}",
-            remedy=f"use a flavor that it has: {offered}",
-            location=where,
-        )
+        if mlflow is None or mlflow.known:
+            yield failed(
+                f"MLflow {mlflow.version if mlflow else held.source.get('mlflow', '')} in the image of {server} has no loader {module}",
+                remedy=f"use a flavor that it has: {offered}",
+                location=where,
+            )
+        else:
+            near = get_close_matches(module, held.loaders, 1)
+            yield inconclusive(
+                f"MLflow {mlflow.version} of the stack's lock has no loader {module}{f'; did you mean {near[0]}?' if near else ''}, and "
+                f"which MLflow the image of {server} has is unknown: its build did not pin it",
+                remedy=f"use a flavor that it has: {offered}",
+                location=where,
+            )
     else:
         yield _own_loader(model_directory, module, held.packages, server, where)
 

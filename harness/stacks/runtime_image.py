@@ -79,11 +79,11 @@ def load_runtime_image(path: Path) -> RuntimeImage:
 def image_packages(checkout: Path, python: str) -> dict[str, str | None]:
     """Distribution → version of what MLServer's Dockerfile installs from ``checkout`` into Python ``python``; None where no lock pins it.
 
-    It installs the wheels of MLServer and of ``runtimes/*`` with the packages that they require, and ``poetry.lock`` as constraints.
+    It installs the wheels of MLServer and of ``runtimes/*`` with the packages that they require, and ``poetry.lock`` as constraints, as far
+    as these hold on Linux on x86_64. What an unpinned package requires is taken from the lock too, since its version is that of the day.
     """
     lock: dict[str, Mapping[str, Any]] = {}
     for each in tomllib.loads((checkout / "poetry.lock").read_text(encoding="utf-8"))["package"]:
-        # Markers of packages tell entries of one name apart, and no more: in 1.7.1's lock nearly all of them exclude Linux on x86_64.
         if canonicalize_name(each["name"]) not in lock or _applies(each.get("markers", ""), python):
             lock[canonicalize_name(each["name"])] = each
     installed: dict[str, str | None] = {}
@@ -104,7 +104,10 @@ def image_packages(checkout: Path, python: str) -> dict[str, str | None]:
         from_git = (locked or {}).get("source", {}).get(
             "type"
         ) == "git"  # removed from the constraints, so of the day of the build
-        installed[name] = locked["version"] if locked and not from_git else None
+        # `poetry export` writes an entry's marker beside its version, and pip leaves a constraint out whose marker does not hold: in
+        # 1.7.1's lock nearly all of them exclude Linux on x86_64.
+        pinned = locked and not from_git and _applies(locked.get("markers", ""), python)
+        installed[name] = locked["version"] if locked and pinned else None
         if locked:
             waiting += _required(locked.get("dependencies", {}), python, extras, _extra_names(locked, extras))
     return dict(sorted(installed.items()))

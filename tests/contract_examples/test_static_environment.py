@@ -655,3 +655,48 @@ def test_a_range_in_a_conda_file(package: str) -> list[Finding]:
 @passing("environment.requirements_are_pinned")
 def test_a_conda_file_beside_requirements_is_not_read() -> list[Finding]:
     return model_findings("environment.requirements_are_pinned", SOUND | {"conda.yaml": CONDA.replace("==", ">=")})
+
+
+# an image whose build did not pin its packages: MLServer 1.7.1's, on Linux on x86_64
+
+
+@pytest.mark.parametrize(
+    ("files", "because"),
+    [
+        (
+            model(ARRAY),
+            "numpy._core.numeric._frombuffer, which numpy 1.26.4 does not have: that is the version of the stack's lock",
+        ),
+        (model(GENERATOR), "NumPy 1.26.4 knows them by name: that is the version of the stack's lock"),
+        (
+            model(OLD_TREE, **{"1.4.1.post1": "1.2.2"}),
+            "the image's is unknown, since its build did not pin scikit-learn",
+        ),
+    ],
+)
+def test_what_the_lock_s_versions_do_not_read_is_unknown_of_the_image(files: Files, because: str) -> None:
+    @inconclusive(FITS, because=because)
+    def example() -> list[Finding]:
+        return model_findings(FITS, files, "current")
+
+    example()
+
+
+@failing(FITS, because="byte code of Python 3.12.1, whose form the image's Python 3.10.12 does not read")
+def test_byte_code_of_another_python_breaks_whatever_the_packages_are() -> list[Finding]:
+    files = flavored(f"{CUSTOM[:-1]}, python_version: 3.12.1}}") | {"python_model.pkl": BY_VALUE}
+    return model_findings(FITS, files, "current")
+
+
+@inconclusive(
+    "environment.loading_is_supported", because="saved with scikit-learn 1.4.1.post1, and the version in the runtime's"
+)
+def test_support_by_an_unknown_version() -> list[Finding]:
+    return model_findings("environment.loading_is_supported", model(LINEAR), "current")
+
+
+@inconclusive(
+    "environment.versions_are_the_same", because="in the runtime's image are unknown: its build did not pin them"
+)
+def test_versions_that_are_unknown_of_the_image() -> list[Finding]:
+    return model_findings("environment.versions_are_the_same", SOUND, "current")

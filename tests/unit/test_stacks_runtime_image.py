@@ -85,7 +85,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_image_has_what_its_runtimes_require_at_the_versions_of_the_lock(checkout: Path) -> None:
+def test_an_image_has_what_its_runtimes_require_at_the_versions_that_the_lock_pins_on_linux(checkout: Path) -> None:
     assert image_packages(checkout, "3.10.12") == {
         "alibi": "0.9.5",
         "catboost": None,
@@ -93,14 +93,16 @@ def test_an_image_has_what_its_runtimes_require_at_the_versions_of_the_lock(chec
         "mlserver": "1.5.0",
         "mlserver-alibi": "1.5.0",
         "mlserver-other": "1.5.0",
-        "numpy": "1.26.4",
+        "numpy": None,
         "onnxruntime": "1.20.0",
         "shap": "0.43.0",
     }
 
 
 @pytest.mark.parametrize("name", shipped_stacks())
-def test_a_shipped_table_has_all_of_mlservers_runtimes_at_the_versions_of_the_runtime_lock(name: str) -> None:
+def test_a_shipped_table_has_all_of_mlservers_runtimes_at_the_versions_of_the_runtime_lock_or_unknown(
+    name: str,
+) -> None:
     stack = load_stack(name)
     assert stack.runtime_image is not None
     image = load_runtime_image(stack.runtime_image)
@@ -110,8 +112,9 @@ def test_a_shipped_table_has_all_of_mlservers_runtimes_at_the_versions_of_the_ru
     )
     assert not {"prophet", "pyspark", "statsmodels", "mlserver-mllib"} & set(image.packages)
     assert set(pins) <= set(image.packages)
-    for package in ("mlflow", "mlserver", "numpy", "scikit-learn", "scipy", "pandas", "cloudpickle"):
-        assert image.packages[package] == pins[package]
+    assert image.packages["mlserver"] == pins["mlserver"]
+    for package in ("mlflow", "numpy", "scikit-learn", "scipy", "pandas", "cloudpickle"):
+        assert image.packages[package] == (None if name == "current" else pins[package])
     assert image.loaders["mlflow.sklearn"] == "scikit-learn"
     assert image.loaders["mlflow.pyfunc.model"] == ""
 
