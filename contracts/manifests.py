@@ -13,7 +13,6 @@ from trivet.authoring import (
     Keys,
     Manifest,
     PlatformConfig,
-    Replacement,
     Resource,
     Stack,
     contract,
@@ -25,14 +24,15 @@ from trivet.authoring import (
 from trivet.contracts.rules.rule import COMPONENTS, FRAMEWORKS, MODE_SETTING, deployment_mode
 from trivet.contracts.rules.schema import (
     api_of,
-    broken_rules,
     has_schema,
     kind_of,
     not_judged,
+    schema_violations,
     unknown_fields,
     wrong_api,
 )
 from trivet.contracts.values import mapping
+from trivet.contracts.violation import Violation
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
 SEAM = ("kfp", "kserve")
@@ -58,8 +58,7 @@ VERSIONS: Mapping[str, str] = {"kserve": ">=0.12"}
 )
 def api_version_is_served(resource: Resource, stack: Stack) -> Iterator[Finding]:
     if wrong := wrong_api(resource.document, stack):
-        keys, sentence = wrong
-        yield failed(f"{sentence} (KServe {stack.components['kserve']})", location=resource.at(*keys))
+        yield failed(f"{wrong.message} (KServe {stack.components['kserve']})", location=resource.at(*wrong.keys))
     else:
         yield passed(
             f"{resource.document['apiVersion']} has {resource.kind} (KServe {stack.components['kserve']})",
@@ -87,10 +86,9 @@ def fields_are_known(resource: Resource, stack: Stack) -> Iterator[Finding]:
         yield not_applicable(f"the stack has no schema of {kind_of(resource)}", location=resource.at("apiVersion"))
         return
     api, found = api_of(resource, stack), False
-    for keys, sentence, meant in unknown_fields(resource, stack):
+    for violation in unknown_fields(resource, stack):
         found = True
-        fix = Replacement(str(keys[-1]), meant) if meant else None
-        yield failed(f"{sentence} ({api})", location=resource.at(*keys), fix=fix)
+        yield failed(f"{violation.message} ({api})", location=resource.at(*violation.keys), fix=violation.fix)
     if not found:
         yield passed(f"every field is in the API of {api}", location=resource.at())
 
@@ -118,9 +116,9 @@ def schema_is_met(resource: Resource, stack: Stack) -> Iterator[Finding]:
         yield not_applicable(f"the stack has no schema of {kind_of(resource)}", location=resource.at("apiVersion"))
         return
     api, found = api_of(resource, stack), False
-    for keys, sentence in broken_rules(resource, stack):
+    for violation in schema_violations(resource, stack):
         found = True
-        yield failed(f"{sentence} ({api})", location=resource.at(*keys))
+        yield failed(f"{violation.message} ({api})", location=resource.at(*violation.keys))
     if not found:
         unjudged = not_judged(resource, stack)
         yield passed(f"every value is one that the API of {api} allows{unjudged}", location=resource.at())
@@ -238,9 +236,9 @@ def autoscaler_fits_deployment_mode(manifest: Manifest, stack: Stack, platform: 
     if mode == "ModelMesh":
         yield not_applicable("ModelMesh scales its own pods", location=manifest.at())
         return
-    found, depending = scaling_deviations(manifest, stack, mode, stated)
-    for keys, message in found:
-        yield failed(message, location=manifest.at(*keys))
+    found, depending = scaling_violations(manifest, stack, mode, stated)
+    for violation in found:
+        yield failed(violation.message, location=manifest.at(*violation.keys))
     if not found and depending:
         yield not_applicable("it depends on the deployment mode, which is not known", location=manifest.at())
     elif not found:
@@ -252,27 +250,24 @@ def autoscaler_fits_deployment_mode(manifest: Manifest, stack: Stack, platform: 
         )
 
 
-Deviation = tuple[Keys, str]
-
-
-def scaling_deviations(
+def scaling_violations(
     manifest: Manifest, stack: Stack, mode: str, stated: bool
-) -> tuple[list[Deviation], list[Deviation]]:
+) -> tuple[list[Violation], list[Violation]]:
     """The scaling settings without an effect in ``mode``; where it is unknown those of every mode, and those of some mode."""
     if mode:
-        return _scaling_deviations(manifest, stack, mode, stated), []
-    by_mode = {each: _scaling_deviations(manifest, stack, each, True) for each in (KNATIVE_MODES[0], STANDARD_MODES[0])}
-    everywhere = set.intersection(*({keys for keys, _ in found} for found in by_mode.values()))
-    every = [deviation for found in by_mode.values() for deviation in found]
-    certain = {keys: message for keys, message in every if keys in everywhere}
-    return list(certain.items()), [(keys, message) for keys, message in every if keys not in everywhere]
+        return _scaling_violations(manifest, stack, mode, stated), []
+    by_mode = {each: _scaling_violations(manifest, stack, each, True) for each in (KNATIVE_MODES[0], STANDARD_MODES[0])}
+    everywhere = set.intersection(*({one.keys for one in found} for found in by_mode.values()))
+    every = [violation for found in by_mode.values() for violation in found]
+    certain = {one.keys: one for one in every if one.keys in everywhere}
+    return list(certain.values()), [one for one in every if one.keys not in everywhere]
 
 
-def _scaling_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> list[Deviation]:
-    return [*_class_deviations(manifest, stack, mode, stated), *_metric_deviations(manifest, mode)]
+def _scaling_violations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> list[Violation]:
+    return [*_class_violations(manifest, stack, mode, stated), *_metric_violations(manifest, mode)]
 
 
-def _class_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> Iterator[Deviation]:
+def _class_violations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> Iterator[Violation]:
     annotations = _annotations(manifest)
     scaler = annotations.get(AUTOSCALER) or ("" if AUTOSCALER in annotations else None)  # a null is an empty text
     known = stack.settings["serving"]["autoscaler_classes"]
@@ -280,13 +275,15 @@ def _class_deviations(manifest: Manifest, stack: Stack, mode: str, stated: bool)
     if scaler is None:
         return
     if scaler not in known:
-        yield where, f"KServe rejects the autoscaler class {scaler!r}; use one of {', '.join(known)}"
+        yield Violation(where, f"KServe rejects the autoscaler class {scaler!r}; use one of {', '.join(known)}")
     elif mode in KNATIVE_MODES:
         because = f"in {mode} mode" if stated else f"without a deployment mode, since {mode} is the platform's default"
-        yield where, f"autoscaler class {scaler!r} is ignored {because}: Knative's autoscaler scales the service"
+        yield Violation(
+            where, f"autoscaler class {scaler!r} is ignored {because}: Knative's autoscaler scales the service"
+        )
 
 
-def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Deviation]:
+def _metric_violations(manifest: Manifest, mode: str) -> Iterator[Violation]:
     annotations = _annotations(manifest)
     by_resource = mode in STANDARD_MODES or annotations.get(KNATIVE_CLASS) == "hpa.autoscaling.knative.dev"
     allowed = ("cpu", "memory") if by_resource else ("concurrency", "rps")
@@ -297,11 +294,13 @@ def _metric_deviations(manifest: Manifest, mode: str) -> Iterator[Deviation]:
         where = ("spec", component, "scaleMetric")
         if metric is not None and mode in STANDARD_MODES and external:
             if annotations[AUTOSCALER] == "keda":
-                yield where, "KServe rejects scaleMetric with the autoscaler class keda: use autoScaling.metrics"
+                yield Violation(
+                    where, "KServe rejects scaleMetric with the autoscaler class keda: use autoScaling.metrics"
+                )
         elif metric is not None and metric not in allowed:
-            yield where, f"scaleMetric {metric!r} does not work: in {mode} mode use {' or '.join(allowed)}"
+            yield Violation(where, f"scaleMetric {metric!r} does not work: in {mode} mode use {' or '.join(allowed)}")
         if "autoScaling" in settings and mode in KNATIVE_MODES:
-            yield ("spec", component, "autoScaling"), f"autoScaling is ignored in {mode} mode"
+            yield Violation(("spec", component, "autoScaling"), f"autoScaling is ignored in {mode} mode")
 
 
 @contract(

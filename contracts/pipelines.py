@@ -27,7 +27,7 @@ from trivet.authoring import (
     passed,
 )
 from trivet.contracts.ir.credentials import credential_assigned_in, credential_in, is_credential, masked
-from trivet.contracts.ir.messages import DEPLOYMENT, NEWEST, PLATFORM, SPEC, misfits
+from trivet.contracts.ir.messages import DEPLOYMENT, NEWEST, PLATFORM, SPEC, spec_violations
 from trivet.contracts.ir.parts import (
     Step,
     component_of,
@@ -39,10 +39,11 @@ from trivet.contracts.ir.parts import (
     steps,
     tasks,
 )
-from trivet.contracts.ir.references import Deviation, dangling, nearest, unfit_arguments
-from trivet.contracts.ir.resources import effective, resource_problems
+from trivet.contracts.ir.references import dangling, nearest, unfit_arguments
+from trivet.contracts.ir.resources import effective, resource_violations
 from trivet.contracts.ir.step_code import THIS_PYTHON, VARIABLE, syntax_error
 from trivet.contracts.values import mapping
+from trivet.contracts.violation import Violation
 from trivet.integration import TrackingApi, TrackingError, resolve_storage_uri
 
 SEAM = ("kfp", "mlflow")
@@ -85,11 +86,11 @@ def spec_is_valid(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
     sound = True
     document = compiled_pipeline.document
     newer = _is_newer(document.get("sdkVersion"))
-    found = [(each, "the API server refuses the pipeline") for each in misfits(document, SPEC)]
+    found = [(each, "the API server refuses the pipeline") for each in spec_violations(document, SPEC)]
     if isinstance(document.get("deploymentSpec"), dict):
         found += [
             (each, "KFP silently ignores it" if each.unknown else "KFP cannot run the pipeline")
-            for each in misfits(document["deploymentSpec"], DEPLOYMENT, ("deploymentSpec",))
+            for each in spec_violations(document["deploymentSpec"], DEPLOYMENT, ("deploymentSpec",))
         ]
     for each, effect in found:
         sound = False
@@ -100,11 +101,11 @@ def spec_is_valid(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
                 location=where,
             )
         else:
-            yield failed(f"{name} {each.problem}: {effect}", location=where)
-    for each in misfits(compiled_pipeline.platform, PLATFORM):
+            yield failed(f"{name} {each.message}: {effect}", location=where)
+    for each in spec_violations(compiled_pipeline.platform, PLATFORM):
         sound = False
         yield failed(
-            f"platform spec: {'.'.join(map(str, each.keys))} {each.problem}: KFP silently ignores the whole document",
+            f"platform spec: {'.'.join(map(str, each.keys))} {each.message}: KFP silently ignores the whole document",
             location=compiled_pipeline.at_platform(*each.keys),
         )
     for keys, problem in _refused(document):
@@ -160,7 +161,7 @@ def references_resolve(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]
             f"{nearest(label, executors(compiled_pipeline))}: KFP silently ignores its secrets, volumes and tolerations",
             location=compiled_pipeline.at_platform(*keys),
         )
-    found = _deviations(compiled_pipeline, dangling(compiled_pipeline), "every reference resolves")
+    found = _violations(compiled_pipeline, dangling(compiled_pipeline), "every reference resolves")
     yield from (finding for finding in found if not (lost and finding.outcome is Outcome.PASSED))
 
 
@@ -180,16 +181,16 @@ def references_resolve(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]
     ),
 )
 def inputs_fit_their_component(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
-    yield from _deviations(
+    yield from _violations(
         compiled_pipeline, unfit_arguments(compiled_pipeline), "every task gives what its component requires"
     )
 
 
-def _deviations(pipeline: CompiledPipeline, found: Iterable[Deviation], sound: str) -> Iterator[Finding]:
-    deviations = list(found)
-    for each in deviations:
-        yield failed(each.text, location=pipeline.at(*each.keys))
-    if not deviations:
+def _violations(pipeline: CompiledPipeline, found: Iterable[Violation], sound: str) -> Iterator[Finding]:
+    violations = list(found)
+    for each in violations:
+        yield failed(each.message, location=pipeline.at(*each.keys))
+    if not violations:
         yield passed(sound, location=pipeline.at())
 
 
@@ -389,11 +390,11 @@ def resources_are_valid(compiled_pipeline: CompiledPipeline) -> Iterator[Finding
     for step in steps(compiled_pipeline):
         resources = mapping(step.container.get("resources"))
         judged += bool(resources)
-        problems = list(resource_problems(resources))
-        sound += bool(resources) and not problems
-        for problem in problems:
-            where = compiled_pipeline.at(*step.keys, "resources", problem.field)
-            yield failed(f"step {step.name}: its {problem.field} {problem.text}", location=where)
+        violations = list(resource_violations(resources))
+        sound += bool(resources) and not violations
+        for violation in violations:
+            where = compiled_pipeline.at(*step.keys, "resources", *violation.keys)
+            yield failed(f"step {step.name}: {violation.message}", location=where)
     if not judged:
         yield not_applicable("no step sets resources", location=compiled_pipeline.at())
     elif sound == judged:

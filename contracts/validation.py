@@ -23,11 +23,13 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
-from trivet.contracts.manifests import scaling_deviations
+from trivet.contracts.manifests import scaling_violations
 from trivet.contracts.rules.companions import COMPANIONS
 from trivet.contracts.rules.credentials import CREDENTIALS
+from trivet.contracts.rules.effects import EFFECTS
 from trivet.contracts.rules.knative import DROPPED, REVISION
 from trivet.contracts.rules.kserve import KSERVE
+from trivet.contracts.rules.llm import LLM
 from trivet.contracts.rules.pods import PODS
 from trivet.contracts.rules.podspec import POD_FIELDS
 from trivet.contracts.rules.rule import (
@@ -125,6 +127,26 @@ def knative_keeps_the_fields(manifest: Manifest, stack: Stack, platform: Platfor
 
 
 @contract(
+    title="A setting should have an effect",
+    level=SHOULD,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "KServe admits a misspelt annotation, and one in another place than it reads it from, and a deployment mode ignores what another "
+        "has: the service is deployed and serves, and not as its manifest shows."
+    ),
+    remedy="Write the setting as the message says, or remove it.",
+    sources=EFFECTS.sources,
+)
+def settings_have_effect(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
+    service = service_of(manifest, stack, platform)
+    if service.mode == MODELMESH:
+        yield not_applicable("ModelMesh reads other settings", location=manifest.at())
+        return
+    yield from judged(EFFECTS.rules, service, "KServe reads every setting that these rules know")
+
+
+@contract(
     title="The pods of an InferenceService must keep the rules of Kubernetes",
     level=MUST,
     seam=SEAM,
@@ -147,14 +169,15 @@ def kubernetes_admits_the_pods(manifest: Manifest, stack: Stack, platform: Platf
     rationale="A runtime, graph, Secret or claim that is rejected, or admitted and unusable, shows first in "
     "a service that never becomes ready.",
     remedy="Change the field as the message says.",
-    sources=COMPANIONS.sources,
+    sources=(*COMPANIONS.sources, *LLM.sources),
 )
 def companion_is_admitted(resource: Resource, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
     if resource.kind == "InferenceService":
         yield not_applicable("it is the InferenceService itself", location=resource.at())
         return
     companion = Companion(resource=resource, stack=stack, platform=platform)
-    yield from judged(COMPANIONS.rules, companion, f"the {resource.kind} keeps the rules for it")
+    rules = (*COMPANIONS.rules, *LLM.rules)
+    yield from judged(rules, companion, f"the {resource.kind} keeps the rules for it")
 
 
 @contract(
@@ -389,8 +412,8 @@ def _problem_of(asked: Wanted, runtime: Runtime, service: Service) -> tuple[str,
 def _scaling(service: Service) -> Iterator[Finding]:
     """Of scaling settings that have no effect in one mode, where the mode is not known."""
     if not service.mode:
-        for keys, message in scaling_deviations(service.manifest, service.stack, "", False)[1]:
-            yield inconclusive(message, location=service.manifest.at(*keys), remedy=MODE_SETTING)
+        for violation in scaling_violations(service.manifest, service.stack, "", False)[1]:
+            yield inconclusive(violation.message, location=service.manifest.at(*violation.keys), remedy=MODE_SETTING)
 
 
 RUNTIMES_SETTING = "put the ServingRuntime among the paths, or list its name under `[tool.trivet.lint] runtimes`"

@@ -131,18 +131,18 @@ _DURATION = re.compile(r"-?\d+(\.\d{1,9})?s")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Misfit:
-    """A value that does not fit. ``unknown`` is set for a field that the message does not have."""
+class SpecViolation:
+    """A value that does not fit its message. ``unknown`` is set for a field that the message does not have."""
 
     keys: Keys
-    problem: str
+    message: str
     unknown: bool = False
 
 
-def misfits(value: Any, message: str, keys: Keys = ()) -> Iterator[Misfit]:
+def spec_violations(value: Any, message: str, keys: Keys = ()) -> Iterator[SpecViolation]:
     """Every value below ``value``, an object of type ``message``, that protojson would refuse or drop."""
     if not isinstance(value, dict):
-        yield Misfit(keys=keys, problem=f"is {described(value)}, expected a mapping")
+        yield SpecViolation(keys=keys, message=f"is {described(value)}, expected a mapping")
         return
     fields = SCHEMA[message]
     chosen: dict[str, str] = {}
@@ -150,44 +150,44 @@ def misfits(value: Any, message: str, keys: Keys = ()) -> Iterator[Misfit]:
         known = name if name in fields else _camel(name)
         if known not in fields:
             if name != "@type":
-                yield Misfit(keys=(*keys, name), problem=_unknown(name, message), unknown=True)
+                yield SpecViolation(keys=(*keys, name), message=_unknown(name, message), unknown=True)
             continue
         kind, oneof = fields[known]
         if member is None and kind != "Value":
             continue
         if oneof and oneof in chosen:
-            yield Misfit(
-                keys=(*keys, name), problem=f"cannot stand beside {chosen[oneof]}: only one of them can be set"
+            yield SpecViolation(
+                keys=(*keys, name), message=f"cannot stand beside {chosen[oneof]}: only one of them can be set"
             )
         chosen.setdefault(oneof, name)
         yield from _member(member, kind, (*keys, name))
 
 
-def _member(value: Any, kind: str, keys: Keys) -> Iterator[Misfit]:
+def _member(value: Any, kind: str, keys: Keys) -> Iterator[SpecViolation]:
     container, _, inner = kind.rpartition(" ")
     if container == "map":
         if not isinstance(value, dict):
-            yield Misfit(keys=keys, problem=f"is {described(value)}, expected a mapping")
+            yield SpecViolation(keys=keys, message=f"is {described(value)}, expected a mapping")
             return
         for name, member in value.items():
             yield from _member(member, inner, (*keys, name))
     elif container == "list":
         if not isinstance(value, list):
-            yield Misfit(keys=keys, problem=f"is {described(value)}, expected a list")
+            yield SpecViolation(keys=keys, message=f"is {described(value)}, expected a list")
             return
         for index, member in enumerate(value):
             yield from _member(member, inner, (*keys, index))
     elif inner in SCHEMA:
-        yield from misfits(value, inner, keys)
+        yield from spec_violations(value, inner, keys)
     elif inner in _ENUMS:
         if not (value in _ENUMS[inner] or (type(value) is int and value >= 0)):
             nearest = get_close_matches(str(value), _ENUMS[inner], n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            yield Misfit(
-                keys=keys, problem=f"is {described(value)}, expected one of {', '.join(_ENUMS[inner][1:])}{hint}"
+            yield SpecViolation(
+                keys=keys, message=f"is {described(value)}, expected one of {', '.join(_ENUMS[inner][1:])}{hint}"
             )
     elif not _fits(value, inner):
-        yield Misfit(keys=keys, problem=f"is {described(value)}, expected {_NAMES[inner]}")
+        yield SpecViolation(keys=keys, message=f"is {described(value)}, expected {_NAMES[inner]}")
 
 
 _NAMES = {

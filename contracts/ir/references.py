@@ -10,7 +10,6 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -19,21 +18,14 @@ from trivet.authoring import CompiledPipeline, Keys
 from trivet.contracts.ir.messages import described
 from trivet.contracts.ir.parts import Dag, component_of, components, dags, definitions, executors, name_in
 from trivet.contracts.values import mapping
+from trivet.contracts.violation import Violation
 
 _PLACEHOLDER = re.compile(r"\{\{\$\.(inputs|outputs)\.(parameters|artifacts)\['([^']+)'\]")
 _CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\]")
 _WHOLE = "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Deviation:
-    """One statement that does not hold, and where it stands."""
-
-    keys: Keys
-    text: str
-
-
-def dangling(pipeline: CompiledPipeline) -> Iterator[Deviation]:
+def dangling(pipeline: CompiledPipeline) -> Iterator[Violation]:
     """Every reference of a reachable part to one that is not there, and every cycle of tasks."""
     known = components(pipeline)
     labels = executors(pipeline)
@@ -47,7 +39,7 @@ def dangling(pipeline: CompiledPipeline) -> Iterator[Deviation]:
             yield from _executor_of(name, component, labels, given.get(name, ()))
 
 
-def unfit_arguments(pipeline: CompiledPipeline) -> Iterator[Deviation]:
+def unfit_arguments(pipeline: CompiledPipeline) -> Iterator[Violation]:
     """Every argument of a task that its component does not declare or cannot take, and every one that it lacks."""
     known = components(pipeline)
     reachable = _reachable(pipeline)
@@ -60,9 +52,9 @@ def unfit_arguments(pipeline: CompiledPipeline) -> Iterator[Deviation]:
         for parameter, settings in definitions(dag.component, "input", "parameters").items():
             value, expected = settings.get("defaultValue"), str(settings.get("parameterType"))
             if value is not None and not _takes(expected, value):
-                yield Deviation(
+                yield Violation(
                     keys=(*dag.keys, "inputDefinitions", "parameters", parameter, "defaultValue"),
-                    text=f"the default of {parameter} is {described(value)}, and its type {expected}",
+                    message=f"the default of {parameter} is {described(value)}, and its type {expected}",
                 )
 
 
@@ -93,34 +85,34 @@ def _given(pipeline: CompiledPipeline) -> Mapping[str, set[str]]:
 
 def _executor_of(
     name: str, component: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]], given: Collection[str]
-) -> Iterator[Deviation]:
+) -> Iterator[Violation]:
     label = component.get("executorLabel")
     if not label:
-        yield Deviation(
-            keys=("components", name), text=f"{name} has neither a dag nor an executorLabel: nothing can run it"
+        yield Violation(
+            keys=("components", name), message=f"{name} has neither a dag nor an executorLabel: nothing can run it"
         )
     elif not isinstance(label, str) or label not in labels:
-        yield Deviation(
+        yield Violation(
             keys=("components", name, "executorLabel"),
-            text=f"{name} names the executor {label!r}, and deploymentSpec has none of that name{nearest(label, labels)}",
+            message=f"{name} names the executor {label!r}, and deploymentSpec has none of that name{nearest(label, labels)}",
         )
     elif not {"container", "importer", "resolver", "customJob"} & set(labels[label]):
-        yield Deviation(
+        yield Violation(
             keys=("deploymentSpec", "executors", label),
-            text=f"the executor {label} has neither a container nor an importer",
+            message=f"the executor {label} has neither a container nor an importer",
         )
     elif "container" in labels[label]:
         container = mapping(labels[label]["container"])
         keys: Keys = ("deploymentSpec", "executors", label, "container")
         if not container.get("image"):
-            yield Deviation(keys=keys, text=f"the container of {label} has no image")
+            yield Violation(keys=keys, message=f"the container of {label} has no image")
         for place, text in _strings(container, keys):
             for side, kind, wanted in _PLACEHOLDER.findall(text):
                 declared = definitions(component, side.removesuffix("s"), kind)
                 if wanted not in declared and not (side == "inputs" and wanted in given):
-                    yield Deviation(
+                    yield Violation(
                         keys=place,
-                        text=f"{name} uses {side}.{kind}[{wanted!r}], which it does not declare{nearest(wanted, declared)}",
+                        message=f"{name} uses {side}.{kind}[{wanted!r}], which it does not declare{nearest(wanted, declared)}",
                     )
 
 
@@ -134,36 +126,36 @@ def _strings(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:
             yield from _strings(member, (*keys, key))
 
 
-def _dangling_in(dag: Dag, known: Mapping[str, Mapping[str, Any]]) -> Iterator[Deviation]:
+def _dangling_in(dag: Dag, known: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
     tasks = dag.tasks
     after: dict[str, set[str]] = {}
     if not tasks:
-        yield Deviation(keys=(*dag.keys, "dag"), text=f"{dag.name} has no tasks: there is nothing to run")
+        yield Violation(keys=(*dag.keys, "dag"), message=f"{dag.name} has no tasks: there is nothing to run")
     elif all(mapping(task.get("triggerPolicy")).get("strategy") == _WHOLE for task in tasks.values()):
-        yield Deviation(keys=(*dag.keys, "dag", "tasks"), text=f"{dag.name} has exit tasks only")
+        yield Violation(keys=(*dag.keys, "dag", "tasks"), message=f"{dag.name} has exit tasks only")
     for name, task in tasks.items():
         keys = dag.at(name)
         reference = component_of(task)
         if not reference:
-            yield Deviation(keys=keys, text=f"task {name} has no componentRef")
+            yield Violation(keys=keys, message=f"task {name} has no componentRef")
         elif reference not in known:
-            yield Deviation(
+            yield Violation(
                 keys=(*keys, "componentRef"),
-                text=f"task {name} is of the component {reference}, which the pipeline does not have{nearest(reference, known)}",
+                message=f"task {name} is of the component {reference}, which the pipeline does not have{nearest(reference, known)}",
             )
         before = task.get("dependentTasks")
         after[name] = {each for each in before if isinstance(each, str)} if isinstance(before, list) else set()
         for other in sorted(after[name] - set(tasks)):
-            yield Deviation(
+            yield Violation(
                 keys=(*keys, "dependentTasks"),
-                text=f"task {name} depends on {other}, and {dag.name} has no such task{nearest(other, tasks)}",
+                message=f"task {name} depends on {other}, and {dag.name} has no such task{nearest(other, tasks)}",
             )
         for kind in ("parameters", "artifacts"):
             for argument, source in mapping(mapping(task.get("inputs")).get(kind)).items():
                 place = (*keys, "inputs", kind, argument)
                 for deviation, producer in _source(dag, name, argument, mapping(source), kind, known):
                     if deviation:
-                        yield Deviation(keys=place, text=deviation)
+                        yield Violation(keys=place, message=deviation)
                     if producer:
                         after[name].add(producer)
         yield from _own_inputs(dag, name, task)
@@ -172,9 +164,9 @@ def _dangling_in(dag: Dag, known: Mapping[str, Mapping[str, Any]]) -> Iterator[D
             for side, kind, wanted in _PLACEHOLDER.findall(constant) if isinstance(constant, str) else ():
                 given = mapping(mapping(task.get("inputs")).get(kind))
                 if side == "inputs" and wanted not in given:
-                    yield Deviation(
+                    yield Violation(
                         keys=(*keys, "inputs", "parameters", argument),
-                        text=f"task {name} builds {argument} of its input {wanted!r}, which it does not get{nearest(wanted, given)}",
+                        message=f"task {name} builds {argument} of its input {wanted!r}, which it does not get{nearest(wanted, given)}",
                     )
     yield from _cycle(dag, after)
     yield from _outputs(dag, known)
@@ -217,23 +209,23 @@ def _source(
             )
 
 
-def _own_inputs(dag: Dag, name: str, task: Mapping[str, Any]) -> Iterator[Deviation]:
+def _own_inputs(dag: Dag, name: str, task: Mapping[str, Any]) -> Iterator[Violation]:
     """What the condition and the iterator of a task say of its inputs."""
     keys = dag.at(name)
     given = mapping(mapping(task.get("inputs")).get("parameters"))
     condition = mapping(task.get("triggerPolicy")).get("condition")
     for wanted in _CONDITION.findall(condition) if isinstance(condition, str) else ():
         if wanted not in given:
-            yield Deviation(
+            yield Violation(
                 keys=(*keys, "triggerPolicy"),
-                text=f"the condition of task {name} uses the input {wanted!r}, which the task does not get{nearest(wanted, given)}",
+                message=f"the condition of task {name} uses the input {wanted!r}, which the task does not get{nearest(wanted, given)}",
             )
     items = mapping(mapping(task.get("parameterIterator")).get("items"))
     wanted, raw = name_in(items, "inputParameter"), items.get("raw")
     if wanted is not None and wanted not in given:
-        yield Deviation(
+        yield Violation(
             keys=(*keys, "parameterIterator"),
-            text=f"task {name} iterates over the input {wanted!r}, which it does not get{nearest(wanted, given)}",
+            message=f"task {name} iterates over the input {wanted!r}, which it does not get{nearest(wanted, given)}",
         )
     if isinstance(raw, str):
         try:
@@ -241,21 +233,23 @@ def _own_inputs(dag: Dag, name: str, task: Mapping[str, Any]) -> Iterator[Deviat
         except ValueError:
             right = False
         if not right:
-            yield Deviation(
+            yield Violation(
                 keys=(*keys, "parameterIterator"),
-                text=f"task {name} iterates over {described(raw)}, which is no JSON list",
+                message=f"task {name} iterates over {described(raw)}, which is no JSON list",
             )
 
 
-def _cycle(dag: Dag, after: Mapping[str, Collection[str]]) -> Iterator[Deviation]:
+def _cycle(dag: Dag, after: Mapping[str, Collection[str]]) -> Iterator[Violation]:
     try:
         TopologicalSorter(after).prepare()
     except CycleError as error:
         around: list[str] = error.args[1][::-1]
-        yield Deviation(keys=dag.at(around[0]), text=f"tasks of {dag.name} wait for one another: {' → '.join(around)}")
+        yield Violation(
+            keys=dag.at(around[0]), message=f"tasks of {dag.name} wait for one another: {' → '.join(around)}"
+        )
 
 
-def _outputs(dag: Dag, known: Mapping[str, Mapping[str, Any]]) -> Iterator[Deviation]:
+def _outputs(dag: Dag, known: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
     outputs = mapping(mapping(dag.component.get("dag")).get("outputs"))
     for kind in ("parameters", "artifacts"):
         for output, selection in mapping(outputs.get(kind)).items():
@@ -264,16 +258,17 @@ def _outputs(dag: Dag, known: Mapping[str, Mapping[str, Any]]) -> Iterator[Devia
                 key = name_in(selector, f"output{singular.capitalize()}Key")
                 keys = (*dag.keys, "dag", "outputs", kind, output)
                 if task not in dag.tasks:
-                    yield Deviation(
+                    yield Violation(
                         keys=keys,
-                        text=f"{dag.name} outputs {output} of task {task}, which it does not have{nearest(task, dag.tasks)}",
+                        message=f"{dag.name} outputs {output} of task {task}, which it does not have{nearest(task, dag.tasks)}",
                     )
                 elif (made_by := known.get(component_of(dag.tasks[task]))) is not None:
                     declared = definitions(made_by, "output", kind)
                     if key not in declared:
-                        yield Deviation(
+                        yield Violation(
                             keys=keys,
-                            text=f"{dag.name} outputs {output} of {task}, which has no output {singular} {key!r}{nearest(key, declared)}",
+                            message=f"{dag.name} outputs {output} of {task}, which has no output {singular} {key!r}"
+                            f"{nearest(key, declared)}",
                         )
 
 
@@ -307,7 +302,7 @@ def _takes(expected: str, value: Any) -> bool:
 
 def _unfit(
     dag: Dag, name: str, task: Mapping[str, Any], component: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Deviation]:
+) -> Iterator[Violation]:
     keys = dag.at(name)
     iterator = mapping(task.get("parameterIterator")) or mapping(task.get("artifactIterator"))
     from_iterator = {name_in(iterator, "itemInput")}
@@ -321,9 +316,9 @@ def _unfit(
                 # The SDK writes more inputs than a component declares; one that resembles an input that is not given is a mistake.
                 missing = sorted(set(declared) - set(given) - from_iterator)
                 if meant := get_close_matches(argument, missing, n=1):
-                    yield Deviation(
+                    yield Violation(
                         keys=place,
-                        text=f"task {name} gives the {singular} {argument!r}, which {component_of(task)} does not have; "
+                        message=f"task {name} gives the {singular} {argument!r}, which {component_of(task)} does not have; "
                         f"did you mean {meant[0]}?",
                     )
             elif kind == "parameters" and not iterator:
@@ -335,9 +330,9 @@ def _unfit(
                 or settings.get("parameterType") == "TASK_CONFIG"
             )
             if not (wanted in given or wanted in from_iterator or filled_in):
-                yield Deviation(
+                yield Violation(
                     keys=keys,
-                    text=f"task {name} does not give the {singular} {wanted!r}, which {component_of(task)} requires",
+                    message=f"task {name} does not give the {singular} {wanted!r}, which {component_of(task)} requires",
                 )
 
 
@@ -349,7 +344,7 @@ def _type(
     settings: Mapping[str, Any],
     known: Mapping[str, Mapping[str, Any]],
     place: Keys,
-) -> Iterator[Deviation]:
+) -> Iterator[Violation]:
     expected = str(settings.get("parameterType"))
     runtime = mapping(source.get("runtimeValue"))
     if source.get("parameterExpressionSelector"):
@@ -357,21 +352,21 @@ def _type(
     if "constant" in runtime:
         value, literals = runtime["constant"], settings.get("literals")
         if value is not None and not _takes(expected, value):
-            yield Deviation(
+            yield Violation(
                 keys=(*place, "runtimeValue", "constant"),
-                text=f"task {task} gives {argument} the value {described(value)}, and its type is {expected}",
+                message=f"task {task} gives {argument} the value {described(value)}, and its type is {expected}",
             )
         elif isinstance(literals, list) and literals and value not in literals:
-            yield Deviation(
+            yield Violation(
                 keys=(*place, "runtimeValue", "constant"),
-                text=f"task {task} gives {argument} the value {described(value)}, expected one of "
+                message=f"task {task} gives {argument} the value {described(value)}, expected one of "
                 f"{', '.join(map(described, literals))}",
             )
         return
     actual = _type_of(dag, source, known)
     if actual in _KINDS and expected in _KINDS and expected != "STRING" and _KINDS[actual] != _KINDS[expected]:
-        yield Deviation(
-            keys=place, text=f"task {task} gives {argument} a value of type {actual}, and its type is {expected}"
+        yield Violation(
+            keys=place, message=f"task {task} gives {argument} a value of type {actual}, and its type is {expected}"
         )
 
 

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from trivet.contracts.quantities import quantity
+from trivet.contracts.quantities import SMALLEST_MEMORY, near_device, quantity
+from trivet.contracts.violation import Violation
 
 PLACEHOLDER = "{{$"
 """What a field starts with or holds that the driver fills in from an input (``resourceCpuLimit`` from SDK 2.10 on)."""
 
-SMALLEST_MEMORY = 1024 * 1024
-"""Bytes with which no container starts, so that fewer are another unit than was meant, such as ``512m`` for ``512Mi``."""
-
 _EXTENDED = re.compile(r"(?:[a-z0-9]([a-z0-9.-]*[a-z0-9])?)/[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """What is wrong with the resources of a container. ``field`` is the field of ``resources`` that it stands in."""
-
-    field: str
-    text: str
-
-
-def resource_problems(resources: Mapping[str, Any]) -> Iterator[Problem]:
+def resource_violations(resources: Mapping[str, Any]) -> Iterator[Violation]:
     """What the driver or Kubernetes refuses or ignores in ``resources`` of a container of the IR."""
     for resource in ("Cpu", "Memory"):
         amounts: dict[str, Fraction] = {}
@@ -37,17 +26,19 @@ def resource_problems(resources: Mapping[str, Any]) -> Iterator[Problem]:
                 continue
             amount = quantity(written)
             if amount is None:
-                yield Problem(field=field, text=f"is {written!r}, which is not a Kubernetes quantity")
+                yield Violation((field,), f"its {field} is {written!r}, which is not a Kubernetes quantity")
             elif amount < 0:
-                yield Problem(field=field, text=f"is negative ({written})")
+                yield Violation((field,), f"its {field} is negative ({written})")
             elif resource == "Memory" and 0 < amount < SMALLEST_MEMORY:
-                yield Problem(field=field, text=f"is {written}: {float(amount):.12g} bytes, with which nothing starts")
+                yield Violation(
+                    (field,), f"its {field} is {written}: {float(amount):.12g} bytes, with which nothing starts"
+                )
             else:
                 amounts[bound] = amount
                 if bound == "Request" and amount > amounts.get("Limit", amount):
                     _, limit = effective(resources, f"{resource}Limit")
-                    yield Problem(field=field, text=f"is {written}, more than the limit of {limit}")
-    yield from _accelerator_problems(resources.get("accelerator"))
+                    yield Violation((field,), f"its {field} is {written}, more than the limit of {limit}")
+    yield from _accelerator_violations(resources.get("accelerator"))
 
 
 def effective(resources: Mapping[str, Any], name: str) -> tuple[str, str]:
@@ -72,21 +63,25 @@ def effective(resources: Mapping[str, Any], name: str) -> tuple[str, str]:
     )
 
 
-def _accelerator_problems(accelerator: Any) -> Iterator[Problem]:
+def _accelerator_violations(accelerator: Any) -> Iterator[Violation]:
     if not isinstance(accelerator, dict):
         return
     kind = str(accelerator.get("resourceType") or accelerator.get("type") or "")
     count = str(accelerator.get("resourceCount") or accelerator.get("count") or "")
     if count and not kind:
-        yield Problem(field="accelerator", text="requests accelerators without a type, and is ignored")
+        yield Violation(("accelerator",), "its accelerator requests accelerators without a type, and is ignored")
     elif kind and not count:
-        yield Problem(field="accelerator", text="names an accelerator type and requests none, and is ignored")
+        yield Violation(("accelerator",), "its accelerator names an accelerator type and requests none, and is ignored")
     if kind and PLACEHOLDER not in kind and not _EXTENDED.fullmatch(kind):
-        yield Problem(
-            field="accelerator",
-            text=f"has the type {kind!r}, expected the name of a resource of Kubernetes such as nvidia.com/gpu",
+        yield Violation(
+            ("accelerator",),
+            f"its accelerator has the type {kind!r}, expected the name of a resource of Kubernetes such as nvidia.com/gpu",
+        )
+    elif device := near_device(kind):
+        yield Violation(
+            ("accelerator",), f"its accelerator has the type {kind!r}, which no node has; did you mean {device}?"
         )
     if count and PLACEHOLDER not in count:
         amount = quantity(count)
         if amount is None or amount < 0 or amount.denominator != 1:
-            yield Problem(field="accelerator", text=f"has the count {count!r}, expected a whole number")
+            yield Violation(("accelerator",), f"its accelerator has the count {count!r}, expected a whole number")

@@ -8,9 +8,9 @@ from typing import Any
 from trivet.authoring import Keys
 from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.names import subdomain_problem
-from trivet.contracts.rules.rule import Violation
 from trivet.contracts.rules.selectors import selector_problems
 from trivet.contracts.values import mapping, path, text
+from trivet.contracts.violation import Violation
 
 _ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
 

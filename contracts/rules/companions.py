@@ -8,15 +8,19 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from trivet.contracts.quantities import quantity
+from trivet.contracts.quantities import over_limit
 from trivet.contracts.rules.claims import claim_problems
+from trivet.contracts.rules.credentials import RELEASED, S3_KEYS
 from trivet.contracts.rules.expressions import is_refused
 from trivet.contracts.rules.kserve import unknown_gpus
 from trivet.contracts.rules.names import data_key_problem, label_problem, qualified_problem, subdomain_problem
-from trivet.contracts.rules.rule import Companion, Rules, Violation
+from trivet.contracts.rules.pods import missing_keys
+from trivet.contracts.rules.rule import Companion, Rules
 from trivet.contracts.values import each, integer, mapping, path, text
+from trivet.contracts.violation import Violation
 
 COMPANIONS = Rules("kserve", "kserve")
 
@@ -93,6 +97,32 @@ def _graph_node(keys: Any, node: Mapping[str, Any], nodes: Mapping[str, Any]) ->
                 yield Violation(at, f"{path(at)} has no weight, which every step of a Splitter has")
         if None not in weights and (total := sum(weight or 0 for weight in weights)) != 100:
             yield Violation(keys, f"the weights of the Splitter {path(keys)} sum up to {total}, not 100")
+
+
+@COMPANIONS.rule("cmd/router/main.go, routeStep, pickupRouteByCondition")
+def graph_routing(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind != "InferenceGraph":
+        return
+    nodes = mapping(companion.spec.get("nodes"))
+    for node, settings in nodes.items():
+        router = mapping(settings).get("routerType")
+        for keys, step in each(mapping(settings).get("steps"), ("spec", "nodes", node, "steps")):
+            data = step.get("data")
+            if router == "Sequence" and isinstance(data, str) and data not in ("", "$request", "$response"):
+                yield Violation(
+                    (*keys, "data"), f"{path(keys)}.data {data!r} is taken for $request: write $request or $response"
+                )
+            if router == "Switch" and not step.get("condition"):
+                yield Violation(keys, f"{path(keys)} has no condition, so that the Switch never takes it")
+    after = {
+        node: {text(step.get("nodeName")) for _, step in each(mapping(settings).get("steps"), ())} & set(nodes)
+        for node, settings in nodes.items()
+    }
+    try:
+        TopologicalSorter(after).prepare()
+    except CycleError as error:
+        around = " → ".join(map(str, reversed(error.args[1])))
+        yield Violation(("spec", "nodes"), f"the nodes call one another without end: {around}")
 
 
 @COMPANIONS.rule("pkg/apis/serving/v1alpha1/trainedmodel_webhook.go, validateTrainedModel")
@@ -224,12 +254,21 @@ def runtime_resources(companion: Companion) -> Iterator[Violation]:
         return
     for keys, container in each(companion.spec.get("containers"), ("spec", "containers")):
         resources = mapping(container.get("resources"))
-        limits = mapping(resources.get("limits"))
-        for name, asked in mapping(resources.get("requests")).items():
+        requests, limits = mapping(resources.get("requests")), mapping(resources.get("limits"))
+        for name in over_limit(requests, limits):
             at = (*keys, "resources", "requests", name)
-            low, high = quantity(asked), quantity(limits.get(name))
-            if low is not None and high is not None and low > high:
-                yield Violation(at, f"{path(at)}: the request of {asked} {name} is over the limit of {limits[name]}")
+            yield Violation(
+                at, f"{path(at)}: the request of {requests[name]} {name} is over the limit of {limits[name]}"
+            )
+
+
+@COMPANIONS.rule(
+    "k8s.io/kubernetes pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables, of the pod that the runtime is merged into"
+)
+def runtime_keys(companion: Companion) -> Iterator[Violation]:
+    if companion.resource.kind in _RUNTIMES:
+        for keys, container in each(companion.spec.get("containers"), ("spec", "containers")):
+            yield from missing_keys(each(container.get("env"), (*keys, "env")), companion.applied)
 
 
 @COMPANIONS.rule("pkg/apis/serving/v1alpha1/storage_container_types.go, IsStorageUriSupported")
@@ -270,7 +309,7 @@ _REQUIRED = {
 
 
 _S3 = "pkg/credentials/s3/s3_secret.go, pkg/credentials/s3/utils.go"
-_S3_ANNOTATIONS = (
+S3_ANNOTATIONS = (
     "s3-endpoint",
     "s3-region",
     "s3-verifyssl",
@@ -281,8 +320,6 @@ _S3_ANNOTATIONS = (
     "s3-cabundle-configmap",
     "s3-cabundle",
 )
-_S3_KEYS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("awsAccessKeyID", "awsSecretAccessKey"))
-"""The names in KServe's release (config/configmap/inferenceservice.yaml, credentials), and those where the platform configures none."""
 _GROUP = "serving.kserve.io"
 _FORMER_GROUP = "serving.kubeflow.org"
 _ANONYMOUS = f"{_GROUP}/s3-useanoncredential"
@@ -293,7 +330,7 @@ def s3_annotations(companion: Companion) -> Iterator[Violation]:
     if companion.resource.kind not in ("Secret", "ServiceAccount"):
         return
     annotations = mapping(companion.metadata.get("annotations"))
-    known = [f"{_GROUP}/{name}" for name in _S3_ANNOTATIONS]
+    known = [f"{_GROUP}/{name}" for name in S3_ANNOTATIONS]
     for key, value in annotations.items():
         at = ("metadata", "annotations", key)
         group, _, name = str(key).rpartition("/")
@@ -330,10 +367,10 @@ def s3_keys(companion: Companion) -> Iterator[Violation]:
     keys = [*mapping(document.get("data")), *mapping(document.get("stringData"))]
     annotations = mapping(companion.metadata.get("annotations"))
     annotated = any(str(key).startswith(f"{_GROUP}/s3-") for key in annotations)
-    if keys and annotated and _ANONYMOUS not in annotations and not any(set(names) <= set(keys) for names in _S3_KEYS):
+    if keys and annotated and _ANONYMOUS not in annotations and not any(set(names) <= set(keys) for names in S3_KEYS):
         yield Violation(
             ("stringData",) if "stringData" in document else ("data",),
-            f"the Secret lacks {' or '.join(_S3_KEYS[0])}, from which KServe reads S3 credentials; it has "
+            f"the Secret lacks {' or '.join(RELEASED)}, from which KServe reads S3 credentials; it has "
             f"{', '.join(map(str, keys))}",
         )
 

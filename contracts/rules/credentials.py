@@ -10,20 +10,26 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from trivet.authoring import Resource
-from trivet.contracts.rules.rule import FRAMEWORKS, Rules, Service, Violation
+from trivet.contracts.rules.rule import FRAMEWORKS, Rules, Service
 from trivet.contracts.values import each, mapping, path, text
+from trivet.contracts.violation import Violation
 
 CREDENTIALS = Rules("kserve", "kserve")
 
 _SOURCE = "pkg/credentials/service_account_credentials.go"
 
+RELEASED, BUILT_IN = S3_KEYS = (
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ("awsAccessKeyID", "awsSecretAccessKey"),
+)
+"""The keys of S3 credentials: those of KServe's release (config/configmap/inferenceservice.yaml, credentials), and those that count where
+the platform's configuration names none."""
+
 _KINDS = {
-    "AWS_SECRET_ACCESS_KEY": "s3",
-    "awsSecretAccessKey": "s3",
+    **{secret_key: "s3" for _, secret_key in S3_KEYS},
     "gcloud-application-credentials.json": "gs",
     "AZ_CLIENT_ID": "azure",
     "AZURE_CLIENT_ID": "azure",
@@ -33,11 +39,7 @@ _KINDS = {
     "HDFS_NAMENODE": "hdfs",
     "HF_TOKEN": "hf",
 }
-"""The key by which KServe recognises a Secret's credentials, in its order, and the scheme that they are for.
-
-The two names of the S3 key: that of KServe's release (config/configmap/inferenceservice.yaml, s3SecretAccessKeyName), and the built-in one,
-which counts where the platform's configuration names none.
-"""
+"""The key by which KServe recognises a Secret's credentials, in its order, and the scheme that they are for."""
 
 _TYPES = ("s3", "hdfs", "webhdfs")
 
@@ -60,20 +62,6 @@ def _meant_for_s3(secret: Resource) -> bool:
     )
 
 
-def _applied_with(service: Service, kind: str, name: str) -> Resource | None:
-    """The object of this name that is applied with the service: from its directory, or of its stated namespace; None if not just one is.
-
-    A tree can hold the objects of many platforms under the same names.
-    """
-    namespace, directory = text(service.metadata.get("namespace")), Path(service.manifest.file).parent
-    found = [
-        one
-        for one in service.platform.resources.get((kind, name), ())
-        if (one.namespace == namespace if one.namespace and namespace else Path(one.file).parent == directory)
-    ]
-    return found[0] if len(found) == 1 else None
-
-
 def _uris(settings: Mapping[str, Any]) -> list[str]:
     uris = [text(mapping(settings.get(name)).get("storageUri")) for name in ("model", *FRAMEWORKS, "art")]
     uris += [text(entry.get("uri")) for _, entry in each(settings.get("storageUris"), ())]
@@ -90,18 +78,18 @@ def _uris(settings: Mapping[str, Any]) -> list[str]:
 def secrets_of_the_service_account(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
         uri = next(iter(_uris(settings)), "")
-        account = _applied_with(service, "ServiceAccount", text(settings.get("serviceAccountName")) or "default")
+        account = service.applied("ServiceAccount", text(settings.get("serviceAccountName")) or "default")
         if not uri.startswith("s3://") or account is None:
             continue
         listed = [text(entry.get("name")) for _, entry in each(account.document.get("secrets"), ())]
-        found = [one for name in listed if (one := _applied_with(service, "Secret", name))]
+        found = [one for name in listed if (one := service.applied("Secret", name))]
         annotations = mapping(mapping(account.document.get("metadata")).get("annotations"))
         where = (*keys, "serviceAccountName")
         for one in found:
-            if _kind(one) == "s3" and not {"AWS_ACCESS_KEY_ID", "awsAccessKeyID"} & set(_keys(one)):
+            if _kind(one) == "s3" and not {key_id for key_id, _ in S3_KEYS} & set(_keys(one)):
                 yield Violation(
                     where,
-                    f"the Secret {one.name}, which the ServiceAccount {account.name} lists, has a secret key and no AWS_ACCESS_KEY_ID",
+                    f"the Secret {one.name}, which the ServiceAccount {account.name} lists, has a secret key and no {RELEASED[0]}",
                 )
         if len(found) < len(listed) or any(_kind(one) == "s3" for one in found) or _ROLE in annotations:
             continue
@@ -111,7 +99,7 @@ def secrets_of_the_service_account(service: Service) -> Iterator[Violation]:
             yield Violation(
                 where,
                 f"the Secret {meant.name}, which the ServiceAccount {account.name} lists, has none of the keys that KServe reads "
-                f"(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), only {', '.join(map(str, _keys(meant))) or 'none'}",
+                f"({', '.join(RELEASED)}), only {', '.join(map(str, _keys(meant))) or 'none'}",
             )
         elif other:
             lists = f"lists {', '.join(listed)}" if listed else "lists no secrets"
@@ -129,23 +117,20 @@ def _with_credentials(service: Service, scheme: str, but: list[str]) -> list[str
     return [
         name
         for (kind, name) in service.platform.resources
-        if kind == "Secret"
-        and name not in but
-        and (one := _applied_with(service, "Secret", name))
-        and _kind(one) == scheme
+        if kind == "Secret" and name not in but and (one := service.applied("Secret", name)) and _kind(one) == scheme
     ]
 
 
 @CREDENTIALS.rule(f"{_SOURCE}, mountSecretCredential; config/configmap/inferenceservice.yaml, s3SecretAccessKeyName")
 def names_of_s3_keys(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
-        account = _applied_with(service, "ServiceAccount", text(settings.get("serviceAccountName")) or "default")
+        account = service.applied("ServiceAccount", text(settings.get("serviceAccountName")) or "default")
         for _, entry in each(account.document.get("secrets"), ()) if account else ():
-            secret = _applied_with(service, "Secret", text(entry.get("name")))
-            if secret and "awsSecretAccessKey" in _keys(secret) and "AWS_SECRET_ACCESS_KEY" not in _keys(secret):
+            secret = service.applied("Secret", text(entry.get("name")))
+            if secret and BUILT_IN[1] in _keys(secret) and RELEASED[1] not in _keys(secret):
                 yield Violation(
                     (*keys, "serviceAccountName"),
-                    f"the Secret {secret.name} has awsSecretAccessKey, and KServe's release reads AWS_SECRET_ACCESS_KEY",
+                    f"the Secret {secret.name} has {BUILT_IN[1]}, and KServe's release reads {RELEASED[1]}",
                     "s3SecretAccessKeyName under credentials of the ConfigMap inferenceservice-config",
                 )
 
@@ -164,7 +149,7 @@ def service_account_is_named(service: Service) -> Iterator[Violation]:
         accounts = [
             (name, entry.get("name"))
             for (kind, name) in service.platform.resources
-            if kind == "ServiceAccount" and name != "default" and (account := _applied_with(service, kind, name))
+            if kind == "ServiceAccount" and name != "default" and (account := service.applied(kind, name))
             for _, entry in each(account.document.get("secrets"), ())
         ]
         for secret in _with_credentials(service, scheme, []):
@@ -182,7 +167,7 @@ def service_account_is_named(service: Service) -> Iterator[Violation]:
 @CREDENTIALS.rule(f"{_SOURCE}, CreateStorageSpecSecretEnvs")
 def storage_key(service: Service) -> Iterator[Violation]:
     name = text(service.annotations.get("serving.kserve.io/storageSecretName")) or "storage-config"
-    secret = _applied_with(service, "Secret", name)
+    secret = service.applied("Secret", name)
     if secret is None:
         return
     for component in ("model", *FRAMEWORKS):

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring import Keys, Replacement
-from trivet.contracts.rules.rule import KNATIVE, Container, Pod, Rules, Service, Violation
+from trivet.contracts.rules.rule import KNATIVE, Container, Pod, Rules, Service
+from trivet.contracts.rules.runtimes import runtime_of
 from trivet.contracts.values import integer, mapping, parsed_integer, path, text
+from trivet.contracts.violation import Violation
 
 REVISION = Rules("knative", "knative serving")
 DROPPED = Rules("knative", "knative serving")
@@ -254,6 +256,27 @@ def ports(service: Service) -> Iterator[Violation]:
             )
         for keys, port in listed:
             yield from _port(keys, port)
+        for container in pod.containers:
+            yield from _ports_of_the_runtime(service, container, [port for _, port in listed])
+
+
+def _ports_of_the_runtime(
+    service: Service, container: Container, stated: list[Mapping[str, Any]]
+) -> Iterator[Violation]:
+    """Of the ports that a runtime brings: those of its container, merged by number with the model's, and those of its other containers."""
+    runtime = runtime_of(service, container)
+    numbers = [port.get("containerPort") for port in stated]
+    brought = [port for port in runtime.ports if port.get("containerPort") not in numbers] if runtime else []
+    if runtime is None or not brought:
+        return
+    if (total := len(stated) + len(brought)) > 1:
+        yield Violation(
+            container.keys,
+            f"with the runtime {runtime.name} {path(container.keys[:2])} has {total} container ports, and Knative admits one in a pod",
+        )
+    for port in brought:
+        for violation in _port((), port):
+            yield Violation(container.keys, f"of the runtime {runtime.name}: {violation.message}")
 
 
 def _port(keys: Any, port: Mapping[str, Any]) -> Iterator[Violation]:
@@ -378,9 +401,12 @@ def _is_image(reference: str) -> bool:
 @REVISION.rule(f"{_SPEC}, validateProbe, validateReadinessProbe, validateSidecarContainer", modes=_MODES)
 def probes(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        names = [text(port.get("name")) for container in pod.containers for _, port in container.each("ports")]
-        name = (names[-1] if names else "") or "http"
+        stated = [port for container in pod.containers for _, port in container.each("ports")]
         for container in pod.containers:
+            runtime = runtime_of(service, container)
+            known = not container.merged or (runtime is not None and runtime.formats is not None)
+            listed = [*stated, *(runtime.ports if runtime else ())]
+            name = (text(listed[-1].get("name")) if listed else "") or "http"
             sidecar = len(pod.containers) > 1 and not container.merged and not container.spec.get("ports")
             for kind in ("livenessProbe", "readinessProbe"):
                 probe = container.spec.get(kind)
@@ -392,7 +418,7 @@ def probes(service: Service) -> Iterator[Violation]:
                         service, keys, f"{path(keys)} of a container without ports", "multi-container-probing"
                     )
                     continue
-                yield from _probe(keys, kind, probe, "" if container.merged and not names else name)
+                yield from _probe(keys, kind, probe, name if stated or known else "")
 
 
 def _probe(keys: Any, kind: str, probe: Mapping[str, Any], port_name: str) -> Iterator[Violation]:
@@ -477,6 +503,19 @@ def initial_scale(service: Service) -> Iterator[Violation]:
                 yield Violation((*keys, key), f"{key} 0 is rejected without allow-zero-initial-scale", setting)
 
 
+@REVISION.rule(
+    "pkg/apis/serving/v1/route_validation.go, validateTrafficList; kserve "
+    "pkg/controller/v1beta1/inferenceservice/reconcilers/knative/ksvc_reconciler.go: from the second revision on",
+    modes=_MODES,
+)
+def canary_percent(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        percent = integer(settings.get("canaryTrafficPercent"))
+        if percent is not None and not 0 <= percent <= 100:
+            where = (*keys, "canaryTrafficPercent")
+            yield Violation(where, f"{path(where)} {percent} is not from 0 to 100")
+
+
 def _over_limit(service: Service, keys: Any, number: int, most: int, setting: str) -> Iterator[Violation]:
     found = service.platform.find("ConfigMap", "config-defaults", "knative-serving")
     message = f"{path(keys)} {number} is over Knative's limit"
@@ -518,6 +557,17 @@ def autoscaling_annotations(service: Service) -> Iterator[Violation]:
             and known[1] not in (f"kpa.{_GROUP}", f"hpa.{_GROUP}")
         ):
             yield Violation((*keys, known[0]), f"{known[0]} {known[1]!r} is not kpa.{_GROUP} or hpa.{_GROUP}")
+        metric, scaler = given.get("metric"), service.annotations.get(f"{_GROUP}/class", f"kpa.{_GROUP}")
+        if (
+            metric
+            and "metric" not in overridden
+            and given.get("class", ("", scaler))[1] == f"kpa.{_GROUP}"
+            and metric[1] not in ("concurrency", "rps")
+        ):
+            yield Violation(
+                (*keys, metric[0]),
+                f"{metric[0]} {metric[1]!r} is rejected: Knative's own autoscaler has concurrency and rps",
+            )
         for name, (key, _) in given.items():
             if name not in _KNOWN and (close := difflib.get_close_matches(name, _KNOWN, 2, cutoff=0.75)):
                 certain = difflib.get_close_matches(name, _KNOWN, 2, cutoff=0.9) or close

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring import Keys
-from trivet.contracts.quantities import quantity
-from trivet.contracts.rules.rule import FRAMEWORKS, KNATIVE, STANDARD, Rules, Service, Violation
+from trivet.contracts.quantities import DEVICES, quantity
+from trivet.contracts.rules.rule import FRAMEWORKS, KNATIVE, STANDARD, Rules, Service
 from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
+from trivet.contracts.violation import Violation
 
 KSERVE = Rules("kserve", "kserve")
 
@@ -22,7 +23,6 @@ _COMPONENT = f"{_V1BETA1}/component.go"
 
 _PREDICTORS = ("model", *FRAMEWORKS)
 _MULTI_NODE_URIS = ("pvc", "oci")
-_GPU_TYPES = ("nvidia.com/gpu", "amd.com/gpu", "intel.com/gpu", "habana.ai/gaudi")
 _BASIC_RESOURCES = ("cpu", "memory", "storage", "ephemeral-storage")
 _KBS = re.compile(r"kbs:///[a-zA-Z0-9_.-]+/[a-zA-Z0-9_.-]+/[a-zA-Z0-9_.-]+")
 
@@ -518,7 +518,7 @@ def unknown_gpus(annotations: Mapping[str, Any], keys: Keys, container: Mapping[
     resources = mapping(container.get("resources"))
     for list_name in ("requests", "limits"):
         for name in mapping(resources.get(list_name)):
-            if name not in (*_BASIC_RESOURCES, *_GPU_TYPES) and not str(name).startswith("nvidia.com/mig"):
+            if name not in (*_BASIC_RESOURCES, *DEVICES) and not str(name).startswith("nvidia.com/mig"):
                 yield Violation(
                     (*keys, "resources", list_name, name),
                     f"{path(keys)}: KServe does not know the GPU resource {name}; annotate serving.kserve.io/gpu-resource-types",

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from trivet.contracts.quantities import quantity
+from trivet.authoring import Resource
+from trivet.contracts.quantities import SMALLEST_MEMORY, near_device, over_limit, quantity
 from trivet.contracts.rules.names import (
     data_key_problem,
     env_problem,
@@ -21,10 +22,11 @@ from trivet.contracts.rules.names import (
     qualified_problem,
     subdomain_problem,
 )
-from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service, Violation
+from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service
 from trivet.contracts.rules.runtimes import WITH_USER, merged_resources, runtime_of, shipped
 from trivet.contracts.rules.selectors import requirement_problems, selector_problems
 from trivet.contracts.values import each, integer, mapping, path, text
+from trivet.contracts.violation import Violation
 
 PODS = Rules("kubernetes", "kubernetes")
 
@@ -243,6 +245,45 @@ def _reference(keys: Any, reference: Any) -> Iterator[Violation]:
         yield Violation((*keys, "name"), f"{path(keys)}.name {name!r} is no name of a {kind}: {why}")
 
 
+@PODS.rule(
+    "pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables; pkg/volume/secret and configmap, MakePayload: no such key"
+)
+def keys_of_references(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        yield from missing_keys(container.each("env"), service.applied)
+    for pod in service.pods:
+        for keys, volume in pod.each("volumes"):
+            for source, field, kind in (("secret", "secretName", "Secret"), ("configMap", "name", "ConfigMap")):
+                settings = mapping(volume.get(source))
+                for at, item in each(settings.get("items"), (*keys, source, "items")):
+                    reference = {"name": settings.get(field), **settings, "key": item.get("key")}
+                    yield from _missing_key((*at, "key"), kind, reference, service.applied)
+
+
+def missing_keys(
+    variables: Iterable[tuple[Any, Mapping[str, Any]]], applied: Callable[[str, str], Resource | None]
+) -> Iterator[Violation]:
+    """The keys that environment variables take from Secrets and ConfigMaps that are applied, and have no such key."""
+    for keys, variable in variables:
+        for field, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
+            reference = mapping(mapping(variable.get("valueFrom")).get(field))
+            yield from _missing_key((*keys, "valueFrom", field, "key"), kind, reference, applied)
+
+
+def _missing_key(
+    keys: Any, kind: str, reference: Mapping[str, Any], applied: Callable[[str, str], Resource | None]
+) -> Iterator[Violation]:
+    name, key = text(reference.get("name")), text(reference.get("key"))
+    found = applied(kind, name) if name and key and reference.get("optional") is not True else None
+    if found is None:
+        return
+    given = [
+        each_one for field in ("data", "stringData", "binaryData") for each_one in mapping(found.document.get(field))
+    ]
+    if given and key not in given:
+        yield Violation(keys, f"the {kind} {name} has no key {key!r}; it has {', '.join(map(str, given))}")
+
+
 @PODS.rule(f"{_VALIDATION}, validateContainerPorts; {_LISTS}")
 def container_ports(service: Service) -> Iterator[Violation]:
     for container in service.containers:
@@ -404,6 +445,8 @@ def resources(service: Service) -> Iterator[Violation]:
                 number = quantity(value)
                 if number is not None and number < 0:
                     yield Violation(at, f"{path(at)} {value} is negative")
+                elif number is not None and (kind, name) == ("limits", "memory") and 0 < number < SMALLEST_MEMORY:
+                    yield Violation(at, f"{path(at)} {value} is {float(number):.12g} bytes, with which nothing starts")
                 elif number is not None and "/" in str(name) and number.denominator != 1:
                     yield Violation(at, f"{path(at)} {value} is not an integer, as an extended resource must be")
                 elif number is not None and str(name).startswith(_HUGE_PAGES):
@@ -419,6 +462,8 @@ def _resource_name_problem(name: str) -> str:
     prefix, slash, _ = name.rpartition("/")
     if why := qualified_problem(name):
         return why
+    if device := near_device(name):
+        return f"no node has it; did you mean {device}?"
     if not slash:
         fits = name in _STANDARD_RESOURCES or name.startswith("hugepages-")
         return (
@@ -444,10 +489,11 @@ def _requests_within_limits(
 ) -> Iterator[Violation]:
     stated = mapping(container.spec.get("resources"))
     requests, limits = mapping(stated.get("requests")), mapping(stated.get("limits"))
+    all_requests, all_limits = {**added.get("requests", {}), **requests}, {**added.get("limits", {}), **limits}
+    over = set(over_limit(all_requests, all_limits))
     for name in {**requests, **limits}:
         at = (*container.keys, "resources", "requests" if name in requests else "limits", name)
-        request = requests.get(name, added.get("requests", {}).get(name))
-        limit = limits.get(name, added.get("limits", {}).get(name))
+        request, limit = all_requests.get(name), all_limits.get(name)
         asked, most = quantity(request), quantity(limit)
         if (most is not None and most < 0) or (asked is not None and asked < 0):
             continue
@@ -463,7 +509,7 @@ def _requests_within_limits(
                     at,
                     f"{path(at)}: the request {request} of the extended resource {name} must equal its limit {limit}",
                 )
-        elif asked is not None and most is not None and asked > most:
+        elif name in over:
             yield Violation(
                 at,
                 f"{path(at)}: the request of {request} {name}{of_request} is over the limit of {limit}{of_limit}",
@@ -524,6 +570,17 @@ def choices(service: Service) -> Iterator[Violation]:
             value = holder.get(name)
             if isinstance(value, str) and value and value not in allowed:
                 yield Violation((*keys, name), f"{path(keys)}.{name} {value!r} is not one of {', '.join(allowed)}")
+
+
+@PODS.rule("pkg/volume/emptydir/empty_dir.go, SetUpAt: unknown storage medium", modes=(STANDARD,))
+def empty_dir_medium(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for keys, volume in pod.each("volumes"):
+            medium = mapping(volume.get("emptyDir")).get("medium")
+            if isinstance(medium, str) and medium not in ("", "Memory") and not medium.startswith("HugePages"):
+                yield Violation(
+                    (*keys, "emptyDir", "medium"), f"{path(keys)}.emptyDir.medium {medium!r} is not Memory or HugePages"
+                )
 
 
 @PODS.rule("pkg/apis/apps/validation/validation.go, ValidatePodTemplateSpecForReplicaSet", modes=(STANDARD,))

@@ -13,8 +13,9 @@ from typing import Any
 from trivet.authoring import Keys
 from trivet.contracts.rules.claims import claim_problems
 from trivet.contracts.rules.names import label_problem, qualified_problem, subdomain_problem
-from trivet.contracts.rules.rule import STANDARD, Pod, Rules, Service, Violation
+from trivet.contracts.rules.rule import STANDARD, Pod, Rules, Service
 from trivet.contracts.values import each, integer, mapping, path, text
+from trivet.contracts.violation import Violation
 
 POD_FIELDS = Rules("kubernetes", "kubernetes")
 

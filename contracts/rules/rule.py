@@ -1,8 +1,8 @@
 """Rules of admission: one rule per statement of a webhook, a controller or Kubernetes, and how a contract judges an object by them.
 
-A rule is a function that yields a :class:`Violation` for each place that breaks it; its ``source`` is the upstream function that it was
-read from, and ``versions`` the versions of that project that have it. Rules judge what an object says, never types and required fields,
-which are the schema's.
+A rule is a function that yields a :class:`~trivet.contracts.violation.Violation` for each place that breaks it; its ``source`` is the
+upstream function that it was read from, and ``versions`` the versions of that project that have it. Rules judge what an object says, never
+types and required fields, which are the schema's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from packaging.specifiers import SpecifierSet
@@ -19,7 +20,6 @@ from trivet.authoring import (
     Keys,
     Manifest,
     PlatformConfig,
-    Replacement,
     Resource,
     Stack,
     failed,
@@ -27,6 +27,7 @@ from trivet.authoring import (
     passed,
 )
 from trivet.contracts.values import each, mapping
+from trivet.contracts.violation import Violation
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
 COMPONENTS = ("predictor", "transformer", "explainer")
@@ -50,16 +51,6 @@ MODELMESH = "ModelMesh"
 MODE_SETTING = (
     f"annotate {DEPLOYMENT_MODE}, or set `[tool.trivet.lint] default_deployment_mode` to the platform's default"
 )
-
-
-class Violation(NamedTuple):
-    """A place that breaks a rule. ``setting`` names what would settle whether it does, where that depends on the platform; ``fix`` is the
-    mechanical remedy, if there is one."""
-
-    keys: Keys
-    message: str
-    setting: str = ""
-    fix: Replacement | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +202,10 @@ class Service:
             yield from pod.containers
             yield from pod.init_containers
 
+    def applied(self, kind: str, name: str) -> Resource | None:
+        """The object of this name that is applied with the service."""
+        return applied_with(self.manifest, self.platform, kind, name)
+
     def broken(self, rule: Rule) -> tuple[Violation, ...]:
         """What breaks a rule; found once, though several contracts ask."""
         if rule.find not in self._broken:
@@ -254,6 +249,24 @@ class Companion:
     def metadata(self) -> Mapping[str, Any]:
         """``metadata``; empty if it is no mapping."""
         return mapping(self.resource.document.get("metadata"))
+
+    def applied(self, kind: str, name: str) -> Resource | None:
+        """The object of this name that is applied with it."""
+        return applied_with(self.resource, self.platform, kind, name)
+
+
+def applied_with(resource: Resource, platform: PlatformConfig, kind: str, name: str) -> Resource | None:
+    """The object of this name that is applied with ``resource``: of its directory, or of its stated namespace; None if not just one is.
+
+    A tree can hold the objects of many platforms under the same names.
+    """
+    namespace, directory = resource.namespace, Path(resource.file).parent
+    found = [
+        one
+        for one in platform.resources.get((kind, name), ())
+        if (one.namespace == namespace if one.namespace and namespace else Path(one.file).parent == directory)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 _last: list[Service] = []

@@ -38,7 +38,8 @@ class Format(NamedTuple):
 class Runtime(NamedTuple):
     """A serving runtime, as far as its selection depends on it.
 
-    No ``protocols`` means all of them, and None for ``formats`` that nothing is known but the name. ``probes`` are those of its container.
+    No ``protocols`` means all of them, and None for ``formats`` that nothing is known but the name. ``probes`` are those of the container
+    into which KServe merges the model, and ``ports`` those of all of its containers; no runtime of KServe's release has any.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Runtime(NamedTuple):
     disabled: bool = False
     resources: Mapping[str, Mapping[str, Any]] = ONE_CPU_TWO_GIB
     probes: tuple[str, ...] = ()
+    ports: tuple[Mapping[str, Any], ...] = ()
 
     def declares(self, name: str, version: str | None, *, named: bool) -> bool:
         """Whether it declares the format; ``named`` if the service names the runtime."""
@@ -171,6 +173,7 @@ def _read(name: str, spec: Mapping[str, Any]) -> Runtime:
         disabled=spec.get("disabled") is True,
         resources={kind: mapping(resources.get(kind)) for kind in ("requests", "limits")},
         probes=tuple(kind for kind in PROBES if containers and containers[0].get(kind)),
+        ports=tuple(port for _, one in each(spec.get("containers"), ()) for _, port in each(one.get("ports"), ())),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the schema contracts of ``manifests`` say about an object's deviations: one sentence each, with the place that it is about."""
+"""What the schema contracts of ``manifests`` say about violations of an object's schema: one sentence each, with its place."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trivet.authoring import Keys, Resource, Stack, redact
-from trivet.contracts.values import path
-from trivet.stacks.api_schemas import ApiSchemas, Node, Violation, load_schemas, violations
+from trivet.authoring import Keys, Replacement, Resource, Stack, redact
+from trivet.contracts.values import mapping, path
+from trivet.contracts.violation import Violation
+from trivet.stacks.api_schemas import ApiSchemas, Node, SchemaViolation, load_schemas, violations
 
 GROUP = "serving.kserve.io"
 SECRET_FIELDS = ("data", "stringData")
@@ -61,27 +62,33 @@ def api_of(resource: Resource, stack: Stack) -> str:
     return f"Kubernetes {source['kubernetes']}" if core else f"KServe {source['kserve']}"
 
 
-def wrong_api(document: Mapping[str, Any], stack: Stack) -> tuple[Keys, str] | None:
+def wrong_api(document: Mapping[str, Any], stack: Stack) -> Violation | None:
     """What is wrong with the ``apiVersion`` or the ``kind`` of an object that looks meant for KServe, and where; None if nothing is."""
     schemas = load_schemas(stack.api_schemas)
     served = {name: [f"{GROUP}/{each}" for each in versions] for name, versions in schemas.versions.items()}
     served |= {where.removeprefix("v1/"): ["v1"] for where in schemas.kinds if where.startswith("v1/")}
     version, kind = document.get("apiVersion"), document.get("kind")
     if not isinstance(kind, str) or not kind:
-        return ("apiVersion",), f"the object has no kind, expected {_expected_kinds(document, served)}"
+        return Violation(("apiVersion",), f"the object has no kind, expected {_expected_kinds(document, served)}")
     near = kind if kind in served else _nearest(kind, served)
     if near is None:
-        return ("kind",), f"{GROUP} has no kind {kind!r}; it has {', '.join(sorted(schemas.versions))}"
+        return Violation(("kind",), f"{GROUP} has no kind {kind!r}; it has {', '.join(sorted(schemas.versions))}")
     expected = " or ".join(served[near])
     if near != kind:
-        return ("kind",), f"{version or 'the API'} has no kind {kind!r}; did you mean {near!r} of {expected}?"
+        return Violation(
+            ("kind",), f"{version or 'the API'} has no kind {kind!r}; did you mean {near!r} of {expected}?"
+        )
     if version in served[kind]:
         return None
     if "apiVersion" not in document and "api_version" in document:
-        return ("api_version",), f"{kind} has no apiVersion but an api_version, expected apiVersion: {expected}"
+        return Violation(
+            ("api_version",), f"{kind} has no apiVersion but an api_version, expected apiVersion: {expected}"
+        )
     if not version:
-        return ("apiVersion" if "apiVersion" in document else "kind",), f"{kind} has no apiVersion, expected {expected}"
-    return ("apiVersion",), f"apiVersion {version!r} has no {kind}, expected {expected}"
+        return Violation(
+            ("apiVersion" if "apiVersion" in document else "kind",), f"{kind} has no apiVersion, expected {expected}"
+        )
+    return Violation(("apiVersion",), f"apiVersion {version!r} has no {kind}, expected {expected}")
 
 
 def _nearest(kind: str, served: Mapping[str, Any]) -> str | None:
@@ -103,28 +110,35 @@ def _expected_kinds(document: Mapping[str, Any], served: Mapping[str, list[str]]
 
 
 def not_judged(resource: Resource, stack: Stack) -> str:
-    """What of the schema is not judged, as the end of a sentence; empty if all of it is."""
-    number = load_schemas(stack.api_schemas).expressions.get(kind_of(resource))
-    return f"; its {number} validation expressions (CEL) are not judged" if number else ""
+    """What of the schema is not judged, as the end of a sentence; empty if all of it is.
+
+    Of its validation expressions ``rules.llm`` judges KServe's own; those of the Gateway API are about an inline HTTPRoute.
+    """
+    spec = mapping(resource.document.get("spec"))
+    route = mapping(mapping(mapping(spec.get("router")).get("route")).get("http")).get("spec")
+    has_expressions = kind_of(resource) in load_schemas(stack.api_schemas).expressions
+    unjudged = has_expressions and route is not None
+    return "; the validation expressions (CEL) of its HTTP route are not judged" if unjudged else ""
 
 
-def unknown_fields(resource: Resource, stack: Stack) -> Iterator[tuple[Keys, str, str]]:
-    """Each field that the API does not have, with where it belongs or the nearest name; and the name that it is certainly meant to be:
-    the only near one, of a field that is not set already. That is empty if there is none."""
+def unknown_fields(resource: Resource, stack: Stack) -> Iterator[Violation]:
+    """Each field that the API does not have, with where it belongs or the nearest name. Its fix is the name that it is certainly meant to
+    be: the only near one, of a field that is not set already."""
     schemas, kind = load_schemas(stack.api_schemas), kind_of(resource)
     for each in violations(stack.api_schemas, kind, resource.document):
         if each.rule == "additionalProperties":
             sentence, meant = _unknown_field(schemas, kind, each.keys, resource.document)
-            yield each.keys, sentence, meant
+            yield Violation(each.keys, sentence, fix=Replacement(str(each.keys[-1]), meant) if meant else None)
 
 
-def broken_rules(resource: Resource, stack: Stack) -> Iterator[tuple[Keys, str]]:
+def schema_violations(resource: Resource, stack: Stack) -> Iterator[Violation]:
     """Each value that the schema does not allow, and each field that it requires and that is missing."""
     schemas, kind = load_schemas(stack.api_schemas), kind_of(resource)
     for each in violations(stack.api_schemas, kind, resource.document):
         if each.rule == "additionalProperties" or (each.limit == "name" and each.keys in DEFAULTED_NAMES):
             continue
-        yield each.keys, _broken_rule(each, schemas.at(kind, each.keys), secret=_is_secret(resource, each.keys))
+        secret = _is_secret(resource, each.keys)
+        yield Violation(each.keys, _sentence(each, schemas.at(kind, each.keys), secret=secret))
 
 
 def _is_secret(resource: Resource, keys: Keys) -> bool:
@@ -135,7 +149,7 @@ def _is_secret(resource: Resource, keys: Keys) -> bool:
     return variable is not None and keys[variable + 2 : variable + 3] in ((), ("value",))
 
 
-def _broken_rule(found: Violation, schema: Node, *, secret: bool) -> str:
+def _sentence(found: SchemaViolation, schema: Node, *, secret: bool) -> str:
     where = path(found.keys)
     shown = "" if secret else _shown(found.value)
     match found.rule, schema.get("format"):

@@ -7,8 +7,8 @@ from typing import Any
 
 from trivet.authoring import Keys
 from trivet.contracts.rules.names import label_value_problem, qualified_problem
-from trivet.contracts.rules.rule import Violation
 from trivet.contracts.values import each, mapping, path
+from trivet.contracts.violation import Violation
 
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 

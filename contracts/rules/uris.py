@@ -97,6 +97,8 @@ def _https(uri: str, rest: str) -> str:
             kind = "share" if "file" in azure[2] else "container"
             return f"{uri!r} names no path in a {kind}: write https://{azure[1]}.{azure[2]}/<{kind}>/<directory>"
         return ""
+    if why := _page(rest.partition("/")[0].lower(), path):
+        return f"{uri!r} is {why}"
     if not rest.partition("/")[0] or not path.rpartition("/")[2]:
         return f"{uri!r} names no file: over HTTP the initializer fetches one file, not a directory"
     if path.endswith(".gz") and not path.endswith(_UNPACKED):
@@ -104,6 +106,22 @@ def _https(uri: str, rest: str) -> str:
         return f"the initializer decompresses {name} and stores it as {name}.tar: use the file itself, or .zip, .tar, .tar.gz or .tgz"
     if path.endswith(_PACKED) and not path.endswith(_UNPACKED):
         return f"the initializer does not unpack {path.rpartition('/')[2]}: it unpacks .zip, .tar, .tar.gz and .tgz"
+    return ""
+
+
+_PAGES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    "huggingface.co": ("a page of the Hugging Face Hub", "hf://<owner>/<model>", ("resolve",)),
+    "github.com": ("a page of GitHub", "the address of the raw file", ("raw", "releases", "archive")),
+    "console.aws.amazon.com": ("a page of the AWS console", "s3://<bucket>/<directory>/", ()),
+    "console.cloud.google.com": ("a page of the Google Cloud console", "gs://<bucket>/<directory>/", ()),
+}
+"""Host → what it shows in a browser, what to write for it, and the parts of paths below which it has files."""
+
+
+def _page(host: str, path: str) -> str:
+    for name, (page, instead, files) in _PAGES.items():
+        if (host == name or host.endswith(f".{name}")) and not set(path.split("/")) & set(files):
+            return f"{page}, which the initializer would take for the model: write {instead}"
     return ""
 
 

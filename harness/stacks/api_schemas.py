@@ -54,7 +54,7 @@ Node = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Violation:
+class SchemaViolation:
     """One place where an object deviates from its schema.
 
     ``rule`` is the keyword of JSON Schema: ``additionalProperties`` (``value`` is the unknown field and the last of ``keys``), ``required``
@@ -113,7 +113,7 @@ def load_schemas(path: Path) -> ApiSchemas:
         ) from error
 
 
-def violations(path: Path, kind: str, document: Mapping[str, Any]) -> Iterator[Violation]:
+def violations(path: Path, kind: str, document: Mapping[str, Any]) -> Iterator[SchemaViolation]:
     """Where ``document`` deviates from the schema of ``kind`` (``group/version/Kind``) in ``path``, an ``api_schemas.json``; in no order.
 
     Raises KeyError for a kind that the file does not have.
@@ -127,15 +127,15 @@ def violations(path: Path, kind: str, document: Mapping[str, Any]) -> Iterator[V
         match error.kind.name:
             case "additionalProperties":
                 for name in limit:
-                    yield Violation(keys=(*keys, name), rule="additionalProperties", limit=None, value=name)
+                    yield SchemaViolation(keys=(*keys, name), rule="additionalProperties", limit=None, value=name)
             case "uniqueKeys":
                 fields = json.loads(limit)
                 for index in _repeated(value, fields):
-                    yield Violation(keys=(*keys, index), rule="uniqueItems", limit=fields, value=value[index])
+                    yield SchemaViolation(keys=(*keys, index), rule="uniqueItems", limit=fields, value=value[index])
             case "required":
-                yield Violation(keys=keys, rule="required", limit=limit, value=None)
+                yield SchemaViolation(keys=keys, rule="required", limit=limit, value=None)
             case rule:
-                yield Violation(keys=keys, rule=rule, limit=limit, value=value)
+                yield SchemaViolation(keys=keys, rule=rule, limit=limit, value=value)
 
 
 def _at(document: Any, place: Iterable[str | int]) -> tuple[Keys, Any]:

@@ -15,8 +15,10 @@ from contract_examples.static import findings, place
 
 from trivet.contracts.rules.companions import COMPANIONS
 from trivet.contracts.rules.credentials import CREDENTIALS as CREDENTIAL_RULES
+from trivet.contracts.rules.effects import EFFECTS
 from trivet.contracts.rules.knative import DROPPED, REVISION
 from trivet.contracts.rules.kserve import KSERVE
+from trivet.contracts.rules.llm import LLM
 from trivet.contracts.rules.pods import PODS
 from trivet.contracts.rules.podspec import POD_FIELDS
 from trivet.contracts.rules.rule import Rules
@@ -46,10 +48,14 @@ RULES: Mapping[str, tuple[Rules, ...]] = {
     "validation.kserve_admits_the_service": (KSERVE,),
     "validation.knative_admits_the_revision": (REVISION,),
     "validation.knative_keeps_the_fields": (DROPPED,),
+    "validation.settings_have_effect": (EFFECTS,),
     "validation.kubernetes_admits_the_pods": (PODS, POD_FIELDS),
-    "validation.companion_is_admitted": (COMPANIONS,),
+    "validation.companion_is_admitted": (COMPANIONS, LLM),
 }
 
+
+OF_OTHER_OBJECTS = {"keys_of_references", "runtime_keys"}
+"""Rules about an object beside the judged one, whose examples stand below."""
 
 UNDECIDED = "validation.platform_is_known"
 
@@ -152,9 +158,8 @@ def test_values_of_other_types_stop_no_rule(contract: str) -> None:
 
 @pytest.mark.parametrize("contract", RULES)
 def test_every_rule_has_an_example(contract: str) -> None:
-    assert {row["rule"] for row in TABLE["rules"][contract]} == {
-        rule.id for rules in RULES[contract] for rule in rules.rules
-    }
+    ids = {rule.id for rules in RULES[contract] for rule in rules.rules}
+    assert {row["rule"] for row in TABLE["rules"][contract]} == ids - OF_OTHER_OBJECTS
 
 
 @pytest.mark.parametrize("contract", RULES)
@@ -745,3 +750,122 @@ def test_no_scaling_where_the_mode_is_not_known() -> list[Finding]:
 def test_a_canary_percentage_where_the_mode_is_not_known() -> list[Finding]:
     text = laid({"spec": {"predictor": {"canaryTrafficPercent": 20}}}, "")
     return findings("manifests.no_canary_on_first_deployment", text, "2024.11", PlatformConfig())
+
+
+# what a runtime brings into the pod
+
+
+def with_runtime(ports: str, model: str = "", env: str = "") -> str:
+    """A service in Knative mode, with a runtime whose container has ``ports`` and ``env``, both as YAML of one line."""
+    runtime = yaml.load(TABLE["bases"]["runtime"], yaml.CSafeLoader)
+    runtime["spec"]["containers"][0] |= {"ports": yaml.load(ports, yaml.CSafeLoader)}
+    runtime["spec"]["containers"][0] |= {"env": yaml.load(env or "[]", yaml.CSafeLoader)}
+    fields = {"modelFormat": {"name": "iris"}, "protocolVersion": "v2", **yaml.load(model or "{}", yaml.CSafeLoader)}
+    own = str(yaml.dump(runtime, Dumper=yaml.CSafeDumper))
+    return f"{laid({'spec': {'predictor': {'model': fields}}})}---\n{own}"
+
+
+@pytest.mark.parametrize(
+    ("ports", "model", "because"),
+    [
+        (
+            "[{containerPort: 8080}, {containerPort: 9000}]",
+            "",
+            "with the runtime my-runtime spec.predictor has 2 container ports, and Knative admits one in a pod",
+        ),
+        ("[{containerPort: 8080}]", "{ports: [{containerPort: 9000}]}", "spec.predictor has 2 container ports"),
+        ("[{containerPort: 8080, name: http}]", "", "of the runtime my-runtime: the port name 'http' is rejected"),
+        (
+            "[{containerPort: 8080, name: h2c}]",
+            "{livenessProbe: {tcpSocket: {port: web}}}",
+            "port 'web' is not the container's port, which is named h2c",
+        ),
+    ],
+)
+def test_ports_of_a_runtime_that_knative_rejects(ports: str, model: str, because: str) -> None:
+    @failing("validation.knative_admits_the_revision", because=because)
+    def example() -> list[Finding]:
+        return findings("validation.knative_admits_the_revision", with_runtime(ports, model))
+
+    example()
+
+
+@pytest.mark.parametrize(
+    ("ports", "model"),
+    [
+        ("[{containerPort: 8080, name: h2c}]", "{livenessProbe: {tcpSocket: {port: h2c}}}"),
+        ("[{containerPort: 8080, name: http}]", "{ports: [{containerPort: 8080, name: http1}]}"),
+        ("[]", "{livenessProbe: {tcpSocket: {port: http}}}"),
+    ],
+)
+def test_ports_of_a_runtime_that_knative_admits(ports: str, model: str) -> None:
+    @passing("validation.knative_admits_the_revision")
+    def example() -> list[Finding]:
+        return findings("validation.knative_admits_the_revision", with_runtime(ports, model))
+
+    example()
+
+
+@failing(
+    "validation.knative_admits_the_revision", because="port 'web' is not the container's port, which is named http"
+)
+def test_a_probe_of_a_runtime_of_kserve_s_release_which_has_no_ports() -> list[Finding]:
+    probe = {"livenessProbe": {"tcpSocket": {"port": "web"}}}
+    return findings("validation.knative_admits_the_revision", laid({"spec": {"predictor": {"model": probe}}}))
+
+
+# keys of Secrets and ConfigMaps
+
+CREDENTIALS_OF_A_HUB = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: hub}\nstringData: {HF_TOKEN: a}\n"
+SETTINGS_OF_A_HUB = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: hub}\ndata: {url: a}\n"
+
+
+def taking(kind: str, key: str, **more: Any) -> str:
+    """A service with a variable from the key of a Secret or ConfigMap named hub, which stand beside it."""
+    reference = {"secretKeyRef" if kind == "Secret" else "configMapKeyRef": {"name": "hub", "key": key, **more}}
+    model = {"env": [{"name": "TOKEN", "valueFrom": reference}]}
+    return laid({"spec": {"predictor": {"model": model}}}) + CREDENTIALS_OF_A_HUB + SETTINGS_OF_A_HUB
+
+
+@failing(
+    "validation.kubernetes_admits_the_pods", because="the Secret hub has no key 'hf-token'; it has HF_TOKEN", at="hf-t"
+)
+def test_a_key_that_the_secret_does_not_have() -> list[Finding]:
+    return findings("validation.kubernetes_admits_the_pods", taking("Secret", "hf-token"))
+
+
+@failing(
+    "validation.kubernetes_admits_the_pods", because="the ConfigMap hub has no key 'URL'; it has url", at="key: URL"
+)
+def test_a_key_that_the_config_map_does_not_have() -> list[Finding]:
+    return findings("validation.kubernetes_admits_the_pods", taking("ConfigMap", "URL"))
+
+
+@failing("validation.kubernetes_admits_the_pods", because="the Secret hub has no key 'token'", at="key: token")
+def test_a_key_of_a_volume_that_the_secret_does_not_have() -> list[Finding]:
+    volume = {"name": "v", "secret": {"secretName": "hub", "items": [{"key": "token", "path": "token"}]}}
+    text = laid({"spec": {"predictor": {"volumes": [volume]}}}) + CREDENTIALS_OF_A_HUB
+    return findings("validation.kubernetes_admits_the_pods", text)
+
+
+@passing("validation.kubernetes_admits_the_pods")
+def test_a_key_that_the_secret_has() -> list[Finding]:
+    return findings("validation.kubernetes_admits_the_pods", taking("Secret", "HF_TOKEN"))
+
+
+@passing("validation.kubernetes_admits_the_pods")
+def test_a_key_that_need_not_be_there() -> list[Finding]:
+    return findings("validation.kubernetes_admits_the_pods", taking("Secret", "hf-token", optional=True))
+
+
+@failing("validation.companion_is_admitted", because="the Secret hub has no key 'hf-token'; it has HF_TOKEN")
+def test_a_key_in_a_runtime_that_the_secret_does_not_have() -> list[Finding]:
+    env = "[{name: TOKEN, valueFrom: {secretKeyRef: {name: hub, key: hf-token}}}]"
+    return findings("validation.companion_is_admitted", with_runtime("[]", env=env) + CREDENTIALS_OF_A_HUB)
+
+
+@passing("validation.companion_is_admitted")
+def test_a_key_in_a_runtime_that_the_secret_has() -> list[Finding]:
+    env = "[{name: TOKEN, valueFrom: {secretKeyRef: {name: hub, key: HF_TOKEN}}}]"
+    own = with_runtime("[]", env=env).partition("---\n")[2]
+    return findings("validation.companion_is_admitted", own + CREDENTIALS_OF_A_HUB)

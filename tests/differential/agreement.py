@@ -29,17 +29,18 @@ _LATER = (
 )
 """What KServe's controller, agent, batcher and storage initializer make of an admitted service."""
 
-_OF_KNATIVE_LATER = "Knative ignores"
-"""What Knative makes of an admitted service."""
+_OF_KNATIVE_LATER = "Knative ignores|canaryTrafficPercent"
+"""What Knative makes of an admitted service, or of a later one."""
 
 _OF_A_POD_LATER = (
     r"is no reference of an image: ('[^' ]+' is no|a repository)|imagePullSecrets\[\d+\]\.name \S+ is no name"
+    "|is not Memory or HugePages|with which nothing starts|no node has it|has no key"
 )
 """What the kubelet makes of an admitted pod."""
 
 _OF_A_COMPANION_LATER = (
     "two containers of the runtime|none of the runtime|is no node of the graph|the Secret (has no|lacks) (aws|AWS)|serving.k"
-    "|is over the limit"
+    "|is over the limit|has no key|is taken for .request|the Switch never takes it|call one another without end"
 )
 """What shows in a service that uses an object."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trivet.contracts.ir.messages import Misfit, described, misfits
+from trivet.contracts.ir.messages import SpecViolation, described, spec_violations
 
 TAKEN: list[tuple[str, str, tuple[Any, ...]]] = [
     ("InputParameter", "type", ("PRIMITIVE_TYPE_UNSPECIFIED", "INT", "DOUBLE", "STRING", 0, 9)),
@@ -73,30 +73,32 @@ REFUSED: list[tuple[str, str, Any, tuple[Any, ...], str]] = [
     ("message", "name", "value"), [(message, name, value) for message, name, values in TAKEN for value in values]
 )
 def test_a_value_that_protojson_takes(message: str, name: str, value: Any) -> None:
-    assert list(misfits({name: value}, message)) == []
+    assert list(spec_violations({name: value}, message)) == []
 
 
 @pytest.mark.parametrize(("message", "name", "value", "below", "problem"), REFUSED)
 def test_a_value_that_protojson_refuses(
     message: str, name: str, value: Any, below: tuple[Any, ...], problem: str
 ) -> None:
-    assert list(misfits({name: value}, message, ("root",))) == [Misfit(keys=("root", name, *below), problem=problem)]
+    assert list(spec_violations({name: value}, message, ("root",))) == [
+        SpecViolation(keys=("root", name, *below), message=problem)
+    ]
 
 
 def test_fields_are_known_by_both_of_their_names_and_only_one_of_a_oneof_is_set() -> None:
-    assert list(misfits({"max_retry_count": 1, "backoffFactor": None, "@type": "a"}, "RetryPolicy")) == []
-    (unknown,) = misfits({"maxRetries": 1}, "RetryPolicy", ("a",))
+    assert list(spec_violations({"max_retry_count": 1, "backoffFactor": None, "@type": "a"}, "RetryPolicy")) == []
+    (unknown,) = spec_violations({"maxRetries": 1}, "RetryPolicy", ("a",))
     assert unknown.unknown
-    assert (unknown.keys, unknown.problem) == (("a", "maxRetries"), "is not a field; did you mean maxRetryCount?")
-    (far,) = misfits({"xyz": 1}, "RetryPolicy")
-    assert far.problem == "is not a field"
-    (both,) = misfits({"dag": {}, "executorLabel": "a", "outputDefinitions": {}}, "ComponentSpec")
-    assert both == Misfit(
-        keys=("executorLabel",), problem="cannot stand beside dag: only one of them can be set", unknown=False
+    assert (unknown.keys, unknown.message) == (("a", "maxRetries"), "is not a field; did you mean maxRetryCount?")
+    (far,) = spec_violations({"xyz": 1}, "RetryPolicy")
+    assert far.message == "is not a field"
+    (both,) = spec_violations({"dag": {}, "executorLabel": "a", "outputDefinitions": {}}, "ComponentSpec")
+    assert both == SpecViolation(
+        keys=("executorLabel",), message="cannot stand beside dag: only one of them can be set", unknown=False
     )
-    assert list(misfits({"dag": None, "executorLabel": "a"}, "ComponentSpec")) == []
-    (none,) = misfits([], "ComponentSpec", ("a",))
-    assert none == Misfit(keys=("a",), problem="is a list, expected a mapping")
+    assert list(spec_violations({"dag": None, "executorLabel": "a"}, "ComponentSpec")) == []
+    (none,) = spec_violations([], "ComponentSpec", ("a",))
+    assert none == SpecViolation(keys=("a",), message="is a list, expected a mapping")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trivet.contracts.ir.resources import effective, resource_problems
+from trivet.contracts.ir.resources import effective, resource_violations
 
 GPU = "nvidia.com/gpu"
 
@@ -50,7 +50,7 @@ def test_the_quantity_that_the_driver_uses(resources: Any, name: str, expected: 
     ],
 )
 def test_resources_that_fit(resources: Any) -> None:
-    assert list(resource_problems(resources)) == []
+    assert list(resource_violations(resources)) == []
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,6 @@ def test_resources_that_fit(resources: Any) -> None:
     ],
 )
 def test_resources_that_do_not_fit(resources: Any, field: str, text: str) -> None:
-    (problem,) = resource_problems(resources)
-    assert problem.field == field
-    assert problem.text.startswith(text)
+    (violation,) = resource_violations(resources)
+    assert violation.keys == (field,)
+    assert violation.message.startswith(f"its {field} {text}")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from trivet.contracts.ir.messages import _fits, described
-from trivet.contracts.ir.resources import resource_problems
+from trivet.contracts.ir.resources import resource_violations
 from trivet.contracts.ir.step_code import read_program
 from trivet.contracts.quantities import MAX_LENGTH, quantity
 from trivet.contracts.rules.knative import _number
@@ -63,7 +63,7 @@ def test_a_uri_with_a_broken_host_is_no_url() -> None:
 
 @pytest.mark.parametrize("value", [10**400, "9" * 400])
 def test_resources_of_any_length_are_judged(value: Any) -> None:
-    assert list(resource_problems({"cpuLimit": value, "accelerator": {"type": "nvidia.com/gpu", "count": value}}))
+    assert list(resource_violations({"cpuLimit": value, "accelerator": {"type": "nvidia.com/gpu", "count": value}}))
 
 
 def test_an_integer_of_any_length_is_an_integer() -> None:

@@ -1,0 +1,139 @@
+"""Settings of an InferenceService that KServe or the deployment mode does not read, so that they change nothing.
+
+Read at KServe 0.14.1 and 0.20.0.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trivet.authoring import Replacement
+from trivet.contracts.quantities import SMALLEST_MEMORY, quantity
+from trivet.contracts.rules.companions import S3_ANNOTATIONS
+from trivet.contracts.rules.rule import KNATIVE, STANDARD, Rules, Service
+from trivet.contracts.values import mapping, path
+from trivet.contracts.violation import Violation
+
+EFFECTS = Rules("kserve", "kserve")
+
+_GROUP = "serving.kserve.io"
+_CONSTANTS = "pkg/constants/constants.go"
+
+_ANNOTATIONS = {
+    f"{_GROUP}/{name}"
+    for name in (
+        *(
+            "gke-accelerator",
+            "deploymentMode",
+            "enable-tag-routing",
+            "disable-localmodel",
+            "autoscalerClass",
+            "metrics",
+        ),
+        *(
+            "targetUtilizationPercentage",
+            "enable-metric-aggregation",
+            "enable-prometheus-scraping",
+            "stop",
+            "nodegroup",
+        ),
+        *("logger-secret-name", "logger-secret-path", "logger-secret-file", "disable-auto-update", "server-type"),
+        *("gpu-resource-types", "storage-initializer-uid", "storageSecretName", "gateway"),
+    )
+}
+"""What KServe reads of an InferenceService's annotations, in any of its versions."""
+
+_VISIBILITY = ("networking.kserve.io/visibility", "networking.knative.dev/visibility")
+"""Labels by which a service is reachable inside the cluster only."""
+
+
+@EFFECTS.rule(f"{_CONSTANTS}: annotations; pkg/credentials/s3: annotations of Secrets and ServiceAccounts")
+def annotations_are_read(service: Service) -> Iterator[Violation]:
+    for key in service.annotations:
+        name = str(key).rpartition("/")[2]
+        at = ("metadata", "annotations", key)
+        if key in _VISIBILITY:
+            yield Violation(at, f"KServe reads {key} from the labels, not from the annotations")
+        elif not str(key).startswith(f"{_GROUP}/") or key in _ANNOTATIONS:
+            continue
+        elif name in S3_ANNOTATIONS:
+            yield Violation(
+                at, f"KServe reads {key} from the Secret or its ServiceAccount, not from the InferenceService"
+            )
+        elif near := _nearest(key):
+            fix = Replacement(key, near) if near not in service.annotations else None
+            yield Violation(at, f"KServe ignores {key}: it has no such annotation; did you mean {near}?", fix=fix)
+
+
+def _nearest(key: str) -> str:
+    """The annotation of KServe that ``key`` is certainly meant to be: the same with other separators and case, or nearly so."""
+    plain = {name.replace("-", "").lower(): name for name in _ANNOTATIONS}
+    found = difflib.get_close_matches(key.replace("-", "").replace("_", "").lower(), plain, 2, cutoff=0.93)
+    return plain[found[0]] if len(found) == 1 or (found and found[0] == key.replace("-", "").lower()) else ""
+
+
+@EFFECTS.rule(f"{_CONSTANTS}: annotations, none of which is read from labels")
+def annotations_among_labels(service: Service) -> Iterator[Violation]:
+    for key in mapping(service.metadata.get("labels")):
+        if key in _ANNOTATIONS:
+            yield Violation(
+                ("metadata", "labels", key), f"KServe reads {key} from the annotations, not from the labels"
+            )
+
+
+@EFFECTS.rule(
+    "pkg/controller/v1beta1/inferenceservice/reconcilers/knative/ksvc_reconciler.go, createKnativeService: min-scale is minReplicas; "
+    "knative serving 0.42.2 pkg/apis/autoscaling/register.go: min-scale before minScale",
+    modes=(KNATIVE,),
+)
+def min_scale(service: Service) -> Iterator[Violation]:
+    places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
+    places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
+    for keys, given in places:
+        for name in ("min-scale", "minScale"):
+            key = f"autoscaling.knative.dev/{name}"
+            if key in given:
+                yield Violation(
+                    (*keys, key), f"{key} has no effect: KServe sets it by minReplicas, which is 1 by default"
+                )
+
+
+@EFFECTS.rule(
+    "pkg/controller/v1beta1/inferenceservice/reconcilers/hpa/hpa_reconciler.go, createHPA: at least 1 replica",
+    modes=(STANDARD,),
+)
+def no_replicas(service: Service) -> Iterator[Violation]:
+    if service.annotations.get(f"{_GROUP}/autoscalerClass", "hpa") != "hpa":
+        return
+    for keys, settings in service.components:
+        if settings.get("minReplicas") == 0 and not isinstance(settings["minReplicas"], bool):
+            where = (*keys, "minReplicas")
+            yield Violation(
+                where, f"{path(where)} 0 has no effect: an HPA keeps 1 replica; Knative mode scales to zero"
+            )
+
+
+@EFFECTS.rule("k8s.io/kubernetes pkg/api/pod/warnings.go: fractional byte value")
+def memory_requests(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        request = mapping(mapping(container.spec.get("resources")).get("requests")).get("memory")
+        number = quantity(request)
+        if number is not None and 0 < number < SMALLEST_MEMORY:
+            at = (*container.keys, "resources", "requests", "memory")
+            yield Violation(
+                at,
+                f"{path(at)} {request} is {float(number):.12g} bytes, which reserves nothing: write Mi or Gi",
+            )
+
+
+@EFFECTS.rule(
+    "pkg/controller/v1beta1/inferenceservice/reconcilers: only knative/ksvc_reconciler.go reads ContainerConcurrency",
+    modes=(STANDARD,),
+)
+def concurrency(service: Service) -> Iterator[Violation]:
+    for keys, settings in service.components:
+        if settings.get("containerConcurrency"):
+            where = (*keys, "containerConcurrency")
+            yield Violation(where, f"{path(where)} has no effect: only Knative limits the requests of a pod")
