@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+import yaml
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -38,7 +40,9 @@ from trivet.contracts._model_directories import (
     served_version,
     stated_pythons,
     stated_versions,
+    text_of,
 )
+from trivet.contracts.values import mapping
 
 SEAM = ("mlflow", "runtime")
 
@@ -192,7 +196,7 @@ def files_agree(model_directory: ModelDirectory) -> Iterator[Finding]:
 
 
 def _contradictions(model: ModelDirectory) -> Iterator[tuple[str, Location]]:
-    """What two files say differently, and where: packages, Python, and environments that are named and not there."""
+    """What two files say differently, and where: packages, Python, and files that are named and not there, or are no YAML."""
     packages = []
     for name, stated in stated_versions(model).items():
         others = [each for each in stated if not _same(name, each.version, stated[0].version)]
@@ -214,6 +218,24 @@ def _contradictions(model: ModelDirectory) -> Iterator[tuple[str, Location]]:
     if absent:
         files = " and ".join(file for file, _ in absent)
         yield f"MLmodel names {files} as the environment, which is not in the directory", absent[0][1]
+    example = mapping(model.mlmodel.get("saved_input_example_info")).get("artifact_path")
+    if isinstance(example, str) and not ((found := inside(model, example)) and found.is_file()):
+        where = model.at("saved_input_example_info", "artifact_path")
+        yield f"MLmodel names {example} as the input example, which is not in the directory", where
+    yield from _no_yaml(model)
+
+
+def _no_yaml(model: ModelDirectory) -> Iterator[tuple[str, Location]]:
+    for name in ("conda.yaml", "python_env.yaml"):
+        if not (model.path / name).is_file():
+            continue
+        try:
+            deque(yaml.parse(text_of(model, name), Loader=yaml.CSafeLoader), maxlen=0)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            yield f"{name} is no YAML: {error.problem}", Location(file=str(model.path / name), line=line)
+        except yaml.YAMLError as error:
+            yield f"{name} is no YAML: {error}", Location(file=str(model.path / name), line=1)
 
 
 def _same(name: str, one: Version, other: Version) -> bool:

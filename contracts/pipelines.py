@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -39,10 +40,12 @@ from trivet.contracts.ir.parts import (
     steps,
     tasks,
 )
+from trivet.contracts.ir.platform import EXECUTORS, config_violations, refused_tolerations, unresolved
 from trivet.contracts.ir.references import dangling, nearest, unfit_arguments
-from trivet.contracts.ir.resources import effective, resource_violations
+from trivet.contracts.ir.resources import PLACEHOLDER, effective, resource_violations
 from trivet.contracts.ir.step_code import THIS_PYTHON, VARIABLE, syntax_error
-from trivet.contracts.values import mapping
+from trivet.contracts.rules.names import image_problem
+from trivet.contracts.values import mapping, path
 from trivet.contracts.violation import Violation
 from trivet.integration import TrackingApi, TrackingError, resolve_storage_uri
 
@@ -108,11 +111,39 @@ def spec_is_valid(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
             f"platform spec: {'.'.join(map(str, each.keys))} {each.message}: KFP silently ignores the whole document",
             location=compiled_pipeline.at_platform(*each.keys),
         )
+    for each in config_violations(compiled_pipeline):
+        sound = False
+        name, where = ".".join(map(str, each.keys[len(EXECUTORS) :])), compiled_pipeline.at_platform(*each.keys)
+        if each.unknown and newer:
+            yield inconclusive(
+                f"platform spec: {name} is not a field of KFP {'.'.join(map(str, NEWEST))}", location=where
+            )
+        else:
+            effect = "KFP silently ignores it" if each.unknown else "KFP cannot run the step"
+            yield failed(f"platform spec: {name} {each.message}: {effect}", location=where)
+    for violation in refused_tolerations(compiled_pipeline):
+        sound = False
+        yield failed(
+            f"platform spec: {violation.message.removeprefix(f'{path(EXECUTORS)}.')}: Kubernetes refuses the pod",
+            location=compiled_pipeline.at_platform(*violation.keys),
+        )
+    for keys, problem in _unusable_images(compiled_pipeline):
+        sound = False
+        yield failed(f"{problem}: the kubelet cannot pull it", location=compiled_pipeline.at(*keys))
     for keys, problem in _refused(document):
         sound = False
         yield failed(f"{problem}: the API server refuses the pipeline", location=compiled_pipeline.at(*keys))
     if sound:
         yield passed("every field is known and has a value of its type", location=compiled_pipeline.at())
+
+
+def _unusable_images(pipeline: CompiledPipeline) -> Iterator[tuple[Keys, str]]:
+    """Images that are no references; one that the driver fills in is not known."""
+    for label, executor in executors(pipeline).items():
+        image = mapping(executor.get("container")).get("image")
+        if isinstance(image, str) and image and PLACEHOLDER not in image and (why := image_problem(image)):
+            keys = ("deploymentSpec", "executors", label, "container", "image")
+            yield keys, f"the image {image!r} of {label} is no reference of an image: {why}"
 
 
 def _is_newer(sdk_version: object) -> bool:
@@ -161,8 +192,34 @@ def references_resolve(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]
             f"{nearest(label, executors(compiled_pipeline))}: KFP silently ignores its secrets, volumes and tolerations",
             location=compiled_pipeline.at_platform(*keys),
         )
-    found = _violations(compiled_pipeline, dangling(compiled_pipeline), "every reference resolves")
-    yield from (finding for finding in found if not (lost and finding.outcome is Outcome.PASSED))
+    unresolved_in_platform = list(unresolved(compiled_pipeline))
+    for violation in unresolved_in_platform:
+        yield failed(f"platform spec: {violation.message}", location=compiled_pipeline.at_platform(*violation.keys))
+    found = _violations(
+        compiled_pipeline,
+        (*dangling(compiled_pipeline), *_missing_functions(compiled_pipeline)),
+        "every reference resolves",
+    )
+    sound = not lost and not unresolved_in_platform
+    yield from (finding for finding in found if sound or finding.outcome is not Outcome.PASSED)
+
+
+def _missing_functions(pipeline: CompiledPipeline) -> Iterator[Violation]:
+    """Functions that a step executes and that its source, where it is in the pipeline, does not define."""
+    for step in steps(pipeline):
+        sources = [text.text for text in step.texts if text.source]
+        for option, text in pairwise(step.texts):
+            if option.text != "--function_to_execute" or not sources:
+                continue
+            defined = {
+                name for source in sources for name in re.findall(r"^(?:async )?def (\w+)\(", source, re.MULTILINE)
+            }
+            if defined and text.text not in defined:
+                yield Violation(
+                    text.keys,
+                    f"step {step.name} executes the function {text.text!r}, which its source does not define"
+                    f"{nearest(text.text, defined)}",
+                )
 
 
 @contract(

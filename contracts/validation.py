@@ -430,7 +430,14 @@ def _unknown_runtime(service: Service) -> Iterator[Finding]:
     kserve = f"KServe {service.stack.components['kserve']}"
     where = service.manifest.at(*asked.keys, "runtime")
     message = f"the runtime {asked.runtime!r} is neither of {kserve} nor among the paths"
-    if close := _nearest(asked.runtime, names):
+    elsewhere = [one.namespace for one in service.platform.resources.get(("ServingRuntime", asked.runtime), ())]
+    if elsewhere:
+        namespace = service.metadata.get("namespace")
+        yield failed(
+            f"the ServingRuntime {asked.runtime} is applied in the namespace {' and '.join(elsewhere)}, and the service in {namespace}",
+            location=where,
+        )
+    elif close := _nearest(asked.runtime, names):
         yield failed(message + close, location=where, remedy=RUNTIMES_SETTING)
     else:
         yield inconclusive(message, location=where, remedy=RUNTIMES_SETTING)

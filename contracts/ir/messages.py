@@ -1,6 +1,7 @@
 """The messages of KFP's pipeline spec as a table, and what in a compiled pipeline does not fit them.
 
-The table is that of kfp-pipeline-spec 2.17.3 (kfp/pipeline_spec/pipeline_spec.proto), which has every field of the releases before it.
+The table is that of kfp-pipeline-spec 2.17.3 (kfp/pipeline_spec/pipeline_spec.proto), which has every field of the releases before it, and
+of kubeflow/pipelines kubernetes_platform/proto/kubernetes_executor_config.proto after 2.17.0.
 Values are read as the API server reads them, with Go's protojson: it refuses unknown fields in the spec, and drops them in
 ``deploymentSpec``.
 """
@@ -21,6 +22,7 @@ NEWEST = (2, 17)
 SPEC = "PipelineSpec"
 PLATFORM = "PlatformSpec"
 DEPLOYMENT = "PipelineDeploymentConfig"
+KUBERNETES = "KubernetesExecutorConfig"
 
 _TABLE = """
 PipelineSpec: pipelineInfo PipelineInfo, deploymentSpec Struct, sdkVersion string, schemaVersion string, components map
@@ -87,6 +89,39 @@ Importer: artifactUri RuntimeValue, typeSchema ArtifactType, properties map Runt
 Resolver: outputArtifactQueries map ArtifactQuery
 ArtifactQuery: filter string, limit integer
 CustomJob: customJob Struct
+KubernetesExecutorConfig: secretAsVolume list SecretAsVolume, secretAsEnv list SecretAsEnv, pvcMount list PvcMount, nodeSelector
+  NodeSelector, podMetadata PodMetadata, imagePullSecret list ImagePullSecret, imagePullPolicy string, configMapAsVolume list
+  ConfigMapAsVolume, configMapAsEnv list ConfigMapAsEnv, activeDeadlineSeconds integer, fieldPathAsEnv list FieldPathAsEnv, tolerations
+  list Toleration, genericEphemeralVolume list GenericEphemeralVolume, nodeAffinity list NodeAffinityTerm, podAffinity list
+  PodAffinityTerm, enabledSharedMemory EnabledSharedMemory, emptyDirMounts list EmptyDirMount, securityContext SecurityContext,
+  initContainers list InitContainer
+SecretAsVolume: secretName string, mountPath string, optional bool, secretNameParameter TaskParameter
+SecretAsEnv: secretName string, keyToEnv list SecretKeyToEnv, optional bool, secretNameParameter TaskParameter
+SecretKeyToEnv: secretKey string, envVar string
+PvcMount: taskOutputParameter TaskOutputParameter |pvc, constant string |pvc, componentInputParameter string |pvc, mountPath string,
+  pvcNameParameter TaskParameter, subPath string
+NodeSelector: labels map string, nodeSelectorJson TaskParameter
+PodMetadata: labels map string, annotations map string
+ImagePullSecret: secretName string, secretNameParameter TaskParameter
+ConfigMapAsVolume: configMapName string, mountPath string, optional bool, configMapNameParameter TaskParameter
+ConfigMapAsEnv: configMapName string, keyToEnv list ConfigMapKeyToEnv, configMapNameParameter TaskParameter, optional bool
+ConfigMapKeyToEnv: configMapKey string, envVar string
+FieldPathAsEnv: name string, fieldPath string
+Toleration: key string, operator string, value string, effect string, tolerationSeconds integer, tolerationJson TaskParameter
+GenericEphemeralVolume: volumeName string, mountPath string, accessModes list string, size string, defaultStorageClass bool,
+  storageClassName string, metadata PodMetadata
+NodeAffinityTerm: matchExpressions list SelectorRequirement, matchFields list SelectorRequirement, weight integer, nodeAffinityJson
+  TaskParameter
+PodAffinityTerm: matchPodExpressions list SelectorRequirement, matchPodLabels map string, topologyKey string, namespaces list string,
+  matchNamespaceExpressions list SelectorRequirement, matchNamespaceLabels map string, weight integer, anti bool
+SelectorRequirement: key string, operator string, values list string
+EnabledSharedMemory: volumeName string, size string
+EmptyDirMount: volumeName string, mountPath string, medium string, sizeLimit string
+SecurityContext: runAsUser integer, runAsGroup integer, runAsNonRoot bool
+InitContainer: name string, image string, command list string, args list string, env list EnvVar, volumeMounts list InitVolumeMount,
+  restartPolicy string, resources InitResources
+InitVolumeMount: volumeName string, mountPath string
+InitResources: requests map string, limits map string
 """
 """A message a line: each field with its type in JSON, and after ``|`` the oneof that it belongs to."""
 

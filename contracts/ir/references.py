@@ -22,6 +22,9 @@ from trivet.contracts.violation import Violation
 
 _PLACEHOLDER = re.compile(r"\{\{\$\.(inputs|outputs)\.(parameters|artifacts)\['([^']+)'\]")
 _CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\]")
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+_NOT_CEL = re.compile(r"\b(and|or|not|is)\b|(?<![=!<>])=(?!=)")
+"""Python's operators in a condition, and the assignment (backend/src/v2/expression/expression.go evaluates it as CEL)."""
 _WHOLE = "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
@@ -29,7 +32,7 @@ def dangling(pipeline: CompiledPipeline) -> Iterator[Violation]:
     """Every reference of a reachable part to one that is not there, and every cycle of tasks."""
     known = components(pipeline)
     labels = executors(pipeline)
-    reachable = _reachable(pipeline)
+    reachable = reachable_dags(pipeline)
     for dag in dags(pipeline):
         if dag.name in reachable:
             yield from _dangling_in(dag, known)
@@ -42,7 +45,7 @@ def dangling(pipeline: CompiledPipeline) -> Iterator[Violation]:
 def unfit_arguments(pipeline: CompiledPipeline) -> Iterator[Violation]:
     """Every argument of a task that its component does not declare or cannot take, and every one that it lacks."""
     known = components(pipeline)
-    reachable = _reachable(pipeline)
+    reachable = reachable_dags(pipeline)
     for dag in dags(pipeline):
         if dag.name not in reachable:
             continue
@@ -58,7 +61,7 @@ def unfit_arguments(pipeline: CompiledPipeline) -> Iterator[Violation]:
                 )
 
 
-def _reachable(pipeline: CompiledPipeline) -> set[str]:
+def reachable_dags(pipeline: CompiledPipeline) -> set[str]:
     """The root, and every component of a task of one that is reachable: the backend looks at no others."""
     known = components(pipeline)
     waiting, found = ["root"], {"root"}
@@ -86,6 +89,7 @@ def _given(pipeline: CompiledPipeline) -> Mapping[str, set[str]]:
 def _executor_of(
     name: str, component: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]], given: Collection[str]
 ) -> Iterator[Violation]:
+    keys: Keys
     label = component.get("executorLabel")
     if not label:
         yield Violation(
@@ -101,9 +105,18 @@ def _executor_of(
             keys=("deploymentSpec", "executors", label),
             message=f"the executor {label} has neither a container nor an importer",
         )
+    elif "importer" in labels[label]:
+        importer, keys = mapping(labels[label]["importer"]), ("deploymentSpec", "executors", label, "importer")
+        wanted = name_in(mapping(importer.get("artifactUri")), "runtimeParameter")
+        declared = definitions(component, "input", "parameters")
+        if wanted is not None and wanted not in declared:
+            yield Violation(
+                keys=(*keys, "artifactUri"),
+                message=f"{label} imports the URI in {wanted!r}, which {name} does not have{nearest(wanted, declared)}",
+            )
     elif "container" in labels[label]:
         container = mapping(labels[label]["container"])
-        keys: Keys = ("deploymentSpec", "executors", label, "container")
+        keys = ("deploymentSpec", "executors", label, "container")
         if not container.get("image"):
             yield Violation(keys=keys, message=f"the container of {label} has no image")
         for place, text in _strings(container, keys):
@@ -220,6 +233,11 @@ def _own_inputs(dag: Dag, name: str, task: Mapping[str, Any]) -> Iterator[Violat
                 keys=(*keys, "triggerPolicy"),
                 message=f"the condition of task {name} uses the input {wanted!r}, which the task does not get{nearest(wanted, given)}",
             )
+    if isinstance(condition, str) and _NOT_CEL.search(_QUOTED.sub("", condition)):
+        yield Violation(
+            keys=(*keys, "triggerPolicy"),
+            message=f"the condition of task {name}, {described(condition)}, is no CEL expression: it has &&, ||, ! and ==",
+        )
     items = mapping(mapping(task.get("parameterIterator")).get("items"))
     wanted, raw = name_in(items, "inputParameter"), items.get("raw")
     if wanted is not None and wanted not in given:
@@ -306,6 +324,12 @@ def _unfit(
     keys = dag.at(name)
     iterator = mapping(task.get("parameterIterator")) or mapping(task.get("artifactIterator"))
     from_iterator = {name_in(iterator, "itemInput")}
+    inputs = {**definitions(component, "input", "parameters"), **definitions(component, "input", "artifacts")}
+    for item in from_iterator - {None, *inputs}:
+        yield Violation(
+            keys=(*keys, "parameterIterator" if "parameterIterator" in task else "artifactIterator"),
+            message=f"task {name} iterates into {item!r}, which {component_of(task)} does not have{nearest(item, inputs)}",
+        )
     for kind in ("parameters", "artifacts"):
         singular = kind.removesuffix("s")
         declared = definitions(component, "input", kind)

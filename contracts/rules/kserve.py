@@ -12,6 +12,7 @@ from typing import Any
 from trivet.authoring import Keys
 from trivet.contracts.quantities import DEVICES, quantity
 from trivet.contracts.rules.rule import FRAMEWORKS, KNATIVE, STANDARD, Rules, Service
+from trivet.contracts.rules.runtimes import runtime_of, shipped
 from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
 from trivet.contracts.violation import Violation
 
@@ -370,6 +371,48 @@ def one_place_of_the_model(service: Service) -> Iterator[Violation]:
             yield Violation(
                 keys, f"spec.predictor.{name} has storageUri and storage.path: KServe deploys nothing with both"
             )
+
+
+@KSERVE.rule(
+    "config/runtimes: --model_dir=/mnt/models, MLSERVER_MODEL_URI; python/huggingfaceserver: --model_id, --model_dir"
+)
+def model_is_given(service: Service) -> Iterator[Violation]:
+    """Of runtimes of KServe's release, which load the model from the directory that the storage initializer fills, or get TrainedModels."""
+    for container in (one for pod in service.pods for one in pod.containers if one.merged):
+        runtime, model = runtime_of(service, container), container.spec
+        if runtime is None or runtime is not (shipped(service) or {}).get(runtime.name) or _has_trained_models(service):
+            continue
+        fetched = any(model.get(name) for name in ("storageUri", "storage")) or service.predictor.get("storageUris")
+        mounts = [text(mount.get("mountPath")) for _, mount in container.each("volumeMounts")]
+        stated = [text(variable.get("name")) for _, variable in container.each("env")]
+        stated += [text(word) for name in ("args", "command") for word in _items(model.get(name))]
+        if not (
+            fetched or any(one.startswith("/mnt/models") for one in mounts) or any(map(_OF_A_MODEL.search, stated))
+        ):
+            yield Violation(
+                container.keys,
+                f"{path(container.keys)} has no storageUri: the runtime {runtime.name} finds no model",
+                "TrainedModels that name the service: put them among the paths",
+            )
+
+
+_OF_A_MODEL = re.compile(
+    r"model.?(id|dir|uri|path|store|repository|base.path)|storage.?uri|^--model(=|$)|[$\s]", re.IGNORECASE
+)
+"""What an argument or a variable says of a model's place, and commands of which nothing is known."""
+
+
+def _has_trained_models(service: Service) -> bool:
+    name = service.metadata.get("name")
+    return any(
+        kind == "TrainedModel" and mapping(one.document.get("spec")).get("inferenceService") == name
+        for (kind, _), found in service.platform.resources.items()
+        for one in found
+    )
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 @KSERVE.rule("pkg/credentials/service_account_credentials.go, CreateStorageSpecSecretEnvs: MissingBucket")

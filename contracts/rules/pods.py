@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from trivet.authoring import Resource
+from trivet.authoring import Keys, Resource
 from trivet.contracts.quantities import SMALLEST_MEMORY, near_device, over_limit, quantity
 from trivet.contracts.rules.names import (
     data_key_problem,
@@ -396,6 +396,13 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         volumes = {text(volume.get("name")) for _, volume in pod.each("volumes")}
         runtime = mapping(service.predictor.get("model")).get("runtime")
+        for container in pod.containers:
+            if brought := runtime_of(service, container):
+                for name in sorted(set(brought.mounts) - {*brought.volumes, *volumes, *_OF_KSERVE, ""}):
+                    yield Violation(
+                        container.keys,
+                        f"the runtime {brought.name} mounts {name!r}, and neither it nor {path(pod.keys)} has such a volume",
+                    )
         for container in (*pod.containers, *pod.init_containers):
             seen: set[str] = set()
             for keys, mount in container.each("volumeMounts"):
@@ -521,25 +528,30 @@ def _requests_within_limits(
 def tolerations(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for keys, toleration in pod.each("tolerations"):
-            operator, effect = toleration.get("operator") or "Equal", toleration.get("effect") or ""
-            where = path(keys)
-            if isinstance(key := toleration.get("key"), str) and key and (why := qualified_problem(key)):
-                yield Violation((*keys, "key"), f"{where}.key {key!r} is no label: {why}")
-            value = text(toleration.get("value"))
-            if operator == "Equal" and (why := label_value_problem(value)):
-                yield Violation((*keys, "value"), f"{where}.value {value!r} is no value of a label: {why}")
-            if operator not in ("Equal", "Exists", "Lt", "Gt"):
-                yield Violation((*keys, "operator"), f"{where}.operator {operator!r} is not Equal or Exists")
-            elif operator == "Exists" and toleration.get("value"):
-                yield Violation((*keys, "value"), f"{where} has a value, which the operator Exists excludes")
-            elif not toleration.get("key") and operator != "Exists":
-                yield Violation(keys, f"{where} has no key, so its operator must be Exists")
-            if effect and effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
-                yield Violation(
-                    (*keys, "effect"), f"{where}.effect {effect!r} is not NoSchedule, PreferNoSchedule or NoExecute"
-                )
-            if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
-                yield Violation((*keys, "tolerationSeconds"), f"{where}.tolerationSeconds needs the effect NoExecute")
+            yield from toleration_violations(keys, toleration)
+
+
+def toleration_violations(keys: Keys, toleration: Mapping[str, Any]) -> Iterator[Violation]:
+    """What Kubernetes refuses of a toleration of a pod."""
+    operator, effect = toleration.get("operator") or "Equal", toleration.get("effect") or ""
+    where = path(keys)
+    if isinstance(key := toleration.get("key"), str) and key and (why := qualified_problem(key)):
+        yield Violation((*keys, "key"), f"{where}.key {key!r} is no label: {why}")
+    value = text(toleration.get("value"))
+    if operator == "Equal" and (why := label_value_problem(value)):
+        yield Violation((*keys, "value"), f"{where}.value {value!r} is no value of a label: {why}")
+    if operator not in ("Equal", "Exists", "Lt", "Gt"):
+        yield Violation((*keys, "operator"), f"{where}.operator {operator!r} is not Equal or Exists")
+    elif operator == "Exists" and toleration.get("value"):
+        yield Violation((*keys, "value"), f"{where} has a value, which the operator Exists excludes")
+    elif not toleration.get("key") and operator != "Exists":
+        yield Violation(keys, f"{where} has no key, so its operator must be Exists")
+    if effect and effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
+        yield Violation(
+            (*keys, "effect"), f"{where}.effect {effect!r} is not NoSchedule, PreferNoSchedule or NoExecute"
+        )
+    if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
+        yield Violation((*keys, "tolerationSeconds"), f"{where}.tolerationSeconds needs the effect NoExecute")
 
 
 @PODS.rule(f"{_VALIDATION}, ValidatePodSpec: nodeSelector")

@@ -39,7 +39,8 @@ class Runtime(NamedTuple):
     """A serving runtime, as far as its selection depends on it.
 
     No ``protocols`` means all of them, and None for ``formats`` that nothing is known but the name. ``probes`` are those of the container
-    into which KServe merges the model, and ``ports`` those of all of its containers; no runtime of KServe's release has any.
+    into which KServe merges the model, ``ports`` and ``mounts`` (names of volumes) those of all of its containers, and ``volumes`` its own.
+    Of KServe's release no runtime has ports, and all have the volumes that they mount.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Runtime(NamedTuple):
     resources: Mapping[str, Mapping[str, Any]] = ONE_CPU_TWO_GIB
     probes: tuple[str, ...] = ()
     ports: tuple[Mapping[str, Any], ...] = ()
+    mounts: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
 
     def declares(self, name: str, version: str | None, *, named: bool) -> bool:
         """Whether it declares the format; ``named`` if the service names the runtime."""
@@ -162,7 +165,8 @@ def _read(name: str, spec: Mapping[str, Any]) -> Runtime:
         for _, one in each(spec.get("supportedModelFormats"), ())
     )
     protocols = spec.get("protocolVersions")
-    containers = [one for _, one in each(spec.get("containers"), ()) if one.get("name") == "kserve-container"]
+    every = [one for _, one in each(spec.get("containers"), ())]
+    containers = [one for one in every if one.get("name") == "kserve-container"]
     resources = mapping(containers[0].get("resources")) if containers else {}
     return Runtime(
         name,
@@ -173,7 +177,9 @@ def _read(name: str, spec: Mapping[str, Any]) -> Runtime:
         disabled=spec.get("disabled") is True,
         resources={kind: mapping(resources.get(kind)) for kind in ("requests", "limits")},
         probes=tuple(kind for kind in PROBES if containers and containers[0].get(kind)),
-        ports=tuple(port for _, one in each(spec.get("containers"), ()) for _, port in each(one.get("ports"), ())),
+        ports=tuple(port for one in every for _, port in each(one.get("ports"), ())),
+        mounts=tuple(text(mount.get("name")) for one in every for _, mount in each(one.get("volumeMounts"), ())),
+        volumes=tuple(text(volume.get("name")) for _, volume in each(spec.get("volumes"), ())),
     )
 
 

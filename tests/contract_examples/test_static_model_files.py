@@ -375,6 +375,20 @@ def test_environments_that_are_not_there() -> list[Finding]:
     return model_findings(AGREE, files)
 
 
+@failing(AGREE, because="conda.yaml is no YAML: did not find expected ',' or ']'", at="conda.yaml: ")
+def test_an_environment_that_is_no_yaml() -> list[Finding]:
+    return model_findings(AGREE, model() | {"conda.yaml": "channels: [defaults\nname: x\n"})
+
+
+@failing(AGREE, because="names input_example.json as the input example", at="MLmodel: saved_input_example_info")
+def test_an_input_example_that_is_not_there() -> list[Finding]:
+    files = model()
+    text = files["MLmodel"]
+    assert isinstance(text, str)
+    info = "saved_input_example_info: {artifact_path: input_example.json, type: dataframe}\n"
+    return model_findings(AGREE, files | {"MLmodel": text + info})
+
+
 @failing(AGREE, because="names environment.yaml as the environment", at="MLmodel: python_function")
 def test_an_environment_that_is_named_as_mlflow_1_does() -> list[Finding]:
     return model_findings(AGREE, pyfunc("loader_module: mlflow.sklearn, env: environment.yaml"))

@@ -145,6 +145,12 @@ def changed(*pairs: tuple[str, str]) -> str:
     return text
 
 
+def configured(config: str) -> str:
+    """The sound pipeline with what the platform spec configures for exec-train, as YAML of one line."""
+    start = SOUND.index("          secretAsEnv: [")
+    return f"{SOUND[:start]}          {config}\n"
+
+
 def with_source(source: str) -> str:
     return changed((json.dumps(SOURCE), json.dumps(source)))
 
@@ -337,9 +343,11 @@ def test_a_pipeline_for_vertex_ai() -> list[Finding]:
 
 
 def test_every_message_of_the_schema_has_its_fields() -> None:
-    # kfp-pipeline-spec 2.17.3 has 55 messages below these three, two of them alike (PipelineTaskInfo and ComponentRef).
-    assert len(SCHEMA) == 54
-    assert sum(map(len, SCHEMA.values())) == 158
+    # kfp-pipeline-spec 2.17.3 has 55 messages below the first three, two of them alike (PipelineTaskInfo and ComponentRef), and
+    # kubernetes_executor_config.proto has 27, of which TypedLocalObjectReference, CreatePvc and DeletePvc configure no executor, and one
+    # (EnvVar of an init container) is like the container's.
+    assert len(SCHEMA) == 54 + 23
+    assert sum(map(len, SCHEMA.values())) == 158 + 102
 
 
 @pytest.mark.parametrize(
@@ -361,7 +369,143 @@ def test_a_platform_spec_that_kfp_does_not_recognise(before: str, after: str, be
     return found
 
 
+@pytest.mark.parametrize(
+    ("config", "because"),
+    [
+        ("pvcmount: []", "exec-train.pvcmount is not a field; did you mean pvcMount?: KFP silently ignores it"),
+        (
+            "pvcMount: [{mountpath: /data, pvcNameParameter: {runtimeValue: {constant: data}}}]",
+            "exec-train.pvcMount.0.mountpath is not a field; did you mean mountPath?: KFP silently ignores it",
+        ),
+        (
+            "secretAsEnv: [{keyToEnv: [{secretKey: user, env: USER}]}]",
+            "exec-train.secretAsEnv.0.keyToEnv.0.env is not a field; did you mean envVar?: KFP silently ignores it",
+        ),
+        ("tolerations: {key: gpu}", "exec-train.tolerations is a mapping, expected a list: KFP cannot run the step"),
+        ("activeDeadlineSeconds: soon", "exec-train.activeDeadlineSeconds is 'soon', expected an integer: KFP cannot"),
+        (
+            "tolerations: [{key: gpu, operator: Exists, effect: NoSchedul}]",
+            "exec-train.tolerations[0].effect 'NoSchedul' is not NoSchedule, PreferNoSchedule or NoExecute: Kubernetes refuses the pod",
+        ),
+        ("tolerations: [{key: gpu, operator: Exist}]", "exec-train.tolerations[0].operator 'Exist' is not Equal or"),
+    ],
+)
+def test_a_configuration_of_an_executor_that_is_dropped_or_refused(config: str, because: str) -> None:
+    @failing("pipelines.spec_is_valid", because=f"platform spec: {because}")
+    def example() -> list[Finding]:
+        return one(findings("pipelines.spec_is_valid", configured(config)))
+
+    example()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "tolerations: [{tolerationJson: {componentInputParameter: memory}}]",
+        "tolerations: [{key: gpu, operator: Exists, effect: NoSchedule}]",
+        "pvcMount: [{mountPath: /data, pvcNameParameter: {runtimeValue: {constant: data}}}]",
+    ],
+)
+def test_a_configuration_of_an_executor_that_is_read(config: str) -> None:
+    @passing("pipelines.spec_is_valid")
+    def example() -> list[Finding]:
+        return one(findings("pipelines.spec_is_valid", configured(config)))
+
+    example()
+
+
+@pytest.mark.parametrize(
+    ("image", "why"), [("example/One:1", "a repository is in lower case"), ("one: 1", "' 1' is no tag")]
+)
+def test_an_image_that_the_kubelet_cannot_pull(image: str, why: str) -> None:
+    @failing("pipelines.spec_is_valid", because=f"the image {image!r} of exec-one is no reference of an image: {why}")
+    def example() -> list[Finding]:
+        return one(findings("pipelines.spec_is_valid", changed(("image: example/one:1", f'image: "{image}"'))))
+
+    example()
+
+
 # references_resolve
+
+
+@pytest.mark.parametrize(
+    ("config", "because"),
+    [
+        (
+            "secretAsEnv: [{secretNameParameter: {componentInputParameter: memry}}]",
+            "exec-train takes the input 'memry', and root has none; did you mean memory?",
+        ),
+        (
+            "pvcMount: [{mountPath: /data, taskOutputParameter: {producerTask: perpare, outputParameterKey: rows}}]",
+            "exec-train takes an output of task perpare, and root has none; did you mean prepare?",
+        ),
+        (
+            "pvcMount: [{mountPath: /data, taskOutputParameter: {producerTask: prepare, outputParameterKey: row}}]",
+            "exec-train takes the output 'row' of prepare, which has none; did you mean rows?",
+        ),
+    ],
+)
+def test_a_configuration_of_an_executor_that_leads_nowhere(config: str, because: str) -> None:
+    @failing("pipelines.references_resolve", because=f"platform spec: {because}")
+    def example() -> list[Finding]:
+        return one(findings("pipelines.references_resolve", configured(config)))
+
+    example()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "componentInputParameter: memory",
+        "taskOutputParameter: {producerTask: prepare, outputParameterKey: rows}",
+        "runtimeValue: {constant: data}",
+    ],
+)
+def test_a_configuration_of_an_executor_that_leads_somewhere(source: str) -> None:
+    @passing("pipelines.references_resolve")
+    def example() -> list[Finding]:
+        return one(
+            findings(
+                "pipelines.references_resolve", configured(f"secretAsEnv: [{{secretNameParameter: {{{source}}}}}]")
+            )
+        )
+
+    example()
+
+
+@failing(
+    "pipelines.references_resolve", because="step train executes the function 'tarin', which its source does not define"
+)
+def test_a_function_that_the_source_does_not_define() -> list[Finding]:
+    return one(
+        findings(
+            "pipelines.references_resolve", changed(("--function_to_execute, train", "--function_to_execute, tarin"))
+        )
+    )
+
+
+@failing(
+    "pipelines.references_resolve", because="exec-prepare imports the URI in 'url', which comp-prepare does not have"
+)
+def test_an_importer_of_an_input_that_is_not_there() -> list[Finding]:
+    start = SOUND.index("    exec-prepare:\n      container:")
+    end = SOUND.index("    exec-report:", start)
+    importer = "    exec-prepare: {importer: {artifactUri: {runtimeParameter: url}, typeSchema: {schemaTitle: system.Dataset}}}\n"
+    return one(findings("pipelines.references_resolve", SOUND[:start] + importer + SOUND[end:]))
+
+
+@pytest.mark.parametrize("condition", ["run and true", "not run", "inputs.parameter_values['run'] = ''"])
+@failing("pipelines.references_resolve", because="is no CEL expression: it has &&, ||, ! and ==")
+def test_a_condition_that_is_no_cel(condition: str) -> list[Finding]:
+    change = ("inputs.parameter_values['run'] != ''", condition)
+    return one(findings("pipelines.references_resolve", changed(change)))
+
+
+@pytest.mark.parametrize("condition", ["inputs.parameter_values['run'] >= 'x and y = z'", "!(1 <= 2) || 3 == 3"])
+@passing("pipelines.references_resolve")
+def test_a_condition_that_is_cel(condition: str) -> list[Finding]:
+    change = ("inputs.parameter_values['run'] != ''", condition)
+    return one(findings("pipelines.references_resolve", changed(change)))
 
 
 @failing(

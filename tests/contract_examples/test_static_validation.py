@@ -814,6 +814,56 @@ def test_a_probe_of_a_runtime_of_kserve_s_release_which_has_no_ports() -> list[F
     return findings("validation.knative_admits_the_revision", laid({"spec": {"predictor": {"model": probe}}}))
 
 
+MOUNTING = """\
+---
+apiVersion: serving.kserve.io/v1alpha1
+kind: ServingRuntime
+metadata: {name: mounting, namespace: NAMESPACE}
+spec:
+  supportedModelFormats: [{name: iris, autoSelect: true}]
+  protocolVersions: [v2]
+  containers: [{name: kserve-container, image: ab, volumeMounts: [{name: shm, mountPath: /dev/shm}]}]
+"""
+
+
+def mounting(namespace: str = "shop", volumes: str = "[]") -> str:
+    """A service of a runtime that mounts a volume and has none, with volumes of its own."""
+    fields = {"modelFormat": {"name": "iris"}, "protocolVersion": "v2", "runtime": "mounting"}
+    predictor = {"volumes": yaml.load(volumes, yaml.CSafeLoader), "model": fields}
+    return laid({"spec": {"predictor": predictor}}) + MOUNTING.replace("NAMESPACE", namespace)
+
+
+@failing(
+    "validation.kubernetes_admits_the_pods",
+    because="the runtime mounting mounts 'shm', and neither it nor spec.predictor has",
+)
+def test_a_volume_that_a_runtime_mounts_and_nothing_has() -> list[Finding]:
+    return findings("validation.kubernetes_admits_the_pods", mounting())
+
+
+@passing("validation.kubernetes_admits_the_pods")
+def test_a_volume_that_a_runtime_mounts_and_the_service_has() -> list[Finding]:
+    return findings("validation.kubernetes_admits_the_pods", mounting(volumes="[{name: shm, emptyDir: {}}]"))
+
+
+@failing(
+    "validation.platform_is_known",
+    because="the ServingRuntime mounting is applied in the namespace runtimes, and the service in shop",
+    at="runtime: mounting",
+)
+def test_a_runtime_of_another_namespace() -> list[Finding]:
+    return findings("validation.platform_is_known", mounting("runtimes"))
+
+
+@passing("validation.platform_is_known")
+def test_a_service_of_several_models_that_are_applied_with_it() -> list[Finding]:
+    several = str(TABLE["bases"]["trained model"])
+    return findings(
+        "validation.platform_is_known",
+        laid({"spec": {"predictor": {"model": {"storageUri": None}}}}) + f"---\n{several}",
+    )
+
+
 # keys of Secrets and ConfigMaps
 
 CREDENTIALS_OF_A_HUB = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: hub}\nstringData: {HF_TOKEN: a}\n"
