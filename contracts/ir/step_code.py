@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
+from threading import Lock
 
 from trivet.contracts.ir.credentials import credential_in, is_credential, masked
 
@@ -81,11 +82,21 @@ class Program:
     tracking_parameters: frozenset[str] = frozenset()
 
 
+_PARSING = Lock()
+
+
+def _parsed(text: str) -> ast.Module:
+    """The tree of Python code, made by one thread at a time: CPython 3.11 counts the depth of all trees in one number, and raises
+    SystemError when a finaliser lets another thread in ("AST constructor recursion depth mismatch", measured with 3.11.7)."""
+    with _PARSING:
+        return ast.parse(text)
+
+
 @lru_cache(maxsize=1024)
 def read_program(text: str) -> Program:
     """What Python code does; of other languages only whether it sets the tracking URI to a literal."""
     try:
-        tree = ast.parse(text)
+        tree = _parsed(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         uris = tuple(f"its command sets {VARIABLE} to {masked(uri)!r}" for uri in _IN_SHELL.findall(text))
         return Program(literals=uris)
@@ -96,7 +107,7 @@ def read_program(text: str) -> Program:
 def syntax_error(text: str) -> tuple[str, bool]:
     """Why ``text`` is not Python, empty if it is; and whether a Python newer than this one may accept it."""
     try:
-        ast.parse(text)
+        _parsed(text)
     except SyntaxError as error:
         line = (error.text or "").rstrip("\n")
         newer = bool(_NEWER_SYNTAX.search(error.msg) or _NEWER_SYNTAX.search(line))
