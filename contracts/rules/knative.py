@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring import Keys, Replacement
+from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.rule import KNATIVE, Container, Pod, Rules, Service
 from trivet.contracts.rules.runtimes import runtime_of
 from trivet.contracts.values import integer, mapping, parsed_integer, path, text
@@ -482,6 +483,42 @@ def scaling_fields(service: Service) -> Iterator[Violation]:
                 yield Violation(where, f"{path(where)} {number} is over {2**31 - 1}, and Knative rejects it as a scale")
 
 
+@REVISION.rule(
+    "pkg/apis/serving/metadata_validation.go, ValidateRolloutDurationAnnotation; "
+    "pkg/apis/serving/v1/revision_validation.go, validateProgressDeadlineAnnotation, validateQueueSidecarResourceAnnotations",
+    modes=_MODES,
+)
+def serving_annotations(service: Service) -> Iterator[Violation]:
+    places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
+    places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
+    for keys, holder in places:
+        for key, value in holder.items():
+            group, _, name = str(key).rpartition("/")
+            if not isinstance(value, str):
+                continue
+            why = ""
+            if group == "serving.knative.dev" and name in ("rollout-duration", "progress-deadline") and value:
+                why = _duration(0, float("inf"))(value)
+            elif group == "queue.sidecar.serving.knative.dev" and name in ("resource-percentage", "resourcePercentage"):
+                why = _number(0.1, 100)(value)
+            elif group == "queue.sidecar.serving.knative.dev" and _SIDECAR_QUANTITY.fullmatch(name):
+                why = "" if quantity(value) is not None else "is no quantity"
+            if why:
+                yield Violation((*keys, key), f"{key} {value!r} {why}")
+
+
+_SIDECAR_QUANTITY = re.compile(r"(cpu|memory|ephemeral-storage)-resource-(request|limit)")
+
+
+@REVISION.rule(f"{_MASK}, CapabilitiesMask", modes=_MODES)
+def added_capabilities(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        added = mapping(mapping(container.spec.get("securityContext")).get("capabilities")).get("add")
+        at = (*container.keys, "securityContext", "capabilities", "add")
+        if added and not (added == ["NET_BIND_SERVICE"] and _setting(service, _SECURE_DEFAULTS) is None):
+            yield from _on_request(service, at, path(at), "kubernetes.containerspec-addcapabilities")
+
+
 @REVISION.rule(f"{_ANNOTATIONS}, validateInitialScale; pkg/autoscaler/config, allow-zero-initial-scale", modes=_MODES)
 def initial_scale(service: Service) -> Iterator[Violation]:
     found = service.platform.find("ConfigMap", "config-autoscaler", "knative-serving")
@@ -621,7 +658,7 @@ def _duration(low: float, high: float, *, seconds: bool = True) -> Any:
         )
         total = -total if value.startswith("-") else total
         if not low <= total <= high:
-            return f"is not a duration from {low:g}s to {high:g}s"
+            return f"is not a duration from {low:g}s" + ("" if high == float("inf") else f" to {high:g}s")
         return "has a fraction of a second" if seconds and total != int(total) else ""
 
     return check

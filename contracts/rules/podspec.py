@@ -475,7 +475,11 @@ def host_ports(service: Service) -> Iterator[Violation]:
                 taken.add(one)
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, validateResizePolicy", modes=(STANDARD,))
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, validateResizePolicy; before 1.33 the API server drops the field",
+    versions=">=1.33",
+    modes=(STANDARD,),
+)
 def resize_policies(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         seen: set[str] = set()

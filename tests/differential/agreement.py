@@ -150,6 +150,11 @@ KNOWN: tuple[Known, ...] = (
         lint=r"schema_is_met: .*httpHeaders\[\d+\] has no 'value'",
     ),
     Known(
+        reason="KServe's webhook writes an empty policy for a resizePolicy that has none, and Kubernetes before 1.33 drops all of it.",
+        kind=FALSE_ALARM,
+        lint=r"schema_is_met: .*resizePolicy\[\d+\] has no ",
+    ),
+    Known(
         reason="A null in a list of ports, and a port without a containerPort, become port 0, for which Knative takes 8080.",
         kind=FALSE_ALARM,
         lint=r"schema_is_met: .*ports\[\d+\] (is empty|has no 'containerPort')",
