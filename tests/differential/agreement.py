@@ -39,7 +39,8 @@ _OF_A_POD_LATER = (
 """What the kubelet makes of an admitted pod."""
 
 _OF_A_COMPANION_LATER = (
-    "two containers of the runtime|none of the runtime|is no node of the graph|the Secret (has no|lacks) (aws|AWS)|serving.k"
+    "two containers of the runtime|none of the runtime|is no node of the graph|the Secret (has no|lacks) (aws|AWS)"
+    "|does not read the annotation|only the string|has a scheme"
     "|is over the limit|has no key|is taken for .request|the Switch never takes it|call one another without end"
 )
 """What shows in a service that uses an object."""

@@ -18,7 +18,7 @@ from differential.children import KNATIVE_SERVICE, Controller
 from differential.judges import LintVerdict
 from trivet.host.kubectl import Kubectl
 
-APPEARS = 20.0
+APPEARS = 60.0
 """Seconds within which KServe's controller creates a service's objects or says why it does not."""
 EVERY = 0.3
 """Seconds between two looks."""
