@@ -5,8 +5,8 @@ from __future__ import annotations
 from io import StringIO
 
 LINE_ENDS = ("\n", "\r\n", "\r")
-"""What ends a line in an editor, in kubectl's YAML and in pip. ``str.splitlines`` also counts U+000B, U+000C, U+001C to U+001E, U+0085,
-U+2028 and U+2029, so that every later number is too high."""
+"""What ends a line in an editor. ``str.splitlines`` also counts U+000B, U+000C, U+001C to U+001E, U+0085, U+2028 and U+2029, so that every
+later number is too high."""
 
 
 def text_lines(text: str, *, keepends: bool = False) -> list[str]:
