@@ -32,6 +32,7 @@ from trivet.cli_options import (
     target_options,
     writers_of,
 )
+from trivet.detect_command import detect
 from trivet.diff_command import diff
 from trivet.errors import TrivetError, UsageError, unknown
 from trivet.fleet_command import fleet
@@ -302,6 +303,7 @@ main.add_command(check)
 main.add_command(diff)
 main.add_command(waivers)
 main.add_command(matrix)
+main.add_command(detect)
 
 
 @main.group()
@@ -609,7 +611,8 @@ def scenario_run(
 @click.option("--images", help="For the target kind: pull or build.")
 @click.option("--context", metavar="NAME", help="The kubeconfig context, for the target existing.")
 @click.option("--rbac", is_flag=True, help="Print the RBAC manifest that the target existing needs, and exit.")
-def doctor(clean: bool, rbac: bool, **flags: Any) -> int:
+@click.option("--detect", is_flag=True, help="With --rbac: the manifest that `trivet detect` needs.")
+def doctor(clean: bool, rbac: bool, detect: bool, **flags: Any) -> int:
     """Check this machine and leftovers of runs."""
     from trivet.engine.doctor import examine
     from trivet.render.inventory import doctor_checks
@@ -618,7 +621,7 @@ def doctor(clean: bool, rbac: bool, **flags: Any) -> int:
     if rbac:
         from trivet.targets.existing.rbac import manifest_for
 
-        click.echo(manifest_for(settings.existing))
+        click.echo(manifest_for(settings.existing, detect=detect))
         return 0
     checks = examine(
         clean=clean,

@@ -23,7 +23,7 @@ from trivet.stacks.environments import (
     uv_version,
 )
 from trivet.stacks.read import load_stack, shipped_stacks
-from trivet.targets.existing.rbac import missing_permissions
+from trivet.targets.existing.rbac import detect_permissions, missing_permissions, needed_permissions
 from trivet.targets.existing.target import kubectl_of
 
 ROOM_NEEDED = 6 * 2**30
@@ -142,7 +142,8 @@ def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
                 "no namespaces are named",
                 remedy="name pipeline_namespace and serving_namespace in [tool.trivet.existing]",
             )
-        denied = missing_permissions(kubectl, namespaces)
+        denied = missing_permissions(kubectl, needed_permissions(namespaces))
+        unread = missing_permissions(kubectl, detect_permissions(namespaces))
     except TrivetError as error:
         yield DoctorCheck(name="cluster", ok=False, observed=error.message, remedy=error.remedy)
         return
@@ -158,6 +159,10 @@ def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
         )
     if not denied:
         yield DoctorCheck(name="permissions", ok=True, observed=f"all that is needed in {' and '.join(namespaces)}")
+    for line in unread:
+        yield DoctorCheck(name="trivet detect", ok=True, observed=f"may not {line}: stays unknown")
+    if not unread:
+        yield DoctorCheck(name="trivet detect", ok=True, observed="may read all that it looks for")
 
 
 def _leftovers(clean: bool) -> Iterator[DoctorCheck]:

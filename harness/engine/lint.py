@@ -13,11 +13,11 @@ from pathlib import Path
 from trivet.engine.acceptance import NO_WAIVERS, Waivers, take
 from trivet.engine.ignored import COMMENTS, HOW, ignored_by, problems
 from trivet.engine.outcomes import finding_of, observed
-from trivet.engine.run import Recorder, fold, outside_versions
+from trivet.engine.run import Recorder, fold, outside_versions, unknown_version
 from trivet.errors import DeclarationError, TrivetError, UsageError
 from trivet.host.process_pool import map_in_processes
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding, IgnoredFinding, not_applicable
+from trivet.model.finding import Finding, IgnoredFinding, inconclusive, not_applicable
 from trivet.model.fingerprint import fingerprint
 from trivet.model.outcome import Outcome, blocks
 from trivet.model.platform_config import PlatformConfig, indexed, platform_of
@@ -287,12 +287,18 @@ class _Judge:
             for name in (COMMENTS.id, *(contract.id for contract in contracts))
         }
         self.reasons = {contract.id: outside_versions(contract, stack) for contract in contracts}
+        self._unknown = {contract.id: unknown_version(contract, stack) for contract in contracts}
         applying = [contract for contract in contracts if contract.static and not self.reasons[contract.id]]
         self._by_type = {
             kind: [contract for contract in applying if contract.subject in names] for kind, names in KINDS.items()
         }
         self._declared = {"stack": stack, "platform": platform}
         self._known = known
+
+    def _findings(self, contract: Contract, subject: Subject) -> Iterable[Finding]:
+        if reason := self._unknown[contract.id]:
+            return [inconclusive(reason, location=subject.at())]
+        return observed(contract, {name: self._declared.get(name, subject) for name in contract.wants}, subject.at)
 
     def judge(self, found: ReadResult, part: _Part) -> None:
         """Add what the contracts find in what one place holds."""
@@ -306,14 +312,13 @@ class _Judge:
             for contract in self._by_type[type(subject)]:
                 began = time.perf_counter()
                 tally = part.tallies.setdefault(contract.id, _Tally())
-                given = {name: self._declared.get(name, subject) for name in contract.wants}
                 judged.add(contract.id)
                 if about := self._waivers_about[contract.id]:
                     place = subject.at()
                     part.judged_waivers.update(
                         name for name, one in about.items() if self._waivers.covers(name, one, place)
                     )
-                for seen in observed(contract, given, subject.at):
+                for seen in self._findings(contract, subject):
                     finding = replace(seen, stack=self.label) if self.label else seen
                     if not finding.outcome.deviates:
                         tally.note(finding)

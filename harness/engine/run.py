@@ -21,7 +21,7 @@ from trivet.engine.acceptance import Acceptance
 from trivet.engine.outcomes import NOTHING, finding_of, observed
 from trivet.engine.recorded_stack import RecordedStack
 from trivet.engine.results_store import ResultsStore, question
-from trivet.errors import DeclarationError, NotOffered, TrivetError
+from trivet.errors import CannotTell, DeclarationError, NotOffered, TrivetError
 from trivet.model.clients import CLIENTS
 from trivet.model.contract import FEATURES_PARAMETER, Contract
 from trivet.model.events import ContractEnded, ContractStarted, Emit, Event, PhaseEnded, RunEnded, RunStarted
@@ -232,7 +232,13 @@ class Recorder:
 
 def summary_of(stack: Stack) -> StackSummary:
     """What a report says about its stack."""
-    return StackSummary(name=stack.name, title=stack.title, digest=stack.digest, components=dict(stack.components))
+    return StackSummary(
+        name=stack.name,
+        title=stack.title,
+        digest=stack.digest,
+        components=dict(stack.components),
+        facts=stack.facts,
+    )
 
 
 def judge(
@@ -313,13 +319,26 @@ def _named(findings: Iterable[Finding], names: Mapping[str, str]) -> list[Findin
 
 
 def outside_versions(contract: Contract, stack: Stack) -> str:
-    """Why the contract does not apply to the versions of this stack, or an empty string."""
+    """Why the contract does not apply to the versions of this stack, or an empty string. An unknown version is no reason."""
     for component, specifier in contract.versions.items():
-        present = stack.components.get(component)
+        try:
+            present = stack.components.get(component)
+        except CannotTell:
+            continue
         if present is None:
             return f"the stack names no {component}, and this applies to {component}{specifier}"
         if not SpecifierSet(specifier).contains(Version(present), prereleases=True):
             return f"applies to {component}{specifier}; the stack has {present}"
+    return ""
+
+
+def unknown_version(contract: Contract, stack: Stack) -> str:
+    """Why it is not known whether the contract applies to the versions of this stack, or an empty string."""
+    for component in contract.versions:
+        try:
+            stack.components.get(component)
+        except CannotTell as error:
+            return error.message
     return ""
 
 
@@ -348,6 +367,8 @@ def _observe(
             raise DeclarationError(contract.unrunnable)
         if reason := outside_versions(contract, stack) or not_offered(contract.clients, target):
             raise NotOffered(reason)
+        if reason := unknown_version(contract, stack):
+            raise CannotTell(reason)
         if contract.features and (reason := lacking(contract.features, session.features())):
             raise NotOffered(reason)
         subjects: Sequence[Any] = session.subjects(contract.subject) if contract.subject else (None,)

@@ -7,6 +7,7 @@ client does.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -74,6 +75,15 @@ class TrackingApi:
             self._session.headers["Authorization"] = f"Bearer {token}"
         elif user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
             self._session.auth = (user, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))
+
+    def server_version(self) -> str:
+        """The version of MLflow that the server runs, as it states at ``/version``."""
+        what = f"GET /version at {self.uri}"
+        response = self._send("GET", "/version", what)
+        text = response.text.strip()
+        if response.ok and re.fullmatch(r"\d+(\.\w+)+", text):
+            return text
+        raise _refusal(what, response, {})
 
     # runs and artifacts
 
@@ -227,18 +237,21 @@ class TrackingApi:
             parameters["page_token"] = page["next_page_token"]
 
     def _request(self, method: str, endpoint: str, **content: Any) -> Json:
-        from requests import RequestException
-
         what = f"{method} {_API}{endpoint} at {self.uri}"
-        try:
-            response = self._session.request(method, self.uri + _API + endpoint, timeout=self._timeout, **content)
-        except RequestException as error:
-            cause, remedy = _explain_connection(error)
-            raise TrackingError(f"{what}: {cause} ({error})", remedy=remedy) from error
+        response = self._send(method, _API + endpoint, what, **content)
         answer = _json(response)
         if response.ok and answer is not None:
             return answer
         raise _refusal(what, response, answer)
+
+    def _send(self, method: str, path: str, what: str, **content: Any) -> requests.Response:
+        from requests import RequestException
+
+        try:
+            return self._session.request(method, self.uri + path, timeout=self._timeout, **content)
+        except RequestException as error:
+            cause, remedy = _explain_connection(error)
+            raise TrackingError(f"{what}: {cause} ({error})", remedy=remedy) from error
 
 
 def _json(response: requests.Response) -> Json | None:

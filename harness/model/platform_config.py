@@ -42,6 +42,8 @@ def indexed(resources: Iterable[Resource]) -> Mapping[tuple[str, str], tuple[Res
 
 
 def platform_of(stack: Stack) -> PlatformConfig:
-    """The platform that trivet installs for ``stack``: KServe's release with its own configuration."""
+    """The platform that ``stack`` describes. One of trivet's own has KServe's release with its own configuration."""
     serving: Mapping[str, Any] = stack.settings.get("serving", {})
-    return PlatformConfig(default_deployment_mode=str(serving.get("default_deployment_mode", "")))
+    # What the stack does not know is unknown here too, which is no reason to refuse contracts that need only the rest.
+    mode = serving["default_deployment_mode"] if "default_deployment_mode" in dict(serving) else ""
+    return PlatformConfig(default_deployment_mode=str(mode))

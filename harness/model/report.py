@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from trivet.model.detection import Fact
 from trivet.model.finding import Finding, IgnoredFinding
 from trivet.model.outcome import Level, Outcome, blocks
 from trivet.model.waiver import WaiverUse
@@ -65,12 +66,13 @@ class ContractResult:
 
 @dataclass(frozen=True, kw_only=True)
 class StackSummary:
-    """The stack at the time of the run."""
+    """The stack at the time of the run. ``facts`` say what of it was read of a platform, by ``trivet detect``, and where."""
 
     name: str
     title: str
     digest: str
     components: Mapping[str, str]
+    facts: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

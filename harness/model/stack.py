@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trivet.model.detection import Fact
+
 ROLES = ("trainer", "tracking", "initializer", "runtime")
 COMPONENTS = ("kfp", "mlflow", "kserve", "runtime", "knative", "kubernetes", "store", "prometheus")
 
@@ -35,7 +37,10 @@ class Role:
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """Component versions, roles, and the digest over everything that affects behaviour (``stack.toml``, locks, tables)."""
+    """Component versions, roles, and the digest over everything that affects behaviour (``stack.toml``, locks, tables).
+
+    What ``[unknown]`` in ``stack.toml`` names is in none of the mappings: asking for it raises CannotTell (``trivet.model.partial``).
+    """
 
     name: str
     title: str
@@ -50,3 +55,5 @@ class Stack:
     """The platform of this stack's clusters: the name of a shipped one, or a folder relative to ``folder``; empty for none."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Tables of ``stack.toml`` for single targets or contracts, such as ``[serving]``."""
+    facts: tuple[Fact, ...] = ()
+    """Of a stack that ``trivet detect`` wrote: what was read of the platform, and where."""

@@ -1,4 +1,4 @@
-"""Small tables for the command line: stacks, changed pins, waivers, and the checks of `trivet doctor`."""
+"""Small tables for the command line: stacks, changed pins, facts of a platform, waivers, and the checks of `trivet doctor`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from trivet.engine.doctor import DoctorCheck
+from trivet.model.detection import Fact
 from trivet.model.stack import Stack
 from trivet.model.waiver import Waiver
 from trivet.render.layout import Line, Span, entry, line, plain
@@ -41,6 +42,15 @@ def waivers(found: Mapping[str, Waiver], day: date) -> str:
         rows += [*entry("accepts", scope(one)), *entry("reason", one.reason), *entry("owner", one.owner), line()]
     expired = sum(one.expires < day for one in found.values())
     return plain([*rows, line(f"{len(found)} waiver{'' if len(found) == 1 else 's'}, {expired} expired")])
+
+
+def facts_table(facts: Sequence[Fact]) -> str:
+    """A line per fact with its value, and below it where it was read or why it is unknown."""
+    width = max((len(fact.name) for fact in facts), default=0)
+    return "\n".join(
+        f"{fact.name:<{width}}  {fact.value or 'unknown'}\n{'':<{width}}  {fact.source or fact.reason}"
+        for fact in facts
+    )
 
 
 def doctor_checks(checks: Sequence[DoctorCheck]) -> str:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -61,6 +60,12 @@ _NOT_FOR_STATUS = _NOT_FOR_GO_TYPES | {"required"}
 _QUANTITY = "([KMGTPE]i)|[numkMGTPE]"
 """Part of the pattern that controller-gen writes for every resource.Quantity."""
 
+_NEEDED = (
+    ("kserve", "KServe", "InferenceService and others", "0.20.0"),
+    ("kubernetes", "Kubernetes", "Secret, ConfigMap and others", "1.34"),
+)
+"""Component, its name, kinds whose schemas it has, and a version of it."""
+
 _SHORT, _LONG = 60, 400
 """Characters of JSON: up to the first a schema is repeated wherever it stands, from the second on it has a definition in any case."""
 
@@ -72,20 +77,38 @@ def generate_schemas(components: Mapping[str, str], *, progress: Callable[[str],
 
     Raises UsageError when ``components`` has no Kubernetes, PlatformError when a module cannot be downloaded or its schemas cannot be read.
     """
-    if "kubernetes" not in components:
-        raise UsageError(
-            "the stack names no version of Kubernetes, and the schemas of Secret, ConfigMap and others depend on it",
-            remedy='add `kubernetes = "1.34"`, or another version, to [components] in its stack.toml',
-        )
+    for component, name, kinds, example in _NEEDED:
+        if component not in {*components}:
+            raise UsageError(
+                f"the stack names no version of {name}, and the schemas of {kinds} depend on it",
+                remedy=f'add `{component} = "{example}"`, or another version, to [components] in its stack.toml',
+            )
     kserve, kubernetes = components["kserve"], components["kubernetes"]
     progress(f"reading the API of KServe {kserve} and Kubernetes {kubernetes}")
-    versions, roots, expressions = _custom_kinds(download_module(KSERVE, f"v{kserve}") / CRDS)
-    core = _core_schemas(download_module(KUBERNETES, f"v{_release(kubernetes)}") / OPENAPI)
+    folder = download_module(KSERVE, f"v{kserve}") / CRDS
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    definitions = [yaml.load(file.read_bytes(), Loader=loader) for file in sorted(folder.rglob(f"{GROUP}_*.yaml"))]
+    if missing := sorted({*CUSTOM_KINDS} - {one["spec"]["names"]["kind"] for one in definitions}):
+        raise PlatformError(
+            f"{folder} has no CustomResourceDefinition of {', '.join(missing)}",
+            remedy="look up where this version of KServe keeps them, and adapt trivet.stacks.api_generator",
+        )
+    openapi = json.loads((download_module(KUBERNETES, f"v{_release(kubernetes)}") / OPENAPI).read_bytes())
+    return schemas_text({"kserve": kserve, "kubernetes": kubernetes}, definitions, openapi)
+
+
+def schemas_text(source: Mapping[str, str], definitions: Iterable[Node], openapi: Node) -> str:
+    """The text of ``api_schemas.json`` from CustomResourceDefinitions and from the OpenAPI (version 3) of Kubernetes' group ``v1``.
+
+    ``source`` has the versions of kserve and kubernetes. Raises PlatformError for a schema with an unknown keyword.
+    """
+    versions, roots, expressions = _custom_kinds(definitions)
+    core = _core_schemas(openapi)
     roots |= {f"v1/{kind}": core(f"io.k8s.api.core.v1.{kind}") for kind in CORE_KINDS}
     metadata = core("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
     for root in roots.values():
         root["properties"] = dict(sorted({**root["properties"], "metadata": metadata}.items()))
-    return _text({"kserve": kserve, "kubernetes": kubernetes}, versions, expressions, roots)
+    return _text(source, versions, expressions, roots)
 
 
 def _release(version: str) -> str:
@@ -93,13 +116,12 @@ def _release(version: str) -> str:
     return version if version.count(".") > 1 else f"{version}.0"
 
 
-def _custom_kinds(folder: Path) -> tuple[dict[str, list[str]], dict[str, Node], dict[str, int]]:
+def _custom_kinds(definitions: Iterable[Node]) -> tuple[dict[str, list[str]], dict[str, Node], dict[str, int]]:
     """Every kind of KServe's group with its served versions; ``group/version/kind`` → schema, and number of expressions."""
     versions: dict[str, list[str]] = {}
     roots: dict[str, Node] = {}
     expressions: dict[str, int] = {}
-    for file in sorted(folder.rglob(f"{GROUP}_*.yaml")):
-        definition = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["spec"]
+    for definition in (one["spec"] for one in definitions):
         kind = definition["names"]["kind"]
         served = [version for version in definition["versions"] if version["served"]]
         versions[kind] = [version["name"] for version in served]
@@ -109,11 +131,6 @@ def _custom_kinds(folder: Path) -> tuple[dict[str, list[str]], dict[str, Node], 
             roots[where] = _cleaned(whole, where)
             if number := _expressions(whole):
                 expressions[where] = number
-    if missing := sorted({*CUSTOM_KINDS} - {*versions}):
-        raise PlatformError(
-            f"{folder} has no CustomResourceDefinition of {', '.join(missing)}",
-            remedy="look up where this version of KServe keeps them, and adapt trivet.stacks.api_generator",
-        )
     return dict(sorted(versions.items())), dict(sorted(roots.items())), dict(sorted(expressions.items()))
 
 
@@ -126,9 +143,9 @@ def _expressions(node: Any) -> int:
     return len(node.get("x-kubernetes-validations", ())) + sum(map(_expressions, node.values()))
 
 
-def _core_schemas(file: Path) -> Callable[[str], Node]:
+def _core_schemas(openapi: Node) -> Callable[[str], Node]:
     """A function from the name of a schema in Kubernetes' OpenAPI to that schema, with references resolved."""
-    schemas = json.loads(file.read_bytes())["components"]["schemas"]
+    schemas = openapi["components"]["schemas"]
 
     def resolved(name: str) -> Node:
         match name.rpartition(".")[2]:

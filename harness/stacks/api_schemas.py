@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trivet.errors import UsageError
+from trivet.errors import CannotTell, UsageError
 from trivet.model.subjects import Keys
 
 if TYPE_CHECKING:
@@ -96,7 +96,12 @@ class ApiSchemas:
 
 @lru_cache(maxsize=8)
 def load_schemas(path: Path) -> ApiSchemas:
-    """The schemas in an ``api_schemas.json``. Raises UsageError for an invalid file."""
+    """The schemas in an ``api_schemas.json``. Raises UsageError for an invalid file, CannotTell when the stack has none."""
+    if not path.exists():
+        raise CannotTell(
+            f"the schemas of KServe's API are unknown: stack {path.parent.name} has no {path.name}",
+            remedy="detect the platform again with permission to read its CustomResourceDefinitions",
+        )
     try:
         content = json.loads(path.read_bytes())
         return ApiSchemas(

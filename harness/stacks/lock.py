@@ -45,6 +45,11 @@ def lock_stack(
     for name in chosen:
         if name not in settings:
             raise unknown("role", name, settings)
+        if not settings[name]["requires"]:
+            raise UsageError(
+                f"the {name} of stack {stack_folder.name} requires nothing, which is no environment",
+                remedy=f"write its packages into `requires` under [roles.{name}] of its {STACK_FILE}",
+            )
     description = (stack_folder / STACK_FILE).read_text(encoding="utf-8")
     if cutoff is not None:
         _check_day(cutoff)

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
 from trivet.errors import UsageError, unknown
+from trivet.model.detection import Fact
+from trivet.model.partial import PartialMapping
 from trivet.model.stack import Role, Stack
 from trivet.model.text_lines import text_lines
-from trivet.stacks.schema import STACK, schema_errors
+from trivet.stacks.schema import stack_errors
 
 STACK_FILE = "stack.toml"
 SCHEMAS_FILE = "api_schemas.json"
 IMAGE_FILE = "runtime_image.json"
+FACTS_FILE = "detected.json"
+"""What ``trivet detect`` read of a platform. It is no part of the digest: it says where values come from, and decides nothing."""
 SHIPPED = "trivet.fixtures.stacks"
+
+Value = TypeVar("Value")
 
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)\s*(?:;\s*(?P<marker>.*?))?\s*\\?$")
 
@@ -53,13 +60,16 @@ def stack_folder(name_or_path: str) -> Path:
 def load_stack(name_or_path: str) -> Stack:
     """The stack with this name, folder or ``stack.toml``.
 
-    Raises UsageError for an unknown stack, an invalid ``stack.toml``, and a missing or invalid lock.
+    Raises UsageError for an unknown stack, an invalid ``stack.toml``, and a missing or invalid lock. A role or ``api_schemas.json`` that
+    ``[unknown]`` names may be without its file; once the file exists it is known.
     """
     folder = stack_folder(name_or_path)
     table = read_table(folder)
-    roles = {name: _role(name, settings, folder) for name, settings in table["roles"].items()}
+    unknown = table.get("unknown", {})
+    unlocked = {name: why for name, why in unknown.get("roles", {}).items() if not (folder / f"{name}.lock").is_file()}
+    roles = {name: _role(name, settings, folder) for name, settings in table["roles"].items() if name not in unlocked}
     schemas, image = folder / SCHEMAS_FILE, folder / IMAGE_FILE
-    if not schemas.is_file():
+    if not schemas.is_file() and "api_schemas" not in unknown:
         raise UsageError(
             f"{folder.name} has no {SCHEMAS_FILE}", remedy=f"generate it: trivet stack lock {name_or_path}"
         )
@@ -67,20 +77,20 @@ def load_stack(name_or_path: str) -> Stack:
         name=folder.resolve().name,
         title=table["title"],
         folder=folder,
-        components=table["components"],
-        roles=roles,
+        components=_partial(table["components"], unknown.get("components", {}), "the version of {}"),
+        roles=_partial(roles, unlocked, "the environment of the role {}"),
         digest=_digest(
             [
                 folder / STACK_FILE,
                 *(role.lock for role in roles.values()),
-                schemas,
-                *([image] if image.is_file() else []),
+                *(file for file in (schemas, image) if file.is_file()),
             ]
         ),
         api_schemas=schemas,
         runtime_image=image if image.is_file() else None,
         platform=table.get("platform", ""),
-        settings={"serving": table["serving"]},
+        settings={"serving": _partial(table["serving"], unknown.get("serving", {}), "`serving.{}` of the stack")},
+        facts=_facts(folder / FACTS_FILE),
     )
 
 
@@ -95,7 +105,7 @@ def read_table(folder: Path) -> Mapping[str, Any]:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {file}: {error}", remedy="provide a TOML file in UTF-8") from error
-    if errors := list(schema_errors(table, STACK)):
+    if errors := list(stack_errors(table)):
         raise UsageError(
             "\n".join(f"{file}: {sentence}" for sentence in errors),
             remedy=f"compare it with a shipped one, {_shipped_folder() / 'current' / STACK_FILE}",
@@ -142,6 +152,22 @@ def pins_of(text: str, python: str, lock: Path) -> dict[str, str]:
 def _marker_environment(python: str) -> dict[str, str]:
     full = python if python.count(".") > 1 else f"{python}.0"
     return {"python_version": ".".join(full.split(".")[:2]), "python_full_version": full}
+
+
+def _partial(known: Mapping[str, Value], unknown: Mapping[str, str], what: str) -> Mapping[str, Value]:
+    return PartialMapping(known, unknown, what) if unknown else known
+
+
+def _facts(file: Path) -> tuple[Fact, ...]:
+    if not file.is_file():
+        return ()
+    try:
+        return tuple(Fact(**fact) for fact in json.loads(file.read_bytes())["facts"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{file} does not have the facts of a platform: {type(error).__name__}: {error}",
+            remedy="write it again with `trivet detect`, or delete it: it only says where values come from",
+        ) from error
 
 
 def _role(name: str, settings: Mapping[str, Any], folder: Path) -> Role:

@@ -145,6 +145,14 @@ def runtime_image(checkout: Path, role: Role) -> str:
     return _text(content)
 
 
+def runtime_image_text(image: RuntimeImage, packages: Mapping[str, str | None]) -> str:
+    """The text of a ``runtime_image.json`` like ``image``, for an image that holds ``packages`` and the same sources."""
+    names = {module: " ".join(sorted(names)) for module, names in image.names.items()}
+    return _text(
+        {"source": image.source, "packages": dict(sorted(packages.items())), "loaders": image.loaders, "names": names}
+    )
+
+
 def _required(
     dependencies: Mapping[str, Any], python: str, extras: Iterable[str] = (), optional: Iterable[str] = ()
 ) -> Iterator[tuple[str, frozenset[str]]]:

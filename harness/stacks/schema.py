@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trivet.errors import nearest
@@ -84,6 +84,15 @@ _SERVING = Table(
         ),
     }
 )
+_REASON = String(description="the reason why it is unknown")
+_UNKNOWN = Table(
+    optional={
+        "components": Table(optional=dict.fromkeys(COMPONENTS, _REASON)),
+        "roles": Table(optional=dict.fromkeys(ROLES, _REASON)),
+        "serving": Table(optional=dict.fromkeys(_SERVING.required, _REASON)),
+        "api_schemas": _REASON,
+    }
+)
 STACK = Table(
     required={
         "title": _ANY,
@@ -94,8 +103,27 @@ STACK = Table(
         "roles": Table(required=dict.fromkeys(ROLES, _ROLE)),
         "serving": _SERVING,
     },
-    optional={"platform": _ANY},
+    optional={"platform": _ANY, "unknown": _UNKNOWN},
 )
+
+
+def stack_errors(table: Mapping[str, Any]) -> Iterator[str]:
+    """:func:`schema_errors` of a parsed ``stack.toml``; what its table ``unknown`` names is not required elsewhere."""
+    unknown = table.get("unknown", {})
+    if errors := list(schema_errors(unknown, _UNKNOWN, "unknown")):
+        yield from errors
+        return
+    tables = {
+        name: _not_requiring(schema, unknown.get(name, ())) if isinstance(schema, Table) else schema
+        for name, schema in STACK.required.items()
+    }
+    yield from schema_errors(table, replace(STACK, required=tables))
+
+
+def _not_requiring(schema: Table, names: Collection[str]) -> Table:
+    optional = {name: one for name, one in schema.required.items() if name in names}
+    required = {name: one for name, one in schema.required.items() if name not in names}
+    return replace(schema, required=required, optional={**schema.optional, **optional})
 
 
 def schema_errors(value: Any, schema: Schema, where: str = "") -> Iterator[str]:

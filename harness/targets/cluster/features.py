@@ -13,11 +13,11 @@ from trivet.model import feature
 from trivet.targets.cluster import limits
 from trivet.targets.cluster.metrics import Prometheus
 from trivet.targets.cluster.namespaces import Namespaces
+from trivet.targets.cluster.platform_reader import KNATIVE_NAMESPACE, knative_config, scales_to_zero
 from trivet.targets.cluster.pods import JobPod
 from trivet.toolkit.tcp_probe import Connection, probe_command, read_probe
 from trivet.toolkit.waiting import last_answer
 
-KNATIVE_NAMESPACE = "knative-serving"
 PORT = 8099
 
 _LISTEN = "import http.server; http.server.ThreadingHTTPServer(('', {port}), http.server.BaseHTTPRequestHandler).serve_forever()"
@@ -32,7 +32,7 @@ def installed_features(kubectl: Kubectl, prometheus: str) -> dict[str, str]:
             "KServe uses its Knative mode, in which the ingress splits traffic by percent"
         )
         settings = _data(kubectl, "config-autoscaler")
-        if settings is not None and settings.get("enable-scale-to-zero", "true").lower() == "true":
+        if settings is not None and scales_to_zero(settings):
             features[feature.SCALE_TO_ZERO] = "Knative's config-autoscaler does not disable scale-to-zero"
         hpa = _object(kubectl, "deployment", "autoscaler-hpa")
         if hpa and (hpa.get("status") or {}).get("availableReplicas"):
@@ -111,8 +111,11 @@ def _observed(source: JobPod, address: str, *, is_open: bool) -> Connection:
 
 
 def _data(kubectl: Kubectl, name: str) -> Mapping[str, str] | None:
-    config_map = _object(kubectl, "configmap", name)
-    return None if config_map is None else (config_map.get("data") or {})
+    """The data of a ConfigMap of Knative's; None when it does not exist or the account cannot read it."""
+    try:
+        return knative_config(kubectl, name)
+    except PlatformError:
+        return None
 
 
 def _object(kubectl: Kubectl, kind: str, name: str) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 from trivet.errors import UsageError
 from trivet.host.kubectl import Kubectl, json_documents
 from trivet.model.settings import Existing
+from trivet.targets.cluster.platform_reader import KNATIVE_NAMESPACE, KSERVE_NAMESPACE
 
 ACCOUNT = "trivet"
 
@@ -71,6 +72,69 @@ SERVING: tuple[Permission, ...] = (
 """Needed in the serving namespace only."""
 
 
+CLUSTER = ""
+"""In place of a namespace: the whole cluster."""
+
+_OF_COMPONENT: tuple[Permission, ...] = (
+    Permission(group="", resource="configmaps", verbs=("get",), purpose="the configuration of KServe and Knative"),
+    Permission(group="apps", resource="deployments", verbs=("get",), purpose="the versions of KServe and Knative"),
+)
+
+DETECT: Mapping[str, tuple[Permission, ...]] = {
+    CLUSTER: (
+        Permission(
+            group="serving.kserve.io",
+            resource="clusterservingruntimes",
+            verbs=("list",),
+            purpose="the serving runtimes and their images",
+        ),
+        Permission(
+            group="serving.kserve.io",
+            resource="clusterstoragecontainers",
+            verbs=("list",),
+            purpose="the storage initializer, and the URIs that it fetches",
+        ),
+        Permission(
+            group="apiextensions.k8s.io",
+            resource="customresourcedefinitions",
+            verbs=("get",),
+            purpose="the schemas of KServe's API",
+        ),
+        Permission(
+            group="gateway.networking.k8s.io",
+            resource="gatewayclasses",
+            verbs=("list",),
+            purpose="the controllers of gateways",
+        ),
+        Permission(
+            group="apps",
+            resource="deployments",
+            verbs=("list",),
+            purpose="the ingress, and whether a second KServe controller runs",
+        ),
+    ),
+    KSERVE_NAMESPACE: _OF_COMPONENT,
+    KNATIVE_NAMESPACE: _OF_COMPONENT,
+}
+"""What `trivet detect` reads, by namespace; each is optional: what may not be read stays unknown."""
+
+DETECT_IN_NAMESPACES: tuple[Permission, ...] = (
+    Permission(group="", resource="services", verbs=("list",), purpose="finding MLflow and KFP's API server"),
+    Permission(group="", resource="services/proxy", verbs=("get",), purpose="asking them for their versions"),
+    Permission(group="", resource="pods", verbs=("list",), purpose="the packages that pods of pipelines install"),
+    Permission(group="", resource="pods/exec", verbs=("create",), purpose="--exec-in-runtime only"),
+)
+"""What `trivet detect` reads in the namespaces that it is given."""
+
+
+def detect_permissions(namespaces: Iterable[str]) -> dict[str, list[Permission]]:
+    """Namespace, or CLUSTER → what `trivet detect` reads; ``namespaces`` are those of servers, pipelines and services."""
+    permissions = {namespace: list(of_namespace) for namespace, of_namespace in DETECT.items()}
+    for namespace in dict.fromkeys(namespaces):
+        permissions.setdefault(namespace, []).extend(DETECT_IN_NAMESPACES)
+    return permissions
+
+
 def needed_permissions(namespaces: tuple[str, str]) -> dict[str, list[Permission]]:
     """Namespace → needed permissions. ``namespaces`` are the pipeline namespace and the serving namespace; they may be the same."""
     pipelines, serving = namespaces
@@ -80,11 +144,14 @@ def needed_permissions(namespaces: tuple[str, str]) -> dict[str, list[Permission
     return permissions
 
 
-def missing_permissions(kubectl: Kubectl, namespaces: tuple[str, str]) -> list[str]:
-    """The permissions that the current account lacks, one line each. One request to the API server, which every account may make."""
+def missing_permissions(kubectl: Kubectl, needed: Mapping[str, Iterable[Permission]]) -> list[str]:
+    """Those of the ``needed`` permissions (by namespace) that the current account lacks, one line each.
+
+    One request to the API server, which every account may make.
+    """
     checks = [
         (namespace, permission, verb)
-        for namespace, permissions in needed_permissions(namespaces).items()
+        for namespace, permissions in needed.items()
         for permission in permissions
         for verb in permission.verbs
     ]
@@ -100,30 +167,36 @@ def missing_permissions(kubectl: Kubectl, namespaces: tuple[str, str]) -> list[s
             name = f"{permission.resource}.{permission.group}" if permission.group else permission.resource
             denied.setdefault((namespace, name, permission.purpose), []).append(verb)
     return [
-        f"{', '.join(verbs)} {name} in namespace {namespace} ({purpose})"
+        f"{', '.join(verbs)} {name} {f'in namespace {namespace}' if namespace else 'in the whole cluster'} ({purpose})"
         for (namespace, name, purpose), verbs in denied.items()
     ]
 
 
 def manifest(namespaces: tuple[str, str]) -> str:
-    """ServiceAccount, Roles and RoleBindings that grant exactly the needed permissions, as YAML."""
-    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespaces[0]}
+    """ServiceAccount, Roles and RoleBindings that grant exactly the permissions that a run needs, as YAML."""
+    return _manifest(needed_permissions(namespaces), account=namespaces[0], name=ACCOUNT)
+
+
+def _manifest(needed: Mapping[str, Iterable[Permission]], *, account: str, name: str) -> str:
+    """A ServiceAccount ``trivet`` in the namespace ``account``, and roles called ``name`` that grant it exactly ``needed``, as YAML."""
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": account}
     documents: list[dict[str, Any]] = [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": namespaces[0]}}
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": account}}
     ]
-    for namespace, permissions in needed_permissions(namespaces).items():
-        metadata = {"name": ACCOUNT, "namespace": namespace}
-        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
+    for namespace, permissions in needed.items():
+        metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+        role = "Role" if namespace else "ClusterRole"
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name}
         documents += [
             {
                 "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "Role",
+                "kind": role,
                 "metadata": metadata,
                 "rules": list(_rules(permissions)),
             },
             {
                 "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "RoleBinding",
+                "kind": f"{role}Binding",
                 "metadata": metadata,
                 "roleRef": reference,
                 "subjects": [subject],
@@ -132,14 +205,19 @@ def manifest(namespaces: tuple[str, str]) -> str:
     return yaml.dump_all(documents, Dumper=_NoAnchors, sort_keys=False)
 
 
-def manifest_for(settings: Existing) -> str:
-    """The manifest for the namespaces in the settings. Raises UsageError when the settings have none."""
+def manifest_for(settings: Existing, *, detect: bool = False) -> str:
+    """The manifest for the namespaces in the settings: what a run needs, or with ``detect`` what `trivet detect` reads.
+
+    Raises UsageError when the settings have no namespaces.
+    """
     namespaces = (settings.pipeline_namespace, settings.serving_namespace)
     if not all(namespaces):
         raise UsageError(
             "permissions are granted per namespace, and the settings have no namespaces",
             remedy="set pipeline_namespace and serving_namespace in [tool.trivet.existing]",
         )
+    if detect:
+        return _manifest(detect_permissions(namespaces), account=namespaces[0], name=f"{ACCOUNT}-detect")
     return manifest(namespaces)
 
 
@@ -161,7 +239,12 @@ def _rules(permissions: Iterable[Permission]) -> Iterable[dict[str, Any]]:
 
 def _review(namespace: str, permission: Permission, verb: str) -> dict[str, Any]:
     resource, _, subresource = permission.resource.partition("/")
-    attributes = {"namespace": namespace, "verb": verb, "group": permission.group, "resource": resource}
+    attributes = {
+        **({"namespace": namespace} if namespace else {}),
+        "verb": verb,
+        "group": permission.group,
+        "resource": resource,
+    }
     if subresource:
         attributes["subresource"] = subresource
     return {

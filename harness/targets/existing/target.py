@@ -15,7 +15,7 @@ from trivet.model.settings import Existing
 from trivet.model.stack import Stack
 from trivet.provision.access import ClusterAccess, StoreAccess
 from trivet.targets.cluster.target import ClusterTarget
-from trivet.targets.existing.rbac import missing_permissions
+from trivet.targets.existing.rbac import missing_permissions, needed_permissions
 
 REQUIRED = ("context", "pipeline_namespace", "serving_namespace", "tracking_uri", "artifact_root", "ingress")
 
@@ -63,7 +63,8 @@ def existing_access(settings: Existing, stack: Stack) -> ClusterAccess:
         )
     kubectl = kubectl_of(settings)
     version = json.loads(kubectl.raw("/version"))["gitVersion"]
-    if denied := missing_permissions(kubectl, (settings.pipeline_namespace, settings.serving_namespace)):
+    needed = needed_permissions((settings.pipeline_namespace, settings.serving_namespace))
+    if denied := missing_permissions(kubectl, needed):
         raise PlatformError(
             f"this account may not {denied[0]}" + (f", and {len(denied) - 1} more" if len(denied) > 1 else ""),
             remedy="let a cluster administrator apply the output of `trivet doctor --target existing --rbac`",
@@ -90,12 +91,11 @@ def existing_access(settings: Existing, stack: Stack) -> ClusterAccess:
 
 
 def _images(settings: Existing, stack: Stack) -> dict[str, str]:
-    runtime = stack.roles["runtime"].image
     images = {
         "trainer": settings.trainer_image,
         "initializer": settings.initializer_image
         or f"docker.io/kserve/storage-initializer:v{stack.components['kserve']}",
-        "runtime": settings.runtime_image or runtime,
+        "runtime": settings.runtime_image or stack.roles["runtime"].image,
     }
     if missing := [role for role, image in images.items() if not image]:
         raise UsageError(
