@@ -6,7 +6,7 @@ What cannot be read stays unknown, with the reason. ``trivet.engine.detected_sta
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -196,7 +196,7 @@ def _runtime_packages(
     if runtime is None:
         return None, Fact(name=name, reason="the runtime is unknown")
     try:
-        pods = _listed(kubectl, "pods", sources.namespaces, f"{SERVICE_LABEL}")
+        pods = _listed(kubectl, "pods", sources.namespaces, SERVICE_LABEL)
         pod = next((one for one in pods if _serves(one, runtime.image)), None)
         if pod is None:
             where = ", ".join(sources.namespaces) or "any namespace"
@@ -305,7 +305,7 @@ def _asked(
     try:
         services = [one for one in _listed(kubectl, "services", sources.namespaces) if chosen(one)]
     except PlatformError as error:
-        return Fact(name=name, reason=f"{reason_of(error)}; {option} names it")
+        return Fact(name=name, reason=f"{reason_of(error)}; {option} names it, -n a namespace to look in")
     if not services:
         return Fact(name=name, reason=f"there is no {what} in {where}; {option} names it")
     stated: dict[str, str] = {}
@@ -358,7 +358,7 @@ def _pipeline_packages(kubectl: Kubectl, sources: Sources) -> tuple[Mapping[str,
     try:
         listed = _listed(kubectl, "pods", sources.namespaces)
     except PlatformError as error:
-        return {}, Fact(name="kfp", reason=reason_of(error))
+        return {}, Fact(name="kfp", reason=f"{reason_of(error)}; -n names the namespaces of pipelines")
     pods = [one for one in listed if {*PIPELINE_LABELS} & {*(one["metadata"].get("labels") or {})}]
     if not pods:
         return {}, Fact(name="kfp", reason=f"there is no pod of a pipeline in {where} that would show the SDK")
@@ -380,9 +380,12 @@ def _pipeline_packages(kubectl: Kubectl, sources: Sources) -> tuple[Mapping[str,
     )
 
 
-def _listed(kubectl: Kubectl, kind: str, namespaces: Collection[str], selector: str = "") -> Iterator[dict[str, Any]]:
-    for namespace in namespaces or ("",):
-        yield from kubectl.objects(kind, namespace=namespace, selector=selector)
+def _listed(kubectl: Kubectl, kind: str, namespaces: Collection[str], selector: str = "") -> list[dict[str, Any]]:
+    return [
+        one
+        for namespace in namespaces or ("",)
+        for one in kubectl.objects(kind, namespace=namespace, selector=selector)
+    ]
 
 
 # -- schemas ------------------------------------------------------------------------------------------------------------

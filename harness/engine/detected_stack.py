@@ -82,7 +82,7 @@ def write_detected(live: LivePlatform, folder: Path) -> Stack:
             unfinished.mkdir()
             for name, text in stack_files(live, [load_stack(one) for one in shipped_stacks()]).items():
                 (unfinished / name).write_text(text, encoding="utf-8")
-            load_stack(str(unfinished))
+            read_table(unfinished)
             unfinished.rename(folder)
     except OSError as error:
         raise PlatformError(
@@ -133,7 +133,7 @@ def stack_files(live: LivePlatform, shipped: Sequence[Stack]) -> dict[str, str]:
                 *_unknown_lines(unknown),
                 *_table_lines("components", components.known, components.comments),
                 "\n[roles]",
-                *(line for name, role in tables.items() for line in _role_lines(name, role)),
+                *(line for name, role in tables.items() for line in _commented(name, role.table, role.source)),
                 *_table_lines("serving", serving.known, serving.comments),
             ]
         )
@@ -185,7 +185,7 @@ def _to_lock(role: str, why: str, requires: Sequence[str], day: str) -> _RoleFou
 def _runtime(live: LivePlatform, shipped: Sequence[Stack], day: str) -> _RoleFound:
     if found := live.runtime_packages:
         assert live.runtime is not None
-        pins = {canonicalize_name(name): version for name, version in found.packages.items()}
+        pins = _normalised(found.packages)
         lines = [f"{name}=={version}" for name, version in sorted(pins.items())]
         table = {
             "image": live.runtime.image,
@@ -230,9 +230,9 @@ def _initializer(live: LivePlatform, shipped: Sequence[Stack]) -> _RoleFound:
 
 
 def _trainer(live: LivePlatform, shipped: Sequence[Stack], day: str) -> _RoleFound:
-    shown = {canonicalize_name(name): version for name, version in live.pipeline_packages.items()}
+    shown = _normalised(live.pipeline_packages)
     if not shown:
-        return _RoleFound(source=f"no pod of a pipeline shows its packages: {live.reason('kfp') or 'they show none'}")
+        return _RoleFound(source=live.reason("kfp") or "the pods of pipelines install no package by its version")
     for stack in shipped:
         pins = stack.roles["trainer"].pins
         if {"kfp", "mlflow"} <= shown.keys() and all(pins.get(name) == version for name, version in shown.items()):
@@ -246,6 +246,10 @@ def _trainer(live: LivePlatform, shipped: Sequence[Stack], day: str) -> _RoleFou
     )
 
 
+def _normalised(packages: Mapping[str, str]) -> dict[str, str]:
+    return {str(canonicalize_name(name)): version for name, version in packages.items()}
+
+
 def _of_image(image: str, shipped: Sequence[Stack]) -> Stack | None:
     return next((stack for stack in shipped if same_image(stack.roles["runtime"].image, image)), None)
 
@@ -253,7 +257,7 @@ def _of_image(image: str, shipped: Sequence[Stack]) -> Stack | None:
 def _image(live: LivePlatform, shipped: Sequence[Stack]) -> str:
     """The table of what the runtime's image holds: of the stack with this image, or with the packages of the pod; empty for none."""
     if found := live.runtime_packages:
-        pins = {canonicalize_name(name): version for name, version in found.packages.items()}
+        pins = _normalised(found.packages)
         for stack in shipped:
             if stack.runtime_image is None:
                 continue
@@ -386,18 +390,21 @@ def _unknown_lines(unknown: Mapping[str, Any]) -> Iterator[str]:
     tables = {name: value for name, value in unknown.items() if value}
     if not tables:
         return
-    yield "\n# What could not be read, and why. Contracts that need it are INCONCLUSIVE; write what you know in its place, and delete the line."
+    yield "\n# What could not be read, and why. Contracts that need it are INCONCLUSIVE; to say what you know, write it into its place,"
+    yield "# and delete the line here."
     plain = {name: value for name, value in tables.items() if isinstance(value, str)}
-    yield from _table_lines("unknown", plain, {})
-    for name in tables.keys() - plain.keys():
-        yield from _table_lines(f"unknown.{name}", tables[name], {})
+    if plain:
+        yield from _table_lines("unknown", plain, {})
+    for name, table in tables.items():
+        if name not in plain:
+            yield from _table_lines(f"unknown.{name}", table, {})
 
 
-def _role_lines(name: str, role: _RoleFound) -> Iterator[str]:
-    yield f"\n# {_one_line(role.source)}"
-    lines = iter(_table_lines(name, role.table, {}))
-    yield next(lines).lstrip("\n")
-    yield from lines
+def _commented(name: str, table: Mapping[str, Any], comment: str) -> Iterator[str]:
+    """A table with a comment in front of it."""
+    first, *rest = _table_lines(name, table, {})
+    yield f"\n# {_one_line(comment)}{first}" if comment else first
+    yield from rest
 
 
 def _table_lines(name: str, table: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator[str]:
@@ -408,9 +415,7 @@ def _table_lines(name: str, table: Mapping[str, Any], comments: Mapping[str, str
             yield f"{key} = {_toml(value)}{comment}"
     for key, value in table.items():
         if isinstance(value, Mapping):
-            if comments.get(key):
-                yield f"\n# {_one_line(comments[key])}"
-            yield from _table_lines(f"{name}.{key}", value, {})
+            yield from _commented(f"{name}.{key}", value, comments.get(key, ""))
 
 
 def _toml(value: Any) -> str:

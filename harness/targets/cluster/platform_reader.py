@@ -34,8 +34,8 @@ KSERVE_GROUP, KNATIVE_GROUP, KEDA_GROUP = "serving.kserve.io", "serving.knative.
 VERSION_LABEL = "app.kubernetes.io/version"
 
 _TAG = re.compile(r":v?(?P<version>\d+(\.\d+)+([-.]?(rc|a|b|alpha|beta)\.?\d+)?)[^/@:]*(@sha256:[0-9a-f]+)?$")
-_FORBIDDEN = re.compile(r"\): (.+? is forbidden: .+)$", re.DOTALL)
-_PINNED = re.compile(r"(?<![\w.-])([A-Za-z][\w.-]*)(?:\[[\w,. -]*\])?==(\d[\w.+!]*)")
+_FORBIDDEN = re.compile(r"\): ([^\n]+ is forbidden: [^\n]+)")
+_PINNED = re.compile(r"(?<![\w.-])([A-Za-z][\w.-]*)(?:\[[\w,. -]*\])?==(\d(?:[\w.+!]*\w)?)(?![\w.*])")
 
 INGRESSES: Mapping[str, str] = {
     "istio/pilot": "Istio",

@@ -75,11 +75,6 @@ SERVING: tuple[Permission, ...] = (
 CLUSTER = ""
 """In place of a namespace: the whole cluster."""
 
-_OF_COMPONENT: tuple[Permission, ...] = (
-    Permission(group="", resource="configmaps", verbs=("get",), purpose="the configuration of KServe and Knative"),
-    Permission(group="apps", resource="deployments", verbs=("get",), purpose="the versions of KServe and Knative"),
-)
-
 DETECT: Mapping[str, tuple[Permission, ...]] = {
     CLUSTER: (
         Permission(
@@ -110,11 +105,16 @@ DETECT: Mapping[str, tuple[Permission, ...]] = {
             group="apps",
             resource="deployments",
             verbs=("list",),
-            purpose="the ingress, and whether a second KServe controller runs",
+            purpose="KServe's controllers, and the ingress",
         ),
     ),
-    KSERVE_NAMESPACE: _OF_COMPONENT,
-    KNATIVE_NAMESPACE: _OF_COMPONENT,
+    KSERVE_NAMESPACE: (
+        Permission(group="", resource="configmaps", verbs=("get",), purpose="the configuration of KServe"),
+    ),
+    KNATIVE_NAMESPACE: (
+        Permission(group="", resource="configmaps", verbs=("get",), purpose="the configuration of Knative"),
+        Permission(group="apps", resource="deployments", verbs=("get",), purpose="Knative's controller and autoscaler"),
+    ),
 }
 """What `trivet detect` reads, by namespace; each is optional: what may not be read stays unknown."""
 
