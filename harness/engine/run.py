@@ -133,7 +133,10 @@ class Keeper:
         # The check of required features rests on their names, and measures in every run.
         kept = [one for one in contracts if not one.unrunnable and FEATURES_PARAMETER not in one.wants]
         self._contracts = {one.id: one for one in kept}
-        self._questions = {one.id: question(one, stack, target, applies=outside_versions(one, stack)) for one in kept}
+        self._questions = {
+            one.id: question(one, stack, target, applies=outside_versions(one, stack) or unknown_version(one, stack))
+            for one in kept
+        }
 
     def reused(self, acceptance: Acceptance) -> Iterator[tuple[str, ContractResult]]:
         """The kept results that still hold, by contract, with what is accepted now."""

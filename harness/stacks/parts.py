@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from trivet.errors import CannotTell
+from trivet.model.partial import PartialMapping
 from trivet.model.stack import Role, Stack
 
 EVERYTHING = "stack"
@@ -20,7 +22,17 @@ EVERYTHING = "stack"
 
 
 def part_digest(stack: Stack, part: str) -> str:
-    """The SHA-256 of a part's content; that of None for a part that the stack does not have. Raises LookupError for no part's name."""
+    """The SHA-256 of a part's content; that of None for a part that the stack does not have, of the reason for one that is unknown.
+
+    Raises LookupError for no part's name.
+    """
+    try:
+        return _known_digest(stack, part)
+    except CannotTell as unknown:
+        return digest_of(["unknown", unknown.message])
+
+
+def _known_digest(stack: Stack, part: str) -> str:
     holder, _, key = part.partition(".")
     match holder:
         case "roles" if key:
@@ -57,13 +69,17 @@ def digest_of(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, PartialMapping):
+        return [dict(value), value.unknown]
+    if isinstance(value, Mapping):
+        return dict(value)
     if isinstance(value, Iterable):
         return list(value)
     raise TypeError(f"{value!r} has no JSON form")
 
 
 def _file_digest(file: Path | None) -> str:
-    if file is None:
+    if file is None or not file.exists():
         return digest_of(None)
     status = file.stat()
     return _content_digest(file, status.st_mtime_ns, status.st_size)

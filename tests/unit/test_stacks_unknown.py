@@ -14,6 +14,7 @@ from trivet.engine.run import outside_versions, unknown_version
 from trivet.errors import CannotTell, UsageError
 from trivet.model.outcome import Outcome
 from trivet.stacks.lock import lock_stack
+from trivet.stacks.parts import part_digest
 from trivet.stacks.read import load_stack, stack_folder
 
 MODEL = {
@@ -106,6 +107,26 @@ def test_contracts_over_the_api_are_inconclusive_without_its_schemas(folder: Pat
         CannotTell, match=r"the schemas of KServe's API are unknown: stack mine has no api_schemas\.json"
     ):
         findings("manifests.fields_are_known", SERVICE, load_stack(str(folder)))
+
+
+def test_what_is_unknown_has_a_digest_that_follows_what_is_known(folder: Path) -> None:
+    parts = ("components.mlflow", "roles.runtime", "settings.serving", "api_schemas")
+    known = {part_digest(load_stack(str(folder)), part) for part in parts}
+    (folder / "runtime.lock").unlink()
+    (folder / "api_schemas.json").unlink()
+    without(
+        folder,
+        r"^(mlflow|deployment_modes) = .*\n",
+        '[unknown]\napi_schemas = "x"\n[unknown.components]\nmlflow = "x"\n[unknown.roles]\nruntime = "x"\n'
+        '[unknown.serving]\ndeployment_modes = "x"',
+    )
+    stack = load_stack(str(folder))
+    digests = [part_digest(stack, part) for part in parts]
+    assert not {*digests} & known
+    text = (folder / "stack.toml").read_text(encoding="utf-8")
+    (folder / "stack.toml").write_text(text.replace("http_port = 8080", "http_port = 8081"), encoding="utf-8")
+    changed = [part_digest(load_stack(str(folder)), part) for part in parts]
+    assert [one == other for one, other in zip(digests, changed, strict=True)] == [True, True, False, True]
 
 
 @pytest.mark.parametrize(
