@@ -404,7 +404,10 @@ def test_mlflow_that_answers_nothing_is_unknown_and_the_option_is_named() -> Non
 def test_the_release_of_kfp_is_the_tag_of_its_api_server() -> None:
     service = {"metadata": {"name": "ml-pipeline", "namespace": "kubeflow"}, "spec": {"ports": [{"port": 8888}]}}
     proxied = "get --raw /api/v1/namespaces/kubeflow/services/http:ml-pipeline:8888/proxy/apis/v2beta1/healthz"
-    changed: dict[str, Any] = {SERVICES: {"items": [service]}, proxied: {"commit_sha": "0", "tag_name": "2.3.0", "multi_user": False}}
+    changed: dict[str, Any] = {
+        SERVICES: {"items": [service]},
+        proxied: {"commit_sha": "0", "tag_name": "2.3.0", "multi_user": False},
+    }
     assert live(changed).value("KFP API server") == "2.3.0"
     changed[proxied]["tag_name"] = "unknown"
     assert "states no version" in live(changed).reason("KFP API server")
