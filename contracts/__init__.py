@@ -11,6 +11,7 @@ from trivet.authoring import (
 )
 
 MODULES = (
+    "components",
     "paths",
     "model_files",
     "environment",

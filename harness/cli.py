@@ -129,6 +129,9 @@ def main() -> None:
 @click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
 @click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
 @click.option(
+    "--as-is", is_flag=True, help="Judge the cluster of the target kind without creating or repairing anything."
+)
+@click.option(
     "--baseline",
     type=InputPath(path_type=Path),
     metavar="FILE",

@@ -54,6 +54,11 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
                 f"{key} {value!r} is not supported on the target {values['target']}: {reason}",
                 remedy=f"omit the option {key}, or use the target local",
             )
+    if flags.get("as_is") and values.get("target", Settings.target) != "kind":
+        raise UsageError(
+            f"--as-is is not supported on the target {values.get('target', Settings.target)}",
+            remedy="omit it, or use the target kind: only there does trivet install anything",
+        )
     local = values.get("target", Settings.target) == Settings.target
     values.setdefault("profile", Settings.profile if local else PROFILE_ELSEWHERE)
     if named := values.get("waivers_file"):
@@ -168,6 +173,10 @@ def _typed(file: str, place: str, declared: Field[Any], hint: Any, value: Any) -
         raise UsageError(
             f"{file}: {place} is {value!r}", remedy=f"write a list of {declared.metadata.get('items', 'strings')}"
         )
+    if hint is bool:
+        if isinstance(value, bool):
+            return value
+        raise UsageError(f"{file}: {place} is {value!r}", remedy="write true or false")
     kind, remedy = (int, "write a number from 0 on") if hint is int else (str, "write a string")
     if isinstance(value, kind) and not isinstance(value, bool) and (isinstance(value, str) or value >= 0):
         return value

@@ -50,6 +50,7 @@ from trivet.model.clients import (
     declare_client,
 )
 from trivet.model.contract import Contract
+from trivet.model.detection import ABSENT, Fact
 from trivet.model.events import Emit, PhaseEnded, PhaseStarted, phase
 from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject, Fault, Verb
 from trivet.model.feature import (
@@ -220,9 +221,11 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "TrafficClient",
     "TrainerClient",
     # data
+    "ABSENT",
     "Answer",
     "CompiledPipeline",
     "Download",
+    "Fact",
     "Handover",
     "HttpExchange",
     "Keys",

@@ -53,7 +53,7 @@ ANSWER = 15.0
 
 LIST_PACKAGES = (
     "import importlib.metadata as m, json, platform; print(json.dumps({'python': platform.python_version(), "
-    "'packages': {d.metadata['Name']: d.version for d in m.distributions()}}))"
+    "'packages': {d.metadata['Name']: d.version for d in m.distributions() if d.metadata['Name']}}))"
 )
 
 

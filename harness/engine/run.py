@@ -24,6 +24,7 @@ from trivet.engine.results_store import ResultsStore, question
 from trivet.errors import CannotTell, DeclarationError, NotOffered, TrivetError
 from trivet.model.clients import CLIENTS
 from trivet.model.contract import FEATURES_PARAMETER, Contract
+from trivet.model.detection import Fact
 from trivet.model.events import ContractEnded, ContractStarted, Emit, Event, PhaseEnded, RunEnded, RunStarted
 from trivet.model.feature import lacking
 from trivet.model.finding import Finding
@@ -42,6 +43,9 @@ from trivet.model.report import (
 from trivet.model.stack import Stack
 from trivet.model.target import Session, Target
 from trivet.model.waiver import WaiverUse
+
+RUNNING_VERSIONS = "running_versions"
+"""The client whose facts a report has."""
 
 POLL = 0.5
 """Seconds between two looks whether all checks have ended."""
@@ -75,6 +79,8 @@ def run(
     for result in found.values():
         record(ContractEnded(result=result))
 
+    missing = [contract for contract in contracts if contract.id not in found]
+
     def reported(session: Session | None = None) -> ConformanceReport:
         judged = tuple(found[contract.id] for contract in contracts)
         return record.report(
@@ -84,11 +90,11 @@ def run(
             stack=stack,
             profile=profile,
             command=command,
+            detected=_detected(missing, session, target) if session else (),
             waivers=acceptance.waiver_uses(judged),
             baseline=acceptance.baseline_use(judged),
         )
 
-    missing = [contract for contract in contracts if contract.id not in found]
     if not missing:
         report = reported()
         emit(RunEnded(report=report))
@@ -153,6 +159,22 @@ class Keeper:
             self._store.keep(asked, result, parts_read)
 
 
+def _detected(contracts: Iterable[Contract], session: Session, target: Target) -> tuple[Fact, ...]:
+    """The versions that components stated, if a contract has asked for them and the target offers them."""
+    if RUNNING_VERSIONS not in target.clients or not any(
+        RUNNING_VERSIONS in contract.clients for contract in contracts
+    ):
+        return ()
+    try:
+        found: Mapping[str, Fact] = session.client(RUNNING_VERSIONS)
+    except TrivetError:
+        return ()  # the contract says why
+    return tuple(
+        replace(fact, value=redact(fact.value), source=redact(fact.source), reason=redact(fact.reason))
+        for fact in found.values()
+    )
+
+
 class Recorder:
     """Passes events on and keeps what a report says about the run itself: when it began and where the time went."""
 
@@ -185,6 +207,7 @@ class Recorder:
         stack: Stack,
         profile: str,
         command: str = "",
+        detected: Sequence[Fact] = (),
         errors: Iterable[TrivetError] = (),
         stacks: Iterable[Stack] = (),
         ignored: int = 0,
@@ -204,6 +227,7 @@ class Recorder:
             profile=profile,
             stack=summary_of(stack),
             contracts=tuple(_located(result, names) for result in results),
+            detected=tuple(detected),
             features=dict(session.features()) if session else {},
             handover=dict(session.describe()) if session else {},
             documents={

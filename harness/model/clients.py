@@ -21,6 +21,7 @@ CLIENTS = Vocabulary(
     {
         "stack": "the stack under test: component versions, roles and the pins of their locks",
         "platform": "what is known of the platform's configuration: default deployment mode, domain, runtimes, accompanying objects",
+        "running_versions": "the versions that the running components state themselves: component to fact",
         "handover": "the handover of this run: MLflow run, registered version, storage URI and InferenceService",
         "tracking": "MLflow's REST API",
         "trainer": "the MLflow client of the trainer role: logs models, predicts, downloads",

@@ -16,6 +16,9 @@ KIND = "ConformanceReport"
 VERDICTS = ("conformant", "not conformant", "inconclusive")
 """The verdict by exit code. 3 is inconclusive too: a file could not be read."""
 
+PREPARATION = "preparation of the cluster"
+"""The key in ``handover`` for what a run installed or repaired on a cluster of trivet's own before it judged."""
+
 STATIC = "static"
 """The target of a report on files (``trivet lint``)."""
 
@@ -126,6 +129,8 @@ class ConformanceReport:
     stack: StackSummary
     contracts: tuple[ContractResult, ...]
     provenance: Provenance
+    detected: tuple[Fact, ...] = ()
+    """The versions that components stated during the run, with where; those in the stack are declared."""
     features: Mapping[str, str] = field(default_factory=dict)
     """The features of the target: name → how the feature was measured."""
     handover: Mapping[str, str] = field(default_factory=dict)

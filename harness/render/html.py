@@ -69,6 +69,7 @@ def _content(report: ConformanceReport) -> Mapping[str, Any]:
     span = max([report.provenance.seconds, *(phase.started + phase.seconds for phase in report.phases)]) or 1.0
     return {
         "report": report,
+        "detected": {fact.name: fact for fact in report.detected},
         "seams": by_seam(report),
         "pictures": {"across": picture(report, upright=False), "upright": picture(report, upright=True)},
         "attention": [result for result in ranked if result.outcome.deviates],

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
-from trivet.model.report import VERDICTS, ConformanceReport, ContractResult
+from trivet.model.report import PREPARATION, VERDICTS, ConformanceReport, ContractResult
 from trivet.render.layout import COLUMNS, STYLES, Line, Span, cut, entry, fit, line, pad, plain, telling, wrap
 from trivet.render.wording import (
     NAMES,
@@ -74,10 +74,18 @@ def _header(report: ConformanceReport, columns: int) -> Iterator[Line]:
     yield line(Span(name, "bold"), "  ", fit(stack.title, columns - cell_len(name) - 2))
     components = " · ".join(f"{NAMES.get(key, key)} {version}" for key, version in stack.components.items())
     yield from (line(text) for text in wrap(components, columns))
+    if report.detected:
+        found = [fact for fact in report.detected if fact.value]
+        declared = [name for name in stack.components if name not in {fact.name for fact in found}]
+        stated = " · ".join(f"{NAMES.get(fact.name, fact.name)} {fact.value}" for fact in found)
+        rest = f"; declared only: {', '.join(NAMES.get(name, name) for name in declared)}" if declared else ""
+        yield from (line(Span(text, "dim")) for text in wrap(f"detected {stated or 'nothing'}{rest}", columns))
     where = (
         f"target {report.target} · profile {report.profile} · {report.provenance.seconds:.1f} s · {stack.digest[:19]}"
     )
     yield line(Span(fit(where, columns), "dim"))
+    if preparation := report.handover.get(PREPARATION):
+        yield from (line(Span(text, "dim")) for text in wrap(f"cluster {preparation}", columns))
 
 
 def _word(result: ContractResult) -> Span:

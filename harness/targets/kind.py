@@ -11,18 +11,23 @@ from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster.target import ClusterTarget
 
 
-def kind_target(images: str, mirror: str) -> ClusterTarget:
-    """The target ``kind``. ``images`` is ``build`` or ``pull``, ``mirror`` the URL of a mirror for all registries, as in the settings."""
+def kind_target(images: str, mirror: str, *, as_is: bool = False) -> ClusterTarget:
+    """The target ``kind``. ``images`` is ``build`` or ``pull``, ``mirror`` the URL of a mirror for all registries, as in the settings.
+
+    With ``as_is`` the cluster is neither created nor completed.
+    """
 
     @contextmanager
     def opened(stack: Stack, emit: Emit) -> Iterator[ClusterAccess]:
         from trivet.provision.kind.up import ImageSource, open_cluster
 
-        with open_cluster(stack, emit, ImageSource(kind=images, mirror=mirror)) as access:
+        with open_cluster(stack, emit, ImageSource(kind=images, mirror=mirror), as_is=as_is) as access:
             yield access
 
     def steps(stack: Stack) -> Sequence[str]:
         parts = stack.components
+        if as_is:
+            return ("kind cluster: as it is; nothing is created, installed or repaired",)
         source = "built from packages" if images == "build" else "pulled from their registries"
         return (
             f"images: {source}, if missing",

@@ -50,6 +50,7 @@ def test_a_folder_below_finds_the_file_above(tmp_path: Path) -> None:
         ('[tool.trivet]\nstak = "current"\n', "has no key 'stak'"),
         ("[tool.trivet]\nstack = 3\n", "tool.trivet.stack is 3"),
         ('[tool.trivet]\nplugins = "acme"\n', "write a list of module names"),
+        ('[tool.trivet]\nas_is = "yes"\n', "tool.trivet.as_is is 'yes'\n  remedy: write true or false"),
         ("[tool.trivet\n", "is not valid TOML"),
         ('[tool]\ntrivet = "current"\n', "not a table"),
         ("[tool.trivet]\nlint = 3\n", "tool.trivet.lint is 3, not a table\n  remedy: write [tool.trivet.lint]"),
@@ -243,6 +244,16 @@ def test_a_backing_that_is_asked_for_on_a_cluster_is_refused_with_the_reason(
         load_settings(write(tmp_path, f'[tool.trivet]\ntarget = "{target}"\n'), {}, **{key: value})
     assert caught.value.message.startswith(f"{key} {value!r} is not supported on the target {target}: ")
     assert "use the target local" in caught.value.remedy
+
+
+@pytest.mark.parametrize("target", ["local", "existing", ""])
+def test_judging_a_cluster_as_it_is_is_for_the_target_that_installs_one(tmp_path: Path, target: str) -> None:
+    with pytest.raises(UsageError, match=f"--as-is is not supported on the target {target or 'local'}") as error:
+        load_settings(write(tmp_path, ""), {}, target=target, as_is=True)
+    assert "use the target kind" in error.value.remedy
+    assert load_settings(tmp_path, {}, target="kind", as_is=True).as_is
+    assert not load_settings(tmp_path, {}, target="kind", as_is=False).as_is
+    assert load_settings(write(tmp_path, "[tool.trivet]\nas_is = true\n"), {}).as_is
 
 
 def test_a_backing_in_the_file_or_the_environment_is_for_local_and_harms_no_cluster(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from trivet.host.kubectl import Kubectl
 from trivet.host.signals import interruptible
 from trivet.model.events import Emit, Event, phase
 from trivet.model.network import NetworkPath
+from trivet.model.report import PREPARATION
 from trivet.model.settings import BUILD, IMAGE_SOURCES
 from trivet.model.stack import Stack
 from trivet.provision.access import PLATFORM_NAMESPACE, ClusterAccess, StoreAccess
@@ -37,7 +38,7 @@ from trivet.provision.kind.cluster import load_images as load_into
 from trivet.provision.kind.install import Installation, Workloads
 from trivet.provision.kind.machine import capacity, docker_info, shortages
 from trivet.provision.kind.nodes import node_containers
-from trivet.provision.kind.state import READY, Busy, ClusterFolder, ClusterState, folder_of, known_clusters
+from trivet.provision.kind.state import CREATED, READY, Busy, ClusterFolder, ClusterState, folder_of, known_clusters
 from trivet.provision.kind.steps import SHIPPED, InstallStep, TemplateValues, objects_of, read_steps
 from trivet.provision.kind.tools import find_kind, find_kubectl
 from trivet.stacks.platform import Platform, load_platform
@@ -78,14 +79,18 @@ def up(stack: Stack, emit: Emit, source: ImageSource) -> ClusterAccess:
 
 @contextmanager
 @interruptible
-def open_cluster(stack: Stack, emit: Emit, source: ImageSource) -> Iterator[ClusterAccess]:
-    """:func:`up`; no other process deletes the cluster during the block. It is left running until `trivet down`."""
+def open_cluster(stack: Stack, emit: Emit, source: ImageSource, *, as_is: bool = False) -> Iterator[ClusterAccess]:
+    """:func:`up`; no other process deletes the cluster during the block. It is left running until `trivet down`.
+
+    With ``as_is`` the cluster is neither created nor completed: PlatformError when it does not exist or does not run.
+    """
     emit = _serialized(emit)
     folder = folder_of(stack)
-    check_machine(folder)
+    if not as_is:
+        check_machine(folder)
     with ExitStack() as locks:
         with _cluster_lock(folder, emit):
-            access = _ensure_complete(stack, folder, emit, source)
+            access = _as_found(stack, folder) if as_is else _ensure_complete(stack, folder, emit, source)
             locks.enter_context(folder.shared_use())
         yield access
 
@@ -95,9 +100,14 @@ def _ensure_complete(stack: Stack, folder: ClusterFolder, emit: Emit, source: Im
     steps = read_steps(platform, source.kind)
     prepared = _prepare(stack, platform, source, emit)
     kubectl = Kubectl(context=folder.context, kubeconfig=folder.kubeconfig, binary=str(prepared.kubectl))
+    before = folder.read()
     with phase(emit, "cluster"):
         state = ensure_cluster(prepared.spec, prepared.kind, kubectl)
-    if state.stage != READY or not state.workloads or Workloads(kubectl).not_ready(state.workloads, threading.Event()):
+    preparation = preparation_of(before, state, _not_ready(kubectl, state))
+    if not preparation:
+        found = f"as found: {len(state.workloads)} workloads ready"
+        return _access(stack, platform, kubectl, state, prepared.roles, found)
+    with phase(emit, f"cluster {preparation}"):
         if prepared.local_images:
             with phase(emit, "image loading"):
                 load_into(folder, prepared.kind, prepared.local_images)
@@ -105,7 +115,45 @@ def _ensure_complete(stack: Stack, folder: ClusterFolder, emit: Emit, source: Im
         installation = Installation(kubectl, lambda step: objects_of(step, platform, values_for(step)), emit)
         state = replace(state, stage=READY, workloads=installation.run(steps))
         folder.write(state)
-    return _access(stack, platform, kubectl, state, prepared.roles)
+    return _access(stack, platform, kubectl, state, prepared.roles, preparation)
+
+
+def preparation_of(before: ClusterState | None, state: ClusterState, lacking: Mapping[str, str]) -> str:
+    """What is done to a cluster with ``state``, for messages; empty when it is complete. ``before`` is its state when the run began, None
+    when there was none, and ``lacking`` are the workloads that are not ready, each with the reason.
+    """
+    if before is None or before.secret != state.secret:
+        return "created in this run"
+    if state.stage != READY or not state.workloads:
+        return "its installation was interrupted, and is completed in this run"
+    return f"repaired in this run: {_listed(lacking)}" if lacking else ""
+
+
+def _as_found(stack: Stack, folder: ClusterFolder) -> ClusterAccess:
+    """The stack's cluster as it is. Raises PlatformError when it does not exist, or its API server does not answer."""
+    state = folder.read()
+    if state is None or state.stage not in (CREATED, READY) or not node_containers(folder.name):
+        raise PlatformError(
+            f"there is no cluster of stack {stack.name} to judge as it is",
+            remedy=f"create it: trivet up --stack {stack.name}",
+        )
+    platform = load_platform(stack)
+    images = load_images(stack, platform)
+    roles = role_images(images) if state.source == BUILD else pulled.role_images(images)
+    binary = find_kubectl(platform, state.source)
+    kubectl = Kubectl(context=folder.context, kubeconfig=folder.kubeconfig, binary=str(binary))
+    kubectl.raw("/readyz")
+    lacking = _not_ready(kubectl, state)
+    found = f"not ready: {_listed(lacking)}" if lacking else f"{len(state.workloads)} workloads ready"
+    return _access(stack, platform, kubectl, state, roles, f"judged as it is: {found}")
+
+
+def _not_ready(kubectl: Kubectl, state: ClusterState) -> Mapping[str, str]:
+    return Workloads(kubectl).not_ready(state.workloads, threading.Event())
+
+
+def _listed(lacking: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({reason})" for name, reason in lacking.items())
 
 
 def down(stack: Stack, emit: Emit) -> list[str]:
@@ -227,7 +275,7 @@ def _template_values(
 
 
 def _access(
-    stack: Stack, platform: Platform, kubectl: Kubectl, state: ClusterState, roles: Mapping[str, str]
+    stack: Stack, platform: Platform, kubectl: Kubectl, state: ClusterState, roles: Mapping[str, str], preparation: str
 ) -> ClusterAccess:
     return ClusterAccess(
         kubectl=kubectl,
@@ -242,7 +290,12 @@ def _access(
         platform_paths=tuple(
             _path(f"mlflow → {name}", address) for name, address in (("database", DATABASE), ("store", STORE))
         ),
-        notes={"platform": platform.name, "images": state.source, "cluster": folder_of(stack).name},
+        notes={
+            PREPARATION: preparation,
+            "platform": platform.name,
+            "images": state.source,
+            "cluster": folder_of(stack).name,
+        },
     )
 
 

@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 
 import requests
 
-from trivet.errors import NotOffered, PlatformError
+from trivet.errors import CannotTell, NotOffered, PlatformError
 from trivet.host.journal import Run
 from trivet.host.processes import Processes
 from trivet.host.worker import Worker
 from trivet.integration import build_inference_service
 from trivet.integration.inference_service import KNATIVE_MODES, STANDARD_MODES
 from trivet.model import feature
+from trivet.model.detection import Fact
 from trivet.model.events import Emit
 from trivet.model.network import NetworkPath
 from trivet.model.rollout import Rollout
@@ -36,6 +37,7 @@ from trivet.targets.cluster.evidence import EvidenceCollector
 from trivet.targets.cluster.fault_injector import ClusterFaults
 from trivet.targets.cluster.metrics import Prometheus
 from trivet.targets.cluster.namespaces import SECRET, Namespaces, make_namespaces, remove_namespaces
+from trivet.targets.cluster.platform_reader import api_groups, knative_version, kserve_version, kubernetes_version
 from trivet.targets.cluster.pods import HOME, JobPod, PodWorker, pod_document
 from trivet.targets.cluster.proxy import ApiProxy, start_forwarding
 from trivet.targets.cluster.reader import ApiReader
@@ -178,7 +180,7 @@ class ClusterSession(HandoverSession):
             namespace=self._namespace_of(role),
             image=access.images[role],
             labels={**self.namespaces.label, POD_LABEL: name},
-            environment={**self._stack.roles[role].environment, **self._store_environment()},
+            environment={**self._role_environment(role), **self._store_environment()},
             secret=self._secret(role),
             pull_policy=access.pull_policy,
         )
@@ -199,6 +201,12 @@ class ClusterSession(HandoverSession):
         if self.access.owned:
             return SECRET
         return self.access.store.secret
+
+    def _role_environment(self, role: str) -> Mapping[str, str]:
+        try:
+            return self._stack.roles[role].environment
+        except CannotTell:
+            return {}  # an unknown role of the user's cluster: its image is in the settings
 
     def _store_environment(self) -> dict[str, str]:
         """Variables with the store's address for boto3, MLflow and KServe's code: those of KServe's controller, and MLflow's."""
@@ -231,6 +239,12 @@ class ClusterSession(HandoverSession):
         return f"{HOME}/outputs/{next(self._folders):04d}"
 
     # -- the platform's parts
+
+    def _versions(self) -> Mapping[str, Fact]:
+        kubectl = self.access.kubectl
+        groups = api_groups(kubectl)
+        of_cluster = (kubernetes_version(kubectl), kserve_version(kubectl, groups), knative_version(kubectl, groups))
+        return {**super()._versions(), **{fact.name: fact for fact in of_cluster}}
 
     def _deployment(self) -> Mapping[str, Any]:
         knative = feature.KNATIVE in self._installed

@@ -27,6 +27,7 @@ from trivet.host.staging import stage
 from trivet.host.worker import Worker
 from trivet.integration import TrackingApi
 from trivet.model.clients import ServingClient, StoreClient
+from trivet.model.detection import Fact
 from trivet.model.events import Emit, Event, phase
 from trivet.model.handover import Download, Handover, LoggedModel, PipelineRun
 from trivet.model.platform_config import platform_of
@@ -42,6 +43,7 @@ from trivet.targets.common.clients import (
 )
 from trivet.targets.common.external_trainer import ExternalTrainer
 from trivet.targets.common.parts import Part, result_or_none, start
+from trivet.targets.common.stated_versions import runtime_version, sdk_version, tracking_version
 from trivet.toolkit.models import ModelMaker
 from trivet.toolkit.subjects import KINDS, ReadResult, read_file, read_model_directory
 
@@ -99,6 +101,7 @@ class HandoverSession(ABC):
         "pipelines": lambda session: session._pipelines(),
         "runtime": lambda session: session._runtime_client(),
         "handover": lambda session: session._handover.result(),
+        "running_versions": lambda session: session._running_versions.result(),
     }
     """Client → the function that returns it for a session."""
 
@@ -120,6 +123,7 @@ class HandoverSession(ABC):
         "model_directory": (*_TRAINER, *_TRACKING, *_INITIALIZER),
         "runtime": _RUNTIME,
         "serving": (*_TRAINER, *_TRACKING, *_INITIALIZER, *_RUNTIME, "settings.serving"),
+        "running_versions": (*_TRAINER, *_TRACKING, *_INITIALIZER, *_RUNTIME, "settings.serving"),
     }
     """Client, static subject or ``features`` → the parts of the stack behind it (``trivet.stacks.parts``). What a check reads of ``stack``
     and ``platform`` is recorded when it does."""
@@ -158,6 +162,7 @@ class HandoverSession(ABC):
         self._serving: Part[ServingClient] = part(self._serve)
         self._trainer = part(self._start_trainer)
         self._models = part(self._make_models)
+        self._running_versions = part(self._versions)
         self._runtime = WorkerRuntime(lambda: self._worker("runtime", "runtime job", "runtime"))
         self._external_trainer = ExternalTrainer(
             self.directory / "external-trainers", self._start_external_trainer, self._processes.closed
@@ -328,6 +333,24 @@ class HandoverSession(ABC):
 
     def _runtime_client(self) -> WorkerRuntime:
         return self._runtime
+
+    # -- the versions that components state
+
+    def _versions(self) -> Mapping[str, Fact]:
+        """Component → what it states itself; waits for the parts."""
+        start(self._compiled, self._tracking, self._serving)
+        return {
+            "kfp": self._stated("kfp", lambda: sdk_version(self._compiled.result())),
+            "mlflow": self._stated("mlflow", lambda: tracking_version(self._tracking_api())),
+            "runtime": self._stated("runtime", lambda: runtime_version(self._serving.result())),
+        }
+
+    def _stated(self, component: str, look: Callable[[], Fact]) -> Fact:
+        """What ``look`` returns, or an unknown fact with the error of the part that it needs."""
+        try:
+            return look()
+        except (TrivetError, OSError) as error:
+            return Fact(name=component, reason=str(error).splitlines()[0])
 
     # -- the pipeline
 

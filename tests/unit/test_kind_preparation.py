@@ -1,0 +1,59 @@
+"""What a run says that it did to a cluster of trivet's own before it judged, and judging it as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from trivet.errors import PlatformError
+from trivet.provision.kind.state import CREATED, READY, ClusterState
+from trivet.provision.kind.up import ImageSource, open_cluster, preparation_of
+from trivet.stacks.read import load_stack
+
+NETWORK = "kube-system/DaemonSet/kube-router"
+
+
+def state(stage: str = READY, secret: str = "first", workloads: tuple[str, ...] = (NETWORK,)) -> ClusterState:
+    return ClusterState(
+        stage=stage,
+        digest="",
+        source="build",
+        ingress=0,
+        tracking=0,
+        prometheus=0,
+        secret=secret,
+        workloads=list(workloads),
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "lacking", "said"),
+    [
+        (None, state(CREATED, workloads=()), {}, "created in this run"),
+        (state(secret="of an earlier cluster"), state(CREATED, workloads=()), {}, "created in this run"),
+        (
+            state(CREATED, workloads=()),
+            state(CREATED, workloads=()),
+            {},
+            "its installation was interrupted, and is completed in this run",
+        ),
+        (state(), state(), {NETWORK: "not found"}, f"repaired in this run: {NETWORK} (not found)"),
+        (state(), state(), {}, ""),
+    ],
+)
+def test_what_is_done_to_a_cluster_is_said(
+    before: ClusterState | None, now: ClusterState, lacking: Mapping[str, str], said: str
+) -> None:
+    assert preparation_of(before, now, lacking) == said
+
+
+def test_a_cluster_that_does_not_exist_is_not_judged_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
+    with (
+        pytest.raises(PlatformError, match="there is no cluster of stack current to judge as it is") as error,
+        open_cluster(load_stack("current"), lambda event: None, ImageSource(kind="build"), as_is=True),
+    ):
+        pass
+    assert error.value.remedy == "create it: trivet up --stack current"
