@@ -8,6 +8,7 @@ role, like every other value that is unknown, stands in ``[unknown]`` of ``stack
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -37,7 +38,8 @@ from trivet.targets.cluster.platform_reader import same_image, version_in
 
 DETECTED_COMPONENTS = ("kfp", "mlflow", "kserve", "runtime", "knative", "kubernetes")
 """The components that are read of a platform."""
-MODEL_MOUNT, PORT = "model_mount", "MLSERVER_{}_PORT"
+PORTS = {"http_port": "MLSERVER_HTTP_PORT", "grpc_port": "MLSERVER_GRPC_PORT"}
+"""Key of ``[serving]`` → the variable of the serving runtime."""
 OF_KSERVE = ("model_mount", "deployment_modes", "autoscaler_classes")
 """Keys of ``[serving]`` that are constants in KServe's code."""
 OF_MLSERVER = ("metrics_port", "metrics_path")
@@ -277,20 +279,9 @@ def _serving(live: LivePlatform, shipped: Sequence[Stack]) -> _Values:
     kserve = live.value("kserve")
     base = next((stack for stack in shipped if stack.components["kserve"] == kserve), None)
     same = _of_image(live.runtime.image, shipped) if live.runtime else None
-    of_base = f"stack {base.name}, which has the same KServe" if base else ""
-    for keys, stack, why in (
-        (OF_KSERVE, base, f"no stack of trivet has KServe {kserve or '(unknown)'}, whose code decides this"),
-        (OF_MLSERVER, same, "no stack of trivet has the image of the serving runtime"),
-    ):
-        for key in keys:
-            if stack:
-                found.add(
-                    key,
-                    stack.settings["serving"][key],
-                    f"stack {stack.name}, which has the same {'KServe' if stack is base and keys is OF_KSERVE else 'image'}",
-                )
-            else:
-                found.unknown[key] = why
+    no_base = f"no stack of trivet has KServe {kserve or '(unknown)'}, whose code decides this"
+    _of_stack(found, OF_KSERVE, base, "the same KServe", no_base)
+    _of_stack(found, OF_MLSERVER, same, "the same image", "no stack of trivet has the image of the serving runtime")
     mode = live.facts["deployment mode"]
     if mode.value:
         found.add("default_deployment_mode", mode.value, mode.source)
@@ -301,31 +292,28 @@ def _serving(live: LivePlatform, shipped: Sequence[Stack]) -> _Values:
     if base and (prefixes or expressions):
         known = base.settings["serving"]["storage"]["controller_prefixes"]
         storage = {"prefixes": prefixes, "expressions": expressions, "controller_prefixes": known}
-        found.add(
-            "storage", storage, f"supportedUriFormats of the ClusterStorageContainers; controller_prefixes: {of_base}"
-        )
+        place = f"supportedUriFormats of the ClusterStorageContainers; controller_prefixes: stack {base.name}"
+        found.add("storage", storage, f"{place}, which has the same KServe")
     else:
-        found.unknown["storage"] = (
-            live.reason("storage initializer")
-            or f"no stack of trivet has KServe {kserve or '(unknown)'}, whose code decides this"
-        )
+        found.unknown["storage"] = live.reason("storage initializer") or no_base
     return found
+
+
+def _of_stack(found: _Values, keys: Sequence[str], stack: Stack | None, same: str, otherwise: str) -> None:
+    """The values of ``keys`` in a stack that has ``same`` as the platform; unknown without one."""
+    for key in keys:
+        if stack:
+            found.add(key, stack.settings["serving"][key], f"stack {stack.name}, which has {same}")
+        else:
+            found.unknown[key] = otherwise
 
 
 def _of_runtime(live: LivePlatform, found: _Values, release: Mapping[str, str] | None) -> None:
     """The keys of ``[serving]`` that the serving runtime states; ``release`` is the environment in KServe's release."""
     if live.runtime is None:
         reason = live.reason("serving runtime")
-        keys = (
-            "runtime",
-            "model_format",
-            "model_format_versions",
-            "protocol_versions",
-            "http_port",
-            "grpc_port",
-            "environment",
-        )
-        found.unknown |= dict.fromkeys(keys, reason)
+        keys = ("runtime", "model_format", "model_format_versions", "protocol_versions", "environment")
+        found.unknown |= dict.fromkeys((*keys, *PORTS), reason)
         return
     runtime, place = live.runtime, f"ClusterServingRuntime {live.runtime.name}"
     formats = runtime.formats(MODEL_FORMAT)
@@ -336,11 +324,12 @@ def _of_runtime(live: LivePlatform, found: _Values, release: Mapping[str, str] |
     protocols = list(runtime.document["spec"].get("protocolVersions") or ())
     found.add("protocol_versions", protocols, f"{place}, spec.protocolVersions")
     environment = runtime.environment
-    for key, name in (("http_port", PORT.format("HTTP")), ("grpc_port", PORT.format("GRPC"))):
-        if environment.get(name, "").isdecimal():
-            found.add(key, int(environment[name]), f"{place}, env {name}")
+    for key, name in PORTS.items():
+        value = environment.get(name, "")
+        if re.fullmatch("[1-9][0-9]{0,4}", value) and int(value) < 65536:
+            found.add(key, int(value), f"{place}, env {name}")
         else:
-            found.unknown[key] = f"{place} has no variable {name}"
+            found.unknown[key] = f"{place} has no port in a variable {name}"
     if release is None:
         found.unknown["environment"] = "no stack of trivet has this KServe, whose webhook adds to it"
     else:

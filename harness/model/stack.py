@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trivet.errors import CannotTell
 from trivet.model.detection import Fact
 
 ROLES = ("trainer", "tracking", "initializer", "runtime")
@@ -57,3 +58,10 @@ class Stack:
     """Tables of ``stack.toml`` for single targets or contracts, such as ``[serving]``."""
     facts: tuple[Fact, ...] = ()
     """Of a stack that ``trivet detect`` wrote: what was read of the platform, and where."""
+
+    def version(self, component: str) -> str:
+        """The version of a component for a message, ``(unknown)`` or ``(none named)`` if there is none."""
+        try:
+            return self.components.get(component, "(none named)")
+        except CannotTell:
+            return "(unknown)"

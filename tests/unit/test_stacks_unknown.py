@@ -47,6 +47,7 @@ def test_an_unknown_version_is_asked_for_in_vain_and_not_listed(folder: Path) ->
     with pytest.raises(CannotTell, match="the version of mlflow is unknown"):
         stack.components.get("mlflow")
     assert stack.components.get("store") is None, "what is absent is not unknown"
+    assert [stack.version(one) for one in ("mlflow", "store", "kfp")] == ["(unknown)", "(none named)", "2.9.0"]
 
 
 def test_a_contract_for_certain_versions_is_inconclusive_and_not_skipped_under_an_unknown_one(folder: Path) -> None:

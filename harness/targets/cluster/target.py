@@ -36,12 +36,11 @@ class ClusterTarget:
 
     def plan(self, stack: Stack) -> Sequence[str]:
         """The steps of the cluster, then those of the session, one line each."""
-        parts = stack.components
         return (
             *self._steps(stack),
             "trainer pod, initializer pod and runtime pod, from the images of these roles",
-            f"pipeline: the example pipeline under the KFP SDK {parts['kfp']}, in the trainer pod",
-            f"InferenceService: what the pipeline handed over, under KServe {parts['kserve']}",
+            f"pipeline: the example pipeline under the KFP SDK {stack.version('kfp')}, in the trainer pod",
+            f"InferenceService: what the pipeline handed over, under KServe {stack.version('kserve')}",
             "at the end: everything that the session created on the cluster is deleted",
         )
 
