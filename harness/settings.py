@@ -47,7 +47,7 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
         values[key] = replace(values.get(key, kind()), **theirs)
     if context := flags.pop("context", None):
         values["existing"] = replace(values["existing"], context=context)
-    values |= {key: value if isinstance(value, str) else tuple(value) for key, value in flags.items() if value}
+    values |= {key: tuple(value) if isinstance(value, list) else value for key, value in flags.items() if value}
     for key, reason in BACKING_OF_TARGET.get(values.get("target", Settings.target), {}).items():
         if value := flags.get(key):
             raise UsageError(
