@@ -38,7 +38,7 @@ def metadata(companion: Companion) -> Iterator[Violation]:
     judged = (bool(name) and companion.resource.kind != "InferenceGraph") or len(text(name)) > 253
     if isinstance(name, str) and judged and (why := subdomain_problem(name)):
         yield Violation(("metadata", "name"), f"the name {name!r} is not valid: {why}")
-    if name in (None, "") and not companion.metadata.get("generateName"):
+    if companion.resource.kind and name in (None, "") and not companion.metadata.get("generateName"):
         yield Violation(("metadata",), f"the {companion.resource.kind} has no metadata.name")
     namespace = companion.metadata.get("namespace")
     if isinstance(namespace, str) and (why := label_problem(namespace)):

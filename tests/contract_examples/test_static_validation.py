@@ -919,3 +919,11 @@ def test_a_key_in_a_runtime_that_the_secret_has() -> list[Finding]:
     env = "[{name: TOKEN, valueFrom: {secretKeyRef: {name: hub, key: HF_TOKEN}}}]"
     own = with_runtime("[]", env=env).partition("---\n")[2]
     return findings("validation.companion_is_admitted", own + CREDENTIALS_OF_A_HUB)
+
+
+@passing("validation.companion_is_admitted")
+def test_the_name_of_an_object_without_a_kind_is_not_missed() -> list[Finding]:
+    """``manifests.api_version_is_served`` says that it has no kind."""
+    return findings(
+        "validation.companion_is_admitted", "apiVersion: serving.kserve.io/v1beta1\nspec: {predictor: {}}\n"
+    )
