@@ -33,8 +33,9 @@ _OF_KNATIVE_LATER = "Knative ignores|canaryTrafficPercent"
 """What Knative makes of an admitted service, or of a later one."""
 
 _OF_A_POD_LATER = (
-    r"is no reference of an image: ('[^' ]+' is no|a repository)|imagePullSecrets\[\d+\]\.name \S+ is no name"
-    "|is not Memory or HugePages|with which nothing starts|no node has it|has no key"
+    r"is no reference of an image: ('[^' ]+' is no|a repository)"
+    r"|(imagePullSecrets|volumes)\[\d+\]\.[\w.]+ .* is no name of an object"
+    "|is not Memory or HugePages|with which nothing starts|no node has it|has no key(?!, so)"
 )
 """What the kubelet makes of an admitted pod."""
 
@@ -158,7 +159,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         reason="A null in a list of ports, and a port without a containerPort, become port 0, for which Knative takes 8080.",
         kind=FALSE_ALARM,
-        lint=r"schema_is_met: .*ports\[\d+\] (is empty|has no 'containerPort')",
+        lint=r"schema_is_met: .*ports\[\d+\](\.containerPort)? (is empty|has no 'containerPort')",
     ),
     Known(
         reason="A null port of a probe becomes 0, for which Knative takes the container's port.",
