@@ -568,7 +568,7 @@ def _containers(manifest: Manifest) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
     """The container that serves the model: of the model or framework spec, or of a custom predictor."""
     predictor = mapping(_spec(manifest).get("predictor"))
     for name in ("model", *FRAMEWORKS):
-        if isinstance(predictor.get(name), Mapping):
+        if isinstance(predictor.get(name), dict):
             yield ("spec", "predictor", name), predictor[name]
             return
     containers = predictor.get("containers")

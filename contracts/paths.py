@@ -52,6 +52,7 @@ directory is the store itself (mlflow/store/artifact/models_artifact_repo.py, _a
 
 _NO_URI = "the manifest has no storage URI"
 
+_SCHEME = re.compile(r"\w+?://")
 _PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
@@ -151,9 +152,7 @@ def _own_container(uri: str, platform: PlatformConfig) -> tuple[str, str]:
     """The name of a ClusterStorageContainer among the objects applied with the service that fetches ``uri``, empty if there is none; and
     the expression by which it only may fetch it, since it cannot be judged here."""
     possible = ("", "")
-    for (kind, name), found in platform.resources.items():
-        if kind != "ClusterStorageContainer":
-            continue
+    for name, found in platform.of_kind("ClusterStorageContainer").items():
         for form in _list(mapping(found[0].document.get("spec")).get("supportedUriFormats")):
             prefix, expression = mapping(form).get("prefix"), mapping(form).get("regex")
             if isinstance(prefix, str) and prefix and uri.startswith(prefix):
@@ -171,7 +170,7 @@ def _supported(uri: str, stack: Stack) -> bool:
     """The controller's rule; a URI without a scheme is a path inside the container."""
     storage = stack.settings["serving"]["storage"]
     return (
-        not re.match(r"\w+?://", uri)
+        not _SCHEME.match(uri)
         or uri.startswith((*storage["prefixes"], *storage["controller_prefixes"]))
         or any(re.search(expression, uri) for expression in storage["expressions"])
     )
@@ -191,7 +190,7 @@ def _uris(manifest: Manifest) -> Iterator[tuple[str, str, Location]]:
 def _holders(component: Mapping[str, Any], name: str) -> Iterator[tuple[Keys, Mapping[str, Any], str]]:
     """The fields that may have a ``storageUri``: the model, or a framework, which has no model format."""
     for key, value in component.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             yield ("spec", name, key), value, str(mapping(value.get("modelFormat")).get("name"))
 
 

@@ -23,7 +23,7 @@ _BINARY = {f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", 1)
 _DECIMAL = {letter: Fraction(10) ** (3 * power) for letter, power in zip("num kMGTPE", range(-3, 7), strict=True)}
 
 
-def quantity(value: Any) -> Fraction | None:
+def quantity(value: Any) -> Fraction | int | None:
     """The number that a resource quantity stands for, None if it is none or longer than MAX_LENGTH (apimachinery 0.30.14 and 0.35.0,
     ParseQuantity)."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -35,7 +35,7 @@ def quantity(value: Any) -> Fraction | None:
 
 
 @lru_cache(maxsize=1024)
-def _quantity(value: str) -> Fraction | None:
+def _quantity(value: str) -> Fraction | int | None:
     found = _QUANTITY.fullmatch(value)
     if not found:
         return None
@@ -46,7 +46,8 @@ def _quantity(value: str) -> Fraction | None:
         if abs(exponent) > 30:
             return None
         factor = Fraction(10) ** exponent
-    return Fraction(number.rstrip(".")) * factor * (-1 if sign == "-" else 1)
+    exact = Fraction(number.rstrip(".")) * factor * (-1 if sign == "-" else 1)
+    return exact.numerator if exact.denominator == 1 else exact  # integers compare faster
 
 
 def over_limit(requests: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[str]:

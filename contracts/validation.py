@@ -38,7 +38,7 @@ from trivet.contracts.rules.rule import (
     MODELMESH,
     STANDARD,
     Companion,
-    Rule,
+    Rules,
     Service,
     judged,
     service_of,
@@ -52,14 +52,7 @@ SEAM = ("kfp", "kserve")
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
 """The oldest version that these contracts were verified with, by reading and by the API server's dry run."""
 
-SERVICE_RULES: tuple[Rule, ...] = (
-    *KSERVE.rules,
-    *REVISION.rules,
-    *DROPPED.rules,
-    *PODS.rules,
-    *POD_FIELDS.rules,
-    *CREDENTIALS.rules,
-)
+SERVICE_RULES: tuple[Rules, ...] = (KSERVE, REVISION, DROPPED, PODS, POD_FIELDS, CREDENTIALS)
 
 
 @contract(
@@ -80,7 +73,7 @@ def kserve_admits_the_service(manifest: Manifest, stack: Stack, platform: Platfo
     if service.mode == MODELMESH:
         yield not_applicable("ModelMesh deploys it by rules of its own", location=manifest.at())
         return
-    yield from judged(KSERVE.rules, service, f"it keeps the {len(KSERVE.rules)} rules of KServe")
+    yield from judged((KSERVE,), service, f"it keeps the {len(KSERVE.rules)} rules of KServe")
 
 
 @contract(
@@ -102,7 +95,7 @@ def knative_admits_the_revision(manifest: Manifest, stack: Stack, platform: Plat
         reason = f"in {service.mode} mode Knative is not used" if service.mode else "the deployment mode is not known"
         yield not_applicable(reason, location=manifest.at())
         return
-    yield from judged(REVISION.rules, service, f"it keeps the {len(REVISION.rules)} rules of Knative")
+    yield from judged((REVISION,), service, f"it keeps the {len(REVISION.rules)} rules of Knative")
 
 
 @contract(
@@ -123,7 +116,7 @@ def knative_keeps_the_fields(manifest: Manifest, stack: Stack, platform: Platfor
         reason = f"in {service.mode} mode Knative is not used" if service.mode else "the deployment mode is not known"
         yield not_applicable(reason, location=manifest.at())
         return
-    yield from judged(DROPPED.rules, service, "Knative has every field that it sets")
+    yield from judged((DROPPED,), service, "Knative has every field that it sets")
 
 
 @contract(
@@ -143,7 +136,7 @@ def settings_have_effect(manifest: Manifest, stack: Stack, platform: PlatformCon
     if service.mode == MODELMESH:
         yield not_applicable("ModelMesh reads other settings", location=manifest.at())
         return
-    yield from judged(EFFECTS.rules, service, "KServe reads every setting that these rules know")
+    yield from judged((EFFECTS,), service, "KServe reads every setting that these rules know")
 
 
 @contract(
@@ -157,8 +150,8 @@ def settings_have_effect(manifest: Manifest, stack: Stack, platform: PlatformCon
 )
 def kubernetes_admits_the_pods(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
     service = service_of(manifest, stack, platform)
-    rules = (*PODS.rules, *POD_FIELDS.rules)
-    yield from judged(rules, service, f"its pods keep the {len(rules)} rules of Kubernetes")
+    number = len(PODS.rules) + len(POD_FIELDS.rules)
+    yield from judged((PODS, POD_FIELDS), service, f"its pods keep the {number} rules of Kubernetes")
 
 
 @contract(
@@ -176,8 +169,7 @@ def companion_is_admitted(resource: Resource, stack: Stack, platform: PlatformCo
         yield not_applicable("it is the InferenceService itself", location=resource.at())
         return
     companion = Companion(resource=resource, stack=stack, platform=platform)
-    rules = (*COMPANIONS.rules, *LLM.rules)
-    yield from judged(rules, companion, f"the {resource.kind} keeps the rules for it")
+    yield from judged((COMPANIONS, LLM), companion, f"the {resource.kind} keeps the rules for it")
 
 
 @contract(
@@ -199,7 +191,7 @@ def credentials_reach_the_initializer(manifest: Manifest, stack: Stack, platform
     if service.mode == MODELMESH:
         yield not_applicable("ModelMesh pulls models itself", location=manifest.at())
         return
-    yield from judged(CREDENTIALS.rules, service, "nothing among the paths shows that credentials are missing")
+    yield from judged((CREDENTIALS,), service, "nothing among the paths shows that credentials are missing")
 
 
 @contract(
@@ -224,11 +216,11 @@ def named_objects_are_applied(manifest: Manifest, stack: Stack, platform: Platfo
     namespace = service.metadata.get("namespace")
     found = False
     for keys, kind, name in _references(service):
-        same_kind = [other for (of_kind, other) in platform.resources if of_kind == kind]
-        if platform.find(kind, name, namespace if isinstance(namespace, str) else ""):
+        same_kind = platform.of_kind(kind)
+        if not same_kind or platform.find(kind, name, namespace if isinstance(namespace, str) else ""):
             continue
         elsewhere = platform.find(kind, name)
-        close = _nearest(name, same_kind)
+        close = _nearest(name, list(same_kind))
         if elsewhere:
             found = True
             yield failed(

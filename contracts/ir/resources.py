@@ -19,7 +19,7 @@ _EXTENDED = re.compile(r"(?:[a-z0-9]([a-z0-9.-]*[a-z0-9])?)/[A-Za-z0-9]([\w.-]{0
 def resource_violations(resources: Mapping[str, Any]) -> Iterator[Violation]:
     """What the driver or Kubernetes refuses or ignores in ``resources`` of a container of the IR."""
     for resource in ("Cpu", "Memory"):
-        amounts: dict[str, Fraction] = {}
+        amounts: dict[str, Fraction | int] = {}
         for bound in ("Limit", "Request"):
             field, written = effective(resources, f"{resource}{bound}")
             if not field or PLACEHOLDER in written:

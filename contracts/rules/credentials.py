@@ -76,6 +76,8 @@ def _uris(settings: Mapping[str, Any]) -> list[str]:
 
 @CREDENTIALS.rule(f"{_SOURCE}, CreateSecretVolumeAndEnv, mountSecretCredential")
 def secrets_of_the_service_account(service: Service) -> Iterator[Violation]:
+    if not service.platform.of_kind("ServiceAccount"):
+        return
     for keys, settings in service.components:
         uri = next(iter(_uris(settings)), "")
         account = service.applied("ServiceAccount", text(settings.get("serviceAccountName")) or "default")
@@ -116,8 +118,8 @@ def _with_credentials(service: Service, scheme: str, but: list[str]) -> list[str
     """The Secrets that are applied with the service and have credentials for a scheme."""
     return [
         name
-        for (kind, name) in service.platform.resources
-        if kind == "Secret" and name not in but and (one := service.applied("Secret", name)) and _kind(one) == scheme
+        for name in service.platform.of_kind("Secret")
+        if name not in but and (one := service.applied("Secret", name)) and _kind(one) == scheme
     ]
 
 
@@ -137,6 +139,8 @@ def names_of_s3_keys(service: Service) -> Iterator[Violation]:
 
 @CREDENTIALS.rule(f"{_SOURCE}, CreateSecretVolumeAndEnv: the ServiceAccount default is taken where none is named")
 def service_account_is_named(service: Service) -> Iterator[Violation]:
+    if not service.platform.of_kind("ServiceAccount"):
+        return
     for keys, settings in service.components:
         uris = _uris(settings)
         if (
@@ -148,8 +152,8 @@ def service_account_is_named(service: Service) -> Iterator[Violation]:
         scheme = uris[0].partition("://")[0]
         accounts = [
             (name, entry.get("name"))
-            for (kind, name) in service.platform.resources
-            if kind == "ServiceAccount" and name != "default" and (account := service.applied(kind, name))
+            for name in service.platform.of_kind("ServiceAccount")
+            if name != "default" and (account := service.applied("ServiceAccount", name))
             for _, entry in each(account.document.get("secrets"), ())
         ]
         for secret in _with_credentials(service, scheme, []):

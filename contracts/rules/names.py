@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -26,6 +27,7 @@ def subdomain_problem(value: str) -> str:
     return "" if _SUBDOMAIN.fullmatch(value) else "it must consist of a-z, 0-9, '-' and '.', alphanumeric at both ends"
 
 
+@lru_cache(maxsize=4096)
 def qualified_problem(key: str) -> str:
     """Why ``key`` is no key of a label or annotation; empty if it is one."""
     prefix, slash, name = key.rpartition("/")

@@ -7,11 +7,11 @@ types and required fields, which are the schema's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from packaging.specifiers import SpecifierSet
 
@@ -125,14 +125,7 @@ class Pod(NamedTuple):
     keys: Keys
     settings: Mapping[str, Any]
     containers: tuple[Container, ...]
-
-    @property
-    def init_containers(self) -> tuple[Container, ...]:
-        """Its init containers."""
-        return tuple(
-            Container(keys, spec)
-            for keys, spec in each(self.settings.get("initContainers"), (*self.keys, "initContainers"))
-        )
+    init_containers: tuple[Container, ...]
 
     @property
     def whole(self) -> bool:
@@ -195,25 +188,23 @@ class Service:
         ]
         return tuple(found)
 
-    @property
-    def containers(self) -> Iterator[Container]:
+    @cached_property
+    def containers(self) -> tuple[Container, ...]:
         """Every container of every pod, init containers last."""
-        for pod in self.pods:
-            yield from pod.containers
-            yield from pod.init_containers
+        return tuple(one for pod in self.pods for one in (*pod.containers, *pod.init_containers))
 
     def applied(self, kind: str, name: str) -> Resource | None:
         """The object of this name that is applied with the service."""
         return applied_with(self.manifest, self.platform, kind, name)
 
-    def broken(self, rule: Rule) -> tuple[Violation, ...]:
-        """What breaks a rule; found once, though several contracts ask."""
-        if rule.find not in self._broken:
-            self._broken[rule.find] = tuple(rule.find(self))
-        return self._broken[rule.find]
+    def violations(self, rules: Rules) -> Sequence[tuple[Rule, Violation]]:
+        """What breaks ``rules``; found once, though several contracts ask."""
+        if rules not in self._violations:
+            self._violations[rules] = list(_violations(rules, self, self.mode))
+        return self._violations[rules]
 
     @cached_property
-    def _broken(self) -> dict[Callable[[Any], Iterable[Violation]], tuple[Violation, ...]]:
+    def _violations(self) -> dict[Rules, Sequence[tuple[Rule, Violation]]]:
         return {}
 
     def since(self, version: str, component: str = "kserve") -> bool:
@@ -228,8 +219,11 @@ def _pod(keys: Keys, settings: Mapping[str, Any]) -> Pod:
             1:
         ]  # KServe drops a model beside an older field (inference_service_defaults.go, setPredictorModelDefaults)
     models = [Container((*keys, name), settings[name], merged=True) for name in given]
-    own = [Container(at, spec) for at, spec in each(settings.get("containers"), (*keys, "containers"))]
-    return Pod(keys, settings, (*models, *own))
+    own, initial = (
+        [Container(at, spec) for at, spec in each(settings.get(name), (*keys, name))]
+        for name in ("containers", "initContainers")
+    )
+    return Pod(keys, settings, (*models, *own), tuple(initial))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +244,12 @@ class Companion:
         """``metadata``; empty if it is no mapping."""
         return mapping(self.resource.document.get("metadata"))
 
+    mode = ""
+
+    def violations(self, rules: Rules) -> Sequence[tuple[Rule, Violation]]:
+        """What breaks ``rules``."""
+        return list(_violations(rules, self, self.mode))
+
     def applied(self, kind: str, name: str) -> Resource | None:
         """The object of this name that is applied with it."""
         return applied_with(self.resource, self.platform, kind, name)
@@ -260,10 +260,13 @@ def applied_with(resource: Resource, platform: PlatformConfig, kind: str, name: 
 
     A tree can hold the objects of many platforms under the same names.
     """
+    named = platform.resources.get((kind, name))
+    if not named:
+        return None
     namespace, directory = resource.namespace, Path(resource.file).parent
     found = [
         one
-        for one in platform.resources.get((kind, name), ())
+        for one in named
         if (one.namespace == namespace if one.namespace and namespace else Path(one.file).parent == directory)
     ]
     return found[0] if len(found) == 1 else None
@@ -280,6 +283,24 @@ def service_of(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Se
     service = Service(manifest=manifest, stack=stack, platform=platform)
     _last[:] = [service]
     return service
+
+
+Found = TypeVar("Found")
+
+
+def once_per_service(find: Callable[[Service], Found]) -> Callable[[Service], Found]:
+    """Make a function of a service one that runs once for each, since many rules ask the same."""
+    name = f"_{find.__module__}.{find.__qualname__}"
+
+    @wraps(find)
+    def kept(service: Service) -> Found:
+        known = vars(service)  # where cached_property keeps its values too
+        if name not in known:
+            known[name] = find(service)
+        value: Found = known[name]
+        return value
+
+    return kept
 
 
 def deployment_mode(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> tuple[str, bool]:
@@ -301,19 +322,22 @@ def kind_of_mode(mode: str) -> str:
     return STANDARD if mode in STANDARD_MODES else mode
 
 
-def judged(rules: Iterable[Rule], subject: Service | Companion, confirmation: str) -> Iterator[Finding]:
+def judged(rules: Iterable[Rules], subject: Service | Companion, confirmation: str) -> Iterator[Finding]:
     """A failed finding per violation that depends on nothing unknown; one passed finding if there is none."""
     found = False
-    for _, violation in _violations(rules, subject, known=True):
-        found = True
-        yield failed(violation.message, location=_at(subject, violation), fix=violation.fix)
+    for rule, violation in (one for group in rules for one in subject.violations(group)):
+        if _is_decided(rule, violation, subject):
+            found = True
+            yield failed(violation.message, location=_at(subject, violation), fix=violation.fix)
     if not found:
         yield passed(confirmation, location=_at(subject, Violation((), "")))
 
 
-def undecided(rules: Iterable[Rule], subject: Service | Companion) -> Iterator[Finding]:
+def undecided(rules: Iterable[Rules], subject: Service | Companion) -> Iterator[Finding]:
     """An inconclusive finding, with the setting that would settle it, per violation that depends on what is not known of the platform."""
-    for rule, violation in _violations(rules, subject, known=False):
+    for rule, violation in (one for group in rules for one in subject.violations(group)):
+        if _is_decided(rule, violation, subject):
+            continue
         if violation.setting:
             yield inconclusive(
                 f"{violation.message}: this depends on {violation.setting}", location=_at(subject, violation)
@@ -326,16 +350,16 @@ def undecided(rules: Iterable[Rule], subject: Service | Companion) -> Iterator[F
             )
 
 
-def _violations(
-    rules: Iterable[Rule], subject: Service | Companion, *, known: bool
-) -> Iterator[tuple[Rule, Violation]]:
-    mode = subject.mode if isinstance(subject, Service) else ""
-    for rule in rules:
-        if not rule.applies(subject.stack) or (rule.modes and mode and mode not in rule.modes):
+def _is_decided(rule: Rule, violation: Violation, subject: Service | Companion) -> bool:
+    return not violation.setting and (not rule.modes or bool(subject.mode))
+
+
+def _violations(rules: Rules, subject: Service | Companion, mode: str) -> Iterator[tuple[Rule, Violation]]:
+    for rule in rules.rules:
+        if rule.modes and mode and mode not in rule.modes:
             continue
-        decided = not rule.modes or bool(mode)
-        for violation in subject.broken(rule) if isinstance(subject, Service) else rule.find(subject):
-            if (decided and not violation.setting) is known:
+        if rule.applies(subject.stack):
+            for violation in rule.find(subject):
                 yield rule, violation
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from packaging.specifiers import SpecifierSet
 
-from trivet.contracts.rules.rule import FRAMEWORKS, MODELMESH, Container, Pod, Service
+from trivet.contracts.rules.rule import FRAMEWORKS, MODELMESH, Container, Pod, Service, once_per_service
 from trivet.contracts.values import each, mapping, text
 
 ONE_CPU_TWO_GIB: Mapping[str, Mapping[str, Any]] = {
@@ -145,12 +145,11 @@ def _table(version: str) -> Mapping[str, Runtime] | None:
 def applied(service: Service) -> Iterator[Runtime]:
     """The runtimes among the objects that are applied with the service, and those that the platform has by name only."""
     namespace = text(service.metadata.get("namespace"))
-    for (kind, _), found in service.platform.resources.items():
-        for one in found:
-            if kind == "ClusterServingRuntime" or (
-                kind == "ServingRuntime" and (not namespace or one.namespace in ("", namespace))
-            ):
-                yield _read(one.name, mapping(one.document.get("spec")))
+    for kind in ("ServingRuntime", "ClusterServingRuntime"):
+        for found in service.platform.of_kind(kind).values():
+            for one in found:
+                if kind == "ClusterServingRuntime" or not namespace or one.namespace in ("", namespace):
+                    yield _read(one.name, mapping(one.document.get("spec")))
     for name in service.platform.runtimes:
         yield Runtime(name, formats=None)
 
@@ -198,6 +197,7 @@ _PROTOCOL_V2 = ("triton", "onnx", "huggingface")
 """Formats whose older fields KServe gives protocol v2 (inference_service_defaults.go); of ``model`` only triton."""
 
 
+@once_per_service
 def wanted(service: Service) -> Wanted | None:
     """What the predictor asks of a runtime; None for a custom predictor and in ModelMesh mode."""
     if service.mode == MODELMESH:
@@ -217,10 +217,13 @@ def wanted(service: Service) -> Wanted | None:
     return None
 
 
+@once_per_service
 def candidates(service: Service) -> tuple[list[Runtime], bool]:
     """The runtimes to select from, those applied with the service first, and whether these are all of which something is known."""
     table: Mapping[str, Runtime] | None = {} if service.platform.runtimes_are_known else shipped(service)
     own = list(applied(service))
+    if not own:
+        return list((table or {}).values()), table is not None
     known = {runtime.name for runtime in own if runtime.formats is not None}
     names_only = [runtime for runtime in own if runtime.formats is None and runtime.name not in known]
     return [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from trivet.authoring import Keys, Replacement, Resource, Stack, redact
@@ -64,9 +66,7 @@ def api_of(resource: Resource, stack: Stack) -> str:
 
 def wrong_api(document: Mapping[str, Any], stack: Stack) -> Violation | None:
     """What is wrong with the ``apiVersion`` or the ``kind`` of an object that looks meant for KServe, and where; None if nothing is."""
-    schemas = load_schemas(stack.api_schemas)
-    served = {name: [f"{GROUP}/{each}" for each in versions] for name, versions in schemas.versions.items()}
-    served |= {where.removeprefix("v1/"): ["v1"] for where in schemas.kinds if where.startswith("v1/")}
+    schemas, served = load_schemas(stack.api_schemas), _served(stack.api_schemas)
     version, kind = document.get("apiVersion"), document.get("kind")
     if not isinstance(kind, str) or not kind:
         return Violation(("apiVersion",), f"the object has no kind, expected {_expected_kinds(document, served)}")
@@ -89,6 +89,14 @@ def wrong_api(document: Mapping[str, Any], stack: Stack) -> Violation | None:
             ("apiVersion" if "apiVersion" in document else "kind",), f"{kind} has no apiVersion, expected {expected}"
         )
     return Violation(("apiVersion",), f"apiVersion {version!r} has no {kind}, expected {expected}")
+
+
+@lru_cache(maxsize=8)
+def _served(path: Path) -> Mapping[str, list[str]]:
+    """Every kind of KServe and of the core group, with the ``apiVersion``s under which it is served."""
+    schemas = load_schemas(path)
+    served = {name: [f"{GROUP}/{each}" for each in versions] for name, versions in schemas.versions.items()}
+    return served | {where.removeprefix("v1/"): ["v1"] for where in schemas.kinds if where.startswith("v1/")}
 
 
 def _nearest(kind: str, served: Mapping[str, Any]) -> str | None:

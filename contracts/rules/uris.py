@@ -14,6 +14,7 @@ from trivet.contracts.rules.names import image_problem, subdomain_problem
 
 MODEL_MOUNT = "/mnt/models"
 
+_WHITE_SPACE = re.compile(r"\s")
 _BUCKET = re.compile(r"[a-zA-Z0-9.\-_]{1,255}")  # botocore handlers.py, VALID_BUCKET
 _ACCESS_POINT = re.compile(  # botocore handlers.py, VALID_S3_ARN; with '/' for ':' the initializer would take the name for a directory
     r"arn:aws[^/]*:(s3|s3-object-lambda):[a-z\-0-9]*:[0-9]{12}:accesspoint:[a-zA-Z0-9\-.]{1,63}"
@@ -28,7 +29,7 @@ _UNPACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", 
 
 def form_problem(uri: str) -> str:
     """Why the storage initializer cannot fetch ``uri``, by its text alone; empty if the text shows nothing."""
-    if re.search(r"\s", uri):
+    if _WHITE_SPACE.search(uri):
         return f"{uri!r} has white space in it"
     scheme, separator, rest = uri.partition("://")
     if not separator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from trivet.model.stack import Stack
@@ -25,6 +26,17 @@ class PlatformConfig:
     runtimes: tuple[str, ...] = ()
     runtimes_are_known: bool = False
     resources: Mapping[tuple[str, str], tuple[Resource, ...]] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> Mapping[str, tuple[Resource, ...]]:
+        """The objects of this kind by name."""
+        return self._by_kind.get(kind, {})
+
+    @cached_property
+    def _by_kind(self) -> Mapping[str, Mapping[str, tuple[Resource, ...]]]:
+        kinds: dict[str, dict[str, tuple[Resource, ...]]] = {}
+        for (kind, name), found in self.resources.items():
+            kinds.setdefault(kind, {})[name] = found
+        return kinds
 
     def find(self, kind: str, name: str, namespace: str = "") -> Resource | None:
         """The object of this kind and name. An object or a manifest without a namespace matches every namespace."""
