@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -155,6 +156,7 @@ def lint(
         waivers=Waivers(settings.waivers, folder),
         known=registry.contracts.keys(),
     )
+    gc.freeze()  # What is loaded by now stays: no collection need look at it again, here or in the processes that judge.
     if fix or diff:
         before = judge()
         corrected = fixes(finding for one in before.report.contracts for finding in one.findings)
@@ -206,10 +208,11 @@ def _rendered(name: str, render: Callable[[Path], bytes], path: Path) -> TextStr
 
 def _platform(settings: Settings, context: str | None) -> PlatformConfig:
     from trivet.engine.lint_platform import configured, of_cluster
-    from trivet.host.kubectl import Kubectl, find_kubectl
 
     if not context:
         return configured(settings.lint)
+    from trivet.host.kubectl import Kubectl, find_kubectl
+
     kubeconfig = settings.existing.kubeconfig
     return of_cluster(
         Kubectl(context=context, kubeconfig=Path(kubeconfig) if kubeconfig else None, binary=find_kubectl())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trivet.host.kubectl import Kubectl
 from trivet.model.platform_config import PlatformConfig, indexed
 from trivet.model.settings import Lint
 from trivet.model.subjects import Keys, Resource
-from trivet.targets.cluster.platform_reader import KNATIVE_NAMESPACE, RUNTIMES, config_value, kserve_config
+
+if TYPE_CHECKING:
+    from trivet.host.kubectl import Kubectl
 
 KNATIVE_CONFIGS = ("config-features", "config-defaults", "config-autoscaler")
 """ConfigMaps of Knative Serving that decide what its webhook admits."""
@@ -30,6 +31,12 @@ def of_cluster(kubectl: Kubectl) -> PlatformConfig:
 
     Raises PlatformError when kubectl fails, or the cluster has no such ConfigMap or an invalid one.
     """
+    from trivet.targets.cluster.platform_reader import (  # loaded where a cluster is asked
+        KNATIVE_NAMESPACE,
+        RUNTIMES,
+        kserve_config,
+    )
+
     config = kserve_config(kubectl)
     runtimes = [one for kind in RUNTIMES for one in kubectl.objects(kind)]
     configs = [kubectl.get("configmap", name, namespace=KNATIVE_NAMESPACE) for name in KNATIVE_CONFIGS]
@@ -45,6 +52,8 @@ def of_cluster(kubectl: Kubectl) -> PlatformConfig:
 
 
 def _text(config: Mapping[str, Any], section: str, key: str) -> str:
+    from trivet.targets.cluster.platform_reader import config_value
+
     value = config_value(config, section, key)
     return value if isinstance(value, str) else ""
 

@@ -54,14 +54,7 @@ def observed(
     """
     nothing = True
     try:
-        findings = _iterator(contract, contract.check(**given))
-        while True:
-            try:
-                finding = next(findings)
-            except StopIteration as end:
-                if end.value is not None:
-                    _refuse(contract, f"returned {end.value!r}, which is lost", "write `yield` in place of `return`")
-                break
+        for finding in _findings(contract, contract.check(**given)):
             if not isinstance(finding, Finding):
                 _refuse(contract, f"yielded {finding!r}", YIELD)
             nothing = False
@@ -72,13 +65,16 @@ def observed(
         yield replace(finding_of(error), location=where() if where else None)
 
 
-def _iterator(contract: Contract, returned: Any) -> Iterator[Any]:
+def _findings(contract: Contract, returned: Any) -> Iterator[Any]:
     if isinstance(returned, Finding):
         _refuse(contract, "returned a Finding", "write `yield` in place of `return`, or return a list of findings")
     try:
-        return iter(returned)
+        findings = iter(returned)
     except TypeError:
         _refuse(contract, f"returned {returned!r}", YIELD)
+    end = yield from findings
+    if end is not None:
+        _refuse(contract, f"returned {end!r}, which is lost", "write `yield` in place of `return`")
 
 
 def _refuse(contract: Contract, did: str, remedy: str) -> NoReturn:

@@ -18,7 +18,7 @@ class Outcome(StrEnum):
     @property
     def deviates(self) -> bool:
         """Whether it needs attention: neither PASSED nor SKIPPED."""
-        return self not in (Outcome.PASSED, Outcome.SKIPPED)
+        return self is not Outcome.PASSED and self is not Outcome.SKIPPED
 
 
 class Level(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,11 @@ class Resource:
 
     def at(self, *keys: str | int) -> Location:
         """The location of ``document[keys[0]][keys[1]]…``."""
-        return Location(file=self.file, line=self.line(keys), object=f"{self.kind}/{self.name}")
+        return Location(file=self.file, line=self.line(keys), object=self._object)
+
+    @cached_property
+    def _object(self) -> str:
+        return f"{self.kind}/{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)

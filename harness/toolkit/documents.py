@@ -155,6 +155,11 @@ def _document(parser: Any, scalar: Callable[[str], Any], before: int, numbers: S
             if event.anchor not in anchors:
                 raise BrokenDocument(f"the alias *{event.anchor} names no anchor that ends before it", line + 1)
             value, members, at, values = anchors[event.anchor]
+            if top is not None and top.is_map and top.key is None:
+                if not isinstance(value, str):
+                    raise BrokenDocument(f"the alias *{event.anchor} stands where a key is expected", line + 1)
+                _name(top, value, line)
+                continue
         else:  # the end of a mapping or list; the end of the document comes through the return below
             ended = enclosing.pop()
             if ended.merges:

@@ -19,7 +19,7 @@ from trivet.errors import TrivetError, UsageError
 from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory, Resource
 from trivet.toolkit.addressing import CORE_KINDS, GROUP, KSERVE_KINDS, is_misaddressed
 from trivet.toolkit.documents import BrokenDocument, Document, documents, kfp_scalar, pyyaml_scalar
-from trivet.toolkit.ignore_comments import IgnoreComment, ignore_comments
+from trivet.toolkit.ignore_comments import MARK, IgnoreComment, ignore_comments
 from trivet.toolkit.kustomize import STRATEGIC_MERGE_PATCH, is_patch
 from trivet.toolkit.markdown import code_blocks
 from trivet.toolkit.walking import MARKDOWN, MLMODEL, Found, Place, Skipped, TextStream
@@ -29,6 +29,9 @@ MAX_BYTES = 64 * 1024 * 1024
 
 MAX_OBJECT = 2 * 1024 * 1024
 """A longer document is no object of a cluster."""
+
+PART = 32 * 1024
+"""Bytes of a part of a stream, at least: some thirty manifests."""
 
 CHART = "Chart.yaml"
 """What the folder of a chart holds (helm 3, pkg/chartutil/create.go, ChartfileName)."""
@@ -72,6 +75,8 @@ _COMPANION = re.compile(
 )
 _SOURCE = b"# Source: "
 _DOCUMENT_START = re.compile(rb"^(?=---\s)", re.MULTILINE)
+_DEPENDING = re.compile(rb"^%%|pipelineInfo|\r(?!\n)|\xc2\x85|\xe2\x80[\xa8\xa9]|%s" % MARK.encode(), re.MULTILINE)
+"""What makes documents of a stream depend on one another, and line breaks that are no line feeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +104,8 @@ def read(place: Place) -> ReadResult:
     if isinstance(place, Skipped):
         return ReadResult(skipped=(place,))
     if isinstance(place, TextStream):
-        return replace(_read_bytes(place.name, place.content, named=True), sources=_sources(place.content))
+        found = _read_bytes(place.name, place.content, named=True, before=place.before)
+        return replace(found, sources=_sources(place.content, place.before))
     if place.model:
         return read_model_directory(place.path)
     return read_file(place.path, named=place.named)
@@ -133,11 +139,32 @@ def _blocks(content: bytes) -> list[tuple[int, bytes]]:
     return [(before, block.encode()) for before, block in code_blocks(content.decode("utf-8", "replace"))]
 
 
-def _sources(content: bytes) -> tuple[tuple[int, str], ...]:
+def stream_parts(stream: TextStream) -> list[TextStream]:
+    """``stream`` in parts of whole documents, to be read one after the other up to the first that is broken; itself if it is short, or if
+    its documents depend on one another: by directives, comments that ignore findings, or as a pipeline and its platform spec."""
+    content = stream.content
+    if len(content) < 2 * PART or _DEPENDING.search(content):
+        return [stream]
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return [stream]
+    parts: list[TextStream] = []
+    start, before = 0, stream.before
+    while start < len(content):
+        separator = _DOCUMENT_START.search(content, start + PART)
+        end = separator.start() if separator else len(content)
+        parts.append(TextStream(stream.name, content[start:end], before))
+        before += content.count(b"\n", start, end)
+        start = end
+    return parts
+
+
+def _sources(content: bytes, before: int) -> tuple[tuple[int, str], ...]:
     """The comments by which helm names the template of a document (helm 3, pkg/action/action.go: ``# Source: %s``)."""
     if _SOURCE not in content:
         return ()
-    lines = enumerate(content.splitlines(), 1)
+    lines = enumerate(content.splitlines(), before + 1)
     return tuple(
         (number, line[len(_SOURCE) :].decode("utf-8", "replace").strip())
         for number, line in lines
@@ -151,9 +178,9 @@ def companions(place: Place) -> list[Resource]:
     Each knows the line of its beginning only. Costs little where there is none: no other document is parsed.
     """
     if isinstance(place, TextStream):
-        name, content = place.name, place.content
+        name, content, line = place.name, place.content, place.before
     elif isinstance(place, Found) and not place.model and (not place.named or os.path.isfile(place.path)):  # noqa: PTH113
-        name = str(place.path)
+        name, line = str(place.path), 0
         try:
             content = _bytes(place.path)
         except UsageError:
@@ -163,7 +190,8 @@ def companions(place: Place) -> list[Resource]:
     if not _COMPANION.search(content):
         return []
     found: list[Resource] = []
-    for line, text in _blocks(content) if name.endswith(MARKDOWN) else [(0, content)]:
+    for before, text in _blocks(content) if name.endswith(MARKDOWN) else [(line, content)]:
+        line = before
         # A line that begins with --- ends a document, also within a block of text (YAML 1.2.2, 9.1.2).
         for part in _DOCUMENT_START.split(text):
             if len(part) <= MAX_OBJECT and _COMPANION.search(part):
@@ -220,7 +248,8 @@ def _read_bytes(name: str, content: bytes, *, named: bool, before: int = 0) -> R
         return ReadResult(skipped=(Skipped(name, TEMPLATE),))
     try:
         may_be_patch = "$patch" in text
-        for document in documents(text, kfp_scalar if _PIPELINE.search(text) else None, before=before):
+        is_pipeline = "pipelineInfo" in text and _PIPELINE.search(text)
+        for document in documents(text, kfp_scalar if is_pipeline else None, before=before):
             if may_be_patch and is_patch(document.value):
                 others.append(STRATEGIC_MERGE_PATCH)
                 continue
@@ -272,10 +301,12 @@ def read_model_directory(path: Path, root: Path | None = None) -> ReadResult:
     return ReadResult(subjects=(model,), ignores=ignore_comments(text))
 
 
-def read_stream(name: str, stream: BinaryIO) -> TextStream:
-    """What is left to read in ``stream``. Raises UsageError when that is too large, or cannot be read."""
+def read_stream(name: str, stream: BinaryIO, expected: int = 0) -> TextStream:
+    """What is left to read in ``stream``, about ``expected`` bytes. Raises UsageError when that is too large, or cannot be read."""
     try:
-        content = stream.read(MAX_BYTES + 1)
+        content = stream.read(expected + 1)
+        if len(content) > expected:
+            content += stream.read(MAX_BYTES + 1 - len(content))
     except OSError as error:
         raise UsageError(
             f"{name} cannot be read: {error.strerror}", remedy="allow this user to read it, or leave it out"
@@ -312,10 +343,11 @@ class _TooLarge(UsageError):
 def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            # A pipe or a device has no size: it is read up to the limit.
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            # A pipe or a device has no size, and a file may grow: what there is is read up to the limit.
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
                 raise _TooLarge(str(path))
-            return read_stream(str(path), file).content
+            return read_stream(str(path), file, size).content
     except IsADirectoryError:
         raise UsageError(f"{path} is a directory, expected a file", remedy="name the directory that holds it") from None
     except FileNotFoundError:

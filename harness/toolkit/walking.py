@@ -10,11 +10,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from trivet.errors import TrivetError, UsageError
 from trivet.model.text_lines import text_lines
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MARKDOWN = ".md"
@@ -37,10 +39,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class TextStream:
-    """A text that is no file by itself, such as standard input. ``name`` is what findings show as its file."""
+    """A text that is no file by itself, such as standard input, or a part of it.
+
+    ``name`` is what findings show as its file, and ``before`` the number of lines before a part.
+    """
 
     name: str
     content: bytes
+    before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class PathPatterns:
     def __init__(self, patterns: Iterable[str], root: Path) -> None:
         patterns = list(patterns)
         try:
-            self._spec = GitIgnoreSpec.from_lines(patterns)
+            self._spec = _spec(patterns) if patterns else None
         except ValueError as error:
             wrong = next((one for one in patterns if not _valid(one)), "")
             raise UsageError(f"invalid pattern {wrong!r}", remedy="write it as in a .gitignore") from error
@@ -74,11 +80,13 @@ class PathPatterns:
 
     def match(self, path: Path, *, directory: bool = False) -> bool | None:
         """Whether the last pattern that matches ``path`` includes it; None if none does."""
+        if not self._spec:
+            return None
         absolute = os.path.abspath(path)  # noqa: PTH100
         if absolute == self._root:
             return None
-        below = absolute.startswith(f"{self._root.rstrip(os.sep)}{os.sep}")
-        name = os.path.relpath(absolute, self._root) if below else f"../{os.path.basename(absolute)}"  # noqa: PTH119
+        above = f"{self._root.rstrip(os.sep)}{os.sep}"
+        name = absolute[len(above) :] if absolute.startswith(above) else f"../{os.path.basename(absolute)}"  # noqa: PTH119
         return self._spec.check_file(f"{name}/" if directory else name).include
 
 
@@ -99,20 +107,34 @@ def places(
     given = list(paths)
     suffixes = (*SUFFIXES, MARKDOWN) if markdown else SUFFIXES
     walk = _Walk(exclude, gitignore, suffixes)
-    named = {_key(path) for path in given if isinstance(path, Path) and not os.path.isdir(path)}  # noqa: PTH112
+    files = _Files()
+    named = {files.key(path) for path in given if isinstance(path, Path) and not os.path.isdir(path)}  # noqa: PTH112
     seen: set[str] = set()
     for path in given:
         for place in walk.below(path) if isinstance(path, Path) else (path,):
             if not isinstance(place, Found):
                 yield place
-            elif (key := _key(place.path)) not in seen:
+            elif (key := files.key(place.path)) not in seen:
                 seen.add(key)
-                yield replace(place, named=place.named or key in named)
+                yield replace(place, named=True) if key in named and not place.named else place
 
 
-def _key(path: Path) -> str:
-    """What two paths to one file, or to one model directory, have in common."""
-    return os.path.realpath(path.parent if path.name == MLMODEL else path)
+class _Files:
+    """Tells files apart, whatever links lead to them. Directories are followed to their end once."""
+
+    def __init__(self) -> None:
+        self._directories: dict[Path, str] = {}
+
+    def key(self, path: Path) -> str:
+        """What two paths to one file, or to one model directory, have in common."""
+        if path.name == MLMODEL:
+            path = path.parent
+        if path.name in ("", "..") or os.path.islink(path):  # noqa: PTH114 - Path raises for what may not be looked at
+            return os.path.realpath(path)
+        parent = path.parent
+        if parent not in self._directories:
+            self._directories[parent] = os.path.realpath(parent)
+        return os.path.join(self._directories[parent], path.name)  # noqa: PTH118
 
 
 class _Walk:
@@ -211,10 +233,16 @@ def _ignore_file(folder: Path) -> list[PathPatterns]:
     return [PathPatterns(filter(_valid, lines), folder)]
 
 
+def _spec(patterns: list[str]) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec  # loaded where there are patterns
+
+    return GitIgnoreSpec.from_lines(patterns)
+
+
 def _valid(pattern: str) -> bool:
     """Whether git knows the pattern; it ignores others in a ``.gitignore``, such as a lone ``!``."""
     try:
-        GitIgnoreSpec.from_lines([pattern])
+        _spec([pattern])
     except ValueError:
         return False
     return True

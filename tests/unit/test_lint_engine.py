@@ -164,6 +164,18 @@ def test_a_stream_is_judged_like_a_file(tmp_path: Path) -> None:
     assert str(result.report.contracts[0].findings[0].location) == "<stdin>:3 InferenceService/bad"
 
 
+def test_a_long_stream_ends_at_its_first_broken_document(tmp_path: Path) -> None:
+    good = [f"---\n{NAMED.format('bad' if number % 500 == 100 else 'good')}" for number in range(2000)]
+    good[1200] = "---\na: [\n"
+    result = lint([TextStream("<stdin>", "".join(good).encode())], [is_good], STACK)
+    (only,) = result.report.contracts
+    failures = [str(one.location) for one in only.findings if one.outcome is Outcome.FAILED]
+    assert failures == [f"<stdin>:{line} InferenceService/bad" for line in (404, 2404, 4404)]
+    assert result.counts["InferenceService"] == 1200
+    (error,) = result.errors
+    assert str(error).startswith("<stdin>:4803:")
+
+
 def test_files_are_judged_by_the_stack_of_the_last_pattern_that_matches(tmp_path: Path) -> None:
     @rule(SHOULD)
     def names_its_stack(manifest: Manifest, stack: Stack) -> Iterator[Finding]:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import math
 import pickle
 import time
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from trivet.errors import UsageError
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory, Resource
 from trivet.toolkit.documents import MAX_DEPTH, BrokenDocument, documents
-from trivet.toolkit.subjects import ReadResult, companions, read, read_model_directory
-from trivet.toolkit.walking import Found, places
+from trivet.toolkit.subjects import (
+    MAX_BYTES,
+    ReadResult,
+    companions,
+    read,
+    read_model_directory,
+    read_stream,
+    stream_parts,
+)
+from trivet.toolkit.walking import Found, TextStream, places
 
 SERVICE = """\
 apiVersion: serving.kserve.io/v1beta1
@@ -258,6 +268,13 @@ def test_a_file_that_goes_or_shrinks_between_finding_and_reading_is_read_as_it_i
     assert companions(gone) == companions(directory) == []
 
 
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_end_or_refused() -> None:
+    assert read_stream("a.yaml", BytesIO(b"x" * 100), expected=10).content == b"x" * 100
+    assert read_stream("a.yaml", BytesIO(b"x" * 10), expected=100).content == b"x" * 10
+    with pytest.raises(UsageError, match="has more than 67,108,864 bytes"):
+        read_stream("a.yaml", BytesIO(bytes(MAX_BYTES + 10)), expected=10)
+
+
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "up").symlink_to(tmp_path)
@@ -288,6 +305,15 @@ def test_an_alias_of_its_own_parent_is_refused(tmp_path: Path) -> None:
     assert "file.yaml:1:1: the alias *a names no anchor" in error(tmp_path, "&a [*a]")
 
 
+def test_an_alias_may_stand_for_a_key_that_is_a_text(tmp_path: Path) -> None:
+    (document,) = documents("- &a b\n- {*a : c, d: *a}\n")
+    assert document.value == ["b", {"b": "c", "d": "b"}]
+    assert "file.yaml:1:1: the alias *a stands where a key is expected" in error(tmp_path, "[&a [], {*a : c}]")
+    assert "file.yaml:2:1: the key 'b' stands here a second time, after line 2" in error(
+        tmp_path, "[&a b,\n{b: c, *a : d}]"
+    )
+
+
 def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     assert "file.yaml:10:1: the key 'kind' stands here a second time, after line 2" in error(
         tmp_path, f"{SERVICE}kind: List\n"
@@ -309,6 +335,7 @@ def test_a_template_is_called_one(tmp_path: Path) -> None:
     [
         (b"\xff\xfe\x00", "not a text file in UTF-8: byte 0 is 0xff"),
         (b"kind: a\x01b", "the character U+0001 is not allowed in YAML"),
+        (b"kind: a\0b", "the character U+0000 is not allowed in YAML"),
         (b"\tkind: a", "found character that cannot start any token"),
     ],
 )
@@ -379,3 +406,35 @@ def test_a_key_that_is_no_text_to_the_api_server_is_refused(key: str) -> None:
 def test_two_keys_that_the_api_server_reads_alike_stand_twice() -> None:
     with pytest.raises(BrokenDocument, match="stands here a second time"):
         list(documents("yes: 1\n'true': 2\n"))
+
+
+# streams in parts
+
+
+def of_parts(content: bytes) -> list[tuple[int, bytes]]:
+    return [(part.before, part.content) for part in stream_parts(TextStream("<stdin>", content))]
+
+
+def test_a_long_stream_is_read_in_parts_of_whole_documents_with_their_lines() -> None:
+    content = b"".join(b"---\n%s" % SERVICE.replace("one", f"s{number}").encode() for number in range(2000))
+    parts = stream_parts(TextStream("<stdin>", content))
+    assert len(parts) > 5
+    assert b"".join(part.content for part in parts) == content
+    whole, split = read(TextStream("<stdin>", content)), [read(part) for part in parts]
+    assert [one.line(("metadata", "name")) for one in whole.subjects] == [
+        one.line(("metadata", "name")) for part in split for one in part.subjects
+    ]
+
+
+@pytest.mark.parametrize(
+    "dependent",
+    [b"%YAML 1.2\n", b"# trivet: ignore[a.b] c\n", b"pipelineInfo: {}\n", b"a: b\r", b"a: \xff\n", b"a: \xc2\x85\n"],
+)
+def test_a_stream_whose_documents_depend_on_one_another_is_read_at_once(dependent: bytes) -> None:
+    content = SERVICE.encode() * 2000 + dependent
+    assert of_parts(content) == [(0, content)]
+
+
+def test_a_short_stream_has_one_part() -> None:
+    assert of_parts(b"") == [(0, b"")]
+    assert of_parts(b"---\na: 1\n---\nb: 2\n") == [(0, b"---\na: 1\n---\nb: 2\n")]
