@@ -11,6 +11,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 FINDINGS = {"passed": "failed", "failed": "passed", "inconclusive": "failed", "not_applicable": "passed"}
 """Which outcome becomes which other one."""
@@ -75,10 +76,17 @@ class Mutant:
         return range(first, last + 1)
 
     def apply(self, tree: ast.Module) -> ast.Module:
-        """A copy of the module's tree with this change in it."""
-        changed = copy.deepcopy(tree)
-        _put(changed, self.path, self.replacement)
-        return ast.fix_missing_locations(changed)
+        """The module's tree with this change in it; what is not changed is shared."""
+        changed: ast.Module = _with_at(tree, self.path, self.replacement)
+        ast.fix_missing_locations(changed.body[self.statement])
+        return changed
+
+    @property
+    def statement(self) -> int:
+        """Which statement of the module it is in."""
+        index = self.path[0][1]
+        assert index is not None
+        return index
 
 
 def mutants(tree: ast.Module, names: set[str]) -> list[Mutant]:
@@ -206,6 +214,15 @@ def _other_call(node: ast.Call) -> Iterator[ast.AST]:
 def _forced(test: ast.expr, value: bool) -> ast.expr:
     """``test``, still evaluated for what it assigns, but always true or always false."""
     return ast.BoolOp(op=ast.Or() if value else ast.And(), values=[test, ast.Constant(value=value)])
+
+
+def _with_at(root: Any, path: Path, replacement: ast.AST) -> Any:
+    """A copy of ``root`` with another node at a path."""
+    (name, index), *rest = path
+    held = getattr(root, name)
+    child = held if index is None else held[index]
+    other = _with_at(child, tuple(rest), replacement) if rest else replacement
+    return _with(root, **{name: other if index is None else [*held[:index], other, *held[index + 1 :]]})
 
 
 def _with(node: ast.AST, **changes: object) -> ast.AST:

@@ -38,7 +38,7 @@ import signal
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -67,10 +67,10 @@ TESTS = {
     ),
     "environment": ("contract_examples/test_static_environment.py",),
     "ir.credentials": ("unit/test_contracts_credentials.py",),
-    "ir.messages": ("unit/test_contracts_messages.py", *_ODD),
+    "ir.messages": ("unit/test_contracts_messages.py", "contract_examples/test_static_pipeline_spec.py", *_ODD),
     "ir.parts": _PIPELINES,
     "ir.platform": ("contract_examples/test_static_pipeline_spec.py",),
-    "ir.references": ("contract_examples/test_static_pipeline_spec.py",),
+    "ir.references": ("unit/test_contracts_references.py", "contract_examples/test_static_pipeline_spec.py"),
     "ir.resources": ("unit/test_contracts_resources.py", *_ODD),
     "ir.step_code": ("unit/test_contracts_step_code.py", *_PIPELINES, *_ODD),
     "lineage": ("contract_examples/test_static_lineage.py", "unit/test_contracts_lineage.py"),
@@ -88,7 +88,7 @@ TESTS = {
     "rules.llm": ("contract_examples/test_static_validation.py",),
     "rules.names": ("unit/test_contracts_names.py",),
     "rules.pods": _RULES,
-    "rules.rule": (*_RULES, "contract_examples/test_static_validation.py"),
+    "rules.rule": ("unit/test_contracts_rule.py", *_RULES),
     "rules.runtimes": ("unit/test_contracts_runtimes.py", *_RULES),
     "rules.schema": ("contract_examples/test_static_manifests.py",),
     "rules.uris": ("unit/test_contracts_uris.py", *_ODD),
@@ -237,7 +237,7 @@ class _Looking:
         self.first = _First()
         self.now = self.first.outside
         sys.settrace(self._call)
-        Registry()  # imports all contracts
+        assert Registry().contracts  # imports them
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -283,13 +283,10 @@ class _Looking:
 
     def _put_in_place(self, mutant: Mutant, functions: Sequence[FunctionType]) -> bool:
         """Give functions their other code, and constants their other value. False if the mutant changes none."""
-        before = {
-            (code.co_qualname, code.co_firstlineno): code for code in _codes(compile(self.tree, self.file, "exec"))
-        }
-        changed = compile(mutant.apply(self.tree), self.file, "exec")
-        after = {(code.co_qualname, code.co_firstlineno): code for code in _codes(changed)}
+        changed = mutant.apply(self.tree)
+        before, after = (_functions(one.body[mutant.statement], self.file) for one in (self.tree, changed))
         others = {key: code for key, code in after.items() if before.get(key) != code}
-        if not others and not _other_constants(f"trivet.contracts.{self.module}", changed):
+        if not others and not _other_constants(f"trivet.contracts.{self.module}", compile(changed, self.file, "exec")):
             return False
         for function in functions:
             code = function.__code__
@@ -324,6 +321,12 @@ def _other_constants(module: str, changed: CodeType) -> bool:
                 if vars(one).get(constant) is old:
                     setattr(one, constant, new)
     return bool(others)
+
+
+def _functions(statement: ast.stmt, file: str) -> Mapping[tuple[str, int], CodeType]:
+    """The code of the functions and methods that a statement of a module makes, by name and line."""
+    whole = compile(ast.Module(body=[statement], type_ignores=[]), file, "exec")
+    return {(code.co_qualname, code.co_firstlineno): code for code in _codes(whole)}
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
