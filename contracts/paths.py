@@ -86,7 +86,7 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack, platform: Platfor
             yield inconclusive(f"{uri} has a placeholder, whose value is not in the file", location=where)
             continue
         container, unread = _own_container(uri, platform)
-        if container and unread:
+        if unread:
             yield inconclusive(
                 f"the ClusterStorageContainer {container} may fetch {uri}, by the regular expression {unread!r}",
                 location=where,
@@ -140,8 +140,7 @@ def storage_uri_ends_with_slash(manifest: Manifest) -> Iterator[Finding]:
             continue
         advice = [problem for problem in check_storage_uri(uri, model_format=model_format) if problem.advice]
         for problem in advice:
-            fix = None if uri.endswith("/") else Replacement(uri, f"{uri}/")
-            yield failed(problem.message, remedy=problem.remedy, location=where, fix=fix)
+            yield failed(problem.message, remedy=problem.remedy, location=where, fix=Replacement(uri, f"{uri}/"))
         if uri.endswith("/"):
             yield passed(f"only {uri} is fetched", location=where)
         elif not advice:

@@ -182,7 +182,7 @@ def spec_violations(value: Any, message: str, keys: Keys = ()) -> Iterator[SpecV
     fields = SCHEMA[message]
     chosen: dict[str, str] = {}
     for name, member in value.items():
-        known = name if name in fields else _camel(name)
+        known = _camel(name)
         if known not in fields:
             if name != "@type":
                 yield SpecViolation(keys=(*keys, name), message=_unknown(name, message), unknown=True)
@@ -216,7 +216,7 @@ def _member(value: Any, kind: str, keys: Keys) -> Iterator[SpecViolation]:
         yield from spec_violations(value, inner, keys)
     elif inner in _ENUMS:
         if not (value in _ENUMS[inner] or (type(value) is int and value >= 0)):
-            nearest = get_close_matches(str(value), _ENUMS[inner], n=1)
+            nearest = get_close_matches(str(value), _ENUMS[inner])
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             yield SpecViolation(
                 keys=keys, message=f"is {described(value)}, expected one of {', '.join(_ENUMS[inner][1:])}{hint}"
@@ -270,7 +270,7 @@ def described(value: Any) -> str:
 
 
 def _unknown(name: str, message: str) -> str:
-    nearest = get_close_matches(_camel(name), SCHEMA[message], n=1)
+    nearest = get_close_matches(_camel(name), SCHEMA[message])
     return "is not a field" + (f"; did you mean {nearest[0]}?" if nearest else "")
 
 

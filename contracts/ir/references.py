@@ -132,7 +132,7 @@ def _executor_of(
 def _strings(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:
     if isinstance(value, str):
         # Source of a step may hold a text that looks like a placeholder; it has line breaks.
-        if "{{$" in value and "\n" not in value:
+        if "\n" not in value:
             yield keys, value
     elif isinstance(value, dict | list):
         for key, member in value.items() if isinstance(value, dict) else enumerate(value):
@@ -339,13 +339,13 @@ def _unfit(
             if argument not in declared:
                 # The SDK writes more inputs than a component declares; one that resembles an input that is not given is a mistake.
                 missing = sorted(set(declared) - set(given) - from_iterator)
-                if meant := get_close_matches(argument, missing, n=1):
+                if meant := get_close_matches(argument, missing):
                     yield Violation(
                         keys=place,
                         message=f"task {name} gives the {singular} {argument!r}, which {component_of(task)} does not have; "
                         f"did you mean {meant[0]}?",
                     )
-            elif kind == "parameters" and not iterator:
+            elif not iterator:
                 yield from _type(dag, name, argument, mapping(source), declared[argument], known, place)
         for wanted, settings in declared.items():
             filled_in = (
@@ -407,6 +407,6 @@ def _type_of(dag: Dag, source: Mapping[str, Any], known: Mapping[str, Mapping[st
 def nearest(name: Any, names: Iterable[str]) -> str:
     """The nearest name, or all of them if they are few; for the end of a sentence."""
     there = sorted(names)
-    if near := get_close_matches(str(name), there, n=1):
+    if near := get_close_matches(str(name), there):
         return f"; did you mean {near[0]}?"
     return f" (there are {', '.join(there)})" if 0 < len(there) <= 6 else ""

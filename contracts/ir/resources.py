@@ -35,7 +35,7 @@ def resource_violations(resources: Mapping[str, Any]) -> Iterator[Violation]:
                 )
             else:
                 amounts[bound] = amount
-                if bound == "Request" and amount > amounts.get("Limit", amount):
+                if amount > amounts.get("Limit", amount):
                     _, limit = effective(resources, f"{resource}Limit")
                     yield Violation((field,), f"its {field} is {written}, more than the limit of {limit}")
     yield from _accelerator_violations(resources.get("accelerator"))

@@ -93,8 +93,8 @@ def _https(uri: str, rest: str) -> str:
     except ValueError as error:
         return f"{uri!r} is no URL: {error}"
     if azure := _AZURE.match(uri):
-        container, _, prefix = path.lstrip("/").partition("/")
-        if not container or not prefix:
+        prefix = path.lstrip("/").partition("/")[2]
+        if not prefix:
             kind = "share" if "file" in azure[2] else "container"
             return f"{uri!r} names no path in a {kind}: write https://{azure[1]}.{azure[2]}/<{kind}>/<directory>"
         return ""

@@ -9,7 +9,7 @@ import pytest
 from contract_examples.registry import failing, inconclusive, not_applicable, passing
 from contract_examples.static import findings, stack
 
-from trivet.model.finding import Finding
+from trivet.model.finding import Finding, Replacement
 from trivet.model.stack import Stack
 
 HEAD = """\
@@ -67,7 +67,9 @@ MANIFESTS = [manifest("URI"), FRAMEWORK, LISTED, IN_ENV]
 )
 @failing("paths.storage_uri_is_fetchable", because="no storage initializer fetches", at="storageUri: ")
 def test_a_uri_that_only_mlflow_understands(uri: str) -> list[Finding]:
-    return findings("paths.storage_uri_is_fetchable", manifest(uri))
+    found = findings("paths.storage_uri_is_fetchable", manifest(uri))
+    assert len(found) == 1
+    return found
 
 
 @failing("paths.storage_uri_is_fetchable", because="names a file", at="storageUri: ")
@@ -178,9 +180,26 @@ def test_an_expression_that_keeps_a_backtracking_engine_busy() -> list[Finding]:
     "paths.storage_uri_is_fetchable", because="registry may fetch registry://models/iris, by the regular expression"
 )
 def test_an_expression_that_only_go_reads() -> list[Finding]:
-    return findings(
-        "paths.storage_uri_is_fetchable", manifest("registry://models/iris") + of_container(r"\Qregistry://\E")
-    )
+    text = manifest("registry://models/iris") + of_container(r"\Qregistry://\E")
+    found = findings("paths.storage_uri_is_fetchable", text)
+    assert len(found) == 1
+    return found
+
+
+@pytest.mark.parametrize(
+    "form", ["prefix: 5", "prefix: ''", "prefix: 'other://'", "prefix: 'other://', regex: '^registry://'", "regex: 5"]
+)
+@failing("paths.storage_uri_is_fetchable", because="no storage container of KServe")
+def test_a_storage_container_of_other_uris(form: str) -> list[Finding]:
+    """KServe reads the expression only where there is no prefix."""
+    container = of_container("").replace("regex: ''", form)
+    return findings("paths.storage_uri_is_fetchable", manifest("registry://models/iris") + container)
+
+
+@failing("paths.storage_uri_is_fetchable", because="no storage container of KServe")
+def test_only_storage_containers_fetch() -> list[Finding]:
+    runtime = of_container("^registry://").replace("ClusterStorageContainer", "ClusterServingRuntime")
+    return findings("paths.storage_uri_is_fetchable", manifest("registry://models/iris") + runtime)
 
 
 @failing("paths.storage_uri_is_fetchable", because="no storage container of KServe")
@@ -283,8 +302,9 @@ def test_a_manifest_without_a_uri(contract: str, text: str) -> None:
 
 @failing("paths.storage_uri_ends_with_slash", because='does not end in "/"', at="storageUri: ")
 def test_an_s3_prefix_without_slash() -> list[Finding]:
-    found = findings("paths.storage_uri_ends_with_slash", manifest("s3://models/1/0123/artifacts/model"))
-    assert len(found) == 1
+    uri = "s3://models/1/0123/artifacts/model"
+    found = findings("paths.storage_uri_ends_with_slash", manifest(uri))
+    assert [finding.fix for finding in found] == [Replacement(uri, f"{uri}/")]
     return found
 
 

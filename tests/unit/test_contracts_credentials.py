@@ -107,7 +107,15 @@ def test_a_text_that_holds_a_credential(text: str, what: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "https://host/a", "https://ci@host", "https://ci:changeme@host", "https://{user}:{password}@host", "hf_abc"],
+    [
+        "",
+        "https://host/a",
+        "https://ci@host",
+        "https://ci:changeme@host",
+        "https://{user}:{password}@host",
+        "https://ci:a-{b}@host",
+        "hf_abc",
+    ],
 )
 def test_a_text_that_holds_no_credential(text: str) -> None:
     assert credential_in(text) == ""

@@ -64,6 +64,7 @@ REFUSED: list[tuple[str, str, Any, tuple[Any, ...], str]] = [
     ("Importer", "metadata", [], (), "is a list, expected a mapping"),
     ("Dag", "tasks", [], (), "is a list, expected a mapping"),
     ("Dag", "tasks", {"a": 5}, ("a",), "is 5, expected a mapping"),
+    ("Task", "dependentTasks", 5, (), "is 5, expected a list"),
     ("Task", "dependentTasks", ["a", 5], (1,), "is 5, expected a string"),
     ("Task", "inputs", {"parameters": {"a": []}}, ("parameters", "a"), "is a list, expected a mapping"),
 ]
@@ -97,6 +98,8 @@ def test_fields_are_known_by_both_of_their_names_and_only_one_of_a_oneof_is_set(
         keys=("executorLabel",), message="cannot stand beside dag: only one of them can be set", unknown=False
     )
     assert list(spec_violations({"dag": None, "executorLabel": "a"}, "ComponentSpec")) == []
+    (set_to_null,) = spec_violations({"constant": None, "runtimeParameter": "a"}, "RuntimeValue")
+    assert set_to_null.message == "cannot stand beside constant: only one of them can be set"
     (none,) = spec_violations([], "ComponentSpec", ("a",))
     assert none == SpecViolation(keys=("a",), message="is a list, expected a mapping")
 

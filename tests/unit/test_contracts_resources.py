@@ -60,6 +60,7 @@ def test_resources_that_fit(resources: Any) -> None:
         ({"cpuRequest": "many"}, "cpuRequest", "is 'many', which is not a Kubernetes quantity"),
         ({"resourceMemoryRequest": "-1Gi"}, "resourceMemoryRequest", "is negative (-1Gi)"),
         ({"resourceMemoryLimit": "1048575"}, "resourceMemoryLimit", "is 1048575: 1048575 bytes, with which"),
+        ({"resourceMemoryLimit": "1"}, "resourceMemoryLimit", "is 1: 1 bytes, with which nothing starts"),
         ({"memoryLimit": 0.001}, "memoryLimit", "is 0.001G: 1000000 bytes, with which nothing starts"),
         (
             {"resourceCpuLimit": "1", "resourceCpuRequest": "1.5"},

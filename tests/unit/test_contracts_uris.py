@@ -49,6 +49,10 @@ REFUSED = {
 }
 
 FETCHED = (
+    *(
+        "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint:models/iris/",
+        "s3://arn:aws:s3-outposts:eu-west-1:123456789012:outpost:op-1:accesspoint:models/iris/",
+    ),
     *("s3://a", "s3://a/b", f"s3://{'a' * 255}", "s3://A_b.c-d/"),
     *("gs://a/b", "pvc://a", "pvc://a/b", "hf://a/b", "hf://a/b:rev", "oci://a", "oci://a/b:c"),
     *(

@@ -1,0 +1,211 @@
+"""How rules are declared and judged, and what they see of an InferenceService."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from contract_examples.static import stack
+
+from trivet.contracts.rules.rule import (
+    KNATIVE,
+    MODE_SETTING,
+    Companion,
+    Rules,
+    Service,
+    deployment_mode,
+    judged,
+    kind_of_mode,
+    service_of,
+    undecided,
+)
+from trivet.contracts.violation import Violation
+from trivet.model.finding import Finding, Replacement
+from trivet.model.platform_config import PlatformConfig
+from trivet.model.subjects import Keys, Manifest, Resource
+
+ANNOTATION = "serving.kserve.io/deploymentMode"
+UNKNOWN = PlatformConfig()
+
+
+def manifest(spec: Any = None, mode: str | None = None) -> Manifest:
+    document = {"kind": "InferenceService", "metadata": {"name": "a"}, "spec": spec}
+    if mode is not None:
+        document["metadata"] = {"name": "a", "annotations": {ANNOTATION: mode}}
+    return Manifest(file="a.yaml", document=document, line=len)
+
+
+def service(spec: Any = None, mode: str | None = None, under: str = "2024.11") -> Service:
+    return Service(manifest=manifest(spec, mode), stack=stack(under), platform=UNKNOWN)
+
+
+def rules(setting: str = "", modes: tuple[str, ...] = (), versions: str = ">=0", component: str = "kserve") -> Rules:
+    """One rule, which everything breaks."""
+    made = Rules(component, "project")
+
+    @made.rule("a.go, f", versions=versions, modes=modes)
+    def broken(subject: Any) -> Iterator[Violation]:
+        yield Violation(("spec", "a"), "a is wrong", setting, Replacement("a", "b"))
+
+    return made
+
+
+def outcomes(found: Iterator[Finding]) -> list[tuple[str, str, int | None]]:
+    return [(str(one.outcome), one.message, one.location.line if one.location else None) for one in found]
+
+
+def test_a_rule_is_named_after_its_function_and_has_its_source_once() -> None:
+    made = rules(versions=">=1", modes=("A",))
+    (rule,) = made.rules
+    assert (rule.id, rule.source, rule.component) == ("broken", "project a.go, f", "kserve")
+    assert (rule.versions, rule.modes) == (">=1", ("A",))
+    made.rule("b.go, g")(rule.find)
+    made.rule("a.go, f")(rule.find)
+    assert made.sources == ("project a.go, f", "project b.go, g")
+
+
+@pytest.mark.parametrize(
+    ("versions", "component", "applies"),
+    [
+        (">=0.14", "kserve", True),
+        (">=0.15", "kserve", False),
+        ("<0.15", "kserve", True),
+        (">=0.15", "no component", True),
+    ],
+)
+def test_a_rule_applies_to_versions_that_have_it(versions: str, component: str, applies: bool) -> None:
+    made = rules(versions=versions, component=component).rules
+    assert made[0].applies(stack("2024.11")) is applies
+    assert outcomes(judged(made, service(), "sound")) == (
+        [("FAILED", "a is wrong", 2)] if applies else [("PASSED", "sound", 0)]
+    )
+
+
+def test_what_breaks_a_rule_has_its_place_and_its_fix() -> None:
+    (found,) = judged(rules().rules, service(), "sound")
+    assert found.fix == Replacement("a", "b")
+    resource = Resource(file="a.yaml", document={"kind": "Secret", "metadata": {"name": "s"}}, line=len)
+    companion = Companion(resource=resource, stack=stack("2024.11"), platform=UNKNOWN)
+    (found,) = judged(rules().rules, companion, "sound")
+    assert str(found.location) == "a.yaml:2 Secret/s"
+
+
+@pytest.mark.parametrize(
+    ("mode", "setting", "modes", "decided", "open_"),
+    [
+        (KNATIVE, "", (), ("FAILED", "a is wrong", 2), None),
+        (KNATIVE, "", (KNATIVE,), ("FAILED", "a is wrong", 2), None),
+        ("RawDeployment", "", (KNATIVE,), ("PASSED", "sound", 0), None),
+        (None, "", (), ("FAILED", "a is wrong", 2), None),
+        (None, "", (KNATIVE, "Other"), ("PASSED", "sound", 0), "in Knative or Other mode a is wrong"),
+        (KNATIVE, "x", (), ("PASSED", "sound", 0), "a is wrong: this depends on x"),
+        (KNATIVE, "x", (KNATIVE,), ("PASSED", "sound", 0), "a is wrong: this depends on x"),
+        ("RawDeployment", "x", (KNATIVE,), ("PASSED", "sound", 0), None),
+        (None, "x", (KNATIVE,), ("PASSED", "sound", 0), "a is wrong: this depends on x"),
+    ],
+)
+def test_what_depends_on_the_platform_is_undecided_and_not_judged(
+    mode: str | None, setting: str, modes: tuple[str, ...], decided: Any, open_: str | None
+) -> None:
+    under = "current" if mode == KNATIVE else "2024.11"
+    made = rules(setting, modes).rules
+    assert outcomes(judged(made, service(mode=mode, under=under), "sound")) == [decided]
+    found = list(undecided(made, service(mode=mode, under=under)))
+    assert outcomes(iter(found)) == ([("INCONCLUSIVE", open_, 2)] if open_ else [])
+    assert [one.remedy for one in found if not setting] == [MODE_SETTING] * (len(found) if not setting else 0)
+
+
+def test_a_rule_looks_at_a_service_once() -> None:
+    calls = []
+    made = Rules("kserve", "project")
+
+    @made.rule("a.go")
+    def counted(subject: Any) -> Iterator[Violation]:
+        calls.append(subject)
+        yield from ()
+
+    one = service()
+    assert one.broken(counted) == one.broken(counted) == ()
+    assert calls == [one]
+
+
+def test_the_last_service_is_kept() -> None:
+    first, second = manifest(), manifest()
+    under, platform = stack("2024.11"), PlatformConfig()
+    kept = service_of(first, under, platform)
+    assert service_of(first, under, platform) is kept
+    assert service_of(first, under, PlatformConfig()) is not kept
+    assert service_of(first, stack("current"), platform).stack is stack("current")
+    assert service_of(second, stack("current"), platform).manifest is second
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("Serverless", "Knative"),
+        ("Knative", "Knative"),
+        ("RawDeployment", "Standard"),
+        ("Standard", "Standard"),
+        ("ModelMesh", "ModelMesh"),
+        ("", ""),
+    ],
+)
+def test_a_mode_has_one_name(mode: str, kind: str) -> None:
+    assert kind_of_mode(mode) == kind
+
+
+def test_a_mode_that_kserve_does_not_know_is_the_platform_s() -> None:
+    platform = PlatformConfig(default_deployment_mode="Serverless")
+    assert deployment_mode(manifest(mode="RawDeployment"), stack("2024.11"), platform) == ("RawDeployment", True)
+    assert deployment_mode(manifest(mode="Other"), stack("2024.11"), platform) == ("Serverless", False)
+    assert deployment_mode(manifest(), stack("2024.11"), platform) == ("Serverless", False)
+
+
+SPEC = {
+    "predictor": {
+        "model": {"name": "m"},
+        "containers": [{"name": "c"}, "odd"],
+        "initContainers": [{"name": "i"}],
+        "workerSpec": {"containers": [{"name": "w"}]},
+        "volumes": [{"name": "v"}, 5],
+    },
+    "transformer": {"containers": [{"name": "t"}]},
+    "explainer": {"art": {"name": "a"}},
+    "canary": [{"predictor": {"model": {"name": "n"}}}, {"predictor": 5}],
+}
+
+
+@pytest.mark.parametrize(("under", "workers"), [("2024.11", []), ("current", [("spec", "predictor", "workerSpec")])])
+def test_the_pods_of_a_service(under: str, workers: list[Keys]) -> None:
+    one = service(SPEC, under=under)
+    assert [pod.keys for pod in one.pods] == [
+        ("spec", "predictor"),
+        ("spec", "transformer"),
+        ("spec", "explainer"),
+        *workers,
+        ("spec", "canary", 0, "predictor"),
+    ]
+    names = [container.spec["name"] for container in one.containers]
+    assert names == ["m", "c", "i", "t", "a", *(["w"] if workers else []), "n"]
+    assert [pod.whole for pod in one.pods] == [False, True, False, *(True for _ in workers), False]
+    predictor = one.pods[0]
+    assert [container.keys[-1] for container in predictor.containers] == ["model", 0]
+    assert [container.merged for container in predictor.containers] == [True, False]
+    assert predictor.init_containers[0].keys == ("spec", "predictor", "initContainers", 0)
+    assert list(predictor.each("volumes")) == [(("spec", "predictor", "volumes", 0), {"name": "v"})]
+
+
+def test_what_is_no_mapping_is_read_as_an_empty_one() -> None:
+    one = service("odd")
+    assert (one.spec, one.predictor, one.components, one.pods) == ({}, {}, (), ())
+    annotated = Manifest(file="a", document={"metadata": {"annotations": {"a": None, "b": "c"}}}, line=len)
+    assert Service(manifest=annotated, stack=stack("2024.11"), platform=UNKNOWN).annotations == {"a": "", "b": "c"}
+
+
+def test_a_version_since_which_something_is() -> None:
+    assert service().since("0.14")
+    assert not service().since("0.15")
+    assert service().since("1.15", "knative")
+    assert not service().since("1.16", "knative")
+    assert service().since("99", "no component")
