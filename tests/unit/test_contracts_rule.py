@@ -75,19 +75,19 @@ def test_a_rule_is_named_after_its_function_and_has_its_source_once() -> None:
     ],
 )
 def test_a_rule_applies_to_versions_that_have_it(versions: str, component: str, applies: bool) -> None:
-    made = rules(versions=versions, component=component).rules
-    assert made[0].applies(stack("2024.11")) is applies
-    assert outcomes(judged(made, service(), "sound")) == (
+    made = rules(versions=versions, component=component)
+    assert made.rules[0].applies(stack("2024.11")) is applies
+    assert outcomes(judged([made], service(), "sound")) == (
         [("FAILED", "a is wrong", 2)] if applies else [("PASSED", "sound", 0)]
     )
 
 
 def test_what_breaks_a_rule_has_its_place_and_its_fix() -> None:
-    (found,) = judged(rules().rules, service(), "sound")
+    (found,) = judged([rules()], service(), "sound")
     assert found.fix == Replacement("a", "b")
     resource = Resource(file="a.yaml", document={"kind": "Secret", "metadata": {"name": "s"}}, line=len)
     companion = Companion(resource=resource, stack=stack("2024.11"), platform=UNKNOWN)
-    (found,) = judged(rules().rules, companion, "sound")
+    (found,) = judged([rules()], companion, "sound")
     assert str(found.location) == "a.yaml:2 Secret/s"
 
 
@@ -109,14 +109,14 @@ def test_what_depends_on_the_platform_is_undecided_and_not_judged(
     mode: str | None, setting: str, modes: tuple[str, ...], decided: Any, open_: str | None
 ) -> None:
     under = "current" if mode == KNATIVE else "2024.11"
-    made = rules(setting, modes).rules
+    made = [rules(setting, modes)]
     assert outcomes(judged(made, service(mode=mode, under=under), "sound")) == [decided]
     found = list(undecided(made, service(mode=mode, under=under)))
     assert outcomes(iter(found)) == ([("INCONCLUSIVE", open_, 2)] if open_ else [])
     assert [one.remedy for one in found if not setting] == [MODE_SETTING] * (len(found) if not setting else 0)
 
 
-def test_a_rule_looks_at_a_service_once() -> None:
+def test_rules_look_at_a_service_once() -> None:
     calls = []
     made = Rules("kserve", "project")
 
@@ -126,7 +126,7 @@ def test_a_rule_looks_at_a_service_once() -> None:
         yield from ()
 
     one = service()
-    assert one.broken(counted) == one.broken(counted) == ()
+    assert one.violations(made) == one.violations(made) == []
     assert calls == [one]
 
 
