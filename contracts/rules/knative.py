@@ -430,7 +430,7 @@ def _probe(keys: Any, kind: str, probe: Mapping[str, Any], port_name: str) -> It
                 (*keys, handler, "port"),
                 f"{path(keys)}.{handler}.port {port!r} is not the container's port, which is named {port_name}",
             )
-    if kind == "readinessProbe" and probe.get("periodSeconds") == 0:
+    if kind == "readinessProbe" and "periodSeconds" in probe and not probe["periodSeconds"]:
         for name in ("failureThreshold", "timeoutSeconds"):
             if probe.get(name):
                 yield Violation((*keys, name), f"{path(keys)}.{name} is rejected by Knative with periodSeconds 0")

@@ -118,6 +118,8 @@ def container_names(service: Service) -> Iterator[Violation]:
             if one.merged and one.keys[-1] != "art"  # KServe names it (explainer_art.go, Default)
         ]
         for keys, name in (*merged, *names):
+            if not name and service.mode == KNATIVE:
+                continue  # Knative names it
             if name is not None and (why := label_problem(name)):
                 yield Violation((*keys, "name"), f"the container name {name!r} is not valid: {why}")
         yield from _duplicates([(keys, name or "") for keys, name in names], "containers are named")

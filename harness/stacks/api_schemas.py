@@ -229,7 +229,8 @@ class _Strict:
                 types = ["integer", "string", *(["number"] if self._decoded else [])]
                 return {"type": types + ["null"] * null, "pattern": f"^{blank}{QUANTITY}{blank}$"}
             case "int-or-string":
-                return {"type": ["integer", "string"] + ["null"] * null}
+                bounds = self._format("int32") if self._decoded else {}
+                return {"type": ["integer", "string"] + ["null"] * null, **bounds}
         strict: dict[str, Any] = self._format(node["format"]) if "format" in node else {}
         strict |= {key: node[key] for key in _PLAIN if key in node}
         if node.get("type") == "integer" and "format" not in node:

@@ -193,6 +193,8 @@ def _key(event: yaml.ScalarEvent, line: int) -> str:
 
     Source: sigs.k8s.io/yaml 1.4.0 yaml.go, convertToJSONableObject.
     """
+    if event.tag == f"{_TAG}null":
+        raise BrokenDocument(f"{event.value!r} stands where a key is expected, and is no text", line + 1)
     if not event.implicit[0] or event.value == "<<":
         return str(event.value)
     value = kubernetes_scalar(event.value)

@@ -397,7 +397,7 @@ def test_a_key_is_read_as_the_api_server_does(written: str, key: str) -> None:
     assert document.line((key,)) == 2
 
 
-@pytest.mark.parametrize("key", ["~", "null", "10000000000000000000"])
+@pytest.mark.parametrize("key", ["~", "null", "!!null ''", "10000000000000000000"])
 def test_a_key_that_is_no_text_to_the_api_server_is_refused(key: str) -> None:
     with pytest.raises(BrokenDocument, match="stands where a key is expected, and is no text"):
         list(documents(f"{key}: 1\n"))
