@@ -227,7 +227,8 @@ class _Strict:
             case "quantity":
                 blank = r"\s*" if self._decoded else ""
                 types = ["integer", "string", *(["number"] if self._decoded else [])]
-                return {"type": types + ["null"] * null, "pattern": f"^{blank}{QUANTITY}{blank}$"}
+                bounds = {} if self._decoded else self._format("int64")
+                return {"type": types + ["null"] * null, "pattern": f"^{blank}{QUANTITY}{blank}$", **bounds}
             case "int-or-string":
                 bounds = self._format("int32") if self._decoded else {}
                 return {"type": ["integer", "string"] + ["null"] * null, **bounds}

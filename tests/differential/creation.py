@@ -106,14 +106,18 @@ class NoPodsNamespace:
         }
         return [one for one in expected if one not in made]
 
+    def _deployed(self) -> set[str]:
+        """The Knative Services of which a revision has a Deployment, whose name Knative shortens."""
+        found = self._kubectl.objects("deployments.apps", namespace=self.name)
+        return {(one["metadata"].get("labels") or {}).get("serving.knative.dev/service", "") for one in found}
+
     def _revision_refused(self, services: list[str]) -> str:
         """What Knative says when Kubernetes rejects the Deployment of a revision; empty when it exists.
 
         Raises AssertionError when neither happens for APPEARS.
         """
-        deployments = [("Deployment", f"{name}-00001-deployment") for name in services]
         deadline = time.monotonic() + APPEARS
-        while self._missing(deployments):
+        while not self._deployed() >= set(services):
             said = []
             for one in self._kubectl.objects("revisions.serving.knative.dev", namespace=self.name):
                 for condition in (one.get("status") or {}).get("conditions", ()):
