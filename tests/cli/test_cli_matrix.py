@@ -133,6 +133,7 @@ def test_a_cell_whose_run_fails_says_why(here: Path, variables: Mapping[str, str
 
 
 @pytest.mark.processes
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
 def test_an_interrupted_matrix_leaves_nothing_and_continues_where_it_was(
     here: Path, variables: Mapping[str, str], judged: Path, number: signal.Signals

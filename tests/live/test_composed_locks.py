@@ -21,7 +21,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_index_states_when_a_version_was_released() -> None:
-    assert release_days(["mlflow==2.12.2", "kfp==2.9.0"], "3.11") == {"mlflow": "2024-05-09", "kfp": "2024-09-10"}
+    assert release_days(["mlflow==2.12.2", "kfp==2.10.0"], "3.11") == {"mlflow": "2024-05-09", "kfp": "2024-11-08"}
 
 
 def test_an_older_tracking_server_is_locked_as_of_its_release() -> None:

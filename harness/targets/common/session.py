@@ -162,7 +162,8 @@ class HandoverSession(ABC):
         self._serving: Part[ServingClient] = part(self._serve)
         self._trainer = part(self._start_trainer)
         self._models = part(self._make_models)
-        self._running_versions = part(self._versions)
+        self._not_stated: list[TrivetError | OSError] = []
+        self._running_versions = part(self._stated_versions)
         self._runtime = WorkerRuntime(lambda: self._worker("runtime", "runtime job", "runtime"))
         self._external_trainer = ExternalTrainer(
             self.directory / "external-trainers", self._start_external_trainer, self._processes.closed
@@ -336,6 +337,13 @@ class HandoverSession(ABC):
 
     # -- the versions that components state
 
+    def _stated_versions(self) -> Mapping[str, Fact]:
+        """Component → what it states itself. Raises the first error when none states its version."""
+        facts = self._versions()
+        if self._not_stated and not any(fact.value for fact in facts.values()):
+            raise self._not_stated[0]
+        return facts
+
     def _versions(self) -> Mapping[str, Fact]:
         """Component → what it states itself; waits for the parts."""
         start(self._compiled, self._tracking, self._serving)
@@ -350,6 +358,7 @@ class HandoverSession(ABC):
         try:
             return look()
         except (TrivetError, OSError) as error:
+            self._not_stated.append(error)
             return Fact(name=component, reason=str(error).splitlines()[0])
 
     # -- the pipeline
