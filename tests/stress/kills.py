@@ -190,10 +190,11 @@ class Local:
         text = self._log.read_text(errors="replace")
         complaint = "Traceback" in text or "ignored in" in text or "internal error" in text
         if one.in_time and "SIGKILL" not in one.signal:
-            # Before Python has read the command line's module nothing has begun, and a signal does what it does to any process.
+            # Before Python has read the command line's module nothing has begun, and after the verdict everything has ended: then a signal
+            # does what it does to any process.
             number = signal.Signals[one.signal.partition(" ")[0]]
             expected = (128 + number,) if text else (128 + number, -number)
-            finished = one.status == 0 and "is conformant" in text
+            finished = one.status in (0, -number) and "is conformant" in text
             if (complaint and text.count("\n") > 2 and "trivet: " in text) or not (one.status in expected or finished):
                 one.noise = f"status {one.status}: {text[-1500:]}"
         if by_the_next_run and one.signal == "SIGKILL":
