@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trivet.model.difference import KIND, ReportDifference
-from trivet.render.report_json import schema_of
-from trivet.toolkit.encoding import encodable
+from trivet.render.report_json import fields_of, json_text, schema_of
 
 SCHEMA_FILE = "report-difference.schema.json"
 """The published schema, in the folder of this module; :func:`schema` generates it."""
@@ -14,11 +13,7 @@ SCHEMA_FILE = "report-difference.schema.json"
 
 def write(difference: ReportDifference) -> str:
     """The difference as indented JSON, with the computed field ``exitCode``."""
-    import msgspec
-
-    fields = encodable(msgspec.to_builtins(difference))
-    head = {"apiVersion": fields.pop("apiVersion"), "kind": fields.pop("kind"), "exitCode": difference.exit_code}
-    return msgspec.json.format(msgspec.json.encode(head | fields), indent=2).decode() + "\n"
+    return json_text(fields_of(difference), {"exitCode": difference.exit_code})
 
 
 def schema() -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trivet.model.fleet import KIND, FleetReport, ModelVerdict
-from trivet.render.report_json import COUNT, decode, schema_of
-from trivet.toolkit.encoding import encodable
+from trivet.render.report_json import COUNT, decode, fields_of, json_text, schema_of
 
 filename = "fleet.json"
 
@@ -16,16 +15,8 @@ SCHEMA_FILE = "fleet-report.schema.json"
 
 def write(report: FleetReport) -> str:
     """The report as indented JSON, with the computed fields ``exitCode`` and ``verdicts`` first."""
-    import msgspec
-
-    fields = encodable(msgspec.to_builtins(report))
-    head = {
-        "apiVersion": fields.pop("apiVersion"),
-        "kind": fields.pop("kind"),
-        "exitCode": report.exit_code,
-        "verdicts": {verdict.value: number for verdict, number in report.verdicts.items()},
-    }
-    return msgspec.json.format(msgspec.json.encode(head | fields), indent=2).decode() + "\n"
+    verdicts = {verdict.value: number for verdict, number in report.verdicts.items()}
+    return json_text(fields_of(report), {"exitCode": report.exit_code, "verdicts": verdicts})
 
 
 def read(text: str) -> FleetReport:

@@ -6,8 +6,7 @@ from typing import Any
 
 from trivet.model.matrix import MATRIX_REPORT, MATRIX_VERSION, MatrixReport
 from trivet.model.report import VERDICTS
-from trivet.render.report_json import COUNT, schema_of
-from trivet.toolkit.encoding import encodable
+from trivet.render.report_json import COUNT, fields_of, json_text, schema_of
 
 filename = "matrix.json"
 
@@ -17,19 +16,10 @@ SCHEMA_FILE = "matrix-report.schema.json"
 
 def write(report: MatrixReport) -> str:
     """The report as indented JSON, with the computed fields ``exitCode``, ``judged`` and ``reused`` first."""
-    import msgspec
-
-    fields = encodable(msgspec.to_builtins(report))
-    head = {
-        "apiVersion": fields.pop("apiVersion"),
-        "kind": fields.pop("kind"),
-        "exitCode": report.exit_code,
-        "judged": report.judged,
-        "reused": report.reused,
-    }
+    fields = fields_of(report)
     for cell, written in zip(report.cells, fields["cells"], strict=True):
         written["verdict"] = cell.verdict
-    return msgspec.json.format(msgspec.json.encode(head | fields), indent=2).decode() + "\n"
+    return json_text(fields, {"exitCode": report.exit_code, "judged": report.judged, "reused": report.reused})
 
 
 def schema() -> dict[str, Any]:

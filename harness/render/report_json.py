@@ -30,19 +30,30 @@ Report = TypeVar("Report")
 
 def write(report: ConformanceReport) -> str:
     """The report as indented JSON, with the computed fields ``verdict``, ``exitCode`` and ``summary`` first."""
-    import msgspec
-
-    fields = encodable(msgspec.to_builtins(report))
-    document = {
-        "apiVersion": fields.pop("apiVersion"),
-        "kind": fields.pop("kind"),
+    computed = {
         "verdict": report.verdict,
         "exitCode": report.exit_code,
         "summary": {"contracts": len(report.contracts)}
         | {outcome.value: report.count(outcome) for outcome in Outcome}
         | {ACCEPTED: sum(result.accepted for result in report.contracts)},
     }
-    return msgspec.json.format(msgspec.json.encode(document | fields), indent=2).decode() + "\n"
+    return json_text(fields_of(report), computed)
+
+
+def fields_of(report: Any) -> dict[str, Any]:
+    """The fields of a report's dataclass as JSON values, with text that is valid UTF-8."""
+    import msgspec
+
+    fields: dict[str, Any] = encodable(msgspec.to_builtins(report))
+    return fields
+
+
+def json_text(fields: Mapping[str, Any], computed: Mapping[str, Any]) -> str:
+    """A report as indented JSON: its version and kind, what its writer computed, then the other ``fields``."""
+    import msgspec
+
+    head = {name: fields[name] for name in ("apiVersion", "kind")}
+    return msgspec.json.format(msgspec.json.encode({**head, **computed, **fields}), indent=2).decode() + "\n"
 
 
 def read(text: str) -> ConformanceReport:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from trivet.model.scenario import KIND, ScenarioReport
-from trivet.render.report_json import decode
-from trivet.toolkit.encoding import encodable
+from trivet.render.report_json import decode, fields_of, json_text
 
 filename = "scenarios.json"
 
 
 def write(report: ScenarioReport) -> str:
     """The report as indented JSON, with the computed fields ``exitCode`` and, of each scenario, ``verdict``."""
-    import msgspec
-
-    fields = encodable(msgspec.to_builtins(report))
+    fields = fields_of(report)
     for result, document in zip(report.scenarios, fields["scenarios"], strict=True):
         document["verdict"] = result.verdict.value
-    head = {"apiVersion": fields.pop("apiVersion"), "kind": fields.pop("kind"), "exitCode": report.exit_code}
-    return msgspec.json.format(msgspec.json.encode(head | fields), indent=2).decode() + "\n"
+    return json_text(fields, {"exitCode": report.exit_code})
 
 
 def read(text: str) -> ScenarioReport:
