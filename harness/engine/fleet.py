@@ -16,7 +16,7 @@ from typing import Any
 from trivet.engine.outcomes import observed
 from trivet.engine.run import Recorder, outside_versions, summary_of
 from trivet.errors import PlatformError, TrivetError, UsageError, unknown
-from trivet.host.journal import Run
+from trivet.host.journal import Run, clean_leftovers
 from trivet.host.process_pool import map_in_processes
 from trivet.integration.model_files import ModelFile, download_file, locate_files
 from trivet.integration.tracking import TrackingApi, TrackingError
@@ -94,6 +94,7 @@ def judge_fleet(
     connect = partial(TrackingApi, server)
     listing = list_versions(connect(), selection)
     judged = []
+    clean_leftovers()
     with Run() as run:
         models = judge_versions(
             listing.chosen, contracts, stack, connect=connect, max_bytes=max_bytes, directory=run.directory

@@ -16,7 +16,7 @@ from types import TracebackType
 
 from trivet.errors import PlatformError
 from trivet.host import limits
-from trivet.host.journal import MARK, Run, clean, leftovers
+from trivet.host.journal import MARK, Run, clean_leftovers
 from trivet.host.signals import uninterruptible
 
 TAIL = 6
@@ -34,8 +34,7 @@ class ChildRuns:
         self._run: Run
 
     def __enter__(self) -> ChildRuns:
-        for leftover in leftovers():
-            clean(leftover)
+        clean_leftovers()
         self._run = self._blocks.enter_context(Run())
         return self
 

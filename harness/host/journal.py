@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 
 from trivet.errors import PlatformError
 from trivet.host import limits
-from trivet.host.signals import uninterruptible
+from trivet.host.signals import interruptible, uninterruptible
 from trivet.stacks.environments import cache_directory
 
 MARK = "TRIVET_RUN"
@@ -312,6 +312,14 @@ def _remove_directory(directory: Path) -> bool:
 def _removal_folder() -> Path:
     """The folder to which run directories are moved for deletion; no process uses its content."""
     return cache_directory() / "removed"
+
+
+@interruptible
+def clean_leftovers() -> None:
+    """Clean what killed runs left behind, as far as it can be."""
+    for leftover in leftovers():
+        clean(leftover)
+    remove_remains()
 
 
 def remove_remains() -> None:

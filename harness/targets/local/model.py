@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from trivet.errors import NotOffered, PlatformError
 from trivet.host.isolation import enterable, entrance, without_network
-from trivet.host.journal import Run
+from trivet.host.journal import Run, clean_leftovers
 from trivet.host.processes import Process, Processes
 from trivet.host.signals import uninterruptible
 from trivet.host.staging import stage
@@ -32,7 +32,6 @@ from trivet.targets.common.clients import HttpServing, WorkerPredictor, WorkerRu
 from trivet.targets.common.parts import Part, result_or_none, start
 from trivet.targets.common.session import errors_as_cannot_tell
 from trivet.targets.local.servers import start_runtime
-from trivet.targets.local.target import clean_leftovers
 from trivet.toolkit.model_environment import environment_of
 
 NAME = "candidate"

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from trivet.errors import PlatformError
-from trivet.host.journal import Run, clean, leftovers, remove_remains
+from trivet.host.journal import Run, clean_leftovers
 from trivet.host.processes import Processes
-from trivet.host.signals import interruptible, uninterruptible
+from trivet.host.signals import uninterruptible
 from trivet.model.events import Emit
 from trivet.model.results import ResultInputs
 from trivet.model.stack import ROLES, Stack
@@ -80,11 +80,3 @@ class LocalTarget:
             finally:
                 processes.close()
                 session.close()
-
-
-@interruptible
-def clean_leftovers() -> None:
-    """Clean up what killed runs left behind."""
-    for leftover in leftovers():
-        clean(leftover)
-    remove_remains()
