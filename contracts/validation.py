@@ -91,8 +91,7 @@ def kserve_admits_the_service(manifest: Manifest, stack: Stack, platform: Platfo
 )
 def knative_admits_the_revision(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
     service = service_of(manifest, stack, platform)
-    if service.mode != KNATIVE:
-        reason = f"in {service.mode} mode Knative is not used" if service.mode else "the deployment mode is not known"
+    if reason := _without_knative(service):
         yield not_applicable(reason, location=manifest.at())
         return
     yield from judged((REVISION,), service, f"it keeps the {len(REVISION.rules)} rules of Knative")
@@ -112,8 +111,7 @@ def knative_admits_the_revision(manifest: Manifest, stack: Stack, platform: Plat
 )
 def knative_keeps_the_fields(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
     service = service_of(manifest, stack, platform)
-    if service.mode != KNATIVE:
-        reason = f"in {service.mode} mode Knative is not used" if service.mode else "the deployment mode is not known"
+    if reason := _without_knative(service):
         yield not_applicable(reason, location=manifest.at())
         return
     yield from judged((DROPPED,), service, "Knative has every field that it sets")
@@ -474,3 +472,10 @@ def canary_gets_traffic(manifest: Manifest, stack: Stack, platform: PlatformConf
             f"KServe {stack.components['kserve']} deploys spec.canary and routes no traffic to it, whatever trafficPercent says",
             location=where,
         )
+
+
+def _without_knative(service: Service) -> str:
+    """Why Knative's rules do not apply to a service; empty if they do."""
+    if service.mode == KNATIVE:
+        return ""
+    return f"in {service.mode} mode Knative is not used" if service.mode else "the deployment mode is not known"

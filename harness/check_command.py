@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from trivet.cli_options import MEBIBYTE, report_directory, settings_of, stack_options, writers_of
+from trivet.cli_options import (
+    MEBIBYTE,
+    contracts_option,
+    report_directory,
+    server_option,
+    settings_of,
+    stack_options,
+    writers_of,
+)
 
 if TYPE_CHECKING:
     from trivet.model.contract import Contract
@@ -19,10 +26,8 @@ if TYPE_CHECKING:
 @click.command()
 @stack_options
 @click.argument("model", metavar="MODEL")
-@click.option("--mlflow", "server", metavar="URL", help="The tracking server (default: MLFLOW_TRACKING_URI).")
-@click.option(
-    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
-)
+@server_option
+@contracts_option
 @click.option("--network", is_flag=True, help="Leave the model this machine's network.")
 @click.option(
     "--max-size",
@@ -36,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
 def check(
     model: str,
-    server: str | None,
+    server: str,
     contracts: Sequence[str],
     network: bool,
     max_size: int,
@@ -65,7 +70,6 @@ def check(
     writers = writers_of(registry, formats)
     stack = load_stack(settings.stack)
     directory = report_directory(settings.report)
-    server = server or os.environ.get("MLFLOW_TRACKING_URI", "")
     with (
         watch(sys.stdout) as emit,
         model_named(model, stack, emit, server=server, max_bytes=max_size * MEBIBYTE) as found,

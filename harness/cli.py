@@ -23,6 +23,7 @@ from trivet.cli_options import (
     InputPath,
     composed_stack,
     composition_option,
+    contracts_option,
     report_directory,
     require_feature_option,
     results_option,
@@ -123,9 +124,7 @@ def main() -> None:
 @target_options
 @composition_option
 @results_option
-@click.option(
-    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
-)
+@contracts_option
 @click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
 @click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
 @click.option(
@@ -249,9 +248,7 @@ def down(everything: bool, **flags: Any) -> None:
 @main.command()
 @target_options
 @composition_option
-@click.option(
-    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
-)
+@contracts_option
 @require_feature_option
 def plan(contracts: Sequence[str], parts: Sequence[str], **flags: Any) -> None:
     """Show what a run would start and judge."""

@@ -13,6 +13,8 @@ import click
 from trivet.errors import UsageError, unknown
 
 MEBIBYTE = 2**20
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+"""The variable by which MLflow's own clients know the tracking server."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -38,6 +40,19 @@ require_feature_option = click.option(
     multiple=True,
     metavar="NAME",
     help="Fail if the target lacks this feature, such as ScaleToZero; repeatable.",
+)
+
+
+contracts_option = click.option(
+    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
+)
+server_option = click.option(
+    "--mlflow",
+    "server",
+    metavar="URL",
+    envvar=TRACKING_URI,
+    default="",
+    help=f"The tracking server (default: {TRACKING_URI}).",
 )
 
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from trivet.cli_options import MEBIBYTE, report_directory, settings_of, stack_options
+from trivet.cli_options import (
+    MEBIBYTE,
+    contracts_option,
+    report_directory,
+    server_option,
+    settings_of,
+    stack_options,
+)
 from trivet.errors import UsageError
 
 
 @click.command()
 @stack_options
-@click.option("--mlflow", "uri", metavar="URL", help="The tracking server (default: MLFLOW_TRACKING_URI).")
+@server_option
 @click.option("--model", "models", multiple=True, metavar="GLOB", help="Only models whose name matches; repeatable.")
 @click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Only versions with this alias; repeatable.")
 @click.option("--stage", "stages", multiple=True, metavar="NAME", help="Only versions in this stage; repeatable.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only versions with this tag; repeatable.")
-@click.option(
-    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
-)
+@contracts_option
 @click.option(
     "--max-size",
     type=click.IntRange(1),
@@ -43,7 +47,7 @@ from trivet.errors import UsageError
     "--format", "output", default="text", help="Print text (default), or nothing but this format: json, html or junit."
 )
 def fleet(
-    uri: str | None,
+    server: str,
     models: Sequence[str],
     aliases: Sequence[str],
     stages: Sequence[str],
@@ -73,7 +77,6 @@ def fleet(
     writers = {"json": fleet_json, "html": fleet_html, "junit": fleet_junit}
     if output not in ("text", *writers):
         raise unknown("report format", output, ["text", *writers])
-    server = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not server:
         raise UsageError(
             "no tracking server is named",

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
-from trivet.cli_options import InputPath, report_directory, settings_of, stack_options, writers_of
+from trivet.cli_options import (
+    InputPath,
+    contracts_option,
+    report_directory,
+    settings_of,
+    stack_options,
+    writers_of,
+)
 from trivet.errors import TrivetError, UsageError
 
 if TYPE_CHECKING:
@@ -28,9 +35,7 @@ P = ParamSpec("P")
 @stack_options
 # Lint reports an unreadable path and judges the others; click would reject the whole command.
 @click.argument("paths", nargs=-1, type=InputPath(path_type=Path, readable=False), metavar="PATH…")
-@click.option(
-    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
-)
+@contracts_option
 @click.option(
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out paths that match, as in a .gitignore; repeatable."
 )

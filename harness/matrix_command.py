@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trivet.cli_options import refuse_composition, report_directory, settings_of, target_of, target_options
+from trivet.cli_options import (
+    contracts_option,
+    refuse_composition,
+    report_directory,
+    settings_of,
+    target_of,
+    target_options,
+)
 from trivet.errors import PlatformError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -48,9 +55,7 @@ _FORWARDED = ("stack", "profile", "target", "context", "store", "database", "ima
     metavar="FILE",
     help="A TOML file with the axes, and optionally stack and contracts.",
 )
-@click.option(
-    "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
-)
+@contracts_option
 @click.option(
     "--results", metavar="DIR", help="The results store (default: one in the cache); what it has is not judged again."
 )

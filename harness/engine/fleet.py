@@ -124,7 +124,7 @@ def list_versions(tracking: TrackingApi, selection: Selection) -> Listing:
     error: InputError | None = None
     total = 0
     try:
-        for model in tracking.search_registered_models():
+        for model in tracking.all_registered_models():
             names.add(str(model["name"]))
             for each in model.get("aliases", ()):
                 aliases.setdefault((model["name"], str(each["version"])), []).append(str(each["alias"]))

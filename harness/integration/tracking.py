@@ -148,9 +148,9 @@ class TrackingApi:
         answer: Json = self._get("registered-models/get", name=name)["registered_model"]
         return answer
 
-    def search_registered_models(self, filter_string: str = "") -> Iterator[Json]:
-        """Registered models that match MLflow's filter, such as ``name LIKE '…'``, by name; all by default. Pages are read as needed."""
-        return self._each("registered-models/search", "registered_models", filter=filter_string, max_results="1000")
+    def all_registered_models(self) -> Iterator[Json]:
+        """Every registered model, by name. Pages are read as needed."""
+        return self._each("registered-models/search", "registered_models", max_results="1000")
 
     def search_model_versions(self, filter_string: str) -> list[Json]:
         """Registered versions that match MLflow's filter, such as ``run_id = '…'`` or ``name = '…'``."""

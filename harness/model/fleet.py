@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from trivet.model.outcome import Level, Outcome
@@ -71,7 +71,7 @@ class FleetReport:
     total: int = 0
     errors: tuple[InputError, ...] = ()
     apiVersion: str = API_VERSION  # noqa: N815 - the Kubernetes API convention for versioned objects
-    kind: str = field(default=KIND)
+    kind: str = KIND
 
     @property
     def verdicts(self) -> Mapping[ModelVerdict, int]:

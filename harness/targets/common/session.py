@@ -162,7 +162,6 @@ class HandoverSession(ABC):
         self._serving: Part[ServingClient] = part(self._serve)
         self._trainer = part(self._start_trainer)
         self._models = part(self._make_models)
-        self._not_stated: list[TrivetError | OSError] = []
         self._running_versions = part(self._stated_versions)
         self._runtime = WorkerRuntime(lambda: self._worker("runtime", "runtime job", "runtime"))
         self._external_trainer = ExternalTrainer(
@@ -338,10 +337,11 @@ class HandoverSession(ABC):
     # -- the versions that components state
 
     def _stated_versions(self) -> Mapping[str, Fact]:
-        """Component → what it states itself. Raises the first error when none states its version."""
+        """Component → what it states itself. When none states its version, raises why the parts failed, if they did."""
         facts = self._versions()
-        if self._not_stated and not any(fact.value for fact in facts.values()):
-            raise self._not_stated[0]
+        if not any(fact.value for fact in facts.values()):
+            for part in (self._compiled, self._tracking, self._serving):
+                part.result()
         return facts
 
     def _versions(self) -> Mapping[str, Fact]:
@@ -358,7 +358,6 @@ class HandoverSession(ABC):
         try:
             return look()
         except (TrivetError, OSError) as error:
-            self._not_stated.append(error)
             return Fact(name=component, reason=str(error).splitlines()[0])
 
     # -- the pipeline
