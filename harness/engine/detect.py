@@ -253,7 +253,7 @@ def _storage_containers(kubectl: Kubectl) -> tuple[list[dict[str, Any]], Fact]:
 
 def _mlflow(kubectl: Kubectl, sources: Sources) -> Fact:
     if sources.mlflow:
-        return tracking_version(TrackingApi(sources.mlflow))
+        return tracking_version(TrackingApi(sources.mlflow, retries=2))
     return _asked(
         kubectl,
         sources,

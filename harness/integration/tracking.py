@@ -6,9 +6,14 @@ client does.
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,6 +25,17 @@ if TYPE_CHECKING:
 Json = Mapping[str, Any]
 
 _API = "/api/2.0/mlflow/"
+
+TIMEOUT = 10.0
+RETRIES = 6
+DEADLINE = 60.0
+"""Seconds that a call may take, with all its tries: longer than the 12 s that a tracking server takes to restart."""
+
+_TRANSIENT = (408, 429, 500, 502, 503, 504)
+"""The statuses that MLflow's own client tries again (mlflow 3.17.2 mlflow/utils/request_utils.py)."""
+_RETRIES_OF_500 = 2
+"""MLflow answers 500 to what it will never answer otherwise, too, so it is tried less often than a server that restarts."""
+_PAUSE = 0.5
 
 
 class TrackingError(PlatformError):
@@ -35,18 +51,50 @@ class TrackingError(PlatformError):
         self.code = code
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Connection:
+    """How MLflow's environment variables say that the server is to be reached.
+
+    Source: mlflow 3.17.2 mlflow/utils/credentials.py, get_default_host_creds, and mlflow/utils/rest_utils.py, http_request.
+    """
+
+    authorization: Callable[[requests.PreparedRequest], requests.PreparedRequest] | None
+    verify: bool | str
+    cert: str | None
+    headers: Mapping[str, str]
+
+
 class TrackingApi:
     """MLflow's tracking server and registry at ``uri`` (``http://…`` or ``https://…``).
 
     ``artifact_root`` is the store that the server was started with as ``--artifacts-destination``: where it proxies artifacts, storage URIs
     cannot be resolved without it, and no API returns it.
-    ``timeout`` is in seconds for connecting and for each read; a request is tried at most ``retries + 1`` times, with
-    pauses of 0, 1, 2 … s, when the server cannot be reached or answers 429, 502, 503 or 504. Credentials come from
-    ``MLFLOW_TRACKING_TOKEN``, else from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``, as for
-    MLflow's own client. Every method raises :class:`TrackingError`.
+
+    ``timeout`` is in seconds for connecting and for each read, ``deadline`` for a whole call with all its tries. A request is tried at most
+    ``retries + 1`` times, with pauses of 0.5, 1, 2, 4 … s or those that the server asks for (``Retry-After``), when the server cannot be
+    reached or answers 408, 429, 502, 503 or 504; at most three times on 500. None means ``MLFLOW_HTTP_REQUEST_TIMEOUT`` and
+    ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``, or else TIMEOUT and RETRIES.
+
+    Otherwise it is configured as MLflow's own client is: ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD`` (or
+    ``~/.mlflow/credentials``), else ``MLFLOW_TRACKING_TOKEN``, else ``.netrc``; ``MLFLOW_TRACKING_INSECURE_TLS``,
+    ``MLFLOW_TRACKING_SERVER_CERT_PATH``, ``MLFLOW_TRACKING_CLIENT_CERT_PATH``; ``workspace``, or ``MLFLOW_WORKSPACE``. Authentication by
+    plug-ins (``MLFLOW_TRACKING_AUTH``, ``MLFLOW_TRACKING_AWS_SIGV4``) is a UsageError, unless ``auth`` is given: an object for
+    ``requests``, such as the plug-in's ``get_auth()``.
+
+    Every method raises :class:`TrackingError`.
     """
 
-    def __init__(self, uri: str, *, artifact_root: str = "", timeout: float = 10.0, retries: int = 2) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        artifact_root: str = "",
+        timeout: float | None = None,
+        retries: int | None = None,
+        deadline: float = DEADLINE,
+        workspace: str = "",
+        auth: requests.auth.AuthBase | None = None,
+    ) -> None:
         if not uri.startswith(("http://", "https://")):
             raise UsageError(
                 f"tracking URI {uri!r} is not an HTTP address",
@@ -55,26 +103,19 @@ class TrackingApi:
             )
         # Imported here, so that checking signatures or building manifests does not load it.
         import requests
-        from requests.adapters import HTTPAdapter, Retry
 
         self.uri = uri.rstrip("/")
         self.artifact_root = artifact_root
-        self._timeout = timeout
+        self._timeout = _setting("timeout", timeout, "MLFLOW_HTTP_REQUEST_TIMEOUT", TIMEOUT)
+        self._retries = int(_setting("retries", retries, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES))
+        self._deadline = deadline
+        connection = _connection(workspace, auth)
         self._session = requests.Session()
-        retry = Retry(
-            total=retries,
-            backoff_factor=0.5,
-            status_forcelist=(429, 502, 503, 504),
-            allowed_methods=None,
-            raise_on_status=False,
-            respect_retry_after_header=False,
-        )
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
-        if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
-            self._session.headers["Authorization"] = f"Bearer {token}"
-        elif user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
-            self._session.auth = (user, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))
+        self._session.headers.update(connection.headers)
+        # Set as an object rather than as a header, which requests would replace by what .netrc has.
+        self._session.auth = auth or connection.authorization
+        # Passed with each request: requests prefers REQUESTS_CA_BUNDLE to what a session has.
+        self._tls: dict[str, Any] = {"verify": connection.verify, "cert": connection.cert}
 
     def server_version(self) -> str:
         """The version of MLflow that the server runs, as it states at ``/version``."""
@@ -175,7 +216,11 @@ class TrackingApi:
         parameters = {"name": name, "version": version, "path": path}
         try:
             with self._session.get(
-                f"{self.uri}/model-versions/get-artifact", params=parameters, timeout=self._timeout, stream=True
+                f"{self.uri}/model-versions/get-artifact",
+                params=parameters,
+                timeout=self._timeout,
+                stream=True,
+                **self._tls,
             ) as response:
                 if not response.ok:
                     raise _refusal(what, response, _json(response))
@@ -193,6 +238,33 @@ class TrackingApi:
     def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         """Write one tag of a registered version."""
         self._post("model-versions/set-tag", name=name, version=version, key=key, value=value)
+
+    def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
+        """Delete one tag of a registered version."""
+        self._request("DELETE", "model-versions/delete-tag", json={"name": name, "version": version, "key": key})
+
+    def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+        """Give a version an alias; the version that had it loses it."""
+        self._post("registered-models/alias", name=name, alias=alias, version=version)
+
+    def delete_registered_model_alias(self, name: str, alias: str) -> None:
+        """Delete an alias; nothing happens when no version has it."""
+        self._request("DELETE", "registered-models/alias", json={"name": name, "alias": alias})
+
+    def transition_model_version_stage(
+        self, name: str, version: str, stage: str, *, archive_existing: bool = False
+    ) -> None:
+        """Move a version into a stage: Staging, Production, Archived or None. With ``archive_existing`` others in it become Archived.
+
+        MLflow deprecated stages in 2.9, and its servers up to 3.17 still have them.
+        """
+        self._post(
+            "model-versions/transition-stage",
+            name=name,
+            version=version,
+            stage=stage,
+            archive_existing_versions=archive_existing,
+        )
 
     # MLflow 3's logged models; an MLflow 2 server answers 404
 
@@ -245,13 +317,153 @@ class TrackingApi:
         raise _refusal(what, response, answer)
 
     def _send(self, method: str, path: str, what: str, **content: Any) -> requests.Response:
+        """The answer to a request, tried again as the class says. Raises TrackingError when there is none."""
         from requests import RequestException
 
+        end = time.monotonic() + self._deadline
+        for attempt in range(self._retries + 1):
+            response, failure = None, None
+            try:
+                response = _within(
+                    end - time.monotonic(),
+                    lambda: self._session.request(
+                        method, self.uri + path, timeout=self._timeout, **self._tls, **content
+                    ),
+                )
+            except RequestException as error:
+                failure = error
+            pause = self._pause(attempt, response, failure)
+            if pause is None or time.monotonic() + pause >= end:
+                break
+            time.sleep(pause)
+        if failure is not None:
+            cause, remedy = _explain_connection(failure)
+            raise TrackingError(f"{what}: {cause} ({failure})", remedy=remedy) from failure
+        if response is None:
+            raise TrackingError(
+                f"{what}: timed out after {self._deadline:.0f} s: the answer had not ended",
+                remedy="something on the way passes single bytes on, or the server is slow: a longer deadline may help",
+            )
+        return response
+
+    def _pause(
+        self, attempt: int, response: requests.Response | None, failure: requests.RequestException | None
+    ) -> float | None:
+        """Seconds until the next try; None for no other one."""
+        from requests.exceptions import ConnectionError as Unreachable
+        from requests.exceptions import SSLError, Timeout
+
+        tries = self._retries
+        if response is None:
+            if not isinstance(failure, Unreachable | Timeout) or isinstance(failure, SSLError):
+                return None
+        elif response.status_code not in _TRANSIENT:
+            return None
+        elif response.status_code == 500:
+            tries = min(tries, _RETRIES_OF_500)
+        if attempt >= tries:
+            return None
+        asked = response.headers.get("Retry-After", "") if response is not None else ""
+        return max(_PAUSE * float(2**attempt), float(asked) if asked.isdigit() else 0.0)
+
+
+def quoted(name: str) -> str:
+    """A string in MLflow's filter language, which has two quotes and no escape for them."""
+    return f'"{name}"' if "'" in name else f"'{name}'"
+
+
+def _within(seconds: float, ask: Callable[[], requests.Response]) -> requests.Response | None:
+    """What ``ask`` returns or raises within ``seconds``, else None: requests limits single reads, not the whole of an answer."""
+    answered: list[requests.Response] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
         try:
-            return self._session.request(method, self.uri + path, timeout=self._timeout, **content)
-        except RequestException as error:
-            cause, remedy = _explain_connection(error)
-            raise TrackingError(f"{what}: {cause} ({error})", remedy=remedy) from error
+            answered.append(ask())
+        except BaseException as error:
+            failed.append(error)
+
+    asking = threading.Thread(target=run, daemon=True, name="a request of the tracking server")
+    asking.start()
+    asking.join(max(seconds, 0.0))
+    if failed:
+        raise failed[0]
+    return answered[0] if answered else None
+
+
+def _setting(name: str, value: float | None, variable: str, default: float) -> float:
+    """An argument, else the number in an environment variable, else the default; from 0 on."""
+    stated = os.environ.get(variable)
+    try:
+        number = value if value is not None else float(stated) if stated else default
+    except ValueError:
+        number = -1.0
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < float("inf"):
+        raise UsageError(
+            f"{name} is {value!r}" if value is not None else f"{variable} is {stated!r}",
+            remedy="use a number from 0 on",
+        )
+    return number
+
+
+def _connection(workspace: str, auth: object) -> _Connection:
+    plugin = os.environ.get("MLFLOW_TRACKING_AUTH") or (
+        "AWS Signature V4" if _is_set("MLFLOW_TRACKING_AWS_SIGV4") else ""
+    )
+    if plugin and auth is None:
+        raise UsageError(
+            f"the environment asks for authentication by MLflow's plug-in {plugin!r}, which trivet does not load",
+            remedy="pass its object for requests to TrackingApi as auth (RequestAuthProvider.get_auth()), "
+            "or unset MLFLOW_TRACKING_AUTH and MLFLOW_TRACKING_AWS_SIGV4",
+        )
+    insecure = _is_set("MLFLOW_TRACKING_INSECURE_TLS")
+    authority = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH", "")
+    certificate = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH", "")
+    if insecure and authority:
+        raise UsageError(
+            "MLFLOW_TRACKING_INSECURE_TLS and MLFLOW_TRACKING_SERVER_CERT_PATH contradict each other",
+            remedy="unset one of them, as MLflow's own client asks for too",
+        )
+    for variable, path in (
+        ("MLFLOW_TRACKING_SERVER_CERT_PATH", authority),
+        ("MLFLOW_TRACKING_CLIENT_CERT_PATH", certificate),
+    ):
+        if path and not Path(path).exists():
+            raise UsageError(f"{variable} names {path}, which does not exist", remedy="set the path of a PEM file")
+    named = (workspace or os.environ.get("MLFLOW_WORKSPACE", "")).strip()
+    return _Connection(
+        authorization=_authorization(),
+        verify=authority or not insecure,
+        cert=certificate or None,
+        headers={"X-MLFLOW-WORKSPACE": named} if named else {},
+    )
+
+
+def _authorization() -> Callable[[requests.PreparedRequest], requests.PreparedRequest] | None:
+    """The user and the password, which MLflow's client prefers, else the token, else None: requests reads .netrc."""
+    from requests.auth import HTTPBasicAuth
+
+    stored = configparser.ConfigParser(interpolation=None)
+    stored.read(Path("~/.mlflow/credentials").expanduser())
+    login = stored["mlflow"] if stored.has_section("mlflow") else {}
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME") or login.get("mlflow_tracking_username", "")
+    password = os.environ.get("MLFLOW_TRACKING_PASSWORD") or login.get("mlflow_tracking_password", "")
+    if user and password:
+        return HTTPBasicAuth(user.encode(), password.encode())
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    if not token:
+        return None
+
+    def bear(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    return bear
+
+
+def _is_set(variable: str) -> bool:
+    """Whether a variable of MLflow's is true, as MLflow reads booleans (mlflow 3.17.2 mlflow/environment_variables.py)."""
+    return os.environ.get(variable, "").lower() in ("true", "1")
 
 
 def _json(response: requests.Response) -> Json | None:

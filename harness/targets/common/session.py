@@ -312,7 +312,7 @@ class HandoverSession(ABC):
         return ModelMaker(self._trainer.result(), self._tracking_api())
 
     def _tracking_api(self) -> TrackingApi:
-        return TrackingApi(self._tracking.result().url, artifact_root=self.artifact_root)
+        return TrackingApi(self._tracking.result().url, artifact_root=self.artifact_root, retries=2)
 
     def _start_external_trainer(self, trainer: Role, python: Path) -> Worker:
         return Worker(

@@ -45,9 +45,13 @@ def model_named(name: str, stack: Stack, emit: Emit, *, server: str, max_bytes: 
     with Run() as run:
         if found := _REGISTERED.fullmatch(name):
             with phase(emit, "download"):
-                directory = _registered(found, TrackingApi(server), run.directory / "model", max_bytes)
+                directory = _registered(found, TrackingApi(server, retries=2), run.directory / "model", max_bytes)
         else:
-            uri = resolve_storage_uri(name, tracking=TrackingApi(server)) if uri_scheme(name) in _OF_MLFLOW else name
+            uri = (
+                resolve_storage_uri(name, tracking=TrackingApi(server, retries=2))
+                if uri_scheme(name) in _OF_MLFLOW
+                else name
+            )
             with phase(emit, "storage initializer"):
                 directory = _fetched(uri, stack, run)
         yield _read(directory)
