@@ -64,11 +64,11 @@ def choices(value: object, available: Iterable[str]) -> str:
     return f"{f'did you mean {near!r}? ' if near else ''}choose one of: {', '.join(names[:MOST_LISTED])}{more}"
 
 
-def nearest(value: object, available: Iterable[str]) -> str:
-    """The name in ``available`` that is nearest to ``value``, ignoring case; empty if none is near."""
+def nearest(value: object, available: Iterable[str], *, cutoff: float = 0.7) -> str:
+    """The name in ``available`` that is nearest to ``value``, ignoring case; empty if none is as similar as ``cutoff`` (1: the same)."""
     # Imported here, so that only errors load it.
     from difflib import get_close_matches
 
     folded = {name.casefold(): name for name in available}
-    near = get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.7)
+    near = get_close_matches(str(value).casefold(), folded, n=1, cutoff=cutoff)
     return folded[near[0]] if near else ""

@@ -29,6 +29,7 @@ from trivet.integration.lineage import (
     read_link,
     services_of_run,
     trace_service,
+    unlink_service,
     verify_link,
 )
 from trivet.integration.requirements import pinned_requirements
@@ -100,6 +101,7 @@ __all__ = [
     "services_of_run",
     "trace_service",
     "traffic_shares",
+    "unlink_service",
     "uri_scheme",
     "v2_request",
     "v2_values",

@@ -12,19 +12,37 @@ returned here therefore holds the literal path, with spaces and percent signs, n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from trivet.errors import UsageError
-from trivet.integration.tracking import Json, TrackingApi, TrackingError
+from trivet.integration.tracking import Json, TrackingApi, TrackingError, quoted
 
 DIRECTORY_SCHEMES = ("s3", "gs", "hdfs", "webhdfs", "pvc", "file")
 """Schemes of stores with directories that KServe's initializer fetches, besides Azure's, which begin with https."""
 
 OTHER_SCHEMES = ("http", "https", "hf", "oci", "oci+native", "git", "modelscope")
 """Schemes of archives, repositories and images rather than directories of a store."""
+
+_OF_AZURE = re.compile(
+    r"(?P<scheme>wasbs|abfss)://(?P<container>[^@/]+)@(?P<account>[^./]+)\.(blob|dfs)\.(?P<cloud>[^/]+)(?P<path>/.*)?",
+    re.IGNORECASE,
+)
+"""Azure's stores as MLflow writes them (mlflow 3.17.2 mlflow/store/artifact/azure_blob_artifact_repo.py and
+azure_data_lake_artifact_repo.py)."""
+_PUBLIC_CLOUD = "core.windows.net"
+
+_SPELT_OTHERWISE = {
+    "s3a": "write s3:// for the same bucket",
+    "s3n": "write s3:// for the same bucket",
+    "viewfs": "write hdfs:// or webhdfs:// with the path in the file system behind the view",
+    "adl": "copy the model to a store that the initializer fetches: Azure Data Lake Storage Gen1 has been retired",
+    "abfs": "use the https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH of the same files",
+    "wasb": "use the https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH of the same files",
+}
+"""Schemes of Hadoop's that name stores which the initializer fetches by another one."""
 
 NEVER_FETCHABLE = {
     "runs": "resolve it with trivet.integration.resolve_storage_uri before writing it into a manifest",
@@ -37,6 +55,9 @@ NEVER_FETCHABLE = {
 """Schemes of MLflow that no released storage initializer supports, each with a remedy."""
 
 _AZURE = re.compile(r"https://[^/]+\.(blob|file)\.(core\.windows\.net|storage\.azure\.net)/.+")
+_OTHER_AZURE = re.compile(
+    r"https://[^/]+\.(blob|file|dfs)\.(core\.(chinacloudapi\.cn|usgovcloudapi\.net|cloudapi\.de)|core\.windows\.net)(/|$)"
+)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _OWNER = re.compile(r".*/(m-[0-9a-f]{32}|[0-9a-f]{32})(/|$)")
 _PROXY_API = "api/2.0/mlflow-artifacts/artifacts/"
@@ -69,11 +90,9 @@ def check_storage_uri(uri: str, *, model_format: str = "mlflow") -> list[UriProb
     """
     scheme = uri_scheme(uri)
     if scheme in NEVER_FETCHABLE:
-        return [
-            UriProblem(
-                message=f"no storage initializer fetches {scheme}: URIs ({uri!r})", remedy=f"{NEVER_FETCHABLE[scheme]}"
-            )
-        ]
+        written = _azure_as_https(uri)
+        remedy = f"write {written}" if written else NEVER_FETCHABLE[scheme]
+        return [UriProblem(message=f"no storage initializer fetches {scheme}: URIs ({uri!r})", remedy=remedy)]
     if model_format != "mlflow" or not _is_directory_store(uri):
         return []
     problems = []
@@ -98,17 +117,37 @@ def check_storage_uri(uri: str, *, model_format: str = "mlflow") -> list[UriProb
     return problems
 
 
-def resolve_storage_uri(model: str, *, tracking: TrackingApi) -> str:
+def require_storage_uri(uri: str, extra_schemes: Collection[str] = ()) -> None:
+    """Raise UsageError unless ``uri`` is one that :func:`resolve_storage_uri` could have returned, or a path in the container.
+
+    ``extra_schemes`` are those that ClusterStorageContainers of the platform add.
+    """
+    if not isinstance(uri, str) or not uri:
+        raise UsageError(f"the storage URI is {uri!r}", remedy="pass what resolve_storage_uri returns")
+    for problem in check_storage_uri(uri):
+        if not problem.advice:
+            raise UsageError(problem.message, remedy=problem.remedy)
+    scheme = uri_scheme(uri)
+    if scheme in {extra.lower() for extra in extra_schemes}:
+        return
+    if scheme and scheme not in DIRECTORY_SCHEMES + OTHER_SCHEMES:
+        raise _not_fetched(uri)
+    for text, remedy in _incomplete(uri):
+        raise UsageError(text, remedy=remedy)
+
+
+def resolve_storage_uri(model: str, *, tracking: TrackingApi, extra_schemes: Collection[str] = ()) -> str:
     """The storage URI of an MLflow model, for the ``storageUri`` of an InferenceService.
 
     ``model`` is ``runs:/RUN_ID/PATH``, ``models:/NAME/VERSION``, ``models:/NAME@ALIAS``, ``models:/NAME/latest`` (or
     a stage), ``models:/m-ID`` (MLflow 3), MLflow's download URI, or the URI or absolute path of the directory itself.
-    When the server proxies artifacts, ``tracking`` needs its ``artifact_root``.
+    When the server proxies artifacts, ``tracking`` needs its ``artifact_root``. ``extra_schemes`` are those that ClusterStorageContainers
+    of the platform add, such as ``s3a``. Azure's ``wasbs:`` and ``abfss:`` become the ``https:`` of the same files, which KServe fetches.
 
     Raises UsageError when the URI does not resolve to a directory with ``MLmodel`` (the remedy lists those that exist)
     or to a store that the storage initializer can fetch from, and TrackingError when the server cannot answer.
     """
-    resolver = _Resolver(tracking)
+    resolver = _Resolver(tracking, extra_schemes)
     scheme = uri_scheme(model)
     if scheme == "runs":
         return resolver.run(model)
@@ -160,9 +199,10 @@ class _Tree:
 
 
 class _Resolver:
-    def __init__(self, tracking: TrackingApi) -> None:
+    def __init__(self, tracking: TrackingApi, extra_schemes: Collection[str]) -> None:
         self.tracking = tracking
         self.artifact_root = tracking.artifact_root
+        self.extra_schemes = frozenset(scheme.lower() for scheme in extra_schemes)
 
     def run(self, model: str) -> str:
         run_id, _, path = model.partition(":/")[2].strip("/").partition("/")
@@ -220,8 +260,9 @@ class _Resolver:
     def direct(self, model: str, uri: str) -> str:
         """Resolve a URI in a store; ``model`` is what the user wrote, for messages."""
         if _is_other(uri):
+            require_storage_uri(uri)
             return uri
-        spellings = _spellings(uri, self.artifact_root)
+        spellings = self._spellings(uri)
         found = _OWNER.match(spellings[0])
         tree = self._tree_of(found[1]) if found else None
         if tree is not None:
@@ -237,6 +278,9 @@ class _Resolver:
         return _finished(place)
 
     # where things are
+
+    def _spellings(self, uri: str) -> list[str]:
+        return _spellings(uri, self.artifact_root, self.extra_schemes)
 
     def _run_tree(self, run_id: str) -> _Tree:
         info = self.tracking.get_run(run_id)["info"]
@@ -292,7 +336,7 @@ class _Resolver:
             raise UsageError(f"{model!r}: {name!r} has no alias {alias!r}", remedy=f"aliases: {aliases}") from error
 
     def _latest(self, model: str, name: str, stage: str) -> str:
-        versions = self.tracking.search_model_versions(f"name = {_quoted(name)}")
+        versions = self.tracking.search_model_versions(f"name = {quoted(name)}")
         wanted = [v for v in versions if stage.lower() in ("latest", str(v.get("current_stage", "")).lower())]
         if not wanted:
             raise UsageError(
@@ -302,7 +346,7 @@ class _Resolver:
         return str(max(int(version["version"]) for version in wanted))
 
     def _versions(self, name: str) -> str:
-        found = self.tracking.search_model_versions(f"name = {_quoted(name)}")
+        found = self.tracking.search_model_versions(f"name = {quoted(name)}")
         return ", ".join(sorted((str(version["version"]) for version in found), key=int)) or "none"
 
     def _aliases(self, name: str) -> str:
@@ -320,7 +364,7 @@ class _Resolver:
         """The tree's root in the store, as written and decoded; empty behind a proxy without ``artifact_root``."""
         if uri_scheme(tree.root) == "mlflow-artifacts" and not self.artifact_root:
             return []
-        return _spellings(tree.root, self.artifact_root)
+        return self._spellings(tree.root)
 
     def _places(self, tree: _Tree) -> list[str]:
         """The storage URIs of every model of a run or logged model."""
@@ -332,7 +376,7 @@ class _Resolver:
         ]
 
     def _finish(self, model: str, tree: _Tree, path: str) -> str:
-        root = _spellings(tree.root, self.artifact_root)[-1]
+        root = self._spellings(tree.root)[-1]
         place = f"{root}/{path}" if path else root
         self._look_locally(model, place)
         return _finished(place)
@@ -355,7 +399,7 @@ class _Resolver:
         raise self._wrong_place(model, [f"file://{directory}/" for directory in near])
 
 
-def _spellings(uri: str, artifact_root: str) -> list[str]:
+def _spellings(uri: str, artifact_root: str, extra_schemes: Collection[str]) -> list[str]:
     """The locations in the store that a URI of MLflow's may mean, without a trailing slash: as written and, where MLflow
     decodes, decoded (last)."""
     scheme = uri_scheme(uri)
@@ -367,7 +411,7 @@ def _spellings(uri: str, artifact_root: str) -> list[str]:
                 "or run the server with --no-serve-artifacts --default-artifact-root s3://…",
             )
         path = unquote(urlsplit(uri).path).strip("/").removeprefix(_PROXY_API)
-        return [f"{_spellings(artifact_root, '')[-1]}/{path}"]
+        return [f"{_spellings(artifact_root, '', extra_schemes)[-1]}/{path}"]
     if scheme in ("", "file"):
         spelt = uri if not scheme else re.sub(r"^file:(//(localhost(?=/))?)?", "", uri, flags=re.IGNORECASE)
         if not spelt.startswith("/"):
@@ -380,12 +424,60 @@ def _spellings(uri: str, artifact_root: str) -> list[str]:
         return (
             [spelt] if not scheme else list(dict.fromkeys((spelt, "file://" + unquote(spelt.removeprefix("file://")))))
         )
-    if _is_directory_store(uri):
+    if written := _azure_as_https(uri):
+        return [written.rstrip("/")]
+    if _is_directory_store(uri) or scheme in extra_schemes:
+        for text, remedy in _incomplete(uri):
+            raise UsageError(text, remedy=remedy)
         return [uri.rstrip("/")]
-    raise UsageError(
+    raise _not_fetched(uri)
+
+
+def _azure_as_https(uri: str) -> str:
+    """The ``https:`` URI of the files at a ``wasbs:`` or ``abfss:`` URI; empty for another URI, and outside Azure's public cloud.
+
+    MLflow decodes the path of ``abfss:`` and takes that of ``wasbs:`` literally; KServe decodes neither. A storage account with a
+    hierarchical namespace (``dfs``) has an endpoint for blobs too, with the same names.
+    """
+    found = _OF_AZURE.fullmatch(uri)
+    if found is None or found["cloud"].lower() != _PUBLIC_CLOUD:
+        return ""
+    path = found["path"] or "/"
+    path = "/" + unquote(path).lstrip("/") if found["scheme"].lower() == "abfss" else path
+    return f"https://{found['account']}.blob.{_PUBLIC_CLOUD}/{found['container']}{path}"
+
+
+def _not_fetched(uri: str) -> UsageError:
+    scheme = uri_scheme(uri)
+    remedy = NEVER_FETCHABLE.get(scheme) or _SPELT_OTHERWISE.get(scheme)
+    if _OF_AZURE.fullmatch(uri):
+        remedy = "copy the model to a store that the initializer fetches: of Azure, KServe knows the public cloud only"
+    return UsageError(
         f"no storage initializer fetches {scheme}: URIs ({uri!r})",
-        remedy=NEVER_FETCHABLE.get(scheme, f"use one of: {', '.join(DIRECTORY_SCHEMES)}, or Azure's https"),
+        remedy=remedy
+        or f"use one of: {', '.join(DIRECTORY_SCHEMES)}, or Azure's https; "
+        "name the scheme in extra_schemes if a ClusterStorageContainer of the platform adds it",
     )
+
+
+def _incomplete(uri: str) -> Iterator[tuple[str, str]]:
+    """What is missing in a URI of a store: KServe admits it, and its initializer fails or fetches the whole bucket."""
+    scheme = uri_scheme(uri)
+    store, _, path = uri.partition(":/")[2].removeprefix("/").partition("/")
+    if scheme in ("s3", "gs") and (not store or not uri.partition(":")[2].startswith("//")):
+        yield f"{uri!r} names no bucket", f"write {scheme}://BUCKET/PATH/"
+    elif scheme == "gs" and not path.strip("/"):
+        yield f"{uri!r} names no directory in the bucket", "write gs://BUCKET/PATH/"
+    elif scheme == "pvc" and not store:
+        yield f"{uri!r} names no claim", "write pvc://CLAIM/PATH/"
+    elif scheme in ("hdfs", "webhdfs") and not store + path.strip("/"):
+        yield f"{uri!r} names no path", f"write {scheme}://PATH/"
+    elif _OTHER_AZURE.match(uri) and not _AZURE.match(uri):
+        yield (
+            f"{uri!r}: KServe fetches from Azure's public cloud only, from .blob.core.windows.net or .file.core.windows.net, "
+            "and takes any other https URI for an archive",
+            "copy the model to a store that the initializer fetches, or write a ClusterStorageContainer for this one",
+        )
 
 
 def _finished(place: str) -> str:
@@ -417,11 +509,6 @@ def _is_other(uri: str) -> bool:
 
 def _local(place: str) -> Path:
     return Path(place.removeprefix("file://"))
-
-
-def _quoted(name: str) -> str:
-    """A string in MLflow's filter language, which has two quotes and no escape for them."""
-    return f'"{name}"' if "'" in name else f"'{name}'"
 
 
 def _misspelt(model: str) -> UsageError:

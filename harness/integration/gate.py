@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from trivet.errors import PlatformError
-from trivet.integration.tracking import TrackingApi, TrackingError
+from trivet.errors import PlatformError, UsageError, choices, nearest
+from trivet.integration.tracking import Json, TrackingApi, TrackingError, quoted
 
 MINIMUM = 0.80
 TOLERANCE = 0.02
 _ROUNDING = 1e-9
+_NEARLY_THE_SAME = 0.9
+"""Similarity of names from which a missing alias is a misspelt one: "producton", but neither "production-eu" nor "prod"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +37,14 @@ def quality_gate(
     """Pass a candidate that reaches ``minimum`` and is at most ``tolerance`` below ``production``.
 
     ``production`` is None when no version is in production: then only ``minimum`` decides, and the reason says so.
-    A metric that is missing or not finite never passes.
+    A metric that is missing or not finite never passes. Raises UsageError when ``minimum`` is no finite number, or ``tolerance`` none
+    from 0 on.
     """
+    if not math.isfinite(minimum) or not math.isfinite(tolerance) or tolerance < 0:
+        raise UsageError(
+            f"the minimum is {minimum!r} and the tolerance is {tolerance!r}",
+            remedy="use finite numbers, and a tolerance of at least 0",
+        )
 
     def decide(passed: bool, reason: str) -> GateDecision:
         return GateDecision(
@@ -75,15 +83,15 @@ def quality_gate(
 def production_metric(tracking: TrackingApi, model_name: str, alias: str, metric: str) -> float | None:
     """The metric of the run of the version that has the alias, such as ``production``; None when no version has it.
 
-    Raises PlatformError when there is such a version but its run lacks the metric: that differs from "nothing in
-    production".
+    ``alias`` may be a stage too, such as ``Production``, for a registry that has versions in it; of several the newest counts.
+
+    Raises UsageError when there is no registered model of that name, or when none of its versions has the alias but an alias or stage
+    that is nearly the same: the gate would compare with nothing. Raises PlatformError when there is such a version but its run lacks the
+    metric: that differs from "nothing in production".
     """
-    try:
-        version = tracking.get_model_version_by_alias(model_name, alias)
-    except TrackingError as error:
-        if error.status in (400, 404) and error.code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
+    version = _version_in_production(tracking, model_name, alias)
+    if version is None:
+        return None
     metrics = tracking.metrics(version["run_id"])
     if metric not in metrics:
         raise PlatformError(
@@ -92,6 +100,36 @@ def production_metric(tracking: TrackingApi, model_name: str, alias: str, metric
             remedy=f"compare one of these metrics: {', '.join(sorted(metrics)) or 'none, the run has no metrics'}",
         )
     return metrics[metric]
+
+
+def _version_in_production(tracking: TrackingApi, model_name: str, alias: str) -> Json | None:
+    try:
+        return tracking.get_model_version_by_alias(model_name, alias)
+    except TrackingError as error:
+        if error.status not in (400, 404) or error.code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    try:
+        aliases = [str(entry["alias"]) for entry in tracking.get_registered_model(model_name).get("aliases", [])]
+    except TrackingError as error:
+        if error.code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        names = [str(model["name"]) for model in tracking.all_registered_models()]
+        raise UsageError(
+            f"there is no registered model {model_name!r} to compare with",
+            remedy=choices(model_name, names) if names else "register the candidate before the gate compares it",
+        ) from error
+    staged: dict[str, list[Json]] = {}
+    for version in tracking.search_model_versions(f"name = {quoted(model_name)}"):
+        staged.setdefault(str(version.get("current_stage") or "None"), []).append(version)
+    staged.pop("None", None)
+    if alias in staged:
+        return max(staged[alias], key=lambda version: int(version["version"]))
+    if near := nearest(alias, [*aliases, *staged], cutoff=_NEARLY_THE_SAME):
+        raise UsageError(
+            f"no version of {model_name!r} has the alias {alias!r}, but one has {near!r}",
+            remedy=f"write {near!r}, or give the version in production the alias {alias!r}",
+        )
+    return None
 
 
 def _number(value: float | None) -> str:

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trivet.errors import UsageError
-from trivet.integration.inference_service import CANARY_PERCENT
-
-_OURS = "trivet.dev/"
+from trivet.integration.inference_service import CANARY_PERCENT, is_own_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +76,20 @@ def plan_rollback(
             remedy="keep the InferenceService from before the roll-out, and pass it as previous",
         )
     old_uri, new_uri = _storage_uri(previous), _storage_uri(observed)
-    if old_uri == new_uri:
+    patch = restoring_patch(observed, previous)
+    if patch == promotion_patch():
         raise UsageError(
             f"{name} serves {new_uri}, and the InferenceService passed as previous serves the same model",
             remedy="pass the InferenceService from before the roll-out",
         )
+    if old_uri == new_uri:
+        return RollbackPlan(
+            patch=patch,
+            revision="",
+            reason=f"both serve {new_uri}, so its earlier settings are deployed as a new revision, which takes over when it is ready",
+        )
     return RollbackPlan(
-        patch=_restoring(observed, previous),
+        patch=patch,
         revision="",
         reason=f"{new_uri} has all traffic, so {old_uri} is deployed as a new revision, which takes over when it is ready",
     )
@@ -124,30 +129,30 @@ def _percent(value: int | None) -> dict[str, Any]:
     return {"spec": {"predictor": {"canaryTrafficPercent": value}}}
 
 
-def _restoring(observed: Mapping[str, Any], previous: Mapping[str, Any]) -> dict[str, Any]:
-    """The merge patch that gives ``observed`` the predictor of ``previous`` and the labels and annotations that name its model."""
+def restoring_patch(observed: Mapping[str, Any], previous: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch that gives ``observed`` the predictor of ``previous``, and those of its labels and annotations that trivet writes."""
     metadata: dict[str, Any] = {}
     for kind in ("labels", "annotations"):
         now = (observed.get("metadata") or {}).get(kind) or {}
         before = (previous.get("metadata") or {}).get(kind) or {}
         changed: dict[str, Any] = {
-            key: before.get(key) for key in {*now, *before} if key.startswith(_OURS) and now.get(key) != before.get(key)
+            key: before.get(key) for key in {*now, *before} if is_own_key(key) and now.get(key) != before.get(key)
         }
         if changed:
             metadata[kind] = changed
-    predictor = _difference(
+    predictor = merge_difference(
         (observed.get("spec") or {}).get("predictor") or {}, (previous.get("spec") or {}).get("predictor") or {}
     )
     predictor["canaryTrafficPercent"] = None
     return ({"metadata": metadata} if metadata else {}) | {"spec": {"predictor": predictor}}
 
 
-def _difference(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+def merge_difference(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON merge patch (RFC 7396) from ``now`` to ``before``."""
     patch: dict[str, Any] = {key: None for key in now if key not in before}
     for key, value in before.items():
         if isinstance(value, Mapping) and isinstance(now.get(key), Mapping):
-            if nested := _difference(now[key], value):
+            if nested := merge_difference(now[key], value):
                 patch[key] = nested
         elif key not in now or now[key] != value:
             patch[key] = value

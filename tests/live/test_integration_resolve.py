@@ -20,7 +20,9 @@ from trivet.integration import (
     link_service,
     production_metric,
     resolve_storage_uri,
+    services_of_run,
     trace_service,
+    unlink_service,
     verify_link,
 )
 from trivet.stacks.read import load_stack
@@ -159,7 +161,33 @@ def test_an_unknown_run_is_reported_in_mlflow_s_words(server: Server) -> None:
 def test_the_metric_in_production_is_none_only_when_nothing_is_in_production(server: Server) -> None:
     assert production_metric(server.tracking, "of model", "prod", "f1") == 0.9
     assert production_metric(server.tracking, "of model", "nobody", "f1") is None
-    assert production_metric(server.tracking, "nothing", "prod", "f1") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "alias", "remedy"),
+    [("off model", "prod", "of model"), ("of model", "Prod", "prod")],
+)
+def test_a_misspelt_name_does_not_switch_the_comparison_off(server: Server, name: str, alias: str, remedy: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        production_metric(server.tracking, name, alias, "f1")
+
+    assert remedy in refusal.value.remedy
+
+
+def test_a_stage_names_the_version_in_production_too_and_aliases_are_written(server: Server) -> None:
+    tracking, name = server.tracking, server.models[0]["registered"]
+    tracking.transition_model_version_stage(name, "1", "Production", archive_existing=True)
+    try:
+        assert production_metric(tracking, name, "Production", "f1") == 0.9
+        with pytest.raises(UsageError, match="but one has 'Production'"):
+            production_metric(tracking, name, "production", "f1")
+        tracking.set_registered_model_alias(name, "production", "1")
+        assert production_metric(tracking, name, "production", "f1") == 0.9
+        tracking.delete_registered_model_alias(name, "production")
+        tracking.delete_registered_model_alias(name, "production")
+    finally:
+        tracking.transition_model_version_stage(name, "1", "None")
+    assert [entry["alias"] for entry in tracking.get_registered_model(name)["aliases"]] == ["prod"]
 
 
 def test_a_link_notices_each_thing_that_stops_being_true(server: Server) -> None:
@@ -180,11 +208,24 @@ def test_a_link_notices_each_thing_that_stops_being_true(server: Server) -> None
     link_service(service, server.tracking)
     assert problems(service) == []
     assert trace_service(service, server.tracking).pipeline == "training"
+    (linked,) = services_of_run(model["run"], server.tracking)
+    unlink_service(linked, server.tracking, serving=["1"])
+    assert services_of_run(model["run"], server.tracking) == [linked]
+    unlink_service(linked, server.tracking)
+    assert services_of_run(model["run"], server.tracking) == []
+    link_service(service, server.tracking)
     assert problems(service, alias="nobody") == ["'of model' has no alias 'nobody'"]
 
     moved = json.loads(json.dumps(service))
     moved["spec"]["predictor"]["model"]["storageUri"] = server.resolve(f"models:/{other['registered']}/1")
     assert any("resolves to" in text for text in problems(moved))
+
+    traffic = [{"revisionName": "c-00001", "percent": 100}, {"revisionName": "c-00002", "percent": 0}]
+    newest = {"latestCreatedRevision": "c-00002", "latestReadyRevision": "c-00002", "traffic": traffic}
+    rolled_back = {**service, "status": {"components": {"predictor": newest}}}
+    assert problems(rolled_back, alias="nobody") == [
+        "the service states version 1 of 'of model', whose revision has no traffic: c-00001 has 100 %"
+    ]
 
     foreign = json.loads(json.dumps(service))
     foreign["metadata"]["labels"]["trivet.dev/run-id"] = other["run"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -11,10 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.errors import UsageError
-from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, uri_scheme
+from trivet.integration import (
+    TrackingApi,
+    build_inference_service,
+    check_storage_uri,
+    resolve_storage_uri,
+    uri_scheme,
+)
 
 NOBODY = TrackingApi("http://127.0.0.1:9", retries=0)
 """Port 9 (discard): asking it anything is an error, so these tests also prove that nothing is asked."""
+
+NAMED: dict[str, Any] = {"name": "c", "run_id": "1", "pipeline": "p", "model_name": "m", "model_version": "1"}
 
 NAMES = st.text(st.characters(exclude_characters="/\0*?[", exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
     lambda name: name not in (".", "..") and len(name.encode()) < 200
@@ -131,7 +140,18 @@ def test_a_proxied_uri_is_mapped_to_the_store_behind_the_proxy() -> None:
     ("model", "remedy"),
     [
         ("mlflow-artifacts:/1/r/artifacts/model", "artifact_root"),
-        ("wasbs://c@a.blob.core.windows.net/model", "https://"),
+        ("wasbs://c@a.blob.core.chinacloudapi.cn/model", "public cloud"),
+        ("https://a.blob.core.chinacloudapi.cn/c/model", "copy the model"),
+        ("wasbs://c/model", "https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH"),
+        ("gs://", "gs://BUCKET/PATH/"),
+        ("gs://bucket", "gs://BUCKET/PATH/"),
+        ("s3:///model", "s3://BUCKET/PATH/"),
+        ("s3:/bucket/model", "s3://BUCKET/PATH/"),
+        ("pvc://", "pvc://CLAIM/PATH/"),
+        ("hdfs://", "hdfs://PATH/"),
+        ("s3a://bucket/model", "write s3://"),
+        ("viewfs://cluster/model", "hdfs://"),
+        ("own://bucket/model", "extra_schemes"),
         ("model", "runs:/"),
         ("models://name/1", "models:/NAME/VERSION"),
         ("runs:abc/model", "runs:/RUN_ID/PATH"),
@@ -146,6 +166,65 @@ def test_what_cannot_be_fetched_is_refused_with_a_remedy(model: str, remedy: str
         resolve(model)
 
     assert remedy in refusal.value.remedy
+
+
+AZURE = {
+    "wasbs://c@acc.blob.core.windows.net/mlflow/my model": "https://acc.blob.core.windows.net/c/mlflow/my model/",
+    "wasbs://c@acc.blob.core.windows.net/100%25 sure": "https://acc.blob.core.windows.net/c/100%25 sure/",
+    "abfss://fs@acc.dfs.core.windows.net/mlflow/my%20model/": "https://acc.blob.core.windows.net/fs/mlflow/my model/",
+}
+
+
+@pytest.mark.parametrize(("uri", "expected"), AZURE.items())
+def test_azure_s_own_schemes_become_the_https_of_the_same_files(uri: str, expected: str) -> None:
+    assert resolve(uri) == expected
+    assert resolve(expected) == expected
+
+
+def test_a_proxy_before_azure_is_mapped_to_the_https_of_its_container() -> None:
+    root = "wasbs://c@acc.blob.core.windows.net/mlflow"
+
+    assert (
+        resolve("mlflow-artifacts:/1/m/artifacts", root) == "https://acc.blob.core.windows.net/c/mlflow/1/m/artifacts/"
+    )
+
+
+def test_a_manifest_with_a_uri_of_azure_s_own_schemes_gets_the_https_uri_as_remedy() -> None:
+    (problem,) = check_storage_uri("abfss://fs@acc.dfs.core.windows.net/model")
+
+    assert "write https://acc.blob.core.windows.net/fs/model" in problem.remedy
+
+
+BUILT = (
+    "s3://b/k/",
+    "gs://b/k/",
+    "hdfs://a/k/",
+    "pvc://claim/k/",
+    "hf://meta/llama",
+    "oci://registry/model:1",
+    "own://b/k/",
+)
+
+
+@pytest.mark.parametrize("uri", BUILT)
+def test_what_resolve_returns_build_accepts(uri: str) -> None:
+    extra = ("own",) if uri.startswith("own") else ()
+    resolved = resolve_storage_uri(uri, tracking=NOBODY, extra_schemes=extra)
+    service = build_inference_service(**NAMED, storage_uri=resolved, extra_schemes=extra)
+
+    assert service["spec"]["predictor"]["model"]["storageUri"] == uri
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3a://b/k", "abfs://c@a.dfs.core.windows.net/k", "adl://a/k", "own://b/k", "s3:///k", "gs://"]
+)
+def test_what_resolve_refuses_build_refuses(uri: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        resolve(uri)
+    with pytest.raises(UsageError) as built:
+        build_inference_service(**NAMED, storage_uri=uri)
+
+    assert built.value.message == refused.value.message
 
 
 def test_what_is_no_directory_of_a_store_is_left_as_it_is() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trivet.errors import UsageError
 from trivet.integration import quality_gate
 
 UNIT = st.floats(0, 1)
@@ -54,3 +55,11 @@ def test_what_passes_reaches_both_bounds(candidate: float, production: float) ->
 @given(UNIT, UNIT, st.floats(0, 0.2))
 def test_a_better_candidate_is_never_worse_off(candidate: float, production: float, better: float) -> None:
     assert quality_gate(candidate + better, production).passed >= quality_gate(candidate, production).passed
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"minimum": math.nan}, {"tolerance": math.nan}, {"tolerance": -0.01}, {"minimum": math.inf}]
+)
+def test_a_bound_that_compares_with_nothing_is_refused(bounds: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="the minimum is"):
+        quality_gate(0.1, None, **bounds)

@@ -100,6 +100,33 @@ def test_names_survive_as_valid_labels_and_are_read_back_whole(
         ({"storage_uri": "runs:/abc/model"}, "runs:"),
         ({"storage_uri": "mlflow-artifacts:/1/abc/artifacts/model"}, "mlflow-artifacts:"),
         ({"storage_uri": "s3://models/model/MLmodel"}, "MLmodel"),
+        ({"storage_uri": ""}, "storage URI"),
+        ({"namespace": "NOT valid!"}, "NOT valid!"),
+        ({"namespace": ""}, "namespace"),
+        ({"protocol": "v9"}, "v9"),
+        ({"model_version": 3.5}, "3.5"),
+        ({"run_id": None}, "run_id"),
+        ({"format_version": 2}, "format_version"),
+        ({"min_replicas": True}, "min_replicas"),
+        ({"max_replicas": "10"}, "max_replicas"),
+        ({"resources": {"limits": {"cpu": "lots"}}}, "lots"),
+        ({"resources": {"limits": {"cpu": 1}}}, "limits.cpu"),
+        ({"resources": {"limit": {"cpu": "1"}}}, "limit"),
+        ({"resources": {"requests": {"memory": "1G"}, "limits": {"memory": "900Mi"}}}, "above limits.memory"),
+        ({"service_account": "My Account"}, "service_account"),
+        ({"image_pull_secrets": ["a", ""]}, "image_pull_secrets"),
+        ({"env": {"1 A": "x"}}, "1 A"),
+        ({"env": {"A": 1}}, "A=1"),
+        ({"secrets": {"A": "token"}}, "A="),
+        ({"env": {"A": "x"}, "secrets": {"A": ("s", "k")}}, "both set A"),
+        ({"labels": {"a b": "x"}}, "a b"),
+        ({"labels": {"team": "not a label"}}, "team="),
+        ({"labels": {"trivet.dev/run-id": "x"}}, "trivet writes"),
+        ({"annotations": {"serving.kserve.io/deploymentMode": "Standard"}}, "trivet writes"),
+        ({"annotations": {"note": 1}}, "note=1"),
+        ({"timeout": 0}, "timeout"),
+        ({"tolerations": [{"keys": "gpu"}]}, "keys"),
+        ({"node_selector": {"zone": "not a label"}}, "zone="),
     ],
 )
 def test_what_kserve_would_refuse_or_misread_is_refused_with_a_remedy(changes: dict[str, Any], named: str) -> None:
@@ -114,3 +141,59 @@ def test_the_result_shares_nothing_with_the_next_one() -> None:
     build()["spec"]["predictor"]["model"]["resources"]["limits"]["cpu"] = "64"
 
     assert build()["spec"]["predictor"]["model"]["resources"]["limits"]["cpu"] == "1"
+
+
+def test_what_the_pods_need_is_stated_without_editing_the_result() -> None:
+    service = build(
+        service_account="model-reader",
+        env={"MLSERVER_PARALLEL_WORKERS": "0"},
+        secrets={"HF_TOKEN": ("hub", "token")},
+        labels={"team": "search"},
+        annotations={"prometheus.io/scrape": "a text of any form"},
+        timeout=30,
+        tolerations=[{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        node_selector={"kubernetes.io/arch": "amd64"},
+        image_pull_secrets=["registry"],
+    )
+    predictor = service["spec"]["predictor"]
+
+    assert predictor["serviceAccountName"] == "model-reader"
+    assert predictor["model"]["env"] == [
+        {"name": "MLSERVER_PARALLEL_WORKERS", "value": "0"},
+        {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}},
+    ]
+    assert service["metadata"]["labels"]["team"] == "search"
+    assert service["metadata"]["annotations"]["prometheus.io/scrape"] == "a text of any form"
+    assert predictor["timeout"] == 30
+    assert predictor["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert predictor["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
+    assert predictor["imagePullSecrets"] == [{"name": "registry"}]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "path"), [("v1", "/v1/models/abc"), ("v2", "/v2/models/abc/ready"), ("grpc-v2", None)]
+)
+def test_readiness_is_asked_for_in_the_protocol_that_the_model_is_served_by(protocol: str, path: str | None) -> None:
+    probe = build(name="abc", protocol=protocol)["spec"]["predictor"]["model"].get("readinessProbe")
+
+    assert (probe and probe["httpGet"]["path"]) == path
+
+
+def test_a_version_may_be_the_number_that_it_is() -> None:
+    assert build(model_version=3) == build(model_version="3")
+
+
+def test_a_version_that_was_registered_without_a_run_is_linked_too() -> None:
+    link = read_link(build(run_id=""))
+
+    assert (link.run_id, link.model_version) == ("", "3")
+
+
+def test_the_link_of_a_revision_is_what_its_own_labels_and_annotations_state() -> None:
+    newest = build(model_version="4")
+    annotations = {"internal.serving.kserve.io/storage-initializer-sourceuri": URI}
+    earlier = {"metadata": {"name": "r1", "labels": build()["metadata"]["labels"], "annotations": annotations}}
+
+    link = read_link(newest, revision=earlier)
+
+    assert (link.service, link.model_version, link.storage_uri) == ("recommendation-classifier", "3", URI)

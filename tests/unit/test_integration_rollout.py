@@ -166,3 +166,25 @@ def test_only_the_condition_ready_says_that_a_service_is_ready() -> None:
 
 def test_a_revision_is_asked_at_the_service_of_its_name() -> None:
     assert revision_url("c-00001", "ml") == "http://c-00001.ml.svc.cluster.local"
+
+
+def test_a_rollback_brings_back_the_class_of_the_autoscaler() -> None:
+    without_target = deepcopy(PROMOTED)
+    del without_target["metadata"]["annotations"]["autoscaling.knative.dev/class"]
+    for key in ("scaleMetric", "scaleTarget"):
+        del without_target["spec"]["predictor"][key]
+
+    restored = merged(without_target, plan_rollback(without_target, previous=PREVIOUS).patch)
+
+    assert restored["metadata"] == PREVIOUS["metadata"]
+    assert restored["spec"] == PREVIOUS["spec"]
+
+
+def test_a_bad_change_of_settings_with_the_same_model_is_rolled_back() -> None:
+    starved = deepcopy(PROMOTED)
+    starved["spec"]["predictor"]["model"]["resources"]["limits"]["memory"] = "64Mi"
+
+    plan = plan_rollback(starved, previous=PROMOTED)
+
+    assert merged(starved, plan.patch)["spec"] == PROMOTED["spec"]
+    assert "earlier settings" in plan.reason
