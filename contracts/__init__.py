@@ -17,6 +17,7 @@ MODULES = (
     "environment",
     "signatures",
     "pipelines",
+    "pipeline_backend",
     "manifests",
     "validation",
     "serving",

@@ -27,9 +27,12 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
+from trivet.contracts.ir.backend import is_opened
 from trivet.contracts.ir.credentials import credential_assigned_in, credential_in, is_credential, masked
+from trivet.contracts.ir.dataflow import given_constants
 from trivet.contracts.ir.messages import DEPLOYMENT, NEWEST, PLATFORM, SPEC, spec_violations
 from trivet.contracts.ir.parts import (
+    CLOUD,
     Step,
     component_of,
     components,
@@ -50,7 +53,6 @@ from trivet.contracts.violation import Violation
 from trivet.integration import TrackingApi, TrackingError, resolve_storage_uri
 
 SEAM = ("kfp", "mlflow")
-CLOUD = "the pipeline has prebuilt components of Google Cloud, and is made for Vertex AI Pipelines"
 
 UNBEATABLE = 0.999
 """Weighted F1 of the version in production in ``gate_compares_with_production``: no candidate of the example reaches it."""
@@ -562,25 +564,36 @@ def recording_step_is_not_cached(compiled_pipeline: CompiledPipeline) -> Iterato
 )
 def imported_artifact_is_fetchable(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
     judged = False
-    for label, executor in executors(compiled_pipeline).items():
-        importer = mapping(executor.get("importer"))
-        uri = mapping(importer.get("artifactUri")).get("constant")
-        title = str(mapping(importer.get("typeSchema")).get("schemaTitle"))
-        if not isinstance(uri, str) or not uri or title.startswith("google."):
-            continue
+    for label, uri, keys in _imported(compiled_pipeline):
         judged = True
-        where = compiled_pipeline.at("deploymentSpec", "executors", label, "importer", "artifactUri")
-        if re.match(r"(gs|s3|minio|mem|oci)://[^/?]", uri):
-            yield passed(
-                f"importer {label.removeprefix('exec-')}: {masked(uri)} is in a store that KFP opens", location=where
-            )
+        name, where = label.removeprefix("exec-"), compiled_pipeline.at(*keys)
+        if is_opened(uri):
+            yield passed(f"importer {name}: {masked(uri)} is in a store that KFP opens", location=where)
         else:
             yield failed(
-                f"importer {label.removeprefix('exec-')}: KFP cannot fetch {masked(uri)!r}, expected gs://, s3://, minio:// or oci://",
+                f"importer {name}: KFP cannot fetch {masked(uri)!r}, expected gs://, s3://, minio:// or oci://",
                 location=where,
             )
     if not judged:
         yield not_applicable("no importer names its artifact in the pipeline", location=compiled_pipeline.at())
+
+
+def _imported(pipeline: CompiledPipeline) -> Iterator[tuple[str, str, Keys]]:
+    """Label, URI and its place, for every URI in the pipeline that an importer gets."""
+    given = given_constants(pipeline)
+    users = {str(component.get("executorLabel")): name for name, component in components(pipeline).items()}
+    for label, executor in executors(pipeline).items():
+        importer = mapping(executor.get("importer"))
+        source = mapping(importer.get("artifactUri"))
+        if str(mapping(importer.get("typeSchema")).get("schemaTitle")).startswith("google."):
+            continue
+        uri, parameter = source.get("constant"), source.get("runtimeParameter")
+        if isinstance(uri, str) and uri:
+            yield label, uri, ("deploymentSpec", "executors", label, "importer", "artifactUri")
+        elif isinstance(parameter, str):
+            for constant in sorted(given.get((users.get(label, ""), parameter), ())):
+                if constant.text and not constant.text.startswith(PLACEHOLDER):
+                    yield label, constant.text, constant.keys
 
 
 def _has_tracking_uri(step: Step, pipeline: CompiledPipeline) -> bool:

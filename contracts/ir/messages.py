@@ -198,6 +198,27 @@ def spec_violations(value: Any, message: str, keys: Keys = ()) -> Iterator[SpecV
         yield from _member(member, kind, (*keys, name))
 
 
+def set_fields(value: Any, message: str, keys: Keys = ()) -> Iterator[tuple[Keys, str, str]]:
+    """Every known field that is set below ``value``, an object of type ``message``: its place, its message, and its name in JSON."""
+    for name, member in value.items() if isinstance(value, dict) else ():
+        known = _camel(name)
+        if known not in SCHEMA[message] or member is None:
+            continue
+        yield (*keys, name), message, known
+        container, _, inner = SCHEMA[message][known][0].rpartition(" ")
+        if inner not in SCHEMA:
+            continue
+        if container == "map":
+            below = list(member.items()) if isinstance(member, dict) else []
+        elif container == "list":
+            below = list(enumerate(member)) if isinstance(member, list) else []
+        else:
+            yield from set_fields(member, inner, (*keys, name))
+            continue
+        for key, each in below:
+            yield from set_fields(each, inner, (*keys, name, key))
+
+
 def _member(value: Any, kind: str, keys: Keys) -> Iterator[SpecViolation]:
     container, _, inner = kind.rpartition(" ")
     if container == "map":

@@ -12,6 +12,9 @@ from trivet.authoring import CompiledPipeline, Keys
 from trivet.contracts.ir.step_code import Program, read_program
 from trivet.contracts.values import mapping
 
+CLOUD = "the pipeline has prebuilt components of Google Cloud, and is made for Vertex AI Pipelines"
+"""Why a contract about KFP's own backend does not apply."""
+
 STUB_IMAGES = ("argostub/createpvc", "argostub/deletepvc")
 """Steps that the driver runs itself, without a pod (kubeflow/pipelines 2.17.0 argocompiler/argo.go and 2.0.5 driver.go, dummyImages)."""
 

@@ -76,18 +76,19 @@ def reachable_dags(pipeline: CompiledPipeline) -> set[str]:
     return found
 
 
-def _given(pipeline: CompiledPipeline) -> Mapping[str, set[str]]:
-    """Component → the inputs that its tasks get. The SDK adds inputs for limits that are placeholders, without declaring them."""
-    found: dict[str, set[str]] = defaultdict(set)
+def _given(pipeline: CompiledPipeline) -> Mapping[str, set[tuple[str, str]]]:
+    """Component → kind and name of the inputs that its tasks get. The SDK adds inputs for limits that are placeholders, without
+    declaring them."""
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for dag in dags(pipeline):
         for task in dag.tasks.values():
-            for inputs in mapping(task.get("inputs")).values():
-                found[component_of(task)] |= set(mapping(inputs))
+            for kind, inputs in mapping(task.get("inputs")).items():
+                found[component_of(task)] |= {(kind, name) for name in mapping(inputs)}
     return found
 
 
 def _executor_of(
-    name: str, component: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]], given: Collection[str]
+    name: str, component: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]], given: Collection[tuple[str, str]]
 ) -> Iterator[Violation]:
     keys: Keys
     label = component.get("executorLabel")
@@ -122,11 +123,20 @@ def _executor_of(
         for place, text in _strings(container, keys):
             for side, kind, wanted in _PLACEHOLDER.findall(text):
                 declared = definitions(component, side.removesuffix("s"), kind)
-                if wanted not in declared and not (side == "inputs" and wanted in given):
+                if wanted not in declared and not (side == "inputs" and (kind, wanted) in given):
                     yield Violation(
                         keys=place,
-                        message=f"{name} uses {side}.{kind}[{wanted!r}], which it does not declare{nearest(wanted, declared)}",
+                        message=f"{name} uses {side}.{kind}[{wanted!r}], which it does not declare"
+                        f"{_other_kind(component, side, kind, wanted) or nearest(wanted, declared)}",
                     )
+
+
+def _other_kind(component: Mapping[str, Any], side: str, kind: str, wanted: str) -> str:
+    """For the end of a sentence: that the name is one of the other kind."""
+    other = "parameters" if kind == "artifacts" else "artifacts"
+    if wanted not in definitions(component, side.removesuffix("s"), other):
+        return ""
+    return f"; {wanted} is {'a parameter' if kind == 'artifacts' else 'an artifact'}: write {side}.{other}[{wanted!r}]"
 
 
 def _strings(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:

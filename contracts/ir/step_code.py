@@ -48,6 +48,8 @@ _UNCHANGED = (
     "removeprefix",
     "replace",
 )
+_REFLECTION = {"locals", "globals", "vars", "eval", "exec"}
+"""With one of these, a function can use a parameter without naming it."""
 _BASIC_AUTH = ("HTTPBasicAuth", "HTTPDigestAuth", "HTTPProxyAuth", "BasicAuth")
 _NEWER_SYNTAX = re.compile(
     r"f-string|\bt[\"']|^\s*(async\s+)?(def|class)\s+\w+\[|^\s*type\s+\w+|^\s*except\*?\s+\w[\w.]*\s*,"
@@ -72,7 +74,8 @@ WORK = 100_000
 class Program:
     """What the code of a step does. ``literals`` and ``secrets`` are sentences, one per hard-coded tracking URI and credential.
 
-    ``tracking_parameters`` are the parameters of the step's function that become the tracking URI.
+    ``tracking_parameters`` are the parameters of the step's function that become the tracking URI. ``artifact_uris`` are the URIs that it
+    gives to its artifacts, and ``unused`` the parameters that its functions never name.
     """
 
     literals: tuple[str, ...] = ()
@@ -80,6 +83,19 @@ class Program:
     records: bool = False
     secrets: tuple[str, ...] = ()
     tracking_parameters: frozenset[str] = frozenset()
+    artifact_uris: tuple[ArtifactUri, ...] = ()
+    unused: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactUri:
+    """A URI that the code gives to the artifact in a parameter of one of its functions. Gaps are ``{name}``; ``mlflow`` is set for the
+    ``model_uri`` of what MLflow's ``log_model`` returns: ``runs:/…`` with MLflow 2, ``models:/…`` with MLflow 3."""
+
+    function: str
+    parameter: str
+    uri: str
+    mlflow: bool = False
 
 
 _PARSING = Lock()
@@ -167,6 +183,7 @@ class _Code:
         literals: list[str] = []
         secrets: list[str] = []
         parameters: set[str] = set()
+        uris: list[ArtifactUri] = []
         for node, scope in self.nodes:
             for called, argument in self._tracking_uris(node, scope):
                 for text in self.texts(argument, scope):
@@ -179,6 +196,7 @@ class _Code:
                         break
             literals += self._in_commands(node, scope)
             secrets += self._secrets(node, scope)
+            uris += self._artifact_uris(node, scope)
         calls = [node for node, _ in self.nodes if isinstance(node, ast.Call)]
         return Program(
             literals=tuple(literals),
@@ -186,7 +204,31 @@ class _Code:
             records=any(_root(call.func) in self.from_mlflow and _RECORDS.match(_called(call.func)) for call in calls),
             secrets=tuple(dict.fromkeys(secrets)),
             tracking_parameters=frozenset(parameters),
+            artifact_uris=tuple(dict.fromkeys(uris)),
+            unused=frozenset(self._unused()),
         )
+
+    # -- artifacts ----------------------------------------------------------------------------------------------------
+
+    def _artifact_uris(self, node: ast.AST, scope: _Scope) -> Iterator[ArtifactUri]:
+        """The URIs that a statement such as ``model.uri = …`` gives to artifacts, where ``model`` is a parameter."""
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if not (isinstance(target, ast.Attribute) and target.attr == "uri" and isinstance(target.value, ast.Name)):
+                continue
+            owner = _function_of(target.value.id, scope)
+            for text in self.texts(node.value, scope) if owner else ():
+                of_mlflow = text == (_Outside("model_uri"),) and bool(self.from_mlflow)
+                if of_mlflow or isinstance(text[0], str):
+                    yield ArtifactUri(
+                        function=owner, parameter=target.value.id, uri=masked(_plain(text)), mlflow=of_mlflow
+                    )
+
+    def _unused(self) -> Iterator[tuple[str, str]]:
+        """Function and parameter, for the parameters that a function's body does not name."""
+        for name, (function, _) in self.functions.items():
+            named = {each.id for part in function.body for each in ast.walk(part) if isinstance(each, ast.Name)}
+            if not named & _REFLECTION:
+                yield from ((name, parameter) for parameter in _parameters(function) if parameter not in named)
 
     # -- bindings -----------------------------------------------------------------------------------------------------
 
@@ -646,6 +688,16 @@ def _decoded(text: _Text) -> str:
         return b64decode(_plain(text), validate=True).decode()
     except ValueError:
         return ""
+
+
+def _function_of(parameter: str, scope: _Scope) -> str:
+    """The name of the innermost function around ``scope`` that has the parameter; empty if none has, or the name is bound again."""
+    where: _Scope | None = scope
+    while where is not None and parameter not in where.names:
+        if where.function is not None and parameter in _parameters(where.function):
+            return where.function.name
+        where = where.outer
+    return ""
 
 
 def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:

@@ -21,6 +21,7 @@ def configured(settings: Lint) -> PlatformConfig:
     return PlatformConfig(
         default_deployment_mode=settings.default_deployment_mode,
         ingress_domain=settings.ingress_domain,
+        kfp_backend=settings.kfp_backend,
         runtimes=settings.runtimes,
     )
 

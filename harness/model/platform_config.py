@@ -18,11 +18,13 @@ class PlatformConfig:
     ``default_deployment_mode`` is the value in KServe's ConfigMap ``inferenceservice-config``, and ``ingress_domain`` the domain there;
     each is empty if it is unknown. ``resources`` are the other objects that are applied with the manifest, or exist on the cluster.
     ``runtimes`` are the names of the platform's own ClusterServingRuntimes and ServingRuntimes beside those of KServe's release, which are
-    taken to be installed unless ``runtimes_are_known``: then ``resources`` has every one.
+    taken to be installed unless ``runtimes_are_known``: then ``resources`` has every one. ``kfp_backend`` is the release of KFP's backend,
+    such as ``2.5.0``; empty if it is unknown.
     """
 
     default_deployment_mode: str = ""
     ingress_domain: str = ""
+    kfp_backend: str = ""
     runtimes: tuple[str, ...] = ()
     runtimes_are_known: bool = False
     resources: Mapping[tuple[str, str], tuple[Resource, ...]] = field(default_factory=dict)

@@ -6,11 +6,12 @@ The metadata of a field has what a reader needs beyond its type: ``choices``, th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from trivet.errors import unknown
+from trivet.errors import UsageError, unknown
 from trivet.model.waiver import Waiver
 
 PULL, BUILD = IMAGE_SOURCES = "pull", "build"
@@ -63,6 +64,7 @@ class Lint:
     environment variable of a text is ``TRIVET_LINT_`` and the key in capitals.
 
     ``default_deployment_mode`` and ``ingress_domain`` are those in KServe's ConfigMap ``inferenceservice-config``; empty means unknown.
+    ``kfp_backend`` is the release of KFP's backend that runs the compiled pipelines, such as ``2.5.0``.
     ``runtimes`` are the names of the platform's own ServingRuntimes and ClusterServingRuntimes. ``exclude`` are patterns in the syntax of
     ``.gitignore``, relative to the folder of this file, as those of ``paths`` are; the last of ``paths`` that matches a file wins.
     ``max_advice`` is the number of advice lines that are printed.
@@ -70,6 +72,7 @@ class Lint:
 
     default_deployment_mode: str = field(default="", metadata={"choices": DEPLOYMENT_MODES})
     ingress_domain: str = ""
+    kfp_backend: str = field(default="", metadata={"form": "MAJOR.MINOR.PATCH"})
     runtimes: tuple[str, ...] = field(default=(), metadata={"items": "names of runtimes"})
     exclude: tuple[str, ...] = field(default=(), metadata={"items": "patterns"})
     paths: tuple[LintPath, ...] = ()
@@ -77,6 +80,11 @@ class Lint:
 
     def __post_init__(self) -> None:
         _check_choices(self)
+        if self.kfp_backend and not re.fullmatch(r"\d+\.\d+\.\d+", self.kfp_backend):
+            raise UsageError(
+                f"kfp_backend is {self.kfp_backend!r}, which is no release of KFP's backend",
+                remedy="write the tag of the API server's image, such as '2.5.0'",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -629,6 +629,18 @@ def test_a_platform_spec_for_an_executor_that_is_not_there() -> list[Finding]:
             "args: [--rows",
         ),
         (
+            "$.inputs.parameters['rows']",
+            "$.inputs.artifacts['rows']",
+            "uses inputs.artifacts['rows'], which it does not declare; rows is a parameter: write inputs.parameters['rows']",
+            "args: [--rows",
+        ),
+        (
+            "$.outputs.artifacts['data']",
+            "$.outputs.parameters['data']",
+            "uses outputs.parameters['data'], which it does not declare; data is an artifact: write outputs.artifacts['data']",
+            "args: [--rows",
+        ),
+        (
             "$.inputs.parameters['pipelinechannel--memory']",
             "$.inputs.parameters['pipelinechannel--mem']",
             "comp-train uses inputs.parameters['pipelinechannel--mem'], which it does not declare",
@@ -987,6 +999,64 @@ def test_commands_that_take_their_credentials_from_outside(pair: tuple[str, str]
 @failing("pipelines.imported_artifact_is_fetchable", because="importer import: KFP cannot fetch", at="exec-import")
 def test_an_importer_of_what_kfp_cannot_open(uri: str) -> list[Finding]:
     return one(findings("pipelines.imported_artifact_is_fetchable", changed(("s3://bucket/data", uri))))
+
+
+IMPORTED = (
+    ("{artifactUri: {constant: s3://bucket/data}", "{artifactUri: {runtimeParameter: uri}"),
+    ("comp-unused:\n    executorLabel: exec-unused", "comp-import:\n    executorLabel: exec-import"),
+)
+"""exec-import gets its URI from the tasks of comp-import."""
+
+
+def importing(source: str, default: str = "s3://bucket/data") -> str:
+    """The sound pipeline, whose condition has an importer that gets its URI from ``source``."""
+    return changed(
+        *IMPORTED,
+        ("memory: {parameterType: STRING}", f"memory: {{parameterType: STRING, defaultValue: '{default}'}}"),
+        (
+            "        report:\n",
+            f"        import: {{componentRef: {{name: comp-import}}, inputs: {{parameters: {{uri: {source}}}}}}}\n"
+            "        report:\n",
+        ),
+        (
+            "inputs: {parameters: {run: {taskOutput",
+            "inputs: {parameters: {memory: {componentInputParameter: memory}, run: {taskOutput",
+        ),
+    )
+
+
+@failing(
+    "pipelines.imported_artifact_is_fetchable",
+    because="importer import: KFP cannot fetch \"runs:/{{$.inputs.parameters['run']}}/model\"",
+    at="import:",
+)
+def test_an_importer_of_a_text_that_its_task_builds() -> list[Finding]:
+    source = "{runtimeValue: {constant: \"runs:/{{$.inputs.parameters['run']}}/model\"}}"
+    return one(findings("pipelines.imported_artifact_is_fetchable", importing(source)))
+
+
+@failing("pipelines.imported_artifact_is_fetchable", because="KFP cannot fetch 'models:/churn/1'", at="memory:")
+def test_an_importer_of_a_parameter_with_a_default_of_mlflow() -> list[Finding]:
+    text = importing("{componentInputParameter: memory}", "models:/churn/1")
+    return one(findings("pipelines.imported_artifact_is_fetchable", text))
+
+
+@passing("pipelines.imported_artifact_is_fetchable", because="is in a store that KFP opens", at="memory:")
+def test_an_importer_of_a_parameter_with_a_default_in_a_store() -> list[Finding]:
+    return one(findings("pipelines.imported_artifact_is_fetchable", importing("{componentInputParameter: memory}")))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{componentInputParameter: run}",
+        "{runtimeValue: {constant: \"{{$.inputs.parameters['run']}}/model\"}}",
+        "{runtimeValue: {constant: ''}}",
+    ],
+)
+@not_applicable("pipelines.imported_artifact_is_fetchable", because="no importer names its artifact", at="pipelineInfo")
+def test_an_importer_of_what_only_the_run_shows(source: str) -> list[Finding]:
+    return one(findings("pipelines.imported_artifact_is_fetchable", importing(source)))
 
 
 @pytest.mark.parametrize("uri", ["gs://bucket/a", "s3://bucket", "minio://bucket/a", "oci://registry/model:1"])

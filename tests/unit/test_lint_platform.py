@@ -48,10 +48,8 @@ def config(**data: str) -> dict[str, Any]:
 
 def test_settings_describe_the_platform_and_nothing_else_is_known() -> None:
     assert configured(Lint()) == PlatformConfig()
-    lint = Lint(default_deployment_mode="RawDeployment", ingress_domain="a.example", runtimes=("own",))
-    assert configured(lint) == PlatformConfig(
-        default_deployment_mode="RawDeployment", ingress_domain="a.example", runtimes=("own",)
-    )
+    described = {"default_deployment_mode": "RawDeployment", "ingress_domain": "a.example", "kfp_backend": "2.5.0"}
+    assert configured(Lint(**described, runtimes=("own",))) == PlatformConfig(**described, runtimes=("own",))
 
 
 @pytest.mark.processes

@@ -121,6 +121,8 @@ def test_the_settings_of_lint_are_read_from_the_file_and_the_environment(tmp_pat
     )
     with pytest.raises(UsageError, match="unknown deployment mode 'raw'"):
         load_settings(tmp_path, {"TRIVET_LINT_DEFAULT_DEPLOYMENT_MODE": "raw"})
+    with pytest.raises(UsageError, match="kfp_backend is 'latest', which is no release of KFP's backend"):
+        load_settings(tmp_path, {"TRIVET_LINT_KFP_BACKEND": "latest"})
 
 
 @pytest.mark.parametrize("day", ['"2027-03-01"', "2027-03-01"])
