@@ -96,10 +96,10 @@ def _made(known: Mapping[str, Mapping[str, Any]], dag: Dag, output: Mapping[str,
                 yield Output(name, key)
             continue
         inner = mapping(component["dag"])
-        selection = mapping(mapping(mapping(inner.get("outputs")).get("artifacts")).get(key))
+        selection = mapping(mapping(mapping(inner.get("outputs")).get("artifacts")).get(key or ""))
         selectors = selection.get("artifactSelectors")
         for selector in map(mapping, selectors if isinstance(selectors, list) else ()):
-            task = mapping(mapping(inner.get("tasks")).get(name_in(selector, "producerSubtask")))
+            task = mapping(mapping(inner.get("tasks")).get(name_in(selector, "producerSubtask") or ""))
             each = (component_of(task), name_in(selector, "outputArtifactKey"))
             if each not in seen:
                 seen.add(each)

@@ -212,7 +212,9 @@ class _Code:
 
     def _artifact_uris(self, node: ast.AST, scope: _Scope) -> Iterator[ArtifactUri]:
         """The URIs that a statement such as ``model.uri = …`` gives to artifacts, where ``model`` is a parameter."""
-        for target in node.targets if isinstance(node, ast.Assign) else ():
+        if not isinstance(node, ast.Assign):
+            return
+        for target in node.targets:
             if not (isinstance(target, ast.Attribute) and target.attr == "uri" and isinstance(target.value, ast.Name)):
                 continue
             owner = _function_of(target.value.id, scope)

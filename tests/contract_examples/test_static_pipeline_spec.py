@@ -138,7 +138,11 @@ platforms:
 
 def changed(*pairs: tuple[str, str]) -> str:
     """The sound pipeline with texts replaced; each must be there."""
-    text = SOUND
+    return replaced(SOUND, *pairs)
+
+
+def replaced(text: str, *pairs: tuple[str, str]) -> str:
+    """A text with texts in it replaced; each must be there."""
     for before, after in pairs:
         assert before in text, before
         text = text.replace(before, after, 1)

@@ -48,8 +48,12 @@ def config(**data: str) -> dict[str, Any]:
 
 def test_settings_describe_the_platform_and_nothing_else_is_known() -> None:
     assert configured(Lint()) == PlatformConfig()
-    described = {"default_deployment_mode": "RawDeployment", "ingress_domain": "a.example", "kfp_backend": "2.5.0"}
-    assert configured(Lint(**described, runtimes=("own",))) == PlatformConfig(**described, runtimes=("own",))
+    lint = Lint(
+        default_deployment_mode="RawDeployment", ingress_domain="a.example", kfp_backend="2.5.0", runtimes=("own",)
+    )
+    assert configured(lint) == PlatformConfig(
+        default_deployment_mode="RawDeployment", ingress_domain="a.example", kfp_backend="2.5.0", runtimes=("own",)
+    )
 
 
 @pytest.mark.processes
