@@ -1,77 +1,83 @@
-"""PromQL over the metrics that MLServer exports, for alert rules and for judging a canary.
+"""PromQL for alert rules and dashboards: how many inference requests there are, how many fail, how long they take.
 
-MLServer serves them on port 8082 at ``/metrics``; the annotation that KServe puts on the pods names another port. Every query counts
-inference requests only: readiness probes are requests too, with status 400 while a model loads (MLServer 1.5.0 and 1.7.1
-mlserver/rest/app.py, starlette_exporter with the prefix ``rest_server``, labels ``method``, ``path``, ``status_code``). The label ``path``
-holds the route, ``/v2/models/{model_name}/infer``, not the name of the model. Prometheus must therefore add ``namespace``,
-``inferenceservice`` (the pods' label ``serving.kserve.io/inferenceservice``) and, for a canary, ``revision``
-(``serving.knative.dev/revision``) to the series.
+The series are those of a source of :mod:`trivet.integration.request_metrics`, MLServer's REST server unless another one is passed. Every
+query counts inference requests only, as far as the source tells them apart: readiness probes are requests too, with status 400 while a
+model loads. A canary is judged by :func:`trivet.integration.request_metrics.read_window`, not by rates.
 """
 
 from __future__ import annotations
 
 import math
 
-from trivet.errors import PlatformError
-
-METRICS_PORT = 8082
-METRICS_PATH = "/metrics"
-REQUESTS = "rest_server_requests_total"
-DURATION = "rest_server_request_duration_seconds"
-INFER = "/v2/models/[^/]+/infer"
+from trivet.errors import UsageError
+from trivet.integration.request_metrics import MLSERVER_REST, Counter, RequestSource
 
 
-def requests_total_query(name: str, namespace: str, *, revision: str = "", status: str = "") -> str:
+def requests_total_query(
+    name: str, namespace: str, *, revision: str | None = None, status: str = "", source: RequestSource = MLSERVER_REST
+) -> str:
     """The query for the number of inference requests answered since the pods started. ``status`` is a regular expression on the HTTP
     status."""
-    return f"sum({REQUESTS}{_selector(name, namespace, revision, status)})"
+    return _sum(source, source.requests, name, namespace, revision, where=_status(source, status))
 
 
-def durations_total_query(name: str, namespace: str, *, revision: str = "") -> str:
-    """The query for the number of requests in the latency histogram."""
-    return f"sum({DURATION}_count{_selector(name, namespace, revision)})"
+def durations_total_query(
+    name: str, namespace: str, *, revision: str | None = None, source: RequestSource = MLSERVER_REST
+) -> str:
+    """The query for the number of requests in the latency histogram. Raises UsageError for a source without one."""
+    counter = Counter(name=f"{_duration(source)}_count", where=source.duration_where)
+    return _sum(source, (counter,), name, namespace, revision)
 
 
-def request_rate_query(name: str, namespace: str, *, revision: str = "", window: str = "5m") -> str:
+def request_rate_query(
+    name: str,
+    namespace: str,
+    *,
+    revision: str | None = None,
+    window: str = "5m",
+    source: RequestSource = MLSERVER_REST,
+) -> str:
     """The query for inference requests per second."""
-    return f"sum(rate({REQUESTS}{_selector(name, namespace, revision)}[{window}]))"
+    return _sum(source, source.requests, name, namespace, revision, window=window)
 
 
-def error_rate_query(name: str, namespace: str, *, revision: str = "", window: str = "5m", status: str = "5..") -> str:
-    """The query for the fraction of inference requests, 0 to 1, with a ``status``. Without requests it has no series or NaN, never 0."""
-    errors = f"sum(rate({REQUESTS}{_selector(name, namespace, revision, status)}[{window}]))"
-    every = request_rate_query(name, namespace, revision=revision, window=window)
+def error_rate_query(
+    name: str,
+    namespace: str,
+    *,
+    revision: str | None = None,
+    window: str = "5m",
+    status: str = "",
+    source: RequestSource = MLSERVER_REST,
+) -> str:
+    """The query for the fraction of inference requests, 0 to 1, that end with a server error, or with a ``status`` (a regular expression).
+
+    Without requests it has no series or NaN, never 0. Raises UsageError for a source that counts no errors.
+    """
+    if not status and not source.errors:
+        raise UsageError(f"{source.title} counts no errors", remedy="use the queue-proxy's or the mesh's source")
+    counters = source.requests if status else source.errors
+    errors = _sum(source, counters, name, namespace, revision, window=window, where=_status(source, status))
+    every = request_rate_query(name, namespace, revision=revision, window=window, source=source)
     # A service without errors has no series of errors; if it has requests, its rate is 0.
     return f"({errors} or 0 * {every}) / ({every} > 0)"
 
 
-def latency_query(name: str, namespace: str, *, quantile: float = 0.99, revision: str = "", window: str = "5m") -> str:
-    """The query for a quantile of the latency in seconds, as precise as the buckets of the histogram."""
-    buckets = f"sum by (le) (rate({DURATION}_bucket{_selector(name, namespace, revision)}[{window}]))"
-    return f"histogram_quantile({quantile:g}, {buckets})"
-
-
-def query_prometheus(url: str, promql: str, *, timeout: float = 20.0) -> float | None:
-    """Evaluate a query now on the Prometheus at ``url``; None for no series and for NaN.
-
-    Raises PlatformError when Prometheus does not answer, rejects the query, or returns several series.
-    """
-    # Imported here, so that writing alert rules does not load it.
-    import requests
-
-    try:
-        answer = requests.get(f"{url.rstrip('/')}/api/v1/query", params={"query": promql}, timeout=timeout)
-        body = answer.json()
-    except (requests.RequestException, ValueError) as error:
-        raise PlatformError(
-            f"Prometheus at {url} does not answer: {error}", remedy="pass the base URL, without /api/v1/query"
-        ) from error
-    if body.get("status") != "success":
-        raise PlatformError(f"Prometheus at {url} rejects {promql!r}: {body.get('error', answer.status_code)}")
-    found = body["data"]["result"]
-    if len(found) > 1:
-        raise PlatformError(f"{promql!r} returns {len(found)} series", remedy="aggregate them, for example with sum()")
-    return sample_value(float(found[0]["value"][1])) if found else None
+def latency_query(
+    name: str,
+    namespace: str,
+    *,
+    quantile: float = 0.99,
+    revision: str | None = None,
+    window: str = "5m",
+    source: RequestSource = MLSERVER_REST,
+) -> str:
+    """The query for a quantile of the latency in seconds, as precise as the buckets of the histogram. Raises UsageError for a source
+    without one."""
+    selector = source.selector(namespace, service=name, revision=revision, where=source.duration_where)
+    buckets = f"sum by (le) (rate({_duration(source)}_bucket{selector}[{window}]))"
+    found = f"histogram_quantile({quantile:g}, {buckets})"
+    return found if source.unit == 1 else f"{found} * {source.unit:g}"
 
 
 def sample_value(value: float) -> float | None:
@@ -79,10 +85,35 @@ def sample_value(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _selector(name: str, namespace: str, revision: str, status: str = "") -> str:
-    labels = {"namespace": f'="{namespace}"', "inferenceservice": f'="{name}"', "path": f'=~"{INFER}"'}
-    if revision:
-        labels["revision"] = f'="{revision}"'
-    if status:
-        labels["status_code"] = f'=~"{status}"'
-    return "{" + ",".join(f"{key}{value}" for key, value in labels.items()) + "}"
+def _sum(
+    source: RequestSource,
+    counters: tuple[Counter, ...],
+    name: str,
+    namespace: str,
+    revision: str | None,
+    *,
+    window: str = "",
+    where: str = "",
+) -> str:
+    """The sum of counters, or of their rates in a ``window``; of several counters, whichever has series."""
+    terms = []
+    for counter in counters:
+        matchers = ",".join(part for part in (counter.where, where) if part)
+        selected = counter.name + source.selector(namespace, service=name, revision=revision, where=matchers)
+        terms.append((counter.subtracted, f"sum(rate({selected}[{window}]))" if window else f"sum({selected})"))
+    (_, first), *others = terms
+    if not others:
+        return first
+    return "(" + first + "".join(f" {'-' if minus else '+'} ({term} or vector(0))" for minus, term in others) + ")"
+
+
+def _status(source: RequestSource, status: str) -> str:
+    if status and not source.status_label:
+        raise UsageError(f"{source.title} has no label with the HTTP status", remedy="leave out status")
+    return f'{source.status_label}=~"{status}"' if status else ""
+
+
+def _duration(source: RequestSource) -> str:
+    if not source.duration:
+        raise UsageError(f"{source.title} has no latency histogram", remedy="use another source of request metrics")
+    return source.duration
