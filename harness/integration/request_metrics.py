@@ -407,8 +407,8 @@ class Counters:
 def counts_of(counters: Counters) -> ArmCounts:
     """The requests, errors and slow answers that raw counters show.
 
-    A counter that did not exist before began at 0. A pod whose counters fall has restarted, and all of its counters are at 0 then: those too
-    that have come further since.
+    A counter that did not exist before began at 0. A pod whose counters fall has restarted, and all of its counters are at 0 then: those
+    too that have come further since.
     """
     from trivet.integration.canary_counts import ArmCounts
 
@@ -544,7 +544,17 @@ def read_window(
         )
         for revision in (canary, stable)
     }
-    return CanaryWindow(start=start, end=end, canary=arms[canary], stable=arms[stable])
+    return CanaryWindow(
+        start=start,
+        end=end,
+        canary=_with_bounds_of(arms[canary], arms[stable]),
+        stable=_with_bounds_of(arms[stable], arms[canary]),
+    )
+
+
+def _with_bounds_of(arm: ArmCounts, other: ArmCounts) -> ArmCounts:
+    """A revision without requests has no buckets yet: none of its answers was slow. A source has the same bounds for both."""
+    return replace(arm, slower=dict.fromkeys(other.slower, 0)) if not arm.requests and not arm.slower else arm
 
 
 def latest_end(prometheus: Prometheus) -> float:
