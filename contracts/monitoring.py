@@ -32,9 +32,12 @@ from trivet.authoring import (
 from trivet.contracts.deploying import service_like
 from trivet.contracts.signatures import example_rows
 from trivet.integration import read_signature, v2_request
-from trivet.integration.monitoring import REQUESTS, durations_total_query, requests_total_query
+from trivet.integration.monitoring import durations_total_query, requests_total_query
+from trivet.integration.request_metrics import MLSERVER_REST
 
 SEAM = ("runtime", "prometheus")
+
+(REQUESTS,) = {counter.name for counter in MLSERVER_REST.requests}
 
 VERSIONS: Mapping[str, str] = {"runtime": ">=1.5"}
 """The oldest version of MLServer whose metrics these contracts were verified with."""

@@ -95,16 +95,19 @@ def _sum(
     window: str = "",
     where: str = "",
 ) -> str:
-    """The sum of counters, or of their rates in a ``window``; of several counters, whichever has series."""
+    """The sum of counters, or of their rates in a ``window``. One without series is 0 if another one has some."""
     terms = []
     for counter in counters:
         matchers = ",".join(part for part in (counter.where, where) if part)
         selected = counter.name + source.selector(namespace, service=name, revision=revision, where=matchers)
-        terms.append((counter.subtracted, f"sum(rate({selected}[{window}]))" if window else f"sum({selected})"))
-    (_, first), *others = terms
-    if not others:
-        return first
-    return "(" + first + "".join(f" {'-' if minus else '+'} ({term} or vector(0))" for minus, term in others) + ")"
+        terms.append(f"sum(rate({selected}[{window}]))" if window else f"sum({selected})")
+    if len(terms) == 1:
+        return terms[0]
+    total = ""
+    for counter, term in zip(counters, terms, strict=True):
+        others = " or ".join(f"0 * {other}" for other in terms if other != term)
+        total += f"{(' - ' if counter.subtracted else ' + ') if total else ''}({term} or {others})"
+    return f"({total})"
 
 
 def _status(source: RequestSource, status: str) -> str:

@@ -9,16 +9,15 @@ samples and histograms.
 from __future__ import annotations
 
 import math
-import threading
 import time as clock
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from trivet.errors import PlatformError, UsageError
+from trivet.integration.deadline import retry_after, within
 
 if TYPE_CHECKING:
     import requests
@@ -153,7 +152,7 @@ class Prometheus:
             failure: PrometheusError
             asked = ""
             try:
-                answer = _within(left, lambda: self._get(where, parameters, left))  # noqa: B023
+                answer = within(left, lambda: self._get(where, parameters, left))  # noqa: B023
             except requests.RequestException as error:
                 failure = self._unreachable(error)
             else:
@@ -171,7 +170,7 @@ class Prometheus:
                     status=answer.status_code,
                 )
                 asked = answer.headers.get("Retry-After", "")
-            wait = max(pause, _retry_after(asked))
+            wait = max(pause, retry_after(asked))
             if clock.monotonic() + wait >= end:
                 raise PrometheusError(
                     f"{failure.message} (tries: {tries}, within {self._deadline:g} s)"
@@ -321,37 +320,6 @@ def _number(value: float) -> str:
             f"{value!r} is no number of seconds", remedy="pass times in Unix seconds, such as Prometheus.now()"
         )
     return f"{value:.3f}"
-
-
-def _within(seconds: float, ask: Callable[[], requests.Response]) -> requests.Response | None:
-    """What ``ask`` returns or raises within ``seconds``, else None: requests limits single reads, not the whole of an answer."""
-    answered: list[requests.Response] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            answered.append(ask())
-        except BaseException as error:
-            failed.append(error)
-
-    asking = threading.Thread(target=run, daemon=True, name="a query of Prometheus")
-    asking.start()
-    asking.join(max(seconds, 0.0))
-    if failed:
-        raise failed[0]
-    return answered[0] if answered else None
-
-
-def _retry_after(text: str) -> float:
-    """Seconds in a Retry-After header, which has seconds or a date; 0 without one."""
-    try:
-        return max(float(text), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max(parsedate_to_datetime(text).timestamp() - clock.time(), 0.0)
-    except (TypeError, ValueError):
-        return 0.0
 
 
 def _json(answer: requests.Response) -> Mapping[str, Any] | None:

@@ -70,7 +70,7 @@ class Counter:
     subtracted: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RequestSource:
     """A program that counts requests, and the series in which it does.
 
@@ -81,7 +81,7 @@ class RequestSource:
     ``namespace_label``, ``service_label``, ``revision_label`` and ``pod_label`` name the labels that hold these names, in the form of the
     patterns, which are regular expressions once ``{namespace}``, ``{service}`` and ``{revision}`` are filled in; an empty label is
     part of another one's pattern. ``status_label`` holds the HTTP status or its class. ``own_labels`` are those that the program itself
-    writes: series of one pod that differ in other labels only are one counter, scraped twice.
+    writes: series of one pod that differ in other labels only are one counter, scraped twice (``le`` goes without saying).
 
     ``unseen`` says which requests and errors the source does not see or does not tell apart, ``read_from`` where Prometheus scrapes it,
     ``facts`` where upstream says so, with the versions that were read.
@@ -105,6 +105,9 @@ class RequestSource:
     read_from: str
     unseen: str
     facts: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<RequestSource {self.name}>"
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -146,7 +149,7 @@ MLSERVER_REST = RequestSource(
     duration="rest_server_request_duration_seconds",
     duration_where=_MLSERVER_ROUTES,
     status_label="status_code",
-    own_labels=("method", "path", "status_code", "app_name", "le"),
+    own_labels=("method", "path", "status_code", "app_name"),
     read_from="predictor pods, port 8082 (MLServer's metrics_port), path /metrics; KServe's annotation names 8080, which answers 404",
     unseen="gRPC; routes of custom handlers but /invocations; errors after a stream has begun; requests that found no pod. Answers 500 "
     "to a client's wrong input are errors.",
@@ -181,7 +184,7 @@ MLSERVER_GRPC = RequestSource(
     ),
     duration="grpc_server_handling_seconds",
     duration_where=_MODEL_INFER,
-    own_labels=("grpc_type", "grpc_service", "grpc_method", "grpc_code", "code", "le"),
+    own_labels=("grpc_type", "grpc_service", "grpc_method", "grpc_code", "code"),
     read_from=MLSERVER_REST.read_from,
     unseen="REST; ModelStreamInfer, which it does not measure. Mistakes of clients are errors.",
     facts=(
@@ -195,7 +198,7 @@ KSERVE_PYTHON = RequestSource(
     title="KServe's Python servers (sklearn, xgboost, lightgbm, Hugging Face, custom models)",
     requests=(Counter(name="request_predict_seconds_count"),),
     duration="request_predict_seconds",
-    own_labels=("model_name", "le"),
+    own_labels=("model_name",),
     read_from="predictor pods, port 8080, path /metrics",
     unseen="errors: it has no counter of them, so judge errors by the queue-proxy or the mesh; what fails before prediction; time before "
     "and after prediction; the OpenAI endpoints of Hugging Face servers.",
@@ -219,7 +222,7 @@ KNATIVE = RequestSource(
             "url_scheme",
         ),
         *("network_protocol_name", "network_protocol_version", "server_address", "server_port"),
-        *("otel_scope_name", "otel_scope_version", "otel_scope_schema_url", "le"),
+        *("otel_scope_name", "otel_scope_version", "otel_scope_schema_url"),
     ),
     read_from="predictor pods, port 9091 (http-usermetric), once request-metrics-protocol in ConfigMap config-observability is prometheus; "
     "the default exports nothing",
@@ -249,7 +252,7 @@ KNATIVE_OPENCENSUS = RequestSource(
     status_label="response_code",
     own_labels=(
         *("namespace_name", "service_name", "configuration_name", "revision_name", "pod_name", "container_name"),
-        *("response_code", "response_code_class", "route_tag", "le"),
+        *("response_code", "response_code_class", "route_tag"),
     ),
     read_from="predictor pods, port 9091 (http-usermetric), path /metrics",
     unseen="requests that found no pod or never left the activator; it counts every path but probes, so metadata requests too.",
@@ -322,7 +325,7 @@ CONTOUR = RequestSource(
     service_pattern="{namespace}_{service}-predictor(-[0-9]+)?" + _ANY_PORT,
     revision_label="envoy_cluster_name",
     revision_pattern="{namespace}_{revision}" + _ANY_PORT,
-    own_labels=("envoy_cluster_name", "envoy_response_code_class", "le"),
+    own_labels=("envoy_cluster_name", "envoy_response_code_class"),
     read_from="pods of Envoy, port 8002 (metrics), path /stats/prometheus",
     unseen="traffic inside the cluster that does not pass Envoy; it counts every path, and the probes by which Knative waits for a route. "
     "It sees requests that found no pod, as 5xx.",
@@ -567,15 +570,16 @@ def detect_source(
     *,
     namespace: str,
     revisions: Sequence[str],
-    sources: Iterable[RequestSource] = tuple(SOURCES.values()),
+    sources: Iterable[RequestSource] | None = None,
 ) -> RequestSource:
-    """The first of ``sources`` that counted requests to one of the ``revisions`` within the last hour, else the first whose series it has.
+    """The first of ``sources`` (None: of SOURCES) that counted requests to one of the ``revisions`` within the last hour, else the first
+    whose series it has.
 
     Raises CannotTell when there is none: it lists what Prometheus has instead.
     """
     if not revisions:
         raise UsageError("no revision is named", remedy="pass the names of the canary and of the stable revision")
-    sources = tuple(sources)
+    sources = tuple(SOURCES.values() if sources is None else sources)
     # A pod that has answered probes alone shows which program it is, but not by which protocol requests will come.
     for with_requests in (True, False):
         for source in sources:
@@ -692,7 +696,7 @@ def _read(
             samples=tuple(
                 sample for sample in _one_after_the_other(selector, in_window.get(key, [])) if sample[0] > start
             ),
-            bound=_bound(key[-1], source.unit) if source.own_labels[-1] == "le" and key[-1] else None,
+            bound=_bound(key[-1], source.unit) if key[-1] else None,
             subtracted=subtracted,
         )
         for key in dict.fromkeys([*remembered, *in_window])
@@ -700,14 +704,12 @@ def _read(
 
 
 def _identity(source: RequestSource, series: Series) -> tuple[str, ...]:
-    """What makes a counter of one name the same one: its pod, then the labels that the program writes, ``le`` last."""
+    """What makes a counter of one name the same one: its pod, the labels that the program writes, and its bucket."""
     labels = series.labels
     pod = labels.get(source.pod_label) or labels.get("instance", "")
     # Prometheus 3 writes the bound 1 as 1.0, and keeps series of before its upgrade.
-    own = (
-        str(float(labels[key])) if key == "le" and key in labels else labels.get(key, "") for key in source.own_labels
-    )
-    return (pod, *own)
+    bucket = str(float(labels["le"])) if "le" in labels else ""
+    return (pod, *(labels.get(key, "") for key in source.own_labels), bucket)
 
 
 def _one_after_the_other(selector: str, parts: Sequence[Series]) -> list[tuple[float, float]]:

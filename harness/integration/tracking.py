@@ -9,7 +9,6 @@ from __future__ import annotations
 import configparser
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from trivet.errors import PlatformError, UsageError
+from trivet.integration.deadline import retry_after, within
 
 if TYPE_CHECKING:
     import requests
@@ -324,7 +324,7 @@ class TrackingApi:
         for attempt in range(self._retries + 1):
             response, failure = None, None
             try:
-                response = _within(
+                response = within(
                     end - time.monotonic(),
                     lambda: self._session.request(
                         method, self.uri + path, timeout=self._timeout, **self._tls, **content
@@ -364,31 +364,12 @@ class TrackingApi:
         if attempt >= tries:
             return None
         asked = response.headers.get("Retry-After", "") if response is not None else ""
-        return max(_PAUSE * float(2**attempt), float(asked) if asked.isdigit() else 0.0)
+        return max(_PAUSE * float(2**attempt), retry_after(asked))
 
 
 def quoted(name: str) -> str:
     """A string in MLflow's filter language, which has two quotes and no escape for them."""
     return f'"{name}"' if "'" in name else f"'{name}'"
-
-
-def _within(seconds: float, ask: Callable[[], requests.Response]) -> requests.Response | None:
-    """What ``ask`` returns or raises within ``seconds``, else None: requests limits single reads, not the whole of an answer."""
-    answered: list[requests.Response] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            answered.append(ask())
-        except BaseException as error:
-            failed.append(error)
-
-    asking = threading.Thread(target=run, daemon=True, name="a request of the tracking server")
-    asking.start()
-    asking.join(max(seconds, 0.0))
-    if failed:
-        raise failed[0]
-    return answered[0] if answered else None
 
 
 def _setting(name: str, value: float | None, variable: str, default: float) -> float:

@@ -10,7 +10,8 @@ from contract_examples.live import Instead, findings
 from contract_examples.registry import failing, passing
 
 from trivet.contracts import monitoring
-from trivet.integration.monitoring import INFER, METRICS_PORT, REQUESTS
+from trivet.contracts.monitoring import REQUESTS
+from trivet.integration.request_metrics import MLSERVER_REST
 from trivet.model.finding import Finding
 from trivet.targets.cluster.session import ClusterSession
 
@@ -37,7 +38,8 @@ def test_a_query_that_counts_readiness_probes(
     cluster_session: ClusterSession, monkeypatch: pytest.MonkeyPatch
 ) -> list[Finding]:
     monkeypatch.setattr(monitoring, "SCRAPED", 20.0)
-    example = asking(cluster_session, lambda promql: promql.replace(INFER, ".*"))
+    (counter,) = MLSERVER_REST.requests
+    example = asking(cluster_session, lambda promql: promql.replace(counter.where, 'path=~".*"'))
     return findings(cluster_session, "monitoring.requests_are_counted", metrics=example)
 
 
@@ -54,8 +56,9 @@ def test_the_port_that_kserve_names(cluster_session: ClusterSession) -> list[Fin
 @passing("monitoring.annotated_port_has_metrics")
 def test_the_port_that_mlserver_has(cluster_session: ClusterSession) -> list[Finding]:
     cluster = cluster_session.client("cluster")
+    metrics_port = int(cluster_session.stack.settings["serving"]["metrics_port"])
 
     def pod_get(pod: str, port: int, path: str) -> Any:
-        return cluster.pod_get(pod, METRICS_PORT, path)
+        return cluster.pod_get(pod, metrics_port, path)
 
     return findings(cluster_session, "monitoring.annotated_port_has_metrics", cluster=Instead(cluster, pod_get=pod_get))

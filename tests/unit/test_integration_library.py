@@ -14,7 +14,14 @@ import snapshots
 
 from trivet import integration
 from trivet.errors import UsageError
-from trivet.integration import TrackingApi, TrackingError, monitoring, pinned_requirements
+from trivet.integration import (
+    TrackingApi,
+    TrackingError,
+    monitoring,
+    pinned_requirements,
+    prometheus,
+    request_metrics,
+)
 
 
 def test_importing_it_loads_nothing_third_party_but_requests_and_its_own_needs() -> None:
@@ -70,9 +77,11 @@ def test_all_distributions_that_are_not_installed_are_named_at_once() -> None:
 def test_no_public_signature_changes_unnoticed() -> None:
     """docs/integration.md says what a release may change. A line that changes or goes needs a deprecation and a line in CHANGELOG.md."""
     lines = [line for name in integration.__all__ for line in described(name, getattr(integration, name))]
-    for name, value in vars(monitoring).items():
-        if inspect.isfunction(value) and value.__module__ == monitoring.__name__ and not name.startswith("_"):
-            lines += described(f"monitoring.{name}", value)
+    for module in (monitoring, prometheus, request_metrics):
+        for name, value in vars(module).items():
+            public = (inspect.isfunction(value) or inspect.isclass(value)) and not name.startswith("_")
+            if public and value.__module__ == module.__name__:
+                lines += described(f"{module.__name__.rpartition('.')[2]}.{name}", value)
     snapshots.same_as_file(
         Path(__file__).parent / "__snapshots__" / "integration-api.txt", "\n".join(sorted(lines)) + "\n"
     )

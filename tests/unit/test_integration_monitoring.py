@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
+import re
+from collections.abc import Callable
 
 import pytest
-from fakes.http_server import serving
 
-from trivet.errors import PlatformError
+from trivet.errors import UsageError
 from trivet.integration.monitoring import (
     durations_total_query,
     error_rate_query,
     latency_query,
-    query_prometheus,
     request_rate_query,
     requests_total_query,
 )
+from trivet.integration.request_metrics import (
+    CONTOUR,
+    KNATIVE_OPENCENSUS,
+    KSERVE_PYTHON,
+    MLSERVER_DATA_PLANE,
+    MLSERVER_GRPC,
+    MLSERVER_REST,
+)
+
+ROUTES = MLSERVER_REST.duration_where
 
 
 def test_only_inference_requests_of_one_service_are_counted() -> None:
     assert requests_total_query("c", "ns") == (
-        'sum(rest_server_requests_total{namespace="ns",inferenceservice="c",path=~"/v2/models/[^/]+/infer"})'
+        f'sum(rest_server_requests_total{{namespace="ns",inferenceservice="c",{ROUTES}}})'
     )
     assert durations_total_query("c", "ns", revision="c-1") == (
-        'sum(rest_server_request_duration_seconds_count{namespace="ns",inferenceservice="c",path=~"/v2/models/[^/]+/infer",revision="c-1"})'
+        f'sum(rest_server_request_duration_seconds_count{{namespace="ns",inferenceservice="c",{ROUTES},revision="c-1"}})'
     )
 
 
@@ -41,36 +47,53 @@ def test_an_error_rate_without_requests_is_no_number_and_without_errors_it_is_ze
 def test_a_latency_comes_out_of_the_buckets() -> None:
     assert latency_query("c", "ns") == (
         "histogram_quantile(0.99, sum by (le) "
-        '(rate(rest_server_request_duration_seconds_bucket{namespace="ns",inferenceservice="c",path=~"/v2/models/[^/]+/infer"}[5m])))'
+        f'(rate(rest_server_request_duration_seconds_bucket{{namespace="ns",inferenceservice="c",{ROUTES}}}[5m])))'
     )
 
 
-@contextmanager
-def prometheus(*series: str) -> Iterator[str]:
-    """A server that answers every query with these values."""
-    body = {"status": "success", "data": {"result": [{"metric": {}, "value": [0, value]} for value in series]}}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with serving(Handler) as server:
-        yield f"http://127.0.0.1:{server.server_port}"
+def test_a_version_other_routes_and_custom_handlers_are_inference_requests_too() -> None:
+    query = requests_total_query("c", "ns")
+    for route in ("/versions/[^/]+", "generate", "infer_stream", "/invocations"):
+        assert route in query
 
 
-@pytest.mark.parametrize(("series", "value"), [(("1.5",), 1.5), (("NaN",), None), ((), None)])
-def test_no_series_and_no_number_are_no_value(series: tuple[str, ...], value: float | None) -> None:
-    with prometheus(*series) as url:
-        assert query_prometheus(url, "x") == value
+def test_other_sources_have_their_own_series_labels_and_units() -> None:
+    assert request_rate_query("c", "ns", window="1m", source=KNATIVE_OPENCENSUS) == (
+        'sum(rate(revision_request_count{namespace_name="ns",configuration_name="c-predictor"}[1m]))'
+    )
+    assert latency_query("c", "ns", source=KNATIVE_OPENCENSUS).endswith("[5m]))) * 0.001")
+    assert error_rate_query("c", "ns", revision="c-1", window="1m", source=CONTOUR).startswith(
+        '(sum(rate(envoy_cluster_upstream_rq_xx{envoy_cluster_name=~"ns_c-predictor(-[0-9]+)?_[0-9]+",'
+        'envoy_response_code_class="5",envoy_cluster_name=~"ns_c-1_[0-9]+"}[1m])) or 0 * '
+    )
 
 
-def test_several_series_and_no_answer_are_errors() -> None:
-    with prometheus("1", "2") as url, pytest.raises(PlatformError, match="returns 2 series"):
-        query_prometheus(url, "x")
-    with pytest.raises(PlatformError, match="does not answer"):
-        query_prometheus("http://127.0.0.1:9", "x")
+def test_several_counters_are_added_and_none_of_them_is_no_zero() -> None:
+    success, failure = (
+        f'sum(rate(model_infer_request_{which}_total{{namespace="ns",inferenceservice="c"}}[1m]))'
+        for which in ("success", "failure")
+    )
+    assert request_rate_query("c", "ns", window="1m", source=MLSERVER_DATA_PLANE) == (
+        f"(({success} or 0 * {failure}) + ({failure} or 0 * {success}))"
+    )
+
+
+def test_a_counter_that_is_subtracted_is_so() -> None:
+    query = error_rate_query("c", "ns", window="1m", source=MLSERVER_GRPC)
+    assert re.search(
+        r"\(sum\(rate\(grpc_server_handling_seconds_count.* - \(sum\(rate\(grpc_server_handled_total", query
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        (lambda: error_rate_query("c", "ns", source=KSERVE_PYTHON), "counts no errors"),
+        (lambda: latency_query("c", "ns", source=MLSERVER_DATA_PLANE), "has no latency histogram"),
+        (lambda: requests_total_query("c", "ns", status="500", source=MLSERVER_GRPC), "no label with the HTTP status"),
+        (lambda: request_rate_query("c", "ns", revision=""), "the revision is empty"),
+    ],
+)
+def test_what_a_source_does_not_count_is_refused(query: Callable[[], str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        query()
