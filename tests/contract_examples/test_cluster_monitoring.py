@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from contract_examples.live import Instead, findings
+from contract_examples.live import STACK, Instead, findings
 from contract_examples.registry import failing, passing
 
 from trivet.contracts import monitoring
 from trivet.contracts.monitoring import REQUESTS
 from trivet.integration.request_metrics import MLSERVER_REST
 from trivet.model.finding import Finding
+from trivet.stacks.read import load_stack
 from trivet.targets.cluster.session import ClusterSession
 
 pytestmark = pytest.mark.cluster
@@ -56,7 +57,7 @@ def test_the_port_that_kserve_names(cluster_session: ClusterSession) -> list[Fin
 @passing("monitoring.annotated_port_has_metrics")
 def test_the_port_that_mlserver_has(cluster_session: ClusterSession) -> list[Finding]:
     cluster = cluster_session.client("cluster")
-    metrics_port = int(cluster_session.stack.settings["serving"]["metrics_port"])
+    metrics_port = int(load_stack(STACK).settings["serving"]["metrics_port"])
 
     def pod_get(pod: str, port: int, path: str) -> Any:
         return cluster.pod_get(pod, metrics_port, path)
