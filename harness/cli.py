@@ -40,6 +40,7 @@ from trivet.fleet_command import fleet
 from trivet.host.signals import interruptible, unwinding_on_signals
 from trivet.lint_command import lint
 from trivet.matrix_command import matrix
+from trivet.verdict_command import verdict
 from trivet.waivers_command import waivers
 
 
@@ -303,6 +304,7 @@ main.add_command(check)
 main.add_command(diff)
 main.add_command(waivers)
 main.add_command(matrix)
+main.add_command(verdict)
 main.add_command(detect)
 
 

@@ -56,10 +56,12 @@ server_option = click.option(
 )
 
 
-def stack_options(function: Function) -> Function:
-    """Options of every command that needs a stack."""
+stack_option = click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
 
-    @click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
+
+def contract_set_options(function: Function) -> Function:
+    """Options that say which contracts there are."""
+
     @click.option(
         "--profile", help="The contracts to judge: core (default on local), cluster (all; default elsewhere) or static."
     )
@@ -71,10 +73,20 @@ def stack_options(function: Function) -> Function:
     return wrapped  # type: ignore[return-value]
 
 
+def stack_options(function: Function) -> Function:
+    """Options of every command that needs a stack."""
+    return stack_option(contract_set_options(function))
+
+
 def target_options(function: Function) -> Function:
     """Options of every command that needs a target, including those of the stack."""
+    return stack_option(place_options(function))
 
-    @stack_options
+
+def place_options(function: Function) -> Function:
+    """Options that say where stacks run, and which contracts there are."""
+
+    @contract_set_options
     @click.option("--target", help="Where the stack runs: local (default), kind or existing.")
     @click.option("--context", metavar="NAME", help="The kubeconfig context, for the target existing.")
     @click.option("--store", help="The artifact store of the target local: files (default), or s3 in a container.")

@@ -106,10 +106,11 @@ def planned_cells(base: Stack, axes: Sequence[Axis], progress: Callable[[str], N
         raise UsageError(
             f"the matrix has {len(combinations)} cells, at most {MOST}", remedy="split it, or shorten an axis"
         )
-    return [_planned(base, dict(zip((axis.part for axis in axes), one, strict=True)), progress) for one in combinations]
+    return [planned_cell(base, dict(zip((axis.part for axis in axes), one, strict=True)), progress) for one in combinations]
 
 
-def _planned(base: Stack, values: Mapping[str, str], progress: Callable[[str], None]) -> PlannedCell:
+def planned_cell(base: Stack, values: Mapping[str, str], progress: Callable[[str], None]) -> PlannedCell:
+    """``base`` with the parts ``values``; a cell with an error if their requirements contradict each other. Raises UsageError otherwise."""
     try:
         return PlannedCell(values=values, stack=compose(base, values, progress=progress))
     except Contradiction as error:
@@ -230,6 +231,6 @@ def _cell(planned: PlannedCell, future: Future[ConformanceReport]) -> Cell:
 
 
 def slug(values: Mapping[str, str]) -> str:
-    """A cell's folder name: its values, with characters that file names have everywhere."""
-    text = "_".join(f"{part}-{value}" for part, value in values.items())
+    """A cell's folder name: its values, with characters that file names have everywhere; ``base`` for one without any."""
+    text = "_".join(f"{part}-{value}" for part, value in values.items()) or "base"
     return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
@@ -10,7 +9,7 @@ from trivet.model.difference import ChangeKind, ContractChange, ReportDifference
 from trivet.model.outcome import Level
 from trivet.render import difference_json
 from trivet.render.layout import COLUMNS, STYLES, Line, Span, entry, fit, line, plain, wrap
-from trivet.render.wording import NAMES, printable
+from trivet.render.wording import NAMES, code_span, prose
 
 _STYLES = {
     ChangeKind.NEWLY_FAILED: STYLES["failed"],
@@ -30,10 +29,10 @@ def text(difference: ReportDifference) -> str:
 
 def markdown(difference: ReportDifference) -> str:
     """What differs, as GitHub's Markdown: the verdict as a heading, then a table of the contracts."""
-    names = f"{_code(difference.old.stack)} → {_code(difference.new.stack)}"
+    names = f"{code_span(difference.old.stack)} → {code_span(difference.new.stack)}"
     rows = [f"### {names}: {_sentence(difference)}", ""]
-    rows += [f"- {_prose(f'{label}: {content}')}" for label, content in _facts(difference)]
-    rows += [f"- inconclusive: {_prose(reason)}" for reason in difference.unclear]
+    rows += [f"- {prose(f'{label}: {content}')}" for label, content in _facts(difference)]
+    rows += [f"- inconclusive: {prose(reason)}" for reason in difference.unclear]
     if difference.contracts:
         rows += ["", "| | contract | level | before | after | reason |", "|---|---|---|---|---|---|"]
         rows += [_row(change) for change in difference.contracts]
@@ -144,18 +143,9 @@ def _sentence(difference: ReportDifference) -> str:
 def _row(change: ContractChange) -> str:
     cells = (
         change.kind.value,
-        _code(change.id),
+        code_span(change.id),
         change.level.value,
         change.before or "absent",
         change.after or "absent",
     )
-    return f"| {' | '.join(cells)} | {_prose(fit(_reason(change), 300))} |"
-
-
-def _code(name: str) -> str:
-    return f"`{printable(name).replace('`', '').replace('|', '')}`"
-
-
-def _prose(text: str) -> str:
-    """``text`` on one line, in which nothing is markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|@])", r"\\\1", " ".join(printable(text).split()))
+    return f"| {' | '.join(cells)} | {prose(fit(_reason(change), 300))} |"

@@ -216,3 +216,13 @@ def printable(text: str) -> str:
     """``text`` without terminal sequences, and with U+FFFD for characters that XML, a terminal or UTF-8 does not allow."""
     text = _TERMINAL_SEQUENCES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def code_span(name: str) -> str:
+    """``name`` as code in Markdown, also in a table."""
+    return f"`{printable(name).replace('`', '').replace('|', '')}`"
+
+
+def prose(text: str) -> str:
+    """``text`` for Markdown on one line, in which nothing is markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|@])", r"\\\1", " ".join(printable(text).split()))

@@ -42,7 +42,8 @@ MLFLOW_CLIENT, INITIALIZER = "mlflow_client", "storage_initializer"
 """Components of a composed stack only: the trainer's MLflow where it is not the tracking server's, which is the component ``mlflow``, and
 the storage initializer where it is not of KServe's release."""
 
-_OF_KSERVE = ("kserve", "knative", "kubernetes", "store", "prometheus")
+OF_KSERVE = ("kserve", "knative", "kubernetes", "store", "prometheus")
+"""The components that come with the part ``kserve``."""
 
 
 def read_parts(texts: Iterable[str]) -> dict[str, str]:
@@ -125,8 +126,8 @@ def _with_role(stack: Stack, role: Role) -> Stack:
 
 
 def _with_kserve(stack: Stack, other: Stack) -> Stack:
-    kept = {name: version for name, version in stack.components.items() if name not in _OF_KSERVE}
-    theirs = {name: version for name, version in other.components.items() if name in _OF_KSERVE}
+    kept = {name: version for name, version in stack.components.items() if name not in OF_KSERVE}
+    theirs = {name: version for name, version in other.components.items() if name in OF_KSERVE}
     return replace(
         stack,
         folder=other.folder,

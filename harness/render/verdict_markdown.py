@@ -1,0 +1,69 @@
+"""verdict.md: the verdict on an upgrade as GitHub's Markdown, for the summary of a job or a ticket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trivet.model.verdict import UpgradeVerdict
+from trivet.render.layout import fit
+from trivet.render.verdict_wording import (
+    changes,
+    cost,
+    listed,
+    mix_name,
+    order_rows,
+    outcome,
+    remedies,
+    sentence,
+    step_name,
+    suspects,
+)
+from trivet.render.wording import code_span, prose, seam_name
+
+filename = "verdict.md"
+
+_REASON = 300
+"""Characters of a reason in a table."""
+
+
+def write(report: UpgradeVerdict) -> str:
+    """The verdict as a heading, then the order, what breaks, the mixes, files and models."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: UpgradeVerdict) -> Iterator[str]:
+    yield f"### {prose(sentence(report))}"
+    yield ""
+    yield prose(cost(report))
+    yield from (f"- inconclusive: {prose(reason)}" for reason in report.unclear)
+    by_name = {step.name: step for step in report.steps}
+    rows = list(order_rows(report))
+    if rows:
+        yield from ("", "| step | upgrade | versions | found by running |", "|---|---|---|---|")
+    for number, (group, mix) in enumerate(rows, 1):
+        versions = "; ".join(changes(by_name[name]) for name in group)
+        no_return = "; ".join(f"no way back: {by_name[name].no_return}" for name in group if by_name[name].no_return)
+        found = outcome(mix) if mix else "not run"
+        yield f"| {number} | {prose(listed(group))} | {prose('. '.join(filter(None, (versions, no_return))))} | {prose(found)} |"
+    yield from (f"- remedy: {prose(remedy)}" for remedy in remedies(report))
+    if report.incompatibilities:
+        yield from ("", "| what breaks | contract | seam | reason | fails with |", "|---|---|---|---|---|")
+    for one in report.incompatibilities:
+        mixes = "; ".join(map(mix_name, one.mixes))
+        yield (
+            f"| {prose(suspects(one))} | {code_span(one.contract)} | {prose(seam_name(one.seam))} "
+            f"| {prose(fit(one.reason, _REASON))} | {prose(mixes)} |"
+        )
+    if report.files:
+        yield ""
+        for broken in report.files.breaks:
+            step = step_name(broken.step) if broken.step else "new stack"
+            yield f"- files: {code_span(broken.contract)} newly fails ({prose(step)}): {prose(fit(broken.reason, _REASON))}"
+        if not report.files.breaks:
+            yield "- files: no MUST newly fails"
+    if report.models:
+        yield ""
+        for model in report.models.changes:
+            yield f"- {code_span(model.uri)}: {model.before} → {model.after}: {prose(fit(model.reason, _REASON))}"
+        if not report.models.changes:
+            yield "- models: no verdict differs"

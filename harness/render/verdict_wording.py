@@ -1,0 +1,124 @@
+"""Sentences on an upgrade that every format shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from trivet.model.difference import ComponentChange
+from trivet.model.verdict import Incompatibility, Mix, Suspect, UpgradeStep, UpgradeVerdict
+from trivet.render.wording import NAMES
+
+STEP_NAMES = {
+    "tracking": "MLflow server",
+    "kserve": "KServe",
+    "runtime": "serving runtime",
+    "trainer": "trainer",
+    "sdk": "KFP SDK",
+}
+"""Display names of the steps."""
+
+
+def step_name(step: str) -> str:
+    """``MLflow server``."""
+    return STEP_NAMES.get(step, step)
+
+
+def listed(names: Sequence[str]) -> str:
+    """``MLflow server, trainer and KFP SDK``."""
+    *rest, last = map(step_name, names)
+    return f"{', '.join(rest)} and {last}" if rest else last
+
+
+def change(component: ComponentChange) -> str:
+    """``MLflow 2.17.2 → 3.17.2``."""
+    name = NAMES.get(component.name, component.name)
+    return f"{name} {component.before or 'none'} → {component.after or 'none'}"
+
+
+def changes(step: UpgradeStep) -> str:
+    """The versions that a step changes."""
+    return ", ".join(map(change, step.components)) or "other packages"
+
+
+def mix_name(mix: Mix | Sequence[str]) -> str:
+    """What is new in a mix."""
+    upgraded = mix.upgraded if isinstance(mix, Mix) else mix
+    return f"{listed(upgraded)} upgraded" if upgraded else "nothing upgraded"
+
+
+def suspect(pair: Suspect) -> str:
+    """``trainer 3.17.2 with MLflow server 2.17.2``."""
+    if not pair.new:
+        return "the new stack itself"
+    new = f"{step_name(pair.new)} {pair.new_version}".strip()
+    return f"{new} with {step_name(pair.old)} {pair.old_version}".strip() if pair.old else f"{new} itself"
+
+
+def suspects(one: Incompatibility) -> str:
+    """The pairs that explain a failure; those that cannot be told apart are joined by ``or``."""
+    return " or ".join(map(suspect, one.suspects)) or "no single pair of components explains it"
+
+
+def outcome(mix: Mix) -> str:
+    """What was found in a mix, and how: ``conformant, 49 MUST passed; 12 judged, 51 reused, 38 s``."""
+    if mix.impossible:
+        return f"cannot be composed: {mix.error}"
+    if mix.error:
+        return f"not judged: {mix.error}"
+    if mix.known_to_fail:
+        return f"not conformant, known from {mix.reused} kept results, so that it was not run"
+    failed = f"{len(mix.failures)} MUST failed" if mix.exit_code == 1 else f"{mix.passed} MUST passed"
+    seconds = f", {mix.seconds:.0f} s" if mix.judged else ""
+    return f"{mix.verdict}, {failed}; {mix.judged} judged, {mix.reused} reused{seconds}"
+
+
+def sentence(report: UpgradeVerdict) -> str:
+    """The verdict and its cause."""
+    names = f"{report.old.name} → {report.new.name}"
+    broken = _broken(report)
+    if report.exit_code == 0:
+        return f"{names}: nothing breaks in this order: {', then '.join(map(step_name, report.order))}"
+    if broken:
+        safe = "; the stacks themselves have a safe order" if report.order else ""
+        return f"{names}: {broken} newly break{safe}"
+    if report.exit_code == 1:
+        whole = report.mix(tuple(step.name for step in report.steps))
+        if whole and whole.refused:
+            return f"{names}: the new stack itself is not conformant"
+        return f"{names}: no order of single steps is safe"
+    return f"{names}: inconclusive"
+
+
+def _broken(report: UpgradeVerdict) -> str:
+    models = sum(one.after == "breaks" for one in report.models.changes) if report.models else 0
+    files = len(report.files.breaks) if report.files else 0
+    parts = [f"{files} contract{'' if files == 1 else 's'} over the files" if files else "", f"{models} models" if models else ""]
+    return " and ".join(part for part in parts if part)
+
+
+def remedies(report: UpgradeVerdict) -> Iterator[str]:
+    """What opens an order, where none is safe: components to upgrade together, and what the failing contracts advise."""
+    if report.order or report.exit_code == 0:
+        return
+    for group in report.together:
+        if len(group) > 1:
+            yield f"upgrade {listed(group)} together, in one maintenance window: each mix in between is refused"
+    for one in report.incompatibilities:
+        if not one.before:
+            yield f"{one.contract}: {one.remedy}"
+
+
+def cost(report: UpgradeVerdict) -> str:
+    """What was run, what was reused, and how long it took."""
+    seconds = report.provenance.seconds
+    took = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
+    run = sum(bool(mix.judged) for mix in report.mixes)
+    return f"{len(report.mixes)} mixes, {run} of them run; {report.judged} results judged, {report.reused} reused, in {took}"
+
+
+def order_rows(report: UpgradeVerdict) -> Iterator[tuple[tuple[str, ...], Mix | None]]:
+    """The groups of steps of the order that is shown, a step each where it is safe, with the mix after each."""
+    taken: tuple[str, ...] = ()
+    for group in [(step,) for step in report.order] or report.together:
+        taken = (*taken, *group)
+        yield group, report.mix(taken)
