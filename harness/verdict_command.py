@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 @click.option("--to", "new_name", required=True, metavar="STACK", help="What shall run: the name or folder of a stack.")
 @click.argument("paths", nargs=-1, type=InputPath(path_type=Path, readable=False), metavar="[FILES]…")
 @place_options
-@click.option("--fleet", "server", metavar="URL", default="", help="Also judge the registered models of this MLflow server.")
+@click.option(
+    "--fleet", "server", metavar="URL", default="", help="Also judge the registered models of this MLflow server."
+)
 @click.option(
     "--max-size",
     type=click.IntRange(1),
@@ -56,7 +58,9 @@ if TYPE_CHECKING:
     "--jobs", type=click.IntRange(1), metavar="N", help="Mixes at a time (default: by this machine's cores and memory)."
 )
 @click.option(
-    "--report", metavar="DIR", help="Write verdict.json, verdict.html and verdict.md, and the report of each mix to DIR."
+    "--report",
+    metavar="DIR",
+    help="Write verdict.json, verdict.html and verdict.md, and the report of each mix to DIR.",
 )
 @click.option("--format", "output", help="Also print this format to standard output: json, html or markdown.")
 @click.option("--dry-run", is_flag=True, help="Show the steps, and how many mixes may be judged; start nothing.")

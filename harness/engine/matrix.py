@@ -106,7 +106,9 @@ def planned_cells(base: Stack, axes: Sequence[Axis], progress: Callable[[str], N
         raise UsageError(
             f"the matrix has {len(combinations)} cells, at most {MOST}", remedy="split it, or shorten an axis"
         )
-    return [planned_cell(base, dict(zip((axis.part for axis in axes), one, strict=True)), progress) for one in combinations]
+    return [
+        planned_cell(base, dict(zip((axis.part for axis in axes), one, strict=True)), progress) for one in combinations
+    ]
 
 
 def planned_cell(base: Stack, values: Mapping[str, str], progress: Callable[[str], None]) -> PlannedCell:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trivet.engine.difference import difference
-from trivet.engine.lint import LintResult
 from trivet.engine.fleet import Selection
+from trivet.engine.lint import LintResult
 from trivet.model.difference import ChangeKind, ContractChange
 from trivet.model.finding import Finding
 from trivet.model.fleet import FleetReport, JudgedModel, ModelVerdict
@@ -57,9 +57,7 @@ def judge_files(
         paths=tuple(paths),
         seen=dict(before.counts),
         breaks=tuple(breaks.values()),
-        failing_before=tuple(
-            one.id for one in before.report.contracts if one.blocks and one.outcome is Outcome.FAILED
-        ),
+        failing_before=tuple(one.id for one in before.report.contracts if one.blocks and one.outcome is Outcome.FAILED),
         unclear=tuple(dict.fromkeys(unclear)),
     )
 

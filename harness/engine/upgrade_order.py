@@ -94,9 +94,7 @@ def fewest_together(steps: Sequence[str], allowed: Collection[Taken]) -> tuple[t
     return tuple(tuple(steps[number] for number in group) for group in best[1]) if best else ()
 
 
-def suspects(
-    failed: Collection[Taken], passed: Collection[Taken], steps: Sequence[str]
-) -> tuple[tuple[str, str], ...]:
+def suspects(failed: Collection[Taken], passed: Collection[Taken], steps: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The pairs (new, old) that explain why a contract fails in the mixes ``failed``: ``new`` is upgraded there and ``old`` is not.
 
     A pair is refuted by a mix in ``passed`` with both in these versions. Of the others, those that explain the most mixes are taken until

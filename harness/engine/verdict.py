@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 
 from trivet.engine.acceptance import Acceptance
 from trivet.engine.matrix import CellEnded, JudgeCell, Matrix, PlannedCell, planned_cell
-from trivet.engine.run import Keeper, summary_of
 from trivet.engine.results_store import ResultsStore
+from trivet.engine.run import Keeper, summary_of
 from trivet.engine.upgrade_order import Taken, cheapest_order, fewest_together, next_mixes, safe_order, suspects
 from trivet.errors import UsageError
 from trivet.model.contract import Contract
@@ -36,7 +36,7 @@ from trivet.model.verdict import (
     UpgradeStep,
     UpgradeVerdict,
 )
-from trivet.stacks.composed import INITIALIZER, KSERVE, MLFLOW_CLIENT, OF_KSERVE, SDK, Contradiction, compose
+from trivet.stacks.composed import KSERVE, MLFLOW_CLIENT, OF_KSERVE, SDK, Contradiction, compose
 from trivet.stacks.parts import parts_digest
 
 STEPS: Mapping[str, tuple[str, ...]] = {
@@ -49,9 +49,7 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 """Step → the parts of the stack that it upgrades, servers before their clients: of several safe orders the first in this order is shown.
 KServe's release brings its storage initializer (kserve 0.14.1 and 0.20.0, ``config/storagecontainers/default.yaml``)."""
 
-MIGRATES = (
-    "MLflow's server refuses a database with an older schema, and `mlflow db upgrade` migrates it: going back needs a backup"
-)
+MIGRATES = "MLflow's server refuses a database with an older schema, and `mlflow db upgrade` migrates it: going back needs a backup"
 """mlflow 2.17.2 and 3.17.2, ``mlflow/store/db/utils.py``, ``_verify_schema``."""
 
 
@@ -116,7 +114,12 @@ def _named(requirement: str) -> str:
 def _same_but_sdk(old: Role, new: Role) -> bool:
     """Whether two trainers require the same but for the SDK."""
     rest = [
-        (sorted(one for one in role.requires if _named(one) != "kfp"), role.constraints, role.python, dict(role.environment))
+        (
+            sorted(one for one in role.requires if _named(one) != "kfp"),
+            role.constraints,
+            role.python,
+            dict(role.environment),
+        )
         for role in (old, new)
     ]
     return rest[0] == rest[1]
@@ -374,7 +377,9 @@ class Upgrade:
             )
 
     def _suspect(self, new: str, old: str) -> Suspect:
-        return Suspect(new=new, old=old, new_version=self._version(new, "after"), old_version=self._version(old, "before"))
+        return Suspect(
+            new=new, old=old, new_version=self._version(new, "after"), old_version=self._version(old, "before")
+        )
 
     def _version(self, step: str, side: str) -> str:
         """The version of the first component that a step changes."""
@@ -406,9 +411,7 @@ class Upgrade:
                 reason=reason or ("" if passed else "no MUST of this seam passed"),
             )
 
-    def _unclear(
-        self, order: Sequence[str], files: FilesVerdict | None, models: ModelsVerdict | None
-    ) -> Iterator[str]:
+    def _unclear(self, order: Sequence[str], files: FilesVerdict | None, models: ModelsVerdict | None) -> Iterator[str]:
         if not order and not self._is_blocked():
             for mix in self.mixes.values():
                 if mix.upgraded and mix.exit_code != 0 and not mix.refused:

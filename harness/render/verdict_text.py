@@ -96,7 +96,9 @@ def _incompatibilities(report: UpgradeVerdict) -> Iterator[Line]:
 
 def _order(report: UpgradeVerdict) -> Iterator[Line]:
     yield line()
-    heading = "safe order" if report.order else "no safe order" if report.blocked else "no order that is known to be safe"
+    heading = (
+        "safe order" if report.order else "no safe order" if report.blocked else "no order that is known to be safe"
+    )
     yield line(Span(heading, "bold"))
     by_name = {step.name: step for step in report.steps}
     for number, (group, mix) in enumerate(order_rows(report), 1):
@@ -117,7 +119,10 @@ def _files(files: FilesVerdict) -> Iterator[Line]:
     for one in files.breaks:
         when = f"with the step {step_name(one.step)}" if one.step else "in the new stack"
         until = "" if one.lasting else ", until a later step"
-        yield from (line("  ", Span(text, "bold red")) for text in wrap(f"{one.contract}: newly fails {when}{until}", COLUMNS - 2))
+        yield from (
+            line("  ", Span(text, "bold red"))
+            for text in wrap(f"{one.contract}: newly fails {when}{until}", COLUMNS - 2)
+        )
         for place in one.places or (one.reason,):
             yield from (line("    ", text) for text in wrap(place, COLUMNS - 4, 3))
     if not files.breaks:

@@ -92,7 +92,10 @@ def sentence(report: UpgradeVerdict) -> str:
 def _broken(report: UpgradeVerdict) -> str:
     models = sum(one.after == "breaks" for one in report.models.changes) if report.models else 0
     files = len(report.files.breaks) if report.files else 0
-    parts = [f"{files} contract{'' if files == 1 else 's'} over the files" if files else "", f"{models} models" if models else ""]
+    parts = [
+        f"{files} contract{'' if files == 1 else 's'} over the files" if files else "",
+        f"{models} models" if models else "",
+    ]
     return " and ".join(part for part in parts if part)
 
 

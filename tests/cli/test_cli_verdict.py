@@ -64,7 +64,10 @@ def test_a_dry_run_shows_the_steps_and_starts_nothing() -> None:
         (("--from", "current", "--to", "2024.11", "--results", "."), "is not a results store"),
         (("--from", "current", "--to", "2024.11", "missing.yaml"), "missing.yaml"),
         (("--from", "current", "--to", "2024.11", "broken.yaml"), "broken.yaml"),
-        (("--from", "current", "--to", "2024.11", "--target", "kind"), "composed stacks are not supported on the target"),
+        (
+            ("--from", "current", "--to", "2024.11", "--target", "kind"),
+            "composed stacks are not supported on the target",
+        ),
     ],
 )
 def test_wrong_usage_is_refused_before_anything_runs(here: Path, arguments: tuple[str, ...], words: str) -> None:

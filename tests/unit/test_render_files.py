@@ -33,6 +33,7 @@ from trivet.render import (
     report_json,
     results_schema,
     sarif,
+    verdict_json,
 )
 from trivet.render.builtin import writers
 
@@ -62,7 +63,7 @@ def test_listing_the_writers_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "writer",
-    [report_json, difference_json, fleet_json, matrix_json, results_schema],
+    [report_json, difference_json, fleet_json, matrix_json, results_schema, verdict_json],
     ids=lambda writer: writer.SCHEMA_FILE,
 )
 def test_the_published_schema_is_current(writer: ModuleType) -> None:

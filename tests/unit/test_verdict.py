@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -390,8 +390,8 @@ def test_an_empty_registry_is_not_green(grid: Grid) -> None:
 
 
 @pytest.fixture
-def report(grid: Grid) -> Iterator[UpgradeVerdict]:
-    yield grid.verdict()
+def report(grid: Grid) -> UpgradeVerdict:
+    return grid.verdict()
 
 
 def test_the_terminal_shows_the_pair_the_order_and_the_cost(report: UpgradeVerdict) -> None:

@@ -1,0 +1,142 @@
+"""Models and servers that mean harm, or that are too large: what they do, and what is said of them. No model is executed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import socket
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from commandline import call
+from contract_examples.test_static_environment import SOUND
+from fakes.http_server import serving
+
+GIBIBYTE = 2**30
+
+
+def written(directory: Path, files: dict[str, str | bytes]) -> Path:
+    directory.mkdir()
+    for name, content in files.items():
+        (directory / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return directory
+
+
+class PhonesHome:
+    """Connects to a port when it is unpickled."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return socket.create_connection, (("127.0.0.1", self.port), 5)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Where the pickle would call."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        yield listening
+
+
+def test_a_pickle_that_would_phone_home_is_named_and_does_not(tmp_path: Path, listener: socket.socket) -> None:
+    content = pickle.dumps(PhonesHome(listener.getsockname()[1]))
+    directory = written(tmp_path / "model", {**SOUND, "model.pkl": content})
+    done = call("lint", directory, "--stack", "2024.11")
+    assert done.code in (1, 2), done
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+    pickle.loads(content).close()  # the control: loading it does call
+    listener.accept()[0].close()
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.bin"])
+def test_a_model_of_20_gigabytes_is_judged_without_being_read_whole(tmp_path: Path, name: str) -> None:
+    directory = written(tmp_path / "model", dict(SOUND))
+    with (directory / name).open("wb") as file:
+        os.truncate(file.fileno(), 20 * GIBIBYTE)
+    tracemalloc.start()
+    began = time.process_time()
+    done = call("lint", directory, "--stack", "2024.11", "--contract", "model_files.*", "--contract", "environment.*")
+    spent, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert done.code in (0, 1, 2), done
+    assert peak < GIBIBYTE // 4
+    assert spent < 30
+
+
+class Registry(BaseHTTPRequestHandler):
+    """The answers of a tracking server whose seventh page fails. Each page has one version, in a directory of this machine or a listed one."""
+
+    pages = 9
+    source = ""
+    size = 0
+    asked: ClassVar[list[str]]
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        self.asked.append(parts.path)
+        page = int(query.get("page_token", "1"))
+        status, body = 200, {}
+        if parts.path.endswith("registered-models/search"):
+            body = {"registered_models": [{"name": "churn"}]}
+        elif parts.path.endswith("model-versions/search"):
+            entry = {"name": "churn", "version": str(page), "source": self.source, "run_id": "0" * 32}
+            body = {"model_versions": [entry], **({"next_page_token": str(page + 1)} if page < self.pages else {})}
+            status = 500 if page == 7 else 200
+        elif parts.path.endswith("runs/get"):
+            body = {"run": {"info": {"artifact_uri": "mlflow-artifacts:/0/run/artifacts"}}}
+        elif parts.path.endswith("artifacts/list"):
+            files = [{"path": f"model/{name}", "is_dir": False, "file_size": len(text)} for name, text in SOUND.items()]
+            files = [one for one in files if one["path"] != "model/model.pkl"]
+            body = {"files": [*files, {"path": "model/model.pkl", "is_dir": False, "file_size": self.size}]}
+        content = json.dumps(body).encode()
+        if parts.path.endswith("get-artifact"):
+            name = query["path"].rpartition("/")[2]
+            content = SOUND[name] if isinstance(SOUND[name], bytes) else str(SOUND[name]).encode()
+            self.asked.append(name)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_registry_that_fails_on_its_seventh_page_has_six_models_judged_and_exits_with_2(tmp_path: Path) -> None:
+    directory = written(tmp_path / "model", dict(SOUND))
+
+    class Failing(Registry):
+        source = str(directory)
+        asked: ClassVar[list[str]] = []
+
+    with serving(Failing) as server:
+        done = call("fleet", "--mlflow", f"http://127.0.0.1:{server.server_port}", "--stack", "2024.11")
+    assert done.code == 2, done
+    assert "the server listed 6 versions and then failed" in done.err
+    assert "HTTP 500" in done.err
+    assert "judged: 6 of 6 registered versions" in done.out
+
+
+def test_a_registered_model_of_20_gigabytes_is_not_downloaded_and_unknown() -> None:
+    class Large(Registry):
+        pages = 1
+        source = "mlflow-artifacts:/0/run/artifacts/model"
+        size = 20 * GIBIBYTE
+        asked: ClassVar[list[str]] = []
+
+    with serving(Large) as server:
+        done = call("fleet", "--mlflow", f"http://127.0.0.1:{server.server_port}", "--stack", "2024.11")
+    assert done.code == 2, done
+    assert "model.pkl cannot be examined: it has 21,474,836,480 bytes and was not downloaded" in done.out
+    assert "MLmodel" in Large.asked
+    assert "model.pkl" not in Large.asked
