@@ -334,7 +334,7 @@ class Upgrade:
             target=self._target.name,
             contracts=len(self._contracts),
             steps=self.steps,
-            mixes=tuple(self.mixes.values()),
+            mixes=tuple(sorted(self.mixes.values(), key=self._position)),
             order=order,
             together=() if order else fewest_together(self.names, self._allowed() - {frozenset()}),
             blocked=self._is_blocked(),
@@ -345,6 +345,9 @@ class Upgrade:
             unclear=tuple(self._unclear(order, files, models)),
             provenance=provenance,
         )
+
+    def _position(self, mix: Mix) -> tuple[int, list[int]]:
+        return len(mix.upgraded), [self.names.index(name) for name in mix.upgraded]
 
     def _is_blocked(self) -> bool:
         refused = {taken for taken, mix in self.mixes.items() if taken and mix.refused}
@@ -371,7 +374,7 @@ class Upgrade:
                 reason=one.reason,
                 remedy=one.remedy,
                 suspects=tuple(self._suspect(*pair) for pair in explained),
-                mixes=tuple(map(self._in_order, found)),
+                mixes=tuple(sorted(map(self._in_order, found), key=len)),
                 before=start in found,
                 after=whole in found,
             )

@@ -145,7 +145,8 @@ class FileBreak:
 
 @dataclass(frozen=True, kw_only=True)
 class FilesVerdict:
-    """The user's files on both sides. ``failing_before`` are the MUST that the old stack fails already; ``unclear`` is what cannot be told."""
+    """The user's files on both sides. ``failing_before`` are the MUST that they fail in the old stack already, ``unclear`` is what nobody
+    can tell."""
 
     paths: tuple[str, ...]
     seen: Mapping[str, int]
@@ -156,7 +157,7 @@ class FilesVerdict:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelChange:
-    """A registered version whose verdict differs (``trivet.model.fleet.ModelVerdict``); ``step`` is the one with which it breaks, if it does."""
+    """A registered version whose verdict differs (``trivet.model.fleet.ModelVerdict``); ``step`` is the one with which it breaks."""
 
     uri: str
     before: str

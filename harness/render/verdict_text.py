@@ -84,7 +84,7 @@ def _incompatibilities(report: UpgradeVerdict) -> Iterator[Line]:
     if not report.incompatibilities:
         yield line("  nothing failed in the mixes that were judged")
     for one in report.incompatibilities:
-        if one.before and not any(one.mixes[1:]):
+        if one.mixes == ((),):
             yield from (line("  ", text) for text in wrap(f"in the old stack already: {one.contract}", COLUMNS - 2))
             continue
         yield from (line("  ", Span(text, "bold red")) for text in wrap(suspects(one), COLUMNS - 2))

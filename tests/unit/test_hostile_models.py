@@ -21,6 +21,18 @@ from fakes.http_server import serving
 
 GIBIBYTE = 2**30
 
+LOADER = "loader_module: mlflow.sklearn"
+FINE = {
+    **SOUND,
+    "MLmodel": str(SOUND["MLmodel"]).replace(LOADER, f"{LOADER}\n    model_path: model.pkl")
+    + """\
+signature:
+  inputs: '[{"type": "double", "name": "x", "required": true}]'
+  outputs: '[{"type": "long", "required": true}]'
+""",
+}
+"""A model that nothing is wrong with."""
+
 
 def written(directory: Path, files: dict[str, str | bytes]) -> Path:
     directory.mkdir()
@@ -47,11 +59,11 @@ def listener() -> Iterator[socket.socket]:
         yield listening
 
 
-def test_a_pickle_that_would_phone_home_is_named_and_does_not(tmp_path: Path, listener: socket.socket) -> None:
+def test_a_pickle_that_would_phone_home_is_judged_without_being_loaded(tmp_path: Path, listener: socket.socket) -> None:
     content = pickle.dumps(PhonesHome(listener.getsockname()[1]))
-    directory = written(tmp_path / "model", {**SOUND, "model.pkl": content})
+    directory = written(tmp_path / "model", {**FINE, "model.pkl": content})
     done = call("lint", directory, "--stack", "2024.11")
-    assert done.code in (1, 2), done
+    assert "found: 1 × model directory" in done.out
     with pytest.raises(BlockingIOError):
         listener.accept()
     pickle.loads(content).close()  # the control: loading it does call
@@ -60,7 +72,7 @@ def test_a_pickle_that_would_phone_home_is_named_and_does_not(tmp_path: Path, li
 
 @pytest.mark.parametrize("name", ["model.pkl", "model.bin"])
 def test_a_model_of_20_gigabytes_is_judged_without_being_read_whole(tmp_path: Path, name: str) -> None:
-    directory = written(tmp_path / "model", dict(SOUND))
+    directory = written(tmp_path / "model", dict(FINE))
     with (directory / name).open("wb") as file:
         os.truncate(file.fileno(), 20 * GIBIBYTE)
     tracemalloc.start()
@@ -74,7 +86,7 @@ def test_a_model_of_20_gigabytes_is_judged_without_being_read_whole(tmp_path: Pa
 
 
 class Registry(BaseHTTPRequestHandler):
-    """The answers of a tracking server whose seventh page fails. Each page has one version, in a directory of this machine or a listed one."""
+    """The answers of a tracking server whose seventh page fails. Each page has one version."""
 
     pages = 9
     source = ""
@@ -96,13 +108,13 @@ class Registry(BaseHTTPRequestHandler):
         elif parts.path.endswith("runs/get"):
             body = {"run": {"info": {"artifact_uri": "mlflow-artifacts:/0/run/artifacts"}}}
         elif parts.path.endswith("artifacts/list"):
-            files = [{"path": f"model/{name}", "is_dir": False, "file_size": len(text)} for name, text in SOUND.items()]
+            files = [{"path": f"model/{name}", "is_dir": False, "file_size": len(text)} for name, text in FINE.items()]
             files = [one for one in files if one["path"] != "model/model.pkl"]
             body = {"files": [*files, {"path": "model/model.pkl", "is_dir": False, "file_size": self.size}]}
         content = json.dumps(body).encode()
         if parts.path.endswith("get-artifact"):
             name = query["path"].rpartition("/")[2]
-            content = SOUND[name] if isinstance(SOUND[name], bytes) else str(SOUND[name]).encode()
+            content = FINE[name] if isinstance(FINE[name], bytes) else str(FINE[name]).encode()
             self.asked.append(name)
         self.send_response(status)
         self.end_headers()
@@ -113,7 +125,7 @@ class Registry(BaseHTTPRequestHandler):
 
 
 def test_a_registry_that_fails_on_its_seventh_page_has_six_models_judged_and_exits_with_2(tmp_path: Path) -> None:
-    directory = written(tmp_path / "model", dict(SOUND))
+    directory = written(tmp_path / "model", dict(FINE))
 
     class Failing(Registry):
         source = str(directory)
