@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from commandline import call
+from commandline import PROGRAM, call, environment
 from integration_servers import in_trainer, tracking_server
 
 from trivet.host.isolation import without_network
+from trivet.host.journal import MARK, runs_directory
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport
 from trivet.render import report_json
@@ -176,3 +181,32 @@ def test_a_registered_version_beyond_the_limit_is_not_downloaded(saved: tuple[Pa
         (run / "large.json").unlink()
     assert called.code == 3
     assert "pass --max-size 2" in called.err
+
+
+@pytest.mark.usefixtures("default_signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda one: one.name)
+def test_a_killed_check_leaves_nothing_after_the_next_one_which_judges_the_model_whole(
+    saved: tuple[Path, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    contracts = ("--contract", COMPARED, "--contract", "serving.model_becomes_ready")
+    asked = ("check", saved[0] / "linear", "--stack", "2024.11-fixed", *contracts)
+    first = subprocess.Popen(
+        [str(PROGRAM), *map(str, asked)], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not any("mlserver" in " ".join(one.info["cmdline"] or ()) for one in of_run(first.pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    first.send_signal(number)
+    assert first.wait(60) in (-signal.SIGKILL, 128 + number)
+    code, report = check(saved[0] / "linear", tmp_path, "--stack", "2024.11-fixed", *contracts)
+    assert code == 0
+    assert set(outcomes(report).values()) == {Outcome.PASSED}
+    assert of_run(first.pid) == []
+    assert list(runs_directory().glob(f"*-{first.pid}-*")) == []
+
+
+def of_run(owner: int) -> list[psutil.Process]:
+    """The processes of the run whose process has, or had, this pid."""
+    found = psutil.process_iter(["cmdline", "environ"])
+    return [one for one in found if f"-{owner}-" in (one.info["environ"] or {}).get(MARK, "")]

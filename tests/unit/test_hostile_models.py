@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import socket
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from commandline import call
-from contract_examples.test_static_environment import SOUND
 from fakes.http_server import serving
+from fakes.model_registry import FINE, Registry, written
 
 GIBIBYTE = 2**30
-
-LOADER = "loader_module: mlflow.sklearn"
-FINE = {
-    **SOUND,
-    "MLmodel": str(SOUND["MLmodel"]).replace(LOADER, f"{LOADER}\n    model_path: model.pkl")
-    + """\
-signature:
-  inputs: '[{"type": "double", "name": "x", "required": true}]'
-  outputs: '[{"type": "long", "required": true}]'
-""",
-}
-"""A model that nothing is wrong with."""
-
-
-def written(directory: Path, files: dict[str, str | bytes]) -> Path:
-    directory.mkdir()
-    for name, content in files.items():
-        (directory / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    return directory
 
 
 class PhonesHome:
@@ -85,49 +63,11 @@ def test_a_model_of_20_gigabytes_is_judged_without_being_read_whole(tmp_path: Pa
     assert spent < 30
 
 
-class Registry(BaseHTTPRequestHandler):
-    """The answers of a tracking server whose seventh page fails. Each page has one version."""
-
-    pages = 9
-    source = ""
-    size = 0
-    asked: ClassVar[list[str]]
-
-    def do_GET(self) -> None:
-        parts = urlsplit(self.path)
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        self.asked.append(parts.path)
-        page = int(query.get("page_token", "1"))
-        status, body = 200, {}
-        if parts.path.endswith("registered-models/search"):
-            body = {"registered_models": [{"name": "churn"}]}
-        elif parts.path.endswith("model-versions/search"):
-            entry = {"name": "churn", "version": str(page), "source": self.source, "run_id": "0" * 32}
-            body = {"model_versions": [entry], **({"next_page_token": str(page + 1)} if page < self.pages else {})}
-            status = 500 if page == 7 else 200
-        elif parts.path.endswith("runs/get"):
-            body = {"run": {"info": {"artifact_uri": "mlflow-artifacts:/0/run/artifacts"}}}
-        elif parts.path.endswith("artifacts/list"):
-            files = [{"path": f"model/{name}", "is_dir": False, "file_size": len(text)} for name, text in FINE.items()]
-            files = [one for one in files if one["path"] != "model/model.pkl"]
-            body = {"files": [*files, {"path": "model/model.pkl", "is_dir": False, "file_size": self.size}]}
-        content = json.dumps(body).encode()
-        if parts.path.endswith("get-artifact"):
-            name = query["path"].rpartition("/")[2]
-            content = FINE[name] if isinstance(FINE[name], bytes) else str(FINE[name]).encode()
-            self.asked.append(name)
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 def test_a_registry_that_fails_on_its_seventh_page_has_six_models_judged_and_exits_with_2(tmp_path: Path) -> None:
     directory = written(tmp_path / "model", dict(FINE))
 
     class Failing(Registry):
+        failing = 7
         source = str(directory)
         asked: ClassVar[list[str]] = []
 
