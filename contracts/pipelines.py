@@ -23,6 +23,7 @@ from trivet.authoring import (
     contract,
     evidence,
     failed,
+    first_exception,
     inconclusive,
     not_applicable,
     passed,
@@ -664,7 +665,7 @@ def successful_pipeline_has_a_recorded_run(pipelines: PipelineClient, tracking: 
     main = pipelines.main_run
     log = (evidence("pipeline log", "log", main.log),)
     if not main.succeeded:
-        yield failed(f"the example pipeline failed: {_last_line(main.log)}", evidence=log)
+        yield failed(f"the example pipeline failed: {_cause(main.log)}", evidence=log)
         return
     run_id = main.outputs.get("train", {}).get("run_id")
     if not run_id:
@@ -717,7 +718,7 @@ def unrecorded_run_fails_the_pipeline(pipelines: PipelineClient) -> Iterator[Fin
     if run.succeeded:
         yield failed("the pipeline succeeded although the tracking server was unreachable", evidence=log)
     elif "Max retries exceeded" not in run.log:
-        yield inconclusive(f"the pipeline failed, but not because of MLflow: {_last_line(run.log)}", evidence=log)
+        yield inconclusive(f"the pipeline failed, but not because of MLflow: {_cause(run.log)}", evidence=log)
     elif "deploy" in run.outputs:
         yield failed("the pipeline failed, but only after it had deployed", evidence=log)
     else:
@@ -832,7 +833,7 @@ def gate_compares_with_production(pipelines: PipelineClient, trainer: TrainerCli
     decision = run.outputs.get("quality-gate", {}).get("Output")
     log = (evidence("pipeline log", "log", run.log),)
     if candidate is None or decision is None:
-        yield inconclusive(f"the pipeline did not reach its gate: {_last_line(run.log)}", evidence=log)
+        yield inconclusive(f"the pipeline did not reach its gate: {_cause(run.log)}", evidence=log)
     elif not 0.80 <= candidate < UNBEATABLE - 0.02:
         yield inconclusive(
             f"the candidate's {candidate:.3f} is not between the constant 0.80 and production", evidence=log
@@ -846,5 +847,5 @@ def gate_compares_with_production(pipelines: PipelineClient, trainer: TrainerCli
         )
 
 
-def _last_line(log: str) -> str:
-    return log.strip().rpartition("\n")[2][:300] or "its log is empty"
+def _cause(log: str) -> str:
+    return first_exception(log)[:300] or "its log is empty"

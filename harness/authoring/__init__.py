@@ -110,6 +110,7 @@ if TYPE_CHECKING:
         secret_changed,
         stopped,
     )
+    from trivet.toolkit.logs import first_exception
     from trivet.toolkit.models import DEFAULT_ROWS, ModelMaker
     from trivet.toolkit.pickles import PickleContent, read_pickle
     from trivet.toolkit.readiness import (
@@ -291,6 +292,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "redact",
     "text_lines",
     "refusal",
+    "first_exception",
     "Outage",
     "answered_by",
     "is_lost",
@@ -325,6 +327,7 @@ _LATER = {
         "secret_changed",
         "stopped",
     ),
+    "trivet.toolkit.logs": ("first_exception",),
     "trivet.toolkit.models": ("DEFAULT_ROWS", "ModelMaker"),
     "trivet.toolkit.pickles": ("PickleContent", "read_pickle"),
     "trivet.toolkit.readiness": (

@@ -68,7 +68,7 @@ def upgrade_steps(
     if "trainer" in differing and (versions := _sdks(old, new)):
         if _same_but_sdk(old.roles["trainer"], new.roles["trainer"]):
             differing[differing.index("trainer")] = SDK
-        elif _can_be_split(old, new, names, progress) and versions[0] != versions[1]:
+        elif versions[0] != versions[1] and _can_be_split(old, new, names, progress):
             differing.append(SDK)
     if not differing:
         raise UsageError(
@@ -142,20 +142,17 @@ def _changes(old: Stack, new: Stack, step: str, *, split: bool) -> Iterator[Comp
         for name in distributions:
             yield name, old.roles[role].pins.get(name), new.roles[role].pins.get(name)
 
-    found: Iterable[tuple[str, str | None, str | None]] = {
-        "tracking": lambda: pins("tracking", "mlflow"),
-        "kserve": lambda: [
-            (name, dict(old.components).get(name), dict(new.components).get(name)) for name in OF_KSERVE
-        ],
-        "runtime": lambda: pins("runtime", "mlserver", "mlflow", "scikit-learn", "numpy"),
-        "trainer": lambda: [
-            *((MLFLOW_CLIENT, *versions) for _, *versions in pins("trainer", "mlflow")),
-            *pins("trainer", "scikit-learn", "numpy", "pandas"),
-            *(() if split else pins("trainer", "kfp")),
-        ],
-        SDK: lambda: pins("trainer", "kfp"),
-    }[step]()
-    for name, before, after in found:
+    of_kserve = ((name, dict(old.components).get(name), dict(new.components).get(name)) for name in OF_KSERVE)
+    of_the_trainer = pins("trainer", "scikit-learn", "numpy", "pandas", *(() if split else ("kfp",)))
+    client = ((MLFLOW_CLIENT, before, after) for _, before, after in pins("trainer", "mlflow"))
+    found: Mapping[str, Iterable[tuple[str, str | None, str | None]]] = {
+        "tracking": pins("tracking", "mlflow"),
+        "kserve": of_kserve,
+        "runtime": pins("runtime", "mlserver", "mlflow", "scikit-learn", "numpy"),
+        "trainer": (*client, *of_the_trainer),
+        SDK: pins("trainer", "kfp"),
+    }
+    for name, before, after in found[step]:
         if before != after:
             yield ComponentChange(name=name, before=before, after=after)
 

@@ -271,10 +271,18 @@ def _locked(variation: _Variation, progress: Callable[[str], None]) -> Role:
     requires = (*variation.requires, *(one for one in SEEDED if one not in _named(variation.requires)))
     folder = cache_directory() / "locks" / digest_of([requires, role.constraints, role.python])[:24]
     lock, made = folder / f"{role.name}.lock", folder / f"{role.name}.json"
+    contradiction = folder / f"{role.name}.contradiction.txt"
     title = f"the {role.name} with {variation.pin}"
+    if contradiction.is_file():
+        raise _contradiction(contradiction.read_text(encoding="utf-8"))
     if not (lock.is_file() and made.is_file()):
         progress(f"locking {title}")
-        _lock(replace(variation, requires=requires), lock, made, title)
+        try:
+            _lock(replace(variation, requires=requires), lock, made, title)
+        except Contradiction as error:
+            # As of the same day, the same requirements contradict each other again.
+            _write_whole(contradiction, error.message)
+            raise
     text = lock.read_text(encoding="utf-8")
     return replace(
         role,
@@ -307,15 +315,24 @@ def _lock(variation: _Variation, lock: Path, made: Path, title: str) -> None:
     except PlatformError as error:
         if "No solution found" not in error.message:
             raise
-        raise Contradiction(
-            f"the requirements of {title} contradict each other: {_explanation(error.message)}",
-            remedy="choose another version; compose the other one too, such as --with sdk=VERSION; or take the whole role from a stack",
-        ) from error
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    for file, content in ((lock, text), (made, json.dumps({"cutoff": cutoff, "requires": variation.requires}))):
-        unfinished = file.with_name(f".{file.name}.{digest_of(content)[:8]}.unfinished")
-        unfinished.write_text(content, encoding="utf-8")
-        unfinished.replace(file)
+        explanation = _explanation(error.message)
+        raise _contradiction(f"the requirements of {title} contradict each other: {explanation}") from error
+    _write_whole(lock, text)
+    _write_whole(made, json.dumps({"cutoff": cutoff, "requires": variation.requires}))
+
+
+def _contradiction(message: str) -> Contradiction:
+    return Contradiction(
+        message,
+        remedy="choose another version; compose the other one too, such as --with sdk=VERSION; or take the whole role from a stack",
+    )
+
+
+def _write_whole(file: Path, content: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.{digest_of(content)[:8]}.unfinished")
+    unfinished.write_text(content, encoding="utf-8")
+    unfinished.replace(file)
 
 
 def _explanation(output: str) -> str:

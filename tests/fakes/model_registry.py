@@ -6,7 +6,7 @@ import json
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from contract_examples.test_static_environment import SOUND
@@ -50,7 +50,8 @@ class Registry(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         self.asked.append(parts.path)
         page = int(query.get("page_token", "1"))
-        status, body = 200, {}
+        status = 200
+        body: dict[str, Any] = {}
         if parts.path.endswith("registered-models/search"):
             body = {"registered_models": [{"name": "churn"}]}
         elif parts.path.endswith("model-versions/search"):
@@ -60,13 +61,16 @@ class Registry(BaseHTTPRequestHandler):
         elif parts.path.endswith("runs/get"):
             body = {"run": {"info": {"artifact_uri": "mlflow-artifacts:/0/run/artifacts"}}}
         elif parts.path.endswith("artifacts/list"):
-            files = [{"path": f"model/{name}", "is_dir": False, "file_size": len(text)} for name, text in FINE.items()]
+            files: list[dict[str, Any]] = [
+                {"path": f"model/{name}", "is_dir": False, "file_size": len(text)} for name, text in FINE.items()
+            ]
             files = [one for one in files if one["path"] != "model/model.pkl"]
             body = {"files": [*files, {"path": "model/model.pkl", "is_dir": False, "file_size": self.size}]}
         content = json.dumps(body).encode()
         if parts.path.endswith("get-artifact"):
             name = query["path"].rpartition("/")[2]
-            content = FINE[name] if isinstance(FINE[name], bytes) else str(FINE[name]).encode()
+            text = FINE[name]
+            content = text if isinstance(text, bytes) else text.encode()
             self.asked.append(name)
             time.sleep(self.seconds)
         self.send_response(status)

@@ -21,7 +21,8 @@ from trivet.targets.cluster.evidence import EvidenceCollector
 from trivet.targets.cluster.pods import container_state
 from trivet.targets.cluster.proxy import ApiProxy
 from trivet.targets.cluster.traffic import Address
-from trivet.targets.common.clients import HttpServing, first_exception
+from trivet.targets.common.clients import HttpServing
+from trivet.toolkit.logs import first_exception
 from trivet.toolkit.readiness import conditions, describe_conditions, service_pods
 from trivet.toolkit.waiting import last_answer
 

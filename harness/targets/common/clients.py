@@ -6,7 +6,6 @@ import base64
 import contextlib
 import hashlib
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +23,7 @@ from trivet.host.worker import OperationFailed, Worker
 from trivet.model.clients import DownloadFailed, Rows
 from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineRun
 from trivet.targets.common import limits
+from trivet.toolkit.logs import first_exception
 
 
 class WorkerTrainer:
@@ -317,14 +317,6 @@ def stopping(serving: HttpServing, process: Process) -> Iterator[HttpServing]:
         yield serving
     finally:
         process.stop()
-
-
-def first_exception(log: str) -> str:
-    """The first exception in a log, in one line; without one, the last line with a word. Later exceptions are mostly consequences."""
-    match = re.search(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)(?:: .*)?$", log, re.MULTILINE)
-    if match:
-        return str(match.group(0)).strip()
-    return next((line.strip() for line in reversed(log.splitlines()) if re.search(r"\w", line)), "")
 
 
 def checksums(directory: Path) -> dict[str, str]:

@@ -39,11 +39,11 @@ from trivet.targets.common.clients import (
     WorkerPredictor,
     WorkerRuntime,
     WorkerTrainer,
-    first_exception,
 )
 from trivet.targets.common.external_trainer import ExternalTrainer
 from trivet.targets.common.parts import Part, result_or_none, start
 from trivet.targets.common.stated_versions import runtime_version, sdk_version, tracking_version
+from trivet.toolkit.logs import first_exception
 from trivet.toolkit.models import ModelMaker
 from trivet.toolkit.subjects import KINDS, ReadResult, read_file, read_model_directory
 
