@@ -377,16 +377,16 @@ class Upgrade:
             )
 
     def _suspect(self, new: str, old: str) -> Suspect:
+        first = {step.name: step.components[0] for step in self.steps if step.components}
+        after, before = first.get(new), first.get(old)
         return Suspect(
-            new=new, old=old, new_version=self._version(new, "after"), old_version=self._version(old, "before")
+            new=new,
+            old=old,
+            new_component=after.name if after else "",
+            new_version=(after.after if after else "") or "",
+            old_component=before.name if before else "",
+            old_version=(before.before if before else "") or "",
         )
-
-    def _version(self, step: str, side: str) -> str:
-        """The version of the first component that a step changes."""
-        for one in self.steps:
-            if one.name == step and one.components:
-                return getattr(one.components[0], side) or ""
-        return ""
 
     def _seams(self) -> Iterator[SeamVerdict]:
         by_seam: dict[tuple[str, str], list[ContractResult]] = {}

@@ -88,14 +88,17 @@ class Mix:
 
 @dataclass(frozen=True, kw_only=True)
 class Suspect:
-    """Two components that do not work together: ``new`` in its new version with ``old`` in its old one, with these versions.
+    """Two steps whose components do not work together: ``new`` is taken and ``old`` is not.
 
-    With an empty ``old`` it is the new version of ``new`` by itself, or the whole new stack if both are empty.
+    With an empty ``old`` it is the new version of ``new`` by itself, or the whole new stack if both are empty. ``new_component`` and
+    ``old_component`` are the components that decide their versions.
     """
 
     new: str
     old: str
+    new_component: str = ""
     new_version: str = ""
+    old_component: str = ""
     old_version: str = ""
 
 

@@ -54,6 +54,8 @@ def _lines(report: UpgradeVerdict) -> Iterator[str]:
             f"| {prose(suspects(one))} | {code_span(one.contract)} | {prose(seam_name(one.seam))} "
             f"| {prose(fit(one.reason, _REASON))} | {prose(mixes)} |"
         )
+    if impossible := [mix for mix in report.mixes if mix.impossible]:
+        yield from ("", *(f"- {prose(mix_name(mix))}: {prose(outcome(mix))}" for mix in impossible))
     if report.files:
         yield ""
         for broken in report.files.breaks:

@@ -81,7 +81,8 @@ _MEANING = ("a safe order, and nothing newly fails", "no order is safe, or somet
 def _incompatibilities(report: UpgradeVerdict) -> Iterator[Line]:
     yield line()
     yield line(Span("what breaks on the way", "bold"))
-    if not report.incompatibilities:
+    impossible = [mix for mix in report.mixes if mix.impossible]
+    if not report.incompatibilities and not impossible:
         yield line("  nothing failed in the mixes that were judged")
     for one in report.incompatibilities:
         if one.mixes == ((),):
@@ -92,6 +93,11 @@ def _incompatibilities(report: UpgradeVerdict) -> Iterator[Line]:
         yield from entry("reason", one.reason, indent=4, most=4)
         yield from entry("fails", "; ".join(map(mix_name, one.mixes)), indent=4, most=6)
         yield from entry("remedy", one.remedy, indent=4, most=4)
+    for mix in impossible:
+        yield from (
+            line("  ", Span(text, "bold red")) for text in wrap(f"{mix_name(mix)}: cannot be composed", COLUMNS - 2)
+        )
+        yield from entry("reason", mix.error, indent=4, most=4)
 
 
 def _order(report: UpgradeVerdict) -> Iterator[Line]:

@@ -47,11 +47,17 @@ def mix_name(mix: Mix | Sequence[str]) -> str:
 
 
 def suspect(pair: Suspect) -> str:
-    """``trainer 3.17.2 with MLflow server 2.17.2``."""
+    """``the new trainer (MLflow client 3.17.2) with the old MLflow server (MLflow 2.17.2)``."""
     if not pair.new:
         return "the new stack itself"
-    new = f"{step_name(pair.new)} {pair.new_version}".strip()
-    return f"{new} with {step_name(pair.old)} {pair.old_version}".strip() if pair.old else f"{new} itself"
+    new = f"the new {step_name(pair.new)}{_version(pair.new_component, pair.new_version)}"
+    if not pair.old:
+        return f"{new} itself"
+    return f"{new} with the old {step_name(pair.old)}{_version(pair.old_component, pair.old_version)}"
+
+
+def _version(component: str, version: str) -> str:
+    return f" ({NAMES.get(component, component)} {version})" if version else ""
 
 
 def suspects(one: Incompatibility) -> str:

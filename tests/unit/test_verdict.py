@@ -241,6 +241,10 @@ def test_a_mix_that_cannot_be_composed_is_on_no_order(grid: Grid, contradictions
     assert refused
     assert (refused.impossible, refused.refused) == (True, True)
     assert report.order
+    assert "KFP SDK upgraded: cannot be composed\n    reason    the requirements contradict" in verdict_text.summary(
+        report
+    )
+    assert "KFP SDK upgraded: cannot be composed: the requirements contradict" in verdict_markdown.write(report)
 
 
 def test_a_mix_that_could_not_be_run_makes_it_inconclusive_only_if_no_order_is_safe(grid: Grid) -> None:
@@ -379,7 +383,7 @@ def report(grid: Grid) -> UpgradeVerdict:
 
 def test_the_terminal_shows_the_pair_the_order_and_the_cost(report: UpgradeVerdict) -> None:
     text = verdict_text.summary(report)
-    assert "trainer 3.17.2 with MLflow server 2.17.2" in text
+    assert "the new trainer (MLflow client 3.17.2) with the old MLflow server (MLflow 2.17.2)" in text
     assert "version 2.17.2 does not read what version 3.17.2 writes" in text
     assert re.search(r"safe order\n  1\. +MLflow server: MLflow 2.17.2 → 3.17.2\n", text)
     assert "no way back: MLflow's server refuses a database with an older schema" in text
