@@ -18,6 +18,7 @@ from trivet.engine.run import Recorder, outside_versions, summary_of
 from trivet.errors import PlatformError, TrivetError, UsageError, unknown
 from trivet.host.journal import Run, clean_leftovers
 from trivet.host.process_pool import map_in_processes
+from trivet.integration import Signature, check_successor, read_signature
 from trivet.integration.model_files import ModelFile, download_file, locate_files
 from trivet.integration.tracking import TrackingApi, TrackingError
 from trivet.model.contract import Contract
@@ -175,16 +176,24 @@ def judge_versions(
     max_bytes: int,
     directory: Path,
 ) -> Iterator[JudgedModel]:
-    """Every version with its verdict under ``stack``, in order, by those of ``contracts`` that judge a model directory.
+    """Every version with its verdict under ``stack``, in order, by those of ``contracts`` that judge a model directory; and what of its
+    signature breaks clients of the version of the same model that stands before it.
 
     ``connect`` makes a client for each process. Of each model at most ``max_bytes`` are downloaded, into ``directory``, where nothing is
     left; a model whose directory is on this machine is read there. Raises UsageError when none of the contracts judges a model directory.
     """
     judge = _Judge(contracts, stack, connect, max_bytes, directory)
     pieces = [versions[start : start + PIECE] for start in range(0, len(versions), PIECE)]
+    before: JudgedModel | None = None
+    signed: Signature | None = None
     with closing(map_in_processes(judge.piece, pieces)) as parts:
-        for part in parts:
-            yield from part
+        for model, signature in (one for part in parts for one in part):
+            changes = check_successor(signature, signed) if signature and signed else []
+            if before and before.name == model.name and changes:
+                yield replace(model, predecessor=before.version, breaks_clients=tuple(map(redact, changes)))
+            else:
+                yield model
+            before, signed = model, signature
 
 
 class _Judge:
@@ -210,13 +219,13 @@ class _Judge:
         self._max_bytes = max_bytes
         self._directory = directory
 
-    def piece(self, versions: Sequence[Registered]) -> list[JudgedModel]:
-        """Judge some versions; what is downloaded for them is removed."""
+    def piece(self, versions: Sequence[Registered]) -> list[tuple[JudgedModel, Signature | None]]:
+        """Judge some versions, and read their signatures; what is downloaded for them is removed."""
         tracking = self._connect()
         with TemporaryDirectory(dir=self._directory) as scratch, ThreadPoolExecutor(DOWNLOADS) as pool:
             places = [Path(scratch) / str(number) for number in range(len(versions))]
             fetched = pool.map(lambda one, place: self._fetched(one, place, tracking), versions, places)
-            return [self._judged(one, model) for one, model in zip(versions, fetched, strict=True)]
+            return [(self._judged(one, model), _signature(model)) for one, model in zip(versions, fetched, strict=True)]
 
     def _fetched(self, one: Registered, place: Path, tracking: TrackingApi) -> ModelDirectory | TrivetError:
         try:
@@ -289,6 +298,14 @@ class _Judge:
             reasons=tuple(_reason(*pair, model) for pair in deciding),
             advice=tuple(name for name in others if name not in {contract.id for contract, _ in deciding}),
         )
+
+
+def _signature(model: ModelDirectory | TrivetError) -> Signature | None:
+    """The signature of a model; None for one without, or with one that cannot be read, which contracts say."""
+    try:
+        return None if isinstance(model, TrivetError) else read_signature(model.mlmodel)
+    except UsageError:
+        return None
 
 
 def _verdict(findings: Sequence[tuple[Contract, Finding]]) -> ModelVerdict:

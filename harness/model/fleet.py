@@ -42,7 +42,11 @@ class ModelReason:
 @dataclass(frozen=True, kw_only=True)
 class JudgedModel:
     """One registered version. ``flavors`` are the names in its MLmodel, and ``writer`` is the MLflow that wrote it; both empty if that
-    could not be read. ``advice`` are the contracts that failed or could not be judged without deciding the verdict."""
+    could not be read. ``advice`` are the contracts that failed or could not be judged without deciding the verdict.
+
+    ``breaks_clients`` is what of its signature breaks clients of ``predecessor``, the judged version of the model before it
+    (``trivet.integration.check_successor``); both are empty if nothing does, or if one of the two has no signature.
+    """
 
     name: str
     version: str
@@ -53,6 +57,8 @@ class JudgedModel:
     writer: str = ""
     reasons: tuple[ModelReason, ...] = ()
     advice: tuple[str, ...] = ()
+    predecessor: str = ""
+    breaks_clients: tuple[str, ...] = ()
 
     @property
     def uri(self) -> str:

@@ -32,9 +32,19 @@ class FleetText:
     def __init__(self, most: int = 20) -> None:
         self._most = most
         self._shown: Counter[ModelVerdict] = Counter()
+        self._signatures = 0
 
     def lines(self, model: JudgedModel) -> str:
         """The lines of one model; empty when there is nothing to print."""
+        return "\n".join(filter(None, (self._verdict(model), self._changes(model))))
+
+    def _changes(self, model: JudgedModel) -> str:
+        self._signatures += bool(model.breaks_clients)
+        if not model.breaks_clients or self._signatures > self._most:
+            return ""
+        return printable(f"{named(model)}: {clients_sentence(model)}")
+
+    def _verdict(self, model: JudgedModel) -> str:
         if model.verdict is ModelVerdict.FINE:
             return ""
         self._shown[model.verdict] += 1
@@ -56,6 +66,8 @@ class FleetText:
         lines = [f"judged: {judged}, on stack {report.stack.name}"]
         lines += [f"  {number:>9,} {verdict:<12} {MEANING[verdict]}" for verdict, number in verdicts.items() if number]
         omitted = {one: self._shown[one] - self._most for one in (ModelVerdict.UNKNOWN, ModelVerdict.UNSUPPORTED)}
+        if changed := sum(bool(model.breaks_clients) for model in report.models):
+            lines.append(f"  {changed:>9,} change their signature so that clients of the version before break")
         if hidden := [f"{number:,} {verdict}" for verdict, number in omitted.items() if number > 0]:
             lines.append(f"not shown: {', '.join(hidden)}; --max-lines N shows more, --report DIR has all")
         lines.append(sentence(report))
@@ -68,6 +80,11 @@ MEANING = {
     ModelVerdict.UNSUPPORTED: "unsupported upstream, but nothing seen that breaks",
     ModelVerdict.FINE: "nothing seen that breaks",
 }
+
+
+def clients_sentence(model: JudgedModel) -> str:
+    """What of a model's signature breaks clients of the version before it."""
+    return f"breaks clients of version {model.predecessor}: {'; '.join(model.breaks_clients)}"
 
 
 def named(model: JudgedModel) -> str:

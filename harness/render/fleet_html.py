@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from trivet.model.fleet import FleetReport, ModelVerdict
-from trivet.render.fleet import MEANING, MOODS, SYMBOLS, named, sentence
+from trivet.render.fleet import MEANING, MOODS, SYMBOLS, clients_sentence, named, sentence
 from trivet.render.page import environment
 
 filename = "fleet.html"
@@ -17,7 +17,13 @@ LOADER = "python_function"
 def write(report: FleetReport) -> str:
     """The whole page. All text of the report is escaped; characters that HTML does not allow are replaced."""
     templates = environment()
-    templates.globals |= {"moods": MOODS, "symbols": SYMBOLS, "meaning": MEANING, "named": named}
+    templates.globals |= {
+        "moods": MOODS,
+        "symbols": SYMBOLS,
+        "meaning": MEANING,
+        "named": named,
+        "clients": clients_sentence,
+    }
     cells = Counter((_flavor(model.flavors), model.verdict) for model in report.models)
     worst_first = list(ModelVerdict)
     return (

@@ -50,7 +50,7 @@ def judged(tmp_path: Path, *models: Mapping[str, str | bytes], **entry: str) -> 
         for name, content in files.items():
             (directory / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         mlmodel = (directory / "MLmodel").read_text().replace(LOADER, f"{LOADER}\n    model_path: model.pkl")
-        (directory / "MLmodel").write_text(mlmodel + SIGNED)
+        (directory / "MLmodel").write_text(mlmodel if "signature:" in mlmodel else mlmodel + SIGNED)
         known = {"name": "churn", "version": str(number), "source": str(directory), **entry}
         versions.append(Registered(entry=known, aliases=("production",) if number == 1 else ()))
     contracts = list(Registry().contracts.values())
@@ -100,6 +100,22 @@ def test_models_are_judged_in_order_with_what_their_mlmodel_says(tmp_path: Path)
     )
     assert first.flavors == ("python_function", "sklearn")
     assert first.writer == "2.10.2"
+
+
+def test_a_signature_that_breaks_clients_of_the_version_before_is_named_with_it(tmp_path: Path) -> None:
+    more = SIGNED.replace("true}]", 'true}, {"type": "long", "name": "age", "required": true}]', 1)
+    first, second, third = judged(tmp_path, SOUND, {**SOUND, "MLmodel": str(SOUND["MLmodel"]) + more}, SOUND)
+    assert (first.predecessor, first.breaks_clients) == ("", ())
+    assert second.predecessor == "1"
+    assert "'age' is required, and clients of the current version do not send it" in second.breaks_clients[0]
+    assert third.breaks_clients == ()
+    one, other = a_model(ModelVerdict.FINE), a_model(ModelVerdict.FINE, 2)
+    changed = replace(other, predecessor="1", breaks_clients=("column 'age' is required",))
+    text = FleetText()
+    assert text.lines(one) == ""
+    assert text.lines(changed) == "models:/<b>churn</b>/2 (prod): breaks clients of version 1: column 'age' is required"
+    assert "1 change their signature so that clients of the version before break" in text.summary(report(one, changed))
+    assert "breaks clients of version 1: column &#39;age&#39; is required" in fleet_html.write(report(one, changed))
 
 
 def test_a_model_whose_files_cannot_be_found_is_unknown_with_the_reason(tmp_path: Path, downloads: Path) -> None:
