@@ -15,9 +15,10 @@ from trivet.host.processes import Processes, free_ports
 from trivet.host.staging import PARTS, stage
 from trivet.model.handover import Download
 from trivet.stacks.read import load_stack
-from trivet.targets.common.clients import DirectoryStore, checksums, first_exception
+from trivet.targets.common.clients import DirectoryStore, checksums
 from trivet.targets.common.parts import Part, result_or_none, start
 from trivet.targets.local.servers import runtime_environment
+from trivet.toolkit.logs import first_exception
 
 
 @pytest.fixture
