@@ -23,7 +23,7 @@ def trivet_targets(settings: Settings) -> Mapping[str, Target]:
     backing = Backing(store=settings.store, database=settings.database, images=settings.images, mirror=settings.mirror)
     return {
         "local": LocalTarget(backing),
-        "kind": kind_target(settings.images, settings.mirror, as_is=settings.as_is),
+        "kind": kind_target(settings.images, settings.mirror, addons=settings.addons, as_is=settings.as_is),
         "existing": existing_target(settings.existing),
     }
 

@@ -21,6 +21,7 @@ from trivet.check_command import check
 from trivet.cli_options import (
     Function,
     InputPath,
+    addon_option,
     composed_stack,
     composition_option,
     contracts_option,
@@ -208,6 +209,7 @@ def _cluster_options(function: Function) -> Function:
 @main.command()
 @_cluster_options
 @click.option("--mirror", metavar="URL", help="A registry to pull images from before all others.")
+@addon_option
 def up(**flags: Any) -> None:
     """Create or complete a stack's kind cluster."""
     from trivet.provision.kind.up import ImageSource
@@ -220,13 +222,16 @@ def up(**flags: Any) -> None:
     stack = load_stack(settings.stack)
     with watch(sys.stdout) as emit:
         stopwatch = Stopwatch(emit)
-        access = bring_up(stack, stopwatch, ImageSource(kind=settings.images, mirror=settings.mirror))
+        source = ImageSource(kind=settings.images, mirror=settings.mirror)
+        access = bring_up(stack, stopwatch, source, addons=settings.addons)
     click.echo(timetable(stopwatch.phases, stopwatch.seconds))
     click.echo(f"the cluster of stack {stack.name} is ready")
     click.echo(f"  kubectl      --kubeconfig {access.kubectl.kubeconfig} --context {access.kubectl.context}")
     click.echo(f"  ingress      {access.ingress}, with the host name of an InferenceService in the Host header")
     click.echo(f"  MLflow       {access.tracking_url}")
     click.echo(f"  Prometheus   {access.prometheus_url}")
+    if access.pipelines:
+        click.echo(f"  Pipelines    Service {access.pipelines.service} in the namespace {access.pipelines.namespace}")
 
 
 @main.command()

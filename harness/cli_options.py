@@ -56,6 +56,15 @@ server_option = click.option(
 )
 
 
+addon_option = click.option(
+    "--addon",
+    "addons",
+    multiple=True,
+    metavar="NAME",
+    help="Also have this on the kind cluster: pipelines (Kubeflow Pipelines); repeatable.",
+)
+
+
 stack_option = click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
 
 
@@ -94,6 +103,7 @@ def place_options(function: Function) -> Function:
         "--database", help="MLflow's database on the target local: sqlite (default), or postgresql in a container."
     )
     @click.option("--images", help="How to get container images: pull (default), or build from packages.")
+    @addon_option
     @wraps(function)
     def wrapped(**options: Any) -> Any:
         return function(**options)

@@ -54,6 +54,12 @@ def load_settings(start: Path, environment: Mapping[str, str] | None = None, **f
                 f"{key} {value!r} is not supported on the target {values['target']}: {reason}",
                 remedy=f"omit the option {key}, or use the target local",
             )
+    # A command without an option for the target is about clusters of trivet's own.
+    if (addons := flags.get("addons")) and "target" in flags and values.get("target", Settings.target) != "kind":
+        raise UsageError(
+            f"--addon {addons[0]} is not supported on the target {values.get('target', Settings.target)}",
+            remedy="omit it, or use the target kind: only there does trivet install anything",
+        )
     if flags.get("as_is") and values.get("target", Settings.target) != "kind":
         raise UsageError(
             f"--as-is is not supported on the target {values.get('target', Settings.target)}",

@@ -95,8 +95,9 @@ class Settings:
     ``report`` is the directory of the reports; empty for none. The default of ``profile`` depends on the target.
     ``store`` is the artifact store of the local target, ``files`` or ``s3``, and ``database`` MLflow's database there, ``sqlite`` or
     ``postgresql``; other targets have their own and ignore them. ``images`` is the source of container images: ``pull`` from
-    their registries, or ``build`` from recipes; ``mirror`` is the URL of a registry to pull from before all others. With ``as_is`` the
-    target kind neither creates nor completes its cluster.
+    their registries, or ``build`` from recipes; ``mirror`` is the URL of a registry to pull from before all others. ``addons`` are
+    installed on clusters of the target kind in addition, such as ``pipelines``. With ``as_is`` that target neither creates nor completes
+    its cluster.
     ``require_features`` are the features that the target must have: lacking one fails the run. ``waivers`` are known failures that do not
     fail, by names of your choice; ``waivers_file`` is a TOML file with more of them, a table each, relative to the folder of this file.
     """
@@ -110,6 +111,7 @@ class Settings:
     database: str = "sqlite"
     images: str = field(default="pull", metadata={"choices": IMAGE_SOURCES})
     mirror: str = ""
+    addons: tuple[str, ...] = field(default=(), metadata={"items": "names of add-ons"})
     as_is: bool = False
     require_features: tuple[str, ...] = field(default=(), metadata={"items": "names of features"})
     waivers: Mapping[str, Waiver] = field(default_factory=dict)

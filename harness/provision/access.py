@@ -30,6 +30,19 @@ class StoreAccess:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PipelinesAccess:
+    """Kubeflow Pipelines on the cluster: its API server is the Service ``service`` at ``port`` in ``namespace``, where runs are too.
+
+    ``step_image`` is an image for steps, with the packages of the role trainer, which this backend's launcher can work in.
+    """
+
+    namespace: str
+    service: str
+    port: int
+    step_image: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterAccess:
     """One cluster with a platform on it.
 
@@ -55,6 +68,8 @@ class ClusterAccess:
     """``host:port`` of the tracking server's database inside the cluster, which only the tracking server may connect to; empty when
     unknown.
     """
+    pipelines: PipelinesAccess | None = None
+    """Kubeflow Pipelines; None on a cluster without it, and when nobody asked for it."""
     platform_paths: tuple[NetworkPath, ...] = ()
     """Paths between the platform's own pods that must be open."""
     pull_policy: str = "IfNotPresent"

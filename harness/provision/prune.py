@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from trivet.host.journal import run_in_progress
 from trivet.model.stack import Stack
 from trivet.provision.images.prune import Garbage, Needed, find_garbage, remove, take_inventory
-from trivet.provision.images.recipes import images_of
-from trivet.provision.images.store import exclusive_lock, set_key_of
+from trivet.provision.images.recipes import addon_images, addon_roles, images_of
+from trivet.provision.images.store import exclusive_lock, set_keys_of
 from trivet.provision.kind.cluster import HOSTS
 from trivet.provision.kind.state import Busy, all_folders, known_clusters
 from trivet.provision.kind.tools import PACKAGES, tool_layer
 from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import environment_folder
-from trivet.stacks.platform import load_platform
+from trivet.stacks.platform import load_addon, load_platform, shipped_addons
 
 
 def prune(stacks: Sequence[Stack], *, dry_run: bool = False) -> Garbage:
@@ -33,7 +33,10 @@ def prune(stacks: Sequence[Stack], *, dry_run: bool = False) -> Garbage:
 def needed(stacks: Sequence[Stack], keys: Collection[str] = ()) -> Needed:
     """What ``stacks`` need, and the sets with these ``keys``."""
     return Needed(
-        sets=[images_of(stack) for stack in stacks],
+        sets=[
+            *(images_of(stack) for stack in stacks),
+            *(addon_images(stack, addon) for stack in stacks if stack.platform for addon in shipped_addons()),
+        ],
         keys=keys,
         programs=[
             tool_layer(tool, platform)
@@ -43,7 +46,11 @@ def needed(stacks: Sequence[Stack], keys: Collection[str] = ()) -> Needed:
         ],
         environments={
             environment_folder(role)
-            for role in (drawing_role(), *(role for stack in stacks for role in stack.roles.values()))
+            for role in (
+                drawing_role(),
+                *(role for stack in stacks for role in stack.roles.values()),
+                *(role for addon in shipped_addons() for role in addon_roles(load_addon(addon)).values()),
+            )
         },
     )
 
@@ -51,7 +58,7 @@ def needed(stacks: Sequence[Stack], keys: Collection[str] = ()) -> Needed:
 def cluster_sets() -> set[str]:
     """The keys of the sets that clusters pull their images from, including stopped and incomplete clusters."""
     files = [folder.path / HOSTS for folder in known_clusters()]
-    return {key for file in files if file.is_file() and (key := set_key_of(file.read_text(encoding="utf-8")))}
+    return {key for file in files if file.is_file() for key in set_keys_of(file.read_text(encoding="utf-8"))}
 
 
 @contextmanager

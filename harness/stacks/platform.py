@@ -3,13 +3,15 @@
 ``platform.toml`` may include another platform (``include``): tables are merged, the including file has priority, and lists are appended to
 the included ones. ``install.toml`` in the same folder has further tables. Each part of the table is validated where it is used: images in
 ``provision.images.recipes``, the installation in ``provision.kind.steps``.
+
+An add-on is a folder of the same form, whose images and steps come in addition to those of any platform.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from trivet.model.stack import Stack
 
 PLATFORM_FILE = "platform.toml"
 INSTALL_FILE = "install.toml"
+STORE_IMAGE = "trivet/registry"
+"""The path of the image store's own image."""
+_SHARED = ("go", "rootfs", "wheel", "module", "files")
+"""The tables of the common platform that an add-on's recipes can refer to."""
 SHIPPED = "trivet.fixtures"
 
 
@@ -63,12 +69,31 @@ def common_platform() -> Platform:
     return read_platform(_shipped_folder() / "common")
 
 
+def shipped_addons() -> list[str]:
+    """The names of the add-ons that are shipped with trivet."""
+    return sorted(file.parent.name for file in _shipped_folder("addons").glob(f"*/{PLATFORM_FILE}"))
+
+
+def load_addon(name: str) -> Platform:
+    """The add-on ``name``, with the tables of the common platform that its recipes can refer to, and the image of the image store.
+
+    Raises UsageError when there is no such add-on.
+    """
+    if name not in shipped_addons():
+        raise unknown("add-on", name, shipped_addons())
+    addon = read_platform(_shipped_folder("addons") / name)
+    common = common_platform().table
+    shared = {key: common[key] for key in _SHARED if key in common}
+    store = [image for image in common["image"] if f"/{STORE_IMAGE}:" in image["name"]]
+    return replace(addon, table=_merged({**shared, "image": store}, addon.table))
+
+
 def read_platform(folder: Path) -> Platform:
     """The platform in ``folder``. Raises UsageError as :func:`load_platform` does."""
     folder = folder.resolve()
     table: dict[str, Any] = {}
     for one, content in reversed(list(_include_chain(folder))):
-        table = _merged(table, _with_module_folders(content, one))
+        table = _merged(table, _with_paths(content, one))
     return Platform(name=folder.name, folder=folder, table=table)
 
 
@@ -97,10 +122,22 @@ def _parsed(file: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {file}: {error}", remedy="provide a TOML file in UTF-8") from error
 
 
-def _with_module_folders(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The table with absolute folders of Go modules, which are relative to the file that declares them."""
+def _with_paths(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The table with what its paths refer to, which are relative to the file that declares them: absolute folders of Go modules, and the
+    text of an image's file in place of its ``source``.
+    """
     for name, module in table.get("go", {}).items():
         module["folder"] = str((folder / module.get("folder", f"go/{name}")).resolve())
+    for name, group in table.get("files", {}).items():
+        for file in (one for one in group if "source" in one):
+            source = folder / file.pop("source")
+            try:
+                file["text"] = source.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise UsageError(
+                    f"{folder / PLATFORM_FILE}: cannot read {source} of [[files.{name}]]: {error}",
+                    remedy="provide the file in UTF-8, or write its content as `text`",
+                ) from error
     return table
 
 
@@ -117,7 +154,7 @@ def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _shipped_folder() -> Path:
+def _shipped_folder(name: str = "platforms") -> Path:
     from importlib.resources import files
 
-    return Path(str(files(SHIPPED))) / "platforms"
+    return Path(str(files(SHIPPED))) / name

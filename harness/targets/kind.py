@@ -11,8 +11,9 @@ from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster.target import ClusterTarget
 
 
-def kind_target(images: str, mirror: str, *, as_is: bool = False) -> ClusterTarget:
-    """The target ``kind``. ``images`` is ``build`` or ``pull``, ``mirror`` the URL of a mirror for all registries, as in the settings.
+def kind_target(images: str, mirror: str, *, addons: Sequence[str] = (), as_is: bool = False) -> ClusterTarget:
+    """The target ``kind``. ``images`` is ``build`` or ``pull``, ``mirror`` the URL of a mirror for all registries, ``addons`` what the
+    cluster has in addition, as in the settings.
 
     With ``as_is`` the cluster is neither created nor completed.
     """
@@ -21,7 +22,8 @@ def kind_target(images: str, mirror: str, *, as_is: bool = False) -> ClusterTarg
     def opened(stack: Stack, emit: Emit) -> Iterator[ClusterAccess]:
         from trivet.provision.kind.up import ImageSource, open_cluster
 
-        with open_cluster(stack, emit, ImageSource(kind=images, mirror=mirror), as_is=as_is) as access:
+        source = ImageSource(kind=images, mirror=mirror)
+        with open_cluster(stack, emit, source, addons=addons, as_is=as_is) as access:
             yield access
 
     def steps(stack: Stack) -> Sequence[str]:
@@ -34,6 +36,7 @@ def kind_target(images: str, mirror: str, *, as_is: bool = False) -> ClusterTarg
             f"kind cluster: Kubernetes {parts.get('kubernetes', '(none named)')}, unless it is already running",
             f"platform: Knative {parts.get('knative', '(none named)')}, an ingress, KServe {parts['kserve']}, "
             f"MLflow {parts['mlflow']} on PostgreSQL with an S3 store, Prometheus",
+            *(f"add-on {name}" for name in addons),
         )
 
     return ClusterTarget("kind", opened, steps, owns_cluster=True)

@@ -10,21 +10,21 @@ import hashlib
 import json
 import platform as machine
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from trivet.errors import UsageError, choices
 from trivet.model.stack import Role, Stack
 from trivet.provision.images.names import Reference, parse_reference
-from trivet.stacks.platform import PLATFORM_FILE, Platform, common_platform, load_platform
+from trivet.stacks.platform import PLATFORM_FILE, STORE_IMAGE, Platform, common_platform, load_addon, load_platform
+from trivet.stacks.read import pins_of
 from trivet.stacks.schema import String, StringArray, Table, TableArray, schema_errors
 
 FORMAT = 1
 """Part of every digest: incremented when the same recipe gives another layer."""
 
-STORE = "trivet/registry"
-"""The path of the image store's own image."""
+STORE = STORE_IMAGE
 
 NODE = "kindest/node"
 """The path of the cluster's node image."""
@@ -65,6 +65,7 @@ SCHEMA = Table(
             )
         ),
         "files": Table(others=TableArray(item=_FILE)),
+        "role": Table(others=Table(required={"python": _ANY, "cutoff": _ANY, "requires": StringArray()})),
     },
 )
 
@@ -249,6 +250,19 @@ def images_of(stack: Stack) -> ImageSet:
     return load_images(stack, None if stack.platform else common_platform())
 
 
+def addon_images(stack: Stack, name: str) -> ImageSet:
+    """The images of the add-on ``name`` for clusters of ``stack``. Their recipes can name roles of the stack, and the add-on's own."""
+    addon = load_addon(name)
+    return load_images(replace(stack, roles={**stack.roles, **addon_roles(addon)}), addon)
+
+
+def addon_roles(addon: Platform) -> dict[str, Role]:
+    """The Python environments of an add-on: its tables ``role``, each with the lock of its name beside ``platform.toml``."""
+    return {
+        name: _role(name, table, addon.folder / f"{name}.lock") for name, table in addon.table.get("role", {}).items()
+    }
+
+
 def inputs_digest(layer: Layer) -> str:
     """The digest over everything that decides the content of ``layer``."""
     kind = type(layer).__name__
@@ -270,6 +284,18 @@ def title_of(layer: Layer) -> str:
             return f"{layer.name} (files of {layer.module})"
         case FilesLayer():
             return f"{layer.name} (files)"
+
+
+def _role(name: str, table: Mapping[str, Any], lock: Path) -> Role:
+    return Role(
+        name=name,
+        python=table["python"],
+        requires=tuple(table["requires"]),
+        cutoff=table["cutoff"],
+        lock=lock,
+        pins=pins_of(lock.read_text(encoding="utf-8"), table["python"], lock),
+        title=f"the environment {name} of the add-on {lock.parent.name}",
+    )
 
 
 def _image(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, file: Path) -> Image:
@@ -357,7 +383,9 @@ def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, l
 
 
 def _sums(folder: Path) -> list[str]:
-    return [_sha256((folder / name).read_bytes()) for name in ("go.mod", "go.sum")]
+    """The digests of a wrapper module: go.mod, go.sum, and the files of the modules in it that replace others."""
+    replacements = sorted(path for path in folder.glob("*/**/*") if path.is_file())
+    return [_sha256(path.read_bytes()) for path in (folder / "go.mod", folder / "go.sum", *replacements)]
 
 
 def _digest(content: Any) -> str:

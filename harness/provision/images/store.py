@@ -65,15 +65,14 @@ def container_name() -> str:
 def hosts_toml(key: str) -> str:
     """The ``hosts.toml`` with which a node's containerd pulls the images of a set from the store, under their upstream names.
 
-    Its place on the node is ``/etc/containerd/certs.d/_default``.
+    Its place on the node is ``/etc/containerd/certs.d/_default``. containerd asks several such hosts in the order of the file.
     """
     return f'[host."http://{container_name()}:5000/v2/{key}"]\n  capabilities = ["pull", "resolve"]\n  override_path = true\n'
 
 
-def set_key_of(hosts: str) -> str:
-    """The key of the set in a ``hosts.toml`` from :func:`hosts_toml`; empty when it has another mirror."""
-    match = re.search(rf'"http://{container_name()}:5000/v2/([^"/]+)"', hosts)
-    return match[1] if match else ""
+def set_keys_of(hosts: str) -> list[str]:
+    """The keys of the sets in a ``hosts.toml`` made of :func:`hosts_toml`; none when it has another mirror."""
+    return re.findall(rf'"http://{container_name()}:5000/v2/([^"/]+)"', hosts)
 
 
 def docker_name(repository: str, inputs: str) -> str:

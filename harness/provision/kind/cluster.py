@@ -210,6 +210,14 @@ def _write_configuration(spec: ClusterSpec, ports: Mapping[int, int]) -> Path:
     return spec.folder.path / "kind.yaml"
 
 
+def add_mirror(folder: ClusterFolder, hosts: str) -> None:
+    """Append ``hosts`` to the hosts.toml of an existing cluster, unless it is there. Nodes read that file at each pull."""
+    file = folder.path / HOSTS
+    present = file.read_text(encoding="utf-8")
+    if hosts not in present:
+        file.write_text(f"{present}{hosts}", encoding="utf-8")
+
+
 def load_images(folder: ClusterFolder, kind: Path, names: Sequence[str]) -> None:
     """Load images from this machine's Docker into the cluster's node."""
     if names:

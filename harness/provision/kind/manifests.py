@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -54,13 +54,17 @@ class Patch:
     source: str = ""
 
 
-def read_files(folder: Path, patterns: Iterable[str]) -> str:
-    """The YAML files below ``folder`` that match the glob patterns, as one stream, in the order of the patterns.
+def read_files(folder: Path, patterns: Iterable[str], kustomize: Callable[[Path], str] | None = None) -> str:
+    """The YAML files below ``folder`` that match the glob patterns, as one stream, in the order of the patterns. A pattern that ends in a
+    slash is the folder of a kustomization, which ``kustomize`` renders.
 
     Raises UsageError for a pattern that matches no file. Module archives have no symbolic links.
     """
     texts = []
     for pattern in patterns:
+        if kustomize and pattern.endswith("/") and (folder / pattern).is_dir():
+            texts.append(kustomize(folder / pattern))
+            continue
         files = sorted(folder.glob(pattern))
         if not files:
             raise UsageError(

@@ -10,11 +10,11 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -54,6 +54,14 @@ class ClusterState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AddonState:
+    """An add-on on a cluster: the digest of what it was installed from, and its workloads, all of which have been ready once."""
+
+    digest: str
+    workloads: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterFolder:
     """The folder with everything that trivet stores about the cluster called ``name``."""
 
@@ -83,14 +91,31 @@ class ClusterFolder:
 
     def write(self, state: ClusterState) -> None:
         """Write ``state``; it is on disk when this returns."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path / "state.unfinished"
+        self._write(self.path / "state.json", asdict(state))
+
+    def read_addon(self, name: str) -> AddonState | None:
+        """The state of an add-on; None when it is not on the cluster, its installation was interrupted, or the file is unreadable."""
+        try:
+            return AddonState(**json.loads(self._addon(name).read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def write_addon(self, name: str, state: AddonState) -> None:
+        """Write the state of an add-on; it is on disk when this returns."""
+        self._write(self._addon(name), asdict(state))
+
+    def _addon(self, name: str) -> Path:
+        return self.path / "addons" / f"{name}.json"
+
+    def _write(self, path: Path, content: Mapping[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".unfinished")
         unfinished.touch(mode=0o600)
         with unfinished.open("w", encoding="utf-8") as file:
-            json.dump(asdict(state), file)
+            json.dump(content, file)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(self.path / "state.json")
+        unfinished.replace(path)
 
     def delete(self) -> None:
         """Delete the folder, the state first."""

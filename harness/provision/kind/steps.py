@@ -5,7 +5,7 @@ Everything that differs between platforms is in these tables: modules and files,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
@@ -22,6 +22,8 @@ from trivet.stacks.platform import Platform
 
 OWN_MANIFESTS = "trivet"
 """The key in a step's ``files`` for trivet's own manifests, in place of a Go module."""
+OWN_FOLDER = "."
+"""The key in a step's ``files`` for manifests in the platform's own folder, in place of a Go module."""
 SHIPPED = "trivet.fixtures"
 
 
@@ -38,8 +40,9 @@ class WebhookCertificate:
 class InstallStep:
     """One part of the installation.
 
-    ``files`` maps a Go module to glob patterns of its files, at the version in the wrapper module ``go``; under the key ``trivet`` they are
-    trivet's own manifests, in which ``${name}`` is a template value. ``images`` is the image template for ``ko://`` import paths.
+    ``files`` maps a Go module to glob patterns of its files, at the version in the wrapper module ``go``; a pattern that ends in a slash is
+    a folder that kubectl renders with kustomize. Under the key ``trivet`` they are trivet's own manifests, in which ``${name}`` is a
+    template value, under ``.`` files of the platform's own folder. ``images`` is the image template for ``ko://`` import paths.
     ``source`` restricts the step to one image source. A step is applied once the steps in ``after`` are applied and those in ``needs`` are
     ready. It is ready when its own workloads are, and those in ``ready`` (``namespace/Kind/name``), which a controller creates.
     """
@@ -87,15 +90,22 @@ def read_steps(platform: Platform, source: str) -> list[InstallStep]:
     return [_for_source(chosen[name], source, steps.keys() - chosen.keys()) for name in order if name in chosen]
 
 
-def objects_of(step: InstallStep, platform: Platform, template_values: TemplateValues) -> list[KubernetesObject]:
-    """The objects that ``step`` applies: read, selected, with image names and patches.
+def objects_of(
+    step: InstallStep,
+    platform: Platform,
+    template_values: TemplateValues,
+    kustomize: Callable[[Path], str] | None = None,
+) -> list[KubernetesObject]:
+    """The objects that ``step`` applies: read, selected, with image names and patches. ``kustomize`` renders the folder of a kustomization.
 
-    Raises UsageError for an invalid table, PlatformError when a module cannot be downloaded.
+    Raises UsageError for an invalid table, PlatformError when a module cannot be downloaded or a kustomization not be rendered.
     """
     texts = [
         _own_manifests(step, patterns, {**template_values.values, **step.values})
         if module == OWN_MANIFESTS
-        else read_files(_module(step, module, platform), patterns)
+        else read_files(
+            platform.folder if module == OWN_FOLDER else _module(step, module, platform), patterns, kustomize
+        )
         for module, patterns in step.files.items()
     ]
     objects = [one for text in texts for one in manifests.select(manifests.split_stream(text), step.only, step.drop)]
