@@ -73,6 +73,7 @@ def make_layer(layer: Layer, context: BuildContext) -> tuple[Path, Mapping[str, 
 
 def compile_programs(layer: GoLayer, folder: Path, *, log: Path, stop: threading.Event) -> Mapping[str, Path]:
     """The programs of a Go layer, compiled into ``folder``: package → executable file."""
+    wrapper = _with_links(layer, folder / "wrapper", log=log, stop=stop) if layer.links else layer.folder
     run_logged(
         [
             *("go", "build", "-trimpath", "-ldflags", f"-s -w {layer.ldflags}", "-tags", layer.tags),
@@ -81,11 +82,37 @@ def compile_programs(layer: GoLayer, folder: Path, *, log: Path, stop: threading
         what=f"build {title_of(layer)}",
         log=log,
         stop=stop,
-        cwd=layer.folder,
+        cwd=wrapper,
         environment={"CGO_ENABLED": "0", "GOWORK": "off"},
         remedy=_GO_REMEDY,
     )
     return {package: folder / _program(package) for package in layer.programs}
+
+
+def _with_links(layer: GoLayer, wrapper: Path, *, log: Path, stop: threading.Event) -> Path:
+    """A copy of the layer's wrapper module that replaces modules by copies of them with their links: go refuses overlays of its cache."""
+    shutil.copytree(layer.folder, wrapper)
+    for number, (module, links) in enumerate(sorted(layer.links.items())):
+        copy = wrapper / f"modules-{number}"
+        shutil.copytree(module_folder(layer.folder, module), copy, copy_function=shutil.copyfile)
+        for folder in (copy, *(path for path in copy.rglob("*") if path.is_dir())):
+            folder.chmod(0o755)
+        for path, target in links.items():
+            link = copy / path
+            if not (link.parent / target).is_file():
+                raise PlatformError(
+                    f"the module {module} has no file {target} beside {path}", remedy="correct `links` of that module"
+                )
+            shutil.copyfile(link.parent / target, link)
+        run_logged(
+            ["go", "mod", "edit", f"-replace={module}=./{copy.name}"],
+            what=f"replace {module}",
+            log=log,
+            stop=stop,
+            cwd=wrapper,
+            remedy=_GO_REMEDY,
+        )
+    return wrapper
 
 
 def _program(package: str) -> str:

@@ -51,7 +51,11 @@ _FILE = Table(
 SCHEMA = Table(
     required={"image": TableArray(item=_IMAGE)},
     optional={
-        "go": Table(others=Table(required={"folder": _ANY}, optional={"ldflags": _ANY, "tags": _ANY})),
+        "go": Table(
+            others=Table(
+                required={"folder": _ANY}, optional={"ldflags": _ANY, "tags": _ANY, "links": Table(others=_STRINGS)}
+            )
+        ),
         "rootfs": Table(
             others=Table(
                 required={"suite": _ANY, "packages": StringArray()},
@@ -74,7 +78,8 @@ SCHEMA = Table(
 class GoLayer:
     """Programs compiled from the wrapper module in ``folder``; ``programs`` maps packages to absolute paths in the image.
 
-    ``ldflags`` and ``tags`` are the flags of ``go build`` of these names.
+    ``ldflags`` and ``tags`` are the flags of ``go build`` of these names. ``links`` are symbolic links of upstream's repositories, which
+    module archives leave out, and without which a program does not compile: module → path of the link → its target.
     """
 
     name: str
@@ -82,10 +87,12 @@ class GoLayer:
     programs: Mapping[str, str]
     ldflags: str = ""
     tags: str = ""
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def digest_inputs(self) -> Mapping[str, Any]:
-        flags = {"ldflags": self.ldflags, **({"tags": self.tags} if self.tags else {})}
+        flags: dict[str, Any] = {"ldflags": self.ldflags}
+        flags |= {name: value for name, value in (("tags", self.tags), ("links", self.links)) if value}
         return {"sums": _sums(self.folder), "programs": self.programs, **flags}
 
 
@@ -377,7 +384,9 @@ def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, l
     for name, programs in entry.get("go", {}).items():
         found = table("go", name)
         flags = {key: found.get(key, "") for key in ("ldflags", "tags")}
-        yield GoLayer(name=name, folder=Path(found["folder"]), programs=programs, **flags)
+        yield GoLayer(
+            name=name, folder=Path(found["folder"]), programs=programs, links=found.get("links", {}), **flags
+        )
     for name in entry.get("files", ()):
         yield FilesLayer(name=name, files=tuple(File(**file) for file in table("files", name)))
 
