@@ -19,7 +19,7 @@ from trivet.host.journal import Run
 from trivet.provision import prune as provision_prune
 from trivet.provision.images import build, prune
 from trivet.provision.images.prune import Garbage, Inventory, Needed, RegistryLink, find_garbage, remove, take_inventory
-from trivet.provision.images.recipes import ImageSet, inputs_digest
+from trivet.provision.images.recipes import ImageSet, addon_images, addon_roles, images_of, inputs_digest
 from trivet.provision.images.store import (
     LAYERS,
     Store,
@@ -27,7 +27,7 @@ from trivet.provision.images.store import (
     hosts_toml,
     images_home,
     registry_folder,
-    set_key_of,
+    set_keys_of,
     shared_lock,
 )
 from trivet.provision.kind.cluster import HOSTS
@@ -35,6 +35,7 @@ from trivet.provision.kind.state import READY, Busy, ClusterState, cluster_folde
 from trivet.render.images import pruned
 from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import MARKER, cache_directory, environment_folder
+from trivet.stacks.platform import load_addon
 from trivet.stacks.read import load_stack, shipped_stacks
 
 A, B, C = (small_layer(name) for name in "abc")
@@ -147,9 +148,11 @@ def test_needed_work_programs_and_environments_are_kept() -> None:
 def test_the_shipped_stacks_need_their_own_sets_tools_and_environments() -> None:
     stacks = [load_stack(name) for name in shipped_stacks()]
     needed = provision_prune.needed(stacks)
-    assert [one.stack for one in needed.sets] == ["2024.11", "2024.11-fixed", "current"]
+    sets = [*map(images_of, stacks), *(addon_images(stack, "pipelines") for stack in stacks)]
+    assert [one.key for one in needed.sets] == [one.key for one in sets]
     assert {layer.name for layer in needed.programs} == {"kind", "kubernetes"}
     roles = [drawing_role(), *(role for stack in stacks for role in stack.roles.values())]
+    roles += addon_roles(load_addon("pipelines")).values()
     assert needed.environments == {environment_folder(role) for role in roles}
 
 
@@ -336,8 +339,8 @@ def test_the_set_that_a_cluster_pulls_from_is_kept(content: Content) -> None:
 
 
 def test_a_user_s_mirror_has_no_set_key(engine: Docker) -> None:
-    assert set_key_of(hosts_toml("small-0123")) == "small-0123"
-    assert set_key_of('[host."https://mirror.example/v2/docker"]\n') == ""
+    assert set_keys_of(hosts_toml("small-0123")) == ["small-0123"]
+    assert set_keys_of('[host."https://mirror.example/v2/docker"]\n') == []
 
 
 def test_environments_are_kept_during_a_run(engine: Docker) -> None:

@@ -258,6 +258,18 @@ def test_judging_a_cluster_as_it_is_is_for_the_target_that_installs_one(tmp_path
     assert load_settings(write(tmp_path, "[tool.trivet]\nas_is = true\n"), {}).as_is
 
 
+@pytest.mark.parametrize("target", ["local", "existing", ""])
+def test_addons_are_for_clusters_of_trivet_s_own(tmp_path: Path, target: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"--addon pipelines is not supported on the target {target or 'local'}"
+    ) as error:
+        load_settings(write(tmp_path, ""), {}, target=target, addons=("pipelines",))
+    assert "use the target kind" in error.value.remedy
+    assert load_settings(tmp_path, {}, target="kind", addons=("pipelines",)).addons == ("pipelines",)
+    assert load_settings(tmp_path, {}, addons=("pipelines",)).addons == ("pipelines",)
+    assert load_settings(tmp_path, {"TRIVET_ADDONS": "pipelines"}, target=target).addons == ("pipelines",)
+
+
 def test_a_backing_in_the_file_or_the_environment_is_for_local_and_harms_no_cluster(tmp_path: Path) -> None:
     folder = write(tmp_path, '[tool.trivet]\nstore = "s3"\n')
     settings = load_settings(folder, {"TRIVET_DATABASE": "postgresql"}, target="kind")

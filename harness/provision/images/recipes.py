@@ -384,9 +384,7 @@ def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, l
     for name, programs in entry.get("go", {}).items():
         found = table("go", name)
         flags = {key: found.get(key, "") for key in ("ldflags", "tags")}
-        yield GoLayer(
-            name=name, folder=Path(found["folder"]), programs=programs, links=found.get("links", {}), **flags
-        )
+        yield GoLayer(name=name, folder=Path(found["folder"]), programs=programs, links=found.get("links", {}), **flags)
     for name in entry.get("files", ()):
         yield FilesLayer(name=name, files=tuple(File(**file) for file in table("files", name)))
 

@@ -191,6 +191,16 @@ class Workloads:
         self._refreshed = time.monotonic()
 
 
+def not_ready(kubectl: Kubectl, workloads: Sequence[str]) -> Mapping[str, str]:
+    """Those of the workloads (``namespace/Kind/name``) that are not ready now, each with the reason."""
+    return Workloads(kubectl).not_ready(workloads, threading.Event())
+
+
+def listed(lacking: Mapping[str, str]) -> str:
+    """Workloads that are not ready, for messages."""
+    return ", ".join(f"{name} ({reason})" for name, reason in lacking.items())
+
+
 def not_ready_reason(workload: Mapping[str, Any]) -> str:
     """Why the roll-out of a Deployment, DaemonSet or StatefulSet is not complete; empty when it is."""
     spec, status = workload.get("spec", {}), workload.get("status", {})

@@ -55,7 +55,7 @@ class ClusterState:
 
 @dataclass(frozen=True, kw_only=True)
 class AddonState:
-    """An add-on on a cluster: the digest of what it was installed from, and its workloads, all of which have been ready once."""
+    """An add-on on a cluster: the digest of what it was installed from, and its workloads, none until it has been complete once."""
 
     digest: str
     workloads: list[str]
@@ -94,7 +94,7 @@ class ClusterFolder:
         self._write(self.path / "state.json", asdict(state))
 
     def read_addon(self, name: str) -> AddonState | None:
-        """The state of an add-on; None when it is not on the cluster, its installation was interrupted, or the file is unreadable."""
+        """The state of an add-on; None when it is not on the cluster, or the file is unreadable."""
         try:
             return AddonState(**json.loads(self._addon(name).read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):

@@ -24,34 +24,31 @@ from trivet.model.network import NetworkPath
 from trivet.model.report import PREPARATION
 from trivet.model.settings import BUILD, IMAGE_SOURCES
 from trivet.model.stack import Stack
-from trivet.provision.access import PLATFORM_NAMESPACE, ClusterAccess, PipelinesAccess, StoreAccess
+from trivet.provision.access import PLATFORM_NAMESPACE, ClusterAccess, StoreAccess
 from trivet.provision.docker import docker
 from trivet.provision.images import pulled
-from trivet.provision.images.build import build, node_image, role_images
+from trivet.provision.images.build import build, node_image
 from trivet.provision.images.progress import steps_as_phases
-from trivet.provision.images.recipes import NODE, ImageSet, addon_images, load_images
+from trivet.provision.images.recipes import NODE, ImageSet, load_images
 from trivet.provision.images.store import container_name
 from trivet.provision.images.store import hosts_toml as store_hosts
-from trivet.provision.kind import limits
+from trivet.provision.kind.addons import (
+    PreparedAddon,
+    describe_addon,
+    ensure_addon,
+    load_local_images,
+    prepare_addon,
+    roles_of,
+)
 from trivet.provision.kind.certificates import Certificate, cached_certificate
-from trivet.provision.kind.cluster import ClusterSpec, add_mirror, delete_cluster, ensure_cluster, mirror_hosts
-from trivet.provision.kind.cluster import load_images as load_into
-from trivet.provision.kind.install import Installation, Workloads
+from trivet.provision.kind.cluster import ClusterSpec, delete_cluster, ensure_cluster, mirror_hosts
+from trivet.provision.kind.install import Installation, listed, not_ready
 from trivet.provision.kind.machine import capacity, docker_info, shortages
 from trivet.provision.kind.nodes import node_containers
-from trivet.provision.kind.state import (
-    CREATED,
-    READY,
-    AddonState,
-    Busy,
-    ClusterFolder,
-    ClusterState,
-    folder_of,
-    known_clusters,
-)
+from trivet.provision.kind.state import CREATED, READY, Busy, ClusterFolder, ClusterState, folder_of, known_clusters
 from trivet.provision.kind.steps import SHIPPED, InstallStep, TemplateValues, objects_of, read_steps
 from trivet.provision.kind.tools import find_kind, find_kubectl
-from trivet.stacks.platform import STORE_IMAGE, Platform, load_addon, load_platform
+from trivet.stacks.platform import Platform, load_addon, load_platform
 
 POD_NETWORK = "10.244.0.0/16"
 """kind's default; the pod network in the built node image is a part of it."""
@@ -61,8 +58,6 @@ TRACKING = f"http://mlflow.{PLATFORM_NAMESPACE}:5000"
 STORE = f"http://store.{PLATFORM_NAMESPACE}:7070"
 DATABASE = f"database.{PLATFORM_NAMESPACE}:5432"
 ROOT = "s3://mlflow"
-PIPELINES = "pipelines"
-"""The add-on that is Kubeflow Pipelines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +97,9 @@ def open_cluster(
     """
     emit = _serialized(emit)
     folder = folder_of(stack)
-    chosen = [load_addon(name) for name in dict.fromkeys(addons)]
+    chosen = list(dict.fromkeys(addons))
+    for name in chosen:
+        load_addon(name)
     if not as_is:
         check_machine(folder)
     with ExitStack() as locks:
@@ -115,20 +112,22 @@ def open_cluster(
 
 
 def _ensure_complete(
-    stack: Stack, folder: ClusterFolder, emit: Emit, source: ImageSource, addons: Sequence[Platform]
+    stack: Stack, folder: ClusterFolder, emit: Emit, source: ImageSource, addons: Sequence[str]
 ) -> ClusterAccess:
     platform = load_platform(stack)
     steps = read_steps(platform, source.kind)
     prepared = _prepare(stack, platform, source, emit)
-    prepared_addons = [_prepare_addon(stack, addon, source, emit) for addon in addons]
+    prepared_addons = [prepare_addon(stack, name, source.kind, source.mirror, emit) for name in addons]
+    if any(one.is_outdated(folder) for one in prepared_addons):
+        delete_cluster(folder)
     kubectl = Kubectl(context=folder.context, kubeconfig=folder.kubeconfig, binary=str(prepared.kubectl))
     before = folder.read()
     with phase(emit, "cluster"):
         state = ensure_cluster(prepared.spec, prepared.kind, kubectl)
-    preparation = preparation_of(before, state, _not_ready(kubectl, state.workloads))
+    preparation = preparation_of(before, state, not_ready(kubectl, state.workloads))
     if preparation:
         with phase(emit, f"cluster {preparation}"):
-            _load(folder, prepared.kind, prepared.local_images, emit)
+            load_local_images(folder, prepared.kind, prepared.local_images, emit)
             values_for = _template_values(stack, prepared.roles, folder, state)
             installation = Installation(kubectl, lambda step: objects_of(step, platform, values_for(step)), emit)
             state = replace(state, stage=READY, workloads=installation.run(steps))
@@ -136,42 +135,8 @@ def _ensure_complete(
     else:
         preparation = f"as found: {len(state.workloads)} workloads ready"
     for addon in prepared_addons:
-        preparation += f"; add-on {addon.platform.name} {_ensure_addon(addon, folder, prepared.kind, kubectl, emit)}"
+        preparation += f"; add-on {addon.platform.name} {ensure_addon(addon, folder, prepared.kind, kubectl, emit)}"
     return _access(stack, platform, kubectl, state, prepared.roles, preparation, prepared_addons)
-
-
-def _ensure_addon(addon: _PreparedAddon, folder: ClusterFolder, kind: Path, kubectl: Kubectl, emit: Emit) -> str:
-    """Install an add-on, unless the cluster has it, and return what was done, for messages."""
-    name = addon.platform.name
-    if addon.hosts:
-        add_mirror(folder, addon.hosts)
-    found = folder.read_addon(name)
-    lacking: Mapping[str, str] = {}
-    if found and found.digest == addon.digest:
-        lacking = _not_ready(kubectl, found.workloads)
-        if not lacking:
-            return f"as found: {len(found.workloads)} workloads ready"
-    done = f"repaired in this run: {_listed(lacking)}" if lacking else "installed in this run"
-    with phase(emit, f"add-on {name} {done}"):
-        _load(folder, kind, addon.local_images, emit)
-        installation = Installation(
-            kubectl,
-            lambda step: objects_of(
-                step,
-                addon.platform,
-                TemplateValues(),
-                lambda kustomization: kubectl.run("kustomize", str(kustomization), seconds=limits.APPLY),
-            ),
-            emit,
-        )
-        folder.write_addon(name, AddonState(digest=addon.digest, workloads=installation.run(addon.steps)))
-    return done
-
-
-def _load(folder: ClusterFolder, kind: Path, images: Sequence[str], emit: Emit) -> None:
-    if images:
-        with phase(emit, "image loading"):
-            load_into(folder, kind, images)
 
 
 def preparation_of(before: ClusterState | None, state: ClusterState, lacking: Mapping[str, str]) -> str:
@@ -182,10 +147,10 @@ def preparation_of(before: ClusterState | None, state: ClusterState, lacking: Ma
         return "created in this run"
     if state.stage != READY or not state.workloads:
         return "its installation was interrupted, and is completed in this run"
-    return f"repaired in this run: {_listed(lacking)}" if lacking else ""
+    return f"repaired in this run: {listed(lacking)}" if lacking else ""
 
 
-def _as_found(stack: Stack, folder: ClusterFolder, addons: Sequence[Platform]) -> ClusterAccess:
+def _as_found(stack: Stack, folder: ClusterFolder, addons: Sequence[str]) -> ClusterAccess:
     """The stack's cluster as it is. Raises PlatformError when it or an add-on does not exist, or its API server does not answer."""
     state = folder.read()
     if state is None or state.stage not in (CREATED, READY) or not node_containers(folder.name):
@@ -194,31 +159,23 @@ def _as_found(stack: Stack, folder: ClusterFolder, addons: Sequence[Platform]) -
             remedy=f"create it: trivet up --stack {stack.name}",
         )
     workloads = list(state.workloads)
-    for addon in addons:
-        found = folder.read_addon(addon.name)
-        if found is None:
+    for name in addons:
+        found = folder.read_addon(name)
+        if found is None or not found.workloads:
             raise PlatformError(
-                f"the cluster of stack {stack.name} does not have the add-on {addon.name}",
-                remedy=f"install it: trivet up --stack {stack.name} --addon {addon.name}",
+                f"the cluster of stack {stack.name} does not have the add-on {name}, or its installation was interrupted",
+                remedy=f"install it: trivet up --stack {stack.name} --addon {name}",
             )
         workloads += found.workloads
     platform = load_platform(stack)
-    roles = _roles(load_images(stack, platform), state.source)
+    roles = roles_of(load_images(stack, platform), state.source)
     binary = find_kubectl(platform, state.source)
     kubectl = Kubectl(context=folder.context, kubeconfig=folder.kubeconfig, binary=str(binary))
     kubectl.raw("/readyz")
-    lacking = _not_ready(kubectl, workloads)
-    seen = f"not ready: {_listed(lacking)}" if lacking else f"{len(workloads)} workloads ready"
-    prepared = [_described_addon(stack, addon, ImageSource(kind=state.source)) for addon in addons]
+    lacking = not_ready(kubectl, workloads)
+    seen = f"not ready: {listed(lacking)}" if lacking else f"{len(workloads)} workloads ready"
+    prepared = [describe_addon(stack, name, state.source) for name in addons]
     return _access(stack, platform, kubectl, state, roles, f"judged as it is: {seen}", prepared)
-
-
-def _not_ready(kubectl: Kubectl, workloads: Sequence[str]) -> Mapping[str, str]:
-    return Workloads(kubectl).not_ready(workloads, threading.Event())
-
-
-def _listed(lacking: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} ({reason})" for name, reason in lacking.items())
 
 
 def down(stack: Stack, emit: Emit) -> list[str]:
@@ -283,61 +240,8 @@ def _prepare(stack: Stack, platform: Platform, source: ImageSource, emit: Emit) 
         kubelet=cluster.get("kubelet", {}),
         control_plane=cluster.get("control_plane", {}),
     )
-    roles = _roles(images, source.kind)
+    roles = roles_of(images, source.kind)
     return _Prepared(spec=spec, roles=roles, kind=kind, kubectl=kubectl, local_images=local_images)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _PreparedAddon:
-    """An add-on with its images. ``stand_ins`` says what is in them in place of upstream's programs."""
-
-    platform: Platform
-    steps: Sequence[InstallStep]
-    digest: str
-    roles: Mapping[str, str]
-    stand_ins: Sequence[str]
-    hosts: str = ""
-    local_images: Sequence[str] = ()
-
-
-def _described_addon(stack: Stack, addon: Platform, source: ImageSource) -> _PreparedAddon:
-    images = addon_images(stack, addon.name)
-    steps = read_steps(addon, source.kind)
-    own = sorted(file for file in addon.folder.glob("*.yaml"))
-    content = [
-        sorted(f"{image.reference}={image.inputs}" for image in images.images),
-        [source.kind, source.mirror],
-        [asdict(step) for step in steps],
-        [hashlib.sha256(file.read_bytes()).hexdigest() for file in own],
-    ]
-    return _PreparedAddon(
-        platform=addon,
-        steps=steps,
-        digest=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
-        roles=_roles(images, source.kind),
-        stand_ins=[
-            f"{image.reference.path.rpartition('/')[2]}: {image.note}"
-            for image in images.images
-            if image.note and image.reference.path != STORE_IMAGE and source.kind == BUILD
-        ],
-    )
-
-
-def _prepare_addon(stack: Stack, addon: Platform, source: ImageSource, emit: Emit) -> _PreparedAddon:
-    """An add-on with its images built, where they are missing."""
-    described = _described_addon(stack, addon, source)
-    images = addon_images(stack, addon.name)
-    with phase(emit, f"images of the add-on {addon.name}"):
-        if source.kind == BUILD:
-            build(images, on_step=steps_as_phases(emit))
-            return replace(described, hosts=store_hosts(images.key))
-        return replace(
-            described, local_images=pulled.local_images(images, source.mirror, on_step=steps_as_phases(emit))
-        )
-
-
-def _roles(images: ImageSet, source: str) -> Mapping[str, str]:
-    return role_images(images) if source == BUILD else pulled.role_images(images)
 
 
 def _built(images: ImageSet, emit: Emit) -> tuple[str, str, Sequence[str]]:
@@ -399,7 +303,7 @@ def _access(
     state: ClusterState,
     roles: Mapping[str, str],
     preparation: str,
-    addons: Sequence[_PreparedAddon],
+    addons: Sequence[PreparedAddon],
 ) -> ClusterAccess:
     return ClusterAccess(
         kubectl=kubectl,
@@ -411,7 +315,7 @@ def _access(
         images=dict(roles),
         owned=True,
         database=DATABASE,
-        pipelines=next((_pipelines(addon) for addon in addons if addon.platform.name == PIPELINES), None),
+        pipelines=next((one.access for one in addons if one.access), None),
         platform_paths=tuple(
             _path(f"mlflow → {name}", address) for name, address in (("database", DATABASE), ("store", STORE))
         ),
@@ -420,17 +324,9 @@ def _access(
             "platform": platform.name,
             "images": state.source,
             "cluster": folder_of(stack).name,
-            **{f"add-on {addon.platform.name}": _note(addon) for addon in addons},
+            **{f"add-on {one.platform.name}": one.note for one in addons},
         },
     )
-
-
-def _pipelines(addon: _PreparedAddon) -> PipelinesAccess:
-    return PipelinesAccess(namespace="kubeflow", service="ml-pipeline", port=8888, step_image=addon.roles["trainer"])
-
-
-def _note(addon: _PreparedAddon) -> str:
-    return "; ".join([addon.platform.table["title"], *addon.stand_ins])
 
 
 def _path(name: str, address: str) -> NetworkPath:
