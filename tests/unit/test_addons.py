@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -147,7 +148,7 @@ def test_a_link_that_the_module_s_archive_lacks_is_restored_in_a_copy(
     layer = replace(wrapper(tmp_path / "a"), links=links)
     assert "links" in layer.digest_inputs
     (tmp_path / "work").mkdir()
-    layers.compile_programs(layer, tmp_path / "work", log=tmp_path / "log", stop=layers.threading.Event())
+    layers.compile_programs(layer, tmp_path / "work", log=tmp_path / "log", stop=threading.Event())
     copy = tmp_path / "work" / "wrapper"
     assert (copy / "modules-0" / "os" / "signal_linux.go").read_text(encoding="utf-8") == "package os\n"
     assert [arguments[:3] for arguments, _ in calls] == [["go", "mod", "edit"], ["go", "build", "-trimpath"]]
@@ -158,7 +159,7 @@ def test_a_link_that_the_module_s_archive_lacks_is_restored_in_a_copy(
     wrong = replace(layer, links={"example.com/b": {"os/signal_linux.go": "signal_bsd.go"}})
     (tmp_path / "other").mkdir()
     with pytest.raises(PlatformError, match=r"has no file signal_bsd\.go beside os/signal_linux\.go"):
-        layers.compile_programs(wrong, tmp_path / "other", log=tmp_path / "log", stop=layers.threading.Event())
+        layers.compile_programs(wrong, tmp_path / "other", log=tmp_path / "log", stop=threading.Event())
 
 
 def test_the_text_of_a_file_can_come_from_beside_the_recipe(tmp_path: Path) -> None:
