@@ -63,8 +63,9 @@ def test_a_pipeline_of_the_stack_s_sdk_runs_with_its_artifacts_stored_and_its_ex
     pipelines = access.pipelines
     assert isinstance(pipelines, PipelinesAccess)
     python = build_environment(load_stack(STACK).roles["trainer"]).python
-    compiled = tmp_path / "pipeline.json"
-    subprocess.run([python, "-c", PIPELINE, pipelines.step_image, str(compiled)], check=True, capture_output=True)
+    source, compiled = tmp_path / "pipeline.py", tmp_path / "pipeline.json"
+    source.write_text(PIPELINE, encoding="utf-8")
+    subprocess.run([python, source, pipelines.step_image, compiled], check=True)
     specification = json.loads(compiled.read_text(encoding="utf-8"))
     base = f"/api/v1/namespaces/{pipelines.namespace}/services/{pipelines.service}:{pipelines.port}/proxy/apis/v2beta1"
 
