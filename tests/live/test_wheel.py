@@ -72,6 +72,7 @@ def test_the_wheel_holds_every_stack_platform_manifest_template_and_schema(wheel
         *ROOT.glob("fixtures/stacks/current/*"),
         *ROOT.glob("fixtures/jobs/*.lock"),
         *(file for file in ROOT.glob("fixtures/platforms/**/*") if file.is_file()),
+        *(file for file in ROOT.glob("fixtures/addons/**/*") if file.is_file()),
         *ROOT.glob("fixtures/manifests/*.yaml"),
         *ROOT.glob("harness/render/*.j2"),
         *ROOT.glob("harness/render/*.json"),
