@@ -19,7 +19,7 @@ from trivet.provision.images.store import hosts_toml, set_keys_of
 from trivet.provision.kind import addons
 from trivet.provision.kind.addons import PreparedAddon, describe_addon, ensure_addon
 from trivet.provision.kind.cluster import HOSTS, add_mirror
-from trivet.provision.kind.manifests import read_files
+from trivet.provision.kind.manifests import parse, read_files
 from trivet.provision.kind.state import READY, AddonState, ClusterFolder, ClusterState
 from trivet.provision.kind.steps import InstallStep, TemplateValues, objects_of, read_steps
 from trivet.provision.kind.up import ImageSource, open_cluster
@@ -110,6 +110,45 @@ def test_the_digest_of_an_addon_follows_its_images_its_source_and_its_manifests(
     assert digest() != first
 
 
+@pytest.mark.parametrize(("stack", "release"), [(STACK, "2.3.0"), ("current", "2.17.0")])
+def test_what_is_pulled_is_the_release_for_the_stack_s_sdk_by_upstream_s_manifests(stack: str, release: str) -> None:
+    described = describe_addon(load_stack(stack), PIPELINES, "pull")
+    assert (described.release, described.note) == (release, f"Kubeflow Pipelines {release}")
+    (step,) = (one for one in described.steps if one.name == "pipelines-cluster")
+    rendered: list[str] = []
+
+    def kustomize(url: str) -> str:
+        rendered.append(url)
+        return "kind: Namespace\nmetadata:\n  name: kubeflow\n"
+
+    values = TemplateValues(values={"release": release})
+    (namespace,) = objects_of(step, described.platform, values, kustomize)
+    assert rendered == [
+        f"https://github.com/kubeflow/pipelines/manifests/kustomize/cluster-scoped-resources?ref={release}"
+    ]
+    assert parse(namespace)["metadata"]["labels"] == {"trivet.dev/role": "pipelines"}
+    with pytest.raises(UsageError, match=r"unknown value \$\{release\}"):
+        objects_of(step, described.platform, TemplateValues(), kustomize)
+
+
+def test_an_sdk_without_a_release_to_pull_is_refused() -> None:
+    stack = load_stack(STACK)
+    other = replace(stack, components={**stack.components, "kfp": "2.8.0"})
+    with pytest.raises(UsageError, match=r"no release to pull for the KFP SDK 2\.8\.0 of stack 2024\.11-fixed"):
+        describe_addon(other, PIPELINES, "pull")
+    assert describe_addon(other, PIPELINES, "build").release == "2.0.5"
+
+
+def test_files_of_a_step_can_be_for_one_image_source() -> None:
+    for source, files in (
+        ("build", {"github.com/kubeflow/pipelines"}),
+        ("pull", {"https://github.com/kubeflow/pipelines"}),
+    ):
+        steps = {step.name: step for step in read_steps(load_addon(PIPELINES), source)}
+        assert {*steps[PIPELINES].files} == files
+        assert ("pipelines-volumes" in steps) == (source == "build")
+
+
 def test_an_unknown_addon_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UsageError, match="unknown add-on 'pipeline'") as error:
         load_addon("pipeline")
@@ -175,7 +214,7 @@ def test_a_pattern_that_ends_in_a_slash_is_rendered_as_a_kustomization(tmp_path:
     (tmp_path / "base").mkdir()
     (tmp_path / "a.yaml").write_text("kind: a\n", encoding="utf-8")
     assert (
-        read_files(tmp_path, ["base/", "a.yaml"], lambda folder: f"kind: {folder.name}\n")
+        read_files(tmp_path, ["base/", "a.yaml"], lambda folder: f"kind: {Path(folder).name}\n")
         == "kind: base\n\n---\nkind: a\n"
     )
     with pytest.raises(UsageError, match="has no file 'overlay/'"):
@@ -210,6 +249,7 @@ class Cluster:
     def ensure(self, digest: str = "d") -> str:
         addon = PreparedAddon(
             platform=Platform(name=PIPELINES, folder=Path("/nowhere"), table={}),
+            release="1",
             steps=[InstallStep(name="all", files={})],
             digest=digest,
             roles={"trainer": "step:1"},

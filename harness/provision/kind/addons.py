@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from trivet.errors import UsageError
 from trivet.host.kubectl import Kubectl
 from trivet.model.events import Emit, phase
-from trivet.model.settings import BUILD
+from trivet.model.settings import BUILD, PULL
 from trivet.model.stack import Stack
 from trivet.provision.access import PipelinesAccess
 from trivet.provision.images import pulled
@@ -33,12 +34,13 @@ PIPELINES = "pipelines"
 class PreparedAddon:
     """An add-on for one stack.
 
-    ``roles`` maps a role to the image with its environment, ``hosts`` is containerd's mirror that has the images, ``local_images`` are
-    those that no registry has, to be loaded into the node from this machine's Docker. ``note`` is for reports: the versions, and what is
-    in images in place of upstream's programs.
+    ``release`` is that of its software. ``roles`` maps a role to the image with its environment, ``hosts`` is containerd's mirror that has
+    the images, ``local_images`` are those that no registry has, to be loaded into the node from this machine's Docker. ``note`` is for
+    reports: the versions, and what is in images in place of upstream's programs.
     """
 
     platform: Platform
+    release: str
     steps: Sequence[InstallStep]
     digest: str
     roles: Mapping[str, str]
@@ -60,12 +62,13 @@ class PreparedAddon:
 
 
 def describe_addon(stack: Stack, name: str, source: str, mirror: str = "") -> PreparedAddon:
-    """The add-on ``name`` for the image source ``source``. Builds nothing."""
+    """The add-on ``name`` for the image source ``source``. Builds nothing. Raises UsageError when it has no release for the stack."""
     addon, images = load_addon(name), addon_images(stack, name)
+    release = addon.table["release"] if source == BUILD else _pulled_release(stack, addon)
     steps = read_steps(addon, source)
     content = [
         sorted(f"{image.reference}={image.inputs}" for image in images.images),
-        [source, mirror],
+        [source, mirror, *([release] if source == PULL else [])],
         [asdict(step) for step in steps],
         [hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(addon.folder.glob("*.yaml"))],
     ]
@@ -76,11 +79,23 @@ def describe_addon(stack: Stack, name: str, source: str, mirror: str = "") -> Pr
     ]
     return PreparedAddon(
         platform=addon,
+        release=release,
         steps=steps,
         digest=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
         roles=roles_of(images, source),
-        note="; ".join([addon.table["title"], *differences]),
+        note="; ".join([f"{addon.table['title']} {release}", *differences]),
     )
+
+
+def _pulled_release(stack: Stack, addon: Platform) -> str:
+    releases: Mapping[str, str] = addon.table["pulled"]
+    sdk = stack.version("kfp")
+    if sdk not in releases:
+        raise UsageError(
+            f"the add-on {addon.name} has no release to pull for the KFP SDK {sdk} of stack {stack.name}",
+            remedy=f"use a stack with one of the SDKs {', '.join(releases)}, or build it: --images build",
+        )
+    return releases[sdk]
 
 
 def prepare_addon(stack: Stack, name: str, source: str, mirror: str, emit: Emit) -> PreparedAddon:
@@ -110,12 +125,11 @@ def ensure_addon(addon: PreparedAddon, folder: ClusterFolder, kind: Path, kubect
     with phase(emit, f"add-on {name} {done}"):
         load_local_images(folder, kind, addon.local_images, emit)
 
-        def kustomize(kustomization: Path) -> str:
-            return kubectl.run("kustomize", str(kustomization), seconds=limits.APPLY)
+        def kustomize(kustomization: str) -> str:
+            return kubectl.run("kustomize", kustomization, seconds=limits.APPLY)
 
-        installation = Installation(
-            kubectl, lambda step: objects_of(step, addon.platform, TemplateValues(), kustomize), emit
-        )
+        values = TemplateValues(values={"release": addon.release})
+        installation = Installation(kubectl, lambda step: objects_of(step, addon.platform, values, kustomize), emit)
         folder.write_addon(name, AddonState(digest=addon.digest, workloads=installation.run(addon.steps)))
     return done
 

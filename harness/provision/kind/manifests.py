@@ -54,7 +54,7 @@ class Patch:
     source: str = ""
 
 
-def read_files(folder: Path, patterns: Iterable[str], kustomize: Callable[[Path], str] | None = None) -> str:
+def read_files(folder: Path, patterns: Iterable[str], kustomize: Callable[[str], str] | None = None) -> str:
     """The YAML files below ``folder`` that match the glob patterns, as one stream, in the order of the patterns. A pattern that ends in a
     slash is the folder of a kustomization, which ``kustomize`` renders.
 
@@ -63,7 +63,7 @@ def read_files(folder: Path, patterns: Iterable[str], kustomize: Callable[[Path]
     texts = []
     for pattern in patterns:
         if kustomize and pattern.endswith("/") and (folder / pattern).is_dir():
-            texts.append(kustomize(folder / pattern))
+            texts.append(kustomize(str(folder / pattern)))
             continue
         files = sorted(folder.glob(pattern))
         if not files:

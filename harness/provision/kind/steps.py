@@ -14,6 +14,7 @@ from string import Template
 from typing import Any
 
 from trivet.errors import UsageError, choices, unknown
+from trivet.model.settings import IMAGE_SOURCES
 from trivet.provision.kind import manifests
 from trivet.provision.kind.certificates import Certificate, with_certificate
 from trivet.provision.kind.manifests import KubernetesObject, Patch, read_files
@@ -42,7 +43,9 @@ class InstallStep:
 
     ``files`` maps a Go module to glob patterns of its files, at the version in the wrapper module ``go``; a pattern that ends in a slash is
     a folder that kubectl renders with kustomize. Under the key ``trivet`` they are trivet's own manifests, in which ``${name}`` is a
-    template value, under ``.`` files of the platform's own folder. ``images`` is the image template for ``ko://`` import paths.
+    template value, under ``.`` files of the platform's own folder, and under the URL of a repository folders in it, which kubectl fetches
+    with git; in these ``${name}`` is a template value. A key after ``build`` or ``pull`` and a space is for that image source alone.
+    ``images`` is the image template for ``ko://`` import paths.
     ``source`` restricts the step to one image source. A step is applied once the steps in ``after`` are applied and those in ``needs`` are
     ready. It is ready when its own workloads are, and those in ``ready`` (``namespace/Kind/name``), which a controller creates.
     """
@@ -94,18 +97,15 @@ def objects_of(
     step: InstallStep,
     platform: Platform,
     template_values: TemplateValues,
-    kustomize: Callable[[Path], str] | None = None,
+    kustomize: Callable[[str], str] | None = None,
 ) -> list[KubernetesObject]:
-    """The objects that ``step`` applies: read, selected, with image names and patches. ``kustomize`` renders the folder of a kustomization.
+    """The objects that ``step`` applies: read, selected, with image names and patches. ``kustomize`` renders a kustomization, given by its
+    folder or URL.
 
     Raises UsageError for an invalid table, PlatformError when a module cannot be downloaded or a kustomization not be rendered.
     """
     texts = [
-        _own_manifests(step, patterns, {**template_values.values, **step.values})
-        if module == OWN_MANIFESTS
-        else read_files(
-            platform.folder if module == OWN_FOLDER else _module(step, module, platform), patterns, kustomize
-        )
+        _text(step, module, patterns, platform, {**template_values.values, **step.values}, kustomize)
         for module, patterns in step.files.items()
     ]
     objects = [one for text in texts for one in manifests.select(manifests.split_stream(text), step.only, step.drop)]
@@ -130,6 +130,22 @@ def objects_of(
     return objects
 
 
+def _text(
+    step: InstallStep,
+    module: str,
+    patterns: Sequence[str],
+    platform: Platform,
+    values: Mapping[str, str],
+    kustomize: Callable[[str], str] | None,
+) -> str:
+    if module == OWN_MANIFESTS:
+        return _substituted(step, read_files(Path(str(files(SHIPPED))) / "manifests", patterns), values)
+    if kustomize and module.startswith("https://"):
+        return "\n---\n".join(kustomize(_substituted(step, f"{module}/{folder}", values)) for folder in patterns)
+    folder = platform.folder if module == OWN_FOLDER else _module(step, module, platform)
+    return read_files(folder, patterns, kustomize)
+
+
 def _module(step: InstallStep, module: str, platform: Platform) -> Path:
     wrappers = platform.table.get("go", {})
     if step.go not in wrappers:
@@ -137,10 +153,9 @@ def _module(step: InstallStep, module: str, platform: Platform) -> Path:
     return module_folder(Path(wrappers[step.go]["folder"]), module)
 
 
-def _own_manifests(step: InstallStep, patterns: Sequence[str], values: Mapping[str, str]) -> str:
-    folder = Path(str(files(SHIPPED))) / "manifests"
+def _substituted(step: InstallStep, text: str, values: Mapping[str, str]) -> str:
     try:
-        return Template(read_files(folder, patterns)).substitute(values)
+        return Template(text).substitute(values)
     except KeyError as error:
         raise UsageError(
             f"install.{step.name}: its manifests use the unknown value ${{{error.args[0]}}}",
@@ -182,9 +197,14 @@ def _located(where: str, error: UsageError) -> UsageError:
 
 
 def _for_source(step: InstallStep, source: str, omitted: set[str]) -> InstallStep:
-    """The step without the patches and dependencies of other image sources."""
+    """The step without the files, patches and dependencies of other image sources."""
     return replace(
         step,
+        files={
+            key.removeprefix(f"{source} "): patterns
+            for key, patterns in step.files.items()
+            if not key.startswith(tuple(f"{other} " for other in IMAGE_SOURCES if other != source))
+        },
         patches=[patch for patch in step.patches if patch.source in ("", source)],
         after=[name for name in step.after if name not in omitted],
         needs=[name for name in step.needs if name not in omitted],
