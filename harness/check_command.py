@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,11 +57,13 @@ def check(
 
     Exit codes: 0 conformant, 1 a contract failed, 2 inconclusive, 3 usage error.
     """
+    from trivet.engine.acceptance import Acceptance, Waivers, check_waivers
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.engine.run import run as engine_run
     from trivet.render.terminal import watch
     from trivet.render.writers import write_files
+    from trivet.settings import settings_folder
     from trivet.stacks.read import load_stack
     from trivet.targets.local.model import ModelTarget
     from trivet.targets.local.model_source import model_named
@@ -69,6 +72,7 @@ def check(
     registry = Registry(settings.plugins, settings=settings)
     writers = writers_of(registry, formats)
     stack = load_stack(settings.stack)
+    check_waivers(settings.waivers, registry)
     directory = report_directory(settings.report)
     with (
         watch(sys.stdout) as emit,
@@ -77,7 +81,16 @@ def check(
         target = ModelTarget(found, network=network)
         plan = make_plan(registry, profile=settings.profile, stack=stack, target=target, patterns=contracts)
         chosen = [contract for contract in plan.contracts if contracts or _is_of_a_model(contract, target)]
-        report = engine_run(chosen, target=target, stack=stack, profile=plan.profile, emit=emit, command="trivet check")
+        waivers = Waivers(settings.waivers, settings_folder(Path.cwd()))
+        report = engine_run(
+            chosen,
+            target=target,
+            stack=stack,
+            profile=plan.profile,
+            emit=emit,
+            command="trivet check",
+            acceptance=Acceptance(stack=stack.name, target=target.name, waivers=waivers),
+        )
     if directory:
         for path in write_files(report, directory, registry.writers):
             click.echo(f"wrote {path}")

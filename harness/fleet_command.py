@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -65,6 +66,7 @@ def fleet(
 
     Exit codes: 0 nothing breaks, 1 a model breaks, 2 unknown for some, 3 wrong usage.
     """
+    from trivet.engine.acceptance import Waivers, check_waivers
     from trivet.engine.fleet import Selection, judge_fleet
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
@@ -72,6 +74,7 @@ def fleet(
     from trivet.render import fleet_html, fleet_json, fleet_junit
     from trivet.render.fleet import FleetText
     from trivet.render.writers import write_texts
+    from trivet.settings import settings_folder
     from trivet.stacks.read import load_stack
 
     writers = {"json": fleet_json, "html": fleet_html, "junit": fleet_junit}
@@ -86,6 +89,7 @@ def fleet(
     registry = Registry(settings.plugins, settings=settings)
     stack = load_stack(settings.stack)
     made = make_plan(registry, profile=settings.profile, stack=stack, patterns=contracts)
+    check_waivers(settings.waivers, registry)
     directory = report_directory(settings.report)
     text = FleetText(max_lines)
 
@@ -101,6 +105,7 @@ def fleet(
             models=tuple(models), aliases=tuple(aliases), stages=tuple(stages), tags=dict(map(_tag, tags))
         ),
         max_bytes=max_size * MEBIBYTE,
+        waivers=Waivers(settings.waivers, settings_folder(Path.cwd())),
         emit=lambda model: echo(text.lines(model)),
     )
     for error in report.errors:

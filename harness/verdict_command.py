@@ -229,12 +229,15 @@ def _refuse_unreadable(result: LintResult) -> None:
 def _judging_models(
     registry: Registry, settings: Settings, server: str, max_bytes: int
 ) -> Callable[[Stack, Selection], FleetReport]:
+    from trivet.engine.acceptance import Waivers
     from trivet.engine.fleet import judge_fleet
+    from trivet.settings import settings_folder
 
+    waivers = Waivers(settings.waivers, settings_folder(Path.cwd()))
     static = [contract for contract in registry.contracts.values() if contract.static]
 
     def of(stack: Stack, selection: Selection) -> FleetReport:
-        return judge_fleet(server, static, stack, selection=selection, max_bytes=max_bytes)
+        return judge_fleet(server, static, stack, selection=selection, max_bytes=max_bytes, waivers=waivers)
 
     return of
 

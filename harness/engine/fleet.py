@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from trivet.engine.acceptance import NO_WAIVERS, Waivers
 from trivet.engine.outcomes import observed
 from trivet.engine.run import Recorder, outside_versions, summary_of
 from trivet.errors import PlatformError, TrivetError, UsageError, unknown
@@ -22,14 +24,15 @@ from trivet.integration import Signature, check_successor, read_signature
 from trivet.integration.model_files import ModelFile, download_file, locate_files
 from trivet.integration.tracking import TrackingApi, TrackingError
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding
+from trivet.model.finding import Finding, Location
 from trivet.model.fleet import FleetReport, JudgedModel, ModelReason, ModelVerdict
 from trivet.model.outcome import Level, Outcome
 from trivet.model.platform_config import platform_of
 from trivet.model.redaction import redact
-from trivet.model.report import InputError
+from trivet.model.report import STATIC, InputError
 from trivet.model.stack import Stack
 from trivet.model.subjects import ModelDirectory
+from trivet.model.waiver import WaiverUse
 from trivet.toolkit.subjects import read_model_directory
 
 SUPPORTED = "environment.loading_is_supported"
@@ -83,13 +86,14 @@ def judge_fleet(
     *,
     selection: Selection,
     max_bytes: int,
+    waivers: Waivers = NO_WAIVERS,
     emit: Callable[[JudgedModel], None] = lambda model: None,
 ) -> FleetReport:
     """The report on the registered versions of the MLflow server at ``server`` that ``selection`` chooses.
 
-    Of each model at most ``max_bytes`` are downloaded. ``emit`` gets each model as it is judged, in the order of the report. Raises
-    UsageError for a selection that chooses what the server does not have, and when none of ``contracts`` judges a model directory;
-    TrackingError when the server lists nothing.
+    Of each model at most ``max_bytes`` are downloaded. ``waivers`` accept findings; the object of one is ``models:/NAME/VERSION``.
+    ``emit`` gets each model as it is judged, in the order of the report. Raises UsageError for a selection that chooses what the server
+    does not have, and when none of ``contracts`` judges a model directory; TrackingError when the server lists nothing.
     """
     recorder = Recorder(lambda event: None)
     connect = partial(TrackingApi, server)
@@ -97,8 +101,15 @@ def judge_fleet(
     judged = []
     clean_leftovers()
     with Run() as run:
+        contracts = list(contracts)
         models = judge_versions(
-            listing.chosen, contracts, stack, connect=connect, max_bytes=max_bytes, directory=run.directory
+            listing.chosen,
+            contracts,
+            stack,
+            connect=connect,
+            max_bytes=max_bytes,
+            directory=run.directory,
+            waivers=waivers,
         )
         for model in models:
             judged.append(model)
@@ -109,8 +120,28 @@ def judge_fleet(
         models=tuple(judged),
         total=listing.total,
         errors=listing.errors,
+        waivers=_uses(waivers, judged, contracts, stack),
         provenance=recorder.provenance("trivet fleet"),
     )
+
+
+def _uses(
+    waivers: Waivers, models: Sequence[JudgedModel], contracts: Iterable[Contract], stack: Stack
+) -> tuple[WaiverUse, ...]:
+    """What each waiver did: it is about what was judged if its contract judges model directories, and its object is one of the models."""
+    matches = Counter(name for model in models for name in model.waivers)
+    about = {
+        name: waiver
+        for contract in contracts
+        if contract.subject == "model_directory"
+        for name, waiver in waivers.about(contract.id, stack=stack.name, target=STATIC).items()
+    }
+    judged = {
+        name
+        for name, waiver in about.items()
+        if any(waivers.covers(name, waiver, Location(object=model.uri)) for model in models)
+    }
+    return waivers.uses(matches, judged)
 
 
 def list_versions(tracking: TrackingApi, selection: Selection) -> Listing:
@@ -175,6 +206,7 @@ def judge_versions(
     connect: Callable[[], TrackingApi],
     max_bytes: int,
     directory: Path,
+    waivers: Waivers = NO_WAIVERS,
 ) -> Iterator[JudgedModel]:
     """Every version with its verdict under ``stack``, in order, by those of ``contracts`` that judge a model directory; and what of its
     signature breaks clients of the version of the same model that stands before it.
@@ -182,7 +214,7 @@ def judge_versions(
     ``connect`` makes a client for each process. Of each model at most ``max_bytes`` are downloaded, into ``directory``, where nothing is
     left; a model whose directory is on this machine is read there. Raises UsageError when none of the contracts judges a model directory.
     """
-    judge = _Judge(contracts, stack, connect, max_bytes, directory)
+    judge = _Judge(contracts, stack, connect, max_bytes, directory, waivers)
     pieces = [versions[start : start + PIECE] for start in range(0, len(versions), PIECE)]
     before: JudgedModel | None = None
     signed: Signature | None = None
@@ -206,6 +238,7 @@ class _Judge:
         connect: Callable[[], TrackingApi],
         max_bytes: int,
         directory: Path,
+        waivers: Waivers,
     ) -> None:
         static = [contract for contract in contracts if contract.static and contract.subject == "model_directory"]
         self._contracts = [contract for contract in static if not outside_versions(contract, stack)]
@@ -218,6 +251,8 @@ class _Judge:
         self._connect = connect
         self._max_bytes = max_bytes
         self._directory = directory
+        self._waivers = waivers
+        self._about = {one.id: waivers.about(one.id, stack=stack.name, target=STATIC) for one in self._contracts}
 
     def piece(self, versions: Sequence[Registered]) -> list[tuple[JudgedModel, Signature | None]]:
         """Judge some versions, and read their signatures; what is downloaded for them is removed."""
@@ -280,14 +315,16 @@ class _Judge:
                 remedy=redact(model.remedy),
             )
             return replace(described, reasons=(reason,))
-        findings = [
-            (contract, finding)
-            for contract in self._contracts
-            for finding in observed(
-                contract, {name: self._declared.get(name, model) for name in contract.wants}, model.at
-            )
-        ]
+        matching: list[str] = []
+        findings = []
+        for contract in self._contracts:
+            given = {name: self._declared.get(name, model) for name in contract.wants}
+            for finding in observed(contract, given, model.at):
+                names = self._matching(contract, finding, described.uri)
+                matching += names
+                findings.append((contract, self._waivers.waived(finding, names)))
         verdict = _verdict(findings)
+        left = [pair for pair in findings if not pair[1].accepted]
         deciding = [pair for pair in findings if _decides(verdict, *pair)]
         others = {contract.id: None for contract, finding in findings if finding.outcome.deviates}
         return replace(
@@ -296,8 +333,17 @@ class _Judge:
             flavors=tuple(map(str, model.mlmodel["flavors"])),
             writer=str(model.mlmodel.get("mlflow_version") or ""),
             reasons=tuple(_reason(*pair, model) for pair in deciding),
+            not_accepted=_verdict(left) if len(left) < len(findings) else None,
+            waivers=tuple(matching),
             advice=tuple(name for name in others if name not in {contract.id for contract, _ in deciding}),
         )
+
+    def _matching(self, contract: Contract, finding: Finding, uri: str) -> list[str]:
+        """The names of the waivers that match a finding on the model ``uri``."""
+        if not (about := self._about[contract.id]):
+            return []
+        location = replace(finding.location or Location(), object=uri)
+        return self._waivers.matching(about, replace(finding, location=location))
 
 
 def _signature(model: ModelDirectory | TrivetError) -> Signature | None:
@@ -340,4 +386,5 @@ def _reason(contract: Contract, finding: Finding, model: ModelDirectory) -> Mode
         message=redact(finding.message.replace(prefix, "")),
         remedy=redact((finding.remedy or contract.remedy).replace(prefix, "")),
         place=place.removeprefix(prefix),
+        waiver=finding.waiver,
     )

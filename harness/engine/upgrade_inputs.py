@@ -90,9 +90,9 @@ def judge_models(
     before, after = fleet(old, Selection()), fleet(stages[-1].stack, Selection())
     known = {model.uri: model for model in before.models}
     changed = [
-        (known[one.uri], one) for one in after.models if one.uri in known and known[one.uri].verdict is not one.verdict
+        (known[one.uri], one) for one in after.models if one.uri in known and known[one.uri].blocks is not one.blocks
     ]
-    broken = [one for _, one in changed if one.verdict is ModelVerdict.BREAKS]
+    broken = [one for _, one in changed if one.blocks is ModelVerdict.BREAKS]
     steps = dict(_first_broken(fleet, broken, stages))
     errors = [error.message for report in (before, after) for error in report.errors]
     if not after.models:
@@ -115,7 +115,7 @@ def _first_broken(
             return
         names = tuple(sorted({glob.escape(name) for name in left.values()}))
         for model in fleet(stage.stack, Selection(models=names)).models:
-            if model.uri in left and model.verdict is ModelVerdict.BREAKS:
+            if model.uri in left and model.blocks is ModelVerdict.BREAKS:
                 del left[model.uri]
                 yield model.uri, stage.step
     yield from ((uri, stages[-1].step) for uri in left)
@@ -125,8 +125,8 @@ def _change(before: JudgedModel, after: JudgedModel, steps: Mapping[str, str]) -
     reason = after.reasons[0] if after.reasons else None
     return ModelChange(
         uri=after.uri,
-        before=before.verdict.value,
-        after=after.verdict.value,
+        before=before.blocks.value,
+        after=after.blocks.value,
         contract=reason.contract if reason else "",
         reason=reason.message if reason else "",
         step=steps.get(after.uri, ""),

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from trivet.model.outcome import Level, Outcome
 from trivet.model.report import API_VERSION, InputError, Provenance, StackSummary
+from trivet.model.waiver import FindingWaiver, WaiverUse
 
 KIND = "FleetReport"
 
@@ -29,7 +30,8 @@ class ModelVerdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReason:
-    """A finding that decided a verdict. ``place`` is the file in the model's directory, with the line where there is one."""
+    """A finding that decided a verdict. ``place`` is the file in the model's directory, with the line where there is one; ``waiver`` the
+    waiver that matches it, which accepts it unless it has expired."""
 
     contract: str
     level: Level
@@ -37,6 +39,7 @@ class ModelReason:
     message: str
     remedy: str = ""
     place: str = ""
+    waiver: FindingWaiver | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class JudgedModel:
     """One registered version. ``flavors`` are the names in its MLmodel, and ``writer`` is the MLflow that wrote it; both empty if that
     could not be read. ``advice`` are the contracts that failed or could not be judged without deciding the verdict.
 
+    ``not_accepted`` is the verdict without the findings that waivers accept; None if they accept none.
     ``breaks_clients`` is what of its signature breaks clients of ``predecessor``, the judged version of the model before it
     (``trivet.integration.check_successor``); both are empty if nothing does, or if one of the two has no signature.
     """
@@ -57,6 +61,9 @@ class JudgedModel:
     writer: str = ""
     reasons: tuple[ModelReason, ...] = ()
     advice: tuple[str, ...] = ()
+    not_accepted: ModelVerdict | None = None
+    waivers: tuple[str, ...] = ()
+    """The names of the waivers that match its findings."""
     predecessor: str = ""
     breaks_clients: tuple[str, ...] = ()
 
@@ -64,6 +71,11 @@ class JudgedModel:
     def uri(self) -> str:
         """``models:/NAME/VERSION``."""
         return f"models:/{self.name}/{self.version}"
+
+    @property
+    def blocks(self) -> ModelVerdict:
+        """The verdict that the exit code follows from."""
+        return self.not_accepted or self.verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +88,8 @@ class FleetReport:
     provenance: Provenance
     total: int = 0
     errors: tuple[InputError, ...] = ()
+    waivers: tuple[WaiverUse, ...] = ()
+    """Every waiver of the settings, with what it did here."""
     apiVersion: str = API_VERSION  # noqa: N815 - the Kubernetes API convention for versioned objects
     kind: str = KIND
 
@@ -87,10 +101,13 @@ class FleetReport:
 
     @property
     def exit_code(self) -> int:
-        """0 nothing breaks · 1 a model breaks, whatever else happened · 2 unknown for some, or no model at all · 3 wrong usage."""
-        verdicts = self.verdicts
-        if verdicts[ModelVerdict.BREAKS]:
+        """0 nothing breaks · 1 a model breaks, whatever else happened · 2 unknown for some, or no model at all · 3 wrong usage.
+
+        What waivers accept does not count.
+        """
+        blocking = {model.blocks for model in self.models}
+        if ModelVerdict.BREAKS in blocking:
             return 1
         if self.errors:
             return max(error.exit_code for error in self.errors)
-        return 2 if verdicts[ModelVerdict.UNKNOWN] or not self.models else 0
+        return 2 if ModelVerdict.UNKNOWN in blocking or not self.models else 0

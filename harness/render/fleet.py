@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from trivet.model.fleet import FleetReport, JudgedModel, ModelVerdict
-from trivet.render.wording import printable
+from trivet.render.wording import printable, waiver_sentence, waiver_warnings
 
 MOODS = {
     ModelVerdict.BREAKS: "failed",
@@ -54,7 +54,8 @@ class FleetText:
         for reason in model.reasons:
             where = f", {reason.place}" if reason.place else ""
             contract = f" [{reason.contract}]" if reason.contract else ""
-            lines.append(f"{named(model)}{where}: {model.verdict}: {reason.message}{contract}")
+            known = f" ({waiver_sentence(reason.waiver)})" if reason.waiver else ""
+            lines.append(f"{named(model)}{where}: {model.verdict}: {reason.message}{contract}{known}")
         if not lines:
             lines.append(f"{named(model)}: {model.verdict}: no MUST applies to it")
         return printable("\n".join(lines))
@@ -70,6 +71,7 @@ class FleetText:
             lines.append(f"  {changed:>9,} change their signature so that clients of the version before break")
         if hidden := [f"{number:,} {verdict}" for verdict, number in omitted.items() if number > 0]:
             lines.append(f"not shown: {', '.join(hidden)}; --max-lines N shows more, --report DIR has all")
+        lines += [f"warning: {text}" for text in waiver_warnings(report)]
         lines.append(sentence(report))
         return printable("\n".join(lines))
 
@@ -95,14 +97,17 @@ def named(model: JudgedModel) -> str:
 
 def sentence(report: FleetReport) -> str:
     """The verdict and its causes: ``2024.11 breaks 3 of 60 models``."""
-    total, name, verdicts = len(report.models), report.stack.name, report.verdicts
+    total, name = len(report.models), report.stack.name
+    blocking = Counter(model.blocks for model in report.models)
     causes = ""
     if report.errors:
         causes = f"; {len(report.errors)} error{'s' if len(report.errors) > 1 else ''} while reading the server"
     if not total:
         return f"no model was judged on {name}{causes}"
-    if breaking := verdicts[ModelVerdict.BREAKS]:
+    accepted = sum(model.blocks is not model.verdict for model in report.models)
+    causes += f"; {accepted:,} accepted" if accepted else ""
+    if breaking := blocking[ModelVerdict.BREAKS]:
         return f"{name} breaks {breaking:,} of {total:,} models{causes}"
-    if report.errors or verdicts[ModelVerdict.UNKNOWN]:
-        return f"it is unknown whether {name} serves {verdicts[ModelVerdict.UNKNOWN]:,} of {total:,} models{causes}"
-    return f"nothing is seen that {name} breaks in {total:,} models"
+    if report.errors or blocking[ModelVerdict.UNKNOWN]:
+        return f"it is unknown whether {name} serves {blocking[ModelVerdict.UNKNOWN]:,} of {total:,} models{causes}"
+    return f"nothing is seen that {name} breaks in {total:,} models{causes}"

@@ -7,6 +7,7 @@ from collections import Counter
 from trivet.model.fleet import FleetReport, ModelVerdict
 from trivet.render.fleet import MEANING, MOODS, SYMBOLS, clients_sentence, named, sentence
 from trivet.render.page import environment
+from trivet.render.wording import waiver_sentence
 
 filename = "fleet.html"
 
@@ -23,6 +24,7 @@ def write(report: FleetReport) -> str:
         "meaning": MEANING,
         "named": named,
         "clients": clients_sentence,
+        "waived": waiver_sentence,
     }
     cells = Counter((_flavor(model.flavors), model.verdict) for model in report.models)
     worst_first = list(ModelVerdict)

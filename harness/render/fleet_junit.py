@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 
 from trivet.model.fleet import FleetReport, JudgedModel, ModelVerdict
 from trivet.render.fleet import MEANING, sentence
-from trivet.render.wording import printable
+from trivet.render.wording import printable, waiver_sentence
 
 filename = "fleet.xml"
 
@@ -39,7 +39,10 @@ def write(report: FleetReport) -> str:
 def _case(model: JudgedModel) -> ET.Element:
     case = ET.Element("testcase", name=printable(model.uri), classname=printable(model.name), time="0.000")
     message = printable(model.reasons[0].message if model.reasons else MEANING[model.verdict])
-    if model.verdict is ModelVerdict.UNSUPPORTED:
+    if model.blocks is not model.verdict and model.blocks not in (ModelVerdict.BREAKS, ModelVerdict.UNKNOWN):
+        waivers = dict.fromkeys(waiver_sentence(one.waiver) for one in model.reasons if one.waiver)
+        ET.SubElement(case, "skipped", message=printable(f"accepted: {message}; {'; '.join(waivers)}"))
+    elif model.verdict is ModelVerdict.UNSUPPORTED:
         ET.SubElement(case, "skipped", message=f"advice: {message}")
     elif model.verdict is not ModelVerdict.FINE:
         child = ET.SubElement(case, "failure" if model.verdict is ModelVerdict.BREAKS else "error")

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trivet.model.finding import Finding
+from trivet.model.fleet import FleetReport
 from trivet.model.outcome import SEVERITY, Level, Outcome, blocks
 from trivet.model.report import STATIC, VERDICTS, ConformanceReport, ContractResult
-from trivet.model.waiver import WaiverStatus, WaiverUse
+from trivet.model.waiver import FindingWaiver, WaiverStatus, WaiverUse
 
 NAMES: Mapping[str, str] = {
     "kfp": "KFP",
@@ -81,12 +82,17 @@ def qualified(outcome: Outcome, shown: OutcomeWording) -> str:
 
 def acceptance(finding: Finding) -> str:
     """Why a finding does not fail, or since when a waiver no longer accepts it; empty for a finding without either."""
-    if waiver := finding.waiver:
-        reason = f"{f'{waiver.owner}: ' if waiver.owner else ''}{waiver.reason}"
-        if waiver.expired:
-            return f"the waiver {waiver.name} expired on {waiver.expires} ({reason})"
-        return f"waived until {waiver.expires} by {waiver.name} ({reason})"
+    if finding.waiver:
+        return waiver_sentence(finding.waiver)
     return "in the baseline" if finding.in_baseline else ""
+
+
+def waiver_sentence(waiver: FindingWaiver) -> str:
+    """Until when a waiver accepts a finding, or since when it does not, and why."""
+    reason = f"{f'{waiver.owner}: ' if waiver.owner else ''}{waiver.reason}"
+    if waiver.expired:
+        return f"the waiver {waiver.name} expired on {waiver.expires} ({reason})"
+    return f"waived until {waiver.expires} by {waiver.name} ({reason})"
 
 
 def acceptances(result: ContractResult) -> list[str]:
@@ -104,7 +110,7 @@ def waiver_warning(use: WaiverUse) -> str:
     return ""
 
 
-def waiver_warnings(report: ConformanceReport) -> list[str]:
+def waiver_warnings(report: ConformanceReport | FleetReport) -> list[str]:
     """What is wrong with the waivers of a report."""
     return [text for use in report.waivers if (text := waiver_warning(use))]
 

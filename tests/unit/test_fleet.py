@@ -6,6 +6,7 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from contract_examples.pickles import LINEAR, pickled
 from contract_examples.static import model_findings
 from contract_examples.test_static_environment import SOUND, model
 
+from trivet.engine.acceptance import NO_WAIVERS, Waivers
 from trivet.engine.fleet import Registered, judge_versions
 from trivet.engine.registry import Registry
 from trivet.engine.run import Recorder, summary_of
@@ -22,6 +24,7 @@ from trivet.model.fleet import FleetReport, JudgedModel, ModelVerdict
 from trivet.model.outcome import Outcome
 from trivet.model.report import InputError
 from trivet.model.subjects import ModelDirectory
+from trivet.model.waiver import Waiver
 from trivet.render import fleet_html, fleet_json, fleet_junit
 from trivet.render.fleet import FleetText, sentence
 from trivet.stacks.read import load_stack
@@ -42,7 +45,9 @@ def nobody() -> TrackingApi:
     return TrackingApi("http://127.0.0.1:9", retries=0)
 
 
-def judged(tmp_path: Path, *models: Mapping[str, str | bytes], **entry: str) -> list[JudgedModel]:
+def judged(
+    tmp_path: Path, *models: Mapping[str, str | bytes], waivers: Waivers = NO_WAIVERS, **entry: str
+) -> list[JudgedModel]:
     versions = []
     for number, files in enumerate(models, 1):
         directory = tmp_path / f"model{number}"
@@ -55,7 +60,15 @@ def judged(tmp_path: Path, *models: Mapping[str, str | bytes], **entry: str) -> 
         versions.append(Registered(entry=known, aliases=("production",) if number == 1 else ()))
     contracts = list(Registry().contracts.values())
     return list(
-        judge_versions(versions, contracts, STACK, connect=nobody, max_bytes=2**20, directory=tmp_path / "downloads")
+        judge_versions(
+            versions,
+            contracts,
+            STACK,
+            connect=nobody,
+            max_bytes=2**20,
+            directory=tmp_path / "downloads",
+            waivers=waivers,
+        )
     )
 
 
@@ -100,6 +113,40 @@ def test_models_are_judged_in_order_with_what_their_mlmodel_says(tmp_path: Path)
     )
     assert first.flavors == ("python_function", "sklearn")
     assert first.writer == "2.10.2"
+
+
+def waivers(expires: str, object: str = "models:/churn/*") -> Waivers:
+    waiver = Waiver(
+        contract="environment.dependencies_fit_the_runtime",
+        reason="retrained next week",
+        expires=date.fromisoformat(expires),
+        object=object,
+    )
+    return Waivers({"old-models": waiver}, Path(), day=date(2026, 11, 30))
+
+
+@pytest.mark.parametrize(
+    ("accepting", "code", "words"),
+    [
+        (waivers("2027-01-01"), 0, "nothing is seen that 2024.11 breaks in 1 models; 1 accepted"),
+        (waivers("2026-11-01"), 1, "the waiver old-models expired on 2026-11-01"),
+        (waivers("2027-01-01", "models:/other/*"), 1, "2024.11 breaks 1 of 1 models"),
+    ],
+)
+def test_a_waiver_accepts_what_breaks_a_model_until_it_expires(
+    tmp_path: Path, accepting: Waivers, code: int, words: str
+) -> None:
+    (one,) = judged(tmp_path, model(BREAKING, **NEWER), waivers=accepting)
+    made = report(one)
+    assert (one.verdict, made.exit_code) == (ModelVerdict.BREAKS, code)
+    text = FleetText()
+    shown = text.lines(one) + text.summary(made)
+    assert words in shown
+    assert "_loss.CyHalfBinomialLoss" in shown, "what is accepted stays visible"
+    suite = ET.fromstring(fleet_junit.write(made))
+    assert (suite.get("failures"), suite.get("skipped")) == (("0", "1") if code == 0 else ("1", "0"))
+    assert fleet_json.read(fleet_json.write(made)) == made
+    assert ("retrained next week" in fleet_html.write(made)) is (code == 0 or "expired" in words)
 
 
 def test_a_signature_that_breaks_clients_of_the_version_before_is_named_with_it(tmp_path: Path) -> None:
