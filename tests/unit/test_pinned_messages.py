@@ -22,7 +22,6 @@ FAST = {"unit", "plugin"}
 
 DECLARED = {
     # other software: KFP's SDK
-    "not supported by local pipeline execution",
     # other software: the operating system, behind a name
     "<stdin> cannot be read: Bad file",
     # plugins, programs and errors that the tests write themselves
