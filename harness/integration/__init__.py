@@ -19,8 +19,21 @@ from trivet.integration.canary import (
     measure_revision,
     observe_canary,
 )
+from trivet.integration.deployment import (
+    Applied,
+    DeploymentError,
+    PreconditionFailed,
+    RegistryNames,
+    Serving,
+    apply_inference_service,
+    promote,
+    record_traffic,
+    roll_back,
+    wait_until_serving,
+)
 from trivet.integration.gate import GateDecision, production_metric, quality_gate
 from trivet.integration.inference_service import build_inference_service
+from trivet.integration.kubernetes_api import ConflictError, KubernetesApi, KubernetesError, connect
 from trivet.integration.labels import is_label_value, label_value
 from trivet.integration.lineage import (
     Lineage,
@@ -57,6 +70,7 @@ from trivet.integration.signatures import (
 from trivet.integration.tracking import TrackingApi, TrackingError
 
 __all__ = [
+    "Applied",
     "CanaryAspect",
     "CanaryCheck",
     "CanaryDecision",
@@ -64,16 +78,24 @@ __all__ = [
     "CanaryLimits",
     "CheckOutcome",
     "Column",
+    "ConflictError",
+    "DeploymentError",
     "GateDecision",
+    "KubernetesApi",
+    "KubernetesError",
     "Lineage",
+    "PreconditionFailed",
+    "RegistryNames",
     "RevisionMetrics",
     "RollbackPlan",
     "ServiceLink",
+    "Serving",
     "Signature",
     "Tensor",
     "TrackingApi",
     "TrackingError",
     "UriProblem",
+    "apply_inference_service",
     "build_inference_service",
     "canary_patch",
     "check_canary",
@@ -81,6 +103,7 @@ __all__ = [
     "check_signature",
     "check_storage_uri",
     "check_successor",
+    "connect",
     "is_label_value",
     "is_ready",
     "judge_canary",
@@ -92,12 +115,15 @@ __all__ = [
     "pinned_requirements",
     "plan_rollback",
     "production_metric",
+    "promote",
     "promotion_patch",
     "quality_gate",
     "read_link",
     "read_signature",
+    "record_traffic",
     "resolve_storage_uri",
     "revision_url",
+    "roll_back",
     "services_of_run",
     "trace_service",
     "traffic_shares",
@@ -106,4 +132,5 @@ __all__ = [
     "v2_request",
     "v2_values",
     "verify_link",
+    "wait_until_serving",
 ]
