@@ -134,7 +134,7 @@ def wait_until_serving(
     cluster: KubernetesApi,
     timeout: float = SERVING_TIMEOUT,
     interval: float = 2.0,
-    progress: Callable[[str], None] = lambda state: None,
+    progress: Callable[[str], None] | None = None,
 ) -> Serving:
     """Wait until what ``applied`` (``Applied.service``) asks for is served: the newest revision is ready, was made of its predictor and
     storage URI, and has the share of the traffic that was asked for; in a standard mode ready pods of it and no others.
@@ -406,7 +406,7 @@ def _wait(
     cluster: KubernetesApi,
     timeout: float,
     interval: float,
-    progress: Callable[[str], None] = lambda state: None,
+    progress: Callable[[str], None] | None = None,
 ) -> Serving:
     """Read the service until ``missing`` says nothing any more; errors of the API server that may pass are waited out."""
     end = time.monotonic() + timeout
@@ -425,8 +425,9 @@ def _wait(
             newest = str(_component(observed).get("latestCreatedRevision") or "") if _splits_traffic(observed) else ""
             return Serving(service=observed, revision=newest, shares=traffic_shares(observed))
         if lacking != seen:
-            progress(lacking)
             seen = lacking
+            if progress is not None:
+                progress(lacking)
         if time.monotonic() + interval >= end:
             state = "" if observed is None else _state(observed, cluster)
             raise DeploymentError(
