@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from trivet.authoring import (
@@ -44,25 +46,21 @@ from trivet.authoring import (
     wait_for_service,
 )
 from trivet.integration import (
+    ArmCounts,
     CanaryAspect,
-    CanaryCheck,
     CanaryDecision,
-    CanaryJudgement,
+    CanaryJudge,
     CanaryLimits,
-    CheckOutcome,
-    RevisionMetrics,
-    check_canary,
-    measure_revision,
+    CanaryWindow,
     newest_revision,
-    observe_canary,
     plan_rollback,
     promotion_patch,
     traffic_shares,
     v2_request,
     v2_values,
 )
-from trivet.integration.canary import Query
 from trivet.integration.monitoring import error_rate_query, latency_query, sample_value
+from trivet.integration.request_metrics import MLSERVER_REST
 from trivet.scenarios import _deployments
 from trivet.scenarios._deployments import SETTLED, answered_only_by, ask_revisions
 
@@ -70,7 +68,12 @@ NAME = "judged-classifier"
 SERVICE = AffectedObject(verb=Verb.PATCH, kind="inferenceservice", name=NAME, namespace=SERVING)
 PERCENT = 20
 OBSERVED, INTERVAL, WINDOW = 24.0, 6.0, 15
-"""Seconds of the analysis, between two checks, and of the window of a check: three scrapes of trivet's own Prometheus."""
+"""Seconds of the analysis with constants, between two of its checks or windows, and of the rates of such a check: three scrapes of trivet's
+own Prometheus."""
+LIMITS = CanaryLimits(
+    max_error_increase=0.1, max_slow_increase=0.1, max_quality_loss=0.05, min_seconds=24, warm_up=12, deadline=72
+)
+"""Limits of the analysis by the core library: a minute of this traffic can show no smaller difference."""
 AFTERWARDS = 20
 """Requests after the decision, which show its effect on clients."""
 KNOWN = [{"a": (i - 10) / 5, "b": (i % 7 - 3) / 3, "c": (i % 3 - 1) / 2} for i in range(20)]
@@ -81,9 +84,9 @@ KNOWN = [{"a": (i - 10) / 5, "b": (i % 7 - 3) / 3, "c": (i % 3 - 1) / 2} for i i
 class Trial:
     """The analysis of one canary.
 
-    ``model`` and ``variation`` (of the trainer's job) are the canary's model, ``rate`` the requests per second to the service, ``fewest``
-    the requests that a check needs, ``known`` whether known requests are sent too, ``constants`` whether metrics are compared with
-    constants only. ``right`` is the right decision, and ``by`` the aspect that must fail for a rollback to be right.
+    ``model`` and ``variation`` (of the trainer's job) are the canary's model, ``rate`` the requests per second to the service, ``known``
+    whether known requests are sent too, ``constants`` whether metrics are compared with constants only. ``right`` is the right decision,
+    and ``by`` the aspect that must fail for a rollback to be right.
     """
 
     model: str
@@ -91,7 +94,6 @@ class Trial:
     by: CanaryAspect | None = None
     variation: Mapping[str, Any] = field(default_factory=dict)
     rate: float = 20.0
-    fewest: int = 20
     known: bool = True
     constants: bool = False
 
@@ -115,9 +117,8 @@ SLOW = Trial(
     right=CanaryDecision.ROLL_BACK,
     by=CanaryAspect.LATENCY,
     rate=5.0,
-    fewest=10,
 )
-NO_TRAFFIC = replace(FAILING, rate=0.0, right=CanaryDecision.INCONCLUSIVE, by=None)
+NO_TRAFFIC = replace(FAILING, rate=0.0, right=CanaryDecision.UNDECIDED, by=None)
 TRIALS: Mapping[str, Trial] = {
     "constants": replace(WRONG, constants=True),
     "constants-no-traffic": replace(NO_TRAFFIC, constants=True),
@@ -141,7 +142,7 @@ TRIALS: Mapping[str, Trial] = {
     ),
     remedy=(
         "Analyse with trivet.integration: it compares the canary with the stable revision, sends known requests to both, and leaves a "
-        "canary without measurements inconclusive. Promote on PROMOTE only."
+        "canary without measurements undecided. Promote on PROMOTE only."
     ),
     variants=(
         unprotected("constants", "wrong values, with error rate and latency compared with constants"),
@@ -183,7 +184,7 @@ TRIALS: Mapping[str, Trial] = {
         Claim(
             text="An error rate of three times the threshold rolls a canary back at once.",
             holds=True,
-            found="with predictions that raise, the second check, 12 s after the first traffic, ended it; the first had too little data",
+            found="with predictions that raise, the second window, 12 s after the first traffic, ended it",
             variants=("errors",),
         ),
     ),
@@ -221,22 +222,15 @@ def bad_model_promoted(
 
         def symptom(watch: Watch) -> Observation:
             new = newest_revision(cluster.get("inferenceservice", NAME) or {})
-
-            def look() -> CanaryCheck:
-                if trial.constants:
-                    return by_constants(ask, cluster.namespace, new)
-                arms = [
-                    measure_revision(ask, NAME, cluster.namespace, revision=one, window=WINDOW) for one in (new, before)
-                ]
-                if trial.known:
-                    arms = answering(cluster, (new, before), arms, expected)
-                return check_canary(*arms, limits=CanaryLimits(min_requests=trial.fewest))
-
-            judgement = observe_canary(look, seconds=OBSERVED, interval=INTERVAL)
-            decided = round(watch.mark(judgement.decision.value) - watch.since(INJECTED), 1)
-            follow(cluster, judgement.decision, new, before)
+            if trial.constants:
+                analysis = analysed_by_constants(partial(by_constants, ask, cluster.namespace, new))
+            else:
+                asking = partial(answering, cluster, (new, before), expected) if trial.known else None
+                analysis = analysed_by_windows(partial(counted, metrics, cluster.namespace, (new, before)), asking)
+            decided = round(watch.mark(analysis.decision.value) - watch.since(INJECTED), 1)
+            follow(cluster, analysis.decision, new, before)
             answers = traffic.send(NAME, workload.request, times=AFTERWARDS, concurrency=2, timeout=10)
-            return judged(trial, judgement, answers, workload, decided)
+            return judged(trial, analysis, answers, workload, decided)
 
         yield Case(
             fault=_canary_started(canary, before),
@@ -246,30 +240,136 @@ def bad_model_promoted(
         )
 
 
-def by_constants(ask: Query, namespace: str, revision: str) -> CanaryCheck:
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What was decided, why, by which aspects a canary failed, and a table of the checks or windows."""
+
+    decision: CanaryDecision
+    reason: str
+    failed: Sequence[CanaryAspect] = ()
+    table: Sequence[Mapping[str, str]] = ()
+
+
+Check = tuple[str, Sequence[CanaryAspect]]
+"""What a check saw, and the aspects that exceed their constants."""
+
+
+def by_constants(ask: Callable[[str], float | None], namespace: str, revision: str) -> Check:
     """A common check: error rate and latency compared with constants, where no data is zero."""
     limits, within = CanaryLimits(), f"{WINDOW}s"
     errors = ask(error_rate_query(NAME, namespace, revision=revision, window=within)) or 0.0
     p99 = ask(latency_query(NAME, namespace, revision=revision, window=within)) or 0.0
     exceeded = {CanaryAspect.ERRORS: errors > limits.max_error_rate, CanaryAspect.LATENCY: p99 > limits.max_latency}
-    failed = tuple(aspect for aspect, too_much in exceeded.items() if too_much)
-    return CanaryCheck(
-        outcome=CheckOutcome.FAILED if failed else CheckOutcome.PASSED,
-        reasons=(f"error rate {errors:.1%}, 99th percentile {p99:.2f} s",),
-        abort=errors > limits.abort_factor * limits.max_error_rate,
-        failed=failed,
+    return (
+        f"error rate {errors:.1%}, 99th percentile {p99:.2f} s",
+        [aspect for aspect, too_much in exceeded.items() if too_much],
     )
 
 
-def answering(
-    cluster: ClusterClient, revisions: Sequence[str], arms: Sequence[RevisionMetrics], expected: Sequence[Any]
-) -> list[RevisionMetrics]:
-    """The arms with the results of the known requests."""
+def analysed_by_constants(check: Callable[[], Check], wait: Callable[[float], None] = time.sleep) -> Analysis:
+    """A common analysis: promoted when nine of ten checks pass. A check without an answer of Prometheus is none."""
+    table: list[Mapping[str, str]] = []
+    failed: list[CanaryAspect] = []
+    seen = ""
+    passed = answered = 0
+    for _ in range(int(OBSERVED / INTERVAL)):
+        wait(INTERVAL)
+        try:
+            seen, aspects = check()
+        except CannotTell as error:
+            table.append({"outcome": "INCONCLUSIVE", "reasons": error.message})
+            continue
+        answered += 1
+        passed += not aspects
+        failed += aspects
+        table.append({"outcome": "FAILED" if aspects else "PASSED", "reasons": seen})
+    counts = f"{passed} of {len(table)} checks passed, {answered - passed} failed, {len(table) - answered} inconclusive"
+    decision = CanaryDecision.PROMOTE if passed >= 0.9 * answered else CanaryDecision.ROLL_BACK
+    return Analysis(
+        decision=decision if answered else CanaryDecision.UNDECIDED,
+        reason=f"{counts}: {seen}",
+        failed=failed,
+        table=table,
+    )
+
+
+Counts = tuple[ArmCounts, ArmCounts]
+"""Of the canary and of the stable revision."""
+
+
+def analysed_by_windows(
+    count: Callable[[], Counts],
+    asking: Callable[[], Counts] | None,
+    wait: Callable[[float], None] = time.sleep,
+    now: Callable[[], float] = time.time,
+) -> Analysis:
+    """The core library's analysis: a window every INTERVAL, of what ``count`` counted since the last one and ``asking`` found."""
+    judge, table = CanaryJudge(LIMITS), []
+    start, before = now(), count()
+    while True:
+        wait(INTERVAL)
+        end, after = now(), count()
+        canary, stable = map(_since, before, after)
+        if asking:
+            canary, stable = map(_with_answers, (canary, stable), asking())
+        judgement = judge.add(CanaryWindow(start=start, end=end, canary=canary, stable=stable))
+        table.append({"outcome": judgement.decision.value, "reasons": judgement.reason})
+        if judgement.decision is not CanaryDecision.CONTINUE:
+            return Analysis(decision=judgement.decision, reason=judgement.reason, failed=judgement.failed, table=table)
+        start, before = end, after
+
+
+def counted(metrics: MetricsClient, namespace: str, revisions: Sequence[str]) -> Counts:
+    """What MLServer counted of both revisions until now, in one query for each, so that no scrape lies between its counters."""
+    canary, stable = (_counted(metrics, namespace, revision) for revision in revisions)
+    return canary, stable
+
+
+def _counted(metrics: MetricsClient, namespace: str, revision: str) -> ArmCounts:
+    (requests,), bucket = MLSERVER_REST.requests, f"{MLSERVER_REST.duration}_bucket"
+    where = f'__name__=~"{requests.name}|{bucket}",{requests.where}'
+    selector = MLSERVER_REST.selector(namespace, service=NAME, revision=revision, where=where)
+    total = errors = answers = fast = 0.0
+    for labels, value in metrics.query(f"sum by (__name__, status_code, le) ({selector})"):
+        if labels["__name__"] == requests.name:
+            total += value
+            errors += value if labels["status_code"].startswith("5") else 0.0
+        elif float(labels["le"]) == LIMITS.max_latency:
+            fast += value
+        elif labels["le"] == "+Inf":
+            answers += value
+    return ArmCounts(
+        requests=round(total), errors=round(errors), slower={LIMITS.max_latency: round(min(answers - fast, total))}
+    )
+
+
+def _since(before: ArmCounts, after: ArmCounts) -> ArmCounts:
+    """The difference; a counter that begins anew with another pod counts as nothing new."""
+    requests = max(after.requests - before.requests, 0)
+    return ArmCounts(
+        requests=requests,
+        errors=min(max((after.errors or 0) - (before.errors or 0), 0), requests),
+        slower={
+            bound: min(max(slower - before.slower.get(bound, 0), 0), requests) for bound, slower in after.slower.items()
+        },
+    )
+
+
+def _with_answers(counts: ArmCounts, answers: ArmCounts) -> ArmCounts:
+    return replace(counts, known_requests=answers.known_requests, unexpected_answers=answers.unexpected_answers)
+
+
+def answering(cluster: ClusterClient, revisions: Sequence[str], expected: Sequence[Any]) -> Counts:
+    """How many of the known requests the revisions answered with another value. What was not answered was not known either."""
     found = ask_revisions(cluster, NAME, revisions, v2_request(None, KNOWN))
-    return [
-        replace(arm, known_requests=len(expected), expected_answers=right(*found[revision], expected))
-        for revision, arm in zip(revisions, arms, strict=True)
-    ]
+    rights = [right(*found[revision], expected) for revision in revisions]
+    canary, stable = (
+        ArmCounts(requests=0, errors=None)
+        if one is None
+        else ArmCounts(requests=0, errors=None, known_requests=len(expected), unexpected_answers=len(expected) - one)
+        for one in rights
+    )
+    return canary, stable
 
 
 def right(status: int, body: Any, expected: Sequence[Any]) -> int | None:
@@ -285,7 +385,7 @@ def right(status: int, body: Any, expected: Sequence[Any]) -> int | None:
 
 def follow(cluster: ClusterClient, decision: CanaryDecision, new: str, before: str) -> None:
     """Apply the decision, and wait until the status shows it."""
-    if decision is CanaryDecision.INCONCLUSIVE:
+    if decision is CanaryDecision.UNDECIDED:
         return
     observed = cluster.get("inferenceservice", NAME) or {}
     patch, revision = (
@@ -302,32 +402,30 @@ def follow(cluster: ClusterClient, decision: CanaryDecision, new: str, before: s
 
 
 def judged(
-    trial: Trial, judgement: CanaryJudgement, answers: Sequence[Answer], workload: Workload, decided: float
+    trial: Trial, analysis: Analysis, answers: Sequence[Answer], workload: Workload, decided: float
 ) -> Observation:
     """The effect of a decision on clients. The incident is a bad canary that is promoted, or a sound one that is rolled back.
 
-    Raises CannotTell for a decision that is right by chance: the checks failed in another aspect than the canary's defect.
+    Raises CannotTell for a decision that is right by chance: another aspect failed than the canary's defect.
     """
-    bad = [one for one in answers if not answered_by(one, workload.models) or one.seconds > CanaryLimits().max_latency]
+    bad = [one for one in answers if not answered_by(one, workload.models) or one.seconds > LIMITS.max_latency]
     message = (
-        f"{judgement.decision.value} after {decided:.0f} s, {judgement.reason}; "
+        f"{analysis.decision.value} after {decided:.0f} s, {analysis.reason}; "
         f"after that {len(bad)} of {len(answers)} requests were answered wrongly, late or not at all"
     )
-    table = [{"outcome": one.outcome.value, "reasons": "; ".join(one.reasons)} for one in judgement.checks]
-    checks = (evidence("checks", "table", table),)
-    numbers = {"decided_seconds": decided, "checks": len(judgement.checks), "bad_afterwards": len(bad)}
-    if judgement.decision is trial.right:
-        if bad and trial.right is not CanaryDecision.INCONCLUSIVE:
+    checks = (evidence("checks", "table", analysis.table),)
+    numbers = {"decided_seconds": decided, "checks": len(analysis.table), "bad_afterwards": len(bad)}
+    if analysis.decision is trial.right:
+        if bad and trial.right is not CanaryDecision.UNDECIDED:
             raise CannotTell(f"the right decision, but clients still fail: {message}; first failed request: {bad[0]}")
-        failed = {aspect for one in judgement.checks for aspect in one.failed}
-        if trial.by and trial.by not in failed:
-            others = " and ".join(sorted(failed)) or "nothing"
+        if trial.by and trial.by not in analysis.failed:
+            others = " and ".join(sorted(set(analysis.failed))) or "nothing"
             raise CannotTell(
                 f"the right decision by chance: expected {trial.by} to fail, but {others} failed: {message}"
             )
         return symptom_not_observed(message, evidence=checks, **numbers)
     hurt = CanaryDecision.ROLL_BACK if trial.right is CanaryDecision.PROMOTE else CanaryDecision.PROMOTE
-    if judgement.decision is not hurt or (hurt is CanaryDecision.PROMOTE and not bad):
+    if analysis.decision is not hurt or (hurt is CanaryDecision.PROMOTE and not bad):
         raise CannotTell(f"neither the right decision nor the incident: {message}")
     return symptom_observed(message, evidence=checks, **numbers)
 

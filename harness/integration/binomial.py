@@ -17,11 +17,6 @@ def at_most(count: int, n: int, share: float) -> float:
     return min(1.0, math.fsum(_mass(k, n, share) for k in range(min(count, n) + 1)))
 
 
-def at_least(count: int, n: int, share: float) -> float:
-    """The probability of ``count`` or more out of ``n``, each with probability ``share``."""
-    return min(1.0, math.fsum(_mass(k, n, share) for k in range(max(count, 0), n + 1)))
-
-
 def _mass(k: int, n: int, share: float) -> float:
     if share in (0.0, 1.0):
         return float(k == n * share)

@@ -1,95 +1,122 @@
-"""Judges a canary: promote it, roll it back, or collect more evidence.
+"""Judges a canary by what it and the stable revision answered, window by window: promote it, roll it back, or go on.
 
-A check compares the metrics of the canary in one window with constant limits and with the metrics of the stable revision in the same
-window: errors, latency, and the answers to known requests, because a wrong value has HTTP status 200 too. Missing or insufficient
-measurements make a check inconclusive: it counts neither for nor against the canary.
+It compares the two revisions of each window with each other, in errors, in answers slower than some bounds, and in the answers to known
+requests, because a wrong value has HTTP status 200 too; and it accumulates the evidence (:mod:`trivet.integration.sequential`), so that a
+small difference shows after enough requests and chance does not. What both revisions suffer in the same window does not count.
 
-This module changes nothing. The caller sends the patch that follows from the decision, of ``promotion_patch()`` or ``plan_rollback()``.
+How often it is wrong, whatever the traffic and however often it is asked, with the limits' ``significance`` (1 %):
+
+* A canary that is not worse than tolerated is rolled back with a probability of at most ``significance``. Tolerated are 0.1 points more
+  errors, and half a point and a half more slow answers (ERRORS_TOLERATED, SLOW_TOLERATED, SLOW_RATIO).
+* A canary that has more errors or slow answers than the stable revision by the increases of the limits, or more wrong answers, is promoted
+  with a probability of at most ``significance``.
+
+Both assume that requests fail independently within a window. Those that fail together, in bursts, are one event in the first windows, and
+are later worth what their dispersion shows. ``benchmarks/canary_judges.py`` measures both under disturbances. What only the canary's pods
+suffer in many windows, such as a bad node or a client whose requests only it gets, counts as the canary's.
+
+This module reads no metrics and changes nothing. The caller sends the patch that follows from the decision.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
-from trivet.errors import CannotTell, PlatformError, UsageError
-from trivet.integration.binomial import at_least, log_choose
-from trivet.integration.monitoring import error_rate_query, latency_query, request_rate_query
+from trivet.errors import UsageError
+from trivet.integration.canary_counts import CanaryWindow
+from trivet.integration.canary_rates import BadRequests, Count, Rule, readable
+from trivet.integration.sequential import log_mean_exp
 
-DURATION, INTERVAL = 900.0, 60.0
-"""Length of the observation of a canary, and time from one check to the next, both in seconds."""
+INTERVAL = 60.0
+"""The usual length of a window, in seconds."""
 
-Query = Callable[[str], float | None]
-"""Evaluates a PromQL query now; None when it has no value."""
+STATE_VERSION = 1
+"""The version of the state that a judge is stored as."""
+
+SLOW_SHARE = 0.01
+"""The share of the answers that may be slower than ``max_latency``, the 99th percentile."""
+SLOW_RATIO = 1.5
+"""So many times as many slow answers are tolerated: the same model on another node, or with cold caches, is that much slower."""
+ERRORS_TOLERATED, SLOW_TOLERATED, WRONG_TOLERATED = 0.1, 0.5, 0.5
+"""The parts of ``max_error_increase``, ``max_slow_increase`` and ``max_quality_loss`` for which a canary is not rolled back."""
+EXCESS_FACTOR = 10.0
+"""How much more evidence it takes to roll back at once."""
 
 
 class CanaryDecision(StrEnum):
-    """What to do with a canary. INCONCLUSIVE: leave its share of the traffic, and observe it longer or send it more traffic."""
+    """What to do with a canary. CONTINUE: there is no decision yet. UNDECIDED: the deadline is over without one; leave the traffic as it
+    is, and send it more traffic or ask a person."""
 
     PROMOTE = "PROMOTE"
     ROLL_BACK = "ROLL_BACK"
-    INCONCLUSIVE = "INCONCLUSIVE"
+    UNDECIDED = "UNDECIDED"
+    CONTINUE = "CONTINUE"
 
 
 class CanaryAspect(StrEnum):
-    """What a check compares: the rate of server errors, the latency, and the values returned for known requests."""
+    """What is compared: server errors, slow answers, and the values returned for known requests."""
 
     ERRORS = "errors"
     LATENCY = "latency"
     VALUES = "values"
 
 
-class CheckOutcome(StrEnum):
-    """The outcome of one canary check, or of one aspect of it."""
-
-    PASSED = "PASSED"
-    FAILED = "FAILED"
-    INCONCLUSIVE = "INCONCLUSIVE"
+WEIGHTS: Mapping[CanaryAspect, float] = {
+    CanaryAspect.ERRORS: 0.6,
+    CanaryAspect.LATENCY: 0.3,
+    CanaryAspect.VALUES: 0.1,
+}
+"""The part of the evidence against a canary that each aspect has, so that all of them together err as seldom as stated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CanaryLimits:
     """Thresholds of a canary.
 
-    Constant limits: ``max_error_rate`` (0 to 1), ``max_latency`` (99th percentile, seconds) and ``min_requests`` in a check.
+    Service levels: ``max_error_rate`` (0 to 1) and ``max_latency`` (99th percentile, seconds). A canary that exceeds one more than
+    ``abort_factor`` times is rolled back at once, unless the stable revision does so too, and one that exceeds it is not promoted.
 
-    Limits relative to the stable revision: the canary may be up to ``max_slowdown`` times as slow, or slower where it answers within
-    ``noticeable_latency`` seconds; and it may answer a fraction of up to ``max_quality_loss`` fewer of the known requests as expected.
-    ``significance`` is the probability below which a difference is not attributed to chance.
+    Relative to the stable revision, and promoted only when shown: ``max_error_increase`` and ``max_slow_increase``, by which the share of
+    errors and of answers slower than ``max_latency`` may be higher; ``max_quality_loss``, by which the share of known requests answered as
+    expected may be lower. Answers within ``noticeable_latency`` seconds are never slow.
 
-    ``min_passed`` is the fraction of the conclusive checks that must pass, ``min_conclusive`` the fraction of all checks that must be
-    conclusive. A canary that exceeds a limit ``abort_factor`` times is rolled back at once.
+    ``significance`` is the probability of a wrong decision, of either kind. A canary is promoted after ``min_seconds`` at the earliest;
+    its first ``warm_up`` seconds count only for rolling it back at once; after ``deadline`` seconds it is undecided. Seconds are those
+    since the first window with requests to the canary, the deadline's since the first window.
 
     Raises UsageError for a value out of range.
     """
 
     max_error_rate: float = 0.02
     max_latency: float = 0.5
-    min_requests: int = 100
-    min_passed: float = 0.9
-    min_conclusive: float = 0.5
     abort_factor: float = 3.0
-    max_slowdown: float = 2.0
-    noticeable_latency: float = 0.1
+    max_error_increase: float = 0.01
+    max_slow_increase: float = 0.01
     max_quality_loss: float = 0.02
-    significance: float = 0.001
+    noticeable_latency: float = 0.1
+    significance: float = 0.01
+    min_seconds: float = 900.0
+    warm_up: float = 120.0
+    deadline: float = 3600.0
 
     def __post_init__(self) -> None:
-        for name in ("max_error_rate", "min_passed", "min_conclusive", "max_quality_loss", "significance"):
-            self._validate(name, "a number from 0 to 1", lowest=0.0, highest=1.0)
-        for name in ("abort_factor", "max_slowdown"):
-            self._validate(name, "a number of at least 1", lowest=1.0)
-        for name in ("max_latency", "noticeable_latency"):
-            self._validate(name, "a number of seconds, at least 0", lowest=0.0)
-        self._validate("min_requests", "a whole number of at least 1", lowest=1, whole=True)
+        self._validate("max_error_rate", "a number from 0 to 1", lambda value: 0 <= value <= 1)
+        for name in ("max_error_increase", "max_slow_increase", "max_quality_loss", "significance"):
+            self._validate(name, "a number above 0 and below 1", lambda value: 0 < value < 1)
+        self._validate("abort_factor", "a number of at least 1", lambda value: 1 <= value < math.inf)
+        for name in ("max_latency", "noticeable_latency", "min_seconds", "warm_up"):
+            self._validate(name, "a number of seconds, at least 0", lambda value: 0 <= value < math.inf)
+        self._validate(
+            "deadline", "a number of seconds above min_seconds", lambda value: self.min_seconds < value < math.inf
+        )
 
-    def _validate(self, name: str, use: str, *, lowest: float, highest: float = math.inf, whole: bool = False) -> None:
+    def _validate(self, name: str, use: str, fits: Callable[[float], bool]) -> None:
         value = getattr(self, name)
-        kind = int if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kind) or not lowest <= value <= highest:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not fits(value):
             raise UsageError(f"the limit {name} is {value!r}", remedy=f"use {use}")
 
 
@@ -97,237 +124,358 @@ LIMITS = CanaryLimits()
 
 
 @dataclass(frozen=True, kw_only=True)
-class RevisionMetrics:
-    """The metrics of one revision in a window; None where a value was not measured.
-
-    ``requests`` counts inference requests, ``errors`` those of them that ended with a server error; ``p99`` is the 99th percentile of their
-    latency in seconds. ``known_requests`` counts the known requests sent to the revision, ``expected_answers`` those answered as expected.
-    """
-
-    requests: int | None = None
-    errors: int | None = None
-    p99: float | None = None
-    known_requests: int | None = None
-    expected_answers: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CanaryCheck:
-    """One check of a canary. ``reasons`` explain its outcome, ``failed`` lists the aspects that fail; ``abort`` means that the canary must
-    be rolled back at once."""
-
-    outcome: CheckOutcome
-    reasons: tuple[str, ...]
-    abort: bool = False
-    failed: tuple[CanaryAspect, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class CanaryJudgement:
-    """The decision on a canary, its reason, and the checks behind it."""
+    """The decision after a window, and its reason. ``failed`` lists the aspects for which a canary is rolled back.
+
+    ``gaps`` says what was not measured. ``evidence`` is JSON: the ``windows`` and ``seconds`` judged; ``worse``, the evidence that the
+    canary is worse (rolled back at 1 / significance); and for each aspect the counts of both revisions, its evidence that the canary is
+    ``worse``, that it is ``not_worse`` by more than the limits (promoted at 1 / significance; null when not measured), and the
+    ``dispersion``, by which the counts are worth less than independent ones.
+    """
 
     decision: CanaryDecision
     reason: str
-    checks: tuple[CanaryCheck, ...]
+    failed: tuple[CanaryAspect, ...] = ()
+    gaps: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
-def measure_revision(
-    query: Query, name: str, namespace: str, *, revision: str, window: int = int(INTERVAL)
-) -> RevisionMetrics:
-    """The metrics that Prometheus has of a revision of the service ``name`` for the last ``window`` seconds; see
-    ``trivet.integration.monitoring``.
+@dataclass(frozen=True, kw_only=True)
+class ExpectedDecision:
+    """What a judge is expected to decide, after how many minutes and requests to the canary. UNDECIDED: not within LONGEST windows."""
 
-    ``window`` must span at least two scrapes. ``known_requests`` and ``expected_answers`` stay None: a caller that sends known requests
-    adds them with ``dataclasses.replace``.
-    """
-    within = f"{window}s"
-    rate = query(request_rate_query(name, namespace, revision=revision, window=within))
-    if rate is None:
-        return RevisionMetrics()
-    requests = round(rate * window)
-    error_rate = query(error_rate_query(name, namespace, revision=revision, window=within))
-    p99 = query(latency_query(name, namespace, revision=revision, window=within))
-    return RevisionMetrics(
-        requests=requests, errors=None if error_rate is None else round(error_rate * requests), p99=p99
-    )
+    decision: CanaryDecision
+    minutes: float
+    canary_requests: int
 
-
-def check_canary(canary: RevisionMetrics, stable: RevisionMetrics, *, limits: CanaryLimits = LIMITS) -> CanaryCheck:
-    """Compare the canary's metrics with ``limits`` and with the stable revision's metrics of the same window."""
-    results = {
-        CanaryAspect.ERRORS: _errors(canary, stable, limits),
-        CanaryAspect.LATENCY: _latency(canary, stable, limits),
-        CanaryAspect.VALUES: _answers(canary, stable, limits),
-    }
-    found = {outcome for outcome, _, _ in results.values()}
-    worst = next(one for one in (CheckOutcome.FAILED, CheckOutcome.INCONCLUSIVE, CheckOutcome.PASSED) if one in found)
-    return CanaryCheck(
-        outcome=worst,
-        reasons=tuple(dict.fromkeys(reason for outcome, reason, _ in results.values() if outcome is worst)),
-        abort=any(abort for _, _, abort in results.values()),
-        failed=tuple(aspect for aspect, (outcome, _, _) in results.items() if outcome is CheckOutcome.FAILED),
-    )
-
-
-def judge_canary(checks: Sequence[CanaryCheck], *, limits: CanaryLimits = LIMITS) -> CanaryJudgement:
-    """Decide from the checks so far. Without a conclusive check the decision is INCONCLUSIVE."""
-    found = [one.outcome for one in checks]
-    passed, failed = found.count(CheckOutcome.PASSED), found.count(CheckOutcome.FAILED)
-    counts = f"{passed} of {len(checks)} checks passed, {failed} failed, {len(checks) - passed - failed} inconclusive"
-
-    def decide(decision: CanaryDecision, outcome: CheckOutcome) -> CanaryJudgement:
-        reasons = next((one.reasons for one in reversed(checks) if one.outcome is outcome), ())
-        return CanaryJudgement(
-            decision=decision,
-            reason=": ".join(part for part in (counts, "; ".join(reasons)) if part),
-            checks=tuple(checks),
+    def __str__(self) -> str:
+        return (
+            f"{self.decision} after about {self.minutes:.0f} minutes and {self.canary_requests} requests to the canary"
         )
 
-    if passed < limits.min_passed * (passed + failed) - _ROUNDING or any(one.abort for one in checks):
-        return decide(CanaryDecision.ROLL_BACK, CheckOutcome.FAILED)
-    if passed + failed < max(1, limits.min_conclusive * len(checks)):
-        return decide(CanaryDecision.INCONCLUSIVE, CheckOutcome.INCONCLUSIVE)
-    return decide(CanaryDecision.PROMOTE, CheckOutcome.PASSED)
+
+LONGEST = 1000
+"""Windows after which no decision is expected any more."""
 
 
-def observe_canary(
-    check: Callable[[], CanaryCheck],
+class CanaryJudge:
+    """Judges one canary. Its state is JSON (:meth:`to_dict`), with which a judge that was killed goes on where it was.
+
+    ``judgement`` is the one after the last window.
+    """
+
+    def __init__(self, limits: CanaryLimits = LIMITS) -> None:
+        self.limits = limits
+        self.judgement = CanaryJudgement(decision=CanaryDecision.CONTINUE, reason="no window was judged")
+        self._windows = 0
+        self._requests = 0.0
+        self._begin = self._since = self._end = math.nan
+        """The start of the first window, and of the first one with requests to the canary, and the end of the last one."""
+        self._errors, self._values = BadRequests(_error_rule(limits)), BadRequests(_value_rule(limits))
+        self._slow: dict[float, BadRequests] = {}
+
+    def add(self, window: CanaryWindow) -> CanaryJudgement:
+        """Judge a window, which starts at the end of the last one, or later when some could not be read.
+
+        Latency is judged by bounds of the first window that has some for both revisions: those from ``noticeable_latency`` to twice
+        ``max_latency``, of which the largest that is not above ``max_latency`` stands for it.
+
+        Raises UsageError for a window that overlaps the last one, and after a decision.
+        """
+        if self.judgement.decision is not CanaryDecision.CONTINUE:
+            raise UsageError(
+                f"the canary is decided: {self.judgement.decision}",
+                remedy="judge another canary with a new CanaryJudge",
+            )
+        if window.start < self._end - _ROUNDING:
+            raise UsageError(
+                f"a window starts {self._end - window.start:.3f} s before the end of the last one",
+                remedy="start each window at the end of the last one, because requests would count twice",
+            )
+        canary, stable = window.canary, window.stable
+        return self._add(
+            window.start,
+            window.end,
+            canary.requests,
+            errors=Count(canary.errors, canary.requests, stable.errors, stable.requests)
+            if canary.errors is not None and stable.errors is not None
+            else Count(),
+            slower={
+                bound: Count(canary.slower[bound], canary.requests, stable.slower[bound], stable.requests)
+                for bound in sorted(canary.slower.keys() & stable.slower.keys())
+            },
+            values=Count(
+                canary.unexpected_answers, canary.known_requests, stable.unexpected_answers, stable.known_requests
+            ),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state, as JSON."""
+        return {
+            "version": STATE_VERSION,
+            "limits": asdict(self.limits),
+            "judgement": asdict(self.judgement),
+            "windows": self._windows,
+            "requests": self._requests,
+            "times": [None if math.isnan(time) else time for time in (self._begin, self._since, self._end)],
+            "errors": self._errors.to_dict(),
+            "slow": [[bound, slow.to_dict()] for bound, slow in self._slow.items()],
+            "values": self._values.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> CanaryJudge:
+        """The judge whose state it is. Raises UsageError for a state of another version, and for anything else."""
+        version = state.get("version")
+        if version != STATE_VERSION:
+            raise UsageError(
+                f"the state of the judge has version {version!r}, and this trivet reads version {STATE_VERSION}",
+                remedy="judge the canary anew, or go on with the trivet that began",
+            )
+        try:
+            made = cls(CanaryLimits(**state["limits"]))
+            made.judgement = _read_judgement(state["judgement"])
+            made._windows, made._requests = int(state["windows"]), float(state["requests"])
+            made._begin, made._since, made._end = (math.nan if time is None else float(time) for time in state["times"])
+            made._errors = BadRequests.from_dict(_error_rule(made.limits), state["errors"])
+            made._values = BadRequests.from_dict(_value_rule(made.limits), state["values"])
+            rule = _slow_rule(made.limits)
+            made._slow = {float(bound): BadRequests.from_dict(rule, slow) for bound, slow in state["slow"]}
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"this is not the state of a judge: {type(error).__name__}: {error}",
+                remedy="pass what to_dict() returned, unchanged",
+            ) from error
+        return made
+
+    def _add(
+        self, start: float, end: float, requests: float, *, errors: Count, slower: Mapping[float, Count], values: Count
+    ) -> CanaryJudgement:
+        if not self._windows:
+            self._begin = start
+        if requests and math.isnan(self._since):
+            self._since = start
+        self._windows += 1
+        self._requests += requests
+        self._end = end
+        if slower and not self._slow:
+            self._slow = {bound: BadRequests(_slow_rule(self.limits)) for bound in _bounds(slower, self.limits)}
+        factor = self.limits.abort_factor
+        self._errors.watch(errors, factor=factor)
+        self._values.watch(values, factor=factor)
+        self._values.compare(values)
+        if self._seconds > self.limits.warm_up + _ROUNDING:
+            self._errors.compare(errors)
+            for bound, slow in self._slow.items():
+                count = slower.get(bound, Count())
+                slow.compare(count)
+                slow.watch(count, factor=factor)
+        self.judgement = self._judge()
+        return self.judgement
+
+    @property
+    def _seconds(self) -> float:
+        """Seconds since the canary got requests; 0 before."""
+        return 0.0 if math.isnan(self._since) else self._end - self._since
+
+    @property
+    def _limit(self) -> float:
+        """The bound that stands for ``max_latency``; NaN when there is none."""
+        return max((bound for bound in self._slow if bound <= self.limits.max_latency), default=math.nan)
+
+    def _judge(self) -> CanaryJudgement:
+        needed = -math.log(self.limits.significance)
+        slowest = max(self._slow, key=lambda bound: self._slow[bound].log_worse, default=math.nan)
+        logs = {
+            CanaryAspect.ERRORS: self._errors.log_worse,
+            CanaryAspect.LATENCY: log_mean_exp([slow.log_worse for slow in self._slow.values()] or [0.0]),
+            CanaryAspect.VALUES: self._values.log_worse,
+        }
+        worse = log_mean_exp(list(logs.values()), [WEIGHTS[aspect] for aspect in logs])
+        judged = self._judged
+
+        def decide(decision: CanaryDecision, reasons: Iterable[str], *failed: CanaryAspect) -> CanaryJudgement:
+            return CanaryJudgement(
+                decision=decision,
+                reason="; ".join(reasons),
+                failed=failed,
+                gaps=self._gaps,
+                evidence={
+                    "windows": self._windows,
+                    "seconds": round(self._end - self._begin, 3),
+                    "worse": readable(worse),
+                    **{aspect.value: bad.shown() for aspect, bad in judged.items()},
+                },
+            )
+
+        at_once = [aspect for aspect, bad in judged.items() if bad.log_excess >= needed + math.log(EXCESS_FACTOR)]
+        if at_once:
+            reasons = [self._excessive(aspect, judged[aspect]) for aspect in at_once]
+            return decide(CanaryDecision.ROLL_BACK, reasons, *at_once)
+        if worse >= needed:
+            parts = {aspect: math.log(WEIGHTS[aspect]) + log for aspect, log in logs.items()}
+            failed = [aspect for aspect, part in parts.items() if part >= max(parts.values()) - math.log(10.0)]
+            tested = {**judged, CanaryAspect.LATENCY: self._slow.get(slowest, self._errors)}
+            reasons = [self._significant(aspect, tested[aspect], slowest) for aspect in failed]
+            return decide(CanaryDecision.ROLL_BACK, reasons, *failed)
+        missing = self._missing(needed, worse)
+        if not missing:
+            counted = [_counted(aspect, bad.count, self._limit) for aspect, bad in judged.items()]
+            return decide(CanaryDecision.PROMOTE, [*counted, *self._gaps])
+        over = self._end - self._begin >= self.limits.deadline - _ROUNDING
+        return decide(CanaryDecision.UNDECIDED if over else CanaryDecision.CONTINUE, missing)
+
+    @property
+    def _judged(self) -> dict[CanaryAspect, BadRequests]:
+        """The aspects that are measured, in their order; latency by the bound that stands for ``max_latency``."""
+        found = {
+            CanaryAspect.ERRORS: self._errors,
+            CanaryAspect.LATENCY: self._slow.get(self._limit),
+            CanaryAspect.VALUES: self._values,
+        }
+        return {aspect: bad for aspect, bad in found.items() if bad and bad.measured}
+
+    @property
+    def _gaps(self) -> tuple[str, ...]:
+        absent = [aspect for aspect in CanaryAspect if aspect not in self._judged]
+        return tuple(
+            _NO_KNOWN_REQUESTS
+            if aspect is CanaryAspect.VALUES
+            else f"{'errors' if aspect is CanaryAspect.ERRORS else 'slow answers'} were not measured of both revisions"
+            for aspect in absent
+        )
+
+    def _excessive(self, aspect: CanaryAspect, bad: BadRequests) -> str:
+        counts = _counted(aspect, bad.excess, self._limit)
+        return f"{counts}: more than {self.limits.abort_factor * bad.rule.limit:.1%}"
+
+    def _significant(self, aspect: CanaryAspect, bad: BadRequests, bound: float) -> str:
+        counts, count, limit = _counted(aspect, bad.count, bound), bad.count, bad.rule.limit
+        if aspect is CanaryAspect.ERRORS and count.bad <= limit * count.requests:
+            return (
+                f"{counts}: within {limit:.1%}, but significantly more than the stable revision "
+                f"(p <= {self.limits.significance:g})"
+            )
+        return f"{counts}: significantly more than the stable revision (p <= {self.limits.significance:g})"
+
+    def _missing(self, needed: float, worse: float) -> list[str]:
+        """What a promotion still needs; empty when the canary is to be promoted."""
+        if not self._requests:
+            return [_NO_REQUESTS]
+        if self._seconds <= self.limits.warm_up + _ROUNDING:
+            return [f"the first {self.limits.warm_up:g} s count only for rolling back at once"]
+        missing = [gap for gap in self._gaps if gap != _NO_KNOWN_REQUESTS]
+        for aspect, bad in self._judged.items():
+            counts, count, limit = _counted(aspect, bad.count, self._limit), bad.count, bad.rule.limit
+            if aspect is not CanaryAspect.VALUES and count.bad > limit * count.requests:
+                if count.stable_bad > limit * count.stable_requests:
+                    missing.append(f"{counts}: both revisions exceed {limit:.1%}")
+                else:
+                    missing.append(f"{counts}: more than {limit:.1%}")
+            elif bad.log_not_worse < needed:
+                missing.append(f"{counts}: too few to show a difference below {bad.rule.increase * 100:g} points")
+        if not missing and worse > 0.0:
+            missing.append(f"evidence of {readable(worse):g} that the canary is worse, and a promotion needs at most 1")
+        if not missing and self._seconds < self.limits.min_seconds - _ROUNDING:
+            missing.append(
+                f"nothing against it in {self._seconds:.0f} s, and it is observed for {self.limits.min_seconds:g} s"
+            )
+        return missing
+
+
+def expected_decision_time(
     *,
-    seconds: float = DURATION,
+    requests_per_minute: float,
+    canary_share: float,
+    error_rate: float = 0.005,
+    canary_error_rate: float | None = None,
+    slow_rate: float = 0.001,
     interval: float = INTERVAL,
     limits: CanaryLimits = LIMITS,
-    wait: Callable[[float], None] = time.sleep,
-) -> CanaryJudgement:
-    """Call ``check`` every ``interval`` seconds for ``seconds``, or until a check aborts, and judge the canary.
+) -> ExpectedDecision:
+    """What is decided about a canary with ``canary_error_rate``, and after how many minutes and requests, beside a stable revision with
+    ``error_rate``; None: as many errors. ``requests_per_minute`` go to the service, ``canary_share`` (0 to 1) of them to the canary;
+    ``slow_rate`` of the answers of both are slower than ``max_latency``; a window has ``interval`` seconds.
 
-    A check that raises PlatformError or CannotTell, because the platform did not answer, is inconclusive.
+    It judges windows with exactly these rates, whatever the deadline is, so that half of real canaries take longer. Raises UsageError for a
+    value out of range.
     """
-    if interval <= 0 or seconds < interval:
-        raise UsageError(
-            f"{seconds:g} s of observation with a check every {interval:g} s",
-            remedy="observe for at least one interval, and use an interval above 0",
-        )
-    checks: list[CanaryCheck] = []
-    for _ in range(int(seconds / interval)):
-        wait(interval)
-        try:
-            checks.append(check())
-        except (PlatformError, CannotTell) as error:
-            checks.append(CanaryCheck(outcome=CheckOutcome.INCONCLUSIVE, reasons=(error.message,)))
-        if checks[-1].abort:
-            break
-    return judge_canary(checks, limits=limits)
-
-
-_Result = tuple[CheckOutcome, str, bool]
-
-
-def _passed(reason: str) -> _Result:
-    return CheckOutcome.PASSED, reason, False
-
-
-def _failed(reason: str, *, abort: bool = False) -> _Result:
-    return CheckOutcome.FAILED, reason, abort
-
-
-def _inconclusive(reason: str) -> _Result:
-    return CheckOutcome.INCONCLUSIVE, reason, False
-
-
-def _errors(canary: RevisionMetrics, stable: RevisionMetrics, limits: CanaryLimits) -> _Result:
-    requests, errors = canary.requests, canary.errors
-    if not requests or errors is None:
-        return _inconclusive(_NO_REQUESTS)
-    rate, counts = errors / requests, f"{errors} of {requests} requests to the canary failed"
-    stable_requests, stable_errors = stable.requests or 0, stable.errors
-    compared, worse = False, False
-    if stable_errors is not None and stable_requests >= limits.min_requests:
-        compared = True
-        counts = f"{counts}, and {stable_errors} of {stable_requests} to the stable revision"
-        worse = _fisher(errors, requests, stable_errors, stable_requests) <= limits.significance
-        if rate > limits.max_error_rate and stable_errors / stable_requests > limits.max_error_rate and not worse:
-            return _inconclusive(f"{counts}: both revisions exceed {limits.max_error_rate:.1%}")
-    abort_rate = limits.abort_factor * limits.max_error_rate
-    # A few requests can show that the rate is too high; showing that it is low enough takes more.
-    if rate > abort_rate and (
-        requests >= limits.min_requests or at_least(errors, requests, abort_rate) <= limits.significance
+    canary_error_rate = error_rate if canary_error_rate is None else canary_error_rate
+    for name, value, use, fits in (
+        ("requests_per_minute", requests_per_minute, "a number above 0", 0 < requests_per_minute < math.inf),
+        ("canary_share", canary_share, "a number above 0 and below 1", 0 < canary_share < 1),
+        ("error_rate", error_rate, "a number from 0 to 1", 0 <= error_rate <= 1),
+        ("canary_error_rate", canary_error_rate, "a number from 0 to 1", 0 <= canary_error_rate <= 1),
+        ("slow_rate", slow_rate, "a number from 0 to 1", 0 <= slow_rate <= 1),
+        ("interval", interval, "a number of seconds above 0", 0 < interval < math.inf),
     ):
-        return _failed(f"{counts}: more than {abort_rate:.1%}", abort=True)
-    if requests < limits.min_requests:
-        return _inconclusive(_too_few(requests, limits))
-    if rate > limits.max_error_rate:
-        return _failed(f"{counts}: more than {limits.max_error_rate:.1%}")
-    if worse:
-        return _failed(
-            f"{counts}: within {limits.max_error_rate:.1%}, but significantly more than the stable revision "
-            f"(p <= {limits.significance:g})"
+        if not fits:
+            raise UsageError(f"{name} is {value!r}", remedy=f"use {use}")
+    judge = CanaryJudge(replace(limits, deadline=interval * LONGEST + limits.min_seconds))
+    to_canary = requests_per_minute * canary_share * interval / 60
+    to_stable = requests_per_minute * interval / 60 - to_canary
+    for window in range(1, LONGEST + 1):
+        judgement = judge._add(
+            (window - 1) * interval,
+            window * interval,
+            to_canary,
+            errors=Count(canary_error_rate * to_canary, to_canary, error_rate * to_stable, to_stable),
+            slower={limits.max_latency: Count(slow_rate * to_canary, to_canary, slow_rate * to_stable, to_stable)},
+            values=Count(),
         )
-    if not compared:
-        return _inconclusive(f"fewer than {limits.min_requests} requests to the stable revision to compare with")
-    return _passed(counts)
-
-
-def _latency(canary: RevisionMetrics, stable: RevisionMetrics, limits: CanaryLimits) -> _Result:
-    if canary.p99 is None or not canary.requests:
-        return _inconclusive(_NO_REQUESTS)
-    if canary.requests < limits.min_requests:
-        return _inconclusive(_too_few(canary.requests, limits))
-    latency = f"the canary's p99 latency is {canary.p99:.2f} s"
-    if stable.p99 is None:
-        if canary.p99 > limits.max_latency:
-            return _failed(f"{latency}, more than {limits.max_latency:g} s")
-        return _inconclusive("no latency of the stable revision to compare with")
-    latency = f"{latency}, the stable revision's {stable.p99:.2f} s"
-    if canary.p99 > max(limits.noticeable_latency, limits.max_slowdown * stable.p99):
-        return _failed(f"{latency}: more than {limits.max_slowdown:g} times as long")
-    if canary.p99 > limits.max_latency:
-        if stable.p99 > limits.max_latency:
-            return _inconclusive(f"{latency}: both revisions exceed {limits.max_latency:g} s")
-        return _failed(f"{latency}: more than {limits.max_latency:g} s")
-    return _passed(latency)
-
-
-def _answers(canary: RevisionMetrics, stable: RevisionMetrics, limits: CanaryLimits) -> _Result:
-    if not canary.known_requests or canary.expected_answers is None:
-        return _inconclusive(
-            "no known request was answered by the canary, and errors and latency do not show wrong values"
-        )
-    if not stable.known_requests or stable.expected_answers is None:
-        return _inconclusive("no known request was answered by the stable revision to compare with")
-    counts = (
-        f"the canary answered {canary.expected_answers} of {canary.known_requests} known requests as expected, "
-        f"the stable revision {stable.expected_answers} of {stable.known_requests}"
+        if judgement.decision is not CanaryDecision.CONTINUE:
+            break
+    return ExpectedDecision(
+        decision=judgement.decision if judgement.decision is not CanaryDecision.CONTINUE else CanaryDecision.UNDECIDED,
+        minutes=window * interval / 60,
+        canary_requests=round(window * to_canary),
     )
-    loss = stable.expected_answers / stable.known_requests - canary.expected_answers / canary.known_requests
-    if loss <= limits.max_quality_loss + _ROUNDING:
-        return _passed(counts)
-    chance = _fisher(
-        canary.known_requests - canary.expected_answers,
-        canary.known_requests,
-        stable.known_requests - stable.expected_answers,
-        stable.known_requests,
+
+
+def _bounds(measured: Iterable[float], limits: CanaryLimits) -> list[float]:
+    """The bounds that latency is judged by."""
+    most = limits.max_latency
+    limit = max((bound for bound in measured if bound <= most), default=math.nan)
+    return [bound for bound in measured if bound == limit or limits.noticeable_latency <= bound <= 2 * most]
+
+
+def _error_rule(limits: CanaryLimits) -> Rule:
+    increase = limits.max_error_increase
+    return Rule(limit=limits.max_error_rate, tolerated=increase * ERRORS_TOLERATED, increase=increase)
+
+
+def _slow_rule(limits: CanaryLimits) -> Rule:
+    increase = limits.max_slow_increase
+    return Rule(limit=SLOW_SHARE, tolerated=increase * SLOW_TOLERATED, increase=increase, ratio=SLOW_RATIO)
+
+
+def _value_rule(limits: CanaryLimits) -> Rule:
+    loss = limits.max_quality_loss
+    return Rule(limit=loss, tolerated=loss * WRONG_TOLERATED, increase=loss)
+
+
+def _counted(aspect: CanaryAspect, count: Count, bound: float) -> str:
+    bad, n, stable_bad, m = (round(one) for one in (count.bad, count.requests, count.stable_bad, count.stable_requests))
+    if aspect is CanaryAspect.ERRORS:
+        counts = f"{bad} of {n} requests to the canary failed"
+        return f"{counts}, and {stable_bad} of {m} to the stable revision"
+    if aspect is CanaryAspect.LATENCY:
+        return f"{bad} of {n} answers of the canary took more than {bound:g} s, and {stable_bad} of {m} of the stable revision"
+    return (
+        f"the canary answered {n - bad} of {n} known requests as expected, the stable revision {m - stable_bad} of {m}"
     )
-    abort = loss > limits.abort_factor * limits.max_quality_loss and chance <= limits.significance
-    return _failed(counts, abort=abort)
 
 
-def _too_few(requests: int, limits: CanaryLimits) -> str:
-    return f"only {requests} requests to the canary, and a check needs at least {limits.min_requests}"
-
-
-def _fisher(bad: int, n: int, other_bad: int, other_n: int) -> float:
-    """The probability of at least ``bad`` failures in ``n`` requests, given all failures, if both revisions are equally good (Fisher's
-    exact test, one-sided)."""
-    every, total = bad + other_bad, n + other_n
-    whole = log_choose(total, n)
-    return min(
-        1.0,
-        math.fsum(
-            math.exp(log_choose(every, k) + log_choose(total - every, n - k) - whole)
-            for k in range(max(bad, n - (total - every)), min(every, n) + 1)
-        ),
+def _read_judgement(state: Mapping[str, Any]) -> CanaryJudgement:
+    return CanaryJudgement(
+        decision=CanaryDecision(state["decision"]),
+        reason=str(state["reason"]),
+        failed=tuple(CanaryAspect(aspect) for aspect in state["failed"]),
+        gaps=tuple(str(gap) for gap in state["gaps"]),
+        evidence=dict(state["evidence"]),
     )
 
 
 _NO_REQUESTS = "no request to the canary was counted"
-_ROUNDING = 1e-9
+_NO_KNOWN_REQUESTS = "no known request was answered by the canary, and errors and latency do not show wrong values"
+_ROUNDING = 1e-6

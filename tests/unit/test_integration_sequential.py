@@ -1,0 +1,143 @@
+"""Evidence by bets: what it is expected to be, by enumeration of all that can happen, and what a cap and dispersion do to it."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import pytest
+
+from trivet.integration.sequential import NOT_WORSE, WORSE, Dispersion, Evidence, Excess, bets, log_mean_exp
+
+
+def binomial(n: int, p: float) -> list[float]:
+    return [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
+
+
+def expected(n: int, m: int, p: float, q: float, odds: float, *, margin: float = 0.0, ratio: float = 1.0) -> float:
+    """The expectation of the factor of a bet, over all counts that two arms with the rates p and q can have."""
+    (bet,) = bets(n, m, [odds], ratio=ratio)
+    return math.fsum(
+        one * other * math.exp(bet.log_factor(bad, other_bad, margin))
+        for (bad, one), (other_bad, other) in product(enumerate(binomial(n, p)), enumerate(binomial(m, q)))
+    )
+
+
+SIZES = [(1, 1), (5, 20), (20, 5), (30, 30)]
+RATES = [0.0, 0.001, 0.05, 0.5, 0.97, 1.0]
+
+
+@pytest.mark.parametrize(("n", "m"), SIZES)
+@pytest.mark.parametrize("q", RATES)
+@pytest.mark.parametrize(("margin", "ratio"), [(0.0, 1.0), (0.01, 1.0), (0.005, 1.5)])
+def test_an_arm_as_bad_as_allowed_is_expected_to_gain_nothing_by_any_bet(
+    n: int, m: int, q: float, margin: float, ratio: float
+) -> None:
+    for p in (min(1.0, ratio * q + margin), 0.5 * q):
+        for odds in WORSE:
+            assert expected(n, m, p, q, odds, margin=margin, ratio=ratio) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize(("n", "m"), SIZES)
+@pytest.mark.parametrize("q", RATES)
+def test_an_arm_worse_by_the_margin_is_expected_to_gain_nothing_by_bets_that_it_is_not(
+    n: int, m: int, q: float
+) -> None:
+    if q + 0.02 <= 1:
+        for odds in NOT_WORSE:
+            for p in (q + 0.02, min(1.0, q + 0.3)):
+                assert expected(n, m, p, q, odds, margin=0.02) <= 1 + 1e-12
+
+
+def test_a_difference_is_expected_to_gain() -> None:
+    assert expected(30, 30, 0.3, 0.02, 6.0) > 5
+    assert expected(30, 30, 0.0, 0.0, 0.1, margin=0.2) > 5
+
+
+def test_whenever_one_looks_the_evidence_against_equal_arms_reaches_8_in_at_most_1_of_8() -> None:
+    """All courses of five windows, by enumeration: one request to each arm in each, half of them bad."""
+    window, reached = bets(1, 1, WORSE), 0.0
+    for course in product([(0, 0), (0, 1), (1, 0), (1, 1)], repeat=5):
+        evidence = Evidence(len(WORSE))
+        for bad, other_bad in course:
+            evidence.add(window, bad, other_bad, margin=0.0)
+            if evidence.log() >= math.log(8):
+                reached += 0.25**5
+                break
+    assert 0 < reached <= 1 / 8
+
+
+def test_what_both_arms_suffer_is_no_evidence() -> None:
+    evidence = Evidence(len(WORSE))
+    evidence.add(bets(200, 800, WORSE), 60, 240, margin=0.001)
+    assert evidence.log() < 0
+
+
+def test_a_cap_bounds_what_one_window_shows_and_not_what_it_refutes() -> None:
+    capped, free = Evidence(len(WORSE)), Evidence(len(WORSE))
+    for bad, other_bad in ((50, 0), (0, 50)):
+        capped.add(bets(200, 800, WORSE), bad, other_bad, margin=0.0, cap=math.log(5))
+        free.add(bets(200, 800, WORSE), bad, other_bad, margin=0.0)
+        assert capped.log() <= free.log()
+    assert max(capped.logs) < 0
+
+
+def test_a_mean_of_logarithms_does_not_overflow() -> None:
+    assert log_mean_exp([1000.0, 1000.0]) == pytest.approx(1000.0)
+    assert log_mean_exp([1000.0, -1000.0], [0.25, 0.75]) == pytest.approx(1000.0 + math.log(0.25))
+
+
+def test_dispersion_is_that_of_the_textbook() -> None:
+    """Pearson's chi-square of a table with two columns, computed cell by cell."""
+    windows = [(10, 0), (0, 12), (3, 9), (8, 1)]
+    spread = Dispersion()
+    for bad, other_bad in windows:
+        spread.add(bad, other_bad)
+    share = sum(bad for bad, _ in windows) / sum(map(sum, windows))
+    chi_square = sum(
+        (seen - share_of * total) ** 2 / (share_of * total)
+        for bad, other_bad in windows
+        for total in (bad + other_bad,)
+        for seen, share_of in ((bad, share), (other_bad, 1 - share))
+    )
+    assert spread.factor == pytest.approx((chi_square - 2 * math.sqrt(6)) / 3)
+
+
+def test_what_both_arms_suffer_at_the_same_time_disperses_nothing() -> None:
+    spread = Dispersion()
+    for total in (5, 500, 0, 5000):
+        spread.add(total / 5, total - total / 5)
+    assert spread.factor == 1.0
+
+
+def test_bursts_that_one_arm_gets_disperse_by_their_size() -> None:
+    spread = Dispersion()
+    for bad, other_bad in [(20, 0), (0, 20), (0, 20), (0, 20), (0, 20)] * 4:
+        spread.add(bad, other_bad)
+    assert 15 < spread.factor < 25
+
+
+@pytest.mark.parametrize("bad", [(0, 3), (4, 0)])
+def test_one_arm_alone_shows_no_dispersion(bad: tuple[int, int]) -> None:
+    spread = Dispersion()
+    for _ in range(5):
+        spread.add(*bad)
+    assert spread.factor == 1.0
+
+
+def test_excess_is_the_product_of_windows_in_a_row() -> None:
+    excess = Excess()
+    for bad in (10, 50):
+        excess.add(bad, 100, 0, 99, limit=0.02, factor=3.0)
+    assert excess.log == pytest.approx(math.log(5 * 25))
+    assert (excess.bad, excess.requests, excess.other_bad, excess.other_requests) == (60, 200, 0, 198)
+    excess.add(6, 100, 0, 99, limit=0.02, factor=3.0)
+    assert excess == Excess()
+
+
+def test_excess_counts_only_beyond_the_other_arm() -> None:
+    excess = Excess()
+    excess.add(90, 100, 30, 100, limit=0.02, factor=3.0)
+    assert excess == Excess()
+    excess.add(1, 1, 0, 0, limit=0.02, factor=1.0)
+    assert excess == Excess()
