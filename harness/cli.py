@@ -42,6 +42,7 @@ from trivet.host.signals import interruptible, unwinding_on_signals
 from trivet.lint_command import lint
 from trivet.matrix_command import matrix
 from trivet.verdict_command import verdict
+from trivet.monitor_command import monitor
 from trivet.waivers_command import waivers
 
 
@@ -311,6 +312,7 @@ main.add_command(waivers)
 main.add_command(matrix)
 main.add_command(verdict)
 main.add_command(detect)
+main.add_command(monitor)
 
 
 @main.group()

@@ -1,0 +1,66 @@
+"""The facts of a platform that its monitoring depends on: as its stack states them, and as its operators say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from trivet.errors import CannotTell, UsageError
+from trivet.model.stack import Stack
+
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_ADDRESS = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitoredPlatform:
+    """``metrics_port`` and ``metrics_path`` are where a predictor's pod serves its metrics. ``namespaces`` limit what is scraped and alerted on;
+    empty means all. The others are HOST:PORT of trivet's exporter, of kube-state-metrics, and of NVIDIA's dcgm-exporter, which is empty
+    for a platform without GPUs.
+
+    Raises UsageError for a name or an address that is none.
+    """
+
+    stack: str
+    metrics_port: int
+    metrics_path: str
+    namespaces: tuple[str, ...] = ()
+    exporter: str = "trivet-exporter.monitoring.svc:9469"
+    kube_state_metrics: str = "kube-state-metrics.kube-system.svc:8080"
+    gpu: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.namespaces:
+            if not _NAMESPACE.fullmatch(name):
+                raise UsageError(
+                    f"{name!r} is no name of a namespace",
+                    remedy="lower-case letters, digits and '-', at most 63 characters, such as models",
+                )
+        for what, address in (
+            ("exporter", self.exporter),
+            ("kube-state-metrics", self.kube_state_metrics),
+            ("GPU exporter", self.gpu),
+        ):
+            if not _ADDRESS.fullmatch(address) and (address or what != "GPU exporter"):
+                raise UsageError(
+                    f"the address of the {what} is {address!r}",
+                    remedy="pass HOST:PORT without a scheme, such as trivet-exporter.monitoring.svc:9469",
+                )
+
+
+def metrics_endpoint(stack: Stack) -> tuple[int, str]:
+    """Port and path at which the predictors of a stack serve the metrics of MLServer.
+
+    Raises UsageError when the stack does not state them, or no version of MLServer.
+    """
+    try:
+        serving = stack.settings["serving"]
+        # A detected stack has a runtime's version only if its image is MLServer's, whose series the rules count.
+        _, port, path = stack.components["runtime"], serving["metrics_port"], serving["metrics_path"]
+    except (KeyError, CannotTell) as error:
+        raise UsageError(
+            f"stack {stack.name} does not state where its predictors serve the metrics of MLServer: {error}",
+            remedy="write runtime into [components], metrics_port and metrics_path into [serving] of its stack.toml, "
+            "and delete their lines in [unknown]",
+        ) from error
+    return int(port), str(path)
