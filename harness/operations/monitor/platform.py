@@ -14,9 +14,9 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoredPlatform:
-    """``metrics_port`` and ``metrics_path`` are where a predictor's pod serves its metrics. ``namespaces`` limit what is scraped and alerted on;
-    empty means all. The others are HOST:PORT of trivet's exporter, of kube-state-metrics, and of NVIDIA's dcgm-exporter, which is empty
-    for a platform without GPUs.
+    """``metrics_port`` and ``metrics_path`` are where a predictor's pod serves its metrics. ``namespaces`` limit what is scraped and
+    alerted on; empty means all. The others are HOST:PORT of trivet's exporter, of kube-state-metrics, and of NVIDIA's dcgm-exporter,
+    which is empty for a platform without GPUs.
 
     Raises UsageError for a name or an address that is none.
     """

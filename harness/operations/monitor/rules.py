@@ -131,8 +131,10 @@ def _of_pipelines() -> list[Alert]:
             expression=f"{succeeded} / {judged} < {PIPELINE_SUCCESS:g}",
             pending="5m",
             severity="warning",
-            summary="Only {{ $value | humanizePercentage }} of the pipeline runs of a day succeeded{{ with $labels.namespace }} in {{ . }}{{ end }}",
-            description=f"Of the runs that finished in the last 24 hours less than {PIPELINE_SUCCESS:.0%} succeeded; cancelled runs are not counted.",
+            summary="Only {{ $value | humanizePercentage }} of the pipeline runs of a day succeeded"
+            "{{ with $labels.namespace }} in {{ . }}{{ end }}",
+            description=f"Of the runs that finished in the last 24 hours less than {PIPELINE_SUCCESS:.0%} succeeded; "
+            "cancelled runs are not counted.",
             no_data="PipelineRunsNoData",
         ),
         Alert(
@@ -166,7 +168,8 @@ def _of_models() -> list[Alert]:
             pending="15m",
             severity="warning",
             summary="The version of {{ $labels.model }} in production has no metric",
-            description="The run of the version in production lacks the metric, or it is not a number: ModelMetricBelowPrevious cannot fire.",
+            description="The run of the version in production lacks the metric, or it is not a number: "
+            "ModelMetricBelowPrevious cannot fire.",
         ),
         Alert(
             name="ModelVersionPending",
@@ -202,7 +205,8 @@ def _of_services(platform: MonitoredPlatform) -> list[Alert]:
             pending="2m",
             severity="critical",
             summary="{{ $labels.namespace }}/{{ $labels.inferenceservice }} answers {{ $value | humanizePercentage }} of its requests 5xx",
-            description=f"More than {ERROR_RATIO:.0%} of at least {LEAST_REQUESTS} inference requests failed in the last 5 minutes, or in the last hour.",
+            description=f"More than {ERROR_RATIO:.0%} of at least {LEAST_REQUESTS} inference requests failed in the last "
+            "5 minutes, or in the last hour.",
             no_data="InferenceNoData",
             scenarios=(
                 "environment_skew.newer_training_packages",
@@ -239,8 +243,8 @@ def _of_services(platform: MonitoredPlatform) -> list[Alert]:
             pending="10m",
             severity="warning",
             summary="Pod {{ $labels.namespace }}/{{ $labels.pod }} serves, but its metrics are not found",
-            description=f"Prometheus scrapes port {platform.metrics_port}, path {platform.metrics_path}, where nothing answers or what answers does "
-            f"not count requests ({REQUESTS}).",
+            description=f"Prometheus scrapes port {platform.metrics_port}, path {platform.metrics_path}, where nothing answers "
+            f"or what answers does not count requests ({REQUESTS}).",
             no_data="InferenceNoData",
         ),
     ]
@@ -258,17 +262,19 @@ def _of_canaries(platform: MonitoredPlatform) -> list[Alert]:
             severity="critical",
             summary="Revision {{ $labels.revision }} of {{ $labels.namespace }}/{{ $labels.inferenceservice }} fails "
             "{{ $value | humanizePercentage }} of its requests, more than twice as many as the others",
-            description=f"It has at least {CANARY_ERRORS} errors, and more than {CANARY_FACTOR} times the error ratio of the other revisions; both have at "
-            f"least {LEAST_REQUESTS} requests in the last 5 minutes, or in the last hour.",
+            description=f"It has at least {CANARY_ERRORS} errors, and more than {CANARY_FACTOR} times the error ratio of the other "
+            f"revisions; both have at least {LEAST_REQUESTS} requests in the last 5 minutes, or in the last hour.",
             no_data="CanaryNoTraffic",
             scenarios=("bad_canary.bad_model_promoted",),
         ),
         Alert(
             name="CanaryNoTraffic",
-            expression=f"({up})\nunless on ({ARM}) {received}\nand on ({SERVICE}) count by ({SERVICE}) ({up}) > 1\nand on ({SERVICE}) {served}",
+            expression=f"({up})\nunless on ({ARM}) {received}\n"
+            f"and on ({SERVICE}) count by ({SERVICE}) ({up}) > 1\nand on ({SERVICE}) {served}",
             pending="10m",
             severity="warning",
-            summary="Revision {{ $labels.revision }} of {{ $labels.namespace }}/{{ $labels.inferenceservice }} has never received a request",
+            summary="Revision {{ $labels.revision }} of {{ $labels.namespace }}/{{ $labels.inferenceservice }} "
+            "has never received a request",
             description="Other revisions of the service receive requests: the traffic is not split, and a canary cannot be judged.",
             no_data="InferenceNoData",
         ),

@@ -94,7 +94,7 @@ CONTAINER_RESTARTS = "kube_pod_container_status_restarts_total"
 CONTAINER_TERMINATED = "kube_pod_container_status_terminated_reason"
 CONTAINER_LAST_TERMINATED = "kube_pod_container_status_last_terminated_reason"
 KUBE_STATE = (POD_READY, CONTAINER_RESTARTS, CONTAINER_TERMINATED, CONTAINER_LAST_TERMINATED)
-"""Of kube-state-metrics (docs/metrics/workload/pod-metrics.md); all have the labels namespace and pod, and those of containers container."""
+"""Of kube-state-metrics (docs/metrics/workload/pod-metrics.md), with the labels namespace and pod, and those of containers container."""
 
 GPU_UTILISATION = "DCGM_FI_DEV_GPU_UTIL"
 GPU_MEMORY_USED = "DCGM_FI_DEV_FB_USED"
