@@ -41,8 +41,8 @@ from trivet.fleet_command import fleet
 from trivet.host.signals import interruptible, unwinding_on_signals
 from trivet.lint_command import lint
 from trivet.matrix_command import matrix
-from trivet.verdict_command import verdict
 from trivet.monitor_command import monitor
+from trivet.verdict_command import verdict
 from trivet.waivers_command import waivers
 
 

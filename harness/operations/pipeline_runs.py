@@ -32,12 +32,12 @@ _TOKEN_PATH = Path("/var/run/secrets/kubeflow/pipelines/token")
 class PipelineApi:
     """KFP's API server at ``url`` (``http://…`` or ``https://…``).
 
-    ``timeout`` is in seconds for connecting and for each read; a request is tried four times when the server cannot be reached or answers
-    429, 502, 503 or 504. The token of the service account is that of KFP's own client, ``KF_PIPELINES_SA_TOKEN_PATH`` or the mounted one;
-    the certificate authority is that of ``REQUESTS_CA_BUNDLE``. Methods raise PlatformError.
+    ``timeout`` is in seconds for connecting and for each read; a request is tried ``retries + 1`` times when the server cannot be reached
+    or answers 429, 502, 503 or 504. The token of the service account is that of KFP's own client, ``KF_PIPELINES_SA_TOKEN_PATH`` or the
+    mounted one; the certificate authority is that of ``REQUESTS_CA_BUNDLE``. Methods raise PlatformError.
     """
 
-    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+    def __init__(self, url: str, *, timeout: float = 10.0, retries: int = 3) -> None:
         if not url.startswith(("http://", "https://")):
             raise UsageError(
                 f"the address of KFP's API server {url!r} is no HTTP address",
@@ -49,7 +49,7 @@ class PipelineApi:
         self.url = url.rstrip("/")
         self._timeout = timeout
         self._session = requests.Session()
-        retry = Retry(total=3, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), raise_on_status=False)
+        retry = Retry(total=retries, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), raise_on_status=False)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
 

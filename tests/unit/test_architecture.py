@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LAYERS = ("model", "integration", "stacks", "toolkit", "host", "provision", "targets", "engine", "render")
+LAYERS = ("model", "integration", "operations", "stacks", "toolkit", "host", "provision", "targets", "engine", "render")
 """Each may import itself and what stands before it."""
 
 GROUND = ("trivet.errors", "trivet.hookspecs", "trivet.host.signals")

@@ -9,9 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trivet.integration.monitoring import DURATION, INFER
 from trivet.operations.monitor.platform import MonitoredPlatform
-from trivet.operations.monitor.rules import ARM, ERROR_RATIO, PREDICTOR_JOB, SERVICE, SLOW_SECONDS, errors, requests
+from trivet.operations.monitor.rules import (
+    ARM,
+    DURATION,
+    ERROR_RATIO,
+    INFERENCE,
+    PREDICTOR_JOB,
+    SERVICE,
+    SLOW_SECONDS,
+    errors,
+    requests,
+)
 from trivet.operations.monitor.series import (
     ALIAS_VERSION,
     CONTAINER_LAST_TERMINATED,
@@ -50,19 +59,18 @@ class Panel:
 
 def panels(platform: MonitoredPlatform) -> Sequence[tuple[str, Sequence[Panel]]]:
     """The panels in their order, by rows with a title."""
-    found: list[tuple[str, Sequence[Panel]]] = [
+    return [
         ("Inference", _inference()),
         ("Revisions: canary and stable", _revisions()),
         ("Pipelines and models", _models()),
         ("Containers", _containers(platform)),
     ]
-    return found
 
 
 def _inference() -> list[Panel]:
     by = "{{namespace}}/{{inferenceservice}}"
     every, failed = (f"sum by ({SERVICE}) ({one}{{{_WHERE}}})" for one in (requests("5m"), errors("5m")))
-    buckets = f'increase({DURATION}_bucket{{path=~"{INFER}",{_WHERE}}}[5m])'
+    buckets = f"increase({DURATION}_bucket{{{INFERENCE},{_WHERE}}}[5m])"
     return [
         Panel(
             title="Request rate",

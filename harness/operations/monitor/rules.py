@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trivet.integration.gate import TOLERANCE
-from trivet.integration.monitoring import DURATION, INFER, REQUESTS
+from trivet.integration.request_metrics import MLSERVER_REST
 from trivet.operations.monitor.platform import MonitoredPlatform
 from trivet.operations.monitor.series import (
     CONTAINER_LAST_TERMINATED,
@@ -42,6 +42,11 @@ CANARY_FACTOR = 2
 CANARY_ERRORS = 5
 """Errors of a revision, below which it is not compared with others: where those have none, any number is more than twice theirs."""
 PIPELINE_SUCCESS = 0.95
+
+REQUESTS = MLSERVER_REST.requests[0].name
+INFERENCE = MLSERVER_REST.requests[0].where
+DURATION = MLSERVER_REST.duration
+"""MLServer's counter, the requests of it that are inferences, and its histogram."""
 
 ARM = "namespace, inferenceservice, revision"
 SERVICE = "namespace, inferenceservice"
@@ -101,14 +106,14 @@ def slow(window: str) -> str:
 def recordings(platform: MonitoredPlatform) -> Sequence[Recording]:
     """The recording rules, each after those that it needs."""
     within = _namespaces(platform)
-    inference = f'path=~"{INFER}"{within}'
+    failing = MLSERVER_REST.errors[0].where
     found = []
     for window in WINDOWS:
-        failed = _increase(f'{REQUESTS}{{{inference},status_code=~"5.."}}', window)
-        every = _increase(f"{DURATION}_count{{{inference}}}", window)
-        fast = _increase(f'{DURATION}_bucket{{{inference},le="{SLOW_SECONDS:g}"}}', window)
+        failed = _increase(f"{REQUESTS}{{{failing}{within}}}", window)
+        every = _increase(f"{DURATION}_count{{{MLSERVER_REST.duration_where}{within}}}", window)
+        fast = _increase(f'{DURATION}_bucket{{{MLSERVER_REST.duration_where}{within},le="{SLOW_SECONDS:g}"}}', window)
         found += [
-            Recording(name=requests(window), expression=_increase(f"{REQUESTS}{{{inference}}}", window)),
+            Recording(name=requests(window), expression=_increase(f"{REQUESTS}{{{INFERENCE}{within}}}", window)),
             Recording(name=errors(window), expression=f"{failed}\nor\n0 * {requests(window)}"),
             Recording(name=slow(window), expression=f"clamp_min(\n{every}\n-\n{fast}\n, 0)"),
         ]
@@ -252,7 +257,7 @@ def _of_services(platform: MonitoredPlatform) -> list[Alert]:
 
 def _of_canaries(platform: MonitoredPlatform) -> list[Alert]:
     up = f'max by ({ARM}) (up{{job="{PREDICTOR_JOB}",revision!=""}}) == 1'
-    received = f'group by ({ARM}) ({REQUESTS}{{path=~"{INFER}"{_namespaces(platform)}}})'
+    received = f"group by ({ARM}) ({REQUESTS}{{{INFERENCE}{_namespaces(platform)}}})"
     served = f"sum by ({SERVICE}) ({requests('1h')}) >= {LEAST_REQUESTS}"
     return [
         Alert(

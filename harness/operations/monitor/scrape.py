@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trivet.integration.request_metrics import POD_LABELS
 from trivet.operations.monitor.platform import MonitoredPlatform
 from trivet.operations.monitor.rules import PREDICTOR_JOB
 from trivet.operations.monitor.series import GPU, KUBE_STATE
@@ -20,12 +22,8 @@ _CAMEL = {"source_labels": "sourceLabels", "target_label": "targetLabel"}
 
 
 def predictor_relabelling(platform: MonitoredPlatform) -> Sequence[Mapping[str, Any]]:
-    """The relabelling of a predictor's pods. A pod becomes one target, whatever ports it declares: the one of the metrics it does not.
-
-    ``revision`` is Knative's, and in standard mode the name of the Deployment, which KServe writes into the label ``app`` (kserve 0.20.0
-    pkg/constants/constants.go, GetRawServiceLabel).
-    """
-    label = "__meta_kubernetes_pod_label_serving_kserve_io_inferenceservice"
+    """The relabelling of a predictor's pods. A pod becomes one target, whatever ports it declares: the one of the metrics it does not."""
+    label = _of_pod(SERVICE_LABEL)
     running = {"source_labels": [label, "__meta_kubernetes_pod_phase"], "regex": ".+;Running", "action": "keep"}
     container = {
         "source_labels": ["__meta_kubernetes_pod_container_name"],
@@ -44,11 +42,15 @@ def predictor_relabelling(platform: MonitoredPlatform) -> Sequence[Mapping[str, 
         set_label("__address__", "__meta_kubernetes_pod_ip", "(.+:.+)", f"[$1]:{port}"),
         set_label("namespace", "__meta_kubernetes_namespace"),
         set_label("pod", "__meta_kubernetes_pod_name"),
-        set_label("inferenceservice", label),
-        set_label("revision", "__meta_kubernetes_pod_label_app", r"isvc\.(.+)"),
-        set_label("revision", "__meta_kubernetes_pod_label_serving_knative_dev_revision"),
+        # Of Prometheus' rules for one label the last that matches counts.
+        *(set_label(one.label, _of_pod(one.pod_label), one.regex) for one in reversed(POD_LABELS)),
         {"target_label": "job", "replacement": PREDICTOR_JOB},
     ]
+
+
+def _of_pod(label: str) -> str:
+    """The name that Prometheus' discovery gives a label of a pod."""
+    return "__meta_kubernetes_pod_label_" + re.sub("[^a-zA-Z0-9_]", "_", label)
 
 
 def scrape_configs(platform: MonitoredPlatform) -> Sequence[Document]:
@@ -105,7 +107,7 @@ def pod_monitor(platform: MonitoredPlatform) -> Document:
 
 
 def service_monitor() -> Document:
-    """The ServiceMonitor of trivet's exporter, for a Service that is labelled as :func:`exporter_objects` do."""
+    """The ServiceMonitor of trivet's exporter: of a Service with its label, and a port named metrics."""
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "ServiceMonitor",

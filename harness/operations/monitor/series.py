@@ -1,6 +1,6 @@
 """The series that rules, dashboard and exporter have in common: who exports them, their labels and their meaning. Nothing is queried here.
 
-Those of inference requests are in :mod:`trivet.integration.monitoring`.
+Those of inference requests are in :mod:`trivet.integration.request_metrics`.
 """
 
 from __future__ import annotations
