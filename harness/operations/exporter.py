@@ -255,7 +255,7 @@ def registry_of(exporter: Exporter) -> CollectorRegistry:
             remedy="pip install 'trivet[operations]'",
         ) from error
     registry = CollectorRegistry()
-    registry.register(_Collector(exporter))  # type: ignore[arg-type]
+    registry.register(_Collector(exporter))
     return registry
 
 
