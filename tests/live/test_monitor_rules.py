@@ -14,14 +14,12 @@ import yaml
 from trivet.operations.monitor.files import monitoring_files, rule_groups
 from trivet.operations.monitor.platform import MonitoredPlatform
 from trivet.operations.monitor.rules import alerts
-from trivet.stacks.go_modules import find_go, go_environment
+from trivet.provision.images.build import build_program
+from trivet.provision.images.recipes import GoLayer
 
 pytestmark = pytest.mark.processes
 
 PLATFORM = MonitoredPlatform(stack="s", metrics_port=8082, metrics_path="/metrics", gpu="dcgm-exporter.gpu.svc:9400")
-MODULE = Path(__file__).parent / "promtool"
-BUILD = 1800.0
-"""Seconds for the first build of promtool; later ones take seconds."""
 
 Series = tuple[str, str]
 """A series and its values in promtool's notation, at an interval of ``Case.step``."""
@@ -440,19 +438,15 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def promtool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """promtool of the Prometheus in the platforms' images."""
-    program = tmp_path_factory.mktemp("promtool") / "promtool"
-    # As the platforms' images are built, so that most packages are in Go's cache already.
-    options = ["-trimpath", "-ldflags", "-s -w", "-tags", "remove_all_sd,enable_kubernetes_sd", "-o", str(program)]
-    subprocess.run(
-        [find_go(), "build", *options, "github.com/prometheus/prometheus/cmd/promtool"],
-        cwd=MODULE,
-        env={**go_environment(), "CGO_ENABLED": "0"},
-        check=True,
-        timeout=BUILD,
+def promtool() -> Path:
+    """promtool of the Prometheus in the platforms' images; built once, the first time in minutes."""
+    layer = GoLayer(
+        name="promtool",
+        folder=Path(__file__).parent / "promtool",
+        programs={"github.com/prometheus/prometheus/cmd/promtool": "/usr/local/bin/promtool"},
+        tags="remove_all_sd,enable_kubernetes_sd",
     )
-    return program
+    return build_program(layer)
 
 
 @pytest.fixture(scope="module")
