@@ -62,3 +62,12 @@ def test_a_folder_that_exists_and_an_unknown_context_are_wrong_usage(tmp_path: P
     assert "did you mean 'staging'" in words
     assert "it never uses the current context" in refused("detect", str(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
+
+
+def test_monitoring_is_rendered_for_a_detected_stack(tmp_path: Path) -> None:
+    run("detect", "--context", "staging", tmp_path / "found")
+    done = run("monitor", "render", "--stack", tmp_path / "found", "-n", "models", tmp_path / "monitoring")
+    assert (done.code, done.err) == (0, "")
+    scraped = (tmp_path / "monitoring" / "prometheus" / "scrape.yml").read_text(encoding="utf-8")
+    assert "replacement: $1:8082" in scraped
+    assert "names:\n    - models" in scraped.replace("      ", "    ")
