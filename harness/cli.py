@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
+from trivet.canary_command import canary
 from trivet.check_command import check
 from trivet.cli_options import (
     Function,
@@ -34,10 +35,12 @@ from trivet.cli_options import (
     target_options,
     writers_of,
 )
+from trivet.deploy_command import deploy
 from trivet.detect_command import detect
 from trivet.diff_command import diff
 from trivet.errors import TrivetError, UsageError, unknown
 from trivet.fleet_command import fleet
+from trivet.gate_command import gate
 from trivet.host.signals import interruptible, unwinding_on_signals
 from trivet.lint_command import lint
 from trivet.matrix_command import matrix
@@ -313,6 +316,9 @@ main.add_command(matrix)
 main.add_command(verdict)
 main.add_command(detect)
 main.add_command(monitor)
+main.add_command(gate)
+main.add_command(deploy)
+main.add_command(canary)
 
 
 @main.group()
@@ -366,12 +372,16 @@ def images_list(**flags: Any) -> None:
 @click.argument("names", nargs=-1, metavar="[IMAGE]…")
 @click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
 def images_build(names: Sequence[str], **flags: Any) -> None:
-    """Build the missing images of a stack: all, or those given by path, such as kindest/node."""
+    """Build the missing images of a stack: all, or those given by path, such as kindest/node.
+
+    trivet/operations, in which a platform runs trivet itself, is built only when it is given.
+    """
     from trivet.provision.images.build import build
+    from trivet.provision.images.operations import OPERATIONS, operations_image
     from trivet.render.images import step_line
 
     images = _images(flags)
-    only = [images.image(name) for name in names] or None
+    only = [operations_image() if name == OPERATIONS else images.image(name) for name in names] or None
     build(images, only=only, on_step=lambda event: click.echo(step_line(event)))
 
 

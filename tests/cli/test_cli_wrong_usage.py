@@ -21,8 +21,8 @@ STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
         (
             "nonsense",
             "unknown command 'nonsense'\n"
-            "  remedy: choose one of: check, detect, diff, doctor, down, explain, fleet, images, lint, list, matrix, monitor, plan, run, "
-            "scenario, stack, up, verdict, waivers",
+            "  remedy: choose one of: canary, check, deploy, detect, diff, doctor, down, explain, fleet, gate, images, lint, list, "
+            "matrix, monitor, plan, run, scenario, stack, up, verdict, waivers",
         ),
         ("stack nonsense", "unknown command 'nonsense'\n  remedy: choose one of: list, lock"),
         ("images nonsense", "unknown command 'nonsense'\n  remedy: choose one of: build, list, load, prune, save"),

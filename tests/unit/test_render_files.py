@@ -30,6 +30,7 @@ from trivet.render import (
     html,
     junit,
     matrix_json,
+    operation_json,
     report_json,
     results_schema,
     sarif,
@@ -63,7 +64,7 @@ def test_listing_the_writers_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "writer",
-    [report_json, difference_json, fleet_json, matrix_json, results_schema, verdict_json],
+    [report_json, difference_json, fleet_json, matrix_json, operation_json, results_schema, verdict_json],
     ids=lambda writer: writer.SCHEMA_FILE,
 )
 def test_the_published_schema_is_current(writer: ModuleType) -> None:

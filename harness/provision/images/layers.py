@@ -22,6 +22,7 @@ from trivet.provision.images.recipes import (
     GoLayer,
     Layer,
     ModuleLayer,
+    PackageLayer,
     RoleLayer,
     RootfsLayer,
     WheelLayer,
@@ -68,6 +69,8 @@ def make_layer(layer: Layer, context: BuildContext) -> tuple[Path, Mapping[str, 
             made_by = _module(layer, archive, context)
         case FilesLayer():
             made_by = _files(layer, archive)
+        case PackageLayer():
+            made_by = _package(layer, archive)
     return archive, made_by
 
 
@@ -225,6 +228,13 @@ def _files(layer: FilesLayer, archive: Path) -> Mapping[str, str]:
                 tar.folder(file.path, mode=mode, owner=int(file.owner))
             else:
                 tar.text(file.path, file.text.encode(), mode=int(file.mode, 8), owner=int(file.owner))
+    return {}
+
+
+def _package(layer: PackageLayer, archive: Path) -> Mapping[str, str]:
+    with tars.open_layer(archive) as tar:
+        for path in layer.paths:
+            tar.file(f"{layer.target}/{path.relative_to(layer.folder)}", path, mode=0o644)
     return {}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform as machine
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ ROLE_PATH = "/opt/role"
 """The path of a role's environment in an image."""
 
 ROLE_PYTHON = "/usr/bin/python3.11"
+SITE_PACKAGES = f"{ROLE_PATH}/lib/python3.11/site-packages"
 _ANY = String()
 _STRINGS = Table(others=String(pattern=r"(?s).*"), description="a table of strings")
 _IMAGE = Table(
@@ -180,7 +181,27 @@ class FilesLayer:
         return {"files": [asdict(file) for file in self.files]}
 
 
-Layer = GoLayer | RootfsLayer | RoleLayer | WheelLayer | ModuleLayer | FilesLayer
+@dataclass(frozen=True, kw_only=True)
+class PackageLayer:
+    """A Python package of this installation: every file below ``folder``, without compiled bytecode, at ``target``."""
+
+    name: str
+    folder: Path
+    target: str
+
+    @property
+    def paths(self) -> list[Path]:
+        """Its files, sorted."""
+        found = self.folder.rglob("*")
+        return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
+
+    @property
+    def digest_inputs(self) -> Mapping[str, Any]:
+        files = {str(path.relative_to(self.folder)): _sha256(path.read_bytes()) for path in self.paths}
+        return {"files": files, "to": self.target}
+
+
+Layer = GoLayer | RootfsLayer | RoleLayer | WheelLayer | ModuleLayer | FilesLayer | PackageLayer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,6 +312,19 @@ def title_of(layer: Layer) -> str:
             return f"{layer.name} (files of {layer.module})"
         case FilesLayer():
             return f"{layer.name} (files)"
+        case PackageLayer():
+            return f"{layer.name} (package)"
+
+
+def rootfs_layer(name: str, table: Mapping[str, Any]) -> RootfsLayer:
+    """The root file system of a table ``[rootfs.NAME]``."""
+    lists = {key: tuple(table.get(key, ())) for key in ("packages", "without", "run")}
+    return RootfsLayer(name=name, suite=table["suite"], **lists)
+
+
+def image_digest(config: Mapping[str, Any], layers: Iterable[Layer]) -> str:
+    """The digest over an image's configuration and the inputs of all its layers."""
+    return _digest([FORMAT, config, [inputs_digest(layer) for layer in layers]])
 
 
 def _role(name: str, table: Mapping[str, Any], lock: Path) -> Role:
@@ -332,7 +366,7 @@ def _image(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, fi
         pull=entry.get("pull", name),
         onto=entry.get("onto", ""),
         note=entry.get("note", ""),
-        inputs=_digest([FORMAT, config, [inputs_digest(layer) for layer in layers]]),
+        inputs=image_digest(config, layers),
     )
 
 
@@ -347,9 +381,7 @@ def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, l
         return tables[kind][name]
 
     if name := entry.get("rootfs"):
-        found = table("rootfs", name)
-        lists = {key: tuple(found.get(key, ())) for key in ("packages", "without", "run")}
-        yield RootfsLayer(name=name, suite=found["suite"], **lists)
+        yield rootfs_layer(name, table("rootfs", name))
     if name := entry.get("wheel"):
         found = table("wheel", name)
         here = machine.machine()

@@ -1,0 +1,452 @@
+"""Runs the judgement of a canary from its first window to the promotion or rollback, across kills.
+
+The end of each window is a time by Prometheus' clock that the judge's record fixes beforehand, and a window is the same whenever it is
+read: a judge that was killed goes on after the last window that it saved, and the decision is the same as without the kill. What is
+decided is saved before it is acted upon. The action names the revision that was judged, so that it may be repeated, and no other revision
+is promoted.
+
+It neither measures (``metrics``) nor judges (:mod:`trivet.integration.canary`) nor changes the service (``actions``).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from trivet.errors import CannotTell, PlatformError, TrivetError, UsageError
+from trivet.integration.canary import CanaryDecision, CanaryJudge, CanaryLimits, expected_decision_time
+from trivet.integration.canary_counts import CanaryWindow
+from trivet.integration.deployment import PreconditionFailed
+from trivet.integration.inference_service import DEPLOYMENT_MODE, STANDARD_MODES
+from trivet.integration.kubernetes_api import INFERENCE_SERVICES, KubernetesApi, KubernetesError, Resource
+from trivet.integration.request_metrics import SETTLED
+from trivet.integration.rollout import traffic_shares
+from trivet.model.operation import Decision, OperationReport
+from trivet.operations.lease import (
+    LEASES,
+    TIMES,
+    JudgeLease,
+    LeaseHeld,
+    LeaseLost,
+    LeaseTimes,
+    lease_name,
+    record_of,
+    with_rbac,
+)
+
+COMMAND = "trivet canary judge"
+RECORD_VERSION = 1
+INTERVAL = 60.0
+"""Seconds of one window."""
+
+PATIENCE = 600.0
+"""Seconds for which Prometheus or the API server may be away, or a new revision may take to start, before the judge gives up. Its record
+stays."""
+
+CLOCK_TOLERANCE = 5.0
+"""Seconds by which replicas of Prometheus may differ."""
+
+PAUSE = 15.0
+"""Seconds until what could not be read is read again."""
+
+Json = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class CanaryGone(PlatformError):
+    """What was judged is no longer there, or another revision is the newest: nothing is decided, and the evidence counts for nothing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            f"{message}: nothing is decided, and nothing was changed",
+            remedy="start the judge again: it judges what is there then",
+        )
+
+
+class CanaryMetrics(Protocol):
+    """Where the judge gets its windows. Each method raises PlatformError or CannotTell when it cannot read now what it is asked for."""
+
+    def now(self) -> float:
+        """The time by the clock that windows are given in, in Unix seconds."""
+
+    def source(self, *, canary: str, stable: str) -> str:
+        """The name of the source that counts the requests of both revisions."""
+
+    def window(self, source: str, *, canary: str, stable: str, start: float, end: float) -> CanaryWindow:
+        """What both revisions answered from ``start`` to ``end``; the same whenever it is asked after ``end``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryActions:
+    """What follows from a decision: each gets the revision that was judged, and leaves everything as it is when the newest is another."""
+
+    promote: Callable[[str], object]
+    roll_back: Callable[[str], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """``interval`` is the length of a window; for the others see INTERVAL, PATIENCE and SETTLED of
+    :mod:`trivet.integration.request_metrics`, all in seconds. With ``decide_only`` the
+    service is left as it is; with ``restart`` an earlier judgement of the same revisions is forgotten."""
+
+    interval: float = INTERVAL
+    settle: float = SETTLED
+    patience: float = PATIENCE
+    lease: LeaseTimes = TIMES
+    decide_only: bool = False
+    restart: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("interval", "patience"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} is {getattr(self, name)!r}", remedy="use a number of seconds above 0")
+
+
+def holder_identity() -> str:
+    """An identity that no other process has, and that shows which pod or machine it is."""
+    return f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+
+
+def run_canary(
+    service: str,
+    namespace: str,
+    *,
+    cluster: KubernetesApi,
+    metrics: CanaryMetrics,
+    actions: CanaryActions,
+    limits: CanaryLimits,
+    settings: RunSettings = RunSettings(),
+    holder: str = "",
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    progress: Callable[[str], None] = lambda text: None,
+) -> OperationReport:
+    """Judge the canary of an InferenceService until it is decided, and act accordingly.
+
+    Raises UsageError when there is no such service or its mode has no revisions; LeaseHeld when another judge is at work; LeaseLost;
+    KubernetesError, without waiting when permission is missing; PlatformError when Prometheus or the API server stayed away for
+    ``settings.patience``; and CanaryGone. Nothing is decided then, and the service is left as it is.
+    """
+    retry = _Retry(settings.patience, settings.interval, service, clock, sleep, progress)
+    observed = retry.until_answered(lambda: _reconciled(cluster, namespace, service))
+    name = lease_name(service)
+    record = retry.until_answered(lambda: record_of(_get(cluster, LEASES, namespace, name)))
+    if not _decided(record, observed) and revisions_of(observed) is None:
+        return OperationReport(
+            command=COMMAND,
+            namespace=namespace,
+            service=service,
+            decision=Decision.NO_CANARY,
+            reason=f"{service} has no canary: {_newest(observed)} is the newest revision, and it is rolled out",
+        )
+    lease = JudgeLease(
+        cluster,
+        namespace,
+        name,
+        holder=holder or holder_identity(),
+        owner=observed,
+        times=settings.lease,
+        clock=clock,
+        sleep=sleep,
+    )
+    lease.acquire(wait=2 * settings.lease.duration)
+    run = _Run(service, namespace, cluster, metrics, actions, limits, settings, lease, retry, progress)
+    with lease.renewing():
+        return run.result()
+
+
+class EvidenceMissing(PlatformError):
+    """Prometheus answers, but not with what the judge needs."""
+
+
+@dataclass
+class _Retry:
+    """Tries again what cannot tell now."""
+
+    seconds: float
+    interval: float
+    service: str
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    progress: Callable[[str], None]
+
+    def until_answered(self, attempt: Callable[[], T]) -> T:
+        """What ``attempt`` returns, tried again while Prometheus or the API server is away, for ``seconds``. Raises PlatformError."""
+        since = self.clock()
+        while True:
+            try:
+                return attempt()
+            except (CannotTell, PlatformError) as error:
+                if not _may_pass(error):
+                    raise
+                if self.clock() - since >= self.seconds:
+                    raise PlatformError(
+                        f"nothing is decided about {self.service}; for {self.seconds:g} s: {error.message}",
+                        remedy=error.remedy or "start the judge again: it goes on where it was",
+                    ) from error
+                self.progress(f"trying again: {error.message}")
+                self.sleep(min(self.interval, PAUSE))
+
+
+@dataclass
+class _Run:
+    service: str
+    namespace: str
+    cluster: KubernetesApi
+    metrics: CanaryMetrics
+    actions: CanaryActions
+    limits: CanaryLimits
+    settings: RunSettings
+    lease: JudgeLease
+    retry: _Retry
+    progress: Callable[[str], None]
+
+    def result(self) -> OperationReport:
+        """Decide, unless the record says that it is decided, then act, unless it says that this is done."""
+        record = self.lease.record
+        if self.settings.restart or not _decided(record, self.retry.until_answered(self._observed)):
+            record = self._begun(record)
+            while record["decision"] == CanaryDecision.CONTINUE:
+                record = self.retry.until_answered(partial(self._next, record))
+        if record["decision"] != CanaryDecision.UNDECIDED and not record["acted"] and not self.settings.decide_only:
+            record = self._act(record)
+        return self._result(record)
+
+    def _begun(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record of this canary: an earlier judge's, or a new one."""
+        observed, canary, stable = self.retry.until_answered(self._canary)
+        key = {"uid": observed["metadata"]["uid"], "canary": canary, "stable": stable}
+        if record and record.get("version") != RECORD_VERSION and not self.settings.restart:
+            raise PlatformError(
+                f"the judge of {self.service} left a record of version {record.get('version')!r}, and this trivet reads {RECORD_VERSION}",
+                remedy="judge with the trivet that began, or begin anew with --restart",
+            )
+        if not self.settings.restart and {name: record.get(name) for name in key} == key:
+            self.progress(f"going on with {canary} after {record['windows']} windows")
+            return record
+        source = self.retry.until_answered(partial(self.metrics.source, canary=canary, stable=stable))
+        now = self.retry.until_answered(self.metrics.now)
+        record = {
+            "version": RECORD_VERSION,
+            **key,
+            "source": source,
+            "start": now,
+            "end": now,
+            "windows": 0,
+            "unread": 0.0,
+            "judge": CanaryJudge(self.limits).to_dict(),
+            "decision": CanaryDecision.CONTINUE,
+            "reason": "no window yet",
+            "evidence": {},
+            "acted": False,
+        }
+        self.lease.save(record)
+        self.progress(f"judging {canary} against {stable}")
+        return record
+
+    def _canary(self) -> tuple[Json, str, str]:
+        observed = self._observed()
+        found = revisions_of(observed)
+        if found is None:
+            raise CanaryGone(f"{self.service} has no canary any more: {_newest(observed)} is rolled out")
+        canary, stable = found
+        if not traffic_shares(observed).get(canary):
+            raise CannotTell(f"{canary} has no traffic yet")
+        return observed, canary, stable
+
+    def _next(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record after the next window; the same record when it is not over yet."""
+        self._verify(record)
+        now = self.metrics.now()
+        start, end = record["end"], record["end"] + self.settings.interval
+        if now < start - CLOCK_TOLERANCE:
+            raise CannotTell(
+                f"Prometheus' clock is {start - now:.0f} s before the end of the last window: its clock was set back, or another "
+                "Prometheus answers"
+            )
+        due = end + self.settings.settle
+        if now < due:
+            self.retry.sleep(min(due - now, self.settings.interval))
+            return record
+        arms = {"canary": record["canary"], "stable": record["stable"]}
+        try:
+            window = self.metrics.window(record["source"], **arms, start=start, end=end)
+        except CannotTell as error:
+            return self._without(record, now, error)
+        judge = CanaryJudge.from_dict(record["judge"])
+        judgement = judge.add(window)
+        record = {
+            **record,
+            "end": end,
+            "windows": record["windows"] + 1,
+            "unread": 0.0,
+            "judge": judge.to_dict(),
+            "decision": judgement.decision,
+            "reason": judgement.reason,
+            "evidence": {**judgement.evidence, "gaps": list(judgement.gaps)},
+        }
+        self.lease.save(record)
+        self.progress(f"window {record['windows']}: {judgement.decision}: {judgement.reason}")
+        if record["windows"] == 1 and (expected := _expected(window, judge.limits)):
+            self.progress(expected)
+        return record
+
+    def _without(self, record: dict[str, Any], now: float, error: CannotTell) -> dict[str, Any]:
+        """The record with the next window from now on, when the one that is due has been unreadable for half of the patience: Prometheus
+        may have lost its samples of that time. Raises ``error`` before, and PlatformError when later windows cannot be read either."""
+        if now - record["end"] < self.settings.patience / 2:
+            raise error
+        unread = record["unread"] + now - record["end"]
+        if unread > 2 * self.settings.patience:
+            raise EvidenceMissing(
+                f"nothing is decided about {self.service}; for {unread:.0f} s: {error.message}", remedy=error.remedy
+            ) from error
+        self.progress(f"skipping {now - record['end']:.0f} s: {error.message}")
+        record = {**record, "end": now, "unread": unread}
+        self.lease.save(record)
+        return record
+
+    def _act(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Do what is decided and recorded. Raises PreconditionFailed, with the record removed, when the service is another by now."""
+        self.lease.check()
+        promoting = record["decision"] == CanaryDecision.PROMOTE
+        self.progress(f"{'promoting' if promoting else 'rolling back'} {record['canary']}")
+        try:
+            (self.actions.promote if promoting else self.actions.roll_back)(record["canary"])
+        except PreconditionFailed:
+            self.lease.save({})
+            raise
+        except KubernetesError as error:
+            raise with_rbac(error) from error
+        record = {**record, "acted": True}
+        self.lease.save(record)
+        return record
+
+    def _verify(self, record: Json) -> None:
+        """Raise CanaryGone when what is judged is no longer there."""
+        observed = self._observed()
+        if observed["metadata"]["uid"] != record["uid"]:
+            raise CanaryGone(f"InferenceService {self.service} was deleted and created again while it was judged")
+        found = revisions_of(observed)
+        if found == (record["canary"], record["stable"]):
+            return
+        judged = f"{record['canary']} was judged against {record['stable']}"
+        if found is None:
+            raise CanaryGone(f"{_newest(observed)} has all traffic, by another hand, while {judged}")
+        raise CanaryGone(f"{found[0]} became the canary, beside {found[1]}, while {judged}")
+
+    def _observed(self) -> Json:
+        found = _get(self.cluster, INFERENCE_SERVICES, self.namespace, self.service)
+        if found is None:
+            raise CanaryGone(f"InferenceService {self.service} was deleted while it was judged")
+        return found
+
+    def _result(self, record: Json) -> OperationReport:
+        return OperationReport(
+            command=COMMAND,
+            namespace=self.namespace,
+            service=self.service,
+            decision=Decision(record["decision"]),
+            reason=record["reason"],
+            acted=record["acted"],
+            revision=record["canary"],
+            stable=record["stable"],
+            start=record["start"],
+            end=record["end"],
+            windows=record["windows"],
+            evidence=record["evidence"],
+        )
+
+
+def _get(cluster: KubernetesApi, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
+    try:
+        return cluster.get(resource, namespace, name)
+    except KubernetesError as error:
+        raise with_rbac(error) from error
+
+
+def _reconciled(cluster: KubernetesApi, namespace: str, name: str) -> Json:
+    """The service, once its status is that of its newest change."""
+    observed = _get(cluster, INFERENCE_SERVICES, namespace, name)
+    if observed is None:
+        raise UsageError(
+            f"there is no InferenceService {name!r} in namespace {namespace!r}",
+            remedy="check both names: kubectl get inferenceservices --all-namespaces",
+        )
+    status = observed.get("status") or {}
+    seen = status.get("observedGeneration")
+    if seen is not None and seen != observed["metadata"].get("generation"):
+        raise CannotTell(f"the status of {name} is of generation {seen}, and its newest change of another")
+    mode = (observed["metadata"].get("annotations") or {}).get(DEPLOYMENT_MODE)
+    if mode in STANDARD_MODES:
+        raise UsageError(
+            f"{name} has the deployment mode {mode}, which has no revisions to judge against each other",
+            remedy="a canary needs a Knative mode (Serverless)",
+        )
+    if not _newest(observed):
+        raise CannotTell(f"the status of {name} names no revision yet")
+    return observed
+
+
+def _expected(window: CanaryWindow, limits: CanaryLimits) -> str:
+    """How long a decision takes when all windows are like this one and the canary is sound; empty without requests to both."""
+    canary, stable = window.canary, window.stable
+    if not canary.requests or not stable.requests:
+        return ""
+    requests, seconds = canary.requests + stable.requests, window.end - window.start
+    expected = expected_decision_time(
+        requests_per_minute=requests * 60 / seconds,
+        canary_share=canary.requests / requests,
+        error_rate=(stable.errors or 0) / stable.requests,
+        interval=seconds,
+        limits=limits,
+    )
+    return f"at this traffic, for a canary that is as good as the stable revision: {expected}"
+
+
+def _decided(record: Json, observed: Json) -> bool:
+    """Whether ``record`` decides about the canary that is there, or was there until an action began that is not known to be complete."""
+    if record.get("decision", CanaryDecision.CONTINUE) == CanaryDecision.CONTINUE:
+        return False
+    if record["uid"] != observed["metadata"]["uid"]:
+        return False
+    if record["acted"] or record["decision"] == CanaryDecision.UNDECIDED:
+        return revisions_of(observed) == (record["canary"], record["stable"])
+    if record["decision"] == CanaryDecision.PROMOTE:
+        return bool(_newest(observed) == record["canary"])
+    return bool(_rolled_out(observed) != record["canary"])
+
+
+def revisions_of(observed: Json) -> tuple[str, str] | None:
+    """Canary and stable revision of a service with revisions; None when the newest one is rolled out."""
+    canary, stable = _newest(observed), _rolled_out(observed)
+    return (canary, stable) if canary and stable and canary != stable else None
+
+
+def _newest(observed: Json) -> str:
+    return str(_predictor(observed).get("latestCreatedRevision") or "")
+
+
+def _rolled_out(observed: Json) -> str:
+    return str(_predictor(observed).get("latestRolledoutRevision") or "")
+
+
+def _predictor(observed: Json) -> Json:
+    found: Json = ((observed.get("status") or {}).get("components") or {}).get("predictor") or {}
+    return found
+
+
+def _may_pass(error: TrivetError) -> bool:
+    """Whether trying again may help."""
+    if isinstance(error, CanaryGone | EvidenceMissing | LeaseHeld | LeaseLost | PreconditionFailed):
+        return False
+    if isinstance(error, KubernetesError):
+        return error.status in (0, 429) or error.status >= 500
+    return error.transient

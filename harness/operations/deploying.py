@@ -1,0 +1,147 @@
+"""Deploys a service so that it can be rolled back without a hand, and what a judge does with a canary.
+
+The InferenceService as it was before a deployment is kept in an annotation of the Lease of the service's judge, and a rollback makes the
+service that again. While a canary runs it stays what the stable revision is made of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from trivet.errors import PlatformError
+from trivet.integration.deployment import (
+    SERVING_TIMEOUT,
+    RegistryNames,
+    apply_inference_service,
+    promote,
+    record_traffic,
+    roll_back,
+    wait_until_serving,
+)
+from trivet.integration.inference_service import MODEL_VERSION
+from trivet.integration.kubernetes_api import INFERENCE_SERVICES, KubernetesApi
+from trivet.integration.tracking import TrackingApi
+from trivet.model.operation import Decision, OperationReport
+from trivet.operations.canary_run import CanaryActions, revisions_of
+from trivet.operations.lease import LEASES, annotate_lease, lease_name
+
+PREVIOUS = "trivet.dev/previous-service"
+"""The annotation of the Lease with the InferenceService as it was before the deployment, as JSON."""
+
+_KUBECTL = "kubectl.kubernetes.io/last-applied-configuration"
+Json = Mapping[str, Any]
+
+
+def deploy(
+    service: Json,
+    *,
+    cluster: KubernetesApi,
+    tracking: TrackingApi | None,
+    registry: RegistryNames,
+    timeout: float = SERVING_TIMEOUT,
+    progress: Callable[[str], None] = lambda text: None,
+) -> OperationReport:
+    """Apply an InferenceService, wait until it serves what was asked, and with ``tracking`` move links and aliases.
+
+    Raises KubernetesError, DeploymentError when it does not come to serve within ``timeout`` seconds, and TrackingError.
+    """
+    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+    before = cluster.get(INFERENCE_SERVICES, namespace, name)
+    another = before is not None and _model_of(before) != _model_of(service)
+    if before is not None and another:
+        _keep(cluster, before, owner=before)
+    applied = apply_inference_service(service, cluster=cluster)
+    if before is not None and applied.previous is not None and applied.changed and not another:
+        _keep(cluster, applied.previous, owner=before)
+    progress(f"{'applied' if applied.changed else 'unchanged'}: InferenceService {namespace}/{name}")
+    serving = wait_until_serving(applied.service, cluster=cluster, timeout=timeout, progress=progress)
+    if tracking is not None:
+        record_traffic(serving.service, cluster=cluster, tracking=tracking, registry=registry)
+    share = ", ".join(f"{revision} {percent} %" for revision, percent in serving.shares.items())
+    return OperationReport(
+        command="trivet deploy",
+        decision=Decision.DEPLOYED if applied.changed else Decision.UNCHANGED,
+        reason=f"{name} serves {_model_of(service)[0]}" + (f"; traffic: {share}" if share else ""),
+        namespace=namespace,
+        service=name,
+        revision=serving.revision,
+        acted=applied.changed,
+        evidence={"storage_uri": _model_of(service)[0], "traffic": dict(serving.shares)},
+    )
+
+
+def canary_actions(
+    service: str,
+    namespace: str,
+    *,
+    cluster: KubernetesApi,
+    tracking: TrackingApi | None,
+    registry: RegistryNames,
+) -> CanaryActions:
+    """Promoting and rolling back this service, to what it was before the deployment."""
+
+    def promoting(revision: str) -> object:
+        return promote(service, namespace, revision=revision, cluster=cluster, tracking=tracking, registry=registry)
+
+    def rolling_back(revision: str) -> object:
+        return roll_back(
+            service,
+            namespace,
+            revision=revision,
+            cluster=cluster,
+            previous=previous_service(cluster, namespace, service),
+            tracking=tracking,
+            registry=registry,
+        )
+
+    return CanaryActions(promote=promoting, roll_back=rolling_back)
+
+
+def previous_service(cluster: KubernetesApi, namespace: str, service: str) -> dict[str, Any] | None:
+    """The service as it was before its deployment; None when nobody kept it. Raises PlatformError for what cannot be read."""
+    lease = cluster.get(LEASES, namespace, lease_name(service))
+    text = (((lease or {}).get("metadata") or {}).get("annotations") or {}).get(PREVIOUS)
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise PlatformError(
+            f"the annotation {PREVIOUS} of the lease {namespace}/{lease_name(service)} is no JSON object",
+            remedy="remove it, and deploy the earlier version by `trivet deploy`",
+        )
+    return found
+
+
+def _keep(cluster: KubernetesApi, service: Json, *, owner: Json) -> None:
+    """Keep ``service``, what ``owner`` was before, unless a canary runs: then it is not what the stable revision is made of."""
+    if revisions_of(owner) is not None:
+        return
+    metadata = service["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
+    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != _KUBECTL}
+    kept = {
+        "apiVersion": INFERENCE_SERVICES.api_version,
+        "kind": INFERENCE_SERVICES.kind,
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": metadata.get("labels") or {},
+            "annotations": annotations,
+        },
+        "spec": service["spec"],
+    }
+    annotate_lease(
+        cluster, namespace, lease_name(name), key=PREVIOUS, value=json.dumps(kept, sort_keys=True), owner=owner
+    )
+
+
+def _model_of(service: Json) -> tuple[str, str]:
+    """Storage URI and version of the model that a service states."""
+    predictor = (service.get("spec") or {}).get("predictor") or {}
+    labels = (service.get("metadata") or {}).get("labels") or {}
+    return str((predictor.get("model") or {}).get("storageUri") or ""), str(labels.get(MODEL_VERSION) or "")

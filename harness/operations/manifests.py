@@ -1,0 +1,153 @@
+"""Manifests that run the judge of a service's canaries: a CronJob, a Job, an Argo WorkflowTemplate. It applies nothing.
+
+Exit code 1 is a rollback and 3 wrong usage: neither is tried again. A killed pod and exit code 2 are; the next judge goes on where the last
+one was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from trivet.operations.rbac import account_name
+
+SCHEDULE = "*/5 * * * *"
+FINAL_EXIT_CODES = (1, 3)
+RETRIES = 20
+"""Pods that may be killed or give up while one canary is judged."""
+
+CONTAINER = "judge"
+REPORT, DECISION = "/tmp/report.json", "/tmp/decision"
+"""The report, and the decision alone, in the container, whose file system is read-only elsewhere."""
+
+
+def judge_cronjob(
+    service: str, namespace: str, *, image: str, arguments: Sequence[str], schedule: str = SCHEDULE
+) -> dict[str, Any]:
+    """A CronJob that judges each canary of the service, whoever deploys it: it looks whenever ``schedule`` says, and a run ends with the
+    decision. ``arguments`` are those of ``trivet canary judge`` after the name of the service."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": _metadata(service, namespace),
+        "spec": {
+            "schedule": schedule,
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": 300,
+            "successfulJobsHistoryLimit": 3,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {"spec": _job(service, namespace, image, arguments)},
+        },
+    }
+
+
+def judge_job(service: str, namespace: str, *, image: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """A Job that judges the canary that the service has now."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"generateName": f"{account_name(service)}-", "namespace": namespace},
+        "spec": _job(service, namespace, image, arguments),
+    }
+
+
+def judge_argo_template(service: str, namespace: str, *, image: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """An Argo WorkflowTemplate whose template ``judge-canary`` is a step for workflows; its output parameters are ``decision``
+    and ``report``, the JSON of the whole report. Sources: argo-workflows docs/retries.md (``lastRetry.exitCode`` is a text, -1 without one)
+    and docs/fields.md (WorkflowTemplate, ValueFrom)."""
+    container = _container(service, namespace, image, [*arguments, "--output", REPORT, "--decision-file", DECISION])
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "WorkflowTemplate",
+        "metadata": _metadata(service, namespace),
+        "spec": {
+            "serviceAccountName": account_name(service),
+            "templates": [
+                {
+                    "name": "judge-canary",
+                    "retryStrategy": {
+                        "limit": str(RETRIES),
+                        "retryPolicy": "Always",
+                        "expression": " && ".join(f"asInt(lastRetry.exitCode) != {code}" for code in FINAL_EXIT_CODES),
+                    },
+                    "container": {key: value for key, value in container.items() if key != "name"},
+                    "volumes": [_SCRATCH],
+                    "outputs": {
+                        "parameters": [
+                            {"name": name, "valueFrom": {"path": path, "default": ""}}
+                            for name, path in (("decision", DECISION), ("report", REPORT))
+                        ]
+                    },
+                }
+            ],
+        },
+    }
+
+
+RENDERERS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "cronjob": judge_cronjob,
+    "job": judge_job,
+    "argo": judge_argo_template,
+}
+"""What ``trivet canary render --as`` can write."""
+
+
+def as_yaml(documents: Sequence[Mapping[str, Any]]) -> str:
+    """The documents as YAML, without anchors, which are unusual in manifests."""
+    return yaml.dump_all(documents, Dumper=_NoAnchors, sort_keys=False)
+
+
+class _NoAnchors(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_SCRATCH = {"name": "scratch", "emptyDir": {}}
+
+
+def _metadata(service: str, namespace: str) -> dict[str, Any]:
+    return {"name": account_name(service), "namespace": namespace}
+
+
+def _job(service: str, namespace: str, image: str, arguments: Sequence[str]) -> dict[str, Any]:
+    return {
+        "backoffLimit": RETRIES,
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(FINAL_EXIT_CODES)},
+                },
+            ]
+        },
+        "template": {
+            "spec": {
+                "restartPolicy": "Never",
+                "serviceAccountName": account_name(service),
+                "containers": [_container(service, namespace, image, arguments)],
+                "volumes": [_SCRATCH],
+            }
+        },
+    }
+
+
+def _container(service: str, namespace: str, image: str, arguments: Sequence[str]) -> dict[str, Any]:
+    return {
+        "name": CONTAINER,
+        "image": image,
+        "command": ["trivet"],
+        "args": ["canary", "judge", service, "--namespace", namespace, *arguments],
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [{"name": _SCRATCH["name"], "mountPath": "/tmp"}],
+    }

@@ -1,0 +1,27 @@
+"""The JSON of commands that deploy, gate and judge: a versioned API object, and its JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trivet.model.operation import KIND, OperationReport
+from trivet.render.report_json import fields_of, json_text, schema_of
+
+SCHEMA_FILE = "operation-report.schema.json"
+"""The published schema, in the folder of this module; :func:`schema` generates it."""
+
+
+def write(report: OperationReport) -> str:
+    """The report as indented JSON, with the computed field ``exitCode`` first."""
+    return json_text(fields_of(report), {"exitCode": report.exit_code})
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the report, derived from its dataclass."""
+    computed = {
+        "exitCode": {
+            "enum": [0, 1, 2],
+            "description": "0 as wished, or nothing to do. 1 the gate failed, or the canary is rolled back. 2 undecided.",
+        }
+    }
+    return schema_of(OperationReport, KIND, computed)

@@ -1,0 +1,491 @@
+"""The run of a canary's judge: what it decides survives kills, nothing is decided from nothing, and one of two acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from fakes.canary import (
+    CANARY,
+    NAMESPACE,
+    NEWER,
+    SERVICE,
+    STABLE,
+    ScriptedMetrics,
+    moving_traffic,
+    status_of,
+    with_canary,
+)
+from fakes.kubernetes_api import StoredObjects
+
+from trivet.errors import CannotTell, PlatformError, UsageError
+from trivet.integration.canary import CanaryLimits
+from trivet.integration.deployment import PreconditionFailed
+from trivet.integration.inference_service import DEPLOYMENT_MODE
+from trivet.integration.kubernetes_api import INFERENCE_SERVICES, KubernetesError
+from trivet.model.operation import Decision, OperationReport
+from trivet.operations.canary_run import CanaryActions, CanaryGone, RunSettings, run_canary
+from trivet.operations.lease import LEASES, LeaseHeld, LeaseLost, lease_name, record_of
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing handles it, and nothing is cleaned up."""
+
+
+@dataclass
+class Platform:
+    """A cluster with a canary, whose clocks move when the judge sleeps."""
+
+    cluster: StoredObjects
+    time: float = 1_800_000_000.0
+    during: Callable[[float], object] = lambda now: None
+    messages: list[str] = field(default_factory=list)
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        self.during(self.time)
+
+    def judge(
+        self,
+        metrics: ScriptedMetrics,
+        *,
+        actions: CanaryActions | None = None,
+        holder: str = "judge",
+        **settings: Any,
+    ) -> OperationReport:
+        return run_canary(
+            SERVICE,
+            NAMESPACE,
+            cluster=self.cluster,
+            metrics=metrics,
+            actions=actions or moving_traffic(self.cluster),
+            limits=CanaryLimits(),
+            settings=RunSettings(**settings),
+            holder=holder,
+            clock=self.now,
+            sleep=self.sleep,
+            progress=self.messages.append,
+        )
+
+    def service(self) -> dict[str, Any]:
+        found = self.cluster.get(INFERENCE_SERVICES, NAMESPACE, SERVICE)
+        assert found is not None
+        return found
+
+    def record(self) -> dict[str, Any]:
+        return record_of(self.cluster.get(LEASES, NAMESPACE, lease_name(SERVICE)))
+
+    def set_status(self, canary: str, stable: str, percent: int) -> None:
+        self.cluster.set_status(INFERENCE_SERVICES, NAMESPACE, SERVICE, status_of(canary, stable, percent))
+
+
+@pytest.fixture
+def platform() -> Platform:
+    found = Platform(StoredObjects())
+    with_canary(found.cluster)
+    return found
+
+
+def untouched(platform: Platform) -> bool:
+    return "replace" not in platform.cluster.writes(INFERENCE_SERVICES)
+
+
+def test_a_sound_canary_is_promoted(platform: Platform) -> None:
+    report = platform.judge(ScriptedMetrics(platform.now))
+
+    assert (report.decision, report.acted, report.exit_code) == (Decision.PROMOTE, True, 0)
+    assert (report.revision, report.stable) == (CANARY, STABLE)
+    assert report.windows > 1
+    assert report.end - report.start == report.windows * 60
+    assert platform.service()["spec"]["predictor"]["canaryTrafficPercent"] == 100
+
+
+def test_it_says_after_the_first_window_how_long_a_decision_takes(platform: Platform) -> None:
+    platform.judge(ScriptedMetrics(platform.now))
+
+    (expected,) = [text for text in platform.messages if text.startswith("at this traffic")]
+    assert "PROMOTE after about 15 minutes and 1800 requests to the canary" in expected
+
+
+def test_a_canary_that_fails_is_rolled_back_with_exit_code_1(platform: Platform) -> None:
+    report = platform.judge(ScriptedMetrics(platform.now, errors=30))
+
+    assert (report.decision, report.acted, report.exit_code) == (Decision.ROLL_BACK, True, 1)
+    assert platform.service()["spec"]["predictor"]["canaryTrafficPercent"] == 0
+
+
+def test_too_little_traffic_is_undecided_and_changes_nothing(platform: Platform) -> None:
+    report = platform.judge(ScriptedMetrics(platform.now, rate=1))
+
+    assert (report.decision, report.acted, report.exit_code) == (Decision.UNDECIDED, False, 2)
+    assert untouched(platform)
+
+
+def test_without_a_canary_there_is_nothing_to_judge(platform: Platform) -> None:
+    platform.set_status(CANARY, STABLE, 100)
+
+    report = platform.judge(ScriptedMetrics(platform.now))
+
+    assert (report.decision, report.exit_code) == (Decision.NO_CANARY, 0)
+    assert platform.cluster.get(LEASES, NAMESPACE, lease_name(SERVICE)) is None
+
+
+def test_decide_only_leaves_the_service_as_it_is_and_a_later_judge_acts(platform: Platform) -> None:
+    report = platform.judge(ScriptedMetrics(platform.now), decide_only=True)
+    assert (report.decision, report.acted) == (Decision.PROMOTE, False)
+    assert untouched(platform)
+
+    metrics = ScriptedMetrics(platform.now)
+    assert platform.judge(metrics).acted
+    assert metrics.read == []
+
+
+@pytest.mark.parametrize("errors", [0, 30])
+def test_a_decision_that_is_carried_out_is_reported_again_and_not_repeated(platform: Platform, errors: int) -> None:
+    first = platform.judge(ScriptedMetrics(platform.now, errors=errors))
+    writes = platform.cluster.writes(INFERENCE_SERVICES)
+
+    again = platform.judge(ScriptedMetrics(platform.now, errors=errors))
+
+    assert again.decision is (Decision.ROLL_BACK if errors else Decision.NO_CANARY)
+    assert again.exit_code == first.exit_code
+    assert platform.cluster.writes(INFERENCE_SERVICES) == writes
+
+
+def test_an_undecided_judgement_stays_until_a_new_one_is_asked_for(platform: Platform) -> None:
+    platform.judge(ScriptedMetrics(platform.now, rate=1))
+
+    metrics = ScriptedMetrics(platform.now)
+    assert platform.judge(metrics).decision is Decision.UNDECIDED
+    assert metrics.read == []
+    assert platform.judge(metrics, restart=True).decision is Decision.PROMOTE
+
+
+# kills
+
+
+@pytest.mark.parametrize("errors", [0, 8, 30])
+def test_a_judge_that_is_killed_at_each_request_decides_as_one_that_is_not(errors: int) -> None:
+    def report(kill: bool) -> tuple[OperationReport, dict[str, Any], int]:
+        platform = Platform(StoredObjects())
+        with_canary(platform.cluster)
+        metrics = ScriptedMetrics(platform.now, errors=errors)
+        requests, deaths = 0, 0
+
+        def before(verb: str, plural: str, name: str) -> None:
+            nonlocal requests
+            requests += 1
+            # A process that dies leaves its thread behind here, so that its renewals must fail too.
+            if kill and requests > deaths:
+                raise Killed
+
+        platform.cluster.before = before
+        while True:
+            requests = 0
+            try:
+                return platform.judge(metrics, holder=f"judge {deaths}"), platform.record(), deaths
+            except Killed:
+                deaths += 1
+
+    plain, plain_record, _ = report(kill=False)
+    killed, killed_record, deaths = report(kill=True)
+
+    assert deaths > 20
+    assert killed.decision is plain.decision
+    assert (killed.windows, killed.evidence, killed.reason) == (plain.windows, plain.evidence, plain.reason)
+    # The first kills delay the beginning.
+    assert killed_record["judge"] | {"times": []} == plain_record["judge"] | {"times": []}
+
+
+def test_a_judge_that_slept_for_an_hour_reads_every_window_that_it_missed(platform: Platform) -> None:
+    metrics = ScriptedMetrics(platform.now)
+
+    def die(start: float) -> None:
+        if len(metrics.read) == 2:
+            raise Killed
+
+    metrics.before = die
+    with pytest.raises(Killed):
+        platform.judge(metrics)
+    platform.time += 3600
+    metrics.before = lambda start: None
+
+    report = platform.judge(metrics, holder="another")
+
+    assert report.decision is Decision.PROMOTE
+    assert [start for start, _ in metrics.read[1:]] == [end for _, end in metrics.read[:-1]]
+
+
+def test_a_decision_that_was_saved_before_the_kill_is_carried_out(platform: Platform) -> None:
+    def die(revision: str) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        platform.judge(ScriptedMetrics(platform.now), actions=CanaryActions(promote=die, roll_back=die))
+    assert platform.record()["decision"] == "PROMOTE"
+    metrics = ScriptedMetrics(platform.now)
+
+    report = platform.judge(metrics, holder="another")
+
+    assert (report.decision, report.acted) == (Decision.PROMOTE, True)
+    assert metrics.read == []
+
+
+# two judges
+
+
+def test_a_second_judge_does_not_start_while_the_first_renews(platform: Platform) -> None:
+    metrics = ScriptedMetrics(platform.now)
+    other = Platform(platform.cluster)
+
+    def second(start: float) -> None:
+        if len(metrics.read) == 1:
+            other.during = lambda now: renew_lease(platform)
+            with pytest.raises(LeaseHeld):
+                other.judge(ScriptedMetrics(other.now), holder="second")
+
+    metrics.before = second
+    assert platform.judge(metrics, holder="first").decision is Decision.PROMOTE
+
+
+def renew_lease(platform: Platform) -> None:
+    """Renew the first judge's lease, as its thread does."""
+    current = platform.cluster.get(LEASES, NAMESPACE, lease_name(SERVICE))
+    assert current is not None
+    current["spec"]["renewTime"] = str(current["metadata"]["resourceVersion"])
+    platform.cluster.replace(LEASES, current)
+
+
+def test_a_judge_that_was_suspended_before_it_acts_does_not_act_after_another_has(platform: Platform) -> None:
+    acted: list[str] = []
+    judged: list[OperationReport] = []
+    actions = moving_traffic(platform.cluster, acted.append)
+
+    def suspended(revision: str) -> object:
+        platform.time += 3600
+        judged.append(platform.judge(ScriptedMetrics(platform.now), actions=actions, holder="second"))
+        return actions.promote(revision)
+
+    with pytest.raises(LeaseLost):
+        platform.judge(
+            ScriptedMetrics(platform.now),
+            actions=CanaryActions(promote=suspended, roll_back=suspended),
+            holder="first",
+        )
+    assert judged[0].acted
+    assert acted == ["promote"]
+
+
+# nothing is decided from nothing
+
+
+def forbidden(verb: str, plural: str, name: str) -> None:
+    raise KubernetesError(f"{plural} is forbidden: cannot {verb}", status=403, reason="Forbidden")
+
+
+@pytest.mark.parametrize("plural", ["inferenceservices", "leases"])
+def test_permission_that_is_withdrawn_while_it_judges_ends_it_at_once(platform: Platform, plural: str) -> None:
+    def withdraw(start: float) -> None:
+        if len(metrics.read) == 2:
+            platform.cluster.before = lambda verb, of, name: forbidden(verb, of, name) if of == plural else None
+
+    metrics = ScriptedMetrics(platform.now, before=withdraw)
+    started = platform.time
+    with pytest.raises(KubernetesError, match="trivet canary rbac") as error:
+        platform.judge(metrics)
+    assert error.value.exit_code == 2
+    assert platform.time - started < 300
+    assert untouched(platform)
+
+
+def test_permission_that_is_withdrawn_before_it_acts_is_an_error_and_the_decision_stays(platform: Platform) -> None:
+    def act(revision: str) -> None:
+        forbidden("update", "inferenceservices", SERVICE)
+
+    with pytest.raises(KubernetesError, match="trivet canary rbac"):
+        platform.judge(ScriptedMetrics(platform.now), actions=CanaryActions(promote=act, roll_back=act))
+    assert (platform.record()["decision"], platform.record()["acted"]) == ("PROMOTE", False)
+
+
+def test_a_prometheus_that_stays_away_ends_it_without_a_decision(platform: Platform) -> None:
+    def away(start: float) -> None:
+        raise PlatformError("Prometheus at http://p does not answer", remedy="check it")
+
+    started = platform.time
+    with pytest.raises(PlatformError, match=r"nothing is decided about rec; for 600 s: Prometheus") as error:
+        platform.judge(ScriptedMetrics(platform.now, before=away))
+    assert error.value.exit_code == 2
+    assert 600 <= platform.time - started < 800
+    assert untouched(platform)
+
+
+def test_a_prometheus_that_comes_back_costs_no_window(platform: Platform) -> None:
+    began = platform.time
+
+    def away(start: float) -> None:
+        if began + 200 < platform.time < began + 500:
+            raise PlatformError("Prometheus does not answer")
+
+    metrics = ScriptedMetrics(platform.now, before=away)
+    report = platform.judge(metrics)
+
+    assert report.decision is Decision.PROMOTE
+    assert [start for start, _ in metrics.read[1:]] == [end for _, end in metrics.read[:-1]]
+    assert "trying again: Prometheus does not answer" in platform.messages
+
+
+def test_samples_that_are_lost_for_good_are_skipped(platform: Platform) -> None:
+    began = platform.time
+
+    def lost(start: float) -> None:
+        if start < began + 400:
+            raise CannotTell("Prometheus has no samples of that time")
+
+    metrics = ScriptedMetrics(platform.now, before=lost)
+    report = platform.judge(metrics)
+
+    assert report.decision is Decision.PROMOTE
+    assert all(start >= began + 400 for start, _ in metrics.read)
+
+
+def test_counters_that_are_never_there_are_an_error(platform: Platform) -> None:
+    def never(start: float) -> None:
+        raise CannotTell("no pod of the canary is scraped")
+
+    with pytest.raises(PlatformError, match=r"nothing is decided about rec.*no pod of the canary"):
+        platform.judge(ScriptedMetrics(platform.now, before=never))
+    assert untouched(platform)
+
+
+def test_another_prometheus_with_an_earlier_clock_decides_nothing(platform: Platform) -> None:
+    metrics = ScriptedMetrics(lambda: platform.time - (7200 if len(metrics.read) == 2 else 0))
+    with pytest.raises(PlatformError, match=r"clock is .* s before the end of the last window"):
+        platform.judge(metrics)
+    assert len(metrics.read) == 2
+    assert untouched(platform)
+
+
+@pytest.mark.parametrize("offset", [-1e9, 1e9])
+def test_only_prometheus_clock_counts_for_windows(platform: Platform, offset: float) -> None:
+    report = platform.judge(ScriptedMetrics(lambda: platform.time + offset))
+
+    assert report.decision is Decision.PROMOTE
+    assert report.start == 1_800_000_000.0 + offset
+
+
+def test_a_service_that_does_not_exist_is_wrong_usage(platform: Platform) -> None:
+    platform.cluster.delete(INFERENCE_SERVICES, NAMESPACE, SERVICE)
+
+    with pytest.raises(UsageError, match="there is no InferenceService 'rec'"):
+        platform.judge(ScriptedMetrics(platform.now))
+
+
+def test_a_service_in_a_mode_without_revisions_is_wrong_usage(platform: Platform) -> None:
+    service = platform.service()
+    service["metadata"]["annotations"] = {DEPLOYMENT_MODE: "Standard"}
+    platform.cluster.replace(INFERENCE_SERVICES, service)
+
+    with pytest.raises(UsageError, match="deployment mode Standard, which has no revisions"):
+        platform.judge(ScriptedMetrics(platform.now))
+
+
+def changing(platform: Platform, change: Callable[[], object]) -> ScriptedMetrics:
+    """Metrics during whose third window something changes."""
+
+    def before(start: float) -> None:
+        if len(metrics.read) == 2:
+            change()
+
+    metrics = ScriptedMetrics(platform.now, before=before)
+    return metrics
+
+
+def test_a_service_that_is_deleted_while_it_is_judged_is_an_error(platform: Platform) -> None:
+    metrics = changing(platform, lambda: platform.cluster.delete(INFERENCE_SERVICES, NAMESPACE, SERVICE))
+
+    with pytest.raises(CanaryGone, match="was deleted while it was judged: nothing is decided") as error:
+        platform.judge(metrics)
+    assert error.value.exit_code == 2
+
+
+def test_a_service_that_is_deleted_and_created_again_is_another(platform: Platform) -> None:
+    def again() -> None:
+        platform.cluster.delete(INFERENCE_SERVICES, NAMESPACE, SERVICE)
+        with_canary(platform.cluster)
+
+    with pytest.raises(CanaryGone, match="deleted and created again"):
+        platform.judge(changing(platform, again))
+    metrics = ScriptedMetrics(platform.now)
+    report = platform.judge(metrics, holder="another")
+    assert report.windows == len(metrics.read)
+
+
+def test_a_newer_revision_ends_the_judgement_and_gets_one_of_its_own(platform: Platform) -> None:
+    with pytest.raises(CanaryGone, match=f"{NEWER} became the canary"):
+        platform.judge(changing(platform, lambda: platform.set_status(NEWER, STABLE, 20)))
+    assert untouched(platform)
+
+    metrics = ScriptedMetrics(platform.now)
+    report = platform.judge(metrics, holder="another")
+    assert report.revision == NEWER
+    assert report.windows == len(metrics.read)
+
+
+def test_a_canary_that_somebody_promoted_is_not_judged_on(platform: Platform) -> None:
+    with pytest.raises(CanaryGone, match=f"{CANARY} has all traffic, by another hand"):
+        platform.judge(changing(platform, lambda: platform.set_status(CANARY, STABLE, 100)))
+
+
+def test_a_newer_revision_at_the_moment_of_the_action_is_not_promoted(platform: Platform) -> None:
+    actions = moving_traffic(platform.cluster)
+
+    def too_late(revision: str) -> object:
+        platform.set_status(NEWER, STABLE, 20)
+        return actions.promote(revision)
+
+    with pytest.raises(PreconditionFailed):
+        platform.judge(
+            ScriptedMetrics(platform.now), actions=CanaryActions(promote=too_late, roll_back=actions.roll_back)
+        )
+    assert untouched(platform)
+    assert platform.judge(ScriptedMetrics(platform.now), holder="another").revision == NEWER
+
+
+def test_an_api_server_that_is_away_for_a_moment_is_asked_again(platform: Platform) -> None:
+    began = platform.time
+
+    def away(verb: str, plural: str, name: str) -> None:
+        if began + 100 < platform.time < began + 300:
+            raise KubernetesError("connection refused", status=0)
+
+    platform.cluster.before = away
+    assert platform.judge(ScriptedMetrics(platform.now)).decision is Decision.PROMOTE
+
+
+def test_a_record_of_another_version_is_an_error_unless_it_begins_anew(platform: Platform) -> None:
+    platform.judge(ScriptedMetrics(platform.now, rate=1))
+    lease = platform.cluster.get(LEASES, NAMESPACE, lease_name(SERVICE))
+    assert lease is not None
+    (name,) = lease["metadata"]["annotations"]
+    text = (
+        lease["metadata"]["annotations"][name]
+        .replace('"UNDECIDED"', '"CONTINUE"')
+        .replace('"version": 1', '"version": 9')
+    )
+    lease["metadata"]["annotations"][name] = text
+    platform.cluster.replace(LEASES, lease)
+
+    with pytest.raises(PlatformError, match="record of version 9, and this trivet reads 1"):
+        platform.judge(ScriptedMetrics(platform.now))
+    assert platform.judge(ScriptedMetrics(platform.now), restart=True).decision is Decision.PROMOTE
+
+
+@pytest.mark.parametrize("settings", [{"interval": 0}, {"patience": -1}])
+def test_times_that_are_none_are_wrong_usage(settings: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="use a number of seconds above 0"):
+        RunSettings(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,129 @@
+"""The manifests in which a cluster runs the judge, and the permissions that it has there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from commandline import call, refused
+
+from trivet.operations.manifests import FINAL_EXIT_CODES, RENDERERS
+from trivet.operations.rbac import canary_rbac
+
+URL = "http://prometheus.monitoring:9090"
+
+
+def rendered(*arguments: str) -> dict[str, Any]:
+    result = call(
+        *("canary", "render", "rec", "-n", "ml", "--image", "registry.example/trivet:1", "--prometheus", URL),
+        *arguments,
+    )
+    assert result.code == 0, result
+    found: dict[str, Any] = yaml.safe_load(result.out)
+    return found
+
+
+def pod_of(document: dict[str, Any]) -> dict[str, Any]:
+    spec = document["spec"]
+    found: dict[str, Any] = spec.get("jobTemplate", document)["spec"]["template"]["spec"]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["cronjob", "job"])
+def test_a_job_runs_the_judge_and_tries_again_only_what_may_come_out_otherwise(kind: str) -> None:
+    document = rendered("--as", kind, "--mlflow", "http://mlflow:5000", "--limit", "max_error_rate=0.03")
+    job = document["spec"]["jobTemplate"]["spec"] if kind == "cronjob" else document["spec"]
+    (container,) = pod_of(document)["containers"]
+
+    assert [*container["command"], *container["args"]][:6] == ["trivet", "canary", "judge", "rec", "--namespace", "ml"]
+    assert container["args"][-2:] == ["--limit", "max_error_rate=0.03"]
+    assert "--mlflow" in container["args"]
+    assert job["podFailurePolicy"]["rules"][1] == {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": container["name"], "operator": "In", "values": [1, 3]},
+    }
+    # What a Job needs for a policy of failures (kubernetes.io/docs/concepts/workloads/controllers/job, Pod failure policy).
+    assert pod_of(document)["restartPolicy"] == "Never"
+    assert pod_of(document)["serviceAccountName"] == "trivet-canary-rec"
+
+
+def test_a_cronjob_never_runs_twice_at_once_and_looks_every_five_minutes() -> None:
+    document = rendered("--as", "cronjob")
+    assert document["spec"]["concurrencyPolicy"] == "Forbid"
+    assert document["spec"]["schedule"] == "*/5 * * * *"
+    assert rendered("--as", "cronjob", "--schedule", "0 * * * *")["spec"]["schedule"] == "0 * * * *"
+
+
+def test_an_argo_template_hands_decision_and_report_to_the_next_step() -> None:
+    (template,) = rendered("--as", "argo")["spec"]["templates"]
+    paths = {one["name"]: one["valueFrom"]["path"] for one in template["outputs"]["parameters"]}
+    arguments = template["container"]["args"]
+    assert arguments[arguments.index("--decision-file") + 1] == paths["decision"]
+    assert arguments[arguments.index("--output") + 1] == paths["report"]
+    for code in FINAL_EXIT_CODES:
+        assert f"asInt(lastRetry.exitCode) != {code}" in template["retryStrategy"]["expression"]
+
+
+@pytest.mark.parametrize("kind", RENDERERS)
+def test_what_a_manifest_calls_is_a_command_line_that_trivet_has(kind: str) -> None:
+    document = rendered(
+        *("--as", kind, "--decide-only", "--stages", "--source", "istio", "--limit", "max_error_rate=0.03"),
+        *("--prometheus-token-file", "/var/run/secrets/kubernetes.io/serviceaccount/token", "--mlflow", "http://m"),
+    )
+    container = document["spec"]["templates"][0]["container"] if kind == "argo" else pod_of(document)["containers"][0]
+    result = call(*container["args"], "--help")
+    assert result.code == 0, result
+    assert "unknown option" in call(*container["args"], "--nonsense", "--help").err
+
+
+@pytest.mark.parametrize("kind", RENDERERS)
+def test_a_container_may_write_nowhere_but_below_tmp_and_is_not_root(kind: str) -> None:
+    document = rendered("--as", kind)
+    container = document["spec"]["templates"][0]["container"] if kind == "argo" else pod_of(document)["containers"][0]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["runAsNonRoot"] is True
+    assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/tmp"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--as cron", "unknown manifest 'cron'\n  remedy: did you mean 'cronjob'? choose one of: argo, cronjob, job"),
+        ("--as job --schedule *", "a schedule is of a CronJob"),
+        ("--as job --limit max_error=1", "unknown limit 'max_error'\n  remedy: did you mean 'max_error_rate'?"),
+        ("--as job --limit max_error_rate", "'max_error_rate' has no value\n  remedy: write max_error_rate=NUMBER"),
+        ("--as job --limit max_error_rate=7", "the limit max_error_rate is 7"),
+        ("--as job --interval 0", "interval is 0.0"),
+    ],
+)
+def test_what_the_judge_would_refuse_is_refused_when_it_is_rendered(arguments: str, words: str) -> None:
+    base = ("canary", "render", "rec", "--image", "i", "--prometheus", URL)
+    assert words in refused(*base, *arguments.split())
+
+
+def test_permissions_are_of_one_service_wherever_rbac_can_name_it() -> None:
+    account, role, binding = canary_rbac("rec", "ml")
+    assert account["metadata"] == {"name": "trivet-canary-rec", "namespace": "ml"}
+    assert binding["subjects"] == [{"kind": "ServiceAccount", **account["metadata"]}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    for rule in role["rules"]:
+        if rule["resources"][0] in ("inferenceservices", "leases") and rule["verbs"] != ["create"]:
+            assert len(rule["resourceNames"]) == 1
+    assert "*" not in str(role)
+
+
+def test_a_judge_may_not_create_services_and_a_deployment_may() -> None:
+    def creates(deploying: bool) -> list[str]:
+        _, role, _ = canary_rbac("rec", "ml", deploying=deploying)
+        return [resource for rule in role["rules"] if "create" in rule["verbs"] for resource in rule["resources"]]
+
+    assert creates(False) == ["leases"]
+    assert creates(True) == ["inferenceservices", "leases"]
+
+
+def test_the_command_prints_what_kubectl_can_apply() -> None:
+    result = call("canary", "rbac", "rec", "-n", "ml", "--deploy")
+    documents = list(yaml.safe_load_all(result.out))
+    assert [document["kind"] for document in documents] == ["ServiceAccount", "Role", "RoleBinding"]
+    assert documents == canary_rbac("rec", "ml", deploying=True)
