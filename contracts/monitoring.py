@@ -1,4 +1,4 @@
-"""runtime → prometheus, live: the metrics that alert rules and canary judgements use exist, and count the requests correctly."""
+"""runtime → prometheus: the metrics that alert rules and canary judgements use exist, and count the requests correctly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from trivet.authoring import (
     Location,
     MetricsClient,
     ModelDirectory,
+    Resource,
     ServingClient,
+    Stack,
     TrafficClient,
     contract,
     deployed,
@@ -31,9 +33,10 @@ from trivet.authoring import (
 )
 from trivet.contracts.deploying import service_like
 from trivet.contracts.signatures import example_rows
+from trivet.contracts.values import mapping
 from trivet.integration import read_signature, v2_request
 from trivet.integration.monitoring import durations_total_query, requests_total_query
-from trivet.integration.request_metrics import MLSERVER_REST
+from trivet.integration.request_metrics import KNATIVE, MLSERVER_REST
 
 SEAM = ("runtime", "prometheus")
 
@@ -48,6 +51,10 @@ SCRAPED = 60.0
 """Seconds within which Prometheus must discover and scrape the pod."""
 STILL = 12.0
 """Seconds that the counts must then stay constant."""
+
+OBSERVABILITY, PROTOCOL = "config-observability", "request-metrics-protocol"
+"""The ConfigMap and the key in it by which Knative 1.19 and later export what their queue-proxies count."""
+UNTIL_1_18 = "metrics.request-metrics-backend-destination"
 
 PORT, PATH = "prometheus.kserve.io/port", "prometheus.kserve.io/path"
 
@@ -165,6 +172,49 @@ def annotated_port_has_metrics(cluster: ClusterClient, handover: Handover, servi
             f"the annotated port {port}, path {path} returns HTTP {answer.status}",
             location=place,
             evidence=proof,
+        )
+
+
+@contract(
+    title="Knative should export the metrics of its queue-proxies to Prometheus",
+    level=SHOULD,
+    seam=SEAM,
+    versions={"knative": ">=1.19"},
+    rationale=(
+        "From 1.19 on Knative exports nothing by default and reads other keys than before. After an upgrade the series that canaries are "
+        "judged by are gone, and with them errors that the runtime does not count itself, as KServe's own servers do not."
+    ),
+    remedy=f"Set {PROTOCOL}: prometheus in the ConfigMap {OBSERVABILITY}, and scrape port 9091 of the predictors' pods.",
+    sources=(
+        *KNATIVE.facts,
+        "knative pkg of serving 0.48.1 observability/metrics/config.go: Config.Validate, DefaultConfig (protocol none)",
+        f"knative pkg of serving 0.42.2 metrics/config_observability.go: {UNTIL_1_18}",
+    ),
+)
+def request_metrics_are_exported(resource: Resource, stack: Stack) -> Iterator[Finding]:
+    if (resource.kind, resource.name) != ("ConfigMap", OBSERVABILITY):
+        yield not_applicable("it does not say what Knative exports", location=resource.at())
+        return
+    data = mapping(resource.document.get("data"))
+    protocol, where = data.get(PROTOCOL, "none"), resource.at("data", PROTOCOL)
+    version = stack.components.get("knative", "1.19 and later")
+    if protocol == "prometheus":
+        yield passed(f"the queue-proxies of Knative {version} serve {KNATIVE.duration}", location=where)
+    elif protocol in ("grpc", "http/protobuf"):
+        yield inconclusive(
+            f"the queue-proxies send their metrics by OTLP ({protocol}): this file does not show whether Prometheus has {KNATIVE.duration}",
+            location=where,
+        )
+    elif protocol == "none":
+        stated = f"{PROTOCOL} is none" if PROTOCOL in data else f"{PROTOCOL} is not set"
+        ignored = f"; it does not read {UNTIL_1_18}" if UNTIL_1_18 in data else ""
+        yield failed(
+            f"the queue-proxies of Knative {version} export no metrics of requests: {stated}{ignored}", location=where
+        )
+    else:
+        yield failed(
+            f"{PROTOCOL} is {protocol!r}, which Knative {version} rejects; use prometheus, grpc, http/protobuf or none",
+            location=where,
         )
 
 

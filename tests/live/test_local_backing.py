@@ -74,12 +74,14 @@ def test_every_contract_holds_on_s3_and_postgresql(images: str, tmp_path: Path) 
     outcomes = {contract["id"]: contract["outcome"] for contract in report["contracts"]}
     # On files this one has nothing to look at.
     assert outcomes["paths.storage_uri_ends_with_slash"] == "PASSED"
-    # The handover has no importer, no object beside its InferenceService, a KServe without spec.canary, and no backend of KFP's.
+    # The handover has no importer, no object beside its InferenceService, a KServe without spec.canary, a Knative
+    # that exports metrics by default, and no backend of KFP's.
     assert {name for name, outcome in outcomes.items() if outcome not in ("PASSED", "FAILED")} == {
         "pipelines.imported_artifact_is_fetchable",
         "pipeline_backend.asked_features_are_supported",
         "validation.companion_is_admitted",
         "validation.canary_gets_traffic",
+        "monitoring.request_metrics_are_exported",
     }
     phases = {phase["name"] for phase in report["phases"]}
     assert {"database: PostgreSQL", "artifact store: S3"} <= phases
