@@ -283,7 +283,7 @@ def test_the_source_is_found_and_the_rates_of_its_alerts_have_values(mlserver: M
     source = detect_source(client, namespace=NAMESPACE, revisions=["echo-predictor-00001", REVISION])
     assert source is MLSERVER_REST
     for one in (MLSERVER_REST, MLSERVER_DATA_PLANE):
-        names = {"revision": REVISION, "window": "1m", "source": one}
+        names: dict[str, Any] = {"revision": REVISION, "window": "1m", "source": one}
         assert (client.value(request_rate_query("echo", NAMESPACE, **names)) or 0) > 0
         assert (client.value(error_rate_query("echo", NAMESPACE, **names)) or 0) > 0
     assert (client.value(latency_query("echo", NAMESPACE, revision=REVISION, window="1m")) or 0) > 0
