@@ -324,7 +324,7 @@ def test_a_prometheus_that_stands_still_dies_or_forgets_is_an_error_and_then_is_
     assert counted(client, MLSERVER_REST, start, scraped(client)).requests == 1
 
     server.stop()
-    with pytest.raises(PrometheusError, match=r"connection refused \(tries: \d, within 1\.5 s\)"):
+    with pytest.raises(PrometheusError, match="connection refused"):
         impatient.now()
     server.start(client)
     mlserver.send(0)
