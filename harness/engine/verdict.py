@@ -415,7 +415,8 @@ class Upgrade:
         if not order and not self._is_blocked():
             for mix in self.mixes.values():
                 if mix.upgraded and mix.exit_code != 0 and not mix.refused:
-                    reason = mix.error or (mix.failures[0].reason if mix.failures else "no MUST passed")
+                    whole = mix.error or (mix.failures[0].reason if mix.failures else "no MUST passed")
+                    reason = whole.strip().partition("\n")[0]
                     yield (
                         f"with {named(mix.upgraded)} upgraded it is inconclusive: {reason}; "
                         "the same command judges what is missing again"

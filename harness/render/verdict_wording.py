@@ -17,6 +17,9 @@ STEP_NAMES = {
 }
 """Display names of the steps."""
 
+COMPONENT_NAMES = {**NAMES, "mlserver": "MLServer"}
+"""Display names of what a step changes; packages keep their own."""
+
 
 def step_name(step: str) -> str:
     """``MLflow server``."""
@@ -31,7 +34,7 @@ def listed(names: Sequence[str]) -> str:
 
 def change(component: ComponentChange) -> str:
     """``MLflow 2.17.2 → 3.17.2``."""
-    name = NAMES.get(component.name, component.name)
+    name = COMPONENT_NAMES.get(component.name, component.name)
     return f"{name} {component.before or 'none'} → {component.after or 'none'}"
 
 
@@ -57,7 +60,7 @@ def suspect(pair: Suspect) -> str:
 
 
 def _version(component: str, version: str) -> str:
-    return f" ({NAMES.get(component, component)} {version})" if version else ""
+    return f" ({COMPONENT_NAMES.get(component, component)} {version})" if version else ""
 
 
 def suspects(one: Incompatibility) -> str:
