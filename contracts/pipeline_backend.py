@@ -1,19 +1,30 @@
-"""kfp: what KFP's API server, driver and launcher do with a compiled pipeline, as far as its file shows."""
+"""kfp: what KFP's API server, driver and launcher do with a compiled pipeline: as far as its file shows, and with what they run."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from uuid import uuid4
 
 from trivet.authoring import (
     MUST,
+    PIPELINE_BACKEND,
+    BackendRun,
+    BackendTask,
     CompiledPipeline,
+    Evidence,
     Finding,
     Keys,
+    PipelineBackendClient,
+    PipelineClient,
     PlatformConfig,
+    Refused,
     contract,
+    evidence,
     failed,
+    inconclusive,
+    last_answer,
     not_applicable,
     passed,
 )
@@ -21,7 +32,9 @@ from trivet.contracts.ir.backend import NEVER, is_container, is_opened, unsuppor
 from trivet.contracts.ir.dataflow import Output, given_artifacts
 from trivet.contracts.ir.parts import CLOUD, Step, components, definitions, is_cloud_pipeline, steps
 from trivet.contracts.ir.step_code import ArtifactUri
+from trivet.contracts.quantities import quantity
 from trivet.contracts.values import mapping
+from trivet.integration import TrackingApi
 
 SEAM = ("kfp", "mlflow")
 VERSIONS: Mapping[str, str] = {"kfp": ">=2.0"}
@@ -196,3 +209,407 @@ def _never_written(step: Step, kind: str, name: str) -> tuple[Keys, str] | None:
     if any("{{$}}" in text or f"{{{{$.outputs.{kind}['{name}']" in text for text in everything):
         return None
     return step.keys, "no command, argument or variable of its container names its path"
+
+
+# -- live: what the backend does -----------------------------------------------------------------------------------------
+
+BACKEND = (PIPELINE_BACKEND,)
+ENDED = 60.0
+"""Seconds for MLflow to show that a run ended whose step was terminated: the kubelet gives it 30 s."""
+ATTEMPTS = 3
+LIMITS = {"cpu": 0.25, "memory": 300 * 2**20}
+MODEL_URI = "runs:/0123456789abcdef0123456789abcdef/model"
+ACCOUNT = "default"
+"""A service account of every namespace, which is not the one that KFP uses without being asked."""
+NOWHERE = "http://127.0.0.1:9"
+"""No step listens on the port of the discard service in its own pod."""
+
+
+@contract(
+    title="KFP's API server must accept what the SDK compiles, and keep what it means",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="The API server refuses fields that it does not know: no pipeline of a newer SDK can be uploaded, whatever it does.",
+    remedy="Upgrade the backend, or compile with an SDK of its release.",
+    sources=(
+        "kubeflow/pipelines 2.0.5 and 2.17.0 backend/src/apiserver/template/v2_template.go, NewV2SpecTemplate: protojson is strict",
+        "kubeflow/pipelines sdk/RELEASE.md, 2.15.2: unknown field custom_path on older backends",
+    ),
+)
+def compiled_pipeline_is_accepted(
+    pipeline_backend: PipelineBackendClient, pipelines: PipelineClient, compiled_pipeline: CompiledPipeline
+) -> Iterator[Finding]:
+    try:
+        stored = mapping(pipeline_backend.upload(pipelines.compiled.read_text(encoding="utf-8")).get("pipeline_spec"))
+    except Refused as error:
+        yield failed(f"the API server refuses the example pipeline: {error.message}", location=compiled_pipeline.at())
+        return
+    # With a platform spec, the two documents are one below a key each since 2.0.
+    stored = mapping(stored.get("pipeline_spec")) or stored
+    lost = [name for name in _MEANING if _plain(stored.get(name)) != _plain(compiled_pipeline.document.get(name))]
+    if lost:
+        yield failed(
+            f"the API server keeps another {' and another '.join(lost)} than was uploaded",
+            location=compiled_pipeline.at(lost[0]),
+            evidence=(evidence("the pipeline as stored", "table", stored),),
+        )
+    else:
+        yield passed(f"the API server keeps {', '.join(_MEANING)} as compiled", location=compiled_pipeline.at())
+
+
+_MEANING = ("components", "deploymentSpec", "root")
+
+
+def _plain(value: object) -> object:
+    """A value without what protojson leaves out or writes otherwise: empty values, and numbers that are texts."""
+    if isinstance(value, dict):
+        return {
+            str(key): kept
+            for key, each in value.items()
+            if (kept := _plain(each)) not in ({}, [], None, "", False, 0.0)
+        }
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+@contract(
+    title="What the API server says of a run must be what happened",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="Whoever deploys after a pipeline looks at its state only.",
+    remedy="Upgrade the backend; until then, look at the tasks and at what they should have left behind.",
+    sources=(
+        "kubeflow/pipelines 2.0.5 backend/api/v2beta1/swagger/run.swagger.json, v2beta1RuntimeState",
+        "kubeflow/pipelines 5d44be17a2: the state of nested DAGs is wrong before 2.17.0",
+    ),
+)
+def reported_state_is_what_happened(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
+    good, bad = pipeline_backend.start("greeting"), pipeline_backend.start("failing")
+    for name, run, should in (
+        ("greet", pipeline_backend.wait(good), True),
+        ("fail", pipeline_backend.wait(bad), False),
+    ):
+        task = run.tasks.get(name)
+        code = task.exit_code if task else None
+        if task is None or code is None:
+            yield inconclusive(f"the step {name} did not run: the run is {run.state}", evidence=_logs(run))
+        elif (code == 0) is not should:
+            yield inconclusive(f"the step {name} exits with {code}", evidence=_logs(run))
+        elif run.succeeded is not should:
+            yield failed(f"the step {name} exits with {code}, and the API server says {run.state}", evidence=_logs(run))
+        elif not should and "greet" in run.tasks:
+            yield failed(f"the step {name} exits with {code}, and the step after it ran", evidence=_logs(run))
+        else:
+            yield passed(f"the step {name} exits with {code}, and the API server says {run.state}")
+
+
+@contract(
+    title="A step must be tried again as often as the pipeline asks",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="Without a word, a training that a node's restart ends is lost, although set_retry was to prevent that.",
+    remedy="Upgrade the backend to 2.5.0 or later (2.14.0 for steps of nested pipelines), or set retries in the step's own code.",
+    sources=(
+        "measured with KFP 2.0.5: the Workflow has no retryStrategy",
+        "kubeflow/pipelines 30210e33bf, first in 2.5.0; beae62fb52 and 9245739f6f, first in 2.14.0",
+    ),
+)
+def asked_retries_happen(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
+    run = pipeline_backend.wait(pipeline_backend.start("retrying"))
+    task = run.tasks.get("fail")
+    if task is None or not task.exit_code:
+        yield inconclusive(f"the step did not fail: the run is {run.state}", evidence=_logs(run))
+    elif len(task.pods) != ATTEMPTS:
+        yield failed(
+            f"a failing step with set_retry({ATTEMPTS - 1}) had {_attempts(task)}, expected {ATTEMPTS}",
+            evidence=_logs(run),
+        )
+    else:
+        yield passed(f"a failing step with set_retry({ATTEMPTS - 1}) had {_attempts(task)}")
+
+
+def _attempts(task: BackendTask) -> str:
+    return "1 attempt" if len(task.pods) == 1 else f"{len(task.pods)} attempts"
+
+
+@contract(
+    title="A run whose step declares a model and writes none must not succeed",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="The launcher logs a warning, and the next step gets an empty model: what is deployed then is nothing, or the last one.",
+    remedy="Let the step that takes the model fail without it: read it, and check what was read.",
+    sources=(
+        "measured with the launcher of KFP 2.0.5: Local filepath … does not exist, and the artifact is LIVE",
+        "kubeflow/pipelines 2.17.0 backend/src/v2/component/launcher_v2.go, uploadOutputArtifacts",
+    ),
+)
+def unwritten_model_is_not_green(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
+    run = pipeline_backend.wait(pipeline_backend.start("handing_over", {"text": "", "uri": ""}))
+    made = run.tasks.get("make")
+    if made is None or made.exit_code is None:
+        yield inconclusive(f"the step that declares the model did not run: the run is {run.state}", evidence=_logs(run))
+    elif run.succeeded:
+        taken = " and the step that takes it ran" if "take" in run.tasks else ""
+        yield failed(f"the model was never written,{taken} and the run is {run.state}", evidence=_logs(run))
+    else:
+        yield passed(f"the model was never written, and the run is {run.state}")
+
+
+@contract(
+    title="A model's URI must reach the step that takes the model",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale=(
+        "A step that sets model.uri to MLflow's runs:/ URI is green; the launcher of the step that takes the model fails before its "
+        "code starts."
+    ),
+    remedy="Pass run id and model URI as string parameters; leave the artifact's uri as KFP sets it.",
+    sources=(
+        "measured with the launcher of KFP 2.0.5: failed to parse bucketConfig … unrecognized uri format",
+        "kubeflow/pipelines 2.17.0 backend/src/v2/component/launcher_v2.go, fetchNonDefaultBuckets: the same",
+    ),
+)
+def model_uri_survives(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
+    run = pipeline_backend.wait(pipeline_backend.start("handing_over", {"text": "", "uri": MODEL_URI}))
+    taken = run.tasks.get("take") or run.tasks.get("show-2")
+    if taken is None:
+        yield inconclusive(f"the step that takes the model did not start: the run is {run.state}", evidence=_logs(run))
+    elif taken.outputs.get("Output") != MODEL_URI:
+        what = f"gets {taken.outputs['Output']!r}" if "Output" in taken.outputs else f"fails: {_error(taken.log)}"
+        yield failed(f"a step sets {MODEL_URI}, and the step that takes the model {what}", evidence=_logs(run))
+    else:
+        yield passed(f"a step sets {MODEL_URI}, and the step that takes the model gets it")
+
+
+@contract(
+    title="A step's limits must arrive in its pod",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="A step without its limits takes the memory of its node, and the tracking server or a predictor on it is evicted.",
+    remedy="Use an SDK of the backend's release; SDKs 2.10 to 2.12 write limits that backends before 2.4.0 ignore.",
+    sources=(
+        "kubeflow/pipelines 2.0.5 backend/src/v2/driver/driver.go, initPodSpecPatch; 2.17.0 getPodResource",
+        "kubeflow/pipelines issues 11374 and 11390",
+    ),
+)
+def limits_arrive_in_the_pod(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
+    run = pipeline_backend.wait(pipeline_backend.start("greeting"))
+    task = run.tasks.get("greet")
+    if task is None:
+        yield inconclusive(f"the step has no pod: the run is {run.state}")
+        return
+    (container,) = (each for each in task.pods[-1]["spec"]["containers"] if each["name"] == "main")
+    found = mapping(mapping(container.get("resources")).get("limits"))
+    amounts = {name: float(amount) for name in LIMITS if (amount := quantity(str(found.get(name)))) is not None}
+    if amounts == LIMITS:
+        yield passed(f"the pod has the limits {found['cpu']} and {found['memory']}")
+    else:
+        yield failed(
+            f"the step asks for limits of 250m and 300Mi, and its pod has {dict(found) or 'none'}",
+            evidence=(evidence("container", "table", container),),
+        )
+
+
+@contract(
+    title="A run must have the service account that was asked for",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="With another account, steps read Secrets and buckets that are not theirs, or fail where they should not.",
+    remedy="Upgrade the backend to 2.17.0 for recurring runs; for others, check who may set the account.",
+    sources=(
+        "kubeflow/pipelines 2.0.5 backend/src/apiserver/template/v2_template.go, RunWorkflow: setDefaultServiceAccount",
+        "kubeflow/pipelines 4244448d8f, first in 2.17.0: recurring runs",
+    ),
+)
+def service_account_is_the_one_asked_for(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
+    run_id = pipeline_backend.start("greeting", service_account=ACCOUNT)
+    run = pipeline_backend.wait(run_id, until=lambda seen: bool(seen.pods))
+    found = {str(pod["spec"].get("serviceAccountName")) for pod in run.pods}
+    if not found:
+        yield inconclusive(f"the run has no pod: it is {run.state}")
+    elif found == {ACCOUNT}:
+        yield passed(f"every pod of the run has the service account {ACCOUNT}")
+    else:
+        yield failed(f"the run asks for the service account {ACCOUNT}, and its pods have {', '.join(sorted(found))}")
+
+
+@contract(
+    title="A pipeline's exit handler must run when a step fails",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="The exit handler releases what the pipeline holds, and tells people.",
+    remedy="Upgrade the backend; do not rely on the exit handler alone for what must be released.",
+    sources=(
+        "kubeflow/pipelines 2.0.5 backend/src/v2/compiler/argocompiler/dag.go: depends X.Succeeded || X.Skipped || X.Failed || X.Errored",
+        "kubeflow/pipelines 3059f7c124, first in 2.4.0: a lifecycle hook of Argo",
+    ),
+)
+def exit_handler_runs_when_a_step_fails(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
+    run = pipeline_backend.wait(pipeline_backend.start("cleaning"))
+    body = run.tasks.get("fail")
+    yield _handled(run, body is not None and bool(body.exit_code), "a step failed")
+
+
+@contract(
+    title="A run whose step failed must not succeed because its exit handler did",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="A pipeline with an exit handler is then always green, and what comes after it deploys a model that was never trained.",
+    remedy="Upgrade the backend; until then, let the exit handler fail too, or look at the tasks and at what they should have left behind.",
+    sources=(
+        "measured with KFP 2.0.5 and Argo 3.3.10: the step failed, the exit handler ran, and the run is SUCCEEDED",
+        "kubeflow/pipelines 3059f7c124, first in 2.4.0: the handler is a lifecycle hook, no longer a task of the DAG",
+    ),
+)
+def exit_handler_hides_no_failure(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
+    run = pipeline_backend.wait(pipeline_backend.start("cleaning"))
+    body = run.tasks.get("fail")
+    if body is None or not body.exit_code:
+        yield inconclusive(
+            f"the step inside of the exit handler did not fail: the run is {run.state}", evidence=_logs(run)
+        )
+    elif run.succeeded:
+        yield failed(
+            f"a step exits with {body.exit_code}, its pipeline has an exit handler, and the run is {run.state}",
+            evidence=_logs(run),
+        )
+    else:
+        yield passed(
+            f"a step exits with {body.exit_code}, its pipeline has an exit handler, and the run is {run.state}"
+        )
+
+
+@contract(
+    title="A pipeline's exit handler must run when the run is terminated",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="Whoever terminates a run expects that what it holds is released: volumes, clusters, locks.",
+    remedy="Upgrade the backend to 2.4.0 or later; before, release by hand what a terminated run held.",
+    sources=(
+        "kubeflow/pipelines 3059f7c124, first in 2.4.0: a lifecycle hook of Argo, in place of a task that depends on the body",
+    ),
+)
+def exit_handler_runs_when_terminated(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
+    run_id = pipeline_backend.start("waiting")
+    begun = pipeline_backend.wait(
+        run_id, until=lambda seen: "wait" in seen.tasks and "waiting" in seen.tasks["wait"].log
+    )
+    pipeline_backend.terminate(run_id)
+    yield _handled(pipeline_backend.wait(run_id), "wait" in begun.tasks, "the run was terminated")
+
+
+def _handled(run: BackendRun, began: bool, what: str) -> Finding:
+    handler = run.tasks.get("greet")
+    if not began:
+        return inconclusive(
+            f"the step inside of the exit handler did not run: the run is {run.state}", evidence=_logs(run)
+        )
+    if handler is None or handler.exit_code != 0:
+        return failed(f"{what}, and the exit handler did not run; the run is {run.state}", evidence=_logs(run))
+    return passed(f"{what}, and the exit handler ran; the run is {run.state}")
+
+
+@contract(
+    title="A run that cannot record must not succeed",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="A green run without an MLflow run is noticed days later, when somebody looks for the model.",
+    remedy="Let errors of MLflow's client fail the step: no try/except and no autologging around required recording.",
+    sources=("mlflow 2.17.2 and 3.17.2 mlflow/utils/rest_utils.py: MlflowException after the retries",),
+)
+def unrecorded_step_fails_the_run(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
+    environment = {"MLFLOW_TRACKING_URI": NOWHERE, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    run = pipeline_backend.wait(pipeline_backend.start("recording", _experiment(), environment=environment))
+    task = run.tasks.get("record")
+    if run.succeeded:
+        yield failed(f"MLflow was unreachable, and the run is {run.state}", evidence=_logs(run))
+    elif task is None or "Max retries exceeded" not in task.log:
+        yield inconclusive(f"the run is {run.state}, but not because of MLflow", evidence=_logs(run))
+    else:
+        yield passed(f"MLflow was unreachable, and the run is {run.state}")
+
+
+@contract(
+    title="A terminated run must leave no MLflow run that is RUNNING for ever",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="Runs that never end are counted as running trainings, and nobody can tell them from these.",
+    remedy=(
+        "End the run when the step is asked to end: handle SIGTERM in the step, with mlflow.end_run('KILLED'), or end the runs of "
+        "terminated pipelines from outside."
+    ),
+    sources=(
+        "mlflow 2.17.2 mlflow/tracking/fluent.py: end_run is registered with atexit, which a signal's default action does not run",
+        "argo-workflows 3.3.10 workflow/executor/executor.go, Kill: SIGTERM, then SIGKILL after the grace period",
+    ),
+)
+def terminated_run_ends_in_mlflow(pipeline_backend: PipelineBackendClient, tracking: TrackingApi) -> Iterator[Finding]:
+    run_id = pipeline_backend.start("recording", {**_experiment(), "seconds": 600})
+    seen = pipeline_backend.wait(run_id, until=lambda seen: _recorded(seen) != "")
+    recorded = _recorded(seen)
+    if not recorded:
+        yield inconclusive(f"the step recorded no run: it is {seen.state}", evidence=_logs(seen))
+        return
+    pipeline_backend.terminate(run_id)
+    ended = pipeline_backend.wait(run_id)
+    status = last_answer(
+        lambda: str(tracking.get_run(recorded)["info"]["status"]),
+        until=lambda found: found != "RUNNING",
+        timeout=ENDED,
+        poll=3.0,
+    )
+    if status == "RUNNING":
+        yield failed(
+            f"the run of KFP is {ended.state}, and its MLflow run {recorded} still RUNNING after {ENDED:.0f} s"
+        )
+    else:
+        yield passed(f"the run of KFP is {ended.state}, and its MLflow run {recorded} {status}")
+
+
+def _recorded(run: BackendRun) -> str:
+    """The id of the MLflow run that a step has begun; empty before."""
+    found = re.search(
+        r"^recording ([0-9a-f]{32})$", run.tasks["record"].log if "record" in run.tasks else "", re.MULTILINE
+    )
+    return found[1] if found else ""
+
+
+def _experiment() -> dict[str, str]:
+    return {"experiment": f"trivet-backend-{uuid4().hex[:8]}"}
+
+
+def _logs(run: BackendRun) -> tuple[Evidence, ...]:
+    return (evidence("logs of the steps", "log", run.log),)
+
+
+def _error(log: str) -> str:
+    """The launcher's error in one line."""
+    found = re.search(r"failed to execute component: (.*)", log)
+    return found[1][:300] if found else log.strip().rpartition("\n")[2][:300] or "its log is empty"

@@ -38,6 +38,7 @@ from trivet.model.clients import (
     FaultInjector,
     Lease,
     MetricsClient,
+    PipelineBackendClient,
     PipelineClient,
     PredictorClient,
     Refused,
@@ -59,6 +60,7 @@ from trivet.model.feature import (
     CPU_AUTOSCALING,
     KNATIVE,
     NETWORK_POLICY_ENFORCED,
+    PIPELINE_BACKEND,
     PROMETHEUS,
     SCALE_TO_ZERO,
     declare_feature,
@@ -77,6 +79,7 @@ from trivet.model.finding import (
 from trivet.model.handover import Download, Handover, HttpExchange, LoggedModel, PipelineRun, ServableModel
 from trivet.model.network import NetworkPath
 from trivet.model.outcome import Level, Outcome
+from trivet.model.pipeline_runs import BackendRun, BackendTask
 from trivet.model.platform_config import PlatformConfig
 from trivet.model.probe import NotYet, Probed, last_seen
 from trivet.model.redaction import redact
@@ -213,6 +216,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "Lease",
     "MetricsClient",
     "PipelineClient",
+    "PipelineBackendClient",
     "PredictorClient",
     "RevertibleInjector",
     "RuntimeClient",
@@ -235,6 +239,8 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "ModelDirectory",
     "NetworkPath",
     "PipelineRun",
+    "BackendRun",
+    "BackendTask",
     "PlatformConfig",
     "Resource",
     "Role",
@@ -250,6 +256,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "CPU_AUTOSCALING",
     "KNATIVE",
     "NETWORK_POLICY_ENFORCED",
+    "PIPELINE_BACKEND",
     "PROMETHEUS",
     "SCALE_TO_ZERO",
     # a target

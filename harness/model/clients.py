@@ -12,6 +12,7 @@ from trivet.model.contract import FEATURES_PARAMETER, STATIC_SUBJECTS
 from trivet.model.fault import AffectedObject
 from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineRun
 from trivet.model.network import NetworkPath
+from trivet.model.pipeline_runs import BackendRun
 from trivet.model.stack import Role
 from trivet.model.traffic import Answer, Stream
 from trivet.model.vocabulary import Vocabulary
@@ -31,6 +32,7 @@ CLIENTS = Vocabulary(
         "store": "the artifact store, and downloads from it with KServe's storage initializer",
         "serving": "the deployed model over the V2 protocol; deploys further models",
         "pipelines": "the compiled pipeline, the run that made the handover, and further runs",
+        "pipeline_backend": "KFP's API server: small pipelines, compiled by the SDK under test, their runs, and the pods of these",
         "runtime": "the Python environment of the serving runtime",
         "cluster": "objects, commands and ports of the session's own namespaces",
         "traffic": "requests to an InferenceService through the ingress, a number of them or at a constant rate",
@@ -182,6 +184,35 @@ class PipelineClient(Protocol):
 
         ``pipeline`` is a Python file with another KFP pipeline, called ``pipeline``, that takes the same arguments as the example.
         """
+
+
+class PipelineBackendClient(Protocol):
+    """KFP's API server. Its runs are ended and deleted, with their pipelines, when the session ends.
+
+    Pipelines are named by the functions of ``trivet.fixtures.pipelines.probes``, which the SDK under test compiles.
+    """
+
+    def compile(self, pipeline: str) -> str:
+        """The compiled pipeline, with the platform's image for steps in it."""
+
+    def upload(self, compiled: str) -> Mapping[str, Any]:
+        """Upload a compiled pipeline, and return it as the API server stores it. Raises Refused with its error."""
+
+    def start(
+        self,
+        pipeline: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        service_account: str = "",
+    ) -> str:
+        """Start a run, with variables set in every step; returns its id. Raises Refused with the API server's error."""
+
+    def wait(self, run_id: str, *, until: Callable[[BackendRun], bool] | None = None) -> BackendRun:
+        """The run, once it has ended or ``until`` holds. Raises CannotTell with its state at a timeout."""
+
+    def terminate(self, run_id: str) -> None:
+        """Ask the API server to end a run."""
 
 
 class RuntimeClient(Protocol):

@@ -13,6 +13,7 @@ NETWORK_POLICY_ENFORCED = "NetworkPolicyEnforced"
 PROMETHEUS = "Prometheus"
 CPU_AUTOSCALING = "CpuAutoscaling"
 CONDITIONAL_PIPELINE = "ConditionalPipeline"
+PIPELINE_BACKEND = "PipelineBackend"
 
 FEATURES = Vocabulary(
     "feature",
@@ -24,6 +25,7 @@ FEATURES = Vocabulary(
         PROMETHEUS: "a Prometheus scrapes the predictors' pods and answers queries",
         CPU_AUTOSCALING: "Knative's HPA extension runs, so that a Knative service may scale by CPU",
         CONDITIONAL_PIPELINE: "the pipeline runner runs conditions itself",
+        PIPELINE_BACKEND: "KFP's API server is on the cluster, and runs pipelines",
     },
 )
 """Feature → its meaning in one sentence."""

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from trivet.fixtures.pipelines import recommendation
+from trivet.fixtures.pipelines import IMAGE
 
 
-@dsl.component(base_image=recommendation.IMAGE, install_kfp_package=False)
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
 def train(data_path: str, experiment: str) -> NamedTuple(
     "Trained", [("run_id", str), ("model_uri", str), ("f1_weighted", float)]
 ):
@@ -37,7 +37,7 @@ def train(data_path: str, experiment: str) -> NamedTuple(
     return (run_id, f"runs:/{run_id}/model" if run_id else "", f1_weighted)
 
 
-@dsl.component(base_image=recommendation.IMAGE, install_kfp_package=False)
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
 def quality_gate(f1_weighted: float, minimum: float) -> str:
     """``"true"`` above a constant."""
     return "true" if f1_weighted >= minimum else "false"

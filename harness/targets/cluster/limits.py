@@ -21,3 +21,9 @@ PROXY = 15.0
 LOG_LINES = 400
 """Number of lines of each container's log in the evidence."""
 STAGE = 60.0
+PIPELINE_API = 30.0
+"""For an answer of KFP's API server."""
+PIPELINE_RUN = 420.0
+"""For a small pipeline on KFP's backend: each step takes two pods, of 10 s each on two busy cores."""
+PIPELINE_WATCH = 3.0
+"""Interval of looking at a run."""

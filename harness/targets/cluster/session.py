@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from threading import Lock, Thread
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from trivet.errors import CannotTell, NotOffered, PlatformError
+from trivet.errors import CannotTell, NotOffered, PlatformError, TrivetError
 from trivet.host.journal import Run
 from trivet.host.processes import Processes
 from trivet.host.worker import Worker
@@ -28,15 +29,18 @@ from trivet.model import feature
 from trivet.model.detection import Fact
 from trivet.model.events import Emit
 from trivet.model.network import NetworkPath
+from trivet.model.platform_config import PlatformConfig, platform_of
 from trivet.model.rollout import Rollout
 from trivet.model.stack import Stack
-from trivet.provision.access import ClusterAccess
+from trivet.provision.access import ClusterAccess, PipelinesAccess
 from trivet.targets.cluster import features, limits
 from trivet.targets.cluster.client import Cluster
 from trivet.targets.cluster.evidence import EvidenceCollector
 from trivet.targets.cluster.fault_injector import ClusterFaults
 from trivet.targets.cluster.metrics import Prometheus
 from trivet.targets.cluster.namespaces import SECRET, Namespaces, make_namespaces, remove_namespaces
+from trivet.targets.cluster.pipeline_api import PipelineApi
+from trivet.targets.cluster.pipeline_backend import RUN_LABEL, PipelineBackend
 from trivet.targets.cluster.platform_reader import api_groups, knative_version, kserve_version, kubernetes_version
 from trivet.targets.cluster.pods import HOME, JobPod, PodWorker, pod_document
 from trivet.targets.cluster.proxy import ApiProxy, start_forwarding
@@ -45,7 +49,7 @@ from trivet.targets.cluster.serving import Services
 from trivet.targets.cluster.store import ClusterStore
 from trivet.targets.cluster.traffic import Traffic
 from trivet.targets.common.clients import HttpServing, WorkerRuntime
-from trivet.targets.common.parts import result_or_none
+from trivet.targets.common.parts import Part, result_or_none
 from trivet.targets.common.session import SERVICE, HandoverSession, Tracking
 from trivet.toolkit.rollout import drive
 
@@ -63,6 +67,8 @@ class ClusterSession(HandoverSession):
         "metrics": lambda session: session._metrics(),
         "traffic": lambda session: session._traffic,
         "rollout": lambda session: session._driven_rollout(),
+        "platform": lambda session: session._platform(),
+        "pipeline_backend": lambda session: session._backend.result(),
         "faults": lambda session: ClusterFaults(session.access, session.namespaces, session._run),
     }
 
@@ -85,7 +91,7 @@ class ClusterSession(HandoverSession):
         self._pods: dict[str, Future[JobPod]] = {role: self._pool.submit(self._start_pod, role) for role in ROLES}
         self._installed = features.installed_features(kubectl, self.access.prometheus_url)
         self._proxy = ApiProxy(self._processes, kubectl)
-        reader = ApiReader(self._proxy)
+        reader = self._reader = ApiReader(self._proxy)
         self._evidence = EvidenceCollector(
             self.directory / "evidence",
             reader,
@@ -111,6 +117,7 @@ class ClusterSession(HandoverSession):
         )
         self._traffic = Traffic(self._services.infer_address)
         self._policies = self._part(self._measure_policies)
+        self._backend = Part(lambda: self._pool.submit(self._find_backend))
         self._rollout: Future[Rollout] | None = None
         self._rollout_lock = Lock()
         Thread(
@@ -123,7 +130,7 @@ class ClusterSession(HandoverSession):
         """The features of the installed components, of NetworkPolicies, and of the pipeline's runner."""
         enforced = result_or_none(self._policies)
         measured = {feature.NETWORK_POLICY_ENFORCED: enforced} if enforced else {}
-        return {**self._installed, **measured, **super().features()}
+        return {**self._installed, **measured, **self._backend_features(), **super().features()}
 
     def describe(self) -> Mapping[str, str]:
         """A description of the handover and of the cluster, for the report."""
@@ -164,6 +171,54 @@ class ClusterSession(HandoverSession):
             store = self._store.result(timeout=0)
             assert isinstance(store, ClusterStore)
             store.remove()
+
+    # -- KFP's backend
+
+    def _backend_features(self) -> Mapping[str, str]:
+        health = self._backend_health()
+        release = health.get("tag_name") or "unknown"
+        return {feature.PIPELINE_BACKEND: f"its /healthz answers, release {release}"} if health else {}
+
+    def _backend_health(self) -> Mapping[str, Any]:
+        """What the API server says of itself; empty when there is none, or when it does not answer."""
+        if self.access.pipelines is not None:
+            with suppress(TrivetError):
+                return self._pipeline_api(self.access.pipelines).health()
+        return {}
+
+    def _platform(self) -> PlatformConfig:
+        release = str(self._backend_health().get("tag_name") or "")
+        known = release if re.fullmatch(r"\d+\.\d+\.\d+", release) else ""
+        return replace(platform_of(self._stack), kfp_backend=known)
+
+    def _pipeline_api(self, access: PipelinesAccess) -> PipelineApi:
+        return PipelineApi(lambda: self._proxy.service(access.namespace, access.service, access.port))
+
+    def _find_backend(self) -> PipelineBackend:
+        access = self.access.pipelines
+        if access is None:
+            raise NotOffered("KFP's backend is not on this cluster: pipelines run under the SDK's local runner")
+        return PipelineBackend(
+            self._pipeline_api(access),
+            self._reader,
+            namespace=access.namespace,
+            step_image=access.step_image,
+            compile=lambda probe: str(self._driver.result().call("compile", probe=probe)),
+            environment=self._tracking_environment(self.access.tracking_uri),
+            started=lambda run_id: self._run.add_cleanup(
+                f"run {run_id} of KFP",
+                self.access.kubectl.argv(
+                    *("delete", "workflows.argoproj.io", "-n", access.namespace, "-l", f"{RUN_LABEL}={run_id}"),
+                    *("--ignore-not-found", "--wait=false"),
+                ),
+            ),
+            stop=self._processes.closed,
+        )
+
+    def remove_runs(self) -> None:
+        """End and delete the runs that the session started on KFP's backend; errors are ignored."""
+        if backend := result_or_none(self._backend) if self._backend.started else None:
+            backend.remove()
 
     # -- pods and workers
 

@@ -79,6 +79,7 @@ class ClusterTarget:
             finally:
                 if session is not None:
                     session.delete_artifacts()
+                    session.remove_runs()
                     processes.close()
                     session.close()
                     if session.remove():

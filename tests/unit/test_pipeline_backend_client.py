@@ -1,0 +1,154 @@
+"""The client of KFP's API server: what it asks, what it makes of the answers, and what it puts into a compiled pipeline."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+import yaml
+
+from trivet.errors import CannotTell
+from trivet.fixtures.pipelines import IMAGE
+from trivet.model.clients import Refused
+from trivet.model.pipeline_runs import BackendTask
+from trivet.targets.cluster.pipeline_api import PipelineApi
+from trivet.targets.cluster.pipeline_backend import prepared, reported_outputs
+
+Requests = list[tuple[str, str, bytes]]
+
+ANSWERS = {
+    "POST /apis/v2beta1/pipelines/upload": (200, {"pipeline_id": "p"}),
+    "GET /apis/v2beta1/pipelines/p/versions": (
+        200,
+        {"pipeline_versions": [{"pipeline_id": "p", "pipeline_version_id": "v"}]},
+    ),
+    "POST /apis/v2beta1/runs": (200, {"run_id": "r"}),
+    "GET /apis/v2beta1/runs/r": (200, {"state": "RUNNING"}),
+    "POST /apis/v2beta1/runs/r:terminate": (200, {}),
+    "GET /apis/v2beta1/runs/away": (503, {"message": "connection refused"}),
+    "GET /apis/v2beta1/runs/none": (404, {"error": "Failed to fetch run", "code": 5, "message": "run none not found"}),
+}
+
+
+@pytest.fixture
+def asked() -> Requests:
+    return []
+
+
+@pytest.fixture
+def api(asked: Requests) -> Iterator[PipelineApi]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            path = self.path.partition("?")[0]
+            asked.append((self.command, self.path, self.rfile.read(int(self.headers.get("Content-Length") or 0))))
+            status, answer = ANSWERS[f"{self.command} {path}"]
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        do_GET = do_POST  # noqa: N815 - the name is http.server's
+
+        def log_message(self, *arguments: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield PipelineApi(lambda: f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+
+
+def test_a_pipeline_is_uploaded_and_its_version_is_run(api: PipelineApi, asked: Requests) -> None:
+    pipeline, version = api.upload("a", "root: {}")
+    assert (pipeline, version["pipeline_version_id"]) == ("p", "v")
+    assert api.start("mine", version, {"number": 3}, service_account="trainer") == "r"
+    assert asked[0][1] == "/apis/v2beta1/pipelines/upload?name=a"
+    assert b"root: {}" in asked[0][2]
+    assert json.loads(asked[-1][2]) == {
+        "display_name": "mine",
+        "pipeline_version_reference": {"pipeline_id": "p", "pipeline_version_id": "v"},
+        "runtime_config": {"parameters": {"number": 3}},
+        "service_account": "trainer",
+    }
+
+
+def test_a_run_is_described_and_terminated(api: PipelineApi, asked: Requests) -> None:
+    assert api.run("r") == {"state": "RUNNING"}
+    api.terminate("r")
+    assert asked[-1][:2] == ("POST", "/apis/v2beta1/runs/r:terminate")
+
+
+def test_an_error_of_the_api_server_is_refused_with_its_words(api: PipelineApi) -> None:
+    with pytest.raises(Refused, match=r"GET runs/none: HTTP 404: run none not found"):
+        api.run("none")
+
+
+def test_an_api_server_that_its_proxy_does_not_reach_cannot_be_judged(api: PipelineApi) -> None:
+    with pytest.raises(CannotTell, match=r"HTTP 503: connection refused"):
+        api.run("away")
+
+
+def test_an_api_server_that_does_not_answer_cannot_be_judged() -> None:
+    with pytest.raises(CannotTell, match=r"no response to GET http://127.0.0.1:9/apis/v2beta1/healthz"):
+        PipelineApi(lambda: "http://127.0.0.1:9").health()
+
+
+def test_steps_get_the_platform_s_image_and_the_variables_of_the_run() -> None:
+    executors = {
+        "exec-a": {
+            "container": {"image": IMAGE, "env": [{"name": "A", "value": "1"}, {"name": "URI", "value": "old"}]}
+        },
+        "exec-b": {"container": {"image": "other"}},
+        "exec-c": {"importer": {}},
+    }
+    compiled = yaml.safe_dump_all([{"deploymentSpec": {"executors": executors}}, {"platforms": {}}])
+    spec, platform = yaml.safe_load_all(prepared(compiled, "step:1", {"URI": "new"}))
+    assert platform == {"platforms": {}}
+    assert spec["deploymentSpec"]["executors"] == {
+        "exec-a": {
+            "container": {"image": "step:1", "env": [{"name": "A", "value": "1"}, {"name": "URI", "value": "new"}]}
+        },
+        "exec-b": {"container": {"image": "other", "env": [{"name": "URI", "value": "new"}]}},
+        "exec-c": {"importer": {}},
+    }
+    assert yaml.safe_load(prepared(yaml.safe_dump({"root": {}}), "step:1", {"A": "b"})) == {"root": {}}
+
+
+LOG = """I1130 07:26:00.172487      31 launcher_v2.go:692] ExecutorOutput: {
+  "parameterValues": {
+    "Output": "out"
+  },
+  "artifacts": {
+    "model": {"artifacts": [{"name": "", "uri": "minio://a", "metadata": {"n": 3}}]},
+    "none": {"artifacts": []}
+  }
+}
+I1130 07:26:00.547684      31 launcher_v2.go:151] publish success.
+"""
+
+
+def test_outputs_are_those_that_the_launcher_logs() -> None:
+    assert reported_outputs(LOG) == {"Output": "out", "model": {"uri": "minio://a", "metadata": {"n": 3}}}
+    assert reported_outputs("a step that failed") == {}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        (
+            [
+                {"name": "wait", "state": {"terminated": {"exitCode": 0}}},
+                {"name": "main", "state": {"terminated": {"exitCode": 7}}},
+            ],
+            7,
+        ),
+        ([{"name": "main", "state": {"running": {}}}], None),
+        ([], None),
+    ],
+)
+def test_the_exit_code_is_that_of_the_last_attempt(statuses: list[object], code: int | None) -> None:
+    pods: list[dict[str, Any]] = [{"status": {}}, {"status": {"containerStatuses": statuses}}]
+    assert BackendTask(name="a", pods=pods, log="", outputs={}).exit_code == code
