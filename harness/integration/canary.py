@@ -366,12 +366,13 @@ class CanaryJudge:
             return [f"the first {self.limits.warm_up:g} s count only for rolling back at once"]
         missing = [gap for gap in self._gaps if gap != _NO_KNOWN_REQUESTS]
         for aspect, bad in self._judged.items():
-            counts, count, limit = _counted(aspect, bad.count, self._limit), bad.count, bad.rule.limit
-            if aspect is not CanaryAspect.VALUES and count.bad > limit * count.requests:
-                if count.stable_bad > limit * count.stable_requests:
-                    missing.append(f"{counts}: both revisions exceed {limit:.1%}")
+            counts, recent, limit = _counted(aspect, bad.count, self._limit), bad.recent, bad.rule.limit
+            if aspect is not CanaryAspect.VALUES and recent.bad > limit * recent.requests:
+                lately = f"of late {_counted(aspect, recent, self._limit)}"
+                if recent.stable_bad > limit * recent.stable_requests:
+                    missing.append(f"{lately}: both revisions exceed {limit:.1%}")
                 else:
-                    missing.append(f"{counts}: more than {limit:.1%}")
+                    missing.append(f"{lately}: more than {limit:.1%}")
             elif bad.log_not_worse < needed:
                 missing.append(f"{counts}: too few to show a difference below {bad.rule.increase * 100:g} points")
         if not missing and worse > 0.0:

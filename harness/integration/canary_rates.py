@@ -13,6 +13,9 @@ from typing import Any
 
 from trivet.integration.sequential import NOT_WORSE, WORSE, Bet, Dispersion, Evidence, Excess, bets
 
+KEPT = 0.9
+"""The part of the recent counts that a window leaves, so that an outage is forgotten after some 15 windows."""
+
 
 @dataclass(frozen=True)
 class Count:
@@ -30,6 +33,9 @@ class Count:
             self.stable_bad + other.stable_bad,
             self.stable_requests + other.stable_requests,
         )
+
+    def __mul__(self, part: float) -> Count:
+        return Count(self.bad * part, self.requests * part, self.stable_bad * part, self.stable_requests * part)
 
     @property
     def comparable(self) -> bool:
@@ -56,7 +62,7 @@ class BadRequests:
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self.count = Count()
+        self.count = self.recent = Count()
         self._worse, self._not_worse = Evidence(len(WORSE)), Evidence(len(NOT_WORSE))
         self._dispersion = Dispersion()
         self._excess = Excess()
@@ -68,10 +74,11 @@ class BadRequests:
         bad, n, stable_bad, m = window.bad, window.requests, window.stable_bad, window.stable_requests
         worse, not_worse = _bets(n, m, self.rule.ratio)
         self.count += window
+        self.recent = self.recent * KEPT + window
         # The canary gets the part n / (n + m) of all bursts, so that one burst is evidence of at most the inverse.
         self._worse.add(worse, bad, stable_bad, margin=self.rule.tolerated, cap=math.log((n + m) / n))
         self._not_worse.add(not_worse, bad, stable_bad, margin=self.rule.increase)
-        self._dispersion.add(bad, stable_bad)
+        self._dispersion.add(bad, stable_bad, share=n / (n + m))
 
     def watch(self, window: Count, *, factor: float) -> None:
         """Add a window to those in a row in which the canary exceeds the service level, and the stable revision, ``factor`` times."""
@@ -93,12 +100,12 @@ class BadRequests:
     @property
     def log_worse(self) -> float:
         """The logarithm of the evidence that the canary has more bad requests than tolerated."""
-        return self._worse.log(self._dispersion.factor)
+        return self._worse.log(self._dispersion.factor())
 
     @property
     def log_not_worse(self) -> float:
         """The logarithm of the evidence that the canary's share of bad requests is less than ``rule.increase`` higher."""
-        return self._not_worse.log(self._dispersion.factor)
+        return self._not_worse.log(self._dispersion.factor(even=True))
 
     @property
     def log_excess(self) -> float:
@@ -118,13 +125,14 @@ class BadRequests:
             "stable": [round(self.count.stable_bad), round(self.count.stable_requests)],
             "worse": readable(self.log_worse),
             "not_worse": readable(self.log_not_worse),
-            "dispersion": round(self._dispersion.factor, 2),
+            "dispersion": round(self._dispersion.factor(even=True), 2),
         }
 
     def to_dict(self) -> dict[str, Any]:
         """The state without the rule, as JSON."""
         return {
             "count": asdict(self.count),
+            "recent": asdict(self.recent),
             "worse": self._worse.logs,
             "not_worse": self._not_worse.logs,
             "dispersion": asdict(self._dispersion),
@@ -135,7 +143,7 @@ class BadRequests:
     def from_dict(cls, rule: Rule, state: Mapping[str, Any]) -> BadRequests:
         """Raises KeyError, TypeError or ValueError for what is no state."""
         made = cls(rule)
-        made.count = Count(**state["count"])
+        made.count, made.recent = Count(**state["count"]), Count(**state["recent"])
         made._dispersion, made._excess = Dispersion(**state["dispersion"]), Excess(**state["excess"])
         for evidence, name in ((made._worse, "worse"), (made._not_worse, "not_worse")):
             logs = [float(log) for log in state[name]]

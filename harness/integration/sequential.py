@@ -93,22 +93,30 @@ class Dispersion:
     bad: float = 0.0
     total: float = 0.0
     squares: float = 0.0
+    even: float = 0.0
 
-    def add(self, bad: float, other_bad: float) -> None:
-        """Add the bad requests of a window; one without any shows nothing."""
+    def add(self, bad: float, other_bad: float, *, share: float) -> None:
+        """Add the bad requests of a window in which the arm had ``share`` of all requests; one without any bad ones shows nothing."""
         if total := bad + other_bad:
             self.windows += 1
             self.bad += bad
             self.total += total
             self.squares += bad * bad / total
+            self.even += total * share
 
-    @property
-    def factor(self) -> float:
-        """Pearson's chi-square of homogeneity, less twice its standard deviation, by its degrees of freedom; at least 1."""
-        if self.windows < 2 or not 0 < self.bad < self.total:
+    def factor(self, *, even: bool = False) -> float:
+        """Pearson's chi-square of homogeneity, less twice its standard deviation, by its degrees of freedom; at least 1.
+
+        With ``even`` it is that of an arm with its share of the bad requests if it has fewer: it may have missed bursts.
+        """
+        if self.windows < 2:
             return 1.0
         share, freedom = self.bad / self.total, self.windows - 1
-        chi_square = (self.squares - self.bad * share) / (share * (1.0 - share))
+        if even and share < self.even / self.total:
+            share, freedom = self.even / self.total, self.windows
+        if not 0 < share < 1:
+            return 1.0
+        chi_square = (self.squares - 2.0 * share * self.bad + share * share * self.total) / (share * (1.0 - share))
         return max(1.0, (chi_square - 2.0 * math.sqrt(2.0 * freedom)) / freedom)
 
 

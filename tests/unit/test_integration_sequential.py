@@ -92,7 +92,7 @@ def test_dispersion_is_that_of_the_textbook() -> None:
     windows = [(10, 0), (0, 12), (3, 9), (8, 1)]
     spread = Dispersion()
     for bad, other_bad in windows:
-        spread.add(bad, other_bad)
+        spread.add(bad, other_bad, share=0.2)
     share = sum(bad for bad, _ in windows) / sum(map(sum, windows))
     chi_square = sum(
         (seen - share_of * total) ** 2 / (share_of * total)
@@ -100,29 +100,38 @@ def test_dispersion_is_that_of_the_textbook() -> None:
         for total in (bad + other_bad,)
         for seen, share_of in ((bad, share), (other_bad, 1 - share))
     )
-    assert spread.factor == pytest.approx((chi_square - 2 * math.sqrt(6)) / 3)
+    assert spread.factor() == pytest.approx((chi_square - 2 * math.sqrt(6)) / 3)
 
 
 def test_what_both_arms_suffer_at_the_same_time_disperses_nothing() -> None:
     spread = Dispersion()
     for total in (5, 500, 0, 5000):
-        spread.add(total / 5, total - total / 5)
-    assert spread.factor == 1.0
+        spread.add(total / 5, total - total / 5, share=0.2)
+    assert spread.factor() == 1.0
 
 
 def test_bursts_that_one_arm_gets_disperse_by_their_size() -> None:
     spread = Dispersion()
     for bad, other_bad in [(20, 0), (0, 20), (0, 20), (0, 20), (0, 20)] * 4:
-        spread.add(bad, other_bad)
-    assert 15 < spread.factor < 25
+        spread.add(bad, other_bad, share=0.2)
+    assert 15 < spread.factor() < 25
 
 
 @pytest.mark.parametrize("bad", [(0, 3), (4, 0)])
 def test_one_arm_alone_shows_no_dispersion(bad: tuple[int, int]) -> None:
     spread = Dispersion()
     for _ in range(5):
-        spread.add(*bad)
-    assert spread.factor == 1.0
+        spread.add(*bad, share=0.2)
+    assert spread.factor() == 1.0
+
+
+def test_bursts_that_only_the_other_arm_had_count_for_an_arm_that_may_have_missed_them() -> None:
+    bursts, single = Dispersion(), Dispersion()
+    for _ in range(4):
+        bursts.add(0, 20, share=0.2)
+        single.add(0, 1, share=0.2)
+    assert (bursts.factor(), single.factor(even=True)) == (1.0, 1.0)
+    assert bursts.factor(even=True) == pytest.approx((4 * 4**2 / (20 * 0.2 * 0.8) - 2 * math.sqrt(8)) / 4)
 
 
 def test_excess_is_the_product_of_windows_in_a_row() -> None:
