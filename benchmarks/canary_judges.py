@@ -89,9 +89,9 @@ class Play:
     source: random.Random
     memory: dict[str, float] = field(default_factory=dict)
 
-    def minutes(self) -> Minutes:
+    def minutes(self, count: int = LONG) -> Minutes:
         one = self.trouble
-        for minute in range(LONG):
+        for minute in range(count):
             total = round(one.per_minute * (one.traffic(self, minute) if one.traffic else 1))
             n = self.binomial(total, one.shares(self, minute) if one.shares else one.share)
             canary, stable = one.rates(self, minute) if one.rates else (one.canary, one.stable)
@@ -145,7 +145,7 @@ ROLL_BACK, PROMOTE, UNDECIDED = "roll back", "promote", "undecided"
 Judge = Callable[[Minutes], Verdict]
 
 
-def trivet(minutes: Minutes, limits: CanaryLimits | None = None) -> Verdict:
+def trivet(minutes: Minutes, *, limits: CanaryLimits | None = None, seconds: float = 60.0) -> Verdict:
     judge = CanaryJudge(limits or CanaryLimits())
     names = {CanaryDecision.ROLL_BACK: ROLL_BACK, CanaryDecision.PROMOTE: PROMOTE, CanaryDecision.UNDECIDED: UNDECIDED}
     number = 0
@@ -154,7 +154,9 @@ def trivet(minutes: Minutes, limits: CanaryLimits | None = None) -> Verdict:
             ArmCounts(requests=arm.requests, errors=arm.errors, slower=dict(zip(BOUNDS, arm.slower, strict=True)))
             for arm in arms
         )
-        found = judge.add(CanaryWindow(start=60.0 * number, end=60.0 * number + 60, canary=canary, stable=stable))
+        found = judge.add(
+            CanaryWindow(start=seconds * number, end=seconds * (number + 1), canary=canary, stable=stable)
+        )
         if found.decision in names:
             return names[found.decision], number
     return UNDECIDED, number
@@ -435,6 +437,29 @@ def compared(trouble: Trouble, runs: int, seed: int) -> str:
     return f"| {trouble.name} | {' | '.join(cells)} | {bound} |"
 
 
+def requests(runs: int, seed: int) -> Iterator[str]:
+    """Rows of requests to the canary until it is rolled back, by Wald's bound, for windows of a minute and of 15 s, after the warm-up."""
+    for per_minute, share, canary in (
+        (100, 0.2, 0.05),
+        (300, 0.2, 0.02),
+        (300, 0.2, 0.05),
+        (1000, 0.05, 0.02),
+        (1000, 0.2, 0.02),
+        (1000, 0.5, 0.02),
+    ):
+        bound, multiples = wald(share, 0.005, canary), []
+        for seconds in (60, 15):
+            trouble = Trouble("requests", round(per_minute * seconds / 60), share, canary=canary)
+            needed = []
+            for run in range(runs):
+                play = Play(trouble, random.Random(f"{seed} {per_minute} {share} {canary} {seconds} {run}"))
+                windows = play.minutes(3600 // seconds)
+                _, number = trivet(windows, limits=CanaryLimits(warm_up=0), seconds=seconds)
+                needed.append(number * trouble.per_minute * share)
+            multiples.append(f"{fmean(needed) / bound:.2f}")
+        yield f"| {per_minute}/min, {share:.0%}, {canary:.0%} errors | {bound:.0f} | {' | '.join(multiples)} |"
+
+
 class Recorded:
     """Minutes that several judges read, made when the first of them asks."""
 
@@ -459,13 +484,18 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--runs", type=int, default=200)
     arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--only", choices=TABLES, action="append")
+    arguments.add_argument("--only", choices=[*TABLES, "requests"], action="append")
     options = arguments.parse_args()
-    for name in options.only or TABLES:
+    for name in options.only or [*TABLES, "requests"]:
         began = time.process_time()
         print(
             f"\n{name}: {options.runs} runs a row, seed {options.seed}; rolled back/promoted/undecided in %, mean minutes\n"
         )
+        if name == "requests":
+            print("| | Wald's bound | windows of 60 s | of 15 s |\n|---|---|---|---|")
+            for row in requests(options.runs, options.seed):
+                print(row, flush=True)
+            continue
         print(f"| | {' | '.join(JUDGES)} | Wald's bound; trivet's multiple |")
         print("|---" * (len(JUDGES) + 2) + "|")
         for trouble in TABLES[name]():
