@@ -518,7 +518,9 @@ def exit_handler_runs_when_terminated(pipeline_backend: PipelineBackendClient) -
         run_id, until=lambda seen: "wait" in seen.tasks and "waiting" in seen.tasks["wait"].log
     )
     pipeline_backend.terminate(run_id)
-    yield _handled(pipeline_backend.wait(run_id), "wait" in begun.tasks, "the run was terminated")
+    body = begun.tasks.get("wait")
+    began = body is not None and "waiting" in body.log
+    yield _handled(pipeline_backend.wait(run_id), began, "the run was terminated")
 
 
 def _handled(run: BackendRun, began: bool, what: str) -> Finding:

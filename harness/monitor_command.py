@@ -60,7 +60,9 @@ def monitor_render(
 @click.option("--kfp", metavar="URL", help="KFP's API server, such as http://ml-pipeline.kubeflow.svc:8888.")
 @click.option("--kfp-namespace", "kfp_namespaces", multiple=True, help="A namespace of runs; repeatable.")
 @click.option("--model", "models", multiple=True, help="A registered model; repeatable (default: all in production).")
-@click.option("--metric", "metrics", multiple=True, help="A metric of runs; repeatable (default: f1_weighted).")
+@click.option(
+    "--metric", "metrics", multiple=True, help="A metric of runs; higher is better; repeatable (default: f1_weighted)."
+)
 @click.option("--experiment", "experiments", multiple=True, help="Count the runs of this experiment; repeatable.")
 @click.option("--production", default="production", show_default=True, help="The alias of the version in production.")
 @click.option("--listen", default="0.0.0.0:9469", show_default=True, metavar="HOST:PORT", help="Where to serve.")

@@ -6,8 +6,9 @@ small difference shows after enough requests and chance does not. What both revi
 
 How often it is wrong, whatever the traffic and however often it is asked, with the limits' ``significance`` (1 %):
 
-* A canary that is not worse than tolerated is rolled back with a probability of at most ``significance``. Tolerated are 0.1 points more
-  errors, and half a point and a half more slow answers (ERRORS_TOLERATED, SLOW_TOLERATED, SLOW_RATIO).
+* A canary that is not worse than tolerated is rolled back with a probability of at most ``significance``; rolling back at once adds what
+  :class:`~trivet.integration.sequential.Excess` states: little while its rate is well within its service level. Tolerated are 0.1 points
+  more errors, and half a point and a half more slow answers (ERRORS_TOLERATED, SLOW_TOLERATED, SLOW_RATIO).
 * A canary that has more errors or slow answers than the stable revision by the increases of the limits, or more wrong answers, is promoted
   with a probability of at most ``significance``.
 
@@ -264,7 +265,7 @@ class CanaryJudge:
         self._errors.watch(errors, factor=factor)
         self._values.watch(values, factor=factor)
         self._values.compare(values)
-        if self._seconds > self.limits.warm_up + _ROUNDING:
+        if start >= self._since + self.limits.warm_up - _ROUNDING:
             self._errors.compare(errors)
             for bound, slow in self._slow.items():
                 count = slower.get(bound, Count())

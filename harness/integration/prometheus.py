@@ -88,6 +88,11 @@ class Prometheus:
                 f"{url!r} is not the HTTP address of a Prometheus",
                 remedy="pass its base URL, such as http://prometheus.monitoring:9090",
             )
+        if "@" in urlsplit(url).netloc:
+            raise UsageError(
+                "the URL of Prometheus has credentials in it",
+                remedy="pass username and password, and the URL without them",
+            )
         if token_file and username:
             raise UsageError(
                 "both a token file and a user name are given", remedy="pass one of token_file and username"

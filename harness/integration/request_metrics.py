@@ -283,7 +283,6 @@ ISTIO = RequestSource(
             "response_flags",
             "grpc_response_status",
             "connection_security_policy",
-            "le",
         ),
         *(
             "source_workload",

@@ -120,6 +120,10 @@ class Dispersion:
         return max(1.0, (chi_square - 2.0 * math.sqrt(2.0 * freedom)) / freedom)
 
 
+MOST = 50.0
+"""What one window of an :class:`Excess` counts for at most, so that none decides alone."""
+
+
 @dataclass
 class Excess:
     """Consecutive windows in which a rate exceeds ``limit``, and the other arm's rate, more than ``factor`` times, and their requests.
@@ -139,10 +143,10 @@ class Excess:
         """Add a window in which both arms had requests, n and m."""
         # One bad request more than were counted, because few requests may miss trouble that the arms share.
         ratio = bad / n / max(limit, (other_bad + 1) / (m + 1))
-        if ratio <= factor:
+        if ratio <= factor or bad < 2:
             self.log = self.bad = self.requests = self.other_bad = self.other_requests = 0.0
         else:
-            self.log += math.log(ratio)
+            self.log += math.log(min(ratio, MOST))
             self.bad += bad
             self.requests += n
             self.other_bad += other_bad

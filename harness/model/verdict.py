@@ -186,7 +186,7 @@ class UpgradeVerdict:
     """The answer to: we run ``old`` and want ``new``; what breaks, and in which order do we upgrade?
 
     ``order`` is an order of the steps each mix of which is conformant; empty if none was found. ``together`` is then the order that takes
-    the fewest steps at once, in groups, through mixes that are conformant; empty if there is none either.
+    the fewest steps at once, in groups, through judged mixes that are conformant; empty if there is none either.
     """
 
     old: StackSummary

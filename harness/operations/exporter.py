@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from trivet.errors import PlatformError, TrivetError, UsageError, unknown
 from trivet.integration.lineage import SERVICE_TAG
-from trivet.integration.tracking import TrackingApi
+from trivet.integration.tracking import TrackingApi, TrackingError
 from trivet.operations.monitor import series
 from trivet.operations.pipeline_runs import PipelineApi
 
@@ -116,7 +116,12 @@ class RegistrySource:
 
     def _metrics_of(self, model: str, version: Mapping[str, Any], of: series.Series) -> Iterator[Sample]:
         if run_id := version.get("run_id"):
-            measured = self.tracking.metrics(str(run_id))
+            try:
+                measured = self.tracking.metrics(str(run_id))
+            except TrackingError as error:
+                if error.code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return  # The run was deleted for good; the other models have theirs.
             for metric in self.metrics:
                 if math.isfinite(measured.get(metric, math.nan)):
                     yield Sample(series=of, labels=(model, metric), value=measured[metric])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trivet.errors import PlatformError, UsageError
+from trivet.model.redaction import redact
 
 STATES = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 """The final states of a run (kubeflow/pipelines backend/api/v2beta1/run.proto, RuntimeState)."""
@@ -79,14 +80,14 @@ class PipelineApi:
                 return
             parameters["page_token"] = page["next_page_token"]
         raise PlatformError(
-            f"there are more than {_PAGE * _MOST_PAGES} pipeline runs of the last days at {self.url}",
+            redact(f"there are more than {_PAGE * _MOST_PAGES} pipeline runs of the last days at {self.url}"),
             remedy="read single namespaces: --kfp-namespace",
         )
 
     def _get(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         import requests
 
-        what = f"GET {_RUNS} at {self.url}"
+        what = redact(f"GET {_RUNS} at {self.url}")
         try:
             response = self._session.get(
                 self.url + _RUNS, params=dict(parameters), headers=_authorization(), timeout=self._timeout

@@ -114,7 +114,7 @@ def remedies(report: UpgradeVerdict) -> Iterator[str]:
         return
     for group in report.together:
         if len(group) > 1:
-            yield f"upgrade {listed(group)} together, in one maintenance window: each mix in between is refused"
+            yield f"upgrade {listed(group)} together, in one maintenance window: no mix in between is known to be conformant"
     for one in report.incompatibilities:
         if not one.before:
             yield f"{one.contract}: {one.remedy}"

@@ -50,6 +50,7 @@ def pod(**labels: str) -> dict[str, str]:
         "__meta_kubernetes_pod_phase": "Running",
         "__meta_kubernetes_pod_container_name": "kserve-container",
         "__meta_kubernetes_pod_label_serving_kserve_io_inferenceservice": "c",
+        "__meta_kubernetes_pod_label_component": "predictor",
         **meta,
     }
 
@@ -93,6 +94,7 @@ def test_an_ipv6_address_is_bracketed() -> None:
         {"__meta_kubernetes_pod_container_name": "queue-proxy"},
         {"__meta_kubernetes_pod_phase": "Pending"},
         {"__meta_kubernetes_pod_label_serving_kserve_io_inferenceservice": ""},
+        {"__meta_kubernetes_pod_label_component": "transformer"},
     ],
     ids=lambda changed: next(iter(changed)),
 )

@@ -33,6 +33,7 @@ from trivet.operations.monitor.series import (
     PIPELINE_RUNS,
     PREVIOUS_METRIC,
     PRODUCTION_METRIC,
+    SECONDS_IN_A_DAY,
     TRACKING_RUNS,
     VERSIONS_PENDING,
 )
@@ -135,7 +136,7 @@ def _models() -> list[Panel]:
         ),
         Panel(
             title="Metric of the version in production",
-            description="And of the version that was deployed before it.",
+            description="And of the newest earlier version that was not rejected.",
             unit="short",
             queries=[
                 (f"max by (model, metric) ({PRODUCTION_METRIC.name})", f"{metric} in production"),
@@ -159,7 +160,7 @@ def _models() -> list[Panel]:
             description="Age of the oldest pending version.",
             unit="s",
             queries=[(f"time() - max by (model) ({OLDEST_PENDING.name})", "{{model}}")],
-            limit=86_400,
+            limit=SECONDS_IN_A_DAY,
         ),
         Panel(
             title="MLflow runs of the last 24 hours, and whether the sources answer",

@@ -41,6 +41,8 @@ SLOW_RATIO = 0.01
 CANARY_FACTOR = 2
 CANARY_ERRORS = 5
 """Errors of a revision, below which it is not compared with others: where those have none, any number is more than twice theirs."""
+CANARY_DEVIATIONS = 3
+"""Standard deviations by which the errors of a revision exceed its part of the service's errors: fewer are chance."""
 PIPELINE_SUCCESS = 0.95
 
 REQUESTS = MLSERVER_REST.requests[0].name
@@ -164,12 +166,14 @@ def _of_models() -> list[Alert]:
             pending="5m",
             severity="warning",
             summary="{{ $labels.metric }} of {{ $labels.model }} in production is {{ $value }}, less than of the version before",
-            description=f"The version in production has a metric more than {TOLERANCE:g} below that of the version deployed before it.",
+            description=f"The version in production has a metric more than {TOLERANCE:g} below that of the newest "
+            "earlier version that was not rejected.",
             no_data="ModelMetricNoData",
         ),
         Alert(
             name="ModelMetricNoData",
-            expression=f"max by (model) ({PRODUCTION_VERSION.name}) unless on (model) {production}",
+            expression=f"(max by (model) ({PRODUCTION_VERSION.name}) unless on (model) {production})\n"
+            f"or\n({previous} unless on (model, metric) {production})",
             pending="15m",
             severity="warning",
             summary="The version of {{ $labels.model }} in production has no metric",
@@ -199,7 +203,7 @@ def _of_models() -> list[Alert]:
 
 
 def _of_services(platform: MonitoredPlatform) -> list[Alert]:
-    up = f'up{{job="{PREDICTOR_JOB}"}}'
+    up = f'up{{job="{PREDICTOR_JOB}"{_namespaces(platform)}}}'
     ready = f'max by (namespace, pod) ({POD_READY}{{condition="true"}}) == 1'
     counted = f"{REQUESTS}{_braced(_namespaces(platform))}"
     services = f"max by (model, {SERVICE}) ({PRODUCTION_SERVICE.name}{_braced(_namespaces(platform))})"
@@ -256,7 +260,7 @@ def _of_services(platform: MonitoredPlatform) -> list[Alert]:
 
 
 def _of_canaries(platform: MonitoredPlatform) -> list[Alert]:
-    up = f'max by ({ARM}) (up{{job="{PREDICTOR_JOB}",revision!=""}}) == 1'
+    up = f'max by ({ARM}) (up{{job="{PREDICTOR_JOB}",revision!=""{_namespaces(platform)}}}) == 1'
     received = f"group by ({ARM}) ({REQUESTS}{{{INFERENCE}{_namespaces(platform)}}})"
     served = f"sum by ({SERVICE}) ({requests('1h')}) >= {LEAST_REQUESTS}"
     return [
@@ -268,7 +272,8 @@ def _of_canaries(platform: MonitoredPlatform) -> list[Alert]:
             summary="Revision {{ $labels.revision }} of {{ $labels.namespace }}/{{ $labels.inferenceservice }} fails "
             "{{ $value | humanizePercentage }} of its requests, more than twice as many as the others",
             description=f"It has at least {CANARY_ERRORS} errors, and more than {CANARY_FACTOR} times the error ratio of the other "
-            f"revisions; both have at least {LEAST_REQUESTS} requests in the last 5 minutes, or in the last hour.",
+            f"revisions, and more than chance gives it of the service's errors; "
+            f"both have at least {LEAST_REQUESTS} requests in the last 5 minutes, or in the last hour.",
             no_data="CanaryNoTraffic",
             scenarios=("bad_canary.bad_model_promoted",),
         ),
@@ -361,9 +366,13 @@ def _above(part: str, limit: float, window: str) -> str:
 def _worse_than_others(window: str) -> str:
     """The error ratio of a revision, where it is worse than that of the service's other revisions."""
     failed, every = errors(window), requests(window)
+    service = f"on ({SERVICE}) group_left () "
+    expected = f"{every} * {service}(sum by ({SERVICE}) ({failed}) / sum by ({SERVICE}) ({every}))"
+    variance = f"{expected} * ({_others(every)} / {service}sum by ({SERVICE}) ({every}))"
     return (
         f"{failed} / {every} > {CANARY_FACTOR} * {_others(failed)} / {_others(every)}\n"
         f"and {failed} >= {CANARY_ERRORS}\n"
+        f"and {failed} - {expected} > {CANARY_DEVIATIONS} * sqrt({variance})\n"
         f"and {every} >= {LEAST_REQUESTS}\n"
         f"and {_others(every)} >= {LEAST_REQUESTS}"
     )

@@ -24,7 +24,13 @@ _CAMEL = {"source_labels": "sourceLabels", "target_label": "targetLabel"}
 def predictor_relabelling(platform: MonitoredPlatform) -> Sequence[Mapping[str, Any]]:
     """The relabelling of a predictor's pods. A pod becomes one target, whatever ports it declares: the one of the metrics it does not."""
     label = _of_pod(SERVICE_LABEL)
-    running = {"source_labels": [label, "__meta_kubernetes_pod_phase"], "regex": ".+;Running", "action": "keep"}
+    # Transformers and explainers have the same label and container, and no metrics there (KServe 0.14.1 and 0.20.0
+    # pkg/controller/v1beta1/inferenceservice/components: the label component).
+    running = {
+        "source_labels": [label, _of_pod("component"), "__meta_kubernetes_pod_phase"],
+        "regex": ".+;predictor;Running",
+        "action": "keep",
+    }
     container = {
         "source_labels": ["__meta_kubernetes_pod_container_name"],
         "regex": "kserve-container",

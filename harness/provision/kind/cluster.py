@@ -213,9 +213,9 @@ def _write_configuration(spec: ClusterSpec, ports: Mapping[int, int]) -> Path:
 def add_mirror(folder: ClusterFolder, hosts: str) -> None:
     """Append ``hosts`` to the hosts.toml of an existing cluster, unless it is there. Nodes read that file at each pull."""
     file = folder.path / HOSTS
-    present = file.read_text(encoding="utf-8")
-    if hosts not in present:
-        file.write_text(f"{present}{hosts}", encoding="utf-8")
+    if hosts not in file.read_text(encoding="utf-8"):
+        with file.open("a", encoding="utf-8") as appended:
+            appended.write(hosts)
 
 
 def load_images(folder: ClusterFolder, kind: Path, names: Sequence[str]) -> None:

@@ -73,7 +73,10 @@ class PipelineApi:
             except requests.RequestException as error:
                 raise CannotTell(f"no response to {method} {url}: {error}") from error
         if answer.ok:
-            return dict(answer.json()) if answer.text.strip() else {}
+            try:
+                return dict(answer.json()) if answer.text.strip() else {}
+            except ValueError as error:
+                raise CannotTell(f"{method} {path}: the answer is no JSON: {answer.text[:200]!r}") from error
         message = f"{method} {path}: HTTP {answer.status_code}: {_reason(answer)}"
         raise (CannotTell if answer.status_code in _UNREACHED else Refused)(message)
 
