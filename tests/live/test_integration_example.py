@@ -36,5 +36,5 @@ def test_the_documented_example_runs_as_it_stands(name: str, proxied: bool, tmp_
     assert Path(storage_uri.removeprefix("file://"), "MLmodel").is_file()
     assert "no version in production" in printed
     assert "is deleted" in printed
-    assert "20 of 400 requests to the canary failed" in printed
+    assert "80 of 1600 requests to the canary failed" in printed
     assert "PROMOTE after about 24 minutes" in printed.splitlines()[-1]
