@@ -717,7 +717,7 @@ def _one_after_the_other(selector: str, parts: Sequence[Series]) -> list[tuple[f
     for first, second in pairwise(ordered):
         if second.samples[0][0] <= first.samples[-1][0]:
             different = {
-                label: (first.labels.get(label, ""), second.labels.get(label, ""))
+                label: sorted((first.labels.get(label, ""), second.labels.get(label, "")))
                 for label in sorted({*first.labels, *second.labels})
                 if first.labels.get(label) != second.labels.get(label)
             }
