@@ -442,7 +442,7 @@ def _missing(observed: Json, cluster: KubernetesApi) -> str:
     namespace, name = _key(observed)
     if not _splits_traffic(observed):
         pods = _pods(namespace, {_SERVICE_LABEL: name, "component": "predictor"}, cluster)
-        current = [pod for pod in pods if _made_of(pod, observed)]
+        current = [pod for pod in pods if made_of(pod, observed)]
         if not any(_is_ready(pod) for pod in current):
             return f"no ready pod of it among {len(current)}"
         if len(current) < len(pods):
@@ -453,7 +453,7 @@ def _missing(observed: Json, cluster: KubernetesApi) -> str:
     if not newest:
         return "no revision"
     revision = cluster.get(KNATIVE_REVISIONS, namespace, newest)
-    if revision is None or not _made_of(revision, observed):
+    if revision is None or not made_of(revision, observed):
         return f"{newest} as the newest revision, which was made of an earlier predictor"
     if component.get("latestReadyRevision") != newest:
         return f"the newest revision {newest} not ready"
@@ -469,7 +469,7 @@ def _missing(observed: Json, cluster: KubernetesApi) -> str:
     return "" if is_ready(observed) else "Ready is not True"
 
 
-def _made_of(made: Json, service: Json) -> bool:
+def made_of(made: Json, service: Json) -> bool:
     """Whether a revision or pod was made of what ``service`` says now, as far as trivet's annotations and KServe's tell."""
     annotations = made["metadata"].get("annotations") or {}
     labels = made["metadata"].get("labels") or {}
@@ -563,7 +563,7 @@ def _require_newest(observed: Json, revision: str, cluster: KubernetesApi) -> No
             remedy="wait until it serves, and judge it",
         )
     described = cluster.get(KNATIVE_REVISIONS, namespace, revision)
-    if described is None or not _made_of(described, observed):
+    if described is None or not made_of(described, observed):
         raise PreconditionFailed(
             f"InferenceService {namespace}/{name} was changed after {revision} had been made of it",
             remedy="wait until the newest revision serves, and judge that one",

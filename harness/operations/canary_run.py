@@ -22,9 +22,15 @@ from typing import Any, Protocol, TypeVar
 from trivet.errors import CannotTell, PlatformError, TrivetError, UsageError
 from trivet.integration.canary import CanaryDecision, CanaryJudge, CanaryLimits, expected_decision_time
 from trivet.integration.canary_counts import CanaryWindow
-from trivet.integration.deployment import PreconditionFailed
+from trivet.integration.deployment import PREDICTOR_DIGEST, PreconditionFailed, made_of
 from trivet.integration.inference_service import DEPLOYMENT_MODE, STANDARD_MODES
-from trivet.integration.kubernetes_api import INFERENCE_SERVICES, KubernetesApi, KubernetesError, Resource
+from trivet.integration.kubernetes_api import (
+    INFERENCE_SERVICES,
+    KNATIVE_REVISIONS,
+    KubernetesApi,
+    KubernetesError,
+    Resource,
+)
 from trivet.integration.request_metrics import SETTLED
 from trivet.integration.rollout import traffic_shares
 from trivet.model.operation import Decision, OperationReport
@@ -373,25 +379,26 @@ def _get(cluster: KubernetesApi, resource: Resource, namespace: str, name: str) 
 
 
 def _reconciled(cluster: KubernetesApi, namespace: str, name: str) -> Json:
-    """The service, once its status is that of its newest change."""
+    """The service, once its newest revision is that of its newest change, as far as trivet's annotations tell."""
     observed = _get(cluster, INFERENCE_SERVICES, namespace, name)
     if observed is None:
         raise UsageError(
             f"there is no InferenceService {name!r} in namespace {namespace!r}",
             remedy="check both names: kubectl get inferenceservices --all-namespaces",
         )
-    status = observed.get("status") or {}
-    seen = status.get("observedGeneration")
-    if seen is not None and seen != observed["metadata"].get("generation"):
-        raise CannotTell(f"the status of {name} is of generation {seen}, and its newest change of another")
     mode = (observed["metadata"].get("annotations") or {}).get(DEPLOYMENT_MODE)
     if mode in STANDARD_MODES:
         raise UsageError(
             f"{name} has the deployment mode {mode}, which has no revisions to judge against each other",
             remedy="a canary needs a Knative mode (Serverless)",
         )
-    if not _newest(observed):
+    newest = _newest(observed)
+    if not newest:
         raise CannotTell(f"the status of {name} names no revision yet")
+    if PREDICTOR_DIGEST in (observed["metadata"].get("annotations") or {}):
+        revision = _get(cluster, KNATIVE_REVISIONS, namespace, newest)
+        if revision is None or not made_of(revision, observed):
+            raise CannotTell(f"{newest} is the newest revision of {name}, made of an earlier predictor")
     return observed
 
 

@@ -64,7 +64,8 @@ class KserveController:
         wanted = {
             "components": {"predictor": predictor},
             "conditions": [{"type": "Ready", "status": "True"}],
-            "observedGeneration": service["metadata"]["generation"],
+            # That of Knative's Service, which a change of labels, annotations or replicas alone moves apart from the InferenceService's.
+            "observedGeneration": service["metadata"]["generation"] + 1,
         }
         if wanted != status:
             ObjectStore.set_status(self._cluster, INFERENCE_SERVICES, namespace, name, wanted)

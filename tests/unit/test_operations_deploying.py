@@ -13,7 +13,7 @@ from fakes.kubernetes_api import StoredObjects
 
 from trivet.errors import PlatformError
 from trivet.integration.canary import CanaryLimits
-from trivet.integration.deployment import PreconditionFailed, RegistryNames
+from trivet.integration.deployment import PREDICTOR_DIGEST, PreconditionFailed, RegistryNames
 from trivet.integration.inference_service import MODEL_VERSION, build_inference_service
 from trivet.integration.kubernetes_api import INFERENCE_SERVICES, KNATIVE_REVISIONS
 from trivet.model.operation import Decision, OperationReport
@@ -145,6 +145,18 @@ def test_a_change_of_resources_alone_can_be_rolled_back(platform: Platform) -> N
     platform.deploy(1, env={"THREADS": "many"})
     assert platform.judge(errors=30).decision is Decision.ROLL_BACK
     assert "env" not in platform.service["spec"]["predictor"]["model"]
+
+
+def test_a_service_whose_newest_change_has_no_revision_yet_is_not_judged(platform: Platform) -> None:
+    platform.deploy(1)
+    platform.deploy(2)
+    platform.cluster.before = lambda verb, plural, name: None  # KServe does not look any more
+    changed = platform.service
+    changed["metadata"]["annotations"][PREDICTOR_DIGEST] = "of another predictor"
+    platform.cluster.replace(INFERENCE_SERVICES, changed)
+    with pytest.raises(PlatformError, match="00002 is the newest revision of rec, made of an earlier predictor"):
+        platform.judge(errors=0)
+    assert platform.served == {"2": 20, "1": 80}
 
 
 def test_promotion_by_hand_has_the_revision_as_precondition(platform: Platform) -> None:
