@@ -128,6 +128,27 @@ def apply_inference_service(service: Json, *, cluster: KubernetesApi, field_mana
     raise _busy(namespace, name)
 
 
+def has_all_traffic(existing: Json, service: Json, *, field_manager: str = FIELD_MANAGER) -> bool:
+    """Whether ``existing``, as the API server returns it, was made of ``service`` and is to have all traffic, as after a promotion:
+    applying ``service`` with its percentage would give most of the traffic to the revision before.
+
+    It compares the storage URI, labels and annotations, of which one is the digest of the predictor that was applied. The deployment mode
+    is left out, which KServe renames from 0.16 on.
+    """
+    if _predictor(existing).get("canaryTrafficPercent") not in (None, 100) or existing["metadata"].get(
+        "deletionTimestamp"
+    ):
+        return False
+    wanted = _laid_over(existing, service, field_manager)
+
+    def stated(of: Json) -> list[Any]:
+        metadata = of["metadata"]
+        annotations = {**(metadata.get("annotations") or {}), DEPLOYMENT_MODE: ""}
+        return [(_predictor(of).get("model") or {}).get("storageUri"), metadata.get("labels") or {}, annotations]
+
+    return stated(wanted) == stated(existing)
+
+
 def wait_until_serving(
     applied: Json,
     *,

@@ -13,8 +13,10 @@ from typing import Any
 from trivet.errors import PlatformError
 from trivet.integration.deployment import (
     SERVING_TIMEOUT,
+    Applied,
     RegistryNames,
     apply_inference_service,
+    has_all_traffic,
     promote,
     record_traffic,
     roll_back,
@@ -43,7 +45,8 @@ def deploy(
     timeout: float = SERVING_TIMEOUT,
     progress: Callable[[str], None] = lambda text: None,
 ) -> OperationReport:
-    """Apply an InferenceService, wait until it serves what was asked, and with ``tracking`` move links and aliases.
+    """Apply an InferenceService, wait until it serves what was asked, and with ``tracking`` move links and aliases. What is promoted
+    already keeps all traffic.
 
     Raises KubernetesError, DeploymentError when it does not come to serve within ``timeout`` seconds, and TrackingError.
     """
@@ -52,7 +55,10 @@ def deploy(
     another = before is not None and _model_of(before) != _model_of(service)
     if before is not None and another:
         _keep(cluster, before, owner=before)
-    applied = apply_inference_service(service, cluster=cluster)
+    if before is not None and has_all_traffic(before, service):
+        applied = Applied(service=before, previous=None, changed=False)
+    else:
+        applied = apply_inference_service(service, cluster=cluster)
     if before is not None and applied.previous is not None and applied.changed and not another:
         _keep(cluster, applied.previous, owner=before)
     progress(f"{'applied' if applied.changed else 'unchanged'}: InferenceService {namespace}/{name}")

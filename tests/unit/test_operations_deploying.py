@@ -10,6 +10,7 @@ import pytest
 from fakes.canary import ScriptedMetrics
 from fakes.kserve_controller import KserveController
 from fakes.kubernetes_api import StoredObjects
+from fakes.registered_versions import RegisteredVersions
 
 from trivet.errors import PlatformError
 from trivet.integration.canary import CanaryLimits
@@ -33,6 +34,7 @@ class Platform:
         self.cluster = StoredObjects()
         self.controller = KserveController(self.cluster)
         self.time = 1_800_000_000.0
+        self.tracking: RegisteredVersions | None = None
 
     def deploy(self, version: int, **settings: Any) -> OperationReport:
         document = build_inference_service(
@@ -46,7 +48,7 @@ class Platform:
             exists=True,
             **settings,
         )
-        return deploy(document, cluster=self.cluster, tracking=None, registry=RegistryNames(), timeout=5)
+        return deploy(document, cluster=self.cluster, tracking=self.tracking, registry=RegistryNames(), timeout=5)
 
     def judge(self, errors: int) -> OperationReport:
         return run_canary(
@@ -61,7 +63,7 @@ class Platform:
         )
 
     def actions(self) -> Any:
-        return canary_actions(NAME, NAMESPACE, cluster=self.cluster, tracking=None, registry=RegistryNames())
+        return canary_actions(NAME, NAMESPACE, cluster=self.cluster, tracking=self.tracking, registry=RegistryNames())
 
     def sleep(self, seconds: float) -> None:
         self.time += seconds
@@ -111,6 +113,42 @@ def test_deploying_the_same_again_changes_nothing_and_keeps_what_is_kept(platfor
     before = platform.cluster.get(LEASES, NAMESPACE, lease_name(NAME))
     assert platform.deploy(2).decision is Decision.UNCHANGED
     assert platform.cluster.get(LEASES, NAMESPACE, lease_name(NAME)) == before
+
+
+@pytest.mark.parametrize("percent", [None, 100])
+def test_deploying_again_what_is_promoted_leaves_traffic_and_aliases_as_they_are(
+    platform: Platform, percent: int | None
+) -> None:
+    platform.tracking = RegisteredVersions(2)
+    platform.deploy(1)
+    report = platform.deploy(2, canary_percent=percent)
+    if percent is None:
+        platform.actions().promote(report.revision)
+    service = platform.service
+    assert (platform.served, platform.tracking.aliases) == ({"2": 100}, {"production": "2"})
+
+    again = platform.deploy(2)
+
+    assert (again.decision, again.evidence["traffic"]) == (Decision.UNCHANGED, {"rec-predictor-00002": 100})
+    assert platform.service == service
+    assert (platform.served, platform.tracking.aliases) == ({"2": 100}, {"production": "2"})
+
+
+@pytest.mark.parametrize("change", [{"env": {"THREADS": "many"}}, {"labels": {"cost": "a"}}])
+def test_another_setting_of_the_promoted_version_is_a_canary(platform: Platform, change: dict[str, Any]) -> None:
+    platform.deploy(1)
+    platform.deploy(1, **change)
+    traffic = platform.service["status"]["components"]["predictor"]["traffic"]
+    assert [one["percent"] for one in traffic] == [20, 80]
+
+
+def test_a_promoted_service_that_somebody_edited_is_deployed_again(platform: Platform) -> None:
+    platform.deploy(1)
+    edited = platform.service
+    edited["spec"]["predictor"]["model"]["storageUri"] = "s3://models/9/"
+    platform.cluster.replace(INFERENCE_SERVICES, edited, field_manager="somebody")
+    platform.deploy(1)
+    assert platform.service["spec"]["predictor"]["model"]["storageUri"] == "s3://models/1/"
 
 
 def test_a_sound_canary_is_promoted_from_deployment_on_without_a_hand(platform: Platform) -> None:
