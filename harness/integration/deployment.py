@@ -256,7 +256,14 @@ def roll_back(
     observed = _read(namespace, name, cluster)
     _require_rollback(observed, revision, target)
     serving: Serving | None = None
-    keeps = _earlier_with_pods(observed, revision, cluster) if _splits_traffic(observed) else ""
+    component = _component(observed)
+    complete = (
+        _is_restored(observed, target)
+        and "canaryTrafficPercent" not in _predictor(observed)
+        and component.get("latestRolledoutRevision") == component.get("latestCreatedRevision")
+    )
+    splits = _splits_traffic(observed) and not complete
+    keeps = _earlier_with_pods(observed, revision, cluster) if splits else ""
     if keeps and not _is_restored(observed, target):
 
         def kept(seen: Json) -> dict[str, Any]:

@@ -30,6 +30,8 @@ from trivet.integration import (
     traffic_shares,
     wait_until_serving,
 )
+from trivet.integration.deployment import has_all_traffic
+from trivet.integration.inference_service import DEPLOYMENT_MODE
 from trivet.integration.kubernetes_api import INFERENCE_SERVICES, PODS, ConflictError, KubernetesApi, Object, Resource
 from trivet.stacks.read import load_stack
 
@@ -175,6 +177,16 @@ def test_what_others_wrote_stays(cluster: Cluster) -> None:
     now = stored(cluster)
     assert (now["metadata"]["labels"]["team"], now["metadata"]["annotations"]["owner"]) == ("search", "search")
     assert "transformer" in now["spec"]
+
+
+def test_a_service_has_all_traffic_whatever_kserve_calls_its_mode(cluster: Cluster) -> None:
+    first = apply_inference_service(service(cluster, "1"), cluster=cluster.api).service
+    first["metadata"]["annotations"][DEPLOYMENT_MODE] = "Knative"
+
+    assert has_all_traffic(first, service(cluster, "1"))
+    assert not has_all_traffic(first, service(cluster, "2"))
+    first["spec"]["predictor"]["canaryTrafficPercent"] = 20
+    assert not has_all_traffic(first, service(cluster, "1"))
 
 
 def test_applying_the_same_again_changes_nothing(cluster: Cluster) -> None:
@@ -380,6 +392,69 @@ def test_a_canary_loses_its_traffic_and_then_its_place(cluster: Cluster, platfor
         assert (serving.revision, serving.shares) == (R3, {R3: 100})
         assert read_link(stored(cluster)).model_version == "1"
         assert stored(cluster)["spec"] == previous["spec"]
+
+
+class Watched:
+    """Notes the percentage of each write of the service, and the traffic after it."""
+
+    def __init__(self, cluster: Cluster, platform: ServingPlatform) -> None:
+        self.cluster, self.platform = cluster, platform
+        self.seen: list[tuple[int | None, dict[str, int]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.cluster.api, name)
+
+    def replace(self, resource: Resource, document: Mapping[str, Any], **options: Any) -> Object:
+        written = self.cluster.api.replace(resource, document, **options)
+        self.platform.reconcile()
+        percent = document["spec"]["predictor"].get("canaryTrafficPercent")
+        self.seen.append((percent, traffic_shares(stored(self.cluster))))
+        return written
+
+
+@pytest.mark.usefixtures("reconciled")
+@pytest.mark.parametrize("promoted", [False, True])
+def test_repeating_a_complete_roll_back_moves_no_traffic_in_between(
+    cluster: Cluster, platform: ServingPlatform, promoted: bool
+) -> None:
+    previous = canary(cluster, platform)
+    if promoted:
+        promote(NAME, cluster.namespace, revision=R2, cluster=cluster.api, **QUICK)
+    watched = Watched(cluster, platform)
+    roll_back(NAME, cluster.namespace, revision=R2, cluster=watched, previous=previous, **QUICK)
+    assert watched.seen == [(0, {R1: 100}), (0, {R1: 100}), (None, {R3: 100})]
+    watched.seen.clear()
+
+    serving = roll_back(NAME, cluster.namespace, revision=R2, cluster=watched, previous=previous, **QUICK)
+
+    assert serving.shares == {R3: 100}
+    assert watched.seen == []
+
+
+@pytest.mark.usefixtures("reconciled")
+@pytest.mark.parametrize("writes", [1, 2])
+def test_a_roll_back_that_was_killed_is_completed_without_traffic_for_the_bad_revision(
+    cluster: Cluster, platform: ServingPlatform, writes: int
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    class Dying(Watched):
+        def replace(self, resource: Resource, document: Mapping[str, Any], **options: Any) -> Object:
+            written = super().replace(resource, document, **options)
+            if len(self.seen) == writes:
+                raise Killed
+            return written
+
+    previous = canary(cluster, platform)
+    with pytest.raises(Killed):
+        roll_back(NAME, cluster.namespace, revision=R2, cluster=Dying(cluster, platform), previous=previous, **QUICK)
+    watched = Watched(cluster, platform)
+
+    serving = roll_back(NAME, cluster.namespace, revision=R2, cluster=watched, previous=previous, **QUICK)
+
+    assert serving.shares == {R3: 100}
+    assert all(R2 not in shares for _, shares in watched.seen)
 
 
 @pytest.mark.usefixtures("reconciled")
