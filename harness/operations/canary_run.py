@@ -144,7 +144,7 @@ def run_canary(
     observed = retry.until_answered(lambda: _reconciled(cluster, namespace, service))
     name = lease_name(service)
     record = retry.until_answered(lambda: record_of(_get(cluster, LEASES, namespace, name)))
-    if not _decided(record, observed) and revisions_of(observed) is None:
+    if not _decided(record, observed, decide_only=settings.decide_only) and revisions_of(observed) is None:
         return OperationReport(
             command=COMMAND,
             namespace=namespace,
@@ -216,12 +216,13 @@ class _Run:
 
     def result(self) -> OperationReport:
         """Decide, unless the record says that it is decided, then act, unless it says that this is done."""
-        record = self.lease.record
-        if self.settings.restart or not _decided(record, self.retry.until_answered(self._observed)):
+        record, settings = self.lease.record, self.settings
+        observed = self.retry.until_answered(self._observed)
+        if settings.restart or not _decided(record, observed, decide_only=settings.decide_only):
             record = self._begun(record)
             while record["decision"] == CanaryDecision.CONTINUE:
                 record = self.retry.until_answered(partial(self._next, record))
-        if record["decision"] != CanaryDecision.UNDECIDED and not record["acted"] and not self.settings.decide_only:
+        if record["decision"] != CanaryDecision.UNDECIDED and not record["acted"] and not settings.decide_only:
             record = self._act(record)
         return self._result(record)
 
@@ -306,11 +307,15 @@ class _Run:
 
     def _without(self, record: dict[str, Any], now: float, error: CannotTell) -> dict[str, Any]:
         """The record with the next window from now on, when the one that is due has been unreadable for half of the patience: Prometheus
-        may have lost its samples of that time. Raises ``error`` before, and PlatformError when later windows cannot be read either."""
-        if now - record["end"] < self.settings.patience / 2:
+        may have lost its samples of that time. Raises ``error`` before, and PlatformError when later windows cannot be read either.
+
+        Each span that is skipped counts as half of the patience, however long ago it began: the judge may have been away."""
+        skipped_after = self.settings.patience / 2
+        if now - record["end"] < skipped_after:
             raise error
-        unread = record["unread"] + now - record["end"]
+        unread = record["unread"] + skipped_after
         if unread > 2 * self.settings.patience:
+            self.lease.save({**record, "unread": 0.0})
             raise EvidenceMissing(
                 f"nothing is decided about {self.service}; for {unread:.0f} s: {error.message}", remedy=error.remedy
             ) from error
@@ -418,13 +423,14 @@ def _expected(window: CanaryWindow, limits: CanaryLimits) -> str:
     return f"at this traffic, for a canary that is as good as the stable revision: {expected}"
 
 
-def _decided(record: Json, observed: Json) -> bool:
-    """Whether ``record`` decides about the canary that is there, or was there until an action began that is not known to be complete."""
+def _decided(record: Json, observed: Json, *, decide_only: bool) -> bool:
+    """Whether ``record`` decides about the canary that is there, or unless ``decide_only`` was there until an action began that is not
+    known to be complete."""
     if record.get("decision", CanaryDecision.CONTINUE) == CanaryDecision.CONTINUE:
         return False
     if record["uid"] != observed["metadata"]["uid"]:
         return False
-    if record["acted"] or record["decision"] == CanaryDecision.UNDECIDED:
+    if record["acted"] or decide_only or record["decision"] == CanaryDecision.UNDECIDED:
         return revisions_of(observed) == (record["canary"], record["stable"])
     if record["decision"] == CanaryDecision.PROMOTE:
         return bool(_newest(observed) == record["canary"])

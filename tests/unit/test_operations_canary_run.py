@@ -146,6 +146,25 @@ def test_decide_only_leaves_the_service_as_it_is_and_a_later_judge_acts(platform
 
 
 @pytest.mark.parametrize("errors", [0, 30])
+def test_decide_only_judges_the_next_revision_too(platform: Platform, errors: int) -> None:
+    assert platform.judge(ScriptedMetrics(platform.now, errors=errors), decide_only=True).revision == CANARY
+    platform.set_status(NEWER, STABLE, 20)
+    metrics = ScriptedMetrics(platform.now)
+
+    report = platform.judge(metrics, decide_only=True)
+
+    assert (report.revision, report.decision, report.acted) == (NEWER, Decision.PROMOTE, False)
+    assert report.windows == len(metrics.read)
+
+
+def test_decide_only_reports_no_canary_once_somebody_promoted_it(platform: Platform) -> None:
+    platform.judge(ScriptedMetrics(platform.now), decide_only=True)
+    platform.set_status(CANARY, STABLE, 100)
+
+    assert platform.judge(ScriptedMetrics(platform.now), decide_only=True).decision is Decision.NO_CANARY
+
+
+@pytest.mark.parametrize("errors", [0, 30])
 def test_a_decision_that_is_carried_out_is_reported_again_and_not_repeated(platform: Platform, errors: int) -> None:
     first = platform.judge(ScriptedMetrics(platform.now, errors=errors))
     writes = platform.cluster.writes(INFERENCE_SERVICES)
@@ -360,6 +379,50 @@ def test_counters_that_are_never_there_are_an_error(platform: Platform) -> None:
     with pytest.raises(PlatformError, match=r"nothing is decided about rec.*no pod of the canary"):
         platform.judge(ScriptedMetrics(platform.now, before=never))
     assert untouched(platform)
+
+
+def test_a_gap_longer_than_the_patience_is_skipped_when_what_comes_after_it_can_be_read(platform: Platform) -> None:
+    metrics = ScriptedMetrics(platform.now)
+
+    def die(start: float) -> None:
+        if len(metrics.read) == 2:
+            raise Killed
+
+    metrics.before = die
+    with pytest.raises(Killed):
+        platform.judge(metrics)
+    platform.time += 1800
+    back = platform.time
+
+    def lost(start: float) -> None:
+        if start < back:
+            raise CannotTell("Prometheus has no samples of that time")
+
+    metrics.before = lost
+    report = platform.judge(metrics, holder="another")
+
+    assert (report.decision, report.acted) == (Decision.PROMOTE, True)
+    assert [start for start, _ in metrics.read[2:]] == [back, *(end for _, end in metrics.read[2:-1])]
+    assert f"skipping {back - metrics.read[1][1]:.0f} s: Prometheus has no samples of that time" in platform.messages
+
+
+def test_a_judge_that_gave_up_goes_on_when_windows_can_be_read_again(platform: Platform) -> None:
+    readable = float("inf")
+
+    def lost(start: float) -> None:
+        if start < readable:
+            raise CannotTell("no pod of the canary is scraped")
+
+    metrics = ScriptedMetrics(platform.now, before=lost)
+    for _ in range(2):
+        started = platform.time
+        with pytest.raises(PlatformError, match=r"nothing is decided about rec; for 1500 s: no pod of the canary"):
+            platform.judge(metrics)
+        assert platform.time - started >= 1200
+        platform.time += 3600
+    readable = platform.time
+
+    assert platform.judge(metrics).decision is Decision.PROMOTE
 
 
 def test_another_prometheus_with_an_earlier_clock_decides_nothing(platform: Platform) -> None:
