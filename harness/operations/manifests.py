@@ -55,18 +55,19 @@ def judge_job(service: str, namespace: str, *, image: str, arguments: Sequence[s
 
 def judge_argo_template(service: str, namespace: str, *, image: str, arguments: Sequence[str]) -> dict[str, Any]:
     """An Argo WorkflowTemplate whose template ``judge-canary`` is a step for workflows; its output parameters are ``decision``
-    and ``report``, the JSON of the whole report. Sources: argo-workflows docs/retries.md (``lastRetry.exitCode`` is a text, -1 without one)
-    and docs/fields.md (WorkflowTemplate, ValueFrom)."""
+    and ``report``, the JSON of the whole report. The ServiceAccount is the template's: a step of another workflow does not run with that of
+    the WorkflowTemplate. Sources: argo-workflows docs/retries.md (``lastRetry.exitCode`` is a text, -1 without one), docs/fields.md
+    (WorkflowTemplate, Template, ValueFrom) and docs/workflow-rbac.md."""
     container = _container(service, namespace, image, [*arguments, "--output", REPORT, "--decision-file", DECISION])
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "WorkflowTemplate",
         "metadata": _metadata(service, namespace),
         "spec": {
-            "serviceAccountName": account_name(service),
             "templates": [
                 {
                     "name": "judge-canary",
+                    "serviceAccountName": account_name(service),
                     "retryStrategy": {
                         "limit": str(RETRIES),
                         "retryPolicy": "Always",

@@ -61,6 +61,8 @@ def test_an_argo_template_hands_decision_and_report_to_the_next_step() -> None:
     arguments = template["container"]["args"]
     assert arguments[arguments.index("--decision-file") + 1] == paths["decision"]
     assert arguments[arguments.index("--output") + 1] == paths["report"]
+    # As a step by templateRef, a workflow runs with its own ServiceAccount but for what the template itself names.
+    assert template["serviceAccountName"] == "trivet-canary-rec"
     for code in FINAL_EXIT_CODES:
         assert f"asInt(lastRetry.exitCode) != {code}" in template["retryStrategy"]["expression"]
 
