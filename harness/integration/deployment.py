@@ -195,7 +195,7 @@ def promote(
 
     Promoting again what is promoted changes nothing and records it again, so that a caller that was killed may repeat it. Raises
     PreconditionFailed when the newest revision is another one or not ready, also when another only comes up while this runs (the
-    percentage is put back then), UsageError in a mode without revisions, and DeploymentError.
+    percentage is put back then, unless another client wrote one), UsageError in a mode without revisions, and DeploymentError.
     """
     before: list[Any] = []
 
@@ -210,11 +210,18 @@ def promote(
     def missing(observed: Json) -> str:
         newest = _component(observed).get("latestCreatedRevision")
         if newest != revision:
+            put_back = False
             if before[0] is not None:
-                _change(namespace, name, lambda seen: _with_percentage(seen, before[0]), cluster, field_manager)
+
+                def with_percentage(seen: Json) -> dict[str, Any]:
+                    stated = _predictor(seen).get("canaryTrafficPercent") is not None
+                    return dict(seen) if stated else _with_percentage(seen, before[0])
+
+                stored = _change(namespace, name, with_percentage, cluster, field_manager)
+                put_back = _predictor(stored)["canaryTrafficPercent"] == before[0]
             raise PreconditionFailed(
                 f"revision {newest} of InferenceService {namespace}/{name} came up while {revision} was promoted"
-                + (f": it gets {before[0]} % of the traffic again" if before[0] is not None else ""),
+                + (f": it gets {before[0]} % of the traffic again" if put_back else ""),
                 remedy="judge the newest revision, and promote that one",
             )
         rolled_out = _component(observed).get("latestRolledoutRevision")

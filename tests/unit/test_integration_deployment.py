@@ -370,6 +370,24 @@ def test_a_revision_that_comes_up_during_the_promotion_gets_its_percentage_back(
     assert stored(cluster)["spec"]["predictor"]["canaryTrafficPercent"] == 20
 
 
+def test_the_percentage_of_another_deployment_stays_when_a_promotion_is_put_back(
+    cluster: Cluster, platform: ServingPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary(cluster, platform)
+
+    def deployed_meanwhile(seconds: float) -> None:
+        apply_inference_service(service(cluster, "3", canary_percent=50), cluster=cluster.api)
+        platform.reconcile()
+
+    monkeypatch.setattr(time, "sleep", deployed_meanwhile)
+    with pytest.raises(PreconditionFailed, match=rf"{R3} of .* came up while {R2} was promoted\n") as failure:
+        promote(NAME, cluster.namespace, revision=R2, cluster=cluster.api, **QUICK)
+
+    assert "%" not in failure.value.message
+    assert stored(cluster)["spec"]["predictor"]["canaryTrafficPercent"] == 50
+    assert traffic_shares(stored(cluster)) == {R3: 50, R1: 50}
+
+
 def test_a_revision_that_is_not_ready_is_not_promoted(cluster: Cluster, platform: ServingPlatform) -> None:
     deploy(cluster, platform, "1")
     platform.ready = False
