@@ -391,7 +391,8 @@ def _reconciled(cluster: KubernetesApi, namespace: str, name: str) -> Json:
             f"there is no InferenceService {name!r} in namespace {namespace!r}",
             remedy="check both names: kubectl get inferenceservices --all-namespaces",
         )
-    mode = (observed["metadata"].get("annotations") or {}).get(DEPLOYMENT_MODE)
+    annotated = (observed["metadata"].get("annotations") or {}).get(DEPLOYMENT_MODE)
+    mode = annotated or (observed.get("status") or {}).get("deploymentMode")  # the platform's default
     if mode in STANDARD_MODES:
         raise UsageError(
             f"{name} has the deployment mode {mode}, which has no revisions to judge against each other",

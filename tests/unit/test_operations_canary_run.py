@@ -457,6 +457,14 @@ def test_a_service_in_a_mode_without_revisions_is_wrong_usage(platform: Platform
         platform.judge(ScriptedMetrics(platform.now))
 
 
+def test_a_standard_mode_by_the_platforms_default_is_wrong_usage(platform: Platform) -> None:
+    status = {"deploymentMode": "RawDeployment", "conditions": [{"type": "Ready", "status": "True"}]}
+    platform.cluster.set_status(INFERENCE_SERVICES, NAMESPACE, SERVICE, status)
+
+    with pytest.raises(UsageError, match="deployment mode RawDeployment, which has no revisions"):
+        platform.judge(ScriptedMetrics(platform.now))
+
+
 def changing(platform: Platform, change: Callable[[], object]) -> ScriptedMetrics:
     """Metrics during whose third window something changes."""
 
