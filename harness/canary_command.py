@@ -102,7 +102,12 @@ def judge(
     chosen = limits_of(limits)
     cluster = cluster_of(context, kubeconfig)
     actions = canary_actions(
-        service, namespace, cluster=cluster, tracking=tracking_if_named(server), registry=registry_names(**names)
+        service,
+        namespace,
+        cluster=cluster,
+        tracking=tracking_if_named(server),
+        registry=registry_names(**names),
+        progress=say,
     )
     report = run_canary(
         service,
@@ -175,7 +180,9 @@ def _change(
     check_report_options(output)
     cluster = cluster_of(context, kubeconfig)
     tracking = tracking_if_named(server)
-    actions = canary_actions(service, namespace, cluster=cluster, tracking=tracking, registry=registry_names(**names))
+    actions = canary_actions(
+        service, namespace, cluster=cluster, tracking=tracking, registry=registry_names(**names), progress=say
+    )
     (actions.promote if promoting else actions.roll_back)(revision)
     report = OperationReport(
         command=f"trivet canary {'promote' if promoting else 'rollback'}",

@@ -253,7 +253,8 @@ def roll_back(
     First, where pods of the earlier revision run, its share becomes 100 % within seconds. Then, with ``previous`` (``Applied.previous``),
     the service becomes what it was, with labels and annotations: KServe makes a revision of that, which gets the traffic when it is
     ready; until then the earlier revision keeps it. Without ``previous`` the service's labels go on to name the bad version, and its next
-    change deploys it again. With ``tracking`` links and aliases move (:func:`record_traffic`), as soon as the traffic has.
+    change deploys it again. With ``tracking`` links and aliases move (:func:`record_traffic`), as soon as the traffic has, and again with
+    what ``previous`` states, if it has trivet's labels.
 
     A caller that was killed may repeat it. Raises PreconditionFailed when a newer revision exists, UsageError when there is nothing to
     roll back to, and DeploymentError.
@@ -290,7 +291,7 @@ def roll_back(
         serving = _restore(
             namespace, name, revision, target, keeps, cluster, field_manager, end - time.monotonic(), interval
         )
-        if tracking is not None:
+        if tracking is not None and states_model(serving.service):
             record_traffic(serving.service, cluster=cluster, tracking=tracking, registry=registry)
     if serving is None:
         raise UsageError(
@@ -314,12 +315,12 @@ def record_traffic(
     for _, described in served.links:
         link_service(service, tracking, revision=described)
     tagged: set[str] = set()
-    for model in {link.model_name for link, _ in served.links}:
+    newest = read_link(service)
+    # The newest one's model too, when only what something else deployed has traffic.
+    for model, any_link in {link.model_name: link for link in (newest, *(link for link, _ in served.links))}.items():
         versions = {link.model_version for link, _ in served.links if link.model_name == model}
-        (any_link, _), *_ = [pair for pair in served.links if pair[0].model_name == model]
         tagged |= _tagged(any_link, tracking)
         unlink_service(any_link, tracking, serving=versions)
-    newest = read_link(service)
     if served.stable is not None:
         _point(served.stable, registry.production, tracking)
         if registry.stages:
@@ -336,6 +337,15 @@ def record_traffic(
         for version in tracking.search_model_versions(f"name = {quoted(newest.model_name)}"):
             if version.get("current_stage") == "Staging" and str(version["version"]) in own:
                 tracking.transition_model_version_stage(newest.model_name, str(version["version"]), "Archived")
+
+
+def states_model(service: Json) -> bool:
+    """Whether trivet's labels of a service or its revision say which registered version it serves, as :func:`record_traffic` needs."""
+    try:
+        read_link(service)
+    except UsageError:
+        return False
+    return True
 
 
 # applying

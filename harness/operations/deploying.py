@@ -20,6 +20,7 @@ from trivet.integration.deployment import (
     promote,
     record_traffic,
     roll_back,
+    states_model,
     wait_until_serving,
 )
 from trivet.integration.inference_service import MODEL_VERSION
@@ -85,11 +86,20 @@ def canary_actions(
     cluster: KubernetesApi,
     tracking: TrackingApi | None,
     registry: RegistryNames,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> CanaryActions:
-    """Promoting and rolling back this service, to what it was before the deployment."""
+    """Promoting and rolling back this service, to what it was before the deployment. A service without trivet's labels has no registered
+    version: its traffic moves, and MLflow's records stay."""
+
+    def recorded() -> TrackingApi | None:
+        observed = cluster.get(INFERENCE_SERVICES, namespace, service)
+        if tracking is None or observed is None or states_model(observed):
+            return tracking
+        progress(f"{service} states no registered version in its labels: links, aliases and stages stay as they are")
+        return None
 
     def promoting(revision: str) -> object:
-        return promote(service, namespace, revision=revision, cluster=cluster, tracking=tracking, registry=registry)
+        return promote(service, namespace, revision=revision, cluster=cluster, tracking=recorded(), registry=registry)
 
     def rolling_back(revision: str) -> object:
         return roll_back(
@@ -98,7 +108,7 @@ def canary_actions(
             revision=revision,
             cluster=cluster,
             previous=previous_service(cluster, namespace, service),
-            tracking=tracking,
+            tracking=recorded(),
             registry=registry,
         )
 

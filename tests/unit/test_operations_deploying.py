@@ -35,6 +35,7 @@ class Platform:
         self.controller = KserveController(self.cluster)
         self.time = 1_800_000_000.0
         self.tracking: RegisteredVersions | None = None
+        self.messages: list[str] = []
 
     def deploy(self, version: int, **settings: Any) -> OperationReport:
         document = build_inference_service(
@@ -63,7 +64,14 @@ class Platform:
         )
 
     def actions(self) -> Any:
-        return canary_actions(NAME, NAMESPACE, cluster=self.cluster, tracking=self.tracking, registry=RegistryNames())
+        return canary_actions(
+            NAME,
+            NAMESPACE,
+            cluster=self.cluster,
+            tracking=self.tracking,
+            registry=RegistryNames(),
+            progress=self.messages.append,
+        )
 
     def sleep(self, seconds: float) -> None:
         self.time += seconds
@@ -195,6 +203,46 @@ def test_a_service_whose_newest_change_has_no_revision_yet_is_not_judged(platfor
     with pytest.raises(PlatformError, match="00002 is the newest revision of rec, made of an earlier predictor"):
         platform.judge(errors=0)
     assert platform.served == {"2": 20, "1": 80}
+
+
+def foreign(platform: Platform, version: int) -> None:
+    """Apply a version with kubectl: without trivet's labels and annotations."""
+    predictor = {"model": {"storageUri": f"s3://models/{version}/"}, "canaryTrafficPercent": 20}
+    metadata = {"name": NAME, "namespace": NAMESPACE, "labels": {"team": "search"}, "annotations": {}}
+    existing = platform.cluster.get(INFERENCE_SERVICES, NAMESPACE, NAME)
+    if existing is None:
+        platform.cluster.create(INFERENCE_SERVICES, {"metadata": metadata, "spec": {"predictor": predictor}})
+    else:
+        platform.cluster.replace(INFERENCE_SERVICES, {**existing, "spec": {"predictor": predictor}})
+
+
+@pytest.mark.parametrize("action", ["promote", "roll_back"])
+def test_a_service_without_registered_version_moves_its_traffic_and_no_alias(platform: Platform, action: str) -> None:
+    platform.tracking = RegisteredVersions(2)
+    foreign(platform, 1)
+    foreign(platform, 2)
+
+    getattr(platform.actions(), action)("rec-predictor-00002")
+
+    traffic = platform.service["status"]["components"]["predictor"]["traffic"]
+    kept = "rec-predictor-00002" if action == "promote" else "rec-predictor-00001"
+    assert traffic == [{"revisionName": kept, "percent": 100}]
+    assert platform.tracking.aliases == {}
+    assert platform.messages == [
+        "rec states no registered version in its labels: links, aliases and stages stay as they are"
+    ]
+
+
+def test_a_first_version_of_trivets_is_rolled_back_to_what_something_else_deployed(platform: Platform) -> None:
+    platform.tracking = RegisteredVersions(2)
+    foreign(platform, 1)
+    report = platform.deploy(2)
+    assert platform.tracking.aliases == {"canary": "2"}
+
+    platform.actions().roll_back(report.revision)
+
+    assert MODEL_VERSION not in platform.service["metadata"]["labels"]
+    assert (platform.tracking.aliases, platform.tracking.tags["2"]) == ({}, {})
 
 
 def test_promotion_by_hand_has_the_revision_as_precondition(platform: Platform) -> None:
