@@ -182,9 +182,13 @@ def registry_names(*, production_alias: str, canary_alias: str, stages: bool) ->
 
 
 def prometheus_of(url: str, *, token_file: str | None, ca_file: str | None, user: str | None) -> Prometheus:
-    """The Prometheus of the options."""
+    """The Prometheus of the options. Raises UsageError for a user without a password."""
     from trivet.integration.prometheus import Prometheus
 
+    if user and PROMETHEUS_PASSWORD not in os.environ:
+        raise UsageError(
+            f"--prometheus-user {user} has no password", remedy=f"set {PROMETHEUS_PASSWORD}, in a pod from a Secret"
+        )
     password = os.environ.get(PROMETHEUS_PASSWORD, "") if user else ""
     return Prometheus(url, token_file=token_file, ca_file=ca_file, username=user or "", password=password)
 

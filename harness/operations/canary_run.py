@@ -162,7 +162,7 @@ def run_canary(
         clock=clock,
         sleep=sleep,
     )
-    lease.acquire(wait=2 * settings.lease.duration)
+    retry.until_answered(lambda: lease.acquire(wait=2 * settings.lease.duration))
     run = _Run(service, namespace, cluster, metrics, actions, limits, settings, lease, retry, progress)
     with lease.renewing():
         return run.result()
@@ -237,6 +237,8 @@ class _Run:
             )
         if not self.settings.restart and {name: record.get(name) for name in key} == key:
             self.progress(f"going on with {canary} after {record['windows']} windows")
+            if CanaryJudge.from_dict(record["judge"]).limits != self.limits:
+                self.progress("the limits are those it began with; --restart begins anew with the ones that are given")
             return record
         source = self.retry.until_answered(partial(self.metrics.source, canary=canary, stable=stable))
         now = self.retry.until_answered(self.metrics.now)

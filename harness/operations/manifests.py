@@ -11,10 +11,14 @@ from typing import Any
 
 import yaml
 
+from trivet.errors import UsageError
 from trivet.operations.rbac import account_name
 
 SCHEDULE = "*/5 * * * *"
 FINAL_EXIT_CODES = (1, 3)
+LONGEST_CRONJOB = 52
+"""Characters of a CronJob's name, to which Kubernetes appends 11 for each Job (kubernetes.io/docs/concepts/workloads/controllers/
+cron-jobs)."""
 RETRIES = 20
 """Pods that may be killed or give up while one canary is judged."""
 
@@ -27,7 +31,16 @@ def judge_cronjob(
     service: str, namespace: str, *, image: str, arguments: Sequence[str], schedule: str = SCHEDULE
 ) -> dict[str, Any]:
     """A CronJob that judges each canary of the service, whoever deploys it: it looks whenever ``schedule`` says, and a run ends with the
-    decision. ``arguments`` are those of ``trivet canary judge`` after the name of the service."""
+    decision. ``arguments`` are those of ``trivet canary judge`` after the name of the service.
+
+    Raises UsageError for a service whose CronJob would have a name that Kubernetes refuses.
+    """
+    if len(account_name(service)) > LONGEST_CRONJOB:
+        raise UsageError(
+            f"the CronJob {account_name(service)} has a name of {len(account_name(service))} characters, and Kubernetes accepts "
+            f"{LONGEST_CRONJOB}",
+            remedy=f"use --as job after each deployment, or a service of at most {LONGEST_CRONJOB - len(account_name(''))} characters",
+        )
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",

@@ -21,7 +21,7 @@ from fakes.canary import (
 from fakes.kubernetes_api import StoredObjects
 
 from trivet.errors import CannotTell, PlatformError, UsageError
-from trivet.integration.canary import CanaryLimits
+from trivet.integration.canary import LIMITS, CanaryLimits
 from trivet.integration.deployment import PreconditionFailed
 from trivet.integration.inference_service import DEPLOYMENT_MODE
 from trivet.integration.kubernetes_api import INFERENCE_SERVICES, KubernetesError
@@ -56,6 +56,7 @@ class Platform:
         *,
         actions: CanaryActions | None = None,
         holder: str = "judge",
+        limits: CanaryLimits = LIMITS,
         **settings: Any,
     ) -> OperationReport:
         return run_canary(
@@ -64,7 +65,7 @@ class Platform:
             cluster=self.cluster,
             metrics=metrics,
             actions=actions or moving_traffic(self.cluster),
-            limits=CanaryLimits(),
+            limits=limits,
             settings=RunSettings(**settings),
             holder=holder,
             clock=self.now,
@@ -238,6 +239,38 @@ def test_a_judge_that_slept_for_an_hour_reads_every_window_that_it_missed(platfo
 
     assert report.decision is Decision.PROMOTE
     assert [start for start, _ in metrics.read[1:]] == [end for _, end in metrics.read[:-1]]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.03])
+def test_a_judge_that_goes_on_with_other_limits_than_the_given_ones_says_so(platform: Platform, share: float) -> None:
+    metrics = ScriptedMetrics(platform.now)
+
+    def die(start: float) -> None:
+        if len(metrics.read) == 2:
+            raise Killed
+
+    metrics.before = die
+    with pytest.raises(Killed):
+        platform.judge(metrics, limits=CanaryLimits(max_error_rate=0.01))
+    metrics.before = lambda start: None
+    platform.judge(metrics, holder="another", limits=CanaryLimits(max_error_rate=share))
+
+    words = "the limits are those it began with; --restart begins anew with the ones that are given"
+    assert (words in platform.messages) is (share != 0.01)
+
+
+def test_an_api_server_that_is_away_while_the_lease_is_acquired_is_asked_again(platform: Platform) -> None:
+    refusals = 3
+
+    def away(verb: str, plural: str, name: str) -> None:
+        nonlocal refusals
+        if plural == "leases" and verb == "create" and refusals:
+            refusals -= 1
+            raise KubernetesError("connection refused", status=0)
+
+    platform.cluster.before = away
+    assert platform.judge(ScriptedMetrics(platform.now)).decision is Decision.PROMOTE
+    assert refusals == 0
 
 
 def test_a_decision_that_was_saved_before_the_kill_is_carried_out(platform: Platform) -> None:

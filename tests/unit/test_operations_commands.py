@@ -93,9 +93,13 @@ def test_after_a_promotion_there_is_no_canary_and_exit_code_0(
         (("--format", "yaml"), "unknown format 'yaml'"),
         (("--prometheus", "prometheus:9090"), "is not the HTTP address of a Prometheus"),
         (("--prometheus-token-file", "/nonexistent"), "is not a file"),
+        (("--prometheus-user", "u"), "--prometheus-user u has no password\n  remedy: set TRIVET_PROMETHEUS_PASSWORD"),
     ],
 )
-def test_wrong_usage_is_refused_before_the_cluster_is_asked(arguments: tuple[str, ...], words: str) -> None:
+def test_wrong_usage_is_refused_before_the_cluster_is_asked(
+    arguments: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRIVET_PROMETHEUS_PASSWORD", raising=False)
     assert words in refused(*JUDGE, *arguments)
 
 

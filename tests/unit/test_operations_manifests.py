@@ -104,6 +104,13 @@ def test_what_the_judge_would_refuse_is_refused_when_it_is_rendered(arguments: s
     assert words in refused(*base, *arguments.split())
 
 
+def test_a_cronjob_whose_name_is_too_long_is_refused_when_it_is_rendered() -> None:
+    base = ("canary", "render", "--image", "i", "--prometheus", URL)
+    assert "has a name of 53 characters, and Kubernetes accepts 52" in refused(*base, "r" * 39, "--as", "cronjob")
+    assert call(*base, "r" * 38, "--as", "cronjob").code == 0
+    assert call(*base, "r" * 39, "--as", "job").code == 0
+
+
 def test_permissions_are_of_one_service_wherever_rbac_can_name_it() -> None:
     account, role, binding = canary_rbac("rec", "ml")
     assert account["metadata"] == {"name": "trivet-canary-rec", "namespace": "ml"}
