@@ -29,7 +29,7 @@ from trivet.integration.kubernetes_api import (
     KubernetesError,
 )
 from trivet.integration.lineage import SERVICE_TAG, ServiceLink, link_service, read_link, unlink_service
-from trivet.integration.rollout import is_ready, traffic_shares
+from trivet.integration.rollout import deployment_mode, is_ready, predictor_status, stated_uri, traffic_shares
 from trivet.integration.tracking import TrackingApi, quoted
 
 SERVING_TIMEOUT = 600.0
@@ -122,7 +122,7 @@ def apply_inference_service(service: Json, *, cluster: KubernetesApi, field_mana
             continue
         return Applied(
             service=stored,
-            previous=_manifest(existing),
+            previous=manifest_of(existing),
             changed=stored["metadata"]["resourceVersion"] != existing["metadata"]["resourceVersion"],
         )
     raise _busy(namespace, name)
@@ -144,7 +144,7 @@ def has_all_traffic(existing: Json, service: Json, *, field_manager: str = FIELD
     def stated(of: Json) -> list[Any]:
         metadata = of["metadata"]
         annotations = {**(metadata.get("annotations") or {}), DEPLOYMENT_MODE: ""}
-        return [(_predictor(of).get("model") or {}).get("storageUri"), metadata.get("labels") or {}, annotations]
+        return [stated_uri(of), metadata.get("labels") or {}, annotations]
 
     return stated(wanted) == stated(existing)
 
@@ -174,7 +174,7 @@ def wait_until_serving(
         _require_unchanged(observed, applied)
         return _missing(observed, cluster)
 
-    model = (_predictor(applied).get("model") or {}).get("storageUri") or "its predictor"
+    model = stated_uri(applied) or "its predictor"
     return _wait(f"to serve {model}", namespace, name, missing, cluster, timeout, interval, progress)
 
 
@@ -208,7 +208,7 @@ def promote(
     _change(namespace, name, without_percentage, cluster, field_manager)
 
     def missing(observed: Json) -> str:
-        newest = _component(observed).get("latestCreatedRevision")
+        newest = predictor_status(observed).get("latestCreatedRevision")
         if newest != revision:
             put_back = False
             if before[0] is not None:
@@ -224,7 +224,7 @@ def promote(
                 + (f": it gets {before[0]} % of the traffic again" if put_back else ""),
                 remedy="judge the newest revision, and promote that one",
             )
-        rolled_out = _component(observed).get("latestRolledoutRevision")
+        rolled_out = predictor_status(observed).get("latestRolledoutRevision")
         if traffic_shares(observed) == {revision: 100} and rolled_out == revision:
             return ""
         return f"the traffic is {_text(traffic_shares(observed))}, and {rolled_out or 'no revision'} is rolled out"
@@ -260,11 +260,11 @@ def roll_back(
     roll back to, and DeploymentError.
     """
     end = time.monotonic() + timeout
-    target = None if previous is None else _manifest(previous)
+    target = None if previous is None else manifest_of(previous)
     observed = _read(namespace, name, cluster)
     _require_rollback(observed, revision, target)
     serving: Serving | None = None
-    component = _component(observed)
+    component = predictor_status(observed)
     complete = (
         _is_restored(observed, target)
         and "canaryTrafficPercent" not in _predictor(observed)
@@ -385,7 +385,7 @@ def _digest(service: Json) -> str:
     return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _manifest(service: Json) -> dict[str, Any]:
+def manifest_of(service: Json) -> dict[str, Any]:
     """What a service says, without what the API server and KServe add."""
     kept = ("name", "namespace", "labels", "annotations")
     metadata = {key: deepcopy(value) for key, value in service["metadata"].items() if key in kept}
@@ -467,7 +467,9 @@ def _wait(
             lacking = error.message
         if not lacking:
             assert observed is not None
-            newest = str(_component(observed).get("latestCreatedRevision") or "") if _splits_traffic(observed) else ""
+            newest = (
+                str(predictor_status(observed).get("latestCreatedRevision") or "") if _splits_traffic(observed) else ""
+            )
             return Serving(service=observed, revision=newest, shares=traffic_shares(observed))
         if lacking != seen:
             seen = lacking
@@ -488,12 +490,12 @@ def _missing(observed: Json, cluster: KubernetesApi) -> str:
     if not _splits_traffic(observed):
         pods = _pods(namespace, {_SERVICE_LABEL: name, "component": "predictor"}, cluster)
         current = [pod for pod in pods if made_of(pod, observed)]
-        if not any(_is_ready(pod) for pod in current):
+        if not any(is_ready(pod) for pod in current):
             return f"no ready pod of it among {len(current)}"
         if len(current) < len(pods):
             return f"{len(pods) - len(current)} pods of what was before"
         return "" if is_ready(observed) else "Ready is not True"
-    component = _component(observed)
+    component = predictor_status(observed)
     newest = str(component.get("latestCreatedRevision") or "")
     if not newest:
         return "no revision"
@@ -519,7 +521,7 @@ def made_of(made: Json, service: Json) -> bool:
     annotations = made["metadata"].get("annotations") or {}
     labels = made["metadata"].get("labels") or {}
     stated = service["metadata"].get("annotations") or {}
-    uri = (_predictor(service).get("model") or {}).get("storageUri")
+    uri = stated_uri(service)
     return (
         annotations.get(PREDICTOR_DIGEST) == stated.get(PREDICTOR_DIGEST)
         and (not uri or annotations.get(SOURCE_URI) in (None, uri))
@@ -562,11 +564,6 @@ def _pods(namespace: str, labels: Mapping[str, str], cluster: KubernetesApi) -> 
     return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
 
-def _is_ready(pod: Json) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions)
-
-
 # preconditions
 
 
@@ -595,7 +592,7 @@ def _require_newest(observed: Json, revision: str, cluster: KubernetesApi) -> No
             f"InferenceService {namespace}/{name} has no revisions to promote: KServe splits traffic in a Knative mode only",
             remedy="in a standard mode what is applied gets all traffic; roll it back with roll_back",
         )
-    component = _component(observed)
+    component = predictor_status(observed)
     newest, ready = component.get("latestCreatedRevision"), component.get("latestReadyRevision")
     if newest != revision:
         raise PreconditionFailed(
@@ -621,9 +618,9 @@ def _require_rollback(observed: Json, revision: str, target: Json | None) -> Non
     if _is_restored(observed, target):
         return
     if _splits_traffic(observed):
-        newest = str(_component(observed).get("latestCreatedRevision") or "")
+        newest = str(predictor_status(observed).get("latestCreatedRevision") or "")
     else:
-        newest = str((_predictor(observed).get("model") or {}).get("storageUri") or "")
+        newest = stated_uri(observed)
         if target is None:
             raise UsageError(
                 f"InferenceService {namespace}/{name} keeps no earlier revision in a standard mode",
@@ -652,13 +649,13 @@ def _own_labels(service: Json) -> dict[str, str]:
 
 def _earlier_with_pods(observed: Json, revision: str, cluster: KubernetesApi) -> str:
     """The revision that can take the traffic at once; empty when none has pods."""
-    component = _component(observed)
+    component = predictor_status(observed)
     rolled_out = str(component.get("latestRolledoutRevision") or "")
     if rolled_out and rolled_out != revision:
         return rolled_out  # it has traffic, so its pods run
     earlier = str(component.get("previousRolledoutRevision") or "")
     namespace, _ = _key(observed)
-    running = bool(earlier) and any(_is_ready(pod) for pod in _pods(namespace, {_REVISION_LABEL: earlier}, cluster))
+    running = bool(earlier) and any(is_ready(pod) for pod in _pods(namespace, {_REVISION_LABEL: earlier}, cluster))
     return earlier if running else ""
 
 
@@ -726,7 +723,7 @@ def _served(service: Json, cluster: KubernetesApi) -> _Served:
         return _Served(links=[(newest_link, None)], stable=newest_link)
     found = _Served()
     namespace, _ = _key(service)
-    newest = _component(service).get("latestCreatedRevision")
+    newest = predictor_status(service).get("latestCreatedRevision")
     shares = traffic_shares(service)
     for name in sorted(shares, key=lambda name: shares[name]):
         described = cluster.get(KNATIVE_REVISIONS, namespace, name)
@@ -796,19 +793,12 @@ def _predictor(service: Json) -> Json:
     return found
 
 
-def _component(observed: Json) -> Json:
-    found: Json = ((observed.get("status") or {}).get("components") or {}).get("predictor") or {}
-    return found
-
-
 def _splits_traffic(observed: Json) -> bool:
     """Whether the service is in a Knative mode. Without the annotation, which the platform's default replaces, its status tells."""
-    mode = (observed["metadata"].get("annotations") or {}).get(DEPLOYMENT_MODE) or (observed.get("status") or {}).get(
-        "deploymentMode"
-    )
+    mode = deployment_mode(observed)
     if mode in KNATIVE_MODES + STANDARD_MODES:
         return mode in KNATIVE_MODES
-    return "traffic" in _component(observed) or "latestReadyRevision" in _component(observed)
+    return "traffic" in predictor_status(observed) or "latestReadyRevision" in predictor_status(observed)
 
 
 def _with_percentage(observed: Json, percentage: int) -> dict[str, Any]:

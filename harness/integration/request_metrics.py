@@ -330,7 +330,7 @@ CONTOUR = RequestSource(
     "It sees requests that found no pod, as 5xx.",
     facts=(
         "contour 1.29.1 internal/envoy/cluster.go, AltStatName: the cluster is NAMESPACE_SERVICE_PORT in statistics",
-        "envoy docs/root/configuration/upstream/cluster_manager/cluster_stats.rst: upstream_rq_<*xx>, upstream_rq_time in milliseconds",
+        "envoy documentation, configuration/upstream/cluster_manager/cluster_stats.rst: upstream_rq_<*xx>, upstream_rq_time in ms",
     ),
 )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trivet.errors import UsageError
-from trivet.integration.inference_service import CANARY_PERCENT, is_own_key
+from trivet.integration.inference_service import CANARY_PERCENT, DEPLOYMENT_MODE, is_own_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def plan_rollback(
 
     Raises UsageError when there is no earlier model to roll back to.
     """
-    component = _predictor_status(observed)
+    component = predictor_status(observed)
     rolled_out = str(component.get("latestRolledoutRevision") or "")
     created = str(component.get("latestCreatedRevision") or "")
     name = (observed.get("metadata") or {}).get("name")
@@ -75,7 +75,7 @@ def plan_rollback(
             f"the rollout of {name} is complete ({rolled_out or 'no revision yet'}), and its earlier model is unknown",
             remedy="keep the InferenceService from before the roll-out, and pass it as previous",
         )
-    old_uri, new_uri = _storage_uri(previous), _storage_uri(observed)
+    old_uri, new_uri = stated_uri(previous), stated_uri(observed)
     patch = restoring_patch(observed, previous)
     if patch == promotion_patch():
         raise UsageError(
@@ -98,7 +98,7 @@ def plan_rollback(
 def traffic_shares(observed: Mapping[str, Any]) -> dict[str, int]:
     """The percentage of the traffic by revision, from the status of an InferenceService, without revisions that have none."""
     found: dict[str, int] = {}
-    for target in _predictor_status(observed).get("traffic") or ():
+    for target in predictor_status(observed).get("traffic") or ():
         if target.get("percent"):
             found[target["revisionName"]] = found.get(target["revisionName"], 0) + int(target["percent"])
     return found
@@ -113,14 +113,14 @@ def revision_url(revision: str, namespace: str, *, domain: str = "cluster.local"
 
 
 def is_ready(observed: Mapping[str, Any]) -> bool:
-    """Whether the status of an InferenceService has ``Ready=True``."""
+    """Whether the status of an InferenceService, or of a pod, has ``Ready=True``."""
     conditions = (observed.get("status") or {}).get("conditions") or ()
     return any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions)
 
 
 def newest_revision(observed: Mapping[str, Any]) -> str:
     """The newest revision if it is ready, else the empty string."""
-    component = _predictor_status(observed)
+    component = predictor_status(observed)
     created = str(component.get("latestCreatedRevision") or "")
     return created if created == component.get("latestReadyRevision") else ""
 
@@ -159,12 +159,20 @@ def merge_difference(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[
     return patch
 
 
-def _predictor_status(observed: Mapping[str, Any]) -> Mapping[str, Any]:
+def predictor_status(observed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the status of an InferenceService says of its predictor; empty before KServe wrote it."""
     components = (observed.get("status") or {}).get("components") or {}
     found: Mapping[str, Any] = components.get("predictor") or {}
     return found
 
 
-def _storage_uri(service: Mapping[str, Any]) -> str:
+def deployment_mode(observed: Mapping[str, Any]) -> str:
+    """The mode of its annotation, else the one that its status names, which may be the platform's default; empty when neither does."""
+    annotations = (observed.get("metadata") or {}).get("annotations") or {}
+    return str(annotations.get(DEPLOYMENT_MODE) or (observed.get("status") or {}).get("deploymentMode") or "")
+
+
+def stated_uri(service: Mapping[str, Any]) -> str:
+    """The storage URI of the predictor's model; empty without one."""
     predictor = (service.get("spec") or {}).get("predictor") or {}
     return str((predictor.get("model") or {}).get("storageUri") or "")

@@ -23,25 +23,25 @@ from trivet.errors import CannotTell, PlatformError, TrivetError, UsageError
 from trivet.integration.canary import CanaryDecision, CanaryJudge, CanaryLimits, expected_decision_time
 from trivet.integration.canary_counts import CanaryWindow
 from trivet.integration.deployment import PREDICTOR_DIGEST, PreconditionFailed, made_of
-from trivet.integration.inference_service import DEPLOYMENT_MODE, STANDARD_MODES
+from trivet.integration.inference_service import STANDARD_MODES
 from trivet.integration.kubernetes_api import (
     INFERENCE_SERVICES,
     KNATIVE_REVISIONS,
+    LEASES,
     KubernetesApi,
     KubernetesError,
-    Resource,
 )
 from trivet.integration.request_metrics import SETTLED
-from trivet.integration.rollout import traffic_shares
+from trivet.integration.rollout import deployment_mode, predictor_status, traffic_shares
 from trivet.model.operation import Decision, OperationReport
 from trivet.operations.lease import (
-    LEASES,
     TIMES,
     JudgeLease,
     LeaseHeld,
     LeaseLost,
     LeaseTimes,
     lease_name,
+    read_permitted,
     record_of,
     with_rbac,
 )
@@ -143,7 +143,7 @@ def run_canary(
     retry = _Retry(settings.patience, settings.interval, service, clock, sleep, progress)
     observed = retry.until_answered(lambda: _reconciled(cluster, namespace, service))
     name = lease_name(service)
-    record = retry.until_answered(lambda: record_of(_get(cluster, LEASES, namespace, name)))
+    record = retry.until_answered(lambda: record_of(read_permitted(cluster, LEASES, namespace, name)))
     if not _decided(record, observed, decide_only=settings.decide_only) and revisions_of(observed) is None:
         return OperationReport(
             command=COMMAND,
@@ -356,7 +356,7 @@ class _Run:
         raise CanaryGone(f"{found[0]} became the canary, beside {found[1]}, while {judged}")
 
     def _observed(self) -> Json:
-        found = _get(self.cluster, INFERENCE_SERVICES, self.namespace, self.service)
+        found = read_permitted(self.cluster, INFERENCE_SERVICES, self.namespace, self.service)
         if found is None:
             raise CanaryGone(f"InferenceService {self.service} was deleted while it was judged")
         return found
@@ -378,23 +378,15 @@ class _Run:
         )
 
 
-def _get(cluster: KubernetesApi, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
-    try:
-        return cluster.get(resource, namespace, name)
-    except KubernetesError as error:
-        raise with_rbac(error) from error
-
-
 def _reconciled(cluster: KubernetesApi, namespace: str, name: str) -> Json:
     """The service, once its newest revision is that of its newest change, as far as trivet's annotations tell."""
-    observed = _get(cluster, INFERENCE_SERVICES, namespace, name)
+    observed = read_permitted(cluster, INFERENCE_SERVICES, namespace, name)
     if observed is None:
         raise UsageError(
             f"there is no InferenceService {name!r} in namespace {namespace!r}",
             remedy="check both names: kubectl get inferenceservices --all-namespaces",
         )
-    annotated = (observed["metadata"].get("annotations") or {}).get(DEPLOYMENT_MODE)
-    mode = annotated or (observed.get("status") or {}).get("deploymentMode")  # the platform's default
+    mode = deployment_mode(observed)
     if mode in STANDARD_MODES:
         raise UsageError(
             f"{name} has the deployment mode {mode}, which has no revisions to judge against each other",
@@ -404,7 +396,7 @@ def _reconciled(cluster: KubernetesApi, namespace: str, name: str) -> Json:
     if not newest:
         raise CannotTell(f"the status of {name} names no revision yet")
     if PREDICTOR_DIGEST in (observed["metadata"].get("annotations") or {}):
-        revision = _get(cluster, KNATIVE_REVISIONS, namespace, newest)
+        revision = read_permitted(cluster, KNATIVE_REVISIONS, namespace, newest)
         if revision is None or not made_of(revision, observed):
             raise CannotTell(f"{newest} is the newest revision of {name}, made of an earlier predictor")
     return observed
@@ -447,16 +439,11 @@ def revisions_of(observed: Json) -> tuple[str, str] | None:
 
 
 def _newest(observed: Json) -> str:
-    return str(_predictor(observed).get("latestCreatedRevision") or "")
+    return str(predictor_status(observed).get("latestCreatedRevision") or "")
 
 
 def _rolled_out(observed: Json) -> str:
-    return str(_predictor(observed).get("latestRolledoutRevision") or "")
-
-
-def _predictor(observed: Json) -> Json:
-    found: Json = ((observed.get("status") or {}).get("components") or {}).get("predictor") or {}
-    return found
+    return str(predictor_status(observed).get("latestRolledoutRevision") or "")
 
 
 def _may_pass(error: TrivetError) -> bool:

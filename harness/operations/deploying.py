@@ -10,13 +10,13 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trivet.errors import PlatformError
 from trivet.integration.deployment import (
     SERVING_TIMEOUT,
     Applied,
     RegistryNames,
     apply_inference_service,
     has_all_traffic,
+    manifest_of,
     promote,
     record_traffic,
     roll_back,
@@ -24,11 +24,12 @@ from trivet.integration.deployment import (
     wait_until_serving,
 )
 from trivet.integration.inference_service import MODEL_VERSION
-from trivet.integration.kubernetes_api import INFERENCE_SERVICES, KubernetesApi
+from trivet.integration.kubernetes_api import INFERENCE_SERVICES, LEASES, KubernetesApi
+from trivet.integration.rollout import stated_uri
 from trivet.integration.tracking import TrackingApi
 from trivet.model.operation import Decision, OperationReport
 from trivet.operations.canary_run import CanaryActions, revisions_of
-from trivet.operations.lease import LEASES, annotate_lease, lease_name
+from trivet.operations.lease import annotate_lease, annotated_object, lease_name
 
 PREVIOUS = "trivet.dev/previous-service"
 """The annotation of the Lease with the InferenceService as it was before the deployment, as JSON."""
@@ -118,39 +119,17 @@ def canary_actions(
 def previous_service(cluster: KubernetesApi, namespace: str, service: str) -> dict[str, Any] | None:
     """The service as it was before its deployment; None when nobody kept it. Raises PlatformError for what cannot be read."""
     lease = cluster.get(LEASES, namespace, lease_name(service))
-    text = (((lease or {}).get("metadata") or {}).get("annotations") or {}).get(PREVIOUS)
-    if not text:
-        return None
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise PlatformError(
-            f"the annotation {PREVIOUS} of the lease {namespace}/{lease_name(service)} is no JSON object",
-            remedy="remove it, and deploy the earlier version by `trivet deploy`",
-        )
-    return found
+    return annotated_object(lease, PREVIOUS, remedy="remove it, and deploy the earlier version by `trivet deploy`")
 
 
 def _keep(cluster: KubernetesApi, service: Json, *, owner: Json) -> None:
     """Keep ``service``, what ``owner`` was before, unless a canary runs: then it is not what the stable revision is made of."""
     if revisions_of(owner) is not None:
         return
-    metadata = service["metadata"]
+    kept = manifest_of(service)
+    metadata = kept["metadata"]
+    (metadata.get("annotations") or {}).pop(_KUBECTL, None)
     namespace, name = metadata["namespace"], metadata["name"]
-    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != _KUBECTL}
-    kept = {
-        "apiVersion": INFERENCE_SERVICES.api_version,
-        "kind": INFERENCE_SERVICES.kind,
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": metadata.get("labels") or {},
-            "annotations": annotations,
-        },
-        "spec": service["spec"],
-    }
     annotate_lease(
         cluster, namespace, lease_name(name), key=PREVIOUS, value=json.dumps(kept, sort_keys=True), owner=owner
     )
@@ -158,6 +137,5 @@ def _keep(cluster: KubernetesApi, service: Json, *, owner: Json) -> None:
 
 def _model_of(service: Json) -> tuple[str, str]:
     """Storage URI and version of the model that a service states."""
-    predictor = (service.get("spec") or {}).get("predictor") or {}
     labels = (service.get("metadata") or {}).get("labels") or {}
-    return str((predictor.get("model") or {}).get("storageUri") or ""), str(labels.get(MODEL_VERSION) or "")
+    return stated_uri(service), str(labels.get(MODEL_VERSION) or "")

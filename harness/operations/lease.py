@@ -20,9 +20,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trivet.errors import PlatformError
-from trivet.integration.kubernetes_api import ConflictError, KubernetesApi, KubernetesError, Resource
+from trivet.integration.kubernetes_api import LEASES, ConflictError, KubernetesApi, KubernetesError, Resource
 
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 RECORD = "trivet.dev/canary-record"
 """The annotation with the judge's record. All annotations of an object may take 256 KiB (k8s.io/apimachinery v0.30.4
 pkg/api/validation/objectmeta.go, TotalAnnotationSizeLimitB)."""
@@ -228,10 +227,7 @@ class JudgeLease:
             )
 
     def _read(self) -> dict[str, Any] | None:
-        try:
-            return self._cluster.get(LEASES, self._namespace, self._name)
-        except KubernetesError as error:
-            raise with_rbac(error) from error
+        return read_permitted(self._cluster, LEASES, self._namespace, self._name)
 
     def _read_again(self) -> None:
         current = self._read()
@@ -286,20 +282,22 @@ def new_lease(namespace: str, name: str, *, owner: Mapping[str, Any] | None) -> 
 
 def record_of(lease: Mapping[str, Any] | None) -> dict[str, Any]:
     """The record in a Lease as the API server returns it; empty when there is none. Raises PlatformError when it is no JSON object."""
+    return annotated_object(lease, RECORD, remedy="remove the annotation: the judge then begins anew") or {}
+
+
+def annotated_object(lease: Mapping[str, Any] | None, key: str, *, remedy: str) -> dict[str, Any] | None:
+    """The JSON object in an annotation of a Lease; None without it. Raises PlatformError, with ``remedy``, when it is none."""
     metadata = (lease or {}).get("metadata") or {}
-    text = (metadata.get("annotations") or {}).get(RECORD)
+    text = (metadata.get("annotations") or {}).get(key)
     if not text:
-        return {}
+        return None
     try:
         found = json.loads(text)
     except ValueError:
         found = None
     if not isinstance(found, dict):
         name = f"{metadata.get('namespace')}/{metadata.get('name')}"
-        raise PlatformError(
-            f"the annotation {RECORD} of the lease {name} is no JSON object",
-            remedy="remove the annotation: the judge then begins anew",
-        )
+        raise PlatformError(f"the annotation {key} of the lease {name} is no JSON object", remedy=remedy)
     return found
 
 
@@ -312,6 +310,14 @@ def owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:
         "name": metadata["name"],
         "uid": metadata["uid"],
     }
+
+
+def read_permitted(cluster: KubernetesApi, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
+    """The object, or None when there is none of this name. Raises KubernetesError, with the remedy for an account without permission."""
+    try:
+        return cluster.get(resource, namespace, name)
+    except KubernetesError as error:
+        raise with_rbac(error) from error
 
 
 def with_rbac(error: KubernetesError) -> KubernetesError:

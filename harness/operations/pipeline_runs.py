@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from trivet.errors import PlatformError, UsageError
+from trivet.model.pipeline_runs import FINAL_STATES
 from trivet.model.redaction import redact
 
-STATES = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
-"""The final states of a run (kubeflow/pipelines backend/api/v2beta1/run.proto, RuntimeState)."""
 LONGEST_RUN = 7 * 86_400.0
 """Seconds from a run's creation within which it must finish to be counted."""
 
@@ -60,12 +59,12 @@ class PipelineApi:
         ``namespace`` is needed by a multi-user installation, and empty otherwise. Runs that were created more than LONGEST_RUN before
         ``since`` are not counted.
         """
-        counted = Counter(dict.fromkeys(STATES, 0))
+        counted = Counter(dict.fromkeys(FINAL_STATES, 0))
         for run in self._newest_first(namespace):
             if _time(run, "created_at") < since - LONGEST_RUN:
                 break
             state = str(run.get("state") or "")
-            if state in STATES and since <= _time(run, "finished_at") <= until:
+            if state in FINAL_STATES and since <= _time(run, "finished_at") <= until:
                 counted[state] += 1
         return counted
 

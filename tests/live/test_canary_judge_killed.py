@@ -15,8 +15,8 @@ import pytest
 from fakes.canary import NAMESPACE, SERVICE, with_canary
 from fakes.kubernetes_api import StoredObjects
 
-from trivet.integration.kubernetes_api import INFERENCE_SERVICES
-from trivet.operations.lease import LEASES, lease_name, record_of
+from trivet.integration.kubernetes_api import INFERENCE_SERVICES, LEASES
+from trivet.operations.lease import lease_name, record_of
 
 pytestmark = pytest.mark.processes
 TESTS = Path(__file__).parents[1]

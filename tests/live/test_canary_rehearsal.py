@@ -17,10 +17,10 @@ from trivet.authoring import DEFAULT_ROWS, ModelMaker, ServableModel
 from trivet.integration import build_inference_service, connect, v2_request
 from trivet.integration.deployment import RegistryNames
 from trivet.integration.inference_service import MODEL_VERSION
-from trivet.integration.kubernetes_api import INFERENCE_SERVICES, KubernetesApi
+from trivet.integration.kubernetes_api import INFERENCE_SERVICES, LEASES, KubernetesApi
 from trivet.integration.rollout import newest_revision, traffic_shares
 from trivet.operations.deploying import deploy
-from trivet.operations.lease import LEASES, lease_name, record_of
+from trivet.operations.lease import lease_name, record_of
 from trivet.operations.manifests import CONTAINER, judge_job
 from trivet.operations.rbac import canary_rbac
 from trivet.provision.access import ClusterAccess

@@ -24,10 +24,10 @@ from trivet.errors import CannotTell, PlatformError, UsageError
 from trivet.integration.canary import LIMITS, CanaryLimits
 from trivet.integration.deployment import PreconditionFailed
 from trivet.integration.inference_service import DEPLOYMENT_MODE
-from trivet.integration.kubernetes_api import INFERENCE_SERVICES, KubernetesError
+from trivet.integration.kubernetes_api import INFERENCE_SERVICES, LEASES, KubernetesError
 from trivet.model.operation import Decision, OperationReport
 from trivet.operations.canary_run import CanaryActions, CanaryGone, RunSettings, run_canary
-from trivet.operations.lease import LEASES, LeaseHeld, LeaseLost, lease_name, record_of
+from trivet.operations.lease import LeaseHeld, LeaseLost, lease_name, record_of
 
 
 class Killed(BaseException):

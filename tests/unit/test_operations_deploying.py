@@ -16,11 +16,11 @@ from trivet.errors import PlatformError
 from trivet.integration.canary import CanaryLimits
 from trivet.integration.deployment import PREDICTOR_DIGEST, PreconditionFailed, RegistryNames
 from trivet.integration.inference_service import MODEL_VERSION, build_inference_service
-from trivet.integration.kubernetes_api import INFERENCE_SERVICES, KNATIVE_REVISIONS
+from trivet.integration.kubernetes_api import INFERENCE_SERVICES, KNATIVE_REVISIONS, LEASES
 from trivet.model.operation import Decision, OperationReport
 from trivet.operations.canary_run import run_canary
 from trivet.operations.deploying import PREVIOUS, canary_actions, deploy, previous_service
-from trivet.operations.lease import LEASES, lease_name
+from trivet.operations.lease import lease_name
 from trivet.operations.rbac import canary_rbac
 
 NAME, NAMESPACE = "rec", "ml"

@@ -9,9 +9,8 @@ import pytest
 from fakes.kubernetes_api import StoredObjects
 
 from trivet.errors import PlatformError
-from trivet.integration.kubernetes_api import KubernetesError
+from trivet.integration.kubernetes_api import LEASES, KubernetesError
 from trivet.operations.lease import (
-    LEASES,
     RECORD,
     JudgeLease,
     LeaseHeld,
