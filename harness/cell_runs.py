@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trivet.cli_options import refuse_composition, report_directory, settings_of, target_of
 from trivet.errors import PlatformError
 
 if TYPE_CHECKING:
     from trivet.engine.acceptance import Acceptance
     from trivet.engine.matrix import PlannedCell
     from trivet.engine.plan import Plan
+    from trivet.engine.registry import Registry
     from trivet.engine.results_store import ResultsStore
     from trivet.host.child_runs import ChildRuns
     from trivet.model.report import ConformanceReport
+    from trivet.model.settings import Settings
     from trivet.model.stack import Stack
     from trivet.model.target import Target
-    from trivet.model.writer import Writer
 
 MEMORY = 1536 * 2**20
 """Bytes for each cell that runs beside others: a whole run on the target local takes 1.3 GiB at its peak, measured with MLflow 3.17.2."""
@@ -46,20 +48,70 @@ def cell_folder(values: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Judging:
+    """What the cells of one call have in common, by its options and the settings. ``base`` is the stack that cells are mixed from."""
+
+    flags: Mapping[str, Any]
+    settings: Settings
+    registry: Registry
+    target: Target
+    base: Stack
+    plan: Plan
+    store: ResultsStore
+    directory: Path | None
+
+    @classmethod
+    def prepare(cls, flags: Mapping[str, Any], *, patterns: Sequence[str], results: str | None) -> Judging:
+        """Read the settings and everything that they name. Raises UsageError, before anything is started, for what no cell could have."""
+        from trivet.engine.plan import make_plan
+        from trivet.engine.registry import Registry
+        from trivet.engine.results_store import ResultsStore, inputs_of
+        from trivet.stacks.environments import cache_directory
+        from trivet.stacks.read import load_stack
+
+        settings = settings_of(**flags)
+        refuse_composition(settings.target)
+        registry = Registry(settings.plugins, settings=settings)
+        target = target_of(registry, settings.target)
+        base = load_stack(settings.stack)
+        plan = make_plan(
+            registry,
+            profile=settings.profile,
+            stack=base,
+            target=target,
+            patterns=patterns,
+            features=settings.require_features,
+        )
+        judging = cls(
+            flags=flags,
+            settings=settings,
+            registry=registry,
+            target=target,
+            base=base,
+            plan=plan,
+            store=ResultsStore(Path(results).expanduser() if results else cache_directory() / "results"),
+            directory=report_directory(settings.report),
+        )
+        judging.accepted(base)
+        inputs_of(target, base)
+        return judging
+
+    def accepted(self, stack: Stack) -> Acceptance:
+        """The known failures that settings accept on a stack, as the runs of cells do by themselves."""
+        from trivet.engine.acceptance import acceptance_of
+        from trivet.settings import settings_folder
+
+        return acceptance_of(self.settings, self.registry, settings_folder(Path.cwd()), stack=stack.name)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CellRuns:
     """Judges cells by runs of trivet in processes of their own."""
 
-    flags: Mapping[str, Any]
+    judging: Judging
     missing: Callable[[PlannedCell], Mapping[str, str]]
     """The contracts of a cell whose results are not in the store."""
-    plan: Plan
-    target: Target
-    store: ResultsStore
-    directory: Path | None
-    writers: Mapping[str, Writer]
     children: ChildRuns
-    accepted: Callable[[Stack], Acceptance]
-    """The known failures that settings accept on a stack, as the runs of cells do by themselves."""
     command: str
     """The command that reports made here name."""
 
@@ -71,23 +123,24 @@ class CellRuns:
         from trivet.render.writers import write_files
 
         report = self._by_run(cell) if self.missing(cell) else self._from_store(cell)
-        if self.directory:
-            write_files(report, self.directory / cell_folder(cell.values), self.writers)
+        if self.judging.directory:
+            write_files(report, self.judging.directory / cell_folder(cell.values), self.judging.registry.writers)
         return report
 
     def _from_store(self, cell: PlannedCell) -> ConformanceReport:
         from trivet.engine.run import run
 
         assert cell.stack is not None
+        judging = self.judging
         return run(
-            self.plan.contracts,
-            target=self.target,
+            judging.plan.contracts,
+            target=judging.target,
             stack=cell.stack,
-            profile=self.plan.profile,
+            profile=judging.plan.profile,
             emit=lambda event: None,
             command=self.command,
-            results=self.store,
-            acceptance=self.accepted(cell.stack),
+            results=judging.store,
+            acceptance=judging.accepted(cell.stack),
         )
 
     def _by_run(self, cell: PlannedCell) -> ConformanceReport:
@@ -95,15 +148,16 @@ class CellRuns:
         from trivet.engine.required import REQUIRED
         from trivet.render import report_json
 
+        judging, flags = self.judging, self.judging.flags
         folder = self.children.folder(slug(cell.values))
         arguments = [
             "run",
-            *(part for name in _FORWARDED if self.flags[name] for part in (f"--{name}", self.flags[name])),
-            *(part for name in self.flags["plugins"] for part in ("--plugin", name)),
+            *(part for name in _FORWARDED if flags[name] for part in (f"--{name}", flags[name])),
+            *(part for name in flags["plugins"] for part in ("--plugin", name)),
             *(part for name, value in cell.values.items() for part in ("--with", f"{name}={value}")),
             # What is required of the target is in the settings, and part of every run.
-            *(part for one in self.plan.contracts if one.id != REQUIRED.id for part in ("--contract", one.id)),
-            *("--results", str(self.store.folder), "--report", str(folder)),
+            *(part for one in judging.plan.contracts if one.id != REQUIRED.id for part in ("--contract", one.id)),
+            *("--results", str(judging.store.folder), "--report", str(folder)),
         ]
         code, log = self.children.call(arguments, folder)
         try:

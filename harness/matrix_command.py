@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trivet.cell_runs import CellRuns, cell_folder, cells_at_once
+from trivet.cell_runs import CellRuns, Judging, cell_folder, cells_at_once
 from trivet.cli_options import (
     contracts_option,
-    refuse_composition,
-    report_directory,
-    settings_of,
-    target_of,
     target_options,
 )
 from trivet.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from trivet.engine.acceptance import Acceptance
-    from trivet.model.stack import Stack
+    pass
 
 
 @click.command()
@@ -70,19 +65,12 @@ def matrix(
 
     Exit codes: 0 every cell is conformant, 1 a contract failed in a cell, 2 a cell is inconclusive, 3 wrong usage.
     """
-    from trivet.engine.acceptance import acceptance_of
     from trivet.engine.matrix import Matrix, planned_cells, read_axes, read_matrix_file
-    from trivet.engine.plan import make_plan
-    from trivet.engine.registry import Registry
-    from trivet.engine.results_store import ResultsStore, inputs_of
     from trivet.engine.run import Recorder
     from trivet.host.child_runs import ChildRuns
     from trivet.model.matrix import MatrixReport
     from trivet.render import matrix_text
     from trivet.render.matrix_writers import WRITERS, write_matrix
-    from trivet.settings import settings_folder
-    from trivet.stacks.environments import cache_directory
-    from trivet.stacks.read import load_stack
 
     if output and output not in WRITERS:
         raise unknown("format of a matrix", output, WRITERS)
@@ -92,28 +80,15 @@ def matrix(
     chosen_axes = described.axes if described else read_axes(axes)
     if described and described.stack and not flags["stack"]:
         flags["stack"] = described.stack
-    settings = settings_of(**flags)
-    refuse_composition(settings.target)
-    registry = Registry(settings.plugins, settings=settings)
-    target = target_of(registry, settings.target)
-    base = load_stack(settings.stack)
     patterns = tuple(contracts) or (described.contracts if described else ())
-    plan = make_plan(
-        registry,
-        profile=settings.profile,
-        stack=base,
-        target=target,
-        patterns=patterns,
-        features=settings.require_features,
+    judging = Judging.prepare(flags, patterns=patterns, results=results)
+    base, target, plan, store, directory = (
+        judging.base,
+        judging.target,
+        judging.plan,
+        judging.store,
+        judging.directory,
     )
-
-    def accepted(stack: Stack) -> Acceptance:
-        return acceptance_of(settings, registry, settings_folder(Path.cwd()), stack=stack.name)
-
-    accepted(base)
-    inputs_of(target, base)
-    directory = report_directory(settings.report)
-    store = ResultsStore(Path(results).expanduser() if results else cache_directory() / "results")
     cells = planned_cells(base, chosen_axes, lambda text: click.echo(text, err=True))
     planned = Matrix(cells, plan.contracts, target, store)
     click.echo(matrix_text.opening(chosen_axes, len(plan.contracts), base.name, target.name, str(store.folder)))
@@ -122,18 +97,7 @@ def matrix(
         return 0
     recorder = Recorder(lambda event: None)
     with ChildRuns() as children:
-        cell_runs = CellRuns(
-            flags=flags,
-            missing=planned.missing,
-            plan=plan,
-            target=target,
-            store=store,
-            directory=directory,
-            writers=registry.writers,
-            children=children,
-            accepted=accepted,
-            command="trivet matrix",
-        )
+        cell_runs = CellRuns(judging=judging, missing=planned.missing, children=children, command="trivet matrix")
         progress = matrix_text.Progress(len(cells), click.echo)
         judged = planned.run(cell_runs.judge, jobs or cells_at_once(len(cells)), progress, children.close)
     report = MatrixReport(

@@ -9,21 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trivet.cell_runs import CellRuns, cell_folder, cells_at_once
+from trivet.cell_runs import CellRuns, Judging, cell_folder, cells_at_once
 from trivet.cli_options import (
     MEBIBYTE,
     InputPath,
     contracts_option,
     place_options,
-    refuse_composition,
-    report_directory,
-    settings_of,
-    target_of,
 )
 from trivet.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from trivet.engine.acceptance import Acceptance
     from trivet.engine.fleet import Selection
     from trivet.engine.lint import LintResult
     from trivet.engine.registry import Registry
@@ -86,45 +81,28 @@ def verdict(
 
     Exit codes: 0 a safe order, and nothing newly fails, 1 no order is safe or something newly fails, 2 inconclusive, 3 wrong usage.
     """
-    from trivet.engine.acceptance import acceptance_of
     from trivet.engine.matrix import Matrix
-    from trivet.engine.plan import make_plan
-    from trivet.engine.registry import Registry
-    from trivet.engine.results_store import ResultsStore, inputs_of
     from trivet.engine.run import Recorder
     from trivet.engine.upgrade_inputs import judge_files, judge_models
     from trivet.engine.verdict import Upgrade, upgrade_steps
     from trivet.host.child_runs import ChildRuns
     from trivet.render import verdict_text
     from trivet.render.verdict_writers import WRITERS, write_verdict
-    from trivet.settings import settings_folder
-    from trivet.stacks.environments import cache_directory
     from trivet.stacks.read import load_stack
 
     if output and output not in WRITERS:
         raise unknown("format of a verdict", output, WRITERS)
     flags["stack"] = old_name
-    settings = settings_of(**flags)
-    refuse_composition(settings.target)
-    registry = Registry(settings.plugins, settings=settings)
-    target = target_of(registry, settings.target)
-    old, new = load_stack(old_name), load_stack(new_name)
-    plan = make_plan(
-        registry,
-        profile=settings.profile,
-        stack=old,
-        target=target,
-        patterns=contracts,
-        features=settings.require_features,
+    judging = Judging.prepare(flags, patterns=contracts, results=results)
+    settings, registry, target, plan, store = (
+        judging.settings,
+        judging.registry,
+        judging.target,
+        judging.plan,
+        judging.store,
     )
-
-    def accepted(stack: Stack) -> Acceptance:
-        return acceptance_of(settings, registry, settings_folder(Path.cwd()), stack=stack.name)
-
-    accepted(old)
-    inputs_of(target, old)
-    directory = report_directory(settings.report)
-    store = ResultsStore(Path(results).expanduser() if results else cache_directory() / "results")
+    directory = judging.directory
+    old, new = judging.base, load_stack(new_name)
     lint = _linting(registry, settings, paths) if paths else None
     fleet = _judging_models(registry, settings, server, max_size * MEBIBYTE) if server else None
     if lint:
@@ -144,7 +122,7 @@ def verdict(
         contracts=plan.contracts,
         target=target,
         store=store,
-        accepted=accepted,
+        accepted=judging.accepted,
         folder=lambda values: cell_folder(values) if directory else "",
     )
     click.echo(verdict_text.opening(old.name, new.name, target.name, steps, len(plan.contracts), str(store.folder)))
@@ -153,15 +131,9 @@ def verdict(
         return 0
     with ChildRuns() as children:
         cell_runs = CellRuns(
-            flags=flags,
+            judging=judging,
             missing=Matrix((), plan.contracts, target, store).missing,
-            plan=plan,
-            target=target,
-            store=store,
-            directory=directory,
-            writers=registry.writers,
             children=children,
-            accepted=accepted,
             command="trivet verdict",
         )
         upgrade.judge(

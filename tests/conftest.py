@@ -1,9 +1,9 @@
-"""Real sessions that several kinds of tests share; tests leave them as they found them."""
+"""What several kinds of tests share: real sessions, which tests leave as they found them, and a third party's target."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from trivet.targets.cluster.session import ClusterSession
 from trivet.targets.kind import kind_target
 from trivet.targets.local import LocalTarget
 from trivet.targets.local.session import LocalSession
+
+GRID = Path(__file__).parent / "thirdparty"
+"""The folder of the third party's target ``grid``, whose checks note what they judge."""
 
 # Another process on the machine makes any test slow: Hypothesis must not fail one for the time that it took.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -65,3 +68,28 @@ def cluster_session() -> Iterator[ClusterSession]:
     settings = load_settings(Path.cwd())
     with kind_target(settings.images, settings.mirror).start(load_stack(STACK), lambda event: None) as running:
         yield running
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """What the checks of the grid target noted since the last call."""
+    file = tmp_path / "judged.txt"
+    monkeypatch.setenv("ACME_JUDGED", str(file))
+    monkeypatch.syspath_prepend(GRID)
+
+    def read() -> list[str]:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        file.unlink(missing_ok=True)
+        return [line for line in lines if line != "start"]
+
+    return read
+
+
+@pytest.fixture
+def variables(tmp_path: Path) -> Mapping[str, str]:
+    """Of a process of the command line: its cache, with its results, and the grid's notes are the test's own."""
+    return {
+        "PYTHONPATH": str(GRID),
+        "TRIVET_CACHE": str(tmp_path / "cache"),
+        "ACME_JUDGED": str(tmp_path / "judged.txt"),
+    }

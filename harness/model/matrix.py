@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trivet.model.outcome import Level, Outcome
-from trivet.model.report import VERDICTS, Judged, Provenance, StackSummary
+from trivet.model.report import Judged, Provenance, StackSummary, verdict_of
 
 MATRIX_VERSION = "trivet.dev/matrix/v1alpha1"
 MATRIX_REPORT = "MatrixReport"
@@ -51,7 +51,7 @@ class Cell:
     @property
     def verdict(self) -> str:
         """The verdict that belongs to the exit code."""
-        return VERDICTS[min(self.exit_code, 2)]
+        return verdict_of(self.exit_code)
 
     @property
     def judged(self) -> int:

@@ -16,6 +16,12 @@ KIND = "ConformanceReport"
 VERDICTS = ("conformant", "not conformant", "inconclusive")
 """The verdict by exit code. 3 is inconclusive too: a file could not be read."""
 
+
+def verdict_of(exit_code: int) -> str:
+    """The verdict that belongs to an exit code."""
+    return VERDICTS[min(exit_code, 2)]
+
+
 PREPARATION = "preparation of the cluster"
 """The key in ``handover`` for what a run installed or repaired on a cluster of trivet's own before it judged."""
 
@@ -175,7 +181,7 @@ class ConformanceReport:
     @property
     def verdict(self) -> str:
         """The verdict that belongs to the exit code."""
-        return VERDICTS[min(self.exit_code, 2)]
+        return verdict_of(self.exit_code)
 
     def count(self, outcome: Outcome, level: Level | None = None, *, accepted: bool | None = None) -> int:
         """The number of contracts with ``outcome`` (and, if given, ``level`` and whether it is ``accepted``)."""

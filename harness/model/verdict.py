@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from trivet.model.difference import ComponentChange
 from trivet.model.outcome import Outcome
-from trivet.model.report import VERDICTS, Provenance, StackSummary
+from trivet.model.report import Provenance, StackSummary, verdict_of
 
 VERDICT_VERSION = "trivet.dev/verdict/v1alpha1"
 VERDICT_REPORT = "UpgradeVerdict"
@@ -78,7 +78,7 @@ class Mix:
     @property
     def verdict(self) -> str:
         """The verdict that belongs to the exit code."""
-        return VERDICTS[min(self.exit_code, 2)]
+        return verdict_of(self.exit_code)
 
     @property
     def refused(self) -> bool:

@@ -48,6 +48,19 @@ def fields_of(report: Any) -> dict[str, Any]:
     return fields
 
 
+def fields_of_runs(report: Any, name: str) -> dict[str, Any]:
+    """The fields of a report over several runs, which are its field ``name``, each with its computed ``verdict``."""
+    fields = fields_of(report)
+    for one, written in zip(getattr(report, name), fields[name], strict=True):
+        written["verdict"] = one.verdict
+    return fields
+
+
+def computed_of_runs(report: Any) -> dict[str, Any]:
+    """What writers compute of a report over several runs; :func:`schema_of_runs` describes it."""
+    return {"exitCode": report.exit_code, "judged": report.judged, "reused": report.reused}
+
+
 def json_text(fields: Mapping[str, Any], computed: Mapping[str, Any]) -> str:
     """A report as indented JSON: its version and kind, what its writer computed, then the other ``fields``."""
     import msgspec
@@ -118,6 +131,24 @@ def schema() -> dict[str, Any]:
         },
     }
     return schema_of(ConformanceReport, KIND, computed, CHANGES)
+
+
+def schema_of_runs(report: type, kind: str, run: type, *, runs: str, meaning: str, version: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a report over several runs, called ``runs``: what :func:`fields_of_runs` and :func:`computed_of_runs`
+    write. ``meaning`` is that of the exit codes 0, 1 and 2."""
+    computed = {
+        "exitCode": {"enum": [0, 1, 2], "description": meaning},
+        "judged": {**COUNT, "description": f"The number of results that were judged, in all {runs}."},
+        "reused": {**COUNT, "description": f"The number of results that {runs} have from the results store."},
+    }
+    schema = schema_of(report, kind, computed, version=version)
+    described = schema["$defs"][run.__name__]
+    described["properties"]["verdict"] = {
+        "enum": list(VERDICTS),
+        "description": "The verdict that belongs to exit_code.",
+    }
+    described["required"].append("verdict")
+    return schema
 
 
 def schema_of(

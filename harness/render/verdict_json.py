@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trivet.model.report import VERDICTS
-from trivet.model.verdict import VERDICT_REPORT, VERDICT_VERSION, UpgradeVerdict
-from trivet.render.report_json import COUNT, fields_of, json_text, schema_of
+from trivet.model.verdict import VERDICT_REPORT, VERDICT_VERSION, Mix, UpgradeVerdict
+from trivet.render.report_json import computed_of_runs, fields_of_runs, json_text, schema_of_runs
 
 filename = "verdict.json"
 
@@ -16,24 +15,10 @@ SCHEMA_FILE = "upgrade-verdict.schema.json"
 
 def write(report: UpgradeVerdict) -> str:
     """The verdict as indented JSON, with the computed fields ``exitCode``, ``judged`` and ``reused`` first."""
-    fields = fields_of(report)
-    for mix, written in zip(report.mixes, fields["mixes"], strict=True):
-        written["verdict"] = mix.verdict
-    return json_text(fields, {"exitCode": report.exit_code, "judged": report.judged, "reused": report.reused})
+    return json_text(fields_of_runs(report, "mixes"), computed_of_runs(report))
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of verdict.json, derived from the dataclasses."""
-    computed = {
-        "exitCode": {
-            "enum": [0, 1, 2],
-            "description": "0 there is a safe order, and no file or model newly fails. 1 there is none, or one does. 2 inconclusive.",
-        },
-        "judged": {**COUNT, "description": "The number of results that were judged, in all mixes."},
-        "reused": {**COUNT, "description": "The number of results that mixes have from the results store."},
-    }
-    schema = schema_of(UpgradeVerdict, VERDICT_REPORT, computed, version=VERDICT_VERSION)
-    mix = schema["$defs"]["Mix"]
-    mix["properties"]["verdict"] = {"enum": list(VERDICTS), "description": "The verdict that belongs to exit_code."}
-    mix["required"].append("verdict")
-    return schema
+    meaning = "0 there is a safe order, and no file or model newly fails. 1 there is none, or one does. 2 inconclusive."
+    return schema_of_runs(UpgradeVerdict, VERDICT_REPORT, Mix, runs="mixes", meaning=meaning, version=VERDICT_VERSION)

@@ -16,19 +16,8 @@ from commandline import PROGRAM, CommandOutput, call, environment, refused, run
 
 from trivet.stacks.read import stack_folder
 
-GRID = Path(__file__).parents[1] / "thirdparty"
 ASKED = ("matrix", "--stack", "2024.11-fixed", "--target", "grid", "--plugin", "acme_grid", "--contract", "acme_grid.*")
 AXES = ("--axis", "trainer=2024.11-fixed,current", "--axis", "tracking=2024.11-fixed,current")
-
-
-@pytest.fixture
-def variables(tmp_path: Path) -> Mapping[str, str]:
-    """Of a process of the command line: its cache and the grid's notes are the test's own."""
-    return {
-        "PYTHONPATH": str(GRID),
-        "TRIVET_CACHE": str(tmp_path / "cache"),
-        "ACME_JUDGED": str(tmp_path / "judged.txt"),
-    }
 
 
 @pytest.fixture
@@ -54,7 +43,7 @@ def notes(file: Path) -> list[str]:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]) -> None:
-    monkeypatch.syspath_prepend(GRID)
+    monkeypatch.syspath_prepend(variables["PYTHONPATH"])
     monkeypatch.setenv("TRIVET_CACHE", variables["TRIVET_CACHE"])
 
 

@@ -13,25 +13,14 @@ import psutil
 import pytest
 from commandline import PROGRAM, CommandOutput, call, environment, refused, run
 
-GRID = Path(__file__).parents[1] / "thirdparty"
 OF_GRID = ("--target", "grid", "--plugin", "acme_grid", "--contract", "acme_grid.*")
 ASKED = ("verdict", "--from", "2024.11", "--to", "2024.11-fixed", *OF_GRID)
 SKEW = ("verdict", "--from", "2024.11-fixed", "--to", "current", *OF_GRID)
 
 
 @pytest.fixture
-def variables(tmp_path: Path) -> Mapping[str, str]:
-    """Of a process of the command line: its results and the grid's notes are the test's own."""
-    return {
-        "PYTHONPATH": str(GRID),
-        "TRIVET_CACHE": str(tmp_path / "cache"),
-        "ACME_JUDGED": str(tmp_path / "judged.txt"),
-    }
-
-
-@pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]) -> None:
-    monkeypatch.syspath_prepend(GRID)
+    monkeypatch.syspath_prepend(variables["PYTHONPATH"])
     monkeypatch.setenv("TRIVET_CACHE", variables["TRIVET_CACHE"])
 
 

@@ -34,27 +34,11 @@ from trivet.render import verdict_html, verdict_json, verdict_markdown, verdict_
 from trivet.stacks import read
 from trivet.stacks.composed import Contradiction
 
-GRID = Path(__file__).parents[1] / "thirdparty"
 OLD, NEW = "2024.11-fixed", "current"
 load_stack = cache(read.load_stack)
 PROVENANCE = Provenance(
     trivet="0.1.0", python="3.11.9", platform="linux-x86_64", started="2026-11-30T00:00:00+00:00", seconds=90.0
 )
-
-
-@pytest.fixture
-def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """What the checks of the grid target noted since the last call."""
-    file = tmp_path / "judged.txt"
-    monkeypatch.setenv("ACME_JUDGED", str(file))
-    monkeypatch.syspath_prepend(GRID)
-
-    def read() -> list[str]:
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        file.unlink(missing_ok=True)
-        return [line for line in lines if line != "start"]
-
-    return read
 
 
 @pytest.fixture
