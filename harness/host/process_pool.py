@@ -21,15 +21,17 @@ Result = TypeVar("Result")
 
 MAX_PROCESSES = 8
 """Containers often see more processors than their CPU limit lets them use."""
+_PR_SET_PDEATHSIG = 1
+"""include/uapi/linux/prctl.h."""
 
 
 def map_in_processes(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
     """The results of ``work`` for every item, in the order of the items.
 
     The processes inherit ``work``, so only results must be picklable; state that ``work`` keeps between items is not shared. Closing the
-    iterator ends the processes, and they end by themselves when their pipe has no reader. Runs in this process when there is one item or
-    processor, when other threads run (a fork would copy their locks), and on other systems than Linux (macOS's libraries are not
-    fork-safe). Raises PlatformError when a process cannot be started, and when one dies.
+    iterator ends the processes, and the kernel does when this one is killed: they have its open files, and so the lock of its run. Runs in
+    this process when there is one item or processor, when other threads run (a fork would copy their locks), and on other systems than
+    Linux (macOS's libraries are not fork-safe). Raises PlatformError when a process cannot be started, and when one dies.
     """
     number = min(len(items), len(os.sched_getaffinity(0)), MAX_PROCESSES) if sys.platform == "linux" else 1
     if number < 2 or threading.active_count() > 1:
@@ -48,7 +50,9 @@ def _in_processes(work: Callable[[Item], Result], items: Sequence[Item], number:
         for index in range(number):
             try:
                 reader, writer = Pipe(duplex=False)
-                worker = context.Process(target=_send, args=(reader, writer, work, items[index::number]), daemon=True)
+                worker = context.Process(
+                    target=_send, args=(os.getpid(), reader, writer, work, items[index::number]), daemon=True
+                )
                 worker.start()
             except OSError as error:
                 raise PlatformError(
@@ -75,7 +79,14 @@ def _received(reader: Connection) -> Any:
     return reader.recv()
 
 
-def _send(reader: Connection, writer: Connection, work: Callable[[Item], Result], items: Sequence[Item]) -> None:
+def _send(
+    parent: int, reader: Connection, writer: Connection, work: Callable[[Item], Result], items: Sequence[Item]
+) -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # killed before that
+        os._exit(1)
     # Ctrl-C and a closed terminal signal every process of the terminal; the parent handles them and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
 
+import psutil
 import pytest
 
 from trivet.authoring.contracts import MUST, contract
@@ -53,6 +55,22 @@ def test_closing_the_iterator_ends_the_processes() -> None:
         assert next(results) == 0
         assert active_children()
     assert not active_children()
+
+
+@forks
+def test_the_processes_end_with_one_that_is_killed() -> None:
+    program = """
+import os, time
+from trivet.host.process_pool import map_in_processes
+for process in map_in_processes(lambda item: os.getpid() if item < 2 else time.sleep(60), range(4)):
+    print(process, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [psutil.Process(int(parent.stdout.readline())) for _ in range(2)]
+        parent.kill()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive
 
 
 @forks
