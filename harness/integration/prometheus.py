@@ -28,6 +28,7 @@ DEADLINE = 30.0
 _TRANSIENT = (429, 502, 503, 504)
 """Statuses that are tried again: of proxies and of Mimir's limits. Prometheus itself answers 503 to a query that timed out or was
 aborted."""
+_REFUSED = (401, 403)
 _PAUSE, _LONGEST_PAUSE = 0.25, 4.0
 _SHOWN = 200
 """Characters of a foreign answer in a message."""
@@ -36,12 +37,13 @@ _SHOWN = 200
 class PrometheusError(PlatformError):
     """Prometheus did not answer, refused the query, or answered with what must not be judged by.
 
-    ``status`` is the HTTP status, 0 when there was no answer.
+    ``status`` is the HTTP status, 0 when there was no answer. Refused credentials are not ``transient``: trying again does not help.
     """
 
     def __init__(self, message: str, *, remedy: str = "", status: int = 0) -> None:
         super().__init__(message, remedy=remedy)
         self.status = status
+        self.transient = status not in _REFUSED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +212,7 @@ class Prometheus:
         return request
 
     def _checked(self, answer: requests.Response, promql: str) -> Mapping[str, Any]:
-        if answer.status_code in (401, 403):
+        if answer.status_code in _REFUSED:
             raise self._refused(answer)
         body = _json(answer)
         if body is None or "status" not in body:

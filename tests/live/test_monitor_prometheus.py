@@ -186,6 +186,7 @@ def test_alerts_fire_on_real_metrics_and_every_panel_shows_them(tmp_path: Path) 
             found = query('ALERTS{alertstate="firing"}')
             return {one["metric"]["alertname"]: one["metric"].get("revision", "") for one in found}
 
+        wait_until(lambda: len(query('up{job="trivet-predictor"} == 1')) == len(targets), "both servers to be scraped")
         send(stable, 1, 300)
         send(canary, 1, 120)
         wait_until(lambda: bool(query("trivet:inference_requests:increase5m > 100")), "the requests to be counted")

@@ -87,6 +87,18 @@ def container(name: str, values: str, reason: str = "") -> Series:
     return f'kube_pod_container_status_{name}{{namespace="m",pod="p",container="c"{of_reason}}}', values
 
 
+def _long_served(up: str, first_steps_absent: int = 0) -> list[Series]:
+    """A pod that has answered 1,000 requests, half of them 500, before its first scrape, and then answers 90 in a step."""
+    gap = f"_x{first_steps_absent} " if first_steps_absent else ""
+    where = 'namespace="m",inferenceservice="c",revision="r2",pod="r2-p"'
+    infer = f'{where},path="/v2/models/{{model_name}}/infer",method="POST"'
+    return [
+        (f'up{{job="trivet-predictor",{where}}}', up),
+        (f'rest_server_requests_total{{{infer},status_code="200"}}', f"{gap}500+90x60"),
+        (f'rest_server_requests_total{{{infer},status_code="500"}}', f"{gap}500x60"),
+    ]
+
+
 SERVICE = '{namespace="m", inferenceservice="c"}'
 STABLE = [*traffic("r1", each=80, steps=240)]
 POD = '{namespace="m", inferenceservice="c", pod="r1-p"}'
@@ -232,6 +244,19 @@ CASES = [
         ],
         step="1m",
         minute=175,
+    ),
+    Case(
+        name="silent on the errors of a pod's whole life, which a new Prometheus scrapes for the first time",
+        alert="InferenceErrors",
+        series=_long_served(up="1x60"),
+        minute=6,
+    ),
+    Case(
+        name="fires on the first errors of a new pod, which Prometheus sees at once with its answers",
+        alert="InferenceErrors",
+        series=[*traffic("r1", each=1, steps=240), *_long_served(up="_x40 1x60", first_steps_absent=40)],
+        minute=23,
+        firing=[SERVICE],
     ),
     Case(name="silent without series", alert="InferenceErrors", series=[], minute=20),
     Case(

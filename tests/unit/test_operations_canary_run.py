@@ -25,6 +25,7 @@ from trivet.integration.canary import LIMITS, CanaryLimits
 from trivet.integration.deployment import PreconditionFailed
 from trivet.integration.inference_service import DEPLOYMENT_MODE
 from trivet.integration.kubernetes_api import INFERENCE_SERVICES, LEASES, KubernetesError
+from trivet.integration.prometheus import PrometheusError
 from trivet.model.operation import Decision, OperationReport
 from trivet.operations.canary_run import CanaryActions, CanaryGone, RunSettings, run_canary
 from trivet.operations.lease import LeaseHeld, LeaseLost, lease_name, record_of
@@ -373,6 +374,20 @@ def test_a_prometheus_that_stays_away_ends_it_without_a_decision(platform: Platf
         platform.judge(ScriptedMetrics(platform.now, before=away))
     assert error.value.exit_code == 2
     assert 600 <= platform.time - started < 800
+    assert untouched(platform)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_credentials_that_prometheus_refuses_end_it_at_once(platform: Platform, status: int) -> None:
+    def refuse(start: float) -> None:
+        raise PrometheusError("Prometheus at http://p asks for credentials", remedy="pass token_file", status=status)
+
+    metrics = ScriptedMetrics(platform.now, before=refuse)
+    with pytest.raises(PrometheusError, match=r"asks for credentials\n  remedy: pass token_file") as error:
+        platform.judge(metrics)
+    assert error.value.exit_code == 2
+    assert len(metrics.read) <= 1
+    assert not any(message.startswith("trying again") for message in platform.messages)
     assert untouched(platform)
 
 

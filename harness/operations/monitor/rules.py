@@ -1,7 +1,8 @@
 """Recording and alert rules, as data. PromQL is written here and in the dashboard only.
 
 Counts are increases over a window of which a series that was born in the window counts from 0: ``increase()`` alone needs two samples, so
-that the first errors of every pod, and of every status, would be invisible. Ratios are judged only where a window holds enough requests.
+that the first errors of every pod, and of every status, would be invisible. Where Prometheus itself is new, a series that the first scrape
+of its pod found is as old as the pod, and only its increase is counted. Ratios are judged only where a window holds enough requests.
 """
 
 from __future__ import annotations
@@ -108,14 +109,17 @@ def slow(window: str) -> str:
 def recordings(platform: MonitoredPlatform) -> Sequence[Recording]:
     """The recording rules, each after those that it needs."""
     within = _namespaces(platform)
+    up = f'up{{job="{PREDICTOR_JOB}"{within}}}'
     failing = MLSERVER_REST.errors[0].where
     found = []
     for window in WINDOWS:
-        failed = _increase(f"{REQUESTS}{{{failing}{within}}}", window)
-        every = _increase(f"{DURATION}_count{{{MLSERVER_REST.duration_where}{within}}}", window)
-        fast = _increase(f'{DURATION}_bucket{{{MLSERVER_REST.duration_where}{within},le="{SLOW_SECONDS:g}"}}', window)
+        failed = _increase(f"{REQUESTS}{{{failing}{within}}}", window, up)
+        every = _increase(f"{DURATION}_count{{{MLSERVER_REST.duration_where}{within}}}", window, up)
+        fast = _increase(
+            f'{DURATION}_bucket{{{MLSERVER_REST.duration_where}{within},le="{SLOW_SECONDS:g}"}}', window, up
+        )
         found += [
-            Recording(name=requests(window), expression=_increase(f"{REQUESTS}{{{INFERENCE}{within}}}", window)),
+            Recording(name=requests(window), expression=_increase(f"{REQUESTS}{{{INFERENCE}{within}}}", window, up)),
             Recording(name=errors(window), expression=f"{failed}\nor\n0 * {requests(window)}"),
             Recording(name=slow(window), expression=f"clamp_min(\n{every}\n-\n{fast}\n, 0)"),
         ]
@@ -351,10 +355,17 @@ def _of_machines(platform: MonitoredPlatform) -> list[Alert]:
     return found
 
 
-def _increase(selector: str, window: str) -> str:
-    """By how much counters grew in a window, by revision; those that were not there in the hour before it count from 0."""
-    born = f"{selector} unless last_over_time({selector}[1h] offset {window})"
-    return f"sum by ({ARM}) (({born}) or increase({selector}[{window}]))"
+def _increase(selector: str, window: str, up: str) -> str:
+    """By how much counters grew in a window, by revision. Those that were not there in the hour before it count from 0, if Prometheus would
+    have seen them: it scraped (``up``) their pod before they were there, or any predictor before the window."""
+    pod = "namespace, pod"
+    new = f"{selector} unless last_over_time({selector}[1h] offset {window})"
+    later = (
+        f"count_over_time({selector}[{window}])\n"
+        f"< on ({pod}) group_left () max by ({pod}) (count_over_time({up}[{window}]))"
+    )
+    watched = f"{selector} and on () group(last_over_time({up}[1h] offset {window}))"
+    return f"sum by ({ARM}) (\n({new} and (({later}) or ({watched})))\nor\nincrease({selector}[{window}])\n)"
 
 
 def _above(part: str, limit: float, window: str) -> str:
