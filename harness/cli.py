@@ -358,8 +358,22 @@ def images() -> None:
     """List, build, save, load and prune images."""
 
 
+def _image_set_options(function: Function) -> Function:
+    """Options that name a set of images."""
+
+    @click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
+    @click.option(
+        "--addon", metavar="NAME", help="The images of this add-on, such as pipelines, instead of the stack's."
+    )
+    @wraps(function)
+    def wrapped(**options: Any) -> Any:
+        return function(**options)
+
+    return wrapped  # type: ignore[return-value]
+
+
 @images.command("list")
-@click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
+@_image_set_options
 def images_list(**flags: Any) -> None:
     """List the images of a stack, with their sizes and whether they are built."""
     from trivet.provision.images.build import image_states
@@ -370,9 +384,9 @@ def images_list(**flags: Any) -> None:
 
 @images.command("build")
 @click.argument("names", nargs=-1, metavar="[IMAGE]…")
-@click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
+@_image_set_options
 def images_build(names: Sequence[str], **flags: Any) -> None:
-    """Build the missing images of a stack: all, or those given by path, such as kindest/node.
+    """Build the missing images of a stack, or of an add-on: all, or those given by path, such as kindest/node.
 
     trivet/operations, in which a platform runs trivet itself, is built only when it is given.
     """
@@ -387,7 +401,7 @@ def images_build(names: Sequence[str], **flags: Any) -> None:
 
 @images.command("save")
 @click.argument("archive", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
-@click.option("--stack", help="Name of a shipped stack, or a stack's folder (default: current).")
+@_image_set_options
 def images_save(archive: Path, **flags: Any) -> None:
     """Save all images of a stack to one archive, for a machine that cannot build them."""
     from trivet.provision.images.archive import save
@@ -422,10 +436,12 @@ def images_prune(stacks: Sequence[str], dry_run: bool) -> None:
 
 
 def _images(flags: Any) -> Any:
-    from trivet.provision.images.recipes import load_images
+    from trivet.provision.images.recipes import addon_images, load_images
     from trivet.stacks.read import load_stack
 
-    return load_images(load_stack(settings_of(**flags).stack))
+    addon = flags.pop("addon")
+    stack = load_stack(settings_of(**flags).stack)
+    return addon_images(stack, addon) if addon else load_images(stack)
 
 
 @main.group()

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from trivet.cli import main
 from trivet.errors import PlatformError, UsageError
 from trivet.host.kubectl import Kubectl
 from trivet.provision.images import layers
@@ -343,3 +345,18 @@ def test_a_plan_names_the_addons_of_its_cluster() -> None:
     stack = load_stack(STACK)
     assert "add-on pipelines" in kind_target("build", "", addons=[PIPELINES]).plan(stack)
     assert not any("add-on" in line for line in kind_target("build", "").plan(stack))
+
+
+def test_the_commands_on_images_take_those_of_an_addon() -> None:
+    result = CliRunner().invoke(
+        main, ["images", "build", "--stack", "2024.11-fixed", "--addon", "pipelines", "kfp-launch"]
+    )
+    assert result.exit_code == 3
+    assert "ml-pipeline/kfp-launcher" in result.output
+    assert "kserve/kserve-controller" not in result.output
+
+
+def test_the_commands_on_images_name_the_addons_that_there_are() -> None:
+    result = CliRunner().invoke(main, ["images", "list", "--addon", "pipeline"])
+    assert result.exit_code == 3
+    assert "did you mean 'pipelines'" in result.output
