@@ -85,9 +85,9 @@ def monitor_export(
     Credentials and certificates are those of MLflow's and KFP's own clients. Exit codes with --once: 0 all was read, 2 a source
     cannot be read.
     """
+    from trivet.integration.pipeline_api import PipelineApi
     from trivet.integration.tracking import TrackingApi
     from trivet.operations.exporter import Exporter, PipelineSource, RegistrySource, Source, exposition, serve
-    from trivet.operations.pipeline_runs import PipelineApi
 
     sources: list[Source] = []
     if server:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from trivet.errors import PlatformError, TrivetError, UsageError
 from trivet.host.journal import clean as clean_leftover
 from trivet.host.journal import leftovers, remove_remains
+from trivet.integration.pipeline_api import PipelineApi
 from trivet.model.settings import Existing
 from trivet.provision.kind.health import check_health
 from trivet.stacks.environments import (
@@ -131,6 +132,17 @@ def _environments(clean: bool) -> Iterator[DoctorCheck]:
     yield DoctorCheck(name="environments", ok=True, observed=f"{len(environments())} complete")
 
 
+def _pipelines(existing: Existing) -> DoctorCheck:
+    try:
+        health = PipelineApi(existing.kfp_url).health()
+    except TrivetError as error:
+        return DoctorCheck(name="kfp", ok=False, observed=error.message, remedy=error.remedy)
+    users = "several users" if health.get("multi_user") else "one user"
+    return DoctorCheck(
+        name="kfp", ok=True, observed=f"{existing.kfp_url}: release {health.get('tag_name') or 'unknown'}, for {users}"
+    )
+
+
 def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
     """The cluster that the target existing would run on: reached, and each permission that is lacking."""
     try:
@@ -142,7 +154,7 @@ def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
                 "no namespaces are named",
                 remedy="name pipeline_namespace and serving_namespace in [tool.trivet.existing]",
             )
-        denied = missing_permissions(kubectl, needed_permissions(namespaces))
+        denied = missing_permissions(kubectl, needed_permissions(existing))
         unread = missing_permissions(kubectl, detect_permissions(namespaces))
     except TrivetError as error:
         yield DoctorCheck(name="cluster", ok=False, observed=error.message, remedy=error.remedy)
@@ -159,6 +171,8 @@ def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
         )
     if not denied:
         yield DoctorCheck(name="permissions", ok=True, observed=f"all that is needed in {' and '.join(namespaces)}")
+    if existing.kfp_url:
+        yield _pipelines(existing)
     for line in unread:
         yield DoctorCheck(name="trivet detect", ok=True, observed=f"may not {line}: stays unknown")
     if not unread:

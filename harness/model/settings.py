@@ -30,6 +30,10 @@ class Existing:
     AWS_SECRET_ACCESS_KEY. ``tracking_uri`` and ``store_endpoint`` are addresses for pods (the latter empty for AWS itself); ``ingress``,
     ``tracking_url`` and ``prometheus_url`` are addresses for this machine: without a tracking URL trivet forwards a port, without
     Prometheus there are no metrics. Images default to those that upstream publishes for the stack.
+
+    ``kfp_url`` is the address of KFP's API server for this machine, and ``kfp_namespace`` where its runs are: the namespace of the
+    installation, or a profile's in a multi-user one. ``kfp_step_image`` is for steps (empty: the trainer's). Without them pipelines run
+    under the SDK's local runner.
     """
 
     context: str = ""
@@ -48,6 +52,9 @@ class Existing:
     trainer_image: str = ""
     initializer_image: str = ""
     runtime_image: str = ""
+    kfp_url: str = ""
+    kfp_namespace: str = ""
+    kfp_step_image: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from trivet.errors import PlatformError, TrivetError, UsageError, unknown
 from trivet.integration.lineage import SERVICE_TAG
+from trivet.integration.pipeline_api import PipelineApi
 from trivet.integration.tracking import TrackingApi, TrackingError
 from trivet.operations.monitor import series
-from trivet.operations.pipeline_runs import PipelineApi
+from trivet.operations.pipeline_runs import finished_runs
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
@@ -152,7 +153,7 @@ class PipelineSource:
         """The samples of every namespace."""
         found = []
         for namespace in self.namespaces or ("",):
-            counted = self.pipelines.finished(namespace, since=now - series.SECONDS_IN_A_DAY, until=now)
+            counted = finished_runs(self.pipelines, namespace, since=now - series.SECONDS_IN_A_DAY, until=now)
             found += [
                 Sample(series=series.PIPELINE_RUNS, labels=(namespace, state), value=count)
                 for state, count in counted.items()

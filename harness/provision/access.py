@@ -31,15 +31,17 @@ class StoreAccess:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelinesAccess:
-    """Kubeflow Pipelines on the cluster: its API server is the Service ``service`` at ``port`` in ``namespace``, where runs are too.
+    """Kubeflow Pipelines on the cluster, whose runs are in ``namespace``.
 
+    Its API server is at ``url`` for this machine; if that is empty, it is the Service ``service`` at ``port`` in the same namespace.
     ``step_image`` is an image for steps, with the packages of the role trainer, which this backend's launcher can work in.
     """
 
     namespace: str
-    service: str
-    port: int
     step_image: str
+    url: str = ""
+    service: str = ""
+    port: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from trivet.settings import load_settings
 from trivet.stacks.read import load_stack
 from trivet.targets.cluster.session import ClusterSession
 from trivet.targets.cluster.target import ClusterTarget
-from trivet.targets.existing.rbac import manifest
+from trivet.targets.existing.rbac import manifest_for
 from trivet.targets.existing.target import existing_target
 from trivet.targets.kind import kind_target
 
@@ -192,7 +192,9 @@ def theirs(access: ClusterAccess, tmp_path_factory: pytest.TempPathFactory) -> I
     documents.append(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "secrets": [{"name": "store-keys"}]}
     )
-    kubectl.apply(*documents, *yaml.safe_load_all(manifest((pipelines, serving))))
+    kubectl.apply(
+        *documents, *yaml.safe_load_all(manifest_for(Existing(pipeline_namespace=pipelines, serving_namespace=serving)))
+    )
     token = kubectl.run("create", "token", "trivet", "-n", pipelines, "--duration=2h").strip()
     config = json.loads(kubectl.run("config", "view", "--raw", "--minify", "-o", "json"))
     cluster = config["clusters"][0]["cluster"]

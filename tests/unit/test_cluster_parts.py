@@ -19,8 +19,8 @@ from trivet.targets.cluster.namespaces import Namespaces, make_namespaces
 from trivet.targets.cluster.pods import container_state, pod_document
 from trivet.targets.cluster.store import ClusterStore
 from trivet.targets.cluster.target import ClusterTarget
-from trivet.targets.existing.rbac import manifest
-from trivet.targets.existing.target import existing_access, existing_target
+from trivet.targets.existing.rbac import manifest_for
+from trivet.targets.existing.target import REQUIRED, existing_access, existing_target
 
 OURS = Namespaces(id="abc", pipelines="p", serving="s")
 
@@ -152,7 +152,8 @@ def test_existing_can_be_planned_without_access_to_the_cluster() -> None:
 
 
 def test_the_permissions_are_roles_in_the_two_namespaces_and_nothing_on_the_cluster() -> None:
-    documents = list(yaml.safe_load_all(manifest(("p", "s"))))
+    text = manifest_for(Existing(pipeline_namespace="p", serving_namespace="s"))
+    documents = list(yaml.safe_load_all(text))
     assert [(d["kind"], d["metadata"]["namespace"]) for d in documents] == [
         ("ServiceAccount", "p"),
         ("Role", "p"),
@@ -163,9 +164,34 @@ def test_the_permissions_are_roles_in_the_two_namespaces_and_nothing_on_the_clus
     rules = [rule for document in documents if document["kind"] == "Role" for rule in document["rules"]]
     assert not any("*" in rule["verbs"] + rule["resources"] for rule in rules)
     assert not any("secrets" in rule["resources"] for rule in rules)
-    assert "&id" not in manifest(("p", "s"))
+    assert "&id" not in text
 
 
 def test_one_namespace_for_both_gets_one_role() -> None:
-    documents = list(yaml.safe_load_all(manifest(("n", "n"))))
+    documents = list(yaml.safe_load_all(manifest_for(Existing(pipeline_namespace="n", serving_namespace="n"))))
     assert [document["kind"] for document in documents] == ["ServiceAccount", "Role", "RoleBinding"]
+
+
+def test_runs_of_kfp_are_read_and_their_workflows_deleted_in_their_namespace_only() -> None:
+    settings = Existing(pipeline_namespace="p", serving_namespace="s", kfp_url="http://kfp", kfp_namespace="team")
+    roles = [one for one in yaml.safe_load_all(manifest_for(settings)) if one["kind"] == "Role"]
+    (team,) = (role for role in roles if role["metadata"]["namespace"] == "team")
+    assert {resource: rule["verbs"] for rule in team["rules"] for resource in rule["resources"]} == {
+        "pods": ["get", "list"],
+        "pods/log": ["get"],
+        "workflows": ["list", "delete"],
+    }
+    others = [rule["resources"] for role in roles if role is not team for rule in role["rules"]]
+    assert ["workflows"] not in others
+
+
+@pytest.mark.parametrize(
+    ("settings", "absent"),
+    [({"kfp_url": "http://kfp"}, "kfp_namespace"), ({"kfp_namespace": "team"}, "kfp_url")],
+)
+def test_an_address_of_kfp_without_the_namespace_of_its_runs_is_wrong_usage(
+    settings: dict[str, str], absent: str
+) -> None:
+    whole = Existing(**dict.fromkeys(REQUIRED, "x"), **settings)
+    with pytest.raises(UsageError, match=f"and no {absent}"):
+        existing_access(whole, load_stack("2024.11-fixed"))

@@ -17,9 +17,10 @@ from fakes.http_server import serving
 from prometheus_client.parser import text_string_to_metric_families
 
 from trivet.errors import PlatformError, UsageError
+from trivet.integration.pipeline_api import PipelineApi
 from trivet.operations.exporter import MOST_SAMPLES, Exporter, PipelineSource, Sample, exposition, serve
 from trivet.operations.monitor import series
-from trivet.operations.pipeline_runs import PipelineApi
+from trivet.operations.pipeline_runs import finished_runs
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -216,10 +217,10 @@ def test_the_token_of_the_service_account_is_read_for_each_request(
         api = PipelineApi(url)
         for text in ("first\n", "second\n"):
             token.write_text(text)
-            api.finished("", since=0, until=1)
+            finished_runs(api, "", since=0, until=1)
         token.unlink()
         with pytest.raises(PlatformError, match="No such file"):
-            api.finished("", since=0, until=1)
+            finished_runs(api, "", since=0, until=1)
     assert seen.tokens == ["Bearer first", "Bearer second"]
 
 
@@ -234,7 +235,7 @@ def test_the_token_of_the_service_account_is_read_for_each_request(
 )
 def test_what_kfp_rejects_is_an_error_with_a_remedy(status: int, page: Any, remedy: str) -> None:
     with kfp([page], status) as (url, _), pytest.raises(PlatformError, match="GET /apis/v2beta1/runs") as caught:
-        PipelineApi(url).finished("", since=0, until=1)
+        finished_runs(PipelineApi(url), "", since=0, until=1)
     assert remedy in str(caught.value)
 
 
@@ -246,7 +247,10 @@ def _wrong_time() -> dict[str, str]:
     ("call", "message"),
     [
         (lambda: PipelineApi("ml-pipeline:8888"), "is no HTTP address"),
-        (lambda: PipelineApi("http://127.0.0.1:9", retries=0).finished("", since=0, until=1), "Connection refused"),
+        (
+            lambda: finished_runs(PipelineApi("http://127.0.0.1:9", retries=0), "", since=0, until=1),
+            "Connection refused",
+        ),
     ],
 )
 def test_a_wrong_address_is_an_error(call: Callable[[], object], message: str) -> None:
@@ -259,4 +263,4 @@ def test_a_time_that_is_none_names_the_run() -> None:
         kfp([{"runs": [_wrong_time()]}]) as (url, _),
         pytest.raises(PlatformError, match="run r has created_at 'yesterday'"),
     ):
-        PipelineApi(url).finished("", since=0, until=NOW)
+        finished_runs(PipelineApi(url), "", since=0, until=NOW)

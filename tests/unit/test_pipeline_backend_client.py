@@ -13,10 +13,10 @@ import yaml
 
 from trivet.errors import CannotTell
 from trivet.fixtures.pipelines import IMAGE
+from trivet.integration.pipeline_api import PipelineApi, PipelineApiError
 from trivet.model.clients import Refused
 from trivet.model.pipeline_runs import BackendTask
-from trivet.targets.cluster.pipeline_api import PipelineApi
-from trivet.targets.cluster.pipeline_backend import prepared, reported_outputs
+from trivet.targets.cluster.pipeline_backend import PipelineBackend, prepared, reported_outputs
 
 Requests = list[tuple[str, str, bytes]]
 
@@ -29,7 +29,14 @@ ANSWERS = {
     "POST /apis/v2beta1/runs": (200, {"run_id": "r"}),
     "GET /apis/v2beta1/runs/r": (200, {"state": "RUNNING"}),
     "POST /apis/v2beta1/runs/r:terminate": (200, {}),
-    "GET /apis/v2beta1/runs/away": (503, {"message": "connection refused"}),
+    "POST /apis/v2beta1/runs/away:terminate": (503, {"message": "connection refused"}),
+    "POST /apis/v2beta1/runs/none:terminate": (404, {"error": "x", "code": 5, "message": "run none not found"}),
+    "GET /apis/v2beta1/healthz": (200, {"multi_user": False, "tag_name": "2.0.5"}),
+    "POST /apis/v2beta1/experiments": (200, {"experiment_id": "e"}),
+    "DELETE /apis/v2beta1/experiments/e": (200, {}),
+    "DELETE /apis/v2beta1/runs/r": (200, {}),
+    "DELETE /apis/v2beta1/pipelines/p/versions/v": (200, {}),
+    "DELETE /apis/v2beta1/pipelines/p": (200, {}),
     "GET /apis/v2beta1/runs/none": (404, {"error": "Failed to fetch run", "code": 5, "message": "run none not found"}),
 }
 
@@ -50,14 +57,14 @@ def api(asked: Requests) -> Iterator[PipelineApi]:
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
-        do_GET = do_POST  # noqa: N815 - the name is http.server's
+        do_GET = do_DELETE = do_POST  # noqa: N815 - the names are http.server's
 
         def log_message(self, *arguments: object) -> None:
             """Nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield PipelineApi(lambda: f"http://127.0.0.1:{server.server_port}")
+        yield PipelineApi(lambda: f"http://127.0.0.1:{server.server_port}", retries=0)
         server.shutdown()
 
 
@@ -81,19 +88,60 @@ def test_a_run_is_described_and_terminated(api: PipelineApi, asked: Requests) ->
     assert asked[-1][:2] == ("POST", "/apis/v2beta1/runs/r:terminate")
 
 
+def backend(api: PipelineApi) -> PipelineBackend:
+    """A backend whose runs have no pods."""
+    return PipelineBackend(
+        api,
+        reader=NoPods(),  # type: ignore[arg-type]
+        namespace="team",
+        step_image="step:1",
+        compile=lambda pipeline: "root: {}",
+        environment={},
+        started=lambda run_id: None,
+        stop=threading.Event(),
+    )
+
+
+class NoPods:
+    def objects(self, kind: str, *, namespace: str, selector: str) -> list[dict[str, Any]]:
+        return []
+
+
 def test_an_error_of_the_api_server_is_refused_with_its_words(api: PipelineApi) -> None:
-    with pytest.raises(Refused, match=r"GET runs/none: HTTP 404: run none not found"):
+    with pytest.raises(PipelineApiError, match=r"GET /apis/v2beta1/runs/none at .*: HTTP 404: run none not found"):
         api.run("none")
+    with pytest.raises(Refused, match=r"HTTP 404: run none not found"):
+        backend(api).terminate("none")
 
 
 def test_an_api_server_that_its_proxy_does_not_reach_cannot_be_judged(api: PipelineApi) -> None:
     with pytest.raises(CannotTell, match=r"HTTP 503: connection refused"):
-        api.run("away")
+        backend(api).terminate("away")
 
 
 def test_an_api_server_that_does_not_answer_cannot_be_judged() -> None:
-    with pytest.raises(CannotTell, match=r"no response to GET http://127.0.0.1:9/apis/v2beta1/healthz"):
-        PipelineApi(lambda: "http://127.0.0.1:9").health()
+    with pytest.raises(CannotTell, match=r"POST /apis/v2beta1/runs/r:terminate at http://127.0.0.1:9: .*refused"):
+        backend(PipelineApi("http://127.0.0.1:9", retries=0)).terminate("r")
+
+
+def test_runs_of_a_multi_user_installation_are_in_an_experiment_of_their_namespace(
+    api: PipelineApi, asked: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ANSWERS, "GET /apis/v2beta1/healthz", (200, {"multi_user": True}))
+    runs = backend(api)
+    assert [runs.start("greeting"), runs.start("failing")] == ["r", "r"]
+    runs.remove()
+    bodies = [json.loads(body) for method, path, body in asked if (method, path) == ("POST", "/apis/v2beta1/runs")]
+    assert [body["experiment_id"] for body in bodies] == ["e", "e"]
+    created = [json.loads(body) for method, path, body in asked if path == "/apis/v2beta1/experiments"]
+    assert [body["namespace"] for body in created] == ["team"]
+    assert next(path for method, path, body in asked if "upload" in path).endswith("&namespace=team")
+    assert ("DELETE", "/apis/v2beta1/experiments/e") in [(method, path) for method, path, body in asked]
+
+
+def test_runs_of_an_installation_for_one_user_need_no_experiment(api: PipelineApi, asked: Requests) -> None:
+    backend(api).start("greeting")
+    assert not any("experiments" in path or "namespace" in path for method, path, body in asked)
 
 
 def test_steps_get_the_platform_s_image_and_the_variables_of_the_run() -> None:

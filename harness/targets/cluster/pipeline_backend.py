@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from threading import Event
 from typing import Any
 from uuid import uuid4
@@ -15,9 +15,10 @@ import yaml
 
 from trivet.errors import CannotTell, TrivetError
 from trivet.fixtures.pipelines import IMAGE
+from trivet.integration.pipeline_api import PipelineApi, PipelineApiError
+from trivet.model.clients import Refused
 from trivet.model.pipeline_runs import FINAL_STATES, BackendRun, BackendTask
 from trivet.targets.cluster import limits
-from trivet.targets.cluster.pipeline_api import PipelineApi
 from trivet.targets.cluster.reader import ApiError, ApiReader
 from trivet.toolkit.waiting import eventually
 
@@ -35,7 +36,8 @@ class PipelineBackend:
 
     ``namespace`` is where runs are, ``step_image`` the image of their steps, and ``compile`` compiles a pipeline of
     ``trivet.fixtures.pipelines.probes``. ``environment`` is set in every step. ``started`` is called with the id of each run,
-    which only the API server gives it, so that it can be ended from outside.
+    which only the API server gives it, so that it can be ended from outside. In a multi-user installation the runs are in an experiment of
+    their own in ``namespace``.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class PipelineBackend:
         self._compiled: dict[str, str] = {}
         self._started: list[str] = []
         self._uploaded: list[tuple[str, str]] = []
+        self._experiment: str | None = None
 
     def compile(self, pipeline: str) -> str:
         """The compiled pipeline, with the platform's image for steps in it."""
@@ -72,7 +75,9 @@ class PipelineBackend:
 
     def upload(self, compiled: str) -> Mapping[str, Any]:
         """Upload a compiled pipeline, and return it as the API server stores it. Raises Refused with its error."""
-        pipeline, version = self._api.upload(f"trivet-{uuid4().hex[:12]}", compiled)
+        namespace = self._namespace if self._own_experiment() else ""
+        with _judged():
+            pipeline, version = self._api.upload(f"trivet-{uuid4().hex[:12]}", compiled, namespace=namespace)
         with self._lock:
             self._uploaded.append((pipeline, str(version["pipeline_version_id"])))
         return version
@@ -88,7 +93,14 @@ class PipelineBackend:
         """Start a run, with the tracking server and ``environment`` set in every step; returns its id. Raises Refused."""
         compiled = prepared(self.compile(pipeline), self._step_image, {**self._environment, **(environment or {})})
         version = self.upload(compiled)
-        run_id = self._api.start(f"trivet {pipeline}", version, arguments or {}, service_account=service_account)
+        with _judged():
+            run_id = self._api.start(
+                f"trivet {pipeline}",
+                version,
+                arguments or {},
+                experiment=self._own_experiment(),
+                service_account=service_account,
+            )
         self._on_start(run_id)
         with self._lock:
             self._started.append(run_id)
@@ -113,12 +125,13 @@ class PipelineBackend:
 
     def terminate(self, run_id: str) -> None:
         """Ask the API server to end a run."""
-        self._api.terminate(run_id)
+        with _judged():
+            self._api.terminate(run_id)
 
     def remove(self) -> None:
-        """End and delete the runs, and delete the pipelines; errors are ignored."""
+        """End and delete the runs, and delete the pipelines and the experiment; errors are ignored."""
         with self._lock:
-            started, uploaded = list(self._started), list(self._uploaded)
+            started, uploaded, experiment = list(self._started), list(self._uploaded), self._experiment
         for run_id in started:
             for step in (self._api.terminate, self._api.delete):
                 with suppress(TrivetError):
@@ -126,9 +139,25 @@ class PipelineBackend:
         for pipeline, version in uploaded:
             with suppress(TrivetError):
                 self._api.delete_pipeline(pipeline, version)
+        if experiment:
+            with suppress(TrivetError):
+                self._api.delete_experiment(experiment)
+
+    def _own_experiment(self) -> str:
+        """The id of the experiment of these runs; empty in an installation for a single user, which needs none."""
+        with self._lock:
+            if self._experiment is None:
+                with _judged():
+                    multi_user = self._api.health().get("multi_user") is True
+                    name = f"trivet-{uuid4().hex[:12]}"
+                    self._experiment = (
+                        self._api.create_experiment(name, namespace=self._namespace) if multi_user else ""
+                    )
+            return self._experiment
 
     def _observe(self, run_id: str) -> BackendRun:
-        state = str(self._api.run(run_id).get("state") or "RUNTIME_STATE_UNSPECIFIED")
+        with _judged():
+            state = str(self._api.run(run_id).get("state") or "RUNTIME_STATE_UNSPECIFIED")
         pods = self._reader.objects("pods", namespace=self._namespace, selector=f"{RUN_LABEL}={run_id}")
         attempts: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
         for pod in pods:
@@ -141,6 +170,15 @@ class PipelineBackend:
         pods = [pod for _, pod in attempts]
         log = self._reader.log(pods[-1]["metadata"]["name"], namespace=self._namespace, container="main")
         return BackendTask(name=name, pods=pods, log=log, outputs=reported_outputs(log))
+
+
+@contextmanager
+def _judged() -> Iterator[None]:
+    """The API server's own refusal is Refused; without an answer of its own, nothing can be told."""
+    try:
+        yield
+    except PipelineApiError as error:
+        raise (Refused if error.answered else CannotTell)(error.message, remedy=error.remedy) from error
 
 
 def prepared(compiled: str, image: str, environment: Mapping[str, str]) -> str:

@@ -25,6 +25,7 @@ from trivet.host.processes import Processes
 from trivet.host.worker import Worker
 from trivet.integration import build_inference_service
 from trivet.integration.inference_service import KNATIVE_MODES, STANDARD_MODES
+from trivet.integration.pipeline_api import PipelineApi
 from trivet.model import feature
 from trivet.model.detection import Fact
 from trivet.model.events import Emit
@@ -39,7 +40,6 @@ from trivet.targets.cluster.evidence import EvidenceCollector
 from trivet.targets.cluster.fault_injector import ClusterFaults
 from trivet.targets.cluster.metrics import Prometheus
 from trivet.targets.cluster.namespaces import SECRET, Namespaces, make_namespaces, remove_namespaces
-from trivet.targets.cluster.pipeline_api import PipelineApi
 from trivet.targets.cluster.pipeline_backend import RUN_LABEL, PipelineBackend
 from trivet.targets.cluster.platform_reader import api_groups, knative_version, kserve_version, kubernetes_version
 from trivet.targets.cluster.pods import HOME, JobPod, PodWorker, pod_document
@@ -192,7 +192,10 @@ class ClusterSession(HandoverSession):
         return replace(platform_of(self._stack), kfp_backend=known)
 
     def _pipeline_api(self, access: PipelinesAccess) -> PipelineApi:
-        return PipelineApi(lambda: self._proxy.service(access.namespace, access.service, access.port))
+        return PipelineApi(
+            access.url or (lambda: self._proxy.service(access.namespace, access.service, access.port)),
+            timeout=limits.PIPELINE_API,
+        )
 
     def _find_backend(self) -> PipelineBackend:
         access = self.access.pipelines

@@ -72,6 +72,19 @@ SERVING: tuple[Permission, ...] = (
 """Needed in the serving namespace only."""
 
 
+BACKEND: tuple[Permission, ...] = (
+    Permission(group="", resource="pods", verbs=("get", "list"), purpose="the pods of KFP's runs"),
+    Permission(group="", resource="pods/log", verbs=("get",), purpose="what the steps of KFP's runs did"),
+    Permission(
+        group="argoproj.io",
+        resource="workflows",
+        verbs=("list", "delete"),
+        purpose="ending a run of KFP that a killed trivet left",
+    ),
+)
+"""Needed in the namespace of KFP's runs, beside what KFP's API server demands of its users."""
+
+
 CLUSTER = ""
 """In place of a namespace: the whole cluster."""
 
@@ -135,12 +148,14 @@ def detect_permissions(namespaces: Iterable[str]) -> dict[str, list[Permission]]
     return permissions
 
 
-def needed_permissions(namespaces: tuple[str, str]) -> dict[str, list[Permission]]:
-    """Namespace → needed permissions. ``namespaces`` are the pipeline namespace and the serving namespace; they may be the same."""
-    pipelines, serving = namespaces
-    permissions: dict[str, list[Permission]] = {pipelines: list(BOTH)}
-    permissions.setdefault(serving, list(BOTH))
-    permissions[serving] += SERVING
+def needed_permissions(settings: Existing) -> dict[str, list[Permission]]:
+    """Namespace → needed permissions, in the namespaces of the settings; these may be the same."""
+    permissions: dict[str, list[Permission]] = {settings.pipeline_namespace: list(BOTH)}
+    permissions.setdefault(settings.serving_namespace, list(BOTH))
+    permissions[settings.serving_namespace] += SERVING
+    if settings.kfp_namespace:
+        permissions.setdefault(settings.kfp_namespace, [])
+        permissions[settings.kfp_namespace] += BACKEND
     return permissions
 
 
@@ -172,11 +187,6 @@ def missing_permissions(kubectl: Kubectl, needed: Mapping[str, Iterable[Permissi
     ]
 
 
-def manifest(namespaces: tuple[str, str]) -> str:
-    """ServiceAccount, Roles and RoleBindings that grant exactly the permissions that a run needs, as YAML."""
-    return _manifest(needed_permissions(namespaces), account=namespaces[0], name=ACCOUNT)
-
-
 def _manifest(needed: Mapping[str, Iterable[Permission]], *, account: str, name: str) -> str:
     """A ServiceAccount ``trivet`` in the namespace ``account``, and roles called ``name`` that grant it exactly ``needed``, as YAML."""
     subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": account}
@@ -206,7 +216,8 @@ def _manifest(needed: Mapping[str, Iterable[Permission]], *, account: str, name:
 
 
 def manifest_for(settings: Existing, *, detect: bool = False) -> str:
-    """The manifest for the namespaces in the settings: what a run needs, or with ``detect`` what `trivet detect` reads.
+    """ServiceAccount, Roles and RoleBindings, as YAML, that grant exactly what a run needs in the namespaces of the settings, or with
+    ``detect`` what `trivet detect` reads.
 
     Raises UsageError when the settings have no namespaces.
     """
@@ -218,7 +229,7 @@ def manifest_for(settings: Existing, *, detect: bool = False) -> str:
         )
     if detect:
         return _manifest(detect_permissions(namespaces), account=namespaces[0], name=f"{ACCOUNT}-detect")
-    return manifest(namespaces)
+    return _manifest(needed_permissions(settings), account=namespaces[0], name=ACCOUNT)
 
 
 class _NoAnchors(yaml.SafeDumper):

@@ -10,10 +10,11 @@ from pathlib import Path
 from trivet.errors import PlatformError, UsageError, unknown
 from trivet.host.kubectl import Kubectl, contexts
 from trivet.host.signals import interruptible
+from trivet.integration.pipeline_api import PipelineApi
 from trivet.model.events import Emit
 from trivet.model.settings import Existing
 from trivet.model.stack import Stack
-from trivet.provision.access import ClusterAccess, StoreAccess
+from trivet.provision.access import ClusterAccess, PipelinesAccess, StoreAccess
 from trivet.targets.cluster.target import ClusterTarget
 from trivet.targets.existing.rbac import missing_permissions, needed_permissions
 
@@ -31,6 +32,11 @@ def existing_target(settings: Existing) -> ClusterTarget:
         return (
             f"context {settings.context or '(not set)'}: nothing is installed, and only objects that a session created are changed",
             f"namespaces {settings.pipeline_namespace or '(not set)'} and {settings.serving_namespace or '(not set)'}",
+            *(
+                [f"Kubeflow Pipelines at {settings.kfp_url}, runs in {settings.kfp_namespace}"]
+                if settings.kfp_url
+                else []
+            ),
         )
 
     return ClusterTarget("existing", opened, steps)
@@ -61,14 +67,21 @@ def existing_access(settings: Existing, stack: Stack) -> ClusterAccess:
             f"the target existing needs these settings: {', '.join(missing)}",
             remedy="set them in [tool.trivet.existing] of pyproject.toml",
         )
+    if bool(settings.kfp_url) is not bool(settings.kfp_namespace):
+        given, absent = ("kfp_url", "kfp_namespace") if settings.kfp_url else ("kfp_namespace", "kfp_url")
+        raise UsageError(
+            f"the target existing has {given} and no {absent}",
+            remedy=f"set {absent} in [tool.trivet.existing], or leave both out: pipelines then run under the SDK's local runner",
+        )
     kubectl = kubectl_of(settings)
     version = json.loads(kubectl.raw("/version"))["gitVersion"]
-    needed = needed_permissions((settings.pipeline_namespace, settings.serving_namespace))
+    needed = needed_permissions(settings)
     if denied := missing_permissions(kubectl, needed):
         raise PlatformError(
             f"this account may not {denied[0]}" + (f", and {len(denied) - 1} more" if len(denied) > 1 else ""),
             remedy="let a cluster administrator apply the output of `trivet doctor --target existing --rbac`",
         )
+    images = _images(settings, stack)
     return ClusterAccess(
         kubectl=kubectl,
         ingress=settings.ingress,
@@ -82,11 +95,22 @@ def existing_access(settings: Existing, stack: Stack) -> ClusterAccess:
             service_account=settings.service_account,
             secret=settings.store_secret,
         ),
-        images=_images(settings, stack),
+        images=images,
+        pipelines=_pipelines(settings, images["trainer"]),
         owned=False,
         pipeline_namespace=settings.pipeline_namespace,
         serving_namespace=settings.serving_namespace,
         notes={"Kubernetes": version},
+    )
+
+
+def _pipelines(settings: Existing, trainer_image: str) -> PipelinesAccess | None:
+    """Kubeflow Pipelines, whose API server answers; None when the settings have none. Raises PipelineApiError."""
+    if not settings.kfp_url:
+        return None
+    PipelineApi(settings.kfp_url).health()
+    return PipelinesAccess(
+        url=settings.kfp_url, namespace=settings.kfp_namespace, step_image=settings.kfp_step_image or trainer_image
     )
 
 
