@@ -359,6 +359,11 @@ def unwritten_model_is_not_green(pipeline_backend: PipelineBackendClient) -> Ite
     made = run.tasks.get("make")
     if made is None or made.exit_code is None:
         yield inconclusive(f"the step that declares the model did not run: the run is {run.state}", evidence=_logs(run))
+    elif "model" not in made.outputs:
+        yield inconclusive(
+            f"the step that declares the model exits with {made.exit_code} before it reports the model: {_error(made.log)}",
+            evidence=_logs(run),
+        )
     elif run.succeeded:
         taken = " and the step that takes it ran" if "take" in run.tasks else ""
         yield failed(f"the model was never written,{taken} and the run is {run.state}", evidence=_logs(run))

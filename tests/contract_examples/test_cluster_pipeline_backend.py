@@ -13,6 +13,7 @@ from contract_examples.live import STACK, Instead, findings
 from contract_examples.registry import failing, passing
 
 from trivet.model.finding import Finding
+from trivet.model.outcome import Outcome
 from trivet.model.pipeline_runs import BackendRun
 from trivet.provision.kind.addons import PIPELINES
 from trivet.provision.kind.state import folder_of
@@ -156,6 +157,17 @@ def test_a_model_elsewhere_that_was_never_written(session: ClusterSession, backe
     """With a URI in another bucket the launcher does notice."""
     other = starting(backend, "handing_over", {"text": "", "uri": "s3://another-bucket/model"})
     return judged(session, "unwritten_model_is_not_green", other)
+
+
+def test_a_step_that_fails_before_its_code_says_nothing_of_an_unwritten_model(
+    session: ClusterSession, backend: Shared
+) -> None:
+    def start(pipeline: str, arguments: Mapping[str, Any] | None = None) -> str:
+        return backend.start(pipeline, arguments, environment={"PYTHONHOME": "/nowhere"})
+
+    (found,) = judged(session, "unwritten_model_is_not_green", Instead(backend, start=start))
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert "before it reports the model" in found.message
 
 
 # model_uri_survives
