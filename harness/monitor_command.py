@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from trivet.cli_options import server_option, settings_of
 from trivet.errors import UsageError
@@ -68,6 +69,12 @@ def monitor_render(
 @click.option("--listen", default="0.0.0.0:9469", show_default=True, metavar="HOST:PORT", help="Where to serve.")
 @click.option("--interval", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds to read.")
 @click.option("--once", is_flag=True, help="Read once, print the series, and exit.")
+@click.option(
+    "--manifest",
+    "image",
+    metavar="IMAGE",
+    help="Print the manifest that runs this in IMAGE, as docs/operations.md builds it.",
+)
 def monitor_export(
     server: str,
     kfp: str | None,
@@ -79,6 +86,7 @@ def monitor_export(
     listen: str,
     interval: float,
     once: bool,
+    image: str | None,
 ) -> int:
     """Serve what MLflow and KFP know as metrics of Prometheus.
 
@@ -104,6 +112,8 @@ def monitor_export(
         sources.append(PipelineSource(pipelines=PipelineApi(kfp), namespaces=kfp_namespaces))
     if not sources:
         raise UsageError("there is nothing to export", remedy="name the servers to read: --mlflow URL, --kfp URL")
+    if image:
+        return _print_manifest(image, reads_kfp=bool(kfp))
     host, port = _address(listen)
     exporter = Exporter(sources=sources, interval=interval)
     if not once:
@@ -114,6 +124,26 @@ def monitor_export(
     for problem in problems:
         click.echo(problem, err=True)
     return 2 if problems else 0
+
+
+def _print_manifest(image: str, *, reads_kfp: bool) -> int:
+    from trivet.operations.monitor.exporter_manifest import exporter_manifest
+    from trivet.operations.pods import as_yaml
+
+    context = click.get_current_context()
+    if context.params["once"] or context.get_parameter_source("listen") is not ParameterSource.DEFAULT:
+        raise UsageError(
+            "--manifest serves in a pod at a port of its own", remedy="omit --once and --listen, or omit --manifest"
+        )
+    arguments: list[str] = []
+    for parameter in context.command.params:
+        given = context.params[parameter.name or ""]
+        if parameter.name in ("image", "once", "listen") or given == parameter.default:
+            continue
+        for value in given if isinstance(given, tuple) else (given,):
+            arguments += [parameter.opts[0], f"{value}"]
+    click.echo(as_yaml(exporter_manifest(image, arguments, reads_kfp=reads_kfp)), nl=False)
+    return 0
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from trivet.errors import UsageError
+from trivet.operations.pods import SCRATCH, container
 from trivet.operations.rbac import account_name
 
 SCHEDULE = "*/5 * * * *"
@@ -71,7 +70,7 @@ def judge_argo_template(service: str, namespace: str, *, image: str, arguments: 
     and ``report``, the JSON of the whole report. The ServiceAccount is the template's: a step of another workflow does not run with that of
     the WorkflowTemplate. Sources: argo-workflows docs/retries.md (``lastRetry.exitCode`` is a text, -1 without one), docs/fields.md
     (WorkflowTemplate, Template, ValueFrom) and docs/workflow-rbac.md."""
-    container = _container(service, namespace, image, [*arguments, "--output", REPORT, "--decision-file", DECISION])
+    judge = _container(service, namespace, image, [*arguments, "--output", REPORT, "--decision-file", DECISION])
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "WorkflowTemplate",
@@ -86,8 +85,8 @@ def judge_argo_template(service: str, namespace: str, *, image: str, arguments: 
                         "retryPolicy": "Always",
                         "expression": " && ".join(f"asInt(lastRetry.exitCode) != {code}" for code in FINAL_EXIT_CODES),
                     },
-                    "container": {key: value for key, value in container.items() if key != "name"},
-                    "volumes": [_SCRATCH],
+                    "container": {key: value for key, value in judge.items() if key != "name"},
+                    "volumes": [SCRATCH],
                     "outputs": {
                         "parameters": [
                             {"name": name, "valueFrom": {"path": path, "default": ""}}
@@ -106,19 +105,6 @@ RENDERERS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "argo": judge_argo_template,
 }
 """What ``trivet canary render --as`` can write."""
-
-
-def as_yaml(documents: Sequence[Mapping[str, Any]]) -> str:
-    """The documents as YAML, without anchors, which are unusual in manifests."""
-    return yaml.dump_all(documents, Dumper=_NoAnchors, sort_keys=False)
-
-
-class _NoAnchors(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-_SCRATCH = {"name": "scratch", "emptyDir": {}}
 
 
 def _metadata(service: str, namespace: str) -> dict[str, Any]:
@@ -142,26 +128,11 @@ def _job(service: str, namespace: str, image: str, arguments: Sequence[str]) -> 
                 "restartPolicy": "Never",
                 "serviceAccountName": account_name(service),
                 "containers": [_container(service, namespace, image, arguments)],
-                "volumes": [_SCRATCH],
+                "volumes": [SCRATCH],
             }
         },
     }
 
 
 def _container(service: str, namespace: str, image: str, arguments: Sequence[str]) -> dict[str, Any]:
-    return {
-        "name": CONTAINER,
-        "image": image,
-        "command": ["trivet"],
-        "args": ["canary", "judge", service, "--namespace", namespace, *arguments],
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "volumeMounts": [{"name": _SCRATCH["name"], "mountPath": "/tmp"}],
-    }
+    return container(CONTAINER, image, ["canary", "judge", service, "--namespace", namespace, *arguments])

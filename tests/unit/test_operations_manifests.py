@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import yaml
 from commandline import call, refused
 
 from trivet.operations.manifests import FINAL_EXIT_CODES, RENDERERS
+from trivet.operations.monitor.platform import MonitoredPlatform
+from trivet.operations.monitor.scrape import service_monitor
 from trivet.operations.rbac import canary_rbac
 
 URL = "http://prometheus.monitoring:9090"
@@ -136,3 +139,53 @@ def test_the_command_prints_what_kubectl_can_apply() -> None:
     documents = list(yaml.safe_load_all(result.out))
     assert [document["kind"] for document in documents] == ["ServiceAccount", "Role", "RoleBinding"]
     assert documents == canary_rbac("rec", "ml", deploying=True)
+
+
+EXPORT = ("monitor", "export", "--mlflow", "http://mlflow:5000", "--manifest", "trivet:1")
+
+
+def exporter(*options: str) -> dict[str, Any]:
+    """The documents of the exporter's manifest, by kind."""
+    result = call(*EXPORT, *options)
+    assert result.code == 0, result
+    return {document["kind"]: document for document in yaml.safe_load_all(result.out)}
+
+
+def test_the_exporter_is_the_service_that_the_rendered_monitoring_scrapes() -> None:
+    documents = exporter()
+    host, _, port = MonitoredPlatform(stack="s", metrics_port=1, metrics_path="/").exporter.partition(":")
+    assert documents["Service"]["metadata"]["name"] == host.partition(".")[0]
+    (served,) = documents["Service"]["spec"]["ports"]
+    assert str(served["port"]) == port
+    selected = service_monitor()["spec"]
+    assert selected["selector"]["matchLabels"].items() <= documents["Service"]["metadata"]["labels"].items()
+    assert [one["port"] for one in selected["endpoints"]] == [served["name"]]
+    pod = documents["Deployment"]["spec"]["template"]
+    assert documents["Service"]["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    (container,) = pod["spec"]["containers"]
+    assert [f"{one['containerPort']}" for one in container["ports"]] == [port]
+
+
+def test_the_exporter_is_called_as_it_was_tried() -> None:
+    options = ("--kfp", "http://kfp", "--kfp-namespace", "a", "--kfp-namespace", "b", "--interval", "5", "--model", "m")
+    (container,) = exporter(*options)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    arguments = container["args"]
+    for option, values in (("--kfp-namespace", ["a", "b"]), ("--model", ["m"]), ("--mlflow", ["http://mlflow:5000"])):
+        assert [value for name, value in pairwise(arguments) if name == option] == values
+    assert "--manifest" not in arguments
+    assert call(*arguments, "--help").code == 0
+
+
+@pytest.mark.parametrize(("options", "mounted"), [((), False), (("--kfp", "http://kfp"), True)])
+def test_only_an_exporter_that_reads_kfp_has_a_token(options: tuple[str, ...], mounted: bool) -> None:
+    pod = exporter(*options)["Deployment"]["spec"]["template"]["spec"]
+    tokens = [source for volume in pod["volumes"] for source in (volume.get("projected") or {}).get("sources", ())]
+    assert [one["serviceAccountToken"]["audience"] for one in tokens] == ["pipelines.kubeflow.org"] * mounted
+    assert pod["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("option", [("--once",), ("--listen", "0.0.0.0:1")])
+def test_a_manifest_of_an_exporter_that_does_not_serve_is_refused(option: tuple[str, ...]) -> None:
+    result = call(*EXPORT, *option)
+    assert result.code == 3
+    assert "omit --once and --listen" in result.err
