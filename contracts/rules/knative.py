@@ -405,10 +405,10 @@ def probes(service: Service) -> Iterator[Violation]:
         stated = [port for container in pod.containers for _, port in container.each("ports")]
         for container in pod.containers:
             runtime = runtime_of(service, container)
-            known = not container.merged or (runtime is not None and runtime.formats is not None)
+            known = not container.of_a_runtime or (runtime is not None and runtime.formats is not None)
             listed = [*stated, *(runtime.ports if runtime else ())]
             name = (text(listed[-1].get("name")) if listed else "") or "http"
-            sidecar = len(pod.containers) > 1 and not container.merged and not container.spec.get("ports")
+            sidecar = len(pod.containers) > 1 and not container.of_a_runtime and not container.spec.get("ports")
             for kind in ("livenessProbe", "readinessProbe"):
                 probe = container.spec.get(kind)
                 keys = (*container.keys, kind)

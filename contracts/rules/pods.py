@@ -112,11 +112,7 @@ def container_names(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         own = [one for one in (*pod.containers, *pod.init_containers) if not one.merged]
         names = [(one.keys, _container_name(service, pod, one)) for one in own]
-        merged = [
-            (one.keys, text(one.spec.get("name")) or None)
-            for one in pod.containers
-            if one.merged and one.keys[-1] != "art"  # KServe names it (explainer_art.go, Default)
-        ]
+        merged = [(one.keys, text(one.spec.get("name")) or None) for one in pod.containers if one.of_a_runtime]
         for keys, name in (*merged, *names):
             if not name and service.mode == KNATIVE:
                 continue  # Knative names it
@@ -347,7 +343,7 @@ def _brings(service: Service, container: Container, kind: str) -> bool:
     if service.mode != STANDARD and kind == "readinessProbe":
         return True
     runtime = runtime_of(service, container)
-    return container.merged and (runtime is None or kind in runtime.probes)
+    return container.of_a_runtime and (runtime is None or kind in runtime.probes)
 
 
 def _probe(
@@ -413,7 +409,7 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
                     name
                     and name not in volumes
                     and (pod.whole or not runtime)
-                    and name not in (_OF_RUNTIMES if container.merged else _OF_KSERVE)
+                    and name not in (_OF_RUNTIMES if container.of_a_runtime else _OF_KSERVE)
                 ):
                     known = ", ".join(sorted(map(str, volumes))) or "none"
                     yield Violation(
@@ -698,7 +694,7 @@ def _root(service: Service, pod: Pod, container: Container) -> Iterator[Violatio
     user, non_root = (own.get(name) is not None for name in ("runAsUser", "runAsNonRoot"))
     runtime = runtime_of(service, container)
     of_kserve = runtime is not None and runtime is (shipped(service) or {}).get(runtime.name)
-    complete = not container.merged or (
+    complete = not container.of_a_runtime or (
         (non_root or of_kserve) and (user or (of_kserve and runtime is not None and runtime.name not in WITH_USER))
     )
     if stated.get("runAsNonRoot") is True and stated.get("runAsUser") == 0 and complete:

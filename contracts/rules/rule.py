@@ -108,11 +108,16 @@ class Rules:
 
 
 class Container(NamedTuple):
-    """A container of a pod: where it stands, what it says, and whether KServe merges a runtime's container into it."""
+    """A container of a pod: where it stands, what it says, and whether KServe completes it: it stands as a model, framework or art."""
 
     keys: Keys
     spec: Mapping[str, Any]
     merged: bool = False
+
+    @property
+    def of_a_runtime(self) -> bool:
+        """Whether a runtime's container is merged into it; art's is only named and gets an image (explainer_art.go, GetContainer)."""
+        return self.merged and self.keys[-1] != "art"
 
     def each(self, name: str) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
         """The mappings of one of its lists, such as ``env``."""
@@ -130,7 +135,7 @@ class Pod(NamedTuple):
     @property
     def whole(self) -> bool:
         """Whether the manifest shows the whole pod: no runtime's containers, mounts and volumes are merged into it."""
-        return not any(container.merged for container in self.containers)
+        return not any(container.of_a_runtime for container in self.containers)
 
     def each(self, name: str) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
         """The mappings of one of its lists, such as ``volumes``."""

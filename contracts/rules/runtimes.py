@@ -238,15 +238,15 @@ def merged_resources(
     """The requests and limits that KServe adds to a container where it states none, whose they are, for a message, and the setting that
     they depend on.
 
-    A runtime's container is merged into a model's; a custom component's first container gets KServe's defaults, 1 CPU and 2 GiB
+    A runtime's container is merged into a model's; a custom component's first container, and art's, get KServe's defaults, 1 CPU and 2 GiB
     (inference_service_defaults.go, setResourceRequirementDefaults; configurable since KServe 0.15).
     """
-    if pod.keys == ("spec", "predictor") and container.merged:
+    if pod.keys == ("spec", "predictor") and container.of_a_runtime:
         runtime = runtime_of(service, container)
         return (runtime.resources, f"of the runtime {runtime.name}", "") if runtime else ({}, "", "")
     if (
         first
-        and not container.merged
+        and not container.of_a_runtime
         and pod.keys[-1] in ("predictor", "transformer", "explainer")
         and len(pod.keys) == 2
     ):

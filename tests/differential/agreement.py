@@ -93,8 +93,8 @@ class Disagreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A difference that is meant to be: ``reason`` says why; ``server`` and ``lint`` are patterns of what the two say, and ``manifest``
-    is one of the manifest."""
+    """A difference that is meant to be: ``reason`` says why; ``server`` and ``lint`` are patterns of what the two say, of lint of one
+    failure, and ``manifest`` is one of the manifest."""
 
     reason: str
     kind: str
@@ -102,13 +102,12 @@ class Known:
     server: str = ""
     lint: str = ""
 
-    def explains(self, found: Disagreement) -> bool:
-        """Whether ``found`` is this difference, and all that lint says is explained by it."""
+    def concerns(self, found: Disagreement) -> bool:
+        """Whether ``found`` is of this kind, manifest and verdict of the API server."""
         return (
             found.kind == self.kind
             and re.search(self.server, str(found.server)) is not None
             and re.search(self.manifest, found.manifest) is not None
-            and all(re.search(self.lint, f"{contract}: {message}") for contract, _, message in found.lint.failures)
         )
 
 
@@ -145,6 +144,14 @@ KNOWN: tuple[Known, ...] = (
         kind=MISSED,
         manifest=r"deploymentMode: ModelMesh",
         server="^admission webhook",
+    ),
+    Known(
+        reason=(
+            "KServe's webhook writes an empty name for a container that has none, and Knative names it. The API requires a name, and "
+            "Standard mode does not work without."
+        ),
+        kind=FALSE_ALARM,
+        lint=r"schema_is_met: spec\.(predictor|transformer|explainer)\.containers\[\d+\] has no 'name'",
     ),
     Known(
         reason="KServe's webhook writes an empty value for the header of a probe that has none.",
@@ -218,6 +225,15 @@ KNOWN: tuple[Known, ...] = (
 """Differences that are meant to be."""
 
 
+def is_meant(found: Disagreement) -> bool:
+    """Whether :data:`KNOWN` explains ``found``, and each failure of lint's."""
+    known = [one for one in KNOWN if one.concerns(found)]
+    return bool(known) and all(
+        any(re.search(one.lint, f"{contract}: {message}") for one in known)
+        for contract, _, message in found.lint.failures
+    )
+
+
 class Comparison:
     """Both judges over a document, and the controller of what the API server admits."""
 
@@ -228,9 +244,7 @@ class Comparison:
 
     def disagreement(self, document: Mapping[str, Any]) -> Disagreement | None:
         """The first difference that no :data:`KNOWN` explains."""
-        return next(
-            (one for one in self.differences(document) if not any(known.explains(one) for known in KNOWN)), None
-        )
+        return next((one for one in self.differences(document) if not is_meant(one)), None)
 
     def differences(self, document: Mapping[str, Any]) -> Iterator[Disagreement]:
         """Every difference between the judges."""

@@ -6,7 +6,16 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from differential.agreement import BROKEN, COMPARED, KNOWN, Comparison, _at_the_place
+from differential.agreement import (
+    BROKEN,
+    COMPARED,
+    FALSE_ALARM,
+    KNOWN,
+    Comparison,
+    Disagreement,
+    _at_the_place,
+    is_meant,
+)
 from differential.children import Controller
 from differential.judges import ApiServer, Lint, LintVerdict, ServerVerdict, _named_in, _warnings
 from differential.mutations import Again, Plain, manifests, text
@@ -119,3 +128,27 @@ def test_a_check_that_raises_is_a_disagreement_whatever_the_server_says(server: 
 
 def test_known_differences_have_reasons_and_patterns() -> None:
     assert all(known.reason and (known.server or known.lint) for known in KNOWN)
+
+
+def test_a_difference_is_meant_if_each_failure_of_lint_is() -> None:
+    nul, other = (
+        Disagreement(
+            kind=FALSE_ALARM,
+            layer="InferenceService",
+            manifest='modelFormat:\n  "\\u0000": mlflow\n',
+            server=ServerVerdict(),
+            lint=LintVerdict(
+                failures=(
+                    ("manifests.fields_are_known", 2, "the API has no field spec.predictor.model.modelFormat."),
+                    (
+                        "manifests.schema_is_met",
+                        1,
+                        f"spec.predictor.model.{field} has no 'name', which the API requires",
+                    ),
+                )
+            ),
+        )
+        for field in ("modelFormat", "env[0]")
+    )
+    assert is_meant(nul)
+    assert not is_meant(other)
