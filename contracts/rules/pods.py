@@ -313,7 +313,10 @@ def images(service: Service) -> Iterator[Violation]:
             )
 
 
-@PODS.rule(f"{_VALIDATION}, validateProbe, validateHandler, validateLivenessProbe, validateHTTPGetAction")
+@PODS.rule(
+    f"{_VALIDATION}, validateProbe, validateHandler, validateLivenessProbe, validateHTTPGetAction; "
+    "pkg/probe/util.go, ResolveContainerPort"
+)
 def probes(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         for kind in _PROBES:
@@ -382,7 +385,8 @@ def _probe(
         elif isinstance(port, str) and port and (why := port_name_problem(port)):
             yield Violation(at, f"{path(at)} {port!r} is no name of a port: {why}")
         elif isinstance(port, str) and port and names and port not in names:
-            yield Violation(at, f"{path(at)} {port!r} is none of the container's ports {', '.join(sorted(names))}")
+            named = ", ".join(sorted(names - {""})) or "which have no names"
+            yield Violation(at, f"{path(at)} {port!r} is none of the container's ports {named}")
         if handler == "httpGet" and action.get("scheme") not in (None, "HTTP", "HTTPS"):
             yield Violation(
                 (*keys, handler, "scheme"), f"{where}.httpGet.scheme {action['scheme']!r} is not HTTP or HTTPS"
