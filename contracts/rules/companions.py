@@ -125,10 +125,15 @@ def graph_routing(companion: Companion) -> Iterator[Violation]:
         yield Violation(("spec", "nodes"), f"the nodes call one another without end: {around}")
 
 
-@COMPANIONS.rule("pkg/apis/serving/v1alpha1/trainedmodel_webhook.go, validateTrainedModel")
+@COMPANIONS.rule("pkg/apis/serving/v1alpha1/trainedmodel_webhook.go, validateTrainedModelName, validateStorageURI")
 def trained_model(companion: Companion) -> Iterator[Violation]:
     if companion.resource.kind != "TrainedModel":
         return
+    name = companion.metadata.get("name")
+    if (
+        isinstance(name, str) and "." in name and not subdomain_problem(name)
+    ):  # what else is wrong with it Kubernetes says
+        yield Violation(("metadata", "name"), f"KServe rejects the name {name!r}: that of a TrainedModel has no '.'")
     uri = mapping(companion.spec.get("model")).get("storageUri")
     if isinstance(uri, str) and not uri.startswith(_MODEL_SCHEMES):
         yield Violation(

@@ -126,12 +126,13 @@ def violations(path: Path, kind: str, document: Mapping[str, Any]) -> Iterator[S
     validator = _validator(path, kind)
     if validator.is_valid(document):
         return
-    for error in validator.iter_errors(document):
+    for error in validator.iter_errors(_with_named_keys(document, {})):
         keys, value = _at(document, error.instance_path)
         limit: Any = error.kind.value
         match error.kind.name:
             case "additionalProperties":
-                for name in limit:
+                for named in limit:
+                    name = _own_key(named)
                     yield SchemaViolation(keys=(*keys, name), rule="additionalProperties", limit=None, value=name)
             case "uniqueKeys":
                 fields = json.loads(limit)
@@ -147,9 +148,32 @@ def _at(document: Any, place: Iterable[str | int]) -> tuple[Keys, Any]:
     """The keys to a place and the value there, which for a NaN is a null to jsonschema_rs; and a key of digits is a number to it."""
     keys: list[str | int] = []
     for key in place:
-        keys.append(str(key) if isinstance(document, Mapping) else key)
+        keys.append(_own_key(str(key)) if isinstance(document, Mapping) else key)
         document = document[keys[-1]]
     return tuple(keys), document
+
+
+_EMPTY_KEY = "\ufdd0"
+"""What stands for an empty key while a document is judged: jsonschema-rs leaves empty keys out of ``instance_path`` (seen in 0.61.2). It is
+a code point that is no character."""
+
+
+def _with_named_keys(value: Any, done: dict[int, Any]) -> Any:
+    """``value`` with another key for each empty one; ``done`` are the parts that are copied, by id, since aliases share them."""
+    if not isinstance(value, dict | list):
+        return value
+    if id(value) not in done:
+        if isinstance(value, dict):
+            done[id(value)] = {
+                _EMPTY_KEY if key == "" else key: _with_named_keys(below, done) for key, below in value.items()
+            }
+        else:
+            done[id(value)] = [_with_named_keys(below, done) for below in value]
+    return done[id(value)]
+
+
+def _own_key(key: str) -> str:
+    return "" if key == _EMPTY_KEY else key
 
 
 def is_base64(text: str) -> bool:

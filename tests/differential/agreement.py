@@ -131,7 +131,7 @@ KNOWN: tuple[Known, ...] = (
             "format, or of a container of workerSpec, which KServe 0.14 does not use. Nothing else reads it, and nobody means it."
         ),
         kind=FALSE_ALARM,
-        lint=r"schema_is_met: spec\.predictor\.(model\.modelFormat|workerSpec\.containers\[\d+\])[.\w]* (has no|is empty)",
+        lint=r"schema_is_met: spec\.predictor\.(model\.modelFormat|workerSpec\.containers\[\d+\])[.\w\[\]]* (has no|is empty)",
     ),
     Known(
         reason="The API server leaves out warnings of unknown fields with a NUL in them, which no HTTP header can have.",

@@ -85,6 +85,28 @@ def _claim(storage: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize(
+    ("below", "place", "value"),
+    [
+        ({"": "1gi"}, ("",), "1gi"),
+        ({"a": "1", "": "1gi"}, ("",), "1gi"),
+        ({"0": "1gi"}, ("0",), "1gi"),
+    ],
+)
+def test_a_place_below_an_empty_key_or_one_of_digits_is_found(below: Any, place: Any, value: Any) -> None:
+    claim = _claim("1Gi")
+    claim["spec"]["resources"]["limits"] = below
+    (found,) = violations(CURRENT, "v1/PersistentVolumeClaim", claim)
+    assert (found.keys, found.value) == (("spec", "resources", "limits", *place), value)
+
+
+def test_an_empty_name_of_a_field_is_unknown() -> None:
+    claim = _claim("1Gi")
+    claim["spec"][""] = {"": []}
+    (found,) = violations(CURRENT, "v1/PersistentVolumeClaim", claim)
+    assert (found.rule, found.keys, found.value) == ("additionalProperties", ("spec", ""), "")
+
+
 def test_every_item_that_comes_again_is_found() -> None:
     names = [{"name": "A"}, {"name": "B"}, {"name": "A"}, {"name": "B"}, {"name": "C"}, "no mapping"]
     document = {"spec": {"containers": [{"name": "a", "env": names}]}}
