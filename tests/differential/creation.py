@@ -30,17 +30,22 @@ _RESOURCES = {
     "HorizontalPodAutoscaler": "horizontalpodautoscalers.autoscaling",
     KNATIVE_SERVICE: "services.serving.knative.dev",
 }
-_REFUSALS = ("InternalError", "NotOwned")
-"""Reasons of a revision whose Deployment Kubernetes rejects. ContainerMissing is about an image that is in no registry."""
+_ERROR = "InternalError"
+"""The reason of the event with which KServe's and Knative's controllers say that a reconciliation failed."""
+_REJECTED = "failed to create deployment"
+"""How such an event of a revision begins whose Deployment Kubernetes rejects. Its conditions stay Unknown, with the reason Deploying
+(Knative Serving 0.42.2 and 0.48.1 pkg/reconciler/revision/reconcile_resources.go, reconcileDeployment)."""
+_NO_IMAGE = "ContainerMissing"
+"""The reason of a revision's condition if no registry has its image: Knative does not get as far as a Deployment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Created:
-    """What became of a service that was created: why the controller refused it, empty if it did not; what the dry runs of its objects had
-    foretold; and what lint says of it."""
+    """What became of a service that was created: why the controller refused it, empty if it did not, None if this did not show; what the
+    dry runs of its objects had foretold; and what lint says of it."""
 
     manifest: str
-    refusal: str
+    refusal: str | None
     foretold: tuple[str, ...]
     lint: LintVerdict
 
@@ -51,12 +56,13 @@ class Created:
             return "a check of lint raised"
         if self.refusal and not self.lint.rejects:
             return "lint passes what the controller refuses"
-        if self.foretold and not self.refusal:
+        if self.foretold and self.refusal == "":
             return "the dry runs foretell what does not happen"
         return ""
 
     def __str__(self) -> str:
-        said = f"the controller: {self.refusal or 'creates its objects'}\nforetold: {' | '.join(self.foretold) or 'nothing'}"
+        outcome = "its image is in no registry" if self.refusal is None else self.refusal or "creates its objects"
+        said = f"the controller: {outcome}\nforetold: {' | '.join(self.foretold) or 'nothing'}"
         return f"{self.problem or 'agreed'}\n{self.manifest}\n{said}\nlint: {self.lint}\n"
 
 
@@ -68,8 +74,9 @@ class NoPodsNamespace:
         self._controller = controller
         self.name = name
 
-    def refused(self, manifest: str) -> str:
-        """Why KServe's controller does not create the objects of an admitted InferenceService; empty when it creates them.
+    def refused(self, manifest: str) -> str | None:
+        """Why KServe's controller does not create the objects of an admitted InferenceService; empty when it creates them, None when
+        Knative finds an image in no registry, and so does not create the last of them.
 
         The service is deleted again. Raises KubectlError when the API server rejects it, AssertionError when nothing happens for APPEARS.
         """
@@ -81,16 +88,12 @@ class NoPodsNamespace:
             # In the foreground, so that no object of this service is taken for one of the next, which may have its name.
             self._kubectl.run("delete", "inferenceservice", name, "-n", self.name, "--cascade=foreground", "--wait")
 
-    def _outcome(self, created: Mapping[str, Any]) -> str:
+    def _outcome(self, created: Mapping[str, Any]) -> str | None:
         expected = [(kind, str(child["metadata"]["name"])) for kind, child in self._controller.children(created)]
         deadline = time.monotonic() + APPEARS
         while True:
-            for event in self._kubectl.objects("events", namespace=self.name):
-                if (
-                    event["involvedObject"].get("uid") == created["metadata"]["uid"]
-                    and event["reason"] == "InternalError"
-                ):
-                    return str(event["message"])
+            if errors := self._errors(created):
+                return errors[0]
             missing = self._missing(expected)
             if not missing:
                 return self._revision_refused([name for kind, name in expected if kind == KNATIVE_SERVICE])
@@ -111,19 +114,31 @@ class NoPodsNamespace:
         found = self._kubectl.objects("deployments.apps", namespace=self.name)
         return {(one["metadata"].get("labels") or {}).get("serving.knative.dev/service", "") for one in found}
 
-    def _revision_refused(self, services: list[str]) -> str:
-        """What Knative says when Kubernetes rejects the Deployment of a revision; empty when it exists.
+    def _errors(self, one: Mapping[str, Any]) -> list[str]:
+        """The errors that a controller says of an object."""
+        return [
+            str(event["message"])
+            for event in self._kubectl.objects("events", namespace=self.name)
+            if event["involvedObject"].get("uid") == one["metadata"]["uid"] and event["reason"] == _ERROR
+        ]
 
-        Raises AssertionError when neither happens for APPEARS.
+    def _revision_refused(self, services: list[str]) -> str | None:
+        """What Knative says when Kubernetes rejects the Deployment of a revision; empty when it exists, None when there is no image.
+
+        Raises AssertionError when none of these happens for APPEARS.
         """
         deadline = time.monotonic() + APPEARS
         while not self._deployed() >= set(services):
             said = []
             for one in self._kubectl.objects("revisions.serving.knative.dev", namespace=self.name):
-                for condition in (one.get("status") or {}).get("conditions", ()):
-                    if condition["status"] == "False" and condition.get("reason") in _REFUSALS:
-                        return str(condition["message"])
-                    said.append(f"{condition['type']}={condition['status']} {condition.get('message', '')}")
+                errors = self._errors(one)
+                if rejected := [message for message in errors if message.startswith(_REJECTED)]:
+                    return rejected[0]
+                conditions = (one.get("status") or {}).get("conditions", ())
+                if any(each["status"] == "False" and each.get("reason") == _NO_IMAGE for each in conditions):
+                    return None
+                said += errors
+                said += [f"{each['type']}={each['status']} {each.get('message', '')}" for each in conditions]
             if time.monotonic() > deadline:
                 raise AssertionError(f"no Deployment of a revision, and no reason, within {APPEARS:g} s: {said}")
             time.sleep(EVERY)
