@@ -15,7 +15,7 @@ from typing import Any
 from trivet.authoring import Keys, Replacement
 from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.rule import KNATIVE, Container, Pod, Rules, Service
-from trivet.contracts.rules.runtimes import runtime_of
+from trivet.contracts.rules.runtimes import runtime_of, wanted
 from trivet.contracts.values import integer, mapping, parsed_integer, path, text
 from trivet.contracts.violation import Violation
 
@@ -203,8 +203,8 @@ def volumes(service: Service) -> Iterator[Violation]:
 
 def _no_other_mounts(service: Service, pod: Pod) -> bool:
     """Whether only the manifest's containers have mounts; a runtime of the platform's own may mount what the manifest defines."""
-    runtime = mapping(service.predictor.get("model")).get("runtime")
-    return pod.whole or not runtime
+    asked = wanted(service)
+    return pod.whole or not (asked and asked.runtime)
 
 
 @REVISION.rule(f"{_SPEC}, validateVolumeMounts", modes=_MODES)
@@ -226,16 +226,12 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
                     yield Violation(keys, f"{path(keys)} must be readOnly, since the claim of {mount['name']!r} is")
 
 
-@REVISION.rule(f"{_MASK}, VolumeMountMask; {_SPEC}, validateVolumeMounts", modes=_MODES)
+@REVISION.rule(f"{_MASK}, VolumeMountMask; {_SPEC}, validateVolumeMounts", versions=">=1.18", modes=_MODES)
 def mount_propagation(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         for keys, mount in container.each("volumeMounts"):
             at = (*keys, "mountPropagation")
-            if "mountPropagation" not in mount:
-                continue
-            if not service.since("1.18", "knative"):
-                yield Violation(at, f"Knative rejects {path(at)}")
-            else:
+            if mount.get("mountPropagation") is not None:
                 yield from _on_request(service, at, path(at), "kubernetes.podspec-volumes-mount-propagation")
 
 
@@ -302,11 +298,13 @@ def _port(keys: Any, port: Mapping[str, Any]) -> Iterator[Violation]:
 
 
 _NEVER_OF_A_CONTAINER = ("lifecycle", "stdin", "stdinOnce", "tty", "volumeDevices", "resizePolicy", "restartPolicy")
+_NEVER_OF_A_MOUNT = ("subPathExpr", "recursiveReadOnly")
 _NEVER_OF_A_CONTEXT = ("seLinuxOptions", "procMount", "windowsOptions")
 
 
 def _fields_beyond_knative(service: Service, container: Container) -> Iterator[Keys]:
-    """Fields of a container that Knative does not have; ``privileged`` its CustomResourceDefinition has since 1.17."""
+    """Fields of a container that Knative does not have; its CustomResourceDefinition has ``privileged`` since 1.17, ``mountPropagation``
+    since 1.18."""
     context = (*_NEVER_OF_A_CONTEXT, *(() if service.since("1.17", "knative") else ("privileged",)))
     for name in _NEVER_OF_A_CONTAINER:
         value = container.spec.get(name)
@@ -315,6 +313,11 @@ def _fields_beyond_knative(service: Service, container: Container) -> Iterator[K
     for name in context:
         if mapping(container.spec.get("securityContext")).get(name) is not None:
             yield (*container.keys, "securityContext", name)
+    for keys, mount in container.each("volumeMounts"):
+        for name in (*_NEVER_OF_A_MOUNT, *(() if service.since("1.18", "knative") else ("mountPropagation",))):
+            value = mount.get(name)
+            if value or (value is not None and name != "subPathExpr"):
+                yield (*keys, name)
 
 
 @DROPPED.rule(f"{_CRD}; {_MASK}, ProbeMask: TerminationGracePeriodSeconds since 1.21", modes=_MODES)
@@ -335,7 +338,7 @@ def dropped_container_fields(service: Service) -> Iterator[Violation]:
                 yield Violation(at, f"Knative has no field for {path(at)}: it is dropped")
 
 
-@REVISION.rule(f"{_MASK}, ContainerMask, SecurityContextMask", modes=_MODES)
+@REVISION.rule(f"{_MASK}, ContainerMask, SecurityContextMask, VolumeMountMask", modes=_MODES)
 def container_fields(service: Service) -> Iterator[Violation]:
     """The CustomResourceDefinition keeps every field of an init container, so that the webhook sees and rejects them."""
     for pod in service.pods:

@@ -23,7 +23,7 @@ from trivet.contracts.rules.names import (
     subdomain_problem,
 )
 from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service
-from trivet.contracts.rules.runtimes import WITH_USER, merged_resources, runtime_of, shipped
+from trivet.contracts.rules.runtimes import WITH_USER, merged_resources, runtime_of, shipped, wanted
 from trivet.contracts.rules.selectors import requirement_problems, selector_problems
 from trivet.contracts.values import each, integer, mapping, path, text
 from trivet.contracts.violation import Violation
@@ -397,7 +397,8 @@ def _probe(
 def volume_mounts(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         volumes = {text(volume.get("name")) for _, volume in pod.each("volumes")}
-        runtime = mapping(service.predictor.get("model")).get("runtime")
+        asked = wanted(service)
+        runtime = asked.runtime if asked else ""
         for container in pod.containers:
             if brought := runtime_of(service, container):
                 for name in sorted(set(brought.mounts) - {*brought.volumes, *volumes, *_OF_KSERVE, ""}):

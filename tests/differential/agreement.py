@@ -33,9 +33,10 @@ _OF_KNATIVE_LATER = "Knative ignores|canaryTrafficPercent"
 """What Knative makes of an admitted service, or of a later one."""
 
 _OF_A_POD_LATER = (
-    r"is no reference of an image: ('[^' ]+' is no|a repository)"
+    r"is no reference of an image: ('[^']+' is no|a repository)"
     r"|(imagePullSecrets|volumes)\[\d+\]\.[\w.]+ .* is no name of an object"
-    "|is none of the container's ports|is not Memory or HugePages|with which nothing starts|no node has it|has no key(?!, so)"
+    "|is none of the container's ports|is not Memory or HugePages|with which nothing starts|the kubelet does not start"
+    "|no node has it|has no key(?!, so)"
 )
 """What the kubelet makes of an admitted pod."""
 

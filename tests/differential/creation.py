@@ -32,6 +32,8 @@ _RESOURCES = {
 }
 _ERROR = "InternalError"
 """The reason of the event with which KServe's and Knative's controllers say that a reconciliation failed."""
+_CONFLICT = "the object has been modified"
+"""What the API server says of an update that comes after another one (apiserver pkg/registry/generic/registry, OptimisticLockErrorMsg)."""
 _REJECTED = "failed to create deployment"
 """How such an event of a revision begins whose Deployment Kubernetes rejects. Its conditions stay Unknown, with the reason Deploying
 (Knative Serving 0.42.2 and 0.48.1 pkg/reconciler/revision/reconcile_resources.go, reconcileDeployment)."""
@@ -115,11 +117,13 @@ class NoPodsNamespace:
         return {(one["metadata"].get("labels") or {}).get("serving.knative.dev/service", "") for one in found}
 
     def _errors(self, one: Mapping[str, Any]) -> list[str]:
-        """The errors that a controller says of an object."""
+        """The errors that a controller says of an object, and does not resolve by trying again."""
         return [
             str(event["message"])
             for event in self._kubectl.objects("events", namespace=self.name)
-            if event["involvedObject"].get("uid") == one["metadata"]["uid"] and event["reason"] == _ERROR
+            if event["involvedObject"].get("uid") == one["metadata"]["uid"]
+            and event["reason"] == _ERROR
+            and _CONFLICT not in event["message"]
         ]
 
     def _revision_refused(self, services: list[str]) -> str | None:
