@@ -22,6 +22,8 @@ FAST = {"unit", "plugin"}
 
 DECLARED = {
     # other software: KFP's SDK
+    # other software: Kubernetes' API server
+    "the object has been modified",
     # other software: the operating system, behind a name
     "<stdin> cannot be read: Bad file",
     # plugins, programs and errors that the tests write themselves
