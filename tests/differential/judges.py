@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,12 @@ RESOURCES: Mapping[str, str] = {
 }
 """Kind → where the API server takes its objects."""
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
+"""Seconds for an answer, in which each webhook has its own 10 (timeoutSeconds)."""
+PATIENCE = 120.0
+"""Seconds in which a busy cluster's webhooks answer."""
+_UNANSWERED = "failed calling webhook"
+"""Of the API server's error when a webhook does not answer (apiserver 0.30.14 and 0.34.4 pkg/util/webhook/error.go)."""
 _STRICT = re.compile(r"unknown field|duplicate field|already set in map")
 """Warnings that strict validation makes errors; others, such as Knative's of insecure defaults, it leaves."""
 
@@ -78,13 +84,8 @@ class ApiServer:
         Asks with ``fieldValidation=Warn``: unknown and repeated fields come as warnings, all of them and without hiding what is wrong else;
         with ``Strict`` they are errors, with ``Ignore`` they are dropped. The API server reads YAML as kubectl does (sigs.k8s.io/yaml).
         """
-        self.requests += 1
-        response = self._session.post(
-            f"{self._url}/{RESOURCES[kind].format(namespace=quote(namespace or self._namespace, safe=''))}",
-            params={"dryRun": "All", "fieldValidation": "Warn"},
-            headers={"Content-Type": "application/yaml", "Accept": "application/json"},
-            data=manifest.encode("utf-8", "surrogatepass"),
-            timeout=TIMEOUT,
+        response = self._dry_run(
+            RESOURCES[kind].format(namespace=quote(namespace or self._namespace, safe="")), manifest
         )
         if response.ok:
             dropped = tuple(text for text in _warnings(response.headers.get("Warning", "")) if _STRICT.search(text))
@@ -94,6 +95,22 @@ class ApiServer:
             response.raise_for_status()
         causes = [cause["field"] for cause in (answer.get("details") or {}).get("causes", ()) if cause.get("field")]
         return ServerVerdict(error=answer["message"], fields=tuple(causes or _named_in(answer["message"])))
+
+    def _dry_run(self, resource: str, manifest: str) -> requests.Response:
+        """The answer to creating ``manifest``, asked for again for PATIENCE while a webhook does not answer the API server in time."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            self.requests += 1
+            response = self._session.post(
+                f"{self._url}/{resource}",
+                params={"dryRun": "All", "fieldValidation": "Warn"},
+                headers={"Content-Type": "application/yaml", "Accept": "application/json"},
+                data=manifest.encode("utf-8", "surrogatepass"),
+                timeout=TIMEOUT,
+            )
+            unanswered = response.status_code >= 500 and _UNANSWERED in response.text
+            if not unanswered or time.monotonic() > deadline:
+                return response
 
     def serves(self, version: str, kind: str) -> bool:
         """Whether the API has ``kind`` in ``version``, an ``apiVersion``, as kubectl asks before it sends a manifest."""
