@@ -31,7 +31,7 @@ from trivet.contracts.rules.schema import (
     unknown_fields,
     wrong_api,
 )
-from trivet.contracts.values import mapping
+from trivet.contracts.values import FILLED_LATER, is_filled_later, mapping
 from trivet.contracts.violation import Violation
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
@@ -118,7 +118,11 @@ def schema_is_met(resource: Resource, stack: Stack) -> Iterator[Finding]:
     api, found = api_of(resource, stack), False
     for violation in schema_violations(resource, stack):
         found = True
-        yield failed(f"{violation.message} ({api})", location=resource.at(*violation.keys))
+        message, where = f"{violation.message} ({api})", resource.at(*violation.keys)
+        if is_filled_later(resource.document, violation.keys):
+            yield inconclusive(f"{message}: {FILLED_LATER}", location=where)
+        else:
+            yield failed(message, location=where)
     if not found:
         unjudged = not_judged(resource, stack)
         yield passed(f"every value is one that the API of {api} allows{unjudged}", location=resource.at())
@@ -156,6 +160,8 @@ def name_is_valid(manifest: Manifest) -> Iterator[Finding]:
         )
     elif not name and prefix:
         yield not_applicable("the API server generates the name", location=where)
+    elif is_filled_later(manifest.document, ("metadata", "name")):
+        yield inconclusive(f"the name is {name!r}: {FILLED_LATER}", location=where)
     elif not isinstance(name, str) or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
         yield failed(f"KServe rejects the name {name!r}: it must match [a-z]([-a-z0-9]*[a-z0-9])?", location=where)
     elif too_long := [made for made in _service_names(manifest, name) if len(made) > 63]:

@@ -6,7 +6,9 @@ Each contract stands for one link of the chain and judges by rules, which are li
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from trivet.authoring import (
     MUST,
@@ -45,7 +47,7 @@ from trivet.contracts.rules.rule import (
     undecided,
 )
 from trivet.contracts.rules.runtimes import Runtime, Wanted, candidates, is_multi_node, selected, wanted
-from trivet.contracts.values import mapping, text
+from trivet.contracts.values import each, mapping, text
 
 SEAM = ("kfp", "kserve")
 
@@ -211,25 +213,84 @@ def credentials_reach_the_initializer(manifest: Manifest, stack: Stack, platform
 )
 def named_objects_are_applied(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
     service = service_of(manifest, stack, platform)
-    namespace = service.metadata.get("namespace")
+    yield from _named_elsewhere(_references(service), manifest, service.metadata, "service", platform)
+
+
+@contract(
+    title="An object that another one names should be there under that name",
+    level=SHOULD,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "A ServiceAccount with a misspelt Secret leaves the storage initializer without credentials, and a graph or TrainedModel with a "
+        "misspelt InferenceService waits for it for good. Nothing rejects either."
+    ),
+    remedy="Write the name, and namespace, of the object that is applied with it.",
+    sources=(
+        "kserve 0.14.1 and 0.20.0 pkg/credentials/service_account_credentials.go, CreateSecretVolumeAndEnv: skips a missing Secret",
+        "kserve 0.14.1 and 0.20.0 pkg/controller/v1alpha1/inferencegraph/controller.go; pkg/controller/v1alpha1/trainedmodel/controller.go",
+        "k8s.io/kubernetes pkg/kubelet: a container with a missing Secret or ConfigMap is not started",
+    ),
+)
+def companions_name_applied_objects(resource: Resource, platform: PlatformConfig) -> Iterator[Finding]:
+    if resource.kind == "InferenceService":
+        yield not_applicable("another contract judges it", location=resource.at())
+        return
+    metadata = mapping(resource.document.get("metadata"))
+    yield from _named_elsewhere(_companion_references(resource), resource, metadata, resource.kind, platform)
+
+
+def _named_elsewhere(
+    references: Iterator[tuple[Keys, str, str]],
+    subject: Manifest | Resource,
+    metadata: Mapping[str, Any],
+    what: str,
+    platform: PlatformConfig,
+) -> Iterator[Finding]:
+    namespace = metadata.get("namespace")
     found = False
-    for keys, kind, name in _references(service):
+    named = list(references)
+    for keys, kind, name in named:
         same_kind = platform.of_kind(kind)
         if not same_kind or platform.find(kind, name, namespace if isinstance(namespace, str) else ""):
             continue
         elsewhere = platform.find(kind, name)
-        close = _nearest(name, list(same_kind))
+        others = {other for _, _, other in named}
+        close = _nearest(name, [one for one in same_kind if one not in others and not _are_siblings(one, name)])
         if elsewhere:
             found = True
             yield failed(
-                f"the {kind} {name} is applied in the namespace {elsewhere.namespace}, and the service in {namespace}",
-                location=manifest.at(*keys),
+                f"the {kind} {name} is applied in the namespace {elsewhere.namespace}, and the {what} in {namespace}",
+                location=subject.at(*keys),
             )
         elif close:
             found = True
-            yield failed(f"no {kind} {name!r} is among the paths{close}", location=manifest.at(*keys))
+            yield failed(f"no {kind} {name!r} is among the paths{close}", location=subject.at(*keys))
     if not found:
-        yield passed("no object that it names is applied under another name or namespace", location=manifest.at())
+        yield passed("no object that it names is applied under another name or namespace", location=subject.at())
+
+
+def _are_siblings(name: str, other: str) -> bool:
+    """Whether two names differ in their last letter or number only: ``iris-a`` and ``iris-b`` are two objects, and no typing error."""
+    stem, other_stem = (re.sub(r"-[a-z]?\d*$", "", one) for one in (name, other))
+    same_digits = len(name) == len(other) and name.rstrip("0123456789") == other.rstrip("0123456789")
+    return stem == other_stem or same_digits
+
+
+def _companion_references(resource: Resource) -> Iterator[tuple[Keys, str, str]]:
+    """The objects that a companion names: place, kind and name."""
+    spec = mapping(resource.document.get("spec"))
+    if resource.kind == "ServiceAccount":
+        for field in ("secrets", "imagePullSecrets"):
+            for keys, entry in each(resource.document.get(field), (field,)):
+                yield (*keys, "name"), "Secret", text(entry.get("name"))
+    elif resource.kind == "TrainedModel":
+        yield ("spec", "inferenceService"), "InferenceService", text(spec.get("inferenceService"))
+    elif resource.kind == "InferenceGraph":
+        for node, settings in mapping(spec.get("nodes")).items():
+            for keys, step in each(mapping(settings).get("steps"), ("spec", "nodes", node, "steps")):
+                if name := text(step.get("serviceName")):
+                    yield (*keys, "serviceName"), "InferenceService", name
 
 
 def _references(service: Service) -> Iterator[tuple[Keys, str, str]]:

@@ -40,3 +40,22 @@ def text(value: Any) -> str:
 def path(keys: Keys) -> str:
     """Where a value stands, such as ``spec.predictor.containers[0].env``."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
+
+
+_TO_BE_FILLED = re.compile(r"\$\{\w+\}|\{\{-?\s*(?:\w|\.(?:Values|Release|Chart)\b)|\A\$\w+\Z")
+"""Placeholders of envsubst, Jinja and Helm. Those of KServe's runtimes are others: ``{{.Name}}``."""
+
+FILLED_LATER = "it has a placeholder, whose value is not in the file"
+
+
+def is_filled_later(document: Any, keys: Keys) -> bool:
+    """Whether the text at ``keys`` has a placeholder, so that what is applied is not what stands here."""
+    value = document
+    for key in keys:
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        else:
+            return False
+    return isinstance(value, str) and _TO_BE_FILLED.search(value) is not None

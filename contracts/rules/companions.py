@@ -198,6 +198,8 @@ def runtime_placeholders(companion: Companion) -> Iterator[Violation]:
                         at,
                         f"{path(at)} refers to {{{{{inner}}}}}, and metadata has {', '.join(f'.{name}' for name in _METADATA)}",
                     )
+            if "{{" in _TEMPLATE.sub("", value):
+                yield Violation(at, f"{path(at)} {value!r} is no Go template: {{{{ is not closed by }}}}")
 
 
 _METADATA = (

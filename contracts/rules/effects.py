@@ -13,7 +13,7 @@ from trivet.authoring import Replacement
 from trivet.contracts.quantities import SMALLEST_MEMORY, quantity
 from trivet.contracts.rules.companions import S3_ANNOTATIONS
 from trivet.contracts.rules.rule import KNATIVE, STANDARD, Rules, Service
-from trivet.contracts.values import mapping, path
+from trivet.contracts.values import each, mapping, path
 from trivet.contracts.violation import Violation
 
 EFFECTS = Rules("kserve", "kserve")
@@ -113,6 +113,61 @@ def no_replicas(service: Service) -> Iterator[Violation]:
             yield Violation(
                 where, f"{path(where)} 0 has no effect: an HPA keeps 1 replica; Knative mode scales to zero"
             )
+
+
+@EFFECTS.rule(
+    "pkg/controller/v1beta1/inferenceservice/reconcilers/hpa/hpa_reconciler.go of 0.15.0: the annotation is read no more",
+    versions=">=0.15",
+    modes=(STANDARD,),
+)
+def target_utilization(service: Service) -> Iterator[Violation]:
+    for name, field in (("targetUtilizationPercentage", "scaleTarget"), ("metrics", "scaleMetric")):
+        if (key := f"{_GROUP}/{name}") in service.annotations:
+            yield Violation(
+                ("metadata", "annotations", key),
+                f"{key} has no effect since KServe 0.15: write {field} of the component",
+            )
+
+
+@EFFECTS.rule(
+    "pkg/controller/v1beta1/inferenceservice/reconcilers/hpa/hpa_reconciler.go, getHPAMetrics: only metrics with a resource",
+    versions=">=0.15",
+    modes=(STANDARD,),
+)
+def metrics_of_keda(service: Service) -> Iterator[Violation]:
+    stated = service.annotations.get(f"{_GROUP}/autoscalerClass", "hpa")
+    if stated == "keda":
+        return
+    for component, settings in service.components:
+        scaling = mapping(settings.get("autoScaling"))
+        for keys, metric in each(scaling.get("metrics"), (*component, "autoScaling", "metrics")):
+            if (kind := metric.get("type")) in ("External", "PodMetric"):
+                yield Violation(
+                    (*keys, "type"),
+                    f"{path(keys)} of type {kind} has no effect with the autoscaler {stated}: "
+                    f"annotate {_GROUP}/autoscalerClass: keda",
+                )
+
+
+@EFFECTS.rule(
+    "knative serving 0.42.2 and 0.48.1 pkg/apis/autoscaling/annotation_validation.go, validateClass: another class is another autoscaler's",
+    modes=(KNATIVE,),
+)
+def autoscaler_class(service: Service) -> Iterator[Violation]:
+    places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
+    places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
+    for keys, given in places:
+        stated = str(given.get(_CLASS, "")).strip()
+        near = next((one for one in ("kpa", "hpa") if stated.lower().partition(".")[0] == one), "")
+        if near and stated != f"{near}.autoscaling.knative.dev":
+            yield Violation(
+                (*keys, _CLASS),
+                f"no autoscaler of Knative has the class {stated!r}, so that nothing scales the revision and it is never "
+                f"ready; did you mean {near}.autoscaling.knative.dev?",
+            )
+
+
+_CLASS = "autoscaling.knative.dev/class"
 
 
 @EFFECTS.rule("k8s.io/kubernetes pkg/api/pod/warnings.go: fractional byte value")

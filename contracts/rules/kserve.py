@@ -449,6 +449,34 @@ def storage_type(service: Service) -> Iterator[Violation]:
 
 
 @KSERVE.rule(
+    "pkg/credentials/service_account_credentials.go, CreateStorageSpecSecretEnvs: type and bucket are put before the path"
+)
+def storage_path(service: Service) -> Iterator[Violation]:
+    for name in _PREDICTORS:
+        keys = ("spec", "predictor", name, "storage", "path")
+        stated = text(mapping(mapping(service.predictor.get(name)).get("storage")).get("path"))
+        if "://" in stated:
+            below = stated.partition("://")[2].partition("/")[2]
+            yield Violation(
+                keys,
+                f"{path(keys)} {stated!r} is a URI, and KServe puts the type and bucket of the storage key before it: "
+                f"write {below!r}, below the bucket",
+            )
+
+
+@KSERVE.rule("python/artexplainer/artserver/model.py: Invalid adversary type")
+def art_type(service: Service) -> Iterator[Violation]:
+    art = mapping(mapping(service.spec.get("explainer")).get("art"))
+    kind = text(art.get("type"))
+    if kind and kind.lower() != "squareattack" and not art.get("image"):
+        yield Violation(
+            ("spec", "explainer", "art", "type"),
+            f"KServe's ART explainer has the type SquareAttack only, not {kind!r}",
+            "the image of explainers.art in the ConfigMap inferenceservice-config",
+        )
+
+
+@KSERVE.rule(
     "pkg/webhook/admission/pod/storage_initializer_injector.go, InjectModelcar; config/configmap/inferenceservice.yaml, enableModelcar",
     versions="<0.16",
 )

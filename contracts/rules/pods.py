@@ -25,6 +25,7 @@ from trivet.contracts.rules.names import (
 from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service
 from trivet.contracts.rules.runtimes import WITH_USER, merged_resources, runtime_of, shipped, wanted
 from trivet.contracts.rules.selectors import requirement_problems, selector_problems
+from trivet.contracts.rules.uris import MODEL_MOUNT
 from trivet.contracts.values import each, integer, mapping, path, text
 from trivet.contracts.violation import Violation
 
@@ -431,6 +432,24 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
                         yield Violation(
                             (*keys, field), f"{path(keys)}.{field} {below!r} must be relative, without '..'"
                         )
+
+
+@PODS.rule(
+    "kserve pkg/webhook/admission/pod/storage_initializer_injector.go: a mount of its own at /mnt/models; "
+    f"{_VALIDATION}, ValidateVolumeMounts: must be unique"
+)
+def mounts_over_the_model(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for container in pod.containers:
+            given = [container.spec.get("storageUri")]
+            given += [one.get("value") for _, one in container.each("env") if one.get("name") == "STORAGE_URI"]
+            uris = [uri for uri in given if isinstance(uri, str) and uri and not uri.startswith("oci")]
+            for keys, mount in container.each("volumeMounts") if uris else ():
+                if mount.get("mountPath") == MODEL_MOUNT and mount.get("name") not in _OF_KSERVE:
+                    yield Violation(
+                        (*keys, "mountPath"),
+                        f"{path(keys)} mounts {mount.get('name')!r} at {MODEL_MOUNT}, where KServe mounts the model from {uris[0]}",
+                    )
 
 
 _OF_KSERVE = ("kserve-provision-location", "kserve-pvc-source")

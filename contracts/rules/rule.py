@@ -26,7 +26,7 @@ from trivet.authoring import (
     inconclusive,
     passed,
 )
-from trivet.contracts.values import each, mapping
+from trivet.contracts.values import FILLED_LATER, each, is_filled_later, mapping
 from trivet.contracts.violation import Violation
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
@@ -185,7 +185,7 @@ class Service:
         """The pod templates: of each component, of the predictor's workers (KServe 0.14 makes none) and of each canary."""
         found = [_pod(keys, settings) for keys, settings in self.components]
         if isinstance(worker := self.predictor.get("workerSpec"), dict) and self.since("0.15"):
-            found.append(_pod(("spec", "predictor", "workerSpec"), worker))
+            found.append(_workers(("spec", "predictor", "workerSpec"), worker))
         found += [
             _pod((*keys, "predictor"), canary["predictor"])
             for keys, canary in each(self.spec.get("canary"), ("spec", "canary"))
@@ -229,6 +229,12 @@ def _pod(keys: Keys, settings: Mapping[str, Any]) -> Pod:
         for name in ("containers", "initContainers")
     )
     return Pod(keys, settings, (*models, *own), tuple(initial))
+
+
+def _workers(keys: Keys, settings: Mapping[str, Any]) -> Pod:
+    """KServe merges the first container of the workers into the runtime's (components/predictor.go, multiNodeProcess)."""
+    pod = _pod(keys, settings)
+    return pod._replace(containers=tuple(one._replace(merged=not n) for n, one in enumerate(pod.containers)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,12 +334,16 @@ def kind_of_mode(mode: str) -> str:
 
 
 def judged(rules: Iterable[Rules], subject: Service | Companion, confirmation: str) -> Iterator[Finding]:
-    """A failed finding per violation that depends on nothing unknown; one passed finding if there is none."""
+    """A failed finding per violation that depends on nothing unknown, inconclusive where a placeholder stands; one passed finding if there
+    is none."""
     found = False
     for rule, violation in (one for group in rules for one in subject.violations(group)):
         if _is_decided(rule, violation, subject):
             found = True
-            yield failed(violation.message, location=_at(subject, violation), fix=violation.fix)
+            if is_filled_later(_document(subject), violation.keys):
+                yield inconclusive(f"{violation.message}: {FILLED_LATER}", location=_at(subject, violation))
+            else:
+                yield failed(violation.message, location=_at(subject, violation), fix=violation.fix)
     if not found:
         yield passed(confirmation, location=_at(subject, Violation((), "")))
 
@@ -366,6 +376,10 @@ def _violations(rules: Rules, subject: Service | Companion, mode: str) -> Iterat
         if rule.applies(subject.stack):
             for violation in rule.find(subject):
                 yield rule, violation
+
+
+def _document(subject: Service | Companion) -> Any:
+    return (subject.manifest if isinstance(subject, Service) else subject.resource).document
 
 
 def _at(subject: Service | Companion, violation: Violation) -> Any:

@@ -41,8 +41,12 @@ def form_problem(uri: str) -> str:
 def _without_scheme(uri: str) -> str:
     if found := re.match(r"([a-zA-Z][a-zA-Z0-9+]*):/*", uri):
         return f"{uri!r} has no scheme: write {found[1].lower()}://"
-    if uri.startswith(MODEL_MOUNT):
+    if uri.rstrip("/") == MODEL_MOUNT:
         return ""
+    return _local(uri, "")
+
+
+def _local(uri: str, rest: str) -> str:
     return f"{uri!r} names a path in the storage initializer's container, which holds no models: write a scheme such as s3:// or pvc://"
 
 
@@ -89,7 +93,7 @@ def _oci(uri: str, rest: str) -> str:
 
 def _https(uri: str, rest: str) -> str:
     try:
-        path = urlsplit(uri).path
+        path, query = urlsplit(uri).path, urlsplit(uri).query
     except ValueError as error:
         return f"{uri!r} is no URL: {error}"
     if azure := _AZURE.match(uri):
@@ -98,7 +102,8 @@ def _https(uri: str, rest: str) -> str:
             kind = "share" if "file" in azure[2] else "container"
             return f"{uri!r} names no path in a {kind}: write https://{azure[1]}.{azure[2]}/<{kind}>/<directory>"
         return ""
-    if why := _page(rest.partition("/")[0].lower(), path):
+    raw = "raw=true" in query.split("&")  # GitHub redirects a page with it to the file
+    if not raw and (why := _page(rest.partition("/")[0].lower(), path)):
         return f"{uri!r} is {why}"
     if not rest.partition("/")[0] or not path.rpartition("/")[2]:
         return f"{uri!r} names no file: over HTTP the initializer fetches one file, not a directory"
@@ -140,5 +145,5 @@ _FORMS: Mapping[str, Callable[[str, str], str]] = {
     "http": _https,
     "hdfs": _any_path,
     "webhdfs": _any_path,
-    "file": _any_path,
+    "file": _local,
 }

@@ -280,9 +280,16 @@ def _unbroken(pieces: Iterable[Sequence[Place]], parts: Iterable[_Part]) -> Iter
 
 
 def _companions(pieces: Sequence[Sequence[Place]]) -> list[Resource]:
-    """The objects among the files that can stand beside an InferenceService."""
+    """The objects among the files that can stand beside an InferenceService, and the services where one of them names any."""
+    beside = _read_beside(pieces, services=False)
+    if any(one.kind in ("InferenceGraph", "TrainedModel") for one in beside):
+        beside += _read_beside(pieces, services=True)
+    return beside
+
+
+def _read_beside(pieces: Sequence[Sequence[Place]], *, services: bool) -> list[Resource]:
     with closing(
-        map_in_processes(lambda piece: [one for place in piece for one in companions(place)], pieces)
+        map_in_processes(lambda piece: [one for place in piece for one in companions(place, services=services)], pieces)
     ) as parts:
         return [one for part in parts for one in part]
 

@@ -52,6 +52,9 @@ _TEMPLATE = re.compile(r"\{\{(?!\$\.)|\{%")
 _HELM = re.compile(r"\{\{-?\s*(?:\.Values|\.Release|\.Chart|include|template)\b")
 """What no other templates have: runtimes of KServe hold ``{{.Name}}``."""
 
+_YTT = re.compile(r"^[ \t]*#@[ \t]?(?:load|def|if|for|end|data/values|overlay)\b", re.MULTILINE)
+"""Templates of ytt, which are YAML with directives in comments."""
+
 Subject = Resource | CompiledPipeline | ModelDirectory
 
 KINDS: Mapping[type[Subject], tuple[str, ...]] = {
@@ -73,6 +76,7 @@ WITHOUT_KIND = "document without a kind"
 _COMPANION = re.compile(
     rb"""kind["']?\s*:\s*["']?(?:%s)\b""" % "|".join(name for names in RESOURCES.values() for name in names).encode()
 )
+_SERVICE = re.compile(rb"""kind["']?\s*:\s*["']?InferenceService\b""")
 _SOURCE = b"# Source: "
 _DOCUMENT_START = re.compile(rb"^(?=---\s)", re.MULTILINE)
 _DEPENDING = re.compile(rb"^%%|pipelineInfo|\r(?!\n)|\xc2\x85|\xe2\x80[\xa8\xa9]|%s" % MARK.encode(), re.MULTILINE)
@@ -125,9 +129,23 @@ def read_file(path: Path, *, named: bool = True) -> ReadResult:
         return ReadResult(errors=(error,))
     if path.suffix != MARKDOWN:
         return _read_bytes(str(path), content, named=named)
-    found = [_read_bytes(str(path), block, named=False, before=before) for before, block in _blocks(content)]
+    found = [_whole(_read_bytes(str(path), block, named=False, before=before)) for before, block in _blocks(content)]
     return ReadResult(
         **{one.name: tuple(item for each in found for item in getattr(each, one.name)) for one in fields(ReadResult)}
+    )
+
+
+def _whole(block: ReadResult) -> ReadResult:
+    """``block`` without the parts of manifests that pages show: objects with neither kind nor apiVersion."""
+    fragments = [
+        one for one in block.subjects if isinstance(one, Resource) and not {"kind", "apiVersion"} & one.document.keys()
+    ]
+    if not fragments:
+        return block
+    return replace(
+        block,
+        subjects=tuple(one for one in block.subjects if one not in fragments),
+        others=(*block.others, *(WITHOUT_KIND for _ in fragments)),
     )
 
 
@@ -172,8 +190,9 @@ def _sources(content: bytes, before: int) -> tuple[tuple[int, str], ...]:
     )
 
 
-def companions(place: Place) -> list[Resource]:
+def companions(place: Place, *, services: bool = False) -> list[Resource]:
     """The objects at one of the ``places`` that can stand beside an InferenceService, for judging others; what is broken is left out.
+    With ``services``, the InferenceServices instead, which graphs and TrainedModels name.
 
     Each knows the line of its beginning only. Costs little where there is none: no other document is parsed.
     """
@@ -187,26 +206,28 @@ def companions(place: Place) -> list[Resource]:
             return []
     else:
         return []
-    if not _COMPANION.search(content):
+    wanted = _SERVICE if services else _COMPANION
+    if not wanted.search(content):
         return []
     found: list[Resource] = []
     for before, text in _blocks(content) if name.endswith(MARKDOWN) else [(line, content)]:
         line = before
         # A line that begins with --- ends a document, also within a block of text (YAML 1.2.2, 9.1.2).
         for part in _DOCUMENT_START.split(text):
-            if len(part) <= MAX_OBJECT and _COMPANION.search(part):
-                found += _companions(name, part, line)
+            if len(part) <= MAX_OBJECT and wanted.search(part):
+                found += (one for one, is_service in _companions(name, part, line) if is_service is services)
             line += len(part.splitlines())
     return found
 
 
-def _companions(name: str, part: bytes, before: int) -> Iterator[Resource]:
+def _companions(name: str, part: bytes, before: int) -> Iterator[tuple[Resource, bool]]:
     try:
         for document in documents(part.decode("utf-8-sig")):
             for subject in _subjects(document, document.value, (), name):
-                if isinstance(subject, Resource) and not isinstance(subject, Manifest):
+                if isinstance(subject, Resource):
                     line = before + subject.line(())
-                    yield Resource(file=name, document=subject.document, line=partial(_same_line, line))
+                    one = Resource(file=name, document=subject.document, line=partial(_same_line, line))
+                    yield one, isinstance(subject, Manifest)
     except (BrokenDocument, UnicodeDecodeError):
         return
 
@@ -244,7 +265,7 @@ def _read_bytes(name: str, content: bytes, *, named: bool, before: int = 0) -> R
         text = _text(name, content)
     except UsageError as error:
         return refused(error, NO_TEXT)
-    if not named and _HELM.search(text) and _is_in_chart(name):
+    if not named and (_YTT.search(text) or (_HELM.search(text) and _is_in_chart(name))):
         return ReadResult(skipped=(Skipped(name, TEMPLATE),))
     try:
         may_be_patch = "$patch" in text

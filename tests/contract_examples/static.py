@@ -92,8 +92,9 @@ def _judged(
     assert not found.errors, found.errors
     subjects = [subject for subject in found.subjects if judged.subject in KINDS[type(subject)]]
     assert subjects, f"no {judged.subject} in the example"
-    beside = (one for one in found.subjects if isinstance(one, Resource) and not isinstance(one, Manifest))
-    resources = indexed(beside)
+    objects = [one for one in found.subjects if isinstance(one, Resource)]
+    name_services = any(one.kind in ("InferenceGraph", "TrainedModel") for one in objects)
+    resources = indexed(one for one in objects if name_services or not isinstance(one, Manifest))
     platform = replace(platform or platform_of(under), resources=resources)
     given = [{judged.subject: subject, "stack": under, "platform": platform} for subject in subjects]
     return [finding for each in given for finding in judged.check(**{name: each[name] for name in judged.wants})]

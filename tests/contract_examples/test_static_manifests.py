@@ -463,6 +463,12 @@ def test_the_fields_of_a_version_without_a_schema() -> list[Finding]:
     return findings("manifests.fields_are_known", "apiVersion: serving.kserve.io/v1\nkind: TrainedModel\nspec: {}\n")
 
 
+@inconclusive("manifests.schema_is_met", because="data.password is not base64", at="password: ")
+def test_a_value_that_is_filled_later() -> list[Finding]:
+    text = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata:\n  password: '{{ password | b64encode }}'\n"
+    return findings("manifests.schema_is_met", text)
+
+
 # name_is_valid
 
 
@@ -470,6 +476,11 @@ def test_the_fields_of_a_version_without_a_schema() -> list[Finding]:
 @failing("manifests.name_is_valid", because="it must match", at="name: ")
 def test_a_name_that_the_webhook_refuses(name: str) -> list[Finding]:
     return findings("manifests.name_is_valid", changed("  name: recommendation-", f"  name: {name} #"))
+
+
+@inconclusive("manifests.name_is_valid", because="it has a placeholder, whose value is not in the file", at="name: ")
+def test_a_name_that_is_filled_later() -> list[Finding]:
+    return findings("manifests.name_is_valid", changed("  name: recommendation-", "  name: ${NAME} #"))
 
 
 @failing("manifests.name_is_valid", because="KServe rejects the name None", at="metadata:")

@@ -568,6 +568,60 @@ def test_credentials_of_which_nothing_is_known() -> list[Finding]:
     return findings(CREDENTIALS, laid(NAMED))
 
 
+NAMING = "validation.companions_name_applied_objects"
+GRAPH = """\
+apiVersion: serving.kserve.io/v1alpha1
+kind: InferenceGraph
+metadata: {name: graph, namespace: shop}
+spec: {nodes: {root: {routerType: Sequence, steps: [{serviceName: iris}]}}}
+---
+"""
+TRAINED = """\
+apiVersion: serving.kserve.io/v1alpha1
+kind: TrainedModel
+metadata: {name: m, namespace: shop}
+spec: {inferenceService: iris, model: {framework: sklearn, storageUri: "s3://a/", memory: 1Gi}}
+---
+"""
+
+
+@failing(NAMING, because="no Secret 's3-secrt' is among the paths; did you mean s3-secret?", at="s3-secrt")
+def test_an_account_that_lists_a_secret_of_nearly_the_name() -> list[Finding]:
+    text = (ACCOUNT + S3.replace("name: s3,", "name: s3-secret,")).removeprefix("---\n")
+    return findings(NAMING, text.replace("{name: s3}", "{name: s3-secrt}"))
+
+
+@failing(NAMING, because="the InferenceService iris is applied in the namespace shop, and the InferenceGraph in other")
+def test_a_graph_of_a_service_in_another_namespace() -> list[Finding]:
+    return findings(NAMING, GRAPH.replace("namespace: shop", "namespace: other") + laid({}))
+
+
+@pytest.mark.parametrize(
+    "text", [GRAPH.replace("serviceName: iris", "serviceName: irs"), TRAINED.replace(": iris", ": irs")]
+)
+@failing(NAMING, because="no InferenceService 'irs' is among the paths; did you mean iris?", at="irs")
+def test_a_service_of_nearly_the_name(text: str) -> list[Finding]:
+    return findings(NAMING, text + laid({}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(GRAPH, TRAINED, GRAPH.replace("serviceName: iris", "serviceName: fraud")),
+        *(GRAPH.replace("serviceName: iris", "serviceName: iris-b"), TRAINED.replace(": iris", ": iris-2")),
+        GRAPH.replace("[{serviceName: iris}]", "[{serviceName: iris}, {serviceName: iriss}]"),
+    ],
+)
+@passing(NAMING)
+def test_a_service_that_is_applied_or_of_which_nothing_is_known(text: str) -> list[Finding]:
+    return findings(NAMING, text + laid({}))[:1]
+
+
+@not_applicable(NAMING, because="another contract judges it")
+def test_the_service_itself_names_by_another_contract() -> list[Finding]:
+    return findings(NAMING, laid({}))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -927,3 +981,23 @@ def test_the_name_of_an_object_without_a_kind_is_not_missed() -> list[Finding]:
     return findings(
         "validation.companion_is_admitted", "apiVersion: serving.kserve.io/v1beta1\nspec: {predictor: {}}\n"
     )
+
+
+PLACEHOLDERS = ("${TEAM}", "{{ team }}", "{{ .Values.team }}", "$team")
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+@inconclusive("validation.kubernetes_admits_the_pods", because="it has a placeholder, whose value is not in the file")
+def test_a_namespace_that_is_filled_later(placeholder: str) -> list[Finding]:
+    return findings("validation.kubernetes_admits_the_pods", laid({"metadata": {"namespace": placeholder}}))
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+@inconclusive("validation.companion_is_admitted", because="it has a placeholder, whose value is not in the file")
+def test_a_namespace_of_a_secret_that_is_filled_later(placeholder: str) -> list[Finding]:
+    return findings("validation.companion_is_admitted", S3.replace("shop", f"'{placeholder}'"))
+
+
+@failing("validation.companion_is_admitted", because="the namespace '<team>' is not valid")
+def test_a_blank_that_a_reader_fills() -> list[Finding]:
+    return findings("validation.companion_is_admitted", S3.replace("shop", "<team>"))

@@ -188,7 +188,7 @@ def test_the_pods_of_a_service(under: str, workers: list[Keys]) -> None:
     ]
     names = [container.spec["name"] for container in one.containers]
     assert names == ["m", "c", "i", "t", "a", *(["w"] if workers else []), "n"]
-    assert [pod.whole for pod in one.pods] == [False, True, True, *(True for _ in workers), False]
+    assert [pod.whole for pod in one.pods] == [False, True, True, *(False for _ in workers), False]
     predictor = one.pods[0]
     assert [container.keys[-1] for container in predictor.containers] == ["model", 0]
     assert [container.merged for container in predictor.containers] == [True, False]

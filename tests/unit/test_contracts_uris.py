@@ -45,7 +45,9 @@ REFUSED = {
     "https://me.z1.file.storage.azure.net/a": "names no path in a share",
     "hdfs://": "names no path",
     "webhdfs:///": "names no path",
-    "file:///": "names no path",
+    "file:///": "which holds no models",
+    "file:///mnt/models/a": "which holds no models",
+    "/mnt/models/a": "which holds no models",
 }
 
 FETCHED = (
@@ -62,9 +64,10 @@ FETCHED = (
         "https://host/a.tar.gz",
         "https://host/a.tar.bz2",
         "https://host/a.tar.xz",
+        "https://github.com/a/b/blob/main/model.joblib?raw=true",
     ),
     *("https://me.blob.core.windows.net/a/b", "https://me.z12.file.storage.azure.net/a/b.gz", "https://host/a.b/c"),
-    *("hdfs://a", "webhdfs://a", "file:///a", "/mnt/models", "/mnt/models/a", "own://"),
+    *("hdfs://a", "webhdfs://a", "/mnt/models", "/mnt/models/", "own://"),
 )
 
 

@@ -65,6 +65,15 @@ def test_pages_are_read_on_request_or_when_they_are_named(tmp_path: Path) -> Non
     assert isinstance(read(named).subjects[0], Manifest)
 
 
+def test_a_part_of_a_manifest_on_a_page_is_not_judged(tmp_path: Path) -> None:
+    part = "spec:\n  predictor:\n    model: {args: [--backend=huggingface]}\n"
+    (tmp_path / "page.md").write_text(f"```yaml\n{part}```\n")
+    (tmp_path / "part.yaml").write_text(part)
+    found = read(Found(tmp_path / "page.md"))
+    assert (found.subjects, found.others) == ((), ("document without a kind",))
+    assert len(read(Found(tmp_path / "part.yaml")).subjects) == 1
+
+
 @pytest.mark.parametrize(
     ("block", "errors", "skipped"),
     [("a: [1", 0, 1), ("kind: InferenceService\na: [1", 1, 0), ("kind: InferenceService\na: {{ .Values.a }}", 0, 1)],

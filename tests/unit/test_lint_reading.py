@@ -17,6 +17,7 @@ from trivet.toolkit.documents import MAX_DEPTH, BrokenDocument, documents
 from trivet.toolkit.subjects import (
     MAX_BYTES,
     ReadResult,
+    Skipped,
     companions,
     read,
     read_model_directory,
@@ -330,6 +331,15 @@ def test_a_template_is_called_one(tmp_path: Path) -> None:
     assert "helm template" in error(tmp_path, f"{SERVICE}replicas: {{{{ .Values.replicas }}}}\n")
 
 
+def test_a_template_of_ytt_in_a_directory_is_skipped(tmp_path: Path) -> None:
+    file = tmp_path / "service.yaml"
+    file.write_text(f'#@ load("@ytt:data", "data")\n{SERVICE}replicas: #@ data.values.replicas\n', encoding="utf-8")
+    (found,) = map(read, places([tmp_path]))
+    assert (found.subjects, found.skipped) == ((), (Skipped(str(file), "template"),))
+    (named,) = map(read, places([file]))
+    assert len(named.subjects) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
@@ -438,3 +448,10 @@ def test_a_stream_whose_documents_depend_on_one_another_is_read_at_once(dependen
 def test_a_short_stream_has_one_part() -> None:
     assert of_parts(b"") == [(0, b"")]
     assert of_parts(b"---\na: 1\n---\nb: 2\n") == [(0, b"---\na: 1\n---\nb: 2\n")]
+
+
+def test_the_services_beside_a_graph_are_read_on_request(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(f"apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\n---\n{SERVICE}", encoding="utf-8")
+    assert [one.kind for one in companions(Found(file))] == ["Secret"]
+    assert [(one.kind, one.line(())) for one in companions(Found(file), services=True)] == [("InferenceService", 5)]
