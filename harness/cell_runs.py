@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trivet.engine.registry import Registry
     from trivet.engine.results_store import ResultsStore
     from trivet.host.child_runs import ChildRuns
+    from trivet.model.contract import Contract
     from trivet.model.report import ConformanceReport
     from trivet.model.settings import Settings
     from trivet.model.stack import Stack
@@ -104,6 +105,23 @@ class Judging:
         return acceptance_of(self.settings, self.registry, settings_folder(Path.cwd()), stack=stack.name)
 
 
+def from_store(judging: Judging, cell: PlannedCell, contracts: Sequence[Contract], command: str) -> ConformanceReport:
+    """The report on contracts of a cell whose results are all in the store."""
+    from trivet.engine.run import run
+
+    assert cell.stack is not None
+    return run(
+        contracts,
+        target=judging.target,
+        stack=cell.stack,
+        profile=judging.plan.profile,
+        emit=lambda event: None,
+        command=command,
+        results=judging.store,
+        acceptance=judging.accepted(cell.stack),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellRuns:
     """Judges cells by runs of trivet in processes of their own."""
@@ -122,26 +140,14 @@ class CellRuns:
         """
         from trivet.render.writers import write_files
 
-        report = self._by_run(cell) if self.missing(cell) else self._from_store(cell)
+        report = (
+            self._by_run(cell)
+            if self.missing(cell)
+            else from_store(self.judging, cell, self.judging.plan.contracts, self.command)
+        )
         if self.judging.directory:
             write_files(report, self.judging.directory / cell_folder(cell.values), self.judging.registry.writers)
         return report
-
-    def _from_store(self, cell: PlannedCell) -> ConformanceReport:
-        from trivet.engine.run import run
-
-        assert cell.stack is not None
-        judging = self.judging
-        return run(
-            judging.plan.contracts,
-            target=judging.target,
-            stack=cell.stack,
-            profile=judging.plan.profile,
-            emit=lambda event: None,
-            command=self.command,
-            results=judging.store,
-            acceptance=judging.accepted(cell.stack),
-        )
 
     def _by_run(self, cell: PlannedCell) -> ConformanceReport:
         from trivet.engine.matrix import slug

@@ -13,7 +13,7 @@ from trivet.errors import unknown
 @click.command()
 @click.argument("old", type=InputPath(path_type=Path), metavar="OLD")
 @click.argument("new", type=InputPath(path_type=Path), metavar="NEW")
-@click.option("--format", "output", default="text", help="Print text (default), json or markdown.")
+@click.option("--format", "output", default="text", help="Print text (default), json, markdown, html, junit or github.")
 def diff(old: Path, new: Path, output: str) -> int:
     """Compare two reports: OLD and NEW are each a report.json of `trivet run`, or each one of `trivet lint`.
 

@@ -43,9 +43,12 @@ from trivet.errors import UsageError
     metavar="N",
     help="Print at most this many models each that are unknown and unsupported.",
 )
-@click.option("--report", metavar="DIR", help="Write fleet.json, fleet.html and fleet.xml (JUnit) to DIR.")
+@click.option("--report", metavar="DIR", help="Write fleet.json, fleet.html, fleet.xml (JUnit) and fleet.md to DIR.")
 @click.option(
-    "--format", "output", default="text", help="Print text (default), or nothing but this format: json, html or junit."
+    "--format",
+    "output",
+    default="text",
+    help="Print text (default), or nothing but this format: json, html, junit, markdown or github.",
 )
 def fleet(
     server: str,
@@ -71,13 +74,19 @@ def fleet(
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.errors import unknown
-    from trivet.render import fleet_html, fleet_json, fleet_junit
+    from trivet.render import fleet_github, fleet_html, fleet_json, fleet_junit, fleet_markdown
     from trivet.render.fleet import FleetText
     from trivet.render.writers import write_texts
     from trivet.settings import settings_folder
     from trivet.stacks.read import load_stack
 
-    writers = {"json": fleet_json, "html": fleet_html, "junit": fleet_junit}
+    writers = {
+        "json": fleet_json,
+        "html": fleet_html,
+        "junit": fleet_junit,
+        "markdown": fleet_markdown,
+        "github": fleet_github,
+    }
     if output not in ("text", *writers):
         raise unknown("report format", output, ["text", *writers])
     if not server:

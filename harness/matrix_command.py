@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trivet import cluster_cells
 from trivet.cell_runs import CellRuns, Judging, cell_folder, cells_at_once
 from trivet.cli_options import (
     contracts_option,
@@ -17,7 +18,8 @@ from trivet.cli_options import (
 from trivet.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    pass
+    from trivet.engine.matrix import Matrix, PlannedCell
+    from trivet.model.matrix import Axis
 
 
 @click.command()
@@ -40,12 +42,35 @@ if TYPE_CHECKING:
     "--results", metavar="DIR", help="The results store (default: one in the cache); what it has is not judged again."
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), metavar="N", help="Cells at a time (default: by this machine's cores and memory)."
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Cells at a time (default: by this machine's cores and memory; on Kubernetes all).",
 )
 @click.option(
-    "--report", metavar="DIR", help="Write matrix.json, matrix.html, junit.xml, and the report of each cell to DIR."
+    "--on",
+    "place",
+    type=click.Choice(["kubernetes"]),
+    help="Judge the cells in pods of an Indexed Job, with --context and --namespace.",
 )
-@click.option("--format", "output", help="Also print this format to standard output: json, junit, html or github.")
+@click.option("--namespace", default="", metavar="NAME", help="With --on: the namespace of the Job; it must exist.")
+@click.option(
+    "--image",
+    default="",
+    metavar="NAME",
+    help="With --on: the image of the cells (default: built, for a cluster of trivet's own).",
+)
+@click.option(
+    "--memory", default="3Gi", show_default=True, metavar="QUANTITY", help="With --on: the memory limit of a pod."
+)
+@click.option(
+    "--report",
+    metavar="DIR",
+    help="Write matrix.json, matrix.html, matrix.md, junit.xml, and the report of each cell to DIR.",
+)
+@click.option(
+    "--format", "output", help="Also print this format to standard output: json, junit, html, markdown or github."
+)
 @click.option(
     "--dry-run", is_flag=True, help="Show the cells, and how many of their results are missing; start nothing."
 )
@@ -55,6 +80,10 @@ def matrix(
     contracts: Sequence[str],
     results: str | None,
     jobs: int | None,
+    place: str | None,
+    namespace: str,
+    image: str,
+    memory: str,
     output: str | None,
     dry_run: bool,
     **flags: Any,
@@ -92,14 +121,22 @@ def matrix(
     cells = planned_cells(base, chosen_axes, lambda text: click.echo(text, err=True))
     planned = Matrix(cells, plan.contracts, target, store)
     click.echo(matrix_text.opening(chosen_axes, len(plan.contracts), base.name, target.name, str(store.folder)))
+    where = _place(place, flags["context"] or "", namespace, image, memory)
+    if where:
+        click.echo(cluster_cells.needs(where, len(cells), jobs or len(cells)))
+        cluster_cells.refuse_what_pods_lack(judging)
     if dry_run:
         click.echo(matrix_text.remaining([(cell, planned.missing(cell)) for cell in cells]))
         return 0
     recorder = Recorder(lambda event: None)
-    with ChildRuns() as children:
-        cell_runs = CellRuns(judging=judging, missing=planned.missing, children=children, command="trivet matrix")
-        progress = matrix_text.Progress(len(cells), click.echo)
-        judged = planned.run(cell_runs.judge, jobs or cells_at_once(len(cells)), progress, children.close)
+    progress = matrix_text.Progress(len(cells), click.echo)
+    if where:
+        in_pods = _in_pods(where, judging, planned, cells, chosen_axes, jobs or len(cells))
+        judged = planned.run(in_pods.judge, cells_at_once(len(cells)), progress)
+    else:
+        with ChildRuns() as children:
+            cell_runs = CellRuns(judging=judging, missing=planned.missing, children=children, command="trivet matrix")
+            judged = planned.run(cell_runs.judge, jobs or cells_at_once(len(cells)), progress, children.close)
     report = MatrixReport(
         base=base.name,
         target=target.name,
@@ -117,3 +154,57 @@ def matrix(
     if output:
         click.echo(WRITERS[output].write(report), nl=False)
     return report.exit_code
+
+
+def _place(place: str | None, context: str, namespace: str, image: str, memory: str) -> cluster_cells.Place | None:
+    """Where cells run in pods; None for this machine. Raises UsageError for options without ``--on``, and for lacking ones."""
+    if place is None:
+        if namespace or image:
+            raise UsageError("--namespace and --image need --on kubernetes", remedy="add it, or omit them")
+        return None
+    if not (context and namespace):
+        raise UsageError(
+            "--on kubernetes needs the context and the namespace of the Job: neither is guessed",
+            remedy="give both, such as --context staging --namespace trivet-matrix",
+        )
+    return cluster_cells.Place(context=context, namespace=namespace, image=image, memory=memory)
+
+
+def _in_pods(
+    where: cluster_cells.Place,
+    judging: Judging,
+    planned: Matrix,
+    cells: Sequence[PlannedCell],
+    axes: Sequence[Axis],
+    parallel: int,
+) -> cluster_cells.ClusterCells:
+    """The cells, after pods have judged what the store lacks. Nothing is built or created if it lacks nothing."""
+    from trivet.render.images import step_line
+    from trivet.stacks.parts import digest_of
+    from trivet.targets.cluster.cell_job import CellJobs
+
+    def note(text: str) -> None:
+        click.echo(text, err=True)
+
+    kubectl = cluster_cells.connect(where)
+    image = where.image
+    if not image:
+        names = [judging.settings.stack, *(value for axis in axes for value in axis.values)]
+        recipe = cluster_cells.image_recipe(names, [cell.stack for cell in cells if cell.stack])
+        image = str(recipe.reference)
+        if any(planned.missing(cell) for cell in cells):
+            cluster_cells.build_image(recipe, where.context, judging.base, lambda event: note(step_line(event)))
+    contracts = [contract.id for contract in judging.plan.contracts]
+    matrix = digest_of([image, judging.base.digest, [dict(cell.values) for cell in cells], contracts])[:24]
+    found = cluster_cells.ClusterCells(
+        judging=judging,
+        matrix=planned,
+        cells=cells,
+        jobs=CellJobs(kubectl=kubectl, namespace=where.namespace, matrix=matrix),
+        image=image,
+        memory=where.memory,
+        parallel=parallel,
+        note=note,
+    )
+    found.collect()
+    return found

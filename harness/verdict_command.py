@@ -55,9 +55,13 @@ if TYPE_CHECKING:
 @click.option(
     "--report",
     metavar="DIR",
-    help="Write verdict.json, verdict.html and verdict.md, and the report of each mix to DIR.",
+    help="Write verdict.json, verdict.html, verdict.md, junit.xml, verdict.sarif, and the report of each mix to DIR.",
 )
-@click.option("--format", "output", help="Also print this format to standard output: json, html or markdown.")
+@click.option(
+    "--format",
+    "output",
+    help="Also print this format to standard output: json, html, markdown, junit, sarif or github.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the steps, and how many mixes may be judged; start nothing.")
 def verdict(
     old_name: str,
@@ -152,7 +156,7 @@ def verdict(
         for path in write_verdict(report, directory):
             click.echo(f"wrote {path}")
     if output:
-        click.echo(WRITERS[output](report), nl=False)
+        click.echo(WRITERS[output].write(report), nl=False)
     return report.exit_code
 
 

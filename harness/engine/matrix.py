@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from trivet.engine.results_store import ResultsStore, question
+from trivet.engine.results_store import Question, ResultsStore, question
 from trivet.engine.run import outside_versions, summary_of
 from trivet.errors import TrivetError, UsageError
 from trivet.model.contract import Contract
@@ -151,14 +151,21 @@ class Matrix:
 
         Equal names in two cells mean that one of them answers for both.
         """
-        if cell.stack is None:
-            return {}
-        asked = [
-            question(one, cell.stack, self._target, applies=outside_versions(one, cell.stack))
+        return {one.contract: self._store.expected(one) for one in self._questions(cell) if not self._store.find(one)}
+
+    def keys(self, cell: PlannedCell) -> frozenset[str]:
+        """The keys of everything that a cell asks the store."""
+        return frozenset(one.key for one in self._questions(cell))
+
+    def _questions(self, cell: PlannedCell) -> list[Question]:
+        stack = cell.stack
+        if stack is None:
+            return []
+        return [
+            question(one, stack, self._target, applies=outside_versions(one, stack))
             for one in self._contracts
             if not one.unrunnable
         ]
-        return {one.contract: self._store.expected(one) for one in asked if not self._store.find(one)}
 
     def run(
         self,

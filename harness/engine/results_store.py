@@ -162,6 +162,26 @@ class ResultsStore:
             ) from error
         return kept
 
+    def adopt(self, content: bytes) -> str:
+        """Keep a result that a store on another machine has, from the content of its file; returns its key.
+
+        Raises UsageError for content that is no kept result of this version.
+        """
+        import msgspec
+
+        source = f"a result for the results store {self.folder}"
+        try:
+            head = msgspec.json.decode(content)
+            self._check_version(head)
+            kept = msgspec.convert(head, KeptResult)
+        except (msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
+            raise UsageError(
+                f"{source} is no kept result: {error}", remedy="use the same version of trivet everywhere"
+            ) from error
+        key = digest_of([kept.contract, dict(kept.inputs)])
+        _write(self.folder / _name(key, kept.read), msgspec.to_builtins(kept))
+        return key
+
     def __iter__(self) -> Iterator[KeptResult]:
         """Every kept result, sorted by file name. Raises UsageError for a damaged file."""
         for file in sorted(self.folder.glob("??/*.json")):

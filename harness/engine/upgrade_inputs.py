@@ -13,12 +13,12 @@ from trivet.engine.difference import difference
 from trivet.engine.fleet import Selection
 from trivet.engine.lint import LintResult
 from trivet.model.difference import ChangeKind, ContractChange
-from trivet.model.finding import Finding
+from trivet.model.finding import Finding, Location
 from trivet.model.fleet import FleetReport, JudgedModel, ModelVerdict
 from trivet.model.outcome import Outcome
 from trivet.model.report import ConformanceReport
 from trivet.model.stack import Stack
-from trivet.model.verdict import FileBreak, FilesVerdict, ModelChange, ModelsVerdict
+from trivet.model.verdict import FileBreak, FilePlace, FilesVerdict, ModelChange, ModelsVerdict
 
 PLACES = 20
 """The places of one contract that a verdict names."""
@@ -70,17 +70,14 @@ def _newly_failed(before: ConformanceReport, after: ConformanceReport) -> list[C
     ]
 
 
-def _places(change: ContractChange, report: ConformanceReport) -> Iterator[str]:
-    if change.appeared:
-        yield from (_place(one.location, one.message) for one in change.appeared[:PLACES])
-        return
+def _places(change: ContractChange, report: ConformanceReport) -> list[FilePlace]:
+    """The failing findings of a contract; of one that failed before too, those that are new."""
     findings: Sequence[Finding] = next(one.findings for one in report.contracts if one.id == change.id)
     failed = [one for one in findings if one.outcome is Outcome.FAILED and not one.accepted]
-    yield from (_place(str(one.location or ""), one.message) for one in failed[:PLACES])
-
-
-def _place(location: str, message: str) -> str:
-    return f"{location}: {message}" if location else message
+    if change.appeared:
+        new = {(one.location, one.message) for one in change.appeared}
+        failed = [one for one in failed if (str(one.location or ""), one.message) in new]
+    return [FilePlace(location=one.location or Location(), message=one.message) for one in failed[:PLACES]]
 
 
 def judge_models(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trivet.model.difference import ComponentChange
+from trivet.model.finding import Location
 from trivet.model.outcome import Outcome
 from trivet.model.report import Provenance, StackSummary, verdict_of
 
@@ -132,6 +133,18 @@ class SeamVerdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FilePlace:
+    """A finding in the files: where, and what."""
+
+    location: Location
+    message: str
+
+    def __str__(self) -> str:
+        place = str(self.location)
+        return f"{place}: {self.message}" if place else self.message
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileBreak:
     """A MUST that the files newly fail, and the step with which they do. ``places`` are the findings with file and line.
 
@@ -142,7 +155,7 @@ class FileBreak:
     title: str
     step: str
     reason: str
-    places: tuple[str, ...] = ()
+    places: tuple[FilePlace, ...] = ()
     lasting: bool = True
 
 

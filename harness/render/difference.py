@@ -1,4 +1,4 @@
-"""The difference of two reports for people: as lines of a terminal, and as Markdown for the summary of a job."""
+"""The difference of two reports: as lines of a terminal, as Markdown for the summary of a job, as a page, and for CI systems."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from trivet.model.difference import ChangeKind, ContractChange, ReportDifference, ReportSummary
 from trivet.model.outcome import Level
-from trivet.render import difference_json
+from trivet.render import cases, difference_cases, difference_json
 from trivet.render.layout import COLUMNS, STYLES, Line, Span, entry, fit, line, plain, wrap
+from trivet.render.page import environment
 from trivet.render.wording import NAMES, code_span, prose
 
 _STYLES = {
@@ -17,6 +18,13 @@ _STYLES = {
     ChangeKind.NEWLY_ACCEPTED: STYLES["accepted"],
     ChangeKind.NEWLY_PASSED: STYLES["passed"],
 }
+_MOODS = {
+    ChangeKind.NEWLY_FAILED: "failed",
+    ChangeKind.NEWLY_INCONCLUSIVE: "inconclusive",
+    ChangeKind.NEWLY_ACCEPTED: "accepted",
+    ChangeKind.NEWLY_PASSED: "passed",
+}
+"""The tone of a kind on a page (look.css)."""
 _MEANING = ("nothing newly failed", "a MUST newly failed", "it is inconclusive whether something newly failed")
 _REASON_LINES = 6
 _FINDINGS = 5
@@ -39,10 +47,43 @@ def markdown(difference: ReportDifference) -> str:
     return "\n".join([*rows, "", _counts(difference)]) + "\n"
 
 
+def html(difference: ReportDifference) -> str:
+    """What differs, as one page without scripts or network requests. All text of the reports is escaped."""
+    page = environment().get_template("difference.html.j2")
+    return (
+        page.render(
+            difference=difference,
+            sentence=_sentence(difference),
+            facts=list(_facts(difference)),
+            kinds=[kind for kind in ChangeKind if any(change.kind is kind for change in difference.contracts)],
+            moods=_MOODS,
+            tone=("passed", "failed", "inconclusive")[difference.exit_code],
+            outcomes=_outcomes,
+            reason=_reason,
+            counts=_counts(difference),
+        )
+        + "\n"
+    )
+
+
+def junit(difference: ReportDifference) -> str:
+    """What differs, as JUnit: a suite for each kind of change."""
+    title = f"trivet diff {difference.old.stack} → {difference.new.stack}: {_sentence(difference)}"
+    return cases.junit(title, difference_cases.cases(difference), difference.new.started)
+
+
+def github(difference: ReportDifference) -> str:
+    """What got worse, as GitHub's workflow commands, and the verdict."""
+    return cases.annotations(difference_cases.cases(difference), _sentence(difference), difference.exit_code)
+
+
 WRITERS: Mapping[str, Callable[[ReportDifference], str]] = {
     "text": text,
     "json": difference_json.write,
     "markdown": markdown,
+    "html": html,
+    "junit": junit,
+    "github": github,
 }
 """What writes a difference, by the name of its format."""
 

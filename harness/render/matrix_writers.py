@@ -6,13 +6,14 @@ from pathlib import Path
 from types import ModuleType
 
 from trivet.model.matrix import MatrixReport
-from trivet.render import matrix_github, matrix_html, matrix_json, matrix_junit
+from trivet.render import matrix_github, matrix_html, matrix_json, matrix_junit, matrix_markdown
 from trivet.render.writers import write_texts
 
 WRITERS: dict[str, ModuleType] = {
     "json": matrix_json,
     "junit": matrix_junit,
     "html": matrix_html,
+    "markdown": matrix_markdown,
     "github": matrix_github,
 }
 

@@ -64,7 +64,7 @@ def write(report: ConformanceReport) -> str:
             }
         },
         "automationDetails": {"id": f"trivet/{report.stack.name}/{report.target}/{report.profile}"},
-        "originalUriBaseIds": {ROOT: {"uri": Path.cwd().as_uri().rstrip("/") + "/"}},
+        "originalUriBaseIds": {ROOT: root()},
         "invocations": [
             {
                 "executionSuccessful": not report.count(Outcome.ERROR) and not report.errors,
@@ -84,8 +84,18 @@ def write(report: ConformanceReport) -> str:
             **({"stacks": {one.name: _stack(one) for one in report.stacks}} if report.stacks else {}),
         },
     }
-    document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [_printable(run)]}
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return document(run)
+
+
+def document(run: Mapping[str, Any]) -> str:
+    """The file with one run; its text is made printable."""
+    whole = {"$schema": SCHEMA, "version": "2.1.0", "runs": [_printable(dict(run))]}
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+
+def root() -> dict[str, str]:
+    """The place of ROOT: the working directory."""
+    return {"uri": Path.cwd().as_uri().rstrip("/") + "/"}
 
 
 def _rule(result: ContractResult) -> dict[str, Any]:
@@ -116,7 +126,7 @@ def _result(index: int, result: ContractResult, finding: Finding, seen: Counter[
         "message": {"text": "\n".join(line for line in lines if line)},
         "partialFingerprints": {"trivetFinding/v1": f"{key}:{seen[key]}"},
     }
-    if finding.location and (place := _location(finding.location)):
+    if finding.location and (place := located(finding.location)):
         body["locations"] = [place]
     if finding.stack:
         body["properties"] = {"stack": finding.stack}
@@ -177,7 +187,8 @@ def _level(result: ContractResult, outcome: Outcome) -> str:
     return "error" if blocks(outcome, result.level) else "warning"
 
 
-def _location(location: Location) -> dict[str, Any]:
+def located(location: Location) -> dict[str, Any]:
+    """A location (§3.28); empty for one without file and object."""
     place: dict[str, Any] = {}
     if location.file:
         physical: dict[str, Any] = {"artifactLocation": _artifact(location.file)}

@@ -130,7 +130,7 @@ def _files(files: FilesVerdict) -> Iterator[Line]:
             for text in wrap(f"{one.contract}: newly fails {when}{until}", COLUMNS - 2)
         )
         for place in one.places or (one.reason,):
-            yield from (line("    ", text) for text in wrap(place, COLUMNS - 4, 3))
+            yield from (line("    ", text) for text in wrap(str(place), COLUMNS - 4, 3))
     if not files.breaks:
         yield line("  no MUST newly fails")
     if files.failing_before:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 from trivet.model.verdict import UpgradeVerdict
-from trivet.render import verdict_html, verdict_json, verdict_markdown
+from trivet.render import (
+    verdict_github,
+    verdict_html,
+    verdict_json,
+    verdict_junit,
+    verdict_markdown,
+    verdict_sarif,
+)
 from trivet.render.writers import write_texts
 
-WRITERS: Mapping[str, Callable[[UpgradeVerdict], str]] = {
-    "json": verdict_json.write,
-    "html": verdict_html.write,
-    "markdown": verdict_markdown.write,
+WRITERS: dict[str, ModuleType] = {
+    "json": verdict_json,
+    "html": verdict_html,
+    "markdown": verdict_markdown,
+    "junit": verdict_junit,
+    "sarif": verdict_sarif,
+    "github": verdict_github,
 }
 
 
 def write_verdict(report: UpgradeVerdict, directory: Path) -> list[Path]:
     """Write the file of every format to ``directory``. Raises UsageError when writing fails."""
-    modules = (verdict_json, verdict_html, verdict_markdown)
-    return write_texts({module.filename: module.write(report) for module in modules}, directory)
+    return write_texts({writer.filename: writer.write(report) for writer in WRITERS.values()}, directory)

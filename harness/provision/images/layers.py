@@ -16,7 +16,6 @@ from trivet.errors import PlatformError
 from trivet.provision.images import tars
 from trivet.provision.images.layer_tools import run_logged
 from trivet.provision.images.recipes import (
-    ROLE_PATH,
     ROLE_PYTHON,
     FilesLayer,
     GoLayer,
@@ -169,7 +168,7 @@ def _role(layer: RoleLayer, archive: Path, context: BuildContext) -> Mapping[str
     with tars.open_layer(archive) as tar:
         for path in _walk(folder):
             relative = path.relative_to(folder)
-            target = f"{ROLE_PATH}/{relative}"
+            target = f"{layer.target}/{relative}"
             if str(relative) in _SKIPPED or path.match("bin/activate*"):
                 continue
             if path.is_symlink():
@@ -178,7 +177,7 @@ def _role(layer: RoleLayer, archive: Path, context: BuildContext) -> Mapping[str
             elif relative == Path("pyvenv.cfg"):
                 tar.text(target, f"home = {Path(ROLE_PYTHON).parent}\n".encode(), mode=0o644)
             elif relative.parent == Path("bin"):
-                tar.text(target, path.read_bytes().replace(str(folder).encode(), ROLE_PATH.encode()), mode=0o755)
+                tar.text(target, path.read_bytes().replace(str(folder).encode(), layer.target.encode()), mode=0o755)
             else:
                 status = path.stat()
                 mode = 0o755 if status.st_mode & 0o100 else 0o644

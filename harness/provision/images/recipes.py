@@ -114,14 +114,15 @@ class RootfsLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class RoleLayer:
-    """A role's environment from its lock, at :data:`ROLE_PATH`, for Debian's Python."""
+    """A role's environment from its lock, at ``target``, for Debian's Python."""
 
     name: str
     role: Role
+    target: str = ROLE_PATH
 
     @property
     def digest_inputs(self) -> Mapping[str, Any]:
-        return {"lock": _sha256(self.role.lock.read_bytes()), "python": self.role.python, "at": ROLE_PATH}
+        return {"lock": _sha256(self.role.lock.read_bytes()), "python": self.role.python, "at": self.target}
 
 
 @dataclass(frozen=True, kw_only=True)

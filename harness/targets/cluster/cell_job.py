@@ -1,0 +1,201 @@
+"""An Indexed Job whose pods judge the cells of a matrix: its objects, and waiting for its pods. It does not know what a cell is."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trivet.errors import PlatformError, UsageError
+from trivet.host.kubectl import Kubectl
+
+MATRIX = "trivet.dev/matrix"
+"""The label of a matrix's Jobs and ConfigMaps: the digest of what is judged, and of the image that judges it."""
+
+CELLS_KEY = "cells.json"
+MOUNT = "/etc/trivet"
+MOST = 1_000_000
+"""Bytes of all cells: a ConfigMap holds at most 1 MiB (kubernetes.io/docs/concepts/configuration/configmap)."""
+
+INDEX = "batch.kubernetes.io/job-completion-index"
+"""The annotation of a pod with its index (kubernetes 1.30, ``pkg/apis/batch/types.go``, ``JobCompletionIndexAnnotation``)."""
+
+KEPT = 86_400
+"""Seconds that a finished Job stays, with the logs of its pods, for a command that was interrupted."""
+
+POLL = 2.0
+_NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+_REQUESTS = {"cpu": "500m", "memory": "1536Mi"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellPod:
+    """A pod that has ended: the index of its cell, its log, and why it failed, empty when it did not."""
+
+    index: int
+    log: str
+    failure: str = ""
+
+
+def cells_job(
+    name: str, matrix: str, *, image: str, cells: Sequence[Mapping[str, Any]], parallel: int, memory: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The ConfigMap with ``cells`` and the Job with a pod for each, ``parallel`` at a time, of at most ``memory`` bytes (a quantity).
+
+    An index is not tried again, except after a disruption such as a drained node: what a pod judged is in its log. Raises UsageError when
+    there are too many cells for a ConfigMap.
+    """
+    text = json.dumps(cells)
+    if len(text) > MOST:
+        raise UsageError(
+            f"{len(cells)} cells with their contracts take {len(text):,} bytes, and a ConfigMap holds {MOST:,}",
+            remedy="split the matrix, or judge fewer contracts, with --contract",
+        )
+    metadata = {"name": name, "labels": {MATRIX: matrix}}
+    container = {
+        "name": "cell",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "resources": {"requests": _REQUESTS, "limits": {"memory": memory}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "cells", "mountPath": MOUNT, "readOnly": True}],
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "runAsGroup": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [{"name": "cells", "configMap": {"name": name}}],
+    }
+    spec = {
+        "completionMode": "Indexed",
+        "completions": len(cells),
+        "parallelism": min(parallel, len(cells)),
+        "backoffLimitPerIndex": 0,
+        "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]},
+        "ttlSecondsAfterFinished": KEPT,
+        "template": {"metadata": {"labels": {MATRIX: matrix}}, "spec": pod},
+    }
+    return (
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {CELLS_KEY: text}},
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellJobs:
+    """The Jobs of one matrix in one namespace, by the label MATRIX."""
+
+    kubectl: Kubectl
+    namespace: str
+    matrix: str
+
+    def create(self, name: str, *, image: str, cells: Sequence[Mapping[str, Any]], parallel: int, memory: str) -> None:
+        """Create a Job with its ConfigMap, which is deleted with it."""
+        config, job = cells_job(name, self.matrix, image=image, cells=cells, parallel=parallel, memory=memory)
+        self.kubectl.apply(config, namespace=self.namespace)
+        (created,) = self.kubectl.apply(job, namespace=self.namespace)
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": created["metadata"]["uid"]}
+        config["metadata"] = {**config["metadata"], "ownerReferences": [owner]}
+        self.kubectl.apply(config, namespace=self.namespace)
+
+    def present(self) -> dict[str, list[dict[str, Any]]]:
+        """Name → cells, of the Jobs that an interrupted command left, oldest first."""
+        jobs = self.kubectl.objects("jobs", namespace=self.namespace, selector=f"{MATRIX}={self.matrix}")
+        found = {}
+        for job in sorted(jobs, key=lambda one: str(one["metadata"]["creationTimestamp"])):
+            name = job["metadata"]["name"]
+            config = self.kubectl.get("configmap", name, namespace=self.namespace)
+            if config and not job["metadata"].get("deletionTimestamp"):
+                found[name] = json.loads(config["data"][CELLS_KEY])
+        return found
+
+    def ended(self, name: str, note: Callable[[str], None]) -> Iterator[CellPod]:
+        """The pods of a Job as they end, until all have. ``note`` gets a sentence when pods wait, and why.
+
+        Raises PlatformError when the image cannot be pulled, and when the Job is deleted meanwhile.
+        """
+        seen: set[str] = set()
+        said = ""
+        while True:
+            job = self.kubectl.get("job", name, namespace=self.namespace)
+            if job is None or job["metadata"].get("deletionTimestamp"):
+                raise PlatformError(
+                    f"the Job {name} in namespace {self.namespace} was deleted before its pods had ended",
+                    remedy="repeat the command: results that were collected are kept, the others are judged again",
+                )
+            pods = self.kubectl.objects(
+                "pods", namespace=self.namespace, selector=f"batch.kubernetes.io/job-name={name}"
+            )
+            for pod in pods:
+                uid = pod["metadata"]["uid"]
+                if uid not in seen and pod["status"].get("phase") in ("Succeeded", "Failed"):
+                    seen.add(uid)
+                    yield self._ended(pod)
+            if any(
+                one["type"] in ("Complete", "Failed") and one["status"] == "True"
+                for one in job["status"].get("conditions") or ()
+            ):
+                return
+            waiting = next(filter(None, map(_waiting, pods)), "")
+            if waiting and waiting != said:
+                note(waiting)
+                said = waiting
+            time.sleep(POLL)
+
+    def delete(self, name: str) -> None:
+        """Delete a Job with its pods and its ConfigMap."""
+        self.kubectl.delete("job", name, namespace=self.namespace, wait=False)
+        self.kubectl.delete("configmap", name, namespace=self.namespace, wait=False)
+
+    def _ended(self, pod: Mapping[str, Any]) -> CellPod:
+        name = pod["metadata"]["name"]
+        return CellPod(
+            index=int(pod["metadata"]["annotations"][INDEX]),
+            log=self.kubectl.logs(name, namespace=self.namespace, container="cell"),
+            failure=pod_failure(pod),
+        )
+
+
+def pod_failure(pod: Mapping[str, Any]) -> str:
+    """Why a pod that has ended failed; empty for one that succeeded."""
+    status = pod["status"]
+    if status.get("phase") == "Succeeded":
+        return ""
+    name = pod["metadata"]["name"]
+    if reason := status.get("reason"):  # such as Evicted, of the kubelet
+        return f"the pod {name} failed: {reason}: {status.get('message', '')}".rstrip(": ")
+    for container in status.get("containerStatuses") or ():
+        ended = container["state"].get("terminated") or {}
+        if ended.get("reason") == "OOMKilled":
+            limit = pod["spec"]["containers"][0]["resources"]["limits"]["memory"]
+            return f"the pod {name} was killed because it needs more memory than its limit of {limit} (OOMKilled)"
+        if ended.get("exitCode"):
+            return f"the pod {name} ended with exit code {ended['exitCode']}"
+    return f"the pod {name} failed"
+
+
+def _waiting(pod: Mapping[str, Any]) -> str:
+    """Why a pod does not run yet, empty if it does. Raises PlatformError when its image cannot be pulled."""
+    name = pod["metadata"]["name"]
+    for container in pod["status"].get("containerStatuses") or ():
+        state = container["state"].get("waiting") or {}
+        if state.get("reason") in _NO_IMAGE:
+            raise PlatformError(
+                f"the pod {name} cannot pull its image {container['image']}: {state['reason']}: {state.get('message', '')}",
+                remedy="push the image to a registry that the nodes reach, and name it with --image",
+            )
+    for condition in pod["status"].get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"the pod {name} waits for a node: {condition.get('message', condition.get('reason', ''))}"
+    return ""
