@@ -124,11 +124,24 @@ def _own_cluster(context: str) -> Any:
     return next((one for one in known_clusters() if one.context == context), None)
 
 
-def image_recipe(names: Sequence[str], stacks: Sequence[Stack]) -> Image:
-    """The image for cells with these stacks; ``names`` are the names of stacks, and versions, that commands in the image use."""
+def image_recipe(
+    matrix: Matrix, cells: Sequence[PlannedCell], names: Sequence[str], *, everything: bool = False
+) -> Image:
+    """The image in which pods judge what is missing; ``names`` are the names of stacks, and versions, that its commands use.
+
+    It has the environments of the roles behind the missing results, or with ``everything`` of all roles, which measuring features may need.
+    Raises UsageError for a role that it cannot have.
+    """
     from trivet.provision.images.cells import cells_image, own_stack
 
-    return cells_image(stacks, [folder for name in names if (folder := own_stack(name))])
+    roles = [
+        role
+        for cell in cells
+        if cell.stack
+        for name, role in sorted(cell.stack.roles.items())
+        if everything or name in matrix.missing_roles(cell)
+    ]
+    return cells_image(roles, [folder for name in names if (folder := own_stack(name))])
 
 
 def build_image(image: Image, context: str, base: Stack, on_step: OnStep) -> None:

@@ -190,12 +190,12 @@ def _in_pods(
     image = where.image
     if not image:
         names = [judging.settings.stack, *(value for axis in axes for value in axis.values)]
-        recipe = cluster_cells.image_recipe(names, [cell.stack for cell in cells if cell.stack])
+        recipe = cluster_cells.image_recipe(planned, cells, names, everything=bool(judging.settings.require_features))
         image = str(recipe.reference)
         if any(planned.missing(cell) for cell in cells):
             cluster_cells.build_image(recipe, where.context, judging.base, lambda event: note(step_line(event)))
-    contracts = [contract.id for contract in judging.plan.contracts]
-    matrix = digest_of([image, judging.base.digest, [dict(cell.values) for cell in cells], contracts])[:24]
+    # What is asked, and not what is missing: an interrupted command finds its Job again.
+    matrix = digest_of([where.image, [sorted(planned.keys(cell)) for cell in cells]])[:24]
     found = cluster_cells.ClusterCells(
         judging=judging,
         matrix=planned,

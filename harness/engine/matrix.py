@@ -26,6 +26,8 @@ from trivet.stacks.schema import String, StringArray, Table, schema_errors
 
 POLL = 0.5
 """Seconds between two looks whether a cell has ended."""
+ROLE = "part roles."
+"""How inputs of a question that are roles begin (``results_store.question``)."""
 MOST = 400
 """Cells of one matrix."""
 
@@ -156,6 +158,17 @@ class Matrix:
     def keys(self, cell: PlannedCell) -> frozenset[str]:
         """The keys of everything that a cell asks the store."""
         return frozenset(one.key for one in self._questions(cell))
+
+    def missing_roles(self, cell: PlannedCell) -> frozenset[str]:
+        """The roles whose processes run when what is missing of a cell is judged: those behind the contracts' clients."""
+        missing = self.missing(cell)
+        return frozenset(
+            name.removeprefix(ROLE)
+            for one in self._questions(cell)
+            if one.contract in missing
+            for name in one.inputs
+            if name.startswith(ROLE)
+        )
 
     def _questions(self, cell: PlannedCell) -> list[Question]:
         stack = cell.stack

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -268,3 +269,23 @@ def test_what_is_no_report_of_this_version_is_refused_by_its_name(
         report_json.read_file(Path("old.json"))
     assert caught.value.message.startswith(("old.json", "cannot read old.json"))
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [([PASSED], [FAILED]), ([PASSED], [PASSED]), ([PASSED], [UNKNOWN]), ([FAILED], [PASSED])]
+)
+def test_junit_and_annotations_fail_exactly_when_something_newly_failed_or_is_inconclusive(
+    old: Sequence[Finding], new: Sequence[Finding]
+) -> None:
+    found = between(old, new)
+    root = ET.fromstring(WRITERS["junit"](found))
+    failing = root.findall("testsuite/testcase/failure") + root.findall("testsuite/testcase/error")
+    assert bool(failing) == bool(found.exit_code)
+    assert ("::error " in WRITERS["github"](found)) == bool(found.exit_code)
+
+
+def test_the_page_has_what_newly_failed_and_no_markup_of_a_report() -> None:
+    page = WRITERS["html"](difference(report(result(PASSED)), report(result(failed("<b>not so</b>")))))
+    assert "newly failed" in page
+    assert "&lt;b&gt;not so&lt;/b&gt;" in page
+    assert "<script" not in page

@@ -25,7 +25,7 @@ from trivet.model.outcome import Outcome
 from trivet.model.report import InputError
 from trivet.model.subjects import ModelDirectory
 from trivet.model.waiver import Waiver
-from trivet.render import fleet_html, fleet_json, fleet_junit
+from trivet.render import fleet_github, fleet_html, fleet_json, fleet_junit, fleet_markdown
 from trivet.render.fleet import FleetText, sentence
 from trivet.stacks.read import load_stack
 from trivet.toolkit.subjects import read_model_directory
@@ -234,6 +234,7 @@ def test_the_exit_code_and_its_sentence(
     assert words in sentence(made)
     suite = ET.fromstring(fleet_junit.write(made))
     assert (int(suite.get("failures", 0)) + int(suite.get("errors", 0)) > 0) == (code != 0)
+    assert ("::error " in fleet_github.write(made)) == (code != 0)
 
 
 def test_json_is_read_back_whole_and_html_escapes_names() -> None:
@@ -252,3 +253,12 @@ def test_of_models_that_are_unsupported_only_the_first_are_printed_and_the_rest_
     assert [bool(text.lines(model)) for model in models] == [True, True, False, False, False]
     assert all(text.lines(a_model(ModelVerdict.BREAKS, number)) for number in range(5))
     assert "not shown: 3 unsupported; --max-lines N shows more" in text.summary(report(*models))
+
+
+def test_the_summary_of_a_job_has_a_row_for_each_model_that_is_not_fine_worst_first() -> None:
+    text = fleet_markdown.write(report(*(a_model(verdict) for verdict in reversed(ModelVerdict))))
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert [row.split(" | ")[1] for row in rows] == ["breaks", "unknown", "unsupported"]
+    assert text.startswith("### 2024.11 breaks 1 of 4 models")
+    many = fleet_markdown.write(report(*(a_model(ModelVerdict.BREAKS, number) for number in range(201))))
+    assert many.endswith("\n1 more\n")

@@ -6,7 +6,7 @@ import json
 import re
 import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from fakes.composed_stacks import compose_in
 
 from trivet.engine.matrix import Matrix, PlannedCell, planned_cells, read_axes, read_matrix_file, slug
 from trivet.engine.registry import Registry
@@ -22,10 +23,8 @@ from trivet.engine.run import run
 from trivet.errors import PlatformError, UsageError
 from trivet.model.matrix import Axis, Cell, MatrixReport
 from trivet.model.report import ConformanceReport, Provenance
-from trivet.model.stack import Role, Stack
-from trivet.render import matrix_github, matrix_html, matrix_json, matrix_junit, matrix_text
+from trivet.render import matrix_github, matrix_html, matrix_json, matrix_junit, matrix_markdown, matrix_text
 from trivet.render.matrix_table import table
-from trivet.stacks.composed import Contradiction
 from trivet.stacks.read import load_stack
 
 PROVENANCE = Provenance(
@@ -35,20 +34,7 @@ PROVENANCE = Provenance(
 
 @pytest.fixture
 def composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stacks whose roles pin nothing but the version on the axis; 9.0.0 contradicts itself."""
-
-    def role(name: str, version: str) -> Role:
-        lock = tmp_path / f"{name}-{version}.lock"
-        lock.write_text(f"mlflow=={version}\n", encoding="utf-8")
-        return Role(name=name, python="3.11", requires=(), cutoff="2024-01-01", lock=lock, pins={"mlflow": version})
-
-    def compose(base: Stack, parts: Mapping[str, str], *, progress: Callable[[str], None]) -> Stack:
-        if "9.0.0" in parts.values():
-            raise Contradiction("the requirements contradict each other")
-        roles = {name: role(name, version) for name, version in parts.items()}
-        return replace(base, name=f"{base.name}+{'+'.join(parts.values())}", roles={**base.roles, **roles})
-
-    monkeypatch.setattr("trivet.engine.matrix.compose", compose)
+    monkeypatch.setattr("trivet.engine.matrix.compose", compose_in(tmp_path))
 
 
 class Grid:
@@ -309,6 +295,17 @@ def test_the_page_links_each_cell_to_its_evidence(report: MatrixReport) -> None:
     escaped = matrix_html.write(replace(report, base="<b>"))
     assert "&lt;b&gt;" in escaped
     assert "<b>" not in escaped
+
+
+def test_the_summary_of_a_job_has_the_table_and_what_fails_where(report: MatrixReport) -> None:
+    text = matrix_markdown.write(report)
+    assert (
+        "| trainer \\\\ tracking | 1.0.0 | 2.0.0 | 9.0.0 |\n|---|---|---|---|\n| 1.0.0 | ✓ 3 | ✓ 3 | ! error |" in text
+    )
+    assert (
+        "- `acme_grid.reader_reads_what_the_writer_writes` FAILED in trainer=2.0.0 tracking=1.0.0: version 1.0.0"
+        in text
+    )
 
 
 def test_junit_has_a_suite_for_each_cell(report: MatrixReport) -> None:

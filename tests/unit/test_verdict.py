@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -25,12 +26,21 @@ from trivet.engine.run import run, summary_of
 from trivet.engine.upgrade_inputs import Stage, judge_files, judge_models
 from trivet.engine.verdict import Upgrade, upgrade_steps
 from trivet.errors import PlatformError, UsageError
+from trivet.model.finding import Location
 from trivet.model.fleet import FleetReport, JudgedModel, ModelReason, ModelVerdict
 from trivet.model.outcome import Level, Outcome
 from trivet.model.report import ConformanceReport, Provenance
 from trivet.model.stack import Stack
-from trivet.model.verdict import UpgradeVerdict
-from trivet.render import verdict_html, verdict_json, verdict_markdown, verdict_text
+from trivet.model.verdict import FileBreak, FilePlace, FilesVerdict, UpgradeVerdict
+from trivet.render import (
+    verdict_github,
+    verdict_html,
+    verdict_json,
+    verdict_junit,
+    verdict_markdown,
+    verdict_sarif,
+    verdict_text,
+)
 from trivet.stacks import read
 from trivet.stacks.composed import Contradiction
 
@@ -303,7 +313,7 @@ def test_a_file_that_only_the_new_stack_refuses_breaks_with_the_step_that_brings
         "kserve",
         True,
     )
-    assert broken.places[0].startswith(f"{file}:5")
+    assert str(broken.places[0]).startswith(f"{file}:5")
     (passing,) = judge_files(linted(file), [str(file)], old, [*stages, Stage(step="runtime", stack=old)]).breaks
     assert not passing.lasting
 
@@ -401,6 +411,57 @@ def test_markdown_has_the_order_and_what_breaks(report: UpgradeVerdict) -> None:
     assert text.startswith("### 2024.11-fixed → current: nothing breaks in this order")
     assert "| 1 | MLflow server | MLflow 2.17.2 → 3.17.2" in text
     assert "`acme_grid.reader_reads_what_the_writer_writes`" in text
+
+
+def broken_files(report: UpgradeVerdict) -> UpgradeVerdict:
+    place = FilePlace(location=Location(file="deploy/churn.yaml", line=5), message="no mode Standard")
+    one = FileBreak(contract="manifests.mode", title="the mode exists", step="kserve", reason="no", places=(place,))
+    return replace(report, files=FilesVerdict(paths=("deploy",), seen={"manifests": 1}, breaks=(one,)))
+
+
+def blocked(report: UpgradeVerdict) -> UpgradeVerdict:
+    return replace(report, order=(), blocked=True)
+
+
+def unclear(report: UpgradeVerdict) -> UpgradeVerdict:
+    return replace(report, order=(), unclear=("a mix could not be judged",))
+
+
+@pytest.mark.parametrize("change", [lambda report: report, broken_files, blocked, unclear])
+def test_junit_and_annotations_fail_exactly_when_the_exit_code_does(
+    report: UpgradeVerdict, change: Callable[[UpgradeVerdict], UpgradeVerdict]
+) -> None:
+    changed = change(report)
+    root = ET.fromstring(verdict_junit.write(changed))
+    failing = root.findall("testsuite/testcase/failure") + root.findall("testsuite/testcase/error")
+    assert bool(failing) == bool(changed.exit_code)
+    assert ("::error " in verdict_github.write(changed)) == bool(changed.exit_code)
+
+
+def test_what_an_order_avoids_is_advice(report: UpgradeVerdict) -> None:
+    root = ET.fromstring(verdict_junit.write(report))
+    assert [suite.get("name") for suite in root][:2] == ["order", "what breaks on the way"]
+    (avoided,) = root.findall("testsuite[@name='what breaks on the way']/testcase/skipped")
+    assert (avoided.get("message") or "").startswith("advice: the new trainer (MLflow client 3.17.2) with the old")
+    assert "::warning title=acme_grid.reader_reads_what_the_writer_writes (advice)::the new trainer" in (
+        verdict_github.write(report)
+    )
+
+
+def test_what_files_newly_fail_stands_at_their_lines(report: UpgradeVerdict) -> None:
+    changed = broken_files(report)
+    (run,) = json.loads(verdict_sarif.write(changed))["runs"]
+    (result,) = run["results"]
+    physical = result["locations"][0]["physicalLocation"]
+    assert (physical["artifactLocation"]["uri"], physical["region"]) == ("deploy/churn.yaml", {"startLine": 5})
+    assert result["message"]["text"] == "newly fails with the step KServe: no mode Standard"
+    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == "manifests.mode"
+    assert "::error file=deploy/churn.yaml,line=5,title=manifests.mode (failed)::newly fails" in (
+        verdict_github.write(changed)
+    )
+    (case,) = ET.fromstring(verdict_junit.write(changed)).findall("testsuite[@name='files']/testcase")
+    assert (case.get("file"), case.get("line")) == ("deploy/churn.yaml", "5")
+    assert json.loads(verdict_sarif.write(report))["runs"][0]["results"] == []
 
 
 def test_no_safe_order_says_what_to_upgrade_together(report: UpgradeVerdict) -> None:

@@ -1,6 +1,6 @@
-"""The recipe of the image in which cells of a matrix run as pods: trivet, and the environments of every role that the cells have.
+"""The recipe of the image in which cells of a matrix run as pods: trivet, and the environments of the roles that are needed.
 
-Nothing is installed in the pod, so that it needs no package index. The recipe depends on the stacks of the cells, and on no platform.
+Nothing is installed in the pod, so that it needs no package index. The recipe depends on the roles of the cells, and on no platform.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from trivet.errors import UsageError
-from trivet.model.stack import Role, Stack
+from trivet.model.stack import Role
 from trivet.provision.images.names import parse_reference
 from trivet.provision.images.operations import USER, operations_image
 from trivet.provision.images.recipes import (
@@ -41,12 +41,12 @@ _ENTRY_POINTS = "[trivet]\nbuiltin = trivet.builtin\ncontracts = trivet.contract
 _STACK_FILES = ("*.toml", "*.lock", "*.json")
 
 
-def cells_image(stacks: Iterable[Stack], own: Iterable[Path] = ()) -> Image:
-    """The image for cells with these stacks; ``own`` are the folders of stacks that trivet does not ship.
+def cells_image(roles_of_cells: Iterable[Role], own: Iterable[Path] = ()) -> Image:
+    """The image for cells that need these roles; ``own`` are the folders of stacks that trivet does not ship.
 
     The tag is the digest of the recipe. Raises UsageError for a role that needs another Python than the image's.
     """
-    roles = {environment_folder(role).name: role for stack in stacks for role in stack.roles.values()}
+    roles = {environment_folder(role).name: role for role in roles_of_cells}
     if other := next((role for role in roles.values() if role.python != PYTHON), None):
         raise UsageError(
             f"cells in pods have Python {PYTHON}, and the {other.name} of stack {other.lock.parent.name} has {other.python}",

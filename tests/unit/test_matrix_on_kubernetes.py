@@ -1,0 +1,337 @@
+"""Cells of a matrix in pods: the Job, what its pods leave in their logs, and that nothing is judged twice. No cluster is used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from fakes.composed_stacks import compose_in
+
+from trivet.cell_in_pod import REPORT, artefact_line, output_of, read_artefacts
+from trivet.cell_runs import Judging
+from trivet.cluster_cells import ClusterCells, Place, image_recipe, needs, refuse_what_pods_lack
+from trivet.engine.acceptance import Acceptance
+from trivet.engine.matrix import Matrix, PlannedCell, planned_cells, read_axes
+from trivet.engine.registry import Registry
+from trivet.engine.results_store import ResultsStore
+from trivet.engine.run import run
+from trivet.errors import PlatformError, UsageError
+from trivet.host.kubectl import Kubectl
+from trivet.model.settings import Settings
+from trivet.provision.images.cells import CELLS, HOME, cells_image, name_in_image
+from trivet.provision.images.recipes import FilesLayer, RoleLayer
+from trivet.render import report_json
+from trivet.stacks.environments import environment_folder
+from trivet.stacks.read import load_stack
+from trivet.targets.cluster.cell_job import MOST, CellJobs, CellPod, cells_job, pod_failure
+
+STACK = "2024.11-fixed"
+
+
+def test_artefacts_are_read_from_a_log_whole_and_the_output_without_them() -> None:
+    log = f"judging\n{artefact_line('ab/cd.json', b'{}')}\n{artefact_line(REPORT, b'x' * 100_000)}\ndone\n"
+    assert read_artefacts(log) == {"ab/cd.json": b"{}", REPORT: b"x" * 100_000}
+    assert output_of(log) == "judging\ndone"
+
+
+@pytest.mark.parametrize("cut", [20, 40, 60])
+def test_a_line_that_was_cut_off_is_no_artefact(cut: int) -> None:
+    assert read_artefacts(artefact_line("ab/cd.json", b'{"kind": "KeptResult"}')[:cut]) == {}
+
+
+def test_the_job_has_a_pod_for_each_cell_which_is_not_tried_again() -> None:
+    cells = [{"arguments": ["run"]}] * 4
+    config, job = cells_job("m", "abc", image="cells:1", cells=cells, parallel=3, memory="2Gi")
+    spec, (container,) = job["spec"], job["spec"]["template"]["spec"]["containers"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 4, 3)
+    assert spec["backoffLimitPerIndex"] == 0
+    assert container["resources"]["limits"] == {"memory": "2Gi"}
+    assert json.loads(config["data"]["cells.json"]) == cells
+    assert job["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+
+
+def test_more_than_a_config_map_holds_is_refused() -> None:
+    with pytest.raises(UsageError, match="a ConfigMap holds 1,000,000"):
+        cells_job("m", "abc", image="i", cells=[{"arguments": ["x" * MOST]}], parallel=1, memory="2Gi")
+
+
+def pod(phase: str, **status: Any) -> dict[str, Any]:
+    container = {"resources": {"limits": {"memory": "3Gi"}}}
+    return {"metadata": {"name": "p"}, "spec": {"containers": [container]}, "status": {"phase": phase, **status}}
+
+
+def ended(**terminated: Any) -> list[dict[str, Any]]:
+    return [{"image": "cells:1", "state": {"terminated": terminated}}]
+
+
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        (pod("Succeeded"), ""),
+        (
+            pod("Failed", reason="Evicted", message="The node was low on memory."),
+            "Evicted: The node was low on memory.",
+        ),
+        (pod("Failed", containerStatuses=ended(reason="OOMKilled", exitCode=137)), "its limit of 3Gi (OOMKilled)"),
+        (pod("Failed", containerStatuses=ended(reason="Error", exitCode=3)), "ended with exit code 3"),
+    ],
+)
+def test_a_pod_says_why_it_failed(one: Mapping[str, Any], words: str) -> None:
+    found = pod_failure(one)
+    assert words in found
+    assert bool(words) == bool(found)
+
+
+class Answers:
+    """kubectl with the pods of one Job."""
+
+    def __init__(self, pods: Sequence[Mapping[str, Any]], conditions: Sequence[Mapping[str, str]] = ()) -> None:
+        self.pods, self.conditions = pods, conditions
+
+    def get(self, kind: str, name: str, *, namespace: str) -> dict[str, Any] | None:
+        return {"metadata": {"name": name}, "status": {"conditions": self.conditions}}
+
+    def objects(self, kind: str, *, namespace: str, selector: str) -> Sequence[Mapping[str, Any]]:
+        return self.pods
+
+
+def jobs(kubectl: object) -> CellJobs:
+    return CellJobs(kubectl=cast(Kubectl, kubectl), namespace="n", matrix="abc")
+
+
+def test_an_image_that_cannot_be_pulled_ends_the_command_at_once() -> None:
+    waiting = [{"image": "cells:1", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]
+    one = pod("Pending", containerStatuses=waiting)
+    one["metadata"]["uid"] = "1"
+    with pytest.raises(PlatformError, match="cannot pull its image cells:1: ErrImagePull: not found"):
+        list(jobs(Answers([one])).ended("m", lambda text: None))
+
+
+def test_a_job_that_is_deleted_meanwhile_is_an_error() -> None:
+    gone = SimpleNamespace(get=lambda *_, **__: None)
+    with pytest.raises(PlatformError, match="was deleted before its pods had ended"):
+        list(jobs(gone).ended("m", lambda text: None))
+
+
+# -- the image
+
+
+def test_the_image_has_every_environment_where_the_pod_looks_for_it() -> None:
+    stack = load_stack(STACK)
+    image = cells_image([*stack.roles.values(), *stack.roles.values()])
+    assert image.reference.path == CELLS
+    assert image.config["User"] == "1000"
+    assert f"TRIVET_CACHE={HOME}" in image.config["Env"]
+    expected = {f"{HOME}/environments/{environment_folder(role).name}" for role in stack.roles.values()}
+    assert {layer.target for layer in image.layers if isinstance(layer, RoleLayer)} - {"/opt/role"} == expected
+    last = image.layers[-1]
+    assert isinstance(last, FilesLayer), "its folders belong to the user only if no later layer has them"
+    assert {f"{folder}/trivet-environment.json" for folder in expected} <= {file.path for file in last.files}
+    assert cells_image(load_stack("current").roles.values()).reference.tag != image.reference.tag
+
+
+def test_a_stack_of_ones_own_is_in_the_image_under_a_path_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    (folder / "stack.toml").write_text("title = 'ours'\n", encoding="utf-8")
+    assert [name_in_image(one) for one in (STACK, "2.17.2", str(folder))] == [STACK, "2.17.2", f"{HOME}/stacks/ours"]
+    last = cells_image([], [folder]).layers[-1]
+    assert isinstance(last, FilesLayer)
+    assert f"{HOME}/stacks/ours/stack.toml" in {file.path for file in last.files}
+
+
+def test_the_image_has_the_roles_behind_what_is_missing_and_no_others(cells: Cells) -> None:
+    def roles() -> set[str]:
+        image = image_recipe(cells.matrix, cells.cells, [])
+        return {layer.target for layer in image.layers if isinstance(layer, RoleLayer)} - {"/opt/role"}
+
+    assert {cells.matrix.missing_roles(cell) for cell in cells.cells} == {frozenset({"trainer", "tracking"})}
+    assert len(roles()) == 2, "equal locks share an environment"
+    cells.codes()
+    assert roles() == set()
+
+
+# -- the cells
+
+
+class Pods:
+    """Jobs whose pods judge the grid target in this process, each with an empty store, as pods do."""
+
+    def __init__(self, folder: Path, registry: Registry, cells: Sequence[PlannedCell]) -> None:
+        self.kubectl, self.namespace = SimpleNamespace(context="c"), "n"
+        self._folder, self._cells = folder, {json.dumps(dict(cell.values)): cell for cell in cells}
+        self._registry = registry
+        self.work: list[Sequence[Mapping[str, Any]]] = []
+        self.left: dict[str, list[Mapping[str, Any]]] = {}
+        self.deleted: list[str] = []
+        self.dies: set[str] = set()
+
+    def present(self) -> dict[str, list[Mapping[str, Any]]]:
+        return dict(self.left)
+
+    def create(self, name: str, *, cells: Sequence[Mapping[str, Any]], **options: Any) -> None:
+        self.work.append(cells)
+
+    def delete(self, name: str) -> None:
+        self.deleted.append(name)
+
+    def ended(self, name: str, note: Callable[[str], None]) -> Iterator[CellPod]:
+        for index, one in enumerate(self.left.get(name) or self.work[-1]):
+            log = self.judged(name, index, one)
+            if "trainer=" + one["values"]["trainer"] in self.dies:
+                before = "\n".join([*log.splitlines()[:-2], "Killed"])
+                yield CellPod(index=index, log=before, failure="the pod p was killed (OOMKilled)")
+            else:
+                yield CellPod(index=index, log=log)
+
+    def judged(self, name: str, index: int, one: Mapping[str, Any]) -> str:
+        cell = self._cells[json.dumps(one["values"])]
+        assert cell.stack is not None
+        store = ResultsStore(self._folder / f"{name}-{index}")
+        report = run(
+            [self._registry.contracts[identifier] for identifier in one["contracts"]],
+            target=self._registry.targets["grid"],
+            stack=cell.stack,
+            profile="core",
+            emit=lambda event: None,
+            results=store,
+        )
+        files = sorted(store.folder.glob("??/*.json"))
+        lines = [artefact_line(f"{file.parent.name}/{file.name}", file.read_bytes()) for file in files]
+        return "\n".join([*lines, artefact_line(REPORT, report_json.write(report).encode())])
+
+
+class Cells:
+    """A matrix of the grid target on one results store, judged in pods."""
+
+    def __init__(self, folder: Path) -> None:
+        registry = Registry(["acme_grid"])
+        contracts = [one for one in registry.contracts.values() if one.id.startswith("acme_grid.")]
+        axes = read_axes(["trainer=1.0.0,2.0.0", "tracking=1.0.0,2.0.0"])
+        self.store = ResultsStore(folder / "results")
+        self.cells = planned_cells(load_stack(STACK), axes, lambda text: None)
+        self.matrix = Matrix(self.cells, contracts, registry.targets["grid"], self.store)
+        self.pods = Pods(folder, registry, self.cells)
+        self.notes: list[str] = []
+        self.judging = SimpleNamespace(
+            settings=Settings(stack=STACK),
+            flags={"plugins": ()},
+            plan=SimpleNamespace(contracts=contracts, profile="core"),
+            target=registry.targets["grid"],
+            store=self.store,
+            directory=None,
+            accepted=lambda stack: Acceptance(),
+        )
+
+    def made(self) -> ClusterCells:
+        return ClusterCells(
+            judging=cast(Judging, self.judging),
+            matrix=self.matrix,
+            cells=self.cells,
+            jobs=cast(CellJobs, self.pods),
+            image="cells:1",
+            memory="3Gi",
+            parallel=4,
+            note=self.notes.append,
+        )
+
+    def codes(self) -> list[int]:
+        in_pods = self.made()
+        in_pods.collect()
+        return [cell.exit_code for cell in self.matrix.run(in_pods.judge, 2, lambda event: None)]
+
+
+@pytest.fixture
+def cells(tmp_path: Path, notes: Any, monkeypatch: pytest.MonkeyPatch) -> Cells:
+    monkeypatch.setattr("trivet.engine.matrix.compose", compose_in(tmp_path))
+    return Cells(tmp_path)
+
+
+def judged(work: Sequence[Sequence[Mapping[str, Any]]]) -> int:
+    return sum(len(one["contracts"]) for part in work for one in part)
+
+
+def test_pods_judge_each_result_once_and_a_second_call_none(cells: Cells) -> None:
+    assert cells.codes() == [0, 0, 1, 0]
+    assert judged(cells.pods.work) == 8, "of 12 results, 4 are of another cell too"
+    assert len(cells.pods.deleted) == len(cells.pods.work)
+    cells.pods.work.clear()
+    assert cells.codes() == [0, 0, 1, 0]
+    assert not cells.pods.work
+
+
+def test_the_job_of_an_interrupted_command_is_collected_and_not_repeated(cells: Cells) -> None:
+    in_pods = cells.made()
+    cells.pods.left["m"] = list(in_pods._missing())
+    in_pods.collect()
+    assert cells.notes[0] == "continuing with the Job m of an interrupted command, 4 cells"
+    assert judged(cells.pods.work) == 0
+    assert cells.pods.deleted == ["m"]
+
+
+def test_what_a_pod_judged_before_it_was_killed_is_kept_and_its_cell_says_why_it_is_not_judged(cells: Cells) -> None:
+    cells.pods.dies = {"trainer=2.0.0"}
+    in_pods = cells.made()
+    in_pods.collect()
+    found = cells.matrix.run(in_pods.judge, 2, lambda event: None)
+    assert [cell.exit_code for cell in found][:2] == [0, 0]
+    assert found[2].error.startswith("the pod p was killed (OOMKilled)\nKilled")
+    before = len(list(cells.store))
+    assert before > judged([cells.pods.work[0][:2]]), "more than the pods judged that were not killed"
+    cells.pods.dies, cells.pods.work = set(), []
+    assert cells.codes() == [0, 0, 1, 0]
+    assert judged(cells.pods.work) == len(list(cells.store)) - before
+
+
+def test_an_interrupt_leaves_the_job_and_says_how_to_end_it(cells: Cells) -> None:
+    def interrupted(name: str, note: Callable[[str], None]) -> Iterator[CellPod]:
+        raise KeyboardInterrupt
+        yield
+
+    cells.pods.ended = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        cells.made().collect()
+    assert not cells.pods.deleted
+    assert "goes on; the same command collects its results, and `kubectl --context c -n n delete job" in cells.notes[-1]
+
+
+def test_results_of_another_version_of_trivet_are_refused(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trivet.engine.matrix.Matrix.keys", lambda self, cell: frozenset())
+    with pytest.raises(UsageError, match="it has another version of trivet"):
+        cells.made().collect()
+
+
+def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
+    store = ResultsStore(tmp_path)
+    with pytest.raises(UsageError, match="is no kept result"):
+        store.adopt(b"[]")
+    with pytest.raises(UsageError, match="has the version None"):
+        store.adopt(b"{}")
+
+
+# -- the command
+
+
+def test_what_pods_need_is_said(notes: Any) -> None:
+    text = needs(Place(context="staging", namespace="matrix", image="", memory="3Gi"), 4, 2)
+    assert "context staging, namespace matrix, 4 cells, 2 at a time" in text
+    assert "get, list, create, patch, delete jobs.batch" in text
+    assert "limit 3Gi" in text
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "words"),
+    [
+        ("kind", Settings(), "run on the target local, not kind"),
+        ("local", Settings(store="s3"), "have no Docker for an S3 store"),
+        ("local", Settings(plugins=("ours",)), "not those of plugins"),
+    ],
+)
+def test_what_pods_cannot_have_is_refused(target: str, settings: Settings, words: str) -> None:
+    judging = SimpleNamespace(target=SimpleNamespace(name=target), settings=settings, flags={"plugins": ()})
+    with pytest.raises(UsageError, match=words):
+        refuse_what_pods_lack(cast(Judging, judging))
