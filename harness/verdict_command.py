@@ -107,6 +107,8 @@ def verdict(
     )
     directory = judging.directory
     old, new = judging.base, load_stack(new_name)
+    for stack in (old, new):
+        _refuse_unknown_roles(stack)
     lint = _linting(registry, settings, paths) if paths else None
     fleet = _judging_models(registry, settings, server, max_size * MEBIBYTE) if server else None
     if lint:
@@ -193,6 +195,22 @@ def _linting(registry: Registry, settings: Settings, paths: Sequence[Path]) -> C
         return judged(stack.digest)
 
     return of
+
+
+def _refuse_unknown_roles(stack: Stack) -> None:
+    """Raise CannotTell, with what settles it, when a role of a detected stack is unknown: no mix with it could run."""
+    from trivet.errors import CannotTell
+    from trivet.model.stack import ROLES
+
+    for name in ROLES:
+        try:
+            stack.roles[name]
+        except CannotTell as error:
+            raise CannotTell(
+                error.message,
+                remedy=f"write [roles.{name}] with what it requires into {stack.folder}/stack.toml, delete its line under [unknown.roles], "
+                f"and lock it: trivet stack lock {stack.folder} --role {name}",
+            ) from error
 
 
 def _refuse_unreadable(result: LintResult) -> None:

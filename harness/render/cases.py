@@ -78,7 +78,7 @@ def _element(case: Case) -> ET.Element:
     return element
 
 
-def annotations(cases: Iterable[Case], sentence: str, exit_code: int) -> str:
+def workflow_commands(cases: Iterable[Case], sentence: str, exit_code: int) -> str:
     """GitHub's workflow commands: one for each case that is not passed, worst first, and the verdict last."""
     worst_first = sorted(cases, key=lambda case: list(Weight).index(case.weight), reverse=True)
     lines = [

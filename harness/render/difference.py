@@ -74,7 +74,7 @@ def junit(difference: ReportDifference) -> str:
 
 def github(difference: ReportDifference) -> str:
     """What got worse, as GitHub's workflow commands, and the verdict."""
-    return cases.annotations(difference_cases.cases(difference), _sentence(difference), difference.exit_code)
+    return cases.workflow_commands(difference_cases.cases(difference), _sentence(difference), difference.exit_code)
 
 
 WRITERS: Mapping[str, Callable[[ReportDifference], str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trivet.model.fleet import FleetReport, JudgedModel, ModelVerdict
-from trivet.render.cases import Case, Weight, annotations
+from trivet.render.cases import Case, Weight, workflow_commands
 from trivet.render.fleet import MEANING, named, sentence
 from trivet.render.wording import waiver_warnings
 
@@ -16,7 +16,7 @@ _WEIGHTS = {ModelVerdict.BREAKS: Weight.FAILED, ModelVerdict.UNKNOWN: Weight.INC
 
 def write(report: FleetReport) -> str:
     """One command per line."""
-    return annotations(_cases(report), sentence(report), report.exit_code)
+    return workflow_commands(_cases(report), sentence(report), report.exit_code)
 
 
 def _cases(report: FleetReport) -> Iterator[Case]:

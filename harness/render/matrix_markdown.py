@@ -33,8 +33,8 @@ def _lines(report: MatrixReport) -> Iterator[str]:
     if found:
         yield ""
     for identifier, by_reason in found.items():
-        for (outcome, reason), cells in by_reason.items():
-            names = ", ".join(cell.name for cell, _ in cells)
+        for (outcome, reason), failing in by_reason.items():
+            names = ", ".join(cell.name for cell, _ in failing)
             yield f"- {code_span(identifier)} {outcome} in {prose(names)}: {prose(fit(reason, _REASON))}"
     if errors := [cell for cell in report.cells if cell.error]:
         yield from ("", *(f"- {prose(cell.name)}: {prose(fit(cell.error, _REASON))}" for cell in errors))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trivet.model.verdict import UpgradeVerdict
-from trivet.render.cases import annotations
+from trivet.render.cases import workflow_commands
 from trivet.render.verdict_cases import cases
 from trivet.render.verdict_wording import sentence
 
@@ -12,4 +12,4 @@ filename = "github-annotations.txt"
 
 def write(report: UpgradeVerdict) -> str:
     """One command per line."""
-    return annotations(cases(report), sentence(report), report.exit_code)
+    return workflow_commands(cases(report), sentence(report), report.exit_code)

@@ -352,9 +352,9 @@ def _components(stack: Stack) -> dict[str, str]:
     )
     found = {
         **stack.components,
-        "kfp": pins["trainer"].get("kfp", stack.components["kfp"]),
-        "mlflow": pins["tracking"].get("mlflow", stack.components["mlflow"]),
-        "runtime": pins["runtime"].get("mlserver", stack.components["runtime"]),
+        "kfp": pins["trainer"].get("kfp") or stack.components["kfp"],
+        "mlflow": pins["tracking"].get("mlflow") or stack.components["mlflow"],
+        "runtime": pins["runtime"].get("mlserver") or stack.components["runtime"],
     }
     client = pins["trainer"].get("mlflow", found["mlflow"])
     others = {

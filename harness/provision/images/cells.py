@@ -5,7 +5,8 @@ Nothing is installed in the pod, so that it needs no package index. The recipe d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,7 @@ from trivet.model.stack import Role
 from trivet.provision.images.names import parse_reference
 from trivet.provision.images.operations import USER, operations_image
 from trivet.provision.images.recipes import (
+    ROLE_PYTHON,
     SITE_PACKAGES,
     File,
     FilesLayer,
@@ -24,6 +26,7 @@ from trivet.provision.images.recipes import (
     RoleLayer,
     image_digest,
 )
+from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import MARKER, cache_directory, environment_folder
 from trivet.stacks.read import shipped_stacks, stack_folder
 
@@ -42,7 +45,7 @@ _STACK_FILES = ("*.toml", "*.lock", "*.json")
 
 
 def cells_image(roles_of_cells: Iterable[Role], own: Iterable[Path] = ()) -> Image:
-    """The image for cells that need these roles; ``own`` are the folders of stacks that trivet does not ship.
+    """The image for cells that need these roles, and Hypothesis; ``own`` are the folders of stacks that trivet does not ship.
 
     The tag is the digest of the recipe. Raises UsageError for a role that needs another Python than the image's.
     """
@@ -52,6 +55,10 @@ def cells_image(roles_of_cells: Iterable[Role], own: Iterable[Path] = ()) -> Ima
             f"cells in pods have Python {PYTHON}, and the {other.name} of stack {other.lock.parent.name} has {other.python}",
             remedy="run this matrix on this machine: omit --on",
         )
+    drawing = drawing_role()
+    # Its folder's name has the path of the Python that runs trivet, which is another one in the image.
+    drawing_folder = environment_folder(replace(drawing, python=ROLE_PYTHON)).name
+    roles[drawing_folder] = replace(drawing, python=PYTHON)
     base = operations_image()
     layers: tuple[Layer, ...] = (
         *base.layers,
@@ -63,7 +70,7 @@ def cells_image(roles_of_cells: Iterable[Role], own: Iterable[Path] = ()) -> Ima
             RoleLayer(name=role.name, role=role, target=f"{HOME}/environments/{name}")
             for name, role in sorted(roles.items())
         ),
-        FilesLayer(name="cells", files=tuple(_files(roles, own))),
+        FilesLayer(name="cells", files=tuple(_files(roles, drawing_folder, own))),
     )
     config = {
         **{name: value for name, value in base.config.items() if name != "Entrypoint"},
@@ -101,10 +108,10 @@ def _place(folder: Path) -> str:
     return f"{HOME}/stacks/{folder.resolve().name}"
 
 
-def _files(roles: dict[str, Role], own: Iterable[Path]) -> Iterator[File]:
+def _files(roles: Mapping[str, Role], drawing: str, own: Iterable[Path]) -> Iterator[File]:
     """The markers of complete environments, locks that no stack has, stacks of the user's own, and folders that a run writes to."""
-    for folder in ("", "environments/", "locks/"):
-        yield File(path=f"{HOME}/{folder}", owner=USER)
+    for below in ("", "environments/", "locks/", f"environments/{drawing}/hypothesis/"):
+        yield File(path=f"{HOME}/{below}", owner=USER)
     metadata = f"{SITE_PACKAGES}/trivet-{version('trivet')}.dist-info"
     yield File(path=f"{metadata}/entry_points.txt", text=_ENTRY_POINTS)
     for name in sorted(roles):

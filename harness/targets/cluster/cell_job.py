@@ -82,7 +82,9 @@ def cells_job(
         "completions": len(cells),
         "parallelism": min(parallel, len(cells)),
         "backoffLimitPerIndex": 0,
-        "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]},
+        "podFailurePolicy": {
+            "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+        },
         "ttlSecondsAfterFinished": KEPT,
         "template": {"metadata": {"labels": {MATRIX: matrix}}, "spec": pod},
     }
@@ -104,7 +106,11 @@ class CellJobs:
         """Create a Job with its ConfigMap, which is deleted with it."""
         config, job = cells_job(name, self.matrix, image=image, cells=cells, parallel=parallel, memory=memory)
         self.kubectl.apply(config, namespace=self.namespace)
-        (created,) = self.kubectl.apply(job, namespace=self.namespace)
+        try:
+            (created,) = self.kubectl.apply(job, namespace=self.namespace)
+        except PlatformError:
+            self.kubectl.delete("configmap", name, namespace=self.namespace, wait=False)
+            raise
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": created["metadata"]["uid"]}
         config["metadata"] = {**config["metadata"], "ownerReferences": [owner]}
         self.kubectl.apply(config, namespace=self.namespace)
