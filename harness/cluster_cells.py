@@ -134,14 +134,12 @@ def image_recipe(
     """
     from trivet.provision.images.cells import cells_image, own_stack
 
-    roles = [
-        role
-        for cell in cells
-        if cell.stack
-        for name, role in sorted(cell.stack.roles.items())
-        if everything or name in matrix.missing_roles(cell)
+    composed = [(cell, cell.stack.roles) for cell in cells if cell.stack]
+    needed = [
+        roles[name] for cell, roles in composed for name in sorted(roles if everything else matrix.missing_roles(cell))
     ]
-    return cells_image(roles, [folder for name in names if (folder := own_stack(name))])
+    every = [role for _, roles in composed for role in roles.values()]
+    return cells_image(needed, every, [folder for name in names if (folder := own_stack(name))])
 
 
 def build_image(image: Image, context: str, base: Stack, on_step: OnStep) -> None:

@@ -144,7 +144,7 @@ def test_a_stack_of_ones_own_is_in_the_image_under_a_path_of_its_own(tmp_path: P
     folder.mkdir()
     (folder / "stack.toml").write_text("title = 'ours'\n", encoding="utf-8")
     assert [name_in_image(one) for one in (STACK, "2.17.2", str(folder))] == [STACK, "2.17.2", f"{HOME}/stacks/ours"]
-    last = cells_image([], [folder]).layers[-1]
+    last = cells_image([], own=[folder]).layers[-1]
     assert isinstance(last, FilesLayer)
     assert f"{HOME}/stacks/ours/stack.toml" in {file.path for file in last.files}
 
@@ -158,6 +158,22 @@ def test_the_image_has_the_roles_behind_what_is_missing_and_no_others(cells: Cel
     assert len(roles()) == 2, "equal locks share an environment"
     cells.codes()
     assert roles() == set()
+
+
+def test_locks_that_no_stack_has_are_in_the_image_for_every_role(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
+    folder = tmp_path / "locks" / "abc"
+    folder.mkdir(parents=True)
+    for name in ("trainer.lock", "trainer.json"):
+        (folder / name).write_text("", encoding="utf-8")
+    roles = load_stack(STACK).roles
+    by_the_way = replace(roles["trainer"], lock=folder / "trainer.lock")
+    last = cells_image([roles["tracking"]], [roles["tracking"], by_the_way]).layers[-1]
+    assert isinstance(last, FilesLayer)
+    locks = {file.path for file in last.files if not file.path.endswith("/") and "/locks/" in file.path}
+    assert locks == {f"{HOME}/locks/abc/trainer.lock", f"{HOME}/locks/abc/trainer.json"}
 
 
 # -- the cells

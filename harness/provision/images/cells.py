@@ -44,12 +44,15 @@ _ENTRY_POINTS = "[trivet]\nbuiltin = trivet.builtin\ncontracts = trivet.contract
 _STACK_FILES = ("*.toml", "*.lock", "*.json")
 
 
-def cells_image(roles_of_cells: Iterable[Role], own: Iterable[Path] = ()) -> Image:
-    """The image for cells that need these roles, and Hypothesis; ``own`` are the folders of stacks that trivet does not ship.
+def cells_image(needed: Iterable[Role], composed: Iterable[Role] = (), own: Iterable[Path] = ()) -> Image:
+    """The image for cells that run the roles ``needed``, and Hypothesis.
+
+    ``composed`` are all roles of the cells' stacks: a pod composes them again, and locks nothing for that. ``own`` are the folders of
+    stacks that trivet does not ship.
 
     The tag is the digest of the recipe. Raises UsageError for a role that needs another Python than the image's.
     """
-    roles = {environment_folder(role).name: role for role in roles_of_cells}
+    roles = {environment_folder(role).name: role for role in needed}
     if other := next((role for role in roles.values() if role.python != PYTHON), None):
         raise UsageError(
             f"cells in pods have Python {PYTHON}, and the {other.name} of stack {other.lock.parent.name} has {other.python}",
@@ -70,7 +73,7 @@ def cells_image(roles_of_cells: Iterable[Role], own: Iterable[Path] = ()) -> Ima
             RoleLayer(name=role.name, role=role, target=f"{HOME}/environments/{name}")
             for name, role in sorted(roles.items())
         ),
-        FilesLayer(name="cells", files=tuple(_files(roles, drawing_folder, own))),
+        FilesLayer(name="cells", files=tuple(_files(roles, drawing_folder, composed, own))),
     )
     config = {
         **{name: value for name, value in base.config.items() if name != "Entrypoint"},
@@ -108,7 +111,7 @@ def _place(folder: Path) -> str:
     return f"{HOME}/stacks/{folder.resolve().name}"
 
 
-def _files(roles: Mapping[str, Role], drawing: str, own: Iterable[Path]) -> Iterator[File]:
+def _files(roles: Mapping[str, Role], drawing: str, composed: Iterable[Role], own: Iterable[Path]) -> Iterator[File]:
     """The markers of complete environments, locks that no stack has, stacks of the user's own, and folders that a run writes to."""
     for below in ("", "environments/", "locks/", f"environments/{drawing}/hypothesis/"):
         yield File(path=f"{HOME}/{below}", owner=USER)
@@ -116,7 +119,7 @@ def _files(roles: Mapping[str, Role], drawing: str, own: Iterable[Path]) -> Iter
     yield File(path=f"{metadata}/entry_points.txt", text=_ENTRY_POINTS)
     for name in sorted(roles):
         yield File(path=f"{HOME}/environments/{name}/{MARKER}", text="{}")
-    locked = {role.lock.parent for role in roles.values() if role.lock.is_relative_to(cache_directory() / "locks")}
+    locked = {role.lock.parent for role in composed if role.lock.is_relative_to(cache_directory() / "locks")}
     for folder in sorted(locked):
         for file in sorted(folder.glob("*.*")):
             yield File(path=f"{HOME}/locks/{folder.name}/{file.name}", text=file.read_text(encoding="utf-8"))
