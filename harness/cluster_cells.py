@@ -275,9 +275,14 @@ class ClusterCells:
         ]
 
     def _collect(self, name: str, work: Sequence[Mapping[str, Any]]) -> None:
+        from trivet.targets.cluster.cell_job import ImageUnavailable
+
         try:
             for pod in self.jobs.ended(name, self.note):
                 self._read(pod, work[pod.index])
+        except ImageUnavailable:
+            self.jobs.delete(name)
+            raise
         except BaseException:
             kubectl = f"kubectl --context {self.jobs.kubectl.context} -n {self.jobs.namespace}"
             self.note(

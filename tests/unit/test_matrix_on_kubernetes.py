@@ -30,7 +30,7 @@ from trivet.render import report_json
 from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import environment_folder
 from trivet.stacks.read import load_stack
-from trivet.targets.cluster.cell_job import MOST, CellJobs, CellPod, cells_job, pod_failure
+from trivet.targets.cluster.cell_job import MOST, PULL, CellJobs, CellPod, ImageUnavailable, cells_job, pod_failure
 
 STACK = "2024.11-fixed"
 
@@ -106,12 +106,30 @@ def jobs(kubectl: object) -> CellJobs:
     return CellJobs(kubectl=cast(Kubectl, kubectl), namespace="n", matrix="abc")
 
 
-def test_an_image_that_cannot_be_pulled_ends_the_command_at_once() -> None:
-    waiting = [{"image": "cells:1", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]
-    one = pod("Pending", containerStatuses=waiting)
+def unpulled(reason: str, message: str) -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": message}}
+    one = pod("Pending", containerStatuses=[{"image": "cells:1", "state": state}])
     one["metadata"]["uid"] = "1"
-    with pytest.raises(PlatformError, match="cannot pull its image cells:1: ErrImagePull: not found"):
-        list(jobs(Answers([one])).ended("m", lambda text: None))
+    return one
+
+
+def test_an_image_that_cannot_be_pulled_for_long_is_an_error_with_the_registrys_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = Answers([unpulled("ErrImagePull", "not found")])
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        answers.pods = [unpulled("ImagePullBackOff", "back-off")]
+
+    monkeypatch.setattr("trivet.targets.cluster.cell_job.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    notes: list[str] = []
+    with pytest.raises(ImageUnavailable, match="cannot pull its image cells:1: ErrImagePull: not found"):
+        list(jobs(answers).ended("m", notes.append))
+    assert now > PULL, "a busy registry is asked again"
+    assert len(notes) == 1
 
 
 def test_a_job_that_is_deleted_meanwhile_is_an_error() -> None:
@@ -318,6 +336,17 @@ def test_an_interrupt_leaves_the_job_and_says_how_to_end_it(cells: Cells) -> Non
         cells.made().collect()
     assert not cells.pods.deleted
     assert "goes on; the same command collects its results, and `kubectl --context c -n n delete job" in cells.notes[-1]
+
+
+def test_a_job_whose_image_cannot_be_pulled_is_deleted(cells: Cells) -> None:
+    def unavailable(name: str, note: Callable[[str], None]) -> Iterator[CellPod]:
+        raise ImageUnavailable("the pod p cannot pull its image cells:1")
+        yield
+
+    cells.pods.ended = unavailable  # type: ignore[method-assign]
+    with pytest.raises(ImageUnavailable):
+        cells.made().collect()
+    assert len(cells.pods.deleted) == 1
 
 
 def test_results_of_another_version_of_trivet_are_refused(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,8 +26,14 @@ KEPT = 86_400
 """Seconds that a finished Job stays, with the logs of its pods, for a command that was interrupted."""
 
 POLL = 2.0
+PULL = 120.0
+"""Seconds in which a pod's image must be pulled after it could not be: a registry may be busy, and the kubelet tries again."""
 _NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 _REQUESTS = {"cpu": "500m", "memory": "1536Mi"}
+
+
+class ImageUnavailable(PlatformError):
+    """A pod cannot pull its image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +135,11 @@ class CellJobs:
     def ended(self, name: str, note: Callable[[str], None]) -> Iterator[CellPod]:
         """The pods of a Job as they end, until all have. ``note`` gets a sentence when pods wait, and why.
 
-        Raises PlatformError when the image cannot be pulled, and when the Job is deleted meanwhile.
+        Raises ImageUnavailable when the image cannot be pulled, and PlatformError when the Job is deleted meanwhile.
         """
         seen: set[str] = set()
         said = ""
+        unpulled: dict[str, tuple[float, str]] = {}
         while True:
             job = self.kubectl.get("job", name, namespace=self.namespace)
             if job is None or job["metadata"].get("deletionTimestamp"):
@@ -153,7 +160,19 @@ class CellJobs:
                 for one in job["status"].get("conditions") or ()
             ):
                 return
-            waiting = next(filter(None, map(_waiting, pods)), "")
+            now = time.monotonic()
+            # The first reason is the registry's; later ones say only that the kubelet waits before it tries again.
+            unpulled = {
+                pod["metadata"]["name"]: unpulled.get(pod["metadata"]["name"], (now, reason))
+                for pod in pods
+                if (reason := _unpulled(pod))
+            }
+            for since, failure in unpulled.values():
+                if now - since > PULL:
+                    raise ImageUnavailable(
+                        failure, remedy="push the image to a registry that the nodes reach, and name it with --image"
+                    )
+            waiting = next(filter(None, (*(one for _, one in unpulled.values()), *map(_unscheduled, pods))), "")
             if waiting and waiting != said:
                 note(waiting)
                 said = waiting
@@ -191,16 +210,19 @@ def pod_failure(pod: Mapping[str, Any]) -> str:
     return f"the pod {name} failed"
 
 
-def _waiting(pod: Mapping[str, Any]) -> str:
-    """Why a pod does not run yet, empty if it does. Raises PlatformError when its image cannot be pulled."""
+def _unpulled(pod: Mapping[str, Any]) -> str:
+    """Why a pod's image is not there; empty if it is, or is being pulled."""
     name = pod["metadata"]["name"]
     for container in pod["status"].get("containerStatuses") or ():
         state = container["state"].get("waiting") or {}
         if state.get("reason") in _NO_IMAGE:
-            raise PlatformError(
-                f"the pod {name} cannot pull its image {container['image']}: {state['reason']}: {state.get('message', '')}",
-                remedy="push the image to a registry that the nodes reach, and name it with --image",
-            )
+            return f"the pod {name} cannot pull its image {container['image']}: {state['reason']}: {state.get('message', '')}"
+    return ""
+
+
+def _unscheduled(pod: Mapping[str, Any]) -> str:
+    """Why no node runs a pod; empty if one does."""
+    name = pod["metadata"]["name"]
     for condition in pod["status"].get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"the pod {name} waits for a node: {condition.get('message', condition.get('reason', ''))}"
