@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,17 +77,33 @@ def read(text: str) -> ConformanceReport:
 def read_file(path: Path) -> ConformanceReport:
     """The report in a file. Raises UsageError, which names the file, for one that cannot be read or is no report of this version."""
     remedy = f"pass the {filename} that `trivet run --report DIR` or `trivet lint --report DIR` wrote"
+    return read_in(path, read, KIND, remedy)
+
+
+def read_in(path: Path, read: Callable[[str], Report], kind: str, remedy: str) -> Report:
+    """What ``read`` makes of a file's text. Raises UsageError, which names the file."""
     try:
         return read(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", remedy=remedy) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not a {KIND}: it is not text in UTF-8", remedy=remedy) from error
+        raise UsageError(f"{path} is not a {kind}: it is not text in UTF-8", remedy=remedy) from error
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", remedy=error.remedy) from error
 
 
-def decode(text: str, type: type[Report], kind: str, name: str) -> Report:
+def kind_of(path: Path) -> str:
+    """The kind of the object in a file; empty if it has none, or cannot be read, about which reading it as a report says more."""
+    import msgspec
+
+    try:
+        head = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError):
+        return ""
+    return str(head.get("kind", ""))
+
+
+def decode(text: str, type: type[Report], kind: str, name: str, version: str = API_VERSION) -> Report:
     """A report of ``kind`` as an object of the dataclass ``type``; ``name`` is the file's name, for messages.
 
     The version is compared before the fields are, since another version has other fields. Raises UsageError.
@@ -102,16 +118,16 @@ def decode(text: str, type: type[Report], kind: str, name: str) -> Report:
     found = (head.get("kind"), head.get("apiVersion"))
     if found[0] != kind or not isinstance(found[1], str):
         raise UsageError(f"not a {kind}: its kind is {found[0]!r} and its apiVersion {found[1]!r}", remedy=remedy)
-    if found[1] != API_VERSION:
+    if found[1] != version:
         raise UsageError(
-            f"the {kind} has apiVersion {found[1]}, and this version of trivet reads {API_VERSION}",
+            f"the {kind} has apiVersion {found[1]}, and this version of trivet reads {version}",
             remedy="write the report again with this version of trivet, or read it with the version that wrote it; "
             "docs/reports.md lists the differences",
         )
     try:
         return msgspec.json.decode(text, type=type)
     except msgspec.DecodeError as error:
-        raise UsageError(f"not a valid {kind} of {API_VERSION}: {error}", remedy=remedy) from error
+        raise UsageError(f"not a valid {kind} of {version}: {error}", remedy=remedy) from error
 
 
 def schema() -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from trivet.model.verdict import VERDICT_REPORT, VERDICT_VERSION, Mix, UpgradeVerdict
-from trivet.render.report_json import computed_of_runs, fields_of_runs, json_text, schema_of_runs
+from trivet.render.report_json import computed_of_runs, decode, fields_of_runs, json_text, read_in, schema_of_runs
 
 filename = "verdict.json"
 
@@ -16,6 +17,16 @@ SCHEMA_FILE = "upgrade-verdict.schema.json"
 def write(report: UpgradeVerdict) -> str:
     """The verdict as indented JSON, with the computed fields ``exitCode``, ``judged`` and ``reused`` first."""
     return json_text(fields_of_runs(report, "mixes"), computed_of_runs(report))
+
+
+def read(text: str) -> UpgradeVerdict:
+    """The verdict that :func:`write` wrote. Raises UsageError for anything else, naming both versions if the version differs."""
+    return decode(text, UpgradeVerdict, VERDICT_REPORT, filename, VERDICT_VERSION)
+
+
+def read_file(path: Path) -> UpgradeVerdict:
+    """The verdict in a file. Raises UsageError, which names the file, for one that cannot be read or is no verdict of this version."""
+    return read_in(path, read, VERDICT_REPORT, f"pass the {filename} that `trivet verdict --report DIR` wrote")
 
 
 def schema() -> dict[str, Any]:

@@ -132,6 +132,24 @@ def test_an_image_that_cannot_be_pulled_for_long_is_an_error_with_the_registrys_
     assert len(notes) == 1
 
 
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_job_that_cannot_be_created_whole_leaves_nothing(failing: int) -> None:
+    applied: list[str] = []
+    deleted: list[str] = []
+
+    def apply(document: Mapping[str, Any], *, namespace: str) -> list[dict[str, Any]]:
+        if len(applied) == failing:
+            raise KeyboardInterrupt
+        applied.append(document["kind"])
+        return [{"metadata": {"uid": "1"}}]
+
+    kubectl = SimpleNamespace(apply=apply, delete=lambda kind, name, **_: deleted.append(kind))
+    with pytest.raises(KeyboardInterrupt):
+        jobs(kubectl).create("m", image="i", cells=[{"arguments": []}], parallel=1, memory="3Gi")
+    assert applied == ["ConfigMap", "Job"][:failing]
+    assert deleted == ["job", "configmap"]
+
+
 def test_a_job_that_is_deleted_meanwhile_is_an_error() -> None:
     gone = SimpleNamespace(get=lambda *_, **__: None)
     with pytest.raises(PlatformError, match="was deleted before its pods had ended"):

@@ -14,7 +14,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from commandline import BAD, GOOD
+from commandline import BAD, GOOD, call, refused
+from samples.reports import conformant
 
 from trivet.engine.acceptance import Acceptance
 from trivet.engine.fleet import Selection
@@ -25,6 +26,7 @@ from trivet.engine.results_store import ResultsStore
 from trivet.engine.run import run, summary_of
 from trivet.engine.upgrade_inputs import Stage, judge_files, judge_models
 from trivet.engine.verdict import Upgrade, upgrade_steps
+from trivet.engine.verdict_difference import verdict_difference
 from trivet.errors import PlatformError, UsageError
 from trivet.model.finding import Location
 from trivet.model.fleet import FleetReport, JudgedModel, ModelReason, ModelVerdict
@@ -33,6 +35,7 @@ from trivet.model.report import ConformanceReport, Provenance
 from trivet.model.stack import Stack
 from trivet.model.verdict import FileBreak, FilePlace, FilesVerdict, UpgradeVerdict
 from trivet.render import (
+    report_json,
     verdict_github,
     verdict_html,
     verdict_json,
@@ -476,3 +479,44 @@ def test_a_dry_run_and_progress_name_the_mixes(report: UpgradeVerdict) -> None:
     opened = verdict_text.opening("a", "b", "grid", report.steps, 3, "store")
     assert "KFP 2.9.0 → 2.17.0" in opened
     assert verdict_text.progress(report.mixes[0]).startswith("✓ nothing upgraded: conformant, 3 MUST passed; 3 judged")
+
+
+# -- two verdicts
+
+
+def kinds(old: UpgradeVerdict, new: UpgradeVerdict) -> dict[str, tuple[str, bool]]:
+    return {one.id: (one.kind.value, one.blocks) for one in verdict_difference(old, new).contracts}
+
+
+def test_a_verdict_does_not_differ_from_itself(report: UpgradeVerdict, tmp_path: Path) -> None:
+    file = tmp_path / "verdict.json"
+    file.write_text(verdict_json.write(broken_files(report)), encoding="utf-8")
+    read_again = verdict_json.read_file(file)
+    assert read_again == broken_files(report)
+    found = verdict_difference(read_again, broken_files(report))
+    assert (found.contracts, found.exit_code) == ((), 0)
+
+
+def test_what_files_newly_fail_and_an_order_that_is_lost_are_new_and_what_an_order_avoids_is_advice(
+    report: UpgradeVerdict,
+) -> None:
+    unbroken = replace(report, files=FilesVerdict(paths=("deploy",), seen={"manifests": 1}))
+    assert kinds(unbroken, broken_files(report)) == {"files: manifests.mode": ("newly failed", True)}
+    assert kinds(broken_files(report), unbroken) == {"files: manifests.mode": ("newly passed", False)}
+    assert kinds(report, broken_files(report))["files: manifests.mode"] == ("newly failed", True)
+    assert kinds(report, blocked(report)) == {"a safe order": ("newly failed", True)}
+    fewer = replace(report, incompatibilities=())
+    (advice,) = kinds(fewer, report).values()
+    assert advice == ("newly failed", False)
+    assert verdict_difference(fewer, report).exit_code == 0
+    assert verdict_difference(report, unclear(report)).exit_code == 2
+
+
+def test_a_verdict_is_not_compared_with_a_report(report: UpgradeVerdict, tmp_path: Path) -> None:
+    verdict, other = tmp_path / "verdict.json", tmp_path / "report.json"
+    verdict.write_text(verdict_json.write(report), encoding="utf-8")
+    other.write_text(report_json.write(conformant()), encoding="utf-8")
+    assert "report.json: not a UpgradeVerdict: its kind is 'ConformanceReport'" in refused("diff", verdict, other)
+    assert "cannot read" in refused("diff", verdict, tmp_path / "absent.json")
+    same = call("diff", verdict, verdict, "--format", "markdown")
+    assert (same.code, same.out.splitlines()[0].endswith("nothing newly failed")) == (0, True)

@@ -109,17 +109,18 @@ class CellJobs:
     matrix: str
 
     def create(self, name: str, *, image: str, cells: Sequence[Mapping[str, Any]], parallel: int, memory: str) -> None:
-        """Create a Job with its ConfigMap, which is deleted with it."""
+        """Create a Job with its ConfigMap, which is deleted with it; after an error or an interrupt there is neither."""
         config, job = cells_job(name, self.matrix, image=image, cells=cells, parallel=parallel, memory=memory)
-        self.kubectl.apply(config, namespace=self.namespace)
         try:
+            self.kubectl.apply(config, namespace=self.namespace)
             (created,) = self.kubectl.apply(job, namespace=self.namespace)
-        except PlatformError:
-            self.kubectl.delete("configmap", name, namespace=self.namespace, wait=False)
+            owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": created["metadata"]["uid"]}
+            config["metadata"] = {**config["metadata"], "ownerReferences": [owner]}
+            self.kubectl.apply(config, namespace=self.namespace)
+        except BaseException:
+            # One without the other is of no use, and would stay.
+            self.delete(name)
             raise
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": created["metadata"]["uid"]}
-        config["metadata"] = {**config["metadata"], "ownerReferences": [owner]}
-        self.kubectl.apply(config, namespace=self.namespace)
 
     def present(self) -> dict[str, list[dict[str, Any]]]:
         """Name → cells, of the Jobs that an interrupted command left, oldest first."""
