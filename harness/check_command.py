@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     metavar="MiB",
     help="Download at most this much.",
 )
-@click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
+@click.option(
+    "--report", metavar="DIR", help="Write report.json, junit.xml, report.html, report.sarif and report.md to DIR."
+)
 @click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
 def check(
     model: str,

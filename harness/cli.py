@@ -131,7 +131,9 @@ def main() -> None:
 @composition_option
 @results_option
 @contracts_option
-@click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
+@click.option(
+    "--report", metavar="DIR", help="Write report.json, junit.xml, report.html, report.sarif and report.md to DIR."
+)
 @click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
 @click.option(
     "--as-is", is_flag=True, help="Judge the cluster of the target kind without creating or repairing anything."

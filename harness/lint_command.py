@@ -60,7 +60,9 @@ P = ParamSpec("P")
 @click.option("--context", metavar="NAME", help="Ask this cluster for KServe's configuration and runtimes; read only.")
 @click.option("--fix", is_flag=True, help="Correct files where the remedy is mechanical, then judge them again.")
 @click.option("--diff", is_flag=True, help="Print what --fix would change, and nothing else.")
-@click.option("--report", metavar="DIR", help="Write report.json, junit.xml, report.html and report.sarif to DIR.")
+@click.option(
+    "--report", metavar="DIR", help="Write report.json, junit.xml, report.html, report.sarif and report.md to DIR."
+)
 @click.option(
     "--format",
     "output",

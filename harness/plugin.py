@@ -43,7 +43,7 @@ OPTIONS = {
     "store": "the artifact store of the target local: files (default) or s3",
     "database": "MLflow's database on the target local: sqlite (default) or postgresql",
     "images": "how to get container images: pull (default) or build",
-    "report": "write report.json, junit.xml, report.html and report.sarif to this directory",
+    "report": "write report.json, junit.xml, report.html, report.sarif and report.md to this directory",
 }
 
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from trivet.model.writer import Writer
-from trivet.render import github, html, junit, report_json, sarif
+from trivet.render import github, html, junit, report_json, report_markdown, sarif
 
 
 def writers() -> dict[str, Writer]:
-    """Writers by format name: the four files of ``--report DIR``, then the annotations of ``--format github``."""
-    return {"json": report_json, "junit": junit, "html": html, "sarif": sarif, "github": github}
+    """Writers by format name: the files of ``--report DIR``, the annotations of ``--format github`` last."""
+    return {
+        "json": report_json,
+        "junit": junit,
+        "html": html,
+        "sarif": sarif,
+        "markdown": report_markdown,
+        "github": github,
+    }

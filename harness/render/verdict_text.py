@@ -9,6 +9,7 @@ from trivet.render.layout import COLUMNS, Line, Span, entry, fit, line, plain, w
 from trivet.render.verdict_wording import (
     changes,
     cost,
+    judged,
     mix_name,
     order_rows,
     outcome,
@@ -92,6 +93,7 @@ def _incompatibilities(report: UpgradeVerdict) -> Iterator[Line]:
         yield line("    ", fit(f"{one.contract} [{seam_name(one.seam)}]", COLUMNS - 4))
         yield from entry("reason", one.reason, indent=4, most=4)
         yield from entry("fails", "; ".join(map(mix_name, one.mixes)), indent=4, most=6)
+        yield from entry("judged", judged(report, one.contract), indent=4)
         yield from entry("remedy", one.remedy, indent=4, most=4)
     for mix in impossible:
         yield from (

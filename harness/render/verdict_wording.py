@@ -68,6 +68,14 @@ def suspects(one: Incompatibility) -> str:
     return " or ".join(map(suspect, one.suspects)) or "no single pair of components explains it"
 
 
+def judged(report: UpgradeVerdict, contract: str) -> str:
+    """When kept results show that a contract fails: ``kept results of 2026-11-29 and 2026-11-30``; empty if all are of this call."""
+    days = sorted(
+        {one.judged[:10] for mix in report.mixes for one in mix.failures if one.contract == contract and one.judged}
+    )
+    return f"kept results of {' and '.join(dict.fromkeys((days[0], days[-1])))}" if days else ""
+
+
 def outcome(mix: Mix) -> str:
     """What was found in a mix, and how: ``conformant, 49 MUST passed; 12 judged, 51 reused, 38 s``."""
     if mix.impossible:

@@ -49,7 +49,7 @@ def test_a_dry_run_shows_the_steps_and_starts_nothing() -> None:
     [
         (("--from", "current", "--to", "curent"), "unknown stack 'curent'\n  remedy: did you mean 'current'?"),
         (("--from", "current", "--to", "current"), "there is nothing to upgrade"),
-        (("--from", "current", "--to", "2024.11", "--format", "sarif"), "unknown format of a verdict 'sarif'"),
+        (("--from", "current", "--to", "2024.11", "--format", "pdf"), "unknown format of a verdict 'pdf'"),
         (("--from", "current", "--to", "2024.11", "--results", "."), "is not a results store"),
         (("--from", "current", "--to", "2024.11", "missing.yaml"), "missing.yaml"),
         (("--from", "current", "--to", "2024.11", "broken.yaml"), "broken.yaml"),

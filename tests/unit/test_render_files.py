@@ -32,6 +32,7 @@ from trivet.render import (
     matrix_json,
     operation_json,
     report_json,
+    report_markdown,
     results_schema,
     sarif,
     verdict_json,
@@ -205,6 +206,24 @@ def test_junit_reports_what_is_accepted_as_skipped_and_why() -> None:
 def test_junit_names_file_and_line() -> None:
     case = _cases(not_conformant())["environment.packages_fit_the_runtime"]
     assert (case.get("file"), case.get("line")) == ("store/1/5f1b3a0c/artifacts/model/requirements.txt", "3")
+
+
+# report.md
+
+
+def test_the_summary_of_a_job_has_a_row_for_each_contract_that_did_not_pass_worst_first() -> None:
+    report = not_conformant()
+    text = report_markdown.write(report)
+    rows = [line for line in text.splitlines() if re.match(r"\| \S+ \w+ \| `", line)]
+    deviating = [one for one in report.contracts if one.outcome.deviates]
+    assert len(rows) == len(deviating)
+    assert "failed" in rows[0].split("|")[1]
+    assert text.startswith("### 2024.11 is not conformant")
+
+
+def test_nothing_in_the_summary_of_a_job_is_markup() -> None:
+    text = report_markdown.write(hostile())
+    assert not re.search(r"(?<!\\)[<\[]", re.sub(r"`[^`]*`", "", text))
 
 
 # report.sarif
