@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TypeVar
 
 from trivet.errors import CannotTell
@@ -21,6 +21,16 @@ class PartialMapping(Mapping[str, Value]):
         self._known = dict(known)
         self.unknown = dict(unknown)
         self._what = what
+
+    def but(self, values: Mapping[str, Value]) -> PartialMapping[Value]:
+        """The same with these ``values``, which are then known."""
+        rest = {key: reason for key, reason in self.unknown.items() if key not in values}
+        return PartialMapping({**self._known, **values}, rest, self._what)
+
+    def without(self, keys: Collection[str]) -> PartialMapping[Value]:
+        """The same without these keys, known or unknown."""
+        known = {key: value for key, value in self._known.items() if key not in keys}
+        return PartialMapping(known, {key: one for key, one in self.unknown.items() if key not in keys}, self._what)
 
     def __getitem__(self, key: str) -> Value:
         if key not in self._known and key in self.unknown:

@@ -10,18 +10,22 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from trivet.errors import PlatformError, UsageError, choices, unknown
+from trivet.model.partial import PartialMapping
 from trivet.model.stack import ROLES, Role, Stack
 from trivet.stacks.environments import cache_directory
 from trivet.stacks.lock import resolve
 from trivet.stacks.parts import digest_of, parts_digest
 from trivet.stacks.read import load_stack, pins_of, shipped_stacks, stack_folder
 from trivet.stacks.releases import pinned_version, release_days
+
+Value = TypeVar("Value")
 
 KSERVE, SDK = "kserve", "sdk"
 PARTS = (KSERVE, *ROLES, SDK)
@@ -122,16 +126,15 @@ def _with_part(stack: Stack, part: str, value: str, progress: Callable[[str], No
 
 
 def _with_role(stack: Stack, role: Role) -> Stack:
-    return replace(stack, roles={**stack.roles, role.name: role})
+    return replace(stack, roles=_but(stack.roles, {role.name: role}))
 
 
 def _with_kserve(stack: Stack, other: Stack) -> Stack:
-    kept = {name: version for name, version in stack.components.items() if name not in OF_KSERVE}
     theirs = {name: version for name, version in other.components.items() if name in OF_KSERVE}
     return replace(
         stack,
         folder=other.folder,
-        components={**kept, **theirs},
+        components=_but(stack.components, theirs, without=OF_KSERVE),
         api_schemas=other.api_schemas,
         platform=other.platform,
         settings={**stack.settings, **other.settings},
@@ -344,25 +347,36 @@ def _explanation(output: str) -> str:
 # -- what the composed stack is
 
 
-def _components(stack: Stack) -> dict[str, str]:
-    """The components by the roles: a server's or release's own version is the component, a client that differs stands beside it."""
+def _components(stack: Stack) -> Mapping[str, str]:
+    """The components by the roles: a server's or release's own version is the component, a client that differs stands beside it.
+
+    What is unknown stays unknown, unless a role's lock has it.
+    """
     pins = {name: role.pins for name, role in stack.roles.items()}
-    initializer = next(
-        (pins["initializer"][one] for one in _DISTRIBUTIONS["initializer"] if one in pins["initializer"]), ""
-    )
-    found = {
-        **stack.components,
-        "kfp": pins["trainer"].get("kfp") or stack.components["kfp"],
-        "mlflow": pins["tracking"].get("mlflow") or stack.components["mlflow"],
-        "runtime": pins["runtime"].get("mlserver") or stack.components["runtime"],
+
+    def pinned(role: str, *distributions: str) -> str:
+        return next((pins[role][one] for one in distributions if one in pins.get(role, {})), "")
+
+    versions = {
+        "kfp": pinned("trainer", "kfp"),
+        "mlflow": pinned("tracking", "mlflow"),
+        "runtime": pinned("runtime", "mlserver"),
     }
-    client = pins["trainer"].get("mlflow", found["mlflow"])
+    locked = {name: version for name, version in versions.items() if version}
+    found = _but(stack.components, locked, without=(MLFLOW_CLIENT, INITIALIZER))
+    known = dict(found)
     others = {
-        MLFLOW_CLIENT: client if client != found["mlflow"] else "",
-        INITIALIZER: initializer if initializer != found["kserve"] else "",
+        MLFLOW_CLIENT: (pinned("trainer", "mlflow"), known.get("mlflow")),
+        INITIALIZER: (pinned("initializer", *_DISTRIBUTIONS["initializer"]), known.get("kserve")),
     }
-    kept = {name: version for name, version in found.items() if name not in others}
-    return kept | {name: version for name, version in others.items() if version}
+    return _but(found, {name: version for name, (version, server) in others.items() if version and version != server})
+
+
+def _but(values: Mapping[str, Value], new: Mapping[str, Value], *, without: Sequence[str] = ()) -> Mapping[str, Value]:
+    """``values`` of a stack with ``new`` ones, and without others. What is unknown stays unknown, unless it is among them."""
+    if isinstance(values, PartialMapping):
+        return values.without(without).but(new)
+    return {name: value for name, value in values.items() if name not in without} | dict(new)
 
 
 def _names(stack: Stack) -> Sequence[str]:

@@ -7,12 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from commandline import call
 from contract_examples.static import contract, findings, model_findings
 
 from trivet.engine.lint import lint
 from trivet.engine.run import outside_versions, unknown_version
 from trivet.errors import CannotTell, UsageError
 from trivet.model.outcome import Outcome
+from trivet.stacks.composed import compose
 from trivet.stacks.lock import lock_stack
 from trivet.stacks.parts import part_digest
 from trivet.stacks.read import load_stack, stack_folder
@@ -159,3 +161,25 @@ def test_a_role_that_requires_nothing_is_not_locked(folder: Path) -> None:
     )
     with pytest.raises(UsageError, match="the tracking of stack mine requires nothing"):
         lock_stack(folder, roles=["tracking"])
+
+
+def test_what_is_unknown_stays_unknown_in_a_composed_stack_unless_a_lock_has_it(folder: Path) -> None:
+    unknown = '[unknown.roles]\nruntime = "no stack has the image own:1"\n[unknown.components]\nkfp = "no pod shows it"'
+    without(folder, r"\A|^kfp = .*\n", unknown)
+    (folder / "runtime.lock").unlink()
+    stack = compose(load_stack(str(folder)), {"tracking": "current"})
+    assert stack.components["mlflow"] == load_stack("current").components["mlflow"]
+    assert stack.components["kfp"] == "2.9.0", "the lock of the trainer has it"
+    with pytest.raises(CannotTell, match="the environment of the role runtime is unknown"):
+        stack.roles["runtime"]
+    known = compose(stack, {"runtime": "current", "kserve": "current"})
+    assert known.roles["runtime"].pins["mlserver"] == known.components["runtime"]
+    assert known.components["kserve"] == load_stack("current").components["kserve"]
+
+
+def test_an_upgrade_from_a_stack_with_an_unknown_role_says_what_settles_it(folder: Path, tmp_path: Path) -> None:
+    without(folder, r"\A", '[unknown.roles]\nruntime = "no stack has the image own:1"')
+    (folder / "runtime.lock").unlink()
+    done = call("verdict", "--from", folder, "--to", "current", "--results", tmp_path / "results", "--dry-run")
+    assert done.code == 2
+    assert f"lock it: trivet stack lock {folder} --role runtime" in done.err
