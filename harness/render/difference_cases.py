@@ -20,7 +20,7 @@ def cases(difference: ReportDifference) -> Iterator[Case]:
             suite=change.kind.value, name=change.id, weight=_weight(change), message=findings or change.reason_after
         )
     for reason in difference.unclear:
-        yield Case(suite="verdict", name="inconclusive", weight=Weight.INCONCLUSIVE, message=reason)
+        yield Case(suite="verdict", name="verdict", weight=Weight.INCONCLUSIVE, message=reason)
     if not difference.contracts and not difference.unclear:
         yield Case(suite="verdict", name="no contract differs")
 

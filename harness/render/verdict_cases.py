@@ -33,7 +33,7 @@ def cases(report: UpgradeVerdict) -> Iterator[Case]:
     if report.models:
         yield from _models(report.models)
     for reason in report.unclear:
-        yield Case(suite="verdict", name="inconclusive", weight=Weight.INCONCLUSIVE, message=reason)
+        yield Case(suite="verdict", name="verdict", weight=Weight.INCONCLUSIVE, message=reason)
 
 
 def _order(report: UpgradeVerdict) -> Iterator[Case]:
