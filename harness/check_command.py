@@ -12,6 +12,7 @@ import click
 from trivet.cli_options import (
     MEBIBYTE,
     contracts_option,
+    no_feature_option,
     report_directory,
     server_option,
     settings_of,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.argument("model", metavar="MODEL")
 @server_option
 @contracts_option
+@no_feature_option
 @click.option("--network", is_flag=True, help="Leave the model this machine's network.")
 @click.option(
     "--max-size",

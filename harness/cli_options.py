@@ -43,6 +43,20 @@ require_feature_option = click.option(
 )
 
 
+def _refuse_features(context: click.Context, parameter: click.Parameter, names: Sequence[str]) -> None:
+    if names:
+        raise UsageError(
+            f"trivet {context.info_name} judges models and no platform, so that it cannot require the feature {names[0]!r}",
+            remedy="require features of a platform: trivet run --target kind --require-feature NAME",
+        )
+
+
+no_feature_option = click.option(
+    "--require-feature", "require_features", multiple=True, hidden=True, expose_value=False, callback=_refuse_features
+)
+"""For commands without a platform: refuses what other commands take, and says why. The setting ``require_features`` is about runs alone."""
+
+
 contracts_option = click.option(
     "--contract", "contracts", multiple=True, metavar="GLOB", help="Only contracts whose id matches; repeatable."
 )

@@ -11,6 +11,7 @@ import click
 from trivet.cli_options import (
     MEBIBYTE,
     contracts_option,
+    no_feature_option,
     report_directory,
     server_option,
     settings_of,
@@ -27,6 +28,7 @@ from trivet.errors import UsageError
 @click.option("--stage", "stages", multiple=True, metavar="NAME", help="Only versions in this stage; repeatable.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only versions with this tag; repeatable.")
 @contracts_option
+@no_feature_option
 @click.option(
     "--max-size",
     type=click.IntRange(1),

@@ -153,6 +153,18 @@ def test_a_required_feature_that_is_lacking_exits_with_1(here: Path) -> None:
     assert "did you mean 'ScaleToZero'?" in result.err
 
 
+@pytest.mark.parametrize("command", [("fleet", "--mlflow", "http://127.0.0.1:9"), ("check", "model")])
+def test_a_command_without_a_platform_refuses_required_features_and_ignores_the_setting_of_runs(
+    here: Path, command: tuple[str, ...]
+) -> None:
+    result = call(*command, "--require-feature", "ScaleToZero")
+    assert (result.code, result.out) == (3, "")
+    assert f"trivet {command[0]} judges models and no platform" in result.err
+    assert "trivet run --target kind --require-feature" in result.err
+    (here / "pyproject.toml").write_text('[tool.trivet]\nrequire_features = ["ScaleToZero"]\n')
+    assert "feature" not in call(*command).err
+
+
 def test_a_plan_shows_the_required_features_and_explain_their_contract(here: Path) -> None:
     assert "target.has_the_required_features" in call("plan", "--require-feature", "Knative").out
     assert "The target must have the features" in call("explain", "target.has_the_required_features").out
