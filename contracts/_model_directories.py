@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -91,6 +93,26 @@ class NamedPath:
     file: Path | None
 
 
+Subject = TypeVar("Subject")
+Fact = TypeVar("Fact")
+
+
+def remembered(read: Callable[[Subject], Fact]) -> Callable[[Subject], Fact]:
+    """``read``, which keeps what it has returned for the last object: all contracts over one model ask for the same facts in turn."""
+    last: list[tuple[Subject, Fact]] = []
+
+    @wraps(read)
+    def recalled(subject: Subject) -> Fact:
+        for known, fact in last:
+            if known is subject:
+                return fact
+        fact = read(subject)
+        last[:] = [(subject, fact)]
+        return fact
+
+    return recalled
+
+
 def flavor(model: ModelDirectory, name: str) -> Mapping[str, Any]:
     """The flavor ``name``; empty when the model has none, or none that is a mapping."""
     found = model.mlmodel["flavors"].get(name)
@@ -114,6 +136,7 @@ def runtime(stack: Stack) -> Role:
     return stack.roles["runtime"]
 
 
+@remembered
 def image(stack: Stack) -> RuntimeImage | None:
     """What the runtime's image holds, with the versions of the runtime's lock, but for those that the image's build did not pin, which are
     unknown; None without a table of it that has the lock's versions."""
@@ -153,7 +176,8 @@ def brings_its_environment(model: ModelDirectory) -> bool:
     return (model.path / OWN_ENVIRONMENT).is_file()
 
 
-def named_paths(model: ModelDirectory) -> list[NamedPath]:
+@remembered
+def named_paths(model: ModelDirectory) -> Sequence[NamedPath]:
     """The paths that MLmodel names and that MLServer reads: those of ``python_function`` and of the flavor that its loader loads."""
     found: list[NamedPath] = []
 
@@ -192,7 +216,8 @@ def inside(model: ModelDirectory, name: str) -> Path | None:
     return path if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(model.root)) else None
 
 
-def code_modules(model: ModelDirectory) -> set[str]:
+@remembered
+def code_modules(model: ModelDirectory) -> AbstractSet[str]:
     """The top-level modules and packages that the model brings as code; none when ``code`` is not a directory of the model's."""
     code = flavor(model, PYFUNC).get("code")
     folder = inside(model, code) if isinstance(code, str) and code else None
@@ -209,7 +234,8 @@ def _in_directory(path: str) -> str:
     return PurePosixPath(path).name
 
 
-def stated_versions(model: ModelDirectory) -> dict[str, list[StatedVersion]]:
+@remembered
+def stated_versions(model: ModelDirectory) -> Mapping[str, Sequence[StatedVersion]]:
     """Package → its exact versions as the model's files state them: MLmodel first, then requirements.txt, then conda.yaml."""
     stated: dict[str, list[StatedVersion]] = {}
 
@@ -229,7 +255,8 @@ def stated_versions(model: ModelDirectory) -> dict[str, list[StatedVersion]]:
     return stated
 
 
-def requirement_lines(model: ModelDirectory) -> list[tuple[str, Location]]:
+@remembered
+def requirement_lines(model: ModelDirectory) -> Sequence[tuple[str, Location]]:
     """The lines of requirements.txt, or without that file the entries below ``pip:`` in conda.yaml."""
     for name in ("requirements.txt", "conda.yaml"):
         if (model.path / name).is_file():
@@ -264,7 +291,8 @@ def exact(requirement: Requirement) -> str | None:
     return specifiers[0].version if pinned else None
 
 
-def stated_pythons(model: ModelDirectory) -> list[tuple[str, Location]]:
+@remembered
+def stated_pythons(model: ModelDirectory) -> Sequence[tuple[str, Location]]:
     """The Python versions that MLmodel, python_env.yaml and conda.yaml state, in this order."""
     found: list[tuple[str, Location]] = []
     version = flavor(model, PYFUNC).get("python_version")

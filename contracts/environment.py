@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -42,6 +42,7 @@ from trivet.contracts._model_directories import (
     image,
     in_the_image,
     named_paths,
+    remembered,
     requirement_lines,
     runtime,
     served_version,
@@ -384,7 +385,8 @@ class _Incompatibility:
     assumed: str = ""
 
 
-def _pickles(model: ModelDirectory) -> list[_Pickle]:
+@remembered
+def _pickles(model: ModelDirectory) -> Sequence[_Pickle]:
     """The named files that are unpickled when the model is loaded; those that MLflow itself does not open only if they exist."""
     found = []
     sklearn = flavor(model, "sklearn")
@@ -578,6 +580,7 @@ def _required_and_absent(top: str, model: ModelDirectory, stack: Stack) -> str:
     return next((name for name in sorted(required) if name == wanted or name.startswith(f"{wanted}-")), "")
 
 
+@remembered
 def _requirement_names(model: ModelDirectory) -> set[str]:
     found: set[str] = set()
     for text, _ in requirement_lines(model):
@@ -619,7 +622,7 @@ def _broken(each: _Incompatibility, pickle: _Pickle, model: ModelDirectory, stac
     return failed(f"{pickle.path} {each.reason}", location=pickle.location)
 
 
-def _saved(package: str, pickles: list[_Pickle], model: ModelDirectory) -> StatedVersion | None:
+def _saved(package: str, pickles: Sequence[_Pickle], model: ModelDirectory) -> StatedVersion | None:
     """The version of a package that the model was saved with: as a model of XGBoost or its files state it, or as its estimators do."""
     if package == "xgboost" and (by_xgboost := _written_by_xgboost(model)):
         return by_xgboost
@@ -635,6 +638,7 @@ def _saved(package: str, pickles: list[_Pickle], model: ModelDirectory) -> State
     return StatedVersion(name=package, version=max(versions), location=pickle.location) if versions else None
 
 
+@remembered
 def _written_by_xgboost(model: ModelDirectory) -> StatedVersion | None:
     """What the models of XGBoost among the named files state themselves, which MLmodel and requirements may not."""
     here = (named for named in named_paths(model) if named.path not in model.left_out)
@@ -663,7 +667,7 @@ def _parsed(version: str) -> Version | None:
         return None
 
 
-def _concerned(pickles: list[_Pickle], model: ModelDirectory) -> Iterator[StatedVersion]:
+def _concerned(pickles: Sequence[_Pickle], model: ModelDirectory) -> Iterator[StatedVersion]:
     """The versions that a model was saved with, of the libraries that say which versions load it."""
     named = {module.partition(".")[0] for each in pickles if each.content for module, _ in each.content.names}
     candidates = {
@@ -676,13 +680,13 @@ def _concerned(pickles: list[_Pickle], model: ModelDirectory) -> Iterator[Stated
             yield saved
 
 
-def _not_pinned(pickles: list[_Pickle], model: ModelDirectory, stack: Stack) -> Iterator[StatedVersion]:
+def _not_pinned(pickles: Sequence[_Pickle], model: ModelDirectory, stack: Stack) -> Iterator[StatedVersion]:
     """Those of them that the image has in an unknown version."""
     pins = in_the_image(stack)
     yield from (saved for saved in _concerned(pickles, model) if saved.name in pins and pins[saved.name] is None)
 
 
-def _unsupported(pickles: list[_Pickle], model: ModelDirectory, stack: Stack) -> Iterator[StatedVersion]:
+def _unsupported(pickles: Sequence[_Pickle], model: ModelDirectory, stack: Stack) -> Iterator[StatedVersion]:
     """The versions that a library does not support to be loaded by the runtime's."""
     pins = in_the_image(stack)
     for saved in _concerned(pickles, model):

@@ -1,0 +1,18 @@
+"""What the contracts over model directories share."""
+
+from __future__ import annotations
+
+from trivet.contracts._model_directories import remembered
+
+
+def test_a_fact_of_a_model_is_read_once_in_turn_and_never_taken_for_another_models() -> None:
+    reads: list[list[str]] = []
+
+    @remembered
+    def fact(subject: list[str]) -> int:
+        reads.append(subject)
+        return len(reads)
+
+    one, equal = ["model"], ["model"]
+    assert [fact(one), fact(one), fact(equal), fact(equal), fact(one)] == [1, 1, 2, 2, 3]
+    assert [subject is one for subject in reads] == [True, False, True]
