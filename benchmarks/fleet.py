@@ -1,27 +1,26 @@
 """``trivet fleet`` over 10,000 registered versions on a real MLflow server, and where its time goes.
 
-The models are four kinds of scikit-learn that the stack's trainer saved, copied under the artifact root of one run, and registered over
-MLflow's API. Two sides: the artifact root is a directory of this machine, where trivet reads it, and the server proxies it, so that each
-file is downloaded from the server, which takes processors of its own.
+The models are four kinds of scikit-learn that the stack's trainer saved, linked below the artifact root of one run, and registered by
+MLflow's own client on the server's database, without a request for each. Two sides: the artifact root is a directory of this machine,
+where trivet reads it, and the server proxies it, so that each file is downloaded from the server.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import psutil
 import requests
-from sides import interleaved, spend, spread, table
+from sides import Spent, interleaved, peak_memory, spend, spread, table
 
 from trivet.host.processes import free_ports
 from trivet.stacks.environments import build_environment
@@ -54,51 +53,105 @@ for name, model in {
     mlflow.sklearn.save_model(model, f"{sys.argv[1]}/{name}", signature=signature, pip_requirements=["scikit-learn"])
 """
 
+REGISTER = """
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from mlflow import MlflowClient
+
+database, root, saved, versions, per_model = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:])
+logging.disable()
+client = MlflowClient(tracking_uri=database, registry_uri=database)
+run = client.create_run("0").info
+kinds = sorted(saved.iterdir())
+for number in range(versions):
+    shutil.copytree(
+        kinds[number % len(kinds)], root / "0" / run.run_id / "artifacts" / f"model{number}", copy_function=os.link
+    )
+    name = f"model-{number // per_model}"
+    if number % per_model == 0:
+        client.create_registered_model(name)
+    client.create_model_version(name, f"{run.artifact_uri}/model{number}", run.run_id, await_creation_for=0)
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A tracking server that runs: its URI, and the process."""
+
+    uri: str
+    process: psutil.Popen
+
+    def cpu(self) -> float:
+        """Seconds of processors that it and its workers have used."""
+        return sum(sum(one.cpu_times()[:2]) for one in [self.process, *self.process.children(recursive=True)])
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one ``trivet fleet`` has spent, and meanwhile the server."""
+
+    spent: Spent
+    server: float
+
 
 def measure(scratch: Path, rounds: int) -> str:
-    """Register the versions on both servers, then judge them in turns."""
-    stack = load_stack(STACK)
-    trainer = build_environment(stack.roles["trainer"]).python
-    saved = scratch / "saved"
-    saved.mkdir()
-    subprocess.run([trainer, "-c", SAVE_MODELS, saved], check=True, capture_output=True)
-    python = build_environment(stack.roles["tracking"]).python
-    roots = {"direct": scratch / "direct", "proxied": scratch / "proxied"}
-    options = {
-        "direct": ["--no-serve-artifacts", "--default-artifact-root", str(roots["direct"])],
-        "proxied": ["--artifacts-destination", str(roots["proxied"])],
-    }
+    """Register the versions on both servers, unless ``scratch`` has them, then judge them in turns."""
+    python = build_environment(load_stack(STACK).roles["tracking"]).python
     trivet = [str(Path(sys.executable).with_name("trivet")), "fleet", "--stack", STACK, "--format", "json"]
+    counts = {"direct": VERSIONS, "proxied": DOWNLOADED}
     with (
-        server(python, scratch / "a", options["direct"]) as direct,
-        server(python, scratch / "b", options["proxied"]) as proxied,
+        server(python, scratch / "direct", proxied=False) as direct,
+        server(python, scratch / "proxied", proxied=True) as proxied,
     ):
-        register(direct, roots["direct"], saved, VERSIONS)
-        register(proxied, roots["proxied"], saved, DOWNLOADED)
-        sides = {
-            f"{VERSIONS:,} versions in directories": lambda: spend([*trivet, "--mlflow", direct], scratch),
-            f"{DOWNLOADED:,} versions through the server": lambda: spend([*trivet, "--mlflow", proxied], scratch),
-        }
-        for side in sides.values():
-            report = json.loads(side().output)
-            assert report["verdicts"]["fine"] == report["total"], report["verdicts"]
+        servers = {"direct": direct, "proxied": proxied}
+        for name, one in servers.items():
+            register(python, scratch, name, counts[name])
+            report = json.loads(spend([*trivet, "--mlflow", one.uri], scratch).output)
+            assert report["verdicts"]["fine"] == report["total"] == counts[name], report["verdicts"]
+
+        def turn(one: Server) -> Turn:
+            before = one.cpu()
+            return Turn(spend([*trivet, "--mlflow", one.uri], scratch), one.cpu() - before)
+
+        sides = {name: lambda one=one: turn(one) for name, one in servers.items()}
         turns = interleaved(sides, rounds)
-    rows = [["", "wall s", "CPU s", "ms of CPU per version"]]
-    for (name, spent), number in zip(turns.items(), (VERSIONS, DOWNLOADED), strict=True):
-        cpu = [one.cpu for one in spent]
+        memory = {name: peak_memory([*trivet, "--mlflow", one.uri], scratch) for name, one in servers.items()}
+        memory["tenth"] = peak_memory([*trivet, "--mlflow", direct.uri, "--model", "model-?"], scratch)
+    titles = {
+        "direct": f"{VERSIONS:,} versions in directories",
+        "proxied": f"{DOWNLOADED:,} versions through the server",
+    }
+    rows = [["", "wall s", "CPU s", "ms of CPU per version", "the server's CPU s", "memory MB"]]
+    for name, taken in turns.items():
+        cpu = [one.spent.cpu for one in taken]
         rows.append(
-            [name, spread([one.wall for one in spent], 1), spread(cpu, 1), f"{1000 * median(cpu) / number:.1f}"]
+            [
+                titles[name],
+                spread([one.spent.wall for one in taken], 1),
+                spread(cpu, 1),
+                f"{1000 * median(cpu) / counts[name]:.1f}",
+                spread([one.server for one in taken], 1),
+                f"{memory[name] / 2**20:.0f}",
+            ]
         )
-    return f"trivet fleet, {rounds} rounds, stack {STACK}; the server's own CPU is not counted\n{table(rows)}"
+    rows.append([f"{10 * PER_MODEL:,} of the {VERSIONS:,}", "", "", "", "", f"{memory['tenth'] / 2**20:.0f}"])
+    return f"trivet fleet, {rounds} rounds, stack {STACK}\n{table(rows)}"
 
 
 @contextmanager
-def server(python: Path, folder: Path, options: list[str]) -> Iterator[str]:
+def server(python: Path, folder: Path, *, proxied: bool) -> Iterator[Server]:
     """A tracking server on SQLite with two workers, until the end of the block."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (port,) = free_ports(1)
     command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", *options]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    root = str(folder / "artifacts")
+    command += (
+        ["--artifacts-destination", root] if proxied else ["--no-serve-artifacts", "--default-artifact-root", root]
+    )
     with (folder / "log").open("wb") as log:
         process = psutil.Popen(command, cwd=folder, stdout=log, stderr=log)
         try:
@@ -107,7 +160,7 @@ def server(python: Path, folder: Path, options: list[str]) -> Iterator[str]:
                 if process.poll() is not None:
                     raise SystemExit((folder / "log").read_text(errors="replace")[-2000:])
                 time.sleep(0.2)
-            yield uri
+            yield Server(uri, process)
         finally:
             for one in [*process.children(recursive=True), process]:
                 one.terminate()
@@ -121,27 +174,17 @@ def _healthy(uri: str) -> bool:
         return False
 
 
-def register(uri: str, root: Path, saved: Path, versions: int) -> None:
-    """Copy the saved models below the artifact root of one run, and register each copy."""
-    run = _post(uri, "runs/create", experiment_id="0")["run"]["info"]
-    store = root / "0" / run["run_id"] / "artifacts"
-    kinds = sorted(saved.iterdir())
-    for number in range(versions):
-        shutil.copytree(kinds[number % len(kinds)], store / f"model{number}", copy_function=os.link)
-    for model in range((versions + PER_MODEL - 1) // PER_MODEL):
-        _post(uri, "registered-models/create", name=f"model-{model}")
-
-    def one_model(model: int) -> None:
-        for number in range(model * PER_MODEL, min(versions, (model + 1) * PER_MODEL)):
-            source = f"{run['artifact_uri']}/model{number}"
-            _post(uri, "model-versions/create", name=f"model-{model}", source=source, run_id=run["run_id"])
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(one_model, range((versions + PER_MODEL - 1) // PER_MODEL)))
-
-
-def _post(uri: str, endpoint: str, **body: str) -> dict[str, dict[str, dict[str, str]]]:
-    answer = requests.post(f"{uri}/api/2.0/mlflow/{endpoint}", json=body, timeout=60)
-    answer.raise_for_status()
-    found: dict[str, dict[str, dict[str, str]]] = answer.json()
-    return found
+def register(python: Path, scratch: Path, name: str, versions: int) -> None:
+    """Register copies of the saved models on the server ``name``, once."""
+    done = scratch / name / "registered"
+    if done.exists():
+        return
+    saved = scratch / "saved"
+    if not saved.exists():
+        trainer = build_environment(load_stack(STACK).roles["trainer"]).python
+        subprocess.run([trainer, "-c", SAVE_MODELS, saved], check=True, capture_output=True)
+    folder = scratch / name
+    shutil.rmtree(folder / "artifacts", ignore_errors=True)
+    command = [python, "-c", REGISTER, f"sqlite:///{folder}/mlflow.db", folder / "artifacts", saved]
+    subprocess.run([*command, str(versions), str(PER_MODEL)], check=True)
+    done.touch()

@@ -1,6 +1,7 @@
 """Every benchmark of trivet, side by side with what it is held against. Prints figures and judges none.
 
-Usage: ``python benchmarks/run.py [--only plugin|lint|run|fleet|bringup] [--rounds N]``, with the Python that trivet is installed in.
+Usage: ``python benchmarks/run.py [--only plugin|lint|run|fleet|bringup] [--rounds N] [--folder DIR]``, with the Python
+that trivet is installed in.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import argparse
 import os
 import platform
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,7 +31,7 @@ BENCHMARKS = {
 """What measures, and in how many rounds."""
 
 BY_NAME = ("fleet", "bringup")
-"""What is measured when asked for by name: the one takes ten minutes, the other needs Docker."""
+"""What is measured when asked for by name: the one takes minutes, the other needs Docker."""
 
 
 def main() -> None:
@@ -36,6 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=BENCHMARKS, help="one of them")
     parser.add_argument("--rounds", type=int, help="instead of each one's own number")
+    parser.add_argument(
+        "--folder", type=Path, help="prepare in this folder, and find there what an earlier run prepared"
+    )
     asked = parser.parse_args()
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(
@@ -45,8 +51,18 @@ def main() -> None:
     print(", ".join(f"{name} {version(name)}" for name in ("trivet", "pytest", "pyyaml")))
     for name, (measure, rounds) in BENCHMARKS.items():
         if asked.only == name or (asked.only is None and name not in BY_NAME):
-            with tempfile.TemporaryDirectory(prefix="trivet-benchmark-") as scratch:
-                print(f"\n== {name}: {measure(Path(scratch), asked.rounds or rounds)}", flush=True)
+            with _folder(asked.folder and asked.folder.resolve() / name) as scratch:
+                print(f"\n== {name}: {measure(scratch, asked.rounds or rounds)}", flush=True)
+
+
+@contextmanager
+def _folder(kept: Path | None) -> Iterator[Path]:
+    if kept:
+        kept.mkdir(parents=True, exist_ok=True)
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="trivet-benchmark-") as scratch:
+        yield Path(scratch)
 
 
 if __name__ == "__main__":
