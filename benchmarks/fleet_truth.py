@@ -111,7 +111,8 @@ SERVED = ("mlserver-xgboost", "mlserver-lightgbm", "catboost", "onnx", "onnxrunt
 PINNED = ("xgboost", "lightgbm", "onnx", "onnxruntime", "spacy")
 """Of those, what takes the version of the image, where that is known."""
 
-limits.RUNTIME = 900.0  # seconds: a busy machine must not look like a model that fails
+limits.RUNTIME = limits.TRACKING_SERVER = 900.0
+"""Seconds: a busy machine must not look like a model that fails."""
 
 
 # -- environments -----------------------------------------------------------------------------------------------------
