@@ -7,7 +7,12 @@ import re
 
 def first_exception(log: str) -> str:
     """The first exception in a log, in one line; without one, the last line with a word. Later exceptions are mostly consequences."""
+    return exception_in(log) or next(
+        (line.strip() for line in reversed(log.splitlines()) if re.search(r"\w", line)), ""
+    )
+
+
+def exception_in(log: str) -> str:
+    """The first exception in a log, in one line; empty without one."""
     match = re.search(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)(?:: .*)?$", log, re.MULTILINE)
-    if match:
-        return str(match.group(0)).strip()
-    return next((line.strip() for line in reversed(log.splitlines()) if re.search(r"\w", line)), "")
+    return str(match.group(0)).strip() if match else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import subprocess
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -11,11 +13,11 @@ import pytest
 from trivet.errors import PlatformError, UsageError
 from trivet.fixtures.pipelines.data import FEATURES, TARGET, write_dataset
 from trivet.host.journal import Run
-from trivet.host.processes import Processes, free_ports
+from trivet.host.processes import Process, Processes, ServerFailed, free_ports
 from trivet.host.staging import PARTS, stage
 from trivet.model.handover import Download
 from trivet.stacks.read import load_stack
-from trivet.targets.common.clients import DirectoryStore, checksums
+from trivet.targets.common.clients import DirectoryStore, checksums, start_serving
 from trivet.targets.common.parts import Part, result_or_none, start
 from trivet.targets.local.servers import runtime_environment
 from trivet.toolkit.logs import first_exception
@@ -78,6 +80,42 @@ def test_checksums_follow_links(tmp_path: Path) -> None:
 )
 def test_the_first_exception_of_a_log_is_its_cause_otherwise_its_last_line(log: str, line: str) -> None:
     assert first_exception(log) == line
+
+
+REQUEST = 'INFO: "GET /v2/models/m/ready HTTP/1.1" 400 Bad Request'
+LATE = "timed out after 90 s waiting for runtime to be answering on port 1"
+
+
+@pytest.mark.parametrize(
+    ("message", "log", "failure"),
+    [
+        (f"{LATE}: last seen log tail:\n{REQUEST}", REQUEST, f"{LATE}; last line of its log: {REQUEST}"),
+        (f"{LATE}: last seen log tail:\n(empty)", "", LATE),
+        (
+            f"{LATE}: last seen log tail:\nError: no\n{REQUEST}",
+            f"mlflow.MlflowException: no\n{REQUEST}",
+            "mlflow.MlflowException: no",
+        ),
+        (
+            "runtime exited with status -9 before it was answering on port 1; log tail:\nloading",
+            "loading",
+            "runtime exited with status -9 before it was answering on port 1; last line of its log: loading",
+        ),
+    ],
+)
+def test_a_model_that_is_not_ready_is_explained_by_the_logs_exception_otherwise_by_how_the_wait_ended(
+    tmp_path: Path, message: str, log: str, failure: str
+) -> None:
+    file = tmp_path / "runtime.log"
+    file.write_text(log, encoding="utf-8")
+
+    def start() -> tuple[Process, str]:
+        raise ServerFailed(message, Process("runtime", subprocess.Popen(["true"]), file, "run"))
+
+    serving, process = start_serving("m", start, lambda uri: contextlib.nullcontext(serving))
+    process.popen.wait()
+    assert not serving.ready
+    assert serving.failure == failure
 
 
 @pytest.mark.parametrize("name", ["2024.11", "2024.11-fixed", "current"])

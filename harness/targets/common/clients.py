@@ -23,7 +23,7 @@ from trivet.host.worker import OperationFailed, Worker
 from trivet.model.clients import DownloadFailed, Rows
 from trivet.model.handover import Download, HttpExchange, LoggedModel, PipelineRun
 from trivet.targets.common import limits
-from trivet.toolkit.logs import first_exception
+from trivet.toolkit.logs import exception_in, first_exception
 
 
 class WorkerTrainer:
@@ -306,7 +306,10 @@ def start_serving(
         failure = ""
     except ServerFailed as error:
         process, url = error.process, ""
-        failure = first_exception(process.text()) or error.message
+        log = process.text()
+        # Without an exception the log does not say why: a server that is still loading after the timeout logs requests only.
+        reason = error.message.partition("log tail:")[0].removesuffix("last seen ").rstrip(":; ")
+        failure = exception_in(log) or "; last line of its log: ".join(filter(None, (reason, first_exception(log))))
     return HttpServing(name, url=url, failure=failure, log=process.text, deploy=deploy), process
 
 
