@@ -118,7 +118,7 @@ def planned_cell(base: Stack, values: Mapping[str, str], progress: Callable[[str
     try:
         return PlannedCell(values=values, stack=compose(base, values, progress=progress))
     except Contradiction as error:
-        return PlannedCell(values=values, stack=None, error=error.message)
+        return PlannedCell(values=values, stack=None, error="; ".join(filter(None, (error.message, error.remedy))))
 
 
 JudgeCell = Callable[[PlannedCell], ConformanceReport]

@@ -137,6 +137,7 @@ def _with_kserve(stack: Stack, other: Stack) -> Stack:
         components=_but(stack.components, theirs, without=OF_KSERVE),
         api_schemas=other.api_schemas,
         platform=other.platform,
+        no_platform=other.no_platform,
         settings={**stack.settings, **other.settings},
     )
 
@@ -264,6 +265,10 @@ class Contradiction(UsageError):
     """The requirements of a composed role contradict each other; the message says which."""
 
 
+class _NoSolution(PlatformError):
+    """uv found no versions that meet the requirements of a role."""
+
+
 class _NoSuchVersion(UsageError):
     """A version that the package index does not have."""
 
@@ -277,15 +282,15 @@ def _locked(variation: _Variation, progress: Callable[[str], None]) -> Role:
     contradiction = folder / f"{role.name}.contradiction.txt"
     title = f"the {role.name} with {variation.pin}"
     if contradiction.is_file():
-        raise _contradiction(contradiction.read_text(encoding="utf-8"))
+        raise _contradiction(contradiction.read_text(encoding="utf-8"), contradiction)
     if not (lock.is_file() and made.is_file()):
         progress(f"locking {title}")
         try:
             _lock(replace(variation, requires=requires), lock, made, title)
-        except Contradiction as error:
+        except _NoSolution as error:
             # As of the same day, the same requirements contradict each other again.
             _write_whole(contradiction, error.message)
-            raise
+            raise _contradiction(error.message, contradiction) from error
     text = lock.read_text(encoding="utf-8")
     return replace(
         role,
@@ -319,15 +324,18 @@ def _lock(variation: _Variation, lock: Path, made: Path, title: str) -> None:
         if "No solution found" not in error.message:
             raise
         explanation = _explanation(error.message)
-        raise _contradiction(f"the requirements of {title} contradict each other: {explanation}") from error
+        raise _NoSolution(f"the requirements of {title} contradict each other: {explanation}") from error
     _write_whole(lock, text)
     _write_whole(made, json.dumps({"cutoff": cutoff, "requires": variation.requires}))
 
 
-def _contradiction(message: str) -> Contradiction:
+def _contradiction(message: str, kept: Path) -> Contradiction:
     return Contradiction(
         message,
-        remedy="choose another version; compose the other one too, such as --with sdk=VERSION; or take the whole role from a stack",
+        remedy=(
+            "choose another version; compose the other one too, such as --with sdk=VERSION; or take the whole role from a stack. "
+            f"If the package index was incomplete, delete {kept}, which keeps this answer, and try again"
+        ),
     )
 
 

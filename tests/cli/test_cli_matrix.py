@@ -67,6 +67,7 @@ def test_a_dry_run_starts_nothing() -> None:
         (("--axis", "tracking=curent"), "unknown stack 'curent'"),
         ((*AXES, "--format", "sarif"), "unknown format of a matrix 'sarif'"),
         ((*AXES, "--results", "."), "is not a results store"),
+        ((*AXES, "--addon", "pipelines"), "--addon pipelines is not supported on the target grid"),
     ],
 )
 def test_wrong_usage_is_refused(here: Path, arguments: tuple[str, ...], words: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Stack
 from trivet.stacks import composed
-from trivet.stacks.composed import compose, read_parts
+from trivet.stacks.composed import Contradiction, compose, read_parts
 from trivet.stacks.read import load_stack, stack_folder
 
 
@@ -175,9 +175,9 @@ def test_the_sdk_is_replaced_within_the_trainer(index: FakeIndex, fixed: Stack) 
 
 
 def test_an_older_initializer_is_another_distribution(index: FakeIndex, current: Stack) -> None:
-    index.missing = {"kserve-storage==0.13.1"}
-    assert compose(current, {"initializer": "0.13.1"}).roles["initializer"].requires == (
-        "kserve[storage]==0.13.1",
+    index.missing = {"kserve-storage==0.15.2"}
+    assert compose(current, {"initializer": "0.15.2"}).roles["initializer"].requires == (
+        "kserve[storage]==0.15.2",
         "setuptools",
     )
 
@@ -199,6 +199,22 @@ def test_contradictory_requirements_are_named(index: FakeIndex, current: Stack) 
         "the requirements of the trainer with mlflow==2.12.2 contradict each other: because kfp==2.17.0 depends on protobuf>=6 "
         "and mlflow==2.12.2 depends on protobuf<5, they are incompatible."
     )
+
+
+def test_a_contradiction_is_remembered_and_its_remedy_names_the_file_to_delete(
+    index: FakeIndex, current: Stack
+) -> None:
+    index.refusal = "cannot resolve; output of uv:\n  × No solution found:\n  ╰─▶ Because a==1 depends on b<1, they are incompatible."
+    with pytest.raises(Contradiction) as first:
+        compose(current, {"trainer": "2.12.2"})
+    index.refusal = ""
+    with pytest.raises(Contradiction) as again:
+        compose(current, {"trainer": "2.12.2"})
+    assert str(first.value) == str(again.value)
+    kept = re.search(r"delete (\S+), which keeps this answer, and try again", again.value.remedy)
+    assert kept
+    Path(kept[1]).unlink()
+    assert compose(current, {"trainer": "2.12.2"}).roles["trainer"].pins["mlflow"] == "2.12.2"
 
 
 def test_an_index_that_cannot_be_reached_is_no_contradiction(index: FakeIndex, fixed: Stack) -> None:
