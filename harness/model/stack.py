@@ -54,6 +54,8 @@ class Stack:
     """The table of what the runtime's image holds (``trivet.stacks.runtime_image``); None for a stack without one."""
     platform: str = ""
     """The platform of this stack's clusters: the name of a shipped one, or a folder relative to ``folder``; empty for none."""
+    no_platform: str = ""
+    """Why the stack has no platform, if it says so."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Tables of ``stack.toml`` for single targets or contracts, such as ``[serving]``."""
     facts: tuple[Fact, ...] = ()

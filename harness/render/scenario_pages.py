@@ -8,6 +8,7 @@ from trivet.model.record import Origin, VariantRecord
 from trivet.model.scenario import Scenario
 from trivet.render.records import FOLDER, Records, drawing_name
 from trivet.render.wording import printable
+from trivet.stacks.rows import version_rows
 
 COMMAND = "trivet scenario pages docs"
 """The command that generates the pages of this repository."""
@@ -96,11 +97,17 @@ def _ledger(scenarios: Sequence[Scenario], records: Records) -> str:
                 f"{_verdict(claim.holds).capitalize()}: {claim.found}. See [{scenario.title}](scenarios/{scenario.id}.md).",
                 "\n".join(observed) or "Not measured yet.",
             ]
+    for row in version_rows():
+        parts += [
+            f"## “{row.claim}”",
+            f"{_verdict(row.holds).capitalize()}: {row.summary}. {row.measured}.",
+            "\n".join(f"* stack `{name}`: {_cell(text)}" for name, text in row.found.items()),
+        ]
     return _text(
         "# Published claims, and what was measured",
-        _generated("the scenarios' sources", f"the records in `{FOLDER}`"),
-        "Published claims about incidents, and the measurements that confirm or refute them. The page of each scenario states "
-        "where and when it was measured.",
+        _generated("the scenarios' sources", f"the records in `{FOLDER}`", "`fixtures/stacks/rows.toml`"),
+        "Published claims about incidents and about versions that work together, and the measurements that confirm or refute them. The "
+        "page of each scenario states where and when it was measured.",
         *parts,
     )
 

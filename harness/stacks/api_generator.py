@@ -1,6 +1,7 @@
 """Generates ``api_schemas.json``: the schemas of KServe's objects and of the plain objects beside them, at a stack's versions.
 
-KServe's come from the CustomResourceDefinitions of its release (Go module github.com/kserve/kserve, ``config/crd/full``), those of
+KServe's come from the CustomResourceDefinitions of its release (Go module github.com/kserve/kserve, ``config/crd/full``, and ``config/crd``
+before 0.13), those of
 Kubernetes' own kinds from the OpenAPI of k8s.io/kubernetes (``api/openapi-spec/v3/api__v1_openapi.json``). Descriptions are left out, and
 what ``status`` requires: when an object is created, the API server decodes its status and drops it. ``trivet.stacks.api_schemas``
 documents the file and reads it.
@@ -19,7 +20,7 @@ from trivet.errors import PlatformError, UsageError
 from trivet.stacks.go_modules import download_module
 
 KSERVE = "github.com/kserve/kserve"
-CRDS = "config/crd/full"
+CRDS, OLD_CRDS = "config/crd/full", "config/crd"
 GROUP = "serving.kserve.io"
 KUBERNETES = "k8s.io/kubernetes"
 OPENAPI = "api/openapi-spec/v3/api__v1_openapi.json"
@@ -85,7 +86,8 @@ def generate_schemas(components: Mapping[str, str], *, progress: Callable[[str],
             )
     kserve, kubernetes = components["kserve"], components["kubernetes"]
     progress(f"reading the API of KServe {kserve} and Kubernetes {kubernetes}")
-    folder = download_module(KSERVE, f"v{kserve}") / CRDS
+    module = download_module(KSERVE, f"v{kserve}")
+    folder = next((module / one for one in (CRDS, OLD_CRDS) if (module / one).is_dir()), module / CRDS)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     definitions = [yaml.load(file.read_bytes(), Loader=loader) for file in sorted(folder.rglob(f"{GROUP}_*.yaml"))]
     if missing := sorted({*CUSTOM_KINDS} - {one["spec"]["names"]["kind"] for one in definitions}):

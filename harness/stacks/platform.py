@@ -49,9 +49,14 @@ def load_platform(stack: Stack) -> Platform:
     Raises UsageError when the stack names none, when there is no such platform, and for a ``platform.toml`` that does not parse.
     """
     if not stack.platform:
+        names = ", ".join(shipped_platforms())
+        why, other = (
+            f": {stack.no_platform}" if stack.no_platform else "",
+            " of the same versions" if stack.no_platform else "",
+        )
         raise UsageError(
-            f"stack {stack.name} has no platform, so no cluster can be created for it",
-            remedy=f'add `platform = "NAME"` to its stack.toml, with one of: {", ".join(shipped_platforms())}',
+            f"stack {stack.name} has no platform, so no cluster can be created for it{why}",
+            remedy=f'add `platform = "NAME"` to its stack.toml, with one{other} of: {names}',
         )
     if stack.platform in shipped_platforms():
         return read_platform(_shipped_folder() / stack.platform)

@@ -89,6 +89,7 @@ def load_stack(name_or_path: str) -> Stack:
         api_schemas=schemas,
         runtime_image=image if image.is_file() else None,
         platform=table.get("platform", ""),
+        no_platform=unknown.get("platform", ""),
         settings={"serving": _partial(table["serving"], unknown.get("serving", {}), "`serving.{}` of the stack")},
         facts=_facts(folder / FACTS_FILE),
     )

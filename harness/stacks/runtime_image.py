@@ -1,7 +1,8 @@
 """What the published image of a stack's serving runtime holds, from a table beside the stack. Pulls no image.
 
 The image of MLServer 1.5.0 and 1.7.1 is built with every runtime of MLServer but ``mllib`` (Dockerfile, ``RUNTIMES="all"``), with its
-``poetry.lock`` as constraints. The stack's ``runtime.lock`` holds what serving an MLflow model of scikit-learn needs, which is less.
+``poetry.lock`` as constraints. MLServer before 1.4 has no lock: its image has what pip found on the day of the release. The stack's
+``runtime.lock`` holds what serving an MLflow model of scikit-learn needs, which is less.
 
 The table is ``{"source": {name: version}, "packages": {distribution: version or null}, "loaders": {module: distribution},
 "names": {module: "name name …"}}``. To write it for a stack from a checkout of MLServer at the stack's version::
@@ -29,6 +30,7 @@ from packaging.utils import canonicalize_name
 from trivet.errors import PlatformError, UsageError
 from trivet.model.stack import Role
 from trivet.stacks import runtime_names
+from trivet.stacks.uv import run_uv
 
 NOT_IN_THE_IMAGE = "mllib"
 """MLServer 1.5.0 and 1.7.1 Dockerfile: "Temporarily excluding mllib from the main image"."""
@@ -113,6 +115,30 @@ def image_packages(checkout: Path, python: str) -> dict[str, str | None]:
     return dict(sorted(installed.items()))
 
 
+def unlocked_packages(checkout: Path, python: str, day: str) -> dict[str, str | None]:
+    """:func:`image_packages` for a checkout of MLServer before 1.4, which has no lock: what resolves as of ``day`` (YYYY-MM-DD).
+
+    The Dockerfile installs the wheels of ``runtimes/*`` and of MLServer, and then ``requirements/docker.txt`` over whatever they require.
+    """
+    own = _version(checkout)
+    runtimes = sorted(file.parent.name for file in checkout.glob("runtimes/*/setup.py"))
+    names = ["mlserver", *(f"mlserver-{name}" for name in runtimes if name != NOT_IN_THE_IMAGE)]
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "wheels.in").write_text("".join(f"{name}=={own}\n" for name in names), encoding="utf-8")
+        text = run_uv(
+            [
+                *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url"),
+                *("--prerelease", "disallow", "--exclude-newer", f"{day}T23:59:59Z"),
+                *("--python-version", python, "--python-platform", "x86_64-unknown-linux-gnu"),
+                *("--overrides", str((checkout / "requirements/docker.txt").resolve()), "wheels.in"),
+            ],
+            what=f"resolve the packages of MLServer {own} as of {day}",
+            cwd=Path(scratch),
+        )
+    pins = (Requirement(line) for line in text.splitlines() if "==" in line)
+    return {canonicalize_name(one.name): next(iter(one.specifier)).version for one in pins}
+
+
 def runtime_image(checkout: Path, role: Role) -> str:
     """The text of ``runtime_image.json`` for a stack's runtime role, whose environment is built when missing."""
     from trivet.stacks.environments import build_environment
@@ -135,10 +161,11 @@ def runtime_image(checkout: Path, role: Role) -> str:
                 remedy=f"check that {role.lock.name} has mlflow, numpy and scikit-learn",
             ) from error
         listed = json.loads(output.read_text(encoding="utf-8"))
-    version = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["poetry"]["version"]
+    served = role.image_python or role.python
+    locked = (checkout / "poetry.lock").is_file()
     content = {
-        "source": {"mlserver": version, **listed["source"]},
-        "packages": image_packages(checkout, role.image_python or role.python),
+        "source": {"mlserver": _version(checkout), **listed["source"]},
+        "packages": image_packages(checkout, served) if locked else unlocked_packages(checkout, served, role.cutoff),
         "loaders": listed["loaders"],
         "names": {module: " ".join(names) for module, names in listed["names"].items()},
     }
@@ -151,6 +178,13 @@ def runtime_image_text(image: RuntimeImage, packages: Mapping[str, str | None]) 
     return _text(
         {"source": image.source, "packages": dict(sorted(packages.items())), "loaders": image.loaders, "names": names}
     )
+
+
+def _version(checkout: Path) -> str:
+    project = checkout / "pyproject.toml"
+    if project.is_file():
+        return str(tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["poetry"]["version"])
+    return (checkout / "mlserver/version.py").read_text(encoding="utf-8").partition('"')[2].partition('"')[0]
 
 
 def _required(

@@ -91,6 +91,7 @@ _UNKNOWN = Table(
         "roles": Table(optional=dict.fromkeys(ROLES, _REASON)),
         "serving": Table(optional=dict.fromkeys(_SERVING.required, _REASON)),
         "api_schemas": _REASON,
+        "platform": _REASON,
     }
 )
 STACK = Table(

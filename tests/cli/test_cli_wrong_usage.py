@@ -12,7 +12,7 @@ from commandline import GOOD, PROGRAM, CommandOutput, call, environment, refused
 
 from trivet.stacks.read import stack_folder
 
-STACKS = "choose one of: 2024.11, 2024.11-fixed, current"
+STACKS = "choose one of: 2024.05, 2024.05-fixed, 2024.08, 2024.08-fixed, 2024.11, 2024.11-fixed, current"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,15 @@ from trivet.stacks.read import load_stack, shipped_stacks
 
 pytestmark = pytest.mark.processes
 
-EXIT_CODES = {"2024.11": 1, "2024.11-fixed": 0, "current": 0}
+EXIT_CODES = {
+    "2024.05": 1,
+    "2024.05-fixed": 0,
+    "2024.08": 1,
+    "2024.08-fixed": 0,
+    "2024.11": 1,
+    "2024.11-fixed": 0,
+    "current": 0,
+}
 
 
 @pytest.fixture(scope="module", params=EXIT_CODES)

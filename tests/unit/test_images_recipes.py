@@ -26,7 +26,7 @@ from trivet.provision.images.recipes import (
 from trivet.stacks.platform import PLATFORM_FILE, load_platform, read_platform
 from trivet.stacks.read import load_stack, shipped_stacks
 
-SHIPPED = shipped_stacks()
+SHIPPED = [name for name in shipped_stacks() if load_stack(name).platform]
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +170,15 @@ def test_a_stack_without_a_platform_gets_the_list_of_platforms() -> None:
         load_platform(replace(load_stack("2024.11"), platform=""))
     with pytest.raises(UsageError, match=r"unknown platform 'nope'"):
         load_platform(replace(load_stack("2024.11"), platform="nope"))
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_stacks() if name not in SHIPPED])
+def test_a_shipped_stack_without_a_platform_says_what_is_missing_for_a_cluster(name: str) -> None:
+    stack = load_stack(name)
+    with pytest.raises(UsageError, match=r"no image recipes and manifests of Kubernetes 1\.28") as refused:
+        load_platform(stack)
+    assert f"KServe {stack.components['kserve']}" in refused.value.message
+    assert "with one of the same versions of: 2024.11, current" in refused.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from trivet.errors import UsageError
 from trivet.model.stack import ROLES
 from trivet.stacks.read import load_stack, pins_of, shipped_stacks, stack_folder
 
-SHIPPED = ("2024.11", "2024.11-fixed", "current")
+SHIPPED = ("2024.05", "2024.05-fixed", "2024.08", "2024.08-fixed", "2024.11", "2024.11-fixed", "current")
 HELD = ("scikit-learn", "numpy", "pandas", "scipy", "cloudpickle", "joblib")
 """What a pickled scikit-learn model refers to."""
 
@@ -63,7 +63,7 @@ def test_a_shipped_lock_has_a_hash_for_every_pin_and_no_address(name: str) -> No
         assert all("--hash=sha256:" in entry for entry in entries)
 
 
-@pytest.mark.parametrize(("name", "agrees"), [("2024.11", False), ("2024.11-fixed", True), ("current", True)])
+@pytest.mark.parametrize(("name", "agrees"), [(name, name.endswith("-fixed") or name == "current") for name in SHIPPED])
 def test_the_trainer_is_held_to_the_runtime_except_in_the_stack_that_was_published_so(name: str, agrees: bool) -> None:
     roles = load_stack(name).roles
     differing = {package for package in HELD if roles["trainer"].pins[package] != roles["runtime"].pins[package]}
@@ -83,6 +83,14 @@ def test_the_runtime_of_2024_11_holds_what_the_published_image_contains() -> Non
         "scipy": "1.12.0",
         "cloudpickle": "3.0.0",
     }
+
+
+@pytest.mark.parametrize("row", ["2024.05", "2024.08"])
+def test_the_runtime_of_a_row_with_mlserver_1_3_2_holds_what_the_log_of_the_published_image_shows(row: str) -> None:
+    runtime = load_stack(row).roles["runtime"]
+    seen = {name: runtime.pins[name] for name in ("mlflow", "numpy", "cloudpickle")}
+    assert seen == {"mlflow": "2.3.1", "numpy": "1.23.5", "cloudpickle": "2.2.1"}
+    assert (runtime.image_python, load_stack(f"{row}-fixed").components["runtime"]) == ("3.8.16", "1.5.0")
 
 
 def test_the_constraints_of_a_runtime_are_met_by_its_lock() -> None:

@@ -107,9 +107,9 @@ def test_a_shipped_table_has_all_of_mlservers_runtimes_at_the_versions_of_the_ru
     assert stack.runtime_image is not None
     image = load_runtime_image(stack.runtime_image)
     pins = stack.roles["runtime"].pins
-    assert {"lightgbm", "xgboost", "torch", "transformers", "tensorflow", "catboost", "spacy", "onnx"} <= set(
-        image.packages
-    )
+    runtimes = {"lightgbm", "xgboost", "torch", "transformers", "tensorflow", "spacy", "onnx"}
+    later = {"catboost"} if pins["mlserver"] != "1.3.2" else set()  # MLServer 1.3.2 has no runtime for it
+    assert runtimes | later <= set(image.packages)
     assert not {"prophet", "pyspark", "statsmodels", "mlserver-mllib"} & set(image.packages)
     assert set(pins) <= set(image.packages)
     assert image.packages["mlserver"] == pins["mlserver"]
