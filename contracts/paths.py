@@ -78,7 +78,7 @@ VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
     ),
 )
 def storage_uri_is_fetchable(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    uris = list(_uris(manifest))
+    uris = _uris(manifest)
     if not uris:
         yield not_applicable(_NO_URI, location=manifest.at("spec", "predictor"))
     for uri, model_format, where in uris:
@@ -131,7 +131,7 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack, platform: Platfor
     ),
 )
 def storage_uri_ends_with_slash(manifest: Manifest) -> Iterator[Finding]:
-    uris = list(_uris(manifest))
+    uris = _uris(manifest)
     if not uris:
         yield not_applicable(_NO_URI, location=manifest.at("spec", "predictor"))
     for uri, model_format, where in uris:
@@ -175,22 +175,18 @@ def _supported(uri: str, stack: Stack) -> bool:
     )
 
 
-def _uris(manifest: Manifest) -> Iterator[tuple[str, str, Location]]:
+def _uris(manifest: Manifest) -> list[tuple[str, str, Location]]:
     """Each storage URI with its model format and location."""
-    spec = mapping(manifest.document.get("spec"))
-    for component in ("predictor", "transformer", "explainer"):
-        for keys, settings, model_format in _holders(mapping(spec.get(component)), component):
-            if isinstance(uri := settings.get("storageUri"), str) and uri:
-                yield uri, model_format, manifest.at(*keys, "storageUri")
-        for keys, uri, model_format in _listed(mapping(spec.get(component)), component):
-            yield uri, model_format, manifest.at(*keys)
-
-
-def _holders(component: Mapping[str, Any], name: str) -> Iterator[tuple[Keys, Mapping[str, Any], str]]:
-    """The fields that may have a ``storageUri``: the model, or a framework, which has no model format."""
-    for key, value in component.items():
-        if isinstance(value, dict):
-            yield ("spec", name, key), value, str(mapping(value.get("modelFormat")).get("name"))
+    spec, found = mapping(manifest.document.get("spec")), []
+    for name in ("predictor", "transformer", "explainer"):
+        if component := mapping(spec.get(name)):
+            for key, value in component.items():  # the model, or a framework, which has no model format
+                if isinstance(value, dict) and isinstance(uri := value.get("storageUri"), str) and uri:
+                    model_format = str(mapping(value.get("modelFormat")).get("name"))
+                    found.append((uri, model_format, manifest.at("spec", name, key, "storageUri")))
+            for keys, uri, model_format in _listed(component, name):
+                found.append((uri, model_format, manifest.at(*keys)))
+    return found
 
 
 def _listed(component: Mapping[str, Any], name: str) -> Iterator[tuple[Keys, str, str]]:

@@ -26,7 +26,7 @@ _DECIMAL = {letter: Fraction(10) ** (3 * power) for letter, power in zip("num kM
 def quantity(value: Any) -> Fraction | int | None:
     """The number that a resource quantity stands for, None if it is none or longer than MAX_LENGTH (apimachinery 0.30.14 and 0.35.0,
     ParseQuantity)."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     if isinstance(value, int) and abs(value) >= 10**MAX_LENGTH:
         return None

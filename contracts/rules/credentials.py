@@ -168,7 +168,7 @@ def service_account_is_named(service: Service) -> Iterator[Violation]:
                 break
 
 
-@CREDENTIALS.rule(f"{_SOURCE}, CreateStorageSpecSecretEnvs")
+@CREDENTIALS.rule(f"{_SOURCE}, CreateStorageSpecSecretEnvs", fields=("storage",))
 def storage_key(service: Service) -> Iterator[Violation]:
     name = text(service.annotations.get("serving.kserve.io/storageSecretName")) or "storage-config"
     secret = service.applied("Secret", name)

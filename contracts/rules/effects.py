@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from trivet.authoring import Replacement
@@ -49,7 +50,10 @@ _VISIBILITY = ("networking.kserve.io/visibility", "networking.knative.dev/visibi
 """Labels by which a service is reachable inside the cluster only."""
 
 
-@EFFECTS.rule(f"{_CONSTANTS}: annotations; pkg/credentials/s3: annotations of Secrets and ServiceAccounts")
+@EFFECTS.rule(
+    f"{_CONSTANTS}: annotations; pkg/credentials/s3: annotations of Secrets and ServiceAccounts",
+    fields=("annotations",),
+)
 def annotations_are_read(service: Service) -> Iterator[Violation]:
     for key in service.annotations:
         name = str(key).rpartition("/")[2]
@@ -67,6 +71,7 @@ def annotations_are_read(service: Service) -> Iterator[Violation]:
             yield Violation(at, f"KServe ignores {key}: it has no such annotation; did you mean {near}?", fix=fix)
 
 
+@lru_cache(maxsize=1024)
 def _nearest(key: str) -> str:
     """The annotation of KServe that ``key`` is certainly meant to be: the same with other separators and case, or nearly so."""
     plain = {name.replace("-", "").lower(): name for name in _ANNOTATIONS}
@@ -74,7 +79,7 @@ def _nearest(key: str) -> str:
     return plain[found[0]] if len(found) == 1 or (found and found[0] == key.replace("-", "").lower()) else ""
 
 
-@EFFECTS.rule(f"{_CONSTANTS}: annotations, none of which is read from labels")
+@EFFECTS.rule(f"{_CONSTANTS}: annotations, none of which is read from labels", fields=("labels",))
 def annotations_among_labels(service: Service) -> Iterator[Violation]:
     for key in mapping(service.metadata.get("labels")):
         if key in _ANNOTATIONS:
@@ -87,6 +92,7 @@ def annotations_among_labels(service: Service) -> Iterator[Violation]:
     "pkg/controller/v1beta1/inferenceservice/reconcilers/knative/ksvc_reconciler.go, createKnativeService: min-scale is minReplicas; "
     "knative serving 0.42.2 pkg/apis/autoscaling/register.go: min-scale before minScale",
     modes=(KNATIVE,),
+    fields=("autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/minScale"),
 )
 def min_scale(service: Service) -> Iterator[Violation]:
     places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
@@ -103,6 +109,7 @@ def min_scale(service: Service) -> Iterator[Violation]:
 @EFFECTS.rule(
     "pkg/controller/v1beta1/inferenceservice/reconcilers/hpa/hpa_reconciler.go, createHPA: at least 1 replica",
     modes=(STANDARD,),
+    fields=("minReplicas",),
 )
 def no_replicas(service: Service) -> Iterator[Violation]:
     if service.annotations.get(f"{_GROUP}/autoscalerClass", "hpa") != "hpa":
@@ -119,6 +126,7 @@ def no_replicas(service: Service) -> Iterator[Violation]:
     "pkg/controller/v1beta1/inferenceservice/reconcilers/hpa/hpa_reconciler.go of 0.15.0: the annotation is read no more",
     versions=">=0.15",
     modes=(STANDARD,),
+    fields=("serving.kserve.io/targetUtilizationPercentage", "serving.kserve.io/metrics"),
 )
 def target_utilization(service: Service) -> Iterator[Violation]:
     for name, field in (("targetUtilizationPercentage", "scaleTarget"), ("metrics", "scaleMetric")):
@@ -133,6 +141,7 @@ def target_utilization(service: Service) -> Iterator[Violation]:
     "pkg/controller/v1beta1/inferenceservice/reconcilers/hpa/hpa_reconciler.go, getHPAMetrics: only metrics with a resource",
     versions=">=0.15",
     modes=(STANDARD,),
+    fields=("autoScaling",),
 )
 def metrics_of_keda(service: Service) -> Iterator[Violation]:
     stated = service.annotations.get(f"{_GROUP}/autoscalerClass", "hpa")
@@ -152,6 +161,7 @@ def metrics_of_keda(service: Service) -> Iterator[Violation]:
 @EFFECTS.rule(
     "knative serving 0.42.2 and 0.48.1 pkg/apis/autoscaling/annotation_validation.go, validateClass: another class is another autoscaler's",
     modes=(KNATIVE,),
+    fields=("autoscaling.knative.dev/class",),
 )
 def autoscaler_class(service: Service) -> Iterator[Violation]:
     places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
@@ -170,7 +180,7 @@ def autoscaler_class(service: Service) -> Iterator[Violation]:
 _CLASS = "autoscaling.knative.dev/class"
 
 
-@EFFECTS.rule("k8s.io/kubernetes pkg/api/pod/warnings.go: fractional byte value")
+@EFFECTS.rule("k8s.io/kubernetes pkg/api/pod/warnings.go: fractional byte value", fields=("requests",))
 def memory_requests(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         request = mapping(mapping(container.spec.get("resources")).get("requests")).get("memory")
@@ -186,6 +196,7 @@ def memory_requests(service: Service) -> Iterator[Violation]:
 @EFFECTS.rule(
     "pkg/controller/v1beta1/inferenceservice/reconcilers: only knative/ksvc_reconciler.go reads ContainerConcurrency",
     modes=(STANDARD,),
+    fields=("containerConcurrency",),
 )
 def concurrency(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:

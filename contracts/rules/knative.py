@@ -127,7 +127,7 @@ def _on_request(service: Service, keys: Any, what: str, feature: str) -> Iterato
         yield Violation(keys, f"Knative rejects {what} without the feature {feature}", setting)
 
 
-@DROPPED.rule(_CRD, modes=_MODES)
+@DROPPED.rule(_CRD, modes=_MODES, fields=(*_NEVER, *_HOST))
 def dropped_pod_fields(service: Service) -> Iterator[Violation]:
     host = () if service.since("1.16", "knative") else tuple(_HOST)
     for pod in service.pods:
@@ -138,7 +138,7 @@ def dropped_pod_fields(service: Service) -> Iterator[Violation]:
             yield Violation((*pod.keys, name), f"Knative has no field for {path(pod.keys)}.{name}: it is dropped")
 
 
-@REVISION.rule(f"{_MASK}, PodSpecMask", modes=_MODES)
+@REVISION.rule(f"{_MASK}, PodSpecMask", modes=_MODES, fields=("automountServiceAccountToken",))
 def pod_fields(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         if pod.settings.get("automountServiceAccountToken") is True:
@@ -148,7 +148,9 @@ def pod_fields(service: Service) -> Iterator[Violation]:
             )
 
 
-@REVISION.rule(f"{_MASK}, PodSpecMask: features; pkg/apis/config/features.go", modes=_MODES)
+@REVISION.rule(
+    f"{_MASK}, PodSpecMask: features; pkg/apis/config/features.go", modes=_MODES, fields=(*_ON_REQUEST, *_HOST)
+)
 def pod_fields_on_request(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for name, feature in (_ON_REQUEST | (_HOST if service.since("1.16", "knative") else {})).items():
@@ -164,7 +166,7 @@ def pod_fields_on_request(service: Service) -> Iterator[Violation]:
             yield from _on_request(service, (*pod.keys, name), f"{path(pod.keys)}.{name}", feature)
 
 
-@REVISION.rule(f"{_MASK}, VolumeSourceMask", modes=_MODES)
+@REVISION.rule(f"{_MASK}, VolumeSourceMask", modes=_MODES, fields=("volumes",))
 def volumes(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         mounted = {
@@ -207,7 +209,7 @@ def _no_other_mounts(service: Service, pod: Pod) -> bool:
     return pod.whole or not (asked and asked.runtime)
 
 
-@REVISION.rule(f"{_SPEC}, validateVolumeMounts", modes=_MODES)
+@REVISION.rule(f"{_SPEC}, validateVolumeMounts", modes=_MODES, fields=("volumeMounts",))
 def volume_mounts(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         sources = {text(volume.get("name")): volume for _, volume in pod.each("volumes")}
@@ -226,7 +228,12 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
                     yield Violation(keys, f"{path(keys)} must be readOnly, since the claim of {mount['name']!r} is")
 
 
-@REVISION.rule(f"{_MASK}, VolumeMountMask; {_SPEC}, validateVolumeMounts", versions=">=1.18", modes=_MODES)
+@REVISION.rule(
+    f"{_MASK}, VolumeMountMask; {_SPEC}, validateVolumeMounts",
+    versions=">=1.18",
+    modes=_MODES,
+    fields=("mountPropagation",),
+)
 def mount_propagation(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         for keys, mount in container.each("volumeMounts"):
@@ -320,7 +327,11 @@ def _fields_beyond_knative(service: Service, container: Container) -> Iterator[K
                 yield (*keys, name)
 
 
-@DROPPED.rule(f"{_CRD}; {_MASK}, ProbeMask: TerminationGracePeriodSeconds since 1.21", modes=_MODES)
+@DROPPED.rule(
+    f"{_CRD}; {_MASK}, ProbeMask: TerminationGracePeriodSeconds since 1.21",
+    modes=_MODES,
+    fields=("terminationGracePeriodSeconds",),
+)
 def dropped_grace_periods(service: Service) -> Iterator[Violation]:
     for pod in service.pods if not service.since("1.21", "knative") else ():
         for container in pod.containers:
@@ -330,7 +341,7 @@ def dropped_grace_periods(service: Service) -> Iterator[Violation]:
                     yield Violation(at, f"Knative has no field for {path(at)}: it is dropped")
 
 
-@DROPPED.rule(_CRD, modes=_MODES)
+@DROPPED.rule(_CRD, modes=_MODES, fields=(*_NEVER_OF_A_CONTAINER, "securityContext", "volumeMounts"))
 def dropped_container_fields(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for container in pod.containers:
@@ -338,7 +349,11 @@ def dropped_container_fields(service: Service) -> Iterator[Violation]:
                 yield Violation(at, f"Knative has no field for {path(at)}: it is dropped")
 
 
-@REVISION.rule(f"{_MASK}, ContainerMask, SecurityContextMask, VolumeMountMask", modes=_MODES)
+@REVISION.rule(
+    f"{_MASK}, ContainerMask, SecurityContextMask, VolumeMountMask",
+    modes=_MODES,
+    fields=("initContainers", "claims", "privileged"),
+)
 def container_fields(service: Service) -> Iterator[Violation]:
     """The CustomResourceDefinition keeps every field of an init container, so that the webhook sees and rejects them."""
     for pod in service.pods:
@@ -375,7 +390,9 @@ def reserved_names(service: Service) -> Iterator[Violation]:
 
 
 @REVISION.rule(
-    "pkg/apis/serving/k8s_validation.go, validate: image; github.com/google/go-containerregistry pkg/name", modes=_MODES
+    "pkg/apis/serving/k8s_validation.go, validate: image; github.com/google/go-containerregistry pkg/name",
+    modes=_MODES,
+    fields=("image",),
 )
 def images(service: Service) -> Iterator[Violation]:
     for container in service.containers:
@@ -402,7 +419,11 @@ def _is_image(reference: str) -> bool:
     return re.fullmatch(r"[-a-z0-9_./]{2,255}", repository) is not None
 
 
-@REVISION.rule(f"{_SPEC}, validateProbe, validateReadinessProbe, validateSidecarContainer", modes=_MODES)
+@REVISION.rule(
+    f"{_SPEC}, validateProbe, validateReadinessProbe, validateSidecarContainer",
+    modes=_MODES,
+    fields=("livenessProbe", "readinessProbe"),
+)
 def probes(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         stated = [port for container in pod.containers for _, port in container.each("ports")]
@@ -439,7 +460,7 @@ def _probe(keys: Any, kind: str, probe: Mapping[str, Any], port_name: str) -> It
                 yield Violation((*keys, name), f"{path(keys)}.{name} is rejected by Knative with periodSeconds 0")
 
 
-@REVISION.rule(f"{_SPEC}, validateInitContainer", modes=_MODES)
+@REVISION.rule(f"{_SPEC}, validateInitContainer", modes=_MODES, fields=("initContainers",))
 def init_containers(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for container in pod.init_containers:
@@ -454,6 +475,7 @@ def init_containers(service: Service) -> Iterator[Violation]:
     "pkg/apis/serving/v1/revision_validation.go, validateTimeoutSeconds; "
     "pkg/apis/serving/metadata_validation.go, ValidateContainerConcurrency",
     modes=_MODES,
+    fields=("timeout", "containerConcurrency"),
 )
 def limits(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
@@ -472,6 +494,7 @@ def limits(service: Service) -> Iterator[Violation]:
 @REVISION.rule(
     f"{_ANNOTATIONS}, validateTargets, validateMinMaxScale, on what KServe makes of the fields (ksvc_reconciler.go)",
     modes=_MODES,
+    fields=("scaleTarget", "minReplicas", "maxReplicas"),
 )
 def scaling_fields(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
@@ -490,6 +513,7 @@ def scaling_fields(service: Service) -> Iterator[Violation]:
     "pkg/apis/serving/metadata_validation.go, ValidateRolloutDurationAnnotation; "
     "pkg/apis/serving/v1/revision_validation.go, validateProgressDeadlineAnnotation, validateQueueSidecarResourceAnnotations",
     modes=_MODES,
+    fields=("annotations",),
 )
 def serving_annotations(service: Service) -> Iterator[Violation]:
     places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
@@ -513,7 +537,7 @@ def serving_annotations(service: Service) -> Iterator[Violation]:
 _SIDECAR_QUANTITY = re.compile(r"(cpu|memory|ephemeral-storage)-resource-(request|limit)")
 
 
-@REVISION.rule(f"{_MASK}, CapabilitiesMask", modes=_MODES)
+@REVISION.rule(f"{_MASK}, CapabilitiesMask", modes=_MODES, fields=("capabilities",))
 def added_capabilities(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         added = mapping(mapping(container.spec.get("securityContext")).get("capabilities")).get("add")
@@ -522,7 +546,11 @@ def added_capabilities(service: Service) -> Iterator[Violation]:
             yield from _on_request(service, at, path(at), "kubernetes.containerspec-addcapabilities")
 
 
-@REVISION.rule(f"{_ANNOTATIONS}, validateInitialScale; pkg/autoscaler/config, allow-zero-initial-scale", modes=_MODES)
+@REVISION.rule(
+    f"{_ANNOTATIONS}, validateInitialScale; pkg/autoscaler/config, allow-zero-initial-scale",
+    modes=_MODES,
+    fields=("autoscaling.knative.dev/initial-scale", "autoscaling.knative.dev/initialScale"),
+)
 def initial_scale(service: Service) -> Iterator[Violation]:
     found = service.platform.find("ConfigMap", "config-autoscaler", "knative-serving")
     allowed = found and str(mapping(found.document.get("data")).get("allow-zero-initial-scale")).lower() == "true"
@@ -547,6 +575,7 @@ def initial_scale(service: Service) -> Iterator[Violation]:
     "pkg/apis/serving/v1/route_validation.go, validateTrafficList; kserve "
     "pkg/controller/v1beta1/inferenceservice/reconcilers/knative/ksvc_reconciler.go: from the second revision on",
     modes=_MODES,
+    fields=("canaryTrafficPercent",),
 )
 def canary_percent(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
@@ -572,19 +601,23 @@ def _over_limit(service: Service, keys: Any, number: int, most: int, setting: st
         yield Violation(keys, f"{message} {setting} of {stated}")
 
 
-@REVISION.rule(f"{_ANNOTATIONS}, ValidateAnnotations", modes=_MODES)
+@REVISION.rule(f"{_ANNOTATIONS}, ValidateAnnotations", modes=_MODES, fields=("annotations",))
 def autoscaling_annotations(service: Service) -> Iterator[Violation]:
     places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
     places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
     every = [settings for _, settings in service.components]
     for (keys, holder), components in zip(places, [every, *([one] for one in every)], strict=True):
-        overridden = _overridden(components)
         given = {
             str(key).partition("/")[2]: (key, value)
             for key, value in holder.items()
             if str(key).startswith(f"{_GROUP}/") and isinstance(value, str)
         }
+        if not given:
+            continue
+        overridden = _overridden(components)
         for names, check in _CHECKS.items():
+            if given.keys().isdisjoint(names):
+                continue
             read = next(
                 (name for name in names if name in given or name in overridden), None
             )  # knative.dev/pkg kmap, KeyPriority

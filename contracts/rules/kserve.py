@@ -78,7 +78,7 @@ def _implementations_of_predictor(service: Service, own: int) -> Iterator[Violat
         )
 
 
-@KSERVE.rule(f"{_COMPONENT}, validateReplicas")
+@KSERVE.rule(f"{_COMPONENT}, validateReplicas", fields=("minReplicas", "maxReplicas"))
 def replicas(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         least, most = pod.settings.get("minReplicas"), pod.settings.get("maxReplicas")
@@ -93,7 +93,7 @@ def replicas(service: Service) -> Iterator[Violation]:
             )
 
 
-@KSERVE.rule(f"{_COMPONENT}, validateContainerConcurrency")
+@KSERVE.rule(f"{_COMPONENT}, validateContainerConcurrency", fields=("containerConcurrency",))
 def container_concurrency(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
         number = integer(settings.get("containerConcurrency"))
@@ -101,7 +101,7 @@ def container_concurrency(service: Service) -> Iterator[Violation]:
             yield Violation((*keys, "containerConcurrency"), f"{path(keys)}.containerConcurrency {number} is negative")
 
 
-@KSERVE.rule(f"{_COMPONENT}, validateLogger")
+@KSERVE.rule(f"{_COMPONENT}, validateLogger", fields=("logger",))
 def logger_mode(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
         logger = settings.get("logger")
@@ -112,13 +112,15 @@ def logger_mode(service: Service) -> Iterator[Violation]:
 
 
 @KSERVE.rule(
-    "cmd/agent/main.go, startLogger; pkg/logger/worker.go: the sink gets CloudEvents over HTTP", versions="<0.16"
+    "cmd/agent/main.go, startLogger; pkg/logger/worker.go: the sink gets CloudEvents over HTTP",
+    versions="<0.16",
+    fields=("logger",),
 )
 def logger_url_before_storage(service: Service) -> Iterator[Violation]:
     yield from _logger_url(service, ("http", "https"))
 
 
-@KSERVE.rule("pkg/logger/store.go, GetStorageStrategy", versions=">=0.16")
+@KSERVE.rule("pkg/logger/store.go, GetStorageStrategy", versions=">=0.16", fields=("logger",))
 def logger_url(service: Service) -> Iterator[Violation]:
     yield from _logger_url(service, ("http", "https", "s3", "s3a", "gs", "abfs", "abfss"))
 
@@ -133,7 +135,7 @@ def _logger_url(service: Service, schemes: tuple[str, ...]) -> Iterator[Violatio
             )
 
 
-@KSERVE.rule(f"{_COMPONENT}, validateLogger: storage", versions=">=0.16")
+@KSERVE.rule(f"{_COMPONENT}, validateLogger: storage", versions=">=0.16", fields=("logger",))
 def logger_storage(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
         storage = mapping(settings.get("logger")).get("storage")
@@ -146,7 +148,11 @@ def logger_storage(service: Service) -> Iterator[Violation]:
                 )
 
 
-@KSERVE.rule(f"{_VALIDATION}, validateAutoscalerTargetUtilizationPercentage", versions="<0.15")
+@KSERVE.rule(
+    f"{_VALIDATION}, validateAutoscalerTargetUtilizationPercentage",
+    versions="<0.15",
+    fields=("serving.kserve.io/targetUtilizationPercentage",),
+)
 def target_utilization_percentage(service: Service) -> Iterator[Violation]:
     key = "serving.kserve.io/targetUtilizationPercentage"
     value = service.annotations.get(key)
@@ -154,7 +160,11 @@ def target_utilization_percentage(service: Service) -> Iterator[Violation]:
         yield Violation(("metadata", "annotations", key), f"{key} {value!r} is no integer from 1 to 100")
 
 
-@KSERVE.rule(f"{_VALIDATION}, validateInferenceServiceAutoscaler: validateHPAMetrics", versions="<0.15")
+@KSERVE.rule(
+    f"{_VALIDATION}, validateInferenceServiceAutoscaler: validateHPAMetrics",
+    versions="<0.15",
+    fields=("serving.kserve.io/metrics",),
+)
 def metric_annotation(service: Service) -> Iterator[Violation]:
     key = "serving.kserve.io/metrics"
     value = service.annotations.get(key)
@@ -162,7 +172,9 @@ def metric_annotation(service: Service) -> Iterator[Violation]:
         yield Violation(("metadata", "annotations", key), f"{key} {value!r} is no metric of an HPA: use cpu or memory")
 
 
-@KSERVE.rule(f"{_VALIDATION}, validateScalingHPACompExtension, validateScalingKPACompExtension")
+@KSERVE.rule(
+    f"{_VALIDATION}, validateScalingHPACompExtension, validateScalingKPACompExtension", fields=("scaleTarget",)
+)
 def scale_target(service: Service) -> Iterator[Violation]:
     by_hpa = service.annotations.get("autoscaling.knative.dev/class") == "hpa.autoscaling.knative.dev"
     standard = service.mode == STANDARD and (
@@ -185,7 +197,11 @@ def scale_target(service: Service) -> Iterator[Violation]:
             yield Violation(where, f"{path(where)} {target} is less than 1 request per second")
 
 
-@KSERVE.rule(f"{_VALIDATION}, validateScalingKPACompExtension: deploymentStrategy", modes=(KNATIVE,))
+@KSERVE.rule(
+    f"{_VALIDATION}, validateScalingKPACompExtension: deploymentStrategy",
+    modes=(KNATIVE,),
+    fields=("deploymentStrategy",),
+)
 def deployment_strategy(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
         if settings.get("deploymentStrategy") is not None:
@@ -198,6 +214,7 @@ def deployment_strategy(service: Service) -> Iterator[Violation]:
 @KSERVE.rule(
     "k8s.io/kubernetes pkg/apis/apps/validation, ValidateDeploymentStrategy, on the Deployment that KServe makes",
     modes=(STANDARD,),
+    fields=("deploymentStrategy",),
 )
 def deployment_strategy_type(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
@@ -212,7 +229,10 @@ def deployment_strategy_type(service: Service) -> Iterator[Violation]:
 
 
 @KSERVE.rule(
-    f"{_VALIDATION}, validateScalingKedaCompExtension, validateScaleTarget", versions=">=0.15", modes=(STANDARD,)
+    f"{_VALIDATION}, validateScalingKedaCompExtension, validateScaleTarget",
+    versions=">=0.15",
+    modes=(STANDARD,),
+    fields=("autoScaling",),
 )
 def keda_metrics(service: Service) -> Iterator[Violation]:
     if service.annotations.get("serving.kserve.io/autoscalerClass") != "keda":
@@ -264,7 +284,12 @@ def _keda_metric(keys: Any, metric: Any) -> Iterator[Violation]:
         yield Violation(at, f"{path(at)}.averageUtilization {number} is no percentage from 1 to 100")
 
 
-@KSERVE.rule(f"{_VALIDATION}, validateScalingHPACompExtension: autoScaling", versions=">=0.15", modes=(STANDARD,))
+@KSERVE.rule(
+    f"{_VALIDATION}, validateScalingHPACompExtension: autoScaling",
+    versions=">=0.15",
+    modes=(STANDARD,),
+    fields=("autoScaling",),
+)
 def hpa_metrics(service: Service) -> Iterator[Violation]:
     if service.annotations.get("serving.kserve.io/autoscalerClass") != "hpa":
         return
@@ -280,7 +305,7 @@ def hpa_metrics(service: Service) -> Iterator[Violation]:
                 yield Violation(keys, f"{path(keys)} is of type Resource and has no resource")
 
 
-@KSERVE.rule(f"{_VALIDATION}, validateCollocationStorageURI")
+@KSERVE.rule(f"{_VALIDATION}, validateCollocationStorageURI", fields=("containers",))
 def storage_uri_of_transformer(service: Service) -> Iterator[Violation]:
     for keys, container in each(service.predictor.get("containers"), ("spec", "predictor", "containers")):
         if container.get("name") == "transformer-container":
@@ -292,7 +317,7 @@ def storage_uri_of_transformer(service: Service) -> Iterator[Violation]:
                     )
 
 
-@KSERVE.rule(f"{_V1BETA1}/predictor_custom.go, validateCustomProtocol")
+@KSERVE.rule(f"{_V1BETA1}/predictor_custom.go, validateCustomProtocol", fields=("containers",))
 def custom_protocol(service: Service) -> Iterator[Violation]:
     if any(service.predictor.get(name) is not None for name in _PREDICTORS):
         return
@@ -307,7 +332,9 @@ def custom_protocol(service: Service) -> Iterator[Violation]:
 
 
 @KSERVE.rule(
-    f"{_V1BETA1}/predictor_custom.go, GetContainer: nothing is deployed without a kserve-container", versions=">=0.15"
+    f"{_V1BETA1}/predictor_custom.go, GetContainer: nothing is deployed without a kserve-container",
+    versions=">=0.15",
+    fields=("containers",),
 )
 def kserve_container_is_named(service: Service) -> Iterator[Violation]:
     containers = service.predictor.get("containers")
@@ -329,6 +356,7 @@ def kserve_container_is_named(service: Service) -> Iterator[Violation]:
 @KSERVE.rule(
     "pkg/controller/v1beta1/inferenceservice/components/predictor.go, buildPredictorResources: Containers[0]",
     versions=">=0.15",
+    fields=("containers",),
 )
 def kserve_container_is_first(service: Service) -> Iterator[Violation]:
     if any(service.predictor.get(name) is not None for name in _PREDICTORS):
@@ -342,7 +370,7 @@ def kserve_container_is_first(service: Service) -> Iterator[Violation]:
         )
 
 
-@KSERVE.rule(f"{_COMPONENT}, validateStorageSpec; explainer.go, Validate")
+@KSERVE.rule(f"{_COMPONENT}, validateStorageSpec; explainer.go, Validate", fields=("art",))
 def explainer_storage(service: Service) -> Iterator[Violation]:
     keys = ("spec", "explainer", "art")
     implementation = mapping(mapping(service.spec.get("explainer")).get("art"))
@@ -358,7 +386,10 @@ def explainer_storage(service: Service) -> Iterator[Violation]:
         )
 
 
-@KSERVE.rule("pkg/controller/v1beta1/inferenceservice/components/predictor.go: only one of storageUri and storage.path")
+@KSERVE.rule(
+    "pkg/controller/v1beta1/inferenceservice/components/predictor.go: only one of storageUri and storage.path",
+    fields=("storage",),
+)
 def one_place_of_the_model(service: Service) -> Iterator[Violation]:
     for name in _PREDICTORS:
         model = service.predictor.get(name)
@@ -415,7 +446,9 @@ def _items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-@KSERVE.rule("pkg/credentials/service_account_credentials.go, CreateStorageSpecSecretEnvs: MissingBucket")
+@KSERVE.rule(
+    "pkg/credentials/service_account_credentials.go, CreateStorageSpecSecretEnvs: MissingBucket", fields=("storage",)
+)
 def storage_bucket(service: Service) -> Iterator[Violation]:
     """Where the parameters name the type, KServe does not read the storage key for the bucket."""
     for name in _PREDICTORS:
@@ -431,7 +464,8 @@ def storage_bucket(service: Service) -> Iterator[Violation]:
 
 @KSERVE.rule(
     "pkg/credentials/service_account_credentials.go, CreateStorageSpecSecretEnvs: parameters.type is the scheme of the URI; "
-    "python/kserve/kserve/storage/storage.py, Storage.download"
+    "python/kserve/kserve/storage/storage.py, Storage.download",
+    fields=("storage",),
 )
 def storage_type(service: Service) -> Iterator[Violation]:
     prefixes = service.stack.settings["serving"]["storage"]["prefixes"]
@@ -449,7 +483,8 @@ def storage_type(service: Service) -> Iterator[Violation]:
 
 
 @KSERVE.rule(
-    "pkg/credentials/service_account_credentials.go, CreateStorageSpecSecretEnvs: type and bucket are put before the path"
+    "pkg/credentials/service_account_credentials.go, CreateStorageSpecSecretEnvs: type and bucket are put before the path",
+    fields=("storage",),
 )
 def storage_path(service: Service) -> Iterator[Violation]:
     for name in _PREDICTORS:
@@ -464,7 +499,7 @@ def storage_path(service: Service) -> Iterator[Violation]:
             )
 
 
-@KSERVE.rule("python/artexplainer/artserver/model.py: Invalid adversary type")
+@KSERVE.rule("python/artexplainer/artserver/model.py: Invalid adversary type", fields=("art",))
 def art_type(service: Service) -> Iterator[Violation]:
     art = mapping(mapping(service.spec.get("explainer")).get("art"))
     kind = text(art.get("type"))
@@ -479,6 +514,7 @@ def art_type(service: Service) -> Iterator[Violation]:
 @KSERVE.rule(
     "pkg/webhook/admission/pod/storage_initializer_injector.go, InjectModelcar; config/configmap/inferenceservice.yaml, enableModelcar",
     versions="<0.16",
+    fields=("storageUri",),
 )
 def image_as_model(service: Service) -> Iterator[Violation]:
     for name in _PREDICTORS:
@@ -490,7 +526,7 @@ def image_as_model(service: Service) -> Iterator[Violation]:
             )
 
 
-@KSERVE.rule("pkg/batcher/handler.go, ServeHTTP: only paths that end in :predict are batched")
+@KSERVE.rule("pkg/batcher/handler.go, ServeHTTP: only paths that end in :predict are batched", fields=("batcher",))
 def batcher_protocol(service: Service) -> Iterator[Violation]:
     model = mapping(service.predictor.get("model"))
     if service.predictor.get("batcher") is not None and model.get("protocolVersion") in ("v2", "grpc-v2", "grpc-v1"):
@@ -501,7 +537,9 @@ def batcher_protocol(service: Service) -> Iterator[Violation]:
         )
 
 
-@KSERVE.rule("pkg/batcher/handler.go, Consume: a value that is not positive is replaced by the default")
+@KSERVE.rule(
+    "pkg/batcher/handler.go, Consume: a value that is not positive is replaced by the default", fields=("batcher",)
+)
 def batcher_values(service: Service) -> Iterator[Violation]:
     for keys, settings in service.components:
         for name in ("maxBatchSize", "maxLatency"):
@@ -522,7 +560,7 @@ def name_of_model_container(service: Service) -> Iterator[Violation]:
             )
 
 
-@KSERVE.rule("pkg/validation/env_policy.go, DefaultBlockedEnvVars", versions=">=0.18")
+@KSERVE.rule("pkg/validation/env_policy.go, DefaultBlockedEnvVars", versions=">=0.18", fields=("env",))
 def blocked_environment(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         for keys, variable in container.each("env"):
@@ -531,7 +569,9 @@ def blocked_environment(service: Service) -> Iterator[Violation]:
 
 
 @KSERVE.rule(
-    "pkg/apis/serving/v1beta1/predictor.go: WorkerSpec, which nothing in pkg/controller uses", versions="<0.15"
+    "pkg/apis/serving/v1beta1/predictor.go: WorkerSpec, which nothing in pkg/controller uses",
+    versions="<0.15",
+    fields=("workerSpec",),
 )
 def worker_spec_without_workers(service: Service) -> Iterator[Violation]:
     if service.predictor.get("workerSpec") is not None:
@@ -540,7 +580,7 @@ def worker_spec_without_workers(service: Service) -> Iterator[Violation]:
         )
 
 
-@KSERVE.rule(f"{_VALIDATION}, validateMultiNodeVariables", versions=">=0.15")
+@KSERVE.rule(f"{_VALIDATION}, validateMultiNodeVariables", versions=">=0.15", fields=("workerSpec",))
 def worker_spec(service: Service) -> Iterator[Violation]:
     worker = service.predictor.get("workerSpec")
     if not isinstance(worker, dict):
@@ -596,7 +636,9 @@ def unknown_gpus(annotations: Mapping[str, Any], keys: Keys, container: Mapping[
                 )
 
 
-@KSERVE.rule(f"{_VALIDATION}, validateMultipleStorageURIs, validateStorageURISpec", versions=">=0.16")
+@KSERVE.rule(
+    f"{_VALIDATION}, validateMultipleStorageURIs, validateStorageURISpec", versions=">=0.16", fields=("storageUris",)
+)
 def storage_uris(service: Service) -> Iterator[Violation]:
     for component, settings in service.components:
         listed = settings.get("storageUris")
@@ -627,7 +669,9 @@ def storage_uris(service: Service) -> Iterator[Violation]:
             yield Violation(at, f"{path(at)}: claims must have different mount paths")
 
 
-@KSERVE.rule(f"{_VALIDATION}, validateConfidential; pkg/validation/confidential.go", versions=">=0.20")
+@KSERVE.rule(
+    f"{_VALIDATION}, validateConfidential; pkg/validation/confidential.go", versions=">=0.20", fields=("confidential",)
+)
 def confidential(service: Service) -> Iterator[Violation]:
     for name in _PREDICTORS:
         model = mapping(service.predictor.get(name))
@@ -644,7 +688,7 @@ def confidential(service: Service) -> Iterator[Violation]:
             )
 
 
-@KSERVE.rule(f"{_VALIDATION}, validateCanarySpecs", versions=">=0.20")
+@KSERVE.rule(f"{_VALIDATION}, validateCanarySpecs", versions=">=0.20", fields=("canary",))
 def canary(service: Service) -> Iterator[Violation]:
     listed = service.spec.get("canary")
     if not isinstance(listed, list) or not listed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from trivet.authoring import Keys, Resource
@@ -55,7 +56,8 @@ _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
 @PODS.rule(
-    f"{_META}, ValidateObjectMetaAccessor: labels and annotations; apimachinery pkg/apis/meta/v1/validation, ValidateLabels"
+    f"{_META}, ValidateObjectMetaAccessor: labels and annotations; apimachinery pkg/apis/meta/v1/validation, ValidateLabels",
+    fields=("labels", "annotations"),
 )
 def labels_and_annotations(service: Service) -> Iterator[Violation]:
     places = [(("metadata",), service.metadata), *((pod.keys, pod.settings) for pod in service.pods)]
@@ -75,14 +77,17 @@ def labels_and_annotations(service: Service) -> Iterator[Violation]:
                     yield Violation(at, f"label {key}: {value!r} is not valid: {why}")
 
 
-@PODS.rule(f"{_META}, ValidateObjectMetaAccessor: namespace; ValidateNamespaceName")
+@PODS.rule(f"{_META}, ValidateObjectMetaAccessor: namespace; ValidateNamespaceName", fields=("namespace",))
 def namespace(service: Service) -> Iterator[Violation]:
     name = service.metadata.get("namespace")
     if isinstance(name, str) and (why := label_problem(name)):
         yield Violation(("metadata", "namespace"), f"the namespace {name!r} is not valid: {why}")
 
 
-@PODS.rule(f"{_VALIDATION}, ValidatePodSpec: names of other objects")
+@PODS.rule(
+    f"{_VALIDATION}, ValidatePodSpec: names of other objects",
+    fields=("serviceAccountName", "priorityClassName", "runtimeClassName", "imagePullSecrets", "volumes"),
+)
 def names_of_other_objects(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         names = [
@@ -135,7 +140,7 @@ def _container_name(service: Service, pod: Pod, container: Container) -> str | N
     return name if isinstance(name, str) else None
 
 
-@PODS.rule(f"{_VALIDATION}, ValidateVolumes; {_LISTS}")
+@PODS.rule(f"{_VALIDATION}, ValidateVolumes; {_LISTS}", fields=("volumes",))
 def volume_names(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         volumes = list(pod.each("volumes"))
@@ -159,7 +164,7 @@ def _duplicates(names: list[tuple[Any, str]], what: str) -> Iterator[Violation]:
         seen.add(name)
 
 
-@PODS.rule(f"{_VALIDATION}, ValidateEnv: names", versions="<1.32")
+@PODS.rule(f"{_VALIDATION}, ValidateEnv: names", versions="<1.32", fields=("env",))
 def environment_names(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         for keys, variable in container.each("env"):
@@ -168,7 +173,10 @@ def environment_names(service: Service) -> Iterator[Violation]:
                 yield Violation((*keys, "name"), f"the environment variable {name!r} has no valid name: {why}")
 
 
-@PODS.rule(f"{_VALIDATION}, validateEnvVarValueFrom, validateSecretKeySelector, validateObjectFieldSelector")
+@PODS.rule(
+    f"{_VALIDATION}, validateEnvVarValueFrom, validateSecretKeySelector, validateObjectFieldSelector",
+    fields=("env", "envFrom"),
+)
 def environment_sources(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         for keys, variable in container.each("env"):
@@ -245,7 +253,8 @@ def _reference(keys: Any, reference: Any) -> Iterator[Violation]:
 
 
 @PODS.rule(
-    "pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables; pkg/volume/secret and configmap, MakePayload: no such key"
+    "pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables; pkg/volume/secret and configmap, MakePayload: no such key",
+    fields=("valueFrom", "volumes"),
 )
 def keys_of_references(service: Service) -> Iterator[Violation]:
     for container in service.containers:
@@ -283,7 +292,7 @@ def _missing_key(
         yield Violation(keys, f"the {kind} {name} has no key {key!r}; it has {', '.join(map(str, given))}")
 
 
-@PODS.rule(f"{_VALIDATION}, validateContainerPorts; {_LISTS}")
+@PODS.rule(f"{_VALIDATION}, validateContainerPorts; {_LISTS}", fields=("ports",))
 def container_ports(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         names: list[tuple[Any, str]] = []
@@ -302,7 +311,10 @@ def container_ports(service: Service) -> Iterator[Violation]:
         yield from _duplicates(names, "ports are named")
 
 
-@PODS.rule(f"{_VALIDATION}, validateContainerCommon: image; pkg/kubelet/images/image_manager.go: InvalidImageName")
+@PODS.rule(
+    f"{_VALIDATION}, validateContainerCommon: image; pkg/kubelet/images/image_manager.go: InvalidImageName",
+    fields=("containers", "initContainers", "image"),
+)
 def images(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         image = container.spec.get("image")
@@ -316,7 +328,8 @@ def images(service: Service) -> Iterator[Violation]:
 
 @PODS.rule(
     f"{_VALIDATION}, validateProbe, validateHandler, validateLivenessProbe, validateHTTPGetAction; "
-    "pkg/probe/util.go, ResolveContainerPort"
+    "pkg/probe/util.go, ResolveContainerPort",
+    fields=_PROBES,
 )
 def probes(service: Service) -> Iterator[Violation]:
     for container in service.containers:
@@ -436,7 +449,8 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
 
 @PODS.rule(
     "kserve pkg/webhook/admission/pod/storage_initializer_injector.go: a mount of its own at /mnt/models; "
-    f"{_VALIDATION}, ValidateVolumeMounts: must be unique"
+    f"{_VALIDATION}, ValidateVolumeMounts: must be unique",
+    fields=("volumeMounts",),
 )
 def mounts_over_the_model(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
@@ -459,26 +473,31 @@ _OF_RUNTIMES = (*_OF_KSERVE, "devshm", "shm")
 """Those and the volumes of KServe's runtimes, 0.14.1 and 0.20.0 config/runtimes."""
 
 
-@PODS.rule(f"{_VALIDATION}, ValidateResourceRequirements, validateContainerResourceName, ValidateResourceQuantityValue")
+@PODS.rule(
+    f"{_VALIDATION}, ValidateResourceRequirements, validateContainerResourceName, ValidateResourceQuantityValue",
+    fields=("resources",),
+)
 def resources(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         stated = mapping(container.spec.get("resources"))
         for kind in ("requests", "limits"):
             for name, value in mapping(stated.get(kind)).items():
-                at = (*container.keys, "resources", kind, name)
                 if value is None:
                     continue
+                at = (*container.keys, "resources", kind, name)
                 if why := _resource_name_problem(str(name)):
                     yield Violation(at, f"{path(at)}: {name!r} is no resource of a container: {why}")
                     continue
                 number = quantity(value)
-                if number is not None and number < 0:
+                if number is None:
+                    continue
+                if number < 0:
                     yield Violation(at, f"{path(at)} {value} is negative")
-                elif number is not None and (kind, name) == ("limits", "memory") and 0 < number < SMALLEST_MEMORY:
+                elif (kind, name) == ("limits", "memory") and 0 < number < SMALLEST_MEMORY:
                     yield Violation(at, f"{path(at)} {value} is {float(number):.12g} bytes, with which nothing starts")
-                elif number is not None and "/" in str(name) and number.denominator != 1:
+                elif "/" in str(name) and number.denominator != 1:
                     yield Violation(at, f"{path(at)} {value} is not an integer, as an extended resource must be")
-                elif number is not None and str(name).startswith(_HUGE_PAGES):
+                elif str(name).startswith(_HUGE_PAGES):
                     page = quantity(str(name).removeprefix(_HUGE_PAGES))
                     if not page or number % page:
                         yield Violation(at, f"{path(at)} {value} is no multiple of the size of the pages")
@@ -487,6 +506,7 @@ def resources(service: Service) -> Iterator[Violation]:
 _HUGE_PAGES = "hugepages-"
 
 
+@lru_cache(maxsize=1024)
 def _resource_name_problem(name: str) -> str:
     prefix, slash, _ = name.rpartition("/")
     if why := qualified_problem(name):
@@ -503,7 +523,7 @@ def _resource_name_problem(name: str) -> str:
     return f"{prefix} is reserved" if prefix.startswith("requests.") else ""
 
 
-@PODS.rule(f"{_VALIDATION}, ValidateResourceRequirements: requests and limits")
+@PODS.rule(f"{_VALIDATION}, ValidateResourceRequirements: requests and limits", fields=("resources",))
 def requests_within_limits(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         first = True
@@ -546,7 +566,7 @@ def _requests_within_limits(
             )
 
 
-@PODS.rule(f"{_VALIDATION}, ValidateTolerations, validateTaintEffect")
+@PODS.rule(f"{_VALIDATION}, ValidateTolerations, validateTaintEffect", fields=("tolerations",))
 def tolerations(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for keys, toleration in pod.each("tolerations"):
@@ -576,7 +596,7 @@ def toleration_violations(keys: Keys, toleration: Mapping[str, Any]) -> Iterator
         yield Violation((*keys, "tolerationSeconds"), f"{where}.tolerationSeconds needs the effect NoExecute")
 
 
-@PODS.rule(f"{_VALIDATION}, ValidatePodSpec: nodeSelector")
+@PODS.rule(f"{_VALIDATION}, ValidatePodSpec: nodeSelector", fields=("nodeSelector",))
 def node_selector(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for key, value in mapping(pod.settings.get("nodeSelector")).items():
@@ -596,7 +616,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@PODS.rule(f"{_VALIDATION}, validateDNSPolicy, validatePullPolicy, validateContainerCommon")
+@PODS.rule(f"{_VALIDATION}, validateDNSPolicy, validatePullPolicy, validateContainerCommon", fields=tuple(_CHOICES))
 def choices(service: Service) -> Iterator[Violation]:
     holders = [(pod.keys, pod.settings) for pod in service.pods] + [(one.keys, one.spec) for one in service.containers]
     for keys, holder in holders:
@@ -606,7 +626,7 @@ def choices(service: Service) -> Iterator[Violation]:
                 yield Violation((*keys, name), f"{path(keys)}.{name} {value!r} is not one of {', '.join(allowed)}")
 
 
-@PODS.rule("pkg/volume/emptydir/empty_dir.go, SetUpAt: unknown storage medium", modes=(STANDARD,))
+@PODS.rule("pkg/volume/emptydir/empty_dir.go, SetUpAt: unknown storage medium", modes=(STANDARD,), fields=("emptyDir",))
 def empty_dir_medium(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for keys, volume in pod.each("volumes"):
@@ -617,7 +637,18 @@ def empty_dir_medium(service: Service) -> Iterator[Violation]:
                 )
 
 
-@PODS.rule("pkg/apis/apps/validation/validation.go, ValidatePodTemplateSpecForReplicaSet", modes=(STANDARD,))
+_OF_A_DEPLOYMENT: Mapping[str, Callable[[Any], bool]] = {
+    "restartPolicy": lambda value: value in ("", "Always"),
+    "activeDeadlineSeconds": lambda value: False,
+    "terminationGracePeriodSeconds": lambda value: (integer(value) or 0) >= 0,
+}
+
+
+@PODS.rule(
+    "pkg/apis/apps/validation/validation.go, ValidatePodTemplateSpecForReplicaSet",
+    modes=(STANDARD,),
+    fields=tuple(_OF_A_DEPLOYMENT),
+)
 def pod_of_a_deployment(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for name, admits in _OF_A_DEPLOYMENT.items():
@@ -626,7 +657,7 @@ def pod_of_a_deployment(service: Service) -> Iterator[Violation]:
                 yield Violation((*pod.keys, name), f"{path(pod.keys)}.{name} {value!r} is not admitted in a Deployment")
 
 
-@PODS.rule(f"{_VALIDATION}, validateContainers: restartPolicy", modes=(STANDARD,))
+@PODS.rule(f"{_VALIDATION}, validateContainers: restartPolicy", modes=(STANDARD,), fields=("restartPolicy",))
 def restart_policy_of_a_container(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         if container.keys[-2] != "initContainers" and container.spec.get("restartPolicy"):
@@ -634,7 +665,11 @@ def restart_policy_of_a_container(service: Service) -> Iterator[Violation]:
             yield Violation(where, f"{path(where)} is for init containers only")
 
 
-@PODS.rule("pkg/apis/apps/validation/validation.go, ValidateRollingUpdateDeployment", modes=(STANDARD,))
+@PODS.rule(
+    "pkg/apis/apps/validation/validation.go, ValidateRollingUpdateDeployment",
+    modes=(STANDARD,),
+    fields=("deploymentStrategy",),
+)
 def rolling_update(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         strategy = mapping(pod.settings.get("deploymentStrategy"))
@@ -672,15 +707,9 @@ def label_of_a_deployment(service: Service) -> Iterator[Violation]:
             return
 
 
-_OF_A_DEPLOYMENT: Mapping[str, Callable[[Any], bool]] = {
-    "restartPolicy": lambda value: value in ("", "Always"),
-    "activeDeadlineSeconds": lambda value: False,
-    "terminationGracePeriodSeconds": lambda value: (integer(value) or 0) >= 0,
-}
-
-
 @PODS.rule(
-    f"{_VALIDATION}, validatePodSpecSecurityContext; pkg/kubelet/kuberuntime/security_context.go, verifyRunAsNonRoot"
+    f"{_VALIDATION}, validatePodSpecSecurityContext; pkg/kubelet/kuberuntime/security_context.go, verifyRunAsNonRoot",
+    fields=("securityContext",),
 )
 def security_contexts(service: Service) -> Iterator[Violation]:
     holders = [(pod.keys, pod.settings) for pod in service.pods] + [(one.keys, one.spec) for one in service.containers]
@@ -733,7 +762,10 @@ _NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 _PREFERRED, _REQUIRED = (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("preferred", "required"))
 
 
-@PODS.rule(f"{_VALIDATION}, ValidateNodeSelector, ValidatePreferredSchedulingTerms, validatePodAffinityTerm")
+@PODS.rule(
+    f"{_VALIDATION}, ValidateNodeSelector, ValidatePreferredSchedulingTerms, validatePodAffinityTerm",
+    fields=("affinity",),
+)
 def affinity(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         stated, at = mapping(pod.settings.get("affinity")), (*pod.keys, "affinity")
@@ -780,7 +812,7 @@ def _weight(keys: Any, weighted: Mapping[str, Any]) -> Iterator[Violation]:
         yield Violation((*keys, "weight"), f"{path(keys)}.weight {weight} is not from 1 to 100")
 
 
-@PODS.rule(f"{_VALIDATION}, validateTopologySpreadConstraints")
+@PODS.rule(f"{_VALIDATION}, validateTopologySpreadConstraints", fields=("topologySpreadConstraints",))
 def topology_spread(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for keys, constraint in pod.each("topologySpreadConstraints"):

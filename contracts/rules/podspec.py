@@ -28,7 +28,9 @@ _SERVICE_ACCOUNT_TOKEN = (600, 2**32)
 """Bounds of a projected token's expirationSeconds."""
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, validateKeyToPath, validateDownwardAPIVolumeFile: fileModeErrorMsg")
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, validateKeyToPath, validateDownwardAPIVolumeFile: fileModeErrorMsg", fields=("volumes",)
+)
 def file_modes(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for volume, _ in pod.each("volumes"):
@@ -54,7 +56,7 @@ def _below(service: Service, keys: Keys) -> Iterator[tuple[Keys, Mapping[str, An
         yield from _below(service, (*keys, key))
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, validateKeyToPath, ValidateLocalNonReservedPath")
+@POD_FIELDS.rule(f"{_VALIDATION}, validateKeyToPath, ValidateLocalNonReservedPath", fields=("volumes",))
 def volume_items(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for volume_keys, volume in pod.each("volumes"):
@@ -64,7 +66,10 @@ def volume_items(service: Service) -> Iterator[Violation]:
                     yield from _key_to_path(keys, item)
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, validateHostPathVolumeSource, validateNFSVolumeSource, validateCSIVolumeSource")
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, validateHostPathVolumeSource, validateNFSVolumeSource, validateCSIVolumeSource",
+    fields=("volumes",),
+)
 def volume_sources(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for keys, volume in pod.each("volumes"):
@@ -99,7 +104,7 @@ def volume_sources(service: Service) -> Iterator[Violation]:
                 yield Violation(at, f"{path(at)} {pull!r} is not one of Always, IfNotPresent, Never")
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, validateProjectionSources, validateDownwardAPIVolumeFile")
+@POD_FIELDS.rule(f"{_VALIDATION}, validateProjectionSources, validateDownwardAPIVolumeFile", fields=("volumes",))
 def projected_sources(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for keys, volume in pod.each("volumes"):
@@ -178,7 +183,9 @@ def _local_path(keys: Keys, value: Any) -> Iterator[Violation]:
         yield Violation(keys, f"{path(keys)} {value!r} must be relative, without '..'")
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, validateEphemeralVolumeSource, ValidatePersistentVolumeClaimSpec")
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, validateEphemeralVolumeSource, ValidatePersistentVolumeClaimSpec", fields=("ephemeral",)
+)
 def claim_templates(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for keys, volume in pod.each("volumes"):
@@ -193,7 +200,9 @@ def claim_templates(service: Service) -> Iterator[Violation]:
             yield from claim_problems((*at, "spec"), mapping(mapping(template).get("spec")))
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, validateLifecycle, validateHandler, validateSleepAction", modes=(STANDARD,))
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, validateLifecycle, validateHandler, validateSleepAction", modes=(STANDARD,), fields=("lifecycle",)
+)
 def hooks(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         grace = integer(pod.settings.get("terminationGracePeriodSeconds"))
@@ -243,7 +252,11 @@ def _action(keys: Keys, action: Any) -> Iterator[Violation]:
             yield Violation((*at, "name"), f"{path(at)}.name {header.get('name')!r} is no name of an HTTP header")
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, validateInitContainers: may not be set for init containers", modes=(STANDARD,))
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, validateInitContainers: may not be set for init containers",
+    modes=(STANDARD,),
+    fields=("initContainers",),
+)
 def init_containers_end(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for container in pod.init_containers:
@@ -259,7 +272,9 @@ def init_containers_end(service: Service) -> Iterator[Violation]:
                 yield Violation(at, f"{path(at)} {stated!r} is not Always, the only one of init containers")
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, ValidateHostAliases, validatePodDNSConfig")
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, ValidateHostAliases, validatePodDNSConfig", fields=("hostAliases", "dnsConfig", "dnsPolicy")
+)
 def hosts_and_dns(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for keys, alias in pod.each("hostAliases"):
@@ -306,7 +321,9 @@ def _is_ip(value: str) -> bool:
 
 
 @POD_FIELDS.rule(
-    f"{_VALIDATION}, ValidatePodSpec: hostname, subdomain, readinessGates, schedulingGates, os", modes=(STANDARD,)
+    f"{_VALIDATION}, ValidatePodSpec: hostname, subdomain, readinessGates, schedulingGates, os",
+    modes=(STANDARD,),
+    fields=("hostname", "subdomain", "nodeName", "hostnameOverride", "readinessGates", "schedulingGates", "os"),
 )
 def names_of_the_pod(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
@@ -336,6 +353,7 @@ def names_of_the_pod(service: Service) -> Iterator[Violation]:
     f"{_VALIDATION}, validatePodResourceClaim, validateResourceClaimNames; before 1.34 the API server drops claims",
     versions=">=1.34",
     modes=(STANDARD,),
+    fields=("resourceClaims", "claims"),
 )
 def resource_claims(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
@@ -362,7 +380,10 @@ def resource_claims(service: Service) -> Iterator[Violation]:
                     )
 
 
-@POD_FIELDS.rule(f"{_VALIDATION}, ValidateVolumeDevices, validateMountPropagation, ValidateVolumeMounts: subPathExpr")
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, ValidateVolumeDevices, validateMountPropagation, ValidateVolumeMounts: subPathExpr",
+    fields=("volumeDevices", "volumeMounts"),
+)
 def devices_and_propagation(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         volumes = {text(volume.get("name")): volume for _, volume in pod.each("volumes")}
@@ -394,7 +415,8 @@ def devices_and_propagation(service: Service) -> Iterator[Violation]:
 
 
 @POD_FIELDS.rule(
-    f"{_VALIDATION}, validatePodSpecSecurityContext, ValidateSecurityContext, ValidateAppArmorProfileField, validateSysctls"
+    f"{_VALIDATION}, validatePodSpecSecurityContext, ValidateSecurityContext, ValidateAppArmorProfileField, validateSysctls",
+    fields=("securityContext", "shareProcessNamespace"),
 )
 def security_settings(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
@@ -455,6 +477,7 @@ def _profile(keys: Keys, profile: Any) -> Iterator[Violation]:
 @POD_FIELDS.rule(
     f"{_VALIDATION}, AccumulateUniqueHostPorts, validatePodHostNetworkDeps: hostPort",
     modes=(STANDARD,),
+    fields=("hostPort",),
 )
 def host_ports(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
@@ -479,6 +502,7 @@ def host_ports(service: Service) -> Iterator[Violation]:
     f"{_VALIDATION}, validateResizePolicy; before 1.33 the API server drops the field",
     versions=">=1.33",
     modes=(STANDARD,),
+    fields=("resizePolicy",),
 )
 def resize_policies(service: Service) -> Iterator[Violation]:
     for container in service.containers:
@@ -499,6 +523,7 @@ def resize_policies(service: Service) -> Iterator[Violation]:
     "pkg/apis/core/validation/validation.go, ValidateService, on the Service that KServe makes of the ports "
     "(kserve pkg/controller/v1beta1/inferenceservice/reconcilers/service/service_reconciler.go, createService)",
     modes=(STANDARD,),
+    fields=("ports",),
 )
 def service_ports(service: Service) -> Iterator[Violation]:
     """KServe exposes the ports of the transformer-container or of the first container, the first of them as port 80."""

@@ -53,15 +53,23 @@ MODE_SETTING = (
 )
 
 
+MAX_CHOICES = 4096
+"""Sets of fields for which it is kept which rules concern them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One statement. ``modes`` are the deployment modes that it applies in, empty for all; ``source`` is project, file and function."""
+    """One statement. ``modes`` are the deployment modes that it applies in, empty for all; ``source`` is project, file and function.
+
+    ``fields`` are those without any of which an object breaks it in no place; empty for a rule that every object may break.
+    """
 
     id: str
     source: str
     component: str
     versions: str
     modes: tuple[str, ...]
+    fields: tuple[str, ...]
     find: Callable[[Any], Iterable[Violation]]
 
     def applies(self, stack: Stack) -> bool:
@@ -75,15 +83,18 @@ def _contains(versions: str, version: str | None) -> bool:
 
 
 class Rules:
-    """The rules of one component, such as KServe's webhook, in the order in which they are judged."""
+    """The rules of one component, such as KServe's webhook, in the order in which they are judged: all are declared before one is."""
 
     def __init__(self, component: str, title: str) -> None:
         self.component = component
         self.title = title
         self.rules: list[Rule] = []
+        self._fields: set[str] = set()
+        self._chosen_from: Sequence[Rule] = self.rules
+        self._chosen: dict[tuple[str | None, str, frozenset[str]], Sequence[Rule]] = {}
 
     def rule(
-        self, source: str, *, versions: str = ">=0", modes: tuple[str, ...] = ()
+        self, source: str, *, versions: str = ">=0", modes: tuple[str, ...] = (), fields: tuple[str, ...] = ()
     ) -> Callable[[Callable[[Any], Iterable[Violation]]], Rule]:
         """Make a function a rule; its name is the rule's id."""
 
@@ -94,17 +105,54 @@ class Rules:
                 component=self.component,
                 versions=versions,
                 modes=modes,
+                fields=fields,
                 find=find,
             )
             self.rules.append(made)
+            self._fields.update(fields)
             return made
 
         return add
+
+    def concerning(self, subject: Service | Companion) -> Sequence[Rule]:
+        """The rules that apply to the stack and the mode of ``subject``, without those none of whose fields it has."""
+        version, mode = subject.stack.components.get(self.component), subject.mode
+        fields = subject.fields.intersection(self._fields)
+        if self._chosen_from is not self.rules or len(self._chosen) > MAX_CHOICES:
+            self._chosen_from, self._chosen = self.rules, {}
+        found = self._chosen.get((version, mode, fields))
+        if found is None:
+            found = self._chosen[version, mode, fields] = [
+                rule
+                for rule in self.rules
+                if rule.applies(subject.stack)
+                and not (rule.modes and mode and mode not in rule.modes)
+                and (not rule.fields or not fields.isdisjoint(rule.fields))
+            ]
+        return found
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Where the rules were read, each once."""
         return tuple(dict.fromkeys(rule.source for rule in self.rules))
+
+
+def field_names(value: Any) -> frozenset[str]:
+    """The keys of all mappings in a document."""
+    found: set[str] = set()
+    seen: set[int] = set()  # by aliases, one collection can stand in a document many times
+    below = [value]
+    for one in below:
+        if isinstance(one, dict):
+            found.update(one)
+            members: Iterable[Any] = one.values()
+        else:
+            members = one
+        for member in members:
+            if isinstance(member, (dict, list)) and id(member) not in seen:
+                seen.add(id(member))
+                below.append(member)
+    return frozenset(found)
 
 
 class Container(NamedTuple):
@@ -166,6 +214,11 @@ class Service:
         return {key: "" if value is None else value for key, value in mapping(self.metadata.get("annotations")).items()}
 
     @cached_property
+    def fields(self) -> frozenset[str]:
+        """The names of all fields of the manifest."""
+        return field_names(self.manifest.document)
+
+    @cached_property
     def mode(self) -> str:
         """KNATIVE, STANDARD or MODELMESH; empty if neither manifest nor platform states it."""
         return kind_of_mode(deployment_mode(self.manifest, self.stack, self.platform)[0])
@@ -205,7 +258,7 @@ class Service:
     def violations(self, rules: Rules) -> Sequence[tuple[Rule, Violation]]:
         """What breaks ``rules``; found once, though several contracts ask."""
         if rules not in self._violations:
-            self._violations[rules] = list(_violations(rules, self, self.mode))
+            self._violations[rules] = _violations(rules, self)
         return self._violations[rules]
 
     @cached_property
@@ -255,11 +308,16 @@ class Companion:
         """``metadata``; empty if it is no mapping."""
         return mapping(self.resource.document.get("metadata"))
 
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The names of all fields of the object."""
+        return field_names(self.resource.document)
+
     mode = ""
 
     def violations(self, rules: Rules) -> Sequence[tuple[Rule, Violation]]:
         """What breaks ``rules``."""
-        return list(_violations(rules, self, self.mode))
+        return _violations(rules, self)
 
     def applied(self, kind: str, name: str) -> Resource | None:
         """The object of this name that is applied with it."""
@@ -337,8 +395,10 @@ def judged(rules: Iterable[Rules], subject: Service | Companion, confirmation: s
     """A failed finding per violation that depends on nothing unknown, inconclusive where a placeholder stands; one passed finding if there
     is none."""
     found = False
-    for rule, violation in (one for group in rules for one in subject.violations(group)):
-        if _is_decided(rule, violation, subject):
+    for group in rules:
+        for rule, violation in subject.violations(group):
+            if not _is_decided(rule, violation, subject):
+                continue
             found = True
             if is_filled_later(_document(subject), violation.keys):
                 yield inconclusive(f"{violation.message}: {FILLED_LATER}", location=_at(subject, violation))
@@ -350,7 +410,7 @@ def judged(rules: Iterable[Rules], subject: Service | Companion, confirmation: s
 
 def undecided(rules: Iterable[Rules], subject: Service | Companion) -> Iterator[Finding]:
     """An inconclusive finding, with the setting that would settle it, per violation that depends on what is not known of the platform."""
-    for rule, violation in (one for group in rules for one in subject.violations(group)):
+    for rule, violation in [one for group in rules for one in subject.violations(group)]:
         if _is_decided(rule, violation, subject):
             continue
         if violation.setting:
@@ -369,13 +429,8 @@ def _is_decided(rule: Rule, violation: Violation, subject: Service | Companion) 
     return not violation.setting and (not rule.modes or bool(subject.mode))
 
 
-def _violations(rules: Rules, subject: Service | Companion, mode: str) -> Iterator[tuple[Rule, Violation]]:
-    for rule in rules.rules:
-        if rule.modes and mode and mode not in rule.modes:
-            continue
-        if rule.applies(subject.stack):
-            for violation in rule.find(subject):
-                yield rule, violation
+def _violations(rules: Rules, subject: Service | Companion) -> list[tuple[Rule, Violation]]:
+    return [(rule, violation) for rule in rules.concerning(subject) for violation in rule.find(subject)]
 
 
 def _document(subject: Service | Companion) -> Any:

@@ -57,10 +57,10 @@ class Runtime(NamedTuple):
 
     def declares(self, name: str, version: str | None, *, named: bool) -> bool:
         """Whether it declares the format; ``named`` if the service names the runtime."""
-        return any(
-            one.name == name and (named or one.automatic) and (version is None or one.version == version)
-            for one in self.formats or ()
-        )
+        for one in self.formats or ():
+            if one.name == name and (named or one.automatic) and (version is None or one.version == version):
+                return True
+        return False
 
     def serves(self, protocol: str) -> bool:
         """Whether it serves the protocol."""
@@ -260,7 +260,13 @@ _DEFAULTS = "resource in the ConfigMap inferenceservice-config"
 def runtime_of(service: Service, container: Container) -> Runtime | None:
     """The runtime whose container KServe merges into a predictor's ``container``; None if it is unknown."""
     asked = wanted(service)
-    if asked is None or asked.keys != container.keys:
+    return None if asked is None or asked.keys != container.keys else _runtime_of_the_predictor(service)
+
+
+@once_per_service
+def _runtime_of_the_predictor(service: Service) -> Runtime | None:
+    asked = wanted(service)
+    if asked is None:
         return None
     found, complete = candidates(service)
     if asked.runtime:
@@ -277,15 +283,12 @@ def is_multi_node(service: Service) -> bool:
 def selected(service: Service, asked: Wanted, found: list[Runtime]) -> Runtime | None:
     """The first runtime that KServe may select where the service names none."""
     multi_node = is_multi_node(service)
-    return next(
-        (
-            one
-            for one in found
-            if not one.disabled
-            and not one.multi_model
-            and one.declares(asked.format, asked.version, named=False)
+    for one in found:
+        if (
+            one.declares(asked.format, asked.version, named=False)
             and one.serves(asked.protocol)
             and one.multi_node == multi_node
-        ),
-        None,
-    )
+            and not (one.disabled or one.multi_model)
+        ):
+            return one
+    return None

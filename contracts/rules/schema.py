@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -129,11 +129,24 @@ def not_judged(resource: Resource, stack: Stack) -> str:
     return "; the validation expressions (CEL) of its HTTP route are not judged" if unjudged else ""
 
 
+_last: list[tuple[Resource, Stack, Sequence[SchemaViolation]]] = []
+
+
+def _violations(resource: Resource, stack: Stack) -> Sequence[SchemaViolation]:
+    """Where a resource deviates from its schema. Kept of the last one, since two contracts ask for the same in turn."""
+    for judged, under, found in _last:
+        if judged is resource and under is stack:
+            return found
+    found = list(violations(stack.api_schemas, kind_of(resource), resource.document))
+    _last[:] = [(resource, stack, found)]
+    return found
+
+
 def unknown_fields(resource: Resource, stack: Stack) -> Iterator[Violation]:
     """Each field that the API does not have, with where it belongs or the nearest name. Its fix is the name that it is certainly meant to
     be: the only near one, of a field that is not set already."""
     schemas, kind = load_schemas(stack.api_schemas), kind_of(resource)
-    for each in violations(stack.api_schemas, kind, resource.document):
+    for each in _violations(resource, stack):
         if each.rule == "additionalProperties":
             sentence, meant = _unknown_field(schemas, kind, each.keys, resource.document)
             yield Violation(each.keys, sentence, fix=Replacement(str(each.keys[-1]), meant) if meant else None)
@@ -142,7 +155,7 @@ def unknown_fields(resource: Resource, stack: Stack) -> Iterator[Violation]:
 def schema_violations(resource: Resource, stack: Stack) -> Iterator[Violation]:
     """Each value that the schema does not allow, and each field that it requires and that is missing."""
     schemas, kind = load_schemas(stack.api_schemas), kind_of(resource)
-    for each in violations(stack.api_schemas, kind, resource.document):
+    for each in _violations(resource, stack):
         if each.rule == "additionalProperties" or (each.limit == "name" and each.keys in DEFAULTED_NAMES):
             continue
         secret = _is_secret(resource, each.keys)

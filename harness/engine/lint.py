@@ -18,7 +18,7 @@ from trivet.engine.run import Recorder, fold, outside_versions, unknown_version
 from trivet.errors import DeclarationError, TrivetError, UsageError
 from trivet.host.process_pool import map_in_processes
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding, IgnoredFinding, Location, inconclusive, not_applicable
+from trivet.model.finding import Finding, IgnoredFinding, inconclusive, not_applicable
 from trivet.model.fingerprint import fingerprint
 from trivet.model.outcome import Outcome, blocks
 from trivet.model.platform_config import PlatformConfig, indexed, platform_of
@@ -26,6 +26,7 @@ from trivet.model.redaction import redact
 from trivet.model.report import STATIC, ConformanceReport, ContractResult
 from trivet.model.stack import Stack
 from trivet.model.subjects import Resource
+from trivet.model.waiver import Waiver
 from trivet.toolkit.ignore_comments import IgnoreComment
 from trivet.toolkit.kustomize import without_patches
 from trivet.toolkit.subjects import KINDS, RESOURCES, WITHOUT_KIND, ReadResult, Subject, companions, read, stream_parts
@@ -300,6 +301,24 @@ def _with(platform: PlatformConfig, beside: Iterable[Resource]) -> PlatformConfi
     return replace(platform, resources=indexed([*beside, *known]))
 
 
+@dataclass(frozen=True)
+class _Applied:
+    """A contract under one stack: the parameter that takes the subject, those that are declared, why it cannot be judged, and the waivers
+    that are about it."""
+
+    contract: Contract
+    wanted: str
+    declared: Mapping[str, Any]
+    unknown: str
+    waivers: Mapping[str, Waiver]
+
+    def findings(self, subject: Subject) -> Sequence[Finding]:
+        """What the contract finds in a subject."""
+        if self.unknown:
+            return [inconclusive(self.unknown, location=subject.at())]
+        return observed(self.contract, {self.wanted: subject, **self.declared}, subject.at)
+
+
 class _Judge:
     """The contracts that apply under one stack. ``known`` are the ids that comments may ignore, ``label`` its name in findings."""
 
@@ -321,25 +340,23 @@ class _Judge:
             for name in (COMMENTS.id, *(contract.id for contract in contracts))
         }
         self.reasons = {contract.id: outside_versions(contract, stack) for contract in contracts}
-        self._unknown = {contract.id: unknown_version(contract, stack) for contract in contracts}
         applying = [contract for contract in contracts if contract.static and not self.reasons[contract.id]]
         declared: Mapping[str, Any] = {"stack": stack, "platform": platform}
         self._by_type = {
             kind: [
-                (contract, str(contract.subject), {name: declared[name] for name in contract.wants if name in declared})
+                _Applied(
+                    contract,
+                    str(contract.subject),
+                    {name: declared[name] for name in contract.wants if name in declared},
+                    unknown_version(contract, stack),
+                    self._waivers_about[contract.id],
+                )
                 for contract in applying
                 if contract.subject in names
             ]
             for kind, names in KINDS.items()
         }
         self._known = known
-
-    def _findings(
-        self, contract: Contract, given: Mapping[str, Any], where: Callable[[], Location]
-    ) -> Iterable[Finding]:
-        if reason := self._unknown[contract.id]:
-            return [inconclusive(reason, location=where())]
-        return observed(contract, given, where)
 
     def judge(self, found: ReadResult, part: _Part) -> None:
         """Add what the contracts find in what one place holds."""
@@ -349,25 +366,27 @@ class _Judge:
         for subject in found.subjects:
             part.counts[_name(subject)] += 1
             part.stacks[self.stack.name] += 1
-            first_line = subject.line(())
+            applied = self._by_type[type(subject)]
+            if found.ignores:
+                judged.update(one.contract.id for one in applied)
             where, began = subject.at, time.perf_counter()
-            for contract, wanted, declared in self._by_type[type(subject)]:
-                if (tally := part.tallies.get(contract.id)) is None:
-                    tally = part.tallies[contract.id] = _Tally()
-                judged.add(contract.id)
-                if about := self._waivers_about[contract.id]:
+            for one in applied:
+                contract, identifier = one.contract, one.contract.id
+                if (tally := part.tallies.get(identifier)) is None:
+                    tally = part.tallies[identifier] = _Tally()
+                if one.waivers:
                     place = where()
                     part.judged_waivers.update(
-                        name for name, one in about.items() if self._waivers.covers(name, one, place)
+                        name for name, waiver in one.waivers.items() if self._waivers.covers(name, waiver, place)
                     )
-                for seen in self._findings(contract, {wanted: subject, **declared}, where):
+                for seen in one.findings(subject):
                     finding = replace(seen, stack=self.label) if self.label else seen
                     if not finding.outcome.deviates:
                         tally.note(finding)
                         continue
                     redacted = _redacted(_sourced(finding, found), contract)
-                    if comment := ignored_by(found.ignores, finding, contract, first_line):
-                        used.add((comment, contract.id))
+                    if comment := ignored_by(found.ignores, finding, contract, subject.line(())):
+                        used.add((comment, identifier))
                         part.ignored.append(
                             IgnoredFinding(finding=redacted, by="comment", reason=redact(comment.reason))
                         )
@@ -421,20 +440,22 @@ class _Tally:
     """One contract's confirmations and exemptions by outcome and stack: their number, and the first of each."""
 
     samples: dict[tuple[Outcome, str], Finding] = field(default_factory=dict)
-    numbers: Counter[tuple[Outcome, str]] = field(default_factory=Counter)
+    numbers: dict[tuple[Outcome, str], int] = field(default_factory=dict)
     seconds: float = 0.0
 
     def note(self, finding: Finding) -> None:
         """Take up one finding."""
         key = finding.outcome, finding.stack
-        if key not in self.samples:
+        number = self.numbers.get(key, 0)
+        if not number:
             self.samples[key] = finding
-        self.numbers[key] += 1
+        self.numbers[key] = number + 1
 
     def add(self, later: _Tally) -> None:
         """Take up what was observed after this."""
-        self.samples |= {key: sample for key, sample in later.samples.items() if key not in self.samples}
-        self.numbers += later.numbers
+        for key, number in later.numbers.items():
+            self.samples.setdefault(key, later.samples[key])
+            self.numbers[key] = self.numbers.get(key, 0) + number
         self.seconds += later.seconds
 
 

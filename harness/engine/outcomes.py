@@ -47,22 +47,20 @@ def finding_of(error: Exception, raised_by: str = "check") -> Finding:
 
 def observed(
     contract: Contract, given: Mapping[str, Any], where: Callable[[], Location] | None = None
-) -> Iterator[Finding]:
+) -> list[Finding]:
     """What the check of ``contract`` yields for the parameters ``given``, then what it raises. Never raises an Exception.
 
     ``where`` is the place of a finding that the check did not make itself. A check that yields nothing is INCONCLUSIVE.
     """
-    nothing = True
+    found: list[Finding] = []
     try:
         for finding in _findings(contract, contract.check(**given)):
             if not isinstance(finding, Finding):
                 _refuse(contract, f"yielded {finding!r}", YIELD)
-            nothing = False
-            yield finding
-        if nothing:
-            yield inconclusive(NOTHING, location=where() if where else None)
+            found.append(finding)
     except Exception as error:
-        yield replace(finding_of(error), location=where() if where else None)
+        return [*found, replace(finding_of(error), location=where() if where else None)]
+    return found or [inconclusive(NOTHING, location=where() if where else None)]
 
 
 def _findings(contract: Contract, returned: Any) -> Iterator[Any]:

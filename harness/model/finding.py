@@ -43,13 +43,15 @@ class Replacement:
     new: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(unsafe_hash=True, kw_only=True)
 class Finding:
     """One observation of a check. ``fix`` is what ``trivet lint --fix`` may do about it.
 
     ``transient`` marks what an error of the machine or of a connection caused, such as a full disk: the next run may observe something
     else. ``stack`` names the stack that the file was judged by; empty for that of the report, which is the only one unless the settings
     of lint have a stack per path. The engine sets ``contract``, the ``waiver`` that matches, and whether the finding is ``in_baseline``.
+
+    Nothing changes one. It is not frozen, since that takes three times as long to make, and lint makes some twenty for each manifest.
     """
 
     outcome: Outcome

@@ -46,7 +46,11 @@ class Resource:
 
     def at(self, *keys: str | int) -> Location:
         """The location of ``document[keys[0]][keys[1]]…``."""
-        return Location(file=self.file, line=self.line(keys), object=self._object)
+        return Location(file=self.file, line=self.line(keys), object=self._object) if keys else self._beginning
+
+    @cached_property
+    def _beginning(self) -> Location:
+        return Location(file=self.file, line=self.line(()), object=self._object)
 
     @cached_property
     def _object(self) -> str:

@@ -45,12 +45,8 @@ class BrokenDocument(ValueError):
         self.column = column
 
 
-@dataclass(slots=True)
-class Place:
-    """Where a value stands (0-based line), and where its members stand: ``dict[str, Place]``, ``list[Place]`` or None."""
-
-    line: int
-    members: Any = None
+Place = tuple[int, Any]
+"""Where a value stands (0-based line), and where its members stand: ``dict[str, Place]``, ``list[Place]`` or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +58,13 @@ class Document:
 
     def line(self, keys: Keys) -> int:
         """The 1-based line of ``value[keys[0]][keys[1]]…``, or of its nearest parent that exists."""
-        place = self.place
+        line, members = self.place
         for key in keys:
             try:
-                place = place.members[key]
+                line, members = members[key]
             except (KeyError, IndexError, TypeError):
                 break
-        return place.line + 1
+        return line + 1
 
 
 @dataclass(slots=True)
@@ -171,20 +167,20 @@ def _document(parser: Any, scalar: Callable[[str], Any], before: int, numbers: S
             anchors[event.anchor] = value, members, at, values
         if top is None:
             parser.get_event()
-            return Document(value, Place(at, members))
+            return Document(value, (at, members))
         top.values += values
         if top.values > MAX_VALUES:
             raise BrokenDocument(f"more than {MAX_VALUES:,} values once its aliases are written out", line + 1)
         if not top.is_map:
             top.value.append(value)
-            top.members.append(Place(at, members))
+            top.members.append((at, members))
         elif top.key == "<<":
             if not isinstance(value, dict | list):
                 raise BrokenDocument("<< takes a mapping or a list of mappings", line + 1)
-            top.merges.append((value, Place(at, members)))
+            top.merges.append((value, (at, members)))
         else:
             top.value[top.key] = value
-            top.members[top.key] = Place(top.key_line, members)
+            top.members[top.key] = (top.key_line, members)
         top.key = None
 
 
@@ -222,7 +218,7 @@ def _float_key(value: float) -> str:
 
 def _name(mapping: _Open, key: str, line: int) -> None:
     if key in mapping.value:
-        first = mapping.members[key].line + 1
+        first = mapping.members[key][0] + 1
         raise BrokenDocument(f"the key {key!r} stands here a second time, after line {first}", line + 1)
     mapping.key, mapping.key_line = key, line
 
@@ -230,14 +226,14 @@ def _name(mapping: _Open, key: str, line: int) -> None:
 def _merge(mapping: _Open) -> None:
     """Take over what ``<<`` names; what the mapping says itself wins (https://yaml.org/type/merge.html)."""
     for value, place in mapping.merges:
-        sources = [(value, place)] if isinstance(value, dict) else list(zip(value, place.members, strict=True))
-        for source, where in sources:
+        sources = [(value, place)] if isinstance(value, dict) else list(zip(value, place[1], strict=True))
+        for source, (line, members) in sources:
             if not isinstance(source, dict):
-                raise BrokenDocument("<< takes a mapping or a list of mappings", where.line + 1)
+                raise BrokenDocument("<< takes a mapping or a list of mappings", line + 1)
             for key, member in source.items():
                 if key not in mapping.value:
                     mapping.value[key] = member
-                    mapping.members[key] = where.members[key]
+                    mapping.members[key] = members[key]
 
 
 def _tagged(event: yaml.ScalarEvent) -> Any:

@@ -15,6 +15,7 @@ from trivet.contracts.rules.rule import (
     Rules,
     Service,
     deployment_mode,
+    field_names,
     judged,
     kind_of_mode,
     service_of,
@@ -209,3 +210,23 @@ def test_a_version_since_which_something_is() -> None:
     assert service().since("1.15", "knative")
     assert not service().since("1.16", "knative")
     assert service().since("99", "no component")
+
+
+def test_a_rule_is_asked_about_objects_with_one_of_its_fields() -> None:
+    made = Rules("kserve", "project")
+
+    @made.rule("a.go", fields=("batcher", "logger"))
+    def broken(subject: Any) -> Iterator[Violation]:
+        yield Violation(("spec",), "wrong")
+
+    assert service({"predictor": {"model": {}}}).violations(made) == []
+    assert len(service({"predictor": [{"logger": None}]}).violations(made)) == 1
+
+
+def test_the_fields_of_a_document_are_those_of_its_mappings_at_any_depth() -> None:
+    shared = {"d": [{"e": 1}]}
+    bomb: Any = {"f": 1}
+    for _ in range(200):
+        bomb = [bomb, bomb]
+    assert field_names({"a": {"b": [[{"c": None}]]}, "x": shared, "y": shared, "z": bomb}) == set("abcdefxyz")
+    assert field_names("a") == frozenset()

@@ -14,8 +14,13 @@ import pytest
 import yaml
 from contract_examples.static import stack
 from contract_examples.test_static_validation import TABLE, merged
+from differential.mutations import manifests, text
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from trivet.contracts.rules.effects import EFFECTS
 from trivet.contracts.rules.rule import Companion, Rule, Service
+from trivet.contracts.validation import SERVICE_RULES
 from trivet.contracts.values import path
 from trivet.model.platform_config import PlatformConfig, indexed
 from trivet.model.subjects import Manifest, Resource
@@ -72,3 +77,22 @@ def _subject(document: Any, under: Any, platform: PlatformConfig) -> Service | C
 
 def _resource(document: Any) -> Resource:
     return Resource(file=document.get("file", "shop/beside.yaml"), document=document, line=lambda keys: 1)
+
+
+@pytest.mark.parametrize("name", ["2024.11-fixed", "current"])
+def test_a_rule_that_is_not_asked_about_a_manifest_finds_nothing_in_it(name: str) -> None:
+    under = stack(name)
+
+    @given(manifests(under), st.sampled_from(("", "Serverless", "RawDeployment")))
+    @settings(max_examples=150, database=None, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    def agrees(made: Any, mode: str) -> None:
+        document = yaml.load(text(made), yaml.CSafeLoader)
+        manifest = Manifest(file="a.yaml", document=document, line=len)
+        service = Service(manifest=manifest, stack=under, platform=PlatformConfig(default_deployment_mode=mode))
+        for rules in (*SERVICE_RULES, EFFECTS):
+            asked = rules.concerning(service)
+            for rule in rules.rules:
+                if rule not in asked and rule.applies(under) and not (rule.modes and service.mode not in rule.modes):
+                    assert not list(rule.find(service)), rule.id
+
+    agrees()
