@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trivet.authoring import Keys, Replacement, Resource, Stack, redact
+from trivet.contracts.rules.rule import FRAMEWORKS
 from trivet.contracts.values import mapping, path
 from trivet.contracts.violation import Violation
 from trivet.stacks.api_schemas import ApiSchemas, Node, SchemaViolation, load_schemas, violations
@@ -18,6 +19,7 @@ GROUP = "serving.kserve.io"
 SECRET_FIELDS = ("data", "stringData")
 DEFAULTED_NAMES = tuple(("spec", component, "containers", 0) for component in ("predictor", "transformer", "explainer"))
 """Containers that KServe names kserve-container when they have no name (0.14.1, 0.20.0 pkg/apis/serving/v1beta1/*_custom.go, Default)."""
+_MODELS = tuple((name,) for name in ("model", *FRAMEWORKS))
 
 KINDS_OF_OTHER_VERSIONS = frozenset(
     {"LLMInferenceService", "LLMInferenceServiceConfig", "LocalModelCache", "LocalModelNamespaceCache"}
@@ -156,10 +158,20 @@ def schema_violations(resource: Resource, stack: Stack) -> Iterator[Violation]:
     """Each value that the schema does not allow, and each field that it requires and that is missing."""
     schemas, kind = load_schemas(stack.api_schemas), kind_of(resource)
     for each in _violations(resource, stack):
-        if each.rule == "additionalProperties" or (each.limit == "name" and each.keys in DEFAULTED_NAMES):
+        if each.rule == "additionalProperties" or (each.limit == "name" and _is_named(each.keys)):
             continue
         secret = _is_secret(resource, each.keys)
         yield Violation(each.keys, _sentence(each, schemas.at(kind, each.keys), secret=secret))
+
+
+def _is_named(keys: Keys) -> bool:
+    """Whether the container at ``keys`` needs no name: KServe names it, or, of a canary's model, takes the name of the runtime's.
+
+    The schema requires a name of a canary's model and not of a predictor's; the defaulting webhook writes an empty one, as of every struct
+    of Go (0.20.0 config/crd/full/serving.kserve.io_inferenceservices.yaml; pkg/apis/serving/v1beta1/predictor.go).
+    """
+    is_model_of_canary = keys[:2] == ("spec", "canary") and keys[3:4] == ("predictor",) and keys[4:] in _MODELS
+    return keys in DEFAULTED_NAMES or is_model_of_canary
 
 
 def _is_secret(resource: Resource, keys: Keys) -> bool:

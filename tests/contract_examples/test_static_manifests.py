@@ -405,6 +405,21 @@ def test_a_value_that_the_api_server_reads_as_one_that_it_allows(line: str) -> l
     return findings("manifests.schema_is_met", stated(line, text=without("scaleTarget")))
 
 
+def with_canary(predictor: str) -> str:
+    return SOUND + f"  canary: [{{trafficPercent: 20, predictor: {{name: candidate, {predictor}}}}}]\n"
+
+
+@passing("manifests.schema_is_met")
+@pytest.mark.parametrize("field", ["model: {modelFormat: {name: mlflow}, storageUri: 's3://a/b'}", "sklearn: {}"])
+def test_the_model_of_a_canary_without_a_name_for_its_container(field: str) -> list[Finding]:
+    return findings("manifests.schema_is_met", with_canary(field), "current")
+
+
+@failing("manifests.schema_is_met", because="spec.canary[0].predictor.containers[0] has no 'name'", at="canary: ")
+def test_a_container_of_a_canary_without_a_name() -> list[Finding]:
+    return findings("manifests.schema_is_met", with_canary("containers: [{image: a}]"), "current")
+
+
 @passing("manifests.schema_is_met")
 def test_a_status_as_the_cluster_has_it() -> list[Finding]:
     return findings(
