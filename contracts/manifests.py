@@ -177,7 +177,7 @@ def _service_names(manifest: Manifest, name: str) -> Iterator[str]:
     """The names of the Services that KServe makes: of each component, and of each canary."""
     spec = _spec(manifest)
     for component in COMPONENTS:
-        if component == "predictor" or component in spec:
+        if component == "predictor" or spec.get(component) is not None:
             stated = mapping(spec.get(component)).get("name") if component == "predictor" else None
             yield f"{name}-{stated}-{component}" if isinstance(stated, str) and stated else f"{name}-{component}"
     canaries = spec.get("canary")

@@ -514,6 +514,12 @@ def test_a_name_that_leaves_no_room_for_the_transformer() -> list[Finding]:
     return findings("manifests.name_is_valid", text + "  transformer: {containers: [{name: a, image: b}]}\n")
 
 
+@passing("manifests.name_is_valid")
+def test_a_name_that_leaves_no_room_for_a_transformer_that_is_null() -> list[Finding]:
+    text = changed("  name: recommendation-", f"  name: {'a' * 52} #")
+    return findings("manifests.name_is_valid", text + "  transformer: null\n")
+
+
 @failing("manifests.name_is_valid", because="-candidate-predictor is longer than the 63", at="name: aaa")
 def test_a_name_that_leaves_no_room_for_a_canary() -> list[Finding]:
     text = changed("  name: recommendation-", f"  name: {'a' * 44} #")
