@@ -22,6 +22,8 @@ FAST = {"unit", "plugin"}
 
 DECLARED = {
     # other software: KFP's SDK
+    # other software: MLflow
+    "unexpected keyword argument 'required'",
     # other software: Kubernetes' API server
     "the object has been modified",
     # other software: the operating system, behind a name
