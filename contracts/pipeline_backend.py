@@ -218,6 +218,7 @@ ENDED = 60.0
 """Seconds for MLflow to show that a run ended whose step was terminated: the kubelet gives it 30 s."""
 ATTEMPTS = 3
 LIMITS = {"cpu": 0.25, "memory": 300 * 2**20}
+ACCELERATOR = "nvidia.com/gpu"
 MODEL_URI = "runs:/0123456789abcdef0123456789abcdef/model"
 ACCOUNT = "default"
 """A service account of every namespace, which is not the one that KFP uses without being asked."""
@@ -431,6 +432,36 @@ def limits_arrive_in_the_pod(pipeline_backend: PipelineBackendClient) -> Iterato
 
 
 @contract(
+    title="A step's accelerator must arrive in its pod",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="A training without the GPU that it asks for runs on a node without one, for days instead of hours, or fails there.",
+    remedy="Use an SDK of the backend's release; SDKs 2.10 to 2.12 write accelerators that backends before 2.4.0 ignore.",
+    sources=(
+        "kubeflow/pipelines 2.0.5 backend/src/v2/driver/driver.go, initPodSpecPatch; 2.17.0 getPodResource",
+        "kubeflow/pipelines issues 11374 and 11390",
+    ),
+)
+def accelerator_arrives_in_the_pod(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
+    run = pipeline_backend.wait(pipeline_backend.start("accelerated"), until=lambda seen: "greet" in seen.tasks)
+    task = run.tasks.get("greet")
+    if task is None:
+        yield inconclusive(f"the step has no pod: the run is {run.state}")
+        return
+    (container,) = (each for each in task.pods[-1]["spec"]["containers"] if each["name"] == "main")
+    found = mapping(mapping(container.get("resources")).get("limits"))
+    if str(found.get(ACCELERATOR)) == "1":
+        yield passed(f"the pod has the limit 1 of {ACCELERATOR}")
+    else:
+        yield failed(
+            f"the step asks for 1 {ACCELERATOR}, and its pod has {dict(found) or 'no limits'}",
+            evidence=(evidence("container", "table", container),),
+        )
+
+
+@contract(
     title="A run must have the service account that was asked for",
     level=MUST,
     seam=SEAM,
@@ -559,6 +590,40 @@ def unrecorded_step_fails_the_run(pipeline_backend: PipelineBackendClient) -> It
         yield inconclusive(f"the run is {run.state}, but not because of MLflow", evidence=_logs(run))
     else:
         yield passed(f"MLflow was unreachable, and the run is {run.state}")
+
+
+@contract(
+    title="A run whose recording step comes from the cache must not succeed without the MLflow run",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    features=BACKEND,
+    rationale="A training is started again since its run was deleted, the cache answers, and everything is green without run and model.",
+    remedy="Switch caching off for every step that records: set_caching_options(False).",
+    sources=(
+        "measured with KFP 2.0.5: a second run of a recording step has no pod and is SUCCEEDED",
+        "kubeflow/pipelines 2.0.5 backend/src/v2/driver/driver.go, getFingerPrintsAndID: inputs, image and command; MLflow is not asked",
+    ),
+)
+def cached_recording_has_its_run(pipeline_backend: PipelineBackendClient, tracking: TrackingApi) -> Iterator[Finding]:
+    arguments = _experiment()
+    first = pipeline_backend.wait(pipeline_backend.start("recording_once", arguments))
+    recorded = _recorded(first)
+    if not (first.succeeded and recorded):
+        yield inconclusive(f"the step recorded no run: it is {first.state}", evidence=_logs(first))
+        return
+    tracking.delete_run(recorded)
+    second = pipeline_backend.wait(pipeline_backend.start("recording_once", arguments))
+    again = _recorded(second)
+    if again:
+        yield passed(f"MLflow's run {recorded} was deleted, and the next run of the pipeline recorded {again}")
+    elif second.succeeded:
+        yield failed(
+            f"MLflow's run {recorded} was deleted, the step that records it was answered from the cache, and the run is {second.state}",
+            evidence=_logs(second),
+        )
+    else:
+        yield passed(f"MLflow's run {recorded} was deleted, and the run without it is {second.state}")
 
 
 @contract(

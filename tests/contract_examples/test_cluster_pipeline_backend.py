@@ -59,9 +59,15 @@ def session() -> Iterator[ClusterSession]:
 
 
 @pytest.fixture(scope="module")
-def backend(session: ClusterSession) -> Shared:
+def real(session: ClusterSession) -> Any:
+    """The client."""
+    return session.client("pipeline_backend")
+
+
+@pytest.fixture(scope="module")
+def backend(real: Any) -> Shared:
     """The client, with the runs of FIRST under way."""
-    shared = Shared(session.client("pipeline_backend"))
+    shared = Shared(real)
     for pipeline in FIRST:
         shared.start(pipeline)
     return shared
@@ -194,6 +200,34 @@ def test_a_step_without_limits(session: ClusterSession, backend: Shared) -> list
 @passing("pipeline_backend.limits_arrive_in_the_pod")
 def test_a_step_with_limits(session: ClusterSession, backend: Shared) -> list[Finding]:
     return judged(session, "limits_arrive_in_the_pod", backend)
+
+
+# accelerator_arrives_in_the_pod
+
+
+@failing("pipeline_backend.accelerator_arrives_in_the_pod", because="and its pod has no limits")
+def test_a_step_without_an_accelerator(session: ClusterSession, backend: Shared) -> list[Finding]:
+    return judged(session, "accelerator_arrives_in_the_pod", starting(backend, "unlimited"))
+
+
+@passing("pipeline_backend.accelerator_arrives_in_the_pod", because="the pod has the limit 1 of nvidia.com/gpu")
+def test_a_step_with_an_accelerator(session: ClusterSession, backend: Shared) -> list[Finding]:
+    return judged(session, "accelerator_arrives_in_the_pod", backend)
+
+
+# cached_recording_has_its_run
+
+
+@failing(
+    "pipeline_backend.cached_recording_has_its_run", because="was answered from the cache, and the run is SUCCEEDED"
+)
+def test_a_recording_step_that_may_be_cached(session: ClusterSession, real: Any) -> list[Finding]:
+    return judged(session, "cached_recording_has_its_run", real)
+
+
+@passing("pipeline_backend.cached_recording_has_its_run", because="and the next run of the pipeline recorded")
+def test_a_recording_step_without_caching(session: ClusterSession, real: Any) -> list[Finding]:
+    return judged(session, "cached_recording_has_its_run", starting(real, "recording"))
 
 
 # service_account_is_the_one_asked_for

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +20,8 @@ from trivet.fixtures.pipelines import IMAGE
 from trivet.integration.pipeline_api import PipelineApi, PipelineApiError
 from trivet.model.clients import Refused
 from trivet.model.pipeline_runs import BackendTask
-from trivet.targets.cluster.pipeline_backend import PipelineBackend, prepared, reported_outputs
+from trivet.targets.cluster.pipeline_backend import PipelineBackend, reported_outputs
+from trivet.targets.cluster.pipeline_steps import MOUNT, prepared, step_secret
 
 Requests = list[tuple[str, str, bytes]]
 
@@ -163,6 +168,63 @@ def test_steps_get_the_platform_s_image_and_the_variables_of_the_run() -> None:
         "exec-c": {"importer": {}},
     }
     assert yaml.safe_load(prepared(yaml.safe_dump({"root": {}}), "step:1", {"A": "b"})) == {"root": {}}
+
+
+def test_a_secret_reaches_every_step_with_its_files_and_variables(tmp_path: Path) -> None:
+    package = tmp_path / "code" / "trivet_example"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("VALUE = 7\n", encoding="utf-8")
+    (tmp_path / "data.csv").write_text("a,b\n", encoding="utf-8")
+    secret = step_secret(
+        "steps-1", code=tmp_path / "code", files=[tmp_path / "data.csv"], variables={"AWS_ACCESS_KEY_ID": "hidden"}
+    )
+    executors = {"exec-a": {"container": {"image": IMAGE}}, "exec-b": {"importer": {}}}
+    spec, platform = yaml.safe_load_all(
+        prepared(yaml.safe_dump({"deploymentSpec": {"executors": executors}}), "step:1", {}, secret=secret)
+    )
+    (variable,) = spec["deploymentSpec"]["executors"]["exec-a"]["container"]["env"]
+    assert variable["name"] == "PYTHONPATH"
+    assert platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"] == {
+        "exec-a": {
+            "secretAsVolume": [{"secretName": "steps-1", "mountPath": MOUNT}],
+            "secretAsEnv": [
+                {
+                    "secretName": "steps-1",
+                    "keyToEnv": [{"secretKey": "AWS_ACCESS_KEY_ID", "envVar": "AWS_ACCESS_KEY_ID"}],
+                }
+            ],
+        }
+    }
+    assert "hidden" not in repr(secret)
+
+    document = secret.document("kubeflow", {"trivet.dev/run": "1"})
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    for name, content in document["data"].items():
+        (mounted / name).write_bytes(base64.b64decode(content))
+    assert (mounted / "data.csv").read_text(encoding="utf-8") == "a,b\n"
+    imported = variable["value"].replace(MOUNT, str(mounted))
+    code = "import trivet_example; print(trivet_example.VALUE)"
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": imported}, capture_output=True, text=True)
+    assert done.stdout.strip() == "7", done.stderr
+
+
+def test_a_step_with_limits_asks_a_small_node_for_little_in_the_spelling_of_its_sdk() -> None:
+    resources = {
+        "exec-a": {"cpuLimit": 2.0, "memoryLimit": 4.0, "memoryRequest": 1.0},
+        "exec-b": {"resourceCpuLimit": "2"},
+        "exec-c": {},
+    }
+    executors = {name: {"container": {"image": "a", "resources": each}} for name, each in resources.items()}
+    (spec,) = yaml.safe_load_all(
+        prepared(yaml.safe_dump({"deploymentSpec": {"executors": executors}}), "step:1", {}, small_requests=True)
+    )
+    written = {name: each["container"].get("resources") for name, each in spec["deploymentSpec"]["executors"].items()}
+    assert written == {
+        "exec-a": {"cpuLimit": 2.0, "memoryLimit": 4.0, "cpuRequest": 0.02, "memoryRequest": 1.0},
+        "exec-b": {"resourceCpuLimit": "2", "resourceCpuRequest": "20m"},
+        "exec-c": {},
+    }
 
 
 LOG = """I1130 07:26:00.172487      31 launcher_v2.go:692] ExecutorOutput: {

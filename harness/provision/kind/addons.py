@@ -77,6 +77,10 @@ def describe_addon(stack: Stack, name: str, source: str, mirror: str = "") -> Pr
         for image in images.images
         if image.note and image.reference.path != STORE and source == BUILD
     ]
+    if node := addon.table.get("node"):
+        differences.append(
+            f"the node has {', '.join(f'{amount} {name}' for name, amount in node.items())} without a device"
+        )
     return PreparedAddon(
         platform=addon,
         release=release,
@@ -114,6 +118,7 @@ def ensure_addon(addon: PreparedAddon, folder: ClusterFolder, kind: Path, kubect
     Raises PlatformError, with state and logs, when a part of it does not become ready.
     """
     name = addon.platform.name
+    _advertise(kubectl, addon.platform.table.get("node", {}))
     if addon.hosts:
         add_mirror(folder, addon.hosts)
     found = folder.read_addon(name)
@@ -132,6 +137,26 @@ def ensure_addon(addon: PreparedAddon, folder: ClusterFolder, kind: Path, kubect
         installation = Installation(kubectl, lambda step: objects_of(step, addon.platform, values, kustomize), emit)
         folder.write_addon(name, AddonState(digest=addon.digest, workloads=installation.run(addon.steps)))
     return done
+
+
+def _advertise(kubectl: Kubectl, resources: Mapping[str, int]) -> None:
+    """Let every node have these extended resources. A restarted kubelet forgets them.
+
+    Source: kubernetes.io/docs/tasks/administer-cluster/extended-resource-node.
+    """
+    if not resources:
+        return
+    nodes = json.loads(kubectl.run("get", "nodes", "-o", "json"))["items"]
+    for node in nodes:
+        present = node["status"].get("capacity") or {}
+        patch = [
+            {"op": "add", "path": f"/status/capacity/{name.replace('/', '~1')}", "value": str(amount)}
+            for name, amount in resources.items()
+            if present.get(name) != str(amount)
+        ]
+        if patch:
+            name = node["metadata"]["name"]
+            kubectl.run("patch", "node", name, "--subresource=status", "--type=json", "-p", json.dumps(patch))
 
 
 def load_local_images(folder: ClusterFolder, kind: Path, images: Sequence[str], emit: Emit) -> None:

@@ -25,5 +25,7 @@ PIPELINE_API = 30.0
 """For an answer of KFP's API server."""
 PIPELINE_RUN = 420.0
 """For a small pipeline on KFP's backend: each step takes two pods, of 10 s each on two busy cores."""
+EXAMPLE_PIPELINE_RUN = 900.0
+"""For the example pipeline there: five steps, a condition, and a training."""
 PIPELINE_WATCH = 3.0
 """Interval of looking at a run."""

@@ -11,14 +11,12 @@ from threading import Event
 from typing import Any
 from uuid import uuid4
 
-import yaml
-
 from trivet.errors import CannotTell, TrivetError
-from trivet.fixtures.pipelines import IMAGE
 from trivet.integration.pipeline_api import PipelineApi, PipelineApiError
 from trivet.model.clients import Refused
 from trivet.model.pipeline_runs import FINAL_STATES, BackendRun, BackendTask
 from trivet.targets.cluster import limits
+from trivet.targets.cluster.pipeline_steps import StepSecret, prepared
 from trivet.targets.cluster.reader import ApiError, ApiReader
 from trivet.toolkit.waiting import eventually
 
@@ -92,12 +90,24 @@ class PipelineBackend:
     ) -> str:
         """Start a run, with the tracking server and ``environment`` set in every step; returns its id. Raises Refused."""
         compiled = prepared(self.compile(pipeline), self._step_image, {**self._environment, **(environment or {})})
+        return self._start(pipeline, compiled, arguments or {}, service_account=service_account)
+
+    def run(
+        self, compiled: str, arguments: Mapping[str, Any], *, environment: Mapping[str, str], secret: StepSecret
+    ) -> BackendRun:
+        """Run a compiled pipeline to its end, with ``environment`` and what is in ``secret`` in every step, on nodes that are small."""
+        variables = {**self._environment, **environment}
+        ready = prepared(compiled, self._step_image, variables, secret=secret, small_requests=True)
+        run_id = self._start("pipeline", ready, arguments)
+        return self.wait(run_id, seconds=limits.EXAMPLE_PIPELINE_RUN)
+
+    def _start(self, name: str, compiled: str, arguments: Mapping[str, Any], *, service_account: str = "") -> str:
         version = self.upload(compiled)
         with _judged():
             run_id = self._api.start(
-                f"trivet {pipeline}",
+                f"trivet {name}",
                 version,
-                arguments or {},
+                arguments,
                 experiment=self._own_experiment(),
                 service_account=service_account,
             )
@@ -106,7 +116,13 @@ class PipelineBackend:
             self._started.append(run_id)
         return run_id
 
-    def wait(self, run_id: str, *, until: Callable[[BackendRun], bool] | None = None) -> BackendRun:
+    def wait(
+        self,
+        run_id: str,
+        *,
+        until: Callable[[BackendRun], bool] | None = None,
+        seconds: float = limits.PIPELINE_RUN,
+    ) -> BackendRun:
         """The run, once it has ended or ``until`` holds. Raises CannotTell with its state at a timeout."""
 
         def reached(run: BackendRun) -> bool:
@@ -115,7 +131,7 @@ class PipelineBackend:
         return eventually(
             f"run {run_id} of KFP to end" if until is None else f"run {run_id} of KFP to be ready for the check",
             lambda: self._observe(run_id),
-            timeout=limits.PIPELINE_RUN,
+            timeout=seconds,
             until=reached,
             describe=lambda run: f"{run.state}, pods of {', '.join(run.tasks) or 'no task'}" if run else "",
             tolerate=(ApiError, CannotTell),
@@ -179,26 +195,6 @@ def _judged() -> Iterator[None]:
         yield
     except PipelineApiError as error:
         raise (Refused if error.answered else CannotTell)(error.message, remedy=error.remedy) from error
-
-
-def prepared(compiled: str, image: str, environment: Mapping[str, str]) -> str:
-    """A compiled pipeline for this platform: ``image`` in place of the placeholder of the example's steps, and variables in every step.
-
-    The variables are set where ``set_env_variable`` of the SDK sets them, so that they reach the steps of every release of the backend; a
-    platform of one's own can inject them with an admission webhook instead.
-    """
-    documents = list(yaml.safe_load_all(compiled))
-    for document in documents:
-        for executor in (document.get("deploymentSpec") or {}).get("executors", {}).values():
-            container = executor.get("container")
-            if not container:
-                continue
-            if container.get("image") == IMAGE:
-                container["image"] = image
-            kept = [one for one in container.get("env", ()) if one["name"] not in environment]
-            if environment:
-                container["env"] = [*kept, *({"name": key, "value": value} for key, value in environment.items())]
-    return yaml.safe_dump_all(documents, sort_keys=False)
 
 
 def reported_outputs(log: str) -> dict[str, Any]:

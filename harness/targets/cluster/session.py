@@ -1,7 +1,8 @@
 """The session of a stack on a cluster: its pods, and its clients.
 
-The pipeline runs in a pod of the pipeline namespace; its steps are KFP components under the SDK's local runner. The InferenceService from
-its deployment step is applied unchanged; KServe's controller, webhook, storage initializer, runtime and ingress do the rest.
+The pipeline runs on KFP's backend, where trivet's own cluster has it. Elsewhere it runs in a pod of the pipeline namespace: its steps are
+KFP components under the SDK's local runner. The InferenceService from its deployment step is applied unchanged; KServe's controller,
+webhook, storage initializer, runtime and ingress do the rest.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from trivet.integration.pipeline_api import PipelineApi
 from trivet.model import feature
 from trivet.model.detection import Fact
 from trivet.model.events import Emit
+from trivet.model.handover import PipelineRun
 from trivet.model.network import NetworkPath
 from trivet.model.platform_config import PlatformConfig, platform_of
 from trivet.model.rollout import Rollout
@@ -41,6 +43,7 @@ from trivet.targets.cluster.fault_injector import ClusterFaults
 from trivet.targets.cluster.metrics import Prometheus
 from trivet.targets.cluster.namespaces import SECRET, Namespaces, make_namespaces, remove_namespaces
 from trivet.targets.cluster.pipeline_backend import RUN_LABEL, PipelineBackend
+from trivet.targets.cluster.pipeline_steps import MOUNT, StepSecret, step_secret
 from trivet.targets.cluster.platform_reader import api_groups, knative_version, kserve_version, kubernetes_version
 from trivet.targets.cluster.pods import HOME, JobPod, PodWorker, pod_document
 from trivet.targets.cluster.proxy import ApiProxy, start_forwarding
@@ -49,8 +52,8 @@ from trivet.targets.cluster.serving import Services
 from trivet.targets.cluster.store import ClusterStore
 from trivet.targets.cluster.traffic import Traffic
 from trivet.targets.common.clients import HttpServing, WorkerRuntime
-from trivet.targets.common.parts import Part, result_or_none
-from trivet.targets.common.session import SERVICE, HandoverSession, Tracking
+from trivet.targets.common.parts import Part, result_or_none, start
+from trivet.targets.common.session import SERVICE, HandoverSession, PipelineExecution, Tracking
 from trivet.toolkit.rollout import drive
 
 ROLES = ("trainer", "initializer", "runtime")
@@ -118,6 +121,7 @@ class ClusterSession(HandoverSession):
         self._traffic = Traffic(self._services.infer_address)
         self._policies = self._part(self._measure_policies)
         self._backend = Part(lambda: self._pool.submit(self._find_backend))
+        self._step_secret = Part(lambda: self._pool.submit(self._make_step_secret))
         self._rollout: Future[Rollout] | None = None
         self._rollout_lock = Lock()
         Thread(
@@ -138,6 +142,7 @@ class ClusterSession(HandoverSession):
             **super().describe(),
             "context": self.access.kubectl.context,
             "namespaces": f"{self.namespaces.pipelines}, {self.namespaces.serving}",
+            "pipeline runner": "KFP's backend" if self._runs_on_backend else "the local runner of KFP's SDK",
             **self.access.notes,
         }
 
@@ -219,9 +224,64 @@ class ClusterSession(HandoverSession):
         )
 
     def remove_runs(self) -> None:
-        """End and delete the runs that the session started on KFP's backend; errors are ignored."""
+        """End and delete the runs that the session started on KFP's backend, and what it gave their steps; errors are ignored."""
         if backend := result_or_none(self._backend) if self._backend.started else None:
             backend.remove()
+        if (
+            secret := result_or_none(self._step_secret) if self._step_secret.started else None
+        ) and self.access.pipelines:
+            with suppress(TrivetError):
+                self.access.kubectl.run(*_secret_deletion(self.access.pipelines, secret.name))
+
+    @property
+    def _runs_on_backend(self) -> bool:
+        return self.access.owned and self.access.pipelines is not None
+
+    def _make_step_secret(self) -> StepSecret:
+        """The Secret with trivet's packages, the data and the store's credentials, in the namespace of KFP's runs."""
+        access, store = self.access.pipelines, self.access.store
+        assert access is not None
+        secret = step_secret(
+            f"trivet-steps-{self.namespaces.id}",
+            code=self._staged,
+            files=[self._data],
+            variables={"AWS_ACCESS_KEY_ID": store.access_key, "AWS_SECRET_ACCESS_KEY": store.secret_key},
+        )
+        self._run.add_cleanup(
+            f"Secret {secret.name} of KFP's steps", self.access.kubectl.argv(*_secret_deletion(access, secret.name))
+        )
+        self.access.kubectl.apply(secret.document(access.namespace, self.namespaces.label))
+        return secret
+
+    def _execute(
+        self,
+        driver: Worker,
+        uri: str,
+        arguments: Mapping[str, Any],
+        environment: Mapping[str, str],
+        pipeline: Path | None = None,
+    ) -> PipelineExecution:
+        if not self._runs_on_backend:
+            return super()._execute(driver, uri, arguments, environment, pipeline)
+        compiled = (
+            driver.call("compile", file=self._job_path("trainer", pipeline))
+            if pipeline
+            else self._compiled.result().read_text(encoding="utf-8")
+        )
+        start(self._backend, self._step_secret)
+        defaults = {"data_path": f"{MOUNT}/{self._data.name}", "service_name": self.service}
+        all_arguments = {**defaults, **self._deployment(), **arguments}
+        run = self._backend.result().run(
+            compiled,
+            all_arguments,
+            environment={**self._store_environment(), **self._tracking_environment(uri), **environment},
+            secret=self._step_secret.result(),
+        )
+        outputs = {name: task.outputs for name, task in run.tasks.items() if task.exit_code == 0}
+        error = "" if run.succeeded else f"KFP's API server says {run.state}"
+        return PipelineExecution(
+            run=PipelineRun(succeeded=run.succeeded, outputs=outputs, log=run.log), arguments=all_arguments, error=error
+        )
 
     # -- pods and workers
 
@@ -428,6 +488,10 @@ class ClusterSession(HandoverSession):
     def remove(self) -> str:
         """Delete everything that the session created on the cluster. Returns the errors, or an empty string."""
         return remove_namespaces(self.access, self.namespaces)
+
+
+def _secret_deletion(access: PipelinesAccess, name: str) -> Sequence[str]:
+    return ("delete", "secret", name, "-n", access.namespace, "--ignore-not-found", "--wait=false")
 
 
 def _host_and_port(url: str) -> tuple[str, int] | None:
