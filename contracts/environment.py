@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -325,6 +326,10 @@ def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> 
         )
 
 
+_ONE_EQUALS = re.compile(r"[\w.\[\],-]+\s*=\s*[\w.*]+")
+"""A version as conda writes it, which pip refuses."""
+
+
 @contract(
     title="The requirements of a model should be pinned",
     level=SHOULD,
@@ -348,6 +353,8 @@ def requirements_are_pinned(model_directory: ModelDirectory) -> Iterator[Finding
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
+            if _ONE_EQUALS.fullmatch(text):
+                loose.append((text, where))
             continue  # an option of pip's, or the path of a wheel in the model's directory
         if requirement.url or exact(requirement) is not None:
             yield passed(f"{text} is exact", location=where)

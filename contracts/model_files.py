@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -25,6 +26,7 @@ from trivet.authoring import (
     inconclusive,
     not_applicable,
     passed,
+    text_lines,
 )
 from trivet.contracts._model_directories import (
     OWN_ENVIRONMENT,
@@ -222,7 +224,18 @@ def _contradictions(model: ModelDirectory) -> Iterator[tuple[str, Location]]:
     if isinstance(example, str) and not ((found := inside(model, example)) and found.is_file()):
         where = model.at("saved_input_example_info", "artifact_path")
         yield f"MLmodel names {example} as the input example, which is not in the directory", where
+    for number, line in enumerate(_lines(model, "python_env.yaml"), 1):
+        if (named := _REQUIREMENTS.fullmatch(line)) and not ((found := inside(model, named[1])) and found.is_file()):
+            where = Location(file=str(model.path / "python_env.yaml"), line=number)
+            yield f"python_env.yaml names {named[1]} with the requirements, which is not in the directory", where
     yield from _no_yaml(model)
+
+
+_REQUIREMENTS = re.compile(r"\s*-\s+(?:-r|--requirement)\s+([^\s#]+)\s*(?:#.*)?")
+
+
+def _lines(model: ModelDirectory, name: str) -> list[str]:
+    return text_lines(text_of(model, name)) if (model.path / name).is_file() else []
 
 
 def _no_yaml(model: ModelDirectory) -> Iterator[tuple[str, Location]]:

@@ -23,8 +23,10 @@ from trivet.contracts.violation import Violation
 _PLACEHOLDER = re.compile(r"\{\{\$\.(inputs|outputs)\.(parameters|artifacts)\['([^']+)'\]")
 _CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\]")
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
-_NOT_CEL = re.compile(r"\b(and|or|not|is)\b|(?<![=!<>])=(?!=)")
-"""Python's operators in a condition, and the assignment (backend/src/v2/expression/expression.go evaluates it as CEL)."""
+_UNREADABLE = re.compile(r"\{\{\$\.(?:inputs|outputs)\b(?!\.(?:parameters|artifacts)\['[^']+'\][^}]*\}\})[^}]*\}{0,2}")
+"""What looks like a placeholder and is none, so that the driver leaves it as it is (backend/src/v2/driver/container.go)."""
+_NOT_CEL = re.compile(r"\b(and|or|not|is)\b|(?<![=!<>])=(?!=)|<>")
+"""Python's and SQL's operators in a condition, and the assignment (backend/src/v2/expression/expression.go evaluates it as CEL)."""
 _WHOLE = "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
@@ -121,6 +123,11 @@ def _executor_of(
         if not container.get("image"):
             yield Violation(keys=keys, message=f"the container of {label} has no image")
         for place, text in _strings(container, keys):
+            for unreadable in _UNREADABLE.findall(text):
+                yield Violation(
+                    keys=place,
+                    message=f"{name} has {unreadable!r}, which no input or output is put in for: write {{{{$.inputs.parameters['x']}}}}",
+                )
             for side, kind, wanted in _PLACEHOLDER.findall(text):
                 declared = definitions(component, side.removesuffix("s"), kind)
                 if wanted not in declared and not (side == "inputs" and (kind, wanted) in given):

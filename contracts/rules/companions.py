@@ -99,7 +99,10 @@ def _graph_node(keys: Any, node: Mapping[str, Any], nodes: Mapping[str, Any]) ->
             yield Violation(keys, f"the weights of the Splitter {path(keys)} sum up to {total}, not 100")
 
 
-@COMPANIONS.rule("cmd/router/main.go, routeStep, pickupRouteByCondition")
+@COMPANIONS.rule(
+    "cmd/router/main.go, routeStep, pickupRouteByCondition; "
+    "pkg/controller/v1alpha1/inferencegraph/controller.go: the service is looked up by name"
+)
 def graph_routing(companion: Companion) -> Iterator[Violation]:
     if companion.resource.kind != "InferenceGraph":
         return
@@ -107,6 +110,12 @@ def graph_routing(companion: Companion) -> Iterator[Violation]:
     for node, settings in nodes.items():
         router = mapping(settings).get("routerType")
         for keys, step in each(mapping(settings).get("steps"), ("spec", "nodes", node, "steps")):
+            name = text(step.get("serviceName"))
+            if name and (why := subdomain_problem(name)):
+                yield Violation(
+                    (*keys, "serviceName"),
+                    f"{path(keys)}.serviceName {name!r} is no name of an InferenceService: {why}; a URL stands in serviceUrl",
+                )
             data = step.get("data")
             if router == "Sequence" and isinstance(data, str) and data not in ("", "$request", "$response"):
                 yield Violation(

@@ -524,7 +524,7 @@ def serving_annotations(service: Service) -> Iterator[Violation]:
             if not isinstance(value, str):
                 continue
             why = ""
-            if group == "serving.knative.dev" and name in ("rollout-duration", "progress-deadline") and value:
+            if group == "serving.knative.dev" and name in _DURATIONS and value:
                 why = _duration(0, float("inf"))(value)
             elif group == "queue.sidecar.serving.knative.dev" and name in ("resource-percentage", "resourcePercentage"):
                 why = _number(0.1, 100)(value)
@@ -534,6 +534,7 @@ def serving_annotations(service: Service) -> Iterator[Violation]:
                 yield Violation((*keys, key), f"{key} {value!r} {why}")
 
 
+_DURATIONS = ("rollout-duration", "rolloutDuration", "progress-deadline")
 _SIDECAR_QUANTITY = re.compile(r"(cpu|memory|ephemeral-storage)-resource-(request|limit)")
 
 

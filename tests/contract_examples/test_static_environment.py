@@ -598,7 +598,7 @@ def test_a_flavor_of_one_format() -> list[Finding]:
 # requirements_are_pinned
 
 
-@pytest.mark.parametrize("requirement", ["numpy", "numpy>=1.26", "numpy==1.*", "numpy>=1.26,<2"])
+@pytest.mark.parametrize("requirement", ["numpy", "numpy>=1.26", "numpy==1.*", "numpy>=1.26,<2", "numpy=1.26.4"])
 @failing(
     "environment.requirements_are_pinned", because="is not pinned to an exact version", at="requirements.txt: numpy"
 )

@@ -328,6 +328,15 @@ AGREE = "model_files.files_agree"
 
 
 @failing(
+    AGREE,
+    because="python_env.yaml names requirement.txt with the requirements, which is not in the directory",
+    at="python_env.yaml: - -r requirement.txt",
+)
+def test_requirements_that_python_env_yaml_names_and_that_are_missing() -> list[Finding]:
+    return model_findings(AGREE, model(only="python_env.yaml", **{"-r requirements.txt": "-r requirement.txt"}))
+
+
+@failing(
     AGREE, because="scikit-learn is 1.5.2 in MLmodel, 1.4.1.post1 in requirements.txt", at="requirements.txt: scikit"
 )
 def test_another_version_in_mlmodel() -> list[Finding]:

@@ -498,7 +498,10 @@ def test_an_importer_of_an_input_that_is_not_there() -> list[Finding]:
     return one(findings("pipelines.references_resolve", SOUND[:start] + importer + SOUND[end:]))
 
 
-@pytest.mark.parametrize("condition", ["run and true", "not run", "inputs.parameter_values['run'] = ''"])
+@pytest.mark.parametrize(
+    "condition",
+    ["run and true", "not run", "inputs.parameter_values['run'] = ''", "inputs.parameter_values['run'] <> ''"],
+)
 @failing("pipelines.references_resolve", because="is no CEL expression: it has &&, ||, ! and ==")
 def test_a_condition_that_is_no_cel(condition: str) -> list[Finding]:
     change = ("inputs.parameter_values['run'] != ''", condition)
@@ -630,6 +633,12 @@ def test_a_platform_spec_for_an_executor_that_is_not_there() -> list[Finding]:
             "$.outputs.artifacts['data']",
             "$.outputs.artifacts['table']",
             "comp-prepare uses outputs.artifacts['table'], which it does not declare",
+            "args: [--rows",
+        ),
+        (
+            "{{$.inputs.parameters['rows']}}",
+            "{{$.inputs.parameters['rows'}}",
+            "comp-prepare has \"{{$.inputs.parameters['rows'}}\", which no input or output is put in for",
             "args: [--rows",
         ),
         (
