@@ -114,6 +114,13 @@ def spec_is_valid(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
             f"platform spec: {'.'.join(map(str, each.keys))} {each.message}: KFP silently ignores the whole document",
             location=compiled_pipeline.at_platform(*each.keys),
         )
+    platforms = mapping(compiled_pipeline.platform.get("platforms"))
+    if platforms and "kubernetes" not in platforms:  # backend/src/apiserver/template/v2_template.go
+        sound = False
+        yield failed(
+            f"platform spec: platforms has {', '.join(map(str, platforms))} and no kubernetes: KFP silently ignores the whole document",
+            location=compiled_pipeline.at_platform("platforms"),
+        )
     for each in config_violations(compiled_pipeline):
         sound = False
         name, where = ".".join(map(str, each.keys[len(EXECUTORS) :])), compiled_pipeline.at_platform(*each.keys)

@@ -358,6 +358,11 @@ def test_every_message_of_the_schema_has_its_fields() -> None:
     ("before", "after", "because"),
     [
         ("platforms:\n", "metadata: {}\nplatforms:\n", "metadata is not a field"),
+        (
+            "  kubernetes:\n    deploymentSpec",
+            "  kubernets:\n    deploymentSpec",
+            "platforms has kubernets and no kubernetes",
+        ),
         ("    deploymentSpec:\n      executors:", "    deployment:\n      executors:", "did you mean deploymentSpec?"),
         (
             "        exec-train:\n          secretAsEnv: [",
