@@ -361,7 +361,7 @@ def test_every_message_of_the_schema_has_its_fields() -> None:
         (
             "  kubernetes:\n    deploymentSpec",
             "  kubernets:\n    deploymentSpec",
-            "platforms has kubernets and no kubernetes",
+            "and no kubernetes: KFP silently ignores the whole document",
         ),
         ("    deploymentSpec:\n      executors:", "    deployment:\n      executors:", "did you mean deploymentSpec?"),
         (
