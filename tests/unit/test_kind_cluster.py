@@ -31,6 +31,7 @@ from trivet.provision.kind.state import (
     folder_of,
     known_clusters,
 )
+from trivet.provision.kind.up import ImageSource
 from trivet.stacks.read import load_stack
 
 STATE = ClusterState(stage=READY, digest="d", source="build", ingress=1, tracking=2, prometheus=3, secret="s")
@@ -344,3 +345,14 @@ def test_the_error_of_kind_has_its_error_line_and_the_path_of_its_log(tmp_path: 
     ) as caught:
         cluster.run_kind(kind, "create", "cluster", log=tmp_path / "kind.log", seconds=10)
     assert str(tmp_path / "kind.log") in caught.value.remedy
+
+
+def test_a_stack_without_a_platform_is_refused_before_the_machine_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
+    monkeypatch.setattr(up, "check_machine", lambda folder: pytest.fail("the machine was looked at"))
+    with pytest.raises(
+        UsageError, match=r"stack 2024\.05 has no platform, so no cluster can be created for it: there are no"
+    ):
+        up.up(load_stack("2024.05"), lambda event: None, ImageSource(kind="build", mirror=""))

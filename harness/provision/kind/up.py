@@ -100,6 +100,7 @@ def open_cluster(
     chosen = list(dict.fromkeys(addons))
     for name in chosen:
         load_addon(name)
+    load_platform(stack)
     if not as_is:
         check_machine(folder)
     with ExitStack() as locks:
