@@ -348,7 +348,8 @@ def probes(service: Service) -> Iterator[Violation]:
                         and not _brings(service, container, kind)
                     ):
                         keys = (*container.keys, kind, handler)
-                        yield Violation(keys, f"{path(keys)} has no port")
+                        unknown = not service.mode and kind != "startupProbe"
+                        yield Violation(keys, f"{path(keys)} has no port", _MODE_OF_PROBES if unknown else "")
                 if not any(probe.get(name) is not None for name in _HANDLERS) and not _brings(service, container, kind):
                     yield Violation(
                         (*container.keys, kind), f"{path(container.keys)}.{kind} has none of {', '.join(_HANDLERS)}"
@@ -465,6 +466,10 @@ def mounts_over_the_model(service: Service) -> Iterator[Violation]:
                         f"{path(keys)} mounts {mount.get('name')!r} at {MODEL_MOUNT}, where KServe mounts the model from {uris[0]}",
                     )
 
+
+_MODE_OF_PROBES = (
+    "the deployment mode, since Knative gives these probes a port: annotate it, or set default_deployment_mode"
+)
 
 _OF_KSERVE = ("kserve-provision-location", "kserve-pvc-source")
 """Volumes that KServe adds to every pod with a model."""

@@ -983,6 +983,14 @@ def test_the_name_of_an_object_without_a_kind_is_not_missed() -> list[Finding]:
     )
 
 
+@inconclusive(
+    "validation.platform_is_known", because="livenessProbe.httpGet has no port: this depends on the deployment mode"
+)
+def test_a_probe_without_a_port_where_the_mode_is_unknown() -> list[Finding]:
+    text = laid(model(livenessProbe={"httpGet": {"path": "/v1/models/iris"}}), mode="")
+    return findings("validation.platform_is_known", text, platform=PlatformConfig())
+
+
 PLACEHOLDERS = ("${TEAM}", "{{ team }}", "{{ .Values.team }}", "$team")
 
 

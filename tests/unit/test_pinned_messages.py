@@ -24,8 +24,6 @@ DECLARED = {
     # other software: MLflow, reading a signature
     "unexpected keyword argument 'required'",
     # other software: KFP's SDK
-    # other software: MLflow
-    "unexpected keyword argument 'required'",
     # other software: Kubernetes' API server
     "the object has been modified",
     # other software: the operating system, behind a name
