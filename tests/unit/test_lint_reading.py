@@ -17,14 +17,13 @@ from trivet.toolkit.documents import MAX_DEPTH, BrokenDocument, documents
 from trivet.toolkit.subjects import (
     MAX_BYTES,
     ReadResult,
-    Skipped,
     companions,
     read,
     read_model_directory,
     read_stream,
     stream_parts,
 )
-from trivet.toolkit.walking import Found, TextStream, places
+from trivet.toolkit.walking import Found, Skipped, TextStream, places
 
 SERVICE = """\
 apiVersion: serving.kserve.io/v1beta1

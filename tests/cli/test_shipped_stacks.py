@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,12 @@ EXIT_CODES = {
 }
 
 
-@pytest.fixture(scope="module", params=EXIT_CODES)
+def layers(names: Iterable[str]) -> list[Any]:
+    """The stacks as parameters; the rows before the newest published one are in the layer ``catalogue``."""
+    return [pytest.param(name, marks=pytest.mark.catalogue if name < "2024.11" else ()) for name in names]
+
+
+@pytest.fixture(scope="module", params=layers(EXIT_CODES))
 def ran(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, CommandOutput, dict[str, Any]]:
