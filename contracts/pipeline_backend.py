@@ -582,7 +582,9 @@ def _handled(run: BackendRun, began: bool, what: str) -> Finding:
 )
 def unrecorded_step_fails_the_run(pipeline_backend: PipelineBackendClient) -> Iterator[Finding]:
     environment = {"MLFLOW_TRACKING_URI": NOWHERE, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    run = pipeline_backend.wait(pipeline_backend.start("recording", _experiment(), environment=environment))
+    run = pipeline_backend.wait(
+        pipeline_backend.start("recording", _experiment(pipeline_backend), environment=environment)
+    )
     task = run.tasks.get("record")
     if run.succeeded:
         yield failed(f"MLflow was unreachable, and the run is {run.state}", evidence=_logs(run))
@@ -606,7 +608,7 @@ def unrecorded_step_fails_the_run(pipeline_backend: PipelineBackendClient) -> It
     ),
 )
 def cached_recording_has_its_run(pipeline_backend: PipelineBackendClient, tracking: TrackingApi) -> Iterator[Finding]:
-    arguments = _experiment()
+    arguments = _experiment(pipeline_backend)
     first = pipeline_backend.wait(pipeline_backend.start("recording_once", arguments))
     recorded = _recorded(first)
     if not (first.succeeded and recorded):
@@ -643,7 +645,7 @@ def cached_recording_has_its_run(pipeline_backend: PipelineBackendClient, tracki
     ),
 )
 def terminated_run_ends_in_mlflow(pipeline_backend: PipelineBackendClient, tracking: TrackingApi) -> Iterator[Finding]:
-    run_id = pipeline_backend.start("recording", {**_experiment(), "seconds": 600})
+    run_id = pipeline_backend.start("recording", {**_experiment(pipeline_backend), "seconds": 600})
     seen = pipeline_backend.wait(run_id, until=lambda seen: _recorded(seen) != "")
     recorded = _recorded(seen)
     if not recorded:
@@ -673,8 +675,8 @@ def _recorded(run: BackendRun) -> str:
     return found[1] if found else ""
 
 
-def _experiment() -> dict[str, str]:
-    return {"experiment": f"trivet-backend-{uuid4().hex[:8]}"}
+def _experiment(pipeline_backend: PipelineBackendClient) -> dict[str, str]:
+    return {"experiment": f"{pipeline_backend.experiment}-backend-{uuid4().hex[:8]}"}
 
 
 def _logs(run: BackendRun) -> tuple[Evidence, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
@@ -141,6 +142,11 @@ def _print_manifest(image: str, *, reads_kfp: bool) -> int:
         if parameter.name in ("image", "once", "listen") or given == parameter.default:
             continue
         for value in given if isinstance(given, tuple) else (given,):
+            if urlsplit(f"{value}").password is not None:
+                raise UsageError(
+                    f"the address of {parameter.opts[0]} has a password, which everyone could read in the manifest",
+                    remedy="leave it out, and add credentials: kubectl set env --from=secret/NAME deployment/trivet-exporter",
+                )
             arguments += [parameter.opts[0], f"{value}"]
     click.echo(as_yaml(exporter_manifest(image, arguments, reads_kfp=reads_kfp)), nl=False)
     return 0

@@ -45,8 +45,8 @@ class PipelineApi:
     """KFP's API server at ``url`` (``http://…`` or ``https://…``), or at what ``url`` returns when it is called.
 
     ``timeout`` is in seconds for connecting and for each read; a request is tried ``retries + 1`` times when the server cannot be reached
-    or answers 429, 502, 503 or 504, but what changes something only when it was not sent. The token of the service account is that of
-    KFP's own client, ``KF_PIPELINES_SA_TOKEN_PATH`` or the mounted one, read for each request; the certificate authority is that of
+    or answers 429, 502, 503 or 504; what changes something is tried again only when it was not sent. The token of the service account is
+    that of KFP's own client, ``KF_PIPELINES_SA_TOKEN_PATH`` or the mounted one, read for each request; the certificate authority is that of
     ``REQUESTS_CA_BUNDLE``. A multi-user installation needs a ``namespace`` where a method has one; it is empty otherwise.
     Methods raise :class:`PipelineApiError`.
     """
@@ -63,7 +63,13 @@ class PipelineApi:
         self._url = url
         self._timeout = timeout
         self._session = requests.Session()
-        retry = Retry(total=retries, backoff_factor=0.5, status_forcelist=_TRANSIENT, raise_on_status=False)
+        retry = Retry(
+            total=retries,
+            backoff_factor=0.5,
+            status_forcelist=_TRANSIENT,
+            allowed_methods=("GET",),
+            raise_on_status=False,
+        )
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
 
@@ -153,9 +159,20 @@ class PipelineApi:
         what = redact(f"{method} {_API}/{path} at {url}")
         # Proxies of the environment are not for what listens on this machine.
         self._session.trust_env = urlsplit(url).hostname not in _LOOPBACK
+        headers = _authorization()
+
+        def authorize(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+            """As an object for requests, since it would replace a header by what ``.netrc`` has for the host."""
+            prepared.headers.update(headers)
+            return prepared
+
         try:
             response = self._session.request(
-                method, f"{url}{_API}/{path}", headers=_authorization(), timeout=self._timeout, **request
+                method,
+                f"{url}{_API}/{path}",
+                auth=authorize if headers else None,
+                timeout=self._timeout,
+                **request,
             )
         except requests.RequestException as error:
             raise PipelineApiError(

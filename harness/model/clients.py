@@ -192,6 +192,9 @@ class PipelineBackendClient(Protocol):
     Pipelines are named by the functions of ``trivet.fixtures.pipelines.probes``, which the SDK under test compiles.
     """
 
+    experiment: str
+    """How the names of the experiments begin that steps may create in MLflow; those are deleted when the session ends."""
+
     def compile(self, pipeline: str) -> str:
         """The compiled pipeline, with the platform's image for steps in it."""
 

@@ -32,8 +32,8 @@ class Existing:
     Prometheus there are no metrics. Images default to those that upstream publishes for the stack.
 
     ``kfp_url`` is the address of KFP's API server for this machine, and ``kfp_namespace`` where its runs are: the namespace of the
-    installation, or a profile's in a multi-user one. ``kfp_step_image`` is for steps (empty: the trainer's). Without them pipelines run
-    under the SDK's local runner.
+    installation, or a profile's in a multi-user one. ``kfp_step_image`` is for steps (empty: the trainer's). Without them the
+    contracts of KFP's backend are skipped; the handover goes through the SDK's local runner in both cases.
     """
 
     context: str = ""

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from trivet.host.kubectl import Kubectl
 from trivet.model.network import NetworkPath
 
+PIPELINES = "pipelines"
+"""The name of the add-on with Kubeflow Pipelines."""
+
 PLATFORM_NAMESPACE = "trivet-platform"
 """The namespace of MLflow, its database and store, and Prometheus on trivet's own clusters; as in trivet's own manifests."""
 

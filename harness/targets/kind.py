@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from trivet.model.events import Emit
 from trivet.model.stack import Stack
-from trivet.provision.access import ClusterAccess
+from trivet.provision.access import PIPELINES, ClusterAccess
 from trivet.targets.cluster.target import ClusterTarget
 
 
@@ -39,4 +39,5 @@ def kind_target(images: str, mirror: str, *, addons: Sequence[str] = (), as_is: 
             *(f"add-on {name}" for name in addons),
         )
 
-    return ClusterTarget("kind", opened, steps, owns_cluster=True)
+    runner = "on KFP's backend" if PIPELINES in addons else "in the trainer pod"
+    return ClusterTarget("kind", opened, steps, owns_cluster=True, runner=runner)

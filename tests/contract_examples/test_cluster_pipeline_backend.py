@@ -15,7 +15,7 @@ from contract_examples.registry import failing, passing
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
 from trivet.model.pipeline_runs import BackendRun
-from trivet.provision.kind.addons import PIPELINES
+from trivet.provision.access import PIPELINES
 from trivet.provision.kind.state import folder_of
 from trivet.settings import load_settings
 from trivet.stacks.read import load_stack

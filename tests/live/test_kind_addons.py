@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from contract_examples.live import STACK
 
-from trivet.provision.access import ClusterAccess, PipelinesAccess
-from trivet.provision.kind.addons import PIPELINES
+from trivet.provision.access import PIPELINES, ClusterAccess, PipelinesAccess
 from trivet.provision.kind.state import folder_of
 from trivet.provision.kind.up import ImageSource, up
 from trivet.settings import load_settings

@@ -151,6 +151,13 @@ def test_existing_can_be_planned_without_access_to_the_cluster() -> None:
     assert "p and s" in lines[1]
 
 
+def test_a_plan_shows_no_password_of_an_address() -> None:
+    settings = Existing(context="c", kfp_url="https://me:hidden@kfp.example.com", kfp_namespace="team")
+    plan = "\n".join(existing_target(settings).plan(load_stack("2024.11-fixed")))
+    assert "kfp.example.com" in plan
+    assert "hidden" not in plan
+
+
 def test_the_permissions_are_roles_in_the_two_namespaces_and_nothing_on_the_cluster() -> None:
     text = manifest_for(Existing(pipeline_namespace="p", serving_namespace="s"))
     documents = list(yaml.safe_load_all(text))

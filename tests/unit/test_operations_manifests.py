@@ -189,3 +189,11 @@ def test_a_manifest_of_an_exporter_that_does_not_serve_is_refused(option: tuple[
     result = call(*EXPORT, *option)
     assert result.code == 3
     assert "omit --once and --listen" in result.err
+
+
+def test_an_address_with_a_password_is_not_written_into_a_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:hidden@mlflow:5000")
+    result = call("monitor", "export", "--manifest", "trivet:1")
+    assert result.code == 3
+    assert "the address of --mlflow has a password" in result.err
+    assert "hidden" not in result.err + result.out

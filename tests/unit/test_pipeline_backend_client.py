@@ -100,6 +100,7 @@ def backend(api: PipelineApi) -> PipelineBackend:
         reader=NoPods(),  # type: ignore[arg-type]
         namespace="team",
         step_image="step:1",
+        experiment="trivet-1",
         compile=lambda pipeline: "root: {}",
         environment={},
         started=lambda run_id: None,
@@ -176,7 +177,10 @@ def test_a_secret_reaches_every_step_with_its_files_and_variables(tmp_path: Path
     (package / "__init__.py").write_text("VALUE = 7\n", encoding="utf-8")
     (tmp_path / "data.csv").write_text("a,b\n", encoding="utf-8")
     secret = step_secret(
-        "steps-1", code=tmp_path / "code", files=[tmp_path / "data.csv"], variables={"AWS_ACCESS_KEY_ID": "hidden"}
+        "steps-1",
+        code=tmp_path / "code",
+        files={"data.csv": tmp_path / "data.csv"},
+        variables={"AWS_ACCESS_KEY_ID": "hidden"},
     )
     executors = {"exec-a": {"container": {"image": IMAGE}}, "exec-b": {"importer": {}}}
     spec, platform = yaml.safe_load_all(
@@ -262,3 +266,63 @@ def test_outputs_are_those_that_the_launcher_logs() -> None:
 def test_the_exit_code_is_that_of_the_last_attempt(statuses: list[object], code: int | None) -> None:
     pods: list[dict[str, Any]] = [{"status": {}}, {"status": {"containerStatuses": statuses}}]
     assert BackendTask(name="a", pods=pods, log="", outputs={}).exit_code == code
+
+
+def test_a_run_that_is_started_while_the_session_ends_remains_to_be_removed(
+    api: PipelineApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = backend(api)
+    begun, released = threading.Event(), threading.Event()
+    start = api.start
+
+    def slow(*arguments: Any, **options: Any) -> str:
+        begun.set()
+        assert released.wait(30)
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(api, "start", slow)
+    thread = threading.Thread(target=runs.start, args=("greeting",))
+    thread.start()
+    assert begun.wait(30)
+    runs.remove()
+    assert runs.remaining == []
+    released.set()
+    thread.join(30)
+    assert runs.remaining == ["r"]
+    runs.remove()
+    assert runs.remaining == []
+
+
+def test_a_run_that_the_api_server_does_not_delete_remains(api: PipelineApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = backend(api)
+    runs.start("greeting")
+    monkeypatch.setitem(ANSWERS, "DELETE /apis/v2beta1/runs/r", (500, {"message": "the database is away"}))
+    runs.remove()
+    assert runs.remaining == ["r"]
+
+
+def test_the_token_goes_before_a_password_for_the_host_and_what_changes_something_is_sent_once(
+    tmp_path: Path, asked: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_DELETE(self) -> None:
+            sent.append(self.headers["Authorization"])
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Nothing."""
+
+    (tmp_path / "token").write_text("of-kfp", encoding="utf-8")
+    (tmp_path / "netrc").write_text("default login me password other", encoding="utf-8")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with HTTPServer(("127.0.0.2", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(PipelineApiError, match="HTTP 503"):
+            PipelineApi(f"http://127.0.0.2:{server.server_port}").delete("x")
+        server.shutdown()
+    assert sent == ["Bearer of-kfp"]

@@ -13,7 +13,7 @@ from trivet.host.kubectl import Kubectl
 from trivet.model.events import Emit, phase
 from trivet.model.settings import BUILD, PULL
 from trivet.model.stack import Stack
-from trivet.provision.access import PipelinesAccess
+from trivet.provision.access import PIPELINES, PipelinesAccess
 from trivet.provision.images import pulled
 from trivet.provision.images.build import build, role_images
 from trivet.provision.images.progress import steps_as_phases
@@ -25,9 +25,6 @@ from trivet.provision.kind.install import Installation, listed, not_ready
 from trivet.provision.kind.state import AddonState, ClusterFolder
 from trivet.provision.kind.steps import InstallStep, TemplateValues, objects_of, read_steps
 from trivet.stacks.platform import Platform, load_addon
-
-PIPELINES = "pipelines"
-"""The add-on that is Kubeflow Pipelines."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,10 +32,10 @@ _OUTPUT = re.compile(r"ExecutorOutput: (\{.*?^\})", re.DOTALL | re.MULTILINE)
 class PipelineBackend:
     """Implements ``trivet.model.clients.PipelineBackendClient``.
 
-    ``namespace`` is where runs are, ``step_image`` the image of their steps, and ``compile`` compiles a pipeline of
-    ``trivet.fixtures.pipelines.probes``. ``environment`` is set in every step. ``started`` is called with the id of each run,
-    which only the API server gives it, so that it can be ended from outside. In a multi-user installation the runs are in an experiment of
-    their own in ``namespace``.
+    ``namespace`` is where runs are, ``step_image`` the image of their steps, ``experiment`` how the names of their experiments in MLflow
+    begin, and ``compile`` compiles a pipeline of ``trivet.fixtures.pipelines.probes``. ``environment`` is set in every step. ``started`` is
+    called with the id of each run, which only the API server gives it, so that it can be ended from outside. In a multi-user installation
+    the runs are in an experiment of their own in ``namespace``.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class PipelineBackend:
         *,
         namespace: str,
         step_image: str,
+        experiment: str,
         compile: Callable[[str], str],
         environment: Mapping[str, str],
         started: Callable[[str], object],
@@ -54,6 +55,7 @@ class PipelineBackend:
         self._reader = reader
         self._namespace = namespace
         self._step_image = step_image
+        self.experiment = experiment
         self._compile = compile
         self._environment = environment
         self._on_start = started
@@ -145,19 +147,28 @@ class PipelineBackend:
             self._api.terminate(run_id)
 
     def remove(self) -> None:
-        """End and delete the runs, and delete the pipelines and the experiment; errors are ignored."""
+        """End and delete the runs, and delete the pipelines and the experiment; ``remaining`` are the runs of which that failed."""
         with self._lock:
             started, uploaded, experiment = list(self._started), list(self._uploaded), self._experiment
         for run_id in started:
-            for step in (self._api.terminate, self._api.delete):
-                with suppress(TrivetError):
-                    step(run_id)
+            with suppress(TrivetError):
+                self._api.terminate(run_id)
+            with suppress(TrivetError):
+                self._api.delete(run_id)
+                with self._lock:
+                    self._started.remove(run_id)
         for pipeline, version in uploaded:
             with suppress(TrivetError):
                 self._api.delete_pipeline(pipeline, version)
         if experiment:
             with suppress(TrivetError):
                 self._api.delete_experiment(experiment)
+
+    @property
+    def remaining(self) -> list[str]:
+        """The runs that are not deleted, those included that were started after ``remove``."""
+        with self._lock:
+            return list(self._started)
 
     def _own_experiment(self) -> str:
         """The id of the experiment of these runs; empty in an installation for a single user, which needs none."""

@@ -51,13 +51,13 @@ class StepSecret:
         }
 
 
-def step_secret(name: str, *, code: Path, files: Sequence[Path], variables: Mapping[str, str]) -> StepSecret:
-    """The Secret with the packages below the folder ``code``, as an archive that Python imports from, and ``files`` under their names."""
+def step_secret(name: str, *, code: Path, files: Mapping[str, Path], variables: Mapping[str, str]) -> StepSecret:
+    """The Secret with the packages below the folder ``code``, as an archive that Python imports from, and ``files`` by name."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         for file in sorted(path for path in code.rglob("*") if path.is_file()):
             packed.write(file, file.relative_to(code))
-    contents = {_CODE: archive.getvalue(), **{file.name: file.read_bytes() for file in files}}
+    contents = {_CODE: archive.getvalue(), **{name: file.read_bytes() for name, file in files.items()}}
     return StepSecret(name=name, files=contents, variables=variables)
 
 

@@ -211,6 +211,7 @@ class ClusterSession(HandoverSession):
             self._reader,
             namespace=access.namespace,
             step_image=access.step_image,
+            experiment=self.experiment,
             compile=lambda probe: str(self._driver.result().call("compile", probe=probe)),
             environment=self._tracking_environment(self.access.tracking_uri),
             started=lambda run_id: self._run.add_cleanup(
@@ -224,14 +225,18 @@ class ClusterSession(HandoverSession):
         )
 
     def remove_runs(self) -> None:
-        """End and delete the runs that the session started on KFP's backend, and what it gave their steps; errors are ignored."""
+        """End and delete the runs that the session started on KFP's backend; ``remove`` returns which remain."""
         if backend := result_or_none(self._backend) if self._backend.started else None:
             backend.remove()
-        if (
-            secret := result_or_none(self._step_secret) if self._step_secret.started else None
-        ) and self.access.pipelines:
-            with suppress(TrivetError):
-                self.access.kubectl.run(*_secret_deletion(self.access.pipelines, secret.name))
+
+    @property
+    def _step_secret_name(self) -> str:
+        return f"trivet-steps-{self.namespaces.id}"
+
+    @property
+    def _step_data(self) -> str:
+        """The file with the training data in a step: another one in each session, since KFP's cache compares paths and no contents."""
+        return f"recommendation-{self.namespaces.id}.csv"
 
     @property
     def _runs_on_backend(self) -> bool:
@@ -242,9 +247,9 @@ class ClusterSession(HandoverSession):
         access, store = self.access.pipelines, self.access.store
         assert access is not None
         secret = step_secret(
-            f"trivet-steps-{self.namespaces.id}",
+            self._step_secret_name,
             code=self._staged,
-            files=[self._data],
+            files={self._step_data: self._data},
             variables={"AWS_ACCESS_KEY_ID": store.access_key, "AWS_SECRET_ACCESS_KEY": store.secret_key},
         )
         self._run.add_cleanup(
@@ -269,7 +274,7 @@ class ClusterSession(HandoverSession):
             else self._compiled.result().read_text(encoding="utf-8")
         )
         start(self._backend, self._step_secret)
-        defaults = {"data_path": f"{MOUNT}/{self._data.name}", "service_name": self.service}
+        defaults = {"data_path": f"{MOUNT}/{self._step_data}", "service_name": self.service}
         all_arguments = {**defaults, **self._deployment(), **arguments}
         run = self._backend.result().run(
             compiled,
@@ -486,8 +491,19 @@ class ClusterSession(HandoverSession):
         )
 
     def remove(self) -> str:
-        """Delete everything that the session created on the cluster. Returns the errors, or an empty string."""
-        return remove_namespaces(self.access, self.namespaces)
+        """Delete everything that the session created on the cluster. Returns the errors, or an empty string.
+
+        No thread of the session may run any more.
+        """
+        errors = [remove_namespaces(self.access, self.namespaces)]
+        if self._step_secret.started and self.access.pipelines:
+            try:
+                self.access.kubectl.run(*_secret_deletion(self.access.pipelines, self._step_secret_name))
+            except PlatformError as error:
+                errors.append(error.message)
+        if backend := result_or_none(self._backend) if self._backend.started else None:
+            errors += [f"run {run_id} of KFP was not deleted" for run_id in backend.remaining]
+        return "; ".join(filter(None, errors))
 
 
 def _secret_deletion(access: PipelinesAccess, name: str) -> Sequence[str]:

@@ -21,14 +21,21 @@ Open = Callable[[Stack, Emit], AbstractContextManager[ClusterAccess]]
 class ClusterTarget:
     """The target ``name``. ``open_access`` creates or finds the cluster; ``steps`` describes that, one line per step.
 
-    ``owns_cluster``: whether trivet creates the cluster, for itself alone.
+    ``owns_cluster``: whether trivet creates the cluster, for itself alone. ``runner`` says where the example pipeline runs.
     """
 
     clients = frozenset(ClusterSession.CLIENTS)
 
     def __init__(
-        self, name: str, open_access: Open, steps: Callable[[Stack], Sequence[str]], *, owns_cluster: bool = False
+        self,
+        name: str,
+        open_access: Open,
+        steps: Callable[[Stack], Sequence[str]],
+        *,
+        owns_cluster: bool = False,
+        runner: str = "in the trainer pod",
     ) -> None:
+        self._runner = runner
         self.name = name
         self.owns_cluster = owns_cluster
         self._open = open_access
@@ -39,7 +46,7 @@ class ClusterTarget:
         return (
             *self._steps(stack),
             "trainer pod, initializer pod and runtime pod, from the images of these roles",
-            f"pipeline: the example pipeline under the KFP SDK {stack.version('kfp')}, in the trainer pod",
+            f"pipeline: the example pipeline under the KFP SDK {stack.version('kfp')}, {self._runner}",
             f"InferenceService: what the pipeline handed over, under KServe {stack.version('kserve')}",
             "at the end: everything that the session created on the cluster is deleted",
         )

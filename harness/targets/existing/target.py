@@ -12,6 +12,7 @@ from trivet.host.kubectl import Kubectl, contexts
 from trivet.host.signals import interruptible
 from trivet.integration.pipeline_api import PipelineApi
 from trivet.model.events import Emit
+from trivet.model.redaction import redact
 from trivet.model.settings import Existing
 from trivet.model.stack import Stack
 from trivet.provision.access import ClusterAccess, PipelinesAccess, StoreAccess
@@ -33,7 +34,7 @@ def existing_target(settings: Existing) -> ClusterTarget:
             f"context {settings.context or '(not set)'}: nothing is installed, and only objects that a session created are changed",
             f"namespaces {settings.pipeline_namespace or '(not set)'} and {settings.serving_namespace or '(not set)'}",
             *(
-                [f"Kubeflow Pipelines at {settings.kfp_url}, runs in {settings.kfp_namespace}"]
+                [redact(f"Kubeflow Pipelines at {settings.kfp_url}, runs in {settings.kfp_namespace}")]
                 if settings.kfp_url
                 else []
             ),
@@ -71,7 +72,7 @@ def existing_access(settings: Existing, stack: Stack) -> ClusterAccess:
         given, absent = ("kfp_url", "kfp_namespace") if settings.kfp_url else ("kfp_namespace", "kfp_url")
         raise UsageError(
             f"the target existing has {given} and no {absent}",
-            remedy=f"set {absent} in [tool.trivet.existing], or leave both out: pipelines then run under the SDK's local runner",
+            remedy=f"set {absent} in [tool.trivet.existing], or leave both out: the contracts of KFP's backend are then skipped",
         )
     kubectl = kubectl_of(settings)
     version = json.loads(kubectl.raw("/version"))["gitVersion"]
