@@ -102,6 +102,9 @@ def measure(scratch: Path, rounds: int) -> str:
     python = build_environment(load_stack(STACK).roles["tracking"]).python
     trivet = [str(Path(sys.executable).with_name("trivet")), "fleet", "--stack", STACK, "--format", "json"]
     counts = {"direct": VERSIONS, "proxied": DOWNLOADED}
+    for name in counts:
+        if not _registered(scratch / name).exists():
+            shutil.rmtree(scratch / name, ignore_errors=True)
     with (
         server(python, scratch / "direct", proxied=False) as direct,
         server(python, scratch / "proxied", proxied=True) as proxied,
@@ -175,16 +178,22 @@ def _healthy(uri: str) -> bool:
 
 
 def register(python: Path, scratch: Path, name: str, versions: int) -> None:
-    """Register copies of the saved models on the server ``name``, once."""
-    done = scratch / name / "registered"
-    if done.exists():
+    """Register copies of the saved models on the server ``name``, once; it has no model yet unless it has them all."""
+    folder = scratch / name
+    if _registered(folder).exists():
         return
     saved = scratch / "saved"
     if not saved.exists():
         trainer = build_environment(load_stack(STACK).roles["trainer"]).python
-        subprocess.run([trainer, "-c", SAVE_MODELS, saved], check=True, capture_output=True)
-    folder = scratch / name
-    shutil.rmtree(folder / "artifacts", ignore_errors=True)
+        unfinished = scratch / "saved-unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        subprocess.run([trainer, "-c", SAVE_MODELS, unfinished], check=True, capture_output=True)
+        unfinished.rename(saved)
     command = [python, "-c", REGISTER, f"sqlite:///{folder}/mlflow.db", folder / "artifacts", saved]
     subprocess.run([*command, str(versions), str(PER_MODEL)], check=True)
-    done.touch()
+    _registered(folder).touch()
+
+
+def _registered(folder: Path) -> Path:
+    """The file that marks a server's folder when all its versions are registered."""
+    return folder / "registered"

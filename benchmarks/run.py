@@ -1,7 +1,7 @@
 """Every benchmark of trivet, side by side with what it is held against. Prints figures and judges none.
 
-Usage: ``python benchmarks/run.py [--only plugin|lint|run|fleet|bringup] [--rounds N] [--folder DIR]``, with the Python
-that trivet is installed in.
+Usage: ``python benchmarks/run.py [--only plugin|lint|run|fleet|bringup] [--rounds N]``, or ``--only fleet --folder DIR``, with the
+Python that trivet is installed in.
 """
 
 from __future__ import annotations
@@ -40,9 +40,13 @@ def main() -> None:
     parser.add_argument("--only", choices=BENCHMARKS, help="one of them")
     parser.add_argument("--rounds", type=int, help="instead of each one's own number")
     parser.add_argument(
-        "--folder", type=Path, help="prepare in this folder, and find there what an earlier run prepared"
+        "--folder",
+        type=Path,
+        help="with --only fleet: register the versions in this folder, and find there what an earlier run registered",
     )
     asked = parser.parse_args()
+    if asked.folder and asked.only != "fleet":
+        parser.error("--folder is for --only fleet: the others prepare anew")
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(
         f"{platform.system()} {platform.machine()}, {processors} processors, Python {platform.python_version()}, ",
