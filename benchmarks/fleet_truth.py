@@ -1,7 +1,7 @@
 """``trivet fleet`` against what really happens: models by many writers, predicted by their files, then served in two runtimes.
 
-Usage: ``python benchmarks/fleet_truth.py --folder DIR [--examples DIR…] [--seed N] [--writers …] [--kinds N] [--per-writer N]``.
-Needs Docker. Takes about an hour on two cores.
+Usage: ``python benchmarks/fleet_truth.py --folder DIR [--examples DIR…] [--seed N] [--writers …] [--kinds N] [--per-writer N]
+[--without-server]``. Needs Docker. Takes about an hour on two cores, and less without a server.
 
 1. Environments of writers are locked and built, and two stacks that know what their runtime holds: the lock of a shipped stack's runtime
    with the libraries that its image has besides (``known_runtime``).
@@ -9,7 +9,8 @@ Needs Docker. Takes about an hour on two cores.
    kinds in ``fleet_models.py``, and of what examples in ``--examples`` fit, such as those of scikit-learn, XGBoost and LightGBM. It keeps
    what its models answer.
 3. ``trivet fleet`` judges all of them for both stacks.
-4. Each model is downloaded, served by each runtime as KServe starts it, in a process of its own, and asked for the same rows.
+4. Each model is downloaded, served by each runtime as KServe starts it, in a process of its own, and asked for the same rows. With
+   ``--without-server`` it is loaded and asked by ``mlflow.pyfunc`` in the runtime's environment instead (``fleet_ask.py``).
 """
 
 from __future__ import annotations
@@ -257,10 +258,18 @@ class Happened:
     detail: str = ""
 
 
-def serve_all(
-    uri: str, entries: Sequence[Mapping[str, Any]], stacks: Sequence[Stack], folder: Path, side_by_side: int
+def try_all(
+    uri: str,
+    entries: Sequence[Mapping[str, Any]],
+    stacks: Sequence[Stack],
+    folder: Path,
+    *,
+    side_by_side: int,
+    without_server: bool,
 ) -> dict[str, Happened]:
-    """Model and stack (``NAME STACK``) → what happens when the stack's runtime serves it; also a line each in happened.jsonl."""
+    """Model and stack (``NAME STACK``) → what happens when the stack's runtime has it; also a line each in happened.jsonl."""
+    for stack in stacks:
+        python_of(stack.roles["runtime"].lock)  # once, before several threads ask for it
     tracking = TrackingApi(uri, retries=2, timeout=120)
     found: dict[str, Happened] = {}
     kept = (folder / "happened.jsonl").open("w", encoding="utf-8", buffering=1)
@@ -274,7 +283,7 @@ def serve_all(
             files = locate_files(version, tracking)
             download_files(version, files.listed, directory, tracking)
             for stack in stacks:
-                seen = serve(entry, directory, stack, processes)
+                seen = ask(entry, directory, stack) if without_server else serve(entry, directory, stack, processes)
                 found[f"{entry['name']} {stack.name}"] = seen
                 kept.write(f"{json.dumps([entry['name'], stack.name, seen.what, seen.detail])}\n")
 
@@ -309,17 +318,51 @@ def answered(entry: Mapping[str, Any], directory: Path, url: str) -> Happened:
     except (TrivetError, AttributeError) as error:
         return Happened("not asked", str(error))
     answer = requests.post(f"{url}/v2/models/candidate/infer", json=body, timeout=60)
-    if entry["answers"] is None:
-        return Happened("works" if answer.ok else "fails", "the writer's environment does not answer")
     if not answer.ok:
         return Happened("fails", f"HTTP {answer.status_code}: {answer.text[:300]}")
     try:
         served = v2_values(answer.json())
     except PlatformError as error:
         return Happened("fails", error.message)
-    if close(served, entry["answers"]):
+    return compared(served, entry["answers"])
+
+
+ASK = Path(__file__).with_name("fleet_ask.py")
+
+
+def ask(entry: Mapping[str, Any], directory: Path, stack: Stack) -> Happened:
+    """Load one model in the environment of the stack's runtime, and ask it for the rows that its writer's environment was asked for."""
+    python = python_of(stack.roles["runtime"].lock)
+    environment = {
+        "PATH": f"{python.parent}:/usr/bin:/bin",
+        "HOME": str(directory.parent),
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
+    try:
+        done = subprocess.run(
+            [python, ASK, directory],
+            input=json.dumps(entry["rows"]),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=limits.RUNTIME,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        return Happened("not asked", str(error))
+    if done.returncode:
+        return Happened("not asked", f"exit code {done.returncode}: {done.stderr[-300:]}")
+    result = json.loads(done.stdout.splitlines()[-1])
+    return Happened("fails", result["error"]) if result["error"] else compared(result["answers"], entry["answers"])
+
+
+def compared(answers: Any, expected: Any) -> Happened:
+    """What the answers of a runtime are beside those of the writer's environment, None if that has none."""
+    if expected is None:
+        return Happened("works", "the writer's environment does not answer")
+    if close(answers, expected):
         return Happened("works")
-    return Happened("answers wrongly", f"{str(served)[:120]} instead of {str(entry['answers'])[:120]}")
+    return Happened("answers wrongly", f"{str(answers)[:120]} instead of {str(expected)[:120]}")
 
 
 def close(one: Any, other: Any) -> bool:
@@ -407,6 +450,11 @@ def main() -> None:
     parser.add_argument("--kinds", type=int, default=5, help="further kinds of models for each writer")
     parser.add_argument("--per-writer", type=int, default=4, help="models of examples for each writer")
     parser.add_argument("--side-by-side", type=int, default=2, help="models that are served at once")
+    parser.add_argument(
+        "--without-server",
+        action="store_true",
+        help="load and ask each model with mlflow.pyfunc in the runtime's environment, instead of serving it with MLServer",
+    )
     asked = parser.parse_args()
     folder = asked.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -415,7 +463,9 @@ def main() -> None:
     with tracking_server(folder) as (uri, variables):
         entries = log_models(uri, variables, folder, asked)
         predictions = {stack.name: predict(uri, str(stack.folder), folder) for stack in stacks}
-        happened = serve_all(uri, entries, stacks, folder, asked.side_by_side)
+        happened = try_all(
+            uri, entries, stacks, folder, side_by_side=asked.side_by_side, without_server=asked.without_server
+        )
     results = []
     for entry in entries:
         for stack in stacks:
