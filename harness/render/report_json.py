@@ -98,7 +98,7 @@ def kind_of(path: Path) -> str:
 
     try:
         head = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return ""
     return str(head.get("kind", ""))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from commandline import refused
 from samples.reports import SAMPLES, conformant, empty, hostile, not_conformant
 
 from trivet.engine.difference import difference
@@ -269,6 +270,16 @@ def test_what_is_no_report_of_this_version_is_refused_by_its_name(
         report_json.read_file(Path("old.json"))
     assert caught.value.message.startswith(("old.json", "cannot read old.json"))
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"kind":"\xff"}', b'{"kind":"ConformanceReport","\xff":1}', b"\xff\xfe", b"{", b"[]"]
+)
+def test_a_file_that_is_no_report_has_no_kind_and_comparing_it_is_wrong_usage(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "bad.json"
+    file.write_bytes(content)
+    assert report_json.kind_of(file) == ""
+    assert "bad.json" in refused("diff", file, file)
 
 
 @pytest.mark.parametrize(
