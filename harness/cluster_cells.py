@@ -280,7 +280,8 @@ class ClusterCells:
         try:
             for pod in self.jobs.ended(name, self.note):
                 self._read(pod, work[pod.index])
-        except ImageUnavailable:
+        except (ImageUnavailable, UsageError):
+            # Collected again, it would be refused again.
             self.jobs.delete(name)
             raise
         except BaseException:
@@ -300,7 +301,7 @@ class ClusterCells:
         report = artefacts.pop(REPORT, None)
         asked = frozenset().union(*map(self.matrix.keys, self.cells))
         for content in artefacts.values():
-            if self.judging.store.adopt(content) not in asked:
+            if not self.judging.store.adopt(content, asked):
                 raise UsageError(
                     f"the results of the image {self.image} are not those that are asked for: it has another version of trivet",
                     remedy="build the image again with this version: omit --image, and push it as the message says",

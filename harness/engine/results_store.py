@@ -16,7 +16,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -151,41 +151,55 @@ class ResultsStore:
             ),
             result=replace(result, reused=None),
         )
-        import msgspec
-
-        try:
-            _write(self.folder / _name(question.key, kept.read), msgspec.to_builtins(kept))
-        except OSError as error:
-            raise UsageError(
-                f"cannot write to the results store {self.folder}: {error.strerror or error}",
-                remedy="free some disk space, or give a folder that can be written",
-            ) from error
+        self._write(question.key, kept)
         return kept
 
-    def adopt(self, content: bytes) -> str:
-        """Keep a result that a store on another machine has, from the content of its file; returns its key.
+    def adopt(self, content: bytes, asked: Container[str]) -> bool:
+        """Keep a result that a store on another machine has, from the content of its file, if its key is among ``asked``.
 
-        Raises UsageError for content that is no kept result of this version.
+        Returns whether it is. Raises UsageError, and keeps nothing, for content that is no kept result of this version.
         """
         import msgspec
 
-        source = f"a result for the results store {self.folder}"
         try:
-            head = msgspec.json.decode(content)
+            head = msgspec.json.decode(content, type=dict[str, Any])
             self._check_version(head)
+            if head.get("kind") != KEPT_RESULT:
+                raise self._no_result(f"its kind is {head.get('kind')!r}")
             kept = msgspec.convert(head, KeptResult)
-        except (msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
-            raise UsageError(
-                f"{source} is no kept result: {error}", remedy="use the same version of trivet everywhere"
-            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._no_result(str(error)) from error
+        if kept.result.id != kept.contract:
+            raise self._no_result(f"it is of {kept.contract}, and its result of {kept.result.id}")
+        if not is_kept(kept.result):
+            raise self._no_result(f"an error of the machine decided {kept.contract}")
         key = digest_of([kept.contract, dict(kept.inputs)])
-        _write(self.folder / _name(key, kept.read), msgspec.to_builtins(kept))
-        return key
+        if key not in asked:
+            return False
+        self._write(key, kept)
+        return True
 
     def __iter__(self) -> Iterator[KeptResult]:
         """Every kept result, sorted by file name. Raises UsageError for a damaged file."""
         for file in sorted(self.folder.glob("??/*.json")):
             yield self._read(file)
+
+    def _write(self, key: str, kept: KeptResult) -> None:
+        import msgspec
+
+        try:
+            _write(self.folder / _name(key, kept.read), msgspec.to_builtins(kept))
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to the results store {self.folder}: {error.strerror or error}",
+                remedy="free some disk space, or give a folder that can be written",
+            ) from error
+
+    def _no_result(self, reason: str) -> UsageError:
+        return UsageError(
+            f"a result for the results store {self.folder} is no kept result: {reason}",
+            remedy="use the same version of trivet everywhere",
+        )
 
     def _of_key(self, key: str) -> Iterator[KeptResult]:
         for file in sorted((self.folder / key[:2]).glob(f"{key[2:]}-*.json")):

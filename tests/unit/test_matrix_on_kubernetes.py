@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from trivet.provision.images.recipes import FilesLayer, RoleLayer
 from trivet.render import report_json
 from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import environment_folder
+from trivet.stacks.parts import digest_of
 from trivet.stacks.read import load_stack
 from trivet.targets.cluster.cell_job import MOST, PULL, CellJobs, CellPod, ImageUnavailable, cells_job, pod_failure
 
@@ -371,14 +373,46 @@ def test_results_of_another_version_of_trivet_are_refused(cells: Cells, monkeypa
     monkeypatch.setattr("trivet.engine.matrix.Matrix.keys", lambda self, cell: frozenset())
     with pytest.raises(UsageError, match="it has another version of trivet"):
         cells.made().collect()
+    assert list(cells.store) == [], "what is refused is not kept"
+    assert len(cells.pods.deleted) == 1, "the next command would collect it, and be refused by it"
 
 
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
     store = ResultsStore(tmp_path)
     with pytest.raises(UsageError, match="is no kept result"):
-        store.adopt(b"[]")
+        store.adopt(b"[]", ())
     with pytest.raises(UsageError, match="has the version None"):
-        store.adopt(b"{}")
+        store.adopt(b"{}", ())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "ConformanceReport"}, "its kind is 'ConformanceReport'"),
+        ({"kind": None}, "its kind is None"),
+        ({"contract": "acme_grid.other"}, "it is of acme_grid.other, and its result of acme_grid."),
+        ({"read": 1}, "Expected `object`"),
+        (
+            {"outcome": "INCONCLUSIVE", "findings": [{"outcome": "INCONCLUSIVE", "message": "timed out"}]},
+            "an error of the machine decided acme_grid.",
+        ),
+    ],
+)
+def test_a_damaged_result_is_refused_and_not_kept(
+    cells: Cells, tmp_path: Path, change: Mapping[str, Any], words: str
+) -> None:
+    assert cells.codes() == [0, 0, 1, 0]
+    (file, *_) = sorted(cells.store.folder.glob("??/*.json"))
+    document = json.loads(file.read_bytes())
+    part = document["result"] if "outcome" in change else document
+    part |= change
+    asked = {digest_of([document["contract"], document["inputs"]])}
+    store = ResultsStore(tmp_path / "other")
+    with pytest.raises(UsageError, match=f"is no kept result: .*{re.escape(words)}"):
+        store.adopt(json.dumps(document).encode(), asked)
+    assert list(store) == []
+    assert store.adopt(file.read_bytes(), {file.parent.name + file.name.partition("-")[0]})
+    assert [one.contract for one in store] == [json.loads(file.read_bytes())["contract"]]
 
 
 # -- the command
