@@ -49,7 +49,9 @@ def needed_permissions() -> list[Permission]:
     return [
         Permission(group="batch", resource="jobs", verbs=change, purpose="the Job of the cells"),
         Permission(group="", resource="configmaps", verbs=change, purpose="what each cell judges"),
-        Permission(group="", resource="pods", verbs=("list",), purpose="waiting for the cells"),
+        Permission(
+            group="", resource="pods", verbs=("get", "list"), purpose="waiting for the cells, and reading their logs"
+        ),
         Permission(group="", resource="pods/log", verbs=("get",), purpose="the cells' results"),
     ]
 
@@ -299,6 +301,7 @@ class ClusterCells:
         key, title = _key(one["values"]), " ".join(f"{part}={value}" for part, value in one["values"].items())
         artefacts = read_artefacts(pod.log)
         report = artefacts.pop(REPORT, None)
+        failure = pod.failure or "the log of the pod has no report: it was cut off"
         asked = frozenset().union(*map(self.matrix.keys, self.cells))
         for content in artefacts.values():
             if not self.judging.store.adopt(content, asked):
@@ -311,9 +314,8 @@ class ClusterCells:
             self._assigned.setdefault(key, set()).update(one["contracts"])
         else:
             tail = "\n".join(output_of(pod.log).strip().splitlines()[-TAIL:])
-            failure = pod.failure or "the log of the pod has no report: it was cut off"
             self._failures[key] = f"{failure}\n{tail}".strip()
-        self.note(f"{title}: {len(artefacts)} results{'' if report is not None else f', then {pod.failure}'}")
+        self.note(f"{title}: {len(artefacts)} results{'' if report is not None else f', then {failure}'}")
 
 
 def _key(values: Mapping[str, str]) -> str:

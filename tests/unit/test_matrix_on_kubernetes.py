@@ -22,7 +22,7 @@ from trivet.engine.registry import Registry
 from trivet.engine.results_store import ResultsStore
 from trivet.engine.run import run
 from trivet.errors import PlatformError, UsageError
-from trivet.host.kubectl import Kubectl
+from trivet.host.kubectl import Kubectl, KubectlError
 from trivet.model.settings import Settings
 from trivet.model.stack import ROLES
 from trivet.provision.images.cells import CELLS, HOME, cells_image, name_in_image
@@ -32,7 +32,16 @@ from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import environment_folder
 from trivet.stacks.parts import digest_of
 from trivet.stacks.read import load_stack
-from trivet.targets.cluster.cell_job import MOST, PULL, CellJobs, CellPod, ImageUnavailable, cells_job, pod_failure
+from trivet.targets.cluster.cell_job import (
+    INDEX,
+    MOST,
+    PULL,
+    CellJobs,
+    CellPod,
+    ImageUnavailable,
+    cells_job,
+    pod_failure,
+)
 
 STACK = "2024.11-fixed"
 
@@ -92,16 +101,63 @@ def test_a_pod_says_why_it_failed(one: Mapping[str, Any], words: str) -> None:
 
 
 class Answers:
-    """kubectl with the pods of one Job."""
+    """kubectl with the pods of one Job; ``log`` is the log of each, or the error of reading it."""
 
-    def __init__(self, pods: Sequence[Mapping[str, Any]], conditions: Sequence[Mapping[str, str]] = ()) -> None:
-        self.pods, self.conditions = pods, conditions
+    def __init__(
+        self,
+        pods: Sequence[Mapping[str, Any]],
+        conditions: Sequence[Mapping[str, str]] = (),
+        log: str | Exception = "",
+    ) -> None:
+        self.pods, self.conditions, self.log = pods, conditions, log
+
+    def run(self, *arguments: str) -> str:
+        assert arguments[0] == "logs"
+        if isinstance(self.log, Exception):
+            raise self.log
+        return self.log
 
     def get(self, kind: str, name: str, *, namespace: str) -> dict[str, Any] | None:
         return {"metadata": {"name": name}, "status": {"conditions": self.conditions}}
 
     def objects(self, kind: str, *, namespace: str, selector: str) -> Sequence[Mapping[str, Any]]:
         return self.pods
+
+
+def finished(**status: Any) -> dict[str, Any]:
+    one = pod("Succeeded", **status)
+    one["metadata"] |= {"uid": "1", "annotations": {INDEX: "0"}}
+    return one
+
+
+def logs_of(one: Mapping[str, Any], log: str | Exception) -> list[str]:
+    complete = [{"type": "Complete", "status": "True"}]
+    return [found.log for found in jobs(Answers([one], complete, log)).ended("m", lambda text: None)]
+
+
+NOT_FOUND = 'Error from server (NotFound): pods "p" not found'
+WAITING = 'Error from server (BadRequest): container "cell" in pod "p" is waiting to start: ContainerCreating'
+
+
+def test_a_pod_that_is_gone_or_never_started_has_no_log() -> None:
+    done = finished(containerStatuses=ended(exitCode=0))
+    assert logs_of(done, "judged") == ["judged"]
+    assert [logs_of(done, KubectlError("kubectl logs p", one)) for one in (NOT_FOUND, WAITING)] == [[""], [""]]
+    assert logs_of(finished(), AssertionError("it has no log to ask for")) == [""]
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        "Error from server (Forbidden): pods is forbidden",
+        "Error from server (InternalError): an error on the server",
+        "Error from server: Get containerLogs: dial tcp 10.0.0.1:10250: i/o timeout",
+        "Unable to connect to the server: EOF",
+    ],
+)
+def test_a_log_that_cannot_be_read_now_is_an_error_since_the_results_are_in_it(stderr: str) -> None:
+    with pytest.raises(KubectlError, match=re.escape(stderr)):
+        logs_of(finished(containerStatuses=ended(exitCode=0)), KubectlError("kubectl logs p", stderr))
 
 
 def jobs(kubectl: object) -> CellJobs:
@@ -346,6 +402,15 @@ def test_what_a_pod_judged_before_it_was_killed_is_kept_and_its_cell_says_why_it
     assert judged(cells.pods.work) == len(list(cells.store)) - before
 
 
+def test_a_log_without_a_report_is_said_to_be_cut_off(cells: Cells) -> None:
+    def cut_off(name: str, note: Callable[[str], None]) -> Iterator[CellPod]:
+        yield from (CellPod(index=index, log="") for index in range(len(cells.pods.work[-1])))
+
+    cells.pods.ended = cut_off  # type: ignore[method-assign]
+    cells.made().collect()
+    assert cells.notes[-1].endswith(": 0 results, then the log of the pod has no report: it was cut off")
+
+
 def test_an_interrupt_leaves_the_job_and_says_how_to_end_it(cells: Cells) -> None:
     def interrupted(name: str, note: Callable[[str], None]) -> Iterator[CellPod]:
         raise KeyboardInterrupt
@@ -422,6 +487,7 @@ def test_what_pods_need_is_said(notes: Any) -> None:
     text = needs(Place(context="staging", namespace="matrix", image="", memory="3Gi"), 4, 2)
     assert "context staging, namespace matrix, 4 cells, 2 at a time" in text
     assert "get, list, create, patch, delete jobs.batch" in text
+    assert "get, list pods; get pods/log" in text, "kubectl gets a pod before it reads its log"
     assert "limit 3Gi" in text
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trivet.errors import PlatformError, UsageError
-from trivet.host.kubectl import Kubectl
+from trivet.host.kubectl import Kubectl, KubectlError
 
 MATRIX = "trivet.dev/matrix"
 """The label of a matrix's Jobs and ConfigMaps: the digest of what is judged, and of the image that judges it."""
@@ -29,6 +29,9 @@ POLL = 2.0
 PULL = 120.0
 """Seconds in which a pod's image must be pulled after it could not be: a registry may be busy, and the kubelet tries again."""
 _NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+_NO_LOG = ("NotFound", "BadRequest")
+"""The API's reasons for a pod without a log: there is no such pod, and its container waits to start (kubernetes 1.30,
+``pkg/kubelet/kubelet_pods.go``, ``validateContainerLogStatus``, whose error the kubelet answers with status 400)."""
 _REQUESTS = {"cpu": "500m", "memory": "1536Mi"}
 
 
@@ -185,12 +188,25 @@ class CellJobs:
         self.kubectl.delete("configmap", name, namespace=self.namespace, wait=False)
 
     def _ended(self, pod: Mapping[str, Any]) -> CellPod:
-        name = pod["metadata"]["name"]
         return CellPod(
             index=int(pod["metadata"]["annotations"][INDEX]),
-            log=self.kubectl.logs(name, namespace=self.namespace, container="cell"),
+            log=self._log(pod),
             failure=pod_failure(pod),
         )
+
+    def _log(self, pod: Mapping[str, Any]) -> str:
+        """The log of a pod; empty if its container never started, and if the pod is gone meanwhile, as with a drained node.
+
+        Raises KubectlError for every other failure: the results are in a log that could not be read now.
+        """
+        if not pod["status"].get("containerStatuses"):
+            return ""
+        try:
+            return self.kubectl.run("logs", pod["metadata"]["name"], "-n", self.namespace, "-c", "cell", "--tail=-1")
+        except KubectlError as error:
+            if error.reason in _NO_LOG:
+                return ""
+            raise
 
 
 def pod_failure(pod: Mapping[str, Any]) -> str:
