@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from trivet.engine.difference import difference
 from trivet.model.difference import ReportDifference
@@ -24,7 +25,7 @@ def verdict_difference(old: UpgradeVerdict, new: UpgradeVerdict) -> ReportDiffer
     """What differs in ``new``.
 
     The order, the seams, files and models decide, as they do in a verdict; what breaks on the way is advice. What only one of the verdicts
-    names did not fail in the other one, if that one judged it.
+    names did not fail in the other one, if that one judged it. It is inconclusive where only the new verdict is, or judged less.
     """
     sides = [{result.id: result for result in _statements(one)} for one in (old, new)]
     for one, side, other in zip((old, new), sides, reversed(sides), strict=True):
@@ -34,7 +35,23 @@ def verdict_difference(old: UpgradeVerdict, new: UpgradeVerdict) -> ReportDiffer
             if name not in side and _judges(one, result)
         }
     before, after = (_report(one, side) for one, side in zip((old, new), sides, strict=True))
-    return difference(before, after)
+    found = difference(before, after)
+    return replace(found, unclear=(*found.unclear, *_unclear(old, new)))
+
+
+def _unclear(old: UpgradeVerdict, new: UpgradeVerdict) -> Iterator[str]:
+    """What the new verdict cannot tell, and the old one could."""
+    for name in ("files", "models"):
+        if getattr(old, name) is not None and getattr(new, name) is None:
+            yield f"the old verdict judged {name}, and the new one did not"
+    known = set(_reasons(old))
+    yield from (reason for reason in dict.fromkeys(_reasons(new)) if reason not in known)
+
+
+def _reasons(verdict: UpgradeVerdict) -> Iterator[str]:
+    yield from verdict.unclear
+    yield from verdict.files.unclear if verdict.files else ()
+    yield from verdict.models.errors if verdict.models else ()
 
 
 def _report(verdict: UpgradeVerdict, statements: dict[str, ContractResult]) -> ConformanceReport:

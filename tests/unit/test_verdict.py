@@ -33,7 +33,7 @@ from trivet.model.fleet import FleetReport, JudgedModel, ModelReason, ModelVerdi
 from trivet.model.outcome import Level, Outcome
 from trivet.model.report import ConformanceReport, Provenance
 from trivet.model.stack import Stack
-from trivet.model.verdict import FileBreak, FilePlace, FilesVerdict, UpgradeVerdict
+from trivet.model.verdict import FileBreak, FilePlace, FilesVerdict, ModelsVerdict, UpgradeVerdict
 from trivet.render import (
     report_json,
     verdict_github,
@@ -510,6 +510,29 @@ def test_what_files_newly_fail_and_an_order_that_is_lost_are_new_and_what_an_ord
     assert advice == ("newly failed", False)
     assert verdict_difference(fewer, report).exit_code == 0
     assert verdict_difference(report, unclear(report)).exit_code == 2
+
+
+def test_a_new_verdict_that_judged_less_or_cannot_tell_more_is_inconclusive(report: UpgradeVerdict) -> None:
+    files = FilesVerdict(paths=("deploy",), seen={"manifests": 1})
+    models = ModelsVerdict(server="http://mlflow", before={"serves": 1}, after={"serves": 1})
+    full = replace(report, files=files, models=models)
+
+    def unclear_of(old: UpgradeVerdict, new: UpgradeVerdict) -> tuple[str, ...]:
+        found = verdict_difference(old, new)
+        assert found.exit_code == (2 if found.unclear else 0)
+        return found.unclear
+
+    assert unclear_of(full, full) == unclear_of(report, full) == ()
+    assert unclear_of(full, replace(full, files=None)) == ("the old verdict judged files, and the new one did not",)
+    assert unclear_of(full, replace(full, models=None)) == ("the old verdict judged models, and the new one did not",)
+    files_unclear = replace(
+        full, files=replace(files, unclear=("a.yaml is not read",)), unclear=("a.yaml is not read",)
+    )
+    assert unclear_of(full, files_unclear) == ("a.yaml is not read",)
+    assert unclear_of(files_unclear, files_unclear) == ()
+    assert unclear_of(full, replace(full, models=replace(models, errors=("no answer",)))) == ("no answer",)
+    assert unclear_of(full, replace(full, unclear=("no platform",))) == ("no platform",)
+    assert unclear_of(replace(full, unclear=("no platform",)), full) == ()
 
 
 def test_a_verdict_is_not_compared_with_a_report(report: UpgradeVerdict, tmp_path: Path) -> None:
