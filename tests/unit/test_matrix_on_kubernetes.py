@@ -75,7 +75,8 @@ def test_more_than_a_config_map_holds_is_refused() -> None:
 
 def pod(phase: str, **status: Any) -> dict[str, Any]:
     container = {"resources": {"limits": {"memory": "3Gi"}}}
-    return {"metadata": {"name": "p"}, "spec": {"containers": [container]}, "status": {"phase": phase, **status}}
+    metadata = {"name": "p", "uid": "1", "ownerReferences": [{"kind": "Job", "uid": "job-1"}]}
+    return {"metadata": metadata, "spec": {"containers": [container]}, "status": {"phase": phase, **status}}
 
 
 def ended(**terminated: Any) -> list[dict[str, Any]]:
@@ -109,7 +110,7 @@ class Answers:
         conditions: Sequence[Mapping[str, str]] = (),
         log: str | Exception = "",
     ) -> None:
-        self.pods, self.conditions, self.log = pods, conditions, log
+        self.pods, self.conditions, self.log, self.context = pods, conditions, log, "c"
 
     def run(self, *arguments: str) -> str:
         assert arguments[0] == "logs"
@@ -118,7 +119,7 @@ class Answers:
         return self.log
 
     def get(self, kind: str, name: str, *, namespace: str) -> dict[str, Any] | None:
-        return {"metadata": {"name": name}, "status": {"conditions": self.conditions}}
+        return {"metadata": {"name": name, "uid": "job-1"}, "status": {"conditions": self.conditions}}
 
     def objects(self, kind: str, *, namespace: str, selector: str) -> Sequence[Mapping[str, Any]]:
         return self.pods
@@ -126,7 +127,7 @@ class Answers:
 
 def finished(**status: Any) -> dict[str, Any]:
     one = pod("Succeeded", **status)
-    one["metadata"] |= {"uid": "1", "annotations": {INDEX: "0"}}
+    one["metadata"]["annotations"] = {INDEX: "0"}
     return one
 
 
@@ -160,15 +161,34 @@ def test_a_log_that_cannot_be_read_now_is_an_error_since_the_results_are_in_it(s
         logs_of(finished(containerStatuses=ended(exitCode=0)), KubectlError("kubectl logs p", stderr))
 
 
+class Clock:
+    """A clock that only sleeping advances."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert self.now < 10 * PULL, "it waits for ever"
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("trivet.targets.cluster.cell_job.time", clock)
+    return clock
+
+
 def jobs(kubectl: object) -> CellJobs:
     return CellJobs(kubectl=cast(Kubectl, kubectl), namespace="n", matrix="abc")
 
 
 def unpulled(reason: str, message: str) -> dict[str, Any]:
     state = {"waiting": {"reason": reason, "message": message}}
-    one = pod("Pending", containerStatuses=[{"image": "cells:1", "state": state}])
-    one["metadata"]["uid"] = "1"
-    return one
+    return pod("Pending", containerStatuses=[{"image": "cells:1", "state": state}])
 
 
 def test_an_image_that_cannot_be_pulled_for_long_is_an_error_with_the_registrys_reason(
@@ -188,6 +208,29 @@ def test_an_image_that_cannot_be_pulled_for_long_is_an_error_with_the_registrys_
         list(jobs(answers).ended("m", notes.append))
     assert now > PULL, "a busy registry is asked again"
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize("reason", ["CreateContainerError", "CreateContainerConfigError"])
+def test_a_container_that_cannot_be_created_for_long_is_an_error(clock: Clock, reason: str) -> None:
+    with pytest.raises(ImageUnavailable, match=f"the pod p cannot start its image cells:1: {reason}: refused"):
+        list(jobs(Answers([unpulled(reason, "refused")])).ended("m", lambda text: None))
+    assert clock.now > PULL
+
+
+def test_a_job_that_gets_no_pod_is_an_error_which_says_where_the_reason_is(clock: Clock) -> None:
+    of_another_job = finished()
+    of_another_job["metadata"]["ownerReferences"] = [{"kind": "Job", "uid": "job-2"}]
+    with pytest.raises(PlatformError, match="timed out after 120 s waiting for the Job m to have a pod") as caught:
+        list(jobs(Answers([of_another_job])).ended("m", lambda text: None))
+    assert "`kubectl --context c -n n describe job m`" in caught.value.remedy
+    assert clock.now > PULL
+
+
+def test_only_pods_of_the_job_itself_are_collected() -> None:
+    stray = finished()
+    del stray["metadata"]["ownerReferences"]
+    complete = [{"type": "Complete", "status": "True"}]
+    assert list(jobs(Answers([stray], complete)).ended("m", lambda text: None)) == []
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])

@@ -27,8 +27,11 @@ KEPT = 86_400
 
 POLL = 2.0
 PULL = 120.0
-"""Seconds in which a pod's image must be pulled after it could not be: a registry may be busy, and the kubelet tries again."""
+"""Seconds in which the Job must have a pod, and a pod's image be pulled and its container created after it could not be: a registry may
+be busy, and the kubelet tries again."""
 _NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+_NO_CONTAINER = ("CreateContainerError", "CreateContainerConfigError")
+"""Kubernetes 1.30, ``pkg/kubelet/kuberuntime/kuberuntime_container.go``."""
 _NO_LOG = ("NotFound", "BadRequest")
 """The API's reasons for a pod without a log: there is no such pod, and its container waits to start (kubernetes 1.30,
 ``pkg/kubelet/kubelet_pods.go``, ``validateContainerLogStatus``, whose error the kubelet answers with status 400)."""
@@ -36,7 +39,7 @@ _REQUESTS = {"cpu": "500m", "memory": "1536Mi"}
 
 
 class ImageUnavailable(PlatformError):
-    """A pod cannot pull its image."""
+    """A pod cannot pull its image, or start it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +142,13 @@ class CellJobs:
     def ended(self, name: str, note: Callable[[str], None]) -> Iterator[CellPod]:
         """The pods of a Job as they end, until all have. ``note`` gets a sentence when pods wait, and why.
 
-        Raises ImageUnavailable when the image cannot be pulled, and PlatformError when the Job is deleted meanwhile.
+        Raises ImageUnavailable when the image cannot be pulled or started, and PlatformError when the Job gets no pod or is deleted
+        meanwhile.
         """
         seen: set[str] = set()
         said = ""
-        unpulled: dict[str, tuple[float, str]] = {}
+        started = time.monotonic()
+        not_created: dict[str, tuple[float, ImageUnavailable]] = {}
         while True:
             job = self.kubectl.get("job", name, namespace=self.namespace)
             if job is None or job["metadata"].get("deletionTimestamp"):
@@ -151,9 +156,13 @@ class CellJobs:
                     f"the Job {name} in namespace {self.namespace} was deleted before its pods had ended",
                     remedy="repeat the command: results that were collected are kept, the others are judged again",
                 )
-            pods = self.kubectl.objects(
-                "pods", namespace=self.namespace, selector=f"batch.kubernetes.io/job-name={name}"
-            )
+            pods = [
+                pod
+                for pod in self.kubectl.objects(
+                    "pods", namespace=self.namespace, selector=f"batch.kubernetes.io/job-name={name}"
+                )
+                if any(one["uid"] == job["metadata"]["uid"] for one in pod["metadata"].get("ownerReferences") or ())
+            ]
             for pod in pods:
                 uid = pod["metadata"]["uid"]
                 if uid not in seen and pod["status"].get("phase") in ("Succeeded", "Failed"):
@@ -165,18 +174,24 @@ class CellJobs:
             ):
                 return
             now = time.monotonic()
+            if not pods and now - started > PULL:
+                command = f"kubectl --context {self.kubectl.context} -n {self.namespace} describe job {name}"
+                raise PlatformError(
+                    f"timed out after {PULL:g} s waiting for the Job {name} to have a pod: a quota or an admission webhook may refuse them",
+                    remedy=f"see the events of the Job: `{command}`",
+                )
             # The first reason is the registry's; later ones say only that the kubelet waits before it tries again.
-            unpulled = {
-                pod["metadata"]["name"]: unpulled.get(pod["metadata"]["name"], (now, reason))
+            not_created = {
+                pod["metadata"]["name"]: not_created.get(pod["metadata"]["name"], (now, failure))
                 for pod in pods
-                if (reason := _unpulled(pod))
+                if (failure := _not_created(pod))
             }
-            for since, failure in unpulled.values():
+            for since, failure in not_created.values():
                 if now - since > PULL:
-                    raise ImageUnavailable(
-                        failure, remedy="push the image to a registry that the nodes reach, and name it with --image"
-                    )
-            waiting = next(filter(None, (*(one for _, one in unpulled.values()), *map(_unscheduled, pods))), "")
+                    raise failure
+            waiting = next(
+                filter(None, (*(one.message for _, one in not_created.values()), *map(_unscheduled, pods))), ""
+            )
             if waiting and waiting != said:
                 note(waiting)
                 said = waiting
@@ -227,14 +242,23 @@ def pod_failure(pod: Mapping[str, Any]) -> str:
     return f"the pod {name} failed"
 
 
-def _unpulled(pod: Mapping[str, Any]) -> str:
-    """Why a pod's image is not there; empty if it is, or is being pulled."""
+def _not_created(pod: Mapping[str, Any]) -> ImageUnavailable | None:
+    """Why a pod's container cannot be created; None if it is, or is being."""
     name = pod["metadata"]["name"]
     for container in pod["status"].get("containerStatuses") or ():
         state = container["state"].get("waiting") or {}
+        why = f"{container['image']}: {state.get('reason')}: {state.get('message', '')}"
         if state.get("reason") in _NO_IMAGE:
-            return f"the pod {name} cannot pull its image {container['image']}: {state['reason']}: {state.get('message', '')}"
-    return ""
+            return ImageUnavailable(
+                f"the pod {name} cannot pull its image {why}",
+                remedy="push the image to a registry that the nodes reach, and name it with --image",
+            )
+        if state.get("reason") in _NO_CONTAINER:
+            return ImageUnavailable(
+                f"the pod {name} cannot start its image {why}",
+                remedy="name an image that this command built with --image; if it is one, the node refuses it: see its kubelet's log",
+            )
+    return None
 
 
 def _unscheduled(pod: Mapping[str, Any]) -> str:
