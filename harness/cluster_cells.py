@@ -6,6 +6,7 @@ cells need is judged by one of them.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from trivet.errors import PlatformError, UsageError
 
 if TYPE_CHECKING:
     from trivet.engine.matrix import Matrix, PlannedCell
+    from trivet.engine.results_store import ResultsStore
     from trivet.host.kubectl import Kubectl
     from trivet.model.report import ConformanceReport
     from trivet.model.stack import Stack
@@ -124,6 +126,17 @@ def _own_cluster(context: str) -> Any:
     from trivet.provision.kind.state import known_clusters
 
     return next((one for one in known_clusters() if one.context == context), None)
+
+
+def matrix_label(place: Place, matrix: Matrix, cells: Sequence[PlannedCell], store: ResultsStore) -> str:
+    """By which an interrupted command finds its Jobs again: a digest of what is asked, and not of what is missing.
+
+    A Job belongs to the results store that asked for it: a command with another one, or on another machine, does not take it for its own.
+    """
+    from trivet.stacks.parts import digest_of
+
+    owner = [platform.node(), str(store.folder.resolve())]
+    return digest_of([place.image, owner, [sorted(matrix.keys(cell)) for cell in cells]])[:24]
 
 
 def image_recipe(

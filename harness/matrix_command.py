@@ -180,7 +180,6 @@ def _in_pods(
 ) -> cluster_cells.ClusterCells:
     """The cells, after pods have judged what the store lacks. Nothing is built or created if it lacks nothing."""
     from trivet.render.images import step_line
-    from trivet.stacks.parts import digest_of
     from trivet.targets.cluster.cell_job import CellJobs
 
     def note(text: str) -> None:
@@ -194,13 +193,15 @@ def _in_pods(
         image = str(recipe.reference)
         if any(planned.missing(cell) for cell in cells):
             cluster_cells.build_image(recipe, where.context, judging.base, lambda event: note(step_line(event)))
-    # What is asked, and not what is missing: an interrupted command finds its Job again.
-    matrix = digest_of([where.image, [sorted(planned.keys(cell)) for cell in cells]])[:24]
     found = cluster_cells.ClusterCells(
         judging=judging,
         matrix=planned,
         cells=cells,
-        jobs=CellJobs(kubectl=kubectl, namespace=where.namespace, matrix=matrix),
+        jobs=CellJobs(
+            kubectl=kubectl,
+            namespace=where.namespace,
+            matrix=cluster_cells.matrix_label(where, planned, cells, judging.store),
+        ),
         image=image,
         memory=where.memory,
         parallel=parallel,

@@ -15,7 +15,7 @@ from fakes.composed_stacks import compose_in
 
 from trivet.cell_in_pod import REPORT, artefact_line, output_of, read_artefacts
 from trivet.cell_runs import Judging
-from trivet.cluster_cells import ClusterCells, Place, image_recipe, needs, refuse_what_pods_lack
+from trivet.cluster_cells import ClusterCells, Place, image_recipe, matrix_label, needs, refuse_what_pods_lack
 from trivet.engine.acceptance import Acceptance
 from trivet.engine.matrix import Matrix, PlannedCell, planned_cells, read_axes
 from trivet.engine.registry import Registry
@@ -429,6 +429,24 @@ def test_the_job_of_an_interrupted_command_is_collected_and_not_repeated(cells: 
     assert cells.notes[0] == "continuing with the Job m of an interrupted command, 4 cells"
     assert judged(cells.pods.work) == 0
     assert cells.pods.deleted == ["m"]
+
+
+def test_a_job_belongs_to_the_results_store_of_the_machine_that_asked_for_it(
+    cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(context="c", namespace="n", image="cells:1", memory="3Gi")
+
+    def label(folder: Path, image: str = "cells:1") -> str:
+        return matrix_label(replace(place, image=image), cells.matrix, cells.cells, ResultsStore(folder))
+
+    ours = label(tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    assert label(Path("results")) == ours, "the same store by another path"
+    cells.codes()
+    assert label(tmp_path / "results") == ours, "whatever is missing"
+    others = {ours, label(tmp_path / "other"), label(tmp_path / "results", "cells:2")}
+    monkeypatch.setattr("platform.node", lambda: "another-machine")
+    assert len(others | {label(tmp_path / "results")}) == 4
 
 
 def test_what_a_pod_judged_before_it_was_killed_is_kept_and_its_cell_says_why_it_is_not_judged(cells: Cells) -> None:

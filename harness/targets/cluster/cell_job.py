@@ -12,7 +12,7 @@ from trivet.errors import PlatformError, UsageError
 from trivet.host.kubectl import Kubectl, KubectlError
 
 MATRIX = "trivet.dev/matrix"
-"""The label of a matrix's Jobs and ConfigMaps: the digest of what is judged, and of the image that judges it."""
+"""The label of a matrix's Jobs and ConfigMaps: the digest of what is judged, of the image that judges it, and of the results store."""
 
 CELLS_KEY = "cells.json"
 MOUNT = "/etc/trivet"
