@@ -83,14 +83,13 @@ def _contains(versions: str, version: str | None) -> bool:
 
 
 class Rules:
-    """The rules of one component, such as KServe's webhook, in the order in which they are judged: all are declared before one is."""
+    """The rules of one component, such as KServe's webhook, in the order in which they are judged."""
 
     def __init__(self, component: str, title: str) -> None:
         self.component = component
         self.title = title
         self.rules: list[Rule] = []
         self._fields: set[str] = set()
-        self._chosen_from: Sequence[Rule] = self.rules
         self._chosen: dict[tuple[str | None, str, frozenset[str]], Sequence[Rule]] = {}
 
     def rule(
@@ -110,6 +109,7 @@ class Rules:
             )
             self.rules.append(made)
             self._fields.update(fields)
+            self._chosen.clear()
             return made
 
         return add
@@ -117,9 +117,9 @@ class Rules:
     def concerning(self, subject: Service | Companion) -> Sequence[Rule]:
         """The rules that apply to the stack and the mode of ``subject``, without those none of whose fields it has."""
         version, mode = subject.stack.components.get(self.component), subject.mode
-        fields = subject.fields.intersection(self._fields)
-        if self._chosen_from is not self.rules or len(self._chosen) > MAX_CHOICES:
-            self._chosen_from, self._chosen = self.rules, {}
+        fields = subject.fields.intersection(self._fields) if self._fields else frozenset()
+        if len(self._chosen) > MAX_CHOICES:
+            self._chosen.clear()
         found = self._chosen.get((version, mode, fields))
         if found is None:
             found = self._chosen[version, mode, fields] = [

@@ -110,6 +110,7 @@ def test_a_rule_that_is_broken(
         return
     for rules in RULES[contract]:
         monkeypatch.setattr(rules, "rules", [rule for rule in rules.rules if rule.id != row.rule])
+        monkeypatch.setattr(rules, "_chosen", {})
     found = findings(contract, row.laid(row.broken), row.stack)
     assert not any(row.because in finding.message for finding in found), f"another rule than {row.rule} says it"
 
@@ -553,6 +554,7 @@ def test_credentials_that_do_not_reach_the_initializer(
 
     example()
     monkeypatch.setattr(CREDENTIAL_RULES, "rules", [one for one in CREDENTIAL_RULES.rules if one.id != rule])
+    monkeypatch.setattr(CREDENTIAL_RULES, "_chosen", {})
     assert not any(because in finding.message for finding in findings(CREDENTIALS, text)), (
         f"another rule than {rule} says it"
     )

@@ -230,3 +230,20 @@ def test_the_fields_of_a_document_are_those_of_its_mappings_at_any_depth() -> No
         bomb = [bomb, bomb]
     assert field_names({"a": {"b": [[{"c": None}]]}, "x": shared, "y": shared, "z": bomb}) == set("abcdefxyz")
     assert field_names("a") == frozenset()
+
+
+def test_a_rule_that_is_declared_after_the_first_judging_is_asked_too() -> None:
+    made = rules()
+    assert [rule.id for rule in made.concerning(service())] == ["broken"]
+
+    @made.rule("b.go, g")
+    def later(subject: Any) -> Iterator[Violation]:
+        yield Violation(("spec", "b"), "b is wrong")
+
+    assert [rule.id for rule in made.concerning(service())] == ["broken", "later"]
+
+
+def test_the_fields_of_an_object_are_not_collected_for_rules_that_declare_none() -> None:
+    subject = service({"a": {"b": 1}})
+    rules().concerning(subject)
+    assert "fields" not in vars(subject)
