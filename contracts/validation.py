@@ -6,6 +6,7 @@ Each contract stands for one link of the chain and judges by rules, which are li
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -270,8 +271,17 @@ def _named_elsewhere(
         yield passed("no object that it names is applied under another name or namespace", location=subject.at())
 
 
+_STAGES = frozenset({"dev", "test", "qa", "stage", "staging", "prod", "production"})
+"""Words of names by which the objects of one platform differ from those of another."""
+
+
 def _are_siblings(name: str, other: str) -> bool:
-    """Whether two names differ in their last letter or number only: ``iris-a`` and ``iris-b`` are two objects, and no typing error."""
+    """Whether two names differ in their last letter or number or in a stage only: ``iris-a`` and ``iris-b``, or ``iris-dev`` and
+    ``iris-prod``, are two objects, and no typing error."""
+    words, other_words = (re.split(r"[-.]", one) for one in (name, other))
+    differing = [pair for pair in itertools.zip_longest(words, other_words) if pair[0] != pair[1]]
+    if len(differing) == 1 and set(differing[0]) <= _STAGES:
+        return True
     stem, other_stem = (re.sub(r"-[a-z]?\d*$", "", one) for one in (name, other))
     same_digits = len(name) == len(other) and name.rstrip("0123456789") == other.rstrip("0123456789")
     return stem == other_stem or same_digits

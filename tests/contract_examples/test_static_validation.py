@@ -593,6 +593,19 @@ def test_an_account_that_lists_a_secret_of_nearly_the_name() -> list[Finding]:
     return findings(NAMING, text.replace("{name: s3}", "{name: s3-secrt}"))
 
 
+@pytest.mark.parametrize(("applied", "listed"), [("s3creds-dev", "s3creds-prod"), ("dev-s3creds", "test-s3creds")])
+@passing(NAMING)
+def test_a_secret_of_another_stage_is_no_typing_error(applied: str, listed: str) -> list[Finding]:
+    text = (ACCOUNT + S3.replace("name: s3,", f"name: {applied},")).removeprefix("---\n")
+    return findings(NAMING, text.replace("{name: s3}", f"{{name: {listed}}}"))
+
+
+@failing(NAMING, because="no Secret 's3creds-prd' is among the paths; did you mean s3creds-prod?")
+def test_a_stage_that_is_misspelt() -> list[Finding]:
+    text = (ACCOUNT + S3.replace("name: s3,", "name: s3creds-prod,")).removeprefix("---\n")
+    return findings(NAMING, text.replace("{name: s3}", "{name: s3creds-prd}"))
+
+
 @failing(NAMING, because="the InferenceService iris is applied in the namespace shop, and the InferenceGraph in other")
 def test_a_graph_of_a_service_in_another_namespace() -> list[Finding]:
     return findings(NAMING, GRAPH.replace("namespace: shop", "namespace: other") + laid({}))
