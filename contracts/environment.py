@@ -354,7 +354,8 @@ def requirements_are_pinned(model_directory: ModelDirectory) -> Iterator[Finding
             requirement = Requirement(text)
         except InvalidRequirement:
             if _ONE_EQUALS.fullmatch(text):
-                loose.append((text, where))
+                write = "an exact version after '=='" if "*" in text else repr(text.replace("=", "==", 1))
+                yield failed(f"pip refuses {text!r}: write {write}", location=where)
             continue  # an option of pip's, or the path of a wheel in the model's directory
         if requirement.url or exact(requirement) is not None:
             yield passed(f"{text} is exact", location=where)

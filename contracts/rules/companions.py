@@ -112,9 +112,10 @@ def graph_routing(companion: Companion) -> Iterator[Violation]:
         for keys, step in each(mapping(settings).get("steps"), ("spec", "nodes", node, "steps")):
             name = text(step.get("serviceName"))
             if name and (why := subdomain_problem(name)):
+                advice = "; a URL stands in serviceUrl" if "/" in name or ":" in name else ""
                 yield Violation(
                     (*keys, "serviceName"),
-                    f"{path(keys)}.serviceName {name!r} is no name of an InferenceService: {why}; a URL stands in serviceUrl",
+                    f"{path(keys)}.serviceName {name!r} is no name of an InferenceService: {why}{advice}",
                 )
             data = step.get("data")
             if router == "Sequence" and isinstance(data, str) and data not in ("", "$request", "$response"):

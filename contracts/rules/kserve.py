@@ -492,10 +492,10 @@ def storage_path(service: Service) -> Iterator[Violation]:
         stated = text(mapping(mapping(service.predictor.get(name)).get("storage")).get("path"))
         if "://" in stated:
             below = stated.partition("://")[2].partition("/")[2]
+            advice = f": write {below!r}, below the bucket" if below else ""
             yield Violation(
                 keys,
-                f"{path(keys)} {stated!r} is a URI, and KServe puts the type and bucket of the storage key before it: "
-                f"write {below!r}, below the bucket",
+                f"{path(keys)} {stated!r} is a URI, and KServe puts the type and bucket of the storage key before it{advice}",
             )
 
 

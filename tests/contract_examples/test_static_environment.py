@@ -598,7 +598,7 @@ def test_a_flavor_of_one_format() -> list[Finding]:
 # requirements_are_pinned
 
 
-@pytest.mark.parametrize("requirement", ["numpy", "numpy>=1.26", "numpy==1.*", "numpy>=1.26,<2", "numpy=1.26.4"])
+@pytest.mark.parametrize("requirement", ["numpy", "numpy>=1.26", "numpy==1.*", "numpy>=1.26,<2"])
 @failing(
     "environment.requirements_are_pinned", because="is not pinned to an exact version", at="requirements.txt: numpy"
 )
@@ -616,6 +616,20 @@ def test_several_ranges_are_one_finding_that_names_each() -> list[Finding]:
     found = model_findings("environment.requirements_are_pinned", SOUND | {"requirements.txt": requirements})
     assert [one.outcome for one in found].count(Outcome.FAILED) == 1
     return found
+
+
+@failing(
+    "environment.requirements_are_pinned",
+    because="pip refuses 'numpy=1.26': write 'numpy==1.26'",
+    at="requirements.txt: numpy=1.26",
+)
+def test_a_version_as_conda_writes_it() -> list[Finding]:
+    return model_findings("environment.requirements_are_pinned", model(**{"numpy==1.26.4": "numpy=1.26"}))
+
+
+@failing("environment.requirements_are_pinned", because="pip refuses 'numpy=1.*': write an exact version after '=='")
+def test_a_range_as_conda_writes_it() -> list[Finding]:
+    return model_findings("environment.requirements_are_pinned", model(**{"numpy==1.26.4": "numpy=1.*"}))
 
 
 @pytest.mark.parametrize("files", [{}, {"requirements.txt": "# none\n\n-r other.txt\n"}])

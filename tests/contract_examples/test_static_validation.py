@@ -1024,3 +1024,17 @@ def test_a_namespace_of_a_secret_that_is_filled_later(placeholder: str) -> list[
 @failing("validation.companion_is_admitted", because="the namespace '<team>' is not valid")
 def test_a_blank_that_a_reader_fills() -> list[Finding]:
     return findings("validation.companion_is_admitted", S3.replace("shop", "<team>"))
+
+
+@pytest.mark.parametrize("stated", ["hdfs://", "s3://models", "s3://models/"])
+def test_a_storage_path_that_is_a_uri_without_a_path_gets_no_empty_advice(stated: str) -> None:
+    text = laid(model(storageUri=None, storage={"key": "minio", "path": stated}))
+    (found,) = [one for one in findings("validation.kserve_admits_the_service", text) if repr(stated) in one.message]
+    assert found.message.endswith("KServe puts the type and bucket of the storage key before it")
+
+
+@pytest.mark.parametrize(("name", "is_url"), [("Iris", False), ("http://iris", True), ("iris:8080", True)])
+def test_a_name_that_is_no_url_gets_no_advice_about_urls(name: str, is_url: bool) -> None:
+    text = GRAPH.replace("serviceName: iris", f"serviceName: '{name}'")
+    (found,) = [one for one in findings("validation.companion_is_admitted", text) if repr(name) in one.message]
+    assert found.message.endswith("; a URL stands in serviceUrl") is is_url
