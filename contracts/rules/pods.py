@@ -449,22 +449,43 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
 
 
 @PODS.rule(
-    "kserve pkg/webhook/admission/pod/storage_initializer_injector.go: a mount of its own at /mnt/models; "
+    "kserve pkg/webhook/admission/pod/storage_initializer_injector.go, InjectStorageInitializer: a mount of its own at /mnt/models; "
+    "pkg/apis/serving/v1beta1/predictor_custom.go, Default, GetStorageUri; "
     f"{_VALIDATION}, ValidateVolumeMounts: must be unique",
     fields=("volumeMounts",),
 )
 def mounts_over_the_model(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        for container in pod.containers:
-            given = [container.spec.get("storageUri")]
-            given += [one.get("value") for _, one in container.each("env") if one.get("name") == "STORAGE_URI"]
-            uris = [uri for uri in given if isinstance(uri, str) and uri and not uri.startswith("oci")]
-            for keys, mount in container.each("volumeMounts") if uris else ():
+        if any(one.spec.get("name") == "storage-initializer" for one in pod.init_containers):
+            continue  # KServe injects no other
+        served = [one for one in pod.containers if _is_served(pod, one)]
+        uris = [uri for one in served if (uri := _storage_uri(one)) and not uri.startswith("oci")]
+        beside = [
+            one for one in pod.containers if one.spec.get("name") == "transformer-container" and one not in served
+        ]
+        for container in (*served, *beside) if uris else ():
+            for keys, mount in container.each("volumeMounts"):
                 if mount.get("mountPath") == MODEL_MOUNT and mount.get("name") not in _OF_KSERVE:
                     yield Violation(
                         (*keys, "mountPath"),
                         f"{path(keys)} mounts {mount.get('name')!r} at {MODEL_MOUNT}, where KServe mounts the model from {uris[0]}",
                     )
+
+
+def _is_served(pod: Pod, container: Container) -> bool:
+    """Whether it is the pod's kserve-container: so KServe names a model, the first container of a transformer and an explainer, and that
+    of a predictor if it is the only one or has no name."""
+    name = container.spec.get("name")
+    first = container is pod.containers[0] and (pod.keys[-1] != "predictor" or not name or len(pod.containers) == 1)
+    return container.merged or name == "kserve-container" or first
+
+
+def _storage_uri(container: Container) -> str:
+    """The URI that KServe reads from a kserve-container: a model's field, or a custom container's variable."""
+    if container.merged:
+        return text(container.spec.get("storageUri"))
+    stated = [one.get("value") for _, one in container.each("env") if one.get("name") == "STORAGE_URI"]
+    return text(stated[0]) if stated else ""
 
 
 _MODE_OF_PROBES = (
