@@ -24,6 +24,7 @@ from trivet.authoring import (
     passed,
 )
 from trivet.contracts.signatures import example_rows
+from trivet.contracts.values import FILLED_LATER, has_placeholder
 from trivet.integration import (
     TrackingApi,
     build_inference_service,
@@ -66,7 +67,9 @@ def labels_are_valid(manifest: Manifest) -> Iterator[Finding]:
     wrong = {key: value for key, value in read.items() if not isinstance(value, str) or not is_label_value(value)}
     for key, value in wrong.items():
         place = manifest.at("metadata", "labels", key)
-        if isinstance(value, str):
+        if has_placeholder(value):
+            yield inconclusive(f"label {key} is {value!r}: {FILLED_LATER}", location=place)
+        elif isinstance(value, str):
             yield failed(
                 f"label {key}: {value!r} is not valid",
                 remedy=f"use {label_value(value)!r}, and put the original into an annotation",

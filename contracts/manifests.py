@@ -31,7 +31,7 @@ from trivet.contracts.rules.schema import (
     unknown_fields,
     wrong_api,
 )
-from trivet.contracts.values import FILLED_LATER, is_filled_later, mapping
+from trivet.contracts.values import FILLED_LATER, has_placeholder, is_filled_later, mapping
 from trivet.contracts.violation import Violation
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
@@ -337,6 +337,8 @@ def protocol_version_is_served(manifest: Manifest, stack: Stack, platform: Platf
     where = manifest.at("spec", "predictor", "model", "protocolVersion")
     if protocol in served:
         yield passed(f"{serving['runtime']} serves {protocol}", location=where)
+    elif has_placeholder(protocol):
+        yield inconclusive(f"protocolVersion is {protocol!r}: {FILLED_LATER}", location=where)
     elif protocol is not None:
         yield failed(
             f"protocolVersion {protocol!r} is not served by {serving['runtime']}: it serves {', '.join(served)}",
@@ -506,6 +508,8 @@ def format_version_is_served(manifest: Manifest, stack: Stack, platform: Platfor
         yield passed(f"no version of {serving['model_format']} is required", location=where)
     elif str(version) in known:
         yield passed(f"{serving['runtime']} declares {serving['model_format']} {version}", location=where)
+    elif has_placeholder(version):
+        yield inconclusive(f"modelFormat.version is {version!r}: {FILLED_LATER}", location=where)
     else:
         yield failed(
             f"no runtime is found for {serving['model_format']} {version}: {serving['runtime']} declares "

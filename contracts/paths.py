@@ -32,7 +32,7 @@ from trivet.authoring import (
 )
 from trivet.contracts.rules.expressions import is_refused, searches
 from trivet.contracts.rules.uris import form_problem
-from trivet.contracts.values import mapping
+from trivet.contracts.values import FILLED_LATER, has_placeholder, mapping
 from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, uri_scheme
 
 SEAM = ("mlflow", "kserve")
@@ -53,7 +53,6 @@ directory is the store itself (mlflow/store/artifact/models_artifact_repo.py, _a
 _NO_URI = "the manifest has no storage URI"
 
 _SCHEME = re.compile(r"\w+?://")
-_PLACEHOLDER = re.compile(r"\{\{|\$\{|\$\(")
 
 VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
 """The oldest versions that these contracts were verified with, by reading or running them."""
@@ -82,8 +81,8 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack, platform: Platfor
     if not uris:
         yield not_applicable(_NO_URI, location=manifest.at("spec", "predictor"))
     for uri, model_format, where in uris:
-        if _PLACEHOLDER.search(uri):
-            yield inconclusive(f"{uri} has a placeholder, whose value is not in the file", location=where)
+        if _is_template(uri):
+            yield inconclusive(f"the storage URI is {uri}: {FILLED_LATER}", location=where)
             continue
         container, unread = _own_container(uri, platform)
         if unread:
@@ -135,7 +134,10 @@ def storage_uri_ends_with_slash(manifest: Manifest) -> Iterator[Finding]:
     if not uris:
         yield not_applicable(_NO_URI, location=manifest.at("spec", "predictor"))
     for uri, model_format, where in uris:
-        if uri_scheme(uri) != "s3" or _PLACEHOLDER.search(uri):
+        if _is_template(uri):
+            yield inconclusive(f"the storage URI is {uri}: {FILLED_LATER}", location=where)
+            continue
+        if uri_scheme(uri) != "s3":
             yield not_applicable("not on S3, where directories are prefixes", location=where)
             continue
         advice = [problem for problem in check_storage_uri(uri, model_format=model_format) if problem.advice]
@@ -145,6 +147,11 @@ def storage_uri_ends_with_slash(manifest: Manifest) -> Iterator[Finding]:
             yield passed(f"only {uri} is fetched", location=where)
         elif not advice:
             yield not_applicable("a single file, or a format that is served from a single file", location=where)
+
+
+def _is_template(uri: str) -> bool:
+    """Whether it has a placeholder; no storage URI has braces of its own, as KServe's runtimes have."""
+    return has_placeholder(uri) or "{{" in uri
 
 
 def _own_container(uri: str, platform: PlatformConfig) -> tuple[str, str]:

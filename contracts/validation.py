@@ -48,7 +48,7 @@ from trivet.contracts.rules.rule import (
     undecided,
 )
 from trivet.contracts.rules.runtimes import Runtime, Wanted, candidates, is_multi_node, selected, wanted
-from trivet.contracts.values import each, mapping, text
+from trivet.contracts.values import FILLED_LATER, each, has_placeholder, mapping, text
 
 SEAM = ("kfp", "kserve")
 
@@ -379,6 +379,15 @@ def runtime_serves_the_model(manifest: Manifest, stack: Stack, platform: Platfor
     if asked is None or not asked.format:
         yield not_applicable("KServe selects no runtime for it", location=manifest.at("spec", "predictor"))
         return
+    for field, value in (
+        ("runtime", asked.runtime),
+        ("modelFormat", asked.format),
+        ("modelFormat", asked.version),
+        ("protocolVersion", asked.protocol),
+    ):
+        if has_placeholder(value):
+            yield inconclusive(f"{field} is {value!r}: {FILLED_LATER}", location=manifest.at(*asked.keys, field))
+            return
     found, complete = candidates(service)
     if asked.runtime:
         yield from _named(manifest, asked, found, service)

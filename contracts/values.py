@@ -42,14 +42,21 @@ def path(keys: Keys) -> str:
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
 
 
-_TO_BE_FILLED = re.compile(r"\$\{\w+\}|\{\{-?\s*(?:\w|\.(?:Values|Release|Chart)\b)|\A\$\w+\Z")
-"""Placeholders of envsubst, Jinja and Helm. Those of KServe's runtimes are others: ``{{.Name}}``."""
+_PLACEHOLDER = re.compile(r"\$\{\w[^}]*\}|\$\(\w[\w.-]*\)|\{\{-?\s*(?:\w|\.(?:Values|Release|Chart)\b)|\A\$\w+\Z")
+"""Placeholders of shells and envsubst, of Kustomize and Tekton, of Jinja and Helm. Those of KServe's runtimes are others: ``{{.Name}}``."""
 
 FILLED_LATER = "it has a placeholder, whose value is not in the file"
 
 
+def has_placeholder(value: Any) -> bool:
+    """Whether it is a text with a placeholder, such as ``${NAME}``, ``$(NAME)`` or ``{{ name }}``."""
+    return isinstance(value, str) and _PLACEHOLDER.search(value) is not None
+
+
 def is_filled_later(document: Any, keys: Keys) -> bool:
-    """Whether the text at ``keys`` has a placeholder, so that what is applied is not what stands here."""
+    """Whether the text at ``keys`` or one of the keys has a placeholder, so that what is applied is not what stands here."""
+    if any(map(has_placeholder, keys)):
+        return True
     value = document
     for key in keys:
         if isinstance(value, dict):
@@ -58,4 +65,4 @@ def is_filled_later(document: Any, keys: Keys) -> bool:
             value = value[key]
         else:
             return False
-    return isinstance(value, str) and _TO_BE_FILLED.search(value) is not None
+    return has_placeholder(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from contract_examples.registry import failing, passing
+from contract_examples.registry import failing, inconclusive, passing
 from contract_examples.static import findings
 
 from trivet.model.finding import Finding
@@ -28,6 +28,17 @@ def test_free_text(value: str) -> list[Finding]:
     found = findings("lineage.labels_are_valid", labelled("team: a", f'pipeline: "{value}"'))
     assert [finding.message.partition("' is ")[2] for finding in found] == ["not valid"]
     return found
+
+
+@pytest.mark.parametrize("value", ["${V}", "{{ v }}", "$V", "v-${V:-1}"])
+@inconclusive("lineage.labels_are_valid", because="it has a placeholder, whose value is not in the file", at="v: ")
+def test_a_value_that_is_filled_later(value: str) -> list[Finding]:
+    return findings("lineage.labels_are_valid", labelled("team: a", f"v: '{value}'"))
+
+
+@passing("lineage.labels_are_valid", because="1 labels are valid", at="labels:")
+def test_a_key_that_is_filled_later() -> list[Finding]:
+    return findings("lineage.labels_are_valid", labelled("${K}: a"))
 
 
 @failing("lineage.labels_are_valid", because="label version: 3 is not a string", at="version: 3")

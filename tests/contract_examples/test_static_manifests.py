@@ -484,6 +484,12 @@ def test_a_value_that_is_filled_later() -> list[Finding]:
     return findings("manifests.schema_is_met", text)
 
 
+@pytest.mark.parametrize("value", ["${MIN}", "${MIN:=1}", "$(MIN)", "$MIN"])
+@inconclusive("manifests.schema_is_met", because="it has a placeholder, whose value is not in the file", at="minRepl")
+def test_a_number_that_is_filled_later(value: str) -> list[Finding]:
+    return findings("manifests.schema_is_met", changed("minReplicas: 2", f"minReplicas: {value}"))
+
+
 # name_is_valid
 
 
@@ -694,6 +700,14 @@ def test_no_protocol_for_an_mlflow_model() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", without("protocolVersion"))
 
 
+@inconclusive(
+    "manifests.protocol_version_is_served", because="protocolVersion is '${PROTOCOL}'", at="protocolVersion: "
+)
+def test_a_protocol_version_that_is_filled_later() -> list[Finding]:
+    text = changed("protocolVersion: v2", "protocolVersion: ${PROTOCOL}")
+    return findings("manifests.protocol_version_is_served", text)
+
+
 @passing("manifests.protocol_version_is_served", because="kserve-mlserver serves v2", at="protocolVersion: v2")
 def test_protocol_v2() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", SOUND)
@@ -880,6 +894,11 @@ NAMED = "        name: mlflow\n"
 @failing("manifests.format_version_is_served", because="mlflow 3: kserve-mlserver declares 1, 2", at='version: "3"')
 def test_a_format_version_that_no_runtime_declares() -> list[Finding]:
     return findings("manifests.format_version_is_served", changed(NAMED, NAMED + '        version: "3"\n'))
+
+
+@inconclusive("manifests.format_version_is_served", because="modelFormat.version is '{{ v }}'", at="version: ")
+def test_a_format_version_that_is_filled_later() -> list[Finding]:
+    return findings("manifests.format_version_is_served", changed(NAMED, NAMED + '        version: "{{ v }}"\n'))
 
 
 @passing("manifests.format_version_is_served", because="kserve-mlserver declares mlflow 2", at='version: "2"')

@@ -367,6 +367,20 @@ def test_a_model_without_a_runtime(fields: dict[str, Any], because: str) -> None
     example()
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"modelFormat": {"name": "${FORMAT}"}},
+        {"modelFormat": {"name": "sklearn", "version": "{{ version }}"}},
+        {"protocolVersion": "$PROTOCOL"},
+        {"runtime": "{{ .Values.runtime }}"},
+    ],
+)
+@inconclusive("validation.runtime_serves_the_model", because="it has a placeholder, whose value is not in the file")
+def test_a_model_of_which_something_is_filled_later(fields: dict[str, Any]) -> list[Finding]:
+    return findings("validation.runtime_serves_the_model", laid(model(**fields)))
+
+
 SEVERAL_NODES = """\
 ---
 apiVersion: serving.kserve.io/v1alpha1
@@ -1013,6 +1027,13 @@ PLACEHOLDERS = ("${TEAM}", "{{ team }}", "{{ .Values.team }}", "$team")
 @inconclusive("validation.kubernetes_admits_the_pods", because="it has a placeholder, whose value is not in the file")
 def test_a_namespace_that_is_filled_later(placeholder: str) -> list[Finding]:
     return findings("validation.kubernetes_admits_the_pods", laid({"metadata": {"namespace": placeholder}}))
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+@inconclusive("validation.kubernetes_admits_the_pods", because="it has a placeholder, whose value is not in the file")
+def test_a_key_that_is_filled_later(placeholder: str) -> list[Finding]:
+    text = laid({"spec": {"predictor": {"nodeSelector": {placeholder: "v"}}}})
+    return findings("validation.kubernetes_admits_the_pods", text)
 
 
 @pytest.mark.parametrize("placeholder", PLACEHOLDERS)
