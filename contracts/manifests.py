@@ -208,6 +208,8 @@ def deployment_mode_is_supported(manifest: Manifest, stack: Stack, platform: Pla
         yield not_applicable("no deployment mode; the cluster's default applies", location=where)
     elif mode in known:
         yield passed(f"KServe supports the deployment mode {mode}", location=where)
+    elif has_placeholder(mode):
+        yield inconclusive(f"the deployment mode is {mode!r}: {FILLED_LATER}", location=where)
     else:
         default = platform.default_deployment_mode or "the platform's default"
         yield failed(

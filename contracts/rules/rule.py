@@ -26,7 +26,7 @@ from trivet.authoring import (
     inconclusive,
     passed,
 )
-from trivet.contracts.values import FILLED_LATER, each, is_filled_later, mapping
+from trivet.contracts.values import FILLED_LATER, each, has_placeholder, is_filled_later, mapping
 from trivet.contracts.violation import Violation
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
 
@@ -375,12 +375,14 @@ def once_per_service(find: Callable[[Service], Found]) -> Callable[[Service], Fo
 def deployment_mode(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> tuple[str, bool]:
     """The effective deployment mode, empty if unknown, and whether the manifest states it.
 
-    KServe ignores a value that it does not know and uses the platform's default.
+    KServe ignores a value that it does not know and uses the platform's default; what stands for a placeholder is unknown.
     """
     metadata = mapping(manifest.document.get("metadata"))
     mode = str(mapping(metadata.get("annotations")).get(DEPLOYMENT_MODE))
     if mode in stack.settings["serving"]["deployment_modes"]:
         return mode, True
+    if has_placeholder(mode):
+        return "", False
     return platform.default_deployment_mode, False
 
 

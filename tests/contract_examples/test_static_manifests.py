@@ -578,6 +578,13 @@ def test_the_new_name_of_a_mode() -> list[Finding]:
     return findings("manifests.deployment_mode_is_supported", annotated("Standard"), "current")
 
 
+@inconclusive(
+    "manifests.deployment_mode_is_supported", because="the deployment mode is '${MODE}': it has a placeholder"
+)
+def test_a_mode_that_is_filled_later() -> list[Finding]:
+    return findings("manifests.deployment_mode_is_supported", annotated("${MODE}"))
+
+
 @not_applicable("manifests.deployment_mode_is_supported", because="no deployment mode;", at="annotations:")
 def test_the_clusters_own_mode() -> list[Finding]:
     return findings("manifests.deployment_mode_is_supported", without("deploymentMode"))

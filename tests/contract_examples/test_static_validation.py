@@ -1059,3 +1059,15 @@ def test_a_name_that_is_no_url_gets_no_advice_about_urls(name: str, is_url: bool
     text = GRAPH.replace("serviceName: iris", f"serviceName: '{name}'")
     (found,) = [one for one in findings("validation.companion_is_admitted", text) if repr(name) in one.message]
     assert found.message.endswith("; a URL stands in serviceUrl") is is_url
+
+
+STRATEGY = {"spec": {"predictor": {"deploymentStrategy": {"type": "Recreate"}}}}
+
+
+@inconclusive("validation.platform_is_known", because="deploymentStrategy is rejected", at="deploymentStrategy")
+def test_a_setting_of_one_mode_where_the_mode_is_filled_later() -> list[Finding]:
+    serverless = PlatformConfig(default_deployment_mode="Serverless")
+    text = laid(STRATEGY, mode="'${MODE}'")
+    judged = findings("validation.kserve_admits_the_service", text, platform=serverless)
+    assert [str(one.outcome) for one in judged] == ["PASSED"]
+    return findings("validation.platform_is_known", text, platform=serverless)

@@ -163,6 +163,11 @@ def test_a_mode_that_kserve_does_not_know_is_the_platform_s() -> None:
     assert deployment_mode(manifest(), stack("2024.11"), platform) == ("Serverless", False)
 
 
+def test_a_mode_that_is_filled_later_is_unknown_whatever_the_platform_s_is() -> None:
+    platform = PlatformConfig(default_deployment_mode="Serverless")
+    assert deployment_mode(manifest(mode="${MODE}"), stack("2024.11"), platform) == ("", False)
+
+
 SPEC = {
     "predictor": {
         "model": {"name": "m"},
