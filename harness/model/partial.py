@@ -20,21 +20,27 @@ class PartialMapping(Mapping[str, Value]):
     def __init__(self, known: Mapping[str, Value], unknown: Mapping[str, str], what: str = "{}") -> None:
         self._known = dict(known)
         self.unknown = dict(unknown)
-        self._what = what
+        self.what = what
 
     def but(self, values: Mapping[str, Value]) -> PartialMapping[Value]:
-        """The same with these ``values``, which are then known."""
+        """The same with these ``values``, which are then known; what is unknown in them is then unknown."""
+        unknown = values.unknown if isinstance(values, PartialMapping) else {}
         rest = {key: reason for key, reason in self.unknown.items() if key not in values}
-        return PartialMapping({**self._known, **values}, rest, self._what)
+        known = {key: value for key, value in self._known.items() if key not in unknown}
+        return PartialMapping({**known, **values}, {**rest, **unknown}, self.what)
+
+    def only(self, keys: Collection[str]) -> PartialMapping[Value]:
+        """The same with these keys only, known or unknown."""
+        return self.without([key for key in (*self._known, *self.unknown) if key not in keys])
 
     def without(self, keys: Collection[str]) -> PartialMapping[Value]:
         """The same without these keys, known or unknown."""
         known = {key: value for key, value in self._known.items() if key not in keys}
-        return PartialMapping(known, {key: one for key, one in self.unknown.items() if key not in keys}, self._what)
+        return PartialMapping(known, {key: one for key, one in self.unknown.items() if key not in keys}, self.what)
 
     def __getitem__(self, key: str) -> Value:
         if key not in self._known and key in self.unknown:
-            raise CannotTell(f"{self._what.format(key)} is unknown: {self.unknown[key]}")
+            raise CannotTell(f"{self.what.format(key)} is unknown: {self.unknown[key]}")
         return self._known[key]
 
     def __iter__(self) -> Iterator[str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -130,7 +130,12 @@ def _with_role(stack: Stack, role: Role) -> Stack:
 
 
 def _with_kserve(stack: Stack, other: Stack) -> Stack:
-    theirs = {name: version for name, version in other.components.items() if name in OF_KSERVE}
+    components = other.components
+    theirs = (
+        components.only(OF_KSERVE)
+        if isinstance(components, PartialMapping)
+        else {name: version for name, version in components.items() if name in OF_KSERVE}
+    )
     return replace(
         stack,
         folder=other.folder,
@@ -165,7 +170,8 @@ def _is_version(value: str) -> bool:
 
 
 def _kserve_in_version(version: str, stack: Stack) -> Stack:
-    known = {one.components["kserve"]: one for one in (*map(load_stack, shipped_stacks()), stack)}
+    stacks = (*map(load_stack, shipped_stacks()), stack)
+    known = {one.components["kserve"]: one for one in stacks if "kserve" in dict(one.components)}
     if version not in known:
         raise UsageError(
             f"no shipped stack has the API of KServe {version}",
@@ -384,14 +390,21 @@ def _but(values: Mapping[str, Value], new: Mapping[str, Value], *, without: Sequ
     """``values`` of a stack with ``new`` ones, and without others. What is unknown stays unknown, unless it is among them."""
     if isinstance(values, PartialMapping):
         return values.without(without).but(new)
+    if isinstance(new, PartialMapping):
+        return PartialMapping(values, {}, new.what).without(without).but(new)
     return {name: value for name, value in values.items() if name not in without} | dict(new)
+
+
+def _keys(values: Mapping[str, Any]) -> Iterable[str]:
+    """The keys of what is known and of what is unknown."""
+    return (*values, *(values.unknown if isinstance(values, PartialMapping) else ()))
 
 
 def _names(stack: Stack) -> Sequence[str]:
     """The parts that decide how a composed stack behaves."""
     return (
-        *(f"roles.{name}" for name in stack.roles),
-        *(f"components.{name}" for name in stack.components),
+        *(f"roles.{name}" for name in _keys(stack.roles)),
+        *(f"components.{name}" for name in _keys(stack.components)),
         *(f"settings.{name}" for name in stack.settings),
         *("api_schemas", "runtime_image", "platform"),
     )

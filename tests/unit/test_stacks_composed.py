@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trivet.errors import PlatformError, UsageError
+from trivet.errors import CannotTell, PlatformError, UsageError
 from trivet.model.stack import Stack
 from trivet.stacks import composed
 from trivet.stacks.composed import Contradiction, compose, read_parts
@@ -101,6 +101,32 @@ def test_kserve_brings_schemas_facts_and_platform_and_no_role(fixed: Stack, curr
     assert (made.platform, made.folder) == (current.platform, current.folder)
     assert {made.components[name] for name in ("kserve", "knative", "kubernetes")} == {"0.20.0", "1.21", "1.34"}
     assert made.components["storage_initializer"] == "0.14.1"
+
+
+@pytest.fixture
+def detected(tmp_path: Path) -> Stack:
+    """A stack whose versions of KServe, Prometheus and MLflow are unknown."""
+    folder = Path(shutil.copytree(stack_folder("2024.11-fixed"), tmp_path / "detected"))
+    file = folder / "stack.toml"
+    text = re.sub(r'(?m)^kserve = "0.14.1"\n', "", file.read_text(encoding="utf-8"))
+    unknown = '\n[unknown.components]\nkserve = "two controllers"\nprometheus = "not read"\nmlflow = "no answer"\n'
+    text = re.sub(r"(?m)^(mlflow|prometheus) = .*\n", "", text)
+    file.write_text(text + unknown, encoding="utf-8")
+    return load_stack(str(folder))
+
+
+def test_what_is_unknown_of_kserve_in_another_stack_is_unknown_in_the_composed_one(
+    fixed: Stack, detected: Stack
+) -> None:
+    made = compose(fixed, {"kserve": str(detected.folder)})
+    assert (made.version("kserve"), made.version("prometheus")) == ("(unknown)", "(unknown)")
+    with pytest.raises(CannotTell, match="the version of kserve is unknown: two controllers"):
+        made.components["kserve"]
+    assert made.components["mlflow"] == "2.17.2", "MLflow is not KServe's"
+    assert made.digest != fixed.digest
+    again = compose(detected, {"kserve": "0.20.0"})
+    assert again.components["kserve"] == "0.20.0"
+    assert compose(again, {"kserve": str(detected.folder)}).version("kserve") == "(unknown)"
 
 
 def test_all_parts_of_a_stack_together_behave_as_that_stack(fixed: Stack, current: Stack) -> None:
