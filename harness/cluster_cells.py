@@ -323,12 +323,26 @@ class ClusterCells:
                     remedy="build the image again with this version: omit --image, and push it as the message says",
                 )
         if report is not None:
-            self._reports.setdefault(key, []).append(report_json.read(report.decode("utf-8")))
+            read = report_json.read(report.decode("utf-8"))
+            self._check_stack(read, key, title)
+            self._reports.setdefault(key, []).append(read)
             self._assigned.setdefault(key, set()).update(one["contracts"])
         else:
             tail = "\n".join(output_of(pod.log).strip().splitlines()[-TAIL:])
             self._failures[key] = f"{failure}\n{tail}".strip()
         self.note(f"{title}: {len(artefacts)} results{'' if report is not None else f', then {failure}'}")
+
+    def _check_stack(self, report: ConformanceReport, key: str, title: str) -> None:
+        """Raise UsageError for the report of another stack than that of the cell.
+
+        A Job of an interrupted command may have a cell by another name, such as the version that a stack has: its report is not used.
+        """
+        digests = {_key(cell.values): cell.stack.digest for cell in self.cells if cell.stack}
+        if report.stack.digest != digests.get(key, report.stack.digest):
+            raise UsageError(
+                f"the pod of {title} judged another stack, {report.stack.name}: the image {self.image} has other files of it",
+                remedy="build the image again with these stacks: omit --image, and push it as the message says",
+            )
 
 
 def _key(values: Mapping[str, str]) -> str:

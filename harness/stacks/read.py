@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from trivet.errors import UsageError, unknown
 from trivet.model.detection import Fact
 from trivet.model.partial import PartialMapping
-from trivet.model.stack import Role, Stack
+from trivet.model.stack import ROLES, Role, Stack
 from trivet.model.text_lines import text_lines
 from trivet.stacks.schema import stack_errors
 
@@ -93,6 +93,12 @@ def load_stack(name_or_path: str) -> Stack:
         settings={"serving": _partial(table["serving"], unknown.get("serving", {}), "`serving.{}` of the stack")},
         facts=_facts(folder / FACTS_FILE),
     )
+
+
+def stack_files(folder: Path) -> list[Path]:
+    """The files that a stack is read from, those of them that exist in ``folder``."""
+    names = (STACK_FILE, SCHEMAS_FILE, IMAGE_FILE, FACTS_FILE, *(f"{role}.lock" for role in ROLES))
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def read_table(folder: Path) -> Mapping[str, Any]:

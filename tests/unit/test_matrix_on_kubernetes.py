@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +29,11 @@ from trivet.model.stack import ROLES
 from trivet.provision.images.cells import CELLS, HOME, cells_image, name_in_image
 from trivet.provision.images.recipes import FilesLayer, RoleLayer
 from trivet.render import report_json
+from trivet.stacks.composed import compose
 from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import environment_folder
 from trivet.stacks.parts import digest_of
-from trivet.stacks.read import load_stack
+from trivet.stacks.read import load_stack, stack_folder
 from trivet.targets.cluster.cell_job import (
     INDEX,
     MOST,
@@ -276,14 +278,49 @@ def test_the_image_has_every_environment_where_the_pod_looks_for_it() -> None:
     assert cells_image(load_stack("current").roles.values()).reference.tag != image.reference.tag
 
 
-def test_a_stack_of_ones_own_is_in_the_image_under_a_path_of_its_own(tmp_path: Path) -> None:
-    folder = tmp_path / "ours"
-    folder.mkdir()
-    (folder / "stack.toml").write_text("title = 'ours'\n", encoding="utf-8")
-    assert [name_in_image(one) for one in (STACK, "2.17.2", str(folder))] == [STACK, "2.17.2", f"{HOME}/stacks/ours"]
-    last = cells_image([], own=[folder]).layers[-1]
+def test_stacks_of_ones_own_are_in_the_image_by_their_contents_and_nothing_else_of_their_folders_is(
+    tmp_path: Path,
+) -> None:
+    folders = [tmp_path / place / "ours" for place in ("one", "two")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "stack.toml").write_bytes(f"title = '{folder.parent.name}'\r\n".encode())
+        for name in ("trainer.lock", "api_schemas.json", "credentials.json", "notes.toml", "other.lock"):
+            (folder / name).write_text("{}", encoding="utf-8")
+    places = [name_in_image(str(folder)) for folder in folders]
+    assert [name_in_image(one) for one in (STACK, "2.17.2", str(folders[0] / "stack.toml"))] == [
+        *(STACK, "2.17.2"),
+        places[0],
+    ]
+    assert len(set(places)) == 2
+    assert {place.rpartition("/")[2] for place in places} == {"ours"}, "the stack has its name there"
+    last = cells_image([], own=folders).layers[-1]
     assert isinstance(last, FilesLayer)
-    assert f"{HOME}/stacks/ours/stack.toml" in {file.path for file in last.files}
+    found = {file.path: file.text for file in last.files if file.path.startswith(f"{HOME}/stacks/")}
+    assert set(found) == {
+        f"{place}/{name}" for place in places for name in ("stack.toml", "trainer.lock", "api_schemas.json")
+    }
+    assert [found[f"{place}/stack.toml"] for place in places] == ["title = 'one'\r\n", "title = 'two'\r\n"]
+
+
+def test_a_stack_has_the_same_digest_in_the_image(tmp_path: Path) -> None:
+    ours = Path(shutil.copytree(stack_folder(STACK), tmp_path / "ours"))
+    last = cells_image([], own=[ours]).layers[-1]
+    assert isinstance(last, FilesLayer)
+    for file in last.files:
+        if file.path.startswith(name_in_image(str(ours))):
+            place = tmp_path / "image" / file.path.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.text.encode())
+    there = str(tmp_path / "image" / name_in_image(str(ours)).lstrip("/"))
+    assert load_stack(there).digest == load_stack(str(ours)).digest
+    parts: list[dict[str, str]] = [{"tracking": "current"}, {"kserve": "0.20.0"}]
+    for part in parts:
+        assert compose(load_stack(there), part).digest == compose(load_stack(str(ours)), part).digest
+    current = load_stack("current")
+    for name in ("kserve", "runtime", "trainer"):
+        in_image, here = (compose(current, {name: folder}) for folder in (there, str(ours)))
+        assert (in_image.digest, in_image.name) == (here.digest, here.name)
 
 
 def test_the_image_has_the_roles_behind_what_is_missing_and_no_others(cells: Cells) -> None:
@@ -501,6 +538,20 @@ def test_results_of_another_version_of_trivet_are_refused(cells: Cells, monkeypa
         cells.made().collect()
     assert list(cells.store) == [], "what is refused is not kept"
     assert len(cells.pods.deleted) == 1, "the next command would collect it, and be refused by it"
+
+
+def test_the_report_of_another_stack_is_refused(cells: Cells) -> None:
+    judged = cells.pods.judged
+
+    def of_another(name: str, index: int, one: Mapping[str, Any]) -> str:
+        text = json.loads(read_artefacts(judged(name, index, one))[REPORT])
+        text["stack"]["digest"] = "other"
+        return artefact_line(REPORT, json.dumps(text).encode())
+
+    cells.pods.judged = of_another  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match=r"the pod of trainer=1\.0\.0 tracking=1\.0\.0 judged another stack"):
+        cells.made().collect()
+    assert len(cells.pods.deleted) == 1
 
 
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ from trivet.provision.images.recipes import (
 )
 from trivet.stacks.drawing import drawing_role
 from trivet.stacks.environments import MARKER, cache_directory, environment_folder
-from trivet.stacks.read import shipped_stacks, stack_folder
+from trivet.stacks.parts import digest_of
+from trivet.stacks.read import shipped_stacks, stack_files, stack_folder
 
 CELLS = "trivet/cells"
 """The path of the image."""
@@ -41,7 +42,6 @@ PYTHON = "3.11"
 
 _PACKAGES = ("contracts", "scenarios", "fixtures")
 _ENTRY_POINTS = "[trivet]\nbuiltin = trivet.builtin\ncontracts = trivet.contracts\nscenarios = trivet.scenarios\n"
-_STACK_FILES = ("*.toml", "*.lock", "*.json")
 
 
 def cells_image(needed: Iterable[Role], composed: Iterable[Role] = (), own: Iterable[Path] = ()) -> Image:
@@ -108,7 +108,14 @@ def own_stack(value: str) -> Path | None:
 
 
 def _place(folder: Path) -> str:
-    return f"{HOME}/stacks/{folder.resolve().name}"
+    """The folder's place in the image: by its contents, since folders of two stacks may have the same name."""
+    return f"{HOME}/stacks/{digest_of(_contents(folder))[:12]}/{folder.resolve().name}"
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """The files of a stack by name. Other files of the folder do not go into an image, which is pushed to registries."""
+    # Line ends stay as they are: the digest of the stack is that of its bytes.
+    return {file.name: file.read_bytes().decode("utf-8") for file in stack_files(folder)}
 
 
 def _files(roles: Mapping[str, Role], drawing: str, composed: Iterable[Role], own: Iterable[Path]) -> Iterator[File]:
@@ -124,6 +131,5 @@ def _files(roles: Mapping[str, Role], drawing: str, composed: Iterable[Role], ow
         for file in sorted(folder.glob("*.*")):
             yield File(path=f"{HOME}/locks/{folder.name}/{file.name}", text=file.read_text(encoding="utf-8"))
     for folder in sorted(set(own)):
-        for pattern in _STACK_FILES:
-            for file in sorted(folder.glob(pattern)):
-                yield File(path=f"{_place(folder)}/{file.name}", text=file.read_text(encoding="utf-8"))
+        for name, text in _contents(folder).items():
+            yield File(path=f"{_place(folder)}/{name}", text=text)
