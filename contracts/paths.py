@@ -97,7 +97,8 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack, platform: Platfor
         problems = [problem for problem in check_storage_uri(uri, model_format=model_format) if not problem.advice]
         for problem in problems:
             yield failed(problem.message, remedy=problem.remedy, location=where)
-        if not problems and (form := form_problem(uri)):
+        local = platform.fetches_local_files and uri_scheme(uri) == "file"
+        if not problems and not local and (form := form_problem(uri)):
             yield failed(form, location=where)
         elif not problems and not _supported(uri, stack):
             known = stack.settings["serving"]["storage"]

@@ -400,7 +400,10 @@ def _observe(
             raise NotOffered(reason)
         subjects: Sequence[Any] = session.subjects(contract.subject) if contract.subject else (None,)
         clients = {name: session.client(name) for name in contract.clients}
-        declared = {"stack": read} | ({"platform": platform_of(read)} if "platform" in contract.wants else {})
+        declared: dict[str, Any] = {"stack": read}
+        if "platform" in contract.wants:
+            local = getattr(target, "fetches_local_files", False)
+            declared["platform"] = replace(platform_of(read), fetches_local_files=local)
         if FEATURES_PARAMETER in contract.wants:
             clients[FEATURES_PARAMETER] = session.features()
         with slots:

@@ -19,12 +19,14 @@ class PlatformConfig:
     each is empty if it is unknown. ``resources`` are the other objects that are applied with the manifest, or exist on the cluster.
     ``runtimes`` are the names of the platform's own ClusterServingRuntimes and ServingRuntimes beside those of KServe's release, which are
     taken to be installed unless ``runtimes_are_known``: then ``resources`` has every one. ``kfp_backend`` is the release of KFP's backend,
-    such as ``2.5.0``; empty if it is unknown.
+    such as ``2.5.0``; empty if it is unknown. ``fetches_local_files`` means that the storage initializer runs on the machine whose files
+    ``file://`` names, and in no container.
     """
 
     default_deployment_mode: str = ""
     ingress_domain: str = ""
     kfp_backend: str = ""
+    fetches_local_files: bool = False
     runtimes: tuple[str, ...] = ()
     runtimes_are_known: bool = False
     resources: Mapping[tuple[str, str], tuple[Resource, ...]] = field(default_factory=dict)

@@ -41,8 +41,8 @@ class Target(Protocol):
     """Where a stack runs.
 
     A target that creates its cluster for trivet alone can have the attribute ``owns_cluster = True``: scenarios inject faults there without
-    ``--allow-faults``. A target whose results can be kept has a method ``result_inputs(stack)``, which returns what they rest on
-    (``trivet.model.results.ResultInputs``).
+    ``--allow-faults``. One whose storage initializer reads the files of this machine has ``fetches_local_files = True``. A target whose
+    results can be kept has a method ``result_inputs(stack)``, which returns what they rest on (``trivet.model.results.ResultInputs``).
     """
 
     name: str
