@@ -124,6 +124,17 @@ def test_a_form_that_the_initializer_refuses(uri: str, because: str) -> None:
     example()
 
 
+@failing("paths.storage_uri_is_fetchable", because="which holds no models", at="storageUri: ")
+def test_a_path_of_a_machine_in_a_cluster() -> list[Finding]:
+    return findings("paths.storage_uri_is_fetchable", manifest("file:///models/1/"))
+
+
+@passing("paths.storage_uri_is_fetchable")
+def test_a_path_of_the_machine_on_which_the_initializer_runs() -> list[Finding]:
+    local = PlatformConfig(fetches_local_files=True)
+    return findings("paths.storage_uri_is_fetchable", manifest("file:///models/1/"), platform=local)
+
+
 @pytest.mark.parametrize(
     "uri",
     [
@@ -141,17 +152,6 @@ def test_a_form_that_the_initializer_refuses(uri: str, because: str) -> None:
         "hdfs://models/iris",
     ],
 )
-@failing("paths.storage_uri_is_fetchable", because="which holds no models", at="storageUri: ")
-def test_a_path_of_a_machine_in_a_cluster() -> list[Finding]:
-    return findings("paths.storage_uri_is_fetchable", manifest("file:///models/1/"))
-
-
-@passing("paths.storage_uri_is_fetchable")
-def test_a_path_of_the_machine_on_which_the_initializer_runs() -> list[Finding]:
-    local = PlatformConfig(fetches_local_files=True)
-    return findings("paths.storage_uri_is_fetchable", manifest("file:///models/1/"), platform=local)
-
-
 @passing("paths.storage_uri_is_fetchable")
 def test_a_form_that_the_initializer_fetches(uri: str) -> list[Finding]:
     return findings("paths.storage_uri_is_fetchable", manifest(uri, "sklearn"))
