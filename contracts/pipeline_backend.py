@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Any
 from uuid import uuid4
 
 from trivet.authoring import (
@@ -419,7 +420,7 @@ def limits_arrive_in_the_pod(pipeline_backend: PipelineBackendClient) -> Iterato
     if task is None:
         yield inconclusive(f"the step has no pod: the run is {run.state}")
         return
-    (container,) = (each for each in task.pods[-1]["spec"]["containers"] if each["name"] == "main")
+    container = _container(task)
     found = mapping(mapping(container.get("resources")).get("limits"))
     amounts = {name: float(amount) for name in LIMITS if (amount := quantity(str(found.get(name)))) is not None}
     if amounts == LIMITS:
@@ -450,7 +451,7 @@ def accelerator_arrives_in_the_pod(pipeline_backend: PipelineBackendClient) -> I
     if task is None:
         yield inconclusive(f"the step has no pod: the run is {run.state}")
         return
-    (container,) = (each for each in task.pods[-1]["spec"]["containers"] if each["name"] == "main")
+    container = _container(task)
     found = mapping(mapping(container.get("resources")).get("limits"))
     if str(found.get(ACCELERATOR)) == "1":
         yield passed(f"the pod has the limit 1 of {ACCELERATOR}")
@@ -665,6 +666,12 @@ def terminated_run_ends_in_mlflow(pipeline_backend: PipelineBackendClient, track
         )
     else:
         yield passed(f"the run of KFP is {ended.state}, and its MLflow run {recorded} {status}")
+
+
+def _container(task: BackendTask) -> Mapping[str, Any]:
+    """The step's own container in its last pod."""
+    found: Mapping[str, Any] = next(each for each in task.pods[-1]["spec"]["containers"] if each["name"] == "main")
+    return found
 
 
 def _recorded(run: BackendRun) -> str:
