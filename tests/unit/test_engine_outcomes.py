@@ -148,22 +148,6 @@ def returns_the_last(manifest: Manifest):  # type: ignore[no-untyped-def]
     return failed("not so")
 
 
-def yields_one_twice(manifest: Manifest) -> Iterator[Finding]:
-    found = passed("the first is right")
-    yield found
-    found.message = "the second is right"
-    yield found
-
-
-def test_a_check_that_changes_a_finding_and_yields_it_again_is_an_error(
-    judged: Callable[[Contract], ContractResult],
-) -> None:
-    result = judged(made(yields_one_twice))
-    assert result.outcome is Outcome.ERROR
-    assert "the check yielded the same Finding twice" in result.reason
-    assert result.remedy == "make a new finding for each place"
-
-
 @pytest.mark.parametrize(
     ("check", "words"),
     [
