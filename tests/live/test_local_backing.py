@@ -80,6 +80,7 @@ def test_every_contract_holds_on_s3_and_postgresql(images: str, tmp_path: Path) 
         "pipelines.imported_artifact_is_fetchable",
         "pipeline_backend.asked_features_are_supported",
         "validation.companion_is_admitted",
+        "validation.companions_name_applied_objects",
         "validation.canary_gets_traffic",
         "monitoring.request_metrics_are_exported",
     }
