@@ -402,8 +402,9 @@ def _observe(
         clients = {name: session.client(name) for name in contract.clients}
         declared: dict[str, Any] = {"stack": read}
         if "platform" in contract.wants:
-            local = getattr(target, "fetches_local_files", False)
-            declared["platform"] = replace(platform_of(read), fetches_local_files=local)
+            described = platform_of(read)
+            observe = getattr(session, "observed_platform", None)
+            declared["platform"] = observe(described) if observe else described
         if FEATURES_PARAMETER in contract.wants:
             clients[FEATURES_PARAMETER] = session.features()
         with slots:

@@ -16,6 +16,8 @@ class Session(Protocol):
     """A stack that runs on a target. Clients are created in parallel; requesting one waits until it is available.
 
     ``client`` raises NotOffered when the target does not offer the client (SKIPPED), CannotTell when its creation failed (INCONCLUSIVE).
+    A session that knows more of the platform than its stack says has a method ``observed_platform(described)``, which returns the
+    PlatformConfig ``described`` with that.
     """
 
     def client(self, name: str) -> Any:
@@ -41,8 +43,8 @@ class Target(Protocol):
     """Where a stack runs.
 
     A target that creates its cluster for trivet alone can have the attribute ``owns_cluster = True``: scenarios inject faults there without
-    ``--allow-faults``. One whose storage initializer reads the files of this machine has ``fetches_local_files = True``. A target whose
-    results can be kept has a method ``result_inputs(stack)``, which returns what they rest on (``trivet.model.results.ResultInputs``).
+    ``--allow-faults``. A target whose results can be kept has a method ``result_inputs(stack)``, which returns what they rest on
+    (``trivet.model.results.ResultInputs``).
     """
 
     name: str

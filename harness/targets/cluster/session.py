@@ -32,7 +32,7 @@ from trivet.model.detection import Fact
 from trivet.model.events import Emit
 from trivet.model.handover import PipelineRun
 from trivet.model.network import NetworkPath
-from trivet.model.platform_config import PlatformConfig, platform_of
+from trivet.model.platform_config import PlatformConfig
 from trivet.model.rollout import Rollout
 from trivet.model.stack import Stack
 from trivet.provision.access import ClusterAccess, PipelinesAccess
@@ -70,7 +70,6 @@ class ClusterSession(HandoverSession):
         "metrics": lambda session: session._metrics(),
         "traffic": lambda session: session._traffic,
         "rollout": lambda session: session._driven_rollout(),
-        "platform": lambda session: session._platform(),
         "pipeline_backend": lambda session: session._backend.result(),
         "faults": lambda session: ClusterFaults(session.access, session.namespaces, session._run),
     }
@@ -121,6 +120,7 @@ class ClusterSession(HandoverSession):
         self._traffic = Traffic(self._services.infer_address)
         self._policies = self._part(self._measure_policies)
         self._backend = Part(lambda: self._pool.submit(self._find_backend))
+        self._health: Mapping[str, Any] = {}
         self._step_secret = Part(lambda: self._pool.submit(self._make_step_secret))
         self._rollout: Future[Rollout] | None = None
         self._rollout_lock = Lock()
@@ -185,16 +185,17 @@ class ClusterSession(HandoverSession):
         return {feature.PIPELINE_BACKEND: f"its /healthz answers, release {release}"} if health else {}
 
     def _backend_health(self) -> Mapping[str, Any]:
-        """What the API server says of itself; empty when there is none, or when it does not answer."""
-        if self.access.pipelines is not None:
+        """What the API server says of itself, asked until it answers; empty when there is none, or when it does not answer."""
+        if self.access.pipelines is not None and not self._health:
             with suppress(TrivetError):
-                return self._pipeline_api(self.access.pipelines).health()
-        return {}
+                self._health = self._pipeline_api(self.access.pipelines).health()
+        return self._health
 
-    def _platform(self) -> PlatformConfig:
+    def observed_platform(self, described: PlatformConfig) -> PlatformConfig:
+        """KFP's API server states its release."""
         release = str(self._backend_health().get("tag_name") or "")
         known = release if re.fullmatch(r"\d+\.\d+\.\d+", release) else ""
-        return replace(platform_of(self._stack), kfp_backend=known)
+        return replace(described, kfp_backend=known)
 
     def _pipeline_api(self, access: PipelinesAccess) -> PipelineApi:
         return PipelineApi(

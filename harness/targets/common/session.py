@@ -30,7 +30,7 @@ from trivet.model.clients import ServingClient, StoreClient
 from trivet.model.detection import Fact
 from trivet.model.events import Emit, Event, phase
 from trivet.model.handover import Download, Handover, LoggedModel, PipelineRun
-from trivet.model.platform_config import platform_of
+from trivet.model.platform_config import PlatformConfig, platform_of
 from trivet.model.stack import Role, Stack
 from trivet.model.subjects import CompiledPipeline, ModelDirectory, Resource
 from trivet.targets.common import limits
@@ -90,7 +90,7 @@ class HandoverSession(ABC):
     """Whether all parts are made when the session starts, or each when it is first needed."""
     CLIENTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "stack": lambda session: session._stack,
-        "platform": lambda session: platform_of(session._stack),
+        "platform": lambda session: session.observed_platform(platform_of(session._stack)),
         "tracking": lambda session: session._tracking_api(),
         "trainer": lambda session: session._trainer.result(),
         "predictor": lambda session: session._predictor(),
@@ -245,6 +245,10 @@ class HandoverSession(ABC):
                 "ConditionalPipeline": "the gate's output was 'true', and the task under dsl.If has outputs in the same run"
             }
         return {}
+
+    def observed_platform(self, described: PlatformConfig) -> PlatformConfig:
+        """``described``, which is what the stack says of the platform, with what the target knows besides."""
+        return described
 
     def describe(self) -> Mapping[str, str]:
         """A description of the handover for the report; parts that failed are omitted."""

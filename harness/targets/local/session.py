@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
 
 from trivet.host.journal import Run
 from trivet.host.processes import Process, Processes
 from trivet.host.worker import Worker
 from trivet.model.clients import StoreClient
 from trivet.model.events import Emit
-from trivet.model.platform_config import platform_of
+from trivet.model.platform_config import PlatformConfig
 from trivet.model.stack import Stack
 from trivet.stacks.environments import build_environment
 from trivet.targets.common.clients import Downloads, HttpServing, WorkerRuntime, start_serving, stopping
@@ -29,10 +28,6 @@ class LocalSession(HandoverSession):
 
     target = "local"
     eager = False
-    CLIENTS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
-        **HandoverSession.CLIENTS,
-        "platform": lambda session: replace(platform_of(session._stack), fetches_local_files=True),
-    }
 
     def __init__(
         self, stack: Stack, run: Run, processes: Processes, emit: Emit, *, database: Database, artifacts: Artifacts
@@ -51,6 +46,10 @@ class LocalSession(HandoverSession):
         }
         self._runtime_python = part(self._runtime_python_version)
         self._initializer = part(self._start_initializer)
+
+    def observed_platform(self, described: PlatformConfig) -> PlatformConfig:
+        """The storage initializer is a process on this machine."""
+        return replace(described, fetches_local_files=True)
 
     def describe(self) -> Mapping[str, str]:
         """A description of the handover and of the runtime's Python, for the report; parts that failed are omitted."""

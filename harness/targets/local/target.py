@@ -33,7 +33,6 @@ class LocalTarget:
 
     name = "local"
     clients = frozenset(LocalSession.CLIENTS)
-    fetches_local_files = True
 
     def __init__(self, backing: Backing = Backing()) -> None:  # noqa: B008 - it is frozen
         self._backing = backing
