@@ -13,6 +13,7 @@ from trivet.errors import PlatformError, TrivetError, UsageError
 from trivet.host.journal import clean as clean_leftover
 from trivet.host.journal import leftovers, remove_remains
 from trivet.integration.pipeline_api import PipelineApi
+from trivet.model.redaction import redact
 from trivet.model.settings import Existing
 from trivet.provision.kind.health import check_health
 from trivet.stacks.environments import (
@@ -138,8 +139,9 @@ def _pipelines(existing: Existing) -> DoctorCheck:
     except TrivetError as error:
         return DoctorCheck(name="kfp", ok=False, observed=error.message, remedy=error.remedy)
     users = "several users" if health.get("multi_user") else "one user"
+    where = redact(existing.kfp_url)
     return DoctorCheck(
-        name="kfp", ok=True, observed=f"{existing.kfp_url}: release {health.get('tag_name') or 'unknown'}, for {users}"
+        name="kfp", ok=True, observed=f"{where}: release {health.get('tag_name') or 'unknown'}, for {users}"
     )
 
 

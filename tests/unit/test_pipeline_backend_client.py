@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 import yaml
 
+from trivet.engine import doctor
 from trivet.errors import CannotTell
 from trivet.fixtures.pipelines import IMAGE
 from trivet.integration.pipeline_api import PipelineApi, PipelineApiError
 from trivet.model.clients import Refused
 from trivet.model.pipeline_runs import BackendTask
+from trivet.model.settings import Existing
 from trivet.targets.cluster.pipeline_backend import PipelineBackend, reported_outputs
 from trivet.targets.cluster.pipeline_steps import MOUNT, prepared, step_secret
 
@@ -326,3 +328,10 @@ def test_the_token_goes_before_a_password_for_the_host_and_what_changes_somethin
             PipelineApi(f"http://127.0.0.2:{server.server_port}").delete("x")
         server.shutdown()
     assert sent == ["Bearer of-kfp"]
+
+
+def test_doctor_says_what_the_api_server_is_and_shows_no_password(api: PipelineApi) -> None:
+    check = doctor._pipelines(Existing(kfp_url=api.url.replace("http://", "http://me:hidden@")))
+    assert check.ok
+    assert check.observed.endswith("release 2.0.5, for one user")
+    assert "hidden" not in check.observed
