@@ -190,7 +190,9 @@ class PipelineApi:
         elif response.status_code == 400:
             remedy = "a multi-user installation has runs in namespaces only: --kfp-namespace, or kfp_namespace in [tool.trivet.existing]"
         raise PipelineApiError(
-            f"{what}: HTTP {response.status_code}: {_reason(response)}", remedy=remedy, status=response.status_code
+            f"{what}: HTTP {response.status_code}: {_reason(answer, response.text)}",
+            remedy=remedy,
+            status=response.status_code,
         )
 
 
@@ -212,12 +214,8 @@ def _authorization() -> Mapping[str, str]:
         ) from error
 
 
-def _reason(answer: requests.Response) -> str:
+def _reason(answer: Any, body: str) -> str:
     """The text of KFP's error, which is JSON of google.rpc.Status, or of its own; the body if it is neither."""
-    try:
-        found = answer.json()
-    except ValueError:
-        return answer.text[:300]
-    if not isinstance(found, dict):
-        return answer.text[:300]
-    return str(found.get("message") or found.get("error_message") or found.get("error") or found)[:1000]
+    if not isinstance(answer, dict) or not body.strip():
+        return body[:300]
+    return str(answer.get("message") or answer.get("error_message") or answer.get("error") or answer)[:1000]

@@ -64,7 +64,7 @@ class PipelineBackend:
         self._compiled: dict[str, str] = {}
         self._started: list[str] = []
         self._uploaded: list[tuple[str, str]] = []
-        self._experiment: str | None = None
+        self._kfp_experiment: str | None = None
 
     def compile(self, pipeline: str) -> str:
         """The compiled pipeline, with the platform's image for steps in it."""
@@ -75,7 +75,7 @@ class PipelineBackend:
 
     def upload(self, compiled: str) -> Mapping[str, Any]:
         """Upload a compiled pipeline, and return it as the API server stores it. Raises Refused with its error."""
-        namespace = self._namespace if self._own_experiment() else ""
+        namespace = self._namespace if self._experiment_of_runs() else ""
         with _judged():
             pipeline, version = self._api.upload(f"trivet-{uuid4().hex[:12]}", compiled, namespace=namespace)
         with self._lock:
@@ -110,7 +110,7 @@ class PipelineBackend:
                 f"trivet {name}",
                 version,
                 arguments,
-                experiment=self._own_experiment(),
+                experiment=self._experiment_of_runs(),
                 service_account=service_account,
             )
         self._on_start(run_id)
@@ -149,7 +149,7 @@ class PipelineBackend:
     def remove(self) -> None:
         """End and delete the runs, and delete the pipelines and the experiment; ``remaining`` are the runs of which that failed."""
         with self._lock:
-            started, uploaded, experiment = list(self._started), list(self._uploaded), self._experiment
+            started, uploaded, experiment = list(self._started), list(self._uploaded), self._kfp_experiment
         for run_id in started:
             with suppress(TrivetError):
                 self._api.terminate(run_id)
@@ -170,17 +170,17 @@ class PipelineBackend:
         with self._lock:
             return list(self._started)
 
-    def _own_experiment(self) -> str:
+    def _experiment_of_runs(self) -> str:
         """The id of the experiment of these runs; empty in an installation for a single user, which needs none."""
         with self._lock:
-            if self._experiment is None:
+            if self._kfp_experiment is None:
                 with _judged():
                     multi_user = self._api.health().get("multi_user") is True
                     name = f"trivet-{uuid4().hex[:12]}"
-                    self._experiment = (
+                    self._kfp_experiment = (
                         self._api.create_experiment(name, namespace=self._namespace) if multi_user else ""
                     )
-            return self._experiment
+            return self._kfp_experiment
 
     def _observe(self, run_id: str) -> BackendRun:
         with _judged():

@@ -227,8 +227,12 @@ class ClusterSession(HandoverSession):
 
     def remove_runs(self) -> None:
         """End and delete the runs that the session started on KFP's backend; ``remove`` returns which remain."""
-        if backend := result_or_none(self._backend) if self._backend.started else None:
+        if backend := self._used_backend:
             backend.remove()
+
+    @property
+    def _used_backend(self) -> PipelineBackend | None:
+        return result_or_none(self._backend) if self._backend.started else None
 
     @property
     def _step_secret_name(self) -> str:
@@ -502,7 +506,7 @@ class ClusterSession(HandoverSession):
                 self.access.kubectl.run(*_secret_deletion(self.access.pipelines, self._step_secret_name))
             except PlatformError as error:
                 errors.append(error.message)
-        if backend := result_or_none(self._backend) if self._backend.started else None:
+        if backend := self._used_backend:
             errors += [f"run {run_id} of KFP was not deleted" for run_id in backend.remaining]
         return "; ".join(filter(None, errors))
 
