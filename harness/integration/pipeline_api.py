@@ -24,7 +24,7 @@ _PAGE = 200
 _MOST_PAGES = 50
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TOKEN_VARIABLE = "KF_PIPELINES_SA_TOKEN_PATH"
-_TOKEN_PATH = Path("/var/run/secrets/kubeflow/pipelines/token")
+TOKEN_PATH = Path("/var/run/secrets/kubeflow/pipelines/token")
 """As KFP's own client (kfp 2.9.0 kfp/client/set_volume_credentials.py)."""
 
 
@@ -203,7 +203,7 @@ def _named(namespace: str) -> Mapping[str, str]:
 def _authorization() -> Mapping[str, str]:
     """Read for each request: the kubelet renews the token."""
     named = os.environ.get(_TOKEN_VARIABLE)
-    path = Path(named) if named else _TOKEN_PATH
+    path = Path(named) if named else TOKEN_PATH
     if not named and not path.is_file():
         return {}
     try:

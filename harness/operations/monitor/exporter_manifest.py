@@ -6,35 +6,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trivet.integration.pipeline_api import TOKEN_PATH
+from trivet.operations.monitor.platform import EXPORTER, EXPORTER_PORT
 from trivet.operations.pods import SCRATCH, container
 
-NAME = "trivet-exporter"
-PORT = 9469
-"""As in the default address of ``trivet monitor render``."""
-
 _TOKEN = "kfp-token"
-_TOKEN_FOLDER = "/var/run/secrets/kubeflow/pipelines"
 
 
 def exporter_manifest(image: str, arguments: Sequence[str], *, reads_kfp: bool) -> list[dict[str, Any]]:
     """The documents. ``arguments`` are those of ``trivet monitor export``.
 
-    With ``reads_kfp`` the pod has a token for KFP's API server, at the place where KFP's own client looks for it (kfp 2.9.0
-    kfp/client/set_volume_credentials.py); a multi-user installation wants the account to have the role kubeflow-pipelines-view in the
-    namespaces of runs.
+    With ``reads_kfp`` the pod has a token for KFP's API server, where KFP's own client looks for it; a multi-user installation wants the
+    account to have the role kubeflow-pipelines-view in the namespaces of runs.
     """
-    labels = {"app.kubernetes.io/name": NAME}
-    metadata = {"name": NAME, "labels": labels}
-    exporter = container("exporter", image, ["monitor", "export", *arguments, "--listen", f"0.0.0.0:{PORT}"])
-    exporter["ports"] = [{"name": "metrics", "containerPort": PORT}]
+    labels = {"app.kubernetes.io/name": EXPORTER}
+    metadata = {"name": EXPORTER, "labels": labels}
+    exporter = container("exporter", image, ["monitor", "export", *arguments, "--listen", f"0.0.0.0:{EXPORTER_PORT}"])
+    exporter["ports"] = [{"name": "metrics", "containerPort": EXPORTER_PORT}]
     exporter["readinessProbe"] = {"httpGet": {"path": "/metrics", "port": "metrics"}, "periodSeconds": 10}
     volumes: list[Mapping[str, Any]] = [SCRATCH]
     if reads_kfp:
-        exporter["volumeMounts"].append({"name": _TOKEN, "mountPath": _TOKEN_FOLDER, "readOnly": True})
-        token = {"audience": "pipelines.kubeflow.org", "expirationSeconds": 7200, "path": "token"}
+        exporter["volumeMounts"].append({"name": _TOKEN, "mountPath": str(TOKEN_PATH.parent), "readOnly": True})
+        token = {"audience": "pipelines.kubeflow.org", "expirationSeconds": 7200, "path": TOKEN_PATH.name}
         volumes.append({"name": _TOKEN, "projected": {"sources": [{"serviceAccountToken": token}]}})
     pod = {
-        "serviceAccountName": NAME,
+        "serviceAccountName": EXPORTER,
         "automountServiceAccountToken": False,
         "containers": [exporter],
         "volumes": volumes,
@@ -55,6 +51,9 @@ def exporter_manifest(image: str, arguments: Sequence[str], *, reads_kfp: bool) 
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": metadata,
-            "spec": {"selector": labels, "ports": [{"name": "metrics", "port": PORT, "targetPort": "metrics"}]},
+            "spec": {
+                "selector": labels,
+                "ports": [{"name": "metrics", "port": EXPORTER_PORT, "targetPort": "metrics"}],
+            },
         },
     ]

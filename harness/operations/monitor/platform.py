@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from trivet.errors import CannotTell, UsageError
 from trivet.model.stack import Stack
 
+EXPORTER, EXPORTER_PORT = "trivet-exporter", 9469
+"""The name of trivet's exporter, which is that of its job and of its objects, and its port."""
+
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
 
@@ -25,7 +28,7 @@ class MonitoredPlatform:
     metrics_port: int
     metrics_path: str
     namespaces: tuple[str, ...] = ()
-    exporter: str = "trivet-exporter.monitoring.svc:9469"
+    exporter: str = f"{EXPORTER}.monitoring.svc:{EXPORTER_PORT}"
     kube_state_metrics: str = "kube-state-metrics.kube-system.svc:8080"
     gpu: str = ""
 
@@ -44,7 +47,7 @@ class MonitoredPlatform:
             if not _ADDRESS.fullmatch(address) and (address or what != "GPU exporter"):
                 raise UsageError(
                     f"the address of the {what} is {address!r}",
-                    remedy="pass HOST:PORT without a scheme, such as trivet-exporter.monitoring.svc:9469",
+                    remedy=f"pass HOST:PORT without a scheme, such as {MonitoredPlatform.exporter}",
                 )
 
 

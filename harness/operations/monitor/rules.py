@@ -109,7 +109,7 @@ def slow(window: str) -> str:
 def recordings(platform: MonitoredPlatform) -> Sequence[Recording]:
     """The recording rules, each after those that it needs."""
     within = _namespaces(platform)
-    up = f'up{{job="{PREDICTOR_JOB}"{within}}}'
+    up = _up(platform)
     failing = MLSERVER_REST.errors[0].where
     found = []
     for window in WINDOWS:
@@ -207,7 +207,7 @@ def _of_models() -> list[Alert]:
 
 
 def _of_services(platform: MonitoredPlatform) -> list[Alert]:
-    up = f'up{{job="{PREDICTOR_JOB}"{_namespaces(platform)}}}'
+    up = _up(platform)
     ready = f'max by (namespace, pod) ({POD_READY}{{condition="true"}}) == 1'
     counted = f"{REQUESTS}{_braced(_namespaces(platform))}"
     services = f"max by (model, {SERVICE}) ({PRODUCTION_SERVICE.name}{_braced(_namespaces(platform))})"
@@ -396,6 +396,11 @@ def _others(count: str) -> str:
 
 def _in_any_window(expression: Callable[[str], str]) -> str:
     return "\nor\n".join(f"({expression(window)})" for window in WINDOWS)
+
+
+def _up(platform: MonitoredPlatform) -> str:
+    """Whether the predictors' pods were scraped."""
+    return f'up{{job="{PREDICTOR_JOB}"{_namespaces(platform)}}}'
 
 
 def _namespaces(platform: MonitoredPlatform) -> str:

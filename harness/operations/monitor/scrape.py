@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trivet.integration.request_metrics import POD_LABELS
-from trivet.operations.monitor.platform import MonitoredPlatform
+from trivet.operations.monitor.platform import EXPORTER, MonitoredPlatform
 from trivet.operations.monitor.rules import PREDICTOR_JOB
 from trivet.operations.monitor.series import GPU, KUBE_STATE
 
 Document = dict[str, Any]
 
-EXPORTER = "trivet-exporter"
-"""The job of trivet's exporter, and the name of its objects."""
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 INTERVAL = "30s"
 
