@@ -250,6 +250,6 @@ def render(
 
 
 def _print(documents: Sequence[Mapping[str, Any]]) -> None:
-    from trivet.operations.pods import as_yaml
+    from trivet.operations.manifest_yaml import as_yaml
 
     click.echo(as_yaml(documents), nl=False)

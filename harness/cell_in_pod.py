@@ -17,13 +17,15 @@ import time
 import zlib
 from pathlib import Path
 
+from trivet.targets.cluster.cell_job import CELLS_KEY, MOUNT
+
 MARK = "trivet-artefact "
 """How the line of an artefact begins."""
 
 REPORT = "report.json"
 """The artefact with the report of the run; it comes last."""
 
-CELLS_FILE = Path("/etc/trivet/cells.json")
+CELLS_FILE = Path(MOUNT) / CELLS_KEY
 """The cells: a JSON array, by the index of the pod, of objects with ``arguments``, those of ``trivet run``."""
 
 POLL = 1.0

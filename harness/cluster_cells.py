@@ -60,10 +60,7 @@ def needed_permissions() -> list[Permission]:
 
 def needs(place: Place, cells: int, parallel: int) -> str:
     """What cells on a cluster need, for people."""
-    rights = "; ".join(
-        f"{', '.join(one.verbs)} {f'{one.resource}.{one.group}' if one.group else one.resource}"
-        for one in needed_permissions()
-    )
+    rights = "; ".join(f"{', '.join(one.verbs)} {one.name}" for one in needed_permissions())
     image = place.image or "built here, for a cluster of trivet's own; for another one give --image"
     return (
         f"on kubernetes: context {place.context}, namespace {place.namespace}, {cells} cells, {min(parallel, cells)} at a time\n"

@@ -128,8 +128,8 @@ def monitor_export(
 
 
 def _print_manifest(image: str, *, reads_kfp: bool) -> int:
+    from trivet.operations.manifest_yaml import as_yaml
     from trivet.operations.monitor.exporter_manifest import exporter_manifest
-    from trivet.operations.pods import as_yaml
 
     context = click.get_current_context()
     if context.params["once"] or context.get_parameter_source("listen") is not ParameterSource.DEFAULT:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 SCRATCH = {"name": "scratch", "emptyDir": {}}
 """The volume at /tmp: the file system is read-only elsewhere."""
 
@@ -29,13 +27,3 @@ def container(name: str, image: str, arguments: Sequence[str]) -> dict[str, Any]
         },
         "volumeMounts": [{"name": SCRATCH["name"], "mountPath": "/tmp"}],
     }
-
-
-def as_yaml(documents: Sequence[Any]) -> str:
-    """The documents as YAML, without anchors, which are unusual in manifests."""
-    return yaml.dump_all(documents, Dumper=_NoAnchors, sort_keys=False)
-
-
-class _NoAnchors(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True

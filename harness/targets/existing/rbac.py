@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from trivet.errors import UsageError
 from trivet.host.kubectl import Kubectl, json_documents
 from trivet.model.settings import Existing
+from trivet.operations.manifest_yaml import as_yaml
 from trivet.targets.cluster.platform_reader import KNATIVE_NAMESPACE, KSERVE_NAMESPACE
 
 ACCOUNT = "trivet"
@@ -25,6 +24,11 @@ class Permission:
     resource: str
     verbs: tuple[str, ...]
     purpose: str
+
+    @property
+    def name(self) -> str:
+        """The resource with its group, as kubectl names it: ``jobs.batch``."""
+        return f"{self.resource}.{self.group}" if self.group else self.resource
 
 
 BOTH: tuple[Permission, ...] = (
@@ -179,8 +183,7 @@ def missing_permissions(kubectl: Kubectl, needed: Mapping[str, Iterable[Permissi
     denied: dict[tuple[str, str, str], list[str]] = {}
     for (namespace, permission, verb), result in zip(checks, results, strict=True):
         if not (result.get("status") or {}).get("allowed"):
-            name = f"{permission.resource}.{permission.group}" if permission.group else permission.resource
-            denied.setdefault((namespace, name, permission.purpose), []).append(verb)
+            denied.setdefault((namespace, permission.name, permission.purpose), []).append(verb)
     return [
         f"{', '.join(verbs)} {name} {f'in namespace {namespace}' if namespace else 'in the whole cluster'} ({purpose})"
         for (namespace, name, purpose), verbs in denied.items()
@@ -212,7 +215,7 @@ def _manifest(needed: Mapping[str, Iterable[Permission]], *, account: str, name:
                 "subjects": [subject],
             },
         ]
-    return yaml.dump_all(documents, Dumper=_NoAnchors, sort_keys=False)
+    return as_yaml(documents)
 
 
 def manifest_for(settings: Existing, *, detect: bool = False) -> str:
@@ -230,13 +233,6 @@ def manifest_for(settings: Existing, *, detect: bool = False) -> str:
     if detect:
         return _manifest(detect_permissions(namespaces), account=namespaces[0], name=f"{ACCOUNT}-detect")
     return _manifest(needed_permissions(settings), account=namespaces[0], name=ACCOUNT)
-
-
-class _NoAnchors(yaml.SafeDumper):
-    """Writes no anchors and aliases, which are unusual in manifests."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
 
 
 def _rules(permissions: Iterable[Permission]) -> Iterable[dict[str, Any]]:
