@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -304,6 +305,11 @@ class ClusterCells:
             raise
         self.jobs.delete(name)
 
+    @cached_property
+    def _asked(self) -> frozenset[str]:
+        """The keys of everything that the cells ask the store."""
+        return frozenset().union(*map(self.matrix.keys, self.cells))
+
     def _read(self, pod: CellPod, one: Mapping[str, Any]) -> None:
         """Add a pod's results to the store."""
         from trivet.render import report_json
@@ -312,9 +318,8 @@ class ClusterCells:
         artefacts = read_artefacts(pod.log)
         report = artefacts.pop(REPORT, None)
         failure = pod.failure or "the log of the pod has no report: it was cut off"
-        asked = frozenset().union(*map(self.matrix.keys, self.cells))
         for content in artefacts.values():
-            if not self.judging.store.adopt(content, asked):
+            if not self.judging.store.adopt(content, self._asked):
                 raise UsageError(
                     f"the results of the image {self.image} are not those that are asked for: it has another version of trivet",
                     remedy="build the image again with this version: omit --image, and push it as the message says",

@@ -153,7 +153,7 @@ class Matrix:
 
         Equal names in two cells mean that one of them answers for both.
         """
-        return {one.contract: self._store.expected(one) for one in self._questions(cell) if not self._store.find(one)}
+        return {one.contract: self._store.expected(one) for one in self._unanswered(cell)}
 
     def keys(self, cell: PlannedCell) -> frozenset[str]:
         """The keys of everything that a cell asks the store."""
@@ -161,14 +161,12 @@ class Matrix:
 
     def missing_roles(self, cell: PlannedCell) -> frozenset[str]:
         """The roles whose processes run when what is missing of a cell is judged: those behind the contracts' clients."""
-        missing = self.missing(cell)
         return frozenset(
-            name.removeprefix(ROLE)
-            for one in self._questions(cell)
-            if one.contract in missing
-            for name in one.inputs
-            if name.startswith(ROLE)
+            name.removeprefix(ROLE) for one in self._unanswered(cell) for name in one.inputs if name.startswith(ROLE)
         )
+
+    def _unanswered(self, cell: PlannedCell) -> list[Question]:
+        return [one for one in self._questions(cell) if not self._store.find(one)]
 
     def _questions(self, cell: PlannedCell) -> list[Question]:
         stack = cell.stack
