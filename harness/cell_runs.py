@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trivet.cli_options import refuse_composition, report_directory, settings_of, target_of
+from trivet.cli_options import planned_run, refuse_composition, report_directory, settings_of, target_of
 from trivet.errors import PlatformError
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ class Judging:
     @classmethod
     def prepare(cls, flags: Mapping[str, Any], *, patterns: Sequence[str], results: str | None) -> Judging:
         """Read the settings and everything that they name. Raises UsageError, before anything is started, for what no cell could have."""
-        from trivet.engine.plan import make_plan
         from trivet.engine.registry import Registry
         from trivet.engine.results_store import ResultsStore, inputs_of
         from trivet.stacks.environments import cache_directory
@@ -75,14 +74,7 @@ class Judging:
         registry = Registry(settings.plugins, settings=settings)
         target = target_of(registry, settings.target)
         base = load_stack(settings.stack)
-        plan = make_plan(
-            registry,
-            profile=settings.profile,
-            stack=base,
-            target=target,
-            patterns=patterns,
-            features=settings.require_features,
-        )
+        plan = planned_run(registry, settings, target, base, patterns)
         judging = cls(
             flags=flags,
             settings=settings,

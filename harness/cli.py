@@ -26,6 +26,7 @@ from trivet.cli_options import (
     composed_stack,
     composition_option,
     contracts_option,
+    planned_run,
     report_directory,
     require_feature_option,
     results_option,
@@ -155,7 +156,6 @@ def run(
 ) -> int:
     """Run a stack on a target and judge every contract."""
     from trivet.engine.acceptance import Baseline, acceptance_of
-    from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.engine.run import run as engine_run
     from trivet.render.baseline import read_baseline
@@ -168,14 +168,7 @@ def run(
     writers = writers_of(registry, formats)
     target = target_of(registry, settings.target)
     stack = composed_stack(settings, parts)
-    plan = make_plan(
-        registry,
-        profile=settings.profile,
-        stack=stack,
-        target=target,
-        patterns=contracts,
-        features=settings.require_features,
-    )
+    plan = planned_run(registry, settings, target, stack, contracts)
     known = Baseline(file=str(baseline), findings=read_baseline(baseline, of_run=True)) if baseline else None
     folder = settings_folder(Path.cwd())
     acceptance = acceptance_of(settings, registry, folder, stack=stack.name, baseline=known)
@@ -264,7 +257,6 @@ def down(everything: bool, **flags: Any) -> None:
 @require_feature_option
 def plan(contracts: Sequence[str], parts: Sequence[str], **flags: Any) -> None:
     """Show what a run would start and judge."""
-    from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.render.catalogue import planned
 
@@ -272,14 +264,7 @@ def plan(contracts: Sequence[str], parts: Sequence[str], **flags: Any) -> None:
     registry = Registry(settings.plugins, settings=settings)
     target = target_of(registry, settings.target)
     stack = composed_stack(settings, parts)
-    made = make_plan(
-        registry,
-        profile=settings.profile,
-        stack=stack,
-        target=target,
-        patterns=contracts,
-        features=settings.require_features,
-    )
+    made = planned_run(registry, settings, target, stack, contracts)
     click.echo(planned(made, stack, target.plan(stack)))
 
 

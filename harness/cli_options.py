@@ -157,6 +157,20 @@ def results_option(function: Function) -> Function:
     return wrapped  # type: ignore[return-value]
 
 
+def planned_run(registry: Any, settings: Any, target: Any, stack: Any, patterns: Sequence[str]) -> Any:
+    """The contracts that a run judges with these settings. Raises UsageError when there are none."""
+    from trivet.engine.plan import make_plan
+
+    return make_plan(
+        registry,
+        profile=settings.profile,
+        stack=stack,
+        target=target,
+        patterns=patterns,
+        features=settings.require_features,
+    )
+
+
 def results_store(name: str | None, target: Any, stack: Any) -> Any:
     """The results store in a folder, None without one. Raises UsageError when the target's results cannot be kept."""
     from trivet.engine.results_store import ResultsStore, inputs_of
