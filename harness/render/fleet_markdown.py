@@ -6,16 +6,12 @@ from collections.abc import Iterator
 
 from trivet.model.fleet import FleetReport, ModelVerdict
 from trivet.render.fleet import MEANING, named, sentence
-from trivet.render.layout import fit
-from trivet.render.wording import code_span, prose, waiver_warnings
+from trivet.render.wording import brief, code_span, prose, waiver_warnings
 
 filename = "fleet.md"
 
 MOST = 200
 """Models in the table: a summary holds 1 MiB."""
-
-_REASON = 300
-"""Characters of a reason in the table."""
 
 
 def write(report: FleetReport) -> str:
@@ -39,6 +35,6 @@ def _lines(report: FleetReport) -> Iterator[str]:
         yield from ("", "| model | verdict | reason |", "|---|---|---|")
     for model in shown[:MOST]:
         reason = model.reasons[0].message if model.reasons else MEANING[model.verdict]
-        yield f"| {code_span(named(model))} | {model.verdict} | {prose(fit(reason, _REASON))} |"
+        yield f"| {code_span(named(model))} | {model.verdict} | {brief(reason)} |"
     if len(shown) > MOST:
         yield from ("", f"{len(shown) - MOST:,} more")

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trivet.model.matrix import MatrixReport
-from trivet.render.layout import fit
 from trivet.render.matrix_table import blocked, short, table
 from trivet.render.matrix_text import cost, sentence
-from trivet.render.wording import code_span, prose
+from trivet.render.wording import brief, code_span, prose
 
 filename = "matrix.md"
-
-_REASON = 300
-"""Characters of a reason in a list."""
 
 
 def write(report: MatrixReport) -> str:
@@ -35,6 +31,6 @@ def _lines(report: MatrixReport) -> Iterator[str]:
     for identifier, by_reason in found.items():
         for (outcome, reason), failing in by_reason.items():
             names = ", ".join(cell.name for cell, _ in failing)
-            yield f"- {code_span(identifier)} {outcome} in {prose(names)}: {prose(fit(reason, _REASON))}"
+            yield f"- {code_span(identifier)} {outcome} in {prose(names)}: {brief(reason)}"
     if errors := [cell for cell in report.cells if cell.error]:
-        yield from ("", *(f"- {prose(cell.name)}: {prose(fit(cell.error, _REASON))}" for cell in errors))
+        yield from ("", *(f"- {prose(cell.name)}: {brief(cell.error)}" for cell in errors))

@@ -9,6 +9,7 @@ from trivet.model.report import ConformanceReport, ContractResult
 from trivet.render.wording import (
     OUTCOME_WORDINGS,
     baseline_sentence,
+    brief,
     code_span,
     counts,
     prose,
@@ -20,9 +21,6 @@ from trivet.render.wording import (
 )
 
 filename = "report.md"
-
-_REASON = 300
-"""Characters of a reason in the table."""
 
 
 def write(report: ConformanceReport) -> str:
@@ -43,14 +41,12 @@ def _lines(report: ConformanceReport) -> Iterator[str]:
 
 
 def _row(result: ContractResult) -> str:
-    from trivet.render.layout import fit  # loads rich
-
     wording = wording_of(result)
     cells = (
         f"{wording.symbol} {wording.word}",
         code_span(result.id),
         prose(seam_name(result.seam)),
-        prose(fit(result.reason, _REASON)),
-        prose(fit(result.remedy, _REASON)),
+        brief(result.reason),
+        brief(result.remedy),
     )
     return f"| {' | '.join(cells)} |"

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 
 from trivet.model.verdict import Compatibility, FilesVerdict, ModelsVerdict, UpgradeVerdict
 from trivet.render.cases import Case, Weight
-from trivet.render.verdict_wording import listed, mix_name, order_rows, outcome, remedies, sentence, step_name, suspects
+from trivet.render.verdict_wording import (
+    listed,
+    mix_name,
+    newly_fails,
+    order_rows,
+    outcome,
+    remedies,
+    sentence,
+    suspects,
+)
 from trivet.render.wording import seam_name
 
 
@@ -48,13 +57,12 @@ def _order(report: UpgradeVerdict) -> Iterator[Case]:
 
 def _files(files: FilesVerdict) -> Iterator[Case]:
     for one in files.breaks:
-        when = f"with the step {step_name(one.step)}" if one.step else "in the new stack"
         for place in one.places or (None,):
             yield Case(
                 suite="files",
                 name=one.contract,
                 weight=Weight.FAILED,
-                message=f"newly fails {when}: {place.message if place else one.reason}",
+                message=f"{newly_fails(one)}: {place.message if place else one.reason}",
                 location=place.location if place else None,
             )
     if not files.breaks:

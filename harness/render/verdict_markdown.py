@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trivet.model.verdict import UpgradeVerdict
-from trivet.render.layout import fit
 from trivet.render.verdict_wording import (
     changes,
     cost,
@@ -18,12 +17,9 @@ from trivet.render.verdict_wording import (
     step_name,
     suspects,
 )
-from trivet.render.wording import code_span, prose, seam_name
+from trivet.render.wording import brief, code_span, prose, seam_name
 
 filename = "verdict.md"
-
-_REASON = 300
-"""Characters of a reason in a table."""
 
 
 def write(report: UpgradeVerdict) -> str:
@@ -52,7 +48,7 @@ def _lines(report: UpgradeVerdict) -> Iterator[str]:
         mixes = "; ".join(map(mix_name, one.mixes))
         yield (
             f"| {prose(suspects(one))} | {code_span(one.contract)} | {prose(seam_name(one.seam))} "
-            f"| {prose(fit(one.reason, _REASON))} | {prose(mixes)} |"
+            f"| {brief(one.reason)} | {prose(mixes)} |"
         )
     if impossible := [mix for mix in report.mixes if mix.impossible]:
         yield from ("", *(f"- {prose(mix_name(mix))}: {prose(outcome(mix))}" for mix in impossible))
@@ -60,12 +56,12 @@ def _lines(report: UpgradeVerdict) -> Iterator[str]:
         yield ""
         for broken in report.files.breaks:
             step = step_name(broken.step) if broken.step else "new stack"
-            yield f"- files: {code_span(broken.contract)} newly fails ({prose(step)}): {prose(fit(broken.reason, _REASON))}"
+            yield f"- files: {code_span(broken.contract)} newly fails ({prose(step)}): {brief(broken.reason)}"
         if not report.files.breaks:
             yield "- files: no MUST newly fails"
     if report.models:
         yield ""
         for model in report.models.changes:
-            yield f"- {code_span(model.uri)}: {model.before} → {model.after}: {prose(fit(model.reason, _REASON))}"
+            yield f"- {code_span(model.uri)}: {model.before} → {model.after}: {brief(model.reason)}"
         if not report.models.changes:
             yield "- models: no verdict differs"

@@ -6,7 +6,7 @@ from typing import Any
 
 from trivet.model.verdict import FileBreak, UpgradeVerdict
 from trivet.render.sarif import ROOT, document, located, root
-from trivet.render.verdict_wording import sentence, step_name
+from trivet.render.verdict_wording import newly_fails, sentence
 
 filename = "verdict.sarif"
 
@@ -41,14 +41,13 @@ def write(report: UpgradeVerdict) -> str:
 
 
 def _results(index: int, one: FileBreak) -> list[dict[str, Any]]:
-    when = f"with the step {step_name(one.step)}" if one.step else "in the new stack"
     head = {"ruleId": one.contract, "ruleIndex": index, "kind": "fail", "level": "error"}
     if not one.places:
-        return [{**head, "message": {"text": f"newly fails {when}: {one.reason}"}}]
+        return [{**head, "message": {"text": f"{newly_fails(one)}: {one.reason}"}}]
     return [
         {
             **head,
-            "message": {"text": f"newly fails {when}: {place.message}"},
+            "message": {"text": f"{newly_fails(one)}: {place.message}"},
             **({"locations": [where]} if (where := located(place.location)) else {}),
         }
         for place in one.places

@@ -11,6 +11,7 @@ from trivet.render.verdict_wording import (
     cost,
     judged,
     mix_name,
+    newly_fails,
     order_rows,
     outcome,
     remedies,
@@ -125,11 +126,10 @@ def _files(files: FilesVerdict) -> Iterator[Line]:
     yield line()
     yield from (line(Span(text, "bold")) for text in wrap(f"files: {', '.join(files.paths)} ({seen})", COLUMNS))
     for one in files.breaks:
-        when = f"with the step {step_name(one.step)}" if one.step else "in the new stack"
         until = "" if one.lasting else ", until a later step"
         yield from (
             line("  ", Span(text, "bold red"))
-            for text in wrap(f"{one.contract}: newly fails {when}{until}", COLUMNS - 2)
+            for text in wrap(f"{one.contract}: {newly_fails(one)}{until}", COLUMNS - 2)
         )
         for place in one.places or (one.reason,):
             yield from (line("    ", text) for text in wrap(str(place), COLUMNS - 4, 3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trivet.model.difference import ComponentChange
-from trivet.model.verdict import Incompatibility, Mix, Suspect, UpgradeStep, UpgradeVerdict
+from trivet.model.verdict import FileBreak, Incompatibility, Mix, Suspect, UpgradeStep, UpgradeVerdict
 from trivet.render.wording import NAMES
 
 STEP_NAMES = {
@@ -24,6 +24,11 @@ COMPONENT_NAMES = {**NAMES, "mlserver": "MLServer"}
 def step_name(step: str) -> str:
     """``MLflow server``."""
     return STEP_NAMES.get(step, step)
+
+
+def newly_fails(one: FileBreak) -> str:
+    """``newly fails with the step MLflow server``."""
+    return f"newly fails {f'with the step {step_name(one.step)}' if one.step else 'in the new stack'}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -229,6 +229,17 @@ def code_span(name: str) -> str:
     return f"`{printable(name).replace('`', '').replace('|', '')}`"
 
 
+_BRIEF = 300
+"""Characters of a reason in a summary, which holds 1 MiB."""
+
+
+def brief(text: str) -> str:
+    """``prose`` of the beginning, for a table or a list in the summary of a job."""
+    from trivet.render.layout import fit  # loads rich
+
+    return prose(fit(text, _BRIEF))
+
+
 def prose(text: str) -> str:
     """``text`` for Markdown on one line, in which nothing is markup."""
     return re.sub(r"([\\`*_{}\[\]<>#|@])", r"\\\1", " ".join(printable(text).split()))
