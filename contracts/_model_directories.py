@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import wraps
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from trivet.authoring import CannotTell, Keys, Location, ModelDirectory, Role, Stack, text_lines
+from trivet.contracts.remembered import remembered
 from trivet.stacks.runtime_image import RuntimeImage, load_runtime_image
 
 PYFUNC = "python_function"
@@ -91,26 +91,6 @@ class NamedPath:
     keys: Keys
     path: str
     file: Path | None
-
-
-Subject = TypeVar("Subject")
-Fact = TypeVar("Fact")
-
-
-def remembered(read: Callable[[Subject], Fact]) -> Callable[[Subject], Fact]:
-    """``read``, which keeps what it has returned for the last object: all contracts over one model ask for the same facts in turn."""
-    last: list[tuple[Subject, Fact]] = []
-
-    @wraps(read)
-    def recalled(subject: Subject) -> Fact:
-        for known, fact in last:
-            if known is subject:
-                return fact
-        fact = read(subject)
-        last[:] = [(subject, fact)]
-        return fact
-
-    return recalled
 
 
 def flavor(model: ModelDirectory, name: str) -> Mapping[str, Any]:

@@ -43,7 +43,6 @@ from trivet.contracts._model_directories import (
     image,
     in_the_image,
     named_paths,
-    remembered,
     requirement_lines,
     runtime,
     served_version,
@@ -51,6 +50,7 @@ from trivet.contracts._model_directories import (
     stated_versions,
 )
 from trivet.contracts._xgboost_files import xgboost_version
+from trivet.contracts.remembered import remembered
 
 SEAM = ("mlflow", "runtime")
 

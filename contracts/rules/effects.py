@@ -6,9 +6,8 @@ Read at KServe 0.14.1 and 0.20.0.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
 from trivet.authoring import Replacement
 from trivet.contracts.quantities import SMALLEST_MEMORY, quantity
@@ -95,9 +94,7 @@ def annotations_among_labels(service: Service) -> Iterator[Violation]:
     fields=("autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/minScale"),
 )
 def min_scale(service: Service) -> Iterator[Violation]:
-    places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
-    places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
-    for keys, given in places:
+    for keys, given in service.annotated:
         for name in ("min-scale", "minScale"):
             key = f"autoscaling.knative.dev/{name}"
             if key in given:
@@ -164,9 +161,7 @@ def metrics_of_keda(service: Service) -> Iterator[Violation]:
     fields=("autoscaling.knative.dev/class",),
 )
 def autoscaler_class(service: Service) -> Iterator[Violation]:
-    places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
-    places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
-    for keys, given in places:
+    for keys, given in service.annotated:
         stated = str(given.get(_CLASS, "")).strip()
         near = next((one for one in ("kpa", "hpa") if stated.lower().partition(".")[0] == one), "")
         if near and stated != f"{near}.autoscaling.knative.dev":

@@ -516,9 +516,7 @@ def scaling_fields(service: Service) -> Iterator[Violation]:
     fields=("annotations",),
 )
 def serving_annotations(service: Service) -> Iterator[Violation]:
-    places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
-    places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
-    for keys, holder in places:
+    for keys, holder in service.annotated:
         for key, value in holder.items():
             group, _, name = str(key).rpartition("/")
             if not isinstance(value, str):
@@ -555,9 +553,7 @@ def added_capabilities(service: Service) -> Iterator[Violation]:
 def initial_scale(service: Service) -> Iterator[Violation]:
     found = service.platform.find("ConfigMap", "config-autoscaler", "knative-serving")
     allowed = found and str(mapping(found.document.get("data")).get("allow-zero-initial-scale")).lower() == "true"
-    places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
-    places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
-    for keys, holder in places:
+    for keys, holder in service.annotated:
         for name in ("initial-scale", "initialScale"):
             key = f"{_GROUP}/{name}"
             if parsed_integer(text(holder.get(key))) == 0 and not allowed:
@@ -604,10 +600,8 @@ def _over_limit(service: Service, keys: Any, number: int, most: int, setting: st
 
 @REVISION.rule(f"{_ANNOTATIONS}, ValidateAnnotations", modes=_MODES, fields=("annotations",))
 def autoscaling_annotations(service: Service) -> Iterator[Violation]:
-    places: list[tuple[Any, Mapping[str, Any]]] = [(("metadata", "annotations"), service.annotations)]
-    places += [((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in service.components]
     every = [settings for _, settings in service.components]
-    for (keys, holder), components in zip(places, [every, *([one] for one in every)], strict=True):
+    for (keys, holder), components in zip(service.annotated, [every, *([one] for one in every)], strict=True):
         given = {
             str(key).partition("/")[2]: (key, value)
             for key, value in holder.items()

@@ -26,6 +26,7 @@ from trivet.authoring import (
     inconclusive,
     passed,
 )
+from trivet.contracts.remembered import remembered
 from trivet.contracts.values import FILLED_LATER, each, has_placeholder, is_filled_later, mapping
 from trivet.contracts.violation import Violation
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES
@@ -214,6 +215,14 @@ class Service:
         return {key: "" if value is None else value for key, value in mapping(self.metadata.get("annotations")).items()}
 
     @cached_property
+    def annotated(self) -> Sequence[tuple[Keys, Mapping[str, Any]]]:
+        """The annotations of the service, then those of each component: where they stand, and what they say."""
+        of_components = [
+            ((*keys, "annotations"), mapping(settings.get("annotations"))) for keys, settings in self.components
+        ]
+        return [(("metadata", "annotations"), self.annotations), *of_components]
+
+    @cached_property
     def fields(self) -> frozenset[str]:
         """The names of all fields of the manifest."""
         return field_names(self.manifest.document)
@@ -341,17 +350,10 @@ def applied_with(resource: Resource, platform: PlatformConfig, kind: str, name: 
     return found[0] if len(found) == 1 else None
 
 
-_last: list[Service] = []
-
-
+@remembered
 def service_of(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Service:
-    """The service as rules see it. The last one is kept, since the contracts ask for the same one in turn."""
-    kept = _last[0] if _last else None
-    if kept and kept.manifest is manifest and kept.stack is stack and kept.platform is platform:
-        return kept
-    service = Service(manifest=manifest, stack=stack, platform=platform)
-    _last[:] = [service]
-    return service
+    """The service as rules see it."""
+    return Service(manifest=manifest, stack=stack, platform=platform)
 
 
 Found = TypeVar("Found")

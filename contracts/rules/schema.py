@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trivet.authoring import Keys, Replacement, Resource, Stack, redact
+from trivet.contracts.remembered import remembered
 from trivet.contracts.rules.rule import FRAMEWORKS
 from trivet.contracts.values import mapping, path
 from trivet.contracts.violation import Violation
@@ -131,17 +132,10 @@ def not_judged(resource: Resource, stack: Stack) -> str:
     return "; the validation expressions (CEL) of its HTTP route are not judged" if unjudged else ""
 
 
-_last: list[tuple[Resource, Stack, Sequence[SchemaViolation]]] = []
-
-
+@remembered
 def _violations(resource: Resource, stack: Stack) -> Sequence[SchemaViolation]:
-    """Where a resource deviates from its schema. Kept of the last one, since two contracts ask for the same in turn."""
-    for judged, under, found in _last:
-        if judged is resource and under is stack:
-            return found
-    found = list(violations(stack.api_schemas, kind_of(resource), resource.document))
-    _last[:] = [(resource, stack, found)]
-    return found
+    """Where a resource deviates from its schema."""
+    return list(violations(stack.api_schemas, kind_of(resource), resource.document))
 
 
 def unknown_fields(resource: Resource, stack: Stack) -> Iterator[Violation]:

@@ -93,7 +93,7 @@ def _oci(uri: str, rest: str) -> str:
 
 def _https(uri: str, rest: str) -> str:
     try:
-        path, query = urlsplit(uri).path, urlsplit(uri).query
+        _, _, path, query, _ = urlsplit(uri)
     except ValueError as error:
         return f"{uri!r} is no URL: {error}"
     if azure := _AZURE.match(uri):
