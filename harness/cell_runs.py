@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ CELLS = "cells"
 """The folder of the cells' reports in that of the report over all cells."""
 
 _FORWARDED = ("stack", "profile", "target", "context", "store", "database", "images")
+_REPEATED = ("plugin", "addon")
 
 
 def cells_at_once(cells: int) -> int:
@@ -62,15 +63,20 @@ class Judging:
     directory: Path | None
 
     @classmethod
-    def prepare(cls, flags: Mapping[str, Any], *, patterns: Sequence[str], results: str | None) -> Judging:
-        """Read the settings and everything that they name. Raises UsageError, before anything is started, for what no cell could have."""
+    def prepare(
+        cls, flags: Mapping[str, Any], *, parts: Iterable[str], patterns: Sequence[str], results: str | None
+    ) -> Judging:
+        """Read the settings and everything that they name; ``parts`` are those of the stack that differ between cells.
+
+        Raises UsageError, before anything is started, for what no cell could have.
+        """
         from trivet.engine.registry import Registry
         from trivet.engine.results_store import ResultsStore, inputs_of
         from trivet.stacks.environments import cache_directory
         from trivet.stacks.read import load_stack
 
         settings = settings_of(**flags)
-        refuse_composition(settings.target)
+        refuse_composition(settings.target, parts)
         registry = Registry(settings.plugins, settings=settings)
         target = target_of(registry, settings.target)
         base = load_stack(settings.stack)
@@ -88,6 +94,10 @@ class Judging:
         judging.accepted(base)
         inputs_of(target, base)
         return judging
+
+    def cells_at_once(self, cells: int) -> int:
+        """:func:`cells_at_once`; one if they share a cluster."""
+        return 1 if getattr(self.target, "owns_cluster", False) else cells_at_once(cells)
 
     def accepted(self, stack: Stack) -> Acceptance:
         """The known failures that settings accept on a stack, as the runs of cells do by themselves."""
@@ -151,7 +161,7 @@ class CellRuns:
         arguments = [
             "run",
             *(part for name in _FORWARDED if flags[name] for part in (f"--{name}", flags[name])),
-            *(part for name in flags["plugins"] for part in ("--plugin", name)),
+            *(part for option in _REPEATED for name in flags[f"{option}s"] for part in (f"--{option}", name)),
             *(part for name, value in cell.values.items() for part in ("--with", f"{name}={value}")),
             # What is required of the target is in the settings, and part of every run.
             *(part for one in judging.plan.contracts if one.id != REQUIRED.id for part in ("--contract", one.id)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +18,11 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-CLUSTERS = {
-    "kind": "the images of its cluster are made from the locks of one stack",
-    "existing": "what runs on your cluster is what is installed there",
+COMPOSED_ON = {
+    "kind": (("trainer", "sdk"), "its cluster is made from the other parts, and serves one stack"),
+    "existing": ((), "what runs on your cluster is what is installed there"),
 }
-"""Why a stack cannot be composed on a target."""
+"""Target → the parts of a stack that can be from elsewhere on it, and why no others; on other targets all can."""
 
 
 class InputPath(click.Path):
@@ -181,13 +181,16 @@ def results_store(name: str | None, target: Any, stack: Any) -> Any:
     return ResultsStore(Path(name).expanduser())
 
 
-def refuse_composition(target: str) -> None:
-    """Raise UsageError for a target on which a stack cannot be composed."""
-    if target in CLUSTERS:
-        raise UsageError(
-            f"composed stacks are not supported on the target {target}: {CLUSTERS[target]}",
-            remedy="use the target local, or make a stack of your own with these versions (docs/extending.md)",
-        )
+def refuse_composition(target: str, parts: Iterable[str]) -> None:
+    """Raise UsageError for a part of a stack that cannot be from elsewhere on a target."""
+    possible, reason = COMPOSED_ON.get(target, (tuple(parts), ""))
+    for part in parts:
+        if part not in possible:
+            others = f"; {' and '.join(possible)} can be" if possible else ""
+            raise UsageError(
+                f"the {part} of a stack cannot be from elsewhere on the target {target}: {reason}{others}",
+                remedy="use the target local, or make a stack of your own with these versions (docs/extending.md)",
+            )
 
 
 def composed_stack(settings: Any, parts: Sequence[str]) -> Any:
@@ -196,8 +199,7 @@ def composed_stack(settings: Any, parts: Sequence[str]) -> Any:
     from trivet.stacks.read import load_stack
 
     given = read_parts(parts)
-    if given:
-        refuse_composition(settings.target)
+    refuse_composition(settings.target, given)
     return compose(load_stack(settings.stack), given, progress=lambda text: click.echo(text, err=True))
 
 

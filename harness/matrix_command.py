@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     "--jobs",
     type=click.IntRange(1),
     metavar="N",
-    help="Cells at a time (default: by this machine's cores and memory; on Kubernetes all).",
+    help="Cells at a time (default: by this machine's cores and memory; on a kind cluster one, on Kubernetes all).",
 )
 @click.option(
     "--on",
@@ -110,7 +110,7 @@ def matrix(
     if described and described.stack and not flags["stack"]:
         flags["stack"] = described.stack
     patterns = tuple(contracts) or (described.contracts if described else ())
-    judging = Judging.prepare(flags, patterns=patterns, results=results)
+    judging = Judging.prepare(flags, parts=[axis.part for axis in chosen_axes], patterns=patterns, results=results)
     base, target, plan, store, directory = (
         judging.base,
         judging.target,
@@ -136,7 +136,7 @@ def matrix(
     else:
         with ChildRuns() as children:
             cell_runs = CellRuns(judging=judging, missing=planned.missing, children=children, command="trivet matrix")
-            judged = planned.run(cell_runs.judge, jobs or cells_at_once(len(cells)), progress, children.close)
+            judged = planned.run(cell_runs.judge, jobs or judging.cells_at_once(len(cells)), progress, children.close)
     report = MatrixReport(
         base=base.name,
         target=target.name,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trivet.cell_runs import CellRuns, Judging, cell_folder, cells_at_once
+from trivet.cell_runs import CellRuns, Judging, cell_folder
 from trivet.cli_options import (
     MEBIBYTE,
     InputPath,
@@ -92,12 +92,13 @@ def verdict(
     from trivet.host.child_runs import ChildRuns
     from trivet.render import verdict_text
     from trivet.render.verdict_writers import WRITERS, write_verdict
+    from trivet.stacks.composed import PARTS
     from trivet.stacks.read import load_stack
 
     if output and output not in WRITERS:
         raise unknown("format of a verdict", output, WRITERS)
     flags["stack"] = old_name
-    judging = Judging.prepare(flags, patterns=contracts, results=results)
+    judging = Judging.prepare(flags, parts=PARTS, patterns=contracts, results=results)
     settings, registry, target, plan, store = (
         judging.settings,
         judging.registry,
@@ -144,7 +145,7 @@ def verdict(
         )
         upgrade.judge(
             cell_runs.judge,
-            jobs or cells_at_once(2 ** len(steps)),
+            jobs or judging.cells_at_once(2 ** len(steps)),
             lambda event: click.echo(verdict_text.progress(event.mix)),
             note,
             children.close,

@@ -48,11 +48,15 @@ _ABANDONED = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A contract on a stack and a target: ``inputs`` is everything that its result rests on and that is known before its check runs."""
+    """A contract on a stack and a target: ``inputs`` is everything that its result rests on and that is known before its check runs.
+
+    The result of a ``momentary`` one holds for the moment in which it was judged, so that no store has it.
+    """
 
     contract: str
     inputs: Mapping[str, str]
     stack: Stack
+    momentary: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -80,7 +84,7 @@ def question(contract: Contract, stack: Stack, target: Target, *, applies: str =
         "target code": package_digest(inputs.code) if wanted else "",
         **{f"part {part}": part_digest(stack, part) for name in wanted for part in inputs.parts.get(name, ())},
     }
-    return Question(contract=contract.id, inputs=found, stack=stack)
+    return Question(contract=contract.id, inputs=found, stack=stack, momentary=not inputs.momentary.isdisjoint(wanted))
 
 
 def inputs_of(target: Target, stack: Stack) -> ResultInputs:
@@ -123,6 +127,8 @@ class ResultsStore:
 
     def find(self, question: Question) -> KeptResult | None:
         """The kept result that answers a question; None if there is none. Raises UsageError for a damaged file."""
+        if question.momentary:
+            return None
         for kept in self._of_key(question.key):
             if all(part_digest(question.stack, part) == digest for part, digest in kept.read.items()):
                 return kept
@@ -130,12 +136,14 @@ class ResultsStore:
 
     def expected(self, question: Question) -> str:
         """The name of a question's result, if its check reads the same parts as for other stacks: equal names ask for the same result."""
+        if question.momentary:
+            return f"{question.contract} on {question.stack.digest}"
         kept = next(self._of_key(question.key), None)
         return _name(question.key, {part: part_digest(question.stack, part) for part in kept.read} if kept else {})
 
     def keep(self, question: Question, result: ContractResult, parts_read: Iterable[str] = ()) -> KeptResult | None:
         """Keep a result, with the parts of the stack that its check read. Returns None for a result that is not kept."""
-        if not is_kept(result):
+        if question.momentary or not is_kept(result):
             return None
         stack = question.stack
         kept = KeptResult(

@@ -17,12 +17,14 @@ class ResultInputs:
 
     ``parts`` maps each client and static subject that the target offers, and ``features``, to the parts of the stack behind it, by the
     names of ``trivet.stacks.parts``, such as ``roles.trainer``. ``options`` are the target's settings that change what is judged, and
-    ``code`` the packages and modules with which it makes its clients.
+    ``code`` the packages and modules with which it makes its clients. ``momentary`` are clients whose answers are those of a moment, such
+    as measurements under traffic: the results of contracts that request one are not kept.
     """
 
     parts: Mapping[str, tuple[str, ...]]
     options: Mapping[str, str] = field(default_factory=dict)
     code: tuple[str, ...] = ()
+    momentary: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,10 @@ class Stack:
     """Why the stack has no platform, if it says so."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Tables of ``stack.toml`` for single targets or contracts, such as ``[serving]``."""
+    cluster_of: Stack | None = None
+    """Of a composed stack that has another trainer and nothing else: the stack whose cluster it runs on, since no part of the platform is
+    made from the trainer. None for a stack with a cluster of its own.
+    """
     facts: tuple[Fact, ...] = ()
     """Of a stack that ``trivet detect`` wrote: what was read of the platform, and where."""
 

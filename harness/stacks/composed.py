@@ -32,6 +32,9 @@ PARTS = (KSERVE, *ROLES, SDK)
 """What can be taken from elsewhere, in the order in which it is: ``kserve`` is KServe's API and the facts of its release (schemas,
 ``[serving]``, the platform of its clusters), a role is the process of that name, ``sdk`` the KFP SDK in the trainer's environment."""
 
+OF_TRAINER = ("trainer", SDK)
+"""The parts that are in the trainer's environment, and in no image of the platform."""
+
 _DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "trainer": ("mlflow",),
     "tracking": ("mlflow",),
@@ -88,21 +91,23 @@ def compose(base: Stack, parts: Mapping[str, str], *, progress: Callable[[str], 
     """
     for part in parts:
         check_part(part)
-    stack, origins = base, []
+    stack, origins = base, {}
     for part in PARTS:
         if part in parts:
             changed = _with_part(stack, part, parts[part], progress)
             if parts_digest(changed, _names(changed)) != parts_digest(stack, _names(stack)):
-                origins.append(f"{part}={_shown(parts[part])}")
+                origins[part] = _shown(parts[part])
             stack = changed
     if not origins:
         return base
     stack = replace(stack, components=_components(stack))
+    named = [f"{part}={origin}" for part, origin in origins.items()]
     return replace(
         stack,
-        name="+".join((base.name, *origins)),
-        title=f"{base.title}; with {', '.join(origins)}",
+        name="+".join((base.name, *named)),
+        title=f"{base.title}; with {', '.join(named)}",
         digest=parts_digest(stack, _names(stack)),
+        cluster_of=base if set(origins) <= set(OF_TRAINER) else None,
     )
 
 

@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from trivet.errors import UsageError
 from trivet.model.events import Emit
+from trivet.model.results import ResultInputs
 from trivet.model.stack import Stack
 from trivet.provision.access import PIPELINES, ClusterAccess
+from trivet.targets.cluster.session import ClusterSession
 from trivet.targets.cluster.target import ClusterTarget
+
+CODE = (
+    "trivet.integration",
+    "trivet.fixtures.jobs",
+    "trivet.fixtures.pipelines",
+    "trivet.targets.common",
+    "trivet.targets.cluster",
+    "trivet.toolkit.models",
+    "trivet.toolkit.subjects",
+)
+"""What makes the clients, and what is staged into the roles; not what creates the cluster."""
 
 
 def kind_target(images: str, mirror: str, *, addons: Sequence[str] = (), as_is: bool = False) -> ClusterTarget:
@@ -27,7 +41,7 @@ def kind_target(images: str, mirror: str, *, addons: Sequence[str] = (), as_is: 
             yield access
 
     def steps(stack: Stack) -> Sequence[str]:
-        parts = stack.components
+        parts = (stack.cluster_of or stack).components
         if as_is:
             return ("kind cluster: as it is; nothing is created, installed or repaired",)
         source = "built from packages" if images == "build" else "pulled from their registries"
@@ -37,7 +51,24 @@ def kind_target(images: str, mirror: str, *, addons: Sequence[str] = (), as_is: 
             f"platform: Knative {parts.get('knative', '(none named)')}, an ingress, KServe {parts['kserve']}, "
             f"MLflow {parts['mlflow']} on PostgreSQL with an S3 store, Prometheus",
             *(f"add-on {name}" for name in addons),
+            *((f"the trainer's image for {stack.name}, beside those of the cluster",) if stack.cluster_of else ()),
+        )
+
+    def result_inputs(stack: Stack) -> ResultInputs:
+        from trivet.provision.kind.up import ImageSource, content_digest
+
+        if as_is:
+            raise UsageError(
+                "results of a cluster as it is cannot be kept: what was changed on it is not known",
+                remedy="omit --results, or judge the cluster as trivet makes it, without --as-is",
+            )
+        content = content_digest(stack.cluster_of or stack, ImageSource(kind=images, mirror=mirror), addons)
+        return ResultInputs(
+            parts=ClusterSession.PARTS,
+            options={"cluster": content},
+            code=CODE,
+            momentary=frozenset(ClusterSession.CLIENTS) - frozenset(ClusterSession.PARTS),
         )
 
     runner = "on KFP's backend" if PIPELINES in addons else "in the trainer pod"
-    return ClusterTarget("kind", opened, steps, owns_cluster=True, runner=runner)
+    return ClusterTarget("kind", opened, steps, owns_cluster=True, runner=runner, result_inputs=result_inputs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform as machine
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ ROLE_PATH = "/opt/role"
 
 ROLE_PYTHON = "/usr/bin/python3.11"
 SITE_PACKAGES = f"{ROLE_PATH}/lib/python3.11/site-packages"
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ANY = String()
 _STRINGS = Table(others=String(pattern=r"(?s).*"), description="a table of strings")
 _IMAGE = Table(
@@ -341,7 +343,7 @@ def _role(name: str, table: Mapping[str, Any], lock: Path) -> Role:
 
 
 def _image(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, file: Path) -> Image:
-    name = entry["name"].replace("{stack}", stack.name)
+    name = entry["name"].replace("{stack}", _tag(stack))
     layers = tuple(_layers(entry, tables, stack, f"{file}: image {name}"))
     if not layers:
         raise UsageError(f"{file}: image {name} has no layers", remedy="name a rootfs, a go module, files …")
@@ -369,6 +371,13 @@ def _image(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, fi
         note=entry.get("note", ""),
         inputs=image_digest(config, layers),
     )
+
+
+def _tag(stack: Stack) -> str:
+    """The stack's name as the tag of an image. That of a composed stack has its digest: a node keeps the image that it has of a name."""
+    if _TAG.fullmatch(stack.name):
+        return stack.name
+    return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', stack.name).strip('-.')[:100]}-{stack.digest[:12]}"
 
 
 def _layers(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, location: str) -> Iterator[Layer]:

@@ -24,12 +24,12 @@ from trivet.model.network import NetworkPath
 from trivet.model.report import PREPARATION
 from trivet.model.settings import BUILD, IMAGE_SOURCES
 from trivet.model.stack import Stack
-from trivet.provision.access import PLATFORM_NAMESPACE, ClusterAccess, StoreAccess
+from trivet.provision.access import PIPELINES, PLATFORM_NAMESPACE, ClusterAccess, StoreAccess
 from trivet.provision.docker import docker
 from trivet.provision.images import pulled
 from trivet.provision.images.build import build, node_image
 from trivet.provision.images.progress import steps_as_phases
-from trivet.provision.images.recipes import NODE, ImageSet, load_images
+from trivet.provision.images.recipes import NODE, ImageSet, addon_images, load_images
 from trivet.provision.images.store import container_name
 from trivet.provision.images.store import hosts_toml as store_hosts
 from trivet.provision.kind.addons import (
@@ -53,6 +53,7 @@ from trivet.stacks.platform import Platform, load_addon, load_platform
 POD_NETWORK = "10.244.0.0/16"
 """kind's default; the pod network in the built node image is a part of it."""
 
+TRAINER = "trainer"
 ACCESS_KEY = "trivet"
 TRACKING = f"http://mlflow.{PLATFORM_NAMESPACE}:5000"
 STORE = f"http://store.{PLATFORM_NAMESPACE}:7070"
@@ -92,22 +93,26 @@ def open_cluster(
 ) -> Iterator[ClusterAccess]:
     """:func:`up`; no other process deletes the cluster during the block. It is left running until `trivet down`.
 
+    A composed stack with another trainer is on the cluster of the stack that it was composed from, with the images of its trainer beside.
     An add-on that is on the cluster and not among ``addons`` stays there, and is not looked at. With ``as_is`` the cluster is neither
     created nor completed: PlatformError when it, or an add-on, does not exist or does not run.
     """
     emit = _serialized(emit)
-    folder = folder_of(stack)
+    owner = stack.cluster_of or stack
+    folder = folder_of(owner)
     chosen = list(dict.fromkeys(addons))
     for name in chosen:
         load_addon(name)
-    load_platform(stack)
+    load_platform(owner)
     if not as_is:
         check_machine(folder)
     with ExitStack() as locks:
         with _cluster_lock(folder, emit):
             access = (
-                _as_found(stack, folder, chosen) if as_is else _ensure_complete(stack, folder, emit, source, chosen)
+                _as_found(owner, folder, chosen) if as_is else _ensure_complete(owner, folder, emit, source, chosen)
             )
+            if stack.cluster_of:
+                access = _with_trainer(access, stack, owner, source, chosen, emit)
             locks.enter_context(folder.shared_use())
         yield access
 
@@ -138,6 +143,45 @@ def _ensure_complete(
     for addon in prepared_addons:
         preparation += f"; add-on {addon.platform.name} {ensure_addon(addon, folder, prepared.kind, kubectl, emit)}"
     return _access(stack, platform, kubectl, state, prepared.roles, preparation, prepared_addons)
+
+
+def _with_trainer(
+    access: ClusterAccess, stack: Stack, owner: Stack, source: ImageSource, addons: Sequence[str], emit: Emit
+) -> ClusterAccess:
+    """``access`` to the cluster of ``owner``, with the images of the trainer of ``stack``, which are built where they are missing."""
+
+    def built(images: ImageSet, key: str) -> str:
+        (own,) = (
+            image for image in images.images if TRAINER in roles_of(replace(images, images=(image,)), source.kind)
+        )
+        if source.kind == BUILD:
+            # Nodes ask for images in the set of the cluster's own stack.
+            build(replace(images, key=key), only=[own], on_step=steps_as_phases(emit))
+        else:
+            only = replace(images, images=(own,))
+            local = pulled.local_images(only, source.mirror, on_step=steps_as_phases(emit))
+            load_local_images(folder_of(owner), find_kind(load_platform(owner), source.kind), local, emit)
+        return roles_of(images, source.kind)[TRAINER]
+
+    with phase(emit, "images of the trainer"):
+        images = {**access.images, TRAINER: built(load_images(stack), load_images(owner).key)}
+        pipelines = access.pipelines
+        if pipelines:
+            step = built(addon_images(stack, PIPELINES), addon_images(owner, PIPELINES).key)
+            pipelines = replace(pipelines, step_image=step)
+    return replace(access, images=images, pipelines=pipelines, notes={**access.notes, "trainer": images[TRAINER]})
+
+
+def content_digest(stack: Stack, source: ImageSource, addons: Sequence[str] = ()) -> str:
+    """The digest of everything that the cluster of ``stack`` and its add-ons are made from."""
+    platform = load_platform(stack)
+    images = load_images(stack, platform)
+    cluster = platform.table.get("cluster", {})
+    parts = [
+        _digest(images, images.image(NODE).inputs, source, cluster, read_steps(platform, source.kind)),
+        *(describe_addon(stack, name, source.kind, source.mirror).digest for name in sorted(set(addons))),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def preparation_of(before: ClusterState | None, state: ClusterState, lacking: Mapping[str, str]) -> str:

@@ -74,6 +74,12 @@ class ClusterSession(HandoverSession):
         "faults": lambda session: ClusterFaults(session.access, session.namespaces, session._run),
     }
 
+    PARTS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **{name: parts for name, parts in HandoverSession.PARTS.items() if name not in ("serving", "running_versions")},
+        "pipeline_backend": HandoverSession.PARTS["pipelines"],
+    }
+    """Those of the clients whose answers follow from what the cluster is made from. What is served, measured or changed there is not."""
+
     def __init__(
         self, stack: Stack, run: Run, processes: Processes, emit: Emit, access: ClusterAccess, target: str
     ) -> None:

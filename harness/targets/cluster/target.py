@@ -11,6 +11,7 @@ from trivet.host.journal import Run, clean, clean_up, leftovers, remove_remains
 from trivet.host.processes import Processes
 from trivet.host.signals import interruptible, uninterruptible
 from trivet.model.events import Emit
+from trivet.model.results import ResultInputs
 from trivet.model.stack import Stack
 from trivet.provision.access import ClusterAccess
 from trivet.targets.cluster.session import ClusterSession
@@ -22,6 +23,7 @@ class ClusterTarget:
     """The target ``name``. ``open_access`` creates or finds the cluster; ``steps`` describes that, one line per step.
 
     ``owns_cluster``: whether trivet creates the cluster, for itself alone. ``runner`` says where the example pipeline runs.
+    ``result_inputs`` says what results rest on, where they can be kept.
     """
 
     clients = frozenset(ClusterSession.CLIENTS)
@@ -34,8 +36,10 @@ class ClusterTarget:
         *,
         owns_cluster: bool = False,
         runner: str = "in the trainer pod",
+        result_inputs: Callable[[Stack], ResultInputs] | None = None,
     ) -> None:
         self._runner = runner
+        self.result_inputs = result_inputs
         self.name = name
         self.owns_cluster = owns_cluster
         self._open = open_access
