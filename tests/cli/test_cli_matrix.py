@@ -75,9 +75,10 @@ def test_wrong_usage_is_refused(here: Path, arguments: tuple[str, ...], words: s
     assert words in refused(*ASKED, *arguments)
 
 
-@pytest.mark.parametrize("target", ["kind", "existing"])
-def test_a_cluster_is_made_from_one_stack(target: str) -> None:
-    assert "composed stacks are not supported on the target" in refused("matrix", "--target", target, *AXES)
+@pytest.mark.parametrize(("target", "part"), [("kind", "tracking"), ("existing", "trainer")])
+def test_the_cells_of_a_cluster_have_its_platform(target: str, part: str) -> None:
+    message = refused("matrix", "--target", target, *AXES)
+    assert f"the {part} of a stack cannot be from elsewhere on the target {target}" in message
 
 
 @pytest.mark.usefixtures("in_this_process")

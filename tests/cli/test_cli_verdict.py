@@ -55,7 +55,7 @@ def test_a_dry_run_shows_the_steps_and_starts_nothing() -> None:
         (("--from", "current", "--to", "2024.11", "broken.yaml"), "broken.yaml"),
         (
             ("--from", "current", "--to", "2024.11", "--target", "kind"),
-            "composed stacks are not supported on the target",
+            "the kserve of a stack cannot be from elsewhere on the target kind",
         ),
     ],
 )

@@ -57,7 +57,11 @@ STACKS = "choose one of: 2024.05, 2024.05-fixed, 2024.08, 2024.08-fixed, 2024.11
         ("plan --with runtime=1.6.0", "no shipped stack has the runtime MLServer 1.6.0"),
         (
             "run --target kind --with tracking=2024.11",
-            "composed stacks are not supported on the target kind: the images of",
+            "the tracking of a stack cannot be from elsewhere on the target kind: its cluster is made from the other parts",
+        ),
+        (
+            "run --target existing --context here --with sdk=2024.11",
+            "the sdk of a stack cannot be from elsewhere on the target existing: what runs on your cluster",
         ),
     ],
 )

@@ -23,6 +23,7 @@ from trivet.provision.images.recipes import (
     load_images,
     title_of,
 )
+from trivet.stacks.composed import compose
 from trivet.stacks.platform import PLATFORM_FILE, load_platform, read_platform
 from trivet.stacks.read import load_stack, shipped_stacks
 
@@ -62,6 +63,15 @@ def test_a_shipped_stack_has_an_image_of_every_role_the_node_and_the_store(
     assert sorted(roles) == sorted(ROLES)
     assert images.image(NODE).config["Entrypoint"][-1] == "/sbin/init"
     assert len(images.image(STORE).layers) == 1
+
+
+def test_the_trainer_of_a_composed_stack_has_an_image_beside_those_of_its_base(sets: dict[str, ImageSet]) -> None:
+    base = load_stack("2024.11-fixed")
+    composed = compose(base, {"trainer": "current"})
+    own = {str(image.reference) for image in load_images(composed).images} - {
+        str(image.reference) for image in sets[base.name].images
+    }
+    assert own == {f"docker.io/trivet/trainer:2024.11-fixed-trainer-current-{composed.digest[:12]}"}
 
 
 @pytest.mark.parametrize("name", SHIPPED)

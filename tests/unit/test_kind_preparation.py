@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from trivet.errors import PlatformError
+from trivet.errors import PlatformError, UsageError
 from trivet.provision.kind.state import CREATED, READY, ClusterState
 from trivet.provision.kind.up import ImageSource, open_cluster, preparation_of
+from trivet.stacks.composed import compose
 from trivet.stacks.read import load_stack
+from trivet.targets.kind import kind_target
 
 NETWORK = "kube-system/DaemonSet/kube-router"
 
@@ -47,6 +49,28 @@ def test_what_is_done_to_a_cluster_is_said(
     before: ClusterState | None, now: ClusterState, lacking: Mapping[str, str], said: str
 ) -> None:
     assert preparation_of(before, now, lacking) == said
+
+
+def test_a_composed_trainer_changes_nothing_that_its_cluster_is_made_from() -> None:
+    base = load_stack("2024.11-fixed")
+    on_base, on_composed, with_addon = (
+        kind_target("build", "", addons=addons).result_inputs(stack).options
+        for stack, addons in ((base, []), (compose(base, {"trainer": "current"}), []), (base, ["pipelines"]))
+    )
+    assert on_base == on_composed != with_addon
+
+
+def test_results_of_traffic_and_changes_on_a_cluster_are_not_kept() -> None:
+    inputs = kind_target("build", "").result_inputs(load_stack("current"))
+    assert {"serving", "cluster", "traffic", "rollout", "metrics", "faults"} <= inputs.momentary
+    assert inputs.momentary.isdisjoint(inputs.parts)
+    assert inputs.parts["pipeline_backend"] == inputs.parts["pipelines"]
+
+
+def test_results_of_a_cluster_as_it_is_are_not_kept() -> None:
+    with pytest.raises(UsageError, match="results of a cluster as it is cannot be kept") as error:
+        kind_target("build", "", as_is=True).result_inputs(load_stack("current"))
+    assert "--as-is" in error.value.remedy
 
 
 def test_a_cluster_that_does_not_exist_is_not_judged_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

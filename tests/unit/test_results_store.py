@@ -392,6 +392,21 @@ def test_a_target_that_does_not_say_what_results_rest_on_is_refused(store: Resul
         run([of_trainer], target=FakeTarget(), stack=fixed, profile="core", emit=lambda event: None, results=store)
 
 
+def test_what_a_target_measures_at_a_moment_is_judged_in_every_run(store: ResultsStore, fixed: Stack) -> None:
+    class MeasuringTarget(KeepingTarget):
+        def result_inputs(self, stack: Stack) -> ResultInputs:
+            return replace(super().result_inputs(stack), momentary=frozenset({"grams"}))
+
+    target = MeasuringTarget()
+    for _ in range(2):
+        judge(store, fixed, of_trainer, of_tracking, target=target)
+    assert judged == ["of_trainer", "of_tracking", "of_tracking"]
+    assert [kept.contract.rpartition(".")[2] for kept in store] == ["of_trainer"]
+    newer = compose(fixed, {"runtime": "current"})
+    expected = {store.expected(question(of_tracking, stack, target)) for stack in (fixed, newer)}
+    assert len(expected) == 2, "no cell of a matrix waits for the measurement of another"
+
+
 def test_equal_questions_of_two_stacks_are_expected_to_have_one_result(store: ResultsStore, fixed: Stack) -> None:
     target, newer = KeepingTarget(), compose(fixed, {"runtime": "current"})
     asked = [question(reads_runtime, stack, target) for stack in (fixed, newer)]

@@ -64,6 +64,21 @@ def test_a_role_of_another_stack_comes_with_its_lock_and_python(fixed: Stack, cu
     assert made.title == f"{fixed.title}; with trainer=current"
 
 
+@pytest.mark.parametrize(
+    ("parts", "shares"),
+    [
+        ({"trainer": "current"}, True),
+        ({"trainer": "current", "sdk": "2.9.0"}, True),
+        ({"tracking": "current"}, False),
+        ({"trainer": "current", "runtime": "current"}, False),
+    ],
+)
+def test_a_stack_with_another_trainer_alone_runs_on_the_cluster_of_its_base(
+    fixed: Stack, parts: Mapping[str, str], shares: bool
+) -> None:
+    assert (compose(fixed, parts).cluster_of is fixed) is shares
+
+
 def test_the_component_mlflow_is_the_servers_and_a_trainer_with_another_version_stands_beside_it(
     fixed: Stack, current: Stack
 ) -> None:
