@@ -241,6 +241,7 @@ def dashboard(platform: MonitoredPlatform) -> dict[str, Any]:
         "editable": True,
         "time": {"from": "now-6h", "to": "now"},
         "refresh": "30s",
+        "annotations": {"list": []},
         "templating": {
             "list": [
                 {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"},
@@ -271,7 +272,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "datasource": SOURCE,
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": {
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
         "targets": [
