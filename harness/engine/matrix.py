@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 from trivet.engine.results_store import Question, ResultsStore, question
 from trivet.engine.run import outside_versions, summary_of
 from trivet.errors import TrivetError, UsageError
+from trivet.host.side_by_side import side_by_side
 from trivet.model.contract import Contract
 from trivet.model.matrix import Axis, Cell, CellResult
 from trivet.model.redaction import redact
@@ -24,8 +25,6 @@ from trivet.model.target import Target
 from trivet.stacks.composed import Contradiction, check_part, compose
 from trivet.stacks.schema import String, StringArray, Table, schema_errors
 
-POLL = 0.5
-"""Seconds between two looks whether a cell has ended."""
 ROLE = "part roles."
 """How inputs of a question that are roles begin (``results_store.question``)."""
 MOST = 400
@@ -191,41 +190,23 @@ class Matrix:
         end the calls of ``judge``; it is passed on when they have ended.
         """
         done: dict[int, Cell] = {}
-        waiting = dict(enumerate(self._cells))
-        running: dict[Future[ConformanceReport], tuple[int, frozenset[str]]] = {}
 
         def ended(number: int, cell: Cell) -> None:
             done[number] = cell
             progress(CellEnded(cell=cell, remaining=len(self._cells) - len(done)))
 
-        def start_what_can_run() -> None:
-            for number, planned in list(waiting.items()):
-                if len(running) >= jobs:
-                    return
-                if planned.stack is None:
-                    ended(number, Cell(values=planned.values, exit_code=2, error=redact(planned.error)))
-                else:
-                    asked = frozenset(self.missing(planned).values())
-                    if any(asked & others for _, others in running.values()):
-                        continue
-                    running[pool.submit(judge, planned)] = (number, asked)
-                del waiting[number]
-
-        with ThreadPoolExecutor(jobs, thread_name_prefix="trivet-cell") as pool:
-            try:
-                start_what_can_run()
-                while running:
-                    # Not for ever: a signal that comes just before a wait begins is seen at its end.
-                    finished = wait(running, timeout=POLL, return_when=FIRST_COMPLETED).done
-                    for future in finished:
-                        number, _ = running.pop(future)
-                        ended(number, _cell(self._cells[number], future))
-                    if finished:
-                        start_what_can_run()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                stop()
-                raise
+        composed = [number for number, planned in enumerate(self._cells) if planned.stack]
+        for number, planned in enumerate(self._cells):
+            if planned.stack is None:
+                ended(number, Cell(values=planned.values, exit_code=2, error=redact(planned.error)))
+        side_by_side(
+            [self._cells[number] for number in composed],
+            judge,
+            lambda index, future: ended(composed[index], _cell(self._cells[composed[index]], future)),
+            jobs=jobs,
+            needs=lambda planned: frozenset(self.missing(planned).values()),
+            stop=stop,
+        )
         return [done[number] for number in range(len(self._cells))]
 
 
