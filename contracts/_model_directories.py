@@ -193,7 +193,13 @@ def inside(model: ModelDirectory, name: str) -> Path | None:
         pass
     except (OSError, ValueError):
         return None
-    return path if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(model.root)) else None
+    return path if f"{os.path.realpath(path)}/".startswith(_root(model)) else None
+
+
+@remembered
+def _root(model: ModelDirectory) -> str:
+    """The model's root without symbolic links, with a slash at its end."""
+    return f"{os.path.realpath(model.root)}/".replace("//", "/")
 
 
 @remembered
