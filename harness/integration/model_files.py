@@ -7,6 +7,7 @@ The server reads its own artifact store, so that nobody else needs the store's a
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ from trivet.integration.tracking import Json, TrackingApi
 MAX_FILES = 5_000
 """Files of one model that are listed; a packed environment or a sharded transformer has some hundred."""
 
+
+MAX_COPIES = 10
+"""Copies of copies that are followed."""
+
+_COPY = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>\d+)")
+"""The source of a version that was copied (mlflow 2.17.2 mlflow/store/model_registry/abstract_store.py, copy_model_version)."""
 
 DOWNLOADS = 8
 """Files of one model that are downloaded side by side."""
@@ -41,11 +48,15 @@ class ModelFiles:
 
 
 def locate_files(version: Json, tracking: TrackingApi) -> ModelFiles:
-    """The files of a registered version, as ``model-versions/search`` or ``get`` describes it.
+    """The files of a registered version, as ``model-versions/search`` or ``get`` describes it, or of the one that it copies.
 
     Raises UsageError for a version whose files the server cannot list, because they are in no run and no logged model, or which has more
     than MAX_FILES of them; and TrackingError.
     """
+    for _ in range(MAX_COPIES):
+        if not (copied := _COPY.fullmatch(str(version.get("source") or ""))):
+            break
+        version = tracking.get_model_version(copied["name"], copied["version"])
     source = str(version.get("source") or "")
     model_id = str(version.get("model_id") or "") or _logged_model(source)
     if found := _on_this_machine(source):
