@@ -16,8 +16,9 @@ from trivet.render.wording import printable
 
 
 class Weight(StrEnum):
-    """What a case does to the exit code: ``FAILED`` makes it 1, ``INCONCLUSIVE`` 2; advice and what passed do nothing."""
+    """What a case does to the exit code: ``FAILED`` makes it 1, ``INCONCLUSIVE`` 2; the others do nothing."""
 
+    SKIPPED = "skipped"
     PASSED = "passed"
     ADVICE = "advice"
     INCONCLUSIVE = "inconclusive"
@@ -41,7 +42,12 @@ class Case:
         return "\n".join(filter(None, (self.message, f"remedy: {self.remedy}" if self.remedy else "")))
 
 
-_CHILDREN = {Weight.FAILED: "failure", Weight.INCONCLUSIVE: "error", Weight.ADVICE: "skipped"}
+_CHILDREN = {
+    Weight.FAILED: "failure",
+    Weight.INCONCLUSIVE: "error",
+    Weight.ADVICE: "skipped",
+    Weight.SKIPPED: "skipped",
+}
 _COMMANDS = {Weight.FAILED: "error", Weight.INCONCLUSIVE: "error", Weight.ADVICE: "warning"}
 
 
@@ -55,10 +61,10 @@ def junit(title: str, cases: Iterable[Case], started: str) -> str:
             name = printable(case.suite)
             suite = suites[case.suite] = ET.SubElement(root, "testsuite", name=name, timestamp=printable(started))
         suite.append(_element(case))
-    for suite in suites.values():
+    for element in (*suites.values(), root):
         for name, child in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-            suite.set(name, str(sum(case.find(child) is not None for case in suite)))
-        suite.set("tests", str(len(suite)))
+            element.set(name, str(sum(case.find(child) is not None for case in element.iter("testcase"))))
+        element.set("tests", str(sum(1 for _ in element.iter("testcase"))))
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
@@ -72,7 +78,7 @@ def _element(case: Case) -> ET.Element:
     if child := _CHILDREN.get(case.weight):
         message = f"advice: {case.message}" if case.weight is Weight.ADVICE else case.message
         attributes = {"message": printable(message)}
-        if case.weight is not Weight.ADVICE:
+        if child != "skipped":
             attributes["type"] = case.weight.upper()
         ET.SubElement(element, child, attributes).text = printable(case.text)
     return element
@@ -84,7 +90,7 @@ def workflow_commands(cases: Iterable[Case], sentence: str, exit_code: int) -> s
     lines = [
         annotation(_COMMANDS[case.weight], f"{case.name} ({case.weight})", case.text, case.location)
         for case in worst_first
-        if case.weight is not Weight.PASSED
+        if case.weight in _COMMANDS
     ]
     lines.append(annotation("error" if exit_code else "notice", "trivet", sentence, None))
     return "\n".join(lines) + "\n"

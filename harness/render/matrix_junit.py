@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 
-from trivet.model.matrix import Cell, MatrixReport
+from trivet.model.matrix import MatrixReport
 from trivet.model.outcome import Outcome, blocks
-from trivet.render.wording import printable
+from trivet.render.cases import Case, Weight, junit
 
 filename = "junit.xml"
+
+_WEIGHTS = {Outcome.PASSED: Weight.PASSED, Outcome.SKIPPED: Weight.SKIPPED, Outcome.FAILED: Weight.FAILED}
 
 
 def write(report: MatrixReport) -> str:
     """The whole file."""
-    root = ET.Element("testsuites", name=printable(f"trivet matrix of {report.base} on {report.target}"))
+    return junit(f"trivet matrix of {report.base} on {report.target}", _cases(report), report.provenance.started)
+
+
+def _cases(report: MatrixReport) -> Iterator[Case]:
     for cell in report.cells:
-        _suite(root, cell, report.provenance.started)
-    ET.indent(root)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
-
-
-def _suite(root: ET.Element, cell: Cell, started: str) -> None:
-    suite = ET.SubElement(root, "testsuite", name=printable(cell.name), timestamp=printable(started))
-    if cell.error:
-        case = ET.SubElement(suite, "testcase", name="cell", classname="trivet")
-        ET.SubElement(case, "error", type="ERROR", message=printable(cell.error))
-    for result in cell.contracts:
-        case = ET.SubElement(suite, "testcase", name=printable(result.id), classname=printable(cell.name))
-        if blocks(result.outcome, result.level):
-            kind = "failure" if result.outcome is Outcome.FAILED else "error"
-            ET.SubElement(case, kind, type=result.outcome.value, message=printable(result.reason))
-        elif result.outcome is not Outcome.PASSED:
-            ET.SubElement(case, "skipped", message=printable(f"{result.outcome.value}: {result.reason}"))
-    for name, child in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-        suite.set(name, str(sum(case.find(child) is not None for case in suite)))
-    suite.set("tests", str(len(suite)))
+        if cell.error:
+            yield Case(suite=cell.name, name="cell", weight=Weight.INCONCLUSIVE, message=cell.error)
+        for one in cell.contracts:
+            weight = _WEIGHTS.get(one.outcome, Weight.INCONCLUSIVE)
+            if one.outcome.deviates and not blocks(one.outcome, one.level):
+                weight = Weight.ADVICE
+            yield Case(suite=cell.name, name=one.id, weight=weight, message=f"{one.outcome}: {one.reason}")
