@@ -14,6 +14,7 @@ from trivet.cli_options import (
     contracts_option,
     no_feature_option,
     report_directory,
+    results_option,
     server_option,
     settings_of,
     stack_options,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @server_option
 @contracts_option
 @no_feature_option
+@results_option
 @click.option("--network", is_flag=True, help="Leave the model this machine's network.")
 @click.option(
     "--max-size",
@@ -48,6 +50,7 @@ def check(
     model: str,
     server: str,
     contracts: Sequence[str],
+    results: str | None,
     network: bool,
     max_size: int,
     formats: Sequence[str],
@@ -64,6 +67,7 @@ def check(
     from trivet.engine.acceptance import Acceptance, Waivers, check_waivers
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
+    from trivet.engine.results_store import ResultsStore
     from trivet.engine.run import run as engine_run
     from trivet.render.terminal import watch
     from trivet.render.writers import write_files
@@ -78,6 +82,7 @@ def check(
     stack = load_stack(settings.stack)
     check_waivers(settings.waivers, registry)
     directory = report_directory(settings.report)
+    store = ResultsStore(Path(results).expanduser()) if results else None
     with (
         watch(sys.stdout) as emit,
         model_named(model, stack, emit, server=server, max_bytes=max_size * MEBIBYTE) as found,
@@ -93,6 +98,7 @@ def check(
             profile=plan.profile,
             emit=emit,
             command="trivet check",
+            results=store,
             acceptance=Acceptance(stack=stack.name, target=target.name, waivers=waivers),
         )
     if directory:

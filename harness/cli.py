@@ -634,7 +634,8 @@ def scenario_run(
 @click.option("--context", metavar="NAME", help="The kubeconfig context, for the target existing.")
 @click.option("--rbac", is_flag=True, help="Print the RBAC manifest that the target existing needs, and exit.")
 @click.option("--detect", is_flag=True, help="With --rbac: the manifest that `trivet detect` needs.")
-def doctor(clean: bool, rbac: bool, detect: bool, **flags: Any) -> int:
+@click.option("--fleet", is_flag=True, help="With --rbac: the manifest that `trivet fleet --context` needs.")
+def doctor(clean: bool, rbac: bool, detect: bool, fleet: bool, **flags: Any) -> int:
     """Check this machine and leftovers of runs."""
     from trivet.engine.doctor import examine
     from trivet.render.inventory import doctor_checks
@@ -643,7 +644,7 @@ def doctor(clean: bool, rbac: bool, detect: bool, **flags: Any) -> int:
     if rbac:
         from trivet.targets.existing.rbac import manifest_for
 
-        click.echo(manifest_for(settings.existing, detect=detect))
+        click.echo(manifest_for(settings.existing, detect=detect, fleet=fleet))
         return 0
     checks = examine(
         clean=clean,

@@ -25,7 +25,7 @@ from trivet.stacks.environments import (
     uv_version,
 )
 from trivet.stacks.read import load_stack, shipped_stacks
-from trivet.targets.existing.rbac import detect_permissions, missing_permissions, needed_permissions
+from trivet.targets.existing.rbac import FLEET, detect_permissions, missing_permissions, needed_permissions
 from trivet.targets.existing.target import kubectl_of
 
 ROOM_NEEDED = 6 * 2**30
@@ -158,6 +158,7 @@ def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
             )
         denied = missing_permissions(kubectl, needed_permissions(existing))
         unread = missing_permissions(kubectl, detect_permissions(namespaces))
+        unread_of_fleet = missing_permissions(kubectl, FLEET)
     except TrivetError as error:
         yield DoctorCheck(name="cluster", ok=False, observed=error.message, remedy=error.remedy)
         return
@@ -179,6 +180,10 @@ def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
         yield DoctorCheck(name="trivet detect", ok=True, observed=f"may not {line}: stays unknown")
     if not unread:
         yield DoctorCheck(name="trivet detect", ok=True, observed="may read all that it looks for")
+    for line in unread_of_fleet:
+        yield DoctorCheck(name="trivet fleet", ok=True, observed=f"may not {line}: --context is refused")
+    if not unread_of_fleet:
+        yield DoctorCheck(name="trivet fleet", ok=True, observed="may read the services of the cluster")
 
 
 def _leftovers(clean: bool) -> Iterator[DoctorCheck]:

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from trivet.engine.acceptance import NO_WAIVERS, Waivers
-from trivet.engine.outcomes import observed
-from trivet.engine.run import Recorder, outside_versions, summary_of
+from trivet.engine.model_judge import ModelJudge
+from trivet.engine.run import Recorder, summary_of
 from trivet.errors import PlatformError, TrivetError, UsageError, unknown
 from trivet.host.journal import Run, clean_leftovers
 from trivet.host.process_pool import map_in_processes
@@ -24,10 +24,8 @@ from trivet.integration import Signature, check_successor, read_signature
 from trivet.integration.model_files import ModelFile, download_file, locate_files
 from trivet.integration.tracking import TrackingApi, TrackingError
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding, Location
-from trivet.model.fleet import FleetReport, JudgedModel, ModelReason, ModelVerdict
-from trivet.model.outcome import Level, Outcome
-from trivet.model.platform_config import platform_of
+from trivet.model.finding import Location
+from trivet.model.fleet import FleetReport, JudgedModel, JudgedService, ModelVerdict
 from trivet.model.redaction import redact
 from trivet.model.report import STATIC, InputError
 from trivet.model.stack import Stack
@@ -35,8 +33,8 @@ from trivet.model.subjects import ModelDirectory
 from trivet.model.waiver import WaiverUse
 from trivet.toolkit.subjects import read_model_directory
 
-SUPPORTED = "environment.loading_is_supported"
-"""The contract whose failure means that a library does not support loading the model, though nothing is seen that breaks."""
+MODEL = "model"
+"""The target of a check."""
 
 PIECE = 50
 """Versions that a process judges in one go."""
@@ -120,26 +118,45 @@ def judge_fleet(
         models=tuple(judged),
         total=listing.total,
         errors=listing.errors,
-        waivers=_uses(waivers, judged, contracts, stack),
+        waivers=waiver_uses(waivers, judged, [one for one in contracts if one.subject == "model_directory"], stack),
         provenance=recorder.provenance("trivet fleet"),
     )
 
 
-def _uses(
-    waivers: Waivers, models: Sequence[JudgedModel], contracts: Iterable[Contract], stack: Stack
+def waiver_uses(
+    waivers: Waivers,
+    members: Sequence[JudgedModel | JudgedService],
+    contracts: Iterable[Contract],
+    stack: Stack,
+    served: Iterable[Contract] = (),
 ) -> tuple[WaiverUse, ...]:
-    """What each waiver did: it is about what was judged if its contract judges model directories, and its object is one of the models."""
-    matches = Counter(name for model in models for name in model.waivers)
+    """What each waiver did.
+
+    It is about what was judged if its object is one of ``members``, and its contract one of the static ``contracts`` that judge such a
+    member, or one of those that serving judged.
+    """
+    matches = Counter(name for member in members for name in member.waivers)
+    matches.update(
+        reason.waiver.name
+        for member in members
+        if member.measured
+        for reason in member.measured.reasons
+        if reason.waiver
+    )
+    subjects = {"model_directory"} | (
+        {"manifest", "resource"} if any(isinstance(one, JudgedService) for one in members) else set()
+    )
+    asked = [(one, STATIC) for one in contracts if one.static and one.subject in subjects]
+    asked += [(one, MODEL) for one in served]
     about = {
         name: waiver
-        for contract in contracts
-        if contract.subject == "model_directory"
-        for name, waiver in waivers.about(contract.id, stack=stack.name, target=STATIC).items()
+        for contract, target in asked
+        for name, waiver in waivers.about(contract.id, stack=stack.name, target=target).items()
     }
     judged = {
         name
         for name, waiver in about.items()
-        if any(waivers.covers(name, waiver, Location(object=model.uri)) for model in models)
+        if any(waivers.covers(name, waiver, Location(object=member.uri)) for member in members)
     }
     return waivers.uses(matches, judged)
 
@@ -214,7 +231,7 @@ def judge_versions(
     ``connect`` makes a client for each process. Of each model at most ``max_bytes`` are downloaded, into ``directory``, where nothing is
     left; a model whose directory is on this machine is read there. Raises UsageError when none of the contracts judges a model directory.
     """
-    judge = _Judge(contracts, stack, connect, max_bytes, directory, waivers)
+    judge = _VersionJudge(contracts, stack, connect, max_bytes, directory, waivers)
     pieces = [versions[start : start + PIECE] for start in range(0, len(versions), PIECE)]
     before: JudgedModel | None = None
     signed: Signature | None = None
@@ -228,8 +245,8 @@ def judge_versions(
             before, signed = model, signature
 
 
-class _Judge:
-    """The contracts that apply, and a client of the server that each process makes for itself."""
+class _VersionJudge:
+    """Fetches registered versions and judges them, with a client of the server that each process makes for itself."""
 
     def __init__(
         self,
@@ -240,19 +257,10 @@ class _Judge:
         directory: Path,
         waivers: Waivers,
     ) -> None:
-        static = [contract for contract in contracts if contract.static and contract.subject == "model_directory"]
-        self._contracts = [contract for contract in static if not outside_versions(contract, stack)]
-        if not self._contracts:
-            raise UsageError(
-                "none of the chosen contracts judges a model directory on this stack",
-                remedy="`trivet list` has all; --contract chooses among them",
-            )
-        self._declared = {"stack": stack, "platform": platform_of(stack)}
+        self._judge = ModelJudge(contracts, stack, waivers)
         self._connect = connect
         self._max_bytes = max_bytes
         self._directory = directory
-        self._waivers = waivers
-        self._about = {one.id: waivers.about(one.id, stack=stack.name, target=STATIC) for one in self._contracts}
 
     def piece(self, versions: Sequence[Registered]) -> list[tuple[JudgedModel, Signature | None]]:
         """Judge some versions, and read their signatures; what is downloaded for them is removed."""
@@ -306,44 +314,7 @@ class _Judge:
             aliases=one.aliases,
             stage=str(one.entry.get("current_stage") or ""),
         )
-        if isinstance(model, TrivetError):
-            reason = ModelReason(
-                contract="",
-                level=Level.MUST,
-                outcome=Outcome.ERROR,
-                message=redact(model.message),
-                remedy=redact(model.remedy),
-            )
-            return replace(described, reasons=(reason,))
-        matching: list[str] = []
-        findings = []
-        for contract in self._contracts:
-            given = {name: self._declared.get(name, model) for name in contract.wants}
-            for finding in observed(contract, given, model.at):
-                names = self._matching(contract, finding, described.uri)
-                matching += names
-                findings.append((contract, self._waivers.waived(finding, names)))
-        verdict = _verdict(findings)
-        left = [pair for pair in findings if not pair[1].accepted]
-        deciding = [pair for pair in findings if _decides(verdict, *pair)]
-        others = {contract.id: None for contract, finding in findings if finding.outcome.deviates}
-        return replace(
-            described,
-            verdict=verdict,
-            flavors=tuple(map(str, model.mlmodel["flavors"])),
-            writer=str(model.mlmodel.get("mlflow_version") or ""),
-            reasons=tuple(_reason(*pair, model) for pair in deciding),
-            not_accepted=_verdict(left) if len(left) < len(findings) else None,
-            waivers=tuple(matching),
-            advice=tuple(name for name in others if name not in {contract.id for contract, _ in deciding}),
-        )
-
-    def _matching(self, contract: Contract, finding: Finding, uri: str) -> list[str]:
-        """The names of the waivers that match a finding on the model ``uri``."""
-        if not (about := self._about[contract.id]):
-            return []
-        location = replace(finding.location or Location(), object=uri)
-        return self._waivers.matching(about, replace(finding, location=location))
+        return self._judge.judged(described, model)
 
 
 def _signature(model: ModelDirectory | TrivetError) -> Signature | None:
@@ -352,39 +323,3 @@ def _signature(model: ModelDirectory | TrivetError) -> Signature | None:
         return None if isinstance(model, TrivetError) else read_signature(model.mlmodel)
     except UsageError:
         return None
-
-
-def _verdict(findings: Sequence[tuple[Contract, Finding]]) -> ModelVerdict:
-    """The worst verdict that a finding decides; without a MUST that passed it is unknown."""
-    for verdict in (ModelVerdict.BREAKS, ModelVerdict.UNKNOWN, ModelVerdict.UNSUPPORTED):
-        if any(_decides(verdict, contract, finding) for contract, finding in findings):
-            return verdict
-    passed = any(contract.level is Level.MUST and finding.outcome is Outcome.PASSED for contract, finding in findings)
-    return ModelVerdict.FINE if passed else ModelVerdict.UNKNOWN
-
-
-def _decides(verdict: ModelVerdict, contract: Contract, finding: Finding) -> bool:
-    """Whether a finding alone makes a model's verdict at least as bad as ``verdict``, and is of that kind."""
-    match verdict:
-        case ModelVerdict.BREAKS:
-            return contract.level is Level.MUST and finding.outcome is Outcome.FAILED
-        case ModelVerdict.UNKNOWN:
-            binding = contract.level is Level.MUST or contract.id == SUPPORTED
-            return finding.outcome is Outcome.ERROR or (binding and finding.outcome is Outcome.INCONCLUSIVE)
-        case ModelVerdict.UNSUPPORTED:
-            return contract.id == SUPPORTED and finding.outcome is Outcome.FAILED
-    return False
-
-
-def _reason(contract: Contract, finding: Finding, model: ModelDirectory) -> ModelReason:
-    prefix = f"{model.path}/"
-    place = str(finding.location) if finding.location else ""
-    return ModelReason(
-        contract=contract.id,
-        level=contract.level,
-        outcome=finding.outcome,
-        message=redact(finding.message.replace(prefix, "")),
-        remedy=redact((finding.remedy or contract.remedy).replace(prefix, "")),
-        place=place.removeprefix(prefix),
-        waiver=finding.waiver,
-    )

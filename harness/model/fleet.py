@@ -1,4 +1,6 @@
-"""The report on a fleet: what a stack's runtime makes of every registered version of an MLflow server, as far as its files show it."""
+"""The report on a fleet: what a stack makes of every registered version of an MLflow server and every InferenceService of a cluster.
+
+A verdict is what files predict; what serving a model showed stands beside it."""
 
 from __future__ import annotations
 
@@ -42,21 +44,45 @@ class ModelReason:
     waiver: FindingWaiver | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class JudgedModel:
-    """One registered version. ``flavors`` are the names in its MLmodel, and ``writer`` is the MLflow that wrote it; both empty if that
-    could not be read. ``advice`` are the contracts that failed or could not be judged without deciding the verdict.
+class Measured(StrEnum):
+    """What a model did when it was served in the stack's runtime, worst first.
 
-    ``not_accepted`` is the verdict without the findings that waivers accept; None if they accept none.
-    ``breaks_clients`` is what of its signature breaks clients of ``predecessor``, the judged version of the model before it
-    (``trivet.integration.check_successor``); both are empty if nothing does, or if one of the two has no signature.
+    ``BREAKS``: it did not load, or failed, or answered otherwise than in the environment that it asks for. ``UNKNOWN``: that could not be
+    observed. ``WORKS``: it answered as there.
     """
 
-    name: str
-    version: str
+    BREAKS = "breaks"
+    UNKNOWN = "unknown"
+    WORKS = "works"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What serving a model showed. ``reasons`` are the findings that decided it, none for one that works.
+
+    ``not_accepted`` is the outcome without what waivers accept; None if they accept nothing. ``seconds`` is how long it took; 0 if
+    all results were kept ones. ``report`` is the folder of its conformance report, relative to the report on the fleet; empty without one.
+    """
+
+    outcome: Measured
+    reasons: tuple[ModelReason, ...] = ()
+    not_accepted: Measured | None = None
+    seconds: float = 0.0
+    report: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetMember:
+    """A registered version or a service, and what its files predict.
+
+    ``flavors`` are the names in its MLmodel, and ``writer`` is the MLflow that wrote it; both empty if that could not be read. ``advice``
+    are the contracts that failed or could not be judged without deciding the verdict.
+
+    ``not_accepted`` is the verdict without the findings that waivers accept; None if they accept none. ``measured`` is what serving it
+    showed; None if it was not served.
+    """
+
     verdict: ModelVerdict
-    aliases: tuple[str, ...] = ()
-    stage: str = ""
     flavors: tuple[str, ...] = ()
     writer: str = ""
     reasons: tuple[ModelReason, ...] = ()
@@ -64,6 +90,43 @@ class JudgedModel:
     not_accepted: ModelVerdict | None = None
     waivers: tuple[str, ...] = ()
     """The names of the waivers that match its findings."""
+    measured: Measurement | None = None
+
+    @property
+    def uri(self) -> str:
+        """What names it in reports, and in the ``object`` of a waiver."""
+        raise NotImplementedError
+
+    @property
+    def blocks(self) -> ModelVerdict:
+        """The verdict that the exit code follows from.
+
+        What was measured settles what files left open. A model that works although its files say that it breaks keeps that verdict, as in
+        ``trivet check``: the image may have another Python or other packages than the environment in which it was served.
+        """
+        predicted = self.not_accepted or self.verdict
+        if self.measured is None or predicted is ModelVerdict.BREAKS:
+            return predicted
+        settled = {
+            Measured.BREAKS: ModelVerdict.BREAKS,
+            Measured.UNKNOWN: ModelVerdict.UNKNOWN,
+            Measured.WORKS: ModelVerdict.FINE,
+        }
+        return settled[self.measured.not_accepted or self.measured.outcome]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedModel(FleetMember):
+    """One registered version.
+
+    ``breaks_clients`` is what of its signature breaks clients of ``predecessor``, the judged version of the model before it
+    (``trivet.integration.check_successor``); both are empty if nothing does, or if one of the two has no signature.
+    """
+
+    name: str
+    version: str
+    aliases: tuple[str, ...] = ()
+    stage: str = ""
     predecessor: str = ""
     breaks_clients: tuple[str, ...] = ()
 
@@ -73,20 +136,61 @@ class JudgedModel:
         return f"models:/{self.name}/{self.version}"
 
     @property
-    def blocks(self) -> ModelVerdict:
-        """The verdict that the exit code follows from."""
-        return self.not_accepted or self.verdict
+    def model_uri(self) -> str:
+        """What ``trivet check`` takes."""
+        return self.uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedService(FleetMember):
+    """One InferenceService of a cluster: the worst of what its manifest and its model come to.
+
+    ``manifest`` and ``model`` are the verdicts on either; ``storage_uri`` is where its predictor has the model from, empty if it says none.
+    """
+
+    namespace: str
+    name: str
+    manifest: ModelVerdict
+    model: ModelVerdict
+    storage_uri: str = ""
+
+    @property
+    def uri(self) -> str:
+        """``InferenceService/NAMESPACE/NAME``."""
+        return f"InferenceService/{self.namespace}/{self.name}"
+
+    @property
+    def model_uri(self) -> str:
+        """What ``trivet check`` takes; empty if its model could not be read."""
+        return self.storage_uri if self.flavors else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Which members were served: the ``chosen`` of ``of`` that could be, by ``seed``."""
+
+    chosen: int
+    of: int
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetReport:
-    """Every chosen version, by name and version. ``errors`` say what could not be read; ``total`` is how many versions the server has."""
+    """Every chosen version, by name and version, and every InferenceService, by namespace and name.
+
+    ``errors`` say what could not be read. ``server`` is the tracking server and ``total`` how many versions it has; ``context`` is the
+    kubeconfig context of the cluster. One of the two is empty if it was not asked for. ``served`` is what was served; None if nothing was
+    to be.
+    """
 
     server: str
     stack: StackSummary
     models: tuple[JudgedModel, ...]
     provenance: Provenance
     total: int = 0
+    context: str = ""
+    services: tuple[JudgedService, ...] = ()
+    served: Sample | None = None
     errors: tuple[InputError, ...] = ()
     waivers: tuple[WaiverUse, ...] = ()
     """Every waiver of the settings, with what it did here."""
@@ -94,20 +198,25 @@ class FleetReport:
     kind: str = KIND
 
     @property
+    def members(self) -> tuple[JudgedModel | JudgedService, ...]:
+        """Versions and services."""
+        return (*self.models, *self.services)
+
+    @property
     def verdicts(self) -> Mapping[ModelVerdict, int]:
-        """The number of models by verdict, worst first, zeros included."""
-        found = Counter(model.verdict for model in self.models)
+        """The number of versions and services by verdict, worst first, zeros included."""
+        found = Counter(member.verdict for member in self.members)
         return {verdict: found[verdict] for verdict in ModelVerdict}
 
     @property
     def exit_code(self) -> int:
-        """0 nothing breaks · 1 a model breaks, whatever else happened · 2 unknown for some, or no model at all · 3 wrong usage.
+        """0 nothing breaks · 1 something breaks, whatever else happened · 2 unknown for some, or nothing at all · 3 wrong usage.
 
         What waivers accept does not count.
         """
-        blocking = {model.blocks for model in self.models}
+        blocking = {member.blocks for member in self.members}
         if ModelVerdict.BREAKS in blocking:
             return 1
         if self.errors:
             return max(error.exit_code for error in self.errors)
-        return 2 if ModelVerdict.UNKNOWN in blocking or not self.models else 0
+        return 2 if ModelVerdict.UNKNOWN in blocking or not self.members else 0

@@ -1,11 +1,12 @@
-"""fleet.html: one self-contained page without scripts: models by flavor and verdict at a glance, then each model that is not fine."""
+"""fleet.html: one self-contained page without scripts: models by flavor and verdict at a glance, predictions beside what was measured, then
+each model and service that is not fine or was served."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from trivet.model.fleet import FleetReport, ModelVerdict
-from trivet.render.fleet import MEANING, MOODS, SYMBOLS, clients_sentence, named, sentence
+from trivet.model.fleet import FleetReport, JudgedModel, Measured, ModelVerdict
+from trivet.render.fleet import MEANING, MOODS, OUTCOMES, SYMBOLS, clients_sentence, named, predictions, scope, sentence
 from trivet.render.page import environment
 from trivet.render.wording import waiver_sentence
 
@@ -25,8 +26,11 @@ def write(report: FleetReport) -> str:
         "named": named,
         "clients": clients_sentence,
         "waived": waiver_sentence,
+        "outcomes": OUTCOMES,
+        "scope": scope,
+        "is_model": lambda member: isinstance(member, JudgedModel),
     }
-    cells = Counter((_flavor(model.flavors), model.verdict) for model in report.models)
+    cells = Counter((_flavor(member.flavors), member.verdict) for member in report.members)
     worst_first = list(ModelVerdict)
     return (
         templates.get_template("fleet.html.j2").render(
@@ -36,9 +40,11 @@ def write(report: FleetReport) -> str:
             verdicts=worst_first,
             flavors=sorted({flavor for flavor, _ in cells}),
             cells=cells,
-            models=sorted(
-                (model for model in report.models if model.verdict is not ModelVerdict.FINE),
-                key=lambda model: worst_first.index(model.verdict),
+            predictions=predictions(report),
+            measured=list(Measured),
+            members=sorted(
+                (one for one in report.members if one.verdict is not ModelVerdict.FINE or one.measured),
+                key=lambda one: (worst_first.index(one.blocks), worst_first.index(one.verdict)),
             ),
         )
         + "\n"

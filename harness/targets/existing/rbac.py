@@ -144,6 +144,37 @@ DETECT_IN_NAMESPACES: tuple[Permission, ...] = (
 """What `trivet detect` reads in the namespaces that it is given."""
 
 
+FLEET: Mapping[str, tuple[Permission, ...]] = {
+    CLUSTER: (
+        Permission(
+            group="serving.kserve.io",
+            resource="inferenceservices",
+            verbs=("list",),
+            purpose="the services of the fleet",
+        ),
+        Permission(
+            group="serving.kserve.io",
+            resource="clusterservingruntimes",
+            verbs=("list",),
+            purpose="the serving runtimes that services name",
+        ),
+        Permission(
+            group="serving.kserve.io",
+            resource="servingruntimes",
+            verbs=("list",),
+            purpose="the serving runtimes that services name",
+        ),
+    ),
+    KSERVE_NAMESPACE: (
+        Permission(group="", resource="configmaps", verbs=("get",), purpose="the configuration of KServe"),
+    ),
+    KNATIVE_NAMESPACE: (
+        Permission(group="", resource="configmaps", verbs=("get",), purpose="the configuration of Knative"),
+    ),
+}
+"""What `trivet fleet --context` reads, by namespace. None is optional."""
+
+
 def detect_permissions(namespaces: Iterable[str]) -> dict[str, list[Permission]]:
     """Namespace, or CLUSTER → what `trivet detect` reads; ``namespaces`` are those of servers, pipelines and services."""
     permissions = {namespace: list(of_namespace) for namespace, of_namespace in DETECT.items()}
@@ -218,9 +249,9 @@ def _manifest(needed: Mapping[str, Iterable[Permission]], *, account: str, name:
     return as_yaml(documents)
 
 
-def manifest_for(settings: Existing, *, detect: bool = False) -> str:
+def manifest_for(settings: Existing, *, detect: bool = False, fleet: bool = False) -> str:
     """ServiceAccount, Roles and RoleBindings, as YAML, that grant exactly what a run needs in the namespaces of the settings, or with
-    ``detect`` what `trivet detect` reads.
+    ``detect`` what `trivet detect` reads, or with ``fleet`` what `trivet fleet --context` reads.
 
     Raises UsageError when the settings have no namespaces.
     """
@@ -230,6 +261,8 @@ def manifest_for(settings: Existing, *, detect: bool = False) -> str:
             "permissions are granted per namespace, and the settings have no namespaces",
             remedy="set pipeline_namespace and serving_namespace in [tool.trivet.existing]",
         )
+    if fleet:
+        return _manifest(FLEET, account=namespaces[0], name=f"{ACCOUNT}-fleet")
     if detect:
         return _manifest(detect_permissions(namespaces), account=namespaces[0], name=f"{ACCOUNT}-detect")
     return _manifest(needed_permissions(settings), account=namespaces[0], name=ACCOUNT)

@@ -25,6 +25,7 @@ from trivet.host.staging import stage
 from trivet.host.worker import Worker
 from trivet.model.events import Emit, Event, phase
 from trivet.model.platform_config import platform_of
+from trivet.model.results import ResultInputs
 from trivet.model.stack import Role, Stack
 from trivet.model.subjects import ModelDirectory
 from trivet.stacks.environments import build_environment
@@ -32,10 +33,21 @@ from trivet.targets.common.clients import HttpServing, WorkerPredictor, WorkerRu
 from trivet.targets.common.parts import Part, result_or_none, start
 from trivet.targets.common.session import errors_as_cannot_tell
 from trivet.targets.local.servers import start_runtime
+from trivet.toolkit.model_digest import files_digest
 from trivet.toolkit.model_environment import environment_of
 
 NAME = "candidate"
 """The model's name in V2 URLs."""
+
+CODE = (
+    "trivet.integration",
+    "trivet.fixtures.jobs",
+    "trivet.targets.common",
+    "trivet.targets.local",
+    "trivet.toolkit.model_environment",
+    "trivet.toolkit.subjects",
+)
+"""What makes the clients and decides what is started, and what is staged into the environments; not what starts processes and waits."""
 
 LONGEST_SOCKET = 100
 """Bytes of a Unix socket's path; Linux allows 107."""
@@ -55,6 +67,12 @@ class ModelSession:
         "runtime": lambda session: session._runtime,
     }
     """Client → the function that returns it for a session."""
+
+    PARTS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **dict.fromkeys(("model_directory", "stack", "platform", "features", "predictor"), ()),
+        **dict.fromkeys(("serving", "runtime"), ("roles.runtime", "settings.serving")),
+    }
+    """Client or subject → the parts of the stack behind it."""
 
     def __init__(
         self, model: ModelDirectory, stack: Stack, directory: Path, processes: Processes, emit: Emit, *, network: bool
@@ -192,6 +210,11 @@ class ModelTarget:
     def __init__(self, model: ModelDirectory, *, network: bool = False) -> None:
         self._model = model
         self._network = network
+
+    def result_inputs(self, stack: Stack) -> ResultInputs:
+        """What results rest on: the model's files, whether it has a network, and the runtime's role behind what serves it."""
+        options = {"model": files_digest(self._model), "network": "this machine's" if self._network else "none"}
+        return ResultInputs(parts=ModelSession.PARTS, options=options, code=CODE)
 
     def plan(self, stack: Stack) -> Sequence[str]:
         """The environments and processes."""

@@ -1,0 +1,94 @@
+"""Serving a fleet: which members are served, and what the report of a check says of one. Serves nothing itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+from trivet.engine.acceptance import Waivers
+from trivet.model.contract import Contract
+from trivet.model.finding import Finding, Location
+from trivet.model.fleet import FleetReport, JudgedModel, JudgedService, Measured, Measurement, ModelReason
+from trivet.model.outcome import Level, Outcome
+from trivet.model.redaction import redact
+from trivet.model.report import ConformanceReport
+
+Member = JudgedModel | JudgedService
+
+RUNTIME_CLIENTS = frozenset({"serving", "runtime"})
+"""The clients of a check that are the stack's runtime, beside the environment that the model asks for."""
+
+
+def of_the_runtime(contracts: Iterable[Contract], clients: Collection[str]) -> list[Contract]:
+    """The contracts that serving a model judges: those that ask the stack's runtime, with ``clients`` alone. What files show has been
+    judged."""
+    return [one for one in contracts if not RUNTIME_CLIENTS.isdisjoint(one.clients) and {*one.clients} <= {*clients}]
+
+
+def sample(members: Sequence[Member], number: int | None, seed: int) -> list[int]:
+    """The indexes of ``number`` of the members whose model can be read; of all for None.
+
+    By ``seed``, and independent of the order and of which other members there are: a fleet that grew keeps most of its sample.
+    """
+    servable = [index for index, member in enumerate(members) if member.model_uri]
+    drawn = sorted(servable, key=lambda index: hashlib.sha256(f"{seed} {members[index].uri}".encode()).digest())
+    return sorted(drawn[:number])
+
+
+def measurement_of(report: ConformanceReport, uri: str, waivers: Waivers) -> Measurement:
+    """What the report of a check says of the model ``uri``: the worst that a MUST came to. The object of a waiver is ``uri``."""
+    found: list[tuple[Measured, ModelReason]] = []
+    passed = False
+    for result in report.contracts:
+        if result.level is not Level.MUST:
+            continue
+        passed = passed or result.outcome is Outcome.PASSED
+        about = waivers.about(result.id, stack=report.stack.name, target=report.target)
+        for finding in result.findings:
+            if finding.outcome.deviates:
+                located = replace(finding, location=replace(finding.location or Location(), object=uri), waiver=None)
+                marked = waivers.waived(located, waivers.matching(about, located))
+                outcome = Measured.BREAKS if finding.outcome is Outcome.FAILED else Measured.UNKNOWN
+                found.append((outcome, _reason(result.id, marked, result.remedy)))
+    outcome = _worst([one for one, _ in found], passed)
+    left = [one for one, reason in found if not (reason.waiver and not reason.waiver.expired)]
+    return Measurement(
+        outcome=outcome,
+        reasons=tuple(reason for one, reason in found if one is outcome),
+        not_accepted=_worst(left, True) if len(left) < len(found) else None,
+        seconds=report.provenance.seconds if any(one.reused is None for one in report.contracts) else 0.0,
+    )
+
+
+def with_members(report: FleetReport, members: Sequence[Member]) -> FleetReport:
+    """``report`` with ``members`` in place of its own."""
+    return replace(
+        report,
+        models=tuple(one for one in members if isinstance(one, JudgedModel)),
+        services=tuple(one for one in members if isinstance(one, JudgedService)),
+    )
+
+
+def unmeasured(message: str) -> Measurement:
+    """That a check ended without a report, for the reason ``message``."""
+    reason = ModelReason(contract="", level=Level.MUST, outcome=Outcome.ERROR, message=redact(message))
+    return Measurement(outcome=Measured.UNKNOWN, reasons=(reason,))
+
+
+def _worst(outcomes: Sequence[Measured], passed: bool) -> Measured:
+    for one in (Measured.BREAKS, Measured.UNKNOWN):
+        if one in outcomes:
+            return one
+    return Measured.WORKS if passed else Measured.UNKNOWN
+
+
+def _reason(contract: str, finding: Finding, remedy: str) -> ModelReason:
+    return ModelReason(
+        contract=contract,
+        level=Level.MUST,
+        outcome=finding.outcome,
+        message=finding.message,
+        remedy=finding.remedy or remedy,
+        waiver=finding.waiver,
+    )

@@ -1,0 +1,99 @@
+"""Members of a fleet served by checks of trivet in processes of their own, for the command ``trivet fleet``."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trivet.cell_runs import CELLS, cells_at_once
+from trivet.errors import PlatformError
+
+if TYPE_CHECKING:
+    from trivet.engine.acceptance import Waivers
+    from trivet.engine.fleet_serving import Member
+    from trivet.host.child_runs import ChildRuns
+    from trivet.model.fleet import Measurement
+    from trivet.model.report import ConformanceReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """What the checks of one call have in common.
+
+    ``arguments`` are the options of ``trivet check`` that say by what and how models are judged, ``writers`` what writes a report to the
+    folder of one in ``directory``, if there is one.
+    """
+
+    arguments: Sequence[str]
+    waivers: Waivers
+    directory: Path | None
+    write: Callable[[ConformanceReport, Path], object]
+    jobs: int | None
+
+    def serve(
+        self, members: Sequence[Member], chosen: Sequence[int], progress: Callable[[Member, int], None]
+    ) -> list[Member]:
+        """``members``, those of the indexes ``chosen`` with what serving them showed.
+
+        ``progress`` gets each as its check ends, and how many remain. A model that two of them have is served once: the second finds its
+        results in the store.
+        """
+        from trivet.host.child_runs import ChildRuns
+        from trivet.host.side_by_side import side_by_side
+
+        served = list(members)
+        remaining = len(chosen)
+        with ChildRuns() as children:
+
+            def call(index: int) -> Measurement:
+                return self._measured(index, members[index], children)
+
+            def ended(number: int, future: Future[Measurement]) -> None:
+                nonlocal remaining
+                remaining -= 1
+                index = chosen[number]
+                served[index] = replace(members[index], measured=future.result())
+                progress(served[index], remaining)
+
+            side_by_side(
+                chosen,
+                call,
+                ended,
+                jobs=self.jobs or cells_at_once(len(chosen)),
+                needs=lambda index: frozenset({members[index].model_uri}),
+                stop=children.close,
+            )
+        return served
+
+    def _measured(self, index: int, member: Member, children: ChildRuns) -> Measurement:
+        from trivet.engine.fleet_serving import measurement_of, unmeasured
+        from trivet.render import report_json
+
+        folder = children.folder(str(index))
+        code, log = 0, ""
+        try:
+            code, log = children.call(["check", member.model_uri, *self.arguments, "--report", str(folder)], folder)
+            report = report_json.read((folder / report_json.filename).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return unmeasured(f"the check of it ended with exit code {code}: {log}")
+        except PlatformError as error:
+            return unmeasured(error.message)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        measurement = measurement_of(report, member.uri, self.waivers)
+        if self.directory is None:
+            return measurement
+        name = f"{CELLS}/{folder_name(member.uri)}"
+        self.write(report, self.directory / name)
+        return replace(measurement, report=name)
+
+
+def folder_name(uri: str) -> str:
+    """``churn_3-1a2b3c4d`` for ``models:/churn/3``: what file names have everywhere, and what tells names apart that differ elsewhere."""
+    text = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in uri.removeprefix("models:/"))
+    return f"{text[:80]}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"

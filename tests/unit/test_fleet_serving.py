@@ -1,0 +1,209 @@
+"""Which members of a fleet are served, what the report of a check says of one, and how both are shown. Serves nothing."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from trivet.engine.acceptance import NO_WAIVERS, Waivers
+from trivet.engine.fleet_serving import measurement_of, of_the_runtime, sample, with_members
+from trivet.engine.registry import Registry
+from trivet.engine.run import Recorder, fold, summary_of
+from trivet.model.finding import Finding, failed, inconclusive, passed
+from trivet.model.fleet import (
+    FleetReport,
+    JudgedModel,
+    JudgedService,
+    Measured,
+    Measurement,
+    ModelReason,
+    ModelVerdict,
+    Sample,
+)
+from trivet.model.outcome import Level, Outcome
+from trivet.model.report import ConformanceReport
+from trivet.model.waiver import Waiver
+from trivet.render import fleet_github, fleet_html, fleet_json, fleet_junit, fleet_markdown
+from trivet.render.fleet import FleetText
+from trivet.served_fleet import folder_name
+from trivet.stacks.read import load_stack
+from trivet.targets.local.model import ModelSession
+from trivet.toolkit.model_digest import files_digest
+from trivet.toolkit.subjects import read_model_directory
+
+STACK = load_stack("2024.11")
+READY = "serving.model_becomes_ready"
+EQUAL = "serving.predictions_equal_the_trainers"
+REJECTED = "signatures.missing_column_is_rejected"
+
+
+def checked(**findings: Finding) -> ConformanceReport:
+    """The report of a check with one finding for each contract, whose dot is written as two underscores."""
+    registry = Registry()
+    results = [fold(registry.contract(name.replace("__", ".")), [one], 1.0) for name, one in findings.items()]
+    return Recorder(lambda event: None).report(results, target="model", stack=STACK, profile="core")
+
+
+def a_model(verdict: ModelVerdict, number: int = 1, measured: Measured | None = None) -> JudgedModel:
+    reason = ModelReason(contract=READY, level=Level.MUST, outcome=Outcome.FAILED, message="it did not load")
+    reasons = () if measured is Measured.WORKS else (reason,)
+    return JudgedModel(
+        name="churn",
+        version=str(number),
+        verdict=verdict,
+        flavors=("sklearn",),
+        measured=Measurement(outcome=measured, reasons=reasons, seconds=3.0, report="cells/x") if measured else None,
+    )
+
+
+def report(*models: JudgedModel) -> FleetReport:
+    return FleetReport(
+        server="https://mlflow.example",
+        stack=summary_of(STACK),
+        models=models,
+        total=len(models),
+        served=Sample(chosen=1, of=len(models), seed=4),
+        provenance=Recorder(lambda event: None).provenance("trivet fleet"),
+    )
+
+
+def test_serving_judges_the_contracts_that_ask_the_runtime_and_none_over_files() -> None:
+    chosen = {one.id: one for one in of_the_runtime(Registry().contracts.values(), ModelSession.CLIENTS)}
+    assert {READY, EQUAL} <= chosen.keys()
+    assert not [name for name, one in chosen.items() if one.static]
+    assert "signatures.input_example_satisfies_the_signature" not in chosen, "that is about the model alone"
+    assert not [one for one in chosen.values() if "handover" in one.clients]
+
+
+@pytest.mark.parametrize(
+    ("findings", "outcome", "words"),
+    [
+        ({"serving__model_becomes_ready": passed("ready")}, Measured.WORKS, []),
+        ({"serving__model_becomes_ready": failed("no module named x")}, Measured.BREAKS, ["no module named x"]),
+        (
+            {
+                "serving__model_becomes_ready": inconclusive("the environment cannot be made"),
+                "serving__predictions_equal_the_trainers": failed("0.3 instead of 0.7"),
+            },
+            Measured.BREAKS,
+            ["0.3 instead of 0.7"],
+        ),
+        ({"serving__model_becomes_ready": inconclusive("timed out")}, Measured.UNKNOWN, ["timed out"]),
+        (
+            {
+                "serving__model_becomes_ready": passed("ready"),
+                "signatures__missing_column_is_rejected": failed("it is accepted"),
+            },
+            Measured.WORKS,
+            [],
+        ),
+        ({"signatures__missing_column_is_rejected": passed("rejected")}, Measured.UNKNOWN, []),
+    ],
+    ids=["works", "does not load", "answers wrongly", "unknown", "advice", "no MUST"],
+)
+def test_what_serving_showed_is_the_worst_that_a_must_came_to(
+    findings: dict[str, Finding], outcome: Measured, words: list[str]
+) -> None:
+    found = measurement_of(checked(**findings), "models:/churn/1", NO_WAIVERS)
+    assert found.outcome is outcome
+    assert [reason.message for reason in found.reasons] == words
+
+
+@pytest.mark.parametrize(("uri", "accepted"), [("models:/churn/1", True), ("models:/other/1", False)])
+def test_a_waiver_accepts_what_was_measured_of_the_model_that_it_names(uri: str, accepted: bool) -> None:
+    waiver = Waiver(contract=READY, reason="retrained", expires=date(2027, 1, 1), object="models:/churn/*")
+    waivers = Waivers({"old": waiver}, Path(), day=date(2026, 11, 30))
+    found = measurement_of(checked(serving__model_becomes_ready=failed("no module")), uri, waivers)
+    assert found.outcome is Measured.BREAKS
+    assert (found.not_accepted is Measured.WORKS) is accepted
+    one = replace(a_model(ModelVerdict.FINE), measured=found)
+    assert one.blocks is (ModelVerdict.FINE if accepted else ModelVerdict.BREAKS)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "measured", "blocks"),
+    [
+        (ModelVerdict.UNKNOWN, Measured.WORKS, ModelVerdict.FINE),
+        (ModelVerdict.UNSUPPORTED, Measured.WORKS, ModelVerdict.FINE),
+        (ModelVerdict.FINE, Measured.BREAKS, ModelVerdict.BREAKS),
+        (ModelVerdict.FINE, Measured.UNKNOWN, ModelVerdict.UNKNOWN),
+        (ModelVerdict.BREAKS, Measured.WORKS, ModelVerdict.BREAKS),
+    ],
+)
+def test_what_is_measured_settles_what_is_predicted_except_that_it_breaks(
+    predicted: ModelVerdict, measured: Measured, blocks: ModelVerdict
+) -> None:
+    one = a_model(predicted, measured=measured)
+    assert one.blocks is blocks
+    made = report(one)
+    code = {ModelVerdict.FINE: 0, ModelVerdict.BREAKS: 1, ModelVerdict.UNKNOWN: 2}[blocks]
+    assert made.exit_code == code
+    assert ("::error " in fleet_github.write(made)) == (code != 0)
+    root = ET.fromstring(fleet_junit.write(made))
+    assert (root.get("failures"), root.get("errors")) == (str(int(code == 1)), str(int(code == 2)))
+    assert fleet_json.read(fleet_json.write(made)) == made
+
+
+def test_a_sample_is_of_those_that_can_be_read_and_stays_as_the_fleet_grows() -> None:
+    models = [a_model(ModelVerdict.FINE, number) for number in range(50)]
+    unread = JudgedService(
+        namespace="n", name="s", verdict=ModelVerdict.UNKNOWN, manifest=ModelVerdict.FINE, model=ModelVerdict.UNKNOWN
+    )
+    assert sample([unread, *models], None, 0) == list(range(1, 51))
+    first, other = (sample(models, 10, seed) for seed in (0, 1))
+    assert len(first) == 10
+    assert first != other
+    grown = sample([*models, a_model(ModelVerdict.FINE, 99)], 10, 0)
+    assert len(set(first) & set(grown)) >= 9
+
+
+def test_predicted_and_measured_stand_side_by_side_in_every_format() -> None:
+    made = report(
+        a_model(ModelVerdict.UNSUPPORTED, 1, Measured.WORKS),
+        a_model(ModelVerdict.FINE, 2, Measured.BREAKS),
+        a_model(ModelVerdict.FINE, 3),
+    )
+    text = FleetText()
+    assert text.measured(made.models[1], 0).splitlines() == [
+        "models:/churn/2: predicted fine, measured breaks (3 s; 0 left)",
+        f"  it did not load [{READY}]",
+    ]
+    assert "predicted unsupported: 1 measured works" in text.summary(made)
+    assert "served: 1 of 3 models, --serve 1 --seed 4" in text.summary(made)
+    assert "predicted fine, measured breaks" in fleet_markdown.write(made)
+    assert "predicted fine, measured breaks: it did not load" in fleet_junit.write(made)
+    page = fleet_html.write(made)
+    assert "Predicted and measured" in page
+    assert 'href="cells/x/report.html"' in page
+    assert with_members(made, list(made.members)) == made
+
+
+def test_folders_of_models_have_names_that_differ_where_the_models_do() -> None:
+    names = {folder_name(uri) for uri in ("models:/a b/1", "models:/a_b/1", "models:/a/b_1", "InferenceService/a/b")}
+    assert len(names) == 4
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") for name in names)
+
+
+def test_the_digest_of_a_model_follows_its_files_and_not_its_bytecode(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "MLmodel").write_text("flavors: {python_function: {}}\n")
+    (subject,) = read_model_directory(model).subjects
+    before = files_digest(subject)  # type: ignore[arg-type]
+    (model / "code" / "__pycache__").mkdir(parents=True)
+    with_folder = files_digest(subject)  # type: ignore[arg-type]
+    (model / "code" / "__pycache__" / "x.pyc").write_bytes(b"1")
+    assert files_digest(subject) == with_folder  # type: ignore[arg-type]
+    outside = tmp_path / "secret"
+    outside.write_text("1")
+    (model / "link").symlink_to(outside)
+    linked = files_digest(subject)  # type: ignore[arg-type]
+    outside.write_text("2")
+    assert files_digest(subject) == linked, "what lies outside of the model is not read"  # type: ignore[arg-type]
+    (model / "link").unlink()
+    (model / "model.pkl").write_bytes(b"2")
+    assert len({before, linked, with_folder, files_digest(subject)}) == 4  # type: ignore[arg-type]
