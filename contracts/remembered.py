@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from operator import is_
 from typing import TypeVar, TypeVarTuple
 
 Subjects = TypeVarTuple("Subjects")
 Fact = TypeVar("Fact")
 
+KEPT = 128
+"""Facts that are kept of one kind: lint judges some sixty manifests together, contract by contract."""
+
 
 def remembered(read: Callable[[*Subjects], Fact]) -> Callable[[*Subjects], Fact]:
     """``read``, which keeps what it has returned for the last objects; they are compared by identity."""
-    last: list[tuple[tuple[*Subjects], Fact]] = []
+    # The objects are kept with their fact, so that none of their ids is given to another object.
+    kept: dict[tuple[int, ...], tuple[tuple[*Subjects], Fact]] = {}
 
     @wraps(read)
     def recalled(*subjects: *Subjects) -> Fact:
-        for known, fact in last:
-            if all(map(is_, known, subjects)):
-                return fact
-        fact = read(*subjects)
-        last[:] = [(subjects, fact)]
-        return fact
+        ids = tuple(map(id, subjects))
+        if (known := kept.get(ids)) is None:
+            if len(kept) >= KEPT:
+                for oldest in list(kept)[: KEPT // 2]:
+                    kept.pop(oldest, None)
+            known = kept[ids] = (subjects, read(*subjects))
+        return known[1]
 
     return recalled

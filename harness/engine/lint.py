@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,12 @@ PIECE = 64
 """Files that are judged in one go; more of them are shared among processes. The first pieces are smaller, for a first finding soon."""
 
 AHEAD = 64 * 1024
-"""Bytes of files that are read before they are judged: to read and judge file by file costs a tenth more, since the code of neither stays
-in the processor's caches."""
+"""Bytes of files that are read, and then judged, together: file by file takes a third longer, since the code of all contracts is more than
+the processor's caches hold."""
+
+NEW_OBJECTS = 200_000
+"""New objects with which Python searches for cycles. With its 700, of which nearly all are in use, it looks at each manifest's again and
+again, which takes a quarter of the time; so many take some 20 MB."""
 
 SAMPLES = 3
 """Paths that are named of those that are skipped for one reason."""
@@ -150,7 +155,10 @@ def lint(
     emitted = {**static, COMMENTS.id: COMMENTS}
     unrunnable = {name: _unrunnable(contract) for name, contract in static.items() if contract.unrunnable}
     emit([(finding, static[name]) for name, finding in unrunnable.items()])
-    with closing(map_in_processes(lambda piece: _judged(piece, judges, patterns), pieces)) as parts:
+    with (
+        _rare_collections(),
+        closing(map_in_processes(lambda piece: _judged(piece, judges, patterns), pieces)) as parts,
+    ):
         for part in _unbroken(pieces, parts):
             _ignore(part, accepted)
             whole.add(part)
@@ -358,55 +366,69 @@ class _Judge:
         }
         self._known = known
 
-    def judge(self, found: ReadResult, part: _Part) -> None:
-        """Add what the contracts find in what one place holds."""
-        deviations: list[Deviation] = []
-        used: set[tuple[IgnoreComment, str]] = set()
-        judged: set[str] = set()
-        for subject in found.subjects:
-            part.counts[_name(subject)] += 1
-            part.stacks[self.stack.name] += 1
-            applied = self._by_type[type(subject)]
-            if found.ignores:
-                judged.update(one.contract.id for one in applied)
-            where, began = subject.at, time.perf_counter()
-            for one in applied:
-                contract, identifier = one.contract, one.contract.id
-                if (tally := part.tallies.get(identifier)) is None:
-                    tally = part.tallies[identifier] = _Tally()
-                if one.waivers:
-                    place = where()
-                    part.judged_waivers.update(
-                        name for name, waiver in one.waivers.items() if self._waivers.covers(name, waiver, place)
-                    )
-                for seen in one.findings(subject):
-                    finding = replace(seen, stack=self.label) if self.label else seen
-                    if not finding.outcome.deviates:
-                        tally.note(finding)
-                        continue
-                    redacted = _redacted(_sourced(finding, found), contract)
-                    if comment := ignored_by(found.ignores, finding, contract, subject.line(())):
-                        used.add((comment, identifier))
-                        part.ignored.append(
-                            IgnoredFinding(finding=redacted, by="comment", reason=redact(comment.reason))
-                        )
-                    else:
-                        deviations.append((self._waived(redacted, part), contract))
-                ended = time.perf_counter()
-                tally.seconds += ended - began
-                began = ended
+    def judge(self, places: Sequence[ReadResult], part: _Part) -> None:
+        """Add what the contracts find in what some places hold.
+
+        Contract by contract, so that the code of each is run for all of them while the processor has it.
+        """
+        judging = [_Judging(found) for found in places]
+        by_type: dict[type[Subject], list[tuple[_Judging, Subject]]] = {}
+        for each in judging:
+            for subject in each.found.subjects:
+                by_type.setdefault(type(subject), []).append((each, subject))
+        for kind, subjects in by_type.items():
+            for one in self._by_type[kind]:
+                if (tally := part.tallies.get(one.contract.id)) is None:
+                    tally = part.tallies[one.contract.id] = _Tally()
+                began = time.perf_counter()
+                for each, subject in subjects:
+                    self._apply(one, subject, each, tally, part)
+                tally.seconds += time.perf_counter() - began
+        for each in judging:
+            if ignores := each.found.ignores:
+                file = each.found.subjects[0].at().file or ""
+                wrong = problems(ignores, each.used, file=file, judged=each.judged, known=self._known)
+                redacted_wrong = (_redacted(replace(one, stack=self.label), COMMENTS) for one in wrong)
+                each.deviations += [(self._waived(one, part), COMMENTS) for one in redacted_wrong]
+            part.deviations += [finding for finding, _ in sorted(each.deviations, key=_order)]
+
+    def _apply(self, one: _Applied, subject: Subject, judging: _Judging, tally: _Tally, part: _Part) -> None:
+        """Add what one contract finds in one subject."""
+        contract, found = one.contract, judging.found
         if found.ignores:
-            file = found.subjects[0].at().file or ""
-            wrong = problems(found.ignores, used, file=file, judged=judged, known=self._known)
-            redacted_wrong = (_redacted(replace(one, stack=self.label), COMMENTS) for one in wrong)
-            deviations += [(self._waived(one, part), COMMENTS) for one in redacted_wrong]
-        part.deviations += [finding for finding, _ in sorted(deviations, key=_order)]
+            judging.judged.add(contract.id)
+        if one.waivers:
+            place = subject.at()
+            part.judged_waivers.update(
+                name for name, waiver in one.waivers.items() if self._waivers.covers(name, waiver, place)
+            )
+        for seen in one.findings(subject):
+            finding = replace(seen, stack=self.label) if self.label else seen
+            if not finding.outcome.deviates:
+                tally.note(finding)
+                continue
+            redacted = _redacted(_sourced(finding, found), contract)
+            if comment := ignored_by(found.ignores, finding, contract, subject.line(())):
+                judging.used.add((comment, contract.id))
+                part.ignored.append(IgnoredFinding(finding=redacted, by="comment", reason=redact(comment.reason)))
+            else:
+                judging.deviations.append((self._waived(redacted, part), contract))
 
     def _waived(self, finding: Finding, part: _Part) -> Finding:
         """A deviation with the waiver that matches it."""
         matching = self._waivers.matching(self._waivers_about[finding.contract], finding)
         part.waived.update(matching)
         return self._waivers.waived(finding, matching)
+
+
+@dataclass
+class _Judging:
+    """One place that is judged: its deviations, the comments that were used and by which contract, and the contracts that judged it."""
+
+    found: ReadResult
+    deviations: list[Deviation] = field(default_factory=list)
+    used: set[tuple[IgnoreComment, str]] = field(default_factory=set)
+    judged: set[str] = field(default_factory=set)
 
 
 def _sourced(finding: Finding, found: ReadResult) -> Finding:
@@ -503,35 +525,65 @@ class _Part:
 def _judged(piece: Iterable[Place], judges: Sequence[_Judge], patterns: Sequence[PathPatterns]) -> _Part:
     """What one piece of the files came to. The first of ``judges`` is for what none of ``patterns`` matches, the others for one each."""
     part = _Part()
-    for place, found in _read_ahead(piece):
+    for batch in _batches(piece):
+        _judge_batch(batch, judges, patterns, part)
+    return part
+
+
+def _batches(piece: Iterable[Place]) -> Iterator[Sequence[Place]]:
+    """Places that are read, and then judged, together; a model directory by itself, since what is known of it can be large."""
+    batch: list[Place] = []
+    size = 0
+    for place in piece:
+        batch.append(place)
+        size += _size(place)
+        if size > AHEAD or (isinstance(place, Found) and place.model):
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Search for cycles of objects with every :data:`NEW_OBJECTS` new ones, here and in the processes that judge."""
+    before = gc.get_threshold()
+    gc.set_threshold(NEW_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _judge_batch(
+    batch: Sequence[Place], judges: Sequence[_Judge], patterns: Sequence[PathPatterns], part: _Part
+) -> None:
+    """Read some places, then judge what they hold, in their order."""
+    by_judge: list[tuple[_Judge, list[ReadResult]]] = []
+    for place in batch:
+        found = read(place)
         part.errors += found.errors
         part.counts.update(found.others)
         for skipped in found.skipped:
             part.skip(skipped.reason, SkippedPaths(number=1, samples=(skipped.path,)))
         if (found.errors or found.skipped) and isinstance(place, Found | TextStream):
             part.unread.add(place.name if isinstance(place, TextStream) else str(place.path))
-        if found.subjects:
-            matching = [
-                index
-                for index, one in enumerate(patterns, 1)
-                if isinstance(place, Found)
-                and one.match(place.path, directory=place.model and place.path.name != MLMODEL)
-            ]
-            judges[matching[-1] if matching else 0].judge(found, part)
-    return part
-
-
-def _read_ahead(piece: Iterable[Place]) -> Iterator[tuple[Place, ReadResult]]:
-    """What stands at each place, read for some files before the first of them is returned."""
-    read_by_now: list[tuple[Place, ReadResult]] = []
-    size = 0
-    for place in piece:
-        read_by_now.append((place, read(place)))
-        size += _size(place)
-        if size > AHEAD:
-            yield from read_by_now
-            read_by_now, size = [], 0
-    yield from read_by_now
+        if not found.subjects:
+            continue
+        for subject in found.subjects:
+            part.counts[_name(subject)] += 1
+        matching = [
+            index
+            for index, one in enumerate(patterns, 1)
+            if isinstance(place, Found) and one.match(place.path, directory=place.model and place.path.name != MLMODEL)
+        ]
+        judge = judges[matching[-1] if matching else 0]
+        part.stacks[judge.stack.name] += len(found.subjects)
+        if not by_judge or by_judge[-1][0] is not judge:
+            by_judge.append((judge, []))
+        by_judge[-1][1].append(found)
+    for judge, together in by_judge:
+        judge.judge(together, part)
 
 
 def _size(place: Place) -> int:
