@@ -21,6 +21,7 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
+from trivet.contracts.remembered import remembered
 from trivet.contracts.rules.rule import COMPONENTS, FRAMEWORKS, MODE_SETTING, deployment_mode
 from trivet.contracts.rules.schema import (
     api_of,
@@ -558,6 +559,7 @@ def resources_are_set(manifest: Manifest, stack: Stack, platform: PlatformConfig
 _NOT_OURS = "the stack's runtime for MLflow models does not serve this model"
 
 
+@remembered
 def _served_model(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Mapping[str, Any] | None:
     """``spec.predictor.model`` if the stack's runtime serves it: by name, or selected by KServe for the format."""
     serving = stack.settings["serving"]

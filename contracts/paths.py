@@ -30,6 +30,7 @@ from trivet.authoring import (
     not_applicable,
     passed,
 )
+from trivet.contracts.remembered import remembered
 from trivet.contracts.rules.expressions import is_refused, searches
 from trivet.contracts.rules.uris import form_problem
 from trivet.contracts.values import FILLED_LATER, has_placeholder, mapping
@@ -183,6 +184,7 @@ def _supported(uri: str, stack: Stack) -> bool:
     )
 
 
+@remembered
 def _uris(manifest: Manifest) -> list[tuple[str, str, Location]]:
     """Each storage URI with its model format and location."""
     spec, found = mapping(manifest.document.get("spec")), []

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trivet import cluster_cells
 from trivet.cell_runs import CellRuns, Judging, cell_folder, cells_at_once
 from trivet.cli_options import (
     contracts_option,
@@ -18,6 +17,7 @@ from trivet.cli_options import (
 from trivet.errors import UsageError, unknown
 
 if TYPE_CHECKING:
+    from trivet import cluster_cells
     from trivet.engine.matrix import Matrix, PlannedCell
     from trivet.model.matrix import Axis
 
@@ -123,6 +123,8 @@ def matrix(
     click.echo(matrix_text.opening(chosen_axes, len(plan.contracts), base.name, target.name, str(store.folder)))
     where = _place(place, flags["context"] or "", namespace, image, memory)
     if where:
+        from trivet import cluster_cells
+
         click.echo(cluster_cells.needs(where, len(cells), jobs or len(cells)))
         cluster_cells.refuse_what_pods_lack(judging)
     if dry_run:
@@ -167,6 +169,8 @@ def _place(place: str | None, context: str, namespace: str, image: str, memory: 
             "--on kubernetes needs the context and the namespace of the Job: neither is guessed",
             remedy="give both, such as --context staging --namespace trivet-matrix",
         )
+    from trivet import cluster_cells
+
     return cluster_cells.Place(context=context, namespace=namespace, image=image, memory=memory)
 
 
@@ -179,6 +183,7 @@ def _in_pods(
     parallel: int,
 ) -> cluster_cells.ClusterCells:
     """The cells, after pods have judged what the store lacks. Nothing is built or created if it lacks nothing."""
+    from trivet import cluster_cells
     from trivet.render.images import step_line
     from trivet.targets.cluster.cell_job import CellJobs
 

@@ -563,7 +563,8 @@ def _judge_batch(
     for place in batch:
         found = read(place)
         part.errors += found.errors
-        part.counts.update(found.others)
+        if found.others:
+            part.counts.update(found.others)
         for skipped in found.skipped:
             part.skip(skipped.reason, SkippedPaths(number=1, samples=(skipped.path,)))
         if (found.errors or found.skipped) and isinstance(place, Found | TextStream):

@@ -98,6 +98,15 @@ def test_loading_the_plugin_loads_nothing_of_trivet_but_the_plugin() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
+def test_loading_the_command_line_loads_nothing_that_only_one_command_needs() -> None:
+    code = (
+        "import sys, trivet.cli\n"
+        "loaded = {m for m in sys.modules if m.startswith(('trivet.engine', 'trivet.render', 'trivet.targets', 'trivet.host.kubectl'))}\n"
+        "assert not loaded, loaded\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
 def test_the_benchmarks_import_what_there_is() -> None:
     subprocess.run([sys.executable, "-c", "import run"], cwd=ROOT / "benchmarks", check=True, timeout=30)
 
