@@ -350,20 +350,16 @@ class _Judge:
         self.reasons = {contract.id: outside_versions(contract, stack) for contract in contracts}
         applying = [contract for contract in contracts if contract.static and not self.reasons[contract.id]]
         declared: Mapping[str, Any] = {"stack": stack, "platform": platform}
-        self._by_type = {
-            kind: [
-                _Applied(
-                    contract,
-                    str(contract.subject),
-                    {name: declared[name] for name in contract.wants if name in declared},
-                    unknown_version(contract, stack),
-                    self._waivers_about[contract.id],
-                )
-                for contract in applying
-                if contract.subject in names
-            ]
-            for kind, names in KINDS.items()
-        }
+        self._applied = [
+            _Applied(
+                contract,
+                str(contract.subject),
+                {name: declared[name] for name in contract.wants if name in declared},
+                unknown_version(contract, stack),
+                self._waivers_about[contract.id],
+            )
+            for contract in applying
+        ]
         self._known = known
 
     def judge(self, places: Sequence[ReadResult], part: _Part) -> None:
@@ -372,18 +368,20 @@ class _Judge:
         Contract by contract, so that the code of each is run for all of them while the processor has it.
         """
         judging = [_Judging(found) for found in places]
-        by_type: dict[type[Subject], list[tuple[_Judging, Subject]]] = {}
+        wanted: dict[str, list[tuple[_Judging, Subject]]] = {}
         for each in judging:
             for subject in each.found.subjects:
-                by_type.setdefault(type(subject), []).append((each, subject))
-        for kind, subjects in by_type.items():
-            for one in self._by_type[kind]:
-                if (tally := part.tallies.get(one.contract.id)) is None:
-                    tally = part.tallies[one.contract.id] = _Tally()
-                began = time.perf_counter()
-                for each, subject in subjects:
-                    self._apply(one, subject, each, tally, part)
-                tally.seconds += time.perf_counter() - began
+                for name in KINDS[type(subject)]:
+                    wanted.setdefault(name, []).append((each, subject))
+        for one in self._applied:
+            if one.wanted not in wanted:
+                continue
+            if (tally := part.tallies.get(one.contract.id)) is None:
+                tally = part.tallies[one.contract.id] = _Tally()
+            began = time.perf_counter()
+            for each, subject in wanted[one.wanted]:
+                self._apply(one, subject, each, tally, part)
+            tally.seconds += time.perf_counter() - began
         for each in judging:
             if ignores := each.found.ignores:
                 file = each.found.subjects[0].at().file or ""

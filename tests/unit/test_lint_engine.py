@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -237,6 +238,49 @@ def test_a_pattern_for_directories_matches_a_model_directory(tmp_path: Path) -> 
     stacks = [(PathPatterns(["old/"], tmp_path), load_stack("current"))]
     for path in (tmp_path, tmp_path / "old", tmp_path / "old" / "MLmodel"):
         assert lint([path], [names_its_stack], STACK, stacks=stacks).stacks == {"current": 1}
+
+
+# files that are judged together
+
+
+@rule()
+def has_a_name(resource: Resource) -> Iterator[Finding]:
+    yield passed("named", location=resource.at())
+
+
+@pytest.mark.parametrize("together", [0, 1_000_000])
+def test_what_is_judged_together_has_the_findings_that_it_has_by_itself(
+    together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "AHEAD", together)
+    emitted: list[str] = []
+    for name, text in {
+        "a": f"{SECRET.format('one')}---\n{NAMED.format('one')}---\n{NAMED.format('good')}",
+        "b": f"{NAMED.format('two')}---\n{SECRET.format('two')}",
+    }.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    result = lint(
+        [tmp_path],
+        [is_good, is_best, has_a_name],
+        STACK,
+        emit=lambda found: emitted.extend(f"{one.location} {one.message}" for one, _ in found),
+    )
+    a, b = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    assert emitted == [
+        f"{a}:7 InferenceService/one not the best on 2024.11",
+        f"{a}:9 InferenceService/one one is not good",
+        f"{a}:11 InferenceService/good not the best on 2024.11",
+        f"{b}:1 InferenceService/two not the best on 2024.11",
+        f"{b}:3 InferenceService/two two is not good",
+    ]
+    (named,) = result.report.contracts[2].findings
+    assert (named.message, str(named.location)) == ("named (and 4 more)", f"{a}:1 Secret/one-secret")
+
+
+def test_searches_for_cycles_are_as_rare_or_frequent_after_linting_as_before(tmp_path: Path) -> None:
+    before = gc.get_threshold()
+    run(tmp_path, is_good, a=NAMED.format("good"), b=NAMED.format("bad"))
+    assert gc.get_threshold() == before
 
 
 # the platform and the objects beside a manifest
