@@ -192,7 +192,7 @@ def _document(next_event: Callable[[], Any], scalar: Callable[[str], Any], lines
         key = None
 
 
-def _refused(problem: str, event: yaml.Event, lines: Sequence[int]) -> BrokenDocument:
+def _refused(problem: str, event: Any, lines: Sequence[int]) -> BrokenDocument:
     return BrokenDocument(problem, lines[event.start_mark.line] + 1)
 
 
