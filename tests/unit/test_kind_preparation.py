@@ -73,6 +73,16 @@ def test_results_of_a_cluster_as_it_is_are_not_kept() -> None:
     assert "--as-is" in error.value.remedy
 
 
+def test_nothing_is_loaded_into_a_cluster_that_is_judged_as_it_is() -> None:
+    stack = compose(load_stack("2024.11-fixed"), {"trainer": "current"})
+    with (
+        pytest.raises(UsageError, match="the trainer of .* is not on the cluster of 2024.11-fixed") as error,
+        open_cluster(stack, lambda event: None, ImageSource(kind="build"), as_is=True),
+    ):
+        pass
+    assert "--as-is" in error.value.remedy
+
+
 def test_a_cluster_that_does_not_exist_is_not_judged_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
     with (

@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from trivet.errors import PlatformError, unknown
+from trivet.errors import PlatformError, UsageError, unknown
 from trivet.host.kubectl import Kubectl
 from trivet.host.signals import interruptible
 from trivet.model.events import Emit, Event, phase
@@ -95,7 +95,7 @@ def open_cluster(
 
     A composed stack with another trainer is on the cluster of the stack that it was composed from, with the images of its trainer beside.
     An add-on that is on the cluster and not among ``addons`` stays there, and is not looked at. With ``as_is`` the cluster is neither
-    created nor completed: PlatformError when it, or an add-on, does not exist or does not run.
+    created nor completed: PlatformError when it, or an add-on, does not exist or does not run, UsageError for a trainer from elsewhere.
     """
     emit = _serialized(emit)
     owner = stack.cluster_of or stack
@@ -104,6 +104,11 @@ def open_cluster(
     for name in chosen:
         load_addon(name)
     load_platform(owner)
+    if as_is and stack.cluster_of:
+        raise UsageError(
+            f"the trainer of {stack.name} is not on the cluster of {owner.name}, which is judged as it is: nothing is loaded into it",
+            remedy="omit --as-is, or --with",
+        )
     if not as_is:
         check_machine(folder)
     with ExitStack() as locks:
