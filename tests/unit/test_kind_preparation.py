@@ -76,7 +76,7 @@ def test_results_of_a_cluster_as_it_is_are_not_kept() -> None:
 def test_nothing_is_loaded_into_a_cluster_that_is_judged_as_it_is() -> None:
     stack = compose(load_stack("2024.11-fixed"), {"trainer": "current"})
     with (
-        pytest.raises(UsageError, match="the trainer of .* is not on the cluster of 2024.11-fixed") as error,
+        pytest.raises(UsageError, match=r"the trainer of .* is not on the cluster of 2024\.11-fixed") as error,
         open_cluster(stack, lambda event: None, ImageSource(kind="build"), as_is=True),
     ):
         pass
