@@ -26,6 +26,7 @@ from trivet.model.fleet import (
 )
 from trivet.model.outcome import Level, Outcome
 from trivet.model.report import ConformanceReport
+from trivet.model.subjects import ModelDirectory
 from trivet.model.waiver import Waiver
 from trivet.render import fleet_github, fleet_html, fleet_json, fleet_junit, fleet_markdown
 from trivet.render.fleet import FleetText
@@ -193,17 +194,18 @@ def test_the_digest_of_a_model_follows_its_files_and_not_its_bytecode(tmp_path: 
     model.mkdir()
     (model / "MLmodel").write_text("flavors: {python_function: {}}\n")
     (subject,) = read_model_directory(model).subjects
-    before = files_digest(subject)  # type: ignore[arg-type]
+    assert isinstance(subject, ModelDirectory)
+    before = files_digest(subject)
     (model / "code" / "__pycache__").mkdir(parents=True)
-    with_folder = files_digest(subject)  # type: ignore[arg-type]
+    with_folder = files_digest(subject)
     (model / "code" / "__pycache__" / "x.pyc").write_bytes(b"1")
-    assert files_digest(subject) == with_folder  # type: ignore[arg-type]
+    assert files_digest(subject) == with_folder
     outside = tmp_path / "secret"
     outside.write_text("1")
     (model / "link").symlink_to(outside)
-    linked = files_digest(subject)  # type: ignore[arg-type]
+    linked = files_digest(subject)
     outside.write_text("2")
-    assert files_digest(subject) == linked, "what lies outside of the model is not read"  # type: ignore[arg-type]
+    assert files_digest(subject) == linked, "what lies outside of the model is not read"
     (model / "link").unlink()
     (model / "model.pkl").write_bytes(b"2")
-    assert len({before, linked, with_folder, files_digest(subject)}) == 4  # type: ignore[arg-type]
+    assert len({before, linked, with_folder, files_digest(subject)}) == 4
