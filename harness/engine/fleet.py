@@ -45,6 +45,9 @@ DOWNLOADS = 8
 DOCUMENTS = (".txt", ".yaml", ".yml", "MLmodel")
 """Endings of the files that are downloaded first: what the contracts read of any model."""
 
+KEPT = ("name", "version", "current_stage", "source", "run_id", "model_id")
+"""What is kept of each version until it is judged; its tags and descriptions may be long."""
+
 PLACEHOLDER = 2**30
 """The largest size of a file that stands in for one that was not downloaded; it takes no room on disk."""
 
@@ -62,7 +65,7 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """A registered version as the server describes it, and its aliases."""
+    """A registered version as the server describes it, of which at least KEPT is needed, and its aliases."""
 
     entry: Mapping[str, Any]
     aliases: tuple[str, ...]
@@ -185,7 +188,7 @@ def list_versions(tracking: TrackingApi, selection: Selection) -> Listing:
             known["alias"].update(one.aliases)
             known["stage"].add(str(entry.get("current_stage") or "None"))
             if _is_chosen(one, selection):
-                found.append(one)
+                found.append(replace(one, entry={key: entry[key] for key in KEPT if key in entry}))
     except TrackingError as failure:
         if not total:
             raise
