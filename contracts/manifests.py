@@ -22,7 +22,7 @@ from trivet.authoring import (
     passed,
 )
 from trivet.contracts.remembered import remembered
-from trivet.contracts.rules.rule import COMPONENTS, FRAMEWORKS, MODE_SETTING, deployment_mode
+from trivet.contracts.rules.rule import COMPONENTS, FRAMEWORKS, MODE_SETTING, deployment_mode, since
 from trivet.contracts.rules.schema import (
     api_of,
     has_schema,
@@ -273,7 +273,7 @@ def scaling_violations(
 
 
 def _scaling_violations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> list[Violation]:
-    return [*_class_violations(manifest, stack, mode, stated), *_metric_violations(manifest, mode)]
+    return [*_class_violations(manifest, stack, mode, stated), *_metric_violations(manifest, stack, mode)]
 
 
 def _class_violations(manifest: Manifest, stack: Stack, mode: str, stated: bool) -> Iterator[Violation]:
@@ -292,11 +292,13 @@ def _class_violations(manifest: Manifest, stack: Stack, mode: str, stated: bool)
         )
 
 
-def _metric_violations(manifest: Manifest, mode: str) -> Iterator[Violation]:
+def _metric_violations(manifest: Manifest, stack: Stack, mode: str) -> Iterator[Violation]:
     annotations = _annotations(manifest)
     by_resource = mode in STANDARD_MODES or annotations.get(KNATIVE_CLASS) == "hpa.autoscaling.knative.dev"
     allowed = ("cpu", "memory") if by_resource else ("concurrency", "rps")
     external = annotations.get(AUTOSCALER) in ("external", "none", "keda")
+    # Since 0.15 KServe's webhook looks at it for the class hpa only, and its controller takes another metric for CPU.
+    by_cpu = mode in STANDARD_MODES and annotations.get(AUTOSCALER) != "hpa" and since(stack, "0.15")
     for component in COMPONENTS:
         settings = mapping(_spec(manifest).get(component))
         metric = settings.get("scaleMetric")
@@ -306,6 +308,11 @@ def _metric_violations(manifest: Manifest, mode: str) -> Iterator[Violation]:
                 yield Violation(
                     where, "KServe rejects scaleMetric with the autoscaler class keda: use autoScaling.metrics"
                 )
+        elif metric is not None and metric not in allowed and by_cpu:
+            yield Violation(
+                where,
+                f"scaleMetric {metric!r} is ignored in {mode} mode, where the HPA takes CPU utilization instead: use cpu or memory",
+            )
         elif metric is not None and metric not in allowed:
             yield Violation(where, f"scaleMetric {metric!r} does not work: in {mode} mode use {' or '.join(allowed)}")
         if "autoScaling" in settings and mode in KNATIVE_MODES:

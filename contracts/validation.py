@@ -376,8 +376,14 @@ def platform_is_known(manifest: Manifest, stack: Stack, platform: PlatformConfig
 def runtime_serves_the_model(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
     service = service_of(manifest, stack, platform)
     asked = wanted(service)
-    if asked is None or not asked.format:
+    if asked is None:
         yield not_applicable("KServe selects no runtime for it", location=manifest.at("spec", "predictor"))
+        return
+    if not asked.format:
+        yield failed(
+            "spec.predictor.model has no modelFormat with a name, and no runtime serves a model without: write modelFormat: {name: …}",
+            location=manifest.at(*asked.keys),
+        )
         return
     for field, value in (
         ("runtime", asked.runtime),

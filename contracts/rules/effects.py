@@ -198,3 +198,24 @@ def concurrency(service: Service) -> Iterator[Violation]:
         if settings.get("containerConcurrency"):
             where = (*keys, "containerConcurrency")
             yield Violation(where, f"{path(where)} has no effect: only Knative limits the requests of a pod")
+
+
+@EFFECTS.rule(
+    "k8s.io/kubernetes 1.34.4 pkg/api/pod/util.go, dropDisabledFields, dropContainerRestartRules; pkg/features/kube_features.go: alpha",
+    modes=(STANDARD,),
+    fields=("restartPolicy", "restartPolicyRules", "hostnameOverride"),
+)
+def fields_of_alpha_features(service: Service) -> Iterator[Violation]:
+    if not service.since("1.34", "kubernetes") or service.since("1.35", "kubernetes"):
+        return
+    for pod in service.pods:
+        given = [((*pod.keys, "hostnameOverride"), "HostnameOverride")] if pod.settings.get("hostnameOverride") else []
+        for container in (*pod.containers, *pod.init_containers):
+            for name in ("restartPolicy", "restartPolicyRules"):
+                sidecar = container in pod.init_containers and container.spec.get(name) == "Always"
+                if container.spec.get(name) and not sidecar:
+                    given.append(((*container.keys, name), "ContainerRestartRules"))
+        for keys, feature in given:
+            yield Violation(
+                keys, f"{path(keys)} has no effect: Kubernetes 1.34 drops it without the feature gate {feature}"
+            )

@@ -45,6 +45,7 @@ _NEVER = (
     "setHostnameAsFQDN",
     "os",
     "hostUsers",
+    "hostnameOverride",
     "schedulingGates",
     "resourceClaims",
     "serviceAccount",
@@ -59,6 +60,7 @@ _OPTIONAL = (
     "setHostnameAsFQDN",
     "os",
     "hostUsers",
+    "hostnameOverride",
 )
 """Those of them that are a pointer in Go: KServe passes on a zero value too."""
 
@@ -253,7 +255,8 @@ def ports(service: Service) -> Iterator[Violation]:
             yield Violation(
                 listed[1][0], f"{path(pod.keys)} has {len(listed)} container ports, and Knative admits one in a pod"
             )
-        if not any(one.spec.get("ports") for one in pod.containers) and pod.whole and len(pod.containers) > 1:
+        without_ports = not listed and all(_brings_no_ports(service, one) for one in pod.containers)
+        if without_ports and len(pod.containers) > 1:
             yield Violation(
                 (*pod.keys, "containers"),
                 f"{path(pod.keys)} has {len(pod.containers)} containers and no port: Knative needs one to know which serves",
@@ -262,6 +265,12 @@ def ports(service: Service) -> Iterator[Violation]:
             yield from _port(keys, port)
         for container in pod.containers:
             yield from _ports_of_the_runtime(service, container, [port for _, port in listed])
+
+
+def _brings_no_ports(service: Service, container: Container) -> bool:
+    """Whether a container has no ports but those that it states: it is its own, or its runtime is known to have none."""
+    runtime = runtime_of(service, container)
+    return not container.of_a_runtime or (runtime is not None and runtime.formats is not None and not runtime.ports)
 
 
 def _ports_of_the_runtime(
@@ -304,7 +313,10 @@ def _port(keys: Any, port: Mapping[str, Any]) -> Iterator[Violation]:
             yield Violation((*keys, field), f"Knative rejects {path(keys)}.{field}")
 
 
-_NEVER_OF_A_CONTAINER = ("lifecycle", "stdin", "stdinOnce", "tty", "volumeDevices", "resizePolicy", "restartPolicy")
+_NEVER_OF_A_CONTAINER = (
+    *("lifecycle", "stdin", "stdinOnce", "tty", "volumeDevices", "resizePolicy"),
+    *("restartPolicy", "restartPolicyRules"),
+)
 _NEVER_OF_A_MOUNT = ("subPathExpr", "recursiveReadOnly")
 _NEVER_OF_A_CONTEXT = ("seLinuxOptions", "procMount", "windowsOptions")
 
@@ -534,6 +546,33 @@ def serving_annotations(service: Service) -> Iterator[Violation]:
 
 _DURATIONS = ("rollout-duration", "rolloutDuration", "progress-deadline")
 _SIDECAR_QUANTITY = re.compile(r"(cpu|memory|ephemeral-storage)-resource-(request|limit)")
+
+
+@REVISION.rule(
+    "pkg/apis/serving/v1/revision_validation.go, RevisionTemplateSpec.Validate; "
+    "knative.dev/networking pkg/apis/networking/metadata_validation.go, ValidateAnnotations",
+    versions=">=1.21",
+    modes=_MODES,
+    fields=("annotations",),
+)
+def networking_annotations(service: Service) -> Iterator[Violation]:
+    for keys, holder in service.annotated:
+        for key in holder:
+            name = str(key).removeprefix(f"{_NETWORKING}/")
+            if str(key).startswith(_NETWORKING) and name not in _NETWORKING_ANNOTATIONS:
+                hint = " as an annotation: put it among the labels" if name == "visibility" else ""
+                known = ", ".join(_NETWORKING_ANNOTATIONS)
+                yield Violation(
+                    (*keys, key),
+                    f"Knative rejects {key}{hint or f': its annotations of {_NETWORKING} are {known}'}",
+                )
+
+
+_NETWORKING = "networking.knative.dev"
+_NETWORKING_ANNOTATIONS = (
+    *("ingress-class", "ingress.class", "certificate-class", "certificate.class", "http-protocol", "httpOption"),
+    *("disable-external-domain-tls", "disable-auto-tls", "disableAutoTLS"),
+)
 
 
 @REVISION.rule(f"{_MASK}, CapabilitiesMask", modes=_MODES, fields=("capabilities",))

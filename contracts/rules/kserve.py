@@ -305,6 +305,77 @@ def hpa_metrics(service: Service) -> Iterator[Violation]:
                 yield Violation(keys, f"{path(keys)} is of type Resource and has no resource")
 
 
+@KSERVE.rule(
+    f"{_COMPONENT}, MetricTarget, ExternalMetrics, PodMetrics: the webhook writes an empty type and backend, which their enums do not have",
+    versions=">=0.15",
+    fields=("autoScaling",),
+)
+def metric_enums(service: Service) -> Iterator[Violation]:
+    for component, settings in service.components:
+        metrics = mapping(settings.get("autoScaling")).get("metrics")
+        for keys, metric in each(metrics, (*component, "autoScaling", "metrics")):
+            for name, backends in _METRIC_SOURCES.items():
+                source, at = metric.get(name), (*keys, name)
+                if not isinstance(source, dict):
+                    continue
+                if mapping(source.get("target")).get("type") is None:
+                    yield Violation(
+                        (*at, "target"),
+                        f"{path(at)}.target has no type, and KServe writes an empty one, which the API rejects: use {_TARGET_TYPES}",
+                    )
+                if backends and mapping(source.get("metric")).get("backend") is None:
+                    yield Violation(
+                        (*at, "metric"),
+                        f"{path(at)}.metric has no backend, and KServe writes an empty one, which the API rejects: use {backends}",
+                    )
+
+
+_METRIC_SOURCES: Mapping[str, str] = {
+    "resource": "",
+    "external": "prometheus or graphite",
+    "podmetric": "opentelemetry",
+}
+"""Source of a metric → the backends of its enum."""
+_TARGET_TYPES = "Utilization, AverageValue or Value"
+
+
+@KSERVE.rule(
+    "pkg/controller/v1beta1/inferenceservice/reconcilers/hpa/hpa_reconciler.go, getHPAMetrics; "
+    "k8s.io/kubernetes pkg/apis/autoscaling/validation/validation.go, validateMetricTarget, validateResourceSource",
+    versions=">=0.15",
+    modes=(STANDARD,),
+    fields=("autoScaling",),
+)
+def hpa_targets(service: Service) -> Iterator[Violation]:
+    if service.annotations.get("serving.kserve.io/autoscalerClass", "hpa") != "hpa":
+        return
+    for component, settings in service.components:
+        metrics = mapping(settings.get("autoScaling")).get("metrics")
+        for keys, metric in each(metrics, (*component, "autoScaling", "metrics")):
+            resource, at = mapping(metric.get("resource")), (*keys, "resource", "target")
+            if why := _hpa_target_problem(resource.get("name"), mapping(resource.get("target"))):
+                yield Violation(at, f"{path(at)} {why}")
+
+
+def _hpa_target_problem(resource: Any, target: Mapping[str, Any]) -> str:
+    """Why Kubernetes rejects the target that KServe makes of a resource's: of CPU always Utilization, of memory no Value."""
+    kind = "Utilization" if resource == "cpu" else target.get("type") if resource == "memory" else None
+    if kind == "Utilization":
+        stated = target.get("averageUtilization")
+        if stated is None and resource == "memory":
+            return "is of type Utilization and has no averageUtilization, which the HPA of memory needs"
+        number = integer(stated)
+        return f"has averageUtilization {number}, expected at least 1" if number is not None and number < 1 else ""
+    if kind == "AverageValue":
+        if (stated := target.get("averageValue")) is None:
+            return "is of type AverageValue and has no averageValue, which the HPA of memory needs"
+        amount = quantity(stated)
+        return f"has averageValue {stated}, expected more than 0" if amount is not None and amount <= 0 else ""
+    if kind == "Value":
+        return "is of type Value, which KServe does not pass on to an HPA: use Utilization or AverageValue"
+    return ""
+
+
 @KSERVE.rule(f"{_VALIDATION}, validateCollocationStorageURI", fields=("containers",))
 def storage_uri_of_transformer(service: Service) -> Iterator[Violation]:
     for keys, container in each(service.predictor.get("containers"), ("spec", "predictor", "containers")):

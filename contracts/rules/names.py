@@ -64,6 +64,14 @@ def env_problem(name: str) -> str:
     )
 
 
+def relaxed_env_problem(name: str) -> str:
+    """Why ``name`` is no name of an environment variable since Kubernetes 1.32; empty if it is one."""
+    if not name:
+        return "it is empty"
+    fits = all(" " <= letter <= "~" and letter != "=" for letter in name)
+    return "" if fits else "it must consist of printable ASCII characters other than '='"
+
+
 def port_name_problem(name: str) -> str:
     """Why ``name`` is no name of a port (IANA service name); empty if it is one."""
     if len(name) > 15:

@@ -21,6 +21,7 @@ from trivet.contracts.rules.names import (
     label_value_problem,
     port_name_problem,
     qualified_problem,
+    relaxed_env_problem,
     subdomain_problem,
 )
 from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service
@@ -171,6 +172,25 @@ def environment_names(service: Service) -> Iterator[Violation]:
             name = variable.get("name")
             if isinstance(name, str) and (why := env_problem(name)):
                 yield Violation((*keys, "name"), f"the environment variable {name!r} has no valid name: {why}")
+
+
+@PODS.rule(
+    f"{_VALIDATION}, ValidateEnv, ValidateEnvFrom; apimachinery pkg/util/validation, IsRelaxedEnvVarName",
+    versions=">=1.32",
+    fields=("env", "envFrom"),
+)
+def relaxed_environment_names(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        for keys, variable in container.each("env"):
+            name = variable.get("name")
+            if isinstance(name, str) and (why := relaxed_env_problem(name)):
+                yield Violation((*keys, "name"), f"the environment variable {name!r} has no valid name: {why}")
+        for keys, source in container.each("envFrom"):
+            prefix = source.get("prefix")
+            if isinstance(prefix, str) and prefix and (why := relaxed_env_problem(prefix)):
+                yield Violation(
+                    (*keys, "prefix"), f"{path(keys)}.prefix {prefix!r} begins no name of a variable: {why}"
+                )
 
 
 @PODS.rule(
@@ -683,12 +703,20 @@ def pod_of_a_deployment(service: Service) -> Iterator[Violation]:
                 yield Violation((*pod.keys, name), f"{path(pod.keys)}.{name} {value!r} is not admitted in a Deployment")
 
 
-@PODS.rule(f"{_VALIDATION}, validateContainers: restartPolicy", modes=(STANDARD,), fields=("restartPolicy",))
+@PODS.rule(
+    f"{_VALIDATION}, validateContainers: restartPolicy; since 1.34 the API server drops the field",
+    versions="<1.34",
+    modes=(STANDARD,),
+    fields=("restartPolicy",),
+)
 def restart_policy_of_a_container(service: Service) -> Iterator[Violation]:
     for container in service.containers:
-        if container.keys[-2] != "initContainers" and container.spec.get("restartPolicy"):
-            where = (*container.keys, "restartPolicy")
-            yield Violation(where, f"{path(where)} is for init containers only")
+        stated, where = container.spec.get("restartPolicy"), (*container.keys, "restartPolicy")
+        if container.keys[-2] != "initContainers":
+            if stated:
+                yield Violation(where, f"{path(where)} is for init containers only")
+        elif isinstance(stated, str) and stated != "Always":
+            yield Violation(where, f"{path(where)} {stated!r} is not Always, which makes the init container a sidecar")
 
 
 @PODS.rule(

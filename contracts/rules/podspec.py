@@ -13,7 +13,8 @@ from typing import Any
 from trivet.authoring import Keys
 from trivet.contracts.rules.claims import claim_problems
 from trivet.contracts.rules.names import label_problem, qualified_problem, subdomain_problem
-from trivet.contracts.rules.rule import STANDARD, Pod, Rules, Service
+from trivet.contracts.rules.rule import STANDARD, Container, Pod, Rules, Service
+from trivet.contracts.rules.runtimes import runtime_of
 from trivet.contracts.values import each, integer, mapping, path, text
 from trivet.contracts.violation import Violation
 
@@ -323,7 +324,7 @@ def _is_ip(value: str) -> bool:
 @POD_FIELDS.rule(
     f"{_VALIDATION}, ValidatePodSpec: hostname, subdomain, readinessGates, schedulingGates, os",
     modes=(STANDARD,),
-    fields=("hostname", "subdomain", "nodeName", "hostnameOverride", "readinessGates", "schedulingGates", "os"),
+    fields=("hostname", "subdomain", "nodeName", "readinessGates", "schedulingGates", "os"),
 )
 def names_of_the_pod(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
@@ -334,11 +335,6 @@ def names_of_the_pod(service: Service) -> Iterator[Violation]:
         value = pod.settings.get("nodeName")
         if isinstance(value, str) and value and (why := subdomain_problem(value)):
             yield Violation((*pod.keys, "nodeName"), f"{path(pod.keys)}.nodeName {value!r} is no name of a node: {why}")
-        value = pod.settings.get("hostnameOverride")
-        if isinstance(value, str) and (len(value) > 64 or (why := subdomain_problem(value))):
-            why = why if len(value) <= 64 else f"it has {len(value)} characters, and at most 64 are allowed"
-            at = (*pod.keys, "hostnameOverride")
-            yield Violation(at, f"{path(at)} {value!r} is not valid: {why}")
         for listed, name in (("readinessGates", "conditionType"), ("schedulingGates", "name")):
             for keys, gate in pod.each(listed):
                 if isinstance(gate.get(name), str) and (why := qualified_problem(gate[name])):
@@ -388,10 +384,14 @@ def devices_and_propagation(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         volumes = {text(volume.get("name")): volume for _, volume in pod.each("volumes")}
         for container in (*pod.containers, *pod.init_containers):
+            named: set[str] = set()
             for keys, device in container.each("volumeDevices"):
                 name = text(device.get("name"))
                 volume = volumes.get(name)
-                if volume is None and pod.whole:
+                if name and name in named:
+                    yield Violation((*keys, "name"), f"{path(keys)} names {name!r}, as a device before it does")
+                named.add(name)
+                if volume is None and not _may_be_of_the_runtime(service, pod, container, name):
                     yield Violation((*keys, "name"), f"{path(keys)} names {name!r}, and the pod has no such volume")
                 elif volume is not None and not ({"persistentVolumeClaim", "ephemeral"} & {*volume}):
                     yield Violation((*keys, "name"), f"{path(keys)} names {name!r}, which is no claim")
@@ -412,6 +412,13 @@ def devices_and_propagation(service: Service) -> Iterator[Violation]:
                     yield Violation(
                         (*keys, "subPathExpr"), f"{path(keys)} has subPath and subPathExpr, Kubernetes admits one"
                     )
+
+
+def _may_be_of_the_runtime(service: Service, pod: Pod, container: Container, name: str) -> bool:
+    """Whether a volume that a device names can be one that a runtime brings to the pod."""
+    runtime = runtime_of(service, container)
+    known = runtime is not None and runtime.formats is not None and name not in runtime.volumes
+    return bool(name) and not pod.whole and not known
 
 
 @POD_FIELDS.rule(

@@ -83,6 +83,11 @@ def _contains(versions: str, version: str | None) -> bool:
     return version is None or SpecifierSet(versions).contains(version, prereleases=True)
 
 
+def since(stack: Stack, version: str, component: str = "kserve") -> bool:
+    """Whether the stack's component is at least of this version; a stack without it is taken to be."""
+    return _contains(f">={version}", stack.components.get(component))
+
+
 class Rules:
     """The rules of one component, such as KServe's webhook, in the order in which they are judged."""
 
@@ -276,7 +281,7 @@ class Service:
 
     def since(self, version: str, component: str = "kserve") -> bool:
         """Whether the stack's component is at least of this version; a stack without it is taken to be."""
-        return _contains(f">={version}", self.stack.components.get(component))
+        return since(self.stack, version, component)
 
 
 def _pod(keys: Keys, settings: Mapping[str, Any]) -> Pod:

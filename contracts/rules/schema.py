@@ -152,20 +152,27 @@ def schema_violations(resource: Resource, stack: Stack) -> Iterator[Violation]:
     """Each value that the schema does not allow, and each field that it requires and that is missing."""
     schemas, kind = load_schemas(stack.api_schemas), kind_of(resource)
     for each in _violations(resource, stack):
-        if each.rule == "additionalProperties" or (each.limit == "name" and _is_named(each.keys)):
+        if each.rule == "additionalProperties" or (each.rule == "required" and _is_filled_in(each)):
             continue
         secret = _is_secret(resource, each.keys)
         yield Violation(each.keys, _sentence(each, schemas.at(kind, each.keys), secret=secret))
 
 
-def _is_named(keys: Keys) -> bool:
-    """Whether the container at ``keys`` needs no name: KServe names it, or, of a canary's model, takes the name of the runtime's.
+def _is_filled_in(found: SchemaViolation) -> bool:
+    """Whether KServe fills in what is missing: the name of a custom container, and of a canary's model its name and format.
 
-    The schema requires a name of a canary's model and not of a predictor's; the defaulting webhook writes an empty one, as of every struct
-    of Go (0.20.0 config/crd/full/serving.kserve.io_inferenceservices.yaml; pkg/apis/serving/v1beta1/predictor.go).
+    The webhook writes empty ones, as of every struct of Go, so that the schema is met. A canary's model is laid over the stable one, empty
+    fields excepted (0.20.0 config/crd/full/serving.kserve.io_inferenceservices.yaml; pkg/apis/serving/v1beta1/predictor.go;
+    pkg/controller/v1beta1/inferenceservice/components/predictor.go, buildCanaryPredictor).
     """
-    is_model_of_canary = keys[:2] == ("spec", "canary") and keys[3:4] == ("predictor",) and keys[4:] in _MODELS
-    return keys in DEFAULTED_NAMES or is_model_of_canary
+    keys = found.keys
+    if found.limit == "name" and keys in DEFAULTED_NAMES:
+        return True
+    if keys[:2] != ("spec", "canary") or keys[3:4] != ("predictor",):
+        return False
+    return (found.limit == "name" and keys[4:] in (*_MODELS, ("model", "modelFormat"))) or (
+        found.limit == "modelFormat" and keys[4:] == ("model",)
+    )
 
 
 def _is_secret(resource: Resource, keys: Keys) -> bool:

@@ -2,8 +2,9 @@
 
 Written after kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice: components/predictor.go and transformer.go, utils/utils.go
 (MergeRuntimeContainers), and reconcilers: knative/ksvc_reconciler.go (createKnativeService), deployment/deployment_reconciler.go
-(createRawDeployment), service/service_reconciler.go (createService) and hpa/hpa_reconciler.go (createHPA). Only a sample of services that
-are really created shows that this is what the controller does.
+(createRawDeployment), service/service_reconciler.go (createService) and hpa/hpa_reconciler.go (createHPA). Workers and canaries are written
+after 0.20.0 components/predictor.go (multiNodeProcess, reconcileCanaryDeployments). Only a sample of services that are really created
+shows that this is what the controller does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from packaging.version import Version
 
+from trivet.contracts.quantities import DEVICES
 from trivet.integration.inference_service import KNATIVE_MODES, STANDARD_MODES
 from trivet.model.platform_config import PlatformConfig
 from trivet.model.stack import Stack
@@ -37,6 +39,66 @@ _NOT_OF_THE_CONTAINER = {
 _NOT_OF_THE_REVISIONS_POD = (
     *("containerConcurrency", "timeoutSeconds", "responseStartTimeoutSeconds", "idleTimeoutSeconds"),
 )
+_NOT_OF_A_CANARY = {"autoScaling", "maxReplicas", "scaleTarget", "scaleMetric", "workerSpec"}
+_OMITTED_IF_EMPTY = frozenset(
+    (
+        *(
+            "action",
+            "add",
+            "apiVersion",
+            "args",
+            "claims",
+            "command",
+            "containerName",
+            "dnsPolicy",
+            "drop",
+            "effect",
+            "env",
+        ),
+        *(
+            "envFrom",
+            "failureThreshold",
+            "host",
+            "hostAliases",
+            "hostIP",
+            "hostIPC",
+            "hostNetwork",
+            "hostPID",
+            "hostPort",
+        ),
+        *("hostname", "hostnames", "httpHeaders", "image", "imagePullPolicy", "imagePullSecrets", "initContainers"),
+        *(
+            "initialDelaySeconds",
+            "level",
+            "limits",
+            "matchExpressions",
+            "matchFields",
+            "matchLabelKeys",
+            "mismatchLabelKeys",
+        ),
+        *("nameservers", "namespaces", "nodeName", "nodeSelector", "options", "overhead", "periodSeconds", "ports"),
+        *("preferredDuringSchedulingIgnoredDuringExecution", "prefix", "priorityClassName", "protocol", "readOnly"),
+        *("readinessGates", "request", "requests", "resizePolicy", "resourceClaims", "restartPolicyRules", "role"),
+        *("schedulerName", "schedulingGates", "scheme", "searches", "serviceAccount", "serviceAccountName", "stdin"),
+        *("stdinOnce", "subPath", "subPathExpr", "subdomain", "successThreshold", "supplementalGroups", "sysctls"),
+        *(
+            "terminationMessagePath",
+            "terminationMessagePolicy",
+            "timeoutSeconds",
+            "tolerations",
+            "topologySpreadConstraints",
+        ),
+        *("tty", "user", "volumeDevices", "volumeMounts", "volumes", "workingDir"),
+    )
+)
+"""Fields of a pod that Go does not write when they are empty, false or 0 (k8s.io/api 0.34.5 core/v1/types.go: omitempty, no pointer)."""
+_OMITTED_IN_A_FIELD = {
+    *(("", "restartPolicy"), ("", "maxReplicas"), ("env", "value"), ("httpGet", "path"), ("ports", "name")),
+    *(("tolerations", "key"), ("tolerations", "operator"), ("tolerations", "value"), ("imagePullSecrets", "name")),
+}
+"""The same of fields whose name other types have too: (field that holds them, name)."""
+_MAPS = {"labels", "annotations", "nodeSelector", "matchLabels", "limits", "requests", "overhead", "data"}
+"""Fields of a pod whose keys are free."""
 _OWN_ANNOTATIONS = {"serving.knative.dev/rolloutDuration", "serving.knative.dev/rollout-duration"}
 
 
@@ -61,14 +123,14 @@ class Controller:
     def children(self, service: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         """What is made of ``service``, as the API server stores it: (kind as in ``judges.RESOURCES``, object).
 
-        Not the objects of workers and canaries, nor those of the ingress, which depend on the platform's domain.
+        Not those of the ingress, which depend on the platform's domain.
         """
         standard = self.is_standard(service)
         if standard is None:
             return
         annotations = service["metadata"].get("annotations") or {}
-        for component, name in component_names(service):
-            settings = service["spec"][component]
+        for component, name, stated in _components(service):
+            settings = as_go_writes(stated)
             containers = _containers(component, settings, self.runtime)
             if not containers:
                 continue
@@ -82,23 +144,92 @@ class Controller:
                 },
                 "annotations": {**annotations, **settings.get("annotations", {})},
             }
-            if standard:
-                yield "Deployment", _deployment(name, metadata, settings, pod)
-                yield "Service", _service(name, metadata, containers)
-                if metadata["annotations"].get("serving.kserve.io/autoscalerClass", "hpa") == "hpa":
-                    yield "HorizontalPodAutoscaler", _autoscaler(name, metadata, settings)
-            else:
+            if not standard:
                 yield KNATIVE_SERVICE, _knative_service(name, metadata, settings, pod)
+                continue
+            yield "Deployment", _deployment(name, metadata, settings, pod)
+            yield "Service", _service(name, metadata, containers)
+            if metadata["annotations"].get("serving.kserve.io/autoscalerClass", "hpa") == "hpa":
+                yield "HorizontalPodAutoscaler", _autoscaler(name, metadata, settings)
+            if component == "predictor" and "workerSpec" in settings and self._has_workers:
+                workers = _workers(settings["workerSpec"])
+                yield (
+                    "Deployment",
+                    _deployment(f"{service['metadata']['name']}-predictor-worker", metadata, settings, workers),
+                )
+
+    @property
+    def _has_workers(self) -> bool:
+        return Version(self.stack.components["kserve"]) >= Version("0.15")
 
 
-def component_names(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The components of a service, and the names of their objects (kserve 0.20.0 pkg/constants, PredictorServiceName)."""
-    for component in ("predictor", "transformer", "explainer"):
-        settings = service["spec"].get(component)
+def _components(service: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """What pods are made of: (component, name of its objects, its settings); the names are those of kserve 0.20.0 pkg/constants,
+    PredictorServiceName."""
+    name, spec = service["metadata"]["name"], service["spec"]
+    predictors = [spec.get("predictor"), *(_canary_predictor(spec["predictor"], one) for one in spec.get("canary", ()))]
+    for settings in predictors:
         if settings:
-            stated = settings.get("name") if component == "predictor" else ""
-            middle = f"-{stated}" if stated else ""
-            yield component, f"{service['metadata']['name']}{middle}-{component}"
+            middle = f"-{settings['name']}" if settings.get("name") else ""
+            yield "predictor", f"{name}{middle}-predictor", settings
+    for component in ("transformer", "explainer"):
+        if spec.get(component):
+            yield component, f"{name}-{component}", spec[component]
+
+
+def _canary_predictor(stable: Mapping[str, Any], canary: Mapping[str, Any]) -> dict[str, Any]:
+    """The predictor of a canary laid over the stable one, as mergo does with WithOverride (predictor.go, buildCanaryPredictor)."""
+    merged = _overlaid(stable, canary["predictor"])
+    return {key: value for key, value in merged.items() if key not in _NOT_OF_A_CANARY}
+
+
+def _overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _overlaid(merged[key], value)
+        elif value or key not in merged:
+            merged[key] = value
+    return merged
+
+
+def _workers(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod of workers, of a runtime whose container has a name and an image only.
+
+    Of their GPUs KServe writes what it computes (deployment_reconciler.go, addGPUResourceToDeployment).
+    """
+    pod = {key: value for key, value in settings.items() if not key.endswith("ParallelSize")}
+    own = next(iter(settings.get("containers", ())), {})
+    container = _merged({"name": "worker-container", "image": "example/runtime"}, own)
+    return {**pod, "containers": [{**container, "name": "worker-container", "resources": _with_gpus(container)}]}
+
+
+def _with_gpus(container: Mapping[str, Any]) -> dict[str, Any]:
+    resources = container.get("resources", {})
+    given = [name for kind in ("limits", "requests") for name in resources.get(kind, {}) if name in DEVICES]
+    gpus = {next(iter(given), DEVICES[0]): "1"}
+    return {**resources, **{kind: {**resources.get(kind, {}), **gpus} for kind in ("limits", "requests")}}
+
+
+def as_go_writes(value: Any, field: str = "") -> Any:
+    """What is left of a pod's fields, which stand in ``field``, when Go writes them."""
+    if isinstance(value, list):
+        return [as_go_writes(one, field) for one in value]
+    if not isinstance(value, dict) or field in _MAPS:
+        return value
+    written = {key: as_go_writes(member, key) for key, member in value.items()}
+    return {
+        key: member
+        for key, member in written.items()
+        if member or member is None or not (key in _OMITTED_IF_EMPTY or (field, key) in _OMITTED_IN_A_FIELD)
+    }
+
+
+def without_account(service: Mapping[str, Any]) -> dict[str, Any]:
+    """A Knative Service whose pods have the namespace's default account."""
+    spec = service["spec"]
+    pod = {key: value for key, value in spec["template"]["spec"].items() if key != "serviceAccountName"}
+    return {**service, "spec": {**spec, "template": {**spec["template"], "spec": pod}}}
 
 
 def revision(admitted: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -262,14 +393,19 @@ def _int32(number: int) -> int:
 
 
 def _metrics(annotations: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    if "autoScaling" in settings:
+    if settings.get("autoScaling") is not None:
         for one in settings["autoScaling"].get("metrics", ()):
             resource = one.get("resource")
             if resource and resource.get("name") == "cpu":
                 target = {"type": "Utilization", "averageUtilization": resource["target"].get("averageUtilization", 80)}
                 yield {"type": "Resource", "resource": {"name": "cpu", "target": target}}
             elif resource and resource.get("name") == "memory":
-                yield {"type": "Resource", "resource": {"name": "memory", "target": resource["target"]}}
+                kind = resource["target"].get("type", "")
+                passed_on = {"Utilization": "averageUtilization", "AverageValue": "averageValue"}.get(kind)
+                target = {"type": kind} if passed_on else {"type": ""}
+                if passed_on and passed_on in resource["target"]:
+                    target[passed_on] = resource["target"][passed_on]
+                yield {"type": "Resource", "resource": {"name": "memory", "target": target}}
         return
     stated = annotations.get("serving.kserve.io/targetUtilizationPercentage", "80")
     target = settings.get("scaleTarget", int(stated) if stated.isdigit() else 80)
