@@ -311,7 +311,7 @@ def _metric_violations(manifest: Manifest, stack: Stack, mode: str) -> Iterator[
         elif metric is not None and metric not in allowed and by_cpu:
             yield Violation(
                 where,
-                f"scaleMetric {metric!r} is ignored in {mode} mode, where the HPA takes CPU utilization instead: use cpu or memory",
+                f"scaleMetric {metric!r} is ignored, and the HPA takes CPU utilization: in {mode} mode use cpu or memory",
             )
         elif metric is not None and metric not in allowed:
             yield Violation(where, f"scaleMetric {metric!r} does not work: in {mode} mode use {' or '.join(allowed)}")

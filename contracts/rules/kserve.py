@@ -37,44 +37,41 @@ def exactly_one_implementation(service: Service) -> Iterator[Violation]:
         own = len(containers) if isinstance(containers, list) else 0
         where = path(keys)
         if keys[-1] == "predictor":
-            yield from _implementations_of_predictor(service, own)
+            yield from _implementations_of_predictor(service, keys, settings)
         elif keys[-1] == "explainer" and settings.get("art") is not None and own:
             yield Violation(keys, f"{where} has both art and containers, and exactly one is admitted")
         elif not own and settings.get("art") is None:
             yield Violation(keys, f"{where} has no containers: KServe rejects it without an implementation")
 
 
-def _implementations_of_predictor(service: Service, own: int) -> Iterator[Violation]:
-    keys = ("spec", "predictor")
-    formats = [name for name in _PREDICTORS if service.predictor.get(name) is not None]
+def _implementations_of_predictor(service: Service, keys: Keys, settings: Mapping[str, Any]) -> Iterator[Violation]:
+    where, containers = path(keys), settings.get("containers")
+    own = len(containers) if isinstance(containers, list) else 0
+    formats = [name for name in _PREDICTORS if settings.get(name) is not None]
     if service.since("0.15"):
-        named = [
-            at
-            for at, each_one in each(service.predictor.get("containers"), ())
-            if each_one.get("name") == "kserve-container"
-        ]
+        named = [at for at, each_one in each(containers, ()) if each_one.get("name") == "kserve-container"]
         implementations = len(formats) + len(named)
         if not implementations and own:
             implementations = 1
-        containers = "a container named kserve-container"
+        what = "a container named kserve-container"
     else:
         implementations = len(formats) + bool(own)
-        containers = "containers"
-    replaced = len(formats) == 2 and formats[0] == "model"
+        what = "containers"
+    replaced = len(formats) == 2 and formats[0] == "model" and keys == ("spec", "predictor")
     if not implementations:
         yield Violation(
-            keys, "spec.predictor has no model, framework or containers: KServe rejects it without an implementation"
+            keys, f"{where} has no model, framework or containers: KServe rejects it without an implementation"
         )
     elif replaced and implementations == 2:
         yield Violation(
             (*keys, "model"),
-            f"spec.predictor has model and {formats[1]}: KServe drops model and serves {formats[1]}",
+            f"{where} has model and {formats[1]}: KServe drops model and serves {formats[1]}",
         )
     elif implementations > 1:
-        given = [*formats, *([containers] if implementations > len(formats) else [])]
+        given = [*formats, *([what] if implementations > len(formats) else [])]
         yield Violation(
             (*keys, given[-1] if given[-1] in formats else "containers"),
-            f"spec.predictor has {' and '.join(given)}, and KServe admits exactly one of them",
+            f"{where} has {' and '.join(given)}, and KServe admits exactly one of them",
         )
 
 
@@ -792,6 +789,7 @@ def canary(service: Service) -> Iterator[Violation]:
                     (*keys, "predictor", field),
                     f"{path(keys)}.predictor.{field} is rejected: a canary has fixed replicas",
                 )
+        yield from _implementations_of_predictor(service, (*keys, "predictor"), settings)
         least, stable = integer(settings.get("minReplicas")), integer(service.predictor.get("minReplicas", 1))
         if least is not None and stable is not None and least > stable:
             yield Violation(

@@ -711,12 +711,9 @@ def pod_of_a_deployment(service: Service) -> Iterator[Violation]:
 )
 def restart_policy_of_a_container(service: Service) -> Iterator[Violation]:
     for container in service.containers:
-        stated, where = container.spec.get("restartPolicy"), (*container.keys, "restartPolicy")
-        if container.keys[-2] != "initContainers":
-            if stated:
-                yield Violation(where, f"{path(where)} is for init containers only")
-        elif isinstance(stated, str) and stated != "Always":
-            yield Violation(where, f"{path(where)} {stated!r} is not Always, which makes the init container a sidecar")
+        if container.keys[-2] != "initContainers" and container.spec.get("restartPolicy"):
+            where = (*container.keys, "restartPolicy")
+            yield Violation(where, f"{path(where)} is for init containers only")
 
 
 @PODS.rule(

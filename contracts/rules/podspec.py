@@ -254,7 +254,7 @@ def _action(keys: Keys, action: Any) -> Iterator[Violation]:
 
 
 @POD_FIELDS.rule(
-    f"{_VALIDATION}, validateInitContainers: may not be set for init containers",
+    f"{_VALIDATION}, validateInitContainers: may not be set for init containers; since 1.34 the API server drops another restartPolicy",
     modes=(STANDARD,),
     fields=("initContainers",),
 )
@@ -268,7 +268,7 @@ def init_containers_end(service: Service) -> Iterator[Violation]:
                     at = (*container.keys, name)
                     yield Violation(at, f"{path(at)} is for init containers with restartPolicy Always only")
             stated = container.spec.get("restartPolicy")
-            if isinstance(stated, str):
+            if isinstance(stated, str) and not service.since("1.34", "kubernetes"):
                 at = (*container.keys, "restartPolicy")
                 yield Violation(at, f"{path(at)} {stated!r} is not Always, the only one of init containers")
 

@@ -20,7 +20,10 @@ GROUP = "serving.kserve.io"
 SECRET_FIELDS = ("data", "stringData")
 DEFAULTED_NAMES = tuple(("spec", component, "containers", 0) for component in ("predictor", "transformer", "explainer"))
 """Containers that KServe names kserve-container when they have no name (0.14.1, 0.20.0 pkg/apis/serving/v1beta1/*_custom.go, Default)."""
-_MODELS = tuple((name,) for name in ("model", *FRAMEWORKS))
+_FILLED_IN_OF_A_CANARY = (
+    *((name, "name") for name in ("model", *FRAMEWORKS)),
+    *(("model", "modelFormat"), ("model", "modelFormat", "name")),
+)
 
 KINDS_OF_OTHER_VERSIONS = frozenset(
     {"LLMInferenceService", "LLMInferenceServiceConfig", "LocalModelCache", "LocalModelNamespaceCache"}
@@ -152,7 +155,7 @@ def schema_violations(resource: Resource, stack: Stack) -> Iterator[Violation]:
     """Each value that the schema does not allow, and each field that it requires and that is missing."""
     schemas, kind = load_schemas(stack.api_schemas), kind_of(resource)
     for each in _violations(resource, stack):
-        if each.rule == "additionalProperties" or (each.rule == "required" and _is_filled_in(each)):
+        if each.rule == "additionalProperties" or _is_filled_in(each):
             continue
         secret = _is_secret(resource, each.keys)
         yield Violation(each.keys, _sentence(each, schemas.at(kind, each.keys), secret=secret))
@@ -165,14 +168,13 @@ def _is_filled_in(found: SchemaViolation) -> bool:
     fields excepted (0.20.0 config/crd/full/serving.kserve.io_inferenceservices.yaml; pkg/apis/serving/v1beta1/predictor.go;
     pkg/controller/v1beta1/inferenceservice/components/predictor.go, buildCanaryPredictor).
     """
-    keys = found.keys
-    if found.limit == "name" and keys in DEFAULTED_NAMES:
-        return True
-    if keys[:2] != ("spec", "canary") or keys[3:4] != ("predictor",):
+    if found.rule != "required" and found.value is not None:
         return False
-    return (found.limit == "name" and keys[4:] in (*_MODELS, ("model", "modelFormat"))) or (
-        found.limit == "modelFormat" and keys[4:] == ("model",)
-    )
+    keys = (*found.keys, found.limit) if found.rule == "required" else found.keys
+    if keys[-1:] == ("name",) and keys[:-1] in DEFAULTED_NAMES:
+        return True
+    is_model_of_canary = keys[:2] == ("spec", "canary") and keys[3:4] == ("predictor",)
+    return is_model_of_canary and keys[4:] in _FILLED_IN_OF_A_CANARY
 
 
 def _is_secret(resource: Resource, keys: Keys) -> bool:

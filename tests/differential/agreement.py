@@ -25,7 +25,7 @@ from trivet.toolkit.documents import BrokenDocument, documents
 
 _LATER = (
     "is ignored: it must|has no effect|KServe drops|names no sink|deploys nothing with both"
-    "|has the type s3 and no bucket"
+    "|has the type s3 and no bucket|is named kserve-container, which is the one that serves"
 )
 """What KServe's controller, agent, batcher and storage initializer make of an admitted service."""
 

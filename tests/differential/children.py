@@ -266,7 +266,11 @@ def _containers(component: str, settings: Mapping[str, Any], runtime: Mapping[st
     listed = list(settings.get("containers") or ())
     if model is None:
         serving = [one for one in listed if one.get("name") == "kserve-container"]
-        return [*serving[:1], *listed[1:]] if component == "predictor" else listed
+        if component == "predictor":
+            return (
+                [*serving[:1], *listed[1:]] if serving else []
+            )  # nothing is deployed (predictor_custom.go, GetContainer)
+        return listed
     own = {key: value for key, value in model.items() if key not in _NOT_OF_THE_CONTAINER}
     base = _container_of_the_runtime(runtime, model)
     return [{**_merged(base, own), "name": own.get("name") or base["name"]}, *listed]
