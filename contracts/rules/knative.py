@@ -16,7 +16,7 @@ from trivet.authoring import Keys, Replacement
 from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.rule import KNATIVE, Container, Pod, Rules, Service
 from trivet.contracts.rules.runtimes import runtime_of, wanted
-from trivet.contracts.values import integer, mapping, parsed_integer, path, text
+from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
 from trivet.contracts.violation import Violation
 
 REVISION = Rules("knative", "knative serving")
@@ -46,6 +46,7 @@ _NEVER = (
     "os",
     "hostUsers",
     "hostnameOverride",
+    "resources",
     "schedulingGates",
     "resourceClaims",
     "serviceAccount",
@@ -61,6 +62,7 @@ _OPTIONAL = (
     "os",
     "hostUsers",
     "hostnameOverride",
+    "resources",
 )
 """Those of them that are a pointer in Go: KServe passes on a zero value too."""
 
@@ -205,6 +207,48 @@ def volumes(service: Service) -> Iterator[Violation]:
                 )
 
 
+@REVISION.rule(
+    f"{_SPEC}, validateProjectedVolumeSource; {_MASK}, VolumeProjectionMask", modes=_MODES, fields=("projected",)
+)
+def projected_sources(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for volume, settings in pod.each("volumes"):
+            sources = mapping(settings.get("projected")).get("sources")
+            for keys, source in each(sources, (*volume, "projected", "sources")):
+                if not any(source.get(name) is not None for name in _PROJECTED):
+                    given = " and ".join(source) or "nothing"
+                    yield Violation(
+                        keys, f"Knative rejects {path(keys)} of {given}: it must have one of {', '.join(_PROJECTED)}"
+                    )
+
+
+_PROJECTED = ("secret", "configMap", "serviceAccountToken", "downwardAPI")
+
+
+@REVISION.rule(
+    "config/core/300-resources/service.yaml: x-kubernetes-list-map-keys of env and imagePullSecrets",
+    versions=">=1.16",
+    modes=_MODES,
+    fields=("env", "imagePullSecrets"),
+)
+def unique_names(service: Service) -> Iterator[Violation]:
+    """Of a model KServe merges variables of one name."""
+    for pod in service.pods:
+        yield from _repeated(pod.each("imagePullSecrets"), "secrets")
+        for container in pod.containers:
+            if not container.of_a_runtime:
+                yield from _repeated(container.each("env"), "variables")
+
+
+def _repeated(items: Iterator[tuple[Keys, Mapping[str, Any]]], what: str) -> Iterator[Violation]:
+    seen: set[str] = set()
+    for keys, item in items:
+        name = text(item.get("name"))
+        if name in seen:
+            yield Violation((*keys, "name"), f"{path(keys[:-1])} has two {what} named {name!r}, and Knative admits one")
+        seen.add(name)
+
+
 def _no_other_mounts(service: Service, pod: Pod) -> bool:
     """Whether only the manifest's containers have mounts; a runtime of the platform's own may mount what the manifest defines."""
     asked = wanted(service)
@@ -318,7 +362,7 @@ _NEVER_OF_A_CONTAINER = (
     *("restartPolicy", "restartPolicyRules"),
 )
 _NEVER_OF_A_MOUNT = ("subPathExpr", "recursiveReadOnly")
-_NEVER_OF_A_CONTEXT = ("seLinuxOptions", "procMount", "windowsOptions")
+_NEVER_OF_A_CONTEXT = ("seLinuxOptions", "procMount", "windowsOptions", "appArmorProfile")
 
 
 def _fields_beyond_knative(service: Service, container: Container) -> Iterator[Keys]:
@@ -339,13 +383,9 @@ def _fields_beyond_knative(service: Service, container: Container) -> Iterator[K
                 yield (*keys, name)
 
 
-@DROPPED.rule(
-    f"{_CRD}; {_MASK}, ProbeMask: TerminationGracePeriodSeconds since 1.21",
-    modes=_MODES,
-    fields=("terminationGracePeriodSeconds",),
-)
+@DROPPED.rule(_CRD, modes=_MODES, fields=("terminationGracePeriodSeconds",))
 def dropped_grace_periods(service: Service) -> Iterator[Violation]:
-    for pod in service.pods if not service.since("1.21", "knative") else ():
+    for pod in service.pods:
         for container in pod.containers:
             for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
                 if mapping(container.spec.get(kind)).get("terminationGracePeriodSeconds") is not None:

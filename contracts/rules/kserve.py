@@ -789,7 +789,6 @@ def canary(service: Service) -> Iterator[Violation]:
                     (*keys, "predictor", field),
                     f"{path(keys)}.predictor.{field} is rejected: a canary has fixed replicas",
                 )
-        yield from _implementations_of_predictor(service, (*keys, "predictor"), settings)
         least, stable = integer(settings.get("minReplicas")), integer(service.predictor.get("minReplicas", 1))
         if least is not None and stable is not None and least > stable:
             yield Violation(
@@ -798,6 +797,15 @@ def canary(service: Service) -> Iterator[Violation]:
             )
     if total > 100:
         yield Violation(at, f"the canaries' trafficPercent sum up to {total}, more than 100")
+
+
+@KSERVE.rule(
+    f"{_VALIDATION}, validateCanarySpecs: validateExactlyOneImplementation", versions=">=0.20", fields=("canary",)
+)
+def canary_has_one_implementation(service: Service) -> Iterator[Violation]:
+    for keys, entry in each(service.spec.get("canary"), ("spec", "canary")):
+        settings = mapping(entry.get("predictor"))
+        yield from _implementations_of_predictor(service, (*keys, "predictor"), settings)
 
 
 @KSERVE.rule(

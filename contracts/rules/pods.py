@@ -50,7 +50,8 @@ _FIELD_PATHS = (
     "status.podIPs",
 )
 _RESOURCE_FIELDS = tuple(f"{kind}.{name}" for kind in ("limits", "requests") for name in _STANDARD_RESOURCES)
-_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
+_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
+"""Without fileKeyRef, which Kubernetes 1.34 drops without the feature gate EnvFiles."""
 _HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
 _HEADER = re.compile(r"[-A-Za-z0-9]+")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -232,7 +233,7 @@ def _without_last_dash(reference: Mapping[str, Any]) -> Mapping[str, Any]:
 def _environment_source(keys: Any, variable: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Violation]:
     given = [name for name in _SOURCES if source.get(name) is not None]
     if not given:
-        yield Violation(keys, f"{path(keys)} must have one of {', '.join(_SOURCES[:4])}")
+        yield Violation(keys, f"{path(keys)} must have one of {', '.join(_SOURCES)}")
     elif variable.get("value"):
         yield Violation(keys, f"{path(keys)} stands beside a value, and Kubernetes admits one of them")
     elif len(given) > 1:
@@ -356,9 +357,8 @@ def probes(service: Service) -> Iterator[Violation]:
         for kind in _PROBES:
             probe = container.spec.get(kind)
             if isinstance(probe, dict):
-                # Knative gives these a port of its own for 0.
-                least = 0 if service.mode == KNATIVE and kind != "startupProbe" else 1
-                yield from _probe((*container.keys, kind), kind, probe, container, least)
+                least = _least_port(kind, service.mode)
+                yield from _probe((*container.keys, kind), kind, probe, container, service.mode)
                 for handler in ("httpGet", "tcpSocket"):
                     action = probe.get(handler)
                     if (
@@ -376,6 +376,11 @@ def probes(service: Service) -> Iterator[Violation]:
                     )
 
 
+def _least_port(kind: str, mode: str) -> int:
+    """Knative gives liveness and readiness probes a port of its own for 0."""
+    return 0 if mode == KNATIVE and kind != "startupProbe" else 1
+
+
 def _brings(service: Service, container: Container, kind: str) -> bool:
     """Whether a runtime may bring the handler of a probe, or Knative does, which probes the port for readiness by default."""
     if service.mode != STANDARD and kind == "readinessProbe":
@@ -384,9 +389,8 @@ def _brings(service: Service, container: Container, kind: str) -> bool:
     return container.of_a_runtime and (runtime is None or kind in runtime.probes)
 
 
-def _probe(
-    keys: Any, kind: str, probe: Mapping[str, Any], container: Container, least_port: int
-) -> Iterator[Violation]:
+def _probe(keys: Any, kind: str, probe: Mapping[str, Any], container: Container, mode: str) -> Iterator[Violation]:
+    least_port = _least_port(kind, mode)
     handlers = [name for name in _HANDLERS if probe.get(name) is not None]
     where = path(keys)
     if len(handlers) > 1:
@@ -394,6 +398,11 @@ def _probe(
     for name in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
         if (number := integer(probe.get(name))) is not None and number < 0:
             yield Violation((*keys, name), f"{where}.{name} {number} is negative")
+    grace, of_grace = probe.get("terminationGracePeriodSeconds"), (*keys, "terminationGracePeriodSeconds")
+    if mode == STANDARD and kind == "readinessProbe" and grace is not None:
+        yield Violation(of_grace, f"{path(of_grace)} is for livenessProbe and startupProbe only")
+    elif mode == STANDARD and (number := integer(grace)) is not None and number <= 0:
+        yield Violation(of_grace, f"{path(of_grace)} {number} is not positive")
     if kind != "readinessProbe" and (integer(probe.get("successThreshold")) or 1) != 1:
         yield Violation((*keys, "successThreshold"), f"{where}.successThreshold must be 1, as of every {kind}")
     names = {text(port.get("name")) for _, port in container.each("ports")}
@@ -550,6 +559,34 @@ def resources(service: Service) -> Iterator[Violation]:
 
 
 _HUGE_PAGES = "hugepages-"
+
+
+@PODS.rule(
+    f"{_VALIDATION}, validatePodResources, validateResourceRequirements; before 1.34 the API server drops the field",
+    versions=">=1.34",
+    modes=(STANDARD,),
+    fields=("resources",),
+)
+def resources_of_a_pod(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        stated, at = mapping(pod.settings.get("resources")), (*pod.keys, "resources")
+        if stated.get("claims"):
+            yield Violation((*at, "claims"), f"{path(at)}.claims is for containers only")
+        requests, limits = mapping(stated.get("requests")), mapping(stated.get("limits"))
+        for kind, quantities in (("requests", requests), ("limits", limits)):
+            for name, value in quantities.items():
+                where = (*at, kind, name)
+                if name not in ("cpu", "memory") and not str(name).startswith(_HUGE_PAGES):
+                    yield Violation(
+                        where, f"{path(where)}: a pod has no resource {name!r}, only cpu, memory and hugepages"
+                    )
+                elif (number := quantity(value)) is not None and number < 0:
+                    yield Violation(where, f"{path(where)} {value} is negative")
+        for name in over_limit(requests, limits):
+            where = (*at, "requests", name)
+            yield Violation(
+                where, f"{path(where)}: the request of {requests[name]} {name} is over the limit of {limits[name]}"
+            )
 
 
 @lru_cache(maxsize=1024)
@@ -841,11 +878,9 @@ def _node_affinity(keys: Any, affinity: Mapping[str, Any]) -> Iterator[Violation
 
 
 def _pod_affinity(keys: Any, affinity: Mapping[str, Any]) -> Iterator[Violation]:
-    terms = list(each(affinity.get(_REQUIRED), (*keys, _REQUIRED)))
     for at, weighted in each(affinity.get(_PREFERRED), (*keys, _PREFERRED)):
         yield from _weight(at, weighted)
-        terms.append(((*at, "podAffinityTerm"), mapping(weighted.get("podAffinityTerm"))))
-    for at, term in terms:
+    for at, term in _affinity_terms(keys, affinity):
         if why := qualified_problem(text(term.get("topologyKey"))):
             yield Violation(
                 (*at, "topologyKey"), f"{path(at)}.topologyKey {term.get('topologyKey')!r} is no label: {why}"
@@ -858,9 +893,61 @@ def _pod_affinity(keys: Any, affinity: Mapping[str, Any]) -> Iterator[Violation]
                 yield Violation((*at, "namespaces", index), f"{path(at)}.namespaces: {name!r} is no namespace: {why}")
 
 
+def _affinity_terms(keys: Keys, affinity: Mapping[str, Any]) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
+    """The terms of an affinity between pods, required and preferred."""
+    yield from each(affinity.get(_REQUIRED), (*keys, _REQUIRED))
+    for at, weighted in each(affinity.get(_PREFERRED), (*keys, _PREFERRED)):
+        yield (*at, "podAffinityTerm"), mapping(weighted.get("podAffinityTerm"))
+
+
 def _weight(keys: Any, weighted: Mapping[str, Any]) -> Iterator[Violation]:
     if (weight := integer(weighted.get("weight"))) is not None and not 1 <= weight <= 100:
         yield Violation((*keys, "weight"), f"{path(keys)}.weight {weight} is not from 1 to 100")
+
+
+@PODS.rule(
+    f"{_VALIDATION}, ValidateMatchLabelKeysAndMismatchLabelKeys; before 1.31 the API server drops the fields",
+    versions=">=1.31",
+    fields=("matchLabelKeys", "mismatchLabelKeys"),
+)
+def label_keys_of_affinity(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        stated, at = mapping(pod.settings.get("affinity")), (*pod.keys, "affinity")
+        for kind in ("podAffinity", "podAntiAffinity"):
+            for keys, term in _affinity_terms((*at, kind), mapping(stated.get(kind))):
+                yield from _label_keys(keys, term, "matchLabelKeys")
+                yield from _label_keys(keys, term, "mismatchLabelKeys")
+                for key in set(_texts(term.get("matchLabelKeys"))) & set(_texts(term.get("mismatchLabelKeys"))):
+                    yield Violation(
+                        (*keys, "matchLabelKeys"), f"{path(keys)} has {key!r} in matchLabelKeys and mismatchLabelKeys"
+                    )
+
+
+@PODS.rule(f"{_VALIDATION}, ValidateMatchLabelKeysInTopologySpread", fields=("matchLabelKeys",))
+def label_keys_of_topology_spread(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for keys, constraint in pod.each("topologySpreadConstraints"):
+            yield from _label_keys(keys, constraint, "matchLabelKeys")
+
+
+def _label_keys(keys: Keys, holder: Mapping[str, Any], field: str) -> Iterator[Violation]:
+    at, selector = (*keys, field), holder.get("labelSelector")
+    listed = _texts(holder.get(field))
+    if listed and selector is None:
+        yield Violation(at, f"{path(at)} needs a labelSelector beside it")
+        return
+    for key in listed:
+        if why := qualified_problem(key):
+            yield Violation(at, f"{path(at)}: {key!r} is no label: {why}")
+    if field == "matchLabelKeys":
+        labels = {*mapping(mapping(selector).get("matchLabels"))}
+        labels.update(text(one.get("key")) for _, one in each(mapping(selector).get("matchExpressions"), ()))
+        for key in labels.intersection(listed):
+            yield Violation(at, f"{path(at)}: {key!r} is in labelSelector too, and Kubernetes admits it in one of them")
+
+
+def _texts(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 @PODS.rule(f"{_VALIDATION}, validateTopologySpreadConstraints", fields=("topologySpreadConstraints",))

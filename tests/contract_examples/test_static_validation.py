@@ -343,6 +343,7 @@ def model(**fields: Any) -> dict[str, Any]:
     ("fields", "because"),
     [
         ({"modelFormat": {"name": "sklern"}}, "no runtime declares the model format 'sklern'; did you mean sklearn?"),
+        ({"modelFormat": None}, "has no modelFormat with a name, and no runtime serves a model without"),
         ({"modelFormat": {"name": "orange"}}, "declared are huggingface, lightgbm, mlflow"),
         (
             {"modelFormat": {"name": "sklearn", "version": "7"}},

@@ -296,8 +296,8 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             merged[key] = [*base.get(key, ()), *value]
         elif key in MERGED_BY:
             name = MERGED_BY[key]
-            replaced = {item.get(name) for item in value}
-            merged[key] = [*value, *(item for item in base.get(key, ()) if item.get(name) not in replaced)]
+            patched = {item.get(name): item for item in value}
+            merged[key] = [*patched.values(), *(item for item in base.get(key, ()) if item.get(name) not in patched)]
         elif isinstance(value, dict):
             merged[key] = _merged(base.get(key) or {}, value)
         else:
