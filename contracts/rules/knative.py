@@ -496,6 +496,10 @@ def probes(service: Service) -> Iterator[Violation]:
                     )
                     continue
                 yield from _probe(keys, kind, probe, name if stated or known else "")
+                if kind == "readinessProbe" and not (
+                    container.of_a_runtime and (runtime is None or kind in runtime.probes)
+                ):
+                    yield from _without_period(keys, probe)
 
 
 def _probe(keys: Any, kind: str, probe: Mapping[str, Any], port_name: str) -> Iterator[Violation]:
@@ -506,10 +510,16 @@ def _probe(keys: Any, kind: str, probe: Mapping[str, Any], port_name: str) -> It
                 (*keys, handler, "port"),
                 f"{path(keys)}.{handler}.port {port!r} is not the container's port, which is named {port_name}",
             )
-    if kind == "readinessProbe" and "periodSeconds" in probe and not probe["periodSeconds"]:
-        for name in ("failureThreshold", "timeoutSeconds"):
-            if probe.get(name):
-                yield Violation((*keys, name), f"{path(keys)}.{name} is rejected by Knative with periodSeconds 0")
+
+
+def _without_period(keys: Keys, probe: Mapping[str, Any]) -> Iterator[Violation]:
+    """Knative's own probe, of which only Knative sets the other numbers, is one without a period (revision_defaults.go)."""
+    for name in ("failureThreshold", "timeoutSeconds") if not probe.get("periodSeconds") else ():
+        if probe.get(name):
+            yield Violation(
+                (*keys, name),
+                f"{path(keys)}.{name} is rejected by Knative with periodSeconds 0 or none: set periodSeconds",
+            )
 
 
 @REVISION.rule(f"{_SPEC}, validateInitContainer", modes=_MODES, fields=("initContainers",))

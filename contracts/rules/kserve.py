@@ -784,7 +784,7 @@ def canary(service: Service) -> Iterator[Violation]:
         if not 0 <= percent <= 100:
             yield Violation((*keys, "trafficPercent"), f"{path(keys)}.trafficPercent {percent} is not from 0 to 100")
         for field in ("workerSpec", "maxReplicas", "scaleTarget", "scaleMetric", "autoScaling"):
-            if settings.get(field):
+            if settings.get(field) is not None and settings[field] != 0:
                 yield Violation(
                     (*keys, "predictor", field),
                     f"{path(keys)}.predictor.{field} is rejected: a canary has fixed replicas",

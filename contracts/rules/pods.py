@@ -465,6 +465,8 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
                         (*keys, "name"),
                         f"{path(keys)} mounts {name!r}, and the pod has no such volume (volumes: {known})",
                     )
+                if where == "":
+                    yield Violation((*keys, "mountPath"), f"{path(keys)}.mountPath is empty")
                 if isinstance(where, str) and where:
                     if where in seen:
                         yield Violation((*keys, "mountPath"), f"{path(container.keys)} mounts two volumes at {where}")

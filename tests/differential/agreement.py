@@ -135,9 +135,13 @@ KNOWN: tuple[Known, ...] = (
         lint=r"schema_is_met: spec\.predictor\.(model\.modelFormat|workerSpec\.containers\[\d+\])[.\w\[\]]* (has no|is empty)",
     ),
     Known(
-        reason="A canary without a trafficPercent has 0, by the same zero value; the API requires it, and nobody means it.",
+        reason=(
+            "By the same zero value a canary without a trafficPercent has 0, and confidential that does not say whether it is enabled is "
+            "not; the API requires both."
+        ),
         kind=FALSE_ALARM,
-        lint=r"schema_is_met: spec\.canary\[\d+\](\.trafficPercent is empty| has no 'trafficPercent')",
+        lint=r"schema_is_met: spec\.(canary\[\d+\]|predictor\.\w+\.confidential)(\.(trafficPercent|enabled) is empty"
+        r"| has no '(trafficPercent|enabled)')",
     ),
     Known(
         reason=(
@@ -149,10 +153,10 @@ KNOWN: tuple[Known, ...] = (
         lint=r"the container name|spec\.predictor\.containers\[",
     ),
     Known(
-        reason="Lint selects no runtime for a canary, and one can bring the handler of a probe.",
+        reason="Lint selects no runtime for a canary, and one can bring the handler of a probe and the volume of a device.",
         kind=MISSED,
         manifest=r"\n  canary:",
-        server=r"^Deployment\.apps \S+ is invalid: \S+Probe: Required value: must specify a handler type$",
+        server=r"^Deployment\.apps \S+ is invalid: (\S+Probe: Required value: must specify a handler type$|\[?\S+volumeDevices\[\d+\]\.name: Not found)",
     ),
     Known(
         reason="An integer of more than 64 bits is read as a float by KServe's webhook, and loses digits; nobody means it.",
