@@ -662,14 +662,23 @@ def worker_spec(service: Service) -> Iterator[Violation]:
         if (number := integer(worker.get(name))) is not None and number < 1:
             yield Violation((*keys, name), f"workerSpec.{name} {number} is less than 1")
     for at, container in each(worker.get("containers"), (*keys, "containers")):
+        if (name := container.get("name")) and name != _WORKER:
+            yield Violation(
+                (*at, "name"),
+                f"{path(at)}.name is {name!r}, expected {_WORKER}: KServe finds no container of workers and makes nothing of it",
+            )
         yield from unknown_gpus(service.annotations, at, container)
-    model = service.predictor.get("model")
-    if isinstance(model, dict):
-        yield from _multi_node_model(service, model)
+    # A framework beside a model replaces it before the webhook looks (inference_service_defaults.go, setPredictorModelDefaults).
+    name = next((one for one in (*FRAMEWORKS, "model") if isinstance(service.predictor.get(one), dict)), None)
+    if name:
+        yield from _multi_node_model(service, ("spec", "predictor", name), service.predictor[name])
 
 
-def _multi_node_model(service: Service, model: Any) -> Iterator[Violation]:
-    keys = ("spec", "predictor", "model")
+_WORKER = "worker-container"
+"""kserve 0.20.0 pkg/constants/constants.go, WorkerContainerName; utils.go, AddEnvVarToPodSpec, fails without it."""
+
+
+def _multi_node_model(service: Service, keys: Keys, model: Any) -> Iterator[Violation]:
     for at, variable in each(model.get("env"), (*keys, "env")):
         if variable.get("name") in ("PIPELINE_PARALLEL_SIZE", "TENSOR_PARALLEL_SIZE"):
             yield Violation(at, f"{variable['name']} is set from workerSpec, and KServe rejects it in env")
@@ -696,8 +705,12 @@ def unknown_gpus(annotations: Mapping[str, Any], keys: Keys, container: Mapping[
         return
     resources = mapping(container.get("resources"))
     for list_name in ("requests", "limits"):
-        for name in mapping(resources.get(list_name)):
-            if name not in (*_BASIC_RESOURCES, *DEVICES) and not str(name).startswith("nvidia.com/mig"):
+        for name, amount in mapping(resources.get(list_name)).items():
+            if (
+                amount is not None
+                and name not in (*_BASIC_RESOURCES, *DEVICES)
+                and not str(name).startswith("nvidia.com/mig")
+            ):
                 yield Violation(
                     (*keys, "resources", list_name, name),
                     f"{path(keys)}: KServe does not know the GPU resource {name}; annotate serving.kserve.io/gpu-resource-types",
@@ -784,7 +797,7 @@ def canary(service: Service) -> Iterator[Violation]:
         if not 0 <= percent <= 100:
             yield Violation((*keys, "trafficPercent"), f"{path(keys)}.trafficPercent {percent} is not from 0 to 100")
         for field in ("workerSpec", "maxReplicas", "scaleTarget", "scaleMetric", "autoScaling"):
-            if settings.get(field) is not None and settings[field] != 0:
+            if settings.get(field) is not None and (settings[field] or field != "maxReplicas"):
                 yield Violation(
                     (*keys, "predictor", field),
                     f"{path(keys)}.predictor.{field} is rejected: a canary has fixed replicas",

@@ -26,6 +26,7 @@ from trivet.toolkit.documents import BrokenDocument, documents
 _LATER = (
     "is ignored: it must|has no effect|KServe drops|names no sink|deploys nothing with both"
     "|has the type s3 and no bucket|is named kserve-container, which is the one that serves"
+    "|finds no container of workers"
 )
 """What KServe's controller, agent, batcher and storage initializer make of an admitted service."""
 
@@ -156,7 +157,10 @@ KNOWN: tuple[Known, ...] = (
         reason="Lint selects no runtime for a canary, and one can bring the handler of a probe and the volume of a device.",
         kind=MISSED,
         manifest=r"\n  canary:",
-        server=r"^Deployment\.apps \S+ is invalid: (\S+Probe: Required value: must specify a handler type$|\[?\S+volumeDevices\[\d+\]\.name: Not found)",
+        server=(
+            r"^Deployment\.apps \S+ is invalid: "
+            r"(\S+Probe: Required value: must specify a handler type$|\[?\S+volumeDevices\[\d+\]\.name: Not found)"
+        ),
     ),
     Known(
         reason="An integer of more than 64 bits is read as a float by KServe's webhook, and loses digits; nobody means it.",

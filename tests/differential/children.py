@@ -201,7 +201,7 @@ def _workers(settings: Mapping[str, Any]) -> dict[str, Any]:
     pod = {key: value for key, value in settings.items() if not key.endswith("ParallelSize")}
     own = next(iter(settings.get("containers", ())), {})
     container = _merged({"name": "worker-container", "image": "example/runtime"}, own)
-    return {**pod, "containers": [{**container, "name": "worker-container", "resources": _with_gpus(container)}]}
+    return {**pod, "containers": [{**container, "resources": _with_gpus(container)}]}
 
 
 def _with_gpus(container: Mapping[str, Any]) -> dict[str, Any]:
