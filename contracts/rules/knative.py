@@ -376,6 +376,9 @@ def _fields_beyond_knative(service: Service, container: Container) -> Iterator[K
     for name in context:
         if mapping(container.spec.get("securityContext")).get(name) is not None:
             yield (*container.keys, "securityContext", name)
+    for keys, variable in container.each("env"):
+        if mapping(variable.get("valueFrom")).get("fileKeyRef") is not None:
+            yield (*keys, "valueFrom", "fileKeyRef")
     for keys, mount in container.each("volumeMounts"):
         for name in (*_NEVER_OF_A_MOUNT, *(() if service.since("1.18", "knative") else ("mountPropagation",))):
             value = mount.get(name)
@@ -393,7 +396,7 @@ def dropped_grace_periods(service: Service) -> Iterator[Violation]:
                     yield Violation(at, f"Knative has no field for {path(at)}: it is dropped")
 
 
-@DROPPED.rule(_CRD, modes=_MODES, fields=(*_NEVER_OF_A_CONTAINER, "securityContext", "volumeMounts"))
+@DROPPED.rule(_CRD, modes=_MODES, fields=(*_NEVER_OF_A_CONTAINER, "securityContext", "volumeMounts", "fileKeyRef"))
 def dropped_container_fields(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for container in pod.containers:

@@ -563,6 +563,17 @@ def resources(service: Service) -> Iterator[Violation]:
 _HUGE_PAGES = "hugepages-"
 
 
+@PODS.rule(f"{_VALIDATION}, validateOverhead", modes=(STANDARD,), fields=("overhead",))
+def overhead(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        for name, value in mapping(pod.settings.get("overhead")).items():
+            at = (*pod.keys, "overhead", name)
+            if why := _resource_name_problem(str(name)):
+                yield Violation(at, f"{path(at)}: {name!r} is no resource: {why}")
+            elif (number := quantity(value)) is not None and number < 0:
+                yield Violation(at, f"{path(at)} {value} is negative")
+
+
 @PODS.rule(
     f"{_VALIDATION}, validatePodResources, validateResourceRequirements; before 1.34 the API server drops the field",
     versions=">=1.34",

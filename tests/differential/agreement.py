@@ -43,7 +43,7 @@ _OF_A_POD_LATER = (
 
 _OF_A_COMPANION_LATER = (
     "two containers of the runtime|none of the runtime|is no node of the graph|the Secret (has no|lacks) (aws|AWS)"
-    "|does not read the annotation|only the string|has a scheme"
+    "|does not read the annotation|only the string|has a scheme|is no name of an InferenceService"
     "|is over the limit|has no key|is taken for .request|the Switch never takes it|call one another without end"
 )
 """What shows in a service that uses an object."""
@@ -163,6 +163,12 @@ KNOWN: tuple[Known, ...] = (
         ),
     ),
     Known(
+        reason="Lint takes the runtimes of KServe's release to be installed: that of several nodes brings handlers of probes.",
+        kind=MISSED,
+        manifest=r"\n    workerSpec:",
+        server=r"^Deployment\.apps \S+ is invalid: \S+containers\[0\]\.\w+Probe: Required value: must specify a handler type$",
+    ),
+    Known(
         reason="An integer of more than 64 bits is read as a float by KServe's webhook, and loses digits; nobody means it.",
         kind=MISSED,
         manifest=r"hugepages-\w+: \d{19}",
@@ -204,9 +210,9 @@ KNOWN: tuple[Known, ...] = (
         lint=r"schema_is_met: .*ports\[\d+\](\.containerPort)? (is empty|has no 'containerPort')",
     ),
     Known(
-        reason="A null port of a probe becomes 0, for which Knative takes the container's port.",
+        reason="A port of a probe that is null or missing becomes 0, for which Knative takes the container's port.",
         kind=FALSE_ALARM,
-        lint=r"schema_is_met: .*Probe\.(httpGet|tcpSocket)\.port is empty",
+        lint=r"schema_is_met: .*Probe\.(httpGet|tcpSocket)(\.port is empty| has no 'port')",
     ),
     Known(
         reason=(

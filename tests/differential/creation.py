@@ -1,6 +1,7 @@
 """What really happens to services: creates them in a namespace of their own, in which no pod may start, and reads what KServe says.
 
-A quota of no pods keeps the cluster idle; Knative Services, Deployments, Services and autoscalers are created and validated all the same.
+A policy that denies pods keeps the cluster idle; Knative Services, Deployments, Services and autoscalers are created and validated all the
+same. It admits dry runs, which KServe's controller makes and for which Knative's webhook makes one of a pod: a quota would count that.
 """
 
 from __future__ import annotations
@@ -16,14 +17,23 @@ import yaml
 
 from differential.children import KNATIVE_SERVICE, Controller
 from differential.judges import LintVerdict
-from trivet.host.kubectl import Kubectl
+from trivet.host.kubectl import Kubectl, KubectlError
 
 APPEARS = 60.0
 """Seconds within which KServe's controller creates a service's objects or says why it does not."""
 EVERY = 0.3
 """Seconds between two looks."""
 
-_QUOTA = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-pods"}, "spec": {"hard": {"pods": "0"}}}
+_POLICY: Mapping[str, Any] = {
+    "failurePolicy": "Fail",
+    "matchConstraints": {
+        "resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
+    },
+    "validations": [
+        {"expression": "has(request.dryRun) && request.dryRun", "message": "no pod may start in this namespace"}
+    ],
+}
+_ADMISSION = {"apiVersion": "admissionregistration.k8s.io/v1"}
 _RESOURCES = {
     "Deployment": "deployments.apps",
     "Service": "services",
@@ -153,9 +163,34 @@ class NoPodsNamespace:
 def no_pods_namespace(kubectl: Kubectl, controller: Controller) -> Iterator[NoPodsNamespace]:
     """A namespace of its own, deleted at the end."""
     name = f"trivet-differential-{uuid4().hex[:8]}"
-    kubectl.run("create", "namespace", name)
+    policy = {**_ADMISSION, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": _POLICY}
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+    binding = {
+        **_ADMISSION,
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"], "matchResources": here},
+    }
     try:
-        kubectl.apply(_QUOTA, namespace=name)
+        kubectl.run("create", "namespace", name)
+        for one in (policy, binding):
+            kubectl.run("create", "-f", "-", stdin=yaml.safe_dump(one))
+        _wait_until_pods_are_denied(kubectl, name)
         yield NoPodsNamespace(kubectl, controller, name)
     finally:
-        kubectl.delete("namespace", name)
+        for kind in ("namespace", "validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+            kubectl.run("delete", kind, name, "--ignore-not-found")
+
+
+def _wait_until_pods_are_denied(kubectl: Kubectl, name: str) -> None:
+    """A policy takes effect some seconds after it was created. Raises AssertionError if it does not within APPEARS."""
+    deadline = time.monotonic() + APPEARS
+    while True:
+        try:
+            kubectl.run("run", f"probe-{uuid4().hex[:8]}", "-n", name, "--image=example/none", "--restart=Never")
+        except KubectlError as refused:
+            if "no pod may start" not in str(refused):
+                raise
+            return
+        assert time.monotonic() < deadline, f"pods were not denied within {APPEARS:g} s"
+        time.sleep(EVERY)
