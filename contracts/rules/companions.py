@@ -406,7 +406,7 @@ def config_map(companion: Companion) -> Iterator[Violation]:
                 yield Violation((field, key), f"the key {key!r} is not valid: {why}")
     for key in data:
         if key in binary:
-            yield Violation(("binaryData", key), f"the key {key} stands under data and binaryData")
+            yield Violation(("data", key), f"the key {key} stands under data and binaryData")
 
 
 @COMPANIONS.rule(f"{_CORE}, ValidatePersistentVolumeClaimSpec")

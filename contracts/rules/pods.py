@@ -126,7 +126,15 @@ def container_names(service: Service) -> Iterator[Violation]:
                 continue  # Knative names it
             if name is not None and (why := label_problem(name)):
                 yield Violation((*keys, "name"), f"the container name {name!r} is not valid: {why}")
-        yield from _duplicates([(keys, name or "") for keys, name in names], "containers are named")
+        completed = [
+            (one.keys, text(one.spec.get("name")) or _name_by_kserve(pod)) for one in pod.containers if one.merged
+        ]
+        yield from _duplicates([*completed, *((keys, name or "") for keys, name in names)], "containers are named")
+
+
+def _name_by_kserve(pod: Pod) -> str:
+    """The name of the container that KServe completes (0.20.0 pkg/constants, InferenceServiceContainerName, WorkerContainerName)."""
+    return "worker-container" if pod.keys[-1] == "workerSpec" else "kserve-container"
 
 
 def _container_name(service: Service, pod: Pod, container: Container) -> str | None:
@@ -635,6 +643,11 @@ def _requests_within_limits(
     stated = mapping(container.spec.get("resources"))
     requests, limits = mapping(stated.get("requests")), mapping(stated.get("limits"))
     all_requests, all_limits = {**added.get("requests", {}), **requests}, {**added.get("limits", {}), **limits}
+    stated_or_added = {*all_requests, *all_limits}
+    huge = [name for name in stated_or_added if str(name).startswith(_HUGE_PAGES)]
+    if huge and stated_or_added.isdisjoint(("cpu", "memory")) and (added or not container.of_a_runtime):
+        at = (*container.keys, "resources")
+        yield Violation(at, f"{path(at)} has {huge[0]}, which needs cpu or memory beside it")
     over = set(over_limit(all_requests, all_limits))
     for name in {**requests, **limits}:
         at = (*container.keys, "resources", "requests" if name in requests else "limits", name)

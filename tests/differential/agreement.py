@@ -151,7 +151,7 @@ KNOWN: tuple[Known, ...] = (
         ),
         kind=FALSE_ALARM,
         manifest=r"(?s)\n  predictor:\n    containers:\n    - name: \S(?!.*- name: kserve-container).*\n    - name: ",
-        lint=r"the container name|spec\.predictor\.containers\[",
+        lint=r"the container name|spec\.predictor\b",
     ),
     Known(
         reason="Lint selects no runtime for a canary, and one can bring the handler of a probe and the volume of a device.",
@@ -161,6 +161,12 @@ KNOWN: tuple[Known, ...] = (
             r"^Deployment\.apps \S+ is invalid: "
             r"(\S+Probe: Required value: must specify a handler type$|\[?\S+volumeDevices\[\d+\]\.name: Not found)"
         ),
+    ),
+    Known(
+        reason="Lint takes the runtimes of KServe's release to be installed: each brings requests of cpu and memory.",
+        kind=MISSED,
+        manifest=r"(?s)^(?!.*protocolVersion: v2\n).*hugepages-",
+        server=r"containers\[0\]\.resources: Forbidden: HugePages require cpu or memory",
     ),
     Known(
         reason="Lint takes the runtimes of KServe's release to be installed: that of several nodes brings handlers of probes.",

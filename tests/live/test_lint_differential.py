@@ -1,6 +1,7 @@
 """``trivet lint`` against a real API server with KServe's and Knative's webhooks, on generated manifests: both say the same.
 
-``differential.agreement`` defines what that means, and lists the differences that are meant to be. More manifests, or another stack:
+``differential.agreement`` defines what that means, and lists the differences that are meant to be. The layer ``cluster`` judges hundreds on
+one stack, ``catalogue`` thousands on each of :data:`JUDGED`, whose clusters it brings up. More manifests, or one stack:
 ``TRIVET_DIFFERENTIAL_EXAMPLES=20000 TRIVET_DIFFERENTIAL_SEED=7 TRIVET_DIFFERENTIAL_STACK=current pytest --layer catalogue
 tests/live/test_lint_differential.py``.
 """
@@ -28,12 +29,16 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from trivet.engine.lint_platform import of_cluster
 from trivet.engine.registry import Registry
 from trivet.model.contract import Contract
+from trivet.model.stack import Stack
 from trivet.provision.access import ClusterAccess
 from trivet.provision.kind.up import ImageSource, up
 from trivet.settings import load_settings
 from trivet.stacks.read import load_stack
 
-STACK = load_stack(os.environ.get("TRIVET_DIFFERENTIAL_STACK", "2024.11-fixed"))
+CHOSEN = os.environ.get("TRIVET_DIFFERENTIAL_STACK")
+STACK = load_stack(CHOSEN or "2024.11-fixed")
+JUDGED = (CHOSEN,) if CHOSEN else ("2024.11-fixed", "current")
+"""Stacks of the layer ``catalogue``: the oldest and the newest KServe that the differential was written for."""
 NAMESPACE = "default"
 RUNTIME = "apis/serving.kserve.io/v1alpha1/clusterservingruntimes/kserve-mlserver"
 
@@ -44,9 +49,14 @@ SEED = int(os.environ.get("TRIVET_DIFFERENTIAL_SEED", "1"))
 
 
 @pytest.fixture(scope="module")
-def access() -> ClusterAccess:
+def stack(request: pytest.FixtureRequest) -> Stack:
+    return load_stack(getattr(request, "param", STACK.name))
+
+
+@pytest.fixture(scope="module")
+def access(stack: Stack) -> ClusterAccess:
     configured = load_settings(Path.cwd())
-    return up(STACK, lambda event: None, ImageSource(kind=configured.images, mirror=configured.mirror))
+    return up(stack, lambda event: None, ImageSource(kind=configured.images, mirror=configured.mirror))
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +73,20 @@ def api_server(access: ClusterAccess) -> Iterator[ApiServer]:
 
 
 @pytest.fixture(scope="module")
-def both(access: ClusterAccess, api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    return comparison(access, api_server, tmp_path_factory.mktemp("lint"), list(Registry().contracts.values()))
+def both(
+    access: ClusterAccess, api_server: ApiServer, stack: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> Comparison:
+    return comparison(access, api_server, tmp_path_factory.mktemp("lint"), list(Registry().contracts.values()), stack)
 
 
 def comparison(
-    access: ClusterAccess, api_server: ApiServer, scratch: Path, contracts: Sequence[Contract]
+    access: ClusterAccess, api_server: ApiServer, scratch: Path, contracts: Sequence[Contract], stack: Stack = STACK
 ) -> Comparison:
     """Both judges; lint knows the platform as ``trivet lint --context`` does."""
     platform = of_cluster(access.kubectl)
     # As if the cluster had every runtime of KServe's release, so that what is behind the choice of a runtime is compared of all formats.
-    lint = Lint(scratch / "generated.yaml", contracts, STACK, replace(platform, runtimes_are_known=False))
-    return Comparison(api_server, lint, Controller(stack=STACK, platform=platform, runtime=api_server.object(RUNTIME)))
+    lint = Lint(scratch / "generated.yaml", contracts, stack, replace(platform, runtimes_are_known=False))
+    return Comparison(api_server, lint, Controller(stack=stack, platform=platform, runtime=api_server.object(RUNTIME)))
 
 
 class Disagreed(AssertionError):
@@ -99,7 +111,7 @@ def compare(both: Comparison, examples: int, number: int, *, shrink: bool = True
         print_blob=False,
         suppress_health_check=list(HealthCheck),
     )
-    @given(manifests(STACK))
+    @given(manifests(both.controller.stack))
     def agree(document: dict[str, object]) -> None:
         found = both.disagreement(document)
         if found is not None:
@@ -127,16 +139,23 @@ def test_a_lint_without_a_contract_is_noticed(access: ClusterAccess, api_server:
 
 
 @pytest.mark.catalogue
+@pytest.mark.parametrize("stack", JUDGED, indirect=True)
 def test_lint_says_what_the_api_server_says_of_thousands(both: Comparison) -> None:
     compare(both, MANY, SEED)
 
 
 @pytest.mark.catalogue
+@pytest.mark.parametrize("stack", JUDGED, indirect=True)
 def test_what_the_controller_refuses_is_foretold_by_the_dry_run_of_its_objects_or_by_lint(
     access: ClusterAccess, both: Comparison, tmp_path: Path
 ) -> None:
     created: list[Created] = []
-    lint = Lint(tmp_path / "created.yaml", list(Registry().contracts.values()), STACK, of_cluster(access.kubectl))
+    lint = Lint(
+        tmp_path / "created.yaml",
+        list(Registry().contracts.values()),
+        both.controller.stack,
+        of_cluster(access.kubectl),
+    )
     with no_pods_namespace(access.kubectl, both.controller) as namespace:
         for document in admitted_services(both, lint, CREATED, SEED):
             created.append(
@@ -174,7 +193,7 @@ def admitted_services(both: Comparison, lint: Lint, number: int, seed_: int) -> 
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(manifests(STACK))
+    @given(manifests(both.controller.stack))
     def collect(document: dict[str, Any]) -> None:
         written = text(document)
         if document.get("kind") != "InferenceService" or written in found or both.admission(document).rejects:
