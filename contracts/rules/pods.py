@@ -560,7 +560,7 @@ def resources(service: Service) -> Iterator[Violation]:
                     yield Violation(at, f"{path(at)} {value} is negative")
                 elif (kind, name) == ("limits", "memory") and 0 < number < SMALLEST_MEMORY:
                     yield Violation(at, f"{path(at)} {value} is {float(number):.12g} bytes, with which nothing starts")
-                elif "/" in str(name) and number.denominator != 1:
+                elif _is_extended(str(name)) and number.denominator != 1:
                     yield Violation(at, f"{path(at)} {value} is not an integer, as an extended resource must be")
                 elif str(name).startswith(_HUGE_PAGES):
                     page = quantity(str(name).removeprefix(_HUGE_PAGES))
@@ -569,6 +569,11 @@ def resources(service: Service) -> Iterator[Violation]:
 
 
 _HUGE_PAGES = "hugepages-"
+
+
+def _is_extended(name: str) -> bool:
+    """Whether a resource is none of Kubernetes' own (pkg/apis/core/v1/helper/helpers.go, IsNativeResource)."""
+    return "/" in name and "kubernetes.io/" not in name
 
 
 @PODS.rule(f"{_VALIDATION}, validateOverhead", modes=(STANDARD,), fields=("overhead",))
@@ -657,7 +662,7 @@ def _requests_within_limits(
             continue
         of_request = "" if name in requests or name not in added.get("requests", {}) else f" {whose}"
         of_limit = "" if name in limits or limit is None else f" {whose}"
-        if "/" in str(name) or str(name).startswith("hugepages-"):
+        if _is_extended(str(name)) or str(name).startswith(_HUGE_PAGES):
             if request is not None and limit is None:
                 yield Violation(
                     at, f"{path(at)}: the extended resource {name} needs a limit too, equal to the request {request}"

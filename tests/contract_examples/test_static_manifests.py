@@ -415,6 +415,19 @@ def test_the_model_of_a_canary_without_a_name_for_its_container(field: str) -> l
     return findings("manifests.schema_is_met", with_canary(field), "current")
 
 
+@pytest.mark.parametrize("form", ["", "modelFormat: null, ", "modelFormat: {}, ", "modelFormat: {name: null}, "])
+@passing("manifests.schema_is_met")
+def test_the_model_of_a_canary_that_has_the_stable_one_s_format(form: str) -> list[Finding]:
+    return findings("manifests.schema_is_met", with_canary(f"model: {{{form}storageUri: 's3://a'}}"), "current")
+
+
+@failing(
+    "manifests.schema_is_met", because="spec.canary[0].predictor.model.modelFormat.name is an integer 5", at="canary: "
+)
+def test_the_model_of_a_canary_with_a_format_that_is_no_text() -> list[Finding]:
+    return findings("manifests.schema_is_met", with_canary("model: {modelFormat: {name: 5}}"), "current")
+
+
 @failing("manifests.schema_is_met", because="spec.canary[0].predictor.containers[0] has no 'name'", at="canary: ")
 def test_a_container_of_a_canary_without_a_name() -> list[Finding]:
     return findings("manifests.schema_is_met", with_canary("containers: [{image: a}]"), "current")
