@@ -230,9 +230,10 @@ KNOWN: tuple[Known, ...] = (
         manifest=r"(?s)^(?!.*protocolVersion: v2\n)",
     ),
     Known(
-        reason="KServe replaces the GPUs of several nodes by those that it computes, and nobody means a negative number.",
+        reason="KServe replaces the GPUs of workers by those that it computes; nobody means half a GPU, or fewer than none.",
         kind=FALSE_ALARM,
-        lint=r"workerSpec\.containers\[\d+\]\.resources\.(requests|limits)\.\S+/\S+ -\d+ is negative",
+        lint=r"workerSpec\.containers\[\d+\]\.resources\.(requests|limits)\.\S+/\S+"
+        r"( -\d+ is negative| \S+ is not an integer| the (request|extended resource) )",
     ),
     *(
         Known(
@@ -343,7 +344,7 @@ class Comparison:
 
 
 _NO_ACCOUNT = "error looking up service account"
-"""Of Knative's dry run of a pod (since 1.18, knative serving 0.48.1 pkg/webhook/podspec_dryrun.go), which asks for the account that the
+"""Of Knative's dry run of a pod (since 1.20, knative serving 0.48.1 pkg/webhook/podspec_dryrun.go), which asks for the account that the
 manifest only names."""
 
 
