@@ -662,16 +662,16 @@ def worker_spec(service: Service) -> Iterator[Violation]:
         if (number := integer(worker.get(name))) is not None and number < 1:
             yield Violation((*keys, name), f"workerSpec.{name} {number} is less than 1")
     for at, container in each(worker.get("containers"), (*keys, "containers")):
-        if (name := container.get("name")) and name != _WORKER:
+        if (named := container.get("name")) and named != _WORKER:
             yield Violation(
                 (*at, "name"),
-                f"{path(at)}.name is {name!r}, expected {_WORKER}: KServe finds no container of workers and makes nothing of it",
+                f"{path(at)}.name is {named!r}, expected {_WORKER}: KServe finds no container of workers and makes nothing of it",
             )
         yield from unknown_gpus(service.annotations, at, container)
     # A framework beside a model replaces it before the webhook looks (inference_service_defaults.go, setPredictorModelDefaults).
-    name = next((one for one in (*FRAMEWORKS, "model") if isinstance(service.predictor.get(one), dict)), None)
-    if name:
-        yield from _multi_node_model(service, ("spec", "predictor", name), service.predictor[name])
+    served = next((one for one in (*FRAMEWORKS, "model") if isinstance(service.predictor.get(one), dict)), "")
+    if served:
+        yield from _multi_node_model(service, ("spec", "predictor", served), service.predictor[served])
 
 
 _WORKER = "worker-container"

@@ -199,7 +199,7 @@ def _workers(settings: Mapping[str, Any]) -> dict[str, Any]:
     Of their GPUs KServe writes what it computes (deployment_reconciler.go, addGPUResourceToDeployment).
     """
     pod = {key: value for key, value in settings.items() if not key.endswith("ParallelSize")}
-    own = next(iter(settings.get("containers", ())), {})
+    own: Mapping[str, Any] = next(iter(settings.get("containers", ())), {})
     container = _merged({"name": "worker-container", "image": "example/runtime"}, own)
     return {**pod, "containers": [{**container, "resources": _with_gpus(container)}]}
 
