@@ -16,6 +16,7 @@ from trivet.authoring import (
     HttpExchange,
     ModelDirectory,
     PredictorClient,
+    RegisteredVersion,
     RuntimeClient,
     ServingClient,
     Stack,
@@ -36,6 +37,7 @@ from trivet.integration import (
     TrackingApi,
     check_rows,
     check_signature,
+    check_successor,
     read_signature,
     resolve_storage_uri,
     v2_request,
@@ -144,6 +146,30 @@ def every_version_has_a_signature(handover: Handover, tracking: TrackingApi, sto
             yield failed(f"{uri}: {problem}")
         if not problems:
             yield passed(f"{uri} has a signature with inputs and outputs")
+
+
+@contract(
+    title="A registered version should not break the clients of the version before it",
+    level=SHOULD,
+    seam=("mlflow", "kserve"),
+    versions=VERSIONS,
+    rationale=(
+        "Clients send the columns of the version that serves now. A column that becomes required, or gets another type, "
+        "fails their requests in the moment in which the traffic moves."
+    ),
+    remedy=(
+        "Make the new column optional and keep the types of the others, or give the model a service of its own and move the "
+        "clients to it."
+    ),
+    sources=("MLflow mlflow/models/utils.py, _enforce_schema: a missing required column is an error",),
+)
+def version_keeps_its_clients(model_directory: ModelDirectory, predecessor: RegisteredVersion) -> Iterator[Finding]:
+    successor, current = read_signature(model_directory.mlmodel), read_signature(predecessor.mlmodel)
+    changes = check_successor(successor, current)
+    for change in changes:
+        yield failed(f"against {predecessor.uri}: {change}", location=model_directory.at("signature"))
+    if not changes:
+        yield passed(f"it takes what clients of {predecessor.uri} send, and answers what they read")
 
 
 @contract(

@@ -87,7 +87,7 @@ def check(
         watch(sys.stdout) as emit,
         model_named(model, stack, emit, server=server, max_bytes=max_size * MEBIBYTE) as found,
     ):
-        target = ModelTarget(found, network=network)
+        target = ModelTarget(found.directory, network=network, predecessor=found.predecessor)
         plan = make_plan(registry, profile=settings.profile, stack=stack, target=target, patterns=contracts)
         chosen = [contract for contract in plan.contracts if contracts or _is_of_a_model(contract, target)]
         waivers = Waivers(settings.waivers, settings_folder(Path.cwd()))

@@ -76,7 +76,15 @@ from trivet.model.finding import (
     not_applicable,
     passed,
 )
-from trivet.model.handover import Download, Handover, HttpExchange, LoggedModel, PipelineRun, ServableModel
+from trivet.model.handover import (
+    Download,
+    Handover,
+    HttpExchange,
+    LoggedModel,
+    PipelineRun,
+    RegisteredVersion,
+    ServableModel,
+)
 from trivet.model.network import NetworkPath
 from trivet.model.outcome import Level, Outcome
 from trivet.model.pipeline_runs import BackendRun, BackendTask
@@ -235,6 +243,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "HttpExchange",
     "Keys",
     "LoggedModel",
+    "RegisteredVersion",
     "Manifest",
     "ModelDirectory",
     "NetworkPath",

@@ -27,6 +27,7 @@ CLIENTS = Vocabulary(
         "tracking": "MLflow's REST API",
         "trainer": "the MLflow client of the trainer role: logs models, predicts, downloads",
         "predictor": "the model of the handover in the environment that it was trained in",
+        "predecessor": "the registered version before the model, with its MLmodel",
         "models": "models trained by the trainer, with their storage URIs and expected answers; resolves MLflow URIs",
         "external_trainer": "trainers that are not part of the stack under test",
         "store": "the artifact store, and downloads from it with KServe's storage initializer",

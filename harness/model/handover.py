@@ -60,6 +60,14 @@ class Handover:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegisteredVersion:
+    """A version of a registered model, ``models:/NAME/VERSION``, with its parsed ``MLmodel``."""
+
+    uri: str
+    mlmodel: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Download:
     """A download of the storage initializer into an empty directory: relative path → SHA-256 of its files, and the initializer's log."""
 

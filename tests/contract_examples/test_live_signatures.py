@@ -18,7 +18,7 @@ from trivet.errors import PlatformError
 from trivet.integration import check_rows, read_signature
 from trivet.model.clients import DownloadFailed, Rows
 from trivet.model.finding import Finding
-from trivet.model.handover import HttpExchange
+from trivet.model.handover import HttpExchange, RegisteredVersion
 from trivet.model.subjects import ModelDirectory
 from trivet.targets.local.session import LocalSession
 
@@ -77,6 +77,39 @@ def test_a_version_that_the_initializer_does_not_fetch(session: LocalSession) ->
 @passing("signatures.every_version_has_a_signature")
 def test_the_versions_of_the_handover(session: LocalSession) -> list[Finding]:
     return findings(session, "signatures.every_version_has_a_signature")
+
+
+# version_keeps_its_clients
+
+
+def after(session: LocalSession, **changed: Any) -> list[Finding]:
+    """What is found of the session's model, as the successor of one with another signature."""
+    served = served_model(session)
+    signature = {**served.mlmodel["signature"], **changed}
+    earlier = RegisteredVersion(uri="models:/example/1", mlmodel={**served.mlmodel, "signature": signature})
+    return findings(session, "signatures.version_keeps_its_clients", model_directory=served, predecessor=earlier)
+
+
+def inputs(session: LocalSession) -> list[dict[str, Any]]:
+    return list(json.loads(served_model(session).mlmodel["signature"]["inputs"]))
+
+
+@failing(
+    "signatures.version_keeps_its_clients", because="is required, and clients of the current version do not send it"
+)
+def test_a_version_that_requires_one_more_column(session: LocalSession) -> list[Finding]:
+    return after(session, inputs=json.dumps(inputs(session)[1:]))
+
+
+@failing("signatures.version_keeps_its_clients", because="and clients send string")
+def test_a_version_that_takes_another_type(session: LocalSession) -> list[Finding]:
+    first, *others = inputs(session)
+    return after(session, inputs=json.dumps([{**first, "type": "string"}, *others]))
+
+
+@passing("signatures.version_keeps_its_clients")
+def test_a_version_with_the_signature_of_the_one_before(session: LocalSession) -> list[Finding]:
+    return after(session)
 
 
 # input_example_satisfies_the_signature

@@ -61,6 +61,10 @@ with mlflow.start_run() as run:
 client = mlflow.MlflowClient()
 client.create_registered_model("linear")
 client.create_model_version("linear", run.info.artifact_uri + "/model", run.info.run_id)
+x["d"] = 0.5
+model = LogisticRegression().fit(x, y)
+with mlflow.start_run() as run:
+    mlflow.sklearn.log_model(model, "model", registered_model_name="linear", signature=infer_signature(x, model.predict(x)))
 """
 
 
@@ -103,6 +107,18 @@ def test_a_model_that_fits_answers_as_in_its_own_environment(saved: tuple[Path, 
     assert "generated from the signature are equal" in result.findings[0].message
     assert report.handover["environment of the model"].startswith("Python 3.11, ")
     assert report.documents["model/model.lock"].count("--hash=") > 50
+
+
+def test_a_registered_version_is_compared_with_the_one_before_it(saved: tuple[Path, str], tmp_path: Path) -> None:
+    contract = "signatures.version_keeps_its_clients"
+    code, report = check(
+        "models:/linear/2", tmp_path, "--stack", "2024.11-fixed", "--mlflow", saved[1], "--contract", contract
+    )
+    (result,) = report.contracts
+    assert (code, result.outcome) == (2, Outcome.FAILED), "advice alone makes no conformant model"
+    assert result.findings[0].message == (
+        "against models:/linear/1: column 'd' is required, and clients of the current version do not send it"
+    )
 
 
 def test_a_model_that_the_runtime_cannot_load_fails_for_the_reason_that_its_files_show(

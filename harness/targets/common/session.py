@@ -29,7 +29,7 @@ from trivet.integration import TrackingApi
 from trivet.model.clients import ServingClient, StoreClient
 from trivet.model.detection import Fact
 from trivet.model.events import Emit, Event, phase
-from trivet.model.handover import Download, Handover, LoggedModel, PipelineRun
+from trivet.model.handover import Download, Handover, LoggedModel, PipelineRun, RegisteredVersion
 from trivet.model.platform_config import PlatformConfig, platform_of
 from trivet.model.stack import Role, Stack
 from trivet.model.subjects import CompiledPipeline, ModelDirectory, Resource
@@ -42,6 +42,7 @@ from trivet.targets.common.clients import (
 )
 from trivet.targets.common.external_trainer import ExternalTrainer
 from trivet.targets.common.parts import Part, result_or_none, start
+from trivet.targets.common.registered import predecessor_of
 from trivet.targets.common.stated_versions import runtime_version, sdk_version, tracking_version
 from trivet.toolkit.logs import first_exception
 from trivet.toolkit.models import ModelMaker
@@ -101,6 +102,7 @@ class HandoverSession(ABC):
         "pipelines": lambda session: session._pipelines(),
         "runtime": lambda session: session._runtime_client(),
         "handover": lambda session: session._handover.result(),
+        "predecessor": lambda session: session._predecessor(),
         "running_versions": lambda session: session._running_versions.result(),
     }
     """Client → the function that returns it for a session."""
@@ -116,6 +118,7 @@ class HandoverSession(ABC):
         "predictor": (*_TRAINER, *_TRACKING),
         "pipelines": (*_TRAINER, *_TRACKING),
         "handover": (*_TRAINER, *_TRACKING),
+        "predecessor": (*_TRAINER, *_TRACKING),
         "manifest": (*_TRAINER, *_TRACKING),
         "resource": (*_TRAINER, *_TRACKING),
         "features": (*_TRAINER, *_TRACKING),
@@ -311,6 +314,11 @@ class HandoverSession(ABC):
     def _predictor(self) -> WorkerPredictor:
         model = self._handover.result().model
         return WorkerPredictor(self._trainer.result(), f"models:/{model.registered_name}/{model.version}")
+
+    def _predecessor(self) -> RegisteredVersion:
+        model, tracking = self._handover.result().model, self._tracking_api()
+        version = tracking.get_model_version(model.registered_name, model.version)
+        return predecessor_of(version, tracking, self.directory / "predecessor")
 
     def _make_models(self) -> ModelMaker:
         return ModelMaker(self._trainer.result(), self._tracking_api())

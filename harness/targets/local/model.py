@@ -24,6 +24,7 @@ from trivet.host.signals import uninterruptible
 from trivet.host.staging import stage
 from trivet.host.worker import Worker
 from trivet.model.events import Emit, Event, phase
+from trivet.model.handover import RegisteredVersion
 from trivet.model.platform_config import platform_of
 from trivet.model.results import ResultInputs
 from trivet.model.stack import Role, Stack
@@ -49,6 +50,12 @@ CODE = (
 )
 """What makes the clients and decides what is started, and what is staged into the environments; not what starts processes and waits."""
 
+Predecessor = Callable[[], RegisteredVersion]
+"""Asks the tracking server. Raises NotOffered when there is no earlier version, TrivetError when it cannot be read."""
+
+REGISTERED = frozenset({"predecessor"})
+"""The clients that there are for a registered version only. What they answer may be another version at the next time."""
+
 LONGEST_SOCKET = 100
 """Bytes of a Unix socket's path; Linux allows 107."""
 
@@ -65,6 +72,7 @@ class ModelSession:
         "predictor": lambda session: session._predictor.result(),
         "serving": lambda session: session._serving.result(),
         "runtime": lambda session: session._runtime,
+        "predecessor": lambda session: session._before(),
     }
     """Client → the function that returns it for a session."""
 
@@ -75,9 +83,18 @@ class ModelSession:
     """Client or subject → the parts of the stack behind it."""
 
     def __init__(
-        self, model: ModelDirectory, stack: Stack, directory: Path, processes: Processes, emit: Emit, *, network: bool
+        self,
+        model: ModelDirectory,
+        stack: Stack,
+        directory: Path,
+        processes: Processes,
+        emit: Emit,
+        *,
+        network: bool,
+        predecessor: Predecessor | None,
     ) -> None:
         self._model = model
+        self._predecessor = predecessor
         self._stack = stack
         self._directory = directory
         self._processes = processes
@@ -193,6 +210,11 @@ class ModelSession:
     def _deploy(self, storage_uri: str) -> AbstractContextManager[HttpServing]:
         raise NotOffered("for one model no further service is deployed")
 
+    def _before(self) -> RegisteredVersion:
+        if self._predecessor is None:
+            raise NotOffered("the model is no registered version, so that none stands before it")
+        return self._predecessor()
+
     def _emit(self, event: Event) -> None:
         with self._emit_lock:
             self._unlocked_emit(event)
@@ -201,20 +223,22 @@ class ModelSession:
 class ModelTarget:
     """One model in the stack's runtime, beside its own environment, as processes on this machine.
 
-    With ``network`` its processes have this machine's network.
+    With ``network`` its processes have this machine's network. ``predecessor`` asks for the registered version before it; without it there
+    is no client of that name.
     """
 
     name = "model"
-    clients = frozenset(ModelSession.CLIENTS)
 
-    def __init__(self, model: ModelDirectory, *, network: bool = False) -> None:
+    def __init__(self, model: ModelDirectory, *, network: bool = False, predecessor: Predecessor | None = None) -> None:
+        self.clients = frozenset(ModelSession.CLIENTS) - (frozenset() if predecessor else REGISTERED)
         self._model = model
+        self._predecessor = predecessor
         self._network = network
 
     def result_inputs(self, stack: Stack) -> ResultInputs:
         """What results rest on: the model's files, whether it has a network, and the runtime's role behind what serves it."""
         options = {"model": files_digest(self._model), "network": "this machine's" if self._network else "none"}
-        return ResultInputs(parts=ModelSession.PARTS, options=options, code=CODE)
+        return ResultInputs(parts=ModelSession.PARTS, options=options, code=CODE, momentary=REGISTERED)
 
     def plan(self, stack: Stack) -> Sequence[str]:
         """The environments and processes."""
@@ -231,7 +255,15 @@ class ModelTarget:
         clean_leftovers()
         with Run() as run, closing(Processes(run, strangers=True)) as processes:
             try:
-                session = ModelSession(self._model, stack, run.directory, processes, emit, network=self._network)
+                session = ModelSession(
+                    self._model,
+                    stack,
+                    run.directory,
+                    processes,
+                    emit,
+                    network=self._network,
+                    predecessor=self._predecessor,
+                )
             except OSError as error:
                 raise PlatformError(
                     f"cannot prepare the session in {run.directory}: {error}",

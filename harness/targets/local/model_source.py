@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from trivet.errors import PlatformError, UsageError
 from trivet.host.journal import Run
@@ -19,14 +22,24 @@ from trivet.model.stack import Stack
 from trivet.model.subjects import ModelDirectory
 from trivet.stacks.environments import build_environment
 from trivet.targets.common.clients import Downloads
+from trivet.targets.common.registered import predecessor_of
+from trivet.targets.local.model import Predecessor
 from trivet.toolkit.subjects import read_model_directory
 
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))/?")
 _OF_MLFLOW = ("models", "runs")
 
 
+@dataclass(frozen=True, kw_only=True)
+class NamedModel:
+    """The model that was named. For a registered version, ``predecessor`` asks for the one before it."""
+
+    directory: ModelDirectory
+    predecessor: Predecessor | None = None
+
+
 @contextmanager
-def model_named(name: str, stack: Stack, emit: Emit, *, server: str, max_bytes: int) -> Iterator[ModelDirectory]:
+def model_named(name: str, stack: Stack, emit: Emit, *, server: str, max_bytes: int) -> Iterator[NamedModel]:
     """The model that ``name`` names, for the length of the block: what is downloaded for it is removed afterwards.
 
     A registered version (``models:/NAME/VERSION``, ``models:/NAME@ALIAS``) comes through the tracking server at ``server``; other URIs of
@@ -35,17 +48,21 @@ def model_named(name: str, stack: Stack, emit: Emit, *, server: str, max_bytes: 
     cannot be fetched.
     """
     if not uri_scheme(name):
-        yield _read(Path(name))
+        yield NamedModel(directory=_read(Path(name)))
         return
     if uri_scheme(name) in _OF_MLFLOW and not server:
         raise UsageError(
             f"{name} is a URI of MLflow, and no tracking server is named",
             remedy="pass --mlflow https://…, or set MLFLOW_TRACKING_URI as for MLflow itself",
         )
+    predecessor: Predecessor | None = None
     with Run() as run:
         if found := _REGISTERED.fullmatch(name):
+            tracking = TrackingApi(server, retries=2)
             with phase(emit, "download"):
-                directory = _registered(found, TrackingApi(server, retries=2), run.directory / "model", max_bytes)
+                version = _version(found, tracking)
+                directory = _registered(version, tracking, run.directory / "model", max_bytes)
+            predecessor = partial(predecessor_of, version, tracking, run.directory / "predecessor")
         else:
             uri = (
                 resolve_storage_uri(name, tracking=TrackingApi(server, retries=2))
@@ -54,21 +71,23 @@ def model_named(name: str, stack: Stack, emit: Emit, *, server: str, max_bytes: 
             )
             with phase(emit, "storage initializer"):
                 directory = _fetched(uri, stack, run)
-        yield _read(directory)
+        yield NamedModel(directory=_read(directory), predecessor=predecessor)
 
 
-def _registered(found: re.Match[str], tracking: TrackingApi, directory: Path, max_bytes: int) -> Path:
-    """The directory of a registered version, downloaded unless it is on this machine."""
+def _version(found: re.Match[str], tracking: TrackingApi) -> Mapping[str, Any]:
     if found["alias"]:
-        version = tracking.get_model_version_by_alias(found["name"], found["alias"])
-    else:
-        version = tracking.get_model_version(found["name"], found["version"])
+        return tracking.get_model_version_by_alias(found["name"], found["alias"])
+    return tracking.get_model_version(found["name"], found["version"])
+
+
+def _registered(version: Mapping[str, Any], tracking: TrackingApi, directory: Path, max_bytes: int) -> Path:
+    """The directory of a registered version, downloaded unless it is on this machine."""
     files = locate_files(version, tracking)
     if files.directory:
         return files.directory
     if (size := sum(file.size for file in files.listed)) > max_bytes:
         raise UsageError(
-            f"{found[0]} has {size:,} bytes, and at most {max_bytes:,} are downloaded",
+            f"models:/{version['name']}/{version['version']} has {size:,} bytes, and at most {max_bytes:,} are downloaded",
             remedy=f"pass --max-size {size // 2**20 + 1}, or the directory of the model",
         )
     directory.mkdir()
