@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from trivet.engine.results_store import Question, ResultsStore, question
+from trivet.engine.results_store import Question, ResultsStore, inputs_of, question
 from trivet.engine.run import outside_versions, summary_of
 from trivet.errors import TrivetError, UsageError
 from trivet.host.side_by_side import side_by_side
@@ -171,8 +171,9 @@ class Matrix:
         stack = cell.stack
         if stack is None:
             return []
+        inputs = inputs_of(self._target, stack)
         return [
-            question(one, stack, self._target, applies=outside_versions(one, stack))
+            question(one, stack, self._target.name, inputs, applies=outside_versions(one, stack))
             for one in self._contracts
             if not one.unrunnable
         ]

@@ -64,12 +64,11 @@ class Question:
         return digest_of([self.contract, dict(self.inputs)])
 
 
-def question(contract: Contract, stack: Stack, target: Target, *, applies: str = "") -> Question:
-    """What to ask a store for a contract. ``applies`` is why the contract does not apply to the stack's versions, empty if it does.
+def question(contract: Contract, stack: Stack, target: str, inputs: ResultInputs, *, applies: str = "") -> Question:
+    """What to ask a store for a contract on the target of this name, whose results on ``stack`` rest on ``inputs``.
 
-    Raises UsageError when the target does not say what its results rest on.
+    ``applies`` is why the contract does not apply to the stack's versions, empty if it does.
     """
-    inputs = inputs_of(target, stack)
     wanted = [
         *contract.clients,
         *([contract.subject] if contract.subject else []),
@@ -78,7 +77,7 @@ def question(contract: Contract, stack: Stack, target: Target, *, applies: str =
     found = {
         "code": code_digest(contract.check.__module__),
         "machine": f"{sys.platform}-{platform.machine()}",
-        "target": target.name,
+        "target": target,
         "applies": applies or "yes",
         **{f"option {name}": value for name, value in inputs.options.items()},
         "target code": package_digest(inputs.code) if wanted else "",
@@ -88,7 +87,10 @@ def question(contract: Contract, stack: Stack, target: Target, *, applies: str =
 
 
 def inputs_of(target: Target, stack: Stack) -> ResultInputs:
-    """What the results of a target rest on. Raises UsageError when it does not say so."""
+    """What the results of a target rest on. Raises UsageError when it does not say so.
+
+    It may take a while, since the target may read what it makes a session of: ask once for all contracts of a stack.
+    """
     declared = getattr(target, "result_inputs", None)
     if declared is None:
         raise UsageError(

@@ -20,7 +20,7 @@ from packaging.version import Version
 from trivet.engine.acceptance import Acceptance
 from trivet.engine.outcomes import NOTHING, finding_of, observed
 from trivet.engine.recorded_stack import RecordedStack
-from trivet.engine.results_store import ResultsStore, question
+from trivet.engine.results_store import ResultsStore, inputs_of, question
 from trivet.errors import CannotTell, DeclarationError, NotOffered, TrivetError
 from trivet.model.clients import CLIENTS
 from trivet.model.contract import FEATURES_PARAMETER, Contract
@@ -139,8 +139,11 @@ class Keeper:
         # The check of required features rests on their names, and measures in every run.
         kept = [one for one in contracts if not one.unrunnable and FEATURES_PARAMETER not in one.wants]
         self._contracts = {one.id: one for one in kept}
+        inputs = inputs_of(target, stack)
         self._questions = {
-            one.id: question(one, stack, target, applies=outside_versions(one, stack) or unknown_version(one, stack))
+            one.id: question(
+                one, stack, target.name, inputs, applies=outside_versions(one, stack) or unknown_version(one, stack)
+            )
             for one in kept
         }
 

@@ -33,7 +33,7 @@ def environment_of(model: ModelDirectory, directory: Path) -> Role:
     """
     python = _python(model)
     requires = tuple(_requirements(model.path / REQUIREMENTS))
-    cutoff = _day_after(model)
+    cutoff = cutoff_of(model)
     try:
         find_python(python)
         text = resolve("model", {"requires": requires, "python": python}, cutoff, model.path.name, build=False)
@@ -53,6 +53,17 @@ def environment_of(model: ModelDirectory, directory: Path) -> Role:
         pins=pins_of(text, python, lock),
         title="the environment of the model",
     )
+
+
+def cutoff_of(model: ModelDirectory) -> str:
+    """The day as of which the model's requirements are resolved, as YYYY-MM-DD: the one after it was made, for which MLmodel's
+    ``utc_time_created`` stands; tomorrow if it says none, so that its environment may change from day to day."""
+    stated = str(model.mlmodel.get("utc_time_created") or "")[:10]
+    try:
+        day = min(date.fromisoformat(stated), date.today())
+    except ValueError:
+        day = date.today()
+    return (day + timedelta(days=1)).isoformat()
 
 
 def _python(model: ModelDirectory) -> str:
@@ -98,13 +109,3 @@ def _requirements(file: Path) -> Iterator[str]:
                 remedy="require the package by name, as name==version",
             )
         yield str(requirement)
-
-
-def _day_after(model: ModelDirectory) -> str:
-    """The day after the model was made, for which MLmodel's ``utc_time_created`` stands; tomorrow if it says none."""
-    stated = str(model.mlmodel.get("utc_time_created") or "")[:10]
-    try:
-        day = min(date.fromisoformat(stated), date.today())
-    except ValueError:
-        day = date.today()
-    return (day + timedelta(days=1)).isoformat()

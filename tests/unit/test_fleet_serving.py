@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trivet.engine.acceptance import NO_WAIVERS, Waivers
 from trivet.engine.fleet_serving import measurement_of, of_the_runtime, sample, with_members
 from trivet.engine.registry import Registry
+from trivet.engine.results_store import inputs_of, question
 from trivet.engine.run import Recorder, fold, summary_of
+from trivet.errors import PlatformError
 from trivet.model.finding import Finding, failed, inconclusive, passed
 from trivet.model.fleet import (
     FleetReport,
@@ -32,7 +37,8 @@ from trivet.render import fleet_github, fleet_html, fleet_json, fleet_junit, fle
 from trivet.render.fleet import FleetText
 from trivet.served_fleet import folder_name
 from trivet.stacks.read import load_stack
-from trivet.targets.local.model import ModelSession
+from trivet.targets.local.model import ModelSession, ModelTarget
+from trivet.targets.local.model_source import model_named
 from trivet.toolkit.model_digest import files_digest
 from trivet.toolkit.subjects import read_model_directory
 
@@ -189,23 +195,77 @@ def test_folders_of_models_have_names_that_differ_where_the_models_do() -> None:
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") for name in names)
 
 
-def test_the_digest_of_a_model_follows_its_files_and_not_its_bytecode(tmp_path: Path) -> None:
+@pytest.fixture
+def stored(tmp_path: Path) -> ModelDirectory:
     model = tmp_path / "model"
     model.mkdir()
-    (model / "MLmodel").write_text("flavors: {python_function: {}}\n")
-    (subject,) = read_model_directory(model).subjects
-    assert isinstance(subject, ModelDirectory)
-    before = files_digest(subject)
-    (model / "code" / "__pycache__").mkdir(parents=True)
-    with_folder = files_digest(subject)
-    (model / "code" / "__pycache__" / "x.pyc").write_bytes(b"1")
-    assert files_digest(subject) == with_folder
-    outside = tmp_path / "secret"
-    outside.write_text("1")
-    (model / "link").symlink_to(outside)
-    linked = files_digest(subject)
-    outside.write_text("2")
-    assert files_digest(subject) == linked, "what lies outside of the model is not read"
-    (model / "link").unlink()
-    (model / "model.pkl").write_bytes(b"2")
-    assert len({before, linked, with_folder, files_digest(subject)}) == 4
+    (model / "MLmodel").write_text("flavors: {python_function: {}}\nutc_time_created: '2024-05-31 10:00:00'\n")
+    return read_stored(model)
+
+
+def read_stored(directory: Path) -> ModelDirectory:
+    (found,) = read_model_directory(directory).subjects
+    assert isinstance(found, ModelDirectory)
+    return found
+
+
+def test_the_digest_of_a_model_follows_its_files_and_not_its_bytecode(stored: ModelDirectory, tmp_path: Path) -> None:
+    before = files_digest(stored)
+    (stored.path / "code" / "__pycache__").mkdir(parents=True)
+    with_folder = files_digest(stored)
+    (stored.path / "code" / "__pycache__" / "x.pyc").write_bytes(b"1")
+    assert files_digest(stored) == with_folder
+    (stored.path / "link").symlink_to("code")
+    (stored.path / "loop").symlink_to("loop")
+    linked = files_digest(stored)
+    (tmp_path / "other name").symlink_to(stored.path)
+    assert files_digest(read_stored(tmp_path / "other name")) == linked, "its own path does not count"
+    (stored.path / "model.pkl").write_bytes(b"2")
+    assert len({before, linked, with_folder, files_digest(stored), None}) == 5
+
+
+@pytest.mark.parametrize("target", ["latest.pkl", "shared", "missing"])
+def test_results_on_a_model_with_a_link_that_leads_out_of_it_are_not_kept(
+    stored: ModelDirectory, tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "latest.pkl").write_bytes(b"1")
+    (tmp_path / "shared").mkdir()
+    ready = Registry().contract(READY)
+    model = ModelTarget(stored)
+    assert not question(ready, STACK, model.name, inputs_of(model, STACK)).momentary
+    (stored.path / "model.pkl").symlink_to(tmp_path / target)
+    assert files_digest(stored) is None
+    assert question(ready, STACK, model.name, inputs_of(model, STACK)).momentary, "what it leads to may change"
+
+
+def test_results_on_a_model_rest_on_the_day_as_of_which_its_requirements_are_resolved(stored: ModelDirectory) -> None:
+    def asked_of(model: ModelDirectory) -> Mapping[str, str]:
+        target = ModelTarget(model)
+        return question(Registry().contract(EQUAL), STACK, target.name, inputs_of(target, STACK)).inputs
+
+    assert asked_of(stored)["option environment as of"] == "2024-06-01"
+    undated = replace(stored, mlmodel={"flavors": {"python_function": {}}})
+    tomorrow = (date.today() + timedelta(days=1)).isoformat()
+    assert asked_of(undated)["option environment as of"] in (tomorrow, (date.today() + timedelta(days=1)).isoformat())
+
+
+def test_a_directory_that_cannot_be_read_has_no_digest(stored: ModelDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    (stored.path / "code").mkdir()
+    listed = os.scandir
+
+    def refusing(path: str) -> Any:
+        if str(path).endswith("code"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(PlatformError, match="cannot be read"):
+        files_digest(stored)
+
+
+def test_a_file_uri_is_read_where_it_is_and_as_the_storage_initializer_spells_it(tmp_path: Path) -> None:
+    directory = tmp_path / "a%20b"
+    directory.mkdir()
+    (directory / "MLmodel").write_text("flavors: {python_function: {}}\n")
+    with model_named(f"file://{directory}", STACK, lambda event: None, server="", max_bytes=1) as found:
+        assert found.directory.path == directory

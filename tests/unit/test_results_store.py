@@ -21,7 +21,7 @@ from trivet.engine.acceptance import Acceptance, Waivers
 from trivet.engine.outcomes import finding_of
 from trivet.engine.recorded_stack import RecordedStack
 from trivet.engine.required import required_features
-from trivet.engine.results_store import ResultsStore, is_kept, question
+from trivet.engine.results_store import Question, ResultsStore, inputs_of, is_kept, question
 from trivet.engine.run import fold, run
 from trivet.errors import CannotTell, NotOffered, PlatformError, UsageError
 from trivet.host.worker import OperationFailed
@@ -57,6 +57,10 @@ class KeepingTarget(FakeTarget):
             options=self.options,
             code=("fakes.target",),
         )
+
+
+def ask(contract: Contract, stack: Stack, target: KeepingTarget) -> Question:
+    return question(contract, stack, target.name, inputs_of(target, stack))
 
 
 judged: list[str] = []
@@ -276,12 +280,12 @@ def test_required_features_are_measured_in_every_run(store: ResultsStore, fixed:
 
 
 def test_the_code_of_a_contract_and_of_a_target_count(fixed: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = question(of_trainer, fixed, KeepingTarget())
-    assert question(of_trainer, fixed, KeepingTarget()).key == asked.key
+    asked = ask(of_trainer, fixed, KeepingTarget())
+    assert ask(of_trainer, fixed, KeepingTarget()).key == asked.key
     monkeypatch.setattr("trivet.engine.results_store.code_digest", lambda module: "other")
-    changed = question(of_trainer, fixed, KeepingTarget())
+    changed = ask(of_trainer, fixed, KeepingTarget())
     monkeypatch.setattr("trivet.engine.results_store.package_digest", lambda names: "other")
-    assert len({asked.key, changed.key, question(of_trainer, fixed, KeepingTarget()).key}) == 3
+    assert len({asked.key, changed.key, ask(of_trainer, fixed, KeepingTarget()).key}) == 3
 
 
 def test_a_file_has_the_published_schema(store: ResultsStore, fixed: Stack) -> None:
@@ -302,7 +306,7 @@ def test_every_result_can_be_read(store: ResultsStore, fixed: Stack) -> None:
 
 def test_two_writers_keep_whole_files(store: ResultsStore, fixed: Stack) -> None:
     target = KeepingTarget()
-    asked = question(of_trainer, fixed, target)
+    asked = ask(of_trainer, fixed, target)
     (result,) = judge(store, fixed, of_trainer, target=target).contracts
 
     def write() -> None:
@@ -379,7 +383,7 @@ def test_a_damaged_file_is_named(store: ResultsStore, fixed: Stack, content: byt
 def test_a_file_under_a_wrong_name_is_noticed(store: ResultsStore, fixed: Stack) -> None:
     judge(store, fixed, of_trainer)
     (file,) = store.folder.glob("??/*.json")
-    asked = question(of_tracking, fixed, KeepingTarget())
+    asked = ask(of_tracking, fixed, KeepingTarget())
     wrong = store.folder / asked.key[:2] / f"{asked.key[2:]}-{file.stem[-16:]}.json"
     wrong.parent.mkdir(exist_ok=True)
     wrong.write_bytes(file.read_bytes())
@@ -403,13 +407,13 @@ def test_what_a_target_measures_at_a_moment_is_judged_in_every_run(store: Result
     assert judged == ["of_trainer", "of_tracking", "of_tracking"]
     assert [kept.contract.rpartition(".")[2] for kept in store] == ["of_trainer"]
     newer = compose(fixed, {"runtime": "current"})
-    expected = {store.expected(question(of_tracking, stack, target)) for stack in (fixed, newer)}
+    expected = {store.expected(ask(of_tracking, stack, target)) for stack in (fixed, newer)}
     assert len(expected) == 2, "no cell of a matrix waits for the measurement of another"
 
 
 def test_equal_questions_of_two_stacks_are_expected_to_have_one_result(store: ResultsStore, fixed: Stack) -> None:
     target, newer = KeepingTarget(), compose(fixed, {"runtime": "current"})
-    asked = [question(reads_runtime, stack, target) for stack in (fixed, newer)]
+    asked = [ask(reads_runtime, stack, target) for stack in (fixed, newer)]
     assert len({store.expected(one) for one in asked}) == 1, "nothing is known of what it reads"
     judge(store, fixed, reads_runtime, target=target)
     assert len({store.expected(one) for one in asked}) == 2
@@ -425,3 +429,17 @@ def test_a_recorded_stack_is_the_stack(fixed: Stack) -> None:
     assert read.parts_read == {"components.mlflow", "components.store", "settings.serving", "name", "runtime_image"}
     list(read.roles)
     assert "stack" in read.parts_read
+
+
+def test_what_results_rest_on_is_asked_once_for_all_contracts_of_a_run(tmp_path: Path, fixed: Stack) -> None:
+    asked: list[str] = []
+
+    class CountingTarget(KeepingTarget):
+        def result_inputs(self, stack: Stack) -> ResultInputs:
+            asked.append(stack.name)
+            return super().result_inputs(stack)
+
+    target = CountingTarget()
+    contracts = [of_trainer, of_tracking]
+    run(contracts, target=target, stack=fixed, profile="core", emit=lambda event: None, results=ResultsStore(tmp_path))
+    assert asked == [fixed.name], "a model's files are read for it"

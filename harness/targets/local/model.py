@@ -35,7 +35,7 @@ from trivet.targets.common.parts import Part, result_or_none, start
 from trivet.targets.common.session import errors_as_cannot_tell
 from trivet.targets.local.servers import start_runtime
 from trivet.toolkit.model_digest import files_digest
-from trivet.toolkit.model_environment import environment_of
+from trivet.toolkit.model_environment import cutoff_of, environment_of
 
 NAME = "candidate"
 """The model's name in V2 URLs."""
@@ -236,9 +236,16 @@ class ModelTarget:
         self._network = network
 
     def result_inputs(self, stack: Stack) -> ResultInputs:
-        """What results rest on: the model's files, whether it has a network, and the runtime's role behind what serves it."""
-        options = {"model": files_digest(self._model), "network": "this machine's" if self._network else "none"}
-        return ResultInputs(parts=ModelSession.PARTS, options=options, code=CODE, momentary=REGISTERED)
+        """What results rest on: the model's files, the day as of which its requirements are resolved, whether it has a network, and the
+        runtime's role behind what serves it. Results on a model whose files have no digest hold for the moment."""
+        digest = files_digest(self._model)
+        options = {
+            "model": digest or "",
+            "environment as of": cutoff_of(self._model),
+            "network": "this machine's" if self._network else "none",
+        }
+        momentary = REGISTERED if digest else REGISTERED | frozenset(ModelSession.PARTS)
+        return ResultInputs(parts=ModelSession.PARTS, options=options, code=CODE, momentary=momentary)
 
     def plan(self, stack: Stack) -> Sequence[str]:
         """The environments and processes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -29,6 +30,10 @@ from trivet.toolkit.subjects import read_model_directory
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))/?")
 _OF_MLFLOW = ("models", "runs")
 
+_LOCAL = "file://"
+"""What the storage initializer takes off a URI to have a path, which it does not percent-decode (kserve v0.20.0
+python/storage/kserve_storage/kserve_storage.py, _download_local)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NamedModel:
@@ -43,12 +48,16 @@ def model_named(name: str, stack: Stack, emit: Emit, *, server: str, max_bytes: 
     """The model that ``name`` names, for the length of the block: what is downloaded for it is removed afterwards.
 
     A registered version (``models:/NAME/VERSION``, ``models:/NAME@ALIAS``) comes through the tracking server at ``server``; other URIs of
-    MLflow are resolved there, and like all storage URIs fetched by the storage initializer of ``stack``, with the user's credentials.
+    MLflow are resolved there, and like all storage URIs fetched by the storage initializer of ``stack``, with the user's credentials. What
+    it would link into a directory of its own, since it is on this machine, is read where it is.
     Raises UsageError for a name that is none of these, and for a registered version of more than ``max_bytes``; PlatformError when it
     cannot be fetched.
     """
     if not uri_scheme(name):
         yield NamedModel(directory=_read(Path(name)))
+        return
+    if directory := _on_this_machine(name):
+        yield NamedModel(directory=_read(directory))
         return
     if uri_scheme(name) in _OF_MLFLOW and not server:
         raise UsageError(
@@ -70,7 +79,7 @@ def model_named(name: str, stack: Stack, emit: Emit, *, server: str, max_bytes: 
                 else name
             )
             with phase(emit, "storage initializer"):
-                directory = _fetched(uri, stack, run)
+                directory = _on_this_machine(uri) or _fetched(uri, stack, run)
         yield NamedModel(directory=_read(directory), predecessor=predecessor)
 
 
@@ -93,6 +102,12 @@ def _registered(version: Mapping[str, Any], tracking: TrackingApi, directory: Pa
     directory.mkdir()
     download_files(version, files.listed, directory, tracking)
     return directory
+
+
+def _on_this_machine(uri: str) -> Path | None:
+    """The directory of this machine that a ``file://`` URI names for the storage initializer; None for another URI, or without one."""
+    path = uri.removeprefix(_LOCAL)
+    return Path(path) if path != uri and "\0" not in path and os.path.isdir(path) else None  # noqa: PTH112 - answers also for what may not be looked at
 
 
 def _fetched(uri: str, stack: Stack, run: Run) -> Path:
