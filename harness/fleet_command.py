@@ -185,7 +185,7 @@ def fleet(
     check_waivers(settings.waivers, registry)
     directory = report_directory(settings.report)
     waivers = Waivers(settings.waivers, settings_folder(Path.cwd()))
-    to_serve = _to_serve(flags, registry, stack, results=results, server=server, network=network) if serve else None
+    to_serve = _to_serve(flags, registry, stack, results=results, network=network) if serve else None
     text = FleetText(max_lines)
 
     def echo(lines: str) -> None:
@@ -225,6 +225,7 @@ def fleet(
     if serve and to_serve:
         serving = Serving(
             arguments=to_serve.arguments,
+            server=server,
             waivers=waivers,
             directory=directory,
             write=partial(write_files, writers=registry.writers),
@@ -267,7 +268,6 @@ def _to_serve(
     stack: Stack,
     *,
     results: str | None,
-    server: str,
     network: bool,
 ) -> _ToServe:
     """What serving judges, whatever is chosen of the contracts over files. Raises UsageError for a store that cannot be used."""
@@ -285,7 +285,6 @@ def _to_serve(
         *("--profile", "core"),
         *(part for name in flags["plugins"] for part in ("--plugin", name)),
         *(part for one in contracts for part in ("--contract", one.id)),
-        *(("--mlflow", server) if server else ()),
         *("--results", str(store)),
         *(("--network",) if network else ()),
     ]

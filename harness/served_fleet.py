@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trivet.cell_runs import CELLS, cells_at_once
-from trivet.errors import PlatformError
+from trivet.cli_options import TRACKING_URI
+from trivet.errors import PlatformError, TrivetError, UsageError
 
 if TYPE_CHECKING:
     from trivet.engine.acceptance import Waivers
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 class Serving:
     """What the checks of one call have in common.
 
-    ``arguments`` are the options of ``trivet check`` that say by what and how models are judged, ``writers`` what writes a report to the
-    folder of one in ``directory``, if there is one.
+    ``arguments`` are the options of ``trivet check`` that say by what and how models are judged, and ``server`` the tracking server of
+    their URIs, empty if there is none. ``write`` writes the report of a model to its folder in ``directory``, if there is one; ``jobs`` is
+    how many are served at a time, by default as many as this machine can.
     """
 
     arguments: Sequence[str]
+    server: str
     waivers: Waivers
     directory: Path | None
     write: Callable[[ConformanceReport, Path], object]
@@ -72,28 +75,51 @@ class Serving:
 
     def _measured(self, index: int, member: Member, children: ChildRuns) -> Measurement:
         from trivet.engine.fleet_serving import measurement_of, unmeasured
+
+        try:
+            report = self._checked(children.folder(str(index)), member.model_uri, children)
+            measurement = measurement_of(report, member.uri, self.waivers)
+            if self.directory is None:
+                return measurement
+            name = f"{CELLS}/{folder_name(member.uri)}"
+            self.write(report, self.directory / name)
+            return replace(measurement, report=name)
+        except TrivetError as error:
+            return unmeasured(error.message, error.remedy)
+        except OSError as error:
+            return unmeasured(
+                f"its report cannot be written to this machine: {error}", "free some disk space, and repeat the command"
+            )
+
+    def _checked(self, folder: Path, model_uri: str, children: ChildRuns) -> ConformanceReport:
+        """The report of a check of ``model_uri``. Raises TrivetError for a check that ends without one."""
         from trivet.render import report_json
 
-        folder = children.folder(str(index))
-        code, log = 0, ""
         try:
-            code, log = children.call(["check", member.model_uri, *self.arguments, "--report", str(folder)], folder)
-            report = report_json.read((folder / report_json.filename).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return unmeasured(f"the check of it ended with exit code {code}: {log}")
-        except PlatformError as error:
-            return unmeasured(error.message)
+            # The server's URL may hold credentials.
+            code, log = children.call(
+                ["check", model_uri, *self.arguments, "--report", str(folder)],
+                folder,
+                {TRACKING_URI: self.server} if self.server else {},
+            )
+            file = folder / report_json.filename
+            if not file.is_file():
+                raise PlatformError(f"the check of it ended with exit code {code}: {log}")
+            try:
+                return report_json.read(file.read_text(encoding="utf-8", errors="replace"))
+            except UsageError as error:
+                raise PlatformError(
+                    f"the check of it ended with exit code {code}, and its report cannot be read: {error.message}",
+                    remedy="repeat the command: it judges what is missing",
+                ) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        measurement = measurement_of(report, member.uri, self.waivers)
-        if self.directory is None:
-            return measurement
-        name = f"{CELLS}/{folder_name(member.uri)}"
-        self.write(report, self.directory / name)
-        return replace(measurement, report=name)
 
 
 def folder_name(uri: str) -> str:
     """``churn_3-1a2b3c4d`` for ``models:/churn/3``: what file names have everywhere, and what tells names apart that differ elsewhere."""
-    text = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in uri.removeprefix("models:/"))
+    text = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_"
+        for letter in uri.removeprefix("models:/")
+    )
     return f"{text[:80]}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"

@@ -70,9 +70,11 @@ def with_members(report: FleetReport, members: Sequence[Member]) -> FleetReport:
     )
 
 
-def unmeasured(message: str) -> Measurement:
+def unmeasured(message: str, remedy: str = "") -> Measurement:
     """That a check ended without a report, for the reason ``message``."""
-    reason = ModelReason(contract="", level=Level.MUST, outcome=Outcome.ERROR, message=redact(message))
+    reason = ModelReason(
+        contract="", level=Level.MUST, outcome=Outcome.ERROR, message=redact(message), remedy=redact(remedy)
+    )
     return Measurement(outcome=Measured.UNKNOWN, reasons=(reason,))
 
 

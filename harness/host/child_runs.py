@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from trivet.errors import PlatformError
 from trivet.host import limits
 from trivet.host.journal import MARK, Run, clean_leftovers
 from trivet.host.signals import uninterruptible
+from trivet.model.redaction import redact
 
 TAIL = 6
 """Lines of a child's output that an error shows."""
@@ -51,30 +52,35 @@ class ChildRuns:
         folder.mkdir()
         return folder
 
-    def call(self, arguments: Sequence[str], folder: Path) -> tuple[int, str]:
+    def call(
+        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
         """Call trivet in the working directory; returns its exit code and the last lines of its output.
+
+        Arguments are seen by every user of this machine, and kept in the journal: what may hold a credential goes into ``environment``,
+        which is added to that of this process.
 
         Raises PlatformError when it cannot be started, and when it was ended by :meth:`close`.
         """
         log = folder / "log.txt"
-        code = self._start(arguments, log).wait()
+        code = self._start(arguments, log, environment or {}).wait()
         if self._closed:
-            raise PlatformError("the run of this cell was interrupted")
+            raise PlatformError("this run of trivet was interrupted")
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return code, "\n".join(lines[-TAIL:])
 
     @uninterruptible
-    def _start(self, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    def _start(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._closed:
-                raise PlatformError("no further cell is started after an interrupt")
+                raise PlatformError("no further run of trivet is started after an interrupt")
             command = [sys.executable, "-m", "trivet", *arguments]
             try:
-                self._run.write(event="start", name="run of a cell", command=command)
+                self._run.write(event="start", name="run of trivet", command=[redact(one) for one in command])
                 with log.open("wb") as output:
                     child = subprocess.Popen(
                         command,
-                        env={**os.environ, MARK: self._run.id},
+                        env={**os.environ, **environment, MARK: self._run.id},
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=subprocess.STDOUT,
@@ -82,7 +88,7 @@ class ChildRuns:
                     )
             except OSError as error:
                 raise PlatformError(
-                    f"cannot start the run of a cell: {error}",
+                    f"cannot start a run of trivet: {error}",
                     remedy="check this machine's memory and its limits of processes and open files (ulimit -u, ulimit -n)",
                 ) from error
             self._children.append(child)

@@ -39,7 +39,7 @@ def side_by_side(
                 running[pool.submit(call, item)] = (number, asked)
                 del waiting[number]
 
-    with ThreadPoolExecutor(jobs, thread_name_prefix="trivet-cell") as pool:
+    with ThreadPoolExecutor(jobs, thread_name_prefix="trivet-side-by-side") as pool:
         try:
             start_what_can_run()
             while running:
