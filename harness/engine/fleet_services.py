@@ -220,7 +220,7 @@ class _Models:
             with model_named(
                 name, self._stack, lambda event: None, server=self._places.server, max_bytes=self._places.max_bytes
             ) as model:
-                return self._judge.judged(service, model)
+                return self._judge.judged(service, model.directory)
         except TrivetError as error:
             return self._judge.judged(service, error)
 
