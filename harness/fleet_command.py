@@ -144,6 +144,7 @@ def fleet(
     from trivet.engine.acceptance import Waivers, check_waivers
     from trivet.engine.fleet import Selection, judge_fleet, waiver_uses
     from trivet.engine.fleet_serving import sample, with_members
+    from trivet.engine.model_judge import judging
     from trivet.engine.plan import make_plan
     from trivet.engine.registry import Registry
     from trivet.engine.run import Recorder, summary_of
@@ -186,6 +187,17 @@ def fleet(
     directory = report_directory(settings.report)
     waivers = Waivers(settings.waivers, settings_folder(Path.cwd()))
     to_serve = _to_serve(flags, registry, stack, results=results, network=network) if serve else None
+    if serve and not judging("model_directory", made.contracts, stack):
+        raise UsageError(
+            "--serve serves models that could be read, and none of the chosen contracts judges a model directory",
+            remedy="choose one of those too, or leave --contract out: `trivet list` has all",
+        )
+    cluster = None
+    if context:
+        from trivet.engine.fleet_services import ModelPlaces, judge_services, list_services
+        from trivet.targets.existing.target import kubectl_of
+
+        cluster = list_services(kubectl_of(settings.existing), namespaces)
     text = FleetText(max_lines)
 
     def echo(lines: str) -> None:
@@ -208,31 +220,28 @@ def fleet(
             waivers=waivers,
             emit=lambda model: echo(text.lines(model)),
         )
-    if context:
-        from trivet.engine.fleet_services import ModelPlaces, judge_services
-        from trivet.targets.existing.target import kubectl_of
-
+    if cluster:
         services = judge_services(
-            kubectl_of(settings.existing),
+            cluster,
             made.contracts,
             stack,
             places=ModelPlaces(server=server, max_bytes=max_size * MEBIBYTE),
-            namespaces=namespaces,
             waivers=waivers,
             emit=lambda service: echo(text.lines(service)),
         )
-        report = replace(report, context=context, services=tuple(services))
+        report = replace(report, context=context or "", services=tuple(services))
     if serve and to_serve:
         serving = Serving(
             arguments=to_serve.arguments,
             server=server,
+            models=cluster.models if cluster else {},
             waivers=waivers,
             directory=directory,
             write=partial(write_files, writers=registry.writers),
             jobs=jobs,
         )
         chosen = sample(report.members, None if serve == ALL else int(serve), seed)
-        served = Sample(chosen=len(chosen), of=sum(bool(member.model_uri) for member in report.members), seed=seed)
+        served = Sample(chosen=len(chosen), of=sum(member.servable for member in report.members), seed=seed)
         echo(text.opening(served, report.stack.name, to_serve.store))
         report = with_members(
             replace(report, served=served),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,12 +27,14 @@ class Serving:
     """What the checks of one call have in common.
 
     ``arguments`` are the options of ``trivet check`` that say by what and how models are judged, and ``server`` the tracking server of
-    their URIs, empty if there is none. ``write`` writes the report of a model to its folder in ``directory``, if there is one; ``jobs`` is
-    how many are served at a time, by default as many as this machine can.
+    their URIs, empty if there is none. ``models`` has what names the model of a member for it, by the URI of the member; itself by default.
+    ``write`` writes the report of a model to its folder in ``directory``, if there is one; ``jobs`` is how many are served at a time, by
+    default as many as this machine can.
     """
 
     arguments: Sequence[str]
     server: str
+    models: Mapping[str, str]
     waivers: Waivers
     directory: Path | None
     write: Callable[[ConformanceReport, Path], object]
@@ -68,16 +70,19 @@ class Serving:
                 call,
                 ended,
                 jobs=self.jobs or cells_at_once(len(chosen)),
-                needs=lambda index: frozenset({members[index].model_uri}),
+                needs=lambda index: frozenset({self._model(members[index])}),
                 stop=children.close,
             )
         return served
+
+    def _model(self, member: Member) -> str:
+        return self.models.get(member.uri, member.uri)
 
     def _measured(self, index: int, member: Member, children: ChildRuns) -> Measurement:
         from trivet.engine.fleet_serving import measurement_of, unmeasured
 
         try:
-            report = self._checked(children.folder(str(index)), member.model_uri, children)
+            report = self._checked(children.folder(str(index)), self._model(member), children)
             measurement = measurement_of(report, member.uri, self.waivers)
             if self.directory is None:
                 return measurement
@@ -91,14 +96,14 @@ class Serving:
                 f"its report cannot be written to this machine: {error}", "free some disk space, and repeat the command"
             )
 
-    def _checked(self, folder: Path, model_uri: str, children: ChildRuns) -> ConformanceReport:
-        """The report of a check of ``model_uri``. Raises TrivetError for a check that ends without one."""
+    def _checked(self, folder: Path, model: str, children: ChildRuns) -> ConformanceReport:
+        """The report of a check of ``model``. Raises TrivetError for a check that ends without one."""
         from trivet.render import report_json
 
         try:
             # The server's URL may hold credentials.
             code, log = children.call(
-                ["check", model_uri, *self.arguments, "--report", str(folder)],
+                ["check", model, *self.arguments, "--report", str(folder)],
                 folder,
                 {TRACKING_URI: self.server} if self.server else {},
             )

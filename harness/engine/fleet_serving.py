@@ -31,7 +31,7 @@ def sample(members: Sequence[Member], number: int | None, seed: int) -> list[int
 
     By ``seed``, and independent of the order and of which other members there are: a fleet that grew keeps most of its sample.
     """
-    servable = [index for index, member in enumerate(members) if member.model_uri]
+    servable = [index for index, member in enumerate(members) if member.servable]
     drawn = sorted(servable, key=lambda index: hashlib.sha256(f"{seed} {members[index].uri}".encode()).digest())
     return sorted(drawn[:number])
 

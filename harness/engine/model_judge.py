@@ -30,8 +30,7 @@ class ModelJudge:
     """Those of ``contracts`` that judge a model directory on ``stack``, and the waivers about them. Raises UsageError when none does."""
 
     def __init__(self, contracts: Iterable[Contract], stack: Stack, waivers: Waivers) -> None:
-        static = [contract for contract in contracts if contract.static and contract.subject == "model_directory"]
-        self._contracts = [contract for contract in static if not outside_versions(contract, stack)]
+        self._contracts = judging("model_directory", contracts, stack)
         if not self._contracts:
             raise UsageError(
                 "none of the chosen contracts judges a model directory on this stack",
@@ -79,6 +78,11 @@ class ModelJudge:
         return self._waivers.matching(about, replace(finding, location=location))
 
 
+def judging(subject: str, contracts: Iterable[Contract], stack: Stack) -> list[Contract]:
+    """Those of ``contracts`` that judge files of the kind ``subject`` on ``stack``."""
+    return [one for one in contracts if one.static and one.subject == subject and not outside_versions(one, stack)]
+
+
 def reason_of_error(error: TrivetError) -> ModelReason:
     """Why something could not be judged."""
     return ModelReason(
@@ -112,15 +116,21 @@ def _decides(verdict: ModelVerdict, contract: Contract, finding: Finding) -> boo
     return False
 
 
-def _reason(contract: Contract, finding: Finding, model: ModelDirectory) -> ModelReason:
-    prefix = f"{model.path}/"
-    place = str(finding.location) if finding.location else ""
+def reason_of(finding: Finding, contract: Contract, place: str = "") -> ModelReason:
+    """A finding of ``contract`` as a reason."""
     return ModelReason(
         contract=contract.id,
         level=contract.level,
         outcome=finding.outcome,
-        message=redact(finding.message.replace(prefix, "")),
-        remedy=redact((finding.remedy or contract.remedy).replace(prefix, "")),
-        place=place.removeprefix(prefix),
+        message=redact(finding.message),
+        remedy=redact(finding.remedy or contract.remedy),
+        place=place,
         waiver=finding.waiver,
     )
+
+
+def _reason(contract: Contract, finding: Finding, model: ModelDirectory) -> ModelReason:
+    prefix = f"{model.path}/"
+    place = str(finding.location) if finding.location else ""
+    bare = replace(finding, message=finding.message.replace(prefix, ""), remedy=finding.remedy.replace(prefix, ""))
+    return reason_of(bare, contract, place.removeprefix(prefix))

@@ -44,6 +44,11 @@ class ModelReason:
     waiver: FindingWaiver | None = None
 
 
+def worst(*verdicts: ModelVerdict | None) -> ModelVerdict:
+    """The worst of some verdicts; None is none. Raises ValueError without any."""
+    return min((one for one in verdicts if one), key=list(ModelVerdict).index)
+
+
 class Measured(StrEnum):
     """What a model did when it was served in the stack's runtime, worst first.
 
@@ -98,21 +103,32 @@ class FleetMember:
         raise NotImplementedError
 
     @property
+    def servable(self) -> bool:
+        """Whether its model can be served: whether its files could be read."""
+        return bool(self.flavors)
+
+    @property
     def blocks(self) -> ModelVerdict:
         """The verdict that the exit code follows from.
 
         What was measured settles what files left open. A model that works although its files say that it breaks keeps that verdict, as in
         ``trivet check``: the image may have another Python or other packages than the environment in which it was served.
         """
-        predicted = self.not_accepted or self.verdict
-        if self.measured is None or predicted is ModelVerdict.BREAKS:
-            return predicted
-        settled = {
-            Measured.BREAKS: ModelVerdict.BREAKS,
-            Measured.UNKNOWN: ModelVerdict.UNKNOWN,
-            Measured.WORKS: ModelVerdict.FINE,
-        }
-        return settled[self.measured.not_accepted or self.measured.outcome]
+        return _settled(self.not_accepted or self.verdict, self.measured)
+
+
+_SETTLED = {
+    Measured.BREAKS: ModelVerdict.BREAKS,
+    Measured.UNKNOWN: ModelVerdict.UNKNOWN,
+    Measured.WORKS: ModelVerdict.FINE,
+}
+
+
+def _settled(predicted: ModelVerdict, measured: Measurement | None) -> ModelVerdict:
+    """What a model's files predict, together with what was measured."""
+    if measured is None or predicted is ModelVerdict.BREAKS:
+        return predicted
+    return _SETTLED[measured.not_accepted or measured.outcome]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,22 +152,26 @@ class JudgedModel(FleetMember):
         return f"models:/{self.name}/{self.version}"
 
     @property
-    def model_uri(self) -> str:
-        """What ``trivet check`` takes."""
-        return self.uri
+    def servable(self) -> bool:
+        """Whether its model can be served, whatever could be read of it here: a check says why it cannot."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedService(FleetMember):
     """One InferenceService of a cluster: the worst of what its manifest and its model come to.
 
-    ``manifest`` and ``model`` are the verdicts on either; ``storage_uri`` is where its predictor has the model from, empty if it says none.
+    ``manifest`` and ``model`` are the verdicts on either, None where none of the chosen contracts judges it; ``manifest_not_accepted`` and
+    ``model_not_accepted`` are these without the findings that waivers accept, None if they accept none. ``storage_uri`` is where its
+    predictor has the model from, redacted, and empty if it says none.
     """
 
     namespace: str
     name: str
-    manifest: ModelVerdict
-    model: ModelVerdict
+    manifest: ModelVerdict | None
+    model: ModelVerdict | None
+    manifest_not_accepted: ModelVerdict | None = None
+    model_not_accepted: ModelVerdict | None = None
     storage_uri: str = ""
 
     @property
@@ -160,9 +180,10 @@ class JudgedService(FleetMember):
         return f"InferenceService/{self.namespace}/{self.name}"
 
     @property
-    def model_uri(self) -> str:
-        """What ``trivet check`` takes; empty if its model could not be read."""
-        return self.storage_uri if self.flavors else ""
+    def blocks(self) -> ModelVerdict:
+        """As for every member; but what serving the model showed settles nothing about the manifest."""
+        model = self.model_not_accepted or self.model
+        return worst(self.manifest_not_accepted or self.manifest, _settled(model, self.measured) if model else None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,8 +111,15 @@ def scope(report: FleetReport) -> str:
     if report.server:
         parts.append(f"{len(report.models):,} of {report.total:,} registered versions at {report.server}")
     if report.context:
-        parts.append(f"{len(report.services):,} InferenceServices of context {report.context}")
+        parts.append(f"{len(report.services):,} InferenceServices of context {report.context}{_part(report)}")
     return ", and ".join(parts)
+
+
+def _part(report: FleetReport) -> str:
+    """Which part of services was judged, where it was one alone."""
+    if any(one.manifest is None for one in report.services):
+        return " (their models alone)"
+    return " (their manifests alone)" if any(one.model is None for one in report.services) else ""
 
 
 def served_lines(report: FleetReport) -> list[str]:
@@ -188,7 +195,7 @@ def sentence(report: FleetReport) -> str:
 def _of_part(member: Member, reason: ModelReason) -> ModelVerdict:
     """The verdict that a reason decided: of a service that on its manifest or on its model."""
     if isinstance(member, JudgedService):
-        return member.manifest if reason.place == "manifest" else member.model
+        return (member.manifest if reason.place == "manifest" else member.model) or member.verdict
     return member.verdict
 
 

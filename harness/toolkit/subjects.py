@@ -109,7 +109,8 @@ def read(place: Place) -> ReadResult:
         return ReadResult(skipped=(place,))
     if isinstance(place, TextStream):
         found = _read_bytes(place.name, place.content, named=True, before=place.before)
-        return replace(found, sources=_sources(place.content, place.before))
+        ignores = found.ignores if place.comments else ()
+        return replace(found, ignores=ignores, sources=_sources(place.content, place.before))
     if place.model:
         return read_model_directory(place.path)
     return read_file(place.path, named=place.named)
@@ -172,7 +173,7 @@ def stream_parts(stream: TextStream) -> list[TextStream]:
     while start < len(content):
         separator = _DOCUMENT_START.search(content, start + PART)
         end = separator.start() if separator else len(content)
-        parts.append(TextStream(stream.name, content[start:end], before))
+        parts.append(replace(stream, content=content[start:end], before=before))
         before += content.count(b"\n", start, end)
         start = end
     return parts

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,12 @@ from contract_examples.test_static_environment import model
 from contract_examples.test_static_manifests import SOUND, changed
 
 from trivet.engine.acceptance import NO_WAIVERS, Waivers
-from trivet.engine.fleet_services import ModelPlaces, judge_services
+from trivet.engine.fleet_services import ModelPlaces, judge_services, list_services
 from trivet.engine.registry import Registry
 from trivet.engine.run import Recorder, summary_of
-from trivet.errors import PlatformError
+from trivet.errors import PlatformError, UsageError
 from trivet.host.kubectl import Kubectl
-from trivet.model.fleet import FleetReport, JudgedService, ModelVerdict
+from trivet.model.fleet import FleetReport, JudgedService, Measured, Measurement, ModelVerdict
 from trivet.model.settings import Existing
 from trivet.model.waiver import Waiver
 from trivet.render import fleet_github, fleet_html, fleet_json, fleet_junit, fleet_markdown
@@ -94,11 +95,15 @@ def saved(directory: Path, files: Mapping[str, str | bytes]) -> str:
     return directory.as_uri()
 
 
-def judged(kubectl: Kubectl, waivers: Waivers = NO_WAIVERS) -> list[JudgedService]:
+def judged(kubectl: Kubectl, waivers: Waivers = NO_WAIVERS, patterns: Sequence[str] = ("*",)) -> list[JudgedService]:
     # A path of this machine is none of the storage initializer's, as those contracts say.
-    contracts = [one for one in Registry().contracts.values() if not one.id.startswith("paths.")]
+    contracts = [
+        one
+        for one in Registry().contracts.values()
+        if not one.id.startswith("paths.") and any(fnmatchcase(one.id, pattern) for pattern in patterns)
+    ]
     places = ModelPlaces(server="", max_bytes=2**20)
-    return judge_services(kubectl, contracts, STACK, places=places, waivers=waivers)
+    return judge_services(list_services(kubectl), contracts, STACK, places=places, waivers=waivers)
 
 
 def report(*services: JudgedService) -> FleetReport:
@@ -146,6 +151,8 @@ def test_a_model_that_the_stack_breaks_breaks_its_service(store: Store, kubectl:
     [
         (SOUND, "gs://models/1/", "gs:// is not read from this machine"),
         (SOUND, "file:///nowhere/model", "file:///nowhere/model is no directory of this machine"),
+        (SOUND, f"file:///{'x' * 300}/model", "is no directory of this machine"),
+        (SOUND, "file://[x/model", "file://[x/model is no directory of this machine"),
         (SOUND, "models:/house/1", "no tracking server is named"),
         (changed("name: mlflow", "name: sklearn"), "s3://models/1/", "its format is sklearn"),
     ],
@@ -157,7 +164,148 @@ def test_a_model_that_cannot_be_read_leaves_its_service_unknown_with_the_reason(
     (one,) = judged(kubectl)
     assert one.model is ModelVerdict.UNKNOWN
     assert words in " ".join(reason.message for reason in one.reasons)
-    assert one.model_uri == ""
+    assert not one.servable
+
+
+def test_what_serving_shows_settles_the_model_and_not_a_manifest_that_could_not_be_judged(
+    store: Store, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    """A readiness probe that runs a command may ask anything."""
+    text = changed(
+        "httpGet: {path: /v2/models/recommendation-classifier/ready, port: 8080}", "exec: {command: [ready]}"
+    )
+    store("inferenceservices.serving.kserve.io", service(text, saved(tmp_path / "model", MODEL)))
+    (one,) = judged(kubectl)
+    assert (one.manifest, one.model) == (ModelVerdict.UNKNOWN, ModelVerdict.FINE)
+    works = replace(one, measured=Measurement(outcome=Measured.WORKS))
+    assert works.blocks is ModelVerdict.UNKNOWN
+    assert report(works).exit_code == 2
+    assert replace(one, measured=Measurement(outcome=Measured.BREAKS)).blocks is ModelVerdict.BREAKS
+    of_model = replace(works, manifest=ModelVerdict.FINE, model=ModelVerdict.UNKNOWN)
+    assert of_model.blocks is ModelVerdict.FINE
+
+
+def test_what_a_waiver_accepts_of_a_manifest_stays_accepted_beside_what_was_measured(
+    store: Store, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    wrong = changed("minReplicas: 2", "minReplicas: -1")
+    store("inferenceservices.serving.kserve.io", service(wrong, saved(tmp_path / "model", MODEL)))
+    waiver = Waiver(contract="validation.*", reason="scaled by hand", expires=date(2027, 1, 1))
+    (one,) = judged(kubectl, Waivers({"scale": waiver}, Path(), day=date(2026, 11, 30)))
+    assert (one.manifest, one.manifest_not_accepted, one.model_not_accepted) == (
+        ModelVerdict.BREAKS,
+        ModelVerdict.FINE,
+        None,
+    )
+    assert replace(one, measured=Measurement(outcome=Measured.WORKS)).blocks is ModelVerdict.FINE
+    assert replace(one, measured=Measurement(outcome=Measured.BREAKS)).blocks is ModelVerdict.BREAKS
+
+
+@pytest.mark.parametrize(
+    "comment", ["x # trivet: ignore[*]", "x # trivet: ignore[validation.kserve_admits_the_service] why"]
+)
+def test_a_string_of_an_object_is_no_comment_that_ignores_findings(
+    store: Store, kubectl: Kubectl, tmp_path: Path, comment: str
+) -> None:
+    uri = saved(tmp_path / "model", MODEL)
+    for name, text in (("sound", SOUND), ("wrong", changed("minReplicas: 2", "minReplicas: -1"))):
+        document = service(text, uri, name)
+        document["metadata"]["annotations"] = {**document["metadata"].get("annotations", {}), "note": comment}
+        store("inferenceservices.serving.kserve.io", document)
+    sound, wrong = judged(kubectl)
+    assert (sound.manifest, sound.advice, sound.reasons) == (ModelVerdict.FINE, (), ())
+    assert wrong.manifest is ModelVerdict.BREAKS
+    assert "validation.kserve_admits_the_service" in {reason.contract for reason in wrong.reasons}
+    assert "lint.ignore_comments_are_used" not in wrong.advice
+
+
+def test_a_service_that_lint_cannot_read_is_unknown_and_the_others_are_judged(
+    store: Store, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    uri = saved(tmp_path / "model", MODEL)
+    broken = service(SOUND, uri, "broken")
+    broken["metadata"]["annotations"] = {"note": "\ud800"}
+    store("inferenceservices.serving.kserve.io", broken)
+    store("inferenceservices.serving.kserve.io", service(SOUND, uri, "sound"))
+    first, second = judged(kubectl)
+    assert (first.name, first.manifest, first.model) == ("broken", ModelVerdict.UNKNOWN, ModelVerdict.FINE)
+    assert first.reasons[0].place == "manifest"
+    assert (second.name, second.verdict) == ("sound", ModelVerdict.FINE)
+
+
+def test_no_report_has_a_credential_of_a_storage_uri(store: Store, kubectl: Kubectl) -> None:
+    uri = "https://user:hunter2@models.example/churn?sig=hunter2"
+    store("inferenceservices.serving.kserve.io", service(SOUND, uri))
+    made = report(*judged(kubectl))
+    assert made.services[0].storage_uri == "https://user:[redacted]@models.example/churn?sig=[redacted]"
+    for writer in (fleet_github, fleet_html, fleet_json, fleet_junit, fleet_markdown):
+        assert "hunter2" not in writer.write(made)
+    assert "hunter2" not in FleetText().lines(made.services[0])
+
+
+def test_what_is_served_is_named_without_redaction(store: Store, kubectl: Kubectl, tmp_path: Path) -> None:
+    saved(tmp_path / "token=v1", MODEL)
+    store("inferenceservices.serving.kserve.io", service(SOUND, f"file://{tmp_path}/token=v1"))
+    cluster = list_services(kubectl)
+    (one,) = judged(kubectl)
+    assert one.servable
+    assert "[redacted]" in one.storage_uri
+    assert cluster.models == {"InferenceService/team/house": str(tmp_path / "token=v1")}
+
+
+def test_a_path_is_not_decoded_as_the_storage_initializer_decodes_none(
+    store: Store, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    saved(tmp_path / "a b", MODEL)
+    store("inferenceservices.serving.kserve.io", service(SOUND, f"file://{tmp_path}/a%20b", "encoded"))
+    store("inferenceservices.serving.kserve.io", service(SOUND, f"file://{tmp_path}/a b", "plain"))
+    encoded, plain = judged(kubectl)
+    assert (encoded.model, plain.model) == (ModelVerdict.UNKNOWN, ModelVerdict.FINE)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "manifest", "model", "words"),
+    [
+        (["environment.*"], None, ModelVerdict.BREAKS, "(their models alone)"),
+        (["environment.*", "pipelines.*"], None, ModelVerdict.BREAKS, "(their models alone)"),
+        (["manifests.*"], ModelVerdict.FINE, None, "(their manifests alone)"),
+        (["manifests.*", "environment.*"], ModelVerdict.FINE, ModelVerdict.BREAKS, ""),
+        (["manifests.resources_are_set"], ModelVerdict.UNKNOWN, None, "(their manifests alone)"),
+    ],
+)
+def test_a_part_that_no_chosen_contract_judges_has_no_verdict(
+    store: Store,
+    kubectl: Kubectl,
+    tmp_path: Path,
+    patterns: list[str],
+    manifest: ModelVerdict | None,
+    model: ModelVerdict | None,
+    words: str,
+) -> None:
+    store("inferenceservices.serving.kserve.io", service(SOUND, saved(tmp_path / "model", BREAKING)))
+    (one,) = judged(kubectl, patterns=patterns)
+    assert (one.manifest, one.model) == (manifest, model)
+    assert one.verdict is one.blocks is (model or manifest)
+    assert one.servable is (model is not None)
+    made = report(one)
+    assert words in FleetText().summary(made)
+    assert ("alone)" in FleetText().summary(made)) is bool(words)
+    assert fleet_json.read(fleet_json.write(made)) == made
+
+
+def test_contracts_that_judge_neither_part_are_wrong_usage(store: Store, kubectl: Kubectl) -> None:
+    with pytest.raises(UsageError, match="none of the chosen contracts judges a manifest or a model directory"):
+        judged(kubectl, patterns=["pipelines.*"])
+
+
+def test_a_namespace_counts_once_and_one_without_services_is_wrong_usage(store: Store, kubectl: Kubectl) -> None:
+    document = service(SOUND, "s3://models/1/")
+    store("team/inferenceservices.serving.kserve.io", document)
+    store("inferenceservices.serving.kserve.io", document)
+    assert len(list_services(kubectl, ["team", "team"]).documents) == 1
+    with pytest.raises(UsageError, match="'taem'") as raised:
+        list_services(kubectl, ["team", "taem"])
+    assert "did you mean 'team'?" in raised.value.remedy
 
 
 def test_services_are_sorted_and_a_waiver_names_one_by_its_namespace(

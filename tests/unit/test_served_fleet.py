@@ -98,6 +98,7 @@ def served(
     serving = Serving(
         arguments=["--profile", "core"],
         server=SERVER,
+        models={},
         waivers=NO_WAIVERS,
         directory=tmp_path / "report" if write else None,
         write=write or (lambda report, folder: None),
