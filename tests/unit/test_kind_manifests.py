@@ -177,6 +177,23 @@ def test_webhook_configurations_trust_the_certificate_and_a_secret_holds_it() ->
     assert parse(found[2])["data"]["tls.crt"] == certificate.bundle
 
 
+def test_a_custom_resource_that_a_webhook_converts_trusts_the_certificate() -> None:
+    def definition(name: str, **spec: Any) -> KubernetesObject:
+        return render({"kind": "CustomResourceDefinition", "metadata": {"name": name}, "spec": spec})
+
+    # As in KServe 0.12.1: a bundle that is no PEM, with which the API server answers no request for the resource.
+    client = {"caBundle": "Cg==", "service": {"name": "s", "namespace": "n", "path": "/convert"}}
+    converted = definition("a", conversion={"strategy": "Webhook", "webhook": {"clientConfig": client}})
+    others = [definition("b", conversion={"strategy": "None"}), definition("c")]
+    certificate = make_certificate("s", "n")
+    found = with_certificate([converted, *others], certificate, secret="cert", namespace="n")
+    assert parse(found[0])["spec"]["conversion"]["webhook"]["clientConfig"] == {
+        **client,
+        "caBundle": certificate.bundle,
+    }
+    assert found[1:3] == others
+
+
 def test_a_certificate_names_its_service_and_signs_itself() -> None:
     from cryptography import x509
 

@@ -12,7 +12,13 @@ from trivet.provision.kind import manifests
 from trivet.provision.kind.manifests import KubernetesObject
 
 LIFETIME = datetime.timedelta(days=3650)
-_WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+_WEBHOOKS = "/webhooks/*/clientConfig/caBundle"
+_CA_BUNDLE = {
+    "MutatingWebhookConfiguration": _WEBHOOKS,
+    "ValidatingWebhookConfiguration": _WEBHOOKS,
+    "CustomResourceDefinition": "/spec/conversion/webhook/clientConfig/caBundle",
+}
+"""Kind → the field with the CA bundle of the webhooks that it names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +87,9 @@ def make_certificate(service: str, namespace: str) -> Certificate:
 def with_certificate(
     objects: Sequence[KubernetesObject], certificate: Certificate, *, secret: str, namespace: str
 ) -> list[KubernetesObject]:
-    """The objects, with ``certificate`` as CA bundle in every webhook configuration, and a Secret with the certificate and its key."""
+    """The objects, with ``certificate`` as CA bundle of every webhook, also of those that convert custom resources, and a Secret with the
+    certificate and its key.
+    """
     tls_secret = manifests.render(
         {
             "apiVersion": "v1",
@@ -91,16 +99,21 @@ def with_certificate(
             "data": {"tls.crt": certificate.bundle, "tls.key": _base64(certificate.key)},
         }
     )
-    with_bundle = [
-        manifests.apply_patches(
-            [one], [manifests.Patch(on=[one.id], set={"/webhooks/*/clientConfig/caBundle": certificate.bundle})]
-        )[0]
-        if one.kind in _WEBHOOKS
-        else one
-        for one in objects
-    ]
+    with_bundle = [_with_bundle(one, certificate.bundle) if _names_webhooks(one) else one for one in objects]
     # The Secret may come last: namespaces among the objects are applied before everything else.
     return [*with_bundle, tls_secret]
+
+
+def _names_webhooks(one: KubernetesObject) -> bool:
+    if one.kind == "CustomResourceDefinition":
+        # Most have no conversion, and are a megabyte of YAML.
+        return "conversion:" in one.text and "webhook" in manifests.parse(one)["spec"].get("conversion", {})
+    return one.kind in _CA_BUNDLE
+
+
+def _with_bundle(one: KubernetesObject, bundle: str) -> KubernetesObject:
+    (found,) = manifests.apply_patches([one], [manifests.Patch(on=[one.id], set={_CA_BUNDLE[one.kind]: bundle})])
+    return found
 
 
 def _base64(text: str) -> str:
