@@ -25,7 +25,6 @@ from trivet.served_fleet import Serving
 
 if TYPE_CHECKING:
     from trivet.engine.registry import Registry
-    from trivet.model.contract import Contract
     from trivet.model.stack import Stack
 
 
@@ -247,10 +246,11 @@ def fleet(
             replace(report, served=served),
             serving.serve(report.members, chosen, lambda member, left: echo(text.measured(member, left))),
         )
-        report = replace(
-            report, waivers=waiver_uses(waivers, report.members, made.contracts, stack, to_serve.contracts)
-        )
-    report = replace(report, provenance=recorder.provenance("trivet fleet"))
+    report = replace(
+        report,
+        waivers=waiver_uses(waivers, report.members, made.contracts, stack),
+        provenance=recorder.provenance("trivet fleet"),
+    )
     for error in report.errors:
         click.echo(f"trivet: {error.message}\n  remedy: {error.remedy}", err=True)
     echo(text.summary(report))
@@ -264,9 +264,8 @@ def fleet(
 
 @dataclass(frozen=True, kw_only=True)
 class _ToServe:
-    """The contracts that serving judges, the folder of the results store, and the options of ``trivet check`` that say so."""
+    """The folder of the results store, and the options of ``trivet check`` that say by what models are judged."""
 
-    contracts: Sequence[Contract]
     store: str
     arguments: Sequence[str]
 
@@ -297,7 +296,7 @@ def _to_serve(
         *("--results", str(store)),
         *(("--network",) if network else ()),
     ]
-    return _ToServe(contracts=contracts, store=str(store), arguments=arguments)
+    return _ToServe(store=str(store), arguments=arguments)
 
 
 def _tag(text: str) -> tuple[str, str]:

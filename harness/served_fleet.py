@@ -16,9 +16,8 @@ from trivet.errors import PlatformError, TrivetError, UsageError
 
 if TYPE_CHECKING:
     from trivet.engine.acceptance import Waivers
-    from trivet.engine.fleet_serving import Member
     from trivet.host.child_runs import ChildRuns
-    from trivet.model.fleet import Measurement
+    from trivet.model.fleet import Measurement, Member
     from trivet.model.report import ConformanceReport
 
 
@@ -48,6 +47,7 @@ class Serving:
         ``progress`` gets each as its check ends, and how many remain. A model that two of them have is served once: the second finds its
         results in the store.
         """
+        from trivet.engine.fleet_serving import names_of_model
         from trivet.host.child_runs import ChildRuns
         from trivet.host.side_by_side import side_by_side
 
@@ -70,7 +70,7 @@ class Serving:
                 call,
                 ended,
                 jobs=self.jobs or cells_at_once(len(chosen)),
-                needs=lambda index: frozenset({self._model(members[index])}),
+                needs=lambda index: names_of_model(members[index], self._model(members[index])),
                 stop=children.close,
             )
         return served

@@ -20,7 +20,7 @@ from trivet.errors import UsageError, unknown
 from trivet.model.finding import Finding, Location
 from trivet.model.fingerprint import fingerprint
 from trivet.model.outcome import Outcome
-from trivet.model.report import STATIC, BaselineUse, ContractResult
+from trivet.model.report import ONE_MODEL, STATIC, BaselineUse, ContractResult
 from trivet.model.settings import Settings
 from trivet.model.waiver import FindingWaiver, Waiver, WaiverStatus, WaiverUse
 from trivet.toolkit.walking import PathPatterns
@@ -40,7 +40,7 @@ def check_waivers(waivers: Mapping[str, Waiver], registry: Registry) -> None:
         try:
             _known("contract", waiver.contract, [*registry.listed, REQUIRED.id])
             if waiver.target:
-                _known("target", waiver.target, [*registry.targets, STATIC])
+                _known("target", waiver.target, [*registry.targets, STATIC, ONE_MODEL])
         except UsageError as error:
             raise UsageError(f"the waiver {name!r} names an {error.message}", remedy=error.remedy) from error
 

@@ -21,20 +21,17 @@ from trivet.errors import PlatformError, TrivetError, UsageError, unknown
 from trivet.host.journal import Run, clean_leftovers
 from trivet.host.process_pool import map_in_processes
 from trivet.integration import Signature, check_successor, read_signature
-from trivet.integration.model_files import ModelFile, download_file, locate_files
+from trivet.integration.model_files import ModelFile, ModelFiles, download_file, locate_files
 from trivet.integration.tracking import TrackingApi, TrackingError
 from trivet.model.contract import Contract
 from trivet.model.finding import Location
-from trivet.model.fleet import FleetReport, JudgedModel, JudgedService, ModelVerdict
+from trivet.model.fleet import FleetReport, JudgedModel, JudgedService, Member, ModelVerdict
 from trivet.model.redaction import redact
-from trivet.model.report import STATIC, InputError
+from trivet.model.report import ONE_MODEL, STATIC, InputError
 from trivet.model.stack import Stack
 from trivet.model.subjects import ModelDirectory
 from trivet.model.waiver import WaiverUse
 from trivet.toolkit.subjects import read_model_directory
-
-MODEL = "model"
-"""The target of a check."""
 
 PIECE = 50
 """Versions that a process judges in one go."""
@@ -121,45 +118,32 @@ def judge_fleet(
         models=tuple(judged),
         total=listing.total,
         errors=listing.errors,
-        waivers=waiver_uses(waivers, judged, [one for one in contracts if one.subject == "model_directory"], stack),
+        waivers=waiver_uses(waivers, judged, contracts, stack),
         provenance=recorder.provenance("trivet fleet"),
     )
 
 
 def waiver_uses(
-    waivers: Waivers,
-    members: Sequence[JudgedModel | JudgedService],
-    contracts: Iterable[Contract],
-    stack: Stack,
-    served: Iterable[Contract] = (),
+    waivers: Waivers, members: Sequence[Member], contracts: Iterable[Contract], stack: Stack
 ) -> tuple[WaiverUse, ...]:
     """What each waiver did.
 
-    It is about what was judged if its object is one of ``members``, and its contract one of the static ``contracts`` that judge such a
-    member, or one of those that serving judged.
+    It is about what was judged if its contract judged a member that its object names: one of the static ``contracts`` the manifest of a
+    service, or a model whose files could be read; any other when the member was served, where it passed or failed.
     """
-    matches = Counter(name for member in members for name in member.waivers)
-    matches.update(
-        reason.waiver.name
-        for member in members
-        if member.measured
-        for reason in member.measured.reasons
-        if reason.waiver
+    matches = Counter(
+        name for member in members for name in (*member.waivers, *(member.measured.waivers if member.measured else ()))
     )
-    subjects = {"model_directory"} | (
-        {"manifest", "resource"} if any(isinstance(one, JudgedService) for one in members) else set()
-    )
-    asked = [(one, STATIC) for one in contracts if one.static and one.subject in subjects]
-    asked += [(one, MODEL) for one in served]
-    about = {
-        name: waiver
-        for contract, target in asked
-        for name, waiver in waivers.about(contract.id, stack=stack.name, target=target).items()
-    }
+    services = [one for one in members if isinstance(one, JudgedService)]
+    readable = [one for one in members if one.flavors]
+    over = {"model_directory": readable, "manifest": services, "resource": services}
+    asked = [(one.id, STATIC, over.get(one.subject or "", [])) for one in contracts if one.static]
+    asked += [(name, ONE_MODEL, [one]) for one in members if one.measured for name in one.measured.judged]
     judged = {
         name
-        for name, waiver in about.items()
-        if any(waivers.covers(name, waiver, Location(object=member.uri)) for member in members)
+        for contract, target, those in asked
+        for name, waiver in waivers.about(contract, stack=stack.name, target=target).items()
+        if any(waivers.covers(name, waiver, Location(object=member.uri)) for member in those)
     }
     return waivers.uses(matches, judged)
 
@@ -271,11 +255,23 @@ class _VersionJudge:
         with TemporaryDirectory(dir=self._directory) as scratch, ThreadPoolExecutor(DOWNLOADS) as pool:
             places = [Path(scratch) / str(number) for number in range(len(versions))]
             fetched = pool.map(lambda one, place: self._fetched(one, place, tracking), versions, places)
-            return [(self._judged(one, model), _signature(model)) for one, model in zip(versions, fetched, strict=True)]
+            return [
+                (self._judged(one, source, model), _signature(model))
+                for one, (source, model) in zip(versions, fetched, strict=True)
+            ]
 
-    def _fetched(self, one: Registered, place: Path, tracking: TrackingApi) -> ModelDirectory | TrivetError:
+    def _fetched(self, one: Registered, place: Path, tracking: TrackingApi) -> tuple[str, ModelDirectory | TrivetError]:
+        """Where the registry has the files of a version, and its model, or why that cannot be read."""
         try:
             files = locate_files(one.entry, tracking)
+        except TrivetError as error:
+            return str(one.entry.get("source") or ""), error
+        return files.source, self._read(one, files, place, tracking)
+
+    def _read(
+        self, one: Registered, files: ModelFiles, place: Path, tracking: TrackingApi
+    ) -> ModelDirectory | TrivetError:
+        try:
             left_out: dict[str, int] = {}
             if files.directory is None:
                 place.mkdir()
@@ -309,13 +305,14 @@ class _VersionJudge:
             os.truncate(stand_in, min(file.size, PLACEHOLDER))
         return left_out
 
-    def _judged(self, one: Registered, model: ModelDirectory | TrivetError) -> JudgedModel:
+    def _judged(self, one: Registered, source: str, model: ModelDirectory | TrivetError) -> JudgedModel:
         described = JudgedModel(
             name=str(one.entry["name"]),
             version=str(one.entry["version"]),
             verdict=ModelVerdict.UNKNOWN,
             aliases=one.aliases,
             stage=str(one.entry.get("current_stage") or ""),
+            source=redact(source),
         )
         return self._judge.judged(described, model)
 

@@ -9,12 +9,10 @@ from dataclasses import replace
 from trivet.engine.acceptance import Waivers
 from trivet.model.contract import Contract
 from trivet.model.finding import Finding, Location
-from trivet.model.fleet import FleetReport, JudgedModel, JudgedService, Measured, Measurement, ModelReason
+from trivet.model.fleet import FleetReport, JudgedModel, JudgedService, Measured, Measurement, Member, ModelReason
 from trivet.model.outcome import Level, Outcome
 from trivet.model.redaction import redact
 from trivet.model.report import ConformanceReport
-
-Member = JudgedModel | JudgedService
 
 RUNTIME_CLIENTS = frozenset({"serving", "runtime"})
 """The clients of a check that are the stack's runtime, beside the environment that the model asks for."""
@@ -39,26 +37,34 @@ def sample(members: Sequence[Member], number: int | None, seed: int) -> list[int
 def measurement_of(report: ConformanceReport, uri: str, waivers: Waivers) -> Measurement:
     """What the report of a check says of the model ``uri``: the worst that a MUST came to. The object of a waiver is ``uri``."""
     found: list[tuple[Measured, ModelReason]] = []
-    passed = False
+    matching: list[str] = []
     for result in report.contracts:
-        if result.level is not Level.MUST:
-            continue
-        passed = passed or result.outcome is Outcome.PASSED
         about = waivers.about(result.id, stack=report.stack.name, target=report.target)
         for finding in result.findings:
-            if finding.outcome.deviates:
-                located = replace(finding, location=replace(finding.location or Location(), object=uri), waiver=None)
-                marked = waivers.waived(located, waivers.matching(about, located))
+            located = replace(finding, location=replace(finding.location or Location(), object=uri), waiver=None)
+            names = waivers.matching(about, located)
+            matching += names
+            if result.level is Level.MUST and finding.outcome.deviates:
                 outcome = Measured.BREAKS if finding.outcome is Outcome.FAILED else Measured.UNKNOWN
-                found.append((outcome, _reason(result.id, marked, result.remedy)))
-    outcome = _worst([one for one, _ in found], passed)
+                found.append((outcome, _reason(result.id, waivers.waived(located, names), result.remedy)))
+    passed = any(one.level is Level.MUST and one.outcome is Outcome.PASSED for one in report.contracts)
+    worst = _worst([one for one, _ in found], passed)
     left = [one for one, reason in found if not (reason.waiver and not reason.waiver.expired)]
+    not_accepted = _worst(left, True) if len(left) < len(found) else None
     return Measurement(
-        outcome=outcome,
-        reasons=tuple(reason for one, reason in found if one is outcome),
-        not_accepted=_worst(left, True) if len(left) < len(found) else None,
+        outcome=worst,
+        reasons=tuple(reason for one, reason in found if one in (worst, not_accepted)),
+        not_accepted=not_accepted,
         seconds=report.provenance.seconds if any(one.reused is None for one in report.contracts) else 0.0,
+        judged=tuple(one.id for one in report.contracts if one.outcome in (Outcome.PASSED, Outcome.FAILED)),
+        waivers=tuple(matching),
     )
+
+
+def names_of_model(member: Member, uri: str) -> frozenset[str]:
+    """What names the model of a member that a check finds at ``uri``: members with one of these in common have the same model."""
+    source = member.source if isinstance(member, JudgedModel) else ""
+    return frozenset(one.rstrip("/") for one in (uri, source) if one)
 
 
 def with_members(report: FleetReport, members: Sequence[Member]) -> FleetReport:

@@ -23,7 +23,7 @@ from trivet.model.subjects import ModelDirectory
 SUPPORTED = "environment.loading_is_supported"
 """The contract whose failure means that a library does not support loading the model, though nothing is seen that breaks."""
 
-Member = TypeVar("Member", bound=FleetMember)
+Described = TypeVar("Described", bound=FleetMember)
 
 
 class ModelJudge:
@@ -40,7 +40,7 @@ class ModelJudge:
         self._waivers = waivers
         self._about = {one.id: waivers.about(one.id, stack=stack.name, target=STATIC) for one in self._contracts}
 
-    def judged(self, described: Member, model: ModelDirectory | TrivetError) -> Member:
+    def judged(self, described: Described, model: ModelDirectory | TrivetError) -> Described:
         """``described`` with the verdict on its model; unknown for the error because of which the model could not be read.
 
         The object of a waiver is the URI of ``described``.

@@ -41,8 +41,12 @@ class ModelFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
-    """Where the files of a registered version are: a ``directory`` of this machine, or what the server lists."""
+    """Where the files of a registered version are: a ``directory`` of this machine, or what the server lists.
 
+    ``source`` is where the registry has them, for a copy where it has those of the version that was copied.
+    """
+
+    source: str
     directory: Path | None = None
     listed: tuple[ModelFile, ...] = ()
 
@@ -53,19 +57,21 @@ def locate_files(version: Json, tracking: TrackingApi) -> ModelFiles:
     Raises UsageError for a version whose files the server cannot list, because they are in no run and no logged model, or which has more
     than MAX_FILES of them; and TrackingError.
     """
+    original = version
     for _ in range(MAX_COPIES):
-        if not (copied := _COPY.fullmatch(str(version.get("source") or ""))):
+        if not (copied := _COPY.fullmatch(str(original.get("source") or ""))):
             break
-        version = tracking.get_model_version(copied["name"], copied["version"])
-    source = str(version.get("source") or "")
-    model_id = str(version.get("model_id") or "") or _logged_model(source)
+        original = tracking.get_model_version(copied["name"], copied["version"])
+    source = str(original.get("source") or "")
+    model_id = str(original.get("model_id") or "") or _logged_model(source)
     if found := _on_this_machine(source):
-        return ModelFiles(directory=found)
+        return ModelFiles(source=source, directory=found)
     if model_id:
         if found := _on_this_machine(str(tracking.get_logged_model(model_id).get("artifact_uri") or "")):
-            return ModelFiles(directory=found)
-        return _listed(version, "", lambda path: tracking.list_logged_model_artifacts(model_id, path))
-    run_id = str(version.get("run_id") or "")
+            return ModelFiles(source=source, directory=found)
+        listed = _listed(version, "", lambda path: tracking.list_logged_model_artifacts(model_id, path))
+        return ModelFiles(source=source, listed=listed)
+    run_id = str(original.get("run_id") or "")
     root = str(tracking.get_run(run_id)["info"]["artifact_uri"]).rstrip("/") if run_id else ""
     if not root or not f"{source.rstrip('/')}/".startswith(f"{root}/"):
         where = f"run {run_id}, whose artifacts are at {root}" if root else "no run"
@@ -74,7 +80,8 @@ def locate_files(version: Json, tracking: TrackingApi) -> ModelFiles:
             remedy="judge its directory itself: trivet lint DIRECTORY",
         )
     below = source.rstrip("/")[len(root) :].strip("/")
-    return _listed(version, below, lambda path: tracking.list_artifacts(run_id, path))
+    listed = _listed(version, below, lambda path: tracking.list_artifacts(run_id, path))
+    return ModelFiles(source=source, listed=listed)
 
 
 def download_file(version: Json, file: ModelFile, directory: Path, tracking: TrackingApi) -> None:
@@ -92,7 +99,7 @@ def download_files(version: Json, files: Iterable[ModelFile], directory: Path, t
             done.result()
 
 
-def _listed(version: Json, root: str, listing: Callable[[str], Iterable[Json]]) -> ModelFiles:
+def _listed(version: Json, root: str, listing: Callable[[str], Iterable[Json]]) -> tuple[ModelFile, ...]:
     found: list[ModelFile] = []
     waiting = [root]
     while waiting:
@@ -109,7 +116,7 @@ def _listed(version: Json, root: str, listing: Callable[[str], Iterable[Json]]) 
                 f"models:/{version['name']}/{version['version']} has more than {MAX_FILES:,} files",
                 remedy="judge its directory itself: trivet lint DIRECTORY",
             )
-    return ModelFiles(listed=tuple(sorted(found, key=lambda file: file.path)))
+    return tuple(sorted(found, key=lambda file: file.path))
 
 
 def _safe(version: Json, path: str) -> str:

@@ -67,6 +67,8 @@ class Measurement:
 
     ``not_accepted`` is the outcome without what waivers accept; None if they accept nothing. ``seconds`` is how long it took; 0 if
     all results were kept ones. ``report`` is the folder of its conformance report, relative to the report on the fleet; empty without one.
+
+    ``judged`` are the contracts that passed or failed, and ``waivers`` the names of the waivers that match their findings.
     """
 
     outcome: Measured
@@ -74,6 +76,8 @@ class Measurement:
     not_accepted: Measured | None = None
     seconds: float = 0.0
     report: str = ""
+    judged: tuple[str, ...] = ()
+    waivers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,12 +141,16 @@ class JudgedModel(FleetMember):
 
     ``breaks_clients`` is what of its signature breaks clients of ``predecessor``, the judged version of the model before it
     (``trivet.integration.check_successor``); both are empty if nothing does, or if one of the two has no signature.
+
+    ``source`` is where the registry has its files, of a copy where it has those of the version that was copied: equal sources are the
+    same model.
     """
 
     name: str
     version: str
     aliases: tuple[str, ...] = ()
     stage: str = ""
+    source: str = ""
     predecessor: str = ""
     breaks_clients: tuple[str, ...] = ()
 
@@ -186,6 +194,10 @@ class JudgedService(FleetMember):
         return worst(self.manifest_not_accepted or self.manifest, _settled(model, self.measured) if model else None)
 
 
+Member = JudgedModel | JudgedService
+"""One of a fleet."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """Which members were served: the ``chosen`` of ``of`` that could be, by ``seed``."""
@@ -219,7 +231,7 @@ class FleetReport:
     kind: str = KIND
 
     @property
-    def members(self) -> tuple[JudgedModel | JudgedService, ...]:
+    def members(self) -> tuple[Member, ...]:
         """Versions and services."""
         return (*self.models, *self.services)
 

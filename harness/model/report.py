@@ -28,6 +28,9 @@ PREPARATION = "preparation of the cluster"
 STATIC = "static"
 """The target of a report on files (``trivet lint``)."""
 
+ONE_MODEL = "model"
+"""The target of a report on one model that was served (``trivet check``)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:

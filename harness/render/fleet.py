@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 
-from trivet.model.fleet import FleetReport, JudgedModel, JudgedService, Measured, ModelReason, ModelVerdict, Sample
+from trivet.model.fleet import (
+    FleetReport,
+    JudgedModel,
+    JudgedService,
+    Measured,
+    Member,
+    ModelReason,
+    ModelVerdict,
+    Sample,
+)
+from trivet.model.outcome import Level, Outcome
 from trivet.render.wording import printable, waiver_sentence, waiver_warnings
 
 MOODS = {
@@ -14,8 +24,6 @@ MOODS = {
     ModelVerdict.FINE: "passed",
 }
 """The tone of each verdict on a page (look.css)."""
-
-Member = JudgedModel | JudgedService
 
 OUTCOMES = {Measured.BREAKS: "failed", Measured.UNKNOWN: "inconclusive", Measured.WORKS: "passed"}
 """The tone of what was measured on a page."""
@@ -76,7 +84,7 @@ class FleetText:
         lines = []
         for reason in model.reasons:
             where = f", {reason.place}" if reason.place else ""
-            lines.append(f"{named(model)}{where}: {_of_part(model, reason)}: {reason_line(reason)}")
+            lines.append(f"{named(model)}{where}: {_decided(reason)}: {reason_line(reason)}")
         if not lines:
             lines.append(f"{named(model)}: {model.verdict}: no MUST applies to it")
         return printable("\n".join(lines))
@@ -147,10 +155,20 @@ def both(member: Member) -> str:
 
 
 def deciding(member: Member) -> tuple[ModelReason, ...]:
-    """The reasons behind what the exit code follows from: those of what was measured if that is worse than what was predicted."""
-    if member.measured and member.measured.outcome is not Measured.WORKS and member.verdict is not ModelVerdict.BREAKS:
-        return member.measured.reasons
-    return member.reasons
+    """The reasons behind what the exit code follows from, predicted before measured ones; if there are none, what waivers accept, or what
+    was predicted.
+
+    What was measured settles what the files of the model left open.
+    """
+    measured = member.measured.reasons if member.measured else ()
+    predicted = [
+        one
+        for one in member.reasons
+        if member.measured is None or member.blocks is ModelVerdict.BREAKS or one.place.startswith("manifest")
+    ]
+    every = (*member.reasons, *measured)
+    blocking = tuple(one for one in (*predicted, *measured) if _decided(one) is member.blocks and not _accepted(one))
+    return blocking or tuple(one for one in every if _accepted(one)) or member.reasons
 
 
 def reason_line(reason: ModelReason) -> str:
@@ -187,16 +205,21 @@ def sentence(report: FleetReport) -> str:
     causes += f"; {accepted:,} accepted" if accepted else ""
     if breaking := blocking[ModelVerdict.BREAKS]:
         return f"{name} breaks {breaking:,} of {total:,} {what}{causes}"
-    if report.errors or blocking[ModelVerdict.UNKNOWN]:
-        return f"it is unknown whether {name} serves {blocking[ModelVerdict.UNKNOWN]:,} of {total:,} {what}{causes}"
-    return f"nothing is seen that {name} breaks in {total:,} {what}{causes}"
+    if unknown := blocking[ModelVerdict.UNKNOWN]:
+        return f"it is unknown whether {name} serves {unknown:,} of {total:,} {what}{causes}"
+    counted = f"{total:,} {what}" if total != 1 else f"1 {what.removesuffix('s')}"
+    return f"nothing is seen that {name} breaks in {counted}{causes}"
 
 
-def _of_part(member: Member, reason: ModelReason) -> ModelVerdict:
-    """The verdict that a reason decided: of a service that on its manifest or on its model."""
-    if isinstance(member, JudgedService):
-        return (member.manifest if reason.place == "manifest" else member.model) or member.verdict
-    return member.verdict
+def _decided(reason: ModelReason) -> ModelVerdict:
+    """The verdict that a reason decided."""
+    if reason.outcome is not Outcome.FAILED:
+        return ModelVerdict.UNKNOWN
+    return ModelVerdict.BREAKS if reason.level is Level.MUST else ModelVerdict.UNSUPPORTED
+
+
+def _accepted(reason: ModelReason) -> bool:
+    return reason.waiver is not None and not reason.waiver.expired
 
 
 def is_accepted(member: Member) -> bool:

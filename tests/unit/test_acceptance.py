@@ -247,6 +247,7 @@ def test_a_waiver_of_nothing_is_refused_with_its_name_and_the_nearest(
     [
         {"contract": "paths.*"},
         {"contract": "lint.ignore_comments_are_used", "target": "static"},
+        {"contract": "serving.*", "target": "model"},
         {"contract": "target.has_the_required_features", "target": "*"},
     ],
 )

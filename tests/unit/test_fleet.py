@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from contract_examples.pickles import LINEAR, pickled
@@ -16,6 +17,7 @@ from contract_examples.test_static_environment import SOUND, model
 
 from trivet.engine.acceptance import NO_WAIVERS, Waivers
 from trivet.engine.fleet import Registered, judge_versions
+from trivet.engine.fleet_serving import names_of_model
 from trivet.engine.registry import Registry
 from trivet.engine.run import Recorder, summary_of
 from trivet.errors import UsageError
@@ -128,7 +130,7 @@ def waivers(expires: str, object: str = "models:/churn/*") -> Waivers:
 @pytest.mark.parametrize(
     ("accepting", "code", "words"),
     [
-        (waivers("2027-01-01"), 0, "nothing is seen that 2024.11 breaks in 1 models; 1 accepted"),
+        (waivers("2027-01-01"), 0, "nothing is seen that 2024.11 breaks in 1 model; 1 accepted"),
         (waivers("2026-11-01"), 1, "the waiver old-models expired on 2026-11-01"),
         (waivers("2027-01-01", "models:/other/*"), 1, "2024.11 breaks 1 of 1 models"),
     ],
@@ -174,6 +176,52 @@ def test_a_model_whose_files_cannot_be_found_is_unknown_with_the_reason(tmp_path
     assert one.verdict is ModelVerdict.UNKNOWN
     assert "its source 's3://elsewhere/model' is not below no run" in one.reasons[0].message
     assert list(downloads.iterdir()) == []
+
+
+class CopyingRegistry(TrackingApi):
+    """A registry in which version 1 of ``churn`` is the directory ``source``, and every other one a copy of version 1 or of itself."""
+
+    source = ""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:9", retries=0)
+
+    def get_model_version(self, name: str, version: str) -> dict[str, Any]:
+        source = self.source if version == "1" else f"models:/{name}/{version}"
+        return {"name": name, "version": version, "source": source}
+
+
+def of_copies(source: str, downloads: Path, monkeypatch: pytest.MonkeyPatch, *sources: str) -> list[JudgedModel]:
+    """The copies of ``sources``, where churn's version 1 has its files at ``source``."""
+    monkeypatch.setattr(CopyingRegistry, "source", source)
+    versions = [
+        Registered(entry={"name": "copied", "version": str(number), "source": one}, aliases=())
+        for number, one in enumerate(sources, 1)
+    ]
+    contracts = list(Registry().contracts.values())
+    return list(
+        judge_versions(versions, contracts, STACK, connect=CopyingRegistry, max_bytes=2**20, directory=downloads)
+    )
+
+
+def test_a_copy_is_judged_by_the_files_of_its_original_and_says_where_they_are(
+    tmp_path: Path, downloads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (original,) = judged(tmp_path, SOUND)
+    directory = original.source
+    copy, same = of_copies(directory, downloads, monkeypatch, "models:/churn/1", directory)
+    assert (copy.verdict, copy.source) == (ModelVerdict.FINE, directory)
+    assert names_of_model(copy, copy.uri) & names_of_model(same, same.uri) == {directory}
+    assert not names_of_model(copy, copy.uri) & names_of_model(replace(same, source="elsewhere"), same.uri)
+
+
+def test_a_copy_whose_files_cannot_be_found_is_named_itself_and_a_cycle_of_copies_ends(
+    downloads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, cycle = of_copies("s3://elsewhere", downloads, monkeypatch, "models:/churn/1", "models:/churn/2")
+    for one, source in ((lost, "s3://elsewhere"), (cycle, "models:/churn/2")):
+        assert one.verdict is ModelVerdict.UNKNOWN
+        assert f"the files of {one.uri} cannot be listed: its source {source!r}" in one.reasons[0].message
 
 
 def test_a_pickle_that_was_not_downloaded_is_not_taken_for_a_broken_one(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_a_service_whose_manifest_and_model_fit_is_fine(store: Store, kubectl: K
     assert (one.verdict, one.manifest, one.model) == (ModelVerdict.FINE,) * 3
     assert (one.uri, one.flavors) == ("InferenceService/team/house", ("python_function", "sklearn"))
     assert report(one).exit_code == 0
-    assert sentence(report(one)) == "nothing is seen that 2024.11 breaks in 1 services"
+    assert sentence(report(one)) == "nothing is seen that 2024.11 breaks in 1 service"
 
 
 def test_a_manifest_that_lint_fails_breaks_the_service_whatever_its_model_is(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from trivet.engine.acceptance import NO_WAIVERS, Waivers
+from trivet.engine.fleet import waiver_uses
 from trivet.engine.fleet_serving import measurement_of, of_the_runtime, sample, with_members
 from trivet.engine.registry import Registry
 from trivet.engine.results_store import inputs_of, question
@@ -25,16 +26,17 @@ from trivet.model.fleet import (
     JudgedService,
     Measured,
     Measurement,
+    Member,
     ModelReason,
     ModelVerdict,
     Sample,
 )
 from trivet.model.outcome import Level, Outcome
-from trivet.model.report import ConformanceReport
+from trivet.model.report import ConformanceReport, InputError
 from trivet.model.subjects import ModelDirectory
-from trivet.model.waiver import Waiver
+from trivet.model.waiver import FindingWaiver, Waiver, WaiverStatus
 from trivet.render import fleet_github, fleet_html, fleet_json, fleet_junit, fleet_markdown
-from trivet.render.fleet import FleetText
+from trivet.render.fleet import FleetText, deciding
 from trivet.served_fleet import folder_name
 from trivet.stacks.read import load_stack
 from trivet.targets.local.model import ModelSession, ModelTarget
@@ -129,6 +131,112 @@ def test_a_waiver_accepts_what_was_measured_of_the_model_that_it_names(uri: str,
     assert (found.not_accepted is Measured.WORKS) is accepted
     one = replace(a_model(ModelVerdict.FINE), measured=found)
     assert one.blocks is (ModelVerdict.FINE if accepted else ModelVerdict.BREAKS)
+
+
+def accepting(**given: Any) -> Waivers:
+    """One waiver, called ``old``, on the day 2026-11-30."""
+    values = {"contract": "serving.*", "reason": "retrained", "expires": date(2027, 1, 1)} | given
+    return Waivers({"old": Waiver(**values)}, Path(), day=date(2026, 11, 30))
+
+
+def status(waivers: Waivers, *members: Member) -> tuple[WaiverStatus, int]:
+    """What the waiver did for ``members``, and the number of findings."""
+    (use,) = waiver_uses(waivers, members, Registry().contracts.values(), STACK)
+    return use.status, use.findings
+
+
+def served(waivers: Waivers, **findings: Finding) -> JudgedModel:
+    measured = measurement_of(checked(**findings), "models:/churn/1", waivers)
+    return replace(a_model(ModelVerdict.FINE), measured=measured)
+
+
+def test_a_waiver_of_what_serving_shows_is_decided_by_the_members_in_which_it_was_shown() -> None:
+    waivers = accepting(target="model")
+    works = served(waivers, serving__model_becomes_ready=passed("ready"))
+    assert status(waivers, works) == (WaiverStatus.UNUSED, 0)
+    assert status(waivers, served(waivers, serving__model_becomes_ready=failed("no"))) == (WaiverStatus.USED, 1)
+    late = accepting(expires=date(2026, 11, 1))
+    assert status(late, served(late, serving__model_becomes_ready=failed("no"))) == (WaiverStatus.EXPIRED, 1)
+    unseen = served(waivers, serving__model_becomes_ready=inconclusive("timed out"))
+    assert status(waivers, unseen) == (WaiverStatus.UNDECIDED, 0), "it was not observed"
+    assert status(waivers, a_model(ModelVerdict.FINE)) == (WaiverStatus.UNDECIDED, 0), "it was not served"
+    other = accepting(object="models:/other/*")
+    assert status(other, works, replace(a_model(ModelVerdict.FINE), name="other")) == (WaiverStatus.UNDECIDED, 0)
+
+
+def test_a_waiver_of_advice_that_serving_gives_is_used() -> None:
+    waivers = accepting(contract=REJECTED)
+    one = served(
+        waivers, serving__model_becomes_ready=passed("ready"), signatures__missing_column_is_rejected=failed("accepted")
+    )
+    assert status(waivers, one) == (WaiverStatus.USED, 1)
+    assert one.measured
+    assert (one.measured.outcome, one.measured.not_accepted) == (Measured.WORKS, None)
+
+
+def test_a_waiver_of_what_files_show_is_undecided_where_no_file_could_be_read() -> None:
+    waivers = accepting(contract="environment.*")
+    one = a_model(ModelVerdict.UNKNOWN)
+    assert status(waivers, one) == (WaiverStatus.UNUSED, 0)
+    assert status(waivers, replace(one, flavors=())) == (WaiverStatus.UNDECIDED, 0)
+    of_manifests = accepting(contract="manifests.*")
+    assert status(of_manifests, one) == (WaiverStatus.UNDECIDED, 0), "there is no service"
+
+
+WAIVED = FindingWaiver(name="old", reason="retrained", owner="", expires=date(2027, 1, 1), expired=False)
+
+
+def reason(message: str, outcome: Outcome = Outcome.FAILED, **given: Any) -> ModelReason:
+    return ModelReason(contract=READY, level=Level.MUST, outcome=outcome, message=message, **given)
+
+
+def test_every_format_gives_the_reasons_that_nobody_accepts() -> None:
+    accepted = reason("a pickle of 1.5.2", waiver=WAIVED)
+    one = replace(
+        a_model(ModelVerdict.BREAKS),
+        reasons=(accepted,),
+        not_accepted=ModelVerdict.FINE,
+        measured=Measurement(outcome=Measured.BREAKS, reasons=(reason("no module named x"),)),
+    )
+    assert one.blocks is ModelVerdict.BREAKS
+    assert [each.message for each in deciding(one)] == ["no module named x"]
+    for written in (fleet_junit, fleet_github, fleet_markdown):
+        assert "no module named x" in written.write(report(one))
+    works = replace(one, measured=Measurement(outcome=Measured.WORKS))
+    assert deciding(works) == (accepted,)
+    assert "retrained" in fleet_junit.write(report(works))
+
+
+def test_what_is_measured_of_a_model_replaces_what_its_files_left_open_and_nothing_of_the_manifest() -> None:
+    manifest = reason("the probe executes a command", Outcome.INCONCLUSIVE, place="manifest spec.predictor")
+    files = reason("a package that nobody lists", Outcome.INCONCLUSIVE, place="model MLmodel")
+    service = JudgedService(
+        namespace="n",
+        name="s",
+        verdict=ModelVerdict.UNKNOWN,
+        manifest=ModelVerdict.UNKNOWN,
+        model=ModelVerdict.UNKNOWN,
+        flavors=("sklearn",),
+        reasons=(manifest, files),
+    )
+    slow = reason("timed out", Outcome.INCONCLUSIVE)
+    assert deciding(service) == (manifest, files)
+    assert deciding(replace(service, measured=Measurement(outcome=Measured.UNKNOWN, reasons=(slow,)))) == (
+        manifest,
+        slow,
+    )
+    broken = reason("no module named x")
+    assert deciding(replace(service, measured=Measurement(outcome=Measured.BREAKS, reasons=(broken,)))) == (broken,)
+
+
+def test_suites_of_models_namespaces_and_trivet_itself_are_never_one() -> None:
+    service = JudgedService(
+        namespace="server", name="s", verdict=ModelVerdict.FINE, manifest=ModelVerdict.FINE, model=ModelVerdict.FINE
+    )
+    error = InputError(message="the server failed", remedy="mend it", exit_code=2)
+    made = replace(report(replace(a_model(ModelVerdict.FINE), name="server")), services=(service,), errors=(error,))
+    suites = [one.get("name") for one in ET.fromstring(fleet_junit.write(made)).iter("testsuite")]
+    assert suites == ["server", "InferenceService/server", "trivet: errors"]
 
 
 @pytest.mark.parametrize(

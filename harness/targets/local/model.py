@@ -26,6 +26,7 @@ from trivet.host.worker import Worker
 from trivet.model.events import Emit, Event, phase
 from trivet.model.handover import RegisteredVersion
 from trivet.model.platform_config import platform_of
+from trivet.model.report import ONE_MODEL
 from trivet.model.results import ResultInputs
 from trivet.model.stack import Role, Stack
 from trivet.model.subjects import ModelDirectory
@@ -227,7 +228,7 @@ class ModelTarget:
     is no client of that name.
     """
 
-    name = "model"
+    name = ONE_MODEL
 
     def __init__(self, model: ModelDirectory, *, network: bool = False, predecessor: Predecessor | None = None) -> None:
         self.clients = frozenset(ModelSession.CLIENTS) - (frozenset() if predecessor else REGISTERED)
