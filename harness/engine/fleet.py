@@ -134,9 +134,9 @@ def waiver_uses(
     matches = Counter(
         name for member in members for name in (*member.waivers, *(member.measured.waivers if member.measured else ()))
     )
-    services = [one for one in members if isinstance(one, JudgedService)]
+    services: list[Member] = [one for one in members if isinstance(one, JudgedService)]
     readable = [one for one in members if one.flavors]
-    over = {"model_directory": readable, "manifest": services, "resource": services}
+    over: dict[str, list[Member]] = {"model_directory": readable, "manifest": services, "resource": services}
     asked = [(one.id, STATIC, over.get(one.subject or "", [])) for one in contracts if one.static]
     asked += [(name, ONE_MODEL, [one]) for one in members if one.measured for name in one.measured.judged]
     judged = {

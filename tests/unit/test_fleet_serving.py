@@ -135,7 +135,7 @@ def test_a_waiver_accepts_what_was_measured_of_the_model_that_it_names(uri: str,
 
 def accepting(**given: Any) -> Waivers:
     """One waiver, called ``old``, on the day 2026-11-30."""
-    values = {"contract": "serving.*", "reason": "retrained", "expires": date(2027, 1, 1)} | given
+    values: dict[str, Any] = {"contract": "serving.*", "reason": "retrained", "expires": date(2027, 1, 1)} | given
     return Waivers({"old": Waiver(**values)}, Path(), day=date(2026, 11, 30))
 
 
