@@ -165,7 +165,7 @@ def _observe(cluster: ClusterClient, watch: Watch, workload: Workload, new: Serv
         if not failure and (failure := next(filter(is_load_error, container_failures(cluster, NAME)), None)):
             failed_after = at
             watch.mark("container error")
-        if {answered_by(answer, workload.models) for answer in watch.answers()[-5:]} == {new.name}:
+        if {answered_by(answer, workload.models) for answer in watch.answers_so_far()[-5:]} == {new.name}:
             loaded = at
             break
     outage = watch.outage()

@@ -122,7 +122,7 @@ def _observe(watch: Watch, cluster: ClusterClient, traffic: TrafficClient, workl
     first = summarize_status(cluster.get("inferenceservice", NAME) or {})
 
     def correct_in_a_row() -> int:
-        answers = watch.answers(INJECTED)
+        answers = watch.answers_so_far(INJECTED)
         return next((n for n, answer in enumerate(reversed(answers)) if is_lost(answer, workload)), len(answers))
 
     with watch.sending(traffic, workload):

@@ -241,7 +241,7 @@ def _observe(watch: Watch, workload: Workload, old: ServableModel) -> Observatio
     """Whether clients lost requests since the rollback; first that the earlier model answers."""
     watch.eventually(
         f"{old.name} to answer",
-        lambda: watch.answers(FAULT),
+        watch.answers_so_far,
         until=lambda answers: any(answered_by(answer, workload.models) == old.name for answer in answers),
         describe=lambda answers: str(answers[-1]) if answers else "no answer",
     )

@@ -96,11 +96,15 @@ class Watch:
 
         A request in flight is not yet among them (see ``settle``). Raises CannotTell when there are none.
         """
-        ends = self._marks[before] if before else float("inf")
-        found = [answer for answer in self._all() if self._marks[since] <= answer.at < ends]
+        found = self.answers_so_far(since, before)
         if not found:
             raise CannotTell(f"no request was due since mark {since!r}: what clients observed is unknown")
         return found
+
+    def answers_so_far(self, since: str = FAULT, before: str = "") -> list[Answer]:
+        """:meth:`answers` for what polls: empty while there are none."""
+        ends = self._marks[before] if before else float("inf")
+        return [answer for answer in self._all() if self._marks[since] <= answer.at < ends]
 
     def outage(self, since: str = FAULT, before: str = "") -> Outage:
         """The requests lost since a mark, and before another one if that is named. Raises CannotTell when no request was due."""

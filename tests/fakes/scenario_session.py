@@ -18,6 +18,7 @@ from trivet.model.stack import Stack
 from trivet.model.traffic import Answer, Stream
 from trivet.toolkit.faults import stopped
 from trivet.toolkit.merge_patch import reverse
+from trivet.toolkit.waiting import eventually
 from trivet.toolkit.watch import FAULT, Watch, watching
 
 REQUEST: Mapping[str, Any] = {"inputs": []}
@@ -121,6 +122,7 @@ class FakeTraffic:
 
     def __init__(self, answer: Callable[[float], Answer]) -> None:
         self._answer = answer
+        self.answers: list[Answer] = []
 
     def send(
         self, service: str, request: Mapping[str, Any], *, times: int, concurrency: int = 4, timeout: float = 30.0
@@ -131,7 +133,7 @@ class FakeTraffic:
     def background(
         self, service: str, request: Mapping[str, Any], *, rate: float, timeout: float = 60.0
     ) -> Iterator[FakeBackground]:
-        workload = FakeBackground(self._answer, rate)
+        workload = FakeBackground(self._answer, rate, self.answers)
         ticking = threading.Thread(target=workload.run)
         ticking.start()
         try:
@@ -142,8 +144,8 @@ class FakeTraffic:
 
 
 class FakeBackground:
-    def __init__(self, answer: Callable[[float], Answer], rate: float) -> None:
-        self.answers: list[Answer] = []
+    def __init__(self, answer: Callable[[float], Answer], rate: float, answers: list[Answer]) -> None:
+        self.answers = answers
         self.ended = threading.Event()
         self._answer, self._rate = answer, rate
 
@@ -212,15 +214,16 @@ def bad(at: float, seconds: float = 0.01) -> Answer:
     return Answer(at=at, seconds=seconds, status=400, body={"error": "Model is not ready yet."})
 
 
-def watched(answer: Callable[[float], Answer], workload: Workload, seconds: float = 0.2) -> Watch:
-    """The watch after ``seconds`` of traffic that began under a fault."""
+def watched(answer: Callable[[float], Answer], workload: Workload, requests: int = 5) -> Watch:
+    """The watch after that many requests of traffic that began under a fault."""
+    traffic = FakeTraffic(answer)
     case = Case(
         fault=stopped("x", namespace=SERVING), steady_state=lambda: "", symptom=lambda watch: symptom_not_observed("")
     )
     with watching(case, None) as watch:
         watch.mark(FAULT)
-        with watch.sending(FakeTraffic(answer), workload):
-            time.sleep(seconds)
+        with watch.sending(traffic, workload):
+            eventually("the requests to be sent", lambda: len(traffic.answers) >= requests, timeout=120, poll=0.005)
     return watch
 
 

@@ -113,7 +113,7 @@ class FakeService(FakePods):
 
 def test_a_cause_that_does_not_count_does_not_end_the_wait_and_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_service_status, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
-    watch = watched(good, Workload(service="one", request={}), seconds=0.0)
+    watch = watched(good, Workload(service="one", request={}), requests=0)
     hiccup = pod("storage-initializer", 1)
 
     def loaded(ready: int, **options: Any) -> _service_status.LoadResult:
@@ -146,7 +146,7 @@ class FickleService(FakePods):
 
 def test_a_failure_that_the_service_no_longer_reports_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_service_status, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None))
-    watch = watched(good, Workload(service="one", request={}), seconds=0.0)
+    watch = watched(good, Workload(service="one", request={}), requests=0)
     blocked, going = ("Unknown", "BlockedByFailedLoad"), ("Unknown", "InProgress")
 
     def loaded(*states: tuple[str, str]) -> _service_status.LoadResult:

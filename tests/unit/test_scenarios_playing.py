@@ -36,6 +36,7 @@ from trivet.render import scenario_html
 from trivet.render.layout import plain
 from trivet.render.scenarios import summary
 from trivet.toolkit.faults import crashed, idle, stopped
+from trivet.toolkit.waiting import eventually
 from trivet.toolkit.watch import Watch
 
 KEY = ("deployment", SERVING, "features")
@@ -334,9 +335,15 @@ def test_traffic_runs_throughout_and_the_outage_is_counted_from_the_fault_on() -
         return good(at) if faults.objects[KEY]["spec"]["replicas"] else bad(at)
 
     def symptom(watch: Watch) -> Observation:
-        watch.wait(0.2)
-        outage = watch.outage()
-        return symptom_observed(str(outage), lost=outage.lost) if outage.lost else symptom_not_observed("x")
+        outage = eventually(
+            "four requests to be lost",
+            watch.outage,
+            timeout=120,
+            until=lambda found: found.lost > 3,
+            tolerate=CannotTell,
+            poll=0.005,
+        )
+        return symptom_observed(str(outage), lost=outage.lost)
 
     result = only(played(made(symptom, workload=workload), faults, traffic=FakeTraffic(answer))[0])
     assert result.verdict is Verdict.VULNERABLE
