@@ -12,9 +12,6 @@ from trivet.model.subjects import Keys, Resource
 if TYPE_CHECKING:
     from trivet.host.kubectl import Kubectl
 
-KNATIVE_CONFIGS = ("config-features", "config-defaults", "config-autoscaler")
-"""ConfigMaps of Knative Serving that decide what its webhook admits."""
-
 
 def configured(settings: Lint) -> PlatformConfig:
     """The platform as ``[tool.trivet.lint]`` describes it; what it leaves out is unknown."""
@@ -33,6 +30,7 @@ def of_cluster(kubectl: Kubectl) -> PlatformConfig:
     Raises PlatformError when kubectl fails, or the cluster has no such ConfigMap or an invalid one.
     """
     from trivet.targets.cluster.platform_reader import (  # loaded where a cluster is asked
+        KNATIVE_CONFIGS,
         KNATIVE_NAMESPACE,
         RUNTIMES,
         kserve_config,

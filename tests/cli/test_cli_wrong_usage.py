@@ -63,6 +63,11 @@ STACKS = "choose one of: 2024.05, 2024.05-fixed, 2024.08, 2024.08-fixed, 2024.11
             "run --target existing --context here --with sdk=2024.11",
             "the sdk of a stack cannot be from elsewhere on the target existing: what runs on your cluster",
         ),
+        ("fleet --context nope --mlflow http://127.0.0.1:9", "unknown context of the kubeconfig 'nope'"),
+        (
+            "fleet --serve --contract manifests.* --mlflow http://127.0.0.1:9",
+            "none of the chosen contracts judges a model directory",
+        ),
     ],
 )
 def test_an_unknown_name_lists_what_there_is(command: str, words: str) -> None:

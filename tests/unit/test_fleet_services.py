@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -348,12 +349,73 @@ def test_a_cluster_whose_configuration_cannot_be_read_is_an_error(
         judged(kubectl)
 
 
+def rules(settings: Existing) -> list[dict[str, Any]]:
+    """The rules of the manifest for a fleet, whose roles are on the whole cluster."""
+    documents = list(yaml.safe_load_all(manifest_for(settings, fleet=True)))
+    assert [one["kind"] for one in documents] == ["ServiceAccount", "ClusterRole", "ClusterRoleBinding"]
+    return [rule for one in documents for rule in one.get("rules", ())]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusingKubectl(Kubectl):
+    """kubectl that refuses what ``granted`` does not allow on the whole cluster, as the API server does."""
+
+    granted: Sequence[Mapping[str, Any]]
+
+    def attempt(
+        self, *arguments: str, stdin: str | bytes | None = None, seconds: float = 60.0
+    ) -> subprocess.CompletedProcess[bytes]:
+        command, kind, *rest = arguments
+        assert command == "get"
+        resource, _, group = kind.partition(".")
+        resource = {"configmap": "configmaps"}.get(resource, resource)
+        name = "" if rest[0].startswith("-") else rest[0]
+        fields = [one.partition("metadata.name=")[2] for one in rest if one.startswith("--field-selector=")]
+        verb = "get" if name else "list"
+        named = name or "".join(fields)
+        if any(
+            verb in rule["verbs"]
+            and resource in rule["resources"]
+            and group in rule["apiGroups"]
+            and ("resourceNames" not in rule or named in rule["resourceNames"])
+            for rule in self.granted
+        ):
+            return super().attempt(*arguments, stdin=stdin, seconds=seconds)
+        words = f"Error from server (Forbidden): {kind} {named} is forbidden"
+        return subprocess.CompletedProcess(arguments, 1, b"", words.encode())
+
+
+@pytest.mark.parametrize("without", ["", "inferenceservice-config", "config-features"])
+def test_the_permissions_of_a_fleet_suffice_wherever_kserve_is_and_without_knative(
+    store: Store, kubectl: Kubectl, without: str
+) -> None:
+    """KServe's ConfigMap is in no namespace that is called kserve, and there is no namespace of Knative's."""
+    store("inferenceservices.serving.kserve.io", service(SOUND, "s3://models/1/"))
+    granted = [one for one in rules(Existing()) if not without or without not in one.get("resourceNames", ())]
+    account = RefusingKubectl(context="prod", binary=kubectl.binary, granted=granted)
+    if without:
+        with pytest.raises(PlatformError, match=f"{without} is forbidden"):
+            list_services(account)
+    else:
+        assert len(list_services(account).documents) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "account"),
+    [(Existing(), "default"), (Existing(serving_namespace="serving"), "serving")],
+)
+def test_the_account_of_a_fleet_needs_no_namespace_in_the_settings(settings: Existing, account: str) -> None:
+    documents = list(yaml.safe_load_all(manifest_for(settings, fleet=True)))
+    assert documents[0]["metadata"]["namespace"] == account
+    assert documents[-1]["subjects"][0]["namespace"] == account
+
+
 def test_the_permissions_of_a_fleet_only_read() -> None:
     settings = replace(Existing(), context="prod", pipeline_namespace="pipelines", serving_namespace="serving")
-    granted = yaml.safe_load_all(manifest_for(settings, fleet=True))
-    rules = [rule for document in granted for rule in document.get("rules", ())]
-    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list"}
-    assert {resource for rule in rules for resource in rule["resources"]} == {
+    granted = rules(settings)
+    assert {verb for rule in granted for verb in rule["verbs"]} == {"get", "list"}
+    assert all(rule["resourceNames"] for rule in granted if "configmaps" in rule["resources"])
+    assert {resource for rule in granted for resource in rule["resources"]} == {
         "inferenceservices",
         "clusterservingruntimes",
         "servingruntimes",

@@ -23,6 +23,8 @@ KSERVE_NAMESPACE = "kserve"
 CONTROLLER = "kserve-controller-manager"
 CONFIG = "inferenceservice-config"
 KNATIVE_NAMESPACE = "knative-serving"
+KNATIVE_CONFIGS = ("config-features", "config-defaults", "config-autoscaler")
+"""ConfigMaps of Knative Serving that decide what its webhook admits."""
 CLUSTER_RUNTIMES = "clusterservingruntimes.serving.kserve.io"
 RUNTIMES = (CLUSTER_RUNTIMES, "servingruntimes.serving.kserve.io")
 STORAGE_CONTAINERS = "clusterstoragecontainers.serving.kserve.io"

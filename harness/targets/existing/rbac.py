@@ -11,19 +11,24 @@ from trivet.errors import UsageError
 from trivet.host.kubectl import Kubectl, json_documents
 from trivet.model.settings import Existing
 from trivet.operations.manifest_yaml import as_yaml
-from trivet.targets.cluster.platform_reader import KNATIVE_NAMESPACE, KSERVE_NAMESPACE
+from trivet.targets.cluster.platform_reader import CONFIG, KNATIVE_CONFIGS, KNATIVE_NAMESPACE, KSERVE_NAMESPACE
 
 ACCOUNT = "trivet"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Permission:
-    """Verbs on a resource (``pods/exec``: a subresource), and their purpose."""
+    """Verbs on a resource (``pods/exec``: a subresource), and their purpose.
+
+    With ``names`` it is on the objects of these names alone; a list is then granted only with the field selector ``metadata.name=NAME``
+    (k8s.io/apiserver 0.30.14 pkg/endpoints/request/requestinfo.go, NewRequestInfo).
+    """
 
     group: str
     resource: str
     verbs: tuple[str, ...]
     purpose: str
+    names: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -164,15 +169,24 @@ FLEET: Mapping[str, tuple[Permission, ...]] = {
             verbs=("list",),
             purpose="the serving runtimes that services name",
         ),
-    ),
-    KSERVE_NAMESPACE: (
-        Permission(group="", resource="configmaps", verbs=("get",), purpose="the configuration of KServe"),
-    ),
-    KNATIVE_NAMESPACE: (
-        Permission(group="", resource="configmaps", verbs=("get",), purpose="the configuration of Knative"),
+        Permission(
+            group="",
+            resource="configmaps",
+            names=(CONFIG,),
+            verbs=("get", "list"),
+            purpose="the configuration of KServe, in whatever namespace",
+        ),
+        Permission(
+            group="",
+            resource="configmaps",
+            names=KNATIVE_CONFIGS,
+            verbs=("get",),
+            purpose="the configuration of Knative, if it is there",
+        ),
     ),
 }
-"""What `trivet fleet --context` reads, by namespace. None is optional."""
+"""What `trivet fleet --context` reads; none is optional. None is in a Role, since KServe's namespace may have another name, and Knative's
+need not exist, so that a Role in it could not be applied."""
 
 
 def detect_permissions(namespaces: Iterable[str]) -> dict[str, list[Permission]]:
@@ -200,21 +214,23 @@ def missing_permissions(kubectl: Kubectl, needed: Mapping[str, Iterable[Permissi
     One request to the API server, which every account may make.
     """
     checks = [
-        (namespace, permission, verb)
+        (namespace, permission, verb, name)
         for namespace, permissions in needed.items()
         for permission in permissions
         for verb in permission.verbs
+        for name in permission.names or ("",)
     ]
-    reviews = [_review(namespace, permission, verb) for namespace, permission, verb in checks]
+    reviews = [_review(*check) for check in checks]
     output = kubectl.run(
         *("create", "-f", "-", "-o", "json"),
         stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": reviews}),
     )
     results = json_documents(output)
-    denied: dict[tuple[str, str, str], list[str]] = {}
-    for (namespace, permission, verb), result in zip(checks, results, strict=True):
+    denied: dict[tuple[str, str, str], dict[str, None]] = {}
+    for (namespace, permission, verb, _), result in zip(checks, results, strict=True):
         if not (result.get("status") or {}).get("allowed"):
-            denied.setdefault((namespace, permission.name, permission.purpose), []).append(verb)
+            what = " ".join((permission.name, *permission.names))
+            denied.setdefault((namespace, what, permission.purpose), {})[verb] = None
     return [
         f"{', '.join(verbs)} {name} {f'in namespace {namespace}' if namespace else 'in the whole cluster'} ({purpose})"
         for (namespace, name, purpose), verbs in denied.items()
@@ -253,16 +269,17 @@ def manifest_for(settings: Existing, *, detect: bool = False, fleet: bool = Fals
     """ServiceAccount, Roles and RoleBindings, as YAML, that grant exactly what a run needs in the namespaces of the settings, or with
     ``detect`` what `trivet detect` reads, or with ``fleet`` what `trivet fleet --context` reads.
 
-    Raises UsageError when the settings have no namespaces.
+    The ServiceAccount is in the first of the namespaces; for a fleet, which needs none, it is in ``default`` if there are none. Raises
+    UsageError for the others when the settings have no namespaces.
     """
     namespaces = (settings.pipeline_namespace, settings.serving_namespace)
+    if fleet:
+        return _manifest(FLEET, account=next(filter(None, namespaces), "default"), name=f"{ACCOUNT}-fleet")
     if not all(namespaces):
         raise UsageError(
             "permissions are granted per namespace, and the settings have no namespaces",
             remedy="set pipeline_namespace and serving_namespace in [tool.trivet.existing]",
         )
-    if fleet:
-        return _manifest(FLEET, account=namespaces[0], name=f"{ACCOUNT}-fleet")
     if detect:
         return _manifest(detect_permissions(namespaces), account=namespaces[0], name=f"{ACCOUNT}-detect")
     return _manifest(needed_permissions(settings), account=namespaces[0], name=ACCOUNT)
@@ -274,13 +291,15 @@ def _rules(permissions: Iterable[Permission]) -> Iterable[dict[str, Any]]:
             "apiGroups": [permission.group],
             "resources": [permission.resource],
             "verbs": list(permission.verbs),
+            **({"resourceNames": list(permission.names)} if permission.names else {}),
         }
 
 
-def _review(namespace: str, permission: Permission, verb: str) -> dict[str, Any]:
+def _review(namespace: str, permission: Permission, verb: str, name: str) -> dict[str, Any]:
     resource, _, subresource = permission.resource.partition("/")
     attributes = {
         **({"namespace": namespace} if namespace else {}),
+        **({"name": name} if name else {}),
         "verb": verb,
         "group": permission.group,
         "resource": resource,
