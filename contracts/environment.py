@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -58,6 +59,9 @@ SKOPS_SINCE = Version("3.9.0")
 """The first MLflow that reads ``model.skops`` (mlflow/sklearn/__init__.py: 3.8.0 has no skops, 3.9.0 has)."""
 
 PICKLES = ("pickle", "cloudpickle")
+
+LGB_BOOSTER = "lightgbm.basic.Booster"
+"""The class of a model of LightGBM that names none (mlflow 3.17.2 mlflow/lightgbm/__init__.py, _load_model)."""
 
 SERIALIZED = ("sklearn", "lightgbm")
 """Flavors with a ``serialization_format`` (mlflow 3.17.2 mlflow/sklearn and mlflow/lightgbm)."""
@@ -288,11 +292,12 @@ def python_fits_the_runtime(model_directory: ModelDirectory, stack: Stack) -> It
     sources=(
         "mlflow 2.19.0 mlflow/sklearn/__init__.py, SUPPORTED_SERIALIZATION_FORMATS; 3.8.0 has no skops, 3.9.0 has",
         "mlflow 3.17.2 mlflow/sklearn/__init__.py, save_model: skops by default",
+        "mlflow 3.17.2 mlflow/lightgbm/__init__.py, _save_model: a Booster is saved as text",
     ),
 )
 def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> Iterator[Finding]:
     role = runtime(stack)
-    name = next((name for name in SERIALIZED if flavor(model_directory, name)), "")
+    name = next((name for name in SERIALIZED if _is_serialized(flavor(model_directory, name))), "")
     where = model_directory.at("flavors", name, "serialization_format")
     form = flavor(model_directory, name).get("serialization_format", "pickle")
     mlflow = served_version(stack, "mlflow") or served_version(stack, "mlflow-skinny")
@@ -324,6 +329,11 @@ def serialization_is_readable(model_directory: ModelDirectory, stack: Stack) -> 
         yield passed(
             f"the runtime has MLflow {mlflow.version} and skops {in_the_image(stack)['skops']}", location=where
         )
+
+
+def _is_serialized(flavor: Mapping[str, Any]) -> bool:
+    """Whether a flavor's format counts: a Booster of LightGBM is saved as text, whatever format stands beside it."""
+    return bool(flavor) and not ("lgb_version" in flavor and flavor.get("model_class", LGB_BOOSTER) == LGB_BOOSTER)
 
 
 _ONE_EQUALS = re.compile(r"[\w.\[\],-]+\s*=\s*[\w.*]+")

@@ -582,9 +582,21 @@ def test_a_model_without_a_format_is_a_pickle() -> list[Finding]:
     return model_findings("environment.serialization_is_readable", files)
 
 
+@passing(
+    "environment.serialization_is_readable", because="the model has no flavor with a format", at="MLmodel: flavors:"
+)
+@pytest.mark.parametrize("named", ["", ", model_class: lightgbm.basic.Booster"])
+def test_a_booster_of_lightgbm_is_text_whatever_its_format_says(named: str) -> list[Finding]:
+    files = flavored(f"lightgbm: {{data: model.lgb, serialization_format: skops, lgb_version: 4.7.0{named}}}")
+    return model_findings("environment.serialization_is_readable", files)
+
+
 @failing("environment.serialization_is_readable", because="MLflow 2.10.2 cannot read", at="MLmodel: lightgbm")
 def test_a_model_of_lightgbm_in_skops_format() -> list[Finding]:
-    files = flavored("lightgbm: {data: model.skops, serialization_format: skops, lgb_version: 4.3.0}")
+    files = flavored(
+        "lightgbm: {data: model.skops, serialization_format: skops, lgb_version: 4.3.0, "
+        "model_class: lightgbm.sklearn.LGBMClassifier}"
+    )
     return model_findings("environment.serialization_is_readable", files)
 
 
