@@ -640,6 +640,12 @@ def doctor(clean: bool, rbac: bool, detect: bool, fleet: bool, **flags: Any) -> 
     from trivet.engine.doctor import examine
     from trivet.render.inventory import doctor_checks
 
+    if wrong := next((name for name, value in (("--detect", detect), ("--fleet", fleet)) if value and not rbac), ""):
+        raise UsageError(f"{wrong} chooses an RBAC manifest, and none is printed", remedy="pass --rbac too, or omit it")
+    if detect and fleet:
+        raise UsageError(
+            "--detect and --fleet are two RBAC manifests, and one is printed", remedy="call it once for each"
+        )
     settings = settings_of(**flags)
     if rbac:
         from trivet.targets.existing.rbac import manifest_for

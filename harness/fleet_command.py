@@ -178,6 +178,7 @@ def fleet(
         )
     if namespaces and not context:
         raise UsageError("--namespace is for the services of a cluster", remedy="pass --context NAME, or omit it")
+    _refuse_what_serves_nothing(serve)
     settings = settings_of(**{**flags, "profile": flags["profile"] or "static", "context": context})
     registry = Registry(settings.plugins, settings=settings)
     stack = load_stack(settings.stack)
@@ -260,6 +261,18 @@ def fleet(
     if output != "text":
         click.echo(writers[output].write(report), nl=False)
     return report.exit_code
+
+
+def _refuse_what_serves_nothing(serve: str | None) -> None:
+    """Raise UsageError for a given option that would change nothing."""
+    source = click.get_current_context().get_parameter_source
+    given = [name for name in ("seed", "results", "jobs", "network") if source(name) is ParameterSource.COMMANDLINE]
+    if given and not serve:
+        raise UsageError(
+            f"--{given[0]} is for models that are served, and none is", remedy="pass --serve too, or omit it"
+        )
+    if "seed" in given and serve == ALL:
+        raise UsageError("--seed draws a sample, and --serve without a number serves all", remedy="pass --serve N")
 
 
 @dataclass(frozen=True, kw_only=True)

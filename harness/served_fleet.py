@@ -90,10 +90,13 @@ class Serving:
             self.write(report, self.directory / name)
             return replace(measurement, report=name)
         except TrivetError as error:
-            return unmeasured(error.message, error.remedy)
+            return unmeasured(error)
         except OSError as error:
             return unmeasured(
-                f"its report cannot be written to this machine: {error}", "free some disk space, and repeat the command"
+                PlatformError(
+                    f"its report cannot be written to this machine: {error}",
+                    remedy="free some disk space, and repeat the command",
+                )
             )
 
     def _checked(self, folder: Path, model: str, children: ChildRuns) -> ConformanceReport:

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from trivet.engine.acceptance import Waivers
+from trivet.engine.model_judge import reason_of, reason_of_error
+from trivet.errors import TrivetError
 from trivet.model.contract import Contract
-from trivet.model.finding import Finding, Location
+from trivet.model.finding import Location
 from trivet.model.fleet import FleetReport, JudgedModel, JudgedService, Measured, Measurement, Member, ModelReason
 from trivet.model.outcome import Level, Outcome
-from trivet.model.redaction import redact
 from trivet.model.report import ConformanceReport
 
 RUNTIME_CLIENTS = frozenset({"serving", "runtime"})
@@ -46,7 +47,7 @@ def measurement_of(report: ConformanceReport, uri: str, waivers: Waivers) -> Mea
             matching += names
             if result.level is Level.MUST and finding.outcome.deviates:
                 outcome = Measured.BREAKS if finding.outcome is Outcome.FAILED else Measured.UNKNOWN
-                found.append((outcome, _reason(result.id, waivers.waived(located, names), result.remedy)))
+                found.append((outcome, reason_of(waivers.waived(located, names), result)))
     passed = any(one.level is Level.MUST and one.outcome is Outcome.PASSED for one in report.contracts)
     worst = _worst([one for one, _ in found], passed)
     left = [one for one, reason in found if not (reason.waiver and not reason.waiver.expired)]
@@ -76,12 +77,9 @@ def with_members(report: FleetReport, members: Sequence[Member]) -> FleetReport:
     )
 
 
-def unmeasured(message: str, remedy: str = "") -> Measurement:
-    """That a check ended without a report, for the reason ``message``."""
-    reason = ModelReason(
-        contract="", level=Level.MUST, outcome=Outcome.ERROR, message=redact(message), remedy=redact(remedy)
-    )
-    return Measurement(outcome=Measured.UNKNOWN, reasons=(reason,))
+def unmeasured(error: TrivetError) -> Measurement:
+    """That a check ended without a report."""
+    return Measurement(outcome=Measured.UNKNOWN, reasons=(reason_of_error(error),))
 
 
 def _worst(outcomes: Sequence[Measured], passed: bool) -> Measured:
@@ -89,14 +87,3 @@ def _worst(outcomes: Sequence[Measured], passed: bool) -> Measured:
         if one in outcomes:
             return one
     return Measured.WORKS if passed else Measured.UNKNOWN
-
-
-def _reason(contract: str, finding: Finding, remedy: str) -> ModelReason:
-    return ModelReason(
-        contract=contract,
-        level=Level.MUST,
-        outcome=finding.outcome,
-        message=finding.message,
-        remedy=finding.remedy or remedy,
-        waiver=finding.waiver,
-    )

@@ -16,7 +16,7 @@ from trivet.model.fleet import FleetMember, ModelReason, ModelVerdict
 from trivet.model.outcome import Level, Outcome
 from trivet.model.platform_config import platform_of
 from trivet.model.redaction import redact
-from trivet.model.report import STATIC
+from trivet.model.report import STATIC, ContractResult
 from trivet.model.stack import Stack
 from trivet.model.subjects import ModelDirectory
 
@@ -116,8 +116,8 @@ def _decides(verdict: ModelVerdict, contract: Contract, finding: Finding) -> boo
     return False
 
 
-def reason_of(finding: Finding, contract: Contract, place: str = "") -> ModelReason:
-    """A finding of ``contract`` as a reason."""
+def reason_of(finding: Finding, contract: Contract | ContractResult, place: str = "") -> ModelReason:
+    """A finding of ``contract``, or of its result in a report, as a reason."""
     return ModelReason(
         contract=contract.id,
         level=contract.level,

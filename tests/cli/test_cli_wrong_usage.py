@@ -74,6 +74,26 @@ def test_an_unknown_name_lists_what_there_is(command: str, words: str) -> None:
     assert words in refused(*command.split())
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("fleet --mlflow http://127.0.0.1:9 --seed 0", "--seed is for models that are served, and none is"),
+        ("fleet --mlflow http://127.0.0.1:9 --results nowhere", "--results is for models that are served"),
+        ("fleet --mlflow http://127.0.0.1:9 --jobs 2", "--jobs is for models that are served"),
+        ("fleet --mlflow http://127.0.0.1:9 --network", "--network is for models that are served"),
+        ("fleet --mlflow http://127.0.0.1:9 --serve --seed 4", "--seed draws a sample, and --serve without a number"),
+        ("fleet --mlflow http://127.0.0.1:9 --serve 0", "--serve '0' is not a number of models"),
+        ("fleet --mlflow http://127.0.0.1:9 -n team", "--namespace is for the services of a cluster"),
+        ("fleet --context prod --model churn", "--model chooses registered models, and no tracking server is judged"),
+        ("doctor --fleet", "--fleet chooses an RBAC manifest, and none is printed\n  remedy: pass --rbac too"),
+        ("doctor --detect", "--detect chooses an RBAC manifest, and none is printed"),
+        ("doctor --rbac --detect --fleet", "--detect and --fleet are two RBAC manifests, and one is printed"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(command: str, words: str) -> None:
+    assert words in refused(*command.split())
+
+
 @pytest.mark.parametrize("command", ["", "stack", "lint", "explain", "explain a b", "stack lock"])
 def test_an_incomplete_command_shows_its_usage(command: str) -> None:
     result = call(*command.split())

@@ -89,6 +89,7 @@ def test_what_serving_measures_stands_beside_what_files_predict_and_is_judged_on
     assert (tmp_path / "report" / boosting.report / "report.html").is_file()
     both = sorted(bool(one.measured and one.measured.seconds) for one in report.models if one.name != "boosting")
     assert both == [False, True], "a model under two names is served once"
+    assert {one.source for one in report.models if one.name != "boosting"} == {report.models[-1].source}
     before = kept(tmp_path)
     _, again, _ = fleet(server, tmp_path, "--serve")
     assert kept(tmp_path) == before
@@ -100,6 +101,7 @@ def test_what_serving_measures_stands_beside_what_files_predict_and_is_judged_on
     assert f'href="{boosting.report}/report.html"' in page
 
 
+@pytest.mark.catalogue
 def test_a_sample_is_drawn_by_its_seed_which_is_printed(server: str, tmp_path: Path) -> None:
     code, report, output = fleet(server, tmp_path, "--serve", "1", "--seed", "7", "--model", "[cl]*")
     assert code == report.exit_code
@@ -113,12 +115,20 @@ def test_a_sample_is_drawn_by_its_seed_which_is_printed(server: str, tmp_path: P
 
 
 @pytest.mark.usefixtures("default_signals")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGKILL, id="SIGKILL"),
+        pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.catalogue),
+    ],
+)
 def test_a_killed_fleet_continues_where_it_was_and_leaves_nothing(
     server: str, tmp_path: Path, number: signal.Signals
 ) -> None:
+    # One after the other, so that the second is never served by the call that is killed.
+    asked = ("--serve", "--jobs", "1", "--model", "boosting", "--model", "linear")
     first = subprocess.Popen(
-        [str(PROGRAM), *arguments(server, tmp_path, "--serve", "--jobs", "2")],
+        [str(PROGRAM), *arguments(server, tmp_path, *asked)],
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -131,9 +141,9 @@ def test_a_killed_fleet_continues_where_it_was_and_leaves_nothing(
     first.send_signal(number)
     assert first.wait(90) in (-signal.SIGKILL, 128 + number)
     before = kept(tmp_path)
-    code, report, _ = fleet(server, tmp_path, "--serve")
+    code, report, _ = fleet(server, tmp_path, *asked)
     assert code == 1
-    assert all(one.measured for one in report.models)
+    assert [one.name for one in report.models if one.measured] == ["boosting", "linear"]
     after = kept(tmp_path)
     assert {name: after.get(name) for name in before} == before, "what was kept is neither lost nor judged again"
     assert len(after) > len(before)
