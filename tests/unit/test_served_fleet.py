@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -89,9 +92,16 @@ def on_a_full_disk(folder: Path) -> int:
 
 
 def served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: Ending, write: Callable[..., object] | None = None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: Ending,
+    write: Callable[..., object] | None = None,
+    *,
+    members: Sequence[JudgedModel] = (
+        JudgedModel(name="churn", version="1", verdict=ModelVerdict.FINE, flavors=("sklearn",)),
+    ),
+    jobs: int = 1,
 ) -> tuple[JudgedModel, Children]:
-    model = JudgedModel(name="churn", version="1", verdict=ModelVerdict.FINE, flavors=("sklearn",))
     (tmp_path / "children").mkdir()
     children = Children(tmp_path / "children", ending)
     monkeypatch.setattr("trivet.host.child_runs.ChildRuns", children)
@@ -102,9 +112,9 @@ def served(
         waivers=NO_WAIVERS,
         directory=tmp_path / "report" if write else None,
         write=write or (lambda report, folder: None),
-        jobs=1,
+        jobs=jobs,
     )
-    (found,) = serving.serve([model], [0], lambda member, remaining: None)
+    found, *_ = serving.serve(members, range(len(members)), lambda member, remaining: None)
     assert isinstance(found, JudgedModel)
     assert not list((tmp_path / "children").iterdir()), "what a check wrote is removed"
     return found, children
@@ -149,6 +159,26 @@ def test_the_tracking_server_is_no_argument_of_a_check_since_its_url_may_hold_cr
     assert found.measured.outcome is Measured.WORKS
     assert "hunter2" not in " ".join(children.arguments)
     assert children.environment == {"MLFLOW_TRACKING_URI": SERVER}
+
+
+def test_versions_with_the_same_files_are_never_served_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving_one = threading.Lock()
+    alone: list[bool] = []
+
+    def slow(folder: Path) -> int:
+        alone.append(serving_one.acquire(blocking=False))
+        time.sleep(0.2)
+        if alone[-1]:
+            serving_one.release()
+        return conformant(folder)
+
+    original = JudgedModel(
+        name="churn", version="1", verdict=ModelVerdict.FINE, flavors=("sklearn",), source="s3://store/churn"
+    )
+    served(tmp_path, monkeypatch, slow, members=(original, replace(original, name="copied")), jobs=2)
+    assert alone == [True, True]
 
 
 @pytest.mark.parametrize("name", ["models:/a b/1", "models:/" + "\U0001f600" * 300, "models:/größe/1"])
