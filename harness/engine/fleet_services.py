@@ -290,6 +290,10 @@ def _readable(document: Mapping[str, Any]) -> str:
         )
     if stated and stated != "mlflow":
         raise CannotTell(f"its model is unknown: its format is {stated}, and models of MLflow are judged")
+    try:
+        uri.encode()
+    except UnicodeEncodeError as error:
+        raise CannotTell(f"its model is unknown: its storage URI {uri!a} is no Unicode text") from error
     scheme = uri_scheme(uri)
     if scheme not in READABLE:
         raise CannotTell(

@@ -234,6 +234,18 @@ def test_a_service_that_lint_cannot_read_is_unknown_and_the_others_are_judged(
     assert (second.name, second.verdict) == ("sound", ModelVerdict.FINE)
 
 
+def test_a_storage_uri_that_is_no_text_leaves_its_model_unknown(store: Store, kubectl: Kubectl) -> None:
+    document = service(SOUND, "")
+    document["spec"]["predictor"]["model"]["storageUri"] = "models:/\ud800/1"
+    store("inferenceservices.serving.kserve.io", document)
+    places = ModelPlaces(server="http://127.0.0.1:9", max_bytes=2**20)
+    contracts = list(Registry().contracts.values())
+    (one,) = judge_services(list_services(kubectl), contracts, STACK, places=places)
+    assert one.model is ModelVerdict.UNKNOWN
+    assert "is no Unicode text" in one.reasons[-1].message
+    assert fleet_json.read(fleet_json.write(report(one))).services[0].model is ModelVerdict.UNKNOWN
+
+
 def test_no_report_has_a_credential_of_a_storage_uri(store: Store, kubectl: Kubectl) -> None:
     uri = "https://user:hunter2@models.example/churn?sig=hunter2"
     store("inferenceservices.serving.kserve.io", service(SOUND, uri))
