@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_monitor_rules import PLATFORM
 
 from trivet.operations.monitor.files import monitoring_files
+from trivet.operations.monitor.platform import MonitoredPlatform
 from trivet.provision.images.build import build_program
 from trivet.provision.images.recipes import GoLayer
 
 pytestmark = pytest.mark.catalogue
+
+PLATFORM = MonitoredPlatform(stack="s", metrics_port=8082, metrics_path="/metrics", gpu="dcgm-exporter.gpu.svc:9400")
 
 
 @pytest.fixture(scope="module")

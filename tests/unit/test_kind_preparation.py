@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from trivet.engine.results_store import inputs_of
 from trivet.errors import PlatformError, UsageError
 from trivet.provision.kind.state import CREATED, READY, ClusterState
 from trivet.provision.kind.up import ImageSource, open_cluster, preparation_of
@@ -54,14 +55,14 @@ def test_what_is_done_to_a_cluster_is_said(
 def test_a_composed_trainer_changes_nothing_that_its_cluster_is_made_from() -> None:
     base = load_stack("2024.11-fixed")
     on_base, on_composed, with_addon = (
-        kind_target("build", "", addons=addons).result_inputs(stack).options
+        inputs_of(kind_target("build", "", addons=addons), stack).options
         for stack, addons in ((base, []), (compose(base, {"trainer": "current"}), []), (base, ["pipelines"]))
     )
     assert on_base == on_composed != with_addon
 
 
 def test_results_of_traffic_and_changes_on_a_cluster_are_not_kept() -> None:
-    inputs = kind_target("build", "").result_inputs(load_stack("current"))
+    inputs = inputs_of(kind_target("build", ""), load_stack("current"))
     assert {"serving", "cluster", "traffic", "rollout", "metrics", "faults"} <= inputs.momentary
     assert inputs.momentary.isdisjoint(inputs.parts)
     assert inputs.parts["pipeline_backend"] == inputs.parts["pipelines"]
@@ -69,7 +70,7 @@ def test_results_of_traffic_and_changes_on_a_cluster_are_not_kept() -> None:
 
 def test_results_of_a_cluster_as_it_is_are_not_kept() -> None:
     with pytest.raises(UsageError, match="results of a cluster as it is cannot be kept") as error:
-        kind_target("build", "", as_is=True).result_inputs(load_stack("current"))
+        inputs_of(kind_target("build", "", as_is=True), load_stack("current"))
     assert "--as-is" in error.value.remedy
 
 
