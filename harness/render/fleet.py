@@ -119,7 +119,8 @@ def scope(report: FleetReport) -> str:
     if report.server:
         parts.append(f"{len(report.models):,} of {report.total:,} registered versions at {report.server}")
     if report.context:
-        parts.append(f"{len(report.services):,} InferenceServices of context {report.context}{_part(report)}")
+        services = "1 InferenceService" if len(report.services) == 1 else f"{len(report.services):,} InferenceServices"
+        parts.append(f"{services} of context {report.context}{_part(report)}")
     return ", and ".join(parts)
 
 
