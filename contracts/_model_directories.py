@@ -15,8 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from trivet.authoring import CannotTell, Keys, Location, ModelDirectory, Role, Stack, text_lines
-from trivet.contracts.remembered import remembered
+from trivet.authoring import CannotTell, Keys, Location, ModelDirectory, Role, Stack, remembered, text_lines
 from trivet.stacks.runtime_image import RuntimeImage, load_runtime_image
 
 PYFUNC = "python_function"

@@ -32,6 +32,7 @@ from trivet.authoring import (
     not_applicable,
     passed,
     read_pickle,
+    remembered,
 )
 from trivet.contracts._model_directories import (
     OWN_ENVIRONMENT,
@@ -51,7 +52,6 @@ from trivet.contracts._model_directories import (
     stated_versions,
 )
 from trivet.contracts._xgboost_files import xgboost_version
-from trivet.contracts.remembered import remembered
 
 SEAM = ("mlflow", "runtime")
 

@@ -20,8 +20,8 @@ from trivet.authoring import (
     inconclusive,
     not_applicable,
     passed,
+    remembered,
 )
-from trivet.contracts.remembered import remembered
 from trivet.contracts.rules.rule import COMPONENTS, FRAMEWORKS, MODE_SETTING, deployment_mode, since
 from trivet.contracts.rules.schema import (
     api_of,

@@ -29,8 +29,8 @@ from trivet.authoring import (
     inconclusive,
     not_applicable,
     passed,
+    remembered,
 )
-from trivet.contracts.remembered import remembered
 from trivet.contracts.rules.expressions import is_refused, searches
 from trivet.contracts.rules.uris import form_problem
 from trivet.contracts.values import FILLED_LATER, has_placeholder, mapping

@@ -25,8 +25,8 @@ from trivet.authoring import (
     failed,
     inconclusive,
     passed,
+    remembered,
 )
-from trivet.contracts.remembered import remembered
 from trivet.contracts.values import FILLED_LATER, each, has_placeholder, is_filled_later, mapping
 from trivet.contracts.violation import Violation
 from trivet.integration.inference_service import DEPLOYMENT_MODE, KNATIVE_MODES, STANDARD_MODES

@@ -9,8 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from trivet.authoring import Keys, Replacement, Resource, Stack, redact
-from trivet.contracts.remembered import remembered
+from trivet.authoring import Keys, Replacement, Resource, Stack, redact, remembered
 from trivet.contracts.rules.rule import FRAMEWORKS
 from trivet.contracts.values import mapping, path
 from trivet.contracts.violation import Violation

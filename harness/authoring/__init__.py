@@ -134,6 +134,7 @@ if TYPE_CHECKING:
         selector_of,
         service_pods,
     )
+    from trivet.toolkit.remembered import remembered
     from trivet.toolkit.rollout import SPLIT, drive
     from trivet.toolkit.services import MINIMAL_RESOURCES, deployed, minimal_service, wait_for_service
     from trivet.toolkit.statistics import ShareTest, plan_share
@@ -307,6 +308,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "read_pickle",
     "redact",
     "text_lines",
+    "remembered",
     "refusal",
     "first_exception",
     "Outage",
@@ -356,6 +358,7 @@ _LATER = {
         "selector_of",
         "service_pods",
     ),
+    "trivet.toolkit.remembered": ("remembered",),
     "trivet.toolkit.rollout": ("SPLIT", "drive"),
     "trivet.toolkit.services": ("MINIMAL_RESOURCES", "deployed", "minimal_service", "wait_for_service"),
     "trivet.toolkit.statistics": ("ShareTest", "plan_share"),

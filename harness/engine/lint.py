@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from trivet.model.subjects import Resource
 from trivet.model.waiver import Waiver
 from trivet.toolkit.ignore_comments import IgnoreComment
 from trivet.toolkit.kustomize import without_patches
+from trivet.toolkit.remembered import remembering
 from trivet.toolkit.subjects import KINDS, RESOURCES, WITHOUT_KIND, ReadResult, Subject, companions, read, stream_parts
 from trivet.toolkit.walking import MLMODEL, Found, PathPatterns, Place, TextStream, places
 
@@ -524,7 +526,8 @@ def _judged(piece: Iterable[Place], judges: Sequence[_Judge], patterns: Sequence
     """What one piece of the files came to. The first of ``judges`` is for what none of ``patterns`` matches, the others for one each."""
     part = _Part()
     for batch in _batches(piece):
-        _judge_batch(batch, judges, patterns, part)
+        with remembering():
+            _judge_batch(batch, judges, patterns, part)
     return part
 
 
@@ -533,9 +536,15 @@ def _batches(piece: Iterable[Place]) -> Iterator[Sequence[Place]]:
     batch: list[Place] = []
     size = 0
     for place in piece:
+        if isinstance(place, Found) and place.model:
+            if batch:
+                yield batch
+            yield [place]
+            batch, size = [], 0
+            continue
         batch.append(place)
         size += _size(place)
-        if size > AHEAD or (isinstance(place, Found) and place.model):
+        if size > AHEAD:
             yield batch
             batch, size = [], 0
     if batch:
@@ -544,10 +553,16 @@ def _batches(piece: Iterable[Place]) -> Iterator[Sequence[Place]]:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Search for cycles of objects with every :data:`NEW_OBJECTS` new ones, here and in the processes that judge."""
+    """Search for cycles of objects with every :data:`NEW_OBJECTS` new ones, here and in the processes that judge.
+
+    The threshold is the whole process's, so that only the main thread changes it: two that do so at a time could leave it changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = gc.get_threshold()
-    gc.set_threshold(NEW_OBJECTS, *before[1:])
     try:
+        gc.set_threshold(NEW_OBJECTS, *before[1:])
         yield
     finally:
         gc.set_threshold(*before)

@@ -19,6 +19,7 @@ from trivet.model.redaction import redact
 from trivet.model.report import STATIC, ContractResult
 from trivet.model.stack import Stack
 from trivet.model.subjects import ModelDirectory
+from trivet.toolkit.remembered import remembering
 
 SUPPORTED = "environment.loading_is_supported"
 """The contract whose failure means that a library does not support loading the model, though nothing is seen that breaks."""
@@ -49,12 +50,13 @@ class ModelJudge:
             return replace(described, verdict=ModelVerdict.UNKNOWN, reasons=(reason_of_error(model),))
         matching: list[str] = []
         findings = []
-        for contract in self._contracts:
-            given = {name: self._declared.get(name, model) for name in contract.wants}
-            for finding in observed(contract, given, model.at):
-                names = self._matching(contract, finding, described.uri)
-                matching += names
-                findings.append((contract, self._waivers.waived(finding, names)))
+        with remembering():
+            for contract in self._contracts:
+                given = {name: self._declared.get(name, model) for name in contract.wants}
+                for finding in observed(contract, given, model.at):
+                    names = self._matching(contract, finding, described.uri)
+                    matching += names
+                    findings.append((contract, self._waivers.waived(finding, names)))
         verdict = _verdict(findings)
         left = [pair for pair in findings if not pair[1].accepted]
         deciding = [pair for pair in findings if _decides(verdict, *pair)]

@@ -12,6 +12,7 @@ from trivet.model.contract import Contract
 from trivet.model.declaration import Declaration, place_of
 from trivet.model.finding import Finding, Location, evidence, inconclusive, not_applicable
 from trivet.model.outcome import Outcome
+from trivet.toolkit.remembered import remembering
 
 NOTHING = "the check observed nothing: an empty result is not a pass"
 YIELD = "yield findings: passed(…), failed(…) and the like"
@@ -54,10 +55,11 @@ def observed(
     """
     found: list[Finding] = []
     try:
-        for finding in _findings(contract, contract.check(**given)):
-            if not isinstance(finding, Finding):
-                _refuse(contract, f"yielded {finding!r}", YIELD)
-            found.append(finding)
+        with remembering():
+            for finding in _findings(contract, contract.check(**given)):
+                if not isinstance(finding, Finding):
+                    _refuse(contract, f"yielded {finding!r}", YIELD)
+                found.append(finding)
     except Exception as error:
         return [*found, replace(finding_of(error), location=where() if where else None)]
     return found or [inconclusive(NOTHING, location=where() if where else None)]

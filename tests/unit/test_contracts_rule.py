@@ -25,6 +25,7 @@ from trivet.contracts.violation import Violation
 from trivet.model.finding import Finding, Replacement
 from trivet.model.platform_config import PlatformConfig
 from trivet.model.subjects import Keys, Manifest, Resource
+from trivet.toolkit.remembered import remembering
 
 ANNOTATION = "serving.kserve.io/deploymentMode"
 UNKNOWN = PlatformConfig()
@@ -131,14 +132,16 @@ def test_rules_look_at_a_service_once() -> None:
     assert calls == [one]
 
 
-def test_the_last_service_is_kept() -> None:
+def test_the_services_of_manifests_that_are_judged_are_kept() -> None:
     first, second = manifest(), manifest()
     under, platform = stack("2024.11"), PlatformConfig()
-    kept = service_of(first, under, platform)
-    assert service_of(first, under, platform) is kept
-    assert service_of(first, under, PlatformConfig()) is not kept
-    assert service_of(first, stack("current"), platform).stack is stack("current")
-    assert service_of(second, stack("current"), platform).manifest is second
+    with remembering():
+        kept = service_of(first, under, platform)
+        assert service_of(first, under, platform) is kept
+        assert service_of(first, under, PlatformConfig()) is not kept
+        assert service_of(first, stack("current"), platform).stack is stack("current")
+        assert service_of(second, stack("current"), platform).manifest is second
+        assert service_of(first, under, platform) is kept
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from trivet.engine import lint as engine
 from trivet.engine.lint import LintResult, lint
 from trivet.engine.registry import Registry
 from trivet.errors import CannotTell, UsageError
+from trivet.host import process_pool
 from trivet.model.contract import Check, Contract
 from trivet.model.finding import Finding, failed, passed
 from trivet.model.outcome import Level, Outcome
@@ -22,7 +25,8 @@ from trivet.model.platform_config import PlatformConfig, indexed
 from trivet.model.stack import Stack
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory, Resource
 from trivet.stacks.read import load_stack
-from trivet.toolkit.walking import PathPatterns, TextStream
+from trivet.toolkit.remembered import remembered
+from trivet.toolkit.walking import Found, PathPatterns, TextStream
 
 STACK = load_stack("2024.11")
 
@@ -277,10 +281,69 @@ def test_what_is_judged_together_has_the_findings_that_it_has_by_itself(
     assert (named.message, str(named.location)) == ("named (and 4 more)", f"{a}:1 Secret/one-secret")
 
 
-def test_searches_for_cycles_are_as_rare_or_frequent_after_linting_as_before(tmp_path: Path) -> None:
-    before = gc.get_threshold()
-    run(tmp_path, is_good, a=NAMED.format("good"), b=NAMED.format("bad"))
+def test_searches_for_cycles_are_rare_while_linting_and_as_frequent_afterwards_as_before(tmp_path: Path) -> None:
+    before, during = gc.get_threshold(), []
+    path = tmp_path / "bad.yaml"
+    path.write_text(NAMED.format("bad"))
+    lint([path], [is_good], STACK, emit=lambda found: during.append(gc.get_threshold()))
+    assert during[-1] == (engine.NEW_OBJECTS, *before[1:])
     assert gc.get_threshold() == before
+
+
+def test_linting_in_another_thread_leaves_the_searches_for_cycles_of_the_process(tmp_path: Path) -> None:
+    before, during = gc.get_threshold(), []
+    path = tmp_path / "bad.yaml"
+    path.write_text(NAMED.format("bad"))
+
+    def in_a_thread() -> None:
+        lint([path], [is_good], STACK, emit=lambda found: during.append(gc.get_threshold()))
+
+    thread = Thread(target=in_a_thread)
+    thread.start()
+    thread.join()
+    assert set(during) == {before}
+
+
+def test_what_contracts_ask_of_a_manifest_is_found_once_and_not_kept_when_its_batch_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "AHEAD", 1)
+    monkeypatch.setattr(process_pool, "MAX_PROCESSES", 1)
+    found: list[weakref.ref[Resource]] = []
+    alive: list[int] = []
+
+    @remembered
+    def length(manifest: Manifest) -> int:
+        alive.append(sum(one() is not None for one in found))
+        found.append(weakref.ref(manifest))
+        return len(manifest.name)
+
+    def contract_of(identifier: str) -> Contract:
+        def is_long(manifest: Manifest) -> Iterator[Finding]:
+            yield passed("long") if length(manifest) > 1 else failed("short")
+
+        return replace(is_good, id=identifier, check=is_long)
+
+    for number in range(20):
+        (tmp_path / f"{number:02}.yaml").write_text(NAMED.format(f"name-{number}"))
+    lint([tmp_path], [contract_of("test.is_long"), contract_of("test.is_longer")], STACK)
+    assert len(found) == 20
+    assert max(alive) <= 1  # the one before, whose results are still being taken up
+    assert [one() for one in found] == [None] * 20
+
+
+def test_a_model_directory_is_judged_by_itself(tmp_path: Path) -> None:
+    places = [
+        Found(path=tmp_path / "a.yaml"),
+        Found(path=tmp_path / "b.yaml"),
+        Found(path=tmp_path / "model", model=True),
+        Found(path=tmp_path / "c.yaml"),
+    ]
+    assert [[one.path.name for one in batch] for batch in engine._batches(places)] == [
+        ["a.yaml", "b.yaml"],
+        ["model"],
+        ["c.yaml"],
+    ]
 
 
 # the platform and the objects beside a manifest
