@@ -333,17 +333,9 @@ def test_what_contracts_ask_of_a_manifest_is_found_once_and_not_kept_when_its_ba
 
 
 def test_a_model_directory_is_judged_by_itself(tmp_path: Path) -> None:
-    places = [
-        Found(path=tmp_path / "a.yaml"),
-        Found(path=tmp_path / "b.yaml"),
-        Found(path=tmp_path / "model", model=True),
-        Found(path=tmp_path / "c.yaml"),
-    ]
-    assert [[one.path.name for one in batch] for batch in engine._batches(places)] == [
-        ["a.yaml", "b.yaml"],
-        ["model"],
-        ["c.yaml"],
-    ]
+    first, second, last = (Found(path=tmp_path / f"{name}.yaml") for name in "abc")
+    model = Found(path=tmp_path / "model", model=True)
+    assert list(engine._batches([first, second, model, last])) == [[first, second], [model], [last]]
 
 
 # the platform and the objects beside a manifest
