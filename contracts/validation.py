@@ -379,6 +379,11 @@ def runtime_serves_the_model(manifest: Manifest, stack: Stack, platform: Platfor
     if asked is None:
         yield not_applicable("KServe selects no runtime for it", location=manifest.at("spec", "predictor"))
         return
+    if has_placeholder(stated := asked.model.get("modelFormat")):
+        yield inconclusive(
+            f"modelFormat is {stated!r}: {FILLED_LATER}", location=manifest.at(*asked.keys, "modelFormat")
+        )
+        return
     if not asked.format:
         yield failed(
             "spec.predictor.model has no modelFormat with a name, and no runtime serves a model without: write modelFormat: {name: …}",

@@ -16,7 +16,7 @@ from trivet.authoring import Keys, Replacement
 from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.rule import KNATIVE, Container, Pod, Rules, Service
 from trivet.contracts.rules.runtimes import runtime_of, wanted
-from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
+from trivet.contracts.values import each, has_placeholder, integer, mapping, parsed_integer, path, text
 from trivet.contracts.violation import Violation
 
 REVISION = Rules("knative", "knative serving")
@@ -226,27 +226,21 @@ _PROJECTED = ("secret", "configMap", "serviceAccountToken", "downwardAPI")
 
 
 @REVISION.rule(
-    "config/core/300-resources/service.yaml: x-kubernetes-list-map-keys of env and imagePullSecrets",
+    "config/core/300-resources/service.yaml: x-kubernetes-list-map-keys of imagePullSecrets",
     versions=">=1.16",
     modes=_MODES,
-    fields=("env", "imagePullSecrets"),
+    fields=("imagePullSecrets",),
 )
-def unique_names(service: Service) -> Iterator[Violation]:
-    """Of a model KServe merges variables of one name."""
+def unique_pull_secrets(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        yield from _repeated(pod.each("imagePullSecrets"), "secrets")
-        for container in pod.containers:
-            if not container.of_a_runtime:
-                yield from _repeated(container.each("env"), "variables")
-
-
-def _repeated(items: Iterator[tuple[Keys, Mapping[str, Any]]], what: str) -> Iterator[Violation]:
-    seen: set[str] = set()
-    for keys, item in items:
-        name = text(item.get("name"))
-        if name in seen:
-            yield Violation((*keys, "name"), f"{path(keys[:-1])} has two {what} named {name!r}, and Knative admits one")
-        seen.add(name)
+        seen: set[str] = set()
+        for keys, secret in pod.each("imagePullSecrets"):
+            name = text(secret.get("name"))
+            if name in seen:
+                yield Violation(
+                    (*keys, "name"), f"{path(keys[:-1])} has two secrets named {name!r}, and Knative admits one"
+                )
+            seen.add(name)
 
 
 def _no_other_mounts(service: Service, pod: Pod) -> bool:
@@ -299,7 +293,7 @@ def ports(service: Service) -> Iterator[Violation]:
             yield Violation(
                 listed[1][0], f"{path(pod.keys)} has {len(listed)} container ports, and Knative admits one in a pod"
             )
-        without_ports = not listed and all(_brings_no_ports(service, one) for one in pod.containers)
+        without_ports = not listed and all(_has_no_ports(service, one) for one in pod.containers)
         if without_ports and len(pod.containers) > 1:
             yield Violation(
                 (*pod.keys, "containers"),
@@ -311,8 +305,10 @@ def ports(service: Service) -> Iterator[Violation]:
             yield from _ports_of_the_runtime(service, container, [port for _, port in listed])
 
 
-def _brings_no_ports(service: Service, container: Container) -> bool:
-    """Whether a container has no ports but those that it states: it is its own, or its runtime is known to have none."""
+def _has_no_ports(service: Service, container: Container) -> bool:
+    """Whether a container that lists no port has none: no placeholder stands for its ports, and no runtime may bring one."""
+    if has_placeholder(container.spec.get("ports")):
+        return False
     runtime = runtime_of(service, container)
     return not container.of_a_runtime or (runtime is not None and runtime.formats is not None and not runtime.ports)
 

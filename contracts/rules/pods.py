@@ -51,7 +51,10 @@ _FIELD_PATHS = (
 )
 _RESOURCE_FIELDS = tuple(f"{kind}.{name}" for kind in ("limits", "requests") for name in _STANDARD_RESOURCES)
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
-"""Without fileKeyRef, which Kubernetes 1.34 drops without the feature gate EnvFiles."""
+"""Without fileKeyRef, which the API server drops up to 1.34: before it has no such field, and 1.34 needs the feature gate EnvFiles."""
+_LABELS_BY_KSERVE = ("serving.kserve.io/inferenceservice", "component")
+"""Labels that KServe gives every pod (0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/components/*.go); a Deployment's has
+``app`` too (reconcilers/deployment/deployment_reconciler.go)."""
 _HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
 _HEADER = re.compile(r"[-A-Za-z0-9]+")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -128,8 +131,11 @@ def container_names(service: Service) -> Iterator[Violation]:
                 yield Violation((*keys, "name"), f"the container name {name!r} is not valid: {why}")
         completed = [
             (one.keys, text(one.spec.get("name")) or _name_by_kserve(pod)) for one in pod.containers if one.merged
-        ]
-        yield from _duplicates([*completed, *((keys, name or "") for keys, name in names)], "containers are named")
+        ][:1]  # a second one, and a kserve-container beside a model, are refused as a second implementation
+        replaces = completed and pod.keys[-1] != "workerSpec"
+        beside = {one.keys for one in pod.containers if replaces and one.spec.get("name") == "kserve-container"}
+        own_names = [(keys, name or "") for keys, name in names if keys not in beside]
+        yield from _duplicates([*completed, *own_names], "containers are named")
 
 
 def _name_by_kserve(pod: Pod) -> str:
@@ -211,7 +217,7 @@ def environment_sources(service: Service) -> Iterator[Violation]:
         for keys, variable in container.each("env"):
             source = variable.get("valueFrom")
             if isinstance(source, dict):
-                yield from _environment_source((*keys, "valueFrom"), variable, source)
+                yield from _environment_source(service, (*keys, "valueFrom"), variable, source)
         for keys, source in container.each("envFrom"):
             given = [name for name in ("configMapRef", "secretRef") if source.get(name) is not None]
             if len(given) != 1:
@@ -238,9 +244,12 @@ def _without_last_dash(reference: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"name": f"{name[:-1]}a"} if len(name) > 1 and name.endswith("-") else reference
 
 
-def _environment_source(keys: Any, variable: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Violation]:
+def _environment_source(
+    service: Service, keys: Any, variable: Mapping[str, Any], source: Mapping[str, Any]
+) -> Iterator[Violation]:
     given = [name for name in _SOURCES if source.get(name) is not None]
-    if not given:
+    of_a_file = source.get("fileKeyRef") is not None and service.since("1.35", "kubernetes")
+    if not given and not of_a_file:
         yield Violation(keys, f"{path(keys)} must have one of {', '.join(_SOURCES)}")
     elif variable.get("value"):
         yield Violation(keys, f"{path(keys)} stands beside a value, and Kubernetes admits one of them")
@@ -948,37 +957,79 @@ def label_keys_of_affinity(service: Service) -> Iterator[Violation]:
             for keys, term in _affinity_terms((*at, kind), mapping(stated.get(kind))):
                 yield from _label_keys(keys, term, "matchLabelKeys")
                 yield from _label_keys(keys, term, "mismatchLabelKeys")
-                for key in set(_texts(term.get("matchLabelKeys"))) & set(_texts(term.get("mismatchLabelKeys"))):
-                    yield Violation(
-                        (*keys, "matchLabelKeys"), f"{path(keys)} has {key!r} in matchLabelKeys and mismatchLabelKeys"
-                    )
+                yield from _merged_label_keys(service, pod, keys, term)
+                excluded = {key for _, key in _texts(term.get("mismatchLabelKeys"), ())}
+                for at_key, key in _texts(term.get("matchLabelKeys"), (*keys, "matchLabelKeys")):
+                    if key in excluded:
+                        yield Violation(at_key, f"{path(keys)} has {key!r} in matchLabelKeys and mismatchLabelKeys")
 
 
-@PODS.rule(f"{_VALIDATION}, ValidateMatchLabelKeysInTopologySpread", fields=("matchLabelKeys",))
+@PODS.rule(
+    f"{_VALIDATION}, ValidateMatchLabelKeysInTopologySpread; since 1.34 ValidateMatchLabelKeysAndMismatchLabelKeys",
+    fields=("matchLabelKeys",),
+)
 def label_keys_of_topology_spread(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for keys, constraint in pod.each("topologySpreadConstraints"):
             yield from _label_keys(keys, constraint, "matchLabelKeys")
+            if service.since("1.34", "kubernetes"):
+                yield from _merged_label_keys(service, pod, keys, constraint)
+            else:
+                selected = {*_selected_labels(constraint)}
+                for at, key in _texts(constraint.get("matchLabelKeys"), (*keys, "matchLabelKeys")):
+                    if key in selected:
+                        yield _in_the_selector_too(at, key)
 
 
 def _label_keys(keys: Keys, holder: Mapping[str, Any], field: str) -> Iterator[Violation]:
-    at, selector = (*keys, field), holder.get("labelSelector")
-    listed = _texts(holder.get(field))
-    if listed and selector is None:
+    at = (*keys, field)
+    listed = list(_texts(holder.get(field), at))
+    if listed and holder.get("labelSelector") is None:
         yield Violation(at, f"{path(at)} needs a labelSelector beside it")
         return
-    for key in listed:
+    for where, key in listed:
         if why := qualified_problem(key):
-            yield Violation(at, f"{path(at)}: {key!r} is no label: {why}")
-    if field == "matchLabelKeys":
-        labels = {*mapping(mapping(selector).get("matchLabels"))}
-        labels.update(text(one.get("key")) for _, one in each(mapping(selector).get("matchExpressions"), ()))
-        for key in labels.intersection(listed):
-            yield Violation(at, f"{path(at)}: {key!r} is in labelSelector too, and Kubernetes admits it in one of them")
+            yield Violation(where, f"{path(at)}: {key!r} is no label: {why}")
 
 
-def _texts(value: Any) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+def _merged_label_keys(service: Service, pod: Pod, keys: Keys, holder: Mapping[str, Any]) -> Iterator[Violation]:
+    """Of ``matchLabelKeys`` whose key the selector has too.
+
+    The API server first adds an expression to the selector for each of the keys that the pod has as a label, and refuses an expression
+    whose key the selector has already (pkg/registry/core/pod/strategy.go, applyLabelKeysToLabelSelector).
+    """
+    selected, labels = _selected_labels(holder), _labels_of(service, pod)
+    for at, key in _texts(holder.get("matchLabelKeys"), (*keys, "matchLabelKeys")):
+        repeated = selected.count(key) > 1  # a key stands in matchLabels once, so an expression repeats it
+        if repeated or (key in selected and key in labels):
+            yield _in_the_selector_too(at, key)
+
+
+def _in_the_selector_too(keys: Keys, key: str) -> Violation:
+    return Violation(
+        keys, f"{path(keys[:-1])}: {key!r} is in labelSelector too, and Kubernetes admits it in one of them"
+    )
+
+
+def _selected_labels(holder: Mapping[str, Any]) -> list[str]:
+    """The keys of a labelSelector, as often as they stand there."""
+    selector = mapping(holder.get("labelSelector"))
+    expressions = each(selector.get("matchExpressions"), ())
+    return [*mapping(selector.get("matchLabels")), *(text(one.get("key")) for _, one in expressions)]
+
+
+def _labels_of(service: Service, pod: Pod) -> set[str]:
+    """The labels that a pod certainly has: the service's, its component's and KServe's; its runtime can bring more."""
+    of_component = service.predictor if pod.keys[-1] == "workerSpec" else pod.settings
+    stated = [mapping(holder.get("labels")) for holder in (service.metadata, of_component)]
+    own = {key for labels in stated for key, value in labels.items() if value is not None}
+    return {*own, *_LABELS_BY_KSERVE, *(("app",) if service.mode == STANDARD else ())}
+
+
+def _texts(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:
+    """The texts in a list, with their places."""
+    if isinstance(value, list):
+        yield from (((*keys, index), one) for index, one in enumerate(value) if isinstance(one, str))
 
 
 @PODS.rule(f"{_VALIDATION}, validateTopologySpreadConstraints", fields=("topologySpreadConstraints",))

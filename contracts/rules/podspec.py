@@ -25,6 +25,8 @@ _HOOK_HANDLERS = ("exec", "httpGet", "tcpSocket", "sleep")
 _HOST_PATH_TYPES = ("", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice")
 _SYSCTL = re.compile(r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?")
 _PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
+_PROPAGATIONS = ("None", "HostToContainer", "Bidirectional")
+_DOWNWARD = ("metadata.name", "metadata.namespace", "metadata.labels", "metadata.annotations", "metadata.uid")
 _SERVICE_ACCOUNT_TOKEN = (600, 2**32)
 """Bounds of a projected token's expirationSeconds."""
 
@@ -160,9 +162,6 @@ def _downward_files(keys: Keys, source: Mapping[str, Any]) -> Iterator[Violation
             yield Violation(where, f"{path(where)} {name!r} is not one of {', '.join(_DOWNWARD)}")
         if isinstance(resource, dict) and not resource.get("containerName"):
             yield Violation((*at, "resourceFieldRef"), f"{path(at)}.resourceFieldRef has no containerName")
-
-
-_DOWNWARD = ("metadata.name", "metadata.namespace", "metadata.labels", "metadata.annotations", "metadata.uid")
 
 
 def _is_subscript(name: str) -> bool:
@@ -377,10 +376,12 @@ def resource_claims(service: Service) -> Iterator[Violation]:
 
 
 @POD_FIELDS.rule(
-    f"{_VALIDATION}, ValidateVolumeDevices, validateMountPropagation, ValidateVolumeMounts: subPathExpr",
-    fields=("volumeDevices", "volumeMounts"),
+    f"{_VALIDATION}, ValidateVolumeDevices; Knative's Service has no such field (0.42.2 and 0.48.1, "
+    "config/core/300-resources/service.yaml)",
+    modes=(STANDARD,),
+    fields=("volumeDevices",),
 )
-def devices_and_propagation(service: Service) -> Iterator[Violation]:
+def volume_devices(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         volumes = {text(volume.get("name")): volume for _, volume in pod.each("volumes")}
         for container in (*pod.containers, *pod.init_containers):
@@ -400,18 +401,6 @@ def devices_and_propagation(service: Service) -> Iterator[Violation]:
                     yield Violation(
                         (*keys, "devicePath"), f"{path(keys)}.devicePath {where!r} must be a path without '..'"
                     )
-            privileged = mapping(container.spec.get("securityContext")).get("privileged") is True
-            for keys, mount in container.each("volumeMounts"):
-                stated = mount.get("mountPropagation")
-                at = (*keys, "mountPropagation")
-                if isinstance(stated, str) and stated not in ("None", "HostToContainer", "Bidirectional"):
-                    yield Violation(at, f"{path(at)} {stated!r} is not None, HostToContainer or Bidirectional")
-                elif stated == "Bidirectional" and not privileged:
-                    yield Violation(at, f"{path(at)} Bidirectional is for privileged containers only")
-                if mount.get("subPath") and mount.get("subPathExpr"):
-                    yield Violation(
-                        (*keys, "subPathExpr"), f"{path(keys)} has subPath and subPathExpr, Kubernetes admits one"
-                    )
 
 
 def _may_be_of_the_runtime(service: Service, pod: Pod, container: Container, name: str) -> bool:
@@ -419,6 +408,26 @@ def _may_be_of_the_runtime(service: Service, pod: Pod, container: Container, nam
     runtime = runtime_of(service, container)
     known = runtime is not None and runtime.formats is not None and name not in runtime.volumes
     return bool(name) and not pod.whole and not known
+
+
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, validateMountPropagation, ValidateVolumeMounts: subPathExpr",
+    fields=("mountPropagation", "subPathExpr"),
+)
+def mount_settings(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        privileged = mapping(container.spec.get("securityContext")).get("privileged") is True
+        for keys, mount in container.each("volumeMounts"):
+            stated = mount.get("mountPropagation")
+            at = (*keys, "mountPropagation")
+            if isinstance(stated, str) and stated not in _PROPAGATIONS:
+                yield Violation(at, f"{path(at)} {stated!r} is not None, HostToContainer or Bidirectional")
+            elif stated == "Bidirectional" and not privileged:
+                yield Violation(at, f"{path(at)} Bidirectional is for privileged containers only")
+            if mount.get("subPath") and mount.get("subPathExpr"):
+                yield Violation(
+                    (*keys, "subPathExpr"), f"{path(keys)} has subPath and subPathExpr, Kubernetes admits one"
+                )
 
 
 @POD_FIELDS.rule(

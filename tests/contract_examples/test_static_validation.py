@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
 from contract_examples.registry import failing, inconclusive, not_applicable, passing
-from contract_examples.static import findings, place
+from contract_examples.static import findings, place, stack
 
 from trivet.contracts.rules.companions import COMPANIONS
 from trivet.contracts.rules.credentials import CREDENTIALS as CREDENTIAL_RULES
@@ -371,6 +372,7 @@ def test_a_model_without_a_runtime(fields: dict[str, Any], because: str) -> None
 @pytest.mark.parametrize(
     "fields",
     [
+        {"modelFormat": "{{ .Values.format }}"},
         {"modelFormat": {"name": "${FORMAT}"}},
         {"modelFormat": {"name": "sklearn", "version": "{{ version }}"}},
         {"protocolVersion": "$PROTOCOL"},
@@ -1028,6 +1030,29 @@ PLACEHOLDERS = ("${TEAM}", "{{ team }}", "{{ .Values.team }}", "$team")
 @inconclusive("validation.kubernetes_admits_the_pods", because="it has a placeholder, whose value is not in the file")
 def test_a_namespace_that_is_filled_later(placeholder: str) -> list[Finding]:
     return findings("validation.kubernetes_admits_the_pods", laid({"metadata": {"namespace": placeholder}}))
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+@inconclusive("validation.kubernetes_admits_the_pods", because="it has a placeholder, whose value is not in the file")
+def test_a_label_key_that_is_filled_later(placeholder: str) -> list[Finding]:
+    constraint = {"matchLabelKeys": [placeholder], "labelSelector": {}, "whenUnsatisfiable": "DoNotSchedule"}
+    text = laid({"spec": {"predictor": {"topologySpreadConstraints": [constraint]}}})
+    return findings("validation.kubernetes_admits_the_pods", text)
+
+
+FROM_A_FILE = {"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "a", "key": "b"}}}]}
+
+
+@failing("validation.kubernetes_admits_the_pods", because="valueFrom must have one of fieldRef")
+def test_a_variable_from_a_file_that_kubernetes_drops() -> list[Finding]:
+    return findings("validation.kubernetes_admits_the_pods", laid(model(**FROM_A_FILE)), "current")
+
+
+@passing("validation.kubernetes_admits_the_pods")
+def test_a_variable_from_a_file_of_a_kubernetes_that_may_keep_it() -> list[Finding]:
+    later = stack("current")
+    later = replace(later, components={**later.components, "kubernetes": "1.35"})
+    return findings("validation.kubernetes_admits_the_pods", laid(model(**FROM_A_FILE)), later)
 
 
 @pytest.mark.parametrize("placeholder", PLACEHOLDERS)
