@@ -212,8 +212,9 @@ def fields_of_alpha_features(service: Service) -> Iterator[Violation]:
         given = [((*pod.keys, "hostnameOverride"), "HostnameOverride")] if pod.settings.get("hostnameOverride") else []
         for container in (*pod.containers, *pod.init_containers):
             for name in ("restartPolicy", "restartPolicyRules"):
-                sidecar = container in pod.init_containers and container.spec.get(name) == "Always"
-                if container.spec.get(name) and not sidecar:
+                value = container.spec.get(name)
+                sidecar = value == "Always" and container.keys[-2] == "initContainers"
+                if value and not sidecar:
                     given.append(((*container.keys, name), "ContainerRestartRules"))
         for keys, feature in given:
             yield Violation(

@@ -657,9 +657,9 @@ def _requests_within_limits(
     stated = mapping(container.spec.get("resources"))
     requests, limits = mapping(stated.get("requests")), mapping(stated.get("limits"))
     all_requests, all_limits = {**added.get("requests", {}), **requests}, {**added.get("limits", {}), **limits}
-    stated_or_added = {*all_requests, *all_limits}
+    stated_or_added = {**requests, **limits, **all_requests, **all_limits}
     huge = [name for name in stated_or_added if str(name).startswith(_HUGE_PAGES)]
-    if huge and stated_or_added.isdisjoint(("cpu", "memory")) and (added or not container.of_a_runtime):
+    if huge and stated_or_added.keys().isdisjoint(("cpu", "memory")) and (added or not container.of_a_runtime):
         at = (*container.keys, "resources")
         yield Violation(at, f"{path(at)} has {huge[0]}, which needs cpu or memory beside it")
     over = set(over_limit(all_requests, all_limits))

@@ -18,8 +18,9 @@ from differential.mutations import manifests, text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trivet.contracts.rules.effects import EFFECTS
-from trivet.contracts.rules.rule import Companion, Rule, Service
+from trivet.contracts.rules.effects import EFFECTS, fields_of_alpha_features
+from trivet.contracts.rules.pods import requests_within_limits
+from trivet.contracts.rules.rule import Companion, Container, Rule, Service
 from trivet.contracts.validation import SERVICE_RULES
 from trivet.contracts.values import path
 from trivet.model.platform_config import PlatformConfig, indexed
@@ -96,3 +97,38 @@ def test_a_rule_that_is_not_asked_about_a_manifest_finds_nothing_in_it(name: str
                     assert not list(rule.find(service)), rule.id
 
     agrees()
+
+
+def _in_standard_mode(predictor: Mapping[str, Any], under: str) -> Service:
+    document = yaml.load(TABLE["bases"]["service"], yaml.CSafeLoader)
+    document["metadata"]["annotations"] = {"serving.kserve.io/deploymentMode": "Standard"}
+    subject = _subject(merged(document, {"spec": {"predictor": predictor}}), stack(under), PlatformConfig())
+    assert isinstance(subject, Service)
+    return subject
+
+
+def test_the_first_of_several_huge_pages_in_the_manifest_is_named_whatever_the_hashes_of_texts_are() -> None:
+    pages = {f"hugepages-{size}": size for size in ("32Mi", "2Mi", "1Gi", "64Ki", "512Mi", "16Gi", "128Mi", "8Gi")}
+    container = {"name": "b", "image": "bb", "resources": {"requests": pages, "limits": pages}}
+    service = _in_standard_mode({"containers": [{"name": "kserve-container", "image": "ab"}, container]}, "2024.11")
+    (violation,) = requests_within_limits.find(service)
+    assert "has hugepages-32Mi, which needs cpu or memory" in violation.message
+
+
+def test_a_restart_policy_is_judged_by_the_place_of_its_container_which_is_compared_with_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    containers = [{"name": f"i{number}", "image": "ab", "restartPolicy": "Always"} for number in range(100)]
+    service = _in_standard_mode(
+        {"initContainers": [*containers, {**containers[0], "restartPolicy": "Never"}]}, "current"
+    )
+    compared = []
+
+    def equal(one: Container, other: object) -> bool:
+        compared.append(one)
+        return tuple.__eq__(one, other)
+
+    monkeypatch.setattr(Container, "__eq__", equal)
+    (violation,) = fields_of_alpha_features.find(service)
+    assert path(violation.keys) == "spec.predictor.initContainers[100].restartPolicy"
+    assert not compared
