@@ -20,6 +20,7 @@ from typing import Any
 from differential.children import KNATIVE_SERVICE, Controller, revision, without_account
 from differential.judges import ApiServer, Lint, LintVerdict, ServerVerdict
 from differential.mutations import text
+from trivet.contracts.rules.rule import FRAMEWORKS
 from trivet.model.subjects import Keys
 from trivet.toolkit.documents import BrokenDocument, documents
 
@@ -69,13 +70,14 @@ MISSED, FALSE_ALARM, MISPLACED, BROKEN = "missed", "false alarm", "misplaced", "
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:
     """One difference between the judges; ``kind`` is MISSED, FALSE_ALARM, MISPLACED or BROKEN, and ``layer`` who judged on the server's
-    side."""
+    side. ``child`` is the name of the object that was rejected, empty if it is not one that the controller makes."""
 
     kind: str
     layer: str
     manifest: str
     server: ServerVerdict
     lint: LintVerdict
+    child: str = ""
 
     @property
     def signature(self) -> str:
@@ -96,7 +98,7 @@ class Disagreement:
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """A difference that is meant to be: ``reason`` says why; ``server`` and ``lint`` are patterns of what the two say, of lint of one
-    failure, and ``manifest`` is one of the manifest."""
+    failure, and ``manifest`` is one of the manifest below a line with the name of the child."""
 
     reason: str
     kind: str
@@ -109,9 +111,12 @@ class Known:
         return (
             found.kind == self.kind
             and re.search(self.server, str(found.server)) is not None
-            and re.search(self.manifest, found.manifest) is not None
+            and re.search(self.manifest, f"{found.child}\n{found.manifest}") is not None
         )
 
+
+_ITEMS = r"(    [ -] .*\n)*"
+"""Lines of a list in a component of a manifest."""
 
 KNOWN: tuple[Known, ...] = (
     Known(
@@ -150,13 +155,19 @@ KNOWN: tuple[Known, ...] = (
             "compared; it judges their fields all the same."
         ),
         kind=FALSE_ALARM,
-        manifest=r"(?s)\n  predictor:\n    containers:\n    - name: \S(?!.*- name: kserve-container).*\n    - name: ",
-        lint=r"the container name|spec\.predictor\b",
+        manifest=(
+            rf"\n  predictor:\n    containers:\n(?!{_ITEMS}    [ -] name: kserve-container\n)"
+            r"    - name: \S.*\n(      .*\n)*    - name: "
+        ),
+        lint=r"^validation\.(kubernetes_admits_the_pods|knative_\w+): .*(the container name|spec\.predictor\b)",
     ),
     Known(
         reason="Lint selects no runtime for a canary, and one can bring the handler of a probe and the volume of a device.",
         kind=MISSED,
-        manifest=r"\n  canary:",
+        manifest=(
+            r"^(?P<service>\S+)-(?P<canary>\S+)-predictor\n(.*\n)*  name: (?P=service)\n(.*\n)*"
+            r"  canary:\n(  [ -] .*\n)*?      name: (?P=canary)\n"
+        ),
         server=(
             r"^Deployment\.apps \S+ is invalid: "
             r"(\S+Probe: Required value: must specify a handler type$|\[?\S+volumeDevices\[\d+\]\.name: Not found)"
@@ -165,19 +176,22 @@ KNOWN: tuple[Known, ...] = (
     Known(
         reason="Lint takes the runtimes of KServe's release to be installed: each brings requests of cpu and memory.",
         kind=MISSED,
-        manifest=r"(?s)^(?!.*protocolVersion: v2\n).*hugepages-",
+        manifest=(
+            rf"^\S+-predictor\n(?!(.*\n)* +protocolVersion: v2\n)(.*\n)*"
+            rf"  predictor:\n(    .*\n)*?    ({'|'.join(('model', *FRAMEWORKS))}):\n(.*\n)*.*hugepages-"
+        ),
         server=r"containers\[0\]\.resources: Forbidden: HugePages require cpu or memory",
     ),
     Known(
         reason="Lint takes the runtimes of KServe's release to be installed: that of several nodes brings handlers of probes.",
         kind=MISSED,
-        manifest=r"\n    workerSpec:",
+        manifest=r"^\S+-predictor(-worker)?\n(.*\n)*    workerSpec:",
         server=r"^Deployment\.apps \S+ is invalid: \S+containers\[0\]\.\w+Probe: Required value: must specify a handler type$",
     ),
     Known(
-        reason="An integer of more than 64 bits is read as a float by KServe's webhook, and loses digits; nobody means it.",
+        reason="An integer over 2^63 - 1 is read as a float by KServe's webhook, and loses digits; nobody means it.",
         kind=MISSED,
-        manifest=r"hugepages-\w+: \d{19}",
+        manifest=r"hugepages-\w+: (9223372036854775808|\d{20})",
         server="is not positive integer multiple of hugepages",
     ),
     Known(
@@ -308,9 +322,11 @@ class Comparison:
         if verdict.broken:
             yield Disagreement(kind=BROKEN, layer=kind, manifest=manifest, server=said, lint=verdict)
         rejected = list(self.rejected_children(said)) if kind == "InferenceService" and not said.rejects else []
-        for layer, rejection in [(kind, said)] if said.rejects else rejected:
+        for layer, child, rejection in [(kind, "", said)] if said.rejects else rejected:
             if not verdict.rejects:
-                yield Disagreement(kind=MISSED, layer=layer, manifest=manifest, server=rejection, lint=verdict)
+                yield Disagreement(
+                    kind=MISSED, layer=layer, manifest=manifest, server=rejection, lint=verdict, child=child
+                )
             elif rejection is said and not _at_the_place(manifest, said, verdict):
                 yield Disagreement(kind=MISPLACED, layer=layer, manifest=manifest, server=said, lint=verdict)
         if verdict.rejects and not said.rejects and not rejected:
@@ -327,20 +343,24 @@ class Comparison:
         namespace = metadata.get("namespace") if isinstance(metadata, Mapping) else None
         return self.server.judge(kind, text(document), namespace=namespace if isinstance(namespace, str) else "")
 
-    def rejected_children(self, admitted: ServerVerdict) -> Iterator[tuple[str, ServerVerdict]]:
-        """What is rejected of the objects that the controller makes of an admitted InferenceService: (kind, verdict)."""
+    def rejected_children(self, admitted: ServerVerdict) -> Iterator[tuple[str, str, ServerVerdict]]:
+        """What is rejected of the objects that the controller makes of an admitted InferenceService: (kind, name, verdict).
+
+        A revision's Deployment has the name of its Knative Service here.
+        """
         assert admitted.stored is not None
         for kind, child in self.controller.children(admitted.stored):
+            name = str(child["metadata"]["name"])
             judged = self.server.judge(kind, json.dumps(child))
             if kind == KNATIVE_SERVICE and _NO_ACCOUNT in judged.error:
                 judged = self.server.judge(kind, json.dumps(without_account(child)))
             if judged.rejects:  # the controller does not ask for strict validation, and what is dropped has no effect
-                yield kind, judged
+                yield kind, name, judged
             if kind == KNATIVE_SERVICE and judged.stored is not None:
                 of_revision, deployment = revision(judged.stored)
                 judged = self.server.judge(of_revision, json.dumps(deployment))
                 if judged.rejects:
-                    yield of_revision, judged
+                    yield of_revision, name, judged
 
 
 _NO_ACCOUNT = "error looking up service account"

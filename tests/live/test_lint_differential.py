@@ -174,7 +174,7 @@ def test_what_the_controller_refuses_is_foretold_by_the_dry_run_of_its_objects_o
 
 def foretold(both: Comparison, document: dict[str, Any]) -> tuple[str, ...]:
     """Why the objects of an admitted service are rejected; the controller does not see what is only dropped."""
-    return tuple(verdict.error for _, verdict in both.rejected_children(both.admission(document)) if verdict.error)
+    return tuple(verdict.error for *_, verdict in both.rejected_children(both.admission(document)) if verdict.error)
 
 
 RUNTIME_IS_MISSING, OBJECT_IS_REJECTED, SOUND = "no runtime", "an object is rejected", "sound"

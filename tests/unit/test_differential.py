@@ -11,6 +11,7 @@ from differential.agreement import (
     COMPARED,
     FALSE_ALARM,
     KNOWN,
+    MISSED,
     Comparison,
     Disagreement,
     _at_the_place,
@@ -152,3 +153,100 @@ def test_a_difference_is_meant_if_each_failure_of_lint_is() -> None:
     )
     assert is_meant(nul)
     assert not is_meant(other)
+
+
+def meant(manifest: str, *, child: str = "", server: str = "", lint: tuple[str, str] | None = None) -> bool:
+    """Whether a difference over ``manifest`` is meant: one that lint misses, or its one failure, as (contract, message)."""
+    failures = ((lint[0], 1, lint[1]),) if lint else ()
+    return is_meant(
+        Disagreement(
+            kind=FALSE_ALARM if lint else MISSED,
+            layer="InferenceService",
+            manifest=manifest,
+            server=ServerVerdict(error=server),
+            lint=LintVerdict(failures=failures),
+            child=child,
+        )
+    )
+
+
+def service_of(predictor: str, rest: str = "") -> str:
+    document = {
+        "metadata": {"name": "iris"},
+        "spec": {"predictor": yaml.safe_load(predictor), **yaml.safe_load(rest or "{}")},
+    }
+    return text(document)
+
+
+SEVERAL = "{containers: [{name: a, image: b}, {name: b, image: b}], minReplicas: 1}"
+WITH_KSERVES = "{containers: [{name: a, image: b}, {image: b, name: kserve-container}], minReplicas: 1}"
+TRANSFORMER = "{transformer: {containers: [{name: kserve-container, image: c}, {name: t, image: b}]}}"
+PODS, KNATIVES, SCHEMA = (
+    "validation.kubernetes_admits_the_pods",
+    "validation.knative_admits_the_revision",
+    "manifests.schema_is_met",
+)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "contract", "message", "is_known"),
+    [
+        (service_of(SEVERAL), PODS, "spec.predictor.containers[0].image is empty", True),
+        (service_of(SEVERAL), KNATIVES, "spec.predictor has 2 container ports", True),
+        (service_of(SEVERAL), PODS, "the container name 'A' is not valid", True),
+        (service_of(SEVERAL, TRANSFORMER), PODS, "spec.predictor.containers[0].image is empty", True),
+        (service_of(SEVERAL), SCHEMA, "spec.predictor.containers[0].image is 1, expected a string", False),
+        (service_of(SEVERAL), PODS, "spec.transformer.containers[0].image is empty", False),
+        (service_of(WITH_KSERVES), PODS, "spec.predictor.containers[0].image is empty", False),
+        (service_of("{containers: [{name: a, image: b}]}", TRANSFORMER), PODS, "spec.predictor.volumes is bad", False),
+    ],
+)
+def test_containers_of_which_kserve_makes_nothing_are_those_of_the_predictor_in_what_is_judged_of_pods(
+    manifest: str, contract: str, message: str, is_known: bool
+) -> None:
+    assert meant(manifest, lint=(contract, message)) is is_known
+
+
+MODEL = "{model: {modelFormat: {name: mlflow}, resources: {limits: {hugepages-2Mi: 2Mi}}}}"
+FRAMEWORK = "{minReplicas: 1, sklearn: {storageUri: 's3://a/b', resources: {limits: {hugepages-2Mi: 2Mi}}}}"
+CUSTOM = "{containers: [{name: kserve-container, image: b, resources: {limits: {hugepages-2Mi: 2Mi}}}]}"
+CANARY = "{canary: [{trafficPercent: 10, predictor: {name: next, model: {modelFormat: {name: mlflow}}}}]}"
+WORKERS = "{model: {modelFormat: {name: huggingface}}, workerSpec: {containers: [{name: w, image: b}]}}"
+NO_HANDLER = (
+    'Deployment.apps "x" is invalid: spec.template.spec.containers[0].livenessProbe: Required value: '
+    "must specify a handler type"
+)
+NO_CPU = 'Deployment.apps "x" is invalid: spec.template.spec.containers[0].resources: Forbidden: HugePages require cpu or memory'
+ODD = "is invalid: x: hugepages-2Mi is not positive integer multiple of hugepages-2Mi"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "child", "server", "is_known"),
+    [
+        (service_of(MODEL, CANARY), "iris-next-predictor", NO_HANDLER, True),
+        (service_of(MODEL, CANARY), "iris-predictor", NO_HANDLER, False),
+        (service_of(WORKERS), "iris-predictor", NO_HANDLER, True),
+        (service_of(WORKERS), "iris-predictor-worker", NO_HANDLER, True),
+        (service_of(WORKERS, TRANSFORMER), "iris-transformer", NO_HANDLER, False),
+        (service_of(MODEL), "iris-predictor", NO_CPU, True),
+        (service_of(FRAMEWORK), "iris-predictor", NO_CPU, True),
+        (service_of(CUSTOM), "iris-predictor", NO_CPU, False),
+        (service_of(MODEL, TRANSFORMER), "iris-transformer", NO_CPU, False),
+        (service_of(MODEL.replace(": 2Mi", ": 99999999999999999999")), "iris-predictor", ODD, True),
+        (service_of(MODEL.replace(": 2Mi", ": 9223372036854775808")), "iris-predictor", ODD, True),
+        (service_of(MODEL.replace(": 2Mi", ": 9223372036854775807")), "iris-predictor", ODD, False),
+    ],
+)
+def test_what_a_runtime_brings_is_known_of_the_pods_that_have_one_and_of_no_others(
+    manifest: str, child: str, server: str, is_known: bool
+) -> None:
+    assert meant(manifest, child=child, server=server) is is_known
+
+
+def test_the_object_that_is_rejected_is_named() -> None:
+    runtime = {"spec": {"containers": [], "supportedModelFormats": [], "protocolVersions": []}}
+    controller = Controller(stack=STACK, platform=PlatformConfig(default_deployment_mode="Standard"), runtime=runtime)
+    admitted = yaml.safe_load(MANIFEST.replace("image: 1", "image: a"))
+    both = Comparison(cast(ApiServer, Says(ServerVerdict(error="no"))), cast(Lint, Says(LintVerdict())), controller)
+    rejected = [(kind, name) for kind, name, _ in both.rejected_children(ServerVerdict(stored=admitted))]
+    assert rejected[0] == ("Deployment", "iris-predictor")
