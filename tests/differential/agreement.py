@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from differential.children import KNATIVE_SERVICE, Controller, revision, without_account
-from differential.judges import ApiServer, Lint, LintVerdict, ServerVerdict
+from differential.judges import NO_ACCOUNT, ApiServer, Lint, LintVerdict, ServerVerdict
 from differential.mutations import text
 from trivet.contracts.rules.rule import FRAMEWORKS
 from trivet.model.subjects import Keys
@@ -352,7 +352,7 @@ class Comparison:
         for kind, child in self.controller.children(admitted.stored):
             name = str(child["metadata"]["name"])
             judged = self.server.judge(kind, json.dumps(child))
-            if kind == KNATIVE_SERVICE and _NO_ACCOUNT in judged.error:
+            if kind == KNATIVE_SERVICE and NO_ACCOUNT in judged.error:
                 judged = self.server.judge(kind, json.dumps(without_account(child)))
             if judged.rejects:  # the controller does not ask for strict validation, and what is dropped has no effect
                 yield kind, name, judged
@@ -361,11 +361,6 @@ class Comparison:
                 judged = self.server.judge(of_revision, json.dumps(deployment))
                 if judged.rejects:
                     yield of_revision, name, judged
-
-
-_NO_ACCOUNT = "error looking up service account"
-"""Of Knative's dry run of a pod (since 1.20, knative serving 0.48.1 pkg/webhook/podspec_dryrun.go), which asks for the account that the
-manifest only names."""
 
 
 def _without_values(message: str) -> str:

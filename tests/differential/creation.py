@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -16,7 +16,7 @@ from uuid import uuid4
 import yaml
 
 from differential.children import KNATIVE_SERVICE, Controller
-from differential.judges import LintVerdict
+from differential.judges import NO_ACCOUNT, LintVerdict
 from trivet.host.kubectl import Kubectl, KubectlError
 
 APPEARS = 60.0
@@ -24,14 +24,13 @@ APPEARS = 60.0
 EVERY = 0.3
 """Seconds between two looks."""
 
+_DENIED = "no pod may start in this namespace"
 _POLICY: Mapping[str, Any] = {
     "failurePolicy": "Fail",
     "matchConstraints": {
         "resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
     },
-    "validations": [
-        {"expression": "has(request.dryRun) && request.dryRun", "message": "no pod may start in this namespace"}
-    ],
+    "validations": [{"expression": "has(request.dryRun) && request.dryRun", "message": _DENIED}],
 }
 _ADMISSION = {"apiVersion": "admissionregistration.k8s.io/v1"}
 _RESOURCES = {
@@ -171,26 +170,34 @@ def no_pods_namespace(kubectl: Kubectl, controller: Controller) -> Iterator[NoPo
         "metadata": {"name": name},
         "spec": {"policyName": name, "validationActions": ["Deny"], "matchResources": here},
     }
-    try:
-        kubectl.run("create", "namespace", name)
+    with ExitStack() as cleanup:
+
+        def delete_at_the_end(kind: str) -> None:
+            cleanup.callback(kubectl.run, "delete", kind, name, "--ignore-not-found")
+
+        # Each is deleted whatever becomes of the others, and the namespace first, while no pod may start in it.
         for one in (policy, binding):
+            delete_at_the_end(str(one["kind"]).lower())
             kubectl.run("create", "-f", "-", stdin=yaml.safe_dump(one))
+        delete_at_the_end("namespace")
+        kubectl.run("create", "namespace", name)
         _wait_until_pods_are_denied(kubectl, name)
         yield NoPodsNamespace(kubectl, controller, name)
-    finally:
-        for kind in ("namespace", "validatingadmissionpolicybinding", "validatingadmissionpolicy"):
-            kubectl.run("delete", kind, name, "--ignore-not-found")
 
 
 def _wait_until_pods_are_denied(kubectl: Kubectl, name: str) -> None:
-    """A policy takes effect some seconds after it was created. Raises AssertionError if it does not within APPEARS."""
+    """A policy takes effect some seconds after it was created, and a namespace has its ServiceAccount a moment later than itself.
+
+    Raises AssertionError if pods are not denied within APPEARS, and KubectlError if they are for another reason.
+    """
     deadline = time.monotonic() + APPEARS
     while True:
         try:
             kubectl.run("run", f"probe-{uuid4().hex[:8]}", "-n", name, "--image=example/none", "--restart=Never")
         except KubectlError as refused:
-            if "no pod may start" not in str(refused):
+            if _DENIED in str(refused):
+                return
+            if NO_ACCOUNT not in str(refused):
                 raise
-            return
         assert time.monotonic() < deadline, f"pods were not denied within {APPEARS:g} s"
         time.sleep(EVERY)

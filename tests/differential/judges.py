@@ -42,6 +42,10 @@ PATIENCE = 120.0
 """Seconds in which a busy cluster's webhooks answer."""
 _UNANSWERED = "failed calling webhook"
 """Of the API server's error when a webhook does not answer (apiserver 0.30.14 and 0.34.4 pkg/util/webhook/error.go)."""
+NO_ACCOUNT = "error looking up service account"
+"""Of the API server's error for a pod whose ServiceAccount does not exist (kubernetes 1.30.14 and 1.34.4
+plugin/pkg/admission/serviceaccount/admission.go, Admit), and of Knative's dry run of one that the manifest only names (since 1.20, knative
+serving 0.48.1 pkg/webhook/podspec_dryrun.go)."""
 _STRICT = re.compile(r"unknown field|duplicate field|already set in map")
 """Warnings that strict validation makes errors; others, such as Knative's of insecure defaults, it leaves."""
 

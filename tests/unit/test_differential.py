@@ -18,10 +18,12 @@ from differential.agreement import (
     is_meant,
 )
 from differential.children import Controller
+from differential.creation import no_pods_namespace
 from differential.judges import ApiServer, Lint, LintVerdict, ServerVerdict, _named_in, _warnings
 from differential.mutations import Again, Plain, manifests, text
 from hypothesis import HealthCheck, given, settings
 
+from trivet.host.kubectl import Kubectl, KubectlError
 from trivet.model.platform_config import PlatformConfig
 from trivet.stacks.read import load_stack
 
@@ -244,9 +246,62 @@ def test_what_a_runtime_brings_is_known_of_the_pods_that_have_one_and_of_no_othe
 
 
 def test_the_object_that_is_rejected_is_named() -> None:
-    runtime = {"spec": {"containers": [], "supportedModelFormats": [], "protocolVersions": []}}
+    runtime: dict[str, Any] = {"spec": {"containers": [], "supportedModelFormats": [], "protocolVersions": []}}
     controller = Controller(stack=STACK, platform=PlatformConfig(default_deployment_mode="Standard"), runtime=runtime)
     admitted = yaml.safe_load(MANIFEST.replace("image: 1", "image: a"))
     both = Comparison(cast(ApiServer, Says(ServerVerdict(error="no"))), cast(Lint, Says(LintVerdict())), controller)
     rejected = [(kind, name) for kind, name, _ in both.rejected_children(ServerVerdict(stored=admitted))]
     assert rejected[0] == ("Deployment", "iris-predictor")
+
+
+class Answers:
+    """A kubectl that answers starts of a pod with ``errors``, an empty one for none, and fails in commands that begin with ``fails``."""
+
+    def __init__(self, *errors: str, fails: tuple[str, ...] = ()) -> None:
+        self._errors = iter(errors)
+        self._fails = fails
+        self.calls: list[tuple[str, ...]] = []
+
+    def run(self, *args: str, stdin: str = "") -> str:
+        self.calls.append((*args[:2], *([yaml.safe_load(stdin)["kind"].lower()] if stdin else ())))
+        if args[0] == "run" and (error := next(self._errors, "")):
+            raise KubectlError("kubectl run", error)
+        if args[: len(self._fails)] == self._fails and self._fails:
+            raise KubectlError(f"kubectl {args[0]}", "timed out")
+        return ""
+
+
+DENIED = "ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no pod may start in this namespace"
+NO_ACCOUNT_YET = (
+    'pods "probe" is forbidden: error looking up service account x/default: serviceaccount "default" not found'
+)
+DELETED = [
+    ("delete", "namespace"),
+    ("delete", "validatingadmissionpolicybinding"),
+    ("delete", "validatingadmissionpolicy"),
+]
+NOTHING_MADE = Controller(stack=STACK, platform=PlatformConfig(), runtime={})
+
+
+def test_a_namespace_is_waited_for_until_it_has_its_account_and_denies_pods() -> None:
+    kubectl = Answers(NO_ACCOUNT_YET, "", DENIED)
+    with no_pods_namespace(cast(Kubectl, kubectl), NOTHING_MADE):
+        assert [call[0] for call in kubectl.calls if call[0] == "run"] == ["run"] * 3
+    assert kubectl.calls[-3:] == DELETED
+
+
+def test_another_error_of_a_pod_ends_the_wait_and_everything_is_deleted() -> None:
+    kubectl = Answers("error: connection refused")
+    with (
+        pytest.raises(KubectlError, match="connection refused"),
+        no_pods_namespace(cast(Kubectl, kubectl), NOTHING_MADE),
+    ):
+        raise AssertionError("not reached")
+    assert kubectl.calls[-3:] == DELETED
+
+
+def test_a_policy_of_the_cluster_is_deleted_though_its_namespace_cannot_be() -> None:
+    kubectl = Answers(DENIED, fails=("delete", "namespace"))
+    with pytest.raises(KubectlError, match="timed out"), no_pods_namespace(cast(Kubectl, kubectl), NOTHING_MADE):
+        pass
+    assert kubectl.calls[-3:] == DELETED
