@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from contract_examples.static import contract, stack
 
 from trivet.model.contract import STATIC_SUBJECTS
@@ -14,11 +17,30 @@ from trivet.model.finding import Finding
 from trivet.model.handover import Handover, LoggedModel
 from trivet.model.subjects import ModelDirectory
 from trivet.model.target import Session
+from trivet.provision.access import PIPELINES
+from trivet.provision.kind.state import folder_of
+from trivet.settings import load_settings
+from trivet.stacks.read import load_stack
+from trivet.targets.cluster.session import ClusterSession
+from trivet.targets.kind import kind_target
 from trivet.targets.local.session import LocalSession
 from trivet.toolkit.subjects import read_model_directory
 
 STACK = "2024.11-fixed"
 """The stack of the shared session."""
+
+
+@contextmanager
+def pipelines_session() -> Iterator[ClusterSession]:
+    """A session on the stack's kind cluster with KFP's backend; the test is skipped if the cluster does not have it."""
+    settings, stack = load_settings(Path.cwd()), load_stack(STACK)
+    if folder_of(stack).read_addon(PIPELINES) is None:
+        pytest.skip(
+            f"the cluster has no Kubeflow Pipelines: trivet up --stack {STACK} --images build --addon {PIPELINES}"
+        )
+    target = kind_target(settings.images, settings.mirror, addons=[PIPELINES], as_is=settings.as_is)
+    with target.start(stack, lambda event: None) as running:
+        yield running
 
 
 def findings(session: Session, identifier: str, **replaced: Any) -> list[Finding]:

@@ -9,18 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from contract_examples.live import STACK, Instead, findings
+from contract_examples.live import Instead, findings, pipelines_session
 from contract_examples.registry import failing, passing
 
 from trivet.model.finding import Finding
 from trivet.model.outcome import Outcome
 from trivet.model.pipeline_runs import BackendRun
-from trivet.provision.access import PIPELINES
-from trivet.provision.kind.state import folder_of
-from trivet.settings import load_settings
-from trivet.stacks.read import load_stack
 from trivet.targets.cluster.session import ClusterSession
-from trivet.targets.kind import kind_target
 
 pytestmark = pytest.mark.cluster
 
@@ -48,13 +43,7 @@ class Shared:
 @pytest.fixture(scope="module")
 def session() -> Iterator[ClusterSession]:
     """The stack on its own cluster with KFP's backend, built from packages."""
-    settings, stack = load_settings(Path.cwd()), load_stack(STACK)
-    if folder_of(stack).read_addon(PIPELINES) is None:
-        pytest.skip(
-            f"the cluster has no Kubeflow Pipelines: trivet up --stack {STACK} --images build --addon {PIPELINES}"
-        )
-    target = kind_target(settings.images, settings.mirror, addons=[PIPELINES], as_is=settings.as_is)
-    with target.start(stack, lambda event: None) as running:
+    with pipelines_session() as running:
         yield running
 
 

@@ -14,22 +14,18 @@ from typing import Any
 
 import pytest
 import requests
-from contract_examples.live import STACK
+from contract_examples.live import STACK, pipelines_session
 
 from trivet.authoring import ModelMaker
 from trivet.integration.inference_service import MODEL_VERSION
 from trivet.model.pipeline_runs import BackendRun
 from trivet.operations.rbac import canary_rbac
-from trivet.provision.access import PIPELINES
 from trivet.provision.images.build import build
 from trivet.provision.images.operations import operations_image
 from trivet.provision.images.recipes import load_images
-from trivet.provision.kind.state import folder_of
-from trivet.settings import load_settings
 from trivet.stacks.environments import build_environment
 from trivet.stacks.read import load_stack
 from trivet.targets.cluster.session import ClusterSession
-from trivet.targets.kind import kind_target
 
 pytestmark = pytest.mark.catalogue
 
@@ -65,14 +61,8 @@ compiler.Compiler().compile(deployment, sys.argv[1])
 @pytest.fixture(scope="module")
 def session() -> Iterator[ClusterSession]:
     """A session on the stack's cluster with KFP's backend, whose nodes can pull trivet's own image."""
-    settings, stack = load_settings(Path.cwd()), load_stack(STACK)
-    if folder_of(stack).read_addon(PIPELINES) is None:
-        pytest.skip(
-            f"the cluster has no Kubeflow Pipelines: trivet up --stack {STACK} --images build --addon {PIPELINES}"
-        )
-    assert settings.images == "build", "no registry has the image trivet/operations: set TRIVET_IMAGES=build"
-    build(load_images(stack), only=[operations_image()])
-    with kind_target(settings.images, settings.mirror, addons=[PIPELINES]).start(stack, lambda event: None) as running:
+    with pipelines_session() as running:
+        build(load_images(load_stack(STACK)), only=[operations_image()])
         yield running
 
 
