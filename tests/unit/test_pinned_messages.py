@@ -26,7 +26,6 @@ DECLARED = {
     # other software: KFP's SDK
     # other software: Kubernetes' API server
     "the object has been modified",
-    "error looking up service account",
     # other software: the operating system, behind a name
     "<stdin> cannot be read: Bad file",
     # plugins, programs and errors that the tests write themselves
