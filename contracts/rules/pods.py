@@ -38,6 +38,7 @@ _META = "apimachinery pkg/api/validation/objectmeta.go"
 _LISTS = "kserve config/crd/full/serving.kserve.io_inferenceservices.yaml, x-kubernetes-list-map-keys"
 
 _STANDARD_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+_HUGE_PAGES = "hugepages-"
 _FIELD_PATHS = (
     "metadata.name",
     "metadata.namespace",
@@ -555,29 +556,43 @@ def resources(service: Service) -> Iterator[Violation]:
     for container in service.containers:
         stated = mapping(container.spec.get("resources"))
         for kind in ("requests", "limits"):
-            for name, value in mapping(stated.get(kind)).items():
-                if value is None:
-                    continue
-                at = (*container.keys, "resources", kind, name)
+            keys = (*container.keys, "resources", kind)
+            for name, value in _stated(stated.get(kind)).items():
+                at = (*keys, name)
                 if why := _resource_name_problem(str(name)):
                     yield Violation(at, f"{path(at)}: {name!r} is no resource of a container: {why}")
                     continue
+                yield from _quantity_problems(at, value)
                 number = quantity(value)
-                if number is None:
-                    continue
-                if number < 0:
-                    yield Violation(at, f"{path(at)} {value} is negative")
-                elif (kind, name) == ("limits", "memory") and 0 < number < SMALLEST_MEMORY:
+                if number is not None and (kind, name) == ("limits", "memory") and 0 < number < SMALLEST_MEMORY:
                     yield Violation(at, f"{path(at)} {value} is {float(number):.12g} bytes, with which nothing starts")
-                elif _is_extended(str(name)) and number.denominator != 1:
-                    yield Violation(at, f"{path(at)} {value} is not an integer, as an extended resource must be")
-                elif str(name).startswith(_HUGE_PAGES):
-                    page = quantity(str(name).removeprefix(_HUGE_PAGES))
-                    if not page or number % page:
-                        yield Violation(at, f"{path(at)} {value} is no multiple of the size of the pages")
 
 
-_HUGE_PAGES = "hugepages-"
+def _stated(quantities: Any) -> Mapping[str, Any]:
+    """The resources of a list that are not null."""
+    return {name: value for name, value in mapping(quantities).items() if value is not None}
+
+
+def _quantity_problems(keys: Keys, value: Any) -> Iterator[Violation]:
+    """What Kubernetes refuses of the quantity of a resource, whose name is the last key."""
+    name, number = str(keys[-1]), quantity(value)
+    if number is None:
+        return
+    if number < 0:
+        yield Violation(keys, f"{path(keys)} {value} is negative")
+    elif _is_extended(name) and number.denominator != 1:
+        yield Violation(keys, f"{path(keys)} {value} is not an integer, as an extended resource must be")
+    elif name.startswith(_HUGE_PAGES):
+        page = quantity(name.removeprefix(_HUGE_PAGES))
+        if not page or number % page:
+            yield Violation(keys, f"{path(keys)} {value} is no multiple of the size of the pages")
+
+
+def _lonely_huge_pages(names: Iterable[Any]) -> str:
+    """The first resource of huge pages among ``names``, if neither cpu nor memory is there; else empty."""
+    stated = [str(name) for name in names]
+    huge = next((name for name in stated if name.startswith(_HUGE_PAGES)), "")
+    return "" if {"cpu", "memory"}.intersection(stated) else huge
 
 
 def _is_extended(name: str) -> bool:
@@ -585,15 +600,20 @@ def _is_extended(name: str) -> bool:
     return "/" in name and "kubernetes.io/" not in name
 
 
-@PODS.rule(f"{_VALIDATION}, validateOverhead", modes=(STANDARD,), fields=("overhead",))
+@PODS.rule(
+    f"{_VALIDATION}, validateOverhead, ValidateContainerResourceRequirements", modes=(STANDARD,), fields=("overhead",)
+)
 def overhead(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        for name, value in mapping(pod.settings.get("overhead")).items():
-            at = (*pod.keys, "overhead", name)
+        stated, keys = _stated(pod.settings.get("overhead")), (*pod.keys, "overhead")
+        if huge := _lonely_huge_pages(stated):
+            yield Violation(keys, f"{path(keys)} has {huge}, which needs cpu or memory beside it")
+        for name, value in stated.items():
+            at = (*keys, name)
             if why := _resource_name_problem(str(name)):
                 yield Violation(at, f"{path(at)}: {name!r} is no resource: {why}")
-            elif (number := quantity(value)) is not None and number < 0:
-                yield Violation(at, f"{path(at)} {value} is negative")
+            else:
+                yield from _quantity_problems(at, value)
 
 
 @PODS.rule(
@@ -607,7 +627,7 @@ def resources_of_a_pod(service: Service) -> Iterator[Violation]:
         stated, at = mapping(pod.settings.get("resources")), (*pod.keys, "resources")
         if stated.get("claims"):
             yield Violation((*at, "claims"), f"{path(at)}.claims is for containers only")
-        requests, limits = mapping(stated.get("requests")), mapping(stated.get("limits"))
+        requests, limits = _stated(stated.get("requests")), _stated(stated.get("limits"))
         for kind, quantities in (("requests", requests), ("limits", limits)):
             for name, value in quantities.items():
                 where = (*at, kind, name)
@@ -615,9 +635,23 @@ def resources_of_a_pod(service: Service) -> Iterator[Violation]:
                     yield Violation(
                         where, f"{path(where)}: a pod has no resource {name!r}, only cpu, memory and hugepages"
                     )
-                elif (number := quantity(value)) is not None and number < 0:
-                    yield Violation(where, f"{path(where)} {value} is negative")
+                else:
+                    yield from _quantity_problems(where, value)
+        if huge := _lonely_huge_pages([*requests, *limits]):
+            yield Violation(at, f"{path(at)} has {huge}, which needs cpu or memory beside it")
+        for name, request in requests.items():
+            where, asked, most = (*at, "requests", name), quantity(request), quantity(limits.get(name))
+            if not str(name).startswith(_HUGE_PAGES) or asked is None or asked < 0:
+                continue
+            if name not in limits:
+                yield Violation(where, f"{path(where)}: {name} needs a limit too, equal to the request {request}")
+            elif most is not None and asked != most >= 0:
+                yield Violation(
+                    where, f"{path(where)}: the request {request} of {name} must equal its limit {limits[name]}"
+                )
         for name in over_limit(requests, limits):
+            if str(name).startswith(_HUGE_PAGES):
+                continue
             where = (*at, "requests", name)
             yield Violation(
                 where, f"{path(where)}: the request of {requests[name]} {name} is over the limit of {limits[name]}"
@@ -632,7 +666,7 @@ def _resource_name_problem(name: str) -> str:
     if device := near_device(name):
         return f"no node has it; did you mean {device}?"
     if not slash:
-        fits = name in _STANDARD_RESOURCES or name.startswith("hugepages-")
+        fits = name in _STANDARD_RESOURCES or name.startswith(_HUGE_PAGES)
         return (
             ""
             if fits
@@ -658,10 +692,10 @@ def _requests_within_limits(
     requests, limits = mapping(stated.get("requests")), mapping(stated.get("limits"))
     all_requests, all_limits = {**added.get("requests", {}), **requests}, {**added.get("limits", {}), **limits}
     stated_or_added = {**requests, **limits, **all_requests, **all_limits}
-    huge = [name for name in stated_or_added if str(name).startswith(_HUGE_PAGES)]
-    if huge and stated_or_added.keys().isdisjoint(("cpu", "memory")) and (added or not container.of_a_runtime):
+    huge = _lonely_huge_pages(stated_or_added)
+    if huge and (added or not container.of_a_runtime):
         at = (*container.keys, "resources")
-        yield Violation(at, f"{path(at)} has {huge[0]}, which needs cpu or memory beside it")
+        yield Violation(at, f"{path(at)} has {huge}, which needs cpu or memory beside it")
     over = set(over_limit(all_requests, all_limits))
     for name in {**requests, **limits}:
         at = (*container.keys, "resources", "requests" if name in requests else "limits", name)
