@@ -209,16 +209,16 @@ def _cluster_options(function: Function) -> Function:
 @_cluster_options
 @click.option("--mirror", metavar="URL", help="A registry to pull images from before all others.")
 @addon_option
-@composition_option
-def up(parts: Sequence[str], **flags: Any) -> None:
+def up(**flags: Any) -> None:
     """Create or complete a stack's kind cluster."""
     from trivet.provision.kind.up import ImageSource
     from trivet.provision.kind.up import up as bring_up
     from trivet.render.phases import Stopwatch, timetable
     from trivet.render.terminal import watch
+    from trivet.stacks.read import load_stack
 
-    settings = settings_of(**flags, target="kind")
-    stack = composed_stack(settings, parts)
+    settings = settings_of(**flags)
+    stack = load_stack(settings.stack)
     with watch(sys.stdout) as emit:
         stopwatch = Stopwatch(emit)
         source = ImageSource(kind=settings.images, mirror=settings.mirror)
@@ -238,15 +238,15 @@ def up(parts: Sequence[str], **flags: Any) -> None:
 @click.option(
     "--all", "everything", is_flag=True, help="Delete every cluster of trivet, and the container of the image store."
 )
-@composition_option
-def down(everything: bool, parts: Sequence[str], **flags: Any) -> None:
+def down(everything: bool, **flags: Any) -> None:
     """Delete a stack's kind cluster. Built images stay in the cache."""
     from trivet.provision.kind import up as kind
     from trivet.render.terminal import watch
+    from trivet.stacks.read import load_stack
 
-    settings = settings_of(**flags, target="kind")
+    settings = settings_of(**flags)
     with watch(sys.stdout) as emit:
-        gone = kind.down_all(emit) if everything else kind.down(composed_stack(settings, parts), emit)
+        gone = kind.down_all(emit) if everything else kind.down(load_stack(settings.stack), emit)
     click.echo("\n".join(f"deleted {name}" for name in gone) or "nothing to delete")
 
 

@@ -18,10 +18,11 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-IN_IMAGES_OF_UPSTREAM = ("initializer", "runtime", "kserve")
-"""The parts of a stack that are in images of upstream's, where these are pulled."""
-IN_NO_CLUSTER = ("trainer", "sdk")
-"""The parts of a stack that its cluster is not made from."""
+COMPOSED_ON = {
+    "kind": (("trainer", "sdk"), "its cluster is made from the other parts, and serves one stack"),
+    "existing": ((), "what runs on your cluster is what is installed there"),
+}
+"""Target → the parts of a stack that can be from elsewhere on it, and why no others; on other targets all can."""
 
 
 class InputPath(click.Path):
@@ -180,24 +181,16 @@ def results_store(name: str | None, target: Any, stack: Any) -> Any:
     return ResultsStore(Path(name).expanduser())
 
 
-def refuse_composition(settings: Any, parts: Iterable[str], *, on_one_cluster: bool = False) -> None:
-    """Raise UsageError for a part of a stack that cannot be from elsewhere on the target of the settings.
-
-    ``on_one_cluster`` is for stacks that share the cluster of a target that makes one.
-    """
+def refuse_composition(target: str, parts: Iterable[str]) -> None:
+    """Raise UsageError for a part of a stack that cannot be from elsewhere on a target."""
+    possible, reason = COMPOSED_ON.get(target, (tuple(parts), ""))
     for part in parts:
-        if settings.target == "existing":
-            reason, remedy = "what runs on your cluster is what is installed there", "use the target local or kind"
-        elif settings.target == "kind" and settings.images == "pull" and part in IN_IMAGES_OF_UPSTREAM:
-            reason, remedy = "it is in images of upstream's, which are pulled", "build the images: --images build"
-        elif settings.target == "kind" and on_one_cluster and part not in IN_NO_CLUSTER:
-            reason = f"cells share one cluster, which is made from it; {' and '.join(IN_NO_CLUSTER)} can be"
-            remedy = f"use the target local, or judge them one by one: trivet run --target kind --with {part}=VERSION"
-        else:
-            continue
-        raise UsageError(
-            f"the {part} of a stack cannot be from elsewhere on the target {settings.target}: {reason}", remedy=remedy
-        )
+        if part not in possible:
+            others = f"; {' and '.join(possible)} can be" if possible else ""
+            raise UsageError(
+                f"the {part} of a stack cannot be from elsewhere on the target {target}: {reason}{others}",
+                remedy="use the target local, or make a stack of your own with these versions (docs/extending.md)",
+            )
 
 
 def composed_stack(settings: Any, parts: Sequence[str]) -> Any:
@@ -206,7 +199,7 @@ def composed_stack(settings: Any, parts: Sequence[str]) -> Any:
     from trivet.stacks.read import load_stack
 
     given = read_parts(parts)
-    refuse_composition(settings, given)
+    refuse_composition(settings.target, given)
     return compose(load_stack(settings.stack), given, progress=lambda text: click.echo(text, err=True))
 
 

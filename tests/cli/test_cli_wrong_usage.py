@@ -56,8 +56,8 @@ STACKS = "choose one of: 2024.05, 2024.05-fixed, 2024.08, 2024.08-fixed, 2024.11
         ("plan --with tracking=curent", "unknown stack 'curent'\n  remedy: did you mean 'current'? "),
         ("plan --with runtime=1.6.0", "no shipped stack has the runtime MLServer 1.6.0"),
         (
-            "run --target kind --images pull --with initializer=2024.11",
-            "the initializer of a stack cannot be from elsewhere on the target kind: it is in images of upstream's",
+            "run --target kind --with tracking=2024.11",
+            "the tracking of a stack cannot be from elsewhere on the target kind: its cluster is made from the other parts",
         ),
         (
             "run --target existing --context here --with sdk=2024.11",

@@ -9,7 +9,7 @@ import pytest
 
 from trivet.engine.results_store import inputs_of
 from trivet.errors import PlatformError, UsageError
-from trivet.provision.kind.state import CREATED, READY, ClusterState, folder_of
+from trivet.provision.kind.state import CREATED, READY, ClusterState
 from trivet.provision.kind.up import ImageSource, open_cluster, preparation_of
 from trivet.stacks.composed import compose
 from trivet.stacks.read import load_stack
@@ -72,17 +72,6 @@ def test_results_of_a_cluster_as_it_is_are_not_kept() -> None:
     with pytest.raises(UsageError, match="results of a cluster as it is cannot be kept") as error:
         inputs_of(kind_target("build", "", as_is=True), load_stack("current"))
     assert "--as-is" in error.value.remedy
-
-
-def test_a_composed_stack_has_a_cluster_of_its_own_unless_only_its_trainer_is_from_elsewhere() -> None:
-    base = load_stack("2024.11-fixed")
-    names = {
-        parts: folder_of(compose(base, dict([parts]))).name
-        for parts in (("trainer", "current"), ("tracking", "current"), ("tracking", "2024.08"), ("kserve", "current"))
-    }
-    assert names.pop(("trainer", "current")) == folder_of(base).name == "trivet-2024-11-fixed"
-    assert len(set(names.values())) == 3
-    assert all(len(name) <= 50 and name.startswith("trivet-2024-11-fixed-") for name in names.values())
 
 
 def test_nothing_is_loaded_into_a_cluster_that_is_judged_as_it_is() -> None:

@@ -23,9 +23,6 @@ from trivet.model.stack import Stack
 from trivet.provision.kind import limits
 from trivet.stacks.environments import cache_directory
 
-COMPOSED = "+"
-"""What the name of a composed stack has between its parts (``trivet.stacks.composed``)."""
-
 CREATING, CREATED, READY, DELETING = "creating", "created", "ready", "deleting"
 """Nodes may exist · Kubernetes runs, the platform may be incomplete · everything has been ready once · nodes may be deleted."""
 
@@ -168,15 +165,8 @@ class ClusterFolder:
 
 
 def folder_of(stack: Stack) -> ClusterFolder:
-    """The folder of the cluster for ``stack``. Its name is ``trivet-`` and the stack's name, reduced to a valid host name.
-
-    That of a composed stack ends in its digest, since such names may differ in what a host name cannot have. A stack that has another
-    trainer and nothing else from elsewhere has no cluster of its own.
-    """
-    stack = stack.cluster_of or stack
+    """The folder of the cluster for ``stack``. Its name is ``trivet-`` and the stack's name, reduced to a valid host name."""
     readable = "".join(one if one.isalnum() else "-" for one in stack.name.lower())
-    if COMPOSED in stack.name:
-        return cluster_folder(f"trivet-{readable}"[:41].rstrip("-") + f"-{stack.digest[:8]}")
     return cluster_folder(f"trivet-{readable}"[:50].rstrip("-"))
 
 
