@@ -164,10 +164,19 @@ def every_version_has_a_signature(handover: Handover, tracking: TrackingApi, sto
     sources=("MLflow mlflow/models/utils.py, _enforce_schema: a missing required column is an error",),
 )
 def version_keeps_its_clients(model_directory: ModelDirectory, predecessor: RegisteredVersion) -> Iterator[Finding]:
-    successor, current = read_signature(model_directory.mlmodel), read_signature(predecessor.mlmodel)
+    where = model_directory.at("signature")
+    try:
+        successor, current = read_signature(model_directory.mlmodel), read_signature(predecessor.mlmodel)
+    except UsageError as error:
+        yield inconclusive(f"against {predecessor.uri}: {error.message}", location=where)
+        return
+    if successor is None or current is None:
+        without = "it" if successor is None else predecessor.uri
+        yield inconclusive(f"against {predecessor.uri}: {without} has no signature", location=where)
+        return
     changes = check_successor(successor, current)
     for change in changes:
-        yield failed(f"against {predecessor.uri}: {change}", location=model_directory.at("signature"))
+        yield failed(f"against {predecessor.uri}: {change}", location=where)
     if not changes:
         yield passed(f"it takes what clients of {predecessor.uri} send, and answers what they read")
 

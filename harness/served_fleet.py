@@ -106,7 +106,7 @@ class Serving:
         try:
             # The server's URL may hold credentials.
             code, log = children.call(
-                ["check", model, *self.arguments, "--report", str(folder)],
+                ["check", *self.arguments, "--report", str(folder), "--", model],
                 folder,
                 {TRACKING_URI: self.server} if self.server else {},
             )

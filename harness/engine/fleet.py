@@ -16,7 +16,7 @@ from typing import Any
 
 from trivet.engine.acceptance import NO_WAIVERS, Waivers
 from trivet.engine.model_judge import ModelJudge
-from trivet.engine.run import Recorder, summary_of
+from trivet.engine.run import Recorder, outside_versions, summary_of
 from trivet.errors import PlatformError, TrivetError, UsageError, unknown
 from trivet.host.journal import Run, clean_leftovers
 from trivet.host.process_pool import map_in_processes
@@ -26,6 +26,7 @@ from trivet.integration.tracking import TrackingApi, TrackingError
 from trivet.model.contract import Contract
 from trivet.model.finding import Location
 from trivet.model.fleet import FleetReport, JudgedModel, JudgedService, Member, ModelVerdict
+from trivet.model.outcome import Outcome
 from trivet.model.redaction import redact
 from trivet.model.report import ONE_MODEL, STATIC, InputError
 from trivet.model.stack import Stack
@@ -128,16 +129,23 @@ def waiver_uses(
 ) -> tuple[WaiverUse, ...]:
     """What each waiver did.
 
-    It is about what was judged if its contract judged a member that its object names: one of the static ``contracts`` the manifest of a
-    service, or a model whose files could be read; any other when the member was served, where it passed or failed.
+    It is about what was judged if its contract judged a member that its object names: one of the static ``contracts`` that applies to the
+    stack the manifest of a service, or a model whose files could be read, unless it was inconclusive there or is advice, of which only the
+    name is known; any other when the member was served, where it passed or failed.
     """
     matches = Counter(
         name for member in members for name in (*member.waivers, *(member.measured.waivers if member.measured else ()))
     )
-    services: list[Member] = [one for one in members if isinstance(one, JudgedService)]
+    services: list[Member] = [
+        one for one in members if isinstance(one, JudgedService) and one.manifest not in (None, ModelVerdict.UNKNOWN)
+    ]
     readable = [one for one in members if one.flavors]
     over: dict[str, list[Member]] = {"model_directory": readable, "manifest": services, "resource": services}
-    asked = [(one.id, STATIC, over.get(one.subject or "", [])) for one in contracts if one.static]
+    asked = [
+        (one.id, STATIC, [member for member in over.get(one.subject or "", ()) if one.id not in _undecided(member)])
+        for one in contracts
+        if one.static and not outside_versions(one, stack)
+    ]
     asked += [(name, ONE_MODEL, [one]) for one in members if one.measured for name in one.measured.judged]
     judged = {
         name
@@ -146,6 +154,11 @@ def waiver_uses(
         if any(waivers.covers(name, waiver, Location(object=member.uri)) for member in those)
     }
     return waivers.uses(matches, judged)
+
+
+def _undecided(member: Member) -> set[str]:
+    inconclusive = {one.contract for one in member.reasons if one.outcome is Outcome.INCONCLUSIVE}
+    return inconclusive.union(member.advice)
 
 
 def list_versions(tracking: TrackingApi, selection: Selection) -> Listing:

@@ -303,6 +303,8 @@ def _readable(document: Mapping[str, Any]) -> str:
     if scheme not in ("file", ""):
         return uri
     path = uri.removeprefix(LOCAL)
+    if not path.startswith("/"):
+        raise CannotTell(f"its model is unknown: {uri!r} is no absolute path, and KServe reads it in the pod")
     if not os.path.isdir(path):  # noqa: PTH112 - Path raises for what may not be looked at
         raise CannotTell(f"its model is unknown: {uri} is no directory of this machine that this user can read")
     return str(Path(path))

@@ -173,6 +173,8 @@ def check_successor(successor: Signature | None, current: Signature | None) -> l
                 problems.append(f"{label} is required, and was optional")
             if wanted.type != given.type and (given.type, wanted.type) not in _WIDER:
                 problems.append(f"{label} is {wanted.type}, and clients send {given.type}")
+            elif wanted.type == given.type and not _holds(wanted.spec, given.spec):
+                problems.append(f"{label} holds other elements than clients send")
         elif not _takes(wanted, given):
             problems.append(f"{label} is {_kind(wanted)}, and clients send {_kind(given)}")
     answers = _by_name(successor.outputs)
@@ -294,6 +296,25 @@ def _by_name(entries: Sequence[Column | Tensor]) -> dict[str | int, Column | Ten
 
 def _kind(entry: Column | Tensor) -> str:
     return entry.type if isinstance(entry, Column) else f"{entry.dtype} {list(entry.shape)}"
+
+
+def _holds(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Whether an array, object or map of the type ``given`` is one of the type ``wanted``; both are JSON as MLflow writes it."""
+    if wanted.get("type") != given.get("type"):
+        return (given.get("type"), wanted.get("type")) in _WIDER
+    inner = [name for name in ("items", "values") if isinstance(wanted.get(name), Mapping)]
+    if not all(_holds(wanted[name], _entry(given.get(name))) for name in inner):
+        return False
+    sent = _entry(given.get("properties"))
+    return all(
+        _holds(one, _entry(sent[name])) if name in sent else not one.get("required", True)
+        for name, one in _entry(wanted.get("properties")).items()
+        if isinstance(one, Mapping)
+    )
+
+
+def _entry(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _takes(wanted: Column | Tensor, given: Column | Tensor) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from contract_examples.live import Instead, findings, handed_over, model_in, served_model
-from contract_examples.registry import failing, passing
+from contract_examples.registry import failing, inconclusive, passing
 
 from trivet.errors import PlatformError
 from trivet.integration import check_rows, read_signature
@@ -105,6 +105,18 @@ def test_a_version_that_requires_one_more_column(session: LocalSession) -> list[
 def test_a_version_that_takes_another_type(session: LocalSession) -> list[Finding]:
     first, *others = inputs(session)
     return after(session, inputs=json.dumps([{**first, "type": "string"}, *others]))
+
+
+@inconclusive("signatures.version_keeps_its_clients", because="models:/example/1 has no signature")
+def test_a_version_after_one_without_a_signature(session: LocalSession) -> list[Finding]:
+    served = served_model(session)
+    earlier = RegisteredVersion(uri="models:/example/1", mlmodel={**served.mlmodel, "signature": None})
+    return findings(session, "signatures.version_keeps_its_clients", model_directory=served, predecessor=earlier)
+
+
+@inconclusive("signatures.version_keeps_its_clients", because="against models:/example/1: ")
+def test_a_version_after_one_whose_signature_cannot_be_read(session: LocalSession) -> list[Finding]:
+    return after(session, inputs="garbage")
 
 
 @passing("signatures.version_keeps_its_clients")

@@ -179,6 +179,11 @@ def test_a_waiver_of_what_files_show_is_undecided_where_no_file_could_be_read() 
     one = a_model(ModelVerdict.UNKNOWN)
     assert status(waivers, one) == (WaiverStatus.UNUSED, 0)
     assert status(waivers, replace(one, flavors=())) == (WaiverStatus.UNDECIDED, 0)
+    exact = "environment.serialization_is_readable"
+    left_out = accepting(contract=exact)
+    unclear = ModelReason(contract=exact, level=Level.MUST, outcome=Outcome.INCONCLUSIVE, message="too large")
+    assert status(left_out, replace(one, reasons=(unclear,))) == (WaiverStatus.UNDECIDED, 0), "it was not judged"
+    assert status(left_out, replace(one, advice=(exact,))) == (WaiverStatus.UNDECIDED, 0)
     of_manifests = accepting(contract="manifests.*")
     assert status(of_manifests, one) == (WaiverStatus.UNDECIDED, 0), "there is no service"
 

@@ -195,6 +195,14 @@ def test_an_answer_without_predictions_is_never_an_empty_list(body: Any) -> None
         v2_values(body)
 
 
+def array(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items, "name": "a", "required": True}
+
+
+def record(*names: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: {"type": "long", "required": True} for name in names}}
+
+
 @pytest.mark.parametrize(
     ("successor", "current", "words"),
     [
@@ -212,6 +220,16 @@ def test_an_answer_without_predictions_is_never_an_empty_list(body: Any) -> None
         ([column("a", "string")], [column("a")], "is string"),
         ([{"type": "double", "required": True}], [{"type": "double", "required": True}], None),
         ([{"type": "long", "required": True}], [{"type": "double", "required": True}], "an unnamed column is long"),
+        ([array({"type": "string"})], [array({"type": "string"})], None),
+        ([array({"type": "double"})], [array({"type": "string"})], "holds other elements than clients send"),
+        ([array({"type": "double"})], [array({"type": "float"})], None),
+        ([array(record("k"))], [array(record("k", "l"))], None),
+        ([array(record("k", "l"))], [array(record("k"))], "holds other elements"),
+        (
+            [array({**record("k"), "type": "map", "values": {"type": "long"}})],
+            [array(record("k"))],
+            "holds other elements",
+        ),
         ([TENSOR], [TENSOR], None),
         ([TENSOR], [column("a")], "columns and the other tensors"),
         ([{**TENSOR, "tensor-spec": {"dtype": "float32", "shape": [-1, 4]}}], [TENSOR], "is float32 [-1, 4]"),
