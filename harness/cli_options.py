@@ -18,11 +18,11 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-COMPOSED_ON = {
-    "kind": (("trainer", "sdk"), "its cluster is made from the other parts, and serves one stack"),
-    "existing": ((), "what runs on your cluster is what is installed there"),
+CLUSTERS = {
+    "kind": "its cluster is made from the other parts, and serves one stack",
+    "existing": "what runs on your cluster is what is installed there",
 }
-"""Target → the parts of a stack that can be from elsewhere on it, and why no others; on other targets all can."""
+"""Target → why most parts of a stack, or all, cannot be from elsewhere on it; on other targets all can."""
 
 
 class InputPath(click.Path):
@@ -55,6 +55,11 @@ no_feature_option = click.option(
     "--require-feature", "require_features", multiple=True, hidden=True, expose_value=False, callback=_refuse_features
 )
 """For commands without a platform: refuses what other commands take, and says why. The setting ``require_features`` is about runs alone."""
+
+
+def namespaces_option(text: str) -> Callable[[Function], Function]:
+    """``--namespace`` of commands that look at several namespaces of a cluster."""
+    return click.option("-n", "--namespace", "namespaces", multiple=True, metavar="NAME", help=text)
 
 
 contracts_option = click.option(
@@ -183,14 +188,17 @@ def results_store(name: str | None, target: Any, stack: Any) -> Any:
 
 def refuse_composition(target: str, parts: Iterable[str]) -> None:
     """Raise UsageError for a part of a stack that cannot be from elsewhere on a target."""
-    possible, reason = COMPOSED_ON.get(target, (tuple(parts), ""))
-    for part in parts:
-        if part not in possible:
-            others = f"; {' and '.join(possible)} can be" if possible else ""
-            raise UsageError(
-                f"the {part} of a stack cannot be from elsewhere on the target {target}: {reason}{others}",
-                remedy="use the target local, or make a stack of your own with these versions (docs/extending.md)",
-            )
+    if target not in CLUSTERS:
+        return
+    from trivet.stacks.composed import OF_TRAINER
+
+    possible = OF_TRAINER if target == "kind" else ()
+    if refused := next((part for part in parts if part not in possible), ""):
+        others = f"; {' and '.join(possible)} can be" if possible else ""
+        raise UsageError(
+            f"the {refused} of a stack cannot be from elsewhere on the target {target}: {CLUSTERS[target]}{others}",
+            remedy="use the target local, or make a stack of your own with these versions (docs/extending.md)",
+        )
 
 
 def composed_stack(settings: Any, parts: Sequence[str]) -> Any:

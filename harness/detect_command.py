@@ -8,20 +8,15 @@ from pathlib import Path
 
 import click
 
-from trivet.cli_options import settings_of
+from trivet.cli_options import namespaces_option, settings_of
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="OUTPUT_FOLDER")
 @click.option("--context", metavar="NAME", help="The kubeconfig context of the platform's cluster.")
 @click.option("--kubeconfig", metavar="FILE", help="The kubeconfig (default: kubectl's).")
-@click.option(
-    "-n",
-    "--namespace",
-    "namespaces",
-    multiple=True,
-    metavar="NAME",
-    help="Look for servers, pipelines and services in this namespace; repeatable (default: those of the settings, else all).",
+@namespaces_option(
+    "Look for servers, pipelines and services in this namespace; repeatable (default: those of the settings, else all)."
 )
 @click.option("--mlflow", metavar="URL", help="The tracking server (default: look for its Service).")
 @click.option("--kfp", metavar="URL", help="KFP's API server (default: look for its Service).")

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from trivet.cli_options import (
     MEBIBYTE,
     contracts_option,
+    namespaces_option,
     no_feature_option,
     report_directory,
     server_option,
@@ -48,14 +49,7 @@ def _number(context: click.Context, parameter: click.Parameter, given: str | Non
     metavar="NAME",
     help="Also judge the InferenceServices of this cluster, or with --mlflow left out them alone; read only.",
 )
-@click.option(
-    "-n",
-    "--namespace",
-    "namespaces",
-    multiple=True,
-    metavar="NAME",
-    help="With --context: only services of this namespace; repeatable.",
-)
+@namespaces_option("With --context: only services of this namespace; repeatable.")
 @click.option("--model", "models", multiple=True, metavar="GLOB", help="Only models whose name matches; repeatable.")
 @click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Only versions with this alias; repeatable.")
 @click.option("--stage", "stages", multiple=True, metavar="NAME", help="Only versions in this stage; repeatable.")

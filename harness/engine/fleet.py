@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from trivet.engine.acceptance import NO_WAIVERS, Waivers
-from trivet.engine.model_judge import ModelJudge
-from trivet.engine.run import Recorder, outside_versions, summary_of
+from trivet.engine.model_judge import ModelJudge, judging
+from trivet.engine.run import Recorder, summary_of
 from trivet.errors import PlatformError, TrivetError, UsageError, unknown
 from trivet.host.journal import Run, clean_leftovers
 from trivet.host.process_pool import map_in_processes
@@ -119,7 +119,6 @@ def judge_fleet(
         models=tuple(judged),
         total=listing.total,
         errors=listing.errors,
-        waivers=waiver_uses(waivers, judged, contracts, stack),
         provenance=recorder.provenance("trivet fleet"),
     )
 
@@ -141,17 +140,18 @@ def waiver_uses(
     ]
     readable = [one for one in members if one.flavors]
     over: dict[str, list[Member]] = {"model_directory": readable, "manifest": services, "resource": services}
-    asked = [
-        (one.id, STATIC, [member for member in over.get(one.subject or "", ()) if one.id not in _undecided(member)])
-        for one in contracts
-        if one.static and not outside_versions(one, stack)
-    ]
+    chosen = list(contracts)
+    asked = [(one.id, STATIC, those) for subject, those in over.items() for one in judging(subject, chosen, stack)]
     asked += [(name, ONE_MODEL, [one]) for one in members if one.measured for name in one.measured.judged]
     judged = {
         name
         for contract, target, those in asked
         for name, waiver in waivers.about(contract, stack=stack.name, target=target).items()
-        if any(waivers.covers(name, waiver, Location(object=member.uri)) for member in those)
+        if any(
+            waivers.covers(name, waiver, Location(object=member.uri))
+            and (target == ONE_MODEL or contract not in _undecided(member))
+            for member in those
+        )
     }
     return waivers.uses(matches, judged)
 

@@ -6,11 +6,9 @@ Reads the cluster and changes nothing there; executes nothing of a model.
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from trivet.engine.acceptance import NO_WAIVERS, Waivers
@@ -31,7 +29,7 @@ from trivet.model.redaction import redact
 from trivet.model.report import STATIC
 from trivet.model.stack import Stack
 from trivet.model.subjects import Manifest
-from trivet.targets.local.model_source import model_named
+from trivet.targets.local.model_source import LOCAL, directory_at, model_named
 from trivet.toolkit.subjects import read
 from trivet.toolkit.walking import TextStream
 
@@ -42,10 +40,6 @@ READABLE = ("models", "runs", "s3", "file", "")
 
 ON_MANIFEST, ON_MODEL = "manifest", "model"
 """How the places of a service's reasons begin."""
-
-LOCAL = "file://"
-"""What the storage initializer cuts off a URI to get a path; it decodes nothing (kserve 0.14.1 kserve/storage/storage.py,
-Storage._download_local)."""
 
 _OF_THE_SERVER = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
 """What of an object's metadata the API server writes."""
@@ -305,6 +299,6 @@ def _readable(document: Mapping[str, Any]) -> str:
     path = uri.removeprefix(LOCAL)
     if not path.startswith("/"):
         raise CannotTell(f"its model is unknown: {uri!r} is no absolute path, and KServe reads it in the pod")
-    if not os.path.isdir(path):  # noqa: PTH112 - Path raises for what may not be looked at
+    if not (directory := directory_at(path)):
         raise CannotTell(f"its model is unknown: {uri} is no directory of this machine that this user can read")
-    return str(Path(path))
+    return str(directory)

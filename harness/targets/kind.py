@@ -12,17 +12,7 @@ from trivet.model.stack import Stack
 from trivet.provision.access import PIPELINES, ClusterAccess
 from trivet.targets.cluster.session import ClusterSession
 from trivet.targets.cluster.target import ClusterTarget
-
-CODE = (
-    "trivet.integration",
-    "trivet.fixtures.jobs",
-    "trivet.fixtures.pipelines",
-    "trivet.targets.common",
-    "trivet.targets.cluster",
-    "trivet.toolkit.models",
-    "trivet.toolkit.subjects",
-)
-"""What makes the clients, and what is staged into the roles; not what creates the cluster."""
+from trivet.targets.common.session import CODE
 
 
 def kind_target(images: str, mirror: str, *, addons: Sequence[str] = (), as_is: bool = False) -> ClusterTarget:
@@ -66,7 +56,7 @@ def kind_target(images: str, mirror: str, *, addons: Sequence[str] = (), as_is: 
         return ResultInputs(
             parts=ClusterSession.PARTS,
             options={"cluster": content},
-            code=CODE,
+            code=(*CODE, "trivet.targets.cluster"),
             momentary=frozenset(ClusterSession.CLIENTS) - frozenset(ClusterSession.PARTS),
         )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fakes import kubectl as fake_kubectl
+from fakes.kubectl_program import kubectl_program
 from fakes.target import STACK, FakeTarget
 from trivet.authoring.scenarios import scenario, symptom_observed, unprotected
 from trivet.engine.scenarios.play import run as play
@@ -52,11 +53,8 @@ class DisturbedCluster:
         for document in OBJECTS:
             name = document["metadata"]["name"]
             fake_kubectl.store(fake_kubectl.place(document["kind"], name, "serving"), document)
-        script = folder / "kubectl"
-        script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {fake_kubectl.__file__} "$@"\n')
-        script.chmod(0o755)
         kind = _InProcess if in_process else Kubectl
-        self._kubectl = kind(context="fake", binary=str(script))
+        self._kubectl = kind(context="fake", binary=kubectl_program(folder))
         self._before = self._objects()
         # Read once here, and not in each fork.
         templates(__name__, PLAYER)

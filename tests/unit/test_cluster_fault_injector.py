@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from fakes import kubectl as fake_kubectl
+from fakes.kubectl_program import kubectl_program
 
 from trivet.errors import PlatformError, UsageError
 from trivet.host import journal
@@ -58,10 +58,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def kubectl(folder: Path) -> Kubectl:
-    script = folder / "kubectl"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {fake_kubectl.__file__} "$@"\n')
-    script.chmod(0o755)
-    return Kubectl(context="fake", binary=str(script))
+    return Kubectl(context="fake", binary=kubectl_program(folder))
 
 
 def faults(run: Run, folder: Path, identifier: str = "abcd1234") -> ClusterFaults:

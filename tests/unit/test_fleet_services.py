@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from contract_examples.pickles import pickled
 from contract_examples.test_static_environment import SOUND as MODEL
 from contract_examples.test_static_environment import model
 from contract_examples.test_static_manifests import SOUND, changed
+from fakes.kubectl_program import kubectl_program
 
 from trivet.engine.acceptance import NO_WAIVERS, Waivers
 from trivet.engine.fleet_services import ModelPlaces, judge_services, list_services
@@ -34,7 +34,6 @@ from trivet.render.fleet import FleetText, sentence
 from trivet.stacks.read import load_stack
 from trivet.targets.existing.rbac import manifest_for
 
-FAKE = Path(__file__).parents[1] / "fakes" / "kubectl.py"
 STACK = load_stack("2024.11")
 CONFIG = {"deploy": '{"defaultDeploymentMode": "Serverless"}', "ingress": '{"ingressDomain": "models.example"}'}
 BREAKING = model(pickled("_loss:CyHalfBinomialLoss", sklearn="1.5.2"), **{"1.4.1.post1": "1.5.2"})
@@ -67,10 +66,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 @pytest.fixture
 def kubectl(tmp_path: Path) -> Kubectl:
-    program = tmp_path / "kubectl"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
-    program.chmod(0o755)
-    return Kubectl(context="prod", binary=str(program))
+    return Kubectl(context="prod", binary=kubectl_program(tmp_path))
 
 
 def service(text: str, uri: str, name: str = "house") -> dict[str, Any]:

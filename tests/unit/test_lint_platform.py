@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.kubectl_program import kubectl_program
 
 from trivet.engine.lint_platform import configured, of_cluster
 from trivet.errors import PlatformError
 from trivet.host.kubectl import Kubectl
 from trivet.model.platform_config import PlatformConfig
 from trivet.model.settings import Lint
-
-FAKE = Path(__file__).parents[1] / "fakes" / "kubectl.py"
 
 Store = Callable[[str, dict[str, Any]], None]
 
@@ -36,10 +34,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 @pytest.fixture
 def kubectl(tmp_path: Path) -> Kubectl:
-    program = tmp_path / "kubectl"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
-    program.chmod(0o755)
-    return Kubectl(context="prod", binary=str(program))
+    return Kubectl(context="prod", binary=kubectl_program(tmp_path))
 
 
 def config(**data: str) -> dict[str, Any]:

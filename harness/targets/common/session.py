@@ -48,6 +48,17 @@ from trivet.toolkit.logs import first_exception
 from trivet.toolkit.models import ModelMaker
 from trivet.toolkit.subjects import KINDS, ReadResult, read_file, read_model_directory
 
+CODE = (
+    "trivet.integration",
+    "trivet.fixtures.jobs",
+    "trivet.fixtures.pipelines",
+    "trivet.targets.common",
+    "trivet.toolkit.models",
+    "trivet.toolkit.subjects",
+)
+"""What makes the clients and decides what is started, and what is staged into the roles, beside a target's own package; not what starts
+processes and waits, or creates a cluster."""
+
 SERVICE = "recommendation-classifier"
 
 T = TypeVar("T")

@@ -30,7 +30,7 @@ from trivet.toolkit.subjects import read_model_directory
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))/?")
 _OF_MLFLOW = ("models", "runs")
 
-_LOCAL = "file://"
+LOCAL = "file://"
 """What the storage initializer takes off a URI to have a path, which it does not percent-decode (kserve v0.20.0
 python/storage/kserve_storage/kserve_storage.py, _download_local)."""
 
@@ -106,8 +106,12 @@ def _registered(version: Mapping[str, Any], tracking: TrackingApi, directory: Pa
 
 def _on_this_machine(uri: str) -> Path | None:
     """The directory of this machine that a ``file://`` URI names for the storage initializer; None for another URI, or without one."""
-    path = uri.removeprefix(_LOCAL)
-    return Path(path) if path != uri and "\0" not in path and os.path.isdir(path) else None  # noqa: PTH112 - answers also for what may not be looked at
+    return directory_at(uri.removeprefix(LOCAL)) if uri.startswith(LOCAL) else None
+
+
+def directory_at(path: str) -> Path | None:
+    """The directory of this machine at ``path``; None for what is none, or may not be looked at by this user."""
+    return Path(path) if "\0" not in path and os.path.isdir(path) else None  # noqa: PTH112 - Path raises for what may not be looked at
 
 
 def _fetched(uri: str, stack: Stack, run: Run) -> Path:

@@ -13,19 +13,9 @@ from trivet.model.events import Emit
 from trivet.model.results import ResultInputs
 from trivet.model.stack import ROLES, Stack
 from trivet.stacks.composed import INITIALIZER
+from trivet.targets.common.session import CODE
 from trivet.targets.local.backing import DATABASES, Backing
 from trivet.targets.local.session import LocalSession
-
-CODE = (
-    "trivet.integration",
-    "trivet.fixtures.jobs",
-    "trivet.fixtures.pipelines",
-    "trivet.targets.common",
-    "trivet.targets.local",
-    "trivet.toolkit.models",
-    "trivet.toolkit.subjects",
-)
-"""What makes the clients and decides what is started, and what is staged into the roles; not what starts processes and waits."""
 
 
 class LocalTarget:
@@ -55,7 +45,9 @@ class LocalTarget:
 
     def result_inputs(self, stack: Stack) -> ResultInputs:
         """What results rest on: the roles behind each client, database and store, and the code that makes the clients."""
-        return ResultInputs(parts=LocalSession.PARTS, options=self._backing.options(stack), code=CODE)
+        return ResultInputs(
+            parts=LocalSession.PARTS, options=self._backing.options(stack), code=(*CODE, "trivet.targets.local")
+        )
 
     @contextmanager
     @uninterruptible
