@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trivet.errors import PlatformError, TrivetError, UsageError
+from trivet.errors import PlatformError, TrivetError
 from trivet.host.journal import clean as clean_leftover
 from trivet.host.journal import leftovers, remove_remains
 from trivet.integration.pipeline_api import PipelineApi
@@ -25,7 +25,7 @@ from trivet.stacks.environments import (
     uv_version,
 )
 from trivet.stacks.read import load_stack, shipped_stacks
-from trivet.targets.existing.rbac import FLEET, detect_permissions, missing_permissions, needed_permissions
+from trivet.targets.existing.rbac import CLUSTER, FLEET, detect_permissions, missing_permissions, needed_permissions
 from trivet.targets.existing.target import kubectl_of
 
 ROOM_NEEDED = 6 * 2**30
@@ -146,25 +146,44 @@ def _pipelines(existing: Existing) -> DoctorCheck:
 
 
 def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
-    """The cluster that the target existing would run on: reached, and each permission that is lacking."""
+    """The cluster that the target existing would run on: reached, and each permission that is lacking.
+
+    What `trivet fleet --context` reads needs no namespaces in the settings.
+    """
+    namespaces = (existing.pipeline_namespace, existing.serving_namespace)
     try:
         kubectl = kubectl_of(existing)
         answer = kubectl.raw("/version")
-        namespaces = (existing.pipeline_namespace, existing.serving_namespace)
-        if not all(namespaces):
-            raise UsageError(
-                "no namespaces are named",
+        yield DoctorCheck(
+            name="cluster", ok=True, observed=f"{existing.context}: Kubernetes {json.loads(answer)['gitVersion']}"
+        )
+        if all(namespaces):
+            yield from _granted(existing, missing_permissions(kubectl, needed_permissions(existing)))
+        else:
+            yield DoctorCheck(
+                name="permissions",
+                ok=False,
+                observed="not asked: no namespaces are named",
                 remedy="name pipeline_namespace and serving_namespace in [tool.trivet.existing]",
             )
-        denied = missing_permissions(kubectl, needed_permissions(existing))
-        unread = missing_permissions(kubectl, detect_permissions(namespaces))
-        unread_of_fleet = missing_permissions(kubectl, FLEET)
+        if existing.kfp_url:
+            yield _pipelines(existing)
+        unread = missing_permissions(kubectl, detect_permissions(filter(None, namespaces)))
+        for line in unread:
+            yield DoctorCheck(name="trivet detect", ok=True, observed=f"may not {line}: stays unknown")
+        if not unread:
+            yield DoctorCheck(name="trivet detect", ok=True, observed="may read all that it looks for")
+        unread = missing_permissions(kubectl, {CLUSTER: FLEET})
+        for line in unread:
+            yield DoctorCheck(name="trivet fleet", ok=True, observed=f"may not {line}: --context is refused")
+        if not unread:
+            yield DoctorCheck(name="trivet fleet", ok=True, observed="may read the services of the cluster")
     except TrivetError as error:
         yield DoctorCheck(name="cluster", ok=False, observed=error.message, remedy=error.remedy)
-        return
-    yield DoctorCheck(
-        name="cluster", ok=True, observed=f"{existing.context}: Kubernetes {json.loads(answer)['gitVersion']}"
-    )
+
+
+def _granted(existing: Existing, denied: list[str]) -> Iterator[DoctorCheck]:
+    """The permissions that a run needs in the namespaces of the settings, of which those ``denied`` are lacking."""
     for line in denied:
         yield DoctorCheck(
             name="permission",
@@ -173,17 +192,8 @@ def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
             remedy="apply what `trivet doctor --target existing --rbac` prints",
         )
     if not denied:
-        yield DoctorCheck(name="permissions", ok=True, observed=f"all that is needed in {' and '.join(namespaces)}")
-    if existing.kfp_url:
-        yield _pipelines(existing)
-    for line in unread:
-        yield DoctorCheck(name="trivet detect", ok=True, observed=f"may not {line}: stays unknown")
-    if not unread:
-        yield DoctorCheck(name="trivet detect", ok=True, observed="may read all that it looks for")
-    for line in unread_of_fleet:
-        yield DoctorCheck(name="trivet fleet", ok=True, observed=f"may not {line}: --context is refused")
-    if not unread_of_fleet:
-        yield DoctorCheck(name="trivet fleet", ok=True, observed="may read the services of the cluster")
+        observed = f"all that is needed in {existing.pipeline_namespace} and {existing.serving_namespace}"
+        yield DoctorCheck(name="permissions", ok=True, observed=observed)
 
 
 def _leftovers(clean: bool) -> Iterator[DoctorCheck]:

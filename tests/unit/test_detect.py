@@ -30,6 +30,10 @@ CONTROLLERS = "get deployment --all-namespaces --field-selector=metadata.name=ks
 RUNTIMES = "get clusterservingruntimes.serving.kserve.io --all-namespaces -o json"
 PODS = "get pods --all-namespaces -o json"
 SERVICES = "get services --all-namespaces -o json"
+KSERVE_CONFIG = "get configmap inferenceservice-config -n kserve --ignore-not-found -o json"
+KSERVE_CONFIG_ELSEWHERE = (
+    "get configmap --all-namespaces --field-selector=metadata.name=inferenceservice-config -o json"
+)
 CRDS = "get customresourcedefinitions clusterstoragecontainers.serving.kserve.io inferenceservices.serving.kserve.io -o json"
 
 
@@ -86,18 +90,25 @@ def test_nothing_but_reads_is_asked_for() -> None:
     assert {command.split()[0] for command in kubectl.asked} == {"get"}
 
 
-def needed(command: str) -> tuple[str, str, str]:
-    """Namespace (empty: the whole cluster), resource and verb that a command of kubectl needs; empty for what everybody may read."""
+Grant = tuple[str, str, str, str]
+"""Namespace (empty: the whole cluster), resource, name (empty: all of them) and verb."""
+
+
+def covering(command: str) -> set[Grant]:
+    """The grants of which each allows a command of kubectl; none for what everybody may read."""
     verb, kind, *rest = command.split()
     namespace = rest[rest.index("-n") + 1] if "-n" in rest else ""
     if kind == "--raw":
         proxied = re.match(r"/api/v1/namespaces/([^/]+)/services/[^/]+/proxy/", rest[0])
-        return (proxied[1], "services/proxy", "get") if proxied else ("", "", "")
+        return {(proxied[1], "services/proxy", "", "get")} if proxied else set()
     if verb == "exec":
-        return namespace, "pods/exec", "create"
+        return {(namespace, "pods/exec", "", "create")}
     resource = {"deployment": "deployments", "configmap": "configmaps"}.get(kind, kind.partition(".")[0])
     listed = "--ignore-not-found" not in rest and kind != "customresourcedefinitions"
-    return namespace, resource, "list" if listed else "get"
+    selected = [one.partition("metadata.name=")[2] for one in rest if one.startswith("--field-selector=metadata.name=")]
+    name = "".join(selected) if listed else rest[0]
+    names = ("", name) if name else ("",)
+    return {(place, resource, one, "list" if listed else "get") for place in {"", namespace} for one in names}
 
 
 def test_the_printed_permissions_are_those_that_the_commands_need_and_no_others() -> None:
@@ -109,16 +120,23 @@ def test_the_printed_permissions_are_those_that_the_commands_need_and_no_others(
         SELECTED: {"items": [predictor("docker.io/seldonio/mlserver:1.5.0")]},
         EXECUTED: json.dumps(IN_THE_POD),
         "get pods -n models -o json": {"items": []},
+        KSERVE_CONFIG: "",
+        KSERVE_CONFIG_ELSEWHERE: {"items": [answer(KSERVE_CONFIG)]},
     }
     kubectl = recorded(RECORDING, changed={command: {"stdout": stdout} for command, stdout in changed.items()})
-    assert detect(kubectl, Sources(namespaces=("models",), exec_in_runtime=True)).runtime_packages
-    granted = {
-        (namespace, permission.resource, verb)
+    found = detect(kubectl, Sources(namespaces=("models",), exec_in_runtime=True))
+    assert found.runtime_packages
+    assert found.value("deployment mode")
+    granted: set[Grant] = {
+        (namespace, permission.resource, name, verb)
         for namespace, permissions in detect_permissions(["models"]).items()
         for permission in permissions
         for verb in permission.verbs
+        for name in permission.names or ("",)
     }
-    assert {needed(command) for command in kubectl.asked} - {("", "", "")} == granted
+    needed = [covers for command in kubectl.asked if (covers := covering(command))]
+    assert all(covers & granted for covers in needed)
+    assert set().union(*needed) & granted == granted
 
 
 def test_a_detected_stack_loads_and_has_the_locks_of_what_is_the_same(written: Callable[..., Stack]) -> None:
@@ -171,7 +189,7 @@ def test_the_manifest_grants_the_cluster_in_a_cluster_role_and_the_rest_in_roles
     settings = Existing(pipeline_namespace="team", serving_namespace="models")
     documents = list(yaml.safe_load_all(manifest_for(settings, detect=True)))
     places = {(one["kind"], one["metadata"].get("namespace")) for one in documents if one["kind"].endswith("Role")}
-    in_namespaces = {("Role", namespace) for namespace in ("kserve", "knative-serving", "team", "models")}
+    in_namespaces = {("Role", namespace) for namespace in ("team", "models")}
     assert places == {("ClusterRole", None), *in_namespaces}
     assert {verb for one in documents for rule in one.get("rules", ()) for verb in rule["verbs"]} == {
         "get",

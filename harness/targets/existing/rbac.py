@@ -11,7 +11,7 @@ from trivet.errors import UsageError
 from trivet.host.kubectl import Kubectl, json_documents
 from trivet.model.settings import Existing
 from trivet.operations.manifest_yaml import as_yaml
-from trivet.targets.cluster.platform_reader import CONFIG, KNATIVE_CONFIGS, KNATIVE_NAMESPACE, KSERVE_NAMESPACE
+from trivet.targets.cluster.platform_reader import CONFIG, KNATIVE_CONFIGS
 
 ACCOUNT = "trivet"
 
@@ -97,48 +97,66 @@ BACKEND: tuple[Permission, ...] = (
 CLUSTER = ""
 """In place of a namespace: the whole cluster."""
 
-DETECT: Mapping[str, tuple[Permission, ...]] = {
-    CLUSTER: (
-        Permission(
-            group="serving.kserve.io",
-            resource="clusterservingruntimes",
-            verbs=("list",),
-            purpose="the serving runtimes and their images",
-        ),
-        Permission(
-            group="serving.kserve.io",
-            resource="clusterstoragecontainers",
-            verbs=("list",),
-            purpose="the storage initializer, and the URIs that it fetches",
-        ),
-        Permission(
-            group="apiextensions.k8s.io",
-            resource="customresourcedefinitions",
-            verbs=("get",),
-            purpose="the schemas of KServe's API",
-        ),
-        Permission(
-            group="gateway.networking.k8s.io",
-            resource="gatewayclasses",
-            verbs=("list",),
-            purpose="the controllers of gateways",
-        ),
-        Permission(
-            group="apps",
-            resource="deployments",
-            verbs=("list",),
-            purpose="KServe's controllers, and the ingress",
-        ),
+KSERVE_CONFIGURATION = Permission(
+    group="",
+    resource="configmaps",
+    names=(CONFIG,),
+    verbs=("get", "list"),
+    purpose="the configuration of KServe, in whatever namespace",
+)
+
+DETECT: tuple[Permission, ...] = (
+    Permission(
+        group="serving.kserve.io",
+        resource="clusterservingruntimes",
+        verbs=("list",),
+        purpose="the serving runtimes and their images",
     ),
-    KSERVE_NAMESPACE: (
-        Permission(group="", resource="configmaps", verbs=("get",), purpose="the configuration of KServe"),
+    Permission(
+        group="serving.kserve.io",
+        resource="clusterstoragecontainers",
+        verbs=("list",),
+        purpose="the storage initializer, and the URIs that it fetches",
     ),
-    KNATIVE_NAMESPACE: (
-        Permission(group="", resource="configmaps", verbs=("get",), purpose="the configuration of Knative"),
-        Permission(group="apps", resource="deployments", verbs=("get",), purpose="Knative's controller and autoscaler"),
+    Permission(
+        group="apiextensions.k8s.io",
+        resource="customresourcedefinitions",
+        verbs=("get",),
+        purpose="the schemas of KServe's API",
     ),
-}
-"""What `trivet detect` reads, by namespace; each is optional: what may not be read stays unknown."""
+    Permission(
+        group="gateway.networking.k8s.io",
+        resource="gatewayclasses",
+        verbs=("list",),
+        purpose="the controllers of gateways",
+    ),
+    Permission(
+        group="apps",
+        resource="deployments",
+        verbs=("list",),
+        purpose="KServe's controllers, and the ingress",
+    ),
+    KSERVE_CONFIGURATION,
+    Permission(
+        group="",
+        resource="configmaps",
+        names=("config-autoscaler", "config-network"),
+        verbs=("get",),
+        purpose="the configuration of Knative",
+    ),
+    Permission(
+        group="apps",
+        resource="deployments",
+        names=("controller", "autoscaler-hpa"),
+        verbs=("get",),
+        purpose="Knative's controller and autoscaler",
+    ),
+)
+"""What `trivet detect` reads whatever namespaces it is given; each is optional: what may not be read stays unknown.
+
+Nothing of it is in a Role: KServe's namespace may have another name, and Knative's need not exist, so that a Role in it could not be
+applied.
+"""
 
 DETECT_IN_NAMESPACES: tuple[Permission, ...] = (
     Permission(group="", resource="services", verbs=("list",), purpose="finding MLflow and KFP's API server"),
@@ -149,49 +167,40 @@ DETECT_IN_NAMESPACES: tuple[Permission, ...] = (
 """What `trivet detect` reads in the namespaces that it is given."""
 
 
-FLEET: Mapping[str, tuple[Permission, ...]] = {
-    CLUSTER: (
-        Permission(
-            group="serving.kserve.io",
-            resource="inferenceservices",
-            verbs=("list",),
-            purpose="the services of the fleet",
-        ),
-        Permission(
-            group="serving.kserve.io",
-            resource="clusterservingruntimes",
-            verbs=("list",),
-            purpose="the serving runtimes that services name",
-        ),
-        Permission(
-            group="serving.kserve.io",
-            resource="servingruntimes",
-            verbs=("list",),
-            purpose="the serving runtimes that services name",
-        ),
-        Permission(
-            group="",
-            resource="configmaps",
-            names=(CONFIG,),
-            verbs=("get", "list"),
-            purpose="the configuration of KServe, in whatever namespace",
-        ),
-        Permission(
-            group="",
-            resource="configmaps",
-            names=KNATIVE_CONFIGS,
-            verbs=("get",),
-            purpose="the configuration of Knative, if it is there",
-        ),
+FLEET: tuple[Permission, ...] = (
+    Permission(
+        group="serving.kserve.io",
+        resource="inferenceservices",
+        verbs=("list",),
+        purpose="the services of the fleet",
     ),
-}
-"""What `trivet fleet --context` reads; none is optional. None is in a Role, since KServe's namespace may have another name, and Knative's
-need not exist, so that a Role in it could not be applied."""
+    Permission(
+        group="serving.kserve.io",
+        resource="clusterservingruntimes",
+        verbs=("list",),
+        purpose="the serving runtimes that services name",
+    ),
+    Permission(
+        group="serving.kserve.io",
+        resource="servingruntimes",
+        verbs=("list",),
+        purpose="the serving runtimes that services name",
+    ),
+    KSERVE_CONFIGURATION,
+    Permission(
+        group="",
+        resource="configmaps",
+        names=KNATIVE_CONFIGS,
+        verbs=("get",),
+        purpose="the configuration of Knative, if it is there",
+    ),
+)
+"""What `trivet fleet --context` reads; none is optional, and none is in a Role, as for `trivet detect`."""
 
 
 def detect_permissions(namespaces: Iterable[str]) -> dict[str, list[Permission]]:
     """Namespace, or CLUSTER → what `trivet detect` reads; ``namespaces`` are those of servers, pipelines and services."""
-    permissions = {namespace: list(of_namespace) for namespace, of_namespace in DETECT.items()}
+    permissions = {CLUSTER: list(DETECT)}
     for namespace in dict.fromkeys(namespaces):
         permissions.setdefault(namespace, []).extend(DETECT_IN_NAMESPACES)
     return permissions
@@ -274,7 +283,7 @@ def manifest_for(settings: Existing, *, detect: bool = False, fleet: bool = Fals
     """
     namespaces = (settings.pipeline_namespace, settings.serving_namespace)
     if fleet:
-        return _manifest(FLEET, account=next(filter(None, namespaces), "default"), name=f"{ACCOUNT}-fleet")
+        return _manifest({CLUSTER: FLEET}, account=next(filter(None, namespaces), "default"), name=f"{ACCOUNT}-fleet")
     if not all(namespaces):
         raise UsageError(
             "permissions are granted per namespace, and the settings have no namespaces",
