@@ -52,7 +52,7 @@ from trivet.contracts.values import FILLED_LATER, each, has_placeholder, mapping
 
 SEAM = ("kfp", "kserve")
 
-VERSIONS: Mapping[str, str] = {"kserve": ">=0.14"}
+VERSIONS: Mapping[str, str] = {"kserve": ">=0.12"}
 """The oldest version that these contracts were verified with, by reading and by the API server's dry run."""
 
 SERVICE_RULES: tuple[Rules, ...] = (KSERVE, REVISION, DROPPED, PODS, POD_FIELDS, CREDENTIALS)
@@ -207,7 +207,7 @@ def credentials_reach_the_initializer(manifest: Manifest, stack: Stack, platform
     ),
     remedy="Write the name, and namespace, of the object that is applied with the service.",
     sources=(
-        "kserve 0.14.1 and 0.20.0 pkg/credentials/service_account_credentials.go; "
+        "kserve 0.12.1, 0.13.1, 0.14.1 and 0.20.0 pkg/credentials/service_account_credentials.go; "
         "pkg/webhook/admission/pod/storage_initializer_injector.go",
         "k8s.io/kubernetes pkg/kubelet: a container with a missing Secret or ConfigMap is not started",
     ),
@@ -228,8 +228,10 @@ def named_objects_are_applied(manifest: Manifest, stack: Stack, platform: Platfo
     ),
     remedy="Write the name, and namespace, of the object that is applied with it.",
     sources=(
-        "kserve 0.14.1 and 0.20.0 pkg/credentials/service_account_credentials.go, CreateSecretVolumeAndEnv: skips a missing Secret",
-        "kserve 0.14.1 and 0.20.0 pkg/controller/v1alpha1/inferencegraph/controller.go; pkg/controller/v1alpha1/trainedmodel/controller.go",
+        "kserve 0.12.1, 0.13.1, 0.14.1 and 0.20.0 pkg/credentials/service_account_credentials.go, CreateSecretVolumeAndEnv: "
+        "skips a missing Secret",
+        "kserve 0.12.1, 0.13.1, 0.14.1 and 0.20.0 pkg/controller/v1alpha1/inferencegraph/controller.go; "
+        "pkg/controller/v1alpha1/trainedmodel/controller.go",
         "k8s.io/kubernetes pkg/kubelet: a container with a missing Secret or ConfigMap is not started",
     ),
 )
@@ -341,7 +343,7 @@ _VOLUMES = (
     ),
     remedy=MODE_SETTING,
     sources=(
-        "kserve 0.14.1 and 0.20.0 config/configmap/inferenceservice.yaml, data.deploy",
+        "kserve 0.12.1, 0.13.1, 0.14.1 and 0.20.0 config/configmap/inferenceservice.yaml, data.deploy",
         "knative serving 0.42.2 and 0.48.1 pkg/apis/config/features.go",
     ),
 )
@@ -368,9 +370,9 @@ def platform_is_known(manifest: Manifest, stack: Stack, platform: PlatformConfig
     ),
     remedy="Use a format, version and protocol that a runtime declares, or put the ServingRuntime among the paths.",
     sources=(
-        "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/predictor_model.go, GetSupportingRuntimes, RuntimeSupportsModel",
-        "kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/components/predictor.go",
-        "kserve 0.14.1 and 0.20.0 config/runtimes",
+        "kserve 0.12.1, 0.13.1, 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/predictor_model.go, GetSupportingRuntimes, RuntimeSupportsModel",
+        "kserve 0.12.1, 0.13.1, 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/components/predictor.go",
+        "kserve 0.12.1, 0.13.1, 0.14.1 and 0.20.0 config/runtimes",
     ),
 )
 def runtime_serves_the_model(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:

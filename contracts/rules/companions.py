@@ -1,6 +1,6 @@
 """What KServe's webhooks and Kubernetes refuse of the objects beside an InferenceService.
 
-Read at KServe 0.14.1 and 0.20.0, and Kubernetes 1.30.14.
+Read at KServe 0.12.1, 0.13.1, 0.14.1 and 0.20.0, and Kubernetes 1.30.14.
 """
 
 from __future__ import annotations

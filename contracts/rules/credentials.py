@@ -1,7 +1,7 @@
 """How the storage initializer gets its credentials: from the Secrets of the service's ServiceAccount, or from a storage key.
 
-Read at ``pkg/credentials/service_account_credentials.go`` of KServe 0.14.1 and 0.20.0. Judges only objects that are applied with the
-service.
+Read at ``pkg/credentials/service_account_credentials.go`` of KServe 0.12.1, 0.13.1, 0.14.1 and 0.20.0. Judges only objects that are
+applied with the service.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring import Resource
-from trivet.contracts.rules.rule import FRAMEWORKS, Rules, Service
+from trivet.contracts.rules.rule import EXPLAINERS, FRAMEWORKS, Rules, Service
 from trivet.contracts.values import each, mapping, path, text
 from trivet.contracts.violation import Violation
 
@@ -63,7 +63,7 @@ def _meant_for_s3(secret: Resource) -> bool:
 
 
 def _uris(settings: Mapping[str, Any]) -> list[str]:
-    uris = [text(mapping(settings.get(name)).get("storageUri")) for name in ("model", *FRAMEWORKS, "art")]
+    uris = [text(mapping(settings.get(name)).get("storageUri")) for name in ("model", *FRAMEWORKS, *EXPLAINERS)]
     uris += [text(entry.get("uri")) for _, entry in each(settings.get("storageUris"), ())]
     for _, container in each(settings.get("containers"), ()):
         uris += [

@@ -1,6 +1,6 @@
 """Settings of an InferenceService that KServe or the deployment mode does not read, so that they change nothing.
 
-Read at KServe 0.14.1 and 0.20.0.
+Read at KServe 0.12.1, 0.13.1, 0.14.1 and 0.20.0.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What KServe's webhook and controller refuse of an InferenceService.
 
-Read at KServe 0.14.1, 0.15 to 0.19 as far as a rule begins or ends there, and 0.20.0.
+Read at KServe 0.12.1 and 0.13.1 as far as they differ from 0.14.1, 0.14.1, 0.15 to 0.19 as far as a rule begins or ends there, and 0.20.0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from trivet.authoring import Keys
 from trivet.contracts.quantities import DEVICES, quantity
-from trivet.contracts.rules.rule import FRAMEWORKS, KNATIVE, STANDARD, Rules, Service
+from trivet.contracts.rules.rule import EXPLAINERS, FRAMEWORKS, KNATIVE, STANDARD, Rules, Service
 from trivet.contracts.rules.runtimes import runtime_of, shipped
 from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
 from trivet.contracts.violation import Violation
@@ -38,9 +38,12 @@ def exactly_one_implementation(service: Service) -> Iterator[Violation]:
         where = path(keys)
         if keys[-1] == "predictor":
             yield from _implementations_of_predictor(service, keys, settings)
-        elif keys[-1] == "explainer" and settings.get("art") is not None and own:
-            yield Violation(keys, f"{where} has both art and containers, and exactly one is admitted")
-        elif not own and settings.get("art") is None:
+            continue
+        kinds = EXPLAINERS[: 1 if service.since("0.13") else 2] if keys[-1] == "explainer" else ()
+        given = [*(kind for kind in kinds if settings.get(kind) is not None), *(["containers"] if own else [])]
+        if len(given) > 1:
+            yield Violation(keys, f"{where} has both {' and '.join(given)}, and exactly one is admitted")
+        elif not given:
             yield Violation(keys, f"{where} has no containers: KServe rejects it without an implementation")
 
 
@@ -438,20 +441,21 @@ def kserve_container_is_first(service: Service) -> Iterator[Violation]:
         )
 
 
-@KSERVE.rule(f"{_COMPONENT}, validateStorageSpec; explainer.go, Validate", fields=("art",))
+@KSERVE.rule(f"{_COMPONENT}, validateStorageSpec; explainer.go, Validate", fields=EXPLAINERS)
 def explainer_storage(service: Service) -> Iterator[Violation]:
-    keys = ("spec", "explainer", "art")
-    implementation = mapping(mapping(service.spec.get("explainer")).get("art"))
-    uri = implementation.get("storageUri")
-    if (
-        isinstance(implementation.get("storage"), dict)
-        and isinstance(uri, str)
-        and not uri.startswith(("s3://", "hdfs://", "webhdfs://"))
-    ):
-        yield Violation(
-            (*keys, "storageUri"),
-            f"{path(keys)} has storage, so its storageUri must be s3://, hdfs:// or webhdfs://",
-        )
+    for kind in EXPLAINERS:
+        keys = ("spec", "explainer", kind)
+        implementation = mapping(mapping(service.spec.get("explainer")).get(kind))
+        uri = implementation.get("storageUri")
+        if (
+            isinstance(implementation.get("storage"), dict)
+            and isinstance(uri, str)
+            and not uri.startswith(("s3://", "hdfs://", "webhdfs://"))
+        ):
+            yield Violation(
+                (*keys, "storageUri"),
+                f"{path(keys)} has storage, so its storageUri must be s3://, hdfs:// or webhdfs://",
+            )
 
 
 @KSERVE.rule(

@@ -25,7 +25,7 @@ from trivet.contracts.rules.names import (
     subdomain_problem,
 )
 from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service
-from trivet.contracts.rules.runtimes import WITH_USER, merged_resources, runtime_of, shipped, wanted
+from trivet.contracts.rules.runtimes import merged_resources, runtime_of, shipped, wanted
 from trivet.contracts.rules.selectors import requirement_problems, selector_problems
 from trivet.contracts.rules.uris import MODEL_MOUNT
 from trivet.contracts.values import each, integer, mapping, path, text
@@ -910,7 +910,7 @@ def _root(service: Service, pod: Pod, container: Container) -> Iterator[Violatio
     runtime = runtime_of(service, container)
     of_kserve = runtime is not None and runtime is (shipped(service) or {}).get(runtime.name)
     complete = not container.of_a_runtime or (
-        (non_root or of_kserve) and (user or (of_kserve and runtime is not None and runtime.name not in WITH_USER))
+        (non_root or of_kserve) and (user or (of_kserve and runtime is not None and not runtime.with_user))
     )
     if stated.get("runAsNonRoot") is True and stated.get("runAsUser") == 0 and complete:
         at = (*(container.keys if user else pod.keys), "securityContext", "runAsUser")

@@ -46,6 +46,9 @@ FRAMEWORKS = (
 )
 """The predictor's older fields for model formats (kserve pkg/apis/serving/v1beta1/predictor.go)."""
 
+EXPLAINERS = ("art", "alibi")
+"""The explainer's fields for its kinds (kserve pkg/apis/serving/v1beta1/explainer.go); KServe 0.13 and newer have no alibi."""
+
 KNATIVE = "Knative"
 STANDARD = "Standard"
 MODELMESH = "ModelMesh"
@@ -162,7 +165,7 @@ def field_names(value: Any) -> frozenset[str]:
 
 
 class Container(NamedTuple):
-    """A container of a pod: where it stands, what it says, and whether KServe completes it: it stands as a model, framework or art."""
+    """A container of a pod: where it stands, what it says, and whether KServe completes it, which stands as a model or an explainer."""
 
     keys: Keys
     spec: Mapping[str, Any]
@@ -170,8 +173,9 @@ class Container(NamedTuple):
 
     @property
     def of_a_runtime(self) -> bool:
-        """Whether a runtime's container is merged into it; art's is only named and gets an image (explainer_art.go, GetContainer)."""
-        return self.merged and self.keys[-1] != "art"
+        """Whether a runtime's container is merged into it; an explainer's is only named and gets an image (explainer_art.go,
+        explainer_alibi.go: GetContainer)."""
+        return self.merged and self.keys[-1] not in EXPLAINERS
 
     def each(self, name: str) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
         """The mappings of one of its lists, such as ``env``."""
@@ -285,7 +289,7 @@ class Service:
 
 
 def _pod(keys: Keys, settings: Mapping[str, Any]) -> Pod:
-    given = [name for name in ("model", *FRAMEWORKS, "art") if isinstance(settings.get(name), dict)]
+    given = [name for name in ("model", *FRAMEWORKS, *EXPLAINERS) if isinstance(settings.get(name), dict)]
     if len(given) > 1 and given[0] == "model":
         given = given[
             1:

@@ -1,12 +1,12 @@
 """Which serving runtime KServe takes for a model: those of KServe's release, and those among the objects that are applied with it.
 
-The tables hold ``config/runtimes`` of KServe 0.14.1 and 0.20.0 as far as its ``kustomization.yaml`` lists them. Every container there that
-serves a single node requests and is limited to 1 CPU and 2 GiB.
+The tables hold ``config/runtimes`` of KServe 0.12.1, 0.13.1, 0.14.1 and 0.20.0 as far as its ``kustomization.yaml`` lists them. Every
+container there that serves a single node requests and is limited to 1 CPU and 2 GiB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -39,7 +39,8 @@ class Runtime(NamedTuple):
     """A serving runtime, as far as its selection depends on it.
 
     No ``protocols`` means all of them, and None for ``formats`` that nothing is known but the name. ``probes`` are those of the container
-    into which KServe merges the model, ``ports`` and ``mounts`` (names of volumes) those of all of its containers, and ``volumes`` its own.
+    into which KServe merges the model, ``with_user`` whether that has a runAsUser, which is not root, ``ports`` and ``mounts`` (names of
+    volumes) those of all of its containers, and ``volumes`` its own.
     Of KServe's release no runtime has ports, and all have the volumes that they mount.
     """
 
@@ -54,6 +55,7 @@ class Runtime(NamedTuple):
     ports: tuple[Mapping[str, Any], ...] = ()
     mounts: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    with_user: bool = False
 
     def declares(self, name: str, version: str | None, *, named: bool) -> bool:
         """Whether it declares the format; ``named`` if the service names the runtime."""
@@ -73,10 +75,16 @@ def _formats(declared: str) -> tuple[Format, ...]:
     return tuple(Format(name, version.rstrip("-") or None, not version.endswith("-")) for name, _, version in pairs)
 
 
-def _shipped(lines: str, *more: Runtime) -> Mapping[str, Runtime]:
-    rows = [line.split("|") for line in lines.strip().splitlines()]
+def _shipped(lines: str, *more: Runtime, with_user: Collection[str] = ()) -> Mapping[str, Runtime]:
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines.strip().splitlines()]
     shipped = [
-        Runtime(name.strip(), tuple(protocols.split()), _formats(formats), probes=_PROBED.get(name.strip(), ()))
+        Runtime(
+            name,
+            tuple(protocols.split()),
+            _formats(formats),
+            probes=_PROBED.get(name, ()),
+            with_user=name in with_user,
+        )
         for name, protocols, formats in rows
     ]
     return {runtime.name: runtime for runtime in (*shipped, *more)}
@@ -85,11 +93,24 @@ def _shipped(lines: str, *more: Runtime) -> Mapping[str, Runtime]:
 _PROBED = {"kserve-vllmserver": ("readinessProbe", "startupProbe")}
 """Runtimes of KServe's release whose container has probes."""
 
-WITH_USER = ("kserve-tensorflow-serving", "kserve-torchserve", "kserve-tritonserver")
-"""Runtimes of KServe's release whose container has a runAsUser, which is not root."""
+_WITH_USER = ("kserve-tensorflow-serving", "kserve-torchserve", "kserve-tritonserver")
+"""Those whose container has a runAsUser, which is not root, since KServe 0.14; before that no container has a securityContext."""
 
 SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
-    ">=0.14,<0.15": _shipped("""
+    ">=0.12,<0.14": _shipped("""
+        kserve-huggingfaceserver   | v2 v1         | huggingface:1
+        kserve-lgbserver           | v1 v2         | lightgbm:3
+        kserve-mlserver            | v2            | sklearn:0 sklearn:1 xgboost:1 lightgbm:3 mlflow:1
+        kserve-paddleserver        | v1 v2         | paddle:2
+        kserve-pmmlserver          | v1 v2         | pmml:3 pmml:4
+        kserve-sklearnserver       | v1 v2         | sklearn:1
+        kserve-tensorflow-serving  | v1 grpc-v1    | tensorflow:1 tensorflow:2
+        kserve-torchserve          | v1 v2 grpc-v2 | pytorch:1
+        kserve-tritonserver        | v2 grpc-v2    | tensorrt:8 tensorflow:1 tensorflow:2 onnx:1 pytorch:1- triton:2
+        kserve-xgbserver           | v1 v2         | xgboost:1
+    """),
+    ">=0.14,<0.15": _shipped(
+        """
         kserve-huggingfaceserver   | v2 v1         | huggingface:1
         kserve-lgbserver           | v1 v2         | lightgbm:3
         kserve-mlserver            | v2            | sklearn:0 sklearn:1 xgboost:1 xgboost:2 lightgbm:3 lightgbm:4 mlflow:1 mlflow:2
@@ -100,7 +121,9 @@ SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
         kserve-torchserve          | v1 v2 grpc-v2 | pytorch:1
         kserve-tritonserver        | v2 grpc-v2    | tensorrt:8 tensorflow:1 tensorflow:2 onnx:1 pytorch:1- triton:2
         kserve-xgbserver           | v1 v2         | xgboost:1
-    """),
+        """,
+        with_user=_WITH_USER,
+    ),
     ">=0.20,<0.21": _shipped(
         """
         kserve-autogluonserver     | v1 v2         | autogluon:1
@@ -125,17 +148,29 @@ SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
             resources=_MULTI_NODE,
             probes=PROBES,
         ),
+        with_user=_WITH_USER,
     ),
 }
+
+_MLSERVER = "kserve-mlserver"
 
 
 def shipped(service: Service) -> Mapping[str, Runtime] | None:
     """The ClusterServingRuntimes of the stack's KServe release by name; None for a version whose table is missing."""
-    return _table(service.stack.components["kserve"])
+    return _table(service.stack.components["kserve"], service.stack.components.get("runtime", ""))
 
 
 @lru_cache(maxsize=16)
-def _table(version: str) -> Mapping[str, Runtime] | None:
+def _table(version: str, mlserver: str) -> Mapping[str, Runtime] | None:
+    """The table of a KServe. MLServer 1.5, which 0.14 is the first to name, comes with the kserve-mlserver of 0.14, beside an older KServe
+    too: its own declares no MLflow 2."""
+    table = _released(version)
+    if table and mlserver and SpecifierSet(">=1.5").contains(mlserver) and SpecifierSet("<0.14").contains(version):
+        return {**table, _MLSERVER: (_released("0.14.1") or table)[_MLSERVER]}
+    return table
+
+
+def _released(version: str) -> Mapping[str, Runtime] | None:
     return next(
         (table for versions, table in SHIPPED.items() if SpecifierSet(versions).contains(version, prereleases=True)),
         None,

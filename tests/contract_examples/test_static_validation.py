@@ -102,6 +102,16 @@ BROKEN = [pytest.param(contract, row, broken(contract, row), id=name) for contra
 KEPT = [pytest.param(kept(contract, row), id=name) for contract, row, name in ROWS]
 
 
+@pytest.mark.parametrize("older", ["2024.05", "2024.08"])
+def test_what_kserve_0_14_refuses_older_versions_refuse_too(older: str) -> None:
+    """No function that these rules were read from differs between KServe 0.12.1, 0.13.1 and 0.14.1."""
+    of_kserve = {contract for contract, rules in RULES.items() if any(one.component == "kserve" for one in rules)}
+    for contract, row, _ in ROWS:
+        if contract in of_kserve and row.stack == "2024.11":
+            broken(contract, row._replace(stack=older))()
+            kept(contract, row._replace(stack=older))()
+
+
 @pytest.mark.parametrize(("contract", "row", "example"), BROKEN)
 def test_a_rule_that_is_broken(
     contract: str, row: Row, example: Callable[..., None], monkeypatch: pytest.MonkeyPatch
@@ -367,6 +377,19 @@ def test_a_model_without_a_runtime(fields: dict[str, Any], because: str) -> None
         return findings("validation.runtime_serves_the_model", laid(model(**fields)))
 
     example()
+
+
+XGBOOST_2: Mapping[str, Any] = {"modelFormat": {"name": "xgboost", "version": "2"}, "protocolVersion": "v2"}
+
+
+@failing("validation.runtime_serves_the_model", because="no runtime declares xgboost 2; declared are the versions 1")
+def test_a_version_that_the_runtimes_of_kserve_0_13_do_not_declare() -> list[Finding]:
+    return findings("validation.runtime_serves_the_model", laid(model(**XGBOOST_2)), "2024.08")
+
+
+@passing("validation.runtime_serves_the_model", because="kserve-mlserver declares xgboost 2 for v2")
+def test_a_version_that_the_runtime_of_a_newer_kserve_declares_beside_an_older_one() -> list[Finding]:
+    return findings("validation.runtime_serves_the_model", laid(model(**XGBOOST_2)), "2024.08-fixed")
 
 
 @pytest.mark.parametrize(

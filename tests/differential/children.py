@@ -1,22 +1,25 @@
 """The objects that KServe's controller makes of an InferenceService, for dry runs of what Knative and Kubernetes say of them.
 
-Written after kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice: components/predictor.go and transformer.go, utils/utils.go
-(MergeRuntimeContainers), and reconcilers: knative/ksvc_reconciler.go (createKnativeService), deployment/deployment_reconciler.go
-(createRawDeployment), service/service_reconciler.go (createService) and hpa/hpa_reconciler.go (createHPA). Workers and canaries are written
-after 0.20.0 components/predictor.go (multiNodeProcess, reconcileCanaryDeployments). Only a sample of services that are really created
-shows that this is what the controller does.
+Written after kserve 0.13.1, 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice: components/predictor.go and transformer.go,
+utils/utils.go (MergeRuntimeContainers), and reconcilers: knative/ksvc_reconciler.go (createKnativeService), hpa/hpa_reconciler.go
+(createHPA), deployment/deployment_reconciler.go (createRawDeployment) and service/service_reconciler.go (createService). Workers and
+canaries are written after 0.20.0 components/predictor.go (multiNodeProcess, reconcileCanaryDeployments). Only a sample of services that
+are really created shows that this is what the controller does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import yaml
 from packaging.version import Version
 
 from trivet.contracts.quantities import DEVICES
-from trivet.integration.inference_service import KNATIVE_MODES, STANDARD_MODES
+from trivet.integration.inference_service import STANDARD_MODES
 from trivet.model.platform_config import PlatformConfig
 from trivet.model.stack import Stack
 
@@ -144,7 +147,7 @@ class Controller:
         """Whether a service, as the API server stores it, is deployed without Knative; None if KServe deploys nothing."""
         annotations = service["metadata"].get("annotations") or {}
         mode = annotations.get(MODE)
-        if mode not in (*KNATIVE_MODES, *STANDARD_MODES, "ModelMesh"):
+        if mode not in self.stack.settings["serving"]["deployment_modes"]:
             mode = self.platform.default_deployment_mode
         stops = Version(self.stack.components["kserve"]) >= Version("0.15")  # pkg/constants, StopAnnotationKey
         stopped = stops and annotations.get("serving.kserve.io/stop", "").lower() == "true"
@@ -188,9 +191,61 @@ class Controller:
                     _deployment(f"{service['metadata']['name']}-predictor-worker", metadata, settings, workers),
                 )
 
+    def has_runtime(self, service: Mapping[str, Any]) -> bool:
+        """Whether a runtime serves the model of ``service``, as the API server stores it; KServe makes nothing of one that none serves.
+
+        The runtimes are those of KServe's release, as lint takes them to be installed, and the platform's in place of that of its name
+        (predictor_model.go, GetSupportingRuntimes, RuntimeSupportsModel; predictor.go: multi-node runtimes since 0.15).
+        """
+        predictor = service["spec"].get("predictor") or {}
+        model = predictor.get("model")
+        if model is None:
+            return True
+        workers = self._has_workers and "workerSpec" in predictor
+        return any(_serves(name, one, model, workers=workers) for name, one in self._runtimes().items())
+
+    def _runtimes(self) -> Mapping[str, Mapping[str, Any]]:
+        return {**_releases()[self.stack.components["kserve"]], **_as_released(self.runtime)}
+
     @property
     def _has_workers(self) -> bool:
         return Version(self.stack.components["kserve"]) >= Version("0.15")
+
+
+@cache
+def _releases() -> Mapping[str, Mapping[str, Any]]:
+    """KServe's version → its ClusterServingRuntimes by name."""
+    return dict(yaml.safe_load((Path(__file__).parent / "runtimes.yaml").read_text(encoding="utf-8")))
+
+
+def _serves(name: str, runtime: Mapping[str, Any], model: Mapping[str, Any], *, workers: bool) -> bool:
+    named, form = model.get("runtime"), model.get("modelFormat") or {}
+    chosen = runtime.get("nodes", False) == workers if named is None else name == named
+    protocol = model.get("protocolVersion", "v1" if named is None else "")
+    protocols = runtime.get("protocols")
+    labels = {
+        (each["name"], version)
+        for each in runtime["formats"]
+        if named is not None or each.get("automatic", True)
+        for version in (None, each.get("version"))
+    }
+    return (
+        chosen
+        and (form.get("name"), form.get("version")) in labels
+        and (not protocol or not protocols or protocol in protocols)
+    )
+
+
+def _as_released(runtime: Mapping[str, Any]) -> dict[str, Any]:
+    """A ClusterServingRuntime as ``runtimes.yaml`` has it, by name; empty if it has none."""
+    if "name" not in runtime.get("metadata", {}):
+        return {}
+    spec = runtime["spec"]
+    formats = [
+        {"name": one["name"], "version": one.get("version"), "automatic": one.get("autoSelect", False)}
+        for one in spec["supportedModelFormats"]
+    ]
+    return {runtime["metadata"]["name"]: {"protocols": spec["protocolVersions"], "formats": formats}}
 
 
 def _components(service: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

@@ -254,6 +254,118 @@ def test_the_object_that_is_rejected_is_named() -> None:
     assert rejected[0] == ("Deployment", "iris-predictor")
 
 
+OF_THE_PLATFORM: dict[str, Any] = {
+    "metadata": {"name": "kserve-mlserver"},
+    "spec": {
+        "supportedModelFormats": [{"name": "mlflow", "version": "2", "autoSelect": True}],
+        "protocolVersions": ["v2"],
+        "containers": [{"name": "kserve-container", "image": "a"}],
+    },
+}
+
+
+def modelled(**model: Any) -> dict[str, Any]:
+    """An InferenceService with a model of the format mlflow and protocol v2, unless ``model`` says another."""
+    fields = {"modelFormat": {"name": "mlflow"}, "protocolVersion": "v2", **model}
+    stated = {key: value for key, value in fields.items() if value is not None}
+    document = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": {"name": "iris"}}
+    return {**document, "spec": {"predictor": {"model": stated}}}
+
+
+@pytest.mark.parametrize(
+    ("stack", "model", "serves"),
+    [
+        ("current", {}, True),
+        ("current", {"modelFormat": {"name": "iris"}}, False),
+        ("current", {"modelFormat": {}}, False),
+        ("current", {"modelFormat": {"name": "mlflow", "version": "2"}}, True),
+        ("current", {"modelFormat": {"name": "mlflow", "version": "1"}}, False),
+        ("current", {"protocolVersion": "v1"}, False),
+        ("current", {"protocolVersion": None}, False),
+        ("current", {"protocolVersion": None, "modelFormat": {"name": "sklearn"}}, True),
+        ("current", {"protocolVersion": "own", "modelFormat": {"name": "vLLM"}}, True),
+        ("current", {"protocolVersion": None, "runtime": "kserve-mlserver"}, True),
+        ("current", {"runtime": "nothing"}, False),
+        ("current", {"protocolVersion": "v1", "modelFormat": {"name": "xgboost", "version": "2"}}, True),
+        ("2024.08", {"protocolVersion": "v1", "modelFormat": {"name": "xgboost", "version": "2"}}, False),
+        (
+            "current",
+            {
+                "protocolVersion": "v1",
+                "modelFormat": {"name": "lightgbm", "version": "4"},
+                "runtime": "kserve-predictiveserver",
+            },
+            True,
+        ),
+        ("current", {"modelFormat": {"name": "pytorch"}, "runtime": "kserve-tritonserver"}, True),
+        ("current", {"protocolVersion": "grpc-v1", "modelFormat": {"name": "pytorch"}}, False),
+    ],
+)
+def test_whether_a_runtime_of_the_release_or_the_platform_serves_a_model(stack: str, model: Any, serves: bool) -> None:
+    controller = Controller(stack=load_stack(stack), platform=PlatformConfig(), runtime=OF_THE_PLATFORM)
+    assert controller.has_runtime(modelled(**model)) is serves
+
+
+@pytest.mark.parametrize(
+    ("stack", "mode", "standard"),
+    [
+        ("2024.11", "RawDeployment", True),
+        ("2024.11", "Standard", False),
+        ("current", "Standard", True),
+        ("current", "RawDeployment", True),
+        ("current", "Knative", False),
+        ("current", "ModelMesh", None),
+        ("current", "x", False),
+    ],
+)
+def test_a_mode_that_the_version_does_not_know_is_the_platform_s_default(
+    stack: str, mode: str, standard: bool | None
+) -> None:
+    platform = PlatformConfig(default_deployment_mode="Serverless")
+    controller = Controller(stack=load_stack(stack), platform=platform, runtime=OF_THE_PLATFORM)
+    service = modelled()
+    service["metadata"]["annotations"] = {"serving.kserve.io/deploymentMode": mode}
+    assert controller.is_standard(service) is standard
+
+
+def test_a_runtime_for_several_nodes_serves_a_model_with_workers_and_no_other() -> None:
+    controller = Controller(stack=STACK, platform=PlatformConfig(), runtime=OF_THE_PLATFORM)
+    for format_, serves in (("huggingface", True), ("mlflow", False)):
+        service = modelled(modelFormat={"name": format_})
+        service["spec"]["predictor"]["workerSpec"] = {}
+        assert controller.has_runtime(service) is serves
+
+
+@pytest.mark.parametrize(("format_", "kinds"), [("mlflow", [MISSED]), ("iris", [])])
+def test_nothing_is_made_of_a_model_without_a_runtime_and_nothing_compared_but_its_admission(
+    format_: str, kinds: list[str]
+) -> None:
+    document = modelled(modelFormat={"name": format_})
+
+    class Server(Says):
+        """Admits the service, and rejects whatever is made of it."""
+
+        def judge(self, *manifest: str, namespace: str = "") -> Any:
+            admitted = manifest[0] == "InferenceService"
+            return ServerVerdict(stored=document) if admitted else ServerVerdict(error="no")
+
+    controller = Controller(stack=STACK, platform=PlatformConfig(), runtime=OF_THE_PLATFORM)
+    both = Comparison(cast(ApiServer, Server(None)), cast(Lint, Says(LintVerdict())), controller)
+    assert [one.kind for one in both.differences(document)] == kinds
+
+
+@pytest.mark.parametrize(
+    ("contract", "kinds"),
+    [("validation.kubernetes_admits_the_pods", []), ("manifests.schema_is_met", [FALSE_ALARM])],
+)
+def test_lint_may_judge_the_pods_of_a_model_without_a_runtime(contract: str, kinds: list[str]) -> None:
+    document = modelled(modelFormat={"name": "iris"})
+    said = LintVerdict(failures=((contract, 1, "wrong"),))
+    controller = Controller(stack=STACK, platform=PlatformConfig(), runtime=OF_THE_PLATFORM)
+    both = Comparison(cast(ApiServer, Says(ServerVerdict(stored=document))), cast(Lint, Says(said)), controller)
+    assert [one.kind for one in both.differences(document)] == kinds
+
+
 class Answers:
     """A kubectl that answers starts of a pod with ``errors``, an empty one for none, and fails in commands that begin with ``fails``."""
 
