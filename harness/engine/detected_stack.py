@@ -34,7 +34,7 @@ from trivet.stacks.read import (
     shipped_stacks,
 )
 from trivet.stacks.runtime_image import load_runtime_image, runtime_image_text
-from trivet.targets.cluster.platform_reader import same_image, version_in
+from trivet.targets.cluster.platform_reader import same_image
 
 DETECTED_COMPONENTS = ("kfp", "mlflow", "kserve", "runtime", "knative", "kubernetes")
 """The components that are read of a platform."""
@@ -223,9 +223,10 @@ def _initializer(live: LivePlatform, shipped: Sequence[Stack]) -> _RoleFound:
     if not image:
         return _RoleFound(source=f"its image is unknown: {live.reason('storage initializer')}")
     for stack in shipped:
-        if (
-            image.rpartition("/")[2].startswith("storage-initializer:")
-            and version_in(image) == stack.components["kserve"]
+        # A tag with more than the version is of another build, whose packages may be others.
+        if re.fullmatch(
+            rf"storage-initializer:v?{re.escape(stack.components['kserve'])}(@sha256:[0-9a-f]+)?",
+            image.rpartition("/")[2],
         ):
             return _copied(stack, "initializer", f"the image {image} is of the same KServe")
     return _RoleFound(source=f"no stack of trivet has the image {image}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,12 +59,22 @@ class Stack:
     """Why the stack has no platform, if it says so."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Tables of ``stack.toml`` for single targets or contracts, such as ``[serving]``."""
+    given: str = ""
+    """How the stack was named, by its name or its path; of a composed stack, the stack that the other parts are of. Empty for its name."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Of a composed stack: the parts that are from elsewhere, each with the stack or the version that was given."""
     cluster_of: Stack | None = None
     """Of a composed stack that has another trainer and nothing else: the stack whose cluster it runs on, since no part of the platform is
     made from the trainer. None for a stack with a cluster of its own.
     """
     facts: tuple[Fact, ...] = ()
     """Of a stack that ``trivet detect`` wrote: what was read of the platform, and where."""
+
+    @property
+    def options(self) -> str:
+        """The options of commands that choose this stack, such as ``--stack current --with tracking=2.17.2``."""
+        parts = (f"--with {shlex.quote(f'{part}={value}')}" for part, value in self.parts.items())
+        return " ".join((f"--stack {shlex.quote(self.given or self.name)}", *parts))
 
     def version(self, component: str) -> str:
         """The version of a component for a message, ``(unknown)`` or ``(none named)`` if there is none."""

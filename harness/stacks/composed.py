@@ -91,23 +91,25 @@ def compose(base: Stack, parts: Mapping[str, str], *, progress: Callable[[str], 
     """
     for part in parts:
         check_part(part)
-    stack, origins = base, {}
+    stack, changes = base, {}
     for part in PARTS:
         if part in parts:
             changed = _with_part(stack, part, parts[part], progress)
             if parts_digest(changed, _names(changed)) != parts_digest(stack, _names(stack)):
-                origins[part] = _shown(parts[part])
+                changes[part] = parts[part]
             stack = changed
-    if not origins:
+    if not changes:
         return base
     stack = replace(stack, components=_components(stack))
-    named = [f"{part}={origin}" for part, origin in origins.items()]
+    named = [f"{part}={_shown(value)}" for part, value in changes.items()]
     return replace(
         stack,
         name="+".join((base.name, *named)),
         title=f"{base.title}; with {', '.join(named)}",
+        given=base.given,
+        parts=changes,
         digest=parts_digest(stack, _names(stack)),
-        cluster_of=base if set(origins) <= set(OF_TRAINER) else None,
+        cluster_of=base if set(changes) <= set(OF_TRAINER) else None,
     )
 
 

@@ -76,6 +76,7 @@ def load_stack(name_or_path: str) -> Stack:
     return Stack(
         name=folder.resolve().name,
         title=table["title"],
+        given=name_or_path,
         folder=folder,
         components=_partial(table["components"], unknown.get("components", {}), "the version of {}"),
         roles=_partial(roles, unlocked, "the environment of the role {}"),

@@ -34,6 +34,7 @@ KSERVE_CONFIG = "get configmap inferenceservice-config -n kserve --ignore-not-fo
 KSERVE_CONFIG_ELSEWHERE = (
     "get configmap --all-namespaces --field-selector=metadata.name=inferenceservice-config -o json"
 )
+CONTAINERS = "get clusterstoragecontainers.serving.kserve.io --all-namespaces -o json"
 CRDS = "get customresourcedefinitions clusterstoragecontainers.serving.kserve.io inferenceservices.serving.kserve.io -o json"
 
 
@@ -159,6 +160,23 @@ def test_a_detected_stack_loads_and_has_the_locks_of_what_is_the_same(written: C
     with pytest.raises(CannotTell, match="the environment of the role trainer is unknown"):
         stack.roles["trainer"]
     assert "# Deployment kserve/kserve-controller-manager, image" in (stack.folder / "stack.toml").read_text()
+
+
+def test_images_that_were_made_of_other_locks_are_no_stack_s(written: Callable[..., Stack]) -> None:
+    containers = json.dumps(answer(CONTAINERS)).replace("initializer:v0.14.1", "initializer:v0.14.1-lock-0123456789ab")
+    runtimes = json.dumps(answer(RUNTIMES)).replace("mlserver:1.5.0", "mlserver:1.5.0-lock-a1b2c3d4e5f6")
+    stack = written({CONTAINERS: json.loads(containers), RUNTIMES: json.loads(runtimes)})
+    assert stack.components["runtime"] == "1.5.0"
+    assert stack.runtime_image is None
+    for role in ("initializer", "runtime"):
+        with pytest.raises(CannotTell, match=r"no stack of trivet has the image .*-lock-"):
+            stack.roles[role]
+
+
+def test_an_initializer_of_another_release_has_the_lock_of_its_own(written: Callable[..., Stack]) -> None:
+    containers = json.dumps(answer(CONTAINERS)).replace("initializer:v0.14.1", "initializer:v0.20.0")
+    stack = written({CONTAINERS: json.loads(containers)})
+    assert stack.roles["initializer"].pins == load_stack("current").roles["initializer"].pins
 
 
 def test_the_schemas_of_a_detected_stack_are_those_of_the_cluster(written: Callable[..., Stack]) -> None:

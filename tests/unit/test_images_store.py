@@ -146,7 +146,14 @@ def test_roles_without_an_upstream_image_are_built_on_a_base_image_once(
     monkeypatch.setattr(build, "make_layer", make_layer)
     images = load_images(load_stack("2024.11"))
     names = pulled.local_images(images, "https://mirror.example")
-    assert names == ["docker.io/trivet/trainer:2024.11", "ghcr.io/mlflow/mlflow:v2.17.2"]
+    assert [name.rpartition("-lock-")[0] for name in names] == [
+        "docker.io/trivet/trainer:2024.11",
+        "ghcr.io/mlflow/mlflow:v2.17.2",
+    ]
+    assert all(
+        name.endswith(image.inputs[:12])
+        for name, image in zip(names, (one for one in images.images if one.onto), strict=True)
+    )
     assert "create mirror.example/library/python:3.11-slim-bookworm" in engine.asked
     # For each of the two images: the files that upstream's Python image lacks, and the role.
     assert engine.count("cp -") == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,10 @@ def test_a_cluster_that_does_not_exist_is_not_judged_as_it_is(tmp_path: Path, mo
     ):
         pass
     assert error.value.remedy == "create it: trivet up --stack current"
+
+
+def test_a_cluster_keeps_the_options_that_choose_its_stack() -> None:
+    kept = replace(state(), options="--stack 2024.11-fixed --with tracking=current")
+    assert kept.command("down") == "trivet down --stack 2024.11-fixed --with tracking=current"
+    assert kept.command("up") == "trivet up --stack 2024.11-fixed --with tracking=current --images build"
+    assert replace(state(), source="").command("up") == "trivet up"

@@ -79,6 +79,15 @@ def test_a_stack_with_another_trainer_alone_runs_on_the_cluster_of_its_base(
     assert (compose(fixed, parts).cluster_of is fixed) is shares
 
 
+def test_a_composed_stack_has_the_options_that_compose_it_again(fixed: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "my stack"
+    shutil.copytree(stack_folder("current"), folder)
+    made = compose(load_stack(str(folder)), {"tracking": "2024.11", "trainer": "current"})
+    assert made.options == f"--stack '{folder}' --with tracking=2024.11"
+    assert compose(fixed, {"runtime": str(folder)}).options == f"--stack 2024.11-fixed --with 'runtime={folder}'"
+    assert fixed.options == "--stack 2024.11-fixed"
+
+
 def test_the_component_mlflow_is_the_servers_and_a_trainer_with_another_version_stands_beside_it(
     fixed: Stack, current: Stack
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trivet.errors import UsageError
 
@@ -31,3 +31,8 @@ def parse_reference(text: str) -> Reference:
         return Reference(registry=first, path=rest, tag=match["tag"])
     path = match["name"] if slash else f"library/{match['name']}"
     return Reference(registry="docker.io", path=path, tag=match["tag"])
+
+
+def with_inputs(reference: Reference, inputs: str) -> Reference:
+    """The reference of an image that is made from a lock, with the start of the digest of its inputs: of one version, two locks are two."""
+    return replace(reference, tag=f"{reference.tag[:100]}-lock-{inputs[:12]}")

@@ -25,7 +25,7 @@ _BASE_FILES = FilesLayer(
 def role_images(images: ImageSet) -> Mapping[str, str]:
     """Role → the name of the image that its pods use."""
     return {
-        layer.role.name: str(image.reference) if image.onto else image.pull
+        layer.role.name: image.local_name if image.onto else image.pull
         for image in images.images
         for layer in image.layers
         if isinstance(layer, RoleLayer)
@@ -41,7 +41,7 @@ def local_images(
         if _inputs_label(image) != image.inputs:
             base = mirrored(image.onto, mirror) if mirror else image.onto
             _build_on_base(image, base, on_step, stop or threading.Event())
-    return [str(image.reference) for image in local]
+    return [image.local_name for image in local]
 
 
 def node_image(images: ImageSet, mirror: str = "") -> str:
@@ -68,7 +68,7 @@ def mirrored(image: str, mirror: str) -> str:
 def _build_on_base(image: Image, base: str, on_step: OnStep, stop: threading.Event) -> None:
     """Build ``image`` in Docker: copy its layers, without the root file system, into a container of ``base`` and commit it."""
     _pull(base)
-    with report_step(str(image.reference), on_step) as set_size:
+    with report_step(image.local_name, on_step) as set_size:
         container = docker(["create", base], what=f"create a container of {base}")
         try:
             size = sum(
@@ -83,7 +83,7 @@ def _build_on_base(image: Image, base: str, on_step: OnStep, stop: threading.Eve
                 f"LABEL {INPUTS}={image.inputs}",
             ]
             flags = [word for change in changes for word in ("--change", change)]
-            docker(["commit", *flags, container, str(image.reference)], what=f"commit {image.reference}")
+            docker(["commit", *flags, container, image.local_name], what=f"commit {image.local_name}")
         finally:
             docker(["rm", "--force", container], what=f"remove the container of {base}")
         set_size(size)
@@ -102,8 +102,8 @@ def _inputs_label(image: Image) -> str:
     """The digest of the inputs of Docker's image of this name; empty when Docker does not have it."""
     template = f'{{{{index .Config.Labels "{INPUTS}"}}}}'
     try:
-        arguments = ["image", "inspect", "--format", template, str(image.reference)]
-        return docker(arguments, what=f"inspect image {image.reference}")
+        arguments = ["image", "inspect", "--format", template, image.local_name]
+        return docker(arguments, what=f"inspect image {image.local_name}")
     except DockerError as error:
         if "No such image" not in error.output:
             raise

@@ -17,7 +17,7 @@ from typing import Any
 
 from trivet.errors import UsageError, choices
 from trivet.model.stack import Role, Stack
-from trivet.provision.images.names import Reference, parse_reference
+from trivet.provision.images.names import Reference, parse_reference, with_inputs
 from trivet.stacks.platform import PLATFORM_FILE, STORE_IMAGE, Platform, common_platform, load_addon, load_platform
 from trivet.stacks.read import pins_of
 from trivet.stacks.schema import String, StringArray, Table, TableArray, schema_errors
@@ -222,6 +222,11 @@ class Image:
     onto: str = ""
     note: str = ""
     inputs: str = field(default="")
+
+    @property
+    def local_name(self) -> str:
+        """The name in Docker of the image that is made on ``onto``. It has the digest of its inputs: two stacks may have one reference."""
+        return str(with_inputs(self.reference, self.inputs))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ class ClusterSpec:
     """The desired cluster. ``hosts`` is containerd's hosts.toml for all registries; empty to pull from the registries themselves.
 
     ``kubelet`` has fields of the KubeletConfiguration, ``control_plane`` the CPU requests of static pods, in place of kubeadm's.
-    ``digest`` is over everything that the cluster is created from.
+    ``digest`` is over everything that the cluster is created from, ``options`` those of commands that choose its stack.
     """
 
     folder: ClusterFolder
@@ -47,6 +47,7 @@ class ClusterSpec:
     """Whether the node image includes a pod network, so that kind must not install its own."""
     kubelet: Mapping[str, Any] = field(default_factory=dict)
     control_plane: Mapping[str, str] = field(default_factory=dict)
+    options: str = ""
 
 
 def ensure_cluster(spec: ClusterSpec, kind: Path, kubectl: Kubectl) -> ClusterState:
@@ -171,6 +172,7 @@ def _create(spec: ClusterSpec, kind: Path) -> ClusterState:
             tracking=ports[TRACKING],
             prometheus=ports[PROMETHEUS],
             secret=secrets.token_hex(16),
+            options=spec.options,
         )
         folder = spec.folder
         folder.write(state)

@@ -66,18 +66,17 @@ def _clusters() -> Iterator[HealthCheck]:
             yield HealthCheck(
                 name=name,
                 observed=f"its creation or deletion was interrupted (node: {states})",
-                remedy="run trivet up to create it again, or trivet down --all to delete it",
+                remedy=f"run `{state.command('up')}` to create it again, or `trivet down --all` to delete it",
             )
         elif states != "running":
             yield HealthCheck(
                 name=name,
                 observed=f"not running (node: {states})",
-                remedy="run trivet up to start it again, or trivet down to delete it",
+                remedy=f"run `{state.command('up')}` to start it again, or `{state.command('down')}` to delete it",
             )
         else:
-            complete = (
-                "complete" if state.stage == READY else "its installation was interrupted; trivet up completes it"
-            )
+            interrupted = f"its installation was interrupted; `{state.command('up')}` completes it"
+            complete = "complete" if state.stage == READY else interrupted
             yield HealthCheck(
                 name=name, observed=f"running, {complete}, images: {state.source}, digest {state.digest[:12]}"
             )

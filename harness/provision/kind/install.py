@@ -148,7 +148,7 @@ class Installation:
                 [*(f"{name}: {reason}" for name, reason in (found or {}).items()), diagnose(self._kubectl, namespaces)]
             ),
             raises=PlatformError,
-            remedy="find out why the pods do not start; `trivet up` continues the installation",
+            remedy="find out why the pods do not start; the same command continues the installation",
             poll=0.0,
         )
 

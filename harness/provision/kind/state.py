@@ -40,7 +40,7 @@ class ClusterState:
     """A cluster's stage, the digest of what it was created from, its image source, and the ports of 127.0.0.1 that are mapped into it.
 
     ``secret`` is the password of its store and its database. ``workloads`` are the platform's (``namespace/Kind/name``), empty until it has
-    been complete once.
+    been complete once. ``options`` are those of commands that choose its stack; empty for a cluster of a trivet that did not keep them.
     """
 
     stage: str
@@ -51,6 +51,12 @@ class ClusterState:
     prometheus: int
     secret: str = field(repr=False)
     workloads: list[str] = field(default_factory=list)
+    options: str = ""
+
+    def command(self, name: str) -> str:
+        """``trivet NAME`` for its stack; ``up`` with the source of its images, since from another it would be another cluster."""
+        source = f"--images {self.source}" if name == "up" and self.source else ""
+        return " ".join(filter(None, ("trivet", name, self.options, source)))
 
 
 @dataclass(frozen=True, kw_only=True)

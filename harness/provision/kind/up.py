@@ -107,7 +107,7 @@ def open_cluster(
     if as_is and stack.cluster_of:
         raise UsageError(
             f"the trainer of {stack.name} is not on the cluster of {owner.name}, which is judged as it is: nothing is loaded into it",
-            remedy="omit --as-is, or --with",
+            remedy=f"omit --as-is, or judge {owner.options}",
         )
     if not as_is:
         check_machine(folder)
@@ -206,7 +206,7 @@ def _as_found(stack: Stack, folder: ClusterFolder, addons: Sequence[str]) -> Clu
     if state is None or state.stage not in (CREATED, READY) or not node_containers(folder.name):
         raise PlatformError(
             f"there is no cluster of stack {stack.name} to judge as it is",
-            remedy=f"create it: trivet up --stack {stack.name}",
+            remedy=f"create it: trivet up {stack.options}",
         )
     workloads = list(state.workloads)
     for name in addons:
@@ -214,7 +214,7 @@ def _as_found(stack: Stack, folder: ClusterFolder, addons: Sequence[str]) -> Clu
         if found is None or not found.workloads:
             raise PlatformError(
                 f"the cluster of stack {stack.name} does not have the add-on {name}, or its installation was interrupted",
-                remedy=f"install it: trivet up --stack {stack.name} --addon {name}",
+                remedy=f"install it: trivet up {stack.options} --addon {name}",
             )
         workloads += found.workloads
     platform = load_platform(stack)
@@ -289,6 +289,7 @@ def _prepare(stack: Stack, platform: Platform, source: ImageSource, emit: Emit) 
         own_network=source.kind == BUILD,
         kubelet=cluster.get("kubelet", {}),
         control_plane=cluster.get("control_plane", {}),
+        options=stack.options,
     )
     roles = roles_of(images, source.kind)
     return _Prepared(spec=spec, roles=roles, kind=kind, kubectl=kubectl, local_images=local_images)
