@@ -18,6 +18,7 @@ MODULES = (
     "signatures",
     "pipelines",
     "pipeline_backend",
+    "mlflow_plugin",
     "manifests",
     "validation",
     "serving",

@@ -257,6 +257,7 @@ def down(everything: bool, **flags: Any) -> None:
 @require_feature_option
 def plan(contracts: Sequence[str], parts: Sequence[str], **flags: Any) -> None:
     """Show what a run would start and judge."""
+    from trivet.engine.plan import declared_failures
     from trivet.engine.registry import Registry
     from trivet.render.catalogue import planned
 
@@ -265,7 +266,7 @@ def plan(contracts: Sequence[str], parts: Sequence[str], **flags: Any) -> None:
     target = target_of(registry, settings.target)
     stack = composed_stack(settings, parts)
     made = planned_run(registry, settings, target, stack, contracts)
-    click.echo(planned(made, stack, target.plan(stack)))
+    click.echo(planned(made, stack, target.plan(stack), declared_failures(made, stack)))
 
 
 @main.command("list")

@@ -18,7 +18,7 @@ from trivet.host.processes import free_ports
 from trivet.model.stack import Stack
 from trivet.stacks.environments import build_environment
 
-STARTUP = 90.0
+STARTUP = 300.0
 
 
 @contextmanager

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from trivet.engine.outcomes import observed
 from trivet.engine.registry import Registry
 from trivet.engine.required import required_features
 from trivet.engine.run import not_offered, outside_versions
 from trivet.errors import UsageError, unknown
 from trivet.model.contract import Contract
+from trivet.model.outcome import Outcome
+from trivet.model.platform_config import platform_of
 from trivet.model.stack import Stack
 from trivet.model.target import Target
 
@@ -65,6 +68,19 @@ def make_plan(
         chosen = [required_features(features), *chosen]
     skipped = {contract.id: reason for contract in chosen if (reason := _skips(contract, stack, target))}
     return Plan(profile=profile, contracts=chosen, not_applicable=skipped)
+
+
+def declared_failures(plan: Plan, stack: Stack) -> Mapping[str, str]:
+    """Why contracts of ``plan`` that read nothing but what ``stack`` declares fail, by id."""
+    given = {"stack": stack, "platform": platform_of(stack)}
+    failures: dict[str, str] = {}
+    for contract in plan.contracts:
+        if contract.declared and not contract.unrunnable and contract.id not in plan.not_applicable:
+            found = observed(contract, {name: given[name] for name in contract.wants})
+            failed = [one.message for one in found if one.outcome is Outcome.FAILED]
+            if failed:
+                failures[contract.id] = "; ".join(failed)
+    return failures
 
 
 def _skips(contract: Contract, stack: Stack, target: Target | None) -> str:

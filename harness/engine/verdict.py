@@ -36,13 +36,14 @@ from trivet.model.verdict import (
     UpgradeStep,
     UpgradeVerdict,
 )
-from trivet.stacks.composed import KSERVE, MLFLOW_CLIENT, OF_KSERVE, SDK, Contradiction, compose
+from trivet.stacks.composed import BACKEND, KSERVE, MLFLOW_CLIENT, OF_KSERVE, SDK, Contradiction, compose
 from trivet.stacks.parts import parts_digest
 
 STEPS: Mapping[str, tuple[str, ...]] = {
     "tracking": ("tracking",),
     "kserve": (KSERVE, "initializer"),
     "runtime": ("runtime",),
+    BACKEND: (BACKEND,),
     "trainer": ("trainer",),
     SDK: (SDK,),
 }
@@ -90,11 +91,12 @@ def _differ(old: Stack, new: Stack, step: str) -> bool:
     parts = {
         "kserve": (
             *(f"components.{name}" for name in OF_KSERVE),
-            *(f"settings.{name}" for name in {**old.settings, **new.settings}),
+            *(f"settings.{name}" for name in {**old.settings, **new.settings} if name != BACKEND),
             "api_schemas",
             "roles.initializer",
         ),
         "runtime": ("roles.runtime", "runtime_image"),
+        BACKEND: (f"settings.{BACKEND}",),
     }.get(step, (f"roles.{step}",))
     return parts_digest(old, parts) != parts_digest(new, parts)
 
@@ -144,11 +146,13 @@ def _changes(old: Stack, new: Stack, step: str, *, split: bool) -> Iterator[Comp
 
     of_kserve = ((name, dict(old.components).get(name), dict(new.components).get(name)) for name in OF_KSERVE)
     of_the_trainer = pins("trainer", "scikit-learn", "numpy", "pandas", *(() if split else ("kfp",)))
+    releases = [one.settings.get(BACKEND, {}).get("backend") for one in (old, new)]
     client = ((MLFLOW_CLIENT, before, after) for _, before, after in pins("trainer", "mlflow"))
     found: Mapping[str, Iterable[tuple[str, str | None, str | None]]] = {
         "tracking": pins("tracking", "mlflow"),
         "kserve": of_kserve,
         "runtime": pins("runtime", "mlserver", "mlflow", "scikit-learn", "numpy"),
+        BACKEND: (("kfp_backend", releases[0], releases[1]),),
         "trainer": (*client, *of_the_trainer),
         SDK: pins("trainer", "kfp"),
     }

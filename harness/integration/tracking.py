@@ -126,6 +126,24 @@ class TrackingApi:
             return text
         raise _refusal(what, response, {})
 
+    def answer_to(self, endpoint: str, *, host: str, headers: Mapping[str, str], **parameters: str) -> tuple[int, str]:
+        """The status and the text of the one answer to a GET of ``endpoint`` as another client sends it: with its ``Host`` and ``headers``,
+        and without credentials.
+        """
+        import requests
+
+        with requests.Session() as session:
+            session.trust_env = False
+            stated = {**headers, "Host": host}
+            try:
+                response = session.get(
+                    self.uri + _API + endpoint, params=parameters, headers=stated, timeout=self._timeout, **self._tls
+                )
+            except requests.RequestException as error:
+                cause, remedy = _explain_connection(error)
+                raise TrackingError(f"GET {_API}{endpoint} at {self.uri}: {cause} ({error})", remedy=remedy) from error
+            return response.status_code, response.text
+
     # runs and artifacts
 
     def get_experiment_by_name(self, name: str) -> Json:

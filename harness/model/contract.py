@@ -56,3 +56,8 @@ class Contract:
     def static(self) -> bool:
         """Whether ``trivet lint`` can judge it: it requests a static subject and otherwise only what is declared."""
         return self.subject is not None and not self.clients and not self.features
+
+    @property
+    def declared(self) -> bool:
+        """Whether what the stack declares is all that it reads, so that ``trivet plan`` can judge it without starting anything."""
+        return bool(self.wants) and set(self.wants) <= set(DECLARED) and not self.features

@@ -19,13 +19,16 @@ class PlatformConfig:
     each is empty if it is unknown. ``resources`` are the other objects that are applied with the manifest, or exist on the cluster.
     ``runtimes`` are the names of the platform's own ClusterServingRuntimes and ServingRuntimes beside those of KServe's release, which are
     taken to be installed unless ``runtimes_are_known``: then ``resources`` has every one. ``kfp_backend`` is the release of KFP's backend,
-    such as ``2.5.0``; empty if it is unknown. ``fetches_local_files`` means that the storage initializer runs on the machine whose files
+    such as ``2.5.0``; empty if it is unknown. ``kfp_plugins`` is ``plugins`` in its API server's ``config.json``, None if it is not stated,
+    and ``kfp_namespace`` the namespace of runs. ``fetches_local_files`` means that the storage initializer runs on the machine whose files
     ``file://`` names, and in no container.
     """
 
     default_deployment_mode: str = ""
     ingress_domain: str = ""
     kfp_backend: str = ""
+    kfp_plugins: Mapping[str, Any] | None = None
+    kfp_namespace: str = "kubeflow"
     fetches_local_files: bool = False
     runtimes: tuple[str, ...] = ()
     runtimes_are_known: bool = False
@@ -62,4 +65,10 @@ def platform_of(stack: Stack) -> PlatformConfig:
     serving: Mapping[str, Any] = stack.settings.get("serving", {})
     # What the stack does not know is unknown here too, which is no reason to refuse contracts that need only the rest.
     mode = serving["default_deployment_mode"] if "default_deployment_mode" in dict(serving) else ""
-    return PlatformConfig(default_deployment_mode=str(mode))
+    pipelines: Mapping[str, Any] = stack.settings.get("pipelines", {})
+    return PlatformConfig(
+        default_deployment_mode=str(mode),
+        kfp_backend=str(pipelines.get("backend", "")),
+        kfp_plugins=pipelines.get("plugins"),
+        kfp_namespace=str(pipelines.get("namespace", "kubeflow")),
+    )

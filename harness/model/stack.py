@@ -58,7 +58,7 @@ class Stack:
     no_platform: str = ""
     """Why the stack has no platform, if it says so."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Tables of ``stack.toml`` for single targets or contracts, such as ``[serving]``."""
+    """Tables of ``stack.toml`` for single targets or contracts: ``[serving]``, and ``[pipelines]`` if there is one."""
     given: str = ""
     """How the stack was named, by its name or its path; of a composed stack, the stack that the other parts are of. Empty for its name."""
     parts: Mapping[str, str] = field(default_factory=dict)

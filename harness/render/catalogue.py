@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from trivet.engine.plan import Plan
 from trivet.model.contract import Contract
@@ -26,10 +27,7 @@ def explain(contract: Contract) -> str:
         *entry("applies", applies or "to every version"),
         *entry("observes", observes),
         *(entry("needs", ", ".join(contract.features)) if contract.features else []),
-        *entry(
-            "lint",
-            "yes: judges files, without starting anything" if contract.static else "no: needs a running stack",
-        ),
+        *entry("lint", _lint(contract)),
         *entry("since", contract.since),
         *entry("error", contract.unrunnable),
     ]
@@ -41,6 +39,14 @@ def explain(contract: Contract) -> str:
     return plain(rows)
 
 
+def _lint(contract: Contract) -> str:
+    if contract.static:
+        return "yes: judges files, without starting anything"
+    if contract.declared:
+        return "no: judges what the stack declares, without starting anything; trivet plan shows it"
+    return "no: needs a running stack"
+
+
 def listing(contracts: Sequence[Contract]) -> str:
     """The contracts by seam: level, id, title, and a mark on those that ``trivet lint`` can judge."""
     return plain(
@@ -48,8 +54,12 @@ def listing(contracts: Sequence[Contract]) -> str:
     )
 
 
-def planned(plan: Plan, stack: Stack, starts: Sequence[str] = ()) -> str:
-    """What a run would start and judge: as :func:`listing`, with the reason for each contract that will be skipped."""
+def planned(
+    plan: Plan, stack: Stack, starts: Sequence[str] = (), failing: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """What a run would start and judge: as :func:`listing`, with the reason for each contract that will be skipped, or is known to fail by
+    what the stack declares (``failing``).
+    """
     components = " · ".join(f"{NAMES.get(name, name)} {version}" for name, version in stack.components.items())
     name = fit(stack.name, COLUMNS // 2)
     head = [line(Span(name, "bold"), "  ", fit(stack.title, COLUMNS // 2 - 2))]
@@ -63,14 +73,17 @@ def planned(plan: Plan, stack: Stack, starts: Sequence[str] = ()) -> str:
     judged = len(plan.contracts) - len(plan.not_applicable) - broken
     foot = f"{_number(plan.contracts)}: {judged} to judge, {len(plan.not_applicable)} to skip"
     foot += f", {broken} that cannot run" if broken else ""
-    return plain([*head, line(), *_table(plan.contracts, plan.not_applicable), line(), line(foot)])
+    foot += f", {len(failing)} that fail by what the stack declares" if failing else ""
+    return plain([*head, line(), *_table(plan.contracts, plan.not_applicable, failing), line(), line(foot)])
 
 
 def _number(contracts: Sequence[Contract]) -> str:
     return f"{len(contracts)} contract{'' if len(contracts) == 1 else 's'}"
 
 
-def _table(contracts: Sequence[Contract], skipped: Mapping[str, str]) -> list[Line]:
+def _table(
+    contracts: Sequence[Contract], skipped: Mapping[str, str], failing: Mapping[str, str] = MappingProxyType({})
+) -> list[Line]:
     groups: dict[tuple[str, str], list[Contract]] = {}
     for contract in contracts:
         groups.setdefault(contract.seam, []).append(contract)
@@ -83,6 +96,8 @@ def _table(contracts: Sequence[Contract], skipped: Mapping[str, str]) -> list[Li
             rows.append(line(f"{mark} {pad(contract.level.value, _LEVEL)}  ", fit(contract.id, COLUMNS - _LEVEL - 4)))
             if contract.unrunnable:
                 text = f"cannot run: {contract.unrunnable}"
+            elif contract.id in failing:
+                text = f"fails: {failing[contract.id]}"
             else:
                 text = f"skipped: {skipped[contract.id]}" if contract.id in skipped else contract.title
             rows += [line(" " * (_LEVEL + 4), Span(one, "dim")) for one in wrap(text, COLUMNS - _LEVEL - 4)]

@@ -14,6 +14,7 @@ from trivet.model.waiver import FindingWaiver, WaiverStatus, WaiverUse
 
 NAMES: Mapping[str, str] = {
     "kfp": "KFP",
+    "kfp_backend": "KFP backend",
     "mlflow": "MLflow",
     "mlflow_client": "MLflow client",
     "storage_initializer": "storage initializer",

@@ -27,10 +27,11 @@ from trivet.stacks.releases import pinned_version, release_days
 
 Value = TypeVar("Value")
 
-KSERVE, SDK = "kserve", "sdk"
-PARTS = (KSERVE, *ROLES, SDK)
+KSERVE, SDK, BACKEND = "kserve", "sdk", "pipelines"
+PARTS = (KSERVE, *ROLES, SDK, BACKEND)
 """What can be taken from elsewhere, in the order in which it is: ``kserve`` is KServe's API and the facts of its release (schemas,
-``[serving]``, the platform of its clusters), a role is the process of that name, ``sdk`` the KFP SDK in the trainer's environment."""
+``[serving]``, the platform of its clusters), a role is the process of that name, ``sdk`` the KFP SDK in the trainer's environment,
+``pipelines`` KFP's backend as ``[pipelines]`` describes it."""
 
 OF_TRAINER = ("trainer", SDK)
 """The parts that are in the trainer's environment, and in no image of the platform."""
@@ -117,6 +118,8 @@ def _with_part(stack: Stack, part: str, value: str, progress: Callable[[str], No
     other = _stack_named(value)
     if part == KSERVE:
         return _with_kserve(stack, other or _kserve_in_version(value, stack))
+    if part == BACKEND:
+        return replace(stack, settings=_with_backend(stack, other, value))
     if part == SDK:
         version = other.roles["trainer"].pins.get("kfp", "") if other else value
         trainer = _in_version(stack.roles["trainer"], SDK, version, progress)
@@ -150,8 +153,21 @@ def _with_kserve(stack: Stack, other: Stack) -> Stack:
         api_schemas=other.api_schemas,
         platform=other.platform,
         no_platform=other.no_platform,
-        settings={**stack.settings, **other.settings},
+        settings={**stack.settings, **{name: one for name, one in other.settings.items() if name != BACKEND}},
     )
+
+
+def _with_backend(stack: Stack, other: Stack | None, version: str) -> Mapping[str, Any]:
+    """The settings with the backend of another stack, or with the stack's own in another version, whose configuration stays."""
+    rest = {name: one for name, one in stack.settings.items() if name != BACKEND}
+    if other:
+        return {**rest, **({BACKEND: other.settings[BACKEND]} if BACKEND in other.settings else {})}
+    if BACKEND not in stack.settings:
+        raise UsageError(
+            f"{stack.name} describes no backend of KFP that could be in version {version}",
+            remedy='add a table [pipelines] with backend = "2.17.0" to its stack.toml',
+        )
+    return {**rest, BACKEND: {**stack.settings[BACKEND], "backend": version}}
 
 
 # -- what a value names

@@ -91,7 +91,10 @@ def load_stack(name_or_path: str) -> Stack:
         runtime_image=image if image.is_file() else None,
         platform=table.get("platform", ""),
         no_platform=unknown.get("platform", ""),
-        settings={"serving": _partial(table["serving"], unknown.get("serving", {}), "`serving.{}` of the stack")},
+        settings={
+            "serving": _partial(table["serving"], unknown.get("serving", {}), "`serving.{}` of the stack"),
+            **({"pipelines": table["pipelines"]} if "pipelines" in table else {}),
+        },
         facts=_facts(folder / FACTS_FILE),
     )
 

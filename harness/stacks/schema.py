@@ -27,6 +27,13 @@ class Port:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Boolean:
+    """A TOML boolean."""
+
+    description: str = "true or false"
+
+
+@dataclass(frozen=True, kw_only=True)
 class StringArray:
     """A TOML array of strings."""
 
@@ -51,9 +58,11 @@ class Table:
     description: str = "a table"
 
 
-Schema = String | Port | StringArray | Table | TableArray
+Schema = String | Port | Boolean | StringArray | Table | TableArray
 
 _ANY = String()
+_TEXT = String(pattern=r"(?s).*")
+_FLAG = Boolean()
 _VERSION = String(description='a version, such as "2.17.2"', pattern=r"\d+(\.\d+)*(\.?[a-z]+\d+)?")
 _ENVIRONMENT = Table(others=String(pattern=r"(?s).*"), description="a table of environment variables")
 _ROLE = Table(
@@ -94,6 +103,34 @@ _UNKNOWN = Table(
         "platform": _REASON,
     }
 )
+# kubeflow/pipelines 2.17.0 backend/src/common/plugins/mlflow/config.go: PluginConfig, TLSConfig, MLflowPluginSettings, CredentialSecretRef
+_MLFLOW_PLUGIN: Mapping[str, Schema] = {
+    "endpoint": _TEXT,
+    "timeout": _TEXT,
+    "tls": Table(optional={"insecureSkipVerify": _FLAG, "caBundlePath": _TEXT}),
+    "settings": Table(
+        optional={
+            **dict.fromkeys(("workspacesEnabled", "injectUserEnvVars"), _FLAG),
+            "authType": _TEXT,
+            "credentialSecretRef": Table(
+                optional=dict.fromkeys(("name", "tokenKey", "usernameKey", "passwordKey"), _TEXT)
+            ),
+            **dict.fromkeys(("experimentDescription", "defaultExperimentName", "kfpBaseURL"), _TEXT),
+            **dict.fromkeys(("kfpRunURLPathTemplate", "mlflowBaseURL", "mlflowUIPathPrefix"), _TEXT),
+        }
+    ),
+}
+_PIPELINES = Table(
+    required={"backend": String(description='a release of KFP, such as "2.17.0"', pattern=r"\d+\.\d+\.\d+")},
+    optional={
+        "namespace": _ANY,
+        "plugins": Table(
+            optional={
+                "mlflow": Table(optional={**_MLFLOW_PLUGIN, "namespaces": Table(others=Table(optional=_MLFLOW_PLUGIN))})
+            }
+        ),
+    },
+)
 STACK = Table(
     required={
         "title": _ANY,
@@ -104,7 +141,7 @@ STACK = Table(
         "roles": Table(required=dict.fromkeys(ROLES, _ROLE)),
         "serving": _SERVING,
     },
-    optional={"platform": _ANY, "unknown": _UNKNOWN},
+    optional={"platform": _ANY, "unknown": _UNKNOWN, "pipelines": _PIPELINES},
 )
 
 
@@ -135,6 +172,8 @@ def schema_errors(value: Any, schema: Schema, where: str = "") -> Iterator[str]:
         case String(), str() if re.fullmatch(schema.pattern, value):
             return
         case Port(), int() if not isinstance(value, bool) and 0 < value < 65536:
+            return
+        case Boolean(), bool():
             return
         case StringArray(), list() if all(isinstance(item, str) for item in value):
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -12,7 +13,7 @@ from fakes.target import STACK, FakeTarget
 
 from trivet.authoring.contracts import MUST, contract
 from trivet.authoring.scenarios import scenario, unprotected
-from trivet.engine.plan import make_plan
+from trivet.engine.plan import declared_failures, make_plan
 from trivet.engine.registry import Registry
 from trivet.engine.run import run
 from trivet.errors import UsageError
@@ -20,7 +21,7 @@ from trivet.hookspecs import hookimpl
 from trivet.model.clients import CLIENTS
 from trivet.model.contract import Contract
 from trivet.model.events import Emit
-from trivet.model.finding import Finding, passed
+from trivet.model.finding import Finding, failed, passed
 from trivet.model.outcome import Outcome
 from trivet.model.scenario import Case
 from trivet.model.stack import Stack
@@ -190,6 +191,24 @@ def test_the_core_profile_is_what_every_target_of_trivet_offers() -> None:
 def test_a_target_of_a_third_party_does_not_change_the_core_profile() -> None:
     few = plugin(a=made(answers), trivet_targets=hook("trivet_targets", {"few": Startable(clients=("tracking",))}))
     assert "answers" in planned_ids(Registry(modules=[few]), "core")
+
+
+def is_named(stack: Any) -> Iterator[Finding]:
+    yield passed(stack.name) if stack.name else failed("the stack has no name")
+
+
+def test_a_plan_shows_what_the_stack_already_fails_by_what_it_declares() -> None:
+    registry = Registry(modules=[plugin(a=made(is_named), b=made(prints))])
+    assert registry.contracts["acme.is_named"].declared
+    assert not registry.contracts["acme.prints"].declared
+    plan = make_plan(registry, profile="core", stack=STACK, patterns=["acme.is_named"])
+    assert declared_failures(plan, STACK) == {}
+    nameless = replace(STACK, name="")
+    failures = declared_failures(plan, nameless)
+    assert failures == {"acme.is_named": "the stack has no name"}
+    text = planned(plan, nameless, failing=failures)
+    assert "fails: the stack has no name" in text
+    assert "1 to judge, 0 to skip, 1 that fail by what the stack declares" in text
 
 
 def test_a_client_of_a_third_party_is_not_in_the_core_profile() -> None:

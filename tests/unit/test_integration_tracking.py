@@ -194,6 +194,22 @@ def test_credentials_are_read_from_mlflow_s_file(tmp_path: Path) -> None:
     assert answering.requests[0]["Authorization"] == BASIC_USER
 
 
+def test_a_request_of_another_client_has_its_host_and_headers_and_nothing_of_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "own")
+    with server(503) as there:
+        tracking = TrackingApi(there.uri)
+        asked = tracking.answer_to("experiments/get", host="mlflow:5000", headers={"X-Other": "1"}, experiment_id="0")
+    assert asked == (503, RUN.decode())
+    (sent,) = there.requests
+    assert (sent["Host"], sent["X-Other"]) == ("mlflow:5000", "1")
+    assert not {"Authorization", "X-MLFLOW-WORKSPACE"} & set(sent)
+    with pytest.raises(TrackingError, match=r"GET /api/2\.0/mlflow/experiments/get at"):
+        tracking.answer_to("experiments/get", host="mlflow:5000", headers={})
+
+
 def test_the_workspace_is_stated_in_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_WORKSPACE", " team ")
     with server() as answering:

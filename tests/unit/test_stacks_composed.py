@@ -127,6 +127,39 @@ def test_kserve_brings_schemas_facts_and_platform_and_no_role(fixed: Stack, curr
     assert made.components["storage_initializer"] == "0.14.1"
 
 
+PIPELINES = {"backend": "2.17.0", "plugins": {"mlflow": {"endpoint": "http://mlflow:5000"}}}
+
+
+@pytest.fixture
+def described(fixed: Stack, tmp_path: Path) -> Stack:
+    """A stack that describes KFP's backend."""
+    folder = Path(shutil.copytree(stack_folder("2024.11-fixed"), tmp_path / "described"))
+    with (folder / "stack.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[pipelines]\nbackend = "2.17.0"\nplugins.mlflow.endpoint = "http://mlflow:5000"\n')
+    return load_stack(str(folder))
+
+
+def test_the_backend_of_kfp_comes_with_its_configuration_and_goes_without(
+    fixed: Stack, described: Stack, current: Stack
+) -> None:
+    made = compose(fixed, {"pipelines": str(described.folder)})
+    assert made.settings == {**fixed.settings, "pipelines": PIPELINES}
+    assert made.name == "2024.11-fixed+pipelines=described"
+    assert made.roles == fixed.roles
+    assert compose(described, {"pipelines": "2024.11-fixed"}).settings == fixed.settings
+    assert compose(described, {"kserve": "current"}).settings["pipelines"] == PIPELINES
+    assert "pipelines" not in compose(fixed, {"kserve": str(described.folder)}).settings
+
+
+def test_the_backend_of_kfp_in_another_version_keeps_its_configuration(fixed: Stack, described: Stack) -> None:
+    made = compose(described, {"pipelines": "2.16.1"})
+    assert made.settings["pipelines"] == {**PIPELINES, "backend": "2.16.1"}
+    assert made.digest != described.digest
+    with pytest.raises(UsageError, match=r"2024\.11-fixed describes no backend of KFP") as error:
+        compose(fixed, {"pipelines": "2.16.1"})
+    assert "[pipelines]" in error.value.remedy
+
+
 @pytest.fixture
 def detected(tmp_path: Path) -> Stack:
     """A stack whose versions of KServe, Prometheus and MLflow are unknown."""

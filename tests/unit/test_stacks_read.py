@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trivet.errors import UsageError
+from trivet.model.platform_config import platform_of
 from trivet.model.stack import ROLES
 from trivet.stacks.read import load_stack, pins_of, shipped_stacks, stack_folder
 
@@ -168,6 +169,51 @@ def test_a_key_that_is_missing_unknown_or_of_another_type_is_named(
     message = refusal(folder)
     assert str(folder / "stack.toml") in message
     assert words in message
+
+
+PIPELINES = """
+[pipelines]
+backend = "2.17.0"
+namespace = "ml"
+
+[pipelines.plugins.mlflow]
+endpoint = "http://mlflow:5000"
+tls = {insecureSkipVerify = true}
+
+[pipelines.plugins.mlflow.namespaces.team]
+settings = {authType = "bearer", credentialSecretRef = {tokenKey = "token"}}
+"""
+
+
+def test_a_stack_may_describe_the_backend_of_kfp_and_its_plugins(folder: Path) -> None:
+    assert "pipelines" not in load_stack(str(folder)).settings
+    with (folder / "stack.toml").open("a", encoding="utf-8") as file:
+        file.write(PIPELINES)
+    described = platform_of(load_stack(str(folder)))
+    assert (described.kfp_backend, described.kfp_namespace) == ("2.17.0", "ml")
+    assert described.kfp_plugins
+    assert described.kfp_plugins["mlflow"]["tls"] == {"insecureSkipVerify": True}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('backend = "2.17.0"', 'backend = "2.17"', "`pipelines.backend` is '2.17', expected a release of KFP"),
+        ('backend = "2.17.0"\n', "", "`pipelines.backend` is missing"),
+        ("endpoint", "endpiont", "`pipelines.plugins.mlflow.endpiont` is unknown (did you mean `endpoint`?)"),
+        ("= true", '= "yes"', "`pipelines.plugins.mlflow.tls.insecureSkipVerify` is 'yes', expected true or false"),
+        (
+            "tokenKey",
+            "token",
+            "`pipelines.plugins.mlflow.namespaces.team.settings.credentialSecretRef.token` is unknown",
+        ),
+        ("plugins.mlflow]", "plugins.flow]", "`pipelines.plugins.flow` is unknown (did you mean `mlflow`?)"),
+    ],
+)
+def test_a_wrong_description_of_the_backend_is_named(folder: Path, old: str, new: str, words: str) -> None:
+    with (folder / "stack.toml").open("a", encoding="utf-8") as file:
+        file.write(PIPELINES.replace(old, new, 1))
+    assert words in refusal(folder)
 
 
 def test_a_missing_lock_names_the_role_and_the_command(folder: Path) -> None:

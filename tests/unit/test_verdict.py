@@ -155,6 +155,20 @@ def test_only_what_differs_is_a_step(composed: None) -> None:
     assert [step.name for step in steps] == ["trainer"]
 
 
+def test_another_backend_of_kfp_is_a_step_between_the_servers_and_the_trainer(composed: None) -> None:
+    def described(name: str, **pipelines: Any) -> Stack:
+        stack = load_stack(name)
+        return replace(stack, settings={**stack.settings, "pipelines": pipelines})
+
+    old, new = described(OLD, backend="2.16.1"), described(NEW, backend="2.17.0", plugins={})
+    steps = upgrade_steps(old, new, (OLD, NEW))
+    assert [step.name for step in steps] == ["tracking", "kserve", "runtime", "pipelines", "trainer", "sdk"]
+    (change,) = steps[3].components
+    assert (change.name, change.before, change.after) == ("kfp_backend", "2.16.1", "2.17.0")
+    (alone,) = upgrade_steps(load_stack(OLD), described(OLD, backend="2.17.0"), (OLD, OLD))
+    assert (alone.name, alone.components[0].before) == ("pipelines", None)
+
+
 def test_the_same_stack_twice_is_refused() -> None:
     with pytest.raises(UsageError, match="have the same parts: there is nothing to upgrade"):
         upgrade_steps(load_stack(OLD), load_stack(OLD), (OLD, OLD))

@@ -198,10 +198,10 @@ class ClusterSession(HandoverSession):
         return self._health
 
     def observed_platform(self, described: PlatformConfig) -> PlatformConfig:
-        """KFP's API server states its release."""
+        """KFP's API server states its release, if there is one."""
         release = str(self._backend_health().get("tag_name") or "")
-        known = release if re.fullmatch(r"\d+\.\d+\.\d+", release) else ""
-        return replace(described, kfp_backend=known)
+        known = re.fullmatch(r"\d+\.\d+\.\d+", release)
+        return replace(described, kfp_backend=release) if known else described
 
     def _pipeline_api(self, access: PipelinesAccess) -> PipelineApi:
         return PipelineApi(
