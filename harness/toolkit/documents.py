@@ -6,19 +6,18 @@ brackets end the process, and a line of each value is had for one more dictionar
 
 from __future__ import annotations
 
-import math
 import re
-import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from types import ModuleType
 from typing import Any
-
-import yaml
 
 from trivet.model.subjects import Keys
 from trivet.model.text_lines import LINE_ENDS, text_lines
+from trivet.toolkit.block_lines import Place, Read, block_documents
+from trivet.toolkit.scalars import TAG, kubernetes_scalar, plain_key, typed
 
 MAX_DEPTH = 100
 """Mappings and lists within one another. An InferenceService with a whole pod template has about 15."""
@@ -26,14 +25,15 @@ MAX_DEPTH = 100
 MAX_VALUES = 2_000_000
 """Values of one document once its aliases are written out. A manifest of 100,000 lines has about 200,000."""
 
-MAX_BITS = 1000
-"""Of an integer; Python turns larger ones neither into a float (from 1024 on) nor, from 4300 digits on, into a text."""
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_RESOLVER: Any = yaml.SafeLoader("")
-_TAG = "tag:yaml.org,2002:"
 _YAML_BREAKS = "\x85\u2028\u2029"
 """What ends a line in YAML 1.1 and not in an editor."""
+
+_OF_THE_WHOLE_STREAM = re.compile(
+    "^(?:%|\\.\\.\\.)|[^\n\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]",
+    re.MULTILINE,
+)
+"""What a document of a stream cannot be read without the others for: directives, the end of one without the beginning of another, other
+line ends, and characters that YAML forbids, which libyaml finds before it comes to their document."""
 
 
 class BrokenDocument(ValueError):
@@ -44,10 +44,6 @@ class BrokenDocument(ValueError):
         self.problem = problem
         self.line = line
         self.column = column
-
-
-Place = tuple[int, Any]
-"""Where a value stands (0-based line), and where its members stand: ``dict[str, Place]``, ``list[Place]`` or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +64,41 @@ class Document:
         return line + 1
 
 
-def documents(text: str, scalar: Callable[[str], Any] | None = None, *, before: int = 0) -> Iterator[Document]:
+def documents(text: str, scalar: Callable[[str], Any] = kubernetes_scalar, *, before: int = 0) -> Iterator[Document]:
     """Every document of a stream, in order. Raises BrokenDocument at the first that is broken or refused.
 
-    ``scalar`` makes a value of a scalar without quotes and tag: :func:`kubernetes_scalar` by default, :func:`kfp_scalar` or
-    :func:`pyyaml_scalar`. ``before`` is the number of lines before ``text``, in a file that holds more.
+    ``scalar`` makes a value of a scalar without quotes and tag: as kubectl does it by default, or another function of
+    :mod:`trivet.toolkit.scalars`. ``before`` is the number of lines before ``text``, in a file that holds more.
     """
+    if scalar is not kubernetes_scalar:
+        yield from _parsed(text, scalar, before)
+        return
+    lines = text.split("\n")
+    found = block_documents(lines, before)
+    unread = any(not isinstance(one, Read) for one in found)
+    if unread and (len(found) == 1 or _OF_THE_WHOLE_STREAM.search(text)):
+        yield from _parsed(text, scalar, before)
+        return
+    for one in found:
+        if isinstance(one, Read):
+            yield Document(one.value, one.place)
+        else:
+            # With the separator behind it, which libyaml names where it ends something too early.
+            part = "\n".join([*lines[one.start : one.end], *(["---\n"] if one.end < len(lines) else [])])
+            yield from _parsed(part, scalar, before + one.start, one.end - one.start)
+
+
+def _parsed(text: str, scalar: Callable[[str], Any], before: int, end: int = sys.maxsize) -> Iterator[Document]:
+    """The documents of ``text`` that begin before the line ``end``, from 0, by libyaml's events."""
+    yaml, loader = _libyaml()
     lines = _lines(text, before)
     try:
-        parser = _Loader(text)
+        parser = loader(text)
         while (event := parser.get_event()) is not None:
             if type(event) is yaml.DocumentStartEvent:
-                yield _document(parser.get_event, scalar or kubernetes_scalar, lines)
+                if event.start_mark.line >= end:
+                    return
+                yield _document(parser.get_event, scalar, lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
@@ -87,13 +106,21 @@ def documents(text: str, scalar: Callable[[str], Any] | None = None, *, before: 
         raise BrokenDocument(problem, line + 1, mark.column + 1 if mark else 1) from error
     except yaml.reader.ReaderError as error:
         # A parser of libyaml counts bytes, one in Python characters.
-        read = text[: error.position] if _Loader is yaml.SafeLoader else text.encode()[: error.position].decode()
+        read = text[: error.position] if loader is yaml.SafeLoader else text.encode()[: error.position].decode()
         read_lines = text_lines(f"{read}?")
         raise BrokenDocument(
             f"the character U+{error.character:04X} is not allowed in YAML",
             before + len(read_lines),
             len(read_lines[-1]),
         ) from error
+
+
+@cache
+def _libyaml() -> tuple[ModuleType, Any]:
+    """PyYAML, and its loader by libyaml, or by Python where there is none; 15 ms that most manifests need not."""
+    import yaml
+
+    return yaml, getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _lines(text: str, before: int) -> Sequence[int]:
@@ -115,6 +142,7 @@ def _document(next_event: Callable[[], Any], scalar: Callable[[str], Any], lines
 
     One loop with the innermost open collection in local variables, since lint spends a fifth of its time here.
     """
+    yaml, _ = _libyaml()
     scalar_event, alias_event = yaml.ScalarEvent, yaml.AliasEvent
     mapping_start, sequence_start = yaml.MappingStartEvent, yaml.SequenceStartEvent
     is_kubernetes = scalar is kubernetes_scalar
@@ -200,43 +228,14 @@ def _repeated(key: str, members: dict[str, Place], line: int) -> BrokenDocument:
     return BrokenDocument(f"the key {key!r} stands here a second time, after line {members[key][0] + 1}", line + 1)
 
 
-def _key(event: yaml.ScalarEvent, line: int) -> str:
+def _key(event: Any, line: int) -> str:
     """What kubectl and the API server make of a key. What is quoted, a block or has a tag is a text, but for a null."""
     text: str = event.value
     plain = event.implicit[0] and text != "<<"
-    key = _plain_key(text) if plain else None if event.tag == f"{_TAG}null" else text
+    key = plain_key(text) if plain else None if event.tag == f"{TAG}null" else text
     if key is None:
         raise BrokenDocument(f"{text!r} stands where a key is expected, and is no text", line + 1)
     return key
-
-
-@lru_cache(maxsize=4096)
-def _plain_key(text: str) -> str | None:
-    """What kubectl and the API server make of a key without quotes: ``on`` is ``true``, ``1e3`` is ``1000``; None for what they refuse.
-
-    Source: sigs.k8s.io/yaml 1.4.0 yaml.go, convertToJSONableObject.
-    """
-    value = kubernetes_scalar(text)
-    if value is None or (isinstance(value, int) and value >= 2**63):
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    return _float_key(value) if isinstance(value, float) else str(value)
-
-
-def _float_key(value: float) -> str:
-    """The shortest text of a number of 32 bits, as Go's strconv.FormatFloat(value, 'g', -1, 32) writes it."""
-    if not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    try:
-        stored = struct.pack("<f", value)
-    except OverflowError:
-        return ".inf" if value > 0 else "-.inf"
-    digits = next(n for n in range(10) if struct.pack("<f", float(f"{value:.{n}e}")) == stored)
-    mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
-    if -4 <= int(exponent) < 6:
-        return f"{value:.{max(digits - int(exponent), 0)}f}"
-    return f"{mantissa}e{int(exponent):+03d}"
 
 
 def _merge(mapping: dict[str, Any], places: dict[str, Place], merges: Sequence[tuple[Any, Place]]) -> None:
@@ -252,67 +251,8 @@ def _merge(mapping: dict[str, Any], places: dict[str, Place], merges: Sequence[t
                     places[key] = members[key]
 
 
-def _tagged(event: yaml.ScalarEvent) -> Any:
+def _tagged(event: Any) -> Any:
     """A scalar that is quoted, a block, or has a tag."""
-    if event.tag in (None, "!", f"{_TAG}str"):
+    if event.tag in (None, "!", f"{TAG}str"):
         return event.value
-    return _typed(event.tag, event.value)
-
-
-_WORDS: dict[str, Any] = {
-    **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
-    **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
-    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
-    **{f"{sign}.{inf}": float(f"{sign}inf") for sign in ("", "+", "-") for inf in ("inf", "Inf", "INF")},
-}
-_INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]*|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-
-
-@lru_cache(maxsize=4096)
-def kubernetes_scalar(text: str) -> Any:
-    """What kubectl and the API server make of a scalar without quotes: ``y`` is true, ``1e3`` a number, a date a text.
-
-    Source: sigs.k8s.io/yaml 1.4.0 goyaml.v2/resolve.go, resolve; a date becomes text in decode.go, scalar.
-    """
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[:1] not in "+-.0123456789":
-        return text
-    digits = text if text[0] == "." else text.replace("_", "")
-    if _INTEGER.fullmatch(digits) and len(digits) <= 66:
-        base = 0 if digits.lstrip("+-")[1:2] in tuple("xXbBoO") else 8 if digits.lstrip("+-")[0] == "0" else 10
-        number = int(digits, base)
-        if -(2**63) <= number < 2**64:
-            return number
-    if _FLOAT.fullmatch(digits) and not math.isinf(value := float(digits)):
-        return value
-    return text
-
-
-def kfp_scalar(text: str) -> Any:
-    """What KFP's API server makes of a scalar without quotes: as ``kubernetes_scalar``, but of words only true and false are booleans.
-
-    Source: gopkg.in/yaml.v3 3.0.1 resolve.go, by which backend/src/apiserver/template/v2_template.go of KFP 2.17.0 and 2.0.5 reads.
-    """
-    value = kubernetes_scalar(text)
-    return text if isinstance(value, bool) and text.casefold() not in ("true", "false") else value
-
-
-@lru_cache(maxsize=4096)
-def pyyaml_scalar(text: str) -> Any:
-    """What PyYAML makes of a scalar without quotes, save that dates are texts."""
-    return _typed(_RESOLVER.resolve(yaml.ScalarNode, text, (True, False)), text)
-
-
-def _typed(tag: str, text: str) -> Any:
-    """The value of a scalar by its tag; dates, numbers to the base of 60 and integers that no float holds are texts."""
-    kind = tag.removeprefix(_TAG)
-    if kind not in ("null", "bool", "int", "float") or ":" in text:
-        return text
-    try:
-        value = getattr(_RESOLVER, f"construct_yaml_{kind}")(yaml.ScalarNode(tag, text))
-    except (ValueError, LookupError):  # a tag that the text belies, such as !!int "" and !!bool maybe
-        return text
-    return text if kind == "int" and value.bit_length() > MAX_BITS else value
+    return typed(event.tag, event.value)

@@ -18,10 +18,11 @@ from typing import Any, BinaryIO
 from trivet.errors import TrivetError, UsageError
 from trivet.model.subjects import CompiledPipeline, Keys, Manifest, ModelDirectory, Resource
 from trivet.toolkit.addressing import CORE_KINDS, GROUP, KSERVE_KINDS, is_misaddressed
-from trivet.toolkit.documents import BrokenDocument, Document, documents, kfp_scalar, pyyaml_scalar
+from trivet.toolkit.documents import BrokenDocument, Document, documents
 from trivet.toolkit.ignore_comments import MARK, IgnoreComment, ignore_comments
 from trivet.toolkit.kustomize import STRATEGIC_MERGE_PATCH, is_patch
 from trivet.toolkit.markdown import code_blocks
+from trivet.toolkit.scalars import kfp_scalar, kubernetes_scalar, pyyaml_scalar
 from trivet.toolkit.walking import MARKDOWN, MLMODEL, Found, Place, Skipped, TextStream
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -266,12 +267,12 @@ def _read_bytes(name: str, content: bytes, *, named: bool, before: int = 0) -> R
         text = _text(name, content)
     except UsageError as error:
         return refused(error, NO_TEXT)
-    if not named and (_YTT.search(text) or (_HELM.search(text) and _is_in_chart(name))):
+    if not named and (("#@" in text and _YTT.search(text)) or (_HELM.search(text) and _is_in_chart(name))):
         return ReadResult(skipped=(Skipped(name, TEMPLATE),))
     try:
         may_be_patch = "$patch" in text
         is_pipeline = "pipelineInfo" in text and _PIPELINE.search(text)
-        for document in documents(text, kfp_scalar if is_pipeline else None, before=before):
+        for document in documents(text, kfp_scalar if is_pipeline else kubernetes_scalar, before=before):
             if may_be_patch and is_patch(document.value):
                 others.append(STRATEGIC_MERGE_PATCH)
                 continue

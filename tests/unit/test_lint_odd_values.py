@@ -17,7 +17,8 @@ from trivet.contracts.rules.knative import _number
 from trivet.contracts.rules.uris import form_problem
 from trivet.contracts.values import parsed_integer
 from trivet.integration.signature_reader import reading_problems
-from trivet.toolkit.documents import documents, pyyaml_scalar
+from trivet.toolkit.documents import documents
+from trivet.toolkit.scalars import pyyaml_scalar
 
 
 @pytest.mark.parametrize(
