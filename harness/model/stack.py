@@ -60,7 +60,9 @@ class Stack:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Tables of ``stack.toml`` for single targets or contracts: ``[serving]``, and ``[pipelines]`` if there is one."""
     given: str = ""
-    """How the stack was named, by its name or its path; of a composed stack, the stack that the other parts are of. Empty for its name."""
+    """The name of a shipped stack, or the absolute path of a user's; of a composed stack, of the stack that the other parts are of. Empty
+    for its name.
+    """
     parts: Mapping[str, str] = field(default_factory=dict)
     """Of a composed stack: the parts that are from elsewhere, each with the stack or the version that was given."""
     cluster_of: Stack | None = None

@@ -76,7 +76,7 @@ def load_stack(name_or_path: str) -> Stack:
     return Stack(
         name=folder.resolve().name,
         title=table["title"],
-        given=name_or_path,
+        given=_given(folder),
         folder=folder,
         components=_partial(table["components"], unknown.get("components", {}), "the version of {}"),
         roles=_partial(roles, unlocked, "the environment of the role {}"),
@@ -97,6 +97,12 @@ def load_stack(name_or_path: str) -> Stack:
         },
         facts=_facts(folder / FACTS_FILE),
     )
+
+
+def _given(folder: Path) -> str:
+    """The name of a shipped stack, or the absolute path of a user's."""
+    shipped = folder.name in shipped_stacks() and folder.resolve() == (_shipped_folder() / folder.name).resolve()
+    return folder.name if shipped else str(folder.resolve())
 
 
 def stack_files(folder: Path) -> list[Path]:
