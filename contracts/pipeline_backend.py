@@ -40,6 +40,7 @@ from trivet.integration import TrackingApi
 SEAM = ("kfp", "mlflow")
 VERSIONS: Mapping[str, str] = {"kfp": ">=2.0"}
 
+_STORED = re.compile(r"(?:gs|s3|minio)://")
 _SCHEME = re.compile(r"[a-zA-Z][\w+.-]*:/")
 
 
@@ -145,6 +146,47 @@ def _unfetchable(each: ArtifactUri) -> str:
     if each.mlflow:
         return "the model_uri of MLflow's log_model, which is runs:/… or models:/…"
     return f"the URI {each.uri!r}" if _SCHEME.match(each.uri) and not is_opened(each.uri) else ""
+
+
+@contract(
+    title="A step must leave its artifacts where the launcher uploads them",
+    level=MUST,
+    seam=SEAM,
+    versions=VERSIONS,
+    rationale=(
+        "After the step's code the launcher uploads what stands at the URI of each artifact, and knows the bucket and folder of this run "
+        "only. With any other gs://, s3:// or minio:// URI it fails the step, whose code has succeeded and written its model elsewhere."
+    ),
+    remedy=(
+        "Leave the artifact's uri as KFP sets it, and put what lies elsewhere into its metadata or a string parameter; or import it with "
+        "dsl.importer."
+    ),
+    sources=(
+        "measured with the launcher of KFP 2.0.5: URI … does not have expected bucket prefix",
+        "kubeflow/pipelines 2.0.5 and 2.17.0 backend/src/v2/objectstore/config.go, KeyFromURI; component/launcher_v2.go, "
+        "uploadOutputArtifacts; metadata/client.go, GetPipeline: the root ends with the pipeline's name and the run's id",
+    ),
+)
+def artifacts_are_left_where_they_are_uploaded(compiled_pipeline: CompiledPipeline) -> Iterator[Finding]:
+    judged = wrong = 0
+    for step in steps(compiled_pipeline):
+        declared = definitions(components(compiled_pipeline).get(step.component, {}), "output", "artifacts")
+        judged += len(declared)
+        for text in step.texts:
+            for each in text.program.artifact_uris:
+                elsewhere = not each.mlflow and _STORED.match(each.uri) and "{" not in each.uri
+                executed = each.function in _executed(step, text.program.artifact_uris)
+                if elsewhere and executed and each.parameter in declared:
+                    wrong += 1
+                    yield failed(
+                        f"step {step.name}: its code gives the artifact {each.parameter} the URI {each.uri!r}, which is not below the "
+                        "folder of its run: the launcher fails the step after its code",
+                        location=compiled_pipeline.at(*text.keys),
+                    )
+    if not judged:
+        yield not_applicable("no step has an artifact as output", location=compiled_pipeline.at())
+    elif not wrong:
+        yield passed("no step's code gives an artifact the URI of another folder", location=compiled_pipeline.at())
 
 
 @contract(

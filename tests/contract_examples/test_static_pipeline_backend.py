@@ -344,6 +344,41 @@ def test_artifacts_that_the_launcher_opens(line: str) -> list[Finding]:
     return one(findings("pipeline_backend.passed_artifacts_are_fetchable", prepared(line)))
 
 
+# artifacts_are_left_where_they_are_uploaded
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://models/recommendation", "gs://models/a", "minio://mlpipeline/v2/artifacts/model"]
+)
+@failing(
+    "pipeline_backend.artifacts_are_left_where_they_are_uploaded",
+    because="step prepare: its code gives the artifact data the URI",
+    at='- "import mlflow',
+)
+def test_an_artifact_in_another_bucket(uri: str) -> list[Finding]:
+    text = prepared(f"data.uri = {uri!r}")
+    return one(findings("pipeline_backend.artifacts_are_left_where_they_are_uploaded", text))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "data.uri = 'runs:/1/model'",  # skipped with a warning, and judged by passed_artifacts_are_fetchable
+        "data.uri = f's3://models/{rows}'",
+        "data.uri = uri",
+        "data.metadata['uri'] = 's3://models/a'",
+        "rows.uri = 's3://models/a'",
+    ],
+)
+@passing(
+    "pipeline_backend.artifacts_are_left_where_they_are_uploaded",
+    because="the URI of another folder",
+    at="pipelineInfo",
+)
+def test_artifacts_that_the_launcher_uploads_or_leaves_alone(line: str) -> list[Finding]:
+    return one(findings("pipeline_backend.artifacts_are_left_where_they_are_uploaded", prepared(line)))
+
+
 @not_applicable(
     "pipeline_backend.passed_artifacts_are_fetchable", because="no step takes an artifact of another", at="pipelineInfo"
 )
