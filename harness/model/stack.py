@@ -64,13 +64,20 @@ class Stack:
     for its name.
     """
     parts: Mapping[str, str] = field(default_factory=dict)
-    """Of a composed stack: the parts that are from elsewhere, each with the stack or the version that was given."""
+    """Of a composed stack: the parts that are from elsewhere, each with a version, the name of a shipped stack or the path of a user's."""
+    composed_from: Stack | None = None
+    """Of a composed stack: the stack that the other parts are of."""
     cluster_of: Stack | None = None
-    """Of a composed stack that has another trainer and nothing else: the stack whose cluster it runs on, since no part of the platform is
+    """Of a composed stack with another trainer or SDK: the stack without these, whose cluster it runs on, since no part of the platform is
     made from the trainer. None for a stack with a cluster of its own.
     """
     facts: tuple[Fact, ...] = ()
     """Of a stack that ``trivet detect`` wrote: what was read of the platform, and where."""
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it is shipped with trivet."""
+        return self.given == self.name and not self.parts
 
     @property
     def options(self) -> str:

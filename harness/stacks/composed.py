@@ -22,7 +22,7 @@ from trivet.model.stack import ROLES, Role, Stack
 from trivet.stacks.environments import cache_directory
 from trivet.stacks.lock import resolve
 from trivet.stacks.parts import digest_of, parts_digest
-from trivet.stacks.read import load_stack, pins_of, shipped_stacks, stack_folder
+from trivet.stacks.read import STACK_FILE, load_stack, pins_of, shipped_stacks, stack_folder
 from trivet.stacks.releases import pinned_version, release_days
 
 Value = TypeVar("Value")
@@ -97,21 +97,34 @@ def compose(base: Stack, parts: Mapping[str, str], *, progress: Callable[[str], 
         if part in parts:
             changed = _with_part(stack, part, parts[part], progress)
             if parts_digest(changed, _names(changed)) != parts_digest(stack, _names(stack)):
-                changes[part] = parts[part]
-            stack = changed
+                changes[part] = _given(parts[part])
+                stack = changed
     if not changes:
         return base
     stack = replace(stack, components=_components(stack))
     named = [f"{part}={_shown(value)}" for part, value in changes.items()]
+    of_platform = {part: value for part, value in changes.items() if part not in OF_TRAINER}
     return replace(
         stack,
         name="+".join((base.name, *named)),
         title=f"{base.title}; with {', '.join(named)}",
         given=base.given,
         parts=changes,
+        composed_from=base,
         digest=parts_digest(stack, _names(stack)),
-        cluster_of=base if set(changes) <= set(OF_TRAINER) else None,
+        cluster_of=compose(base, of_platform, progress=progress) if len(of_platform) < len(changes) else None,
     )
+
+
+def version_of(role: Role) -> str:
+    """The version of a role: that of its main distribution in its lock; empty when the lock has none."""
+    return next((role.pins[one] for one in _DISTRIBUTIONS[role.name] if one in role.pins), "")
+
+
+def stack_of(role: Role) -> Stack | None:
+    """The stack that a role is from; None for a role in a version that no stack has."""
+    folder = role.lock.parent
+    return load_stack(str(folder)) if (folder / STACK_FILE).is_file() else None
 
 
 def _with_part(stack: Stack, part: str, value: str, progress: Callable[[str], None]) -> Stack:
@@ -431,6 +444,12 @@ def _names(stack: Stack) -> Sequence[str]:
         *(f"settings.{name}" for name in stack.settings),
         *("api_schemas", "runtime_image", "platform"),
     )
+
+
+def _given(value: str) -> str:
+    """A part's value as another command in another directory would be given it."""
+    other = _stack_named(value)
+    return other.given if other else value
 
 
 def _shown(value: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from trivet.errors import CannotTell
 from trivet.model.partial import PartialMapping
 from trivet.model.stack import Role, Stack
+from trivet.stacks.platform import platform_content
 
 EVERYTHING = "stack"
 """The part that stands for the whole stack."""
@@ -45,7 +46,9 @@ def _known_digest(stack: Stack, part: str) -> str:
             return _file_digest(stack.api_schemas)
         case "runtime_image":
             return _file_digest(stack.runtime_image)
-        case "platform" | "name" | "title":
+        case "platform":
+            return digest_of(platform_content(stack))
+        case "name" | "title":
             return digest_of(getattr(stack, holder))
         case "stack":
             return stack.digest

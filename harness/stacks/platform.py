@@ -9,6 +9,7 @@ An add-on is a folder of the same form, whose images and steps come in addition 
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -54,9 +55,10 @@ def load_platform(stack: Stack) -> Platform:
             f": {stack.no_platform}" if stack.no_platform else "",
             " of the same versions" if stack.no_platform else "",
         )
+        place = f"{stack.folder}/stack.toml" if stack.parts else "its stack.toml"
         raise UsageError(
             f"stack {stack.name} has no platform, so no cluster can be created for it{why}",
-            remedy=f'add `platform = "NAME"` to its stack.toml, with one{other} of: {names}',
+            remedy=f'add `platform = "NAME"` to {place}, with one{other} of: {names}',
         )
     if stack.platform in shipped_platforms():
         return read_platform(_shipped_folder() / stack.platform)
@@ -67,6 +69,21 @@ def load_platform(stack: Stack) -> Platform:
     raise UsageError(
         f"stack {stack.name}: {error.message}", remedy=f"{error.remedy}, or name a folder with a {PLATFORM_FILE}"
     )
+
+
+def platform_content(stack: Stack) -> str | list[list[str]]:
+    """What tells the platform that ``stack`` names from others: the name of a shipped one; of a user's, its files, with those of the
+    platforms that it includes.
+    """
+    folder = (stack.folder / stack.platform).resolve()
+    if not stack.platform or stack.platform in shipped_platforms() or not (folder / PLATFORM_FILE).is_file():
+        return stack.platform
+    return [
+        [str(file.relative_to(one)), hashlib.sha256(file.read_bytes()).hexdigest()]
+        for one, _ in _include_chain(folder)
+        for file in sorted(one.rglob("*"))
+        if file.is_file()
+    ]
 
 
 def common_platform() -> Platform:

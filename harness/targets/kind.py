@@ -31,9 +31,13 @@ def kind_target(images: str, mirror: str, *, addons: Sequence[str] = (), as_is: 
             yield access
 
     def steps(stack: Stack) -> Sequence[str]:
-        parts = (stack.cluster_of or stack).components
+        from trivet.provision.kind.up import check_composed
+
+        owner = stack.cluster_of or stack
+        parts = owner.components
         if as_is:
             return ("kind cluster: as it is; nothing is created, installed or repaired",)
+        check_composed(owner, images)
         source = "built from packages" if images == "build" else "pulled from their registries"
         return (
             f"images: {source}, if missing",

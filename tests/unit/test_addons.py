@@ -281,7 +281,7 @@ def test_an_interrupted_installation_of_an_addon_is_done_again(cluster: Cluster)
     cluster.fails = True
     with pytest.raises(PlatformError, match="a pod does not start"):
         cluster.ensure()
-    assert cluster.folder.read_addon(PIPELINES) == AddonState(digest="d", workloads=[])
+    assert cluster.folder.read_addon(PIPELINES) == AddonState(digest="d", workloads=[], images={"trainer": "step:1"})
     cluster.fails = False
     assert cluster.ensure() == "installed in this run"
 

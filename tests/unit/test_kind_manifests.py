@@ -15,6 +15,7 @@ from trivet.provision.kind.manifests import (
     apply_patches,
     join_stream,
     parse,
+    rename_images,
     render,
     resolve_images,
     select,
@@ -206,3 +207,30 @@ def test_a_certificate_names_its_service_and_signs_itself() -> None:
 def test_a_certificate_is_created_once(tmp_path: Any) -> None:
     assert cached_certificate(tmp_path / "c", "s", "n") == cached_certificate(tmp_path / "c", "s", "n")
     assert (tmp_path / "c/s.key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("image: kserve/storage-initializer:v0.14.1", "image: docker.io/kserve/storage-initializer:v0.20.0"),
+        ("image: docker.io/kserve/storage-initializer:v0.14.1", "image: docker.io/kserve/storage-initializer:v0.20.0"),
+        (
+            '"image" : "kserve/storage-initializer:v0.14.1",',
+            '"image" : "docker.io/kserve/storage-initializer:v0.20.0",',
+        ),
+        (
+            "image: kserve/storage-initializer:v0.14.1@sha256:00ff",
+            "image: docker.io/kserve/storage-initializer:v0.20.0",
+        ),
+        ("image: kserve/storage-initializer:v0.14.10", "image: kserve/storage-initializer:v0.14.10"),
+        ("image: kserve/storage-initializer:v0.14.1-gpu", "image: kserve/storage-initializer:v0.14.1-gpu"),
+        (
+            "image: mirror.example/kserve/storage-initializer:v0.14.1",
+            "image: mirror.example/kserve/storage-initializer:v0.14.1",
+        ),
+    ],
+)
+def test_an_image_is_replaced_by_its_whole_name(written: str, shown: str) -> None:
+    names = {"docker.io/kserve/storage-initializer:v0.14.1": "docker.io/kserve/storage-initializer:v0.20.0"}
+    manifest = KubernetesObject(kind="ConfigMap", name="c", namespace="", text=f"data: |\n  {written}\n")
+    assert rename_images(manifest, names).text == f"data: |\n  {shown}\n"

@@ -11,7 +11,7 @@ from trivet.errors import PlatformError, UsageError
 from trivet.provision.kind import steps as kind_steps
 from trivet.provision.kind.certificates import make_certificate
 from trivet.provision.kind.manifests import Patch, parse, read_files
-from trivet.provision.kind.steps import InstallStep, TemplateValues, objects_of, read_steps
+from trivet.provision.kind.steps import InstallStep, ReplacedImages, TemplateValues, objects_of, read_steps
 from trivet.stacks.go_modules import module_folder
 from trivet.stacks.platform import Platform, read_platform, shipped_platforms
 
@@ -137,3 +137,46 @@ def test_a_step_gets_the_certificate_that_it_declares() -> None:
     )
     found = objects_of(step, platform({}), TemplateValues(certificates={"w": make_certificate("w", "n")}))
     assert [document.id for document in found] == ["Deployment/coredns", "Secret/c"]
+
+
+STORE_IMAGE = "docker.io/versity/versitygw:v1.8.0"
+
+
+def stored(image: str, names: dict[str, str]) -> ReplacedImages:
+    """The images after a step whose manifest has ``image``."""
+    step = InstallStep(name="s", files={"trivet": ["store.yaml"]}, values={"image": image})
+    replaced = ReplacedImages(platform({}), names)
+    replaced.checked(objects_of(step, platform({}), TemplateValues(values=VALUES, images=names)))
+    return replaced
+
+
+def test_an_image_that_no_manifest_has_is_not_replaced_in_silence() -> None:
+    names = {STORE_IMAGE: "mine/gateway:1"}
+    stored("versity/versitygw:v1.8.0", names).check_all()
+    with pytest.raises(
+        PlatformError, match="no manifest of the platform test names the image a/b:1, which mine/b:1 repl"
+    ):
+        stored(STORE_IMAGE, {**names, "a/b:1": "mine/b:1"}).check_all()
+
+
+def test_an_image_that_is_left_under_another_name_is_an_error() -> None:
+    with pytest.raises(
+        PlatformError, match=r"Deployment/store of the platform test has an image like .*:v1\.8\.0, which"
+    ):
+        stored("mirror.example/versity/versitygw:v1.8.0", {STORE_IMAGE: "mine/gateway:1"})
+
+
+def test_an_image_whose_new_name_begins_with_the_old_one_is_replaced() -> None:
+    stored(STORE_IMAGE, {STORE_IMAGE: f"{STORE_IMAGE}-lock-0123"}).check_all()
+
+
+def test_an_image_that_a_patch_names_is_replaced() -> None:
+    place = "/spec/template/spec/containers/0/image"
+    step = InstallStep(
+        name="s",
+        files={"trivet": ["store.yaml"]},
+        values={"image": "a/b:1"},
+        patches=[Patch(on=["Deployment/store"], set={place: "versity/versitygw:v1.8.0"})],
+    )
+    found = objects_of(step, platform({}), TemplateValues(values=VALUES, images={STORE_IMAGE: "mine/gateway:1"}))
+    assert any("image: mine/gateway:1" in one.text for one in found)

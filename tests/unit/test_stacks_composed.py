@@ -4,42 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
+from fakes.package_index import FakeIndex
 
 from trivet.errors import CannotTell, PlatformError, UsageError
 from trivet.model.stack import Stack
-from trivet.stacks import composed
 from trivet.stacks.composed import Contradiction, compose, read_parts
 from trivet.stacks.read import load_stack, stack_folder
-
-
-class FakeIndex:
-    """A package index: any version exists, each pin was released on a day of its own, and every requirement resolves to its pins."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-        self.days: dict[str, str] = {}
-        self.resolved: list[tuple[str, Sequence[str], str]] = []
-        self.missing: set[str] = set()
-        self.refusal = ""
-        monkeypatch.setenv("TRIVET_CACHE", str(cache))
-        monkeypatch.setattr(composed, "release_days", self.release_days)
-        monkeypatch.setattr(composed, "resolve", self.resolve)
-
-    def release_days(self, pins: Sequence[str], python: str) -> dict[str, str]:
-        if missing := self.missing.intersection(pins):
-            raise UsageError(f"there is no {missing.pop()}", remedy="choose another version; the nearest: 2.12.2")
-        return {pin: self.days.get(pin, "2024-01-01") for pin in pins}
-
-    def resolve(self, role: str, settings: Mapping[str, Any], cutoff: str, stack: str) -> str:
-        if self.refusal:
-            raise PlatformError(self.refusal)
-        self.resolved.append((role, settings["requires"], cutoff))
-        pins = [re.sub(r"\[.*\]", "", one) for one in settings["requires"] if re.search(r"==[\d.]+(post\d)?$", one)]
-        return "".join(f"{pin} \\\n    --hash=sha256:00\n" for pin in pins)
 
 
 @pytest.fixture
@@ -77,6 +51,11 @@ def test_a_stack_with_another_trainer_alone_runs_on_the_cluster_of_its_base(
     fixed: Stack, parts: Mapping[str, str], shares: bool
 ) -> None:
     assert (compose(fixed, parts).cluster_of is fixed) is shares
+
+
+def test_with_another_trainer_a_composed_stack_runs_on_the_cluster_of_its_other_parts(fixed: Stack) -> None:
+    made = compose(fixed, {"trainer": "current", "runtime": "current"})
+    assert made.cluster_of == compose(fixed, {"runtime": "current"})
 
 
 def test_a_composed_stack_has_the_options_that_compose_it_again(fixed: Stack, tmp_path: Path) -> None:

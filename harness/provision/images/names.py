@@ -35,4 +35,5 @@ def parse_reference(text: str) -> Reference:
 
 def with_inputs(reference: Reference, inputs: str) -> Reference:
     """The reference of an image that is made from a lock, with the start of the digest of its inputs: of one version, two locks are two."""
-    return replace(reference, tag=f"{reference.tag[:100]}-lock-{inputs[:12]}")
+    ending = f"-lock-{inputs[:12]}"
+    return reference if reference.tag.endswith(ending) else replace(reference, tag=f"{reference.tag[:100]}{ending}")

@@ -10,9 +10,22 @@ import threading
 from collections.abc import Mapping
 
 from trivet.errors import UsageError
+from trivet.model.stack import Stack
 from trivet.provision.docker import DockerError, docker
 from trivet.provision.images.build import INPUTS, OnStep, delete_archive, layer_archive, layer_lock, report_step
-from trivet.provision.images.recipes import NODE, ROLE_PYTHON, File, FilesLayer, Image, ImageSet, Layer, RoleLayer
+from trivet.provision.images.recipes import (
+    NODE,
+    ROLE_PYTHON,
+    File,
+    FilesLayer,
+    Image,
+    ImageSet,
+    Layer,
+    RoleLayer,
+    load_images,
+)
+from trivet.stacks.composed import stack_of, version_of
+from trivet.stacks.parts import role_digest
 
 _HOME = "/home/role"
 _BASE_FILES = FilesLayer(
@@ -30,6 +43,27 @@ def role_images(images: ImageSet) -> Mapping[str, str]:
         for layer in image.layers
         if isinstance(layer, RoleLayer)
     }
+
+
+def check_composed(stack: Stack, images: ImageSet) -> None:
+    """Raise UsageError when no published image of a role of a composed stack is known, or when it is the one that is there anyway."""
+    base = stack.composed_from
+    before = role_images(load_images(base)) if base and base.platform else {}
+    for name, image in role_images(images).items():
+        role = stack.roles[name]
+        if not image:
+            home = stack_of(role)
+            reason = f"{home.name}, which it is from, has no platform" if home else "no stack has this version"
+            raise UsageError(
+                f"no published image of the {name} {version_of(role)} of stack {stack.name} is known: {reason}",
+                remedy=f"build its image from its lock: --images build; or take the {name} from a stack with a platform",
+            )
+        if base and image == before.get(name) and role_digest(role) != role_digest(base.roles[name]):
+            raise UsageError(
+                f"the stacks {stack.name} and {base.name} have the same published image of the {name}, {image}: with --images pull, the "
+                f"{name} of both clusters would be the same",
+                remedy=f"build the images from the locks: --images build; or omit --with {name}",
+            )
 
 
 def local_images(

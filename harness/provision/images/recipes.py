@@ -18,6 +18,7 @@ from typing import Any
 from trivet.errors import UsageError, choices
 from trivet.model.stack import Role, Stack
 from trivet.provision.images.names import Reference, parse_reference, with_inputs
+from trivet.provision.images.role_recipes import OF_PLATFORM, recipe_of
 from trivet.stacks.platform import PLATFORM_FILE, STORE_IMAGE, Platform, common_platform, load_addon, load_platform
 from trivet.stacks.read import pins_of
 from trivet.stacks.schema import String, StringArray, Table, TableArray, schema_errors
@@ -212,7 +213,8 @@ class Image:
     """One image. ``pull`` is the upstream image that the source `pull` uses; empty when upstream publishes none.
 
     When ``onto`` is not empty, upstream publishes no suitable image, and the source `pull` adds the role to the upstream image ``onto``.
-    ``inputs`` is the digest of the configuration and of all layers' inputs.
+    ``inputs`` is the digest of the configuration and of all layers' inputs. ``manifest_name`` is what the platform's manifests have in
+    place of this image, if a composed stack has another one there.
     """
 
     reference: Reference
@@ -222,6 +224,7 @@ class Image:
     onto: str = ""
     note: str = ""
     inputs: str = field(default="")
+    manifest_name: str = ""
 
     @property
     def local_name(self) -> str:
@@ -258,13 +261,9 @@ class ImageSet:
 def load_images(stack: Stack, platform: Platform | None = None) -> ImageSet:
     """The images of ``stack``. Raises UsageError, with file and key, for an invalid recipe."""
     platform = platform or load_platform(stack)
-    known = {key: value for key, value in platform.table.items() if key in {**SCHEMA.required, **SCHEMA.optional}}
     file = platform.folder / PLATFORM_FILE
-    if wrong := list(schema_errors(known, SCHEMA)):
-        raise UsageError(
-            "\n".join(f"{file}: {sentence}" for sentence in wrong), remedy="compare it with a shipped platform"
-        )
-    images = tuple(_image(entry, known, stack, file) for entry in known["image"])
+    tables = _checked(platform)
+    images = tuple(_of_stack(entry, tables, platform, stack) for entry in tables["image"])
     locations: dict[str, str] = {}
     for image in images:
         location = f"{image.reference.path}:{image.reference.tag}"
@@ -345,6 +344,27 @@ def _role(name: str, table: Mapping[str, Any], lock: Path) -> Role:
         pins=pins_of(lock.read_text(encoding="utf-8"), table["python"], lock),
         title=f"the environment {name} of the add-on {lock.parent.name}",
     )
+
+
+def _checked(platform: Platform) -> Mapping[str, Any]:
+    """The tables of a platform that are about images."""
+    known = {key: value for key, value in platform.table.items() if key in {**SCHEMA.required, **SCHEMA.optional}}
+    if wrong := list(schema_errors(known, SCHEMA)):
+        raise UsageError(
+            "\n".join(f"{platform.folder / PLATFORM_FILE}: {sentence}" for sentence in wrong),
+            remedy="compare it with a shipped platform",
+        )
+    return known
+
+
+def _of_stack(entry: Mapping[str, Any], tables: Mapping[str, Any], platform: Platform, stack: Stack) -> Image:
+    """The image of an entry; in a composed stack, that of a role is the image of the stack that the role is from."""
+    if not (stack.parts and entry.get("role") in OF_PLATFORM and entry["role"] in stack.roles):
+        return _image(entry, tables, stack, platform.folder / PLATFORM_FILE)
+    recipe = recipe_of(entry, platform, stack)
+    image = _image(recipe.entry, _checked(recipe.platform), stack, recipe.platform.folder / PLATFORM_FILE)
+    reference = image.reference if recipe.published else with_inputs(image.reference, image.inputs)
+    return replace(image, reference=reference, manifest_name=str(parse_reference(entry["name"])))
 
 
 def _image(entry: Mapping[str, Any], tables: Mapping[str, Any], stack: Stack, file: Path) -> Image:

@@ -65,7 +65,7 @@ def describe_addon(stack: Stack, name: str, source: str, mirror: str = "") -> Pr
     steps = read_steps(addon, source)
     content = [
         sorted(f"{image.reference}={image.inputs}" for image in images.images),
-        [source, mirror, *([release] if source == PULL else [])],
+        [source, mirror, *([release, sorted(roles_of(images, source).items())] if source == PULL else [])],
         [asdict(step) for step in steps],
         [hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(addon.folder.glob("*.yaml"))],
     ]
@@ -123,7 +123,7 @@ def ensure_addon(addon: PreparedAddon, folder: ClusterFolder, kind: Path, kubect
     if found and found.workloads and not lacking:
         return f"as found: {len(found.workloads)} workloads ready"
     done = f"repaired in this run: {listed(lacking)}" if lacking else "installed in this run"
-    folder.write_addon(name, AddonState(digest=addon.digest, workloads=[]))
+    folder.write_addon(name, AddonState(digest=addon.digest, workloads=[], images=dict(addon.roles)))
     with phase(emit, f"add-on {name} {done}"):
         load_local_images(folder, kind, addon.local_images, emit)
 
@@ -132,7 +132,8 @@ def ensure_addon(addon: PreparedAddon, folder: ClusterFolder, kind: Path, kubect
 
         values = TemplateValues(values={"release": addon.release})
         installation = Installation(kubectl, lambda step: objects_of(step, addon.platform, values, kustomize), emit)
-        folder.write_addon(name, AddonState(digest=addon.digest, workloads=installation.run(addon.steps)))
+        workloads = installation.run(addon.steps)
+        folder.write_addon(name, AddonState(digest=addon.digest, workloads=workloads, images=dict(addon.roles)))
     return done
 
 

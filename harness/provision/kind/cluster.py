@@ -35,7 +35,7 @@ class ClusterSpec:
     """The desired cluster. ``hosts`` is containerd's hosts.toml for all registries; empty to pull from the registries themselves.
 
     ``kubelet`` has fields of the KubeletConfiguration, ``control_plane`` the CPU requests of static pods, in place of kubeadm's.
-    ``digest`` is over everything that the cluster is created from, ``options`` those of commands that choose its stack.
+    ``digest`` is over everything that the cluster is created from; ``options``, ``mirror`` and ``images`` are kept in its state.
     """
 
     folder: ClusterFolder
@@ -48,6 +48,8 @@ class ClusterSpec:
     kubelet: Mapping[str, Any] = field(default_factory=dict)
     control_plane: Mapping[str, str] = field(default_factory=dict)
     options: str = ""
+    mirror: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 def ensure_cluster(spec: ClusterSpec, kind: Path, kubectl: Kubectl) -> ClusterState:
@@ -173,6 +175,8 @@ def _create(spec: ClusterSpec, kind: Path) -> ClusterState:
             prometheus=ports[PROMETHEUS],
             secret=secrets.token_hex(16),
             options=spec.options,
+            mirror=spec.mirror,
+            images=dict(spec.images),
         )
         folder = spec.folder
         folder.write(state)

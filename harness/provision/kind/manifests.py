@@ -20,6 +20,7 @@ from trivet.errors import UsageError, choices, nearest
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _IMPORT_PATH = re.compile(r"ko://(?P<path>[\w./-]+)")
+_AFTER_TAG = r"(?:@sha256:[0-9a-f]+)?(?![\w.-])"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,25 @@ def resolve_images(manifest: KubernetesObject, template: str) -> KubernetesObjec
     """The object with every ``ko://import/path`` replaced by ``template``, in which ``{path}`` is the import path."""
     text = _IMPORT_PATH.sub(lambda match: template.replace("{path}", match["path"]), manifest.text)
     return replace(manifest, text=text)
+
+
+def rename_images(manifest: KubernetesObject, names: Mapping[str, str]) -> KubernetesObject:
+    """The object with other images: complete name of the one in it → name of the one that replaces it.
+
+    In the object, ``docker.io`` and ``library`` may be left out, and a digest may follow.
+    """
+    text = manifest.text
+    for old, new in names.items():
+        host, _, rest = old.partition("/")
+        short = rest.removeprefix("library/") if host == "docker.io" else old
+        optional = re.escape(old.removesuffix(short))
+        text = re.sub(rf"(?<![\w./-])(?:{optional}|{re.escape(host)}/)?{re.escape(short)}{_AFTER_TAG}", new, text)
+    return replace(manifest, text=text)
+
+
+def names_image(manifest: KubernetesObject, image: str) -> bool:
+    """Whether an object names an image, given without registry, of any registry."""
+    return bool(re.search(rf"(?<![\w.-]){re.escape(image)}{_AFTER_TAG}", manifest.text))
 
 
 def apply_patches(objects: Sequence[KubernetesObject], patches: Sequence[Patch]) -> list[KubernetesObject]:

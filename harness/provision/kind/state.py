@@ -7,8 +7,10 @@ next process knows what may exist.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from trivet.model.stack import Stack
 from trivet.provision.kind import limits
 from trivet.stacks.environments import cache_directory
 
+LONGEST_NAME = 63 - len("-control-plane")
 CREATING, CREATED, READY, DELETING = "creating", "created", "ready", "deleting"
 """Nodes may exist · Kubernetes runs, the platform may be incomplete · everything has been ready once · nodes may be deleted."""
 
@@ -40,7 +43,8 @@ class ClusterState:
     """A cluster's stage, the digest of what it was created from, its image source, and the ports of 127.0.0.1 that are mapped into it.
 
     ``secret`` is the password of its store and its database. ``workloads`` are the platform's (``namespace/Kind/name``), empty until it has
-    been complete once. ``options`` are those of commands that choose its stack; empty for a cluster of a trivet that did not keep them.
+    been complete once. ``options`` are those of commands that choose its stack, ``images`` has the name of each role's image on it; both
+    are empty for a cluster of a trivet that did not keep them.
     """
 
     stage: str
@@ -52,19 +56,25 @@ class ClusterState:
     secret: str = field(repr=False)
     workloads: list[str] = field(default_factory=list)
     options: str = ""
+    mirror: str = ""
+    images: dict[str, str] = field(default_factory=dict)
 
     def command(self, name: str) -> str:
         """``trivet NAME`` for its stack; ``up`` with the source of its images, since from another it would be another cluster."""
-        source = f"--images {self.source}" if name == "up" and self.source else ""
-        return " ".join(filter(None, ("trivet", name, self.options, source)))
+        source = {"--images": self.source, "--mirror": self.mirror} if name == "up" else {}
+        given = (f"{option} {shlex.quote(value)}" for option, value in source.items() if value)
+        return " ".join(("trivet", name, self.options or "--stack STACK", *given))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddonState:
-    """An add-on on a cluster: the digest of what it was installed from, and its workloads, none until it has been complete once."""
+    """An add-on on a cluster: the digest of what it was installed from, its workloads, none until it has been complete once, and the names
+    of its roles' images as in :class:`ClusterState`.
+    """
 
     digest: str
     workloads: list[str]
+    images: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +181,17 @@ class ClusterFolder:
 
 
 def folder_of(stack: Stack) -> ClusterFolder:
-    """The folder of the cluster for ``stack``. Its name is ``trivet-`` and the stack's name, reduced to a valid host name."""
+    """The folder of the cluster that ``stack`` runs on. Its name is ``trivet-`` and the stack's name, reduced to a valid host name.
+
+    That of a composed stack ends in a digest of the options that choose it. A node's name has ``-control-plane`` after the cluster's, and
+    Kubernetes' labels have it in 63 characters.
+    """
+    stack = stack.cluster_of or stack
     readable = "".join(one if one.isalnum() else "-" for one in stack.name.lower())
-    return cluster_folder(f"trivet-{readable}"[:50].rstrip("-"))
+    if not stack.parts:
+        return cluster_folder(f"trivet-{readable}"[:LONGEST_NAME].rstrip("-"))
+    ending = f"-{hashlib.sha256(stack.options.encode()).hexdigest()[:8]}"
+    return cluster_folder(f"{f'trivet-{readable}'[: LONGEST_NAME - len(ending)].rstrip('-')}{ending}")
 
 
 def cluster_folder(name: str) -> ClusterFolder:

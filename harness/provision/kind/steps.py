@@ -13,13 +13,13 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from trivet.errors import UsageError, choices, unknown
+from trivet.errors import PlatformError, UsageError, choices, unknown
 from trivet.model.settings import IMAGE_SOURCES
 from trivet.provision.kind import manifests
 from trivet.provision.kind.certificates import Certificate, with_certificate
 from trivet.provision.kind.manifests import KubernetesObject, Patch, read_files
 from trivet.stacks.go_modules import module_folder
-from trivet.stacks.platform import Platform
+from trivet.stacks.platform import PLATFORM_FILE, Platform
 
 OWN_MANIFESTS = "trivet"
 """The key in a step's ``files`` for trivet's own manifests, in place of a Go module."""
@@ -67,10 +67,52 @@ class InstallStep:
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateValues:
-    """Further inputs of objects: the values of ``${name}`` in trivet's own manifests, and certificates by Service."""
+    """Further inputs of objects: the values of ``${name}`` in trivet's own manifests, certificates by Service, and the images of a composed
+    stack: name of the image in the platform's manifests → name of the one that replaces it.
+    """
 
     values: Mapping[str, str] = field(default_factory=dict)
     certificates: Mapping[str, Certificate] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
+
+
+_SAME_NAME = f"give the image in the platform's {PLATFORM_FILE} the name that its manifests have"
+
+
+class ReplacedImages:
+    """Whether the objects of an installation have the images of a composed stack in place of the platform's own; ``names`` as in
+    :class:`TemplateValues`.
+    """
+
+    def __init__(self, platform: Platform, names: Mapping[str, str]) -> None:
+        self._platform = platform
+        self._names = names
+        self._seen: set[str] = set()
+
+    def checked(self, objects: Sequence[KubernetesObject]) -> Sequence[KubernetesObject]:
+        """``objects``. Raises PlatformError when one of them still has an image that was to be replaced."""
+        self._seen.update(new for new in self._names.values() if any(new in one.text for one in objects))
+        replaced = {old: new for old, new in self._names.items() if new != old}
+        for one in objects:
+            for new in replaced.values():
+                one = replace(one, text=one.text.replace(new, ""))
+            for old, new in replaced.items():
+                if manifests.names_image(one, old.partition("/")[2].removeprefix("library/")):
+                    raise PlatformError(
+                        f"{one.id} of the platform {self._platform.name} has an image like {old}, which {new} replaces, from another "
+                        "registry",
+                        remedy=_SAME_NAME,
+                    )
+        return objects
+
+    def check_all(self) -> None:
+        """Raise PlatformError for an image that no object has: the role in it does not run."""
+        for old, new in self._names.items():
+            if new not in self._seen:
+                raise PlatformError(
+                    f"no manifest of the platform {self._platform.name} names the image {old}, which {new} replaces",
+                    remedy=_SAME_NAME,
+                )
 
 
 def read_steps(platform: Platform, source: str) -> list[InstallStep]:
@@ -115,6 +157,8 @@ def objects_of(
         objects = manifests.apply_patches(objects, step.patches)
     except UsageError as error:
         raise _located(f"platform {platform.name}, install.{step.name}", error) from error
+    # Last, since a patch may name an image, too.
+    objects = [manifests.rename_images(one, template_values.images) for one in objects]
     if not objects:
         raise UsageError(
             f"platform {platform.name}, install.{step.name}: no object is selected",

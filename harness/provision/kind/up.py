@@ -22,7 +22,7 @@ from trivet.host.signals import interruptible
 from trivet.model.events import Emit, Event, phase
 from trivet.model.network import NetworkPath
 from trivet.model.report import PREPARATION
-from trivet.model.settings import BUILD, IMAGE_SOURCES
+from trivet.model.settings import BUILD, IMAGE_SOURCES, PULL
 from trivet.model.stack import Stack
 from trivet.provision.access import PIPELINES, PLATFORM_NAMESPACE, ClusterAccess, StoreAccess
 from trivet.provision.docker import docker
@@ -46,7 +46,14 @@ from trivet.provision.kind.install import Installation, listed, not_ready
 from trivet.provision.kind.machine import capacity, docker_info, shortages
 from trivet.provision.kind.nodes import node_containers
 from trivet.provision.kind.state import CREATED, READY, Busy, ClusterFolder, ClusterState, folder_of, known_clusters
-from trivet.provision.kind.steps import SHIPPED, InstallStep, TemplateValues, objects_of, read_steps
+from trivet.provision.kind.steps import (
+    SHIPPED,
+    InstallStep,
+    ReplacedImages,
+    TemplateValues,
+    objects_of,
+    read_steps,
+)
 from trivet.provision.kind.tools import find_kind, find_kubectl
 from trivet.stacks.platform import Platform, load_addon, load_platform
 
@@ -56,6 +63,8 @@ POD_NETWORK = "10.244.0.0/16"
 TRAINER = "trainer"
 ACCESS_KEY = "trivet"
 TRACKING = f"http://mlflow.{PLATFORM_NAMESPACE}:5000"
+TRACKING_HOSTS = (f"mlflow.{PLATFORM_NAMESPACE}", "127.0.0.1", "localhost")
+ALLOWED_HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
 STORE = f"http://store.{PLATFORM_NAMESPACE}:7070"
 DATABASE = f"database.{PLATFORM_NAMESPACE}:5432"
 ROOT = "s3://mlflow"
@@ -93,9 +102,10 @@ def open_cluster(
 ) -> Iterator[ClusterAccess]:
     """:func:`up`; no other process deletes the cluster during the block. It is left running until `trivet down`.
 
-    A composed stack with another trainer is on the cluster of the stack that it was composed from, with the images of its trainer beside.
+    A composed stack with another trainer is on the cluster of the stack without it, with the images of its trainer beside.
     An add-on that is on the cluster and not among ``addons`` stays there, and is not looked at. With ``as_is`` the cluster is neither
     created nor completed: PlatformError when it, or an add-on, does not exist or does not run, UsageError for a trainer from elsewhere.
+    UsageError also for a part of a composed stack that the images of ``source`` do not have.
     """
     emit = _serialized(emit)
     owner = stack.cluster_of or stack
@@ -109,7 +119,9 @@ def open_cluster(
             f"the trainer of {stack.name} is not on the cluster of {owner.name}, which is judged as it is: nothing is loaded into it",
             remedy=f"omit --as-is, or judge {owner.options}",
         )
+    _check_owner(owner, folder)
     if not as_is:
+        check_composed(owner, source.kind)
         check_machine(folder)
     with ExitStack() as locks:
         with _cluster_lock(folder, emit):
@@ -139,9 +151,14 @@ def _ensure_complete(
     if preparation:
         with phase(emit, f"cluster {preparation}"):
             load_local_images(folder, prepared.kind, prepared.local_images, emit)
-            values_for = _template_values(stack, prepared.roles, folder, state)
-            installation = Installation(kubectl, lambda step: objects_of(step, platform, values_for(step)), emit)
-            state = replace(state, stage=READY, workloads=installation.run(steps))
+            values_for = _template_values(stack, prepared, folder, state)
+            replaced = ReplacedImages(platform, prepared.renamed)
+            installation = Installation(
+                kubectl, lambda step: replaced.checked(objects_of(step, platform, values_for(step))), emit
+            )
+            workloads = installation.run(steps)
+            replaced.check_all()
+            state = replace(state, stage=READY, workloads=workloads)
             folder.write(state)
     else:
         preparation = f"as found: {len(state.workloads)} workloads ready"
@@ -177,8 +194,25 @@ def _with_trainer(
     return replace(access, images=images, pipelines=pipelines, notes={**access.notes, "trainer": images[TRAINER]})
 
 
+def _check_owner(stack: Stack, folder: ClusterFolder) -> None:
+    """Raise PlatformError when the cluster of this name was made for another stack, such as one in a folder of the same name."""
+    state = folder.read()
+    if state and state.options and state.options != stack.options:
+        raise PlatformError(
+            f"the cluster {folder.name} was created for {state.options}, not for {stack.options}",
+            remedy=f"delete it: {state.command('down')}; or, if there is no such stack any more, delete all: trivet down --all",
+        )
+
+
+def check_composed(stack: Stack, source: str) -> None:
+    """Raise UsageError when the cluster of a composed stack cannot be made from the images of ``source``, with the reason."""
+    if stack.parts and source == PULL:
+        pulled.check_composed(stack, load_images(stack))
+
+
 def content_digest(stack: Stack, source: ImageSource, addons: Sequence[str] = ()) -> str:
-    """The digest of everything that the cluster of ``stack`` and its add-ons are made from."""
+    """The digest of everything that the cluster of ``stack`` and its add-ons are made from. Raises UsageError as :func:`open_cluster`."""
+    check_composed(stack, source.kind)
     platform = load_platform(stack)
     images = load_images(stack, platform)
     cluster = platform.table.get("cluster", {})
@@ -218,20 +252,46 @@ def _as_found(stack: Stack, folder: ClusterFolder, addons: Sequence[str]) -> Clu
             )
         workloads += found.workloads
     platform = load_platform(stack)
-    roles = roles_of(load_images(stack, platform), state.source)
+    roles = state.images or _known_images(stack, load_images(stack, platform), state.source)
     binary = find_kubectl(platform, state.source)
     kubectl = Kubectl(context=folder.context, kubeconfig=folder.kubeconfig, binary=str(binary))
     kubectl.raw("/readyz")
     lacking = not_ready(kubectl, workloads)
     seen = f"not ready: {listed(lacking)}" if lacking else f"{len(workloads)} workloads ready"
-    prepared = [describe_addon(stack, name, state.source) for name in addons]
+    prepared = [_addon_as_found(stack, name, folder, state.source) for name in addons]
     return _access(stack, platform, kubectl, state, roles, f"judged as it is: {seen}", prepared)
 
 
+def _addon_as_found(stack: Stack, name: str, folder: ClusterFolder, source: str) -> PreparedAddon:
+    found, described = folder.read_addon(name), describe_addon(stack, name, source)
+    images = (found and found.images) or _known_images(stack, addon_images(stack, name), source)
+    return replace(described, roles=images)
+
+
+def _known_images(stack: Stack, images: ImageSet, source: str) -> Mapping[str, str]:
+    """The images on a cluster whose state does not have them. Raises PlatformError where these may have had other names."""
+    if source == PULL:
+        raise PlatformError(
+            f"the cluster of stack {stack.name} is of an earlier trivet, whose images had other names",
+            remedy=f"create it again: trivet up {stack.options}; or omit --as-is",
+        )
+    return roles_of(images, source)
+
+
 def down(stack: Stack, emit: Emit) -> list[str]:
-    """Delete the stack's cluster and its folder, and return the names. Raises PlatformError when trivet did not create the cluster."""
+    """Delete the stack's cluster and its folder, and return the names.
+
+    Raises PlatformError when trivet did not create the cluster, UsageError for a composed stack without a cluster of its own.
+    """
+    if owner := stack.cluster_of:
+        raise UsageError(
+            f"{stack.name} has no cluster of its own: it runs on that of {owner.name}",
+            remedy=f"delete that one: trivet down {owner.options}",
+        )
     docker_info()
-    return _delete(folder_of(stack), emit)
+    folder = folder_of(stack)
+    _check_owner(stack, folder)
+    return _delete(folder, emit)
 
 
 def down_all(emit: Emit) -> list[str]:
@@ -270,6 +330,8 @@ class _Prepared:
     kubectl: Path
     local_images: Sequence[str]
     """Images that no registry has, to be loaded into the node from this machine's Docker."""
+    renamed: Mapping[str, str]
+    """Of a composed stack: name of a role's image in the platform's manifests → name of the image in its place."""
 
 
 def _prepare(stack: Stack, platform: Platform, source: ImageSource, emit: Emit) -> _Prepared:
@@ -279,7 +341,7 @@ def _prepare(stack: Stack, platform: Platform, source: ImageSource, emit: Emit) 
     images = load_images(stack, platform)
     with phase(emit, "images"):
         node, hosts, local_images = _built(images, emit) if source.kind == BUILD else _pulled(images, source, emit)
-    cluster = platform.table.get("cluster", {})
+    cluster, roles = platform.table.get("cluster", {}), roles_of(images, source.kind)
     spec = ClusterSpec(
         folder=folder_of(stack),
         digest=_digest(images, node, source, cluster, read_steps(platform, source.kind)),
@@ -290,9 +352,27 @@ def _prepare(stack: Stack, platform: Platform, source: ImageSource, emit: Emit) 
         kubelet=cluster.get("kubelet", {}),
         control_plane=cluster.get("control_plane", {}),
         options=stack.options,
+        mirror=source.mirror,
+        images=roles,
     )
-    roles = roles_of(images, source.kind)
-    return _Prepared(spec=spec, roles=roles, kind=kind, kubectl=kubectl, local_images=local_images)
+    return _Prepared(
+        spec=spec,
+        roles=roles,
+        kind=kind,
+        kubectl=kubectl,
+        local_images=local_images,
+        renamed=renamed_images(images, source.kind),
+    )
+
+
+def renamed_images(images: ImageSet, source: str) -> Mapping[str, str]:
+    """Of a composed stack: name of a role's image in the platform's manifests → its name in images of ``source``."""
+    return {
+        image.manifest_name: name
+        for image in images.images
+        if image.manifest_name
+        for name in roles_of(replace(images, images=(image,)), source).values()
+    }
 
 
 def _built(images: ImageSet, emit: Emit) -> tuple[str, str, Sequence[str]]:
@@ -316,19 +396,32 @@ def _digest(
         images.key,
         sorted(f"{image.reference}={image.inputs}" for image in images.images),
         [node, source.kind, source.mirror, cluster],
+        # Those that are made on this machine are loaded into the node once, under these names.
+        *([sorted(roles_of(images, source.kind).items())] if source.kind == PULL else []),
         [asdict(step) for step in steps],
         [hashlib.sha256(file.read_bytes()).hexdigest() for file in own],
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def tracking_environment(stack: Stack) -> Mapping[str, str]:
+    """The variables of MLflow's server: those of the stack, and its names in the cluster beside the hosts that the stack allows.
+
+    From 3.5.0 on, MLflow rejects requests whose Host header is not in ``MLFLOW_SERVER_ALLOWED_HOSTS`` (mlflow/server/security_utils.py);
+    2.12.2, 2.17.2 and 3.4.0 do not read that variable.
+    """
+    stated = stack.roles["tracking"].environment
+    allowed = (stated.get(ALLOWED_HOSTS, ""), *(f"{host}{port}" for host in TRACKING_HOSTS for port in ("", ":*")))
+    return {**stated, ALLOWED_HOSTS: ",".join(filter(None, allowed))}
+
+
 def _template_values(
-    stack: Stack, roles: Mapping[str, str], folder: ClusterFolder, state: ClusterState
+    stack: Stack, prepared: _Prepared, folder: ClusterFolder, state: ClusterState
 ) -> Callable[[InstallStep], TemplateValues]:
     serving = stack.settings["serving"]
     values = {
-        **{f"image_{role}": image for role, image in roles.items()},
-        "tracking_environment": json.dumps(dict(stack.roles["tracking"].environment)),
+        **{f"image_{role}": image for role, image in prepared.roles.items()},
+        "tracking_environment": json.dumps(tracking_environment(stack)),
         "store_access_key": ACCESS_KEY,
         "store_secret_key": state.secret,
         "database_password": state.secret,
@@ -342,7 +435,7 @@ def _template_values(
         if request := step.certificate:
             path = folder.path / "certificates"
             certificates[request.service] = cached_certificate(path, request.service, request.namespace)
-        return TemplateValues(values=values, certificates=certificates)
+        return TemplateValues(values=values, certificates=certificates, images=prepared.renamed)
 
     return of
 
@@ -375,9 +468,17 @@ def _access(
             "platform": platform.name,
             "images": state.source,
             "cluster": folder_of(stack).name,
+            **_composed_notes(stack, state.source),
             **{f"add-on {one.platform.name}": one.note for one in addons},
         },
     )
+
+
+def _composed_notes(stack: Stack, source: str) -> Mapping[str, str]:
+    """Of a composed stack, for reports: the images that are there in place of the platform's own."""
+    renamed = renamed_images(load_images(stack), source) if stack.parts else {}
+    found = sorted(f"{new} in place of {old}" for old, new in renamed.items() if new != old)
+    return {"replaced images": "; ".join(found)} if found else {}
 
 
 def _path(name: str, address: str) -> NetworkPath:
