@@ -49,7 +49,7 @@ from trivet.contracts.values import mapping
 
 SEAM = ("kfp", "mlflow")
 KFP = "kubeflow/pipelines 2.17.0 backend/src/"
-RECORD = "measured with the plugin's client of KFP 2.17.0 against MLflow 3.17.2"
+RECORD = "measured with the plugin of KFP 2.17.0 against MLflow 3.17.2: contracts/records/mlflow_plugin_2.17.0.json"
 
 LOCAL = "127.0.0.1:*,localhost:*"
 """What a list of allowed hosts needs for whoever asks the server on its own machine or through a forwarded port."""
@@ -72,6 +72,7 @@ LONGEST_WAIT = 10.0
     ),
     sources=(
         f"{KFP}apiserver/config/config.json; apiserver/plugins/mlflow/config.go, IsEnabled; removed by 156bfbb1fd, in no release",
+        RECORD,
     ),
 )
 def shipped_configuration_is_replaced(platform: PlatformConfig) -> Iterator[Finding]:
@@ -109,6 +110,7 @@ def shipped_configuration_is_replaced(platform: PlatformConfig) -> Iterator[Find
     sources=(
         f"{KFP}common/plugins/mlflow/config.go, BuildMLflowRequestContext and BuildCredentialEnvVars",
         f"{KFP}apiserver/plugins/mlflow/config.go, resolveConfiguredCredentials",
+        RECORD,
     ),
 )
 def configuration_is_accepted(platform: PlatformConfig) -> Iterator[Finding]:
@@ -195,7 +197,8 @@ def server_admits_the_host(stack: Stack, platform: PlatformConfig) -> Iterator[F
     rationale=(
         "With authType kubernetes, the default, the plugin names a workspace unless workspacesEnabled says otherwise. A server without "
         "workspaces answers 500, which the plugin takes for an outage: it tries until its timeout, so that the creation of every run takes "
-        "up to that much longer (measured: 25 s of 30 s), and is not in MLflow. The message is `server returned 500`, without the reason."
+        "up to that much longer (measured: 21 to 25 s of 30 s), and is not in MLflow. The message is `server returned 500`, without "
+        "the reason."
     ),
     remedy=(
         "Set settings.workspacesEnabled to false in plugins.mlflow, or start MLflow with --enable-workspaces and a workspace for each "
@@ -365,13 +368,12 @@ def tasks_end_with_their_parent(platform: PlatformConfig, tracking: TrackingApi)
     level=MUST,
     seam=SEAM,
     rationale=(
-        "The plugin of KFP 2.17.0 creates a run once and keeps the id that is answered. If the answer is lost, MLflow has a run that "
-        "nobody ends, and where KFP's run is created again, two: whoever compares trainings counts one twice."
+        "A retried run goes on in the MLflow run that it has, and reports of its end may be repeated. With a second one, whoever compares "
+        "trainings counts one twice, and only one of them ends."
     ),
-    remedy="Delete the run that has no tasks; wait for a release of KFP with d8e3c35dcc.",
+    remedy="Delete the run that has no tasks.",
     sources=(
-        f"{KFP}common/plugins/mlflow/client.go, noRetryPaths; apiserver/plugins/mlflow/run_start.go, BuildKFPTags",
-        "kubeflow/pipelines d8e3c35dcc, in no release up to 2.17.0",
+        f"{KFP}apiserver/plugins/mlflow/run_start.go, BuildKFPTags, RunSyncModeRetry; apiserver/resource/resource_manager.go, RetryRun",
         RECORD,
     ),
 )
@@ -405,6 +407,7 @@ def pipeline_run_has_one_parent(platform: PlatformConfig, tracking: TrackingApi)
     sources=(
         f"{KFP}v2/common/plugins/mlflow/handler.go, RetrieveUserContainerEnvVars; v2/driver/container.go, which returns its error",
         "kubeflow/pipelines 93d56b5044, in no release up to 2.17.0",
+        RECORD,
     ),
 )
 def outage_fails_no_task(platform: PlatformConfig) -> Iterator[Finding]:
@@ -454,8 +457,8 @@ def user_code_has_its_own_run(platform: PlatformConfig) -> Iterator[Finding]:
     seam=SEAM,
     rationale=(
         "While MLflow cannot be reached, the plugin tries again until its timeout, and whoever creates a run waits for that long "
-        "(measured: 27 s of 30 s for a refused connection and for a name that does not resolve). The shipped timeout is 60 s, and KFP's "
-        "own Go clients give up after 35 s, without knowing that the run was created."
+        "(measured: 26 to 28 s of 30 s for a refused connection and for a name that does not resolve). The shipped timeout is 60 s, and "
+        "KFP's own Go clients give up after 35 s, without knowing that the run was created."
     ),
     remedy=f"Set plugins.mlflow.timeout to at most {LONGEST_WAIT:.0f}s.",
     sources=(
