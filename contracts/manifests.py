@@ -330,7 +330,8 @@ def _metric_violations(manifest: Manifest, stack: Stack, mode: str) -> Iterator[
     ),
     remedy="Set spec.predictor.model.protocolVersion: v2.",
     sources=(
-        "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/predictor_model.go, GetProtocol, GetSupportingRuntimes",
+        "kserve 0.14.1 and 0.20.0 pkg/apis/serving/v1beta1/predictor_model.go, GetProtocol, GetSupportingRuntimes; "
+        "v1alpha1/servingruntime_types.go, IsProtocolVersionSupported",
         "kserve 0.14.1 and 0.20.0 inference_service_defaults.go, SetMlServerDefaults: v2 by default where the "
         "runtime is named",
         "kserve 0.14.1 and 0.20.0 config/runtimes/kserve-mlserver.yaml, protocolVersions",
@@ -347,6 +348,8 @@ def protocol_version_is_served(manifest: Manifest, stack: Stack, platform: Platf
     where = manifest.at("spec", "predictor", "model", "protocolVersion")
     if protocol in served:
         yield passed(f"{serving['runtime']} serves {protocol}", location=where)
+    elif protocol == "":
+        yield passed("KServe asks no runtime for a protocol that is empty", location=where)
     elif has_placeholder(protocol):
         yield inconclusive(f"protocolVersion is {protocol!r}: {FILLED_LATER}", location=where)
     elif protocol is not None:
@@ -575,7 +578,7 @@ def _served_model(manifest: Manifest, stack: Stack, platform: PlatformConfig) ->
     model = mapping(mapping(_spec(manifest).get("predictor")).get("model"))
     runtime = model.get("runtime")
     chosen = runtime == serving["runtime"] or (
-        not runtime and mapping(model.get("modelFormat")).get("name") == serving["model_format"]
+        runtime is None and mapping(model.get("modelFormat")).get("name") == serving["model_format"]
     )
     return model if chosen else None
 

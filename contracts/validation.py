@@ -47,13 +47,21 @@ from trivet.contracts.rules.rule import (
     service_of,
     undecided,
 )
-from trivet.contracts.rules.runtimes import Runtime, Wanted, candidates, is_multi_node, selected, wanted
+from trivet.contracts.rules.runtimes import (
+    Runtime,
+    Wanted,
+    candidates,
+    is_multi_node,
+    is_of_its_nodes,
+    selected,
+    wanted,
+)
 from trivet.contracts.values import FILLED_LATER, each, has_placeholder, mapping, text
 
 SEAM = ("kfp", "kserve")
 
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.12"}
-"""The oldest version that these contracts were verified with, by reading and by the API server's dry run."""
+"""The oldest version that these contracts were verified with: 0.12 by reading, newer ones also by the API server's dry run."""
 
 SERVICE_RULES: tuple[Rules, ...] = (KSERVE, REVISION, DROPPED, PODS, POD_FIELDS, CREDENTIALS)
 
@@ -386,6 +394,12 @@ def runtime_serves_the_model(manifest: Manifest, stack: Stack, platform: Platfor
             f"modelFormat is {stated!r}: {FILLED_LATER}", location=manifest.at(*asked.keys, "modelFormat")
         )
         return
+    if asked.runtime == "":
+        yield failed(
+            "spec.predictor.model.runtime is empty, and KServe looks for a runtime with that name: name one, or remove the field",
+            location=manifest.at(*asked.keys, "runtime"),
+        )
+        return
     if not asked.format:
         yield failed(
             "spec.predictor.model has no modelFormat with a name, and no runtime serves a model without: write modelFormat: {name: …}",
@@ -402,8 +416,8 @@ def runtime_serves_the_model(manifest: Manifest, stack: Stack, platform: Platfor
             yield inconclusive(f"{field} is {value!r}: {FILLED_LATER}", location=manifest.at(*asked.keys, field))
             return
     found, complete = candidates(service)
-    if asked.runtime:
-        yield from _named(manifest, asked, found, service)
+    if asked.runtime is not None:
+        yield from _named(manifest, asked, asked.runtime, found, service)
         return
     runtime = selected(service, asked, found)
     where = manifest.at(*asked.keys, "modelFormat")
@@ -414,7 +428,7 @@ def runtime_serves_the_model(manifest: Manifest, stack: Stack, platform: Platfor
             "other contracts judge it, or a runtime of the platform's own may serve it", location=where
         )
     else:
-        yield failed(_no_runtime(asked, found, multi_node=is_multi_node(service)), location=where)
+        yield failed(_no_runtime(asked, found, service), location=where)
 
 
 def _is_the_stacks(stack: Stack, asked: Wanted) -> bool:
@@ -426,14 +440,14 @@ def _format(asked: Wanted) -> str:
     return f"{asked.format} {asked.version}" if asked.version else asked.format
 
 
-def _no_runtime(asked: Wanted, found: list[Runtime], *, multi_node: bool) -> str:
+def _no_runtime(asked: Wanted, found: list[Runtime], service: Service) -> str:
     declaring = [one for one in found if one.declares(asked.format, None, named=False)]
     formats = sorted({form.name for one in found for form in one.formats or () if form.automatic})
     if not declaring:
-        named = [one.name for one in found if one.declares(asked.format, None, named=True)]
+        named = [one for one in found if one.declares(asked.format, None, named=True)]
         hint = _nearest(asked.format, formats) or f"; declared are {', '.join(formats)}"
         if named:
-            hint = f"; {' and '.join(named)} has it where the service names the runtime"
+            hint = f"; {_each(named, 'has', 'have')} it where the service names the runtime"
         if not found:
             hint = ": the platform has no runtimes"
         return f"no runtime declares the model format {asked.format!r}{hint}"
@@ -441,33 +455,40 @@ def _no_runtime(asked: Wanted, found: list[Runtime], *, multi_node: bool) -> str
         {form.version for one in declaring for form in one.formats or () if form.name == asked.format and form.version}
     )
     if asked.version and asked.version not in versions:
-        return f"no runtime declares {_format(asked)}; declared are the versions {', '.join(versions)}"
+        declared = f"is the version {versions[0]}" if len(versions) == 1 else f"are the versions {', '.join(versions)}"
+        return f"no runtime declares {_format(asked)}; declared {declared}"
     usable = [one for one in declaring if not one.disabled and not one.multi_model]
-    fitting = [one for one in usable if one.multi_node == multi_node]
+    fitting = [one for one in usable if is_of_its_nodes(one, service)]
     if usable and not fitting:
-        nodes = "for a single node, and the service has" if multi_node else "for several nodes, and the service has no"
-        return f"{' and '.join(one.name for one in usable)} declares {_format(asked)} only {nodes} workerSpec"
+        several = is_multi_node(service)
+        nodes = "for a single node, and the service has" if several else "for several nodes, and the service has no"
+        return f"{_each(usable, 'declares', 'declare')} {_format(asked)} only {nodes} workerSpec"
     if not usable:
-        return f"{' and '.join(one.name for one in declaring)} declares {_format(asked)}, and is disabled or serves several models"
-    names = " and ".join(one.name for one in fitting)
+        or_several = "and is disabled or serves" if len(declaring) == 1 else "and are disabled or serve"
+        return f"{_each(declaring, 'declares', 'declare')} {_format(asked)}, {or_several} several models"
     served = sorted({protocol for one in fitting for protocol in one.protocols})
-    return f"no runtime for {_format(asked)} serves protocol {asked.protocol}; {names} serves {', '.join(served)}"
+    return f"no runtime for {_format(asked)} serves protocol {asked.protocol}; {_each(fitting, 'serves', 'serve')} {', '.join(served)}"
 
 
-def _named(manifest: Manifest, asked: Wanted, found: list[Runtime], service: Service) -> Iterator[Finding]:
+def _each(runtimes: Sequence[Runtime], of_one: str, of_several: str) -> str:
+    """The names of runtimes and the verb that goes with so many."""
+    return f"{' and '.join(one.name for one in runtimes)} {of_one if len(runtimes) == 1 else of_several}"
+
+
+def _named(manifest: Manifest, asked: Wanted, name: str, found: list[Runtime], service: Service) -> Iterator[Finding]:
     where = manifest.at(*asked.keys, "runtime")
-    named = [one for one in found if one.name == asked.runtime]
+    named = [one for one in found if one.name == name]
     own = service.platform.runtimes
-    if not named and asked.runtime not in own and (own or service.platform.runtimes_are_known):
+    if not named and name not in own and (own or service.platform.runtimes_are_known):
         names = [*own, *(one.name for one in found)]
-        yield failed(f"the platform has no runtime {asked.runtime!r}{_nearest(asked.runtime, names)}", location=where)
+        yield failed(f"the platform has no runtime {name!r}{_nearest(name, names)}", location=where)
         return
     if not named:
-        yield not_applicable(f"nothing is known of the runtime {asked.runtime} but its name", location=where)
+        yield not_applicable(f"nothing is known of the runtime {name} but its name", location=where)
         return
     problems = [_problem_of(asked, one, service) for one in named]
     if None in problems or problems[0] is None:
-        yield passed(f"{asked.runtime} declares {_format(asked)}", location=where)
+        yield passed(f"{name} declares {_format(asked)}", location=where)
     else:
         key, message = problems[0]
         yield failed(message, location=manifest.at(*asked.keys, key))

@@ -25,7 +25,7 @@ from trivet.contracts.rules.names import (
     subdomain_problem,
 )
 from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service
-from trivet.contracts.rules.runtimes import merged_resources, runtime_of, shipped, wanted
+from trivet.contracts.rules.runtimes import merged_resources, runtime_of, wanted
 from trivet.contracts.rules.selectors import requirement_problems, selector_problems
 from trivet.contracts.rules.uris import MODEL_MOUNT
 from trivet.contracts.values import each, integer, mapping, path, text
@@ -900,23 +900,22 @@ def security_contexts(service: Service) -> Iterator[Violation]:
 
 
 def _root(service: Service, pod: Pod, container: Container) -> Iterator[Violation]:
-    """Of a container that runs as root against runAsNonRoot; what it does not state is its pod's.
-
-    Of KServe's runtimes none states that runAsNonRoot is false, and some a runAsUser; of others nothing is known.
-    """
+    """Of a container that runs as root against runAsNonRoot: what a model does not state is its runtime's (utils/utils.go,
+    MergeRuntimeContainers), and what neither states its pod's. Of a runtime that is not known only a model that states both is judged."""
     own, of_pod = (mapping(holder.get("securityContext")) for holder in (container.spec, pod.settings))
-    stated = {**of_pod, **{name: value for name, value in own.items() if value is not None}}
-    user, non_root = (own.get(name) is not None for name in ("runAsUser", "runAsNonRoot"))
     runtime = runtime_of(service, container)
-    of_kserve = runtime is not None and runtime is (shipped(service) or {}).get(runtime.name)
-    complete = not container.of_a_runtime or (
-        (non_root or of_kserve) and (user or (of_kserve and runtime is not None and not runtime.with_user))
-    )
-    if stated.get("runAsNonRoot") is True and stated.get("runAsUser") == 0 and complete:
-        at = (*(container.keys if user else pod.keys), "securityContext", "runAsUser")
+    holders: list[tuple[Mapping[str, Any], Keys]] = [(own, container.keys)]
+    if runtime is not None and runtime.formats is not None:
+        holders.append((runtime.security, ()))
+    if len(holders) > 1 or not container.of_a_runtime:
+        holders.append((of_pod, pod.keys))
+    user, of_user = next((one for one in holders if one[0].get("runAsUser") is not None), ({}, ()))
+    non_root, of_non_root = next((one for one in holders if one[0].get("runAsNonRoot") is not None), ({}, ()))
+    if of_user and user["runAsUser"] == 0 and non_root.get("runAsNonRoot") is True:
+        whose = "" if of_non_root or runtime is None else f" of the runtime {runtime.name}"
         yield Violation(
-            at,
-            f"{path(container.keys)}: runAsUser 0 is root, which runAsNonRoot excludes: the kubelet does not start the container",
+            (*of_user, "securityContext", "runAsUser"),
+            f"{path(container.keys)}: runAsUser 0 is root, which runAsNonRoot{whose} excludes: the kubelet does not start the container",
         )
 
 

@@ -1,12 +1,13 @@
 """Which serving runtime KServe takes for a model: those of KServe's release, and those among the objects that are applied with it.
 
 The tables hold ``config/runtimes`` of KServe 0.12.1, 0.13.1, 0.14.1 and 0.20.0 as far as its ``kustomization.yaml`` lists them. Every
-container there that serves a single node requests and is limited to 1 CPU and 2 GiB.
+container there that serves a single node requests and is limited to 1 CPU and 2 GiB. Helm's chart of 0.12.1 deviates: its
+kserve-huggingfaceserver serves v2 only (charts/kserve-resources/templates/clusterservingruntimes.yaml).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -38,9 +39,9 @@ class Format(NamedTuple):
 class Runtime(NamedTuple):
     """A serving runtime, as far as its selection depends on it.
 
-    No ``protocols`` means all of them, and None for ``formats`` that nothing is known but the name. ``probes`` are those of the container
-    into which KServe merges the model, ``with_user`` whether that has a runAsUser, which is not root, ``ports`` and ``mounts`` (names of
-    volumes) those of all of its containers, and ``volumes`` its own.
+    No ``protocols`` means all of them, and None for ``formats`` that nothing is known but the name. ``probes`` and ``security``,
+    its securityContext, are those of the container into which KServe merges the model, ``ports`` and ``mounts`` (names of volumes) those of
+    all of its containers, and ``volumes`` its own.
     Of KServe's release no runtime has ports, and all have the volumes that they mount.
     """
 
@@ -55,7 +56,7 @@ class Runtime(NamedTuple):
     ports: tuple[Mapping[str, Any], ...] = ()
     mounts: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
-    with_user: bool = False
+    security: Mapping[str, Any] = {}
 
     def declares(self, name: str, version: str | None, *, named: bool) -> bool:
         """Whether it declares the format; ``named`` if the service names the runtime."""
@@ -65,8 +66,8 @@ class Runtime(NamedTuple):
         return False
 
     def serves(self, protocol: str) -> bool:
-        """Whether it serves the protocol."""
-        return not self.protocols or protocol in self.protocols
+        """Whether it serves the protocol; an empty one every runtime does (servingruntime_types.go, IsProtocolVersionSupported)."""
+        return not protocol or not self.protocols or protocol in self.protocols
 
 
 def _formats(declared: str) -> tuple[Format, ...]:
@@ -75,7 +76,7 @@ def _formats(declared: str) -> tuple[Format, ...]:
     return tuple(Format(name, version.rstrip("-") or None, not version.endswith("-")) for name, _, version in pairs)
 
 
-def _shipped(lines: str, *more: Runtime, with_user: Collection[str] = ()) -> Mapping[str, Runtime]:
+def _shipped(lines: str, *more: Runtime, secured: bool = False) -> Mapping[str, Runtime]:
     rows = [[cell.strip() for cell in line.split("|")] for line in lines.strip().splitlines()]
     shipped = [
         Runtime(
@@ -83,7 +84,7 @@ def _shipped(lines: str, *more: Runtime, with_user: Collection[str] = ()) -> Map
             tuple(protocols.split()),
             _formats(formats),
             probes=_PROBED.get(name, ()),
-            with_user=name in with_user,
+            security=_SECURED.get(name, _NON_ROOT) if secured else {},
         )
         for name, protocols, formats in rows
     ]
@@ -93,8 +94,16 @@ def _shipped(lines: str, *more: Runtime, with_user: Collection[str] = ()) -> Map
 _PROBED = {"kserve-vllmserver": ("readinessProbe", "startupProbe")}
 """Runtimes of KServe's release whose container has probes."""
 
-_WITH_USER = ("kserve-tensorflow-serving", "kserve-torchserve", "kserve-tritonserver")
-"""Those whose container has a runAsUser, which is not root, since KServe 0.14; before that no container has a securityContext."""
+_NON_ROOT: Mapping[str, Any] = {"runAsNonRoot": True}
+_AS_1000: Mapping[str, Any] = {"runAsNonRoot": True, "runAsUser": 1000}
+_SECURED: Mapping[str, Mapping[str, Any]] = {
+    "kserve-tensorflow-serving": _AS_1000,
+    "kserve-torchserve": _AS_1000,
+    "kserve-tritonserver": _AS_1000,
+    "kserve-vllmserver": {},
+}
+"""What the containers of KServe's release state of users since 0.14, if it is not runAsNonRoot alone; before that none has a
+securityContext."""
 
 SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
     ">=0.12,<0.14": _shipped("""
@@ -122,7 +131,7 @@ SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
         kserve-tritonserver        | v2 grpc-v2    | tensorrt:8 tensorflow:1 tensorflow:2 onnx:1 pytorch:1- triton:2
         kserve-xgbserver           | v1 v2         | xgboost:1
         """,
-        with_user=_WITH_USER,
+        secured=True,
     ),
     ">=0.20,<0.21": _shipped(
         """
@@ -148,7 +157,7 @@ SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
             resources=_MULTI_NODE,
             probes=PROBES,
         ),
-        with_user=_WITH_USER,
+        secured=True,
     ),
 }
 
@@ -214,18 +223,23 @@ def _read(name: str, spec: Mapping[str, Any]) -> Runtime:
         ports=tuple(port for one in every for _, port in each(one.get("ports"), ())),
         mounts=tuple(text(mount.get("name")) for one in every for _, mount in each(one.get("volumeMounts"), ())),
         volumes=tuple(text(volume.get("name")) for _, volume in each(spec.get("volumes"), ())),
+        security=mapping(containers[0].get("securityContext")) if containers else {},
     )
 
 
 class Wanted(NamedTuple):
-    """What a service asks of a runtime: place, the fields of the model, format and version, protocol, and the runtime that it names."""
+    """What a service asks of a runtime: place, the fields of the model, format and version, protocol, and the runtime that it names.
+
+    KServe tells an empty protocol and the empty name of a runtime from none (predictor_model.go, GetProtocol; predictor.go): no runtime is
+    ``None``.
+    """
 
     keys: tuple[str | int, ...]
     model: Mapping[str, Any]
     format: str
     version: str | None
     protocol: str
-    runtime: str
+    runtime: str | None
 
 
 _PROTOCOL_V2 = ("triton", "onnx", "huggingface")
@@ -245,9 +259,14 @@ def wanted(service: Service) -> Wanted | None:
         kind = text(form.get("name")) if name == "model" else name
         version = None if name != "model" or form.get("version") is None else str(form["version"])
         default = "v2" if kind == "triton" or name in _PROTOCOL_V2 else "v1"
-        runtime = text(model.get("runtime")) if name == "model" else ""
+        stated, runtime = model.get("protocolVersion"), model.get("runtime")
         return Wanted(
-            ("spec", "predictor", name), model, kind, version, text(model.get("protocolVersion")) or default, runtime
+            ("spec", "predictor", name),
+            model,
+            kind,
+            version,
+            default if stated is None else text(stated),
+            runtime if name == "model" and isinstance(runtime, str) else None,
         )
     return None
 
@@ -304,25 +323,30 @@ def _runtime_of_the_predictor(service: Service) -> Runtime | None:
     if asked is None:
         return None
     found, complete = candidates(service)
-    if asked.runtime:
+    if asked.runtime is not None:
         named = [one for one in found if one.name == asked.runtime]
         return named[0] if len(named) == 1 else None
     return selected(service, asked, found) if complete else None
 
 
 def is_multi_node(service: Service) -> bool:
-    """Whether KServe selects among the runtimes for several nodes."""
+    """Whether the service has workers."""
     return isinstance(service.predictor.get("workerSpec"), dict)
+
+
+def is_of_its_nodes(runtime: Runtime, service: Service) -> bool:
+    """Whether KServe selects the runtime for as many nodes as the service has: one, or several. Before 0.15 it does not look at workers
+    (predictor_model.go, GetSupportingRuntimes: IsMultiNodeRuntime)."""
+    return not service.since("0.15") or runtime.multi_node == is_multi_node(service)
 
 
 def selected(service: Service, asked: Wanted, found: list[Runtime]) -> Runtime | None:
     """The first runtime that KServe may select where the service names none."""
-    multi_node = is_multi_node(service)
     for one in found:
         if (
             one.declares(asked.format, asked.version, named=False)
             and one.serves(asked.protocol)
-            and one.multi_node == multi_node
+            and is_of_its_nodes(one, service)
             and not (one.disabled or one.multi_model)
         ):
             return one

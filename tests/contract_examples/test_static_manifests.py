@@ -728,6 +728,16 @@ def test_a_protocol_version_that_is_filled_later() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", text)
 
 
+@passing("manifests.protocol_version_is_served", because="KServe asks no runtime for a protocol that is empty")
+def test_an_empty_protocol_for_an_mlflow_model() -> list[Finding]:
+    return findings("manifests.protocol_version_is_served", changed("protocolVersion: v2", "protocolVersion: ''"))
+
+
+@not_applicable("manifests.protocol_version_is_served", because="the stack's runtime for MLflow models does not serve")
+def test_no_protocol_where_the_name_of_the_runtime_is_empty() -> list[Finding]:
+    return findings("manifests.protocol_version_is_served", changed("protocolVersion: v2", "runtime: ''"))
+
+
 @passing("manifests.protocol_version_is_served", because="kserve-mlserver serves v2", at="protocolVersion: v2")
 def test_protocol_v2() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", SOUND)

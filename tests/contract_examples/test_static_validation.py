@@ -369,6 +369,7 @@ def model(**fields: Any) -> dict[str, Any]:
             {"runtime": "kserve-sklearnserver", "protocolVersion": "grpc-v2"},
             "does not serve protocol grpc-v2, only v1, v2",
         ),
+        ({"runtime": ""}, "spec.predictor.model.runtime is empty, and KServe looks for a runtime with that name"),
     ],
 )
 def test_a_model_without_a_runtime(fields: dict[str, Any], because: str) -> None:
@@ -379,10 +380,21 @@ def test_a_model_without_a_runtime(fields: dict[str, Any], because: str) -> None
     example()
 
 
+@passing("validation.runtime_serves_the_model", because="kserve-tritonserver declares onnx")
+def test_an_empty_protocol_which_every_runtime_serves() -> list[Finding]:
+    asked = laid(model(modelFormat={"name": "onnx"}, protocolVersion=""))
+    return findings("validation.runtime_serves_the_model", asked)
+
+
+@failing("validation.runtime_serves_the_model", because="no runtime for onnx serves protocol v1; kserve-tritonserver")
+def test_no_protocol_which_is_v1() -> list[Finding]:
+    return findings("validation.runtime_serves_the_model", laid(model(modelFormat={"name": "onnx"})))
+
+
 XGBOOST_2: Mapping[str, Any] = {"modelFormat": {"name": "xgboost", "version": "2"}, "protocolVersion": "v2"}
 
 
-@failing("validation.runtime_serves_the_model", because="no runtime declares xgboost 2; declared are the versions 1")
+@failing("validation.runtime_serves_the_model", because="no runtime declares xgboost 2; declared is the version 1")
 def test_a_version_that_the_runtimes_of_kserve_0_13_do_not_declare() -> list[Finding]:
     return findings("validation.runtime_serves_the_model", laid(model(**XGBOOST_2)), "2024.08")
 
@@ -436,6 +448,12 @@ def test_a_runtime_for_several_nodes_and_a_service_of_one() -> list[Finding]:
 def test_a_runtime_for_one_node_and_a_service_of_several() -> list[Finding]:
     several = {"spec": {"predictor": {"workerSpec": {}, "model": {"modelFormat": {"name": "catboost"}}}}}
     return findings("validation.runtime_serves_the_model", laid(several, "Standard") + OWN, "current")
+
+
+@passing("validation.runtime_serves_the_model", because="own declares catboost")
+def test_kserve_0_14_takes_a_runtime_for_one_node_though_the_service_has_workers() -> list[Finding]:
+    several = {"spec": {"predictor": {"workerSpec": {}, "model": {"modelFormat": {"name": "catboost"}}}}}
+    return findings("validation.runtime_serves_the_model", laid(several, "RawDeployment") + OWN, "2024.11")
 
 
 @failing("validation.runtime_serves_the_model", because="kserve-huggingfaceserver serves v1, v2")

@@ -10,7 +10,7 @@ from contract_examples.static import stack
 from contract_examples.test_static_validation import laid
 
 from trivet.contracts.rules.rule import Service
-from trivet.contracts.rules.runtimes import Format, Runtime, applied, candidates, runtime_of, selected, wanted
+from trivet.contracts.rules.runtimes import Format, Runtime, applied, candidates, runtime_of, selected, shipped, wanted
 from trivet.model.platform_config import PlatformConfig, indexed
 from trivet.model.subjects import Manifest, Resource
 
@@ -63,7 +63,10 @@ def runtime(name: str = "own", kind: str = "ServingRuntime", namespace: str = "s
         ("2024.11", {"model": None, "huggingface": {}}, "kserve-huggingfaceserver"),
         ("2024.11", {"model": None, "triton": {}}, "kserve-tritonserver"),
         ("2024.11", {"model": None, "pmml": {"runtimeVersion": "a"}}, "kserve-pmmlserver"),
-        ("2024.11", {**model("sklearn"), "workerSpec": {}}, None),
+        ("2024.11", {**model("sklearn"), "workerSpec": {}}, "kserve-sklearnserver"),
+        ("2024.11", model("onnx", protocol=""), "kserve-tritonserver"),
+        ("2024.11", {"model": None, "onnx": {"protocolVersion": ""}}, "kserve-tritonserver"),
+        ("2024.08", model("sklearn", "0", ""), "kserve-mlserver"),
         ("2024.11", model("vLLM"), None),
         ("2024.05", model("sklearn", "0", "v2"), "kserve-mlserver"),
         ("2024.05", model("mlflow", "2", "v2"), None),
@@ -76,6 +79,7 @@ def runtime(name: str = "own", kind: str = "ServingRuntime", namespace: str = "s
         ("current", model("vLLM"), "kserve-vllmserver"),
         ("current", model("vLLM", protocol="own"), "kserve-vllmserver"),
         ("current", model("huggingface"), "kserve-huggingfaceserver"),
+        ("current", {**model("sklearn"), "workerSpec": {}}, None),
         ("current", {**model("huggingface"), "workerSpec": {}}, "kserve-huggingfaceserver-multinode"),
         ("current", {**model("huggingface", protocol="grpc-v2"), "workerSpec": {}}, None),
     ],
@@ -93,7 +97,7 @@ def test_the_runtime_that_kserve_selects(under: str, predictor: Any, name: str |
         ({"supportedModelFormats": [{"name": "other", "autoSelect": True}]}, None),
         ({"supportedModelFormats": [{"name": "own", "autoSelect": True}], "disabled": True}, None),
         ({"supportedModelFormats": [{"name": "own", "autoSelect": True}], "multiModel": True}, None),
-        ({"supportedModelFormats": [{"name": "own", "autoSelect": True}], "workerSpec": {}}, None),
+        ({"supportedModelFormats": [{"name": "own", "autoSelect": True}], "workerSpec": {}}, "own"),
         ({"supportedModelFormats": [{"name": "own", "autoSelect": True}], "protocolVersions": ["v1"]}, "own"),
         ({"supportedModelFormats": [{"name": "own", "autoSelect": True}], "protocolVersions": ["v2"]}, None),
     ],
@@ -126,7 +130,12 @@ def test_what_is_read_of_a_runtime() -> None:
         "protocolVersions": ["v2", "grpc-v2"],
         "containers": [
             {"name": "other", "livenessProbe": {"a": "b"}, "resources": {"limits": {"cpu": 9}}},
-            {"name": "kserve-container", "startupProbe": {"a": "b"}, "resources": {"limits": {"cpu": 1}}},
+            {
+                "name": "kserve-container",
+                "startupProbe": {"a": "b"},
+                "resources": {"limits": {"cpu": 1}},
+                "securityContext": {"runAsUser": 0},
+            },
         ],
         "multiModel": True,
         "disabled": True,
@@ -142,6 +151,7 @@ def test_what_is_read_of_a_runtime() -> None:
         disabled=True,
         resources={"requests": {}, "limits": {"cpu": 1}},
         probes=("startupProbe",),
+        security={"runAsUser": 0},
     )
     (bare,) = applied(service({}, beside=[runtime()]))
     assert bare == Runtime("own", resources={"requests": {}, "limits": {}})
@@ -175,5 +185,25 @@ def test_the_runtime_of_a_model_s_container_is_the_named_or_the_selected_one() -
     assert of({}) == "kserve-sklearnserver"
     assert of({"model": {"runtime": "kserve-mlserver"}}) == "kserve-mlserver"
     assert of({"model": {"runtime": "own"}}) is None
+    assert of({"model": {"runtime": ""}}) is None
     assert of({}, runtimes=("own",)) is None
     assert of({"model": None, "containers": [{"name": "a"}]}) is None
+
+
+@pytest.mark.parametrize(
+    ("under", "name", "security"),
+    [
+        ("2024.08", "kserve-sklearnserver", {}),
+        ("2024.08-fixed", "kserve-sklearnserver", {}),
+        ("2024.08-fixed", "kserve-mlserver", {"runAsNonRoot": True}),
+        ("2024.11", "kserve-sklearnserver", {"runAsNonRoot": True}),
+        ("2024.11", "kserve-torchserve", {"runAsNonRoot": True, "runAsUser": 1000}),
+        ("current", "kserve-autogluonserver", {"runAsNonRoot": True}),
+        ("current", "kserve-huggingfaceserver-multinode", {}),
+        ("current", "kserve-vllmserver", {}),
+    ],
+)
+def test_the_users_that_the_runtimes_of_a_release_state(under: str, name: str, security: Any) -> None:
+    found = shipped(service({}, under))
+    assert found is not None
+    assert found[name].security == security
