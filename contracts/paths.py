@@ -32,6 +32,7 @@ from trivet.authoring import (
     remembered,
 )
 from trivet.contracts.rules.expressions import is_refused, searches
+from trivet.contracts.rules.rule import since
 from trivet.contracts.rules.uris import form_problem
 from trivet.contracts.values import FILLED_LATER, has_placeholder, mapping
 from trivet.integration import TrackingApi, check_storage_uri, resolve_storage_uri, uri_scheme
@@ -70,7 +71,8 @@ VERSIONS: Mapping[str, str] = {"mlflow": ">=2.12", "kserve": ">=0.12"}
     ),
     remedy="Resolve the model with trivet.integration.resolve_storage_uri, and use the directory that holds MLmodel.",
     sources=(
-        "kserve 0.14.1 and 0.20.0 config/storagecontainers/default.yaml, supportedUriFormats",
+        "kserve 0.14.1 and 0.20.0 config/storagecontainers/default.yaml, supportedUriFormats; "
+        "pkg/webhook/admission/pod/storage_initializer_injector.go, GetContainerSpecForStorageUri",
         "kserve 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice/utils/utils.go, "
         "SupportedStorageURIPrefixList",
         "kserve 0.14.1 python/kserve/kserve/storage/storage.py and 0.20.0 "
@@ -85,7 +87,7 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack, platform: Platfor
         if _is_template(uri):
             yield inconclusive(f"the storage URI is {uri}: {FILLED_LATER}", location=where)
             continue
-        container, unread = _own_container(uri, platform)
+        container, unread = _own_container(uri, stack, platform)
         if unread:
             yield inconclusive(
                 f"the ClusterStorageContainer {container} may fetch {uri}, by the regular expression {unread!r}",
@@ -99,7 +101,7 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack, platform: Platfor
         for problem in problems:
             yield failed(problem.message, remedy=problem.remedy, location=where)
         local = platform.fetches_local_files and uri_scheme(uri) == "file"
-        if not problems and not local and (form := form_problem(uri)):
+        if not problems and not local and (form := form_problem(uri, azure_zones=since(stack, "0.14"))):
             yield failed(form, location=where)
         elif not problems and not _supported(uri, stack):
             known = stack.settings["serving"]["storage"]
@@ -156,11 +158,13 @@ def _is_template(uri: str) -> bool:
     return has_placeholder(uri) or "{{" in uri
 
 
-def _own_container(uri: str, platform: PlatformConfig) -> tuple[str, str]:
+def _own_container(uri: str, stack: Stack, platform: PlatformConfig) -> tuple[str, str]:
     """The name of a ClusterStorageContainer among the objects applied with the service that fetches ``uri``, empty if there is none; and
     the expression by which it only may fetch it, since it cannot be judged here."""
     possible = ("", "")
     for name, found in platform.of_kind("ClusterStorageContainer").items():
+        if not _initializes(found[0].document, stack):
+            continue
         for form in _list(mapping(found[0].document.get("spec")).get("supportedUriFormats")):
             prefix, expression = mapping(form).get("prefix"), mapping(form).get("regex")
             if isinstance(prefix, str) and prefix and uri.startswith(prefix):
@@ -172,6 +176,13 @@ def _own_container(uri: str, platform: PlatformConfig) -> tuple[str, str]:
                 if match is None and not is_refused(expression):
                     possible = name, expression
     return possible
+
+
+def _initializes(container: Mapping[str, Any], stack: Stack) -> bool:
+    """Whether KServe takes a ClusterStorageContainer for the init containers of pods (storage_initializer_injector.go,
+    GetContainerSpecForStorageUri; before 0.14 there is no workloadType)."""
+    workload = mapping(container.get("spec")).get("workloadType")
+    return container.get("disabled") is not True and (workload in (None, "initContainer") or not since(stack, "0.14"))
 
 
 def _supported(uri: str, stack: Stack) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trivet.authoring import Resource
-from trivet.contracts.rules.rule import EXPLAINERS, FRAMEWORKS, Rules, Service
+from trivet.contracts.rules.rule import FRAMEWORKS, Rules, Service, explainers
 from trivet.contracts.values import each, mapping, path, text
 from trivet.contracts.violation import Violation
 
@@ -39,7 +39,7 @@ _KINDS = {
     "HDFS_NAMENODE": "hdfs",
     "HF_TOKEN": "hf",
 }
-"""The key by which KServe recognises a Secret's credentials, in its order, and the scheme that they are for."""
+"""The key by which KServe recognises a Secret's credentials, in its order, and the scheme that they are for; HF_TOKEN since 0.14."""
 
 _TYPES = ("s3", "hdfs", "webhdfs")
 
@@ -48,9 +48,10 @@ def _keys(secret: Resource) -> Mapping[str, Any]:
     return {**mapping(secret.document.get("data")), **mapping(secret.document.get("stringData"))}
 
 
-def _kind(secret: Resource) -> str:
+def _kind(secret: Resource, service: Service) -> str:
     keys = _keys(secret)
-    return next((kind for key, kind in _KINDS.items() if key in keys), "")
+    kind = next((kind for key, kind in _KINDS.items() if key in keys), "")
+    return "" if kind == "hf" and not service.since("0.14") else kind
 
 
 def _meant_for_s3(secret: Resource) -> bool:
@@ -62,8 +63,9 @@ def _meant_for_s3(secret: Resource) -> bool:
     )
 
 
-def _uris(settings: Mapping[str, Any]) -> list[str]:
-    uris = [text(mapping(settings.get(name)).get("storageUri")) for name in ("model", *FRAMEWORKS, *EXPLAINERS)]
+def _uris(service: Service, settings: Mapping[str, Any]) -> list[str]:
+    names = ("model", *FRAMEWORKS, *explainers(service))
+    uris = [text(mapping(settings.get(name)).get("storageUri")) for name in names]
     uris += [text(entry.get("uri")) for _, entry in each(settings.get("storageUris"), ())]
     for _, container in each(settings.get("containers"), ()):
         uris += [
@@ -79,7 +81,7 @@ def secrets_of_the_service_account(service: Service) -> Iterator[Violation]:
     if not service.platform.of_kind("ServiceAccount"):
         return
     for keys, settings in service.components:
-        uri = next(iter(_uris(settings)), "")
+        uri = next(iter(_uris(service, settings)), "")
         account = service.applied("ServiceAccount", text(settings.get("serviceAccountName")) or "default")
         if not uri.startswith("s3://") or account is None:
             continue
@@ -88,14 +90,14 @@ def secrets_of_the_service_account(service: Service) -> Iterator[Violation]:
         annotations = mapping(mapping(account.document.get("metadata")).get("annotations"))
         where = (*keys, "serviceAccountName")
         for one in found:
-            if _kind(one) == "s3" and not {key_id for key_id, _ in S3_KEYS} & set(_keys(one)):
+            if _kind(one, service) == "s3" and not {key_id for key_id, _ in S3_KEYS} & set(_keys(one)):
                 yield Violation(
                     where,
                     f"the Secret {one.name}, which the ServiceAccount {account.name} lists, has a secret key and no {RELEASED[0]}",
                 )
-        if len(found) < len(listed) or any(_kind(one) == "s3" for one in found) or _ROLE in annotations:
+        if len(found) < len(listed) or any(_kind(one, service) == "s3" for one in found) or _ROLE in annotations:
             continue
-        meant = next((one for one in found if not _kind(one) and _meant_for_s3(one)), None)
+        meant = next((one for one in found if not _kind(one, service) and _meant_for_s3(one)), None)
         other = next(iter(_with_credentials(service, "s3", listed)), "")
         if meant:
             yield Violation(
@@ -119,7 +121,7 @@ def _with_credentials(service: Service, scheme: str, but: list[str]) -> list[str
     return [
         name
         for name in service.platform.of_kind("Secret")
-        if name not in but and (one := service.applied("Secret", name)) and _kind(one) == scheme
+        if name not in but and (one := service.applied("Secret", name)) and _kind(one, service) == scheme
     ]
 
 
@@ -142,7 +144,7 @@ def service_account_is_named(service: Service) -> Iterator[Violation]:
     if not service.platform.of_kind("ServiceAccount"):
         return
     for keys, settings in service.components:
-        uris = _uris(settings)
+        uris = _uris(service, settings)
         if (
             not uris
             or settings.get("serviceAccountName")

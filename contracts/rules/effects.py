@@ -189,15 +189,15 @@ def memory_requests(service: Service) -> Iterator[Violation]:
 
 
 @EFFECTS.rule(
-    "pkg/controller/v1beta1/inferenceservice/reconcilers: only knative/ksvc_reconciler.go reads ContainerConcurrency",
+    "pkg/controller/v1beta1/inferenceservice/reconcilers: only knative/ksvc_reconciler.go reads ContainerConcurrency; "
+    "pkg/apis/serving/v1beta1/transformer_custom.go, explainer_custom.go, explainer_art.go, explainer_alibi.go: --workers",
     modes=(STANDARD,),
     fields=("containerConcurrency",),
 )
 def concurrency(service: Service) -> Iterator[Violation]:
-    for keys, settings in service.components:
-        if settings.get("containerConcurrency"):
-            where = (*keys, "containerConcurrency")
-            yield Violation(where, f"{path(where)} has no effect: only Knative limits the requests of a pod")
+    if service.predictor.get("containerConcurrency"):
+        where = ("spec", "predictor", "containerConcurrency")
+        yield Violation(where, f"{path(where)} has no effect: only Knative limits the requests of a pod")
 
 
 @EFFECTS.rule(

@@ -11,7 +11,7 @@ from typing import Any
 
 from trivet.authoring import Keys
 from trivet.contracts.quantities import DEVICES, quantity
-from trivet.contracts.rules.rule import EXPLAINERS, FRAMEWORKS, KNATIVE, STANDARD, Rules, Service
+from trivet.contracts.rules.rule import EXPLAINERS, FRAMEWORKS, KNATIVE, STANDARD, Rules, Service, explainers
 from trivet.contracts.rules.runtimes import runtime_of, shipped
 from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
 from trivet.contracts.violation import Violation
@@ -39,7 +39,7 @@ def exactly_one_implementation(service: Service) -> Iterator[Violation]:
         if keys[-1] == "predictor":
             yield from _implementations_of_predictor(service, keys, settings)
             continue
-        kinds = EXPLAINERS[: 1 if service.since("0.13") else 2] if keys[-1] == "explainer" else ()
+        kinds = explainers(service) if keys[-1] == "explainer" else ()
         given = [*(kind for kind in kinds if settings.get(kind) is not None), *(["containers"] if own else [])]
         if len(given) > 1:
             yield Violation(keys, f"{where} has both {' and '.join(given)}, and exactly one is admitted")
@@ -199,6 +199,7 @@ def scale_target(service: Service) -> Iterator[Violation]:
 
 @KSERVE.rule(
     f"{_VALIDATION}, validateScalingKPACompExtension: deploymentStrategy",
+    versions=">=0.13",
     modes=(KNATIVE,),
     fields=("deploymentStrategy",),
 )
@@ -213,6 +214,7 @@ def deployment_strategy(service: Service) -> Iterator[Violation]:
 
 @KSERVE.rule(
     "k8s.io/kubernetes pkg/apis/apps/validation, ValidateDeploymentStrategy, on the Deployment that KServe makes",
+    versions=">=0.13",
     modes=(STANDARD,),
     fields=("deploymentStrategy",),
 )
@@ -443,7 +445,7 @@ def kserve_container_is_first(service: Service) -> Iterator[Violation]:
 
 @KSERVE.rule(f"{_COMPONENT}, validateStorageSpec; explainer.go, Validate", fields=EXPLAINERS)
 def explainer_storage(service: Service) -> Iterator[Violation]:
-    for kind in EXPLAINERS:
+    for kind in explainers(service):
         keys = ("spec", "explainer", kind)
         implementation = mapping(mapping(service.spec.get("explainer")).get(kind))
         uri = implementation.get("storageUri")
@@ -581,6 +583,25 @@ def art_type(service: Service) -> Iterator[Violation]:
             f"KServe's ART explainer has the type SquareAttack only, not {kind!r}",
             "the image of explainers.art in the ConfigMap inferenceservice-config",
         )
+
+
+@KSERVE.rule(
+    "python/alibiexplainer/alibiexplainer/parser.py, parse_args: a subcommand per type",
+    versions="<0.13",
+    fields=("alibi",),
+)
+def alibi_type(service: Service) -> Iterator[Violation]:
+    alibi = mapping(mapping(service.spec.get("explainer")).get("alibi"))
+    kind = text(alibi.get("type"))
+    if kind and kind not in _ALIBI_TYPES and not alibi.get("image"):
+        yield Violation(
+            ("spec", "explainer", "alibi", "type"),
+            f"KServe's Alibi explainer has the types {', '.join(_ALIBI_TYPES)}, not {kind!r}",
+            "the image of explainers.alibi in the ConfigMap inferenceservice-config",
+        )
+
+
+_ALIBI_TYPES = ("AnchorTabular", "AnchorText", "AnchorImages")
 
 
 @KSERVE.rule(

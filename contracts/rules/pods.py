@@ -833,6 +833,8 @@ def restart_policy_of_a_container(service: Service) -> Iterator[Violation]:
     fields=("deploymentStrategy",),
 )
 def rolling_update(service: Service) -> Iterator[Violation]:
+    if not service.since("0.13"):  # which drops the field
+        return
     for pod in service.pods:
         strategy = mapping(pod.settings.get("deploymentStrategy"))
         if strategy.get("type") not in (None, "", "RollingUpdate", "Recreate"):

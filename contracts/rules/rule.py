@@ -47,7 +47,7 @@ FRAMEWORKS = (
 """The predictor's older fields for model formats (kserve pkg/apis/serving/v1beta1/predictor.go)."""
 
 EXPLAINERS = ("art", "alibi")
-"""The explainer's fields for its kinds (kserve pkg/apis/serving/v1beta1/explainer.go); KServe 0.13 and newer have no alibi."""
+"""The explainer's fields for its kinds (kserve pkg/apis/serving/v1beta1/explainer.go), in any version."""
 
 KNATIVE = "Knative"
 STANDARD = "Standard"
@@ -254,11 +254,12 @@ class Service:
     @cached_property
     def pods(self) -> tuple[Pod, ...]:
         """The pod templates: of each component, of the predictor's workers (KServe 0.14 makes none) and of each canary."""
-        found = [_pod(keys, settings) for keys, settings in self.components]
+        kinds = explainers(self)
+        found = [_pod(keys, settings, kinds) for keys, settings in self.components]
         if isinstance(worker := self.predictor.get("workerSpec"), dict) and self.since("0.15"):
-            found.append(_workers(("spec", "predictor", "workerSpec"), worker))
+            found.append(_workers(("spec", "predictor", "workerSpec"), worker, kinds))
         found += [
-            _pod((*keys, "predictor"), canary["predictor"])
+            _pod((*keys, "predictor"), canary["predictor"], kinds)
             for keys, canary in each(self.spec.get("canary"), ("spec", "canary"))
             if isinstance(canary.get("predictor"), dict)
         ]
@@ -288,8 +289,13 @@ class Service:
         return since(self.stack, version, component)
 
 
-def _pod(keys: Keys, settings: Mapping[str, Any]) -> Pod:
-    given = [name for name in ("model", *FRAMEWORKS, *EXPLAINERS) if isinstance(settings.get(name), dict)]
+def explainers(service: Service) -> Sequence[str]:
+    """The explainer's fields for its kinds that the stack's KServe has: 0.13 has no alibi."""
+    return EXPLAINERS[:1] if service.since("0.13") else EXPLAINERS
+
+
+def _pod(keys: Keys, settings: Mapping[str, Any], kinds: Sequence[str]) -> Pod:
+    given = [name for name in ("model", *FRAMEWORKS, *kinds) if isinstance(settings.get(name), dict)]
     if len(given) > 1 and given[0] == "model":
         given = given[
             1:
@@ -302,9 +308,9 @@ def _pod(keys: Keys, settings: Mapping[str, Any]) -> Pod:
     return Pod(keys, settings, (*models, *own), tuple(initial))
 
 
-def _workers(keys: Keys, settings: Mapping[str, Any]) -> Pod:
+def _workers(keys: Keys, settings: Mapping[str, Any], kinds: Sequence[str]) -> Pod:
     """KServe merges the first container of the workers into the runtime's (components/predictor.go, multiNodeProcess)."""
-    pod = _pod(keys, settings)
+    pod = _pod(keys, settings, kinds)
     return pod._replace(containers=tuple(one._replace(merged=not n) for n, one in enumerate(pod.containers)))
 
 

@@ -23,17 +23,23 @@ _ACCESS_POINT = re.compile(  # botocore handlers.py, VALID_S3_ARN; with '/' for 
 _AZURE = re.compile(
     r"https://(.+?)\.((blob|file)\.core\.windows\.net|z[0-9]{1,2}\.(blob|file)\.storage\.azure\.net)(/|$)"
 )
+_AZURE_WITHOUT_ZONES = re.compile(r"https://(.+?)\.((blob|file)\.core\.windows\.net)(/|$)")
 _PACKED = (".rar", ".7z", ".bz2", ".xz", ".zst")
 _UNPACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
-def form_problem(uri: str) -> str:
-    """Why the storage initializer cannot fetch ``uri``, by its text alone; empty if the text shows nothing."""
+def form_problem(uri: str, *, azure_zones: bool = True) -> str:
+    """Why the storage initializer cannot fetch ``uri``, by its text alone; empty if the text shows nothing.
+
+    ``azure_zones`` is whether it knows Azure's hosts with zones, as it does since KServe 0.14 (storage.py, _AZURE_BLOB_RE).
+    """
     if _WHITE_SPACE.search(uri):
         return f"{uri!r} has white space in it"
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return _without_scheme(uri)
+    if not azure_zones and scheme in ("http", "https"):
+        return _https(uri, rest, _AZURE_WITHOUT_ZONES)
     check = _FORMS.get(scheme)
     return check(uri, rest) if check else ""
 
@@ -91,12 +97,12 @@ def _oci(uri: str, rest: str) -> str:
     return f"{rest!r} in {uri!r} is no reference of an image: {why}" if why else ""
 
 
-def _https(uri: str, rest: str) -> str:
+def _https(uri: str, rest: str, of_azure: re.Pattern[str] = _AZURE) -> str:
     try:
         _, _, path, query, _ = urlsplit(uri)
     except ValueError as error:
         return f"{uri!r} is no URL: {error}"
-    if azure := _AZURE.match(uri):
+    if azure := of_azure.match(uri):
         prefix = path.lstrip("/").partition("/")[2]
         if not prefix:
             kind = "share" if "file" in azure[2] else "container"

@@ -182,6 +182,59 @@ spec: {{supportedUriFormats: [{{regex: '{expression}'}}]}}
 """
 
 
+OTHERS = pytest.mark.parametrize(
+    "changed",
+    [
+        "disabled: true",
+        "spec: {workloadType: localModelDownloadJob, supportedUriFormats: [{prefix: 'registry://'}]}",
+        "spec: {workloadType: '', supportedUriFormats: [{prefix: 'registry://'}]}",
+    ],
+)
+
+
+@OTHERS
+@failing("paths.storage_uri_is_fetchable", because="no storage container of KServe 0.14.1 fetches registry://")
+def test_a_storage_container_that_is_no_init_container(changed: str) -> list[Finding]:
+    text = manifest("registry://models/iris") + of_container("^registry://")
+    return findings("paths.storage_uri_is_fetchable", with_line(text, changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "under"),
+    [
+        ("disabled: false", "2024.11"),
+        ("spec: {workloadType: initContainer, supportedUriFormats: [{prefix: 'registry://'}]}", "2024.11"),
+        ("spec: {workloadType: null, supportedUriFormats: [{prefix: 'registry://'}]}", "2024.11"),
+        ("spec: {workloadType: localModelDownloadJob, supportedUriFormats: [{prefix: 'registry://'}]}", "2024.08"),
+    ],
+)
+@passing("paths.storage_uri_is_fetchable", because="the ClusterStorageContainer registry fetches registry://")
+def test_a_storage_container_that_is_an_init_container(changed: str, under: str) -> list[Finding]:
+    text = manifest("registry://models/iris") + of_container("^registry://")
+    return findings("paths.storage_uri_is_fetchable", with_line(text, changed), under)
+
+
+def with_line(text: str, line: str) -> str:
+    """A document with one more field, in place of the last line if that has the field."""
+    before, _, last = text.rstrip("\n").rpartition("\n")
+    same = last.partition(":")[0] == line.partition(":")[0]
+    return f"{before}\n{line}\n" if same else f"{text}{line}\n"
+
+
+@pytest.mark.parametrize("under", ["2024.11", "current"])
+@failing("paths.storage_uri_is_fetchable", because="names no path in a container")
+def test_a_zone_of_azure_since_kserve_0_14(under: str) -> list[Finding]:
+    return findings(
+        "paths.storage_uri_is_fetchable", manifest("https://me.z01.blob.storage.azure.net/a", "sklearn"), under
+    )
+
+
+@passing("paths.storage_uri_is_fetchable")
+def test_a_zone_of_azure_is_any_host_before_kserve_0_14() -> list[Finding]:
+    uri = "https://me.z01.blob.storage.azure.net/a"
+    return findings("paths.storage_uri_is_fetchable", manifest(uri, "sklearn"), "2024.08")
+
+
 @failing("paths.storage_uri_is_fetchable", because="no storage container of KServe")
 def test_an_expression_that_keeps_a_backtracking_engine_busy() -> list[Finding]:
     uri = f"registry://{'a' * 200}!"

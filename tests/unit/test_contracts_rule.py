@@ -255,3 +255,11 @@ def test_the_fields_of_an_object_are_not_collected_for_rules_that_declare_none()
     subject = service({"a": {"b": 1}})
     rules().concerning(subject)
     assert "fields" not in vars(subject)
+
+
+@pytest.mark.parametrize(
+    ("under", "kinds"), [("2024.05", ["art", "alibi"]), ("2024.08", ["art"]), ("current", ["art"])]
+)
+def test_the_explainers_that_a_kserve_has(under: str, kinds: list[str]) -> None:
+    one = service({"explainer": {"art": {}, "alibi": {}}}, under=under)
+    assert [container.keys[-1] for container in one.containers] == kinds
