@@ -5,8 +5,10 @@
   of the manifest, one of these findings is at that field, below it, or at the mapping or list that should hold it.
 * None of them rejects or drops anything: no MUST of :data:`COMPARED` failed.
 * No check of lint's raised, whatever the API server says.
+* No runtime of KServe's release and the platform's serves the model of an admitted service: a MUST of :data:`OF_RUNTIMES` failed. One
+  does: none failed. No dry run shows this; ``Controller.has_runtime`` selects.
 
-What other contracts find (a runtime that cannot serve the model, a setting without effect) no dry run shows, and is not compared.
+What other contracts find (a setting without effect) no dry run shows, and is not compared.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from differential.children import KNATIVE_SERVICE, Controller, revision, without_account
+from differential.children import KNATIVE_SERVICE, Controller, releases, revision, without_account
 from differential.judges import NO_ACCOUNT, ApiServer, Lint, LintVerdict, ServerVerdict
 from differential.mutations import text
 from trivet.contracts.rules.rule import FRAMEWORKS
@@ -72,6 +74,15 @@ OF_PODS = (
 """Contracts that judge pods which KServe does not make of a model that no runtime serves; lint says that by one that is not compared."""
 OF_ADMISSION: Mapping[str, str] = {name: "" for name in COMPARED if name not in OF_PODS}
 
+OF_RUNTIMES: Mapping[str, str] = {
+    "validation.runtime_serves_the_model": "",
+    "manifests.protocol_version_is_served": "",
+    "manifests.format_version_is_served": "",
+}
+"""Contracts over the runtime that KServe takes for a model."""
+
+NO_RUNTIME = ServerVerdict(error="no runtime serves the model")
+
 MISSED, FALSE_ALARM, MISPLACED, BROKEN = "missed", "false alarm", "misplaced", "a check of lint raised"
 
 
@@ -122,6 +133,9 @@ class Known:
             and re.search(self.manifest, f"{found.child}\n{found.manifest}") is not None
         )
 
+
+_RELEASED = sorted({name for runtimes in releases().values() for name in runtimes})
+"""Runtimes of KServe's releases."""
 
 _ITEMS = r"(    [ -] .*\n)*"
 """Lines of a list in a component of a manifest."""
@@ -296,6 +310,12 @@ KNOWN: tuple[Known, ...] = (
         kind=FALSE_ALARM,
         lint=r"of the runtime kserve-(?!mlserver)",
     ),
+    Known(
+        reason="A runtime that a service names may be the platform's own: lint says that it is not known, in advice or as inconclusive.",
+        kind=MISSED,
+        server=f"^{NO_RUNTIME.error}$",
+        manifest=rf"\n      runtime: (?!({'|'.join(_RELEASED)}|'')\n)",
+    ),
 )
 """Differences that are meant to be."""
 
@@ -326,9 +346,12 @@ class Comparison:
         manifest = text(document)
         kind = str(document.get("kind"))
         said = self.admission(document)
-        verdict = self.lint.judge(manifest).of(COMPARED)
+        whole = self.lint.judge(manifest)
+        verdict = whole.of(COMPARED)
         if verdict.broken:
             yield Disagreement(kind=BROKEN, layer=kind, manifest=manifest, server=said, lint=verdict)
+        if kind == "InferenceService" and not said.rejects:
+            yield from self._difference_of_runtimes(manifest, said, whole.of(OF_RUNTIMES))
         if kind == "InferenceService" and said.stored is not None and not self.controller.has_runtime(said.stored):
             verdict = verdict.of(OF_ADMISSION)
         rejected = list(self.rejected_children(said)) if kind == "InferenceService" and not said.rejects else []
@@ -352,6 +375,17 @@ class Comparison:
         metadata = document.get("metadata")
         namespace = metadata.get("namespace") if isinstance(metadata, Mapping) else None
         return self.server.judge(kind, text(document), namespace=namespace if isinstance(namespace, str) else "")
+
+    def _difference_of_runtimes(self, manifest: str, said: ServerVerdict, lint: LintVerdict) -> Iterator[Disagreement]:
+        """Of an admitted service: whether lint and the controller differ in whether a runtime serves its model."""
+        assert said.stored is not None
+        if self.controller.is_standard(said.stored) is None:
+            return
+        serves = self.controller.has_runtime(said.stored)
+        if serves and lint.failures:
+            yield Disagreement(kind=FALSE_ALARM, layer="runtime", manifest=manifest, server=said, lint=lint)
+        elif not serves and not lint.failures:
+            yield Disagreement(kind=MISSED, layer="runtime", manifest=manifest, server=NO_RUNTIME, lint=lint)
 
     def rejected_children(self, admitted: ServerVerdict) -> Iterator[tuple[str, str, ServerVerdict]]:
         """What is rejected of the objects that the controller makes of an admitted InferenceService: (kind, name, verdict).

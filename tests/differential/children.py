@@ -205,7 +205,7 @@ class Controller:
         return any(_serves(name, one, model, workers=workers) for name, one in self._runtimes().items())
 
     def _runtimes(self) -> Mapping[str, Mapping[str, Any]]:
-        return {**_releases()[self.stack.components["kserve"]], **_as_released(self.runtime)}
+        return {**releases()[self.stack.components["kserve"]], **_as_released(self.runtime)}
 
     @property
     def _has_workers(self) -> bool:
@@ -213,7 +213,7 @@ class Controller:
 
 
 @cache
-def _releases() -> Mapping[str, Mapping[str, Any]]:
+def releases() -> Mapping[str, Mapping[str, Any]]:
     """KServe's version → its ClusterServingRuntimes by name."""
     return dict(yaml.safe_load((Path(__file__).parent / "runtimes.yaml").read_text(encoding="utf-8")))
 

@@ -336,9 +336,12 @@ def test_a_runtime_for_several_nodes_serves_a_model_with_workers_and_no_other() 
         assert controller.has_runtime(service) is serves
 
 
-@pytest.mark.parametrize(("format_", "kinds"), [("mlflow", [MISSED]), ("iris", [])])
+WITHOUT_RUNTIME = ("validation.runtime_serves_the_model", 1, "no runtime")
+
+
+@pytest.mark.parametrize(("format_", "failures", "kinds"), [("mlflow", (), [MISSED]), ("iris", (WITHOUT_RUNTIME,), [])])
 def test_nothing_is_made_of_a_model_without_a_runtime_and_nothing_compared_but_its_admission(
-    format_: str, kinds: list[str]
+    format_: str, failures: tuple[Any, ...], kinds: list[str]
 ) -> None:
     document = modelled(modelFormat={"name": format_})
 
@@ -350,8 +353,43 @@ def test_nothing_is_made_of_a_model_without_a_runtime_and_nothing_compared_but_i
             return ServerVerdict(stored=document) if admitted else ServerVerdict(error="no")
 
     controller = Controller(stack=STACK, platform=PlatformConfig(), runtime=OF_THE_PLATFORM)
-    both = Comparison(cast(ApiServer, Server(None)), cast(Lint, Says(LintVerdict())), controller)
+    both = Comparison(cast(ApiServer, Server(None)), cast(Lint, Says(LintVerdict(failures=failures))), controller)
     assert [one.kind for one in both.differences(document)] == kinds
+
+
+@pytest.mark.parametrize(
+    ("model", "annotations", "failing", "found"),
+    [
+        ({}, {}, "", []),
+        ({}, {}, "validation.runtime_serves_the_model", [(FALSE_ALARM, "runtime")]),
+        ({}, {}, "manifests.protocol_version_is_served", [(FALSE_ALARM, "runtime")]),
+        ({}, {}, "manifests.format_version_is_served", [(FALSE_ALARM, "runtime")]),
+        ({"modelFormat": {"name": "iris"}}, {}, "", [(MISSED, "runtime")]),
+        ({"modelFormat": {"name": "iris"}}, {}, "manifests.resources_are_set", [(MISSED, "runtime")]),
+        ({"modelFormat": {"name": "iris"}}, {}, "validation.runtime_serves_the_model", []),
+        ({"runtime": ""}, {}, "", [(MISSED, "runtime")]),
+        ({"modelFormat": {"name": "iris"}}, {"serving.kserve.io/stop": "true"}, "", []),
+    ],
+)
+def test_whether_a_runtime_serves_the_model_is_compared(
+    model: Any, annotations: Any, failing: str, found: list[tuple[str, str]]
+) -> None:
+    document = modelled(**model)
+    document["metadata"]["annotations"] = annotations
+    said = LintVerdict(failures=((failing, 1, "wrong"),) if failing else ())
+    admits = cast(ApiServer, Says(ServerVerdict(stored=document)))
+    platform = PlatformConfig(default_deployment_mode="Standard")
+    controller = Controller(stack=STACK, platform=platform, runtime=OF_THE_PLATFORM)
+    both = Comparison(admits, cast(Lint, Says(said)), controller)
+    assert [(one.kind, one.layer) for one in both.differences(document)] == found
+
+
+@pytest.mark.parametrize(
+    ("runtime", "is_known"),
+    [("nothing", True), ("1", True), ("kserve-mlserver", False), ("kserve-tensorflow-serving", False), ("", False)],
+)
+def test_only_a_runtime_that_lint_cannot_know_may_be_missing(runtime: str, is_known: bool) -> None:
+    assert meant(text(modelled(runtime=runtime)), server="no runtime serves the model") is is_known
 
 
 @pytest.mark.parametrize(
@@ -360,7 +398,7 @@ def test_nothing_is_made_of_a_model_without_a_runtime_and_nothing_compared_but_i
 )
 def test_lint_may_judge_the_pods_of_a_model_without_a_runtime(contract: str, kinds: list[str]) -> None:
     document = modelled(modelFormat={"name": "iris"})
-    said = LintVerdict(failures=((contract, 1, "wrong"),))
+    said = LintVerdict(failures=((contract, 1, "wrong"), WITHOUT_RUNTIME))
     controller = Controller(stack=STACK, platform=PlatformConfig(), runtime=OF_THE_PLATFORM)
     both = Comparison(cast(ApiServer, Says(ServerVerdict(stored=document))), cast(Lint, Says(said)), controller)
     assert [one.kind for one in both.differences(document)] == kinds
