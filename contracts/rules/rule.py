@@ -57,7 +57,7 @@ MODE_SETTING = (
 )
 
 
-MAX_CHOICES = 4096
+MAX_CHOICES = 1024
 """Sets of fields for which it is kept which rules concern them."""
 
 
@@ -126,18 +126,22 @@ class Rules:
     def concerning(self, subject: Service | Companion) -> Sequence[Rule]:
         """The rules that apply to the stack and the mode of ``subject``, without those none of whose fields it has."""
         version, mode = subject.stack.components.get(self.component), subject.mode
-        fields = subject.fields.intersection(self._fields) if self._fields else frozenset()
-        if len(self._chosen) > MAX_CHOICES:
-            self._chosen.clear()
-        found = self._chosen.get((version, mode, fields))
+        every = subject.fields if self._fields else frozenset()
+        found = self._chosen.get((version, mode, every))
         if found is None:
-            found = self._chosen[version, mode, fields] = [
-                rule
-                for rule in self.rules
-                if rule.applies(subject.stack)
-                and not (rule.modes and mode and mode not in rule.modes)
-                and (not rule.fields or not fields.isdisjoint(rule.fields))
-            ]
+            if len(self._chosen) >= MAX_CHOICES:
+                self._chosen.clear()
+            # Most fields of an object are none that a rule declares, so that objects that differ in all have these in common.
+            fields = every.intersection(self._fields)
+            if (version, mode, fields) not in self._chosen:
+                self._chosen[version, mode, fields] = [
+                    rule
+                    for rule in self.rules
+                    if rule.applies(subject.stack)
+                    and not (rule.modes and mode and mode not in rule.modes)
+                    and (not rule.fields or not fields.isdisjoint(rule.fields))
+                ]
+            found = self._chosen[version, mode, every] = self._chosen[version, mode, fields]
         return found
 
     @property
@@ -234,7 +238,7 @@ class Service:
     @cached_property
     def fields(self) -> frozenset[str]:
         """The names of all fields of the manifest."""
-        return field_names(self.manifest.document)
+        return field_names(self.manifest.document) if self.manifest.fields is None else self.manifest.fields
 
     @cached_property
     def mode(self) -> str:
@@ -335,7 +339,7 @@ class Companion:
     @cached_property
     def fields(self) -> frozenset[str]:
         """The names of all fields of the object."""
-        return field_names(self.resource.document)
+        return field_names(self.resource.document) if self.resource.fields is None else self.resource.fields
 
     mode = ""
 

@@ -32,7 +32,18 @@ from trivet.model.waiver import Waiver
 from trivet.toolkit.ignore_comments import IgnoreComment
 from trivet.toolkit.kustomize import without_patches
 from trivet.toolkit.remembered import remembering
-from trivet.toolkit.subjects import KINDS, RESOURCES, WITHOUT_KIND, ReadResult, Subject, companions, read, stream_parts
+from trivet.toolkit.subjects import (
+    KINDS,
+    MAX_OBJECT,
+    RESOURCES,
+    WITHOUT_KIND,
+    ReadResult,
+    Subject,
+    companions,
+    file_parts,
+    read,
+    stream_parts,
+)
 from trivet.toolkit.walking import MLMODEL, Found, PathPatterns, Place, TextStream, places
 
 PIECE = 64
@@ -525,14 +536,22 @@ class _Part:
 def _judged(piece: Iterable[Place], judges: Sequence[_Judge], patterns: Sequence[PathPatterns]) -> _Part:
     """What one piece of the files came to. The first of ``judges`` is for what none of ``patterns`` matches, the others for one each."""
     part = _Part()
+    broken: Path | None = None
     for batch in _batches(piece):
+        file = batch[0].file if isinstance(batch[0], TextStream) else None
+        if file and file == broken:
+            continue
+        before = len(part.errors)
         with remembering():
             _judge_batch(batch, judges, patterns, part)
+        if len(part.errors) > before:
+            broken = file
     return part
 
 
 def _batches(piece: Iterable[Place]) -> Iterator[Sequence[Place]]:
-    """Places that are read, and then judged, together; a model directory by itself, since what is known of it can be large."""
+    """Places that are read, and then judged, together. A model directory is judged by itself, since what is known of it can be large, and
+    so is each part of a large file."""
     batch: list[Place] = []
     size = 0
     for place in piece:
@@ -542,8 +561,16 @@ def _batches(piece: Iterable[Place]) -> Iterator[Sequence[Place]]:
             yield [place]
             batch, size = [], 0
             continue
+        length = _size(place)
+        if isinstance(place, Found) and length > MAX_OBJECT and (parts := file_parts(place)):
+            if batch:
+                yield batch
+            while parts:
+                yield [parts.pop(0)]
+            batch, size = [], 0
+            continue
         batch.append(place)
-        size += _size(place)
+        size += length
         if size > AHEAD:
             yield batch
             batch, size = [], 0
@@ -586,11 +613,9 @@ def _judge_batch(
             continue
         for subject in found.subjects:
             part.counts[_name(subject)] += 1
-        matching = [
-            index
-            for index, one in enumerate(patterns, 1)
-            if isinstance(place, Found) and one.match(place.path, directory=place.model and place.path.name != MLMODEL)
-        ]
+        file = place.path if isinstance(place, Found) else place.file if isinstance(place, TextStream) else None
+        is_model = isinstance(place, Found) and place.model and place.path.name != MLMODEL
+        matching = [index for index, one in enumerate(patterns, 1) if file and one.match(file, directory=is_model)]
         judge = judges[matching[-1] if matching else 0]
         part.stacks[judge.stack.name] += len(found.subjects)
         if not by_judge or by_judge[-1][0] is not judge:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -56,25 +56,30 @@ def observed(
     found: list[Finding] = []
     try:
         with remembering():
-            for finding in _findings(contract, contract.check(**given)):
+            returned = contract.check(**given)
+            if isinstance(returned, Finding):
+                _refuse(
+                    contract, "returned a Finding", "write `yield` in place of `return`, or return a list of findings"
+                )
+            try:
+                findings = iter(returned)
+            except TypeError:
+                _refuse(contract, f"returned {returned!r}", YIELD)
+            while True:  # as a for loop would, which loses what a generator returns
+                try:
+                    finding = next(findings)
+                except StopIteration as end:
+                    if end.value is not None:
+                        _refuse(
+                            contract, f"returned {end.value!r}, which is lost", "write `yield` in place of `return`"
+                        )
+                    break
                 if not isinstance(finding, Finding):
                     _refuse(contract, f"yielded {finding!r}", YIELD)
                 found.append(finding)
     except Exception as error:
         return [*found, replace(finding_of(error), location=where() if where else None)]
     return found or [inconclusive(NOTHING, location=where() if where else None)]
-
-
-def _findings(contract: Contract, returned: Any) -> Iterator[Any]:
-    if isinstance(returned, Finding):
-        _refuse(contract, "returned a Finding", "write `yield` in place of `return`, or return a list of findings")
-    try:
-        findings = iter(returned)
-    except TypeError:
-        _refuse(contract, f"returned {returned!r}", YIELD)
-    end = yield from findings
-    if end is not None:
-        _refuse(contract, f"returned {end!r}, which is lost", "write `yield` in place of `return`")
 
 
 def _refuse(contract: Contract, did: str, remedy: str) -> NoReturn:

@@ -17,12 +17,14 @@ Keys = tuple[str | int, ...]
 class Resource:
     """One Kubernetes object from a YAML or JSON stream, of a kind that KServe defines or that stands beside an InferenceService.
 
-    ``line(keys)`` is the 1-based line of a nested value, or of its nearest parent.
+    ``line(keys)`` is the 1-based line of a nested value, or of its nearest parent. ``fields`` has the keys of all mappings in ``document``,
+    and of what stands in one list with it; None if the reader did not note them.
     """
 
     file: str
     document: Mapping[str, Any]
     line: Callable[[Keys], int]
+    fields: frozenset[str] | None = field(default=None, compare=False)
 
     @property
     def kind(self) -> str:

@@ -93,10 +93,11 @@ def _line(text: str) -> _Line | None:
 
 
 class Read(NamedTuple):
-    """A document that was read."""
+    """A document that was read; ``fields`` are the keys of all its mappings, one set for documents that have the same."""
 
     value: Any
     place: Place
+    fields: frozenset[str]
 
 
 class Unread(NamedTuple):
@@ -146,6 +147,7 @@ def _document(lines: Sequence[str], first: int, before: int) -> tuple[Read | Non
     opened_line = 0
     new: Any
     places: Any
+    fields: set[str | None] = set()
     end = first
     for end in range(first, len(lines)):
         line = _line(lines[end])
@@ -171,6 +173,7 @@ def _document(lines: Sequence[str], first: int, before: int) -> tuple[Read | Non
             if at != indent:
                 return None, -1
         opened = None
+        fields.add(key)
         if inner:
             if key is None:
                 top.append(value if kind == _SCALAR else value())
@@ -197,4 +200,13 @@ def _document(lines: Sequence[str], first: int, before: int) -> tuple[Read | Non
         end = len(lines)
     if end - first > MAX_LINES:
         return None, -1
-    return (Read(whole[""], whole_members[""]) if whole else None), end
+    if not whole:
+        return None, end
+    fields.discard(None)
+    return Read(whole[""], whole_members[""], _shared(frozenset(fields))), end
+
+
+@lru_cache(maxsize=1024)
+def _shared(fields: frozenset[Any]) -> frozenset[str]:
+    """The first set that equals ``fields``: what is looked up by one object need not be compared."""
+    return fields

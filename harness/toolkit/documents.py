@@ -48,10 +48,11 @@ class BrokenDocument(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of a stream: its value, of the types that JSON has, and its lines."""
+    """One document of a stream: its value, of the types that JSON has, its lines, and the keys of all its mappings, if they are known."""
 
     value: Any
     place: Place
+    fields: frozenset[str] | None = None
 
     def line(self, keys: Keys) -> int:
         """The 1-based line of ``value[keys[0]][keys[1]]…``, or of its nearest parent that exists."""
@@ -81,7 +82,7 @@ def documents(text: str, scalar: Callable[[str], Any] = kubernetes_scalar, *, be
         return
     for one in found:
         if isinstance(one, Read):
-            yield Document(one.value, one.place)
+            yield Document(one.value, one.place, one.fields)
         else:
             # With the separator behind it, which libyaml names where it ends something too early.
             part = "\n".join([*lines[one.start : one.end], *(["---\n"] if one.end < len(lines) else [])])

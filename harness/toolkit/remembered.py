@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, TypeVar, TypeVarTuple
@@ -16,17 +15,17 @@ _facts: ContextVar[dict[tuple[object, ...], tuple[tuple[Any, ...], Any]] | None]
 object."""
 
 
-@contextmanager
-def remembering() -> Iterator[None]:
+class remembering:  # noqa: N801 - used as a function; a generator would take as long as a whole contract
     """Keep the facts that :func:`remembered` functions find in this thread, until the outermost such block ends."""
-    if _facts.get() is not None:
-        yield
-        return
-    token = _facts.set({})
-    try:
-        yield
-    finally:
-        _facts.reset(token)
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = _facts.set({}) if _facts.get() is None else None
+
+    def __exit__(self, *error: object) -> None:
+        if self._token is not None:
+            _facts.reset(self._token)
 
 
 def remembered(find: Callable[[*Subjects], Fact]) -> Callable[[*Subjects], Fact]:

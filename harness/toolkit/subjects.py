@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -111,7 +112,7 @@ def read(place: Place) -> ReadResult:
     if isinstance(place, TextStream):
         found = _read_bytes(place.name, place.content, named=True, before=place.before)
         ignores = found.ignores if place.comments else ()
-        return replace(found, ignores=ignores, sources=_sources(place.content, place.before))
+        return replace(found, ignores=ignores, sources=() if place.file else _sources(place.content, place.before))
     if place.model:
         return read_model_directory(place.path)
     return read_file(place.path, named=place.named)
@@ -178,6 +179,24 @@ def stream_parts(stream: TextStream) -> list[TextStream]:
         before += content.count(b"\n", start, end)
         start = end
     return parts
+
+
+def file_parts(place: Found) -> list[TextStream]:
+    """A large file in parts of whole documents, to be read one after the other up to the first that is broken, by which memory is bounded.
+
+    None if one part's reading depends on the others: as in a stream, where it may be a template, and where it may not be about KServe.
+    """
+    if place.model or place.path.suffix == MARKDOWN:
+        return []
+    try:
+        content = _bytes(place.path)
+    except UsageError:
+        return []
+    marks = (b"{{", b"{%", b"#@")
+    if len(content) <= MAX_OBJECT or any(one in content for one in marks) or not _SIGNS.search(content):
+        return []
+    parts = stream_parts(TextStream(str(place.path), content, file=place.path))
+    return parts if len(parts) > 1 else []
 
 
 def _sources(content: bytes, before: int) -> tuple[tuple[int, str], ...]:
@@ -365,12 +384,16 @@ class _TooLarge(UsageError):
 
 def _bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            # A pipe or a device has no size, and a file may grow: what there is is read up to the limit.
+        with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_BYTES:
                 raise _TooLarge(str(path))
-            return read_stream(str(path), file, size).content
+            if size and len(content := file.read(size + 1)) <= size:
+                return content
+            # A pipe or a device has no size, and a file may grow: what there is is read up to the limit.
+            if size:
+                file.seek(0)
+            return read_stream(str(path), BufferedReader(file), size).content
     except IsADirectoryError:
         raise UsageError(f"{path} is a directory, expected a file", remedy="name the directory that holds it") from None
     except FileNotFoundError:
@@ -415,15 +438,15 @@ def _subjects(document: Document, value: Any, keys: Keys, file: str) -> Iterator
         for index, item in enumerate(items):
             yield from _subjects(document, item, (*keys, "items", index), file)
     elif kind == "InferenceService" and str(value.get("apiVersion")).partition("/")[0] == "serving.kserve.io":
-        yield Manifest(file=file, document=value, line=_below(document, keys))
+        yield Manifest(file=file, document=value, line=_below(document, keys), fields=document.fields)
     elif isinstance(kind, str) and kind in RESOURCES.get(_group(value.get("apiVersion")), ()):
-        yield Resource(file=file, document=value, line=_below(document, keys))
+        yield Resource(file=file, document=value, line=_below(document, keys), fields=document.fields)
     elif isinstance(value.get("pipelineInfo"), dict) and ("root" in value or "deploymentSpec" in value):
         yield CompiledPipeline(file=file, document=value, line=_below(document, keys))
     elif isinstance(value.get("platforms"), dict):
         yield PLATFORM_SPEC
     elif is_misaddressed(value):
-        yield Resource(file=file, document=value, line=_below(document, keys))
+        yield Resource(file=file, document=value, line=_below(document, keys), fields=document.fields)
     else:
         yield kind if isinstance(kind, str) and kind else WITHOUT_KIND
 

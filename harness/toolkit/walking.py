@@ -42,13 +42,15 @@ class TextStream:
     """A text that is no file by itself, such as standard input, or a part of it.
 
     ``name`` is what findings show as its file, and ``before`` the number of lines before a part. Without ``comments``, nothing in it is
-    a comment that ignores findings: it is an object that was never a file, whose strings may look like one.
+    a comment that ignores findings: it is an object that was never a file, whose strings may look like one. ``file`` is set of a part of a
+    file.
     """
 
     name: str
     content: bytes
     before: int = 0
     comments: bool = True
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

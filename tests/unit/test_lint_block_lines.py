@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from trivet.contracts.rules.rule import field_names
 from trivet.toolkit.block_lines import MAX_DEPTH, MAX_LINES, Read, Unread, block_documents
 from trivet.toolkit.documents import BrokenDocument, Document, _parsed, documents
 from trivet.toolkit.scalars import kubernetes_scalar
@@ -102,6 +103,8 @@ def test_changed_manifests_are_read_as_by_events(data: st.DataObject) -> None:
 def test_files_are_read_as_by_events(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert read(text, by_lines) == read(text, by_events)
+    for one in block_documents(text.split("\n"), 0):
+        assert isinstance(one, Unread) or one.fields == field_names(one.value)
 
 
 def test_a_manifest_as_they_are_written_is_read_by_its_lines() -> None:
@@ -111,6 +114,7 @@ def test_a_manifest_as_they_are_written_is_read_by_its_lines() -> None:
         {"name": "kserve-container", "image": "a:1", "args": ["--url=http://a:80/#b", -1], "env": []},
         {"name": "other", "command": None},
     ]
+    assert only.fields == field_names(only.value)
 
 
 def test_only_the_document_that_needs_it_is_left_to_the_events() -> None:

@@ -25,8 +25,9 @@ from trivet.model.platform_config import PlatformConfig, indexed
 from trivet.model.stack import Stack
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory, Resource
 from trivet.stacks.read import load_stack
+from trivet.toolkit import subjects
 from trivet.toolkit.remembered import remembered
-from trivet.toolkit.walking import Found, PathPatterns, TextStream
+from trivet.toolkit.walking import Found, PathPatterns, Place, TextStream
 
 STACK = load_stack("2024.11")
 
@@ -179,6 +180,36 @@ def test_a_long_stream_ends_at_its_first_broken_document(tmp_path: Path) -> None
     assert result.counts["InferenceService"] == 1200
     (error,) = result.errors
     assert str(error).startswith("<stdin>:4803:")
+
+
+@pytest.mark.parametrize("broken", ["", "a: [\n", "# Source: chart/a.yaml\na: 1\n", "a: '{{ b }}'\n"])
+def test_a_large_file_is_judged_in_parts_as_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    services = [f"---\n{NAMED.format('bad' if number % 500 == 100 else 'good')}" for number in range(2000)]
+    services[1200] = f"---\n{broken}"
+    (tmp_path / "a.yaml").write_text("".join(services))
+    (tmp_path / "b.yaml").write_text(NAMED.format("bad"))
+    stacks = [(PathPatterns(["a.yaml"], tmp_path), load_stack("current"))]
+
+    def judged() -> tuple[object, ...]:
+        result = lint([tmp_path], [is_good, is_best], STACK, stacks=stacks)
+        findings = [one for each in result.report.contracts for one in each.findings]
+        return findings, [str(one) for one in result.errors], result.counts, result.stacks, result.skipped
+
+    whole = judged()
+    read: list[object] = []
+
+    def noted(place: Place) -> subjects.ReadResult:
+        read.append(place)
+        return subjects.read(place)
+
+    monkeypatch.setattr(engine, "read", noted)
+    monkeypatch.setattr(process_pool, "MAX_PROCESSES", 1)
+    for module in (engine, subjects):
+        monkeypatch.setattr(module, "MAX_OBJECT", 50_000)
+    assert judged() == whole
+    assert len(read) == 2 if "{{" in broken else len(read) > 3
 
 
 def test_files_are_judged_by_the_stack_of_the_last_pattern_that_matches(tmp_path: Path) -> None:
