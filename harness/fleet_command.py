@@ -22,7 +22,6 @@ from trivet.cli_options import (
     stack_options,
 )
 from trivet.errors import UsageError
-from trivet.served_fleet import Serving
 
 if TYPE_CHECKING:
     from trivet.engine.registry import Registry
@@ -225,6 +224,8 @@ def fleet(
         )
         report = replace(report, context=context or "", services=tuple(services))
     if serve and to_serve:
+        from trivet.served_fleet import Serving
+
         serving = Serving(
             arguments=to_serve.arguments,
             server=server,

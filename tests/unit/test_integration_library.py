@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import subprocess
 import sys
@@ -104,3 +105,28 @@ def described(name: str, value: object) -> Iterator[str]:
             function = member.fget if isinstance(member, property) else member
             assert function is not None
             yield f"{name}.{key}{inspect.signature(function)}" + (" [property]" if isinstance(member, property) else "")
+
+
+def test_what_is_imported_later_is_what_type_checkers_see() -> None:
+    typed = {
+        (node.module, alias.name)
+        for block in ast.parse(Path(str(integration.__file__)).read_text(encoding="utf-8")).body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed == {(module, name) for module, names in integration._LATER.items() for name in names}
+    assert {name for _, name in typed} == set(integration.__all__)
+    assert dir(integration) == sorted(integration.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'resolve_uri'"):
+        integration.resolve_uri  # noqa: B018
+
+
+def test_lint_loads_only_what_it_needs_of_the_core_library() -> None:
+    code = (
+        "import sys; import trivet.cli; from trivet.engine.registry import Registry; Registry().contracts\n"
+        "unwanted = {f'trivet.integration.{name}' for name in ('canary', 'gate', 'deployment')}\n"
+        "assert not unwanted & set(sys.modules), unwanted & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
