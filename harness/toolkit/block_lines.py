@@ -1,4 +1,4 @@
-"""Reading YAML of which each line says by itself what it holds: ``key: value``, ``- value`` or ``- key: value``.
+"""Reading YAML of which each line says by itself what it holds: ``key: value``, ``- value``, ``- key: value`` or ``key: [a, "b"]``.
 
 Nearly all manifests are written so, and reading their lines takes a fifth of the time that libyaml's events take in Python. What is read
 has the values and lines that :mod:`trivet.toolkit.documents` finds by those events; a document with anything else, such as an anchor, a
@@ -27,12 +27,14 @@ MAX_LENGTH = 400
 """Characters of a line: longer ones come seldom again, and keys may not be far longer (YAML 1.1, 9.3.2: 1024)."""
 
 _KEY = r"[A-Za-z0-9_./][A-Za-z0-9_./$-]*+"
+_ITEM = r"""-*+[A-Za-z0-9_./][A-Za-z0-9_./=@-]*+|"[^"\\]*+"|'[^']*+'"""
+_ITEMS = re.compile(_ITEM)
 _LINE = re.compile(
     rf"""
     (\ *+)  (-\ ++)?  # the indent, and the dash of an item
     (?: ({_KEY}|"{_KEY}"|'{_KEY}') : (?=\ |$) \ *+ )?
     (?: ( (?: [^\s\-?:,\[\]{{}}\#&*!|>'"%@`] | -(?=\S) ) (?: [^\s:\#]++ | :(?=\S) | (?<=\S)\#++ | \ ++(?=[^\s\#]) )*+
-        | "[^"\\]*+" | '[^']*+' | \{{\ *+\}} | \[\ *+\] )
+        | "[^"\\]*+" | '[^']*+' | \{{\ *+\}} | \[\ *+ (?: (?:{_ITEM}) \ *+ (?: ,\ *+ (?:{_ITEM}) \ *+ )*+ )? \] )
     )?
     \ *+ (?: (?<=\ )\#.*+ )?
     """,
@@ -52,8 +54,8 @@ class _Line(NamedTuple):
     value: Any
 
 
-_SCALAR, _LATER, _EMPTY = range(3)
-"""A line's value: one that is here, what the next lines say, or an empty mapping or list, of which ``value`` is the type."""
+_SCALAR, _LATER, _MAPPING, _LIST = range(4)
+"""A line's value: one that is here, what the next lines say, an empty mapping, or a list with the items of ``value``."""
 
 _BLANK = _Line(0, 0, None, _SCALAR, None)
 _DOCUMENT_END = _Line(0, 0, None, _SCALAR, None)
@@ -86,9 +88,10 @@ def _line(text: str) -> _Line | None:
         case '"' | "'":
             return _Line(indent, inner, key, _SCALAR, written[1:-1])
         case "{":
-            return _Line(indent, inner, key, _EMPTY, dict)
+            return _Line(indent, inner, key, _MAPPING, ())
         case "[":
-            return _Line(indent, inner, key, _EMPTY, list)
+            items = (one[1:-1] if one[0] in "'\"" else kubernetes_scalar(one) for one in _ITEMS.findall(written))
+            return _Line(indent, inner, key, _LIST, tuple(items))
     return _Line(indent, inner, key, _SCALAR, kubernetes_scalar(written))
 
 
@@ -176,8 +179,10 @@ def _document(lines: Sequence[str], first: int, before: int) -> tuple[Read | Non
         fields.add(key)
         if inner:
             if key is None:
-                top.append(value if kind == _SCALAR else value())
-                members.append((number, None if kind == _SCALAR else value()))
+                top.append(value if kind == _SCALAR else [*value] if kind == _LIST else {})
+                members.append(
+                    (number, None if kind == _SCALAR else [(number, None)] * len(value) if kind == _LIST else {})
+                )
                 continue
             enclosing.append((top, members, at, True))
             new, places = {}, {}
@@ -194,8 +199,8 @@ def _document(lines: Sequence[str], first: int, before: int) -> tuple[Read | Non
             members[key] = (number, None)
             opened, opened_line = key, number
         else:
-            top[key] = value()
-            members[key] = (number, value())
+            top[key] = [*value] if kind == _LIST else {}
+            members[key] = (number, [(number, None)] * len(value) if kind == _LIST else {})
     else:
         end = len(lines)
     if end - first > MAX_LINES:

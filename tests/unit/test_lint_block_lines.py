@@ -36,7 +36,7 @@ spec:
         - -1
       env: [ ]
     -   name: other
-        command:
+        command: ["sh", -c, 'a, b', on, 1]
 """
 
 ATOMS = (
@@ -45,6 +45,7 @@ ATOMS = (
     *(": ", ":", "a: ", "b: 1", "c:", "'k': v", '"k": v', "k : v", "? ", "- - ", "- a: b", "-  a:\n"),
     *("#c", " # c", "\n# c", "---", "\n---\n", "\n--- a\n", "...", "\n...\n", "\n%YAML 1.1\n"),
     *('"x"', "'y'", '"a\\n"', "'it''s'", '"', "'", "\\", "{}", "[]", "{ }", "[a]", "{a: b}", "[", "{", "]", "}", ","),
+    *("[a,]", "[ on, -1 ]", "[\"a, b\", 'c']", "[--a=b, c d]", "[a: b]"),
     *("|", ">", "\n  | ", "&a ", "*a", "!!str ", "! ", "@", "`", "%"),
     *("\t", "\r", "\r\n", "\x85", "\u2028", "\ufeff", "\xa0", "\x01", "\x7f", "\ud7ff", "\U0001f600"),
 )  # fmt: skip
@@ -112,7 +113,7 @@ def test_a_manifest_as_they_are_written_is_read_by_its_lines() -> None:
     assert isinstance(only, Read)
     assert only.value["spec"]["predictor"]["containers"] == [
         {"name": "kserve-container", "image": "a:1", "args": ["--url=http://a:80/#b", -1], "env": []},
-        {"name": "other", "command": None},
+        {"name": "other", "command": ["sh", "-c", "a, b", True, 1]},
     ]
     assert only.fields == field_names(only.value)
 
