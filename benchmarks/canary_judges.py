@@ -2,9 +2,10 @@
 
     python benchmarks/canary_judges.py [--runs N] [--seed N] [--only NAME]
 
-The same seeded counts go to all judges: trivet's, trivet's of 0.1.0, that of the reference platform (constants, read of the whole service,
-and of each revision), and the rules of Flagger, Argo Rollouts and Kayenta with their default thresholds. A window is a minute; the rivals
-decide after 15, trivet's within 60. It prints Markdown.
+The same seeded counts go to all judges: trivet's with its default limits, trivet's of 0.1.0, that of the reference platform (constants,
+read of the whole service, and of each revision), and the rules of Flagger, Argo Rollouts and Kayenta with their default thresholds. A
+window is a minute; the rivals decide after 15, trivet's within 120. It prints Markdown. The table ``careful`` has trivet's judge with the
+limits of CAREFUL beside that with the default ones.
 """
 
 from __future__ import annotations
@@ -20,16 +21,31 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from statistics import fmean, median
 
-from trivet.integration import ArmCounts, CanaryDecision, CanaryJudge, CanaryLimits, CanaryWindow
+from trivet.integration import (
+    ArmCounts,
+    CanaryDecision,
+    CanaryJudge,
+    CanaryLimits,
+    CanaryWindow,
+    expected_decision_time,
+)
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)
 """Bounds of the histogram, as MLServer's from 50 ms on."""
 SPREAD = 0.5
 """Standard deviation of the logarithm of the latency."""
-SHORT, LONG = 15, 60
+SHORT, LONG = 15, 120
 """Minutes after which the rivals decide, and trivet's judge is undecided."""
+LENGTHS = (60, 15, 5)
+"""Lengths of windows, in seconds."""
+WARM_UP = 2
+"""Minutes that are no evidence by trivet's default limits."""
 TRAFFIC = ((300, 0.2), (1000, 0.5))
 """Requests per minute and the canary's share, under disturbances."""
+CAREFUL = CanaryLimits(burst_size=50, burst_seconds=600, abort_factor=5)
+"""For one cause that makes up to 50 requests fail, or stays with one revision for up to 5 minutes, which twice that time allows for."""
+MIXED = (1, 3, 10, 30, 100)
+"""Sizes of bursts, each of which makes the same part of the errors."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +79,9 @@ Minutes = Iterator[tuple[Arm, Arm]]
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is simulated: rates of errors, p99 in seconds, and errors that come ``burst`` at a time. The functions give another value in
-    each minute: two rates of errors, the canary's share, a factor of the traffic, two p99; ``spoil`` alters what was counted."""
+    """What is simulated: rates of errors, p99 in seconds, and errors that come ``burst`` at a time, or in ``sizes``. ``extra`` is a rate of
+    errors that only the canary has, and the size of their bursts. The functions give another value in each minute: two rates of errors, the
+    canary's share, a factor of the traffic, two p99; ``spoil`` alters what was counted."""
 
     name: str
     per_minute: int = 1000
@@ -74,6 +91,8 @@ class Trouble:
     stable_p99: float = 0.0
     canary_p99: float = 0.0
     burst: int = 1
+    sizes: Sequence[int] = ()
+    extra: tuple[float, int] = (0.0, 1)
     rates: Callable[[Play, int], tuple[float, float]] | None = None
     shares: Callable[[Play, int], float] | None = None
     traffic: Callable[[Play, int], float] | None = None
@@ -96,12 +115,13 @@ class Play:
             n = self.binomial(total, one.shares(self, minute) if one.shares else one.share)
             canary, stable = one.rates(self, minute) if one.rates else (one.canary, one.stable)
             slow = one.latency(self, minute) if one.latency else (one.canary_p99, one.stable_p99)
-            arms = self.arm(n, canary, slow[0]), self.arm(total - n, stable, slow[1])
+            arms = self.arm(n, canary, slow[0], one.extra), self.arm(total - n, stable, slow[1])
             yield one.spoil(self, *arms) if one.spoil else arms
 
-    def arm(self, n: int, rate: float, p99: float) -> Arm:
-        burst = self.trouble.burst
-        errors = min(n, burst * self.binomial(n, rate / burst))
+    def arm(self, n: int, rate: float, p99: float, extra: tuple[float, int] = (0.0, 1)) -> Arm:
+        sizes = self.trouble.sizes or (self.trouble.burst,)
+        errors = sum(size * self.binomial(n, rate / len(sizes) / size) for size in sizes)
+        errors = min(n, errors + extra[1] * self.binomial(n, extra[0] / extra[1]))
         left, before, slower = n, 1.0, []
         for bound in BOUNDS:
             share = tail(p99, bound)
@@ -275,15 +295,34 @@ JUDGES: dict[str, Judge] = {
 }
 
 
-def wald(share: float, stable: float, canary: float, alpha: float = 0.01) -> float:
-    """Requests to the canary that a test with power 1 needs on average at least to reject equal rates: log(1/alpha) by the information of
-    one of them with its part of the stable revision's."""
+def information(p: float, q: float) -> float:
+    """By how much a request whose rate is p speaks against the rate q, on average, as the logarithm of a likelihood ratio."""
+    return (p * math.log(p / q) if p else 0.0) + (1 - p) * math.log((1 - p) / (1 - q))
 
-    def information(p: float, q: float) -> float:
-        return (p * math.log(p / q) if p else 0.0) + (1 - p) * math.log((1 - p) / (1 - q))
 
-    mixed, others = share * canary + (1 - share) * stable, (1 - share) / share
-    return -math.log(alpha) / (information(canary, mixed) + others * information(stable, mixed))
+def wald(share: float, stable: float, canary: float, tolerated: float = 0.001, alpha: float = 0.01) -> float:
+    """Requests to the canary that a test with power 1 needs on average at least to reject that its rate is at most ``tolerated`` higher:
+    log(1/alpha) by the information against the pair of such rates that is hardest to reject."""
+    others = (1 - share) / share
+    rates = (stable + (canary - stable) * step / 1000 for step in range(1001))
+    least = min(
+        information(canary, min(rate + tolerated, canary)) + others * information(stable, rate) for rate in rates
+    )
+    return -math.log(alpha) / least
+
+
+def fewest(share: float, alpha: float = 0.01) -> float:
+    """Windows that a test needs at least when all that fails in one of them may have one cause, which chance gave to the canary."""
+    return math.log(alpha) / math.log(share)
+
+
+def wald_promotion(share: float, rate: float, increase: float = 0.01, alpha: float = 0.01) -> float:
+    """Requests to the canary that a test with power 1 needs on average at least to reject that its rate is higher by ``increase``, when
+    both arms have ``rate``: log(1/alpha) by the information against the pair of such rates that is hardest to reject."""
+
+    others = (1 - share) / share
+    rates = (rate * step / 1000 for step in range(1, 1001))
+    return -math.log(alpha) / min(information(rate, one + increase) + others * information(rate, one) for one in rates)
 
 
 def grid() -> Iterator[Trouble]:
@@ -328,6 +367,26 @@ def pods(play: Play, minute: int) -> tuple[float, float]:
         return base + 0.2 * sum(play.source.random() < 0.02 for _ in range(count)) / count
 
     return rate(2, play.trouble.canary), rate(8, play.trouble.stable)
+
+
+def unaligned_pods(play: Play, minute: int) -> tuple[float, float]:
+    """The same, from any second on: a part of it lies in the next minute."""
+
+    def rate(arm: str, count: int, base: float) -> float:
+        begun = [play.source.random() for _ in range(count) if play.source.random() < 0.02]
+        left, play.memory[arm] = play.memory.get(arm, 0.0), sum(begun)
+        return round(base + 0.2 * (left + len(begun) - sum(begun)) / count, 4)
+
+    return rate("canary", 2, play.trouble.canary), rate("stable", 8, play.trouble.stable)
+
+
+def growing(play: Play, minute: int) -> tuple[float, float]:
+    return round(play.trouble.stable + 0.001 * minute, 4), play.trouble.stable
+
+
+def crashing(play: Play, minute: int) -> tuple[float, float]:
+    """The canary fails altogether for 6 s, 4 minutes apart on average."""
+    return play.trouble.canary + (0.1 if play.source.random() < 0.25 else 0.0), play.trouble.stable
 
 
 def retries(play: Play, canary: Arm, stable: Arm) -> tuple[Arm, Arm]:
@@ -378,6 +437,8 @@ def sound(name: str, **changes: object) -> Iterator[Trouble]:
 def disturbances() -> Iterator[Trouble]:
     for burst in (5, 20, 50):
         yield from sound(f"errors in bursts of {burst}", burst=burst)
+    yield from sound("errors in bursts of 1 to 100", sizes=MIXED)
+    yield from sound("10 % errors of both, in bursts of 20", stable=0.1, canary=0.1, burst=20)
     yield from sound("10 % errors of both for 10 minutes", rates=outage)
     yield Trouble("the same; 1000/min, 92%", 1000, 0.92, rates=outage)
     yield from sound("p99 450 ms of both", stable_p99=0.45, canary_p99=0.45)
@@ -392,6 +453,7 @@ def disturbances() -> Iterator[Trouble]:
     yield from sound("a client that fails half, sticky for 5 minutes", rates=sticky)
     yield from sound("each error is retried 3 times", spoil=retries)
     yield from sound("pods that fail for a minute", rates=pods)
+    yield from sound("the same, from any second on", rates=unaligned_pods)
 
 
 def defects() -> Iterator[Trouble]:
@@ -403,6 +465,12 @@ def defects() -> Iterator[Trouble]:
         {"name": "5 % errors, in bursts of 20", "canary": 0.05, "burst": 20},
         {"name": "5 % errors, in bursts of 50", "canary": 0.05, "burst": 50},
         {"name": "20 % errors, in bursts of 50", "canary": 0.2, "burst": 50},
+        {"name": "2 % errors, in bursts of 1 to 100", "canary": 0.02, "sizes": MIXED},
+        {"name": "1.5 points more in bursts of 10, beside single errors", "extra": (0.015, 10)},
+        {"name": "3 points more in bursts of 20, beside single errors", "extra": (0.03, 20)},
+        {"name": "1.5 points more in bursts of 20, beside single errors", "extra": (0.015, 20)},
+        {"name": "fails for 6 s, every 4 minutes on average", "rates": crashing},
+        {"name": "errors grow by a tenth of a point each minute", "rates": growing},
         {"name": "2 % errors, and 10 % of both for 10 minutes", "canary": 0.02, "rates": outage},
         {"name": "2 % errors, drift", "canary": 0.02, "rates": drift},
         {"name": "2 % errors, each is retried 3 times", "canary": 0.02, "spoil": retries},
@@ -423,22 +491,29 @@ def compared(trouble: Trouble, runs: int, seed: int) -> str:
         minutes = Recorded(Play(trouble, random.Random(f"{seed} {trouble.name} {run}")).minutes())
         for name, judge in JUDGES.items():
             found[name].append(judge(iter(minutes)))
-    cells = []
-    for verdicts in found.values():
-        counts = Counter(decision for decision, _ in verdicts)
-        shares = "/".join(f"{100 * counts[one] / runs:.3g}" for one in (ROLL_BACK, PROMOTE, UNDECIDED))
-        cells.append(f"{shares} {fmean(minute for _, minute in verdicts):.3g}m")
+    cells = [cell(verdicts) for verdicts in found.values()]
     bound = ""
-    plain = not (trouble.rates or trouble.spoil or trouble.burst > 1)
-    if plain and trouble.canary > trouble.stable:
-        least = wald(trouble.share, trouble.stable, trouble.canary) if trouble.canary < 1 else 1.0
-        needed = fmean(minute for _, minute in found["trivet"]) * trouble.per_minute * trouble.share
-        bound = f"{least:.0f}; {needed / least:.2g}"
+    plain = not (trouble.rates or trouble.spoil or trouble.burst > 1 or trouble.sizes or trouble.extra[0])
+    if plain and trouble.stable + 0.01 <= trouble.canary < 1:
+        to_canary = trouble.per_minute * trouble.share
+        least, windows = wald(trouble.share, trouble.stable, trouble.canary), fewest(trouble.share)
+        needed = (fmean(minute for _, minute in found["trivet"]) - WARM_UP) * to_canary
+        limited = f" ({windows:.2g} windows: {windows * to_canary:.0f})" if windows * to_canary > least else ""
+        bound = f"{least:.0f}{limited}; {needed / max(least, windows * to_canary):.2g}"
     return f"| {trouble.name} | {' | '.join(cells)} | {bound} |"
 
 
+def cell(verdicts: Sequence[Verdict]) -> str:
+    """What was decided, in %, and after how many minutes on average."""
+    counts = Counter(decision for decision, _ in verdicts)
+    shares = "/".join(f"{100 * counts[one] / len(verdicts):.3g}" for one in (ROLL_BACK, PROMOTE, UNDECIDED))
+    return f"{shares} {fmean(minute for _, minute in verdicts):.3g}m"
+
+
 def requests(runs: int, seed: int) -> Iterator[str]:
-    """Rows of requests to the canary until it is rolled back, by Wald's bound, for windows of a minute and of 15 s, after the warm-up."""
+    """Rows of requests to the canary until it is rolled back, by Wald's bound, for windows of several lengths, after the warm-up."""
+    yield f"| | Wald's bound | {' | '.join(f'windows of {seconds} s' for seconds in LENGTHS)} |"
+    yield "|---" * (len(LENGTHS) + 2) + "|"
     for per_minute, share, canary in (
         (100, 0.2, 0.05),
         (300, 0.2, 0.02),
@@ -448,7 +523,7 @@ def requests(runs: int, seed: int) -> Iterator[str]:
         (1000, 0.5, 0.02),
     ):
         bound, multiples = wald(share, 0.005, canary), []
-        for seconds in (60, 15):
+        for seconds in LENGTHS:
             trouble = Trouble("requests", round(per_minute * seconds / 60), share, canary=canary)
             needed = []
             for run in range(runs):
@@ -456,8 +531,57 @@ def requests(runs: int, seed: int) -> Iterator[str]:
                 windows = play.minutes(3600 // seconds)
                 _, number = trivet(windows, limits=CanaryLimits(warm_up=0), seconds=seconds)
                 needed.append(number * trouble.per_minute * share)
-            multiples.append(f"{fmean(needed) / bound:.2f}")
+            least = fewest(share) * trouble.per_minute * share
+            by_windows = f" ({fmean(needed) / least:.2f} of the windows')" if least > bound else ""
+            multiples.append(f"{fmean(needed) / bound:.2f}{by_windows}")
         yield f"| {per_minute}/min, {share:.0%}, {canary:.0%} errors | {bound:.0f} | {' | '.join(multiples)} |"
+
+
+def promotions(runs: int, seed: int) -> Iterator[str]:
+    """Rows of requests to a sound canary until it is promoted, after the warm-up, and of what :func:`expected_decision_time` says
+    beforehand. The bound is Wald's for single errors, and for bursts the requests among which one in a hundred canaries that is worse by
+    the increase of the limits has none."""
+    yield "| | errors of both | bursts of up to | bound | promoted | requests, by the bound | said beforehand |"
+    yield "|---" * 7 + "|"
+    for per_minute, share in ((100, 0.2), (100, 0.5), (300, 0.2), (1000, 0.05), (1000, 0.2), (1000, 0.5)):
+        for rate in (0.0, 0.005):
+            for burst in (1, 10):
+                limits = CanaryLimits(burst_size=burst, warm_up=0, min_seconds=0, deadline=36_000)
+                trouble, found = Trouble("promotions", per_minute, share, stable=rate, canary=rate), []
+                for run in range(runs):
+                    play = Play(trouble, random.Random(f"{seed} {per_minute} {share} {rate} {burst} {run}"))
+                    found.append(trivet(play.minutes(600), limits=limits))
+                promoted = [minute for decision, minute in found if decision == PROMOTE]
+                least = max(wald_promotion(share, rate) if rate else 0.0, math.log(100) * burst / 0.01)
+                needed = fmean(promoted) * per_minute * share
+                said = expected_decision_time(
+                    requests_per_minute=per_minute, canary_share=share, error_rate=rate, slow_rate=0, limits=limits
+                )
+                yield (
+                    f"| {per_minute}/min, {share:.0%} | {rate:.1%} | {burst} | {least:.0f} | {len(promoted) / runs:.3g} | "
+                    f"{needed:.0f}, {needed / least:.2f} | {said.canary_requests} |"
+                )
+
+
+def careful(runs: int, seed: int) -> Iterator[str]:
+    """Rows of what lasts longer, or makes more requests fail, than the default limits are for."""
+    yield "| | default limits | careful |"
+    yield "|---|---|---|"
+    names = (
+        "a client",
+        "pods that fail",
+        "the same, from any",
+        "fails for 6 s",
+        "1.5 points more in bursts of 20",
+        "2 % errors;",
+    )
+    for trouble in (*disturbances(), *defects()):
+        if trouble.name.startswith(names):
+            cells = []
+            for limits in (CanaryLimits(), CAREFUL):
+                sources = (random.Random(f"{seed} {trouble.name} {run}") for run in range(runs))
+                cells.append(cell([trivet(Play(trouble, source).minutes(), limits=limits) for source in sources]))
+            yield f"| {trouble.name} | {' | '.join(cells)} |"
 
 
 class Recorded:
@@ -480,23 +604,29 @@ TABLES: dict[str, Callable[[], Iterator[Trouble]]] = {
 }
 
 
+REQUESTS: dict[str, Callable[[int, int], Iterator[str]]] = {
+    "requests": requests,
+    "promotions": promotions,
+    "careful": careful,
+}
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--runs", type=int, default=200)
     arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--only", choices=[*TABLES, "requests"], action="append")
+    arguments.add_argument("--only", choices=[*TABLES, *REQUESTS], action="append")
     options = arguments.parse_args()
-    for name in options.only or [*TABLES, "requests"]:
+    for name in options.only or [*TABLES, *REQUESTS]:
         began = time.process_time()
         print(
             f"\n{name}: {options.runs} runs a row, seed {options.seed}; rolled back/promoted/undecided in %, mean minutes\n"
         )
-        if name == "requests":
-            print("| | Wald's bound | windows of 60 s | of 15 s |\n|---|---|---|---|")
-            for row in requests(options.runs, options.seed):
+        if name in REQUESTS:
+            for row in REQUESTS[name](options.runs, options.seed):
                 print(row, flush=True)
             continue
-        print(f"| | {' | '.join(JUDGES)} | Wald's bound; trivet's multiple |")
+        print(f"| | {' | '.join(JUDGES)} | bound; trivet's multiple |")
         print("|---" * (len(JUDGES) + 2) + "|")
         for trouble in TABLES[name]():
             print(compared(trouble, options.runs, options.seed), flush=True)

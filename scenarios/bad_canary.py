@@ -71,9 +71,16 @@ OBSERVED, INTERVAL, WINDOW = 24.0, 6.0, 15
 """Seconds of the analysis with constants, between two of its checks or windows, and of the rates of such a check: three scrapes of trivet's
 own Prometheus."""
 LIMITS = CanaryLimits(
-    max_error_increase=0.1, max_slow_increase=0.1, max_quality_loss=0.05, min_seconds=24, warm_up=12, deadline=72
+    max_error_increase=0.1,
+    max_slow_increase=0.1,
+    max_quality_loss=0.05,
+    burst_size=1,
+    min_seconds=24,
+    warm_up=12,
+    deadline=72,
 )
-"""Limits of the analysis by the core library: a minute of this traffic can show no smaller difference."""
+"""Limits of the analysis by the core library: a minute of this traffic can show no smaller difference, and only for requests that fail
+independently, as those do that the scenario sends."""
 AFTERWARDS = 20
 """Requests after the decision, which show its effect on clients."""
 KNOWN = [{"a": (i - 10) / 5, "b": (i % 7 - 3) / 3, "c": (i % 3 - 1) / 2} for i in range(20)]

@@ -12,9 +12,18 @@ How often it is wrong, whatever the traffic and however often it is asked, with 
 * A canary that has more errors or slow answers than the stable revision by the increases of the limits, or more wrong answers, is promoted
   with a probability of at most ``significance``.
 
-Both assume that requests fail independently within a window. Those that fail together, in bursts, are one event in the first windows, and
-are later worth what their dispersion shows. ``benchmarks/canary_judges.py`` measures both under disturbances. What only the canary's pods
-suffer in many windows, such as a bad node or a client whose requests only it gets, counts as the canary's.
+Both hold at stated sizes, of what one cause does, such as a client, a pod or a network:
+
+* **Promotions**: when one cause makes at most ``burst_size`` requests fail, ten by default, whatever the mixture of single failures and
+  bursts is, or as many as the largest burst that was seen. Larger bursts that have not come yet are found when they make a difference that
+  is larger in proportion. This is exact (:class:`~trivet.integration.sequential.NotWorse`), and has a price in requests: without any error
+  about ``4.6 * burst_size / max_error_increase`` to the canary, 4,600 by default. With ``burst_size=1`` it is a tenth.
+* **Rollbacks**: when one cause affects one revision alone for at most ``burst_seconds``, or for one window if that is longer: what one such
+  span shows is bounded by the odds that chance chose the canary. This is measured, and has a price in time: about 4 spans at a share of
+  20 %, and 8 at 50 %. No test can do with fewer: within one span such a cause and a bad canary look the same.
+
+``benchmarks/canary_judges.py`` measures both under disturbances, and :func:`expected_decision_time` says beforehand what a decision takes.
+What only the canary's pods suffer for longer, such as a bad node, counts as the canary's.
 
 This module reads no metrics and changes nothing. The caller sends the patch that follows from the decision.
 """
@@ -29,13 +38,13 @@ from typing import Any
 
 from trivet.errors import UsageError
 from trivet.integration.canary_counts import CanaryWindow
-from trivet.integration.canary_rates import BadRequests, Count, Rule, readable
-from trivet.integration.sequential import log_mean_exp
+from trivet.integration.canary_rates import ROUNDING, BadRequests, Count, Rule, readable
+from trivet.integration.sequential import BURSTS, log_mean_exp
 
 INTERVAL = 60.0
 """The usual length of a window, in seconds."""
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """The version of the state that a judge is stored as."""
 
 SLOW_SHARE = 0.01
@@ -85,6 +94,10 @@ class CanaryLimits:
     errors and of answers slower than ``max_latency`` may be higher; ``max_quality_loss``, by which the share of known requests answered as
     expected may be lower. Answers within ``noticeable_latency`` seconds are never slow.
 
+    ``burst_size`` is the number of requests that may fail, or be late, by one cause; a promotion holds for bursts of up to that size.
+    ``burst_seconds`` is the time for which one cause may affect one revision alone; a rollback that is not at once holds for that. Choose
+    twice as long as such causes last, because one may lie in two spans.
+
     ``significance`` is the probability of a wrong decision, of either kind. A canary is promoted after ``min_seconds`` at the earliest;
     its first ``warm_up`` seconds count only for rolling it back at once; after ``deadline`` seconds it is undecided. Seconds are those
     since the first window with requests to the canary, the deadline's since the first window.
@@ -99,17 +112,21 @@ class CanaryLimits:
     max_slow_increase: float = 0.01
     max_quality_loss: float = 0.02
     noticeable_latency: float = 0.1
+    burst_size: float = 10.0
+    burst_seconds: float = 0.0
     significance: float = 0.01
     min_seconds: float = 900.0
     warm_up: float = 120.0
-    deadline: float = 3600.0
+    deadline: float = 7200.0
 
     def __post_init__(self) -> None:
         self._validate("max_error_rate", "a number from 0 to 1", lambda value: 0 <= value <= 1)
         for name in ("max_error_increase", "max_slow_increase", "max_quality_loss", "significance"):
             self._validate(name, "a number above 0 and below 1", lambda value: 0 < value < 1)
         self._validate("abort_factor", "a number of at least 1", lambda value: 1 <= value < math.inf)
-        for name in ("max_latency", "noticeable_latency", "min_seconds", "warm_up"):
+        largest = BURSTS[-1]
+        self._validate("burst_size", f"a number from 1 to {largest:g}", lambda value: 1 <= value <= largest)
+        for name in ("max_latency", "noticeable_latency", "burst_seconds", "min_seconds", "warm_up"):
             self._validate(name, "a number of seconds, at least 0", lambda value: 0 <= value < math.inf)
         self._validate(
             "deadline", "a number of seconds above min_seconds", lambda value: self.min_seconds < value < math.inf
@@ -130,8 +147,8 @@ class CanaryJudgement:
 
     ``gaps`` says what was not measured. ``evidence`` is JSON: the ``windows`` and ``seconds`` judged; ``worse``, the evidence that the
     canary is worse (rolled back at 1 / significance); and for each aspect the counts of both revisions, its evidence that the canary is
-    ``worse``, that it is ``not_worse`` by more than the limits (promoted at 1 / significance; null when not measured), and the
-    ``dispersion``, by which the counts are worth less than independent ones.
+    ``worse``, that it is ``not_worse`` by more than the limits (promoted at 1 / significance), and the size of the ``burst`` that this
+    holds for: the limits' ``burst_size``, or that of a larger one that was seen.
     """
 
     decision: CanaryDecision
@@ -188,7 +205,7 @@ class CanaryJudge:
                 f"the canary is decided: {self.judgement.decision}",
                 remedy="judge another canary with a new CanaryJudge",
             )
-        if window.start < self._end - _ROUNDING:
+        if window.start < self._end - ROUNDING:
             raise UsageError(
                 f"a window starts {self._end - window.start:.3f} s before the end of the last one",
                 remedy="start each window at the end of the last one, because requests would count twice",
@@ -240,8 +257,9 @@ class CanaryJudge:
             made._begin, made._since, made._end = (math.nan if time is None else float(time) for time in state["times"])
             made._errors = BadRequests.from_dict(_error_rule(made.limits), state["errors"])
             made._values = BadRequests.from_dict(_value_rule(made.limits), state["values"])
-            rule = _slow_rule(made.limits)
-            made._slow = {float(bound): BadRequests.from_dict(rule, slow) for bound, slow in state["slow"]}
+            slow = {float(bound): one for bound, one in state["slow"]}
+            rules = _slow_rules(slow, made.limits)
+            made._slow = {bound: BadRequests.from_dict(rules[bound], one) for bound, one in slow.items()}
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
                 f"this is not the state of a judge: {type(error).__name__}: {error}",
@@ -260,16 +278,16 @@ class CanaryJudge:
         self._requests += requests
         self._end = end
         if slower and not self._slow:
-            self._slow = {bound: BadRequests(_slow_rule(self.limits)) for bound in _bounds(slower, self.limits)}
+            self._slow = {bound: BadRequests(rule) for bound, rule in _slow_rules(slower, self.limits).items()}
         factor = self.limits.abort_factor
         self._errors.watch(errors, factor=factor)
         self._values.watch(values, factor=factor)
-        self._values.compare(values)
-        if start >= self._since + self.limits.warm_up - _ROUNDING:
-            self._errors.compare(errors)
+        self._values.compare(values, start=start, end=end)
+        if start >= self._since + self.limits.warm_up - ROUNDING:
+            self._errors.compare(errors, start=start, end=end)
             for bound, slow in self._slow.items():
                 count = slower.get(bound, Count())
-                slow.compare(count)
+                slow.compare(count, start=start, end=end)
                 slow.watch(count, factor=factor)
         self.judgement = self._judge()
         return self.judgement
@@ -286,21 +304,22 @@ class CanaryJudge:
 
     def _judge(self) -> CanaryJudgement:
         needed = -math.log(self.limits.significance)
-        slowest = max(self._slow, key=lambda bound: self._slow[bound].log_worse, default=math.nan)
+        slow = {bound: bad.log_worse for bound, bad in self._slow.items()}
         logs = {
             CanaryAspect.ERRORS: self._errors.log_worse,
-            CanaryAspect.LATENCY: log_mean_exp([slow.log_worse for slow in self._slow.values()] or [0.0]),
+            CanaryAspect.LATENCY: log_mean_exp(list(slow.values()) or [0.0]),
             CanaryAspect.VALUES: self._values.log_worse,
         }
         worse = log_mean_exp(list(logs.values()), [WEIGHTS[aspect] for aspect in logs])
         judged = self._judged
+        gaps = self._gaps(judged)
 
         def decide(decision: CanaryDecision, reasons: Iterable[str], *failed: CanaryAspect) -> CanaryJudgement:
             return CanaryJudgement(
                 decision=decision,
                 reason="; ".join(reasons),
                 failed=failed,
-                gaps=self._gaps,
+                gaps=gaps,
                 evidence={
                     "windows": self._windows,
                     "seconds": round(self._end - self._begin, 3),
@@ -316,14 +335,15 @@ class CanaryJudge:
         if worse >= needed:
             parts = {aspect: math.log(WEIGHTS[aspect]) + log for aspect, log in logs.items()}
             failed = [aspect for aspect, part in parts.items() if part >= max(parts.values()) - math.log(10.0)]
+            slowest = max(slow, key=slow.__getitem__, default=math.nan)
             tested = {**judged, CanaryAspect.LATENCY: self._slow.get(slowest, self._errors)}
             reasons = [self._significant(aspect, tested[aspect], slowest) for aspect in failed]
             return decide(CanaryDecision.ROLL_BACK, reasons, *failed)
-        missing = self._missing(needed, worse)
+        missing = self._missing(needed, worse, judged, gaps)
         if not missing:
             counted = [_counted(aspect, bad.count, self._limit) for aspect, bad in judged.items()]
-            return decide(CanaryDecision.PROMOTE, [*counted, *self._gaps])
-        over = self._end - self._begin >= self.limits.deadline - _ROUNDING
+            return decide(CanaryDecision.PROMOTE, [*counted, *gaps])
+        over = self._end - self._begin >= self.limits.deadline - ROUNDING
         return decide(CanaryDecision.UNDECIDED if over else CanaryDecision.CONTINUE, missing)
 
     @property
@@ -336,9 +356,9 @@ class CanaryJudge:
         }
         return {aspect: bad for aspect, bad in found.items() if bad and bad.measured}
 
-    @property
-    def _gaps(self) -> tuple[str, ...]:
-        absent = [aspect for aspect in CanaryAspect if aspect not in self._judged]
+    @staticmethod
+    def _gaps(judged: Mapping[CanaryAspect, BadRequests]) -> tuple[str, ...]:
+        absent = [aspect for aspect in CanaryAspect if aspect not in judged]
         return tuple(
             _NO_KNOWN_REQUESTS
             if aspect is CanaryAspect.VALUES
@@ -359,14 +379,16 @@ class CanaryJudge:
             )
         return f"{counts}: significantly more than the stable revision (p <= {self.limits.significance:g})"
 
-    def _missing(self, needed: float, worse: float) -> list[str]:
+    def _missing(
+        self, needed: float, worse: float, judged: Mapping[CanaryAspect, BadRequests], gaps: Iterable[str]
+    ) -> list[str]:
         """What a promotion still needs; empty when the canary is to be promoted."""
         if not self._requests:
             return [_NO_REQUESTS]
-        if self._seconds <= self.limits.warm_up + _ROUNDING:
+        if self._seconds <= self.limits.warm_up + ROUNDING:
             return [f"the first {self.limits.warm_up:g} s count only for rolling back at once"]
-        missing = [gap for gap in self._gaps if gap != _NO_KNOWN_REQUESTS]
-        for aspect, bad in self._judged.items():
+        missing = [gap for gap in gaps if gap != _NO_KNOWN_REQUESTS]
+        for aspect, bad in judged.items():
             counts, recent, limit = _counted(aspect, bad.count, self._limit), bad.recent, bad.rule.limit
             if aspect is not CanaryAspect.VALUES and recent.bad > limit * recent.requests:
                 lately = f"of late {_counted(aspect, recent, self._limit)}"
@@ -375,10 +397,12 @@ class CanaryJudge:
                 else:
                     missing.append(f"{lately}: more than {limit:.1%}")
             elif bad.log_not_worse < needed:
-                missing.append(f"{counts}: too few to show a difference below {bad.rule.increase * 100:g} points")
+                missing.append(
+                    f"{counts}: too few to show a difference below {bad.rule.increase * 100:g} points{_burst(bad)}"
+                )
         if not missing and worse > 0.0:
             missing.append(f"evidence of {readable(worse):g} that the canary is worse, and a promotion needs at most 1")
-        if not missing and self._seconds < self.limits.min_seconds - _ROUNDING:
+        if not missing and self._seconds < self.limits.min_seconds - ROUNDING:
             missing.append(
                 f"nothing against it in {self._seconds:.0f} s, and it is observed for {self.limits.min_seconds:g} s"
             )
@@ -434,26 +458,47 @@ def expected_decision_time(
     )
 
 
-def _bounds(measured: Iterable[float], limits: CanaryLimits) -> list[float]:
-    """The bounds that latency is judged by."""
-    most = limits.max_latency
+def _slow_rules(measured: Iterable[float], limits: CanaryLimits) -> dict[float, Rule]:
+    """The bounds that latency is judged by, and how: the one that stands for ``max_latency`` decides about promotions too."""
+    most, increase = limits.max_latency, limits.max_slow_increase
     limit = max((bound for bound in measured if bound <= most), default=math.nan)
-    return [bound for bound in measured if bound == limit or limits.noticeable_latency <= bound <= 2 * most]
+    return {
+        bound: Rule(
+            limit=SLOW_SHARE,
+            tolerated=increase * SLOW_TOLERATED,
+            increase=increase,
+            ratio=SLOW_RATIO,
+            burst_size=limits.burst_size,
+            burst_seconds=limits.burst_seconds,
+            promoting=bound == limit,
+        )
+        for bound in measured
+        if bound == limit or limits.noticeable_latency <= bound <= 2 * most
+    }
 
 
 def _error_rule(limits: CanaryLimits) -> Rule:
     increase = limits.max_error_increase
-    return Rule(limit=limits.max_error_rate, tolerated=increase * ERRORS_TOLERATED, increase=increase)
-
-
-def _slow_rule(limits: CanaryLimits) -> Rule:
-    increase = limits.max_slow_increase
-    return Rule(limit=SLOW_SHARE, tolerated=increase * SLOW_TOLERATED, increase=increase, ratio=SLOW_RATIO)
+    return Rule(
+        limit=limits.max_error_rate,
+        tolerated=increase * ERRORS_TOLERATED,
+        increase=increase,
+        burst_size=limits.burst_size,
+        burst_seconds=limits.burst_seconds,
+    )
 
 
 def _value_rule(limits: CanaryLimits) -> Rule:
+    """Known requests are the judge's own, so that no client sends several of them for one cause."""
     loss = limits.max_quality_loss
     return Rule(limit=loss, tolerated=loss * WRONG_TOLERATED, increase=loss)
+
+
+def _burst(bad: BadRequests) -> str:
+    if bad.burst <= 1:
+        return ""
+    seen = ", as was seen" if bad.burst > bad.rule.burst_size else ""
+    return f" in bursts of up to {bad.burst:.0f}{seen}"
 
 
 def _counted(aspect: CanaryAspect, count: Count, bound: float) -> str:
@@ -480,4 +525,3 @@ def _read_judgement(state: Mapping[str, Any]) -> CanaryJudgement:
 
 _NO_REQUESTS = "no request to the canary was counted"
 _NO_KNOWN_REQUESTS = "no known request was answered by the canary, and errors and latency do not show wrong values"
-_ROUNDING = 1e-6

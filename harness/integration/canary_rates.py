@@ -6,12 +6,25 @@ It accumulates counts and evidence, and decides nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from trivet.integration.sequential import NOT_WORSE, WORSE, Bet, Dispersion, Evidence, Excess, bets
+from trivet.integration.sequential import (
+    BURSTS,
+    WORSE,
+    Bet,
+    Dispersion,
+    Evidence,
+    Excess,
+    NotWorse,
+    bets,
+    burst_seen,
+)
+
+ROUNDING = 1e-6
+"""Seconds by which times may differ that are the same."""
 
 KEPT = 0.9
 """The part of the recent counts that a window leaves, so that an outage is forgotten after some 15 windows."""
@@ -48,13 +61,23 @@ class Rule:
     """How one kind of bad requests is judged.
 
     ``limit`` is the service level, a share of the requests. The canary's share may be ``ratio`` times the stable revision's, and
-    ``tolerated`` more, without evidence that it is worse; one that is higher by ``increase`` is not to be promoted.
+    ``tolerated`` more, without evidence that it is worse; one that is higher by ``increase`` is not to be promoted. One cause may make up
+    to ``burst_size`` requests bad, and affect one revision alone for up to ``burst_seconds``, or for one window if that is longer. Without
+    ``promoting`` there is no evidence that the canary is not worse.
     """
 
     limit: float
     tolerated: float
     increase: float
     ratio: float = 1.0
+    burst_size: float = 1.0
+    burst_seconds: float = 0.0
+    promoting: bool = True
+
+    @property
+    def bursts(self) -> Sequence[float]:
+        """The sizes of bursts for which a promotion may need evidence."""
+        return [burst for burst in BURSTS if burst >= self.burst_size] if self.promoting else []
 
 
 class BadRequests:
@@ -62,23 +85,57 @@ class BadRequests:
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self.count = self.recent = Count()
-        self._worse, self._not_worse = Evidence(len(WORSE)), Evidence(len(NOT_WORSE))
+        self.count = self.recent = self.watched = Count()
+        self._worse, self._not_worse = Evidence(), NotWorse(rule.bursts)
         self._dispersion = Dispersion()
+        self._largest_burst = 0.0
         self._excess = Excess()
+        self._block = Count()
+        self._block_end = -math.inf
+        self._rate = 0.0
+        """What is expected of the current block by earlier ones."""
 
-    def compare(self, window: Count) -> None:
+    def compare(self, window: Count, *, start: float, end: float) -> None:
         """Add a window as evidence. A window in which one revision had no requests is none."""
         if not window.comparable:
             return
-        bad, n, stable_bad, m = window.bad, window.requests, window.stable_bad, window.stable_requests
-        worse, not_worse = _bets(n, m, self.rule.ratio)
+        if start >= self._block_end - ROUNDING:
+            self._close_block()
+        if not self._block.comparable:
+            self._block_end = start + self.rule.burst_seconds
+            # Half a bad request more than were counted, among as many as would make it half of the margin.
+            self._rate = (self.recent.bad + self.recent.stable_bad + 0.5) / (
+                self.recent.requests + self.recent.stable_requests + 0.5 / self.rule.increase
+            )
         self.count += window
+        self._block += window
         self.recent = self.recent * KEPT + window
-        # The canary gets the part n / (n + m) of all bursts, so that one burst is evidence of at most the inverse.
-        self._worse.add(worse, bad, stable_bad, margin=self.rule.tolerated, cap=math.log((n + m) / n))
-        self._not_worse.add(not_worse, bad, stable_bad, margin=self.rule.increase)
-        self._dispersion.add(bad, stable_bad, share=n / (n + m))
+        self._worse.add(
+            _bets(window.requests, window.stable_requests, self.rule.ratio),
+            window.bad,
+            window.stable_bad,
+            margin=self.rule.tolerated,
+        )
+        if end >= self._block_end - ROUNDING:
+            self._close_block()
+
+    def _close_block(self) -> None:
+        block = self._block
+        if not block.comparable:
+            return
+        counts = (block.bad, block.requests, block.stable_bad, block.stable_requests)
+        self._worse.close(cap=self._cap)
+        self._not_worse.add(*counts, margin=self.rule.increase, rate=self._rate)
+        self._dispersion = self._dispersion.plus(block.bad, block.stable_bad)
+        self._largest_burst = max(self._largest_burst, burst_seen(*counts))
+        self._block, self._block_end = Count(), -math.inf
+
+    @property
+    def _cap(self) -> float:
+        """What the current block can show at most. The canary gets the part n / (n + m) of all bursts, so that one burst is evidence of at
+        most the inverse."""
+        block = self._block
+        return math.log((block.requests + block.stable_requests) / block.requests) if block.comparable else 0.0
 
     def watch(self, window: Count, *, factor: float) -> None:
         """Add a window to those in a row in which the canary exceeds the service level, and the stable revision, ``factor`` times."""
@@ -90,7 +147,9 @@ class BadRequests:
                 window.stable_requests,
                 limit=self.rule.limit,
                 factor=factor,
+                other_rate=self.watched.stable_bad / (self.watched.stable_requests or 1.0),
             )
+            self.watched = self.watched * KEPT + window
 
     @property
     def measured(self) -> bool:
@@ -100,12 +159,20 @@ class BadRequests:
     @property
     def log_worse(self) -> float:
         """The logarithm of the evidence that the canary has more bad requests than tolerated."""
-        return self._worse.log(self._dispersion.factor())
+        dispersion = self._dispersion.plus(self._block.bad, self._block.stable_bad)
+        return self._worse.log(dispersion.factor(), cap=self._cap)
+
+    @property
+    def burst(self) -> float:
+        """The size of bursts that a promotion reckons with: that of the rule, or a larger one that was seen."""
+        return max(self.rule.burst_size, self._largest_burst)
 
     @property
     def log_not_worse(self) -> float:
-        """The logarithm of the evidence that the canary's share of bad requests is less than ``rule.increase`` higher."""
-        return self._not_worse.log(self._dispersion.factor(even=True))
+        """The logarithm of the evidence that the canary's share of bad requests is less than ``rule.increase`` higher, for bursts of up to
+        ``burst``, by the blocks that are over; minus infinity when there is none for such bursts."""
+        index = self._not_worse.index(self.burst)
+        return -math.inf if index is None else self._not_worse.logs[index]
 
     @property
     def log_excess(self) -> float:
@@ -125,7 +192,7 @@ class BadRequests:
             "stable": [round(self.count.stable_bad), round(self.count.stable_requests)],
             "worse": readable(self.log_worse),
             "not_worse": readable(self.log_not_worse),
-            "dispersion": round(self._dispersion.factor(even=True), 2),
+            "burst": round(self.burst),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,24 +200,38 @@ class BadRequests:
         return {
             "count": asdict(self.count),
             "recent": asdict(self.recent),
+            "watched": asdict(self.watched),
             "worse": self._worse.logs,
+            "worse_open": self._worse.open,
             "not_worse": self._not_worse.logs,
             "dispersion": asdict(self._dispersion),
+            "largest_burst": self._largest_burst,
             "excess": asdict(self._excess),
+            "block": asdict(self._block),
+            "block_end": None if math.isinf(self._block_end) else self._block_end,
+            "rate": self._rate,
         }
 
     @classmethod
     def from_dict(cls, rule: Rule, state: Mapping[str, Any]) -> BadRequests:
         """Raises KeyError, TypeError or ValueError for what is no state."""
         made = cls(rule)
-        made.count, made.recent = Count(**state["count"]), Count(**state["recent"])
+        made.count, made.recent, made.watched = (Count(**state[name]) for name in ("count", "recent", "watched"))
         made._dispersion, made._excess = Dispersion(**state["dispersion"]), Excess(**state["excess"])
-        for evidence, name in ((made._worse, "worse"), (made._not_worse, "not_worse")):
-            logs = [float(log) for log in state[name]]
-            if len(logs) != len(evidence.logs):
-                raise ValueError(f"{name} has {len(logs)} numbers in place of {len(evidence.logs)}")
-            evidence.logs = logs
+        made._largest_burst, made._rate = float(state["largest_burst"]), float(state["rate"])
+        made._block = Count(**state["block"])
+        made._block_end = -math.inf if state["block_end"] is None else float(state["block_end"])
+        made._worse.logs = _logs(state, "worse", len(WORSE))
+        made._worse.open = _logs(state, "worse_open", len(WORSE))
+        made._not_worse.logs = _logs(state, "not_worse", len(rule.bursts))
         return made
+
+
+def _logs(state: Mapping[str, Any], name: str, expected: int) -> list[float]:
+    logs = [float(log) for log in state[name]]
+    if len(logs) != expected:
+        raise ValueError(f"{name} has {len(logs)} numbers in place of {expected}")
+    return logs
 
 
 def readable(log: float) -> float:
@@ -159,5 +240,5 @@ def readable(log: float) -> float:
 
 
 @lru_cache(maxsize=16)
-def _bets(n: float, m: float, ratio: float) -> tuple[list[Bet], list[Bet]]:
-    return bets(n, m, WORSE, ratio=ratio), bets(n, m, NOT_WORSE)
+def _bets(n: float, m: float, ratio: float) -> list[Bet]:
+    return bets(n, m, WORSE, ratio=ratio)

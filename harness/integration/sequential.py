@@ -4,17 +4,26 @@ Evidence against a hypothesis is the wealth of a gambler who bets on counts, and
 the hypothesis allows, the expectation is at most 1 after each window, so that the evidence reaches 1/α with a probability of at most α,
 however often it is looked at and whenever the test stops (Ville's inequality).
 
-Of ``n`` requests to one arm ``bad`` are bad, of ``m`` requests to the other ``other_bad``; numbers and rates may differ from window to
-window. A bet multiplies the wealth by ``a ** bad * b ** other_bad * exp(n * margin * (1 - a))`` with ``b = 1 - ratio * (a - 1) * n / m``.
-If the rates of the window are p and q, and requests fail independently, the expectation of this factor is at most
-``exp(n * p * (a - 1) + m * q * (b - 1) + n * margin * (1 - a)) = exp(n * (a - 1) * (p - ratio * q - margin))``, since 1 + u is at most
-exp(u). So a bet with a > 1 is evidence against "p is at most ratio * q + margin", a bet with a < 1 is evidence against "p is at least
-ratio * q + margin", and neither needs to know p or q: what both arms suffer in the same window cancels. The cost of a bet does not depend
-on the counts.
+Of ``n`` requests to one arm ``bad`` are bad, of ``m`` requests to the other ``other_bad``; numbers and rates, p and q, may differ from
+window to window.
 
-For dependent requests there are a cap on the factor of each window (:meth:`Evidence.add`), :class:`Dispersion` and :class:`Excess`.
+**Worse.** A :class:`Bet` multiplies the wealth by ``a ** bad * b ** other_bad * exp(n * margin * (1 - a))`` with a > 1 and
+``b = 1 - ratio * (a - 1) * n / m``. If requests fail independently, the expectation of this factor is at most
+``exp(n * p * (a - 1) + m * q * (b - 1) + n * margin * (1 - a)) = exp(n * (a - 1) * (p - ratio * q - margin))``, since 1 + u is at most
+exp(u). So it is evidence against "p is at most ratio * q + margin", and does not need to know p or q: what both arms suffer in the same
+window cancels. The cost of a bet does not depend on the counts. For requests that fail together there are a cap on what one event can show
+(:meth:`Evidence.log`), :class:`Dispersion` and :class:`Excess`.
+
+**Not worse.** :class:`NotWorse` bets against "p is at least q + margin" in a way that holds for requests that fail together. Let them fail
+in independent bursts of at most B. A bet with the stake c, 0 < c < 1, would multiply the wealth by ``1 - c * s / B`` for each burst of s
+requests to the one arm, by ``1 + c * n / m * s / B`` for each of the other, and by ``exp(n * margin * c / B)``: its expectation is at most
+``exp((c * n / B) * (margin + q - p))``. Bursts are not seen, only their sums. But the logarithm of ``1 + u * s / B`` is concave in s, so
+that of all ways to divide a sum into bursts of at most B the product is least for whole ones and a rest (:func:`in_bursts`), and the bet
+that takes this way gains no more. So this is exact for every mixture of sizes up to B, single requests among them.
+
 Sources: Ramdas, Grünwald, Vovk, Shafer, "Game-theoretic statistics and safe anytime-valid inference" (2023); Turner, Ly, Grünwald,
-"Generic E-variables for exact sequential k-sample tests" (2024), whose bets on two Bernoulli rates these are a lower bound of.
+"Generic E-variables for exact sequential k-sample tests" (2024), whose bets on two Bernoulli rates these are a lower bound of;
+Waudby-Smith, Ramdas, "Estimating means of bounded random variables by betting" (2024), for stakes that are set by earlier windows.
 """
 
 from __future__ import annotations
@@ -23,10 +32,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WORSE: Sequence[float] = (1.6, 3.0, 6.0, 15.0)
-"""Ratios of rates that are bet on in equal parts to show that an arm is worse: so many times what the hypothesis allows."""
-NOT_WORSE: Sequence[float] = (0.85, 0.7, 0.5, 0.35, 0.2, 0.1)
-"""The same to show that it is not worse."""
+WORSE: Sequence[float] = (2.0, 4.0, 10.0)
+"""Ratios of rates that are bet on to show that an arm is worse: so many times what the hypothesis allows."""
+WORSE_WEIGHTS: Sequence[float] = (0.3, 0.4, 0.3)
+"""The parts of the wealth that are bet on them."""
+BURSTS: Sequence[float] = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 1e4, 1e6)
+"""The sizes of bursts for which there is evidence that an arm is not worse."""
+MOST_STAKED = 0.98
+"""The largest stake of a bet that an arm is not worse."""
+BY_CHANCE = 15.0
+"""Fewer requests are not seen as a burst: independent ones differ as much by chance in some 1 of 10,000 windows."""
 
 
 @dataclass(frozen=True)
@@ -53,23 +68,82 @@ def bets(n: float, m: float, odds: Sequence[float], *, ratio: float = 1.0) -> li
 
 
 class Evidence:
-    """The logarithms of a wealth that was divided equally among ``parts`` bets, and then grew by each of them alone."""
+    """The logarithms of a wealth that was divided among bets, WORSE_WEIGHTS, and then grew by each of them alone.
 
-    def __init__(self, parts: int) -> None:
-        self.logs = [0.0] * parts
+    ``open`` are the factors of the current block of windows, which is as long as one event may last.
+    """
 
-    def add(self, window: Sequence[Bet], bad: float, other_bad: float, *, margin: float, cap: float = math.inf) -> None:
-        """Bet on a window. ``cap`` is the largest logarithm of a factor: a lower one makes less evidence, and none that is wrong."""
-        self.logs = [
-            log + min(cap, bet.log_factor(bad, other_bad, margin)) for log, bet in zip(self.logs, window, strict=True)
-        ]
+    def __init__(self) -> None:
+        self.logs = [0.0] * len(WORSE)
+        self.open = [0.0] * len(WORSE)
 
-    def log(self, dispersion: float = 1.0) -> float:
+    def add(self, window: Sequence[Bet], bad: float, other_bad: float, *, margin: float) -> None:
+        """Bet on a window of the current block."""
+        self.open = [log + bet.log_factor(bad, other_bad, margin) for log, bet in zip(self.open, window, strict=True)]
+
+    def close(self, *, cap: float) -> None:
+        """End the current block; ``cap`` is the largest logarithm of a factor that it may have."""
+        self.logs, self.open = self._capped(cap), [0.0] * len(WORSE)
+
+    def log(self, dispersion: float = 1.0, *, cap: float = math.inf) -> float:
         """The logarithm of the evidence of counts of which ``dispersion``, at least 1, are worth one that is independent.
 
-        Whatever the dispersion, exp of it is at most 1 more than the evidence without one, and reaches 1/α as seldom as that.
+        Whatever the dispersion, exp of it is at most 1 more than the evidence without one, and reaches 1/α as seldom as that. ``cap`` is
+        that of the current block: a lower one makes less evidence, and none that is wrong.
         """
-        return log_mean_exp([log / dispersion for log in self.logs])
+        return log_mean_exp([log / dispersion for log in self._capped(cap)], WORSE_WEIGHTS)
+
+    def _capped(self, cap: float) -> list[float]:
+        return [log + min(cap, opened) for log, opened in zip(self.logs, self.open, strict=True)]
+
+
+def in_bursts(count: float, change: float, burst: float) -> float:
+    """The logarithm of what ``count`` bad requests multiply a wealth by, if they came in bursts of at most ``burst`` and one of s requests
+    multiplies it by 1 + change * s / burst; the least of all ways in which they may have come. ``change`` is above -1."""
+    if count < burst:
+        return math.log1p(change * count / burst) if count else 0.0
+    whole, rest = divmod(count, burst)
+    return whole * math.log1p(change) + math.log1p(change * rest / burst)
+
+
+class NotWorse:
+    """Evidence that an arm is not worse by a margin, for several sizes: as if bad requests came in bursts of at most that size."""
+
+    def __init__(self, bursts: Sequence[float] = BURSTS) -> None:
+        self.bursts = bursts
+        self.logs = [0.0] * len(bursts)
+
+    def add(self, bad: float, n: float, other_bad: float, m: float, *, margin: float, rate: float) -> None:
+        """Bet on a window. ``rate`` is what earlier windows lead to expect of both arms, above 0: a wrong one makes less evidence, and none
+        that is wrong."""
+        self.logs = [
+            log + self.log_factor(burst, bad, n, other_bad, m, margin=margin, rate=rate)
+            for log, burst in zip(self.logs, self.bursts, strict=True)
+        ]
+
+    @staticmethod
+    def log_factor(
+        burst: float, bad: float, n: float, other_bad: float, m: float, *, margin: float, rate: float
+    ) -> float:
+        """The logarithm of the factor for a window with n and m requests to the arms, both above 0."""
+        ratio = n / m
+        # The stake that gains most in expectation when both arms have the rate: for windows in which bursts overlap, and for sparse ones.
+        overlap = min(max(n * (rate + margin) / burst, 1.0 / burst), 1.0)
+        stake = min(MOST_STAKED, margin / (margin + rate * (1.0 + ratio) * overlap))
+        gain = stake * n * margin / burst
+        return gain + in_bursts(bad, -stake, burst) + in_bursts(other_bad, stake * ratio, burst)
+
+    def index(self, burst: float) -> int | None:
+        """The index of the smallest size that is not below ``burst``; None beyond the largest."""
+        return next((index for index, one in enumerate(self.bursts) if one >= burst), None)
+
+
+def burst_seen(bad: float, n: float, other_bad: float, m: float) -> float:
+    """The size of bursts that would explain how unevenly the bad requests of a window divide; 0 when it may be chance."""
+    ratio = n / m
+    variance = bad + ratio * ratio * other_bad
+    size = (bad - ratio * other_bad) ** 2 / variance if variance else 0.0
+    return size if size >= BY_CHANCE else 0.0
 
 
 def log_mean_exp(logs: Sequence[float], weights: Sequence[float] = ()) -> float:
@@ -81,7 +155,7 @@ def log_mean_exp(logs: Sequence[float], weights: Sequence[float] = ()) -> float:
     return top + math.log(math.fsum(weight * power for weight, power in zip(weights, powers, strict=True)))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Dispersion:
     """By how much the share of one arm in the bad requests varies more from window to window than chance explains.
 
@@ -93,27 +167,18 @@ class Dispersion:
     bad: float = 0.0
     total: float = 0.0
     squares: float = 0.0
-    even: float = 0.0
 
-    def add(self, bad: float, other_bad: float, *, share: float) -> None:
-        """Add the bad requests of a window in which the arm had ``share`` of all requests; one without any bad ones shows nothing."""
-        if total := bad + other_bad:
-            self.windows += 1
-            self.bad += bad
-            self.total += total
-            self.squares += bad * bad / total
-            self.even += total * share
+    def plus(self, bad: float, other_bad: float) -> Dispersion:
+        """With the bad requests of one more window; one without any shows nothing."""
+        if not (total := bad + other_bad):
+            return self
+        return Dispersion(self.windows + 1, self.bad + bad, self.total + total, self.squares + bad * bad / total)
 
-    def factor(self, *, even: bool = False) -> float:
-        """Pearson's chi-square of homogeneity, less twice its standard deviation, by its degrees of freedom; at least 1.
-
-        With ``even`` it is that of an arm with its share of the bad requests if it has fewer: it may have missed bursts.
-        """
+    def factor(self) -> float:
+        """Pearson's chi-square of homogeneity, less twice its standard deviation, by its degrees of freedom; at least 1."""
         if self.windows < 2:
             return 1.0
         share, freedom = self.bad / self.total, self.windows - 1
-        if even and share < self.even / self.total:
-            share, freedom = self.even / self.total, self.windows
         if not 0 < share < 1:
             return 1.0
         chi_square = (self.squares - 2.0 * share * self.bad + share * share * self.total) / (share * (1.0 - share))
@@ -139,11 +204,14 @@ class Excess:
     other_bad: float = 0.0
     other_requests: float = 0.0
 
-    def add(self, bad: float, n: float, other_bad: float, m: float, *, limit: float, factor: float) -> None:
-        """Add a window in which both arms had requests, n and m."""
+    def add(
+        self, bad: float, n: float, other_bad: float, m: float, *, limit: float, factor: float, other_rate: float = 0.0
+    ) -> None:
+        """Add a window in which both arms had requests, n and m. ``other_rate`` is the other arm's of late, because bursts that both arms
+        have may come in different windows."""
         # One bad request more than were counted, because few requests may miss trouble that the arms share.
-        ratio = bad / n / max(limit, (other_bad + 1) / (m + 1))
-        if ratio <= factor or bad < 2:
+        ratio = bad / n / max(limit, (other_bad + 1) / (m + 1), other_rate)
+        if ratio <= factor or bad < 2 or other_rate > factor * limit:
             self.log = self.bad = self.requests = self.other_bad = self.other_requests = 0.0
         else:
             self.log += math.log(min(ratio, MOST))

@@ -14,7 +14,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -50,6 +50,9 @@ COMMAND = "trivet canary judge"
 RECORD_VERSION = 1
 INTERVAL = 60.0
 """Seconds of one window."""
+
+SHORT_INTERVAL = 15.0
+"""Seconds of windows that decide sooner with much traffic, where Prometheus scrapes as often."""
 
 PATIENCE = 600.0
 """Seconds for which Prometheus or the API server may be away, or a new revision may take to start, before the judge gives up. Its record
@@ -303,8 +306,9 @@ class _Run:
         }
         self.lease.save(record)
         self.progress(f"window {record['windows']}: {judgement.decision}: {judgement.reason}")
-        if record["windows"] == 1 and (expected := _expected(window, judge.limits)):
-            self.progress(expected)
+        if record["windows"] == 1:
+            for expected in _expected(window, judge.limits):
+                self.progress(expected)
         return record
 
     def _without(self, record: dict[str, Any], now: float, error: CannotTell) -> dict[str, Any]:
@@ -402,20 +406,32 @@ def _reconciled(cluster: KubernetesApi, namespace: str, name: str) -> Json:
     return observed
 
 
-def _expected(window: CanaryWindow, limits: CanaryLimits) -> str:
-    """How long a decision takes when all windows are like this one and the canary is sound; empty without requests to both."""
+def _expected(window: CanaryWindow, limits: CanaryLimits) -> Iterator[str]:
+    """How long decisions take when all windows are like this one; nothing without requests to both."""
     canary, stable = window.canary, window.stable
     if not canary.requests or not stable.requests:
-        return ""
+        return
     requests, seconds = canary.requests + stable.requests, window.end - window.start
-    expected = expected_decision_time(
+    rate = (stable.errors or 0) / stable.requests
+    expect = partial(
+        expected_decision_time,
         requests_per_minute=requests * 60 / seconds,
         canary_share=canary.requests / requests,
-        error_rate=(stable.errors or 0) / stable.requests,
-        interval=seconds,
+        error_rate=rate,
         limits=limits,
     )
-    return f"at this traffic, for a canary that is as good as the stable revision: {expected}"
+    worse_rate = min(1.0, rate + 2 * limits.max_error_increase)
+    sound, worse = expect(interval=seconds), expect(interval=seconds, canary_error_rate=worse_rate)
+    yield f"at this traffic, for a canary that is as good as the stable revision: {sound}"
+    if sound.decision is CanaryDecision.UNDECIDED or sound.minutes * 60 > limits.deadline:
+        yield (
+            f"that is after the deadline of {limits.deadline / 60:.0f} minutes: send the canary a larger share, or begin anew with other "
+            "limits: a later deadline, a larger max_error_increase, or a smaller burst_size when requests fail independently"
+        )
+    yield f"for a canary with {worse_rate:.1%} errors: {worse}"
+    sooner = expect(interval=SHORT_INTERVAL, canary_error_rate=worse_rate)
+    if seconds > SHORT_INTERVAL and sooner.decision is worse.decision and sooner.minutes < 0.67 * worse.minutes:
+        yield f"with windows of {SHORT_INTERVAL:g} s (--interval): {sooner}"
 
 
 def _decided(record: Json, observed: Json, *, decide_only: bool) -> bool:

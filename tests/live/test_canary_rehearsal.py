@@ -39,7 +39,7 @@ STACK = "2024.11-fixed"
 PROMETHEUS = "http://prometheus.trivet-platform.svc.cluster.local:9090"
 RATE = 20.0
 INTERVAL = 10
-LIMITS = {"min_seconds": 180, "warm_up": 30, "deadline": 1800}
+LIMITS = {"burst_size": 1, "min_seconds": 180, "warm_up": 30, "deadline": 1800}
 """Shorter than in production, and long enough for several kills."""
 PATIENT = 2400.0
 """Seconds until a judgement must be over."""

@@ -51,10 +51,49 @@ def minutes(judgement: CanaryJudgement) -> float:
 
 def test_a_canary_that_is_as_good_is_promoted_when_it_was_observed_long_enough_and_says_by_what() -> None:
     found = judged(always())
-    assert (found.decision, minutes(found), found.failed, found.gaps) == (CanaryDecision.PROMOTE, 15, (), ())
-    assert "26 of 5200 requests to the canary failed, and 104 of 20800 to the stable revision" in found.reason
-    assert "the canary answered 750 of 750 known requests as expected" in found.reason
+    assert (found.decision, minutes(found), found.failed, found.gaps) == (CanaryDecision.PROMOTE, 20, (), ())
+    assert "36 of 7200 requests to the canary failed, and 144 of 28800 to the stable revision" in found.reason
+    assert "the canary answered 1000 of 1000 known requests as expected" in found.reason
     assert found.evidence["errors"]["not_worse"] > 100 > 1 >= found.evidence["worse"]
+    assert found.evidence["errors"]["burst"] == 10
+
+
+def test_a_promotion_takes_as_many_requests_as_the_bursts_that_it_holds_for() -> None:
+    none: dict[str, Any] = {"errors": 0, "slower": {0.5: 0}, "known_requests": 0}
+    arms = replace(GOOD, **none), replace(STABLE, **none)
+    taken = {}
+    for burst in (1, 10, 50):
+        limits = CanaryLimits(burst_size=burst, min_seconds=0)
+        taken[burst] = minutes(judged(always(*arms), CanaryJudge(limits)))
+    # About 4.6 * burst / 0.01 requests, of which a window has 400, after two minutes that count for nothing.
+    assert taken == {1: 4, 10: 15, 50: 61}
+
+
+def test_a_larger_burst_that_was_seen_is_reckoned_with_in_either_revision() -> None:
+    for burst in ((replace(GOOD, errors=42), STABLE), (GOOD, replace(STABLE, errors=208))):
+        judge = CanaryJudge()
+        found = judged([(GOOD, STABLE)] * 5 + [burst] + [(GOOD, STABLE)] * 15, judge)
+        assert found.decision is CanaryDecision.CONTINUE
+        assert found.evidence["errors"]["burst"] > 25
+        assert "in bursts of up to" in found.reason
+        assert ", as was seen" in found.reason
+
+
+def test_what_one_cause_does_for_minutes_is_one_event_when_it_may_last_so_long() -> None:
+    arms = [(replace(GOOD, errors=20), STABLE)] * 8 + [(GOOD, STABLE)] * 10
+    assert judged(arms).decision is CanaryDecision.ROLL_BACK
+    patient = CanaryLimits(burst_seconds=600)
+    assert judged(arms, CanaryJudge(patient)).decision is CanaryDecision.CONTINUE
+    assert 1 < judged(arms[:8], CanaryJudge(patient)).evidence["worse"] <= 5
+
+
+def test_it_is_not_rolled_back_at_once_while_the_stable_revision_exceeds_its_service_level_as_much() -> None:
+    bad = [
+        (replace(GOOD, errors=120), replace(STABLE, errors=0)),
+        (replace(GOOD, errors=0), replace(STABLE, errors=600)),
+    ]
+    found = judged([bad[1]] + [bad[0]] * 3)
+    assert found.decision is CanaryDecision.CONTINUE
 
 
 def test_the_first_two_minutes_are_no_evidence() -> None:
@@ -107,9 +146,9 @@ def test_a_canary_that_fails_altogether_is_rolled_back_after_two_windows_even_th
 def test_an_outage_of_both_is_not_the_canary_s_even_where_the_stable_revision_has_few_requests() -> None:
     most = ArmCounts(requests=920, errors=276, slower={0.5: 300})
     found = judged(always(most, ArmCounts(requests=80, errors=24, slower={0.5: 26})))
-    assert (found.decision, minutes(found)) == (CanaryDecision.UNDECIDED, 60)
+    assert (found.decision, minutes(found)) == (CanaryDecision.UNDECIDED, 120)
     assert found.reason.startswith(
-        "of late 2754 of 9180 requests to the canary failed, and 239 of 798 to the stable revision: both revisions exceed"
+        "of late 2760 of 9200 requests to the canary failed, and 240 of 800 to the stable revision: both revisions exceed"
     )
 
 
@@ -129,9 +168,9 @@ def test_a_burst_is_one_event_however_many_requests_it_has() -> None:
 def test_few_requests_decide_nothing() -> None:
     few = ArmCounts(requests=2, errors=0, slower={0.5: 0})
     found = judged(always(few, ArmCounts(requests=8, errors=0, slower={0.5: 0})))
-    assert (found.decision, minutes(found)) == (CanaryDecision.UNDECIDED, 60)
-    assert "0 of 116 requests to the canary failed" in found.reason
-    assert "too few to show a difference below 1 points" in found.reason
+    assert (found.decision, minutes(found)) == (CanaryDecision.UNDECIDED, 120)
+    assert "0 of 236 requests to the canary failed" in found.reason
+    assert "too few to show a difference below 1 points in bursts of up to 10" in found.reason
 
 
 def test_no_request_decides_nothing() -> None:
@@ -176,7 +215,8 @@ def test_latency_is_judged_by_bounds_around_the_limit_and_what_was_measured_late
 
 def test_a_judge_that_is_stored_and_read_after_each_window_comes_to_the_same() -> None:
     source = random.Random(5)
-    one, other = CanaryJudge(CanaryLimits(significance=0.02)), CanaryJudge(CanaryLimits(significance=0.02))
+    limits = CanaryLimits(significance=0.02, burst_seconds=150)
+    one, other = CanaryJudge(limits), CanaryJudge(limits)
     for number in range(12):
         seen = window(number, replace(GOOD, errors=source.randrange(9)), replace(STABLE, errors=source.randrange(30)))
         assert other.add(seen) == one.add(seen)
@@ -187,7 +227,7 @@ def test_a_judge_that_is_stored_and_read_after_each_window_comes_to_the_same() -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 0}, "the state of the judge has version 0, and this trivet reads version 1"),
+        ({"version": 1}, "the state of the judge has version 1, and this trivet reads version 2"),
         ({"limits": {"max_errors": 1}}, "this is not the state of a judge: TypeError"),
         ({"errors": {}}, "this is not the state of a judge: KeyError: 'count'"),
         ({"judgement": {"decision": "PERHAPS"}}, "this is not the state of a judge: ValueError"),
@@ -204,7 +244,7 @@ def test_a_state_of_something_else_is_refused(change: dict[str, Any], message: s
 def test_a_state_with_other_bets_is_refused() -> None:
     state = CanaryJudge().to_dict()
     state["errors"]["worse"].pop()
-    with pytest.raises(UsageError, match="worse has 3 numbers in place of 4"):
+    with pytest.raises(UsageError, match="worse has 2 numbers in place of 3"):
         CanaryJudge.from_dict(state)
 
 
@@ -234,6 +274,8 @@ def test_after_a_decision_there_is_nothing_to_judge() -> None:
         ("significance", True, "a number above 0 and below 1"),
         ("abort_factor", 0.5, "a number of at least 1"),
         ("max_latency", -1.0, "a number of seconds, at least 0"),
+        ("burst_size", 0, "a number from 1 to 1e+06"),
+        ("burst_seconds", -1.0, "a number of seconds, at least 0"),
         ("warm_up", "2m", "a number of seconds, at least 0"),
         ("deadline", 900.0, "a number of seconds above min_seconds"),
     ],
@@ -245,9 +287,11 @@ def test_a_limit_that_cannot_be_is_refused(name: str, value: Any, use: str) -> N
 
 
 def test_the_time_to_a_decision_follows_from_the_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
+    single = expected_decision_time(requests_per_minute=100, canary_share=0.2, limits=CanaryLimits(burst_size=1))
     sound = expected_decision_time(requests_per_minute=100, canary_share=0.2)
-    assert sound.decision is CanaryDecision.PROMOTE
-    assert 50 < sound.minutes < 90
+    assert single.decision is sound.decision is CanaryDecision.PROMOTE
+    assert 30 < single.minutes < 60
+    assert 5 * single.minutes < sound.minutes < 300
     assert sound.canary_requests == round(sound.minutes * 20)
     assert (
         str(sound)

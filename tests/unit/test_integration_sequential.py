@@ -7,7 +7,18 @@ from itertools import product
 
 import pytest
 
-from trivet.integration.sequential import NOT_WORSE, WORSE, Dispersion, Evidence, Excess, bets, log_mean_exp
+from trivet.integration.sequential import (
+    BURSTS,
+    WORSE,
+    Dispersion,
+    Evidence,
+    Excess,
+    NotWorse,
+    bets,
+    burst_seen,
+    in_bursts,
+    log_mean_exp,
+)
 
 
 def binomial(n: int, p: float) -> list[float]:
@@ -38,27 +49,77 @@ def test_an_arm_as_bad_as_allowed_is_expected_to_gain_nothing_by_any_bet(
             assert expected(n, m, p, q, odds, margin=margin, ratio=ratio) <= 1 + 1e-12
 
 
-@pytest.mark.parametrize(("n", "m"), SIZES)
-@pytest.mark.parametrize("q", RATES)
-def test_an_arm_worse_by_the_margin_is_expected_to_gain_nothing_by_bets_that_it_is_not(
-    n: int, m: int, q: float
+def in_events(events: int, rate: float, size: int) -> list[tuple[int, float]]:
+    """Counts of bad requests and their probabilities: each of ``events`` makes ``size`` requests fail with the probability ``rate``."""
+    return [(size * event, probability) for event, probability in enumerate(binomial(events, rate))]
+
+
+@pytest.mark.parametrize(("n", "m"), [(20, 20), (20, 100), (60, 20)])
+@pytest.mark.parametrize("q", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize(
+    ("burst", "size", "other_size"), [(1, 1, 1), (5, 1, 1), (5, 5, 1), (5, 1, 5), (5, 5, 5), (20, 10, 20), (20, 20, 5)]
+)
+def test_an_arm_worse_by_the_margin_is_expected_to_gain_nothing_by_a_bet_that_it_is_not(
+    n: int, m: int, q: float, burst: int, size: int, other_size: int
 ) -> None:
-    if q + 0.02 <= 1:
-        for odds in NOT_WORSE:
-            for p in (q + 0.02, min(1.0, q + 0.3)):
-                assert expected(n, m, p, q, odds, margin=0.02) <= 1 + 1e-12
+    """Whatever the bursts are, up to the size that the bet is about, and whatever rate was expected."""
+    for p in (q + 0.02, q + 0.3):
+        for rate in (0.0001, 0.02, 0.5):
+            gained = math.fsum(
+                one * other * math.exp(NotWorse.log_factor(burst, bad, n, other_bad, m, margin=0.02, rate=rate))
+                for (bad, one), (other_bad, other) in product(
+                    in_events(n // size, p, size), in_events(m // other_size, q, other_size)
+                )
+            )
+            assert gained <= 1 + 1e-12
+
+
+def test_bursts_of_mixed_sizes_up_to_that_of_the_bet_gain_nothing_either() -> None:
+    """Of 60 requests 0.6 are expected to be bad, which is the margin: a third of them single, a third in threes, a third in tens."""
+    gained = math.fsum(
+        one * few * many * math.exp(NotWorse.log_factor(10, bad + some + more, 60, 0, 240, margin=0.01, rate=0.005))
+        for (bad, one), (some, few), (more, many) in product(
+            in_events(20, 0.2 / 20, 1), in_events(6, 0.2 / 18, 3), in_events(6, 0.2 / 60, 10)
+        )
+    )
+    assert 0.99 < gained <= 1 + 1e-12
+
+
+def test_larger_bursts_than_those_of_the_bet_may_gain() -> None:
+    gained = math.fsum(
+        one * math.exp(NotWorse.log_factor(5, bad, 60, 0, 240, margin=0.02, rate=0.001))
+        for bad, one in in_events(3, 0.02, 20)
+    )
+    assert gained > 1.1
+
+
+def test_bad_requests_are_taken_for_whole_bursts_and_a_rest() -> None:
+    assert in_bursts(13, -0.5, 5) == pytest.approx(2 * math.log(0.5) + math.log(1 - 0.5 * 3 / 5))
+    assert in_bursts(13, -0.5, 1) == pytest.approx(13 * math.log(0.5))
+    for sizes in ([5, 5, 3], [5, 4, 4], [3, 3, 3, 4], [1] * 13):
+        for change in (-0.9, 0.7):
+            divided = sum(math.log1p(change * size / 5) for size in sizes)
+            assert in_bursts(13, change, 5) <= divided + 1e-12
+
+
+def test_a_burst_is_seen_when_chance_does_not_explain_it() -> None:
+    assert burst_seen(20, 60, 0, 240) == pytest.approx(20)
+    assert burst_seen(0, 60, 20, 240) == pytest.approx(20)
+    assert burst_seen(0, 60, 0, 240) == burst_seen(14, 60, 0, 240) == burst_seen(60, 60, 240, 240) == 0
+    assert NotWorse().index(1) == 0
+    assert BURSTS[NotWorse().index(20.1) or 0] == 50
+    assert NotWorse().index(2 * BURSTS[-1]) is None
 
 
 def test_a_difference_is_expected_to_gain() -> None:
     assert expected(30, 30, 0.3, 0.02, 6.0) > 5
-    assert expected(30, 30, 0.0, 0.0, 0.1, margin=0.2) > 5
 
 
 def test_whenever_one_looks_the_evidence_against_equal_arms_reaches_8_in_at_most_1_of_8() -> None:
     """All courses of five windows, by enumeration: one request to each arm in each, half of them bad."""
     window, reached = bets(1, 1, WORSE), 0.0
     for course in product([(0, 0), (0, 1), (1, 0), (1, 1)], repeat=5):
-        evidence = Evidence(len(WORSE))
+        evidence = Evidence()
         for bad, other_bad in course:
             evidence.add(window, bad, other_bad, margin=0.0)
             if evidence.log() >= math.log(8):
@@ -68,18 +129,29 @@ def test_whenever_one_looks_the_evidence_against_equal_arms_reaches_8_in_at_most
 
 
 def test_what_both_arms_suffer_is_no_evidence() -> None:
-    evidence = Evidence(len(WORSE))
+    evidence = Evidence()
     evidence.add(bets(200, 800, WORSE), 60, 240, margin=0.001)
     assert evidence.log() < 0
 
 
-def test_a_cap_bounds_what_one_window_shows_and_not_what_it_refutes() -> None:
-    capped, free = Evidence(len(WORSE)), Evidence(len(WORSE))
+def test_a_cap_bounds_what_one_block_shows_and_not_what_it_refutes() -> None:
+    capped, free = Evidence(), Evidence()
     for bad, other_bad in ((50, 0), (0, 50)):
-        capped.add(bets(200, 800, WORSE), bad, other_bad, margin=0.0, cap=math.log(5))
-        free.add(bets(200, 800, WORSE), bad, other_bad, margin=0.0)
+        for evidence, cap in ((capped, math.log(5)), (free, math.inf)):
+            evidence.add(bets(200, 800, WORSE), bad, other_bad, margin=0.0)
+            evidence.close(cap=cap)
         assert capped.log() <= free.log()
     assert max(capped.logs) < 0
+
+
+def test_a_block_shows_no_more_than_one_event_however_many_windows_it_has() -> None:
+    evidence = Evidence()
+    for _ in range(5):
+        evidence.add(bets(200, 800, WORSE), 50, 0, margin=0.0)
+    assert evidence.log(cap=math.log(5)) == pytest.approx(math.log(5))
+    evidence.close(cap=math.log(5))
+    evidence.add(bets(200, 800, WORSE), 50, 0, margin=0.0)
+    assert evidence.log(cap=math.log(5)) == pytest.approx(math.log(25))
 
 
 def test_a_mean_of_logarithms_does_not_overflow() -> None:
@@ -92,7 +164,7 @@ def test_dispersion_is_that_of_the_textbook() -> None:
     windows = [(10, 0), (0, 12), (3, 9), (8, 1)]
     spread = Dispersion()
     for bad, other_bad in windows:
-        spread.add(bad, other_bad, share=0.2)
+        spread = spread.plus(bad, other_bad)
     share = sum(bad for bad, _ in windows) / sum(map(sum, windows))
     chi_square = sum(
         (seen - share_of * total) ** 2 / (share_of * total)
@@ -106,14 +178,14 @@ def test_dispersion_is_that_of_the_textbook() -> None:
 def test_what_both_arms_suffer_at_the_same_time_disperses_nothing() -> None:
     spread = Dispersion()
     for total in (5, 500, 0, 5000):
-        spread.add(total / 5, total - total / 5, share=0.2)
+        spread = spread.plus(total / 5, total - total / 5)
     assert spread.factor() == 1.0
 
 
 def test_bursts_that_one_arm_gets_disperse_by_their_size() -> None:
     spread = Dispersion()
     for bad, other_bad in [(20, 0), (0, 20), (0, 20), (0, 20), (0, 20)] * 4:
-        spread.add(bad, other_bad, share=0.2)
+        spread = spread.plus(bad, other_bad)
     assert 15 < spread.factor() < 25
 
 
@@ -121,17 +193,8 @@ def test_bursts_that_one_arm_gets_disperse_by_their_size() -> None:
 def test_one_arm_alone_shows_no_dispersion(bad: tuple[int, int]) -> None:
     spread = Dispersion()
     for _ in range(5):
-        spread.add(*bad, share=0.2)
+        spread = spread.plus(*bad)
     assert spread.factor() == 1.0
-
-
-def test_bursts_that_only_the_other_arm_had_count_for_an_arm_that_may_have_missed_them() -> None:
-    bursts, single = Dispersion(), Dispersion()
-    for _ in range(4):
-        bursts.add(0, 20, share=0.2)
-        single.add(0, 1, share=0.2)
-    assert (bursts.factor(), single.factor(even=True)) == (1.0, 1.0)
-    assert bursts.factor(even=True) == pytest.approx((4 * 4**2 / (20 * 0.2 * 0.8) - 2 * math.sqrt(8)) / 4)
 
 
 def test_excess_is_the_product_of_windows_in_a_row() -> None:

@@ -110,8 +110,25 @@ def test_a_sound_canary_is_promoted(platform: Platform) -> None:
 def test_it_says_after_the_first_window_how_long_a_decision_takes(platform: Platform) -> None:
     platform.judge(ScriptedMetrics(platform.now))
 
-    (expected,) = [text for text in platform.messages if text.startswith("at this traffic")]
-    assert "PROMOTE after about 15 minutes and 1800 requests to the canary" in expected
+    (sound,) = [text for text in platform.messages if text.startswith("at this traffic")]
+    (worse,) = [text for text in platform.messages if text.startswith("for a canary with 2.0% errors")]
+    assert "PROMOTE after about 42 minutes and 5040 requests to the canary" in sound
+    assert "ROLL_BACK after about" in worse
+    assert not any("deadline" in text or "--interval" in text for text in platform.messages)
+
+
+def test_it_says_after_the_first_window_when_shorter_windows_would_decide_sooner(platform: Platform) -> None:
+    platform.judge(ScriptedMetrics(platform.now, rate=2000))
+
+    (sooner,) = [text for text in platform.messages if "--interval" in text]
+    assert sooner.startswith("with windows of 15 s (--interval): ROLL_BACK after about")
+
+
+def test_it_says_after_the_first_window_that_the_deadline_comes_before_a_decision(platform: Platform) -> None:
+    platform.judge(ScriptedMetrics(platform.now, rate=30))
+
+    (said,) = [text for text in platform.messages if "deadline" in text]
+    assert said.startswith("that is after the deadline of 120 minutes: send the canary a larger share")
 
 
 def test_a_canary_that_fails_is_rolled_back_with_exit_code_1(platform: Platform) -> None:

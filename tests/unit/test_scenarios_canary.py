@@ -117,7 +117,7 @@ FINE, MANY = ArmCounts(requests=24, errors=0, slower={0.5: 0}), ArmCounts(reques
 @pytest.mark.parametrize(
     ("windows", "wrong", "decision", "failed", "seconds"),
     [
-        (Windows(FINE, MANY), 0, CanaryDecision.PROMOTE, (), 48),
+        (Windows(FINE, MANY), 0, CanaryDecision.PROMOTE, (), 42),
         (Windows(FINE, MANY), 20, CanaryDecision.ROLL_BACK, (CanaryAspect.VALUES,), 18),
         (Windows(replace(FINE, errors=24), MANY), None, CanaryDecision.ROLL_BACK, (CanaryAspect.ERRORS,), 12),
         (
