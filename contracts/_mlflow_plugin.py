@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
-from urllib.parse import urlsplit
 
 from packaging.version import Version
 
-from trivet.authoring import CannotTell, Finding, PlatformConfig, Stack, not_applicable
+from trivet.authoring import CannotTell, Finding, PlatformConfig, Stack, inconclusive, not_applicable
 from trivet.contracts.values import mapping
 
 SINCE = (2, 17, 0)
@@ -47,6 +46,9 @@ ALLOWED_HOSTS = (
 )
 """mlflow 3.5.0 and 3.17.2 mlflow/server/security_utils.py, get_default_allowed_hosts."""
 
+_ENDPOINT = re.compile(
+    r"(?i)https?://(?:[^@/?#\s]*@)?(?P<host>(?:\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(?::[0-9]*)?)(?=[/?#]|$)(?!.*\s)"
+)
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
@@ -71,23 +73,36 @@ class Plugin:
 
     @property
     def host(self) -> str:
-        """What its requests have as ``Host``: the endpoint's, with the port if it is written there (Go net/http, Request.Write)."""
-        return _host(self.endpoint)
+        """What its requests have as ``Host``: the endpoint's, with the port if it is written there (Go net/http, Request.Write); empty for
+        an endpoint that is no URL of HTTP.
+        """
+        return host_of(self.endpoint)
+
+    @property
+    def address(self) -> str:
+        """The endpoint without a user and a password."""
+        return redacted(self.endpoint)
 
     @property
     def encrypted(self) -> bool:
         """Whether its requests go over TLS."""
-        return self.endpoint.startswith("https://")
+        return self.endpoint.lower().startswith("https://")
 
 
 def release(platform: PlatformConfig) -> tuple[int, ...]:
-    """The release of KFP's backend; empty if it is unknown."""
-    return tuple(int(part) for part in re.findall(r"\d+", platform.kfp_backend)[:3])
+    """The three numbers of the release of KFP's backend; empty if it is unknown."""
+    numbers = [int(part) for part in re.findall(r"\d+", platform.kfp_backend)[:3]]
+    return (*numbers, 0, 0)[:3] if numbers else ()
 
 
 def has_plugin(platform: PlatformConfig) -> Finding | None:
     """Why the statements about the plugin do not apply to the backend; None if they do."""
     known = release(platform)
+    if platform.kfp_stated and platform.kfp_stated != platform.kfp_backend:
+        return inconclusive(
+            f"the stack says that KFP's backend is {platform.kfp_stated}, and its API server says {platform.kfp_backend}",
+            remedy="State under [pipelines] what runs, or judge the stack on the target local.",
+        )
     if not known:
         return not_applicable("the release of KFP's backend is not known: add [pipelines] with `backend` to stack.toml")
     if known < SINCE:
@@ -105,10 +120,22 @@ def configured(platform: PlatformConfig) -> Plugin | Finding:
         )
     if "mlflow" not in platform.kfp_plugins:
         return not_applicable("the API server's configuration has no plugins.mlflow: the plugin is off")
-    return read(mapping(platform.kfp_plugins["mlflow"]), platform.kfp_backend)
+    if platform.kfp_multi_user:
+        return inconclusive(
+            "KFP's API server has several users: settings of their namespaces, which are not known, come before those of plugins.mlflow"
+        )
+    return read_plugin(mapping(platform.kfp_plugins["mlflow"]), platform.kfp_backend)
 
 
-def read(stated: Mapping[str, Any], backend: str) -> Plugin:
+def asking(platform: PlatformConfig) -> Plugin | Finding:
+    """The plugin that asks MLflow, or why the statement does not apply: one whose configuration is refused asks nothing."""
+    plugin = configured(platform)
+    if isinstance(plugin, Plugin) and not plugin.host:
+        return not_applicable("the endpoint is no URL of HTTP, which mlflow_plugin.configuration_is_accepted judges")
+    return plugin
+
+
+def read_plugin(stated: Mapping[str, Any], backend: str) -> Plugin:
     """``stated`` with the API server's defaults."""
     settings, tls = mapping(stated.get("settings")), mapping(stated.get("tls"))
     auth = str(settings.get("authType") or "kubernetes")
@@ -159,7 +186,7 @@ def allowed_hosts(stack: Stack) -> Sequence[str] | None:
     return None if "*" in hosts else hosts
 
 
-def is_allowed(host: str, allowed: Sequence[str]) -> bool:
+def host_is_allowed(host: str, allowed: Sequence[str]) -> bool:
     """Whether MLflow's server answers requests to a host (mlflow 3.17.2 mlflow/server/security_utils.py, is_allowed_host_header)."""
     return any(fnmatch(host, one) if "*" in one else host == one for one in allowed)
 
@@ -171,13 +198,17 @@ def has_workspaces(stack: Stack) -> bool | None:
     return _is_true(stack.roles["tracking"].environment.get("MLFLOW_ENABLE_WORKSPACES"))
 
 
+def host_of(address: str) -> str:
+    """Host and port of a URL of HTTP as they are written there; empty for what is no such URL."""
+    found = _ENDPOINT.match(address)
+    return found["host"].removesuffix(":") if found else ""
+
+
+def redacted(address: str) -> str:
+    """A URL without a user and a password."""
+    return re.sub(r"//[^/?#]*@", "//", address)
+
+
 def _is_true(value: str | None) -> bool:
     """mlflow 3.17.2 mlflow/environment_variables.py, _BooleanEnvironmentVariable."""
     return str(value).lower() in ("true", "1")
-
-
-def _host(endpoint: str) -> str:
-    try:
-        return urlsplit(endpoint).netloc.rpartition("@")[2].removesuffix(":")
-    except ValueError:  # brackets of an IPv6 address that do not close
-        return ""

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from trivet.authoring import (
     MUST,
@@ -37,10 +37,13 @@ from trivet.contracts._mlflow_plugin import (
     WORKSPACES_SINCE,
     Plugin,
     allowed_hosts,
+    asking,
     configured,
     has_plugin,
     has_workspaces,
-    is_allowed,
+    host_is_allowed,
+    host_of,
+    redacted,
     release,
     seconds,
     server_version,
@@ -54,6 +57,12 @@ RECORD = "measured with the plugin of KFP 2.17.0 against MLflow 3.17.2: contract
 LOCAL = "127.0.0.1:*,localhost:*"
 """What a list of allowed hosts needs for whoever asks the server on its own machine or through a forwarded port."""
 
+RETRIED = 60.0
+"""Seconds after which the plugin does not try again (kubeflow/pipelines 2.17.0 backend/src/common/plugins/mlflow/client.go)."""
+
+CLOSED = 120.0
+"""Seconds after the end of a pipeline's run in which the plugin may still be closing what is below it."""
+
 LONGEST_WAIT = 10.0
 """Seconds that the creation of a run may take longer while MLflow does not answer. People and schedulers wait for it."""
 
@@ -63,8 +72,8 @@ LONGEST_WAIT = 10.0
     level=MUST,
     seam=SEAM,
     rationale=(
-        "KFP 2.17.0 ships a configuration in which the plugin is on, with the address of another distribution's MLflow and a certificate "
-        "that no manifest mounts: every run says PLUGIN_FAILED, and nothing is in MLflow."
+        "KFP 2.17.0 ships a configuration in which the plugin is on, with the address of Open Data Hub's MLflow. Elsewhere every run says "
+        "PLUGIN_FAILED, and nothing is in MLflow."
     ),
     remedy=(
         "Mount a config.json of your own at the API server, with the address of your MLflow under plugins.mlflow, or without the key; "
@@ -72,24 +81,19 @@ LONGEST_WAIT = 10.0
     ),
     sources=(
         f"{KFP}apiserver/config/config.json; apiserver/plugins/mlflow/config.go, IsEnabled; removed by 156bfbb1fd, in no release",
-        RECORD,
+        "the same, manifests/kustomize/base/pipeline/ml-pipeline-apiserver-deployment.yaml: its certificate is of an optional ConfigMap",
     ),
 )
 def shipped_configuration_is_replaced(platform: PlatformConfig) -> Iterator[Finding]:
     if reason := has_plugin(platform):
         yield reason
     elif platform.kfp_plugins is not None:
-        stated = mapping(platform.kfp_plugins.get("mlflow"))
-        if stated.get("endpoint") == SHIPPED["endpoint"]:
-            yield failed(
-                f"plugins.mlflow has the endpoint that KFP {platform.kfp_backend} ships, {SHIPPED['endpoint']}"
-            )
-        else:
-            yield passed("plugins.mlflow has an endpoint of the platform's" if stated else "the plugin is off")
+        on = "mlflow" in platform.kfp_plugins
+        yield passed("plugins.mlflow is the platform's" if on else "the plugin is off")
     elif release(platform) == SINCE:
         yield failed(
-            f"the API server of KFP {platform.kfp_backend} has the plugin on as shipped, with the endpoint {SHIPPED['endpoint']} and the "
-            f"certificate {SHIPPED['tls']['caBundlePath']}: every run is PLUGIN_FAILED"
+            f"the API server of KFP {platform.kfp_backend} has the plugin on as shipped, with the endpoint {SHIPPED['endpoint']}, and the "
+            "stack states no plugins of its own"
         )
     else:
         yield inconclusive(
@@ -126,15 +130,10 @@ def configuration_is_accepted(platform: PlatformConfig) -> Iterator[Finding]:
 
 
 def _problems(plugin: Plugin) -> Iterator[str]:
-    try:
-        parts = urlsplit(plugin.endpoint)
-        whole = bool(parts.scheme and parts.netloc)
-    except ValueError:  # brackets of an IPv6 address that do not close
-        whole = False
     if not plugin.endpoint:
         yield "it has no endpoint"
-    elif not whole:
-        yield f"the endpoint {plugin.endpoint!r} is no URL with a scheme and a host"
+    elif not plugin.host:
+        yield f"the endpoint {plugin.address!r} is no URL of HTTP with a host"
     allowed = seconds(plugin.timeout)
     if allowed is None:
         yield f"the timeout {plugin.timeout!r} is no duration of Go's, such as 30s"
@@ -169,7 +168,7 @@ def _problems(plugin: Plugin) -> Iterator[str]:
     ),
 )
 def server_admits_the_host(stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    plugin = configured(platform)
+    plugin = asking(platform)
     if isinstance(plugin, Finding):
         yield plugin
         return
@@ -177,7 +176,7 @@ def server_admits_the_host(stack: Stack, platform: PlatformConfig) -> Iterator[F
     if allowed is None:
         reason = "checks no hosts" if version < HOSTS_CHECKED_SINCE else "is started to answer every host"
         yield passed(f"MLflow {version} {reason}")
-    elif is_allowed(plugin.host, allowed):
+    elif host_is_allowed(plugin.host, allowed):
         yield passed(f"MLflow {version} answers requests to {plugin.host}")
     else:
         stated = "MLFLOW_SERVER_ALLOWED_HOSTS" in stack.roles["tracking"].environment
@@ -211,7 +210,7 @@ def server_admits_the_host(stack: Stack, platform: PlatformConfig) -> Iterator[F
     ),
 )
 def server_has_the_workspaces(stack: Stack, platform: PlatformConfig) -> Iterator[Finding]:
-    plugin = configured(platform)
+    plugin = asking(platform)
     if isinstance(plugin, Finding):
         yield plugin
         return
@@ -228,7 +227,7 @@ def server_has_the_workspaces(stack: Stack, platform: PlatformConfig) -> Iterato
         default = "" if "workspacesEnabled" in _settings(platform) else ", as authType kubernetes does by default"
         yield failed(
             f"the plugin of KFP {plugin.release} sends {WORKSPACE_HEADER}{default}, and MLflow {version} is started without workspaces: it "
-            f"answers 500, the plugin tries again until its timeout of {plugin.timeout}, and no run is in MLflow"
+            f"answers 500, the plugin tries again for up to {_patience(plugin)}, and no run is in MLflow"
         )
 
 
@@ -251,9 +250,16 @@ def server_has_the_workspaces(stack: Stack, platform: PlatformConfig) -> Iterato
     ),
 )
 def server_answers_the_plugin(platform: PlatformConfig, tracking: TrackingApi) -> Iterator[Finding]:
-    plugin = configured(platform)
+    plugin = asking(platform)
     if isinstance(plugin, Finding):
         yield plugin
+        return
+    if platform.tracking_uri and host_of(platform.tracking_uri) != plugin.host:
+        yield inconclusive(
+            f"the plugin's MLflow is {plugin.address}, and the one that is judged is {redacted(platform.tracking_uri)}: whether they are "
+            "one is not known",
+            remedy="Name the same address under [pipelines.plugins.mlflow] and [tool.trivet.existing].",
+        )
         return
     headers = {"Content-Type": "application/json"}
     if plugin.workspaces:
@@ -265,7 +271,18 @@ def server_answers_the_plugin(platform: PlatformConfig, tracking: TrackingApi) -
     asked = f"asked as the plugin of KFP {plugin.release} asks ({_named({'Host': plugin.host, **headers})})"
     found = f"{status}{f' {code}' if code else ''}"
     answer = (evidence("the answer", "log", text[:2000]),)
-    if status == 200 or (status == 404 and code == "RESOURCE_DOES_NOT_EXIST" and "orkspace" not in text):
+    lacking = plugin.workspaces and code == "RESOURCE_DOES_NOT_EXIST" and _lacks_workspace(platform, tracking)
+    if lacking and platform.is_users:
+        yield failed(
+            f"{asked}, MLflow answers {found}: it has no workspace {platform.kfp_namespace}",
+            remedy=f"Make a workspace {platform.kfp_namespace} in MLflow, or set settings.workspacesEnabled to false.",
+            evidence=answer,
+        )
+    elif lacking:
+        yield not_applicable(
+            f"trivet has started MLflow, and there is no workspace {platform.kfp_namespace} of the platform's"
+        )
+    elif status == 200 or (status == 404 and code == "RESOURCE_DOES_NOT_EXIST"):
         yield passed(f"{asked}, MLflow answers {found}")
     elif status == 403 and "Invalid Host header" in text:
         yield failed(
@@ -275,7 +292,7 @@ def server_answers_the_plugin(platform: PlatformConfig, tracking: TrackingApi) -
         )
     elif code == "FEATURE_DISABLED":
         yield failed(
-            f"{asked}, MLflow answers {found}: the plugin tries again until its timeout of {plugin.timeout}",
+            f"{asked}, MLflow answers {found}: the plugin tries again for up to {_patience(plugin)}",
             remedy="Set settings.workspacesEnabled to false, or start MLflow with --enable-workspaces.",
             evidence=answer,
         )
@@ -301,29 +318,27 @@ def server_answers_the_plugin(platform: PlatformConfig, tracking: TrackingApi) -
     ),
 )
 def default_experiment_is_active(platform: PlatformConfig, tracking: TrackingApi) -> Iterator[Finding]:
-    plugin = configured(platform)
+    plugin = asking(platform)
     if isinstance(plugin, Finding):
         yield plugin
         return
-    headers = {WORKSPACE_HEADER: platform.kfp_namespace} if plugin.workspaces else {}
-    host = urlsplit(tracking.uri).netloc
-    status, text = tracking.answer_to(
-        "experiments/get-by-name", host=host, headers=headers, experiment_name=plugin.experiment
-    )
-    answer = _json(text)
-    experiment = mapping(answer.get("experiment"))
-    stage = str(experiment.get("lifecycle_stage", ""))
-    if answer.get("error_code") == "RESOURCE_DOES_NOT_EXIST":
+    there = _of_the_plugin(plugin, platform, tracking)
+    if isinstance(there, Finding):
+        yield there
+        return
+    try:
+        experiment = there.get_experiment_by_name(plugin.experiment)
+    except TrackingError as error:
+        if error.code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         yield passed(f"MLflow has no experiment {plugin.experiment!r}: the plugin creates it")
-    elif stage == "active":
+        return
+    stage = str(experiment.get("lifecycle_stage", ""))
+    if stage == "active":
         yield passed(f"MLflow's experiment {plugin.experiment!r} is active")
-    elif stage:
+    else:
         yield failed(
             f"MLflow's experiment {plugin.experiment!r}, {experiment.get('experiment_id')}, is {stage}: it refuses the plugin's runs"
-        )
-    else:
-        yield inconclusive(
-            f"asked for the experiment {plugin.experiment!r}, MLflow answers {status} {text.strip()[:200]!r}"
         )
 
 
@@ -333,7 +348,7 @@ def default_experiment_is_active(platform: PlatformConfig, tracking: TrackingApi
     seam=SEAM,
     rationale=(
         "At the end of a pipeline's run the plugin of KFP 2.17.0 closes what is open below the parent, and does not look below what has "
-        "ended: a task in a loop that was terminated stays RUNNING for ever, and is counted as a running training."
+        "ended: a task in a loop or a condition of a terminated run stays RUNNING for ever, and is counted as a running training."
     ),
     remedy="End these runs in MLflow by hand; wait for a release of KFP with 3afa7c8c61.",
     sources=(
@@ -343,23 +358,26 @@ def default_experiment_is_active(platform: PlatformConfig, tracking: TrackingApi
     ),
 )
 def tasks_end_with_their_parent(platform: PlatformConfig, tracking: TrackingApi) -> Iterator[Finding]:
-    plugin = configured(platform)
+    plugin = asking(platform)
     if isinstance(plugin, Finding):
         yield plugin
         return
-    runs = _recorded(plugin, tracking)
-    open_tasks = [
-        run for run in runs.values() if run.status == "RUNNING" and (root := _root(run, runs)) is not run and root.ended
-    ]
+    there = _of_the_plugin(plugin, platform, tracking)
+    if isinstance(there, Finding):
+        yield there
+        return
+    runs = _recorded(plugin, there)
     roots = [run for run in runs.values() if run.pipeline_run]
+    late = [
+        (run, root) for run in runs.values() if run.status == "RUNNING" and (root := _root(run, runs)) and root.ended
+    ]
     if not roots:
         yield not_applicable(f"MLflow's experiment {plugin.experiment!r} has no run of the plugin's")
-    for run in open_tasks:
-        root = _root(run, runs)
+    for run, root in late:
         yield failed(
             f"the MLflow run {run.id} of the task {run.name} is RUNNING, and that of its pipeline, {root.id}, is {root.status}"
         )
-    if roots and not open_tasks:
+    if roots and not late:
         yield passed(f"of {len(roots)} runs of pipelines none has ended before its tasks")
 
 
@@ -368,22 +386,26 @@ def tasks_end_with_their_parent(platform: PlatformConfig, tracking: TrackingApi)
     level=MUST,
     seam=SEAM,
     rationale=(
-        "A retried run goes on in the MLflow run that it has, and reports of its end may be repeated. With a second one, whoever compares "
-        "trainings counts one twice, and only one of them ends."
+        "A run of a recurring run has an id that follows from its name: when two controllers or two requests create it at once, each makes "
+        "an MLflow run, and one of them is refused by the database only after that. Whoever compares trainings counts one twice."
     ),
     remedy="Delete the run that has no tasks.",
     sources=(
-        f"{KFP}apiserver/plugins/mlflow/run_start.go, BuildKFPTags, RunSyncModeRetry; apiserver/resource/resource_manager.go, RetryRun",
-        RECORD,
+        f"{KFP}apiserver/resource/resource_manager.go, CreateRun: NewDeterministicUUID, and the plugin before the database",
+        f"{KFP}apiserver/plugins/mlflow/run_start.go, BuildKFPTags",
     ),
 )
 def pipeline_run_has_one_parent(platform: PlatformConfig, tracking: TrackingApi) -> Iterator[Finding]:
-    plugin = configured(platform)
+    plugin = asking(platform)
     if isinstance(plugin, Finding):
         yield plugin
         return
+    there = _of_the_plugin(plugin, platform, tracking)
+    if isinstance(there, Finding):
+        yield there
+        return
     roots: dict[str, list[str]] = {}
-    for run in _recorded(plugin, tracking).values():
+    for run in _recorded(plugin, there).values():
         if run.pipeline_run:
             roots.setdefault(run.pipeline_run, []).append(run.id)
     several = {one: sorted(found) for one, found in roots.items() if len(found) > 1}
@@ -435,7 +457,7 @@ def outage_fails_no_task(platform: PlatformConfig) -> Iterator[Finding]:
         "With injectUserEnvVars the step's own mlflow.log_param goes to the run to which the plugin logs the inputs of the task, as JSON, "
         "in one batch. A parameter of both with different texts is refused, and with it all parameters and metrics of the batch."
     ),
-    remedy="Leave injectUserEnvVars off, or name no parameter of a step as one of its inputs.",
+    remedy="Leave injectUserEnvVars off.",
     sources=(
         f"{KFP}v2/common/plugins/mlflow/handler.go, OnTaskEnd, mapToParams, RetrieveUserContainerEnvVars",
         RECORD,
@@ -497,20 +519,20 @@ def outage_holds_up_no_run(platform: PlatformConfig) -> Iterator[Finding]:
     ),
 )
 def credentials_are_encrypted(platform: PlatformConfig) -> Iterator[Finding]:
-    plugin = configured(platform)
+    plugin = asking(platform)
     if isinstance(plugin, Finding):
         yield plugin
     elif plugin.auth == "none":
         yield passed("the plugin sends no credentials")
     elif not plugin.encrypted:
         what = "the tokens of service accounts" if plugin.auth == "kubernetes" else "its credentials"
-        yield failed(f"authType {plugin.auth} sends {what} to {plugin.endpoint}, which is not encrypted")
+        yield failed(f"authType {plugin.auth} sends {what} to {plugin.address}, which is not encrypted")
     elif plugin.insecure:
         yield failed(
-            f"authType {plugin.auth} sends credentials to {plugin.endpoint} whoever answers there: insecureSkipVerify is on"
+            f"authType {plugin.auth} sends credentials to {plugin.address} whoever answers there: insecureSkipVerify is on"
         )
     else:
-        yield passed(f"authType {plugin.auth} sends credentials to {plugin.endpoint} over TLS")
+        yield passed(f"authType {plugin.auth} sends credentials to {plugin.address} over TLS")
 
 
 @contract(
@@ -528,7 +550,7 @@ def credentials_are_encrypted(platform: PlatformConfig) -> Iterator[Finding]:
     ),
 )
 def certificate_reaches_the_tasks(platform: PlatformConfig) -> Iterator[Finding]:
-    plugin = configured(platform)
+    plugin = asking(platform)
     if isinstance(plugin, Finding):
         yield plugin
     elif not plugin.encrypted:
@@ -545,17 +567,38 @@ def certificate_reaches_the_tasks(platform: PlatformConfig) -> Iterator[Finding]
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """A run of MLflow's. ``parent`` is the run above it, ``pipeline_run`` the run of KFP's that it is for; each is empty for none."""
+    """A run of MLflow's. ``parent`` is the run above it, ``pipeline_run`` the run of KFP's that it is for; each is empty for none.
+
+    ``end`` is a point in Unix time, 0 for none.
+    """
 
     id: str
     name: str
     status: str
+    end: float
     parent: str
     pipeline_run: str
 
     @property
     def ended(self) -> bool:
-        return self.status in ("FINISHED", "FAILED", "KILLED")
+        """Whether it ended so long ago that what is below it has had time to end."""
+        return self.status in ("FINISHED", "FAILED", "KILLED") and time.time() - self.end > CLOSED
+
+
+def _lacks_workspace(platform: PlatformConfig, tracking: TrackingApi) -> bool:
+    """Whether MLflow has workspaces, and none of the runs' namespace."""
+    return tracking.has_workspace("default") and not tracking.has_workspace(platform.kfp_namespace)
+
+
+def _of_the_plugin(plugin: Plugin, platform: PlatformConfig, tracking: TrackingApi) -> TrackingApi | Finding:
+    """MLflow in the workspace of the plugin, or why it has none."""
+    if not plugin.workspaces or not tracking.has_workspace("default"):
+        return tracking
+    if not tracking.has_workspace(platform.kfp_namespace):
+        return not_applicable(
+            f"MLflow has no workspace {platform.kfp_namespace}, which server_answers_the_plugin judges"
+        )
+    return tracking.in_workspace(platform.kfp_namespace)
 
 
 def _recorded(plugin: Plugin, tracking: TrackingApi) -> Mapping[str, _Run]:
@@ -574,19 +617,28 @@ def _recorded(plugin: Plugin, tracking: TrackingApi) -> Mapping[str, _Run]:
             id=info["run_id"],
             name=str(info.get("run_name", "")),
             status=str(info["status"]),
+            end=float(info.get("end_time") or 0) / 1000,
             parent=tags.get("mlflow.parentRunId", ""),
             pipeline_run=tags.get("kfp.pipeline_run_id", ""),
         )
     return found
 
 
-def _root(run: _Run, runs: Mapping[str, _Run]) -> _Run:
-    """The run of the pipeline above a run; itself if there is none."""
+def _root(run: _Run, runs: Mapping[str, _Run]) -> _Run | None:
+    """The run of the pipeline above a run; None where there is none among ``runs``. Loops and conditions end before their tasks."""
     seen = {run.id}
     while run.parent in runs and run.parent not in seen:
         seen.add(run.parent)
         run = runs[run.parent]
-    return run
+        if run.pipeline_run:
+            return run
+    return None
+
+
+def _patience(plugin: Plugin) -> str:
+    """For how long the plugin tries a request again (DefaultRetryElapsed beside its timeout)."""
+    wait = seconds(plugin.timeout)
+    return plugin.timeout if wait is not None and wait <= RETRIED else f"{RETRIED:.0f} s"
 
 
 def _settings(platform: PlatformConfig) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 ``python -m trivet.contracts.plugin_statements`` prints the table of docs/pipelines.md. A statement is *measured* if the plugin's own code
 of 2.17.0 was run against a real MLflow 3.17.2, and its cases stand in ``contracts/records/mlflow_plugin_2.17.0.json``; else it is *read*.
-Where only a part was measured, what it observes says which part is read.
+Where cases show only a part, the statement names what is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ HELD, PARTLY, BROKEN = "yes", "in part", "no"
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """One statement. ``held`` is whether KFP 2.17.0 holds it, ``observed`` what it does, ``cases`` are names in the record.
+    """One statement. ``held`` is whether KFP 2.17.0 holds it, ``observed`` what it does, ``cases`` are names in the record, and
+    ``read`` is the part of it that they do not show.
 
     ``contracts`` judge it on a platform; empty where only a run on a backend with the plugin shows it. ``sources`` are below
     ``backend/src`` of kubeflow/pipelines at 2.17.0 unless they say otherwise.
@@ -32,12 +33,15 @@ class Statement:
     observed: str
     sources: tuple[str, ...]
     cases: tuple[str, ...] = ()
+    read: str = ""
     contracts: tuple[str, ...] = ()
 
     @property
     def state(self) -> str:
         """Whether what it says of 2.17.0 was measured or read."""
-        return MEASURED if self.cases else READ
+        if not self.cases:
+            return READ
+        return f"measured; read: {self.read}" if self.read else MEASURED
 
 
 def table() -> str:
@@ -60,8 +64,9 @@ STATEMENTS = (
         says="is off unless it is configured",
         level=MUST,
         held=BROKEN,
-        observed="the shipped file switches it on for another distribution's MLflow: PLUGIN_FAILED in every run",
+        observed="the shipped file switches it on, for Open Data Hub's MLflow",
         sources=("apiserver/config/config.json", "removed by 156bfbb1fd, in no release"),
+        read="what comes of it in a cluster",
         cases=("shipped_configuration", "no_configuration"),
         contracts=("shipped_configuration_is_replaced",),
     ),
@@ -102,6 +107,7 @@ STATEMENTS = (
         held=HELD,
         observed="most of it passes (20 to 28 s of 30 s), all of it if MLflow does not answer; 60 s as shipped",
         sources=("apiserver/plugins/mlflow/dispatcher.go, resolvedMLflowTimeout",),
+        read="60 s",
         cases=("connection_refused_timeout_5s", "workspaces_timeout_10s", "connection_refused", "no_answer"),
         contracts=("outage_holds_up_no_run",),
     ),
@@ -165,8 +171,9 @@ STATEMENTS = (
         says="makes a nested run for each task, in loops below the loop's",
         level=MUST,
         held=HELD,
-        observed="each has its parent in `mlflow.parentRunId`; which tasks get one is the driver's code, read",
+        observed="each has its parent in `mlflow.parentRunId`",
         sources=("v2/driver/dag.go", "v2/driver/container.go", "v2/common/plugins/mlflow/handler.go, OnTaskStart"),
+        read="which tasks get one",
         cases=("nested_runs",),
     ),
     Statement(
@@ -180,6 +187,7 @@ STATEMENTS = (
             "v2/driver/container.go",
             "mended by 93d56b5044, in no release",
         ),
+        read="that the driver fails the task",
         cases=("away_at_the_start_of_a_task", "away_without_injected_variables"),
         contracts=("outage_fails_no_task",),
     ),
@@ -190,6 +198,7 @@ STATEMENTS = (
         held=PARTLY,
         observed="the run is closed at the end of the pipeline's; what the task should have logged is lost",
         sources=("v2/component/launcher_v2.go", "apiserver/plugins/mlflow/run_start.go, syncNestedRuns"),
+        read="the launcher",
         cases=("away_at_the_end_of_a_task", "reported_again"),
         contracts=("tasks_end_with_their_parent",),
     ),
@@ -200,6 +209,7 @@ STATEMENTS = (
         held=HELD,
         observed="it does; metrics have no time (1970) and step 0",
         sources=("v2/driver/container.go, CACHED", "v2/common/plugins/mlflow/handler.go, OnTaskEnd, mapToMetrics"),
+        read="the driver",
         cases=("cached_task",),
     ),
     Statement(
@@ -215,8 +225,9 @@ STATEMENTS = (
         says="ends the runs of a terminated run as KILLED",
         level=MUST,
         held=PARTLY,
-        observed="those below a loop that is FINISHED stay RUNNING for ever",
+        observed="those below a loop or a condition that is FINISHED stay RUNNING for ever",
         sources=("apiserver/plugins/mlflow/run_start.go, syncNestedRuns", "mended by 3afa7c8c61, in no release"),
+        read="that it is the loop's driver that ends the loop's run early",
         cases=("terminated_run", "terminated_run_with_an_open_task"),
         contracts=("tasks_end_with_their_parent",),
     ),
@@ -230,6 +241,7 @@ STATEMENTS = (
             "apiserver/plugins/mlflow/run_start.go, RunSyncModeRetry",
             "apiserver/resource/resource_manager.go, RetryRun",
         ),
+        read="when RetryRun calls it",
         cases=("retried_run",),
         contracts=("pipeline_run_has_one_parent",),
     ),
@@ -252,6 +264,7 @@ STATEMENTS = (
             "apiserver/plugins/mlflow/handler.go, syncMLflowRuns",
             "apiserver/resource/resource_manager.go, ReportWorkflowResource",
         ),
+        read="when the report is repeated",
         cases=("away_at_the_end_of_a_run", "reported_again", "deleted_run_at_the_end"),
     ),
     Statement(
@@ -291,12 +304,13 @@ STATEMENTS = (
         says="keeps KFP_MLFLOW_CONFIG from the step's code",
         level=MUST,
         held=BROKEN,
-        observed="driver and launcher have it; that nothing takes it out before the launcher starts the step's code is read",
+        observed="driver and launcher have it, and nothing takes it out before the launcher starts the step's code",
         sources=(
             "proposals/12862-mlflow-integration/README.md",
             "v2/component/launcher_v2.go",
             "apiserver/plugins/mlflow/config.go, InjectMLflowRuntimeEnv",
         ),
+        read="that the step's code inherits it",
         cases=("variables_of_the_workflow",),
     ),
     Statement(
@@ -334,6 +348,7 @@ STATEMENTS = (
         held=BROKEN,
         observed="caBundlePath is not handed on: the parent run is recorded, its tasks are not",
         sources=("apiserver/plugins/mlflow/handler.go, OnBeforeRunCreation", "v2/common/plugins/mlflow/config.go"),
+        read="that no other file is trusted",
         cases=("certificate_in_the_runtime_configuration",),
         contracts=("certificate_reaches_the_tasks",),
     ),

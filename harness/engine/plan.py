@@ -14,6 +14,7 @@ from trivet.errors import UsageError, unknown
 from trivet.model.contract import Contract
 from trivet.model.outcome import Outcome
 from trivet.model.platform_config import platform_of
+from trivet.model.redaction import redact
 from trivet.model.stack import Stack
 from trivet.model.target import Target
 
@@ -79,7 +80,7 @@ def declared_failures(plan: Plan, stack: Stack) -> Mapping[str, str]:
             found = observed(contract, {name: given[name] for name in contract.wants})
             failed = [one.message for one in found if one.outcome is Outcome.FAILED]
             if failed:
-                failures[contract.id] = "; ".join(failed)
+                failures[contract.id] = redact("; ".join(failed))
     return failures
 
 

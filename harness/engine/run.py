@@ -125,7 +125,8 @@ def run(
             record.silence()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        report = reported(session)
+        # Features and documents are of the handover, which a run over what the stack declares does not start.
+        report = reported(None if all(contract.declared for contract in missing) else session)
     # The report is built while the session and its documents exist, and emitted after everything is stopped.
     emit(RunEnded(report=report))
     return report

@@ -7,6 +7,7 @@ client does.
 from __future__ import annotations
 
 import configparser
+import copy
 import os
 import re
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from trivet.errors import PlatformError, UsageError
 from trivet.integration.deadline import retry_after, within
@@ -133,7 +134,7 @@ class TrackingApi:
         import requests
 
         with requests.Session() as session:
-            session.trust_env = False
+            session.auth = lambda request: request  # or requests takes a password from .netrc
             stated = {**headers, "Host": host}
             try:
                 response = session.get(
@@ -143,6 +144,29 @@ class TrackingApi:
                 cause, remedy = _explain_connection(error)
                 raise TrackingError(f"GET {_API}{endpoint} at {self.uri}: {cause} ({error})", remedy=remedy) from error
             return response.status_code, response.text
+
+    def has_workspace(self, name: str) -> bool:
+        """Whether the server has a workspace of this name; False too where it has no workspaces at all, as before MLflow 3.10."""
+        path = f"/api/3.0/mlflow/workspaces/{quote(name, safe='')}"
+        what = f"GET {path} at {self.uri}"
+        response = self._send("GET", path, what)
+        answer = _json(response)
+        if response.ok and answer is not None:
+            return True
+        refusal = _refusal(what, response, answer)
+        if refusal.status == 404 or refusal.code in ("RESOURCE_DOES_NOT_EXIST", "FEATURE_DISABLED"):
+            return False
+        raise refusal
+
+    def in_workspace(self, name: str) -> TrackingApi:
+        """This client, with requests for the workspace ``name``."""
+        import requests
+
+        other = copy.copy(self)
+        other._session = requests.Session()
+        other._session.headers.update({**self._session.headers, "X-MLFLOW-WORKSPACE": name})
+        other._session.auth = self._session.auth
+        return other
 
     # runs and artifacts
 

@@ -20,8 +20,10 @@ class PlatformConfig:
     ``runtimes`` are the names of the platform's own ClusterServingRuntimes and ServingRuntimes beside those of KServe's release, which are
     taken to be installed unless ``runtimes_are_known``: then ``resources`` has every one. ``kfp_backend`` is the release of KFP's backend,
     such as ``2.5.0``; empty if it is unknown. ``kfp_plugins`` is ``plugins`` in its API server's ``config.json``, None if it is not stated,
-    and ``kfp_namespace`` the namespace of runs. ``fetches_local_files`` means that the storage initializer runs on the machine whose files
-    ``file://`` names, and in no container.
+    ``kfp_namespace`` the namespace of runs, ``kfp_multi_user`` whether each user has one, and ``kfp_stated`` the release that the stack
+    states, where ``kfp_backend`` may be what the API server says. ``is_users`` means that trivet has not made the platform, and
+    ``tracking_uri`` is then its MLflow's for pods.
+    ``fetches_local_files`` means that the storage initializer runs on the machine whose files ``file://`` names, and in no container.
     """
 
     default_deployment_mode: str = ""
@@ -29,6 +31,10 @@ class PlatformConfig:
     kfp_backend: str = ""
     kfp_plugins: Mapping[str, Any] | None = None
     kfp_namespace: str = "kubeflow"
+    kfp_multi_user: bool = False
+    kfp_stated: str = ""
+    is_users: bool = False
+    tracking_uri: str = ""
     fetches_local_files: bool = False
     runtimes: tuple[str, ...] = ()
     runtimes_are_known: bool = False
@@ -69,6 +75,7 @@ def platform_of(stack: Stack) -> PlatformConfig:
     return PlatformConfig(
         default_deployment_mode=str(mode),
         kfp_backend=str(pipelines.get("backend", "")),
+        kfp_stated=str(pipelines.get("backend", "")),
         kfp_plugins=pipelines.get("plugins"),
         kfp_namespace=str(pipelines.get("namespace", "kubeflow")),
     )

@@ -180,6 +180,8 @@ def _with_backend(stack: Stack, other: Stack | None, version: str) -> Mapping[st
             f"{stack.name} describes no backend of KFP that could be in version {version}",
             remedy='add a table [pipelines] with backend = "2.17.0" to its stack.toml',
         )
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        raise UsageError(f"{version} is no release of KFP's backend", remedy="give all three numbers, such as 2.17.0")
     return {**rest, BACKEND: {**stack.settings[BACKEND], "backend": version}}
 
 

@@ -124,11 +124,7 @@ _PIPELINES = Table(
     required={"backend": String(description='a release of KFP, such as "2.17.0"', pattern=r"\d+\.\d+\.\d+")},
     optional={
         "namespace": _ANY,
-        "plugins": Table(
-            optional={
-                "mlflow": Table(optional={**_MLFLOW_PLUGIN, "namespaces": Table(others=Table(optional=_MLFLOW_PLUGIN))})
-            }
-        ),
+        "plugins": Table(optional={"mlflow": Table(optional=_MLFLOW_PLUGIN)}),
     },
 )
 STACK = Table(

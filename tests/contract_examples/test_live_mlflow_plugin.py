@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,13 +48,14 @@ def mended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingApi]:
         yield tracking
 
 
-def asked(identifier: str, tracking: TrackingApi, backend: str = "2.17.0", **changes: Any) -> list[Finding]:
-    described = platform({"mlflow": {**SOUND, **changes}}, backend)
+def asked(identifier: str, tracking: TrackingApi, *, is_users: bool = True, **changes: Any) -> list[Finding]:
+    described = replace(platform({"mlflow": {**SOUND, **changes}}), is_users=is_users)
     return list(contract(f"mlflow_plugin.{identifier}").check(platform=described, tracking=tracking))
 
 
 def called(tracking: TrackingApi, endpoint: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    answer = requests.post(f"{tracking.uri}/api/2.0/mlflow/{endpoint}", json=body, timeout=20)
+    headers = dict(tracking._session.headers)
+    answer = requests.post(f"{tracking.uri}/api/2.0/mlflow/{endpoint}", json=body, headers=headers, timeout=20)
     assert answer.ok, answer.text
     found: Mapping[str, Any] = json.loads(answer.text)
     return found
@@ -72,16 +74,45 @@ def test_a_service_and_a_server_with_its_defaults(plain: TrackingApi) -> list[Fi
 
 @failing(
     "mlflow_plugin.server_answers_the_plugin",
-    because="MLflow answers 500 FEATURE_DISABLED: the plugin tries again until",
+    because="MLflow answers 500 FEATURE_DISABLED: the plugin tries again for up to 10s",
 )
 def test_a_workspace_and_a_server_without(plain: TrackingApi) -> list[Finding]:
     return asked("server_answers_the_plugin", plain, endpoint="http://10.96.3.4:5000", settings={})
 
 
-@failing("mlflow_plugin.server_answers_the_plugin", because="X-MLflow-Workspace: kubeflow")
-def test_a_workspace_that_the_server_does_not_have(mended: TrackingApi) -> list[Finding]:
+@failing(
+    "mlflow_plugin.server_answers_the_plugin",
+    because="MLflow answers 404 RESOURCE_DOES_NOT_EXIST: it has no workspace kubeflow",
+)
+def test_a_workspace_that_the_users_server_does_not_have(mended: TrackingApi) -> list[Finding]:
     with _deleted_workspace(mended):
         return asked("server_answers_the_plugin", mended, settings={})
+
+
+@not_applicable("mlflow_plugin.server_answers_the_plugin", because="there is no workspace kubeflow of the platform's")
+def test_a_workspace_that_trivets_own_server_does_not_have(mended: TrackingApi) -> list[Finding]:
+    with _deleted_workspace(mended):
+        return asked("server_answers_the_plugin", mended, is_users=False, settings={})
+
+
+@not_applicable("mlflow_plugin.default_experiment_is_active", because="MLflow has no workspace kubeflow")
+def test_an_experiment_in_a_workspace_that_the_server_does_not_have(mended: TrackingApi) -> list[Finding]:
+    with _deleted_workspace(mended):
+        return asked("default_experiment_is_active", mended, settings={})
+
+
+@passing("mlflow_plugin.server_answers_the_plugin", because="MLflow answers 404 RESOURCE_DOES_NOT_EXIST")
+def test_an_experiment_whose_name_is_like_a_workspace(mended: TrackingApi) -> list[Finding]:
+    return asked("server_answers_the_plugin", mended, settings={"defaultExperimentName": "team-workspace"})
+
+
+@inconclusive(
+    "mlflow_plugin.server_answers_the_plugin", because="and the one that is judged is http://mlflow.other:5000"
+)
+def test_a_plugin_that_asks_another_server(plain: TrackingApi) -> list[Finding]:
+    described = replace(platform({"mlflow": SOUND}), tracking_uri="http://user:secret@mlflow.other:5000")
+    check = contract("mlflow_plugin.server_answers_the_plugin").check
+    return list(check(platform=described, tracking=plain))
 
 
 @passing("mlflow_plugin.server_answers_the_plugin", because="MLflow answers 404 RESOURCE_DOES_NOT_EXIST")
@@ -122,9 +153,12 @@ def test_an_active_experiment(plain: TrackingApi) -> list[Finding]:
     return asked("default_experiment_is_active", plain, settings=settings)
 
 
-@inconclusive("mlflow_plugin.default_experiment_is_active", because="MLflow answers 500")
-def test_an_experiment_in_a_workspace_that_there_is_not(plain: TrackingApi) -> list[Finding]:
-    return asked("default_experiment_is_active", plain, settings={})
+@failing("mlflow_plugin.default_experiment_is_active", because="it refuses the plugin's runs")
+def test_a_deleted_experiment_of_the_plugins_workspace(mended: TrackingApi) -> list[Finding]:
+    there = mended.in_workspace(NAMESPACE)
+    identifier = called(there, "experiments/create", {"name": "gone"})["experiment_id"]
+    called(there, "experiments/delete", {"experiment_id": identifier})
+    return asked("default_experiment_is_active", mended, settings={"defaultExperimentName": "gone"})
 
 
 # tasks_end_with_their_parent, pipeline_run_has_one_parent
@@ -139,7 +173,8 @@ def recorded(tracking: TrackingApi, experiment: str, *runs: tuple[str, str, str,
         stated = [{"key": key, "value": value} for key, value in tags.items() if value]
         body = {"experiment_id": identifier, "run_name": name, "start_time": 1, "tags": stated}
         made[name] = str(called(tracking, "runs/create", body)["run"]["info"]["run_id"])
-        called(tracking, "runs/update", {"run_id": made[name], "status": status})
+        ended = {} if status == "RUNNING" else {"end_time": 1}
+        called(tracking, "runs/update", {"run_id": made[name], "status": status, **ended})
     return {"authType": "none", "defaultExperimentName": experiment}
 
 
@@ -152,6 +187,26 @@ TERMINATED = (("a run", "KILLED", "", "1"), ("the loop", "FINISHED", "a run", ""
 )
 def test_a_terminated_run_with_a_task_in_its_loop(plain: TrackingApi) -> list[Finding]:
     settings = recorded(plain, "terminated", *TERMINATED, ("in the loop", "RUNNING", "the loop", ""))
+    return asked("tasks_end_with_their_parent", plain, settings=settings)
+
+
+@failing("mlflow_plugin.tasks_end_with_their_parent", because="of the task in the loop is RUNNING")
+def test_a_terminated_run_in_the_plugins_workspace(mended: TrackingApi) -> list[Finding]:
+    settings = recorded(
+        mended.in_workspace(NAMESPACE), "terminated", *TERMINATED, ("in the loop", "RUNNING", "the loop", "")
+    )
+    return asked("tasks_end_with_their_parent", mended, settings={**settings, "authType": "kubernetes"})
+
+
+@passing("mlflow_plugin.tasks_end_with_their_parent", because="of 1 runs of pipelines none has ended before its tasks")
+def test_a_loop_that_has_ended_in_a_run_that_runs(plain: TrackingApi) -> list[Finding]:
+    running = (
+        ("a run", "RUNNING", "", "1"),
+        ("the loop", "FINISHED", "a run", ""),
+        ("a task", "RUNNING", "the loop", ""),
+    )
+    of_a_user = (("of a user", "FINISHED", "", ""), ("below it", "RUNNING", "of a user", ""))
+    settings = recorded(plain, "running", *running, *of_a_user)
     return asked("tasks_end_with_their_parent", plain, settings=settings)
 
 

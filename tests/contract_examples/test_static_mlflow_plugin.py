@@ -79,6 +79,30 @@ def test_a_plugin_that_is_off_or_not_stated_is_judged_by_one_contract_only(ident
         assert because in found.message
 
 
+@pytest.mark.parametrize("identifier", DECLARED)
+def test_a_backend_of_another_release_than_is_stated_is_not_judged(identifier: str) -> None:
+    described = replace(platform({"mlflow": SOUND}, "2.0.5"), kfp_stated="2.17.0")
+    (found,) = judged(identifier, described)
+    assert found.outcome == "INCONCLUSIVE", found
+    assert "the stack says that KFP's backend is 2.17.0, and its API server says 2.0.5" in found.message
+
+
+@pytest.mark.parametrize("identifier", DECLARED[1:])
+def test_settings_of_namespaces_are_not_known(identifier: str) -> None:
+    (found,) = judged(identifier, replace(platform({"mlflow": SOUND}), kfp_multi_user=True))
+    assert found.outcome == "INCONCLUSIVE", found
+
+
+@pytest.mark.parametrize("endpoint", ["", "mlflow:5000"])
+def test_a_configuration_that_is_refused_is_judged_once(endpoint: str) -> None:
+    for identifier in ("server_admits_the_host", "server_has_the_workspaces", "credentials_are_encrypted"):
+        (found,) = plugin(identifier, endpoint=endpoint)
+        assert found.outcome == "SKIPPED", found
+        assert "which mlflow_plugin.configuration_is_accepted judges" in found.message
+    (found,) = judged("configuration_is_accepted", platform({"mlflow": {}}))
+    assert "it has no endpoint" in found.message
+
+
 # shipped_configuration_is_replaced
 
 
@@ -87,12 +111,12 @@ def test_a_plain_install() -> list[Finding]:
     return judged("shipped_configuration_is_replaced", platform(None))
 
 
-@failing("mlflow_plugin.shipped_configuration_is_replaced", because="has the endpoint that KFP 2.17.0 ships")
-def test_the_shipped_file_with_another_timeout() -> list[Finding]:
-    return judged("shipped_configuration_is_replaced", platform({"mlflow": {**SHIPPED, "timeout": "5s"}}))
+@passing("mlflow_plugin.shipped_configuration_is_replaced", because="plugins.mlflow is the platform's")
+def test_the_shipped_configuration_where_it_is_stated() -> list[Finding]:
+    return judged("shipped_configuration_is_replaced", platform({"mlflow": SHIPPED}))
 
 
-@passing("mlflow_plugin.shipped_configuration_is_replaced", because="an endpoint of the platform's")
+@passing("mlflow_plugin.shipped_configuration_is_replaced", because="plugins.mlflow is the platform's")
 def test_a_configuration_of_the_platform() -> list[Finding]:
     return plugin("shipped_configuration_is_replaced")
 
@@ -120,6 +144,10 @@ BASIC = {"authType": "basic-auth", "credentialSecretRef": {"usernameKey": "user"
         ("the endpoint 'mlflow.mlflow.svc:5000' is no URL", {"endpoint": "mlflow.mlflow.svc:5000"}),
         ("the endpoint '//mlflow:5000' is no URL", {"endpoint": "//mlflow:5000"}),
         ("the endpoint 'http://[::1' is no URL", {"endpoint": "http://[::1"}),
+        ("the endpoint 'htp://mlflow:5000' is no URL of HTTP", {"endpoint": "htp://mlflow:5000"}),
+        ("the endpoint 'http://mlflow:port' is no URL", {"endpoint": "http://mlflow:port"}),
+        ("the endpoint ' http://mlflow:5000' is no URL", {"endpoint": " http://mlflow:5000"}),
+        ("the endpoint 'htp://mlflow' is no URL", {"endpoint": "htp://user:secret@mlflow"}),
         ("the timeout '30' is no duration of Go's", {"timeout": "30"}),
         ("the timeout '5 s' is no duration of Go's", {"timeout": "5 s"}),
         ("the timeout 0s is not above 0", {"timeout": "0s"}),
@@ -332,6 +360,13 @@ def test_tokens_over_http() -> list[Finding]:
 @failing("mlflow_plugin.credentials_are_encrypted", because="authType basic-auth sends its credentials to http://")
 def test_a_password_over_http() -> list[Finding]:
     return plugin("credentials_are_encrypted", settings=BASIC)
+
+
+def test_no_message_has_the_password_of_the_endpoint() -> None:
+    for identifier in DECLARED:
+        for endpoint in ("http://user:secret@mlflow:5000", "htp://user:secret@mlflow:5000"):
+            for found in plugin(identifier, server(), endpoint=endpoint, settings={}):
+                assert "secret" not in f"{found.message}{found.remedy}"
 
 
 @failing("mlflow_plugin.credentials_are_encrypted", because="insecureSkipVerify is on")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import yaml
 from trivet.errors import PlatformError, UsageError
 from trivet.host.journal import Run
 from trivet.host.kubectl import Kubectl
+from trivet.model.platform_config import platform_of
 from trivet.model.settings import Existing
-from trivet.provision.access import ClusterAccess, StoreAccess
+from trivet.provision.access import ClusterAccess, PipelinesAccess, StoreAccess
 from trivet.stacks.read import load_stack
 from trivet.targets.cluster.namespaces import Namespaces, make_namespaces
 from trivet.targets.cluster.pods import container_state, pod_document
+from trivet.targets.cluster.session import ClusterSession
 from trivet.targets.cluster.store import ClusterStore
 from trivet.targets.cluster.target import ClusterTarget
 from trivet.targets.existing.rbac import manifest_for
@@ -37,6 +40,22 @@ def access(**changes: Any) -> ClusterAccess:
         "owned": True,
     }
     return ClusterAccess(**{**given, **changes})
+
+
+def test_the_platform_is_what_the_api_server_says_and_whose_cluster_it_is() -> None:
+    described = platform_of(load_stack("current"))
+    stated = replace(described, kfp_backend="2.17.0", kfp_stated="2.17.0")
+    session = ClusterSession.__new__(ClusterSession)
+    session.access = access()
+    session._health = {}
+    assert session.observed_platform(stated) == stated
+    backend = PipelinesAccess(namespace="team", step_image="", url="http://127.0.0.1:9")
+    session.access = access(owned=False, pipeline_namespace="p", serving_namespace="s", pipelines=backend)
+    session._health = {"tag_name": "2.16.1", "multi_user": True}
+    observed = session.observed_platform(stated)
+    assert (observed.is_users, observed.tracking_uri) == (True, "http://mlflow.platform:5000")
+    assert (observed.kfp_backend, observed.kfp_stated) == ("2.16.1", "2.17.0")
+    assert (observed.kfp_namespace, observed.kfp_multi_user) == ("team", True)
 
 
 def test_a_document_goes_to_the_serving_namespace_with_the_sessions_label() -> None:

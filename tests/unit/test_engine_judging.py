@@ -184,3 +184,36 @@ def test_a_document_that_is_not_utf_8_does_not_lose_the_report(tmp_path: Path) -
     (tmp_path / "notes.txt").write_bytes("gr\xfcn".encode("latin-1"))
     report, _ = judged(made(holds), target=Target())
     assert report.documents == {"model/notes.txt": "gr\ufffdn"}
+
+
+class Waiting(FakeSession):
+    """A session whose features cost a pipeline's run."""
+
+    asked = 0
+
+    def features(self) -> Mapping[str, str]:
+        Waiting.asked += 1
+        return {}
+
+
+class WaitingTarget(FakeTarget):
+    @contextmanager
+    def start(self, stack: Stack, emit: Any) -> Iterator[FakeSession]:
+        yield Waiting(self.given)
+
+
+@pytest.mark.parametrize(("also", "asked"), [(False, 0), (True, 1)])
+def test_a_run_over_what_the_stack_declares_asks_for_no_features(
+    monkeypatch: pytest.MonkeyPatch, also: bool, asked: int
+) -> None:
+    def named(stack: Any) -> Iterator[Finding]:
+        yield passed(str(stack.name))
+
+    def coloured(colour: str) -> Iterator[Finding]:
+        yield passed(colour)
+
+    monkeypatch.setattr(Waiting, "asked", 0)
+    contracts = [made(named), *([made(coloured)] if also else [])]
+    report = run(contracts, target=WaitingTarget(colour="white"), stack=STACK, profile="core", emit=lambda event: None)
+    assert all(one.outcome is Outcome.PASSED for one in report.contracts)
+    assert Waiting.asked == asked

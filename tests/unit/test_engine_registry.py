@@ -194,7 +194,7 @@ def test_a_target_of_a_third_party_does_not_change_the_core_profile() -> None:
 
 
 def is_named(stack: Any) -> Iterator[Finding]:
-    yield passed(stack.name) if stack.name else failed("the stack has no name")
+    yield passed(stack.name) if stack.name else failed(f"the stack has no name{stack.title.removeprefix(STACK.title)}")
 
 
 def test_a_plan_shows_what_the_stack_already_fails_by_what_it_declares() -> None:
@@ -206,6 +206,8 @@ def test_a_plan_shows_what_the_stack_already_fails_by_what_it_declares() -> None
     nameless = replace(STACK, name="")
     failures = declared_failures(plan, nameless)
     assert failures == {"acme.is_named": "the stack has no name"}
+    secret = replace(STACK, name="", title="at https://user:hunter2@host")
+    assert "hunter2" not in declared_failures(plan, secret)["acme.is_named"]
     text = planned(plan, nameless, failing=failures)
     assert "fails: the stack has no name" in text
     assert "1 to judge, 0 to skip, 1 that fail by what the stack declares" in text

@@ -210,6 +210,24 @@ def test_a_request_of_another_client_has_its_host_and_headers_and_nothing_of_thi
         tracking.answer_to("experiments/get", host="mlflow:5000", headers={})
 
 
+def test_a_client_of_another_workspace_states_it_and_leaves_the_first_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "a")
+    with server() as there:
+        tracking = TrackingApi(there.uri)
+        tracking.in_workspace("team").get_run("1")
+        tracking.get_run("1")
+    assert [sent.get("X-MLFLOW-WORKSPACE") for sent in there.requests] == ["team", None]
+    assert [sent["Authorization"] for sent in there.requests] == ["Bearer a", "Bearer a"]
+
+
+@pytest.mark.parametrize(("status", "there_is"), [(200, True), (404, False)])
+def test_whether_there_is_a_workspace_is_asked_by_its_name(status: int, there_is: bool) -> None:
+    with server(*([] if status == 200 else [status])) as there:
+        assert TrackingApi(there.uri).has_workspace("a/b") is there_is
+    with server(403) as there, pytest.raises(TrackingError, match=r"GET /api/3\.0/mlflow/workspaces/team"):
+        TrackingApi(there.uri).has_workspace("team")
+
+
 def test_the_workspace_is_stated_in_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_WORKSPACE", " team ")
     with server() as answering:

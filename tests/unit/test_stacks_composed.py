@@ -137,6 +137,8 @@ def test_the_backend_of_kfp_in_another_version_keeps_its_configuration(fixed: St
     with pytest.raises(UsageError, match=r"2024\.11-fixed describes no backend of KFP") as error:
         compose(fixed, {"pipelines": "2.16.1"})
     assert "[pipelines]" in error.value.remedy
+    with pytest.raises(UsageError, match=r"2\.17 is no release of KFP's backend"):
+        compose(described, {"pipelines": "2.17"})
 
 
 @pytest.fixture

@@ -179,8 +179,6 @@ namespace = "ml"
 [pipelines.plugins.mlflow]
 endpoint = "http://mlflow:5000"
 tls = {insecureSkipVerify = true}
-
-[pipelines.plugins.mlflow.namespaces.team]
 settings = {authType = "bearer", credentialSecretRef = {tokenKey = "token"}}
 """
 
@@ -205,7 +203,7 @@ def test_a_stack_may_describe_the_backend_of_kfp_and_its_plugins(folder: Path) -
         (
             "tokenKey",
             "token",
-            "`pipelines.plugins.mlflow.namespaces.team.settings.credentialSecretRef.token` is unknown",
+            "`pipelines.plugins.mlflow.settings.credentialSecretRef.token` is unknown",
         ),
         ("plugins.mlflow]", "plugins.flow]", "`pipelines.plugins.flow` is unknown (did you mean `mlflow`?)"),
     ],

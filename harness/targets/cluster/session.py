@@ -198,7 +198,12 @@ class ClusterSession(HandoverSession):
         return self._health
 
     def observed_platform(self, described: PlatformConfig) -> PlatformConfig:
-        """KFP's API server states its release, if there is one."""
+        """Whose cluster it is, and what KFP's API server says of itself, if there is one."""
+        if not self.access.owned:
+            described = replace(described, is_users=True, tracking_uri=self.access.tracking_uri)
+        if self.access.pipelines is not None:
+            multi_user = self._backend_health().get("multi_user") is True
+            described = replace(described, kfp_namespace=self.access.pipelines.namespace, kfp_multi_user=multi_user)
         release = str(self._backend_health().get("tag_name") or "")
         known = re.fullmatch(r"\d+\.\d+\.\d+", release)
         return replace(described, kfp_backend=release) if known else described
