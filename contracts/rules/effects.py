@@ -201,6 +201,18 @@ def concurrency(service: Service) -> Iterator[Violation]:
 
 
 @EFFECTS.rule(
+    "pkg/controller/v1beta1/inferenceservice/components/predictor.go, Reconcile: only reconcileRawDeployment takes the pod of workers",
+    versions=">=0.15",
+    modes=(KNATIVE,),
+    fields=("workerSpec",),
+)
+def workers(service: Service) -> Iterator[Violation]:
+    if service.predictor.get("workerSpec") is not None:
+        where = ("spec", "predictor", "workerSpec")
+        yield Violation(where, f"{path(where)} has no effect: KServe makes workers in Standard mode only")
+
+
+@EFFECTS.rule(
     "k8s.io/kubernetes 1.34.4 pkg/api/pod/util.go, dropDisabledFields, dropContainerRestartRules; pkg/features/kube_features.go: alpha",
     modes=(STANDARD,),
     fields=("restartPolicy", "restartPolicyRules", "hostnameOverride"),

@@ -306,8 +306,9 @@ def ports(service: Service) -> Iterator[Violation]:
 
 
 def _has_no_ports(service: Service, container: Container) -> bool:
-    """Whether a container that lists no port has none: no placeholder stands for its ports, and no runtime may bring one."""
-    if has_placeholder(container.spec.get("ports")):
+    """Whether a container that lists no port has none: no placeholder stands for its ports, no runtime may bring one, and no null stands
+    among them, which Go reads as a port without a number."""
+    if has_placeholder(container.spec.get("ports")) or container.spec.get("ports"):
         return False
     runtime = runtime_of(service, container)
     return not container.of_a_runtime or (runtime is not None and runtime.formats is not None and not runtime.ports)
@@ -483,13 +484,14 @@ def probes(service: Service) -> Iterator[Violation]:
             known = not container.of_a_runtime or (runtime is not None and runtime.formats is not None)
             listed = [*stated, *(runtime.ports if runtime else ())]
             name = (text(listed[-1].get("name")) if listed else "") or "http"
-            sidecar = len(pod.containers) > 1 and not container.of_a_runtime and not container.spec.get("ports")
+            sidecar = len(pod.containers) > 1 and _has_no_ports(service, container)
+            whole = pod.whole or (container.of_a_runtime and bool(stated))
             for kind in ("livenessProbe", "readinessProbe"):
                 probe = container.spec.get(kind)
                 keys = (*container.keys, kind)
                 if not isinstance(probe, dict):
                     continue
-                if sidecar and pod.whole:
+                if sidecar and whole:
                     yield from _on_request(
                         service, keys, f"{path(keys)} of a container without ports", "multi-container-probing"
                     )

@@ -12,7 +12,7 @@ from typing import Any
 from trivet.authoring import Keys
 from trivet.contracts.quantities import DEVICES, quantity
 from trivet.contracts.rules.rule import EXPLAINERS, FRAMEWORKS, KNATIVE, STANDARD, Rules, Service, explainers
-from trivet.contracts.rules.runtimes import runtime_of, shipped
+from trivet.contracts.rules.runtimes import PROBES, runtime_of, shipped
 from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
 from trivet.contracts.violation import Violation
 
@@ -659,6 +659,24 @@ def blocked_environment(service: Service) -> Iterator[Violation]:
         for keys, variable in container.each("env"):
             if variable.get("name") == "PYTHONPATH":
                 yield Violation(keys, f"{path(container.keys)} sets PYTHONPATH, which KServe blocks")
+
+
+@KSERVE.rule(
+    "config/crd/full/serving.kserve.io_inferenceservices.yaml of 0.12.1 and 0.13.1: service of grpc is no null and has no default; "
+    "k8s.io/api core/v1/types.go, GRPCAction: no omitempty, so that the webhook writes a null",
+    versions="<0.14",
+    fields=("grpc",),
+)
+def service_of_a_grpc_probe(service: Service) -> Iterator[Violation]:
+    for container in service.containers:
+        for kind in PROBES:
+            action = mapping(container.spec.get(kind)).get("grpc")
+            if isinstance(action, dict) and action.get("service") is None:
+                keys = (*container.keys, kind, "grpc")
+                yield Violation(
+                    keys,
+                    f"{path(keys)} has no service, and KServe writes a null, which the API rejects: write service: ''",
+                )
 
 
 @KSERVE.rule(

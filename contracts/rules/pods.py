@@ -899,6 +899,20 @@ def security_contexts(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         for container in (*pod.containers, *pod.init_containers):
             yield from _root(service, pod, container)
+            yield from _privileged(service, container)
+
+
+def _privileged(service: Service, container: Container) -> Iterator[Violation]:
+    """Of a container that is merged into one that does not escalate; Knative drops or refuses the field before."""
+    context, runtime = mapping(container.spec.get("securityContext")), runtime_of(service, container)
+    stated = context.get("allowPrivilegeEscalation") is not None
+    contradicts = runtime is not None and runtime.security.get("allowPrivilegeEscalation") is False and not stated
+    if service.mode == STANDARD and context.get("privileged") is True and contradicts and runtime:
+        at = (*container.keys, "securityContext", "privileged")
+        yield Violation(
+            at,
+            f"{path(at)} excludes allowPrivilegeEscalation: false, which the container of the runtime {runtime.name} has",
+        )
 
 
 def _root(service: Service, pod: Pod, container: Container) -> Iterator[Violation]:

@@ -14,7 +14,7 @@ from trivet.authoring import Keys
 from trivet.contracts.rules.claims import claim_problems
 from trivet.contracts.rules.names import label_problem, qualified_problem, subdomain_problem
 from trivet.contracts.rules.rule import STANDARD, Container, Pod, Rules, Service
-from trivet.contracts.rules.runtimes import runtime_of
+from trivet.contracts.rules.runtimes import runtime_of, runtime_of_workers
 from trivet.contracts.values import each, integer, mapping, path, text
 from trivet.contracts.violation import Violation
 
@@ -405,7 +405,7 @@ def volume_devices(service: Service) -> Iterator[Violation]:
 
 def _may_be_of_the_runtime(service: Service, pod: Pod, container: Container, name: str) -> bool:
     """Whether a volume that a device names can be one that a runtime brings to the pod."""
-    runtime = runtime_of(service, container)
+    runtime = runtime_of(service, container) or runtime_of_workers(service, pod)
     known = runtime is not None and runtime.formats is not None and name not in runtime.volumes
     return bool(name) and not pod.whole and not known
 

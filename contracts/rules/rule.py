@@ -257,10 +257,12 @@ class Service:
 
     @cached_property
     def pods(self) -> tuple[Pod, ...]:
-        """The pod templates: of each component, of the predictor's workers (KServe 0.14 makes none) and of each canary."""
+        """The pod templates: of each component, of the predictor's workers (KServe 0.14 makes none, newer ones in Standard mode only:
+        predictor.go, reconcileRawDeployment) and of each canary."""
         kinds = explainers(self)
         found = [_pod(keys, settings, kinds) for keys, settings in self.components]
-        if isinstance(worker := self.predictor.get("workerSpec"), dict) and self.since("0.15"):
+        worker = self.predictor.get("workerSpec")
+        if isinstance(worker, dict) and self.since("0.15") and self.mode != KNATIVE:
             found.append(_workers(("spec", "predictor", "workerSpec"), worker, kinds))
         found += [
             _pod((*keys, "predictor"), canary["predictor"], kinds)

@@ -94,19 +94,21 @@ def _shipped(lines: str, *more: Runtime, secured: bool = False) -> Mapping[str, 
 _PROBED = {"kserve-vllmserver": ("readinessProbe", "startupProbe")}
 """Runtimes of KServe's release whose container has probes."""
 
-_NON_ROOT: Mapping[str, Any] = {"runAsNonRoot": True}
-_AS_1000: Mapping[str, Any] = {"runAsNonRoot": True, "runAsUser": 1000}
+_NOT_PRIVILEGED: Mapping[str, Any] = {"allowPrivilegeEscalation": False}
+_NON_ROOT: Mapping[str, Any] = {**_NOT_PRIVILEGED, "runAsNonRoot": True}
+_AS_1000: Mapping[str, Any] = {**_NON_ROOT, "runAsUser": 1000}
 _SECURED: Mapping[str, Mapping[str, Any]] = {
     "kserve-tensorflow-serving": _AS_1000,
     "kserve-torchserve": _AS_1000,
     "kserve-tritonserver": _AS_1000,
-    "kserve-vllmserver": {},
+    "kserve-vllmserver": _NOT_PRIVILEGED,
 }
-"""What the containers of KServe's release state of users since 0.14, if it is not runAsNonRoot alone; before that none has a
+"""What the containers of KServe's release state of users and privileges since 0.14, if it is not runAsNonRoot alone; before that none has a
 securityContext."""
 
 SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
-    ">=0.12,<0.14": _shipped("""
+    ">=0.12,<0.14": _shipped(
+        """
         kserve-huggingfaceserver   | v2 v1         | huggingface:1
         kserve-lgbserver           | v1 v2         | lightgbm:3
         kserve-mlserver            | v2            | sklearn:0 sklearn:1 xgboost:1 lightgbm:3 mlflow:1
@@ -117,7 +119,8 @@ SHIPPED: Mapping[str, Mapping[str, Runtime]] = {
         kserve-torchserve          | v1 v2 grpc-v2 | pytorch:1
         kserve-tritonserver        | v2 grpc-v2    | tensorrt:8 tensorflow:1 tensorflow:2 onnx:1 pytorch:1- triton:2
         kserve-xgbserver           | v1 v2         | xgboost:1
-    """),
+        """,
+    ),
     ">=0.14,<0.15": _shipped(
         """
         kserve-huggingfaceserver   | v2 v1         | huggingface:1
@@ -327,6 +330,13 @@ def _runtime_of_the_predictor(service: Service) -> Runtime | None:
         named = [one for one in found if one.name == asked.runtime]
         return named[0] if len(named) == 1 else None
     return selected(service, asked, found) if complete else None
+
+
+def runtime_of_workers(service: Service, pod: Pod) -> Runtime | None:
+    """The runtime of KServe's release whose container of workers KServe merges into that of a ``pod`` of workers; None for other pods and
+    other runtimes, of whose workers nothing is known."""
+    runtime = _runtime_of_the_predictor(service) if pod.keys[-1] == "workerSpec" else None
+    return runtime if runtime is not None and runtime is (shipped(service) or {}).get(runtime.name) else None
 
 
 def is_multi_node(service: Service) -> bool:

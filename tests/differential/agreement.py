@@ -71,8 +71,12 @@ OF_PODS = (
     "validation.knative_keeps_the_fields",
     "validation.kubernetes_admits_the_pods",
 )
-"""Contracts that judge pods which KServe does not make of a model that no runtime serves; lint says that by one that is not compared."""
-OF_ADMISSION: Mapping[str, str] = {name: "" for name in COMPARED if name not in OF_PODS}
+"""Contracts that judge pods, which KServe makes of no stopped service and of no model that no runtime serves."""
+OF_ADMISSION: Mapping[str, str] = {
+    **{name: "" for name in COMPARED if name not in OF_PODS},
+    "manifests.name_is_valid": "^(?!.* is longer than the 63 of a DNS label)",
+}
+"""What of :data:`COMPARED` is about the service itself and not about the objects that KServe makes of it."""
 
 OF_RUNTIMES: Mapping[str, str] = {
     "validation.runtime_serves_the_model": "",
@@ -181,10 +185,13 @@ KNOWN: tuple[Known, ...] = (
             rf"\n  predictor:\n    containers:\n(?!{_ITEMS}    [ -] name: kserve-container\n)"
             r"    - name: \S.*\n(      .*\n)*    - name: "
         ),
-        lint=r"^validation\.(kubernetes_admits_the_pods|knative_\w+): .*(the container name|spec\.predictor\b)",
+        lint=r"^validation\.(kubernetes_admits_the_pods|knative_\w+): .*(the container name|\d+ containers are named|spec\.predictor\b)",
     ),
     Known(
-        reason="Lint selects no runtime for a canary, and one can bring the handler of a probe and the volume of a device.",
+        reason=(
+            "Lint selects no runtime for a canary, and one can bring the handler of a probe, the volume of a device and a security "
+            "context that does not escalate."
+        ),
         kind=MISSED,
         manifest=(
             r"^(?P<service>\S+)-(?P<canary>\S+)-predictor\n(.*\n)*  name: (?P=service)\n(.*\n)*"
@@ -192,7 +199,8 @@ KNOWN: tuple[Known, ...] = (
         ),
         server=(
             r"^Deployment\.apps \S+ is invalid: "
-            r"(\S+Probe: Required value: must specify a handler type$|\[?\S+volumeDevices\[\d+\]\.name: Not found)"
+            r"(\S+Probe: Required value: must specify a handler type$|\[?\S+volumeDevices\[\d+\]\.name: Not found"
+            r"|.*cannot set `allowPrivilegeEscalation` to false and `privileged` to true$)"
         ),
     ),
     Known(
@@ -250,6 +258,25 @@ KNOWN: tuple[Known, ...] = (
         reason="A null in a list of ports, and a port without a containerPort, become port 0, for which Knative takes 8080.",
         kind=FALSE_ALARM,
         lint=r"schema_is_met: .*ports\[\d+\](\.containerPort)? (is empty|has no 'containerPort')",
+    ),
+    Known(
+        reason=(
+            "A null among containers is an empty container to Go, which Knative and Kubernetes refuse; of a model that no runtime serves "
+            "KServe makes nothing that they could refuse."
+        ),
+        kind=FALSE_ALARM,
+        lint=r"schema_is_met: spec\.\w+\.containers\[\d+\] is empty",
+    ),
+    Known(
+        reason="KServe's webhook parses the times of a status, for which the API has no format, and nobody writes a status.",
+        kind=MISSED,
+        server=r"^admission webhook \S+ denied the request: parsing time ",
+        manifest=r"\nstatus:\n(.*\n)*.* lastTransitionTime: ",
+    ),
+    Known(
+        reason="A null among the conditions of a status is an empty condition to KServe's webhook, and nobody writes a status.",
+        kind=FALSE_ALARM,
+        lint=r"schema_is_met: status\.conditions\[\d+\] is empty",
     ),
     Known(
         reason="A port of a probe that is null or missing becomes 0, for which Knative takes the container's port.",
@@ -352,7 +379,7 @@ class Comparison:
             yield Disagreement(kind=BROKEN, layer=kind, manifest=manifest, server=said, lint=verdict)
         if kind == "InferenceService" and not said.rejects:
             yield from self._difference_of_runtimes(manifest, said, whole.of(OF_RUNTIMES))
-        if kind == "InferenceService" and said.stored is not None and not self.controller.has_runtime(said.stored):
+        if kind == "InferenceService" and said.stored is not None and self._makes_nothing(said.stored):
             verdict = verdict.of(OF_ADMISSION)
         rejected = list(self.rejected_children(said)) if kind == "InferenceService" and not said.rejects else []
         for layer, child, rejection in [(kind, "", said)] if said.rejects else rejected:
@@ -386,6 +413,9 @@ class Comparison:
             yield Disagreement(kind=FALSE_ALARM, layer="runtime", manifest=manifest, server=said, lint=lint)
         elif not serves and not lint.failures:
             yield Disagreement(kind=MISSED, layer="runtime", manifest=manifest, server=NO_RUNTIME, lint=lint)
+
+    def _makes_nothing(self, service: Mapping[str, Any]) -> bool:
+        return self.controller.is_stopped(service) or not self.controller.has_runtime(service)
 
     def rejected_children(self, admitted: ServerVerdict) -> Iterator[tuple[str, str, ServerVerdict]]:
         """What is rejected of the objects that the controller makes of an admitted InferenceService: (kind, name, verdict).

@@ -144,14 +144,18 @@ class Controller:
     runtime: Mapping[str, Any]
 
     def is_standard(self, service: Mapping[str, Any]) -> bool | None:
-        """Whether a service, as the API server stores it, is deployed without Knative; None if KServe deploys nothing."""
+        """Whether a service, as the API server stores it, is deployed without Knative; None if KServe deploys nothing of it."""
         annotations = service["metadata"].get("annotations") or {}
         mode = annotations.get(MODE)
         if mode not in self.stack.settings["serving"]["deployment_modes"]:
             mode = self.platform.default_deployment_mode
-        stops = Version(self.stack.components["kserve"]) >= Version("0.15")  # pkg/constants, StopAnnotationKey
-        stopped = stops and annotations.get("serving.kserve.io/stop", "").lower() == "true"
-        return None if mode == "ModelMesh" or stopped else mode in STANDARD_MODES
+        return None if mode == "ModelMesh" or self.is_stopped(service) else mode in STANDARD_MODES
+
+    def is_stopped(self, service: Mapping[str, Any]) -> bool:
+        """Whether KServe deletes what it has made of a service (pkg/constants, StopAnnotationKey)."""
+        annotations = service["metadata"].get("annotations") or {}
+        stops = Version(self.stack.components["kserve"]) >= Version("0.15")
+        return stops and str(annotations.get("serving.kserve.io/stop", "")).lower() == "true"
 
     def children(self, service: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         """What is made of ``service``, as the API server stores it: (kind as in ``judges.RESOURCES``, object).

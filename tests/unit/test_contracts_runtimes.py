@@ -190,20 +190,23 @@ def test_the_runtime_of_a_model_s_container_is_the_named_or_the_selected_one() -
     assert of({"model": None, "containers": [{"name": "a"}]}) is None
 
 
+CLOSED = {"allowPrivilegeEscalation": False}
+
+
 @pytest.mark.parametrize(
     ("under", "name", "security"),
     [
         ("2024.08", "kserve-sklearnserver", {}),
         ("2024.08-fixed", "kserve-sklearnserver", {}),
-        ("2024.08-fixed", "kserve-mlserver", {"runAsNonRoot": True}),
-        ("2024.11", "kserve-sklearnserver", {"runAsNonRoot": True}),
-        ("2024.11", "kserve-torchserve", {"runAsNonRoot": True, "runAsUser": 1000}),
-        ("current", "kserve-autogluonserver", {"runAsNonRoot": True}),
+        ("2024.08-fixed", "kserve-mlserver", {**CLOSED, "runAsNonRoot": True}),
+        ("2024.11", "kserve-sklearnserver", {**CLOSED, "runAsNonRoot": True}),
+        ("2024.11", "kserve-torchserve", {**CLOSED, "runAsNonRoot": True, "runAsUser": 1000}),
+        ("current", "kserve-autogluonserver", {**CLOSED, "runAsNonRoot": True}),
         ("current", "kserve-huggingfaceserver-multinode", {}),
-        ("current", "kserve-vllmserver", {}),
+        ("current", "kserve-vllmserver", CLOSED),
     ],
 )
-def test_the_users_that_the_runtimes_of_a_release_state(under: str, name: str, security: Any) -> None:
+def test_the_users_and_privileges_that_the_runtimes_of_a_release_state(under: str, name: str, security: Any) -> None:
     found = shipped(service({}, under))
     assert found is not None
     assert found[name].security == security

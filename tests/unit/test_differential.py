@@ -196,6 +196,8 @@ PODS, KNATIVES, SCHEMA = (
         (service_of(SEVERAL), PODS, "spec.predictor.containers[0].image is empty", True),
         (service_of(SEVERAL), KNATIVES, "spec.predictor has 2 container ports", True),
         (service_of(SEVERAL), PODS, "the container name 'A' is not valid", True),
+        (service_of(SEVERAL), PODS, "2 containers are named 'a', and a name must be unique", True),
+        (service_of(WITH_KSERVES), PODS, "2 containers are named 'a', and a name must be unique", False),
         (service_of(SEVERAL, TRANSFORMER), PODS, "spec.predictor.containers[0].image is empty", True),
         (service_of(SEVERAL), SCHEMA, "spec.predictor.containers[0].image is 1, expected a string", False),
         (service_of(SEVERAL), PODS, "spec.transformer.containers[0].image is empty", False),
@@ -396,9 +398,13 @@ def test_only_a_runtime_that_lint_cannot_know_may_be_missing(runtime: str, is_kn
     ("contract", "kinds"),
     [("validation.kubernetes_admits_the_pods", []), ("manifests.schema_is_met", [FALSE_ALARM])],
 )
-def test_lint_may_judge_the_pods_of_a_model_without_a_runtime(contract: str, kinds: list[str]) -> None:
-    document = modelled(modelFormat={"name": "iris"})
-    said = LintVerdict(failures=((contract, 1, "wrong"), WITHOUT_RUNTIME))
+@pytest.mark.parametrize("stopped", [True, False])
+def test_lint_may_judge_the_pods_of_a_stopped_service_and_of_a_model_without_a_runtime(
+    stopped: bool, contract: str, kinds: list[str]
+) -> None:
+    document = modelled(modelFormat={"name": "mlflow" if stopped else "iris"})
+    document["metadata"]["annotations"] = {"serving.kserve.io/stop": "True"} if stopped else {}
+    said = LintVerdict(failures=((contract, 1, "wrong"), *(() if stopped else (WITHOUT_RUNTIME,))))
     controller = Controller(stack=STACK, platform=PlatformConfig(), runtime=OF_THE_PLATFORM)
     both = Comparison(cast(ApiServer, Says(ServerVerdict(stored=document))), cast(Lint, Says(said)), controller)
     assert [one.kind for one in both.differences(document)] == kinds
