@@ -76,7 +76,7 @@ class Judging:
         from trivet.stacks.read import load_stack
 
         settings = settings_of(**flags)
-        refuse_composition(settings.target, parts)
+        refuse_composition(settings.target, parts, on_one_cluster=True)
         registry = Registry(settings.plugins, settings=settings)
         target = target_of(registry, settings.target)
         base = load_stack(settings.stack)

@@ -209,16 +209,16 @@ def _cluster_options(function: Function) -> Function:
 @_cluster_options
 @click.option("--mirror", metavar="URL", help="A registry to pull images from before all others.")
 @addon_option
-def up(**flags: Any) -> None:
+@composition_option
+def up(parts: Sequence[str], **flags: Any) -> None:
     """Create or complete a stack's kind cluster."""
     from trivet.provision.kind.up import ImageSource
     from trivet.provision.kind.up import up as bring_up
     from trivet.render.phases import Stopwatch, timetable
     from trivet.render.terminal import watch
-    from trivet.stacks.read import load_stack
 
     settings = settings_of(**flags)
-    stack = load_stack(settings.stack)
+    stack = composed_stack(settings, parts, target="kind")
     with watch(sys.stdout) as emit:
         stopwatch = Stopwatch(emit)
         source = ImageSource(kind=settings.images, mirror=settings.mirror)
@@ -238,15 +238,23 @@ def up(**flags: Any) -> None:
 @click.option(
     "--all", "everything", is_flag=True, help="Delete every cluster of trivet, and the container of the image store."
 )
-def down(everything: bool, **flags: Any) -> None:
+@composition_option
+def down(everything: bool, parts: Sequence[str], **flags: Any) -> None:
     """Delete a stack's kind cluster. Built images stay in the cache."""
     from trivet.provision.kind import up as kind
     from trivet.render.terminal import watch
-    from trivet.stacks.read import load_stack
 
     settings = settings_of(**flags)
+    if everything and parts:
+        raise UsageError("--all deletes every cluster, so that --with chooses none", remedy="omit one of them")
+    stack = None if everything else composed_stack(settings, parts, target="kind")
+    if stack and parts and not stack.parts:
+        raise UsageError(
+            f"--with {parts[0]} changes nothing of {stack.name}, whose own cluster would be deleted",
+            remedy=f"delete that one: trivet down {stack.options}",
+        )
     with watch(sys.stdout) as emit:
-        gone = kind.down_all(emit) if everything else kind.down(load_stack(settings.stack), emit)
+        gone = kind.down(stack, emit) if stack else kind.down_all(emit)
     click.echo("\n".join(f"deleted {name}" for name in gone) or "nothing to delete")
 
 
@@ -353,6 +361,7 @@ def _image_set_options(function: Function) -> Function:
     @click.option(
         "--addon", metavar="NAME", help="The images of this add-on, such as pipelines, instead of the stack's."
     )
+    @composition_option
     @wraps(function)
     def wrapped(**options: Any) -> Any:
         return function(**options)
@@ -424,12 +433,19 @@ def images_prune(stacks: Sequence[str], dry_run: bool) -> None:
 
 
 def _images(flags: Any) -> Any:
-    from trivet.provision.images.recipes import addon_images, load_images
-    from trivet.stacks.read import load_stack
+    from dataclasses import replace
 
-    addon = flags.pop("addon")
-    stack = load_stack(settings_of(**flags).stack)
-    return addon_images(stack, addon) if addon else load_images(stack)
+    from trivet.provision.images.recipes import addon_images, load_images
+
+    addon, parts = flags.pop("addon"), flags.pop("parts")
+    stack = composed_stack(settings_of(**flags), parts, target="kind")
+
+    def images_for(one: Any) -> Any:
+        return addon_images(one, addon) if addon else load_images(one)
+
+    images = images_for(stack)
+    # Nodes ask for the trainer's image in the set of their cluster's own stack.
+    return replace(images, key=images_for(stack.cluster_of).key) if stack.cluster_of else images
 
 
 @main.group()

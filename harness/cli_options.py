@@ -18,12 +18,6 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-CLUSTERS = {
-    "kind": "its cluster is made from the other parts, and serves one stack",
-    "existing": "what runs on your cluster is what is installed there",
-}
-"""Target → why most parts of a stack, or all, cannot be from elsewhere on it; on other targets all can."""
-
 
 class InputPath(click.Path):
     """A path that is not empty: an unset variable of a shell must not mean the working directory."""
@@ -186,28 +180,44 @@ def results_store(name: str | None, target: Any, stack: Any) -> Any:
     return ResultsStore(Path(name).expanduser())
 
 
-def refuse_composition(target: str, parts: Iterable[str]) -> None:
-    """Raise UsageError for a part of a stack that cannot be from elsewhere on a target."""
-    if target not in CLUSTERS:
-        return
-    from trivet.stacks.composed import OF_TRAINER
+def refuse_composition(target: str, parts: Iterable[str], *, on_one_cluster: bool = False) -> None:
+    """Raise UsageError for a part of a stack that cannot be from elsewhere on a target.
 
-    possible = OF_TRAINER if target == "kind" else ()
-    if refused := next((part for part in parts if part not in possible), ""):
-        others = f"; {' and '.join(possible)} can be" if possible else ""
-        raise UsageError(
-            f"the {refused} of a stack cannot be from elsewhere on the target {target}: {CLUSTERS[target]}{others}",
-            remedy="use the target local, or make a stack of your own with these versions (docs/extending.md)",
-        )
+    ``on_one_cluster`` is for several stacks, which share the cluster of a target that makes one.
+    """
+    from trivet.stacks.composed import BACKEND, OF_TRAINER
+
+    for part in parts:
+        if target == "kind" and part == BACKEND:
+            raise UsageError(
+                "the pipelines of a stack cannot be from elsewhere on the target kind: KFP's backend there is that of the add-on, whatever "
+                "a stack says of it",
+                remedy="use the target local, or a stack of your own with this [pipelines]",
+            )
+        if target == "existing":
+            raise UsageError(
+                f"the {part} of a stack cannot be from elsewhere on the target existing: what runs on your cluster is what is installed "
+                "there",
+                remedy="use the target local or kind; `trivet detect` writes the stack of what is installed",
+            )
+        if target == "kind" and on_one_cluster and part not in OF_TRAINER:
+            raise UsageError(
+                f"the {part} of a stack cannot be from elsewhere on the target kind here: the stacks of one call share a cluster, which is "
+                f"made from it; {' and '.join(OF_TRAINER)} can be",
+                remedy=f"use the target local, or judge one after the other: trivet run --target kind --with {part}=VERSION",
+            )
 
 
-def composed_stack(settings: Any, parts: Sequence[str]) -> Any:
-    """The stack of the settings, with the ``parts`` that ``--with`` names. Says on standard error what is locked."""
+def composed_stack(settings: Any, parts: Sequence[str], *, target: str = "") -> Any:
+    """The stack of the settings, with the ``parts`` that ``--with`` names. Says on standard error what is locked.
+
+    Raises UsageError for a part that cannot be from elsewhere on ``target``, by default that of the settings.
+    """
     from trivet.stacks.composed import compose, read_parts
     from trivet.stacks.read import load_stack
 
     given = read_parts(parts)
-    refuse_composition(settings.target, given)
+    refuse_composition(target or settings.target, given)
     return compose(load_stack(settings.stack), given, progress=lambda text: click.echo(text, err=True))
 
 

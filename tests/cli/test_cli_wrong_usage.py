@@ -55,10 +55,7 @@ STACKS = "choose one of: 2024.05, 2024.05-fixed, 2024.08, 2024.08-fixed, 2024.11
         ("run --with trackng=current", "unknown role 'trackng'\n  remedy: did you mean 'tracking'? choose one of: "),
         ("plan --with tracking=curent", "unknown stack 'curent'\n  remedy: did you mean 'current'? "),
         ("plan --with runtime=1.6.0", "no shipped stack has the runtime MLServer 1.6.0"),
-        (
-            "run --target kind --with tracking=2024.11",
-            "the tracking of a stack cannot be from elsewhere on the target kind: its cluster is made from the other parts",
-        ),
+        ("run --target kind --with pipelines=2.17.0", "on the target kind: KFP's backend there is that of the add-on"),
         (
             "run --target existing --context here --with sdk=2024.11",
             "the sdk of a stack cannot be from elsewhere on the target existing: what runs on your cluster",
@@ -85,6 +82,17 @@ def test_an_unknown_name_lists_what_there_is(command: str, words: str) -> None:
         ("fleet --mlflow http://127.0.0.1:9 --serve 0", "--serve '0' is not a number of models"),
         ("fleet --mlflow http://127.0.0.1:9 -n team", "--namespace is for the services of a cluster"),
         ("fleet --context prod --model churn", "--model chooses registered models, and no tracking server is judged"),
+        ("down --all --with tracking=current", "--all deletes every cluster, so that --with chooses none"),
+        (
+            "down --stack 2024.11-fixed --with tracking=2.17.2",
+            "--with tracking=2.17.2 changes nothing of 2024.11-fixed, whose own cluster would be deleted\n"
+            "  remedy: delete that one: trivet down --stack 2024.11-fixed",
+        ),
+        (
+            "down --stack 2024.11-fixed --with trainer=current --with tracking=current",
+            "has no cluster of its own: it runs on that of 2024.11-fixed+tracking=current\n"
+            "  remedy: delete that one: trivet down --stack 2024.11-fixed --with tracking=current",
+        ),
         ("doctor --fleet", "--fleet chooses an RBAC manifest, and none is printed\n  remedy: pass --rbac too"),
         ("doctor --detect", "--detect chooses an RBAC manifest, and none is printed"),
         ("doctor --rbac --detect --fleet", "--detect and --fleet are two RBAC manifests, and one is printed"),
