@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+import yaml
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -238,8 +239,6 @@ def _lines(model: ModelDirectory, name: str) -> list[str]:
 
 
 def _no_yaml(model: ModelDirectory) -> Iterator[tuple[str, Location]]:
-    import yaml  # 15 ms, which most of lint does without
-
     for name in ("conda.yaml", "python_env.yaml"):
         if not (model.path / name).is_file():
             continue

@@ -60,6 +60,9 @@ MODE_SETTING = (
 MAX_CHOICES = 1024
 """Sets of fields for which it is kept which rules concern them."""
 
+MAX_FIELDS = 500
+"""Of an object, for which that is kept. An InferenceService has about 30."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
@@ -141,7 +144,9 @@ class Rules:
                     and not (rule.modes and mode and mode not in rule.modes)
                     and (not rule.fields or not fields.isdisjoint(rule.fields))
                 ]
-            found = self._chosen[version, mode, every] = self._chosen[version, mode, fields]
+            found = self._chosen[version, mode, fields]
+            if len(every) <= MAX_FIELDS:
+                self._chosen[version, mode, every] = found
         return found
 
     @property

@@ -10,13 +10,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from types import ModuleType
+from functools import lru_cache
 from typing import Any
+
+import yaml
 
 from trivet.model.subjects import Keys
 from trivet.model.text_lines import LINE_ENDS, text_lines
-from trivet.toolkit.block_lines import Place, Read, block_documents
 from trivet.toolkit.scalars import TAG, kubernetes_scalar, plain_key, typed
 
 MAX_DEPTH = 100
@@ -25,15 +25,12 @@ MAX_DEPTH = 100
 MAX_VALUES = 2_000_000
 """Values of one document once its aliases are written out. A manifest of 100,000 lines has about 200,000."""
 
+MAX_SHARED = 500
+"""Keys of a document that are kept for later ones, which often have the same. An InferenceService has about 30."""
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _YAML_BREAKS = "\x85\u2028\u2029"
 """What ends a line in YAML 1.1 and not in an editor."""
-
-_OF_THE_WHOLE_STREAM = re.compile(
-    "^(?:%|\\.\\.\\.)|[^\n\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]",
-    re.MULTILINE,
-)
-"""What a document of a stream cannot be read without the others for: directives, the end of one without the beginning of another, other
-line ends, and characters that YAML forbids, which libyaml finds before it comes to their document."""
 
 
 class BrokenDocument(ValueError):
@@ -46,13 +43,20 @@ class BrokenDocument(ValueError):
         self.column = column
 
 
+Place = tuple[int, Any]
+"""Where a value stands (0-based line), and where its members stand: ``dict[str, Place]``, ``list[Place]`` or None."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of a stream: its value, of the types that JSON has, its lines, and the keys of all its mappings, if they are known."""
+    """One document of a stream: its value, of the types that JSON has, its lines, and the keys of all mappings in it.
+
+    ``fields`` also has ``<<``, and keys that stand below a merged value which another one takes the place of.
+    """
 
     value: Any
     place: Place
-    fields: frozenset[str] | None = None
+    fields: frozenset[str]
 
     def line(self, keys: Keys) -> int:
         """The 1-based line of ``value[keys[0]][keys[1]]…``, or of its nearest parent that exists."""
@@ -71,34 +75,11 @@ def documents(text: str, scalar: Callable[[str], Any] = kubernetes_scalar, *, be
     ``scalar`` makes a value of a scalar without quotes and tag: as kubectl does it by default, or another function of
     :mod:`trivet.toolkit.scalars`. ``before`` is the number of lines before ``text``, in a file that holds more.
     """
-    if scalar is not kubernetes_scalar:
-        yield from _parsed(text, scalar, before)
-        return
-    lines = text.split("\n")
-    found = block_documents(lines, before)
-    unread = any(not isinstance(one, Read) for one in found)
-    if unread and (len(found) == 1 or _OF_THE_WHOLE_STREAM.search(text)):
-        yield from _parsed(text, scalar, before)
-        return
-    for one in found:
-        if isinstance(one, Read):
-            yield Document(one.value, one.place, one.fields)
-        else:
-            # With the separator behind it, which libyaml names where it ends something too early.
-            part = "\n".join([*lines[one.start : one.end], *(["---\n"] if one.end < len(lines) else [])])
-            yield from _parsed(part, scalar, before + one.start, one.end - one.start)
-
-
-def _parsed(text: str, scalar: Callable[[str], Any], before: int, end: int = sys.maxsize) -> Iterator[Document]:
-    """The documents of ``text`` that begin before the line ``end``, from 0, by libyaml's events."""
-    yaml, loader = _libyaml()
     lines = _lines(text, before)
     try:
-        parser = loader(text)
+        parser = _Loader(text)
         while (event := parser.get_event()) is not None:
             if type(event) is yaml.DocumentStartEvent:
-                if event.start_mark.line >= end:
-                    return
                 yield _document(parser.get_event, scalar, lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -107,21 +88,13 @@ def _parsed(text: str, scalar: Callable[[str], Any], before: int, end: int = sys
         raise BrokenDocument(problem, line + 1, mark.column + 1 if mark else 1) from error
     except yaml.reader.ReaderError as error:
         # A parser of libyaml counts bytes, one in Python characters.
-        read = text[: error.position] if loader is yaml.SafeLoader else text.encode()[: error.position].decode()
+        read = text[: error.position] if _Loader is yaml.SafeLoader else text.encode()[: error.position].decode()
         read_lines = text_lines(f"{read}?")
         raise BrokenDocument(
             f"the character U+{error.character:04X} is not allowed in YAML",
             before + len(read_lines),
             len(read_lines[-1]),
         ) from error
-
-
-@cache
-def _libyaml() -> tuple[ModuleType, Any]:
-    """PyYAML, and its loader by libyaml, or by Python where there is none; 15 ms that most manifests need not."""
-    import yaml
-
-    return yaml, getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _lines(text: str, before: int) -> Sequence[int]:
@@ -143,10 +116,10 @@ def _document(next_event: Callable[[], Any], scalar: Callable[[str], Any], lines
 
     One loop with the innermost open collection in local variables, since lint spends a fifth of its time here.
     """
-    yaml, _ = _libyaml()
     scalar_event, alias_event = yaml.ScalarEvent, yaml.AliasEvent
     mapping_start, sequence_start = yaml.MappingStartEvent, yaml.SequenceStartEvent
     is_kubernetes = scalar is kubernetes_scalar
+    fields: set[str] = set()
     anchors: dict[str, tuple[Any, Any, int, int]] = {}
     enclosing: list[tuple[Any, ...]] = []
     top: Any = None  # a mapping or list whose end has not been read, with what it holds so far
@@ -169,6 +142,7 @@ def _document(next_event: Callable[[], Any], scalar: Callable[[str], Any], lines
                 key = _key(event, key_line) if is_kubernetes else str(event.value)
                 if key in top:
                     raise _repeated(key, top_members, key_line)
+                fields.add(key)
                 continue
             value = scalar(event.value) if event.implicit[0] else _tagged(event)
             members, values, anchor, at = None, 1, event.anchor, None
@@ -193,6 +167,7 @@ def _document(next_event: Callable[[], Any], scalar: Callable[[str], Any], lines
                 key = value
                 if key in top:
                     raise _repeated(key, top_members, key_line)
+                fields.add(key)
                 continue
             anchor = None
         else:  # the end of a mapping or list; the end of the document comes through the return below
@@ -204,7 +179,9 @@ def _document(next_event: Callable[[], Any], scalar: Callable[[str], Any], lines
             anchors[anchor] = value, members, lines[event.start_mark.line] if at is None else at, values
         if not enclosing:
             next_event()
-            return Document(value, (lines[event.start_mark.line] if at is None else at, members))
+            place = (lines[event.start_mark.line] if at is None else at, members)
+            found = frozenset(fields)
+            return Document(value, place, _shared(found) if len(found) <= MAX_SHARED else found)
         top_values += values
         if top_values > MAX_VALUES:
             raise _refused(f"more than {MAX_VALUES:,} values once its aliases are written out", event, lines)
@@ -221,6 +198,12 @@ def _document(next_event: Callable[[], Any], scalar: Callable[[str], Any], lines
         key = None
 
 
+@lru_cache(maxsize=1024)
+def _shared(fields: frozenset[str]) -> frozenset[str]:
+    """The first set that equals ``fields``: what is looked up by one object need not be compared."""
+    return fields
+
+
 def _refused(problem: str, event: Any, lines: Sequence[int]) -> BrokenDocument:
     return BrokenDocument(problem, lines[event.start_mark.line] + 1)
 
@@ -229,7 +212,7 @@ def _repeated(key: str, members: dict[str, Place], line: int) -> BrokenDocument:
     return BrokenDocument(f"the key {key!r} stands here a second time, after line {members[key][0] + 1}", line + 1)
 
 
-def _key(event: Any, line: int) -> str:
+def _key(event: yaml.ScalarEvent, line: int) -> str:
     """What kubectl and the API server make of a key. What is quoted, a block or has a tag is a text, but for a null."""
     text: str = event.value
     plain = event.implicit[0] and text != "<<"
@@ -252,7 +235,7 @@ def _merge(mapping: dict[str, Any], places: dict[str, Place], merges: Sequence[t
                     places[key] = members[key]
 
 
-def _tagged(event: Any) -> Any:
+def _tagged(event: yaml.ScalarEvent) -> Any:
     """A scalar that is quoted, a block, or has a tag."""
     if event.tag in (None, "!", f"{TAG}str"):
         return event.value

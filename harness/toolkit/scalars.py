@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 import struct
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
+
+import yaml
 
 TAG = "tag:yaml.org,2002:"
 
@@ -20,8 +22,13 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
     **{f"{sign}.{inf}": float(f"{sign}inf") for sign in ("", "+", "-") for inf in ("inf", "Inf", "INF")},
 }
-_INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]*|[1-9][0-9]*)")
+_RESOLVER: Any = yaml.SafeLoader("")
+_INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))")
+_BASES = {2: 16, 3: 2, 4: 8, 5: 10}
+"""By the group of an integer's digits."""
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_FRACTION = re.compile(r"\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+(_[0-9]+)*)?")
+"""What begins with a dot, in which Go's strconv.ParseFloat takes underscores between digits only."""
 
 
 @lru_cache(maxsize=4096)
@@ -34,12 +41,18 @@ def kubernetes_scalar(text: str) -> Any:
         return _WORDS[text]
     if text[:1] not in "+-.0123456789":
         return text
-    digits = text if text[0] == "." else text.replace("_", "")
-    if _INTEGER.fullmatch(digits) and len(digits) <= 66:
-        base = 0 if digits.lstrip("+-")[1:2] in tuple("xXbBoO") else 8 if digits.lstrip("+-")[0] == "0" else 10
-        number = int(digits, base)
-        if -(2**63) <= number < 2**64:
-            return number
+    if text[0] == "." and not _FRACTION.fullmatch(text):
+        return text
+    digits = text.replace("_", "")
+    if digits.startswith(("0b-", "0b+")):  # strconv.ParseInt(plain[2:], 2, 64)
+        digits = f"{digits[2]}0b{digits[3:]}"
+    if found := _INTEGER.fullmatch(digits):
+        group = found.lastindex or 0
+        written = found[group].lstrip("0") or "0"
+        if len(written) <= 64:
+            number = int(found[1] + written, _BASES[group])
+            if -(2**63) <= number < (2**63 if found[1] else 2**64):
+                return number
     if _FLOAT.fullmatch(digits) and not math.isinf(value := float(digits)):
         return value
     return text
@@ -57,16 +70,7 @@ def kfp_scalar(text: str) -> Any:
 @lru_cache(maxsize=4096)
 def pyyaml_scalar(text: str) -> Any:
     """What PyYAML makes of a scalar without quotes, save that dates are texts."""
-    yaml, resolver = _pyyaml()
-    return typed(resolver.resolve(yaml.ScalarNode, text, (True, False)), text)
-
-
-@cache
-def _pyyaml() -> tuple[Any, Any]:
-    """PyYAML, which takes 15 ms to load and is not needed for most manifests, and its resolver."""
-    import yaml
-
-    return yaml, yaml.SafeLoader("")
+    return typed(_RESOLVER.resolve(yaml.ScalarNode, text, (True, False)), text)
 
 
 def typed(tag: str, text: str) -> Any:
@@ -74,9 +78,8 @@ def typed(tag: str, text: str) -> Any:
     kind = tag.removeprefix(TAG)
     if kind not in ("null", "bool", "int", "float") or ":" in text:
         return text
-    yaml, resolver = _pyyaml()
     try:
-        value = getattr(resolver, f"construct_yaml_{kind}")(yaml.ScalarNode(tag, text))
+        value = getattr(_RESOLVER, f"construct_yaml_{kind}")(yaml.ScalarNode(tag, text))
     except (ValueError, LookupError):  # a tag that the text belies, such as !!int "" and !!bool maybe
         return text
     return text if kind == "int" and value.bit_length() > MAX_BITS else value
@@ -98,14 +101,19 @@ def plain_key(text: str) -> str | None:
 
 def _float_key(value: float) -> str:
     """The shortest text of a number of 32 bits, as Go's strconv.FormatFloat(value, 'g', -1, 32) writes it."""
+    value = _single(value)
     if not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    try:
-        stored = struct.pack("<f", value)
-    except OverflowError:
-        return ".inf" if value > 0 else "-.inf"
-    digits = next(n for n in range(10) if struct.pack("<f", float(f"{value:.{n}e}")) == stored)
+    digits = next(n for n in range(10) if _single(float(f"{value:.{n}e}")) == value)
     mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
     if -4 <= int(exponent) < 6:
         return f"{value:.{max(digits - int(exponent), 0)}f}"
     return f"{mantissa}e{int(exponent):+03d}"
+
+
+def _single(value: float) -> float:
+    """The nearest number of 32 bits."""
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)

@@ -12,7 +12,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -175,7 +174,9 @@ def stream_parts(stream: TextStream) -> list[TextStream]:
     while start < len(content):
         separator = _DOCUMENT_START.search(content, start + PART)
         end = separator.start() if separator else len(content)
-        parts.append(replace(stream, content=content[start:end], before=before))
+        # With the separator behind it, which libyaml names where something does not end.
+        part = content[start:end] + b"---\n" if separator else content[start:]
+        parts.append(replace(stream, content=part, before=before))
         before += content.count(b"\n", start, end)
         start = end
     return parts
@@ -184,7 +185,7 @@ def stream_parts(stream: TextStream) -> list[TextStream]:
 def file_parts(place: Found) -> list[TextStream]:
     """A large file in parts of whole documents, to be read one after the other up to the first that is broken, by which memory is bounded.
 
-    None if one part's reading depends on the others: as in a stream, where it may be a template, and where it may not be about KServe.
+    Empty if one part's reading depends on the others: as in a stream, where it may be a template, and where it may not be about KServe.
     """
     if place.model or place.path.suffix == MARKDOWN:
         return []
@@ -384,16 +385,12 @@ class _TooLarge(UsageError):
 
 def _bytes(path: Path) -> bytes:
     try:
-        with path.open("rb", buffering=0) as file:
+        with path.open("rb") as file:
+            # A pipe or a device has no size, and a file may grow: what there is is read up to the limit.
             size = os.fstat(file.fileno()).st_size
             if size > MAX_BYTES:
                 raise _TooLarge(str(path))
-            if size and len(content := file.read(size + 1)) <= size:
-                return content
-            # A pipe or a device has no size, and a file may grow: what there is is read up to the limit.
-            if size:
-                file.seek(0)
-            return read_stream(str(path), BufferedReader(file), size).content
+            return read_stream(str(path), file, size).content
     except IsADirectoryError:
         raise UsageError(f"{path} is a directory, expected a file", remedy="name the directory that holds it") from None
     except FileNotFoundError:

@@ -182,12 +182,15 @@ def test_a_long_stream_ends_at_its_first_broken_document(tmp_path: Path) -> None
     assert str(error).startswith("<stdin>:4803:")
 
 
-@pytest.mark.parametrize("broken", ["", "a: [\n", "# Source: chart/a.yaml\na: 1\n", "a: '{{ b }}'\n"])
+@pytest.mark.parametrize(
+    "broken",
+    ["", "a: [\n", "a: 'LONG\n", 'a: "LONG\n', "LONG\n", "# Source: chart/a.yaml\na: 1\n", "a: '{{ b }}'\n"],
+)
 def test_a_large_file_is_judged_in_parts_as_it_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     services = [f"---\n{NAMED.format('bad' if number % 500 == 100 else 'good')}" for number in range(2000)]
-    services[1200] = f"---\n{broken}"
+    services[1200] = "---\n" + broken.replace("LONG", "b " * 20_000)  # the last of its part
     (tmp_path / "a.yaml").write_text("".join(services))
     (tmp_path / "b.yaml").write_text(NAMED.format("bad"))
     stacks = [(PathPatterns(["a.yaml"], tmp_path), load_stack("current"))]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import pickle
 import time
-from io import BytesIO
+import tracemalloc
+from io import BufferedReader, BytesIO, FileIO
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from trivet.contracts.rules.rule import field_names
 from trivet.errors import UsageError
 from trivet.model.subjects import CompiledPipeline, Manifest, ModelDirectory, Resource
 from trivet.toolkit.documents import MAX_DEPTH, BrokenDocument, documents
@@ -268,6 +271,26 @@ def test_a_file_that_goes_or_shrinks_between_finding_and_reading_is_read_as_it_i
     assert companions(gone) == companions(directory) == []
 
 
+def test_a_file_whose_reads_are_short_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ShortReads(FileIO):
+        def read(self, size: int | None = -1, /) -> Any:
+            return super().read(min(size or 7, 7) if size != -1 else 7)
+
+        def readinto(self, buffer: Any, /) -> Any:
+            return super().readinto(memoryview(buffer)[:7])
+
+    def opened(path: Path, mode: str, buffering: int = -1) -> FileIO | BufferedReader:
+        raw = ShortReads(path, mode)
+        return raw if buffering == 0 else BufferedReader(raw)
+
+    (tmp_path / "file.yaml").write_text(SERVICE)
+    whole = read(Found(tmp_path / "file.yaml", named=True))
+    monkeypatch.setattr(Path, "open", opened)
+    (only,) = read(Found(tmp_path / "file.yaml", named=True)).subjects
+    assert isinstance(only, Manifest)
+    assert [only.document] == [one.document for one in whole.subjects if isinstance(one, Manifest)]
+
+
 def test_a_file_that_grows_while_it_is_read_is_read_to_its_end_or_refused() -> None:
     assert read_stream("a.yaml", BytesIO(b"x" * 100), expected=10).content == b"x" * 100
     assert read_stream("a.yaml", BytesIO(b"x" * 10), expected=100).content == b"x" * 10
@@ -417,6 +440,39 @@ def test_two_keys_that_the_api_server_reads_alike_stand_twice() -> None:
         list(documents("yes: 1\n'true': 2\n"))
 
 
+def test_documents_are_made_one_after_the_other() -> None:
+    text = f"---\n{SERVICE}" * 2000
+    next(documents(text))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in documents(text)) == 2000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * len(text)  # all documents at once take twenty times the text
+
+
+def test_a_document_is_had_before_the_rest_of_its_stream_is_parsed() -> None:
+    found = documents("a: 1\n---\nb: 2\n--- [\n")
+    assert [next(found).value, next(found).value] == [{"a": 1}, {"b": 2}]
+    with pytest.raises(BrokenDocument):
+        next(found)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[1] / "differential").glob("sound*.yaml")), ids=lambda file: file.name
+)
+def test_the_keys_of_a_document_are_noted_while_it_is_read(file: Path) -> None:
+    for one in documents(file.read_text(encoding="utf-8")):
+        assert one.fields == field_names(one.value)
+
+
+def test_the_keys_of_merged_mappings_and_of_aliases_are_noted() -> None:
+    (one,) = documents("a: &a {b: &c d}\ne: {<<: *a, *c : [{f: 1}]}\n")
+    assert one.value["e"] == {"b": "d", "d": [{"f": 1}]}
+    assert one.fields == field_names(one.value) | {"<<"}
+
+
 # streams in parts
 
 
@@ -428,7 +484,8 @@ def test_a_long_stream_is_read_in_parts_of_whole_documents_with_their_lines() ->
     content = b"".join(b"---\n%s" % SERVICE.replace("one", f"s{number}").encode() for number in range(2000))
     parts = stream_parts(TextStream("<stdin>", content))
     assert len(parts) > 5
-    assert b"".join(part.content for part in parts) == content
+    *others, last = (part.content for part in parts)
+    assert b"".join([*(one.removesuffix(b"---\n") for one in others), last]) == content
     whole, split = read(TextStream("<stdin>", content)), [read(part) for part in parts]
     assert [one.line(("metadata", "name")) for one in whole.subjects] == [
         one.line(("metadata", "name")) for part in split for one in part.subjects
