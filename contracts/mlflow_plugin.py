@@ -318,14 +318,11 @@ def server_answers_the_plugin(platform: PlatformConfig, tracking: TrackingApi) -
     ),
 )
 def default_experiment_is_active(platform: PlatformConfig, tracking: TrackingApi) -> Iterator[Finding]:
-    plugin = asking(platform)
-    if isinstance(plugin, Finding):
-        yield plugin
+    asked = _in_its_workspace(platform, tracking)
+    if isinstance(asked, Finding):
+        yield asked
         return
-    there = _of_the_plugin(plugin, platform, tracking)
-    if isinstance(there, Finding):
-        yield there
-        return
+    plugin, there = asked
     try:
         experiment = there.get_experiment_by_name(plugin.experiment)
     except TrackingError as error:
@@ -358,14 +355,11 @@ def default_experiment_is_active(platform: PlatformConfig, tracking: TrackingApi
     ),
 )
 def tasks_end_with_their_parent(platform: PlatformConfig, tracking: TrackingApi) -> Iterator[Finding]:
-    plugin = asking(platform)
-    if isinstance(plugin, Finding):
-        yield plugin
+    asked = _in_its_workspace(platform, tracking)
+    if isinstance(asked, Finding):
+        yield asked
         return
-    there = _of_the_plugin(plugin, platform, tracking)
-    if isinstance(there, Finding):
-        yield there
-        return
+    plugin, there = asked
     runs = _recorded(plugin, there)
     roots = [run for run in runs.values() if run.pipeline_run]
     late = [
@@ -396,14 +390,11 @@ def tasks_end_with_their_parent(platform: PlatformConfig, tracking: TrackingApi)
     ),
 )
 def pipeline_run_has_one_parent(platform: PlatformConfig, tracking: TrackingApi) -> Iterator[Finding]:
-    plugin = asking(platform)
-    if isinstance(plugin, Finding):
-        yield plugin
+    asked = _in_its_workspace(platform, tracking)
+    if isinstance(asked, Finding):
+        yield asked
         return
-    there = _of_the_plugin(plugin, platform, tracking)
-    if isinstance(there, Finding):
-        yield there
-        return
+    plugin, there = asked
     roots: dict[str, list[str]] = {}
     for run in _recorded(plugin, there).values():
         if run.pipeline_run:
@@ -590,15 +581,18 @@ def _lacks_workspace(platform: PlatformConfig, tracking: TrackingApi) -> bool:
     return tracking.has_workspace("default") and not tracking.has_workspace(platform.kfp_namespace)
 
 
-def _of_the_plugin(plugin: Plugin, platform: PlatformConfig, tracking: TrackingApi) -> TrackingApi | Finding:
-    """MLflow in the workspace of the plugin, or why it has none."""
+def _in_its_workspace(platform: PlatformConfig, tracking: TrackingApi) -> tuple[Plugin, TrackingApi] | Finding:
+    """The plugin, and MLflow in the workspace of its runs; or why there is nothing to ask."""
+    plugin = asking(platform)
+    if isinstance(plugin, Finding):
+        return plugin
     if not plugin.workspaces or not tracking.has_workspace("default"):
-        return tracking
+        return plugin, tracking
     if not tracking.has_workspace(platform.kfp_namespace):
         return not_applicable(
             f"MLflow has no workspace {platform.kfp_namespace}, which server_answers_the_plugin judges"
         )
-    return tracking.in_workspace(platform.kfp_namespace)
+    return plugin, tracking.in_workspace(platform.kfp_namespace)
 
 
 def _recorded(plugin: Plugin, tracking: TrackingApi) -> Mapping[str, _Run]:
