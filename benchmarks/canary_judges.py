@@ -29,6 +29,8 @@ from trivet.integration import (
     CanaryWindow,
     expected_decision_time,
 )
+from trivet.integration.canary_rates import KEPT
+from trivet.integration.sequential import NotWorse
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)
 """Bounds of the histogram, as MLServer's from 50 ms on."""
@@ -584,6 +586,59 @@ def careful(runs: int, seed: int) -> Iterator[str]:
             yield f"| {trouble.name} | {' | '.join(cells)} |"
 
 
+def splits(runs: int, seed: int) -> Iterator[str]:
+    """Rows of canaries that are worse by just the increase of the limits, all in bursts that lie in several windows: how many of them are
+    shown to be not worse, by the evidence for errors alone, within two hours."""
+    yield f"| | {' | '.join(f'`burst_windows={parts}`' for parts in (1, 2, 3))} |"
+    yield "|---" * 4 + "|"
+    for name, per_minute, share, seconds, burst, span, single in (
+        ("60 s, bursts of 10, half of each in the next window", 300, 0.2, 60, 10, 0, 0.0),
+        ("the same, and 0.5 % single errors of both", 300, 0.2, 60, 10, 0, 0.005),
+        ("60 s, bursts of 10, half of each in the next window", 1000, 0.5, 60, 10, 0, 0.0),
+        ("15 s, bursts of 10, half of each in the next window", 1000, 0.2, 15, 10, 0, 0.0),
+        ("15 s, bursts of 10, half of each in the next window", 400, 0.5, 15, 10, 0, 0.0),
+        ("5 s, bursts of 10 within 10 s", 1000, 0.2, 5, 10, 10, 0.0),
+        ("5 s, bursts of 83 within 10 s", 1000, 0.5, 5, 83, 10, 0.0),
+    ):
+        n = round(per_minute * share * seconds / 60)
+        m = round(per_minute * seconds / 60) - n
+        found = [0, 0, 0]
+        for run in range(runs):
+            play = Play(Trouble("splits"), random.Random(f"{seed} {name} {per_minute} {run}"))
+            counts = [
+                (bad + play.binomial(n, single), play.binomial(m, single))
+                for bad in split(play, n, seconds, burst, span)
+            ]
+            for number, parts in enumerate((1, 2, 3)):
+                found[number] += shown(counts, n, m, burst, parts)
+        yield f"| {name}; {per_minute}/min, {share:.0%} | {' | '.join(f'{100 * one / runs:.2f} %' for one in found)} |"
+
+
+def split(play: Play, n: int, seconds: int, burst: int, span: int) -> list[int]:
+    """Bad requests in each window of two hours, of bursts that begin at any second and are spread over ``span`` seconds; 0: half in the
+    next window."""
+    counts = [0] * (7200 // seconds)
+    for window in range(len(counts)):
+        for _ in range(play.binomial(n, 0.01 / burst)):
+            begun = play.source.random() * seconds
+            for one in range(burst):
+                later = (2 * one // burst) if not span else int((begun + span * (one + 0.5) / burst) // seconds)
+                if window + later < len(counts):
+                    counts[window + later] += 1
+    return counts
+
+
+def shown(counts: Sequence[tuple[int, int]], n: int, m: int, burst: int, parts: int) -> bool:
+    """Whether the canary is ever shown to be worse by less than a point, by stakes as BadRequests sets them."""
+    evidence, recent = NotWorse([burst], parts=parts), (0.0, 0.0)
+    for bad, other_bad in counts:
+        evidence.add(bad, n, other_bad, m, margin=0.01, rate=(recent[0] + 0.5) / (recent[1] + 50))
+        if evidence.logs[0] >= math.log(100):
+            return True
+        recent = (recent[0] * KEPT + bad + other_bad, recent[1] * KEPT + n + m)
+    return False
+
+
 class Recorded:
     """Minutes that several judges read, made when the first of them asks."""
 
@@ -608,6 +663,7 @@ REQUESTS: dict[str, Callable[[int, int], Iterator[str]]] = {
     "requests": requests,
     "promotions": promotions,
     "careful": careful,
+    "splits": splits,
 }
 
 

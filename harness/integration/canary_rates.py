@@ -29,6 +29,10 @@ ROUNDING = 1e-6
 KEPT = 0.9
 """The part of the recent counts that a window leaves, so that an outage is forgotten after some 15 windows."""
 
+CALM = 5
+"""Windows in a row in which the stable revision is within its limit, and the canary is not, after which an earlier outage of both does not
+count."""
+
 
 @dataclass(frozen=True)
 class Count:
@@ -62,8 +66,8 @@ class Rule:
 
     ``limit`` is the service level, a share of the requests. The canary's share may be ``ratio`` times the stable revision's, and
     ``tolerated`` more, without evidence that it is worse; one that is higher by ``increase`` is not to be promoted. One cause may make up
-    to ``burst_size`` requests bad, and affect one revision alone for up to ``burst_seconds``, or for one window if that is longer. Without
-    ``promoting`` there is no evidence that the canary is not worse.
+    to ``burst_size`` requests bad, in up to ``burst_windows`` windows in a row, or spans of ``burst_seconds`` if those are longer, and
+    affect one revision alone for one such window or span. Without ``promoting`` there is no evidence that the canary is not worse.
     """
 
     limit: float
@@ -71,6 +75,7 @@ class Rule:
     increase: float
     ratio: float = 1.0
     burst_size: float = 1.0
+    burst_windows: int = 1
     burst_seconds: float = 0.0
     promoting: bool = True
 
@@ -86,12 +91,15 @@ class BadRequests:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.count = self.recent = self.watched = Count()
-        self._worse, self._not_worse = Evidence(), NotWorse(rule.bursts)
+        self._worse, self._not_worse = Evidence(), NotWorse(rule.bursts, parts=rule.burst_windows)
         self._dispersion = Dispersion()
         self._largest_burst = 0.0
-        self._excess = Excess()
+        self._excess, self._calm = Excess(), Excess()
         self._block = Count()
         self._block_end = -math.inf
+        self._balanced = self._ratio = 0.0
+        """Of the current block: the bad requests to the stable revision, each times the canary's requests for one to the stable revision in
+        the same window, and the most that there were."""
         self._rate = 0.0
         """What is expected of the current block by earlier ones."""
 
@@ -109,6 +117,8 @@ class BadRequests:
             )
         self.count += window
         self._block += window
+        ratio = window.requests / window.stable_requests
+        self._balanced, self._ratio = self._balanced + ratio * window.stable_bad, max(self._ratio, ratio)
         self.recent = self.recent * KEPT + window
         self._worse.add(
             _bets(window.requests, window.stable_requests, self.rule.ratio),
@@ -125,10 +135,13 @@ class BadRequests:
             return
         counts = (block.bad, block.requests, block.stable_bad, block.stable_requests)
         self._worse.close(cap=self._cap)
-        self._not_worse.add(*counts, margin=self.rule.increase, rate=self._rate)
+        # Rates may change together with the shares, so that sums over windows would compare other rates than those of the windows.
+        stable = self._balanced / self._ratio, block.requests / self._ratio
+        self._not_worse.add(block.bad, block.requests, *stable, margin=self.rule.increase, rate=self._rate)
         self._dispersion = self._dispersion.plus(block.bad, block.stable_bad)
         self._largest_burst = max(self._largest_burst, burst_seen(*counts))
         self._block, self._block_end = Count(), -math.inf
+        self._balanced = self._ratio = 0.0
 
     @property
     def _cap(self) -> float:
@@ -139,17 +152,16 @@ class BadRequests:
 
     def watch(self, window: Count, *, factor: float) -> None:
         """Add a window to those in a row in which the canary exceeds the service level, and the stable revision, ``factor`` times."""
-        if window.comparable:
-            self._excess.add(
-                window.bad,
-                window.requests,
-                window.stable_bad,
-                window.stable_requests,
-                limit=self.rule.limit,
-                factor=factor,
-                other_rate=self.watched.stable_bad / (self.watched.stable_requests or 1.0),
-            )
-            self.watched = self.watched * KEPT + window
+        if not window.comparable:
+            return
+        counts, limit = (window.bad, window.requests, window.stable_bad, window.stable_requests), self.rule.limit
+        of_late = self.watched.stable_bad / (self.watched.stable_requests or 1.0)
+        self._excess.add(*counts, limit=limit, factor=factor, other_rate=of_late)
+        if window.stable_bad > limit * window.stable_requests:
+            self._calm.reset()
+        else:
+            self._calm.add(*counts, limit=limit, factor=factor)
+        self.watched = self.watched * KEPT + window
 
     @property
     def measured(self) -> bool:
@@ -175,15 +187,26 @@ class BadRequests:
         return -math.inf if index is None else self._not_worse.logs[index]
 
     @property
+    def waiting(self) -> bool:
+        """Whether no span of ``rule.burst_seconds`` is over yet, so that there is no evidence for a promotion."""
+        return self._block.comparable and not any(self._not_worse.logs)
+
+    @property
     def log_excess(self) -> float:
         """The logarithm of the evidence of :meth:`watch`."""
-        return self._excess.log
+        return self._exceeding.log
 
     @property
     def excess(self) -> Count:
         """The requests of the windows of :meth:`watch`."""
-        one = self._excess
+        one = self._exceeding
         return Count(one.bad, one.requests, one.other_bad, one.other_requests)
+
+    @property
+    def _exceeding(self) -> Excess:
+        if self._calm.windows >= CALM and self._calm.log > self._excess.log:
+            return self._calm
+        return self._excess
 
     def shown(self) -> dict[str, Any]:
         """Counts and evidence for people, as JSON."""
@@ -207,7 +230,9 @@ class BadRequests:
             "dispersion": asdict(self._dispersion),
             "largest_burst": self._largest_burst,
             "excess": asdict(self._excess),
+            "calm": asdict(self._calm),
             "block": asdict(self._block),
+            "balanced": [self._balanced, self._ratio],
             "block_end": None if math.isinf(self._block_end) else self._block_end,
             "rate": self._rate,
         }
@@ -217,9 +242,11 @@ class BadRequests:
         """Raises KeyError, TypeError or ValueError for what is no state."""
         made = cls(rule)
         made.count, made.recent, made.watched = (Count(**state[name]) for name in ("count", "recent", "watched"))
-        made._dispersion, made._excess = Dispersion(**state["dispersion"]), Excess(**state["excess"])
+        made._dispersion = Dispersion(**state["dispersion"])
+        made._excess, made._calm = Excess(**state["excess"]), Excess(**state["calm"])
         made._largest_burst, made._rate = float(state["largest_burst"]), float(state["rate"])
         made._block = Count(**state["block"])
+        made._balanced, made._ratio = (float(one) for one in state["balanced"])
         made._block_end = -math.inf if state["block_end"] is None else float(state["block_end"])
         made._worse.logs = _logs(state, "worse", len(WORSE))
         made._worse.open = _logs(state, "worse_open", len(WORSE))

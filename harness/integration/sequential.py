@@ -19,7 +19,14 @@ in independent bursts of at most B. A bet with the stake c, 0 < c < 1, would mul
 requests to the one arm, by ``1 + c * n / m * s / B`` for each of the other, and by ``exp(n * margin * c / B)``: its expectation is at most
 ``exp((c * n / B) * (margin + q - p))``. Bursts are not seen, only their sums. But the logarithm of ``1 + u * s / B`` is concave in s, so
 that of all ways to divide a sum into bursts of at most B the product is least for whole ones and a rest (:func:`in_bursts`), and the bet
-that takes this way gains no more. So this is exact for every mixture of sizes up to B, single requests among them.
+that takes this way gains no more. So this is exact for every mixture of sizes up to B, single requests among them, of which each lies in
+one window.
+
+A burst of s = B * (x_1 + … + x_k) requests may lie in k windows, whose bets would multiply the wealth by 1 + h_i for a whole one. With
+``v_i = k * ((1 + h_i) ** (1 / k) - 1)`` (:func:`in_parts`) the product of all 1 + v_i * x_i is at most ``(1 + sum(v_i * x_i) / k) ** k``,
+since a geometric mean is at most the arithmetic one, and this at most ``1 + sum(h_i * x_i)``, by the convexity of the k-th power (Jensen);
+for the other arm too, whose h_i are positive. For k = 1 it is the bet above; as k grows, it nears a loss that is linear in the count.
+Until all parts of a burst came, it has cost only those that did, and a stake may rest on a part that came.
 
 Sources: Ramdas, Grünwald, Vovk, Shafer, "Game-theoretic statistics and safe anytime-valid inference" (2023); Turner, Ly, Grünwald,
 "Generic E-variables for exact sequential k-sample tests" (2024), whose bets on two Bernoulli rates these are a lower bound of;
@@ -106,32 +113,43 @@ def in_bursts(count: float, change: float, burst: float) -> float:
     return whole * math.log1p(change) + math.log1p(change * rest / burst)
 
 
-class NotWorse:
-    """Evidence that an arm is not worse by a margin, for several sizes: as if bad requests came in bursts of at most that size."""
+def in_parts(change: float, parts: int) -> float:
+    """What a whole burst in one window changes the wealth by, so that one in up to ``parts`` windows changes it by at most ``change``."""
+    return change if parts == 1 else parts * math.expm1(math.log1p(change) / parts)
 
-    def __init__(self, bursts: Sequence[float] = BURSTS) -> None:
-        self.bursts = bursts
+
+class NotWorse:
+    """Evidence that an arm is not worse by a margin, for several sizes: as if bad requests came in bursts of at most that size, each of
+    which lies in up to ``parts`` windows."""
+
+    def __init__(self, bursts: Sequence[float] = BURSTS, *, parts: int = 1) -> None:
+        self.bursts, self.parts = bursts, parts
         self.logs = [0.0] * len(bursts)
 
     def add(self, bad: float, n: float, other_bad: float, m: float, *, margin: float, rate: float) -> None:
         """Bet on a window. ``rate`` is what earlier windows lead to expect of both arms, above 0: a wrong one makes less evidence, and none
         that is wrong."""
         self.logs = [
-            log + self.log_factor(burst, bad, n, other_bad, m, margin=margin, rate=rate)
+            log + self.log_factor(burst, bad, n, other_bad, m, margin=margin, rate=rate, parts=self.parts)
             for log, burst in zip(self.logs, self.bursts, strict=True)
         ]
 
     @staticmethod
     def log_factor(
-        burst: float, bad: float, n: float, other_bad: float, m: float, *, margin: float, rate: float
+        burst: float, bad: float, n: float, other_bad: float, m: float, *, margin: float, rate: float, parts: int = 1
     ) -> float:
         """The logarithm of the factor for a window with n and m requests to the arms, both above 0."""
         ratio = n / m
         # The stake that gains most in expectation when both arms have the rate: for windows in which bursts overlap, and for sparse ones.
         overlap = min(max(n * (rate + margin) / burst, 1.0 / burst), 1.0)
-        stake = min(MOST_STAKED, margin / (margin + rate * (1.0 + ratio) * overlap))
+        if parts > 1:
+            overlap = 1.0 - (1.0 - overlap) / parts
+        # A whole burst in one window must leave something.
+        most = MOST_STAKED * (1.0 - (1.0 - 1.0 / parts) ** parts)
+        stake = min(most, margin / (margin + rate * (1.0 + ratio) * overlap))
         gain = stake * n * margin / burst
-        return gain + in_bursts(bad, -stake, burst) + in_bursts(other_bad, stake * ratio, burst)
+        lost, won = in_parts(-stake, parts), in_parts(stake * ratio, parts)
+        return gain + in_bursts(bad, lost, burst) + in_bursts(other_bad, won, burst)
 
     def index(self, burst: float) -> int | None:
         """The index of the smallest size that is not below ``burst``; None beyond the largest."""
@@ -199,6 +217,7 @@ class Excess:
     """
 
     log: float = 0.0
+    windows: int = 0
     bad: float = 0.0
     requests: float = 0.0
     other_bad: float = 0.0
@@ -212,10 +231,16 @@ class Excess:
         # One bad request more than were counted, because few requests may miss trouble that the arms share.
         ratio = bad / n / max(limit, (other_bad + 1) / (m + 1), other_rate)
         if ratio <= factor or bad < 2 or other_rate > factor * limit:
-            self.log = self.bad = self.requests = self.other_bad = self.other_requests = 0.0
+            self.reset()
         else:
             self.log += math.log(min(ratio, MOST))
+            self.windows += 1
             self.bad += bad
             self.requests += n
             self.other_bad += other_bad
             self.other_requests += m
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.log = self.bad = self.requests = self.other_bad = self.other_requests = 0.0
+        self.windows = 0

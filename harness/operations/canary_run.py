@@ -20,7 +20,14 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from trivet.errors import CannotTell, PlatformError, TrivetError, UsageError
-from trivet.integration.canary import CanaryDecision, CanaryJudge, CanaryLimits, expected_decision_time
+from trivet.integration.canary import (
+    STATE_VERSION,
+    CanaryDecision,
+    CanaryJudge,
+    CanaryLimits,
+    ExpectedDecision,
+    expected_decision_time,
+)
 from trivet.integration.canary_counts import CanaryWindow
 from trivet.integration.deployment import PREDICTOR_DIGEST, PreconditionFailed, made_of
 from trivet.integration.inference_service import STANDARD_MODES
@@ -239,6 +246,11 @@ class _Run:
                 remedy="judge with the trivet that began, or begin anew with --restart",
             )
         if not self.settings.restart and {name: record.get(name) for name in key} == key:
+            if (version := record["judge"].get("version")) != STATE_VERSION:
+                raise PlatformError(
+                    f"the judge of {self.service} left evidence of version {version!r}, and this trivet reads {STATE_VERSION}",
+                    remedy="judge with the trivet that began, or begin anew with --restart",
+                )
             self.progress(f"going on with {canary} after {record['windows']} windows")
             if CanaryJudge.from_dict(record["judge"]).limits != self.limits:
                 self.progress("the limits are those it began with; --restart begins anew with the ones that are given")
@@ -423,15 +435,24 @@ def _expected(window: CanaryWindow, limits: CanaryLimits) -> Iterator[str]:
     worse_rate = min(1.0, rate + 2 * limits.max_error_increase)
     sound, worse = expect(interval=seconds), expect(interval=seconds, canary_error_rate=worse_rate)
     yield f"at this traffic, for a canary that is as good as the stable revision: {sound}"
-    if sound.decision is CanaryDecision.UNDECIDED or sound.minutes * 60 > limits.deadline:
+    if _late(sound, limits):
         yield (
             f"that is after the deadline of {limits.deadline / 60:.0f} minutes: send the canary a larger share, or begin anew with other "
             "limits: a later deadline, a larger max_error_increase, or a smaller burst_size when requests fail independently"
         )
     yield f"for a canary with {worse_rate:.1%} errors: {worse}"
+    if _late(worse, limits):
+        yield (
+            f"that is after {limits.deadline / 60:.0f} minutes too, so that such a canary stays undecided: send it a larger share, "
+            "or begin anew with a later deadline, or shorter burst_seconds"
+        )
     sooner = expect(interval=SHORT_INTERVAL, canary_error_rate=worse_rate)
     if seconds > SHORT_INTERVAL and sooner.decision is worse.decision and sooner.minutes < 0.67 * worse.minutes:
         yield f"with windows of {SHORT_INTERVAL:g} s (--interval): {sooner}"
+
+
+def _late(expected: ExpectedDecision, limits: CanaryLimits) -> bool:
+    return expected.decision is CanaryDecision.UNDECIDED or expected.minutes * 60 > limits.deadline
 
 
 def _decided(record: Json, observed: Json, *, decide_only: bool) -> bool:

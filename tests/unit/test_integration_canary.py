@@ -79,6 +79,22 @@ def test_a_larger_burst_that_was_seen_is_reckoned_with_in_either_revision() -> N
         assert ", as was seen" in found.reason
 
 
+def test_a_promotion_takes_more_requests_when_bursts_may_lie_in_several_windows() -> None:
+    none: dict[str, Any] = {"errors": 0, "slower": {0.5: 0}, "known_requests": 0}
+    arms = replace(GOOD, **none), replace(STABLE, **none)
+    taken = [
+        minutes(judged(always(*arms), CanaryJudge(CanaryLimits(burst_windows=number, min_seconds=0))))
+        for number in (1, 2, 3)
+    ]
+    assert taken == [15, 19, 20]
+
+
+def test_it_says_that_no_span_of_burst_seconds_is_over() -> None:
+    found = judged([(GOOD, STABLE)] * 20, CanaryJudge(CanaryLimits(burst_seconds=3600)))
+    assert found.decision is CanaryDecision.CONTINUE
+    assert "no span of 3600 s (burst_seconds) is over" in found.reason
+
+
 def test_what_one_cause_does_for_minutes_is_one_event_when_it_may_last_so_long() -> None:
     arms = [(replace(GOOD, errors=20), STABLE)] * 8 + [(GOOD, STABLE)] * 10
     assert judged(arms).decision is CanaryDecision.ROLL_BACK
@@ -100,7 +116,9 @@ def test_the_first_two_minutes_are_no_evidence() -> None:
     cold = replace(GOOD, slower={0.1: 400, 0.5: 300}, errors=20)
     found = judged([(cold, STABLE)] * 2 + [(GOOD, STABLE)] * 20)
     assert found.decision is CanaryDecision.PROMOTE
-    assert judged([(cold, STABLE)] * 2).reason == "the first 120 s count only for rolling back at once"
+    assert judged([(cold, STABLE)] * 2).reason == (
+        "the first 120 s count only for rolling back at once, and slow answers in them not at all"
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,6 +175,13 @@ def test_an_outage_of_both_for_some_minutes_delays_a_promotion_only() -> None:
     found = judged([(GOOD, STABLE)] * 5 + [out] * 3 + [(GOOD, STABLE)] * 52)
     assert found.decision is CanaryDecision.PROMOTE
     assert minutes(found) > 15
+
+
+def test_after_an_outage_of_both_a_canary_that_fails_altogether_is_rolled_back_in_five_windows() -> None:
+    down = replace(GOOD, errors=400), replace(STABLE, errors=1600)
+    found = judged([(GOOD, STABLE)] * 5 + [down] * 2 + [(replace(GOOD, errors=400), STABLE)] * 30)
+    assert (found.decision, minutes(found)) == (CanaryDecision.ROLL_BACK, 5 + 2 + 5)
+    assert found.reason.startswith("2000 of 2000 requests to the canary failed, and 40 of 8000")
 
 
 def test_a_burst_is_one_event_however_many_requests_it_has() -> None:
@@ -227,7 +252,7 @@ def test_a_judge_that_is_stored_and_read_after_each_window_comes_to_the_same() -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 1}, "the state of the judge has version 1, and this trivet reads version 2"),
+        ({"version": 1}, "the state of the judge has version 1, and this trivet reads version 3"),
         ({"limits": {"max_errors": 1}}, "this is not the state of a judge: TypeError"),
         ({"errors": {}}, "this is not the state of a judge: KeyError: 'count'"),
         ({"judgement": {"decision": "PERHAPS"}}, "this is not the state of a judge: ValueError"),
@@ -276,6 +301,9 @@ def test_after_a_decision_there_is_nothing_to_judge() -> None:
         ("max_latency", -1.0, "a number of seconds, at least 0"),
         ("burst_size", 0, "a number from 1 to 1e+06"),
         ("burst_seconds", -1.0, "a number of seconds, at least 0"),
+        ("burst_seconds", 7200.0, "a number of seconds below deadline"),
+        ("burst_windows", 0, "a whole number from 1 to 100"),
+        ("burst_windows", 1.5, "a whole number from 1 to 100"),
         ("warm_up", "2m", "a number of seconds, at least 0"),
         ("deadline", 900.0, "a number of seconds above min_seconds"),
     ],

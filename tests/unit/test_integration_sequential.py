@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from itertools import product
 
 import pytest
@@ -17,6 +18,7 @@ from trivet.integration.sequential import (
     bets,
     burst_seen,
     in_bursts,
+    in_parts,
     log_mean_exp,
 )
 
@@ -213,3 +215,34 @@ def test_excess_counts_only_beyond_the_other_arm() -> None:
     assert excess == Excess()
     excess.add(1, 1, 0, 0, limit=0.02, factor=1.0)
     assert excess == Excess()
+
+
+@pytest.mark.parametrize("parts", [2, 3, 20])
+def test_a_burst_in_several_windows_gains_nothing_by_bets_that_allow_for_it(parts: int) -> None:
+    """Whatever the parts are, and the stakes: the product is at most what the bet on whole bursts allows."""
+    source = random.Random(parts)
+    for _ in range(500):
+        cuts = sorted(source.random() ** 2 for _ in range(parts))
+        shares = [after - before for before, after in zip([0.0, *cuts], cuts, strict=False)]
+        for lowest, highest in ((-(1 - (1 - 1 / parts) ** parts), 0.0), (0.0, 3.0)):
+            changes = [source.uniform(lowest, highest) for _ in shares]
+            product_of_parts = math.prod(1 + in_parts(h, parts) * x for h, x in zip(changes, shares, strict=True))
+            assert product_of_parts <= 1 + math.fsum(h * x for h, x in zip(changes, shares, strict=True)) + 1e-12
+
+
+def test_a_burst_in_two_windows_gains_by_bets_on_whole_ones_and_not_by_those_that_allow_for_it() -> None:
+    """The canary is worse by the margin of a point, all in bursts of ten, of which each window gets a half."""
+    gained = {
+        parts: math.fsum(
+            chance * math.exp(2 * NotWorse.log_factor(10, bad / 2, 60, 0, 240, margin=0.01, rate=0.001, parts=parts))
+            for bad, chance in in_events(12, 0.01, 10)
+        )
+        for parts in (1, 2, 3)
+    }
+    assert gained[1] > 1.02
+    assert max(gained[2], gained[3]) <= 1
+
+
+def test_a_bet_leaves_something_whatever_the_parts_are() -> None:
+    for parts in (1, 2, 3, 100):
+        assert NotWorse.log_factor(10, 10, 60, 0, 240, margin=0.01, rate=1e-6, parts=parts) > -20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -129,6 +130,14 @@ def test_it_says_after_the_first_window_that_the_deadline_comes_before_a_decisio
 
     (said,) = [text for text in platform.messages if "deadline" in text]
     assert said.startswith("that is after the deadline of 120 minutes: send the canary a larger share")
+
+
+def test_it_says_after_the_first_window_that_a_worse_canary_would_stay_undecided(platform: Platform) -> None:
+    platform.judge(ScriptedMetrics(platform.now, rate=2))
+
+    sound, worse = [text for text in platform.messages if "deadline" in text]
+    assert sound.startswith("that is after the deadline of 120 minutes: send the canary a larger share")
+    assert worse.startswith("that is after 120 minutes too, so that such a canary stays undecided")
 
 
 def test_a_canary_that_fails_is_rolled_back_with_exit_code_1(platform: Platform) -> None:
@@ -618,6 +627,22 @@ def test_a_record_of_another_version_is_an_error_unless_it_begins_anew(platform:
 
     with pytest.raises(PlatformError, match="record of version 9, and this trivet reads 1"):
         platform.judge(ScriptedMetrics(platform.now))
+    assert platform.judge(ScriptedMetrics(platform.now), restart=True).decision is Decision.PROMOTE
+
+
+def test_evidence_of_another_version_is_an_error_unless_it_begins_anew(platform: Platform) -> None:
+    platform.judge(ScriptedMetrics(platform.now, rate=1))
+    lease = platform.cluster.get(LEASES, NAMESPACE, lease_name(SERVICE))
+    assert lease is not None
+    (name,) = lease["metadata"]["annotations"]
+    record = json.loads(lease["metadata"]["annotations"][name])
+    record["decision"], record["judge"]["version"] = "CONTINUE", 1
+    lease["metadata"]["annotations"][name] = json.dumps(record)
+    platform.cluster.replace(LEASES, lease)
+
+    with pytest.raises(PlatformError, match="evidence of version 1, and this trivet reads") as refused:
+        platform.judge(ScriptedMetrics(platform.now))
+    assert "--restart" in refused.value.remedy
     assert platform.judge(ScriptedMetrics(platform.now), restart=True).decision is Decision.PROMOTE
 
 
