@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from differential.children import KNATIVE_SERVICE, Controller, releases, revision, without_account
 from differential.judges import NO_ACCOUNT, ApiServer, Lint, LintVerdict, ServerVerdict
 from differential.mutations import text
 from trivet.contracts.rules.rule import FRAMEWORKS
+from trivet.contracts.values import each, mapping
 from trivet.model.subjects import Keys
 from trivet.toolkit.documents import BrokenDocument, documents
 
@@ -93,7 +94,8 @@ MISSED, FALSE_ALARM, MISPLACED, BROKEN = "missed", "false alarm", "misplaced", "
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:
     """One difference between the judges; ``kind`` is MISSED, FALSE_ALARM, MISPLACED or BROKEN, and ``layer`` who judged on the server's
-    side. ``child`` is the name of the object that was rejected, empty if it is not one that the controller makes."""
+    side. ``child`` is the name of the object that was rejected, empty if it is not one that the controller makes; ``made`` says whether the
+    controller makes anything of the document."""
 
     kind: str
     layer: str
@@ -101,6 +103,16 @@ class Disagreement:
     server: ServerVerdict
     lint: LintVerdict
     child: str = ""
+    made: bool = True
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """What the manifest says; empty if it is not one mapping."""
+        try:
+            (document,) = documents(self.manifest)
+        except (BrokenDocument, ValueError):
+            return {}
+        return mapping(document.value)
 
     @property
     def signature(self) -> str:
@@ -121,13 +133,14 @@ class Disagreement:
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """A difference that is meant to be: ``reason`` says why; ``server`` and ``lint`` are patterns of what the two say, of lint of one
-    failure, and ``manifest`` is one of the manifest below a line with the name of the child."""
+    failure, and ``manifest`` is one of the manifest below a line with the name of the child. ``when`` asks what no pattern says."""
 
     reason: str
     kind: str
     manifest: str = ""
     server: str = ""
     lint: str = ""
+    when: Callable[[Disagreement], bool] = lambda _: True
 
     def concerns(self, found: Disagreement) -> bool:
         """Whether ``found`` is of this kind, manifest and verdict of the API server."""
@@ -135,7 +148,34 @@ class Known:
             found.kind == self.kind
             and re.search(self.server, str(found.server)) is not None
             and re.search(self.manifest, f"{found.child}\n{found.manifest}") is not None
+            and self.when(found)
         )
+
+
+def _names_a_runtime_of_its_own(found: Disagreement) -> bool:
+    """Whether the model names a runtime, and none of KServe's releases."""
+    named = mapping(_predictor(found.document).get("model")).get("runtime")
+    return isinstance(named, str) and bool(named) and named not in _RELEASED
+
+
+def _leaves_escalation_to_the_runtime(found: Disagreement) -> bool:
+    """Whether the canary that was rejected has a model that does not itself say that it does not escalate."""
+    document = found.document
+    service = mapping(document.get("metadata")).get("name")
+    predictors = [mapping(one.get("predictor")) for _, one in each(mapping(document.get("spec")).get("canary"), ())]
+    models = [
+        mapping(one[field])
+        for one in predictors
+        if found.child == f"{service}-{one.get('name')}-predictor"
+        for field in ("model", *FRAMEWORKS)
+        if field in one
+    ]
+    stated = [mapping(one.get("securityContext")).get("allowPrivilegeEscalation") for one in models]
+    return bool(stated) and False not in stated
+
+
+def _predictor(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    return mapping(mapping(document.get("spec")).get("predictor"))
 
 
 _RELEASED = sorted({name for runtimes in releases().values() for name in runtimes})
@@ -143,6 +183,12 @@ _RELEASED = sorted({name for runtimes in releases().values() for name in runtime
 
 _ITEMS = r"(    [ -] .*\n)*"
 """Lines of a list in a component of a manifest."""
+
+_OF_A_CANARY = (
+    r"^(?P<service>\S+)-(?P<canary>\S+)-predictor\n(.*\n)*  name: (?P=service)\n(.*\n)*"
+    r"  canary:\n(  [ -] .*\n)*?      name: (?P=canary)\n"
+)
+"""A child that is a canary of the service."""
 
 KNOWN: tuple[Known, ...] = (
     Known(
@@ -188,20 +234,23 @@ KNOWN: tuple[Known, ...] = (
         lint=r"^validation\.(kubernetes_admits_the_pods|knative_\w+): .*(the container name|\d+ containers are named|spec\.predictor\b)",
     ),
     Known(
-        reason=(
-            "Lint selects no runtime for a canary, and one can bring the handler of a probe, the volume of a device and a security "
-            "context that does not escalate."
-        ),
+        reason="Lint selects no runtime for a canary, and one can bring the handler of a probe and the volume of a device.",
         kind=MISSED,
-        manifest=(
-            r"^(?P<service>\S+)-(?P<canary>\S+)-predictor\n(.*\n)*  name: (?P=service)\n(.*\n)*"
-            r"  canary:\n(  [ -] .*\n)*?      name: (?P=canary)\n"
-        ),
+        manifest=_OF_A_CANARY,
         server=(
             r"^Deployment\.apps \S+ is invalid: "
-            r"(\S+Probe: Required value: must specify a handler type$|\[?\S+volumeDevices\[\d+\]\.name: Not found"
-            r"|.*cannot set `allowPrivilegeEscalation` to false and `privileged` to true$)"
+            r"(\S+Probe: Required value: must specify a handler type$|\[?\S+volumeDevices\[\d+\]\.name: Not found)"
         ),
+    ),
+    Known(
+        reason="Lint selects no runtime for a canary, and one can bring a security context that does not escalate.",
+        kind=MISSED,
+        manifest=_OF_A_CANARY,
+        server=(
+            r"^Deployment\.apps \S+ is invalid: spec\.template\.spec\.containers\[0\]\.securityContext: Invalid value: "
+            r".*cannot set `allowPrivilegeEscalation` to false and `privileged` to true$"
+        ),
+        when=_leaves_escalation_to_the_runtime,
     ),
     Known(
         reason="Lint takes the runtimes of KServe's release to be installed: each brings requests of cpu and memory.",
@@ -261,11 +310,12 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         reason=(
-            "A null among containers is an empty container to Go, which Knative and Kubernetes refuse; of a model that no runtime serves "
-            "KServe makes nothing that they could refuse."
+            "A null among containers is an empty container to Go, which Knative and Kubernetes refuse; where KServe makes nothing, such as "
+            "of a model that no runtime serves, there is nothing that they could refuse."
         ),
         kind=FALSE_ALARM,
         lint=r"schema_is_met: spec\.\w+\.containers\[\d+\] is empty",
+        when=lambda found: not found.made,
     ),
     Known(
         reason="KServe's webhook parses the times of a status, for which the API has no format, and nobody writes a status.",
@@ -341,7 +391,7 @@ KNOWN: tuple[Known, ...] = (
         reason="A runtime that a service names may be the platform's own: lint says that it is not known, in advice or as inconclusive.",
         kind=MISSED,
         server=f"^{NO_RUNTIME.error}$",
-        manifest=rf"\n      runtime: (?!({'|'.join(_RELEASED)}|'')\n)",
+        when=_names_a_runtime_of_its_own,
     ),
 )
 """Differences that are meant to be."""
@@ -370,9 +420,15 @@ class Comparison:
 
     def differences(self, document: Mapping[str, Any]) -> Iterator[Disagreement]:
         """Every difference between the judges."""
+        said = self.admission(document)
+        stored = said.stored if document.get("kind") == "InferenceService" and not said.rejects else None
+        made = stored is None or self._makes_anything(stored)
+        for found in self._differences(document, said):
+            yield replace(found, made=made)
+
+    def _differences(self, document: Mapping[str, Any], said: ServerVerdict) -> Iterator[Disagreement]:
         manifest = text(document)
         kind = str(document.get("kind"))
-        said = self.admission(document)
         whole = self.lint.judge(manifest)
         verdict = whole.of(COMPARED)
         if verdict.broken:
@@ -416,6 +472,9 @@ class Comparison:
 
     def _makes_nothing(self, service: Mapping[str, Any]) -> bool:
         return self.controller.is_stopped(service) or not self.controller.has_runtime(service)
+
+    def _makes_anything(self, service: Mapping[str, Any]) -> bool:
+        return not self._makes_nothing(service) and any(self.controller.children(service))
 
     def rejected_children(self, admitted: ServerVerdict) -> Iterator[tuple[str, str, ServerVerdict]]:
         """What is rejected of the objects that the controller makes of an admitted InferenceService: (kind, name, verdict).

@@ -221,6 +221,22 @@ NO_HANDLER = (
     "must specify a handler type"
 )
 NO_CPU = 'Deployment.apps "x" is invalid: spec.template.spec.containers[0].resources: Forbidden: HugePages require cpu or memory'
+PRIVILEGED = (
+    "{canary: [{trafficPercent: 10, predictor: {name: next, model: {modelFormat: {name: mlflow}, "
+    "securityContext: {privileged: true}}}}]}"
+)
+STATED = PRIVILEGED.replace("{privileged: true}", "{privileged: true, allowPrivilegeEscalation: false}")
+OF_A_CONTAINER = "{canary: [{trafficPercent: 10, predictor: {name: next, containers: [{name: a, image: b}]}}]}"
+
+
+def escalates(number: int) -> str:
+    """What Kubernetes says of a Deployment whose container of this number is privileged and does not escalate."""
+    return (
+        f'Deployment.apps "x" is invalid: spec.template.spec.containers[{number}].securityContext: Invalid value: '
+        "core.SecurityContext{Privileged:(*bool)(0x1)}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+    )
+
+
 ODD = "is invalid: x: hugepages-2Mi is not positive integer multiple of hugepages-2Mi"
 
 
@@ -229,6 +245,12 @@ ODD = "is invalid: x: hugepages-2Mi is not positive integer multiple of hugepage
     [
         (service_of(MODEL, CANARY), "iris-next-predictor", NO_HANDLER, True),
         (service_of(MODEL, CANARY), "iris-predictor", NO_HANDLER, False),
+        (service_of(MODEL, PRIVILEGED), "iris-next-predictor", escalates(0), True),
+        (service_of(MODEL, PRIVILEGED), "iris-next-predictor", escalates(1), False),
+        (service_of(MODEL, PRIVILEGED), "iris-predictor", escalates(0), False),
+        (service_of(MODEL, STATED), "iris-next-predictor", escalates(0), False),
+        (service_of(MODEL, STATED), "iris-next-predictor", NO_HANDLER, True),
+        (service_of(MODEL, OF_A_CONTAINER), "iris-next-predictor", escalates(0), False),
         (service_of(WORKERS), "iris-predictor", NO_HANDLER, True),
         (service_of(WORKERS), "iris-predictor-worker", NO_HANDLER, True),
         (service_of(WORKERS, TRANSFORMER), "iris-transformer", NO_HANDLER, False),
@@ -395,6 +417,20 @@ def test_only_a_runtime_that_lint_cannot_know_may_be_missing(runtime: str, is_kn
 
 
 @pytest.mark.parametrize(
+    "predictor",
+    [
+        "{model: {modelFormat: {name: nosuch}, runtime: null}}",
+        "{model: {modelFormat: {name: nosuch}}}",
+        "{labels: {runtime: x}, model: {modelFormat: {name: nosuch}}}",
+        "{model: {modelFormat: {name: nosuch}, labels: {runtime: x}}}",
+        "{model: {modelFormat: {name: nosuch}, runtime: 5}}",
+    ],
+)
+def test_a_model_that_names_no_runtime_is_looked_for_among_those_that_lint_knows(predictor: str) -> None:
+    assert not meant(service_of(predictor), server="no runtime serves the model")
+
+
+@pytest.mark.parametrize(
     ("contract", "kinds"),
     [("validation.kubernetes_admits_the_pods", []), ("manifests.schema_is_met", [FALSE_ALARM])],
 )
@@ -408,6 +444,29 @@ def test_lint_may_judge_the_pods_of_a_stopped_service_and_of_a_model_without_a_r
     controller = Controller(stack=STACK, platform=PlatformConfig(), runtime=OF_THE_PLATFORM)
     both = Comparison(cast(ApiServer, Says(ServerVerdict(stored=document))), cast(Lint, Says(said)), controller)
     assert [one.kind for one in both.differences(document)] == kinds
+
+
+@pytest.mark.parametrize(
+    ("format_", "annotations", "found"),
+    [
+        ("iris", {}, []),
+        ("mlflow", {"serving.kserve.io/stop": "true"}, []),
+        ("mlflow", {}, [FALSE_ALARM]),
+    ],
+)
+def test_a_null_among_containers_is_refused_where_something_is_made(
+    format_: str, annotations: Any, found: list[str]
+) -> None:
+    document = modelled(modelFormat={"name": format_})
+    document["metadata"]["annotations"] = annotations
+    document["spec"]["predictor"]["containers"] = [{"name": "", "resources": {}}]
+    null = (SCHEMA, 1, "spec.predictor.containers[0] is empty")
+    said = LintVerdict(failures=(null, *((WITHOUT_RUNTIME,) if format_ == "iris" else ())))
+    admits = cast(ApiServer, Says(ServerVerdict(stored=document)))
+    platform = PlatformConfig(default_deployment_mode="Standard")
+    controller = Controller(stack=STACK, platform=platform, runtime=OF_THE_PLATFORM)
+    both = Comparison(admits, cast(Lint, Says(said)), controller)
+    assert [one.kind for one in both.differences(document) if not is_meant(one)] == found
 
 
 class Answers:
