@@ -87,12 +87,9 @@ def storage_uri_is_fetchable(manifest: Manifest, stack: Stack, platform: Platfor
         if _is_template(uri):
             yield inconclusive(f"the storage URI is {uri}: {FILLED_LATER}", location=where)
             continue
-        container, unread = _own_container(uri, stack, platform)
-        if unread:
-            yield inconclusive(
-                f"the ClusterStorageContainer {container} may fetch {uri}, by the regular expression {unread!r}",
-                location=where,
-            )
+        container, doubt = _own_container(uri, stack, platform)
+        if doubt:
+            yield inconclusive(f"the ClusterStorageContainer {container} may fetch {uri}, {doubt}", location=where)
             continue
         if container:
             yield passed(f"the ClusterStorageContainer {container} fetches {uri}", location=where)
@@ -160,29 +157,39 @@ def _is_template(uri: str) -> bool:
 
 def _own_container(uri: str, stack: Stack, platform: PlatformConfig) -> tuple[str, str]:
     """The name of a ClusterStorageContainer among the objects applied with the service that fetches ``uri``, empty if there is none; and
-    the expression by which it only may fetch it, since it cannot be judged here."""
+    on what that depends, if it cannot be judged here."""
     possible = ("", "")
     for name, found in platform.of_kind("ClusterStorageContainer").items():
-        if not _initializes(found[0].document, stack):
+        initializes, doubt = _initializes(found[0].document, stack)
+        if not initializes:
             continue
         for form in _list(mapping(found[0].document.get("spec")).get("supportedUriFormats")):
             prefix, expression = mapping(form).get("prefix"), mapping(form).get("regex")
-            if isinstance(prefix, str) and prefix and uri.startswith(prefix):
-                return name, ""
+            match: bool | None = isinstance(prefix, str) and bool(prefix) and uri.startswith(prefix)
+            unread = ""
             if isinstance(expression, str) and not prefix:
                 match = searches(expression, uri)
-                if match:
-                    return name, ""
                 if match is None and not is_refused(expression):
-                    possible = name, expression
+                    unread = f"by the regular expression {expression!r}"
+            if match and not doubt:
+                return name, ""
+            if match or unread:
+                possible = name, unread or doubt
     return possible
 
 
-def _initializes(container: Mapping[str, Any], stack: Stack) -> bool:
+def _initializes(container: Mapping[str, Any], stack: Stack) -> tuple[bool, str]:
     """Whether KServe takes a ClusterStorageContainer for the init containers of pods (storage_initializer_injector.go,
-    GetContainerSpecForStorageUri; before 0.14 there is no workloadType)."""
-    workload = mapping(container.get("spec")).get("workloadType")
-    return container.get("disabled") is not True and (workload in (None, "initContainer") or not since(stack, "0.14"))
+    GetContainerSpecForStorageUri; before 0.14 there is no workloadType), and on what that depends, if a placeholder stands there."""
+    workload = mapping(container.get("spec")).get("workloadType") if since(stack, "0.14") else None
+    disabled = container.get("disabled")
+    doubts = [
+        f"whose {field} is {value!r}: {FILLED_LATER}"
+        for field, value in (("workloadType", workload), ("disabled", disabled))
+        if has_placeholder(value)
+    ]
+    is_initial = workload in (None, "initContainer") or has_placeholder(workload)
+    return is_initial and disabled is not True, " and ".join(doubts)
 
 
 def _supported(uri: str, stack: Stack) -> bool:

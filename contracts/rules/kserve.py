@@ -655,14 +655,15 @@ def name_of_model_container(service: Service) -> Iterator[Violation]:
 
 @KSERVE.rule("pkg/validation/env_policy.go, DefaultBlockedEnvVars", versions=">=0.18", fields=("env",))
 def blocked_environment(service: Service) -> Iterator[Violation]:
-    for container in service.containers:
+    for container in service.admitted_containers:
         for keys, variable in container.each("env"):
             if variable.get("name") == "PYTHONPATH":
                 yield Violation(keys, f"{path(container.keys)} sets PYTHONPATH, which KServe blocks")
 
 
 @KSERVE.rule(
-    "config/crd/full/serving.kserve.io_inferenceservices.yaml of 0.12.1 and 0.13.1: service of grpc is no null and has no default; "
+    "config/crd/serving.kserve.io_inferenceservices.yaml of 0.12.1 and config/crd/full/serving.kserve.io_inferenceservices.yaml of 0.13.1: "
+    "service of grpc is no null and has no default; "
     "k8s.io/api core/v1/types.go, GRPCAction: no omitempty, so that the webhook writes a null",
     versions="<0.14",
     fields=("grpc",),

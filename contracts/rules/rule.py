@@ -262,13 +262,12 @@ class Service:
 
     @cached_property
     def pods(self) -> tuple[Pod, ...]:
-        """The pod templates: of each component, of the predictor's workers (KServe 0.14 makes none, newer ones in Standard mode only:
-        predictor.go, reconcileRawDeployment) and of each canary."""
+        """The pod templates that KServe makes pods of: of each component, of the predictor's workers (not in Knative mode: predictor.go,
+        reconcileRawDeployment) and of each canary."""
         kinds = explainers(self)
         found = [_pod(keys, settings, kinds) for keys, settings in self.components]
-        worker = self.predictor.get("workerSpec")
-        if isinstance(worker, dict) and self.since("0.15") and self.mode != KNATIVE:
-            found.append(_workers(("spec", "predictor", "workerSpec"), worker, kinds))
+        if self.workers and self.mode != KNATIVE:
+            found.append(self.workers)
         found += [
             _pod((*keys, "predictor"), canary["predictor"], kinds)
             for keys, canary in each(self.spec.get("canary"), ("spec", "canary"))
@@ -280,6 +279,20 @@ class Service:
     def containers(self) -> tuple[Container, ...]:
         """Every container of every pod, init containers last."""
         return tuple(one for pod in self.pods for one in (*pod.containers, *pod.init_containers))
+
+    @cached_property
+    def admitted_containers(self) -> tuple[Container, ...]:
+        """Every container that KServe's webhook looks at: those of pods, and those of workers of which it makes no pods."""
+        workers = self.workers if self.mode == KNATIVE else None
+        return (*self.containers, *((*workers.containers, *workers.init_containers) if workers else ()))
+
+    @cached_property
+    def workers(self) -> Pod | None:
+        """The pod template of the predictor's workers, which KServe uses since 0.15."""
+        worker = self.predictor.get("workerSpec")
+        if not isinstance(worker, dict) or not self.since("0.15"):
+            return None
+        return _workers(("spec", "predictor", "workerSpec"), worker, explainers(self))
 
     def applied(self, kind: str, name: str) -> Resource | None:
         """The object of this name that is applied with the service."""

@@ -276,16 +276,18 @@ def wanted(service: Service) -> Wanted | None:
 
 @once_per_service
 def candidates(service: Service) -> tuple[list[Runtime], bool]:
-    """The runtimes to select from, those applied with the service first, and whether these are all of which something is known."""
+    """The runtimes to select from, those applied with the service first, and whether these are all. One of KServe's names that the platform
+    lists is the platform's own, of which nothing else is known."""
     table: Mapping[str, Runtime] | None = {} if service.platform.runtimes_are_known else shipped(service)
     own = list(applied(service))
     if not own:
         return list((table or {}).values()), table is not None
     known = {runtime.name for runtime in own if runtime.formats is not None}
     names_only = [runtime for runtime in own if runtime.formats is None and runtime.name not in known]
+    hidden = {*known, *(runtime.name for runtime in names_only)}
     return [
         *(runtime for runtime in own if runtime.formats is not None),
-        *(runtime for name, runtime in (table or {}).items() if name not in known),
+        *(runtime for name, runtime in (table or {}).items() if name not in hidden),
     ], table is not None and not names_only
 
 

@@ -214,6 +214,34 @@ def test_a_storage_container_that_is_an_init_container(changed: str, under: str)
     return findings("paths.storage_uri_is_fetchable", with_line(text, changed), under)
 
 
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        (
+            "spec: {workloadType: '{{ workload }}', supportedUriFormats: [{prefix: 'registry://'}]}",
+            "whose workloadType is '{{ workload }}': it has a placeholder",
+        ),
+        ("disabled: '${DISABLED}'", "whose disabled is '${DISABLED}': it has a placeholder"),
+    ],
+)
+def test_a_storage_container_that_may_be_an_init_container(changed: str, why: str) -> None:
+    @inconclusive("paths.storage_uri_is_fetchable", because=f"registry may fetch registry://models/iris, {why}")
+    def example() -> list[Finding]:
+        text = manifest("registry://models/iris") + of_container("^registry://")
+        found = findings("paths.storage_uri_is_fetchable", with_line(text, changed))
+        assert len(found) == 1
+        return found
+
+    example()
+
+
+@failing("paths.storage_uri_is_fetchable", because="no storage container of KServe 0.14.1 fetches registry://")
+def test_a_storage_container_that_may_be_an_init_container_for_others() -> list[Finding]:
+    text = manifest("registry://models/iris") + of_container("^other://")
+    changed = "spec: {workloadType: '{{ workload }}', supportedUriFormats: [{prefix: 'other://'}]}"
+    return findings("paths.storage_uri_is_fetchable", with_line(text, changed))
+
+
 def with_line(text: str, line: str) -> str:
     """A document with one more field, in place of the last line if that has the field."""
     before, _, last = text.rstrip("\n").rpartition("\n")

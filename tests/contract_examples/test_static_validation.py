@@ -549,6 +549,22 @@ def test_a_model_whose_runtime_is_judged_elsewhere_or_unknown(mode: str, change:
     example()
 
 
+@not_applicable(
+    "validation.runtime_serves_the_model", because="nothing is known of the runtime kserve-sklearnserver but its name"
+)
+def test_a_runtime_of_the_platform_s_own_that_has_the_name_of_one_of_kserve_s() -> list[Finding]:
+    platform = PlatformConfig(default_deployment_mode="Serverless", runtimes=("kserve-sklearnserver",))
+    changed = laid(model(runtime="kserve-sklearnserver", modelFormat={"name": "catboost"}))
+    return findings("validation.runtime_serves_the_model", changed, "2024.11", platform)
+
+
+@passing("validation.kubernetes_admits_the_pods")
+def test_what_a_runtime_of_the_platform_s_own_states_is_not_what_kserve_s_of_its_name_does() -> list[Finding]:
+    platform = PlatformConfig(default_deployment_mode="Serverless", runtimes=("kserve-sklearnserver",))
+    changed = laid(model(runtime="kserve-sklearnserver", securityContext={"runAsUser": 0}))
+    return findings("validation.kubernetes_admits_the_pods", changed, "2024.11", platform)
+
+
 @not_applicable("validation.runtime_serves_the_model", because="a runtime of the platform's own may serve it")
 def test_a_format_that_a_runtime_of_the_platform_may_serve() -> list[Finding]:
     platform = PlatformConfig(default_deployment_mode="Serverless", runtimes=("my-runtime",))

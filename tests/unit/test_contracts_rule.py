@@ -185,6 +185,25 @@ SPEC = {
 }
 
 
+@pytest.mark.parametrize(
+    ("under", "mode", "made", "admitted"),
+    [
+        ("2024.11", "Serverless", 0, 0),
+        ("2024.11", "RawDeployment", 0, 0),
+        ("current", "Knative", 0, 1),
+        ("current", "Standard", 1, 1),
+        ("current", None, 1, 1),
+    ],
+)
+def test_kserve_looks_at_workers_in_every_mode_and_makes_none_in_knative_mode(
+    under: str, mode: str | None, made: int, admitted: int
+) -> None:
+    one = service(SPEC, mode, under)
+    assert [container.spec["name"] for container in one.containers].count("w") == made
+    assert [container.spec["name"] for container in one.admitted_containers].count("w") == admitted
+    assert len(one.admitted_containers) - len(one.containers) == admitted - made
+
+
 @pytest.mark.parametrize(("under", "workers"), [("2024.11", []), ("current", [("spec", "predictor", "workerSpec")])])
 def test_the_pods_of_a_service(under: str, workers: list[Keys]) -> None:
     one = service(SPEC, under=under)

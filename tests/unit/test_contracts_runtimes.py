@@ -187,6 +187,10 @@ def test_the_runtime_of_a_model_s_container_is_the_named_or_the_selected_one() -
     assert of({"model": {"runtime": "own"}}) is None
     assert of({"model": {"runtime": ""}}) is None
     assert of({}, runtimes=("own",)) is None
+    assert of({"model": {"runtime": "kserve-mlserver"}}, runtimes=("own",)) == "kserve-mlserver"
+    assert of({"model": {"runtime": "kserve-mlserver"}}, runtimes=("kserve-mlserver",)) is None
+    applied_too = {"beside": [runtime("kserve-mlserver")], "runtimes": ("kserve-mlserver",)}
+    assert of({"model": {"runtime": "kserve-mlserver"}}, **applied_too) == "kserve-mlserver"
     assert of({"model": None, "containers": [{"name": "a"}]}) is None
 
 
