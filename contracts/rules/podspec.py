@@ -458,7 +458,6 @@ def security_settings(service: Service) -> Iterator[Violation]:
         if pod.settings.get("shareProcessNamespace") is True and pod.settings.get("hostPID") is True:
             keys = (*pod.keys, "shareProcessNamespace")
             yield Violation(keys, f"{path(keys)} and hostPID may not both be true")
-        host_users = pod.settings.get("hostUsers") is not False
         for holder_keys, holder in [
             (at, context),
             *(
@@ -467,15 +466,24 @@ def security_settings(service: Service) -> Iterator[Violation]:
             ),
         ]:
             yield from _profile((*holder_keys, "appArmorProfile"), holder.get("appArmorProfile"))
-            proc = holder.get("procMount")
+
+
+@POD_FIELDS.rule(
+    f"{_VALIDATION}, ValidateProcMountType; before 1.33 the API server writes Default instead of every value "
+    "(1.30.14 pkg/api/pod/util.go, dropDisabledProcMountField)",
+    versions=">=1.33",
+    fields=("securityContext",),
+)
+def proc_mounts(service: Service) -> Iterator[Violation]:
+    for pod in service.pods:
+        host_users = pod.settings.get("hostUsers") is not False
+        for one in (*pod.containers, *pod.init_containers):
+            proc = mapping(one.spec.get("securityContext")).get("procMount")
+            at = (*one.keys, "securityContext", "procMount")
             if isinstance(proc, str) and proc not in ("Default", "Unmasked"):
-                yield Violation(
-                    (*holder_keys, "procMount"), f"{path(holder_keys)}.procMount {proc!r} is not Default or Unmasked"
-                )
+                yield Violation(at, f"{path(at)} {proc!r} is not Default or Unmasked")
             elif proc == "Unmasked" and host_users:
-                yield Violation(
-                    (*holder_keys, "procMount"), f"{path(holder_keys)}.procMount Unmasked needs hostUsers: false"
-                )
+                yield Violation(at, f"{path(at)} Unmasked needs hostUsers: false")
 
 
 def _profile(keys: Keys, profile: Any) -> Iterator[Violation]:

@@ -318,6 +318,24 @@ KNOWN: tuple[Known, ...] = (
         when=lambda found: not found.made,
     ),
     Known(
+        reason=(
+            "KServe's webhook writes an empty topologyKey where there is none, which Kubernetes refuses in a pod; where KServe makes no "
+            "pods, there is nothing that it could refuse."
+        ),
+        kind=FALSE_ALARM,
+        lint=r"schema_is_met: \S+ has no 'topologyKey'",
+        when=lambda found: not found.made,
+    ),
+    Known(
+        reason=(
+            "The API server checks no int32 of a custom resource, and no webhook reads a storage container; KServe's controller, whose "
+            "type in Go has the bound, cannot read it."
+        ),
+        kind=FALSE_ALARM,
+        manifest=r"\nkind: ClusterStorageContainer\n",
+        lint=r"schema_is_met: \S+ is \d+, expected at most 2147483647 ",
+    ),
+    Known(
         reason="KServe's webhook parses the times of a status, for which the API has no format, and nobody writes a status.",
         kind=MISSED,
         server=r"^admission webhook \S+ denied the request: parsing time ",

@@ -454,19 +454,34 @@ def test_lint_may_judge_the_pods_of_a_stopped_service_and_of_a_model_without_a_r
         ("mlflow", {}, [FALSE_ALARM]),
     ],
 )
-def test_a_null_among_containers_is_refused_where_something_is_made(
-    format_: str, annotations: Any, found: list[str]
+@pytest.mark.parametrize(
+    "message", ["spec.predictor.containers[0] is empty", "spec.predictor.affinity.podAffinityTerm has no 'topologyKey'"]
+)
+def test_what_becomes_a_zero_value_of_a_pod_is_refused_where_something_is_made(
+    format_: str, annotations: Any, found: list[str], message: str
 ) -> None:
     document = modelled(modelFormat={"name": format_})
     document["metadata"]["annotations"] = annotations
     document["spec"]["predictor"]["containers"] = [{"name": "", "resources": {}}]
-    null = (SCHEMA, 1, "spec.predictor.containers[0] is empty")
-    said = LintVerdict(failures=(null, *((WITHOUT_RUNTIME,) if format_ == "iris" else ())))
+    said = LintVerdict(failures=((SCHEMA, 1, message), *((WITHOUT_RUNTIME,) if format_ == "iris" else ())))
     admits = cast(ApiServer, Says(ServerVerdict(stored=document)))
     platform = PlatformConfig(default_deployment_mode="Standard")
     controller = Controller(stack=STACK, platform=platform, runtime=OF_THE_PLATFORM)
     both = Comparison(admits, cast(Lint, Says(said)), controller)
     assert [one.kind for one in both.differences(document) if not is_meant(one)] == found
+
+
+@pytest.mark.parametrize(("kind", "meant"), [("ClusterStorageContainer", True), ("ServingRuntime", False)])
+def test_an_int32_is_checked_where_a_webhook_reads_it(kind: str, meant: bool) -> None:
+    said = LintVerdict(
+        failures=(
+            (SCHEMA, 4, "spec.container.ports[0].containerPort is 2147483648, expected at most 2147483647 (KServe)"),
+        )
+    )
+    found = Disagreement(
+        kind=FALSE_ALARM, layer=kind, manifest=f"apiVersion: a\nkind: {kind}\n", server=ServerVerdict(), lint=said
+    )
+    assert is_meant(found) is meant
 
 
 class Answers:
