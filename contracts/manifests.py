@@ -571,11 +571,18 @@ _NOT_OURS = "the stack's runtime for MLflow models does not serve this model"
 
 @remembered
 def _served_model(manifest: Manifest, stack: Stack, platform: PlatformConfig) -> Mapping[str, Any] | None:
-    """``spec.predictor.model`` if the stack's runtime serves it: by name, or selected by KServe for the format."""
+    """``spec.predictor.model`` if the stack's runtime serves it: by name, or selected by KServe for the format.
+
+    Beside an older field, such as ``sklearn``, KServe drops it (kserve 0.14.1 pkg/apis/serving/v1beta1/inference_service_defaults.go,
+    setPredictorModelDefaults).
+    """
     serving = stack.settings["serving"]
     if deployment_mode(manifest, stack, platform)[0] == "ModelMesh":
         return None
-    model = mapping(mapping(_spec(manifest).get("predictor")).get("model"))
+    predictor = mapping(_spec(manifest).get("predictor"))
+    if any(isinstance(predictor.get(name), dict) for name in FRAMEWORKS):
+        return None
+    model = mapping(predictor.get("model"))
     runtime = model.get("runtime")
     chosen = runtime == serving["runtime"] or (
         runtime is None and mapping(model.get("modelFormat")).get("name") == serving["model_format"]
@@ -591,7 +598,7 @@ def _renamed(model: Mapping[str, Any]) -> bool:
 def _containers(manifest: Manifest) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
     """The container that serves the model: of the model or framework spec, or of a custom predictor."""
     predictor = mapping(_spec(manifest).get("predictor"))
-    for name in ("model", *FRAMEWORKS):
+    for name in (*FRAMEWORKS, "model"):
         if isinstance(predictor.get(name), dict):
             yield ("spec", "predictor", name), predictor[name]
             return

@@ -91,8 +91,15 @@ def namespace(service: Service) -> Iterator[Violation]:
 
 
 @PODS.rule(
-    f"{_VALIDATION}, ValidatePodSpec: names of other objects",
-    fields=("serviceAccountName", "priorityClassName", "runtimeClassName", "imagePullSecrets", "volumes"),
+    f"{_VALIDATION}, ValidatePodSpec: names of other objects; pkg/apis/core/v1/conversion.go: serviceAccount is an alias",
+    fields=(
+        "serviceAccountName",
+        "serviceAccount",
+        "priorityClassName",
+        "runtimeClassName",
+        "imagePullSecrets",
+        "volumes",
+    ),
 )
 def names_of_other_objects(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
@@ -100,6 +107,8 @@ def names_of_other_objects(service: Service) -> Iterator[Violation]:
             ((*pod.keys, field), pod.settings.get(field))
             for field in ("serviceAccountName", "priorityClassName", "runtimeClassName")
         ]
+        if service.mode == STANDARD and not pod.settings.get("serviceAccountName"):
+            names.append(((*pod.keys, "serviceAccount"), pod.settings.get("serviceAccount")))
         names += [((*keys, "name"), secret.get("name")) for keys, secret in pod.each("imagePullSecrets")]
         for keys, volume in pod.each("volumes"):
             for source, field in (

@@ -728,6 +728,12 @@ def test_a_protocol_version_that_is_filled_later() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", text)
 
 
+@not_applicable("manifests.protocol_version_is_served", because="does not serve this model", at="predictor:")
+def test_a_model_that_kserve_drops_for_an_older_field() -> list[Finding]:
+    text = without("protocolVersion")
+    return findings("manifests.protocol_version_is_served", stated("sklearn: {storageUri: s3://models/1/}", text=text))
+
+
 @passing("manifests.protocol_version_is_served", because="KServe asks no runtime for a protocol that is empty")
 def test_an_empty_protocol_for_an_mlflow_model() -> list[Finding]:
     return findings("manifests.protocol_version_is_served", changed("protocolVersion: v2", "protocolVersion: ''"))
