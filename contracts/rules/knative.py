@@ -479,28 +479,35 @@ def _is_image(reference: str) -> bool:
 def probes(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         stated = [port for container in pod.containers for _, port in container.each("ports")]
+        brought = [one.ports for container in pod.containers if (one := runtime_of(service, container))]
+        whole = pod.whole or bool(stated) or any(brought)
         for container in pod.containers:
             runtime = runtime_of(service, container)
             known = not container.of_a_runtime or (runtime is not None and runtime.formats is not None)
             listed = [*stated, *(runtime.ports if runtime else ())]
             name = (text(listed[-1].get("name")) if listed else "") or "http"
             sidecar = len(pod.containers) > 1 and _has_no_ports(service, container)
-            whole = pod.whole or (container.of_a_runtime and bool(stated))
             for kind in ("livenessProbe", "readinessProbe"):
                 probe = container.spec.get(kind)
                 keys = (*container.keys, kind)
                 if not isinstance(probe, dict):
                     continue
-                if sidecar and whole:
+                if sidecar and whole and not _is_allowed_beside(kind, probe):
                     yield from _on_request(
                         service, keys, f"{path(keys)} of a container without ports", "multi-container-probing"
                     )
+                if sidecar and whole:
                     continue
                 yield from _probe(keys, kind, probe, name if stated or known else "")
                 if kind == "readinessProbe" and not (
                     container.of_a_runtime and (runtime is None or kind in runtime.probes)
                 ):
                     yield from _without_period(keys, probe)
+
+
+def _is_allowed_beside(kind: str, probe: Mapping[str, Any]) -> bool:
+    """Whether Knative admits a probe of a container without ports: an empty one, to which no default is added (revision_defaults.go)."""
+    return kind == "livenessProbe" and all(value in (None, 0) for value in probe.values())
 
 
 def _probe(keys: Any, kind: str, probe: Mapping[str, Any], port_name: str) -> Iterator[Violation]:

@@ -892,8 +892,6 @@ def security_contexts(service: Service) -> Iterator[Violation]:
         for name in ("runAsUser", "runAsGroup", "fsGroup"):
             if (number := integer(context.get(name))) is not None and not 0 <= number <= 2**31 - 1:
                 yield Violation((*at, name), f"{path(at)}.{name} {number} is not from 0 to {2**31 - 1}")
-        if context.get("privileged") is True and context.get("allowPrivilegeEscalation") is False:
-            yield Violation((*at, "privileged"), f"{path(at)}: privileged excludes allowPrivilegeEscalation: false")
         profile = mapping(context.get("seccompProfile"))
         kind = profile.get("type")
         if kind == "Localhost" and not profile.get("localhostProfile"):
@@ -912,16 +910,45 @@ def security_contexts(service: Service) -> Iterator[Violation]:
 
 
 def _privileged(service: Service, container: Container) -> Iterator[Violation]:
-    """Of a container that is merged into one that does not escalate; Knative drops or refuses the field before."""
-    context, runtime = mapping(container.spec.get("securityContext")), runtime_of(service, container)
-    stated = context.get("allowPrivilegeEscalation") is not None
-    contradicts = runtime is not None and runtime.security.get("allowPrivilegeEscalation") is False and not stated
-    if service.mode == STANDARD and context.get("privileged") is True and contradicts and runtime:
-        at = (*container.keys, "securityContext", "privileged")
-        yield Violation(
-            at,
-            f"{path(at)} excludes allowPrivilegeEscalation: false, which the container of the runtime {runtime.name} has",
-        )
+    """Of a container that does not escalate and has what needs it: what a model does not state is its runtime's (utils/utils.go,
+    MergeRuntimeContainers; a list replaces another). Knative drops or refuses ``privileged`` before, of what is merged too."""
+    own, runtime = mapping(container.spec.get("securityContext")), runtime_of(service, container)
+    at = (*container.keys, "securityContext")
+    theirs = runtime.security if runtime else {}
+    for name, needs in _NEED_ESCALATION.items():
+        field = name.partition(".")[0]
+        may_be_merged = field != "privileged" or service.mode == STANDARD
+        given, stated = needs(own), own.get("allowPrivilegeEscalation")
+        whole = theirs if may_be_merged else {}
+        needed = needs(whole) if given is None else given
+        escalates = whole.get("allowPrivilegeEscalation") if stated is None else stated
+        if not needed or escalates is not False:
+            continue
+        has = f"which the container of the runtime {runtime.name} has" if runtime else ""
+        if given and stated is False:
+            yield Violation((*at, field), f"{path(at)}: {name} excludes allowPrivilegeEscalation: false")
+        elif given:
+            yield Violation((*at, field), f"{path(at)}.{name} excludes allowPrivilegeEscalation: false, {has}")
+        elif stated is False:
+            where = (*at, "allowPrivilegeEscalation")
+            yield Violation(where, f"{path(where)} false excludes {name}, {has}")
+        else:
+            yield Violation(
+                container.keys, f"{path(container.keys)}: {name} excludes allowPrivilegeEscalation: false, {has}"
+            )
+
+
+def _added_capabilities(context: Mapping[str, Any]) -> bool | None:
+    added = mapping(context.get("capabilities")).get("add")
+    return "CAP_SYS_ADMIN" in added if isinstance(added, list) and added else None
+
+
+_NEED_ESCALATION: Mapping[str, Callable[[Mapping[str, Any]], bool | None]] = {
+    "privileged": lambda context: None if context.get("privileged") is None else context["privileged"] is True,
+    "capabilities.add CAP_SYS_ADMIN": _added_capabilities,
+}
+"""What Kubernetes refuses beside allowPrivilegeEscalation: false (ValidateSecurityContext, 1.30.14 and 1.34.4): whether a securityContext
+has it, and None if it does not say."""
 
 
 def _root(service: Service, pod: Pod, container: Container) -> Iterator[Violation]:
@@ -934,14 +961,22 @@ def _root(service: Service, pod: Pod, container: Container) -> Iterator[Violatio
         holders.append((runtime.security, ()))
     if len(holders) > 1 or not container.of_a_runtime:
         holders.append((of_pod, pod.keys))
-    user, of_user = next((one for one in holders if one[0].get("runAsUser") is not None), ({}, ()))
-    non_root, of_non_root = next((one for one in holders if one[0].get("runAsNonRoot") is not None), ({}, ()))
-    if of_user and user["runAsUser"] == 0 and non_root.get("runAsNonRoot") is True:
-        whose = "" if of_non_root or runtime is None else f" of the runtime {runtime.name}"
-        yield Violation(
-            (*of_user, "securityContext", "runAsUser"),
-            f"{path(container.keys)}: runAsUser 0 is root, which runAsNonRoot{whose} excludes: the kubelet does not start the container",
-        )
+    users = [one for one in holders if one[0].get("runAsUser") is not None]
+    of_non_root = [one for one in holders if one[0].get("runAsNonRoot") is not None]
+    if not users or not of_non_root or users[0][0]["runAsUser"] != 0 or of_non_root[0][0]["runAsNonRoot"] is not True:
+        return
+    theirs = f" of the runtime {runtime.name}" if runtime else ""
+    places = [
+        (*keys, "securityContext", field)
+        for (_, keys), field in ((users[0], "runAsUser"), (of_non_root[0], "runAsNonRoot"))
+        if keys
+    ]
+    user, non_root = ("" if keys else theirs for _, keys in (users[0], of_non_root[0]))
+    yield Violation(
+        places[0] if places else container.keys,
+        f"{path(container.keys)}: runAsUser 0{user} is root, which runAsNonRoot{non_root} excludes: "
+        "the kubelet does not start the container",
+    )
 
 
 _NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")

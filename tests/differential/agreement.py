@@ -248,7 +248,7 @@ KNOWN: tuple[Known, ...] = (
         manifest=_OF_A_CANARY,
         server=(
             r"^Deployment\.apps \S+ is invalid: spec\.template\.spec\.containers\[0\]\.securityContext: Invalid value: "
-            r".*cannot set `allowPrivilegeEscalation` to false and `privileged` to true$"
+            r".*cannot set `allowPrivilegeEscalation` to false and (`privileged` to true|`capabilities\.Add` CAP_SYS_ADMIN)$"
         ),
         when=_leaves_escalation_to_the_runtime,
     ),
@@ -401,9 +401,12 @@ KNOWN: tuple[Known, ...] = (
         lint=r"'([KMGTPE]i|[numkMGTPE])'(, expected a quantity| is no quantity)",
     ),
     Known(
-        reason="Lint takes the runtimes of KServe's release to be installed; the cluster has one of them, kserve-mlserver.",
+        reason="Lint takes the runtimes of KServe's release to be installed: each has requests and limits of cpu and memory.",
         kind=FALSE_ALARM,
-        lint=r"of the runtime kserve-(?!mlserver)",
+        lint=(
+            r"^validation\.kubernetes_admits_the_pods: \S+: the request of (?=.* of the runtime kserve-(?!mlserver))"
+            r".* is over the limit of "
+        ),
     ),
     Known(
         reason="A runtime that a service names may be the platform's own: lint says that it is not known, in advice or as inconclusive.",

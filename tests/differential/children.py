@@ -168,7 +168,7 @@ class Controller:
         annotations = service["metadata"].get("annotations") or {}
         for component, name, stated in _components(service):
             settings = as_go_writes(stated)
-            containers = _containers(component, settings, self.runtime)
+            containers = _containers(component, settings, self.runtime, self._security_of_the_release(settings))
             if not containers:
                 continue
             pod = {key: value for key, value in settings.items() if key not in _NOT_OF_THE_POD}
@@ -207,6 +207,13 @@ class Controller:
             return True
         workers = self._has_workers and "workerSpec" in predictor
         return any(_serves(name, one, model, workers=workers) for name, one in self._runtimes().items())
+
+    def _security_of_the_release(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The securityContext of a model's container by a runtime of KServe's release: since 0.14.1 every one for a single node that
+        config/runtimes lists does not escalate."""
+        since = Version(self.stack.components["kserve"]) >= Version("0.14")
+        several = self._has_workers and "workerSpec" in settings
+        return {"allowPrivilegeEscalation": False} if since and "model" in settings and not several else {}
 
     def _runtimes(self) -> Mapping[str, Mapping[str, Any]]:
         return {**releases()[self.stack.components["kserve"]], **_as_released(self.runtime)}
@@ -334,8 +341,10 @@ def revision(admitted: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return "Deployment", _deployment("revision", metadata, {}, pod)
 
 
-def _container_of_the_runtime(runtime: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
-    """The container that ``runtime`` gives a model that it serves, for others one with a name and an image only.
+def _container_of_the_runtime(
+    runtime: Mapping[str, Any], model: Mapping[str, Any], security: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The container that ``runtime`` gives a model that it serves, for others one with a name, an image and ``security``.
 
     Without the field that Knative drops of every one, securityContext.privileged.
     """
@@ -343,14 +352,20 @@ def _container_of_the_runtime(runtime: Mapping[str, Any], model: Mapping[str, An
     form = (model.get("modelFormat") or {}).get("name")
     formats = {one["name"] for one in spec["supportedModelFormats"]}
     if form not in formats or model.get("protocolVersion") not in spec["protocolVersions"]:
-        return {"name": "kserve-container", "image": "example/runtime"}
+        stated = {"securityContext": security} if security else {}
+        return {"name": "kserve-container", "image": "example/runtime", **stated}
     (container,) = (one for one in spec["containers"] if one["name"] == "kserve-container")
     security = {key: value for key, value in container.get("securityContext", {}).items() if key != "privileged"}
     return {**container, "securityContext": security}
 
 
-def _containers(component: str, settings: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[Any]:
-    """A model's container and those beside it, or its own; of a predictor, KServe replaces the first of these by the one that serves."""
+def _containers(
+    component: str, settings: Mapping[str, Any], runtime: Mapping[str, Any], security: Mapping[str, Any]
+) -> list[Any]:
+    """A model's container and those beside it, or its own; of a predictor, KServe replaces the first of these by the one that serves.
+
+    ``security`` is the securityContext of a container of KServe's release.
+    """
     model = settings.get("model") or settings.get("art")
     listed = list(settings.get("containers") or ())
     if model is None:
@@ -361,7 +376,7 @@ def _containers(component: str, settings: Mapping[str, Any], runtime: Mapping[st
             )  # nothing is deployed (predictor_custom.go, GetContainer)
         return listed
     own = {key: value for key, value in model.items() if key not in _NOT_OF_THE_CONTAINER}
-    base = _container_of_the_runtime(runtime, model)
+    base = _container_of_the_runtime(runtime, model, security)
     return [{**_merged(base, own), "name": own.get("name") or base["name"]}, *listed]
 
 

@@ -229,11 +229,11 @@ STATED = PRIVILEGED.replace("{privileged: true}", "{privileged: true, allowPrivi
 OF_A_CONTAINER = "{canary: [{trafficPercent: 10, predictor: {name: next, containers: [{name: a, image: b}]}}]}"
 
 
-def escalates(number: int) -> str:
+def escalates(number: int, what: str = "`privileged` to true") -> str:
     """What Kubernetes says of a Deployment whose container of this number is privileged and does not escalate."""
     return (
         f'Deployment.apps "x" is invalid: spec.template.spec.containers[{number}].securityContext: Invalid value: '
-        "core.SecurityContext{Privileged:(*bool)(0x1)}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+        f"core.SecurityContext{{}}: cannot set `allowPrivilegeEscalation` to false and {what}"
     )
 
 
@@ -246,6 +246,7 @@ ODD = "is invalid: x: hugepages-2Mi is not positive integer multiple of hugepage
         (service_of(MODEL, CANARY), "iris-next-predictor", NO_HANDLER, True),
         (service_of(MODEL, CANARY), "iris-predictor", NO_HANDLER, False),
         (service_of(MODEL, PRIVILEGED), "iris-next-predictor", escalates(0), True),
+        (service_of(MODEL, PRIVILEGED), "iris-next-predictor", escalates(0, "`capabilities.Add` CAP_SYS_ADMIN"), True),
         (service_of(MODEL, PRIVILEGED), "iris-next-predictor", escalates(1), False),
         (service_of(MODEL, PRIVILEGED), "iris-predictor", escalates(0), False),
         (service_of(MODEL, STATED), "iris-next-predictor", escalates(0), False),
@@ -267,6 +268,52 @@ def test_what_a_runtime_brings_is_known_of_the_pods_that_have_one_and_of_no_othe
     manifest: str, child: str, server: str, is_known: bool
 ) -> None:
     assert meant(manifest, child=child, server=server) is is_known
+
+
+RELEASED, OWN = "kserve-sklearnserver", "kserve-mlserver"
+OVER = "spec.predictor.model.resources.requests.cpu: the request of 2 cpu is over the limit of 1 of the runtime "
+
+
+@pytest.mark.parametrize(
+    ("contract", "message", "is_known"),
+    [
+        (PODS, f"{OVER}{RELEASED}", True),
+        (PODS, "x: the request of 1 cpu of the runtime kserve-xgbserver is over the limit of 500m", True),
+        (PODS, f"{OVER}{OWN}", False),
+        (KNATIVES, f"{OVER}{RELEASED}", False),
+        (PODS, f"x.privileged excludes y: false, which the container of the runtime {RELEASED} has", False),
+        (KNATIVES, f"of the runtime {RELEASED}: x", False),
+    ],
+)
+def test_only_the_resources_of_a_runtime_that_the_cluster_has_not_are_known(
+    contract: str, message: str, is_known: bool
+) -> None:
+    assert meant(service_of(MODEL), lint=(contract, message)) is is_known
+
+
+@pytest.mark.parametrize(
+    ("stack", "predictor", "security"),
+    [
+        ("current", "{model: {modelFormat: {name: sklearn}}}", {"allowPrivilegeEscalation": False}),
+        ("2024.11", "{model: {modelFormat: {name: sklearn}}}", {"allowPrivilegeEscalation": False}),
+        (
+            "current",
+            "{model: {modelFormat: {name: sklearn}, securityContext: {privileged: true}}}",
+            {"allowPrivilegeEscalation": False, "privileged": True},
+        ),
+        ("2024.08", "{model: {modelFormat: {name: sklearn}}}", None),
+        ("current", "{model: {modelFormat: {name: huggingface}}, workerSpec: {}}", None),
+        ("current", "{model: {modelFormat: {name: mlflow}, protocolVersion: v2}}", {}),
+        ("current", "{containers: [{name: kserve-container, image: a}]}", None),
+    ],
+)
+def test_the_securitycontext_of_a_container_of_kserve_s_release(stack: str, predictor: str, security: Any) -> None:
+    platform = PlatformConfig(default_deployment_mode="Standard")
+    controller = Controller(stack=load_stack(stack), platform=platform, runtime=OF_THE_PLATFORM)
+    service = {"metadata": {"name": "iris"}, "spec": {"predictor": yaml.safe_load(predictor)}}
+    deployment = next(child for kind, child in controller.children(service) if kind == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container.get("securityContext") == security
 
 
 def test_the_object_that_is_rejected_is_named() -> None:
