@@ -37,4 +37,4 @@ def test_the_documented_example_runs_as_it_stands(name: str, proxied: bool, tmp_
     assert "no version in production" in printed
     assert "is deleted" in printed
     assert "80 of 1600 requests to the canary failed" in printed
-    assert "PROMOTE after about 24 minutes" in printed.splitlines()[-1]
+    assert "PROMOTE after about 85 minutes" in printed.splitlines()[-1]
