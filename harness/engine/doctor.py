@@ -168,18 +168,28 @@ def _cluster(existing: Existing) -> Iterator[DoctorCheck]:
             )
         if existing.kfp_url:
             yield _pipelines(existing)
-        unread = missing_permissions(kubectl, detect_permissions(filter(None, namespaces)))
-        for line in unread:
-            yield DoctorCheck(name="trivet detect", ok=True, observed=f"may not {line}: stays unknown")
-        if not unread:
-            yield DoctorCheck(name="trivet detect", ok=True, observed="may read all that it looks for")
-        unread = missing_permissions(kubectl, {CLUSTER: FLEET})
-        for line in unread:
-            yield DoctorCheck(name="trivet fleet", ok=True, observed=f"may not {line}: --context is refused")
-        if not unread:
-            yield DoctorCheck(name="trivet fleet", ok=True, observed="may read the services of the cluster")
+        yield from _readable(
+            "trivet detect",
+            missing_permissions(kubectl, detect_permissions(filter(None, namespaces))),
+            otherwise="stays unknown",
+            complete="may read all that it looks for",
+        )
+        yield from _readable(
+            "trivet fleet",
+            missing_permissions(kubectl, {CLUSTER: FLEET}),
+            otherwise="--context is refused",
+            complete="may read the services of the cluster",
+        )
     except TrivetError as error:
         yield DoctorCheck(name="cluster", ok=False, observed=error.message, remedy=error.remedy)
+
+
+def _readable(command: str, unread: list[str], *, otherwise: str, complete: str) -> Iterator[DoctorCheck]:
+    """What a command that only reads may not, and what follows from that; none of it is needed by a run."""
+    for line in unread:
+        yield DoctorCheck(name=command, ok=True, observed=f"may not {line}: {otherwise}")
+    if not unread:
+        yield DoctorCheck(name=command, ok=True, observed=complete)
 
 
 def _granted(existing: Existing, denied: list[str]) -> Iterator[DoctorCheck]:
