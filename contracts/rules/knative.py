@@ -15,8 +15,8 @@ from typing import Any
 from trivet.authoring import Keys, Replacement
 from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.rule import KNATIVE, Container, Pod, Rules, Service
-from trivet.contracts.rules.runtimes import runtime_of, wanted
-from trivet.contracts.values import each, has_placeholder, integer, mapping, parsed_integer, path, text
+from trivet.contracts.rules.runtimes import has_no_ports, runtime_of, wanted
+from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
 from trivet.contracts.violation import Violation
 
 REVISION = Rules("knative", "knative serving")
@@ -293,7 +293,7 @@ def ports(service: Service) -> Iterator[Violation]:
             yield Violation(
                 listed[1][0], f"{path(pod.keys)} has {len(listed)} container ports, and Knative admits one in a pod"
             )
-        without_ports = not listed and all(_has_no_ports(service, one) for one in pod.containers)
+        without_ports = not listed and all(has_no_ports(service, one) for one in pod.containers)
         if without_ports and len(pod.containers) > 1:
             yield Violation(
                 (*pod.keys, "containers"),
@@ -303,15 +303,6 @@ def ports(service: Service) -> Iterator[Violation]:
             yield from _port(keys, port)
         for container in pod.containers:
             yield from _ports_of_the_runtime(service, container, [port for _, port in listed])
-
-
-def _has_no_ports(service: Service, container: Container) -> bool:
-    """Whether a container that lists no port has none: no placeholder stands for its ports, no runtime may bring one, and no null stands
-    among them, which Go reads as a port without a number."""
-    if has_placeholder(container.spec.get("ports")) or container.spec.get("ports"):
-        return False
-    runtime = runtime_of(service, container)
-    return not container.of_a_runtime or (runtime is not None and runtime.formats is not None and not runtime.ports)
 
 
 def _ports_of_the_runtime(
@@ -486,7 +477,7 @@ def probes(service: Service) -> Iterator[Violation]:
             known = not container.of_a_runtime or (runtime is not None and runtime.formats is not None)
             listed = [*stated, *(runtime.ports if runtime else ())]
             name = (text(listed[-1].get("name")) if listed else "") or "http"
-            sidecar = len(pod.containers) > 1 and _has_no_ports(service, container)
+            sidecar = len(pod.containers) > 1 and has_no_ports(service, container)
             for kind in ("livenessProbe", "readinessProbe"):
                 probe = container.spec.get(kind)
                 keys = (*container.keys, kind)

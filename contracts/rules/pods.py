@@ -25,7 +25,7 @@ from trivet.contracts.rules.names import (
     subdomain_problem,
 )
 from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service
-from trivet.contracts.rules.runtimes import merged_resources, runtime_of, wanted
+from trivet.contracts.rules.runtimes import has_no_ports, merged_resources, runtime_of, wanted
 from trivet.contracts.rules.selectors import requirement_problems, selector_problems
 from trivet.contracts.rules.uris import MODEL_MOUNT
 from trivet.contracts.values import each, integer, mapping, path, text
@@ -376,36 +376,48 @@ def images(service: Service) -> Iterator[Violation]:
 
 @PODS.rule(
     f"{_VALIDATION}, validateProbe, validateHandler, validateLivenessProbe, validateHTTPGetAction; "
-    "pkg/probe/util.go, ResolveContainerPort",
+    "pkg/probe/util.go, ResolveContainerPort; knative.dev/serving pkg/reconciler/revision/resources/deploy.go, rewriteUserLivenessProbe",
     fields=_PROBES,
 )
 def probes(service: Service) -> Iterator[Violation]:
-    for container in service.containers:
-        for kind in _PROBES:
-            probe = container.spec.get(kind)
-            if isinstance(probe, dict):
-                least = _least_port(kind, service.mode)
-                yield from _probe((*container.keys, kind), kind, probe, container, service.mode)
-                for handler in ("httpGet", "tcpSocket"):
-                    action = probe.get(handler)
-                    if (
-                        isinstance(action, dict)
-                        and action.get("port") is None
-                        and least
-                        and not _brings(service, container, kind)
-                    ):
-                        keys = (*container.keys, kind, handler)
-                        unknown = not service.mode and kind != "startupProbe"
-                        yield Violation(keys, f"{path(keys)} has no port", _MODE_OF_PROBES if unknown else "")
-                if not any(probe.get(name) is not None for name in _HANDLERS) and not _brings(service, container, kind):
-                    yield Violation(
-                        (*container.keys, kind), f"{path(container.keys)}.{kind} has none of {', '.join(_HANDLERS)}"
-                    )
+    for pod in service.pods:
+        for container in (*pod.containers, *pod.init_containers):
+            serves = container in pod.containers and (len(pod.containers) == 1 or not has_no_ports(service, container))
+            yield from _probes(service, container, serves=serves)
 
 
-def _least_port(kind: str, mode: str) -> int:
-    """Knative gives liveness and readiness probes a port of its own for 0."""
-    return 0 if mode == KNATIVE and kind != "startupProbe" else 1
+def _probes(service: Service, container: Container, *, serves: bool) -> Iterator[Violation]:
+    """``serves``: whether it is the container that serves, if Knative runs the pod."""
+    for kind in _PROBES:
+        probe = container.spec.get(kind)
+        if not isinstance(probe, dict):
+            continue
+        yield from _probe((*container.keys, kind), kind, probe, container, service.mode, serves=serves)
+        for handler in ("httpGet", "tcpSocket"):
+            action = probe.get(handler)
+            if (
+                isinstance(action, dict)
+                and action.get("port") is None
+                and not (service.mode == KNATIVE and _gets_a_port(kind))
+                and not _brings(service, container, kind)
+            ):
+                keys = (*container.keys, kind, handler)
+                unknown = not service.mode and _gets_a_port(kind)
+                yield Violation(keys, f"{path(keys)} has no port", _MODE_OF_PROBES if unknown else "")
+        if not any(probe.get(name) is not None for name in _HANDLERS) and not _brings(service, container, kind):
+            yield Violation(
+                (*container.keys, kind), f"{path(container.keys)}.{kind} has none of {', '.join(_HANDLERS)}"
+            )
+
+
+def _gets_a_port(kind: str) -> bool:
+    """Whether Knative gives such a probe a port of its own for none and for 0."""
+    return kind != "startupProbe"
+
+
+def _replaced_by_knative(kind: str, number: int) -> bool:
+    """Whether Knative probes the port of the container that serves in place of ``number``, at which nobody looks."""
+    return kind == "livenessProbe" or (number == 0 and _gets_a_port(kind))
 
 
 def _brings(service: Service, container: Container, kind: str) -> bool:
@@ -416,8 +428,9 @@ def _brings(service: Service, container: Container, kind: str) -> bool:
     return container.of_a_runtime and (runtime is None or kind in runtime.probes)
 
 
-def _probe(keys: Any, kind: str, probe: Mapping[str, Any], container: Container, mode: str) -> Iterator[Violation]:
-    least_port = _least_port(kind, mode)
+def _probe(
+    keys: Any, kind: str, probe: Mapping[str, Any], container: Container, mode: str, *, serves: bool
+) -> Iterator[Violation]:
     handlers = [name for name in _HANDLERS if probe.get(name) is not None]
     where = path(keys)
     if len(handlers) > 1:
@@ -447,8 +460,11 @@ def _probe(keys: Any, kind: str, probe: Mapping[str, Any], container: Container,
             continue
         at = (*keys, handler, "port")
         port = action.get("port")
-        if (number := integer(port)) is not None and not least_port <= number <= 65535:
-            yield Violation(at, f"{path(at)} {number} is not from 1 to 65535")
+        if (number := integer(port)) is not None and not 1 <= number <= 65535:
+            replaced = serves and _replaced_by_knative(kind, number)
+            if not replaced or mode != KNATIVE:
+                setting = _MODE_OF_PROBES if replaced and not mode else ""
+                yield Violation(at, f"{path(at)} {number} is not from 1 to 65535", setting)
         elif isinstance(port, str) and port.isdigit():
             yield Violation(
                 at, f"{path(at)} is the text {port!r}, which Kubernetes takes for a name: write it without quotes"

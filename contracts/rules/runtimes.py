@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from packaging.specifiers import SpecifierSet
 
 from trivet.contracts.rules.rule import FRAMEWORKS, MODELMESH, Container, Pod, Service, once_per_service
-from trivet.contracts.values import each, mapping, text
+from trivet.contracts.values import each, has_placeholder, mapping, text
 
 ONE_CPU_TWO_GIB: Mapping[str, Mapping[str, Any]] = {
     "requests": {"cpu": "1", "memory": "2Gi"},
@@ -320,6 +320,15 @@ def runtime_of(service: Service, container: Container) -> Runtime | None:
     """The runtime whose container KServe merges into a predictor's ``container``; None if it is unknown."""
     asked = wanted(service)
     return None if asked is None or asked.keys != container.keys else _runtime_of_the_predictor(service)
+
+
+def has_no_ports(service: Service, container: Container) -> bool:
+    """Whether a container that lists no port has none: no placeholder stands for its ports, no runtime may bring one, and no null stands
+    among them, which Go reads as a port without a number."""
+    if has_placeholder(container.spec.get("ports")) or container.spec.get("ports"):
+        return False
+    runtime = runtime_of(service, container)
+    return not container.of_a_runtime or (runtime is not None and runtime.formats is not None and not runtime.ports)
 
 
 @once_per_service

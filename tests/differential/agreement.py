@@ -310,11 +310,11 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         reason=(
-            "A null among containers is an empty container to Go, which Knative and Kubernetes refuse; where KServe makes nothing, such as "
-            "of a model that no runtime serves, there is nothing that they could refuse."
+            "A null in a list is an empty container, or a variable without a name, to Go, which Knative and Kubernetes refuse; where KServe "
+            "makes nothing, such as of a model that no runtime serves, there is nothing that they could refuse."
         ),
         kind=FALSE_ALARM,
-        lint=r"schema_is_met: spec\.\w+\.containers\[\d+\] is empty",
+        lint=r"schema_is_met: spec\.\w+\.\S+\[\d+\] is empty",
         when=lambda found: not found.made,
     ),
     Known(

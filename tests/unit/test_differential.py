@@ -502,7 +502,12 @@ def test_lint_may_judge_the_pods_of_a_stopped_service_and_of_a_model_without_a_r
     ],
 )
 @pytest.mark.parametrize(
-    "message", ["spec.predictor.containers[0] is empty", "spec.predictor.affinity.podAffinityTerm has no 'topologyKey'"]
+    "message",
+    [
+        "spec.predictor.containers[0] is empty",
+        "spec.predictor.model.env[1] is empty",
+        "spec.predictor.affinity.podAffinityTerm has no 'topologyKey'",
+    ],
 )
 def test_what_becomes_a_zero_value_of_a_pod_is_refused_where_something_is_made(
     format_: str, annotations: Any, found: list[str], message: str
