@@ -310,8 +310,8 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         reason=(
-            "A null in a list is an empty container, or a variable without a name, to Go, which Knative and Kubernetes refuse; where KServe "
-            "makes nothing, such as of a model that no runtime serves, there is nothing that they could refuse."
+            "A null in a list is an empty container, or a variable without a name, to Go, which Knative and Kubernetes refuse; where "
+            "KServe makes nothing, such as of a model that no runtime serves, there is nothing that they could refuse."
         ),
         kind=FALSE_ALARM,
         lint=r"schema_is_met: spec\.\w+\.\S+\[\d+\] is empty",
