@@ -1,9 +1,12 @@
-"""GitHub workflow commands of a matrix: an annotation for each contract that fails in cells, and the verdict last."""
+"""GitHub workflow commands of a matrix: what fails in cells, the cells that were not judged, and the verdict last."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from trivet.model.matrix import MatrixReport
-from trivet.render.github import annotation
+from trivet.model.outcome import Outcome
+from trivet.render.cases import Case, Weight, workflow_commands
 from trivet.render.matrix_table import blocked
 from trivet.render.matrix_text import sentence
 
@@ -12,15 +15,16 @@ filename = "github-annotations.txt"
 
 def write(report: MatrixReport) -> str:
     """One command per line."""
-    lines = []
+    return workflow_commands(_cases(report), sentence(report), report.exit_code)
+
+
+def _cases(report: MatrixReport) -> Iterator[Case]:
+    """One for all cells in which a contract has the same outcome for the same reason: GitHub shows ten annotations of a step."""
     for identifier, found in blocked(report).items():
         for (outcome, reason), cells in found.items():
             names = ", ".join(cell.name for cell, _ in cells)
-            lines.append(annotation("error", f"{identifier} {outcome}", f"{reason}\nin {names}", None))
-    lines += [
-        annotation("error", "trivet: not judged", f"{cell.name}: {cell.error}", None)
-        for cell in report.cells
-        if cell.error
-    ]
-    lines.append(annotation("error" if report.exit_code else "notice", "trivet", sentence(report), None))
-    return "\n".join(lines) + "\n"
+            weight = Weight.FAILED if outcome == Outcome.FAILED else Weight.INCONCLUSIVE
+            yield Case(suite="cells", name=identifier, weight=weight, message=f"{outcome}: {reason}\nin {names}")
+    for cell in report.cells:
+        if cell.error:
+            yield Case(suite="cells", name=cell.name, weight=Weight.INCONCLUSIVE, message=f"not judged: {cell.error}")

@@ -327,9 +327,11 @@ def test_junit_has_a_suite_for_each_cell(report: MatrixReport) -> None:
 def test_github_gets_an_annotation_for_each_failure_and_the_verdict(report: MatrixReport) -> None:
     lines = matrix_github.write(report).splitlines()
     assert lines[0] == (
-        "::error title=acme_grid.reader_reads_what_the_writer_writes FAILED::version 1.0.0 does not read what version 2.0.0 writes"
-        "%0Ain trainer=2.0.0 tracking=1.0.0"
+        "::error title=acme_grid.reader_reads_what_the_writer_writes (failed)::"
+        "FAILED: version 1.0.0 does not read what version 2.0.0 writes%0Ain trainer=2.0.0 tracking=1.0.0"
     )
+    assert lines[1].startswith("::error title=trainer=1.0.0 tracking=9.0.0 (inconclusive)::not judged: ")
+    assert len(lines) == 4
     assert lines[-1].startswith("::error title=trivet::6 cells: ")
 
 
