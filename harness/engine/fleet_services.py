@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -136,6 +136,32 @@ def _applied(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in document.items() if key != "status"}, "metadata": metadata}
 
 
+def _text(document: Mapping[str, Any]) -> bytes:
+    """A service as JSON that has a line for each field: what lint finds, it finds at a line."""
+    import msgspec
+
+    text = json.dumps(_applied(document)).encode()
+    try:
+        return msgspec.json.format(text, indent=1)  # json.dumps takes ten times as long to indent
+    except msgspec.DecodeError:  # half of a surrogate pair; lint says so
+        return text
+
+
+def _fields(value: Any, at: str = "") -> Iterator[str]:
+    """The field on each line of :func:`_text`, as Kubernetes writes it: ``spec.predictor.containers[0].image``. That of a bracket is the
+    field of its object or list."""
+    yield at
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            plain = key.replace("-", "").replace("_", "").isalnum()
+            yield from _fields(one, (f"{at}.{key}" if at else key) if plain else f"{at}[{key}]")
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from _fields(one, f"{at}[{index}]")
+    if value and isinstance(value, Mapping | list):
+        yield at
+
+
 def _name(document: Mapping[str, Any]) -> str:
     return f"{document['metadata']['namespace']}/{document['metadata']['name']}"
 
@@ -154,9 +180,7 @@ class _Manifests:
         self._unread: dict[str, TrivetError] = {}
         if not (contracts and cluster.documents):
             return
-        streams = [
-            TextStream(_name(one), json.dumps(_applied(one)).encode(), comments=False) for one in cluster.documents
-        ]
+        streams = [TextStream(_name(one), _text(one), comments=False) for one in cluster.documents]
         result = lint(streams, list(contracts.values()), stack, cluster.platform, emit=self._keep)
         if result.counts.get("InferenceService") != len(streams):
             self._unread = {one.name: error for one in streams if (error := _unread(one))}
@@ -184,7 +208,8 @@ class _Manifests:
         marked = []
         # A finding without a file may be about any of them.
         for finding in (*self._deviations[_name(document)], *self._deviations[""]):
-            located = replace(finding, location=Location(object=service.uri))
+            line = finding.location.line if finding.location and finding.location.file else None
+            located = replace(finding, location=Location(line=line, object=service.uri))
             names = self._waivers.matching(self._about[finding.contract], located)
             matching += names
             marked.append(self._waivers.waived(located, names))
@@ -193,6 +218,7 @@ class _Manifests:
         not_accepted = self._verdict(left) if len(left) < len(marked) else None
         deciding = [one for one in marked if self._kind(one) is verdict is not ModelVerdict.FINE]
         deciding_contracts = {one.contract for one in deciding}
+        fields = list(_fields(_applied(document))) if deciding else []
         return replace(
             service,
             verdict=verdict,
@@ -200,7 +226,7 @@ class _Manifests:
             not_accepted=not_accepted,
             manifest_not_accepted=not_accepted,
             waivers=tuple(matching),
-            reasons=tuple(reason_of(one, self._contracts[one.contract], ON_MANIFEST) for one in deciding),
+            reasons=tuple(reason_of(one, self._contracts[one.contract], _place(one, fields)) for one in deciding),
             advice=tuple({one.contract: None for one in marked if one.contract not in deciding_contracts}),
         )
 
@@ -217,6 +243,12 @@ class _Manifests:
         if finding.outcome is Outcome.ERROR or (finding.outcome is Outcome.INCONCLUSIVE and must):
             return ModelVerdict.UNKNOWN
         return ModelVerdict.FINE
+
+
+def _place(finding: Finding, fields: Sequence[str]) -> str:
+    """The place of a finding at a line of a service: its field."""
+    line = (finding.location and finding.location.line) or 1
+    return f"{ON_MANIFEST} {fields[line - 1]}".rstrip()
 
 
 def _unread(stream: TextStream) -> TrivetError | None:

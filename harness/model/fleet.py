@@ -32,8 +32,8 @@ class ModelVerdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReason:
-    """A finding that decided a verdict. ``place`` is the file in the model's directory, with the line where there is one; ``waiver`` the
-    waiver that matches it, which accepts it unless it has expired."""
+    """A finding that decided a verdict. ``place`` is the file in the model's directory, with the line where there is one, or ``manifest``
+    and the field of a service; ``waiver`` the waiver that matches it, which accepts it unless it has expired."""
 
     contract: str
     level: Level

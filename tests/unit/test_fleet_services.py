@@ -131,8 +131,22 @@ def test_a_manifest_that_lint_fails_breaks_the_service_whatever_its_model_is(
     store("inferenceservices.serving.kserve.io", service(wrong, saved(tmp_path / "model", MODEL)))
     (one,) = judged(kubectl)
     assert (one.verdict, one.manifest, one.model) == (ModelVerdict.BREAKS, ModelVerdict.BREAKS, ModelVerdict.FINE)
-    assert {reason.place for reason in one.reasons} == {"manifest"}
-    assert "InferenceService/team/house, manifest: breaks: " in FleetText().lines(one)
+    assert {reason.place for reason in one.reasons} == {"manifest spec.predictor.minReplicas"}
+    assert "InferenceService/team/house, manifest spec.predictor.minReplicas: breaks: " in FleetText().lines(one)
+
+
+def test_the_place_of_a_reason_is_the_field_in_the_notation_of_kubernetes(
+    store: Store, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    document = service(SOUND, saved(tmp_path / "model", MODEL))
+    document["metadata"]["labels"] = {"trivet.dev/x": "_a"}
+    document["spec"]["predictor"]["model"]["env"] = [{"name": "A", "value": "1"}, {"name": "B", "vaule": "2"}]
+    store("inferenceservices.serving.kserve.io", document)
+    (one,) = judged(kubectl)
+    assert {reason.place for reason in one.reasons} == {
+        "manifest metadata.labels[trivet.dev/x]",
+        "manifest spec.predictor.model.env[1].vaule",
+    }
 
 
 def test_a_model_that_the_stack_breaks_breaks_its_service(store: Store, kubectl: Kubectl, tmp_path: Path) -> None:
