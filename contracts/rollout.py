@@ -53,7 +53,8 @@ RACE = re.compile(
 RACES = 0.01
 """In each pod the queue-proxy keeps connections to the runtime, which closes idle ones after 5 s (uvicorn's timeout_keep_alive). A request
 sent at that moment gets HTTP 502, with or without a change: measured once in 3000. The message states such losses; they count against a
-change if they are more than this fraction of its window."""
+change if they are more than this fraction of its window. Up to that they say nothing of a split and of who serves: either model may have
+been asked."""
 LAG = 2.0
 """Seconds after the status shows a change in which single answers may still be of the other revision: requests in flight."""
 
@@ -117,19 +118,23 @@ def traffic_split_matches_the_request(rollout: Rollout) -> Iterator[Finding]:
     counted = Counter(_whose(answer, rollout) for answer in rollout.split)
     count = counted[rollout.canary.name]
     proof = (evidence("answers by model", "table", {"planned": str(plan), **counted}),)
-    strange = [answer for answer in rollout.split if not _whose(answer, rollout)]
+    races = _races(rollout.split)
+    strange = [answer for answer in rollout.split if not _whose(answer, rollout) and answer not in races]
     if strange:
         yield inconclusive(
             f"{len(strange)} of {len(rollout.split)} answers are of neither model, so that the split is unknown: {strange[0]}",
             evidence=proof,
         )
         return
-    fits = plan.accepts(count, len(rollout.split))
-    observed = f"{count} of {SPLIT} answers ({100 * count / SPLIT:.1f} %) are the canary's"
-    if fits:
+    # Each race may have been the canary's, or not.
+    fits = {plan.accepts(canaries, len(rollout.split)) for canaries in (count, count + len(races))}
+    observed = f"{count} of {SPLIT} answers ({100 * count / SPLIT:.1f} %) are the canary's{_aside(races)}"
+    if fits == {True}:
         yield passed(f"{observed}, {rollout.percent} % were requested ({plan})", evidence=proof)
-    else:
+    elif fits == {False}:
         yield failed(f"{observed}, but {rollout.percent} % were requested ({plan})", evidence=proof)
+    else:
+        yield inconclusive(f"{observed}, so that the split of {rollout.percent} % is unknown ({plan})", evidence=proof)
 
 
 @contract(
@@ -230,6 +235,8 @@ def _named(rollout: Rollout, when: str, service: Mapping[str, Any], answers: Seq
     )
     models = {model.storage_uri: model.name for model in (rollout.stable, rollout.canary)}
     named = {models.get(rollout.uris.get(revision, ""), revision) for revision in shares}
+    races = _races(answers)
+    answers = [answer for answer in answers if answer not in races]
     answering = {_whose(answer, rollout) or "neither model" for answer in answers}
     if not shares or not answers:
         return inconclusive(f"{when} there is {'no answer' if shares else 'no traffic in the status'}", evidence=proof)
@@ -238,7 +245,7 @@ def _named(rollout: Rollout, when: str, service: Mapping[str, Any], answers: Seq
             f"{when} the status names {_list(named)} ({_list(shares)}), but {_list(answering)} answered", evidence=proof
         )
     return passed(
-        f"{when} the status names {_list(shares)}, of {_list(named)}, which {len(answers)} answers confirm",
+        f"{when} the status names {_list(shares)}, of {_list(named)}, which {len(answers)} answers confirm{_aside(races)}",
         evidence=proof,
     )
 
@@ -247,11 +254,8 @@ def _lossless(rollout: Rollout, step: RolloutStep) -> Finding:
     """Judge the window around a step: one of the two models must answer every request within the client timeout."""
     answers = _window(rollout, step.began - BEFORE, step.ended)
     lost = [answer for answer in answers if not _whose(answer, rollout) or answer.seconds > CLIENT_TIMEOUT]
-    races = [answer for answer in lost if answer.status == 502 and RACE.search(str(answer.body))]
-    if len(races) <= max(1, RACES * len(answers)):
-        lost = [answer for answer in lost if answer not in races]
-    else:
-        races = []
+    races = _races(answers)
+    lost = [answer for answer in lost if answer not in races]
     span = f"{step.ended - step.began + BEFORE:.0f} s around {step.name}"
     proof = (
         _answers(f"lost around {step.name}", [*lost, *races] or answers[:5]),
@@ -269,12 +273,21 @@ def _lossless(rollout: Rollout, step: RolloutStep) -> Finding:
     if step.settled is None:
         return inconclusive(f"{step.name} did not complete: {rollout.failure}", evidence=proof)
     slowest = max(answer.seconds for answer in answers)
-    aside = f", {len(races)} more hit a connection that the runtime was closing" if races else ""
     return passed(
-        f"{len(answers) - len(races)} requests in the {span} were answered, the slowest after {slowest:.1f} s{aside}; the change took "
-        f"{step.settled - step.began:.1f} s",
+        f"{len(answers) - len(races)} requests in the {span} were answered, the slowest after {slowest:.1f} s{_aside(races)}; the change "
+        f"took {step.settled - step.began:.1f} s",
         evidence=proof,
     )
+
+
+def _races(answers: Sequence[Answer]) -> list[Answer]:
+    """The requests that hit a connection that the runtime was closing; none of them if they are more than such a race explains."""
+    races = [answer for answer in answers if answer.status == 502 and RACE.search(str(answer.body))]
+    return races if len(races) <= max(1, RACES * len(answers)) else []
+
+
+def _aside(races: Sequence[Answer]) -> str:
+    return f", {len(races)} more hit a connection that the runtime was closing" if races else ""
 
 
 def _ran_on(rollout: Rollout) -> bool:

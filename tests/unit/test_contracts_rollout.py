@@ -185,3 +185,42 @@ def test_a_single_connection_that_was_just_closed_is_stated_and_several_are_a_lo
         promotion_loses_no_request, with_answers(sound(), race(PROMOTION + 1), race(PROMOTION + 1.25))
     )
     assert (outcome, "2 of 45 requests" in message) == (Outcome.FAILED, True)
+
+
+def test_a_connection_that_was_just_closed_says_nothing_of_the_split() -> None:
+    """MLServer 1.5.0 under KServe 0.20.0, on two busy cores."""
+    split = [race(5.0), *sound().split[1:]]
+    outcome, message = judged(traffic_split_matches_the_request, replace(sound(), split=split))
+    assert outcome is Outcome.PASSED
+    assert "1 more hit a connection that the runtime was closing, 20 % were requested" in message
+
+
+@pytest.mark.parametrize(
+    ("canaries", "races", "outcome"),
+    [
+        (159, 3, Outcome.PASSED),
+        (157, 3, Outcome.INCONCLUSIVE),
+        (155, 3, Outcome.FAILED),
+        (240, 3, Outcome.PASSED),
+        (242, 3, Outcome.INCONCLUSIVE),
+        (244, 3, Outcome.FAILED),
+        (200, 11, Outcome.INCONCLUSIVE),
+    ],
+)
+def test_closed_connections_may_have_been_of_either_model(canaries: int, races: int, outcome: Outcome) -> None:
+    answered = [answer(5.0, 11 if number < canaries else 1) for number in range(1000 - races)]
+    split = [*(race(5.0) for _ in range(races)), *answered]
+    assert judged(traffic_split_matches_the_request, replace(sound(), split=split))[0] is outcome
+
+
+def test_a_closed_connection_is_no_answer_of_a_model_that_the_status_does_not_name() -> None:
+    split = [race(5.0), *sound().split[1:]]
+    outcome, message = judged(status_names_the_serving_revisions, replace(sound(), split=split))
+    assert outcome is Outcome.PASSED
+    assert "which 999 answers confirm, 1 more hit a connection that the runtime was closing" in message
+
+
+def test_many_closed_connections_are_answers_of_neither_model() -> None:
+    split = [*(race(5.0) for _ in range(11)), *sound().split[11:]]
+    outcome, message = judged(status_names_the_serving_revisions, replace(sound(), split=split))
+    assert (outcome, "neither model and" in message) == (Outcome.FAILED, True)
