@@ -22,11 +22,18 @@ from trivet.stacks.read import FACTS_FILE, load_stack
 pytestmark = pytest.mark.catalogue
 
 BASE = "2024.11-fixed"
-FAILED: dict[str, set[str]] = {"tracking=current": set(), "initializer=current": set()}
+FAILED: dict[str, set[str]] = {
+    "tracking=current": set(),
+    "initializer=current": set(),
+    "runtime=current": set(),
+    "kserve=current": set(),
+}
 """What is from elsewhere → the MUST contracts that fail."""
 RUNS = {
     "tracking=current": {"mlflow": "3.17.2", "storage initializer": "v0.14.1", "kserve": "0.14.1"},
     "initializer=current": {"mlflow": "2.17.2", "storage initializer": "v0.20.0", "kserve": "0.14.1"},
+    "runtime=current": {"runtime": "1.7.1", "storage initializer": "v0.14.1", "kserve": "0.14.1"},
+    "kserve=current": {"runtime": "1.5.0", "storage initializer": "v0.14.1", "kserve": "0.20.0"},
 }
 """What is from elsewhere → the end of what is detected."""
 
