@@ -502,12 +502,13 @@ class Judge:
             (folder / file).write_bytes(content)
         return folder / "page.md" if "page.md" in made else folder
 
-    def judged(self, inputs: dict[str, Input], number: int) -> tuple[LintResult, list[str]]:
-        """The result of one call over ``inputs``, and what is wrong with it."""
+    def judged(self, inputs: dict[str, Input], number: int) -> tuple[list[str], float]:
+        """What is wrong with one call over ``inputs``, and the seconds of CPU that lint and its reports took."""
         stack, platform = self._stacks[number % 2], self._platforms[number % 3]
         text, emitted = LintText(), list[Sequence[Deviation]]()
         try:
             paths = [self.path(name, made) for name, made in inputs.items()]
+            began = time.process_time()
             result = lint(paths, self._contracts, stack, platform, markdown=True, emit=emitted.append)
             for deviations in emitted:
                 text.lines(deviations)
@@ -521,10 +522,14 @@ class Judge:
             wrong += [
                 f"error without remedy: {error}" for error in result.errors if not (error.message and error.remedy)
             ]
-            if number % 10 == 0:
-                formats = {name: writer.write(result.report) for name, writer in self._registry.writers.items()}
+            every = number % 10 == 0
+            formats = (
+                {name: writer.write(result.report) for name, writer in self._registry.writers.items()} if every else {}
+            )
+            seconds = time.process_time() - began
+            if every:
                 wrong += self._baseline(formats["json"], Random(number), result)
-            return result, wrong
+            return wrong, seconds
         finally:
             for one in self._scratch.iterdir():
                 shutil.rmtree(one, ignore_errors=True) if one.is_dir() else one.unlink()
@@ -636,7 +641,7 @@ def _problems(judge: Judge, inputs: dict[str, Input], number: int) -> tuple[list
     """What is wrong with one call of lint, and the seconds of CPU that it took."""
     began = time.process_time()
     try:
-        _, found = judge.judged(inputs, number)
+        return judge.judged(inputs, number)
     except TrivetError as error:
         found = [f"raised {type(error).__name__}: {error}"]
     except Exception:
