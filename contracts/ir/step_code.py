@@ -12,6 +12,7 @@ import builtins
 import re
 import string
 import sys
+import warnings
 from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -103,8 +104,12 @@ _PARSING = Lock()
 
 def _parsed(text: str) -> ast.Module:
     """The tree of Python code, made by one thread at a time: CPython 3.11 counts the depth of all trees in one number, and raises
-    SystemError when a finaliser lets another thread in ("AST constructor recursion depth mismatch", measured with 3.11.7)."""
-    with _PARSING:
+    SystemError when a finaliser lets another thread in ("AST constructor recursion depth mismatch", measured with 3.11.7).
+
+    What Python warns of, such as ``1if``, is the author's of the step: it has no place among what lint prints.
+    """
+    with _PARSING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
         return ast.parse(text)
 
 

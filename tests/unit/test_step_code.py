@@ -1,10 +1,11 @@
-"""The code of pipeline steps is read by several checks at a time."""
+"""The code of pipeline steps is read by several checks at a time, and Python says nothing of it on the terminal."""
 
 from __future__ import annotations
 
 import gc
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -53,3 +54,10 @@ def test_code_is_parsed_in_several_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not raised
+
+
+def test_what_python_warns_of_in_a_step_is_not_printed() -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert syntax_error("retries = 1if x else 2  # a warning of Python 3.11") == ("", False)
+    assert not said
