@@ -77,25 +77,17 @@ def deploy(
 
     Exit codes: 0 it serves, 2 it does not within the timeout, or MLflow or the API server does not answer, 3 wrong usage.
     """
-    from trivet.integration.artifacts import resolve_storage_uri
-    from trivet.integration.inference_service import build_inference_service
     from trivet.operations.deploying import deploy as apply_and_wait
-    from trivet.operations.registered_version import registered_version
+    from trivet.operations.deploying import service_of
 
     check_report_options(output)
     tracking = tracking_of(server, artifact_root=artifact_root)
-    version = registered_version(model, tracking)
-    name, number = str(version["name"]), str(version["version"])
-    document = build_inference_service(
-        name=service,
+    document = service_of(
+        model,
+        service,
+        tracking=tracking,
         namespace=namespace,
-        storage_uri=resolve_storage_uri(f"models:/{name}/{number}", tracking=tracking),
-        run_id=version.get("run_id") or "",
         pipeline=pipeline,
-        model_name=name,
-        model_version=number,
-        # A first deployment is created without the percentage, whatever is asked for.
-        exists=True,
         canary_percent=canary_percent,
         deployment_mode=mode,
         cpu_target=cpu_target or None,

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from trivet.integration.artifacts import resolve_storage_uri
 from trivet.integration.deployment import (
     SERVING_TIMEOUT,
     Applied,
@@ -23,19 +24,40 @@ from trivet.integration.deployment import (
     states_model,
     wait_until_serving,
 )
-from trivet.integration.inference_service import MODEL_VERSION
+from trivet.integration.inference_service import MODEL_VERSION, build_inference_service
 from trivet.integration.kubernetes_api import INFERENCE_SERVICES, LEASES, KubernetesApi
 from trivet.integration.rollout import stated_uri
 from trivet.integration.tracking import TrackingApi
 from trivet.model.operation import Decision, OperationReport
 from trivet.operations.canary_run import CanaryActions, revisions_of
 from trivet.operations.lease import annotate_lease, annotated_object, lease_name
+from trivet.operations.registered_version import registered_version
 
 PREVIOUS = "trivet.dev/previous-service"
 """The annotation of the Lease with the InferenceService as it was before the deployment, as JSON."""
 
 _KUBECTL = "kubectl.kubernetes.io/last-applied-configuration"
 Json = Mapping[str, Any]
+
+
+def service_of(model: str, service: str, *, tracking: TrackingApi, **settings: Any) -> dict[str, Any]:
+    """The InferenceService named ``service`` for the version that ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS`` names.
+
+    ``settings`` are those of :func:`trivet.integration.build_inference_service`. Raises UsageError for a version that does not exist or
+    cannot be served from where it lies, and for wrong settings; TrackingError.
+    """
+    version = registered_version(model, tracking)
+    name, number = str(version["name"]), str(version["version"])
+    return build_inference_service(
+        name=service,
+        storage_uri=resolve_storage_uri(f"models:/{name}/{number}", tracking=tracking),
+        run_id=version.get("run_id") or "",
+        model_name=name,
+        model_version=number,
+        # A first deployment is created without the percentage, whatever is asked for.
+        exists=True,
+        **settings,
+    )
 
 
 def deploy(

@@ -1,67 +1,100 @@
-"""KFP components that gate, deploy and judge, for the pipelines of a platform: ``components(image)``, with the image of docs/operations.md.
+"""KFP components that train, gate, deploy and judge, for the pipelines of a platform: ``components(image)``.
 
-They need the KFP SDK (``kfp>=2``) where the pipeline is compiled, and nothing but the image where it runs. A step fails with the exit code
-of its command, except that a gate that does not pass and a canary that is rolled back or undecided are outputs, for conditions such as
-``dsl.If(gated.outputs["decision"] == "PASSED")``.
+They are lightweight Python components without packages of their own, which the SDK's ``local.SubprocessRunner(use_venv=False)`` runs in the
+environment of the pipeline, and KFP's backend in ``image``. Both need the KFP SDK and trivet, ``trivet_train`` also MLflow's client and the
+training function. The SDK runs no container components locally (kfp 2.7.0 to 2.17.0, local/subprocess_task_handler.py).
+
+What a condition compares is a component's unnamed output, ``dsl.If(gated.outputs["Output"] == "PASSED")``: kfp.local 2.16 and 2.17 take a
+condition on a named one for false, without an error (local/orchestrator/enhanced_dag_orchestrator.py, _resolve_pipeline_channel).
 """
 # mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator, valid-type, misc, no-any-unimported"
 # KFP reads annotations as objects, so there is no `from __future__ import annotations`.
+# KFP extracts each component as source text, so each has its own imports.
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """The components. Switch caching off for each task: what is in production changes while the inputs of a step stay the same.
+    """The components. Switch caching off for each task: what is in production and in MLflow changes, and the inputs stay the same.
 
-    ``gate`` and ``judge`` have the output parameter ``decision``, a member of ``trivet.model.operation.Decision``, and all have ``report``,
+    ``train`` has the outputs ``model`` (``models:/NAME/VERSION``, as ``gate`` and ``deploy`` take it) and ``run_id``, and the artifacts
+    ``trained_model``, with the metadata ``mlflow_run_id``, and ``metrics``. The unnamed output of ``gate`` and ``judge`` is the decision, a
+    member of ``trivet.model.operation.Decision``, that of ``deploy`` the InferenceService as JSON. The output ``report`` of these three is
     the JSON of the whole report.
+
+    ``mlflow`` is the tracking server's address, by default that of ``MLFLOW_TRACKING_URI`` in the environment of the step.
     """
 
+    train: Any
     gate: Any
     deploy: Any
     judge: Any
 
 
 def components(image: str) -> Components:
-    """The components that run in ``image``, a reference with trivet and the extra ``operations`` inside."""
+    """The components that run in ``image``, a reference with the KFP SDK and trivet inside (docs/operations.md)."""
 
-    @dsl.container_component
-    def trivet_gate(  # type: ignore[no-untyped-def]
+    @dsl.component(base_image=image, install_kfp_package=False)
+    def trivet_train(
+        function: str,
+        dataset: dsl.Input[dsl.Dataset],
+        experiment: str,
+        registered_name: str,
+        trained_model: dsl.Output[dsl.Model],
+        metrics: dsl.Output[dsl.Metrics],
+        parameters: dict = {},  # type: ignore[type-arg]  # noqa: B006
+        pipeline: str = "",
+        mlflow: str = "",
+    ) -> NamedTuple("Trained", [("model", str), ("run_id", str)]):
+        """Call the training function MODULE:NAME with the path of the dataset, and log and register the model that it returns."""
+        from trivet.operations.steps import train
+
+        registered = train(
+            function,
+            dataset.path,
+            mlflow=mlflow,
+            experiment=experiment,
+            registered_name=registered_name,
+            parameters=parameters,
+            pipeline=pipeline,
+        )
+        trained_model.uri = registered.logged_uri
+        trained_model.metadata["mlflow_run_id"] = registered.run_id
+        for name, value in registered.metrics.items():
+            metrics.log_metric(name, value)
+        return (registered.model, registered.run_id)
+
+    @dsl.component(base_image=image, install_kfp_package=False)
+    def trivet_gate(
         model: str,
         metric: str,
-        mlflow: str,
-        decision: dsl.OutputPath(str),
         report: dsl.OutputPath(str),
         minimum: float = 0.80,
         tolerance: float = 0.02,
         production_alias: str = "production",
-    ):
-        return dsl.ContainerSpec(
-            image=image,
-            command=["trivet", "gate"],
-            args=[
-                *(model, "--metric", metric, "--mlflow", mlflow, "--minimum", minimum, "--tolerance", tolerance),
-                *(
-                    "--production-alias",
-                    production_alias,
-                    "--decision-file",
-                    decision,
-                    "--output",
-                    report,
-                    "--exit-zero",
-                ),
-            ],
+        mlflow: str = "",
+    ) -> str:
+        """PASSED when the metric of the version's run reaches the minimum and is not worse than in production, otherwise FAILED."""
+        from trivet.operations.steps import gate
+
+        return gate(
+            model,
+            mlflow=mlflow,
+            metric=metric,
+            minimum=minimum,
+            tolerance=tolerance,
+            production_alias=production_alias,
+            report=report,
         )
 
-    @dsl.container_component
-    def trivet_deploy(  # type: ignore[no-untyped-def]
+    @dsl.component(base_image=image, install_kfp_package=False)
+    def trivet_deploy(
         model: str,
         service: str,
-        mlflow: str,
         report: dsl.OutputPath(str),
         namespace: str = "default",
         pipeline: str = "",
@@ -71,37 +104,49 @@ def components(image: str) -> Components:
         min_replicas: int = 2,
         cpu_target: int = 70,
         service_account: str = "",
-    ):
-        return dsl.ContainerSpec(
-            image=image,
-            command=["trivet", "deploy"],
-            args=[
-                *(model, service, "--namespace", namespace, "--mlflow", mlflow, "--artifact-root", artifact_root),
-                *("--pipeline", pipeline, "--canary-percent", canary_percent, "--mode", mode),
-                *("--min-replicas", min_replicas, "--cpu-target", cpu_target, "--service-account", service_account),
-                *("--output", report),
-            ],
+        dry_run: bool = False,
+        mlflow: str = "",
+    ) -> str:
+        """Serve the version, as a canary beside what serves now, and wait until it does; with dry_run only plan it."""
+        from trivet.operations.steps import deploy
+
+        return deploy(
+            model,
+            service,
+            mlflow=mlflow,
+            namespace=namespace,
+            pipeline=pipeline,
+            artifact_root=artifact_root,
+            canary_percent=canary_percent,
+            mode=mode,
+            min_replicas=min_replicas,
+            cpu_target=cpu_target,
+            service_account=service_account,
+            dry_run=dry_run,
+            report=report,
         )
 
-    @dsl.container_component
-    def trivet_judge(  # type: ignore[no-untyped-def]
+    @dsl.component(base_image=image, install_kfp_package=False)
+    def trivet_judge(
         service: str,
         prometheus: str,
-        mlflow: str,
-        decision: dsl.OutputPath(str),
         report: dsl.OutputPath(str),
         namespace: str = "default",
         interval: float = 60.0,
         patience: float = 600.0,
-    ):
-        return dsl.ContainerSpec(
-            image=image,
-            command=["trivet", "canary", "judge"],
-            args=[
-                *(service, "--namespace", namespace, "--prometheus", prometheus, "--mlflow", mlflow),
-                *("--interval", interval, "--patience", patience),
-                *("--decision-file", decision, "--output", report, "--exit-zero"),
-            ],
+        mlflow: str = "",
+    ) -> str:
+        """Judge the canary until it is decided, then promote it or roll it back."""
+        from trivet.operations.steps import judge
+
+        return judge(
+            service,
+            prometheus=prometheus,
+            mlflow=mlflow,
+            namespace=namespace,
+            interval=interval,
+            patience=patience,
+            report=report,
         )
 
-    return Components(gate=trivet_gate, deploy=trivet_deploy, judge=trivet_judge)
+    return Components(train=trivet_train, gate=trivet_gate, deploy=trivet_deploy, judge=trivet_judge)

@@ -1,61 +1,93 @@
-"""The KFP components of trivet's operations, compiled by the KFP SDK of each shipped stack, and judged by trivet's own contracts."""
+"""The KFP components of trivet's operations: compiled by the KFP SDK of each shipped stack and judged by trivet's own contracts, and run
+by the SDK's local runner against real tracking servers of MLflow 2 and 3."""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from click.testing import CliRunner
+from integration_servers import tracking_server
 
 from trivet.cli import main
+from trivet.host.staging import stage
+from trivet.integration import TrackingApi
+from trivet.integration.inference_service import MODEL_VERSION, RUN_ID
+from trivet.model.stack import Stack
+from trivet.render import operation_json
 from trivet.stacks.environments import build_environment
 from trivet.stacks.read import load_stack, shipped_stacks
 
 pytestmark = pytest.mark.processes
 HARNESS = Path(__file__).parents[2] / "harness"
+SAMPLE = Path(__file__).parents[1] / "samples" / "training_pipeline.py"
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+IMAGE = "registry.example/ml/python-trivet:1"
+METRIC = "f1_weighted_mean"
 
-PIPELINE = """
+RUN = """
+import json, pathlib, sys
+
+from trivet.fixtures.jobs.pipeline import run
+
+done = run(json.loads(sys.argv[1]), sys.argv[2], {}, sys.argv[3])
+pathlib.Path(sys.argv[2], "done.json").write_text(json.dumps(done))
+"""
+
+COMPILE = """
 import sys
 
-from kfp import compiler, dsl
+from kfp import compiler
 
-from trivet.operations.kfp_components import components
+import training_pipeline
 
-steps = components("registry.example/trivet/operations:1")
-
-
-@dsl.pipeline(name="deployment")
-def deployment(model: str, service: str = "rec", mlflow: str = "http://mlflow:5000", prometheus: str = "http://p:9090"):
-    gated = steps.gate(model=model, metric="f1", mlflow=mlflow).set_caching_options(False)
-    with dsl.If(gated.outputs["decision"] == "PASSED"):
-        deployed = steps.deploy(model=model, service=service, namespace="ml", mlflow=mlflow).set_caching_options(False)
-        judged = steps.judge(service=service, namespace="ml", prometheus=prometheus, mlflow=mlflow)
-        judged.after(deployed).set_caching_options(False)
-
-
-compiler.Compiler().compile(deployment, sys.argv[1])
+compiler.Compiler().compile(training_pipeline.pipeline, sys.argv[1])
 """
 
 
-@pytest.fixture(params=[name for name in shipped_stacks() if load_stack(name).platform])
-def compiled(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
-    """The name of a stack, and the pipeline as its SDK compiles it."""
-    (tmp_path / "trivet").symlink_to(HARNESS)
-    script, file = tmp_path / "deployment.py", tmp_path / "deployment.yaml"
-    script.write_text(PIPELINE, encoding="utf-8")
-    python = build_environment(load_stack(request.param).roles["trainer"]).python
+def in_sdk(stack: Stack, folder: Path, program: str, *arguments: str, **environment: str) -> str:
+    """What ``program`` prints in the trainer's environment, with trivet, the sample pipeline and its training function installed."""
+    code = folder / "python"
+    if not code.exists():
+        stage(code)
+        shutil.copytree(HARNESS / "operations", code / "trivet" / "operations")
+        for file in (SAMPLE, SAMPLE.with_name("acme_training.py")):
+            shutil.copy(file, code / file.name)
+    python = build_environment(stack.roles["trainer"]).python
     done = subprocess.run(
-        [python, script, file],
-        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
+        [python, "-c", program, *arguments],
+        cwd=folder,
+        env={
+            "PYTHONPATH": str(code),
+            "PATH": f"{python.parent}:/usr/bin:/bin",
+            "HOME": str(folder),
+            "IMAGE": IMAGE,
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr
-    return request.param, file
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module", params=[name for name in shipped_stacks() if load_stack(name).platform])
+def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """The name of a stack, and the pipeline as its SDK compiles it."""
+    folder = tmp_path_factory.mktemp("compiled")
+    in_sdk(load_stack(request.param), folder, COMPILE, str(folder / "pipeline.yaml"))
+    return request.param, folder / "pipeline.yaml"
 
 
 def test_each_sdk_compiles_them_and_lint_has_no_objection(compiled: tuple[str, Path]) -> None:
@@ -64,13 +96,138 @@ def test_each_sdk_compiles_them_and_lint_has_no_objection(compiled: tuple[str, P
     assert done.exit_code == 0, done.output
 
 
-def test_what_a_step_runs_is_a_command_line_that_trivet_has(compiled: tuple[str, Path]) -> None:
+def test_a_step_runs_in_the_image_installs_nothing_and_imports_trivet_there(compiled: tuple[str, Path]) -> None:
     _, file = compiled
     spec: dict[str, Any] = next(yaml.safe_load_all(file.read_text(encoding="utf-8")))
-    containers: list[dict[str, list[str]]] = [one["container"] for one in spec["deploymentSpec"]["executors"].values()]
-    assert len(containers) == 3
-    for container in containers:
-        program, *words = [*container["command"], *container["args"]]
-        assert program == "trivet"
-        done = CliRunner().invoke(main, [*("1" if word.startswith("{{") else word for word in words), "--help"])
-        assert done.exit_code == 0, done.output
+    containers = {name: one["container"] for name, one in spec["deploymentSpec"]["executors"].items()}
+    assert set(containers) == {"exec-prepare", "exec-trivet-train", "exec-trivet-gate", "exec-trivet-deploy"}
+    for name in ("train", "gate", "deploy"):
+        container = containers[f"exec-trivet-{name}"]
+        words = "\n".join([*container["command"], *container["args"]])
+        assert container["image"] == IMAGE
+        assert "kfp.dsl.executor_main" in words
+        assert "pip install" not in words
+        assert "trivet.operations.steps" in words
+    outputs = {name: one.get("outputDefinitions", {}) for name, one in spec["components"].items()}
+    assert set(outputs["comp-trivet-train"]["parameters"]) == {"model", "run_id"}
+    assert set(outputs["comp-trivet-train"]["artifacts"]) == {"trained_model", "metrics"}
+    assert set(outputs["comp-trivet-gate"]["parameters"]) == {"Output", "report"}
+    assert set(outputs["comp-trivet-deploy"]["parameters"]) == {"Output", "report"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What a run left behind; ``root`` is the folder with the outputs of its tasks."""
+
+    root: Path
+    log: str
+    succeeded: bool
+    error: str
+    refused: str
+    outputs: Mapping[str, Mapping[str, Any]]
+
+    def report(self, task: str) -> dict[str, Any]:
+        (file,) = self.root.glob(f"*/{task}/report")
+        report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return report
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A stack, its tracking server, and a folder for its pipelines."""
+
+    stack: Stack
+    tracking: TrackingApi
+    folder: Path
+
+    def run(self, name: str, **arguments: Any) -> Ran:
+        """A run of the sample pipeline by the SDK's local runner, which registers its model as ``name``."""
+        root = self.folder / name
+        root.mkdir()
+        given = json.dumps({"registered_name": name, **arguments})
+        file = self.folder / "python" / SAMPLE.name
+        log = in_sdk(self.stack, self.folder, RUN, given, str(root), str(file), MLFLOW_TRACKING_URI=self.tracking.uri)
+        return Ran(root=root, log=log, **json.loads((root / "done.json").read_text(encoding="utf-8")))
+
+    def version(self, name: str) -> Mapping[str, Any]:
+        (version,) = self.tracking.search_model_versions(f"name = '{name}'")
+        return version
+
+
+@pytest.fixture(scope="module", params=["2024.11-fixed", "current"])
+def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    stack, folder = load_stack(request.param), tmp_path_factory.mktemp("local")
+    store = folder / "store"
+    options = ("--no-serve-artifacts", "--default-artifact-root", store.as_uri())
+    with tracking_server(stack, folder / "server", *options) as uri:
+        yield Platform(stack=stack, tracking=TrackingApi(uri), folder=folder)
+
+
+def test_a_version_that_passes_the_gate_is_planned_by_the_local_runner(platform: Platform) -> None:
+    run = platform.run("good", parameters={"n_estimators": 10, "learning_rate": 0.5})
+    assert run.succeeded, run.log[-3000:]
+    trained = run.outputs["trivet-train"]
+    version = platform.version("good")
+    assert trained["model"] == f"models:/good/{version['version']}"
+    assert trained["run_id"] == version["run_id"] == trained["trained_model"]["metadata"]["mlflow_run_id"]
+
+    recorded = platform.tracking.get_run(version["run_id"])
+    assert recorded["info"]["status"] == "FINISHED"
+    parameters = {one["key"]: one["value"] for one in recorded["data"]["params"]}
+    assert parameters == {"n_estimators": "10", "learning_rate": "0.5"}
+    assert {"key": "pipeline", "value": "acme-training"} in recorded["data"]["tags"]
+
+    assert run.outputs["trivet-gate"]["Output"] == "PASSED"
+    report = run.report("trivet-gate")
+    jsonschema.validate(report, operation_json.schema())
+    assert report["evidence"]["candidate"] == platform.tracking.metrics(version["run_id"])[METRIC]
+
+    service = json.loads(run.outputs["trivet-deploy"]["Output"])
+    labels = service["metadata"]["labels"]
+    assert (labels[MODEL_VERSION], labels[RUN_ID]) == (version["version"], version["run_id"])
+    uri = service["spec"]["predictor"]["model"]["storageUri"]
+    assert (Path(uri.removeprefix("file://")) / "MLmodel").is_file()
+
+
+def test_a_version_below_the_gate_is_not_deployed(platform: Platform) -> None:
+    run = platform.run("bad", parameters={"n_estimators": 1}, minimum=1.01)
+    assert run.succeeded, run.log[-3000:]
+    assert run.outputs["trivet-gate"]["Output"] == "FAILED"
+    assert "trivet-deploy" not in run.outputs
+    assert "is below the minimum 1.01" in run.report("trivet-gate")["reason"]
+    assert platform.version("bad")["run_id"] == run.outputs["trivet-train"]["run_id"]
+
+
+def test_a_parameter_that_the_function_does_not_take_fails_the_step_before_a_run_is_made(platform: Platform) -> None:
+    run = platform.run("unknown", parameters={"n_estimator": 10})
+    assert not run.succeeded
+    assert "trivet-train" in run.error
+    assert "cannot be called with a path and n_estimator: " in run.log
+    assert "name the parameters as the function does" in run.log
+    assert platform.tracking.search_model_versions("name = 'unknown'") == []
+
+
+def test_the_documented_pipeline_runs_as_it_stands_where_the_local_runner_has_conditions(platform: Platform) -> None:
+    folder = platform.folder / "documented"
+    text = PAGE.read_text(encoding="utf-8")
+    files = re.findall(r"^```python\n# (\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in files] == ["acme/training.py", "pipeline.py", "run.py"]
+    for name, program in files:
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(program, encoding="utf-8")
+    program = f"""
+import sys
+sys.path.insert(0, {str(folder)!r})
+try:
+    import run
+except NotImplementedError as error:
+    print(error)
+"""
+    environment = {"PYTHONPATH": f"{platform.folder / 'python'}:{folder}"}
+    log = in_sdk(platform.stack, platform.folder, program, MLFLOW_TRACKING_URI=platform.tracking.uri, **environment)
+    assert platform.version("recommendation")["run_id"] in log
+    assert "PASSED: f1_weighted_mean of version 1 of 'recommendation'" in log
+    has_conditions = platform.stack.name == "current"
+    assert ('"kind": "InferenceService"' in log) == has_conditions, log[-3000:]
+    assert ("'dsl.Condition' is not supported" in log) != has_conditions, log[-3000:]
