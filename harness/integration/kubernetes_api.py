@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ FIELD_MANAGER = "trivet"
 
 REQUEST_TIMEOUT = 30.0
 """Seconds that one request to the API server may take."""
+
+OLDEST_CLIENT = (30, 1)
+"""The oldest release of Kubernetes' Python client that is supported, as in the extra: 26.1 has no ``field_validation`` of custom objects."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def connect(*, kubeconfig: str | Path | None = None, context: str | None = None)
     """The API server of ``context`` in ``kubeconfig`` (default: ``$KUBECONFIG``, else ``~/.kube/config``, and its current context); in a
     pod, with neither given and no kubeconfig there, that of the cluster, with the pod's ServiceAccount.
 
-    Raises UsageError when the extra is not installed, or when there is no such context or no configuration.
+    Raises UsageError when the extra is not installed or too old, or when there is no such context or no configuration.
     """
     client, config = _client()
     configuration = client.Configuration()
@@ -116,13 +120,20 @@ def connect(*, kubeconfig: str | Path | None = None, context: str | None = None)
 
 
 def _client() -> tuple[Any, Any]:
-    """The modules ``client`` and ``config`` of Kubernetes' Python client."""
+    """The modules ``client`` and ``config`` of Kubernetes' Python client. Raises UsageError without one from OLDEST_CLIENT on."""
     try:
+        import kubernetes
         from kubernetes import client, config
     except ImportError as error:
         raise UsageError(
             "Kubernetes' Python client is not installed", remedy="pip install 'trivet[kubernetes]'"
         ) from error
+    release = tuple(int(part) for part in re.findall(r"\d+", kubernetes.__version__)[:2])
+    if release < OLDEST_CLIENT:
+        raise UsageError(
+            f"Kubernetes' Python client is {kubernetes.__version__}, and 30.1 is the oldest that is supported",
+            remedy="pip install 'trivet[kubernetes]'; KFP's SDK allows it from 2.9 on",
+        )
     return client, config
 
 

@@ -581,3 +581,16 @@ def test_the_extra_is_named_when_the_client_is_not_installed(monkeypatch: pytest
     with pytest.raises(UsageError) as refusal:
         connect()
     assert "trivet[kubernetes]" in refusal.value.remedy
+
+
+@pytest.mark.parametrize(("release", "refused"), [("26.1.0", True), ("29.0.0", True), ("30.1.0", False)])
+def test_a_client_that_is_too_old_is_refused_before_anything_is_asked(
+    release: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kubernetes
+
+    monkeypatch.setattr(kubernetes, "__version__", release)
+    with pytest.raises(UsageError) as failure:
+        connect(kubeconfig=tmp_path / "none")
+    assert (f"Python client is {release}, and 30.1 is the oldest" in failure.value.message) == refused
+    assert ("trivet[kubernetes]" in failure.value.remedy) == refused
