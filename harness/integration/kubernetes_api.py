@@ -25,7 +25,7 @@ REQUEST_TIMEOUT = 30.0
 """Seconds that one request to the API server may take."""
 
 OLDEST_CLIENT = (30, 1)
-"""The oldest release of Kubernetes' Python client that is supported, as in the extra: 26.1 has no ``field_validation`` of custom objects."""
+"""The oldest release of Kubernetes' client that is supported, as in the extra: 26.1 has no ``field_validation`` of custom objects."""
 
 
 @dataclass(frozen=True)
