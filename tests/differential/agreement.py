@@ -174,15 +174,19 @@ def _leaves_escalation_to_the_runtime(found: Disagreement) -> bool:
     return bool(stated) and False not in stated
 
 
+def _has_no_container_that_serves(document: Mapping[str, Any]) -> bool:
+    """Whether the predictor has several containers, none of which KServe takes for the one that serves."""
+    containers = _predictor(document).get("containers")
+    names = [mapping(one).get("name") for one in containers] if isinstance(containers, list) else []
+    return len(names) > 1 and bool(names[0]) and "kserve-container" not in names
+
+
 def _predictor(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(mapping(document.get("spec")).get("predictor"))
 
 
 _RELEASED = sorted({name for runtimes in releases().values() for name in runtimes})
 """Runtimes of KServe's releases."""
-
-_ITEMS = r"(    [ -] .*\n)*"
-"""Lines of a list in a component of a manifest."""
 
 _OF_A_CANARY = (
     r"^(?P<service>\S+)-(?P<canary>\S+)-predictor\n(.*\n)*  name: (?P=service)\n(.*\n)*"
@@ -227,10 +231,7 @@ KNOWN: tuple[Known, ...] = (
             "compared; it judges their fields all the same."
         ),
         kind=FALSE_ALARM,
-        manifest=(
-            rf"\n  predictor:\n    containers:\n(?!{_ITEMS}    [ -] name: kserve-container\n)"
-            r"    - name: \S.*\n(      .*\n)*    - name: "
-        ),
+        when=lambda found: _has_no_container_that_serves(found.document),
         lint=r"^validation\.(kubernetes_admits_the_pods|knative_\w+): .*(the container name|\d+ containers are named|spec\.predictor\b)",
     ),
     Known(
@@ -314,16 +315,16 @@ KNOWN: tuple[Known, ...] = (
             "KServe makes nothing, such as of a model that no runtime serves, there is nothing that they could refuse."
         ),
         kind=FALSE_ALARM,
-        lint=r"schema_is_met: spec\.\w+\.\S+\[\d+\] is empty",
+        lint=r"schema_is_met: spec\.\w+(\[\d+\])?\.\S+\[\d+\] is empty",
         when=lambda found: not found.made,
     ),
     Known(
         reason=(
-            "KServe's webhook writes an empty topologyKey where there is none, which Kubernetes refuses in a pod; where KServe makes no "
-            "pods, there is nothing that it could refuse."
+            "KServe's webhook writes the zero value of Go for a field that is required and missing, such as an empty name or topologyKey, "
+            "which Knative and Kubernetes refuse in a pod; where KServe makes no pods, there is nothing that they could refuse."
         ),
         kind=FALSE_ALARM,
-        lint=r"schema_is_met: \S+ has no 'topologyKey'",
+        lint=r"schema_is_met: spec\.\w+(\[\d+\])?\.\S+ has no '\w+'",
         when=lambda found: not found.made,
     ),
     Known(
@@ -334,6 +335,14 @@ KNOWN: tuple[Known, ...] = (
         kind=FALSE_ALARM,
         manifest=r"\nkind: ClusterStorageContainer\n",
         lint=r"schema_is_met: \S+ is \d+, expected at most 2147483647 ",
+    ),
+    *(
+        Known(
+            reason="A text such as $request is a placeholder, whose value envsubst writes before the manifest is applied.",
+            kind=kind,
+            server=r"is invalid: [\w.\[\]]+: Invalid value: \"\$\w+\": ",
+        )
+        for kind in (MISSED, MISPLACED)
     ),
     Known(
         reason="KServe's webhook parses the times of a status, for which the API has no format, and nobody writes a status.",
@@ -535,6 +544,8 @@ def _at_the_place(manifest: str, said: ServerVerdict, verdict: LintVerdict) -> b
     everything = list(_places(document.value))
     for field in said.fields:
         names = _names(field)
+        if "is invalid: " in said.error:  # said of what the webhook has made of the manifest
+            names = _as_written(names, mapping(document.value))
         while names:
             places = [keys for keys in everything if _plain(keys)[: len(names)] == names]
             if places:
@@ -556,6 +567,14 @@ def _places(value: Any, keys: Keys = ()) -> Iterator[Keys]:
 def _names(field: str) -> tuple[str, ...]:
     """A dotted path without indices and without keys that hold dots, which end it."""
     return tuple(part for part in re.sub(r"\[[^\]]*\].*|\[\d+\]", "", field).split(".") if part)
+
+
+def _as_written(names: tuple[str, ...], document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The place of a field in the manifest: of an older field of the predictor KServe's webhook makes the model, in place of one that is
+    there (0.14.1 pkg/apis/serving/v1beta1/inference_service_defaults.go, setPredictorModelDefaults)."""
+    older = [name for name in FRAMEWORKS if isinstance(_predictor(document).get(name), dict)]
+    of_the_model = names[:3] == ("spec", "predictor", "model")
+    return ("spec", "predictor", older[0], *names[3:]) if of_the_model and older else names
 
 
 def _plain(keys: Keys) -> tuple[str, ...]:

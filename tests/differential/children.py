@@ -1,10 +1,11 @@
 """The objects that KServe's controller makes of an InferenceService, for dry runs of what Knative and Kubernetes say of them.
 
-Written after kserve 0.13.1, 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice: components/predictor.go and transformer.go,
+Written after kserve 0.12.1, 0.13.1, 0.14.1 and 0.20.0 pkg/controller/v1beta1/inferenceservice: components/predictor.go and transformer.go,
 utils/utils.go (MergeRuntimeContainers), and reconcilers: knative/ksvc_reconciler.go (createKnativeService), hpa/hpa_reconciler.go
 (createHPA), deployment/deployment_reconciler.go (createRawDeployment) and service/service_reconciler.go (createService). Workers and
-canaries are written after 0.20.0 components/predictor.go (multiNodeProcess, reconcileCanaryDeployments). Only a sample of services that
-are really created shows that this is what the controller does.
+canaries are written after 0.20.0 components/predictor.go (multiNodeProcess, reconcileCanaryDeployments). 0.12.1 sets no
+responseStartTimeoutSeconds, at which Knative's webhook does not look. Only a sample of services that are really created shows that this is
+what the controller does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import yaml
 from packaging.version import Version
 
 from trivet.contracts.quantities import DEVICES
+from trivet.contracts.rules.rule import EXPLAINERS
 from trivet.integration.inference_service import STANDARD_MODES
 from trivet.model.platform_config import PlatformConfig
 from trivet.model.stack import Stack
@@ -31,8 +33,9 @@ KNATIVE_SERVICE = "Service.serving.knative.dev"
 _POD_META = {"labels", "annotations"}
 _NOT_OF_THE_POD = {
     *("minReplicas", "maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "containerConcurrency", "timeout"),
-    *("canaryTrafficPercent", "logger", "batcher", "deploymentStrategy", "autoScaling", "model", "workerSpec", "art"),
+    *("canaryTrafficPercent", "logger", "batcher", "deploymentStrategy", "autoScaling", "model", "workerSpec"),
     *("name", "storageContainerName", "storageUris"),
+    *EXPLAINERS,
     *_POD_META,
 }
 _NOT_OF_THE_CONTAINER = {
@@ -366,7 +369,7 @@ def _containers(
 
     ``security`` is the securityContext of a container of KServe's release.
     """
-    model = settings.get("model") or settings.get("art")
+    model = next((settings[name] for name in ("model", *EXPLAINERS) if settings.get(name)), None)
     listed = list(settings.get("containers") or ())
     if model is None:
         serving = [one for one in listed if one.get("name") == "kserve-container"]

@@ -11,6 +11,7 @@ from differential.agreement import (
     COMPARED,
     FALSE_ALARM,
     KNOWN,
+    MISPLACED,
     MISSED,
     Comparison,
     Disagreement,
@@ -96,6 +97,30 @@ def test_a_finding_is_at_the_field_that_the_server_names_below_it_or_where_it_is
     field: str, line: int, agrees: bool
 ) -> None:
     assert _at_the_place(MANIFEST, ServerVerdict(error="wrong", fields=(field,)), failing_at(line)) is agrees
+
+
+OLDER = """kind: InferenceService
+spec:
+  predictor:
+    model:
+      ports: [{}, {}]
+    sklearn:
+      ports:
+      - {}
+      - {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ('InferenceService.serving.kserve.io "iris" is invalid: spec.predictor.model.ports[1]: Duplicate value', 9),
+        ('admission webhook "defaulter" denied the request: json: cannot unmarshal', 5),
+    ],
+)
+def test_an_older_field_is_the_model_once_the_webhook_has_seen_it(error: str, line: int) -> None:
+    said = ServerVerdict(error=error, fields=("spec.predictor.model.ports[1]",))
+    assert [one for one in (5, 9) if _at_the_place(OLDER, said, failing_at(one))] == [line]
 
 
 class Says:
@@ -197,6 +222,8 @@ PODS, KNATIVES, SCHEMA = (
         (service_of(SEVERAL), KNATIVES, "spec.predictor has 2 container ports", True),
         (service_of(SEVERAL), PODS, "the container name 'A' is not valid", True),
         (service_of(SEVERAL), PODS, "2 containers are named 'a', and a name must be unique", True),
+        (service_of("{containers: [{name: a}, {image: A}]}"), PODS, "spec.predictor.containers[1] has no image", True),
+        (service_of("{containers: [{image: A}, {name: a}]}"), PODS, "spec.predictor.containers[1] has no image", False),
         (service_of(WITH_KSERVES), PODS, "2 containers are named 'a', and a name must be unique", False),
         (service_of(SEVERAL, TRANSFORMER), PODS, "spec.predictor.containers[0].image is empty", True),
         (service_of(SEVERAL), SCHEMA, "spec.predictor.containers[0].image is 1, expected a string", False),
@@ -506,6 +533,8 @@ def test_lint_may_judge_the_pods_of_a_stopped_service_and_of_a_model_without_a_r
     [
         "spec.predictor.containers[0] is empty",
         "spec.predictor.model.env[1] is empty",
+        "spec.predictor.initContainers[0] has no 'name'",
+        "spec.canary[0].predictor.model.volumeMounts[0] has no 'mountPath'",
         "spec.predictor.affinity.podAffinityTerm has no 'topologyKey'",
     ],
 )
@@ -521,6 +550,15 @@ def test_what_becomes_a_zero_value_of_a_pod_is_refused_where_something_is_made(
     controller = Controller(stack=STACK, platform=platform, runtime=OF_THE_PLATFORM)
     both = Comparison(admits, cast(Lint, Says(said)), controller)
     assert [one.kind for one in both.differences(document) if not is_meant(one)] == found
+
+
+@pytest.mark.parametrize(("value", "meant"), [("$request", True), ("request", False)])
+@pytest.mark.parametrize("kind", [MISSED, MISPLACED])
+def test_a_placeholder_is_no_value_yet(kind: str, value: str, meant: bool) -> None:
+    said = ServerVerdict(error=f'a is invalid: spec.resources.limits.data: Invalid value: "{value}": should match')
+    failures = () if kind == MISSED else (("manifests.fields_are_known", 4, "the API has no field a"),)
+    found = Disagreement(kind=kind, layer="a", manifest="a: b", server=said, lint=LintVerdict(failures=failures))
+    assert is_meant(found) is meant
 
 
 @pytest.mark.parametrize(("kind", "meant"), [("ClusterStorageContainer", True), ("ServingRuntime", False)])
