@@ -14,8 +14,8 @@ from typing import Any
 
 from trivet.authoring import Keys, Replacement
 from trivet.contracts.quantities import quantity
-from trivet.contracts.rules.rule import KNATIVE, Container, Pod, Rules, Service
-from trivet.contracts.rules.runtimes import has_no_ports, runtime_of, wanted
+from trivet.contracts.rules.rule import KNATIVE, Container, Rules, Service
+from trivet.contracts.rules.runtimes import has_no_ports, mounts_beside, runtime_of
 from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
 from trivet.contracts.violation import Violation
 
@@ -173,6 +173,7 @@ def pod_fields_on_request(service: Service) -> Iterator[Violation]:
 @REVISION.rule(f"{_MASK}, VolumeSourceMask", modes=_MODES, fields=("volumes",))
 def volumes(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
+        others, known = mounts_beside(service, pod)
         mounted = {
             text(mount.get("name"))
             for container in (*pod.containers, *pod.init_containers)
@@ -201,7 +202,7 @@ def volumes(service: Service) -> Iterator[Violation]:
             medium = mapping(volume.get("emptyDir")).get("medium")
             if medium not in (None, "", "Memory"):
                 yield Violation((*keys, "emptyDir", "medium"), f"{path(keys)}.emptyDir.medium {medium!r} is not Memory")
-            if text(volume.get("name")) not in mounted and _no_other_mounts(service, pod):
+            if known and text(volume.get("name")) not in {*mounted, *others}:
                 yield Violation(
                     (*keys, "name"), f"Knative rejects the volume {volume.get('name')!r}, which no container mounts"
                 )
@@ -241,12 +242,6 @@ def unique_pull_secrets(service: Service) -> Iterator[Violation]:
                     (*keys, "name"), f"{path(keys[:-1])} has two secrets named {name!r}, and Knative admits one"
                 )
             seen.add(name)
-
-
-def _no_other_mounts(service: Service, pod: Pod) -> bool:
-    """Whether only the manifest's containers have mounts; a runtime of the platform's own may mount what the manifest defines."""
-    asked = wanted(service)
-    return pod.whole or not (asked and asked.runtime)
 
 
 @REVISION.rule(f"{_SPEC}, validateVolumeMounts", modes=_MODES, fields=("volumeMounts",))

@@ -25,7 +25,7 @@ from trivet.contracts.rules.names import (
     subdomain_problem,
 )
 from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service
-from trivet.contracts.rules.runtimes import has_no_ports, merged_resources, runtime_of, wanted
+from trivet.contracts.rules.runtimes import has_no_ports, merged_resources, runtime_of, volumes_beside
 from trivet.contracts.rules.selectors import requirement_problems, selector_problems
 from trivet.contracts.rules.uris import MODEL_MOUNT
 from trivet.contracts.values import each, integer, mapping, path, text
@@ -484,8 +484,7 @@ def _probe(
 def volume_mounts(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         volumes = {text(volume.get("name")) for _, volume in pod.each("volumes")}
-        asked = wanted(service)
-        runtime = asked.runtime if asked else ""
+        others, are_known = volumes_beside(service, pod)
         for container in pod.containers:
             if brought := runtime_of(service, container):
                 for name in sorted(set(brought.mounts) - {*brought.volumes, *volumes, *_OF_KSERVE, ""}):
@@ -499,8 +498,9 @@ def volume_mounts(service: Service) -> Iterator[Violation]:
                 name, where = text(mount.get("name")), mount.get("mountPath")
                 if (
                     name
+                    and are_known
                     and name not in volumes
-                    and (pod.whole or not runtime)
+                    and name not in others
                     and name not in (_OF_RUNTIMES if container.of_a_runtime else _OF_KSERVE)
                 ):
                     known = ", ".join(sorted(map(str, volumes))) or "none"

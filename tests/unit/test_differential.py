@@ -552,6 +552,12 @@ def test_what_becomes_a_zero_value_of_a_pod_is_refused_where_something_is_made(
     assert [one.kind for one in both.differences(document) if not is_meant(one)] == found
 
 
+@pytest.mark.parametrize(("beside", "is_known"), [("sklearn: {}, ", True), ("sklearn: null, ", False), ("", False)])
+def test_a_model_beside_an_older_field_is_not_there(beside: str, is_known: bool) -> None:
+    manifest = service_of(f"{{{beside}model: {{env: [{{name: A}}, {{name: A}}]}}}}")
+    assert meant(manifest, lint=(SCHEMA, "spec.predictor.model.env[1] has the name 'A' of an earlier item")) is is_known
+
+
 @pytest.mark.parametrize(("value", "meant"), [("$request", True), ("request", False)])
 @pytest.mark.parametrize("kind", [MISSED, MISPLACED])
 def test_a_placeholder_is_no_value_yet(kind: str, value: str, meant: bool) -> None:
