@@ -61,7 +61,7 @@ from trivet.contracts.values import FILLED_LATER, each, has_placeholder, mapping
 SEAM = ("kfp", "kserve")
 
 VERSIONS: Mapping[str, str] = {"kserve": ">=0.12"}
-"""The oldest version that these contracts were verified with: 0.12 by reading, newer ones also by the API server's dry run."""
+"""The oldest version that these contracts were verified with, by reading and by the API server's dry run."""
 
 SERVICE_RULES: tuple[Rules, ...] = (KSERVE, REVISION, DROPPED, PODS, POD_FIELDS, CREDENTIALS)
 
