@@ -553,7 +553,7 @@ def _at_the_place(manifest: str, said: ServerVerdict, verdict: LintVerdict) -> b
     everything = list(_places(document.value))
     for field in said.fields:
         names = _names(field)
-        if "is invalid: " in said.error:  # said of what the webhook has made of the manifest
+        if re.match(r"\S+ \S+ is invalid: ", said.error):  # said of what the webhook has made of the manifest
             names = _as_written(names, mapping(document.value))
         while names:
             places = [keys for keys in everything if _plain(keys)[: len(names)] == names]
