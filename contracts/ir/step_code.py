@@ -28,6 +28,7 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 _LITERAL = re.compile(r"[a-zA-Z][\w+.-]*:/|databricks")
 _IN_SHELL = re.compile(rf"{VARIABLE}\s*=\s*[\"']?([a-zA-Z][\w+.-]*:/[^\s\"';]+)")
 _REST = re.compile(r"https?://[^/]+(/.*)?/api/2\.0/(preview/)?mlflow")
+_RECORDERS = {("trivet.operations.steps", "train"), ("trivet.operations.training", "train_and_register")}
 _RECORDS = re.compile(r"(start_run|create_run|autolog|log_\w+|set_tags?|register_model|create_model_version)$")
 _FROM_ENVIRONMENT = ("get", "getenv", "setdefault", "putenv")
 _PROCESSES = ("system", "popen", "Popen", "run", "call", "check_call", "check_output")
@@ -203,10 +204,15 @@ class _Code:
             secrets += self._secrets(node, scope)
             uris += self._artifact_uris(node, scope)
         calls = [node for node, _ in self.nodes if isinstance(node, ast.Call)]
+        recorders = self._recorders_of_trivet()
         return Program(
             literals=tuple(literals),
             uses_mlflow=bool(self.from_mlflow),
-            records=any(_root(call.func) in self.from_mlflow and _RECORDS.match(_called(call.func)) for call in calls),
+            records=any(
+                (_root(call.func) in self.from_mlflow and _RECORDS.match(_called(call.func)))
+                or (isinstance(call.func, ast.Name) and call.func.id in recorders)
+                for call in calls
+            ),
             secrets=tuple(dict.fromkeys(secrets)),
             tracking_parameters=frozenset(parameters),
             artifact_uris=tuple(dict.fromkeys(uris)),
@@ -301,6 +307,16 @@ class _Code:
                     self._assign(each, part, scope)
             case ast.Starred():
                 self._assign(target.value, None, scope)
+
+    def _recorders_of_trivet(self) -> set[str]:
+        """The names by which the code imports trivet's functions that record a run."""
+        return {
+            alias.asname or alias.name
+            for node, _ in self.nodes
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if (node.module, alias.name) in _RECORDERS
+        }
 
     def _names_from_mlflow(self) -> set[str]:
         """The names bound to mlflow, to an import from it, or to the result of calling one of these."""

@@ -11,28 +11,34 @@ condition on a named one for false, without an error (local/orchestrator/enhance
 # KFP reads annotations as objects, so there is no `from __future__ import annotations`.
 # KFP extracts each component as source text, so each has its own imports.
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, NamedTuple
 
 from kfp import dsl
+from kfp.dsl.pipeline_task import TaskState
+
+Component = Callable[..., dsl.PipelineTask]
+"""Makes a task of a pipeline, or outside of one runs the step at once by the SDK's local runner."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """The components. Switch caching off for each task: what is in production and in MLflow changes, and the inputs stay the same.
+    """The components. Their tasks are not cached: what is in production and in MLflow changes, and the inputs stay the same.
 
     ``train`` has the outputs ``model`` (``models:/NAME/VERSION``, as ``gate`` and ``deploy`` take it) and ``run_id``, and the artifacts
     ``trained_model``, with the metadata ``mlflow_run_id``, and ``metrics``. The unnamed output of ``gate`` and ``judge`` is the decision, a
     member of ``trivet.model.operation.Decision``, that of ``deploy`` the InferenceService as JSON. The output ``report`` of these three is
-    the JSON of the whole report.
+    the JSON of the whole report; it is empty after a dry run.
 
     ``mlflow`` is the tracking server's address, by default that of ``MLFLOW_TRACKING_URI`` in the environment of the step.
     """
 
-    train: Any
-    gate: Any
-    deploy: Any
-    judge: Any
+    train: Component
+    gate: Component
+    deploy: Component
+    judge: Component
 
 
 def components(image: str) -> Components:
@@ -49,8 +55,10 @@ def components(image: str) -> Components:
         parameters: dict = {},  # type: ignore[type-arg]  # noqa: B006
         pipeline: str = "",
         mlflow: str = "",
-    ) -> NamedTuple("Trained", [("model", str), ("run_id", str)]):
+    ) -> NamedTuple("Outputs", [("model", str), ("run_id", str)]):
         """Call the training function MODULE:NAME with the path of the dataset, and log and register the model that it returns."""
+        import math
+
         from trivet.operations.steps import train
 
         registered = train(
@@ -62,10 +70,11 @@ def components(image: str) -> Components:
             parameters=parameters,
             pipeline=pipeline,
         )
-        trained_model.uri = registered.logged_uri
+        trained_model.uri = registered.model_uri
         trained_model.metadata["mlflow_run_id"] = registered.run_id
         for name, value in registered.metrics.items():
-            metrics.log_metric(name, value)
+            if math.isfinite(value):
+                metrics.log_metric(name, value)
         return (registered.model, registered.run_id)
 
     @dsl.component(base_image=image, install_kfp_package=False)
@@ -149,4 +158,19 @@ def components(image: str) -> Components:
             report=report,
         )
 
-    return Components(train=trivet_train, gate=trivet_gate, deploy=trivet_deploy, judge=trivet_judge)
+    return Components(
+        train=_uncached(trivet_train),
+        gate=_uncached(trivet_gate),
+        deploy=_uncached(trivet_deploy),
+        judge=_uncached(trivet_judge),
+    )
+
+
+def _uncached(component: Any) -> Component:
+    @wraps(component.python_func)
+    def task(**arguments: Any) -> dsl.PipelineTask:
+        made = component(**arguments)
+        # A step that the local runner ran at once takes no settings any more.
+        return made if made.state is TaskState.FINAL else made.set_caching_options(False)
+
+    return task

@@ -17,7 +17,7 @@ from typing import Any
 from trivet.errors import UsageError
 from trivet.integration.tracking import TrackingApi
 from trivet.model.operation import OperationReport
-from trivet.operations.training import RegisteredModel, train_and_register
+from trivet.operations.training import TrainedVersion, train_and_register
 
 
 def train(
@@ -29,7 +29,7 @@ def train(
     registered_name: str,
     parameters: Mapping[str, Any],
     pipeline: str,
-) -> RegisteredModel:
+) -> TrainedVersion:
     """Train by the user's function, and register the model (:func:`trivet.operations.training.train_and_register`)."""
     registered = train_and_register(
         function,
@@ -41,6 +41,8 @@ def train(
         pipeline=pipeline,
     )
     _say(f"registered: {registered.model}, run {registered.run_id}")
+    if left_out := [name for name, value in registered.metrics.items() if not math.isfinite(value)]:
+        _say(f"not among the metrics that KFP shows, which takes finite numbers only: {', '.join(left_out)}")
     return registered
 
 
@@ -109,7 +111,7 @@ def deploy(
 def judge(
     service: str, *, prometheus: str, mlflow: str, namespace: str, interval: float, patience: float, report: str
 ) -> str:
-    """Judge a canary and act, as ``trivet canary judge`` does; returns the decision, and writes the report to the file ``report``."""
+    """Judge a canary and act, as ``trivet canary judge`` with MLflow does; returns the decision, and writes the file ``report``."""
     from trivet.integration.canary import CanaryLimits
     from trivet.integration.deployment import RegistryNames
     from trivet.integration.kubernetes_api import connect

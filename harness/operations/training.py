@@ -10,9 +10,10 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from trivet.errors import PlatformError, UsageError, choices
+from trivet.errors import PlatformError, UsageError, unknown
 from trivet.integration.requirements import pinned_requirements
 from trivet.integration.tracking import TrackingApi, quoted
 
@@ -20,36 +21,52 @@ PIPELINE_TAG = "pipeline"
 """The tag of a run with the name of the pipeline that trained."""
 
 _EXAMPLE_ROWS = 3
+_SKLEARN = "sklearn"
+_OF_SKLEARN = ("mlflow", "scikit-learn", "numpy", "pandas", "scipy", "cloudpickle")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainingResult:
     """What a training function returns.
 
     ``inputs`` are rows of features, and ``outputs`` what ``model`` predicts for them: the signature is inferred from both, and the first
-    rows are the input example. ``packages`` are what the model needs to be loaded, and are pinned as installed. ``flavor`` is the module of
-    MLflow that logs the model, such as ``xgboost``.
+    rows are the input example. ``flavor`` is the module of MLflow that logs the model, such as ``xgboost``. ``packages`` are what the model
+    needs to be loaded, one's own among them, and are pinned as installed; those of scikit-learn by default.
+
+    Raises UsageError for another flavor without packages, and for the flavor pyfunc, which logs no model but a way to load one.
     """
 
     model: Any
     inputs: Any
     outputs: Any
     metrics: Mapping[str, float]
-    packages: Sequence[str] = ("mlflow", "scikit-learn", "numpy", "pandas", "scipy", "cloudpickle")
-    flavor: str = "sklearn"
+    packages: Sequence[str] = ()
+    flavor: str = _SKLEARN
+
+    def __post_init__(self) -> None:
+        if self.flavor == "pyfunc":
+            raise UsageError(
+                "the flavor pyfunc takes no trained model",
+                remedy="name the flavor of the model's library, such as xgboost",
+            )
+        if self.flavor != _SKLEARN and not self.packages:
+            raise UsageError(
+                f"a model of the flavor {self.flavor!r} needs packages, and none are named",
+                remedy=f"return TrainingResult(…, packages=['mlflow', {self.flavor!r}, …]) with all that loading it imports",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegisteredModel:
-    """A version with its run: ``model`` is ``models:/NAME/VERSION``, ``logged_uri`` what MLflow calls the model that it logged."""
+class TrainedVersion:
+    """A registered version with its run: ``model`` is ``models:/NAME/VERSION``, ``model_uri`` MLflow's of the logged model."""
 
     model: str
     run_id: str
-    logged_uri: str
+    model_uri: str
     metrics: Mapping[str, float]
 
 
-TrainingFunction = Callable[..., Trained]
+TrainingFunction = Callable[..., TrainingResult]
 
 
 def train_and_register(
@@ -61,50 +78,58 @@ def train_and_register(
     registered_name: str,
     parameters: Mapping[str, Any],
     pipeline: str = "",
-) -> RegisteredModel:
+) -> TrainedVersion:
     """Call ``function``, written ``module:name``, with the path of ``dataset`` and ``parameters``, and record what it returns.
 
     The run of MLflow has parameters, metrics and the pipeline's name, and is open while the function trains, so that the function may log
-    more. It is FAILED when the function or the recording raises. Whole numbers among ``parameters`` are integers, as in JSON.
+    more. It is FAILED when the function or the recording raises. It is a run of its own, also where the environment has an MLFLOW_RUN_ID,
+    as KFP's MLflow plugin sets it: that run is the pipeline's. KFP passes 20 and 20.0 as the same number: a parameter that the function
+    annotates as ``float``, or whose default is one, gets that, and a whole number is an integer otherwise.
 
-    Raises UsageError, before a run is made, for a function that cannot be called so, and for a result that is not Trained.
+    Raises UsageError, before a run is made, for a function that cannot be called so, and for a name that MLflow's registry or a
+    ``models:/`` URI does not take; after it, for a result that is not a TrainingResult.
     """
-    given = {name: _whole(value) for name, value in parameters.items()}
-    train = training_function(function, given)
+    if not registered_name or {"/", ":", "@"}.intersection(registered_name):
+        raise UsageError(
+            f"{registered_name!r} is no name of a registered model",
+            remedy="write a name without /, : and @, as MLflow's registry and models:/NAME/VERSION take it",
+        )
+    train = training_function(function, parameters)
+    given = arguments_of(train, parameters)
 
     import mlflow
     from mlflow.models import infer_signature
 
     mlflow.set_tracking_uri(tracking.uri)
-    mlflow.set_experiment(experiment)
-    with mlflow.start_run() as run:
-        run_id = run.info.run_id
+    in_experiment = mlflow.set_experiment(experiment).experiment_id
+    run_id = mlflow.MlflowClient().create_run(in_experiment).info.run_id
+    with mlflow.start_run(run_id=run_id):
         mlflow.log_params(given)
         if pipeline:
             mlflow.set_tag(PIPELINE_TAG, pipeline)
         trained = train(dataset, **given)
-        if not isinstance(trained, Trained):
+        if not isinstance(trained, TrainingResult):
             raise UsageError(
                 f"{function} returned {type(trained).__name__}",
-                remedy="return trivet.operations.training.Trained, with the model and its metrics",
+                remedy="return trivet.operations.training.TrainingResult, with the model and its metrics",
             )
         metrics = {name: float(value) for name, value in trained.metrics.items()}
         mlflow.log_metrics(metrics)
         # The default of MLflow 3.14 and later is skops, which no released serving runtime reads.
-        serialization = {"serialization_format": "cloudpickle"} if trained.flavor == "sklearn" else {}
+        serialization = {"serialization_format": "cloudpickle"} if trained.flavor == _SKLEARN else {}
         logged = _flavor(mlflow, trained.flavor).log_model(
             trained.model,
             "model",
             signature=infer_signature(trained.inputs, trained.outputs),
             input_example=trained.inputs[:_EXAMPLE_ROWS],
             registered_model_name=registered_name,
-            pip_requirements=pinned_requirements(trained.packages),
+            pip_requirements=pinned_requirements(trained.packages or _OF_SKLEARN),
             **serialization,
         )
-    return RegisteredModel(
+    return TrainedVersion(
         model=f"models:/{registered_name}/{_version(tracking, registered_name, run_id)}",
         run_id=run_id,
-        logged_uri=logged.model_uri,
+        model_uri=logged.model_uri,
         metrics=metrics,
     )
 
@@ -112,7 +137,7 @@ def train_and_register(
 def training_function(function: str, parameters: Mapping[str, Any]) -> TrainingFunction:
     """The function that ``module:name`` names. Raises UsageError unless it takes a path and ``parameters``."""
     module_name, colon, name = function.partition(":")
-    if not (module_name and colon and name):
+    if not (module_name and colon and name) or module_name.startswith("."):
         raise UsageError(
             f"{function!r} names no training function", remedy="write MODULE:FUNCTION, such as acme.training:train"
         )
@@ -127,7 +152,7 @@ def training_function(function: str, parameters: Mapping[str, Any]) -> TrainingF
     found = getattr(module, name, None)
     if not callable(found):
         functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-        raise UsageError(f"{module_name} has no function {name!r}", remedy=choices(name, functions))
+        raise unknown("training function", function, [f"{module_name}:{one}" for one in functions])
     try:
         inspect.signature(found).bind("dataset", **parameters)
     except TypeError as error:
@@ -138,8 +163,33 @@ def training_function(function: str, parameters: Mapping[str, Any]) -> TrainingF
     return found  # type: ignore[no-any-return]
 
 
+def arguments_of(function: TrainingFunction, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """``parameters`` with the numbers that ``function`` asks for: the local runner makes 20.0 of 20, and the backend 20 of 20.0."""
+    return {
+        name: float(value) if _is_number(value) and _takes_a_float(function, name) else _whole(value)
+        for name, value in parameters.items()
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _takes_a_float(function: TrainingFunction, name: str) -> bool:
+    """Whether a parameter is annotated so, as ``float | None`` too, and not ``int | float``; without an annotation, its default says it."""
+    try:
+        hint = get_type_hints(function).get(name)
+    except (NameError, TypeError, AttributeError):  # names that are imported for type checkers only
+        hint = None
+    if hint is not None:
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        return float in kinds and int not in kinds
+    given = inspect.signature(function).parameters.get(name)
+    return given is not None and isinstance(given.default, float)
+
+
 def _whole(value: Any) -> Any:
-    """``value`` with integers for whole numbers: KFP's local runner makes 20.0 of 20, and its backend 20 of 20.0."""
+    """``value`` with integers for whole numbers."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):

@@ -456,6 +456,18 @@ def test_a_cached_recording_step_that_stands_directly_in_the_pipeline() -> list[
 
 @failing(
     "pipelines.recording_step_is_not_cached",
+    because="task report records a run and is cached",
+    at="cachingOptions: {enableCache: true}",
+)
+def test_a_cached_step_that_trains_by_trivet() -> list[Finding]:
+    code = "from trivet.operations.steps import train; train('acme:train')"
+    return one(
+        findings("pipelines.recording_step_is_not_cached", pipeline("print('done')").replace("print('done')", code))
+    )
+
+
+@failing(
+    "pipelines.recording_step_is_not_cached",
     because="2 tasks (report, train) record a run and are cached",
     at="cachingOptions: {enableCache: true}",
 )

@@ -8,12 +8,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import requests
 import yaml
 from click.testing import CliRunner
 from integration_servers import tracking_server
@@ -108,11 +109,18 @@ def test_a_step_runs_in_the_image_installs_nothing_and_imports_trivet_there(comp
         assert "kfp.dsl.executor_main" in words
         assert "pip install" not in words
         assert "trivet.operations.steps" in words
+    tasks = [task for one in _dags(spec) for name, task in one.items() if name.startswith("trivet-")]
+    assert [task["cachingOptions"] for task in tasks] == [{}] * 3
     outputs = {name: one.get("outputDefinitions", {}) for name, one in spec["components"].items()}
     assert set(outputs["comp-trivet-train"]["parameters"]) == {"model", "run_id"}
     assert set(outputs["comp-trivet-train"]["artifacts"]) == {"trained_model", "metrics"}
     assert set(outputs["comp-trivet-gate"]["parameters"]) == {"Output", "report"}
     assert set(outputs["comp-trivet-deploy"]["parameters"]) == {"Output", "report"}
+
+
+def _dags(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The tasks of the pipeline, and those of each of its conditions."""
+    return [one["dag"]["tasks"] for one in (spec["root"], *spec["components"].values()) if "dag" in one]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,19 +147,31 @@ class Platform:
     stack: Stack
     tracking: TrackingApi
     folder: Path
+    experiment: str
 
-    def run(self, name: str, **arguments: Any) -> Ran:
+    def run(self, name: str, *, environment: Mapping[str, str] | None = None, **arguments: Any) -> Ran:
         """A run of the sample pipeline by the SDK's local runner, which registers its model as ``name``."""
         root = self.folder / name
         root.mkdir()
         given = json.dumps({"registered_name": name, **arguments})
         file = self.folder / "python" / SAMPLE.name
-        log = in_sdk(self.stack, self.folder, RUN, given, str(root), str(file), MLFLOW_TRACKING_URI=self.tracking.uri)
+        variables = {"MLFLOW_TRACKING_URI": self.tracking.uri, **(environment or {})}
+        log = in_sdk(self.stack, self.folder, RUN, given, str(root), str(file), **variables)
         return Ran(root=root, log=log, **json.loads((root / "done.json").read_text(encoding="utf-8")))
 
     def version(self, name: str) -> Mapping[str, Any]:
         (version,) = self.tracking.search_model_versions(f"name = '{name}'")
         return version
+
+    def runs(self) -> set[str]:
+        """The runs of the pipelines' experiment."""
+        return {one["info"]["run_id"] for one in self.tracking.search_runs(self.experiment)}
+
+    def post(self, endpoint: str, **body: Any) -> Any:
+        """What MLflow makes."""
+        answer = requests.post(f"{self.tracking.uri}/api/2.0/mlflow/{endpoint}", json=body, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
 
 
 @pytest.fixture(scope="module", params=["2024.11-fixed", "current"])
@@ -160,7 +180,8 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     store = folder / "store"
     options = ("--no-serve-artifacts", "--default-artifact-root", store.as_uri())
     with tracking_server(stack, folder / "server", *options) as uri:
-        yield Platform(stack=stack, tracking=TrackingApi(uri), folder=folder)
+        found = Platform(stack=stack, tracking=TrackingApi(uri), folder=folder, experiment="")
+        yield replace(found, experiment=found.post("experiments/create", name="acme")["experiment_id"])
 
 
 def test_a_version_that_passes_the_gate_is_planned_by_the_local_runner(platform: Platform) -> None:
@@ -199,12 +220,31 @@ def test_a_version_below_the_gate_is_not_deployed(platform: Platform) -> None:
 
 
 def test_a_parameter_that_the_function_does_not_take_fails_the_step_before_a_run_is_made(platform: Platform) -> None:
+    before = platform.runs()
     run = platform.run("unknown", parameters={"n_estimator": 10})
     assert not run.succeeded
     assert "trivet-train" in run.error
     assert "cannot be called with a path and n_estimator: " in run.log
     assert "name the parameters as the function does" in run.log
-    assert platform.tracking.search_model_versions("name = 'unknown'") == []
+    assert platform.runs() == before
+
+
+def test_a_metric_that_is_no_number_reaches_the_gate_which_fails(platform: Platform) -> None:
+    run = platform.run("undefined", parameters={"learning_rate": 1}, function="acme_training:train_undefined")
+    assert run.succeeded, run.log[-3000:]
+    assert "not among the metrics that KFP shows, which takes finite numbers only: f1_weighted_mean" in run.log
+    assert run.outputs["trivet-gate"]["Output"] == "FAILED"
+    assert "trivet-deploy" not in run.outputs
+    recorded = platform.tracking.get_run(platform.version("undefined")["run_id"])
+    assert recorded["data"]["params"] == [{"key": "learning_rate", "value": "1.0"}]
+
+
+def test_the_run_of_the_environment_is_left_to_whom_it_belongs(platform: Platform) -> None:
+    theirs = platform.post("runs/create", experiment_id=platform.experiment)["run"]["info"]["run_id"]
+    run = platform.run("own", environment={"MLFLOW_RUN_ID": theirs})
+    assert run.succeeded, run.log[-3000:]
+    assert run.outputs["trivet-train"]["run_id"] != theirs
+    assert platform.tracking.get_run(theirs)["info"]["status"] == "RUNNING"
 
 
 def test_the_documented_pipeline_runs_as_it_stands_where_the_local_runner_has_conditions(platform: Platform) -> None:

@@ -57,11 +57,10 @@ def pipeline(
         experiment="acme",
         registered_name=registered_name,
         pipeline="acme-training",
-    ).set_caching_options(False)
+    )
     gated = steps.gate(model=trained.outputs["model"], metric="f1_weighted_mean", minimum=minimum)
-    gated.set_caching_options(False)
     with dsl.If(gated.outputs["Output"] == "PASSED"):
-        deployed = steps.deploy(
+        steps.deploy(
             model=trained.outputs["model"],
             service=service,
             namespace=namespace,
@@ -70,7 +69,6 @@ def pipeline(
             min_replicas=1,
             cpu_target=0,
         )
-        deployed.set_caching_options(False)
 
 
 compiler.Compiler().compile(pipeline, sys.argv[1])

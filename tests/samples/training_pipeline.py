@@ -34,23 +34,21 @@ def deployment(model: str):  # type: ignore[no-untyped-def]
 
 
 @dsl.pipeline(name="acme-training")
-def pipeline(registered_name: str, parameters: dict = {}, minimum: float = 0.8):  # type: ignore[no-untyped-def, type-arg]  # noqa: B006
+def pipeline(registered_name: str, parameters: dict = {}, minimum: float = 0.8, function: str = "acme_training:train"):  # type: ignore[no-untyped-def, type-arg]  # noqa: B006
     prepared = prepare()
     trained = steps.train(
-        function="acme_training:train",
+        function=function,
         dataset=prepared.outputs["dataset"],
         parameters=parameters,
         experiment="acme",
         registered_name=registered_name,
         pipeline="acme-training",
-    ).set_caching_options(False)
+    )
     gated = steps.gate(model=trained.outputs["model"], metric="f1_weighted_mean", minimum=minimum)
-    gated.set_caching_options(False)
     with dsl.If(gated.outputs["Output"] == "PASSED", name="passed"):
-        deployed = steps.deploy(
+        steps.deploy(
             model=trained.outputs["model"], service="acme", namespace="ml", pipeline="acme-training", dry_run=True
         )
-        deployed.set_caching_options(False)
 
 
 def branch_arguments(arguments: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from trivet.integration.inference_service import MODEL_VERSION
 from trivet.integration.kubernetes_api import INFERENCE_SERVICES
 from trivet.model.operation import Decision, OperationReport
 from trivet.operations import canary_metrics, deploying, steps
-from trivet.operations.training import training_function
+from trivet.operations.training import TrainingResult, arguments_of, train_and_register, training_function
 from trivet.render import operation_json
 
 NOT_A_FUNCTION = 3
@@ -27,6 +27,12 @@ NOT_A_FUNCTION = 3
 
 def train(dataset: str, depth: int = 3) -> None:
     """A training function's signature."""
+
+
+def forest(
+    dataset: str, features: float = 1.0, *, rate: float | None = None, either: int | float = 2, **more: Any
+) -> None:
+    """Parameters of scikit-learn's, where 1.0 is all and 1 is one."""
 
 
 class Registry(RegisteredVersions):
@@ -166,8 +172,8 @@ def test_the_variable_of_the_platform_names_the_tracking_server_and_an_argument_
         ("acme.training", {}, "write MODULE:FUNCTION"),
         (":train", {}, "write MODULE:FUNCTION"),
         ("acme_nowhere.training:train", {}, "is not installed: No module named 'acme_nowhere'"),
-        (f"{__name__}:trian", {}, "did you mean 'train'?"),
-        (f"{__name__}:NOT_A_FUNCTION", {}, "has no function 'NOT_A_FUNCTION'"),
+        (f"{__name__}:trian", {}, f"did you mean '{__name__}:train'?"),
+        (f"{__name__}:NOT_A_FUNCTION", {}, "unknown training function"),
         (f"{__name__}:train", {"dept": 3}, "got an unexpected keyword argument 'dept'"),
         (f"{__name__}:train", {"dataset": "x"}, "multiple values for argument 'dataset'"),
     ],
@@ -188,3 +194,36 @@ def test_a_module_that_lacks_what_it_imports_says_so_itself(tmp_path: Path, monk
 def test_a_function_that_takes_the_parameters_is_found() -> None:
     found: object = training_function(f"{__name__}:train", {"depth": 5})
     assert found is train
+
+
+def test_numbers_are_of_the_kind_that_the_function_asks_for() -> None:
+    given = arguments_of(
+        forest, {"features": 1, "rate": 2, "either": 3.0, "depths": [1.0, {"a": 2.0, "b": 0.5}], "full": True}
+    )
+    assert repr(given) == repr(
+        {"features": 1.0, "rate": 2.0, "either": 3, "depths": [1, {"a": 2, "b": 0.5}], "full": True}
+    )
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "rec@1"])
+def test_a_name_that_no_uri_can_have_is_refused_before_the_training(name: str) -> None:
+    with pytest.raises(UsageError, match="is no name of a registered model"):
+        train_and_register(
+            f"{__name__}:train",
+            "d",
+            tracking=RegisteredVersions(1),
+            experiment="e",
+            registered_name=name,
+            parameters={},
+        )
+
+
+@pytest.mark.parametrize(
+    ("flavor", "packages", "said"),
+    [("pyfunc", ["mlflow"], "takes no trained model"), ("xgboost", [], "'xgboost' needs packages, and none are named")],
+)
+def test_a_result_that_could_not_be_loaded_is_refused_where_it_is_made(
+    flavor: str, packages: list[str], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        TrainingResult(model=0, inputs=[], outputs=[], metrics={}, flavor=flavor, packages=packages)
