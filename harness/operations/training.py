@@ -163,7 +163,7 @@ def training_function(function: str, parameters: Mapping[str, Any]) -> TrainingF
     return found  # type: ignore[no-any-return]
 
 
-def arguments_of(function: TrainingFunction, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def arguments_of(function: Callable[..., Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """``parameters`` with the numbers that ``function`` asks for: the local runner makes 20.0 of 20, and the backend 20 of 20.0."""
     return {
         name: float(value) if _is_number(value) and _takes_a_float(function, name) else _whole(value)
@@ -175,7 +175,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _takes_a_float(function: TrainingFunction, name: str) -> bool:
+def _takes_a_float(function: Callable[..., Any], name: str) -> bool:
     """Whether a parameter is annotated so, as ``float | None`` too, and not ``int | float``; without an annotation, its default says it."""
     try:
         hint = get_type_hints(function).get(name)
